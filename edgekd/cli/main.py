@@ -1,0 +1,41 @@
+"""The command: parse, call, print. Each command lives in its own module and imports what it needs when called."""
+
+import sys
+from typing import NoReturn
+
+import typer
+
+from edgekd.errors import EdgekdError
+
+app = typer.Typer(
+    name="edgekd",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Distil, prune and quantise a network for the device it must run on, and prove that it still passes.",
+    epilog="Exit codes: 0 done; 1 a mistake in the use or in a tool; 2 the budget or the gate is not met; "
+    "3 not comparable; 130 interrupted, resumable. --debug anywhere shows the traceback of an error.",
+)
+
+
+@app.callback()
+def options() -> None: ...
+
+
+def main() -> NoReturn:
+    debug = "--debug" in sys.argv
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    try:
+        code = app(arguments, prog_name="edgekd", standalone_mode=False)
+    except typer.TyperException as error:
+        fail(error.format_message() + "; 'edgekd --help' lists the commands", error.exit_code and 1)
+    except EdgekdError as error:
+        if debug:
+            raise
+        fail(str(error), error.exit_code)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def fail(message: str, code: int) -> NoReturn:
+    sys.stderr.write(f"error: {message}\n")
+    sys.exit(code)

@@ -1,0 +1,39 @@
+"""Everything that edgekd raises on purpose. A message says what is wrong, where, and what to do next."""
+
+
+class EdgekdError(Exception):
+    """Base of all errors that a user can mend; ``exit_code`` is what the command ends with."""
+
+    exit_code = 1
+
+
+class RecipeError(EdgekdError):
+    """The recipe, or a command-line override of it, says something that cannot be."""
+
+
+class DataError(EdgekdError):
+    """The data set is missing, damaged, or not what the recipe says."""
+
+
+class ModelError(EdgekdError):
+    """A network cannot be built, loaded, pruned or quantised as asked."""
+
+
+class TrainingError(EdgekdError):
+    """Training went wrong in a way that more of it does not mend."""
+
+
+class ExportError(EdgekdError):
+    """A file for a runtime cannot be written, or does not do what the network does."""
+
+
+class MeasurementError(EdgekdError):
+    """A figure cannot be measured as asked."""
+
+
+class BundleError(EdgekdError):
+    """A bundle is changed, incomplete, or not a bundle."""
+
+
+class StorageError(EdgekdError):
+    """The disk refused: full, read-only, no permission, or in use by another run."""
