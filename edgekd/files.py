@@ -53,8 +53,8 @@ def write_bytes(path: Path, content: bytes) -> None:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(name, 0o644)
-            os.replace(name, path)
+            Path(name).chmod(0o644)
+            Path(name).replace(path)
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
@@ -77,7 +77,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     try:
         yield aside
         with storage(path):
-            os.chmod(aside, 0o755)
+            aside.chmod(0o755)
             if path.exists():
                 shutil.rmtree(path)
             aside.rename(path)

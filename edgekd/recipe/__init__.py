@@ -1,0 +1,26 @@
+"""Recipes: what to compress, with which data, by which stages, for which devices, within which budget."""
+
+from edgekd.recipe.load import load_recipe
+from edgekd.recipe.order import MAY_FOLLOW
+from edgekd.recipe.schema import Recipe, json_schema
+from edgekd.recipe.sections import SOURCES, Budget, Data, Student, Target, Teacher, Train
+from edgekd.recipe.stages import STAGES, Distill, Prune, Quantize, Stage
+
+__all__ = [
+    "MAY_FOLLOW",
+    "SOURCES",
+    "STAGES",
+    "Budget",
+    "Data",
+    "Distill",
+    "Prune",
+    "Quantize",
+    "Recipe",
+    "Stage",
+    "Student",
+    "Target",
+    "Teacher",
+    "Train",
+    "json_schema",
+    "load_recipe",
+]

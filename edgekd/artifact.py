@@ -1,0 +1,86 @@
+"""A network on disk: ``model.json`` says how to build it, ``weights.safetensors`` holds its tensors. No pickle."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from edgekd.errors import ModelError
+from edgekd.files import canonical_json, sha256, write_bytes
+
+SCHEMA_VERSION = 1
+MODEL, WEIGHTS = "model.json", "weights.safetensors"
+
+
+@dataclass(frozen=True)
+class Spec:
+    """How to build a network: the builder with its arguments, then the cuts, then the quantisation."""
+
+    builder: str
+    input_shape: tuple[int, ...]
+    num_classes: int
+    args: dict[str, Any] = field(default_factory=dict)
+    pruning: tuple[list[list[Any]], ...] = ()
+    quantization: dict[str, Any] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {"schema_version": SCHEMA_VERSION, **asdict(self)}
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A network as data; :func:`edgekd.load` builds it."""
+
+    spec: Spec
+    tensors: dict[str, Tensor]
+
+    def save(self, folder: Path) -> None:
+        write_bytes(folder / MODEL, canonical_json(self.spec.to_json()))
+        write_bytes(folder / WEIGHTS, save(self.tensors))
+
+    @staticmethod
+    def load(folder: Path) -> "Artifact":
+        """Raises :class:`ModelError` where ``folder`` holds no artifact, or a damaged one."""
+        try:
+            content = json.loads((folder / MODEL).read_bytes())
+            if content.pop("schema_version") != SCHEMA_VERSION:
+                raise ModelError(f"{folder / MODEL} was written by another version of edgekd; make it again")
+            content["input_shape"], content["pruning"] = (
+                tuple(content["input_shape"]),
+                tuple(content["pruning"]),
+            )
+            return Artifact(Spec(**content), load((folder / WEIGHTS).read_bytes()))
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise ModelError(f"{folder} is not a network that edgekd saved, or is damaged: {error}") from error
+
+    @property
+    def sha256(self) -> str:
+        return sha256(canonical_json(self.spec.to_json()) + save(self.tensors))
+
+
+def tensors_of(network: nn.Module) -> dict[str, Tensor]:
+    """Every parameter and buffer, also those that a state dict leaves out (observers keep their ranges there)."""
+    return {**dict(network.named_parameters()), **dict(network.named_buffers())}
+
+
+def capture(network: nn.Module, spec: Spec) -> Artifact:
+    """``network`` as data, independent of the live one."""
+    tensors = {name: value.detach().cpu().clone().contiguous() for name, value in tensors_of(network).items()}
+    return Artifact(spec, tensors)
+
+
+def fill(network: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Copies ``tensors`` into ``network``, all of them and nothing less."""
+    own = tensors_of(network)
+    different = [n for n in own.keys() | tensors.keys() if n not in own or n not in tensors]
+    if different:
+        raise ModelError(f"the weights are for another network: {sorted(different)[0]!r} is on one side only")
+    for name, value in own.items():
+        if value.shape != tensors[name].shape:
+            # Observers start without a range and take their shape from the first batch.
+            value.data = value.data.new_empty(tensors[name].shape)
+        value.data.copy_(tensors[name])

@@ -1,0 +1,36 @@
+"""log.jsonl: what happened in a run folder, one JSON object per line, oldest first."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from edgekd.files import storage
+
+
+class RunLog:
+    """Appends to the log and reads it back; a line that a kill cut short is passed over."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def write(self, event: str, **fields: Any) -> None:
+        line = json.dumps({"time": round(time.time(), 3), "event": event, **fields})
+        with storage(self.path), self.path.open("a") as file:
+            file.write(line + "\n")
+
+    def seconds_of(self, key: str) -> float | None:
+        """How long the stage of ``key`` took when it ran to its end."""
+        seconds = [entry.get("seconds") for entry in self._entries() if entry.get("key") == key]
+        return seconds[-1] if seconds else None
+
+    def _entries(self) -> list[dict[str, Any]]:
+        if not self.path.exists():
+            return []
+        entries = []
+        for line in self.path.read_text().splitlines():
+            try:
+                entries.append(json.loads(line))
+            except ValueError:
+                continue
+        return entries

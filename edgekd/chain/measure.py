@@ -1,0 +1,54 @@
+"""Latency and memory of the exported files, each file against the teacher's in one interleaved measurement."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgekd.bench import LatencyRecord, MemoryRecord, compare_in_child, fingerprint, memory_in_child
+from edgekd.chain.evaluate import Exported
+from edgekd.chain.runner import METRICS
+from edgekd.chain.store import Store
+from edgekd.files import canonical_json, sha256, sha256_file, write_json
+from edgekd.progress import say
+from edgekd.recipe import Target
+
+VERSION = 1
+SECONDS = 3.0
+
+
+class Measured:
+    """The latency and memory of every network on one target."""
+
+    def __init__(self, folder: Path):
+        content = json.loads((folder / METRICS).read_text())
+        self.latency = {label: LatencyRecord.from_json(record) for label, record in content["latency"].items()}
+        self.memory = {label: MemoryRecord(**record) for label, record in content["memory"].items()}
+        self.environment = content["environment"]
+
+
+def is_measured_here(target: Target) -> bool:
+    return target.device == "cpu" and target.runtime == "onnxruntime"
+
+
+def measure(exports: Sequence[Exported], target: Target, store: Store) -> Measured:
+    """Measures on this machine's CPU, or finds what was measured before of the same files on the same machine."""
+    environment = fingerprint()
+    machine = {key: environment.get(key) for key in ("cpu", "packages", "kernel")}
+    files = [sha256_file(export.onnx) for export in exports]
+    key = sha256(canonical_json(["latency", VERSION, SECONDS, files, target.threads, machine]))
+    name = f"cpu-onnxruntime-{target.threads}"
+    folder = store.find(name, key)
+    if folder is None:
+        say(f"  latency on this CPU, {target.threads} thread{'s' if target.threads > 1 else ''}, interleaved")
+        paths = {export.label: export.onnx for export in exports}
+        latency = compare_in_child(paths, exports[0].label, target.threads, SECONDS)
+        memory = {label: memory_in_child(path) for label, path in paths.items()}
+        with store.new(name, key) as new:
+            content = {
+                "environment": environment,
+                "latency": {label: record.to_json() for label, record in latency.items()},
+                "memory": {label: record.to_json() for label, record in memory.items()},
+            }
+            write_json(new / METRICS, content)
+        folder = store.place(name, key)
+    return Measured(folder)

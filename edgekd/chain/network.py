@@ -1,0 +1,44 @@
+"""Between a network on disk and one in memory: build, cut, quantise, fill, in that order."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from torch import nn
+
+from edgekd.artifact import Artifact, Spec, fill
+from edgekd.models import build
+from edgekd.prune import apply_plan
+from edgekd.quantize import prepare
+from edgekd.train.device import memory_format
+
+
+def build_spec(spec: Spec) -> nn.Module:
+    """The network that ``spec`` describes, with random weights, ready to be filled."""
+    network = build(spec.builder, spec.input_shape, spec.num_classes, **spec.args)
+    for plan in spec.pruning:
+        apply_plan(network, plan, spec.input_shape)
+    if spec.quantization is not None:
+        return prepare(network, spec.input_shape, spec.quantization["profile"])
+    return network
+
+
+def restore(artifact: Artifact) -> nn.Module:
+    """The network of ``artifact`` in evaluation mode, giving the same outputs to the bit as when it was saved."""
+    network = build_spec(artifact.spec)
+    fill(network, artifact.tensors)
+    # Training leaves convolutions in this layout, and the layout decides the order of sums.
+    network.to(memory_format=memory_format(len(artifact.spec.input_shape) + 1))
+    return network if artifact.spec.quantization else network.eval()
+
+
+def load(folder: Path | str) -> nn.Module:
+    """The network in a stage's folder.
+
+    >>> network = edgekd.load("runs/quickstart/stages/02-prune-0123456789ab")  # doctest: +SKIP
+    """
+    return restore(Artifact.load(Path(folder)))
+
+
+def float_twin(spec: Spec) -> Spec:
+    """The same network before quantisation; its parameters and MACs are the quantised one's."""
+    return replace(spec, quantization=None)

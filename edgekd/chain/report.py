@@ -1,0 +1,138 @@
+"""From finished stages and measurements to the report."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from edgekd.bench import wilson_interval
+from edgekd.chain.evaluate import Exported
+from edgekd.chain.log import RunLog
+from edgekd.chain.measure import Measured
+from edgekd.data import DataSet
+from edgekd.recipe import Recipe, Target
+from edgekd.report import schema
+from edgekd.report.budget import check
+
+RUNTIME = "onnxruntime"
+LEAST_AGREEMENT = 0.99
+
+
+def make_report(
+    recipe: Recipe,
+    data: DataSet,
+    exports: Sequence[Exported],
+    measured: Mapping[Target, Measured],
+    skipped: Sequence[Target],
+    log: RunLog,
+    folder: Path,
+    command: str,
+) -> schema.Report:
+    """The report of a whole run; the budget is checked on the last network in the first target's runtime."""
+    rows = [_pytorch_row(export, folder) for export in exports]
+    for target, figures in measured.items():
+        rows += [_runtime_row(export, target, figures, folder) for export in exports]
+    teacher, student = _judged(rows, exports)
+    environment = next(iter(measured.values())).environment if measured else {}
+    return schema.Report(
+        name=recipe.name,
+        recipe_sha256=recipe.sha256,
+        environment=environment,
+        data=schema.Data(
+            name=data.name,
+            fingerprint=data.fingerprint,
+            classes=data.classes,
+            train=len(data.train),
+            validation=len(data.validation),
+            test=len(data.test),
+        ),
+        budget=schema.Budget.of(check(recipe.budget.model_dump(), student, teacher)),
+        warnings=tuple(_skipped(target) for target in skipped),
+        rows=tuple(rows),
+        stages=tuple(_stage(export, log) for export in exports),
+        parity=tuple(_parity(export) for export in exports),
+        command=command,
+    )
+
+
+def _judged(rows: Sequence[schema.Row], exports: Sequence[Exported]) -> tuple[schema.Row, schema.Row]:
+    in_runtime = [row for row in rows if row.runtime == RUNTIME] or list(rows)
+    first = {label: next(row for row in in_runtime if row.model == label) for label in (e.label for e in exports)}
+    return first[exports[0].label], first[exports[-1].label]
+
+
+def _pytorch_row(export: Exported, folder: Path) -> schema.Row:
+    figures = export.figures
+    return schema.Row(
+        model=export.label,
+        runtime="pytorch",
+        precision=figures["precision"],
+        device="cpu",
+        params=figures["params"],
+        macs=figures["macs"],
+        **_accuracy(export, "pytorch", folder),
+    )
+
+
+def _runtime_row(export: Exported, target: Target, measured: Measured, folder: Path) -> schema.Row:
+    figures, latency = export.figures, measured.latency[export.label]
+    ratio = latency.latency_vs_reference
+    notes = [schema.Note(code=caution.code, message=caution.message) for caution in latency.warnings]
+    return schema.Row(
+        model=export.label,
+        runtime=target.runtime,
+        precision=figures["precision"],
+        device=target.device,
+        size_bytes=figures["size_bytes"],
+        params=figures["params"],
+        macs=figures["macs"],
+        latency_ms=schema.Latency(**latency.latency_ms),
+        latency_vs_teacher=schema.Ratio(**ratio) if ratio else None,
+        peak_rss_bytes=measured.memory[export.label].peak_rss_bytes,
+        valid=latency.valid,
+        warnings=tuple(notes + _doubts(export)),
+        file=str(export.onnx.relative_to(folder)),
+        threads=target.threads,
+        **_accuracy(export, target.runtime, folder),
+    )
+
+
+def _accuracy(export: Exported, runtime: str, folder: Path) -> dict:
+    figures = export.figures
+    correct, n = figures["correct"][runtime], figures["n"]
+    return {
+        "accuracy": correct / n,
+        "accuracy_ci95": wilson_interval(correct, n),
+        "n": n,
+        "predictions": str(export.predictions(runtime).relative_to(folder)),
+    }
+
+
+def _doubts(export: Exported) -> list[schema.Note]:
+    figures, notes = export.figures, []
+    left = figures["float_convolutions"]
+    if figures["precision"] == "int8" and left:
+        names = ", ".join(left[:5]) + (f" and {len(left) - 5} more" if len(left) > 5 else "")
+        message = f"ONNX Runtime leaves {len(left)} of {figures['convolutions']} convolutions in float: {names}"
+        notes.append(schema.Note(code="float_convolutions", message=message))
+    agreement = figures["parity"]["agreement"]
+    if agreement < LEAST_AGREEMENT:
+        message = f"{export.label} answers as PyTorch does on only {agreement:.1%} of the test samples"
+        notes.append(schema.Note(code="runtime_disagrees", message=message))
+    return notes
+
+
+def _skipped(target: Target) -> schema.Note:
+    return schema.Note(
+        code="target_skipped",
+        message=f"nothing was measured for {target.device}/{target.runtime}: this version measures on "
+        "cpu/onnxruntime only; the exported ONNX files can be timed there by hand",
+    )
+
+
+def _stage(export: Exported, log: RunLog) -> schema.Stage:
+    done, figures = export.done, export.figures
+    metrics = {**done.metrics, "params": figures["params"], "macs": figures["macs"]}
+    return schema.Stage(name=done.name, key=done.key, seconds=log.seconds_of(done.key), metrics=metrics)
+
+
+def _parity(export: Exported) -> schema.Parity:
+    return schema.Parity(model=export.label, runtime=RUNTIME, **export.figures["parity"])

@@ -1,0 +1,157 @@
+"""A whole run: data, stages, exports, measurements, report, bundle, all in one folder that it can go on from."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import rmtree
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+
+from edgekd import __version__
+from edgekd.bundle.pack import pack
+from edgekd.chain.evaluate import Exported, evaluate
+from edgekd.chain.measure import is_measured_here, measure
+from edgekd.chain.plan import Size, must_shrink, size_of, start_of
+from edgekd.chain.report import make_report
+from edgekd.chain.runner import Runner
+from edgekd.chain.store import Store
+from edgekd.data import DataSet, load_data
+from edgekd.errors import StorageError
+from edgekd.export import runtime_logits
+from edgekd.files import make_folder, storage, write_json, write_text
+from edgekd.progress import say
+from edgekd.recipe import Recipe
+from edgekd.report.html import render_html
+from edgekd.report.schema import Report
+
+GOLDEN_SAMPLES = 8
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would do, known without training anything."""
+
+    data: DataSet
+    teacher: Size
+    student: Size
+
+
+def plan(recipe: Recipe) -> Plan:
+    """Loads the data and builds the networks, to find what cannot work before any time is spent."""
+    data = load_data(recipe.data, recipe.seed)
+    teacher = size_of(start_of(recipe.teacher, data, recipe.seed))
+    if recipe.student is None:
+        return Plan(data, teacher, teacher)
+    student = size_of(start_of(recipe.student, data, recipe.seed))
+    must_shrink(recipe, teacher, student)
+    return Plan(data, teacher, student)
+
+
+def run(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    fresh: bool = False,
+    command: str = "",
+    watch: Callable[[str, dict[str, Any]], None] | None = None,
+) -> Report:
+    """Runs ``recipe`` in ``folder``; started again after any end, it goes on from where it was.
+
+    Args:
+        fresh: forget what is in the folder and start over.
+        command: what repeats this run, for the report.
+        watch: called with the stage's name and each epoch's figures.
+
+    Raises:
+        EdgekdError: bad input, a training that diverges, a disk that refuses.
+    """
+    with _alone(folder):
+        if fresh:
+            _clear(folder)
+        planned = plan(recipe)
+        _announce(planned)
+        write_text(folder / "recipe.lock.yaml", recipe.to_yaml())
+        runner = Runner(recipe, planned.data, folder, watch)
+        stages = runner.run()
+        exports_store = Store(folder / "exports")
+        exports = [evaluate(done, number, planned.data, exports_store) for number, done in enumerate(stages)]
+        here = [target for target in recipe.targets if is_measured_here(target)]
+        measured = {target: measure(exports, target, Store(folder / "measurements")) for target in here}
+        skipped = [target for target in recipe.targets if target not in here]
+        report = make_report(recipe, planned.data, exports, measured, skipped, runner.log, folder, command)
+        write_json(folder / "report.json", report.to_json())
+        write_text(folder / "report.html", render_html(report.to_json()))
+        _bundle(recipe, planned.data, exports, report, folder)
+        return report
+
+
+def _announce(planned: Plan) -> None:
+    data = planned.data
+    say(f"{data.name}: {len(data.train)} training, {len(data.validation)} validation, {len(data.test)} test samples")
+    for role, size in (("teacher", planned.teacher), ("student", planned.student)):
+        say(f"{role}: {size.params:,} parameters, {size.macs / 1e6:,.1f} M multiply-accumulates")
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    make_folder(folder)
+    lock = FileLock(folder / ".lock")
+    try:
+        with storage(folder):
+            lock.acquire(timeout=0)
+    except Timeout as error:
+        raise StorageError(
+            f"another run is at work in {folder}: wait for it, or choose another folder with --out"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _clear(folder: Path) -> None:
+    with storage(folder):
+        for path in folder.iterdir():
+            if path.name in ("stages", "exports", "measurements", "bundle"):
+                rmtree(path)
+            elif path.name in ("report.json", "report.html", "log.jsonl", "recipe.lock.yaml"):
+                path.unlink()
+
+
+def _bundle(recipe: Recipe, data: DataSet, exports: list[Exported], report: Report, folder: Path) -> None:
+    final = exports[-1]
+    precision = final.figures["precision"]
+    models = {precision: final.onnx}
+    floats = [export for export in exports[1:] if export.figures["precision"] == "float32"]
+    if precision == "int8" and floats:
+        models["float32"] = floats[-1].onnx
+    lineage = {
+        "recipe": recipe.sha256,
+        "data": data.fingerprint,
+        "stages": {done.name: done.key for done in (export.done for export in exports)},
+        "edgekd": __version__,
+        "packages": report.environment.get("packages", {}),
+    }
+    rows = [row.to_json() for row in report.rows if row.model in (exports[0].label, final.label)]
+    pack(
+        folder / "bundle",
+        name=recipe.name,
+        models=models,
+        primary=precision,
+        labels=list(data.classes),
+        preprocess=data.preprocess,
+        golden=_golden(final, data),
+        measurements=rows,
+        lineage=lineage,
+        card=None,
+    )
+
+
+def _golden(final: Exported, data: DataSet) -> tuple[np.ndarray, np.ndarray]:
+    samples = data.test.select(torch.arange(min(GOLDEN_SAMPLES, len(data.test))))
+    ((raw, _),) = samples.stream([torch.arange(len(samples))])
+    return data.to_input(raw).numpy(), runtime_logits(final.onnx, data, samples).numpy()

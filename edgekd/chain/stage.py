@@ -1,0 +1,70 @@
+"""What a stage is: a function of (network, section, data, seed) to (network, metrics)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from edgekd.artifact import Spec
+from edgekd.data import DataSet
+from edgekd.distill import LOSSES, Distillation
+from edgekd.errors import EdgekdError
+from edgekd.recipe import Stage
+from edgekd.registry import Registry
+from edgekd.train import CrossEntropy, Objective
+
+Log = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a stage may depend on, and where it may keep checkpoints."""
+
+    name: str
+    network: nn.Module
+    spec: Spec
+    section: Any
+    data: DataSet
+    seed: int
+    teacher: nn.Module | None
+    folder: Path
+    log: Log
+
+    def objective(self) -> Objective:
+        """The teacher's loss where there is a teacher, the labels' alone where there is none."""
+        section: Stage = self.section
+        if self.teacher is None:
+            return CrossEntropy(section.label_smoothing)
+        loss = LOSSES.find(getattr(section, "method", "kd"))(temperature=section.temperature)
+        return Distillation(self.teacher, loss, section.hard_weight, section.label_smoothing)
+
+
+@dataclass(frozen=True)
+class Result:
+    network: nn.Module
+    spec: Spec
+    metrics: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A stage's function; ``version`` goes up when the same input would give another output."""
+
+    version: int
+    product: str
+    run: Callable[[Job], Result]
+
+
+KINDS: Registry[Kind] = Registry("stage", EdgekdError)
+
+
+def stage(name: str, product: str, version: int) -> Callable[[Callable[[Job], Result]], Callable[[Job], Result]]:
+    """Registers a stage under ``name``; ``product`` is what reports call the network it gives."""
+
+    def add(run: Callable[[Job], Result]) -> Callable[[Job], Result]:
+        KINDS[name] = Kind(version, product, run)
+        return run
+
+    return add

@@ -1,0 +1,74 @@
+"""``edgekd recipe``: check recipes, show one with its defaults, print the schema for editors."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgekd.errors import RecipeError
+
+if TYPE_CHECKING:
+    from edgekd.recipe import Recipe
+
+app = typer.Typer(no_args_is_help=True, help="Check recipes, show one with its defaults, print their schema.")
+
+Files = Annotated[list[Path], typer.Argument(metavar="RECIPE...", help="Recipe files.")]
+File = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe file.")]
+Set = Annotated[list[str], typer.Option("--set", metavar="K=V", help="Override, e.g. prune.macs=0.4.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+@app.command()
+def check(recipes: Files, overrides: Set = [], as_json: Json = False) -> None:  # noqa: B006
+    """Say whether recipes can run, and what is wrong where not."""
+    from edgekd.recipe import load_recipe
+
+    results: list[dict[str, Any]] = []
+    mistakes: list[str] = []
+    for path in recipes:
+        try:
+            results.append(summary(path, load_recipe(path, overrides)))
+        except RecipeError as error:
+            results.append({"path": str(path), "ok": False, "mistakes": str(error).splitlines()})
+            mistakes.append(str(error))
+            continue
+        if not as_json:
+            typer.echo(line(results[-1]))
+    if as_json:
+        typer.echo(json.dumps(results, indent=1))
+    if mistakes:
+        raise RecipeError("\n".join(mistakes))
+
+
+@app.command()
+def schema() -> None:
+    """Print JSON Schema of recipes, for editors."""
+    from edgekd.recipe import json_schema
+
+    typer.echo(json.dumps(json_schema(), indent=1))
+
+
+@app.command()
+def show(recipe: File, overrides: Set = [], as_json: Json = False) -> None:  # noqa: B006
+    """Print a recipe as it will run: extended, overridden, with defaults and absolute paths."""
+    from edgekd.recipe import load_recipe
+
+    loaded = load_recipe(recipe, overrides)
+    typer.echo(json.dumps(loaded.dump(), indent=1) if as_json else loaded.to_yaml().rstrip())
+
+
+def summary(path: Path, recipe: "Recipe") -> dict[str, Any]:
+    return {
+        "path": str(path),
+        "ok": True,
+        "name": recipe.name,
+        "stages": [stage.name for stage in recipe.stages],
+        "sha256": recipe.sha256,
+    }
+
+
+def line(result: dict[str, Any]) -> str:
+    stages = result["stages"]
+    count = "1 stage" if len(stages) == 1 else f"{len(stages)} stages"
+    return f"ok  {result['name']}  ({count}: {' -> '.join(stages)})"

@@ -1,0 +1,86 @@
+"""``edgekd run``: a recipe from end to end."""
+
+import json
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+BUDGET_NOT_MET = 2
+
+
+def run(
+    recipe: Annotated[Path, typer.Argument(help="The recipe's YAML file.", show_default=False)],
+    out: Annotated[
+        Path | None, typer.Option(help="The run folder; runs/<name> if left out.", show_default=False)
+    ] = None,
+    set_: Annotated[
+        list[str],
+        typer.Option("--set", help="Override a setting: prune.macs=0.4, data.batch_size=64.", metavar="K=V"),
+    ] = [],  # noqa: B006  (typer's way)
+    fresh: Annotated[bool, typer.Option(help="Start over instead of going on.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Load the data, build the networks, say what would be done.")] = False,
+    tensorboard: Annotated[bool, typer.Option(help="Write TensorBoard events into the run folder too.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON document.")] = False,
+) -> None:
+    """Run a recipe: train, distil, prune, quantise, export, measure, bundle. Started again, it goes on."""
+    from edgekd.cli.interrupt import leave_on_signal
+
+    leave_on_signal("; the same command goes on from here")
+    from edgekd.recipe import load_recipe
+
+    loaded = load_recipe(recipe, set_)
+    folder = out or Path("runs") / loaded.name
+    from edgekd.chain import run as chain
+
+    if dry_run:
+        print_plan(loaded, chain.plan(loaded))
+        return
+    watch = tensorboard_writer(folder) if tensorboard else None
+    command = shlex.join(["edgekd", *sys.argv[1:]])
+    report = chain.run(loaded, folder, fresh=fresh, command=command, watch=watch)
+    if as_json:
+        print(json.dumps(report.to_json(), indent=1, sort_keys=True))
+    else:
+        print_result(report.to_json(), folder)
+    if report.budget is not None and not report.budget.met:
+        raise typer.Exit(BUDGET_NOT_MET)
+
+
+def print_plan(recipe: Any, plan: Any) -> None:
+    data = plan.data
+    print(f"{recipe.name}: {' -> '.join(['teacher', *(stage.name for stage in recipe.stages)])}")
+    print(f"data     {data.name} {data.fingerprint[:12]}, input {tuple(data.input_shape)}, {len(data.classes)} classes")
+    print(f"         {len(data.train)} training, {len(data.validation)} validation, {len(data.test)} test samples")
+    for role, size in (("teacher", plan.teacher), ("student", plan.student)):
+        print(f"{role}  {size.params:,} parameters, {size.macs:,} multiply-accumulates")
+
+
+def print_result(report: dict[str, Any], folder: Path) -> None:
+    from rich.console import Console
+
+    from edgekd.report.table import render_table
+
+    # A pipe has no width; tables cut to 80 columns lose their figures.
+    Console(width=None if sys.stdout.isatty() else 140).print(render_table(report))
+    print(f"report  {folder / 'report.html'}\nbundle  {folder / 'bundle'}")
+
+
+def tensorboard_writer(folder: Path) -> Callable[[str, dict[str, Any]], None]:
+    from edgekd.errors import EdgekdError
+
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise EdgekdError("--tensorboard needs tensorboard: pip install 'edgekd[tensorboard]'") from error
+    writer = SummaryWriter(str(folder / "tensorboard"))
+
+    def watch(stage: str, entry: dict[str, Any]) -> None:
+        for name in ("loss", "lr", "validation_accuracy"):
+            writer.add_scalar(f"{stage}/{name}", entry[name], entry["epoch"])
+        writer.flush()
+
+    return watch

@@ -1,0 +1,142 @@
+"""A data set ready to train on: split, scaled, fingerprinted."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from edgekd import userfile
+from edgekd.data import folder, sklearn_sets, torchvision_sets  # noqa: F401  (they register themselves)
+from edgekd.data.arrays import from_function
+from edgekd.data.registry import SOURCES, Source
+from edgekd.data.samples import Samples
+from edgekd.errors import DataError
+from edgekd.files import canonical_json, sha256
+from edgekd.preprocess import Preprocess
+from edgekd.recipe import Data
+
+SCALE_SAMPLES = 2048
+
+
+@dataclass(frozen=True, eq=False)
+class DataSet:
+    """Training, validation and test samples of one task.
+
+    The validation samples are held out of the training samples: every choice is made on them, and the
+    test samples are touched only to report.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    preprocess: Preprocess
+    train: Samples
+    validation: Samples
+    test: Samples
+    batch_size: int = 128
+    augment: tuple[str, ...] = ()
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return self.preprocess.shape
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of every sample, label, class name, split and scale."""
+        parts = [samples.digest() for samples in (self.train, self.validation, self.test)]
+        return sha256(canonical_json([parts, self.classes, self.preprocess.to_json()]))
+
+    def to_input(self, raw: Tensor) -> Tensor:
+        """Raw samples to the network's float32 input, with the arithmetic of :meth:`Preprocess.apply`."""
+        view = (-1,) + (1,) * (raw.ndim - 2)
+        mean = torch.tensor(self.preprocess.mean).view(view)
+        std = torch.tensor(self.preprocess.std).view(view)
+        scaled = raw.float() / 255 if self.preprocess.kind == "image" else raw
+        return (scaled - mean) / std
+
+
+def load_data(data: Data, seed: int = 0) -> DataSet:
+    """Loads what the recipe's ``data`` section names and holds a validation split out of its training samples.
+
+    Raises:
+        DataError: it is missing, damaged, or cannot be learned from.
+    """
+    source = from_function(data) if userfile.is_reference(data.source) else SOURCES.find(data.source)(data)
+    _must_be_learnable(data, source)
+    if source.kind == "vector" and data.augment:
+        raise DataError(f"data.augment: {', '.join(data.augment)} is for images, {data.source} gives vectors")
+    train = _limited(source.train, data.train_limit)
+    test = _limited(source.test, data.test_limit)
+    keep, held_out = _split(train.labels, data.validation, seed, source.classes)
+    train, validation = train.select(keep), train.select(held_out)
+    name = data.path.name if data.source == "folder" and data.path else data.source
+    return DataSet(
+        name=userfile.file_of(name).name if userfile.is_reference(name) else name,
+        classes=source.classes,
+        preprocess=_scale(data, source, train),
+        train=train,
+        validation=validation,
+        test=test,
+        batch_size=data.batch_size,
+        augment=data.augment,
+    )
+
+
+def _must_be_learnable(data: Data, source: Source) -> None:
+    where = data.path or data.source
+    if len(source.classes) < 2:
+        raise DataError(
+            f"{where} has one class only ({source.classes[0]}): there is nothing to tell apart; add another"
+        )
+    counts = torch.bincount(source.train.labels, minlength=len(source.classes))
+    scarce = [name for name, count in zip(source.classes, counts.tolist(), strict=True) if count < 2]
+    if scarce:
+        raise DataError(
+            f"{where}: class {scarce[0]!r} has fewer than two training samples; add more, or drop the class"
+        )
+
+
+def _limited(samples: Samples, limit: int | None) -> Samples:
+    if limit is None or limit >= len(samples):
+        return samples
+    return samples.select(_stratified(samples.labels, limit / len(samples), seed=0))
+
+
+def _split(labels: Tensor, share: float, seed: int, classes: tuple[str, ...]) -> tuple[Tensor, Tensor]:
+    held_out = _stratified(labels, share, seed)
+    chosen = torch.zeros(len(labels), dtype=torch.bool)
+    chosen[held_out] = True
+    return torch.nonzero(~chosen).flatten(), held_out
+
+
+def _stratified(labels: Tensor, share: float, seed: int) -> Tensor:
+    """Indices of ``share`` of each class, at least one and never all, in ascending order."""
+    generator = torch.Generator().manual_seed(seed)
+    parts = []
+    for label in labels.unique():
+        members = torch.nonzero(labels == label).flatten()
+        count = max(1, min(round(len(members) * share), len(members) - 1))
+        parts.append(members[torch.randperm(len(members), generator=generator)[:count]])
+    return torch.cat(parts).sort().values
+
+
+def _scale(data: Data, source: Source, train: Samples) -> Preprocess:
+    channels = source.shape[0]
+    if data.mean is not None and data.std is not None:
+        if len(data.mean) != channels:
+            raise DataError(
+                f"data.mean has {len(data.mean)} values, the input has {channels} channels: give one for each"
+            )
+        return Preprocess(kind=source.kind, shape=source.shape, mean=data.mean, std=data.std)
+    chosen = torch.linspace(0, len(train) - 1, min(len(train), SCALE_SAMPLES)).long()
+    raw = torch.cat([part for part, _ in train.stream(chosen.split(256))]).double()
+    raw = raw / 255 if source.kind == "image" else raw
+    dims = (0, *range(2, raw.ndim))
+    mean, std = raw.mean(dims), raw.std(dims, correction=0)
+    std = torch.where(std > 1e-8, std, torch.ones_like(std))
+    return Preprocess(kind=source.kind, shape=source.shape, mean=_rounded(mean), std=_rounded(std))
+
+
+def _rounded(values: Tensor) -> tuple[float, ...]:
+    """Six digits: enough for any input, and the same on every machine."""
+    return tuple(float(f"{value:.6g}") for value in values.tolist())

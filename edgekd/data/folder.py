@@ -1,0 +1,118 @@
+"""Image folders: ``train/<class>/*`` and ``test/<class>/*``, in memory when small and streamed when large."""
+
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from edgekd.data.arrays import image_shape
+from edgekd.data.registry import SOURCES, Source
+from edgekd.data.samples import InMemory, Samples, Streamed
+from edgekd.errors import DataError
+from edgekd.preprocess import Preprocess
+from edgekd.progress import track
+from edgekd.recipe import Data
+
+ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
+IN_MEMORY_BYTES = 512 << 20
+
+
+@SOURCES.register("folder")
+def folder(data: Data) -> Source:
+    assert data.path is not None
+    classes = _classes(data.path)
+    names, labels = {}, {}
+    for part in ("train", "test"):
+        names[part], labels[part] = _scan(data.path / part, classes)
+    shape = _shape(data, data.path / os.fsdecode(names["train"][0]))
+    pre = Preprocess(kind="image", shape=shape, mean=(0.0,) * shape[0], std=(1.0,) * shape[0])
+    size = sum(map(len, names.values())) * int(np.prod(shape))
+    in_memory = size <= IN_MEMORY_BYTES if data.in_memory is None else data.in_memory
+    make = _load if in_memory else _streamed
+    parts = [make(data, pre, names[part], labels[part], part) for part in ("train", "test")]
+    return Source(parts[0], parts[1], classes, "image", shape)
+
+
+def _classes(root: Path) -> tuple[str, ...]:
+    layout = "an image folder holds train/<class>/* and test/<class>/*"
+    for part in ("train", "test"):
+        if not (root / part).is_dir():
+            raise DataError(f"there is no folder {root / part}: {layout}")
+    train, test = (
+        {entry.name for entry in os.scandir(root / part) if entry.is_dir() and not entry.name.startswith(".")}
+        for part in ("train", "test")
+    )
+    if train != test:
+        only = ", ".join(sorted(train ^ test)[:5])
+        raise DataError(f"{root}: train and test do not have the same class folders; in one only: {only}")
+    if not train:
+        raise DataError(f"{root / 'train'} has no class folders: {layout}")
+    return tuple(sorted(train))
+
+
+def _scan(root: Path, classes: tuple[str, ...]) -> tuple[np.ndarray, Tensor]:
+    names: list[bytes] = []
+    counts = []
+    for name in classes:
+        found = sorted(e.name for e in os.scandir(root / name) if e.name.lower().endswith(ENDINGS))
+        if not found:
+            raise DataError(
+                f"{root / name} holds no images ({' '.join(ENDINGS)}): add some, or remove the folder of that class"
+            )
+        names += [os.fsencode(f"{root.name}/{name}/{file}") for file in found]
+        counts.append(len(found))
+    return np.array(names), torch.repeat_interleave(torch.arange(len(classes)), torch.tensor(counts))
+
+
+def _shape(data: Data, first: Path) -> tuple[int, ...]:
+    try:
+        with Image.open(first) as image:
+            own = (1 if image.mode in ("L", "1", "I;16", "I", "F") else 3, image.height, image.width)
+    except (UnidentifiedImageError, OSError) as error:
+        raise DataError(f"{first} cannot be read as an image ({error}); replace or remove it") from error
+    if data.image_size is None and own[1] != own[2]:
+        raise DataError(f"{first} is {own[2]}x{own[1]} pixels: set data.image_size, the side all images are resized to")
+    return image_shape(data, own)
+
+
+def _read(root: Path, pre: Preprocess, name: bytes) -> Tensor:
+    return torch.from_numpy(pre.decode(root / os.fsdecode(bytes(name))))
+
+
+def _load(data: Data, pre: Preprocess, names: np.ndarray, labels: Tensor, part: str) -> Samples:
+    assert data.path is not None
+    raw = torch.empty((len(names), *pre.shape), dtype=torch.uint8)
+    with ThreadPoolExecutor(max(1, data.workers)) as pool:
+        images = pool.map(partial(_read, data.path, pre), names)
+        for index, image in enumerate(track(images, f"reading {part} images", len(names))):
+            raw[index] = image
+    return InMemory(raw, labels)
+
+
+def _streamed(data: Data, pre: Preprocess, names: np.ndarray, labels: Tensor, part: str) -> Samples:
+    assert data.path is not None
+    # The test set decides what may be compared, so its bytes count; reading all bytes of a training set
+    # of a million images would take as long as an epoch, so there a file's size and date stand for it.
+    signature = partial(_contents if part == "test" else _dates, data.path)
+    return Streamed(partial(_read, data.path, pre), names, labels, signature, data.workers)
+
+
+def _contents(root: Path, names: np.ndarray) -> str:
+    digest = hashlib.sha256()
+    for name in track(names, "fingerprint of the test images", len(names)):
+        digest.update(name + b"\0" + (root / os.fsdecode(bytes(name))).read_bytes())
+    return digest.hexdigest()
+
+
+def _dates(root: Path, names: np.ndarray) -> str:
+    digest = hashlib.sha256()
+    for name in track(names, "fingerprint of the training images", len(names)):
+        status = (root / os.fsdecode(bytes(name))).stat()
+        digest.update(f"{name!r} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,120 @@
+"""Labelled samples, either held in memory or read as they are needed; the training loop cannot tell them apart."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+Batch = tuple[Tensor, Tensor]
+
+
+class Samples(Protocol):
+    """Raw samples (uint8 images (C, H, W) or float32 vectors (F,)) with int64 class labels."""
+
+    @property
+    def labels(self) -> Tensor: ...
+
+    def __len__(self) -> int: ...
+
+    def select(self, indices: Tensor) -> Samples:
+        """The samples at ``indices``, in that order."""
+
+    def stream(self, batches: Sequence[Tensor]) -> Iterator[Batch]:
+        """One (samples, labels) pair for each tensor of indices in ``batches``."""
+
+    def digest(self) -> str:
+        """A hash of all that the samples are."""
+
+
+@dataclass(frozen=True, eq=False)
+class InMemory:
+    """Samples that fit in memory, as one tensor."""
+
+    raw: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def select(self, indices: Tensor) -> InMemory:
+        return InMemory(self.raw[indices], self.labels[indices])
+
+    def stream(self, batches: Sequence[Tensor]) -> Iterator[Batch]:
+        for indices in batches:
+            yield self.raw[indices], self.labels[indices]
+
+    def digest(self) -> str:
+        digest = hashlib.sha256(repr(tuple(self.raw.shape)).encode())
+        digest.update(self.raw.contiguous().numpy().data)
+        digest.update(self.labels.contiguous().numpy().data)
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Streamed:
+    """Samples read one by one in worker processes, for sets larger than memory.
+
+    ``read(key)`` gives one raw sample. ``keys`` is a NumPy array rather than a list of a million Python
+    strings, whose reference counts would make every worker copy them page by page.
+    """
+
+    read: Callable[[Any], Tensor]
+    keys: np.ndarray
+    labels: Tensor
+    signature: Callable[[np.ndarray], str]
+    workers: int = 2
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def select(self, indices: Tensor) -> Streamed:
+        return Streamed(self.read, self.keys[indices.numpy()], self.labels[indices], self.signature, self.workers)
+
+    def stream(self, batches: Sequence[Tensor]) -> Iterator[Batch]:
+        loader = DataLoader(
+            _Reader(self.read, self.keys, self.labels),
+            batch_sampler=_Batches(batches),
+            num_workers=min(self.workers, len(batches)),
+        )
+        yield from loader
+
+    def digest(self) -> str:
+        labels = hashlib.sha256(self.labels.numpy().data).hexdigest()
+        return hashlib.sha256(f"{labels} {self.signature(self.keys)}".encode()).hexdigest()
+
+
+class _Reader(Dataset[Batch]):
+    def __init__(self, read: Callable[[Any], Tensor], keys: np.ndarray, labels: Tensor):
+        self.read, self.keys, self.labels = read, keys, labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.read(self.keys[index]), self.labels[index]
+
+
+class _Batches:
+    """Turns each batch of indices into the list that a DataLoader expects, one batch at a time."""
+
+    def __init__(self, batches: Sequence[Tensor]):
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for indices in self.batches:
+            yield indices.tolist()
+
+
+def in_order(samples: Samples, batch_size: int) -> Iterator[Batch]:
+    """All samples, first to last."""
+    return samples.stream(torch.arange(len(samples)).split(batch_size))

@@ -1,0 +1,46 @@
+"""torchvision's data sets, downloaded where there is a network."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgekd.data.arrays import from_arrays
+from edgekd.data.registry import SOURCES, Source
+from edgekd.errors import DataError
+from edgekd.recipe import Data
+
+CLASS_NAMES = {
+    "mnist": "MNIST",
+    "fashion_mnist": "FashionMNIST",
+    "cifar10": "CIFAR10",
+    "cifar100": "CIFAR100",
+}
+
+
+@SOURCES.register(*CLASS_NAMES)
+def torchvision_set(data: Data) -> Source:
+    root = data.path or Path("data")
+    parts = [_part(data, root, train) for train in (True, False)]
+    pairs = [(np.asarray(part.data), np.asarray(part.targets)) for part in parts]
+    return from_arrays(data.source, data, pairs[0], pairs[1], tuple(parts[0].classes))
+
+
+def _part(data: Data, root: Path, train: bool) -> Any:
+    from torchvision import datasets
+
+    kind = getattr(datasets, CLASS_NAMES[data.source])
+    try:
+        return kind(root=root, train=train, download=False)
+    except RuntimeError:
+        if not data.download:
+            raise DataError(
+                f"{data.source} is not in {root}; set data.path to the folder that holds it, or data.download: true"
+            ) from None
+    try:
+        return kind(root=root, train=train, download=True)
+    except (OSError, RuntimeError) as error:
+        raise DataError(
+            f"{data.source} is not in {root} and cannot be downloaded ({str(error).splitlines()[0][:120]}); "
+            f"connect to a network, or copy torchvision's files there from a machine that has them"
+        ) from error

@@ -1,0 +1,101 @@
+"""A network as an ONNX file: dynamic batch, weights inline, nothing of the machine that wrote it."""
+
+import json
+import logging
+import warnings
+from collections.abc import Iterable
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+
+import onnx
+import torch
+from google.protobuf.message import Message
+from onnx import ModelProto
+from torch import nn
+from torch.export import Dim
+
+from edgekd import __version__
+from edgekd.errors import ExportError
+from edgekd.files import write_bytes
+from edgekd.preprocess import Preprocess
+
+OPSET = 20
+INPUT, OUTPUT = "input", "logits"
+
+
+def export_onnx(
+    network: nn.Module,
+    path: Path,
+    preprocess: Preprocess,
+    classes: Iterable[str] = (),
+    opset: int = OPSET,
+) -> Path:
+    """Writes ``network`` (float, or int8 from :func:`edgekd.quantize.convert`) to ``path``.
+
+    The file takes ``input`` float32 (batch, *shape) and gives ``logits`` (batch, classes). How raw input
+    becomes the network's and what the classes are called is written into its metadata.
+
+    Raises:
+        ExportError: the network cannot be exported, or the exporter's result is not valid.
+    """
+    write_bytes(path, to_onnx(network, preprocess, classes, opset).SerializeToString(deterministic=True))
+    return path
+
+
+def to_onnx(network: nn.Module, preprocess: Preprocess, classes: Iterable[str], opset: int = OPSET) -> ModelProto:
+    """The same as a protobuf in memory."""
+    model = _exported(network, preprocess.shape, opset)
+    written = {entry.domain: entry.version for entry in model.opset_import}
+    if written.get("") != opset:
+        raise ExportError(f"opset {opset} was asked for and {written.get('')} written; ask for {written.get('')}")
+    model.producer_name, model.producer_version = "edgekd", __version__
+    _forget_the_machine(model)
+    model.graph.name = "edgekd"
+    onnx.helper.set_model_props(
+        model,
+        {
+            "edgekd.preprocess": json.dumps(preprocess.to_json(), sort_keys=True),
+            "edgekd.labels": json.dumps(list(classes)),
+        },
+    )
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except Exception as error:
+        raise ExportError(f"the exported graph is not valid ONNX: {error}") from error
+    return model
+
+
+def _exported(network: nn.Module, shape: tuple[int, ...], opset: int) -> ModelProto:
+    example = torch.zeros(2, *shape)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    try:
+        # The exporter greets on standard output, which belongs to results.
+        with warnings.catch_warnings(), redirect_stdout(StringIO()):
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                network,
+                (example,),
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamo=True,
+                opset_version=opset,
+                external_data=False,
+                dynamic_shapes=({0: Dim("batch")},),
+                verbose=False,
+            )
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ExportError(f"{type(network).__name__} cannot be exported to ONNX: {reason}") from error
+    assert program is not None
+    return program.model_proto
+
+
+def _forget_the_machine(message: Message) -> None:
+    """The exporter records stack traces with paths, here and there at every depth."""
+    for field, value in message.ListFields():
+        if field.name in ("metadata_props", "doc_string"):
+            message.ClearField(field.name)
+        elif field.message_type is not None and not field.message_type.GetOptions().map_entry:
+            for child in value if isinstance(value, Iterable) else [value]:
+                _forget_the_machine(child)

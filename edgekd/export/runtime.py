@@ -1,0 +1,47 @@
+"""What an exported file answers in ONNX Runtime, and which of its convolutions run in int8 there."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from torch import Tensor
+
+from edgekd.data import DataSet, Samples, in_order
+from edgekd.errors import ExportError
+
+CPU = "CPUExecutionProvider"
+
+
+def runtime_logits(path: Path, data: DataSet, samples: Samples) -> Tensor:
+    """Logits (N, classes) of the file in ONNX Runtime on the CPU, in the order of ``samples``."""
+    session = _session(path)
+    name = session.get_inputs()[0].name
+    parts = [session.run(None, {name: data.to_input(raw).numpy()})[0] for raw, _ in in_order(samples, data.batch_size)]
+    return torch.from_numpy(np.concatenate(parts))
+
+
+def float_convolutions(path: Path) -> tuple[list[str], int]:
+    """Names of the convolutions that ONNX Runtime leaves in float, and the number of all convolutions."""
+    with tempfile.TemporaryDirectory() as folder:
+        optimised = Path(folder) / "optimised.onnx"
+        options = onnxruntime.SessionOptions()
+        # Above EXTENDED the file holds layouts of this processor; the int8 fusions are all made by then.
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+        options.optimized_model_filepath = str(optimised)
+        options.log_severity_level = 3
+        onnxruntime.InferenceSession(str(path), options, providers=[CPU])
+        nodes = onnx.load(optimised).graph.node
+    left = [node.name for node in nodes if node.op_type in ("Conv", "FusedConv")]
+    return left, len(left) + sum(node.op_type == "QLinearConv" for node in nodes)
+
+
+def _session(path: Path) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=[CPU])
+    except Exception as error:
+        raise ExportError(f"ONNX Runtime cannot load {path}: {str(error).splitlines()[0]}") from error

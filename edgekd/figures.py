@@ -1,0 +1,127 @@
+"""How measured figures are written for people, the same in the terminal, in the report and on a model card.
+
+A figure that was not measured is shown as a dash.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+Row = Mapping[str, Any]
+
+ABSENT = "–"
+
+
+def percent(fraction: float | None, interval: Sequence[float] | None = None) -> str:
+    """``97.2 % (95.9–98.1)`` from fractions of one."""
+    if fraction is None:
+        return ABSENT
+    return f"{100 * fraction:.1f} %" + between(interval, lambda x: f"{100 * x:.1f}")
+
+
+def between(interval: Sequence[float] | None, write: Callable[[float], str]) -> str:
+    return f" ({write(interval[0])}–{write(interval[1])})" if interval else ""
+
+
+def significant(value: float | None, digits: int = 3) -> str:
+    """Three significant digits without an exponent: 0.0412, 4.12, 41.2, 4120."""
+    if value is None:
+        return ABSENT
+    if value == 0:
+        return "0"
+    rounded = float(f"{value:.{digits - 1}e}")
+    exponent = int(f"{abs(rounded):e}".split("e")[1])
+    return f"{rounded:.{max(0, digits - 1 - exponent)}f}"
+
+
+def scaled(value: float | None, units: Sequence[str]) -> str:
+    """``value`` in the largest of ``units`` (each 1000 times the one before) that leaves it at least 1."""
+    if value is None:
+        return ABSENT
+    step = 0
+    while step < len(units) - 1 and abs(value) >= 999.5:
+        value, step = value / 1000, step + 1
+    text = str(value) if isinstance(value, int) else significant(value)
+    return f"{text} {units[step]}".rstrip()
+
+
+def size(count: float | None) -> str:
+    """Bytes in decimal units: ``1.23 MB`` is 1,230,000 bytes."""
+    return scaled(count, ("B", "kB", "MB", "GB", "TB"))
+
+
+def count(number: float | None) -> str:
+    return scaled(number, ("", "k", "M", "G", "T"))
+
+
+def times_faster(against: Row | None) -> str:
+    """``4.1× (3.9–4.3)``: teacher time over student time, from the stored student over teacher."""
+    if not against or not against.get("ratio"):
+        return ABSENT
+    low, high = against.get("ci95") or (None, None)
+    interval = [1 / high, 1 / low] if low and high else None
+    return f"{significant(1 / against['ratio'])}×" + between(interval, significant)
+
+
+class Column(NamedTuple):
+    heading: str
+    cell: Callable[[Row], str]
+    number: bool = True
+
+
+def part(key: str, *, of: str) -> Callable[[Row], Any]:
+    return lambda row: (row.get(of) or {}).get(key)
+
+
+def milliseconds(key: str) -> Callable[[Row], str]:
+    figure = part(key, of="latency_ms")
+    return lambda row: significant(figure(row))
+
+
+NAMES = (
+    Column("Model", lambda row: row["model"] + ("" if row.get("valid", True) else " (!)"), number=False),
+    Column("Runtime", lambda row: row["runtime"], number=False),
+    Column("Device", lambda row: row.get("device") or ABSENT, number=False),
+    Column("Precision", lambda row: row["precision"], number=False),
+)
+RESULTS = (
+    Column("Accuracy", lambda row: percent(row.get("accuracy"), row.get("accuracy_ci95"))),
+    Column("Size", lambda row: size(row.get("size_bytes"))),
+    Column("Params", lambda row: count(row.get("params"))),
+    Column("MACs", lambda row: count(row.get("macs"))),
+    Column("p50 ms", milliseconds("p50")),
+    Column("Times faster", lambda row: times_faster(row.get("latency_vs_teacher"))),
+)
+DETAILS = (
+    Column(
+        "p50 ms",
+        lambda row: milliseconds("p50")(row) + between(part("ci95_p50", of="latency_ms")(row), significant),
+    ),
+    Column("p90 ms", milliseconds("p90")),
+    Column("p99 ms", milliseconds("p99")),
+    Column("Timed runs", lambda row: str(part("n", of="latency_ms")(row) or ABSENT)),
+    Column("Peak memory", lambda row: size(row.get("peak_rss_bytes"))),
+    Column("Tested on", lambda row: str(row.get("n") or ABSENT)),
+    Column("File", lambda row: row.get("file") or ABSENT, number=False),
+)
+
+
+def columns(rows: Iterable[Row], results: Sequence[Column] = RESULTS) -> list[Column]:
+    """The columns worth showing: device only when the rows differ in it."""
+    several = len({row.get("device") for row in rows}) > 1
+    return [column for column in NAMES if several or column.heading != "Device"] + list(results)
+
+
+def escape_markdown(text: str) -> str:
+    """``text`` as plain words inside a Markdown line or table cell, whatever it holds."""
+    return re.sub(r"([\\`*_\[\]<>|#~&])", r"\\\1", " ".join(text.split()))
+
+
+def markdown_table(shown: Sequence[Column], rows: Iterable[Row]) -> str:
+    lines = [
+        "| " + " | ".join(column.heading for column in shown) + " |",
+        "|" + "|".join("---:" if column.number else "---" for column in shown) + "|",
+    ]
+    for row in rows:
+        lines.append("| " + " | ".join(escape_markdown(column.cell(row)) for column in shown) + " |")
+    return "\n".join(lines)

@@ -1,0 +1,71 @@
+"""From a name in a recipe to a network: edgekd's own, torchvision's, timm's, or a user's function."""
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from edgekd import userfile
+from edgekd.errors import ModelError
+from edgekd.models import cifar_resnet, tiny  # noqa: F401  (their entries register themselves)
+from edgekd.models.registry import MODELS
+from edgekd.registry import nearest
+
+# Heads that only exist in training would come alive with widths that pruning has not followed.
+TORCHVISION_EXTRAS = {"googlenet": {"aux_logits": False}, "inception_v3": {"aux_logits": False}}
+
+
+def build(name: str, input_shape: tuple[int, ...], num_classes: int, **args: Any) -> nn.Module:
+    """Builds the network ``name`` with random weights.
+
+    Args:
+        name: an entry of ``MODELS``, ``torchvision/<name>``, ``timm/<name>`` or ``path.py:function``.
+        input_shape: the input without its batch: (channels, height, width) or (features,).
+        num_classes: the number of logits.
+        args: what else the builder takes.
+
+    Raises:
+        ModelError: no such network, or it refuses these arguments.
+    """
+    offered = {"input_shape": tuple(input_shape), "num_classes": num_classes}
+    if userfile.is_reference(name):
+        network = userfile.call(userfile.load_function(name, ModelError), name, ModelError, offered, args)
+    elif name.startswith("torchvision/"):
+        network = _torchvision(name.removeprefix("torchvision/"), input_shape, num_classes, args)
+    elif name.startswith("timm/"):
+        network = _timm(name.removeprefix("timm/"), input_shape, num_classes, args)
+    else:
+        network = userfile.call(MODELS.find(name), f"model {name}", ModelError, offered, args)
+    if not isinstance(network, nn.Module):
+        raise ModelError(f"{name} gave a {type(network).__name__}, not a torch.nn.Module; return the network itself")
+    return network
+
+
+def source_files(name: str) -> list[Path]:
+    """The user's files that ``name`` depends on; a change in them makes another network."""
+    return [userfile.file_of(name)] if userfile.is_reference(name) else []
+
+
+def _torchvision(name: str, input_shape: tuple[int, ...], num_classes: int, args: dict[str, Any]) -> nn.Module:
+    from torchvision import models
+
+    known = models.list_models(module=models)
+    if name not in known:
+        raise ModelError(f"torchvision has no classification network {name!r}{nearest(name, known)}")
+    if len(input_shape) != 3 or input_shape[0] != 3:
+        raise ModelError(
+            f"torchvision/{name} takes 3-channel images, the data gives {input_shape}: set grayscale: false"
+        )
+    arguments = {**TORCHVISION_EXTRAS.get(name, {}), **args, "weights": None, "num_classes": num_classes}
+    return userfile.call(lambda: models.get_model(name, **arguments), f"torchvision/{name}", ModelError, {}, {})
+
+
+def _timm(name: str, input_shape: tuple[int, ...], num_classes: int, args: dict[str, Any]) -> nn.Module:
+    try:
+        import timm
+    except ImportError as cause:
+        raise ModelError(f"timm/{name} needs timm: pip install 'edgekd[timm]'") from cause
+    if not timm.is_model(name):
+        raise ModelError(f"timm has no network {name!r}{nearest(name, timm.list_models())}")
+    arguments = {"in_chans": input_shape[0], **args, "pretrained": False, "num_classes": num_classes}
+    return userfile.call(lambda: timm.create_model(name, **arguments), f"timm/{name}", ModelError, {}, {})

@@ -1,0 +1,99 @@
+"""From a recipe file to a :class:`Recipe`: read, extend, override, resolve paths, validate."""
+
+from collections.abc import Sequence
+from os.path import normpath
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from edgekd.errors import RecipeError
+from edgekd.recipe.mistakes import explain, shown
+from edgekd.recipe.overrides import override
+from edgekd.recipe.schema import PATHS, Recipe
+from edgekd.recipe.tree import Loc, Origin, Tree, mistake, parse
+from edgekd.registry import nearest
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Loads the recipe at ``path``, changed by ``overrides`` as ``--set`` writes them (``prune.macs=0.4``).
+
+    Relative paths are made absolute: against the folder of the file that wrote them, or against the current
+    directory where an override did. Raises :class:`RecipeError` with a line for each mistake.
+    """
+    tree = read_extended(path, ())
+    for setting in overrides:
+        override(tree, setting)
+    written = make_paths_absolute(tree)
+    try:
+        return Recipe.model_validate(tree.value).written_with(written)
+    except ValidationError as error:
+        raise explain(error, tree) from None
+
+
+def read_extended(path: Path, below: tuple[Path, ...], asked: str = "") -> Tree:
+    """The recipe at ``path`` laid over those that it extends; ``below`` are the files that extend it."""
+    tree = read(path, asked)
+    files = (*below, path.resolve())
+    if files[-1] in below:
+        circle = " -> ".join(file.name for file in files)
+        raise RecipeError(f"{asked}the recipes extend each other in a circle: {circle}")
+    extends = tree.value.pop("extends", None)
+    if extends is None:
+        return tree
+    loc: Loc = ("extends",)
+    origin = tree.origin(loc)
+    if not isinstance(extends, str):
+        raise mistake(origin, loc, f"expected the path of a recipe, got {shown(extends)}")
+    base = path.parent / with_home(extends, origin, loc)
+    extended = read_extended(base, files, f"{origin.place}: extends: ")
+    extended.lay_over(tree)
+    return extended
+
+
+def read(path: Path, asked: str) -> Tree:
+    text = read_text(path, asked)
+    folder = path.parent.resolve()
+    tree = parse(text, lambda line: Origin(f"{path}:{line}", folder))
+    if tree.value is None:
+        raise RecipeError(f"{asked}{path}: the file is empty; 'edgekd init' writes a recipe to start from")
+    if not isinstance(tree.value, dict):
+        raise RecipeError(
+            f"{asked}{path}:1: expected a mapping with the keys {', '.join(Recipe.model_fields)}"
+        )
+    return tree
+
+
+def read_text(path: Path, asked: str) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        there = [file.stem for file in path.parent.glob("*.yaml")]
+        reason = f"no such file{nearest(path.stem, there)}"
+    except IsADirectoryError:
+        reason = "a folder; name a recipe file in it"
+    except UnicodeDecodeError:
+        reason = "not UTF-8 text; save it as UTF-8"
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror}"
+    raise RecipeError(f"{asked}{path}: {reason}") from None
+
+
+def make_paths_absolute(tree: Tree) -> dict[str, str]:
+    """Makes the paths in ``tree`` absolute; the result says how each of them was written."""
+    written = {}
+    for loc in PATHS:
+        value = tree.at(loc)
+        if not isinstance(value, str) or not (loc[-1] in ("path", "checkpoint") or ".py:" in value):
+            continue
+        origin = tree.origin(loc)
+        resolved = normpath(origin.folder / with_home(value, origin, loc))
+        tree.at(loc[:-1])[loc[-1]] = resolved
+        written[resolved] = value
+    return written
+
+
+def with_home(value: str, origin: Origin, loc: Loc) -> Path:
+    try:
+        return Path(value).expanduser()
+    except RuntimeError:
+        raise mistake(origin, loc, f"nobody on this machine has the home that {value!r} names") from None

@@ -1,0 +1,131 @@
+"""A whole recipe as one frozen object, and the two forms it is written in."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import Field, PrivateAttr, field_validator, model_validator
+from typing_extensions import Self
+
+from edgekd.files import canonical_json, sha256
+from edgekd.recipe.dialect import RecipeDumper
+from edgekd.recipe.order import first_misplaced
+from edgekd.recipe.sections import Budget, Data, Mistake, Section, Student, Target, Teacher
+from edgekd.recipe.stages import AnyStage, Distill, Stage
+
+PATHS = (
+    ("data", "path"),
+    ("data", "source"),
+    ("teacher", "checkpoint"),
+    ("teacher", "model"),
+    ("student", "checkpoint"),
+    ("student", "model"),
+)
+NAME = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}"
+
+
+class Recipe(Section):
+    """What to compress, with which data, by which stages, for which devices, within which budget.
+
+    >>> recipe = load_recipe(Path("recipes/quickstart.yaml"))
+    >>> [stage.name for stage in recipe.stages]
+    ['distill', 'prune', 'quantize']
+    """
+
+    name: str = Field(
+        description="a name for the run and its folder", json_schema_extra={"pattern": f"^{NAME}$"}
+    )
+    # NumPy takes no seed beyond 32 bits.
+    seed: int = Field(default=0, ge=0, le=2**32 - 1, description="start of all random numbers")
+    data: Data = Field(description="where samples come from")
+    teacher: Teacher = Field(description="the network to compress")
+    student: Student | None = Field(
+        default=None, description="the smaller network; the teacher's own network when left out"
+    )
+    stages: tuple[Annotated[Stage, AnyStage], ...] = Field(
+        strict=False, min_length=1, description="a list of distill, prune and quantize"
+    )
+    targets: tuple[Target, ...] = Field(
+        default=(Target(),), strict=False, min_length=1, description="where the student must run"
+    )
+    budget: Budget = Field(default=Budget(), description="what the student must keep to")
+
+    _written: dict[str, str] = PrivateAttr({})
+
+    @field_validator("name")
+    @classmethod
+    def names_a_folder(cls, name: str) -> str:
+        if not re.fullmatch(NAME, name):
+            raise Mistake(
+                f"{name!r} cannot name a folder; use at most 100 letters, digits, '.', '_' and '-', "
+                "and no '.' in front"
+            )
+        return name
+
+    @field_validator("stages")
+    @classmethod
+    def in_order(cls, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+        misplaced = first_misplaced([stage.name for stage in stages])
+        if misplaced:
+            index, reason = misplaced
+            raise Mistake(reason, index)
+        return stages
+
+    @model_validator(mode="after")
+    def student_learns_first(self) -> Self:
+        first = self.stages[0].name
+        if self.student and self.student.checkpoint is None and first != Distill.name:
+            raise Mistake(
+                f"without a checkpoint its weights are random, and {first} comes first; start with distill, "
+                "give student.checkpoint, or leave student out to compress the teacher's own network",
+                "student",
+            )
+        return self
+
+    def dump(self) -> dict[str, Any]:
+        """The recipe as plain JSON values in the form of the YAML, with defaults, without what is None."""
+        return plain(self)
+
+    def to_yaml(self) -> str:
+        """The recipe as YAML that loads as the same recipe."""
+        return yaml.dump(self.dump(), Dumper=RecipeDumper, sort_keys=False, allow_unicode=True, width=110)
+
+    @property
+    def sha256(self) -> str:
+        """Of :meth:`dump` with its paths as they were written, so that it is the same on every machine."""
+        dump = self.dump()
+        for section, key in PATHS:
+            settings = dump.get(section, {})
+            if key in settings:
+                settings[key] = self._written.get(settings[key], settings[key])
+        return sha256(canonical_json(dump))
+
+    def written_with(self, paths: dict[str, str]) -> Self:
+        """This recipe, knowing how each of its absolute ``paths`` was written."""
+        copy = self.model_copy()
+        copy._written = paths
+        return copy
+
+
+def plain(value: Any) -> Any:
+    if isinstance(value, Section):
+        settings = {key: plain(setting) for key, setting in value if setting is not None}
+        return {value.name: settings} if isinstance(value, Stage) else settings
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of a recipe's YAML, for editors. A recipe that extends another may leave keys out."""
+    schema = Recipe.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["properties"]["extends"] = {"type": "string", "description": "a recipe that this one changes"}
+    sections = {"data": "Data", "teacher": "Teacher", "student": "Student"}
+    required = {key: {"required": schema["$defs"][name].pop("required")} for key, name in sections.items()}
+    schema["if"] = {"not": {"required": ["extends"]}}
+    schema["then"] = {"required": schema.pop("required"), "properties": required}
+    return schema

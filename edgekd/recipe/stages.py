@@ -1,0 +1,127 @@
+"""The stages of a recipe: in YAML a word (``distill``) or a mapping of one key (``distill: {epochs: 3}``)."""
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
+from pydantic_core import CoreSchema, core_schema
+from typing_extensions import Self
+
+from edgekd.recipe.sections import Mistake, Text, Train
+from edgekd.registry import nearest
+
+
+class Stage(Train):
+    """A step of the chain: training, with the teacher's logits beside the labels."""
+
+    name: ClassVar[str]
+
+    temperature: float = Field(default=4.0, gt=0, description="softens the logits of teacher and student")
+    hard_weight: float = Field(
+        default=0.1, ge=0, le=1, description="weight of the loss on the labels; the teacher's has the rest"
+    )
+
+
+class Distill(Stage):
+    """Train the student to answer as the teacher does."""
+
+    name: ClassVar[str] = "distill"
+
+    method: Literal["kd"] = Field(default="kd", description="the distillation loss")
+
+
+class Prune(Stage):
+    """Take whole channels out, then train what is left."""
+
+    name: ClassVar[str] = "prune"
+
+    epochs: int = Field(default=5, ge=0, description="passes over the training samples after the cut")
+    lr: float = Field(default=0.02, gt=0, description="highest learning rate")
+    macs: float | None = Field(
+        default=None, gt=0, lt=1, description="share of the multiply-accumulates to keep"
+    )
+    params: float | None = Field(default=None, gt=0, lt=1, description="share of the parameters to keep")
+    importance: Text = Field(default="group_magnitude", description="what ranks the channels")
+    scope: Literal["global", "layer"] = Field(
+        default="global", description="rank over the whole network or per layer"
+    )
+    round_to: int = Field(default=8, ge=1, description="keep channel counts a multiple of this")
+    max_ratio: float = Field(
+        default=0.9, gt=0, lt=1, description="largest share of a layer's channels that may go"
+    )
+    ignore: tuple[str, ...] = Field(default=(), strict=False, description="layers left as they are, by name")
+    teacher: bool = Field(default=True, description="keep the teacher while training")
+
+    @model_validator(mode="after")
+    def one_goal(self) -> Self:
+        if self.macs is None and self.params is None:
+            raise Mistake(
+                "nothing says how far to prune; give macs or params, the share to keep, e.g. macs: 0.5"
+            )
+        if self.macs is not None and self.params is not None:
+            raise Mistake("macs and params exclude each other; give one of the two", "params")
+        return self
+
+
+class Quantize(Stage):
+    """Train with fake-quantised weights and activations."""
+
+    name: ClassVar[str] = "quantize"
+
+    epochs: int = Field(default=2, ge=0, description="passes over the training samples")
+    lr: float = Field(default=0.001, gt=0, description="highest learning rate")
+    reduce_range: bool = Field(
+        default=True, description="7-bit weights, for CPUs whose 8-bit products saturate"
+    )
+    calibration_batches: int = Field(default=8, ge=1, description="batches that set the first ranges")
+    freeze_after: float = Field(
+        default=0.5, ge=0, le=1, description="share of the steps after which ranges stay"
+    )
+    teacher: bool = Field(default=True, description="keep the teacher while training")
+
+
+STAGES: dict[str, type[Stage]] = {stage.name: stage for stage in (Distill, Prune, Quantize)}
+
+
+def as_mapping(stage: Any) -> Any:
+    """``stage`` as a mapping of its name to its settings, from any form that it may have."""
+    if isinstance(stage, Stage):
+        return {stage.name: stage}
+    if isinstance(stage, str):
+        stage = {stage: {}}
+    if not isinstance(stage, dict) or len(stage) != 1:
+        raise Mistake(f"expected one stage: {', '.join(STAGES)}; as a word, or as a mapping of that one key")
+    [(name, settings)] = stage.items()
+    if name not in STAGES:
+        raise Mistake(f"unknown stage {name!r}{nearest(str(name), STAGES)}; known: {', '.join(STAGES)}")
+    return {name: {} if settings is None else settings}
+
+
+class AnyStage:
+    """Tells pydantic to read each form of a stage; mistakes are located at ``stages.0.distill.epochs``."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        choices: dict[Any, Any] = {
+            name: core_schema.no_info_before_validator_function(
+                lambda mapping: next(iter(mapping.values())), handler.generate_schema(stage)
+            )
+            for name, stage in STAGES.items()
+        }
+        tagged = core_schema.tagged_union_schema(choices, lambda mapping: next(iter(mapping)))
+        return core_schema.no_info_before_validator_function(as_mapping, tagged)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        choices = schema["schema"]["choices"]  # type: ignore[typeddict-item]
+        mappings = [
+            {
+                "type": "object",
+                "properties": {name: {"anyOf": [handler(choice), {"type": "null"}]}},
+                "required": [name],
+                "additionalProperties": False,
+            }
+            for name, choice in choices.items()
+        ]
+        return {"anyOf": [{"enum": list(choices)}, *mappings]}

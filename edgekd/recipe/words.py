@@ -1,0 +1,82 @@
+"""What a recipe expects at a place, in plain words taken from the schema."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import annotated_types as at
+
+from edgekd.recipe.schema import Recipe
+from edgekd.recipe.sections import Section
+from edgekd.recipe.stages import STAGES, Stage
+from edgekd.recipe.tree import Loc
+
+PLAIN = {
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    bool: "true or false",
+    dict: "a mapping",
+    Path: "a path",
+}
+
+
+def kind_at(loc: Loc) -> tuple[Any, list[Any]]:
+    """The bare type at ``loc`` and the bounds on it."""
+    kind: Any = Recipe
+    bounds: list[Any] = []
+    for part in loc:
+        if isinstance(part, int):
+            kind, bounds = bare(get_args(kind)[0], [])
+        elif kind is Stage:
+            kind, bounds = STAGES[part], []
+        else:
+            field = kind.model_fields[part]
+            kind, bounds = bare(field.annotation, field.metadata)
+    return kind, bounds
+
+
+def bare(kind: Any, bounds: Iterable[Any]) -> tuple[Any, list[Any]]:
+    """``kind`` without Annotated and None, and the bounds that were around it."""
+    if get_origin(kind) is Annotated:
+        kind, *more = get_args(kind)
+        return bare(kind, [*bounds, *more])
+    if get_origin(kind) in (Union, UnionType):
+        [kind] = [choice for choice in get_args(kind) if choice is not NoneType]
+        return bare(kind, bounds)
+    return kind, list(bounds)
+
+
+def choices(kind: Any) -> tuple[str, ...]:
+    return get_args(kind) if get_origin(kind) is Literal else ()
+
+
+def expected(kind: Any, bounds: Iterable[Any] = ()) -> str:
+    if choices(kind):
+        return " or ".join(map(repr, choices(kind)))
+    if kind is Stage:
+        return f"a stage: {', '.join(STAGES)}"
+    if isinstance(kind, type) and issubclass(kind, Section):
+        return f"a section with the keys {', '.join(kind.model_fields)}"
+    if get_origin(kind) is tuple:
+        item = expected(*bare(get_args(kind)[0], []))
+        return ", ".join([" ".join(["a list", *limits(bounds)]), f"each item {item}"])
+    return " ".join([PLAIN.get(get_origin(kind) or kind, "text"), *limits(bounds)])
+
+
+def limits(bounds: Iterable[Any]) -> list[str]:
+    words = []
+    for bound in bounds:
+        match bound:
+            case at.Ge(low):
+                words.append(f"of at least {low}")
+            case at.Gt(low):
+                words.append(f"above {low}")
+            case at.Le(high):
+                words.append(f"of at most {high}")
+            case at.Lt(high):
+                words.append(f"below {high}")
+            case at.MinLen():
+                words.append("that is not empty")
+    return [" and ".join(words)] if words else []

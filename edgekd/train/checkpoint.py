@@ -1,0 +1,74 @@
+"""Where a killed training goes on from: one safetensors file, named by its step and its content's hash."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from edgekd.artifact import fill, tensors_of
+from edgekd.files import make_folder, sha256, write_bytes
+from edgekd.progress import say
+
+PATTERN = "step-*.safetensors"
+
+
+@dataclass
+class State:
+    """All that a training loop is at one step."""
+
+    step: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    loss_sum: float = 0.0
+
+
+def save_state(folder: Path, state: State, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer) -> None:
+    """Writes the new file before the old ones go, so that there is a whole one at any moment."""
+    tensors = {f"{name}/{key}": t for name, module in modules.items() for key, t in tensors_of(module).items()}
+    for index, slots in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer/{index}/{key}": torch.as_tensor(value) for key, value in slots.items()}
+    contiguous = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+    content = save(contiguous, {"state": json.dumps(vars(state))})
+    old = list(make_folder(folder).glob(PATTERN))
+    new = folder / f"step-{state.step:08d}-{sha256(content)[:16]}.safetensors"
+    write_bytes(new, content)
+    for path in old:
+        if path != new:
+            path.unlink()
+
+
+def load_state(folder: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer) -> State:
+    """Goes back to the newest whole file in ``folder``; a fresh :class:`State` where there is none."""
+    for path in sorted(folder.glob(PATTERN), reverse=True):
+        content = path.read_bytes()
+        if not path.stem.endswith(sha256(content)[:16]):
+            say(f"warning: {path} is damaged; it is not used, and the training goes on from before it")
+            continue
+        tensors = load(content)
+        for name, module in modules.items():
+            prefix = f"{name}/"
+            fill(module, {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)})
+        _restore_optimizer(optimizer, tensors)
+        with safe_open(path, "pt") as file:
+            return State(**json.loads(file.metadata()["state"]))
+    return State()
+
+
+def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    slots: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        kind, _, rest = name.partition("/")
+        if kind == "optimizer":
+            index, key = rest.split("/")
+            slots.setdefault(int(index), {})[key] = value
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for number, slot in slots.items():
+        parameter = parameters[number]
+        for key, value in slot.items():
+            # Strides decide which kernel runs, and so the last bits: they follow the parameter's.
+            restored = torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
+            optimizer.state[parameter][key] = restored

@@ -1,0 +1,24 @@
+"""What a network answers, sample by sample."""
+
+import torch
+from torch import Tensor, nn
+
+from edgekd.data import DataSet, Samples, in_order
+from edgekd.train.device import memory_format
+
+
+@torch.inference_mode()
+def logits_of(network: nn.Module, data: DataSet, samples: Samples, batch_size: int | None = None) -> Tensor:
+    """Logits (N, classes) in float32 on the CPU, in the order of ``samples``; the network is in evaluation mode."""
+    device = next(network.parameters()).device
+    parts = []
+    for raw, _ in in_order(samples, batch_size or data.batch_size):
+        inputs = data.to_input(raw).to(device)
+        inputs = inputs.contiguous(memory_format=memory_format(inputs.ndim))
+        parts.append(network(inputs).float().cpu())
+    return torch.cat(parts)
+
+
+def accuracy_of(network: nn.Module, data: DataSet, samples: Samples) -> float:
+    """Share of ``samples`` whose largest logit is the label, in [0, 1]."""
+    return float((logits_of(network, data, samples).argmax(1) == samples.labels).double().mean())

@@ -1,0 +1,53 @@
+"""A training's progress on standard error: a bar in a terminal, a line per epoch elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+from edgekd.progress import say
+from edgekd.train.checkpoint import State
+
+
+class StageProgress:
+    """Shows one stage's epochs; a context manager because a live bar must be put away."""
+
+    def __init__(self, name: str, epochs: int, per_epoch: int, state: State):
+        self.name, self.epochs, self.per_epoch = name, epochs, per_epoch
+        self.started, self.first = time.monotonic(), state.step
+        self.bar: Any = None
+        if state.step:
+            say(f"  {name}: goes on from step {state.step} of {epochs * per_epoch}")
+
+    def __enter__(self) -> StageProgress:
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+            columns = (TextColumn("  {task.description}"), BarColumn(), TimeRemainingColumn())
+            self.bar = Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=4)
+            self.task = self.bar.add_task(self.name, total=self.epochs * self.per_epoch, completed=self.first)
+            self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    def step(self, state: State) -> None:
+        if self.bar is not None:
+            self.bar.update(self.task, completed=state.step)
+
+    def epoch(self, entry: dict[str, Any]) -> None:
+        line = (
+            f"  {self.name} {entry['epoch']}/{self.epochs}  loss {entry['loss']:.4f}  "
+            f"validation {100 * entry['validation_accuracy']:.2f} %  {time.monotonic() - self.started:.0f} s"
+        )
+        if self.bar is None:
+            say(line)
+        else:
+            self.bar.console.print(line, highlight=False)

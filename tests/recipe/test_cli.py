@@ -1,0 +1,83 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from edgekd.cli.recipe import app
+from edgekd.errors import RecipeError
+from edgekd.recipe import json_schema, load_recipe
+
+from .conftest import SMALL
+from .test_load import SHIPPED
+
+Write = Callable[..., Path]
+runner = CliRunner()
+
+
+def run(*arguments: str) -> str:
+    result = runner.invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_check(write: Write) -> None:
+    write()
+    write(SMALL.replace("small", "one").replace("  - prune: {macs: 0.5}\n", ""), "one.yaml")
+    assert run("check", "r.yaml", "one.yaml") == (
+        "ok  small  (2 stages: distill -> prune)\nok  one  (1 stage: distill)\n"
+    )
+
+
+def test_check_shipped() -> None:
+    assert run("check", *map(str, SHIPPED)).count("(3 stages: distill -> prune -> quantize)\n") == len(
+        SHIPPED
+    )
+
+
+def test_check_goes_on_after_a_mistake(write: Write) -> None:
+    write(SMALL + "sed: 1\n", "bad.yaml")
+    result = runner.invoke(app, ["check", "bad.yaml", "none.yaml", str(write())])
+    assert result.stdout == "ok  small  (2 stages: distill -> prune)\n"
+    assert isinstance(result.exception, RecipeError)
+    assert str(result.exception).splitlines() == [
+        "bad.yaml:8: sed: unknown key (did you mean 'seed'?); known: name, seed, data, teacher, student, "
+        "stages, targets, budget, extends",
+        "none.yaml: no such file",
+    ]
+
+
+def test_check_as_json(write: Write) -> None:
+    path = write()
+    result = runner.invoke(app, ["check", "--json", "r.yaml", "none.yaml"])
+    assert json.loads(result.stdout) == [
+        {
+            "path": "r.yaml",
+            "ok": True,
+            "name": "small",
+            "stages": ["distill", "prune"],
+            "sha256": load_recipe(path).sha256,
+        },
+        {"path": "none.yaml", "ok": False, "mistakes": ["none.yaml: no such file"]},
+    ]
+    assert isinstance(result.exception, RecipeError)
+
+
+def test_show(write: Write) -> None:
+    write()
+    write(run("show", "r.yaml", "--set", "prune.macs=0.4", "--set", "seed=3"), "shown.yaml")
+    shown = load_recipe(Path("shown.yaml"))
+    assert shown == load_recipe(Path("r.yaml"), ["prune.macs=0.4", "seed=3"])
+    assert json.loads(run("show", "--json", "shown.yaml")) == shown.dump()
+
+
+def test_schema() -> None:
+    assert json.loads(run("schema")) == json_schema()
+
+
+@pytest.mark.parametrize("command", ["check", "show"])
+def test_overrides_that_cannot_be(write: Write, command: str) -> None:
+    write()
+    result = runner.invoke(app, [command, "r.yaml", "--set", "prnue.macs=1"])
+    assert "did you mean 'prune'?" in str(result.exception)

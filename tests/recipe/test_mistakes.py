@@ -1,0 +1,244 @@
+from collections.abc import Callable
+
+import pytest
+
+from .conftest import SMALL
+
+Complaint = Callable[..., str]
+
+SOURCES = "digits, breast_cancer, folder, npz, mnist, fashion_mnist, cifar10, cifar100, or 'path.py:function'"
+DISTILL = (
+    "epochs, lr, optimizer, momentum, weight_decay, schedule, clip_norm, label_smoothing, ema, temperature, "
+    "hard_weight, method"
+)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "- distill",
+            "- distill:\n      temprature: 4",
+            "r.yaml:7: stages.0.distill.temprature: unknown key (did you mean 'temperature'?); known: "
+            + DISTILL,
+        ),
+        (
+            "name: small",
+            "name: small\nbuget: {}",
+            "r.yaml:2: buget: unknown key (did you mean 'budget'?); known: name, seed, data, teacher, "
+            "student, stages, targets, budget, extends",
+        ),
+        (
+            "source: digits",
+            "source: digits, batch_size: many",
+            "r.yaml:2: data.batch_size: expected a whole number of at least 1, got 'many'",
+        ),
+        (
+            "source: digits",
+            "source: digits, batch_size: true",
+            "r.yaml:2: data.batch_size: expected a whole number of at least 1, got true",
+        ),
+        (
+            "source: digits",
+            "source: digits, batch_size: 2.5",
+            "r.yaml:2: data.batch_size: expected a whole number of at least 1, got 2.5",
+        ),
+        (
+            "source: digits",
+            "source: digits, batch_size: 0",
+            "r.yaml:2: data.batch_size: expected a whole number of at least 1, got 0",
+        ),
+        (
+            "source: digits",
+            "source: digits, batch_size:",
+            "r.yaml:2: data.batch_size: expected a whole number of at least 1, got nothing",
+        ),
+        (
+            "source: digits",
+            "source: digits, validation: 0.5",
+            "r.yaml:2: data.validation: expected a number above 0 and below 0.5, got 0.5",
+        ),
+        (
+            "source: digits",
+            "source: digits, augment: [crop, flp]",
+            "r.yaml:2: data.augment.1: expected 'crop' or 'flip', got 'flp' (did you mean 'flip'?)",
+        ),
+        (
+            "source: digits",
+            "source: digits, augment: flip",
+            "r.yaml:2: data.augment: expected a list, each item 'crop' or 'flip', got 'flip'",
+        ),
+        (
+            "source: digits",
+            "source: digits, mean: [0.5], std: [0]",
+            "r.yaml:2: data.std.0: expected a number above 0, got 0",
+        ),
+        (
+            "source: digits",
+            "source: digits, mean: [0.5]",
+            "r.yaml:2: data.mean: mean and std go together; give both or neither",
+        ),
+        (
+            "source: digits",
+            "source: digits, mean: [0.5, 0.5], std: [1.0]",
+            "r.yaml:2: data.std: 1 values, but mean has 2; give one per channel",
+        ),
+        (
+            "source: digits",
+            "source: digits, grayscale: yes",
+            "r.yaml:2: data.grayscale: expected true or false, got 'yes'",
+        ),
+        (
+            "source: digits",
+            "source: digits, path: 3",
+            "r.yaml:2: data.path: expected a path, got 3",
+        ),
+        (
+            "source: digits",
+            "source: digts",
+            f"r.yaml:2: data.source: unknown source 'digts' (did you mean 'digits'?); known: {SOURCES}",
+        ),
+        (
+            "source: digits",
+            "source: npz",
+            "r.yaml:2: data.source: source npz needs path: the folder or file to read",
+        ),
+        (
+            "source: digits",
+            "source: digits, args: {a: 1}",
+            "r.yaml:2: data.args: only a source 'path.py:function' takes args, digits does not",
+        ),
+        (
+            "source: digits",
+            "workers: 1",
+            f"r.yaml:2: data: missing key 'source'; expected one of {SOURCES}",
+        ),
+        (
+            "data: {source: digits}\n",
+            "",
+            "r.yaml:1: missing key 'data'; expected where samples come from",
+        ),
+        (
+            "{model: small_cnn}",
+            "small_cnn",
+            "r.yaml:4: student: expected a section with the keys model, args, checkpoint, got 'small_cnn'",
+        ),
+        (
+            "model: small_cnn",
+            "model: ''",
+            "r.yaml:4: student.model: expected text that is not empty, got ''",
+        ),
+        (
+            "model: small_cnn",
+            "model: small_cnn, args: 3",
+            "r.yaml:4: student.args: expected a mapping, got 3",
+        ),
+        (
+            ", train: {epochs: 1}",
+            "",
+            "r.yaml:3: teacher: no weights; give checkpoint (a file) or train (how to train it; epochs: 0 "
+            "takes the network as its builder returns it)",
+        ),
+        (
+            "epochs: 1",
+            "optimizer: adam",
+            "r.yaml:3: teacher.train.optimizer: expected 'sgd' or 'adamw', got 'adam' "
+            "(did you mean 'adamw'?)",
+        ),
+        (
+            "- distill",
+            "- distil",
+            "r.yaml:6: stages.0: unknown stage 'distil' (did you mean 'distill'?); known: distill, prune, "
+            "quantize",
+        ),
+        (
+            "- distill",
+            "- {distill: {}, prune: {}}",
+            "r.yaml:6: stages.0: expected one stage: distill, prune, quantize; as a word, or as a mapping of "
+            "that one key",
+        ),
+        (
+            "- distill",
+            "- distill: 3",
+            f"r.yaml:6: stages.0.distill: expected a section with the keys {DISTILL}, got 3",
+        ),
+        (
+            "stages:\n  - distill\n  - prune: {macs: 0.5}",
+            "stages: []",
+            "r.yaml:5: stages: expected a list that is not empty, each item a stage: distill, prune, "
+            "quantize, got []",
+        ),
+        (
+            "- prune: {macs: 0.5}",
+            "- prune",
+            "r.yaml:7: stages.1.prune: nothing says how far to prune; give macs or params, "
+            "the share to keep, e.g. macs: 0.5",
+        ),
+        (
+            "macs: 0.5",
+            "macs: 0.5, params: 0.5",
+            "r.yaml:7: stages.1.prune.params: macs and params exclude each other; give one of the two",
+        ),
+        (
+            "macs: 0.5",
+            "macs: 1",
+            "r.yaml:7: stages.1.prune.macs: expected a number above 0 and below 1, got 1",
+        ),
+        (
+            "macs: 0.5}",
+            "macs: 0.5}\n  - quantize\n  - distill",
+            "r.yaml:9: stages.3: distill cannot follow quantize; it may come first, "
+            "or after distill or prune",
+        ),
+        (
+            "  - distill\n",
+            "",
+            "r.yaml:4: student: without a checkpoint its weights are random, and prune comes first; start "
+            "with distill, give student.checkpoint, or leave student out to compress the teacher's own "
+            "network",
+        ),
+        (
+            "name: small",
+            "name: ../small",
+            "r.yaml:1: name: '../small' cannot name a folder; use at most 100 letters, digits, '.', '_' "
+            "and '-', and no '.' in front",
+        ),
+        ("name: small", "name: 7", "r.yaml:1: name: expected text, got 7"),
+        (
+            "name: small",
+            "name: small\nseed: -1",
+            "r.yaml:2: seed: expected a whole number of at least 0 and of at most 4294967295, got -1",
+        ),
+        (
+            "name: small",
+            "name: small\ntargets: [{runtime: tensort}]",
+            "r.yaml:2: targets.0.runtime: expected 'onnxruntime' or 'tensorrt', got 'tensort' "
+            "(did you mean 'tensorrt'?)",
+        ),
+        (
+            "name: small",
+            "name: small\nbudget: [" + ", ".join(["accuracy"] * 9) + "]",
+            "r.yaml:2: budget: expected a section with the keys accuracy_drop, latency_ratio, size_ratio, "
+            'latency_ms, size_mb, got ["accuracy", "accuracy", "accuracy", "accuracy", "accurac...',
+        ),
+    ],
+)
+def test_message(complaint: Complaint, old: str, new: str, message: str) -> None:
+    assert old in SMALL
+    assert complaint(SMALL.replace(old, new)) == message
+
+
+def test_every_mistake_has_its_line(complaint: Complaint) -> None:
+    text = SMALL.replace("resnet8", "3").replace("digits", "digits, workers: -1").replace("0.5", "half")
+    assert complaint(text).splitlines() == [
+        "r.yaml:2: data.workers: expected a whole number of at least 0, got -1",
+        "r.yaml:3: teacher.model: expected text that is not empty, got 3",
+        "r.yaml:7: stages.1.prune.macs: expected a number above 0 and below 1, got 'half'",
+    ]
+
+
+def test_at_most_ten_mistakes(complaint: Complaint) -> None:
+    extra = "".join(f"key{number}: 1\n" for number in range(14))
+    lines = complaint(SMALL + extra).splitlines()
+    assert len(lines) == 11
+    assert lines[-1] == "and 4 more mistakes"
