@@ -1,1 +1,33 @@
+"""edgekd: distil, prune and quantise a network for the device it must run on.
+
+The pieces of the command, for one's own loop; each room is imported when it is first used::
+
+    import edgekd
+
+    loss = edgekd.distill.KD(temperature=4.0)
+    pruned = edgekd.prune.prune(network, (3, 32, 32), macs=0.5)
+    graph = edgekd.quantize.prepare(pruned.network, (3, 32, 32))
+    edgekd.export.export_onnx(edgekd.quantize.convert(graph), path, preprocess)
+    edgekd.bench.compare_in_child({"teacher": teacher, "student": path}, "teacher")
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+ROOMS = (
+    *("artifact", "bench", "bundle", "chain", "data", "distill", "export"),
+    *("models", "preprocess", "prune", "quantize", "recipe", "report", "train"),
+)
+
+if TYPE_CHECKING:
+    from edgekd.chain.network import load as load
+
+
+def __getattr__(name: str) -> Any:
+    if name == "load":
+        return import_module("edgekd.chain.network").load
+    if name in ROOMS:
+        return import_module(f"edgekd.{name}")
+    raise AttributeError(f"module 'edgekd' has no attribute {name!r}")

@@ -45,7 +45,7 @@ def make_report(
             test=len(data.test),
         ),
         budget=schema.Budget.of(check(recipe.budget.model_dump(), student, teacher)),
-        warnings=tuple(_skipped(target) for target in skipped),
+        warnings=(*map(_skipped, skipped), *_slower_than_float(exports, measured)),
         rows=tuple(rows),
         stages=tuple(_stage(export, log) for export in exports),
         parity=tuple(_parity(export) for export in exports),
@@ -117,6 +117,23 @@ def _doubts(export: Exported) -> list[schema.Note]:
     if agreement < LEAST_AGREEMENT:
         message = f"{export.label} answers as PyTorch does on only {agreement:.1%} of the test samples"
         notes.append(schema.Note(code="runtime_disagrees", message=message))
+    return notes
+
+
+def _slower_than_float(exports: Sequence[Exported], measured: Mapping[Target, Measured]) -> list[schema.Note]:
+    """A warning wherever an int8 file is surely slower than the float network that it came from."""
+    notes = []
+    for before, after in zip(exports, exports[1:], strict=False):
+        if (before.figures["precision"], after.figures["precision"]) != ("float32", "int8"):
+            continue
+        for target, figures in measured.items():
+            twin, int8 = (figures.latency[export.label].latency_ms for export in (before, after))
+            if int8["ci95_p50"][0] > twin["ci95_p50"][1]:
+                message = (
+                    f"on {target.device}/{target.runtime} the int8 file takes {int8['p50'] / twin['p50']:.2f} times as "
+                    f"long as its float twin ({before.label}): it is smaller, not faster, on this processor"
+                )
+                notes.append(schema.Note(code="int8_slower_than_float", message=message))
     return notes
 
 

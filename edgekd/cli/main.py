@@ -5,6 +5,11 @@ from typing import NoReturn
 
 import typer
 
+from edgekd.cli.bench import bench
+from edgekd.cli.bundle import app as bundle
+from edgekd.cli.predict import predict
+from edgekd.cli.recipe import app as recipe
+from edgekd.cli.run import run
 from edgekd.errors import EdgekdError
 
 app = typer.Typer(
@@ -20,6 +25,13 @@ app = typer.Typer(
 
 @app.callback()
 def options() -> None: ...
+
+
+app.command()(run)
+app.add_typer(recipe, name="recipe")
+app.command()(bench)
+app.add_typer(bundle, name="bundle")
+app.command()(predict)
 
 
 def main() -> NoReturn:

@@ -1,0 +1,29 @@
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/installed
+
+.PHONY: install quickstart test test-slow format
+
+install: $(INSTALLED)
+
+# A new environment from scratch when what it is made from has changed, nothing at all when not.
+$(INSTALLED): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,tensorboard]'
+	@touch $(INSTALLED)
+
+quickstart: install
+	$(BIN)/edgekd run recipes/quickstart.yaml
+
+test: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+test-slow: install
+	$(BIN)/pytest -m slow
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .

@@ -1,0 +1,139 @@
+"""The machine and the software that a figure belongs to, and what on them makes it doubtful."""
+
+import os
+import platform
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from edgekd.bench.caution import Caution
+
+PACKAGES = ("edgekd", "numpy", "onnx", "onnxruntime", "torch", "torchvision", "torchao")
+
+# What the runtimes choose their int8, bf16 and float kernels by, as Linux spells it on x86 and Arm.
+FLAGS = (
+    *("avx2", "avx_vnni", "avx_vnni_int8", "avx512f", "avx512bw", "avx512_vnni", "avx512_bf16"),
+    *("amx_int8", "amx_bf16", "fma"),
+    *("asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2", "sme"),
+)
+
+BUSY_SHARE = 0.1
+
+
+def fingerprint() -> dict[str, Any]:
+    """Machine and versions as plain JSON; what cannot be read is absent. Imports no package that it names."""
+    return {
+        "cpu": cpu(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "load_average": [round(load, 2) for load in psutil.getloadavg()],
+        "os": operating_system(),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "packages": packages(),
+    }
+
+
+def cpu() -> dict[str, Any]:
+    about = cpuinfo()
+    model = about.get("model name") or device_tree_model() or platform.processor() or platform.machine()
+    words = set((about.get("flags") or about.get("Features") or "").split())
+    facts: dict[str, Any] = {
+        "model": model,
+        "architecture": platform.machine(),
+        "flags": [flag for flag in FLAGS if flag in words],
+        "logical_cores": psutil.cpu_count(),
+        "physical_cores": psutil.cpu_count(logical=False),
+        "affinity": affinity(),
+        "governor": governor(),
+    }
+    return {key: value for key, value in facts.items() if value is not None}
+
+
+def cpuinfo(path: Path = Path("/proc/cpuinfo")) -> dict[str, str]:
+    """The first processor's lines."""
+    if not path.exists():
+        return {}
+    first = path.read_text(errors="replace").split("\n\n")[0]
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def device_tree_model(path: Path = Path("/proc/device-tree/model")) -> str | None:
+    """Boards name themselves here; Arm's cpuinfo has no model name."""
+    return path.read_text(errors="replace").strip("\0\n ") if path.exists() else None
+
+
+def affinity() -> list[int] | None:
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+
+
+def usable_cpus() -> int:
+    return len(affinity() or []) or os.cpu_count() or 1
+
+
+def governor(cpus: Path = Path("/sys/devices/system/cpu")) -> str | None:
+    """The frequency governors in use, joined by commas; ``None`` where the kernel shows none."""
+    names = {path.read_text().strip() for path in cpus.glob("cpu[0-9]*/cpufreq/scaling_governor")}
+    return ",".join(sorted(names)) or None
+
+
+def operating_system() -> str:
+    try:
+        return platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
+    except OSError:
+        return platform.platform(terse=True)
+
+
+def packages() -> dict[str, str]:
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+class Neighbours:
+    """How much of the machine was taken by anything but this process since this was made."""
+
+    def __init__(self) -> None:
+        self.started = self.now()
+
+    @staticmethod
+    def now() -> tuple[float, float, float]:
+        machine, own = psutil.cpu_times(), psutil.Process().cpu_times()
+        idle = machine.idle + getattr(machine, "iowait", 0.0)
+        # Linux counts a guest's time in user and nice as well.
+        total = sum(machine) - getattr(machine, "guest", 0.0) - getattr(machine, "guest_nice", 0.0)
+        return total, total - idle, own.user + own.system
+
+    def share(self) -> float:
+        """0 for a machine to itself, 1 for none of it left. What the hypervisor took counts."""
+        total, busy, own = (end - start for end, start in zip(self.now(), self.started, strict=True))
+        return min(1.0, max(0.0, (busy - own) / total)) if total > 0 else 0.0
+
+    def cautions(self) -> list[Caution]:
+        share = self.share()
+        if share <= BUSY_SHARE:
+            return []
+        message = f"others kept {share:.0%} of the CPUs busy: stop them, or trust the ratios only"
+        return [Caution("busy_neighbour", message)]
+
+
+def governor_cautions() -> list[Caution]:
+    name = governor()
+    if name in (None, "performance"):
+        return []
+    message = f"the CPU governor is {name}, so the clock follows the load: 'cpupower frequency-set -g performance'"
+    return [Caution("cpu_governor_not_performance", message)]
+
+
+def warnings_now(seconds: float = 0.3) -> list[Caution]:
+    """What would spoil a measurement started now; looks at the machine for ``seconds``."""
+    neighbours = Neighbours()
+    time.sleep(seconds)
+    return governor_cautions() + neighbours.cautions()

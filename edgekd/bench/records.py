@@ -1,0 +1,49 @@
+"""What a measurement hands back, and its JSON. A figure that was not measured is absent."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from edgekd.bench.caution import Caution
+
+# With these the figure is not what it says it is; with any other it is, on a machine that was not at rest.
+INVALIDATING = {"too_few_samples", "too_few_cpus"}
+
+
+@dataclass(frozen=True)
+class LatencyRecord:
+    """One model's times in milliseconds; ``latency_vs_reference`` is its time over the reference's."""
+
+    latency_ms: dict[str, Any]
+    load_ms: float
+    first_ms: float
+    threads: int
+    batch: int
+    providers: list[str]
+    raw_ms: list[list[float]]
+    cpus: list[int] | None = None
+    latency_vs_reference: dict[str, Any] | None = None
+    warnings: tuple[Caution, ...] = field(default=())
+
+    @property
+    def valid(self) -> bool:
+        return not any(caution.code in INVALIDATING for caution in self.warnings)
+
+    def to_json(self) -> dict[str, Any]:
+        figures = {key: value for key, value in asdict(self).items() if value is not None}
+        return {**figures, "warnings": [caution.to_json() for caution in self.warnings], "valid": self.valid}
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> "LatencyRecord":
+        figures = {key: value for key, value in document.items() if key != "valid"}
+        return cls(**{**figures, "warnings": tuple(Caution(**caution) for caution in document["warnings"])})
+
+
+@dataclass(frozen=True)
+class MemoryRecord:
+    """Resident bytes of a process that runs one model and nothing else; the baseline is before it loads."""
+
+    peak_rss_bytes: int
+    baseline_rss_bytes: int
+
+    def to_json(self) -> dict[str, int]:
+        return asdict(self)

@@ -1,0 +1,77 @@
+"""The model card of a bundle, written from its figures."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from edgekd.bundle.manifest import Manifest
+from edgekd.figures import columns, escape_markdown, markdown_table
+
+USE = """\
+## Use
+
+```
+edgekd bundle verify .          # nothing is missing, added or changed
+edgekd predict . {example}
+```
+
+In ONNX Runtime alone: decode and scale the input as below, then run `{model}`. The folder `triton` is a
+model repository for Triton Inference Server: `tritonserver --model-repository triton`.
+"""
+
+
+def card(manifest: Manifest) -> str:
+    """Markdown with YAML front matter."""
+    image = manifest.preprocess["kind"] == "image"
+    parts = [
+        front_matter(image),
+        f"# {escape_markdown(manifest.name)}",
+        f"A network with {len(manifest.labels)} classes, packed by edgekd.",
+        figures(manifest.measurements),
+        USE.format(model=manifest.model, example="picture.png" if image else "rows.csv"),
+        inputs(manifest, image),
+        "## Labels\n\n" + ", ".join(map(escape_markdown, manifest.labels)),
+        lineage(manifest.lineage),
+    ]
+    return "\n\n".join(part.strip() for part in parts if part) + "\n"
+
+
+def front_matter(image: bool) -> str:
+    task = "image-classification" if image else "tabular-classification"
+    return f"---\nlibrary_name: onnx\npipeline_tag: {task}\ntags: [edgekd, onnxruntime]\n---"
+
+
+def figures(measurements: Sequence[Mapping[str, Any]]) -> str:
+    if not measurements:
+        return "No figures were measured."
+    notes = [
+        f"- {escape_markdown(str(row['model']))}, {escape_markdown(str(row['precision']))}: "
+        f"{escape_markdown(str(note['message']))}"
+        for row in measurements
+        for note in row.get("warnings") or []
+    ]
+    table = markdown_table(columns(measurements), measurements)
+    said = "Brackets hold 95 % intervals; – was not measured. Times faster is against the teacher."
+    return "\n\n".join(["## Figures", table, said, *(["\n".join(notes)] if notes else [])])
+
+
+def inputs(manifest: Manifest, image: bool) -> str:
+    preprocess = manifest.preprocess
+    shape = " × ".join(map(str, preprocess["shape"]))
+    few = len(preprocess["mean"]) <= 3
+    mean, std = (preprocess[key] if few else f"`preprocess.{key}` of `manifest.json`" for key in ("mean", "std"))
+    steps = [
+        f"Subtract the mean {mean} and divide by the std {std}.",
+        f"Input `{manifest.inputs[0].name}`: {manifest.inputs[0].datatype}, batch × {shape}.",
+        f"Output `{manifest.outputs[0].name}`: one logit per class.",
+    ]
+    if image:
+        colour = "grey" if preprocess["shape"][0] == 1 else "RGB"
+        steps.insert(0, f"Decode to {colour}, resize bilinearly where the size differs, divide by 255.")
+    return "## Input and output\n\n" + "\n".join(f"- {step}" for step in steps)
+
+
+def lineage(known: Mapping[str, Any]) -> str:
+    if not known:
+        return ""
+    return "## Lineage\n\n```json\n" + json.dumps(known, indent=1, sort_keys=True) + "\n```"

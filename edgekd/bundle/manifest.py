@@ -1,0 +1,147 @@
+"""manifest.json: what is in a bundle. Standard library only, so that a bundle can be verified anywhere."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+from edgekd.errors import BundleError
+from edgekd.files import canonical_json, sha256
+
+FILE_NAME = "manifest.json"
+SCHEMA_VERSION = 1
+PLATFORM = "onnxruntime_onnx"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+FILE_KINDS = {"path": str, "sha256": str, "bytes": int, "role": str}
+TENSOR_KINDS = {"name": str, "datatype": str, "shape": list}
+KINDS = {
+    **dict.fromkeys(("name", "model", "platform"), str),
+    **dict.fromkeys(("files", "inputs", "outputs", "labels", "measurements"), list),
+    **dict.fromkeys(("preprocess", "self_test", "lineage"), dict),
+    "schema_version": int,
+}
+ADVICE = "take the bundle again from where it was packed"
+
+
+@dataclass(frozen=True)
+class File:
+    """``path`` is relative to the bundle, with forward slashes."""
+
+    path: str
+    sha256: str
+    bytes: int
+    role: str
+
+    def __post_init__(self) -> None:
+        require(is_inside(self.path), f"files: {self.path!r} leads out of the bundle")
+        require(re.fullmatch(r"[0-9a-f]{64}", self.sha256), f"files: {self.path!r} has no sha256")
+        require(self.bytes >= 0, f"files: {self.path!r} has a negative size")
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One input or output in Open Inference Protocol v2 terms; -1 is a dimension of any size."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    name: str
+    model: str
+    files: tuple[File, ...]
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    preprocess: dict[str, Any]
+    labels: tuple[str, ...]
+    self_test: dict[str, Any]
+    measurements: tuple[dict[str, Any], ...] = ()
+    lineage: dict[str, Any] = field(default_factory=dict)
+    platform: str = PLATFORM
+    schema_version: int = SCHEMA_VERSION
+
+    def __post_init__(self) -> None:
+        paths = [file.path for file in self.files]
+        require(self.schema_version == SCHEMA_VERSION, f"schema_version is not {SCHEMA_VERSION}")
+        require(NAME.fullmatch(self.name), f"name: {self.name!r} is not a plain name")
+        require(len({path.lower() for path in paths}) == len(paths), "files: a path is listed twice")
+        require(self.model in paths, f"model: {self.model!r} is not among the files")
+        require(self.inputs and self.outputs, "inputs or outputs are empty")
+
+    def to_bytes(self) -> bytes:
+        """The one text of this manifest, sealed with a sha256 of its own content."""
+        try:
+            document = json.loads(canonical_json(asdict(self)))
+        except (TypeError, ValueError) as error:
+            raise BundleError(f"{FILE_NAME}: cannot be written as JSON: {error}") from error
+        return written(document | {"seal": sha256(canonical_json(document))})
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> "Manifest":
+        """Raises :class:`BundleError` unless ``content`` is exactly what :meth:`to_bytes` writes."""
+        try:
+            document = json.loads(content.decode())
+            require(isinstance(document, dict), "not a JSON object")
+            readable(document.get("schema_version"))
+            seal = document.pop("seal", None)
+            sealed = seal == sha256(canonical_json(document)) and content == written(document | {"seal": seal})
+        except (ValueError, RecursionError) as error:
+            raise BundleError(f"{FILE_NAME}: not the JSON of a bundle ({error}); {ADVICE}") from error
+        require(sealed, "its content does not match its seal, so it was changed after packing")
+        return cls(**parts(document))
+
+
+def require(holds: object, otherwise: str) -> None:
+    if not holds:
+        raise BundleError(f"{FILE_NAME}: {otherwise}; {ADVICE}")
+
+
+def is_inside(path: str) -> bool:
+    """Whether ``path`` is a plain relative path below the bundle, on every operating system."""
+    plain = not re.search(r'[\\:*?"<>|\x00-\x1f]', path) and str(PurePosixPath(path)) == path
+    return plain and path not in (".", FILE_NAME) and not path.startswith("/") and ".." not in path.split("/")
+
+
+def written(document: Mapping[str, Any]) -> bytes:
+    return (json.dumps(document, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
+
+
+def readable(version: object) -> None:
+    if version != SCHEMA_VERSION:
+        raise BundleError(
+            f"{FILE_NAME}: schema_version is {version!r}, this edgekd reads {SCHEMA_VERSION}; "
+            "read it with the edgekd that packed it, or a newer one"
+        )
+
+
+def parts(document: dict[str, Any]) -> dict[str, Any]:
+    checked = section(document, KINDS, "")
+    files = [File(**section(file, FILE_KINDS, "files: ")) for file in checked["files"]]
+    tensors = {key: tuple(tensor(each, f"{key}: ") for each in checked[key]) for key in ("inputs", "outputs")}
+    items(checked["labels"], str, "labels")
+    items(checked["measurements"], dict, "measurements")
+    labels, measurements = tuple(checked["labels"]), tuple(checked["measurements"])
+    return checked | tensors | {"files": tuple(files), "labels": labels, "measurements": measurements}
+
+
+def tensor(document: Any, where: str) -> Tensor:
+    checked = section(document, TENSOR_KINDS, where)
+    items(checked["shape"], int, f"{where}shape")
+    return Tensor(checked["name"], checked["datatype"], tuple(checked["shape"]))
+
+
+def section(document: Any, kinds: Mapping[str, type], where: str) -> dict[str, Any]:
+    require(isinstance(document, dict), f"{where}expected an object")
+    wrong = sorted(kinds.keys() ^ document.keys())
+    require(not wrong, f"{where}{', '.join(wrong)} missing or unknown")
+    for key, kind in kinds.items():
+        require(type(document[key]) is kind, f"{where}{key} is no {kind.__name__}")
+    return document
+
+
+def items(values: list[Any], kind: type, where: str) -> None:
+    require(all(type(value) is kind for value in values), f"{where}: an item is no {kind.__name__}")

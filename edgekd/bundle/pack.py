@@ -1,0 +1,188 @@
+"""Packing: the same network and figures give the same bytes, and what fails its own self-test is not packed."""
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx.external_data_helper import uses_external_data
+
+from edgekd.bundle import triton
+from edgekd.bundle.card import card as card_of
+from edgekd.bundle.manifest import FILE_NAME, NAME, File, Manifest, Tensor
+from edgekd.bundle.predict import GOLDEN_INPUT, GOLDEN_OUTPUT, Predictor, SelfTest, load_session, tensors
+from edgekd.errors import BundleError
+from edgekd.files import make_folder, new_folder, sha256, storage
+from edgekd.preprocess import Preprocess
+
+LABELS, CARD = "labels.txt", "README.md"
+ROLE = re.compile(r"[a-z0-9][a-z0-9._-]*")
+SHARE_OF_RANGE = {"float32": 1e-3}
+SHARE_OF_RANGE_ELSE = 0.05  # a few steps of 8 bits: kernels of other CPUs round and saturate differently
+
+Contents = dict[str, tuple[str, bytes]]
+
+
+def pack(
+    out: Path,
+    *,
+    name: str,
+    models: Mapping[str, Path],
+    labels: Sequence[str],
+    preprocess: Preprocess,
+    golden: tuple[np.ndarray, np.ndarray],
+    measurements: Sequence[Mapping[str, Any]] = (),
+    lineage: Mapping[str, Any] | None = None,
+    card: str | None = None,
+    primary: str | None = None,
+    tolerance: float | None = None,
+) -> Path:
+    """Writes the bundle ``out`` whole or not at all, and returns it.
+
+    ``models`` maps a role to an ONNX file with its weights inline: ``float32`` becomes ``model.onnx``, any
+    other role ``model.<role>.onnx``. ``primary`` is the role that predicts (default ``int8``, or the only
+    one). ``golden`` is a preprocessed float32 batch and the primary's outputs for it in ONNX Runtime;
+    ``tolerance`` is how far another machine's outputs may be from them (default: a thousandth of their range
+    for float32, a twentieth otherwise). ``measurements`` are rows of report.json, ``card`` replaces the
+    generated model card.
+
+    Raises :class:`BundleError` when the parts do not fit each other, or when the model does not give the
+    golden outputs here and now.
+    """
+    refuse_to_overwrite(out)
+    primary = primary or chosen(models)
+    check_parts(name, models, primary, labels)
+    inputs, outputs = signature(models[primary], preprocess)
+    golden_input, golden_output = check_golden(golden, preprocess, len(labels))
+    contents: Contents = {
+        LABELS: ("labels", "".join(f"{label}\n" for label in labels).encode()),
+        GOLDEN_INPUT: ("golden.input", npy(golden_input)),
+        GOLDEN_OUTPUT: ("golden.output", npy(golden_output)),
+        **{file_name(role): (f"model.{role}", path.read_bytes()) for role, path in models.items()},
+    }
+    contents |= triton_view(name, contents, file_name(primary), triton.config(name, inputs, outputs, LABELS))
+    draft = Manifest(
+        name=name,
+        model=file_name(primary),
+        files=listed(contents),
+        inputs=inputs,
+        outputs=outputs,
+        preprocess=preprocess.to_json(),
+        labels=tuple(labels),
+        self_test={"n": len(golden_input), "tolerance": tolerance or default_tolerance(primary, golden_output)},
+        measurements=tuple(dict(row) for row in measurements),
+        lineage=dict(lineage or {}),
+    )
+    contents[CARD] = ("card", (card or card_of(draft)).encode())
+    manifest = replace(draft, files=listed(contents)).to_bytes()
+    with new_folder(out) as folder:
+        for path, (_, content) in {**contents, FILE_NAME: ("manifest", manifest)}.items():
+            make_folder((folder / path).parent)
+            with storage(folder):
+                (folder / path).write_bytes(content)
+        check_self_test(Predictor(folder).self_test())
+    return out
+
+
+def refuse_to_overwrite(out: Path) -> None:
+    if out.exists() and not (out / FILE_NAME).is_file() and not (out.is_dir() and not any(out.iterdir())):
+        raise BundleError(f"{out}: exists and is no bundle, so it is not overwritten; choose another folder")
+
+
+def chosen(models: Mapping[str, Path]) -> str:
+    if "int8" in models or len(models) == 1:
+        return "int8" if "int8" in models else next(iter(models))
+    raise BundleError(f"which model predicts? say primary, one of {', '.join(sorted(models)) or 'none'}")
+
+
+def check_parts(name: str, models: Mapping[str, Path], primary: str, labels: Sequence[str]) -> None:
+    if not NAME.fullmatch(name):
+        raise BundleError(f"name {name!r}: use letters, digits, '.', '_' and '-', beginning with a letter or digit")
+    if primary not in models:
+        raise BundleError(f"primary {primary!r} is not among the models: {', '.join(sorted(models))}")
+    for role, path in models.items():
+        if not ROLE.fullmatch(role):
+            raise BundleError(f"role {role!r}: use lower-case letters, digits, '.', '_' and '-'")
+        check_weights_are_inline(path)
+    for label in labels:
+        if not label or label.splitlines() != [label]:
+            raise BundleError(f"label {label!r}: a label is one line of text that is not empty")
+
+
+def check_weights_are_inline(path: Path) -> None:
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except Exception as error:  # protobuf's DecodeError, or OSError
+        raise BundleError(f"{path}: not an ONNX file that can be read ({error})") from error
+    outside = [tensor.name for tensor in model.graph.initializer if uses_external_data(tensor)]
+    if outside:
+        raise BundleError(f"{path}: weights such as {outside[0]!r} lie in another file; export them inline")
+
+
+def signature(model: Path, preprocess: Preprocess) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    session = load_session(model)
+    inputs, outputs = tensors(session.get_inputs()), tensors(session.get_outputs())
+    if len(inputs) != 1:
+        raise BundleError(f"{model}: takes {len(inputs)} inputs, a bundle's model takes one")
+    batch_less = inputs[0].shape[1:]
+    fits = len(batch_less) == len(preprocess.shape) and all(
+        size in (-1, wanted) for size, wanted in zip(batch_less, preprocess.shape, strict=True)
+    )
+    if not fits or inputs[0].datatype != "FP32":
+        raise BundleError(
+            f"{model}: input {inputs[0].name!r} is {inputs[0].datatype} {list(inputs[0].shape)}, "
+            f"the preprocessing gives FP32 {[-1, *preprocess.shape]}"
+        )
+    return inputs, outputs
+
+
+def check_golden(
+    golden: tuple[np.ndarray, np.ndarray], preprocess: Preprocess, classes: int
+) -> tuple[np.ndarray, np.ndarray]:
+    fed, got = (np.ascontiguousarray(each, np.float32) for each in golden)
+    if fed.shape[1:] != preprocess.shape or not len(fed):
+        raise BundleError(f"golden input is {fed.shape}, expected {(-1, *preprocess.shape)} with at least one sample")
+    if got.shape != (len(fed), classes):
+        raise BundleError(f"golden output is {got.shape}, expected {(len(fed), classes)}: one logit per label")
+    if not np.isfinite(fed).all() or not np.isfinite(got).all():
+        raise BundleError("golden input or output holds NaN or infinity: the network is broken on these samples")
+    return fed, got
+
+
+def default_tolerance(primary: str, output: np.ndarray) -> float:
+    return SHARE_OF_RANGE.get(primary, SHARE_OF_RANGE_ELSE) * float(np.ptp(output)) or 1e-6
+
+
+def check_self_test(result: SelfTest) -> None:
+    if not result.passed:
+        raise BundleError(
+            f"the model does not give its golden outputs: {result.same_class} of {result.judged} classes agree, "
+            f"largest difference {result.max_abs_difference:.3g}, allowed {result.tolerance:.3g}; "
+            "compute the golden outputs with the primary model in ONNX Runtime"
+        )
+
+
+def file_name(role: str) -> str:
+    return "model.onnx" if role == "float32" else f"model.{role}.onnx"
+
+
+def triton_view(name: str, contents: Contents, model: str, config: str) -> Contents:
+    return {
+        f"triton/{name}/config.pbtxt": ("triton", config.encode()),
+        f"triton/{name}/{LABELS}": ("triton", contents[LABELS][1]),
+        f"triton/{name}/1/model.onnx": ("triton", contents[model][1]),
+    }
+
+
+def listed(contents: Contents) -> tuple[File, ...]:
+    return tuple(File(path, sha256(content), len(content), role) for path, (role, content) in sorted(contents.items()))
+
+
+def npy(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=False)
+    return file.getvalue()

@@ -1,0 +1,49 @@
+"""A Triton model repository that serves the bundle as it is."""
+
+import json
+from collections.abc import Sequence
+
+from edgekd.bundle.manifest import PLATFORM, Tensor
+from edgekd.errors import BundleError
+
+DATATYPES = {
+    "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "FP32", "FP64",
+}  # fmt: skip
+MAX_BATCH_SIZE = 64
+
+
+def config(name: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor], labels: str | None) -> str:
+    """config.pbtxt of the model ``name``; ``labels`` is the file of class names for the first output.
+
+    When the first dimension of every tensor is free it is the batch, which Triton wants left out of ``dims``;
+    otherwise ``max_batch_size`` is 0 and ``dims`` is the whole shape.
+    """
+    batched = all(tensor.shape[:1] == (-1,) for tensor in (*inputs, *outputs))
+    lines = [
+        f"name: {quoted(name)}",
+        f"platform: {quoted(PLATFORM)}",
+        'backend: "onnxruntime"',
+        f"max_batch_size: {MAX_BATCH_SIZE if batched else 0}",
+    ]
+    lines += [section("input", tensor, batched, None) for tensor in inputs]
+    for tensor in outputs:
+        lines.append(section("output", tensor, batched, labels if tensor is outputs[0] else None))
+    return "\n".join(lines) + "\n"
+
+
+def section(kind: str, tensor: Tensor, batched: bool, labels: str | None) -> str:
+    if tensor.datatype not in DATATYPES:
+        raise BundleError(f"{kind} {tensor.name!r}: Triton cannot serve {tensor.datatype}")
+    dims = tensor.shape[1:] if batched else tensor.shape
+    lines = [
+        f"{kind} {{",
+        f"  name: {quoted(tensor.name)}",
+        f"  data_type: TYPE_{tensor.datatype}",
+        f"  dims: [{', '.join(map(str, dims))}]",
+    ]
+    lines += [f"  label_filename: {quoted(labels)}"] if labels else []
+    return "\n".join([*lines, "}"])
+
+
+def quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)

@@ -1,0 +1,40 @@
+"""What each picture shows, in words, for those who do not see it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from edgekd.figures import between, percent, significant, size
+from edgekd.report.labels import row_labels
+from edgekd.report.schema import Row
+
+
+def accuracy_alt(rows: Sequence[Row]) -> str:
+    described = [
+        f"{label}: {percent(row.accuracy, row.accuracy_ci95)} at {significant(row.latency_ms.p50)} ms"
+        + between(row.latency_ms.ci95_p50, significant)
+        for row, label in zip(rows, row_labels(rows), strict=True)
+        if row.accuracy is not None and row.latency_ms is not None
+    ]
+    return "Accuracy against median latency, with 95 % intervals. " + "; ".join(described) + "."
+
+
+def size_alt(rows: Sequence[Row]) -> str:
+    described = [
+        f"{label}: {size(row.size_bytes)}"
+        for row, label in zip(rows, row_labels(rows), strict=True)
+        if row.size_bytes is not None
+    ]
+    return "File sizes. " + "; ".join(described) + "."
+
+
+def history_alt(history: Sequence[Mapping[str, float]]) -> str:
+    last = history[-1]
+    return (
+        f"Curves over {len(history)} epochs, ending at a loss of {significant(last.get('loss'))} and "
+        f"a validation accuracy of {percent(last.get('validation_accuracy'))}."
+    )
+
+
+def widths_alt(widths: Sequence[Mapping[str, Any]]) -> str:
+    before, after = (sum(width[key] for width in widths) for key in ("before", "after"))
+    return f"Channels of {len(widths)} layers, {before} before and {after} after in all."

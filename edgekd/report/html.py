@@ -1,0 +1,82 @@
+"""The report as one page that needs no network and no scripts."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from edgekd.figures import ABSENT, DETAILS, NAMES, columns, count, percent, significant
+from edgekd.report.plots import Picture, pictures, stage_pictures
+from edgekd.report.schema import Report, Stage
+from edgekd.report.verdict import headline, lines, notes
+
+DRAWN = {"history", "widths"}
+HEADINGS = {"params": "Params", "macs": "MACs"}
+
+
+def render_html(report: Mapping[str, Any]) -> str:
+    """The whole page. Names in the report are shown as they are and never become markup."""
+    checked = Report.from_json(report)
+    rows = [row.to_json() for row in checked.rows]
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": percent, "significant": significant, "svg": svg}
+    return environment.get_template("page.html.jinja").render(
+        report=checked,
+        headline=headline(checked),
+        verdict=verdict(checked),
+        checks=lines(checked),
+        rows=rows,
+        results=columns(rows),
+        details=columns(rows, DETAILS),
+        key_columns=sum(column in NAMES for column in columns(rows)),
+        pictures=pictures(checked),
+        stages=[(stage, figures_of(stage), stage_pictures(stage)) for stage in checked.stages],
+        environment=list(flat(checked.environment)),
+        notes=notes(checked),
+    )
+
+
+def svg(picture: Picture) -> Markup:
+    return Markup(picture.svg)  # matplotlib has escaped the names in it
+
+
+def verdict(report: Report) -> str:
+    if report.budget is None or not report.budget.checks:
+        return "none"
+    return "met" if report.budget.met else "unmet"
+
+
+def figures_of(stage: Stage) -> list[tuple[str, str]]:
+    found = [("Time", f"{significant(stage.seconds)} s")] if stage.seconds is not None else []
+    for key, value in stage.metrics.items():
+        if key not in DRAWN:
+            found += [(HEADINGS.get(name, name.replace("_", " ")), text) for name, text in flat({key: value})]
+    return found
+
+
+def flat(value: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+    """Nested figures as dotted names with their text."""
+    for key, inner in value.items():
+        name = f"{above}{key}"
+        if isinstance(inner, Mapping):
+            yield from flat(inner, f"{name}.")
+        elif isinstance(inner, list | tuple):
+            yield name, ", ".join(map(text_of, inner)) or ABSENT
+        else:
+            yield name, text_of(inner)
+
+
+def text_of(value: object) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: ABSENT}[value]
+    if isinstance(value, int):
+        return count(value)
+    return significant(value) if isinstance(value, float) else str(value)

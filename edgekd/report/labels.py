@@ -1,0 +1,113 @@
+"""Short names for rows, and places for them beside their points where they cover nothing."""
+
+import textwrap
+from collections.abc import Sequence
+from itertools import product
+from operator import itemgetter
+from typing import Literal, NamedTuple
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Annotation
+from matplotlib.transforms import Bbox
+
+from edgekd.report.schema import Row
+
+ALIGN_X: dict[int, Literal["left", "center", "right"]] = {1: "left", 0: "center", -1: "right"}
+ALIGN_Y: dict[int, Literal["bottom", "center", "top"]] = {1: "bottom", 0: "center", -1: "top"}
+CLEAR_OF_MARKER = 9  # points
+End = Literal["point", "top", "bottom"]
+
+
+class Place(NamedTuple):
+    """Which part of the mark a label belongs to, and how far from it in points."""
+
+    end: End
+    right: int
+    up: int
+    distance: float = CLEAR_OF_MARKER
+
+
+ENDS: tuple[tuple[End, int], ...] = (("top", 1), ("bottom", -1))
+PLACES = (
+    *(Place("point", right, 0) for right in (1, -1)),
+    *(Place(end, 0, up, 4) for end, up in ENDS),
+    *(Place("point", right, up) for up, right in product((1, -1), (1, -1))),
+    *(Place(end, right, up, 4) for end, up in ENDS for right in (1, -1)),
+    *(Place(end, 0, up, far) for far in (22, 38, 54) for end, up in ENDS),
+)
+
+
+def row_labels(rows: Sequence[Row]) -> list[str]:
+    """The model, with precision, runtime and device only where rows of one model differ in them."""
+    return [" ".join(distinction(row, [other for other in rows if other.model == row.model])) for row in rows]
+
+
+def distinction(row: Row, same_model: Sequence[Row]) -> list[str]:
+    parts = [row.model]
+    for key in ("precision", "runtime", "device"):
+        if len({getattr(other, key) for other in same_model}) > 1:
+            parts.append(str(getattr(row, key)))
+    return parts
+
+
+class Mark(NamedTuple):
+    """A point in the axes' own units, what to call it, and how far its whiskers reach."""
+
+    x: float
+    y: float
+    text: str
+    across: tuple[float, float]
+    along: tuple[float, float]
+
+
+def place_labels(figure: Figure, axes: Axes, marks: Sequence[Mark]) -> None:
+    """Keeps for each mark the first place where its label covers nothing, or the one where it covers least."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # fixes the layout, and with it where the points lie in pixels
+    frame = axes.get_window_extent()
+    taken = [box for mark in marks for box in covered(axes, mark)]
+    for mark in marks:
+        tried = []
+        for place in PLACES:
+            trial = write(axes, mark, place)
+            box = trial.get_window_extent(canvas.get_renderer()).padded(2)
+            trial.remove()
+            cost = sum(overlap(box, other) for other in taken) + outside(box, frame)
+            tried.append((cost, PLACES.index(place), box))
+        _, best, box = min(tried, key=itemgetter(0, 1))
+        write(axes, mark, PLACES[best])
+        taken.append(box)
+
+
+def covered(axes: Axes, mark: Mark) -> list[Bbox]:
+    (x, y), (left, low), (right, high) = axes.transData.transform(
+        [(mark.x, mark.y), (mark.across[0], mark.along[0]), (mark.across[1], mark.along[1])]
+    )
+    return [
+        Bbox.from_extents(x - 7, y - 7, x + 7, y + 7),
+        Bbox.from_extents(left - 2, y - 3, right + 2, y + 3),
+        Bbox.from_extents(x - 3, low - 2, x + 3, high + 2),
+    ]
+
+
+def overlap(box: Bbox, other: Bbox) -> float:
+    shared = Bbox.intersection(box, other)
+    return 0.0 if shared is None else float(shared.width * shared.height)
+
+
+def outside(box: Bbox, frame: Bbox) -> float:
+    return max(0.0, float(box.width * box.height) - overlap(box, frame))
+
+
+def write(axes: Axes, mark: Mark, place: Place) -> Annotation:
+    y = {"point": mark.y, "top": mark.along[1], "bottom": mark.along[0]}[place.end]
+    shift = place.distance / (2**0.5 if place.right and place.up else 1)
+    across = 0 if place.end != "point" else place.right * shift
+    leader = {"arrowstyle": "-", "alpha": 0.5, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 2}
+    text = textwrap.fill(mark.text, 13, break_long_words=False)
+    return axes.annotate(
+        text, (mark.x, y), (across, place.up * shift), textcoords="offset points", fontsize=9,
+        ha=ALIGN_X[place.right], va=ALIGN_Y[place.up], arrowprops=leader if place.distance > 10 else None,
+    )  # fmt: skip

@@ -1,0 +1,199 @@
+"""Pictures of a report, as SVG that sits inside a page and takes the page's text colour, or as PNG.
+
+The same report gives the same bytes. Figures are drawn without pyplot, so nothing global is touched.
+"""
+
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib
+from matplotlib import ticker
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from edgekd.figures import size
+from edgekd.files import write_bytes
+from edgekd.report.alt import accuracy_alt, history_alt, size_alt, widths_alt
+from edgekd.report.labels import Mark, place_labels, row_labels
+from edgekd.report.schema import Report, Row, Stage
+
+INK = "#010203"  # stands for the page's text colour: replaced in SVG, near black in PNG
+COLOURS = ("#8a8f98", "#3b82c4", "#d97b29", "#2f9e77", "#b0589f", "#c2504d", "#8c7a3f", "#5f6fc9")
+WIDTH = 5.4  # inches; at 10 points the text stays readable when a phone scales the picture down
+STYLE: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "edgekd",
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "grid.color": COLOURS[0],
+    "grid.alpha": 0.3,
+    "legend.frameon": False,
+    "text.parse_math": False,
+}
+
+
+class Picture(NamedTuple):
+    title: str
+    alt: str
+    svg: str
+
+
+def picture(report: Mapping[str, Any], path: Path) -> None:
+    """Writes accuracy against latency as a PNG, for a README or a slide."""
+    checked = Report.from_json(report)
+    with matplotlib.rc_context(STYLE):
+        figure = accuracy_against_latency(checked.rows)
+        image = io.BytesIO()
+        figure.savefig(image, format="png", dpi=200, facecolor="white", metadata={"Software": None})
+    write_bytes(path, image.getvalue())
+
+
+def pictures(report: Report) -> list[Picture]:
+    """Those pictures of the whole run for which there are figures."""
+    found = []
+    if any(timed(row) for row in report.rows):
+        title = "Accuracy against latency"
+        found.append(draw(title, accuracy_alt(report.rows), lambda: accuracy_against_latency(report.rows)))
+    if any(row.size_bytes for row in report.rows):
+        found.append(draw("Size", size_alt(report.rows), lambda: sizes(report.rows)))
+    return found
+
+
+def stage_pictures(stage: Stage) -> list[Picture]:
+    """Training curves of one stage, and the widths that pruning left."""
+    found = []
+    history, widths = stage.metrics.get("history"), stage.metrics.get("widths")
+    if history:
+        found.append(draw(f"Training of {stage.name}", history_alt(history), lambda: curves(history)))
+    if widths:
+        found.append(draw(f"Channels after {stage.name}", widths_alt(widths), lambda: channels(widths)))
+    return found
+
+
+def draw(title: str, alt: str, make: Callable[[], Figure]) -> Picture:
+    with matplotlib.rc_context(STYLE):
+        text = io.StringIO()
+        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        make().savefig(text, format="svg", transparent=True, metadata=nothing)
+    return Picture(title, alt, for_page(text.getvalue(), re.sub(r"\W+", "-", title.lower())))
+
+
+def for_page(svg: str, prefix: str) -> str:
+    """Without prologue and fixed size, with ids of its own, and in the colour of the text around it."""
+    svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
+    svg = re.sub(r' (?:width|height)="[\d.]+pt"', "", svg, count=2)
+    svg = svg.replace("'DejaVu Sans'", "sans-serif")
+    svg = re.sub(r'((?:\bid="|href="#|url\(#))', rf"\g<1>{prefix}-", svg)
+    return svg.replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1)
+
+
+def plain_axes(height: float, panels: int = 1) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    return figure, list(figure.subplots(1, panels, squeeze=False)[0])
+
+
+def timed(row: Row) -> bool:
+    return row.accuracy is not None and row.latency_ms is not None
+
+
+def accuracy_against_latency(rows: Sequence[Row]) -> Figure:
+    figure, (axes,) = plain_axes(4.0)
+    labels = row_labels(rows)
+    names = list(dict.fromkeys(row.model for row in rows))
+    marks = []
+    for row, label in zip(rows, labels, strict=True):
+        if row.accuracy is None or row.latency_ms is None:
+            continue
+        mark = mark_of(row, label)
+        axes.errorbar(
+            [mark.x], [mark.y], xerr=reach(mark.x, mark.across), yerr=reach(mark.y, mark.along),
+            fmt="o" if row.precision == "float32" else "s", markersize=7, elinewidth=1.2, capsize=2.5,
+            color=COLOURS[names.index(row.model) % len(COLOURS)],
+            markerfacecolor=None if row.valid else "none",
+        )  # fmt: skip
+        marks.append(mark)
+    log_milliseconds(axes, [mark.x for mark in marks])
+    axes.set_xlabel("median latency in ms, log scale (left is faster)")
+    axes.set_ylabel("accuracy in %")
+    axes.grid(True)
+    axes.margins(x=0.2, y=0.18)
+    place_labels(figure, axes, marks)
+    return figure
+
+
+def mark_of(row: Row, label: str) -> Mark:
+    x, y = row.latency_ms.p50 if row.latency_ms else 0.0, row.accuracy or 0.0
+    across = (row.latency_ms.ci95_p50 if row.latency_ms else None) or (x, x)
+    low, high = row.accuracy_ci95 or (y, y)
+    return Mark(x, 100 * y, label, across, (100 * low, 100 * high))
+
+
+def reach(value: float, interval: Sequence[float]) -> list[list[float]]:
+    return [[max(0.0, value - interval[0])], [max(0.0, interval[1] - value)]]
+
+
+def log_milliseconds(axes: Axes, values: Sequence[float]) -> None:
+    axes.set_xscale("log")
+    if values and max(values) / min(values) < 1.5:  # a log axis with hardly a tick on it says nothing
+        axes.set_xlim(min(values) / 2, max(values) * 2)
+    ticks = ticker.LogLocator(subs=(1, 2, 5), numticks=12)
+    axes.xaxis.set_major_locator(ticks)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.xaxis.set_minor_locator(ticker.NullLocator())
+
+
+def sizes(rows: Sequence[Row]) -> Figure:
+    shown = [(label, row) for row, label in zip(rows, row_labels(rows), strict=True) if row.size_bytes is not None]
+    figure, (axes,) = plain_axes(0.7 + 0.34 * len(shown))
+    megabytes = [(row.size_bytes or 0) / 1e6 for _, row in shown]
+    names = list(dict.fromkeys(row.model for row in rows))
+    colours = [COLOURS[names.index(row.model) % len(COLOURS)] for _, row in shown]
+    bars = axes.barh(range(len(shown)), megabytes, color=colours, height=0.65)
+    axes.bar_label(bars, [size(row.size_bytes) for _, row in shown], padding=4)
+    axes.set_yticks(range(len(shown)), [label for label, _ in shown])
+    axes.invert_yaxis()
+    axes.margins(x=0.18)
+    axes.set_xlabel("size of the file in MB")
+    return figure
+
+
+def curves(history: Sequence[Mapping[str, float]]) -> Figure:
+    panels = {"loss": "training loss", "validation_accuracy": "validation accuracy in %"}
+    shown = {key: text for key, text in panels.items() if any(key in epoch for epoch in history)}
+    figure, every = plain_axes(2.3, max(1, len(shown)))
+    for axes, (key, text) in zip(every, shown.items(), strict=False):
+        known = [(epoch["epoch"], epoch[key]) for epoch in history if epoch.get(key) is not None]
+        scale = 100 if key == "validation_accuracy" else 1
+        axes.plot(
+            [x for x, _ in known], [scale * y for _, y in known],
+            color=COLOURS[1 if key == "loss" else 3], marker="." if len(known) < 30 else "",
+        )  # fmt: skip
+        axes.set_title(text, fontsize=10)
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(ticker.MaxNLocator(6, integer=True))
+        axes.grid(True)
+    return figure
+
+
+def channels(widths: Sequence[Mapping[str, Any]]) -> Figure:
+    figure, (axes,) = plain_axes(1.0 + 0.24 * len(widths))
+    places = range(len(widths))
+    before, after = ([width[key] for width in widths] for key in ("before", "after"))
+    axes.barh(places, before, color=COLOURS[0], alpha=0.35, height=0.75, label="before")
+    axes.barh(places, after, color=COLOURS[2], height=0.75, label="after")
+    axes.set_yticks(places, [str(width["layer"]) for width in widths], fontsize=8.5)
+    axes.set_ylim(len(widths) - 0.4, -0.6)
+    axes.set_xlabel("channels")
+    figure.legend(loc="outside upper right", ncols=2)
+    return figure

@@ -1,0 +1,144 @@
+"""report.json, schema version 1. A figure that was not measured is absent, never zero or guessed."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edgekd.errors import EdgekdError
+
+SCHEMA_VERSION: Literal[1] = 1
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Part(BaseModel):
+    """Frozen, without NaN, keeping what a newer edgekd may have added."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
+
+    def to_json(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", exclude_none=True)
+
+
+class Note(Part):
+    """A warning: ``code`` for machines, ``message`` for people."""
+
+    code: str
+    message: str
+
+
+class Latency(Part):
+    """Milliseconds of one inference; ``n`` is the number of timed runs."""
+
+    p50: Positive
+    p90: Positive | None = None
+    p99: Positive | None = None
+    ci95_p50: tuple[Positive, Positive] | None = None
+    n: Count
+
+
+class Ratio(Part):
+    """Student time over teacher time, interleaved."""
+
+    ratio: Positive
+    ci95: tuple[Positive, Positive] | None = None
+
+
+class Row(Part):
+    """The figures of one (model, runtime, precision)."""
+
+    model: str
+    runtime: str
+    precision: str
+    device: str | None = None
+    threads: Count | None = None
+    accuracy: Fraction | None = None
+    accuracy_ci95: tuple[Fraction, Fraction] | None = None
+    n: Count | None = None
+    size_bytes: Count | None = None
+    params: Count | None = None
+    macs: Count | None = None
+    latency_ms: Latency | None = None
+    latency_vs_teacher: Ratio | None = None
+    peak_rss_bytes: Count | None = None
+    valid: bool = True
+    warnings: tuple[Note, ...] = ()
+    file: str | None = None
+    predictions: str | None = None
+
+
+class Check(Part):
+    """One promise of the budget: ``value`` must not exceed ``bound``."""
+
+    name: str
+    bound: float
+    value: float | None = None
+    unit: str
+    met: bool
+
+
+class Budget(Part):
+    met: bool
+    checks: tuple[Check, ...]
+
+    @classmethod
+    def of(cls, checks: tuple[Check, ...] | list[Check]) -> "Budget":
+        return cls(met=all(check.met for check in checks), checks=tuple(checks))
+
+
+class Data(Part):
+    name: str
+    fingerprint: str
+    classes: tuple[str, ...]
+    train: Count
+    validation: Count
+    test: Count
+
+
+class Stage(Part):
+    """``metrics`` may hold ``history``, ``params``, ``macs`` and ``widths``, see :mod:`edgekd.report`."""
+
+    name: str
+    key: str
+    seconds: float | None = None
+    metrics: dict[str, Any] = {}
+
+
+class Parity(Part):
+    """How far a runtime's outputs are from the network's on ``n`` samples."""
+
+    model: str
+    runtime: str
+    agreement: Fraction
+    max_abs_difference: float
+    n: Count
+
+
+class Report(Part):
+    schema_version: Literal[1] = SCHEMA_VERSION
+    name: str
+    recipe_sha256: str
+    environment: dict[str, Any] = {}
+    data: Data | None = None
+    budget: Budget | None = None
+    warnings: tuple[Note, ...] = ()
+    rows: tuple[Row, ...] = ()
+    stages: tuple[Stage, ...] = ()
+    parity: tuple[Parity, ...] = ()
+    command: str | None = None
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any], source: str | Path = "report") -> "Report":
+        """Raises :class:`EdgekdError` naming the first wrong key; ``source`` is how messages call it."""
+        try:
+            return cls.model_validate(document)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"])) or "document"
+            raise EdgekdError(
+                f"{source}: {key}: {first['msg']}; expected a report.json of schema version {SCHEMA_VERSION}"
+            ) from error

@@ -1,0 +1,61 @@
+"""The report in the terminal."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+from edgekd.figures import Column, columns
+from edgekd.report.schema import Report
+from edgekd.report.verdict import headline, lines, notes
+
+NARROW = 100
+LEFT_OUT_WHEN_NARROW = {"Params", "MACs"}
+
+
+def render_table(report: Mapping[str, Any]) -> Group:
+    """The rows, the verdict of each check, and the warnings, for ``rich.print``."""
+    checked = Report.from_json(report)
+    warnings = [Text(f"warning: {note}", style="yellow") for note in notes(checked)]
+    return Group(Results(checked), *verdict(checked), *warnings)
+
+
+@dataclass(frozen=True)
+class Results:
+    report: Report
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        rows = [row.to_json() for row in self.report.rows]
+        left_out = LEFT_OUT_WHEN_NARROW if options.max_width < NARROW else ()
+        shown = [column for column in columns(rows) if column.heading not in left_out]
+        yield Text(self.report.name, style="bold italic")
+        if rows:
+            yield results(shown, rows)
+
+
+def results(shown: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in shown:
+        with_interval = column.heading in ("Accuracy", "Times faster")
+        table.add_column(
+            column.heading,
+            justify="right" if column.number else "left",
+            no_wrap=not with_interval,
+            min_width=11 if with_interval else None,
+        )
+    for row in rows:
+        table.add_row(*(Text(column.cell(row)) for column in shown))
+    return table
+
+
+def verdict(report: Report) -> list[Text]:
+    met = report.budget is not None and report.budget.met
+    found = [Text(headline(report), style="bold green" if met else "bold")]
+    for line in lines(report):
+        text = Text(f"  {line.name}: {line.value}, {line.bound}: ")
+        text.append(line.verdict, style="green" if line.met else "red")
+        found.append(text.append(f" ({line.margin})" if line.value != line.margin else ""))
+    return found

@@ -1,0 +1,18 @@
+from typing import Any
+
+import pytest
+
+from edgekd.report.html import render_html
+
+from . import sample as invented
+
+
+@pytest.fixture
+def sample() -> dict[str, Any]:
+    """A fresh copy of the invented sample report."""
+    return invented.sample()
+
+
+@pytest.fixture(scope="session")
+def sample_page() -> str:
+    return render_html(invented.sample())

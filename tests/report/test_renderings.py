@@ -1,0 +1,146 @@
+import io
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from edgekd.report.html import render_html
+from edgekd.report.markdown import render_markdown
+from edgekd.report.plots import picture, pictures, stage_pictures
+from edgekd.report.schema import Report
+from edgekd.report.table import render_table
+
+HOSTILE = """<script>alert('x')</script> | "q" & $\\frac{ `c` ]]> --> </style>"""
+MINIMAL = {"schema_version": 1, "name": "bare", "recipe_sha256": "0"}
+VOID = {"meta", "br", "hr", "img", "input", "link"}
+
+
+class Page(HTMLParser):
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, f"</{tag}> closes nothing"
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def terminal(report: dict[str, Any], width: int = 120) -> str:
+    file = io.StringIO()
+    Console(file=file, width=width).print(render_table(report))
+    return file.getvalue()
+
+
+def test_the_page_is_well_formed_and_loads_nothing(sample_page: str) -> None:
+    page = Page(sample_page)
+    assert not page.open
+    assert not {"script", "link", "img", "iframe", "object", "embed"} & {tag for tag, _ in page.seen}
+    for _, attributes in page.seen:
+        for key in ("src", "href", "xlink:href", "action", "data"):
+            assert (attributes.get(key) or "#").startswith("#")
+    assert not re.findall(r"url\((?!#)|@import", sample_page)
+    assert not re.findall(r"https?://", re.sub(r'xmlns(:\w+)?="[^"]*"', "", sample_page))
+
+
+def test_ids_are_unique_and_references_resolve(sample_page: str) -> None:
+    ids = re.findall(r'\bid="([^"]+)"', sample_page)
+    assert len(ids) == len(set(ids))
+    used = set(re.findall(r'(?:href="#|url\(#|aria-labelledby=")([^")]+)', sample_page))
+    assert used <= set(ids)
+
+
+def test_pictures_say_what_they_show(sample_page: str) -> None:
+    page = Page(sample_page)
+    described = [attributes["aria-label"] for _, attributes in page.seen if attributes.get("role") == "img"]
+    assert len(described) == sum(tag == "svg" for tag, _ in page.seen) == 7
+    assert "quantized int8: 97.2 % (96.0–98.1) at 0.380 ms" in (described[0] or "")
+
+
+def test_tables_have_headers(sample_page: str) -> None:
+    page = Page(sample_page)
+    assert all("scope" in attributes for tag, attributes in page.seen if tag == "th")
+    assert {"main", "header", "h1"} <= {tag for tag, _ in page.seen}
+
+
+def test_hostile_names_stay_text(sample: dict[str, Any], tmp_path: Path) -> None:
+    sample |= {"name": HOSTILE, "command": HOSTILE, "environment": {HOSTILE: HOSTILE}}
+    sample["data"]["name"], sample["data"]["classes"] = HOSTILE, [HOSTILE]
+    sample["rows"][1] |= {"model": HOSTILE, "device": HOSTILE, "file": HOSTILE}
+    sample["stages"][2]["name"] = HOSTILE
+    sample["stages"][2]["metrics"]["widths"][0]["layer"] = HOSTILE
+    sample["warnings"] = [{"code": HOSTILE, "message": HOSTILE}]
+    page = Page(render_html(sample))
+    assert "script" not in {tag for tag, _ in page.seen}
+    assert HOSTILE in "".join(page.text)
+    picture(sample, tmp_path / "hostile.png")
+    table = render_markdown(sample).splitlines()
+    assert "<script" not in re.sub(r"\\<", "", "\n".join(table))
+    header, broken = (next(line for line in table if word in line) for word in ("| Model", "frac"))
+    assert header and broken
+    unescaped = [len(re.findall(r"(?<!\\)\|", line)) for line in table if line.startswith("| ")]
+    assert set(unescaped[-6:]) == {11}
+    assert "<script>" in terminal(sample)
+
+
+def test_absent_figures_are_dashes() -> None:
+    row = {"model": "teacher", "runtime": "pytorch", "precision": "float32"}
+    report = MINIMAL | {"rows": [row]}
+    assert "| teacher | pytorch | float32 | – | – | – | – | – | – |" in render_markdown(report)
+    assert re.search(r"teacher +pytorch +float32( +–){6}", terminal(report))
+    assert Page(render_html(report)).text.count("–") >= 6
+    assert not re.search(r"\b0(\.0+)? ?(ms|%|MB|B)\b", render_markdown(report))
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_terminal_keeps_names_whole(sample: dict[str, Any], width: int) -> None:
+    text = terminal(sample, width)
+    assert text.count("onnxruntime") >= 5 and "quantized (!)" in text
+    assert max(map(len, text.splitlines())) <= width
+    assert "latency: –, at most 0.5 ms: not met (not measured)" in text
+    assert "accuracy drop: 0.600 points, at most 1 points: met (0.400 points to spare)" in text
+
+
+def test_without_anything_measured() -> None:
+    assert "No budget set" in render_html(MINIMAL)
+    assert render_markdown(MINIMAL) == "### bare\n\n**No budget set**\n"
+    assert "No budget set" in terminal(MINIMAL)
+
+
+def test_the_same_report_gives_the_same_bytes(sample: dict[str, Any], sample_page: str, tmp_path: Path) -> None:
+    assert render_html(sample) == sample_page
+    picture(sample, tmp_path / "a.png")
+    picture(sample, tmp_path / "b.png")
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert Image.open(tmp_path / "a.png").size[0] > 900
+
+
+def test_pictures_take_the_colour_of_the_page(sample: dict[str, Any]) -> None:
+    report = Report.from_json(sample)
+    drawn = pictures(report) + [each for stage in report.stages for each in stage_pictures(stage)]
+    for each in drawn:
+        assert "currentColor" in each.svg and "#010203" not in each.svg and "<metadata" not in each.svg
+
+
+@pytest.mark.parametrize("rows", [1, 14])
+def test_pictures_of_few_and_of_many(sample: dict[str, Any], rows: int) -> None:
+    timed = [row for row in sample["rows"] if "latency_ms" in row]
+    sample["rows"] = [timed[i % 5] | {"model": f"model {i}"} for i in range(rows)]
+    (against, _) = pictures(Report.from_json(sample))
+    assert all(f"model {i}<" in against.svg for i in range(rows))

@@ -1,0 +1,35 @@
+import pytest
+
+from edgekd import figures
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "–"), (0, "0"), (0.04123, "0.0412"), (4.125, "4.12"), (41.26, "41.3"), (412.6, "413"), (4126.0, "4130"),
+     (9.996, "10.0"), (999.6, "1000"), (-0.3, "-0.300")],
+)  # fmt: skip
+def test_significant(value: float | None, text: str) -> None:
+    assert figures.significant(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "–"), (512, "512 B"), (1_230_000, "1.23 MB"), (999_600, "1.00 MB"), (44_780_000, "44.8 MB")],
+)
+def test_size(value: int | None, text: str) -> None:
+    assert figures.size(value) == text
+
+
+def test_count() -> None:
+    assert [figures.count(n) for n in (None, 10, 272_000, 11_180_000)] == ["–", "10", "272 k", "11.2 M"]
+
+
+def test_percent() -> None:
+    assert figures.percent(0.972, (0.959, 0.981)) == "97.2 % (95.9–98.1)"
+    assert figures.percent(0.972) == "97.2 %" and figures.percent(None) == "–"
+
+
+def test_times_faster_turns_ratio_and_interval_over() -> None:
+    assert figures.times_faster({"ratio": 0.25, "ci95": [0.2, 0.5]}) == "4.00× (2.00–5.00)"
+    assert figures.times_faster({"ratio": 2.0}) == "0.500×"
+    assert figures.times_faster(None) == "–"
