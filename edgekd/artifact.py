@@ -54,7 +54,7 @@ class Artifact:
                 tuple(content["pruning"]),
             )
             return Artifact(Spec(**content), load((folder / WEIGHTS).read_bytes()))
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
             raise ModelError(f"{folder} is not a network that edgekd saved, or is damaged: {error}") from error
 
     @property
@@ -81,6 +81,9 @@ def fill(network: nn.Module, tensors: dict[str, Tensor]) -> None:
         raise ModelError(f"the weights are for another network: {sorted(different)[0]!r} is on one side only")
     for name, value in own.items():
         if value.shape != tensors[name].shape:
+            if isinstance(value, nn.Parameter):
+                theirs, ours = tuple(tensors[name].shape), tuple(value.shape)
+                raise ModelError(f"the weights are for another network: {name!r} is {theirs} in them, {ours} in it")
             # Observers start without a range and take their shape from the first batch.
             value.data = value.data.new_empty(tensors[name].shape)
         value.data.copy_(tensors[name])

@@ -37,3 +37,9 @@ class BundleError(EdgekdError):
 
 class StorageError(EdgekdError):
     """The disk refused: full, read-only, no permission, or in use by another run."""
+
+
+def first_line(error: BaseException) -> str:
+    """What ``error`` says first, for a message of one line; its type where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

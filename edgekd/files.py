@@ -19,6 +19,7 @@ ADVICE = {
     errno.EROFS: "the file system is read-only: choose another folder with --out",
     errno.EACCES: "no permission to write there: choose another folder with --out",
     errno.EPERM: "no permission to write there: choose another folder with --out",
+    errno.EEXIST: "a part of the path is a file, not a folder: choose another folder with --out",
     errno.ENOTDIR: "a part of the path is a file, not a folder: choose another folder with --out",
 }
 

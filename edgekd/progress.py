@@ -1,7 +1,11 @@
 """Progress on standard error: a bar with the time left in a terminal, nothing elsewhere."""
 
+import logging
 import sys
+import warnings
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -11,6 +15,19 @@ def say(line: str) -> None:
     """One line for people, on standard error."""
     sys.stderr.write(line + "\n")
     sys.stderr.flush()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps what libraries print, log and warn off both outputs; what they raise says enough."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 def track(items: Iterable[T], what: str, total: int) -> Iterator[T]:

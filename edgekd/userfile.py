@@ -2,6 +2,7 @@
 
 import importlib.util
 import inspect
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ def load_function(reference: str, error: type[EdgekdError]) -> Callable[..., Any
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    # Dataclasses look their module up there.
+    sys.modules[spec.name] = module
     try:
         spec.loader.exec_module(module)
     except Exception as cause:
@@ -34,7 +37,7 @@ def load_function(reference: str, error: type[EdgekdError]) -> Callable[..., Any
     function = getattr(module, name, None)
     if not callable(function):
         defined = [key for key, value in vars(module).items() if inspect.isfunction(value)]
-        raise error(f"{path} has no function {name!r}{nearest(name, defined)}; it defines: {', '.join(defined)}")
+        raise error(f"{path} has no function {name!r}{nearest(name, defined)}; it defines: {', '.join(defined) or 'none'}")
     return function
 
 

@@ -100,13 +100,13 @@ def _announce(planned: Plan) -> None:
 def _alone(folder: Path) -> Iterator[None]:
     make_folder(folder)
     lock = FileLock(folder / ".lock")
-    try:
-        with storage(folder):
+    with storage(folder):
+        try:
             lock.acquire(timeout=0)
-    except Timeout as error:
-        raise StorageError(
-            f"another run is at work in {folder}: wait for it, or choose another folder with --out"
-        ) from error
+        except Timeout as error:
+            raise StorageError(
+                f"another run is at work in {folder}: wait for it, or choose another folder with --out"
+            ) from error
     try:
         yield
     finally:

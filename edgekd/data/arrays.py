@@ -1,6 +1,8 @@
 """Samples that come as arrays: a .npz file, or a function of the user's."""
 
+import zlib
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -29,8 +31,12 @@ def from_arrays(
     train_labels, test_labels = _labels(train[1], train_raw, name), _labels(test[1], test_raw, name)
     if classes is None:
         classes = tuple(str(label) for label in range(int(train_labels.max()) + 1))
-    if int(torch.cat([train_labels, test_labels]).max()) >= len(classes):
-        raise DataError(f"{name}: a label is {int(train_labels.max())}, but there are {len(classes)} classes (0 first)")
+    largest = int(torch.cat([train_labels, test_labels]).max())
+    if largest >= len(classes):
+        raise DataError(f"{name}: a label is {largest}, but there are {len(classes)} classes (0 first)")
+    if train_raw.ndim != test_raw.ndim or (train_raw.ndim == 2 and train_raw.shape[1] != test_raw.shape[1]):
+        train_shape, test_shape = tuple(train_raw.shape), tuple(test_raw.shape)
+        raise DataError(f"{name}: training samples are {train_shape}, test samples {test_shape}; they must be alike")
     if train_raw.ndim == 2:
         shape: tuple[int, ...] = (train_raw.shape[1],)
         return Source(InMemory(train_raw, train_labels), InMemory(test_raw, test_labels), classes, "vector", shape)
@@ -60,9 +66,18 @@ def conform(images: Tensor, shape: tuple[int, ...]) -> Tensor:
     return torch.from_numpy(np.stack([pre.decode(Image.fromarray(picture)) for picture in pictures]))
 
 
+def _tensor(raw: Any, name: str) -> Tensor:
+    try:
+        return torch.as_tensor(np.asarray(raw))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(f"{name} gives what is no array of numbers ({error}); expected {LAYOUT}") from error
+
+
 def _samples(raw: Any, name: str) -> Tensor:
-    array = torch.as_tensor(np.asarray(raw))
-    if array.ndim == 2:
+    array = _tensor(raw, name)
+    if array.ndim == 2 and not array.is_complex():
+        if not array.isfinite().all():
+            raise DataError(f"{name} gives vectors with values that are not finite numbers; replace them, or drop them")
         return array.float()
     if array.dtype != torch.uint8 or array.ndim not in (3, 4):
         raise DataError(f"{name} gives {str(array.dtype)[6:]} samples of shape {tuple(array.shape)}; expected {LAYOUT}")
@@ -72,7 +87,7 @@ def _samples(raw: Any, name: str) -> Tensor:
 
 
 def _labels(raw: Any, samples: Tensor, name: str) -> Tensor:
-    labels = torch.as_tensor(np.asarray(raw))
+    labels = _tensor(raw, name)
     if labels.ndim != 1 or len(labels) != len(samples) or labels.is_floating_point() or len(labels) == 0:
         raise DataError(
             f"{name} gives {len(samples)} samples and labels of shape {tuple(labels.shape)} ({str(labels.dtype)[6:]}); "
@@ -95,7 +110,7 @@ def npz(data: Data) -> Source:
         pairs = [(content[f"{part}_x"], content[f"{part}_y"]) for part in ("train", "test")]
     except KeyError as error:
         raise DataError(f"{data.path} has no array {error}; expected train_x, train_y, test_x, test_y") from error
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, EOFError, ValueError, TypeError, AttributeError, BadZipFile, zlib.error) as error:
         raise DataError(f"{data.path} cannot be read as a .npz of plain arrays: {error}") from error
     classes = tuple(str(name) for name in content["classes"]) if "classes" in content else None
     return from_arrays(str(data.path), data, pairs[0], pairs[1], classes)
@@ -107,12 +122,12 @@ def from_function(data: Data) -> Source:
     content = userfile.call(function, data.source, DataError, {}, data.args)
     try:
         train, test = content["train"], content["test"]
-        classes = content.get("classes")
-        (len(train), len(test))
+        named = content.get("classes")
+        classes = tuple(map(str, named)) if named is not None else None
         pairs = (train[0], train[1]), (test[0], test[1])
     except (TypeError, KeyError, IndexError, AttributeError) as error:
         raise DataError(
             f"{data.source} must return {{'train': (x, y), 'test': (x, y), 'classes': [...]}} with {LAYOUT}; "
             f"it gave a {type(content).__name__}"
         ) from error
-    return from_arrays(data.source, data, *pairs, tuple(map(str, classes)) if classes is not None else None)
+    return from_arrays(data.source, data, *pairs, classes)

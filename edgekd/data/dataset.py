@@ -62,12 +62,12 @@ def load_data(data: Data, seed: int = 0) -> DataSet:
         DataError: it is missing, damaged, or cannot be learned from.
     """
     source = from_function(data) if userfile.is_reference(data.source) else SOURCES.find(data.source)(data)
-    _must_be_learnable(data, source)
     if source.kind == "vector" and data.augment:
         raise DataError(f"data.augment: {', '.join(data.augment)} is for images, {data.source} gives vectors")
     train = _limited(source.train, data.train_limit)
+    _must_be_learnable(data, source, train)
     test = _limited(source.test, data.test_limit)
-    keep, held_out = _split(train.labels, data.validation, seed, source.classes)
+    keep, held_out = _split(train.labels, data.validation, seed)
     train, validation = train.select(keep), train.select(held_out)
     name = data.path.name if data.source == "folder" and data.path else data.source
     return DataSet(
@@ -82,18 +82,17 @@ def load_data(data: Data, seed: int = 0) -> DataSet:
     )
 
 
-def _must_be_learnable(data: Data, source: Source) -> None:
+def _must_be_learnable(data: Data, source: Source, train: Samples) -> None:
     where = data.path or data.source
     if len(source.classes) < 2:
         raise DataError(
             f"{where} has one class only ({source.classes[0]}): there is nothing to tell apart; add another"
         )
-    counts = torch.bincount(source.train.labels, minlength=len(source.classes))
+    counts = torch.bincount(train.labels, minlength=len(source.classes))
     scarce = [name for name, count in zip(source.classes, counts.tolist(), strict=True) if count < 2]
     if scarce:
-        raise DataError(
-            f"{where}: class {scarce[0]!r} has fewer than two training samples; add more, or drop the class"
-        )
+        advice = "add more, or drop the class" if data.train_limit is None else "raise data.train_limit"
+        raise DataError(f"{where}: class {scarce[0]!r} has fewer than two training samples; {advice}")
 
 
 def _limited(samples: Samples, limit: int | None) -> Samples:
@@ -102,7 +101,7 @@ def _limited(samples: Samples, limit: int | None) -> Samples:
     return samples.select(_stratified(samples.labels, limit / len(samples), seed=0))
 
 
-def _split(labels: Tensor, share: float, seed: int, classes: tuple[str, ...]) -> tuple[Tensor, Tensor]:
+def _split(labels: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor]:
     held_out = _stratified(labels, share, seed)
     chosen = torch.zeros(len(labels), dtype=torch.bool)
     chosen[held_out] = True

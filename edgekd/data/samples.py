@@ -10,7 +10,9 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+from edgekd.errors import DataError, EdgekdError, first_line
 
 Batch = tuple[Tensor, Tensor]
 
@@ -82,23 +84,44 @@ class Streamed:
             _Reader(self.read, self.keys, self.labels),
             batch_sampler=_Batches(batches),
             num_workers=min(self.workers, len(batches)),
+            collate_fn=_collate,
         )
-        yield from loader
+        try:
+            for batch in loader:
+                if isinstance(batch, EdgekdError):
+                    raise batch
+                yield batch
+        except RuntimeError as error:
+            if not str(error).startswith("DataLoader worker"):
+                raise
+            raise DataError(
+                f"a process that reads samples has died ({first_line(error)}); memory or /dev/shm may have "
+                "run out: lower data.workers, or set data.workers: 0 to read without processes of their own"
+            ) from error
 
     def digest(self) -> str:
         labels = hashlib.sha256(self.labels.numpy().data).hexdigest()
         return hashlib.sha256(f"{labels} {self.signature(self.keys)}".encode()).hexdigest()
 
 
-class _Reader(Dataset[Batch]):
+class _Reader(Dataset[Batch | EdgekdError]):
     def __init__(self, read: Callable[[Any], Tensor], keys: np.ndarray, labels: Tensor):
         self.read, self.keys, self.labels = read, keys, labels
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, index: int) -> Batch:
-        return self.read(self.keys[index]), self.labels[index]
+    def __getitem__(self, index: int) -> Batch | EdgekdError:
+        # Handed over, not raised: a DataLoader would put the worker's traceback into the message.
+        try:
+            return self.read(self.keys[index]), self.labels[index]
+        except EdgekdError as error:
+            return error
+
+
+def _collate(samples: list[Batch | EdgekdError]) -> Batch | EdgekdError:
+    errors = [sample for sample in samples if isinstance(sample, EdgekdError)]
+    return errors[0] if errors else default_collate(samples)
 
 
 class _Batches:

@@ -7,7 +7,7 @@ import numpy as np
 
 from edgekd.data.arrays import from_arrays
 from edgekd.data.registry import SOURCES, Source
-from edgekd.errors import DataError
+from edgekd.errors import DataError, first_line
 from edgekd.recipe import Data
 
 CLASS_NAMES = {
@@ -16,6 +16,8 @@ CLASS_NAMES = {
     "cifar10": "CIFAR10",
     "cifar100": "CIFAR100",
 }
+# What torchvision's readers raise on a file that is not whole.
+DAMAGE = (AssertionError, ValueError, TypeError, KeyError, IndexError, EOFError)
 
 
 @SOURCES.register(*CLASS_NAMES)
@@ -37,10 +39,15 @@ def _part(data: Data, root: Path, train: bool) -> Any:
             raise DataError(
                 f"{data.source} is not in {root}; set data.path to the folder that holds it, or data.download: true"
             ) from None
+    except DAMAGE as error:
+        raise DataError(
+            f"{data.source} in {root} is damaged ({first_line(error)[:120]}); remove it there, to download it anew "
+            "or to copy it from a machine that has it"
+        ) from error
     try:
         return kind(root=root, train=train, download=True)
     except (OSError, RuntimeError) as error:
         raise DataError(
-            f"{data.source} is not in {root} and cannot be downloaded ({str(error).splitlines()[0][:120]}); "
+            f"{data.source} is not in {root} and cannot be downloaded ({first_line(error)[:120]}); "
             f"connect to a network, or copy torchvision's files there from a machine that has them"
         ) from error

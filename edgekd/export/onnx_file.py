@@ -1,11 +1,7 @@
 """A network as an ONNX file: dynamic batch, weights inline, nothing of the machine that wrote it."""
 
 import json
-import logging
-import warnings
 from collections.abc import Iterable
-from contextlib import redirect_stdout
-from io import StringIO
 from pathlib import Path
 
 import onnx
@@ -16,9 +12,10 @@ from torch import nn
 from torch.export import Dim
 
 from edgekd import __version__
-from edgekd.errors import ExportError
+from edgekd.errors import ExportError, first_line
 from edgekd.files import write_bytes
 from edgekd.preprocess import Preprocess
+from edgekd.progress import quiet
 
 OPSET = 20
 INPUT, OUTPUT = "input", "logits"
@@ -68,11 +65,9 @@ def to_onnx(network: nn.Module, preprocess: Preprocess, classes: Iterable[str], 
 
 def _exported(network: nn.Module, shape: tuple[int, ...], opset: int) -> ModelProto:
     example = torch.zeros(2, *shape)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     try:
-        # The exporter greets on standard output, which belongs to results.
-        with warnings.catch_warnings(), redirect_stdout(StringIO()):
-            warnings.simplefilter("ignore")
+        # The exporter greets on standard output, which belongs to results, and prints what it cannot trace.
+        with quiet():
             program = torch.onnx.export(
                 network,
                 (example,),
@@ -85,7 +80,8 @@ def _exported(network: nn.Module, shape: tuple[int, ...], opset: int) -> ModelPr
                 verbose=False,
             )
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        # The exporter's own error is advice on how to report it; the reason is underneath.
+        reason = first_line(error.__cause__ or error)
         raise ExportError(f"{type(network).__name__} cannot be exported to ONNX: {reason}") from error
     assert program is not None
     return program.model_proto

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from edgekd.data import DataSet, Samples, in_order
-from edgekd.errors import ExportError
+from edgekd.errors import ExportError, first_line
 
 CPU = "CPUExecutionProvider"
 
@@ -44,4 +44,4 @@ def _session(path: Path) -> onnxruntime.InferenceSession:
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=[CPU])
     except Exception as error:
-        raise ExportError(f"ONNX Runtime cannot load {path}: {str(error).splitlines()[0]}") from error
+        raise ExportError(f"ONNX Runtime cannot load {path}: {first_line(error)}") from error

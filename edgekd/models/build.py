@@ -1,5 +1,6 @@
 """From a name in a recipe to a network: edgekd's own, torchvision's, timm's, or a user's function."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def _torchvision(name: str, input_shape: tuple[int, ...], num_classes: int, args
             f"torchvision/{name} takes 3-channel images, the data gives {input_shape}: set grayscale: false"
         )
     arguments = {**TORCHVISION_EXTRAS.get(name, {}), **args, "weights": None, "num_classes": num_classes}
-    return userfile.call(lambda: models.get_model(name, **arguments), f"torchvision/{name}", ModelError, {}, {})
+    return userfile.call(partial(models.get_model, name), f"torchvision/{name}", ModelError, {}, arguments)
 
 
 def _timm(name: str, input_shape: tuple[int, ...], num_classes: int, args: dict[str, Any]) -> nn.Module:
@@ -68,4 +69,4 @@ def _timm(name: str, input_shape: tuple[int, ...], num_classes: int, args: dict[
     if not timm.is_model(name):
         raise ModelError(f"timm has no network {name!r}{nearest(name, timm.list_models())}")
     arguments = {"in_chans": input_shape[0], **args, "pretrained": False, "num_classes": num_classes}
-    return userfile.call(lambda: timm.create_model(name, **arguments), f"timm/{name}", ModelError, {}, {})
+    return userfile.call(partial(timm.create_model, name), f"timm/{name}", ModelError, {}, arguments)

@@ -1,6 +1,7 @@
 """Weights trained elsewhere: safetensors, or torch files read without running what is in them."""
 
 import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from edgekd.errors import ModelError
+from edgekd.errors import ModelError, first_line
 
 NESTED = ("state_dict", "model_state_dict", "model", "net", "state_dict_ema")
 PREFIXES = ("module.", "_orig_mod.", "model.")
@@ -50,13 +51,15 @@ def _read(path: Path) -> dict[str, Tensor]:
             if path.suffix == ".safetensors"
             else torch.load(path, map_location="cpu", weights_only=True)
         )
-    except pickle.UnpicklingError as error:
-        raise ModelError(
-            f"{path} holds more than tensors, and code in a checkpoint is never run; save "
-            "network.state_dict() alone, or convert it to safetensors where you trust it"
-        ) from error
-    except (SafetensorError, RuntimeError, ValueError, EOFError, OSError, KeyError) as error:
-        reason = str(error).splitlines()[0][:120]
+    except Exception as error:  # on damage, the unpickler raises IndexError, struct.error, AssertionError and more
+        code = re.search(r"GLOBAL (\S+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
+        if code:
+            raise ModelError(
+                f"{path} holds more than tensors ({code[1]}), and code in a checkpoint is never run; save "
+                "network.state_dict() alone, or convert it to safetensors where you trust it"
+            ) from error
+        said = isinstance(error, SafetensorError | RuntimeError | OSError)
+        reason = first_line(error)[:120] if said else "not what torch.save writes"
         raise ModelError(f"{path} cannot be read as a checkpoint ({reason}); is the file whole?") from error
     return _state_dict(content, path)
 

@@ -69,7 +69,9 @@ def prune(
     share = macs if macs is not None else params
     assert share is not None
     cost: Cost = count_parameters if macs is None else lambda n: count_macs(n, input_shape)
-    kept = _ignored(network, input_shape, ignore)
+    # A copy, because a forward pass in training mode would change BatchNorm's statistics.
+    original = copy.deepcopy(network).eval()
+    kept, before = _ignored(original, input_shape, ignore), cost(original)
 
     def cut(ratio: float) -> Pruned:
         torch.manual_seed(seed)
@@ -85,7 +87,7 @@ def prune(
             max_ratio=max_ratio,
             ignored=[layers[name] for name in kept],
         )
-        return Pruned(candidate, plan, ratio, cost(network), cost(candidate))
+        return Pruned(candidate, plan, ratio, before, cost(candidate))
 
     best = cut(1.0)
     if best.share > share:
@@ -126,4 +128,6 @@ def _last_layer(network: nn.Module, input_shape: tuple[int, ...]) -> str:
     finally:
         for hook in hooks:
             hook.remove()
+    if not called:
+        raise ModelError(f"{type(network).__name__} has no convolution or linear layer to prune")
     return called[-1]

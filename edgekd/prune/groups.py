@@ -12,6 +12,7 @@ import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
+from edgekd.errors import ModelError
 from edgekd.prune.plan import Plan, example_input
 from edgekd.prune.registry import IMPORTANCES
 
@@ -68,6 +69,11 @@ def cut_channels(
     """Cuts about ``ratio`` of the channels of ``network``, in place, and gives the plan of it."""
     graph = tp.DependencyGraph().build_dependency(network, example_input(network, input_shape))
     groups = list(find_groups(network, graph, importance, ignored))
+    if not groups:
+        raise ModelError(
+            f"{type(network).__name__} has no channels to prune by importance {importance!r}: choose another "
+            "importance, ignore fewer layers, or leave the stage out"
+        )
     ranked = torch.cat([group.scores for group in groups]).sort().values
     threshold = ranked[min(int(len(ranked) * ratio), len(ranked) - 1)]
     for group in groups:

@@ -1,7 +1,6 @@
 """Quantisation-aware training: from a float network to a fake-quantised graph, and on to int8."""
 
 import copy
-import warnings
 from collections.abc import Iterable
 
 import torch
@@ -17,7 +16,8 @@ from torchao.quantization.pt2e import (
 )
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-from edgekd.errors import ModelError
+from edgekd.errors import ModelError, first_line
+from edgekd.progress import quiet
 from edgekd.quantize.quantizer import RuntimeQuantizer
 
 
@@ -33,15 +33,14 @@ def prepare(network: nn.Module, input_shape: tuple[int, ...], profile: str = "on
     network = copy.deepcopy(network).eval().cpu()
     example = torch.zeros(2, *input_shape)
     try:
-        exported = torch.export.export(network, (example,), dynamic_shapes=({0: Dim("batch")},))
+        with quiet():
+            exported = torch.export.export(network, (example,), dynamic_shapes=({0: Dim("batch")},))
     except Exception as error:
-        reason = str(error).strip().splitlines()[0]
         raise ModelError(
-            f"{type(network).__name__} cannot be exported for quantisation: {reason}; "
+            f"{type(network).__name__} cannot be exported for quantisation: {first_line(error)}; "
             "avoid branches on the input's values and Python numbers taken from tensors"
         ) from error
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet():
         graph = prepare_pt2e(exported.module(), RuntimeQuantizer(profile))
     if not any(isinstance(module, FakeQuantizeBase) for module in graph.modules()):
         raise ModelError(f"{type(network).__name__} has no convolution or linear layer to quantise")
@@ -71,6 +70,5 @@ def hold(graph: nn.Module) -> None:
 
 def convert(graph: GraphModule) -> GraphModule:
     """The int8 graph of a trained one, with int8 weights and quantise and dequantise steps; a copy."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet():
         return convert_pt2e(copy.deepcopy(graph))

@@ -22,7 +22,7 @@ PATHS = (
     ("student", "checkpoint"),
     ("student", "model"),
 )
-NAME = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}"
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 
 
 class Recipe(Section):
@@ -59,7 +59,7 @@ class Recipe(Section):
         if not re.fullmatch(NAME, name):
             raise Mistake(
                 f"{name!r} cannot name a folder; use at most 100 letters, digits, '.', '_' and '-', "
-                "and no '.' in front"
+                "and a letter or a digit in front"
             )
         return name
 

@@ -201,7 +201,7 @@ DISTILL = (
             "name: small",
             "name: ../small",
             "r.yaml:1: name: '../small' cannot name a folder; use at most 100 letters, digits, '.', '_' "
-            "and '-', and no '.' in front",
+            "and '-', and a letter or a digit in front",
         ),
         ("name: small", "name: 7", "r.yaml:1: name: expected text, got 7"),
         (

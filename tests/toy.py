@@ -1,0 +1,38 @@
+"""A whole chain small enough for a test: digits of 8x8 pixels, two tiny networks, seconds of training."""
+
+from pathlib import Path
+
+RECIPE = """\
+name: toy
+seed: 0
+data: {source: digits, train_limit: 400, test_limit: 100, batch_size: 50}
+teacher:
+  model: small_cnn
+  args: {width: 16}
+  train: {epochs: 2, lr: 0.1}
+student: {model: small_cnn, args: {width: 8}}
+stages:
+  - distill: {epochs: 2}
+  - prune: {macs: 0.6, round_to: 2, epochs: 1}
+  - quantize: {epochs: 1}
+budget: {accuracy_drop: 100}
+"""
+
+
+def write_recipe(folder: Path, text: str = RECIPE) -> Path:
+    path = folder / "toy.yaml"
+    path.write_text(text)
+    return path
+
+
+def product_hashes(run: Path) -> dict[str, str]:
+    """The sha256 of every network and ONNX file of a run, by its path in the run folder."""
+    from edgekd.files import sha256_file
+
+    names = ("model.json", "weights.safetensors", "model.onnx", "metrics.json")
+    return {
+        str(path.relative_to(run)): sha256_file(path)
+        for folder in ("stages", "exports")
+        for path in sorted((run / folder).rglob("*"))
+        if path.name in names
+    }
