@@ -37,7 +37,9 @@ def load_function(reference: str, error: type[EdgekdError]) -> Callable[..., Any
     function = getattr(module, name, None)
     if not callable(function):
         defined = [key for key, value in vars(module).items() if inspect.isfunction(value)]
-        raise error(f"{path} has no function {name!r}{nearest(name, defined)}; it defines: {', '.join(defined) or 'none'}")
+        raise error(
+            f"{path} has no function {name!r}{nearest(name, defined)}; it defines: {', '.join(defined) or 'none'}"
+        )
     return function
 
 

@@ -17,7 +17,7 @@ CLASS_NAMES = {
     "cifar100": "CIFAR100",
 }
 # What torchvision's readers raise on a file that is not whole.
-DAMAGE = (AssertionError, ValueError, TypeError, KeyError, IndexError, EOFError)
+DAMAGE = (RuntimeError, AssertionError, ValueError, TypeError, KeyError, IndexError, EOFError)
 
 
 @SOURCES.register(*CLASS_NAMES)
@@ -34,16 +34,16 @@ def _part(data: Data, root: Path, train: bool) -> Any:
     kind = getattr(datasets, CLASS_NAMES[data.source])
     try:
         return kind(root=root, train=train, download=False)
-    except RuntimeError:
+    except DAMAGE as error:
+        if not str(error).startswith("Dataset not found"):
+            raise DataError(
+                f"{data.source} in {root} is damaged ({first_line(error)[:120]}); remove it there, to download it "
+                "anew or to copy it from a machine that has it"
+            ) from error
         if not data.download:
             raise DataError(
                 f"{data.source} is not in {root}; set data.path to the folder that holds it, or data.download: true"
             ) from None
-    except DAMAGE as error:
-        raise DataError(
-            f"{data.source} in {root} is damaged ({first_line(error)[:120]}); remove it there, to download it anew "
-            "or to copy it from a machine that has it"
-        ) from error
     try:
         return kind(root=root, train=train, download=True)
     except (OSError, RuntimeError) as error:

@@ -23,7 +23,7 @@ INPUT, OUTPUT = "input", "logits"
 
 def export_onnx(
     network: nn.Module,
-    path: Path,
+    path: Path | str,
     preprocess: Preprocess,
     classes: Iterable[str] = (),
     opset: int = OPSET,
@@ -36,8 +36,9 @@ def export_onnx(
     Raises:
         ExportError: the network cannot be exported, or the exporter's result is not valid.
     """
-    write_bytes(path, to_onnx(network, preprocess, classes, opset).SerializeToString(deterministic=True))
-    return path
+    content = to_onnx(network, preprocess, classes, opset).SerializeToString(deterministic=True)
+    write_bytes(Path(path), content)
+    return Path(path)
 
 
 def to_onnx(network: nn.Module, preprocess: Preprocess, classes: Iterable[str], opset: int = OPSET) -> ModelProto:

@@ -1,0 +1,47 @@
+"""What every benchmark shares: its options, its environment, its goals, and one table at the end."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from edgekd.bench import fingerprint
+from edgekd.files import write_json
+
+
+def options(description: str | None, extend: Callable[[argparse.ArgumentParser], None] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--quick", action="store_true", help="the same code with smaller numbers")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--out", type=Path, help="a folder for pictures and work")
+    if extend:
+        extend(parser)
+    return parser.parse_args()
+
+
+def goal(name: str, bound: float, value: float, at_most: bool = False) -> dict[str, Any]:
+    """One goal; ``value`` must come from the raw figures of the same document."""
+    return {"name": name, "bound": bound, "value": value, "met": value <= bound if at_most else value >= bound}
+
+
+def finish(arguments: argparse.Namespace, figures: dict[str, Any], goals: Sequence[dict[str, Any]]) -> None:
+    """Writes the JSON, prints the goals, and ends with 1 when one is missed."""
+    document = {
+        "command": " ".join(["python", *sys.argv]),
+        "quick": arguments.quick,
+        "environment": fingerprint(),
+        **figures,
+        "goals": list(goals),
+    }
+    if arguments.json:
+        write_json(arguments.json, json.loads(json.dumps(document)))
+    table = Table("Goal", "Bound", "Value", "Met")
+    for entry in goals:
+        table.add_row(entry["name"], f"{entry['bound']:g}", f"{entry['value']:g}", "yes" if entry["met"] else "NO")
+    Console().print(table)
+    sys.exit(0 if all(entry["met"] for entry in goals) else 1)

@@ -1,0 +1,25 @@
+"""Keeps a finished run's report, picture, table and command under a folder of results.
+
+    python benchmarks/record_run.py runs/cifar10 benchmarks/results/cifar10
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from edgekd.files import write_json, write_text
+from edgekd.report.markdown import render_markdown
+from edgekd.report.plots import picture
+
+
+def main() -> None:
+    run, results = map(Path, sys.argv[1:3])
+    report = json.loads((run / "report.json").read_text())
+    write_json(results / "report.json", report)
+    picture(report, results / "accuracy-latency.png")
+    write_text(results / "README.md", render_markdown(report))
+    print(f"{results}: report.json, accuracy-latency.png, README.md")
+
+
+if __name__ == "__main__":
+    main()

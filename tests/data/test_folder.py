@@ -1,0 +1,189 @@
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from edgekd.data import InMemory, Streamed, in_order, load_data
+from edgekd.data.folder import _scan
+from edgekd.errors import DataError
+from edgekd.recipe import Data
+
+COUNTS = {("train", "bolt"): 9, ("train", "nut"): 7, ("test", "bolt"): 3, ("test", "nut"): 2}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Two classes of small colour images in several formats."""
+    random = np.random.default_rng(0)
+    for (part, name), count in COUNTS.items():
+        (tmp_path / part / name).mkdir(parents=True)
+        for index in range(count):
+            pixels = random.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            ending = ("png", "bmp", "ppm")[index % 3]
+            Image.fromarray(pixels).save(tmp_path / part / name / f"{index:02d}.{ending}")
+    return tmp_path
+
+
+def load(root: Path, **settings: object):
+    return load_data(Data(source="folder", path=root, **settings))
+
+
+def complaint(root: Path, **settings: object) -> str:
+    with pytest.raises(DataError) as error:
+        load(root, **settings)
+    return str(error.value)
+
+
+def everything(samples) -> tuple[torch.Tensor, torch.Tensor]:
+    raw, labels = zip(*in_order(samples, 4), strict=True)
+    return torch.cat(raw), torch.cat(labels)
+
+
+def test_each_file_is_read_under_its_class(root):
+    data = load(root)
+    assert (data.classes, data.input_shape, data.name) == (("bolt", "nut"), (3, 8, 8), root.name)
+    assert torch.bincount(torch.cat([data.train.labels, data.validation.labels])).tolist() == [9, 7]
+    expected = [
+        np.asarray(Image.open(path)).transpose(2, 0, 1)
+        for name in ("bolt", "nut")
+        for path in sorted((root / "test" / name).iterdir())
+    ]
+    assert np.array_equal(data.test.raw.numpy(), np.stack(expected))
+    assert data.test.labels.tolist() == [0, 0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_streamed_is_what_is_in_memory(root, workers):
+    memory, streamed = (load(root, in_memory=choice, workers=workers) for choice in (True, False))
+    assert isinstance(memory.train, InMemory) and isinstance(streamed.train, Streamed)
+    assert memory.preprocess == streamed.preprocess
+    for part in ("train", "validation", "test"):
+        for ours, theirs in zip(everything(getattr(memory, part)), everything(getattr(streamed, part)), strict=True):
+            assert torch.equal(ours, theirs)
+    order = [torch.tensor([3, 0]), torch.tensor([5])]
+    pairs = zip(memory.train.stream(order), streamed.train.stream(order), strict=True)
+    assert all(torch.equal(ours[0], theirs[0]) and torch.equal(ours[1], theirs[1]) for ours, theirs in pairs)
+
+
+def test_fingerprints_follow_the_files(root):
+    before = load(root, in_memory=False).fingerprint
+    assert load(root, in_memory=False, workers=0).fingerprint == before
+    for part in ("train", "test"):
+        path = root / part / "nut" / "00.png"
+        Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
+        after = load(root, in_memory=False).fingerprint
+        assert after != before
+        before = after
+
+
+def test_a_copied_test_set_keeps_its_fingerprint(root, tmp_path_factory):
+    """Its bytes count, not its dates; the training files' dates are kept by the copy."""
+    copy = tmp_path_factory.mktemp("copy") / root.name
+    shutil.copytree(root, copy)
+    os.utime(copy / "test" / "nut" / "00.png", (0, 0))
+    assert load(copy, in_memory=False).fingerprint == load(root, in_memory=False).fingerprint
+
+
+def test_grayscale_and_size(root):
+    data = load(root, grayscale=True, image_size=4)
+    assert data.input_shape == (1, 4, 4)
+    with Image.open(root / "test" / "bolt" / "00.png") as image:
+        expected = np.asarray(image.convert("L").resize((4, 4), Image.Resampling.BILINEAR))
+    assert np.array_equal(data.test.raw[0, 0].numpy(), expected)
+
+
+def test_grey_images_stay_grey(tmp_path):
+    for part, name in COUNTS:
+        (tmp_path / part / name).mkdir(parents=True)
+        for index in range(2):
+            Image.fromarray(np.full((8, 8), index, np.uint8)).save(tmp_path / part / name / f"{index}.png")
+    assert load(tmp_path).input_shape == (1, 8, 8)
+    assert load(tmp_path, grayscale=False).input_shape == (3, 8, 8)
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    assert complaint(tmp_path / "none") == (
+        f"there is no folder {tmp_path}/none/train: an image folder holds train/<class>/* and test/<class>/*"
+    )
+
+
+def test_a_folder_without_classes_is_named(tmp_path):
+    (tmp_path / "train").mkdir()
+    (tmp_path / "test").mkdir()
+    assert complaint(tmp_path) == (
+        f"{tmp_path}/train has no class folders: an image folder holds train/<class>/* and test/<class>/*"
+    )
+
+
+def test_an_empty_class_is_named(root):
+    for path in (root / "train" / "nut").iterdir():
+        path.rename(path.with_suffix(".txt"))
+    assert complaint(root) == (
+        f"{root}/train/nut holds no images (.jpg .jpeg .png .bmp .webp .ppm .pgm .tif .tiff): "
+        "add some, or remove the folder of that class"
+    )
+
+
+def test_classes_must_be_the_same(root):
+    (root / "test" / "nut").rename(root / "test" / "nuts")
+    assert complaint(root) == f"{root}: train and test do not have the same class folders; in one only: nut, nuts"
+
+
+def test_one_class_is_not_enough(root):
+    shutil.rmtree(root / "train" / "nut")
+    shutil.rmtree(root / "test" / "nut")
+    assert complaint(root) == f"{root} has one class only (bolt): there is nothing to tell apart; add another"
+
+
+def test_a_class_of_one_image_is_not_enough(root):
+    for path in sorted((root / "train" / "nut").iterdir())[1:]:
+        path.unlink()
+    assert complaint(root) == (
+        f"{root}: class 'nut' has fewer than two training samples; add more, or drop the class"
+    )
+
+
+def test_images_that_are_not_square_need_a_size(root):
+    first = root / "train" / "bolt" / "00.png"
+    Image.fromarray(np.zeros((6, 10, 3), np.uint8)).save(first)
+    assert complaint(root) == (
+        f"{first} is 10x6 pixels: set data.image_size, the side all images are resized to"
+    )
+    assert load(root, image_size=8).input_shape == (3, 8, 8)
+
+
+def test_an_unreadable_first_image_is_named(root):
+    first = root / "train" / "bolt" / "00.png"
+    first.write_bytes(b"not an image")
+    message = complaint(root)
+    assert message.startswith(f"{first} cannot be read as an image (") and message.endswith("; replace or remove it")
+
+
+@pytest.mark.parametrize(("in_memory", "workers"), [(True, 2), (False, 0), (False, 2)])
+def test_a_corrupt_image_is_named_on_one_line(root, in_memory, workers):
+    bad = root / "train" / "nut" / "03.png"
+    bad.write_bytes(bad.read_bytes()[:60])
+    message = complaint(root, in_memory=in_memory, workers=workers)
+    assert message.startswith(f"{bad}: not a readable image (")
+    assert message.endswith("; replace the file or remove it from the data")
+    assert "\n" not in message
+
+
+@pytest.mark.slow
+def test_an_index_of_200_000_images_is_small(tmp_path):
+    """Names as long as ImageNet's, hard links to a few files because an inode takes 65,000 at most."""
+    folder = tmp_path / "train" / "n01440764"
+    folder.mkdir(parents=True)
+    for start in range(0, 200_000, 50_000):
+        first = folder / f"n01440764_{start:08d}.JPEG"
+        Image.fromarray(np.zeros((8, 8), np.uint8)).save(first, "JPEG")
+        for index in range(start + 1, start + 50_000):
+            os.link(first, folder / f"n01440764_{index:08d}.JPEG")
+    names, labels = _scan(tmp_path / "train", ("n01440764",))
+    assert len(names) == len(labels) == 200_000
+    assert names.nbytes < 30e6
+    assert names.dtype.kind == "S"

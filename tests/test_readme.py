@@ -1,0 +1,57 @@
+"""The README's Python runs as it stands, and its commands exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_python_examples_run_in_order(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    for block in blocks("python"):
+        exec(block, names)
+    p50, ratio = capsys.readouterr().out.split(" ", 1)
+    assert float(p50) > 0
+    assert "ci95" in ratio
+
+
+def test_the_recipe_is_one(tmp_path):
+    from edgekd.recipe import load_recipe
+
+    [text] = blocks("yaml")
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    assert [stage.name for stage in load_recipe(path).stages] == ["distill", "prune", "quantize"]
+
+
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"^edgekd ([a-z]+(?: [a-z]+)?)", README, re.MULTILINE))))
+def test_commands_exist(command, capsys, monkeypatch):
+    from edgekd.cli.main import main
+
+    words = command.split()
+    monkeypatch.setattr("sys.argv", ["edgekd", *words[: 2 if words[0] in ("bundle", "recipe") else 1], "--help"])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 0
+
+
+def test_links_to_files_of_the_repository_lead_somewhere():
+    for target in re.findall(r"\]\(((?!https?:)[^)#]+)\)", README):
+        assert (Path(__file__).parents[1] / target).exists(), target
+
+
+def test_the_page_on_recipes_names_every_key_and_every_choice():
+    from edgekd.prune import IMPORTANCES
+    from edgekd.recipe import STAGES, Budget, Data, Recipe, Student, Target, Teacher, Train
+
+    page = (Path(__file__).parents[1] / "docs" / "recipes.md").read_text()
+    sections = (Recipe, Data, Teacher, Student, Train, Target, Budget, *STAGES.values())
+    keys = {key for section in sections for key in section.model_fields} | set(IMPORTANCES) | set(STAGES)
+    assert [key for key in sorted(keys) if f"`{key}`" not in page] == []

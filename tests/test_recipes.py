@@ -1,0 +1,76 @@
+"""Every recipe of the repository: dry-run on data of its kind, and run at toy length where that needs no download."""
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgekd.chain import measure as measuring
+from edgekd.chain.run import plan, run
+from edgekd.recipe import load_recipe
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+TOY = (
+    *("teacher.train.epochs=1", "distill.epochs=1", "prune.epochs=1", "quantize.epochs=1"),
+    *("data.train_limit=150", "budget={}"),
+)
+
+
+def write_idx(path: Path, array: np.ndarray) -> None:
+    """MNIST's own file format (LeCun et al., 1998)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes())
+
+
+@pytest.fixture(scope="module")
+def mnist(tmp_path_factory):
+    root, random = tmp_path_factory.mktemp("mnist"), np.random.default_rng(0)
+    for part, count in (("train", 200), ("t10k", 50)):
+        images = random.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        write_idx(root / "MNIST" / "raw" / f"{part}-images-idx3-ubyte", images)
+        write_idx(root / "MNIST" / "raw" / f"{part}-labels-idx1-ubyte", np.arange(count, dtype=np.uint8) % 10)
+    return root
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    root, random = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
+    for part in ("train", "test"):
+        for name in ("left", "right", "up"):
+            folder = root / part / name
+            folder.mkdir(parents=True)
+            for index in range(6):
+                Image.fromarray(random.integers(0, 256, (32, 32, 3), np.uint8)).save(folder / f"{index}.jpg")
+    return root
+
+
+@pytest.fixture
+def settings(request, mnist, pictures):
+    """What a recipe needs to find data that is not shipped."""
+    return {
+        "mnist": [f"data.path={mnist}", "data.download=false"],
+        "cifar10": [f"data.path={pictures}", "teacher.checkpoint=null", "student.checkpoint=null"],
+        "folder": [f"data.path={pictures}"],
+    }
+
+
+def test_the_recipes_that_were_asked_for_are_there():
+    assert {path.stem for path in RECIPES.glob("*.yaml")} >= {"quickstart", "cifar10", "folder", "mnist", "vectors"}
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_dry_run(path, settings):
+    planned = plan(load_recipe(path, settings.get(path.stem, [])))
+    assert 0 < planned.student.params < planned.teacher.params
+    assert len(planned.data.train) > len(planned.data.validation) > 0
+
+
+@pytest.mark.parametrize("name", ["quickstart", "vectors", "mnist"])
+def test_toy_length(name, settings, tmp_path, monkeypatch):
+    monkeypatch.setattr(measuring, "SECONDS", 0.1)
+    recipe = load_recipe(RECIPES / f"{name}.yaml", [*settings.get(name, []), *TOY])
+    report = run(recipe, tmp_path / name)
+    assert len(report.stages) == 1 + len(recipe.stages)
+    assert all(row.accuracy is not None for row in report.rows)

@@ -1,0 +1,165 @@
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from edgekd.artifact import tensors_of
+from edgekd.errors import TrainingError
+from edgekd.models import build
+from edgekd.recipe import Train
+from edgekd.train import CrossEntropy, Objective, accuracy_of, fit
+from edgekd.train.loop import _optimizer, _order
+
+
+def small(seed: int = 0, **args: object) -> nn.Module:
+    torch.manual_seed(seed)
+    return build("small_cnn", (1, 8, 8), 10, width=4, **args)
+
+
+def test_digits_are_learned(digits, trained):
+    assert accuracy_of(trained, digits, digits.validation) > 0.9
+    assert not trained.training
+
+
+def test_the_history_says_what_happened(few_digits):
+    network, seen = small(), []
+    section = Train(epochs=3, lr=0.05, schedule="cosine")
+    history = fit(network, few_digits, section, CrossEntropy(), float32=True, log=seen.append)
+    assert history == seen
+    assert [entry["epoch"] for entry in history] == [1, 2, 3]
+    steps = 3 * (len(few_digits.train) // 32)
+    last = [0.05 * (1 + math.cos(math.pi * (steps * epoch // 3 - 1) / steps)) / 2 for epoch in (1, 2, 3)]
+    assert [entry["lr"] for entry in history] == pytest.approx(last)
+    assert history[-1]["loss"] < history[0]["loss"]
+    assert history[-1]["validation_accuracy"] == accuracy_of(network, few_digits, few_digits.validation)
+
+
+def test_no_epochs_change_nothing(few_digits, tmp_path):
+    network = small()
+    assert fit(network, few_digits, Train(epochs=0), CrossEntropy(), folder=tmp_path) == []
+    assert all(torch.equal(value, small().state_dict()[name]) for name, value in network.state_dict().items())
+    assert not network.training
+    assert not list(tmp_path.iterdir())
+
+
+def test_each_step_is_announced(few_digits):
+    steps: list[tuple[int, int]] = []
+    fit(small(), few_digits, Train(epochs=2), CrossEntropy(), before_step=lambda *step: steps.append(step))
+    assert steps == [(step, 10) for step in range(10)]
+
+
+class Recorder(Objective):
+    """Cross-entropy that keeps the batches it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[Tensor] = []
+
+    def forward(self, network: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
+        self.batches.append(inputs.clone())
+        return nn.functional.cross_entropy(network(inputs), labels)
+
+
+def test_an_epoch_sees_whole_batches_of_different_samples(digits):
+    recorder = Recorder()
+    fit(small(), digits, Train(epochs=1), recorder, float32=True)
+    assert [len(batch) for batch in recorder.batches] == [32] * (len(digits.train) // 32)
+    seen = {row.numpy().tobytes() for batch in recorder.batches for row in batch}
+    known = {row.numpy().tobytes() for row in digits.to_input(digits.train.raw)}
+    assert seen <= known
+    assert len(seen) == 32 * (len(digits.train) // 32)
+
+
+def test_the_order_is_another_one_in_each_epoch(digits):
+    first, again, second, other = (torch.cat(_order(digits, s, e)) for s, e in ((0, 0), (0, 0), (0, 1), (1, 0)))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second) and not torch.equal(first, other)
+
+
+def test_a_set_smaller_than_a_batch_is_one_batch(few_digits):
+    from dataclasses import replace
+
+    assert [len(batch) for batch in _order(replace(few_digits, batch_size=1000), 0, 0)] == [len(few_digits.train)]
+
+
+def test_one_step_of_sgd_by_hand(digits):
+    """Nesterov's first step is lr · (1 + momentum) · (gradient + decay · weight); biases do not decay."""
+    torch.manual_seed(0)
+    network = build("mlp", (1, 8, 8), 10, hidden=())
+    weight, bias = network[1].weight.detach().clone(), network[1].bias.detach().clone()
+    data_of_one_batch = pytest.importorskip("dataclasses").replace(digits, batch_size=len(digits.train))
+    section = Train(epochs=1, lr=0.1, momentum=0.9, weight_decay=0.01, schedule="constant")
+    fit(network, data_of_one_batch, section, CrossEntropy(), float32=True)
+    x = digits.to_input(digits.train.raw).flatten(1).double()
+    probability = torch.softmax(x @ weight.double().T + bias.double(), 1)
+    error = (probability - nn.functional.one_hot(digits.train.labels, 10)) / len(x)
+    step = 0.1 * 1.9
+    torch.testing.assert_close(
+        network[1].weight.detach().double(),
+        weight.double() - step * (error.T @ x + 0.01 * weight.double()),
+        rtol=1e-4, atol=1e-6,
+    )  # fmt: skip
+    torch.testing.assert_close(
+        network[1].bias.detach().double(), bias.double() - step * error.sum(0), rtol=1e-4, atol=1e-6
+    )
+
+
+def test_the_average_is_the_average(few_digits):
+    weights: list[Tensor] = []
+    network = small()
+    section = Train(epochs=2, ema=0.8, lr=0.05)
+
+    def collect(step: int, total: int) -> None:
+        if step:
+            weights.append(network[0].weight.detach().double().clone())
+
+    plain = small()
+    fit(plain, few_digits, Train(epochs=2, lr=0.05), CrossEntropy(), float32=True)
+    fit(network, few_digits, section, CrossEntropy(), float32=True, before_step=collect)
+    weights.append(plain[0].weight.detach().double())
+    average = weights[0]
+    for weight in weights[1:]:
+        average = 0.8 * average + 0.2 * weight
+    torch.testing.assert_close(network[0].weight.detach().double(), average, rtol=1e-5, atol=1e-7)
+
+
+def test_what_decays():
+    optimizer = _optimizer(small(), Train(weight_decay=0.1))
+    decayed, free = (group for group in optimizer.param_groups)
+    assert decayed["weight_decay"] == 0.1 and all(p.ndim > 1 for p in decayed["params"])
+    assert free["weight_decay"] == 0.0 and all(p.ndim <= 1 for p in free["params"])
+
+
+def test_the_gradient_is_clipped(few_digits):
+    """With the largest gradient norm known, plain SGD cannot move further than lr times it."""
+    network = small()
+    before = torch.cat([p.detach().flatten() for p in network.parameters()])
+    section = Train(epochs=1, lr=1.0, momentum=0.0, weight_decay=0.0, schedule="constant", clip_norm=0.01)
+    fit(network, few_digits, section, CrossEntropy(), float32=True)
+    after = torch.cat([p.detach().flatten() for p in network.parameters()])
+    assert 0 < float((after - before).norm()) <= 5 * 0.01 * 1.0001
+
+
+@pytest.mark.parametrize("clip", [None, 1.0])
+def test_a_loss_that_explodes(few_digits, clip):
+    with pytest.raises(TrainingError) as error:
+        fit(small(), few_digits, Train(epochs=2, lr=1e6), ExplodingObjective(), name="distill", float32=True)
+    assert str(error.value) == (
+        "distill: the loss became nan in epoch 1; lower lr (now 1e+06), "
+        "or set clip_norm (now None), and run again: it starts from the last stage"
+    )
+
+
+class ExplodingObjective(Objective):
+    def forward(self, network: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
+        return nn.functional.mse_loss(network(inputs), nn.functional.one_hot(labels, 10).float())
+
+
+def test_same_seed_same_bits(few_digits):
+    networks = [small(), small(), small()]
+    for network, seed in zip(networks, (1, 1, 2), strict=True):
+        fit(network, few_digits, Train(epochs=1), CrossEntropy(), seed=seed)
+    first, same, other = (tensors_of(network) for network in networks)
+    assert all(torch.equal(first[name], same[name]) for name in first)
+    assert not all(torch.equal(first[name], other[name]) for name in first)
