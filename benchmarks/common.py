@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,11 @@ from edgekd.bench import fingerprint
 from edgekd.files import write_json
 
 
-def options(description: str | None, extend: Callable[[argparse.ArgumentParser], None] | None = None) -> argparse.Namespace:
+def options(description: str | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="the same code with smaller numbers")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--out", type=Path, help="a folder for pictures and work")
-    if extend:
-        extend(parser)
     return parser.parse_args()
 
 

@@ -1,6 +1,6 @@
 """Keeps a finished run's report, picture, table and command under a folder of results.
 
-    python benchmarks/record_run.py runs/cifar10 benchmarks/results/cifar10
+python benchmarks/record_run.py runs/cifar10 benchmarks/results/cifar10
 """
 
 import json

@@ -9,7 +9,7 @@ from edgekd.artifact import Artifact, Spec, fill
 from edgekd.models import build
 from edgekd.prune import apply_plan
 from edgekd.quantize import prepare
-from edgekd.train.device import memory_format
+from edgekd.train.device import lay_out
 
 
 def build_spec(spec: Spec) -> nn.Module:
@@ -27,7 +27,7 @@ def restore(artifact: Artifact) -> nn.Module:
     network = build_spec(artifact.spec)
     fill(network, artifact.tensors)
     # Training leaves convolutions in this layout, and the layout decides the order of sums.
-    network.to(memory_format=memory_format(len(artifact.spec.input_shape) + 1))
+    lay_out(network)
     return network if artifact.spec.quantization else network.eval()
 
 

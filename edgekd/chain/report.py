@@ -1,6 +1,7 @@
 """From finished stages and measurements to the report."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from edgekd.bench import wilson_interval
@@ -123,7 +124,7 @@ def _doubts(export: Exported) -> list[schema.Note]:
 def _slower_than_float(exports: Sequence[Exported], measured: Mapping[Target, Measured]) -> list[schema.Note]:
     """A warning wherever an int8 file is surely slower than the float network that it came from."""
     notes = []
-    for before, after in zip(exports, exports[1:], strict=False):
+    for before, after in pairwise(exports):
         if (before.figures["precision"], after.figures["precision"]) != ("float32", "int8"):
             continue
         for target, figures in measured.items():

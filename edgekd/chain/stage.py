@@ -13,9 +13,10 @@ from edgekd.distill import LOSSES, Distillation
 from edgekd.errors import EdgekdError
 from edgekd.recipe import Stage
 from edgekd.registry import Registry
-from edgekd.train import CrossEntropy, Objective
+from edgekd.train import CrossEntropy, Objective, fit
 
 Log = Callable[[dict[str, Any]], None]
+History = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,13 @@ class Job:
     teacher: nn.Module | None
     folder: Path
     log: Log
+
+    def fit(self, network: nn.Module, **modes: Any) -> History:
+        """Trains ``network`` by the stage's own section; ``modes`` are more arguments of :func:`edgekd.train.fit`."""
+        section = modes.pop("section", self.section)
+        objective = modes.pop("objective", None) or self.objective()
+        own: dict[str, Any] = {"seed": self.seed, "name": self.name, "folder": self.folder, "log": self.log}
+        return fit(network, self.data, section, objective, **own, **modes)
 
     def objective(self) -> Objective:
         """The teacher's loss where there is a teacher, the labels' alone where there is none."""

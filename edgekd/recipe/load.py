@@ -57,9 +57,7 @@ def read(path: Path, asked: str) -> Tree:
     if tree.value is None:
         raise RecipeError(f"{asked}{path}: the file is empty; 'edgekd init' writes a recipe to start from")
     if not isinstance(tree.value, dict):
-        raise RecipeError(
-            f"{asked}{path}:1: expected a mapping with the keys {', '.join(Recipe.model_fields)}"
-        )
+        raise RecipeError(f"{asked}{path}:1: expected a mapping with the keys {', '.join(Recipe.model_fields)}")
     return tree
 
 

@@ -39,15 +39,11 @@ def paths(tree: Tree, parts: list[str], origin: Origin) -> list[list[str]]:
     if first in STAGES:
         found = [["stages", str(index), first, *rest] for index, name in enumerate(names) if name == first]
         if not found:
-            raise RecipeError(
-                f"{origin.place}: the recipe has no stage {first}; its stages: {', '.join(names)}"
-            )
+            raise RecipeError(f"{origin.place}: the recipe has no stage {first}; its stages: {', '.join(names)}")
         return found
     if first not in Recipe.model_fields:
         known = [*STAGES, *Recipe.model_fields]
-        raise RecipeError(
-            f"{origin.place}: unknown key {first!r}{nearest(first, known)}; known: {', '.join(known)}"
-        )
+        raise RecipeError(f"{origin.place}: unknown key {first!r}{nearest(first, known)}; known: {', '.join(known)}")
     if first == "stages" and len(rest) > 1:
         return [["stages", *within_stage(rest, names)]]
     return [parts]

@@ -33,9 +33,7 @@ class Recipe(Section):
     ['distill', 'prune', 'quantize']
     """
 
-    name: str = Field(
-        description="a name for the run and its folder", json_schema_extra={"pattern": f"^{NAME}$"}
-    )
+    name: str = Field(description="a name for the run and its folder", json_schema_extra={"pattern": f"^{NAME}$"})
     # NumPy takes no seed beyond 32 bits.
     seed: int = Field(default=0, ge=0, le=2**32 - 1, description="start of all random numbers")
     data: Data = Field(description="where samples come from")

@@ -36,15 +36,9 @@ class Data(Section):
     """Where samples come from and how they are prepared."""
 
     source: Text = Field(description=f"one of {', '.join(SOURCES)}, or 'path.py:function'")
-    path: FilePath | None = Field(
-        default=None, description="the folder or file of the data; downloads go there too"
-    )
-    args: dict[str, Any] = Field(
-        default={}, description="arguments of the function that 'path.py:function' names"
-    )
-    image_size: int | None = Field(
-        default=None, ge=4, description="side in pixels that images are resized to"
-    )
+    path: FilePath | None = Field(default=None, description="the folder or file of the data; downloads go there too")
+    args: dict[str, Any] = Field(default={}, description="arguments of the function that 'path.py:function' names")
+    image_size: int | None = Field(default=None, ge=4, description="side in pixels that images are resized to")
     grayscale: bool | None = Field(default=None, description="one channel instead of three")
     batch_size: int = Field(default=128, ge=1, description="samples per training step")
     augment: tuple[Literal["crop", "flip"], ...] = Field(
@@ -59,9 +53,7 @@ class Data(Section):
     std: tuple[PositiveFloat, ...] | None = Field(
         default=None, strict=False, min_length=1, description="per channel, of pixels in 0..1"
     )
-    in_memory: bool | None = Field(
-        default=None, description="keep decoded samples in memory; by size when left out"
-    )
+    in_memory: bool | None = Field(default=None, description="keep decoded samples in memory; by size when left out")
     workers: int = Field(default=2, ge=0, description="processes that load samples")
     download: bool = Field(default=True, description="fetch a public data set that is not there yet")
     train_limit: int | None = Field(default=None, ge=1, description="use only so many training samples")
@@ -73,8 +65,7 @@ class Data(Section):
         if source in SOURCES or FUNCTION.fullmatch(source):
             return source
         raise Mistake(
-            f"unknown source {source!r}{nearest(source, SOURCES)}; "
-            f"known: {', '.join(SOURCES)}, or 'path.py:function'"
+            f"unknown source {source!r}{nearest(source, SOURCES)}; known: {', '.join(SOURCES)}, or 'path.py:function'"
         )
 
     @model_validator(mode="after")
@@ -86,9 +77,7 @@ class Data(Section):
         if (self.mean is None) != (self.std is None):
             raise Mistake("mean and std go together; give both or neither", "mean" if self.mean else "std")
         if self.mean is not None and self.std is not None and len(self.mean) != len(self.std):
-            raise Mistake(
-                f"{len(self.std)} values, but mean has {len(self.mean)}; give one per channel", "std"
-            )
+            raise Mistake(f"{len(self.std)} values, but mean has {len(self.mean)}; give one per channel", "std")
         return self
 
 
@@ -104,12 +93,8 @@ class Train(Section):
         default="one_cycle", description="learning rate over the steps"
     )
     clip_norm: float | None = Field(default=None, gt=0, description="clip the gradient to this norm")
-    label_smoothing: float = Field(
-        default=0.0, ge=0, lt=1, description="share of each label spread over all classes"
-    )
-    ema: float | None = Field(
-        default=None, gt=0, lt=1, description="decay of the moving average of the weights"
-    )
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="share of each label spread over all classes")
+    ema: float | None = Field(default=None, gt=0, lt=1, description="decay of the moving average of the weights")
 
 
 class Teacher(Section):
@@ -137,9 +122,7 @@ class Student(Section):
 
     model: Text = Field(description="a built-in network, torchvision/NAME, timm/NAME, or 'path.py:function'")
     args: dict[str, Any] = Field(default={}, description="arguments of the network's builder")
-    checkpoint: FilePath | None = Field(
-        default=None, description="file with its weights; random weights when left out"
-    )
+    checkpoint: FilePath | None = Field(default=None, description="file with its weights; random weights when left out")
 
 
 class Target(Section):
@@ -158,13 +141,7 @@ class Budget(Section):
     accuracy_drop: float | None = Field(
         default=None, description="points of accuracy that the student may lose to the teacher"
     )
-    latency_ratio: float | None = Field(
-        default=None, gt=0, description="student latency over teacher latency, at most"
-    )
-    size_ratio: float | None = Field(
-        default=None, gt=0, description="student size over teacher size, at most"
-    )
-    latency_ms: float | None = Field(
-        default=None, gt=0, description="student latency in milliseconds, at most"
-    )
+    latency_ratio: float | None = Field(default=None, gt=0, description="student latency over teacher latency, at most")
+    size_ratio: float | None = Field(default=None, gt=0, description="student size over teacher size, at most")
+    latency_ms: float | None = Field(default=None, gt=0, description="student latency in milliseconds, at most")
     size_mb: float | None = Field(default=None, gt=0, description="student size in megabytes, at most")

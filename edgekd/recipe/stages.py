@@ -36,27 +36,19 @@ class Prune(Stage):
 
     epochs: int = Field(default=5, ge=0, description="passes over the training samples after the cut")
     lr: float = Field(default=0.02, gt=0, description="highest learning rate")
-    macs: float | None = Field(
-        default=None, gt=0, lt=1, description="share of the multiply-accumulates to keep"
-    )
+    macs: float | None = Field(default=None, gt=0, lt=1, description="share of the multiply-accumulates to keep")
     params: float | None = Field(default=None, gt=0, lt=1, description="share of the parameters to keep")
     importance: Text = Field(default="group_magnitude", description="what ranks the channels")
-    scope: Literal["global", "layer"] = Field(
-        default="global", description="rank over the whole network or per layer"
-    )
+    scope: Literal["global", "layer"] = Field(default="global", description="rank over the whole network or per layer")
     round_to: int = Field(default=8, ge=1, description="keep channel counts a multiple of this")
-    max_ratio: float = Field(
-        default=0.9, gt=0, lt=1, description="largest share of a layer's channels that may go"
-    )
+    max_ratio: float = Field(default=0.9, gt=0, lt=1, description="largest share of a layer's channels that may go")
     ignore: tuple[str, ...] = Field(default=(), strict=False, description="layers left as they are, by name")
     teacher: bool = Field(default=True, description="keep the teacher while training")
 
     @model_validator(mode="after")
     def one_goal(self) -> Self:
         if self.macs is None and self.params is None:
-            raise Mistake(
-                "nothing says how far to prune; give macs or params, the share to keep, e.g. macs: 0.5"
-            )
+            raise Mistake("nothing says how far to prune; give macs or params, the share to keep, e.g. macs: 0.5")
         if self.macs is not None and self.params is not None:
             raise Mistake("macs and params exclude each other; give one of the two", "params")
         return self
@@ -69,13 +61,9 @@ class Quantize(Stage):
 
     epochs: int = Field(default=2, ge=0, description="passes over the training samples")
     lr: float = Field(default=0.001, gt=0, description="highest learning rate")
-    reduce_range: bool = Field(
-        default=True, description="7-bit weights, for CPUs whose 8-bit products saturate"
-    )
+    reduce_range: bool = Field(default=True, description="7-bit weights, for CPUs whose 8-bit products saturate")
     calibration_batches: int = Field(default=8, ge=1, description="batches that set the first ranges")
-    freeze_after: float = Field(
-        default=0.5, ge=0, le=1, description="share of the steps after which ranges stay"
-    )
+    freeze_after: float = Field(default=0.5, ge=0, le=1, description="share of the steps after which ranges stay")
     teacher: bool = Field(default=True, description="keep the teacher while training")
 
 
@@ -111,9 +99,7 @@ class AnyStage:
         return core_schema.no_info_before_validator_function(as_mapping, tagged)
 
     @classmethod
-    def __get_pydantic_json_schema__(
-        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         choices = schema["schema"]["choices"]  # type: ignore[typeddict-item]
         mappings = [
             {

@@ -1,10 +1,12 @@
 """Where training runs and in which precision; Fabric does the rest."""
 
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from lightning_fabric import Fabric
+from torch import Tensor, nn
 
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
 Precision = Literal["32-true", "bf16-mixed"]
 
 
@@ -22,6 +24,16 @@ def make_fabric(float32: bool = False) -> Fabric:
     return Fabric(accelerator="auto", devices=1, precision=precision)
 
 
-def memory_format(raw_dimensions: int) -> torch.memory_format:
-    """Channels last for images: convolutions are up to three times faster than contiguous on a CPU."""
-    return torch.channels_last if raw_dimensions == 4 else torch.contiguous_format
+def channels_last(inputs: Tensor) -> Tensor:
+    """Images (N, C, H, W) in the layout in which convolutions are up to three times faster; the rest as it is."""
+    return inputs.contiguous(memory_format=torch.channels_last) if inputs.ndim == 4 else inputs
+
+
+def lay_out(network: ModuleT) -> ModuleT:
+    """Puts the weights of 2-d convolutions in that layout, in place.
+
+    ``Module.to(memory_format=...)`` would do it, but fails at the first 3-d convolution.
+    """
+    for tensor in (*network.parameters(), *network.buffers()):
+        tensor.data = channels_last(tensor.data)
+    return network

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from edgekd.data import DataSet, Samples, in_order
-from edgekd.train.device import memory_format
+from edgekd.train.device import channels_last
 
 
 @torch.inference_mode()
@@ -13,9 +13,7 @@ def logits_of(network: nn.Module, data: DataSet, samples: Samples, batch_size: i
     device = next(network.parameters()).device
     parts = []
     for raw, _ in in_order(samples, batch_size or data.batch_size):
-        inputs = data.to_input(raw).to(device)
-        inputs = inputs.contiguous(memory_format=memory_format(inputs.ndim))
-        parts.append(network(inputs).float().cpu())
+        parts.append(network(channels_last(data.to_input(raw).to(device))).float().cpu())
     return torch.cat(parts)
 
 

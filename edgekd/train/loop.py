@@ -14,7 +14,7 @@ from edgekd.data.augment import augment
 from edgekd.errors import TrainingError
 from edgekd.recipe import Train
 from edgekd.train.checkpoint import State, load_state, save_state
-from edgekd.train.device import make_fabric, memory_format
+from edgekd.train.device import channels_last, lay_out, make_fabric
 from edgekd.train.evaluate import accuracy_of
 from edgekd.train.objective import Objective
 from edgekd.train.progress import StageProgress
@@ -82,12 +82,11 @@ class _Training:
         save_every: float,
         float32: bool,
     ):
-        layout = memory_format(len(data.input_shape) + 1)
         self.network, self.data, self.section, self.seed, self.name = network, data, section, seed, name
         self.folder, self.save_every, self.saved = folder, save_every, time.monotonic()
         self.fabric = make_fabric(float32)
-        self.wrapped, self.optimizer = self.fabric.setup(network.to(memory_format=layout), _optimizer(network, section))
-        self.objective = objective.to(self.fabric.device).to(memory_format=layout)
+        self.wrapped, self.optimizer = self.fabric.setup(lay_out(network), _optimizer(network, section))
+        self.objective = lay_out(objective.to(self.fabric.device))
         averaging = get_ema_multi_avg_fn(section.ema) if section.ema else None
         self.average = AveragedModel(network, multi_avg_fn=averaging) if averaging else None
         self.modules = {"network": network} | ({"average": self.average} if self.average else {})
@@ -186,8 +185,7 @@ def _prepare(optimizer: Any, rate: float, seed: int, step: int) -> None:
 
 def _inputs(data: DataSet, raw: Tensor, seed: int, step: int) -> Tensor:
     generator = torch.Generator().manual_seed(_mix(seed, 3, step))
-    inputs = data.to_input(augment(raw, data.augment, generator))
-    return inputs.contiguous(memory_format=memory_format(inputs.ndim))
+    return channels_last(data.to_input(augment(raw, data.augment, generator)))
 
 
 def _mix(seed: int, purpose: int, number: int) -> int:

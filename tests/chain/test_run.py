@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.toy import RECIPE, product_hashes, write_recipe
 
 import edgekd
 from edgekd.bundle.predict import Predictor
@@ -19,6 +18,7 @@ from edgekd.errors import StorageError
 from edgekd.recipe import load_recipe
 from edgekd.report.schema import Report
 from edgekd.train import logits_of
+from tests.toy import RECIPE, product_hashes, write_recipe
 
 
 @pytest.fixture(scope="module", autouse=True)

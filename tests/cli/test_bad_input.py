@@ -9,6 +9,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+
 from tests.toy import RECIPE, write_recipe
 
 FOLDER_DATA = "data: {source: folder, path: pictures, image_size: 8, batch_size: 4}"

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
 from tests.toy import RECIPE, product_hashes, write_recipe
 
 # Nothing is timed here, so nothing needs to be: a target that is elsewhere is skipped.

@@ -3,7 +3,6 @@ from dataclasses import replace
 from edgekd.chain.stage import Job, Result, stage
 from edgekd.prune import prune as cut
 from edgekd.prune import widths
-from edgekd.train import fit
 
 
 @stage("prune", product="pruned", version=1)
@@ -23,16 +22,7 @@ def prune(job: Job) -> Result:
         seed=job.seed,
     )
     before, after = widths(job.network), widths(pruned.network)
-    history = fit(
-        pruned.network,
-        job.data,
-        section,
-        job.objective(),
-        seed=job.seed,
-        name=job.name,
-        folder=job.folder,
-        log=job.log,
-    )
+    history = job.fit(pruned.network)
     metrics = {
         "history": history,
         "kept": pruned.share,

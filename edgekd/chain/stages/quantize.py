@@ -6,8 +6,7 @@ from torch import Tensor
 
 from edgekd.chain.stage import Job, Result, stage
 from edgekd.quantize import calibrate, hold, observe, prepare
-from edgekd.train import fit
-from edgekd.train.device import memory_format
+from edgekd.train.device import channels_last
 
 
 @stage("quantize", product="quantized", version=1)
@@ -21,20 +20,7 @@ def quantize(job: Job) -> Result:
     def before_step(step: int, total: int) -> None:
         observe(graph, step < section.freeze_after * total)
 
-    history = fit(
-        graph,
-        job.data,
-        section,
-        job.objective(),
-        seed=job.seed,
-        name=job.name,
-        folder=job.folder,
-        float32=True,
-        to_train=observe,
-        to_eval=hold,
-        before_step=before_step,
-        log=job.log,
-    )
+    history = job.fit(graph, float32=True, to_train=observe, to_eval=hold, before_step=before_step)
     return Result(graph, replace(job.spec, quantization={"profile": profile}), {"history": history})
 
 
@@ -43,5 +29,4 @@ def _calibration(job: Job) -> Iterator[Tensor]:
     count = min(len(data.train), job.section.calibration_batches * data.batch_size)
     chosen = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(job.seed))[:count]
     for raw, _ in data.train.stream(chosen.split(data.batch_size)):
-        inputs = data.to_input(raw)
-        yield inputs.contiguous(memory_format=memory_format(inputs.ndim))
+        yield channels_last(data.to_input(raw))

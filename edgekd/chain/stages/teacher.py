@@ -1,5 +1,5 @@
 from edgekd.chain.stage import Job, Result, stage
-from edgekd.train import CrossEntropy, fit
+from edgekd.train import CrossEntropy
 
 
 @stage("teacher", product="teacher", version=1)
@@ -8,15 +8,5 @@ def teacher(job: Job) -> Result:
     training = job.section.train
     if training is None:
         return Result(job.network.eval(), job.spec, {"history": []})
-    objective = CrossEntropy(training.label_smoothing)
-    history = fit(
-        job.network,
-        job.data,
-        training,
-        objective,
-        seed=job.seed,
-        name=job.name,
-        folder=job.folder,
-        log=job.log,
-    )
+    history = job.fit(job.network, section=training, objective=CrossEntropy(training.label_smoothing))
     return Result(job.network, job.spec, {"history": history})

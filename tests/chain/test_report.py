@@ -1,0 +1,71 @@
+"""Doubts about a file become warnings with a code, found on real exported files."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.toy import write_recipe
+
+from edgekd.chain import measure as measuring
+from edgekd.chain.run import run
+from edgekd.recipe import load_recipe
+
+CUBES = """
+import numpy as np
+from torch import nn
+
+class Cubes(nn.Module):
+    '''A convolution in three dimensions, for which no runtime profile has an int8 kernel.'''
+    def __init__(self, num_classes, width=4):
+        super().__init__()
+        self.flat = nn.Conv2d(1, width, 3, padding=1)
+        self.deep = nn.Conv3d(1, 2, 3, padding=1)
+        self.head = nn.Linear(2 * width * 64, num_classes)
+    def forward(self, x):
+        x = self.flat(x).relu()
+        return self.head(self.deep(x.unsqueeze(1)).sigmoid().flatten(1))
+
+def cubes(num_classes):
+    return Cubes(num_classes)
+"""
+
+RECIPE = """\
+name: cubes
+data: {source: digits, train_limit: 200, test_limit: 50, batch_size: 50}
+teacher: {model: "cubes.py:cubes", train: {epochs: 1, lr: 0.01}}
+stages:
+  - quantize: {epochs: 0}
+"""
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cubes")
+    (folder / "cubes.py").write_text(CUBES)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measuring, "SECONDS", 0.1)
+        yield run(load_recipe(write_recipe(folder, RECIPE)), folder / "run")
+
+
+def test_a_convolution_that_stays_in_float_is_named(report):
+    row = next(row for row in report.rows if (row.model, row.runtime) == ("quantized", "onnxruntime"))
+    [note] = [note for note in row.warnings if note.code == "float_convolutions"]
+    assert note.message.startswith("ONNX Runtime leaves 1 of 2 convolutions in float: ")
+    assert "conv3d" in note.message.lower()
+
+
+def test_the_float_network_has_no_such_warning(report):
+    rows = [row for row in report.rows if row.model == "teacher"]
+    assert not [note for row in rows for note in row.warnings if note.code == "float_convolutions"]
+
+
+def test_tensorboard_gets_every_epoch(tmp_path: Path):
+    event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    from edgekd.cli.run import tensorboard_writer
+
+    watch = tensorboard_writer(tmp_path)
+    for epoch in (1, 2):
+        watch("distill", {"epoch": epoch, "loss": 1.0 / epoch, "lr": 0.1, "validation_accuracy": 0.5})
+    events = event_accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert np.allclose([event.value for event in events.Scalars("distill/loss")], [1.0, 0.5])
