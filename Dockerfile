@@ -27,6 +27,6 @@ RUN python3 -m venv --system-site-packages /opt/venv \
  && /opt/venv/bin/pip install --no-cache-dir ${index} --constraint constraints.txt .
 
 ENV PATH=/opt/venv/bin:${PATH}
-WORKDIR /work
+WORKDIR /project
 ENTRYPOINT ["edgekd"]
 CMD ["--help"]

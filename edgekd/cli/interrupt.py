@@ -22,7 +22,8 @@ def leave_on_signal(how_to_go_on: str = "") -> None:
     def wait() -> None:
         while (number := os.read(reader, 1)[0]) not in (signal.SIGINT, signal.SIGTERM):
             pass
-        sys.stderr.write(f"\ninterrupted{how_to_go_on}\n")
+        # A live progress bar has hidden the cursor.
+        sys.stderr.write(("\x1b[?25h" if sys.stderr.isatty() else "") + f"\ninterrupted{how_to_go_on}\n")
         sys.stderr.flush()
         end_children()
         os._exit(128 + number)

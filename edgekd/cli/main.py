@@ -12,6 +12,8 @@ from edgekd.cli.recipe import app as recipe
 from edgekd.cli.run import run
 from edgekd.errors import EdgekdError
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="edgekd",
     no_args_is_help=True,
@@ -41,6 +43,9 @@ def main() -> NoReturn:
         code = app(arguments, prog_name="edgekd", standalone_mode=False)
     except typer.TyperException as error:
         fail(error.format_message() + "; 'edgekd --help' lists the commands", error.exit_code and 1)
+    except KeyboardInterrupt:
+        sys.stderr.write("\ninterrupted\n")
+        sys.exit(INTERRUPTED)
     except EdgekdError as error:
         if debug:
             raise

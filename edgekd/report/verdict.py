@@ -58,13 +58,22 @@ def space(unit: str) -> str:
 
 
 def notes(report: Report) -> list[str]:
-    """Every warning of the report and its rows, saying what it is about."""
+    """Every warning of the report, then those of its rows, one line for all rows that a code is said of."""
     found = [f"{note.message} ({note.code})" for note in report.warnings]
+    said: dict[str, list[tuple[Row, str]]] = {}
     for row in report.rows:
-        found += [f"{row_name(row)}: {note.message} ({note.code})" for note in row.warnings]
+        for note in row.warnings:
+            said.setdefault(note.code, []).append((row, note.message))
         if not row.valid and not row.warnings:
             found.append(f"{row_name(row)}: the measurement is not valid")
-    return found
+    return found + [row_note(code, rows) for code, rows in said.items()]
+
+
+def row_note(code: str, rows: list[tuple[Row, str]]) -> str:
+    (first, message), others = rows[0], rows[1:]
+    alike = "" if all(other == message for _, other in others) else "; the others alike"
+    names = row_name(first) if not others else ", ".join(dict.fromkeys(row.model for row, _ in rows))
+    return f"{names}: {message}{alike} ({code})"
 
 
 def row_name(row: Row) -> str:
