@@ -7,6 +7,7 @@ import typer
 
 from edgekd.cli.bench import bench
 from edgekd.cli.bundle import app as bundle
+from edgekd.cli.init import init
 from edgekd.cli.predict import predict
 from edgekd.cli.recipe import app as recipe
 from edgekd.cli.run import run
@@ -30,6 +31,7 @@ def options() -> None: ...
 
 
 app.command()(run)
+app.command()(init)
 app.add_typer(recipe, name="recipe")
 app.command()(bench)
 app.add_typer(bundle, name="bundle")

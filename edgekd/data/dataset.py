@@ -98,25 +98,34 @@ def _must_be_learnable(data: Data, source: Source, train: Samples) -> None:
 def _limited(samples: Samples, limit: int | None) -> Samples:
     if limit is None or limit >= len(samples):
         return samples
-    return samples.select(_stratified(samples.labels, limit / len(samples), seed=0))
+    return samples.select(_stratified(samples.labels, limit, seed=0))
 
 
 def _split(labels: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor]:
-    held_out = _stratified(labels, share, seed)
+    held_out = _stratified(labels, round(len(labels) * share), seed)
     chosen = torch.zeros(len(labels), dtype=torch.bool)
     chosen[held_out] = True
     return torch.nonzero(~chosen).flatten(), held_out
 
 
-def _stratified(labels: Tensor, share: float, seed: int) -> Tensor:
-    """Indices of ``share`` of each class, at least one and never all, in ascending order."""
+def _stratified(labels: Tensor, total: int, seed: int) -> Tensor:
+    """``total`` indices in ascending order, each class by its share, at least one of it and never all."""
     generator = torch.Generator().manual_seed(seed)
     parts = []
-    for label in labels.unique():
+    sizes = torch.bincount(labels).tolist()
+    for label, count in enumerate(_shares(sizes, total)):
         members = torch.nonzero(labels == label).flatten()
-        count = max(1, min(round(len(members) * share), len(members) - 1))
         parts.append(members[torch.randperm(len(members), generator=generator)[:count]])
     return torch.cat(parts).sort().values
+
+
+def _shares(sizes: list[int], total: int) -> list[int]:
+    """``total`` divided in proportion to ``sizes``, by the method of the largest remainders."""
+    exact = [size * total / sum(sizes) for size in sizes]
+    by_remainder = sorted(range(len(sizes)), key=lambda index: int(exact[index]) - exact[index])
+    extra = set(by_remainder[: total - sum(map(int, exact))])
+    counts = [int(share) + (index in extra) for index, share in enumerate(exact)]
+    return [max(min(1, size), min(count, size - 1)) for count, size in zip(counts, sizes, strict=True)]
 
 
 def _scale(data: Data, source: Source, train: Samples) -> Preprocess:

@@ -1,10 +1,13 @@
 """Where training runs and in which precision; Fabric does the rest."""
 
+from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from typing import Literal, TypeVar
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
+from torch.fx import GraphModule
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 Precision = Literal["32-true", "bf16-mixed"]
@@ -29,11 +32,42 @@ def channels_last(inputs: Tensor) -> Tensor:
     return inputs.contiguous(memory_format=torch.channels_last) if inputs.ndim == 4 else inputs
 
 
-def lay_out(network: ModuleT) -> ModuleT:
-    """Puts the weights of 2-d convolutions in that layout, in place.
+def channels_first(inputs: Tensor) -> Tensor:
+    """A copy in the usual layout; ``contiguous()`` would leave the strides of one channel or one pixel as they are."""
+    return inputs.clone(memory_format=torch.contiguous_format)
+
+
+def lay_out(network: ModuleT, last: bool = True) -> ModuleT:
+    """Puts the weights of 2-d convolutions in that layout, in place; ``last=False`` takes them out of it.
 
     ``Module.to(memory_format=...)`` would do it, but fails at the first 3-d convolution.
     """
     for tensor in (*network.parameters(), *network.buffers()):
-        tensor.data = channels_last(tensor.data)
+        tensor.data = channels_last(tensor.data) if last else channels_first(tensor.data)
     return network
+
+
+def trains_channels_last(network: nn.Module, device: torch.device) -> bool:
+    """Whether gradients are right in that layout.
+
+    On a CPU, oneDNN writes past its memory in the gradient of a strided 1x1 convolution whose input channels
+    do not fill one register (uxlfoundation/oneDNN issue 6035): a crash, or numbers other than the gradient's.
+    """
+    register = 16 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 8
+    narrow = any(
+        weight.shape[2:] == (1, 1) and max(stride) > 1 and weight.shape[1] < register
+        for weight, stride in _convolutions(network)
+    )
+    return device.type != "cpu" or not narrow
+
+
+def _convolutions(network: nn.Module) -> Iterator[tuple[Tensor, Sequence[int]]]:
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            yield module.weight, module.stride
+        elif isinstance(module, GraphModule):
+            for node in module.graph.find_nodes(op="call_function", target=torch.ops.aten.conv2d.default):
+                weight, stride = node.args[1], [*node.args[3:4], (1, 1)][0]
+                while weight.op != "get_attr":  # fake-quantisation stands between
+                    weight = weight.args[0]
+                yield attrgetter(weight.target)(module), stride

@@ -14,7 +14,7 @@ from edgekd.data.augment import augment
 from edgekd.errors import TrainingError
 from edgekd.recipe import Train
 from edgekd.train.checkpoint import State, load_state, save_state
-from edgekd.train.device import channels_last, lay_out, make_fabric
+from edgekd.train.device import channels_first, channels_last, lay_out, make_fabric, trains_channels_last
 from edgekd.train.evaluate import accuracy_of
 from edgekd.train.objective import Objective
 from edgekd.train.progress import StageProgress
@@ -85,8 +85,10 @@ class _Training:
         self.network, self.data, self.section, self.seed, self.name = network, data, section, seed, name
         self.folder, self.save_every, self.saved = folder, save_every, time.monotonic()
         self.fabric = make_fabric(float32)
-        self.wrapped, self.optimizer = self.fabric.setup(lay_out(network), _optimizer(network, section))
-        self.objective = lay_out(objective.to(self.fabric.device))
+        self.channels_last = trains_channels_last(network, self.fabric.device)
+        lay_out(network, self.channels_last)
+        self.wrapped, self.optimizer = self.fabric.setup(network, _optimizer(network, section))
+        self.objective = lay_out(objective.to(self.fabric.device), self.channels_last)
         averaging = get_ema_multi_avg_fn(section.ema) if section.ema else None
         self.average = AveragedModel(network, multi_avg_fn=averaging) if averaging else None
         self.modules = {"network": network} | ({"average": self.average} if self.average else {})
@@ -117,7 +119,8 @@ class _Training:
         _prepare(self.optimizer, self.rate(state.step), self.seed, state.step)
         if self.before_step:
             self.before_step(state.step, self.total)
-        inputs = _inputs(self.data, raw, self.seed, state.step).to(device)
+        inputs = _inputs(self.data, raw, self.seed, state.step)
+        inputs = (channels_last(inputs) if self.channels_last else channels_first(inputs)).to(device)
         with self.fabric.autocast():
             loss = self.objective(self.wrapped, inputs, labels.to(device))
         self.fabric.backward(loss)
@@ -185,7 +188,7 @@ def _prepare(optimizer: Any, rate: float, seed: int, step: int) -> None:
 
 def _inputs(data: DataSet, raw: Tensor, seed: int, step: int) -> Tensor:
     generator = torch.Generator().manual_seed(_mix(seed, 3, step))
-    return channels_last(data.to_input(augment(raw, data.augment, generator)))
+    return data.to_input(augment(raw, data.augment, generator))
 
 
 def _mix(seed: int, purpose: int, number: int) -> int:

@@ -17,9 +17,17 @@ def test_validation_is_stratified_and_apart(digits):
     share = {c: int((digits.validation.labels == c).sum()) for c in range(10)}
     whole = torch.cat([digits.train.labels, digits.validation.labels])
     for label, count in share.items():
-        assert count == round(0.1 * int((whole == label).sum()))
+        assert abs(count - 0.1 * int((whole == label).sum())) < 1
+    assert len(digits.validation) == round(0.1 * len(whole))
     assert not rows(digits.validation) & rows(digits.train)
     assert not rows(digits.test) & (rows(digits.train) | rows(digits.validation))
+
+
+@pytest.mark.parametrize("limit", [100, 123, 1000])
+def test_a_limit_is_kept_to_the_sample(limit):
+    data = load_data(Data(source="digits", train_limit=limit, test_limit=limit // 2))
+    assert len(data.train) + len(data.validation) == limit
+    assert len(data.test) == min(limit // 2, 360)
 
 
 def test_the_seed_moves_the_validation_split_and_not_the_test_set():

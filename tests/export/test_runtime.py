@@ -1,0 +1,46 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from edgekd.errors import ExportError
+from edgekd.export import export_onnx, float_convolutions, parity, runtime_logits
+from edgekd.quantize import calibrate, convert, prepare
+from edgekd.train import logits_of
+
+
+def test_the_runtime_answers_as_torch_does(digits, trained, tmp_path):
+    path = export_onnx(copy.deepcopy(trained), tmp_path / "net.onnx", digits.preprocess, digits.classes)
+    ours, theirs = logits_of(trained, digits, digits.test), runtime_logits(path, digits, digits.test)
+    same = parity(ours, theirs)
+    assert same.agreement == 1.0 and same.max_abs_difference < 1e-4 and same.n == 360
+    left, count = float_convolutions(path)
+    assert count == len(left) == 3
+
+
+def test_int8_answers_as_its_fake_quantised_graph_does(digits, trained, tmp_path):
+    graph = prepare(trained, digits.input_shape)
+    calibrate(graph, [digits.to_input(digits.train.raw[:256])])
+    path = export_onnx(convert(graph), tmp_path / "net.onnx", digits.preprocess)
+    same = parity(logits_of(graph, digits, digits.test), runtime_logits(path, digits, digits.test))
+    assert same.agreement >= 0.99
+    assert same.max_abs_difference < 0.05 * float(logits_of(graph, digits, digits.test).std())
+    assert float_convolutions(path) == ([], 3)
+
+
+def test_answers_are_in_order_whatever_the_batch(digits, trained, tmp_path):
+    path = export_onnx(copy.deepcopy(trained), tmp_path / "net.onnx", digits.preprocess)
+    few = digits.test.select(torch.tensor([7, 3, 300]))
+    whole = runtime_logits(path, digits, digits.test)
+    np.testing.assert_allclose(runtime_logits(path, digits, few), whole[[7, 3, 300]], atol=1e-5)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a network"])
+def test_a_file_that_the_runtime_cannot_load(digits, tmp_path, content):
+    path = tmp_path / "net.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ExportError, match=f"^ONNX Runtime cannot load {path}: "):
+        runtime_logits(path, digits, digits.test)
+    with pytest.raises(ExportError, match=f"^ONNX Runtime cannot load {path}: "):
+        float_convolutions(path)

@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+import torch
+
+from edgekd.errors import ModelError
+from edgekd.quantize import PROFILES, prepare
+from edgekd.quantize.profile import SMALLEST_SCALE
+
+
+def int8_weights(weights: dict[str, np.ndarray]) -> list[np.ndarray]:
+    return [value for value in weights.values() if value.dtype == np.int8 and value.ndim >= 2]
+
+
+@pytest.mark.parametrize("name", ["conv-relu", "mlp"])
+def test_reduced_weights_have_seven_bits(quantised, name):
+    found = int8_weights(quantised(name).weights)
+    assert len(found) == 3
+    for weight in found:
+        assert weight.min() >= -64 and weight.max() <= 63
+        assert np.abs(weight.reshape(len(weight), -1).astype(int)).max(1).min() >= 63, "each channel uses its range"
+
+
+def test_full_weights_have_eight(quantised):
+    for weight in int8_weights(quantised("conv-relu", "onnxruntime-x86-vnni").weights):
+        assert weight.min() >= -127
+        assert (np.abs(weight.reshape(len(weight), -1).astype(int)).max(1) == 127).all()
+
+
+def test_why_seven_bits():
+    """Two products of the largest activation and weight, added in 16 bits."""
+    low, high = PROFILES["onnxruntime-x86"].weight_range
+    assert 2 * 255 * max(-low, high) <= np.iinfo(np.int16).max
+    assert 2 * 255 * max(map(abs, PROFILES["onnxruntime-x86-vnni"].weight_range)) > np.iinfo(np.int16).max
+
+
+def test_a_dead_channel_has_a_scale(quantised):
+    made = quantised("dead channel")
+    steps = [node for node in made.model.graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
+    scales = [np.atleast_1d(made.weights[node.input[1]]) for node in steps]
+    assert all((scale >= SMALLEST_SCALE).all() for scale in scales)
+    assert any((scale == np.float32(SMALLEST_SCALE)).any() for scale in scales), "the dead ones are among them"
+    assert np.isfinite(made.runtime()).all()
+
+
+def test_weights_are_scaled_per_channel(quantised):
+    """Scale: the largest absolute weight of a filter over half of the 127 steps."""
+    made = quantised("conv-relu")
+    weights = made.weights
+    expected = made.network[0].weight.detach().abs().amax((1, 2, 3)).numpy() / 63.5
+    scales = [value for value in weights.values() if value.shape == (8,) and value.dtype == np.float32]
+    assert any(np.allclose(scale, expected, rtol=1e-5) for scale in scales)
+
+
+def test_an_unknown_profile():
+    with pytest.raises(ModelError) as error:
+        prepare(torch.nn.Linear(2, 2), (2,), "onnxruntime-x87")
+    assert str(error.value) == (
+        "unknown quantisation profile 'onnxruntime-x87' (did you mean 'onnxruntime-x86'?); "
+        "known: onnxruntime-x86, onnxruntime-x86-vnni"
+    )

@@ -1,0 +1,49 @@
+import pytest
+import torch
+from torch import nn
+
+from edgekd.models import build
+from edgekd.quantize import prepare
+from edgekd.train.device import channels_first, channels_last, lay_out, trains_channels_last
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("network", "expected"),
+    [
+        (nn.Conv2d(4, 8, 1, stride=2), False),
+        (nn.Sequential(nn.Conv2d(32, 32, 1, stride=(1, 2), groups=8)), False),
+        (nn.Conv2d(16, 8, 1, stride=2), True),
+        (nn.Conv2d(4, 8, 1), True),
+        (nn.Conv2d(4, 8, 3, stride=2), True),
+        (nn.Linear(4, 8), True),
+    ],
+)
+def test_strided_pointwise_convolutions_of_few_channels(network, expected):
+    assert trains_channels_last(network, CPU) is expected
+    assert trains_channels_last(network, torch.device("cuda"))
+
+
+@pytest.mark.parametrize(("width", "expected"), [(4, False), (16, True)])
+def test_they_are_found_in_a_quantised_graph(width, expected):
+    graph = prepare(build("resnet8", (1, 8, 8), 10, width=width), (1, 8, 8))
+    assert trains_channels_last(graph, CPU) is expected
+
+
+def test_layouts_move_strides_and_not_values():
+    network = build("resnet8", (1, 8, 8), 10, width=4)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    lay_out(network)
+    assert network.layer1.conv1.weight.stride() == (36, 1, 12, 4)
+    lay_out(network, last=False)
+    assert network.layer1.conv1.weight.stride() == (36, 9, 3, 1)
+    assert network.layer2.shortcut[0].weight.stride() == (4, 1, 1, 1)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_one_channel_has_only_one_usual_layout():
+    images = torch.randn(2, 3, 3, 1).permute(0, 3, 1, 2)
+    assert images.contiguous().stride() == (9, 1, 3, 1), "why channels_first copies"
+    assert channels_first(images).stride() == (9, 9, 3, 1)
+    assert channels_last(torch.zeros(2, 3)).shape == (2, 3)
