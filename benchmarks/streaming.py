@@ -36,8 +36,9 @@ def say(event):
 
 network = build("small_cnn", (3, 32, 32), 10, width=4)
 say("start")
-data = load_data(Data(source="folder", path=Path(sys.argv[1]), image_size=32, in_memory=False, workers=2, validation=0.001,
-                      mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)))
+scale = {"mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
+folder = {"source": "folder", "path": Path(sys.argv[1]), "image_size": 32, "in_memory": False, "workers": 2}
+data = load_data(Data(**folder, **scale, validation=0.001))
 say("scanned")
 data.fingerprint
 say("fingerprint")

@@ -60,7 +60,9 @@ class Quantize(Stage):
     name: ClassVar[str] = "quantize"
 
     epochs: int = Field(default=2, ge=0, description="passes over the training samples")
-    lr: float = Field(default=0.001, gt=0, description="highest learning rate")
+    lr: float = Field(default=1e-4, gt=0, description="highest learning rate")
+    # Without BatchNorm to rescale them, folded weights diverge at the rates that a float network trains at.
+    clip_norm: float | None = Field(default=1.0, gt=0, description="clip the gradient to this norm")
     reduce_range: bool = Field(default=True, description="7-bit weights, for CPUs whose 8-bit products saturate")
     calibration_batches: int = Field(default=8, ge=1, description="batches that set the first ranges")
     freeze_after: float = Field(default=0.5, ge=0, le=1, description="share of the steps after which ranges stay")

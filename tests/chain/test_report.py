@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.toy import write_recipe
 
 from edgekd.chain import measure as measuring
 from edgekd.chain.run import run
 from edgekd.recipe import load_recipe
+from tests.toy import write_recipe
 
 CUBES = """
 import numpy as np

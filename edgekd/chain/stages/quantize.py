@@ -4,24 +4,39 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from edgekd.artifact import capture, fill
 from edgekd.chain.stage import Job, Result, stage
+from edgekd.progress import say
 from edgekd.quantize import calibrate, hold, observe, prepare
+from edgekd.train import accuracy_of
 from edgekd.train.device import channels_last
 
 
-@stage("quantize", product="quantized", version=1)
+@stage("quantize", product="quantized", version=2)
 def quantize(job: Job) -> Result:
-    """Quantisation-aware training; with ``epochs: 0``, calibration alone."""
+    """Quantisation-aware training; calibration alone with ``epochs: 0``, or where training loses accuracy."""
     section = job.section
     profile = "onnxruntime-x86" if section.reduce_range else "onnxruntime-x86-vnni"
     graph = prepare(job.network, job.spec.input_shape, profile)
     calibrate(graph, _calibration(job))
+    hold(graph)
+    calibrated = accuracy_of(graph, job.data, job.data.validation)
+    before = capture(graph, job.spec).tensors
 
     def before_step(step: int, total: int) -> None:
         observe(graph, step < section.freeze_after * total)
 
     history = job.fit(graph, float32=True, to_train=observe, to_eval=hold, before_step=before_step)
-    return Result(graph, replace(job.spec, quantization={"profile": profile}), {"history": history})
+    trained = history[-1]["validation_accuracy"] if history else calibrated
+    if trained < calibrated:
+        say(f"  quantize: training lost {100 * (calibrated - trained):.2f} points, the calibrated weights are kept")
+        fill(graph, before)
+    metrics = {
+        "history": history,
+        "calibrated_validation_accuracy": calibrated,
+        "weights": "trained" if history and trained >= calibrated else "calibrated",
+    }
+    return Result(graph, replace(job.spec, quantization={"profile": profile}), metrics)
 
 
 def _calibration(job: Job) -> Iterator[Tensor]:
