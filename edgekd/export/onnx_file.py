@@ -1,5 +1,6 @@
 """A network as an ONNX file: dynamic batch, weights inline, nothing of the machine that wrote it."""
 
+import copy
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,6 +11,7 @@ from google.protobuf.message import Message
 from onnx import ModelProto
 from torch import nn
 from torch.export import Dim
+from torch.fx import GraphModule
 
 from edgekd import __version__
 from edgekd.errors import ExportError, first_line
@@ -65,6 +67,9 @@ def to_onnx(network: nn.Module, preprocess: Preprocess, classes: Iterable[str], 
 
 
 def _exported(network: nn.Module, shape: tuple[int, ...], opset: int) -> ModelProto:
+    if not isinstance(network, GraphModule):
+        # In training mode its dropout would be written into the file; quantised graphs have no modes.
+        network = copy.deepcopy(network).eval()
     example = torch.zeros(2, *shape)
     try:
         # The exporter greets on standard output, which belongs to results, and prints what it cannot trace.

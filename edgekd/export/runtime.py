@@ -17,7 +17,7 @@ CPU = "CPUExecutionProvider"
 
 def runtime_logits(path: Path, data: DataSet, samples: Samples) -> Tensor:
     """Logits (N, classes) of the file in ONNX Runtime on the CPU, in the order of ``samples``."""
-    session = _session(path)
+    session = _session(path, onnxruntime.SessionOptions())
     name = session.get_inputs()[0].name
     parts = [session.run(None, {name: data.to_input(raw).numpy()})[0] for raw, _ in in_order(samples, data.batch_size)]
     return torch.from_numpy(np.concatenate(parts))
@@ -31,15 +31,13 @@ def float_convolutions(path: Path) -> tuple[list[str], int]:
         # Above EXTENDED the file holds layouts of this processor; the int8 fusions are all made by then.
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         options.optimized_model_filepath = str(optimised)
-        options.log_severity_level = 3
-        onnxruntime.InferenceSession(str(path), options, providers=[CPU])
+        _session(path, options)
         nodes = onnx.load(optimised).graph.node
     left = [node.name for node in nodes if node.op_type in ("Conv", "FusedConv")]
     return left, len(left) + sum(node.op_type == "QLinearConv" for node in nodes)
 
 
-def _session(path: Path) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
+def _session(path: Path, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
     options.log_severity_level = 3
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=[CPU])

@@ -142,17 +142,13 @@ def test_one_class_is_not_enough(root):
 def test_a_class_of_one_image_is_not_enough(root):
     for path in sorted((root / "train" / "nut").iterdir())[1:]:
         path.unlink()
-    assert complaint(root) == (
-        f"{root}: class 'nut' has fewer than two training samples; add more, or drop the class"
-    )
+    assert complaint(root) == (f"{root}: class 'nut' has fewer than two training samples; add more, or drop the class")
 
 
 def test_images_that_are_not_square_need_a_size(root):
     first = root / "train" / "bolt" / "00.png"
     Image.fromarray(np.zeros((6, 10, 3), np.uint8)).save(first)
-    assert complaint(root) == (
-        f"{first} is 10x6 pixels: set data.image_size, the side all images are resized to"
-    )
+    assert complaint(root) == (f"{first} is 10x6 pixels: set data.image_size, the side all images are resized to")
     assert load(root, image_size=8).input_shape == (3, 8, 8)
 
 

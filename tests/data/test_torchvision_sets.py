@@ -63,8 +63,6 @@ def test_a_set_that_cannot_be_downloaded(tmp_path, monkeypatch):
         load_data(Data(source="cifar10", path=tmp_path))
     message = str(error.value)
     assert message.startswith(f"cifar10 is not in {tmp_path} and cannot be downloaded (")
-    assert message.endswith(
-        "; connect to a network, or copy torchvision's files there from a machine that has them"
-    )
+    assert message.endswith("; connect to a network, or copy torchvision's files there from a machine that has them")
     assert "\n" not in message
     assert time.monotonic() - start < 20

@@ -1,17 +1,23 @@
-import copy
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
+from edgekd.data import DataSet
 from edgekd.errors import ExportError
 from edgekd.export import export_onnx, float_convolutions, parity, runtime_logits
 from edgekd.quantize import calibrate, convert, prepare
 from edgekd.train import logits_of
 
 
-def test_the_runtime_answers_as_torch_does(digits, trained, tmp_path):
-    path = export_onnx(copy.deepcopy(trained), tmp_path / "net.onnx", digits.preprocess, digits.classes)
+@pytest.fixture(scope="module")
+def path(digits: DataSet, trained: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export_onnx(trained, tmp_path_factory.mktemp("float") / "net.onnx", digits.preprocess)
+
+
+def test_the_runtime_answers_as_torch_does(digits, trained, path):
     ours, theirs = logits_of(trained, digits, digits.test), runtime_logits(path, digits, digits.test)
     same = parity(ours, theirs)
     assert same.agreement == 1.0 and same.max_abs_difference < 1e-4 and same.n == 360
@@ -29,8 +35,7 @@ def test_int8_answers_as_its_fake_quantised_graph_does(digits, trained, tmp_path
     assert float_convolutions(path) == ([], 3)
 
 
-def test_answers_are_in_order_whatever_the_batch(digits, trained, tmp_path):
-    path = export_onnx(copy.deepcopy(trained), tmp_path / "net.onnx", digits.preprocess)
+def test_answers_are_in_order_whatever_the_batch(digits, path):
     few = digits.test.select(torch.tensor([7, 3, 300]))
     whole = runtime_logits(path, digits, digits.test)
     np.testing.assert_allclose(runtime_logits(path, digits, few), whole[[7, 3, 300]], atol=1e-5)

@@ -90,5 +90,6 @@ def test_a_users_function_that_fails(user_file):
 
 def test_a_users_function_that_is_not_there(user_file):
     assert complaint(f"{user_file}:mke") == (
-        f"{user_file} has no function 'mke' (did you mean 'make'?); it defines: dataclass, make, everything, text, fails"
+        f"{user_file} has no function 'mke' (did you mean 'make'?); "
+        "it defines: dataclass, make, everything, text, fails"
     )

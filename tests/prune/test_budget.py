@@ -54,10 +54,9 @@ def test_the_target_is_reached_and_not_by_far(name, shape, args, target, round_t
     assert pruned.share > share - 0.2, "a milder cut would have done"
 
 
-@pytest.mark.parametrize("scope", ["global", "layer"])
-def test_mobilenet_with_its_depthwise_convolutions(scope):
+def test_mobilenet_with_its_depthwise_convolutions():
     network = made("torchvision/mobilenet_v2", (3, 32, 32), {"width_mult": 0.5})
-    pruned = prune(network, (3, 32, 32), macs=0.5, scope=scope)
+    pruned = prune(network, (3, 32, 32), macs=0.5)
     assert_kept(network, pruned, (3, 32, 32), {"macs": 0.5}, 8)
     for module in pruned.network.modules():
         if isinstance(module, nn.Conv2d) and module.groups > 1:

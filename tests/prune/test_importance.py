@@ -24,9 +24,7 @@ def hand_made() -> nn.Sequential:
     return network
 
 
-@pytest.mark.parametrize(
-    ("share", "left", "expected"), [(0.7, 4, [0, 2, 3, 5]), (0.4, 2, [2, 5]), (0.2, 1, [2])]
-)
+@pytest.mark.parametrize(("share", "left", "expected"), [(0.7, 4, [0, 2, 3, 5]), (0.4, 2, [2, 5]), (0.2, 1, [2])])
 @pytest.mark.parametrize("importance", ["l1", "l2", "group_magnitude"])
 def test_the_smallest_filters_go(importance, share, left, expected):
     network = hand_made()

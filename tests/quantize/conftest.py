@@ -21,14 +21,31 @@ from edgekd.quantize import calibrate, convert, prepare
 SHAPE = (3, 8, 8)
 
 
-class Dense(nn.Module):
-    """Two layers of a DenseNet: each reads all that came before."""
+class Residual(nn.Module):
+    """ResNet's sum with a ReLU behind it, then a pooling."""
 
     def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, 8, 3, padding=1)
-        self.one = nn.Conv2d(8, 8, 3, padding=1)
-        self.two = nn.Conv2d(16, 8, 3, padding=1)
+        self.one = nn.Conv2d(8, 8, 3, padding=1, bias=False)
+        self.bn = nn.BatchNorm2d(8)
+        self.two = nn.Conv2d(8, 8, 3, padding="same")
+        self.pool = nn.MaxPool2d(2)
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.stem(x))
+        x = torch.relu(x + self.bn(self.one(x)))
+        x = torch.relu(self.two(self.pool(x)))
+        return self.head(x.mean((2, 3)))
+
+
+class Dense(nn.Module):
+    """DenseNet's layers, each of which reads all that came before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.one, self.two = (nn.Conv2d(width, 8, 3, padding=1) for width in (3, 8, 16))
         self.head = nn.Linear(24, 4)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -38,52 +55,33 @@ class Dense(nn.Module):
         return self.head(x.mean((2, 3)))
 
 
-class Residual(nn.Module):
-    """An identity branch and, without a ReLU after the sum, MobileNetV2's linear bottleneck."""
+class Bottleneck(nn.Module):
+    """MobileNetV2's: ReLU6, a depthwise convolution, a sum without a ReLU. One filter is zero, one layer is dead."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(3, 8, 3, padding=1)
-        self.one, self.two, self.three = (nn.Conv2d(8, 8, 3, padding=1, bias=False) for _ in range(3))
-        self.bn = nn.BatchNorm2d(8)
-        self.head = nn.Linear(8, 4)
+        self.stem, self.wide = nn.Conv2d(3, 8, 3, bias=False), nn.Conv2d(8, 16, 1)
+        self.depthwise, self.narrow = nn.Conv2d(16, 16, 3, padding=1, groups=16), nn.Conv2d(16, 8, 1)
+        self.bn, self.relu = nn.BatchNorm2d(8), nn.ReLU6(inplace=True)
+        self.dead = nn.Conv2d(8, 8, 1)
+        self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.Linear(8, 4))
+        with torch.no_grad():
+            self.wide.weight[2] = 0
+            self.wide.bias[2] = 0
+            self.dead.bias.fill_(-1000)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = torch.relu(self.stem(x))
-        x = torch.relu(x + self.bn(self.one(x)))
-        x = x + self.two(x)
-        return self.head(torch.relu(self.three(x)).mean((2, 3)))
-
-
-def sequence(*layers: nn.Module) -> nn.Module:
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4))
+        x = self.relu(self.bn(self.stem(x)))
+        x = x + self.narrow(self.relu(self.depthwise(self.relu(self.wide(x)))))
+        return self.head(x + torch.relu(self.dead(x)))
 
 
 MAKERS: dict[str, Callable[[], nn.Module]] = {
-    "conv-relu": lambda: sequence(
-        nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(inplace=True)
-    ),
-    "conv-relu6": lambda: sequence(
-        nn.Conv2d(3, 8, 3), nn.ReLU6(), nn.Conv2d(8, 8, 3, groups=8), nn.ReLU6(), nn.Conv2d(8, 8, 1)
-    ),
     "residual": Residual,
-    "concat": Dense,
-    "maxpool": lambda: sequence(
-        nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 8, 3, padding="same"), nn.ReLU()
-    ),
+    "dense": Dense,
+    "bottleneck": Bottleneck,
     "mlp": lambda: build("mlp", SHAPE, 4, hidden=(16, 16)),
-    "dead channel": lambda: dead_channel(),
 }
-
-
-def dead_channel() -> nn.Module:
-    """A filter of zeros, and a layer that ReLU silences altogether."""
-    network = sequence(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU())
-    with torch.no_grad():
-        network[0].weight[2] = 0
-        network[0].bias[2] = 0
-        network[2].bias.fill_(-100)
-    return network
 
 
 @dataclass(frozen=True)
@@ -111,19 +109,19 @@ class Quantised:
 
 @pytest.fixture(scope="session")
 def quantised(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Quantised]:
-    made: dict[tuple[str, str], Quantised] = {}
+    made: dict[str, Quantised] = {}
 
-    def make(name: str, profile: str = "onnxruntime-x86") -> Quantised:
-        if (name, profile) not in made:
+    def make(name: str) -> Quantised:
+        if name not in made:
             torch.manual_seed(0)
             network = MAKERS[name]().eval()
             inputs = torch.randn(16, *SHAPE)
-            graph = prepare(network, SHAPE, profile)
+            graph = prepare(network, SHAPE)
             calibrate(graph, [inputs])
             converted = convert(graph)
             path = tmp_path_factory.mktemp("quantised") / "model.onnx"
             export_onnx(converted, path, Preprocess("image", SHAPE, (0.0,) * 3, (1.0,) * 3))
-            made[name, profile] = Quantised(network, graph, converted, path, inputs)
-        return made[name, profile]
+            made[name] = Quantised(network, graph, converted, path, inputs)
+        return made[name]
 
     return make

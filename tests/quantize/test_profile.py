@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 import torch
 
+from edgekd.artifact import tensors_of
 from edgekd.errors import ModelError
-from edgekd.quantize import PROFILES, prepare
+from edgekd.models import build
+from edgekd.quantize import PROFILES, calibrate, convert, prepare
 from edgekd.quantize.profile import SMALLEST_SCALE
 
 
@@ -11,17 +13,21 @@ def int8_weights(weights: dict[str, np.ndarray]) -> list[np.ndarray]:
     return [value for value in weights.values() if value.dtype == np.int8 and value.ndim >= 2]
 
 
-@pytest.mark.parametrize("name", ["conv-relu", "mlp"])
-def test_reduced_weights_have_seven_bits(quantised, name):
+@pytest.mark.parametrize(("name", "layers"), [("residual", 4), ("mlp", 3)])
+def test_reduced_weights_have_seven_bits(quantised, name, layers):
     found = int8_weights(quantised(name).weights)
-    assert len(found) == 3
+    assert len(found) == layers
     for weight in found:
         assert weight.min() >= -64 and weight.max() <= 63
         assert np.abs(weight.reshape(len(weight), -1).astype(int)).max(1).min() >= 63, "each channel uses its range"
 
 
-def test_full_weights_have_eight(quantised):
-    for weight in int8_weights(quantised("conv-relu", "onnxruntime-x86-vnni").weights):
+def test_full_weights_have_eight():
+    graph = prepare(build("mlp", (8,), 4), (8,), "onnxruntime-x86-vnni")
+    calibrate(graph, [torch.randn(4, 8)])
+    found = int8_weights({name: value.detach().numpy() for name, value in tensors_of(convert(graph)).items()})
+    assert len(found) == 3
+    for weight in found:
         assert weight.min() >= -127
         assert (np.abs(weight.reshape(len(weight), -1).astype(int)).max(1) == 127).all()
 
@@ -34,7 +40,7 @@ def test_why_seven_bits():
 
 
 def test_a_dead_channel_has_a_scale(quantised):
-    made = quantised("dead channel")
+    made = quantised("bottleneck")
     steps = [node for node in made.model.graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
     scales = [np.atleast_1d(made.weights[node.input[1]]) for node in steps]
     assert all((scale >= SMALLEST_SCALE).all() for scale in scales)
@@ -44,9 +50,9 @@ def test_a_dead_channel_has_a_scale(quantised):
 
 def test_weights_are_scaled_per_channel(quantised):
     """Scale: the largest absolute weight of a filter over half of the 127 steps."""
-    made = quantised("conv-relu")
+    made = quantised("residual")
     weights = made.weights
-    expected = made.network[0].weight.detach().abs().amax((1, 2, 3)).numpy() / 63.5
+    expected = made.network.stem.weight.detach().abs().amax((1, 2, 3)).numpy() / 63.5
     scales = [value for value in weights.values() if value.shape == (8,) and value.dtype == np.float32]
     assert any(np.allclose(scale, expected, rtol=1e-5) for scale in scales)
 

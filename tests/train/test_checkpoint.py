@@ -100,8 +100,7 @@ RUNS = {
     "vectors": float_run(vector_network, Train(epochs=EPOCHS, lr=0.1), float32=True),
     "narrow": float_run(narrow, Train(epochs=EPOCHS, lr=0.1), float32=True),
     "quantised": quantised_run(16, Train(epochs=EPOCHS, lr=0.01)),
-    "quantised and narrow": quantised_run(4, Train(epochs=EPOCHS, lr=0.01)),
-    "quantised ema": quantised_run(4, Train(epochs=EPOCHS, lr=0.01, ema=0.9, optimizer="adamw")),
+    "quantised, narrow, ema": quantised_run(4, Train(epochs=EPOCHS, lr=0.01, ema=0.9, optimizer="adamw")),
 }
 STOPS = [(1,), (4,), (6, 6, 12), (PER_EPOCH, 2 * PER_EPOCH + 1), (EPOCHS * PER_EPOCH - 1,)]
 

@@ -25,10 +25,10 @@ def test_strided_pointwise_convolutions_of_few_channels(network, expected):
     assert trains_channels_last(network, torch.device("cuda"))
 
 
-@pytest.mark.parametrize(("width", "expected"), [(4, False), (16, True)])
-def test_they_are_found_in_a_quantised_graph(width, expected):
-    graph = prepare(build("resnet8", (1, 8, 8), 10, width=width), (1, 8, 8))
-    assert trains_channels_last(graph, CPU) is expected
+@pytest.mark.parametrize(("channels", "stride", "expected"), [(4, 2, False), (4, 1, True), (16, 2, True)])
+def test_they_are_found_in_a_quantised_graph(channels, stride, expected):
+    network = nn.Sequential(nn.Conv2d(channels, 8, 1, stride), nn.ReLU(), nn.Conv2d(8, 4, 3))
+    assert trains_channels_last(prepare(network, (channels, 8, 8)), CPU) is expected
 
 
 def test_layouts_move_strides_and_not_values():

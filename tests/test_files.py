@@ -1,0 +1,191 @@
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edgekd.errors import StorageError
+from edgekd.files import (
+    canonical_json,
+    make_folder,
+    new_folder,
+    remove_leftovers,
+    sha256,
+    sha256_file,
+    storage,
+    write_bytes,
+    write_json,
+    write_text,
+)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 kB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount a small disk")
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"a small disk cannot be mounted here: {mounted.stderr.strip()}")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_is_written_whole_with_its_folders(tmp_path):
+    path = tmp_path / "a" / "b" / "file"
+    write_bytes(path, b"one")
+    write_bytes(path, b"two")
+    assert path.read_bytes() == b"two"
+    assert names(path.parent) == ["file"]
+    assert path.stat().st_mode & 0o777 == 0o644
+    write_text(path, "ä")
+    assert path.read_bytes() == b"\xc3\xa4"
+
+
+def test_json_is_sorted_and_has_no_nan(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"b": 1, "a": [0.1, None]})
+    assert json.loads(path.read_text()) == {"a": [0.1, None], "b": 1}
+    assert path.read_text().index('"a"') < path.read_text().index('"b"')
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(path, float("nan"))
+    assert json.loads(path.read_text())["b"] == 1
+
+
+def test_a_full_disk(small_disk):
+    path = small_disk / "file"
+    write_bytes(path, b"before")
+    with pytest.raises(StorageError) as error:
+        write_bytes(path, bytes(1 << 20))
+    assert str(error.value) == (
+        f"cannot write {path}: the disk is full: free some space, or choose another folder with --out, "
+        "and run the command again"
+    )
+    assert names(small_disk) == ["file"]
+    assert path.read_bytes() == b"before"
+
+
+def test_a_full_disk_leaves_no_folder(small_disk):
+    with pytest.raises(StorageError, match="the disk is full"), new_folder(small_disk / "stage") as folder:
+        write_bytes(folder / "a", b"small")
+        write_bytes(folder / "b", bytes(1 << 20))
+    assert names(small_disk) == []
+
+
+def test_a_read_only_disk(small_disk):
+    write_bytes(small_disk / "file", b"before")
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    says = "the file system is read-only: choose another folder with --out"
+    for act, path in (
+        (lambda path: write_bytes(path, b"after"), small_disk / "file"),
+        (make_folder, small_disk / "folder"),
+        (lambda path: new_folder(path).__enter__(), small_disk / "stage"),
+    ):
+        with pytest.raises(StorageError) as error:
+            act(path)
+        assert str(error.value) == f"cannot write {path}: {says}"
+    assert (small_disk / "file").read_bytes() == b"before"
+
+
+def test_no_permission(tmp_path):
+    folder = tmp_path / "theirs"
+    folder.mkdir(mode=0o500)
+    if os.geteuid() == 0:
+        os.seteuid(65534)
+    try:
+        with pytest.raises(StorageError, match=f"^cannot write {folder}.*: no permission to write there: choose"):
+            write_bytes(folder / "file", b"")
+    finally:
+        if os.getuid() == 0:
+            os.seteuid(0)
+
+
+@pytest.mark.parametrize("below", ["file/a", "file/a/b", "file"])
+def test_a_file_in_the_way_of_a_folder(tmp_path, below):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError) as error:
+        make_folder(tmp_path / below)
+    assert str(error.value) == (
+        f"cannot write {tmp_path / below}: a part of the path is a file, not a folder: choose another folder with --out"
+    )
+
+
+def test_other_refusals_keep_the_systems_words(tmp_path):
+    path = tmp_path / ("x" * 300)
+    with pytest.raises(StorageError) as error, storage(path):
+        path.write_bytes(b"")
+    assert str(error.value) == f"cannot write {path}: File name too long"
+    with pytest.raises(StorageError, match=r"^cannot write a: something$"), storage(Path("a")):
+        raise OSError("something")
+
+
+def test_a_new_folder_arrives_whole_and_replaces_the_old_one(tmp_path):
+    target = tmp_path / "stage"
+    for content in (b"one", b"two"):
+        with new_folder(target) as folder:
+            write_bytes(folder / "file", content)
+            assert folder.parent == tmp_path
+            assert not target.exists() or (target / "file").read_bytes() == b"one"
+        assert (target / "file").read_bytes() == content
+    assert names(tmp_path) == ["stage"]
+    assert target.stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, ValueError, SystemExit])
+def test_a_new_folder_that_fails_leaves_the_old_one(tmp_path, interruption):
+    target = tmp_path / "stage"
+    with new_folder(target) as folder:
+        write_bytes(folder / "file", b"old")
+    with pytest.raises(interruption), new_folder(target) as folder:
+        write_bytes(folder / "file", b"new")
+        raise interruption
+    assert names(tmp_path) == ["stage"]
+    assert (target / "file").read_bytes() == b"old"
+
+
+def test_leftovers_of_a_kill_are_removed_and_nothing_else(tmp_path):
+    for name in (".model.json.abc12_de", ".01-teacher.x1y2z3w4"):
+        (tmp_path / name).mkdir() if "teacher" in name else (tmp_path / name).write_text("half")
+    for name in ("model.json", ".hidden", "stage.abcdefgh"):
+        (tmp_path / name).write_text("whole")
+    remove_leftovers(tmp_path)
+    assert names(tmp_path) == [".hidden", "model.json", "stage.abcdefgh"]
+
+
+def test_a_failed_write_is_such_a_leftover_when_killed(tmp_path):
+    """The names that a killed write leaves are those that remove_leftovers looks for."""
+    code = (
+        "import os, sys; from pathlib import Path; from edgekd import files; "
+        "os.fsync = lambda handle: os.kill(os.getpid(), 9); "
+        "files.write_bytes(Path(sys.argv[1]) / 'model.json', b'content')"
+    )
+    killed = subprocess.run([sys.executable, "-c", code, tmp_path])
+    assert killed.returncode == -9
+    assert len(names(tmp_path)) == 1 and names(tmp_path)[0].startswith(".model.json.")
+    remove_leftovers(tmp_path)
+    assert names(tmp_path) == []
+
+
+def test_canonical_json():
+    assert canonical_json({"b": [1, 2.5], "a": "ä"}) == b'{"a":"\\u00e4","b":[1,2.5]}'
+    assert canonical_json({"a": 1, "b": 2}) == canonical_json({"b": 2, "a": 1})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        canonical_json(float("inf"))
+
+
+def test_hashes(tmp_path):
+    """Against FIPS 180-2's own example, and a file larger than one block."""
+    assert sha256(b"abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    content = bytes(range(256)) * 8192
+    (tmp_path / "file").write_bytes(content)
+    assert sha256_file(tmp_path / "file") == hashlib.sha256(content).hexdigest()

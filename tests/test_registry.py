@@ -1,0 +1,35 @@
+import pytest
+
+from edgekd.errors import EdgekdError, ModelError
+from edgekd.registry import Registry, nearest
+
+
+def test_entries_by_any_of_their_names():
+    registry: Registry[object] = Registry("colour")
+    entry = registry.register("red", "rouge")(object())
+    assert registry.find("red") is registry.find("rouge") is entry
+
+
+def test_an_unknown_name_says_what_is_known():
+    registry: Registry[int] = Registry("colour", ModelError)
+    registry["green"], registry["blue"] = 1, 2
+    with pytest.raises(ModelError) as error:
+        registry.find("gren")
+    assert str(error.value) == "unknown colour 'gren' (did you mean 'green'?); known: blue, green"
+
+
+def test_an_empty_registry():
+    with pytest.raises(EdgekdError, match="^unknown colour 'red'; known: $"):
+        Registry("colour").find("red")
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "expected"),
+    [
+        ("epoch", ["epochs", "lr"], " (did you mean 'epochs'?)"),
+        ("zebra", ["epochs", "lr"], ""),
+        ("x", [], ""),
+    ],
+)
+def test_nearest(name, known, expected):
+    assert nearest(name, known) == expected
