@@ -6,7 +6,7 @@ INSTALLED := .venv/installed
 
 install: $(INSTALLED)
 
-# A new environment from scratch when what it is made from has changed, nothing at all when not.
+# Installs again when what is installed has changed, and does nothing when not.
 $(INSTALLED): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,tensorboard]'

@@ -23,11 +23,14 @@ ROOMS = (
 
 if TYPE_CHECKING:
     from edgekd.chain.network import load as load
+    from edgekd.chain.run import run as run
 
 
 def __getattr__(name: str) -> Any:
     if name == "load":
         return import_module("edgekd.chain.network").load
+    if name == "run":
+        return import_module("edgekd.chain.run").run
     if name in ROOMS:
         return import_module(f"edgekd.{name}")
     raise AttributeError(f"module 'edgekd' has no attribute {name!r}")

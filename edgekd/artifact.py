@@ -18,7 +18,10 @@ MODEL, WEIGHTS = "model.json", "weights.safetensors"
 
 @dataclass(frozen=True)
 class Spec:
-    """How to build a network: the builder with its arguments, then the cuts, then the quantisation."""
+    """How to build a network: the builder with its arguments, then the cuts, then the quantisation.
+
+    ``code`` holds the sha256 of the user's files that the builder comes from: other code is another network.
+    """
 
     builder: str
     input_shape: tuple[int, ...]
@@ -26,6 +29,7 @@ class Spec:
     args: dict[str, Any] = field(default_factory=dict)
     pruning: tuple[list[list[Any]], ...] = ()
     quantization: dict[str, Any] | None = None
+    code: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {"schema_version": SCHEMA_VERSION, **asdict(self)}
@@ -49,10 +53,8 @@ class Artifact:
             content = json.loads((folder / MODEL).read_bytes())
             if content.pop("schema_version") != SCHEMA_VERSION:
                 raise ModelError(f"{folder / MODEL} was written by another version of edgekd; make it again")
-            content["input_shape"], content["pruning"] = (
-                tuple(content["input_shape"]),
-                tuple(content["pruning"]),
-            )
+            for key in ("input_shape", "pruning", "code"):
+                content[key] = tuple(content.get(key, ()))
             return Artifact(Spec(**content), load((folder / WEIGHTS).read_bytes()))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
             raise ModelError(f"{folder} is not a network that edgekd saved, or is damaged: {error}") from error

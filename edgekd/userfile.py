@@ -32,7 +32,7 @@ def load_function(reference: str, error: type[EdgekdError]) -> Callable[..., Any
     sys.modules[spec.name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as cause:
+    except (Exception, SystemExit) as cause:
         raise error(f"{path} fails when it is loaded: {type(cause).__name__}: {cause}") from cause
     function = getattr(module, name, None)
     if not callable(function):
@@ -62,5 +62,5 @@ def call(
         return function(**{**named, **args})
     except EdgekdError:
         raise
-    except Exception as cause:
+    except (Exception, SystemExit) as cause:
         raise error(f"{reference} fails with args {args}: {type(cause).__name__}: {cause}") from cause

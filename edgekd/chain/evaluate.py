@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from edgekd.artifact import Artifact
+from edgekd.bench import fingerprint
 from edgekd.chain.network import build_spec, float_twin, restore
 from edgekd.chain.runner import METRICS, Done
 from edgekd.chain.store import Store
@@ -48,7 +49,9 @@ class Exported:
 def evaluate(done: Done, number: int, data: DataSet, store: Store) -> Exported:
     """Exports and evaluates ``done``, or finds that it has been before."""
     name = f"{number:02d}-{done.label}"
-    key = sha256(canonical_json(["export", VERSION, done.content, data.fingerprint]))
+    # The answers are this runtime's on this processor: another one may saturate where this one does not.
+    machine = [fingerprint()[key] for key in ("cpu", "packages")]
+    key = sha256(canonical_json(["export", VERSION, done.content, data.fingerprint, machine]))
     folder = store.find(name, key)
     if folder is None:
         say(f"  {done.label}: export and evaluation")

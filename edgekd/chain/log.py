@@ -1,6 +1,7 @@
 """log.jsonl: what happened in a run folder, one JSON object per line, oldest first."""
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ class RunLog:
 
     def write(self, event: str, **fields: Any) -> None:
         line = json.dumps({"time": round(time.time(), 3), "event": event, **fields})
-        with storage(self.path), self.path.open("a") as file:
-            file.write(line + "\n")
+        with storage(self.path), self.path.open("ab+") as file:
+            # A kill may have cut the last line short; this one must not become part of it.
+            torn = file.tell() > 0 and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n"
+            file.write(("\n" * torn + line + "\n").encode())
 
     def seconds_of(self, key: str) -> float | None:
         """How long the stage of ``key`` took when it ran to its end."""

@@ -38,7 +38,8 @@ def measure(exports: Sequence[Exported], target: Target, store: Store) -> Measur
     key = sha256(canonical_json(["latency", VERSION, SECONDS, files, target.threads, machine]))
     name = f"cpu-onnxruntime-{target.threads}"
     folder = store.find(name, key)
-    if folder is None:
+    # What was measured in trouble is measured again, in the hope of a better moment.
+    if folder is None or not all(record.valid for record in Measured(folder).latency.values()):
         say(f"  latency on this CPU, {target.threads} thread{'s' if target.threads > 1 else ''}, interleaved")
         paths = {export.label: export.onnx for export in exports}
         latency = compare_in_child(paths, exports[0].label, target.threads, SECONDS)

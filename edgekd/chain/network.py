@@ -6,7 +6,9 @@ from pathlib import Path
 from torch import nn
 
 from edgekd.artifact import Artifact, Spec, fill
-from edgekd.models import build
+from edgekd.errors import ModelError
+from edgekd.files import sha256_file
+from edgekd.models import build, source_files
 from edgekd.prune import apply_plan
 from edgekd.quantize import prepare
 from edgekd.train.device import lay_out
@@ -14,6 +16,10 @@ from edgekd.train.device import lay_out
 
 def build_spec(spec: Spec) -> nn.Module:
     """The network that ``spec`` describes, with random weights, ready to be filled."""
+    if spec.code != tuple(sha256_file(path) for path in source_files(spec.builder) if path.is_file()):
+        raise ModelError(
+            f"{spec.builder} has changed since this network was saved: bring the old file back, or run again"
+        )
     network = build(spec.builder, spec.input_shape, spec.num_classes, **spec.args)
     for plan in spec.pruning:
         apply_plan(network, plan, spec.input_shape)

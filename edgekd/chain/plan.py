@@ -5,15 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from edgekd.artifact import Spec
 from edgekd.chain import stages as _stages  # noqa: F401  (they register themselves)
 from edgekd.chain.keys import network_key
 from edgekd.data import DataSet
-from edgekd.errors import RecipeError
-from edgekd.models import build, count_macs, count_parameters, load_checkpoint
-from edgekd.recipe import Recipe
+from edgekd.errors import ModelError, RecipeError, first_line
+from edgekd.files import sha256_file
+from edgekd.models import build, count_macs, count_parameters, load_checkpoint, source_files
+from edgekd.prune import prune
+from edgekd.quantize import prepare
+from edgekd.recipe import Prune, Quantize, Recipe
 
 
 @dataclass(frozen=True)
@@ -46,13 +49,44 @@ class Size:
 
 def start_of(section: Any, data: DataSet, seed: int) -> Start:
     """``section`` is the recipe's teacher or student."""
-    spec = Spec(section.model, data.input_shape, len(data.classes), dict(section.args))
+    code = tuple(sha256_file(path) for path in source_files(section.model) if path.is_file())
+    spec = Spec(section.model, data.input_shape, len(data.classes), dict(section.args), code=code)
     return Start(section.model, dict(section.args), section.checkpoint, spec, seed)
 
 
 def size_of(start: Start) -> Size:
+    """Builds the network and runs it once, so that what does not fit the data is found before any training."""
     network = start.network()
+    must_fit(network, start.spec)
     return Size(count_parameters(network), count_macs(network, start.spec.input_shape))
+
+
+def must_fit(network: nn.Module, spec: Spec) -> None:
+    """Refuses a network that cannot take the data's input, give one logit per class, or learn."""
+    expected = f"expected logits of shape (2, {spec.num_classes}) for input of shape (2, {str(spec.input_shape)[1:-1]})"
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise ModelError(f"{spec.builder} has no parameter that can be trained")
+    try:
+        with torch.no_grad():
+            output = network.eval()(torch.zeros(2, *spec.input_shape))
+    except Exception as error:
+        raise ModelError(
+            f"{spec.builder} does not take this data: {expected}; it fails: {first_line(error)}"
+        ) from error
+    if not isinstance(output, Tensor):
+        raise ModelError(f"{spec.builder} gives a {type(output).__name__}; {expected}")
+    if tuple(output.shape) != (2, spec.num_classes):
+        raise ModelError(f"{spec.builder} gives shape {tuple(output.shape)}; {expected}")
+
+
+def must_compress(recipe: Recipe, start: Start) -> None:
+    """Tries what pruning and quantisation need of the network before hours of training lead up to them."""
+    for section in recipe.stages:
+        if isinstance(section, Prune):
+            settings = section.model_dump(include={"macs", "params", "importance", "scope", "round_to", "max_ratio"})
+            prune(start.network(), start.spec.input_shape, ignore=section.ignore, steps=0, **settings)
+        if isinstance(section, Quantize):
+            prepare(start.network(), start.spec.input_shape)
 
 
 def must_shrink(recipe: Recipe, teacher: Size, student: Size) -> None:

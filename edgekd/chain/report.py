@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
-from edgekd.bench import wilson_interval
+from edgekd.bench import fingerprint, wilson_interval
 from edgekd.chain.evaluate import Exported
 from edgekd.chain.log import RunLog
 from edgekd.chain.measure import Measured
@@ -29,10 +30,12 @@ def make_report(
 ) -> schema.Report:
     """The report of a whole run; the budget is checked on the last network in the first target's runtime."""
     rows = [_pytorch_row(export, folder) for export in exports]
-    for target, figures in measured.items():
+    # The answers and sizes in the runtime are known also where no target had its latency measured.
+    timed: list[tuple[Target | None, Measured | None]] = list(measured.items()) or [(None, None)]
+    for target, figures in timed:
         rows += [_runtime_row(export, target, figures, folder) for export in exports]
     teacher, student = _judged(rows, exports)
-    environment = next(iter(measured.values())).environment if measured else {}
+    environment = next(iter(measured.values())).environment if measured else fingerprint()
     return schema.Report(
         name=recipe.name,
         recipe_sha256=recipe.sha256,
@@ -55,9 +58,11 @@ def make_report(
 
 
 def _judged(rows: Sequence[schema.Row], exports: Sequence[Exported]) -> tuple[schema.Row, schema.Row]:
-    in_runtime = [row for row in rows if row.runtime == RUNTIME] or list(rows)
-    first = {label: next(row for row in in_runtime if row.model == label) for label in (e.label for e in exports)}
-    return first[exports[0].label], first[exports[-1].label]
+    first = [
+        next(row for row in rows if row.runtime == RUNTIME and row.model == export.label)
+        for export in (exports[0], exports[-1])
+    ]
+    return first[0], first[1]
 
 
 def _pytorch_row(export: Exported, folder: Path) -> schema.Row:
@@ -73,27 +78,35 @@ def _pytorch_row(export: Exported, folder: Path) -> schema.Row:
     )
 
 
-def _runtime_row(export: Exported, target: Target, measured: Measured, folder: Path) -> schema.Row:
-    figures, latency = export.figures, measured.latency[export.label]
-    ratio = latency.latency_vs_reference
-    notes = [schema.Note(code=caution.code, message=caution.message) for caution in latency.warnings]
+def _runtime_row(export: Exported, target: Target | None, measured: Measured | None, folder: Path) -> schema.Row:
+    figures = export.figures
+    timing, notes = _timing(export, target, measured) if target and measured else ({}, [])
     return schema.Row(
         model=export.label,
-        runtime=target.runtime,
+        runtime=RUNTIME,
         precision=figures["precision"],
-        device=target.device,
+        device="cpu",
         size_bytes=figures["size_bytes"],
         params=figures["params"],
         macs=figures["macs"],
-        latency_ms=schema.Latency(**latency.latency_ms),
-        latency_vs_teacher=schema.Ratio(**ratio) if ratio else None,
-        peak_rss_bytes=measured.memory[export.label].peak_rss_bytes,
-        valid=latency.valid,
         warnings=tuple(notes + _doubts(export)),
         file=str(export.onnx.relative_to(folder)),
-        threads=target.threads,
-        **_accuracy(export, target.runtime, folder),
+        **timing,
+        **_accuracy(export, RUNTIME, folder),
     )
+
+
+def _timing(export: Exported, target: Target, measured: Measured) -> tuple[dict[str, Any], list[schema.Note]]:
+    latency = measured.latency[export.label]
+    ratio = latency.latency_vs_reference
+    figures = {
+        "threads": target.threads,
+        "latency_ms": schema.Latency(**latency.latency_ms),
+        "latency_vs_teacher": schema.Ratio(**ratio) if ratio else None,
+        "peak_rss_bytes": measured.memory[export.label].peak_rss_bytes,
+        "valid": latency.valid,
+    }
+    return figures, [schema.Note(code=caution.code, message=caution.message) for caution in latency.warnings]
 
 
 def _accuracy(export: Exported, runtime: str, folder: Path) -> dict:

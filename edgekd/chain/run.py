@@ -15,14 +15,14 @@ from edgekd import __version__
 from edgekd.bundle.pack import pack
 from edgekd.chain.evaluate import Exported, evaluate
 from edgekd.chain.measure import is_measured_here, measure
-from edgekd.chain.plan import Size, must_shrink, size_of, start_of
+from edgekd.chain.plan import Size, must_compress, must_shrink, size_of, start_of
 from edgekd.chain.report import make_report
 from edgekd.chain.runner import Runner
 from edgekd.chain.store import Store
 from edgekd.data import DataSet, load_data
 from edgekd.errors import StorageError
 from edgekd.export import runtime_logits
-from edgekd.files import make_folder, storage, write_json, write_text
+from edgekd.files import make_folder, remove_leftovers, storage, write_json, write_text
 from edgekd.progress import say
 from edgekd.recipe import Recipe
 from edgekd.report.html import render_html
@@ -43,11 +43,13 @@ class Plan:
 def plan(recipe: Recipe) -> Plan:
     """Loads the data and builds the networks, to find what cannot work before any time is spent."""
     data = load_data(recipe.data, recipe.seed)
-    teacher = size_of(start_of(recipe.teacher, data, recipe.seed))
-    if recipe.student is None:
-        return Plan(data, teacher, teacher)
-    student = size_of(start_of(recipe.student, data, recipe.seed))
-    must_shrink(recipe, teacher, student)
+    start = start_of(recipe.teacher, data, recipe.seed)
+    teacher = student = size_of(start)
+    if recipe.student is not None:
+        start = start_of(recipe.student, data, recipe.seed)
+        student = size_of(start)
+        must_shrink(recipe, teacher, student)
+    must_compress(recipe, start)
     return Plan(data, teacher, student)
 
 
@@ -72,6 +74,8 @@ def run(
     with _alone(folder):
         if fresh:
             _clear(folder)
+        with storage(folder):
+            remove_leftovers(folder)
         planned = plan(recipe)
         _announce(planned)
         write_text(folder / "recipe.lock.yaml", recipe.to_yaml())
@@ -116,7 +120,7 @@ def _alone(folder: Path) -> Iterator[None]:
 def _clear(folder: Path) -> None:
     with storage(folder):
         for path in folder.iterdir():
-            if path.name in ("stages", "exports", "measurements", "bundle"):
+            if path.name in ("stages", "exports", "measurements", "bundle", "tensorboard"):
                 rmtree(path)
             elif path.name in ("report.json", "report.html", "log.jsonl", "recipe.lock.yaml"):
                 path.unlink()

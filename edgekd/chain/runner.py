@@ -103,8 +103,8 @@ class Runner:
     def _plan(
         self, number: int, kind: str, section: Any, label: str, start: Start | Done, teacher: Done | None
     ) -> Planned:
-        settings = section.train.model_dump(mode="json") if kind == "teacher" and section.train else {}
-        settings = settings if kind == "teacher" else section.model_dump(mode="json")
+        training = section.train if kind == "teacher" else section
+        settings = training.model_dump(mode="json") if training else {}
         inputs = [start.content if isinstance(start, Done) else start.key, teacher.content if teacher else ""]
         key = stage_key(kind, KINDS.find(kind).version, settings, inputs, self.data, self.recipe.seed)
         return Planned(number, kind, section, label, key, start, teacher)
@@ -121,6 +121,7 @@ class Runner:
         say(f"  {planned.kind}: starts")
         started = time.monotonic()
         workplace = self.store.workplace(planned.place, planned.key)
+        goes_on = workplace.exists()
         network, spec = self._input(planned.start)
         job = Job(
             name=planned.kind,
@@ -140,8 +141,9 @@ class Runner:
         if workplace.exists():
             with storage(workplace):
                 rmtree(workplace)
-        seconds = round(time.monotonic() - started, 2)
-        self.log.write("stage", name=planned.kind, key=planned.key, seconds=seconds)
+        # Of a stage that went on from a checkpoint only the last part was timed, so it has no time.
+        seconds = {} if goes_on else {"seconds": round(time.monotonic() - started, 2)}
+        self.log.write("stage", name=planned.kind, key=planned.key, **seconds)
         return self.store.place(planned.place, planned.key)
 
     def _input(self, start: Start | Done) -> tuple[nn.Module, Any]:

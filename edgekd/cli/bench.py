@@ -87,7 +87,7 @@ def onnx_file(path: Path) -> Path:
     if not path.is_file():
         raise MeasurementError(f"no such file: {path}; give .onnx files or bundle folders")
     if path.suffix != ".onnx":
-        raise MeasurementError(f"{path} is no .onnx file; 'edgekd export' writes one from a run")
+        raise MeasurementError(f"{path} is no .onnx file; 'edgekd run' writes them into exports/ and bundle/")
     return path
 
 

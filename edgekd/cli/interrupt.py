@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 
 
 def leave_on_signal(how_to_go_on: str = "") -> None:
@@ -25,8 +26,10 @@ def leave_on_signal(how_to_go_on: str = "") -> None:
         # A live progress bar has hidden the cursor.
         sys.stderr.write(("\x1b[?25h" if sys.stderr.isatty() else "") + f"\ninterrupted{how_to_go_on}\n")
         sys.stderr.flush()
-        end_children()
-        os._exit(128 + number)
+        try:
+            end_children()
+        finally:
+            os._exit(128 + number)
 
     threading.Thread(target=wait, daemon=True).start()
 
@@ -35,4 +38,5 @@ def end_children() -> None:
     import psutil
 
     for child in psutil.Process().children(recursive=True):
-        child.kill()
+        with suppress(psutil.Error):  # it may have ended by itself
+            child.kill()

@@ -52,7 +52,20 @@ def main() -> NoReturn:
         if debug:
             raise
         fail(str(error), error.exit_code)
+    except Exception as error:  # the last net: no traceback reaches a user who did not ask for it
+        if debug:
+            raise
+        fail(unexpected(error), 1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def unexpected(error: Exception) -> str:
+    reason = (
+        f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no reason given'}"
+    )
+    if "out of memory" in str(error).lower():
+        return f"{reason}; lower data.batch_size, or free memory"
+    return f"{reason}; edgekd did not expect that: --debug shows where it happened, please report it"
 
 
 def fail(message: str, code: int) -> NoReturn:

@@ -74,14 +74,18 @@ def print_result(report: dict[str, Any], folder: Path) -> None:
 
 def tensorboard_writer(folder: Path) -> Callable[[str, dict[str, Any]], None]:
     from edgekd.errors import EdgekdError
+    from edgekd.files import storage
 
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise EdgekdError("--tensorboard needs tensorboard: pip install 'edgekd[tensorboard]'") from error
-    writer = SummaryWriter(str(folder / "tensorboard"))
+    writers: list[Any] = []
 
     def watch(stage: str, entry: dict[str, Any]) -> None:
+        with storage(folder / "tensorboard"):
+            writers.append(writers[0] if writers else SummaryWriter(str(folder / "tensorboard")))
+        writer = writers[0]
         for name in ("loss", "lr", "validation_accuracy"):
             writer.add_scalar(f"{stage}/{name}", entry[name], entry["epoch"])
         writer.flush()

@@ -21,6 +21,7 @@ from edgekd.recipe import Data
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
 IN_MEMORY_BYTES = 512 << 20
+LOOKED_AT = 64
 
 
 @SOURCES.register("folder")
@@ -30,7 +31,7 @@ def folder(data: Data) -> Source:
     names, labels = {}, {}
     for part in ("train", "test"):
         names[part], labels[part] = _scan(data.path / part, classes)
-    shape = _shape(data, data.path / os.fsdecode(names["train"][0]))
+    shape = _shape(data, data.path, names["train"])
     pre = Preprocess(kind="image", shape=shape, mean=(0.0,) * shape[0], std=(1.0,) * shape[0])
     size = sum(map(len, names.values())) * int(np.prod(shape))
     in_memory = size <= IN_MEMORY_BYTES if data.in_memory is None else data.in_memory
@@ -70,15 +71,25 @@ def _scan(root: Path, classes: tuple[str, ...]) -> tuple[np.ndarray, Tensor]:
     return np.array(names), torch.repeat_interleave(torch.arange(len(classes)), torch.tensor(counts))
 
 
-def _shape(data: Data, first: Path) -> tuple[int, ...]:
+def _shape(data: Data, root: Path, names: np.ndarray) -> tuple[int, ...]:
+    """The shape that all images take: what the recipe says, and where it says nothing, what they all have."""
+    chosen = np.unique(np.linspace(0, len(names) - 1, LOOKED_AT).astype(int))
+    found = {_own_shape(root / os.fsdecode(bytes(names[index]))) for index in chosen}
+    first = min(found)
+    if data.image_size is None and (len({shape[1:] for shape in found}) > 1 or first[1] != first[2]):
+        sizes = ", ".join(sorted({f"{width}x{height}" for _, height, width in found})[:4])
+        raise DataError(f"{root}: images of {sizes} pixels: set data.image_size, the side all images are resized to")
+    if data.grayscale is None and len({shape[0] for shape in found}) > 1:
+        raise DataError(f"{root}: some images are grey and some coloured: set data.grayscale to true or false")
+    return image_shape(data, first)
+
+
+def _own_shape(path: Path) -> tuple[int, int, int]:
     try:
-        with Image.open(first) as image:
-            own = (1 if image.mode in ("L", "1", "I;16", "I", "F") else 3, image.height, image.width)
+        with Image.open(path) as image:
+            return (1 if image.mode in ("L", "1", "I;16", "I", "F") else 3, image.height, image.width)
     except (UnidentifiedImageError, OSError) as error:
-        raise DataError(f"{first} cannot be read as an image ({error}); replace or remove it") from error
-    if data.image_size is None and own[1] != own[2]:
-        raise DataError(f"{first} is {own[2]}x{own[1]} pixels: set data.image_size, the side all images are resized to")
-    return image_shape(data, own)
+        raise DataError(f"{path} cannot be read as an image ({error}); replace or remove it") from error
 
 
 def _read(root: Path, pre: Preprocess, name: bytes) -> Tensor:

@@ -33,7 +33,7 @@ def float_convolutions(path: Path) -> tuple[list[str], int]:
         options.optimized_model_filepath = str(optimised)
         _session(path, options)
         nodes = onnx.load(optimised).graph.node
-    left = [node.name for node in nodes if node.op_type in ("Conv", "FusedConv")]
+    left = [node.name for node in nodes if node.op_type in ("Conv", "FusedConv", "ConvTranspose")]
     return left, len(left) + sum(node.op_type == "QLinearConv" for node in nodes)
 
 

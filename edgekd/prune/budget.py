@@ -15,7 +15,6 @@ from edgekd.prune.groups import cut_channels
 from edgekd.prune.plan import Plan, example_input, widths
 from edgekd.registry import nearest
 
-SEARCH_STEPS = 12
 Cost = Callable[[nn.Module], int]
 
 
@@ -46,6 +45,7 @@ def prune(
     max_ratio: float = 0.9,
     ignore: Sequence[str] = (),
     seed: int = 0,
+    steps: int = 12,
 ) -> Pruned:
     """Cuts the least important channels until ``macs`` or ``params`` of the network's share is kept.
 
@@ -60,6 +60,7 @@ def prune(
         round_to: widths stay multiples of this; runtimes are fast at multiples of 8 or 16.
         max_ratio: the largest share of a layer's channels that may go, in (0, 1).
         ignore: path patterns (``layer1.*``) of layers to leave alone.
+        steps: bisections; 0 only finds out whether the target can be reached, and gives the hardest cut.
 
     Raises:
         ModelError: the target cannot be reached, or a pattern matches nothing.
@@ -97,7 +98,7 @@ def prune(
             "raise the target or max_ratio, or lower round_to"
         )
     low, high = 0.0, 1.0
-    for _ in range(SEARCH_STEPS):
+    for _ in range(steps):
         middle = (low + high) / 2
         candidate = cut(middle)
         if candidate.share <= share:

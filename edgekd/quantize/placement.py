@@ -42,11 +42,11 @@ ANNOTATION = "quantization_annotation"
 
 
 def annotate(graph: Graph, activation: QuantizationSpec, weight: QuantizationSpec) -> None:
-    """Marks every node that runs in int8; the rest, and the logits, stay in float."""
+    """Marks every node that runs in int8; the rest stays in float, and so do logits that a layer gives directly."""
     for node in graph.nodes:
         if node.target in WEIGHTED:
             _weighted(node, activation, weight)
-        elif node.target in ADDS and all(isinstance(argument, Node) for argument in node.args[:2]):
+        elif node.target in ADDS and all(_is_float(argument) for argument in node.args[:2]):
             _mark(node, dict.fromkeys(node.args[:2], activation), activation)
         elif node.target is aten.cat.default:
             _concatenation(node, activation)
@@ -80,6 +80,10 @@ def _concatenation(node: Node, activation: QuantizationSpec) -> None:
     shared = SharedQuantizationSpec((first, node))
     inputs = {first: activation} | dict.fromkeys(others, shared)
     node.meta[ANNOTATION] = QuantizationAnnotation(inputs, shared, _annotated=True)
+
+
+def _is_float(node: object) -> bool:
+    return isinstance(node, Node) and node.meta["val"].is_floating_point()
 
 
 def _is_quantised(node: object) -> bool:

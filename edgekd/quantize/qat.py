@@ -42,6 +42,7 @@ def prepare(network: nn.Module, input_shape: tuple[int, ...], profile: str = "on
         ) from error
     with quiet():
         graph = prepare_pt2e(exported.module(), RuntimeQuantizer(profile))
+    graph.requires_grad_(True)  # folding leaves the biases that it makes without gradients
     if not any(isinstance(module, FakeQuantizeBase) for module in graph.modules()):
         raise ModelError(f"{type(network).__name__} has no convolution or linear layer to quantise")
     return graph

@@ -128,7 +128,7 @@ class Student(Section):
 class Target(Section):
     """A device and the runtime on it."""
 
-    device: Text = Field(default="cpu", description="cpu, or a device that 'edgekd devices' lists")
+    device: Text = Field(default="cpu", description="cpu; any other name is kept and reported as not measured")
     runtime: Literal["onnxruntime", "tensorrt"] = Field(
         default="onnxruntime", description="what runs the network there"
     )

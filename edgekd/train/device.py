@@ -68,6 +68,8 @@ def _convolutions(network: nn.Module) -> Iterator[tuple[Tensor, Sequence[int]]]:
         elif isinstance(module, GraphModule):
             for node in module.graph.find_nodes(op="call_function", target=torch.ops.aten.conv2d.default):
                 weight, stride = node.args[1], [*node.args[3:4], (1, 1)][0]
-                while weight.op != "get_attr":  # fake-quantisation stands between
+                while weight.op != "get_attr" and weight.args:  # fake-quantisation stands between
                     weight = weight.args[0]
+                if weight.op != "get_attr":
+                    continue  # weights computed from the input
                 yield attrgetter(weight.target)(module), stride

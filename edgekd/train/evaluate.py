@@ -1,10 +1,15 @@
 """What a network answers, sample by sample."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 from edgekd.data import DataSet, Samples, in_order
 from edgekd.train.device import channels_last
+
+# A hundred thousand validation samples of a thousand classes need not have all their logits in memory at once.
+CHUNK = 16_384
 
 
 @torch.inference_mode()
@@ -18,5 +23,12 @@ def logits_of(network: nn.Module, data: DataSet, samples: Samples, batch_size: i
 
 
 def accuracy_of(network: nn.Module, data: DataSet, samples: Samples) -> float:
-    """Share of ``samples`` whose largest logit is the label, in [0, 1]."""
-    return float((logits_of(network, data, samples).argmax(1) == samples.labels).double().mean())
+    """Share of ``samples`` whose largest logit is the label, in [0, 1]; NaN where logits are not finite."""
+    right = 0
+    for start in range(0, len(samples), CHUNK):
+        chunk = samples.select(torch.arange(start, min(start + CHUNK, len(samples))))
+        logits = logits_of(network, data, chunk)
+        if not logits.isfinite().all():
+            return math.nan
+        right += int((logits.argmax(1) == chunk.labels).sum())
+    return right / len(samples)

@@ -104,7 +104,10 @@ class _Training:
                 for raw, labels in self.data.train.stream(_order(self.data, self.seed, epoch)[done:]):
                     self.step(raw, labels)
                     progress.step(self.state)
+                    if self.state.step % self.per_epoch:
+                        self.save_if_due()
                 entry = self.end_of_epoch(epoch)
+                self.save_if_due()
                 progress.epoch(entry)
                 if self.log:
                     self.log(entry)
@@ -112,6 +115,7 @@ class _Training:
             self.network.load_state_dict(self.average.module.state_dict())
         self.to_eval(self.network)
         self.network.cpu()
+        self.objective.cpu()
         return self.state.history
 
     def step(self, raw: Tensor, labels: Tensor) -> None:
@@ -134,21 +138,29 @@ class _Training:
         state.step += 1
         # Reading a GPU's loss waits for the GPU, so there it is added up without being read.
         state.loss_sum += loss.detach() if device.type != "cpu" else float(loss.detach())
-        self.check_and_save()
+        self.check()
 
-    def check_and_save(self) -> None:
+    def check(self) -> None:
         state = self.state
-        due = self.folder is not None and time.monotonic() - self.saved > self.save_every
-        if due or state.step % FINITE_EVERY == 0 or state.step % self.per_epoch == 0:
-            state.loss_sum = _finite(float(state.loss_sum), self.name, (state.step - 1) // self.per_epoch, self.section)
-        if due and self.folder is not None and state.step % self.per_epoch != 0:
-            save_state(self.folder, state, self.modules, self.optimizer.optimizer)
+        if state.step % FINITE_EVERY == 0 or state.step % self.per_epoch == 0:
+            state.loss_sum = _finite(float(state.loss_sum), "loss", self.name, self.epoch, self.section)
+
+    def save_if_due(self) -> None:
+        if self.folder is not None and time.monotonic() - self.saved > self.save_every:
+            _finite(float(self.state.loss_sum), "loss", self.name, self.epoch, self.section)
+            save_state(self.folder, self.state, self.modules, self.optimizer.optimizer)
             self.saved = time.monotonic()
+
+    @property
+    def epoch(self) -> int:
+        return (self.state.step - 1) // self.per_epoch
 
     def end_of_epoch(self, epoch: int) -> dict[str, Any]:
         judged = self.average.module if self.average else self.network
         self.to_eval(judged)
+        # The loss is of the weights before the last update; only the network's answers tell what that one did.
         accuracy = accuracy_of(judged, self.data, self.data.validation)
+        _finite(accuracy, "validation accuracy", self.name, epoch, self.section)
         self.to_train(self.network)
         loss, rate = self.state.loss_sum / self.per_epoch, self.rate(self.state.step - 1)
         entry = {"epoch": epoch + 1, "loss": loss, "lr": rate, "validation_accuracy": accuracy}
@@ -196,10 +208,10 @@ def _mix(seed: int, purpose: int, number: int) -> int:
     return (seed * 1_000_003 + purpose) * 1_000_000_007 + number & 0x7FFF_FFFF_FFFF_FFFF
 
 
-def _finite(loss: float, name: str, epoch: int, section: Train) -> float:
-    if loss - loss != 0:
+def _finite(value: float, what: str, name: str, epoch: int, section: Train) -> float:
+    if value - value != 0:
         raise TrainingError(
-            f"{name}: the loss became {loss} in epoch {epoch + 1}; lower lr (now {section.lr:g}), "
+            f"{name}: the {what} became {value} in epoch {epoch + 1}; lower lr (now {section.lr:g}), "
             f"or set clip_norm (now {section.clip_norm}), and run again: it starts from the last stage"
         )
-    return loss
+    return value

@@ -188,6 +188,9 @@ def test_a_target_that_cannot_be_measured_is_a_warning_with_a_code(tmp_path):
     assert [note.code for note in report.warnings] == ["target_skipped"]
     assert not report.budget.met
     assert report.budget.checks[0].value is None
+    rows = [row for row in report.rows if row.runtime == "onnxruntime"]
+    assert all(row.latency_ms is None and row.size_bytes and row.accuracy is not None for row in rows)
+    assert report.environment["packages"]["onnxruntime"]
 
 
 def test_the_bundle_verifies_and_predicts_by_itself(finished):

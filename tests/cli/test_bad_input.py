@@ -74,9 +74,7 @@ def test_missing_recipe(edgekd, tmp_path):
 
 def test_missing_checkpoint(refused, tmp_path):
     message = refused(replaced(RECIPE, "  train: {epochs: 2, lr: 0.1}", "  checkpoint: gone.pt"))
-    assert message == (
-        f"there is no checkpoint {tmp_path}/gone.pt; give the path of a .safetensors, .pt or .pth file"
-    )
+    assert message == (f"there is no checkpoint {tmp_path}/gone.pt; give the path of a .safetensors, .pt or .pth file")
 
 
 def test_checkpoint_for_another_network(refused, tmp_path):

@@ -43,6 +43,15 @@ def everything(samples) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.cat(raw), torch.cat(labels)
 
 
+def test_images_that_differ_need_a_word_on_what_they_become(root):
+    Image.new("L", (8, 8)).save(root / "train" / "bolt" / "00.png")
+    assert "some images are grey and some coloured: set data.grayscale to true or false" in complaint(root)
+    assert load(root, grayscale=False).input_shape == (3, 8, 8)
+    Image.new("RGB", (20, 10)).save(root / "train" / "bolt" / "00.png")
+    assert "images of 20x10, 8x8 pixels: set data.image_size" in complaint(root)
+    assert load(root, image_size=8).input_shape == (3, 8, 8)
+
+
 def test_each_file_is_read_under_its_class(root):
     data = load(root)
     assert (data.classes, data.input_shape, data.name) == (("bolt", "nut"), (3, 8, 8), root.name)
@@ -148,7 +157,9 @@ def test_a_class_of_one_image_is_not_enough(root):
 def test_images_that_are_not_square_need_a_size(root):
     first = root / "train" / "bolt" / "00.png"
     Image.fromarray(np.zeros((6, 10, 3), np.uint8)).save(first)
-    assert complaint(root) == (f"{first} is 10x6 pixels: set data.image_size, the side all images are resized to")
+    assert complaint(root) == (
+        f"{root}: images of 10x6, 8x8 pixels: set data.image_size, the side all images are resized to"
+    )
     assert load(root, image_size=8).input_shape == (3, 8, 8)
 
 

@@ -122,7 +122,6 @@ def test_gradients_pass_through():
         assert float(weight.grad.abs().sum()) > 0
 
 
-@pytest.mark.xfail(strict=True, reason="biases that come of BatchNorm's folding are held: they want requires_grad")
 def test_every_parameter_trains():
     graph = prepare(small(), SHAPE)
     assert all(parameter.requires_grad for parameter in graph.parameters())

@@ -31,9 +31,7 @@ def test_check(write: Write) -> None:
 
 
 def test_check_shipped() -> None:
-    assert run("check", *map(str, SHIPPED)).count("(3 stages: distill -> prune -> quantize)\n") == len(
-        SHIPPED
-    )
+    assert run("check", *map(str, SHIPPED)).count("(3 stages: distill -> prune -> quantize)\n") == len(SHIPPED)
 
 
 def test_check_goes_on_after_a_mistake(write: Write) -> None:

@@ -14,9 +14,7 @@ Complaint = Callable[..., str]
 
 def test_mappings_merge_and_lists_are_replaced(write: Write) -> None:
     write(SMALL.replace("{model: resnet8", "{model: resnet8, args: {width: 8, depth: 2}"), "base.yaml")
-    recipe = load_recipe(
-        write("extends: base.yaml\nname: other\nteacher: {args: {width: 16}}\nstages: [distill]\n")
-    )
+    recipe = load_recipe(write("extends: base.yaml\nname: other\nteacher: {args: {width: 16}}\nstages: [distill]\n"))
     assert recipe.name == "other"
     assert recipe.teacher.model == "resnet8"
     assert recipe.teacher.args == {"width": 16, "depth": 2}
@@ -51,8 +49,7 @@ def test_circle(write: Write, complaint: Complaint) -> None:
     write("extends: sub/b.yaml\n", "a.yaml")
     write("# up\nextends: ../r.yaml\n", "sub/b.yaml")
     assert complaint("extends: a.yaml\n") == (
-        "sub/b.yaml:2: extends: the recipes extend each other in a circle: "
-        "r.yaml -> a.yaml -> b.yaml -> r.yaml"
+        "sub/b.yaml:2: extends: the recipes extend each other in a circle: r.yaml -> a.yaml -> b.yaml -> r.yaml"
     )
 
 

@@ -73,9 +73,7 @@ def test_hash_does_not_depend_on_the_folder(write: Write) -> None:
 
 
 def test_hash_is_of_values_not_of_spelling(write: Write) -> None:
-    spelled = (
-        SMALL.replace("- distill", "- distill: {temperature: 4, hard_weight: 1e-1}") + "# seen\nseed: 0\n"
-    )
+    spelled = SMALL.replace("- distill", "- distill: {temperature: 4, hard_weight: 1e-1}") + "# seen\nseed: 0\n"
     assert load_recipe(write()).sha256 == load_recipe(write(spelled)).sha256
     assert load_recipe(write()).sha256 != load_recipe(write(), ["seed=1"]).sha256
 
@@ -87,8 +85,7 @@ def test_hash_is_of_values_not_of_spelling(write: Write) -> None:
         ("# nothing\n", "r.yaml: the file is empty; 'edgekd init' writes a recipe to start from"),
         (
             "- distill\n",
-            "r.yaml:1: expected a mapping with the keys name, seed, data, teacher, student, stages, "
-            "targets, budget",
+            "r.yaml:1: expected a mapping with the keys name, seed, data, teacher, student, stages, targets, budget",
         ),
         (b"name: \xff\n", "r.yaml: not UTF-8 text; save it as UTF-8"),
         ("name: a\ndata: [1\n", "r.yaml:3: not valid YAML: expected ',' or ']', but got '<stream end>'"),
@@ -112,8 +109,7 @@ def test_hash_is_of_values_not_of_spelling(write: Write) -> None:
         ("[a]: b\n", "r.yaml:1: expected a word as key, got a list or mapping"),
         (
             "a: &x [1]\nb: *x\n",
-            "r.yaml:2: not valid YAML: aliases (*name) are not used in recipes; write the value out, or use "
-            "extends",
+            "r.yaml:2: not valid YAML: aliases (*name) are not used in recipes; write the value out, or use extends",
         ),
         (
             "a: 1\n---\nb: 1\n",

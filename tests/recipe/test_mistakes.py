@@ -19,8 +19,7 @@ DISTILL = (
         (
             "- distill",
             "- distill:\n      temprature: 4",
-            "r.yaml:7: stages.0.distill.temprature: unknown key (did you mean 'temperature'?); known: "
-            + DISTILL,
+            "r.yaml:7: stages.0.distill.temprature: unknown key (did you mean 'temperature'?); known: " + DISTILL,
         ),
         (
             "name: small",
@@ -142,14 +141,12 @@ DISTILL = (
         (
             "epochs: 1",
             "optimizer: adam",
-            "r.yaml:3: teacher.train.optimizer: expected 'sgd' or 'adamw', got 'adam' "
-            "(did you mean 'adamw'?)",
+            "r.yaml:3: teacher.train.optimizer: expected 'sgd' or 'adamw', got 'adam' (did you mean 'adamw'?)",
         ),
         (
             "- distill",
             "- distil",
-            "r.yaml:6: stages.0: unknown stage 'distil' (did you mean 'distill'?); known: distill, prune, "
-            "quantize",
+            "r.yaml:6: stages.0: unknown stage 'distil' (did you mean 'distill'?); known: distill, prune, quantize",
         ),
         (
             "- distill",
@@ -165,8 +162,7 @@ DISTILL = (
         (
             "stages:\n  - distill\n  - prune: {macs: 0.5}",
             "stages: []",
-            "r.yaml:5: stages: expected a list that is not empty, each item a stage: distill, prune, "
-            "quantize, got []",
+            "r.yaml:5: stages: expected a list that is not empty, each item a stage: distill, prune, quantize, got []",
         ),
         (
             "- prune: {macs: 0.5}",
@@ -187,8 +183,7 @@ DISTILL = (
         (
             "macs: 0.5}",
             "macs: 0.5}\n  - quantize\n  - distill",
-            "r.yaml:9: stages.3: distill cannot follow quantize; it may come first, "
-            "or after distill or prune",
+            "r.yaml:9: stages.3: distill cannot follow quantize; it may come first, or after distill or prune",
         ),
         (
             "  - distill\n",

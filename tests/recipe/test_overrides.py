@@ -104,8 +104,7 @@ KEYS = "distill, prune, quantize, name, seed, data, teacher, student, stages, ta
         ("seed=.inf", "--set seed=.inf: expected a finite number, got '.inf'"),
         (
             "student.modle=x",
-            "--set student.modle=x: student.modle: unknown key (did you mean 'model'?); known: model, args, "
-            "checkpoint",
+            "--set student.modle=x: student.modle: unknown key (did you mean 'model'?); known: model, args, checkpoint",
         ),
     ],
 )

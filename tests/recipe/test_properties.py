@@ -20,9 +20,7 @@ JUNK = st.one_of(
     st.integers(),
     st.floats(),
     st.text(max_size=8),
-    st.sampled_from(
-        ["", "distill", "prune", "quantize", "x.py:f", "~", "~nobody-here", "1e-3", "null", "<<", "="]
-    ),
+    st.sampled_from(["", "distill", "prune", "quantize", "x.py:f", "~", "~nobody-here", "1e-3", "null", "<<", "="]),
     st.lists(st.integers(), max_size=3),
     st.dictionaries(st.text(max_size=4), st.integers(), max_size=3),
 )

@@ -12,7 +12,7 @@ from edgekd.train import accuracy_of
 from edgekd.train.device import channels_last
 
 
-@stage("quantize", product="quantized", version=2)
+@stage("quantize", product="quantized", version=3)
 def quantize(job: Job) -> Result:
     """Quantisation-aware training; calibration alone with ``epochs: 0``, or where training loses accuracy."""
     section = job.section
