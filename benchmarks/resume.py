@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
 from common import finish, goal, options
 
@@ -18,7 +20,7 @@ from edgekd.files import sha256_file
 ROOT = Path(__file__).parents[1]
 # Shorter than the quickstart, and nothing timed: a target elsewhere is skipped.
 SHORTER = (
-    *("teacher.args.width=16", "teacher.train.epochs=6", "distill.epochs=4", "prune.epochs=3", "quantize.epochs=2"),
+    *("teacher.args.width=16", "teacher.train.epochs=12", "distill.epochs=10", "prune.epochs=6", "quantize.epochs=3"),
     "targets=[{device: elsewhere, runtime: tensorrt}]",
     "budget={}",
 )
@@ -36,36 +38,59 @@ def hashes(run: Path) -> dict[str, str]:
     return {str(path.relative_to(run)): sha256_file(path) for path in found}
 
 
-def killed_run(out: Path, quick: bool, kills: int, length: float, seed: int) -> list[float]:
-    """Starts the run again after each kill, and at the end once more; gives the moments of the kills in seconds."""
-    moments = random.Random(seed)
-    # Most of a start is loading libraries; a moment is drawn from what a run does after that.
-    times = []
+def start(out: Path, quick: bool) -> subprocess.Popen[str]:
+    """Starts the run and waits for its first word, which comes after the libraries are loaded."""
+    process = subprocess.Popen(command(out, quick), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    process.stderr.readline()
+    threading.Thread(target=process.stderr.read, daemon=True).start()
+    return process
+
+
+def whole_run(out: Path, quick: bool) -> float:
+    """Seconds that a run takes after its first word."""
+    process = start(out, quick)
+    started = time.monotonic()
+    if process.wait() != 0:
+        sys.exit(f"the run ended with {process.returncode}")
+    return time.monotonic() - started
+
+
+def killed_runs(out: Path, quick: bool, kills: int, seconds: float, seed: int) -> list[dict[str, Any]]:
+    """Starts the run again after each kill; says for each what it found it at."""
+    moments, found = random.Random(seed), []
     for _ in range(kills):
-        process = subprocess.Popen(command(out, quick), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        moment = moments.uniform(0.1, 0.45) * length
+        process = start(out, quick)
+        moment = moments.uniform(0, 2 * seconds / kills)
         time.sleep(moment)
+        running = process.poll() is None
         process.send_signal(signal.SIGKILL)
         process.wait()
-        times.append(round(moment, 2))
-        done = sorted(path.name for path in (out / "stages").glob("[0-9]*")) if (out / "stages").exists() else []
-        print(f"killed after {moment:.1f} s, finished stages: {len(done)}", file=sys.stderr)
-    subprocess.run(command(out, quick), check=True, stdout=subprocess.DEVNULL)
-    return times
+        entry = {
+            "seconds_after_first_word": round(moment, 2),
+            "still_running": running,
+            "finished_stages": len(list((out / "stages").glob("[0-9]*"))),
+            "finished_exports": len(list((out / "exports").glob("[0-9]*"))),
+            "checkpoints": len(list((out / "stages").glob(".work-*/*.safetensors"))),
+        }
+        print(entry, file=sys.stderr)
+        found.append(entry)
+    return found
 
 
 def main() -> None:
     arguments = options(__doc__)
     kills = 3 if arguments.quick else 10
-    with tempfile.TemporaryDirectory() as folder:
-        started = time.monotonic()
-        subprocess.run(command(Path(folder) / "whole", arguments.quick), check=True, stdout=subprocess.DEVNULL)
-        length = time.monotonic() - started
-        moments = killed_run(Path(folder) / "killed", arguments.quick, kills, length, seed=0)
-        whole, killed = hashes(Path(folder) / "whole"), hashes(Path(folder) / "killed")
-    same = sum(killed.get(name) == digest for name, digest in whole.items())
-    figures = {"seconds_of_a_whole_run": length, "killed_after_seconds": moments, "whole": whole, "killed": killed}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        seconds = whole_run(folder / "whole", arguments.quick)
+        found = killed_runs(folder / "killed", arguments.quick, kills, seconds, seed=0)
+        whole_run(folder / "killed", arguments.quick)
+        whole, killed = hashes(folder / "whole"), hashes(folder / "killed")
+    figures = {"seconds_of_a_whole_run": seconds, "kills": found, "whole": whole, "killed": killed}
+    same = sum(killed.get(path) == digest for path, digest in whole.items())
     goals = [
+        goal("kills of a run at work", kills, sum(entry["still_running"] for entry in found)),
         goal("files with the same sha256, of those of a run never killed", len(whole), same),
         goal("files too many", 0, len(killed.keys() - whole.keys()), at_most=True),
     ]
