@@ -1,0 +1,32 @@
+"""Quantisation-aware training that goes wrong costs its time, not the network."""
+
+import json
+import math
+
+import pytest
+
+from edgekd.chain import measure as measuring
+from edgekd.chain.run import run
+from edgekd.chain.stages.quantize import noise
+from edgekd.recipe import load_recipe
+from tests.toy import RECIPE, write_recipe
+
+
+def test_noise_of_a_difference():
+    assert noise(0.9, 0.9, 200) == pytest.approx(2 * math.sqrt(0.9 * 0.1 / 200 + 0.9 * 0.1 / 200))
+    assert noise(1.0, 1.0, 50) == 0
+
+
+def test_a_training_that_ruins_the_network_is_not_kept(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(measuring, "SECONDS", 0.1)
+    text = RECIPE.replace("  - distill: {epochs: 2}\n  - prune: {macs: 0.6, round_to: 2, epochs: 1}\n", "")
+    text = text.replace("student: {model: small_cnn, args: {width: 8}}\n", "").replace(
+        "epochs: 2, lr: 0.1", "epochs: 6"
+    )
+    text = text.replace("quantize: {epochs: 1}", "quantize: {epochs: 1, lr: 3.0, clip_norm: 1000.0}")
+    report = run(load_recipe(write_recipe(tmp_path, text)), tmp_path / "run")
+    assert "the calibrated weights are kept" in capsys.readouterr().err
+    metrics = json.loads(next((tmp_path / "run" / "stages").glob("01-quantize-*/metrics.json")).read_text())
+    assert metrics["weights"] == "calibrated"
+    accuracy = {row.model: row.accuracy for row in report.rows if row.runtime == "pytorch"}
+    assert accuracy["quantized"] > accuracy["teacher"] - 0.05 > 0.5
