@@ -55,3 +55,15 @@ def test_the_page_on_recipes_names_every_key_and_every_choice():
     sections = (Recipe, Data, Teacher, Student, Train, Target, Budget, *STAGES.values())
     keys = {key for section in sections for key in section.model_fields} | set(IMPORTANCES) | set(STAGES)
     assert [key for key in sorted(keys) if f"`{key}`" not in page] == []
+
+
+@pytest.mark.parametrize("name", ["quickstart", "cifar10"])
+def test_the_tables_are_those_of_the_recorded_runs(name):
+    import json
+
+    from edgekd.report.markdown import render_markdown
+
+    results = Path(__file__).parents[1] / "benchmarks" / "results" / name
+    recorded = render_markdown(json.loads((results / "report.json").read_text()))
+    table = next(block for block in recorded.split("\n\n") if block.startswith("| Model"))
+    assert table.strip() in README
