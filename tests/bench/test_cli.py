@@ -66,7 +66,7 @@ def test_missing_file_is_one_line():
 
 def test_other_files_are_refused(tmp_path):
     (tmp_path / "weights.pt").touch()
-    with pytest.raises(MeasurementError, match="edgekd export"):
+    with pytest.raises(MeasurementError, match="edgekd run"):
         onnx_file(tmp_path / "weights.pt")
 
 
