@@ -2,12 +2,14 @@
 
 import json
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
+from torch.fx import GraphModule
 
 from edgekd.artifact import Artifact
 from edgekd.bench import fingerprint
@@ -38,7 +40,7 @@ class Exported:
     def onnx(self) -> Path:
         return self.folder / ONNX
 
-    @property
+    @cached_property
     def figures(self) -> dict[str, Any]:
         return json.loads((self.folder / METRICS).read_text())
 
@@ -63,7 +65,7 @@ def evaluate(done: Done, number: int, data: DataSet, store: Store) -> Exported:
 
 def _fill(folder: Path, artifact: Artifact, data: DataSet) -> None:
     network = restore(artifact)
-    deployed: nn.Module = convert(network) if artifact.spec.quantization else network  # type: ignore[arg-type]
+    deployed = convert(network) if isinstance(network, GraphModule) else network
     path = export_onnx(deployed, folder / ONNX, data.preprocess, data.classes)
     answers = {
         "pytorch": logits_of(network, data, data.test),

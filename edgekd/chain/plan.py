@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from edgekd.artifact import Spec
 from edgekd.chain import stages as _stages  # noqa: F401  (they register themselves)
 from edgekd.chain.keys import network_key
+from edgekd.chain.network import build_spec
 from edgekd.data import DataSet
 from edgekd.errors import ModelError, RecipeError, first_line
 from edgekd.files import sha256_file
-from edgekd.models import build, count_macs, count_parameters, load_checkpoint, source_files
+from edgekd.models import count_macs, count_parameters, load_checkpoint, source_files
 from edgekd.prune import prune
 from edgekd.quantize import prepare
 from edgekd.recipe import Prune, Quantize, Recipe
@@ -23,19 +24,17 @@ from edgekd.recipe import Prune, Quantize, Recipe
 class Start:
     """A network before its first stage."""
 
-    model: str
-    args: dict[str, Any]
-    checkpoint: Path | None
     spec: Spec
+    checkpoint: Path | None
     seed: int
 
     @property
     def key(self) -> str:
-        return network_key(self.model, self.args, self.checkpoint)
+        return network_key(self.spec.builder, self.spec.args, self.checkpoint)
 
     def network(self) -> nn.Module:
         torch.manual_seed(self.seed)
-        network = build(self.model, self.spec.input_shape, self.spec.num_classes, **self.args)
+        network = build_spec(self.spec)
         if self.checkpoint is not None:
             load_checkpoint(network, self.checkpoint)
         return network
@@ -51,7 +50,7 @@ def start_of(section: Any, data: DataSet, seed: int) -> Start:
     """``section`` is the recipe's teacher or student."""
     code = tuple(sha256_file(path) for path in source_files(section.model) if path.is_file())
     spec = Spec(section.model, data.input_shape, len(data.classes), dict(section.args), code=code)
-    return Start(section.model, dict(section.args), section.checkpoint, spec, seed)
+    return Start(spec, section.checkpoint, seed)
 
 
 def size_of(start: Start) -> Size:
@@ -69,7 +68,7 @@ def must_fit(network: nn.Module, spec: Spec) -> None:
     try:
         with torch.no_grad():
             output = network.eval()(torch.zeros(2, *spec.input_shape))
-    except Exception as error:
+    except Exception as error:  # the forward pass is the user's code
         raise ModelError(
             f"{spec.builder} does not take this data: {expected}; it fails: {first_line(error)}"
         ) from error

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -38,11 +39,11 @@ class Done:
     def artifact(self) -> Artifact:
         return Artifact.load(self.folder)
 
-    @property
+    @cached_property
     def metrics(self) -> dict[str, Any]:
         return json.loads((self.folder / METRICS).read_text())
 
-    @property
+    @cached_property
     def content(self) -> str:
         """A hash of the network alone: two stages that give the same network are the same to what follows."""
         return sha256(canonical_json([sha256_file(self.folder / name) for name in (MODEL, WEIGHTS)]))

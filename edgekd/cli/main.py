@@ -11,7 +11,7 @@ from edgekd.cli.init import init
 from edgekd.cli.predict import predict
 from edgekd.cli.recipe import app as recipe
 from edgekd.cli.run import run
-from edgekd.errors import EdgekdError
+from edgekd.errors import EdgekdError, first_line
 
 INTERRUPTED = 130
 
@@ -60,9 +60,7 @@ def main() -> NoReturn:
 
 
 def unexpected(error: Exception) -> str:
-    reason = (
-        f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no reason given'}"
-    )
+    reason = f"{type(error).__name__}: {first_line(error)}"
     if "out of memory" in str(error).lower():
         return f"{reason}; lower data.batch_size, or free memory"
     return f"{reason}; edgekd did not expect that: --debug shows where it happened, please report it"

@@ -5,6 +5,7 @@ import logging
 import shlex
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -80,14 +81,15 @@ def tensorboard_writer(folder: Path) -> Callable[[str, dict[str, Any]], None]:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise EdgekdError("--tensorboard needs tensorboard: pip install 'edgekd[tensorboard]'") from error
-    writers: list[Any] = []
+
+    @cache  # made at the first epoch, when the run folder is this run's own
+    def writer() -> SummaryWriter:
+        return SummaryWriter(str(folder / "tensorboard"))
 
     def watch(stage: str, entry: dict[str, Any]) -> None:
         with storage(folder / "tensorboard"):
-            writers.append(writers[0] if writers else SummaryWriter(str(folder / "tensorboard")))
-        writer = writers[0]
-        for name in ("loss", "lr", "validation_accuracy"):
-            writer.add_scalar(f"{stage}/{name}", entry[name], entry["epoch"])
-        writer.flush()
+            for name in ("loss", "lr", "validation_accuracy"):
+                writer().add_scalar(f"{stage}/{name}", entry[name], entry["epoch"])
+            writer().flush()
 
     return watch

@@ -35,13 +35,14 @@ def prepare(network: nn.Module, input_shape: tuple[int, ...], profile: str = "on
     try:
         with quiet():
             exported = torch.export.export(network, (example,), dynamic_shapes=({0: Dim("batch")},))
-    except Exception as error:
+            graph = prepare_pt2e(exported.module(), RuntimeQuantizer(profile))
+    except ModelError:
+        raise
+    except Exception as error:  # tracing runs the user's code, which may raise anything
         raise ModelError(
             f"{type(network).__name__} cannot be exported for quantisation: {first_line(error)}; "
             "avoid branches on the input's values and Python numbers taken from tensors"
         ) from error
-    with quiet():
-        graph = prepare_pt2e(exported.module(), RuntimeQuantizer(profile))
     graph.requires_grad_(True)  # folding leaves the biases that it makes without gradients
     if not any(isinstance(module, FakeQuantizeBase) for module in graph.modules()):
         raise ModelError(f"{type(network).__name__} has no convolution or linear layer to quantise")
