@@ -14,11 +14,14 @@ from edgekd.bench import fingerprint
 from edgekd.files import write_json
 
 
-def options(description: str | None) -> argparse.Namespace:
+def options(description: str | None, **more: dict[str, Any]) -> argparse.Namespace:
+    """``more`` is each further option's name and what argparse is told of it."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="the same code with smaller numbers")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--out", type=Path, help="a folder for pictures and work")
+    for name, about in more.items():
+        parser.add_argument(f"--{name}", **about)
     return parser.parse_args()
 
 

@@ -8,7 +8,8 @@ The pieces of the command, for one's own loop; each room is imported when it is 
     pruned = edgekd.prune.prune(network, (3, 32, 32), macs=0.5)
     graph = edgekd.quantize.prepare(pruned.network, (3, 32, 32))
     edgekd.export.export_onnx(edgekd.quantize.convert(graph), path, preprocess)
-    edgekd.bench.compare_in_child({"teacher": teacher, "student": path}, "teacher")
+    plan = edgekd.bench.Plan({"teacher": edgekd.bench.Subject(teacher), "student": edgekd.bench.Subject(path)})
+    edgekd.bench.measure(plan)
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""Timing that can be trusted and explained. Never imports torch; names are imported when first used."""
+"""Timing that can be trusted and explained. Imports torch only to time it; names are imported when first used."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -7,37 +7,49 @@ if TYPE_CHECKING:
     from edgekd.bench.caution import Caution
     from edgekd.bench.clock import sample
     from edgekd.bench.compare import interleave, ratio_to, summarise
+    from edgekd.bench.conduct import measure
     from edgekd.bench.environment import fingerprint, warnings_now
-    from edgekd.bench.isolate import compare_in_child, memory_in_child
-    from edgekd.bench.latency import compare_models
+    from edgekd.bench.plan import Plan, Subject
     from edgekd.bench.records import LatencyRecord, MemoryRecord
-    from edgekd.bench.session import OnnxSession
-    from edgekd.bench.statistics import percentile, percentile_interval, ratio_of_medians, wilson_interval
+    from edgekd.bench.runtimes import open_session
+    from edgekd.bench.statistics import (
+        percentile,
+        percentile_interval,
+        ratio_of_medians,
+        ratio_over_sittings,
+        wilson_interval,
+    )
+    from edgekd.bench.worker import memory
 
 HOME = {
     "caution": ("Caution",),
     "clock": ("sample",),
     "compare": ("interleave", "ratio_to", "summarise"),
+    "conduct": ("measure",),
     "environment": ("fingerprint", "warnings_now"),
-    "isolate": ("compare_in_child", "memory_in_child"),
-    "latency": ("compare_models",),
+    "plan": ("Plan", "Subject"),
     "records": ("LatencyRecord", "MemoryRecord"),
-    "session": ("OnnxSession",),
-    "statistics": ("percentile", "percentile_interval", "ratio_of_medians", "wilson_interval"),
+    "runtimes": ("open_session",),
+    "statistics": (
+        *("percentile", "percentile_interval", "ratio_of_medians", "ratio_over_sittings", "wilson_interval"),
+    ),
+    "worker": ("memory",),
 }
 __all__ = [
     "Caution",
     "LatencyRecord",
     "MemoryRecord",
-    "OnnxSession",
-    "compare_in_child",
-    "compare_models",
+    "Plan",
+    "Subject",
     "fingerprint",
     "interleave",
-    "memory_in_child",
+    "measure",
+    "memory",
+    "open_session",
     "percentile",
     "percentile_interval",
     "ratio_of_medians",
+    "ratio_over_sittings",
     "ratio_to",
     "sample",
     "summarise",

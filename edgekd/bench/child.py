@@ -1,85 +1,135 @@
-"""``python -m edgekd.bench.child``: one JSON job from standard input, one JSON result to standard output.
+"""``python -m edgekd.bench.child``: one model and nothing else in a process, told what to do line by line.
 
-The job is the first line. Standard input stays open as long as the parent lives; its end ends this process.
+A line of JSON in, ``{"command", ...arguments}``, is a line of JSON out, ``{"result"}`` or ``{"error"}``. Standard
+input stays open as long as the parent lives; its end ends this process, whatever it is doing.
 """
 
 import json
 import os
+import queue
 import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgekd.errors import MeasurementError
+from edgekd.registry import Registry
 
-Job = dict[str, Any]
+if TYPE_CHECKING:
+    from edgekd.bench.runtimes.session import Session
 
-
-def compare(job: Job) -> dict[str, Any]:
-    from edgekd.bench.latency import compare_models
-
-    paths = {name: Path(path) for name, path in job.pop("paths").items()}
-    records = compare_models(paths, **job)
-    return {name: record.to_json() for name, record in records.items()}
+COMMANDS: Registry[Callable[..., Any]] = Registry("command", MeasurementError)
 
 
-def memory(job: Job, runs: int = 3) -> dict[str, int]:
+class Loaded:
+    """The one session of this process."""
+
+    session: "Session"
+
+
+@COMMANDS.register("prepare")
+def prepare(runtime: str, cpus: list[int]) -> None:
+    """Imports, which several processes do at a time, and then keeps to ``cpus``."""
+    from edgekd.bench import compare  # noqa: F401
+    from edgekd.bench.runtimes import RUNTIMES
+
+    RUNTIMES.find(runtime)()
+    if cpus and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cpus)
+
+
+@COMMANDS.register("open")
+def open_(subject: dict[str, Any], threads: int, batch: int, seed: int) -> dict[str, Any]:
+    from edgekd.bench.environment import affinity
+    from edgekd.bench.plan import Subject
+    from edgekd.bench.runtimes import open_session
+
+    session = Loaded.session = open_session(Subject.from_json(subject), threads, batch, seed)
+    figures = {"load_ms": session.load_ms, "first_ms": session.first_run_ms()}
+    return {**figures, "providers": session.providers, "batch": session.batch, "cpus": affinity()}
+
+
+@COMMANDS.register("warm_up")
+def warm_up(seconds: float) -> list[int]:
+    from edgekd.bench import clock
+
+    return list(map(int, clock.warm_up(Loaded.session.run, seconds)))
+
+
+@COMMANDS.register("block")
+def block(runs: int, settle: bool) -> list[int]:
+    from edgekd.bench import compare
+
+    return list(map(int, compare.block(Loaded.session.run, runs, settle)))
+
+
+@COMMANDS.register("transfers")
+def transfers(seconds: float) -> dict[str, list[int]]:
+    from edgekd.bench import clock
+
+    ways = Loaded.session.transfers().items()
+    return {way: list(map(int, clock.sample(copy, seconds / 4, 3, seconds, 10))) for way, copy in ways}
+
+
+@COMMANDS.register("memory")
+def memory(subject: dict[str, Any], threads: int, batch: int, runs: int = 3) -> dict[str, int]:
     from edgekd.bench.memory import peak_rss_bytes, rss_bytes
-    from edgekd.bench.records import MemoryRecord
-    from edgekd.bench.session import OnnxSession
+    from edgekd.bench.plan import Subject
+    from edgekd.bench.runtimes import RUNTIMES
 
+    wanted = Subject.from_json(subject)
+    runtime = RUNTIMES.find(wanted.runtime)()
     baseline = rss_bytes()
-    session = OnnxSession(Path(job["path"]), threads=1, shape=job["shape"])
-    feeds = session.example(job["batch"])
+    session = runtime(wanted, threads, batch)
     for _ in range(runs):
-        session.run(feeds)
-    return MemoryRecord(peak_rss_bytes(), baseline).to_json()
+        session.run()
+    return {"peak_rss_bytes": peak_rss_bytes(), "baseline_rss_bytes": baseline}
 
 
-JOBS: dict[str, Callable[[Job], dict[str, Any]]] = {"compare": compare, "memory": memory}
+@COMMANDS.register("profile")
+def profile(subject: dict[str, Any], threads: int, batch: int, runs: int, trace_to: str | None) -> dict[str, Any]:
+    from edgekd.bench.plan import Subject
+    from edgekd.bench.profile.measure import profile_subject
+
+    return profile_subject(Subject.from_json(subject), threads, batch, runs, Path(trace_to) if trace_to else None)
 
 
-def pin(threads: int) -> None:
-    """As many CPUs as there are threads, so that the scheduler does not move them about."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+@COMMANDS.register("roofs")
+def roofs(threads: int) -> dict[str, Any]:
+    from edgekd.bench.profile.roofs import measure_roofs
+
+    return measure_roofs(threads).to_json()
 
 
-def end_with_parent() -> None:
-    def wait() -> None:
-        while os.read(sys.stdin.fileno(), 4096):
-            pass
+def requests() -> "queue.SimpleQueue[dict[str, Any]]":
+    """What the parent asks, read by a thread, so that its end is noticed in the middle of a long inference."""
+    waiting: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+
+    def read() -> None:
+        for line in sys.stdin:
+            waiting.put(json.loads(line))
         os._exit(1)
 
-    threading.Thread(target=wait, daemon=True).start()
+    threading.Thread(target=read, daemon=True).start()
+    return waiting
 
 
-def read_job() -> Job:
-    line = b""
-    while not line.endswith(b"\n"):
-        if not (more := os.read(sys.stdin.fileno(), 4096)):
-            raise MeasurementError("no job: this process is started by edgekd bench")
-        line += more
-    job: Job = json.loads(line)
-    return job
-
-
-def main() -> int:
-    # What a library prints must not end up in the result.
-    result = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
+def answer(request: dict[str, Any]) -> dict[str, Any]:
     try:
-        job = read_job()
-        end_with_parent()
-        pin(job.get("threads", 1))
-        json.dump(JOBS[job.pop("job")](job), result)
-        result.close()
+        return {"result": COMMANDS.find(request.pop("command"))(**request)}
     except MeasurementError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    return 0
+        return {"error": str(error)}
+
+
+def main() -> None:
+    # What a library prints must not end up among the answers.
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    waiting = requests()
+    while True:
+        answers.write(json.dumps(answer(waiting.get())) + "\n")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -5,13 +5,15 @@ small block of each contender, in an order drawn anew, and ratios are taken over
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.bench.clock import Call, Nanoseconds, collect, collector_off, warm_up
+from edgekd.bench import clock
+from edgekd.bench.clock import Call, Nanoseconds, collect, collector_off
 from edgekd.bench.statistics import percentile, percentile_interval, ratio_of_medians
 from edgekd.errors import MeasurementError
 
@@ -19,8 +21,29 @@ BLOCK_S = 0.01
 MIN_ROUNDS = 30
 MIN_FOR_P99 = 400
 OVERTIME = 4
+PERCENTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 
+Rounds = list[Nanoseconds]
 Blocks = Sequence[NDArray[Any]]
+
+
+class Contender(Protocol):
+    """Something to time: a call in this process, or a process of its own."""
+
+    def warm_up(self, seconds: float) -> Nanoseconds: ...
+
+    def block(self, runs: int, settle: bool) -> Nanoseconds: ...
+
+
+@dataclass(frozen=True)
+class InProcess:
+    call: Call
+
+    def warm_up(self, seconds: float) -> Nanoseconds:
+        return clock.warm_up(self.call, seconds)
+
+    def block(self, runs: int, settle: bool) -> Nanoseconds:
+        return block(self.call, runs, settle)
 
 
 def interleave(
@@ -29,24 +52,35 @@ def interleave(
     block_runs: int | None = None,
     seed: int = 0,
     warmup_s: float = 0.5,
-) -> dict[str, list[Nanoseconds]]:
-    """Nanoseconds of each call of each contender, a block per round.
+) -> dict[str, Rounds]:
+    """Nanoseconds of each call of each contender in this process, a block per round.
 
     ``seconds`` is the time for each contender. It is exceeded for the sake of 30 rounds, four times at most.
     Without ``block_runs`` a block holds as many runs as take about 10 ms.
     """
     if not callables or seconds <= 0:
         raise MeasurementError("nothing to time: give at least one contender and more than 0 seconds")
-    runs = {name: block_runs or runs_per_block(warm_up(call, warmup_s)) for name, call in callables.items()}
-    names = list(callables)
-    order = np.random.default_rng(seed)
-    blocks: dict[str, list[Nanoseconds]] = {name: [] for name in names}
+    contenders = {name: InProcess(call) for name, call in callables.items()}
+    runs = {name: block_runs or runs_per_block(one.warm_up(warmup_s)) for name, one in contenders.items()}
+    return take_turns(contenders, runs, seconds, MIN_ROUNDS, np.random.default_rng(seed))
+
+
+def take_turns(
+    contenders: Mapping[str, Contender],
+    runs: Mapping[str, int],
+    seconds: float,
+    min_rounds: int,
+    order: np.random.Generator,
+) -> dict[str, Rounds]:
+    names = list(contenders)
+    blocks: dict[str, Rounds] = {name: [] for name in names}
     with collector_off():
         started, rounds, budget = perf_counter(), 0, seconds * len(names)
-        while not is_over(rounds, perf_counter() - started, budget):
+        while not is_over(rounds, min_rounds, perf_counter() - started, budget):
             for index in order.permutation(len(names)):
                 name = names[index]
-                blocks[name].append(block(callables[name], runs[name], alone=len(names) == 1))
+                # The one before left its data in the caches, and its idle threads spin on for a moment.
+                blocks[name].append(contenders[name].block(runs[name], settle=len(names) > 1))
             rounds += 1
     return blocks
 
@@ -56,30 +90,30 @@ def runs_per_block(warm_times: Nanoseconds) -> int:
     return max(1, round(BLOCK_S * 1e9 / max(typical, 1.0)))
 
 
-def is_over(rounds: int, elapsed: float, budget: float) -> bool:
-    return rounds > 0 and (elapsed >= OVERTIME * budget or (rounds >= MIN_ROUNDS and elapsed >= budget))
+def is_over(rounds: int, min_rounds: int, elapsed: float, budget: float) -> bool:
+    return rounds > 0 and (elapsed >= OVERTIME * budget or (rounds >= min_rounds and elapsed >= budget))
 
 
-def block(call: Call, runs: int, alone: bool) -> Nanoseconds:
-    if not alone:
-        call()  # the one before left its data in the caches, and its idle threads spin on for a moment
+def block(call: Call, runs: int, settle: bool) -> Nanoseconds:
+    if settle:
+        call()
     return collect(call, 0, runs, runs)
 
 
 def summarise(samples: NDArray[Any] | Blocks) -> dict[str, Any]:
-    """Figures in milliseconds of ``samples`` in nanoseconds; what their number does not carry is absent."""
+    """Figures in milliseconds of ``samples`` in nanoseconds; what their number does not carry is absent.
+
+    ``ci95_p50`` and its like are order-statistic intervals: they say what more samples of the same loading would
+    change, and nothing of another loading or another day.
+    """
     times = flat(samples) / 1e6
-    summary: dict[str, Any] = {
-        "p50": percentile(times, 0.5),
-        "p90": percentile(times, 0.9),
-        "min": float(times.min()),
-        "mean": float(times.mean()),
-        "n": len(times),
-    }
-    if len(times) >= MIN_FOR_P99:
-        summary["p99"] = percentile(times, 0.99)
-    if interval := percentile_interval(times, 0.5):
-        summary["ci95_p50"] = list(interval)
+    summary: dict[str, Any] = {"min": float(times.min()), "mean": float(times.mean()), "n": len(times)}
+    for name, p in PERCENTILES.items():
+        if name == "p99" and len(times) < MIN_FOR_P99:
+            continue
+        summary[name] = percentile(times, p)
+        if interval := percentile_interval(times, p):
+            summary[f"ci95_{name}"] = list(interval)
     return summary
 
 

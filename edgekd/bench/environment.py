@@ -3,6 +3,7 @@
 import os
 import platform
 import time
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -98,18 +99,18 @@ def packages() -> dict[str, str]:
 
 
 class Neighbours:
-    """How much of the machine was taken by anything but this process since this was made."""
+    """How much of the machine was taken by anything but this process and ``pids`` since this was made."""
 
-    def __init__(self) -> None:
+    def __init__(self, pids: Sequence[int] = ()) -> None:
+        self.ours = [os.getpid(), *pids]
         self.started = self.now()
 
-    @staticmethod
-    def now() -> tuple[float, float, float]:
-        machine, own = psutil.cpu_times(), psutil.Process().cpu_times()
+    def now(self) -> tuple[float, float, float]:
+        machine = psutil.cpu_times()
         idle = machine.idle + getattr(machine, "iowait", 0.0)
         # Linux counts a guest's time in user and nice as well.
         total = sum(machine) - getattr(machine, "guest", 0.0) - getattr(machine, "guest_nice", 0.0)
-        return total, total - idle, own.user + own.system
+        return total, total - idle, sum(map(cpu_seconds, self.ours))
 
     def share(self) -> float:
         """0 for a machine to itself, 1 for none of it left. What the hypervisor took counts."""
@@ -122,6 +123,30 @@ class Neighbours:
             return []
         message = f"others kept {share:.0%} of the CPUs busy: stop them, or trust the ratios only"
         return [Caution("busy_neighbour", message)]
+
+
+def cpu_seconds(pid: int) -> float:
+    spent = psutil.Process(pid).cpu_times()
+    return spent.user + spent.system
+
+
+def throttle_events(cpus: Path = Path("/sys/devices/system/cpu")) -> int:
+    """How often the processor was slowed for its heat since the machine started, where it counts that."""
+    counters = cpus.glob("cpu[0-9]*/thermal_throttle/*_throttle_count")
+    return sum(int(counter.read_text()) for counter in counters)
+
+
+class Watch:
+    """What goes on beside a measurement by the processes ``pids``, from here to :meth:`cautions`."""
+
+    def __init__(self, pids: Sequence[int] = ()) -> None:
+        self.neighbours = Neighbours(pids)
+        self.throttled = throttle_events()
+
+    def cautions(self) -> list[Caution]:
+        events = throttle_events() - self.throttled
+        message = f"the processor was slowed for its heat {events} times: cool it, or lower its power limit"
+        return [*self.neighbours.cautions(), *([Caution("throttled", message)] if events else [])]
 
 
 def governor_cautions() -> list[Caution]:

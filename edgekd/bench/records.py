@@ -6,12 +6,17 @@ from typing import Any
 from edgekd.bench.caution import Caution
 
 # With these the figure is not what it says it is; with any other it is, on a machine that was not at rest.
-INVALIDATING = {"too_few_samples", "too_few_cpus"}
+INVALIDATING = {"too_few_samples", "too_few_cpus", "throttled"}
 
 
 @dataclass(frozen=True)
 class LatencyRecord:
-    """One model's times in milliseconds; ``latency_vs_reference`` is its time over the reference's."""
+    """One model's times in milliseconds, and every sample: ``raw_ns`` by sitting, by round.
+
+    Steady state is in ``latency_ms``; ``load_ms`` and ``first_ms`` (the first inference) are medians over sittings.
+    On a GPU the inputs and outputs lie there, and the copies are ``transfers_ms``, ``in`` and ``out``.
+    ``latency_vs_reference`` is its time over the reference's.
+    """
 
     latency_ms: dict[str, Any]
     load_ms: float
@@ -19,8 +24,11 @@ class LatencyRecord:
     threads: int
     batch: int
     providers: list[str]
-    raw_ms: list[list[float]]
+    raw_ns: list[list[list[int]]]
+    runtime: str = "onnxruntime"
+    device: str = "cpu"
     cpus: list[int] | None = None
+    transfers_ms: dict[str, Any] | None = None
     latency_vs_reference: dict[str, Any] | None = None
     warnings: tuple[Caution, ...] = field(default=())
 

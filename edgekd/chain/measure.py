@@ -4,7 +4,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgekd.bench import LatencyRecord, MemoryRecord, compare_in_child, fingerprint, memory_in_child
+from edgekd.bench import LatencyRecord, MemoryRecord, Plan, Subject, fingerprint
+from edgekd.bench import measure as carry_out
+from edgekd.bench import memory as peak_memory
 from edgekd.chain.evaluate import Exported
 from edgekd.chain.runner import METRICS
 from edgekd.chain.store import Store
@@ -12,7 +14,7 @@ from edgekd.files import canonical_json, sha256, sha256_file, write_json
 from edgekd.progress import say
 from edgekd.recipe import Target
 
-VERSION = 1
+VERSION = 2
 SECONDS = 3.0
 
 
@@ -30,20 +32,23 @@ def is_measured_here(target: Target) -> bool:
     return target.device == "cpu" and target.runtime == "onnxruntime"
 
 
-def measure(exports: Sequence[Exported], target: Target, store: Store) -> Measured:
-    """Measures on this machine's CPU, or finds what was measured before of the same files on the same machine."""
+def measure(exports: Sequence[Exported], target: Target, store: Store, question: float = 1.0) -> Measured:
+    """Measures on this machine's CPU, or finds what was measured before of the same files on the same machine.
+
+    ``question`` is the ratio to the teacher that the budget asks about: measuring goes on around it.
+    """
     environment = fingerprint()
     machine = {key: environment.get(key) for key in ("cpu", "packages", "kernel")}
     files = [sha256_file(export.onnx) for export in exports]
-    key = sha256(canonical_json(["latency", VERSION, SECONDS, files, target.threads, machine]))
+    key = sha256(canonical_json(["latency", VERSION, SECONDS, question, files, target.threads, machine]))
     name = f"cpu-onnxruntime-{target.threads}"
     folder = store.find(name, key)
     # What was measured in trouble is measured again, in the hope of a better moment.
     if folder is None or not all(record.valid for record in Measured(folder).latency.values()):
         say(f"  latency on this CPU, {target.threads} thread{'s' if target.threads > 1 else ''}, interleaved")
-        paths = {export.label: export.onnx for export in exports}
-        latency = compare_in_child(paths, exports[0].label, target.threads, SECONDS)
-        memory = {label: memory_in_child(path) for label, path in paths.items()}
+        subjects = {export.label: Subject(str(export.onnx)) for export in exports}
+        latency = carry_out(Plan(subjects, exports[0].label, target.threads, seconds=SECONDS, question=question))
+        memory = {label: peak_memory(subject) for label, subject in subjects.items()}
         with store.new(name, key) as new:
             content = {
                 "environment": environment,

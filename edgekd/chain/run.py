@@ -84,7 +84,8 @@ def run(
         exports_store = Store(folder / "exports")
         exports = [evaluate(done, number, planned.data, exports_store) for number, done in enumerate(stages)]
         here = [target for target in recipe.targets if is_measured_here(target)]
-        measured = {target: measure(exports, target, Store(folder / "measurements")) for target in here}
+        question = recipe.budget.latency_ratio or 1.0
+        measured = {target: measure(exports, target, Store(folder / "measurements"), question) for target in here}
         skipped = [target for target in recipe.targets if target not in here]
         report = make_report(recipe, planned.data, exports, measured, skipped, runner.log, folder, command)
         write_json(folder / "report.json", report.to_json())

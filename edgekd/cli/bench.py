@@ -1,157 +1,182 @@
-"""``edgekd bench``: how fast ONNX files are on this CPU, side by side."""
+"""``edgekd bench``: how fast models are on this machine, side by side."""
 
-import json
 import sys
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edgekd.errors import MeasurementError
-from edgekd.figures import Column, Row, between, milliseconds, part, significant, size, times_faster
+from edgekd.figures import ABSENT, Column, Row, between, milliseconds, part, significant, size, times_faster
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-T = TypeVar("T")
+    from edgekd.bench.plan import Plan, Subject
+
+NO_DIFFERENCE = "no difference seen"
 
 
-def median(row: Row) -> str:
-    return milliseconds("p50")(row) + between(part("ci95_p50", of="latency_ms")(row), significant)
+def percentile(name: str) -> Column:
+    figure, interval = milliseconds(name), part(f"ci95_{name}", of="latency_ms")
+    return Column(name, lambda row: figure(row) + between(interval(row), significant))
+
+
+def per_second(row: Row) -> str:
+    return significant(1000 * row["batch"] / row["latency_ms"]["mean"])
+
+
+def verdict(row: Row) -> str:
+    against = row.get("latency_vs_reference")
+    if not against:
+        return ABSENT
+    low, high = against["ci95"]
+    return times_faster(against) + (f", {NO_DIFFERENCE}" if low <= 1 <= high else "")
 
 
 FIGURES = (
-    Column("p50", median),
+    percentile("p50"),
     Column("p90", milliseconds("p90")),
+    Column("p95", milliseconds("p95")),
     Column("p99", milliseconds("p99")),
-    Column("times as fast", lambda row: times_faster(row.get("latency_vs_reference"))),
+    Column("times as fast", verdict),
+    Column("images/s", per_second),
     Column("first", lambda row: significant(row["first_ms"])),
     Column("load", lambda row: significant(row["load_ms"])),
-    Column("size", lambda row: size(row["size_bytes"])),
+    Column("copies in, out", lambda row: " + ".join(significant(way["p50"]) for way in row["transfers_ms"].values())),
+    Column("size", lambda row: size(row.get("size_bytes"))),
     Column("peak memory", lambda row: size(row["peak_rss_bytes"])),
 )
 
 
 def bench(
-    models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="ONNX files or bundle folders.")],
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL...",
+            help="ONNX files, bundles, a run's stage folders, TensorRT engines, or path.py:function for PyTorch.",
+        ),
+    ],
     against: Annotated[
-        Path | None, typer.Option(help="The model that ratios are taken to; without it the first one.")
+        str | None, typer.Option(help="The model that ratios are taken to; without it the first one.")
     ] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of the runtime, pinned to as many CPUs.")] = 1,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Time for each model.")] = 5.0,
-    batch: Annotated[int, typer.Option(min=1, help="Images in one inference, where the file leaves it open.")] = 1,
+    runtime: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="onnxruntime, onnxruntime-tensorrt, pytorch, pytorch-compiled, pytorch-cudagraph or tensorrt; "
+            "repeat to compare runtimes. Without it what the file is for."
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    threads: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="Threads of the runtime, pinned to as many CPUs; repeatable.", show_default="1"),
+    ] = None,
+    batch: Annotated[
+        list[int] | None,
+        typer.Option(
+            min=1, help="Images in one inference, where the file leaves it open; repeatable.", show_default="1"
+        ),
+    ] = None,
     shape: Annotated[
         str | None,
-        typer.Option(help="Shape of the first input where the file leaves it open: 1,3,224,224."),
+        typer.Option(help="Shape of the first input where the model does not say it: 1,3,224,224."),
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="float32, float16 or bfloat16, for PyTorch; a file has its own.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Time for each model.")] = 3.0,
+    max_seconds: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="Time for each model while the figures are not clear.", show_default="4 x seconds"),
+    ] = None,
+    sittings: Annotated[
+        int,
+        typer.Option(min=2, help="Times that each model is loaded anew, at least; intervals cover what that changes."),
+    ] = 8,
+    decide: Annotated[
+        float, typer.Option(min=1e-6, help="The ratio in question (its time over the reference's): goes on around it.")
+    ] = 1.0,
+    timeout: Annotated[
+        float | None, typer.Option(min=0.001, help="Time limit in seconds for each table, loading included.")
     ] = None,
     json_file: Annotated[
         Path | None,
-        typer.Option("--json", metavar="FILE", help="All figures as JSON; - for standard output."),
+        typer.Option("--json", metavar="FILE", help="All figures and every sample as JSON; - for standard output."),
     ] = None,
 ) -> None:
-    """Time models in turns in a process of their own, with intervals and the ratio to one of them."""
+    """Time models in turns, each in a process of its own, with intervals and the ratio to one of them."""
+    from edgekd.bench.plan import Plan
     from edgekd.cli.interrupt import leave_on_signal
+    from edgekd.cli.subjects import parse_shape, subjects
 
-    dims = parse_shape(shape)
-    files = labelled(reference_first(models, against))
+    found = subjects(reference_first(models, against), runtime or [], device, parse_shape(shape), precision)
+    reference = next(iter(found)) if len(found) > 1 else None
+    check_times(seconds, max_seconds)
+    plans = [
+        Plan(found, reference, one, size, seconds, max_seconds, sittings, question=decide)
+        for one, size in product(threads or [1], batch or [1])
+    ]
     leave_on_signal()
-    document = measure(files, threads, seconds, batch, dims)
-    show(document, json_file)
+    show(document(plans, timeout), json_file)
 
 
-def reference_first(models: list[Path], against: Path | None) -> list[Path]:
+def check_times(seconds: float, max_seconds: float | None) -> None:
+    if max_seconds is not None and max_seconds < seconds:
+        raise MeasurementError(
+            f"--max-seconds {max_seconds:g} is less than --seconds {seconds:g}; raise it or leave it"
+        )
+
+
+def reference_first(models: list[str], against: str | None) -> list[str]:
     """A reference that is among several models is measured once; one model against itself, twice."""
     if against is None:
         return models
-    others = [path for path in models if path != against]
+    others = [model for model in models if model != against]
     return [against, *(others or models)]
 
 
-def labelled(given: list[Path]) -> dict[str, Path]:
-    """Each model as it was given, and the ONNX file that is meant; the reference comes first."""
-    files: dict[str, Path] = {}
-    for path in given:
-        label, number = str(path), 1
-        while label in files:
-            number += 1
-            label = f"{path} ({number})"
-        files[label] = onnx_file(path)
-    return files
+def document(plans: "list[Plan]", timeout_s: float | None) -> dict[str, Any]:
+    from edgekd.bench import fingerprint
 
-
-def onnx_file(path: Path) -> Path:
-    if path.is_dir():
-        return bundled(path)
-    if not path.is_file():
-        raise MeasurementError(f"no such file: {path}; give .onnx files or bundle folders")
-    if path.suffix != ".onnx":
-        raise MeasurementError(f"{path} is no .onnx file; 'edgekd run' writes them into exports/ and bundle/")
-    return path
-
-
-def bundled(folder: Path) -> Path:
-    manifest = folder / "manifest.json"
-    try:
-        model = (folder / json.loads(manifest.read_text())["model"]).resolve()
-    except FileNotFoundError:
-        raise MeasurementError(f"{folder} is no bundle (no manifest.json); give an .onnx file") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise MeasurementError(f"{manifest} names no model; pack the bundle again, or give the file") from error
-    if not model.is_relative_to(folder.resolve()) or not model.is_file():
-        raise MeasurementError(f"{manifest}: the model is not in the bundle; run 'edgekd bundle verify {folder}'")
-    return model
-
-
-def parse_shape(text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    dims = text.replace("x", ",").split(",")
-    if not all(dim.strip().isdecimal() and int(dim) > 0 for dim in dims):
-        raise MeasurementError(f"--shape {text}: expected positive numbers with commas, such as 1,3,224,224")
-    return tuple(map(int, dims))
-
-
-def measure(
-    files: dict[str, Path], threads: int, seconds: float, batch: int, shape: tuple[int, ...] | None
-) -> dict[str, Any]:
-    from edgekd.bench import compare_in_child, fingerprint, memory_in_child
-
-    reference = next(iter(files))
     environment = fingerprint()
-    expected = len(files) * (seconds + 2)
-    memory = {name: memory_in_child(path, batch, shape) for name, path in files.items()}
-    latency = with_progress(
-        lambda: compare_in_child(files, reference, threads, seconds, batch=batch, shape=shape),
-        f"timing {len(files)} model{'s' * (len(files) > 1)} (s)",
-        round(expected),
-    )
-    rows = [
-        {"model": name, "file": str(path), "size_bytes": path.stat().st_size}
-        | memory[name].to_json()
-        | latency[name].to_json()
-        for name, path in files.items()
+    rows = [row for plan in plans for row in rows_of(plan, timeout_s)]
+    return {"schema_version": 2, "environment": environment, "reference": plans[0].reference, "models": rows}
+
+
+def rows_of(plan: "Plan", timeout_s: float | None) -> list[dict[str, Any]]:
+    from edgekd.bench import measure, memory
+    from edgekd.cli.subjects import size_bytes
+
+    records = measure(plan, timeout_s, shown=lambda sittings: progress(sittings, plan))
+    return [
+        described(name, subject, size_bytes(subject))
+        | memory(subject, plan.threads, plan.batch).to_json()
+        | records[name].to_json()
+        for name, subject in plan.subjects.items()
     ]
-    return {"schema_version": 1, "environment": environment, "reference": reference, "models": rows}
 
 
-def with_progress(call: Callable[[], T], what: str, expected_s: int) -> T:
+def described(name: str, subject: "Subject", size: int | None) -> dict[str, Any]:
+    row = {"model": name, "file": subject.model, "precision": subject.precision, "size_bytes": size}
+    return {key: value for key, value in row.items() if value is not None}
+
+
+def progress(sittings: Iterator[Any], plan: "Plan") -> Iterable[Any]:
     from edgekd.progress import track
 
-    with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(call)
-        for _ in track(seconds_until(future), what, expected_s):
-            pass
-        return future.result()
+    return track(sittings, f"sittings, {threads_and_batch(plan.threads, plan.batch)}", plan.sittings)
 
 
-def seconds_until(future: "Future[Any]") -> Iterator[None]:
-    while wait([future], timeout=1).not_done:
-        yield
+def threads_and_batch(threads: int, batch: int) -> str:
+    return f"{threads} thread{'s' * (threads > 1)}, batch {batch}"
 
 
-def show(document: dict[str, Any], json_file: Path | None) -> None:
+def show(document: Mapping[str, Any], json_file: Path | None) -> None:
+    import json
+
     from rich.console import Console
 
     from edgekd.files import write_json
@@ -160,34 +185,45 @@ def show(document: dict[str, Any], json_file: Path | None) -> None:
     if json_file == Path("-"):
         sys.stdout.write(json.dumps(document, indent=1, sort_keys=True) + "\n")
     else:
-        Console(width=None if sys.stdout.isatty() else 160).print(table(document))
+        for shown in tables(document):
+            Console(width=None if sys.stdout.isatty() else 180).print(shown)
         if json_file:
             write_json(json_file, document)
     for message, names in cautions(document).items():
         say(f"warning: {names}: {message}")
 
 
-def cautions(document: dict[str, Any]) -> dict[str, str]:
+def cautions(document: Mapping[str, Any]) -> dict[str, str]:
     """Each message once, with the models it is about."""
     about: dict[str, list[str]] = {}
     for row in document["models"]:
         for caution in row["warnings"]:
             about.setdefault(f"{caution['message']} [{caution['code']}]", []).append(row["model"])
-    return {message: ", ".join(names) for message, names in about.items()}
+    return {message: ", ".join(dict.fromkeys(names)) for message, names in about.items()}
 
 
-def table(document: dict[str, Any]) -> "Table":
+def tables(document: Mapping[str, Any]) -> "Iterator[Table]":
+    """One for each number of threads and each batch, which are never mixed."""
+    rows = document["models"]
+    for threads, batch in dict.fromkeys((row["threads"], row["batch"]) for row in rows):
+        ours = [row for row in rows if (row["threads"], row["batch"]) == (threads, batch)]
+        yield table(ours, document["environment"]["cpu"]["model"], document["reference"])
+
+
+def table(rows: list[Row], cpu: str, reference: str | None) -> "Table":
     from rich.markup import escape
     from rich.table import Table
 
-    cpu, first = document["environment"]["cpu"]["model"], document["models"][0]
-    several = "s" * (first["threads"] > 1)
-    shown = Table(title=escape(f"{cpu}, {first['threads']} thread{several}, batch {first['batch']}, in ms"))
+    first = rows[0]
+    where = cpu if first["device"] == "cpu" else first["providers"][0]
+    shown = Table(title=escape(f"{where}, {threads_and_batch(first['threads'], first['batch'])}, in ms"))
     shown.add_column("model", overflow="fold")
-    for column in FIGURES:
+    figures = [column for column in FIGURES if first.get("transfers_ms") or not column.heading.startswith("copies")]
+    for column in figures:
         shown.add_column(column.heading, justify="right")
-    for row in document["models"]:
-        shown.add_row(escape(row["model"]), *(column.cell(row) for column in FIGURES))
-    if len(document["models"]) > 1:
-        shown.caption = escape(f"times as fast as {first['model']}")
+    for row in rows:
+        marked = row["model"] + ("" if row["valid"] else " (!)")
+        shown.add_row(escape(marked), *(column.cell(row) for column in figures))
+    if len(rows) > 1:
+        shown.caption = escape(f"times as fast as {reference}; in brackets 95 % intervals")
     return shown

@@ -9,6 +9,7 @@ from edgekd.cli.bench import bench
 from edgekd.cli.bundle import app as bundle
 from edgekd.cli.init import init
 from edgekd.cli.predict import predict
+from edgekd.cli.profile import profile
 from edgekd.cli.recipe import app as recipe
 from edgekd.cli.run import run
 from edgekd.errors import EdgekdError, first_line
@@ -34,6 +35,7 @@ app.command()(run)
 app.command()(init)
 app.add_typer(recipe, name="recipe")
 app.command()(bench)
+app.command()(profile)
 app.add_typer(bundle, name="bundle")
 app.command()(predict)
 

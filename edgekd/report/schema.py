@@ -36,8 +36,12 @@ class Latency(Part):
 
     p50: Positive
     p90: Positive | None = None
+    p95: Positive | None = None
     p99: Positive | None = None
     ci95_p50: tuple[Positive, Positive] | None = None
+    ci95_p90: tuple[Positive, Positive] | None = None
+    ci95_p95: tuple[Positive, Positive] | None = None
+    ci95_p99: tuple[Positive, Positive] | None = None
     n: Count
 
 

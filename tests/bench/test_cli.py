@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from edgekd.cli.bench import bundled, labelled, onnx_file, parse_shape, reference_first
+from edgekd.bench.plan import Subject
+from edgekd.cli.bench import reference_first
+from edgekd.cli.subjects import bundled, onnx_file, parse_shape, size_bytes, subjects
 from edgekd.errors import MeasurementError
 
 COMMAND = """
@@ -33,7 +35,7 @@ def bundle(folder: Path, manifest: object, model: bytes = b"") -> Path:
 
 def test_json_document_of_a_bundle_against_a_file(light, heavy, tmp_path):
     packed = bundle(tmp_path / "packed", {"model": "student.onnx"}, light.read_bytes())
-    done = run(packed, "--against", heavy, "--seconds", 0.2, "--json", "-")
+    done = run(packed, "--against", heavy, "--seconds", 0.2, "--max-seconds", 0.2, "--sittings", 2, "--json", "-")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     reference, student = document["models"]
@@ -51,11 +53,16 @@ def test_json_document_of_a_bundle_against_a_file(light, heavy, tmp_path):
 
 
 def test_table_and_file(light, tmp_path):
-    done = run(light, "--seconds", 0.1, "--json", tmp_path / "figures.json")
+    figures = tmp_path / "figures.json"
+    quick = ("--seconds", 0.1, "--max-seconds", 0.1, "--sittings", 2)
+    done = run(light, *quick, "--batch", 1, "--batch", 4, "--json", figures)
     assert done.returncode == 0, done.stderr
     assert "p50" in done.stdout
     assert "light.onnx" in done.stdout.replace("\n", "")
-    assert json.loads((tmp_path / "figures.json").read_text())["schema_version"] == 1
+    document = json.loads(figures.read_text())
+    assert document["schema_version"] == 2
+    assert [row["batch"] for row in document["models"]] == [1, 4]
+    assert "1 thread, batch 4" in done.stdout
 
 
 def test_missing_file_is_one_line():
@@ -82,16 +89,68 @@ def test_folder_without_manifest(tmp_path):
         bundled(tmp_path)
 
 
+def given(*models, runtimes=(), shape=None) -> dict[str, Subject]:
+    return subjects([str(model) for model in models], runtimes, "cpu", shape, None)
+
+
 def test_labels_are_unique(light):
-    assert labelled([light, light]) == {str(light): light, f"{light} (2)": light}
+    assert list(given(light, light)) == [str(light), f"{light} (2)"]
+
+
+def test_runtimes_are_what_the_files_are_for(light, tmp_path):
+    (tmp_path / "a.engine").touch()
+    stage = tmp_path / "01-distill"
+    stage.mkdir()
+    (stage / "model.json").write_text(json.dumps({"input_shape": [3, 8, 8]}))
+    found = given(light, tmp_path / "a.engine", stage, "net.py:make")
+    assert [one.runtime for one in found.values()] == ["onnxruntime", "tensorrt", "pytorch", "pytorch"]
+    assert found[str(stage)].shape == (1, 3, 8, 8)
+    assert found[str(stage)].args == {"folder": str(stage)}
+
+
+def test_one_model_in_several_runtimes():
+    found = given("net.py:make", runtimes=["pytorch", "pytorch-compiled"], shape=(1, 3))
+    assert list(found) == ["net.py:make in pytorch", "net.py:make in pytorch-compiled"]
+
+
+def test_a_file_in_a_runtime_that_does_not_take_it(light):
+    with pytest.raises(MeasurementError, match="PyTorch takes a stage folder"):
+        given(light, runtimes=["pytorch"])
+    with pytest.raises(MeasurementError, match=r"ONNX Runtime an \.onnx file"):
+        given("net.py:make", runtimes=["onnxruntime"])
+
+
+def test_size_counts_weights_beside_the_graph(tmp_path):
+    (tmp_path / "a.onnx").write_bytes(b"12")
+    (tmp_path / "a.onnx.data").write_bytes(b"345")
+    assert size_bytes(Subject(str(tmp_path / "a.onnx"))) == 5
+    assert size_bytes(Subject("net.py:make", "pytorch")) is None
 
 
 def test_reference_is_measured_once_unless_it_is_alone():
-    a, b = Path("a"), Path("b")
-    assert reference_first([b, a], None) == [b, a]
-    assert reference_first([a, b], a) == [a, b]
-    assert reference_first([b], a) == [a, b]
-    assert reference_first([a], a) == [a, a]
+    assert reference_first(["b", "a"], None) == ["b", "a"]
+    assert reference_first(["a", "b"], "a") == ["a", "b"]
+    assert reference_first(["b"], "a") == ["a", "b"]
+    assert reference_first(["a"], "a") == ["a", "a"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--shape", "1,three"], "--shape 1,three: expected positive numbers"),
+        (["--device", "cuda"], "CUDAExecutionProvider is not in this ONNX Runtime"),
+        (["--runtime", "onyx"], "unknown runtime 'onyx'"),
+        (["--timeout", 0.05], "was not done when the time limit of 0.05 s was over"),
+        (["--seconds", 2, "--max-seconds", 1], "--max-seconds 1 is less than --seconds 2"),
+    ],
+)
+def test_mistakes_are_one_line(light, arguments, message):
+    done = run(light, *arguments)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ")
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_shapes():

@@ -9,7 +9,9 @@ from edgekd.bench.statistics import (
     percentile,
     percentile_interval,
     ratio_of_medians,
+    ratio_over_sittings,
     relative_spread,
+    student_quantile,
     wilson_interval,
 )
 from edgekd.errors import MeasurementError
@@ -70,7 +72,7 @@ def test_too_few_samples_have_no_interval(p, needed):
     assert percentile_interval(np.arange(needed), p) is not None
 
 
-@pytest.mark.parametrize(("p", "n"), [(0.5, 50), (0.9, 200)])
+@pytest.mark.parametrize(("p", "n"), [(0.5, 50), (0.9, 200), (0.95, 300), (0.99, 800)])
 def test_interval_covers_as_often_as_it_says(p, n):
     draws = np.random.default_rng(1).lognormal(size=(1500, n))
     truth = scipy.stats.lognorm(1).ppf(p)
@@ -97,6 +99,54 @@ def test_ratio_interval_covers_as_often_as_it_says():
     covered = np.mean([low <= 1.2 <= high for low, high in intervals])
     assert 0.9 <= covered <= 1
     assert max(high - low for low, high in intervals) < 0.03
+
+
+def sittings(random: np.random.Generator, factor: float, count: int = 8, rounds: int = 12):
+    """Sittings that differ by 0.5 % in how both were loaded, on a machine with fits of a third."""
+    loaded = random.normal(scale=0.005, size=count)
+    noise = 0.01 * random.standard_t(3, (count, rounds)) + random.choice([0, 0, 0, 0.3, -0.3], (count, rounds))
+    ones = np.ones((count, rounds, 1))
+    return list(ones * factor * np.exp(loaded[:, None, None] + noise[:, :, None])), list(ones)
+
+
+def test_interval_over_sittings_covers_what_rounds_alone_do_not():
+    random = np.random.default_rng(5)
+    over_sittings, over_rounds = [], []
+    for seed in range(100):
+        a, b = sittings(random, 1.2)
+        over_sittings.append(ratio_over_sittings(a, b, seed)[1])
+        over_rounds.append(ratio_of_medians(np.concatenate(a), np.concatenate(b), seed)[1])
+    assert np.mean([low <= 1.2 <= high for low, high in over_sittings]) >= 0.94
+    assert np.median([high - low for low, high in over_sittings]) < 0.03
+    same_layout = np.mean([low <= 1.2 <= high for low, high in over_rounds])
+    assert same_layout < 0.94, "the loadings' difference is real in this simulation"
+
+
+def test_ratio_over_sittings_by_hand():
+    blocks = [[[2.0], [2.2]], [[2.4], [2.6]]]
+    ratio, (low, high) = ratio_over_sittings(blocks, [[[1.0], [1.0]]] * 2)
+    assert ratio == pytest.approx(np.sqrt(2.2 * 2.4))
+    assert 2.0 <= low < ratio < high <= 2.6
+    inverse, (its_low, its_high) = ratio_over_sittings([[[1.0], [1.0]]] * 2, blocks)
+    np.testing.assert_allclose([inverse, its_low, its_high], [1 / ratio, 1 / high, 1 / low], rtol=0.01)
+
+
+def test_sittings_may_differ_in_length():
+    a = [[np.array([3.0])] * rounds for rounds in (3, 7, 5)]
+    b = [[np.array([1.5])] * rounds for rounds in (3, 7, 5)]
+    np.testing.assert_allclose(np.hstack(ratio_over_sittings(a, b)), [2, 2, 2])
+
+
+def test_sureness_widens():
+    a, b = sittings(np.random.default_rng(0), 1.0)
+    (low, high), (lower, higher) = (ratio_over_sittings(a, b, confidence=c)[1] for c in (0.95, 0.99))
+    assert lower < low < high < higher
+
+
+@pytest.mark.parametrize("dof", [1, 2, 3, 4, 5, 7, 15, 60])
+@pytest.mark.parametrize("p", [0.9, 0.975, 0.995])
+def test_student_quantile_is_scipys(p, dof):
+    assert student_quantile(p, dof) == pytest.approx(scipy.stats.t.ppf(p, dof), rel=0.008)
 
 
 def test_ratio_of_swapped_contenders_is_the_inverse():
@@ -126,6 +176,9 @@ def test_relative_spread_ignores_a_hiccup():
         lambda: wilson_interval(0, 0),
         lambda: ratio_of_medians([[1]], [[1]]),
         lambda: ratio_of_medians([[1], [1]], [[1]]),
+        lambda: ratio_over_sittings([[[1]]], [[[1]]]),
+        lambda: ratio_over_sittings([[[1]], [[1]]], [[[1]]]),
+        lambda: ratio_over_sittings([[[1]], [[1]]], [[[1]], [[1], [1]]]),
     ],
 )
 def test_what_makes_no_sense_is_refused(wrong):

@@ -1,0 +1,152 @@
+"""Does the interval of a ratio hold what it says?
+
+A model against itself, on an idle machine and with a process that hogs the other core: the true ratio is 1, and the
+95 % interval should hold it. Then a model against one with 5 % more work in it: that must be found. Each comparison
+is what ``edgekd bench A --against B`` does, in processes of its own. A run that was stopped goes on from where it was.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from common import finish, goal, options
+from planted import instructions, repeated_convs
+
+from edgekd.bench import LatencyRecord, Plan, Subject, measure, wilson_interval
+from edgekd.bench.cpus import quietest
+from edgekd.progress import say, track
+
+LAYERS, MORE = 20, 21
+# A tenth of what edgekd bench takes, so that five hundred of them fit into the time.
+SETTINGS = {"seconds": 0.4, "max_seconds": 0.8, "sittings": 6, "warmup_s": 0.05, "resolution": 0.03}
+FULL = {"idle": 200, "hogged": 200, "planted": 100}
+QUICK = {"idle": 6, "hogged": 6, "planted": 4}
+
+
+def main() -> None:
+    arguments = options(__doc__)
+    counts = QUICK if arguments.quick else FULL
+    kept = arguments.json and arguments.json.with_suffix(".part.jsonl")
+    with tempfile.TemporaryDirectory() as folder:
+        models = {"equal": Path(folder) / "equal.onnx", "more": Path(folder) / "more.onnx"}
+        for path, layers in zip(models.values(), (LAYERS, MORE), strict=True):
+            repeated_convs(path, layers)
+        counted = {name: instructions(path, 5 if arguments.quick else 20) for name, path in models.items()}
+        raw = {condition: list(comparisons(condition, n, models, kept)) for condition, n in counts.items()}
+    figures = {condition: summary(condition, results) for condition, results in raw.items()}
+    report(figures, counted)
+    figures |= {
+        "settings": SETTINGS,
+        "instructions": counted,
+        "planted_work": counted["more"] / counted["equal"],
+        "comparisons": raw,
+    }
+    goals = [
+        goal("share of idle self-comparisons whose 95 % interval holds 1", 0.93, figures["idle"]["share"]),
+        goal("share of hogged self-comparisons whose 95 % interval holds 1", 0.93, figures["hogged"]["share"]),
+        goal("share of planted slowdowns found", 0.95, figures["planted"]["share"]),
+        goal("planted work by instruction counts, at least", 1.045, figures["planted_work"]),
+        goal("planted work by instruction counts, at most", 1.055, figures["planted_work"], at_most=True),
+    ]
+    if kept:
+        kept.unlink(missing_ok=True)
+    finish(arguments, figures, goals)
+
+
+def comparisons(condition: str, count: int, models: dict[str, Path], kept: Path | None) -> Iterator[dict[str, Any]]:
+    done = {one["seed"]: one for one in lines(kept) if one["condition"] == condition}
+    subjects = (models["equal"], models["more" if condition == "planted" else "equal"])
+    with hog(condition == "hogged") as cpu:
+        for seed in track(range(count), condition, count):
+            if seed not in done:
+                done[seed] = {"condition": condition, "seed": seed, "hog_on": cpu, **compare(*subjects, seed)}
+                keep(kept, done[seed])
+            yield done[seed]
+
+
+def compare(equal: Path, other: Path, seed: int) -> dict[str, Any]:
+    started = monotonic()
+    plan = Plan(
+        {"reference": Subject(str(equal)), "model": Subject(str(other))}, "reference",
+        seed=seed, **SETTINGS,
+    )  # fmt: skip
+    records = measure(plan)
+    model: LatencyRecord = records["model"]
+    assert model.latency_vs_reference is not None
+    return {
+        **model.latency_vs_reference,
+        "p50_ms": [record.latency_ms["p50"] for record in records.values()],
+        "cpus": model.cpus,
+        "sittings": len(model.raw_ns),
+        "warnings": [caution.code for caution in model.warnings],
+        "seconds": monotonic() - started,
+    }
+
+
+@contextmanager
+def hog(wanted: bool) -> Iterator[int | None]:
+    """A process that never rests, on the CPU that the comparison would take last."""
+    if not wanted:
+        yield None
+        return
+    cpu = max(quietest(10_000))
+    spin = f"import os\nos.sched_setaffinity(0, [{cpu}])\nwhile True: pass"
+    process = subprocess.Popen([sys.executable, "-c", spin])
+    try:
+        yield cpu
+    finally:
+        process.kill()
+        process.wait()
+
+
+def summary(condition: str, results: list[dict[str, Any]]) -> dict[str, Any]:
+    good = sum(
+        one["ci95"][0] > 1 if condition == "planted" else one["ci95"][0] <= 1 <= one["ci95"][1] for one in results
+    )
+    widths = sorted(one["ci95"][1] - one["ci95"][0] for one in results)
+    ratios = sorted(one["ratio"] for one in results)
+    return {
+        "n": len(results),
+        "good": good,
+        "share": good / len(results),
+        "share_ci95": list(wilson_interval(good, len(results))),
+        "median_ratio": ratios[len(ratios) // 2],
+        "ratios_from_to": [ratios[0], ratios[-1]],
+        "median_width": widths[len(widths) // 2],
+        "seconds": sum(one["seconds"] for one in results),
+    }
+
+
+def report(figures: dict[str, Any], counted: dict[str, float]) -> None:
+    say(f"instructions of one inference: {counted['equal']:.4g} and {counted['more']:.4g}")
+    for condition, one in figures.items():
+        low, high = one["share_ci95"]
+        say(
+            f"{condition}: {one['good']} of {one['n']} ({low:.1%} to {high:.1%}), "
+            f"median ratio {one['median_ratio']:.4f}, "
+            f"median width {one['median_width']:.2%}, {one['seconds'] / one['n']:.1f} s each"
+        )
+
+
+def lines(kept: Path | None) -> list[dict[str, Any]]:
+    if not kept or not kept.exists():
+        return []
+    return [json.loads(line) for line in kept.read_text().splitlines()]
+
+
+def keep(kept: Path | None, result: dict[str, Any]) -> None:
+    if kept:
+        with kept.open("a") as file:
+            file.write(json.dumps(result) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""The roofs of this machine, measured once and kept in the user's cache folder."""
+
+import json
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from edgekd.bench.environment import cpu
+from edgekd.bench.profile.roofs import Roofs
+from edgekd.errors import StorageError
+from edgekd.files import canonical_json, sha256, write_json
+
+SCHEMA_VERSION = 1
+
+
+def cached_roofs(threads: int, measure: Callable[[int], Roofs], fresh: bool = False) -> Roofs:
+    """What was measured here before with as many threads; ``measure(threads)`` where nothing was, or ``fresh``."""
+    machine = machine_facts(threads)
+    path = cache_folder() / f"roofs-{sha256(canonical_json(machine))[:16]}.json"
+    if not fresh and (known := read(path)):
+        return known
+    roofs = measure(threads)
+    with suppress(StorageError):  # a home that cannot be written to costs some seconds each time, nothing else
+        write_json(path, {"machine": machine, "roofs": roofs.to_json()})
+    return roofs
+
+
+def read(path: Path) -> Roofs | None:
+    """``None`` for a file that is missing or damaged: it is measured again."""
+    try:
+        return Roofs.from_json(json.loads(path.read_text())["roofs"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def machine_facts(threads: int) -> dict[str, Any]:
+    """What the roofs depend on."""
+    import numpy
+    import onnxruntime
+
+    facts = cpu()
+    usable = len(facts.pop("affinity", []))
+    versions = {"numpy": numpy.__version__, "onnxruntime": onnxruntime.__version__}
+    return {**facts, **versions, "usable_cpus": usable, "threads": threads, "schema_version": SCHEMA_VERSION}
+
+
+def cache_folder() -> Path:
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    # The XDG specification has relative paths ignored.
+    return (Path(given) if Path(given).is_absolute() else Path.home() / ".cache") / "edgekd"

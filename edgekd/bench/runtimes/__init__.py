@@ -1,0 +1,42 @@
+"""Runtimes by name. Each folder holds the same files: ``session.py`` runs a model, ``profile.py`` times its layers.
+
+A runtime is imported when it is asked for, so that none is needed but the one that is measured.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from edgekd.bench.plan import Subject
+from edgekd.errors import MeasurementError
+from edgekd.registry import Registry
+
+if TYPE_CHECKING:
+    from edgekd.bench.runtimes.session import Session
+
+RUNTIMES: "Registry[Callable[[], type[Session]]]" = Registry("runtime", MeasurementError)
+
+
+def open_session(subject: Subject, threads: int = 1, batch: int = 1, seed: int = 0) -> "Session":
+    """``subject`` loaded by its runtime, inputs in place."""
+    return RUNTIMES.find(subject.runtime)()(subject, threads, batch, seed)
+
+
+@RUNTIMES.register("onnxruntime", "onnxruntime-tensorrt")
+def onnxruntime() -> "type[Session]":
+    from edgekd.bench.runtimes.onnxruntime.session import OnnxSession
+
+    return OnnxSession
+
+
+@RUNTIMES.register("pytorch", "pytorch-compiled", "pytorch-cudagraph")
+def pytorch() -> "type[Session]":
+    from edgekd.bench.runtimes.pytorch.session import TorchSession
+
+    return TorchSession
+
+
+@RUNTIMES.register("tensorrt")
+def tensorrt() -> "type[Session]":
+    from edgekd.bench.runtimes.tensorrt.session import TensorRTSession
+
+    return TensorRTSession

@@ -1,0 +1,86 @@
+"""The time of each layer of an ONNX file in ONNX Runtime, from the runtime's own profiler."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgekd.bench.clock import collect, collector_off, warm_up
+from edgekd.bench.plan import Subject
+from edgekd.bench.profile.layers import LayerProfile, LayerTime
+from edgekd.bench.runtimes.onnxruntime.join import Graph, Network, is_weighted, nodes_of
+from edgekd.bench.runtimes.onnxruntime.session import OnnxSession
+from edgekd.bench.runtimes.onnxruntime.trace import Event, Step, chrome_trace, last_runs, steps_of
+from edgekd.bench.runtimes.onnxruntime.work import activation_bytes_of, macs_of, precision_of, weight_bytes_of
+from edgekd.errors import MeasurementError
+from edgekd.files import write_text
+
+if TYPE_CHECKING:
+    from onnx import NodeProto
+
+WARMUP_S, WARMUP_RUNS, MAX_WARMUP_RUNS = 0.3, 3, 200
+SECONDS, MORE = 0.5, 4
+
+
+def profile(subject: Subject, threads: int, batch: int, runs: int, trace_to: Path | None = None) -> LayerProfile:
+    """Each step's median over ``runs`` inferences, or more where these are over in half a second.
+
+    ``trace_to`` is where a Chrome trace of them is written.
+    """
+    if subject.device != "cpu":
+        raise MeasurementError(
+            f"ONNX Runtime's profiler does not wait for {subject.device}: profile the TensorRT engine there"
+        )
+    unprofiled_ms = plain_ms(subject, threads, batch, runs)
+    with TemporaryDirectory(prefix="edgekd-profile-") as folder:
+        optimised = Path(folder) / "optimised.onnx"
+        session = OnnxSession(subject, threads, batch, profile_to=Path(folder) / "profile", optimized_to=optimised)
+        with collector_off():
+            collect(session.run, WARMUP_S, WARMUP_RUNS, MAX_WARMUP_RUNS)
+            counted = len(collect(session.run, SECONDS, runs, MORE * runs))
+        events: list[Event] = json.loads(session.end_profiling().read_text())
+        runtime = Graph(optimised)
+    inferences, total_ms = last_runs(events, counted)
+    steps = steps_of(inferences)
+    layers = layers_of(steps, runtime, Network(Path(subject.model)))
+    if trace_to is not None:
+        known = {step.name: described(layer) for step, layer in zip(steps, layers, strict=True)}
+        write_text(trace_to, json.dumps(chrome_trace(inferences, known)))
+    return LayerProfile(tuple(layers), total_ms, counted, unprofiled_ms)
+
+
+def plain_ms(subject: Subject, threads: int, batch: int, runs: int) -> float:
+    session = OnnxSession(subject, threads, batch)
+    warm_up(session.run, WARMUP_S, WARMUP_RUNS)
+    with collector_off():
+        return float(np.median(collect(session.run, SECONDS, runs, MORE * runs))) / 1e6
+
+
+def layers_of(steps: Sequence[Step], runtime: Graph, network: Network) -> list[LayerTime]:
+    layers = []
+    behind: dict[str, str] = {}  # each tensor, and the weighted layer that it comes from
+    for step, node in zip(steps, nodes_of(steps, runtime), strict=True):
+        origin = network.origin(node, runtime) if node is not None else None
+        source = next((behind[name] for name in node.input if name in behind), None) if node is not None else None
+        name = name_of(step, origin, network, source)
+        if node is not None and (ours := name if is_weighted(step.op) else source):
+            behind |= dict.fromkeys(node.output, ours)
+        macs, weights = macs_of(step, node, origin, network), weight_bytes_of(step, node, runtime)
+        total = activation_bytes_of(step) + weights
+        layers.append(LayerTime(name, step.op, step.ms, macs, total, precision_of(step), weights))
+    return layers
+
+
+def name_of(step: Step, origin: "NodeProto | None", network: Network, source: str | None) -> str:
+    """The module's path, or the step's own name and, for what is no layer, the one that it comes after."""
+    if origin is not None and (label := network.label(origin)):
+        return label
+    own = ((origin.name if origin is not None else "") or step.name).removeprefix("node_")
+    return f"{own} after {source}" if source and not is_weighted(step.op) else own
+
+
+def described(layer: LayerTime) -> dict[str, object]:
+    return {"name": layer.name, "macs": layer.macs, "bytes": layer.bytes, "precision": layer.precision}

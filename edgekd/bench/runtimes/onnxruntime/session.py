@@ -1,0 +1,174 @@
+"""An ONNX file in ONNX Runtime, with everything that colours a timing set explicitly."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from edgekd.bench.clock import Call
+from edgekd.bench.runtimes.session import Session
+from edgekd.errors import MeasurementError
+
+CPU = "CPUExecutionProvider"
+PROVIDERS = {
+    ("onnxruntime", "cpu"): CPU,
+    ("onnxruntime", "cuda"): "CUDAExecutionProvider",
+    ("onnxruntime-tensorrt", "cuda"): "TensorrtExecutionProvider",
+}
+DTYPES = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+    "tensor(uint8)": np.uint8,
+    "tensor(int8)": np.int8,
+    "tensor(int32)": np.int32,
+    "tensor(int64)": np.int64,
+    "tensor(bool)": np.bool_,
+}
+
+Feeds = dict[str, NDArray[Any]]
+
+
+class OnnxSession(Session):
+    """``profile_to`` is where ONNX Runtime's profile is written, less its time stamp; timing without it."""
+
+    def __init__(self, *args: Any, profile_to: Path | None = None, optimized_to: Path | None = None, **rest: Any):
+        self.profile_to = profile_to
+        self.optimized_to = optimized_to
+        super().__init__(*args, **rest)
+
+    def load(self) -> None:
+        path, provider = existing(self.subject.model), self.provider()
+        options = session_options(self.threads)
+        if self.profile_to:
+            options.enable_profiling = True
+            options.profile_file_prefix = str(self.profile_to)
+        if self.optimized_to:
+            options.optimized_model_filepath = str(self.optimized_to)
+        if provider != CPU:
+            options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
+        except Exception as error:  # ONNX Runtime's errors share no base of their own
+            raise MeasurementError(
+                f"{path} does not load in ONNX Runtime {onnxruntime.__version__}: {one_line(error)}"
+            ) from error
+        self.providers = self._session.get_providers()
+        if self.providers[0] != provider:
+            raise MeasurementError(f"{path} runs on {self.providers}, not on {provider}: not measured")
+
+    def provider(self) -> str:
+        asked = (self.subject.runtime, self.subject.device)
+        if asked not in PROVIDERS:
+            known = ", ".join(f"{runtime} on {device}" for runtime, device in PROVIDERS)
+            raise MeasurementError(f"{asked[0]} on {asked[1]} is not something edgekd can time; known: {known}")
+        if PROVIDERS[asked] not in onnxruntime.get_available_providers():
+            raise MeasurementError(
+                f"{PROVIDERS[asked]} is not in this ONNX Runtime ({onnxruntime.__version__}), which has "
+                f"{', '.join(onnxruntime.get_available_providers())}; 'pip install onnxruntime-gpu' brings it"
+            )
+        return PROVIDERS[asked]
+
+    def place_inputs(self, seed: int) -> None:
+        nodes = self._session.get_inputs()
+        self.batch = self._batch_in_force(nodes[0]) if nodes else self.batch
+        self.feeds: Feeds = example(self.subject, nodes, self.batch, seed)
+        self._binding = self._bind() if self.subject.device != "cpu" else None
+
+    def _batch_in_force(self, node: Any) -> int:
+        shape = shape_of(self.subject, node, self.batch, first=True)
+        if shape and self.batch not in (1, shape[0]):
+            raise MeasurementError(
+                f"{self.subject.model} fixes its batch at {shape[0]}, not {self.batch}; leave out --batch"
+            )
+        return shape[0] if shape else 1
+
+    def _bind(self) -> Any:
+        binding = self._session.io_binding()
+        for name, value in self.feeds.items():
+            binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(value, self.subject.device, 0))
+        for node in self._session.get_outputs():
+            binding.bind_output(node.name, self.subject.device)
+        return binding
+
+    def run(self) -> Any:
+        try:
+            if self._binding is None:
+                return self._session.run(None, self.feeds)
+            self._session.run_with_iobinding(self._binding)
+            return self._binding.synchronize_outputs()
+        except Exception as error:
+            raise MeasurementError(f"{self.subject.model} loads but does not run: {one_line(error)}") from error
+
+    def transfers(self) -> dict[str, Call]:
+        binding, device = self._binding, self.subject.device
+        if binding is None:
+            return {}
+        return {
+            "in": lambda: [onnxruntime.OrtValue.ortvalue_from_numpy(value, device, 0) for value in self.feeds.values()],
+            "out": binding.copy_outputs_to_cpu,
+        }
+
+    def end_profiling(self) -> Path:
+        return Path(self._session.end_profiling())
+
+
+def existing(model: str) -> Path:
+    path = Path(model)
+    if not path.is_file():
+        raise MeasurementError(f"no such file: {path}; give an .onnx file or a bundle folder")
+    return path
+
+
+def session_options(threads: int) -> onnxruntime.SessionOptions:
+    if threads < 1:
+        raise MeasurementError(f"{threads} threads cannot run anything; give --threads 1 or more")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.log_severity_level = 3
+    return options
+
+
+def example(subject: Any, nodes: list[Any], batch: int, seed: int) -> Feeds:
+    """Random where an input is float or 8 bits wide, zeros (a valid index of anything) elsewhere."""
+    random = np.random.default_rng(seed)
+    return {
+        node.name: values(subject.model, node, shape_of(subject, node, batch, number == 0), random)
+        for number, node in enumerate(nodes)
+    }
+
+
+def shape_of(subject: Any, node: Any, batch: int, first: bool) -> tuple[int, ...]:
+    if subject.shape is not None and first:
+        return tuple(subject.shape)
+    dims = list(node.shape)
+    if dims and not isinstance(dims[0], int):
+        dims[0] = batch
+    if not all(isinstance(dim, int) for dim in dims):
+        raise MeasurementError(
+            f"{subject.model}: input {node.name!r} has the shape {node.shape}, open beyond its batch; "
+            "give the first input's with --shape, such as --shape 1,3,224,224, or fix it in the file"
+        )
+    return tuple(dims)
+
+
+def values(model: str, node: Any, shape: tuple[int, ...], random: np.random.Generator) -> NDArray[Any]:
+    if node.type not in DTYPES:
+        known = ", ".join(sorted(DTYPES))
+        raise MeasurementError(f"{model}: input {node.name!r} is a {node.type}; edgekd can make {known}")
+    dtype = DTYPES[node.type]
+    if np.issubdtype(dtype, np.floating):
+        return random.random(shape, dtype=np.float32).astype(dtype)
+    if dtype in (np.uint8, np.int8):
+        return random.integers(0, 128, shape, dtype=dtype)
+    return np.zeros(shape, dtype)
+
+
+def one_line(error: Exception, limit: int = 300) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,0 +1,208 @@
+"""A network in PyTorch: eager, through torch.compile, or replayed as one CUDA graph."""
+
+from contextlib import suppress
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from edgekd.bench.clock import Call
+from edgekd.bench.plan import Subject
+from edgekd.bench.runtimes.session import Session
+from edgekd.errors import MeasurementError, first_line
+from edgekd.userfile import call, is_reference, load_function
+
+EAGER, COMPILED, CUDA_GRAPH = "pytorch", "pytorch-compiled", "pytorch-cudagraph"
+PRECISIONS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+WARM_UP_BEFORE_CAPTURE = 3
+
+
+class TorchSession(Session):
+    """``model`` is ``path.py:function``, which takes the subject's args and gives an ``nn.Module``.
+
+    The network is in eval mode and keeps its own memory layout: a function that wants channels_last gives its
+    network so. Products of float32 are IEEE float32: TF32 is off. The input is one tensor of ``shape`` in [0, 1).
+    Compiling and capturing are part of the first run.
+    """
+
+    def __init__(self, subject: Subject, *args: Any, network: nn.Module | None = None, **rest: Any):
+        self._network = network
+        super().__init__(subject, *args, **rest)
+
+    @classmethod
+    def of(
+        cls,
+        network: nn.Module,
+        shape: tuple[int, ...],
+        runtime: str = EAGER,
+        device: str = "cpu",
+        precision: str | None = None,
+        threads: int = 1,
+    ) -> "TorchSession":
+        """A session of a copy of ``network``, to time in a loop of one's own.
+
+        >>> session = TorchSession.of(nn.Linear(8, 4), shape=(1, 8))
+        >>> tuple(session.run().shape)
+        (1, 4)
+        """
+        subject = Subject(type(network).__name__, runtime, device, tuple(shape), precision)
+        return cls(subject, threads, shape[0], network=deepcopy(network))
+
+    def load(self) -> None:
+        self._dtype = self._precision()
+        self.device = self._device()
+        set_up(self.threads)
+        network = self._network if self._network is not None else build(self.subject)
+        try:
+            self.network = network.eval().to(self.device, self._dtype)
+        except Exception as error:
+            raise MeasurementError(f"{self._name} does not move to {self.device}: {first_line(error)}") from error
+        self.providers = [provider(self.device)]
+
+    @property
+    def _name(self) -> str:
+        return self.subject.model
+
+    def _precision(self) -> torch.dtype | None:
+        precision = self.subject.precision
+        if precision is not None and precision not in PRECISIONS:
+            raise MeasurementError(
+                f"PyTorch is not timed in {precision!r}; --precision is one of {', '.join(PRECISIONS)}, "
+                "or left out for the network's own"
+            )
+        return PRECISIONS[precision] if precision else None
+
+    def _device(self) -> torch.device:
+        name, runtime = self.subject.device, self.subject.runtime
+        if name not in ("cpu", "cuda"):
+            raise MeasurementError(f"PyTorch is timed on cpu and cuda, not on {name!r}; give --device cpu or cuda")
+        if runtime == CUDA_GRAPH and name == "cpu":
+            raise MeasurementError(f"{CUDA_GRAPH} is for CUDA only; on a CPU time {EAGER} or {COMPILED}")
+        if name == "cuda" and not torch.cuda.is_available():
+            raise MeasurementError(
+                f"PyTorch {torch.__version__} finds no CUDA device here; give --device cpu, "
+                "or install the driver and a CUDA build of torch"
+            )
+        return torch.device("cuda", torch.cuda.current_device()) if name == "cuda" else torch.device("cpu")
+
+    def place_inputs(self, seed: int) -> None:
+        self.shape = shape_in_force(self.subject, self.batch)
+        self.batch = self.shape[0] if self.shape else 1
+        dtype = self._dtype or own_dtype(self.network)
+        values = torch.rand(self.shape, generator=torch.Generator().manual_seed(seed))
+        self.input = values.to(self.device, dtype)
+        self._forward: Call | None = None
+
+    @torch.inference_mode()
+    def run(self) -> Any:
+        try:
+            forward = self._forward or self._prepare()
+            outputs = forward()
+            if self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)
+        except torch.OutOfMemoryError as error:
+            raise MeasurementError(
+                f"{self._name} needs more memory than {self.providers[0]} has at {self.shape}; give a smaller --batch"
+            ) from error
+        except Exception as error:  # whatever a user's network raises
+            raise MeasurementError(self._complaint(error)) from error
+        return outputs
+
+    def _prepare(self) -> Call:
+        network, inputs = self.network, self.input
+        if self.subject.runtime == CUDA_GRAPH:
+            self._forward = capture(network, inputs)
+        elif self.subject.runtime == COMPILED:
+            # The shape is fixed, so a second network of the same class is not to be compiled for any.
+            compiled = torch.compile(network, dynamic=False)
+            self._forward = lambda: compiled(inputs)
+        else:
+            self._forward = lambda: network(inputs)
+        return self._forward
+
+    def _complaint(self, error: Exception) -> str:
+        at = f"at the shape {self.shape} in {str(self.input.dtype).removeprefix('torch.')}: {first_line(error)}"
+        if self.subject.runtime == EAGER:
+            return f"{self._name} does not run {at}"
+        return f"{self._name} does not run as {self.subject.runtime} {at}; see whether it does as {EAGER}"
+
+    def transfers(self) -> dict[str, Call]:
+        if self.device.type != "cuda":
+            return {}
+        outputs = [value for value in tree_leaves(self.run()) if isinstance(value, Tensor)]
+        arrived = [torch.empty_like(value, device="cpu").pin_memory() for value in outputs]
+        sent = self.input.cpu().pin_memory()
+        return {
+            "in": lambda: copy([sent], [self.input], self.device),
+            "out": lambda: copy(outputs, arrived, self.device),
+        }
+
+
+def build(subject: Subject) -> nn.Module:
+    if not is_reference(subject.model):
+        raise MeasurementError(
+            f"{subject.model}: PyTorch needs code that builds the network; name it as path/to/file.py:function"
+        )
+    function = load_function(subject.model, MeasurementError)
+    network = call(function, subject.model, MeasurementError, {}, dict(subject.args))
+    if not isinstance(network, nn.Module):
+        raise MeasurementError(f"{subject.model} gives a {type(network).__name__}; it must return a torch.nn.Module")
+    return network
+
+
+def set_up(threads: int) -> None:
+    """Everything of the process that colours a timing, set explicitly."""
+    torch.set_num_threads(threads)
+    with suppress(RuntimeError):  # PyTorch takes it once only, and not after its pool has started
+        torch.set_num_interop_threads(1)
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+
+
+def provider(device: torch.device) -> str:
+    return f"{device} {torch.cuda.get_device_name(device)}" if device.type == "cuda" else "cpu"
+
+
+def own_dtype(network: nn.Module) -> torch.dtype:
+    return next((weight.dtype for weight in network.parameters() if weight.is_floating_point()), torch.float32)
+
+
+def shape_in_force(subject: Subject, batch: int) -> tuple[int, ...]:
+    shape = subject.shape
+    if shape is None:
+        raise MeasurementError(
+            f"{subject.model}: a PyTorch network does not say what it takes; give --shape, such as --shape 1,3,224,224"
+        )
+    if batch == 1 or (shape and shape[0] == batch):
+        return tuple(shape)
+    if not shape or shape[0] != 1:
+        raise MeasurementError(f"{subject.model}: --shape {shape} fixes another batch than {batch}; leave out --batch")
+    return (batch, *shape[1:])
+
+
+def capture(network: nn.Module, inputs: Tensor) -> Call:
+    """Replays ``network(inputs)`` as one CUDA graph; its outputs lie where the capture left them."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(WARM_UP_BEFORE_CAPTURE):
+            network(inputs)
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        outputs = network(inputs)
+
+    def replay() -> Any:
+        graph.replay()
+        return outputs
+
+    return replay
+
+
+@torch.inference_mode()
+def copy(sources: list[Tensor], targets: list[Tensor], device: torch.device) -> None:
+    for source, target in zip(sources, targets, strict=True):
+        target.copy_(source, non_blocking=True)
+    torch.cuda.synchronize(device)

@@ -1,0 +1,154 @@
+"""The time of each layer of an engine, joined to what its inspector says of it."""
+
+import json
+import re
+from dataclasses import replace
+from math import prod
+from pathlib import Path
+from statistics import median
+from time import perf_counter_ns
+from typing import Any
+
+from edgekd.bench.plan import Subject
+from edgekd.bench.profile.layers import LayerProfile, LayerTime
+from edgekd.bench.runtimes.pytorch.profile import plain_ms
+from edgekd.bench.runtimes.tensorrt.session import TensorRTSession
+from edgekd.errors import MeasurementError
+
+# As the inspector of 10 and 11 spells them, inside "Row major linear FP16 format" or on their own.
+PRECISIONS = {
+    "int8": "int8",
+    "fp8": "float8",
+    "fp4": "float4",
+    "int4": "int4",
+    "bf16": "bfloat16",
+    "bfloat16": "bfloat16",
+    "fp16": "float16",
+    "half": "float16",
+    "float16": "float16",
+    "fp32": "float32",
+    "float": "float32",
+    "float32": "float32",
+    "int64": "int64",
+    "int32": "int32",
+    "bool": "bool",
+}
+BYTES = {"int4": 0.5, "float4": 0.5, "int8": 1, "float8": 1, "bool": 1, "float16": 2, "bfloat16": 2, "int64": 8}
+DATATYPE_FIELDS = ("DataType", "Datatype", "Format/Datatype", "Format")
+
+Layer = dict[str, Any]
+
+
+def profile(
+    subject: Subject, threads: int = 1, batch: int = 1, runs: int = 30, trace_to: Path | None = None
+) -> LayerProfile:
+    """Times every layer by TensorRT's own events, in runs apart from any other timing.
+
+    Precision, MACs and bytes are 0 or empty where the engine was built without ``--profilingVerbosity=detailed``.
+    """
+    if trace_to is not None:
+        raise MeasurementError("TensorRT writes no trace; profile the engine with nsys for one")
+    if runs < 1:
+        raise MeasurementError(f"{runs} runs show nothing; profile 1 or more")
+    if subject.args.get("cuda_graph"):
+        raise MeasurementError("a CUDA graph reports no layers; profile the engine without cuda_graph")
+    session = TensorRTSession(subject, threads, batch)
+    inspector = session.engine.create_engine_inspector()
+    inspector.execution_context = session.context
+    layers = parse_layers(inspector.get_engine_information(session.trt.LayerInformationFormat.JSON))
+    unprofiled_ms = plain_ms(session, runs)
+    return replace(join(*record(session, runs), layers), unprofiled_ms=unprofiled_ms)
+
+
+def record(session: TensorRTSession, runs: int) -> tuple[list[dict[str, float]], list[float]]:
+    """Milliseconds of each layer in each run, and of each run by the wall."""
+    trt = session.trt
+    times: list[dict[str, float]] = []
+    wall: list[float] = []
+
+    class Profiler(trt.IProfiler):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            trt.IProfiler.__init__(self)
+
+        def report_layer_time(self, layer_name: str, ms: float) -> None:
+            times[-1][layer_name] = times[-1].get(layer_name, 0.0) + ms
+
+    profiler = Profiler()
+    session.context.profiler = profiler
+    for _ in range(runs):
+        times.append({})
+        started = perf_counter_ns()
+        session.run()
+        wall.append((perf_counter_ns() - started) / 1e6)
+    return times, wall
+
+
+def parse_layers(document: str) -> dict[str, Layer]:
+    """Layers by name from the inspector's JSON; a layer of which only the name is known is empty."""
+    try:
+        entries = json.loads(document).get("Layers", [])
+    except (json.JSONDecodeError, AttributeError):  # 8 and 10 leave quotes in names as they are
+        return {}
+    found = [{"Name": entry} if isinstance(entry, str) else entry for entry in entries]
+    return {layer["Name"]: layer for layer in found if "Name" in layer}
+
+
+def join(times: list[dict[str, float]], wall: list[float], layers: dict[str, Layer]) -> LayerProfile:
+    names = list(dict.fromkeys(name for run in times for name in run))
+    steps = tuple(layer_time(name, median(run.get(name, 0.0) for run in times), layers.get(name, {})) for name in names)
+    return LayerProfile(steps, median(wall), len(times))
+
+
+def layer_time(name: str, ms: float, layer: Layer) -> LayerTime:
+    return LayerTime(name, layer.get("LayerType", ""), ms, macs_of(layer), bytes_of(layer), precision_of(layer))
+
+
+def precision_of(layer: Layer) -> str:
+    """That of the weights where there are any, else of the first input: outputs may be of another."""
+    weights = layer.get("Weights")
+    if isinstance(weights, dict) and weights.get("Count"):
+        return named(str(weights.get("Type", "")))
+    return next((datatype(tensor) for tensor in tensors(layer, "Inputs")), "")
+
+
+def macs_of(layer: Layer) -> int:
+    """Of a convolution; 0 where the inspector does not say enough. Each weight is used once per output pixel."""
+    weights, outputs = layer.get("Weights"), tensors(layer, "Outputs")
+    if layer.get("ParameterType") != "Convolution" or not isinstance(weights, dict) or not outputs:
+        return 0
+    shape = outputs[0].get("Dimensions", [])
+    if len(shape) < 3 or min(shape) < 0:
+        return 0
+    return int(shape[0] * prod(shape[2:]) * weights.get("Count", 0))
+
+
+def bytes_of(layer: Layer) -> int:
+    found = [*tensors(layer, "Inputs"), *tensors(layer, "Outputs")]
+    total = sum(elements(tensor) * width(datatype(tensor)) for tensor in found)
+    for key in ("Weights", "Bias"):
+        state = layer.get(key)
+        if isinstance(state, dict):
+            total += state.get("Count", 0) * width(named(str(state.get("Type", ""))))
+    return round(total)
+
+
+def tensors(layer: Layer, key: str) -> list[Layer]:
+    return [tensor for tensor in layer.get(key) or [] if isinstance(tensor, dict)]
+
+
+def elements(tensor: Layer) -> int:
+    shape = tensor.get("Dimensions", [])
+    return prod(shape) if shape and min(shape) >= 0 else 0
+
+
+def datatype(tensor: Layer) -> str:
+    return next((found for key in DATATYPE_FIELDS if (found := named(str(tensor.get(key, ""))))), "")
+
+
+def named(text: str) -> str:
+    words = re.findall(r"[a-z]+\d*", text.lower())
+    return next((PRECISIONS[word] for word in words if word in PRECISIONS), "")
+
+
+def width(precision: str) -> float:
+    return BYTES.get(precision, 4) if precision else 0

@@ -1,0 +1,177 @@
+"""``edgekd profile``: where the time of one inference goes, and how far each layer is from the machine's limit."""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgekd.errors import MeasurementError
+from edgekd.figures import ABSENT, Column, count, percent, significant, size
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from edgekd.bench.plan import Subject
+    from edgekd.bench.profile.roofs import Roofs
+
+TIMEOUT_S = 600
+PICTURES = (".png", ".svg")
+
+COLUMNS = (
+    Column("ms", lambda row: significant(row["ms"])),
+    Column("of the time", lambda row: percent(row["of_total"])),
+    Column("MACs", lambda row: count(row["macs"]) if row["macs"] else ABSENT),
+    Column("bytes", lambda row: size(row["bytes"]) if row["bytes"] else ABSENT),
+    Column("in", lambda row: row["precision"], number=False),
+    Column("limit ms", lambda row: significant(row["limit_ms"])),
+    Column("of the limit", lambda row: percent(row["share"])),
+    Column("bound by", lambda row: row["bound"], number=False),
+    Column("to win ms", lambda row: significant(row["winnable_ms"])),
+)
+
+
+def profile(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="An ONNX file or a bundle folder.")],
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the runtime, pinned to as many CPUs.")] = 1,
+    batch: Annotated[int, typer.Option(min=1, help="Images in one inference, where the file leaves it open.")] = 1,
+    shape: Annotated[
+        str | None, typer.Option(help="Shape of the first input where the file leaves it open: 1,3,224,224.")
+    ] = None,
+    runs: Annotated[int, typer.Option(help="Inferences that each layer's median is taken of.")] = 50,
+    top: Annotated[int, typer.Option(min=1, help="Layers in the table, those with the most to win.")] = 15,
+    picture: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The roofline as a picture, .png or .svg.")
+    ] = None,
+    trace: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Every run for chrome://tracing or Perfetto, as JSON.")
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="All figures as JSON; - for standard output.")
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Measure what this machine can do again.")] = False,
+) -> None:
+    """Time each layer of a model and hold it against what this machine can compute and move at best."""
+    from edgekd.bench.plan import Subject
+    from edgekd.cli.interrupt import leave_on_signal
+    from edgekd.cli.subjects import onnx_file, parse_shape
+
+    if picture is not None and picture.suffix not in PICTURES:
+        raise MeasurementError(f"--picture {picture}: expected a file that ends in {' or '.join(PICTURES)}")
+    if runs < 1:
+        raise MeasurementError(f"{runs} runs are nothing to take a median of; give --runs 1 or more")
+    subject = Subject(str(onnx_file(model)), shape=parse_shape(shape))
+    leave_on_signal()
+    document = measure(subject, threads, batch, runs, trace, fresh)
+    show(document, top, json_file)
+    if picture is not None:
+        from edgekd.report.roofline import draw_roofline
+
+        draw_roofline(document, picture)
+
+
+def measure(
+    subject: "Subject", threads: int, batch: int, runs: int, trace: Path | None = None, fresh: bool = False
+) -> dict[str, Any]:
+    """The figures of ``--json``: the environment, the roofs, the whole, and each layer in the order it runs."""
+    from edgekd.bench import fingerprint
+    from edgekd.bench.profile.attention import judge, summary
+    from edgekd.bench.profile.cache import cached_roofs
+    from edgekd.bench.profile.layers import LayerProfile
+    from edgekd.bench.worker import ask_once
+
+    asked = {"subject": subject.to_json(), "threads": threads, "batch": batch, "runs": runs}
+    asked["trace_to"] = str(trace.resolve()) if trace else None
+    found = LayerProfile.from_json(ask_once("profile", asked, threads, TIMEOUT_S))
+    roofs = cached_roofs(threads, measure_in_child, fresh)
+    judged = judge(found, roofs)
+    whole = summary(found, judged)
+    layers = [{**each.to_json(), "of_total": each.layer.ms / whole["layers_ms"]} for each in judged]
+    about = {"model": subject.model, "runtime": subject.runtime, "threads": threads, "batch": batch, "runs": found.runs}
+    figures = {"environment": fingerprint(), "roofs": roofs.to_json(), "summary": whole, "layers": layers}
+    return {"schema_version": 1, **about, **figures}
+
+
+def measure_in_child(threads: int) -> "Roofs":
+    from edgekd.bench.profile.roofs import Roofs
+    from edgekd.bench.worker import ask_once
+    from edgekd.progress import say
+
+    say("measuring what this machine can do, once; some seconds")
+    return Roofs.from_json(ask_once("roofs", {"threads": threads}, threads, TIMEOUT_S))
+
+
+def show(document: Mapping[str, Any], top: int, json_file: Path | None) -> None:
+    from rich.console import Console
+
+    from edgekd.files import write_json
+    from edgekd.progress import say
+
+    if json_file == Path("-"):
+        sys.stdout.write(json.dumps(document, indent=1, sort_keys=True) + "\n")
+    else:
+        console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+        console.print(table(document, top))
+        console.print("\n".join(sentences(document)), markup=False)
+        if json_file:
+            write_json(json_file, document)
+    for line in warnings(document):
+        say(f"warning: {line} [busy_neighbour]")
+
+
+def warnings(document: Mapping[str, Any]) -> list[str]:
+    from edgekd.bench.environment import BUSY_SHARE
+
+    advice = {
+        "summary": "while the layers were timed, which may have slowed them: stop them and profile again",
+        "roofs": "while the roofs were measured, which may be too low: --fresh measures them again",
+    }
+    shares = {part: document[part]["busy"] for part in advice}
+    return [
+        f"others kept {share:.0%} of the CPUs busy {advice[part]}"
+        for part, share in shares.items()
+        if share > BUSY_SHARE
+    ]
+
+
+def table(document: Mapping[str, Any], top: int) -> "Table":
+    from rich.markup import escape
+    from rich.table import Table
+
+    threads, cpu = document["threads"], document["environment"]["cpu"]["model"]
+    title = f"{document['model']} on {cpu}, {threads} thread{'s' * (threads > 1)}, batch {document['batch']}"
+    shown = Table(title=escape(title))
+    shown.add_column("layer", overflow="fold")
+    shown.add_column("op", overflow="fold")
+    for column in COLUMNS:
+        shown.add_column(column.heading, justify="right" if column.number else "left")
+    worst = sorted(document["layers"], key=lambda row: row["winnable_ms"], reverse=True)
+    for row in worst[:top]:
+        shown.add_row(escape(row["name"]), escape(row["op"]), *(column.cell(row) for column in COLUMNS))
+    if len(worst) > top:
+        shown.caption = f"the {top} of {len(worst)} steps with the most to win; --top shows more, --json all"
+    return shown
+
+
+def sentences(document: Mapping[str, Any]) -> list[str]:
+    """The whole in four lines."""
+    whole, roofs = document["summary"], document["roofs"]
+    peaks = ", ".join(f"{significant(rate)} GMAC/s in {name}" for name, rate in sorted(roofs["peak"].items()))
+    (small, fast), (large, slow) = roofs["bandwidth"][0], roofs["bandwidth"][-1]
+    memory = f"{significant(fast)} GB/s within {small >> 10} KiB, {significant(slow)} GB/s within {large >> 20} MiB"
+    return [
+        f"{significant(whole['unprofiled_ms'])} ms an inference; the limit is {significant(whole['limit_ms'])} ms, "
+        f"so it runs at {percent(whole['share'])} of what the machine could do",
+        f"time in layers: {shares(whole['ms_by_kind'])}; bound by: {shares(whole['ms_by_bound'])}",
+        f"this machine reaches {peaks}; {memory}",
+        f"under the profiler {significant(whole['total_ms'])} ms: it adds some microseconds "
+        f"to each of the {len(document['layers'])} steps",
+    ]
+
+
+def shares(parts: Mapping[str, float]) -> str:
+    total = sum(parts.values()) or 1.0
+    biggest = sorted(parts.items(), key=lambda item: item[1], reverse=True)
+    return ", ".join(f"{name} {percent(ms / total)}" for name, ms in biggest)

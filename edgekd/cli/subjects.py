@@ -1,0 +1,123 @@
+"""From what stands on the command line to what a runtime loads."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgekd.bench.plan import Subject
+from edgekd.errors import MeasurementError
+
+NETWORK = Path(__file__).parents[1] / "chain" / "network.py"
+ENGINES = (".engine", ".plan")
+
+
+def subjects(
+    given: Sequence[str], runtimes: Sequence[str], device: str, shape: tuple[int, ...] | None, precision: str | None
+) -> dict[str, Subject]:
+    """Each model in each of the runtimes, or in the one that its kind of file is for."""
+    found: dict[str, Subject] = {}
+    for model in given:
+        for runtime in runtimes or [runtime_for(model)]:
+            name = f"{model} in {runtime}" if len(runtimes) > 1 else model
+            found[unused(name, found)] = subject(model, runtime, device, shape, precision)
+    return found
+
+
+def unused(name: str, taken: dict[str, Subject]) -> str:
+    label, number = name, 1
+    while label in taken:
+        number += 1
+        label = f"{name} ({number})"
+    return label
+
+
+def runtime_for(model: str) -> str:
+    if is_network(model):
+        return "pytorch"
+    return "tensorrt" if Path(model).suffix in ENGINES else "onnxruntime"
+
+
+def is_network(model: str) -> bool:
+    return ".py:" in model or (Path(model) / "model.json").is_file()
+
+
+def subject(
+    model: str, runtime: str, device: str, shape: tuple[int, ...] | None = None, precision: str | None = None
+) -> Subject:
+    if is_network(model) != runtime.startswith("pytorch"):
+        raise MeasurementError(
+            f"{model} does not run in {runtime}: PyTorch takes a stage folder or path.py:function, "
+            "ONNX Runtime an .onnx file, TensorRT an .engine file"
+        )
+    if ".py:" in model:
+        return Subject(model, runtime, device, shape, precision)
+    if is_network(model):
+        return artifact(Path(model), runtime, device, shape, precision)
+    path = engine_file(Path(model)) if runtime == "tensorrt" else onnx_file(Path(model))
+    return Subject(str(path), runtime, device, shape, precision)
+
+
+def artifact(folder: Path, runtime: str, device: str, shape: tuple[int, ...] | None, precision: str | None) -> Subject:
+    """A network of a run is one more function that gives a network."""
+    try:
+        spec = json.loads((folder / "model.json").read_text())
+        own, simulated = tuple(spec["input_shape"]), spec.get("quantization") is not None
+    except (ValueError, KeyError, TypeError) as error:
+        raise MeasurementError(f"{folder / 'model.json'} names no input shape; run the recipe again") from error
+    if simulated:
+        raise MeasurementError(
+            f"{folder} only simulates int8 in PyTorch, at a speed that says nothing; give its file under exports/"
+        )
+    return Subject(f"{NETWORK}:load", runtime, device, shape or (1, *own), precision, {"folder": str(folder)})
+
+
+def engine_file(path: Path) -> Path:
+    if not path.is_file():
+        raise MeasurementError(f"no such file: {path}; give a TensorRT engine, built on this machine")
+    return path
+
+
+def onnx_file(path: Path) -> Path:
+    if path.is_dir():
+        return bundled(path)
+    if not path.is_file():
+        raise MeasurementError(f"no such file: {path}; give .onnx files or bundle folders")
+    if path.suffix != ".onnx":
+        raise MeasurementError(f"{path} is no .onnx file; 'edgekd run' writes them into exports/ and bundle/")
+    return path
+
+
+def bundled(folder: Path) -> Path:
+    manifest = folder / "manifest.json"
+    try:
+        model = (folder / json.loads(manifest.read_text())["model"]).resolve()
+    except FileNotFoundError:
+        raise MeasurementError(f"{folder} is no bundle (no manifest.json); give an .onnx file") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise MeasurementError(f"{manifest} names no model; pack the bundle again, or give the file") from error
+    if not model.is_relative_to(folder.resolve()) or not model.is_file():
+        raise MeasurementError(f"{manifest}: the model is not in the bundle; run 'edgekd bundle verify {folder}'")
+    return model
+
+
+def size_bytes(subject: Subject) -> int | None:
+    """Of the file, and of the weights beside it where the graph keeps them there; absent for a network of code."""
+    if subject.runtime.startswith("pytorch"):
+        folder = subject.args.get("folder")
+        return (Path(folder) / "weights.safetensors").stat().st_size if folder else None
+    path = Path(subject.model)
+    return path.stat().st_size + sum(beside.stat().st_size for beside in external_data(path))
+
+
+def external_data(path: Path) -> list[Path]:
+    """Where PyTorch's and ONNX's own exporters put weights that are not inline."""
+    return [beside for suffix in (".data", "_data") if (beside := path.with_name(path.name + suffix)).is_file()]
+
+
+def parse_shape(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    dims = text.replace("x", ",").split(",")
+    if not all(dim.strip().isdecimal() and int(dim) > 0 for dim in dims):
+        raise MeasurementError(f"--shape {text}: expected positive numbers with commas, such as 1,3,224,224")
+    return tuple(map(int, dims))

@@ -1,0 +1,187 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+
+import numpy as np
+import psutil
+import pytest
+
+from edgekd.bench import LatencyRecord, Plan, Subject, conduct, measure
+from edgekd.bench.conduct import Sitting, affordable, is_enough, machine_cautions, sample_cautions
+from edgekd.errors import MeasurementError
+
+from .conftest import write_model
+
+
+def plan_of(*paths, **rest) -> Plan:
+    subjects = {f"{path.stem}{number or ''}": Subject(str(path)) for number, path in enumerate(paths)}
+    rest = {"seconds": 0.2, "max_seconds": 0.2, "sittings": 3, "warmup_s": 0.05} | rest
+    return Plan(subjects, **rest)
+
+
+def children() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children() if "edgekd.bench.child" in child.cmdline()]
+
+
+def eventually(true, patience_s: float = 10) -> bool:
+    deadline = time.monotonic() + patience_s
+    while not true() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return bool(true())
+
+
+@pytest.fixture(scope="module")
+def records(light, heavy):
+    return measure(plan_of(light, heavy, reference="light"))
+
+
+def test_a_slower_model_is_found(records):
+    light, heavy = records["light"], records["heavy1"]
+    low, high = heavy.latency_vs_reference["ci95"]
+    assert 1.3 < low <= heavy.latency_vs_reference["ratio"] <= high < 8
+    assert light.latency_vs_reference is None
+    assert heavy.latency_ms["p50"] > 1.5 * light.latency_ms["p50"]
+
+
+def test_a_record_says_how_it_came_about(records):
+    light = records["light"]
+    assert light.load_ms > 0
+    assert light.first_ms > 0
+    assert (light.runtime, light.device, light.batch, light.threads) == ("onnxruntime", "cpu", 1, 1)
+    assert light.providers == ["CPUExecutionProvider"]
+    assert len(light.cpus) == 1
+    assert light.transfers_ms is None
+    assert len(light.raw_ns) == 3, "every sitting"
+    samples = np.concatenate([np.concatenate(rounds) for rounds in light.raw_ns])
+    assert len(samples) == light.latency_ms["n"]
+    assert np.percentile(samples, 50, method="inverted_cdf") / 1e6 == light.latency_ms["p50"]
+
+
+def test_record_survives_json(records):
+    for record in records.values():
+        document = json.loads(json.dumps(record.to_json(), allow_nan=False))
+        assert LatencyRecord.from_json(document) == record
+        assert document["valid"] == record.valid
+    assert not {"latency_vs_reference", "transfers_ms"} & set(records["light"].to_json())
+
+
+def test_no_process_is_left(records):
+    assert children() == []
+
+
+def test_reference_must_be_among_the_models(light):
+    with pytest.raises(MeasurementError, match="'teacher' is not among the models: light"):
+        plan_of(light, reference="teacher")
+
+
+@pytest.mark.parametrize("wrong", [{"seconds": 0}, {"threads": 0}, {"sittings": 1}])
+def test_plans_that_cannot_be_carried_out(light, wrong):
+    with pytest.raises(MeasurementError):
+        plan_of(light, **wrong)
+    with pytest.raises(MeasurementError, match="nothing to time"):
+        Plan({})
+
+
+def test_refusals_arrive_as_one_line(tmp_path):
+    with pytest.raises(MeasurementError, match=r"^no such file: [^\n]*none\.onnx; give[^\n]*$"):
+        measure(plan_of(tmp_path / "none.onnx"))
+    assert children() == []
+
+
+def test_a_time_limit_too_short_for_one_sample(light):
+    with pytest.raises(MeasurementError, match=r"light: .* was not done when the time limit of 0\.3 s was over"):
+        measure(plan_of(light, seconds=60), timeout_s=0.3)
+    assert children() == []
+
+
+def test_a_time_limit_in_the_middle_keeps_what_was_measured(light):
+    record = measure(plan_of(light, seconds=30, max_seconds=30, sittings=30), timeout_s=4)["light"]
+    assert 1 <= len(record.raw_ns) < 30
+    assert record.latency_ms["n"] > 0
+
+
+def test_a_process_killed_in_the_middle_is_explained(light):
+    def kill() -> None:
+        assert eventually(children)
+        time.sleep(0.5)
+        children()[0].send_signal(signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(MeasurementError, match=r"light: the measuring process was ended by SIGKILL; the system may"):
+        measure(plan_of(light, seconds=20, max_seconds=20))
+    killer.join()
+    assert children() == []
+
+
+def test_no_orphan_when_the_parent_is_killed(tmp_path):
+    endless = write_model(tmp_path / "endless.onnx", width=2048, layers=60)
+    code = (
+        "from edgekd.bench import Plan, Subject, measure\n"
+        f"measure(Plan({{'a': Subject({str(endless)!r}, shape=(4096, 2048))}}, seconds=60))"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code])
+    found: list[psutil.Process] = []
+    assert eventually(lambda: found.extend(psutil.Process(parent.pid).children()) or found)
+    time.sleep(1.0)
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.wait()
+    assert eventually(lambda: not found[0].is_running() or found[0].status() == psutil.STATUS_ZOMBIE)
+
+
+def sitting(**medians: float) -> Sitting:
+    rounds = {name: [np.full(60, value * 1e6, np.int64)] * 4 for name, value in medians.items()}
+    return Sitting({}, rounds, {}, ())
+
+
+@pytest.fixture
+def undecided(light, heavy) -> Plan:
+    return replace(plan_of(light, heavy, reference="light", sittings=8), seconds=1.0, max_seconds=4.0)
+
+
+def test_it_goes_on_while_the_ratio_is_in_question(undecided):
+    noisy = [sitting(light=1.0, heavy1=1.0 + shift) for shift in (-0.04, -0.03, -0.02, 0, 0.01, 0.02, 0.03, 0.04)]
+    assert not is_enough(undecided, noisy)
+    assert is_enough(replace(undecided, question=2.0), noisy), "2 is far outside"
+    assert is_enough(replace(undecided, resolution=0.2), noisy), "nothing of interest is left"
+    assert affordable(undecided, noisy) == 24
+    assert is_enough(replace(undecided, max_seconds=1.0), noisy), "the bound"
+
+
+def test_it_goes_on_while_a_median_is_vague(undecided):
+    clear = [sitting(light=1.0, heavy1=2.0) for _ in range(8)]
+    assert is_enough(undecided, clear)
+    wide = replace(clear[0], rounds={**clear[0].rounds, "light": [np.linspace(0.5e6, 1.5e6, 60)] * 4})
+    assert not is_enough(undecided, [wide] * 8)
+
+
+def codes(*blocks: list[int]) -> list[str]:
+    one = Sitting({}, {"a": [np.array(block) for block in blocks]}, {}, ())
+    return [caution.code for caution in sample_cautions([one], "a")]
+
+
+def test_cautions_by_code():
+    assert codes(*[[100, 101, 102]] * 30) == []
+    assert codes(*[[100, 101, 102]] * 29) == ["too_few_samples"]
+    assert codes(*[[100, 130, 160]] * 30) == ["wide_spread"]
+    assert codes(*[[100]] * 20, *[[108]] * 10) == ["not_steady"]
+
+
+def test_more_threads_than_cpus_is_not_valid(records):
+    crowded = replace(records["light"], warnings=tuple(machine_cautions(10_000)))
+    assert "too_few_cpus" in [caution.code for caution in crowded.warnings]
+    assert not crowded.valid
+
+
+def test_a_processor_slowed_for_its_heat_is_not_valid(records, monkeypatch):
+    events = iter([3, 5])
+    monkeypatch.setattr("edgekd.bench.environment.throttle_events", lambda: next(events))
+    watch = conduct.Watch()
+    hot = replace(records["light"], warnings=tuple(watch.cautions()))
+    assert "throttled" in [caution.code for caution in hot.warnings]
+    assert not hot.valid

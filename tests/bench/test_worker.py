@@ -1,0 +1,95 @@
+import signal
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from edgekd.bench import Subject, memory
+from edgekd.bench.worker import TimeLimit, Worker, ask_once, last_words
+from edgekd.errors import MeasurementError
+
+from .conftest import write_model
+
+
+def test_peak_memory_holds_the_weights_and_not_the_parent(tmp_path):
+    parent_has = bytearray(400 << 20)
+    record = memory(Subject(str(write_model(tmp_path / "large.onnx", width=3072))))
+    weights = 3072 * 3072 * 4
+    assert weights <= record.peak_rss_bytes - record.baseline_rss_bytes < 5 * weights
+    assert record.peak_rss_bytes < len(parent_has)
+
+
+def test_refusals_arrive_as_the_childs_own_line(tmp_path):
+    with pytest.raises(MeasurementError, match=r"^no such file: [^\n]*none\.onnx; give[^\n]*$"):
+        memory(Subject(str(tmp_path / "none.onnx")))
+
+
+def test_an_unknown_command_is_refused():
+    with pytest.raises(MeasurementError, match="unknown command 'dance'"):
+        ask_once("dance", {})
+
+
+def test_a_crash_says_its_last_line(light):
+    with pytest.raises(MeasurementError, match="TypeError"):
+        ask_once("memory", {"subject": Subject(str(light)).to_json(), "legs": 4})
+
+
+def test_a_killed_child_is_explained():
+    assert "SIGKILL; the system may have run out of memory" in last_words(-signal.SIGKILL, "")
+    assert last_words(-signal.SIGSEGV, "a\nlast line\n").endswith("SIGSEGV: last line")
+
+
+def test_it_keeps_to_its_cpus(light):
+    with Worker("light", 1, TimeLimit(30)) as worker:
+        worker.ask("prepare", runtime="onnxruntime", cpus=[0])
+        opened = worker.ask("open", subject=Subject(str(light)).to_json(), threads=1, batch=2, seed=0)
+        assert opened["cpus"] == [0] == psutil.Process(worker.pid).cpu_affinity()
+        assert opened["batch"] == 2
+        assert len(worker.warm_up(0.01)) >= 10
+        assert len(worker.block(7, settle=True)) == 7
+    assert not psutil.pid_exists(worker.pid)
+
+
+def test_what_a_library_prints_is_not_taken_for_an_answer(tmp_path):
+    (tmp_path / "loud.py").write_text(
+        "import torch\n"
+        "class Loud(torch.nn.Identity):\n"
+        "    def forward(self, x):\n"
+        "        print('{\"result\": 3}')\n"
+        "        return x\n"
+    )
+    subject = Subject(f"{tmp_path / 'loud.py'}:Loud", "pytorch", shape=(1, 3))
+    assert memory(subject).peak_rss_bytes > 0
+
+
+def test_nothing_in_the_working_directory_is_imported(light, tmp_path, monkeypatch):
+    (tmp_path / "statistics.py").write_text("raise RuntimeError('a user file, not the library')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    assert memory(Subject(str(light))).peak_rss_bytes > 0
+
+
+@pytest.mark.parametrize(
+    ("imports", "absent"),
+    [
+        ("edgekd.bench.statistics", {"torch", "onnxruntime", "onnx", "psutil"}),
+        ("edgekd.bench.conduct, edgekd.bench.worker", {"torch", "onnxruntime", "onnx"}),
+        ("edgekd.bench.runtimes.onnxruntime.session, edgekd.bench.child", {"torch", "onnx"}),
+        ("edgekd.cli.bench, edgekd.cli.subjects", {"torch", "onnxruntime", "onnx", "numpy"}),
+    ],
+)
+def test_what_an_import_does_not_bring(imports, absent):
+    code = f"import {imports}, sys; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert not absent & set(loaded.split())
+
+
+def test_public_names_are_there():
+    import edgekd.bench
+
+    named = {name for names in edgekd.bench.HOME.values() for name in names}
+    assert named == set(edgekd.bench.__all__)
+    assert all(getattr(edgekd.bench, name) for name in named)
+    with pytest.raises(AttributeError):
+        edgekd.bench.no_such_name  # noqa: B018

@@ -1,0 +1,60 @@
+import json
+
+import pytest
+
+from edgekd.bench.profile import cache
+from edgekd.bench.profile.roofs import Roofs
+from tests.bench.conftest import write_model
+from tests.bench.profile.networks import RESIDUAL_MACS, residual
+
+ROOFS = Roofs(1, {"float32": 50.0, "int8": 100.0}, ((1 << 15, 100.0), (1 << 24, 50.0), (1 << 28, 20.0)))
+
+
+@pytest.fixture
+def known_roofs(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    cache.cached_roofs(1, lambda threads: ROOFS)
+
+
+def test_table_figures_picture_and_trace(edgekd, known_roofs, tmp_path):
+    files = {name: tmp_path / f"out.{name}" for name in ("png", "json", "trace")}
+    outcome = edgekd(
+        *("profile", residual(tmp_path / "small.onnx"), "--runs", 5, "--top", 3),
+        *("--picture", files["png"], "--json", files["json"], "--trace", files["trace"]),
+    )
+    assert outcome.code == 0, outcome.err
+    assert "the 3 of" in outcome.out
+    assert "GMAC/s in int8" in outcome.out
+    document = json.loads(files["json"].read_text())
+    assert {layer["name"]: layer["macs"] for layer in document["layers"] if layer["macs"]} == RESIDUAL_MACS
+    assert sum(layer["of_total"] for layer in document["layers"]) == pytest.approx(1)
+    assert document["summary"]["macs"] == sum(RESIDUAL_MACS.values())
+    assert document["roofs"]["peak"] == ROOFS.peak
+    assert files["png"].read_bytes().startswith(b"\x89PNG")
+    assert json.loads(files["trace"].read_text())["traceEvents"]
+
+
+def test_json_alone_on_standard_output(edgekd, known_roofs, tmp_path):
+    outcome = edgekd("profile", residual(tmp_path / "small.onnx"), "--runs", 3, "--batch", 2, "--json", "-")
+    assert json.loads(outcome.out)["batch"] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere.onnx"], "no such file: nowhere.onnx; give .onnx files or bundle folders"),
+        (["broken.onnx"], "broken.onnx does not load in ONNX Runtime"),
+        (["open.onnx"], "open beyond its batch; give the first input's with --shape"),
+        (["open.onnx", "--runs", "0"], "0 runs are nothing to take a median of; give --runs 1 or more"),
+        (["open.onnx", "--shape", "1,x"], "--shape 1,x: expected positive numbers with commas"),
+        (["open.onnx", "--picture", "p.jpg"], "--picture p.jpg: expected a file that ends in .png or .svg"),
+    ],
+)
+def test_bad_input_is_one_line(edgekd, known_roofs, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken.onnx").write_text("no graph")
+    write_model(tmp_path / "open.onnx", shape=["batch", "width"])
+    outcome = edgekd("profile", *arguments)
+    assert (outcome.code, outcome.out) == (1, "")
+    [line] = [line for line in outcome.err.splitlines() if not line.startswith("warning")]
+    assert message in line
