@@ -1,5 +1,6 @@
 """Data and networks that several rooms test with; made once, and never changed by a test."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -8,6 +9,14 @@ if TYPE_CHECKING:
     from torch import nn
 
     from edgekd.data import DataSet
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What tests on a busy machine found it to reach is not kept for its user."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

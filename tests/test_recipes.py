@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgekd.chain import measure as measuring
 from edgekd.chain.run import plan, run
 from edgekd.recipe import load_recipe
+from tests.toy import brief_measurements
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 TOY = (
@@ -69,7 +69,7 @@ def test_dry_run(path, settings):
 
 @pytest.mark.parametrize("name", ["quickstart", "vectors", "mnist"])
 def test_toy_length(name, settings, tmp_path, monkeypatch):
-    monkeypatch.setattr(measuring, "SECONDS", 0.1)
+    brief_measurements(monkeypatch)
     recipe = load_recipe(RECIPES / f"{name}.yaml", [*settings.get(name, []), *TOY])
     report = run(recipe, tmp_path / name)
     assert len(report.stages) == 1 + len(recipe.stages)

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 RECIPE = """\
 name: toy
 seed: 0
@@ -36,3 +38,14 @@ def product_hashes(run: Path) -> dict[str, str]:
         for path in sorted((run / folder).rglob("*"))
         if path.name in names
     }
+
+
+def brief_measurements(patch: pytest.MonkeyPatch, profiles: bool = False) -> None:
+    """Figures that are there and mean nothing; ``profiles`` for layers too, which take seconds."""
+    from edgekd.chain import measure
+
+    patch.setattr(measure, "SECONDS", 0.1)
+    patch.setattr(measure, "SITTINGS", 2)
+    patch.setattr(measure, "PROFILE_RUNS", 2)
+    if not profiles:
+        patch.setattr(measure, "ends", lambda labels: [])

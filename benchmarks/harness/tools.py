@@ -42,15 +42,18 @@ def edgekd_pytorch(name: str, model: str) -> Turn:
 
 
 def edgekd(model: str, runtime: str, shape: tuple[int, ...] | None, **args: str) -> Turn:
-    from edgekd.bench.clock import sample
+    from edgekd.bench.clock import collect, collector_off, warm_up
     from edgekd.bench.plan import Subject
     from edgekd.bench.runtimes import open_session
     from edgekd.bench.statistics import percentile
 
     session = open_session(Subject(model, runtime, shape=shape, args=args), threads=1)
+    warm_up(session.run)
 
     def turn(seconds: float) -> tuple[float, int]:
-        times = sample(session.run, warmup_s=seconds / 4, seconds=seconds)
+        with collector_off():
+            collect(session.run, seconds / 4, 1)
+            times = collect(session.run, seconds, 1)
         return percentile(times, 0.5), len(times)
 
     return turn
@@ -68,6 +71,8 @@ def bare_loop(name: str, model: str) -> Turn:
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     node = session.get_inputs()[0]
     feeds = {node.name: np.random.default_rng(0).random((1, *node.shape[1:]), dtype=np.float32)}
+    for _ in range(20):
+        session.run(None, feeds)
 
     def turn(seconds: float) -> tuple[float, int]:
         warm = time.perf_counter() + seconds / 4

@@ -62,7 +62,8 @@ def interleave(
         raise MeasurementError("nothing to time: give at least one contender and more than 0 seconds")
     contenders = {name: InProcess(call) for name, call in callables.items()}
     runs = {name: block_runs or runs_per_block(one.warm_up(warmup_s)) for name, one in contenders.items()}
-    return take_turns(contenders, runs, seconds, MIN_ROUNDS, np.random.default_rng(seed))
+    with collector_off():
+        return take_turns(contenders, runs, seconds, MIN_ROUNDS, np.random.default_rng(seed))
 
 
 def take_turns(
@@ -74,14 +75,13 @@ def take_turns(
 ) -> dict[str, Rounds]:
     names = list(contenders)
     blocks: dict[str, Rounds] = {name: [] for name in names}
-    with collector_off():
-        started, rounds, budget = perf_counter(), 0, seconds * len(names)
-        while not is_over(rounds, min_rounds, perf_counter() - started, budget):
-            for index in order.permutation(len(names)):
-                name = names[index]
-                # The one before left its data in the caches, and its idle threads spin on for a moment.
-                blocks[name].append(contenders[name].block(runs[name], settle=len(names) > 1))
-            rounds += 1
+    started, rounds, budget = perf_counter(), 0, seconds * len(names)
+    while not is_over(rounds, min_rounds, perf_counter() - started, budget):
+        for index in order.permutation(len(names)):
+            name = names[index]
+            # The one before left its data in the caches, and its idle threads spin on for a moment.
+            blocks[name].append(contenders[name].block(runs[name], settle=len(names) > 1))
+        rounds += 1
     return blocks
 
 

@@ -11,11 +11,26 @@ from edgekd.bench.caution import Caution
 from edgekd.bench.clock import is_steady
 from edgekd.bench.compare import MIN_ROUNDS, Rounds, runs_per_block, summarise, take_turns
 from edgekd.bench.cpus import quietest
-from edgekd.bench.environment import Watch, governor_cautions, usable_cpus
+from edgekd.bench.environment import (
+    Neighbours,
+    busy_cautions,
+    governor_cautions,
+    share_of,
+    throttle_cautions,
+    throttle_events,
+    usable_cpus,
+)
 from edgekd.bench.plan import Plan
 from edgekd.bench.records import LatencyRecord
-from edgekd.bench.statistics import percentile_interval, ratio_over_sittings, relative_spread
+from edgekd.bench.statistics import (
+    MIN_SITTINGS,
+    percentile_interval,
+    ratio_over_sittings,
+    relative_spread,
+    stretched,
+)
 from edgekd.bench.worker import TimeLimit, TimeLimitError, Worker
+from edgekd.errors import MeasurementError
 
 WIDE = 0.1
 DRIFT = 0.05
@@ -33,7 +48,8 @@ class Sitting:
     opened: dict[str, dict[str, Any]]
     rounds: dict[str, Rounds]
     transfers: dict[str, dict[str, list[int]]]
-    cautions: tuple[Caution, ...]
+    taken: np.ndarray[Any, Any]
+    throttle_events: int
 
 
 Shown = Callable[[Iterator[Sitting]], Iterable[Sitting]]
@@ -81,7 +97,8 @@ def sit(plan: Plan, cpus: Sequence[int], number: int, limit: TimeLimit) -> Sitti
     with workers(plan, cpus, limit) as contenders:
         opened = open_all(plan, contenders)
         runs = {name: runs_per_block(worker.warm_up(plan.warmup_s)) for name, worker in contenders.items()}
-        watch = Watch([worker.pid for worker in contenders.values()])
+        neighbours = Neighbours([worker.pid for worker in contenders.values()], cpus)
+        throttled = throttle_events()
         rounds = take_turns(
             contenders,
             runs,
@@ -89,9 +106,9 @@ def sit(plan: Plan, cpus: Sequence[int], number: int, limit: TimeLimit) -> Sitti
             -(-MIN_ROUNDS // plan.sittings),
             np.random.default_rng([plan.seed, number]),
         )
-        cautions = watch.cautions()
+        taken, events = neighbours.taken(), throttle_events() - throttled
         transfers = {name: worker.ask("transfers", seconds=plan.warmup_s) for name, worker in contenders.items()}
-    return Sitting(opened, rounds, transfers, tuple(cautions))
+    return Sitting(opened, rounds, transfers, taken, events)
 
 
 @contextmanager
@@ -107,12 +124,16 @@ def workers(plan: Plan, cpus: Sequence[int], limit: TimeLimit) -> Iterator[dict[
 
 def open_all(plan: Plan, contenders: Mapping[str, Worker]) -> dict[str, dict[str, Any]]:
     """One after the other: loading is timed too."""
-    return {
+    opened = {
         name: worker.ask(
             "open", subject=plan.subjects[name].to_json(), threads=plan.threads, batch=plan.batch, seed=plan.seed
         )
         for name, worker in contenders.items()
     }
+    if len({about["batch"] for about in opened.values()}) > 1:
+        batches = ", ".join(f"{name} {about['batch']}" for name, about in opened.items())
+        raise MeasurementError(f"the files fix different batches ({batches}); time them apart, or export them alike")
+    return opened
 
 
 def is_enough(plan: Plan, sittings: Sequence[Sitting]) -> bool:
@@ -136,18 +157,19 @@ def is_narrow(times: np.ndarray[Any, Any], width: float) -> bool:
 def is_decided(plan: Plan, sittings: Sequence[Sitting], name: str) -> bool:
     if plan.reference in (None, name):
         return True
-    low, high = ratio(plan, sittings, name, SURE)[1]
+    value, interval = ratio(plan, sittings, name)
+    if interval is None:
+        return False
+    low, high = stretched(value, interval, len(sittings), SURE)
     excluded = not low <= plan.question <= high
     near = plan.question * (1 - plan.resolution), plan.question * (1 + plan.resolution)
     return excluded or (near[0] <= low and high <= near[1])
 
 
-def ratio(
-    plan: Plan, sittings: Sequence[Sitting], name: str, confidence: float = 0.95
-) -> tuple[float, tuple[float, float]]:
+def ratio(plan: Plan, sittings: Sequence[Sitting], name: str) -> tuple[float, tuple[float, float] | None]:
     assert plan.reference is not None
     ours, theirs = ([sitting.rounds[one] for sitting in sittings] for one in (name, plan.reference))
-    return ratio_over_sittings(ours, theirs, plan.seed, confidence)
+    return ratio_over_sittings(ours, theirs, plan.seed)
 
 
 def times_of(sittings: Sequence[Sitting], name: str) -> np.ndarray[Any, Any]:
@@ -157,11 +179,10 @@ def times_of(sittings: Sequence[Sitting], name: str) -> np.ndarray[Any, Any]:
 def record(plan: Plan, name: str, sittings: Sequence[Sitting]) -> LatencyRecord:
     opened = [sitting.opened[name] for sitting in sittings]
     subject, about = plan.subjects[name], opened[0]
-    compared = plan.reference not in (None, name) and len(sittings) > 1
-    figure = ratio(plan, sittings, name) if compared else None
+    against = None if plan.reference in (None, name) else against_reference(*ratio(plan, sittings, name))
     return LatencyRecord(
         latency_ms=summarise(times_of(sittings, name)),
-        latency_vs_reference={"ratio": figure[0], "ci95": list(figure[1])} if figure else None,
+        latency_vs_reference=against,
         load_ms=float(np.median([one["load_ms"] for one in opened])),
         first_ms=float(np.median([one["first_ms"] for one in opened])),
         transfers_ms=transfers_of(sittings, name),
@@ -172,8 +193,17 @@ def record(plan: Plan, name: str, sittings: Sequence[Sitting]) -> LatencyRecord:
         cpus=about["cpus"],
         providers=about["providers"],
         raw_ns=[[block.tolist() for block in sitting.rounds[name]] for sitting in sittings],
-        warnings=(*machine_cautions(plan.threads), *around(sittings), *sample_cautions(sittings, name)),
+        warnings=(
+            *machine_cautions(plan.threads),
+            *cut_short(plan, sittings),
+            *around(sittings),
+            *sample_cautions(sittings, name),
+        ),
     )
+
+
+def against_reference(value: float, interval: tuple[float, float] | None) -> dict[str, Any]:
+    return {"ratio": value} | ({"ci95": list(interval)} if interval else {})
 
 
 def transfers_of(sittings: Sequence[Sitting], name: str) -> dict[str, Any] | None:
@@ -191,9 +221,18 @@ def machine_cautions(threads: int) -> list[Caution]:
     return cautions
 
 
+def cut_short(plan: Plan, sittings: Sequence[Sitting]) -> list[Caution]:
+    if len(sittings) >= plan.sittings:
+        return []
+    few = f", and a ratio has no interval under {MIN_SITTINGS}" if len(sittings) < MIN_SITTINGS else ""
+    message = f"the time limit left {len(sittings)} of {plan.sittings} sittings{few}; give more --timeout"
+    return [Caution("time_limit", message)]
+
+
 def around(sittings: Sequence[Sitting]) -> list[Caution]:
-    """What went on beside any sitting, each code once."""
-    return list({caution.code: caution for sitting in sittings for caution in sitting.cautions}.values())
+    """What went on beside all sittings together; the kernel's ticks are too coarse for a single one."""
+    share = share_of(np.sum([sitting.taken for sitting in sittings], axis=0))
+    return busy_cautions(share) + throttle_cautions(sum(sitting.throttle_events for sitting in sittings))
 
 
 def sample_cautions(sittings: Sequence[Sitting], name: str) -> list[Caution]:

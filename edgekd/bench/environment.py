@@ -8,11 +8,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
+from numpy.typing import NDArray
 
 from edgekd.bench.caution import Caution
 
-PACKAGES = ("edgekd", "numpy", "onnx", "onnxruntime", "torch", "torchvision", "torchao")
+PACKAGES = ("edgekd", "numpy", "onnx", "onnxruntime", "openvino", "tensorrt", "torch", "torchvision", "torchao")
 
 # What the runtimes choose their int8, bf16 and float kernels by, as Linux spells it on x86 and Arm.
 FLAGS = (
@@ -22,6 +24,8 @@ FLAGS = (
 )
 
 BUSY_SHARE = 0.1
+
+Times = NDArray[np.float64]
 
 
 def fingerprint() -> dict[str, Any]:
@@ -99,30 +103,50 @@ def packages() -> dict[str, str]:
 
 
 class Neighbours:
-    """How much of the machine was taken by anything but this process and ``pids`` since this was made."""
+    """How much of the machine was taken by anything but this process and ``pids`` since this was made.
 
-    def __init__(self, pids: Sequence[int] = ()) -> None:
-        self.ours = [os.getpid(), *pids]
+    With ``cpus``, to which ``pids`` keep, how much of these where that is more: on a large machine one process on
+    the CPU that is measured on is a small share of the whole.
+    """
+
+    def __init__(self, pids: Sequence[int] = (), cpus: Sequence[int] = ()) -> None:
+        self.ours, self.cpus = [os.getpid(), *pids], cpus
         self.started = self.now()
 
-    def now(self) -> tuple[float, float, float]:
-        machine = psutil.cpu_times()
-        idle = machine.idle + getattr(machine, "iowait", 0.0)
-        # Linux counts a guest's time in user and nice as well.
-        total = sum(machine) - getattr(machine, "guest", 0.0) - getattr(machine, "guest_nice", 0.0)
-        return total, total - idle, sum(map(cpu_seconds, self.ours))
+    def now(self) -> Times:
+        own = sum(map(cpu_seconds, self.ours))
+        each = psutil.cpu_times(percpu=True)
+        here = [each[cpu] for cpu in self.cpus if cpu < len(each)]
+        return np.array([seconds(each, own), seconds(here, own)])
+
+    def taken(self) -> Times:
+        """Seconds in all and those that others took, of the machine and of ``cpus``; they add up over sittings."""
+        return self.now() - self.started
 
     def share(self) -> float:
         """0 for a machine to itself, 1 for none of it left. What the hypervisor took counts."""
-        total, busy, own = (end - start for end, start in zip(self.now(), self.started, strict=True))
-        return min(1.0, max(0.0, (busy - own) / total)) if total > 0 else 0.0
+        return share_of(self.taken())
 
     def cautions(self) -> list[Caution]:
-        share = self.share()
-        if share <= BUSY_SHARE:
-            return []
-        message = f"others kept {share:.0%} of the CPUs busy: stop them, or trust the ratios only"
-        return [Caution("busy_neighbour", message)]
+        return busy_cautions(self.share())
+
+
+def seconds(cpus: "Sequence[psutil._common.scputimes]", own: float) -> list[float]:
+    # Linux counts a guest's time in user and nice as well.
+    total = sum(sum(cpu) - getattr(cpu, "guest", 0.0) - getattr(cpu, "guest_nice", 0.0) for cpu in cpus)
+    idle = sum(cpu.idle + getattr(cpu, "iowait", 0.0) for cpu in cpus)
+    return [total, total - idle - own]
+
+
+def share_of(taken: Times) -> float:
+    return max(min(1.0, max(0.0, others / total)) if total > 0 else 0.0 for total, others in taken)
+
+
+def busy_cautions(share: float) -> list[Caution]:
+    if share <= BUSY_SHARE:
+        return []
+    message = f"others kept {share:.0%} of the CPUs busy: stop them, or trust the ratios only"
+    return [Caution("busy_neighbour", message)]
 
 
 def cpu_seconds(pid: int) -> float:
@@ -136,17 +160,9 @@ def throttle_events(cpus: Path = Path("/sys/devices/system/cpu")) -> int:
     return sum(int(counter.read_text()) for counter in counters)
 
 
-class Watch:
-    """What goes on beside a measurement by the processes ``pids``, from here to :meth:`cautions`."""
-
-    def __init__(self, pids: Sequence[int] = ()) -> None:
-        self.neighbours = Neighbours(pids)
-        self.throttled = throttle_events()
-
-    def cautions(self) -> list[Caution]:
-        events = throttle_events() - self.throttled
-        message = f"the processor was slowed for its heat {events} times: cool it, or lower its power limit"
-        return [*self.neighbours.cautions(), *([Caution("throttled", message)] if events else [])]
+def throttle_cautions(events: int) -> list[Caution]:
+    message = f"the processor was slowed for its heat {events} times: cool it, or lower its power limit"
+    return [Caution("throttled", message)] if events else []
 
 
 def governor_cautions() -> list[Caution]:

@@ -66,5 +66,13 @@ class Plan:
             )
         if self.threads < 1:
             raise MeasurementError(f"{self.threads} threads cannot run anything; give --threads 1 or more")
-        if self.sittings < 2:
-            raise MeasurementError("an interval needs two sittings or more")
+        if self.sittings < 1:
+            raise MeasurementError(f"{self.sittings} sittings measure nothing; give 1 or more, and 6 for an interval")
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "Plan":
+        subjects = {name: Subject.from_json(subject) for name, subject in document["subjects"].items()}
+        return cls(**{**document, "subjects": subjects})

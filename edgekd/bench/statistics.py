@@ -17,6 +17,7 @@ Samples = Sequence[float] | NDArray[Any]
 Interval = tuple[float, float]
 
 RESAMPLES = 4000
+MIN_SITTINGS = 6
 CHUNK = 2_000_000  # values resampled at a time, for memory
 
 
@@ -80,21 +81,32 @@ def ratio_of_medians(
 
 def ratio_over_sittings(
     a: Sequence[Sequence[Samples]], b: Sequence[Sequence[Samples]], seed: int = 0, confidence: float = 0.95
-) -> tuple[float, Interval]:
+) -> tuple[float, Interval | None]:
     """As :func:`ratio_of_medians`, for several sittings of rounds, each with both loaded anew.
 
     The result is the median over all rounds. Sittings are resampled, and the rounds within each. Sittings are few,
     so the quantiles are moved out to where Student's t has them: the expanded percentile interval of Hesterberg
-    (2015), "What teachers should know about the bootstrap", 5.3. That errs on the wide side.
+    (2015), "What teachers should know about the bootstrap", 5.3. Where rounds differ more than sittings that errs on
+    the wide side. Under six sittings there is no interval: they all lie on one side of the truth too often.
     """
-    if len(a) != len(b) or len(a) < 2:
-        raise MeasurementError(f"a ratio needs two sittings or more of both; got {len(a)} and {len(b)}")
+    if len(a) != len(b) or not a:
+        raise MeasurementError(f"a ratio needs as many sittings of both; got {len(a)} and {len(b)}")
     sittings = [log_ratios(one, other, least=1) for one, other in zip(a, b, strict=True)]
-    n = len(sittings)
+    ratio, n = math.exp(np.median(np.concatenate(sittings))), len(sittings)
+    if n < MIN_SITTINGS:
+        return ratio, None
     reach = math.sqrt(n / (n - 1)) * student_quantile((1 + confidence) / 2, n - 1)
     tail = NormalDist().cdf(-reach)
     low, high = np.quantile(pooled_medians(sittings, np.random.default_rng(seed)), [tail, 1 - tail])
-    return math.exp(np.median(np.concatenate(sittings))), (math.exp(low), math.exp(high))
+    return ratio, (math.exp(low), math.exp(high))
+
+
+def stretched(ratio: float, interval: Interval, sittings: int, confidence: float) -> Interval:
+    """The 95 % interval of a ratio made that of another confidence, as Student's t would; for tails so thin that
+    resampling does not reach them."""
+    by = student_quantile((1 + confidence) / 2, sittings - 1) / student_quantile(0.975, sittings - 1)
+    low, high = (ratio * (end / ratio) ** by for end in interval)
+    return low, high
 
 
 def pooled_medians(sittings: Sequence[NDArray[np.float64]], random: np.random.Generator) -> NDArray[np.float64]:

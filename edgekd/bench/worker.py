@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from signal import Signals
+from signal import SIGKILL, Signals
 from time import monotonic
 from typing import Any
 
@@ -49,6 +49,7 @@ class Worker:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "edgekd.bench.child"],
             stdin=pipe, stdout=pipe, stderr=self._complaints, env=environment(threads), bufsize=0,
+            start_new_session=True,
         )  # fmt: skip
         self.pid = self._process.pid
 
@@ -56,7 +57,9 @@ class Worker:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.kill()
+        # A compiler that the runtime started is of its group.
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, SIGKILL)
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout, self._complaints):
             with suppress(BrokenPipeError):
@@ -83,7 +86,7 @@ class Worker:
             if not select.select([self._process.stdout], [], [], self.limit.left())[0]:
                 raise TimeLimitError(
                     f"{self.name}: {DOING.get(doing, doing)} was not done when the time limit of "
-                    f"{self.limit.seconds:g} s was over, and was stopped; give more --timeout, or a smaller --batch"
+                    f"{self.limit.seconds:g} s was over, and was stopped; a smaller batch or model takes less"
                 )
             more = os.read(self._process.stdout.fileno(), 1 << 20)
             if not more:
@@ -109,12 +112,16 @@ DOING = {
     "open": "loading and the first inference",
     "warm_up": "the warm-up",
     "block": "a block of inferences",
+    "memory": "the run for peak memory",
+    "profile": "the profile",
+    "roofs": "the measurement of what this machine can do",
+    "transfers": "the copies to and from the device",
 }
 
 
 def ask_once(command: str, arguments: Mapping[str, Any], threads: int = 1, timeout_s: float = 120) -> Any:
     """The answer of a fresh process, pinned to as many CPUs as ``threads``, that does nothing else."""
-    with Worker("measurement", threads, TimeLimit(timeout_s)) as worker:
+    with Worker(arguments.get("subject", {}).get("model", "this machine"), threads, TimeLimit(timeout_s)) as worker:
         runtime = arguments.get("subject", {}).get("runtime", "onnxruntime")
         worker.ask("prepare", runtime=runtime, cpus=quietest(threads))
         return worker.ask(command, **arguments)

@@ -1,12 +1,14 @@
-"""Latency and memory of the exported files, each file against the teacher's in one interleaved measurement."""
+"""Latency, memory and layers of the exported files, each file's time against the teacher's, in turns."""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from edgekd.bench import LatencyRecord, MemoryRecord, Plan, Subject, fingerprint
 from edgekd.bench import measure as carry_out
 from edgekd.bench import memory as peak_memory
+from edgekd.bench.profile.conduct import profile_on_roofs
 from edgekd.chain.evaluate import Exported
 from edgekd.chain.runner import METRICS
 from edgekd.chain.store import Store
@@ -15,16 +17,20 @@ from edgekd.progress import say
 from edgekd.recipe import Target
 
 VERSION = 2
+# For each network; a run measures several at once, and the wider intervals of fewer sittings are narrow enough.
 SECONDS = 3.0
+SITTINGS = 6
+PROFILE_RUNS = 50
 
 
 class Measured:
-    """The latency and memory of every network on one target."""
+    """The latency and memory of every network on one target, and the layers of the first and the last."""
 
     def __init__(self, folder: Path):
         content = json.loads((folder / METRICS).read_text())
         self.latency = {label: LatencyRecord.from_json(record) for label, record in content["latency"].items()}
         self.memory = {label: MemoryRecord(**record) for label, record in content["memory"].items()}
+        self.profiles: list[dict[str, Any]] = content["profiles"]
         self.environment = content["environment"]
 
 
@@ -40,21 +46,36 @@ def measure(exports: Sequence[Exported], target: Target, store: Store, question:
     environment = fingerprint()
     machine = {key: environment.get(key) for key in ("cpu", "packages", "kernel")}
     files = [sha256_file(export.onnx) for export in exports]
-    key = sha256(canonical_json(["latency", VERSION, SECONDS, question, files, target.threads, machine]))
+    key = sha256(
+        canonical_json(["latency", VERSION, SECONDS, SITTINGS, PROFILE_RUNS, question, files, target.threads, machine])
+    )
     name = f"cpu-onnxruntime-{target.threads}"
     folder = store.find(name, key)
     # What was measured in trouble is measured again, in the hope of a better moment.
     if folder is None or not all(record.valid for record in Measured(folder).latency.values()):
         say(f"  latency on this CPU, {target.threads} thread{'s' if target.threads > 1 else ''}, interleaved")
         subjects = {export.label: Subject(str(export.onnx)) for export in exports}
-        latency = carry_out(Plan(subjects, exports[0].label, target.threads, seconds=SECONDS, question=question))
-        memory = {label: peak_memory(subject) for label, subject in subjects.items()}
+        plan = Plan(subjects, exports[0].label, target.threads, 1, SECONDS, sittings=SITTINGS, question=question)
+        latency = carry_out(plan)
+        memory = {label: peak_memory(subject, target.threads) for label, subject in subjects.items()}
         with store.new(name, key) as new:
             content = {
                 "environment": environment,
                 "latency": {label: record.to_json() for label, record in latency.items()},
                 "memory": {label: record.to_json() for label, record in memory.items()},
+                "profiles": [profile(label, subjects[label], target.threads) for label in ends(list(subjects))],
             }
             write_json(new / METRICS, content)
         folder = store.place(name, key)
     return Measured(folder)
+
+
+def ends(labels: list[str]) -> list[str]:
+    """The teacher and what became of it."""
+    return list(dict.fromkeys((labels[0], labels[-1])))
+
+
+def profile(label: str, subject: Subject, threads: int) -> dict[str, Any]:
+    found = profile_on_roofs(subject, threads, runs=PROFILE_RUNS)
+    kept = ("runtime", "threads", "batch", "runs", "roofs", "summary", "layers")
+    return {"model": label, **{key: found[key] for key in kept}}

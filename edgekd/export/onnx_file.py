@@ -67,9 +67,12 @@ def to_onnx(network: nn.Module, preprocess: Preprocess, classes: Iterable[str], 
 
 
 def _exported(network: nn.Module, shape: tuple[int, ...], opset: int) -> ModelProto:
+    network = copy.deepcopy(network)
     if not isinstance(network, GraphModule):
         # In training mode its dropout would be written into the file; quantised graphs have no modes.
-        network = copy.deepcopy(network).eval()
+        network.eval()
+    # Of channels-last weights the exporter makes seven nodes more around the pooling, to turn what needs no turning.
+    network.to(memory_format=torch.contiguous_format)
     example = torch.zeros(2, *shape)
     try:
         # The exporter greets on standard output, which belongs to results, and prints what it cannot trace.

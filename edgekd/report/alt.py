@@ -38,3 +38,16 @@ def history_alt(history: Sequence[Mapping[str, float]]) -> str:
 def widths_alt(widths: Sequence[Mapping[str, Any]]) -> str:
     before, after = (sum(width[key] for width in widths) for key in ("before", "after"))
     return f"Channels of {len(widths)} layers, {before} before and {after} after in all."
+
+
+def roofline_alt(profile: Mapping[str, Any], most: int = 3) -> str:
+    whole = profile["summary"]
+    worst = sorted(profile["layers"], key=lambda layer: layer["winnable_ms"], reverse=True)[:most]
+    named = [
+        f"{each['name']}: {significant(each['ms'])} ms, of which {significant(each['limit_ms'])} ms are the limit"
+        for each in worst
+    ]
+    return (
+        f"Roofline of {profile['model']}: it runs at {percent(whole['share'])} of what the machine could do. "
+        f"The most is to be won in {'; '.join(named)}."
+    )

@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from edgekd.figures import ABSENT, DETAILS, NAMES, columns, count, percent, significant
 from edgekd.report.plots import Picture, pictures, stage_pictures
+from edgekd.report.roofline import profile_pictures
 from edgekd.report.schema import Report, Stage
 from edgekd.report.verdict import headline, lines, notes
 
@@ -38,6 +39,7 @@ def render_html(report: Mapping[str, Any]) -> str:
         details=columns(rows, DETAILS),
         key_columns=sum(column in NAMES for column in columns(rows)),
         pictures=pictures(checked),
+        profiles=profile_pictures([profile.to_json() for profile in checked.profiles]),
         stages=[(stage, figures_of(stage), stage_pictures(stage)) for stage in checked.stages],
         environment=list(flat(checked.environment)),
         notes=notes(checked),

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import accumulate
 from math import atan2, degrees
 from pathlib import Path
@@ -15,8 +16,9 @@ from matplotlib.patheffects import withStroke
 
 from edgekd.figures import percent, significant
 from edgekd.files import write_bytes
+from edgekd.report.alt import roofline_alt
 from edgekd.report.labels import Mark, place_labels
-from edgekd.report.plots import COLOURS, STYLE, WIDTH
+from edgekd.report.plots import COLOURS, STYLE, WIDTH, Picture, draw
 
 Layer = Mapping[str, Any]
 Document = Mapping[str, Any]
@@ -40,6 +42,10 @@ def draw_roofline(document: Document, path: Path) -> None:
         options: dict[str, Any] = {"dpi": 200, "facecolor": "white", "metadata": nothing}
         roofline(document).savefig(image, format=path.suffix[1:], **options)
     write_bytes(path, image.getvalue())
+
+
+def profile_pictures(profiles: Sequence[Document]) -> list[Picture]:
+    return [draw(f"Time per layer: {each['model']}", roofline_alt(each), partial(roofline, each)) for each in profiles]
 
 
 def roofline(document: Document) -> Figure:

@@ -122,6 +122,19 @@ class Parity(Part):
     n: Count
 
 
+class Profile(Part):
+    """Where the time of one inference of ``model`` goes, as ``edgekd profile --json`` gives it."""
+
+    model: str
+    runtime: str
+    threads: Count
+    batch: Count
+    runs: Count
+    roofs: dict[str, Any]
+    summary: dict[str, Any]
+    layers: tuple[dict[str, Any], ...]
+
+
 class Report(Part):
     schema_version: Literal[1] = SCHEMA_VERSION
     name: str
@@ -133,6 +146,7 @@ class Report(Part):
     rows: tuple[Row, ...] = ()
     stages: tuple[Stage, ...] = ()
     parity: tuple[Parity, ...] = ()
+    profiles: tuple[Profile, ...] = ()
     command: str | None = None
 
     @classmethod

@@ -49,7 +49,9 @@ def test_json_document_of_a_bundle_against_a_file(light, heavy, tmp_path):
     assert student["size_bytes"] == light.stat().st_size
     assert student["peak_rss_bytes"] > student["baseline_rss_bytes"]
     assert document["environment"]["packages"]["onnxruntime"]
-    assert done.stderr.count("warning: ") >= len({w["code"] for row in document["models"] for w in row["warnings"]})
+    codes = {caution["code"] for row in document["models"] for caution in row["warnings"]}
+    assert all(f"[{code}]" in done.stderr for code in codes)
+    assert {"ratio"} == set(student["latency_vs_reference"]), "two sittings have no interval"
 
 
 def test_table_and_file(light, tmp_path):
@@ -141,6 +143,7 @@ def test_reference_is_measured_once_unless_it_is_alone():
         (["--device", "cuda"], "CUDAExecutionProvider is not in this ONNX Runtime"),
         (["--runtime", "onyx"], "unknown runtime 'onyx'"),
         (["--timeout", 0.05], "was not done when the time limit of 0.05 s was over"),
+        (["--precision", "float16"], "has its precision in the file"),
         (["--seconds", 2, "--max-seconds", 1], "--max-seconds 1 is less than --seconds 2"),
     ],
 )

@@ -4,8 +4,10 @@ import subprocess
 import sys
 import time
 from importlib.metadata import version
+from typing import NamedTuple
 
 import numpy
+import numpy as np
 import psutil
 
 from edgekd.bench import environment
@@ -69,6 +71,17 @@ def test_a_busy_neighbour_is_noticed():
 
 
 def test_own_work_is_no_neighbour(monkeypatch):
-    readings = iter([(100.0, 40.0, 10.0), (108.0, 46.0, 14.0)])
+    """Eight seconds of all CPUs, six of them busy, four of these our own; of the measured CPU half was taken."""
+    readings = iter([np.array([[100.0, 30.0], [50.0, 10.0]]), np.array([[108.0, 32.0], [54.0, 12.0]])])
     monkeypatch.setattr(Neighbours, "now", lambda self: next(readings))
-    assert Neighbours().share() == (6 - 4) / 8
+    assert Neighbours().share() == max((6 - 4) / 8, 2 / 4)
+
+
+def test_seconds_of_a_machine():
+    class Cpu(NamedTuple):
+        user: float
+        idle: float
+        iowait: float
+        guest: float
+
+    assert environment.seconds([Cpu(5, 4, 1, 2), Cpu(3, 7, 0, 0)], own=1.5) == [20.0, 20 - 12 - 1.5]

@@ -11,6 +11,7 @@ from edgekd.bench.statistics import (
     ratio_of_medians,
     ratio_over_sittings,
     relative_spread,
+    stretched,
     student_quantile,
     wilson_interval,
 )
@@ -123,24 +124,34 @@ def test_interval_over_sittings_covers_what_rounds_alone_do_not():
 
 
 def test_ratio_over_sittings_by_hand():
-    blocks = [[[2.0], [2.2]], [[2.4], [2.6]]]
-    ratio, (low, high) = ratio_over_sittings(blocks, [[[1.0], [1.0]]] * 2)
+    blocks = [[[2.0], [2.2]], [[2.4], [2.6]]] * 3
+    ones = [[[1.0], [1.0]]] * 6
+    ratio, (low, high) = ratio_over_sittings(blocks, ones)
     assert ratio == pytest.approx(np.sqrt(2.2 * 2.4))
     assert 2.0 <= low < ratio < high <= 2.6
-    inverse, (its_low, its_high) = ratio_over_sittings([[[1.0], [1.0]]] * 2, blocks)
+    inverse, (its_low, its_high) = ratio_over_sittings(ones, blocks)
     np.testing.assert_allclose([inverse, its_low, its_high], [1 / ratio, 1 / high, 1 / low], rtol=0.01)
 
 
 def test_sittings_may_differ_in_length():
-    a = [[np.array([3.0])] * rounds for rounds in (3, 7, 5)]
-    b = [[np.array([1.5])] * rounds for rounds in (3, 7, 5)]
+    a = [[np.array([3.0])] * rounds for rounds in (3, 7, 5, 1, 2, 9)]
+    b = [[np.array([1.5])] * rounds for rounds in (3, 7, 5, 1, 2, 9)]
     np.testing.assert_allclose(np.hstack(ratio_over_sittings(a, b)), [2, 2, 2])
 
 
-def test_sureness_widens():
-    a, b = sittings(np.random.default_rng(0), 1.0)
-    (low, high), (lower, higher) = (ratio_over_sittings(a, b, confidence=c)[1] for c in (0.95, 0.99))
-    assert lower < low < high < higher
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_few_sittings_have_a_ratio_and_no_interval(count):
+    a, b = sittings(np.random.default_rng(0), 1.2, count)
+    ratio, interval = ratio_over_sittings(a, b)
+    assert ratio == pytest.approx(1.2, abs=0.05)
+    assert interval is None
+
+
+def test_sureness_stretches_as_students_t():
+    low, high = stretched(2.0, (1.0, 4.0), 6, 0.99)
+    by = scipy.stats.t.ppf(0.995, 5) / scipy.stats.t.ppf(0.975, 5)
+    np.testing.assert_allclose([low, high], [2 / 2**by, 2 * 2**by], rtol=0.01)
+    np.testing.assert_allclose(stretched(2.0, (1.0, 4.0), 6, 0.95), (1.0, 4.0))
 
 
 @pytest.mark.parametrize("dof", [1, 2, 3, 4, 5, 7, 15, 60])
@@ -176,7 +187,7 @@ def test_relative_spread_ignores_a_hiccup():
         lambda: wilson_interval(0, 0),
         lambda: ratio_of_medians([[1]], [[1]]),
         lambda: ratio_of_medians([[1], [1]], [[1]]),
-        lambda: ratio_over_sittings([[[1]]], [[[1]]]),
+        lambda: ratio_over_sittings([], []),
         lambda: ratio_over_sittings([[[1]], [[1]]], [[[1]]]),
         lambda: ratio_over_sittings([[[1]], [[1]]], [[[1]], [[1], [1]]]),
     ],

@@ -51,6 +51,22 @@ def test_it_keeps_to_its_cpus(light):
     assert not psutil.pid_exists(worker.pid)
 
 
+def test_no_collection_falls_into_a_sample(tmp_path):
+    (tmp_path / "gc_off.py").write_text(
+        "import gc, torch\n"
+        "class Asks(torch.nn.Identity):\n"
+        "    runs = 0\n"
+        "    def forward(self, x):\n"
+        "        Asks.runs += 1\n"
+        "        assert Asks.runs == 1 or not gc.isenabled()\n"
+        "        return x\n"
+    )
+    subject = Subject(f"{tmp_path / 'gc_off.py'}:Asks", "pytorch", shape=(1, 3))
+    with Worker("asks", 1, TimeLimit(60)) as worker:
+        worker.ask("open", subject=subject.to_json(), threads=1, batch=1, seed=0)
+        assert len(worker.block(5, settle=True)) == 5
+
+
 def test_what_a_library_prints_is_not_taken_for_an_answer(tmp_path):
     (tmp_path / "loud.py").write_text(
         "import torch\n"

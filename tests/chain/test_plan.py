@@ -4,12 +4,11 @@ import json
 
 import pytest
 
-from edgekd.chain import measure as measuring
 from edgekd.chain.log import RunLog
 from edgekd.chain.run import plan, run
 from edgekd.errors import EdgekdError, ModelError
 from edgekd.recipe import load_recipe
-from tests.toy import RECIPE, write_recipe
+from tests.toy import RECIPE, brief_measurements, write_recipe
 
 NETS = """
 import torch
@@ -115,7 +114,7 @@ def test_a_pruning_that_cannot_be_is_found_before_training(tmp_path, setting, re
 
 
 def test_sums_of_whole_numbers_stay_as_they_are(recipe, tmp_path, monkeypatch):
-    monkeypatch.setattr(measuring, "SECONDS", 0.1)
+    brief_measurements(monkeypatch)
     report = run(recipe("counting"), tmp_path / "run")
     assert report.parity[-1].agreement > 0.9
 

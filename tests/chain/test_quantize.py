@@ -5,11 +5,10 @@ import math
 
 import pytest
 
-from edgekd.chain import measure as measuring
 from edgekd.chain.run import run
 from edgekd.chain.stages.quantize import noise
 from edgekd.recipe import load_recipe
-from tests.toy import RECIPE, write_recipe
+from tests.toy import RECIPE, brief_measurements, write_recipe
 
 
 def test_noise_of_a_difference():
@@ -18,7 +17,7 @@ def test_noise_of_a_difference():
 
 
 def test_a_training_that_ruins_the_network_is_not_kept(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(measuring, "SECONDS", 0.1)
+    brief_measurements(monkeypatch)
     text = RECIPE.replace("  - distill: {epochs: 2}\n  - prune: {macs: 0.6, round_to: 2, epochs: 1}\n", "")
     text = text.replace("student: {model: small_cnn, args: {width: 8}}\n", "").replace(
         "epochs: 2, lr: 0.1", "epochs: 6"

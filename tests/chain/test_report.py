@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgekd.chain import measure as measuring
 from edgekd.chain.run import run
 from edgekd.recipe import load_recipe
-from tests.toy import write_recipe
+from edgekd.report.html import render_html
+from tests.toy import brief_measurements, write_recipe
 
 CUBES = """
 import numpy as np
@@ -43,7 +43,7 @@ def report(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cubes")
     (folder / "cubes.py").write_text(CUBES)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(measuring, "SECONDS", 0.1)
+        brief_measurements(patch, profiles=True)
         yield run(load_recipe(write_recipe(folder, RECIPE)), folder / "run")
 
 
@@ -57,6 +57,17 @@ def test_a_convolution_that_stays_in_float_is_named(report):
 def test_the_float_network_has_no_such_warning(report):
     rows = [row for row in report.rows if row.model == "teacher"]
     assert not [note for row in rows for note in row.warnings if note.code == "float_convolutions"]
+
+
+def test_the_first_and_the_last_network_have_their_layers_timed(report):
+    teacher, student = report.profiles
+    assert (teacher.model, student.model) == (report.rows[0].model, report.rows[-1].model)
+    assert any(layer["precision"] == "int8" and layer["macs"] for layer in student.layers)
+    assert student.summary["limit_ms"] > 0
+    assert sum(layer["of_total"] for layer in student.layers) == pytest.approx(1)
+    page = render_html(report.to_json())
+    assert page.count("Time per layer: ") == 2
+    assert "Where the time goes" in page
 
 
 def test_tensorboard_gets_every_epoch(tmp_path: Path):

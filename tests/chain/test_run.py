@@ -11,20 +11,19 @@ import torch
 import edgekd
 from edgekd.bundle.predict import Predictor
 from edgekd.bundle.verify import verify
-from edgekd.chain import measure as measuring
 from edgekd.chain.run import run
 from edgekd.data import load_data
 from edgekd.errors import StorageError
 from edgekd.recipe import load_recipe
 from edgekd.report.schema import Report
 from edgekd.train import logits_of
-from tests.toy import RECIPE, product_hashes, write_recipe
+from tests.toy import RECIPE, brief_measurements, product_hashes, write_recipe
 
 
 @pytest.fixture(scope="module", autouse=True)
 def short_measurements():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(measuring, "SECONDS", 0.1)
+        brief_measurements(patch)
         yield
 
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from edgekd.bench.environment import cpu
+from edgekd.bench.environment import BUSY_SHARE, cpu
 from edgekd.bench.profile.roofs import Roofs
 from edgekd.errors import StorageError
 from edgekd.files import canonical_json, sha256, write_json
@@ -22,6 +22,8 @@ def cached_roofs(threads: int, measure: Callable[[int], Roofs], fresh: bool = Fa
     if not fresh and (known := read(path)):
         return known
     roofs = measure(threads)
+    if roofs.busy > BUSY_SHARE:
+        return roofs  # too low, and not to be kept
     with suppress(StorageError):  # a home that cannot be written to costs some seconds each time, nothing else
         write_json(path, {"machine": machine, "roofs": roofs.to_json()})
     return roofs
@@ -31,7 +33,7 @@ def read(path: Path) -> Roofs | None:
     """``None`` for a file that is missing or damaged: it is measured again."""
     try:
         return Roofs.from_json(json.loads(path.read_text())["roofs"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
         return None
 
 

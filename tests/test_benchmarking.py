@@ -1,0 +1,49 @@
+"""docs/benchmarking.md: its example runs, and what it says of warnings and of recorded figures is so."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgekd.bench import records
+from tests.bench.conftest import write_model
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs/benchmarking.md").read_text()
+RESULTS = ROOT / "benchmarks/results/harness"
+
+
+def recorded(name: str) -> dict[str, Any]:
+    return json.loads((RESULTS / f"{name}.json").read_text())
+
+
+def test_the_example_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_model(tmp_path / "student.onnx", width=64)
+    for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL):
+        exec(block, {})
+    assert "ci95_p50" in capsys.readouterr().out
+
+
+def test_every_warning_is_explained():
+    said = {code: "**no**" in rest for code, rest in re.findall(r"^\| `(\w+)` \|(.*)$", PAGE, re.MULTILINE)}
+    source = "".join(path.read_text() for path in (ROOT / "edgekd/bench").glob("*.py"))
+    assert set(said) == set(re.findall(r'Caution\("(\w+)"', source))
+    assert {code for code, invalid in said.items() if invalid} == records.INVALIDATING
+
+
+@pytest.mark.parametrize("name", ["self_comparison", "overhead", "against_others", "mlperf_tiny", "rooflines"])
+def test_records_are_of_full_runs(name):
+    assert recorded(name)["quick"] is False
+
+
+def test_shares_of_comparisons_are_the_recorded_ones():
+    figures = recorded("self_comparison")
+    for condition in ("idle", "hogged", "planted"):
+        one = figures[condition]
+        assert len(figures["comparisons"][condition]) == one["n"]
+        assert f"{one['good']} of {one['n']}" in PAGE
+    assert f"{figures['planted_work']:.3f}" in PAGE
+    assert f"{recorded('overhead')['figures_ns']['added']['median']:.0f} ns" in PAGE
