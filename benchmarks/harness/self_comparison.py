@@ -27,7 +27,7 @@ from edgekd.progress import say, track
 
 LAYERS, MORE = 20, 21
 # Less than edgekd bench takes, so that five hundred of them fit into an hour.
-SETTINGS = {"seconds": 0.6, "max_seconds": 1.2, "sittings": 6, "warmup_s": 0.05, "resolution": 0.02}
+SETTINGS = {"seconds": 0.45, "max_seconds": 0.9, "sittings": 6, "warmup_s": 0.03, "resolution": 0.03}
 FULL = {"idle": 200, "hogged": 200, "planted": 100}
 QUICK = {"idle": 6, "hogged": 6, "planted": 4}
 
@@ -40,7 +40,7 @@ def main() -> None:
         models = {"equal": Path(folder) / "equal.onnx", "more": Path(folder) / "more.onnx"}
         for path, layers in zip(models.values(), (LAYERS, MORE), strict=True):
             repeated_convs(path, layers)
-        counted = {name: instructions(path, 5 if arguments.quick else 20) for name, path in models.items()}
+        counted = {name: instructions(path, 5 if arguments.quick else 10) for name, path in models.items()}
         raw = {condition: list(comparisons(condition, n, models, kept)) for condition, n in counts.items()}
     figures = {condition: summary(condition, results) for condition, results in raw.items()}
     report(figures, counted)

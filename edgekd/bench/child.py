@@ -42,7 +42,6 @@ def prepare(runtime: str, cpus: list[int]) -> None:
 
 @COMMANDS.register("open")
 def open_(subject: dict[str, Any], threads: int, batch: int, seed: int) -> dict[str, Any]:
-    from edgekd.bench.environment import affinity
     from edgekd.bench.plan import Subject
     from edgekd.bench.runtimes import open_session
 
@@ -51,7 +50,11 @@ def open_(subject: dict[str, Any], threads: int, batch: int, seed: int) -> dict[
     # For good: this process does nothing but run the model, and a collection in its midst would be counted.
     gc.collect()
     gc.disable()
-    return {**figures, "providers": session.providers, "batch": session.batch, "cpus": affinity()}
+    return {**figures, "providers": session.providers, "batch": session.batch, "cpus": pinned_to()}
+
+
+def pinned_to() -> list[int] | None:
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
 
 
 @COMMANDS.register("warm_up")
