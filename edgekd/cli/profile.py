@@ -90,22 +90,28 @@ def show(document: Mapping[str, Any], top: int, json_file: Path | None) -> None:
         if json_file:
             write_json(json_file, document)
     for line in warnings(document):
-        say(f"warning: {line} [busy_neighbour]")
+        say(f"warning: {line}")
 
 
 def warnings(document: Mapping[str, Any]) -> list[str]:
+    """Each with its code."""
     from edgekd.bench.environment import BUSY_SHARE
+    from edgekd.bench.profile.attention import NOT_COUNTED
 
     advice = {
         "summary": "while the layers were timed, which may have slowed them: stop them and profile again",
         "roofs": "while the roofs were measured, which may be too low: --fresh measures them again",
     }
     shares = {part: document[part]["busy"] for part in advice}
-    return [
-        f"others kept {share:.0%} of the CPUs busy {advice[part]}"
+    busy = [
+        f"others kept {share:.0%} of the CPUs busy {advice[part]} [busy_neighbour]"
         for part, share in shares.items()
         if share > BUSY_SHARE
     ]
+    uncounted = dict.fromkeys(layer["op"] for layer in document["layers"] if layer["bound"] == NOT_COUNTED)
+    if not uncounted:
+        return busy
+    return [*busy, f"the arithmetic of {', '.join(uncounted)} is not counted: taken to be at its limit [not_counted]"]
 
 
 def table(document: Mapping[str, Any], top: int) -> "Table":

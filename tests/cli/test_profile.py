@@ -58,3 +58,18 @@ def test_bad_input_is_one_line(edgekd, known_roofs, tmp_path, monkeypatch, argum
     assert (outcome.code, outcome.out) == (1, "")
     [line] = [line for line in outcome.err.splitlines() if not line.startswith("warning")]
     assert message in line
+
+
+def test_a_network_in_pytorch(edgekd, known_roofs, tmp_path):
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\ndef make(): return nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 2))\n"
+    )
+    outcome = edgekd("profile", f"{tmp_path / 'net.py'}:make", "--shape", "1,3,8,8", "--runs", 3, "--json", "-")
+    layers = {layer["name"]: layer["macs"] for layer in json.loads(outcome.out)["layers"]}
+    assert layers["0"] == 4 * 6 * 6 * 27
+    assert layers["2"] == 144 * 2
+
+
+def test_an_engine_is_for_another_tool(edgekd, tmp_path):
+    (tmp_path / "a.engine").touch()
+    assert "trtexec" in edgekd("profile", tmp_path / "a.engine").err

@@ -7,6 +7,9 @@ from typing import Any
 from edgekd.bench.profile.layers import LayerProfile, LayerTime
 from edgekd.bench.profile.roofs import Roofs
 
+NOT_COUNTED = "not counted"
+# Products whose arithmetic no profiler tells.
+UNCOUNTED = {"Attention", "MultiHeadAttention", "QAttention", "LSTM", "GRU", "RNN", "Einsum", "DeformConv"}
 CONVERTING = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "Cast", "Transpose"}
 
 
@@ -15,6 +18,7 @@ class Judged:
     """``limit_ms`` is the least time that the roofs allow, ``bound`` which of them sets it, ``share`` limit over time.
 
     A step that computes and moves nothing, such as a reshape, is bound by neither: all of its time is ``overhead``.
+    One whose arithmetic is ``not counted`` is taken to be at its limit.
     """
 
     layer: LayerTime
@@ -42,6 +46,8 @@ def judge(profile: LayerProfile, roofs: Roofs) -> list[Judged]:
 
 
 def judge_layer(layer: LayerTime, roofs: Roofs, all_weights: int) -> Judged:
+    if layer.op in UNCOUNTED or ("Conv" in layer.op and not layer.macs):
+        return Judged(layer, layer.ms, NOT_COUNTED)
     if not layer.macs and not layer.bytes:
         return Judged(layer, 0.0, "overhead")
     limit = roofs.limit_ms(layer.macs, layer.bytes, layer.precision, layer.weight_bytes, all_weights)

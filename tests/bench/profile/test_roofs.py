@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -45,6 +46,12 @@ def test_layers_by_the_time_to_win():
 def test_a_layer_above_its_roof_has_nothing_to_win():
     [judged] = judge(LayerProfile((LayerTime("fast", "Conv", 0.1, 10_000_000, 0, "float32"),), 0.1, 1), ROOFS)
     assert (judged.share, judged.winnable_ms) == (pytest.approx(2.0), 0.0)
+
+
+@pytest.mark.parametrize("op", ["LSTM", "Einsum", "FusedConv"])
+def test_products_that_nobody_counted_have_nothing_to_win(op):
+    [judged] = judge(LayerProfile((LayerTime("dark", op, 0.3, 0, 4000, "float32"),), 0.3, 1), ROOFS)
+    assert (judged.bound, judged.limit_ms, judged.winnable_ms) == ("not counted", 0.3, 0.0)
 
 
 def test_the_whole():
@@ -101,7 +108,16 @@ def test_roofs_are_measured_once_for_each_number_of_threads(measure):
     assert measure.calls == [1, 2, 1]
 
 
-@pytest.mark.parametrize("content", ["", "{}", '{"roofs": {"threads": 1}}', "[1]"])
+def test_roofs_beside_a_busy_neighbour_are_not_kept(measure, tmp_path):
+    low = replace(ROOFS, busy=0.5)
+    assert cache.cached_roofs(1, lambda threads: low) == low
+    assert not list(tmp_path.rglob("*.json"))
+
+
+@pytest.mark.parametrize(
+    "content",
+    ['{"roofs": {"peak": [], "bandwidth": [], "threads": 1, "busy": 0}}', "", "{}", '{"roofs": {"threads": 1}}', "[1]"],
+)
 def test_a_damaged_cache_is_measured_again(measure, content, tmp_path):
     cache.cached_roofs(1, measure)
     [path] = (tmp_path / "edgekd").glob("roofs-*.json")

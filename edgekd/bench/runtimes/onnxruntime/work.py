@@ -37,7 +37,9 @@ def macs_of(step: Step, node: "NodeProto | None", origin: "NodeProto | None", ne
 
 
 def convolution_macs(step: Step, node: "NodeProto | None", weight: tuple[int, ...]) -> int:
-    """Each output pixel meets every weight once; transposed, each input pixel does."""
+    """Each output pixel meets every weight once; transposed, each input pixel does. 0 where the weight is unknown."""
+    if len(weight) < 3:
+        return 0
     shape = (step.inputs if "Transpose" in step.op else step.outputs)[0][1]
     last = step.op.startswith("Nhwc") or attribute(node, "channels_last")
     pixels = shape[1:-1] if last else shape[2:]
