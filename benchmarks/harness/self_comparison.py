@@ -27,7 +27,7 @@ from edgekd.progress import say, track
 
 LAYERS, MORE = 20, 21
 # Less than edgekd bench takes, so that five hundred of them fit into an hour.
-SETTINGS = {"seconds": 0.45, "max_seconds": 0.9, "sittings": 6, "warmup_s": 0.03, "resolution": 0.03, "width": 1.0}
+SETTINGS = {"seconds": 0.45, "max_seconds": 0.9, "sittings": 6, "warmup_s": 0.03, "resolution": 0.05, "width": 1.0}
 FULL = {"idle": 200, "hogged": 200, "planted": 100}
 QUICK = {"idle": 6, "hogged": 6, "planted": 4}
 
