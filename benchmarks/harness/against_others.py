@@ -34,6 +34,7 @@ from small_networks import NETWORKS, shape, write_onnx
 from edgekd.bench.cpus import quietest
 from edgekd.bench.plan import Subject
 from edgekd.bench.statistics import ratio_over_sittings
+from edgekd.figures import ABSENT
 from edgekd.progress import say
 
 HERE = Path(__file__).parent
@@ -41,9 +42,9 @@ BENCHMARK_APP = "benchmark_app"
 # Many short turns, since the machine changes its speed for seconds at a time; benchmark_app takes whole seconds.
 # Two loadings of one file differ too, but those of PyTorch take seconds.
 PAIRS: dict[str, dict[str, Any]] = {
-    "ONNX Runtime": {"tools": ("edgekd onnxruntime", "bare loop"), "sittings": 10, "rounds": 40, "seconds": 0.03},
-    "OpenVINO": {"tools": ("edgekd openvino", BENCHMARK_APP), "sittings": 10, "rounds": 2, "seconds": 1},
-    "PyTorch": {"tools": ("edgekd pytorch", "torch.utils.benchmark"), "sittings": 5, "rounds": 15, "seconds": 0.06},
+    "ONNX Runtime": {"tools": ("edgekd onnxruntime", "bare loop"), "sittings": 8, "rounds": 40, "seconds": 0.03},
+    "OpenVINO": {"tools": ("edgekd openvino", BENCHMARK_APP), "sittings": 8, "rounds": 2, "seconds": 1},
+    "PyTorch": {"tools": ("edgekd pytorch", "torch.utils.benchmark"), "sittings": 6, "rounds": 12, "seconds": 0.06},
 }
 QUICK_SITTINGS = 2
 BOUND = 0.03
@@ -171,7 +172,7 @@ def show(rows: list[dict[str, Any]]) -> None:
         middle = len(turns) // 2
         table.add_row(
             *(entry["runtime"], entry["network"], f"{ours[middle]:.4f}", entry["tools"][1], f"{theirs[middle]:.4f}"),
-            *(f"{entry['ratio']:.4f}", "{:.4f}–{:.4f}".format(*entry["ci95"])),
+            *(f"{entry['ratio']:.4f}", "{:.4f}–{:.4f}".format(*entry["ci95"]) if entry["ci95"] else ABSENT),
             f"{entry['binding_ns'] / (theirs[middle] * 1e6):.1%}" if "binding_ns" in entry else "",
         )
     Console(width=120).print(table)
@@ -192,7 +193,7 @@ def main() -> None:
         goal(f"{entry['runtime']}, {entry['network']}: off by", BOUND, abs(entry["ratio"] - 1), at_most=True)
         for entry in rows
     ]
-    width = max(math.log(entry["ci95"][1] / entry["ci95"][0]) for entry in rows)
+    width = max((math.log(entry["ci95"][1] / entry["ci95"][0]) for entry in rows if entry["ci95"]), default=None)
     finish(arguments, {"cpu": cpu, "absent": absent, "rows": rows, "widest_interval": width}, goals)
 
 
