@@ -55,7 +55,9 @@ def measure(exports: Sequence[Exported], target: Target, store: Store, question:
     if folder is None or not all(record.valid for record in Measured(folder).latency.values()):
         say(f"  latency on this CPU, {target.threads} thread{'s' if target.threads > 1 else ''}, interleaved")
         subjects = {export.label: Subject(str(export.onnx)) for export in exports}
-        plan = Plan(subjects, exports[0].label, target.threads, 1, SECONDS, sittings=SITTINGS, question=question)
+        plan = Plan(
+            subjects, exports[0].label, target.threads, 1, SECONDS, 2 * SECONDS, sittings=SITTINGS, question=question
+        )
         latency = carry_out(plan)
         memory = {label: peak_memory(subject, target.threads) for label, subject in subjects.items()}
         with store.new(name, key) as new:
