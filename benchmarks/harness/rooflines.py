@@ -25,7 +25,6 @@ from edgekd.bench.profile.conduct import profile_on_roofs
 from edgekd.cli.profile import shares
 from edgekd.export import export_onnx
 from edgekd.figures import percent, significant
-from edgekd.files import write_json
 from edgekd.models import build
 from edgekd.models.size import count_macs
 from edgekd.preprocess import Preprocess
@@ -118,7 +117,6 @@ def main() -> None:
                 # The roofs are measured anew for the first file only, so that all four stand under the same ones.
                 document = profile_on_roofs(Subject(str(path)), THREADS, 1, runs, fresh=not rows)
                 rows.append(row_of(case, precision, document))
-                write_json(folder / f"{case.name}-{precision}.json", document)
                 draw_roofline(document, folder / f"{case.name}-{precision}.png")
     Console(width=200).print(table(rows))
     finish(arguments, {"profiles": rows}, goals(rows))
