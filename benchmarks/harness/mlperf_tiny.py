@@ -31,7 +31,7 @@ from edgekd.bench.energy import EnergyMeter
 from edgekd.bench.plan import Plan, Subject
 from edgekd.bench.records import LatencyRecord
 from edgekd.bench.runtimes import open_session
-from edgekd.bench.statistics import ratio_over_sittings
+from edgekd.bench.statistics import percentile, ratio_over_sittings
 from edgekd.data import load_data
 from edgekd.errors import MeasurementError
 from edgekd.export import export_onnx, float_convolutions
@@ -131,6 +131,13 @@ def show(models: dict[str, Path], records: dict[str, LatencyRecord], energy: dic
         console.print(f"No energy: {reason}")
 
 
+def kept(record: LatencyRecord) -> dict[str, Any]:
+    """With the median of each round for its hundred thousand samples: all that ratios are made of."""
+    figures = record.to_json()
+    figures["round_medians_ns"] = [[percentile(block, 0.5) for block in sitting] for sitting in figures.pop("raw_ns")]
+    return figures
+
+
 def main() -> None:
     arguments = options(__doc__)
     seconds = 3.0 if arguments.quick else 15.0
@@ -147,7 +154,7 @@ def main() -> None:
     figures = {
         "network": network,
         "size_bytes": sizes,
-        "records": {key: record.to_json() for key, record in records.items()},
+        "records": {key: kept(record) for key, record in records.items()},
         "energy": energy,
         "int8_trained_over_random": {"ratio": ratio, "ci95": interval},
     }

@@ -61,8 +61,6 @@ def profile(
 
     if picture is not None and picture.suffix not in PICTURES:
         raise MeasurementError(f"--picture {picture}: expected a file that ends in {' or '.join(PICTURES)}")
-    if runs < 1:
-        raise MeasurementError(f"{runs} runs are nothing to take a median of; give --runs 1 or more")
     if (runtime := runtime_for(model)) == "tensorrt":
         raise MeasurementError(f"{model}: an engine's layers are timed by 'trtexec --dumpProfile'; give the ONNX file")
     profiled = subject(model, runtime, "cpu", parse_shape(shape))
