@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 ROOMS = (
-    *("artifact", "bench", "bundle", "chain", "data", "distill", "export"),
-    *("models", "preprocess", "prune", "quantize", "recipe", "report", "train"),
+    *("artifact", "bench", "bundle", "chain", "data", "distill", "export", "lint"),
+    *("models", "preprocess", "prune", "quantize", "recipe", "report", "tensorrt", "train"),
 )
 
 if TYPE_CHECKING:

@@ -7,7 +7,20 @@ from pathlib import Path
 import pytest
 
 HOUSE = Path(__file__).parents[1] / "edgekd"
-WITHOUT_TORCH = ("bench", "bundle", "recipe", "report", "cli", "preprocess", "files", "figures", "errors", "registry")
+WITHOUT_TORCH = (
+    "bench",
+    "bundle",
+    "recipe",
+    "report",
+    "cli",
+    "preprocess",
+    "files",
+    "figures",
+    "errors",
+    "registry",
+    "tensorrt",
+    "lint",
+)
 FROM_BELOW = ["errors", "data", "train", "chain", "cli"]
 
 

@@ -1,6 +1,7 @@
-"""Each stage's network as an exported file, with what it answers on the test set in PyTorch and in the runtime."""
+"""Each stage's network as exported files, with what they answer on the test set in PyTorch and in the runtime."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from io import BytesIO
@@ -8,29 +9,50 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
-from torch.fx import GraphModule
 
 from edgekd.artifact import Artifact
 from edgekd.bench import fingerprint
+from edgekd.chain.files import ONNX, RuntimeFile, served, write_files
 from edgekd.chain.network import build_spec, float_twin, restore
 from edgekd.chain.runner import METRICS, Done
 from edgekd.chain.store import Store
+from edgekd.chain.targets import file_profile
 from edgekd.data import DataSet
-from edgekd.export import export_onnx, float_convolutions, parity, runtime_logits
+from edgekd.export import Parity, first_departure, float_convolutions, parity, runtime_logits
 from edgekd.files import canonical_json, sha256, write_bytes, write_json
 from edgekd.models import count_macs, count_parameters
 from edgekd.progress import say
-from edgekd.quantize import convert
+from edgekd.recipe import Target
 from edgekd.train import logits_of
 
-VERSION = 1
-ONNX = "model.onnx"
+VERSION = 2
+# Answers that agree on fewer samples than this are looked into.
+LEAST_AGREEMENT = 0.995
+DEPARTURE_SAMPLES = 64
+EMULATED = "onnxruntime, unoptimised"
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What placements must keep: a share of the validation samples right, a size in bytes."""
+
+    accuracy: float | None = None
+    size_bytes: float | None = None
+
+    def hold(self, path: Path, data: DataSet) -> bool:
+        if self.size_bytes is not None and path.stat().st_size > self.size_bytes:
+            return False
+        if self.accuracy is None:
+            return True
+        logits = runtime_logits(path, data, data.validation)
+        return _correct(logits, data.validation.labels) >= self.accuracy * len(data.validation)
 
 
 @dataclass(frozen=True)
 class Exported:
-    """One network's file and its answers on the test set."""
+    """One network's files and their answers on the test set."""
 
     label: str
     done: Done
@@ -48,45 +70,85 @@ class Exported:
         return self.folder / f"predictions-{runtime}.npy"
 
 
-def evaluate(done: Done, number: int, data: DataSet, store: Store) -> Exported:
-    """Exports and evaluates ``done``, or finds that it has been before."""
+def evaluate(
+    done: Done, number: int, data: DataSet, store: Store, targets: Sequence[Target] = (), needs: Needs | None = None
+) -> Exported:
+    """Exports and evaluates ``done`` for its targets, or finds that it has been before."""
     name = f"{number:02d}-{done.label}"
+    needs = needs or Needs()
+    wanted = list(dict.fromkeys(map(file_profile, targets))) or ["onnxruntime-x86"]
+    threads = targets[0].threads if targets else 1
     # The answers are this runtime's on this processor: another one may saturate where this one does not.
     machine = [fingerprint()[key] for key in ("cpu", "packages")]
-    key = sha256(canonical_json(["export", VERSION, done.content, data.fingerprint, machine]))
+    placing = [wanted, threads, asdict(needs)] if done.artifact.spec.quantization else []
+    key = sha256(canonical_json(["export", VERSION, done.content, data.fingerprint, machine, placing]))
     folder = store.find(name, key)
     if folder is None:
         say(f"  {done.label}: export and evaluation")
         with store.new(name, key) as new:
-            _fill(new, done.artifact, data)
+            _fill(new, done.artifact, data, wanted, threads, needs)
         folder = store.place(name, key)
     return Exported(done.label, done, folder)
 
 
-def _fill(folder: Path, artifact: Artifact, data: DataSet) -> None:
+def _fill(folder: Path, artifact: Artifact, data: DataSet, wanted: Sequence[str], threads: int, needs: Needs) -> None:
     network = restore(artifact)
-    deployed = convert(network) if isinstance(network, GraphModule) else network
-    path = export_onnx(deployed, folder / ONNX, data.preprocess, data.classes)
-    answers = {
-        "pytorch": logits_of(network, data, data.test),
-        "onnxruntime": runtime_logits(path, data, data.test),
-    }
-    for runtime, logits in answers.items():
-        _save_array(folder / f"predictions-{runtime}.npy", logits.argmax(1).int().numpy())
+    trained = (artifact.spec.quantization or {}).get("profile")
+    files = write_files(
+        folder,
+        network,
+        artifact.spec,
+        data,
+        served(trained, wanted),
+        threads=threads,
+        accept=lambda path: needs.hold(path, data),
+    )
+    ours = logits_of(network, data, data.test)
+    _save_array(folder / "predictions-pytorch.npy", ours.argmax(1).int().numpy())
+    described = [_describe(folder, file, ours, data) for file in files]
     float_network = build_spec(float_twin(artifact.spec))
-    left, convolutions = float_convolutions(path)
     figures = {
-        "correct": {runtime: _correct(logits, data.test.labels) for runtime, logits in answers.items()},
+        **described[0],
+        "precision_pytorch": "int8" if trained else "float32",
+        "correct_pytorch": _correct(ours, data.test.labels),
         "n": len(data.test),
-        "parity": asdict(parity(answers["pytorch"], answers["onnxruntime"])),
-        "size_bytes": path.stat().st_size,
         "params": count_parameters(float_network),
         "macs": count_macs(float_network, data.input_shape),
-        "convolutions": convolutions,
-        "float_convolutions": left,
-        "precision": "int8" if artifact.spec.quantization else "float32",
+        "others": described[1:],
     }
     write_json(folder / METRICS, figures)
+
+
+def _describe(folder: Path, file: RuntimeFile, ours: Tensor, data: DataSet) -> dict[str, Any]:
+    """What one file answers, and where ONNX Runtime leaves it in float."""
+    path = folder / file.name
+    emulated = file.profile == "tensorrt"
+    theirs = runtime_logits(path, data, data.test, optimised=not emulated)
+    runtime = EMULATED if emulated else "onnxruntime"
+    predictions = f"predictions-{'onnxruntime' if file.name == ONNX else file.profile}.npy"
+    _save_array(folder / predictions, theirs.argmax(1).int().numpy())
+    same = parity(ours, theirs)
+    left, convolutions = ([], 0) if emulated else float_convolutions(path)
+    return {
+        **file.to_json(),
+        "runtime": runtime,
+        "correct": _correct(theirs, data.test.labels),
+        "predictions": predictions,
+        "parity": asdict(same),
+        "departs_at": None if emulated else _departure(path, same, data),
+        "size_bytes": path.stat().st_size,
+        "convolutions": convolutions,
+        "float_convolutions": left,
+    }
+
+
+def _departure(path: Path, same: Parity, data: DataSet) -> str | None:
+    if same.agreement >= LEAST_AGREEMENT:
+        return None
+    samples = data.test.select(torch.arange(min(DEPARTURE_SAMPLES, len(data.test))))
+    ((raw, _),) = samples.stream([torch.arange(len(samples))])
+    found = first_departure(path, data.to_input(raw).numpy())
+    return found.layer if found else None
 
 
 def _correct(logits: Tensor, labels: Tensor) -> int:

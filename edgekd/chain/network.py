@@ -23,8 +23,8 @@ def build_spec(spec: Spec) -> nn.Module:
     network = build(spec.builder, spec.input_shape, spec.num_classes, **spec.args)
     for plan in spec.pruning:
         apply_plan(network, plan, spec.input_shape)
-    if spec.quantization is not None:
-        return prepare(network, spec.input_shape, spec.quantization["profile"])
+    if is_simulated(spec):
+        return prepare(network, spec.input_shape, (spec.quantization or {})["profile"])
     return network
 
 
@@ -34,7 +34,12 @@ def restore(artifact: Artifact) -> nn.Module:
     fill(network, artifact.tensors)
     # Training leaves convolutions in this layout, and the layout decides the order of sums.
     lay_out(network)
-    return network if artifact.spec.quantization else network.eval()
+    return network if is_simulated(artifact.spec) else network.eval()
+
+
+def is_simulated(spec: Spec) -> bool:
+    """Whether the network is a graph that simulates 8 bits; in half precision only its file is another."""
+    return spec.quantization is not None and "profile" in spec.quantization
 
 
 def load(folder: Path | str) -> nn.Module:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekd.bench import fingerprint, ratio_over_sittings, wilson_interval
-from edgekd.chain.evaluate import Exported
+from edgekd.chain.evaluate import LEAST_AGREEMENT, Exported
 from edgekd.chain.log import RunLog
 from edgekd.chain.measure import Measured
 from edgekd.data import DataSet
@@ -15,7 +15,6 @@ from edgekd.report import schema
 from edgekd.report.budget import check
 
 RUNTIME = "onnxruntime"
-LEAST_AGREEMENT = 0.99
 
 
 def make_report(
@@ -30,6 +29,7 @@ def make_report(
 ) -> schema.Report:
     """The report of a whole run; the budget is checked on the last network in the first target's runtime."""
     rows = [_pytorch_row(export, folder) for export in exports]
+    rows += [_other_row(export, other, folder) for export in exports for other in export.figures["others"]]
     # The answers and sizes in the runtime are known also where no target had its latency measured.
     timed: list[tuple[Target | None, Measured | None]] = list(measured.items()) or [(None, None)]
     for target, figures in timed:
@@ -52,7 +52,7 @@ def make_report(
         warnings=(*map(_skipped, skipped), *_slower_than_float(exports, measured)),
         rows=tuple(rows),
         stages=tuple(_stage(export, log) for export in exports),
-        parity=tuple(_parity(export) for export in exports),
+        parity=tuple(parity for export in exports for parity in _parities(export)),
         profiles=tuple(schema.Profile(**each) for figures in measured.values() for each in figures.profiles),
         command=command,
     )
@@ -71,11 +71,27 @@ def _pytorch_row(export: Exported, folder: Path) -> schema.Row:
     return schema.Row(
         model=export.label,
         runtime="pytorch",
-        precision=figures["precision"],
+        precision=figures["precision_pytorch"],
         device="cpu",
         params=figures["params"],
         macs=figures["macs"],
-        **_accuracy(export, "pytorch", folder),
+        **_accuracy(export, export.figures["correct_pytorch"], "predictions-pytorch.npy", folder),
+    )
+
+
+def _other_row(export: Exported, other: Mapping[str, Any], folder: Path) -> schema.Row:
+    """The file for a runtime that is not here, with what ONNX Runtime makes of it step by step."""
+    return schema.Row(
+        model=export.label,
+        runtime=other["runtime"],
+        precision=other["precision"],
+        device="cpu",
+        size_bytes=other["size_bytes"],
+        params=export.figures["params"],
+        macs=export.figures["macs"],
+        warnings=tuple(_disagreement(export.label, other)),
+        file=str((export.folder / other["file"]).relative_to(folder)),
+        **_accuracy(export, other["correct"], other["predictions"], folder),
     )
 
 
@@ -93,7 +109,7 @@ def _runtime_row(export: Exported, target: Target | None, measured: Measured | N
         warnings=tuple(notes + _doubts(export)),
         file=str(export.onnx.relative_to(folder)),
         **timing,
-        **_accuracy(export, RUNTIME, folder),
+        **_accuracy(export, figures["correct"], figures["predictions"], folder),
     )
 
 
@@ -110,14 +126,13 @@ def _timing(export: Exported, target: Target, measured: Measured) -> tuple[dict[
     return figures, [schema.Note(code=caution.code, message=caution.message) for caution in latency.warnings]
 
 
-def _accuracy(export: Exported, runtime: str, folder: Path) -> dict:
-    figures = export.figures
-    correct, n = figures["correct"][runtime], figures["n"]
+def _accuracy(export: Exported, correct: int, predictions: str, folder: Path) -> dict:
+    n = export.figures["n"]
     return {
         "accuracy": correct / n,
         "accuracy_ci95": wilson_interval(correct, n),
         "n": n,
-        "predictions": str(export.predictions(runtime).relative_to(folder)),
+        "predictions": str((export.folder / predictions).relative_to(folder)),
     }
 
 
@@ -126,13 +141,38 @@ def _doubts(export: Exported) -> list[schema.Note]:
     left = figures["float_convolutions"]
     if figures["precision"] == "int8" and left:
         names = ", ".join(left[:5]) + (f" and {len(left) - 5} more" if len(left) > 5 else "")
-        message = f"ONNX Runtime leaves {len(left)} of {figures['convolutions']} convolutions in float: {names}"
+        why = "by measurement" if _is_placed_apart(figures) else "although they are quantised"
+        message = f"{len(left)} of {figures['convolutions']} convolutions run in float in ONNX Runtime, {why}: {names}"
         notes.append(schema.Note(code="float_convolutions", message=message))
+    return notes + _placement_notes(figures) + _disagreement(export.label, figures)
+
+
+def _is_placed_apart(figures: Mapping[str, Any]) -> bool:
+    placement = figures["placement"]
+    return placement is not None and placement["chosen"] != "int8"
+
+
+def _placement_notes(figures: Mapping[str, Any]) -> list[schema.Note]:
+    placement = figures["placement"]
+    if placement is None or placement["chosen"] != "float":
+        return []
+    best = min(each["ratio"] for each in placement["candidates"] if each["name"] != "float")
+    message = (
+        f"this file is float: the fastest placement in 8 bits took {best:.2f} times as long on this machine, "
+        "or kept less than the budget asks for"
+    )
+    return [schema.Note(code="int8_not_faster", message=message)]
+
+
+def _disagreement(label: str, figures: Mapping[str, Any]) -> list[schema.Note]:
     agreement = figures["parity"]["agreement"]
-    if agreement < LEAST_AGREEMENT:
-        message = f"{export.label} answers as PyTorch does on only {agreement:.1%} of the test samples"
-        notes.append(schema.Note(code="runtime_disagrees", message=message))
-    return notes
+    if agreement >= LEAST_AGREEMENT:
+        return []
+    where = f"; it departs from what the file says at {figures['departs_at']}" if figures["departs_at"] else ""
+    message = (
+        f"{label} answers as PyTorch does on only {agreement:.1%} of the test samples in {figures['runtime']}{where}"
+    )
+    return [schema.Note(code="runtime_disagrees", message=message)]
 
 
 def _slower_than_float(exports: Sequence[Exported], measured: Mapping[Target, Measured]) -> list[schema.Note]:
@@ -167,5 +207,14 @@ def _stage(export: Exported, log: RunLog) -> schema.Stage:
     return schema.Stage(name=done.name, key=done.key, seconds=log.seconds_of(done.key), metrics=metrics)
 
 
-def _parity(export: Exported) -> schema.Parity:
-    return schema.Parity(model=export.label, runtime=RUNTIME, **export.figures["parity"])
+def _parities(export: Exported) -> list[schema.Parity]:
+    return [
+        schema.Parity(
+            model=export.label,
+            runtime=figures["runtime"],
+            profile=figures["profile"],
+            departs_at=figures["departs_at"],
+            **figures["parity"],
+        )
+        for figures in (export.figures, *export.figures["others"])
+    ]

@@ -13,11 +13,11 @@ from filelock import FileLock, Timeout
 
 from edgekd import __version__
 from edgekd.bundle.pack import pack
-from edgekd.chain.evaluate import Exported, evaluate
+from edgekd.chain.evaluate import Exported, Needs, evaluate
 from edgekd.chain.measure import is_measured_here, measure
 from edgekd.chain.plan import Size, must_compress, must_shrink, size_of, start_of
 from edgekd.chain.report import make_report
-from edgekd.chain.runner import Runner
+from edgekd.chain.runner import Done, Runner
 from edgekd.chain.store import Store
 from edgekd.data import DataSet, load_data
 from edgekd.errors import StorageError
@@ -82,7 +82,7 @@ def run(
         runner = Runner(recipe, planned.data, folder, watch)
         stages = runner.run()
         exports_store = Store(folder / "exports")
-        exports = [evaluate(done, number, planned.data, exports_store) for number, done in enumerate(stages)]
+        exports = _export(recipe, planned.data, stages, exports_store)
         here = [target for target in recipe.targets if is_measured_here(target)]
         question = recipe.budget.latency_ratio or 1.0
         measured = {target: measure(exports, target, Store(folder / "measurements"), question) for target in here}
@@ -92,6 +92,32 @@ def run(
         write_text(folder / "report.html", render_html(report.to_json()))
         _bundle(recipe, planned.data, exports, report, folder)
         return report
+
+
+def _export(recipe: Recipe, data: DataSet, stages: list[Done], store: Store) -> list[Exported]:
+    """The teacher's files first: what students must keep is told by them."""
+    teacher = evaluate(stages[0], 0, data, store, recipe.targets)
+    needs = Needs(_least_accuracy(recipe, data, teacher), _largest(recipe, teacher))
+    rest = [evaluate(done, n, data, store, recipe.targets, needs) for n, done in enumerate(stages[1:], start=1)]
+    return [teacher, *rest]
+
+
+def _least_accuracy(recipe: Recipe, data: DataSet, teacher: Exported) -> float | None:
+    """On the validation samples, which placements may be chosen by."""
+    drop = recipe.budget.accuracy_drop
+    if drop is None or not any(stage.name == "quantize" for stage in recipe.stages):
+        return None
+    right = runtime_logits(teacher.onnx, data, data.validation).argmax(1) == data.validation.labels
+    return float(right.double().mean()) - drop / 100
+
+
+def _largest(recipe: Recipe, teacher: Exported) -> float | None:
+    budget = recipe.budget
+    bounds = [
+        *([budget.size_mb * 1e6] if budget.size_mb else []),
+        *([budget.size_ratio * teacher.figures["size_bytes"]] if budget.size_ratio else []),
+    ]
+    return min(bounds, default=None)
 
 
 def _announce(planned: Plan) -> None:

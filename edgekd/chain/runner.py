@@ -89,7 +89,7 @@ class Runner:
         student = self.recipe.student
         start: Start | Done = start_of(student, self.data, self.recipe.seed) if student else teacher
         for number, (section, label) in enumerate(zip(self.recipe.stages, self._labels(), strict=True), start=1):
-            keeps = teacher if getattr(section, "teacher", True) else None
+            keeps = teacher if getattr(section, "teacher", True) or KINDS.find(section.name).needs else None
             start = self._do(self._plan(number, section.name, section, label, start, keeps))
             done.append(start)
         return done
@@ -105,10 +105,14 @@ class Runner:
         self, number: int, kind: str, section: Any, label: str, start: Start | Done, teacher: Done | None
     ) -> Planned:
         training = section.train if kind == "teacher" else section
-        settings = training.model_dump(mode="json") if training else {}
+        settings = (training.model_dump(mode="json") if training else {}) | self._needs(kind)
         inputs = [start.content if isinstance(start, Done) else start.key, teacher.content if teacher else ""]
         key = stage_key(kind, KINDS.find(kind).version, settings, inputs, self.data, self.recipe.seed)
         return Planned(number, kind, section, label, key, start, teacher)
+
+    def _needs(self, kind: str) -> dict[str, Any]:
+        needs = KINDS.find(kind).needs
+        return needs(self.recipe) if needs else {}
 
     def _do(self, planned: Planned) -> Done:
         folder = self.store.find(planned.place, planned.key)
@@ -134,6 +138,7 @@ class Runner:
             teacher=restore(planned.teacher.artifact) if planned.teacher else None,
             folder=workplace,
             log=self._watcher(planned.kind),
+            needs=self._needs(planned.kind),
         )
         result = KINDS.find(planned.kind).run(job)
         with self.store.new(planned.place, planned.key) as folder:

@@ -1,7 +1,7 @@
 """What a stage is: a function of (network, section, data, seed) to (network, metrics)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from edgekd.artifact import Spec
 from edgekd.data import DataSet
 from edgekd.distill import LOSSES, Distillation
 from edgekd.errors import EdgekdError
-from edgekd.recipe import Stage
+from edgekd.recipe import Recipe, Stage
 from edgekd.registry import Registry
 from edgekd.train import CrossEntropy, Objective, fit
 
@@ -32,6 +32,8 @@ class Job:
     teacher: nn.Module | None
     folder: Path
     log: Log
+    needs: dict[str, Any] = field(default_factory=dict)
+    """What the stage asked of the rest of the recipe."""
 
     def fit(self, network: nn.Module, **modes: Any) -> History:
         """Trains ``network`` by the stage's own section; ``modes`` are more arguments of :func:`edgekd.train.fit`."""
@@ -43,7 +45,7 @@ class Job:
     def objective(self) -> Objective:
         """The teacher's loss where there is a teacher, the labels' alone where there is none."""
         section: Stage = self.section
-        if self.teacher is None:
+        if self.teacher is None or not getattr(section, "teacher", True):
             return CrossEntropy(section.label_smoothing)
         loss = LOSSES.find(getattr(section, "method", "kd"))(temperature=section.temperature)
         return Distillation(self.teacher, loss, section.hard_weight, section.label_smoothing)
@@ -58,21 +60,28 @@ class Result:
 
 @dataclass(frozen=True)
 class Kind:
-    """A stage's function; ``version`` goes up when the same input would give another output."""
+    """A stage's function; ``version`` goes up when the same input would give another output.
+
+    ``needs`` takes from the recipe what the stage depends on beside its own section; such a stage has the teacher
+    to compare with even where it does not learn from it.
+    """
 
     version: int
     product: str
     run: Callable[[Job], Result]
+    needs: Callable[[Recipe], dict[str, Any]] | None = None
 
 
 KINDS: Registry[Kind] = Registry("stage", EdgekdError)
 
 
-def stage(name: str, product: str, version: int) -> Callable[[Callable[[Job], Result]], Callable[[Job], Result]]:
+def stage(
+    name: str, product: str, version: int, needs: Callable[[Recipe], dict[str, Any]] | None = None
+) -> Callable[[Callable[[Job], Result]], Callable[[Job], Result]]:
     """Registers a stage under ``name``; ``product`` is what reports call the network it gives."""
 
     def add(run: Callable[[Job], Result]) -> Callable[[Job], Result]:
-        KINDS[name] = Kind(version, product, run)
+        KINDS[name] = Kind(version, product, run, needs)
         return run
 
     return add

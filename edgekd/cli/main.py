@@ -8,6 +8,7 @@ import typer
 from edgekd.cli.bench import bench
 from edgekd.cli.bundle import app as bundle
 from edgekd.cli.init import init
+from edgekd.cli.lint import lint
 from edgekd.cli.predict import predict
 from edgekd.cli.profile import profile
 from edgekd.cli.recipe import app as recipe
@@ -36,6 +37,7 @@ app.command()(init)
 app.add_typer(recipe, name="recipe")
 app.command()(bench)
 app.command()(profile)
+app.command()(lint)
 app.add_typer(bundle, name="bundle")
 app.command()(predict)
 

@@ -1,7 +1,9 @@
 """A network as an ONNX file: dynamic batch, weights inline, nothing of the machine that wrote it."""
 
+import ast
 import copy
 import json
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -21,6 +23,8 @@ from edgekd.progress import quiet
 
 OPSET = 20
 INPUT, OUTPUT = "input", "logits"
+# where the exporter keeps the path of the module that a node comes from, as a Python list of every level
+SCOPES = "pkg.torch.onnx.name_scopes"
 
 
 def export_onnx(
@@ -50,6 +54,7 @@ def to_onnx(network: nn.Module, preprocess: Preprocess, classes: Iterable[str], 
     if written.get("") != opset:
         raise ExportError(f"opset {opset} was asked for and {written.get('')} written; ask for {written.get('')}")
     model.producer_name, model.producer_version = "edgekd", __version__
+    _name_by_layer(model)
     _forget_the_machine(model)
     model.graph.name = "edgekd"
     onnx.helper.set_model_props(
@@ -94,6 +99,17 @@ def _exported(network: nn.Module, shape: tuple[int, ...], opset: int) -> ModelPr
         raise ExportError(f"{type(network).__name__} cannot be exported to ONNX: {reason}") from error
     assert program is not None
     return program.model_proto
+
+
+def _name_by_layer(model: ModelProto) -> None:
+    """``layer1.0.conv1/Conv`` for the exporter's ``node_Conv_72``: the path of the module, then the operator."""
+    seen: Counter[str] = Counter()
+    for node in model.graph.node:
+        scopes = next((entry.value for entry in node.metadata_props if entry.key == SCOPES), "[]")
+        _, *modules = [*ast.literal_eval(scopes)][:-1] or [""]
+        name = f"{modules[-1] if modules else ''}/{node.op_type}"
+        seen[name] += 1
+        node.name = name if seen[name] == 1 else f"{name}_{seen[name]}"
 
 
 def _forget_the_machine(message: Message) -> None:

@@ -1,20 +1,102 @@
-"""Whether two runtimes answer alike."""
+"""Whether two runtimes answer alike, and the layer from which on they do not."""
 
+import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import ModelProto
 from torch import Tensor
+
+STEPS = 255
 
 
 @dataclass(frozen=True)
 class Parity:
-    """``agreement``: share of samples with the same class; ``max_abs_difference`` of their logits."""
+    """``agreement``: share of samples with the same class; differences of their logits.
+
+    A step is what 8 bits resolve of our logits: a 255th of the range from the smallest to the largest.
+    """
 
     agreement: float
     max_abs_difference: float
     n: int
+    max_steps: float
+    mean_steps: float
 
 
 def parity(ours: Tensor, theirs: Tensor) -> Parity:
     """Compares logits (N, classes) of the same samples."""
     agreement = float((ours.argmax(1) == theirs.argmax(1)).double().mean())
-    return Parity(agreement, float((ours - theirs).abs().max()), len(ours))
+    difference = (ours - theirs).abs()
+    step = max(float(ours.max() - ours.min()), 1e-12) / STEPS
+    return Parity(
+        agreement, float(difference.max()), len(ours), float(difference.max()) / step, float(difference.mean()) / step
+    )
+
+
+@dataclass(frozen=True)
+class Departure:
+    """The first rounded activation whose codes a runtime's optimisations moved by more than ``bound`` steps."""
+
+    layer: str
+    steps: float
+    bound: float
+
+
+def first_departure(path: Path, inputs: np.ndarray, bound: float = 1.5) -> Departure | None:
+    """Where ONNX Runtime, optimised, leaves the arithmetic that the file describes; ``None`` where it does not.
+
+    The file is cut off behind one rounded activation after another, by halves, and run with optimisations and
+    without: the first cut whose codes differ by more than ``bound`` is the answer. One step is a tie rounded the
+    other way; more is 8-bit products that saturate, a scale read wrongly, a fusion that computes something else.
+
+    Args:
+        inputs: of shape (N, ...), as the file's input takes them.
+    """
+    model = onnx.load(path)
+    steps = [node for node in model.graph.node if node.op_type == "QuantizeLinear"]
+    low, high = 0, len(steps)
+    found: Departure | None = None
+    while low < high:
+        middle = (low + high) // 2
+        difference = _difference(model, steps[middle].output[0], inputs)
+        if difference > bound:
+            found, high = Departure(_layer(model, steps[middle].input[0]), difference, bound), middle
+        else:
+            low = middle + 1
+    return found
+
+
+def _difference(model: ModelProto, codes: str, inputs: np.ndarray) -> float:
+    cut = ModelProto()
+    cut.CopyFrom(model)
+    del cut.graph.output[:]
+    step = next(node for node in model.graph.node if codes in node.output)
+    zero_point = next(tensor for tensor in model.graph.initializer if tensor.name == step.input[2])
+    cut.graph.output.append(onnx.helper.make_tensor_value_info(codes, zero_point.data_type, None))
+    results = [_run(cut, inputs, level) for level in ("ORT_DISABLE_ALL", "ORT_ENABLE_ALL")]
+    return float(np.abs(results[0].astype(np.int32) - results[1].astype(np.int32)).max(initial=0))
+
+
+def _run(model: ModelProto, inputs: np.ndarray, level: str) -> np.ndarray:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "cut.onnx"
+        path.write_bytes(model.SerializeToString())
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        result: Sequence[np.ndarray] = session.run(None, {session.get_inputs()[0].name: inputs})
+        return result[0]
+
+
+def _layer(model: ModelProto, activation: str) -> str:
+    makers = {name: node for node in model.graph.node for name in node.output}
+    node = makers.get(activation)
+    while node is not None and node.op_type in ("Relu", "Clip"):
+        node = makers.get(node.input[0])
+    return node.name if node is not None else activation

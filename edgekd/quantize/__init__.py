@@ -1,7 +1,20 @@
 """Quantisation: ``graph = prepare(network, (3, 32, 32))``, train it, ``convert(graph)``."""
 
-from edgekd.quantize.profile import PROFILES, Profile
-from edgekd.quantize.qat import calibrate, convert, hold, observe, prepare
+from edgekd.export.profile import PROFILES, Profile
+from edgekd.quantize.calibration import CALIBRATIONS, calibrate
+from edgekd.quantize.fake_quant import FakeQuantize
+from edgekd.quantize.qat import convert, hold, observe, prepare
 from edgekd.quantize.quantizer import RuntimeQuantizer
 
-__all__ = ["PROFILES", "Profile", "RuntimeQuantizer", "calibrate", "convert", "hold", "observe", "prepare"]
+__all__ = [
+    "CALIBRATIONS",
+    "PROFILES",
+    "FakeQuantize",
+    "Profile",
+    "RuntimeQuantizer",
+    "calibrate",
+    "convert",
+    "hold",
+    "observe",
+    "prepare",
+]

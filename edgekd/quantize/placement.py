@@ -1,10 +1,13 @@
-"""Where fake-quantisation goes in an exported graph, so that ONNX Runtime fuses every convolution.
+"""Where fake-quantisation goes in an exported graph: wherever a runtime that edgekd knows could compute in int8.
 
-ONNX Runtime turns a convolution into an int8 one when its inputs come from a DequantizeLinear and its
-output, after a ReLU or Clip that the range makes redundant, goes to one QuantizeLinear. It adds in int8
-when both inputs and the output are quantised, and pools or reshapes in int8 when the scale stays the same.
+Convolutions and linear layers take 8-bit inputs and weights; what stands between them is quantised too, so that a
+runtime need not leave int8 from one to the next. A clamp belongs to what it clamps: only its output has a range.
+Which of these places a file really has is the runtime's affair (:mod:`edgekd.export.deploy`).
 """
 
+import operator
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -15,17 +18,31 @@ from torchao.quantization.pt2e.quantizer import (
     SharedQuantizationSpec,
 )
 
+from edgekd.export.profile import Profile
+from edgekd.quantize.fake_quant import TRANSPOSED, WEIGHTED, layer_of
+from edgekd.quantize.specs import activation_spec, weight_spec
+
 aten = torch.ops.aten
 
-WEIGHTED = {aten.conv1d.default, aten.conv2d.default, aten.conv2d.padding, aten.linear.default}
 CLAMPS = {
     aten.relu.default,
     aten.relu_.default,
     aten.hardtanh.default,
     aten.hardtanh_.default,
     aten.relu6.default,
+    aten.relu6_.default,
+    aten.clamp.default,
 }
-ADDS = {aten.add.Tensor, aten.add_.Tensor}
+BINARY = {aten.add.Tensor, aten.add_.Tensor, aten.mul.Tensor, aten.mul_.Tensor}
+UNARY = {
+    aten.hardswish.default,
+    aten.hardswish_.default,
+    aten.silu.default,
+    aten.silu_.default,
+    aten.sigmoid.default,
+    aten.hardsigmoid.default,
+    aten.hardsigmoid_.default,
+}
 # The output has the same scale as the input: nothing is computed that could leave its range.
 PASSING = {
     aten.max_pool2d.default,
@@ -35,39 +52,79 @@ PASSING = {
     aten.flatten.using_ints,
     aten.view.default,
     aten.reshape.default,
+    aten.permute.default,
+    aten.transpose.int,
+    aten.contiguous.default,
     aten.dropout.default,
     aten.dropout_.default,
 }
+SPLITTING = {aten.chunk.default, aten.split.Tensor, aten.split_with_sizes.default}
+NONNEGATIVE = {
+    aten.relu.default,
+    aten.relu_.default,
+    aten.relu6.default,
+    aten.relu6_.default,
+    aten.sigmoid.default,
+    aten.hardsigmoid.default,
+    aten.hardsigmoid_.default,
+}
+BOUNDED = {aten.hardtanh.default, aten.hardtanh_.default, aten.clamp.default}
 ANNOTATION = "quantization_annotation"
 
 
-def annotate(graph: Graph, activation: QuantizationSpec, weight: QuantizationSpec) -> None:
-    """Marks every node that runs in int8; the rest stays in float, and so do logits that a layer gives directly."""
-    for node in graph.nodes:
-        if node.target in WEIGHTED:
-            _weighted(node, activation, weight)
-        elif node.target in ADDS and all(_is_float(argument) for argument in node.args[:2]):
-            _mark(node, dict.fromkeys(node.args[:2], activation), activation)
-        elif node.target is aten.cat.default:
-            _concatenation(node, activation)
-    for node in graph.nodes:
-        if node.target in PASSING and _is_quantised(node.args[0]):
-            shared = SharedQuantizationSpec((node.args[0], node))
-            node.meta[ANNOTATION] = QuantizationAnnotation({node.args[0]: activation}, shared, _annotated=True)
+@dataclass(frozen=True)
+class Placement:
+    """Marks the nodes of a float graph for ``profile``; layers under a path in ``keep_float`` are left alone."""
 
+    profile: Profile
+    keep_float: Collection[str] = ()
 
-def _weighted(node: Node, activation: QuantizationSpec, weight: QuantizationSpec) -> None:
-    inputs = {node.args[0]: activation, node.args[1]: weight}
-    is_logits = any(user.op == "output" for user in node.users)
-    _mark(node, inputs, None if is_logits else activation)
+    def annotate(self, graph: Graph) -> None:
+        activation = activation_spec(self.profile)
+        nodes = [node for node in graph.nodes if not self.is_float(node)]
+        for node in nodes:
+            if node.target in WEIGHTED:
+                self._weighted(node, activation)
+            elif node.target in BINARY and all(_is_activation(argument) for argument in node.args[:2]):
+                _mark(node, dict.fromkeys(node.args[:2], activation), activation)
+            elif node.target in UNARY:
+                _mark(node, {node.args[0]: activation}, activation)
+            elif node.target is aten.cat.default:
+                _concatenation(node, activation)
+        for node in nodes:
+            if node.target in PASSING and _is_quantised(node.args[0]):
+                shared = None if _is_logits(node) else SharedQuantizationSpec((node.args[0], node))
+                node.meta[ANNOTATION] = QuantizationAnnotation({node.args[0]: activation}, shared, _annotated=True)
+            elif node.target in SPLITTING and _is_quantised(node.args[0]):
+                _splitting(node, activation)
+
+    def is_float(self, node: Node) -> bool:
+        layer = layer_of(node)
+        return any(layer == kept or layer.startswith(f"{kept}.") for kept in self.keep_float)
+
+    def _weighted(self, node: Node, activation: QuantizationSpec) -> None:
+        if node.target in TRANSPOSED and _groups(node) > 1:
+            return  # its output channels lie along two axes, which no runtime's scales do
+        _mark(node, {node.args[0]: activation, node.args[1]: self._weight(node)}, activation)
+
+    def _weight(self, node: Node) -> QuantizationSpec:
+        codes = self.profile.weight_range(_is_nonnegative(node.args[0]))
+        return weight_spec(self.profile, codes, ch_axis=1 if node.target in TRANSPOSED else 0)
 
 
 def _mark(node: Node, inputs: dict, output: QuantizationSpec | None) -> None:
-    """The quantised output of a node that only a ReLU reads is the ReLU's."""
+    """The quantised output of a node that only a clamp reads is the clamp's; logits are left as they are."""
     clamp = _following_clamp(node)
-    node.meta[ANNOTATION] = QuantizationAnnotation(inputs, None if clamp else output, _annotated=True)
+    last = clamp or node
+    own = None if clamp or _is_logits(last) else output
+    node.meta[ANNOTATION] = QuantizationAnnotation(inputs, own, _annotated=True)
     if clamp is not None:
-        clamp.meta[ANNOTATION] = QuantizationAnnotation({}, output, _annotated=True)
+        clamp.meta[ANNOTATION] = QuantizationAnnotation({}, None if _is_logits(clamp) else output, _annotated=True)
+
+
+def _is_logits(node: Node) -> bool:
+    """Whether nothing but a change of shape stands before the output."""
+    return any(user.op == "output" or (user.target in PASSING and _is_logits(user)) for user in node.users)
 
 
 def _following_clamp(node: Node) -> Node | None:
@@ -82,8 +139,24 @@ def _concatenation(node: Node, activation: QuantizationSpec) -> None:
     node.meta[ANNOTATION] = QuantizationAnnotation(inputs, shared, _annotated=True)
 
 
-def _is_float(node: object) -> bool:
-    return isinstance(node, Node) and node.meta["val"].is_floating_point()
+def _splitting(node: Node, activation: QuantizationSpec) -> None:
+    """Each part keeps the scale of the whole."""
+    whole = cast(Node, node.args[0])
+    node.meta[ANNOTATION] = QuantizationAnnotation({whole: activation}, None, _annotated=True)
+    for part in node.users:
+        if part.target is operator.getitem:
+            shared = SharedQuantizationSpec((whole, node))
+            part.meta[ANNOTATION] = QuantizationAnnotation({}, shared, _annotated=True)
+
+
+def _groups(node: Node) -> int:
+    named = dict(zip(("stride", "padding", "output_padding", "groups"), node.args[3:], strict=False))
+    return cast(int, named.get("groups", 1))
+
+
+def _is_activation(node: object) -> bool:
+    """A floating-point tensor that depends on the input, not a parameter."""
+    return isinstance(node, Node) and node.op != "get_attr" and node.meta["val"].is_floating_point()
 
 
 def _is_quantised(node: object) -> bool:
@@ -91,3 +164,16 @@ def _is_quantised(node: object) -> bool:
         return False
     annotation = node.meta.get(ANNOTATION)
     return annotation is not None and annotation.output_qspec is not None
+
+
+def _is_nonnegative(node: object) -> bool:
+    """Whether no value can be below zero, whatever the input."""
+    if not isinstance(node, Node):
+        return False
+    if node.target in PASSING | SPLITTING or node.target is operator.getitem:
+        return _is_nonnegative(node.args[0])
+    if node.target is aten.cat.default:
+        return all(map(_is_nonnegative, cast(list[Node], node.args[0])))
+    if node.target in BOUNDED:
+        return len(node.args) > 1 and isinstance(node.args[1], (int, float)) and node.args[1] >= 0
+    return node.target in NONNEGATIVE

@@ -1,63 +1,80 @@
-"""Quantisation-aware training: from a float network to a fake-quantised graph, and on to int8."""
+"""From a float network to a fake-quantised graph to train or calibrate, and on to int8."""
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Collection
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.export import Dim
 from torch.fx import GraphModule
-from torchao.quantization.pt2e import (
-    FakeQuantizeBase,
-    disable_fake_quant,
-    disable_observer,
-    enable_fake_quant,
-    enable_observer,
-)
+from torchao.quantization.pt2e import disable_observer, enable_observer
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
 from edgekd.errors import ModelError, first_line
 from edgekd.progress import quiet
+from edgekd.quantize.fake_quant import fake_quants, weighted
 from edgekd.quantize.quantizer import RuntimeQuantizer
 
 
-def prepare(network: nn.Module, input_shape: tuple[int, ...], profile: str = "onnxruntime-x86") -> GraphModule:
+def prepare(
+    network: nn.Module,
+    input_shape: tuple[int, ...],
+    profile: str = "onnxruntime-x86",
+    keep_float: Collection[str] = (),
+) -> GraphModule:
     """A fake-quantised graph that computes what ``network`` does, to train as one would the network.
 
     BatchNorm is folded into the convolutions first: that is what is deployed, and it saves the training
     of statistics that quantisation noise would disturb.
 
+    Args:
+        input_shape: of one sample, without the batch.
+        profile: a name of :data:`PROFILES`; where the graph will run.
+        keep_float: paths of layers that stay in float, each with all that is under it.
+
     Raises:
-        ModelError: the network cannot be exported, or has no layer that the profile quantises.
+        ModelError: the network cannot be exported, holds a weight that is not finite, or has no layer to quantise.
     """
     network = copy.deepcopy(network).eval().cpu()
+    _must_be_finite(network)
     example = torch.zeros(2, *input_shape)
+    quantizer = RuntimeQuantizer(profile, keep_float)
     try:
         with quiet():
             exported = torch.export.export(network, (example,), dynamic_shapes=({0: Dim("batch")},))
-            graph = prepare_pt2e(exported.module(), RuntimeQuantizer(profile))
-    except ModelError:
-        raise
+            graph = prepare_pt2e(exported.module(), quantizer)
     except Exception as error:  # tracing runs the user's code, which may raise anything
         raise ModelError(
             f"{type(network).__name__} cannot be exported for quantisation: {first_line(error)}; "
             "avoid branches on the input's values and Python numbers taken from tensors"
         ) from error
     graph.requires_grad_(True)  # folding leaves the biases that it makes without gradients
-    if not any(isinstance(module, FakeQuantizeBase) for module in graph.modules()):
-        raise ModelError(f"{type(network).__name__} has no convolution or linear layer to quantise")
+    _must_quantise(graph, type(network).__name__, keep_float)
     return graph
 
 
-@torch.no_grad()
-def calibrate(graph: GraphModule, batches: Iterable[Tensor]) -> None:
-    """Sets the ranges from what ``batches`` make of them, so that training starts from sensible scales."""
-    graph.apply(enable_observer)
-    graph.apply(disable_fake_quant)
-    for inputs in batches:
-        graph(inputs)
-    graph.apply(enable_fake_quant)
-    graph.apply(disable_observer)
+def _must_be_finite(network: nn.Module) -> None:
+    for name, value in network.named_parameters():
+        if not torch.isfinite(value).all():
+            raise ModelError(
+                f"the weight {name!r} holds values that are not finite; they have no 8-bit range: "
+                "go back to a checkpoint from before the training diverged"
+            )
+
+
+def _must_quantise(graph: GraphModule, name: str, keep_float: Collection[str]) -> None:
+    layers = weighted(graph)
+    unknown = [kept for kept in keep_float if not any(_under(layer.layer, kept) for layer in layers)]
+    if unknown:
+        known = ", ".join(layer.layer for layer in layers)
+        raise ModelError(f"{name} has no layer {unknown[0]!r} to keep in float; its layers: {known}")
+    if not fake_quants(graph):
+        reason = "no convolution or linear layer to quantise" if not layers else "nothing left to quantise"
+        raise ModelError(f"{name} has {reason}")
+
+
+def _under(layer: str, path: str) -> bool:
+    return layer == path or layer.startswith(f"{path}.")
 
 
 def observe(graph: nn.Module, on: bool = True) -> None:
@@ -71,6 +88,21 @@ def hold(graph: nn.Module) -> None:
 
 
 def convert(graph: GraphModule) -> GraphModule:
-    """The int8 graph of a trained one, with int8 weights and quantise and dequantise steps; a copy."""
+    """The int8 graph of a trained one, with quantise and dequantise steps where it is quantised; a copy.
+
+    Places whose fake-quantisation is disabled are float: so are the layers that mixed precision left out.
+    """
+    graph = copy.deepcopy(graph)
+    for name, module in fake_quants(graph).items():
+        if not module.fake_quant_enabled[0]:
+            _remove(graph, name)
     with quiet():
-        return convert_pt2e(copy.deepcopy(graph))
+        return convert_pt2e(graph)
+
+
+def _remove(graph: GraphModule, name: str) -> None:
+    for node in graph.graph.find_nodes(op="call_module", target=name):
+        node.replace_all_uses_with(node.args[0])
+        graph.graph.erase_node(node)
+    graph.delete_submodule(name)
+    graph.recompile()

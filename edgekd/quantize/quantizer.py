@@ -1,24 +1,26 @@
 """edgekd's quantizer for PT2E."""
 
+from collections.abc import Collection
+
 from torch.fx import GraphModule
 from torchao.quantization.pt2e.quantizer import Quantizer
 
-from edgekd.quantize.placement import annotate
-from edgekd.quantize.profile import PROFILES
+from edgekd.export.profile import PROFILES
+from edgekd.quantize.placement import Placement
 
 
 class RuntimeQuantizer(Quantizer):
-    """Places fake-quantisation where the runtime of ``profile`` computes in int8.
+    """Places fake-quantisation where the runtime of ``profile`` computes in int8, except in the layers ``keep_float``.
 
     >>> prepare_pt2e(graph, RuntimeQuantizer("onnxruntime-x86"))  # doctest: +SKIP
     """
 
-    def __init__(self, profile: str):
+    def __init__(self, profile: str, keep_float: Collection[str] = ()):
         super().__init__()
-        self.profile = PROFILES.find(profile)
+        self.placement = Placement(PROFILES.find(profile), keep_float)
 
     def annotate(self, model: GraphModule) -> GraphModule:
-        annotate(model.graph, self.profile.activation(), self.profile.weight())
+        self.placement.annotate(model.graph)
         return model
 
     def validate(self, model: GraphModule) -> None: ...

@@ -55,18 +55,51 @@ class Prune(Stage):
 
 
 class Quantize(Stage):
-    """Train with fake-quantised weights and activations."""
+    """Climb from half precision over post-training to quantisation-aware training, as far as the budget needs."""
 
     name: ClassVar[str] = "quantize"
 
-    epochs: int = Field(default=2, ge=0, description="passes over the training samples")
+    rungs: tuple[Literal["half", "ptq", "qat", "mixed"], ...] = Field(
+        default=("half", "ptq", "qat", "mixed"),
+        strict=False,
+        min_length=1,
+        description="what is tried, in this order, until the accuracy budget is met",
+    )
+    profile: Literal["onnxruntime-x86", "onnxruntime-x86-vnni", "onnxruntime-arm", "tensorrt", "portable"] | None = (
+        Field(default=None, description="the runtime to quantise for; the targets' own when left out")
+    )
+    epochs: int = Field(default=2, ge=0, description="passes over the training samples in quantisation-aware training")
     lr: float = Field(default=1e-4, gt=0, description="highest learning rate")
     # Without BatchNorm to rescale them, folded weights diverge at the rates that a float network trains at.
     clip_norm: float | None = Field(default=1.0, gt=0, description="clip the gradient to this norm")
-    reduce_range: bool = Field(default=True, description="7-bit weights, for CPUs whose 8-bit products saturate")
+    calibration: Literal["auto", "minmax", "percentile", "mse", "entropy"] = Field(
+        default="auto", description="how first ranges are found; auto takes the best on the validation samples"
+    )
     calibration_batches: int = Field(default=8, ge=1, description="batches that set the first ranges")
+    batchnorm_batches: int = Field(
+        default=0, ge=0, description="batches to estimate BatchNorm's statistics from again, before they are folded"
+    )
+    equalize: bool = Field(default=False, description="equal ranges of channels across layers, before calibration")
+    bias_correction: bool = Field(
+        default=True, description="take the shift of each layer's mean back, after calibration"
+    )
+    adaround: int = Field(
+        default=0,
+        ge=0,
+        description="iterations for each layer of learning which weights to round up; 0 rounds to nearest",
+    )
+    learned_scales: bool = Field(default=False, description="train the scales with the weights (LSQ)")
     freeze_after: float = Field(default=0.5, ge=0, le=1, description="share of the steps after which ranges stay")
     teacher: bool = Field(default=True, description="keep the teacher while training")
+    teacher_after: float = Field(
+        default=0.0, ge=0, le=1, description="share of the steps on labels alone, before the teacher's loss"
+    )
+    placement: Literal["measured", "int8"] = Field(
+        default="measured", description="int8 where it is measured to be faster here, or wherever the runtime has it"
+    )
+    mixed_share: float = Field(
+        default=0.5, gt=0, le=1, description="share of the layers that mixed precision may leave in float, at most"
+    )
 
 
 STAGES: dict[str, type[Stage]] = {stage.name: stage for stage in (Distill, Prune, Quantize)}

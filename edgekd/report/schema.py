@@ -113,13 +113,21 @@ class Stage(Part):
 
 
 class Parity(Part):
-    """How far a runtime's outputs are from the network's on ``n`` samples."""
+    """How far a file's outputs are from the network's on ``n`` samples.
+
+    A step is a 255th of the range of the network's logits. ``departs_at`` is the first layer at which the runtime
+    does not compute what the file says, looked for where the answers differ.
+    """
 
     model: str
     runtime: str
     agreement: Fraction
     max_abs_difference: float
     n: Count
+    profile: str | None = None
+    max_steps: float | None = None
+    mean_steps: float | None = None
+    departs_at: str | None = None
 
 
 class Profile(Part):

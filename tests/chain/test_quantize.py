@@ -22,7 +22,7 @@ def test_a_training_that_ruins_the_network_is_not_kept(tmp_path, monkeypatch, ca
     text = text.replace("student: {model: small_cnn, args: {width: 8}}\n", "").replace(
         "epochs: 2, lr: 0.1", "epochs: 6"
     )
-    text = text.replace("quantize: {epochs: 1}", "quantize: {epochs: 1, lr: 3.0, clip_norm: 1000.0}")
+    text = text.replace("quantize: {epochs: 1,", "quantize: {epochs: 1, lr: 3.0, clip_norm: 1000.0,")
     report = run(load_recipe(write_recipe(tmp_path, text)), tmp_path / "run")
     assert "the calibrated weights are kept" in capsys.readouterr().err
     metrics = json.loads(next((tmp_path / "run" / "stages").glob("01-quantize-*/metrics.json")).read_text())

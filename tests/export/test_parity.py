@@ -1,3 +1,5 @@
+from dataclasses import asdict
+
 import pytest
 import torch
 
@@ -7,8 +9,10 @@ from edgekd.export import Parity, parity
 def test_by_hand():
     ours = torch.tensor([[1.0, 2.0], [3.0, 1.0], [0.0, 5.0], [2.0, 1.0]])
     theirs = torch.tensor([[1.0, 2.5], [0.5, 1.0], [0.0, 5.0], [2.0, 1.0]])
-    assert parity(ours, theirs) == Parity(agreement=0.75, max_abs_difference=2.5, n=4)
-    assert parity(ours, ours) == Parity(1.0, 0.0, 4)
+    # Our logits range over 5, so a step is 5/255; the differences are 0.5 and 2.5 among 8 logits.
+    expected = Parity(0.75, 2.5, 4, max_steps=2.5 * 255 / 5, mean_steps=3.0 / 8 * 255 / 5)
+    assert asdict(parity(ours, theirs)) == pytest.approx(asdict(expected))
+    assert parity(ours, ours) == Parity(1.0, 0.0, 4, 0.0, 0.0)
 
 
 def test_of_nothing():

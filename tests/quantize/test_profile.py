@@ -3,10 +3,10 @@ import pytest
 import torch
 
 from edgekd.artifact import tensors_of
-from edgekd.errors import ModelError
+from edgekd.errors import ExportError
 from edgekd.models import build
 from edgekd.quantize import PROFILES, calibrate, convert, prepare
-from edgekd.quantize.profile import SMALLEST_SCALE
+from edgekd.quantize.fake_quant import SMALLEST_SCALE
 
 
 def int8_weights(weights: dict[str, np.ndarray]) -> list[np.ndarray]:
@@ -34,9 +34,12 @@ def test_full_weights_have_eight():
 
 def test_why_seven_bits():
     """Two products of the largest activation and weight, added in 16 bits."""
-    low, high = PROFILES["onnxruntime-x86"].weight_range
-    assert 2 * 255 * max(-low, high) <= np.iinfo(np.int16).max
-    assert 2 * 255 * max(map(abs, PROFILES["onnxruntime-x86-vnni"].weight_range)) > np.iinfo(np.int16).max
+    largest = {name: max(map(abs, PROFILES[name].weight_range(False))) for name in PROFILES}
+    assert 2 * 255 * largest["onnxruntime-x86"] <= np.iinfo(np.int16).max < 2 * 255 * largest["onnxruntime-x86-vnni"]
+    assert 2 * 255 * largest["portable"] <= np.iinfo(np.int16).max
+    # What is never negative has codes of 0 to 127 in a symmetric range, which leaves room for 8-bit weights.
+    assert PROFILES["portable"].weight_range(True) == (-127, 127)
+    assert np.iinfo(np.int16).max >= 2 * 127 * 127
 
 
 def test_a_dead_channel_has_a_scale(quantised):
@@ -58,9 +61,9 @@ def test_weights_are_scaled_per_channel(quantised):
 
 
 def test_an_unknown_profile():
-    with pytest.raises(ModelError) as error:
+    with pytest.raises(ExportError) as error:
         prepare(torch.nn.Linear(2, 2), (2,), "onnxruntime-x87")
     assert str(error.value) == (
         "unknown quantisation profile 'onnxruntime-x87' (did you mean 'onnxruntime-x86'?); "
-        "known: onnxruntime-x86, onnxruntime-x86-vnni"
+        "known: onnxruntime-arm, onnxruntime-x86, onnxruntime-x86-vnni, portable, tensorrt"
     )

@@ -1,44 +1,85 @@
+"""The ladder of the quantize stage: each rung costs more than the one before, and is tried only where that misses."""
+
 import math
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from edgekd.artifact import capture, fill
 from edgekd.chain.stage import Job, Result, stage
+from edgekd.chain.targets import compute_float16, training_profile
+from edgekd.data import Samples
 from edgekd.progress import say
-from edgekd.quantize import calibrate, hold, observe, prepare
-from edgekd.train import accuracy_of
+from edgekd.quantize import hold, observe, prepare
+from edgekd.quantize.adaround import Search, adaround
+from edgekd.quantize.bias_correction import correct_biases
+from edgekd.quantize.calibration import CALIBRATIONS, calibrate
+from edgekd.quantize.equalization import equalize
+from edgekd.quantize.fake_quant import fake_quants, weighted
+from edgekd.quantize.sensitivity import float_layers, leave_in_float, sensitivities
+from edgekd.recipe import Recipe
+from edgekd.train import CrossEntropy, accuracy_of
+from edgekd.train.batchnorm import reestimate
 from edgekd.train.device import channels_last
+from edgekd.train.phased import Phased
+
+# Validation samples that calibrations are compared on, and that a layer's harm is measured on.
+CHOICE_SAMPLES, SCAN_SAMPLES = 2048, 512
 
 
-@stage("quantize", product="quantized", version=3)
-def quantize(job: Job) -> Result:
-    """Quantisation-aware training; calibration alone with ``epochs: 0``, or where training surely loses accuracy."""
-    section = job.section
-    profile = "onnxruntime-x86" if section.reduce_range else "onnxruntime-x86-vnni"
-    graph = prepare(job.network, job.spec.input_shape, profile)
-    calibrate(graph, _calibration(job))
-    hold(graph)
-    calibrated = accuracy_of(graph, job.data, job.data.validation)
-    before = capture(graph, job.spec).tensors
-
-    def before_step(step: int, total: int) -> None:
-        observe(graph, step < section.freeze_after * total)
-
-    history = job.fit(graph, float32=True, to_train=observe, to_eval=hold, before_step=before_step)
-    trained = history[-1]["validation_accuracy"] if history else calibrated
-    keep = bool(history) and calibrated - trained <= noise(calibrated, trained, len(job.data.validation))
-    if history and not keep:
-        say(f"  quantize: training lost {100 * (calibrated - trained):.2f} points, the calibrated weights are kept")
-        fill(graph, before)
-    metrics = {
-        "history": history,
-        "calibrated_validation_accuracy": calibrated,
-        "weights": "trained" if keep else "calibrated",
+def needs(recipe: Recipe) -> dict[str, Any]:
+    return {
+        "accuracy_drop": recipe.budget.accuracy_drop,
+        "profile": training_profile(recipe.targets),
+        "computes_float16": compute_float16(recipe.targets),
     }
-    return Result(graph, replace(job.spec, quantization={"profile": profile}), metrics)
+
+
+@dataclass
+class Climb:
+    """What was tried and why the next rung was, for the report."""
+
+    floor: float
+    why_floor: str
+    rungs: list[dict[str, Any]] = field(default_factory=list)
+
+    def step(self, rung: str, accuracy: float, **more: Any) -> bool:
+        """Notes a rung's validation accuracy and says whether it is enough."""
+        met = accuracy >= self.floor
+        self.rungs.append({"rung": rung, "validation_accuracy": accuracy, "met": met, **more})
+        words = "enough" if met else "not enough"
+        say(f"  quantize: {rung} gives {accuracy:.2%} on the validation samples, {words} ({self.floor:.2%} needed)")
+        return met
+
+    def skip(self, rung: str, why: str) -> None:
+        self.rungs.append({"rung": rung, "skipped": why})
+
+
+@stage("quantize", product="quantized", version=4, needs=needs)
+def quantize(job: Job) -> Result:
+    """Climbs ``rungs`` until the validation accuracy that the budget asks for is kept."""
+    section = job.section
+    if section.batchnorm_batches:
+        reestimate(job.network, _batches(job, section.batchnorm_batches))
+    climb = _floor(job)
+    if "half" in section.rungs and (result := _half(job, climb)) is not None:
+        return result
+    if set(section.rungs) == {"half"}:
+        return _as_float16(job, climb)
+    return _EightBits(job, climb).run()
+
+
+def _floor(job: Job) -> Climb:
+    own = accuracy_of(job.network, job.data, job.data.validation)
+    drop = job.needs["accuracy_drop"]
+    if drop is not None and job.teacher is not None:
+        teacher = accuracy_of(job.teacher, job.data, job.data.validation)
+        return Climb(teacher - drop / 100, f"the teacher's {teacher:.2%}, less the budget's {drop:g} points")
+    slack = noise(own, own, len(job.data.validation))
+    return Climb(own - slack, f"the float network's {own:.2%}, less what {len(job.data.validation)} samples can tell")
 
 
 def noise(first: float, second: float, n: int) -> float:
@@ -47,9 +88,163 @@ def noise(first: float, second: float, n: int) -> float:
     return 2 * math.sqrt(2 * mean * (1 - mean) / n)
 
 
-def _calibration(job: Job) -> Iterator[Tensor]:
+def _half(job: Job, climb: Climb) -> Result | None:
+    if not job.needs["computes_float16"]:
+        climb.skip("half", "not every target computes in float16: its file would be smaller, not faster")
+        return None
+    rounded = _rounded_to_half(job.network)
+    if not climb.step("half", accuracy_of(rounded, job.data, job.data.validation)):
+        return None
+    return _as_float16(job, climb)
+
+
+def _rounded_to_half(network: nn.Module) -> nn.Module:
+    """``network`` with the weights that a float16 file holds; activations are left in float32."""
+    import copy
+
+    rounded = copy.deepcopy(network).eval()
+    with torch.no_grad():
+        for value in [*rounded.parameters(), *rounded.buffers()]:
+            if value.is_floating_point():
+                value.copy_(value.half())
+    return rounded
+
+
+def _as_float16(job: Job, climb: Climb) -> Result:
+    metrics = {"history": [], "stopped": "half", **asdict(climb)}
+    return Result(job.network, replace(job.spec, quantization={"precision": "float16"}), metrics)
+
+
+class _EightBits:
+    """Post-training quantisation, training, and mixed precision of one graph."""
+
+    def __init__(self, job: Job, climb: Climb):
+        self.job, self.climb, self.section = job, climb, job.section
+        self.profile: str = job.section.profile or job.needs["profile"]
+        self.graph = prepare(job.network, job.spec.input_shape, self.profile)
+        self.history: list[dict[str, Any]] = []
+        self.weights = "calibrated"
+
+    def run(self) -> Result:
+        self._calibrate()
+        calibrated = self.accuracy()
+        met = self.climb.step("ptq", calibrated, **self._post_training()) and "ptq" in self.section.rungs
+        stopped = "ptq"
+        if not met and "qat" in self.section.rungs and self.section.epochs:
+            met, stopped = self._train(calibrated), "qat"
+        if not met and "mixed" in self.section.rungs and self._mix():
+            stopped = "mixed"
+        metrics = {
+            "history": self.history,
+            "weights": self.weights,
+            "stopped": stopped,
+            "float_layers": float_layers(self.graph),
+            **asdict(self.climb),
+        }
+        return Result(
+            self.graph,
+            replace(self.job.spec, quantization={"profile": self.profile, "placement": self.section.placement}),
+            metrics,
+        )
+
+    def accuracy(self, samples: Samples | None = None) -> float:
+        hold(self.graph)
+        return accuracy_of(self.graph, self.job.data, samples or self.job.data.validation)
+
+    def _calibrate(self) -> None:
+        section, job = self.section, self.job
+        if section.equalize:
+            equalize(self.graph)
+        batches = list(_batches(job, section.calibration_batches))
+        self.method = self._best_calibration(batches) if section.calibration == "auto" else section.calibration
+        calibrate(self.graph, batches, self.method)
+        if section.adaround:
+            adaround(self.graph, batches, Search(iterations=section.adaround, seed=job.seed))
+        if section.bias_correction:
+            correct_biases(self.graph, batches)
+
+    def _best_calibration(self, batches: list[Tensor]) -> str:
+        """On validation samples; of equals the first of the registry, which is the simplest."""
+        samples = _first(self.job.data.validation, CHOICE_SAMPLES)
+        found = {}
+        for method in ("minmax", *sorted(set(CALIBRATIONS) - {"minmax"})):
+            calibrate(self.graph, batches, method)
+            found[method] = self.accuracy(samples)
+        return max(found, key=lambda method: found[method])
+
+    def _post_training(self) -> dict[str, Any]:
+        used = [name for name in ("equalize", "adaround", "bias_correction") if getattr(self.section, name)]
+        return {"calibration": self.method, "with": used}
+
+    def _train(self, calibrated: float) -> bool:
+        section, job, graph = self.section, self.job, self.graph
+        before = capture(graph, job.spec).tensors
+        if section.learned_scales:
+            for module in fake_quants(graph).values():
+                module.learn_scale()
+        objective = job.objective()
+        if section.teacher and section.teacher_after and job.teacher is not None:
+            objective = Phased(CrossEntropy(section.label_smoothing), objective, section.teacher_after)
+
+        def before_step(step: int, total: int) -> None:
+            observe(graph, not section.learned_scales and step < section.freeze_after * total)
+            if isinstance(objective, Phased):
+                objective.at(step, total)
+
+        self.history = job.fit(
+            graph,
+            objective=objective,
+            float32=True,
+            to_train=hold if section.learned_scales else observe,
+            to_eval=hold,
+            before_step=before_step,
+        )
+        for module in fake_quants(graph).values():
+            module.settle_scale()
+        trained = self.accuracy()
+        keep = calibrated - trained <= noise(calibrated, trained, len(job.data.validation))
+        self.weights = "trained" if keep else "calibrated"
+        if not keep:
+            lost = 100 * (calibrated - trained)
+            say(f"  quantize: training lost {lost:.2f} points, the calibrated weights are kept")
+            fill(graph, before)
+        return self.climb.step("qat", trained, kept=keep) and keep
+
+    def _mix(self) -> bool:
+        """Layers go back to float, the most harmful first, until the rest keeps the accuracy."""
+        layers = [layer for layer in weighted(self.graph) if layer.weight_fake_quant is not None]
+        most = int(self.section.mixed_share * len(layers))
+        if accuracy_of(self.job.network, self.job.data, self.job.data.validation) < self.climb.floor:
+            self.climb.skip("mixed", "the float network misses the accuracy too")
+            return False
+        scan = sensitivities(self.graph, list(_inputs(self.job, _first(self.job.data.validation, SCAN_SAMPLES))))
+        before = capture(self.graph, self.job.spec).tensors
+        tried = 0
+        while tried < most:
+            # twice as many each time: a layer more or less is not worth an evaluation
+            share = max(1, tried)
+            for each in scan[tried : min(tried + share, most)]:
+                leave_in_float(self.graph, each.layer)
+            tried = min(tried + share, most)
+            if self.climb.step("mixed", self.accuracy(), float_layers=float_layers(self.graph)):
+                return True
+        fill(self.graph, before)
+        self.climb.skip("mixed", f"{tried} of {len(layers)} layers in float are not enough; all stay in 8 bits")
+        return False
+
+
+def _first(samples: Samples, count: int) -> Samples:
+    return samples.select(torch.arange(min(count, len(samples))))
+
+
+def _inputs(job: Job, samples: Samples) -> Iterator[Tensor]:
+    for raw, _ in samples.stream(torch.arange(len(samples)).split(job.data.batch_size)):
+        yield channels_last(job.data.to_input(raw))
+
+
+def _batches(job: Job, number: int) -> Iterator[Tensor]:
+    """Random training samples, the same for one seed."""
     data = job.data
-    count = min(len(data.train), job.section.calibration_batches * data.batch_size)
+    count = min(len(data.train), number * data.batch_size)
     chosen = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(job.seed))[:count]
-    for raw, _ in data.train.stream(chosen.split(data.batch_size)):
-        yield channels_last(data.to_input(raw))
+    yield from _inputs(job, data.train.select(chosen))

@@ -7,8 +7,9 @@ import torch
 from edgekd.bench.plan import Subject
 from edgekd.bench.runtimes import open_session
 from edgekd.bench.runtimes.tensorrt.profile import join, parse_layers, profile
-from edgekd.bench.runtimes.tensorrt.session import DTYPES, PACKAGES, errors_of, library, values, wanted_shape
+from edgekd.bench.runtimes.tensorrt.session import DTYPES, values, wanted_shape
 from edgekd.errors import MeasurementError
+from edgekd.tensorrt import PACKAGES, errors_of, library
 
 # After the inspector's schema of each release; TensorRT's own output cannot be had without a GPU.
 CONV = {

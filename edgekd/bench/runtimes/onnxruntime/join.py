@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SCOPES = "pkg.torch.onnx.name_scopes"
 FUSED = 8  # nodes to look at on the way up from the end of a fused chain to its layer
 PASSING = {"DequantizeLinear", "QuantizeLinear", "Identity", "Cast", "Transpose", "Reshape"}
-PARAMETER = re.compile(r"(\.|_|/)(weight|bias|kernel)(_quantized|_scale|_zero_point|_bias|_int32)*$")
+PARAMETER = re.compile(r"(\.|_|/)(weight|bias|kernel)(_quantized|_scale|_zero_point|_bias|_int32|_int8|_float)*$")
 
 
 def family(op: str) -> str:

@@ -1,42 +1,19 @@
 """The time of each layer of an engine, joined to what its inspector says of it."""
 
-import json
-import re
 from dataclasses import replace
 from math import prod
 from pathlib import Path
 from statistics import median
 from time import perf_counter_ns
-from typing import Any
 
 from edgekd.bench.plan import Subject
 from edgekd.bench.profile.layers import LayerProfile, LayerTime
 from edgekd.bench.runtimes.pytorch.profile import plain_ms
 from edgekd.bench.runtimes.tensorrt.session import TensorRTSession
 from edgekd.errors import MeasurementError
+from edgekd.tensorrt.layers import Layer, datatype, named, parse_layers, precision_of, tensors
 
-# As the inspector of 10 and 11 spells them, inside "Row major linear FP16 format" or on their own.
-PRECISIONS = {
-    "int8": "int8",
-    "fp8": "float8",
-    "fp4": "float4",
-    "int4": "int4",
-    "bf16": "bfloat16",
-    "bfloat16": "bfloat16",
-    "fp16": "float16",
-    "half": "float16",
-    "float16": "float16",
-    "fp32": "float32",
-    "float": "float32",
-    "float32": "float32",
-    "int64": "int64",
-    "int32": "int32",
-    "bool": "bool",
-}
 BYTES = {"int4": 0.5, "float4": 0.5, "int8": 1, "float8": 1, "bool": 1, "float16": 2, "bfloat16": 2, "int64": 8}
-DATATYPE_FIELDS = ("DataType", "Datatype", "Format/Datatype", "Format")
-
-Layer = dict[str, Any]
 
 
 def profile(
@@ -83,16 +60,6 @@ def record(session: TensorRTSession, runs: int) -> tuple[list[dict[str, float]],
     return times, wall
 
 
-def parse_layers(document: str) -> dict[str, Layer]:
-    """Layers by name from the inspector's JSON; a layer of which only the name is known is empty."""
-    try:
-        entries = json.loads(document).get("Layers", [])
-    except (json.JSONDecodeError, AttributeError):  # 8 and 10 leave quotes in names as they are
-        return {}
-    found = [{"Name": entry} if isinstance(entry, str) else entry for entry in entries]
-    return {layer["Name"]: layer for layer in found if "Name" in layer}
-
-
 def join(times: list[dict[str, float]], wall: list[float], layers: dict[str, Layer]) -> LayerProfile:
     names = list(dict.fromkeys(name for run in times for name in run))
     steps = tuple(layer_time(name, median(run.get(name, 0.0) for run in times), layers.get(name, {})) for name in names)
@@ -101,14 +68,6 @@ def join(times: list[dict[str, float]], wall: list[float], layers: dict[str, Lay
 
 def layer_time(name: str, ms: float, layer: Layer) -> LayerTime:
     return LayerTime(name, layer.get("LayerType", ""), ms, macs_of(layer), bytes_of(layer), precision_of(layer))
-
-
-def precision_of(layer: Layer) -> str:
-    """That of the weights where there are any, else of the first input: outputs may be of another."""
-    weights = layer.get("Weights")
-    if isinstance(weights, dict) and weights.get("Count"):
-        return named(str(weights.get("Type", "")))
-    return next((datatype(tensor) for tensor in tensors(layer, "Inputs")), "")
 
 
 def macs_of(layer: Layer) -> int:
@@ -132,22 +91,9 @@ def bytes_of(layer: Layer) -> int:
     return round(total)
 
 
-def tensors(layer: Layer, key: str) -> list[Layer]:
-    return [tensor for tensor in layer.get(key) or [] if isinstance(tensor, dict)]
-
-
 def elements(tensor: Layer) -> int:
     shape = tensor.get("Dimensions", [])
     return prod(shape) if shape and min(shape) >= 0 else 0
-
-
-def datatype(tensor: Layer) -> str:
-    return next((found for key in DATATYPE_FIELDS if (found := named(str(tensor.get(key, ""))))), "")
-
-
-def named(text: str) -> str:
-    words = re.findall(r"[a-z]+\d*", text.lower())
-    return next((PRECISIONS[word] for word in words if word in PRECISIONS), "")
 
 
 def width(precision: str) -> float:

@@ -1,8 +1,6 @@
 """A serialized engine in TensorRT or TensorRT for RTX, releases 10 and 11."""
 
 from collections.abc import Sequence
-from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +11,9 @@ from edgekd.bench.clock import Call
 from edgekd.bench.runtimes.pytorch.session import copy, provider
 from edgekd.bench.runtimes.session import Session
 from edgekd.errors import MeasurementError
+from edgekd.tensorrt.adapter import errors_of, library, version
+from edgekd.tensorrt.record import foreign
 
-PACKAGES = ("tensorrt", "tensorrt_rtx")
 DTYPES = {
     "FLOAT": torch.float32,
     "HALF": torch.float16,
@@ -30,15 +29,18 @@ DTYPES = {
 class TensorRTSession(Session):
     """``model`` is an engine file. An engine is native code that runs as you: load only those that you built.
 
-    An engine belongs to one release of TensorRT and one kind of GPU. The subject's arg ``cuda_graph: true`` replays
-    it as one CUDA graph, captured in the first run; ``providers`` says so.
+    An engine belongs to one release of TensorRT and one kind of GPU; where edgekd built it, that is checked before
+    it is loaded. The subject's arg ``cuda_graph: true`` replays it as one CUDA graph, captured in the first run;
+    ``providers`` says so.
     """
 
     def load(self) -> None:
         path = self._path()
-        self.trt = library()
+        self.trt = library(MeasurementError)
         if not torch.cuda.is_available():
             raise MeasurementError("TensorRT needs an NVIDIA GPU and finds none here; time the ONNX file on the CPU")
+        if reason := foreign(path):
+            raise MeasurementError(reason)
         self.device = torch.device("cuda", torch.cuda.current_device())
         self.stream = torch.cuda.Stream(self.device)
         self._logger = errors_of(self.trt)
@@ -46,13 +48,13 @@ class TensorRTSession(Session):
         self.engine = runtime.deserialize_cuda_engine(path.read_bytes())
         if self.engine is None:
             raise MeasurementError(
-                f"{path} does not load in {self._version()}{self._logger.last()}; an engine runs only in the TensorRT "
-                "release and on the kind of GPU that it was built for: build it here"
+                f"{path} does not load in {version(self.trt)}{self._logger.last()}; an engine runs only in the "
+                "release of TensorRT and on the kind of GPU that it was built for: build it here"
             )
         self.context = self.engine.create_execution_context()
         if self.context is None:
             raise MeasurementError(f"{path} loads but gets no execution context{self._logger.last()}")
-        self.providers = [self._version(), provider(self.device)]
+        self.providers = [version(self.trt), provider(self.device)]
         if self._uses_graph():
             self.providers.append("CUDA graph")
 
@@ -63,9 +65,6 @@ class TensorRTSession(Session):
         if not path.is_file():
             raise MeasurementError(f"no such file: {path}; give an engine built by trtexec --saveEngine")
         return path
-
-    def _version(self) -> str:
-        return f"{self.trt.__name__} {self.trt.__version__}"
 
     def _uses_graph(self) -> bool:
         unknown = set(self.subject.args) - {"cuda_graph"}
@@ -149,31 +148,6 @@ class TensorRTSession(Session):
             "in": lambda: copy(sent, self.inputs, self.device),
             "out": lambda: copy(self.outputs, arrived, self.device),
         }
-
-
-def library() -> Any:
-    for name in PACKAGES:
-        with suppress(ImportError):
-            return import_module(name)
-    raise MeasurementError("TensorRT is not installed here; 'pip install edgekd[tensorrt]' brings it")
-
-
-def errors_of(trt: Any) -> Any:
-    """A logger that prints nothing and keeps the last error for the message that a user reads."""
-
-    class Errors(trt.ILogger):  # type: ignore[misc, name-defined]
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-            self.message = ""
-
-        def log(self, severity: Any, message: str) -> None:
-            if severity in (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR):
-                self.message = message
-
-        def last(self) -> str:
-            return f": {' '.join(self.message.split())[:300]}" if self.message else ""
-
-    return Errors()
 
 
 def wanted_shape(model: str, name: str, own: Sequence[int], given: Sequence[int] | None, batch: int) -> tuple[int, ...]:

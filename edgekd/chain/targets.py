@@ -1,0 +1,29 @@
+"""The quantisation profiles that a recipe's targets stand for."""
+
+import platform
+from collections.abc import Iterable
+
+from edgekd.export.profile import PROFILES
+from edgekd.recipe import Target
+
+ARM = ("aarch64", "arm64")
+
+
+def file_profile(target: Target) -> str:
+    """Whose file runs on ``target``. x86 files hold for every x86 processor: 7-bit weights, as without VNNI."""
+    if target.runtime == "tensorrt":
+        return "tensorrt"
+    here = target.device == "cpu"
+    return "onnxruntime-arm" if here and platform.machine() in ARM else "onnxruntime-x86"
+
+
+def training_profile(targets: Iterable[Target]) -> str:
+    """What to quantise for so that every target gets its file: the targets' own profile, or the portable one."""
+    profiles = set(map(file_profile, targets)) or {"onnxruntime-x86"}
+    return profiles.pop() if len(profiles) == 1 else "portable"
+
+
+def compute_float16(targets: Iterable[Target]) -> bool:
+    """Whether half precision makes every target faster."""
+    profiles = [PROFILES.find(file_profile(target)) for target in targets]
+    return bool(profiles) and all(profile.computes_float16 for profile in profiles)

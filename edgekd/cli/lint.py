@@ -1,0 +1,111 @@
+"""``edgekd lint``: which layers of a file will run in int8 on a target, and what to change for the others."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgekd.errors import ModelError, first_line
+from edgekd.figures import ABSENT, count, percent
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+    from rich.table import Table
+
+    from edgekd.lint import Layer, Lint
+
+BELOW = 2
+
+
+def lint(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="An ONNX file, or a bundle.")],
+    target: Annotated[
+        str,
+        typer.Option(help="Where it is to run: onnxruntime-x86, onnxruntime-x86-vnni, onnxruntime-arm or tensorrt."),
+    ],
+    min_coverage: Annotated[
+        float,
+        typer.Option(min=0.0, max=1.0, help="Exit with 2 where a smaller share of the multiply-accumulates is int8."),
+    ] = 0.0,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+    confirm: Annotated[
+        bool, typer.Option("--confirm/--no-confirm", help="Ask the runtime itself too, where it is installed.")
+    ] = True,
+) -> int:
+    """Say of each layer whether it will run in int8, which rule decides, and what to change."""
+    from edgekd.cli.subjects import onnx_file
+    from edgekd.lint import lint as lint_model
+
+    path = onnx_file(Path(model))
+    found = lint_model(load(path), target, confirm=confirm)
+    if as_json:
+        sys.stdout.write(json.dumps({"model": model, **found.to_json()}, indent=1) + "\n")
+    else:
+        show(found, model)
+    return BELOW if found.coverage < min_coverage else 0
+
+
+def load(path: Path) -> "ModelProto":
+    import onnx
+
+    try:
+        model = onnx.load(path)
+    except FileNotFoundError as error:
+        raise ModelError(f"{path} keeps weights in a missing file: {first_line(error)}; put it beside") from error
+    except Exception as error:  # protobuf's, onnx's and the operating system's errors have no common class
+        raise ModelError(f"{path} is no ONNX file: {first_line(error)}; export it again") from error
+    if not model.graph.node:
+        raise ModelError(f"{path} is no ONNX file: it holds no nodes; export it again")
+    return model
+
+
+def show(found: "Lint", model: str) -> None:
+    from rich.console import Console
+
+    console = Console(width=None if sys.stdout.isatty() else 180, highlight=False)
+    console.print(table(found, model))
+    console.print("\n".join(sentences(found)), markup=False, soft_wrap=True)
+
+
+def table(found: "Lint", model: str) -> "Table":
+    from rich.markup import escape
+    from rich.table import Table
+
+    shown = Table(title=escape(f"{model} for {found.target}"))
+    for heading in ("layer", "op"):
+        shown.add_column(heading, overflow="fold")
+    shown.add_column("MACs", justify="right")
+    for heading in ("runs in", "rule", "why, and what to change"):
+        shown.add_column(heading, overflow="fold")
+    for layer in found.layers:
+        macs = count(layer.macs) if layer.macs is not None else ABSENT
+        cells = (layer.name, layer.op, macs, runs_in(layer), "\n".join(finding.code for finding in layer.findings))
+        why = "\n".join(f"{finding.message}; {finding.advice}" for finding in layer.findings)
+        shown.add_row(*map(escape, (*cells, why)))
+    return shown
+
+
+def runs_in(layer: "Layer") -> str:
+    kind = "int8" if layer.int8 else "float"
+    return f"{kind} (rules: {'int8' if layer.predicted else 'float'})" if layer.disagrees else kind
+
+
+def sentences(found: "Lint") -> list[str]:
+    """What holds for the file, then the whole in one line, then who said so."""
+    inside = sum(layer.int8 for layer in found.weighted)
+    lines = [f"{finding.code}: {finding.message}; {finding.advice}" for finding in found.findings]
+    if found.refused:
+        lines.append(f"{found.target} refuses this file: nothing of it runs")
+    else:
+        lines.append(
+            f"{percent(found.coverage)} of the {found.coverage_of} of convolutions and matrix products in int8: "
+            f"{inside} of {len(found.weighted)} layers"
+        )
+    if found.confirmed_by:
+        odd = f"; rules and runtime disagree on {', '.join(found.disagreements)}" if found.disagreements else ""
+        lines.append(f"confirmed by {found.confirmed_by}{odd}")
+    if found.not_confirmed:
+        lines.append(f"not confirmed: {found.not_confirmed}")
+    return lines

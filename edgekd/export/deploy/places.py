@@ -1,0 +1,115 @@
+"""A quantised graph as its exporter wrote it: places where an activation is rounded, and weights behind their steps."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+CLAMPS = ("Relu", "Clip")
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """An activation's QuantizeLinear and the one DequantizeLinear behind it."""
+
+    quantize: ir.Node
+    dequantize: ir.Node
+
+    @property
+    def source(self) -> ir.Value:
+        return given(self.quantize, 0)
+
+    @property
+    def result(self) -> ir.Value:
+        return self.dequantize.outputs[0]
+
+    @property
+    def scale(self) -> np.ndarray:
+        return constant(self.dequantize.inputs[1])
+
+    @property
+    def zero_point(self) -> np.ndarray:
+        return constant(self.dequantize.inputs[2])
+
+
+@dataclass(frozen=True, eq=False)
+class Weight:
+    """The parameter of a layer with the scales of its output channels, and the codes that it may have."""
+
+    layer: ir.Node
+    parameter: ir.Value
+    scale: np.ndarray
+    axis: int
+    lowest: int
+    highest: int
+    transposed: bool
+
+    @property
+    def codes(self) -> np.ndarray:
+        """As PyTorch rounds them: the product with the reciprocal, halves to even."""
+        values = constant(self.parameter)
+        shape = [-1 if dim == self.axis else 1 for dim in range(values.ndim)]
+        steps = np.rint(values * (np.float32(1) / self.scale.reshape(shape)))
+        return np.clip(steps, self.lowest, self.highest).astype(np.int8)
+
+
+def given(node: ir.Node, index: int) -> ir.Value:
+    """An input that the operator cannot do without."""
+    value = node.inputs[index]
+    assert value is not None
+    return value
+
+
+def constant(value: ir.Value | None) -> np.ndarray:
+    assert value is not None and value.const_value is not None
+    return value.const_value.numpy()
+
+
+def layer_of(node: ir.Node) -> str:
+    """The path of the module that ``node`` belongs to, which the exporter's names begin with."""
+    return (node.name or "").partition("/")[0]
+
+
+def places_of(graph: ir.Graph) -> list[Place]:
+    """Every rounded activation; several DequantizeLinear behind one QuantizeLinear become one."""
+    return [
+        Place(node, _only_dequantize(graph, node))
+        for node in graph
+        if node.op_type == "QuantizeLinear" and not given(node, 0).is_initializer()
+    ]
+
+
+def _only_dequantize(graph: ir.Graph, quantize: ir.Node) -> ir.Node:
+    first, *others = [use for use in quantize.outputs[0].consumers() if use.op_type == "DequantizeLinear"]
+    for other in others:
+        other.outputs[0].replace_all_uses_with(first.outputs[0])
+        graph.remove(other, safe=True)
+    quantize.append(first)  # before whatever read any of them
+    return first
+
+
+def weights_of(graph: ir.Graph) -> Iterator[Weight]:
+    for node in graph:
+        if node.op_type in WEIGHTED and (weight := _weight_of(node)) is not None:
+            yield weight
+
+
+def _weight_of(layer: ir.Node) -> Weight | None:
+    maker = given(layer, 1).producer()
+    transposed = maker is not None and maker.op_type == "Transpose"
+    if maker is not None and transposed:
+        maker = given(maker, 0).producer()
+    if maker is None or maker.op_type != "DequantizeLinear":
+        return None
+    step = given(maker, 0).producer()
+    lowest, highest = -128, 127
+    if step is not None and step.op_type == "Clip":
+        lowest, highest = int(constant(step.inputs[1])), int(constant(step.inputs[2]))
+        step = given(step, 0).producer()
+    if step is None or step.op_type != "QuantizeLinear" or not given(step, 0).is_initializer():
+        return None
+    axis = maker.attributes.get_int("axis", 1)
+    scale = np.atleast_1d(constant(maker.inputs[1]))
+    return Weight(layer, given(step, 0), scale, axis, lowest, highest, transposed)

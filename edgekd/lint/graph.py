@@ -1,0 +1,169 @@
+"""An ONNX graph read for its quantisation: who makes and who reads each tensor, which constants lie behind it.
+
+What other tools write differs in form only: a weight may be stored in int8 behind a DequantizeLinear, or in float
+behind both; parameters may be initialisers or Constant nodes; Identity may stand anywhere. None of it is seen here.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto, TensorProto
+
+QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
+SEEN_THROUGH = {"Identity", "Dropout"}
+
+
+@dataclass(frozen=True)
+class Quantiser:
+    """A QuantizeLinear or DequantizeLinear; ``scale`` is ``None`` where it is computed, ``axis`` where it is absent."""
+
+    node: "NodeProto"
+    scale: NDArray[Any] | None
+    zero_point: NDArray[Any] | None
+    dtype: str
+    axis: int | None
+
+    @property
+    def per_channel(self) -> bool:
+        return self.scale is not None and self.scale.size > 1
+
+    @property
+    def zero(self) -> int:
+        """The zero point of a tensor quantised as a whole; 0 where the file gives none."""
+        return int(self.zero_point.flat[0]) if self.zero_point is not None and self.zero_point.size else 0
+
+
+class Graph:
+    """Tensors by name. Subgraphs of If and Loop are not looked into."""
+
+    def __init__(self, model: "ModelProto"):
+        self.model = model
+        self.nodes: tuple[NodeProto, ...] = tuple(model.graph.node)
+        self.outputs = {value.name for value in model.graph.output}
+        self.producer = {name: node for node in self.nodes for name in node.output if name}
+        self.opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=0)
+        self._constants = {tensor.name: tensor for tensor in model.graph.initializer}
+        self._arrays: dict[str, NDArray[Any]] = {}
+        self._quantisers: dict[str, Quantiser] = {}
+        for node in self.nodes:
+            if node.op_type == "Constant":
+                self._constants.update((node.output[0], each.t) for each in node.attribute if each.name == "value")
+
+    @cached_property
+    def direct_readers(self) -> dict[str, list["NodeProto"]]:
+        found = defaultdict(list)
+        for node in self.nodes:
+            for name in node.input:
+                found[name].append(node)
+        return found
+
+    def readers(self, name: str) -> list["NodeProto"]:
+        """The nodes that read a tensor, once for each time they do."""
+        found = []
+        for node in self.direct_readers.get(name, ()):
+            found += self.readers(node.output[0]) if node.op_type in SEEN_THROUGH else [node]
+        return found
+
+    def is_output(self, name: str) -> bool:
+        """Whether the network hands the tensor out, be it through an Identity."""
+        onward = (node.output[0] for node in self.direct_readers.get(name, ()) if node.op_type in SEEN_THROUGH)
+        return name in self.outputs or any(self.is_output(each) for each in onward)
+
+    def root(self, name: str) -> str:
+        """The name under which the tensor was made."""
+        node = self.producer.get(name)
+        while node is not None and node.op_type in SEEN_THROUGH:
+            name = node.input[0]
+            node = self.producer.get(name)
+        return name
+
+    def uses(self, name: str) -> int:
+        """How often a tensor is read, being handed out included."""
+        root = self.root(name)
+        return len(self.readers(root)) + self.is_output(root)
+
+    def source(self, name: str) -> "NodeProto | None":
+        """The node that makes a tensor; ``None`` for an input of the network or a constant."""
+        node = self.producer.get(self.root(name))
+        return node if node is None or node.op_type != "Constant" else None
+
+    def stored(self, name: str) -> "TensorProto | None":
+        """The constant behind ``name``, without reading its values."""
+        while name not in self._constants:
+            node = self.producer.get(name)
+            if node is None or node.op_type not in SEEN_THROUGH:
+                return None
+            name = node.input[0]
+        return self._constants[name]
+
+    def constant(self, name: str) -> NDArray[Any] | None:
+        from onnx import numpy_helper
+
+        tensor = self.stored(name)
+        if tensor is None:
+            return None
+        if name not in self._arrays:
+            self._arrays[name] = numpy_helper.to_array(tensor)
+        return self._arrays[name]
+
+    def quantiser(self, node: "NodeProto") -> Quantiser:
+        key = node.output[0]
+        if key not in self._quantisers:
+            scale = self.constant(node.input[1])
+            zero = self.constant(node.input[2]) if len(node.input) > 2 and node.input[2] else None
+            dtype = zero.dtype.name if zero is not None else self._dtype_without_zero_point(node)
+            self._quantisers[key] = Quantiser(node, scale, zero, dtype, attribute(node, "axis"))
+        return self._quantisers[key]
+
+    def _dtype_without_zero_point(self, node: "NodeProto") -> str:
+        if node.op_type == QUANTIZE:
+            return dtype_name(attribute(node, "output_dtype") or 0) or "uint8"
+        stored, made = self.stored(node.input[0]), self.source(node.input[0])
+        if stored is not None:
+            return dtype_name(stored.data_type) or "uint8"
+        if made is not None and made.op_type == QUANTIZE:
+            return self.quantiser(made).dtype
+        typed = (value for value in self.model.graph.input if value.name == node.input[0])
+        return next((dtype_name(value.type.tensor_type.elem_type) for value in typed), None) or "uint8"
+
+    def dequantiser(self, name: str, through: Iterable[str] = ()) -> Quantiser | None:
+        """The DequantizeLinear that makes a tensor, also past operators in ``through``, which move values only."""
+        node = self.source(name)
+        while node is not None and node.op_type in through:
+            node = self.source(node.input[0])
+        return self.quantiser(node) if node is not None and node.op_type == DEQUANTIZE else None
+
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int | None, ...]]:
+        """The shapes that ONNX can infer; an open dimension is ``None``."""
+        import onnx
+
+        try:
+            graph = onnx.shape_inference.infer_shapes(self.model, data_prop=True).graph
+        except Exception:  # of a file too large or too strange for it: coverage then counts layers
+            graph = self.model.graph
+        found: dict[str, tuple[int | None, ...]] = {}
+        for value in (*graph.input, *graph.value_info, *graph.output):
+            if value.type.tensor_type.HasField("shape"):
+                dims = value.type.tensor_type.shape.dim
+                found[value.name] = tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in dims)
+        return {**found, **{name: tuple(tensor.dims) for name, tensor in self._constants.items()}}
+
+
+def attribute(node: "NodeProto", name: str, default: Any = None) -> Any:
+    from onnx import helper
+
+    return next((helper.get_attribute_value(each) for each in node.attribute if each.name == name), default)
+
+
+def dtype_name(elem_type: int) -> str | None:
+    from onnx import helper
+
+    return str(np.dtype(helper.tensor_dtype_to_np_dtype(elem_type)).name) if elem_type else None

@@ -1,0 +1,72 @@
+"""ONNX Runtime's own word: the graph that it writes after its optimisation."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Protocol
+
+from edgekd.errors import first_line
+from edgekd.lint.confirm import Confirmation, marked, place_of
+from edgekd.lint.graph import QUANTIZE
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto, NodeProto
+
+# Whether its optimiser leaves int8 activations as they are, as it does on Arm, or makes them uint8 first.
+INT8_ALLOWED = "session.qdqisint8allowed"
+# Besides QLinear*: from int8 to float or to either.
+INTEGER = {"QGemm", "MatMulIntegerToFloat", "MatMulInteger", "ConvInteger", "QAttention"}
+KEEPING_TYPE = {"MaxPool", "Resize", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Flatten", "Concat"}
+INT8_TYPES = (2, 3)  # UINT8 and INT8 of TensorProto
+
+
+class Converts(Protocol):
+    @property
+    def converts_int8(self) -> bool: ...
+
+
+def confirm(model: "ModelProto", target: Converts) -> Confirmation:
+    """Loads the file on this machine, with the optimiser set as on the target's processor."""
+    import onnxruntime
+
+    by = f"ONNX Runtime {onnxruntime.__version__}"
+    try:
+        optimised = optimise(marked(model), target.converts_int8)
+    except Exception as error:  # what onnxruntime raises derives from no common class
+        return Confirmation(by, refusal=first_line(error))
+    return Confirmation(by, int8=computed_in_int8(model.graph, optimised))
+
+
+def optimise(model: "ModelProto", converts_int8: bool) -> "GraphProto":
+    """The graph after all fusions that do not depend on the layouts of this machine's processor."""
+    import onnx
+    import onnxruntime
+
+    with TemporaryDirectory(prefix="edgekd-lint-") as folder:
+        written = Path(folder) / "optimised.onnx"
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        options.intra_op_num_threads = 1
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+        options.optimized_model_filepath = str(written)
+        options.add_session_config_entry(INT8_ALLOWED, "0" if converts_int8 else "1")
+        onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        return onnx.load(written).graph
+
+
+def computed_in_int8(given: "GraphProto", optimised: "GraphProto") -> dict[int, bool]:
+    """By place in ``given``; a node that is gone was taken in by another, or was idle."""
+    makers = {name: node for node in optimised.node for name in node.output}
+    typed = {value.name for value in optimised.input if value.type.tensor_type.elem_type in INT8_TYPES}
+    found = {place: is_int8(node, makers, typed) for node in optimised.node if (place := place_of(node)) is not None}
+    return {place: found[place] for place in range(len(given.node)) if place in found}
+
+
+def is_int8(node: "NodeProto", makers: dict[str, "NodeProto"], typed: set[str]) -> bool:
+    if node.op_type in INTEGER or node.op_type.startswith("QLinear"):
+        return True
+    if node.op_type not in KEEPING_TYPE or not node.input:
+        return False
+    maker = makers.get(node.input[0])
+    if maker is None:
+        return node.input[0] in typed
+    return maker.op_type == QUANTIZE or is_int8(maker, makers, typed)

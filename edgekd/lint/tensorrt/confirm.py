@@ -1,0 +1,60 @@
+"""TensorRT's own word: its parser, and the layers of the engine that it builds."""
+
+import re
+from typing import TYPE_CHECKING
+
+from edgekd.errors import EdgekdError
+from edgekd.lint.confirm import Confirmation, marked, places
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+# TensorRT for RTX builds for a GPU that is not here: of its capabilities the nearest to Jetson Orin's.
+AHEAD = "SM86"
+PRODUCT = re.compile("conv|correlation|gemm|matmul|matrix", re.IGNORECASE)
+
+
+def confirm(model: "ModelProto", target: object) -> Confirmation:
+    """Parses the file and builds an engine, for the GPU of this machine or ahead of time."""
+    try:
+        from edgekd.tensorrt import build, current_gpu, library, parse_errors
+    except ImportError as error:
+        return Confirmation(reason=str(error))
+    content = marked(model).SerializeToString()
+    try:
+        trt = library()
+        by = f"{trt.__name__} {trt.__version__}"
+        if errors := parse_errors(content):
+            return Confirmation(by, refusal=_with_names(str(errors[0]), model))
+    except EdgekdError as error:
+        return Confirmation(reason=str(error))
+    try:
+        current_gpu()
+        capability = None
+    except EdgekdError:
+        capability = AHEAD
+    try:
+        layers = build(content, capability).layers
+    except EdgekdError as error:
+        return Confirmation(f"the parser of {by}", reason=f"no engine was built: {error}")
+    return Confirmation(f"{by} for {capability or 'this GPU'}", int8=_precisions(layers or {}))
+
+
+def _precisions(layers: dict[str, dict[str, object]]) -> dict[int, bool]:
+    """Of layers that multiply; those that only bring values to a scale are named after them too."""
+    from edgekd.tensorrt import precision_of
+
+    found: dict[int, bool] = {}
+    for name, layer in layers.items():
+        own = places(name) or places(str(layer.get("Metadata", "")))
+        if own and PRODUCT.search(str(layer.get("LayerType", ""))):
+            found[own[0]] = precision_of(layer) == "int8"
+    return found
+
+
+def _with_names(reason: str, model: "ModelProto") -> str:
+    """The file's own names in place of the marks."""
+    for place in sorted(set(places(reason)), reverse=True):
+        node = model.graph.node[place]
+        reason = reason.replace(f"edgekd_node_{place}", node.name or node.output[0])
+    return reason

@@ -1,0 +1,110 @@
+"""What TensorRT's parser asks of every QuantizeLinear and DequantizeLinear."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from edgekd.lint.graph import DEQUANTIZE, QUANTIZE, Graph, Quantiser
+from edgekd.lint.result import Finding, Verdict
+from edgekd.lint.rule import Rules
+from edgekd.lint.site import Site, named
+from edgekd.registry import Registry
+
+PARAMETERS: Rules = Registry("rule on quantisers")
+CHECKS: dict[str, Callable[[Graph, Quantiser], Verdict | None]] = {}
+
+
+def check(code: str) -> Callable[[Callable[[Graph, Quantiser], Verdict | None]], Callable[..., Verdict | None]]:
+    """Registers a check of one quantiser, and as a rule of a layer that of each quantiser around it."""
+
+    def add(check: Callable[[Graph, Quantiser], Verdict | None]) -> Callable[..., Verdict | None]:
+        def of_layer(site: Site) -> Verdict | None:
+            return next((said for each in around(site) if (said := check(site.graph, each)) is not None), None)
+
+        CHECKS[code] = check
+        PARAMETERS[code] = of_layer
+        return check
+
+    return add
+
+
+@check("zero_point")
+def zero_point(graph: Graph, quantiser: Quantiser) -> Verdict | None:
+    if quantiser.dtype == "int32" or quantiser.zero_point is None or not np.any(quantiser.zero_point):
+        return None
+    return Verdict(
+        "refused",
+        f"{named(quantiser.node)} has the zero point {int(np.ravel(quantiser.zero_point)[0])}: TensorRT takes "
+        "symmetric quantisation only",
+        "export for tensorrt: int8, zero point 0",
+    )
+
+
+@check("scale")
+def scale(graph: Graph, quantiser: Quantiser) -> Verdict | None:
+    if quantiser.scale is None or np.all(quantiser.scale > 0):
+        return None
+    return Verdict(
+        "refused",
+        f"{named(quantiser.node)} has a scale of {float(np.min(quantiser.scale)):g}: all must be positive",
+        "give dead channels the scale 1",
+    )
+
+
+@check("uint8")
+def uint8(graph: Graph, quantiser: Quantiser) -> Verdict | None:
+    if quantiser.dtype != "uint8":
+        return None
+    if graph.stored(quantiser.node.input[0]) is not None and quantiser.node.op_type == DEQUANTIZE:
+        return Verdict(
+            "refused",
+            f"{named(quantiser.node)} has a uint8 constant, which the parser does not take",
+            "quantise weights to int8, zero point 0",
+        )
+    return Verdict(
+        "accuracy",
+        f"{named(quantiser.node)} is uint8, which TensorRT reads as int8: values above 127 scales are cut",
+        "quantise activations to int8, zero point 0",
+    )
+
+
+@check("bits")
+def bits(graph: Graph, quantiser: Quantiser) -> Verdict | None:
+    if quantiser.dtype not in ("int16", "uint16"):
+        return None
+    return Verdict(
+        "refused", f"{named(quantiser.node)} is {quantiser.dtype}, a type that TensorRT lacks", "quantise to int8"
+    )
+
+
+@check("bias_quantised")
+def bias_quantised(graph: Graph, quantiser: Quantiser) -> Verdict | None:
+    if quantiser.dtype != "int32":
+        return None
+    return Verdict(
+        "refused",
+        f"{named(quantiser.node)} dequantises int32, a bias, which TensorRT refuses",
+        "leave biases in float (QuantizeBias=False in onnxruntime.quantization)",
+    )
+
+
+def around(site: Site) -> Iterator[Quantiser]:
+    """The quantisers of the layer's inputs, weight and output; the QuantizeLinear before a DequantizeLinear too."""
+    for name in site.node.input:
+        node = site.graph.source(name)
+        while node is not None and node.op_type in (QUANTIZE, DEQUANTIZE, "Transpose"):
+            if node.op_type != "Transpose":
+                yield site.graph.quantiser(node)
+            node = site.graph.source(node.input[0])
+    if site.output_quantiser is not None:
+        yield site.output_quantiser
+
+
+def elsewhere(graph: Graph, said: set[str]) -> Iterator[Finding]:
+    """One finding for each code that no layer has, over all quantisers of the file."""
+    quantisers = [graph.quantiser(node) for node in graph.nodes if node.op_type in (QUANTIZE, DEQUANTIZE)]
+    for code, check in CHECKS.items():
+        found = [verdict for each in quantisers if (verdict := check(graph, each)) is not None]
+        if found and code not in said:
+            more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+            yield Finding(code, found[0].effect, found[0].message + more, found[0].advice)

@@ -1,0 +1,163 @@
+"""Nagel et al., "Up or Down? Adaptive Rounding for Post-Training Quantization" (2020), section 3."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule, Node
+
+from edgekd.errors import ModelError
+from edgekd.progress import track
+from edgekd.quantize.calibration import fitting, float_copy, hold_calibrated
+from edgekd.quantize.fake_quant import Weighted, weighted
+from edgekd.quantize.patches import MATRIX_PRODUCTS, MatrixProduct
+from edgekd.quantize.placement import CLAMPS
+from edgekd.quantize.rounding import Problem, Search, learn_rounding
+from edgekd.quantize.walk import Walk
+
+# 256 MiB of a layer's inputs
+LARGEST_SAMPLE = 2**26
+
+
+@dataclass(frozen=True)
+class LayerRounding:
+    """What rounding came to for one layer, on the positions that it was learned from."""
+
+    layer: str
+    error: float
+    """Mean squared difference from the float layer's output, after its activation function."""
+    nearest_error: float
+    """The same with each weight rounded to the nearest."""
+    turned: int
+    """Weights that are not rounded to the nearest."""
+
+
+@dataclass(frozen=True)
+class AdaRound:
+    """What became of a graph's weights."""
+
+    layers: tuple[LayerRounding, ...]
+    skipped: dict[str, str]
+    """By layer, why its weights are left as they were, to be rounded to the nearest."""
+
+
+def adaround(
+    graph: GraphModule,
+    batches: Iterable[Tensor],
+    search: Search | None = None,
+    positions: int = 16384,
+) -> AdaRound:
+    """Rounds each weight up or down so that the layers' outputs stay what they are in float.
+
+    Layers go in order of execution. Each is fitted by itself: its inputs come from the quantised layers before it,
+    its target from the float network, both through the activation function that follows (eq. 25). A layer whose
+    outputs rounding to the nearest serves better, on the same positions, is rounded to the nearest.
+
+    The weights are then on the grid of their scales, which therefore must not be observed again: equalise before,
+    calibrate before, correct biases after.
+
+    Args:
+        graph: a prepared and calibrated one; its weights are changed.
+        batches: of (N, ...) inputs on the graph's device, 1,000 samples or so; all are held in memory, with
+            their activations at a layer.
+        positions: of a layer's outputs, samples times pixels, that are drawn at random to fit it to; fewer
+            where the inputs for them would take more than 256 MiB.
+
+    Raises:
+        ModelError: there is no batch, or one of another shape, or the graph was not calibrated.
+    """
+    if positions < 1:
+        raise ModelError(f"AdaRound needs positions to fit layers to: at least 1, got {positions}")
+    search = search or Search()
+    samples = list(fitting(graph, batches))
+    hold_calibrated(graph)
+    skipped = _skipped(graph)
+    layers = [layer for layer in weighted(graph) if layer.layer not in skipped]
+    quantised, reference = Walk(graph, samples), Walk(float_copy(graph), samples)
+    done = []
+    for layer in track(layers, "rounding weights", len(layers)):
+        name, weight = layer.node.name, graph.get_parameter(layer.weight_name).detach()
+        pairs = zip(quantised.inputs(name), reference.outputs(name, keep=True), strict=True)
+        product = MatrixProduct.of(layer.node, weight)
+        wanted = min(positions, LARGEST_SAMPLE // product.rows(weight)[:, 0].numel())
+        columns, targets = _sample(product, pairs, wanted / sum(map(len, samples)), search.seed)
+        done.append(_round(layer, graph, columns, targets, search))
+    return AdaRound(tuple(done), skipped)
+
+
+def _skipped(graph: GraphModule) -> dict[str, str]:
+    parameters = {name for name, _ in graph.named_parameters()}
+    uses = Counter(layer.weight_name for layer in weighted(graph))
+    reasons = {}
+    for layer in weighted(graph):
+        if layer.weight_fake_quant is None or not layer.weight_fake_quant.fake_quant_enabled[0]:
+            reasons[layer.layer] = "it stays in float"
+        elif layer.node.target not in MATRIX_PRODUCTS:
+            reasons[layer.layer] = "it is a transposed or three-dimensional convolution"
+        elif layer.weight_name not in parameters:
+            reasons[layer.layer] = "its weight is computed from others"
+        elif uses[layer.weight_name] > 1:
+            reasons[layer.layer] = f"its weight is used {uses[layer.weight_name]} times"
+    return reasons
+
+
+def _sample(
+    product: MatrixProduct, pairs: Iterable[tuple[Tensor, Tensor]], per_sample: float, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Inputs (groups, positions, columns) and outputs (groups, positions, outputs) at random positions."""
+    generator = torch.Generator().manual_seed(seed)
+    columns, targets = [], []
+    for read, output in pairs:
+        order = torch.randperm(product.positions(output), generator=generator)
+        chosen = order[: math.ceil(per_sample * len(read))].to(output.device)
+        columns.append(product.columns(read, output, chosen))
+        targets.append(product.outputs(output, chosen))
+    return torch.cat(columns, 1), torch.cat(targets, 1)
+
+
+def _round(layer: Weighted, graph: GraphModule, columns: Tensor, targets: Tensor, search: Search) -> LayerRounding:
+    weight = graph.get_parameter(layer.weight_name)
+    problem = _problem(layer, graph, columns, targets)
+    nearest = problem.nearest()
+    codes = learn_rounding(problem, search)
+    error, nearest_error = problem.error(codes), problem.error(nearest)
+    if error > nearest_error:
+        codes, error = nearest, nearest_error
+    with torch.no_grad():
+        weight.copy_((codes * problem.scale).reshape(weight.shape))
+    return LayerRounding(layer.layer, error, nearest_error, int((codes != nearest).sum()))
+
+
+def _problem(layer: Weighted, graph: GraphModule, columns: Tensor, targets: Tensor) -> Problem:
+    weight, fake_quant = graph.get_parameter(layer.weight_name).detach(), layer.weight_fake_quant
+    assert fake_quant is not None
+    product, activation = MatrixProduct.of(layer.node, weight), _activation(layer.node)
+    per_channel = [-1] + [1] * (weight.ndim - 1) if fake_quant.is_per_channel else [1] * weight.ndim
+    scale = fake_quant.scale.detach().reshape(per_channel).expand(len(weight), *[1] * (weight.ndim - 1))
+    zero_point = int(fake_quant.zero_point.flatten()[0])
+    bias = weight.new_zeros(len(weight)) if layer.bias_name is None else graph.get_parameter(layer.bias_name).detach()
+    return Problem(
+        # as torch's fake-quantisation computes it, which decides ties: a channel's largest weight is on one
+        steps=product.rows(weight * scale.reciprocal()),
+        scale=product.rows(scale),
+        lowest=fake_quant.quant_min - zero_point,
+        highest=fake_quant.quant_max - zero_point,
+        columns=columns,
+        targets=activation(targets),
+        bias=bias.reshape(product.groups, 1, -1),
+        activation=activation,
+    )
+
+
+def _activation(node: Node) -> Callable[[Tensor], Tensor]:
+    """The clamp that alone reads ``node``, or nothing."""
+    users = list(node.users)
+    if len(users) == 1 and users[0].target in CLAMPS:
+        clamp = users[0]
+        function = cast(Callable[..., Tensor], clamp.target)
+        return lambda outputs: function(outputs, *clamp.args[1:], **clamp.kwargs)
+    return lambda outputs: outputs

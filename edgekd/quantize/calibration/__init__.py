@@ -1,0 +1,26 @@
+"""Ranges of activations: ``calibrate(graph, batches, "entropy")``; one file per method."""
+
+from edgekd.quantize.calibration.collect import calibrate, collect
+from edgekd.quantize.calibration.entropy import entropy
+from edgekd.quantize.calibration.histogram import Histogram
+from edgekd.quantize.calibration.minmax import minmax
+from edgekd.quantize.calibration.mse import mse
+from edgekd.quantize.calibration.percentile import percentile
+from edgekd.quantize.calibration.registry import CALIBRATIONS, Calibration
+from edgekd.quantize.calibration.states import as_float, fitting, float_copy, hold_calibrated
+
+__all__ = [
+    "CALIBRATIONS",
+    "Calibration",
+    "Histogram",
+    "as_float",
+    "calibrate",
+    "collect",
+    "entropy",
+    "fitting",
+    "float_copy",
+    "hold_calibrated",
+    "minmax",
+    "mse",
+    "percentile",
+]

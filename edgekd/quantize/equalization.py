@@ -1,0 +1,126 @@
+"""Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction" (2019), section 4.1."""
+
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch.fx import GraphModule, Node
+
+from edgekd.quantize.fake_quant import TRANSPOSED, Weighted, fake_quant_of, weighted
+from edgekd.quantize.placement import CLAMPS
+
+aten = torch.ops.aten
+
+# f(s·x) = s·f(x) for every s > 0, channel by channel
+HOMOGENEOUS = {
+    aten.relu.default,
+    aten.relu_.default,
+    aten.max_pool2d.default,
+    aten.avg_pool2d.default,
+    aten.adaptive_avg_pool2d.default,
+    aten.dropout.default,
+    aten.dropout_.default,
+}
+BOUNDED = CLAMPS - HOMOGENEOUS
+SWEEPS = 100
+TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Equalization:
+    """What became of the pairs of layers of which the second alone reads the first."""
+
+    pairs: tuple[tuple[str, str], ...]
+    skipped: dict[tuple[str, str], str]
+    """By pair, what kept it from being equalised."""
+
+
+@torch.no_grad()
+def equalize(graph: GraphModule) -> Equalization:
+    """Gives the channels between two layers equal ranges in both, so that one scale for a tensor fits them all.
+
+    Where r1 = max|W1| of an output channel and r2 = max|W2| of the same input channel, the first layer is
+    divided by s = sqrt(r1 / r2) and the second multiplied by it (eq. 11), after which both ranges are
+    sqrt(r1·r2). Pairs are gone through again until no s is further from 1 than 1e-4, as a layer may be in two
+    of them: a depthwise convolution and its neighbours end with (r1·r2·r3)^(1/3). Between two layers there may
+    be a ReLU and poolings, but not a ReLU6, which is not homogeneous. Channels that are zero in either layer
+    stay as they are.
+
+    Args:
+        graph: a prepared one that is not calibrated yet, because ranges move; its weights and biases are
+            changed, what it computes in float is not.
+    """
+    pairs: list[tuple[Weighted, Weighted]] = []
+    skipped: dict[tuple[str, str], str] = {}
+    for first, second, obstacle in _neighbours(graph):
+        if obstacle is None:
+            pairs.append((first, second))
+        else:
+            skipped[first.layer, second.layer] = obstacle
+    for _ in range(SWEEPS):
+        if max((_equalize(graph, first, second) for first, second in pairs), default=0.0) <= TOLERANCE:
+            break
+    return Equalization(tuple((first.layer, second.layer) for first, second in pairs), skipped)
+
+
+def _equalize(graph: GraphModule, first: Weighted, second: Weighted) -> float:
+    """How far the furthest s is from 1, as a logarithm."""
+    weight, reading = graph.get_parameter(first.weight_name), graph.get_parameter(second.weight_name)
+    groups = _groups(second.node)
+    ranges = weight.abs().flatten(1).amax(1)
+    reading_ranges = reading.abs().reshape(groups, len(reading) // groups, reading.shape[1], -1).amax((1, 3)).flatten()
+    alive = (ranges > 0) & (reading_ranges > 0)
+    s = torch.where(alive, ranges / reading_ranges, 1.0).sqrt()
+    weight.div_(s.view(-1, *[1] * (weight.ndim - 1)))
+    if first.bias_name is not None:
+        graph.get_parameter(first.bias_name).div_(s)
+    by_output = s.view(groups, 1, -1).expand(-1, len(reading) // groups, -1).reshape(reading.shape[:2])
+    reading.mul_(by_output.view(*reading.shape[:2], *[1] * (reading.ndim - 2)))
+    return float(s.log().abs().max())
+
+
+def _neighbours(graph: GraphModule) -> Iterator[tuple[Weighted, Weighted, str | None]]:
+    layers = {layer.node: layer for layer in weighted(graph)}
+    parameters = {name for name, _ in graph.named_parameters()}
+    uses = Counter(name for layer in layers.values() for name in (layer.weight_name, layer.bias_name))
+    for first in layers.values():
+        node, between = _reader(graph, first.node)
+        if node is not None and node in layers:
+            second = layers[node]
+            yield first, second, _obstacle(first, second, between, parameters, uses)
+
+
+def _reader(graph: GraphModule, node: Node) -> tuple[Node | None, list[Node]]:
+    """The layer that alone reads ``node``, and the functions on the way."""
+    between: list[Node] = []
+    while len(node.users) == 1:
+        before, node = node, next(iter(node.users))
+        if node.target in HOMOGENEOUS | BOUNDED:
+            between.append(node)
+        elif fake_quant_of(graph, node) is None:
+            return (node if node.args and node.args[0] is before else None), between
+    return None, between
+
+
+def _obstacle(
+    first: Weighted, second: Weighted, between: list[Node], parameters: Collection[str], uses: Counter[str | None]
+) -> str | None:
+    clamp = next((node for node in between if node.target in BOUNDED), None)
+    if clamp is not None:
+        return f"{clamp.name} cuts off at fixed values, so scaled channels would give something else"
+    for layer in (first, second):
+        own = [name for name in (layer.weight_name, layer.bias_name) if name is not None]
+        if layer.node.target in TRANSPOSED:
+            return f"{layer.layer} is a transposed convolution"
+        if any(name not in parameters for name in own):
+            return f"{layer.layer} computes its weight from others"
+        if any(uses[name] > 1 for name in own):
+            return f"{layer.layer} shares its weight or bias with another layer"
+    return None
+
+
+def _groups(node: Node) -> int:
+    groups = node.args[6] if len(node.args) > 6 else 1
+    assert isinstance(groups, int)
+    return groups

@@ -1,0 +1,70 @@
+"""A trained, fake-quantised graph as the file of a runtime, with every scale checked against the trained one."""
+
+from collections.abc import Collection
+
+import numpy as np
+import onnx
+from onnx import ModelProto, NodeProto, numpy_helper
+from torch.fx import GraphModule
+
+from edgekd.errors import ExportError
+from edgekd.export.deploy import deploy
+from edgekd.export.profile import must_serve
+from edgekd.quantize.fake_quant import FakeQuantize, weighted
+
+
+def to_runtime(
+    places: ModelProto, graph: GraphModule, trained: str, target: str, keep_float: Collection[str] = ()
+) -> ModelProto:
+    """The file for ``target``, audited: it holds the scales that ``graph`` was trained with, to the bit.
+
+    Args:
+        places: of :func:`edgekd.quantize.places.to_places`, from the same ``graph``.
+        trained: the profile that ``graph`` was prepared with.
+        keep_float: as for :func:`edgekd.export.deploy.deploy`.
+
+    Raises:
+        ExportError: ``trained`` does not serve ``target``, or the file would not hold what was trained.
+    """
+    must_serve(trained, target)
+    model = deploy(places, target, keep_float)
+    audit(model, graph)
+    return model
+
+
+def audit(model: ModelProto, graph: GraphModule) -> int:
+    """Compares the scale of every weight, and of every input that was trained, with those of ``graph``, bit for bit.
+
+    Returns:
+        How many scales were compared.
+
+    Raises:
+        ExportError: one differs, naming its layer and both values.
+    """
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    steps = {node.output[0]: node for node in model.graph.node if node.op_type == "DequantizeLinear"}
+    trained = {layer.layer: layer for layer in weighted(graph)}
+    compared = 0
+    for node in model.graph.node:
+        layer = trained.get(node.name.partition("/")[0])
+        if layer is None or len(node.input) < 2 or node.input[1] not in steps:
+            continue
+        pairs = ((steps[node.input[1]], layer.weight_fake_quant), (steps.get(node.input[0]), layer.input_fake_quant))
+        for step, module in pairs:
+            if step is not None and module is not None:
+                _must_equal(_scale(step, constants), module, node)
+                compared += 1
+    return compared
+
+
+def _scale(step: NodeProto, constants: dict[str, onnx.TensorProto]) -> np.ndarray:
+    return numpy_helper.to_array(constants[step.input[1]]).astype(np.float32).reshape(-1)
+
+
+def _must_equal(written: np.ndarray, module: FakeQuantize, node: NodeProto) -> None:
+    ours = module.scale.detach().cpu().numpy().astype(np.float32).reshape(-1)
+    if written.shape != ours.shape or not np.array_equal(written, ours):
+        raise ExportError(
+            f"{node.name}: the file's scale {written[:3]} is not the trained one {ours[:3]}; "
+            "please report it with the network: this file would answer otherwise than it was trained to"
+        )

@@ -1,0 +1,131 @@
+"""The rounding of one layer's weights as an optimisation: Nagel et al. (2020), "Up or Down?", eq. 21 to 25."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from edgekd.errors import ModelError
+
+ZETA, GAMMA = 1.1, -0.1
+FIRST_BETA, LAST_BETA = 20.0, 2.0
+CHUNK = 4096
+
+
+@dataclass(frozen=True)
+class Search:
+    """How the rounding of a layer is searched, with Adam."""
+
+    iterations: int = 1000
+    batch_size: int = 512
+    """Positions of the layer's output in a step."""
+    learning_rate: float = 0.03
+    regularizer: float = 10.0
+    """λ, for an error in units of that of nearest rounding and a regulariser averaged over the weights."""
+    warm_up: float = 0.2
+    """The part of the iterations, from 0 to below 1, that goes without the regulariser."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _must(self.iterations >= 1, "iterations", self.iterations, "at least 1")
+        _must(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
+        _must(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
+        _must(self.regularizer > 0, "regularizer", self.regularizer, "above 0")
+        _must(0 <= self.warm_up < 1, "warm_up", self.warm_up, "at least 0 and below 1")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A layer whose weights, in steps of their scales, are to be whole numbers.
+
+    With ``columns`` of one group of channels as X̂, its output is activation(X̂ · (scale · codes)ᵀ + bias).
+    """
+
+    steps: Tensor
+    """(groups, outputs, columns): W / scale."""
+    scale: Tensor
+    """Broadcasts to ``steps``."""
+    lowest: int
+    highest: int
+    """Of the codes, less the zero point."""
+    columns: Tensor
+    """(groups, positions, columns): the quantised network's inputs."""
+    targets: Tensor
+    """(groups, positions, outputs): the float network's outputs, after the activation function."""
+    bias: Tensor
+    """(groups, 1, outputs)."""
+    activation: Callable[[Tensor], Tensor]
+
+    def nearest(self) -> Tensor:
+        return torch.round(self.steps).clamp(self.lowest, self.highest)
+
+    def between(self, up: Tensor) -> Tensor:
+        """⌊W / scale⌋ + ``up``, within the codes (eq. 22)."""
+        return (torch.floor(self.steps) + up).clamp(self.lowest, self.highest)
+
+    def squared_error(self, codes: Tensor, chosen: Tensor | slice) -> Tensor:
+        """The mean over the positions ``chosen`` and the outputs."""
+        weight = (codes * self.scale).transpose(1, 2)
+        outputs = self.activation(torch.baddbmm(self.bias, self.columns[:, chosen], weight))
+        return (outputs - self.targets[:, chosen]).square().mean()
+
+    @torch.no_grad()
+    def error(self, codes: Tensor) -> float:
+        """The mean over all positions and outputs."""
+        count = self.columns.shape[1]
+        parts = [slice(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
+        return sum(float(self.squared_error(codes, part)) * (part.stop - part.start) for part in parts) / count
+
+
+def rectified_sigmoid(v: Tensor) -> Tensor:
+    """h(V) = clip(σ(V)·(ζ − γ) + γ, 0, 1), with ζ = 1.1 and γ = −0.1 (eq. 23)."""
+    return (torch.sigmoid(v) * (ZETA - GAMMA) + GAMMA).clamp(0, 1)
+
+
+def inverse_rectified_sigmoid(h: Tensor) -> Tensor:
+    """The V of which h(V) is ``h``, from 0 to 1."""
+    return torch.logit((h - GAMMA) / (ZETA - GAMMA))
+
+
+def rounding_regularizer(h: Tensor, beta: float) -> Tensor:
+    """The mean of 1 − |2h − 1|^β (eq. 24): 0 where every h is 0 or 1, 1 where every h is a half."""
+    return (1 - (2 * h - 1).abs().pow(beta)).mean()
+
+
+def annealed_beta(progress: float) -> float:
+    """β along a cosine from 20, which leaves all but the nearly decided free, to 2 as ``progress`` goes from 0 to 1."""
+    return LAST_BETA + (FIRST_BETA - LAST_BETA) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def learn_rounding(problem: Problem, search: Search) -> Tensor:
+    """Whole codes like ``problem.steps`` in shape, each the next below or above, of nearly the least error.
+
+    The error is in units of that of nearest rounding, so that λ means the same at 8 bits as at 4; the
+    paper's is in those of the output.
+    """
+    unit = problem.error(problem.nearest())
+    if unit == 0:
+        return problem.nearest()
+    generator = torch.Generator().manual_seed(search.seed)
+    positions = problem.columns.shape[1]
+    v = inverse_rectified_sigmoid(problem.steps - torch.floor(problem.steps)).requires_grad_(True)
+    optimizer = torch.optim.Adam([v], lr=search.learning_rate)
+    warm_up = round(search.warm_up * search.iterations)
+    for iteration in range(search.iterations):
+        chosen = torch.randint(positions, (min(search.batch_size, positions),), generator=generator).to(v.device)
+        h = rectified_sigmoid(v)
+        loss = problem.squared_error(problem.between(h), chosen) / unit
+        if iteration >= warm_up:
+            beta = annealed_beta((iteration - warm_up) / (search.iterations - warm_up))
+            loss = loss + search.regularizer * rounding_regularizer(h, beta)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return problem.between((rectified_sigmoid(v.detach()) >= 0.5).to(v.dtype))
+
+
+def _must(holds: bool, name: str, value: float, what: str) -> None:
+    if not holds:
+        raise ModelError(f"{name} of AdaRound must be {what}, got {value}")

@@ -1,0 +1,186 @@
+"""Placement by measurement: which layers of a quantised network are faster in int8 here, and which are not."""
+
+import json
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import onnx_ir as ir
+from onnx import ModelProto
+
+from edgekd.bench import Plan, Subject, measure
+from edgekd.bench.profile.cache import cache_folder, machine_facts
+from edgekd.bench.profile.layers import LayerProfile
+from edgekd.bench.runtimes.onnxruntime.profile import profile
+from edgekd.errors import ExportError, StorageError
+from edgekd.export.deploy import deploy
+from edgekd.export.profile import PROFILES
+from edgekd.files import canonical_json, sha256, write_bytes, write_json
+from edgekd.quantize.search.chain import Costs, cheapest
+from edgekd.quantize.search.segments import Segment, segments_of
+
+VERSION = 1
+EVERYTHING = ("",)
+# Rounding or unrounding an element takes about this long; several prices give several candidates to time.
+CHANGE_NS = (0.0, 0.5, 2.0)
+# A candidate must be this much faster than all int8 to be worth the larger file.
+WORTH = 0.99
+
+Accept = Callable[[Path], bool]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One placement: what it leaves in float, its time over that of the float twin, and whether it was accurate."""
+
+    name: str
+    keep_float: tuple[str, ...]
+    ratio: float
+    ci95: tuple[float, float] | None
+    accepted: bool = True
+
+
+@dataclass(frozen=True)
+class Placed:
+    """The placement that was chosen, and all that were timed."""
+
+    chosen: str
+    candidates: tuple[Candidate, ...]
+
+    @property
+    def keep_float(self) -> tuple[str, ...]:
+        return next(each.keep_float for each in self.candidates if each.name == self.chosen)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> "Placed":
+        candidates = (
+            Candidate(**{**each, "keep_float": tuple(each["keep_float"]), "ci95": each["ci95"] and tuple(each["ci95"])})
+            for each in document["candidates"]
+        )
+        return cls(document["chosen"], tuple(candidates))
+
+
+def place(
+    model: ModelProto,
+    target: str,
+    *,
+    threads: int = 1,
+    seconds: float = 1.0,
+    accept: Accept | None = None,
+    fresh: bool = False,
+) -> Placed:
+    """Times placements of ``model`` on this machine, interleaved, and chooses the fastest that ``accept`` takes.
+
+    The float twin is always among them, so what is chosen is not slower than it. Candidates: everything in int8,
+    everything in float, and for several prices of changing between them the cheapest way through the network's
+    segments by the times that ONNX Runtime's profiler gives for each layer in int8 and in float.
+
+    Args:
+        model: with steps at every trained place, as for :func:`edgekd.export.deploy.deploy`.
+        target: a profile of ONNX Runtime for this processor.
+        seconds: for each candidate.
+        accept: called with a candidate's file, fastest first; False where it is not accurate enough.
+        fresh: measure again what was measured here before.
+
+    Raises:
+        ExportError: the target is not measured in ONNX Runtime.
+    """
+    if PROFILES.find(target).runtime != "onnxruntime":
+        raise ExportError(f"placement is measured in ONNX Runtime on this machine; {target} is not measured here")
+    machine = machine_facts(threads)
+    facts = [VERSION, model.SerializeToString(deterministic=True).hex(), target, seconds, machine]
+    path = cache_folder() / f"placement-{sha256(canonical_json(facts))[:16]}.json"
+    placed = None if fresh else _read(path)
+    if placed is None:
+        with TemporaryDirectory(prefix="edgekd-placement-") as folder:
+            placed = _search(model, target, threads, seconds, accept, Path(folder))
+        with suppress(StorageError):  # a home that cannot be written to costs the search each time, nothing else
+            write_json(path, {"machine": machine, **placed.to_json()})
+    return placed
+
+
+def _read(path: Path) -> Placed | None:
+    try:
+        return Placed.from_json(json.loads(path.read_text()))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _search(
+    model: ModelProto, target: str, threads: int, seconds: float, accept: Accept | None, folder: Path
+) -> Placed:
+    files: dict[str, tuple[str, ...]] = {"int8": (), "float": EVERYTHING}
+    paths = {name: _write(model, target, kept, folder / f"{name}.onnx") for name, kept in files.items()}
+    for name, kept in _by_profile(model, paths, threads).items():
+        if kept not in files.values():
+            files[name] = kept
+            paths[name] = _write(model, target, kept, folder / f"{name}.onnx")
+    plan = Plan(
+        {name: Subject(str(path)) for name, path in paths.items()}, "float", threads, 1, seconds, seconds, sittings=6
+    )
+    records = measure(plan)
+    timed = []
+    for name, kept in files.items():
+        against = records[name].latency_vs_reference
+        ratio, interval = (against["ratio"], against["ci95"]) if against else (1.0, None)
+        timed.append(Candidate(name, tuple(kept), ratio, tuple(interval) if interval else None))
+    return _choose(timed, paths, accept)
+
+
+def _write(model: ModelProto, target: str, keep_float: Collection[str], path: Path) -> Path:
+    write_bytes(path, deploy(model, target, keep_float).SerializeToString(deterministic=True))
+    return path
+
+
+def _choose(timed: list[Candidate], paths: dict[str, Path], accept: Accept | None) -> Placed:
+    """Fastest first, where all int8 counts as a hundredth faster than it is: it is the smallest."""
+    order = sorted(timed, key=lambda each: each.ratio * (WORTH if each.name == "int8" else 1.0))
+    refused: set[str] = set()
+    for each in order:
+        if each.ratio > 1.0 and each.name != "float":
+            continue
+        if accept is None or accept(paths[each.name]):
+            final = tuple(
+                Candidate(one.name, one.keep_float, one.ratio, one.ci95, one.name not in refused) for one in timed
+            )
+            return Placed(each.name, final)
+        refused.add(each.name)
+    # None is accurate and small enough: the report says so of the fastest.
+    final = tuple(Candidate(one.name, one.keep_float, one.ratio, one.ci95, False) for one in timed)
+    return Placed(next(each.name for each in order if each.ratio <= 1.0), final)
+
+
+def _by_profile(model: ModelProto, paths: dict[str, Path], threads: int) -> dict[str, tuple[str, ...]]:
+    segments = segments_of(ir.from_proto(model))
+    times = {
+        name: _per_segment(profile(Subject(str(path)), threads, 1, runs=20), segments) for name, path in paths.items()
+    }
+    found: dict[str, tuple[str, ...]] = {}
+    for price in CHANGE_NS:
+        change = [segment.width * price / 1e6 for segment in segments]
+        in_float = cheapest(Costs(times["int8"], times["float"], change))
+        kept = tuple(
+            name for segment, is_float in zip(segments, in_float, strict=True) if is_float for name in segment.nodes
+        )
+        if 0 < sum(in_float) < len(segments) and kept not in found.values():
+            found[f"mixed-{price:g}"] = kept
+    return found
+
+
+def _per_segment(profiled: LayerProfile, segments: list[Segment]) -> list[float]:
+    """A step counts for the segment of its layer, or of the layer that it comes after."""
+    where = {name: index for index, segment in enumerate(segments) for name in (*segment.nodes, *segment.layers)}
+    spent = [0.0] * len(segments)
+    for layer in profiled.layers:
+        own, _, after = layer.name.partition(" after ")
+        for name in (own, own.rpartition("/")[0], after):
+            if name in where:
+                spent[where[name]] += layer.ms
+                break
+    return spent

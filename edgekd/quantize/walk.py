@@ -1,0 +1,89 @@
+"""All batches through a graph, one layer after the other, so that a layer can be changed before it is passed."""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule, Interpreter, Node
+
+
+class Walk:
+    """Holds what the nodes still to come read, for every batch, and computes each activation once.
+
+    Weights are read when a layer is passed: until then, a change to them counts. Memory is that of the
+    activations alive at one layer, for all samples.
+
+    >>> walk = Walk(graph, batches)  # doctest: +SKIP
+    >>> for layer in weighted(graph):  # doctest: +SKIP
+    ...     inputs = list(walk.inputs(layer.node.name))
+    """
+
+    def __init__(self, graph: GraphModule, batches: Sequence[Tensor]):
+        [placeholder] = graph.graph.find_nodes(op="placeholder")
+        dependents = _dependents(placeholder)
+        self._activations = set(dependents)
+        self._ahead = deque(node for node in dependents if node is not placeholder)
+        self._runs = [Interpreter(graph) for _ in batches]
+        for run, inputs in zip(self._runs, batches, strict=True):
+            run.env[placeholder] = inputs
+
+    def inputs(self, name: str) -> Iterator[Tensor]:
+        """What the convolution or linear layer at the node ``name`` reads, batch by batch.
+
+        Copies of a graph have the same names. Layers that were passed cannot be looked at again.
+        """
+        [read, *_] = self._reach(name).all_input_nodes
+        for run in self._runs:
+            yield run.env[read]
+
+    def outputs(self, name: str, keep: bool = False) -> Iterator[Tensor]:
+        """What the layer gives, batch by batch; a ReLU in place overwrites it later.
+
+        Args:
+            keep: the layer will not change any more, and need not be computed again when it is passed.
+        """
+        node = self._reach(name)
+        for run in self._runs:
+            value = run.env[node] if node in run.env else self._value(run, node)
+            if keep:
+                run.env[node] = value
+            yield value
+
+    @torch.no_grad()
+    def _reach(self, name: str) -> Node:
+        while self._ahead[0].name != name:
+            node = self._ahead.popleft()
+            for run in self._runs:
+                if node not in run.env:
+                    run.env[node] = self._value(run, node)
+                for dead in run.user_to_last_uses.get(node, []):
+                    run.env.pop(dead, None)
+        return self._ahead[0]
+
+    @torch.no_grad()
+    def _value(self, run: Interpreter, node: Node) -> Tensor:
+        constants = self._constants(node)
+        for constant in constants:
+            run.env[constant] = run.run_node(constant)
+        value = run.run_node(node)
+        for constant in constants:
+            del run.env[constant]
+        return value
+
+    def _constants(self, node: Node) -> list[Node]:
+        """What ``node`` reads that does not depend on the input, each after what it reads itself."""
+        found: dict[Node, None] = {}
+        for read in node.all_input_nodes:
+            if read not in self._activations:
+                found.update(dict.fromkeys([*self._constants(read), read]))
+        return list(found)
+
+
+def _dependents(source: Node) -> list[Node]:
+    """``source`` and all that depends on it, in order of execution."""
+    found = {source}
+    for node in source.graph.nodes:
+        if not found.isdisjoint(node.all_input_nodes):
+            found.add(node)
+    return [node for node in source.graph.nodes if node in found]

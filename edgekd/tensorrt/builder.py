@@ -1,0 +1,164 @@
+"""ONNX to a TensorRT engine, by calls that TensorRT 10, TensorRT 11 and TensorRT for RTX have in common."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from edgekd.errors import ExportError
+from edgekd.registry import nearest
+from edgekd.tensorrt.adapter import builds_ahead, errors_of, library, version
+from edgekd.tensorrt.gpu import Gpu, current_gpu
+from edgekd.tensorrt.layers import Layer, logged_layers, parse_layers
+from edgekd.tensorrt.parser import Parsed, parse
+from edgekd.tensorrt.timing import read_timings, write_timings
+
+WORKSPACE_BYTES = 1 << 30
+
+Batches = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A built engine. ``gpu`` is empty where it was built ahead of time, for every GPU of its ``capability``.
+
+    ``layers`` are the inspector's, by name, or the builder's own list of them where no GPU can load the engine;
+    None where neither is known.
+    """
+
+    plan: bytes = field(repr=False)
+    library: str
+    version: str
+    capability: str
+    gpu: str
+    seconds: float
+    layers: dict[str, Layer] | None = field(repr=False)
+
+
+def build(
+    model: bytes,
+    capability: str | None = None,
+    *,
+    workspace_bytes: int = WORKSPACE_BYTES,
+    timing_cache: Path | None = None,
+    batches: Batches = (1, 1, 1),
+) -> Engine:
+    """Builds the ONNX file ``model``, strongly typed: int8 where it has Q/DQ, float16 where its types say so.
+
+    Args:
+        model: its bytes, weights inside.
+        capability: as ``"SM89"``, to build ahead of time for a GPU that need not be here; TensorRT for RTX only.
+            None builds for the GPU of this machine.
+        workspace_bytes: the most scratch memory on the GPU that a kernel may ask for.
+        timing_cache: a file of kernel timings, read where it is there, and written; not in TensorRT for RTX,
+            which times none.
+        batches: the least, the usual and the largest batch of inputs that leave it open; kernels are chosen for the
+            usual one. A file that fixes its batch is built as it is.
+
+    Raises:
+        ExportError: TensorRT is not installed, does not take the file, or cannot build for that GPU.
+        StorageError: the timing cache cannot be read or written.
+    """
+    trt = library()
+    target = _target(trt, capability)
+    _check(trt, workspace_bytes, timing_cache, batches)
+    logger = errors_of(trt)
+    parsed = parse(trt, logger, model)
+    if parsed.errors:
+        raise ExportError(f"{version(trt)} does not take this file: {parsed.errors[0]}")
+    config = _config(trt, parsed, target, workspace_bytes, batches)
+    if timing_cache is not None:
+        read_timings(config, timing_cache)
+    started = perf_counter()
+    plan = parsed.builder.build_serialized_network(parsed.network, config)
+    seconds = perf_counter() - started
+    if plan is None:
+        raise ExportError(f"{version(trt)} builds no engine for {target.name or target.capability}{logger.last()}")
+    if timing_cache is not None:
+        write_timings(config, timing_cache)
+    layers = _inspected(trt, logger, plan) if target.name else logged_layers(logger.layers)
+    return Engine(bytes(plan), trt.__name__, trt.__version__, target.capability, target.name, seconds, layers or None)
+
+
+def target_of(capability: str | None) -> Gpu:
+    """The GPU here, or one without a name of the ``capability`` that the installed library can build for."""
+    return _target(library(), capability)
+
+
+def _target(trt: Any, capability: str | None) -> Gpu:
+    if capability is None:
+        try:
+            return current_gpu()
+        except ExportError as error:
+            raise ExportError(f"no engine can be built here: {error}; {_way_out(trt)}") from error
+    if not builds_ahead(trt):
+        raise ExportError(
+            f"{version(trt)} times kernels on the GPU and builds only for that of this machine, not for {capability}; "
+            "leave the capability out, or 'pip install tensorrt-rtx' in an environment without tensorrt"
+        )
+    known = _capabilities(trt)
+    if capability not in known:
+        raise ExportError(
+            f"{version(trt)} does not build for {capability!r}{nearest(capability, known)}; known: {', '.join(known)}"
+        )
+    return Gpu("", capability)
+
+
+def _capabilities(trt: Any) -> list[str]:
+    return sorted(
+        (name for name in trt.ComputeCapability.__members__ if name.startswith("SM")), key=lambda n: int(n[2:])
+    )
+
+
+def _way_out(trt: Any) -> str:
+    if builds_ahead(trt):
+        return f"build ahead of time for one of {', '.join(_capabilities(trt))}, or on the device that will run it"
+    return "build on the device that will run it"
+
+
+def _check(trt: Any, workspace_bytes: int, timing_cache: Path | None, batches: Batches) -> None:
+    if workspace_bytes < 1:
+        raise ExportError(f"a workspace of {workspace_bytes} bytes holds nothing; give 1 or more")
+    if not 1 <= batches[0] <= batches[1] <= batches[2]:
+        raise ExportError(f"batches {batches} must be the least, the usual and the largest, in this order, from 1 on")
+    if timing_cache is not None and builds_ahead(trt):
+        raise ExportError(f"{version(trt)} times no kernels as it builds and keeps no timing cache; leave it out")
+
+
+def _config(trt: Any, parsed: Parsed, target: Gpu, workspace_bytes: int, batches: Batches) -> Any:
+    config = parsed.builder.create_builder_config()
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace_bytes)
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    if builds_ahead(trt):
+        # Left unsaid, it builds for GPUs of its own choice, even where there is none.
+        chosen = trt.ComputeCapability.CURRENT if target.name else trt.ComputeCapability.__members__[target.capability]
+        config.num_compute_capabilities = 1
+        config.set_compute_capability(chosen, 0)
+    profile = parsed.builder.create_optimization_profile()
+    inputs = [parsed.network.get_input(index) for index in range(parsed.network.num_inputs)]
+    if _open_batches(profile, inputs, batches):
+        config.add_optimization_profile(profile)
+    return config
+
+
+def _open_batches(profile: Any, inputs: Iterable[Any], batches: Batches) -> bool:
+    found = False
+    for tensor in inputs:
+        batch, *rest = tuple(tensor.shape) or (1,)
+        if -1 in rest:
+            raise ExportError(
+                f"input {tensor.name!r} has the shape {tuple(tensor.shape)}, open beyond its batch; export it with "
+                "a fixed size"
+            )
+        if batch == -1:
+            profile.set_shape(tensor.name, *((size, *rest) for size in batches))
+            found = True
+    return found
+
+
+def _inspected(trt: Any, logger: Any, plan: Any) -> dict[str, Layer]:
+    engine = trt.Runtime(logger).deserialize_cuda_engine(plan)
+    if engine is None:
+        return {}
+    return parse_layers(engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON))

@@ -1,0 +1,82 @@
+"""What an engine was built from and for, in a JSON file beside it: an engine runs nowhere else, and says so badly."""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from edgekd.errors import EdgekdError, ExportError, first_line
+from edgekd.files import sha256_file, write_json
+from edgekd.tensorrt.adapter import library
+from edgekd.tensorrt.gpu import current_gpu
+
+
+@dataclass(frozen=True)
+class Record:
+    """Where the engine came from. ``gpu`` is empty where any GPU of the ``capability`` will do."""
+
+    model_sha256: str
+    library: str
+    version: str
+    capability: str
+    gpu: str
+    min_batch: int
+    batch: int
+    max_batch: int
+    workspace_bytes: int
+    engine_sha256: str
+
+
+def record_path(engine: Path) -> Path:
+    return engine.with_name(f"{engine.name}.json")
+
+
+def write_record(engine: Path, record: Record) -> None:
+    write_json(record_path(engine), asdict(record))
+
+
+def read_record(engine: Path) -> Record:
+    """What stands beside ``engine``.
+
+    Raises:
+        ExportError: it is damaged, or not there.
+    """
+    try:
+        content = json.loads(record_path(engine).read_text())
+        if {field.name: field.type for field in fields(Record)} != {name: type(content[name]) for name in content}:
+            raise TypeError("its fields are not those of a record")
+        return Record(**content)
+    except (OSError, ValueError, TypeError) as error:
+        raise ExportError(
+            f"{record_path(engine)} is no record of an engine ({first_line(error)}); delete {engine.name} and "
+            "build again"
+        ) from error
+
+
+def foreign(engine: Path) -> str:
+    """Why ``engine`` must not be loaded here, for a message; empty where nothing speaks against it.
+
+    An engine is code that runs as you, and TensorRT loads what it can of any file: so this is asked first. Engines
+    without a record (trtexec's) pass: nothing is known of them.
+    """
+    if not record_path(engine).exists():
+        return ""
+    try:
+        return _foreign(engine, read_record(engine))
+    except EdgekdError as error:
+        return f"{engine} cannot be judged: {error}"
+
+
+def _foreign(engine: Path, record: Record) -> str:
+    trt = library()
+    if (record.library, record.version) != (trt.__name__, trt.__version__):
+        return (
+            f"{engine} was built by {record.library} {record.version}, which {trt.__name__} {trt.__version__} cannot "
+            "load; build it again from the ONNX file"
+        )
+    gpu = current_gpu()
+    wanted, found = (record.gpu, gpu.name) if record.gpu else (record.capability, gpu.capability)
+    if wanted != found:
+        return f"{engine} was built for {wanted} and this machine has {gpu.name} ({gpu.capability}); build it here"
+    if sha256_file(engine) != record.engine_sha256:
+        return f"{engine} is not the file that was built: it has changed since; delete it and build again"
+    return ""

@@ -1,0 +1,30 @@
+"""Kernel timings kept from one build to the next: seconds instead of minutes on a small board."""
+
+from pathlib import Path
+from typing import Any
+
+from edgekd.errors import ExportError, StorageError, first_line
+from edgekd.files import write_bytes
+
+
+def read_timings(config: Any, path: Path) -> None:
+    """Gives ``config`` the timings in ``path``; with no such file it starts to collect some.
+
+    Raises:
+        ExportError: they were measured on another GPU or by another release.
+        StorageError: the file cannot be read.
+    """
+    try:
+        known = path.read_bytes() if path.exists() else b""
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {first_line(error)}; name another timing cache") from error
+    timings = config.create_timing_cache(known)
+    if timings is None or not config.set_timing_cache(timings, ignore_mismatch=False):
+        raise ExportError(
+            f"{path} holds timings of another GPU or another release of TensorRT; delete it or name another file"
+        )
+
+
+def write_timings(config: Any, path: Path) -> None:
+    """Writes what ``config`` knows after a build, whole or not at all."""
+    write_bytes(path, bytes(config.get_timing_cache().serialize()))

@@ -1,0 +1,76 @@
+import json
+import subprocess
+import sys
+
+import onnx
+import pytest
+
+from tests.lint.graphs import U8, Net, clean
+
+
+@pytest.fixture
+def half(tmp_path):
+    """Two convolutions of the same size, one of them in int8."""
+    net = Net()
+    y = net.pair(net.conv(net.pair("x"), name="one"))
+    onnx.save(net.model(net.conv(y, name="[two]")), tmp_path / "half.onnx")
+    return tmp_path / "half.onnx"
+
+
+def test_a_line_for_each_layer_and_one_for_the_whole(edgekd, half):
+    outcome = edgekd("lint", half, "--target", "onnxruntime-x86-vnni")
+    assert (outcome.code, outcome.err) == (0, "")
+    two = next(line for line in outcome.out.splitlines() if "[two]" in line)
+    assert [cell.strip() for cell in two.split("│")[1:6]] == ["[two]", "Conv", "147 k", "float", "output_float"]
+    whole, confirmed = outcome.out.splitlines()[-2:]
+    assert whole == "50.0 % of the MACs of convolutions and matrix products in int8: 1 of 2 layers"
+    assert confirmed.startswith("confirmed by ONNX Runtime")
+
+
+def test_json(edgekd, half):
+    document = json.loads(edgekd("lint", half, "--target", "onnxruntime-arm", "--json", "--no-confirm").out)
+    assert (document["coverage"], document["coverage_of"], document["not_confirmed"]) == (0.5, "MACs", "not asked")
+    one, two = document["layers"]
+    assert (one["int8"], one["rule"], one["confirmed"]) == (True, None, None)
+    assert (two["int8"], two["rule"], two["findings"][0]["effect"]) == (False, "output_float", "float")
+    assert document["model"] == str(half)
+
+
+@pytest.mark.parametrize(("least", "code"), [("0.5", 0), ("0.51", 2)])
+def test_coverage_below_the_least(edgekd, half, least, code):
+    assert edgekd("lint", half, "--target", "onnxruntime-arm", "--min-coverage", least).code == code
+
+
+def test_a_file_that_tensorrt_refuses(edgekd, tmp_path):
+    onnx.save(clean(U8(128), bias="float"), tmp_path / "affine.onnx")
+    outcome = edgekd("lint", tmp_path / "affine.onnx", "--target", "tensorrt", "--min-coverage", "0.9")
+    assert outcome.code == 2
+    assert "tensorrt refuses this file: nothing of it runs" in outcome.out
+    assert outcome.out.splitlines()[-1] == "not confirmed: tensorrt refuses the file by rule, so it was not asked"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere.onnx", "--target", "tensorrt"], "no such file: nowhere.onnx"),
+        (["text.onnx", "--target", "tensorrt"], "text.onnx is no ONNX file"),
+        (["empty.onnx", "--target", "tensorrt"], "empty.onnx is no ONNX file"),
+        (["half.onnx", "--target", "tensort"], "unknown target of the linter 'tensort' (did you mean 'tensorrt'?)"),
+        (["half.onnx"], "Missing option '--target'"),
+        (["half.onnx", "--target", "tensorrt", "--min-coverage", "90"], "Invalid value for '--min-coverage'"),
+    ],
+)
+def test_bad_input_is_one_line(edgekd, half, monkeypatch, arguments, message):
+    monkeypatch.chdir(half.parent)
+    (half.parent / "text.onnx").write_text("no graph")
+    (half.parent / "empty.onnx").touch()
+    outcome = edgekd("lint", *arguments)
+    assert (outcome.code, outcome.out) == (1, "")
+    [line] = outcome.err.splitlines()
+    assert message in line
+
+
+def test_it_starts_without_torch_and_without_a_runtime():
+    code = "import sys, edgekd.lint, edgekd.cli.lint; print({'torch', 'onnx', 'onnxruntime'} & set(sys.modules))"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout == "set()\n"
