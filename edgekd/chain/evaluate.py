@@ -21,6 +21,7 @@ from edgekd.chain.store import Store
 from edgekd.chain.targets import file_profile
 from edgekd.data import DataSet
 from edgekd.export import Parity, first_departure, float_convolutions, parity, runtime_logits
+from edgekd.export.profile import PROFILES
 from edgekd.files import canonical_json, sha256, write_bytes, write_json
 from edgekd.models import count_macs, count_parameters
 from edgekd.progress import say
@@ -80,8 +81,8 @@ def evaluate(
     threads = targets[0].threads if targets else 1
     # The answers are this runtime's on this processor: another one may saturate where this one does not.
     machine = [fingerprint()[key] for key in ("cpu", "packages")]
-    placing = [wanted, threads, asdict(needs)] if done.artifact.spec.quantization else []
-    key = sha256(canonical_json(["export", VERSION, done.content, data.fingerprint, machine, placing]))
+    placing = [threads, asdict(needs)] if done.artifact.spec.quantization else []
+    key = sha256(canonical_json(["export", VERSION, done.content, data.fingerprint, machine, wanted, placing]))
     folder = store.find(name, key)
     if folder is None:
         say(f"  {done.label}: export and evaluation")
@@ -98,7 +99,8 @@ def _fill(folder: Path, artifact: Artifact, data: DataSet, wanted: Sequence[str]
         folder,
         network,
         artifact.spec,
-        data,
+        data.preprocess,
+        data.classes,
         served(trained, wanted),
         threads=threads,
         accept=lambda path: needs.hold(path, data),
@@ -122,7 +124,7 @@ def _fill(folder: Path, artifact: Artifact, data: DataSet, wanted: Sequence[str]
 def _describe(folder: Path, file: RuntimeFile, ours: Tensor, data: DataSet) -> dict[str, Any]:
     """What one file answers, and where ONNX Runtime leaves it in float."""
     path = folder / file.name
-    emulated = file.profile == "tensorrt"
+    emulated = PROFILES.find(file.profile).runtime == "tensorrt"
     theirs = runtime_logits(path, data, data.test, optimised=not emulated)
     runtime = EMULATED if emulated else "onnxruntime"
     predictions = f"predictions-{'onnxruntime' if file.name == ONNX else file.profile}.npy"

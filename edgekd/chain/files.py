@@ -5,15 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from onnx import ModelProto
 from torch import nn
 from torch.fx import GraphModule
 
 from edgekd.artifact import Spec
-from edgekd.data import DataSet
+from edgekd.chain.targets import is_here
 from edgekd.errors import ExportError
 from edgekd.export import half, to_onnx
 from edgekd.export.profile import PROFILES, must_serve
 from edgekd.files import write_bytes
+from edgekd.preprocess import Preprocess
 from edgekd.quantize.files import to_runtime
 from edgekd.quantize.places import to_places
 from edgekd.quantize.search import Placed, place
@@ -41,7 +43,8 @@ def write_files(
     folder: Path,
     network: nn.Module,
     spec: Spec,
-    data: DataSet,
+    preprocess: Preprocess,
+    classes: Sequence[str],
     profiles: Sequence[str],
     *,
     threads: int = 1,
@@ -51,39 +54,51 @@ def write_files(
 
     Args:
         network: as :func:`edgekd.chain.network.restore` gives it.
-        profiles: of runtimes; a float network has one file for all.
+        profiles: of runtimes.
         accept: whether a placement's file is accurate and small enough.
 
     Raises:
         ExportError: a profile cannot be served from this training.
     """
-    if not isinstance(network, GraphModule):
-        model = to_onnx(network, data.preprocess, data.classes)
-        precision = (spec.quantization or {}).get("precision", "float32")
-        if precision == "float16":
-            model = half(model)
-        write_bytes(folder / ONNX, model.SerializeToString(deterministic=True))
-        return [RuntimeFile(ONNX, "float", precision)]
-    quantization = spec.quantization or {}
-    trained, by_measurement = str(quantization["profile"]), quantization.get("placement") == "measured"
-    for profile in profiles:
-        must_serve(trained, profile)
-    places = to_places(network, data.preprocess, data.classes)
+    write = _Writer(network, spec, preprocess, classes, threads, accept)
     files = []
     for index, profile in enumerate(profiles):
-        here = by_measurement and PROFILES.find(profile).runtime == "onnxruntime" and profile == profiles[0]
-        placed = place(places, profile, threads=threads, accept=accept) if here else None
+        model, precision, placed = write(profile, first=index == 0)
         name = ONNX if index == 0 else f"model-{profile}.onnx"
-        model = to_runtime(places, network, trained, profile, placed.keep_float if placed else ())
         write_bytes(folder / name, model.SerializeToString(deterministic=True))
-        files.append(RuntimeFile(name, profile, _precision(profile, placed), placed))
+        files.append(RuntimeFile(name, profile, precision, placed))
     return files
 
 
-def _precision(profile: str, placed: Placed | None) -> str:
-    if placed is not None and placed.chosen == "float":
-        return "float32"
-    return "int8"
+class _Writer:
+    """Exports the network once, and makes each runtime's file of that."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        spec: Spec,
+        preprocess: Preprocess,
+        classes: Sequence[str],
+        threads: int,
+        accept: Accept | None,
+    ):
+        self.network, self.threads, self.accept = network, threads, accept
+        self.quantization = spec.quantization or {}
+        export = to_places if isinstance(network, GraphModule) else to_onnx
+        self.exported: ModelProto = export(network, preprocess, classes)  # type: ignore[arg-type]
+
+    def __call__(self, profile: str, first: bool) -> tuple[ModelProto, str, Placed | None]:
+        if not isinstance(self.network, GraphModule):
+            is_half = self.quantization.get("precision") == "float16" or PROFILES.find(profile).float16
+            return (half(self.exported), "float16", None) if is_half else (self.exported, "float32", None)
+        trained = str(self.quantization["profile"])
+        must_serve(trained, profile)
+        # Placement is measured for the target that the budget is judged on.
+        measured = first and self.quantization.get("placement") == "measured" and is_here(profile)
+        placed = place(self.exported, profile, threads=self.threads, accept=self.accept) if measured else None
+        keep_float = placed.keep_float if placed else ()
+        model = to_runtime(self.exported, self.network, trained, profile, keep_float)
+        return model, "float32" if placed and placed.chosen == "float" else "int8", placed
 
 
 def served(trained: str | None, wanted: Sequence[str]) -> list[str]:

@@ -27,3 +27,10 @@ def compute_float16(targets: Iterable[Target]) -> bool:
     """Whether half precision makes every target faster."""
     profiles = [PROFILES.find(file_profile(target)) for target in targets]
     return bool(profiles) and all(profile.computes_float16 for profile in profiles)
+
+
+def is_here(profile: str) -> bool:
+    """Whether files for ``profile`` run in ONNX Runtime on this machine's processor."""
+    if PROFILES.find(profile).runtime != "onnxruntime":
+        return False
+    return profile.endswith("arm") == (platform.machine() in ARM)

@@ -1,5 +1,6 @@
 """The command: parse, call, print. Each command lives in its own module and imports what it needs when called."""
 
+import logging
 import sys
 from typing import NoReturn
 
@@ -7,6 +8,7 @@ import typer
 
 from edgekd.cli.bench import bench
 from edgekd.cli.bundle import app as bundle
+from edgekd.cli.export import export
 from edgekd.cli.init import init
 from edgekd.cli.lint import lint
 from edgekd.cli.predict import predict
@@ -35,6 +37,7 @@ def options() -> None: ...
 app.command()(run)
 app.command()(init)
 app.add_typer(recipe, name="recipe")
+app.command()(export)
 app.command()(bench)
 app.command()(profile)
 app.command()(lint)
@@ -43,6 +46,8 @@ app.command()(predict)
 
 
 def main() -> NoReturn:
+    # torchao's registration of its enums is answered by a warning that no user can act on.
+    logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:

@@ -1,7 +1,6 @@
 """``edgekd run``: a recipe from end to end."""
 
 import json
-import logging
 import shlex
 import sys
 from collections.abc import Callable
@@ -32,8 +31,6 @@ def run(
     from edgekd.cli.interrupt import leave_on_signal
 
     leave_on_signal("; the same command goes on from here")
-    # torchao's registration of its enums is answered by a warning that no user can act on.
-    logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
     from edgekd.recipe import load_recipe
 
     loaded = load_recipe(recipe, set_)

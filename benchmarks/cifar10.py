@@ -1,0 +1,120 @@
+"""CIFAR-10 for the studies of accuracy: a fixed subset to train on, a teacher, and work that is kept.
+
+Networks start from public checkpoints of CIFAR-10, which JPEG has changed here; the teacher, ResNet-56, is
+accustomed to it once, for one epoch of the subset. Batches are small, since few epochs are better spent on many steps.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from peers import x86_profile
+from torch import Tensor
+from torch.fx import GraphModule
+
+from edgekd.chain.network import restore
+from edgekd.chain.runner import Done, Runner
+from edgekd.chain.store import Store
+from edgekd.data import DataSet, load_data
+from edgekd.export import export_onnx, runtime_logits
+from edgekd.export.profile import PROFILES
+from edgekd.files import canonical_json, make_folder, sha256, sha256_file, write_bytes
+from edgekd.quantize.files import to_runtime
+from edgekd.quantize.places import to_places
+from edgekd.recipe import Recipe, Stage, Student, Teacher, Train, load_recipe
+
+ROOT = Path(__file__).parents[1]
+BATCH_SIZE, TEACHER_LR = 32, 0.002
+ONNX = "model.onnx"
+
+
+@dataclass(frozen=True)
+class Study:
+    """The recipe that all runs vary, their data, and the folder in which finished work is found again."""
+
+    recipe: Recipe
+    data: DataSet
+    folder: Path
+
+    def run(self, seed: int, stages: Sequence[Stage], student: Student | None = None) -> list[Done]:
+        """The teacher and every stage's network."""
+        changed = {"seed": seed, "stages": tuple(stages), "student": student or self.recipe.student}
+        return Runner(self.recipe.model_copy(update=changed), self.data, self.folder).run()
+
+    def limited(self, count: int) -> "Study":
+        """The same with ``count`` of its training samples, the rest as it is."""
+        order = torch.randperm(len(self.data.train), generator=torch.Generator().manual_seed(0))
+        return replace(self, data=replace(self.data, train=self.data.train.select(order[:count].sort().values)))
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        return self.data.test.labels.numpy()
+
+    def counts(self) -> dict[str, int]:
+        data = self.data
+        return {"train": len(data.train), "validation": len(data.validation), "test": len(data.test)}
+
+
+def prepare_study(
+    folder: Path, train_limit: int, test_limit: int | None = None, teacher_limit: int | None = None
+) -> Study:
+    """Loads the data and accustoms the teacher to it, on ``teacher_limit`` of its training samples."""
+    settings = [f"data.batch_size={BATCH_SIZE}", f"data.train_limit={train_limit}"]
+    if test_limit:
+        settings.append(f"data.test_limit={test_limit}")
+    recipe = load_recipe(ROOT / "recipes/cifar10.yaml", settings)
+    study = Study(recipe, load_data(recipe.data), make_folder(folder))
+    fine = recipe.teacher.model_copy(update={"train": Train(epochs=1, lr=TEACHER_LR)})
+    few = study.limited(teacher_limit) if teacher_limit else study
+    [teacher] = replace(few, recipe=recipe.model_copy(update={"teacher": fine})).run(0, ())
+    # From here on a checkpoint like any other, so that no seed trains a teacher of its own.
+    fixed = Teacher(model=fine.model, args=fine.args, checkpoint=teacher.folder / "weights.safetensors")
+    return replace(study, recipe=recipe.model_copy(update={"teacher": fixed}))
+
+
+def as_student(done: Done) -> Student:
+    """The network of a finished stage, to start from."""
+    spec = done.artifact.spec
+    return Student(model=spec.builder, args=spec.args, checkpoint=done.folder / "weights.safetensors")
+
+
+def exported(study: Study, done: Done) -> Path:
+    """The ONNX file of a stage's network."""
+    store, key = Store(study.folder / "files"), sha256(canonical_json(["export", done.content]))
+    folder = store.find(done.label, key)
+    if folder is None:
+        with store.new(done.label, key) as new:
+            write_file(done, new / ONNX, study.data)
+        folder = store.place(done.label, key)
+    return folder / ONNX
+
+
+def write_file(done: Done, path: Path, data: DataSet) -> None:
+    network, quantization = restore(done.artifact), done.artifact.spec.quantization
+    if not isinstance(network, GraphModule) or quantization is None:
+        export_onnx(network, path, data.preprocess, data.classes)
+        return
+    trained = quantization["profile"]
+    target = x86_profile() if PROFILES.find(trained).runtime is None else trained
+    places = to_places(network, data.preprocess, data.classes)
+    write_bytes(path, to_runtime(places, network, trained, target).SerializeToString(deterministic=True))
+
+
+def calibration(data: DataSet, seed: int, count: int) -> Tensor:
+    """The training images that the quantize stage calibrates on, as the network takes them, (count, C, H, W)."""
+    chosen = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(seed))[:count]
+    return torch.cat([data.to_input(raw) for raw, _ in data.train.stream(chosen.split(data.batch_size))])
+
+
+def answers(study: Study, file: Path) -> NDArray[np.int64]:
+    """The classes that ONNX Runtime answers on the test set."""
+    store, key = Store(study.folder / "answers"), sha256(canonical_json([sha256_file(file), study.data.fingerprint]))
+    folder = store.find("answers", key)
+    if folder is None:
+        with store.new("answers", key) as new:
+            np.save(new / "answers.npy", runtime_logits(file, study.data, study.data.test).argmax(1).numpy())
+        folder = store.place("answers", key)
+    return np.load(folder / "answers.npy")

@@ -1,0 +1,162 @@
+"""How fast int8 files run in ONNX Runtime: edgekd's beside those of ONNX Runtime's and NNCF's own quantisers.
+
+    python benchmarks/quantize_peers.py --json benchmarks/results/quantize_peers.json
+
+Batch 1, one thread; the float file and all int8 files of a network are timed in one run, in turns. Weights are random
+(none can be downloaded) with BatchNorm statistics estimated on random images, and calibration images are random too:
+speed hardly depends on them, and no accuracy is claimed. Files and measurements are kept under --out, and a run that
+was killed goes on; ``--files`` makes the float files and the peers', which takes longest and needs no quiet machine,
+and stops.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import finish, goal, options
+from int8_files import CALIBRATION, FLOAT, NETWORKS, OURS, PEERS, SEED, SMALL, STATISTICS, Entry, make_files, shape_of
+from peers import saturates, version_of
+from rich.console import Console
+from rich.table import Table
+
+from edgekd.bench import LatencyRecord, Plan, Subject, fingerprint, measure, ratio_over_sittings
+from edgekd.chain.store import Store
+from edgekd.figures import ABSENT, significant
+from edgekd.files import canonical_json, make_folder, sha256, sha256_file, write_json
+from edgekd.progress import say
+
+ROOT = Path(__file__).parents[1]
+RESNETS = ("resnet18", "resnet50", *SMALL)
+QUICK = ("mobilenet_v3_small", "cifar_resnet20")
+SETTINGS = {"seconds": 3.0, "max_seconds": 6.0, "sittings": 8}
+QUICK_SETTINGS = {"seconds": 0.6, "max_seconds": 1.2, "sittings": 6}
+OVER_PEER, RESNET_GAIN = 1.02, 2.5
+VERSION = 1
+Times = dict[str, list[list[float]]]
+
+
+def timed(name: str, entries: dict[str, Entry], settings: dict[str, Any], store: Store) -> dict[str, Any]:
+    """Latency of every file of a network, measured now or before on this machine."""
+    files = {method: entry.file for method, entry in entries.items() if entry.file is not None}
+    machine = {key: fingerprint()[key] for key in ("cpu", "packages", "kernel")}
+    hashes = {method: sha256_file(file) for method, file in files.items()}
+    key = sha256(canonical_json([VERSION, name, hashes, settings, machine]))
+    folder = store.find(name, key)
+    if folder is None:
+        say(f"  {name}: timing of {', '.join(files)}")
+        subjects = {method: Subject(str(file)) for method, file in files.items()}
+        records = measure(Plan(subjects, OURS if OURS in subjects else FLOAT, **settings))
+        with store.new(name, key) as new:
+            write_json(new / "latency.json", {method: kept_of(record) for method, record in records.items()})
+        folder = store.place(name, key)
+    found: dict[str, Any] = json.loads((folder / "latency.json").read_text())
+    return found
+
+
+def kept_of(record: LatencyRecord) -> dict[str, Any]:
+    """A record with the median of each round in place of every sample."""
+    document = record.to_json()
+    document.pop("raw_ns")
+    rounds = [[float(np.median(block)) for block in sitting] for sitting in record.raw_ns]
+    return {**document, "round_medians_ns": rounds}
+
+
+def row(name: str, entries: dict[str, Entry], latency: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "network": name,
+        "shape": [1, *shape_of(name)],
+        "files": {method: entry.to_json() for method, entry in entries.items()},
+        "latency": latency,
+    }
+    if OURS not in latency:
+        return found
+    over = {other: ratio(latency, other) for other in latency if other != OURS}
+    # By turns rather than by medians: on a machine that changes its speed they may disagree.
+    fastest = max((peer for peer in PEERS if peer in over), key=lambda peer: over[peer]["ratio"], default=None)
+    named = {"fastest_peer": fastest} if fastest else {}
+    return {**found, **named, "edgekd_over": over}
+
+
+def ratio(latency: dict[str, Any], other: str) -> dict[str, Any]:
+    """edgekd's time over that of ``other``."""
+    value, interval = ratio_over_sittings(*(latencies(latency[method]) for method in (OURS, other)))
+    return {"ratio": value} | ({"ci95": list(interval)} if interval else {})
+
+
+def latencies(record: dict[str, Any]) -> list[list[list[float]]]:
+    """A block of one median for each round, as ratios take it."""
+    return [[[median] for median in sitting] for sitting in record["round_medians_ns"]]
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    methods = (FLOAT, *PEERS, OURS)
+    table = Table("Network", *(f"{method} ms" for method in methods), "over peer", "95 %", "over float", "float convs")
+    for entry in rows:
+        over = entry.get("edgekd_over", {})
+        peer, floating = over.get(entry.get("fastest_peer")), over.get(FLOAT)
+        ours = entry["files"].get(OURS, {})
+        table.add_row(
+            entry["network"],
+            *(median(entry["latency"].get(method)) for method in methods),
+            f"{peer['ratio']:.3f}" if peer else ABSENT,
+            "{:.3f}–{:.3f}".format(*peer["ci95"]) if peer and "ci95" in peer else ABSENT,
+            f"{floating['ratio']:.3f}" if floating else ABSENT,
+            f"{ours['float_convolutions']} of {ours['convolutions']}" if "convolutions" in ours else ABSENT,
+        )
+    Console(width=170).print(table)
+    for entry in rows:
+        for method, about in entry["files"].items():
+            if about.get("error"):
+                say(f"{entry['network']}, {method}: {about['error']}")
+
+
+def median(record: dict[str, Any] | None) -> str:
+    return significant(record["latency_ms"]["p50"]) if record else ABSENT
+
+
+def goals(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    found = []
+    for entry in rows:
+        name, over = entry["network"], entry.get("edgekd_over", {})
+        if "fastest_peer" in entry:
+            value = over[entry["fastest_peer"]]["ratio"]
+            found.append(goal(f"{name}: time over the fastest peer's", OVER_PEER, value, at_most=True))
+        if FLOAT in over:
+            surely = over[FLOAT].get("ci95", [over[FLOAT]["ratio"]])[0]
+            found.append(goal(f"{name}: time over the float file's, surely", 1.0, surely, at_most=True))
+            if name in RESNETS:
+                found.append(goal(f"{name}: times faster than float", RESNET_GAIN, 1 / over[FLOAT]["ratio"]))
+    missing = sum("edgekd_over" not in entry for entry in rows)
+    return [*found, goal("networks without a file of edgekd's that runs", 0, missing, at_most=True)]
+
+
+def main() -> None:
+    arguments = options(
+        __doc__,
+        only={"nargs": "+", "metavar": "NAME", "choices": NETWORKS, "help": "these networks"},
+        files={"action": "store_true", "help": "make the peers' files and stop"},
+    )
+    quick, folder = arguments.quick, make_folder(arguments.out or ROOT / "runs/quantize_peers")
+    names = arguments.only or (QUICK if quick else NETWORKS)
+    settings = QUICK_SETTINGS if quick else SETTINGS
+    files, measurements = Store(folder / "files"), Store(folder / "measurements")
+    made = {name: make_files(name, files, ours=not arguments.files) for name in names}
+    if arguments.files:
+        sys.exit(0)
+    rows = [row(name, entries, timed(name, entries, settings, measurements)) for name, entries in made.items()]
+    show(rows)
+    figures = {
+        "weights": f"random, seed {SEED}, BatchNorm statistics of {STATISTICS} random images",
+        "calibration": f"{CALIBRATION} random images",
+        "saturates": saturates(),
+        "peers": {peer: version_of(peer) for peer in PEERS},
+        "settings": settings,
+        "rows": rows,
+    }
+    finish(arguments, figures, goals(rows))
+
+
+if __name__ == "__main__":
+    main()

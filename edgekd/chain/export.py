@@ -1,0 +1,92 @@
+"""Files for more runtimes from what a run has trained."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from edgekd.artifact import MODEL, Artifact
+from edgekd.chain.files import ONNX, write_files
+from edgekd.chain.network import restore
+from edgekd.errors import ExportError
+from edgekd.export.profile import PROFILES
+from edgekd.files import make_folder, new_folder
+from edgekd.lint import Lint, lint
+from edgekd.preprocess import Preprocess
+from edgekd.tensorrt import engine_for
+
+
+@dataclass(frozen=True)
+class Written:
+    """A file, what the linter says of it, and its engine or why there is none."""
+
+    target: str
+    path: Path
+    precision: str
+    lint: Lint
+    engine: Path | None = None
+    no_engine: str | None = None
+
+
+def export(
+    source: Path, targets: Sequence[str], out: Path, *, threads: int = 1, capability: str | None = None
+) -> list[Written]:
+    """Writes a file into ``out`` for each of ``targets`` from a run folder's last network, or from a stage's.
+
+    For TensorRT an engine is built beside it where TensorRT and its GPU are, or ahead of time for ``capability``
+    (such as ``SM89``) with TensorRT for RTX.
+
+    Raises:
+        ExportError: an unknown target, or one that the network was not trained for.
+        ModelError: ``source`` holds no network.
+    """
+    for target in targets:
+        PROFILES.find(target)
+    stage = last_stage(source)
+    artifact = Artifact.load(stage)
+    network = restore(artifact)
+    preprocess, classes = _task(stage, artifact)
+    make_folder(out)
+    written = []
+    for target in targets:
+        with new_folder(out / target) as new:
+            [file] = write_files(new, network, artifact.spec, preprocess, classes, [target], threads=threads)
+        path = out / target / ONNX
+        engine, reason = _engine(path, out / target, capability) if target == "tensorrt" else (None, None)
+        written.append(Written(target, path, file.precision, lint(onnx.load(path), target), engine, reason))
+    return written
+
+
+def last_stage(source: Path) -> Path:
+    if (source / MODEL).is_file():
+        return source
+    stages = sorted(path.parent for path in (source / "stages").glob(f"*/{MODEL}"))
+    if not stages:
+        raise ExportError(f"{source} holds no network: give a run folder, or a stage's folder under its stages/")
+    number = stages[-1].name.partition("-")[0]
+    # A run that was changed keeps the stages of before; the newest is what it made last.
+    same = [stage for stage in stages if stage.name.startswith(f"{number}-")]
+    return max(same, key=lambda stage: (stage / MODEL).stat().st_mtime)
+
+
+def _task(stage: Path, artifact: Artifact) -> tuple[Preprocess, list[str]]:
+    """How raw input becomes the network's, and the classes: as the run's own files say."""
+    for path in sorted((stage.parent.parent / "exports").glob(f"*/{ONNX}"), reverse=True):
+        properties = {entry.key: entry.value for entry in onnx.load(path, load_external_data=False).metadata_props}
+        if "edgekd.preprocess" in properties:
+            preprocess = Preprocess.from_json(json.loads(properties["edgekd.preprocess"]))
+            return preprocess, json.loads(properties["edgekd.labels"])
+    raise ExportError(
+        f"{stage} is in no finished run, so nothing says how its input is prepared; let 'edgekd run' end first"
+    )
+
+
+def _engine(path: Path, folder: Path, capability: str | None) -> tuple[Path | None, str | None]:
+    try:
+        return engine_for(path, folder, capability), None
+    except ExportError as error:
+        if capability is not None:
+            raise
+        return None, str(error)

@@ -1,0 +1,63 @@
+"""``edgekd export``: the files that runtimes load, from what a run has trained."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgekd.figures import percent, size
+
+if TYPE_CHECKING:
+    from edgekd.chain.export import Written
+
+
+def export(
+    source: Annotated[Path, typer.Argument(metavar="RUN|STAGE", help="A run folder, or a stage's under its stages/.")],
+    target: Annotated[
+        list[str],
+        typer.Option(help="onnxruntime-x86, onnxruntime-x86-vnni, onnxruntime-arm or tensorrt; give it once for each."),
+    ],
+    out: Annotated[Path | None, typer.Option(help="Where the files go; export/ in the run folder if left out.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads that placement is measured with.")] = 1,
+    capability: Annotated[
+        str | None, typer.Option(help="Build TensorRT's engine ahead of time for this GPU, such as SM89.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+) -> None:
+    """Write a network of a run for one runtime or several, each file as that runtime runs it fastest."""
+    from edgekd.chain.export import export as write
+
+    written = write(
+        source, list(dict.fromkeys(target)), out or source / "export", threads=threads, capability=capability
+    )
+    if as_json:
+        sys.stdout.write(json.dumps([document(each) for each in written], indent=1) + "\n")
+        return
+    for each in written:
+        print("\n".join(lines(each)))
+
+
+def document(written: "Written") -> dict[str, Any]:
+    return {
+        "target": written.target,
+        "file": str(written.path),
+        "size_bytes": written.path.stat().st_size,
+        "precision": written.precision,
+        "int8_coverage": written.lint.coverage,
+        "engine": str(written.engine) if written.engine else None,
+        "no_engine": written.no_engine,
+    }
+
+
+def lines(written: "Written") -> list[str]:
+    share = f"{percent(written.lint.coverage)} of its {written.lint.coverage_of} in int8"
+    found = [f"{written.target}: {written.path} ({size(written.path.stat().st_size)}, {share})"]
+    if written.engine:
+        found.append(f"  engine: {written.engine}")
+    if written.no_engine:
+        found.append(f"  no engine: {written.no_engine}")
+    if written.lint.coverage < 1:
+        found.append(f"  'edgekd lint {written.path} --target {written.target}' says why the rest is not")
+    return found
