@@ -11,6 +11,7 @@ import numpy as np
 import onnx_ir as ir
 import torch
 from onnx import ModelProto
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 from torch.fx import GraphModule, Node
 
 from edgekd.errors import ExportError
@@ -44,6 +45,7 @@ def to_places(
             "please report it with the network"
         )
     _quantise_weights(model.graph, graph)
+    RemoveUnusedNodesPass()(model)  # the marks' numbers
     return ir.to_proto(model)
 
 
