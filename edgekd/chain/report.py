@@ -154,14 +154,21 @@ def _is_placed_apart(figures: Mapping[str, Any]) -> bool:
 
 def _placement_notes(figures: Mapping[str, Any]) -> list[schema.Note]:
     placement = figures["placement"]
-    if placement is None or placement["chosen"] != "float":
+    if placement is None:
         return []
-    best = min(each["ratio"] for each in placement["candidates"] if each["name"] != "float")
-    message = (
-        f"this file is float: the fastest placement in 8 bits took {best:.2f} times as long on this machine, "
-        "or kept less than the budget asks for"
-    )
-    return [schema.Note(code="int8_not_faster", message=message)]
+    candidates = {each["name"]: each for each in placement["candidates"]}
+    if not any(each["accepted"] for each in candidates.values()):
+        message = "no placement keeps the budget's accuracy and size on the validation samples; this one is all int8"
+        return [schema.Note(code="no_placement_fits", message=message)]
+    if placement["chosen"] == "float":
+        ratio = candidates["int8"]["ratio"]
+        message = f"this file is float: in int8 the network takes {ratio:.2f} times as long on this machine"
+        return [schema.Note(code="int8_not_faster", message=message)]
+    if candidates[placement["chosen"]]["ratio"] > 1:
+        ratio = candidates[placement["chosen"]]["ratio"]
+        message = f"this file takes {ratio:.2f} times as long as in float, which the budget has no room for"
+        return [schema.Note(code="int8_slower_than_float", message=message)]
+    return []
 
 
 def _disagreement(label: str, figures: Mapping[str, Any]) -> list[schema.Note]:

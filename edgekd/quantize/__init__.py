@@ -3,6 +3,7 @@
 from edgekd.export.profile import PROFILES, Profile
 from edgekd.quantize.calibration import CALIBRATIONS, calibrate
 from edgekd.quantize.fake_quant import FakeQuantize
+from edgekd.quantize.files import export_runtime
 from edgekd.quantize.qat import convert, hold, observe, prepare
 from edgekd.quantize.quantizer import RuntimeQuantizer
 
@@ -14,6 +15,7 @@ __all__ = [
     "RuntimeQuantizer",
     "calibrate",
     "convert",
+    "export_runtime",
     "hold",
     "observe",
     "prepare",

@@ -1,6 +1,7 @@
 """A trained, fake-quantised graph as the file of a runtime, with every scale checked against the trained one."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -10,7 +11,38 @@ from torch.fx import GraphModule
 from edgekd.errors import ExportError
 from edgekd.export.deploy import deploy
 from edgekd.export.profile import must_serve
+from edgekd.files import write_bytes
+from edgekd.preprocess import Preprocess
 from edgekd.quantize.fake_quant import FakeQuantize, weighted
+from edgekd.quantize.places import to_places
+
+
+def export_runtime(
+    graph: GraphModule,
+    path: Path | str,
+    preprocess: Preprocess,
+    target: str,
+    *,
+    trained: str = "portable",
+    classes: Iterable[str] = (),
+    keep_float: Collection[str] = (),
+) -> Path:
+    """Writes the file of ``graph`` that runs fastest in the runtime of ``target``.
+
+    For several targets, or a placement that is measured, export once with
+    :func:`edgekd.quantize.places.to_places` and make each file with :func:`to_runtime`.
+
+    Args:
+        graph: as :func:`edgekd.quantize.prepare` made it, calibrated or trained.
+        target, trained: profiles, the one to write for and the one that ``graph`` was prepared with.
+
+    Raises:
+        ExportError: ``trained`` does not serve ``target``, or the graph cannot be exported.
+    """
+    must_serve(trained, target)
+    model = to_runtime(to_places(graph, preprocess, classes), graph, trained, target, keep_float)
+    write_bytes(Path(path), model.SerializeToString(deterministic=True))
+    return Path(path)
 
 
 def to_runtime(

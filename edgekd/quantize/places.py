@@ -12,15 +12,16 @@ import onnx_ir as ir
 import torch
 from onnx import ModelProto
 from onnx_ir.passes.common import RemoveUnusedNodesPass
+from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from edgekd.errors import ExportError
 from edgekd.export import to_onnx
 from edgekd.export.deploy.gates import initializer
-from edgekd.export.deploy.places import WEIGHTED, constant, given
+from edgekd.export.deploy.places import WEIGHTED, constant, given, layer_of
 from edgekd.export.onnx_file import OPSET
 from edgekd.preprocess import Preprocess
-from edgekd.quantize.fake_quant import FakeQuantize, fake_quant_of, weighted
+from edgekd.quantize.fake_quant import FakeQuantize, Weighted, fake_quant_of, weighted
 
 # Far from any number that a network would multiply by, and exact in float32 with the place's number added.
 MARK = 2.0**22
@@ -59,7 +60,7 @@ def _mark(graph: GraphModule) -> tuple[GraphModule, list[FakeQuantize]]:
             continue
         inside = node.args[0]
         assert isinstance(inside, Node)
-        if module.is_per_channel or not module.fake_quant_enabled[0]:
+        if module.is_per_channel or not _is_on(module):
             node.replace_all_uses_with(inside)
         else:
             with graph.graph.inserting_before(node):
@@ -115,22 +116,39 @@ def _steps(graph: ir.Graph, node: ir.Node, parameters: list[ir.Value]) -> None:
 
 
 def _quantise_weights(graph: ir.Graph, trained: GraphModule) -> None:
-    layers = {layer.weight_name: layer for layer in weighted(trained)}
+    layers = [layer for layer in weighted(trained) if layer.weight_fake_quant and _is_on(layer.weight_fake_quant)]
+    by_name = {layer.weight_name: layer for layer in layers}
+    by_path = {layer.layer: layer for layer in layers}
+    done = set()
     for node in [node for node in graph if node.op_type in WEIGHTED]:
         parameter = given(node, 1)
         turned = parameter.producer()
         if turned is not None and turned.op_type == "Transpose":
-            parameter = given(turned, 0)
-        layer = layers.get(str(parameter.name))
-        module = layer.weight_fake_quant if layer else None
-        if module is None or not module.fake_quant_enabled[0] or not parameter.is_initializer():
-            continue
-        _quantise(graph, turned if turned is not None else node, parameter, module)
+            node, parameter = turned, given(turned, 0)
+        layer = by_name.get(str(parameter.name)) or by_path.get(layer_of(node))
+        if layer is not None and parameter.is_initializer():
+            _quantise(graph, node, parameter, layer, trained.get_parameter(layer.weight_name))
+            done.add(layer.weight_name)
+    lost = [layer.layer for layer in layers if layer.weight_name not in done]
+    if lost:
+        raise ExportError(
+            f"the weight of {lost[0]} is quantised and did not come through PyTorch's exporter; "
+            f"leave it in float (keep_float={lost!r}), and report it with the network"
+        )
 
 
-def _quantise(graph: ir.Graph, reader: ir.Node, parameter: ir.Value, module: FakeQuantize) -> None:
+def _is_on(module: FakeQuantize) -> bool:
+    return bool(module.fake_quant_enabled[0])
+
+
+def _quantise(graph: ir.Graph, reader: ir.Node, parameter: ir.Value, layer: Weighted, weight: Tensor) -> None:
+    module, name = layer.weight_fake_quant, parameter.name
+    assert module is not None
+    values = constant(parameter)
+    # The exporter turns the weight of a linear layer on tokens by itself, and calls it by another name.
+    turned = values.ndim == 2 and not np.array_equal(values, weight.detach().cpu().numpy())
+    axis = {"axis": values.ndim - 1 - module.ch_axis if turned else module.ch_axis}
     scale = module.scale.detach().cpu().numpy().astype(np.float32)
-    name = parameter.name
     parameters = [
         initializer(graph, f"{name}_scale_of", scale),
         initializer(graph, f"{name}_zero_of", np.zeros(len(scale), np.int8)),
@@ -139,7 +157,6 @@ def _quantise(graph: ir.Graph, reader: ir.Node, parameter: ir.Value, module: Fak
         initializer(graph, f"{name}_{end}", np.array(code, np.int8))
         for end, code in (("lowest", module.quant_min), ("highest", module.quant_max))
     ]
-    axis = {"axis": module.ch_axis}
     step = ir.node("QuantizeLinear", [parameter, *parameters], axis, name=f"{name}/QuantizeLinear")
     clip = ir.node("Clip", [step.outputs[0], *bounds], name=f"{name}/Clip")
     back = ir.node("DequantizeLinear", [clip.outputs[0], *parameters], axis, name=f"{name}/DequantizeLinear")

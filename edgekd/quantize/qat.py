@@ -6,7 +6,7 @@ from collections.abc import Collection
 import torch
 from torch import nn
 from torch.export import Dim
-from torch.fx import GraphModule
+from torch.fx import Graph, GraphModule, Node
 from torchao.quantization.pt2e import disable_observer, enable_observer
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
@@ -14,6 +14,8 @@ from edgekd.errors import ModelError, first_line
 from edgekd.progress import quiet
 from edgekd.quantize.fake_quant import fake_quants, weighted
 from edgekd.quantize.quantizer import RuntimeQuantizer
+
+aten = torch.ops.aten
 
 
 def prepare(
@@ -41,8 +43,10 @@ def prepare(
     quantizer = RuntimeQuantizer(profile, keep_float)
     try:
         with quiet():
-            exported = torch.export.export(network, (example,), dynamic_shapes=({0: Dim("batch")},))
-            graph = prepare_pt2e(exported.module(), quantizer)
+            exported = torch.export.export(network, (example,), dynamic_shapes=({0: Dim("batch")},)).module()
+            _keep_shared_convolutions(exported.graph)
+            graph = prepare_pt2e(exported, quantizer)
+            _take_out(graph)
     except Exception as error:  # tracing runs the user's code, which may raise anything
         raise ModelError(
             f"{type(network).__name__} cannot be exported for quantisation: {first_line(error)}; "
@@ -51,6 +55,24 @@ def prepare(
     graph.requires_grad_(True)  # folding leaves the biases that it makes without gradients
     _must_quantise(graph, type(network).__name__, keep_float)
     return graph
+
+
+def _keep_shared_convolutions(graph: Graph) -> None:
+    """torchao folds a BatchNorm into its convolution also where others read the convolution's own result."""
+    for node in graph.find_nodes(op="call_function", target=aten.batch_norm.default):
+        source = node.args[0]
+        if isinstance(source, Node) and len(source.users) > 1:
+            with graph.inserting_before(node):
+                between = graph.call_function(aten.alias.default, (source,))
+            between.meta = dict(source.meta)
+            node.replace_input_with(source, between)
+
+
+def _take_out(graph: GraphModule) -> None:
+    for node in graph.graph.find_nodes(op="call_function", target=aten.alias.default):
+        node.replace_all_uses_with(node.args[0])
+        graph.graph.erase_node(node)
+    graph.recompile()
 
 
 def _must_be_finite(network: nn.Module) -> None:

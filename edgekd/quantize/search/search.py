@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -139,21 +139,19 @@ def _write(model: ModelProto, target: str, keep_float: Collection[str], path: Pa
 
 
 def _choose(timed: list[Candidate], paths: dict[str, Path], accept: Accept | None) -> Placed:
-    """Fastest first, where all int8 counts as a hundredth faster than it is: it is the smallest."""
-    order = sorted(timed, key=lambda each: each.ratio * (WORTH if each.name == "int8" else 1.0))
+    """The fastest that is accepted; where none is, all int8, which is what was trained."""
     refused: set[str] = set()
-    for each in order:
-        if each.ratio > 1.0 and each.name != "float":
-            continue
+    for each in sorted(timed, key=_rank):
         if accept is None or accept(paths[each.name]):
-            final = tuple(
-                Candidate(one.name, one.keep_float, one.ratio, one.ci95, one.name not in refused) for one in timed
-            )
-            return Placed(each.name, final)
+            break
         refused.add(each.name)
-    # None is accurate and small enough: the report says so of the fastest.
-    final = tuple(Candidate(one.name, one.keep_float, one.ratio, one.ci95, False) for one in timed)
-    return Placed(next(each.name for each in order if each.ratio <= 1.0), final)
+    chosen = "int8" if len(refused) == len(timed) else each.name
+    return Placed(chosen, tuple(replace(one, accepted=one.name not in refused) for one in timed))
+
+
+def _rank(each: Candidate) -> float:
+    """All int8 is the smallest: where it is faster than float, it counts as a hundredth faster than it is."""
+    return each.ratio * (WORTH if each.name == "int8" and each.ratio <= 1 else 1.0)
 
 
 def _by_profile(model: ModelProto, paths: dict[str, Path], threads: int) -> dict[str, tuple[str, ...]]:

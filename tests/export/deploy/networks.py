@@ -46,18 +46,30 @@ class Residual(Classifier):
 
 
 class Dense(Classifier):
-    """DenseNet: concatenations, and a BatchNorm that no convolution stands before."""
+    """DenseNet: concatenations, and BatchNorms that no convolution stands before."""
 
     def __init__(self) -> None:
-        super().__init__(16)
+        super().__init__(8)
         self.stem = nn.Conv2d(3, 8, 3, padding=1)
         self.norm, self.one = nn.BatchNorm2d(8), nn.Conv2d(8, 8, 3, padding=1)
-        self.last = nn.BatchNorm2d(16)
+        self.last, self.transition = nn.BatchNorm2d(16), nn.Conv2d(16, 8, 1)
+
+    def features(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.stem(x))
+        x = torch.cat([x, self.one(torch.relu(self.norm(x)))], 1)
+        return torch.relu(self.transition(torch.relu(self.last(x))))
+
+
+class PreActivation(Classifier):
+    """ResNet's second version: its first sum takes the stem as it is, the BatchNorm beside it too."""
+
+    def __init__(self) -> None:
+        super().__init__(8)
+        self.stem, self.norm, self.one = nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 1)
 
     def features(self, x: Tensor) -> Tensor:
         x = self.stem(x)
-        x = torch.cat([x, self.one(torch.relu(self.norm(x)))], 1)
-        return torch.relu(self.last(x))
+        return torch.relu(x + self.one(torch.relu(self.norm(x))))
 
 
 class MobileNetV2(Classifier):
