@@ -11,6 +11,7 @@ from onnx_ir.passes import common
 
 from edgekd.errors import ExportError
 from edgekd.export.deploy.bias import encode_bias
+from edgekd.export.deploy.clips import clip_codes
 from edgekd.export.deploy.encode import zero_point_for
 from edgekd.export.deploy.float16 import to_float16
 from edgekd.export.deploy.gates import Gates, initializer
@@ -40,11 +41,13 @@ def deploy(model: ModelProto, profile: str, keep_float: Collection[str] = ()) ->
         place.result.replace_all_uses_with(place.source, replace_graph_outputs=True)
         graph.remove([place.dequantize, place.quantize], safe=True)
     _read_what_is_there(plan, wanted)
+    symmetric = any(place.zero_point.dtype == np.int8 for place in places)
     _encode(graph, plan, wanted)
     for weight in weights:
         _store(graph, weight, weight.layer in plan.int8)
     added: list[ir.Node] = []
     if wanted.runtime == "onnxruntime":
+        clip_codes(graph, plan, symmetric)
         added = Gates(graph, plan.kept, wanted).rewrite(plan.int8)
         for layer in plan.int8:
             encode_bias(graph, layer)

@@ -16,6 +16,7 @@ def to_float16(graph: ir.Graph) -> None:
     Raises:
         ExportError: a constant does not fit into float16.
     """
+    floats = [value.dtype in (ir.DataType.FLOAT, None) for value in graph.outputs]
     for value in list(graph.initializers.values()):
         if value.dtype == ir.DataType.FLOAT and not _is_kept(value):
             value.const_value = ir.tensor(_half(value), name=value.name)
@@ -26,7 +27,7 @@ def to_float16(graph: ir.Graph) -> None:
         if value.dtype == ir.DataType.FLOAT:
             _cast_input(graph, value)
     for index, value in enumerate(list(graph.outputs)):
-        if value.dtype in (ir.DataType.FLOAT, None):
+        if floats[index]:
             _cast_output(graph, index, value)
 
 

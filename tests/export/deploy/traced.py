@@ -76,16 +76,14 @@ def run(
 ) -> tuple[np.ndarray, ModelProto]:
     """What ONNX Runtime answers, and the graph that it computes; ``signed`` as on ARM, where int8 is as good."""
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level, options.intra_op_num_threads = 3, 1
     levels = onnxruntime.GraphOptimizationLevel
     options.graph_optimization_level = levels.ORT_ENABLE_EXTENDED if optimised else levels.ORT_DISABLE_ALL
     if signed:
         options.add_session_config_entry("session.qdqisint8allowed", "1")
     with TemporaryDirectory() as folder:
         options.optimized_model_filepath = str(Path(folder) / "optimised.onnx")
-        session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         return session.run(None, {"input": inputs.numpy()})[0], onnx.load(options.optimized_model_filepath)
 
 
