@@ -36,7 +36,7 @@ from edgekd.files import canonical_json, sha256, sha256_file, write_json
 from edgekd.progress import say
 from edgekd.recipe import Distill, Quantize, Student
 
-SEEDS, TRAIN_LIMIT, TEST_LIMIT, CALIBRATION = 3, 6000, 5000, 320
+SEEDS, TRAIN_LIMIT, TEST_LIMIT, CALIBRATION = 3, 4000, 5000, 320
 QUICK_SEEDS, QUICK_TRAIN_LIMIT, QUICK_TEST_LIMIT, QUICK_CALIBRATION = 1, 1500, 500, 64
 # All but MobileNetV2, which starts from random weights, take a part of the training samples.
 PART = 0.5

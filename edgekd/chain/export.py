@@ -10,6 +10,7 @@ import onnx
 from edgekd.artifact import MODEL, Artifact
 from edgekd.chain.files import ONNX, write_files
 from edgekd.chain.network import restore
+from edgekd.chain.store import KEY_DIGITS
 from edgekd.errors import ExportError
 from edgekd.export.profile import PROFILES
 from edgekd.files import make_folder, new_folder
@@ -43,7 +44,9 @@ def export(
         ModelError: ``source`` holds no network.
     """
     for target in targets:
-        PROFILES.find(target)
+        if PROFILES.find(target).runtime is None:
+            raise ExportError(f"{target} is a way to train, no runtime; export for a runtime")
+    source = source.resolve()
     stage = last_stage(source)
     artifact = Artifact.load(stage)
     network = restore(artifact)
@@ -65,10 +68,17 @@ def last_stage(source: Path) -> Path:
     stages = sorted(path.parent for path in (source / "stages").glob(f"*/{MODEL}"))
     if not stages:
         raise ExportError(f"{source} holds no network: give a run folder, or a stage's folder under its stages/")
-    number = stages[-1].name.partition("-")[0]
-    # A run that was changed keeps the stages of before; the newest is what it made last.
-    same = [stage for stage in stages if stage.name.startswith(f"{number}-")]
-    return max(same, key=lambda stage: (stage / MODEL).stat().st_mtime)
+    # A run that was changed keeps the stages of before; its report names the last one.
+    last = _last_of_report(source / "report.json")
+    return next((stage for stage in stages if last and stage.name.endswith(last)), stages[-1])
+
+
+def _last_of_report(path: Path) -> str | None:
+    try:
+        stage = json.loads(path.read_text())["stages"][-1]
+        return f"-{stage['name']}-{stage['key'][:KEY_DIGITS]}"
+    except (OSError, ValueError, KeyError, IndexError, TypeError):
+        return None
 
 
 def _task(stage: Path, artifact: Artifact) -> tuple[Preprocess, list[str]]:

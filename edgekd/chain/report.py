@@ -9,6 +9,7 @@ from edgekd.bench import fingerprint, ratio_over_sittings, wilson_interval
 from edgekd.chain.evaluate import LEAST_AGREEMENT, Exported
 from edgekd.chain.log import RunLog
 from edgekd.chain.measure import Measured
+from edgekd.chain.targets import file_profile
 from edgekd.data import DataSet
 from edgekd.recipe import Recipe, Target
 from edgekd.report import schema
@@ -49,7 +50,7 @@ def make_report(
             test=len(data.test),
         ),
         budget=schema.Budget.of(check(recipe.budget.model_dump(), student, teacher)),
-        warnings=(*map(_skipped, skipped), *_slower_than_float(exports, measured)),
+        warnings=(*map(_skipped, skipped), *_not_served(recipe, exports[-1]), *_slower_than_float(exports, measured)),
         rows=tuple(rows),
         stages=tuple(_stage(export, log) for export in exports),
         parity=tuple(parity for export in exports for parity in _parities(export)),
@@ -206,6 +207,20 @@ def _skipped(target: Target) -> schema.Note:
         message=f"nothing was measured for {target.device}/{target.runtime}: this version measures on "
         "cpu/onnxruntime only; the exported ONNX files can be timed there by hand",
     )
+
+
+def _not_served(recipe: Recipe, last: Exported) -> list[schema.Note]:
+    """A warning for each target that the way of quantising gives no file for."""
+    written = {figures["profile"] for figures in (last.figures, *last.figures["others"])}
+    return [
+        schema.Note(
+            code="target_not_served",
+            message=f"there is no file for {target.device}/{target.runtime}: the network was quantised for another "
+            "runtime; leave quantize.profile out, or set it to portable",
+        )
+        for target in recipe.targets
+        if file_profile(target) not in written
+    ]
 
 
 def _stage(export: Exported, log: RunLog) -> schema.Stage:

@@ -105,7 +105,9 @@ class Runner:
         self, number: int, kind: str, section: Any, label: str, start: Start | Done, teacher: Done | None
     ) -> Planned:
         training = section.train if kind == "teacher" else section
-        settings = (training.model_dump(mode="json") if training else {}) | self._needs(kind)
+        settings = training.model_dump(mode="json") if training else {}
+        if needs := self._needs(kind):
+            settings["needs"] = needs
         inputs = [start.content if isinstance(start, Done) else start.key, teacher.content if teacher else ""]
         key = stage_key(kind, KINDS.find(kind).version, settings, inputs, self.data, self.recipe.seed)
         return Planned(number, kind, section, label, key, start, teacher)

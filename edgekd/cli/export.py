@@ -19,7 +19,7 @@ def export(
         list[str],
         typer.Option(help="onnxruntime-x86, onnxruntime-x86-vnni, onnxruntime-arm or tensorrt; give it once for each."),
     ],
-    out: Annotated[Path | None, typer.Option(help="Where the files go; export/ in the run folder if left out.")] = None,
+    out: Annotated[Path, typer.Option(help="Where the files go, a folder for each target.")] = Path("export"),
     threads: Annotated[int, typer.Option(min=1, help="Threads that placement is measured with.")] = 1,
     capability: Annotated[
         str | None, typer.Option(help="Build TensorRT's engine ahead of time for this GPU, such as SM89.")
@@ -29,9 +29,7 @@ def export(
     """Write a network of a run for one runtime or several, each file as that runtime runs it fastest."""
     from edgekd.chain.export import export as write
 
-    written = write(
-        source, list(dict.fromkeys(target)), out or source / "export", threads=threads, capability=capability
-    )
+    written = write(source, list(dict.fromkeys(target)), out, threads=threads, capability=capability)
     if as_json:
         sys.stdout.write(json.dumps([document(each) for each in written], indent=1) + "\n")
         return

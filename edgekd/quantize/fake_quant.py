@@ -127,7 +127,8 @@ class FakeQuantize(FakeQuantizeBase):
 
     def _with_learned_scale(self, x: Tensor) -> Tensor:
         # What is stored is what is used; the gradient goes to the parameter as if nothing had been rounded.
-        scale = self.scale + (self._storable(self.scale.detach().abs()) - self.scale).detach()
+        size = self.scale.abs()
+        scale = size + (self._storable(size.detach()) - size).detach()
         zero_point, low, high = self.zero_point.to(scale.dtype), self.quant_min, self.quant_max
         # LSQ's g = 1/sqrt(N·Q_P): elements that share the scale
         factor = 1.0 / (x.numel() / scale.numel() * max(high, 1)) ** 0.5

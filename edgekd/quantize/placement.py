@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
+from torch import Tensor
 from torch.fx import Graph, Node
 from torchao.quantization.pt2e.quantizer import (
     QuantizationAnnotation,
@@ -81,18 +82,19 @@ class Placement:
 
     def annotate(self, graph: Graph) -> None:
         activation = activation_spec(self.profile)
-        nodes = [node for node in graph.nodes if not self.is_float(node)]
+        live = _activations(graph)
+        nodes = [node for node in graph.nodes if node in live and not self.is_float(node)]
         for node in nodes:
             if node.target in WEIGHTED:
                 self._weighted(node, activation)
-            elif node.target in BINARY and all(_is_activation(argument) for argument in node.args[:2]):
+            elif node.target in BINARY and all(argument in live for argument in node.args[:2]):
                 _mark(node, dict.fromkeys(node.args[:2], activation), activation)
             elif node.target in UNARY:
                 _mark(node, {node.args[0]: activation}, activation)
-            elif node.target is aten.cat.default:
+            elif node.target is aten.cat.default and live.issuperset(cast(list[Node], node.args[0])):
                 _concatenation(node, activation)
         for node in nodes:
-            if node.target in PASSING and _is_quantised(node.args[0]):
+            if node.target in PASSING and _is_quantised(node.args[0]) and not _divides_otherwise(node):
                 shared = None if _is_logits(node) else SharedQuantizationSpec((node.args[0], node))
                 node.meta[ANNOTATION] = QuantizationAnnotation({node.args[0]: activation}, shared, _annotated=True)
             elif node.target in SPLITTING and _is_quantised(node.args[0]):
@@ -105,6 +107,8 @@ class Placement:
     def _weighted(self, node: Node, activation: QuantizationSpec) -> None:
         if node.target in TRANSPOSED and _groups(node) > 1:
             return  # its output channels lie along two axes, which no runtime's scales do
+        if not isinstance(node.args[1], Node) or node.args[1].op != "get_attr":
+            return  # a weight that is computed anew each time
         _mark(node, {node.args[0]: activation, node.args[1]: self._weight(node)}, activation)
 
     def _weight(self, node: Node) -> QuantizationSpec:
@@ -135,7 +139,7 @@ def _following_clamp(node: Node) -> Node | None:
 def _concatenation(node: Node, activation: QuantizationSpec) -> None:
     first, *others = cast(list[Node], node.args[0])
     shared = SharedQuantizationSpec((first, node))
-    inputs = {first: activation} | dict.fromkeys(others, shared)
+    inputs = {first: activation} | dict.fromkeys([other for other in others if other is not first], shared)
     node.meta[ANNOTATION] = QuantizationAnnotation(inputs, shared, _annotated=True)
 
 
@@ -149,14 +153,27 @@ def _splitting(node: Node, activation: QuantizationSpec) -> None:
             part.meta[ANNOTATION] = QuantizationAnnotation({}, shared, _annotated=True)
 
 
+def _divides_otherwise(node: Node) -> bool:
+    """An average pooling with a divisor of its own leaves the range of its input."""
+    return node.target is aten.avg_pool2d.default and len(node.args) > 6 and node.args[6] is not None
+
+
 def _groups(node: Node) -> int:
     named = dict(zip(("stride", "padding", "output_padding", "groups"), node.args[3:], strict=False))
     return cast(int, named.get("groups", 1))
 
 
-def _is_activation(node: object) -> bool:
-    """A floating-point tensor that depends on the input, not a parameter."""
-    return isinstance(node, Node) and node.op != "get_attr" and node.meta["val"].is_floating_point()
+def _activations(graph: Graph) -> set[Node]:
+    """What depends on the network's input and holds floating-point numbers; parameters' own arithmetic does not."""
+    reached: set[Node] = set()
+    for node in graph.nodes:
+        if node.op == "placeholder" or any(source in reached for source in node.all_input_nodes):
+            reached.add(node)
+    return {node for node in reached if not isinstance(node.meta.get("val"), Tensor) or _is_float(node.meta["val"])}
+
+
+def _is_float(value: Tensor) -> bool:
+    return value.is_floating_point()
 
 
 def _is_quantised(node: object) -> bool:

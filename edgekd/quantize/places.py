@@ -78,7 +78,7 @@ def _unmark(graph: ir.Graph, places: list[FakeQuantize]) -> int:
     found = 0
     parameters: dict[int, list[ir.Value]] = {}
     for node in [node for node in graph if node.op_type == "Mul"]:
-        number = _number(node)
+        number = _number(node, len(places))
         if number is None:
             continue
         module = places[number]
@@ -94,12 +94,12 @@ def _unmark(graph: ir.Graph, places: list[FakeQuantize]) -> int:
     return found
 
 
-def _number(node: ir.Node) -> int | None:
+def _number(node: ir.Node, places: int) -> int | None:
     factor = ir.convenience.get_const_tensor(given(node, 1))
     if factor is None or factor.size != 1:
         return None
     number = float(factor.numpy().reshape(())) - MARK
-    return int(number) if 0 <= number < MARK else None
+    return int(number) if 0 <= number < places and number.is_integer() else None
 
 
 def _steps(graph: ir.Graph, node: ir.Node, parameters: list[ir.Value]) -> None:
@@ -117,7 +117,9 @@ def _steps(graph: ir.Graph, node: ir.Node, parameters: list[ir.Value]) -> None:
 
 def _quantise_weights(graph: ir.Graph, trained: GraphModule) -> None:
     layers = [layer for layer in weighted(trained) if layer.weight_fake_quant and _is_on(layer.weight_fake_quant)]
-    by_name = {layer.weight_name: layer for layer in layers}
+    by_name: dict[str, list[Weighted]] = {}
+    for layer in layers:
+        by_name.setdefault(layer.weight_name, []).append(layer)
     by_path = {layer.layer: layer for layer in layers}
     done = set()
     for node in [node for node in graph if node.op_type in WEIGHTED]:
@@ -125,10 +127,12 @@ def _quantise_weights(graph: ir.Graph, trained: GraphModule) -> None:
         turned = parameter.producer()
         if turned is not None and turned.op_type == "Transpose":
             node, parameter = turned, given(turned, 0)
-        layer = by_name.get(str(parameter.name)) or by_path.get(layer_of(node))
-        if layer is not None and parameter.is_initializer():
-            _quantise(graph, node, parameter, layer, trained.get_parameter(layer.weight_name))
-            done.add(layer.weight_name)
+        # Layers that share a weight come in the same order in both graphs.
+        same = by_name.get(str(parameter.name), [])
+        found = (same.pop(0) if len(same) > 1 else same[0]) if same else by_path.get(layer_of(node))
+        if found is not None and parameter.is_initializer():
+            _quantise(graph, node, parameter, found, trained.get_parameter(found.weight_name))
+            done.add(found.weight_name)
     lost = [layer.layer for layer in layers if layer.weight_name not in done]
     if lost:
         raise ExportError(

@@ -38,7 +38,7 @@ def sensitivities(graph: GraphModule, batches: Sequence[Tensor]) -> list[Sensiti
         found = []
         for layer in track(layers, "sensitivity of layers", len(layers)):
             _enable(graph, modules_of(layer))
-            harm = sum(_divergence(graph(inputs), logits) for inputs, logits in zip(batches, exact, strict=True))
+            harm = sum(divergence(graph(inputs), logits) for inputs, logits in zip(batches, exact, strict=True))
             found.append(Sensitivity(layer.layer, float(harm) / sum(map(len, batches))))
     finally:
         for name, module in fake_quants(graph).items():
@@ -70,5 +70,6 @@ def _enable(graph: GraphModule, chosen: Sequence[FakeQuantize]) -> None:
         module.enable_fake_quant(any(module is each for each in chosen))
 
 
-def _divergence(logits: Tensor, exact: Tensor) -> Tensor:
+def divergence(logits: Tensor, exact: Tensor) -> Tensor:
+    """Kullback-Leibler divergence of ``logits`` (N, classes) from ``exact`` log-probabilities, summed, in nats."""
     return F.kl_div(F.log_softmax(logits, 1), exact, reduction="sum", log_target=True)

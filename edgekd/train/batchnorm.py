@@ -5,6 +5,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from edgekd.errors import TrainingError
+
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
@@ -18,21 +20,32 @@ def reestimate(network: nn.Module, batches: Iterable[Tensor]) -> int:
     Args:
         batches: inputs of shape (N, ...), of two samples or more.
 
+    Raises:
+        TrainingError: there is a BatchNorm and no batch; its statistics are then 0 and 1.
+
     Returns:
         How many layers have new statistics; 0 where there is no BatchNorm, and no batch is asked for.
     """
     norms = [module for module in network.modules() if isinstance(module, NORMS) and module.track_running_stats]
     if not norms:
         return 0
-    training, momenta = network.training, [norm.momentum for norm in norms]
+    modes = {module: module.training for module in network.modules()}
+    momenta = {norm: norm.momentum for norm in norms}
     network.eval()
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a cumulative average
         norm.train()
-    for inputs in batches:
-        network(inputs)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-    network.train(training)
+    seen = 0
+    try:
+        for inputs in batches:
+            network(inputs)
+            seen += 1
+    finally:
+        for norm in norms:
+            norm.momentum = momenta[norm]
+        for module, mode in modes.items():
+            module.training = mode
+    if not seen:
+        raise TrainingError("no batch to estimate BatchNorm's statistics from: give at least one")
     return len(norms)

@@ -3,7 +3,7 @@ import onnx
 import pytest
 import torch
 
-from edgekd.artifact import Spec, capture, fill
+from edgekd.artifact import Artifact, Spec, capture, fill
 from edgekd.errors import EdgekdError, ExportError
 from edgekd.export.profile import PROFILES, must_serve
 from edgekd.quantize import prepare
@@ -125,8 +125,6 @@ def test_a_graph_comes_back_from_its_tensors(tmp_path):
             layer.weight_fake_quant.disable_fake_quant()
     spec = Spec("cifar_resnet20", {}, IMAGE, 4, quantization={"profile": "portable"})
     capture(graph, spec).save(tmp_path)
-    from edgekd.artifact import Artifact
-
     again = prepare(network, IMAGE, "portable")
     fill(again, Artifact.load(tmp_path).tensors)
     with torch.no_grad():

@@ -1,49 +1,57 @@
-"""Clamps that a range does not make redundant, on the 8-bit codes instead of before them.
+"""Clamps on the 8-bit codes instead of before them, where the file's codes reach further than the trained ones.
 
-ONNX Runtime takes a Clip into the convolution only where its bounds are the ends of the codes. A symmetric range uses
-half of uint8 for what is never negative, so a ReLU6 is not: the convolution would stay in float. On the codes it is one
-pass over bytes, and cuts exactly where the trained range does.
+A symmetric range has 128 codes for what is never negative, and the uint8 that lets ONNX Runtime take a ReLU into the
+convolution has 256. Without a clamp values above the trained range would go on where the trained network cuts them, and
+codes so large leave no room for 8-bit weights on processors that saturate. A ReLU6 is not redundant in half of the
+codes either: its convolution would stay in float. On the codes both are one pass over bytes.
 """
 
 import numpy as np
 import onnx_ir as ir
 
+from edgekd.export.deploy.encode import KEEPING
 from edgekd.export.deploy.gates import initializer
-from edgekd.export.deploy.places import constant, given
+from edgekd.export.deploy.places import Place, constant, given
 from edgekd.export.deploy.plan import Plan
 
 SYMMETRIC_MOST = 127
 
 
 def clip_codes(graph: ir.Graph, plan: Plan, symmetric: bool) -> None:
-    """Moves such clamps behind their rounding, in place.
+    """Clamps codes where they are made in int8, in place.
 
     Args:
         symmetric: the range was trained with codes from -128 to 127 around 0, whatever the file's type is.
     """
     for index, place in enumerate(plan.kept):
-        clip = place.source.producer()
-        if clip is None or clip.op_type != "Clip" or given(clip, 0).producer() not in plan.int8:
-            continue
-        scale, zero_point = float(place.scale), int(place.zero_point)
+        maker = place.source.producer()
+        if place.quantize.graph is None or maker is None or maker.op_type in KEEPING:
+            continue  # gone, or the codes of its input, clamped already
+        low, high = _range(place, maker, symmetric)
         ends = np.iinfo(place.zero_point.dtype)
-        low, high = (_code(clip, bound, scale, zero_point) for bound in (1, 2))
-        low = ends.min if low is None else max(low, ends.min)
-        high = ends.max if high is None else high
-        high = min(high, zero_point + SYMMETRIC_MOST if symmetric else ends.max)
-        before = place.source
-        if (low <= ends.min and high >= ends.max) or len(before.consumers()) > 1:
-            continue  # redundant as it is, or needed by others
+        if low <= ends.min and high >= ends.max:
+            continue
         bounds = [
-            initializer(graph, f"clip_{index}_{end}", np.array(code, place.zero_point.dtype))
+            initializer(graph, f"clip_{index}_{end}", np.array(max(ends.min, code), place.zero_point.dtype))
             for end, code in (("low", low), ("high", high))
         ]
-        inside = ir.node("Clip", [place.quantize.outputs[0], *bounds], name=f"{clip.name}/codes")
+        inside = ir.node("Clip", [place.quantize.outputs[0], *bounds], name=f"{maker.name}/codes")
         inside.outputs[0].type = place.quantize.outputs[0].type
         place.quantize.append(inside)
         place.dequantize.replace_input_with(0, inside.outputs[0])
-        place.quantize.replace_input_with(0, given(clip, 0))
-        graph.remove(clip, safe=True)
+        if maker.op_type == "Clip" and len(place.source.consumers()) == 1:
+            place.quantize.replace_input_with(0, given(maker, 0))
+            graph.remove(maker, safe=True)
+
+
+def _range(place: Place, maker: ir.Node, symmetric: bool) -> tuple[int, int]:
+    """The codes that the trained network has here."""
+    ends, zero_point = np.iinfo(place.zero_point.dtype), int(place.zero_point)
+    most = min(zero_point + SYMMETRIC_MOST, ends.max) if symmetric else ends.max
+    if maker.op_type != "Clip":
+        return ends.min, most
+    low, high = (_code(maker, bound, float(place.scale), zero_point) for bound in (1, 2))
+    return ends.min if low is None else low, most if high is None else min(high, most)
 
 
 def _code(clip: ir.Node, bound: int, scale: float, zero_point: int) -> int | None:

@@ -24,7 +24,7 @@ def deploy(model: ModelProto, profile: str, keep_float: Collection[str] = ()) ->
     """The file for ``profile`` of a graph with QuantizeLinear and DequantizeLinear at every trained place; a copy.
 
     Args:
-        model: as :func:`edgekd.export.to_onnx` writes a network that was converted with ``fold=False``.
+        model: as :func:`edgekd.quantize.places.to_places` writes it.
         keep_float: what stays in float: names of nodes, or paths of layers with all that is under them;
             ``("",)`` is the whole network.
 
@@ -41,15 +41,15 @@ def deploy(model: ModelProto, profile: str, keep_float: Collection[str] = ()) ->
         place.result.replace_all_uses_with(place.source, replace_graph_outputs=True)
         graph.remove([place.dequantize, place.quantize], safe=True)
     _read_what_is_there(plan, wanted)
-    symmetric = any(place.zero_point.dtype == np.int8 for place in places)
+    symmetric = any(place.zero_point.dtype == np.int8 for place in plan.kept)
     _encode(graph, plan, wanted)
     for weight in weights:
         _store(graph, weight, weight.layer in plan.int8)
     added: list[ir.Node] = []
     if wanted.runtime == "onnxruntime":
-        clip_codes(graph, plan, symmetric)
         added = Gates(graph, plan.kept, wanted).rewrite(plan.int8)
-        for layer in plan.int8:
+        clip_codes(graph, plan, symmetric)
+        for layer in [node for node in graph if node in plan.int8]:
             encode_bias(graph, layer)
     if wanted.float16:
         to_float16(graph)

@@ -38,11 +38,12 @@ def _is_kept(value: ir.Value) -> bool:
 
 def _half(value: ir.Value) -> np.ndarray:
     array = constant(value)
+    largest = np.abs(array[np.isfinite(array)]).max(initial=0)
     with np.errstate(over="ignore"):
         half = array.astype(np.float16)
-    if not np.isfinite(half).all():
+    if (np.isfinite(array) & ~np.isfinite(half)).any():
         raise ExportError(
-            f"{value.name} holds {np.abs(array).max():g}, and float16 ends at 65504: keep this network in float32, "
+            f"{value.name} holds {largest:g}, and float16 ends at 65504: keep this network in float32, "
             "or equalise its layers (quantize with equalize: true)"
         )
     return half

@@ -87,8 +87,8 @@ class Gates:
         gamma, beta, mean, variance = (constant(value).astype(np.float64) for value in node.inputs[1:5])
         factor = gamma / np.sqrt(variance + node.attributes.get_float("epsilon", 1e-5))
         term = (beta - mean * factor).astype(np.float32)
-        codes = (np.sign(factor) * LARGEST).astype(np.int8).reshape(-1, 1, 1, 1)
         scale = np.maximum(np.abs(factor) / LARGEST, SMALLEST_SCALE).astype(np.float32)
+        codes = np.rint(factor / scale).astype(np.int8).reshape(-1, 1, 1, 1)
         parameters = [self._initializer(each) for each in (codes, scale, np.zeros(len(scale), np.int8))]
         weight = ir.node("DequantizeLinear", parameters, {"axis": 0}, name=f"{node.name}/weight")
         inputs = [node.inputs[0], weight.outputs[0], self._initializer(term)]
@@ -133,6 +133,10 @@ class Gates:
 
 def initializer(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
     """``array`` as a new constant of the graph."""
+    names, number = graph.initializers, 1
+    while name in names:  # a weight that two layers share has a name for each
+        number += 1
+        name = f"{name.removesuffix(f'_{number - 1}')}_{number}"
     value = ir.val(name, const_value=ir.tensor(array, name=name))
     graph.register_initializer(value)
     return value

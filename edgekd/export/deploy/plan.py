@@ -34,7 +34,7 @@ def make_plan(
             continue
         if node.op_type in WEIGHTED:
             computes = node in quantised and flow.behind(given(node, 0)) is not None
-        elif node.op_type == "ReduceMean" and not is_global_pool(node):
+        elif node.op_type in ("ReduceMean", "BatchNormalization") and not _is_of_images(node):
             computes = False
         else:
             computes = flow.stays_in_int8(node, int8)
@@ -123,8 +123,13 @@ def _depths(graph: ir.Graph) -> dict[ir.Value, int]:
     return depths
 
 
-def is_global_pool(node: ir.Node) -> bool:
-    """Whether a ReduceMean is over the two last axes of an image."""
+def _is_of_images(node: ir.Node) -> bool:
+    """Of (N, C, H, W), where a ReduceMean must be over the two last axes."""
+    shape = given(node, 0).shape
+    if shape is None or len(shape) != 4:
+        return False
+    if node.op_type != "ReduceMean":
+        return True
     axes = node.inputs[1] if len(node.inputs) > 1 else None
     if axes is None or axes.const_value is None:
         return False

@@ -22,7 +22,7 @@ from edgekd.files import canonical_json, sha256, write_bytes, write_json
 from edgekd.quantize.search.chain import Costs, cheapest
 from edgekd.quantize.search.segments import Segment, segments_of
 
-VERSION = 1
+VERSION = 2
 EVERYTHING = ("",)
 # Rounding or unrounding an element takes about this long; several prices give several candidates to time.
 CHANGE_NS = (0.0, 0.5, 2.0)
@@ -42,6 +42,13 @@ class Candidate:
     ci95: tuple[float, float] | None
     accepted: bool = True
 
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> "Candidate":
+        interval = document["ci95"]
+        return cls(
+            **{**document, "keep_float": tuple(document["keep_float"]), "ci95": tuple(interval) if interval else None}
+        )
+
 
 @dataclass(frozen=True)
 class Placed:
@@ -57,14 +64,6 @@ class Placed:
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
-    @classmethod
-    def from_json(cls, document: dict[str, Any]) -> "Placed":
-        candidates = (
-            Candidate(**{**each, "keep_float": tuple(each["keep_float"]), "ci95": each["ci95"] and tuple(each["ci95"])})
-            for each in document["candidates"]
-        )
-        return cls(document["chosen"], tuple(candidates))
-
 
 def place(
     model: ModelProto,
@@ -77,7 +76,8 @@ def place(
 ) -> Placed:
     """Times placements of ``model`` on this machine, interleaved, and chooses the fastest that ``accept`` takes.
 
-    The float twin is always among them, so what is chosen is not slower than it. Candidates: everything in int8,
+    The float twin is always among them, so what is chosen is not slower than it unless ``accept`` refuses it, for its
+    size. Candidates: everything in int8,
     everything in float, and for several prices of changing between them the cheapest way through the network's
     segments by the times that ONNX Runtime's profiler gives for each layer in int8 and in float.
 
@@ -94,27 +94,31 @@ def place(
     if PROFILES.find(target).runtime != "onnxruntime":
         raise ExportError(f"placement is measured in ONNX Runtime on this machine; {target} is not measured here")
     machine = machine_facts(threads)
-    facts = [VERSION, model.SerializeToString(deterministic=True).hex(), target, seconds, machine]
-    path = cache_folder() / f"placement-{sha256(canonical_json(facts))[:16]}.json"
-    placed = None if fresh else _read(path)
-    if placed is None:
-        with TemporaryDirectory(prefix="edgekd-placement-") as folder:
-            placed = _search(model, target, threads, seconds, accept, Path(folder))
-        with suppress(StorageError):  # a home that cannot be written to costs the search each time, nothing else
-            write_json(path, {"machine": machine, **placed.to_json()})
-    return placed
+    content = sha256(model.SerializeToString(deterministic=True))
+    key = sha256(canonical_json([VERSION, content, target, seconds, machine]))
+    path = cache_folder() / f"placement-{key[:16]}.json"
+    with TemporaryDirectory(prefix="edgekd-placement-") as folder:
+        timed = None if fresh else _read(path)
+        if timed is None:
+            timed = _time(model, target, threads, seconds, Path(folder))
+            with suppress(StorageError):  # a home that cannot be written to costs the search each time, nothing else
+                write_json(path, {"machine": machine, "candidates": [asdict(each) for each in timed]})
+
+        def is_accepted(keep_float: tuple[str, ...]) -> bool:
+            return accept is None or accept(_write(model, target, keep_float, Path(folder) / "asked.onnx"))
+
+        return _choose(timed, is_accepted)
 
 
-def _read(path: Path) -> Placed | None:
+def _read(path: Path) -> list[Candidate] | None:
+    """The times alone: what is accurate enough is asked anew each time."""
     try:
-        return Placed.from_json(json.loads(path.read_text()))
+        return [Candidate.from_json(each) for each in json.loads(path.read_text())["candidates"]]
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _search(
-    model: ModelProto, target: str, threads: int, seconds: float, accept: Accept | None, folder: Path
-) -> Placed:
+def _time(model: ModelProto, target: str, threads: int, seconds: float, folder: Path) -> list[Candidate]:
     files: dict[str, tuple[str, ...]] = {"int8": (), "float": EVERYTHING}
     paths = {name: _write(model, target, kept, folder / f"{name}.onnx") for name, kept in files.items()}
     for name, kept in _by_profile(model, paths, threads).items():
@@ -130,7 +134,7 @@ def _search(
         against = records[name].latency_vs_reference
         ratio, interval = (against["ratio"], against["ci95"]) if against else (1.0, None)
         timed.append(Candidate(name, tuple(kept), ratio, tuple(interval) if interval else None))
-    return _choose(timed, paths, accept)
+    return timed
 
 
 def _write(model: ModelProto, target: str, keep_float: Collection[str], path: Path) -> Path:
@@ -138,11 +142,11 @@ def _write(model: ModelProto, target: str, keep_float: Collection[str], path: Pa
     return path
 
 
-def _choose(timed: list[Candidate], paths: dict[str, Path], accept: Accept | None) -> Placed:
+def _choose(timed: list[Candidate], is_accepted: Callable[[tuple[str, ...]], bool]) -> Placed:
     """The fastest that is accepted; where none is, all int8, which is what was trained."""
     refused: set[str] = set()
     for each in sorted(timed, key=_rank):
-        if accept is None or accept(paths[each.name]):
+        if is_accepted(each.keep_float):
             break
         refused.add(each.name)
     chosen = "int8" if len(refused) == len(timed) else each.name

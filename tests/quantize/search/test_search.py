@@ -1,0 +1,104 @@
+"""Placement in the real runtime, on this machine's clock."""
+
+from pathlib import Path
+
+import pytest
+
+from edgekd.bench.profile.cache import cache_folder
+from edgekd.errors import ExportError
+from edgekd.export import deploy
+from edgekd.quantize.search import Placed, place
+from tests.export.deploy.traced import traced
+
+TARGET, SECONDS = "onnxruntime-x86", 0.05
+
+
+def kept() -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in cache_folder().glob("placement-*.json")}
+
+
+@pytest.fixture(scope="module")
+def model():
+    return traced("residual").model
+
+
+@pytest.fixture(scope="module")
+def placed(model) -> Placed:
+    return place(model, TARGET, seconds=SECONDS)
+
+
+def test_what_is_chosen_is_not_slower_than_float(placed, model):
+    names = [each.name for each in placed.candidates]
+    assert names[:2] == ["int8", "float"]
+    assert len(set(names)) == len(names) <= 5
+    [chosen] = [each for each in placed.candidates if each.name == placed.chosen]
+    assert chosen.ratio <= 1.0
+    assert chosen.keep_float == placed.keep_float
+    assert chosen.ratio <= min(each.ratio for each in placed.candidates) / 0.99
+    deploy(model, TARGET, placed.keep_float)
+
+
+def test_the_float_twin_is_what_others_are_measured_against(placed):
+    [twin] = [each for each in placed.candidates if each.name == "float"]
+    assert (twin.ratio, twin.keep_float) == (1.0, ("",))
+    for each in placed.candidates:
+        if each.name != "float" and each.ci95 is not None:
+            assert 0 < each.ci95[0] <= each.ratio <= each.ci95[1]
+
+
+def test_it_is_measured_once(placed, model, monkeypatch):
+    before = kept()
+    assert len(before) >= 1
+    from edgekd.quantize.search import search
+
+    monkeypatch.setattr(search, "measure", lambda _: pytest.fail("it was measured before"))
+    assert place(model, TARGET, seconds=SECONDS) == placed
+    assert kept() == before
+
+
+def test_or_again_when_asked_to(placed, model):
+    before = kept()
+    place(model, TARGET, seconds=SECONDS, fresh=True)
+    after = kept()
+    assert before.keys() == after.keys()
+    assert sum(before[path] != after[path] for path in before) == 1
+
+
+def test_another_judge_is_asked_again(placed, model):
+    """The times are kept, what is accurate enough is not: fastest first, until one is taken."""
+    asked: list[bytes] = []
+
+    def float_only(path: Path) -> bool:
+        asked.append(path.read_bytes())
+        return b"QLinear" not in asked[-1] and b"QuantizeLinear" not in asked[-1]
+
+    judged = place(model, TARGET, seconds=SECONDS, accept=float_only)
+    assert judged.chosen == "float"
+    assert asked[-1] == deploy(model, TARGET, ("",)).SerializeToString(deterministic=True)
+    faster = [each for each in judged.candidates if each.ratio * 0.99 < 1.0 and each.name != "float"]
+    assert [each.accepted for each in faster] == [False] * len(faster)
+    again = place(model, TARGET, seconds=SECONDS)
+    assert (again.chosen, again.candidates) == (placed.chosen, again.candidates)
+    assert all(each.accepted for each in again.candidates)
+
+
+def test_where_none_is_accurate_enough(model):
+    refused = place(model, TARGET, seconds=SECONDS, accept=lambda _: False)
+    assert refused.chosen == "int8"  # what was trained; the report says that it misses
+    assert not any(each.accepted for each in refused.candidates)
+
+
+def test_as_a_document_and_back(placed):
+    assert Placed.from_json(placed.to_json()) == placed
+
+
+def test_a_damaged_document_is_measured_again(placed, model):
+    for path in kept():
+        path.write_text("{}")
+    assert {each.name for each in place(model, TARGET, seconds=SECONDS).candidates} >= {"int8", "float"}
+
+
+@pytest.mark.parametrize("target", ["tensorrt", "portable"])
+def test_what_is_not_measured_here(model, target):
+    with pytest.raises(ExportError, match=f"placement is measured in ONNX Runtime on this machine; {target} is not"):
+        place(model, target)
