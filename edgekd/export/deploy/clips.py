@@ -24,9 +24,9 @@ def clip_codes(graph: ir.Graph, plan: Plan, symmetric: bool) -> None:
         symmetric: the range was trained with codes from -128 to 127 around 0, whatever the file's type is.
     """
     for index, place in enumerate(plan.kept):
-        maker = place.source.producer()
-        if place.quantize.graph is None or maker is None or maker.op_type in KEEPING:
-            continue  # gone, or the codes of its input, clamped already
+        maker = place.source.producer() if place.quantize.graph is not None else None
+        if maker is None or maker.op_type in KEEPING:
+            continue  # the place is gone, or has the codes of another, clamped already
         low, high = _range(place, maker, symmetric)
         ends = np.iinfo(place.zero_point.dtype)
         if low <= ends.min and high >= ends.max:
