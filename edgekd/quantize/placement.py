@@ -169,11 +169,14 @@ def _activations(graph: Graph) -> set[Node]:
     for node in graph.nodes:
         if node.op == "placeholder" or any(source in reached for source in node.all_input_nodes):
             reached.add(node)
-    return {node for node in reached if not isinstance(node.meta.get("val"), Tensor) or _is_float(node.meta["val"])}
+    return {node for node in reached if _is_float(node.meta.get("val"))}
 
 
-def _is_float(value: Tensor) -> bool:
-    return value.is_floating_point()
+def _is_float(value: object) -> bool:
+    """A tensor of floating-point numbers, or several; a Python number that was taken from one is none."""
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_float, value))
+    return isinstance(value, Tensor) and value.is_floating_point()
 
 
 def _is_quantised(node: object) -> bool:

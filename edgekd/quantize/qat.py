@@ -76,12 +76,14 @@ def _take_out(graph: GraphModule) -> None:
 
 
 def _must_be_finite(network: nn.Module) -> None:
-    for name, value in network.named_parameters():
-        if not torch.isfinite(value).all():
-            raise ModelError(
-                f"the weight {name!r} holds values that are not finite; they have no 8-bit range: "
-                "go back to a checkpoint from before the training diverged"
-            )
+    broken = [name for name, value in network.named_parameters() if not torch.isfinite(value).all()]
+    # A mask among the buffers may be infinite.
+    broken += [name for name, value in network.named_buffers() if torch.isnan(value).any()]
+    if broken:
+        raise ModelError(
+            f"the weight {broken[0]!r} holds values that are not finite; they have no 8-bit range: "
+            "go back to a checkpoint from before the training diverged"
+        )
 
 
 def _must_quantise(graph: GraphModule, name: str, keep_float: Collection[str]) -> None:

@@ -13,6 +13,7 @@ from edgekd.errors import ExportError
 from edgekd.export.deploy.bias import encode_bias
 from edgekd.export.deploy.clips import clip_codes
 from edgekd.export.deploy.encode import zero_point_for
+from edgekd.export.deploy.fences import fence_off
 from edgekd.export.deploy.float16 import to_float16
 from edgekd.export.deploy.gates import Gates, initializer
 from edgekd.export.deploy.places import Weight, constant, given, places_of, weights_of
@@ -49,6 +50,7 @@ def deploy(model: ModelProto, profile: str, keep_float: Collection[str] = ()) ->
     if wanted.runtime == "onnxruntime":
         added = Gates(graph, plan.kept, wanted).rewrite(plan.int8)
         clip_codes(graph, plan, symmetric)
+        fence_off(graph, plan)
         for layer in [node for node in graph if node in plan.int8]:
             encode_bias(graph, layer)
     if wanted.float16:
