@@ -142,10 +142,13 @@ def main() -> None:
     names = arguments.only or (QUICK if quick else NETWORKS)
     settings = QUICK_SETTINGS if quick else SETTINGS
     files, measurements = Store(folder / "files"), Store(folder / "measurements")
-    made = {name: make_files(name, files, ours=not arguments.files) for name in names}
+    rows = []
+    for name in names:
+        entries = make_files(name, files, ours=not arguments.files)
+        if not arguments.files:
+            rows.append(row(name, entries, timed(name, entries, settings, measurements)))
     if arguments.files:
         sys.exit(0)
-    rows = [row(name, entries, timed(name, entries, settings, measurements)) for name, entries in made.items()]
     show(rows)
     figures = {
         "weights": f"random, seed {SEED}, BatchNorm statistics of {STATISTICS} random images",
