@@ -30,7 +30,7 @@ from edgekd.progress import say
 ROOT = Path(__file__).parents[1]
 RESNETS = ("resnet18", "resnet50", *SMALL)
 QUICK = ("mobilenet_v3_small", "cifar_resnet20")
-SETTINGS = {"seconds": 3.0, "max_seconds": 6.0, "sittings": 8}
+SETTINGS = {"seconds": 2.0, "max_seconds": 3.0, "sittings": 8}
 QUICK_SETTINGS = {"seconds": 0.6, "max_seconds": 1.2, "sittings": 6}
 OVER_PEER, RESNET_GAIN = 1.02, 2.5
 VERSION = 1
