@@ -170,3 +170,16 @@ def test_what_a_stage_asks_of_the_recipe(tmp_path):
     recipe = load_recipe(write_recipe(tmp_path, text.replace("accuracy_drop: 100", "accuracy_drop: 1.5")))
     assert recipe.budget == Budget(accuracy_drop=1.5)
     assert needs(recipe) == {"accuracy_drop": 1.5, "profile": "tensorrt", "computes_float16": True}
+
+
+def test_a_network_from_a_checkpoint_keeps_its_statistics(digits, trained, tmp_path):
+    """It comes in training mode, in which looking at its answers would move them."""
+    import copy
+
+    network = copy.deepcopy(trained).train()
+    before = {name: value.clone() for name, value in network.named_buffers()}
+    spec = Spec("small_cnn", digits.input_shape, 10, {"width": 8})
+    asked = {"accuracy_drop": None, **CPU}
+    quantize(Job("01-quantize", network, spec, Quantize(**QUICK), digits, 0, None, tmp_path, lambda _: None, asked))
+    assert before
+    assert all(torch.equal(before[name], value) for name, value in network.named_buffers())

@@ -59,10 +59,11 @@ class Climb:
         self.rungs.append({"rung": rung, "skipped": why})
 
 
-@stage("quantize", product="quantized", version=4, needs=needs)
+@stage("quantize", product="quantized", version=5, needs=needs)
 def quantize(job: Job) -> Result:
     """Climbs ``rungs`` until the validation accuracy that the budget asks for is kept."""
     section = job.section
+    job.network.eval()  # one from a checkpoint is not, and looking at its answers would move its statistics
     if section.batchnorm_batches:
         reestimate(job.network, _batches(job, section.batchnorm_batches))
     climb = _floor(job)
