@@ -8,6 +8,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from edgekd.figures import ABSENT, DETAILS, NAMES, columns, count, percent, significant
+from edgekd.report.ladder import TOLD, ladder
 from edgekd.report.plots import Picture, pictures, stage_pictures
 from edgekd.report.roofline import profile_pictures
 from edgekd.report.schema import Report, Stage
@@ -59,9 +60,9 @@ def verdict(report: Report) -> str:
 def figures_of(stage: Stage) -> list[tuple[str, str]]:
     found = [("Time", f"{significant(stage.seconds)} s")] if stage.seconds is not None else []
     for key, value in stage.metrics.items():
-        if key not in DRAWN:
+        if key not in (*DRAWN, *TOLD):
             found += [(HEADINGS.get(name, name.replace("_", " ")), text) for name, text in flat({key: value})]
-    return found
+    return found + ladder(stage.metrics)
 
 
 def flat(value: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
