@@ -14,7 +14,7 @@ from tests.toy import brief_measurements
 RECIPES = Path(__file__).parents[1] / "recipes"
 TOY = (
     *("teacher.train.epochs=1", "distill.epochs=1", "prune.epochs=1", "quantize.epochs=1"),
-    *("data.train_limit=150", "budget={}"),
+    *("data.train_limit=150", "budget={}", "quantize.placement=int8", "quantize.calibration=minmax"),
 )
 
 

@@ -15,7 +15,7 @@ import pytest
 from tests.toy import RECIPE, product_hashes, write_recipe
 
 # Nothing is timed here, so nothing needs to be: a target that is elsewhere is skipped.
-UNTIMED = RECIPE + "targets:\n  - {device: elsewhere, runtime: tensorrt}\n"
+UNTIMED = RECIPE + "targets:\n  - {device: elsewhere, runtime: onnxruntime}\n"
 COMMAND = (sys.executable, "-m", "edgekd", "run")
 
 
