@@ -67,9 +67,6 @@ class Exported:
     def figures(self) -> dict[str, Any]:
         return json.loads((self.folder / METRICS).read_text())
 
-    def predictions(self, runtime: str) -> Path:
-        return self.folder / f"predictions-{runtime}.npy"
-
 
 def evaluate(
     done: Done, number: int, data: DataSet, store: Store, targets: Sequence[Target] = (), needs: Needs | None = None

@@ -7,6 +7,8 @@ from edgekd.errors import ExportError
 from edgekd.registry import Registry
 
 EIGHT_BITS, SEVEN_BITS = (-127, 127), (-64, 63)
+# A dead channel's range is zero; its scale must be above it. It is a number of float16, too.
+SMALLEST_SCALE = 2.0**-16
 # Of QLinearConv and its kin, and what ONNX Runtime passes 8-bit codes through unchanged.
 ONNXRUNTIME_KERNELS = (
     "Conv Gemm MatMul BatchNormalization Add Mul Concat Split Sigmoid HardSigmoid HardSwish "

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch.fx import GraphModule, Node
 
-from edgekd.quantize.fake_quant import TRANSPOSED, Weighted, fake_quant_of, weighted
+from edgekd.quantize.fake_quant import TRANSPOSED, Weighted, fake_quant_of, groups_of, weighted
 from edgekd.quantize.placement import CLAMPS
 
 aten = torch.ops.aten
@@ -67,7 +67,7 @@ def equalize(graph: GraphModule) -> Equalization:
 def _equalize(graph: GraphModule, first: Weighted, second: Weighted) -> float:
     """How far the furthest s is from 1, as a logarithm."""
     weight, reading = graph.get_parameter(first.weight_name), graph.get_parameter(second.weight_name)
-    groups = _groups(second.node)
+    groups = groups_of(second.node)
     ranges = weight.abs().flatten(1).amax(1)
     reading_ranges = reading.abs().reshape(groups, len(reading) // groups, reading.shape[1], -1).amax((1, 3)).flatten()
     alive = (ranges > 0) & (reading_ranges > 0)
@@ -118,9 +118,3 @@ def _obstacle(
         if any(uses[name] > 1 for name in own):
             return f"{layer.layer} shares its weight or bias with another layer"
     return None
-
-
-def _groups(node: Node) -> int:
-    groups = node.args[6] if len(node.args) > 6 else 1
-    assert isinstance(groups, int)
-    return groups

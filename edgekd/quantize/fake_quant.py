@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 from torchao.quantization.pt2e import FakeQuantizeBase
 
+from edgekd.export.profile import SMALLEST_SCALE
+
 aten = torch.ops.aten
 
-# A dead channel's range is zero; its scale must be above it. It is a number of float16, too.
-SMALLEST_SCALE = 2.0**-16
 # convolutions of any dimension, and linear layers; the second argument is the weight, the third the bias
 WEIGHTED = {
     aten.conv1d.default,
@@ -184,6 +184,13 @@ def fake_quants(graph: GraphModule) -> dict[str, FakeQuantize]:
 def weighted(graph: GraphModule) -> list[Weighted]:
     """The convolutions and linear layers in order of execution, quantised or not."""
     return [_weighted(graph, node) for node in graph.graph.nodes if node.target in WEIGHTED]
+
+
+def groups_of(node: Node) -> int:
+    """Of a convolution, transposed or not; a linear layer has one."""
+    groups = node.args[6] if len(node.args) > 6 else 1
+    assert isinstance(groups, int)
+    return groups
 
 
 def layer_of(node: Node) -> str:

@@ -20,8 +20,9 @@ from torchao.quantization.pt2e.quantizer import (
 )
 
 from edgekd.export.profile import Profile
-from edgekd.quantize.fake_quant import TRANSPOSED, WEIGHTED, layer_of
+from edgekd.quantize.fake_quant import TRANSPOSED, WEIGHTED, groups_of, layer_of
 from edgekd.quantize.specs import activation_spec, weight_spec
+from edgekd.quantize.walk import dependents
 
 aten = torch.ops.aten
 
@@ -105,7 +106,7 @@ class Placement:
         return any(layer == kept or layer.startswith(f"{kept}.") for kept in self.keep_float)
 
     def _weighted(self, node: Node, activation: QuantizationSpec) -> None:
-        if node.target in TRANSPOSED and _groups(node) > 1:
+        if node.target in TRANSPOSED and groups_of(node) > 1:
             return  # its output channels lie along two axes, which no runtime's scales do
         if not isinstance(node.args[1], Node) or node.args[1].op != "get_attr":
             return  # a weight that is computed anew each time
@@ -158,18 +159,10 @@ def _divides_otherwise(node: Node) -> bool:
     return node.target is aten.avg_pool2d.default and len(node.args) > 6 and node.args[6] is not None
 
 
-def _groups(node: Node) -> int:
-    named = dict(zip(("stride", "padding", "output_padding", "groups"), node.args[3:], strict=False))
-    return cast(int, named.get("groups", 1))
-
-
 def _activations(graph: Graph) -> set[Node]:
     """What depends on the network's input and holds floating-point numbers; parameters' own arithmetic does not."""
-    reached: set[Node] = set()
-    for node in graph.nodes:
-        if node.op == "placeholder" or any(source in reached for source in node.all_input_nodes):
-            reached.add(node)
-    return {node for node in reached if _is_float(node.meta.get("val"))}
+    [placeholder] = graph.find_nodes(op="placeholder")
+    return {node for node in dependents(placeholder) if _is_float(node.meta.get("val"))}
 
 
 def _is_float(value: object) -> bool:

@@ -17,8 +17,7 @@ from torch.fx import GraphModule, Node
 
 from edgekd.errors import ExportError
 from edgekd.export import to_onnx
-from edgekd.export.deploy.gates import initializer
-from edgekd.export.deploy.places import WEIGHTED, constant, given, layer_of
+from edgekd.export.deploy.places import WEIGHTED, constant, given, initializer, layer_of
 from edgekd.export.onnx_file import OPSET
 from edgekd.preprocess import Preprocess
 from edgekd.quantize.fake_quant import FakeQuantize, Weighted, fake_quant_of, weighted

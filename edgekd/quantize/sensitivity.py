@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.fx import GraphModule
 
 from edgekd.progress import track
+from edgekd.quantize.calibration.states import as_float
 from edgekd.quantize.fake_quant import FakeQuantize, Weighted, fake_quants, weighted
 
 
@@ -31,18 +32,13 @@ def sensitivities(graph: GraphModule, batches: Sequence[Tensor]) -> list[Sensiti
         batches: inputs of shape (N, *input_shape); a few hundred samples are enough.
     """
     layers = [layer for layer in weighted(graph) if layer.weight_fake_quant is not None]
-    enabled = {name: bool(module.fake_quant_enabled[0]) for name, module in fake_quants(graph).items()}
-    try:
-        _enable(graph, ())
+    with as_float(graph):
         exact = [F.log_softmax(graph(inputs), 1) for inputs in batches]
         found = []
         for layer in track(layers, "sensitivity of layers", len(layers)):
             _enable(graph, modules_of(layer))
             harm = sum(divergence(graph(inputs), logits) for inputs, logits in zip(batches, exact, strict=True))
             found.append(Sensitivity(layer.layer, float(harm) / sum(map(len, batches))))
-    finally:
-        for name, module in fake_quants(graph).items():
-            module.enable_fake_quant(enabled[name])
     return sorted(found, key=lambda each: -each.harm)
 
 
@@ -55,10 +51,8 @@ def leave_in_float(graph: GraphModule, layer: str) -> None:
 
 def float_layers(graph: GraphModule) -> list[str]:
     """The layers that :func:`leave_in_float` took out."""
-    layers = [layer for layer in weighted(graph) if layer.weight_fake_quant is not None]
-    return [
-        each.layer for each in layers if each.weight_fake_quant and not each.weight_fake_quant.fake_quant_enabled[0]
-    ]
+    quantisers = [(layer.layer, layer.weight_fake_quant) for layer in weighted(graph)]
+    return [layer for layer, module in quantisers if module is not None and not module.fake_quant_enabled[0]]
 
 
 def modules_of(layer: Weighted) -> tuple[FakeQuantize, ...]:

@@ -21,9 +21,9 @@ class Walk:
 
     def __init__(self, graph: GraphModule, batches: Sequence[Tensor]):
         [placeholder] = graph.graph.find_nodes(op="placeholder")
-        dependents = _dependents(placeholder)
-        self._activations = set(dependents)
-        self._ahead = deque(node for node in dependents if node is not placeholder)
+        reached = dependents(placeholder)
+        self._activations = set(reached)
+        self._ahead = deque(node for node in reached if node is not placeholder)
         self._runs = [Interpreter(graph) for _ in batches]
         for run, inputs in zip(self._runs, batches, strict=True):
             run.env[placeholder] = inputs
@@ -80,7 +80,7 @@ class Walk:
         return list(found)
 
 
-def _dependents(source: Node) -> list[Node]:
+def dependents(source: Node) -> list[Node]:
     """``source`` and all that depends on it, in order of execution."""
     found = {source}
     for node in source.graph.nodes:

@@ -4,9 +4,9 @@ import torch
 
 from edgekd.artifact import tensors_of
 from edgekd.errors import ExportError
+from edgekd.export.profile import SMALLEST_SCALE
 from edgekd.models import build
 from edgekd.quantize import PROFILES, calibrate, convert, prepare
-from edgekd.quantize.fake_quant import SMALLEST_SCALE
 
 
 def int8_weights(weights: dict[str, np.ndarray]) -> list[np.ndarray]:

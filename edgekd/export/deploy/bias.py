@@ -3,8 +3,7 @@
 import numpy as np
 import onnx_ir as ir
 
-from edgekd.export.deploy.gates import initializer
-from edgekd.export.deploy.places import constant, given
+from edgekd.export.deploy.places import constant, given, initializer
 
 
 def encode_bias(graph: ir.Graph, layer: ir.Node) -> None:

@@ -10,8 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgekd.export.deploy.encode import KEEPING
-from edgekd.export.deploy.gates import initializer
-from edgekd.export.deploy.places import Place, constant, given
+from edgekd.export.deploy.places import Place, constant, given, initializer
 from edgekd.export.deploy.plan import Plan
 
 SYMMETRIC_MOST = 127

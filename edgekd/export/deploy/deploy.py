@@ -15,8 +15,8 @@ from edgekd.export.deploy.clips import clip_codes
 from edgekd.export.deploy.encode import zero_point_for
 from edgekd.export.deploy.fences import fence_off
 from edgekd.export.deploy.float16 import to_float16
-from edgekd.export.deploy.gates import Gates, initializer
-from edgekd.export.deploy.places import Weight, constant, given, places_of, weights_of
+from edgekd.export.deploy.gates import Gates
+from edgekd.export.deploy.places import Weight, before_clamp, constant, given, initializer, places_of, weights_of
 from edgekd.export.deploy.plan import Plan, make_plan
 from edgekd.export.profile import PROFILES, Profile
 
@@ -50,7 +50,7 @@ def deploy(model: ModelProto, profile: str, keep_float: Collection[str] = ()) ->
     if wanted.runtime == "onnxruntime":
         added = Gates(graph, plan.kept, wanted).rewrite(plan.int8)
         clip_codes(graph, plan, symmetric)
-        fence_off(graph, plan)
+        fence_off(graph)
         for layer in [node for node in graph if node in plan.int8]:
             encode_bias(graph, layer)
     if wanted.float16:
@@ -65,17 +65,11 @@ def _read_what_is_there(plan: Plan, profile: Profile) -> None:
     """What computes in float reads the float activation, where there is one: no rounding is done for nothing."""
     for place in plan.kept:
         maker = place.source.producer()
-        if profile.quantised_outputs and _made_in_int8(maker, plan):
+        if profile.quantised_outputs and before_clamp(maker) in plan.int8:
             continue
         for use in place.result.uses():
             if use.node not in plan.int8 and not (use.node.op_type == "Add" and not profile.quantised_outputs):
                 use.node.replace_input_with(use.idx, place.source)
-
-
-def _made_in_int8(maker: ir.Node | None, plan: Plan) -> bool:
-    if maker is not None and maker not in plan.int8 and maker.op_type in ("Relu", "Clip"):
-        maker = given(maker, 0).producer()
-    return maker in plan.int8
 
 
 def _encode(graph: ir.Graph, plan: Plan, profile: Profile) -> None:

@@ -9,19 +9,22 @@ ONNX Runtime removes an Identity, not this.
 import onnx_ir as ir
 
 from edgekd.export.deploy.places import CLAMPS, WEIGHTED, given
-from edgekd.export.deploy.plan import Plan
 
 
-def fence_off(graph: ir.Graph, plan: Plan) -> None:
-    """Puts a ``Max`` before each float layer that stands between steps, in place."""
-    for node in [node for node in graph if node.op_type in WEIGHTED and node not in plan.int8]:
-        maker = given(node, 0).producer()
-        if maker is None or maker.op_type != "DequantizeLinear" or not _is_rounded(node):
+def fence_off(graph: ir.Graph) -> None:
+    """Puts a ``Max`` before each layer of float weights that stands between steps, in place."""
+    for node in [node for node in graph if node.op_type in WEIGHTED]:
+        if not _is_dequantised(node, 0) or _is_dequantised(node, 1) or not _is_rounded(node):
             continue
         fence = ir.node("Max", [node.inputs[0]], name=f"{node.name}/float")
         fence.outputs[0].type, fence.outputs[0].shape = given(node, 0).type, given(node, 0).shape
         node.prepend(fence)
         node.replace_input_with(0, fence.outputs[0])
+
+
+def _is_dequantised(node: ir.Node, index: int) -> bool:
+    maker = given(node, index).producer()
+    return maker is not None and maker.op_type == "DequantizeLinear"
 
 
 def _is_rounded(node: ir.Node) -> bool:

@@ -10,13 +10,12 @@ from collections.abc import Collection
 import numpy as np
 import onnx_ir as ir
 
-from edgekd.export.deploy.places import Place, constant, given
-from edgekd.export.profile import Profile
+from edgekd.export.deploy.places import Place, constant, given, initializer
+from edgekd.export.profile import SMALLEST_SCALE, Profile
 
 STEPS = 255
 # fits into seven bits, for processors that add pairs of products in 16
 LARGEST = 63
-SMALLEST_SCALE = 2.0**-16
 
 
 class Gates:
@@ -129,14 +128,3 @@ class Gates:
     def _initializer(self, array: np.ndarray) -> ir.Value:
         self.count += 1
         return initializer(self.graph, f"gate_{self.count}", np.asarray(array))
-
-
-def initializer(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
-    """``array`` as a new constant of the graph."""
-    names, number = graph.initializers, 1
-    while name in names:  # a weight that two layers share has a name for each
-        number += 1
-        name = f"{name.removesuffix(f'_{number - 1}')}_{number}"
-    value = ir.val(name, const_value=ir.tensor(array, name=name))
-    graph.register_initializer(value)
-    return value

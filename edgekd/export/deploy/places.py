@@ -67,6 +67,24 @@ def constant(value: ir.Value | None) -> np.ndarray:
     return value.const_value.numpy()
 
 
+def initializer(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
+    """``array`` as a new constant of the graph."""
+    names, number = graph.initializers, 1
+    while name in names:  # a weight that two layers share has a name for each
+        number += 1
+        name = f"{name.removesuffix(f'_{number - 1}')}_{number}"
+    value = ir.val(name, const_value=ir.tensor(array, name=name))
+    graph.register_initializer(value)
+    return value
+
+
+def before_clamp(node: ir.Node | None) -> ir.Node | None:
+    """The operator whose result ``node`` clamps, where nothing else reads that; else ``node``."""
+    if node is not None and node.op_type in CLAMPS and len(given(node, 0).uses()) == 1:
+        return given(node, 0).producer() or node
+    return node
+
+
 def layer_of(node: ir.Node) -> str:
     """The path of the module that ``node`` belongs to, which the exporter's names begin with."""
     return (node.name or "").partition("/")[0]

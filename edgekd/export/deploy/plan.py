@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from edgekd.export.deploy.places import CLAMPS, WEIGHTED, Place, Weight, constant, given, layer_of
+from edgekd.export.deploy.places import CLAMPS, WEIGHTED, Place, Weight, before_clamp, constant, given, layer_of
 from edgekd.export.profile import Profile
 
 GATES = ("Sigmoid", "HardSigmoid")
@@ -58,10 +58,7 @@ class _Flow:
     def origin(self, value: ir.Value) -> ir.Node | None:
         """The operator whose result, rounded and clamped, ``value`` is."""
         place = self.behind(value)
-        node = (place.source if place else value).producer()
-        if node is not None and node.op_type in CLAMPS and len(given(node, 0).uses()) == 1:
-            return given(node, 0).producer() or node
-        return node
+        return before_clamp((place.source if place else value).producer())
 
     def stays_in_int8(self, node: ir.Node, int8: Collection[ir.Node]) -> bool:
         """For what has no weights: int8 where it comes in int8 and is rounded after, so that it is no island."""

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekd.lint.common import from_where
 from edgekd.lint.graph import Quantiser
 from edgekd.lint.onnxruntime.types import EIGHT_BITS, input_type
 from edgekd.lint.result import Verdict
@@ -78,10 +79,9 @@ def scale_shape(site: Site) -> Verdict | None:
 def activation_float(site: Site) -> Verdict | None:
     if site.activation is not None:
         return None
-    made = site.graph.source(site.node.input[0])
     return Verdict(
         "float",
-        "its input comes in float" + (f" from {named(made)}" if made is not None else ""),
+        f"its input comes in float{from_where(site)}",
         "put a QuantizeLinear and DequantizeLinear before it",
     )
 

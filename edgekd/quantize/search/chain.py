@@ -16,7 +16,7 @@ class Costs:
 
 
 def cheapest(costs: Costs) -> list[bool]:
-    """Which segments are in float, by dynamic programming over the chain; input and output are float.
+    """Which segments are in float, by dynamic programming over the chain; its two ends are free.
 
     Exact for these costs, in time linear in their number.
     """

@@ -34,7 +34,7 @@ Accept = Callable[[Path], bool]
 
 @dataclass(frozen=True)
 class Candidate:
-    """One placement: what it leaves in float, its time over that of the float twin, and whether it was accurate."""
+    """One placement: what it leaves in float, its time over the float twin's, and False where it was refused."""
 
     name: str
     keep_float: tuple[str, ...]
@@ -77,9 +77,8 @@ def place(
     """Times placements of ``model`` on this machine, interleaved, and chooses the fastest that ``accept`` takes.
 
     The float twin is always among them, so what is chosen is not slower than it unless ``accept`` refuses it, for its
-    size. Candidates: everything in int8,
-    everything in float, and for several prices of changing between them the cheapest way through the network's
-    segments by the times that ONNX Runtime's profiler gives for each layer in int8 and in float.
+    size. Candidates: everything in int8, everything in float, and for several prices of changing between them the
+    cheapest way through the network's segments by ONNX Runtime's own times for each layer in int8 and in float.
 
     Args:
         model: with steps at every trained place, as for :func:`edgekd.export.deploy.deploy`.
