@@ -45,12 +45,10 @@ UNARY = {
     aten.hardsigmoid.default,
     aten.hardsigmoid_.default,
 }
+AVERAGING = {aten.avg_pool2d.default, aten.adaptive_avg_pool2d.default, aten.mean.dim}
 # The output has the same scale as the input: nothing is computed that could leave its range.
-PASSING = {
+PASSING = AVERAGING | {
     aten.max_pool2d.default,
-    aten.avg_pool2d.default,
-    aten.adaptive_avg_pool2d.default,
-    aten.mean.dim,
     aten.flatten.using_ints,
     aten.view.default,
     aten.reshape.default,
@@ -128,8 +126,9 @@ def _mark(node: Node, inputs: dict, output: QuantizationSpec | None) -> None:
 
 
 def _is_logits(node: Node) -> bool:
-    """Whether nothing but a change of shape stands before the output."""
-    return any(user.op == "output" or (user.target in PASSING and _is_logits(user)) for user in node.users)
+    """Whether the output shows every value of ``node``; an average of many does not show how they were rounded."""
+    shows = PASSING - AVERAGING
+    return any(user.op == "output" or (user.target in shows and _is_logits(user)) for user in node.users)
 
 
 def _following_clamp(node: Node) -> Node | None:

@@ -76,10 +76,23 @@ class Bottleneck(nn.Module):
         return self.head(x + torch.relu(self.dead(x)))
 
 
+class Averaged(nn.Module):
+    """SqueezeNet's end: a convolution for each class, averaged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 4, 1)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.flatten(self.pool(torch.relu(self.head(torch.relu(self.stem(x))))), 1)
+
+
 MAKERS: dict[str, Callable[[], nn.Module]] = {
     "residual": Residual,
     "dense": Dense,
     "bottleneck": Bottleneck,
+    "averaged": Averaged,
     "mlp": lambda: build("mlp", SHAPE, 4, hidden=(16, 16)),
 }
 

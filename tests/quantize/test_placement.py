@@ -68,3 +68,11 @@ def test_concatenation_and_pooling_keep_the_scale(quantised):
         for node in nodes:
             scales = [dequantised[edge] for edge in node.input] + [quantised_by[node.output[0]]]
             assert len({float(weights[scale]) for scale in scales}) == 1
+
+
+def test_a_layer_whose_outputs_are_averaged_into_logits_runs_in_int8(quantised):
+    """As SqueezeNet's last convolution; the logits themselves are not rounded."""
+    made = quantised("averaged")
+    assert float_convolutions(made.path) == ([], 2)
+    [producer] = [node for node in made.model.graph.node if made.model.graph.output[0].name in node.output]
+    assert producer.op_type in ("Reshape", "Flatten")
