@@ -44,6 +44,7 @@ def prepare(
     try:
         with quiet():
             exported = torch.export.export(network, (example,), dynamic_shapes=({0: Dim("batch")},)).module()
+            _drop_concatenations_of_one(exported.graph)
             _keep_shared_convolutions(exported.graph)
             graph = prepare_pt2e(exported, quantizer)
             _take_out(graph)
@@ -55,6 +56,15 @@ def prepare(
     graph.requires_grad_(True)  # folding leaves the biases that it makes without gradients
     _must_quantise(graph, type(network).__name__, keep_float)
     return graph
+
+
+def _drop_concatenations_of_one(graph: Graph) -> None:
+    """DenseNet's first layers: a rounding behind one would round the same numbers twice."""
+    for node in graph.find_nodes(op="call_function", target=aten.cat.default):
+        parts = node.args[0]
+        if isinstance(parts, (list, tuple)) and len(parts) == 1 and isinstance(parts[0], Node):
+            node.replace_all_uses_with(parts[0])
+            graph.erase_node(node)
 
 
 def _keep_shared_convolutions(graph: Graph) -> None:

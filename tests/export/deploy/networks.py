@@ -46,7 +46,7 @@ class Residual(Classifier):
 
 
 class Dense(Classifier):
-    """DenseNet: concatenations, and BatchNorms that no convolution stands before."""
+    """DenseNet: concatenations, the first of one activation, and BatchNorms that no convolution stands before."""
 
     def __init__(self) -> None:
         super().__init__(8)
@@ -56,7 +56,7 @@ class Dense(Classifier):
 
     def features(self, x: Tensor) -> Tensor:
         x = torch.relu(self.stem(x))
-        x = torch.cat([x, self.one(torch.relu(self.norm(x)))], 1)
+        x = torch.cat([x, self.one(torch.relu(self.norm(torch.cat([x], 1))))], 1)
         return torch.relu(self.transition(torch.relu(self.last(x))))
 
 
