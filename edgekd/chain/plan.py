@@ -15,7 +15,8 @@ from edgekd.data import DataSet
 from edgekd.errors import ModelError, RecipeError, first_line
 from edgekd.files import sha256_file
 from edgekd.models import count_macs, count_parameters, load_checkpoint, source_files
-from edgekd.prune import prune
+from edgekd.prune import IMPORTANCES, prune
+from edgekd.prune.importance import build_importance
 from edgekd.quantize import prepare
 from edgekd.recipe import Prune, Quantize, Recipe
 
@@ -82,7 +83,10 @@ def must_compress(recipe: Recipe, start: Start) -> None:
     """Tries what pruning and quantisation need of the network before hours of training lead up to them."""
     for section in recipe.stages:
         if isinstance(section, Prune):
-            settings = section.model_dump(include={"macs", "params", "importance", "scope", "round_to", "max_ratio"})
+            settings = section.model_dump(include={"macs", "params", "size", "scope", "round_to", "max_ratio"})
+            build_importance(section.importance, section.reduction)
+            if IMPORTANCES.find(section.importance).gradients == "none":
+                settings["importance"] = section.importance
             prune(start.network(), start.spec.input_shape, ignore=section.ignore, steps=0, **settings)
         if isinstance(section, Quantize):
             prepare(start.network(), start.spec.input_shape)

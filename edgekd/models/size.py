@@ -1,7 +1,11 @@
 """What a network costs on paper: parameters and multiply-accumulates."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 
@@ -11,10 +15,37 @@ def count_parameters(network: nn.Module) -> int:
 
 def count_macs(network: nn.Module, input_shape: tuple[int, ...]) -> int:
     """Multiply-accumulates of one sample in convolutions and matrix products, in evaluation mode."""
+    return int(_counted(network, input_shape).get_total_flops()) // 2
+
+
+def macs_by_module(network: nn.Module, input_shape: tuple[int, ...]) -> dict[str, int]:
+    """Those of each module that has any, by its path; a container's are those of all that is in it."""
+    prefix = f"{type(network).__name__}."
+    counts = _counted(network, input_shape).get_flop_counts()
+    return {
+        name.removeprefix(prefix): int(sum(flops.values())) // 2
+        for name, flops in counts.items()
+        if name.startswith(prefix)
+    }
+
+
+def _counted(network: nn.Module, input_shape: tuple[int, ...]) -> FlopCounterMode:
     training = network.training
     network.eval()
     weight = next(network.parameters())
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), _unfused_attention(), FlopCounterMode(display=False) as counter:
         network(torch.zeros(1, *input_shape, device=weight.device, dtype=weight.dtype))
     network.train(training)
-    return int(counter.get_total_flops()) // 2
+    return counter
+
+
+@contextmanager
+def _unfused_attention() -> Iterator[None]:
+    # The counter knows products of matrices, and not the kernels that attention is fused into on a CPU.
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)

@@ -5,16 +5,15 @@ rounds widths down, which empties a layer or leaves it whole, and then a target 
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch_pruning as tp
 from torch import Tensor, nn
 
-from edgekd.errors import ModelError
-from edgekd.prune.plan import Plan, example_input
-from edgekd.prune.registry import IMPORTANCES
+from edgekd.prune.graph import ChannelGraph
+from edgekd.prune.importance import normalised, repeats, topology
+from edgekd.prune.registry import Importance
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +34,10 @@ class ChannelGroup:
         least = max(1, math.ceil(len(self.scores) * (1 - max_ratio)))
         return min(len(self.scores), math.ceil(max(wanted, least) / step) * step)
 
+    def lost(self, keep: int) -> float:
+        """The importance of the channels that go when the best ``keep`` of the scores stay."""
+        return float(self.scores.sort().values[: len(self.scores) - keep].sum()) * self.repeats
+
     def cut(self, keep: int) -> list[int]:
         """Indices of the channels that go when the best ``keep`` of the scores stay."""
         order = torch.argsort(self.scores, stable=True)[: len(self.scores) - keep]
@@ -42,57 +45,15 @@ class ChannelGroup:
 
 
 def find_groups(
-    network: nn.Module, graph: tp.DependencyGraph, importance: str, ignored: Sequence[nn.Module]
-) -> Iterator[ChannelGroup]:
-    """The prunable groups of ``network``, scored; the least important channel has the lowest score."""
-    score = IMPORTANCES.find(importance)()
-    for group in graph.get_all_groups(
-        ignored_layers=list(ignored), root_module_types=(nn.modules.conv._ConvNd, nn.Linear)
-    ):
-        scores = score(group)
+    graph: ChannelGraph, importance: Importance, scope: str, ignored: Sequence[nn.Module]
+) -> list[ChannelGroup]:
+    """The prunable groups of ``graph``, scored; the least important channel of a ``scope`` has the lowest score."""
+    found = []
+    for group in graph.get_all_groups(ignored):
+        scores = importance(group)
         if scores is not None:
-            repeats = _repeats(group)
-            yield ChannelGroup(group[0].dep.target.module, scores.detach().view(repeats, -1).mean(0), repeats)
-
-
-def cut_channels(
-    network: nn.Module,
-    input_shape: tuple[int, ...],
-    ratio: float,
-    *,
-    importance: str,
-    scope: str,
-    round_to: int,
-    max_ratio: float,
-    ignored: Sequence[nn.Module],
-) -> Plan:
-    """Cuts about ``ratio`` of the channels of ``network``, in place, and gives the plan of it."""
-    graph = tp.DependencyGraph().build_dependency(network, example_input(network, input_shape))
-    groups = list(find_groups(network, graph, importance, ignored))
-    if not groups:
-        raise ModelError(
-            f"{type(network).__name__} has no channels to prune by importance {importance!r}: choose another "
-            "importance, ignore fewer layers, or leave the stage out"
-        )
-    ranked = torch.cat([group.scores for group in groups]).sort().values
-    threshold = ranked[min(int(len(ranked) * ratio), len(ranked) - 1)]
-    for group in groups:
-        wanted = int((group.scores >= threshold).sum()) if scope == "global" else round(len(group.scores) * (1 - ratio))
-        channels = group.cut(group.keep(wanted, round_to, max_ratio))
-        if channels:
-            cut = graph.get_pruning_group(
-                group.root, graph.get_pruner_of_module(group.root).prune_out_channels, channels
-            )
-            cut.prune()
-    return graph.pruning_history()
-
-
-def _repeats(group: tp.Group) -> int:
-    for dependency, _ in group:
-        module = dependency.target.module
-        depthwise = getattr(module, "groups", 1) == getattr(module, "out_channels", 0)
-        if isinstance(module, nn.modules.conv._ConvNd) and module.groups > 1 and not depthwise:
-            return module.groups
-        if isinstance(module, nn.GroupNorm):
-            return module.num_groups
-    return 1
+            parts = repeats(group)
+            found.append((group[0].dep.target.module, scores.detach().view(parts, -1).mean(0), parts, topology(group)))
+    roots, scores_of, parts_of, topologies = zip(*found, strict=True) if found else ((), (), (), ())
+    ranked = normalised(scores_of, scope, topologies)
+    return [ChannelGroup(*each) for each in zip(roots, ranked, parts_of, strict=True)]

@@ -1,34 +1,46 @@
-"""The channel plan: which channels were cut, as plain JSON that any later build of the network can follow."""
+"""The plan of a cut: which channels and which blocks went, as plain JSON that any later build of the network follows.
 
+An entry is ``[layer, is_output, channels]``, as torch-pruning writes its history, or ``[block, "identity"]``.
+"""
+
+from itertools import groupby
 from typing import Any
 
-import torch
-import torch_pruning as tp
 from torch import nn
 
 from edgekd.errors import ModelError
+from edgekd.prune.graph import channel_graph
+from edgekd.prune.graph import example_input as example_input
 
 Plan = list[list[Any]]
+IDENTITY = "identity"
 
 
 def apply_plan(network: nn.Module, plan: Plan, input_shape: tuple[int, ...]) -> nn.Module:
-    """Cuts the channels of ``plan`` out of a freshly built network, in place.
+    """Cuts the channels and drops the blocks of ``plan`` out of a freshly built network, in place and in order.
 
     Raises:
-        ModelError: the plan names layers that the network does not have; it was made for another one.
+        ModelError: the plan names layers that the network does not have, and was made for another one; or it holds
+            an entry that is none. The network is then as it was.
     """
-    layers = dict(network.named_modules())
-    missing = [name for name, *_ in plan if name not in layers]
-    if missing:
-        raise ModelError(f"the channel plan names {missing[0]!r}, which {type(network).__name__} does not have")
-    graph = tp.DependencyGraph().build_dependency(network, example_input(network, input_shape))
-    graph.load_pruning_history(plan)
+    _must_fit(network, plan)
+    for are_blocks, entries in groupby(plan, _is_block):
+        if are_blocks:
+            for path, _ in entries:
+                to_identity(network, path)
+        else:
+            channel_graph(network, input_shape).load_pruning_history(list(entries))
     return network
 
 
-def example_input(network: nn.Module, input_shape: tuple[int, ...]) -> torch.Tensor:
-    # Two samples: a BatchNorm in training mode refuses one.
-    return torch.zeros(2, *input_shape, device=next(network.parameters()).device)
+def to_identity(network: nn.Module, path: str) -> None:
+    """Puts ``nn.Identity`` in the place of the module at ``path``, under each name that it goes by."""
+    block = network.get_submodule(path)
+    paths = [name for name, module in network.named_modules(remove_duplicate=False) if module is block]
+    identity = nn.Identity().train(block.training)
+    for each in paths:
+        parent, _, name = each.rpartition(".")
+        setattr(network.get_submodule(parent), name, identity)
 
 
 def widths(network: nn.Module) -> dict[str, int]:
@@ -40,3 +52,25 @@ def widths(network: nn.Module) -> dict[str, int]:
         elif isinstance(module, nn.Linear):
             found[name] = module.out_features
     return found
+
+
+def _is_block(entry: list[Any]) -> bool:
+    return entry[1] == IDENTITY
+
+
+def _must_fit(network: nn.Module, plan: Plan) -> None:
+    names = {name for name, _ in network.named_modules()} - {""}
+    for entry in plan:
+        match entry:
+            case [str(path), str(word)] if word == IDENTITY:
+                gone = {path} | {name for name in names if name.startswith(f"{path}.")}
+            case [str(path), bool(), [*_]]:
+                gone = set()
+            case _:
+                raise ModelError(
+                    f"the channel plan holds {str(entry)[:60]}, which is neither [layer, is_output, channels] nor "
+                    f'[block, "{IDENTITY}"]; prune again, or bring back the file as it was saved'
+                )
+        if path not in names:
+            raise ModelError(f"the channel plan names {path!r}, which {type(network).__name__} does not have")
+        names -= gone

@@ -38,8 +38,15 @@ class Prune(Stage):
     lr: float = Field(default=0.02, gt=0, description="highest learning rate")
     macs: float | None = Field(default=None, gt=0, lt=1, description="share of the multiply-accumulates to keep")
     params: float | None = Field(default=None, gt=0, lt=1, description="share of the parameters to keep")
+    size: float | None = Field(default=None, gt=0, lt=1, description="share of the tensors' bytes to keep")
     importance: Text = Field(default="group_magnitude", description="what ranks the channels")
-    scope: Literal["global", "layer"] = Field(default="global", description="rank over the whole network or per layer")
+    importance_batches: int = Field(default=8, ge=1, description="training batches for importances by gradients")
+    reduction: Literal["mean", "sum", "max", "first", "product"] | None = Field(
+        default=None, description="over the layers of channels that go together; the importance's own when left out"
+    )
+    scope: Literal["global", "layer", "isomorphic"] = Field(
+        default="global", description="rank over the whole network, per layer, or among groups of one topology"
+    )
     round_to: int = Field(default=8, ge=1, description="keep channel counts a multiple of this")
     max_ratio: float = Field(default=0.9, gt=0, lt=1, description="largest share of a layer's channels that may go")
     ignore: tuple[str, ...] = Field(default=(), strict=False, description="layers left as they are, by name")
@@ -47,10 +54,11 @@ class Prune(Stage):
 
     @model_validator(mode="after")
     def one_goal(self) -> Self:
-        if self.macs is None and self.params is None:
-            raise Mistake("nothing says how far to prune; give macs or params, the share to keep, e.g. macs: 0.5")
-        if self.macs is not None and self.params is not None:
-            raise Mistake("macs and params exclude each other; give one of the two", "params")
+        given = [name for name in ("macs", "params", "size") if getattr(self, name) is not None]
+        if not given:
+            raise Mistake("nothing says how far to prune; give macs, params or size, the share to keep, e.g. macs: 0.5")
+        if len(given) > 1:
+            raise Mistake(f"{given[0]} and {given[1]} exclude each other; give one of the two", given[1])
         return self
 
 

@@ -141,7 +141,7 @@ def test_no_layer_loses_more_than_max_ratio(max_ratio):
 
 @pytest.mark.parametrize("target", [{}, {"macs": 0.5, "params": 0.5}])
 def test_exactly_one_target(target):
-    with pytest.raises(ModelError, match="^give exactly one of macs and params: the share of the network to keep$"):
+    with pytest.raises(ModelError, match="^give exactly one of macs, params and size: the share of the network"):
         prune(made("resnet8", IMAGE, {}), IMAGE, **target)
 
 

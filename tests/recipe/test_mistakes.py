@@ -167,7 +167,7 @@ DISTILL = (
         (
             "- prune: {macs: 0.5}",
             "- prune",
-            "r.yaml:7: stages.1.prune: nothing says how far to prune; give macs or params, "
+            "r.yaml:7: stages.1.prune: nothing says how far to prune; give macs, params or size, "
             "the share to keep, e.g. macs: 0.5",
         ),
         (

@@ -55,4 +55,4 @@ def test_an_unknown_importance():
     with pytest.raises(ModelError) as error:
         prune(hand_made(), SHAPE, macs=0.5, importance="l3")
     assert str(error.value).startswith("unknown importance 'l3' (did you mean 'l")
-    assert set(IMPORTANCES) == {"bn_scale", "group_magnitude", "l1", "l2", "random"}
+    assert {"bn_scale", "group_magnitude", "l1", "l2", "random"} < set(IMPORTANCES)

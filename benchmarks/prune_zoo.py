@@ -1,0 +1,273 @@
+"""Every classification network of torchvision: pruned by half, saved, reloaded, exported, and timed.
+
+    python benchmarks/prune_zoo.py --json benchmarks/results/prune_zoo.json
+
+Weights are random, with BatchNorm statistics of random images. A network is through when half of its MACs are gone,
+a new process loads it and gives the same logits to the bit, and ONNX Runtime gives them to 1e-4 of the largest. Then
+its file is timed beside the unpruned one's, in turns. Networks come in the order of their size. What is made and
+measured is kept under --out, and a run that was killed goes on; ``--files`` leaves out the timing, which alone needs
+a quiet machine.
+"""
+
+import gc
+import importlib.metadata
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from common import finish, goal, options
+from int8_files import MEAN, STD
+from quantize_peers import kept_of, latencies
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+from torchvision import models
+
+import edgekd
+from edgekd.artifact import Spec, capture
+from edgekd.bench import Plan, Subject, fingerprint, measure, ratio_over_sittings
+from edgekd.chain.store import Store
+from edgekd.errors import EdgekdError, ExportError, first_line
+from edgekd.export import export_onnx
+from edgekd.export.runtime import CPU
+from edgekd.figures import ABSENT, significant
+from edgekd.files import canonical_json, make_folder, sha256, sha256_file, write_json
+from edgekd.models import build
+from edgekd.preprocess import Preprocess
+from edgekd.progress import say
+from edgekd.prune import prune
+from edgekd.train.device import lay_out
+
+ROOT = Path(__file__).parents[1]
+QUICK = ("squeezenet1_1", "shufflenet_v2_x0_5", "mobilenet_v3_small")
+SIDE = 64
+# Inception takes no less; the others are made for one size, and Swin fills up its windows on less.
+SIDES = {
+    "inception_v3": 75,
+    **dict.fromkeys(["maxvit_t", *models.list_models(models, include="vit_*")], 224),
+    **dict.fromkeys(models.list_models(models, include="swin_*"), 224),
+    **dict.fromkeys(models.list_models(models, include="swin_v2_*"), 256),
+}
+SHARE, TOLERANCE, GOAL = 0.5, 1e-4, 72
+SEED, STATISTICS, BATCH, IMAGES = 0, 16, 8, 2
+STEPS = 5
+SETTINGS = {"seconds": 2.0, "max_seconds": 3.0, "sittings": 6}
+QUICK_SETTINGS = {"seconds": 0.6, "max_seconds": 1.2, "sittings": 6}
+# torchvision's and edgekd's ways to an ONNX file end at the 2 GiB of one protobuf.
+MOST_PARAMETERS = 500e6
+PRUNED, FLOAT, ABOUT = "pruned.onnx", "float.onnx", "about.json"
+VERSION = 2
+RELOAD = """
+import sys
+from pathlib import Path
+import torch
+import edgekd
+network, images = edgekd.load(Path(sys.argv[1])), torch.load(sys.argv[2], weights_only=True)
+with torch.no_grad():
+    torch.save(network(images), sys.argv[2])
+"""
+
+
+def by_size() -> list[str]:
+    names = models.list_models(module=models)
+    return sorted(names, key=lambda name: models.get_model_weights(name).DEFAULT.meta["num_params"])
+
+
+def shape_of(name: str) -> tuple[int, int, int]:
+    side = SIDES.get(name, SIDE)
+    return 3, side, side
+
+
+def random_images(name: str, count: int, seed: int = SEED) -> Tensor:
+    return torch.randn(count, *shape_of(name), generator=torch.Generator().manual_seed(seed))
+
+
+def build_network(name: str) -> nn.Module:
+    torch.manual_seed(SEED)
+    network = build(f"torchvision/{name}", shape_of(name), 1000).eval()
+    for parameter in network.parameters():
+        # Heads of zeros and blocks scaled by 1e-6 would hide what is behind them.
+        if parameter.dim() > 1 and float(parameter.detach().abs().max()) < 1e-5:
+            nn.init.normal_(parameter, std=0.1)
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        # Without momentum they are the mean over all batches.
+        norm.momentum = None
+        norm.train()
+    if norms:
+        with torch.no_grad():
+            for images in random_images(name, STATISTICS).split(BATCH):
+                network(images)
+    return network.eval()
+
+
+def preprocess_of(name: str) -> Preprocess:
+    return Preprocess("image", shape_of(name), MEAN, STD)
+
+
+def check(name: str, store: Store) -> tuple[dict[str, Any], Path]:
+    """What became of a network, now or before, and the folder with its files."""
+    label, key = f"{name}-pruned", sha256(canonical_json([VERSION, name, versions(), own_sources()]))
+    folder = store.find(label, key)
+    if folder is None:
+        say(f"  {name}: being pruned")
+        with store.new(label, key) as new:
+            started = time.monotonic()
+            try:
+                found = through(name, new)
+            except EdgekdError as error:
+                found = {"error": first_line(error)}
+            except Exception as error:
+                found = {"error": f"{type(error).__name__}: {first_line(error)}"}
+            write_json(new / ABOUT, {**found, "seconds": round(time.monotonic() - started, 1)})
+        gc.collect()
+        folder = store.place(label, key)
+    return {"network": name, "shape": shape_of(name), **json.loads((folder / ABOUT).read_text())}, folder
+
+
+def through(name: str, folder: Path) -> dict[str, Any]:
+    shape, network = shape_of(name), build_network(name)
+    pruned = prune(network, shape, macs=SHARE, steps=STEPS)
+    del network
+    found = {"macs": [pruned.before, pruned.after], "share": pruned.share}
+    images, pruned_network = random_images(name, IMAGES, SEED + 1), lay_out(pruned.network.eval())
+    with torch.no_grad():
+        logits = pruned_network(images)
+    spec = Spec(f"torchvision/{name}", shape, 1000, pruning=(pruned.plan,))
+    found |= reloaded(capture(pruned_network, spec), images, logits, folder)
+    export_onnx(pruned_network, folder / PRUNED, preprocess_of(name))
+    departure = float((in_runtime(folder / PRUNED, images) - logits).abs().max() / logits.abs().max())
+    found |= {"departure": departure}
+    reasons = [
+        *([] if found["same_bits"] else ["reloaded, it gives other logits"]),
+        *([] if departure <= TOLERANCE else [f"ONNX Runtime departs by {departure:.1e}"]),
+    ]
+    return {**found, "error": "; ".join(reasons) or None}
+
+
+def reloaded(artifact: Any, images: Tensor, logits: Tensor, folder: Path) -> dict[str, Any]:
+    """Whether a new process that loads the artifact gives the same logits to the bit."""
+    saved, exchanged = make_folder(folder / "saved"), folder / "images.pt"
+    artifact.save(saved)
+    torch.save(images, exchanged)
+    command = [sys.executable, "-c", RELOAD, str(saved), str(exchanged)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise ExportError(f"cannot be reloaded: {done.stderr.strip().splitlines()[-1]}")
+    sizes = {path.name: path.stat().st_size for path in saved.iterdir()}
+    same = torch.equal(torch.load(exchanged, weights_only=True), logits)
+    for path in (*saved.iterdir(), exchanged):
+        path.unlink()
+    saved.rmdir()
+    return {"same_bits": same, "bytes": sizes}
+
+
+def in_runtime(file: Path, images: Tensor) -> Tensor:
+    session_options = onnxruntime.SessionOptions()
+    session_options.intra_op_num_threads, session_options.log_severity_level = 1, 3
+    session = onnxruntime.InferenceSession(str(file), session_options, providers=[CPU])
+    return torch.from_numpy(np.asarray(session.run(None, {"input": images.numpy()})[0]))
+
+
+def timed(name: str, pruned: Path, settings: dict[str, Any], files: Store, store: Store) -> dict[str, Any]:
+    """Both files' latency, and the pruned one's over the unpruned one's."""
+    whole = float_file(name, files)
+    if isinstance(whole, str):
+        return {"untimed": whole}
+    subjects = {"pruned": Subject(str(pruned)), "unpruned": Subject(str(whole))}
+    machine = {part: fingerprint()[part] for part in ("cpu", "packages", "kernel")}
+    key = sha256(canonical_json([VERSION, name, sha256_file(pruned), sha256_file(whole), settings, machine]))
+    folder = store.find(name, key)
+    if folder is None:
+        say(f"  {name}: timing")
+        records = measure(Plan(subjects, "unpruned", **settings))
+        with store.new(name, key) as new:
+            write_json(new / "latency.json", {subject: kept_of(record) for subject, record in records.items()})
+        folder = store.place(name, key)
+    latency = json.loads((folder / "latency.json").read_text())
+    ratio, interval = ratio_over_sittings(latencies(latency["pruned"]), latencies(latency["unpruned"]))
+    return {"latency": latency, "ratio": ratio, "ci95": list(interval) if interval else None}
+
+
+def float_file(name: str, store: Store) -> Path | str:
+    """The unpruned network's file, or why there is none."""
+    size = models.get_model_weights(name).DEFAULT.meta["num_params"]
+    if size > MOST_PARAMETERS:
+        return f"the unpruned network's {size / 1e6:.0f} million parameters do not fit into one ONNX file"
+    label, key = f"{name}-float", sha256(canonical_json([VERSION, name, versions()]))
+    if store.find(label, key) is None:
+        with store.new(label, key) as new:
+            export_onnx(lay_out(build_network(name)), new / FLOAT, preprocess_of(name))
+    return store.place(label, key) / FLOAT
+
+
+def versions() -> dict[str, str]:
+    return {package: importlib.metadata.version(package) for package in ("torch", "torchvision", "torch-pruning")}
+
+
+def own_sources() -> str:
+    root = Path(edgekd.__file__).parent
+    files = sorted(path for part in ("prune", "export") for path in (root / part).rglob("*.py"))
+    return sha256(canonical_json([sha256_file(path) for path in files]))
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    table = Table("Network", "Side", "MACs kept", "ONNX Runtime departs", "Time over unpruned", "95 %", "Through")
+    for row in rows:
+        table.add_row(
+            row["network"],
+            str(row["shape"][-1]),
+            f"{row['share']:.1%}" if "share" in row else ABSENT,
+            f"{row['departure']:.0e}" if "departure" in row else ABSENT,
+            significant(row["ratio"]) if "ratio" in row else ABSENT,
+            "{:.3f}–{:.3f}".format(*row["ci95"]) if row.get("ci95") else ABSENT,
+            row["error"] or "yes",
+        )
+    Console(width=150).print(table)
+
+
+def goals(rows: list[dict[str, Any]], is_all: bool) -> list[dict[str, Any]]:
+    through = sum(row["error"] is None for row in rows)
+    slower = sum(row["ci95"][0] > 1 for row in rows if row.get("ci95"))
+    return [
+        goal("networks through", GOAL if is_all else len(rows), through),
+        goal("pruned networks surely slower than before", 0, slower, at_most=True),
+    ]
+
+
+def main() -> None:
+    known = by_size()
+    arguments = options(
+        __doc__,
+        only={"nargs": "+", "metavar": "NAME", "choices": known, "help": "these networks"},
+        files={"action": "store_true", "help": "no timing"},
+    )
+    folder = make_folder(arguments.out or ROOT / "runs/prune_zoo")
+    settings = QUICK_SETTINGS if arguments.quick else SETTINGS
+    files, measurements = Store(folder / "files"), Store(folder / "measurements")
+    rows = []
+    for name in arguments.only or (QUICK if arguments.quick else known):
+        row, made = check(name, files)
+        say(f"{name}: {row['error'] or 'through'} ({row['seconds']} s)")
+        if not arguments.files and row["error"] is None:
+            row |= timed(name, made / PRUNED, settings, files, measurements)
+        rows.append(row)
+    show(rows)
+    figures = {
+        "weights": f"random, seed {SEED}, BatchNorm statistics of {STATISTICS} random images",
+        "versions": versions(),
+        "settings": settings,
+        "rows": rows,
+    }
+    finish(arguments, figures, goals(rows, len(rows) == len(known)))
+
+
+if __name__ == "__main__":
+    main()

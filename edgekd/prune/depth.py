@@ -1,0 +1,201 @@
+"""Depth pruning: whole residual blocks go, ranked by the harm that is measured without them.
+
+A network survives the loss of a residual block because the block's input reaches the next one without it: Veit et
+al., "Residual Networks Behave Like Ensembles of Relatively Shallow Networks" (2016).
+"""
+
+import copy
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from edgekd.errors import ModelError
+from edgekd.prune.plan import IDENTITY, Plan, apply_plan, example_input, widths
+from edgekd.registry import nearest
+
+Harm = Callable[[nn.Module], float]
+
+
+@dataclass(frozen=True)
+class Shortened:
+    """A network with fewer blocks; ``dropped`` says in which order they went, and the harm measured for each."""
+
+    network: nn.Module
+    plan: Plan
+    dropped: tuple[tuple[str, float], ...]
+    before: float
+    after: float
+
+    @property
+    def share(self) -> float:
+        return self.after / self.before
+
+
+def blocks_of(network: nn.Module, input_shape: tuple[int, ...]) -> list[str]:
+    """Paths of the residual blocks that ``nn.Identity`` could stand in for, in the network's order.
+
+    A block is a module with convolutions or linear layers that is called once, with one tensor, gives one of the same
+    shape, and hands on what it is given when all its weights are zero. So a closing ReLU may belong to it, as in
+    ResNet, but no closing normalisation, as in a post-norm transformer. Of nested blocks the innermost count, never
+    the stage that they make up.
+
+    Args:
+        input_shape: one input without its batch.
+    """
+    original = copy.deepcopy(network).eval()
+    found: list[str] = []
+    children_first = reversed(_shape_keepers(original, input_shape).items())
+    for path, given in children_first:
+        holds_block = any(block.startswith(f"{path}.") for block in found)
+        if not holds_block and _is_residual(original.get_submodule(path), given):
+            found.append(path)
+    return found[::-1]
+
+
+def drop(network: nn.Module, paths: Iterable[str]) -> Plan:
+    """Puts ``nn.Identity`` in the place of the modules at ``paths``, in place, and gives the plan of it.
+
+    Raises:
+        ModelError: the network has no such module, and is left as it was.
+    """
+    plan: Plan = [[path, IDENTITY] for path in paths]
+    known = {name for name, _ in network.named_modules()} - {""}
+    for path, _ in plan:
+        if path not in known:
+            raise ModelError(f"cannot drop {path!r}: {type(network).__name__} has no such block{nearest(path, known)}")
+    apply_plan(network, plan, ())
+    return plan
+
+
+def rank(network: nn.Module, blocks: Sequence[str], harm: Harm) -> list[tuple[str, float]]:
+    """The harm of the network without each of ``blocks`` alone, least first.
+
+    Args:
+        harm: called with a copy in evaluation mode, which it may change. For example the divergence of the answers
+            from the whole network's (:func:`edgekd.quantize.sensitivity.divergence`), or the accuracy lost. What is
+            not a number counts as infinite.
+    """
+    measured = [(block, _measured(harm, _without(network, [block]))) for block in blocks]
+    return sorted(measured, key=lambda each: each[1])
+
+
+def cut_depth(
+    network: nn.Module,
+    input_shape: tuple[int, ...],
+    *,
+    cost: Callable[[nn.Module], float],
+    target: float,
+    harm: Harm,
+    greedy: bool = True,
+) -> Shortened:
+    """Drops the block that adds the least harm for the cost it saves, until the target is met.
+
+    ``network`` itself is left as it is.
+
+    Args:
+        input_shape: one input without its batch.
+        cost: of a network; called with copies in evaluation mode.
+        target: the share of the cost to keep, in (0, 1).
+        harm: as for :func:`rank`.
+        greedy: measures the blocks that are left anew after each drop, n²/2 times for n blocks at most. Otherwise each
+            is measured once, alone, which is blind to blocks that do each other's work.
+
+    Raises:
+        ModelError: the target cannot be reached, which is known before any harm is measured, unless the harm without
+            some blocks is infinite; or the whole network's already is.
+    """
+    blocks = blocks_of(network, input_shape)
+    before, least = cost(_without(network, ())), cost(_without(network, blocks))
+    if least > target * before:
+        raise _unreachable(network, target, least / before, len(blocks))
+    saved = {block: before - cost(_without(network, [block])) for block in blocks}
+    order = _order(network, saved, harm, greedy)
+    dropped: list[tuple[str, float]] = []
+    after = before
+    while after > target * before:
+        following = next(order, None)
+        if following is None:
+            raise _unreachable(network, target, after / before, len(dropped))
+        dropped.append(following)
+        after = cost(_without(network, [block for block, _ in dropped]))
+    shorter = copy.deepcopy(network)
+    plan = drop(shorter, [block for block, _ in dropped])
+    return Shortened(shorter, plan, tuple(dropped), before, after)
+
+
+def _shape_keepers(network: nn.Module, input_shape: tuple[int, ...]) -> dict[str, Tensor]:
+    calls: dict[nn.Module, list[Tensor | None]] = {}
+
+    def note(module: nn.Module, args: tuple[object, ...], kwargs: dict[str, object], output: object) -> None:
+        given = args[0] if len(args) == 1 and not kwargs else None
+        keeps = (
+            isinstance(given, Tensor)
+            and isinstance(output, Tensor)
+            and given.is_floating_point()
+            and (given.shape, given.dtype) == (output.shape, output.dtype)
+        )
+        calls.setdefault(module, []).append(given.to("meta") if keeps and isinstance(given, Tensor) else None)
+
+    paths = {module: path for path, module in network.named_modules() if path and widths(module)}
+    hooks = [module.register_forward_hook(note, with_kwargs=True) for module in paths]
+    try:
+        with torch.no_grad():
+            network(example_input(network, input_shape))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    once = {path: calls[module][0] for module, path in paths.items() if len(calls.get(module, ())) == 1}
+    return {path: given for path, given in once.items() if given is not None}
+
+
+def _is_residual(block: nn.Module, like: Tensor) -> bool:
+    tensors = (*block.named_parameters(), *block.named_buffers())
+    silent = {name: torch.zeros_like(value) for name, value in tensors if value.is_floating_point()}
+    # Nothing negative, so that a closing ReLU changes nothing.
+    given = torch.rand(like.shape, generator=torch.Generator().manual_seed(0)).to(next(block.parameters()).device)
+    given = given.to(like.dtype)
+    with torch.no_grad():
+        return torch.equal(functional_call(block, silent, (given.clone(),)), given)
+
+
+def _without(network: nn.Module, blocks: Iterable[str]) -> nn.Module:
+    shorter = copy.deepcopy(network).eval()
+    drop(shorter, blocks)
+    return shorter
+
+
+def _measured(harm: Harm, network: nn.Module) -> float:
+    value = float(harm(network))
+    return math.inf if math.isnan(value) else value
+
+
+def _order(network: nn.Module, saved: Mapping[str, float], harm: Harm, greedy: bool) -> Iterator[tuple[str, float]]:
+    so_far = _measured(harm, _without(network, ()))
+    if math.isinf(so_far):
+        raise ModelError(
+            "the harm of the whole network is not finite: nothing can be ranked by it; look at the network"
+        )
+    gone: list[str] = []
+    harms: dict[str, float] = {}
+    while left := [block for block in saved if block not in gone]:
+        if greedy or not harms:
+            harms = {block: _measured(harm, _without(network, [*gone, block])) for block in left}
+        worth = {block: max(harms[block] - so_far, 0) / saved[block] for block in left if saved[block] > 0}
+        # Of those that do no harm, the one that saves most.
+        chosen = min(worth, key=lambda block: (worth[block], -saved[block]), default=None)
+        if chosen is None or math.isinf(worth[chosen]):
+            return
+        yield chosen, harms[chosen]
+        gone.append(chosen)
+        so_far = harms[chosen] if greedy else so_far
+
+
+def _unreachable(network: nn.Module, target: float, least: float, blocks: int) -> ModelError:
+    return ModelError(
+        f"dropping blocks cannot reach {target:.0%} of the cost: without {blocks} residual blocks, all that "
+        f"{type(network).__name__} can spare, {least:.0%} is left; raise the target, or cut channels too"
+    )

@@ -1,0 +1,146 @@
+"""What importances by gradients need in the weights before they score."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import get_args
+
+import torch
+from torch import Tensor, nn
+
+from edgekd.errors import ModelError
+from edgekd.prune.importance.members import Member
+from edgekd.prune.registry import Gradients
+
+Batches = Iterable[tuple[Tensor, Tensor]]
+Loss = Callable[[Tensor, Tensor], Tensor]
+# As BackPACK keeps what autograd does not.
+SQUARED = "squared_grad"
+
+
+@contextmanager
+def collect_gradients(network: nn.Module, batches: Batches | None, loss: Loss, kind: Gradients) -> Iterator[None]:
+    """Inside, the weights hold what an importance needs; afterwards ``network`` is as it was.
+
+    Gradients are of the network in eval mode, for all parameters, frozen ones too. They stay with these very
+    parameters: a deep copy has none.
+
+    >>> with collect_gradients(network, batches, F.cross_entropy, importance.gradients):  # doctest: +SKIP
+    ...     scores = [importance(group) for group in groups]
+
+    Args:
+        batches: (inputs, labels), the first dimension of both the samples. Only read where ``kind`` asks for it.
+        loss: of (logits, labels), a scalar; the mean over the samples.
+        kind: an importance's ``gradients``. ``batch`` leaves the gradient of the mean loss over all samples in
+            ``.grad``; ``sample`` the mean over the samples of each one's squared gradient in ``.squared_grad``, for
+            one forward and backward pass each; ``none`` does nothing.
+
+    Raises:
+        ModelError: no batches, a loss that is not a scalar of the weights, or a gradient that is not finite.
+    """
+    if kind not in get_args(Gradients):
+        raise ModelError(f"unknown kind of gradients {kind!r}; known: {', '.join(get_args(Gradients))}")
+    if kind == "none":
+        yield
+        return
+    if batches is None:
+        raise ModelError("this importance needs gradients: give batches of inputs and labels, or choose another one")
+    with unharmed(network):
+        network.eval()
+        for parameter in network.parameters():
+            parameter.grad = None
+            parameter.requires_grad_(parameter.is_floating_point())
+        means = _means(network, batches, loss, kind)
+        for parameter, mean in means.items():
+            if kind == "batch":
+                parameter.grad = mean
+            else:
+                setattr(parameter, SQUARED, mean)
+        yield
+
+
+@contextmanager
+def unharmed(network: nn.Module) -> Iterator[None]:
+    """Puts training flags, gradients and ``requires_grad`` back; a parameter that was cut meanwhile has no gradient."""
+    modes = {module: module.training for module in network.modules()}
+    before = {
+        name: (each, each.grad, getattr(each, SQUARED, None), each.requires_grad)
+        for name, each in network.named_parameters()
+    }
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+        for name, parameter in network.named_parameters():
+            same, grad, squared, requires_grad = before.get(name, (None, None, None, parameter.requires_grad))
+            parameter.grad = grad if parameter is same else None
+            parameter.__dict__.pop(SQUARED, None)
+            if parameter is same and squared is not None:
+                setattr(parameter, SQUARED, squared)
+            parameter.requires_grad_(requires_grad)
+
+
+def gradient_of(member: Member) -> Tensor:
+    """The loss's gradient for the member's weight, that ``collect_gradients`` left there.
+
+    Raises:
+        ModelError: it is not there.
+    """
+    return _found(member, member.weight.grad, "batch")
+
+
+def squared_gradient_of(member: Member) -> Tensor:
+    """The mean square of the samples' gradients for the member's weight, that ``collect_gradients`` left there.
+
+    Raises:
+        ModelError: it is not there.
+    """
+    return _found(member, getattr(member.weight, SQUARED, None), "sample")
+
+
+def _found(member: Member, gradient: Tensor | None, kind: Gradients) -> Tensor:
+    if gradient is None:
+        raise ModelError(
+            f"{member.name} has no gradients to rank channels by: score the network itself, not a copy of it, inside "
+            f"collect_gradients(network, batches, loss, {kind!r})"
+        )
+    return gradient
+
+
+def _means(network: nn.Module, batches: Batches, loss: Loss, kind: Gradients) -> dict[nn.Parameter, Tensor]:
+    sums = {each: torch.zeros_like(each) for each in network.parameters() if each.requires_grad}
+    if not sums:
+        raise ModelError(f"{type(network).__name__} has no weights to take gradients for: choose another importance")
+    device = next(iter(sums)).device
+    samples = 0
+    for inputs, labels in batches:
+        size = 1 if kind == "sample" else len(inputs)
+        for part in zip(inputs.to(device).split(size), labels.to(device).split(size), strict=True):
+            gradients = _gradients(network, *part, loss, list(sums))
+            for total, gradient in zip(sums.values(), gradients, strict=True):
+                if gradient is not None:
+                    total += gradient.square() if kind == "sample" else size * gradient
+        samples += len(inputs)
+    if not samples:
+        raise ModelError("no batch to take gradients from: give at least one")
+    names = {each: name for name, each in network.named_parameters()}
+    for parameter, total in sums.items():
+        if not torch.isfinite(total).all():
+            raise ModelError(
+                f"the gradient of {names[parameter]!r} is infinite or not a number: look at the loss on the batches "
+                "given, or prune the network as it was before it diverged"
+            )
+    return {parameter: total / samples for parameter, total in sums.items()}
+
+
+def _gradients(
+    network: nn.Module, inputs: Tensor, labels: Tensor, loss: Loss, parameters: list[nn.Parameter]
+) -> tuple[Tensor | None, ...]:
+    with torch.enable_grad():
+        value = loss(network(inputs), labels)
+    if value.numel() != 1 or not value.requires_grad:
+        raise ModelError(
+            f"the loss must be one number that depends on the weights, got {tuple(value.shape)}: reduce it to the mean "
+            "over the samples, and do not detach it"
+        )
+    return torch.autograd.grad(value, parameters, allow_unused=True)

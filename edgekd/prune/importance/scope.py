@@ -1,0 +1,65 @@
+"""What makes the scores of different groups comparable, so that one threshold serves them all."""
+
+from collections.abc import Hashable, Sequence
+
+import torch
+import torch_pruning as tp
+from torch import Tensor
+
+from edgekd.errors import ModelError
+from edgekd.registry import nearest
+
+SCOPES = ("global", "layer", "isomorphic")
+
+
+def normalised(scores_by_group: Sequence[Tensor], scope: str, topologies: Sequence[Hashable]) -> list[Tensor]:
+    """Scores to be ranked together: a threshold that cuts a share of all cuts the same share of each class.
+
+    ``global`` leaves the scores as they are, and all groups are one class. Otherwise a score becomes its rank within
+    its class over the class's size, in (0, 1]: a group by itself is a class for ``layer``, all groups of one topology
+    are for ``isomorphic`` (Fang et al., "Isomorphic Pruning for Vision Models", 2024). Of equal scores the first ranks
+    lowest.
+
+    Args:
+        scores_by_group: (channels,) for each group.
+        scope: one of ``SCOPES``.
+        topologies: :func:`topology` of each group, in the same order.
+
+    Raises:
+        ModelError: there is no such scope.
+    """
+    if scope == "global":
+        return list(scores_by_group)
+    if scope == "layer":
+        return _ranks(scores_by_group, range(len(scores_by_group)))
+    if scope == "isomorphic":
+        return _ranks(scores_by_group, topologies)
+    raise ModelError(f"unknown scope {scope!r}{nearest(scope, SCOPES)}; known: {', '.join(SCOPES)}")
+
+
+def topology(group: tp.Group) -> Hashable:
+    """The structure of ``group``: kinds of layers and how each is cut, in order; its widths do not matter."""
+    return tuple(
+        (
+            type(item.dep.source.module),
+            type(item.dep.target.module),
+            # A depthwise convolution differs from another one by who cuts it only.
+            type(item.dep.handler.__self__),
+            item.dep.handler.__name__,
+        )
+        for item in group.items
+    )
+
+
+def _ranks(scores_by_group: Sequence[Tensor], classes: Sequence[Hashable]) -> list[Tensor]:
+    found: dict[Hashable, list[int]] = {}
+    for index, (_, each) in enumerate(zip(scores_by_group, classes, strict=True)):
+        found.setdefault(each, []).append(index)
+    ranks: dict[int, Tensor] = {}
+    for indices in found.values():
+        pooled = torch.cat([scores_by_group[index] for index in indices])
+        order = pooled.argsort(stable=True)
+        share = torch.arange(1, len(pooled) + 1, dtype=torch.float64) / len(pooled)
+        ranked = torch.empty_like(share).index_copy_(0, order.cpu(), share)
+        ranks.update(zip(indices, ranked.split([len(scores_by_group[index]) for index in indices]), strict=True))
+    return [ranks[index] for index in range(len(scores_by_group))]

@@ -1,0 +1,9 @@
+"""Times of layers at any widths, measured on this machine: ``table.measure(layers_of(network, shape).values())``."""
+
+from edgekd.prune.latency.layer import Layer
+from edgekd.prune.latency.network import layers_of
+from edgekd.prune.latency.predict import Times, predict
+from edgekd.prune.latency.table import LatencyTable
+from edgekd.prune.latency.whole import network_ms
+
+__all__ = ["LatencyTable", "Layer", "Times", "layers_of", "network_ms", "predict"]

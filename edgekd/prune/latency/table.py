@@ -1,0 +1,98 @@
+"""The table of layer times of this machine."""
+
+import platform
+from collections.abc import Callable, Collection, Iterable
+
+import numpy as np
+
+from edgekd.errors import MeasurementError
+from edgekd.prune.latency.kernels import Setting, batches_of, kernel_times
+from edgekd.prune.latency.layer import Layer
+from edgekd.prune.latency.overhead import overhead
+from edgekd.prune.latency.store import Store
+
+PRECISIONS = ("float32", "int8")
+ARM = ("aarch64", "arm64")
+# A kernel takes some time, whatever the clock could tell of it.
+LEAST_MS = 1e-4
+
+Progress = Callable[[int, int], None]
+
+
+class LatencyTable:
+    """What layers cost in ONNX Runtime on this machine: ``table[layer]`` is one inference's milliseconds in it.
+
+    A time is that of the layer's kernel alone, as it runs within a network at batch 1, without what the runtime does
+    between layers. All times are at one speed of the machine, its best while it was measured: next to every few layers
+    a reference layer is timed, and only the ratio to it is believed. What was measured is kept in the user's cache.
+
+    Args:
+        precision: ``float32``; or ``int8``: 8-bit activations, and 8-bit weights per channel.
+        threads: of ONNX Runtime.
+        fresh: measure again what was measured here before.
+
+    Raises:
+        MeasurementError: another precision, or no threads.
+    """
+
+    def __init__(self, precision: str = "float32", threads: int = 1, fresh: bool = False):
+        if precision not in PRECISIONS:
+            raise MeasurementError(f"no layer times at precision {precision!r}; known: {', '.join(PRECISIONS)}")
+        if threads < 1:
+            raise MeasurementError(f"{threads} threads cannot run anything; give 1 or more")
+        # Profiles of Arm have int8 activations, those of x86 uint8.
+        codes = np.int8 if platform.machine() in ARM else np.uint8
+        self.setting = Setting(precision, threads, codes)
+        self._store = Store(precision, threads, fresh=fresh)
+
+    def __contains__(self, layer: Layer) -> bool:
+        return all(str(each) in self._store.multiples for each in layer.each_call())
+
+    def __getitem__(self, layer: Layer) -> float:
+        """Milliseconds of ``layer`` in one inference, all its calls together.
+
+        Raises:
+            MeasurementError: it was not measured.
+        """
+        if layer not in self:
+            raise MeasurementError(f"no time is known of the layer {layer}: call measure with it first")
+        return sum(self.at_best(self._store.multiples[str(each)]) for each in layer.each_call())
+
+    def at_best(self, multiple: float) -> float:
+        """Milliseconds of a kernel at the machine's best; ``multiple`` is its reading over the reference layer's.
+
+        Raises:
+            MeasurementError: the table is empty.
+        """
+        store = self._store
+        if store.reference_ms is None or store.overhead is None:
+            raise MeasurementError("the table is empty: call measure with some layers first")
+        return max((multiple - store.overhead) * store.reference_ms, LEAST_MS)
+
+    def measure(self, layers: Iterable[Layer], progress: Progress | None = None) -> int:
+        """Measures those of ``layers`` that are missing, and gives their number.
+
+        What is missing is counted by its sizes: a layer that is called at two sizes is two.
+
+        Args:
+            progress: called after every few layers with the number that is done, and that of all that were missing.
+
+        Raises:
+            MeasurementError: ONNX Runtime does not load or run one of them.
+        """
+        missing = self._missing(layers)
+        if missing and self._store.overhead is None:
+            self._store.overhead = overhead(self.setting)
+        done = 0
+        for batch in batches_of(missing):
+            times = kernel_times(batch, self.setting)
+            self._store.add(times.multiples, times.reference_ms)
+            self._store.save()
+            done += len(batch)
+            if progress is not None:
+                progress(done, len(missing))
+        return done
+
+    def _missing(self, layers: Iterable[Layer]) -> Collection[Layer]:
+        wanted = dict.fromkeys(each for layer in layers for each in layer.each_call())
+        return [layer for layer in wanted if layer not in self]

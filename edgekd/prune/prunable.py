@@ -1,0 +1,121 @@
+"""A network whose channels are ranked: any number of cuts can be tried on copies of it."""
+
+import copy
+import math
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from edgekd.errors import ModelError
+from edgekd.prune.graph import channel_graph
+from edgekd.prune.groups import ChannelGroup, find_groups
+from edgekd.prune.importance import build_importance, collect_gradients
+from edgekd.prune.importance.gradients import Batches, Loss
+from edgekd.prune.plan import Plan, widths
+from edgekd.prune.structure import Structure, structure_of
+from edgekd.registry import nearest
+
+Keeps = tuple[int, ...]
+
+
+class Prunable:
+    """The channel groups of ``network``, ranked once; ``network`` itself is left as it is.
+
+    The layer that gives the logits is never among them.
+
+    Args:
+        input_shape: one input without its batch.
+        importance: an entry of ``IMPORTANCES``.
+        reduction: over the layers of a group, of ``REDUCTIONS``; the importance's own when left out.
+        scope: one of ``SCOPES``: what scores are ranked together.
+        round_to: widths stay multiples of this; runtimes are fast at multiples of 8 or 16.
+        max_ratio: the largest share of a group's channels that may go, in (0, 1].
+        ignore: path patterns (``layer1.*``) of layers to leave alone.
+        batches: (inputs, labels) for importances that look at gradients.
+        loss: of (logits, labels), for the same.
+        seed: of importances that draw.
+
+    Raises:
+        ModelError: there is nothing to prune, or a pattern matches nothing.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        input_shape: tuple[int, ...],
+        *,
+        importance: str = "group_magnitude",
+        reduction: str | None = None,
+        scope: str = "global",
+        round_to: int = 8,
+        max_ratio: float = 0.9,
+        ignore: Sequence[str] = (),
+        batches: Batches | None = None,
+        loss: Loss = F.cross_entropy,
+        seed: int = 0,
+    ):
+        self.network, self.input_shape = copy.deepcopy(network), input_shape
+        self.round_to, self.max_ratio = round_to, max_ratio
+        score = build_importance(importance, reduction)
+        if not widths(network):
+            raise ModelError(f"{type(network).__name__} has no convolution or linear layer to prune")
+        with (
+            torch.random.fork_rng(devices=[]),
+            collect_gradients(self.network, batches, loss, score.gradients),
+        ):
+            torch.random.default_generator.manual_seed(seed)
+            graph = channel_graph(self.network, input_shape)
+            layers = dict(self.network.named_modules())
+            ignored = [layers[name] for name in _ignored(self.network, ignore)]
+            self.groups: list[ChannelGroup] = find_groups(graph, score, scope, ignored)
+        if not self.groups:
+            raise ModelError(
+                f"{type(network).__name__} has no channels to prune by importance {importance!r}: choose another "
+                "importance, ignore fewer layers, or leave the stage out"
+            )
+        names = {module: name for name, module in layers.items()}
+        self.roots = [names[group.root] for group in self.groups]
+        self.structure: Structure = structure_of(self.network, graph, self.groups)
+        for module, original in zip(self.network.modules(), network.modules(), strict=True):
+            module.training = original.training
+
+    def at_ratio(self, ratio: float) -> Keeps:
+        """Scores to keep in each group when about ``ratio`` of all channels go, the lowest of all first."""
+        ranked = torch.cat([group.scores for group in self.groups]).sort().values
+        threshold = ranked[min(int(len(ranked) * ratio), len(ranked) - 1)]
+        return tuple(self.rounded(group, int((group.scores >= threshold).sum())) for group in self.groups)
+
+    def rounded(self, group: ChannelGroup, wanted: int) -> int:
+        return group.keep(wanted, self.round_to, self.max_ratio)
+
+    def steps(self, group: ChannelGroup, most: int) -> list[int]:
+        """At most ``most`` numbers of scores that the group could keep, ascending, evenly spread; the last is all."""
+        count = len(group.scores)
+        shares = (math.ceil(count * index / most) for index in range(most + 1))
+        return sorted({self.rounded(group, wanted) for wanted in shares} | {count})[-most:]
+
+    def cut(self, keeps: Sequence[int]) -> tuple[nn.Module, Plan]:
+        """A copy that keeps the best ``keeps`` of each group's scores, and the plan of it."""
+        network = copy.deepcopy(self.network)
+        graph, layers = channel_graph(network, self.input_shape), dict(network.named_modules())
+        for group, root, keep in zip(self.groups, self.roots, keeps, strict=True):
+            if channels := group.cut(keep):
+                layer = layers[root]
+                graph.get_pruning_group(layer, graph.get_pruner_of_module(layer).prune_out_channels, channels).prune()
+        for module, original in zip(network.modules(), self.network.modules(), strict=True):
+            module.training = original.training
+        return network, graph.pruning_history()
+
+
+def _ignored(network: nn.Module, patterns: Sequence[str]) -> list[str]:
+    names = list(widths(network))
+    found = set()
+    for pattern in patterns:
+        matching = [name for name in names if fnmatchcase(name, pattern)]
+        if not matching:
+            raise ModelError(f"prune.ignore: {pattern!r} matches no layer{nearest(pattern, names)}")
+        found.update(matching)
+    return sorted(found)
