@@ -40,7 +40,7 @@ SEEDS, TRAIN_LIMIT, TEST_LIMIT, CALIBRATION = 3, 4000, 5000, 320
 QUICK_SEEDS, QUICK_TRAIN_LIMIT, QUICK_TEST_LIMIT, QUICK_CALIBRATION = 1, 1500, 500, 64
 # All but MobileNetV2, which starts from random weights, take a part of the training samples.
 PART = 0.5
-MOBILENET = Distill(epochs=4, lr=0.05)
+MOBILENET = Distill(epochs=16, lr=0.05)
 ACCUSTOM = Distill(epochs=1, lr=0.005)
 QAT_EPOCHS = 1
 FLOAT, PTQ, QAT = "float", "edgekd PTQ", "edgekd QAT"

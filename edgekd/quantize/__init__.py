@@ -1,6 +1,7 @@
 """Quantisation: ``graph = prepare(network, (3, 32, 32))``, train it, ``convert(graph)``."""
 
 from edgekd.export.profile import PROFILES, Profile
+from edgekd.quantize.biases import settle_biases
 from edgekd.quantize.calibration import CALIBRATIONS, calibrate
 from edgekd.quantize.fake_quant import FakeQuantize
 from edgekd.quantize.files import export_runtime
@@ -19,4 +20,5 @@ __all__ = [
     "hold",
     "observe",
     "prepare",
+    "settle_biases",
 ]

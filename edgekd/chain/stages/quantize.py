@@ -17,6 +17,7 @@ from edgekd.progress import say
 from edgekd.quantize import hold, observe, prepare
 from edgekd.quantize.adaround import Search, adaround
 from edgekd.quantize.bias_correction import correct_biases
+from edgekd.quantize.biases import settle_biases
 from edgekd.quantize.calibration import CALIBRATIONS, calibrate
 from edgekd.quantize.equalization import equalize
 from edgekd.quantize.fake_quant import fake_quants, weighted
@@ -59,7 +60,7 @@ class Climb:
         self.rungs.append({"rung": rung, "skipped": why})
 
 
-@stage("quantize", product="quantized", version=5, needs=needs)
+@stage("quantize", product="quantized", version=6, needs=needs)
 def quantize(job: Job) -> Result:
     """Climbs ``rungs`` until the validation accuracy that the budget asks for is kept."""
     section = job.section
@@ -168,6 +169,7 @@ class _EightBits:
             adaround(self.graph, batches, Search(iterations=section.adaround, seed=job.seed))
         if section.bias_correction:
             correct_biases(self.graph, batches)
+        settle_biases(self.graph)
 
     def _best_calibration(self, batches: list[Tensor]) -> str:
         """Whose answers to validation samples stay closest to the float network's: accuracy tells too few apart."""
@@ -208,6 +210,7 @@ class _EightBits:
         )
         for module in fake_quants(graph).values():
             module.settle_scale()
+        settle_biases(graph)
         trained = self.accuracy()
         keep = calibrated - trained <= noise(calibrated, trained, len(job.data.validation))
         self.weights = "trained" if keep else "calibrated"

@@ -1,0 +1,158 @@
+"""Writes the tables of the documentation from the recorded figures.
+
+    python benchmarks/pages.py
+
+A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``; what is between is replaced.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from edgekd.figures import ABSENT, significant
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks/results"
+PAGES = ("docs/quantization.md",)
+Record = dict[str, Any]
+
+
+def markdown(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """The first column is text, the others are figures."""
+    heads = list(heads)
+    rule = ["---", *["---:"] * (len(heads) - 1)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (heads, rule, *rows))
+
+
+def speed(record: Record) -> str:
+    methods = ("float", *record["peers"], "edgekd")
+
+    def cells(row: Record) -> list[str]:
+        over, peer = row["edgekd_over"], row.get("fastest_peer")
+        times = (row["latency"].get(method) for method in methods)
+        shown = [significant(time["latency_ms"]["p50"]) if time else ABSENT for time in times]
+        return [row["network"], *shown, ratio(over[peer]) if peer else ABSENT, ratio(over["float"])]
+
+    return markdown(
+        ["Network", *methods, "over fastest peer", "over float"], [cells(row) for row in by_name(record["rows"])]
+    )
+
+
+def by_name(rows: Iterable[Record]) -> list[Record]:
+    return sorted(rows, key=lambda row: row["network"])
+
+
+def ratio(over: Record) -> str:
+    interval = " ({:.3f}–{:.3f})".format(*over["ci95"]) if "ci95" in over else ""
+    return f"{over['ratio']:.3f}{interval}"
+
+
+def points(over: Record) -> str:
+    low, high = over["ci95"]
+    return f"{signed(over['points'])} ({signed(low)} to {signed(high)})" if low < high else ABSENT
+
+
+def signed(value: float) -> str:
+    """With a minus sign, and nothing before zero."""
+    return f"{value:+.2f}".replace("-", "−").replace("−0.00", "0.00").replace("+0.00", "0.00")
+
+
+def accuracy(record: Record) -> str:
+    best = {(row["network"], row["method"]): row["over_best_peer"] for row in record["over_best_peer"]}
+    further = {row["method"] for row in record["questions"]}
+
+    def cells(row: Record) -> list[str]:
+        if "error" in row:
+            return [f"{row['network']}, {row['method']}", ABSENT, ABSENT, ABSENT, ABSENT]
+        about, own = row["accuracy"], best.get((row["network"], row["method"]))
+        spread = f"{about['sd']:.2f}" if about.get("sd") else ABSENT
+        figures = (f"{about['percent']:.2f}", spread, points(row["over_float"]), points(own) if own else ABSENT)
+        return [f"{row['network']}, {row['method']}", *figures]
+
+    rows = [cells(row) for row in record["methods"] if row["method"] not in further]
+    return markdown(["Network, method", "Accuracy %", "sd of seeds", "over float", "over the best peer"], rows)
+
+
+def questions(record: Record) -> str:
+    rows = [[f"{row['method']}, against {row['against']}", points(row["difference"])] for row in record["questions"]]
+    return markdown([record["questions"][0]["network"], "Points"], rows)
+
+
+def one_training(record: Record) -> str:
+    rows = [
+        [
+            f"{row['network']}, `{row['file']}`",
+            *(f"{row['pytorch']:.2f}", signed(row["points"]), f"{100 * row['agreement']:.2f}"),
+            f"{row['max_steps']:.1f} / {row['mean_steps']:.2f}",
+        ]
+        for row in record["rows"]
+    ]
+    heads = ["Network, file", "PyTorch %", "File, points", "Same answer %", "Largest / mean difference, steps"]
+    return markdown(heads, rows)
+
+
+def tensorrt(record: Record) -> str:
+    def cells(row: Record) -> list[str]:
+        engines = row.get("engines", {})
+        found = [each["layers"] for each in engines.values()]
+        kinds = [
+            " + ".join(f"{count} {precision}" for precision, count in found[0].get(kind, {}).items()) or ABSENT
+            for kind in ("correlation", "gemm")
+        ]
+        seconds = [f"{engine['seconds']:.0f}" for engine in engines.values()]
+        return [row["network"], *kinds, *seconds]
+
+    built = [row for row in by_name(record["rows"]) if row.get("engines")]
+    heads = ["Network", "convolutions", "products", *(f"{gpu}, s" for gpu in built[0]["engines"])]
+    return markdown(heads, [cells(row) for row in built])
+
+
+def orders(record: Record) -> str:
+    rows = [
+        [
+            f"{chain['order']}, teacher {chain['teacher']}",
+            f"{chain['accuracy']['percent']:.2f}",
+            f"{chain['accuracy']['sd']:.2f}",
+            *(points(chain[key]) for key in ("over_taught_order", "over_teacher_in_distil")),
+        ]
+        for chain in record["chains"]
+    ]
+    taught = record["chains"][0]["order"]
+    return markdown(["Order", "Accuracy %", "sd of seeds", f"over {taught}", "over teacher in distil"], rows)
+
+
+TABLES: dict[str, tuple[str, Callable[[Record], str]]] = {
+    "speed": ("quantize_peers", speed),
+    "accuracy": ("quantize_accuracy", accuracy),
+    "questions": ("quantize_accuracy", questions),
+    "one_training": ("one_training", one_training),
+    "tensorrt": ("tensorrt_files", tensorrt),
+    "orders": ("chain_order", orders),
+}
+
+
+def recorded(name: str) -> Record:
+    found: Record = json.loads((RESULTS / f"{name}.json").read_text())
+    return found
+
+
+def filled(page: str) -> str:
+    """``page`` with each of its tables as the records have it."""
+
+    def table(match: re.Match[str]) -> str:
+        record, make = TABLES[match[1]]
+        return f"<!-- table: {match[1]} -->\n\n{make(recorded(record))}\n\n<!-- end -->"
+
+    return re.sub(r"<!-- table: (\w+) -->.*?<!-- end -->", table, page, flags=re.DOTALL)
+
+
+def main() -> None:
+    for page in PAGES:
+        path = ROOT / page
+        path.write_text(filled(path.read_text()))
+
+
+if __name__ == "__main__":
+    main()
