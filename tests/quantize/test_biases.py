@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch.fx import GraphModule
 
-from edgekd.quantize import calibrate, hold, prepare, settle_biases
+from edgekd.quantize import calibrate, prepare, settle_biases
 from edgekd.quantize.fake_quant import weighted
 from edgekd.quantize.sensitivity import leave_in_float
 from tests.quantize.conftest import SHAPE, Residual
