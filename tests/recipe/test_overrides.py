@@ -81,7 +81,8 @@ KEYS = "distill, prune, quantize, name, seed, data, teacher, student, stages, ta
             "prune.mcas=0.4",
             "--set prune.mcas=0.4: stages.1.prune.mcas: unknown key (did you mean 'macs'?); known: epochs, "
             "lr, optimizer, momentum, weight_decay, schedule, clip_norm, label_smoothing, ema, temperature, "
-            "hard_weight, macs, params, importance, scope, round_to, max_ratio, ignore, teacher",
+            "hard_weight, macs, params, size, importance, importance_batches, reduction, scope, round_to, max_ratio, "
+            "ignore, teacher",
         ),
         (
             "quantize.epochs=1",
