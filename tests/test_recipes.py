@@ -67,7 +67,9 @@ def test_dry_run(path, settings):
     assert len(planned.data.train) > len(planned.data.validation) > 0
 
 
-@pytest.mark.parametrize("name", ["quickstart", "vectors", "mnist"])
+@pytest.mark.parametrize(
+    "name", ["quickstart", *(pytest.param(name, marks=pytest.mark.slow) for name in ("vectors", "mnist"))]
+)
 def test_toy_length(name, settings, tmp_path, monkeypatch):
     brief_measurements(monkeypatch)
     recipe = load_recipe(RECIPES / f"{name}.yaml", [*settings.get(name, []), *TOY])

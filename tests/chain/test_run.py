@@ -163,6 +163,7 @@ def test_two_runs_in_one_folder_are_refused(again, recipe):
         run(recipe, again)
 
 
+@pytest.mark.slow
 def test_without_a_student_the_teachers_own_network_is_compressed(tmp_path):
     text = RECIPE.replace("student: {model: small_cnn, args: {width: 8}}\n", "").replace(
         "  - distill: {epochs: 2}\n", ""

@@ -66,12 +66,14 @@ def test_only_what_is_missing_is_measured(small, table, home):
     assert {layer: table[layer] / table[layers[2]] for layer in layers} == pytest.approx(known)
 
 
-def test_another_precision_is_another_file(table, home):
-    before = set(home.glob("latency-*.json"))
+def test_another_precision_is_another_file(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    LatencyTable().measure([CONV.resized(8, 8)])
+    before = set(tmp_path.rglob("latency-*.json"))
     other = LatencyTable("int8")
     assert CONV.resized(8, 8) not in other
     other.measure([CONV.resized(8, 8)])
-    [path] = set(home.glob("latency-*.json")) - before
+    [path] = set(tmp_path.rglob("latency-*.json")) - before
     document = json.loads(path.read_text())
     assert document["precision"] == "int8"
     assert document["machine"]["threads"] == 1
