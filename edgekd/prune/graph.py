@@ -153,7 +153,7 @@ def _in_training(network: nn.Module, example: Tensor) -> Any:
     network.train()
     try:
         return network(example)
-    except Exception as error:
+    except Exception as error:  # the forward pass is the user's code
         raise ModelError(
             f"{type(network).__name__} has layers that run in training only, and fails there on an input of "
             f"{tuple(example.shape)}: {first_line(error)}; build it without them (aux_logits: false), or for larger "
