@@ -124,7 +124,7 @@ def check(name: str, store: Store) -> tuple[dict[str, Any], Path]:
                 found = through(name, new)
             except EdgekdError as error:
                 found = {"error": first_line(error)}
-            except Exception as error:
+            except Exception as error:  # a library's own; the table shows it as the reason
                 found = {"error": f"{type(error).__name__}: {first_line(error)}"}
             write_json(new / ABOUT, {**found, "seconds": round(time.monotonic() - started, 1)})
         gc.collect()

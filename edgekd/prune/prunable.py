@@ -79,8 +79,7 @@ class Prunable:
         names = {module: name for name, module in layers.items()}
         self.roots = [names[group.root] for group in self.groups]
         self.structure: Structure = structure_of(self.network, graph, self.groups)
-        for module, original in zip(self.network.modules(), network.modules(), strict=True):
-            module.training = original.training
+        _in_the_modes_of(network, self.network)
 
     def at_ratio(self, ratio: float) -> Keeps:
         """Scores to keep in each group when about ``ratio`` of all channels go, the lowest of all first."""
@@ -105,9 +104,14 @@ class Prunable:
             if channels := group.cut(keep):
                 layer = layers[root]
                 graph.get_pruning_group(layer, graph.get_pruner_of_module(layer).prune_out_channels, channels).prune()
-        for module, original in zip(network.modules(), self.network.modules(), strict=True):
-            module.training = original.training
+        _in_the_modes_of(self.network, network)
         return network, graph.pruning_history()
+
+
+def _in_the_modes_of(original: nn.Module, copied: nn.Module) -> None:
+    """Finding groups leaves a network in evaluation mode."""
+    for module, like in zip(copied.modules(), original.modules(), strict=True):
+        module.training = like.training
 
 
 def _ignored(network: nn.Module, patterns: Sequence[str]) -> list[str]:

@@ -15,7 +15,7 @@ from edgekd.prune.latency import LatencyTable, network_ms
 from edgekd.prune.plan import Plan
 from edgekd.prune.prunable import Prunable
 from edgekd.prune.search import Search
-from edgekd.prune.times import Times
+from edgekd.prune.times import CutTimes
 
 # Where the search aims, as a share of the target, and what is near enough below it.
 AIM, NEAR = 0.95, 0.88
@@ -63,7 +63,7 @@ def prune_to_latency(
     with TemporaryDirectory(prefix="edgekd-prune-") as folder:
         before, after = Path(folder) / "before.onnx", Path(folder) / "after.onnx"
         write(prunable.network, before)
-        times = Times(prunable, table)
+        times = CutTimes(prunable, table)
         if new := times.measure():
             say(f"  prune: timed {new} layers for the table of this machine")
         times.calibrate(network_ms(before, table))

@@ -14,7 +14,7 @@ from edgekd.prune.structure import Side
 STEPS = 8
 
 
-class Times:
+class CutTimes:
     """The time of ``prunable`` at any of its candidate widths, as a share of what it takes as it is.
 
     What the network takes beyond its layers goes with the activations that these write, as in
@@ -22,9 +22,8 @@ class Times:
     its widths are too many to measure, and times between two that were measured are interpolated.
 
     Args:
-        table: measures what it does not know yet.
-        whole_ms: of the network, at the speed of the table: :func:`edgekd.prune.latency.network_ms`; called once the
-            table is filled.
+        table: of layer times, which :meth:`measure` fills; then :meth:`calibrate` sets what the whole takes.
+        steps: candidate widths of a group, at most.
     """
 
     def __init__(self, prunable: Prunable, table: LatencyTable, steps: int = STEPS):
