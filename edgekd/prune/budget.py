@@ -1,7 +1,7 @@
 """Structured pruning until the network costs a given share of what it did."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
@@ -9,7 +9,7 @@ from torch import nn
 from edgekd.errors import ModelError
 from edgekd.models import count_macs, count_parameters
 from edgekd.prune.plan import Plan
-from edgekd.prune.prunable import Prunable
+from edgekd.prune.prunable import Keeps, Prunable
 from edgekd.registry import Registry
 
 Cost = Callable[[nn.Module, tuple[int, ...]], int]
@@ -76,9 +76,14 @@ def prune(
     cost = COSTS.find(target)
     before = cost(prunable.network, input_shape)
 
+    tried: dict[Keeps, Pruned] = {}
+
     def cut(ratio: float) -> Pruned:
-        smaller, plan = prunable.cut(prunable.at_ratio(ratio))
-        return Pruned(smaller, plan, ratio, before, cost(smaller, input_shape))
+        keeps = prunable.at_ratio(ratio)
+        if keeps not in tried:  # rounding gives many ratios the same widths
+            smaller, plan = prunable.cut(keeps)
+            tried[keeps] = Pruned(smaller, plan, ratio, before, cost(smaller, input_shape))
+        return replace(tried[keeps], ratio=ratio)
 
     best = cut(1.0)
     if best.share > share:
