@@ -62,7 +62,9 @@ def stages_of(order: str, everywhere: bool, rate: float) -> tuple[Stage, ...]:
     made: dict[str, Stage] = {
         "distil": Distill(epochs=EPOCHS["distil"], lr=LEARNING_RATES["distil"]),
         "prune": Prune(macs=0.5, epochs=EPOCHS["prune"], lr=LEARNING_RATES["prune"], teacher=everywhere),
-        "QAT": Quantize(rungs=("qat",), epochs=EPOCHS["QAT"], lr=LEARNING_RATES["QAT"], teacher=everywhere),
+        "QAT": Quantize(
+            rungs=("qat",), epochs=EPOCHS["QAT"], lr=LEARNING_RATES["QAT"], teacher=everywhere, freeze_after=0.5
+        ),
     }
     if names[-1] == "distil":
         made["distil"] = DistillQuantized(epochs=EPOCHS["distil"], lr=rate)

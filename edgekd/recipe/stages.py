@@ -97,7 +97,9 @@ class Quantize(Stage):
         description="iterations for each layer of learning which weights to round up; 0 rounds to nearest",
     )
     learned_scales: bool = Field(default=False, description="train the scales with the weights (LSQ)")
-    freeze_after: float = Field(default=0.5, ge=0, le=1, description="share of the steps after which ranges stay")
+    freeze_after: float = Field(
+        default=0.0, ge=0, le=1, description="share of the steps in which ranges follow the batches, before they stay"
+    )
     teacher: bool = Field(default=True, description="keep the teacher while training")
     teacher_after: float = Field(
         default=0.0, ge=0, le=1, description="share of the steps on labels alone, before the teacher's loss"
