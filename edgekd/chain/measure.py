@@ -34,10 +34,6 @@ class Measured:
         self.environment = content["environment"]
 
 
-def is_measured_here(target: Target) -> bool:
-    return target.device == "cpu" and target.runtime == "onnxruntime"
-
-
 def measure(exports: Sequence[Exported], target: Target, store: Store, question: float = 1.0) -> Measured:
     """Measures on this machine's CPU, or finds what was measured before of the same files on the same machine.
 

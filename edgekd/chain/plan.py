@@ -9,14 +9,18 @@ from torch import Tensor, nn
 
 from edgekd.artifact import Spec
 from edgekd.chain import stages as _stages  # noqa: F401  (they register themselves)
+from edgekd.chain.deployed import deployment
 from edgekd.chain.keys import network_key
 from edgekd.chain.network import build_spec
 from edgekd.data import DataSet
 from edgekd.errors import ModelError, RecipeError, first_line
 from edgekd.files import sha256_file
 from edgekd.models import count_macs, count_parameters, load_checkpoint, source_files
-from edgekd.prune import IMPORTANCES, prune
+from edgekd.prune import IMPORTANCES
+from edgekd.prune.budget import COSTS, prune_to
+from edgekd.prune.depth import must_shorten
 from edgekd.prune.importance import build_importance
+from edgekd.prune.prunable import Prunable
 from edgekd.quantize import prepare
 from edgekd.recipe import Prune, Quantize, Recipe
 
@@ -83,13 +87,35 @@ def must_compress(recipe: Recipe, start: Start) -> None:
     """Tries what pruning and quantisation need of the network before hours of training lead up to them."""
     for section in recipe.stages:
         if isinstance(section, Prune):
-            settings = section.model_dump(include={"macs", "params", "size", "scope", "round_to", "max_ratio"})
-            build_importance(section.importance, section.reduction)
-            if IMPORTANCES.find(section.importance).gradients == "none":
-                settings["importance"] = section.importance
-            prune(start.network(), start.spec.input_shape, ignore=section.ignore, steps=0, **settings)
+            _must_prune(recipe, section, start)
         if isinstance(section, Quantize):
             prepare(start.network(), start.spec.input_shape)
+
+
+def _must_prune(recipe: Recipe, section: Prune, start: Start) -> None:
+    deployed, network, shape = deployment(recipe), start.network(), start.spec.input_shape
+    if section.latency is not None and not deployed["here"]:
+        raise RecipeError(
+            f"prune.latency is measured on the first target, and {deployed['device']} with {deployed['runtime']} "
+            "is not here: put a target that this machine can time first, such as device: cpu, runtime: onnxruntime, or "
+            "prune to a share of the MACs"
+        )
+    build_importance(section.importance, section.reduction)
+    ranking: dict[str, Any] = {
+        "scope": section.scope,
+        "round_to": section.round_to or deployed["channels"],
+        "max_ratio": section.max_ratio,
+        "ignore": section.ignore,
+    }
+    if IMPORTANCES.find(section.importance).gradients == "none":
+        ranking["importance"] = section.importance
+    if section.depth is not None:
+        must_shorten(network, shape, cost=lambda each: count_macs(each, shape), target=section.depth)
+    goal = section.goal
+    if goal is not None and goal in COSTS and section.depth is None and (section.steps or 1) == 1:
+        prune_to(goal, getattr(section, goal), network, shape, steps=0, **ranking)
+    elif goal:
+        Prunable(network, shape, **ranking)
 
 
 def must_shrink(recipe: Recipe, teacher: Size, student: Size) -> None:

@@ -14,11 +14,12 @@ from filelock import FileLock, Timeout
 from edgekd import __version__
 from edgekd.bundle.pack import pack
 from edgekd.chain.evaluate import Exported, Needs, evaluate
-from edgekd.chain.measure import is_measured_here, measure
+from edgekd.chain.measure import measure
 from edgekd.chain.plan import Size, must_compress, must_shrink, size_of, start_of
 from edgekd.chain.report import make_report
 from edgekd.chain.runner import Done, Runner
 from edgekd.chain.store import Store
+from edgekd.chain.targets import is_measured_here
 from edgekd.data import DataSet, load_data
 from edgekd.errors import StorageError
 from edgekd.export import runtime_logits

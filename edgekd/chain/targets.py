@@ -17,6 +17,10 @@ def file_profile(target: Target) -> str:
     return "onnxruntime-arm" if here and platform.machine() in ARM else "onnxruntime-x86"
 
 
+def is_measured_here(target: Target) -> bool:
+    return target.device == "cpu" and target.runtime == "onnxruntime"
+
+
 def training_profile(targets: Iterable[Target]) -> str:
     """What to quantise for so that every target gets its file: the targets' own profile, or the portable one."""
     profiles = set(map(file_profile, targets)) or {"onnxruntime-x86"}

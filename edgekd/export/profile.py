@@ -44,6 +44,8 @@ class Profile:
     """What is not int8 is float16, with float32 at the edges."""
     computes_float16: bool = False
     """A float16 file runs faster than a float32 one."""
+    channels: int = 8
+    """Widths that are multiples of this fill the runtime's kernels."""
 
     def weight_range(self, nonnegative_input: bool) -> tuple[int, int]:
         """Codes that a layer's weights may have.
@@ -60,7 +62,7 @@ PROFILES: Registry[Profile] = Registry("quantisation profile", ExportError)
 
 for _profile in (
     Profile("onnxruntime-x86", saturates=True),
-    Profile("onnxruntime-x86-vnni"),
+    Profile("onnxruntime-x86-vnni", channels=16),
     Profile("onnxruntime-arm", activation_type="int8"),
     Profile(
         "tensorrt",
@@ -72,9 +74,10 @@ for _profile in (
         quantised_outputs=False,
         float16=True,
         computes_float16=True,
+        channels=32,
     ),
     # One training that serves them all has the narrowest rule of each.
-    Profile("portable", activations="symmetric", saturates=True, float16_scales=True, runtime=None),
+    Profile("portable", activations="symmetric", saturates=True, float16_scales=True, runtime=None, channels=32),
 ):
     PROFILES[_profile.name] = _profile
 

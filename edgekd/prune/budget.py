@@ -63,7 +63,8 @@ def prune(
         input_shape: one input without its batch.
         macs, params, size: the share to keep, in (0, 1); exactly one of them.
         steps: bisections; 0 only finds out whether the target can be reached, and gives the hardest cut.
-        ranking: of :class:`Prunable`: importance, reduction, scope, round_to, max_ratio, ignore, batches, loss, seed.
+        ranking: of :class:`Prunable`: importance, reduction, scope, round_to, max_ratio, ignore, batches, loss,
+            seed, weights.
 
     Raises:
         ModelError: the target cannot be reached, there is nothing to prune, or a pattern matches nothing.
@@ -72,6 +73,13 @@ def prune(
     if len(given) != 1:
         raise ModelError("give exactly one of macs, params and size: the share of the network to keep")
     [(target, share)] = given.items()
+    return prune_to(target, share, network, input_shape, steps=steps, **ranking)
+
+
+def prune_to(
+    target: str, share: float, network: nn.Module, input_shape: tuple[int, ...], *, steps: int = 12, **ranking: Any
+) -> Pruned:
+    """As :func:`prune`, with the ``target`` of :data:`COSTS` by its name."""
     prunable = Prunable(network, input_shape, **ranking)
     cost = COSTS.find(target)
     before = cost(prunable.network, input_shape)

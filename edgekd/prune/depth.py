@@ -108,10 +108,7 @@ def cut_depth(
         ModelError: the target cannot be reached, which is known before any harm is measured, unless the harm without
             some blocks is infinite; or the whole network's already is.
     """
-    blocks = blocks_of(network, input_shape)
-    before, least = cost(_without(network, ())), cost(_without(network, blocks))
-    if least > target * before:
-        raise _unreachable(network, target, least / before, len(blocks))
+    blocks, before = must_shorten(network, input_shape, cost=cost, target=target)
     saved = {block: before - cost(_without(network, [block])) for block in blocks}
     order = _order(network, saved, harm, greedy)
     dropped: list[tuple[str, float]] = []
@@ -125,6 +122,21 @@ def cut_depth(
     shorter = copy.deepcopy(network)
     plan = drop(shorter, [block for block, _ in dropped])
     return Shortened(shorter, plan, tuple(dropped), before, after)
+
+
+def must_shorten(
+    network: nn.Module, input_shape: tuple[int, ...], *, cost: Callable[[nn.Module], float], target: float
+) -> tuple[list[str], float]:
+    """The blocks that could be dropped and the cost with all of them, where the target can be reached at all.
+
+    Raises:
+        ModelError: it cannot, without any harm measured. The arguments are those of :func:`cut_depth`.
+    """
+    blocks = blocks_of(network, input_shape)
+    before, least = cost(_without(network, ())), cost(_without(network, blocks))
+    if least > target * before:
+        raise _unreachable(network, target, least / before, len(blocks))
+    return blocks, before
 
 
 def _shape_keepers(network: nn.Module, input_shape: tuple[int, ...]) -> dict[str, Tensor]:

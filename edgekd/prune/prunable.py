@@ -2,7 +2,8 @@
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
 import torch
@@ -37,9 +38,12 @@ class Prunable:
         batches: (inputs, labels) for importances that look at gradients.
         loss: of (logits, labels), for the same.
         seed: of importances that draw.
+        weights: factors above 0 for all scores of a group, by the path in ``roots``, as
+            :func:`edgekd.prune.harm.harms` measures them; 1 for groups that are left out. A group's
+            channels keep their order, and what ranks or adds up scores of several groups sees the weighted ones.
 
     Raises:
-        ModelError: there is nothing to prune, or a pattern matches nothing.
+        ModelError: there is nothing to prune, a pattern matches nothing, or a weight is of no group or not above 0.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class Prunable:
         batches: Batches | None = None,
         loss: Loss = F.cross_entropy,
         seed: int = 0,
+        weights: Mapping[str, float] | None = None,
     ):
         self.network, self.input_shape = copy.deepcopy(network), input_shape
         self.round_to, self.max_ratio = round_to, max_ratio
@@ -69,7 +74,7 @@ class Prunable:
             torch.random.default_generator.manual_seed(seed)
             graph = channel_graph(self.network, input_shape)
             layers = dict(self.network.named_modules())
-            ignored = [layers[name] for name in _ignored(self.network, ignore)]
+            ignored = [layers[name] for name in matching(self.network, ignore)]
             self.groups: list[ChannelGroup] = find_groups(graph, score, scope, ignored)
         if not self.groups:
             raise ModelError(
@@ -78,6 +83,7 @@ class Prunable:
             )
         names = {module: name for name, module in layers.items()}
         self.roots = [names[group.root] for group in self.groups]
+        self.groups = _weighted(self.groups, self.roots, weights or {})
         self.structure: Structure = structure_of(self.network, graph, self.groups)
         _in_the_modes_of(network, self.network)
 
@@ -108,13 +114,29 @@ class Prunable:
         return network, graph.pruning_history()
 
 
+def _weighted(groups: Sequence[ChannelGroup], roots: Sequence[str], weights: Mapping[str, float]) -> list[ChannelGroup]:
+    for root, weight in weights.items():
+        if root not in roots:
+            raise ModelError(
+                f"a weight is given to {root!r}, which is the root of no channel group{nearest(root, roots)}; known: "
+                f"{', '.join(roots)}"
+            )
+        # With 0 all channels of a group are alike, and no longer the least important ones go.
+        if not 0 < weight < math.inf:
+            raise ModelError(f"the scores of {root!r} cannot be weighted with {weight}: give a number above 0")
+    return [
+        replace(group, scores=group.scores * weights.get(root, 1.0)) for group, root in zip(groups, roots, strict=True)
+    ]
+
+
 def _in_the_modes_of(original: nn.Module, copied: nn.Module) -> None:
     """Finding groups leaves a network in evaluation mode."""
     for module, like in zip(copied.modules(), original.modules(), strict=True):
         module.training = like.training
 
 
-def _ignored(network: nn.Module, patterns: Sequence[str]) -> list[str]:
+def matching(network: nn.Module, patterns: Sequence[str]) -> list[str]:
+    """Paths of the layers that one of ``patterns`` matches; each must match one."""
     names = list(widths(network))
     found = set()
     for pattern in patterns:

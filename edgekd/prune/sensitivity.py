@@ -1,4 +1,4 @@
-"""What each channel group's cut costs by itself: one group, one width, one score."""
+"""What each channel group's cut costs by itself: one group, one width, one score, and the time that it takes."""
 
 import copy
 import json
@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch.nn.functional as F
 from safetensors.torch import save
@@ -25,15 +26,21 @@ from edgekd.train.batchnorm import reestimate
 
 VERSION = 1
 Score = Callable[[nn.Module], float]
+Latency = Callable[[nn.Module], float]
 
 
 @dataclass(frozen=True)
 class Cut:
-    """``width`` channels are left; ``score`` is None where the time did not reach it."""
+    """``width`` channels are left.
+
+    ``score``, and ``latency`` as a share of the uncut network's, are None where the time did not reach them; so is
+    ``latency`` where none was asked for.
+    """
 
     ratio: float
     width: int
     score: float | None
+    latency: float | None = None
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,7 @@ class Sensitivity:
     """What the network scores with one channel group cut alone, and ``uncut`` with none.
 
     ``share`` is that of the group's layers in the network's MACs; a layer between two groups counts for both. A width
-    that rounding leaves as it is scores what the uncut network does.
+    that rounding leaves as it is scores what the uncut network does, and takes as long.
     """
 
     layer: str
@@ -52,7 +59,7 @@ class Sensitivity:
 
     @property
     def missing(self) -> tuple[float, ...]:
-        """The ratios that were not measured."""
+        """The ratios that were not scored."""
         return tuple(cut.ratio for cut in self.cuts if cut.score is None)
 
 
@@ -68,8 +75,11 @@ def scan(
     input_shape: tuple[int, ...],
     score: Score,
     *,
+    latency: Latency | None = None,
+    latency_setting: str = "",
     ratios: Sequence[float] = (0.25, 0.5, 0.75),
     importance: str = "group_magnitude",
+    reduction: str | None = None,
     round_to: int = 8,
     batches: Sequence[Tensor] = (),
     ignore: Sequence[str] = (),
@@ -78,7 +88,7 @@ def scan(
     seconds: float | None = None,
     cache: Path | None = None,
 ) -> list[Sensitivity]:
-    """Cuts each channel group alone by each ratio and scores what is left. The most MACs first.
+    """Cuts each channel group alone by each ratio, and scores and times what is left. The most MACs first.
 
     Under a time limit the middle ratio of every group comes first, the group with the most MACs before the others,
     then the ratios beside it. What does not fit is missing from the result, never guessed. ``network`` itself is left
@@ -88,8 +98,13 @@ def scan(
         input_shape: one input without its batch.
         score: called with a copy in evaluation mode, such as the validation accuracy; more is better. It must give
             the same number for the same network.
+        latency: called with the same copy after it; gives the cut network's time over the uncut one's, above 0. From a
+            table of layer times it is :func:`edgekd.prune.latency.predict.predictor`, and from a clock
+            ``lambda cut: clock.time(cut).measured`` with :class:`edgekd.prune.clock.Clock`.
+        latency_setting: what latencies depend on, such as ``"int8, 1 thread, my-phone"``. The cache keeps those of each
+            setting apart, and cannot tell by itself that another one is meant.
         ratios: shares of a group's channels to cut, in (0, 1).
-        importance: an entry of ``IMPORTANCES``; it says which channels go.
+        importance, reduction: as of :class:`Prunable`; they say which channels go.
         round_to: the widths that are left are multiples of this.
         batches: inputs of shape (N, *input_shape) to estimate BatchNorm's statistics anew from after each cut; with
             none they stay as they were.
@@ -98,11 +113,13 @@ def scan(
         loss: of (logits, labels), for the same.
         seconds: the time limit; a cut is not begun where one as long as the last would not end in time. The uncut
             network is scored in any case.
-        cache: a folder to keep scores in, for these weights and batches. Another call, or one after a kill, measures
-            only what is not there. Where the uncut network now scores otherwise, the file's scores are not used.
+        cache: a folder to keep scores and latencies in, for these weights and batches. Another call, or one after a
+            kill, measures only what is not there, be it the latency alone. Where the uncut network now scores
+            otherwise, the file's scores are not used.
 
     Raises:
-        ModelError: no channels to cut, a ratio that cannot be, or an uncut network whose score is not finite.
+        ModelError: no channels to cut, a ratio that cannot be, an uncut network whose score is not finite, or a
+            latency that is not above 0.
         StorageError: the cache cannot be written.
     """
     _must_be_shares(ratios)
@@ -112,6 +129,7 @@ def scan(
             network,
             input_shape,
             importance=importance,
+            reduction=reduction,
             round_to=round_to,
             max_ratio=1.0,
             ignore=ignore,
@@ -125,37 +143,59 @@ def scan(
         }
         begun = time.perf_counter()
         uncut = _uncut(network, score)
-        spent = time.perf_counter() - begun
+        spent: dict[tuple[str, ...], float] = {("score",): time.perf_counter() - begun}
         path = cache and cache / f"sensitivity-{_key(network, input_shape, batches)[:16]}.json"
-        scores = _Scores(path, uncut)
+        found = _Found(path, uncut, latency_setting)
+        measures = {"score": score} if latency is None else {"score": score, "latency": latency}
         for trial in track(trials.values(), "sensitivity of channel groups", len(trials)):
             begun = time.perf_counter()
-            if scores.find(trial) is None and begun + spent <= end:
-                scores.add(trial, _scored(prunable, trial, batches, score))
-                spent = time.perf_counter() - begun
+            missing = tuple(what for what in measures if found.find(what, trial) is None)
+            if missing and begun + spent.get(missing, max(spent.values())) <= end:
+                smaller = _cut(prunable, trial, batches)
+                for what in missing:
+                    found.add(what, trial, float(measures[what](smaller)))
+                spent[missing] = time.perf_counter() - begun
 
     def cuts(group: int) -> tuple[Cut, ...]:
         own = [(ratio, trials[group, ratio]) for ratio in ratios]
-        return tuple(Cut(ratio, trial.keep * repeats[group], scores.find(trial)) for ratio, trial in own)
+        return tuple(
+            Cut(ratio, trial.keep * repeats[group], **{what: found.find(what, trial) for what in measures})
+            for ratio, trial in own
+        )
 
     repeats, width = [group.repeats for group in prunable.groups], [group.width for group in prunable.groups]
     return [Sensitivity(prunable.roots[each], width[each], shares[each], uncut, cuts(each)) for each in groups]
 
 
-class _Scores:
-    def __init__(self, path: Path | None, uncut: float):
+class _Found:
+    """Scores and latencies by plan, and latencies of other settings to be kept with them."""
+
+    def __init__(self, path: Path | None, uncut: float, setting: str):
         self.path, self.uncut = path, uncut
-        self.scores = {_name([]): uncut, **_read(path, uncut)}
+        document, whole = _read(path), _name([])
+        latencies = document.get("latencies")
+        known = latencies if isinstance(latencies, dict) else {}
+        self.latencies = {str(name): _numbers(values) for name, values in known.items()}
+        self.latencies[setting] = {whole: 1.0, **self.latencies.get(setting, {})}
+        # Of another score, the file's are of no use; latencies are the same whatever the score.
+        scores = _numbers(document.get("scores")) if document.get("uncut") == uncut else {}
+        self.of = {"score": {whole: uncut, **scores}, "latency": self.latencies[setting]}
 
-    def find(self, trial: _Trial) -> float | None:
-        return self.scores.get(_name(trial.plan))
+    def find(self, what: str, trial: _Trial) -> float | None:
+        return self.of[what].get(_name(trial.plan))
 
-    def add(self, trial: _Trial, score: float) -> None:
-        self.scores[_name(trial.plan)] = score
+    def add(self, what: str, trial: _Trial, value: float) -> None:
+        if what == "latency" and not 0 < value < math.inf:
+            layer, _, channels = trial.plan[0]
+            raise ModelError(
+                f"without {len(channels)} channels of {layer!r} the network takes {value} of its time: latency must "
+                "give a number above 0"
+            )
+        self.of[what][_name(trial.plan)] = value
         if self.path is not None:
             # JSON has no NaN, and float() reads it from a string.
-            plain = {name: value if math.isfinite(value) else str(value) for name, value in self.scores.items()}
-            write_json(self.path, {"uncut": self.uncut, "scores": plain})
+            plain = {name: each if math.isfinite(each) else str(each) for name, each in self.of["score"].items()}
+            write_json(self.path, {"uncut": self.uncut, "scores": plain, "latencies": self.latencies})
 
 
 def _must_be_shares(ratios: Sequence[float]) -> None:
@@ -178,13 +218,13 @@ def _trial(prunable: Prunable, index: int, ratio: float) -> _Trial:
     return _Trial(index, keep, [[prunable.roots[index], True, channels]] if channels else [])
 
 
-def _scored(prunable: Prunable, trial: _Trial, batches: Sequence[Tensor], score: Score) -> float:
+def _cut(prunable: Prunable, trial: _Trial, batches: Sequence[Tensor]) -> nn.Module:
     keeps = [len(group.scores) for group in prunable.groups]
     keeps[trial.group] = trial.keep
     smaller, _ = prunable.cut(keeps)
     if batches:
         reestimate(smaller, batches)
-    return float(score(smaller))
+    return smaller
 
 
 def _shares(prunable: Prunable) -> list[float]:
@@ -221,11 +261,17 @@ def _key(network: nn.Module, input_shape: tuple[int, ...], batches: Sequence[Ten
     return sha256(canonical_json([VERSION, str(network), input_shape]) + content)
 
 
-def _read(path: Path | None, uncut: float) -> dict[str, float]:
-    # A file that is missing, damaged or of another score holds nothing.
+def _read(path: Path | None) -> dict[str, Any]:
+    # A file that is missing or damaged holds nothing.
     try:
         document = json.loads(path.read_text()) if path else {}
-        scores = {str(plan): float(value) for plan, value in document["scores"].items()}
-        return scores if document["uncut"] == uncut else {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _numbers(values: Any) -> dict[str, float]:
+    try:
+        return {str(plan): float(value) for plan, value in values.items()}
+    except (ValueError, TypeError, AttributeError):
         return {}

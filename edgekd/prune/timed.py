@@ -1,16 +1,12 @@
 """Structured pruning until the exported network takes a given share of the time that it took."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from torch import nn
 
-from edgekd.bench import Plan as BenchPlan
-from edgekd.bench import Subject, measure
 from edgekd.errors import ModelError
 from edgekd.progress import say
+from edgekd.prune.clock import Clock, Timing, Write
 from edgekd.prune.latency import LatencyTable, network_ms
 from edgekd.prune.plan import Plan
 from edgekd.prune.prunable import Prunable
@@ -19,18 +15,7 @@ from edgekd.prune.times import CutTimes
 
 # Where the search aims, as a share of the target, and what is near enough below it.
 AIM, NEAR = 0.95, 0.88
-ROUNDS = 6
-
-Write = Callable[[nn.Module, Path], object]
-
-
-@dataclass(frozen=True)
-class Timing:
-    """A cut network's time over the time before the cut: what the table said, and what the clock did."""
-
-    predicted: float
-    measured: float
-    ci95: tuple[float, float] | None
+ROUNDS = 8
 
 
 @dataclass(frozen=True)
@@ -44,61 +29,89 @@ class Timed:
 
 
 def prune_to_latency(
-    prunable: Prunable, share: float, table: LatencyTable, write: Write, seconds: float = 1.5
+    prunable: Prunable,
+    share: float,
+    table: LatencyTable,
+    write: Write,
+    *,
+    reference: nn.Module | None = None,
+    seconds: float = 1.5,
 ) -> Timed:
     """Cuts the channels that matter least for the time they take, until the written file measures ``share``.
 
-    The table of layer times proposes widths, and the clock has the last word: network and cut network are timed in
-    turns, and where they miss the target the search aims anew by as much.
+    The table of layer times proposes widths, and the clock has the last word: both networks are timed in turns, and
+    where the cut one misses, the search aims anew, between what was too slow and what was faster than it need be.
 
     Args:
         share: of the latency to keep, in (0, 1).
         table: at the precision of the files.
         write: writes a network as ONNX, as it will be deployed.
+        reference: whose latency ``share`` is of; the network as it came where left out.
         seconds: for each timing.
 
     Raises:
         ModelError: the target cannot be reached; the message has the least that was.
     """
-    with TemporaryDirectory(prefix="edgekd-prune-") as folder:
-        before, after = Path(folder) / "before.onnx", Path(folder) / "after.onnx"
-        write(prunable.network, before)
+    if not 0 < share < 1:
+        raise ModelError(f"cannot keep a share of {share} of the latency: give one above 0 and below 1")
+    with Clock(prunable.network if reference is None else reference, write, table.setting.threads, seconds) as clock:
         times = CutTimes(prunable, table)
         if new := times.measure():
             say(f"  prune: timed {new} layers for the table of this machine")
-        times.calibrate(network_ms(before, table))
-        search = Search(times.choices, times.share)
-        found: list[tuple[Timing, nn.Module, Plan]] = []
-        seen, aim = set(), AIM * share
+        whole = network_ms(clock.before, table)
+        if reference is None:
+            times.calibrate(whole)
+        else:
+            write(prunable.network, clock.after)
+            times.calibrate(network_ms(clock.after, table), whole)
+        return _Rounds(prunable, share, times, clock).run()
+
+
+class _Rounds:
+    """Search and clock in turns."""
+
+    def __init__(self, prunable: Prunable, share: float, times: CutTimes, clock: Clock):
+        self.prunable, self.share, self.times, self.clock = prunable, share, times, clock
+        self.search = Search(times.choices, times.share)
+        self.found: list[Timed] = []
+
+    def run(self) -> Timed:
+        # Budgets of the search, in the table's shares: one that measured too slow, one that was faster than need be.
+        slow, fast = float("inf"), 0.0
+        aim, seen = AIM * self.share, set()
         for _ in range(ROUNDS):
-            widths = search.within(aim) or search.cheapest()
+            widths = self.search.within(aim) or self.search.cheapest()
             if widths in seen:
                 break
             seen.add(widths)
-            keeps = [width // group.repeats for width, group in zip(widths, prunable.groups, strict=True)]
-            network, plan = prunable.cut(keeps)
-            write(network, after)
-            timing = Timing(times.share(None, widths), *_ratio(after, before, table.setting.threads, seconds))
-            say(f"  prune: predicted {timing.predicted:.1%} of the time, measured {timing.measured:.1%}")
-            found.append((timing, network, plan))
-            if NEAR * share <= timing.measured <= share:
+            timing = self._try(widths)
+            if NEAR * self.share <= timing.measured <= self.share:
                 break
-            aim *= AIM * share / timing.measured
-    tried = tuple(timing for timing, _, _ in found)
-    enough = [each for each in found if each[0].measured <= share]
-    if not enough:
-        least = min(tried, key=lambda timing: timing.measured)
-        raise ModelError(
-            f"pruning cannot reach {share:.0%} of the latency: the least that measured is {least.measured:.0%}; raise "
-            "the target or max_ratio, or lower round_to"
+            if timing.measured > self.share:
+                slow = min(slow, aim)
+            else:
+                fast = max(fast, aim)
+            aim *= AIM * self.share / timing.measured
+            if not fast < aim < slow:
+                aim = (fast + slow) / 2
+        enough = [each for each in self.found if each.timing.measured <= self.share]
+        if not enough:
+            raise self._unreached()
+        best = max(enough, key=lambda each: each.timing.measured)
+        return Timed(best.network, best.plan, best.timing, tuple(each.timing for each in self.found))
+
+    def _try(self, widths: tuple[int, ...]) -> Timing:
+        keeps = [width // group.repeats for width, group in zip(widths, self.prunable.groups, strict=True)]
+        network, plan = self.prunable.cut(keeps)
+        timing = self.clock.time(network, self.times.share(None, widths))
+        say(f"  prune: predicted {timing.predicted:.1%} of the time, measured {timing.measured:.1%}")
+        self.found.append(Timed(network, plan, timing, ()))
+        return timing
+
+    def _unreached(self) -> ModelError:
+        least = min(each.timing.measured for each in self.found)
+        return ModelError(
+            f"pruning cannot reach {self.share:.0%} of the latency: the least that measured is {least:.0%}, with "
+            f"max_ratio {self.prunable.max_ratio} and widths in multiples of {self.prunable.round_to}; raise the "
+            "target or max_ratio, or lower round_to"
         )
-    timing, network, plan = max(enough, key=lambda each: each[0].measured)
-    return Timed(network, plan, timing, tried)
-
-
-def _ratio(after: Path, before: Path, threads: int, seconds: float) -> tuple[float, tuple[float, float] | None]:
-    subjects = {"before": Subject(str(before)), "after": Subject(str(after))}
-    records = measure(BenchPlan(subjects, "before", threads, 1, seconds, 2 * seconds, sittings=8))
-    against = records["after"].latency_vs_reference
-    assert against is not None
-    return against["ratio"], tuple(against["ci95"]) if against["ci95"] else None

@@ -43,12 +43,12 @@ class CutTimes:
         """Fills the table with what is missing, and gives how many layers that were."""
         return self.table.measure(layer for name in self.layers for layer in self._variants(name))
 
-    def calibrate(self, whole_ms: float) -> None:
-        """``whole_ms`` is the network's time as it is, at the speed of the table."""
+    def calibrate(self, whole_ms: float, reference_ms: float | None = None) -> None:
+        """``whole_ms`` is the network's time as it is, at the speed of the table; shares are of ``reference_ms``."""
         layers = sum(self.table[layer] for layer in self.layers.values())
         self.factor = min(1.0, whole_ms / layers)
         self.beyond = max(0.0, whole_ms - layers) / sum(layer.elements for layer in self.layers.values())
-        self.whole = whole_ms
+        self.whole = reference_ms or whole_ms
 
     def share(self, group: int | None, widths: Widths) -> float:
         """Of the layers of ``group``, or of all, at ``widths`` channels in the groups."""

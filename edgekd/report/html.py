@@ -8,13 +8,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from edgekd.figures import ABSENT, DETAILS, NAMES, columns, count, percent, significant
-from edgekd.report.ladder import TOLD, ladder
+from edgekd.report import cuts, ladder
 from edgekd.report.plots import Picture, pictures, stage_pictures
 from edgekd.report.roofline import profile_pictures
 from edgekd.report.schema import Report, Stage
 from edgekd.report.verdict import headline, lines, notes
 
 DRAWN = {"history", "widths"}
+TOLD = {*ladder.TOLD, *cuts.TOLD}
 HEADINGS = {"params": "Params", "macs": "MACs"}
 
 
@@ -60,9 +61,9 @@ def verdict(report: Report) -> str:
 def figures_of(stage: Stage) -> list[tuple[str, str]]:
     found = [("Time", f"{significant(stage.seconds)} s")] if stage.seconds is not None else []
     for key, value in stage.metrics.items():
-        if key not in (*DRAWN, *TOLD):
+        if key not in DRAWN | TOLD:
             found += [(HEADINGS.get(name, name.replace("_", " ")), text) for name, text in flat({key: value})]
-    return found + ladder(stage.metrics)
+    return found + ladder.ladder(stage.metrics) + cuts.cuts(stage.metrics)
 
 
 def flat(value: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:

@@ -40,6 +40,8 @@ def fit(
     to_train: Mode = nn.Module.train,
     to_eval: Mode = nn.Module.eval,
     before_step: Callable[[int, int], None] | None = None,
+    after_backward: Callable[[], None] | None = None,
+    begin: float = 0.0,
     log: Callable[[dict[str, Any]], None] | None = None,
 ) -> History:
     """Trains ``network`` in place and gives its history, one entry per epoch.
@@ -52,6 +54,8 @@ def fit(
         float32: refuse reduced precision also where the device has it.
         to_train, to_eval: how to switch modes; exported graphs need ways of their own.
         before_step: called with the step and the number of steps before each one.
+        after_backward: called when gradients are there and not yet clipped.
+        begin: the share of the learning rate's schedule that is left out at its start, in [0, 1).
         log: receives each epoch's entry.
 
     Raises:
@@ -59,6 +63,7 @@ def fit(
     """
     training = _Training(network, data, section, objective, seed, name, folder, save_every, float32)
     training.to_train, training.to_eval, training.before_step, training.log = to_train, to_eval, before_step, log
+    training.after_backward, training.begin = after_backward, begin
     return training.run()
 
 
@@ -68,6 +73,8 @@ class _Training:
     to_train: Mode
     to_eval: Mode
     before_step: Callable[[int, int], None] | None
+    after_backward: Callable[[], None] | None
+    begin: float
     log: Callable[[dict[str, Any]], None] | None
 
     def __init__(
@@ -128,6 +135,8 @@ class _Training:
         with self.fabric.autocast():
             loss = self.objective(self.wrapped, inputs, labels.to(device))
         self.fabric.backward(loss)
+        if self.after_backward:
+            self.after_backward()
         if self.section.clip_norm:
             self.fabric.clip_gradients(
                 self.wrapped, self.optimizer, max_norm=self.section.clip_norm, error_if_nonfinite=False
@@ -169,7 +178,7 @@ class _Training:
         return entry
 
     def rate(self, step: int) -> float:
-        return learning_rate(self.section.schedule, self.section.lr, step, self.total)
+        return learning_rate(self.section.schedule, self.section.lr, step, self.total, self.begin)
 
 
 def _optimizer(network: nn.Module, section: Train) -> torch.optim.Optimizer:

@@ -28,6 +28,6 @@ def one_cycle(progress: float, warm_up: float = 0.25) -> float:
     return cosine((progress - warm_up) / (1 - warm_up))
 
 
-def learning_rate(schedule: str, peak: float, step: int, total: int) -> float:
-    """The rate of step ``step`` (from 0) of ``total``."""
-    return peak * SCHEDULES.find(schedule)(step / max(1, total))
+def learning_rate(schedule: str, peak: float, step: int, total: int, begin: float = 0.0) -> float:
+    """The rate of step ``step`` (from 0) of ``total``, which are what ``schedule`` has from its share ``begin`` on."""
+    return peak * SCHEDULES.find(schedule)(begin + (1 - begin) * step / max(1, total))

@@ -9,9 +9,11 @@ import torch
 from torch import nn
 
 from edgekd.errors import ModelError, StorageError
-from edgekd.models import build
-from edgekd.prune import apply_plan
-from edgekd.prune.sensitivity import scan
+from edgekd.models import build, count_macs, count_parameters
+from edgekd.prune import apply_plan, prune, widths
+from edgekd.prune.harm import harms
+from edgekd.prune.prunable import Prunable
+from edgekd.prune.sensitivity import Cut, Sensitivity, scan
 from edgekd.train.batchnorm import reestimate
 
 IMAGE = (3, 8, 8)
@@ -31,6 +33,19 @@ class Score:
         self.calls += 1
         with torch.no_grad():
             return float(network(self.inputs)[:, 0].mean())
+
+
+class Share:
+    """The share of the parameters that is left, as a latency; ``calls`` counts how often it was asked."""
+
+    def __init__(self, network: nn.Module, most: int | None = None):
+        self.whole, self.calls, self.most = count_parameters(network), 0, most
+
+    def __call__(self, network: nn.Module) -> float:
+        if self.calls == self.most:
+            raise KeyboardInterrupt
+        self.calls += 1
+        return count_parameters(network) / self.whole
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +80,107 @@ def test_every_group_and_ratio_against_a_cut_by_hand(network):
             apply_plan(smaller, [[layer, True, least_filters(network, layer, width - cut.width)]], IMAGE)
             reestimate(smaller, batches)
             assert cut.score == pytest.approx(Score()(smaller.eval()), rel=1e-6)
+
+
+def test_latencies_are_those_of_the_networks_that_are_scored(network):
+    """Of a block's convolution with its BatchNorm and the next one's inputs: 9·(in + out) + 2 parameters a channel."""
+    scored: list[nn.Module] = []
+    timed: list[nn.Module] = []
+    share = Share(network)
+    found = {
+        each.layer: each
+        for each in scan(
+            network,
+            IMAGE,
+            lambda net: scored.append(net) or 0.5,
+            latency=lambda net: timed.append(net) or share(net),
+            round_to=4,
+        )
+    }
+    assert len(timed) == 18
+    assert all(one is other for one, other in zip(scored[1:], timed, strict=True)), "the first is the uncut network"
+    for layer, width, beside in [("layer1.conv1", 16, 32), ("layer2.conv1", 32, 48), ("layer3.conv1", 64, 96)]:
+        cuts = found[layer].cuts
+        assert [cut.width for cut in cuts] == [width * 3 // 4, width // 2, width // 4]
+        gone = [(width - cut.width) * (9 * beside + 2) for cut in cuts]
+        assert [cut.latency for cut in cuts] == pytest.approx([1 - each / share.whole for each in gone])
+
+
+def test_a_width_that_rounding_leaves_takes_as_long(network):
+    share = Share(network)
+    cuts = {each.layer: each.cuts for each in scan(network, IMAGE, Score(), latency=share, round_to=16)}
+    assert [cut.latency for cut in cuts["layer1.conv1"]] == [1.0] * 3
+    assert share.calls == 2 * 1 + 2 * 3, "of 32 channels 16 can go, of 64 16, 32 and 48"
+
+
+def test_no_latency_unless_one_is_asked_for(network, tmp_path):
+    scan(network, IMAGE, Score(), latency=Share(network), ratios=(0.5,), cache=tmp_path)
+    for folder in (tmp_path, None):
+        found = scan(network, IMAGE, Score(), ratios=(0.5,), cache=folder)
+        assert all(cut.latency is None and cut.score is not None for each in found for cut in each.cuts)
+
+
+def test_scores_from_the_cache_are_completed_by_latencies(network, tmp_path):
+    some = {"ratios": (0.5, 0.75), "round_to": 4, "ignore": ("layer2.*", "layer3.*")}
+    expected = scan(network, IMAGE, Score(), latency=Share(network), **some)
+    scan(network, IMAGE, Score(), cache=tmp_path, **some)
+    for timed in (4, 0):
+        score, share = Score(), Share(network)
+        assert scan(network, IMAGE, score, latency=share, cache=tmp_path, **some) == expected
+        assert (score.calls, share.calls) == (1, timed)
+
+
+def test_a_cut_that_was_scored_and_not_timed_is_not_scored_again(network, tmp_path):
+    for most in (0, 2):
+        with pytest.raises(KeyboardInterrupt):
+            scan(network, IMAGE, Score(), latency=Share(network, most), ratios=(0.5,), cache=tmp_path)
+    score, share = Score(), Share(network)
+    found = scan(network, IMAGE, score, latency=share, ratios=(0.5,), cache=tmp_path)
+    assert (score.calls, share.calls) == (1 + 6 - 3, 6 - 2)
+    assert not any(cut.latency is None for each in found for cut in each.cuts)
+
+
+def test_latencies_of_each_setting_are_kept_apart_and_whatever_the_score(network, tmp_path):
+    half = {"latency": lambda _: 0.5, "latency_setting": "int8", "ratios": (0.5,), "cache": tmp_path}
+    share = Share(network)
+    first = scan(network, IMAGE, Score(), latency=share, latency_setting="float32", ratios=(0.5,), cache=tmp_path)
+    int8 = scan(network, IMAGE, Score(), **half)
+    assert {cut.latency for each in int8 for cut in each.cuts} == {0.5}
+    other = Score()
+    again = scan(
+        network,
+        IMAGE,
+        lambda net: 2 * other(net),
+        latency=share,
+        latency_setting="float32",
+        ratios=(0.5,),
+        cache=tmp_path,
+    )
+    assert (share.calls, other.calls) == (6, 7)
+    assert [[cut.latency for cut in each.cuts] for each in again] == [
+        [cut.latency for cut in each.cuts] for each in first
+    ]
+
+
+def test_latencies_keep_to_the_limit_too(network):
+    """A second cut would begin in time, and not end so."""
+
+    def slow(_: nn.Module) -> float:
+        time.sleep(1.2)
+        return 0.5
+
+    score = Score()
+    found = scan(network, IMAGE, score, latency=slow, round_to=1, seconds=2)
+    assert sum(cut.latency is not None for each in found for cut in each.cuts) == score.calls - 1 == 1
+
+
+@pytest.mark.parametrize("latency", [0.0, -1.0, math.nan, math.inf])
+def test_a_latency_that_cannot_be(network, tmp_path, latency):
+    with pytest.raises(ModelError) as error:
+        scan(network, IMAGE, Score(), latency=lambda _: latency, ratios=(0.5,), cache=tmp_path)
+    assert str(error.value) == (
+        f"without 8 channels of 'conv1' the network takes {latency} of its time: latency must give a number above 0"
+    )
 
 
 def test_the_most_macs_come_first(network):
@@ -154,14 +270,26 @@ def test_the_cache_is_of_these_weights_and_this_score(network, tmp_path):
     assert json.loads(file.read_text())["uncut"] == Score()(copy.deepcopy(network).eval()) + 1
 
 
-@pytest.mark.parametrize("damage", ["", "{", "[]", '{"uncut": 1}', '{"uncut": 1, "scores": {"a": null}}'])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "",
+        "{",
+        "[]",
+        '{"uncut": 1}',
+        '{"uncut": 1, "scores": {"a": null}}',
+        '{"uncut": 1, "scores": {}, "latencies": 3}',
+        '{"uncut": 1, "scores": {}, "latencies": {"": [2]}}',
+    ],
+)
 def test_a_damaged_cache_is_measured_again(network, tmp_path, damage):
     expected = scan(network, IMAGE, Score(), cache=tmp_path, ratios=(0.5,), ignore=("layer2.*", "layer3.*"))
     [file] = tmp_path.iterdir()
     file.write_text(damage)
-    score = Score()
-    assert scan(network, IMAGE, score, cache=tmp_path, ratios=(0.5,), ignore=("layer2.*", "layer3.*")) == expected
-    assert score.calls == 1 + len(expected) == 3
+    score, share = Score(), Share(network)
+    again = scan(network, IMAGE, score, latency=share, cache=tmp_path, ratios=(0.5,), ignore=("layer2.*", "layer3.*"))
+    assert [each.cuts[0].score for each in again] == [each.cuts[0].score for each in expected]
+    assert score.calls == 1 + len(expected) == 1 + share.calls == 3
 
 
 def test_a_score_that_is_not_a_number_is_kept_as_such(network, tmp_path):
@@ -222,3 +350,113 @@ def test_what_cannot_be(network, arguments, says):
     with pytest.raises(ModelError) as error:
         scan(network, IMAGE, **{"score": Score(), **arguments})
     assert says in str(error.value)
+
+
+def least_lost(prunable: Prunable, layer: str, width: int) -> float:
+    group = prunable.groups[prunable.roots.index(layer)]
+    return float(np.sort(group.scores.numpy())[: group.width - width].sum())
+
+
+def of_group(prunable: Prunable, layer: str, cuts: dict[int, float | None], uncut: float = 0.9) -> Sensitivity:
+    width = prunable.groups[prunable.roots.index(layer)].width
+    return Sensitivity(layer, width, 0.1, uncut, tuple(Cut(0.5, kept, score) for kept, score in cuts.items()))
+
+
+def test_harms_against_the_formula(network):
+    prunable = Prunable(network, IMAGE, round_to=1)
+    scanned = [
+        of_group(prunable, "layer1.conv1", {12: 0.8, 8: 0.4, 4: 0.2}),
+        of_group(prunable, "layer2.conv1", {24: 0.95, 16: 0.9, 8: 0.6}),
+        of_group(prunable, "layer3.conv1", {48: 0.7, 32: None, 16: None}),
+        of_group(prunable, "conv1", {16: 0.9, 8: None}),
+    ]
+    first = (0.1 + 0.5 + 0.7) / sum(least_lost(prunable, "layer1.conv1", width) for width in (12, 8, 4))
+    second = (0.01 + 0.01 + 0.3) / sum(least_lost(prunable, "layer2.conv1", width) for width in (24, 16, 8))
+    third = 0.2 / least_lost(prunable, "layer3.conv1", 48)
+    expected = {"layer1.conv1": first, "layer2.conv1": second, "layer3.conv1": third}
+    weights = harms(scanned, prunable, floor=0.01)
+    assert set(weights) == set(prunable.roots)
+    for root, weight in weights.items():
+        assert weight == pytest.approx(expected.get(root, sorted(expected.values())[1])), root
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf, -math.inf])
+def test_a_score_that_is_not_finite_is_the_greatest_harm_of_all(network, broken):
+    prunable = Prunable(network, IMAGE, round_to=1)
+    scanned = [
+        of_group(prunable, "layer1.conv1", {12: 0.8, 8: broken}),
+        of_group(prunable, "layer2.conv1", {24: 0.2}),
+        of_group(prunable, "layer3.conv1", {32: broken}),
+    ]
+    weights = harms(scanned, prunable)
+    lost = sum(least_lost(prunable, "layer1.conv1", width) for width in (12, 8))
+    assert weights["layer1.conv1"] == pytest.approx((0.1 + 0.7) / lost)
+    assert weights["layer3.conv1"] == pytest.approx(0.7 / least_lost(prunable, "layer3.conv1", 32))
+
+
+def test_two_ratios_of_one_width_count_once(network):
+    prunable = Prunable(network, IMAGE)
+    one, cut = of_group(prunable, "layer1.conv1", {8: 0.4}), Cut(0.25, 8, 0.4)
+    twice = Sensitivity(one.layer, one.width, one.share, one.uncut, (cut, cut, Cut(0.1, 16, 0.9)))
+    assert harms([one], prunable) == harms([twice], prunable)
+
+
+def test_weighted_scores_of_grouped_convolutions_add_up_to_the_harm():
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 16, 3), nn.Conv2d(16, 16, 3, groups=4), nn.Flatten(), nn.Linear(16 * 16, 8), nn.Linear(8, 2)
+    )
+    found = scan(network, IMAGE, Score(), round_to=1)
+    weighted = Prunable(network, IMAGE, round_to=1, weights=harms(found, Prunable(network, IMAGE), floor=1e-6))
+    assert {group.repeats for group in weighted.groups} == {1, 4}
+    for each in found:
+        group = weighted.groups[weighted.roots.index(each.layer)]
+        cuts = {cut.width: max(each.uncut - cut.score, 1e-6) for cut in each.cuts if cut.width < each.width}
+        assert sum(group.lost(width // group.repeats) for width in cuts) == pytest.approx(sum(cuts.values()))
+
+
+def test_channels_that_do_no_harm_go_first(network):
+    """A block whose last BatchNorm is silent does nothing, however large its filters are."""
+    torch.manual_seed(3)
+    network, inputs = copy.deepcopy(network).eval(), torch.randn(64, *IMAGE)
+    with torch.no_grad():
+        network.layer2.conv1.weight *= 30
+        network.layer2.bn2.weight.zero_()
+        logits = network(inputs)
+
+    def likeness(cut: nn.Module) -> float:
+        with torch.no_grad():
+            return 1 - float((cut(inputs) - logits).square().mean())
+
+    found = scan(network, IMAGE, likeness)
+    block = next(each for each in found if each.layer == "layer2.conv1")
+    assert [cut.score for cut in block.cuts] == [1.0] * 3
+    weights = harms(found, Prunable(network, IMAGE, importance="l2"), floor=1e-6)
+    blind = prune(network, IMAGE, macs=0.7, importance="l2")
+    seeing = prune(network, IMAGE, macs=0.7, importance="l2", weights=weights)
+    assert count_macs(seeing.network, IMAGE) <= 0.7 * count_macs(network, IMAGE)
+    assert widths(blind.network)["layer2.conv1"] == 32 and widths(seeing.network)["layer2.conv1"] == 8
+    assert likeness(seeing.network.eval()) > likeness(blind.network.eval())
+
+
+def test_what_harms_cannot_be_found(network):
+    prunable = Prunable(network, IMAGE, ignore=("layer1.conv1",))
+    some = of_group(prunable, "layer2.conv1", {16: 0.5})
+
+    def says(scanned: list[Sensitivity], floor: float = 1e-3) -> str:
+        with pytest.raises(ModelError) as error:
+            harms(scanned, prunable, floor)
+        return str(error.value)
+
+    assert says([some], 0.0) == "the least harm of a cut cannot be 0.0: give a number above 0"
+    assert says([some], math.nan) == "the least harm of a cut cannot be nan: give a number above 0"
+    for nothing in ([], [of_group(prunable, "layer2.conv1", {32: 0.9, 16: None})]):
+        assert says(nothing) == "the scan measured no cut of these groups: give it more time, or other ratios"
+    assert says([some, Sensitivity("layer2.conv9", 32, 0.1, 0.9, ())]) == (
+        "the scan is of another network: ResNet8 has no layer 'layer2.conv9' (did you mean 'layer2.conv2'?)"
+    )
+    assert says([some, Sensitivity("layer3.conv1", 48, 0.1, 0.9, ())]) == (
+        "the scan is of another network: 'layer3.conv1' has 64 channels in ResNet8, and 48 in the scan; scan this one"
+    )
+    ignored = Sensitivity("layer1.conv1", 16, 0.1, 0.9, (Cut(0.5, 8, 0.1),))
+    assert harms([some, ignored], prunable) == harms([some], prunable)

@@ -167,13 +167,24 @@ DISTILL = (
         (
             "- prune: {macs: 0.5}",
             "- prune",
-            "r.yaml:7: stages.1.prune: nothing says how far to prune; give macs, params or size, "
-            "the share to keep, e.g. macs: 0.5",
+            "r.yaml:7: stages.1.prune: nothing says how far to prune; give macs, params, size, "
+            "latency, accuracy_drop or depth, e.g. macs: 0.5, the share to keep",
         ),
         (
             "macs: 0.5",
             "macs: 0.5, params: 0.5",
             "r.yaml:7: stages.1.prune.params: macs and params exclude each other; give one of the two",
+        ),
+        (
+            "macs: 0.5",
+            "macs: 0.5, latency: 0.5",
+            "r.yaml:7: stages.1.prune.latency: macs and latency exclude each other; give one of the two",
+        ),
+        (
+            "macs: 0.5",
+            "macs: 0.5, epochs: 3, rewind: 2",
+            "r.yaml:7: stages.1.prune.rewind: a training of 2 epochs has no last 3; give the epochs of the training "
+            "that made the network, and its lr and schedule",
         ),
         (
             "macs: 0.5",

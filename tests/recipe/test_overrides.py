@@ -81,8 +81,9 @@ KEYS = "distill, prune, quantize, name, seed, data, teacher, student, stages, ta
             "prune.mcas=0.4",
             "--set prune.mcas=0.4: stages.1.prune.mcas: unknown key (did you mean 'macs'?); known: epochs, "
             "lr, optimizer, momentum, weight_decay, schedule, clip_norm, label_smoothing, ema, temperature, "
-            "hard_weight, macs, params, size, importance, importance_batches, reduction, scope, round_to, max_ratio, "
-            "ignore, teacher",
+            "hard_weight, macs, params, size, latency, accuracy_drop, depth, importance, importance_batches, "
+            "reduction, scope, sensitivity, round_to, max_ratio, ignore, steps, cut_schedule, step_epochs, "
+            "batchnorm_batches, rewind, sparse, sparse_epochs, check_latency, teacher",
         ),
         (
             "quantize.epochs=1",

@@ -55,7 +55,7 @@ def test_text_that_looks_like_something_else_survives(tmp_path: Path) -> None:
 def test_dump_has_defaults_and_leaves_none_out() -> None:
     dump = built().dump()
     assert dump["stages"][0]["distill"]["temperature"] == 2.0
-    assert dump["stages"][1]["prune"]["round_to"] == 8
+    assert dump["stages"][1]["prune"]["max_ratio"] == 0.9
     assert dump["data"]["batch_size"] == 128
     assert "student" not in dump
     assert dump["budget"] == {}

@@ -33,6 +33,13 @@ def test_one_cycle_rises_for_a_quarter_and_falls():
     assert ours[99] < 0.001
 
 
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "one_cycle"])
+def test_the_last_quarter_alone(schedule: str):
+    """Rewound: 25 steps that begin three quarters in are the last 25 of 100."""
+    last = [learning_rate(schedule, 0.4, step, 25, begin=0.75) for step in range(25)]
+    assert last == pytest.approx(rates(schedule)[75:])
+
+
 def test_no_steps_divide_nothing():
     assert learning_rate("cosine", 0.4, 0, 0) == 0.4
 

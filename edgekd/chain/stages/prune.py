@@ -1,49 +1,208 @@
-from collections.abc import Iterator
-from dataclasses import replace
+"""The prune stage: cuts, each followed by training; every network on the way is kept until the stage is done."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from functools import partial
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from edgekd.chain.stage import Job, Result, stage
-from edgekd.prune import IMPORTANCES, widths
-from edgekd.prune import prune as cut
-from edgekd.train.device import channels_last
+from edgekd.bench import fingerprint
+from edgekd.bench.profile.cache import cache_folder
+from edgekd.chain.cuts import Cut, Cutter, labelled
+from edgekd.chain.deployed import deployment
+from edgekd.chain.journal import Journal
+from edgekd.chain.stage import History, Job, Result, stage
+from edgekd.errors import ModelError
+from edgekd.files import canonical_json, write_json
+from edgekd.models import count_macs, count_parameters
+from edgekd.progress import say
+from edgekd.prune import widths
+from edgekd.prune.depth import cut_depth
+from edgekd.prune.harm import harms
+from edgekd.prune.prunable import Prunable, matching
+from edgekd.prune.schedule import shares
+from edgekd.prune.sensitivity import Sensitivity, scan
+from edgekd.prune.sparse import GroupNorm
+from edgekd.quantize.sensitivity import divergence
+from edgekd.train import accuracy_of, logits_of
+from edgekd.train.batchnorm import reestimate
+
+# What is tried first towards an accuracy, how fine a step ends it, and how many there are at most.
+FIRST_STEP, FINEST_STEP, MOST_STEPS = 0.7, 0.96, 8
+# Validation samples that blocks are ranked on.
+HARM_SAMPLES = 512
 
 
-@stage("prune", product="pruned", version=2)
+@stage("prune", product="pruned", version=3, needs=deployment)
 def prune(job: Job) -> Result:
-    """Cuts channels down to the target, then trains what is left."""
-    section = job.section
-    gradients = IMPORTANCES.find(section.importance).gradients
-    pruned = cut(
-        job.network,
-        job.spec.input_shape,
-        macs=section.macs,
-        params=section.params,
-        size=section.size,
-        importance=section.importance,
-        reduction=section.reduction,
-        scope=section.scope,
-        round_to=section.round_to,
-        max_ratio=section.max_ratio,
-        ignore=section.ignore,
-        batches=None if gradients == "none" else list(_labelled(job)),
-        seed=job.seed,
-    )
-    before, after = widths(job.network), widths(pruned.network)
-    history = job.fit(pruned.network)
-    metrics = {
-        "history": history,
-        "kept": pruned.share,
-        "channel_ratio": pruned.ratio,
-        "widths": [{"layer": name, "before": before[name], "after": after[name]} for name in before],
-    }
-    return Result(pruned.network, replace(job.spec, pruning=(*job.spec.pruning, pruned.plan)), metrics)
+    """Cuts down to the target in one step or several, and trains what is left after each."""
+    return _Pruning(job).run()
 
 
-def _labelled(job: Job) -> Iterator[tuple[Tensor, Tensor]]:
-    """Random training samples with their labels, the same for one seed."""
-    data, count = job.data, job.section.importance_batches
-    chosen = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(job.seed))
-    for raw, labels in data.train.stream(chosen.split(data.batch_size)[:count]):
-        yield channels_last(data.to_input(raw)), labels
+class _Pruning:
+    def __init__(self, job: Job):
+        self.job, self.section, self.data = job, job.section, job.data
+        self.journal = Journal(job.folder / "steps")
+        self.history: History = []
+        self.cuts: list[dict[str, Any]] = []
+        self.found: dict[str, Any] = {}
+
+    def run(self) -> Result:
+        section, before = self.section, widths(self.job.network.eval())
+        at = Result(self.job.network, self.job.spec, {})
+        if section.sparse:
+            at = self._train("sparse", at, section.sparse_epochs, after_backward=self._group_norm(at.network))
+        first = at.network
+        if section.depth:
+            at = self._cut("depth", at, self._without_blocks)
+            if section.goal:
+                at = self._train("after-depth", at, section.step_epochs)
+        cutter = Cutter(self.job, first, self._weights(at.network) if section.sensitivity else None)
+        if section.goal == "accuracy_drop":
+            at = self._to_accuracy(at, cutter)
+        elif section.goal:
+            at = self._in_steps(at, cutter)
+        else:
+            at = self._train("last", at, section.epochs)
+        return Result(at.network, at.spec, self._metrics(first, at.network, before))
+
+    def _in_steps(self, at: Result, cutter: Cutter) -> Result:
+        goal, share = self.section.goal, getattr(self.section, self.section.goal)
+        targets = shares(self.section.cut_schedule, share, self.section.steps or 1)
+        for number, target in enumerate(targets, start=1):
+            at = self._cut(f"cut-{number}", at, partial(cutter.to, goal, target))
+            epochs = self.section.epochs if number == len(targets) else self.section.step_epochs
+            at = self._train(f"step-{number}", at, epochs)
+        return at
+
+    def _to_accuracy(self, at: Result, cutter: Cutter) -> Result:
+        """Ever fewer multiply-accumulates while the trained network keeps the accuracy, in ever finer steps."""
+        own = self._accuracy(at.network)
+        floor, step, kept, least = own - self.section.accuracy_drop / 100, FIRST_STEP, 1.0, None
+        for number in range(1, (self.section.steps or MOST_STEPS) + 1):
+            target = kept * step
+            try:
+                tried = self._cut(f"cut-{number}", at, partial(cutter.to, "macs", target))
+            except ModelError as error:
+                if number == 1:
+                    raise
+                say(f"  prune: {error}")
+                break
+            tried = self._train(f"step-{number}", tried, self.section.epochs)
+            accuracy = self._accuracy(tried.network)
+            self.cuts[-1] |= {"validation_accuracy": accuracy, "met": accuracy >= floor}
+            words = "enough" if accuracy >= floor else "not enough"
+            say(f"  prune: {target:.1%} of the MACs give {accuracy:.2%}, {words} ({floor:.2%} needed)")
+            if accuracy >= floor:
+                at, kept, least = tried, target, number
+            else:
+                step = step**0.5
+            if step > FINEST_STEP:
+                break
+        if least is None:
+            raise ModelError(
+                f"no cut that was tried keeps the validation accuracy within {self.section.accuracy_drop:g} points of "
+                f"{own:.2%}: {self.cuts[-1]['kept']:.0%} of the MACs, the most, gave "
+                f"{self.cuts[-1]['validation_accuracy']:.2%}; raise accuracy_drop, epochs or steps"
+            )
+        self.found["floor"] = floor
+        return at
+
+    def _cut(self, name: str, at: Result, cut: Callable[[nn.Module], Cut]) -> Result:
+        def make() -> Result:
+            made = cut(at.network)
+            if self.section.batchnorm_batches:
+                reestimate(made.network, self._inputs(self.section.batchnorm_batches))
+            plans = (*at.spec.pruning, *([made.plan] if made.plan else []))
+            return Result(made.network, replace(at.spec, pruning=plans), {"name": name, **made.figures})
+
+        kept = self.journal.keep(name, make)
+        self.cuts.append(kept.metrics)
+        return kept
+
+    def _train(self, name: str, at: Result, epochs: int, **modes: Any) -> Result:
+        def make() -> Result:
+            section, rewind = self.section.model_copy(update={"epochs": epochs}), self.section.rewind
+            # Its own folder: a checkpoint fits one network alone.
+            job = replace(self.job, folder=self.job.folder / f"training-{name}")
+            begin = 1 - epochs / rewind if rewind else 0.0
+            history = job.fit(at.network, section=section, begin=begin, **modes)
+            return Result(at.network, at.spec, {"history": history})
+
+        kept = self.journal.keep(name, make)
+        done = len(self.history)
+        self.history += [{**entry, "epoch": done + entry["epoch"]} for entry in kept.metrics["history"]]
+        return kept
+
+    def _group_norm(self, network: nn.Module) -> Callable[[], None]:
+        ignored = [network.get_submodule(name) for name in matching(network, self.section.ignore)]
+        return GroupNorm(network, self.job.spec.input_shape, self.section.sparse, ignored=ignored).step
+
+    def _without_blocks(self, network: nn.Module) -> Cut:
+        batches = self._inputs(self.section.batchnorm_batches)
+        samples = self.data.validation.select(torch.arange(min(HARM_SAMPLES, len(self.data.validation))))
+        exact = logits_of(network, self.data, samples).log_softmax(1)
+
+        def harm(shorter: nn.Module) -> float:
+            if batches:
+                reestimate(shorter, batches)
+            return float(divergence(logits_of(shorter, self.data, samples), exact))
+
+        shape = self.job.spec.input_shape
+        short = cut_depth(
+            network, shape, cost=lambda each: count_macs(each, shape), target=self.section.depth, harm=harm
+        )
+        return Cut(short.network, short.plan, {"kept": short.share, "dropped": [path for path, _ in short.dropped]})
+
+    def _weights(self, network: nn.Module) -> Mapping[str, float]:
+        """By a scan that is kept: its length is time, and gone through again it would find other figures."""
+        path = self.job.folder / "sensitivity.json"
+        if not path.exists():
+            found, weights = self._scan(network)
+            write_json(path, {"weights": weights, "sensitivity": [asdict(each) for each in found]})
+        document = json.loads(path.read_text())
+        self.found["sensitivity"] = document["sensitivity"]
+        return document["weights"]
+
+    def _scan(self, network: nn.Module) -> tuple[list[Sensitivity], dict[str, float]]:
+        section, shape = self.section, self.job.spec.input_shape
+        cutter = Cutter(self.job, network)
+        ranking = cutter.ranking(cutter.round_to)
+        settings = {key: ranking[key] for key in ("importance", "reduction", "round_to", "ignore")}
+        found = scan(
+            network,
+            shape,
+            self._accuracy,
+            labelled=ranking["batches"],
+            batches=self._inputs(section.batchnorm_batches),
+            seconds=section.sensitivity,
+            cache=cache_folder() / "sensitivity",
+            latency=cutter.predictor(network) if self.job.needs["here"] else None,
+            latency_setting=canonical_json([self.job.needs, fingerprint()["cpu"]]).decode(),
+            **settings,
+        )
+        return found, harms(found, Prunable(network, shape, **ranking), 1 / len(self.data.validation))
+
+    def _accuracy(self, network: nn.Module) -> float:
+        return accuracy_of(network, self.data, self.data.validation)
+
+    def _inputs(self, count: int) -> list[Tensor]:
+        return [inputs for inputs, _ in labelled(self.job, count)]
+
+    def _metrics(self, first: nn.Module, last: nn.Module, before: Mapping[str, int]) -> dict[str, Any]:
+        after, shape = widths(last), self.job.spec.input_shape
+        macs, params = count_macs(last, shape), count_parameters(last)
+        kept = {"macs": macs / count_macs(first, shape), "params": params / count_parameters(first)}
+        return {
+            "history": self.history,
+            "macs": macs,
+            "params": params,
+            "kept": kept,
+            "cuts": self.cuts,
+            **self.found,
+            # A layer of a block that was dropped has no channels left.
+            "widths": [{"layer": name, "before": before[name], "after": after.get(name, 0)} for name in before],
+        }

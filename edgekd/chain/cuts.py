@@ -1,0 +1,132 @@
+"""One cut after another of a stage's network, each to a share of what the network had at first."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from math import lcm
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from edgekd.chain.deployed import writer
+from edgekd.chain.stage import Job
+from edgekd.prune import IMPORTANCES
+from edgekd.prune.budget import COSTS, Pruned, prune_to
+from edgekd.prune.clock import Clock, Timing
+from edgekd.prune.guard import never_slower
+from edgekd.prune.latency import LatencyTable, layers_of, network_ms, predictor
+from edgekd.prune.plan import Plan
+from edgekd.prune.prunable import Prunable
+from edgekd.prune.timed import prune_to_latency
+from edgekd.train.device import channels_last
+
+# The multiples that are tried where a rounding makes a network slower.
+COARSER = (8, 16, 32)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A smaller network, its plan, and what was found on the way."""
+
+    network: nn.Module
+    plan: Plan
+    figures: dict[str, Any]
+
+
+class Cutter:
+    """Cuts by the section of ``job``.
+
+    Args:
+        first: the network before any cut.
+        weights: of channel groups, by measured harm.
+    """
+
+    def __init__(self, job: Job, first: nn.Module, weights: Mapping[str, float] | None = None):
+        self.job, self.section, self.first, self.weights = job, job.section, first, weights
+        self.shape = job.spec.input_shape
+        self.round_to: int = self.section.round_to or job.needs["channels"]
+
+    def to(self, goal: str, share: float, network: nn.Module) -> Cut:
+        """``network``, which came of the first one, cut to ``share`` of what that one costs by ``goal``.
+
+        Raises:
+            ModelError: that share cannot be reached, or only by a slower network.
+        """
+        if goal == "latency":
+            return self._timed(network, share)
+        cost = COSTS.find(goal)
+        relative = share * cost(self.first, self.shape) / cost(network, self.shape)
+        if relative >= 1:
+            return Cut(network, [], {"kept": share / relative})
+
+        def cut(step: int) -> Pruned:
+            return prune_to(goal, relative, network, self.shape, **self.ranking(step))
+
+        if not (self.section.check_latency and self.job.needs["here"]):
+            pruned = cut(self.round_to)
+            return Cut(pruned.network, pruned.plan, {"kept": pruned.after / cost(self.first, self.shape)})
+        with Clock(self.first, self._write, self.job.needs["threads"]) as clock:
+            guarded = never_slower(cut, clock, self._roundings())
+        figures = {
+            "kept": guarded.pruned.after / cost(self.first, self.shape),
+            "round_to": guarded.round_to,
+            "timing": guarded.timing.to_json(),
+            "refused": [_refused(step, timing) for step, timing in guarded.refused],
+        }
+        return Cut(guarded.pruned.network, guarded.pruned.plan, figures)
+
+    def _timed(self, network: nn.Module, share: float) -> Cut:
+        table = LatencyTable(self.job.needs["precision"], self.job.needs["threads"])
+        prunable = Prunable(network, self.shape, **self.ranking(self.round_to))
+        found = prune_to_latency(prunable, share, table, self._write, reference=self.first)
+        figures = {
+            "kept": found.timing.measured,
+            "timing": found.timing.to_json(),
+            "tried": [timing.to_json() for timing in found.tried],
+        }
+        return Cut(found.network, found.plan, figures)
+
+    def ranking(self, round_to: int) -> dict[str, Any]:
+        """Arguments of :class:`~edgekd.prune.prunable.Prunable`."""
+        section = self.section
+        gradients = IMPORTANCES.find(section.importance).gradients
+        return {
+            "importance": section.importance,
+            "reduction": section.reduction,
+            "scope": section.scope,
+            "round_to": round_to,
+            "max_ratio": section.max_ratio,
+            "ignore": section.ignore,
+            "batches": None if gradients == "none" else list(labelled(self.job, section.importance_batches)),
+            "seed": self.job.seed,
+            "weights": self.weights,
+        }
+
+    def predictor(self, network: nn.Module) -> Callable[[nn.Module], float]:
+        """Of what cuts of ``network`` take, over what it takes itself, by the table of layer times."""
+        table = LatencyTable(self.job.needs["precision"], self.job.needs["threads"])
+        table.measure(layers_of(network, self.shape).values())
+        with TemporaryDirectory(prefix="edgekd-prune-") as folder:
+            path = Path(folder) / "network.onnx"
+            self._write(network, path)
+            return predictor(network, self.shape, table, network_ms(path, table))
+
+    def _roundings(self) -> list[int]:
+        return list(dict.fromkeys([self.round_to, *(lcm(self.round_to, step) for step in COARSER)]))
+
+    def _write(self, network: nn.Module, path: Path) -> None:
+        writer(self.job, (inputs for inputs, _ in labelled(self.job, 1)))(network, path)
+
+
+def labelled(job: Job, count: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """``count`` batches of random training samples with their labels, the same for one seed."""
+    data = job.data
+    chosen = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(job.seed))
+    for raw, labels in data.train.stream(chosen.split(data.batch_size)[:count]):
+        yield channels_last(data.to_input(raw)), labels
+
+
+def _refused(step: int, timing: Timing) -> dict[str, Any]:
+    return {"round_to": step, **timing.to_json()}

@@ -1,0 +1,77 @@
+"""The time of a cut network over that of the network before the cut, both exported and run in turns."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import Any
+
+from torch import nn
+
+from edgekd.bench import Plan, Subject, measure
+
+Write = Callable[[nn.Module, Path], object]
+SITTINGS = 6
+
+
+@dataclass(frozen=True)
+class Timing:
+    """A network's time over another's; ``predicted`` by a table of layer times, where there is one."""
+
+    measured: float
+    ci95: tuple[float, float] | None
+    predicted: float | None = None
+
+    @property
+    def is_slower(self) -> bool:
+        """Beyond the interval."""
+        return self.ci95 is not None and self.ci95[0] > 1
+
+    def to_json(self) -> dict[str, Any]:
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
+
+class Clock:
+    """Times networks against ``reference`` in ONNX Runtime on this machine; a context that cleans up its files.
+
+    >>> with Clock(network, write) as clock:  # doctest: +SKIP
+    ...     print(clock.time(cut).measured)
+
+    Args:
+        write: writes a network as ONNX, as it will be deployed: in its precision.
+        threads: of ONNX Runtime.
+        seconds: for each network and timing, at least; twice as long where the interval asks for it.
+    """
+
+    def __init__(
+        self, reference: nn.Module, write: Write, threads: int = 1, seconds: float = 1.5, sittings: int = SITTINGS
+    ):
+        self.reference, self.write = reference, write
+        self.threads, self.seconds, self.sittings = threads, seconds, sittings
+
+    def __enter__(self) -> "Clock":
+        self._folder = TemporaryDirectory(prefix="edgekd-prune-")
+        self.before, self.after = (Path(self._folder.name) / name for name in ("before.onnx", "after.onnx"))
+        try:
+            self.write(self.reference, self.before)
+        except BaseException:
+            self._folder.cleanup()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._folder.cleanup()
+
+    def time(self, network: nn.Module, predicted: float | None = None) -> Timing:
+        """Exports ``network`` and times it and the reference in turns.
+
+        Raises:
+            EdgekdError: it cannot be exported, or the runtime does not run it.
+        """
+        self.write(network, self.after)
+        subjects = {"before": Subject(str(self.before)), "after": Subject(str(self.after))}
+        plan = Plan(subjects, "before", self.threads, 1, self.seconds, 2 * self.seconds, sittings=self.sittings)
+        against = measure(plan)["after"].latency_vs_reference
+        assert against is not None
+        return Timing(against["ratio"], tuple(against["ci95"]) if against["ci95"] else None, predicted)

@@ -1,0 +1,100 @@
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from edgekd.errors import ModelError
+from edgekd.export import export_onnx
+from edgekd.preprocess import Preprocess
+from edgekd.prune.budget import Pruned, prune
+from edgekd.prune.clock import Clock, Timing
+from edgekd.prune.guard import never_slower
+
+SHAPE = (3, 32, 32)
+WRITE = partial(export_onnx, preprocess=Preprocess("image", SHAPE, (0.5,) * 3, (0.25,) * 3))
+
+
+def separable(width: int) -> nn.Module:
+    """Depthwise convolutions leave ONNX Runtime's fast kernels at widths that are no multiple of 4."""
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, width, 1), nn.ReLU()]
+    for _ in range(3):
+        layers += [
+            nn.Conv2d(width, width, 3, padding=1, groups=width),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 1),
+            nn.ReLU(),
+        ]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 10)).eval()
+
+
+def cut(network: nn.Module, step: int, macs: float = 0.96) -> Pruned:
+    return prune(network, SHAPE, macs=macs, round_to=step, scope="layer")
+
+
+def test_a_smaller_network_takes_less():
+    network = separable(64)
+    with Clock(network, WRITE, seconds=0.3) as clock:
+        timing = clock.time(separable(32), predicted=0.5)
+        folder = clock.before.parent
+        assert folder.is_dir()
+    assert timing.ci95 is not None
+    assert timing.ci95[0] <= timing.measured <= timing.ci95[1] < 0.9
+    assert not timing.is_slower
+    assert timing.to_json() == {"measured": timing.measured, "ci95": timing.ci95, "predicted": 0.5}
+    assert not folder.exists()
+
+
+def test_nothing_is_left_where_the_reference_cannot_be_written(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def refuse(network: nn.Module, path: Path) -> None:
+        path.write_text("half")
+        raise ModelError("no")
+
+    with pytest.raises(ModelError, match="no"), Clock(separable(8), refuse):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_rounding_where_the_network_would_be_slower():
+    """At 62 of 64 channels the network has 6 % fewer multiply-accumulates and takes twice as long."""
+    network = separable(64)
+    with Clock(network, WRITE, seconds=0.3) as clock:
+        assert cut(network, 1).network[0].out_channels == 62
+        found = never_slower(lambda step: cut(network, step), clock, (1, 8, 16))
+    assert [step for step, _ in found.refused] == [1]
+    assert found.refused[0][1].is_slower
+    assert found.refused[0][1].measured > 1.1
+    assert found.round_to == 8
+    assert found.pruned.network[0].out_channels == 56
+    assert not found.timing.is_slower
+
+
+def test_no_rounding_helps():
+    network = separable(64)
+    with Clock(network, WRITE, seconds=0.3) as clock:
+        with pytest.raises(
+            ModelError, match=r"slower here, widths in multiples of 1: \d+.\d% of its time: prune to a l"
+        ):
+            never_slower(lambda step: cut(network, step), clock, (1,))
+        steps = [cut(network, 1), ModelError("too coarse")]
+
+        def then_none(step: int) -> Pruned:
+            made = steps.pop(0)
+            if isinstance(made, ModelError):
+                raise made
+            return made
+
+        with pytest.raises(ModelError, match="slower here.*with coarser ones too coarse"):
+            never_slower(then_none, clock, (1, 64))
+        with pytest.raises(ModelError, match="cannot reach 1% of the MACs"):
+            never_slower(lambda step: cut(network, step, macs=0.01), clock, (8,))
+
+
+def test_beyond_the_interval():
+    assert Timing(1.2, (1.01, 1.3)).is_slower
+    assert not Timing(1.2, (0.99, 1.3)).is_slower
+    assert not Timing(1.2, None).is_slower
