@@ -1,0 +1,124 @@
+"""Half of the measured latency: networks pruned to it, and what table and clock say of the result.
+
+    python benchmarks/prune_latency.py --json benchmarks/results/prune_latency.json
+
+Each network is pruned to half of its latency in ONNX Runtime on this processor by ``prune_to_latency``, and its file
+is then timed anew, beside the unpruned one's and in turns, for longer. Weights are random: what is asked is time.
+"""
+
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from common import finish, goal, options
+from int8_files import MEAN, STD
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from edgekd.bench import Plan, Subject, measure
+from edgekd.export import export_onnx
+from edgekd.figures import percent
+from edgekd.files import make_folder, write_json
+from edgekd.models import build, count_macs
+from edgekd.preprocess import Preprocess
+from edgekd.progress import say
+from edgekd.prune import prune
+from edgekd.prune.latency import LatencyTable
+from edgekd.prune.prunable import Prunable
+from edgekd.prune.timed import prune_to_latency
+from edgekd.train.device import lay_out
+
+ROOT = Path(__file__).parents[1]
+IMAGE, SMALL = (3, 224, 224), (3, 32, 32)
+NETWORKS = {
+    "ResNet-18": ("torchvision/resnet18", IMAGE),
+    "ResNet-50": ("torchvision/resnet50", IMAGE),
+    "MobileNetV2": ("torchvision/mobilenet_v2", IMAGE),
+    "RegNetY-400MF": ("torchvision/regnet_y_400mf", IMAGE),
+    "ResNet-56": ("resnet56", SMALL),
+}
+QUICK = ("ResNet-56",)
+SHARE, LEAST, SEED = 0.5, 0.44, 0
+SETTINGS = {"seconds": 3.0, "max_seconds": 6.0, "sittings": 8}
+QUICK_SETTINGS = {"seconds": 0.6, "max_seconds": 1.2, "sittings": 6}
+
+
+def made(name: str) -> tuple[nn.Module, tuple[int, ...]]:
+    builder, shape = NETWORKS[name]
+    torch.manual_seed(SEED)
+    return lay_out(build(builder, shape, 10 if shape == SMALL else 1000).eval()), shape
+
+
+def run(name: str, settings: dict[str, Any], folder: Path) -> dict[str, Any]:
+    network, shape = made(name)
+    write = partial(export_onnx, preprocess=Preprocess("image", shape, MEAN, STD))
+    started = time.monotonic()
+    found = prune_to_latency(Prunable(network, shape), SHARE, LatencyTable("float32", 1), write)
+    seconds = time.monotonic() - started
+    by_macs = prune(network, shape, macs=SHARE)
+    files = {
+        "whole": network,
+        "by latency": found.network,
+        "by MACs": by_macs.network,
+    }
+    for label, each in files.items():
+        write(lay_out(each), folder / f"{label}.onnx")
+    subjects = {label: Subject(str(folder / f"{label}.onnx")) for label in files}
+    records = measure(Plan(subjects, "whole", **settings))
+    return {
+        "network": name,
+        "shape": shape,
+        "tried": [timing.to_json() for timing in found.tried],
+        "chosen": found.timing.to_json(),
+        "macs": {label: count_macs(each, shape) for label, each in files.items()},
+        "ms": {label: record.latency_ms for label, record in records.items()},
+        "ratio": {label: records[label].latency_vs_reference for label in ("by latency", "by MACs")},
+        "seconds": round(seconds, 1),
+    }
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    table = Table(
+        "Network", "Predicted", "Measured", "Again", "95 %", "MACs kept", "Half of the MACs takes", "Search, s"
+    )
+    for row in rows:
+        again, plain = row["ratio"]["by latency"], row["ratio"]["by MACs"]
+        table.add_row(
+            row["network"],
+            percent(row["chosen"]["predicted"]),
+            percent(row["chosen"]["measured"]),
+            percent(again["ratio"]),
+            "{:.3f}–{:.3f}".format(*again["ci95"]),
+            percent(row["macs"]["by latency"] / row["macs"]["whole"]),
+            percent(plain["ratio"]),
+            str(row["seconds"]),
+        )
+    Console(width=130).print(table)
+
+
+def main() -> None:
+    arguments = options(
+        __doc__,
+        only={"nargs": "+", "metavar": "NAME", "choices": NETWORKS, "help": "these networks"},
+    )
+    folder = make_folder(arguments.out or ROOT / "runs/prune_latency")
+    rows = []
+    for name in arguments.only or (QUICK if arguments.quick else NETWORKS):
+        say(name)
+        row = run(name, QUICK_SETTINGS if arguments.quick else SETTINGS, make_folder(folder / name))
+        write_json(folder / name / "row.json", row)
+        rows.append(row)
+        show(rows)
+    goals = []
+    for row in rows:
+        ratio = row["ratio"]["by latency"]["ratio"]
+        goals.append(goal(f"{row['network']}: share of the latency", SHARE, ratio, at_most=True))
+        goals.append(goal(f"{row['network']}: and no less than", LEAST, ratio))
+    finish(arguments, {"weights": f"random, seed {SEED}", "rows": rows}, goals)
+
+
+if __name__ == "__main__":
+    main()
