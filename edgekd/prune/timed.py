@@ -14,7 +14,7 @@ from edgekd.prune.search import Search
 from edgekd.prune.times import CutTimes
 
 # Where the search aims, as a share of the target, and what is near enough below it.
-AIM, NEAR = 0.95, 0.88
+AIM, NEAR = 0.95, 0.9
 ROUNDS = 8
 
 

@@ -36,7 +36,7 @@ def cut(network: nn.Module, step: int, macs: float = 0.96) -> Pruned:
 
 def test_a_smaller_network_takes_less():
     network = separable(64)
-    with Clock(network, WRITE, seconds=0.3) as clock:
+    with Clock(network, WRITE, seconds=0.2, sittings=3) as clock:
         timing = clock.time(separable(32), predicted=0.5)
         folder = clock.before.parent
         assert folder.is_dir()
@@ -62,7 +62,7 @@ def test_nothing_is_left_where_the_reference_cannot_be_written(tmp_path, monkeyp
 def test_another_rounding_where_the_network_would_be_slower():
     """At 62 of 64 channels the network has 6 % fewer multiply-accumulates and takes twice as long."""
     network = separable(64)
-    with Clock(network, WRITE, seconds=0.3) as clock:
+    with Clock(network, WRITE, seconds=0.2, sittings=3) as clock:
         assert cut(network, 1).network[0].out_channels == 62
         found = never_slower(lambda step: cut(network, step), clock, (1, 8, 16))
     assert [step for step, _ in found.refused] == [1]
@@ -73,9 +73,10 @@ def test_another_rounding_where_the_network_would_be_slower():
     assert not found.timing.is_slower
 
 
+@pytest.mark.slow
 def test_no_rounding_helps():
     network = separable(64)
-    with Clock(network, WRITE, seconds=0.3) as clock:
+    with Clock(network, WRITE, seconds=0.2, sittings=3) as clock:
         with pytest.raises(
             ModelError, match=r"slower here, widths in multiples of 1: \d+.\d% of its time: prune to a l"
         ):

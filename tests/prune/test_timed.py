@@ -31,6 +31,7 @@ def table(tmp_path_factory) -> LatencyTable:
         yield table
 
 
+@pytest.mark.slow
 def test_half_of_the_time(network, table):
     before = widths(network)
     found = prune_to_latency(Prunable(network, SHAPE), 0.5, table, WRITE, seconds=0.5)
@@ -47,6 +48,7 @@ def test_half_of_the_time(network, table):
     assert widths(again) == widths(found.network)
 
 
+@pytest.mark.slow
 def test_of_a_network_that_was_cut_before(network, table):
     """The share is of the reference: what a first cut has saved counts."""
     half = prune_to_latency(Prunable(network, SHAPE), 0.7, table, WRITE, seconds=0.5).network
@@ -55,8 +57,12 @@ def test_of_a_network_that_was_cut_before(network, table):
     assert count_macs(found.network, SHAPE) < count_macs(half, SHAPE)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_reached(network, table):
     with pytest.raises(ModelError, match=r"cannot reach 1% of the latency: the least that measured is \d+%"):
         prune_to_latency(Prunable(network, SHAPE), 0.01, table, WRITE, seconds=0.3)
+
+
+def test_what_is_no_share(network, table):
     with pytest.raises(ModelError, match=r"cannot keep a share of 1.5 of the latency"):
         prune_to_latency(Prunable(network, SHAPE), 1.5, table, WRITE)
