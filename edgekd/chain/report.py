@@ -16,6 +16,7 @@ from edgekd.report import schema
 from edgekd.report.budget import check
 
 RUNTIME = "onnxruntime"
+SLOWER = {"int8_slower_than_float": "the int8 file", "pruned_slower_than_before": "the pruned network"}
 
 
 def make_report(
@@ -50,7 +51,7 @@ def make_report(
             test=len(data.test),
         ),
         budget=schema.Budget.of(check(recipe.budget.model_dump(), student, teacher)),
-        warnings=(*map(_skipped, skipped), *_not_served(recipe, exports[-1]), *_slower_than_float(exports, measured)),
+        warnings=(*map(_skipped, skipped), *_not_served(recipe, exports[-1]), *_slower(exports, measured)),
         rows=tuple(rows),
         stages=tuple(_stage(export, log) for export in exports),
         parity=tuple(parity for export in exports for parity in _parities(export)),
@@ -183,22 +184,29 @@ def _disagreement(label: str, figures: Mapping[str, Any]) -> list[schema.Note]:
     return [schema.Note(code="runtime_disagrees", message=message)]
 
 
-def _slower_than_float(exports: Sequence[Exported], measured: Mapping[Target, Measured]) -> list[schema.Note]:
-    """A warning wherever an int8 file is surely slower than the float network that it came from."""
+def _slower(exports: Sequence[Exported], measured: Mapping[Target, Measured]) -> list[schema.Note]:
+    """A warning wherever an int8 file, or a pruned network's, is surely slower than the one that it came from."""
     notes = []
     for before, after in pairwise(exports):
-        if (before.figures["precision"], after.figures["precision"]) != ("float32", "int8"):
+        code = _why_slower(before, after)
+        if code is None:
             continue
         for target, figures in measured.items():
-            twin, int8 = (figures.latency[export.label].raw_ns for export in (before, after))
-            ratio, interval = ratio_over_sittings(int8, twin)
+            ours, theirs = (figures.latency[export.label].raw_ns for export in (after, before))
+            ratio, interval = ratio_over_sittings(ours, theirs)
             if interval and interval[0] > 1:
                 message = (
-                    f"on {target.device}/{target.runtime} the int8 file takes {ratio:.2f} times as "
-                    f"long as its float twin ({before.label}): it is smaller, not faster, on this processor"
+                    f"on {target.device}/{target.runtime} {SLOWER[code]} takes {ratio:.2f} times as "
+                    f"long as {before.label}: it is smaller, not faster, on this processor"
                 )
-                notes.append(schema.Note(code="int8_slower_than_float", message=message))
+                notes.append(schema.Note(code=code, message=message))
     return notes
+
+
+def _why_slower(before: Exported, after: Exported) -> str | None:
+    if (before.figures["precision"], after.figures["precision"]) == ("float32", "int8"):
+        return "int8_slower_than_float"
+    return "pruned_slower_than_before" if after.done.name == "prune" else None
 
 
 def _skipped(target: Target) -> schema.Note:

@@ -197,8 +197,13 @@ def test_the_learning_rate_is_rewound(cut):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("needs", [HERE, INT8], ids=["float32", "int8"])
-def test_to_a_measured_latency(cut, start, needs):
-    result = cut(latency=0.6, epochs=0, needs=needs, round_to=4)
+def test_to_a_measured_latency(digits, needs, tmp_path):
+    """Of a network that is wide enough for its time to be in its channels."""
+    torch.manual_seed(0)
+    spec = Spec("resnet8", digits.input_shape, 10, {"width": 128})
+    start = build(spec.builder, spec.input_shape, 10, **spec.args).eval(), spec
+    section = Prune(latency=0.6, epochs=0, teacher=False)
+    result = prune(Job("01-prune", *start, section, digits, 0, None, tmp_path, lambda _: None, needs))
     [found] = result.metrics["cuts"]
     assert found["timing"] == next(each for each in found["tried"] if each == found["timing"])
     assert found["timing"]["measured"] == found["kept"] <= 0.6
