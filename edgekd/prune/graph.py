@@ -3,7 +3,10 @@
 torch-pruning (Fang et al., "DepGraph", 2023) takes an operation that it does not know for one that leaves channels
 where they are. Here such an operation is a barrier: what reaches one keeps its width. Barriers are reshapes that
 split or mix channels (channel shuffle, windows, attention heads), concatenations of a last dimension, products of
-two activations, and ``nn.MultiheadAttention``, whose heads must all have one width that the layers around it share.
+two activations, ``nn.MultiheadAttention``, whose heads must all have one width that the layers around it share, what
+takes the network's inputs channel by channel, and convolutions with several inputs for each filter.
+
+Convolutions in groups lose whole groups where they have enough of them: then their inputs go with their outputs.
 """
 
 import warnings
@@ -17,10 +20,20 @@ from torch_pruning.dependency import Node
 from torch_pruning.ops import OPTYPE
 
 from edgekd.errors import ModelError, first_line
+from edgekd.prune.grouped import (
+    GroupedConvPruner,
+    GroupNormPruner,
+    can_spare_groups,
+    is_grouped,
+    tie_sides,
+    untie_sides,
+)
+from edgekd.prune.importance.ties import ties
 
 PRODUCTS = ("bmm", "scaleddotproduct")
 UNSIGNED = 2**64
 WEIGHTED = (OPTYPE.CONV, OPTYPE.DEPTHWISE_CONV, OPTYPE.LINEAR)
+CHANNELWISE = (OPTYPE.DEPTHWISE_CONV, OPTYPE.BN, OPTYPE.IN, OPTYPE.GN, OPTYPE.LN, OPTYPE.PRELU)
 MAPPED = (OPTYPE.CONCAT, OPTYPE.SPLIT, OPTYPE.RESHAPE, OPTYPE.UNBIND, OPTYPE.EXPAND, OPTYPE.SLICE)
 
 
@@ -43,6 +56,25 @@ class ChannelGraph(tp.DependencyGraph):  # type: ignore[misc]
         self.barriers: set[Node] = set()
         self.outputs: list[nn.Module] = []
         self._mapped: dict[Node, list[int] | None] = {}
+        self._grouped, self._norms = GroupedConvPruner(), GroupNormPruner()
+        self._own_pruners: dict[nn.Module, tp.BasePruningFunc] = {}
+        self._in_channel_pruning_fn |= {self._grouped.prune_in_channels, self._norms.prune_in_channels}
+        self._out_channel_pruning_fn |= {self._grouped.prune_out_channels, self._norms.prune_out_channels}
+
+    def build_dependency(self, *arguments: Any, **options: Any) -> "ChannelGraph":
+        super().build_dependency(*arguments, **options)
+        # All are looked at before any is tied: one that cannot does not hold back its neighbours.
+        nodes = [node for node in self.module2node.values() if self._can_lose_groups(node)]
+        for node in nodes:
+            tie_sides(node, self._grouped)
+        for group in list(self.get_all_groups()) if nodes else ():
+            if ties(group).scores == 1:
+                for dependency, _ in group:
+                    untie_sides(dependency.target)
+        return self
+
+    def get_pruner_of_module(self, module: nn.Module) -> Any:
+        return self._own_pruners.get(module) or super().get_pruner_of_module(module)
 
     def get_all_groups(
         self, ignored_layers: Sequence[nn.Module] = (), root_module_types: Sequence[type[nn.Module]] = ()
@@ -50,7 +82,7 @@ class ChannelGraph(tp.DependencyGraph):  # type: ignore[misc]
         """Groups that can be cut; none of them holds a layer that gives the network's outputs."""
         types = tuple(root_module_types) or (nn.modules.conv._ConvNd, nn.Linear)
         for group in super().get_all_groups([*ignored_layers, *self.outputs], types):
-            if not any(dependency.target in self.barriers for dependency, _ in group):
+            if not self._reaches_barrier(group):
                 yield group
 
     def get_pruning_group(self, module: nn.Module, pruning_fn: Any, idxs: Sequence[int]) -> tp.Group:
@@ -64,6 +96,12 @@ class ChannelGraph(tp.DependencyGraph):  # type: ignore[misc]
             self.module2node.shown = None
 
     def _trace(self, *arguments: Any, **options: Any) -> Nodes:
+        # Found once: a cut may leave a convolution with one group.
+        for module in self.model.modules():
+            if is_grouped(module):
+                self._own_pruners[module] = self._grouped
+            elif isinstance(module, nn.GroupNorm):
+                self._own_pruners[module] = self._norms
         nodes = Nodes(super()._trace(*arguments, **options))
         ends = [node for node in nodes.values() if not node.outputs]
         self.outputs = [node.module for node in _last_weights(ends)]
@@ -77,6 +115,26 @@ class ChannelGraph(tp.DependencyGraph):  # type: ignore[misc]
         super()._build_dependency(module2node)
         for node in self.barriers:
             node.dependencies.clear()
+
+    def _can_lose_groups(self, node: Node) -> bool:
+        layer = node.module
+        if not (is_grouped(layer) and can_spare_groups(layer) and node.inputs):
+            return False
+        sides = (
+            (self._grouped.prune_in_channels, layer.in_channels),
+            (self._grouped.prune_out_channels, layer.out_channels),
+        )
+        groups = [self.get_pruning_group(layer, function, list(range(width))) for function, width in sides]
+        return not any(self._reaches_barrier(group) or self._reaches_outputs(group) for group in groups)
+
+    def _reaches_barrier(self, group: tp.Group) -> bool:
+        return any(dependency.target in self.barriers for dependency, _ in group)
+
+    def _reaches_outputs(self, group: tp.Group) -> bool:
+        return any(
+            dependency.target.module in self.outputs and self.is_out_channel_pruning_fn(dependency.handler)
+            for dependency, _ in group
+        )
 
 
 def channel_graph(network: nn.Module, input_shape: tuple[int, ...]) -> ChannelGraph:
@@ -101,9 +159,12 @@ def example_input(network: nn.Module, input_shape: tuple[int, ...]) -> Tensor:
 
 
 def _is_barrier(node: Node) -> bool:
-    if isinstance(node.module, nn.MultiheadAttention):
+    if isinstance(node.module, nn.MultiheadAttention) or (node.type in CHANNELWISE and not node.inputs):
         return True
-    if node.type == OPTYPE.RESHAPE:
+    if node.type == OPTYPE.DEPTHWISE_CONV and node.module.in_channels != node.module.out_channels:
+        return True
+    # Without inputs it is a view of a layer's own weights, as in PReLU.
+    if node.type == OPTYPE.RESHAPE and node.inputs:
         before, after = node.grad_fn._saved_self_sym_sizes, node.grad_fn._input_metadata[0].shape
         return len(after) > 2 and len(before) != len(after) and tuple(before[:2]) != tuple(after[:2])
     if node.type == OPTYPE.CONCAT:

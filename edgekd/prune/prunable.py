@@ -83,13 +83,14 @@ class Prunable:
             )
         names = {module: name for name, module in layers.items()}
         self.roots = [names[group.root] for group in self.groups]
+        self.is_weighted = bool(weights)
         self.groups = _weighted(self.groups, self.roots, weights or {})
         self.structure: Structure = structure_of(self.network, graph, self.groups)
         _in_the_modes_of(network, self.network)
 
     def at_ratio(self, ratio: float) -> Keeps:
         """Scores to keep in each group when about ``ratio`` of all channels go, the lowest of all first."""
-        ranked = torch.cat([group.scores for group in self.groups]).sort().values
+        ranked = torch.cat([group.scores.repeat_interleave(group.repeats) for group in self.groups]).sort().values
         threshold = ranked[min(int(len(ranked) * ratio), len(ranked) - 1)]
         return tuple(self.rounded(group, int((group.scores >= threshold).sum())) for group in self.groups)
 
@@ -101,6 +102,19 @@ class Prunable:
         count = len(group.scores)
         shares = (math.ceil(count * index / most) for index in range(most + 1))
         return sorted({self.rounded(group, wanted) for wanted in shares} | {count})[-most:]
+
+    def loss(self, index: int, keep: int) -> float:
+        """What the network loses where the group at ``index`` keeps ``keep`` of its scores, to add up over groups.
+
+        It is −log of the share of channels that stay, once for each layer that has them: summed over the groups, −log
+        of the share of paths from input to output that are left. Magnitudes say little between groups, and a sum of
+        them empties some layers almost wholly before it touches others. Where ``weights`` were measured they stand in
+        place of the number of layers, so that half of the channels lose as much as their weighted scores say.
+        """
+        group = self.groups[index]
+        half = max(1, len(group.scores) // 2)
+        layers = group.lost(half) / math.log(2) if self.is_weighted else len(self.structure.layers_of(index))
+        return -layers * math.log(keep / len(group.scores))
 
     def cut(self, keeps: Sequence[int]) -> tuple[nn.Module, Plan]:
         """A copy that keeps the best ``keeps`` of each group's scores, and the plan of it."""

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from edgekd.errors import ModelError, TrainingError
 from edgekd.prune.graph import channel_graph
 from edgekd.prune.importance.gradients import unharmed
-from edgekd.prune.importance.members import Member, members, repeats
+from edgekd.prune.importance.members import Member, members
+from edgekd.prune.importance.ties import Ties, ties
 
 
 class GroupNorm:
@@ -70,8 +71,9 @@ class GroupNorm:
             TrainingError: no parameter has a gradient yet.
         """
         regularised = False
-        for parts, width, count in self._groups.values():
-            strengths = self.strength * shrinkage(_tied(_squares(parts, width), count), self.alpha)
+        for parts, tied in self._groups.values():
+            means = tied.mean(_squares(parts, tied.width))
+            strengths = self.strength * tied.spread(shrinkage(means, self.alpha))
             for member in parts:
                 if member.weight.grad is not None:
                     spread = member.spread(strengths).to(member.weight)
@@ -83,7 +85,7 @@ class GroupNorm:
     @torch.no_grad()
     def norms(self) -> dict[str, Tensor]:
         """‖w_k‖ of each channel now, (channels,) by the path of the group's root."""
-        return {root: _squares(parts, width).sqrt() for root, (parts, width, _) in self._groups.items()}
+        return {root: _squares(parts, tied.width).sqrt() for root, (parts, tied) in self._groups.items()}
 
 
 def shrinkage(importances: Tensor, alpha: float) -> Tensor:
@@ -95,14 +97,14 @@ def shrinkage(importances: Tensor, alpha: float) -> Tensor:
 
 def _groups(
     network: nn.Module, input_shape: tuple[int, ...], ignored: Sequence[nn.Module]
-) -> dict[str, tuple[list[Member], int, int]]:
+) -> dict[str, tuple[list[Member], Ties]]:
     paths = {module: path for path, module in network.named_modules()}
     # Tracing follows autograd: a frozen layer would not be seen.
     with unharmed(network):
         network.requires_grad_(True)
         graph = channel_graph(network, input_shape)
     return {
-        paths[group[0].dep.target.module]: (list(members(group)), len(group[0].idxs), repeats(group))
+        paths[group[0].dep.target.module]: (list(members(group)), ties(group))
         for group in graph.get_all_groups(list(ignored))
     }
 
@@ -113,7 +115,3 @@ def _squares(parts: Sequence[Member], width: int) -> Tensor:
         # On the CPU additions to one place have an order.
         total.index_add_(0, member.channels, member.rows(member.weight).square().sum(1).cpu().double())
     return total
-
-
-def _tied(squares: Tensor, count: int) -> Tensor:
-    return squares.view(count, -1).mean(0).repeat(count)

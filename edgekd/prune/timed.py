@@ -37,10 +37,11 @@ def prune_to_latency(
     reference: nn.Module | None = None,
     seconds: float = 1.5,
 ) -> Timed:
-    """Cuts the channels that matter least for the time they take, until the written file measures ``share``.
+    """Cuts the least important channels of each group, as many as lose least for their time, until ``share`` is left.
 
-    The table of layer times proposes widths, and the clock has the last word: both networks are timed in turns, and
-    where the cut one misses, the search aims anew, between what was too slow and what was faster than it need be.
+    The table of layer times proposes widths (:meth:`Prunable.loss` says what they lose), and the clock has the last
+    word: both networks are timed in turns, and where the cut one misses, the search aims anew, between what was too
+    slow and what was faster than it need be.
 
     Args:
         share: of the latency to keep, in (0, 1).

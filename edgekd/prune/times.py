@@ -62,6 +62,9 @@ class CutTimes:
 
     def _time(self, name: str, inputs: int, outputs: int) -> float:
         layer, (reads, writes) = self.layers[name], self.grids[name]
+        if name in self.structure.tied:
+            near = _between([_groups(layer, width) for width in reads], _groups(layer, inputs))
+            return sum(share * self.table[_with_groups(layer, groups)] for groups, share in near)
         return sum(
             first * second * self.table[layer.resized(width, height)]
             for width, first in _between(reads, inputs)
@@ -70,6 +73,8 @@ class CutTimes:
 
     def _variants(self, name: str) -> Iterator[Layer]:
         layer, sides = self.layers[name], self.structure.sides[name]
+        if name in self.structure.tied:
+            return (_with_groups(layer, _groups(layer, inputs)) for inputs in self.grids[name][0])
         one_group = sides[0].factors.keys() == sides[1].factors.keys() and len(sides[0].factors) == 1
         pairs = zip(*self.grids[name], strict=True) if one_group else product(*self.grids[name])
         return (layer.resized(inputs, outputs) for inputs, outputs in pairs)
@@ -77,9 +82,8 @@ class CutTimes:
     def _grid(self, side: Side, steps: int) -> tuple[int, ...]:
         groups = list(side.factors)
         if len(groups) <= 1:
-            return tuple(
-                side.constant + side.factors[group] * width for group in groups for width in self.choices[group].widths
-            ) or (side.constant,)
+            widths = (width for group in groups for width in self.choices[group].widths)
+            return tuple(side.width({groups[0]: width}) for width in widths) or (side.constant,)
         ends = [side.width([choice.widths[index] for choice in self.choices]) for index in (0, -1)]
         return tuple(sorted({ends[0] + (ends[1] - ends[0]) * step // (steps - 1) for step in range(steps)}))
 
@@ -87,7 +91,7 @@ class CutTimes:
 def _choice(prunable: Prunable, index: int, steps: int) -> Choice:
     group = prunable.groups[index]
     keeps = prunable.steps(group, steps)
-    return Choice([keep * group.repeats for keep in keeps], [group.lost(keep) for keep in keeps])
+    return Choice([keep * group.repeats for keep in keeps], [prunable.loss(index, keep) for keep in keeps])
 
 
 def _between(grid: Sequence[int], width: int) -> list[tuple[int, float]]:
@@ -97,3 +101,12 @@ def _between(grid: Sequence[int], width: int) -> list[tuple[int, float]]:
         return [(width, 1.0)]
     low, high = grid[above - 1], grid[above]
     return [(low, (high - width) / (high - low)), (high, (width - low) / (high - low))]
+
+
+def _groups(layer: Layer, inputs: int) -> int:
+    return max(1, layer.groups * inputs // layer.inputs)
+
+
+def _with_groups(layer: Layer, groups: int) -> Layer:
+    """The layer with groups of the same width."""
+    return layer.resized(layer.inputs // layer.groups * groups, layer.outputs // layer.groups * groups, groups)

@@ -1,6 +1,7 @@
 """A cut network computes what the whole one does without the cut channels: shown on every family of torchvision's."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -37,6 +38,8 @@ def without_inputs(module: nn.Module, channels: list[int]) -> None:
     with torch.no_grad():
         if isinstance(module, nn.Linear):
             module.weight[:, channels] = 0
+        elif isinstance(module, nn.ConvTranspose2d):
+            module.weight[channels] = 0
         else:
             wide, outputs = module.in_channels // module.groups, module.out_channels // module.groups
             for channel in channels:
@@ -51,8 +54,7 @@ def cut_a_third(network: nn.Module, graph: ChannelGraph) -> dict[str, list[int]]
     chosen = []
     for group in list(find_groups(graph, build_importance("l1"), "global", [])):
         count = len(group.scores)
-        places = torch.randperm(count, generator=generator)[: count // 3].tolist()
-        channels = [place + part * count for part in range(group.repeats) for place in places]
+        channels = replace(group, scores=torch.rand(count, generator=generator)).cut(count - count // 3)
         if not channels:
             continue
         function = graph.get_pruner_of_module(group.root).prune_out_channels
@@ -60,7 +62,9 @@ def cut_a_third(network: nn.Module, graph: ChannelGraph) -> dict[str, list[int]]
         for dependency, idxs in graph.get_pruning_group(group.root, function, channels):
             module = dependency.target.module
             depthwise = getattr(module, "groups", 1) == getattr(module, "out_channels", 0) > 1
-            reads = isinstance(module, nn.Conv2d | nn.Linear) and graph.is_in_channel_pruning_fn(dependency.handler)
+            reads = isinstance(module, nn.modules.conv._ConvNd | nn.Linear) and graph.is_in_channel_pruning_fn(
+                dependency.handler
+            )
             if reads and not depthwise:
                 read.setdefault(names[module], []).extend(idxs)
     assert chosen

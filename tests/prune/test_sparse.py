@@ -11,7 +11,7 @@ from torch import nn
 
 from edgekd.errors import ModelError, TrainingError
 from edgekd.prune.sparse import GroupNorm, shrinkage
-from tests.prune.importance.networks import CASES, Case, Flattened, Grouped, Residual, arrays, made
+from tests.prune.importance.networks import CASES, Case, Flattened, Residual, arrays, made
 
 SHAPE = (3, 6, 6)
 
@@ -52,15 +52,36 @@ def test_the_gradient_of_the_penalty(alpha):
     assert decay["conv.bias"].max() == decay["head.bias"].max() == 0
 
 
-def test_channels_that_go_together_are_drawn_alike():
-    network = made(Grouped)
+def gamma(squares: np.ndarray) -> np.ndarray:
+    return 2 ** (4 * (squares.max() - squares) / (squares.max() - squares.min()))
+
+
+@pytest.mark.parametrize(
+    ("case", "shape", "axis", "layer"),
+    [
+        # two groups of ten: the same place in both; four groups of three: all of a group
+        ("into groups", (2, 10), 0, "first"),
+        ("whole groups", (4, 3), 1, "norm"),
+    ],
+)
+def test_channels_that_go_together_are_drawn_alike(case, shape, axis, layer):
+    network = made(CASES[case].network)
     network.zero_grad(set_to_none=False)
+    tied = squares(CASES[case], network).reshape(shape).mean(axis, keepdims=True)
     GroupNorm(network, SHAPE, strength=1.0).step()
-    case = CASES["into groups"]
-    tied = squares(case, network).reshape(4, 2).mean(0)
-    gamma = 2 ** (4 * (tied.max() - tied) / (tied.max() - tied.min()))
-    added = (network.first.weight.grad / network.first.weight).detach().mean((1, 2, 3)).numpy()
-    np.testing.assert_allclose(added, np.tile(gamma, 4), rtol=1e-5)
+    weight = network.get_submodule(layer).weight
+    found = (weight.grad / weight).detach().reshape(len(weight), -1).mean(1).numpy()
+    np.testing.assert_allclose(found, np.broadcast_to(gamma(tied), shape).ravel(), rtol=1e-5)
+
+
+def test_a_whole_group_is_drawn_once():
+    """Its convolution is in the dependency group by both sides, with the same weights."""
+    network = made(CASES["whole groups"].network)
+    network.zero_grad(set_to_none=False)
+    tied = squares(CASES["whole groups"], network).reshape(4, 3).mean(1)
+    GroupNorm(network, SHAPE, strength=1.0).step()
+    added = (network.grouped.weight.grad / network.grouped.weight).detach().flatten(1)
+    np.testing.assert_allclose(added.numpy(), np.repeat(gamma(tied), 3)[:, None].repeat(18, 1), rtol=1e-4)
 
 
 def test_shrinkage_is_between_one_and_a_power_of_two():

@@ -9,11 +9,12 @@ from edgekd.prune.importance.gradients import collect_gradients, unharmed
 from edgekd.prune.importance.group import GroupImportance
 from edgekd.prune.importance.group_magnitude import GroupMagnitude
 from edgekd.prune.importance.lamp import LAMP, lamp
-from edgekd.prune.importance.members import Member, members, repeats
+from edgekd.prune.importance.members import Member, members
 from edgekd.prune.importance.random import Random
 from edgekd.prune.importance.reduction import REDUCTIONS
 from edgekd.prune.importance.scope import SCOPES, normalised, topology
 from edgekd.prune.importance.taylor import Taylor
+from edgekd.prune.importance.ties import Ties, branches, ties
 
 __all__ = [
     "FPGM",
@@ -29,12 +30,14 @@ __all__ = [
     "Member",
     "Random",
     "Taylor",
+    "Ties",
+    "branches",
     "build_importance",
     "collect_gradients",
     "lamp",
     "members",
     "normalised",
-    "repeats",
+    "ties",
     "topology",
     "unharmed",
 ]

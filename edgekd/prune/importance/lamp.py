@@ -5,6 +5,7 @@ import torch_pruning as tp
 from torch import Tensor
 
 from edgekd.prune.importance.group_magnitude import GroupMagnitude
+from edgekd.prune.importance.ties import ties
 from edgekd.prune.registry import IMPORTANCES
 
 
@@ -22,11 +23,15 @@ def lamp(squares: Tensor) -> Tensor:
 
 @IMPORTANCES.register("lamp")
 class LAMP(GroupMagnitude):
-    """:func:`lamp` of the squared magnitudes of a group's channels; it makes groups comparable by itself."""
+    """:func:`lamp` of the squared magnitudes of a group's channels; it makes groups comparable by itself.
+
+    Channels that can only go together count as one, by their mean.
+    """
 
     def __init__(self, reduction: str = "mean"):
         super().__init__(reduction, normalise=False)
 
     def __call__(self, group: tp.Group) -> Tensor | None:
         squares = super().__call__(group)
-        return None if squares is None else lamp(squares)
+        tied = ties(group)
+        return None if squares is None else tied.spread(lamp(tied.mean(squares)))

@@ -5,17 +5,19 @@ input of a grouped convolution the weights of all its groups, and stop at a tran
 convolution with several filters per input (1.6.1). Here all importances share one walk.
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch_pruning as tp
 from torch import Tensor, nn
+from torch_pruning.dependency import Node
+
+from edgekd.prune.grouped import loses_groups
 
 MIXES = (nn.modules.conv._ConvNd, nn.Linear)
 SCALES = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm, nn.GroupNorm, nn.LayerNorm)
-READS = (tp.prune_conv_in_channels, tp.prune_linear_in_channels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,38 +74,38 @@ class Member:
 
 
 def members(group: tp.Group) -> Iterator[Member]:
-    """The convolutions, linear layers and norms of ``group`` that have weights, its root first."""
+    """The convolutions, linear layers and norms of ``group`` that have weights, its root first.
+
+    What loses whole groups is there by one side only, as what is depthwise is: the other one has the same weights.
+    """
     positions = {index: position for position, index in enumerate(group[0].idxs)}
+    told_apart = _sides_that_tell_apart(group)
     for item in group.items:
         node, roots = item.dep.target, item.root_idxs
         layer = node.module
         if not isinstance(layer, MIXES + SCALES) or layer.weight is None:
             continue
+        if told_apart.get(node, item) is not item:
+            continue
         # torch-pruning loses the roots' indices behind an expand, as in attention with grouped queries.
         if any(root is None for root in roots) or (isinstance(layer, SCALES) and layer.weight.ndim != 1):
             continue
         channels = torch.tensor([positions[root] for root in roots])
-        yield Member(node.name, layer, item.dep.handler in READS, torch.tensor(item.idxs), channels)
+        yield Member(node.name, layer, reads(item), torch.tensor(item.idxs), channels)
 
 
-def repeats(group: tp.Group) -> int:
-    """In how many equal parts the channels of ``group`` must be cut alike: above 1 for convolutions in groups.
-
-    As many as there are channels, so that none can go, where a layer in groups has others beside them: a
-    concatenation feeds it, and what is cut from one of its groups cannot be cut from the rest.
-    """
-    width, counts = len(group[0].idxs), [1]
+def _sides_that_tell_apart(group: tp.Group) -> dict[Node, Any]:
+    """Of what loses whole groups the side on which most of the group's channels are; of two alike the outputs."""
+    found: dict[Node, Any] = {}
     for item in group.items:
-        parts, channels = _parts(item.dep.target.module, item.dep.handler in READS)
-        if parts > 1 and list(item.idxs) != list(range(channels)):
-            return width
-        counts.append(parts)
-    return math.lcm(*counts)
+        if loses_groups(item.dep.target):
+            found.setdefault(item.dep.target, []).append(item)
+    return {
+        node: max(items, key=lambda item: (len(set(item.root_idxs)), not reads(item))) for node, items in found.items()
+    }
 
 
-def _parts(layer: nn.Module, reads: bool) -> tuple[int, int]:
-    if isinstance(layer, nn.GroupNorm):
-        return layer.num_groups, layer.num_channels
-    if isinstance(layer, nn.modules.conv._ConvNd) and layer.groups != layer.out_channels:
-        return layer.groups, layer.in_channels if reads else layer.out_channels
-    return 1, 0
+def reads(item: Any) -> bool:
+    """Whether an item of a dependency group is a layer by its inputs."""
+    # Norms and depthwise convolutions are cut by one function on both sides, the one for outputs.
+    return bool(item.dep.handler.__name__ == "prune_in_channels")

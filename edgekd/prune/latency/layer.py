@@ -75,8 +75,11 @@ class Layer:
         """The layer as it is called each time."""
         return (replace(self, sizes=(size,)) for size in self.sizes)
 
-    def resized(self, inputs: int, outputs: int) -> "Layer":
+    def resized(self, inputs: int, outputs: int, groups: int | None = None) -> "Layer":
         """The same layer at other widths; depthwise it stays depthwise.
+
+        Args:
+            groups: as many as now where left out.
 
         Raises:
             ModelError: no such layer can be: its groups do not divide the widths, or depthwise they differ.
@@ -89,11 +92,12 @@ class Layer:
                     f"{self} is depthwise and cannot have {inputs} inputs and {outputs} outputs: make them the same"
                 )
             return replace(self, inputs=inputs, outputs=outputs, groups=inputs)
-        if inputs % self.groups or outputs % self.groups:
+        groups = groups or self.groups
+        if inputs % groups or outputs % groups:
             raise ModelError(
-                f"{self} cannot have {inputs} inputs and {outputs} outputs: give multiples of its {self.groups} groups"
+                f"{self} cannot have {inputs} inputs and {outputs} outputs: give multiples of its {groups} groups"
             )
-        return replace(self, inputs=inputs, outputs=outputs)
+        return replace(self, inputs=inputs, outputs=outputs, groups=groups)
 
     def _output_size(self, size: Size) -> Size:
         if self.kind == "linear":

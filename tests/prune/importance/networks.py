@@ -10,6 +10,8 @@ import torch.nn.functional as F
 import torch_pruning as tp
 from torch import nn
 
+from edgekd.prune.graph import channel_graph
+
 ALL = slice(None)
 Part = tuple[str, str, Any]  # the layer's path, whether it is "out", "in" or "norm", and the index into its weight
 
@@ -60,13 +62,13 @@ class Depthwise(nn.Module):
 
 
 class Grouped(nn.Module):
-    """Four groups of two inputs and three outputs, then a transposed convolution in two groups, then GroupNorm."""
+    """Two groups of 10 inputs and 12 outputs, too wide to go; a transposed convolution in two groups; GroupNorm."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.first, self.grouped = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 12, 3, padding=1, groups=4)
-        self.up, self.norm = nn.ConvTranspose2d(12, 10, 2, groups=2), nn.GroupNorm(2, 10)
-        self.head = nn.Linear(10, 4)
+        self.first, self.grouped = nn.Conv2d(3, 20, 1), nn.Conv2d(20, 24, 3, padding=1, groups=2)
+        self.up, self.norm = nn.ConvTranspose2d(24, 20, 2, groups=2), nn.GroupNorm(2, 20)
+        self.head = nn.Linear(20, 4)
 
     def forward(self, x):
         return self.head(F.relu(self.norm(self.up(F.relu(self.grouped(self.first(x)))))).mean((2, 3)))
@@ -82,6 +84,37 @@ class Multiplied(nn.Module):
 
     def forward(self, x):
         return self.head(self.depth(F.relu(self.first(x))).mean((2, 3)))
+
+
+class WholeGroups(nn.Module):
+    """Four groups of two inputs and three outputs: enough of them for whole ones to go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.grouped = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 12, 3, padding=1, groups=4)
+        self.norm, self.head = nn.BatchNorm2d(12), nn.Linear(12, 4)
+
+    def forward(self, x):
+        return self.head(F.relu(self.norm(self.grouped(F.relu(self.first(x))))).mean((2, 3)))
+
+
+class TransposedGroups(WholeGroups):
+    def __init__(self) -> None:
+        super().__init__()
+        self.grouped = nn.ConvTranspose2d(8, 12, 2, groups=4)
+
+
+class Narrowing(nn.Module):
+    """Four groups of three inputs and two outputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right = nn.Conv2d(3, 12, 1), nn.Conv2d(3, 12, 3, padding=1)
+        self.narrow, self.head, self.skip = nn.Conv2d(12, 8, 1, groups=4), nn.Linear(8, 4), nn.Linear(12, 4)
+
+    def forward(self, x):
+        x = F.relu(self.left(x) + self.right(x))
+        return self.head(F.relu(self.narrow(x)).mean((2, 3))) + self.skip(x.mean((2, 3)))
 
 
 class Flattened(nn.Module):
@@ -122,6 +155,11 @@ def partly(c: int) -> list[Part]:
     return [("whole", "out", c), ("norm", "norm", c), ("head", "in", (ALL, c)), half]
 
 
+def of_eight(c: int) -> list[Part]:
+    """Two inputs belong to the first two of three outputs."""
+    return [("first", "out", c // 3 * 2 + c % 3)] if c % 3 < 2 else []
+
+
 CASES = {
     "residual add": Case(Residual, "conv2", 6, lambda c: [
         ("conv2", "out", c), ("norm2", "norm", c), ("stem", "out", c), ("norm", "norm", c),
@@ -137,17 +175,29 @@ CASES = {
     "depthwise": Case(Depthwise, "depth", 6, lambda c: [
         ("depth", "out", c), ("expand", "out", c), ("project", "in", (ALL, c)),
     ]),
-    "into groups": Case(Grouped, "first", 8, lambda c: [
-        ("first", "out", c), ("grouped", "in", (slice(c // 2 * 3, c // 2 * 3 + 3), c % 2)),
+    "into groups": Case(Grouped, "first", 20, lambda c: [
+        ("first", "out", c), ("grouped", "in", (slice(c // 10 * 12, c // 10 * 12 + 12), c % 10)),
     ]),
-    "out of groups, into transposed groups": Case(Grouped, "grouped", 12, lambda c: [
+    "out of groups, into transposed groups": Case(Grouped, "grouped", 24, lambda c: [
         ("grouped", "out", c), ("up", "in", c),
     ]),
-    "out of transposed groups": Case(Grouped, "up", 10, lambda c: [
-        ("up", "out", (slice(c // 5 * 6, c // 5 * 6 + 6), c % 5)), ("norm", "norm", c), ("head", "in", (ALL, c)),
+    "out of transposed groups": Case(Grouped, "up", 20, lambda c: [
+        ("up", "out", (slice(c // 10 * 12, c // 10 * 12 + 12), c % 10)), ("norm", "norm", c), ("head", "in", (ALL, c)),
     ]),
-    "two filters per input": Case(Multiplied, "first", 5, lambda c: [
-        ("first", "out", c), ("depth", "in", slice(2 * c, 2 * c + 2)),
+    "two filters per input": Case(Multiplied, "depth", 10, lambda c: [
+        ("depth", "out", c), ("head", "in", (ALL, c)), *([("first", "out", c // 2)] if c % 2 == 0 else []),
+    ]),
+    "whole groups": Case(WholeGroups, "grouped", 12, lambda c: [
+        ("grouped", "out", c), ("norm", "norm", c), ("head", "in", (ALL, c)), *of_eight(c),
+    ]),
+    "whole transposed groups": Case(TransposedGroups, "grouped", 12, lambda c: [
+        ("grouped", "out", (slice(c // 3 * 2, c // 3 * 2 + 2), c % 3)), ("norm", "norm", c), ("head", "in", (ALL, c)),
+        *of_eight(c),
+    ]),
+    "whole groups by their inputs": Case(Narrowing, "left", 12, lambda c: [
+        ("left", "out", c), ("right", "out", c), ("skip", "in", (ALL, c)),
+        ("narrow", "in", (slice(c // 3 * 2, c // 3 * 2 + 2), c % 3)),
+        *([("head", "in", (ALL, c // 3 * 2 + c % 3))] if c % 3 < 2 else []),
     ]),
     "linear behind a flatten": Case(Flattened, "conv", 6, lambda c: [
         ("conv", "out", c), ("norm", "norm", c), ("hidden", "in", (ALL, slice(4 * c, 4 * c + 4))),
@@ -172,7 +222,7 @@ def made(network: type[nn.Module]) -> nn.Module:
 
 def groups_of(network: nn.Module, shape: tuple[int, ...] = (3, 6, 6)) -> dict[str, tp.Group]:
     paths = {module: path for path, module in network.named_modules()}
-    graph = tp.DependencyGraph().build_dependency(network, torch.zeros(2, *shape), verbose=False)
+    graph = channel_graph(network, shape)
     return {paths[group[0].dep.target.module]: group for group in graph.get_all_groups()}
 
 

@@ -4,8 +4,8 @@ import torch
 import torch_pruning as tp
 from torch import nn
 
-from edgekd.prune.importance import members, repeats
-from tests.prune.importance.networks import CASES, Case, Concatenated, Grouped, Residual, groups_of, made
+from edgekd.prune.importance import members
+from tests.prune.importance.networks import CASES, Case, Residual, groups_of, made
 
 
 def parts_of(case: Case, channel: int) -> dict[str, tuple]:
@@ -61,18 +61,3 @@ def test_layers_without_weights_of_their_own_are_left_out():
     )
     layers = [member.layer for member in members(groups_of(network, (3, 2, 2))["0"])]
     assert layers == [network[0], network[3]]
-
-
-def test_parts_that_must_be_cut_alike():
-    groups = groups_of(made(Grouped))
-    # four groups of inputs; their outputs go into two; GroupNorm has two as well
-    assert {root: repeats(group) for root, group in groups.items()} == {"head": 1, "up": 2, "grouped": 4, "first": 4}
-    assert {repeats(group) for group in groups_of(made(CASES["depthwise"].network)).values()} == {1}
-
-
-@pytest.mark.parametrize("joined", [nn.Conv2d(9, 6, 1, groups=3), nn.GroupNorm(3, 9)])
-def test_a_part_of_what_a_layer_in_groups_reads_cannot_be_cut(joined):
-    network = Concatenated()
-    network.joined = nn.Sequential(joined, nn.Conv2d(6 if isinstance(joined, nn.Conv2d) else 9, 4, 1))
-    groups = groups_of(network)
-    assert (repeats(groups["left"]), repeats(groups["right"])) == (4, 5)

@@ -86,7 +86,6 @@ def test_classes_are_torch_prunings():
     torch.manual_seed(0)
     network = build("resnet20", (3, 16, 16), 10)
     groups = groups_of(network, (3, 16, 16))
-    groups.pop("linear")
     importance = tp.importance.GroupMagnitudeImportance()
     ours = normalised([importance(group) for group in groups.values()], "isomorphic", [*map(topology, groups.values())])
     pruner = tp.pruner.BasePruner(

@@ -60,12 +60,16 @@ def test_depthwise_stays_depthwise():
         DEPTHWISE.resized(16, 24)
 
 
-def test_groups_stay_as_many():
+def test_groups_stay_as_many_unless_said():
     grouped = replace(CONV, groups=4)
     assert grouped.resized(8, 12).groups == 4
     assert not grouped.resized(8, 8).is_depthwise
+    assert grouped.resized(8, 16, 2) == replace(CONV, inputs=8, outputs=16, groups=2)
+    assert grouped.resized(8, 16, 2).weight_shape[1] == grouped.weight_shape[1]
     with pytest.raises(ModelError, match="give multiples of its 4 groups"):
         grouped.resized(8, 10)
+    with pytest.raises(ModelError, match="give multiples of its 3 groups"):
+        grouped.resized(8, 12, 3)
     with pytest.raises(ModelError, match="keep at least one"):
         CONV.resized(0, 8)
 

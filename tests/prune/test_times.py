@@ -1,0 +1,60 @@
+"""Times at other widths, with multiply-accumulates for times: those of a cut network can be counted."""
+
+from collections.abc import Iterable
+
+import pytest
+import torch
+
+from edgekd.models.size import macs_by_module
+from edgekd.prune.latency import Layer
+from edgekd.prune.prunable import Prunable
+from edgekd.prune.times import CutTimes
+from tests.prune.test_structure import MADE
+
+GROUPED = (
+    "six groups",
+    "wider outputs",
+    "wider inputs",
+    "transposed",
+    "two groups",
+    "two filters per input",
+    "residual",
+)
+
+
+class Counted(dict[Layer, float]):
+    """A table whose times are multiply-accumulates; it knows only what it was asked to measure."""
+
+    def measure(self, layers: Iterable[Layer]) -> int:
+        self.update({layer: float(layer.macs) for layer in layers})
+        return len(self)
+
+
+@pytest.mark.parametrize("name", [*GROUPED, "depthwise", "concatenated", "resnext", "regnet_y", "shufflenet"])
+def test_a_share_is_that_of_the_cut_network(name):
+    make, shape = MADE[name]
+    torch.manual_seed(0)
+    network = make()
+    prunable = Prunable(network, shape, round_to=1)
+    times = CutTimes(prunable, Counted(), steps=4)
+    times.measure()
+    total = sum(layer.macs for layer in times.layers.values())
+    times.calibrate(total)
+    for step in range(min(len(choice.widths) for choice in times.choices)):
+        widths = tuple(choice.widths[step] for choice in times.choices)
+        keeps = [width // group.repeats for width, group in zip(widths, prunable.groups, strict=True)]
+        cut = macs_by_module(prunable.cut(keeps)[0], shape)
+        assert times.share(None, widths) == pytest.approx(sum(cut[layer] for layer in times.layers) / total, rel=1e-9)
+
+
+def test_groups_behind_a_concatenation_are_interpolated():
+    """Its sides have the channels of two groups, and are measured at a few numbers of groups."""
+    make, shape = MADE["concatenated"]
+    prunable = Prunable(make(), shape, round_to=1)
+    times = CutTimes(prunable, Counted(), steps=3)
+    times.measure()
+    layer = times.layers["grouped"]
+    assert len(prunable.structure.sides["grouped"][0].factors) == 2
+    measured = {each for each in times.table if (each.kernel, each.sizes) == (layer.kernel, layer.sizes)}
+    assert {each.inputs // each.groups for each in measured} == {4}
+    assert times.time("grouped", 20, 20) == pytest.approx(layer.macs * 20 / 24)
