@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from edgekd.chain.deployed import writer
 from edgekd.chain.stage import Job
 from edgekd.prune import IMPORTANCES
-from edgekd.prune.budget import COSTS, Pruned, prune_to
+from edgekd.prune.budget import COSTS, WORDS, Pruned, prune_to
 from edgekd.prune.clock import Clock, Timing
 from edgekd.prune.guard import never_slower
 from edgekd.prune.latency import LatencyTable, layers_of, network_ms, predictor
@@ -59,17 +59,19 @@ class Cutter:
         cost = COSTS.find(goal)
         relative = share * cost(self.first, self.shape) / cost(network, self.shape)
         if relative >= 1:
-            return Cut(network, [], {"kept": share / relative})
+            return Cut(network, [], {"of": WORDS[goal], "kept": share / relative})
 
         def cut(step: int) -> Pruned:
             return prune_to(goal, relative, network, self.shape, **self.ranking(step))
 
         if not (self.section.check_latency and self.job.needs["here"]):
             pruned = cut(self.round_to)
-            return Cut(pruned.network, pruned.plan, {"kept": pruned.after / cost(self.first, self.shape)})
+            kept = pruned.after / cost(self.first, self.shape)
+            return Cut(pruned.network, pruned.plan, {"of": WORDS[goal], "kept": kept})
         with Clock(self.first, self._write, self.job.needs["threads"]) as clock:
             guarded = never_slower(cut, clock, self._roundings())
         figures = {
+            "of": WORDS[goal],
             "kept": guarded.pruned.after / cost(self.first, self.shape),
             "round_to": guarded.round_to,
             "timing": guarded.timing.to_json(),
@@ -82,6 +84,7 @@ class Cutter:
         prunable = Prunable(network, self.shape, **self.ranking(self.round_to))
         found = prune_to_latency(prunable, share, table, self._write, reference=self.first)
         figures = {
+            "of": "time",
             "kept": found.timing.measured,
             "timing": found.timing.to_json(),
             "tried": [timing.to_json() for timing in found.tried],

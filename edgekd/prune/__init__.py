@@ -1,7 +1,31 @@
 """Structured pruning: ``prune(network, (3, 32, 32), macs=0.5)`` gives the network and its channel plan."""
 
 from edgekd.prune.budget import Pruned, prune
+from edgekd.prune.clock import Clock
+from edgekd.prune.depth import cut_depth
+from edgekd.prune.guard import never_slower
+from edgekd.prune.harm import harms
+from edgekd.prune.latency import LatencyTable
 from edgekd.prune.plan import apply_plan, widths
+from edgekd.prune.prunable import Prunable
 from edgekd.prune.registry import IMPORTANCES
+from edgekd.prune.sensitivity import scan
+from edgekd.prune.sparse import GroupNorm
+from edgekd.prune.timed import prune_to_latency
 
-__all__ = ["IMPORTANCES", "Pruned", "apply_plan", "prune", "widths"]
+__all__ = [
+    "IMPORTANCES",
+    "Clock",
+    "GroupNorm",
+    "LatencyTable",
+    "Prunable",
+    "Pruned",
+    "apply_plan",
+    "cut_depth",
+    "harms",
+    "never_slower",
+    "prune",
+    "prune_to_latency",
+    "scan",
+    "widths",
+]

@@ -22,7 +22,7 @@ def _heading(name: str) -> str:
 
 
 def _told(cut: Mapping[str, Any]) -> str:
-    parts = [f"{percent(cut['kept'])} kept"]
+    parts = [f"{percent(cut['kept'])} of the {cut['of']} kept"]
     if cut.get("dropped"):
         parts.append(f"without {', '.join(cut['dropped'])}")
     if timing := cut.get("timing"):

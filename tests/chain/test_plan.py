@@ -100,16 +100,22 @@ def test_a_network_for_images_and_data_of_vectors(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("setting", "reason"),
+    ("settings", "reason"),
     [
-        ("prune.importance=bogus", "unknown importance 'bogus'"),
-        ("prune.ignore=[nothere]", "'nothere' matches no layer"),
-        ("prune.macs=0.001", "pruning cannot reach 0% of the MACs"),
+        (["prune.importance=bogus"], "unknown importance 'bogus'"),
+        (["prune.ignore=[nothere]"], "'nothere' matches no layer"),
+        (["prune.ignore=['*']"], "has no channels to prune"),
+        (["prune.macs=0.001"], "pruning cannot reach 0% of the MACs"),
+        (["prune.depth=0.5"], "dropping blocks cannot reach 50% of the cost: without 0 residual blocks"),
+        (
+            ["prune.macs=null", "prune.latency=0.5", "targets=[{device: orin, runtime: tensorrt}]"],
+            "prune.latency is measured on the first target, and orin with tensorrt is not here: put a target that",
+        ),
     ],
 )
-def test_a_pruning_that_cannot_be_is_found_before_training(tmp_path, setting, reason):
+def test_a_pruning_that_cannot_be_is_found_before_training(tmp_path, settings, reason):
     with pytest.raises(EdgekdError) as error:
-        plan(load_recipe(write_recipe(tmp_path), [setting]))
+        plan(load_recipe(write_recipe(tmp_path), settings))
     assert reason in str(error.value)
 
 

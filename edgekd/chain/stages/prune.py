@@ -127,7 +127,7 @@ class _Pruning:
         def make() -> Result:
             section, rewind = self.section.model_copy(update={"epochs": epochs}), self.section.rewind
             # Its own folder: a checkpoint fits one network alone.
-            job = replace(self.job, folder=self.job.folder / f"training-{name}")
+            job = replace(self.job, name=f"{self.job.name}, {name}", folder=self.job.folder / f"training-{name}")
             begin = 1 - epochs / rewind if rewind else 0.0
             history = job.fit(at.network, section=section, begin=begin, **modes)
             return Result(at.network, at.spec, {"history": history})
@@ -155,7 +155,11 @@ class _Pruning:
         short = cut_depth(
             network, shape, cost=lambda each: count_macs(each, shape), target=self.section.depth, harm=harm
         )
-        return Cut(short.network, short.plan, {"kept": short.share, "dropped": [path for path, _ in short.dropped]})
+        return Cut(
+            short.network,
+            short.plan,
+            {"of": "MACs", "kept": short.share, "dropped": [path for path, _ in short.dropped]},
+        )
 
     def _weights(self, network: nn.Module) -> Mapping[str, float]:
         """By a scan that is kept: its length is time, and gone through again it would find other figures."""
