@@ -15,7 +15,7 @@ from edgekd.figures import ABSENT, significant
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results"
-PAGES = ("docs/quantization.md",)
+PAGES = ("docs/quantization.md", "docs/pruning.md")
 Record = dict[str, Any]
 
 
@@ -123,6 +123,18 @@ def orders(record: Record) -> str:
     return markdown(["Order", "Accuracy %", "sd of seeds", f"over {taught}", "over teacher in distil"], rows)
 
 
+def half_latency(record: Record) -> str:
+    def cells(row: Record) -> list[str]:
+        macs, chosen = row["macs"], row["chosen"]
+        shares = (chosen["predicted"], chosen["measured"])
+        again, plain = (row["ratio"][label] for label in ("by latency", "by MACs"))
+        kept = f"{macs['by latency'] / macs['whole']:.3f}"
+        return [row["network"], *(f"{share:.3f}" for share in shares), ratio(again), kept, ratio(plain)]
+
+    heads = ["Network", "predicted", "measured", "timed again", "MACs kept", "half of the MACs takes"]
+    return markdown(heads, [cells(row) for row in record["rows"]])
+
+
 TABLES: dict[str, tuple[str, Callable[[Record], str]]] = {
     "speed": ("quantize_peers", speed),
     "accuracy": ("quantize_accuracy", accuracy),
@@ -130,6 +142,7 @@ TABLES: dict[str, tuple[str, Callable[[Record], str]]] = {
     "one_training": ("one_training", one_training),
     "tensorrt": ("tensorrt_files", tensorrt),
     "orders": ("chain_order", orders),
+    "half_latency": ("prune_latency", half_latency),
 }
 
 

@@ -1,0 +1,364 @@
+"""Accuracy against measured latency after pruning: edgekd beside torch-pruning, ResNet-20 on CIFAR-10.
+
+    python benchmarks/prune_pareto.py --json benchmarks/results/prune_pareto.json
+
+Three ways to cut: torch-pruning as the quick start of its README does it, uniform ratios; edgekd by MACs; and edgekd by
+the latency that is measured, all rounded to 8 channels. Of the ratio and of the share of MACs, which know nothing of
+latency, those are taken that come near the same latencies; more than three ratios, so that their curve spans the
+others. A cut is made once; then its BatchNorm is estimated anew and it is trained, equally long at the same rates for
+all, with the teacher (ResNet-56) and on labels alone, in a different order for each seed. The rate of either recovery
+is the best on the validation split of torch-pruning's network in the middle.
+
+Accuracies are ONNX Runtime's on the same test images, in pairs; latencies are its own of batch 1 on one thread, all
+files in one run in turns, as shares of the uncut network's, which is trained on as long. The training images are a
+fixed subset, so accuracies stand below those of a full training. Work is kept under --out, and a run that was killed
+goes on.
+"""
+
+import copy
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch_pruning as tp
+from cifar10 import BATCH_SIZE, ONNX, ROOT, Study, answers, calibration, prepare_study
+from common import finish, goal, options
+from paired import accuracy, difference, packed
+from pareto_plot import Curve, at_equal_accuracy, picture
+from prune_zoo import own_sources, versions
+from quantize_peers import kept_of, latencies
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+from edgekd.artifact import capture
+from edgekd.bench import Plan as BenchPlan
+from edgekd.bench import Subject, fingerprint, measure, ratio_over_sittings
+from edgekd.chain.network import restore
+from edgekd.chain.runner import METRICS, Done
+from edgekd.chain.store import Store
+from edgekd.distill import KD, Distillation
+from edgekd.errors import TrainingError
+from edgekd.export import export_onnx
+from edgekd.figures import ABSENT
+from edgekd.files import canonical_json, sha256, sha256_file, write_json
+from edgekd.models import count_macs
+from edgekd.progress import say
+from edgekd.prune import prune, widths
+from edgekd.prune.latency import LatencyTable
+from edgekd.prune.plan import Plan
+from edgekd.prune.prunable import Prunable
+from edgekd.prune.timed import prune_to_latency
+from edgekd.recipe import Distill, Train
+from edgekd.train import CrossEntropy, fit
+from edgekd.train.batchnorm import reestimate
+from edgekd.train.device import lay_out
+
+UNCUT, UNIFORM = "uncut", "torch-pruning, uniform"
+BY_MACS, BY_LATENCY = "edgekd by MACs", "edgekd by latency"
+TAUGHT, PLAIN = "with the teacher", "labels alone"
+STYLES = {TAUGHT: "-", PLAIN: "--"}
+START = Distill(epochs=1, lr=0.005)
+ROUND_TO, STATISTICS = 8, 512
+TEMPERATURE, HARD_WEIGHT = 4.0, 0.1
+FASTER, POINTS = 1.15, 0.5
+VERSION = 1
+Cutter = Callable[[Study, nn.Module, float], tuple[nn.Module, Plan, dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How much is done; ``middle`` is the ratio whose network the rates are chosen on."""
+
+    train_limit: int = 4000
+    test_limit: int | None = None
+    ratios: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4)
+    macs: tuple[float, ...] = (0.6, 0.4, 0.22)
+    latency: tuple[float, ...] = (0.7, 0.5, 0.35)
+    middle: float = 0.2
+    rates: tuple[float, ...] = (0.005, 0.01, 0.02)
+    epochs: int = 3
+    seeds: int = 3
+    seconds: float = 2.0
+    max_seconds: float = 3.0
+    sittings: int = 8
+
+    def aims(self) -> dict[str, tuple[float, ...]]:
+        return {UNCUT: (1.0,), UNIFORM: self.ratios, BY_MACS: self.macs, BY_LATENCY: self.latency}
+
+    def timing(self) -> dict[str, float]:
+        return {"seconds": self.seconds, "max_seconds": self.max_seconds, "sittings": self.sittings}
+
+
+QUICK = Settings(
+    **{"train_limit": 400, "test_limit": 300, "ratios": (0.1,), "macs": (0.4,), "latency": (0.5,), "middle": 0.1},
+    **{"rates": (0.02, 0.05), "epochs": 1, "seeds": 2, "seconds": 0.6, "max_seconds": 0.6, "sittings": 6},
+)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A cut network before it is trained on; ``aim`` is what its method was told."""
+
+    method: str
+    aim: float
+    done: Done
+
+    @property
+    def name(self) -> str:
+        return self.done.label
+
+
+class Remembered(nn.Module):
+    """A teacher that answers each batch once: with one seed, every network is trained on the same batches."""
+
+    def __init__(self, teacher: nn.Module):
+        super().__init__()
+        self.teacher = teacher
+        self.answers: dict[bytes, Tensor] = {}
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        key = hashlib.sha256(inputs.cpu().contiguous().numpy().data).digest()
+        if key not in self.answers:
+            self.answers[key] = self.teacher(inputs).cpu()
+        return self.answers[key].to(inputs.device)
+
+
+def uncut(study: Study, network: nn.Module, _: float) -> tuple[nn.Module, Plan, dict[str, Any]]:
+    return copy.deepcopy(network), [], {}
+
+
+def uniform(study: Study, network: nn.Module, ratio: float) -> tuple[nn.Module, Plan, dict[str, Any]]:
+    """What the quick start of torch-pruning's README does, with another ``ratio``."""
+    network, example = copy.deepcopy(network), torch.randn(1, *study.data.input_shape)
+    classes = len(study.data.classes)
+    ignored = [layer for layer in network.modules() if isinstance(layer, nn.Linear) and layer.out_features == classes]
+    pruner = tp.pruner.BasePruner(
+        network,
+        example,
+        importance=tp.importance.GroupMagnitudeImportance(p=2),
+        pruning_ratio=ratio,
+        ignored_layers=ignored,
+        round_to=ROUND_TO,
+    )
+    pruner.step()
+    return network, pruner.pruning_history(), {}
+
+
+def by_macs(study: Study, network: nn.Module, share: float) -> tuple[nn.Module, Plan, dict[str, Any]]:
+    pruned = prune(network, study.data.input_shape, macs=share, round_to=ROUND_TO)
+    return pruned.network, pruned.plan, {}
+
+
+def by_latency(study: Study, network: nn.Module, share: float) -> tuple[nn.Module, Plan, dict[str, Any]]:
+    def write(smaller: nn.Module, path: Path) -> None:
+        export_onnx(smaller, path, study.data.preprocess)
+
+    prunable = Prunable(network, study.data.input_shape, round_to=ROUND_TO)
+    timed = prune_to_latency(prunable, share, LatencyTable("float32", threads=1), write)
+    return timed.network, timed.plan, {"timing": asdict(timed.timing)}
+
+
+CUTTERS: dict[str, Cutter] = {UNCUT: uncut, UNIFORM: uniform, BY_MACS: by_macs, BY_LATENCY: by_latency}
+
+
+def kept(store: Store, name: str, key: list[Any], make: Callable[[Path], None]) -> Path:
+    """The folder that ``make`` filled, now or before."""
+    digest = sha256(canonical_json([VERSION, *key]))
+    folder = store.find(name, digest)
+    if folder is None:
+        with store.new(name, digest) as new:
+            make(new)
+        folder = store.place(name, digest)
+    return folder
+
+
+def machine() -> dict[str, Any]:
+    return {part: fingerprint()[part] for part in ("cpu", "packages", "kernel")}
+
+
+def cut(study: Study, start: Done, method: str, aim: float) -> Cut:
+    name = f"{method.replace(', ', '-').replace(' ', '-')}-{aim:g}"
+
+    def make(folder: Path) -> None:
+        say(f"{method}, {aim:g}: being cut")
+        torch.manual_seed(0)
+        network, plan, about = CUTTERS[method](study, restore(start.artifact), aim)
+        reestimate(network, calibration(study.data, 0, STATISTICS).split(BATCH_SIZE))
+        spec = start.artifact.spec
+        shape = spec.input_shape
+        about |= {"macs": count_macs(network, shape) / count_macs(restore(start.artifact), shape)}
+        about |= {"widths": widths(network)}
+        capture(lay_out(network.eval()), replace(spec, pruning=(*spec.pruning, plan))).save(folder)
+        write_json(folder / METRICS, about)
+
+    key = [name, start.content, study.data.fingerprint, versions(), own_sources(), machine()]
+    folder = kept(Store(study.folder / "cuts"), name, key, make)
+    return Cut(method, aim, Done("cut", name, folder.name, folder))
+
+
+class Recoveries:
+    """Trains cut networks on, each with and without the teacher; ``rates`` are those of the two."""
+
+    def __init__(self, study: Study, teacher: Done, epochs: int):
+        self.study, self.teacher, self.epochs = study, teacher, epochs
+        self.answering = Remembered(restore(teacher.artifact))
+        self.store = Store(study.folder / "recovered")
+        self.rates: dict[str, float] = {}
+
+    def objective(self, recovery: str) -> nn.Module:
+        if recovery == PLAIN:
+            return CrossEntropy()
+        return Distillation(self.answering, KD(TEMPERATURE), HARD_WEIGHT)
+
+    def run(self, one: Cut, recovery: str, seed: int, rate: float | None = None) -> Path:
+        """The folder with the trained network's file and its history."""
+        section = Train(epochs=self.epochs, lr=rate or self.rates[recovery])
+        teacher = self.teacher.content if recovery == TAUGHT else ""
+        key = [one.done.content, recovery, teacher, section.model_dump(mode="json"), seed]
+        key += [self.study.data.fingerprint, BATCH_SIZE, TEMPERATURE, HARD_WEIGHT]
+        return kept(self.store, one.name, key, partial(self._train, one, recovery, seed, section))
+
+    def _train(self, one: Cut, recovery: str, seed: int, section: Train, folder: Path) -> None:
+        network, data = restore(one.done.artifact), self.study.data
+        name = f"{one.name}, {recovery}, rate {section.lr:g}, seed {seed}"
+        history = fit(network, data, section, self.objective(recovery), seed=seed, name=name)
+        export_onnx(network, folder / ONNX, data.preprocess, data.classes)
+        write_json(folder / METRICS, {"history": history})
+
+    def choose_rates(self, one: Cut, rates: tuple[float, ...]) -> dict[str, dict[str, float]]:
+        """Takes for each recovery the rate with the highest validation accuracy; gives those of all rates."""
+        found: dict[str, dict[str, float]] = {}
+        for recovery in STYLES:
+            tried = {rate: self._validation(one, recovery, rate) for rate in rates}
+            self.rates[recovery] = max(rates, key=lambda rate: tried[rate])
+            found[recovery] = {f"{rate:g}": value for rate, value in tried.items()}
+        return found
+
+    def _validation(self, one: Cut, recovery: str, rate: float) -> float:
+        try:
+            history = json.loads((self.run(one, recovery, 0, rate) / METRICS).read_text())["history"]
+        except TrainingError as error:
+            say(f"{one.name}, {recovery}, rate {rate:g}: {error}")
+            return 0.0
+        return history[-1]["validation_accuracy"]
+
+
+def run_all(
+    study: Study, recoveries: Recoveries, cuts: list[Cut], seeds: int
+) -> tuple[list[dict[str, Any]], list[Path]]:
+    """A row for each cut, and a file of each: what is timed."""
+    rows: list[dict[str, Any]] = [
+        {"method": one.method, "aim": one.aim, **one.done.metrics, "right": {recovery: [] for recovery in STYLES}}
+        for one in cuts
+    ]
+    for seed in range(seeds):
+        for one, row in zip(cuts, rows, strict=True):
+            for recovery in STYLES:
+                right = answers(study, recoveries.run(one, recovery, seed) / ONNX) == study.labels
+                say(f"{one.name}, {recovery}, seed {seed}: {right.mean():.2%}")
+                row["right"][recovery].append(right)
+    for row in rows:
+        right = row["right"]
+        row["accuracy"] = {recovery: accuracy(right[recovery]) for recovery in STYLES}
+        row["taught_over_plain"] = difference(right[TAUGHT], right[PLAIN])
+    return rows, [recoveries.run(one, TAUGHT, 0) / ONNX for one in cuts]
+
+
+def timed(study: Study, cuts: list[Cut], files: list[Path], timing: dict[str, float]) -> list[dict[str, Any]]:
+    """Each file's latency, and its share of the uncut network's, all of one run."""
+    subjects = {one.name: Subject(str(file)) for one, file in zip(cuts, files, strict=True)}
+    reference = next(one.name for one in cuts if one.method == UNCUT)
+
+    def make(folder: Path) -> None:
+        say(f"timing of {len(subjects)} files")
+        records = measure(BenchPlan(subjects, reference, **timing))
+        write_json(folder / "latency.json", {name: kept_of(record) for name, record in records.items()})
+
+    key = [[sha256_file(file) for file in files], timing, machine()]
+    folder = kept(Store(study.folder / "measurements"), "latency", key, make)
+    records = json.loads((folder / "latency.json").read_text())
+    found = []
+    for record in records.values():
+        ratio, interval = ratio_over_sittings(latencies(record), latencies(records[reference]))
+        found.append({"latency": ratio, "latency_ci95": list(interval or (ratio, ratio)), "record": record})
+    return found
+
+
+def curve(rows: list[dict[str, Any]], methods: tuple[str, ...], recovery: str) -> Curve:
+    own = [row for row in rows if row["method"] in methods]
+    values = (np.array([row[key] for row in own]) for key in ("latency", "latency_ci95"))
+    return Curve(*values, np.array([row["right"][recovery] for row in own]))
+
+
+def compare(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """edgekd's networks against the uniform ones at equal accuracy; and the teacher's part in every cut one."""
+    uniform_curves = {recovery: curve(rows, (UNIFORM, UNCUT), recovery) for recovery in STYLES}
+    faster = {
+        method: at_equal_accuracy({recovery: curve(rows, (method,), recovery) for recovery in STYLES}, uniform_curves)
+        for method in (BY_MACS, BY_LATENCY)
+    }
+    pruned = [row["right"] for row in rows if row["method"] != UNCUT]
+    taught, plain = (np.mean([right[recovery] for right in pruned], axis=0) for recovery in (TAUGHT, PLAIN))
+    return {"faster_at_equal_accuracy": faster, "taught_over_plain": difference(taught, plain)}
+
+
+def show(rows: list[dict[str, Any]], compared: dict[str, Any]) -> None:
+    table = Table("Method", "Aim", "MACs", "Latency", "95 %", *(f"{each} %" for each in STYLES), "Points", "95 %")
+    for row in rows:
+        shares = (f"{row['macs']:.1%}", f"{row['latency']:.1%}", "{:.3f}–{:.3f}".format(*row["latency_ci95"]))
+        accuracies = (f"{row['accuracy'][recovery]['percent']:.2f}" for recovery in STYLES)
+        over = row["taught_over_plain"]
+        points = (f"{over['points']:+.2f}", "{:+.2f} to {:+.2f}".format(*over["ci95"]))
+        table.add_row(row["method"], f"{row['aim']:g}", *shares, *accuracies, *points)
+    faster = Table("At equal accuracy", "Recovery", "Accuracy %", "Times faster", "95 %")
+    for method, about in compared["faster_at_equal_accuracy"].items():
+        for one in (*about["networks"], {**about, "curve": "all", "accuracy": None}):
+            figures = (f"{one['ratio']:.3f}", "{:.3f}–{:.3f}".format(*one["ci95"])) if "ratio" in one else (ABSENT, "")
+            reached = ABSENT if one["accuracy"] is None else f"{one['accuracy']:.2f}"
+            faster.add_row(method, one["curve"], reached, *figures)
+    Console(width=140).print(table, faster)
+
+
+def goals(compared: dict[str, Any]) -> list[dict[str, Any]]:
+    # Where no network is as accurate as any uniform one, none is shown to be faster.
+    ratio = compared["faster_at_equal_accuracy"][BY_LATENCY].get("ratio", 0.0)
+    return [
+        goal(f"{BY_LATENCY}: times faster than {UNIFORM} at equal accuracy", FASTER, ratio),
+        goal(f"points of the recovery {TAUGHT} over {PLAIN}", POINTS, compared["taught_over_plain"]["points"]),
+    ]
+
+
+def main() -> None:
+    arguments = options(__doc__)
+    settings, folder = QUICK if arguments.quick else Settings(), arguments.out or ROOT / "runs/prune_pareto"
+    study = prepare_study(folder, settings.train_limit, settings.test_limit)
+    teacher, start = study.run(0, [START])
+    cuts = [cut(study, start, method, aim) for method, aims in settings.aims().items() for aim in aims]
+    recoveries = Recoveries(study, teacher, settings.epochs)
+    middle = next(one for one in cuts if (one.method, one.aim) == (UNIFORM, settings.middle))
+    tried = recoveries.choose_rates(middle, settings.rates)
+    rows, files = run_all(study, recoveries, cuts, settings.seeds)
+    for row, about in zip(rows, timed(study, cuts, files, settings.timing()), strict=True):
+        row |= about
+    compared = compare(rows)
+    show(rows, compared)
+    image = (arguments.json or folder / "prune_pareto").with_suffix(".png")
+    picture(rows, STYLES, UNCUT, image)
+    say(f"{image}: accuracy against latency")
+    figures = {
+        **{"settings": asdict(settings), "samples": study.counts(), "batch_size": BATCH_SIZE, "versions": versions()},
+        **{"validation_accuracy_of_rates": tried, "rates": recoveries.rates, **compared},
+        "rows": [{**row, "right": {name: [*map(packed, each)] for name, each in row["right"].items()}} for row in rows],
+    }
+    finish(arguments, figures, goals(compared))
+
+
+if __name__ == "__main__":
+    main()
