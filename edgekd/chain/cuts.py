@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from edgekd.chain.deployed import writer
 from edgekd.chain.stage import Job
 from edgekd.prune import IMPORTANCES
-from edgekd.prune.budget import COSTS, WORDS, Pruned, prune_to
+from edgekd.prune.budget import Pruned, prune_to
 from edgekd.prune.clock import Clock, Timing
+from edgekd.prune.counts import COUNTS
 from edgekd.prune.guard import never_slower
 from edgekd.prune.latency import LatencyTable, layers_of, network_ms, predictor
 from edgekd.prune.plan import Plan
@@ -56,23 +57,23 @@ class Cutter:
         """
         if goal == "latency":
             return self._timed(network, share)
-        cost = COSTS.find(goal)
-        relative = share * cost(self.first, self.shape) / cost(network, self.shape)
+        count = COUNTS.find(goal)
+        whole = count.of(self.first, self.shape)
+        relative = share * whole / count.of(network, self.shape)
         if relative >= 1:
-            return Cut(network, [], {"of": WORDS[goal], "kept": share / relative})
+            return Cut(network, [], {"of": count.words, "kept": share / relative})
 
         def cut(step: int) -> Pruned:
-            return prune_to(goal, relative, network, self.shape, **self.ranking(step))
+            return prune_to(goal, relative, Prunable(network, self.shape, **self.ranking(step)))
 
         if not (self.section.check_latency and self.job.needs["here"]):
             pruned = cut(self.round_to)
-            kept = pruned.after / cost(self.first, self.shape)
-            return Cut(pruned.network, pruned.plan, {"of": WORDS[goal], "kept": kept})
+            return Cut(pruned.network, pruned.plan, {"of": count.words, "kept": pruned.after / whole})
         with Clock(self.first, self._write, self.job.needs["threads"]) as clock:
             guarded = never_slower(cut, clock, self._roundings())
         figures = {
-            "of": WORDS[goal],
-            "kept": guarded.pruned.after / cost(self.first, self.shape),
+            "of": count.words,
+            "kept": guarded.pruned.after / whole,
             "round_to": guarded.round_to,
             "timing": guarded.timing.to_json(),
             "refused": [_refused(step, timing) for step, timing in guarded.refused],

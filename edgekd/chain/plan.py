@@ -17,7 +17,8 @@ from edgekd.errors import ModelError, RecipeError, first_line
 from edgekd.files import sha256_file
 from edgekd.models import count_macs, count_parameters, load_checkpoint, source_files
 from edgekd.prune import IMPORTANCES
-from edgekd.prune.budget import COSTS, prune_to
+from edgekd.prune.budget import must_reach
+from edgekd.prune.counts import COUNTS
 from edgekd.prune.depth import must_shorten
 from edgekd.prune.importance import build_importance
 from edgekd.prune.prunable import Prunable
@@ -112,10 +113,11 @@ def _must_prune(recipe: Recipe, section: Prune, start: Start) -> None:
     if section.depth is not None:
         must_shorten(network, shape, cost=lambda each: count_macs(each, shape), target=section.depth)
     goal = section.goal
-    if goal is not None and goal in COSTS and section.depth is None and (section.steps or 1) == 1:
-        prune_to(goal, getattr(section, goal), network, shape, steps=0, **ranking)
-    elif goal:
-        Prunable(network, shape, **ranking)
+    if goal is None:
+        return
+    prunable = Prunable(network, shape, **ranking)
+    if goal in COUNTS and section.depth is None and (section.steps or 1) == 1:
+        must_reach(goal, getattr(section, goal), prunable)
 
 
 def must_shrink(recipe: Recipe, teacher: Size, student: Size) -> None:

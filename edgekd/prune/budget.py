@@ -1,32 +1,20 @@
 """Structured pruning until the network costs a given share of what it did."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
 from edgekd.errors import ModelError
-from edgekd.models import count_macs, count_parameters
+from edgekd.prune.choose import chooser
+from edgekd.prune.costs import CutCosts
+from edgekd.prune.counts import COUNTS
 from edgekd.prune.plan import Plan
-from edgekd.prune.prunable import Keeps, Prunable
-from edgekd.registry import Registry
+from edgekd.prune.prunable import Prunable
+from edgekd.prune.search import Widths
 
-Cost = Callable[[nn.Module, tuple[int, ...]], int]
-COSTS: Registry[Cost] = Registry("pruning target", ModelError)
-COSTS["macs"] = count_macs
-WORDS = {"macs": "MACs", "params": "parameters", "size": "size"}
-
-
-@COSTS.register("params")
-def params(network: nn.Module, _: tuple[int, ...]) -> int:
-    return count_parameters(network)
-
-
-@COSTS.register("size")
-def size(network: nn.Module, _: tuple[int, ...]) -> int:
-    """Bytes of all tensors; a file has some kilobytes more for its graph, whatever the widths."""
-    return sum(value.numel() * value.element_size() for value in network.state_dict().values())
+# Candidate widths of a group, at most, and cuts until one is within the target.
+STEPS, ROUNDS = 32, 8
 
 
 @dataclass(frozen=True)
@@ -35,7 +23,6 @@ class Pruned:
 
     network: nn.Module
     plan: Plan
-    ratio: float
     before: int
     after: int
 
@@ -51,18 +38,15 @@ def prune(
     macs: float | None = None,
     params: float | None = None,
     size: float | None = None,
-    steps: int = 12,
     **ranking: Any,
 ) -> Pruned:
-    """Cuts the least important channels until ``macs``, ``params`` or ``size`` of the network's share is kept.
+    """Cuts channels until ``macs``, ``params`` or ``size`` of the network's share is kept, the least important first.
 
-    The channel ratio is searched by bisection for the mildest cut that meets the target after rounding.
     ``network`` itself is left as it is; the layer that gives the logits is never touched.
 
     Args:
         input_shape: one input without its batch.
         macs, params, size: the share to keep, in (0, 1); exactly one of them.
-        steps: bisections; 0 only finds out whether the target can be reached, and gives the hardest cut.
         ranking: of :class:`Prunable`: importance, reduction, scope, round_to, max_ratio, ignore, batches, loss,
             seed, weights.
 
@@ -73,39 +57,53 @@ def prune(
     if len(given) != 1:
         raise ModelError("give exactly one of macs, params and size: the share of the network to keep")
     [(target, share)] = given.items()
-    return prune_to(target, share, network, input_shape, steps=steps, **ranking)
+    return prune_to(target, share, Prunable(network, input_shape, **ranking))
 
 
-def prune_to(
-    target: str, share: float, network: nn.Module, input_shape: tuple[int, ...], *, steps: int = 12, **ranking: Any
-) -> Pruned:
-    """As :func:`prune`, with the ``target`` of :data:`COSTS` by its name."""
-    prunable = Prunable(network, input_shape, **ranking)
-    cost = COSTS.find(target)
-    before = cost(prunable.network, input_shape)
+def prune_to(target: str, share: float, prunable: Prunable) -> Pruned:
+    """As :func:`prune`, with the ``target`` of :data:`COUNTS` by its name."""
+    costs = _costs(target, prunable)
+    choose, aim = chooser(prunable, costs), share
+    for _ in range(ROUNDS):
+        widths = choose.within(aim)
+        if widths is None:
+            break
+        pruned = _cut(target, prunable, widths)
+        if pruned.share <= share:
+            return pruned
+        # Costs beside the layers are estimates, and some widths are interpolated.
+        aim = min(aim, costs.share(None, widths)) * share / pruned.share
+    return _hardest(target, share, prunable, choose.cheapest())
 
-    tried: dict[Keeps, Pruned] = {}
 
-    def cut(ratio: float) -> Pruned:
-        keeps = prunable.at_ratio(ratio)
-        if keeps not in tried:  # rounding gives many ratios the same widths
-            smaller, plan = prunable.cut(keeps)
-            tried[keeps] = Pruned(smaller, plan, ratio, before, cost(smaller, input_shape))
-        return replace(tried[keeps], ratio=ratio)
+def must_reach(target: str, share: float, prunable: Prunable) -> None:
+    """Refuses a ``share`` that no cut reaches.
 
-    best = cut(1.0)
-    if best.share > share:
+    Raises:
+        ModelError: with the least that can be reached.
+    """
+    _hardest(target, share, prunable, chooser(prunable, _costs(target, prunable)).cheapest())
+
+
+def _costs(target: str, prunable: Prunable) -> CutCosts:
+    count = COUNTS.find(target)
+    costs = CutCosts(prunable, count, STEPS)
+    costs.counted(count.of(prunable.network, prunable.input_shape))
+    return costs
+
+
+def _cut(target: str, prunable: Prunable, widths: Widths) -> Pruned:
+    count, shape = COUNTS.find(target).of, prunable.input_shape
+    smaller, plan = prunable.cut_to(widths)
+    return Pruned(smaller, plan, count(prunable.network, shape), count(smaller, shape))
+
+
+def _hardest(target: str, share: float, prunable: Prunable, widths: Widths) -> Pruned:
+    pruned = _cut(target, prunable, widths)
+    if pruned.share > share:
         raise ModelError(
-            f"pruning cannot reach {share:.0%} of the {WORDS[target]}: with max_ratio "
-            f"{prunable.max_ratio} and widths in multiples of {prunable.round_to} the least is {best.share:.0%}; "
+            f"pruning cannot reach {share:.0%} of the {COUNTS[target].words}: with max_ratio "
+            f"{prunable.max_ratio} and widths in multiples of {prunable.round_to} the least is {pruned.share:.0%}; "
             "raise the target or max_ratio, or lower round_to"
         )
-    low, high = 0.0, 1.0
-    for _ in range(steps):
-        middle = (low + high) / 2
-        candidate = cut(middle)
-        if candidate.share <= share:
-            best, high = candidate, middle
-        else:
-            low = middle
-    return best
+    return pruned

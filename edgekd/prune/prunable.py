@@ -31,7 +31,8 @@ class Prunable:
         input_shape: one input without its batch.
         importance: an entry of ``IMPORTANCES``.
         reduction: over the layers of a group, of ``REDUCTIONS``; the importance's own when left out.
-        scope: one of ``SCOPES``: what scores are ranked together.
+        scope: what decides between groups, of ``SCOPES``: ``paths`` those that are left (:meth:`loss`), whatever the
+            scores; or one threshold for scores over the whole network, per layer, or among groups of one topology.
         round_to: widths stay multiples of this; runtimes are fast at multiples of 8 or 16.
         max_ratio: the largest share of a group's channels that may go, in (0, 1].
         ignore: path patterns (``layer1.*``) of layers to leave alone.
@@ -53,7 +54,7 @@ class Prunable:
         *,
         importance: str = "group_magnitude",
         reduction: str | None = None,
-        scope: str = "global",
+        scope: str = "paths",
         round_to: int = 8,
         max_ratio: float = 0.9,
         ignore: Sequence[str] = (),
@@ -63,7 +64,7 @@ class Prunable:
         weights: Mapping[str, float] | None = None,
     ):
         self.network, self.input_shape = copy.deepcopy(network), input_shape
-        self.round_to, self.max_ratio = round_to, max_ratio
+        self.scope, self.round_to, self.max_ratio = scope, round_to, max_ratio
         score = build_importance(importance, reduction)
         if not widths(network):
             raise ModelError(f"{type(network).__name__} has no convolution or linear layer to prune")
@@ -126,6 +127,10 @@ class Prunable:
                 graph.get_pruning_group(layer, graph.get_pruner_of_module(layer).prune_out_channels, channels).prune()
         _in_the_modes_of(self.network, network)
         return network, graph.pruning_history()
+
+    def cut_to(self, widths: Sequence[int]) -> tuple[nn.Module, Plan]:
+        """As :meth:`cut`, by the number of channels that each group keeps."""
+        return self.cut([width // group.repeats for width, group in zip(widths, self.groups, strict=True)])
 
 
 def _weighted(groups: Sequence[ChannelGroup], roots: Sequence[str], weights: Mapping[str, float]) -> list[ChannelGroup]:

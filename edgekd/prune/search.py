@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 Widths = tuple[int, ...]
-SWEEPS, BISECTIONS = 20, 40
+SWEEPS, BISECTIONS, PRECISION = 20, 40, 1e-6
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,8 @@ class Search:
                 best, high = found, middle
             else:
                 low = middle
+            if high - low < PRECISION * high:
+                break
         return self._filled(best, budget)
 
     def _at(self, price: float, start: Widths) -> Widths:
@@ -78,16 +80,17 @@ class Search:
     def _filled(self, widths: Widths, budget: float) -> Widths:
         """Wider where the budget allows, the most importance for the cost first."""
         while True:
-            now = self.cost(None, widths)
+            left = budget - self.cost(None, widths)
             gains = []
             for group, choice in enumerate(self.choices):
                 at = list(choice.widths).index(widths[group])
+                now = self.cost(group, widths)
                 for index in range(at + 1, len(choice.widths)):
                     wider = (*widths[:group], choice.widths[index], *widths[group + 1 :])
-                    more = self.cost(None, wider)
-                    if more <= budget:
+                    more = self.cost(group, wider) - now
+                    if more <= left:
                         gained = choice.losses[at] - choice.losses[index]
-                        gains.append((gained / max(more - now, 1e-12), gained, wider))
+                        gains.append((gained / max(more, 1e-12), gained, wider))
             if not gains or max(gains)[1] <= 0:
                 return widths
             widths = max(gains)[2]

@@ -6,12 +6,12 @@ from torch import nn
 
 from edgekd.errors import ModelError
 from edgekd.progress import say
+from edgekd.prune.choose import chooser
 from edgekd.prune.clock import Clock, Timing, Write
+from edgekd.prune.costs import CutCosts
 from edgekd.prune.latency import LatencyTable, network_ms
 from edgekd.prune.plan import Plan
 from edgekd.prune.prunable import Prunable
-from edgekd.prune.search import Search
-from edgekd.prune.times import CutTimes
 
 # Where the search aims, as a share of the target, and what is near enough below it.
 AIM, NEAR = 0.95, 0.9
@@ -56,24 +56,24 @@ def prune_to_latency(
     if not 0 < share < 1:
         raise ModelError(f"cannot keep a share of {share} of the latency: give one above 0 and below 1")
     with Clock(prunable.network if reference is None else reference, write, table.setting.threads, seconds) as clock:
-        times = CutTimes(prunable, table)
-        if new := times.measure():
+        costs = CutCosts(prunable, table)
+        if new := costs.measure():
             say(f"  prune: timed {new} layers for the table of this machine")
         whole = network_ms(clock.before, table)
         if reference is None:
-            times.calibrate(whole)
+            costs.timed(whole)
         else:
             write(prunable.network, clock.after)
-            times.calibrate(network_ms(clock.after, table), whole)
-        return _Rounds(prunable, share, times, clock).run()
+            costs.timed(network_ms(clock.after, table), whole)
+        return _Rounds(prunable, share, costs, clock).run()
 
 
 class _Rounds:
     """Search and clock in turns."""
 
-    def __init__(self, prunable: Prunable, share: float, times: CutTimes, clock: Clock):
-        self.prunable, self.share, self.times, self.clock = prunable, share, times, clock
-        self.search = Search(times.choices, times.share)
+    def __init__(self, prunable: Prunable, share: float, costs: CutCosts, clock: Clock):
+        self.prunable, self.share, self.costs, self.clock = prunable, share, costs, clock
+        self.chooser = chooser(prunable, costs)
         self.found: list[Timed] = []
 
     def run(self) -> Timed:
@@ -81,7 +81,7 @@ class _Rounds:
         slow, fast = float("inf"), 0.0
         aim, seen = AIM * self.share, set()
         for _ in range(ROUNDS):
-            widths = self.search.within(aim) or self.search.cheapest()
+            widths = self.chooser.within(aim) or self.chooser.cheapest()
             if widths in seen:
                 break
             seen.add(widths)
@@ -102,9 +102,8 @@ class _Rounds:
         return Timed(best.network, best.plan, best.timing, tuple(each.timing for each in self.found))
 
     def _try(self, widths: tuple[int, ...]) -> Timing:
-        keeps = [width // group.repeats for width, group in zip(widths, self.prunable.groups, strict=True)]
-        network, plan = self.prunable.cut(keeps)
-        timing = self.clock.time(network, self.times.share(None, widths))
+        network, plan = self.prunable.cut_to(widths)
+        timing = self.clock.time(network, self.costs.share(None, widths))
         say(f"  prune: predicted {timing.predicted:.1%} of the time, measured {timing.measured:.1%}")
         self.found.append(Timed(network, plan, timing, ()))
         return timing

@@ -55,8 +55,10 @@ class Prune(Stage):
     reduction: Literal["mean", "sum", "max", "first", "product"] | None = Field(
         default=None, description="over the layers of channels that go together; the importance's own when left out"
     )
-    scope: Literal["global", "layer", "isomorphic"] = Field(
-        default="global", description="rank over the whole network, per layer, or among groups of one topology"
+    scope: Literal["paths", "global", "layer", "isomorphic"] = Field(
+        default="paths",
+        description="what decides between layers: the paths that are left, or a threshold for the scores of the whole "
+        "network, of each layer, or of groups of one topology",
     )
     sensitivity: float | None = Field(
         default=None, gt=0, description="seconds to measure what each group's cut costs, and to rank by that"

@@ -53,7 +53,7 @@ def test_depth_and_width_in_any_order_load_to_the_same_bits(name, shape, args, o
         if kind == "depth":
             plans.append(drop(network, blocks_of(network, shape)[:2]))
         else:
-            pruned = prune(network, shape, macs=0.8, round_to=4, max_ratio=0.5, steps=0)
+            pruned = prune(network, shape, macs=0.8, round_to=4, max_ratio=0.5)
             network = pruned.network
             plans.append(pruned.plan)
     assert len(blocks_of(network, shape)) == blocks - 2 * order.count("depth")

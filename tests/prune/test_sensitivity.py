@@ -415,7 +415,8 @@ def test_weighted_scores_of_grouped_convolutions_add_up_to_the_harm():
         assert sum(group.lost(width // group.repeats) for width in cuts) == pytest.approx(sum(cuts.values()))
 
 
-def test_channels_that_do_no_harm_go_first(network):
+@pytest.mark.parametrize(("scope", "untold", "told"), [("global", 32, 8), ("paths", 24, 16)])
+def test_channels_that_do_no_harm_go_first(network, scope, untold, told):
     """A block whose last BatchNorm is silent does nothing, however large its filters are."""
     torch.manual_seed(3)
     network, inputs = copy.deepcopy(network).eval(), torch.randn(64, *IMAGE)
@@ -431,11 +432,11 @@ def test_channels_that_do_no_harm_go_first(network):
     found = scan(network, IMAGE, likeness)
     block = next(each for each in found if each.layer == "layer2.conv1")
     assert [cut.score for cut in block.cuts] == [1.0] * 3
-    weights = harms(found, Prunable(network, IMAGE, importance="l2"), floor=1e-6)
-    blind = prune(network, IMAGE, macs=0.7, importance="l2")
-    seeing = prune(network, IMAGE, macs=0.7, importance="l2", weights=weights)
+    weights = harms(found, Prunable(network, IMAGE, importance="l2", scope=scope), floor=1e-6)
+    blind = prune(network, IMAGE, macs=0.7, importance="l2", scope=scope)
+    seeing = prune(network, IMAGE, macs=0.7, importance="l2", scope=scope, weights=weights)
     assert count_macs(seeing.network, IMAGE) <= 0.7 * count_macs(network, IMAGE)
-    assert widths(blind.network)["layer2.conv1"] == 32 and widths(seeing.network)["layer2.conv1"] == 8
+    assert widths(blind.network)["layer2.conv1"] == untold and widths(seeing.network)["layer2.conv1"] == told
     assert likeness(seeing.network.eval()) > likeness(blind.network.eval())
 
 

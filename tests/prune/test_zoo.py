@@ -37,7 +37,7 @@ def made(name: str) -> nn.Module:
 
 def halved(name: str) -> tuple[nn.Module, Spec]:
     network = made(name)
-    pruned = prune(network, SHAPE, macs=0.5, steps=3, round_to=4)
+    pruned = prune(network, SHAPE, macs=0.5, round_to=4)
     assert count_macs(pruned.network, SHAPE) <= 0.5 * count_macs(network, SHAPE)
     builder = f"{NETWORKS}:{name}"
     spec = Spec(builder, SHAPE, CLASSES, pruning=(pruned.plan,), code=(sha256_file(NETWORKS),))

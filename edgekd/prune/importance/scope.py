@@ -9,13 +9,14 @@ from torch import Tensor
 from edgekd.errors import ModelError
 from edgekd.registry import nearest
 
-SCOPES = ("global", "layer", "isomorphic")
+SCOPES = ("paths", "global", "layer", "isomorphic")
 
 
 def normalised(scores_by_group: Sequence[Tensor], scope: str, topologies: Sequence[Hashable]) -> list[Tensor]:
     """Scores to be ranked together: a threshold that cuts a share of all cuts the same share of each class.
 
-    ``global`` leaves the scores as they are, and all groups are one class. Otherwise a score becomes its rank within
+    ``global`` leaves the scores as they are, and all groups are one class; so does ``paths``, where no threshold
+    is set over groups. Otherwise a score becomes its rank within
     its class over the class's size, in (0, 1]: a group by itself is a class for ``layer``, all groups of one topology
     are for ``isomorphic`` (Fang et al., "Isomorphic Pruning for Vision Models", 2024). Of equal scores the first ranks
     lowest.
@@ -28,7 +29,7 @@ def normalised(scores_by_group: Sequence[Tensor], scope: str, topologies: Sequen
     Raises:
         ModelError: there is no such scope.
     """
-    if scope == "global":
+    if scope in ("paths", "global"):
         return list(scores_by_group)
     if scope == "layer":
         return _ranks(scores_by_group, range(len(scores_by_group)))

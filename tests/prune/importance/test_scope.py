@@ -19,8 +19,9 @@ def scores() -> list[torch.Tensor]:
     return [scale * torch.rand(size, generator=generator) for size, scale in zip(SIZES, scales, strict=True)]
 
 
-def test_global_scores_are_as_they_are():
-    for before, after in zip(scores(), normalised(scores(), "global", TOPOLOGIES), strict=True):
+@pytest.mark.parametrize("scope", ["global", "paths"])
+def test_scores_as_they_are(scope):
+    for before, after in zip(scores(), normalised(scores(), scope, TOPOLOGIES), strict=True):
         assert torch.equal(before, after)
 
 
@@ -55,7 +56,7 @@ def test_of_equals_the_first_ranks_lowest():
 def test_an_unknown_scope():
     with pytest.raises(ModelError) as error:
         normalised(scores(), "layers", TOPOLOGIES)
-    assert str(error.value) == "unknown scope 'layers' (did you mean 'layer'?); known: global, layer, isomorphic"
+    assert str(error.value) == "unknown scope 'layers' (did you mean 'layer'?); known: paths, global, layer, isomorphic"
 
 
 def test_blocks_of_a_stage_are_isomorphic():

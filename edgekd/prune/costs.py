@@ -1,11 +1,12 @@
-"""What a network would cost at other widths, by a table of layer times."""
+"""What a network would cost at other widths, by what its layers cost at some."""
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import product
+from typing import Protocol
 
-from edgekd.prune.latency import LatencyTable, Layer, layers_of
+from edgekd.prune.latency import Layer, layers_of
 from edgekd.prune.prunable import Prunable
 from edgekd.prune.search import Choice, Widths
 from edgekd.prune.structure import Side
@@ -14,19 +15,27 @@ from edgekd.prune.structure import Side
 STEPS = 8
 
 
-class CutTimes:
-    """The time of ``prunable`` at any of its candidate widths, as a share of what it takes as it is.
+class LayerCosts(Protocol):
+    """Of layers: a :class:`~edgekd.prune.latency.LatencyTable`, or one of :data:`~edgekd.prune.counts.COUNTS`."""
 
-    What the network takes beyond its layers goes with the activations that these write, as in
-    :func:`edgekd.prune.latency.predict`. Where a side of a layer depends on several groups, as behind a concatenation,
-    its widths are too many to measure, and times between two that were measured are interpolated.
+    def measure(self, layers: Iterable[Layer], /) -> int:
+        """Finds out what is missing, and gives how many layers that were."""
+
+    def __getitem__(self, layer: Layer, /) -> float: ...
+
+
+class CutCosts:
+    """What ``prunable`` costs at any of its candidate widths, as a share of what it costs as it is.
+
+    Where a side of a layer depends on several groups, as behind a concatenation, its widths are too many to measure,
+    and costs between two that were measured are interpolated.
 
     Args:
-        table: of layer times, which :meth:`measure` fills; then :meth:`calibrate` sets what the whole takes.
+        table: of what layers cost, which :meth:`measure` fills; then one of the others sets what the whole costs.
         steps: candidate widths of a group, at most.
     """
 
-    def __init__(self, prunable: Prunable, table: LatencyTable, steps: int = STEPS):
+    def __init__(self, prunable: Prunable, table: LayerCosts, steps: int = STEPS):
         self.structure, self.table = prunable.structure, table
         found = layers_of(prunable.network, prunable.input_shape)
         self.layers = {name: layer for name, layer in found.items() if name in self.structure.sides}
@@ -36,31 +45,43 @@ class CutTimes:
             [name for name in self.structure.layers_of(group) if name in self.layers]
             for group in range(len(self.choices))
         ]
-        self.time = lru_cache(maxsize=None)(self._time)
-        self.factor, self.beyond, self.whole = 1.0, 0.0, 0.0
+        self.of_layer = lru_cache(maxsize=None)(self._of_layer)
+        self.factor, self.written, self.fixed, self.whole = 1.0, 0.0, 0.0, 0.0
 
     def measure(self) -> int:
         """Fills the table with what is missing, and gives how many layers that were."""
         return self.table.measure(layer for name in self.layers for layer in self._variants(name))
 
-    def calibrate(self, whole_ms: float, reference_ms: float | None = None) -> None:
-        """``whole_ms`` is the network's time as it is, at the speed of the table; shares are of ``reference_ms``."""
-        layers = sum(self.table[layer] for layer in self.layers.values())
+    def timed(self, whole_ms: float, reference_ms: float | None = None) -> None:
+        """``whole_ms`` is the network's time as it is, at the speed of the table; shares are of ``reference_ms``.
+
+        What it takes beyond its layers goes with the activations that these write, as in
+        :func:`edgekd.prune.latency.predict`.
+        """
+        layers = self._layers_total()
         self.factor = min(1.0, whole_ms / layers)
-        self.beyond = max(0.0, whole_ms - layers) / sum(layer.elements for layer in self.layers.values())
+        self.written = max(0.0, whole_ms - layers) / sum(layer.elements for layer in self.layers.values())
         self.whole = reference_ms or whole_ms
+
+    def counted(self, whole: float) -> None:
+        """``whole`` is what the network costs as it is; what that is beyond its layers stays, whatever their widths."""
+        self.fixed, self.whole = whole - self._layers_total(), whole
 
     def share(self, group: int | None, widths: Widths) -> float:
         """Of the layers of ``group``, or of all, at ``widths`` channels in the groups."""
         names: Iterable[str] = self.layers if group is None else self.of_group[group]
-        return sum(self._cost(name, *self.structure.widths_of(name, widths)) for name in names) / self.whole
+        layers = sum(self._cost(name, *self.structure.widths_of(name, widths)) for name in names)
+        return (layers + (self.fixed if group is None else 0.0)) / self.whole
+
+    def _layers_total(self) -> float:
+        return sum(self.table[layer] for layer in self.layers.values())
 
     def _cost(self, name: str, inputs: int, outputs: int) -> float:
         layer = self.layers[name]
-        written = layer.elements // layer.outputs * outputs
-        return self.factor * self.time(name, inputs, outputs) + self.beyond * written
+        elements = layer.elements // layer.outputs * outputs
+        return self.factor * self.of_layer(name, inputs, outputs) + self.written * elements
 
-    def _time(self, name: str, inputs: int, outputs: int) -> float:
+    def _of_layer(self, name: str, inputs: int, outputs: int) -> float:
         layer, (reads, writes) = self.layers[name], self.grids[name]
         if name in self.structure.tied:
             near = _between([_groups(layer, width) for width in reads], _groups(layer, inputs))
@@ -95,10 +116,10 @@ def _choice(prunable: Prunable, index: int, steps: int) -> Choice:
 
 
 def _between(grid: Sequence[int], width: int) -> list[tuple[int, float]]:
-    """The neighbours of ``width`` in ``grid``, each with its weight."""
+    """The neighbours of ``width`` in ``grid``, each with its weight; below the grid its narrowest."""
     above = bisect_left(grid, width)
-    if above < len(grid) and grid[above] == width:
-        return [(width, 1.0)]
+    if above == 0 or grid[above] == width:
+        return [(grid[above], 1.0)]
     low, high = grid[above - 1], grid[above]
     return [(low, (high - width) / (high - low)), (high, (width - low) / (high - low))]
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from edgekd.models.size import macs_by_module
+from edgekd.prune.costs import CutCosts
 from edgekd.prune.latency import Layer
 from edgekd.prune.prunable import Prunable
-from edgekd.prune.times import CutTimes
 from tests.prune.test_structure import MADE
 
 GROUPED = (
@@ -36,25 +36,25 @@ def test_a_share_is_that_of_the_cut_network(name):
     torch.manual_seed(0)
     network = make()
     prunable = Prunable(network, shape, round_to=1)
-    times = CutTimes(prunable, Counted(), steps=4)
-    times.measure()
-    total = sum(layer.macs for layer in times.layers.values())
-    times.calibrate(total)
-    for step in range(min(len(choice.widths) for choice in times.choices)):
-        widths = tuple(choice.widths[step] for choice in times.choices)
+    costs = CutCosts(prunable, Counted(), steps=4)
+    costs.measure()
+    total = sum(layer.macs for layer in costs.layers.values())
+    costs.timed(total)
+    for step in range(min(len(choice.widths) for choice in costs.choices)):
+        widths = tuple(choice.widths[step] for choice in costs.choices)
         keeps = [width // group.repeats for width, group in zip(widths, prunable.groups, strict=True)]
         cut = macs_by_module(prunable.cut(keeps)[0], shape)
-        assert times.share(None, widths) == pytest.approx(sum(cut[layer] for layer in times.layers) / total, rel=1e-9)
+        assert costs.share(None, widths) == pytest.approx(sum(cut[layer] for layer in costs.layers) / total, rel=1e-9)
 
 
 def test_groups_behind_a_concatenation_are_interpolated():
     """Its sides have the channels of two groups, and are measured at a few numbers of groups."""
     make, shape = MADE["concatenated"]
     prunable = Prunable(make(), shape, round_to=1)
-    times = CutTimes(prunable, Counted(), steps=3)
-    times.measure()
-    layer = times.layers["grouped"]
+    costs = CutCosts(prunable, Counted(), steps=3)
+    costs.measure()
+    layer = costs.layers["grouped"]
     assert len(prunable.structure.sides["grouped"][0].factors) == 2
-    measured = {each for each in times.table if (each.kernel, each.sizes) == (layer.kernel, layer.sizes)}
+    measured = {each for each in costs.table if (each.kernel, each.sizes) == (layer.kernel, layer.sizes)}
     assert {each.inputs // each.groups for each in measured} == {4}
-    assert times.time("grouped", 20, 20) == pytest.approx(layer.macs * 20 / 24)
+    assert costs.of_layer("grouped", 20, 20) == pytest.approx(layer.macs * 20 / 24)

@@ -1,0 +1,47 @@
+"""What can be counted of a network, and is cut to a share."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from math import prod
+
+from torch import nn
+
+from edgekd.errors import ModelError
+from edgekd.models import count_macs, count_parameters
+from edgekd.prune.latency import Layer
+from edgekd.registry import Registry
+
+
+@dataclass(frozen=True)
+class Count:
+    """``of(network, input_shape)``, and for each layer by itself ``count[layer]``, whatever it has beside its weights.
+
+    Attributes:
+        words: what is counted.
+    """
+
+    words: str
+    of: Callable[[nn.Module, tuple[int, ...]], int]
+    of_layer: Callable[[Layer], int]
+
+    def measure(self, layers: Iterable[Layer]) -> int:
+        """Nothing is missing."""
+        return 0
+
+    def __getitem__(self, layer: Layer) -> float:
+        return self.of_layer(layer)
+
+
+def _weights(layer: Layer) -> int:
+    return prod(layer.weight_shape)
+
+
+def _bytes(network: nn.Module, _: tuple[int, ...]) -> int:
+    """Of all tensors; a file has some kilobytes more for its graph, whatever the widths."""
+    return sum(value.numel() * value.element_size() for value in network.state_dict().values())
+
+
+COUNTS: Registry[Count] = Registry("pruning target", ModelError)
+COUNTS["macs"] = Count("MACs", count_macs, lambda layer: layer.macs)
+COUNTS["params"] = Count("parameters", lambda network, _: count_parameters(network), _weights)
+COUNTS["size"] = Count("size", _bytes, lambda layer: 4 * _weights(layer))
