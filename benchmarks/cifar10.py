@@ -59,10 +59,17 @@ class Study:
 
 
 def prepare_study(
-    folder: Path, train_limit: int, test_limit: int | None = None, teacher_limit: int | None = None
+    folder: Path,
+    train_limit: int,
+    test_limit: int | None = None,
+    teacher_limit: int | None = None,
+    validation: float = 0.1,
 ) -> Study:
-    """Loads the data and accustoms the teacher to it, on ``teacher_limit`` of its training samples."""
-    settings = [f"data.batch_size={BATCH_SIZE}", f"data.train_limit={train_limit}"]
+    """Loads the data, of whose training samples ``validation`` is held out, and accustoms the teacher to it.
+
+    The teacher sees ``teacher_limit`` of its training samples.
+    """
+    settings = [f"data.batch_size={BATCH_SIZE}", f"data.train_limit={train_limit}", f"data.validation={validation}"]
     if test_limit:
         settings.append(f"data.test_limit={test_limit}")
     recipe = load_recipe(ROOT / "recipes/cifar10.yaml", settings)

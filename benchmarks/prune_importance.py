@@ -45,13 +45,13 @@ CONTROL = "random"
 class Way:
     name: str
     importance: str
-    scope: str = "global"
+    scope: str = "paths"
     is_weighted: bool = False
 
 
 WAYS = (
     *(Way(name, name) for name in IMPORTANCES),
-    *(Way(f"{USUAL}, {scope}", USUAL, scope) for scope in ("layer", "isomorphic")),
+    *(Way(f"{USUAL}, {scope}", USUAL, scope) for scope in ("global", "layer", "isomorphic")),
     Way(MEASURED, USUAL, is_weighted=True),
 )
 
@@ -119,7 +119,7 @@ def show(rows: list[dict[str, Any]]) -> None:
 def main() -> None:
     arguments = options(__doc__)
     settings, folder = QUICK if arguments.quick else Settings(), arguments.out or ROOT / "runs/prune_pareto"
-    study = prepare_study(folder, settings.train_limit, settings.test_limit)
+    study = prepare_study(folder, settings.train_limit, settings.test_limit, validation=settings.validation)
     teacher, start = study.run(0, [START])
     recoveries = Recoveries(study, teacher, settings.epochs)
     recoveries.rates[TAUGHT] = RATE

@@ -2,12 +2,13 @@
 
     python benchmarks/prune_pareto.py --json benchmarks/results/prune_pareto.json
 
-Three ways to cut: torch-pruning as the quick start of its README does it, uniform ratios; edgekd by MACs; and edgekd by
-the latency that is measured, all rounded to 8 channels. Of the ratio and of the share of MACs, which know nothing of
-latency, those are taken that come near the same latencies; more than three ratios, so that their curve spans the
-others. A cut is made once; then its BatchNorm is estimated anew and it is trained, equally long at the same rates for
-all, with the teacher (ResNet-56) and on labels alone, in a different order for each seed. The rate of either recovery
-is the best on the validation split of torch-pruning's network in the middle.
+Four ways to cut: torch-pruning as the quick start of its README does it, uniform ratios; edgekd by MACs; edgekd by the
+latency that is measured; and the same behind blocks dropped, all rounded to 8 channels. Of the ratio and of the share
+of MACs, which know nothing of latency, those are taken that come near the same latencies; more than three ratios, so
+that their curve spans the others. A cut is made once; then its BatchNorm is estimated anew and it is trained, equally
+long at the same rates for all, with the teacher (ResNet-56) and on labels alone, in a different order for each seed.
+The rate of either recovery is the best on the validation split for torch-pruning's network in the middle, and how many
+blocks go is the best there for edgekd's in the middle.
 
 Accuracies are ONNX Runtime's on the same test images, in pairs; latencies are its own of batch 1 on one thread, all
 files in one run in turns, as shares of the uncut network's, which is trained on as long. The training images are a
@@ -42,6 +43,7 @@ from edgekd.bench import Plan as BenchPlan
 from edgekd.bench import Subject, fingerprint, measure, ratio_over_sittings
 from edgekd.chain.network import restore
 from edgekd.chain.runner import METRICS, Done
+from edgekd.chain.stages.prune import HARM_SAMPLES
 from edgekd.chain.store import Store
 from edgekd.distill import KD, Distillation
 from edgekd.errors import TrainingError
@@ -51,37 +53,46 @@ from edgekd.files import canonical_json, sha256, sha256_file, write_json
 from edgekd.models import count_macs
 from edgekd.progress import say
 from edgekd.prune import prune, widths
+from edgekd.prune.depth import cut_depth
 from edgekd.prune.latency import LatencyTable
 from edgekd.prune.plan import Plan
 from edgekd.prune.prunable import Prunable
 from edgekd.prune.timed import prune_to_latency
+from edgekd.quantize.sensitivity import divergence
 from edgekd.recipe import Distill, Train
-from edgekd.train import CrossEntropy, fit
+from edgekd.train import CrossEntropy, fit, logits_of
 from edgekd.train.batchnorm import reestimate
 from edgekd.train.device import lay_out
 
 UNCUT, UNIFORM = "uncut", "torch-pruning, uniform"
-BY_MACS, BY_LATENCY = "edgekd by MACs", "edgekd by latency"
+BY_MACS, BY_LATENCY, BY_BLOCKS = "edgekd by MACs", "edgekd by latency", "edgekd by latency, blocks first"
 TAUGHT, PLAIN = "with the teacher", "labels alone"
 STYLES = {TAUGHT: "-", PLAIN: "--"}
 START = Distill(epochs=1, lr=0.005)
 ROUND_TO, STATISTICS = 8, 512
 TEMPERATURE, HARD_WEIGHT = 4.0, 0.1
 FASTER, POINTS = 1.15, 0.5
-VERSION = 1
-Cutter = Callable[[Study, nn.Module, float], tuple[nn.Module, Plan, dict[str, Any]]]
+VERSION = 2
+Made = tuple[nn.Module, list[Plan], dict[str, Any]]
+Cutter = Callable[[Study, nn.Module, float, float], Made]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How much is done; ``middle`` is the ratio whose network the rates are chosen on."""
+    """How much is done.
 
-    train_limit: int = 4000
+    ``middle`` are the ratio whose network the rates are chosen on, and the latency at which one of ``depths`` is, the
+    share of MACs that dropping blocks leaves.
+    """
+
+    train_limit: int = 6000
+    validation: float = 0.4
     test_limit: int | None = None
     ratios: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4)
     macs: tuple[float, ...] = (0.6, 0.4, 0.22)
-    latency: tuple[float, ...] = (0.7, 0.5, 0.35)
-    middle: float = 0.2
+    latency: tuple[float, ...] = (0.7, 0.55, 0.4)
+    depths: tuple[float, ...] = (0.92, 0.85, 0.75)
+    middle: tuple[float, float] = (0.2, 0.55)
     rates: tuple[float, ...] = (0.005, 0.01, 0.02)
     epochs: int = 3
     seeds: int = 3
@@ -90,14 +101,21 @@ class Settings:
     sittings: int = 8
 
     def aims(self) -> dict[str, tuple[float, ...]]:
-        return {UNCUT: (1.0,), UNIFORM: self.ratios, BY_MACS: self.macs, BY_LATENCY: self.latency}
+        return {
+            UNCUT: (1.0,),
+            UNIFORM: self.ratios,
+            BY_MACS: self.macs,
+            BY_LATENCY: self.latency,
+            BY_BLOCKS: self.latency,
+        }
 
     def timing(self) -> dict[str, float]:
         return {"seconds": self.seconds, "max_seconds": self.max_seconds, "sittings": self.sittings}
 
 
 QUICK = Settings(
-    **{"train_limit": 400, "test_limit": 300, "ratios": (0.1,), "macs": (0.4,), "latency": (0.5,), "middle": 0.1},
+    **{"train_limit": 400, "test_limit": 300, "ratios": (0.1,), "macs": (0.4,), "latency": (0.5,)},
+    **{"depths": (0.92, 0.85), "middle": (0.1, 0.5)},
     **{"rates": (0.02, 0.05), "epochs": 1, "seeds": 2, "seconds": 0.6, "max_seconds": 0.6, "sittings": 6},
 )
 
@@ -130,11 +148,11 @@ class Remembered(nn.Module):
         return self.answers[key].to(inputs.device)
 
 
-def uncut(study: Study, network: nn.Module, _: float) -> tuple[nn.Module, Plan, dict[str, Any]]:
+def uncut(study: Study, network: nn.Module, *_: float) -> Made:
     return copy.deepcopy(network), [], {}
 
 
-def uniform(study: Study, network: nn.Module, ratio: float) -> tuple[nn.Module, Plan, dict[str, Any]]:
+def uniform(study: Study, network: nn.Module, ratio: float, *_: float) -> Made:
     """What the quick start of torch-pruning's README does, with another ``ratio``."""
     network, example = copy.deepcopy(network), torch.randn(1, *study.data.input_shape)
     classes = len(study.data.classes)
@@ -148,24 +166,47 @@ def uniform(study: Study, network: nn.Module, ratio: float) -> tuple[nn.Module, 
         round_to=ROUND_TO,
     )
     pruner.step()
-    return network, pruner.pruning_history(), {}
+    return network, [pruner.pruning_history()], {}
 
 
-def by_macs(study: Study, network: nn.Module, share: float) -> tuple[nn.Module, Plan, dict[str, Any]]:
+def by_macs(study: Study, network: nn.Module, share: float, *_: float) -> Made:
     pruned = prune(network, study.data.input_shape, macs=share, round_to=ROUND_TO)
-    return pruned.network, pruned.plan, {}
+    return pruned.network, [pruned.plan], {}
 
 
-def by_latency(study: Study, network: nn.Module, share: float) -> tuple[nn.Module, Plan, dict[str, Any]]:
+def by_latency(study: Study, network: nn.Module, share: float, *_: float, of: nn.Module | None = None) -> Made:
     def write(smaller: nn.Module, path: Path) -> None:
         export_onnx(smaller, path, study.data.preprocess)
 
     prunable = Prunable(network, study.data.input_shape, round_to=ROUND_TO)
-    timed = prune_to_latency(prunable, share, LatencyTable("float32", threads=1), write)
-    return timed.network, timed.plan, {"timing": asdict(timed.timing)}
+    timed = prune_to_latency(prunable, share, LatencyTable("float32", threads=1), write, reference=of)
+    return timed.network, [timed.plan], {"timing": asdict(timed.timing)}
 
 
-CUTTERS: dict[str, Cutter] = {UNCUT: uncut, UNIFORM: uniform, BY_MACS: by_macs, BY_LATENCY: by_latency}
+def by_blocks(study: Study, network: nn.Module, share: float, depth: float) -> Made:
+    """Blocks are ranked as the prune stage ranks them, by what the answers on validation samples change."""
+    data, shape = study.data, study.data.input_shape
+    statistics = calibration(data, 0, STATISTICS).split(BATCH_SIZE)
+    samples = data.validation.select(torch.arange(min(HARM_SAMPLES, len(data.validation))))
+    exact = logits_of(network, data, samples).log_softmax(1)
+
+    def harm(shorter: nn.Module) -> float:
+        reestimate(shorter, statistics)
+        return float(divergence(logits_of(shorter, data, samples), exact))
+
+    short = cut_depth(network, shape, cost=lambda each: count_macs(each, shape), target=depth, harm=harm)
+    reestimate(short.network, statistics)
+    found, plans, about = by_latency(study, short.network, share, of=network)
+    return found, [short.plan, *plans], {**about, "depth": depth, "dropped": [path for path, _ in short.dropped]}
+
+
+CUTTERS: dict[str, Cutter] = {
+    UNCUT: uncut,
+    UNIFORM: uniform,
+    BY_MACS: by_macs,
+    BY_LATENCY: by_latency,
+    BY_BLOCKS: by_blocks,
+}
 
 
 def kept(store: Store, name: str, key: list[Any], make: Callable[[Path], None]) -> Path:
@@ -183,19 +224,21 @@ def machine() -> dict[str, Any]:
     return {part: fingerprint()[part] for part in ("cpu", "packages", "kernel")}
 
 
-def cut(study: Study, start: Done, method: str, aim: float) -> Cut:
+def cut(study: Study, start: Done, method: str, aim: float, depth: float) -> Cut:
     name = f"{method.replace(', ', '-').replace(' ', '-')}-{aim:g}"
+    if method == BY_BLOCKS:
+        name += f"-{depth:g}"
 
     def make(folder: Path) -> None:
         say(f"{method}, {aim:g}: being cut")
         torch.manual_seed(0)
-        network, plan, about = CUTTERS[method](study, restore(start.artifact), aim)
+        network, plans, about = CUTTERS[method](study, restore(start.artifact), aim, depth)
         reestimate(network, calibration(study.data, 0, STATISTICS).split(BATCH_SIZE))
         spec = start.artifact.spec
         shape = spec.input_shape
         about |= {"macs": count_macs(network, shape) / count_macs(restore(start.artifact), shape)}
         about |= {"widths": widths(network)}
-        capture(lay_out(network.eval()), replace(spec, pruning=(*spec.pruning, plan))).save(folder)
+        capture(lay_out(network.eval()), replace(spec, pruning=(*spec.pruning, *plans))).save(folder)
         write_json(folder / METRICS, about)
 
     key = [name, start.content, study.data.fingerprint, versions(), own_sources(), machine()]
@@ -236,16 +279,17 @@ class Recoveries:
         """Takes for each recovery the rate with the highest validation accuracy; gives those of all rates."""
         found: dict[str, dict[str, float]] = {}
         for recovery in STYLES:
-            tried = {rate: self._validation(one, recovery, rate) for rate in rates}
+            tried = {rate: self.validation(one, recovery, rate) for rate in rates}
             self.rates[recovery] = max(rates, key=lambda rate: tried[rate])
             found[recovery] = {f"{rate:g}": value for rate, value in tried.items()}
         return found
 
-    def _validation(self, one: Cut, recovery: str, rate: float) -> float:
+    def validation(self, one: Cut, recovery: str, rate: float | None = None) -> float:
+        """The accuracy there of a training with the first seed."""
         try:
             history = json.loads((self.run(one, recovery, 0, rate) / METRICS).read_text())["history"]
         except TrainingError as error:
-            say(f"{one.name}, {recovery}, rate {rate:g}: {error}")
+            say(f"{one.name}, {recovery}, rate {rate}: {error}")
             return 0.0
         return history[-1]["validation_accuracy"]
 
@@ -285,7 +329,8 @@ def timed(study: Study, cuts: list[Cut], files: list[Path], timing: dict[str, fl
     folder = kept(Store(study.folder / "measurements"), "latency", key, make)
     records = json.loads((folder / "latency.json").read_text())
     found = []
-    for record in records.values():
+    for one in cuts:
+        record = records[one.name]
         ratio, interval = ratio_over_sittings(latencies(record), latencies(records[reference]))
         found.append({"latency": ratio, "latency_ci95": list(interval or (ratio, ratio)), "record": record})
     return found
@@ -302,7 +347,7 @@ def compare(rows: list[dict[str, Any]]) -> dict[str, Any]:
     uniform_curves = {recovery: curve(rows, (UNIFORM, UNCUT), recovery) for recovery in STYLES}
     faster = {
         method: at_equal_accuracy({recovery: curve(rows, (method,), recovery) for recovery in STYLES}, uniform_curves)
-        for method in (BY_MACS, BY_LATENCY)
+        for method in (BY_MACS, BY_LATENCY, BY_BLOCKS)
     }
     pruned = [row["right"] for row in rows if row["method"] != UNCUT]
     taught, plain = (np.mean([right[recovery] for right in pruned], axis=0) for recovery in (TAUGHT, PLAIN))
@@ -328,9 +373,12 @@ def show(rows: list[dict[str, Any]], compared: dict[str, Any]) -> None:
 
 def goals(compared: dict[str, Any]) -> list[dict[str, Any]]:
     # Where no network is as accurate as any uniform one, none is shown to be faster.
-    ratio = compared["faster_at_equal_accuracy"][BY_LATENCY].get("ratio", 0.0)
+    faster = compared["faster_at_equal_accuracy"]
     return [
-        goal(f"{BY_LATENCY}: times faster than {UNIFORM} at equal accuracy", FASTER, ratio),
+        *(
+            goal(f"{each}: times faster than {UNIFORM} at equal accuracy", FASTER, faster[each].get("ratio", 0.0))
+            for each in (BY_LATENCY, BY_BLOCKS)
+        ),
         goal(f"points of the recovery {TAUGHT} over {PLAIN}", POINTS, compared["taught_over_plain"]["points"]),
     ]
 
@@ -338,12 +386,16 @@ def goals(compared: dict[str, Any]) -> list[dict[str, Any]]:
 def main() -> None:
     arguments = options(__doc__)
     settings, folder = QUICK if arguments.quick else Settings(), arguments.out or ROOT / "runs/prune_pareto"
-    study = prepare_study(folder, settings.train_limit, settings.test_limit)
+    study = prepare_study(folder, settings.train_limit, settings.test_limit, validation=settings.validation)
     teacher, start = study.run(0, [START])
-    cuts = [cut(study, start, method, aim) for method, aims in settings.aims().items() for aim in aims]
     recoveries = Recoveries(study, teacher, settings.epochs)
-    middle = next(one for one in cuts if (one.method, one.aim) == (UNIFORM, settings.middle))
+    ratio, latency = settings.middle
+    middle = cut(study, start, UNIFORM, ratio, 1.0)
     tried = recoveries.choose_rates(middle, settings.rates)
+    short = {depth: cut(study, start, BY_BLOCKS, latency, depth) for depth in settings.depths}
+    of_depths = {depth: recoveries.validation(one, TAUGHT) for depth, one in short.items()}
+    depth = max(of_depths, key=lambda each: of_depths[each])
+    cuts = [cut(study, start, method, aim, depth) for method, aims in settings.aims().items() for aim in aims]
     rows, files = run_all(study, recoveries, cuts, settings.seeds)
     for row, about in zip(rows, timed(study, cuts, files, settings.timing()), strict=True):
         row |= about
@@ -354,7 +406,9 @@ def main() -> None:
     say(f"{image}: accuracy against latency")
     figures = {
         **{"settings": asdict(settings), "samples": study.counts(), "batch_size": BATCH_SIZE, "versions": versions()},
-        **{"validation_accuracy_of_rates": tried, "rates": recoveries.rates, **compared},
+        **{"validation_accuracy_of_rates": tried, "rates": recoveries.rates},
+        **{"validation_accuracy_of_depths": {f"{each:g}": value for each, value in of_depths.items()}, "depth": depth},
+        **compared,
         "rows": [{**row, "right": {name: [*map(packed, each)] for name, each in row["right"].items()}} for row in rows],
     }
     finish(arguments, figures, goals(compared))
