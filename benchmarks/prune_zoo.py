@@ -57,7 +57,7 @@ SIDES = {
 SHARE, TOLERANCE, GOAL = 0.5, 1e-4, 72
 ROUNDINGS = (8, 16, 32)
 SEED, STATISTICS, BATCH, IMAGES = 0, 16, 8, 2
-SETTINGS = {"seconds": 2.0, "max_seconds": 3.0, "sittings": 6}
+SETTINGS = {"seconds": 1.0, "max_seconds": 1.5, "sittings": 6}
 QUICK_SETTINGS = {"seconds": 0.6, "max_seconds": 1.2, "sittings": 6}
 # torchvision's and edgekd's ways to an ONNX file end at the 2 GiB of one protobuf.
 MOST_PARAMETERS = 500e6

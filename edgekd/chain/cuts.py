@@ -126,7 +126,7 @@ class Cutter:
 
 def labelled(job: Job, count: int) -> Iterator[tuple[Tensor, Tensor]]:
     """``count`` batches of random training samples with their labels, the same for one seed."""
-    data = job.data
+    data = job.data.labelled_only()
     chosen = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(job.seed))
     for raw, labels in data.train.stream(chosen.split(data.batch_size)[:count]):
         yield channels_last(data.to_input(raw)), labels

@@ -18,13 +18,15 @@ def stage_key(
     seed: int,
 ) -> str:
     """``inputs`` are hashes of the networks that the stage starts from."""
-    samples = {"fingerprint": data.fingerprint, "batch_size": data.batch_size, "augment": data.augment}
+    samples: dict[str, Any] = {"fingerprint": data.fingerprint, "batch_size": data.batch_size, "augment": data.augment}
+    if data.unlabelled_share is not None:
+        samples["unlabelled_share"] = data.unlabelled_share
     return sha256(canonical_json([name, version, section, list(inputs), samples, seed]))
 
 
-def network_key(model: str, args: dict[str, Any], checkpoint: Path | None) -> str:
+def network_key(model: str, args: dict[str, Any], checkpoint: Path | None, new_head: bool = False) -> str:
     """Of a network before its first stage: its builder with the user's code, and its checkpoint's content."""
     files = source_files(model)
     name = Path(model).name if files else model
     contents = [sha256_file(path) for path in [*files, *([checkpoint] if checkpoint else [])]]
-    return sha256(canonical_json([name, args, contents]))
+    return sha256(canonical_json([name, args, contents, *(["new head"] if new_head else [])]))

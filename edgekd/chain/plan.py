@@ -12,6 +12,7 @@ from edgekd.chain import stages as _stages  # noqa: F401  (they register themsel
 from edgekd.chain.deployed import deployment
 from edgekd.chain.keys import network_key
 from edgekd.chain.network import build_spec
+from edgekd.chain.objective import terms_of
 from edgekd.data import DataSet
 from edgekd.errors import ModelError, RecipeError, first_line
 from edgekd.files import sha256_file
@@ -23,7 +24,8 @@ from edgekd.prune.depth import must_shorten
 from edgekd.prune.importance import build_importance
 from edgekd.prune.prunable import Prunable
 from edgekd.quantize import prepare
-from edgekd.recipe import Prune, Quantize, Recipe
+from edgekd.recipe import Distill, Prune, Quantize, Recipe
+from edgekd.train.transfer import Transfer
 
 
 @dataclass(frozen=True)
@@ -33,16 +35,17 @@ class Start:
     spec: Spec
     checkpoint: Path | None
     seed: int
+    new_head: bool = False
 
     @property
     def key(self) -> str:
-        return network_key(self.spec.builder, self.spec.args, self.checkpoint)
+        return network_key(self.spec.builder, self.spec.args, self.checkpoint, self.new_head)
 
     def network(self) -> nn.Module:
         torch.manual_seed(self.seed)
         network = build_spec(self.spec)
         if self.checkpoint is not None:
-            load_checkpoint(network, self.checkpoint)
+            load_checkpoint(network, self.checkpoint, self.new_head)
         return network
 
 
@@ -56,7 +59,7 @@ def start_of(section: Any, data: DataSet, seed: int) -> Start:
     """``section`` is the recipe's teacher or student."""
     code = tuple(sha256_file(path) for path in source_files(section.model) if path.is_file())
     spec = Spec(section.model, data.input_shape, len(data.classes), dict(section.args), code=code)
-    return Start(spec, section.checkpoint, seed)
+    return Start(spec, section.checkpoint, seed, section.new_head)
 
 
 def size_of(start: Start) -> Size:
@@ -84,9 +87,14 @@ def must_fit(network: nn.Module, spec: Spec) -> None:
         raise ModelError(f"{spec.builder} gives shape {tuple(output.shape)}; {expected}")
 
 
-def must_compress(recipe: Recipe, start: Start) -> None:
-    """Tries what pruning and quantisation need of the network before hours of training lead up to them."""
+def must_compress(recipe: Recipe, teacher: Start, start: Start, samples: int) -> None:
+    """Tries what the stages need of the networks before hours of training lead up to them."""
+    if recipe.teacher.train is not None:
+        Transfer(teacher.network(), recipe.teacher.train)
     for section in recipe.stages:
+        Transfer(start.network(), section)
+        if isinstance(section, Distill):
+            terms_of(section, start.network().eval(), teacher.network().eval(), start.spec.input_shape, samples)
         if isinstance(section, Prune):
             _must_prune(recipe, section, start)
         if isinstance(section, Quantize):

@@ -5,6 +5,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from edgekd.bench import fingerprint, ratio_over_sittings, wilson_interval
 from edgekd.chain.evaluate import LEAST_AGREEMENT, Exported
 from edgekd.chain.log import RunLog
@@ -16,6 +18,8 @@ from edgekd.report import schema
 from edgekd.report.budget import check
 
 RUNTIME = "onnxruntime"
+# Points of accuracy that a class may lose to the teacher before it is named.
+MOST_LOST = 3
 SLOWER = {"int8_slower_than_float": "the int8 file", "pruned_slower_than_before": "the pruned network"}
 
 
@@ -46,12 +50,17 @@ def make_report(
             name=data.name,
             fingerprint=data.fingerprint,
             classes=data.classes,
-            train=len(data.train),
+            train=len(data.labelled_only().train),
             validation=len(data.validation),
             test=len(data.test),
         ),
         budget=schema.Budget.of(check(recipe.budget.model_dump(), student, teacher)),
-        warnings=(*map(_skipped, skipped), *_not_served(recipe, exports[-1]), *_slower(exports, measured)),
+        warnings=(
+            *map(_skipped, skipped),
+            *_not_served(recipe, exports[-1]),
+            *_slower(exports, measured),
+            *_lost(exports[0], exports[-1], data),
+        ),
         rows=tuple(rows),
         stages=tuple(_stage(export, log) for export in exports),
         parity=tuple(parity for export in exports for parity in _parities(export)),
@@ -110,6 +119,8 @@ def _runtime_row(export: Exported, target: Target | None, measured: Measured | N
         macs=figures["macs"],
         warnings=tuple(notes + _doubts(export)),
         file=str(export.onnx.relative_to(folder)),
+        expected_calibration_error=figures["expected_calibration_error"],
+        negative_log_likelihood=figures["negative_log_likelihood"],
         **timing,
         **_accuracy(export, figures["correct"], figures["predictions"], folder),
     )
@@ -201,6 +212,21 @@ def _slower(exports: Sequence[Exported], measured: Mapping[Target, Measured]) ->
                 )
                 notes.append(schema.Note(code=code, message=message))
     return notes
+
+
+def _lost(teacher: Exported, student: Exported, data: DataSet) -> list[schema.Note]:
+    """A warning for each class that the student answers much worse than the teacher, whatever the accuracy says."""
+    counts = torch.bincount(data.test.labels, minlength=len(data.classes)).tolist()
+    rights = (teacher.figures["right_by_class"], student.figures["right_by_class"])
+    return [
+        schema.Note(
+            code="class_lost",
+            message=f"{student.label} answers {after / count:.1%} of class {name!r} rightly and the teacher "
+            f"{before / count:.1%}, on {count} test samples",
+        )
+        for name, count, before, after in zip(data.classes, counts, *rights, strict=True)
+        if count and 100 * (before - after) > MOST_LOST * count
+    ]
 
 
 def _why_slower(before: Exported, after: Exported) -> str | None:

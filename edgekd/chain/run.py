@@ -44,13 +44,13 @@ class Plan:
 def plan(recipe: Recipe) -> Plan:
     """Loads the data and builds the networks, to find what cannot work before any time is spent."""
     data = load_data(recipe.data, recipe.seed)
-    start = start_of(recipe.teacher, data, recipe.seed)
+    start = teaches = start_of(recipe.teacher, data, recipe.seed)
     teacher = student = size_of(start)
     if recipe.student is not None:
         start = start_of(recipe.student, data, recipe.seed)
         student = size_of(start)
         must_shrink(recipe, teacher, student)
-    must_compress(recipe, start)
+    must_compress(recipe, teaches, start, len(data.train))
     return Plan(data, teacher, student)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from torch import nn
 
 from edgekd.artifact import Spec
+from edgekd.chain.objective import distillation, terms_of
 from edgekd.data import DataSet
-from edgekd.distill import LOSSES, Distillation
 from edgekd.errors import EdgekdError
 from edgekd.recipe import Recipe, Stage
 from edgekd.registry import Registry
@@ -38,17 +38,18 @@ class Job:
     def fit(self, network: nn.Module, **modes: Any) -> History:
         """Trains ``network`` by the stage's own section; ``modes`` are more arguments of :func:`edgekd.train.fit`."""
         section = modes.pop("section", self.section)
-        objective = modes.pop("objective", None) or self.objective()
+        objective = modes.pop("objective", None) or self.objective(network)
         own: dict[str, Any] = {"seed": self.seed, "name": self.name, "folder": self.folder, "log": self.log}
-        return fit(network, self.data, section, objective, **own, **modes)
+        data = self.data.labelled_only() if isinstance(objective, CrossEntropy) else self.data
+        return fit(network, data, section, objective, **own, **modes)
 
-    def objective(self) -> Objective:
+    def objective(self, network: nn.Module) -> Objective:
         """The teacher's loss where there is a teacher, the labels' alone where there is none."""
         section: Stage = self.section
         if self.teacher is None or not getattr(section, "teacher", True):
             return CrossEntropy(section.label_smoothing)
-        loss = LOSSES.find(getattr(section, "method", "kd"))(temperature=section.temperature)
-        return Distillation(self.teacher, loss, section.hard_weight, section.label_smoothing)
+        terms = terms_of(section, network, self.teacher, self.spec.input_shape, len(self.data.train))
+        return distillation(section, self.teacher, terms)
 
 
 @dataclass(frozen=True)

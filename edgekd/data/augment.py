@@ -1,6 +1,7 @@
-"""Random changes to a whole batch of raw images at once; each takes (N, C, H, W) uint8 and a generator."""
+"""Random changes to a whole batch of raw images at once, in which each image has draws of its own."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -9,29 +10,95 @@ from torch import Tensor
 from edgekd.errors import DataError
 from edgekd.registry import Registry
 
-AUGMENTATIONS: Registry[Callable[[Tensor, torch.Generator], Tensor]] = Registry("augmentation", DataError)
+Change = Callable[[Tensor, Tensor], Tensor]
 
 
-@AUGMENTATIONS.register("crop")
-def crop(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Pads an eighth of the size on every side by zeros and cuts the old size out at random places."""
+@dataclass(frozen=True)
+class Augmentation:
+    """A change of (N, C, H, W) uint8 by (N, ``draws``) uniforms, float64 in [0, 1).
+
+    What becomes of an image depends on its own row alone, not on the batch that it is in.
+    """
+
+    draws: int
+    change: Change
+
+
+AUGMENTATIONS: Registry[Augmentation] = Registry("augmentation", DataError)
+
+
+def augmentation(name: str, draws: int) -> Callable[[Change], Change]:
+    """Registers a function under ``name``, for recipes' ``data.augment``."""
+
+    def add(change: Change) -> Change:
+        AUGMENTATIONS[name] = Augmentation(draws, change)
+        return change
+
+    return add
+
+
+@augmentation("crop", draws=2)
+def crop(images: Tensor, uniforms: Tensor) -> Tensor:
+    """Pads an eighth of the size on every side by zeros and cuts the old size out at random places.
+
+    The first draw says how far down, the second how far to the right.
+    """
     count, _, height, width = images.shape
     pad_y, pad_x = max(1, height // 8), max(1, width // 8)
     padded = F.pad(images, (pad_x, pad_x, pad_y, pad_y))
-    top = torch.randint(0, 2 * pad_y + 1, (count, 1), generator=generator) + torch.arange(height)
-    left = torch.randint(0, 2 * pad_x + 1, (count, 1), generator=generator) + torch.arange(width)
+    first = (uniforms * torch.tensor([2 * pad_y + 1, 2 * pad_x + 1])).long()
+    top, left = first[:, :1] + torch.arange(height), first[:, 1:] + torch.arange(width)
     rows = torch.arange(count)[:, None, None]
     return padded.permute(0, 2, 3, 1)[rows, top[:, :, None], left[:, None, :]].permute(0, 3, 1, 2)
 
 
-@AUGMENTATIONS.register("flip")
-def flip(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Mirrors half of the images left to right."""
-    chosen = torch.rand(len(images), generator=generator) < 0.5
-    return torch.where(chosen[:, None, None, None], images.flip(3), images)
+@augmentation("flip", draws=1)
+def flip(images: Tensor, uniforms: Tensor) -> Tensor:
+    """Mirrors an image left to right where its draw is below a half."""
+    return torch.where(uniforms[:, :, None, None] < 0.5, images.flip(3), images)
 
 
-def augment(images: Tensor, names: Iterable[str], generator: torch.Generator) -> Tensor:
+def draws_of(names: Iterable[str]) -> int:
+    """How many uniforms an image takes for the augmentations ``names``, all together.
+
+    Raises:
+        DataError: one is not known.
+    """
+    return sum(AUGMENTATIONS.find(name).draws for name in names)
+
+
+def augment(images: Tensor, names: Sequence[str], generator: torch.Generator) -> Tensor:
+    """``images`` changed by ``names``, one after the other, by draws of ``generator``.
+
+    Args:
+        images: (N, C, H, W) uint8; left as they are.
+
+    Raises:
+        DataError: an augmentation is not known.
+    """
+    drawn = torch.rand(len(images), draws_of(names), dtype=torch.float64, generator=generator)
+    return augment_with(images, names, drawn)
+
+
+def augment_with(images: Tensor, names: Sequence[str], uniforms: Tensor) -> Tensor:
+    """``images`` changed by ``names``, one after the other.
+
+    Args:
+        images: (N, C, H, W) uint8; left as they are.
+        uniforms: (N, :func:`draws_of` ``names``) float64 in [0, 1), those of the first augmentation first.
+
+    Raises:
+        DataError: an augmentation is not known, or there are more or fewer uniforms.
+    """
+    wanted = (len(images), draws_of(names))
+    if tuple(uniforms.shape) != wanted:
+        raise DataError(
+            f"augmentations {', '.join(names) or '(none)'} take uniforms of shape {wanted} for {len(images)} images, "
+            f"got {tuple(uniforms.shape)}: draw as many as draws_of says"
+        )
+    place = 0
     for name in names:
-        images = AUGMENTATIONS.find(name)(images, generator)
+        chosen = AUGMENTATIONS[name]
+        images = chosen.change(images, uniforms[:, place : place + chosen.draws])
+        place += chosen.draws
     return images

@@ -1,6 +1,8 @@
 """A data set ready to train on: split, scaled, fingerprinted."""
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -10,7 +12,8 @@ from edgekd import userfile
 from edgekd.data import folder, sklearn_sets, torchvision_sets  # noqa: F401  (they register themselves)
 from edgekd.data.arrays import from_function
 from edgekd.data.registry import SOURCES, Source
-from edgekd.data.samples import Samples
+from edgekd.data.samples import Joined, Samples
+from edgekd.data.unlabelled import unlabelled_images
 from edgekd.errors import DataError
 from edgekd.files import canonical_json, sha256
 from edgekd.preprocess import Preprocess
@@ -24,7 +27,8 @@ class DataSet:
     """Training, validation and test samples of one task.
 
     The validation samples are held out of the training samples: every choice is made on them, and the
-    test samples are touched only to report.
+    test samples are touched only to report. Training samples without a label have −1; ``unlabelled_share`` is their
+    share of each batch, all are mixed without it.
     """
 
     name: str
@@ -35,6 +39,7 @@ class DataSet:
     test: Samples
     batch_size: int = 128
     augment: tuple[str, ...] = ()
+    unlabelled_share: float | None = None
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -42,9 +47,17 @@ class DataSet:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of every sample, label, class name, split and scale."""
+        """A hash of every sample, label, class name, split and scale, and of the share of those without a label."""
         parts = [samples.digest() for samples in (self.train, self.validation, self.test)]
-        return sha256(canonical_json([parts, self.classes, self.preprocess.to_json()]))
+        share = [] if self.unlabelled_share is None else [self.unlabelled_share]
+        return sha256(canonical_json([parts, self.classes, self.preprocess.to_json(), *share]))
+
+    def labelled_only(self) -> DataSet:
+        """Without the training samples that have no label; the same where all have one."""
+        known = self.train.labels >= 0
+        if known.all():
+            return self
+        return replace(self, train=self.train.select(torch.nonzero(known).flatten()), unlabelled_share=None)
 
     def to_input(self, raw: Tensor) -> Tensor:
         """Raw samples to the network's float32 input, with the arithmetic of :meth:`Preprocess.apply`."""
@@ -64,6 +77,8 @@ def load_data(data: Data, seed: int = 0) -> DataSet:
     source = from_function(data) if userfile.is_reference(data.source) else SOURCES.find(data.source)(data)
     if source.kind == "vector" and data.augment:
         raise DataError(f"data.augment: {', '.join(data.augment)} is for images, {data.source} gives vectors")
+    if source.kind == "vector" and data.unlabelled is not None:
+        raise DataError(f"data.unlabelled: {data.unlabelled} is for images, {data.source} gives vectors; leave it out")
     train = _limited(source.train, data.train_limit)
     _must_be_learnable(data, source, train)
     test = _limited(source.test, data.test_limit)
@@ -74,11 +89,14 @@ def load_data(data: Data, seed: int = 0) -> DataSet:
         name=userfile.file_of(name).name if userfile.is_reference(name) else name,
         classes=source.classes,
         preprocess=_scale(data, source, train),
-        train=train,
+        train=train
+        if data.unlabelled is None
+        else Joined(train, unlabelled_images(data, data.unlabelled, source.shape)),
         validation=validation,
         test=test,
         batch_size=data.batch_size,
         augment=data.augment,
+        unlabelled_share=data.unlabelled_share,
     )
 
 

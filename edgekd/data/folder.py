@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -32,11 +33,8 @@ def folder(data: Data) -> Source:
     for part in ("train", "test"):
         names[part], labels[part] = _scan(data.path / part, classes)
     shape = _shape(data, data.path, names["train"])
-    pre = Preprocess(kind="image", shape=shape, mean=(0.0,) * shape[0], std=(1.0,) * shape[0])
-    size = sum(map(len, names.values())) * int(np.prod(shape))
-    in_memory = size <= IN_MEMORY_BYTES if data.in_memory is None else data.in_memory
-    make = _load if in_memory else _streamed
-    parts = [make(data, pre, names[part], labels[part], part) for part in ("train", "test")]
+    make = maker(data, sum(map(len, names.values())), shape)
+    parts = [make(data, data.path, shape, names[part], labels[part], part) for part in ("train", "test")]
     return Source(parts[0], parts[1], classes, "image", shape)
 
 
@@ -71,10 +69,15 @@ def _scan(root: Path, classes: tuple[str, ...]) -> tuple[np.ndarray, Tensor]:
     return np.array(names), torch.repeat_interleave(torch.arange(len(classes)), torch.tensor(counts))
 
 
+def own_shapes(root: Path, names: np.ndarray) -> set[tuple[int, int, int]]:
+    """(C, H, W) of some of the images, as they are in their files."""
+    chosen = np.unique(np.linspace(0, len(names) - 1, LOOKED_AT).astype(int))
+    return {_own_shape(root / os.fsdecode(bytes(names[index]))) for index in chosen}
+
+
 def _shape(data: Data, root: Path, names: np.ndarray) -> tuple[int, ...]:
     """The shape that all images take: what the recipe says, and where it says nothing, what they all have."""
-    chosen = np.unique(np.linspace(0, len(names) - 1, LOOKED_AT).astype(int))
-    found = {_own_shape(root / os.fsdecode(bytes(names[index]))) for index in chosen}
+    found = own_shapes(root, names)
     first = min(found)
     if data.image_size is None and (len({shape[1:] for shape in found}) > 1 or first[1] != first[2]):
         sizes = ", ".join(sorted({f"{width}x{height}" for _, height, width in found})[:4])
@@ -96,22 +99,30 @@ def _read(root: Path, pre: Preprocess, name: bytes) -> Tensor:
     return torch.from_numpy(pre.decode(root / os.fsdecode(bytes(name))))
 
 
-def _load(data: Data, pre: Preprocess, names: np.ndarray, labels: Tensor, part: str) -> Samples:
-    assert data.path is not None
-    raw = torch.empty((len(names), *pre.shape), dtype=torch.uint8)
+def maker(data: Data, count: int, shape: tuple[int, ...]) -> Callable[..., Samples]:
+    """What makes samples of (data, root, shape, names, labels, part): in memory or streamed, as ``count`` asks for."""
+    fits = count * int(np.prod(shape)) <= IN_MEMORY_BYTES
+    return _load if (fits if data.in_memory is None else data.in_memory) else _streamed
+
+
+def _unscaled(shape: tuple[int, ...]) -> Preprocess:
+    return Preprocess(kind="image", shape=shape, mean=(0.0,) * shape[0], std=(1.0,) * shape[0])
+
+
+def _load(data: Data, root: Path, shape: tuple[int, ...], names: np.ndarray, labels: Tensor, part: str) -> Samples:
+    raw = torch.empty((len(names), *shape), dtype=torch.uint8)
     with ThreadPoolExecutor(max(1, data.workers)) as pool:
-        images = pool.map(partial(_read, data.path, pre), names)
+        images = pool.map(partial(_read, root, _unscaled(shape)), names)
         for index, image in enumerate(track(images, f"reading {part} images", len(names))):
             raw[index] = image
     return InMemory(raw, labels)
 
 
-def _streamed(data: Data, pre: Preprocess, names: np.ndarray, labels: Tensor, part: str) -> Samples:
-    assert data.path is not None
+def _streamed(data: Data, root: Path, shape: tuple[int, ...], names: np.ndarray, labels: Tensor, part: str) -> Samples:
     # The test set decides what may be compared, so its bytes count; reading all bytes of a training set
     # of a million images would take as long as an epoch, so there a file's size and date stand for it.
-    signature = partial(_contents if part == "test" else _dates, data.path)
-    return Streamed(partial(_read, data.path, pre), names, labels, signature, data.workers)
+    signature = partial(_contents if part == "test" else _dates, root)
+    return Streamed(partial(_read, root, _unscaled(shape)), names, labels, signature, data.workers)
 
 
 def _contents(root: Path, names: np.ndarray) -> str:

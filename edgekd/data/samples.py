@@ -18,7 +18,7 @@ Batch = tuple[Tensor, Tensor]
 
 
 class Samples(Protocol):
-    """Raw samples (uint8 images (C, H, W) or float32 vectors (F,)) with int64 class labels."""
+    """Raw samples (uint8 images (C, H, W) or float32 vectors (F,)) with int64 class labels, −1 where there is none."""
 
     @property
     def labels(self) -> Tensor: ...
@@ -102,6 +102,51 @@ class Streamed:
     def digest(self) -> str:
         labels = hashlib.sha256(self.labels.numpy().data).hexdigest()
         return hashlib.sha256(f"{labels} {self.signature(self.keys)}".encode()).hexdigest()
+
+
+class Joined:
+    """Two sets as one, each sample read by its own: those with labels and those without may come from two places."""
+
+    def __init__(self, first: Samples, second: Samples, order: Tensor | None = None):
+        self.first, self.second = first, second
+        self.order = torch.arange(len(first) + len(second)) if order is None else order
+        self.labels = torch.cat([first.labels, second.labels])[self.order]
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def select(self, indices: Tensor) -> Samples:
+        order = self.order[indices]
+        if len(order) and (order < len(self.first)).all():
+            return self.first.select(order)
+        return Joined(self.first, self.second, order)
+
+    def stream(self, batches: Sequence[Tensor]) -> Iterator[Batch]:
+        places = [self.order[indices] for indices in batches]
+        firsts = [order < len(self.first) for order in places]
+        streams = (
+            self.first.stream([order[own] for order, own in zip(places, firsts, strict=True) if own.any()]),
+            self.second.stream(
+                [order[~own] - len(self.first) for order, own in zip(places, firsts, strict=True) if not own.all()]
+            ),
+        )
+        for own in firsts:
+            yield _merged(
+                [(where, next(stream)) for where, stream in zip((own, ~own), streams, strict=True) if where.any()]
+            )
+
+    def digest(self) -> str:
+        order = hashlib.sha256(self.order.contiguous().numpy().data).hexdigest()
+        return hashlib.sha256(f"{self.first.digest()} {self.second.digest()} {order}".encode()).hexdigest()
+
+
+def _merged(parts: list[tuple[Tensor, Batch]]) -> Batch:
+    """One batch of several; each part's first tensor says where its samples go."""
+    where, (raw, _) = parts[0]
+    whole, labels = raw.new_empty((len(where), *raw.shape[1:])), torch.empty(len(where), dtype=torch.long)
+    for where, (samples, their_labels) in parts:
+        whole[where], labels[where] = samples, their_labels
+    return whole, labels
 
 
 class _Reader(Dataset[Batch | EdgekdError]):

@@ -1,7 +1,57 @@
 """Carrying a teacher's knowledge over to a student."""
 
+from edgekd.distill.build import Wanted, build_terms
+from edgekd.distill.ensemble import Ensemble
+from edgekd.distill.losses.at import AT, at_loss
+from edgekd.distill.losses.crd import CRD
+from edgekd.distill.losses.dist import DIST, dist_loss
+from edgekd.distill.losses.dkd import DKD, dkd_loss
+from edgekd.distill.losses.fitnet import FitNet, fitnet_loss
 from edgekd.distill.losses.kd import KD, kd_loss
-from edgekd.distill.objective import Distillation
-from edgekd.distill.registry import LOSSES
+from edgekd.distill.losses.pkt import PKT, pkt_loss
+from edgekd.distill.losses.reviewkd import ReviewKD, hcl_loss
+from edgekd.distill.losses.rkd import RKD, rkd_angle_loss, rkd_distance_loss
+from edgekd.distill.losses.sp import SP, sp_loss
+from edgekd.distill.objective import Distillation, Term
+from edgekd.distill.registry import LOSSES, FeatureLoss, LogitLoss
+from edgekd.distill.schedule import Schedule
+from edgekd.distill.standardize import Standardized, standardize
+from edgekd.distill.taps import Taps, candidates, pair, shapes
 
-__all__ = ["KD", "LOSSES", "Distillation", "kd_loss"]
+__all__ = [
+    "AT",
+    "CRD",
+    "DIST",
+    "DKD",
+    "KD",
+    "LOSSES",
+    "PKT",
+    "RKD",
+    "SP",
+    "Distillation",
+    "Ensemble",
+    "FeatureLoss",
+    "FitNet",
+    "LogitLoss",
+    "ReviewKD",
+    "Schedule",
+    "Standardized",
+    "Taps",
+    "Term",
+    "Wanted",
+    "at_loss",
+    "build_terms",
+    "candidates",
+    "dist_loss",
+    "dkd_loss",
+    "fitnet_loss",
+    "hcl_loss",
+    "kd_loss",
+    "pair",
+    "pkt_loss",
+    "rkd_angle_loss",
+    "rkd_distance_loss",
+    "shapes",
+    "sp_loss",
+    "standardize",
+]

@@ -1,35 +1,114 @@
 """The loss of a student that learns from a teacher and from labels."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edgekd.train import Objective
+from edgekd.distill.balance import GradientBalance
+from edgekd.distill.cache import TeacherCache
+from edgekd.distill.registry import FeatureLoss, LogitLoss
+from edgekd.distill.schedule import Schedule, value_at
+from edgekd.distill.taps import Taps
+from edgekd.errors import TrainingError
+from edgekd.train import Batch, Objective
+from edgekd.train.objective import of_labels
+
+
+@dataclass(frozen=True)
+class Term:
+    """One loss of a sum; ``pairs`` are the (student, teacher) layers that a loss of features compares, by path."""
+
+    name: str
+    loss: LogitLoss | FeatureLoss
+    weight: float | Schedule = 1.0
+    pairs: Sequence[tuple[str, str]] = field(default=())
 
 
 class Distillation(Objective):
-    """``hard_weight`` · cross-entropy + (1 − ``hard_weight``) · ``loss``(student, teacher).
+    """``hard_weight`` · cross-entropy + (1 − ``hard_weight``) · Σ weight · loss.
 
     Args:
-        teacher: run live, in evaluation mode and without gradients.
-        loss: takes (student logits, teacher logits), for example :class:`edgekd.distill.KD`.
+        teacher: run live, in evaluation mode and without gradients; or its answers on fixed views, computed before.
+        losses: one, such as :class:`edgekd.distill.KD`, or several with their weights.
         hard_weight: weight of the labels, in [0, 1].
         label_smoothing: of the hard labels, in [0, 1).
+        temperature: of every loss that has one, where it changes over the training.
+        balance: brings the gradients of all losses to the size of the first one's, before their weights.
     """
 
-    def __init__(self, teacher: nn.Module, loss: nn.Module, hard_weight: float = 0.1, label_smoothing: float = 0.0):
+    def __init__(
+        self,
+        teacher: nn.Module | TeacherCache,
+        losses: LogitLoss | Sequence[Term],
+        hard_weight: float | Schedule = 0.1,
+        label_smoothing: float = 0.0,
+        *,
+        temperature: Schedule | None = None,
+        balance: bool = False,
+    ):
         super().__init__()
-        self.teacher = teacher.eval().requires_grad_(False)
-        self.loss = loss
-        self.hard_weight = hard_weight
-        self.label_smoothing = label_smoothing
+        self.teacher = teacher.eval().requires_grad_(False) if isinstance(teacher, nn.Module) else teacher
+        self.losses = [Term("teacher", losses)] if isinstance(losses, LogitLoss) else list(losses)
+        self.modules_of_losses = nn.ModuleList([term.loss for term in self.losses])
+        self.hard_weight, self.label_smoothing, self.temperature = hard_weight, label_smoothing, temperature
+        self.balance = GradientBalance(len(self.losses)) if balance and len(self.losses) > 1 else None
 
-    def forward(self, network: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
-        with torch.no_grad():
-            targets = self.teacher(inputs)
+    def terms(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        if self.temperature is not None:
+            self._set_temperature(self.temperature(batch.progress))
+        logits, values = self._compare(network, batch)
+        factors = self.balance(values, list(network.parameters())) if self.balance is not None else [1.0] * len(values)
+        hard = value_at(self.hard_weight, batch.progress)
+        found = {"labels": hard * of_labels(logits.float(), batch.labels, self.label_smoothing)} if hard else {}
+        if hard < 1:
+            for term, value, factor in zip(self.losses, values, factors, strict=True):
+                found[term.name] = (1 - hard) * (factor * value_at(term.weight, batch.progress)) * value
+        return found
+
+    def learned(self) -> nn.Module | None:
+        parts = [*self.modules_of_losses, *([self.balance] if self.balance is not None else [])]
+        kept = [part for part in parts if any(True for _ in (*part.parameters(), *part.buffers()))]
+        return nn.ModuleList(kept) if kept else None
+
+    def _compare(self, network: nn.Module, batch: Batch) -> tuple[Tensor, list[Tensor]]:
+        """The student's logits, and each loss by itself."""
+        ours, theirs = ([pair[side] for term in self.losses for pair in term.pairs] for side in (0, 1))
+        targets, taught = self._teach(theirs, batch)
+        logits, features = _run(network, ours, batch.inputs)
+        values = []
+        for term in self.losses:
+            if isinstance(term.loss, FeatureLoss):
+                student = [features[path] for path, _ in term.pairs]
+                teacher = [taught[path] for _, path in term.pairs]
+                values.append(term.loss(student, teacher, batch.indices))
+            else:
+                values.append(term.loss(logits, targets, batch.labels))
+        return logits, values
+
+    def _teach(self, paths: Sequence[str], batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        if isinstance(self.teacher, nn.Module):
+            with torch.no_grad():
+                return _run(self.teacher, paths, batch.inputs)
+        if batch.indices is None or batch.view is None:
+            raise TrainingError(
+                "the teacher's answers are of fixed views of known samples: train with fit(..., views=cache.views), or "
+                "give the teacher itself"
+            )
+        where, device = (batch.view, batch.indices.cpu()), batch.inputs.device
+        taught = {path: self.teacher.features(path, *where).to(device) for path in dict.fromkeys(paths)}
+        return self.teacher.logits(*where).to(device), taught
+
+    def _set_temperature(self, value: float) -> None:
+        for module in self.modules_of_losses.modules():
+            if hasattr(module, "temperature"):
+                setattr(module, "temperature", value)  # noqa: B010
+
+
+def _run(network: nn.Module, paths: Sequence[str], inputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    if not paths:
+        return network(inputs), {}
+    with Taps(network, list(dict.fromkeys(paths))) as taps:
         logits = network(inputs)
-        soft = self.loss(logits, targets)
-        if self.hard_weight == 0:
-            return soft
-        hard = F.cross_entropy(logits.float(), labels, label_smoothing=self.label_smoothing)
-        return self.hard_weight * hard + (1 - self.hard_weight) * soft
+    return logits, taps.read()

@@ -3,6 +3,7 @@
 import pickle
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -11,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from edgekd.errors import ModelError, first_line
+from edgekd.progress import say
 
 NESTED = ("state_dict", "model_state_dict", "model", "net", "state_dict_ema")
 PREFIXES = ("module.", "_orig_mod.", "model.")
@@ -19,12 +21,16 @@ SHOWN = 4
 BATCH_COUNTER = "num_batches_tracked"
 
 
-def load_checkpoint(network: nn.Module, path: Path) -> None:
+def load_checkpoint(network: nn.Module, path: Path, new_head: bool = False) -> None:
     """Loads ``path`` into ``network``, every weight of it.
 
     Takes a state dict by itself or inside a dict (``state_dict``, ``model``, ...), with or without the
     prefixes that wrappers leave (``module.``), in any floating type. Torch files are read with
     ``weights_only=True``: code in them is never run.
+
+    Args:
+        new_head: leave out those tensors of the last layer (:func:`last_layer`) that have another shape, such as a
+            classifier's of another number of classes; the network keeps its own, and standard error says so.
 
     Raises:
         ModelError: the file is missing, not a checkpoint, holds code, or is for another network; the
@@ -34,12 +40,42 @@ def load_checkpoint(network: nn.Module, path: Path) -> None:
     adopt = getattr(network, "adopt_state_dict", None)
     if adopt is not None:
         state = adopt(state)
-    counters = {name: value for name, value in network.state_dict().items() if name.endswith(BATCH_COUNTER)}
-    state = {**counters, **state}
-    complaint = _mismatch(network.state_dict(), state)
+    other = _of_other_classes(network, state)
+    own = network.state_dict()
+    if new_head:
+        _say_once(_said(path, own, state, other))
+        state = {**state, **{name: own[name] for name in other}}
+    state = {**{name: value for name, value in own.items() if name.endswith(BATCH_COUNTER)}, **state}
+    complaint = _mismatch(own, state)
     if complaint:
-        raise ModelError(f"{path} is not a checkpoint of this {type(network).__name__}: {complaint}")
+        rest = _mismatch(own, {**state, **{name: own[name] for name in other}})
+        advice = "" if rest else "; new_head: true leaves out this layer, and the rest fits"
+        raise ModelError(f"{path} is not a checkpoint of this {type(network).__name__}: {complaint}{advice}")
     network.load_state_dict(state)
+
+
+def last_layer(network: nn.Module) -> str:
+    """The path of the layer that gives the logits: the last that was registered with a weight of two dimensions."""
+    weights = [name for name, parameter in network.named_parameters() if parameter.ndim > 1]
+    return weights[-1].rpartition(".")[0] if weights else ""
+
+
+def _of_other_classes(network: nn.Module, state: Mapping[str, Tensor]) -> list[str]:
+    head = last_layer(network)
+    own = {name: value for name, value in network.state_dict().items() if name.rpartition(".")[0] == head}
+    return [name for name in own if name in state and state[name].shape != own[name].shape]
+
+
+def _said(path: Path, own: Mapping[str, Tensor], state: Mapping[str, Tensor], other: list[str]) -> str:
+    if not other:
+        return f"  {path}: the last layer has this network's shape, and is loaded with the rest"
+    shapes = ", ".join(f"{name} {tuple(state[name].shape)} is {tuple(own[name].shape)} here" for name in other)
+    return f"  {path}: the last layer is left out and starts anew: {shapes}"
+
+
+@cache
+def _say_once(line: str) -> None:
+    say(line)  # a run builds its networks several times
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -81,7 +81,7 @@ def make_paths_absolute(tree: Tree) -> dict[str, str]:
     written = {}
     for loc in PATHS:
         value = tree.at(loc)
-        if not isinstance(value, str) or not (loc[-1] in ("path", "checkpoint") or ".py:" in value):
+        if not isinstance(value, str) or not (loc[-1] in ("path", "checkpoint", "unlabelled") or ".py:" in value):
             continue
         origin = tree.origin(loc)
         resolved = normpath(origin.folder / with_home(value, origin, loc))

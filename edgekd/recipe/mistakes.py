@@ -30,7 +30,11 @@ def explain(error: ValidationError, tree: Tree) -> RecipeError:
 
 def one_line(details: ErrorDetails, tree: Tree) -> str:
     loc: Loc = details["loc"]
-    if details["type"] == "missing":
+    if details["type"] == "missing" and isinstance(loc[-1], int):
+        # A list of a fixed length lacks its last items.
+        message = unexpected(loc[:-1], details["input"])
+        loc = loc[:-1]
+    elif details["type"] == "missing":
         field = kind_at(loc[:-1])[0].model_fields[loc[-1]]
         message = f"missing key {loc[-1]!r}; expected {field.description}"
         loc = loc[:-1]

@@ -17,6 +17,7 @@ from edgekd.recipe.stages import AnyStage, Distill, Stage
 PATHS = (
     ("data", "path"),
     ("data", "source"),
+    ("data", "unlabelled"),
     ("teacher", "checkpoint"),
     ("teacher", "model"),
     ("student", "checkpoint"),
@@ -73,9 +74,12 @@ class Recipe(Section):
     @model_validator(mode="after")
     def student_learns_first(self) -> Self:
         first = self.stages[0].name
-        if self.student and self.student.checkpoint is None and first != Distill.name:
+        if self.student and (self.student.checkpoint is None or self.student.new_head) and first != Distill.name:
+            which = (
+                "with new_head its last layer is" if self.student.new_head else "without a checkpoint its weights are"
+            )
             raise Mistake(
-                f"without a checkpoint its weights are random, and {first} comes first; start with distill, "
+                f"{which} random, and {first} comes first; start with distill, "
                 "give student.checkpoint, or leave student out to compress the teacher's own network",
                 "student",
             )

@@ -11,6 +11,7 @@ from edgekd.registry import nearest
 
 SOURCES = ("digits", "breast_cancer", "folder", "npz", "mnist", "fashion_mnist", "cifar10", "cifar100")
 SOURCES_WITH_PATH = ("folder", "npz")
+NO_HEAD = "there is no checkpoint whose last layer could be left out; give checkpoint, or leave new_head out"
 FUNCTION = re.compile(r".+\.py:[A-Za-z_]\w*")
 
 # Strict everywhere: YAML already has types, and `epochs: true` must not mean 1.
@@ -59,6 +60,13 @@ class Data(Section):
     train_limit: int | None = Field(default=None, ge=1, description="use only so many training samples")
     test_limit: int | None = Field(default=None, ge=1, description="use only so many test samples")
 
+    unlabelled: FilePath | None = Field(
+        default=None, description="a folder of images without labels, in it or deeper, to train on too"
+    )
+    unlabelled_share: float | None = Field(
+        default=None, gt=0, lt=1, description="share of each batch that has no label; all are mixed when left out"
+    )
+
     @field_validator("source")
     @classmethod
     def known_source(cls, source: str) -> str:
@@ -80,6 +88,14 @@ class Data(Section):
             raise Mistake(f"{len(self.std)} values, but mean has {len(self.mean)}; give one per channel", "std")
         return self
 
+    @model_validator(mode="after")
+    def shares_batches(self) -> Self:
+        if self.unlabelled_share is not None and self.unlabelled is None:
+            raise Mistake("there are no unlabelled images; give unlabelled, a folder of them", "unlabelled_share")
+        if self.unlabelled_share is not None and self.batch_size < 2:
+            raise Mistake("a batch of 1 cannot be shared; raise batch_size", "unlabelled_share")
+        return self
+
 
 class Train(Section):
     """How a network is trained."""
@@ -95,6 +111,23 @@ class Train(Section):
     clip_norm: float | None = Field(default=None, gt=0, description="clip the gradient to this norm")
     label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="share of each label spread over all classes")
     ema: float | None = Field(default=None, gt=0, lt=1, description="decay of the moving average of the weights")
+    freeze: tuple[Text, ...] = Field(
+        default=(), strict=False, description="layers that are not trained, by path patterns such as layer1.*"
+    )
+    train_only: tuple[Text, ...] = Field(
+        default=(), strict=False, description="layers that are trained, by path patterns; all others are not"
+    )
+    unfreeze_every: int | None = Field(
+        default=None, ge=1, description="train the last part alone at first, and after each so many epochs one more"
+    )
+    lr_decay: float = Field(
+        default=1.0, gt=0, le=1, description="learning rate of each part of the network, over that of the next one"
+    )
+    l2_sp: float | None = Field(
+        default=None,
+        gt=0,
+        description="strength of the pull to the first weights, in place of weight decay but in the last layer (L2-SP)",
+    )
 
 
 class Teacher(Section):
@@ -103,6 +136,9 @@ class Teacher(Section):
     model: Text = Field(description="a built-in network, torchvision/NAME, timm/NAME, or 'path.py:function'")
     args: dict[str, Any] = Field(default={}, description="arguments of the network's builder")
     checkpoint: FilePath | None = Field(default=None, description="file with its weights")
+    new_head: bool = Field(
+        default=False, description="the checkpoint is of another number of classes: its last layer is left out"
+    )
     train: Train | None = Field(
         default=None, description="how to train it, from the checkpoint's weights where there is one"
     )
@@ -114,6 +150,10 @@ class Teacher(Section):
                 "no weights; give checkpoint (a file) or train (how to train it; "
                 "epochs: 0 takes the network as its builder returns it)"
             )
+        if self.new_head and self.checkpoint is None:
+            raise Mistake(NO_HEAD, "new_head")
+        if self.new_head and self.train is None:
+            raise Mistake("the new last layer has random weights; give train, which trains it", "new_head")
         return self
 
 
@@ -123,6 +163,15 @@ class Student(Section):
     model: Text = Field(description="a built-in network, torchvision/NAME, timm/NAME, or 'path.py:function'")
     args: dict[str, Any] = Field(default={}, description="arguments of the network's builder")
     checkpoint: FilePath | None = Field(default=None, description="file with its weights; random weights when left out")
+    new_head: bool = Field(
+        default=False, description="the checkpoint is of another number of classes: its last layer is left out"
+    )
+
+    @model_validator(mode="after")
+    def has_a_head_to_leave_out(self) -> Self:
+        if self.new_head and self.checkpoint is None:
+            raise Mistake(NO_HEAD, "new_head")
+        return self
 
 
 class Target(Section):

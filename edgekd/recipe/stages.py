@@ -1,14 +1,16 @@
 """The stages of a recipe: in YAML a word (``distill``) or a mapping of one key (``distill: {epochs: 3}``)."""
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, Strict, model_validator
 from pydantic_core import CoreSchema, core_schema
 from typing_extensions import Self
 
-from edgekd.recipe.sections import Mistake, Text, Train
+from edgekd.recipe.sections import Mistake, Section, Text, Train
 from edgekd.registry import nearest
 
+# A student's layer and the teacher's.
+Pair = Annotated[tuple[Text, Text], Strict(False)]
 GOALS = ("macs", "params", "size", "latency", "accuracy_drop")
 
 
@@ -23,12 +25,44 @@ class Stage(Train):
     )
 
 
-class Distill(Stage):
+class Schedule(Section):
+    """A value that changes over the training."""
+
+    form: Literal["linear", "cosine", "step"] = Field(default="linear", description="how it changes")
+    start: float = Field(ge=0, description="the value at first")
+    end: float = Field(ge=0, description="the value from `until` on")
+    until: float = Field(default=1.0, gt=0, le=1, description="share of the training at which the end is reached")
+
+
+class Loss(Section):
+    """One loss of a distillation."""
+
+    method: Text = Field(description="the distillation loss")
+    weight: float | None = Field(default=None, ge=0, description="its weight; the method's usual one when left out")
+    weight_schedule: Schedule | None = Field(default=None, description="in place of a fixed weight")
+    options: dict[str, Any] = Field(default={}, description="of the loss, by the names of its arguments")
+    standardize: bool = Field(default=False, description="compare logits of mean 0 and deviation 1")
+    pairs: tuple[Pair, ...] | None = Field(
+        default=None, strict=False, description="[student, teacher] layers that are compared; found when left out"
+    )
+
+
+class Distill(Stage, Loss):
     """Train the student to answer as the teacher does."""
 
     name: ClassVar[str] = "distill"
 
-    method: Literal["kd"] = Field(default="kd", description="the distillation loss")
+    method: Text = Field(default="kd", description="the distillation loss")
+    also: tuple[Loss, ...] = Field(default=(), strict=False, description="losses beside the first, with their weights")
+    balance: bool = Field(default=False, description="bring the gradients of all losses to the size of the first one's")
+    views: int | None = Field(
+        default=None, ge=1, description="train on so many fixed augmented views of each image, a new one in each epoch"
+    )
+    cache: bool = Field(
+        default=True, description="with views, compute the teacher's answers once and keep them on disk"
+    )
+    temperature_schedule: Schedule | None = Field(default=None, description="in place of a fixed temperature")
+    hard_weight_schedule: Schedule | None = Field(default=None, description="in place of a fixed hard_weight")
 
 
 class Prune(Stage):

@@ -63,6 +63,8 @@ class Row(Part):
     accuracy: Fraction | None = None
     accuracy_ci95: tuple[Fraction, Fraction] | None = None
     n: Count | None = None
+    expected_calibration_error: Fraction | None = None
+    negative_log_likelihood: float | None = None
     size_bytes: Count | None = None
     params: Count | None = None
     macs: Count | None = None

@@ -2,6 +2,6 @@
 
 from edgekd.train.evaluate import accuracy_of, logits_of
 from edgekd.train.loop import fit
-from edgekd.train.objective import CrossEntropy, Objective
+from edgekd.train.objective import Batch, CrossEntropy, Objective
 
-__all__ = ["CrossEntropy", "Objective", "accuracy_of", "fit", "logits_of"]
+__all__ = ["Batch", "CrossEntropy", "Objective", "accuracy_of", "fit", "logits_of"]

@@ -24,6 +24,7 @@ class State:
     step: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
     loss_sum: float = 0.0
+    term_sums: dict[str, float] = field(default_factory=dict)
 
 
 def save_state(folder: Path, state: State, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer) -> None:

@@ -11,14 +11,18 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from edgekd.data import DataSet
 from edgekd.data.augment import augment
+from edgekd.data.views import Views
 from edgekd.errors import TrainingError
 from edgekd.recipe import Train
+from edgekd.train.batches import batches, mix
 from edgekd.train.checkpoint import State, load_state, save_state
 from edgekd.train.device import channels_first, channels_last, lay_out, make_fabric, trains_channels_last
 from edgekd.train.evaluate import accuracy_of
-from edgekd.train.objective import Objective
+from edgekd.train.l2_sp import L2SP
+from edgekd.train.objective import Batch, Objective, total
 from edgekd.train.progress import StageProgress
 from edgekd.train.schedule import learning_rate
+from edgekd.train.transfer import Transfer
 
 FINITE_EVERY = 50
 
@@ -42,6 +46,7 @@ def fit(
     before_step: Callable[[int, int], None] | None = None,
     after_backward: Callable[[], None] | None = None,
     begin: float = 0.0,
+    views: Views | None = None,
     log: Callable[[dict[str, Any]], None] | None = None,
 ) -> History:
     """Trains ``network`` in place and gives its history, one entry per epoch.
@@ -56,14 +61,15 @@ def fit(
         before_step: called with the step and the number of steps before each one.
         after_backward: called when gradients are there and not yet clipped.
         begin: the share of the learning rate's schedule that is left out at its start, in [0, 1).
+        views: of the training images, a fixed one in each epoch, in place of random ones.
         log: receives each epoch's entry.
 
     Raises:
-        TrainingError: the loss is no longer a finite number.
+        TrainingError: the loss is no longer a finite number, or ``section`` names layers that are not there.
     """
     training = _Training(network, data, section, objective, seed, name, folder, save_every, float32)
     training.to_train, training.to_eval, training.before_step, training.log = to_train, to_eval, before_step, log
-    training.after_backward, training.begin = after_backward, begin
+    training.after_backward, training.begin, training.views = after_backward, begin, views
     return training.run()
 
 
@@ -75,6 +81,7 @@ class _Training:
     before_step: Callable[[int, int], None] | None
     after_backward: Callable[[], None] | None
     begin: float
+    views: Views | None
     log: Callable[[dict[str, Any]], None] | None
 
     def __init__(
@@ -94,22 +101,42 @@ class _Training:
         self.fabric = make_fabric(float32)
         self.channels_last = trains_channels_last(network, self.fabric.device)
         lay_out(network, self.channels_last)
-        self.wrapped, self.optimizer = self.fabric.setup(network, _optimizer(network, section))
         self.objective = lay_out(objective.to(self.fabric.device), self.channels_last)
+        learned = objective.learned()
+        along = list(learned.parameters()) if learned else []
+        self.transfer = Transfer(network, section)
+        self.wrapped, self.optimizer = self.fabric.setup(network, _optimizer(self.transfer.groups(along), section))
+        # Before a checkpoint is loaded: the pull is towards where the training first began.
+        self.l2_sp = L2SP(self.transfer.pulled.values(), section.l2_sp) if section.l2_sp else None
         averaging = get_ema_multi_avg_fn(section.ema) if section.ema else None
         self.average = AveragedModel(network, multi_avg_fn=averaging) if averaging else None
-        self.modules = {"network": network} | ({"average": self.average} if self.average else {})
+        modules = {"network": network, "average": self.average, "learned": learned}
+        self.modules = {name: module for name, module in modules.items() if module is not None}
         self.state = load_state(folder, self.modules, self.optimizer.optimizer) if folder else State()
-        self.per_epoch = len(_order(data, seed, 0))
+        self.per_epoch = len(batches(data, seed, 0))
         self.total = section.epochs * self.per_epoch
 
     def run(self) -> History:
-        self.to_train(self.network)
+        try:
+            self.run_epochs()
+        finally:
+            self.transfer.leave()
+        if self.average:
+            self.network.load_state_dict(self.average.module.state_dict())
+        self.to_eval(self.network)
+        self.network.cpu()
+        self.objective.cpu()
+        return self.state.history
+
+    def run_epochs(self) -> None:
         with StageProgress(self.name, self.section.epochs, self.per_epoch, self.state) as progress:
             while self.state.step < self.total:
                 epoch, done = divmod(self.state.step, self.per_epoch)
-                for raw, labels in self.data.train.stream(_order(self.data, self.seed, epoch)[done:]):
-                    self.step(raw, labels)
+                self.to_train(self.network)
+                self.transfer.enter(epoch)
+                order = batches(self.data, self.seed, epoch)[done:]
+                for indices, (raw, labels) in zip(order, self.data.train.stream(order), strict=True):
+                    self.step(raw, labels, indices)
                     progress.step(self.state)
                     if self.state.step % self.per_epoch:
                         self.save_if_due()
@@ -118,23 +145,22 @@ class _Training:
                 progress.epoch(entry)
                 if self.log:
                     self.log(entry)
-        if self.average:
-            self.network.load_state_dict(self.average.module.state_dict())
-        self.to_eval(self.network)
-        self.network.cpu()
-        self.objective.cpu()
-        return self.state.history
 
-    def step(self, raw: Tensor, labels: Tensor) -> None:
+    def step(self, raw: Tensor, labels: Tensor, indices: Tensor) -> None:
         state, device = self.state, self.fabric.device
         _prepare(self.optimizer, self.rate(state.step), self.seed, state.step)
         if self.before_step:
             self.before_step(state.step, self.total)
-        inputs = _inputs(self.data, raw, self.seed, state.step)
+        view = self.views.of_epoch(state.step // self.per_epoch) if self.views else None
+        inputs = self.inputs(raw, indices, view)
         inputs = (channels_last(inputs) if self.channels_last else channels_first(inputs)).to(device)
         with self.fabric.autocast():
-            loss = self.objective(self.wrapped, inputs, labels.to(device))
+            batch = Batch(inputs, labels.to(device), indices.to(device), state.step / self.total, view)
+            terms = self.objective.terms(self.wrapped, batch)
+            loss = total(terms)
         self.fabric.backward(loss)
+        if self.l2_sp:
+            self.l2_sp.pull()
         if self.after_backward:
             self.after_backward()
         if self.section.clip_norm:
@@ -145,18 +171,31 @@ class _Training:
         if self.average:
             self.average.update_parameters(self.network)
         state.step += 1
-        # Reading a GPU's loss waits for the GPU, so there it is added up without being read.
-        state.loss_sum += loss.detach() if device.type != "cpu" else float(loss.detach())
+        state.loss_sum += _read(loss)
+        if len(terms) > 1:
+            for name, value in terms.items():
+                state.term_sums[name] = state.term_sums.get(name, 0.0) + _read(value)
         self.check()
+
+    def inputs(self, raw: Tensor, indices: Tensor, view: int | None) -> Tensor:
+        if self.views and view is not None:
+            return self.data.to_input(self.views.augment(raw, self.data.augment, view, indices))
+        generator = torch.Generator().manual_seed(mix(self.seed, 3, self.state.step))
+        return self.data.to_input(augment(raw, self.data.augment, generator))
 
     def check(self) -> None:
         state = self.state
         if state.step % FINITE_EVERY == 0 or state.step % self.per_epoch == 0:
-            state.loss_sum = _finite(float(state.loss_sum), "loss", self.name, self.epoch, self.section)
+            self.read_losses()
+
+    def read_losses(self) -> None:
+        state = self.state
+        state.loss_sum = _finite(float(state.loss_sum), "loss", self.name, self.epoch, self.section)
+        state.term_sums = {name: float(value) for name, value in state.term_sums.items()}
 
     def save_if_due(self) -> None:
         if self.folder is not None and time.monotonic() - self.saved > self.save_every:
-            _finite(float(self.state.loss_sum), "loss", self.name, self.epoch, self.section)
+            self.read_losses()
             save_state(self.folder, self.state, self.modules, self.optimizer.optimizer)
             self.saved = time.monotonic()
 
@@ -170,51 +209,34 @@ class _Training:
         # The loss is of the weights before the last update; only the network's answers tell what that one did.
         accuracy = accuracy_of(judged, self.data, self.data.validation)
         _finite(accuracy, "validation accuracy", self.name, epoch, self.section)
-        self.to_train(self.network)
         loss, rate = self.state.loss_sum / self.per_epoch, self.rate(self.state.step - 1)
-        entry = {"epoch": epoch + 1, "loss": loss, "lr": rate, "validation_accuracy": accuracy}
+        entry: dict[str, Any] = {"epoch": epoch + 1, "loss": loss, "lr": rate, "validation_accuracy": accuracy}
+        if self.state.term_sums:
+            entry["terms"] = {name: value / self.per_epoch for name, value in self.state.term_sums.items()}
         self.state.history.append(entry)
-        self.state.loss_sum = 0.0
+        self.state.loss_sum, self.state.term_sums = 0.0, {}
         return entry
 
     def rate(self, step: int) -> float:
         return learning_rate(self.section.schedule, self.section.lr, step, self.total, self.begin)
 
 
-def _optimizer(network: nn.Module, section: Train) -> torch.optim.Optimizer:
-    parameters = [p for p in network.parameters() if p.requires_grad]
-    # Biases and BatchNorm have one dimension; decaying them costs accuracy (He et al., "Bag of Tricks", 2019).
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": section.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+def _read(loss: Tensor) -> Any:
+    # Reading a GPU's loss waits for the GPU, so there it is added up without being read.
+    return float(loss.detach()) if loss.device.type == "cpu" else loss.detach()
+
+
+def _optimizer(groups: list[dict[str, Any]], section: Train) -> torch.optim.Optimizer:
     if section.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=section.lr)
     return torch.optim.SGD(groups, lr=section.lr, momentum=section.momentum, nesterov=section.momentum > 0)
 
 
-def _order(data: DataSet, seed: int, epoch: int) -> tuple[Tensor, ...]:
-    order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(_mix(seed, 1, epoch)))
-    batches = order.split(data.batch_size)
-    # A last batch of one would stop BatchNorm; a small one gives a noisy step for its weight.
-    return batches[:-1] if len(batches) > 1 and len(batches[-1]) < data.batch_size else batches
-
-
 def _prepare(optimizer: Any, rate: float, seed: int, step: int) -> None:
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group["lr_scale"]
     optimizer.zero_grad()
-    torch.manual_seed(_mix(seed, 2, step))
-
-
-def _inputs(data: DataSet, raw: Tensor, seed: int, step: int) -> Tensor:
-    generator = torch.Generator().manual_seed(_mix(seed, 3, step))
-    return data.to_input(augment(raw, data.augment, generator))
-
-
-def _mix(seed: int, purpose: int, number: int) -> int:
-    """Another seed for each purpose and step, so that no two draws are the same by accident."""
-    return (seed * 1_000_003 + purpose) * 1_000_000_007 + number & 0x7FFF_FFFF_FFFF_FFFF
+    torch.manual_seed(mix(seed, 2, step))
 
 
 def _finite(value: float, what: str, name: str, epoch: int, section: Train) -> float:

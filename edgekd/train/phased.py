@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from edgekd.train.objective import Objective
+from edgekd.train.objective import Batch, Objective
 
 
 class Phased(Objective):
@@ -14,13 +14,12 @@ class Phased(Objective):
     def __init__(self, first: Objective, then: Objective, until: float):
         super().__init__()
         self.first, self.then, self.until = first, then, until
-        self.progress = 0.0
 
-    def at(self, step: int, total: int) -> None:
-        """Called before each step."""
-        self.progress = step / max(total, 1)
+    def terms(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        chosen = self.first if batch.progress < self.until else self.then
+        return chosen.terms(network, batch)
 
-    def forward(self, network: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
-        chosen = self.first if self.progress < self.until else self.then
-        loss: Tensor = chosen(network, inputs, labels)
-        return loss
+    def learned(self) -> nn.Module | None:
+        learned = [each.learned() for each in (self.first, self.then)]
+        modules = [each for each in learned if each is not None]
+        return nn.ModuleList(modules) if modules else None

@@ -119,6 +119,23 @@ def test_a_pruning_that_cannot_be_is_found_before_training(tmp_path, settings, r
     assert reason in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        (["distill.method=kdd"], "unknown distillation method 'kdd' (did you mean 'kd'?)"),
+        (["distill.options={betta: 2}", "distill.method=dkd"], "dkd has no option 'betta' (did you mean 'beta'?)"),
+        (["distill.method=fitnet", "distill.pairs=[[9x, '0']]"], "has no layer '9x'"),
+        (["distill.method=fitnet", "distill.pairs=[['0', '14']]"], "tap layers that both give maps"),
+        (["distill.also=[{method: crd, pairs: [['0', '0'], ['4', '4']]}]"], "crd compares one pair of layers"),
+        (["distill.options={temperature: 0}"], "temperature must be a number above 0, got 0"),
+    ],
+)
+def test_a_distillation_that_cannot_be_is_found_before_training(tmp_path, settings, reason):
+    with pytest.raises(EdgekdError) as error:
+        plan(load_recipe(write_recipe(tmp_path), settings))
+    assert reason in str(error.value)
+
+
 def test_sums_of_whole_numbers_stay_as_they_are(recipe, tmp_path, monkeypatch):
     brief_measurements(monkeypatch)
     report = run(recipe("counting"), tmp_path / "run")

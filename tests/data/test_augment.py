@@ -1,8 +1,10 @@
+import math
+
 import numpy as np
 import pytest
 import torch
 
-from edgekd.data.augment import augment, crop, flip
+from edgekd.data.augment import AUGMENTATIONS, augment, augment_with, crop, draws_of, flip
 from edgekd.errors import DataError
 
 
@@ -12,6 +14,10 @@ def generator(seed: int = 0) -> torch.Generator:
 
 def images(count: int = 64, channels: int = 3, height: int = 16, width: int = 24) -> torch.Tensor:
     return torch.randint(1, 256, (count, channels, height, width), dtype=torch.uint8, generator=generator(9))
+
+
+def uniforms(count: int, draws: int, seed: int = 0) -> torch.Tensor:
+    return torch.rand(count, draws, dtype=torch.float64, generator=generator(seed))
 
 
 def windows(image: np.ndarray, pad_y: int, pad_x: int) -> dict[bytes, tuple[int, int]]:
@@ -28,23 +34,54 @@ def windows(image: np.ndarray, pad_y: int, pad_x: int) -> dict[bytes, tuple[int,
 @pytest.mark.parametrize(("shape", "pads"), [((3, 16, 24), (2, 3)), ((1, 8, 8), (1, 1)), ((1, 4, 4), (1, 1))])
 def test_crop_takes_a_window_of_each_padded_image(shape, pads):
     batch = images(200, *shape)
-    cropped = crop(batch, generator())
+    drawn = uniforms(200, 2)
+    cropped = crop(batch, drawn)
     places = [windows(image.numpy(), *pads)[out.numpy().tobytes()] for image, out in zip(batch, cropped, strict=True)]
     assert cropped.shape == batch.shape and cropped.dtype == torch.uint8
     assert {top for top, _ in places} == set(range(2 * pads[0] + 1))
     assert {left for _, left in places} == set(range(2 * pads[1] + 1))
     assert len(set(places)) > max(2 * pads[0], 2 * pads[1]) + 1, "rows and columns move on their own"
+    assert places == [
+        (math.floor(down * (2 * pads[0] + 1)), math.floor(right * (2 * pads[1] + 1))) for down, right in drawn.tolist()
+    ]
 
 
 def test_flip_mirrors_about_half():
     batch = images(400, 1, 4, 4)
-    flipped = flip(batch, generator()).numpy()
-    count = 0
-    for image, out in zip(batch.numpy(), flipped, strict=True):
-        mirrored = np.array_equal(out, image[:, :, ::-1])
-        assert mirrored or np.array_equal(out, image)
-        count += mirrored
-    assert 160 < count < 240
+    drawn = uniforms(400, 1)
+    flipped = flip(batch, drawn).numpy()
+    for image, out, draw in zip(batch.numpy(), flipped, drawn[:, 0].tolist(), strict=True):
+        assert np.array_equal(out, image[:, :, ::-1] if draw < 0.5 else image)
+    assert 160 < int((drawn < 0.5).sum()) < 240
+
+
+def test_the_largest_draw_stays_in_the_padded_image():
+    largest = float(np.nextafter(1, 0))
+    for side in range(4, 260, 8):
+        batch = images(1, 1, side, side)
+        pad = max(1, side // 8)
+        cropped = crop(batch, torch.full((1, 2), largest, dtype=torch.float64))
+        padded = np.pad(batch[0, 0].numpy(), pad)
+        assert np.array_equal(cropped[0, 0].numpy(), padded[2 * pad :, 2 * pad :])
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("names", [("crop",), ("flip",), ("crop", "flip"), ("flip", "crop"), ("crop", "crop")])
+def test_an_image_depends_on_its_own_draws_alone(names, seed):
+    batch, drawn = images(40), uniforms(40, draws_of(names), seed)
+    together = augment_with(batch, names, drawn)
+    order = torch.randperm(40, generator=generator(seed))
+    for part in order.split(7):
+        assert torch.equal(augment_with(batch[part], names, drawn[part]), together[part])
+
+
+def test_draws_are_dealt_in_the_order_of_the_names():
+    batch, drawn = images(), uniforms(64, 3)
+    assert (AUGMENTATIONS["crop"].draws, AUGMENTATIONS["flip"].draws, draws_of(("crop", "flip"))) == (2, 1, 3)
+    assert torch.equal(augment_with(batch, ("crop", "flip"), drawn), flip(crop(batch, drawn[:, :2]), drawn[:, 2:]))
+    assert torch.equal(augment_with(batch, ("flip", "crop"), drawn), crop(flip(batch, drawn[:, :1]), drawn[:, 1:]))
+    with pytest.raises(DataError, match=r"crop, flip take uniforms of shape \(64, 3\) for 64 images, got \(64, 2\)"):
+        augment_with(batch, ("crop", "flip"), drawn[:, :2])
 
 
 def test_the_generator_alone_decides():

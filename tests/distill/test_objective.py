@@ -5,10 +5,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from edgekd.distill import KD, Distillation, kd_loss
+from edgekd.distill import DKD, KD, Distillation, FitNet, Schedule, Term, kd_loss, shapes
 from edgekd.models import build
 from edgekd.recipe import Train
-from edgekd.train import CrossEntropy, accuracy_of, fit
+from edgekd.train import Batch, CrossEntropy, accuracy_of, fit
 
 
 def networks() -> tuple[nn.Module, nn.Module]:
@@ -25,14 +25,14 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
 def test_the_labels_alone():
     teacher, student = networks()
     inputs, labels = batch()
-    ours = Distillation(teacher, KD(), hard_weight=1, label_smoothing=0.1)(student.eval(), inputs, labels)
+    ours = Distillation(teacher, KD(), hard_weight=1, label_smoothing=0.1)(student.eval(), Batch(inputs, labels))
     torch.testing.assert_close(ours, F.cross_entropy(student(inputs), labels, label_smoothing=0.1))
 
 
 def test_the_teacher_alone():
     teacher, student = networks()
     inputs, labels = batch()
-    ours = Distillation(teacher, KD(2.0), hard_weight=0)(student.eval(), inputs, labels)
+    ours = Distillation(teacher, KD(2.0), hard_weight=0)(student.eval(), Batch(inputs, labels))
     torch.testing.assert_close(ours, kd_loss(student(inputs), teacher.eval()(inputs), 2.0))
 
 
@@ -40,7 +40,7 @@ def test_the_teacher_alone():
 def test_the_mixture(weight):
     teacher, student = networks()
     inputs, labels = batch()
-    ours = Distillation(teacher, KD(), hard_weight=weight)(student.eval(), inputs, labels)
+    ours = Distillation(teacher, KD(), hard_weight=weight)(student.eval(), Batch(inputs, labels))
     hard = F.cross_entropy(student(inputs), labels)
     soft = kd_loss(student(inputs), teacher.eval()(inputs))
     torch.testing.assert_close(ours, weight * hard + (1 - weight) * soft)
@@ -67,7 +67,69 @@ def test_a_student_learns_from_its_teacher_alone(digits, trained):
 def test_cross_entropy_smooths_labels():
     _, student = networks()
     inputs, labels = batch()
-    ours = CrossEntropy(0.2)(student.eval(), inputs, labels)
+    ours = CrossEntropy(0.2)(student.eval(), Batch(inputs, labels))
     probability = F.log_softmax(student(inputs), 1)
     expected = -(0.8 * probability[range(16), labels] + 0.2 * probability.mean(1)).mean()
     torch.testing.assert_close(ours, expected)
+
+
+def test_unlabelled_samples_count_for_the_teacher_alone():
+    teacher, student = networks()
+    inputs, labels = batch()
+    some = labels.clone()
+    some[::2] = -1
+    ours = Distillation(teacher, KD(), hard_weight=0.5).terms(student.eval(), Batch(inputs, some))
+    torch.testing.assert_close(ours["labels"], 0.5 * F.cross_entropy(student(inputs[1::2]), labels[1::2]))
+    torch.testing.assert_close(ours["teacher"], 0.5 * kd_loss(student(inputs), teacher.eval()(inputs)))
+    none = Distillation(teacher, KD(), hard_weight=0.5).terms(student, Batch(inputs, torch.full((16,), -1)))
+    assert float(none["labels"]) == 0
+    sum(none.values()).backward()
+    assert all(parameter.grad.isfinite().all() for parameter in student.parameters())
+
+
+def test_a_sum_of_losses_with_their_weights():
+    teacher, student = networks()
+    inputs, labels = batch()
+    paths = ("0", "0")
+    hint = FitNet(*([shape] for shape in (shapes(n, [paths[0]], (1, 8, 8))[0] for n in (student, teacher)))).eval()
+    terms = [Term("kd", KD(2.0), 0.5), Term("fitnet", hint, Schedule("linear", 0.0, 10.0), [paths])]
+    found = Distillation(teacher, terms, hard_weight=0.2).terms(student.eval(), Batch(inputs, labels, progress=0.25))
+    assert list(found) == ["labels", "kd", "fitnet"]
+    torch.testing.assert_close(found["kd"], 0.8 * 0.5 * kd_loss(student(inputs), teacher.eval()(inputs), 2.0))
+    maps = ([network.get_submodule(paths[0])(inputs)] for network in (student, teacher))
+    torch.testing.assert_close(found["fitnet"], 0.8 * 2.5 * hint(*maps))
+
+
+def test_the_temperature_follows_its_schedule():
+    teacher, student = networks()
+    inputs, labels = batch()
+    objective = Distillation(teacher, KD(4.0), hard_weight=0, temperature=Schedule("linear", 8.0, 2.0))
+    for progress, temperature in ((0.0, 8.0), (0.5, 5.0)):
+        ours = objective(student.eval(), Batch(inputs, labels, progress=progress))
+        torch.testing.assert_close(ours, kd_loss(student(inputs), teacher.eval()(inputs), temperature))
+
+
+def test_balanced_terms_pull_alike():
+    """With all weights 1 each term's gradient has the size of the first one's."""
+    teacher, student = networks()
+    inputs, labels = batch()
+    terms = [Term("kd", KD()), Term("dkd", DKD(beta=50.0))]
+    found = Distillation(teacher, terms, hard_weight=0, balance=True).terms(student.eval(), Batch(inputs, labels))
+    sizes = []
+    for term in found.values():
+        gradients = torch.autograd.grad(term, list(student.parameters()), retain_graph=True)
+        sizes.append(float(torch.cat([gradient.flatten() for gradient in gradients]).norm()))
+    assert sizes[0] == pytest.approx(sizes[1], rel=1e-4)
+
+
+def test_adapters_are_trained_along_and_the_terms_are_told(few_digits):
+    teacher, student = networks()
+    hint = FitNet(*([shapes(network, ["0"], (1, 8, 8))[0]] for network in (student, teacher)))
+    before = copy.deepcopy(hint.state_dict())
+    objective = Distillation(teacher, [Term("fitnet", hint, 1.0, [("0", "0")])], hard_weight=0.5)
+    history = fit(student, few_digits, Train(epochs=1), objective, float32=True)
+    weights = [name for name, _ in hint.named_parameters()]
+    assert weights and all(not torch.equal(before[name], hint.state_dict()[name]) for name in weights)
+    assert set(history[0]["terms"]) == {"labels", "fitnet"}
+    assert sum(history[0]["terms"].values()) == pytest.approx(history[0]["loss"])
+    assert not [name for name in student.state_dict() if "adapter" in name]

@@ -8,8 +8,9 @@ Complaint = Callable[..., str]
 
 SOURCES = "digits, breast_cancer, folder, npz, mnist, fashion_mnist, cifar10, cifar100, or 'path.py:function'"
 DISTILL = (
-    "epochs, lr, optimizer, momentum, weight_decay, schedule, clip_norm, label_smoothing, ema, temperature, "
-    "hard_weight, method"
+    "method, weight, weight_schedule, options, standardize, pairs, epochs, lr, optimizer, momentum, weight_decay, "
+    "schedule, clip_norm, label_smoothing, ema, freeze, train_only, unfreeze_every, lr_decay, l2_sp, temperature, "
+    "hard_weight, also, balance, views, cache, temperature_schedule, hard_weight_schedule"
 )
 
 
@@ -99,6 +100,32 @@ DISTILL = (
         ),
         (
             "source: digits",
+            "source: digits, unlabelled_share: 0.5",
+            "r.yaml:2: data.unlabelled_share: there are no unlabelled images; give unlabelled, a folder of them",
+        ),
+        (
+            "source: digits",
+            "source: digits, unlabelled: more, unlabelled_share: 0.5, batch_size: 1",
+            "r.yaml:2: data.unlabelled_share: a batch of 1 cannot be shared; raise batch_size",
+        ),
+        (
+            "train: {epochs: 1}",
+            "train: {epochs: 1}, new_head: true",
+            "r.yaml:3: teacher.new_head: there is no checkpoint whose last layer could be left out; give checkpoint, "
+            "or leave new_head out",
+        ),
+        (
+            "train: {epochs: 1}",
+            "checkpoint: a.pt, new_head: true",
+            "r.yaml:3: teacher.new_head: the new last layer has random weights; give train, which trains it",
+        ),
+        (
+            "- distill",
+            "- distill: {freeze: layer1}",
+            "r.yaml:6: stages.0.distill.freeze: expected a list, each item text, got 'layer1'",
+        ),
+        (
+            "source: digits",
             "source: npz",
             "r.yaml:2: data.source: source npz needs path: the folder or file to read",
         ),
@@ -120,7 +147,7 @@ DISTILL = (
         (
             "{model: small_cnn}",
             "small_cnn",
-            "r.yaml:4: student: expected a section with the keys model, args, checkpoint, got 'small_cnn'",
+            "r.yaml:4: student: expected a section with the keys model, args, checkpoint, new_head, got 'small_cnn'",
         ),
         (
             "model: small_cnn",

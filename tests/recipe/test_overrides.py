@@ -80,10 +80,10 @@ KEYS = "distill, prune, quantize, name, seed, data, teacher, student, stages, ta
         (
             "prune.mcas=0.4",
             "--set prune.mcas=0.4: stages.1.prune.mcas: unknown key (did you mean 'macs'?); known: epochs, "
-            "lr, optimizer, momentum, weight_decay, schedule, clip_norm, label_smoothing, ema, temperature, "
-            "hard_weight, macs, params, size, latency, accuracy_drop, depth, importance, importance_batches, "
-            "reduction, scope, sensitivity, round_to, max_ratio, ignore, steps, cut_schedule, step_epochs, "
-            "batchnorm_batches, rewind, sparse, sparse_epochs, check_latency, teacher",
+            "lr, optimizer, momentum, weight_decay, schedule, clip_norm, label_smoothing, ema, freeze, train_only, "
+            "unfreeze_every, lr_decay, l2_sp, temperature, hard_weight, macs, params, size, latency, accuracy_drop, "
+            "depth, importance, importance_batches, reduction, scope, sensitivity, round_to, max_ratio, ignore, steps, "
+            "cut_schedule, step_epochs, batchnorm_batches, rewind, sparse, sparse_epochs, check_latency, teacher",
         ),
         (
             "quantize.epochs=1",
@@ -106,7 +106,8 @@ KEYS = "distill, prune, quantize, name, seed, data, teacher, student, stages, ta
         ("seed=.inf", "--set seed=.inf: expected a finite number, got '.inf'"),
         (
             "student.modle=x",
-            "--set student.modle=x: student.modle: unknown key (did you mean 'model'?); known: model, args, checkpoint",
+            "--set student.modle=x: student.modle: unknown key (did you mean 'model'?); known: model, args, "
+            "checkpoint, new_head",
         ),
     ],
 )

@@ -9,8 +9,10 @@ from edgekd.artifact import tensors_of
 from edgekd.errors import TrainingError
 from edgekd.models import build
 from edgekd.recipe import Train
-from edgekd.train import CrossEntropy, Objective, accuracy_of, fit
-from edgekd.train.loop import _optimizer, _order
+from edgekd.train import Batch, CrossEntropy, Objective, accuracy_of, fit
+from edgekd.train.batches import batches
+from edgekd.train.loop import _optimizer
+from edgekd.train.transfer import Transfer
 
 
 def small(seed: int = 0, **args: object) -> nn.Module:
@@ -57,9 +59,9 @@ class Recorder(Objective):
         super().__init__()
         self.batches: list[Tensor] = []
 
-    def forward(self, network: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
-        self.batches.append(inputs.clone())
-        return nn.functional.cross_entropy(network(inputs), labels)
+    def terms(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        self.batches.append(batch.inputs.clone())
+        return {"labels": nn.functional.cross_entropy(network(batch.inputs), batch.labels)}
 
 
 def test_an_epoch_sees_whole_batches_of_different_samples(digits):
@@ -73,13 +75,13 @@ def test_an_epoch_sees_whole_batches_of_different_samples(digits):
 
 
 def test_the_order_is_another_one_in_each_epoch(digits):
-    first, again, second, other = (torch.cat(_order(digits, s, e)) for s, e in ((0, 0), (0, 0), (0, 1), (1, 0)))
+    first, again, second, other = (torch.cat(batches(digits, s, e)) for s, e in ((0, 0), (0, 0), (0, 1), (1, 0)))
     assert torch.equal(first, again)
     assert not torch.equal(first, second) and not torch.equal(first, other)
 
 
 def test_a_set_smaller_than_a_batch_is_one_batch(few_digits):
-    assert [len(batch) for batch in _order(replace(few_digits, batch_size=1000), 0, 0)] == [len(few_digits.train)]
+    assert [len(batch) for batch in batches(replace(few_digits, batch_size=1000), 0, 0)] == [len(few_digits.train)]
 
 
 def test_one_step_of_sgd_by_hand(digits):
@@ -123,7 +125,8 @@ def test_the_average_is_the_average(few_digits):
 
 
 def test_what_decays():
-    optimizer = _optimizer(small(), Train(weight_decay=0.1))
+    section = Train(weight_decay=0.1)
+    optimizer = _optimizer(Transfer(small(), section).groups(), section)
     decayed, free = (group for group in optimizer.param_groups)
     assert decayed["weight_decay"] == 0.1 and all(p.ndim > 1 for p in decayed["params"])
     assert free["weight_decay"] == 0.0 and all(p.ndim <= 1 for p in free["params"])
@@ -140,8 +143,9 @@ def test_the_gradient_is_clipped(few_digits):
 
 
 class SquaredError(Objective):
-    def forward(self, network: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
-        return nn.functional.mse_loss(network(inputs), nn.functional.one_hot(labels, 10).float())
+    def terms(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        answers = nn.functional.one_hot(batch.labels, 10).float()
+        return {"squares": nn.functional.mse_loss(network(batch.inputs), answers)}
 
 
 def test_a_loss_that_explodes(few_digits):

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from edgekd.train import Objective
+from edgekd.train import Batch, Objective
 from edgekd.train.phased import Phased
 
 
@@ -11,8 +11,8 @@ class Constant(Objective):
         super().__init__()
         self.value = value
 
-    def forward(self, network, inputs, labels):
-        return network(inputs).sum() * 0 + self.value
+    def terms(self, network, batch):
+        return {"constant": network(batch.inputs).sum() * 0 + self.value}
 
 
 @pytest.mark.parametrize(
@@ -22,14 +22,19 @@ class Constant(Objective):
 def test_the_first_share_of_the_steps(until, first):
     objective, network = Phased(Constant(1.0), Constant(2.0), until), nn.Linear(3, 2)
     inputs, labels = torch.zeros(4, 3), torch.zeros(4, dtype=torch.long)
-    losses = []
-    for step in range(8):
-        objective.at(step, 8)
-        losses.append(float(objective(network, inputs, labels)))
+    losses = [float(objective(network, Batch(inputs, labels, progress=step / 8))) for step in range(8)]
     assert losses == [1.0] * first + [2.0] * (8 - first)
 
 
-def test_of_no_steps():
-    objective = Phased(Constant(1.0), Constant(2.0), 0.5)
-    objective.at(0, 0)
-    assert objective.progress == 0.0
+def test_what_is_learned_along_is_that_of_both():
+    class Learning(Constant):
+        def __init__(self):
+            super().__init__(1.0)
+            self.adapter = nn.Linear(2, 2)
+
+        def learned(self):
+            return self.adapter
+
+    assert Phased(Constant(1.0), Constant(2.0), 0.5).learned() is None
+    learned = Phased(Constant(1.0), Learning(), 0.5).learned()
+    assert learned is not None and len(list(learned.parameters())) == 2

@@ -1,7 +1,37 @@
+"""The distill stage: with the teacher run live, or with its answers on fixed views, computed once."""
+
+from torch import nn
+
+from edgekd.bench.profile.cache import cache_folder
+from edgekd.chain.objective import distillation, terms_of
 from edgekd.chain.stage import Job, Result, stage
+from edgekd.data.views import Views
+from edgekd.distill.cache import TeacherCache
+from edgekd.errors import TrainingError
+from edgekd.train.device import make_fabric, trains_channels_last
 
 
-@stage("distill", product="distilled", version=1)
+@stage("distill", product="distilled", version=2)
 def distill(job: Job) -> Result:
-    """Trains the student on the teacher's logits and the labels."""
-    return Result(job.network, job.spec, {"history": job.fit(job.network)})
+    """Trains the student on the teacher's answers and the labels."""
+    if job.section.views is None:
+        return Result(job.network, job.spec, {"history": job.fit(job.network)})
+    if job.teacher is None:
+        raise TrainingError("a distillation has a teacher, and there is none")
+    section, network, data = job.section, job.network, job.data
+    terms = terms_of(section, network, job.teacher, job.spec.input_shape, len(data.train))
+    # Without augmentations all views are the same image.
+    views = Views(section.views if data.augment else 1, job.seed)
+    teacher: nn.Module | TeacherCache = job.teacher
+    if section.cache:
+        layers = [path for term in terms for _, path in term.pairs]
+        teacher = TeacherCache.open(
+            cache_folder() / "teachers",
+            job.teacher,
+            data,
+            views,
+            layers=layers,
+            channels_last=trains_channels_last(network, make_fabric(False).device),
+        )
+    history = job.fit(network, objective=distillation(section, teacher, terms), views=views)
+    return Result(network, job.spec, {"history": history})

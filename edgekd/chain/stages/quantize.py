@@ -191,14 +191,12 @@ class _EightBits:
         if section.learned_scales:
             for module in fake_quants(graph).values():
                 module.learn_scale()
-        objective = job.objective()
+        objective = job.objective(graph)
         if section.teacher and section.teacher_after and job.teacher is not None:
             objective = Phased(CrossEntropy(section.label_smoothing), objective, section.teacher_after)
 
         def before_step(step: int, total: int) -> None:
             observe(graph, not section.learned_scales and step < section.freeze_after * total)
-            if isinstance(objective, Phased):
-                objective.at(step, total)
 
         self.history = job.fit(
             graph,

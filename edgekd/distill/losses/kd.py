@@ -1,9 +1,11 @@
 """Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network" (2015), section 2."""
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from edgekd.distill.registry import LOSSES
+from edgekd.distill.losses.options import check_temperature
+from edgekd.distill.precision import full
+from edgekd.distill.registry import LOSSES, LogitLoss
 
 
 def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float = 4.0) -> Tensor:
@@ -16,25 +18,27 @@ def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float =
         temperature: above 0; 1 leaves the teacher's probabilities as they are.
 
     Returns:
-        A scalar, at least 0, in nats.
+        A scalar in nats, at least 0 but for rounding.
     """
-    student = F.log_softmax(student_logits.float() / temperature, dim=1)
-    teacher = F.log_softmax(teacher_logits.float() / temperature, dim=1)
+    student = F.log_softmax(full(student_logits) / temperature, dim=1)
+    teacher = F.log_softmax(full(teacher_logits) / temperature, dim=1)
     return F.kl_div(student, teacher, reduction="batchmean", log_target=True) * temperature**2
 
 
 @LOSSES.register("kd")
-class KD(nn.Module):
+class KD(LogitLoss):
     """:func:`kd_loss` as a module.
 
     >>> loss = KD(temperature=4.0)(student_logits, teacher_logits)  # doctest: +SKIP
+
+    Raises:
+        TrainingError: the temperature is not above 0.
     """
 
     def __init__(self, temperature: float = 4.0):
         super().__init__()
-        if not temperature > 0:
-            raise ValueError(f"temperature must be above 0, got {temperature}")
+        check_temperature(temperature)
         self.temperature = temperature
 
-    def forward(self, student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
+    def forward(self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor | None = None) -> Tensor:
         return kd_loss(student_logits, teacher_logits, self.temperature)

@@ -1,0 +1,49 @@
+"""Weights that follow the sizes of gradients."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class GradientBalance(nn.Module):
+    """Brings the gradients of all terms to the size of the first one's.
+
+    As in GradNorm (Chen et al., "GradNorm: Gradient Normalization for Adaptive Loss Balancing", 2018) terms are
+    compared by the norms of their gradients; here the weights are set to the ratio rather than learned. Norms are
+    measured every ``every`` calls, since each costs a backward pass for each term, and averaged.
+
+    Args:
+        count: of terms.
+        momentum: of the averages, in [0, 1).
+    """
+
+    norms: Tensor
+    calls: Tensor
+
+    def __init__(self, count: int, every: int = 20, momentum: float = 0.9):
+        super().__init__()
+        self.every, self.momentum = every, momentum
+        self.register_buffer("norms", torch.zeros(count))
+        self.register_buffer("calls", torch.zeros((), dtype=torch.long))
+
+    def forward(self, terms: Sequence[Tensor], parameters: Sequence[Tensor]) -> list[float]:
+        """A factor for each of ``terms``, whose gradients are taken by ``parameters``."""
+        if int(self.calls) % self.every == 0:
+            self._measure(terms, [parameter for parameter in parameters if parameter.requires_grad])
+        self.calls += 1
+        first, *_ = norms = self.norms.tolist()
+        # A term without a gradient has no size to bring anywhere.
+        return [first / norm if first > 0 and norm > 0 else 1.0 for norm in norms]
+
+    def _measure(self, terms: Sequence[Tensor], parameters: Sequence[Tensor]) -> None:
+        for index, term in enumerate(terms):
+            gradients = torch.autograd.grad(term, parameters, retain_graph=True, allow_unused=True)
+            squares = [gradient.float().square().sum() for gradient in gradients if gradient is not None]
+            norm = torch.stack(squares).sum().sqrt() if squares else torch.zeros(())
+            if not norm.isfinite():
+                continue
+            if self.norms[index] == 0:
+                self.norms[index] = norm
+            else:
+                self.norms[index].lerp_(norm.to(self.norms), 1 - self.momentum)

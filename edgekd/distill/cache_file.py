@@ -1,0 +1,77 @@
+"""An array on disk that is written piece by piece and read as it is needed."""
+
+import hashlib
+import os
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+
+from edgekd.files import storage
+
+
+class CacheFile:
+    """(views, samples, \\*shape) in the .npy format; a piece is a range of samples in all views.
+
+    What was not written yet is zeros, and it is not known here what was: pieces are told apart by their digests.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, ...], dtype: str):
+        self.path, self.shape, self.dtype = path, shape, np.dtype(dtype).newbyteorder("<")
+        header = BytesIO()
+        described = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(header, described)
+        self.header = header.getvalue()
+        self.row_bytes = int(np.prod(shape[2:])) * self.dtype.itemsize
+
+    def prepare(self) -> None:
+        """Makes the file, or gives one that was cut or has another header the right size and header.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        with storage(self.path):
+            self.path.touch()
+            with self.path.open("r+b") as file:
+                file.write(self.header)
+                file.truncate(len(self.header) + self.shape[0] * self.shape[1] * self.row_bytes)
+
+    def write(self, start: int, rows: np.ndarray) -> str:
+        """``rows``, (views, n, \\*shape), of the samples from ``start`` on; on the disk when this is done.
+
+        Gives what :meth:`digest` must be of them.
+
+        Raises:
+            StorageError: the disk refused; the piece may be half written then.
+        """
+        # Not through the memory map: there a full disk ends the process instead of raising an error.
+        stored = np.ascontiguousarray(rows, self.dtype)
+        with storage(self.path), self.path.open("r+b") as file:
+            for view, part in enumerate(stored):
+                file.seek(self._offset(view, start))
+                file.write(part.data)
+            file.flush()
+            os.fsync(file.fileno())
+        return hashlib.sha256(stored.data).hexdigest()
+
+    def digest(self, start: int, stop: int) -> str | None:
+        """SHA-256 of a piece as it is on the disk, view by view; None where the file is missing or is another array."""
+        digest = hashlib.sha256()
+        try:
+            with self.path.open("rb") as file:
+                if file.read(len(self.header)) != self.header:
+                    return None
+                for view in range(self.shape[0]):
+                    file.seek(self._offset(view, start))
+                    digest.update(file.read((stop - start) * self.row_bytes))
+        except OSError:
+            return None
+        return digest.hexdigest()
+
+    def open(self) -> np.ndarray:
+        """The array, memory-mapped and read-only."""
+        with storage(self.path):
+            return np.asarray(np.memmap(self.path, self.dtype, "r", len(self.header), self.shape))
+
+    def _offset(self, view: int, sample: int) -> int:
+        return len(self.header) + (view * self.shape[1] + sample) * self.row_bytes

@@ -1,0 +1,112 @@
+"""Several teachers that answer as one.
+
+Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network" (2015), section 1, take the arithmetic or the
+geometric mean of the predictive distributions of an ensemble as the soft targets.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from edgekd.distill.precision import full
+from edgekd.errors import TrainingError
+from edgekd.registry import nearest
+
+Choose = Literal["mean", "confidence"]
+Space = Literal["probabilities", "logits"]
+
+
+class Ensemble(nn.Module):
+    """Networks for the same inputs and classes, whose logits (N, classes) become one answer of that shape.
+
+    It stays in evaluation mode, and no gradient reaches the teachers or passes through them.
+
+    Args:
+        teachers: they take inputs prepared in the same way; their parameters are frozen.
+        weights: one for each teacher in the mean, at least 0, of any positive sum; equal if left out.
+        choose: ``mean``, or ``confidence``: for each sample the teacher alone whose most likely class has the highest
+            probability, the first of equals.
+        space: ``probabilities`` averages these and answers with their logarithms, which a softmax turns into the mean
+            again (the arithmetic mean of the distributions); ``logits`` averages the logits as they are (the geometric
+            mean, up to its normalisation). The teacher that ``confidence`` chooses answers with log-probabilities or
+            with its logits.
+
+    Raises:
+        TrainingError: no teachers, or options that cannot be; when called, teachers that do not answer alike.
+    """
+
+    def __init__(
+        self,
+        teachers: Sequence[nn.Module],
+        weights: Sequence[float] | None = None,
+        choose: Choose = "mean",
+        space: Space = "probabilities",
+    ):
+        super().__init__()
+        if not teachers:
+            raise TrainingError("an ensemble without teachers has no answer: give it at least one network")
+        _check_option("choose", choose, get_args(Choose))
+        _check_option("space", space, get_args(Space))
+        if weights is not None and choose == "confidence":
+            raise TrainingError("weights are of a mean, and confidence chooses one teacher: leave weights out")
+        self.teachers = nn.ModuleList(teachers).requires_grad_(False)
+        self.choose, self.space = choose, space
+        self.weights = _shares([1.0] * len(teachers) if weights is None else weights, len(teachers))
+        self.eval()
+
+    def train(self, mode: bool = True) -> "Ensemble":
+        super().train(False)
+        return self
+
+    @torch.no_grad()
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(N, classes), in float32 at least."""
+        logits = self._logits(inputs)
+        answers = logits if self.space == "logits" else logits.log_softmax(-1)
+        if self.choose == "confidence":
+            chosen = _doubt(logits).argmin(0)
+            return answers[chosen, torch.arange(len(chosen), device=chosen.device)]
+        weights = answers.new_tensor(self.weights)[:, None, None]
+        return (weights * answers).sum(0) if self.space == "logits" else (weights.log() + answers).logsumexp(0)
+
+    def _logits(self, inputs: Tensor) -> Tensor:
+        """(teachers, N, classes)"""
+        answers = [teacher(inputs) for teacher in self.teachers]
+        for index, answer in enumerate(answers):
+            if not isinstance(answer, Tensor) or answer.ndim != 2:
+                said = tuple(answer.shape) if isinstance(answer, Tensor) else f"a {type(answer).__name__}"
+                raise TrainingError(f"{self._name(index)} answers {said}: wrap it so that it gives logits (N, classes)")
+            if answer.shape != answers[0].shape:
+                raise TrainingError(
+                    f"{self._name(0)} answers with {answers[0].shape[1]} classes and {self._name(index)} with "
+                    f"{answer.shape[1]}: teachers of one ensemble are trained on the same classes"
+                )
+        return torch.stack([full(answer) for answer in answers])
+
+    def _name(self, index: int) -> str:
+        return f"teacher {index} ({type(self.teachers[index]).__name__})"
+
+
+def _doubt(logits: Tensor) -> Tensor:
+    """Logarithm of the odds against the most likely class."""
+    # Probabilities above 1 − 6e-8 are all 1 in float32, and could not be compared.
+    best = logits.argmax(-1, keepdim=True)
+    return (logits - logits.gather(-1, best)).scatter(-1, best, -math.inf).logsumexp(-1)
+
+
+def _shares(weights: Sequence[float], teachers: int) -> list[float]:
+    if len(weights) != teachers:
+        raise TrainingError(f"{len(weights)} weights for {teachers} teachers: give one for each of them")
+    if not all(0 <= weight < math.inf for weight in weights) or not sum(weights):
+        raise TrainingError(
+            f"weights {list(weights)} cannot be shares of a mean: give numbers of at least 0, and one of them above"
+        )
+    return [weight / sum(weights) for weight in weights]
+
+
+def _check_option(name: str, value: str, known: Sequence[str]) -> None:
+    if value not in known:
+        raise TrainingError(f"{name} cannot be {value!r}{nearest(str(value), known)}: it is {' or '.join(known)}")

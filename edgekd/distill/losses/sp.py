@@ -1,0 +1,47 @@
+"""Tung and Mori, "Similarity-Preserving Knowledge Distillation" (ICCV 2019)."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from edgekd.distill.geometry import inner_products, unit
+from edgekd.distill.pairs import mean_over_pairs
+from edgekd.distill.precision import full
+from edgekd.distill.registry import LOSSES, FeatureLoss, Shape
+
+
+def sp_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """‖G_T − G_S‖²_F / N², G the inner products of a batch's flattened features with each row at an L2 norm of 1.
+
+    Two networks are alike where they find the same samples similar; shapes need not be. RepDistiller's weight of 3000
+    belongs to batches of 64.
+
+    Args:
+        student, teacher: (N, ...); a batch of one has no other sample to be similar to and costs nothing.
+
+    Returns:
+        A scalar in [0, 4 / N].
+    """
+    return (_similarities(student) - _similarities(teacher)).square().mean()
+
+
+def _similarities(x: Tensor) -> Tensor:
+    return unit(inner_products(full(x).flatten(1)))
+
+
+@LOSSES.register("sp")
+class SP(FeatureLoss):
+    """:func:`sp_loss` of each pair.
+
+    >>> loss = SP([(16, 8, 8)], [(64, 4, 4)])([student], [teacher])  # doctest: +SKIP
+    """
+
+    weight = 3000.0
+
+    @classmethod
+    def usual(cls, shapes: Sequence[Shape]) -> list[int]:
+        """The deepest map, as RepDistiller has it."""
+        return super().usual(shapes)[-1:]
+
+    def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor], indices: Tensor | None = None) -> Tensor:
+        return mean_over_pairs(sp_loss, student, teacher)

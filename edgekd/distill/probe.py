@@ -1,0 +1,98 @@
+"""What is there at a moment of a network's pass."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning_fabric import is_wrapped
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from edgekd.errors import TrainingError, first_line
+
+# Class and distillation tokens stand before the patches.
+EXTRA_TOKENS = 2
+# By its size the batch is told from other first axes.
+SAMPLES = 2
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A value, and the state that it was in where it is a tensor."""
+
+    value: Any
+    version: int
+
+    @property
+    def overwritten(self) -> bool:
+        return version_of(self.value) != self.version
+
+
+def see(value: Any) -> Seen:
+    return Seen(value, version_of(value))
+
+
+def version_of(value: Any) -> int:
+    """Grows whenever a tensor, or a view of it, is written to in place."""
+    return value._version if isinstance(value, Tensor) and not value.is_inference() else 0
+
+
+def unwrapped(network: nn.Module) -> nn.Module:
+    """The network inside what Fabric and DistributedDataParallel put around it."""
+    while is_wrapped(network) or isinstance(network, DistributedDataParallel):
+        network = network.module  # type: ignore[assignment]
+    return network
+
+
+def as_map(features: Tensor) -> Tensor:
+    """Tokens (N, T, C) as a map (N, C, H, W); anything else as it is.
+
+    The map is square where T is a square number, or one after one or two leading tokens (of the class, and of
+    distillation), which are left out; otherwise it has one row of T tokens.
+    """
+    if features.ndim != 3:
+        return features
+    tokens = features.shape[1]
+    for extra in range(min(EXTRA_TOKENS + 1, tokens)):
+        side = math.isqrt(tokens - extra)
+        if side**2 == tokens - extra:
+            return features[:, extra:].transpose(1, 2).unflatten(2, (side, side))
+    return features.transpose(1, 2).unsqueeze(2)
+
+
+def run(network: nn.Module, input_shape: tuple[int, ...]) -> Any:
+    """What ``network`` answers to two samples of zeros in evaluation mode.
+
+    Its modes and buffers and the random state are left as they are.
+
+    Raises:
+        TrainingError: it does not run on such an input.
+    """
+    weight = next((each for each in network.parameters() if each.is_floating_point()), torch.empty(0))
+    example = torch.zeros(SAMPLES, *input_shape, device=weight.device, dtype=weight.dtype)
+    devices = [weight.device] if weight.is_cuda else []
+    with torch.no_grad(), _unchanged(network), torch.random.fork_rng(devices):
+        try:
+            return network(example)
+        except Exception as error:  # the forward pass is the user's code
+            raise TrainingError(
+                f"{type(network).__name__} does not run on an input of {tuple(example.shape)}: {first_line(error)}; "
+                "give the shape of one input without its batch"
+            ) from error
+
+
+@contextmanager
+def _unchanged(network: nn.Module) -> Iterator[None]:
+    modes = {module: module.training for module in network.modules()}
+    buffers = {buffer: buffer.clone() for buffer in network.buffers()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+        for buffer, before in buffers.items():
+            buffer.copy_(before)

@@ -1,0 +1,51 @@
+"""Values that change while a student is trained."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from edgekd.errors import TrainingError
+
+Form = Literal["linear", "cosine", "step"]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """From ``start`` to ``end``, which it keeps from ``until`` on.
+
+    ``linear`` from 0 with a small ``until`` is a warm-up; ``step`` is ``start`` before ``until``.
+
+    Args:
+        form: ``linear``, ``cosine`` (half of one, slow at both ends) or ``step``.
+        until: a share of the training, in (0, 1].
+
+    Raises:
+        TrainingError: there is no such form, or ``until`` is no such share.
+    """
+
+    form: Form
+    start: float
+    end: float
+    until: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.form not in get_args(Form):
+            raise TrainingError(f"unknown schedule {self.form!r}: give one of {', '.join(get_args(Form))}")
+        if not 0 < self.until <= 1:
+            raise TrainingError(f"a schedule cannot end at {self.until} of the training: give a share in (0, 1]")
+
+    def __call__(self, progress: float) -> float:
+        """The value where the share ``progress`` of the training is done, in [0, 1]."""
+        if progress >= self.until:
+            return self.end
+        if self.form == "step":
+            return self.start
+        share = progress / self.until
+        if self.form == "cosine":
+            share = (1 - math.cos(math.pi * share)) / 2
+        return self.start + share * (self.end - self.start)
+
+
+def value_at(value: float | Schedule, progress: float) -> float:
+    """Of a number the number."""
+    return value(progress) if isinstance(value, Schedule) else value

@@ -1,0 +1,51 @@
+"""Which samples a training puts together: the same ones for one seed and epoch."""
+
+import torch
+from torch import Tensor
+
+from edgekd.data import DataSet
+from edgekd.errors import DataError
+
+
+def batches(data: DataSet, seed: int, epoch: int) -> tuple[Tensor, ...]:
+    """Indices into ``data.train``, one tensor for each step of an epoch.
+
+    With ``data.unlabelled_share`` every batch has the same number of samples with a label, first, and without one,
+    after them. An epoch is then one pass over those that last longer, and the others are repeated.
+
+    Raises:
+        DataError: samples of one of both kinds are not there.
+    """
+    generator = torch.Generator().manual_seed(mix(seed, 1, epoch))
+    if data.unlabelled_share is not None:
+        return _side_by_side(data, data.unlabelled_share, generator)
+    order = torch.randperm(len(data.train), generator=generator).split(data.batch_size)
+    # A last batch of one would stop BatchNorm; a small one gives a noisy step for its weight.
+    return order[:-1] if len(order) > 1 and len(order[-1]) < data.batch_size else order
+
+
+def mix(seed: int, purpose: int, number: int) -> int:
+    """Another seed for each purpose and step, so that no two draws are the same by accident."""
+    return (seed * 1_000_003 + purpose) * 1_000_000_007 + number & 0x7FFF_FFFF_FFFF_FFFF
+
+
+def _side_by_side(data: DataSet, share: float, generator: torch.Generator) -> tuple[Tensor, ...]:
+    known = data.train.labels >= 0
+    kinds = [torch.nonzero(chosen).flatten() for chosen in (known, ~known)]
+    if not all(map(len, kinds)):
+        missing = "without a label" if len(kinds[0]) else "with a label"
+        raise DataError(
+            f"{data.name} has no training samples {missing}, and unlabelled_share is {share:g}: leave it out, or "
+            "give data.unlabelled"
+        )
+    without = min(max(1, round(share * data.batch_size)), data.batch_size - 1)
+    sizes = (data.batch_size - without, without)
+    steps = max(1, *(len(members) // size for members, size in zip(kinds, sizes, strict=True)))
+    parts = [_repeated(members, steps * size, generator) for members, size in zip(kinds, sizes, strict=True)]
+    pairs = zip(*(part.chunk(steps) for part in parts), strict=True)
+    return tuple(torch.cat(pair) for pair in pairs)
+
+
+def _repeated(members: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    passes = -(-count // len(members))
+    return torch.cat([members[torch.randperm(len(members), generator=generator)] for _ in range(passes)])[:count]

@@ -1,0 +1,68 @@
+import pytest
+import torch
+from torch import nn
+
+from edgekd.distill import LOSSES, FeatureLoss, Standardized, Wanted, build_terms
+from edgekd.errors import TrainingError
+from edgekd.models import build
+
+SHAPE = (3, 32, 32)
+
+
+@pytest.fixture(scope="module")
+def networks() -> tuple[nn.Module, nn.Module]:
+    torch.manual_seed(0)
+    return build("resnet8", SHAPE, 10).eval(), build("resnet20", SHAPE, 10, width=32).eval()
+
+
+def test_every_method_by_its_name_alone(networks):
+    for method in LOSSES:
+        [term] = build_terms([Wanted(method)], *networks, SHAPE, temperature=3.0, samples=100)
+        assert term.name == method
+        assert isinstance(term.loss, LOSSES[method])
+        assert bool(term.pairs) == isinstance(term.loss, FeatureLoss)
+
+
+def test_the_temperature_is_the_recipes_where_the_loss_has_one(networks):
+    wanted = [Wanted("kd"), Wanted("kd", options={"temperature": 7.0}), Wanted("sp")]
+    first, second, _ = build_terms(wanted, *networks, SHAPE, temperature=3.0)
+    assert (first.loss.temperature, second.loss.temperature) == (3.0, 7.0)
+    assert (first.name, second.name) == ("kd", "kd 2")
+
+
+def test_standardised(networks):
+    [term] = build_terms([Wanted("kd", standardize=True)], *networks, SHAPE)
+    assert isinstance(term.loss, Standardized)
+
+
+def test_usual_pairs_and_weights(networks):
+    wanted = [Wanted(method) for method in ("fitnet", "at", "sp", "crd", "reviewkd")]
+    terms = build_terms(wanted, *networks, SHAPE, samples=100)
+    assert [len(term.pairs) for term in terms] == [1, 3, 1, 1, 4]
+    assert [term.weight for term in terms] == [100.0, 1000.0, 3000.0, 0.8, 1.0]
+    assert terms[0].pairs[0][0].startswith("layer2")
+    assert build_terms([Wanted("at", weight=5.0)], *networks, SHAPE)[0].weight == 5.0
+
+
+def test_named_pairs(networks):
+    pairs = (("layer1", "layer1"), ("layer3", "layer3"))
+    [term] = build_terms([Wanted("at", pairs=pairs)], *networks, SHAPE)
+    assert tuple(term.pairs) == pairs
+
+
+@pytest.mark.parametrize(
+    ("wanted", "says"),
+    [
+        (Wanted("kdd"), "unknown distillation method 'kdd' (did you mean 'kd'?)"),
+        (Wanted("dkd", options={"betta": 1}), "dkd has no option 'betta' (did you mean 'beta'?)"),
+        (Wanted("kd", options={"temperature": 0}), "temperature must be a number above 0, got 0"),
+        (Wanted("kd", pairs=(("layer1", "layer1"),)), "kd compares logits and has no pairs of layers: leave pairs out"),
+        (Wanted("at", standardize=True), "at compares features and has no logits to standardize: leave it out"),
+        (Wanted("at", pairs=(("layer9", "layer1"),)), "'layer9'"),
+        (Wanted("fitnet", pairs=(("layer1", "linear"),)), "(10,)"),
+    ],
+)
+def test_what_cannot_be_built(networks, wanted, says):
+    with pytest.raises(TrainingError) as error:
+        build_terms([wanted], *networks, SHAPE, samples=100)
+    assert says in str(error.value)
