@@ -135,6 +135,46 @@ def half_latency(record: Record) -> str:
     return markdown(heads, [cells(row) for row in record["rows"]])
 
 
+def pareto(record: Record) -> str:
+    rows = [
+        [
+            f"{row['method']}, {row['aim']:g}",
+            f"{row['macs']:.3f}",
+            "{:.3f} ({:.3f}–{:.3f})".format(row["latency"], *row["latency_ci95"]),
+            *(f"{about['percent']:.2f}" for about in row["accuracy"].values()),
+            points(row["taught_over_plain"]),
+        ]
+        for row in record["rows"]
+    ]
+    recoveries = [f"{recovery} %" for recovery in record["rows"][0]["accuracy"]]
+    return markdown(["Cut, told", "MACs", "Latency", *recoveries, "teacher, points"], rows)
+
+
+def faster(record: Record) -> str:
+    def cells(method: str, one: Record) -> list[str]:
+        reached = f"{one['accuracy']:.2f}" if "accuracy" in one else "geometric mean"
+        times = "{:.3f} ({:.3f}–{:.3f})".format(one["ratio"], *one["ci95"]) if "ratio" in one else ABSENT
+        return [method, one.get("curve", "both"), reached, times]
+
+    rows = [
+        cells(method, one)
+        for method, about in record["faster_at_equal_accuracy"].items()
+        for one in (*about["networks"], {key: about[key] for key in ("ratio", "ci95") if key in about})
+    ]
+    return markdown(["Cut", "Recovery", "Accuracy %", "Times faster at equal accuracy"], rows)
+
+
+def zoo(record: Record) -> str:
+    def cells(row: Record) -> list[str]:
+        interval = " ({:.3f}–{:.3f})".format(*row["ci95"]) if row.get("ci95") else ""
+        time = f"{row['ratio']:.3f}{interval}" if "ratio" in row else ABSENT
+        kept = f"{row['share']:.3f}" if "share" in row else ABSENT
+        return [row["network"], str(row["shape"][-1]), kept, time, str(row["round_to"]), row["error"] or "yes"]
+
+    heads = ["Network", "Side", "MACs kept", "Time over unpruned", "Multiples of", "Through"]
+    return markdown(heads, [cells(row) for row in by_name(record["rows"])])
+
+
 TABLES: dict[str, tuple[str, Callable[[Record], str]]] = {
     "speed": ("quantize_peers", speed),
     "accuracy": ("quantize_accuracy", accuracy),
@@ -143,6 +183,9 @@ TABLES: dict[str, tuple[str, Callable[[Record], str]]] = {
     "tensorrt": ("tensorrt_files", tensorrt),
     "orders": ("chain_order", orders),
     "half_latency": ("prune_latency", half_latency),
+    "pareto": ("prune_pareto", pareto),
+    "faster": ("prune_pareto", faster),
+    "zoo": ("prune_zoo", zoo),
 }
 
 

@@ -6,7 +6,7 @@ Weights are random, with BatchNorm statistics of random images. A network is thr
 a new process loads it and gives the same logits to the bit, and ONNX Runtime gives them to 1e-4 of the largest. Then
 its file is timed beside the unpruned one's, in turns; where it is slower, the rounding is changed. Networks come in the
 order of their size. What is made and measured is kept under --out, and a run that was killed goes on; ``--files``
-leaves out the timing, which alone needs a quiet machine.
+times nothing that was not timed before, since timing alone needs a quiet machine.
 """
 
 import gc
@@ -181,15 +181,13 @@ def in_runtime(file: Path, images: Tensor) -> Tensor:
     return torch.from_numpy(np.asarray(session.run(None, {"input": images.numpy()})[0]))
 
 
-def row_of(name: str, files: Store, measurements: Store, settings: dict[str, Any] | None) -> dict[str, Any]:
+def row_of(name: str, files: Store, measurements: Store, settings: dict[str, Any], times: bool) -> dict[str, Any]:
     """With widths in the first of ``ROUNDINGS`` at which the network is not surely slower than before."""
     refused: list[dict[str, Any]] = []
     for round_to in ROUNDINGS:
         row, made = check(name, files, round_to)
-        if settings is None:
-            float_file(name, files)
-        elif row["error"] is None:
-            row |= timed(name, made / PRUNED, settings, files, measurements)
+        if row["error"] is None:
+            row |= timed(name, made / PRUNED, settings, files, measurements, times)
         row["refused"] = list(refused)
         if not row.get("ci95") or row["ci95"][0] <= 1:
             break
@@ -197,15 +195,20 @@ def row_of(name: str, files: Store, measurements: Store, settings: dict[str, Any
     return row
 
 
-def timed(name: str, pruned: Path, settings: dict[str, Any], files: Store, store: Store) -> dict[str, Any]:
+def timed(name: str, pruned: Path, settings: dict[str, Any], files: Store, store: Store, times: bool) -> dict[str, Any]:
     """Both files' latency, and the pruned one's over the unpruned one's."""
     whole = float_file(name, files)
     if isinstance(whole, str):
         return {"untimed": whole}
     subjects = {"pruned": Subject(str(pruned)), "unpruned": Subject(str(whole))}
-    machine = {part: fingerprint()[part] for part in ("cpu", "packages", "kernel")}
+    found = fingerprint()
+    # Both files of a ratio ran on one core; which one it was says nothing of the ratio.
+    cpu = {fact: value for fact, value in found["cpu"].items() if fact != "affinity"}
+    machine = {"cpu": cpu, "packages": found["packages"], "kernel": found["kernel"]}
     key = sha256(canonical_json([VERSION, name, sha256_file(pruned), sha256_file(whole), settings, machine]))
     folder = store.find(name, key)
+    if folder is None and not times:
+        return {"untimed": "not timed yet"}
     if folder is None:
         say(f"  {name}: timing")
         records = measure(Plan(subjects, "unpruned", **settings))
@@ -271,14 +274,14 @@ def main() -> None:
     arguments = options(
         __doc__,
         only={"nargs": "+", "metavar": "NAME", "choices": known, "help": "these networks"},
-        files={"action": "store_true", "help": "no timing"},
+        files={"action": "store_true", "help": "no new timing"},
     )
     folder = make_folder(arguments.out or ROOT / "runs/prune_zoo")
     settings = QUICK_SETTINGS if arguments.quick else SETTINGS
     files, measurements = Store(folder / "files"), Store(folder / "measurements")
     rows = []
     for name in arguments.only or (QUICK if arguments.quick else known):
-        rows.append(row_of(name, files, measurements, None if arguments.files else settings))
+        rows.append(row_of(name, files, measurements, settings, not arguments.files))
         say(f"{name}: {rows[-1]['error'] or 'through'} ({rows[-1]['seconds']} s)")
     show(rows)
     figures = {

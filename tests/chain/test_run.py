@@ -187,7 +187,8 @@ def test_a_target_that_cannot_be_measured_is_a_warning_with_a_code(tmp_path):
     text = RECIPE + "targets:\n  - {device: jetson, runtime: tensorrt}\n"
     text = text.replace("budget: {accuracy_drop: 100}", "budget: {latency_ratio: 0.5}")
     report = run(load_recipe(write_recipe(tmp_path, text)), tmp_path / "run")
-    assert [note.code for note in report.warnings] == ["target_skipped"]
+    # Networks this small lose classes too.
+    assert [note.code for note in report.warnings if note.code != "class_lost"] == ["target_skipped"]
     assert not report.budget.met
     assert report.budget.checks[0].value is None
     rows = [row for row in report.rows if row.runtime == "onnxruntime"]
