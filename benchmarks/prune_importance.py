@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cifar10 import BATCH_SIZE, ONNX, ROOT, Study, answers, calibration, prepare_study
+from cifar10 import BATCH_SIZE, ONNX, Study, answers, calibration
 from common import finish, goal, options
 from paired import accuracy, difference, packed
-from prune_pareto import QUICK, START, STATISTICS, TAUGHT, Cut, Recoveries, Settings, kept
+from prune_pareto import STATISTICS, TAUGHT, Cut, Recoveries, kept, prepared
 from prune_zoo import own_sources, versions
 from rich.console import Console
 from rich.table import Table
@@ -118,10 +118,7 @@ def show(rows: list[dict[str, Any]]) -> None:
 
 def main() -> None:
     arguments = options(__doc__)
-    settings, folder = QUICK if arguments.quick else Settings(), arguments.out or ROOT / "runs/prune_pareto"
-    study = prepare_study(folder, settings.train_limit, settings.test_limit, validation=settings.validation)
-    teacher, start = study.run(0, [START])
-    recoveries = Recoveries(study, teacher, settings.epochs)
+    settings, study, start, recoveries = prepared(arguments)
     recoveries.rates[TAUGHT] = RATE
     rows = [row_of(study, start, recoveries, way, settings.seeds) for way in WAYS]
     right = {row["way"]: row["right"]["trained"] for row in rows}

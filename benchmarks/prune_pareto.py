@@ -16,6 +16,7 @@ fixed subset, so accuracies stand below those of a full training. Work is kept u
 goes on.
 """
 
+import argparse
 import copy
 import hashlib
 import json
@@ -383,12 +384,17 @@ def goals(compared: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def main() -> None:
-    arguments = options(__doc__)
+def prepared(arguments: argparse.Namespace) -> tuple[Settings, Study, Done, Recoveries]:
+    """How much is done, on what, the network that is cut, and what trains it on."""
     settings, folder = QUICK if arguments.quick else Settings(), arguments.out or ROOT / "runs/prune_pareto"
     study = prepare_study(folder, settings.train_limit, settings.test_limit, validation=settings.validation)
     teacher, start = study.run(0, [START])
-    recoveries = Recoveries(study, teacher, settings.epochs)
+    return settings, study, start, Recoveries(study, teacher, settings.epochs)
+
+
+def main() -> None:
+    arguments = options(__doc__)
+    settings, study, start, recoveries = prepared(arguments)
     ratio, latency = settings.middle
     middle = cut(study, start, UNIFORM, ratio, 1.0)
     tried = recoveries.choose_rates(middle, settings.rates)
@@ -401,7 +407,7 @@ def main() -> None:
         row |= about
     compared = compare(rows)
     show(rows, compared)
-    image = (arguments.json or folder / "prune_pareto").with_suffix(".png")
+    image = (arguments.json or study.folder / "prune_pareto").with_suffix(".png")
     picture(rows, STYLES, UNCUT, image)
     say(f"{image}: accuracy against latency")
     figures = {

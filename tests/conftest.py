@@ -1,6 +1,9 @@
 """Data and networks that several rooms test with; made once, and never changed by a test."""
 
+import os
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -50,3 +53,17 @@ def trained(digits: "DataSet") -> "nn.Module":
     network = build("small_cnn", digits.input_shape, 10, width=8)
     fit(network, digits, Train(epochs=4, lr=0.1), CrossEntropy(), float32=True)
     return network
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 kB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount a small disk")
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"a small disk cannot be mounted here: {mounted.stderr.strip()}")
+    yield disk
+    subprocess.run(["umount", disk], check=True)

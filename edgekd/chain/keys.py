@@ -18,9 +18,7 @@ def stage_key(
     seed: int,
 ) -> str:
     """``inputs`` are hashes of the networks that the stage starts from."""
-    samples: dict[str, Any] = {"fingerprint": data.fingerprint, "batch_size": data.batch_size, "augment": data.augment}
-    if data.unlabelled_share is not None:
-        samples["unlabelled_share"] = data.unlabelled_share
+    samples = {"fingerprint": data.fingerprint, "batch_size": data.batch_size, "augment": data.augment}
     return sha256(canonical_json([name, version, section, list(inputs), samples, seed]))
 
 

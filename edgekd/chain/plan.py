@@ -89,12 +89,13 @@ def must_fit(network: nn.Module, spec: Spec) -> None:
 
 def must_compress(recipe: Recipe, teacher: Start, start: Start, samples: int) -> None:
     """Tries what the stages need of the networks before hours of training lead up to them."""
+    student, taught = start.network().eval(), teacher.network().eval()
     if recipe.teacher.train is not None:
-        Transfer(teacher.network(), recipe.teacher.train)
+        Transfer(taught, recipe.teacher.train)
     for section in recipe.stages:
-        Transfer(start.network(), section)
+        Transfer(student, section)
         if isinstance(section, Distill):
-            terms_of(section, start.network().eval(), teacher.network().eval(), start.spec.input_shape, samples)
+            terms_of(section, student, taught, start.spec.input_shape, samples)
         if isinstance(section, Prune):
             _must_prune(recipe, section, start)
         if isinstance(section, Quantize):

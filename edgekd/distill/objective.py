@@ -102,8 +102,8 @@ class Distillation(Objective):
 
     def _set_temperature(self, value: float) -> None:
         for module in self.modules_of_losses.modules():
-            if hasattr(module, "temperature"):
-                setattr(module, "temperature", value)  # noqa: B010
+            if isinstance(module, LogitLoss) and hasattr(module, "temperature"):
+                module.temperature = value
 
 
 def _run(network: nn.Module, paths: Sequence[str], inputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

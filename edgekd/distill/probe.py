@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from edgekd.errors import TrainingError, first_line
+from edgekd.models.modes import in_evaluation
 
 # Class and distillation tokens stand before the patches.
 EXTRA_TOKENS = 2
@@ -86,13 +87,10 @@ def run(network: nn.Module, input_shape: tuple[int, ...]) -> Any:
 
 @contextmanager
 def _unchanged(network: nn.Module) -> Iterator[None]:
-    modes = {module: module.training for module in network.modules()}
     buffers = {buffer: buffer.clone() for buffer in network.buffers()}
-    network.eval()
     try:
-        yield
+        with in_evaluation(network):
+            yield
     finally:
-        for module, training in modes.items():
-            module.training = training
         for buffer, before in buffers.items():
             buffer.copy_(before)

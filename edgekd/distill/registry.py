@@ -12,7 +12,12 @@ Shape = tuple[int, ...]
 
 
 class LogitLoss(nn.Module):
-    """Of what a student and a teacher answer."""
+    """Of what a student and a teacher answer.
+
+    A loss that has a ``temperature`` reads it at each call: a schedule may change it between two.
+    """
+
+    temperature: float
 
     def forward(self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor | None = None) -> Tensor:
         """A scalar, at least 0, in float32 at least.

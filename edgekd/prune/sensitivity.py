@@ -4,8 +4,7 @@ import copy
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from edgekd.artifact import tensors_of
 from edgekd.errors import ModelError
 from edgekd.files import canonical_json, sha256, write_json
+from edgekd.models.modes import in_evaluation
 from edgekd.models.size import macs_by_module
 from edgekd.progress import track
 from edgekd.prune.importance.gradients import Batches, Loss
@@ -124,7 +124,7 @@ def scan(
     """
     _must_be_shares(ratios)
     end = math.inf if seconds is None else time.perf_counter() + seconds
-    with _in_evaluation(network):
+    with in_evaluation(network):
         prunable = Prunable(
             network,
             input_shape,
@@ -232,17 +232,6 @@ def _shares(prunable: Prunable) -> list[float]:
     total = sum(macs.get(layer, 0) for layer in structure.sides)
     own = [sum(macs.get(layer, 0) for layer in structure.layers_of(index)) for index in range(len(prunable.groups))]
     return [each / total for each in own]
-
-
-@contextmanager
-def _in_evaluation(network: nn.Module) -> Iterator[None]:
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 def _middle_outwards(ratios: Sequence[float]) -> list[float]:

@@ -2,8 +2,7 @@ import json
 import os
 import resource
 import signal
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 
@@ -279,20 +278,6 @@ def test_killed_while_it_writes_it_does_again_what_was_not_recorded(
     assert torch.equal(everything(cache), whole)
     assert len(CALLS) == 1 + left
     assert sorted(path.name for path in cache.place.iterdir()) == ["index.json", "logits.npy"]
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 64 kB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if os.geteuid() != 0:
-        pytest.skip("only root may mount a small disk")
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], capture_output=True, text=True)
-    if mounted.returncode:
-        pytest.skip(f"a small disk cannot be mounted here: {mounted.stderr.strip()}")
-    yield disk
-    subprocess.run(["umount", "-l", disk], check=True)
 
 
 def test_too_little_room_is_refused_before_anything_is_written(small_disk, resnet, data):

@@ -42,8 +42,7 @@ def test_a_share_is_that_of_the_cut_network(name):
     costs.timed(total)
     for step in range(min(len(choice.widths) for choice in costs.choices)):
         widths = tuple(choice.widths[step] for choice in costs.choices)
-        keeps = [width // group.repeats for width, group in zip(widths, prunable.groups, strict=True)]
-        cut = macs_by_module(prunable.cut(keeps)[0], shape)
+        cut = macs_by_module(prunable.cut_to(widths)[0], shape)
         assert costs.share(None, widths) == pytest.approx(sum(cut[layer] for layer in costs.layers) / total, rel=1e-9)
 
 
