@@ -60,18 +60,24 @@ class Study:
 
 def prepare_study(
     folder: Path,
-    train_limit: int,
+    train_limit: int | None,
     test_limit: int | None = None,
     teacher_limit: int | None = None,
     validation: float = 0.1,
+    images: Path | None = None,
+    checkpoint: Path | None = None,
 ) -> Study:
     """Loads the data, of whose training samples ``validation`` is held out, and accustoms the teacher to it.
 
-    The teacher sees ``teacher_limit`` of its training samples.
+    The teacher sees ``teacher_limit`` of its training samples. ``images`` are other class folders than CIFAR-10's, and
+    ``checkpoint`` one of the teacher for them.
     """
-    settings = [f"data.batch_size={BATCH_SIZE}", f"data.train_limit={train_limit}", f"data.validation={validation}"]
-    if test_limit:
-        settings.append(f"data.test_limit={test_limit}")
+    settings = [f"data.batch_size={BATCH_SIZE}", f"data.validation={validation}"]
+    given = {
+        **{"data.train_limit": train_limit, "data.test_limit": test_limit},
+        **{"data.path": images and images.absolute(), "teacher.checkpoint": checkpoint and checkpoint.absolute()},
+    }
+    settings += [f"{key}={value}" for key, value in given.items() if value]
     recipe = load_recipe(ROOT / "recipes/cifar10.yaml", settings)
     study = Study(recipe, load_data(recipe.data), make_folder(folder))
     fine = recipe.teacher.model_copy(update={"train": Train(epochs=1, lr=TEACHER_LR)})

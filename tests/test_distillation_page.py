@@ -1,0 +1,79 @@
+"""Every snippet of the page on distillation is a recipe's, or runs as it stands."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from edgekd.chain.objective import distillation, terms_of
+from edgekd.distill import LOSSES
+from edgekd.models import build
+from edgekd.recipe import Distill, Recipe
+from edgekd.train import Batch
+from edgekd.train.transfer import Transfer
+
+PAGE = (Path(__file__).parents[1] / "docs/distillation.md").read_text()
+SHAPE = (3, 32, 32)
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+
+
+def snippets(kind):
+    found = [yaml.safe_load(block) for block in blocks("yaml")]
+    return [each for each in found if isinstance(each, kind)]
+
+
+def recipe(tmp_path, **changed):
+    (tmp_path / "resnet18.safetensors").touch()
+    minimal = {
+        "name": "page",
+        "data": {"source": "cifar10"},
+        "teacher": {"model": "resnet20", "train": {"epochs": 1}},
+        "student": {"model": "resnet8"},
+        "stages": ["distill"],
+        "targets": [{"device": "cpu", "runtime": "onnxruntime"}],
+        "budget": {"accuracy_drop": 1.0},
+    }
+    return Recipe.model_validate({**minimal, **changed}, context={"folder": tmp_path})
+
+
+@pytest.mark.parametrize("stages", snippets(list), ids=str)
+def test_a_stage_is_one_and_learns(stages, tmp_path):
+    torch.manual_seed(0)
+    student, teacher = build("resnet8", SHAPE, 10), build("resnet20", SHAPE, 10)
+    images, labels = torch.randn(8, *SHAPE), torch.arange(8)
+    for section in recipe(tmp_path, stages=stages).stages:
+        assert isinstance(section, Distill)
+        terms = terms_of(section, student, teacher.eval(), SHAPE, samples=64)
+        loss = distillation(section, teacher, terms)(student, Batch(images, labels, torch.arange(8)))
+        loss.backward()
+        assert loss.isfinite()
+        assert all(parameter.grad is not None for parameter in student.parameters())
+
+
+@pytest.mark.parametrize("section", snippets(dict), ids=str)
+def test_a_teacher_is_one_and_can_be_transferred(section, tmp_path):
+    teacher = recipe(tmp_path, **section).teacher
+    network = build(teacher.model, SHAPE, 10)
+    transfer = Transfer(network, teacher.train)
+    transfer.enter(0)
+    trained = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
+    assert "fc.weight" in trained
+    assert (len(trained) == 2) == (teacher.train.train_only == ("fc",) or teacher.train.unfreeze_every is not None)
+
+
+def test_python_runs_in_order():
+    torch.manual_seed(0)
+    names = {"student": build("resnet8", SHAPE, 10), "teacher": build("resnet20", SHAPE, 10)}
+    for block in blocks("python"):
+        exec(block, names)
+    assert names["loss"].isfinite()
+
+
+def test_every_method_has_a_snippet():
+    shown = {stage["distill"].get("method") for stages in snippets(list) for stage in stages}
+    assert set(LOSSES) <= shown
