@@ -67,3 +67,11 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip(f"a small disk cannot be mounted here: {mounted.stderr.strip()}")
     yield disk
     subprocess.run(["umount", disk], check=True)
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path):
+    """Writes runs with made-up figures, for the gate."""
+    from tests.gate.runs import writer
+
+    return writer(tmp_path)

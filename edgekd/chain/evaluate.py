@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
 from torch import Tensor
 
 from edgekd.artifact import Artifact
 from edgekd.bench import fingerprint
 from edgekd.chain.files import ONNX, RuntimeFile, served, write_files
+from edgekd.chain.inventory import int8_coverage, operator_counts
 from edgekd.chain.network import build_spec, float_twin, restore
 from edgekd.chain.runner import METRICS, Done
 from edgekd.chain.store import Store
@@ -29,11 +31,13 @@ from edgekd.recipe import Target
 from edgekd.train import logits_of
 from edgekd.train.quality import expected_calibration_error, negative_log_likelihood, right_by_class
 
-VERSION = 3
+VERSION = 4
 # Answers that agree on fewer samples than this are looked into.
 LEAST_AGREEMENT = 0.995
 DEPARTURE_SAMPLES = 64
 EMULATED = "onnxruntime, unoptimised"
+# Of the test samples, beside what is answered on them.
+LABELS = "labels.npy"
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,7 @@ def _fill(folder: Path, artifact: Artifact, data: DataSet, wanted: Sequence[str]
         accept=lambda path: needs.hold(path, data),
     )
     ours = logits_of(network, data, data.test)
+    _save_array(folder / LABELS, data.test.labels.int().numpy())
     _save_array(folder / "predictions-pytorch.npy", ours.argmax(1).int().numpy())
     described = [_describe(folder, file, ours, data) for file in files]
     float_network = build_spec(float_twin(artifact.spec))
@@ -124,6 +129,7 @@ def _fill(folder: Path, artifact: Artifact, data: DataSet, wanted: Sequence[str]
 def _describe(folder: Path, file: RuntimeFile, ours: Tensor, data: DataSet) -> dict[str, Any]:
     """What one file answers, and where ONNX Runtime leaves it in float."""
     path = folder / file.name
+    model = onnx.load(path)
     emulated = PROFILES.find(file.profile).runtime == "tensorrt"
     theirs = runtime_logits(path, data, data.test, optimised=not emulated)
     runtime = EMULATED if emulated else "onnxruntime"
@@ -142,6 +148,8 @@ def _describe(folder: Path, file: RuntimeFile, ours: Tensor, data: DataSet) -> d
         "parity": asdict(same),
         "departs_at": None if emulated else _departure(path, same, data),
         "size_bytes": path.stat().st_size,
+        "operators": operator_counts(model),
+        "int8_coverage": int8_coverage(model, file.profile, confirm=not emulated),
         "convolutions": convolutions,
         "float_convolutions": left,
     }

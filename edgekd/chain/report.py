@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from edgekd.bench import fingerprint, ratio_over_sittings, wilson_interval
-from edgekd.chain.evaluate import LEAST_AGREEMENT, Exported
+from edgekd.chain.evaluate import LABELS, LEAST_AGREEMENT, Exported
 from edgekd.chain.log import RunLog
 from edgekd.chain.measure import Measured
 from edgekd.chain.targets import file_profile
@@ -53,6 +53,7 @@ def make_report(
             train=len(data.labelled_only().train),
             validation=len(data.validation),
             test=len(data.test),
+            labels=str((exports[-1].folder / LABELS).relative_to(folder)),
         ),
         budget=schema.Budget.of(check(recipe.budget.model_dump(), student, teacher)),
         warnings=(
@@ -100,6 +101,8 @@ def _other_row(export: Exported, other: Mapping[str, Any], folder: Path) -> sche
         size_bytes=other["size_bytes"],
         params=export.figures["params"],
         macs=export.figures["macs"],
+        operators=other["operators"],
+        int8_coverage=other["int8_coverage"],
         warnings=tuple(_disagreement(export.label, other)),
         file=str((export.folder / other["file"]).relative_to(folder)),
         **_accuracy(export, other["correct"], other["predictions"], folder),
@@ -117,6 +120,8 @@ def _runtime_row(export: Exported, target: Target | None, measured: Measured | N
         size_bytes=figures["size_bytes"],
         params=figures["params"],
         macs=figures["macs"],
+        operators=figures["operators"],
+        int8_coverage=figures["int8_coverage"],
         warnings=tuple(notes + _doubts(export)),
         file=str(export.onnx.relative_to(folder)),
         expected_calibration_error=figures["expected_calibration_error"],

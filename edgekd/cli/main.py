@@ -8,6 +8,7 @@ import typer
 
 from edgekd.cli.bench import bench
 from edgekd.cli.bundle import app as bundle
+from edgekd.cli.check import baseline_app, check
 from edgekd.cli.export import export
 from edgekd.cli.init import init
 from edgekd.cli.lint import lint
@@ -41,6 +42,8 @@ app.command()(export)
 app.command()(bench)
 app.command()(profile)
 app.command()(lint)
+app.command()(check)
+app.add_typer(baseline_app, name="baseline")
 app.add_typer(bundle, name="bundle")
 app.command()(predict)
 

@@ -68,6 +68,8 @@ class Row(Part):
     size_bytes: Count | None = None
     params: Count | None = None
     macs: Count | None = None
+    operators: dict[str, Count] | None = None
+    int8_coverage: Fraction | None = None
     latency_ms: Latency | None = None
     latency_vs_teacher: Ratio | None = None
     peak_rss_bytes: Count | None = None
@@ -103,6 +105,7 @@ class Data(Part):
     train: Count
     validation: Count
     test: Count
+    labels: str | None = None
 
 
 class Stage(Part):

@@ -1,0 +1,88 @@
+"""``edgekd check`` and ``edgekd baseline``: is the network still as good as the one that was agreed on?"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from edgekd.gate import Verdict
+
+NOT_MET = 2
+SUMMARY = "GITHUB_STEP_SUMMARY"
+
+baseline_app = typer.Typer(no_args_is_help=True, help="What later runs are held to.")
+
+
+def check(
+    baseline: Annotated[Path, typer.Option(help="What 'edgekd baseline promote' wrote, or a report.json.")],
+    current: Annotated[Path, typer.Option(help="A run's folder, or its report.json.")],
+    policy: Annotated[
+        Path | None,
+        typer.Option(help="TOML; if left out, tool.edgekd.gate of ./pyproject.toml.", show_default=False),
+    ] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.", show_default=False)] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write Markdown to this file.", show_default=False)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+) -> int:
+    """Hold a run to a baseline: 0 nothing got worse, 2 something did, 3 the two cannot be compared.
+
+    Accuracy is compared in pairs on the same test samples, latency as the ratio to the teacher with its interval, and
+    sizes and counts exactly. In GitHub Actions the Markdown goes to the step summary too.
+    """
+    from edgekd.files import write_text
+    from edgekd.gate import check as judge
+    from edgekd.gate import load_policy, load_subject
+    from edgekd.gate.junit import render_junit
+    from edgekd.gate.markdown import render_markdown
+
+    verdict = judge(load_subject(baseline), load_subject(current), load_policy(policy))
+    if junit:
+        write_text(junit, render_junit(verdict))
+    if markdown:
+        write_text(markdown, render_markdown(verdict))
+    if summary := os.environ.get(SUMMARY):
+        append(Path(summary), render_markdown(verdict))
+    if as_json:
+        sys.stdout.write(json.dumps(verdict.to_json(), indent=1) + "\n")
+    else:
+        show(verdict, baseline, current)
+    return 0 if verdict.passed else NOT_MET
+
+
+@baseline_app.command()
+def promote(
+    report: Annotated[Path, typer.Argument(help="A run's folder, or its report.json.", show_default=False)],
+    file: Annotated[Path, typer.Argument(help="The baseline to write; commit it.", show_default=False)],
+) -> None:
+    """Make a run the baseline: its last network's figures and its answers on the test samples, one bit each."""
+    from edgekd.gate import load_subject
+
+    subject = load_subject(report)
+    subject.save(file)
+    typer.echo(f"{file}: {subject.name}, {', '.join(subject.rows)}")
+
+
+def show(verdict: "Verdict", baseline: Path, current: Path) -> None:
+    from rich.console import Console
+
+    from edgekd.gate.table import render_table
+
+    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    console.print(render_table(verdict))
+    for finding in (*verdict.at("fail"), *verdict.at("warn")):
+        line = f"{finding.level}: {finding.metric} ({finding.place}): {finding.what}; {finding.advice}"
+        console.print(line, markup=False, soft_wrap=True)
+    if not verdict.passed or verdict.at("better"):
+        meant = "if this is meant" if not verdict.passed else "better than the baseline; to keep it"
+        console.print(f"{meant}: edgekd baseline promote {current} {baseline}", markup=False, soft_wrap=True)
+
+
+def append(path: Path, text: str) -> None:
+    from edgekd.files import storage
+
+    with storage(path), path.open("a", encoding="utf-8") as file:
+        file.write(text)

@@ -1,0 +1,16 @@
+"""Whether a network is still as good as the one that was agreed on: two reports and a policy give a verdict.
+
+Nothing here imports torch.
+"""
+
+from edgekd.gate.check import check as check
+from edgekd.gate.comparable import NotComparable as NotComparable
+from edgekd.gate.paired import Drop as Drop
+from edgekd.gate.paired import drop as drop
+from edgekd.gate.policy import Policy as Policy
+from edgekd.gate.policy import Rule as Rule
+from edgekd.gate.policy import load_policy as load_policy
+from edgekd.gate.subject import Subject as Subject
+from edgekd.gate.subject import load_subject as load_subject
+from edgekd.gate.verdict import Finding as Finding
+from edgekd.gate.verdict import Verdict as Verdict

@@ -1,0 +1,65 @@
+"""Whether two reports can be compared at all."""
+
+from typing import Any, NamedTuple
+
+from edgekd.errors import EdgekdError
+from edgekd.gate.subject import PLACE, Subject
+
+
+class Difference(NamedTuple):
+    field: str
+    baseline: Any
+    current: Any
+
+
+class NotComparable(EdgekdError):
+    """The figures are of other samples or another machine; ``differences`` says which facts differ."""
+
+    exit_code = 3
+
+    def __init__(self, differences: list[Difference]):
+        self.differences = tuple(differences)
+        said = "; ".join(f"{each.field}: {_short(each.baseline)}, now {_short(each.current)}" for each in differences)
+        super().__init__(
+            f"the two reports cannot be compared: {said}. Run where and on what the baseline was run, or promote a "
+            "baseline for this place"
+        )
+
+
+def must_be_comparable(baseline: Subject, current: Subject) -> None:
+    """Raises :class:`NotComparable` with every fact that differs or that one of the two lacks."""
+    names = sorted({*baseline.facts, *current.facts})
+    found = [
+        Difference(name, baseline.facts.get(name), current.facts.get(name))
+        for name in names
+        if baseline.facts.get(name) != current.facts.get(name)
+    ]
+    found += _elsewhere(baseline, current)
+    if found:
+        raise NotComparable(found)
+
+
+def _elsewhere(baseline: Subject, current: Subject) -> list[Difference]:
+    """Where one of the two ran on another device, or with other threads, than the other one did."""
+    before, now = (
+        {name: row for name, row in one.rows.items() if name not in other.rows}
+        for one, other in ((baseline, current), (current, baseline))
+    )
+    found = []
+    for row in before.values():
+        same = [other for other in now.values() if other.get("runtime") == row.get("runtime")]
+        found += [
+            Difference(f"{field} in {row.get('runtime')}", row.get(field), same[0].get(field))
+            for field in PLACE
+            if same and same[0].get(field) != row.get(field)
+        ]
+    if not found and not set(baseline.rows) & set(current.rows):
+        found.append(Difference("places", sorted(baseline.rows), sorted(current.rows)))
+    return found
+
+
+def _short(value: Any) -> str:
+    if value is None:
+        return "not told"
+    text = " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

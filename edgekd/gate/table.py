@@ -1,0 +1,27 @@
+"""The verdict in the terminal."""
+
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from rich.table import Table
+
+from edgekd.gate.verdict import Verdict
+
+if TYPE_CHECKING:
+    from edgekd.gate.verdict import Level
+
+STYLES: "dict[Level, str]" = {"fail": "bold red", "warn": "yellow", "better": "green", "ok": "", "information": "dim"}
+
+
+def render_table(verdict: Verdict) -> Table:
+    table = Table(title=escape(verdict.headline()))
+    for heading in ("", "Where", "Metric"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("Baseline", "Now"):
+        table.add_column(heading, justify="right")
+    table.add_column("What", overflow="fold")
+    for finding in verdict.findings:
+        what = f"{finding.what}; {finding.advice}" if finding.advice else finding.what
+        cells = (finding.level, finding.place, finding.metric, finding.baseline, finding.current, what)
+        table.add_row(*map(escape, cells), style=STYLES[finding.level])
+    return table

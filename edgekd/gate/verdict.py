@@ -1,0 +1,54 @@
+"""What the gate says: one finding for each metric of each row."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Level = Literal["fail", "warn", "better", "ok", "information"]
+ORDER: tuple[Level, ...] = ("fail", "warn", "better", "ok", "information")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """``what`` says it in words: by how much, how surely, and what was allowed; ``advice`` what to do."""
+
+    place: str
+    metric: str
+    level: Level
+    baseline: str
+    current: str
+    what: str
+    advice: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Findings, the gravest first."""
+
+    name: str
+    findings: tuple[Finding, ...]
+
+    @classmethod
+    def of(cls, name: str, findings: list[Finding]) -> "Verdict":
+        return cls(name, tuple(sorted(findings, key=lambda finding: ORDER.index(finding.level))))
+
+    @property
+    def passed(self) -> bool:
+        return not self.at("fail")
+
+    def at(self, level: Level) -> tuple[Finding, ...]:
+        return tuple(finding for finding in self.findings if finding.level == level)
+
+    def headline(self) -> str:
+        failed, warned, better = (len(self.at(level)) for level in ("fail", "warn", "better"))
+        said = f"{failed} of {len(self.findings)} checks failed" if failed else "passed"
+        more = [f"{warned} to look at"] if warned else []
+        more += [f"{better} better than the baseline"] if better else []
+        return f"{self.name}: {', '.join([said, *more])}"
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "schema_version": 1,
+            "name": self.name,
+            "passed": self.passed,
+            "findings": [asdict(finding) for finding in self.findings],
+        }

@@ -1,0 +1,79 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.cli.test_commands import processor_seconds_of_children
+
+
+@pytest.fixture
+def agreed(run_folder, edgekd, tmp_path):
+    path = tmp_path / "baseline.json"
+    assert edgekd("baseline", "promote", run_folder("agreed"), path).code == 0
+    return path
+
+
+def test_a_promoted_baseline_is_small_sorted_and_the_same_each_time(agreed, edgekd, tmp_path):
+    text = agreed.read_text()
+    assert len(text) < 2000
+    assert json.dumps(json.loads(text), indent=1, sort_keys=True) + "\n" == text
+    assert edgekd("baseline", "promote", agreed, tmp_path / "again.json").code == 0
+    assert (tmp_path / "again.json").read_text() == text
+
+
+def test_it_ends_with_0_and_writes_what_ci_reads(agreed, run_folder, edgekd, tmp_path, monkeypatch):
+    summary = tmp_path / "summary.md"
+    summary.write_text("before\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    files = ["--junit", tmp_path / "out.xml", "--markdown", tmp_path / "out.md"]
+    done = edgekd("check", "--baseline", agreed, "--current", run_folder("same"), *files)
+    assert (done.code, done.err) == (0, "")
+    assert "toy: passed" in done.out
+    assert "<testsuite" in (tmp_path / "out.xml").read_text()
+    assert summary.read_text() == "before\n" + (tmp_path / "out.md").read_text()
+
+
+def test_it_ends_with_2_and_says_what_to_do(agreed, run_folder, edgekd):
+    run = run_folder("worse", lost=60)
+    done = edgekd("check", "--baseline", agreed, "--current", run)
+    assert done.code == 2
+    assert "fail: accuracy (cpu, onnxruntime, 1 thread): 3.00 points lost" in done.out
+    assert f"if this is meant: edgekd baseline promote {run} {agreed}" in done.out
+
+
+def test_it_ends_with_3_and_names_the_facts_that_differ(agreed, run_folder, edgekd):
+    done = edgekd("check", "--baseline", agreed, "--current", run_folder("other", threads=4))
+    assert (done.code, done.out) == (3, "")
+    assert "threads in onnxruntime: 1, now 4" in done.err
+
+
+def test_json_is_one_document(agreed, run_folder, edgekd):
+    done = edgekd("check", "--baseline", agreed, "--current", run_folder("same"), "--json")
+    assert json.loads(done.out)["passed"] is True
+
+
+def test_a_policy_that_cannot_be_is_an_error_of_one_line(agreed, run_folder, edgekd, tmp_path):
+    policy = tmp_path / "gate.toml"
+    policy.write_text("[metrics.size]")
+    done = edgekd("check", "--baseline", agreed, "--current", run_folder("same"), "--policy", policy)
+    assert done.code == 1
+    assert "did you mean 'size_bytes'" in done.err
+    assert done.err.count("\n") == 1
+
+
+def test_a_verdict_needs_no_torch_and_takes_half_a_second(agreed, run_folder):
+    run = run_folder("same")
+    code = (
+        "import sys; from edgekd.cli.main import main\n"
+        f"sys.argv = ['edgekd', 'check', '--baseline', {str(agreed)!r}, '--current', {str(run)!r}]\n"
+        "try: main()\n"
+        "finally: print({'torch', 'onnx', 'onnxruntime', 'matplotlib'} & set(sys.modules), file=sys.stderr)"
+    )
+    taken = []
+    for _ in range(5):
+        before = processor_seconds_of_children()
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        taken.append(processor_seconds_of_children() - before)
+        assert (done.returncode, done.stderr) == (0, "set()\n")
+    assert min(taken) < 0.5

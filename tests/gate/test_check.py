@@ -1,0 +1,193 @@
+import json
+import math
+
+import numpy as np
+import pytest
+
+from edgekd.errors import EdgekdError
+from edgekd.gate import NotComparable, Policy, check, load_subject
+from tests.gate.runs import ENVIRONMENT, row
+
+
+@pytest.fixture
+def baseline(run_folder, tmp_path):
+    path = tmp_path / "baseline.json"
+    load_subject(run_folder("agreed")).save(path)
+    return load_subject(path)
+
+
+def judged(baseline, folder, **policy):
+    return check(baseline, load_subject(folder), Policy.of(policy))
+
+
+def levels(verdict):
+    return {finding.metric: finding.level for finding in verdict.findings if finding.level != "ok"}
+
+
+def test_a_baseline_file_is_what_the_run_was(run_folder, baseline):
+    folder = run_folder("same")
+    assert load_subject(folder) == load_subject(folder / "report.json")
+    assert load_subject(folder).rows == baseline.rows
+    verdict = judged(baseline, folder)
+    assert verdict.passed
+    assert levels(verdict) == {"latency_ms": "information"}
+    assert len(verdict.findings) == 9
+
+
+def test_a_loss_beyond_chance_and_tolerance_fails_and_says_how_sure(run_folder, baseline):
+    verdict = judged(baseline, run_folder("worse", lost=41, won=9))
+    [failed] = verdict.at("fail")
+    assert failed.metric == "accuracy"
+    assert "1.60 points lost, at least" in failed.what
+    assert "41 of 2000 samples lost and 9 won, McNemar p = 2.8e-06" in failed.what
+    assert "allowed 0.50" in failed.what
+
+
+def test_a_loss_that_may_be_chance_is_a_warning(run_folder, baseline):
+    verdict = judged(baseline, run_folder("perhaps", lost=72, won=60))
+    assert verdict.passed
+    assert levels(verdict)["accuracy"] == "warn"
+
+
+def test_an_exact_figure_fails_by_one(run_folder, baseline):
+    for changed in ({"size_bytes": 100_001}, {"params": 50_001}, {"macs": 2_000_001}, {"int8_coverage": 0.999}):
+        [metric] = changed
+        assert levels(judged(baseline, run_folder(metric, **changed)))[metric] == "fail"
+
+
+def test_an_exact_figure_that_is_better_suggests_a_new_baseline(run_folder, baseline):
+    verdict = judged(baseline, run_folder("smaller", size_bytes=90_000, won=100))
+    assert verdict.passed
+    assert levels(verdict) == {"accuracy": "better", "size_bytes": "better", "latency_ms": "information"}
+
+
+def test_other_operators_and_another_precision_fail(run_folder, baseline):
+    changed = {"operators": {"Conv": 8, "QuantizeLinear": 18, "Cast": 1}, "precision": "float32"}
+    verdict = judged(baseline, run_folder("other", **changed))
+    assert levels(verdict) == {"operators": "fail", "precision": "fail", "latency_ms": "information"}
+    assert "Cast 0 to 1, QuantizeLinear 20 to 18" in verdict.findings[0].what + verdict.findings[1].what
+
+
+def test_a_ratio_fails_when_it_is_surely_worse_than_allowed(run_folder, baseline):
+    def ratio(name, value, spread, **more):
+        figures = {"ratio": value, "ci95": [value * (1 - spread), value * (1 + spread)]}
+        return levels(judged(baseline, run_folder(name, latency_vs_teacher=figures, **more))).get("latency_ratio", "ok")
+
+    assert ratio("a", 0.275, 0.01) == "fail"
+    assert ratio("b", 0.275, 0.2) == "warn"
+    assert ratio("c", 0.26, 0.01) == "ok"
+    assert ratio("d", 0.2, 0.01) == "better"
+    assert ratio("e", 0.275, 0.01, valid=False) == "warn"
+
+
+def test_the_bound_of_a_ratio_is_that_of_two_independent_ones(run_folder, baseline):
+    figures = {"ratio": 0.3, "ci95": [0.294, 0.306]}
+    [failed] = judged(baseline, run_folder("slow", latency_vs_teacher=figures)).at("fail")
+    each = math.log(0.2525 / 0.2475) / (2 * 1.959964), math.log(0.306 / 0.294) / (2 * 1.959964)
+    at_least = 1.2 * math.exp(-1.644854 * math.hypot(*each)) - 1
+    assert f"+20.0% of the teacher's time, at least {at_least:+.1%}" in failed.what
+
+
+@pytest.mark.parametrize(
+    "metric", ["accuracy", "size_bytes", "params", "macs", "operators", "int8_coverage", "precision"]
+)
+@pytest.mark.parametrize("value", [None, float("nan"), "many", True])
+def test_a_figure_that_is_missing_or_no_number_fails(metric, value, run_folder, baseline):
+    verdict = judged(baseline, run_folder("broken", **{metric: value}))
+    assert levels(verdict)[metric] == "fail"
+    assert not verdict.passed
+
+
+@pytest.mark.parametrize("ratio", [None, {"ratio": float("inf"), "ci95": [1, 2]}, {"ratio": 0.25}, {"ci95": [1, 2]}])
+def test_a_ratio_without_a_number_or_an_interval_fails(ratio, run_folder, baseline):
+    assert levels(judged(baseline, run_folder("broken", latency_vs_teacher=ratio)))["latency_ratio"] == "fail"
+
+
+def test_answers_that_are_not_kept_fail(run_folder, baseline):
+    folder = run_folder("lost")
+    (folder / "labels.npy").unlink()
+    [failed] = judged(baseline, folder).at("fail")
+    assert "cannot be compared in pairs" in failed.what
+
+
+def test_a_floor_and_a_ceiling_hold_whatever_the_baseline_was(run_folder, baseline):
+    metrics = {"accuracy": {"floor": 0.95}, "latency_ratio": {"ceiling": 0.2}}
+    verdict = judged(baseline, run_folder("same"), metrics=metrics)
+    assert levels(verdict) == {"accuracy": "fail", "latency_ratio": "fail", "latency_ms": "information"}
+    assert all(
+        finding.what.startswith(("below the floor of 95.0 %", "above the ceiling")) for finding in verdict.at("fail")
+    )
+
+
+def test_levels_and_tolerances_are_the_policys(run_folder, baseline):
+    folder = run_folder("larger", size_bytes=101_000, latency_ms={"p50": 9.0, "n": 3})
+    assert levels(judged(baseline, folder, metrics={"size_bytes": {"level": "warn"}}))["size_bytes"] == "warn"
+    assert "size_bytes" not in levels(judged(baseline, folder, metrics={"size_bytes": {"relative": 0.02}}))
+    soft = {"size_bytes": {"relative": 0.02, "warn": {"relative": 0.005}}}
+    assert levels(judged(baseline, folder, metrics=soft))["size_bytes"] == "warn"
+
+
+@pytest.mark.parametrize(
+    ("report", "field"),
+    [
+        ({"data": {"fingerprint": "e" * 64, "test": 2000, "labels": "labels.npy"}}, "test set"),
+        ({"environment": {"cpu": {**ENVIRONMENT["cpu"], "model": "another"}}}, "processor"),
+        ({"environment": {"cpu": {**ENVIRONMENT["cpu"], "flags": ["avx2"]}}}, "processor features"),
+        ({"environment": {**ENVIRONMENT, "power_mode": "15W"}}, "power mode"),
+    ],
+)
+def test_another_test_set_or_machine_is_not_compared(report, field, run_folder, baseline):
+    with pytest.raises(NotComparable) as error:
+        judged(baseline, run_folder("elsewhere", report=report))
+    assert [each.field for each in error.value.differences] == [field]
+    assert error.value.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("changed", "field"),
+    [({"threads": 2}, "threads in onnxruntime"), ({"device": "jetson"}, "device in onnxruntime")],
+)
+def test_other_threads_or_another_device_are_not_compared(changed, field, run_folder, baseline):
+    with pytest.raises(NotComparable, match=field):
+        judged(baseline, run_folder("other", **changed))
+
+
+def test_another_runtime_is_not_compared(run_folder, baseline):
+    with pytest.raises(NotComparable, match="places"):
+        judged(baseline, run_folder("other", runtime="tensorrt"))
+
+
+def test_a_row_that_is_gone_fails_in_every_figure(run_folder, tmp_path):
+    rows = [row("quantized"), row("quantized", runtime="tensorrt")]
+    before = load_subject(run_folder("two", report={"rows": rows}))
+    verdict = check(before, load_subject(run_folder("one", report={"rows": rows[:1]})))
+    assert {finding.place for finding in verdict.at("fail")} == {"cpu, tensorrt, 1 thread"}
+    assert len(verdict.at("fail")) == 8
+
+
+def test_files_that_are_neither_are_refused(tmp_path):
+    for name, text, said in (
+        ("a.json", "{", "is no JSON"),
+        ("b.json", "[]", "holds no JSON object"),
+        ("c.json", "{}", "neither a report nor a baseline"),
+        ("d.json", json.dumps({"kind": "edgekd baseline", "schema_version": 9}), "of version 9"),
+        ("e.json", json.dumps({"kind": "edgekd baseline", "schema_version": 1, "rows": 3}), "facts and rows"),
+    ):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(EdgekdError, match=said):
+            load_subject(tmp_path / name)
+    with pytest.raises(EdgekdError, match="cannot read"):
+        load_subject(tmp_path / "none.json")
+
+
+def test_answers_outside_of_the_run_are_not_read(run_folder, tmp_path):
+    np.save(tmp_path / "secret.npy", np.zeros(2000))
+    with pytest.raises(EdgekdError, match="leads out of"):
+        load_subject(run_folder("evil", predictions="../secret.npy"))
+
+
+def test_a_pickled_array_is_not_loaded(run_folder):
+    folder = run_folder("evil")
+    np.save(folder / "answers.npy", np.array([{}], dtype=object), allow_pickle=True)
+    with pytest.raises(EdgekdError, match="cannot read"):
+        load_subject(folder)

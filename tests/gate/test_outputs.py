@@ -1,0 +1,52 @@
+import io
+import json
+from xml.etree import ElementTree
+
+import pytest
+from rich.console import Console
+
+from edgekd.gate import check, load_subject
+from edgekd.gate.junit import render_junit
+from edgekd.gate.markdown import render_markdown
+from edgekd.gate.table import render_table
+
+
+@pytest.fixture
+def verdict(run_folder):
+    worse = {"size_bytes": 101_000, "params": 40_000, "latency_vs_teacher": {"ratio": 0.265, "ci95": [0.24, 0.29]}}
+    return check(load_subject(run_folder("before")), load_subject(run_folder("after", **worse)))
+
+
+def test_the_headline_counts(verdict):
+    assert verdict.headline() == "toy: 1 of 9 checks failed, 1 to look at, 1 better than the baseline"
+
+
+def test_markdown_tells_what_is_wrong_first(verdict):
+    text = render_markdown(verdict)
+    lines = [line for line in text.splitlines() if line]
+    assert lines[0].startswith("### ❌ toy: 1 of 9 checks failed")
+    assert lines[1].startswith("- ❌ **size\\_bytes (cpu, onnxruntime, 1 thread)**: +1000 B (+1.00%); allowed 0 B.")
+    assert lines[2].startswith("- ⚠️ **latency\\_ratio")
+    assert sum(line.startswith("| ") for line in lines) == 1 + 9
+
+
+def test_junit_is_read_by_a_parser_and_counts_failures(verdict):
+    suites = ElementTree.fromstring(render_junit(verdict).encode())
+    [suite] = suites
+    assert (suite.get("tests"), suite.get("failures")) == ("9", "1")
+    failed = [case.get("name") for case in suite if case.find("failure") is not None]
+    assert failed == ["size_bytes"]
+
+
+def test_the_table_shows_every_finding(verdict):
+    written = io.StringIO()
+    Console(width=200, file=written).print(render_table(verdict))
+    text = written.getvalue()
+    assert all(finding.metric in text for finding in verdict.findings)
+    assert "101000 B" in text
+
+
+def test_json_is_plain(verdict):
+    document = json.loads(json.dumps(verdict.to_json()))
+    assert document["passed"] is False
+    assert document["findings"][0]["metric"] == "size_bytes"
