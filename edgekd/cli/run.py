@@ -3,7 +3,7 @@
 import json
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -70,6 +70,15 @@ def print_result(report: dict[str, Any], folder: Path) -> None:
     print(f"report  {folder / 'report.html'}\nbundle  {folder / 'bundle'}")
 
 
+def scalars(entry: dict[str, Any]) -> Iterator[tuple[str, float]]:
+    """The figures of an epoch; a loss's terms are below ``terms``."""
+    for name, value in entry.items():
+        if isinstance(value, dict):
+            yield from ((f"{name}/{inner}", each) for inner, each in value.items())
+        elif name != "epoch":
+            yield name, value
+
+
 def tensorboard_writer(folder: Path) -> Callable[[str, dict[str, Any]], None]:
     from edgekd.errors import EdgekdError
     from edgekd.files import storage
@@ -85,8 +94,8 @@ def tensorboard_writer(folder: Path) -> Callable[[str, dict[str, Any]], None]:
 
     def watch(stage: str, entry: dict[str, Any]) -> None:
         with storage(folder / "tensorboard"):
-            for name in ("loss", "lr", "validation_accuracy"):
-                writer().add_scalar(f"{stage}/{name}", entry[name], entry["epoch"])
+            for name, value in scalars(entry):
+                writer().add_scalar(f"{stage}/{name}", value, entry["epoch"])
             writer().flush()
 
     return watch

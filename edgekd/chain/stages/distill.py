@@ -11,7 +11,7 @@ from edgekd.errors import TrainingError
 from edgekd.train.device import make_fabric, trains_channels_last
 
 
-@stage("distill", product="distilled", version=2)
+@stage("distill", product="distilled", version=3)
 def distill(job: Job) -> Result:
     """Trains the student on the teacher's answers and the labels."""
     if job.section.views is None:

@@ -36,7 +36,7 @@ FIRST_STEP, FINEST_STEP, MOST_STEPS = 0.7, 0.96, 8
 HARM_SAMPLES = 512
 
 
-@stage("prune", product="pruned", version=4, needs=deployment)
+@stage("prune", product="pruned", version=5, needs=deployment)
 def prune(job: Job) -> Result:
     """Cuts down to the target in one step or several, and trains what is left after each."""
     return _Pruning(job).run()
@@ -126,10 +126,10 @@ class _Pruning:
     def _train(self, name: str, at: Result, epochs: int, **modes: Any) -> Result:
         def make() -> Result:
             section, rewind = self.section.model_copy(update={"epochs": epochs}), self.section.rewind
-            # Its own folder: a checkpoint fits one network alone.
-            job = replace(self.job, name=f"{self.job.name}, {name}", folder=self.job.folder / f"training-{name}")
             begin = 1 - epochs / rewind if rewind else 0.0
-            history = job.fit(at.network, section=section, begin=begin, **modes)
+            # Its own folder: a checkpoint fits one network alone.
+            own = {"name": f"{self.job.name}, {name}", "folder": self.job.folder / f"training-{name}"}
+            history = self.job.fit(at.network, section=section, begin=begin, **own, **modes)
             return Result(at.network, at.spec, {"history": history})
 
         kept = self.journal.keep(name, make)

@@ -60,7 +60,7 @@ class Climb:
         self.rungs.append({"rung": rung, "skipped": why})
 
 
-@stage("quantize", product="quantized", version=6, needs=needs)
+@stage("quantize", product="quantized", version=7, needs=needs)
 def quantize(job: Job) -> Result:
     """Climbs ``rungs`` until the validation accuracy that the budget asks for is kept."""
     section = job.section
