@@ -56,7 +56,7 @@ def print_plan(recipe: Any, plan: Any) -> None:
     print(f"{recipe.name}: {' -> '.join(['teacher', *(stage.name for stage in recipe.stages)])}")
     print(f"data     {data.name} {data.fingerprint[:12]}, input {tuple(data.input_shape)}, {len(data.classes)} classes")
     print(f"         {len(data.train)} training, {len(data.validation)} validation, {len(data.test)} test samples")
-    for role, size in (("teacher", plan.teacher), ("student", plan.student)):
+    for role, size in plan.sizes.items():
         print(f"{role}  {size.params:,} parameters, {size.macs:,} multiply-accumulates")
 
 

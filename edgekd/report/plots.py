@@ -172,7 +172,7 @@ def curves(history: Sequence[Mapping[str, float]]) -> Figure:
     panels = {
         "loss": "training loss",
         "validation_accuracy": "validation accuracy in %",
-        "agreement": "agreement with the teacher in %",
+        "agreement": "agreement in %",
     }
     shown = {key: text for key, text in panels.items() if any(key in epoch for epoch in history)}
     figure, every = plain_axes(2.3, max(1, len(shown)))

@@ -7,6 +7,7 @@ from edgekd.chain.objective import distillation, terms_of
 from edgekd.chain.stage import Job, Result, stage
 from edgekd.data.views import Views
 from edgekd.distill.cache import TeacherCache
+from edgekd.distill.ensemble import Ensemble
 from edgekd.errors import TrainingError
 from edgekd.train.device import make_fabric, trains_channels_last
 
@@ -31,6 +32,7 @@ def distill(job: Job) -> Result:
             data,
             views,
             layers=layers,
+            key=job.teacher.rule if isinstance(job.teacher, Ensemble) else "",
             channels_last=trains_channels_last(network, make_fabric(False).device),
         )
     history = job.fit(network, objective=distillation(section, teacher, terms), views=views)
