@@ -13,7 +13,7 @@ from edgekd.chain import stages as _stages  # noqa: F401  (they register themsel
 from edgekd.chain.deployed import deployment
 from edgekd.chain.keys import network_key
 from edgekd.chain.network import build_spec
-from edgekd.chain.objective import terms_of
+from edgekd.chain.objective import between_generations, terms_of
 from edgekd.data import DataSet
 from edgekd.errors import ModelError, RecipeError, first_line
 from edgekd.files import sha256_file
@@ -104,6 +104,8 @@ def must_compress(recipe: Recipe, teachers: Sequence[Start], start: Start, sampl
         Transfer(student, section)
         if isinstance(section, Distill):
             terms_of(section, student, taught, start.spec.input_shape, samples)
+            if section.generations > 1:
+                terms_of(between_generations(section), student, student, start.spec.input_shape, samples)
         if isinstance(section, Prune):
             _must_prune(recipe, section, start)
         if isinstance(section, Quantize):

@@ -21,6 +21,11 @@ Log = Callable[[dict[str, Any]], None]
 History = list[dict[str, Any]]
 
 
+def later(entry: dict[str, Any], done: int) -> dict[str, Any]:
+    """``entry`` of a training that ``done`` epochs of the same stage went before."""
+    return {**entry, "epoch": done + entry["epoch"]}
+
+
 @dataclass(frozen=True)
 class Job:
     """All that a stage may depend on, and where it may keep checkpoints."""

@@ -10,7 +10,7 @@ SOURCES = "digits, breast_cancer, folder, npz, mnist, fashion_mnist, cifar10, ci
 DISTILL = (
     "method, weight, weight_schedule, options, standardize, pairs, epochs, lr, optimizer, momentum, weight_decay, "
     "schedule, clip_norm, label_smoothing, ema, freeze, train_only, unfreeze_every, lr_decay, l2_sp, temperature, "
-    "hard_weight, also, balance, views, cache, temperature_schedule, hard_weight_schedule"
+    "hard_weight, also, balance, views, cache, temperature_schedule, hard_weight_schedule, generations"
 )
 
 

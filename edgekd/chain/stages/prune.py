@@ -14,7 +14,7 @@ from edgekd.bench.profile.cache import cache_folder
 from edgekd.chain.cuts import Cut, Cutter, labelled
 from edgekd.chain.deployed import deployment
 from edgekd.chain.journal import Journal
-from edgekd.chain.stage import History, Job, Result, stage
+from edgekd.chain.stage import History, Job, Result, later, stage
 from edgekd.errors import ModelError
 from edgekd.files import canonical_json, write_json
 from edgekd.models import count_macs, count_parameters
@@ -124,17 +124,19 @@ class _Pruning:
         return kept
 
     def _train(self, name: str, at: Result, epochs: int, **modes: Any) -> Result:
+        done = len(self.history)
+
         def make() -> Result:
             section, rewind = self.section.model_copy(update={"epochs": epochs}), self.section.rewind
             begin = 1 - epochs / rewind if rewind else 0.0
             # Its own folder: a checkpoint fits one network alone.
-            own = {"name": f"{self.job.name}, {name}", "folder": self.job.folder / f"training-{name}"}
+            own: dict[str, Any] = {"name": f"{self.job.name}, {name}", "folder": self.job.folder / f"training-{name}"}
+            own["log"] = lambda entry: self.job.log(later(entry, done))
             history = self.job.fit(at.network, section=section, begin=begin, **own, **modes)
             return Result(at.network, at.spec, {"history": history})
 
         kept = self.journal.keep(name, make)
-        done = len(self.history)
-        self.history += [{**entry, "epoch": done + entry["epoch"]} for entry in kept.metrics["history"]]
+        self.history += [later(entry, done) for entry in kept.metrics["history"]]
         return kept
 
     def _group_norm(self, network: nn.Module) -> Callable[[], None]:
