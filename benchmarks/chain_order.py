@@ -24,7 +24,7 @@ from paired import accuracy, difference, packed
 from rich.console import Console
 from rich.table import Table
 
-from edgekd.chain.runner import Done
+from edgekd.chain.done import Done
 from edgekd.chain.stage import Job, Result, stage
 from edgekd.errors import TrainingError
 from edgekd.progress import say

@@ -15,8 +15,9 @@ from peers import x86_profile
 from torch import Tensor
 from torch.fx import GraphModule
 
+from edgekd.chain.done import Done
 from edgekd.chain.network import restore
-from edgekd.chain.runner import Done, Runner
+from edgekd.chain.runner import Runner
 from edgekd.chain.store import Store
 from edgekd.data import DataSet, load_data
 from edgekd.export import export_onnx, runtime_logits

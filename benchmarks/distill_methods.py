@@ -34,8 +34,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
+from edgekd.chain.done import METRICS, Done
 from edgekd.chain.network import restore
-from edgekd.chain.runner import METRICS, Done
 from edgekd.chain.store import Store
 from edgekd.data.views import Views
 from edgekd.distill import Distillation, Wanted, build_terms

@@ -25,8 +25,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
+from edgekd.chain.done import METRICS, Done
 from edgekd.chain.network import restore
-from edgekd.chain.runner import METRICS, Done
 from edgekd.chain.store import Store
 from edgekd.data import DataSet
 from edgekd.data.samples import Joined

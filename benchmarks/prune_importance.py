@@ -22,8 +22,8 @@ from rich.console import Console
 from rich.table import Table
 
 from edgekd.artifact import capture
+from edgekd.chain.done import METRICS, Done
 from edgekd.chain.network import restore
-from edgekd.chain.runner import METRICS, Done
 from edgekd.chain.store import Store
 from edgekd.export import export_onnx
 from edgekd.files import write_json

@@ -42,8 +42,8 @@ from torch import Tensor, nn
 from edgekd.artifact import capture
 from edgekd.bench import Plan as BenchPlan
 from edgekd.bench import Subject, fingerprint, measure, ratio_over_sittings
+from edgekd.chain.done import METRICS, Done
 from edgekd.chain.network import restore
-from edgekd.chain.runner import METRICS, Done
 from edgekd.chain.stages.prune import HARM_SAMPLES
 from edgekd.chain.store import Store
 from edgekd.distill import KD, Distillation

@@ -29,7 +29,7 @@ from peers import FILES, quantise, runs, saturates, version_of, x86_profile
 from rich.console import Console
 from rich.table import Table
 
-from edgekd.chain.runner import Done
+from edgekd.chain.done import Done
 from edgekd.chain.store import Store
 from edgekd.figures import ABSENT
 from edgekd.files import canonical_json, sha256, sha256_file, write_json

@@ -49,10 +49,10 @@ def test_links_to_files_of_the_repository_lead_somewhere():
 
 def test_the_page_on_recipes_names_every_key_and_every_choice():
     from edgekd.prune import IMPORTANCES
-    from edgekd.recipe import STAGES, Budget, Data, Recipe, Student, Target, Teacher, Train
+    from edgekd.recipe import STAGES, Budget, Data, FurtherTeacher, Recipe, Student, Target, Teacher, Train
 
     page = (Path(__file__).parents[1] / "docs" / "recipes.md").read_text()
-    sections = (Recipe, Data, Teacher, Student, Train, Target, Budget, *STAGES.values())
+    sections = (Recipe, Data, Teacher, FurtherTeacher, Student, Train, Target, Budget, *STAGES.values())
     keys = {key for section in sections for key in section.model_fields} | set(IMPORTANCES) | set(STAGES)
     assert [key for key in sorted(keys) if f"`{key}`" not in page] == []
 

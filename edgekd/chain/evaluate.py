@@ -15,10 +15,10 @@ from torch import Tensor
 
 from edgekd.artifact import Artifact
 from edgekd.bench import fingerprint
+from edgekd.chain.done import METRICS, Done
 from edgekd.chain.files import ONNX, RuntimeFile, served, write_files
 from edgekd.chain.inventory import int8_coverage, operator_counts
 from edgekd.chain.network import build_spec, float_twin, restore
-from edgekd.chain.runner import METRICS, Done
 from edgekd.chain.store import Store
 from edgekd.chain.targets import file_profile, is_here
 from edgekd.data import DataSet
@@ -110,8 +110,8 @@ def _fill(folder: Path, artifact: Artifact, data: DataSet, wanted: Sequence[str]
         accept=lambda path: needs.hold(path, data),
     )
     ours = logits_of(network, data, data.test)
-    _save_array(folder / LABELS, data.test.labels.int().numpy())
-    _save_array(folder / "predictions-pytorch.npy", ours.argmax(1).int().numpy())
+    save_array(folder / LABELS, data.test.labels.int().numpy())
+    save_array(folder / "predictions-pytorch.npy", ours.argmax(1).int().numpy())
     described = [_describe(folder, file, ours, data) for file in files]
     float_network = build_spec(float_twin(artifact.spec))
     figures = {
@@ -134,7 +134,7 @@ def _describe(folder: Path, file: RuntimeFile, ours: Tensor, data: DataSet) -> d
     theirs = runtime_logits(path, data, data.test, optimised=not emulated)
     runtime = EMULATED if emulated else "onnxruntime"
     predictions = f"predictions-{'onnxruntime' if file.name == ONNX else file.profile}.npy"
-    _save_array(folder / predictions, theirs.argmax(1).int().numpy())
+    save_array(folder / predictions, theirs.argmax(1).int().numpy())
     same = parity(ours, theirs)
     left, convolutions = ([], 0) if emulated else float_convolutions(path)
     return {
@@ -168,7 +168,7 @@ def _correct(logits: Tensor, labels: Tensor) -> int:
     return int((logits.argmax(1) == labels).sum())
 
 
-def _save_array(path: Path, values: np.ndarray) -> None:
+def save_array(path: Path, values: np.ndarray) -> None:
     buffer = BytesIO()
     np.save(buffer, values, allow_pickle=False)
     write_bytes(path, buffer.getvalue())

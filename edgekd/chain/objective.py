@@ -1,6 +1,6 @@
 """What a stage minimises, from its section of the recipe."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
 
@@ -9,6 +9,9 @@ from edgekd.distill.build import Wanted, build_terms
 from edgekd.distill.cache import TeacherCache
 from edgekd.distill.objective import Term
 from edgekd.recipe import Distill, Stage
+from edgekd.recipe.stages import Loss
+
+LossT = TypeVar("LossT", bound=Loss)
 
 
 def terms_of(
@@ -34,6 +37,12 @@ def terms_of(
     return build_terms(wanted, student, teacher, input_shape, temperature=section.temperature, samples=samples)
 
 
+def between_generations(section: Distill) -> Distill:
+    """``section`` with a teacher that is the student's own network: its layers are compared with themselves."""
+    first = _with_own_layers(section)
+    return first.model_copy(update={"also": tuple(map(_with_own_layers, section.also))})
+
+
 def distillation(section: Stage, teacher: nn.Module | TeacherCache, terms: list[Term]) -> Distillation:
     if not isinstance(section, Distill):
         return Distillation(teacher, terms, section.hard_weight, section.label_smoothing)
@@ -42,6 +51,11 @@ def distillation(section: Stage, teacher: nn.Module | TeacherCache, terms: list[
     return Distillation(
         teacher, terms, hard_weight, section.label_smoothing, temperature=temperature, balance=section.balance
     )
+
+
+def _with_own_layers(loss: LossT) -> LossT:
+    pairs = loss.pairs and tuple((ours, ours) for ours, _ in loss.pairs)
+    return loss.model_copy(update={"pairs": pairs})
 
 
 def _schedule(section: Any) -> Schedule | None:

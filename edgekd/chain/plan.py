@@ -1,5 +1,6 @@
 """The stages of a recipe with their networks, before anything runs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from edgekd.chain import stages as _stages  # noqa: F401  (they register themsel
 from edgekd.chain.deployed import deployment
 from edgekd.chain.keys import network_key
 from edgekd.chain.network import build_spec
-from edgekd.chain.objective import terms_of
+from edgekd.chain.objective import between_generations, terms_of
 from edgekd.data import DataSet
 from edgekd.errors import ModelError, RecipeError, first_line
 from edgekd.files import sha256_file
@@ -56,10 +57,16 @@ class Size:
 
 
 def start_of(section: Any, data: DataSet, seed: int) -> Start:
-    """``section`` is the recipe's teacher or student."""
+    """``section`` is one of the recipe's teachers, or its student."""
     code = tuple(sha256_file(path) for path in source_files(section.model) if path.is_file())
     spec = Spec(section.model, data.input_shape, len(data.classes), dict(section.args), code=code)
     return Start(spec, section.checkpoint, seed, section.new_head)
+
+
+def starts_of_teachers(recipe: Recipe, data: DataSet) -> list[Start]:
+    """The first teacher's, then the others', each with a seed of its own: teachers that are alike must not be one."""
+    sections = (recipe.teacher, *recipe.teacher.others)
+    return [start_of(each, data, (recipe.seed + number) % 2**32) for number, each in enumerate(sections)]
 
 
 def size_of(start: Start) -> Size:
@@ -87,15 +94,18 @@ def must_fit(network: nn.Module, spec: Spec) -> None:
         raise ModelError(f"{spec.builder} gives shape {tuple(output.shape)}; {expected}")
 
 
-def must_compress(recipe: Recipe, teacher: Start, start: Start, samples: int) -> None:
+def must_compress(recipe: Recipe, teachers: Sequence[Start], start: Start, samples: int) -> None:
     """Tries what the stages need of the networks before hours of training lead up to them."""
-    student, taught = start.network().eval(), teacher.network().eval()
-    if recipe.teacher.train is not None:
-        Transfer(taught, recipe.teacher.train)
+    student, taught = start.network().eval(), teachers[0].network().eval()
+    for own, teacher in zip(teachers, (recipe.teacher, *recipe.teacher.others), strict=True):
+        if teacher.train is not None:
+            Transfer(own.network(), teacher.train)
     for section in recipe.stages:
         Transfer(student, section)
         if isinstance(section, Distill):
             terms_of(section, student, taught, start.spec.input_shape, samples)
+            if section.generations > 1:
+                terms_of(between_generations(section), student, student, start.spec.input_shape, samples)
         if isinstance(section, Prune):
             _must_prune(recipe, section, start)
         if isinstance(section, Quantize):

@@ -8,10 +8,12 @@ from typing import Any
 import torch
 
 from edgekd.bench import fingerprint, ratio_over_sittings, wilson_interval
+from edgekd.chain.done import Done
 from edgekd.chain.evaluate import LABELS, LEAST_AGREEMENT, Exported
 from edgekd.chain.log import RunLog
 from edgekd.chain.measure import Measured
 from edgekd.chain.targets import file_profile
+from edgekd.chain.teachers import ENSEMBLE, Teachers, Together
 from edgekd.data import DataSet
 from edgekd.recipe import Recipe, Target
 from edgekd.report import schema
@@ -27,6 +29,8 @@ def make_report(
     recipe: Recipe,
     data: DataSet,
     exports: Sequence[Exported],
+    teachers: Teachers,
+    together: Together | None,
     measured: Mapping[Target, Measured],
     skipped: Sequence[Target],
     log: RunLog,
@@ -35,6 +39,7 @@ def make_report(
 ) -> schema.Report:
     """The report of a whole run; the budget is checked on the last network in the first target's runtime."""
     rows = [_pytorch_row(export, folder) for export in exports]
+    rows += [_together_row(together, folder)] if together else []
     rows += [_other_row(export, other, folder) for export in exports for other in export.figures["others"]]
     # The answers and sizes in the runtime are known also where no target had its latency measured.
     timed: list[tuple[Target | None, Measured | None]] = list(measured.items()) or [(None, None)]
@@ -63,7 +68,11 @@ def make_report(
             *_lost(exports[0], exports[-1], data),
         ),
         rows=tuple(rows),
-        stages=tuple(_stage(export, log) for export in exports),
+        stages=(
+            _stage(exports[0], log),
+            *(_further_teacher(done, log) for done in teachers.members[1:]),
+            *(_stage(export, log) for export in exports[1:]),
+        ),
         parity=tuple(parity for export in exports for parity in _parities(export)),
         profiles=tuple(schema.Profile(**each) for figures in measured.values() for each in figures.profiles),
         command=command,
@@ -88,6 +97,19 @@ def _pytorch_row(export: Exported, folder: Path) -> schema.Row:
         params=figures["params"],
         macs=figures["macs"],
         **_accuracy(export, export.figures["correct_pytorch"], "predictions-pytorch.npy", folder),
+    )
+
+
+def _together_row(together: Together, folder: Path) -> schema.Row:
+    figures = together.figures
+    return schema.Row(
+        model=ENSEMBLE,
+        runtime="pytorch",
+        precision="float32",
+        device="cpu",
+        params=figures["params"],
+        macs=figures["macs"],
+        **_accuracy(together, figures["correct_pytorch"], "predictions-pytorch.npy", folder),
     )
 
 
@@ -144,7 +166,7 @@ def _timing(export: Exported, target: Target, measured: Measured) -> tuple[dict[
     return figures, [schema.Note(code=caution.code, message=caution.message) for caution in latency.warnings]
 
 
-def _accuracy(export: Exported, correct: int, predictions: str, folder: Path) -> dict:
+def _accuracy(export: Exported | Together, correct: int, predictions: str, folder: Path) -> dict:
     n = export.figures["n"]
     return {
         "accuracy": correct / n,
@@ -266,6 +288,10 @@ def _stage(export: Exported, log: RunLog) -> schema.Stage:
     done, figures = export.done, export.figures
     metrics = {**done.metrics, "params": figures["params"], "macs": figures["macs"]}
     return schema.Stage(name=done.name, key=done.key, seconds=log.seconds_of(done.key), metrics=metrics)
+
+
+def _further_teacher(done: Done, log: RunLog) -> schema.Stage:
+    return schema.Stage(name=done.name, key=done.key, seconds=log.seconds_of(done.key), metrics=done.metrics)
 
 
 def _parities(export: Exported) -> list[schema.Parity]:

@@ -13,13 +13,15 @@ from filelock import FileLock, Timeout
 
 from edgekd import __version__
 from edgekd.bundle.pack import pack
+from edgekd.chain.done import Done
 from edgekd.chain.evaluate import Exported, Needs, evaluate
 from edgekd.chain.measure import measure
-from edgekd.chain.plan import Size, must_compress, must_shrink, size_of, start_of
+from edgekd.chain.plan import Size, must_compress, must_shrink, size_of, start_of, starts_of_teachers
 from edgekd.chain.report import make_report
-from edgekd.chain.runner import Done, Runner
+from edgekd.chain.runner import Runner
 from edgekd.chain.store import Store
 from edgekd.chain.targets import is_measured_here
+from edgekd.chain.teachers import Teachers, evaluate_together
 from edgekd.data import DataSet, load_data
 from edgekd.errors import StorageError
 from edgekd.export import runtime_logits
@@ -39,19 +41,28 @@ class Plan:
     data: DataSet
     teacher: Size
     student: Size
+    others: tuple[Size, ...] = ()
+
+    @property
+    def sizes(self) -> dict[str, Size]:
+        """Of each network, by what it is to the others."""
+        others = {f"teacher {number}": each for number, each in enumerate(self.others, start=2)}
+        return {"teacher": self.teacher, **others, "student": self.student}
 
 
 def plan(recipe: Recipe) -> Plan:
     """Loads the data and builds the networks, to find what cannot work before any time is spent."""
     data = load_data(recipe.data, recipe.seed)
-    start = teaches = start_of(recipe.teacher, data, recipe.seed)
-    teacher = student = size_of(start)
+    teachers = starts_of_teachers(recipe, data)
+    start = teachers[0]
+    teacher, *others = map(size_of, teachers)
+    student = teacher
     if recipe.student is not None:
         start = start_of(recipe.student, data, recipe.seed)
         student = size_of(start)
         must_shrink(recipe, teacher, student)
-    must_compress(recipe, teaches, start, len(data.train))
-    return Plan(data, teacher, student)
+    must_compress(recipe, teachers, start, len(data.train))
+    return Plan(data, teacher, student, tuple(others))
 
 
 def run(
@@ -84,14 +95,17 @@ def run(
         stages = runner.run()
         exports_store = Store(folder / "exports")
         exports = _export(recipe, planned.data, stages, exports_store)
+        together = evaluate_together(runner.teachers, planned.data, exports_store)
         here = [target for target in recipe.targets if is_measured_here(target)]
         question = recipe.budget.latency_ratio or 1.0
         measured = {target: measure(exports, target, Store(folder / "measurements"), question) for target in here}
         skipped = [target for target in recipe.targets if target not in here]
-        report = make_report(recipe, planned.data, exports, measured, skipped, runner.log, folder, command)
+        report = make_report(
+            recipe, planned.data, exports, runner.teachers, together, measured, skipped, runner.log, folder, command
+        )
         write_json(folder / "report.json", report.to_json())
         write_text(folder / "report.html", render_html(report.to_json()))
-        _bundle(recipe, planned.data, exports, report, folder)
+        _bundle(recipe, planned.data, exports, runner.teachers, report, folder)
         return report
 
 
@@ -124,7 +138,7 @@ def _largest(recipe: Recipe, teacher: Exported) -> float | None:
 def _announce(planned: Plan) -> None:
     data = planned.data
     say(f"{data.name}: {len(data.train)} training, {len(data.validation)} validation, {len(data.test)} test samples")
-    for role, size in (("teacher", planned.teacher), ("student", planned.student)):
+    for role, size in planned.sizes.items():
         say(f"{role}: {size.params:,} parameters, {size.macs / 1e6:,.1f} M multiply-accumulates")
 
 
@@ -154,7 +168,9 @@ def _clear(folder: Path) -> None:
                 path.unlink()
 
 
-def _bundle(recipe: Recipe, data: DataSet, exports: list[Exported], report: Report, folder: Path) -> None:
+def _bundle(
+    recipe: Recipe, data: DataSet, exports: list[Exported], teachers: Teachers, report: Report, folder: Path
+) -> None:
     final = exports[-1]
     precision = final.figures["precision"]
     models = {precision: final.onnx}
@@ -164,7 +180,7 @@ def _bundle(recipe: Recipe, data: DataSet, exports: list[Exported], report: Repo
     lineage = {
         "recipe": recipe.sha256,
         "data": data.fingerprint,
-        "stages": {done.name: done.key for done in (export.done for export in exports)},
+        "stages": {done.name: done.key for done in (*teachers.members, *(export.done for export in exports))},
         "edgekd": __version__,
         "packages": report.environment.get("packages", {}),
     }

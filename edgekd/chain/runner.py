@@ -1,52 +1,27 @@
 """Runs a recipe's stages in order; what is already done under its key is not done again."""
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
 from torch import nn
 
-from edgekd.artifact import MODEL, WEIGHTS, Artifact, capture
+from edgekd.artifact import capture
+from edgekd.chain.done import METRICS, Done
 from edgekd.chain.keys import stage_key
 from edgekd.chain.log import RunLog
 from edgekd.chain.network import restore
-from edgekd.chain.plan import Start, start_of
+from edgekd.chain.plan import Start, start_of, starts_of_teachers
 from edgekd.chain.stage import KINDS, Job, Log
 from edgekd.chain.store import Store
+from edgekd.chain.teachers import Teachers
 from edgekd.data import DataSet
-from edgekd.files import canonical_json, sha256, sha256_file, storage, write_json
+from edgekd.files import storage, write_json
 from edgekd.progress import say
 from edgekd.recipe import Recipe
-
-METRICS = "metrics.json"
-
-
-@dataclass(frozen=True)
-class Done:
-    """A finished stage in the run folder; ``label`` is what reports call its network."""
-
-    name: str
-    label: str
-    key: str
-    folder: Path
-
-    @property
-    def artifact(self) -> Artifact:
-        return Artifact.load(self.folder)
-
-    @cached_property
-    def metrics(self) -> dict[str, Any]:
-        return json.loads((self.folder / METRICS).read_text())
-
-    @cached_property
-    def content(self) -> str:
-        """A hash of the network alone: two stages that give the same network are the same to what follows."""
-        return sha256(canonical_json([sha256_file(self.folder / name) for name in (MODEL, WEIGHTS)]))
 
 
 @dataclass(frozen=True)
@@ -59,15 +34,26 @@ class Planned:
     label: str
     key: str
     start: Start | Done
-    teacher: Done | None
+    teachers: Teachers | None
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return self.label if self.kind == "teacher" else self.kind
 
     @property
     def place(self) -> str:
-        return f"{self.number:02d}-{self.kind}"
+        return f"{self.number:02d}-{self.name}"
 
 
 class Runner:
-    """The stages of one recipe in one run folder."""
+    """The stages of one recipe in one run folder.
+
+    Attributes:
+        teachers: those that the stages learned from, after :meth:`run`.
+    """
+
+    teachers: Teachers
 
     def __init__(
         self,
@@ -82,17 +68,29 @@ class Runner:
         self.watch = watch
 
     def run(self) -> list[Done]:
-        """The teacher and every stage's result, in order."""
-        teacher_start = start_of(self.recipe.teacher, self.data, self.recipe.seed)
-        teacher = self._do(self._plan(0, "teacher", self.recipe.teacher, "teacher", teacher_start, None))
-        done = [teacher]
+        """The first teacher and every stage's result, in order."""
+        self.teachers = self._teachers()
+        done = [self.teachers.members[0]]
         student = self.recipe.student
-        start: Start | Done = start_of(student, self.data, self.recipe.seed) if student else teacher
+        start: Start | Done = start_of(student, self.data, self.recipe.seed) if student else done[0]
         for number, (section, label) in enumerate(zip(self.recipe.stages, self._labels(), strict=True), start=1):
-            keeps = teacher if getattr(section, "teacher", True) or KINDS.find(section.name).needs else None
-            start = self._do(self._plan(number, section.name, section, label, start, keeps))
+            start = self._do(self._plan(number, section.name, section, label, start, self._kept(section)))
             done.append(start)
         return done
+
+    def _teachers(self) -> Teachers:
+        section, found = self.recipe.teacher, []
+        for number, start in enumerate(starts_of_teachers(self.recipe, self.data), start=1):
+            own = section.others[number - 2] if number > 1 else section
+            label = f"teacher-{number}" if number > 1 else "teacher"
+            found.append(self._do(self._plan(0, "teacher", own, label, start, None, start.seed)))
+        return Teachers(tuple(found), section.combine, section.weights)
+
+    def _kept(self, section: Any) -> Teachers | None:
+        """Those that a stage learns from, or the one that it compares with."""
+        if getattr(section, "teacher", True):
+            return self.teachers
+        return self.teachers.first if KINDS.find(section.name).needs else None
 
     def _labels(self) -> list[str]:
         products = [KINDS.find(stage.name).product for stage in self.recipe.stages]
@@ -102,15 +100,23 @@ class Runner:
         ]
 
     def _plan(
-        self, number: int, kind: str, section: Any, label: str, start: Start | Done, teacher: Done | None
+        self,
+        number: int,
+        kind: str,
+        section: Any,
+        label: str,
+        start: Start | Done,
+        teachers: Teachers | None,
+        seed: int | None = None,
     ) -> Planned:
+        seed = self.recipe.seed if seed is None else seed
         training = section.train if kind == "teacher" else section
         settings = training.model_dump(mode="json") if training else {}
         if needs := self._needs(kind):
             settings["needs"] = needs
-        inputs = [start.content if isinstance(start, Done) else start.key, teacher.content if teacher else ""]
-        key = stage_key(kind, KINDS.find(kind).version, settings, inputs, self.data, self.recipe.seed)
-        return Planned(number, kind, section, label, key, start, teacher)
+        inputs = [start.content if isinstance(start, Done) else start.key, teachers.content if teachers else ""]
+        key = stage_key(kind, KINDS.find(kind).version, settings, inputs, self.data, seed)
+        return Planned(number, kind, section, label, key, start, teachers, seed)
 
     def _needs(self, kind: str) -> dict[str, Any]:
         needs = KINDS.find(kind).needs
@@ -121,25 +127,25 @@ class Runner:
         if folder is None:
             folder = self._execute(planned)
         else:
-            say(f"  {planned.kind}: done before ({folder.name})")
-        return Done(planned.kind, planned.label, planned.key, folder)
+            say(f"  {planned.name}: done before ({folder.name})")
+        return Done(planned.name, planned.label, planned.key, folder)
 
     def _execute(self, planned: Planned) -> Path:
-        say(f"  {planned.kind}: starts")
+        say(f"  {planned.name}: starts")
         started = time.monotonic()
         workplace = self.store.workplace(planned.place, planned.key)
         goes_on = workplace.exists()
         network, spec = self._input(planned.start)
         job = Job(
-            name=planned.kind,
+            name=planned.name,
             network=network,
             spec=spec,
             section=planned.section,
             data=self.data,
-            seed=self.recipe.seed,
-            teacher=restore(planned.teacher.artifact) if planned.teacher else None,
+            seed=planned.seed,
+            teacher=planned.teachers.network() if planned.teachers else None,
             folder=workplace,
-            log=self._watcher(planned.kind),
+            log=self._watcher(planned.name),
             needs=self._needs(planned.kind),
         )
         result = KINDS.find(planned.kind).run(job)
@@ -151,7 +157,7 @@ class Runner:
                 rmtree(workplace)
         # Of a stage that went on from a checkpoint only the last part was timed, so it has no time.
         seconds = {} if goes_on else {"seconds": round(time.monotonic() - started, 2)}
-        self.log.write("stage", name=planned.kind, key=planned.key, **seconds)
+        self.log.write("stage", name=planned.name, key=planned.key, **seconds)
         return self.store.place(planned.place, planned.key)
 
     def _input(self, start: Start | Done) -> tuple[nn.Module, Any]:
@@ -160,10 +166,10 @@ class Runner:
         artifact = start.artifact
         return restore(artifact), artifact.spec
 
-    def _watcher(self, kind: str) -> Log:
+    def _watcher(self, name: str) -> Log:
         def log(entry: dict[str, Any]) -> None:
-            self.log.write("epoch", stage=kind, **entry)
+            self.log.write("epoch", stage=name, **entry)
             if self.watch:
-                self.watch(kind, entry)
+                self.watch(name, entry)
 
         return log

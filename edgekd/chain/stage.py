@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from edgekd.artifact import Spec
 from edgekd.chain.objective import distillation, terms_of
@@ -13,10 +14,16 @@ from edgekd.data import DataSet
 from edgekd.errors import EdgekdError
 from edgekd.recipe import Recipe, Stage
 from edgekd.registry import Registry
-from edgekd.train import CrossEntropy, Objective, fit
+from edgekd.train import CrossEntropy, Objective, answers_of, fit
+from edgekd.train.device import make_fabric
 
 Log = Callable[[dict[str, Any]], None]
 History = list[dict[str, Any]]
+
+
+def later(entry: dict[str, Any], done: int) -> dict[str, Any]:
+    """``entry`` of a training that ``done`` epochs of the same stage went before."""
+    return {**entry, "epoch": done + entry["epoch"]}
 
 
 @dataclass(frozen=True)
@@ -39,9 +46,20 @@ class Job:
         """Trains ``network`` by the stage's own section; ``modes`` are more arguments of :func:`edgekd.train.fit`."""
         section = modes.pop("section", self.section)
         objective = modes.pop("objective", None) or self.objective(network)
-        own: dict[str, Any] = {"seed": self.seed, "name": self.name, "folder": self.folder, "log": self.log}
-        data = self.data.labelled_only() if isinstance(objective, CrossEntropy) else self.data
-        return fit(network, data, section, objective, **own, **modes)
+        alone = isinstance(objective, CrossEntropy)
+        settings: dict[str, Any] = {"seed": self.seed, "name": self.name, "folder": self.folder, "log": self.log}
+        settings |= {"teacher_answers": None if alone else self.teacher_answers, **modes}
+        return fit(network, self.data.labelled_only() if alone else self.data, section, objective, **settings)
+
+    @cached_property
+    def teacher_answers(self) -> Tensor | None:
+        """What the teacher answers to the validation samples: (N,) classes; computed once for the whole stage."""
+        if self.teacher is None:
+            return None
+        self.teacher.eval().to(make_fabric(False).device)
+        answers = answers_of(self.teacher, self.data, self.data.validation)
+        self.teacher.cpu()
+        return answers
 
     def objective(self, network: nn.Module) -> Objective:
         """The teacher's loss where there is a teacher, the labels' alone where there is none."""

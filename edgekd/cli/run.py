@@ -3,7 +3,7 @@
 import json
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -56,7 +56,7 @@ def print_plan(recipe: Any, plan: Any) -> None:
     print(f"{recipe.name}: {' -> '.join(['teacher', *(stage.name for stage in recipe.stages)])}")
     print(f"data     {data.name} {data.fingerprint[:12]}, input {tuple(data.input_shape)}, {len(data.classes)} classes")
     print(f"         {len(data.train)} training, {len(data.validation)} validation, {len(data.test)} test samples")
-    for role, size in (("teacher", plan.teacher), ("student", plan.student)):
+    for role, size in plan.sizes.items():
         print(f"{role}  {size.params:,} parameters, {size.macs:,} multiply-accumulates")
 
 
@@ -68,6 +68,15 @@ def print_result(report: dict[str, Any], folder: Path) -> None:
     # A pipe has no width; tables cut to 80 columns lose their figures.
     Console(width=None if sys.stdout.isatty() else 140).print(render_table(report))
     print(f"report  {folder / 'report.html'}\nbundle  {folder / 'bundle'}")
+
+
+def scalars(entry: dict[str, Any]) -> Iterator[tuple[str, float]]:
+    """The figures of an epoch; a loss's terms are below ``terms``."""
+    for name, value in entry.items():
+        if isinstance(value, dict):
+            yield from ((f"{name}/{inner}", each) for inner, each in value.items())
+        elif name != "epoch":
+            yield name, value
 
 
 def tensorboard_writer(folder: Path) -> Callable[[str, dict[str, Any]], None]:
@@ -85,8 +94,8 @@ def tensorboard_writer(folder: Path) -> Callable[[str, dict[str, Any]], None]:
 
     def watch(stage: str, entry: dict[str, Any]) -> None:
         with storage(folder / "tensorboard"):
-            for name in ("loss", "lr", "validation_accuracy"):
-                writer().add_scalar(f"{stage}/{name}", entry[name], entry["epoch"])
+            for name, value in scalars(entry):
+                writer().add_scalar(f"{stage}/{name}", value, entry["epoch"])
             writer().flush()
 
     return watch

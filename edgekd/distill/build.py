@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from edgekd.distill.ensemble import first_of, path_in
 from edgekd.distill.objective import Term
 from edgekd.distill.registry import LOSSES, FeatureLoss, LogitLoss
 from edgekd.distill.schedule import Schedule
@@ -41,6 +42,7 @@ def build_terms(
     """The terms of a :class:`~edgekd.distill.Distillation`.
 
     Args:
+        teacher: of an :class:`~edgekd.distill.Ensemble` the first one's features are compared; pairs name its layers.
         input_shape: one input without its batch.
         temperature: of the losses that have one and are not given another by their options.
         samples: how many the training set has.
@@ -84,11 +86,12 @@ def _term(
     if wanted.standardize:
         raise TrainingError(f"{wanted.method} compares features and has no logits to standardize: leave it out")
     assert issubclass(kind, FeatureLoss)
-    pairs = wanted.pairs or _usual(kind, student, teacher, input_shape)
+    first = first_of(teacher)
+    pairs = wanted.pairs or _usual(kind, student, first, input_shape)
     ours, theirs = ([each[side] for each in pairs] for side in (0, 1))
-    built = kind(shapes(student, ours, input_shape), shapes(teacher, theirs, input_shape), samples=samples, **options)
+    built = kind(shapes(student, ours, input_shape), shapes(first, theirs, input_shape), samples=samples, **options)
     weight = built.weight if wanted.weight is None else wanted.weight
-    return Term(name, built, weight, [(ours, theirs) for ours, theirs in pairs])
+    return Term(name, built, weight, [(ours, path_in(teacher, theirs)) for ours, theirs in pairs])
 
 
 def _usual(kind: type[FeatureLoss], student: nn.Module, teacher: nn.Module, input_shape: tuple[int, ...]) -> Pairs:

@@ -4,6 +4,7 @@ Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network" (2015),
 geometric mean of the predictive distributions of an ensemble as the soft targets.
 """
 
+import json
 import math
 from collections.abc import Sequence
 from typing import Literal, get_args
@@ -57,6 +58,11 @@ class Ensemble(nn.Module):
         self.weights = _shares([1.0] * len(teachers) if weights is None else weights, len(teachers))
         self.eval()
 
+    @property
+    def rule(self) -> str:
+        """How the answers become one, as JSON: what a hash of the teachers' weights does not tell."""
+        return json.dumps([self.choose, self.space, self.weights])
+
     def train(self, mode: bool = True) -> "Ensemble":
         super().train(False)
         return self
@@ -88,6 +94,16 @@ class Ensemble(nn.Module):
 
     def _name(self, index: int) -> str:
         return f"teacher {index} ({type(self.teachers[index]).__name__})"
+
+
+def first_of(teacher: nn.Module) -> nn.Module:
+    """The first teacher of an ensemble, or the one that there is."""
+    return teacher.teachers[0] if isinstance(teacher, Ensemble) else teacher
+
+
+def path_in(teacher: nn.Module, path: str) -> str:
+    """Where ``teacher`` has the layer ``path`` of :func:`first_of` it."""
+    return f"teachers.0.{path}" if isinstance(teacher, Ensemble) else path
 
 
 def _doubt(logits: Tensor) -> Tensor:

@@ -67,6 +67,11 @@ class Distillation(Objective):
                 found[term.name] = (1 - hard) * (factor * value_at(term.weight, batch.progress)) * value
         return found
 
+    def figures(self, progress: float) -> dict[str, float]:
+        """``temperature``: of the first loss that has one."""
+        fixed = [each.temperature for each in self._with_temperature()]
+        return {"temperature": value_at(self.temperature or fixed[0], progress)} if fixed else {}
+
     def learned(self) -> nn.Module | None:
         parts = [*self.modules_of_losses, *([self.balance] if self.balance is not None else [])]
         kept = [part for part in parts if any(True for _ in (*part.parameters(), *part.buffers()))]
@@ -101,9 +106,12 @@ class Distillation(Objective):
         return self.teacher.logits(*where).to(device), taught
 
     def _set_temperature(self, value: float) -> None:
-        for module in self.modules_of_losses.modules():
-            if isinstance(module, LogitLoss) and hasattr(module, "temperature"):
-                module.temperature = value
+        for each in self._with_temperature():
+            each.temperature = value
+
+    def _with_temperature(self) -> list[LogitLoss]:
+        modules = self.modules_of_losses.modules()
+        return [each for each in modules if isinstance(each, LogitLoss) and hasattr(each, "temperature")]
 
 
 def _run(network: nn.Module, paths: Sequence[str], inputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

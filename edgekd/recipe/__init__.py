@@ -3,7 +3,7 @@
 from edgekd.recipe.load import load_recipe
 from edgekd.recipe.order import MAY_FOLLOW
 from edgekd.recipe.schema import Recipe, json_schema
-from edgekd.recipe.sections import SOURCES, Budget, Data, Student, Target, Teacher, Train
+from edgekd.recipe.sections import SOURCES, Budget, Data, FurtherTeacher, Student, Target, Teacher, Train
 from edgekd.recipe.stages import STAGES, Distill, Prune, Quantize, Stage
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Budget",
     "Data",
     "Distill",
+    "FurtherTeacher",
     "Prune",
     "Quantize",
     "Recipe",

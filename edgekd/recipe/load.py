@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from edgekd.errors import RecipeError
 from edgekd.recipe.mistakes import explain, shown
 from edgekd.recipe.overrides import override
-from edgekd.recipe.schema import PATHS, Recipe
+from edgekd.recipe.schema import Recipe, paths_of
 from edgekd.recipe.tree import Loc, Origin, Tree, mistake, parse
 from edgekd.registry import nearest
 
@@ -79,7 +79,7 @@ def read_text(path: Path, asked: str) -> str:
 def make_paths_absolute(tree: Tree) -> dict[str, str]:
     """Makes the paths in ``tree`` absolute; the result says how each of them was written."""
     written = {}
-    for loc in PATHS:
+    for loc in paths_of(tree):
         value = tree.at(loc)
         if not isinstance(value, str) or not (loc[-1] in ("path", "checkpoint", "unlabelled") or ".py:" in value):
             continue

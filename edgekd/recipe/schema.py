@@ -13,8 +13,9 @@ from edgekd.recipe.dialect import RecipeDumper
 from edgekd.recipe.order import first_misplaced
 from edgekd.recipe.sections import Budget, Data, Mistake, Section, Student, Target, Teacher
 from edgekd.recipe.stages import AnyStage, Distill, Stage
+from edgekd.recipe.tree import Loc, Tree
 
-PATHS = (
+PATHS: tuple[Loc, ...] = (
     ("data", "path"),
     ("data", "source"),
     ("data", "unlabelled"),
@@ -23,6 +24,7 @@ PATHS = (
     ("student", "checkpoint"),
     ("student", "model"),
 )
+OTHERS = ("teacher", "others")
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 
 
@@ -96,18 +98,25 @@ class Recipe(Section):
     @property
     def sha256(self) -> str:
         """Of :meth:`dump` with its paths as they were written, so that it is the same on every machine."""
-        dump = self.dump()
-        for section, key in PATHS:
-            settings = dump.get(section, {})
-            if key in settings:
-                settings[key] = self._written.get(settings[key], settings[key])
-        return sha256(canonical_json(dump))
+        tree = Tree(self.dump())
+        for loc in paths_of(tree):
+            path = tree.at(loc)
+            if path is not None:
+                tree.at(loc[:-1])[loc[-1]] = self._written.get(path, path)
+        return sha256(canonical_json(tree.value))
 
     def written_with(self, paths: dict[str, str]) -> Self:
         """This recipe, knowing how each of its absolute ``paths`` was written."""
         copy = self.model_copy()
         copy._written = paths
         return copy
+
+
+def paths_of(tree: Tree) -> list[Loc]:
+    """Where a path may stand in ``tree``, a recipe or what may become one."""
+    others = tree.at(OTHERS)
+    count = len(others) if isinstance(others, list) else 0
+    return [*PATHS, *((*OTHERS, index, key) for index in range(count) for key in ("checkpoint", "model"))]
 
 
 def plain(value: Any) -> Any:

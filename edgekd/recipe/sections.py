@@ -4,7 +4,16 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, Strict, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    Strict,
+    field_validator,
+    model_validator,
+)
 from typing_extensions import Self
 
 from edgekd.registry import nearest
@@ -130,8 +139,8 @@ class Train(Section):
     )
 
 
-class Teacher(Section):
-    """The network to compress."""
+class FurtherTeacher(Section):
+    """A network that teaches beside the one to compress."""
 
     model: Text = Field(description="a built-in network, torchvision/NAME, timm/NAME, or 'path.py:function'")
     args: dict[str, Any] = Field(default={}, description="arguments of the network's builder")
@@ -154,6 +163,38 @@ class Teacher(Section):
             raise Mistake(NO_HEAD, "new_head")
         if self.new_head and self.train is None:
             raise Mistake("the new last layer has random weights; give train, which trains it", "new_head")
+        return self
+
+
+class Teacher(FurtherTeacher):
+    """The network to compress."""
+
+    others: tuple[FurtherTeacher, ...] = Field(
+        default=(), strict=False, description="further teachers; the student learns what all of them answer as one"
+    )
+    combine: Literal["mean", "confidence"] = Field(
+        default="mean", description="their probabilities' mean, or for each sample those of the surest teacher"
+    )
+    weights: tuple[NonNegativeFloat, ...] | None = Field(
+        default=None, strict=False, description="of this teacher and the others in the mean; equal when left out"
+    )
+
+    @model_validator(mode="after")
+    def combines(self) -> Self:
+        if self.combine != "mean" and not self.others:
+            raise Mistake("there is one teacher only; give others, or leave combine out", "combine")
+        if self.weights is None:
+            return self
+        if self.combine == "confidence":
+            raise Mistake("weights are of a mean, and confidence chooses one teacher; leave weights out", "weights")
+        if len(self.weights) != 1 + len(self.others):
+            raise Mistake(
+                f"{len(self.weights)} for {1 + len(self.others)} teachers; give one for this teacher and one for each "
+                "of the others",
+                "weights",
+            )
+        if not sum(self.weights):
+            raise Mistake("all are 0; give one of them above", "weights")
         return self
 
 

@@ -63,6 +63,9 @@ class Distill(Stage, Loss):
     )
     temperature_schedule: Schedule | None = Field(default=None, description="in place of a fixed temperature")
     hard_weight_schedule: Schedule | None = Field(default=None, description="in place of a fixed hard_weight")
+    generations: int = Field(
+        default=1, ge=1, description="train so often from the same weights, each time with the last result as teacher"
+    )
 
 
 class Prune(Stage):

@@ -4,6 +4,6 @@
 ``table`` and ``plots`` render it. Every rendering takes the document as a dict.
 
 The metrics of a stage are free, and these are rendered when they are there: ``params`` and ``macs`` after
-the stage; ``history``, a list of ``{epoch, loss, lr, validation_accuracy}``; and from pruning ``widths``,
-a list of ``{layer, before, after}``.
+the stage; ``history``, a list of ``{epoch, loss, lr, validation_accuracy}``, with ``agreement`` where there is a
+teacher; and from pruning ``widths``, a list of ``{layer, before, after}``.
 """

@@ -29,9 +29,10 @@ def size_alt(rows: Sequence[Row]) -> str:
 
 def history_alt(history: Sequence[Mapping[str, float]]) -> str:
     last = history[-1]
+    agreement = f", in agreement with the teacher on {percent(last['agreement'])}" if "agreement" in last else ""
     return (
         f"Curves over {len(history)} epochs, ending at a loss of {significant(last.get('loss'))} and "
-        f"a validation accuracy of {percent(last.get('validation_accuracy'))}."
+        f"a validation accuracy of {percent(last.get('validation_accuracy'))}{agreement}."
     )
 
 

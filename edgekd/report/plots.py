@@ -169,12 +169,16 @@ def sizes(rows: Sequence[Row]) -> Figure:
 
 
 def curves(history: Sequence[Mapping[str, float]]) -> Figure:
-    panels = {"loss": "training loss", "validation_accuracy": "validation accuracy in %"}
+    panels = {
+        "loss": "training loss",
+        "validation_accuracy": "validation accuracy in %",
+        "agreement": "agreement in %",
+    }
     shown = {key: text for key, text in panels.items() if any(key in epoch for epoch in history)}
     figure, every = plain_axes(2.3, max(1, len(shown)))
     for axes, (key, text) in zip(every, shown.items(), strict=False):
         known = [(epoch["epoch"], epoch[key]) for epoch in history if epoch.get(key) is not None]
-        scale = 100 if key == "validation_accuracy" else 1
+        scale = 1 if key == "loss" else 100
         axes.plot(
             [x for x, _ in known], [scale * y for _, y in known],
             color=COLOURS[1 if key == "loss" else 3], marker="." if len(known) < 30 else "",

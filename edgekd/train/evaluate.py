@@ -22,13 +22,39 @@ def logits_of(network: nn.Module, data: DataSet, samples: Samples, batch_size: i
     return torch.cat(parts)
 
 
+def answers_of(network: nn.Module, data: DataSet, samples: Samples) -> Tensor:
+    """The classes (N,) of the largest logits, in the order of ``samples``; −1 where a sample's are not all finite."""
+    parts = []
+    for chunk in torch.arange(len(samples)).split(CHUNK):
+        logits = logits_of(network, data, samples.select(chunk))
+        parts.append(torch.where(logits.isfinite().all(1), logits.argmax(1), -1))
+    return torch.cat(parts)
+
+
 def accuracy_of(network: nn.Module, data: DataSet, samples: Samples) -> float:
     """Share of ``samples`` whose largest logit is the label, in [0, 1]; NaN where logits are not finite."""
-    right = 0
-    for start in range(0, len(samples), CHUNK):
-        chunk = samples.select(torch.arange(start, min(start + CHUNK, len(samples))))
-        logits = logits_of(network, data, chunk)
-        if not logits.isfinite().all():
-            return math.nan
-        right += int((logits.argmax(1) == chunk.labels).sum())
-    return right / len(samples)
+    return _accuracy(answers_of(network, data, samples), samples)
+
+
+def judge(answers: Tensor, samples: Samples, teacher_answers: Tensor | None = None) -> dict[str, float]:
+    """``validation_accuracy``; with a teacher its own, ``teacher_validation_accuracy``, and the ``agreement`` of both.
+
+    Args:
+        answers, teacher_answers: (N,), of :func:`answers_of` the validation ``samples``.
+
+    Returns:
+        Shares of the samples, in [0, 1]: of right answers, and of equal ones.
+    """
+    own = {"validation_accuracy": _accuracy(answers, samples)}
+    if teacher_answers is None:
+        return own
+    agreement = _share_equal(answers, teacher_answers)
+    return {**own, "teacher_validation_accuracy": _accuracy(teacher_answers, samples), "agreement": agreement}
+
+
+def _accuracy(answers: Tensor, samples: Samples) -> float:
+    return math.nan if (answers < 0).any() else _share_equal(answers, samples.labels)
+
+
+def _share_equal(first: Tensor, second: Tensor) -> float:
+    return int((first == second).sum()) / len(first)

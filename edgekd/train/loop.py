@@ -17,7 +17,7 @@ from edgekd.recipe import Train
 from edgekd.train.batches import batches, mix
 from edgekd.train.checkpoint import State, load_state, save_state
 from edgekd.train.device import channels_first, channels_last, lay_out, make_fabric, trains_channels_last
-from edgekd.train.evaluate import accuracy_of
+from edgekd.train.evaluate import answers_of, judge
 from edgekd.train.l2_sp import L2SP
 from edgekd.train.objective import Batch, Objective, total
 from edgekd.train.progress import StageProgress
@@ -47,6 +47,7 @@ def fit(
     after_backward: Callable[[], None] | None = None,
     begin: float = 0.0,
     views: Views | None = None,
+    teacher_answers: Tensor | None = None,
     log: Callable[[dict[str, Any]], None] | None = None,
 ) -> History:
     """Trains ``network`` in place and gives its history, one entry per epoch.
@@ -62,6 +63,8 @@ def fit(
         after_backward: called when gradients are there and not yet clipped.
         begin: the share of the learning rate's schedule that is left out at its start, in [0, 1).
         views: of the training images, a fixed one in each epoch, in place of random ones.
+        teacher_answers: (N,), what :func:`~edgekd.train.answers_of` gives of a teacher on ``data.validation``; each
+            entry then has its accuracy there, and the agreement, the share of samples that both answer alike.
         log: receives each epoch's entry.
 
     Raises:
@@ -70,6 +73,7 @@ def fit(
     training = _Training(network, data, section, objective, seed, name, folder, save_every, float32)
     training.to_train, training.to_eval, training.before_step, training.log = to_train, to_eval, before_step, log
     training.after_backward, training.begin, training.views = after_backward, begin, views
+    training.teacher_answers = teacher_answers
     return training.run()
 
 
@@ -82,6 +86,7 @@ class _Training:
     after_backward: Callable[[], None] | None
     begin: float
     views: Views | None
+    teacher_answers: Tensor | None
     log: Callable[[dict[str, Any]], None] | None
 
     def __init__(
@@ -207,10 +212,12 @@ class _Training:
         judged = self.average.module if self.average else self.network
         self.to_eval(judged)
         # The loss is of the weights before the last update; only the network's answers tell what that one did.
-        accuracy = accuracy_of(judged, self.data, self.data.validation)
-        _finite(accuracy, "validation accuracy", self.name, epoch, self.section)
-        loss, rate = self.state.loss_sum / self.per_epoch, self.rate(self.state.step - 1)
-        entry: dict[str, Any] = {"epoch": epoch + 1, "loss": loss, "lr": rate, "validation_accuracy": accuracy}
+        validation, last = self.data.validation, self.state.step - 1
+        figures = judge(answers_of(judged, self.data, validation), validation, self.teacher_answers)
+        _finite(figures["validation_accuracy"], "validation accuracy", self.name, epoch, self.section)
+        figures |= self.objective.figures(last / self.total)
+        loss = self.state.loss_sum / self.per_epoch
+        entry: dict[str, Any] = {"epoch": epoch + 1, "loss": loss, "lr": self.rate(last), **figures}
         if self.state.term_sums:
             entry["terms"] = {name: value / self.per_epoch for name, value in self.state.term_sums.items()}
         self.state.history.append(entry)

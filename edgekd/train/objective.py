@@ -35,6 +35,10 @@ class Objective(nn.Module):
     def forward(self, network: nn.Module, batch: Batch) -> Tensor:
         return total(self.terms(network, batch))
 
+    def figures(self, progress: float) -> dict[str, float]:
+        """What of the objective itself is worth telling where the share ``progress`` of the training is done."""
+        return {}
+
     def learned(self) -> nn.Module | None:
         """What is trained along with the network and dropped after, and what a checkpoint must keep of the objective.
 

@@ -16,10 +16,15 @@ class Phased(Objective):
         self.first, self.then, self.until = first, then, until
 
     def terms(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        chosen = self.first if batch.progress < self.until else self.then
-        return chosen.terms(network, batch)
+        return self._at(batch.progress).terms(network, batch)
+
+    def figures(self, progress: float) -> dict[str, float]:
+        return self._at(progress).figures(progress)
 
     def learned(self) -> nn.Module | None:
         learned = [each.learned() for each in (self.first, self.then)]
         modules = [each for each in learned if each is not None]
         return nn.ModuleList(modules) if modules else None
+
+    def _at(self, progress: float) -> Objective:
+        return self.first if progress < self.until else self.then

@@ -43,9 +43,10 @@ class StageProgress:
             self.bar.update(self.task, completed=state.step)
 
     def epoch(self, entry: dict[str, Any]) -> None:
+        agreement = f"agreement {100 * entry['agreement']:.2f} %  " if "agreement" in entry else ""
         line = (
             f"  {self.name} {entry['epoch']}/{self.epochs}  loss {entry['loss']:.4f}  "
-            f"validation {100 * entry['validation_accuracy']:.2f} %  {time.monotonic() - self.started:.0f} s"
+            f"validation {100 * entry['validation_accuracy']:.2f} %  {agreement}{time.monotonic() - self.started:.0f} s"
         )
         if self.bar is None:
             say(line)

@@ -1,11 +1,20 @@
 """The distill stage with every kind of loss, on digits."""
 
+import json
+
 import numpy as np
 import pytest
+from torch import nn
 
+import edgekd
+from edgekd.artifact import Spec
 from edgekd.chain.run import run
+from edgekd.chain.stage import Job
+from edgekd.chain.stages.prune import prune
 from edgekd.data import load_data
-from edgekd.recipe import load_recipe
+from edgekd.models import build
+from edgekd.recipe import Prune, load_recipe
+from edgekd.train import logits_of
 from tests.toy import brief_measurements, write_recipe
 
 RECIPE = """\
@@ -44,6 +53,47 @@ def test_the_history_has_each_term(report):
     for entry in stage.metrics["history"]:
         assert set(entry["terms"]) == {"labels", "kd", "at", "crd"}
         assert sum(entry["terms"].values()) == pytest.approx(entry["loss"], rel=1e-4)
+
+
+def test_the_history_tells_of_the_teacher(report, folder):
+    data = load_data(load_recipe(folder / "toy.yaml").data)
+    stages = {path.name[3:-13]: path for path in (folder / "run" / "stages").iterdir()}
+    teacher, student = (
+        logits_of(edgekd.load(stages[name]), data, data.validation).argmax(1) for name in ("teacher", "distill")
+    )
+    history = next(stage for stage in report.stages if stage.name == "distill").metrics["history"]
+    assert history[-1]["agreement"] == pytest.approx(float((teacher == student).double().mean()))
+    right = float((teacher == data.validation.labels).double().mean())
+    assert [entry["teacher_validation_accuracy"] for entry in history] == pytest.approx([right, right])
+    steps = 2 * (len(data.train) // 50)
+    assert [entry["temperature"] for entry in history] == pytest.approx(
+        [6 - 4 * (steps / 2 - 1) / steps, 2 + 4 / steps]
+    )
+    told = [json.loads(line) for line in (folder / "run" / "log.jsonl").read_text().splitlines()]
+    logged = [entry for entry in told if entry["event"] == "epoch" and entry["stage"] == "distill"]
+    assert [entry.items() >= {**known}.items() for entry, known in zip(logged, history, strict=True)] == [True, True]
+    assert "agreement" not in next(entry for entry in told if entry.get("stage") == "teacher")
+
+
+def test_the_teacher_answers_the_validation_samples_once(few_digits, tmp_path):
+    class Counting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network, self.calls = build("small_cnn", (1, 8, 8), 10, width=4), 0
+
+        def forward(self, inputs):
+            self.calls += 1
+            return self.network(inputs)
+
+    teacher, student = Counting(), build("small_cnn", (1, 8, 8), 10, width=4)
+    spec = Spec("small_cnn", (1, 8, 8), 10, {"width": 4})
+    steps = {"params": 0.8, "round_to": 1, "steps": 2, "batchnorm_batches": 0, "check_latency": False}
+    section = Prune(**steps, epochs=1, hard_weight=0.5)
+    needs = {"here": False, "channels": 1}
+    made = prune(Job("02-prune", student, spec, section, few_digits, 0, teacher, tmp_path, lambda _: None, needs))
+    trained, batches = 2 * (len(few_digits.train) // few_digits.batch_size), len(few_digits.validation)
+    assert [set(entry) >= {"agreement", "temperature"} for entry in made.metrics["history"]] == [True, True]
+    assert teacher.calls - trained == -(-batches // few_digits.batch_size)
 
 
 def test_the_student_has_no_adapters(report):

@@ -76,7 +76,11 @@ def test_tensorboard_gets_every_epoch(tmp_path: Path):
 
     watch = tensorboard_writer(tmp_path)
     for epoch in (1, 2):
-        watch("distill", {"epoch": epoch, "loss": 1.0 / epoch, "lr": 0.1, "validation_accuracy": 0.5})
+        figures = {"loss": 1.0 / epoch, "lr": 0.1, "validation_accuracy": 0.5, "agreement": 0.9, "temperature": 4.0}
+        watch("distill", {"epoch": epoch, **figures, "terms": {"labels": 0.25, "kd": 0.5 * epoch}})
     events = event_accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
+    names = ("loss", "lr", "validation_accuracy", "agreement", "temperature", "terms/labels", "terms/kd")
+    assert set(events.Tags()["scalars"]) == {f"distill/{name}" for name in names}
     assert np.allclose([event.value for event in events.Scalars("distill/loss")], [1.0, 0.5])
+    assert np.allclose([event.value for event in events.Scalars("distill/terms/kd")], [0.5, 1.0])

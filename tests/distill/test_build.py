@@ -1,8 +1,10 @@
+import copy
+
 import pytest
 import torch
 from torch import nn
 
-from edgekd.distill import LOSSES, FeatureLoss, Standardized, Wanted, build_terms
+from edgekd.distill import LOSSES, Ensemble, FeatureLoss, Standardized, Taps, Wanted, build_terms
 from edgekd.errors import TrainingError
 from edgekd.models import build
 
@@ -28,6 +30,19 @@ def test_the_temperature_is_the_recipes_where_the_loss_has_one(networks):
     first, second, _ = build_terms(wanted, *networks, SHAPE, temperature=3.0)
     assert (first.loss.temperature, second.loss.temperature) == (3.0, 7.0)
     assert (first.name, second.name) == ("kd", "kd 2")
+
+
+def test_of_an_ensemble_the_first_ones_layers_are_named_and_compared(networks):
+    student, teacher = copy.deepcopy(networks)
+    ensemble = Ensemble([teacher, build("small_cnn", SHAPE, 10)])
+    for wanted in (Wanted("at"), Wanted("at", pairs=[("layer2", "layer2")])):
+        [alone], [together] = (build_terms([wanted], student, each, SHAPE) for each in (teacher, ensemble))
+        assert together.pairs == [(ours, f"teachers.0.{theirs}") for ours, theirs in alone.pairs]
+    inputs = torch.randn(2, *SHAPE)
+    with Taps(ensemble, ["teachers.0.layer2"]) as taps:
+        ensemble(inputs)
+    expected = teacher.layer2(teacher.layer1(teacher.bn1(teacher.conv1(inputs)).relu()))
+    torch.testing.assert_close(taps.read()["teachers.0.layer2"], expected)
 
 
 def test_standardised(networks):

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from edgekd.distill import DKD, KD, Distillation, FitNet, Schedule, Term, kd_loss, shapes
+from edgekd.distill import DIST, DKD, KD, SP, Distillation, FitNet, Schedule, Standardized, Term, kd_loss, shapes
 from edgekd.models import build
 from edgekd.recipe import Train
 from edgekd.train import Batch, CrossEntropy, accuracy_of, fit
@@ -107,6 +107,15 @@ def test_the_temperature_follows_its_schedule():
     for progress, temperature in ((0.0, 8.0), (0.5, 5.0)):
         ours = objective(student.eval(), Batch(inputs, labels, progress=progress))
         torch.testing.assert_close(ours, kd_loss(student(inputs), teacher.eval()(inputs), temperature))
+
+
+def test_the_temperature_is_told():
+    teacher, _ = networks()
+    schedule = Schedule("linear", 8.0, 2.0)
+    assert Distillation(teacher, KD(3.0)).figures(0.5) == {"temperature": 3.0}
+    assert Distillation(teacher, Standardized(KD(3.0)), temperature=schedule).figures(0.5) == {"temperature": 5.0}
+    assert Distillation(teacher, DIST()).figures(0.5) == {"temperature": 1.0}
+    assert Distillation(teacher, [Term("sp", SP([(4, 2, 2)], [(8, 2, 2)]), 1.0, [("0", "0")])]).figures(0.5) == {}
 
 
 def test_balanced_terms_pull_alike():

@@ -72,6 +72,16 @@ def test_hash_does_not_depend_on_the_folder(write: Write) -> None:
     assert here.model_copy(update={"seed": 1}).sha256 != here.sha256
 
 
+def test_paths_of_further_teachers_are_relative_to_the_file_too(write: Write, tmp_path: Path) -> None:
+    others = "[{model: mlp, train: {}}, {model: 'own.py:build', checkpoint: ../t.pt}]"
+    text = SMALL.replace("train: {epochs: 1}", f"train: {{epochs: 1}}, others: {others}")
+    here, there = load_recipe(write(text, "a/r.yaml")), load_recipe(write(text, "b/c/r.yaml"))
+    assert here.teacher.others[1].checkpoint == tmp_path / "t.pt"
+    assert here.teacher.others[1].model == f"{tmp_path}/a/own.py:build"
+    assert there.teacher.others[1].checkpoint == tmp_path / "b/t.pt"
+    assert here.sha256 == there.sha256
+
+
 def test_hash_is_of_values_not_of_spelling(write: Write) -> None:
     spelled = SMALL.replace("- distill", "- distill: {temperature: 4, hard_weight: 1e-1}") + "# seen\nseed: 0\n"
     assert load_recipe(write()).sha256 == load_recipe(write(spelled)).sha256

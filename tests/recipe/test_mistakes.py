@@ -10,7 +10,7 @@ SOURCES = "digits, breast_cancer, folder, npz, mnist, fashion_mnist, cifar10, ci
 DISTILL = (
     "method, weight, weight_schedule, options, standardize, pairs, epochs, lr, optimizer, momentum, weight_decay, "
     "schedule, clip_norm, label_smoothing, ema, freeze, train_only, unfreeze_every, lr_decay, l2_sp, temperature, "
-    "hard_weight, also, balance, views, cache, temperature_schedule, hard_weight_schedule"
+    "hard_weight, also, balance, views, cache, temperature_schedule, hard_weight_schedule, generations"
 )
 
 
@@ -118,6 +118,43 @@ DISTILL = (
             "train: {epochs: 1}",
             "checkpoint: a.pt, new_head: true",
             "r.yaml:3: teacher.new_head: the new last layer has random weights; give train, which trains it",
+        ),
+        (
+            "train: {epochs: 1}",
+            "train: {epochs: 1}, others: [{model: mlp}]",
+            "r.yaml:3: teacher.others.0: no weights; give checkpoint (a file) or train (how to train it; epochs: 0 "
+            "takes the network as its builder returns it)",
+        ),
+        (
+            "train: {epochs: 1}",
+            "train: {epochs: 1}, others: [{model: mlp, train: {}, others: []}]",
+            "r.yaml:3: teacher.others.0.others: unknown key; known: model, args, checkpoint, new_head, train",
+        ),
+        (
+            "train: {epochs: 1}",
+            "train: {epochs: 1}, combine: confidence",
+            "r.yaml:3: teacher.combine: there is one teacher only; give others, or leave combine out",
+        ),
+        (
+            "train: {epochs: 1}",
+            "train: {epochs: 1}, others: [{model: mlp, train: {}}], weights: [1, 1, 1]",
+            "r.yaml:3: teacher.weights: 3 for 2 teachers; give one for this teacher and one for each of the others",
+        ),
+        (
+            "train: {epochs: 1}",
+            "train: {epochs: 1}, others: [{model: mlp, train: {}}], weights: [0, 0]",
+            "r.yaml:3: teacher.weights: all are 0; give one of them above",
+        ),
+        (
+            "train: {epochs: 1}",
+            "train: {epochs: 1}, others: [{model: mlp, train: {}}], weights: [1, 2], combine: confidence",
+            "r.yaml:3: teacher.weights: weights are of a mean, and confidence chooses one teacher; leave weights out",
+        ),
+        (
+            "train: {epochs: 1}",
+            "train: {epochs: 1}, others: [{model: mlp, train: {}}, mlp]",
+            "r.yaml:3: teacher.others.1: expected a section with the keys model, args, checkpoint, new_head, train, "
+            "got 'mlp'",
         ),
         (
             "- distill",

@@ -1,10 +1,14 @@
+import math
+
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
 from edgekd.data import DataSet, InMemory
 from edgekd.preprocess import Preprocess
-from edgekd.train import accuracy_of, logits_of
+from edgekd.train import accuracy_of, answers_of, logits_of
+from edgekd.train.evaluate import judge
 
 
 def vectors(count: int = 11) -> DataSet:
@@ -29,3 +33,23 @@ def test_the_batch_size_does_not_matter():
     whole, single = (logits_of(network, data, data.test, size) for size in (11, 1))
     torch.testing.assert_close(whole, single)
     assert whole.shape == (11, 2) and not whole.requires_grad
+
+
+def test_answers_are_the_largest_logits_where_these_are_finite(monkeypatch):
+    data, network = vectors(), nn.Linear(3, 2)
+    # chunks of less than a batch, and a last one that is not full
+    monkeypatch.setattr("edgekd.train.evaluate.CHUNK", 3)
+    expected = logits_of(network, data, data.test).argmax(1)
+    assert torch.equal(answers_of(network, data, data.test), expected)
+    data.test.raw[4] = math.nan
+    expected[4] = -1
+    assert torch.equal(answers_of(network, data, data.test), expected)
+    assert math.isnan(accuracy_of(network, data, data.test))
+
+
+def test_student_and_teacher_are_judged_by_hand():
+    samples = vectors(4).test  # labels 0, 1, 0, 1
+    answers, teacher = torch.tensor([0, 1, 1, 0]), torch.tensor([0, 1, 0, 0])
+    assert judge(answers, samples) == {"validation_accuracy": 0.5}
+    expected = {"validation_accuracy": 0.5, "teacher_validation_accuracy": 0.75, "agreement": 0.75}
+    assert judge(answers, samples, teacher) == pytest.approx(expected)

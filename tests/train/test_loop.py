@@ -9,7 +9,7 @@ from edgekd.artifact import tensors_of
 from edgekd.errors import TrainingError
 from edgekd.models import build
 from edgekd.recipe import Train
-from edgekd.train import Batch, CrossEntropy, Objective, accuracy_of, fit
+from edgekd.train import Batch, CrossEntropy, Objective, accuracy_of, answers_of, fit, logits_of
 from edgekd.train.batches import batches
 from edgekd.train.loop import _optimizer
 from edgekd.train.transfer import Transfer
@@ -36,6 +36,16 @@ def test_the_history_says_what_happened(few_digits):
     assert [entry["lr"] for entry in history] == pytest.approx(last)
     assert history[-1]["loss"] < history[0]["loss"]
     assert history[-1]["validation_accuracy"] == accuracy_of(network, few_digits, few_digits.validation)
+
+
+def test_the_history_tells_of_the_teacher(few_digits, trained):
+    network, validation = small(), few_digits.validation
+    teacher = answers_of(trained, few_digits, validation)
+    history = fit(network, few_digits, Train(epochs=2), CrossEntropy(), float32=True, teacher_answers=teacher)
+    ours, theirs = (logits_of(each, few_digits, validation).argmax(1) for each in (network, trained))
+    assert history[-1]["agreement"] == pytest.approx(float((ours == theirs).double().mean()))
+    right = float((theirs == validation.labels).double().mean())
+    assert [entry["teacher_validation_accuracy"] for entry in history] == pytest.approx([right, right])
 
 
 def test_no_epochs_change_nothing(few_digits, tmp_path):

@@ -1,21 +1,63 @@
-"""The distill stage: with the teacher run live, or with its answers on fixed views, computed once."""
+"""The distill stage: with the teacher run live, or with its answers on fixed views, computed once; in generations."""
 
+from copy import deepcopy
+from dataclasses import replace
+from functools import partial
+
+import torch
 from torch import nn
 
 from edgekd.bench.profile.cache import cache_folder
-from edgekd.chain.objective import distillation, terms_of
-from edgekd.chain.stage import Job, Result, stage
+from edgekd.chain.journal import Journal
+from edgekd.chain.objective import between_generations, distillation, terms_of
+from edgekd.chain.stage import History, Job, Result, later, stage
 from edgekd.data.views import Views
 from edgekd.distill.cache import TeacherCache
+from edgekd.distill.ensemble import Ensemble
 from edgekd.errors import TrainingError
+from edgekd.train.batches import mix
 from edgekd.train.device import make_fabric, trains_channels_last
 
 
-@stage("distill", product="distilled", version=2)
+@stage("distill", product="distilled", version=3)
 def distill(job: Job) -> Result:
-    """Trains the student on the teacher's answers and the labels."""
+    """Trains the student on the teacher's answers and the labels, and again on what it then answers itself."""
+    if job.section.generations == 1:
+        return Result(job.network, job.spec, {"history": _train(job)})
+    return _in_generations(job)
+
+
+def _in_generations(job: Job) -> Result:
+    """Born-again networks (Furlanello et al., 2018, section 3): each is taught by the one before."""
+    journal, epochs, history = Journal(job.folder / "generations"), job.section.epochs, History()
+    own, at = job, Result(job.network, job.spec, {})
+    for number in range(1, job.section.generations + 1):
+        done = (number - 1) * epochs
+        if number > 1:
+            own = replace(job, teacher=at.network, section=between_generations(job.section))
+        at = journal.keep(f"generation-{number}", partial(_born, own, number, done))
+        history += [{**later(entry, done), "generation": number} for entry in at.metrics["history"]]
+    return Result(at.network, at.spec, {"history": history})
+
+
+def _born(job: Job, number: int, done: int) -> Result:
+    own = replace(
+        job,
+        name=f"{job.name}, generation {number}",
+        network=deepcopy(job.network),
+        # Its own order of the samples, as the paper trains each from a random seed of its own.
+        seed=(job.seed + number - 1) % 2**32,
+        folder=job.folder / f"training-{number}",
+        log=lambda entry: job.log({**later(entry, done), "generation": number}),
+    )
+    return Result(own.network, own.spec, {"history": _train(own)})
+
+
+def _train(job: Job) -> History:
+    # What adapters start from must not depend on what was done before in this process.
+    torch.manual_seed(mix(job.seed, 4, 0))
     if job.section.views is None:
-        return Result(job.network, job.spec, {"history": job.fit(job.network)})
+        return job.fit(job.network)
     if job.teacher is None:
         raise TrainingError("a distillation has a teacher, and there is none")
     section, network, data = job.section, job.network, job.data
@@ -31,7 +73,7 @@ def distill(job: Job) -> Result:
             data,
             views,
             layers=layers,
+            key=job.teacher.rule if isinstance(job.teacher, Ensemble) else "",
             channels_last=trains_channels_last(network, make_fabric(False).device),
         )
-    history = job.fit(network, objective=distillation(section, teacher, terms), views=views)
-    return Result(network, job.spec, {"history": history})
+    return job.fit(network, objective=distillation(section, teacher, terms), views=views)

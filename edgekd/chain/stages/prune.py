@@ -14,7 +14,7 @@ from edgekd.bench.profile.cache import cache_folder
 from edgekd.chain.cuts import Cut, Cutter, labelled
 from edgekd.chain.deployed import deployment
 from edgekd.chain.journal import Journal
-from edgekd.chain.stage import History, Job, Result, stage
+from edgekd.chain.stage import History, Job, Result, later, stage
 from edgekd.errors import ModelError
 from edgekd.files import canonical_json, write_json
 from edgekd.models import count_macs, count_parameters
@@ -36,7 +36,7 @@ FIRST_STEP, FINEST_STEP, MOST_STEPS = 0.7, 0.96, 8
 HARM_SAMPLES = 512
 
 
-@stage("prune", product="pruned", version=4, needs=deployment)
+@stage("prune", product="pruned", version=5, needs=deployment)
 def prune(job: Job) -> Result:
     """Cuts down to the target in one step or several, and trains what is left after each."""
     return _Pruning(job).run()
@@ -124,17 +124,19 @@ class _Pruning:
         return kept
 
     def _train(self, name: str, at: Result, epochs: int, **modes: Any) -> Result:
+        done = len(self.history)
+
         def make() -> Result:
             section, rewind = self.section.model_copy(update={"epochs": epochs}), self.section.rewind
-            # Its own folder: a checkpoint fits one network alone.
-            job = replace(self.job, name=f"{self.job.name}, {name}", folder=self.job.folder / f"training-{name}")
             begin = 1 - epochs / rewind if rewind else 0.0
-            history = job.fit(at.network, section=section, begin=begin, **modes)
+            # Its own folder: a checkpoint fits one network alone.
+            own: dict[str, Any] = {"name": f"{self.job.name}, {name}", "folder": self.job.folder / f"training-{name}"}
+            own["log"] = lambda entry: self.job.log(later(entry, done))
+            history = self.job.fit(at.network, section=section, begin=begin, **own, **modes)
             return Result(at.network, at.spec, {"history": history})
 
         kept = self.journal.keep(name, make)
-        done = len(self.history)
-        self.history += [{**entry, "epoch": done + entry["epoch"]} for entry in kept.metrics["history"]]
+        self.history += [later(entry, done) for entry in kept.metrics["history"]]
         return kept
 
     def _group_norm(self, network: nn.Module) -> Callable[[], None]:

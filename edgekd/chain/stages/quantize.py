@@ -13,6 +13,7 @@ from edgekd.artifact import capture, fill
 from edgekd.chain.stage import Job, Result, stage
 from edgekd.chain.targets import compute_float16, training_profile
 from edgekd.data import Samples
+from edgekd.distill.ensemble import first_of
 from edgekd.progress import say
 from edgekd.quantize import hold, observe, prepare
 from edgekd.quantize.adaround import Search, adaround
@@ -60,7 +61,7 @@ class Climb:
         self.rungs.append({"rung": rung, "skipped": why})
 
 
-@stage("quantize", product="quantized", version=6, needs=needs)
+@stage("quantize", product="quantized", version=7, needs=needs)
 def quantize(job: Job) -> Result:
     """Climbs ``rungs`` until the validation accuracy that the budget asks for is kept."""
     section = job.section
@@ -79,7 +80,7 @@ def _floor(job: Job) -> Climb:
     own = accuracy_of(job.network, job.data, job.data.validation)
     drop = job.needs["accuracy_drop"]
     if drop is not None and job.teacher is not None:
-        teacher = accuracy_of(job.teacher, job.data, job.data.validation)
+        teacher = accuracy_of(first_of(job.teacher), job.data, job.data.validation)
         return Climb(teacher - drop / 100, f"the teacher's {teacher:.2%}, less the budget's {drop:g} points")
     slack = noise(own, own, len(job.data.validation))
     return Climb(own - slack, f"the float network's {own:.2%}, less what {len(job.data.validation)} samples can tell")

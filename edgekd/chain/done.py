@@ -1,0 +1,35 @@
+"""A finished stage on disk."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from edgekd.artifact import MODEL, WEIGHTS, Artifact
+from edgekd.files import canonical_json, sha256, sha256_file
+
+METRICS = "metrics.json"
+
+
+@dataclass(frozen=True)
+class Done:
+    """A finished stage in the run folder; ``label`` is what reports call its network."""
+
+    name: str
+    label: str
+    key: str
+    folder: Path
+
+    @property
+    def artifact(self) -> Artifact:
+        return Artifact.load(self.folder)
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        return json.loads((self.folder / METRICS).read_text())
+
+    @cached_property
+    def content(self) -> str:
+        """A hash of the network alone: two stages that give the same network are the same to what follows."""
+        return sha256(canonical_json([sha256_file(self.folder / name) for name in (MODEL, WEIGHTS)]))

@@ -1,0 +1,79 @@
+"""The teachers of a run, which answer as one, and what they answer on the test set."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from edgekd.chain.done import METRICS, Done
+from edgekd.chain.evaluate import VERSION, save_array
+from edgekd.chain.network import restore
+from edgekd.chain.store import Store
+from edgekd.data import DataSet
+from edgekd.distill.ensemble import Choose, Ensemble
+from edgekd.files import canonical_json, sha256, write_json
+from edgekd.models import count_macs, count_parameters
+from edgekd.progress import say
+from edgekd.train import answers_of
+
+ENSEMBLE = "ensemble"
+
+
+@dataclass(frozen=True)
+class Teachers:
+    """Finished teachers. The first is the one that the recipe compresses and that reports and budgets compare with."""
+
+    members: tuple[Done, ...]
+    combine: Choose = "mean"
+    weights: Sequence[float] | None = None
+
+    @cached_property
+    def content(self) -> str:
+        """A hash of the networks and of how they answer as one; that of a single teacher is its network's."""
+        if len(self.members) == 1:
+            return self.members[0].content
+        return sha256(canonical_json([[each.content for each in self.members], self.combine, self.weights]))
+
+    @property
+    def first(self) -> "Teachers":
+        return Teachers(self.members[:1])
+
+    def network(self) -> nn.Module:
+        networks = [restore(each.artifact) for each in self.members]
+        return networks[0] if len(networks) == 1 else Ensemble(networks, self.weights, self.combine)
+
+
+@dataclass(frozen=True)
+class Together:
+    """What an ensemble answers on the test set; nothing of it is deployed, so it has no file and no latency."""
+
+    folder: Path
+
+    @cached_property
+    def figures(self) -> dict[str, Any]:
+        return json.loads((self.folder / METRICS).read_text())
+
+
+def evaluate_together(teachers: Teachers, data: DataSet, store: Store) -> Together | None:
+    """Evaluates an ensemble, or finds that it has been before; None where there is one teacher alone."""
+    if len(teachers.members) == 1:
+        return None
+    name, key = f"00-{ENSEMBLE}", sha256(canonical_json([ENSEMBLE, VERSION, teachers.content, data.fingerprint]))
+    if store.find(name, key) is None:
+        say(f"  {ENSEMBLE}: evaluation")
+        network = teachers.network()
+        answers = answers_of(network, data, data.test)
+        with store.new(name, key) as folder:
+            save_array(folder / "predictions-pytorch.npy", answers.int().numpy())
+            figures = {
+                "correct_pytorch": int((answers == data.test.labels).sum()),
+                "n": len(data.test),
+                "params": count_parameters(network),
+                "macs": count_macs(network, data.input_shape),
+            }
+            write_json(folder / METRICS, figures)
+    return Together(store.place(name, key))
