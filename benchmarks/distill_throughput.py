@@ -56,7 +56,7 @@ class Settings:
     threads: int = 2
 
 
-QUICK = Settings(train=320, test=100, epochs=1, views=1, seeds=2, rounds=2, steps=2)
+QUICK = Settings(train=640, test=100, epochs=1, views=1, seeds=2, rounds=2, steps=2)
 
 
 @dataclass(frozen=True)
