@@ -22,6 +22,7 @@ from edgekd.files import canonical_json, make_folder, remove_leftovers, sha256, 
 from edgekd.progress import say, track
 from edgekd.registry import nearest
 from edgekd.train.device import channels_last as in_channels_last
+from edgekd.train.memory import freed_memory_kept
 
 VERSION = 1
 INDEX = "index.json"
@@ -98,7 +99,8 @@ class TeacherCache:
         live = Live(teacher, data, views, layers, channels_last, float32)
         work = _Work(folder, live, dtype, _key(teacher, live, dtype, key))
         work.check()
-        work.finish()
+        with freed_memory_kept():
+            work.finish()
         return cls(work.place, views, work.files, channels_last)
 
     @property

@@ -19,6 +19,7 @@ from edgekd.train.checkpoint import State, load_state, save_state
 from edgekd.train.device import channels_first, channels_last, lay_out, make_fabric, trains_channels_last
 from edgekd.train.evaluate import answers_of, judge
 from edgekd.train.l2_sp import L2SP
+from edgekd.train.memory import freed_memory_kept
 from edgekd.train.objective import Batch, Objective, total
 from edgekd.train.progress import StageProgress
 from edgekd.train.schedule import learning_rate
@@ -123,7 +124,8 @@ class _Training:
 
     def run(self) -> History:
         try:
-            self.run_epochs()
+            with freed_memory_kept():
+                self.run_epochs()
         finally:
             self.transfer.leave()
         if self.average:
