@@ -130,6 +130,7 @@ class Runner:
         workplace = self.store.workplace(planned.place, planned.key)
         goes_on = workplace.exists()
         network, spec = self._input(planned.start)
+        teacher = planned.teacher.artifact if planned.teacher else None
         job = Job(
             name=planned.kind,
             network=network,
@@ -137,7 +138,8 @@ class Runner:
             section=planned.section,
             data=self.data,
             seed=self.recipe.seed,
-            teacher=restore(planned.teacher.artifact) if planned.teacher else None,
+            teacher=restore(teacher) if teacher else None,
+            teacher_spec=teacher.spec if teacher else None,
             folder=workplace,
             log=self._watcher(planned.kind),
             needs=self._needs(planned.kind),

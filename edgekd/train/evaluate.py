@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from edgekd.data import DataSet, Samples, in_order
+from edgekd.train import world
 from edgekd.train.device import channels_last
 
 # A hundred thousand validation samples of a thousand classes need not have all their logits in memory at once.
@@ -32,3 +33,13 @@ def accuracy_of(network: nn.Module, data: DataSet, samples: Samples) -> float:
             return math.nan
         right += int((logits.argmax(1) == chunk.labels).sum())
     return right / len(samples)
+
+
+def shared_accuracy_of(network: nn.Module, data: DataSet, samples: Samples) -> float:
+    """:func:`accuracy_of` in all processes at once, each of which looks at its share."""
+    if world.size() == 1:
+        return accuracy_of(network, data, samples)
+    own = torch.arange(len(samples))[world.rank() :: world.size()]
+    right = len(own) * accuracy_of(network, data, samples.select(own)) if len(own) else 0.0
+    total = world.size() * world.mean(torch.tensor(right, dtype=torch.float64))
+    return float(total.round() / len(samples))
