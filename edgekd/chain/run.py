@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from edgekd import __version__
 from edgekd.bundle.pack import pack
+from edgekd.chain.assist import assist
 from edgekd.chain.done import Done
 from edgekd.chain.evaluate import Exported, Needs, evaluate
 from edgekd.chain.measure import measure
@@ -30,6 +31,7 @@ from edgekd.progress import say
 from edgekd.recipe import Recipe
 from edgekd.report.html import render_html
 from edgekd.report.schema import Report
+from edgekd.train import world
 
 GOLDEN_SAMPLES = 8
 
@@ -80,9 +82,14 @@ def run(
         command: what repeats this run, for the report.
         watch: called with the stage's name and each epoch's figures.
 
+    Under torchrun all processes call it and get the report; the first one alone does more than train.
+
     Raises:
         EdgekdError: bad input, a training that diverges, a disk that refuses.
     """
+    world.launch()
+    if not world.is_first():
+        return assist(recipe)
     with _alone(folder):
         if fresh:
             _clear(folder)
@@ -106,7 +113,7 @@ def run(
         write_json(folder / "report.json", report.to_json())
         write_text(folder / "report.html", render_html(report.to_json()))
         _bundle(recipe, planned.data, exports, runner.teachers, report, folder)
-        return report
+        return world.broadcast(report)
 
 
 def _export(recipe: Recipe, data: DataSet, stages: list[Done], store: Store) -> list[Exported]:

@@ -144,6 +144,7 @@ class Runner:
             data=self.data,
             seed=planned.seed,
             teacher=planned.teachers.network() if planned.teachers else None,
+            teacher_specs=planned.teachers.specs if planned.teachers else (),
             folder=workplace,
             log=self._watcher(planned.name),
             needs=self._needs(planned.kind),

@@ -1,24 +1,33 @@
 """What a stage is: a function of (network, section, data, seed) to (network, metrics)."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from edgekd.artifact import Spec
+from edgekd.artifact import Artifact, Spec, capture
+from edgekd.chain.network import restore
 from edgekd.chain.objective import distillation, terms_of
 from edgekd.data import DataSet
+from edgekd.distill.ensemble import Ensemble
 from edgekd.errors import EdgekdError
+from edgekd.files import sha256
 from edgekd.recipe import Recipe, Stage
 from edgekd.registry import Registry
-from edgekd.train import CrossEntropy, Objective, answers_of, fit
+from edgekd.train import CrossEntropy, Objective, answers_of, fit, world
+from edgekd.train.batches import mix
 from edgekd.train.device import make_fabric
 
 Log = Callable[[dict[str, Any]], None]
 History = list[dict[str, Any]]
+Modes = dict[str, Any]
+How = Callable[["Job", nn.Module], Modes]
 
 
 def later(entry: dict[str, Any], done: int) -> dict[str, Any]:
@@ -41,15 +50,44 @@ class Job:
     log: Log
     needs: dict[str, Any] = field(default_factory=dict)
     """What the stage asked of the rest of the recipe."""
+    teacher_specs: tuple[Spec, ...] = ()
+    """Of the teacher, or of all that an ensemble has."""
 
-    def fit(self, network: nn.Module, **modes: Any) -> History:
-        """Trains ``network`` by the stage's own section; ``modes`` are more arguments of :func:`edgekd.train.fit`."""
+    def fit(
+        self,
+        network: nn.Module,
+        how: How | None = None,
+        *,
+        spec: Spec | None = None,
+        log: Log | None = None,
+        **modes: Any,
+    ) -> History:
+        """Trains ``network`` by the stage's own section.
+
+        Of several processes the first one calls this; the others are in :func:`edgekd.chain.assist.assist`.
+
+        Args:
+            how: makes more arguments of :func:`edgekd.train.fit`; under torchrun, a function of a module.
+            spec: what describes ``network``; :attr:`spec` if left out.
+            log: receives each epoch's entry; :attr:`log` if left out.
+            modes: more such arguments; under torchrun, what can be pickled.
+        """
+        modes = {"teacher_answers": self.teacher_answers, **modes}
+        if world.size() > 1:
+            world.broadcast(Call.of(self, network, spec or self.spec, how, modes))
+        return self.train(network, how, {**modes, "log": log or self.log})
+
+    def train(self, network: nn.Module, how: How | None, modes: Modes) -> History:
+        """:meth:`fit` in this process, of several or alone."""
+        # What adapters start from must not depend on what was done before in this process.
+        torch.manual_seed(mix(self.seed, 4, 0))
+        modes = {**modes, **(how(self, network) if how else {})}
         section = modes.pop("section", self.section)
         objective = modes.pop("objective", None) or self.objective(network)
-        alone = isinstance(objective, CrossEntropy)
-        settings: dict[str, Any] = {"seed": self.seed, "name": self.name, "folder": self.folder, "log": self.log}
-        settings |= {"teacher_answers": None if alone else self.teacher_answers, **modes}
-        return fit(network, self.data.labelled_only() if alone else self.data, section, objective, **settings)
+        settings: dict[str, Any] = {"seed": self.seed, "name": self.name, "folder": self.folder, **modes}
+        if not isinstance(objective, CrossEntropy):
+            return fit(network, self.data, section, objective, **settings)
+        return fit(network, self.data.labelled_only(), section, objective, **{**settings, "teacher_answers": None})
 
     @cached_property
     def teacher_answers(self) -> Tensor | None:
@@ -68,6 +106,44 @@ class Job:
             return CrossEntropy(section.label_smoothing)
         terms = terms_of(section, network, self.teacher, self.spec.input_shape, len(self.data.train))
         return distillation(section, self.teacher, terms)
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of :meth:`Job.fit`, as other processes can make it: with networks as data, and without the samples."""
+
+    network: Artifact
+    teachers: tuple[Artifact, ...]
+    together: dict[str, Any] | None
+    """How several teachers answer as one: options of :class:`~edgekd.distill.Ensemble`."""
+    labels: str
+    """Their :func:`labels_digest`."""
+    rest: dict[str, Any]
+    how: How | None
+    modes: Modes
+
+    @staticmethod
+    def of(job: Job, network: nn.Module, spec: Spec, how: How | None, modes: Modes) -> Call:
+        taught, together = job.teacher, None
+        members = [taught] if taught else []
+        if isinstance(taught, Ensemble):
+            members, together = list(taught.teachers), taught.options
+        teachers = tuple(capture(each, own) for each, own in zip(members, job.teacher_specs, strict=True))
+        rest = {name: getattr(job, name) for name in ("name", "section", "seed", "folder", "needs")}
+        return Call(capture(network, spec), teachers, together, labels_digest(job.data), rest, how, modes)
+
+    def job(self, data: DataSet) -> Job:
+        """The same job in another process, which keeps nothing and tells nobody."""
+        teachers = [restore(each) for each in self.teachers]
+        taught = Ensemble(teachers, **self.together) if self.together else next(iter(teachers), None)
+        specs = tuple(each.spec for each in self.teachers)
+        own: dict[str, Any] = {"network": restore(self.network), "spec": self.network.spec, "data": data}
+        return Job(teacher=taught, teacher_specs=specs, log=lambda entry: None, **own, **self.rest)
+
+
+def labels_digest(data: DataSet) -> str:
+    """The SHA-256 of the training samples' labels."""
+    return sha256(data.train.labels.numpy().tobytes())
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from edgekd.artifact import Spec
 from edgekd.chain.done import METRICS, Done
 from edgekd.chain.evaluate import VERSION, save_array
 from edgekd.chain.network import restore
@@ -41,6 +42,10 @@ class Teachers:
     @property
     def first(self) -> "Teachers":
         return Teachers(self.members[:1])
+
+    @property
+    def specs(self) -> tuple[Spec, ...]:
+        return tuple(each.artifact.spec for each in self.members)
 
     def network(self) -> nn.Module:
         networks = [restore(each.artifact) for each in self.members]

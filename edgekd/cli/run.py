@@ -36,13 +36,18 @@ def run(
     loaded = load_recipe(recipe, set_)
     folder = out or Path("runs") / loaded.name
     from edgekd.chain import run as chain
+    from edgekd.train import world
 
+    if dry_run and not world.is_first():
+        return
     if dry_run:
         print_plan(loaded, chain.plan(loaded))
         return
     watch = tensorboard_writer(folder) if tensorboard else None
     command = shlex.join(["edgekd", *sys.argv[1:]])
     report = chain.run(loaded, folder, fresh=fresh, command=command, watch=watch)
+    if not world.is_first():
+        return
     if as_json:
         print(json.dumps(report.to_json(), indent=1, sort_keys=True))
     else:

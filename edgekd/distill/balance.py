@@ -5,13 +5,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from edgekd.train import world
+
 
 class GradientBalance(nn.Module):
     """Brings the gradients of all terms to the size of the first one's.
 
     As in GradNorm (Chen et al., "GradNorm: Gradient Normalization for Adaptive Loss Balancing", 2018) terms are
     compared by the norms of their gradients; here the weights are set to the ratio rather than learned. Norms are
-    measured every ``every`` calls, since each costs a backward pass for each term, and averaged.
+    measured every ``every`` calls, since each costs a backward pass for each term, and averaged. They are of all
+    processes' samples under torchrun.
 
     Args:
         count: of terms.
@@ -39,7 +42,7 @@ class GradientBalance(nn.Module):
     def _measure(self, terms: Sequence[Tensor], parameters: Sequence[Tensor]) -> None:
         for index, term in enumerate(terms):
             gradients = torch.autograd.grad(term, parameters, retain_graph=True, allow_unused=True)
-            squares = [gradient.float().square().sum() for gradient in gradients if gradient is not None]
+            squares = [world.mean(each).float().square().sum() for each in gradients if each is not None]
             norm = torch.stack(squares).sum().sqrt() if squares else torch.zeros(())
             if not norm.isfinite():
                 continue

@@ -7,7 +7,7 @@ geometric mean of the predictive distributions of an ensemble as the soft target
 import json
 import math
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -57,6 +57,12 @@ class Ensemble(nn.Module):
         self.choose, self.space = choose, space
         self.weights = _shares([1.0] * len(teachers) if weights is None else weights, len(teachers))
         self.eval()
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What makes the same ensemble of the same teachers."""
+        weights = None if self.choose == "confidence" else self.weights
+        return {"weights": weights, "choose": self.choose, "space": self.space}
 
     @property
     def rule(self) -> str:

@@ -5,23 +5,30 @@ from torch import Tensor
 
 from edgekd.data import DataSet
 from edgekd.errors import DataError
+from edgekd.train import world
 
 
 def batches(data: DataSet, seed: int, epoch: int) -> tuple[Tensor, ...]:
     """Indices into ``data.train``, one tensor for each step of an epoch.
 
+    Of several processes each has ``data.batch_size`` of them, its :func:`edgekd.train.world.share` of what is here: the
+    batches of one process that takes as many as all of them.
+
     With ``data.unlabelled_share`` every batch has the same number of samples with a label, first, and without one,
     after them. An epoch is then one pass over those that last longer, and the others are repeated.
 
     Raises:
-        DataError: samples of one of both kinds are not there.
+        DataError: samples of one of both kinds are not there, or there are fewer samples than processes.
     """
     generator = torch.Generator().manual_seed(mix(seed, 1, epoch))
     if data.unlabelled_share is not None:
         return _side_by_side(data, data.unlabelled_share, generator)
-    order = torch.randperm(len(data.train), generator=generator).split(data.batch_size)
+    if len(data.train) < world.size():
+        raise DataError(f"{data.name} has {len(data.train)} training samples for {world.size()} processes: start fewer")
+    batch_size = data.batch_size * world.size()
+    order = torch.randperm(len(data.train), generator=generator).split(batch_size)
     # A last batch of one would stop BatchNorm; a small one gives a noisy step for its weight.
-    return order[:-1] if len(order) > 1 and len(order[-1]) < data.batch_size else order
+    return order[:-1] if len(order) > 1 and len(order[-1]) < batch_size else order
 
 
 def mix(seed: int, purpose: int, number: int) -> int:
@@ -39,7 +46,7 @@ def _side_by_side(data: DataSet, share: float, generator: torch.Generator) -> tu
             "give data.unlabelled"
         )
     without = min(max(1, round(share * data.batch_size)), data.batch_size - 1)
-    sizes = (data.batch_size - without, without)
+    sizes = (world.size() * (data.batch_size - without), world.size() * without)
     steps = max(1, *(len(members) // size for members, size in zip(kinds, sizes, strict=True)))
     parts = [_repeated(members, steps * size, generator) for members, size in zip(kinds, sizes, strict=True)]
     pairs = zip(*(part.chunk(steps) for part in parts), strict=True)

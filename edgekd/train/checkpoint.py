@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from edgekd.artifact import fill, tensors_of
 from edgekd.files import make_folder, sha256, write_bytes
 from edgekd.progress import say
+from edgekd.train import world
 
 PATTERN = "step-*.safetensors"
 
@@ -43,20 +44,28 @@ def save_state(folder: Path, state: State, modules: dict[str, nn.Module], optimi
 
 
 def load_state(folder: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer) -> State:
-    """Goes back to the newest whole file in ``folder``; a fresh :class:`State` where there is none."""
-    for path in sorted(folder.glob(PATTERN), reverse=True):
-        content = path.read_bytes()
-        if not path.stem.endswith(sha256(content)[:16]):
-            say(f"warning: {path} is damaged; it is not used, and the training goes on from before it")
-            continue
+    """Goes back to the newest whole file in ``folder``; a fresh :class:`State` where there is none.
+
+    Of several processes the first one reads it for all.
+    """
+    state, content = world.on_first(lambda: _newest(folder))
+    if content:
         tensors = load(content)
         for name, module in modules.items():
             prefix = f"{name}/"
             fill(module, {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)})
         _restore_optimizer(optimizer, tensors)
-        with safe_open(path, "pt") as file:
-            return State(**json.loads(file.metadata()["state"]))
-    return State()
+    return state
+
+
+def _newest(folder: Path) -> tuple[State, bytes]:
+    for path in sorted(folder.glob(PATTERN), reverse=True):
+        content = path.read_bytes()
+        if path.stem.endswith(sha256(content)[:16]):
+            with safe_open(path, "pt") as file:
+                return State(**json.loads(file.metadata()["state"])), content
+        say(f"warning: {path} is damaged; it is not used, and the training goes on from before it")
+    return State(), b""
 
 
 def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:

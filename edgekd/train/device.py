@@ -9,6 +9,8 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
+from edgekd.train import world
+
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 Precision = Literal["32-true", "bf16-mixed"]
 
@@ -22,9 +24,10 @@ def has_fast_bf16() -> bool:
 
 
 def make_fabric(float32: bool = False) -> Fabric:
-    """One device: the GPU where there is one. ``float32`` refuses reduced precision."""
+    """One device: the GPU where there is one, and of several processes each its own. ``float32`` refuses less."""
     precision: Precision = "bf16-mixed" if has_fast_bf16() and not float32 else "32-true"
-    return Fabric(accelerator="auto", devices=1, precision=precision)
+    own = [world.local_rank()] if world.size() > 1 and torch.cuda.is_available() else 1
+    return Fabric(accelerator="auto", devices=own, precision=precision)
 
 
 def channels_last(inputs: Tensor) -> Tensor:

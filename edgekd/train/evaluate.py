@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from edgekd.data import DataSet, Samples, in_order
+from edgekd.train import world
 from edgekd.train.device import channels_last
 
 # A hundred thousand validation samples of a thousand classes need not have all their logits in memory at once.
@@ -29,6 +30,16 @@ def answers_of(network: nn.Module, data: DataSet, samples: Samples) -> Tensor:
         logits = logits_of(network, data, samples.select(chunk))
         parts.append(torch.where(logits.isfinite().all(1), logits.argmax(1), -1))
     return torch.cat(parts)
+
+
+def shared_answers_of(network: nn.Module, data: DataSet, samples: Samples) -> Tensor:
+    """:func:`answers_of` in all processes at once, each of which looks at its share; all have all answers."""
+    if world.size() == 1:
+        return answers_of(network, data, samples)
+    # All shares are equally long: the last sample fills them up.
+    padded = torch.arange(-(-len(samples) // world.size()) * world.size()).clamp(max=len(samples) - 1)
+    own = answers_of(network, data, samples.select(world.share(padded)))
+    return world.gathered(own)[: len(samples)]
 
 
 def accuracy_of(network: nn.Module, data: DataSet, samples: Samples) -> float:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,20 +10,23 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from edgekd.artifact import fill, tensors_of
 from edgekd.data import DataSet
-from edgekd.data.augment import augment
+from edgekd.data.augment import augment_with, draws_of
 from edgekd.data.views import Views
 from edgekd.errors import TrainingError
 from edgekd.recipe import Train
+from edgekd.train import world
 from edgekd.train.batches import batches, mix
 from edgekd.train.checkpoint import State, load_state, save_state
 from edgekd.train.device import channels_first, channels_last, lay_out, make_fabric, trains_channels_last
-from edgekd.train.evaluate import answers_of, judge
+from edgekd.train.evaluate import judge, shared_answers_of
 from edgekd.train.l2_sp import L2SP
 from edgekd.train.memory import freed_memory_kept
 from edgekd.train.objective import Batch, Objective, total
 from edgekd.train.progress import StageProgress
 from edgekd.train.schedule import learning_rate
+from edgekd.train.shared_loss import SharedLoss
 from edgekd.train.transfer import Transfer
 
 FINITE_EVERY = 50
@@ -56,6 +60,9 @@ def fit(
     A step depends on nothing but the weights, ``seed`` and its own number, so a training that is killed
     and goes on from its checkpoint ends in the same bits as one that is not.
 
+    Under torchrun all processes call it alike. They train one network, the first one's, on ``data.batch_size`` samples
+    each, and have the same weights and the same history after it; the first one alone keeps checkpoints.
+
     Args:
         folder: where checkpoints are kept, at most every ``save_every`` seconds; none without it.
         float32: refuse reduced precision also where the device has it.
@@ -69,13 +76,15 @@ def fit(
         log: receives each epoch's entry.
 
     Raises:
-        TrainingError: the loss is no longer a finite number, or ``section`` names layers that are not there.
+        TrainingError: the loss is no longer a finite number, ``section`` names layers that are not there, or another
+            process of several has ended.
     """
     training = _Training(network, data, section, objective, seed, name, folder, save_every, float32)
     training.to_train, training.to_eval, training.before_step, training.log = to_train, to_eval, before_step, log
     training.after_backward, training.begin, training.views = after_backward, begin, views
     training.teacher_answers = teacher_answers
-    return training.run()
+    with world.explained():
+        return training.run()
 
 
 class _Training:
@@ -105,6 +114,8 @@ class _Training:
         self.network, self.data, self.section, self.seed, self.name = network, data, section, seed, name
         self.folder, self.save_every, self.saved = folder, save_every, time.monotonic()
         self.fabric = make_fabric(float32)
+        if world.size() > 1:
+            fill(network, world.broadcast(tensors_of(network)))
         self.channels_last = trains_channels_last(network, self.fabric.device)
         lay_out(network, self.channels_last)
         self.objective = lay_out(objective.to(self.fabric.device), self.channels_last)
@@ -119,6 +130,7 @@ class _Training:
         modules = {"network": network, "average": self.average, "learned": learned}
         self.modules = {name: module for name, module in modules.items() if module is not None}
         self.state = load_state(folder, self.modules, self.optimizer.optimizer) if folder else State()
+        self.shared = SharedLoss(self.wrapped, self.objective, learned) if world.size() > 1 else None
         self.per_epoch = len(batches(data, seed, 0))
         self.total = section.epochs * self.per_epoch
 
@@ -141,11 +153,11 @@ class _Training:
                 epoch, done = divmod(self.state.step, self.per_epoch)
                 self.to_train(self.network)
                 self.transfer.enter(epoch)
-                order = batches(self.data, self.seed, epoch)[done:]
+                order = [world.share(indices) for indices in batches(self.data, self.seed, epoch)[done:]]
                 for indices, (raw, labels) in zip(order, self.data.train.stream(order), strict=True):
                     self.step(raw, labels, indices)
                     progress.step(self.state)
-                    if self.state.step % self.per_epoch:
+                    if self.state.step % self.per_epoch and self.may_save():
                         self.save_if_due()
                 entry = self.end_of_epoch(epoch)
                 self.save_if_due()
@@ -163,7 +175,7 @@ class _Training:
         inputs = (channels_last(inputs) if self.channels_last else channels_first(inputs)).to(device)
         with self.fabric.autocast():
             batch = Batch(inputs, labels.to(device), indices.to(device), state.step / self.total, view)
-            terms = self.objective.terms(self.wrapped, batch)
+            terms = self.shared.terms(batch) if self.shared else self.objective.terms(self.wrapped, batch)
             loss = total(terms)
         self.fabric.backward(loss)
         if self.l2_sp:
@@ -188,7 +200,10 @@ class _Training:
         if self.views and view is not None:
             return self.data.to_input(self.views.augment(raw, self.data.augment, view, indices))
         generator = torch.Generator().manual_seed(mix(self.seed, 3, self.state.step))
-        return self.data.to_input(augment(raw, self.data.augment, generator))
+        # Drawn for the samples of all processes, as one of them would.
+        count, draws = len(raw) * world.size(), draws_of(self.data.augment)
+        drawn = world.share(torch.rand(count, draws, dtype=torch.float64, generator=generator))
+        return self.data.to_input(augment_with(raw, self.data.augment, drawn))
 
     def check(self) -> None:
         state = self.state
@@ -196,15 +211,23 @@ class _Training:
             self.read_losses()
 
     def read_losses(self) -> None:
+        # What was added up since the last time is this process's own; it becomes the mean of all.
         state = self.state
-        state.loss_sum = _finite(float(state.loss_sum), "loss", self.name, self.epoch, self.section)
-        state.term_sums = {name: float(value) for name, value in state.term_sums.items()}
+        sums = [float(value) for value in (state.loss_sum, *state.term_sums.values())]
+        first, *rest = world.mean(torch.tensor(sums, dtype=torch.float64)).tolist()
+        state.loss_sum = _finite(first, "loss", self.name, self.epoch, self.section)
+        state.term_sums = dict(zip(state.term_sums, rest, strict=True))
+
+    def may_save(self) -> bool:
+        # Several processes agree on it by a message, which is not worth sending after every step.
+        return world.size() == 1 or self.state.step % FINITE_EVERY == 0
 
     def save_if_due(self) -> None:
-        if self.folder is not None and time.monotonic() - self.saved > self.save_every:
-            self.read_losses()
-            save_state(self.folder, self.state, self.modules, self.optimizer.optimizer)
-            self.saved = time.monotonic()
+        if self.folder is None or not world.broadcast(time.monotonic() - self.saved > self.save_every):
+            return
+        self.read_losses()
+        world.on_first(partial(save_state, self.folder, self.state, self.modules, self.optimizer.optimizer))
+        self.saved = time.monotonic()
 
     @property
     def epoch(self) -> int:
@@ -215,7 +238,7 @@ class _Training:
         self.to_eval(judged)
         # The loss is of the weights before the last update; only the network's answers tell what that one did.
         validation, last = self.data.validation, self.state.step - 1
-        figures = judge(answers_of(judged, self.data, validation), validation, self.teacher_answers)
+        figures = judge(shared_answers_of(judged, self.data, validation), validation, self.teacher_answers)
         _finite(figures["validation_accuracy"], "validation accuracy", self.name, epoch, self.section)
         figures |= self.objective.figures(last / self.total)
         loss = self.state.loss_sum / self.per_epoch
@@ -245,7 +268,7 @@ def _prepare(optimizer: Any, rate: float, seed: int, step: int) -> None:
     for group in optimizer.param_groups:
         group["lr"] = rate * group["lr_scale"]
     optimizer.zero_grad()
-    torch.manual_seed(mix(seed, 2, step))
+    torch.manual_seed(mix(seed, 2, step) + world.rank())
 
 
 def _finite(value: float, what: str, name: str, epoch: int, section: Train) -> float:

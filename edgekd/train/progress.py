@@ -8,21 +8,23 @@ from types import TracebackType
 from typing import Any
 
 from edgekd.progress import say
+from edgekd.train import world
 from edgekd.train.checkpoint import State
 
 
 class StageProgress:
-    """Shows one stage's epochs; a context manager because a live bar must be put away."""
+    """Shows one stage's epochs; a context manager because a live bar must be put away. One process of several does."""
 
     def __init__(self, name: str, epochs: int, per_epoch: int, state: State):
         self.name, self.epochs, self.per_epoch = name, epochs, per_epoch
         self.started, self.first = time.monotonic(), state.step
         self.bar: Any = None
-        if state.step:
+        self.shown = world.is_first()
+        if state.step and self.shown:
             say(f"  {name}: goes on from step {state.step} of {epochs * per_epoch}")
 
     def __enter__(self) -> StageProgress:
-        if sys.stderr.isatty():
+        if self.shown and sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -43,6 +45,8 @@ class StageProgress:
             self.bar.update(self.task, completed=state.step)
 
     def epoch(self, entry: dict[str, Any]) -> None:
+        if not self.shown:
+            return
         agreement = f"agreement {100 * entry['agreement']:.2f} %  " if "agreement" in entry else ""
         line = (
             f"  {self.name} {entry['epoch']}/{self.epochs}  loss {entry['loss']:.4f}  "

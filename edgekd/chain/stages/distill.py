@@ -4,18 +4,17 @@ from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 
-import torch
 from torch import nn
 
 from edgekd.bench.profile.cache import cache_folder
 from edgekd.chain.journal import Journal
 from edgekd.chain.objective import between_generations, distillation, terms_of
-from edgekd.chain.stage import History, Job, Result, later, stage
+from edgekd.chain.stage import History, Job, Modes, Result, later, stage
 from edgekd.data.views import Views
 from edgekd.distill.cache import TeacherCache
 from edgekd.distill.ensemble import Ensemble
 from edgekd.errors import TrainingError
-from edgekd.train.batches import mix
+from edgekd.train import world
 from edgekd.train.device import make_fabric, trains_channels_last
 
 
@@ -34,7 +33,8 @@ def _in_generations(job: Job) -> Result:
     for number in range(1, job.section.generations + 1):
         done = (number - 1) * epochs
         if number > 1:
-            own = replace(job, teacher=at.network, section=between_generations(job.section))
+            section = between_generations(job.section)
+            own = replace(job, teacher=at.network, teacher_specs=(at.spec,), section=section)
         at = journal.keep(f"generation-{number}", partial(_born, own, number, done))
         history += [{**later(entry, done), "generation": number} for entry in at.metrics["history"]]
     return Result(at.network, at.spec, {"history": history})
@@ -54,20 +54,22 @@ def _born(job: Job, number: int, done: int) -> Result:
 
 
 def _train(job: Job) -> History:
-    # What adapters start from must not depend on what was done before in this process.
-    torch.manual_seed(mix(job.seed, 4, 0))
-    if job.section.views is None:
-        return job.fit(job.network)
+    return job.fit(job.network, None if job.section.views is None else on_views)
+
+
+def on_views(job: Job, network: nn.Module) -> Modes:
+    """Arguments of :func:`edgekd.train.fit` for a student that sees fixed views."""
     if job.teacher is None:
         raise TrainingError("a distillation has a teacher, and there is none")
-    section, network, data = job.section, job.network, job.data
+    section, data = job.section, job.data
     terms = terms_of(section, network, job.teacher, job.spec.input_shape, len(data.train))
     # Without augmentations all views are the same image.
     views = Views(section.views if data.augment else 1, job.seed)
     teacher: nn.Module | TeacherCache = job.teacher
     if section.cache:
         layers = [path for term in terms for _, path in term.pairs]
-        teacher = TeacherCache.open(
+        opened = partial(
+            TeacherCache.open,
             cache_folder() / "teachers",
             job.teacher,
             data,
@@ -76,4 +78,5 @@ def _train(job: Job) -> History:
             key=job.teacher.rule if isinstance(job.teacher, Ensemble) else "",
             channels_last=trains_channels_last(network, make_fabric(False).device),
         )
-    return job.fit(network, objective=distillation(section, teacher, terms), views=views)
+        teacher = world.in_turns(opened)
+    return {"objective": distillation(section, teacher, terms), "views": views}

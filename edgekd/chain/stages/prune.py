@@ -14,7 +14,7 @@ from edgekd.bench.profile.cache import cache_folder
 from edgekd.chain.cuts import Cut, Cutter, labelled
 from edgekd.chain.deployed import deployment
 from edgekd.chain.journal import Journal
-from edgekd.chain.stage import History, Job, Result, later, stage
+from edgekd.chain.stage import History, How, Job, Modes, Result, later, stage
 from edgekd.errors import ModelError
 from edgekd.files import canonical_json, write_json
 from edgekd.models import count_macs, count_parameters
@@ -54,7 +54,7 @@ class _Pruning:
         section, before = self.section, widths(self.job.network.eval())
         at = Result(self.job.network, self.job.spec, {})
         if section.sparse:
-            at = self._train("sparse", at, section.sparse_epochs, after_backward=self._group_norm(at.network))
+            at = self._train("sparse", at, section.sparse_epochs, sparsely)
         first = at.network
         if section.depth:
             at = self._cut("depth", at, self._without_blocks)
@@ -123,25 +123,28 @@ class _Pruning:
         self.cuts.append(kept.metrics)
         return kept
 
-    def _train(self, name: str, at: Result, epochs: int, **modes: Any) -> Result:
+    def _train(self, name: str, at: Result, epochs: int, how: How | None = None) -> Result:
         done = len(self.history)
 
         def make() -> Result:
             section, rewind = self.section.model_copy(update={"epochs": epochs}), self.section.rewind
             begin = 1 - epochs / rewind if rewind else 0.0
-            # Its own folder: a checkpoint fits one network alone.
-            own: dict[str, Any] = {"name": f"{self.job.name}, {name}", "folder": self.job.folder / f"training-{name}"}
-            own["log"] = lambda entry: self.job.log(later(entry, done))
-            history = self.job.fit(at.network, section=section, begin=begin, **own, **modes)
+            history = self.job.fit(
+                at.network,
+                how,
+                spec=at.spec,
+                log=lambda entry: self.job.log(later(entry, done)),
+                section=section,
+                begin=begin,
+                name=f"{self.job.name}, {name}",
+                # Its own folder: a checkpoint fits one network alone.
+                folder=self.job.folder / f"training-{name}",
+            )
             return Result(at.network, at.spec, {"history": history})
 
         kept = self.journal.keep(name, make)
         self.history += [later(entry, done) for entry in kept.metrics["history"]]
         return kept
-
-    def _group_norm(self, network: nn.Module) -> Callable[[], None]:
-        ignored = [network.get_submodule(name) for name in matching(network, self.section.ignore)]
-        return GroupNorm(network, self.job.spec.input_shape, self.section.sparse, ignored=ignored).step
 
     def _without_blocks(self, network: nn.Module) -> Cut:
         batches = self._inputs(self.section.batchnorm_batches)
@@ -212,3 +215,10 @@ class _Pruning:
             # A layer of a block that was dropped has no channels left.
             "widths": [{"layer": name, "before": before[name], "after": after.get(name, 0)} for name in before],
         }
+
+
+def sparsely(job: Job, network: nn.Module) -> Modes:
+    """Arguments of :func:`edgekd.train.fit` for a training that draws weak channels to zero."""
+    ignored = [network.get_submodule(name) for name in matching(network, job.section.ignore)]
+    regulariser = GroupNorm(network, job.spec.input_shape, job.section.sparse, ignored=ignored)
+    return {"after_backward": regulariser.step}

@@ -2,15 +2,17 @@
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.fx import GraphModule
 
-from edgekd.artifact import capture, fill
-from edgekd.chain.stage import Job, Result, stage
+from edgekd.artifact import Spec, capture, fill
+from edgekd.chain.stage import Job, Modes, Result, stage
 from edgekd.chain.targets import compute_float16, training_profile
 from edgekd.data import Samples
 from edgekd.distill.ensemble import first_of
@@ -21,10 +23,10 @@ from edgekd.quantize.bias_correction import correct_biases
 from edgekd.quantize.biases import settle_biases
 from edgekd.quantize.calibration import CALIBRATIONS, calibrate
 from edgekd.quantize.equalization import equalize
-from edgekd.quantize.fake_quant import fake_quants, weighted
+from edgekd.quantize.fake_quant import FakeQuantize, fake_quants, weighted
 from edgekd.quantize.sensitivity import divergence, float_layers, leave_in_float, sensitivities
 from edgekd.recipe import Recipe
-from edgekd.train import CrossEntropy, accuracy_of, logits_of
+from edgekd.train import CrossEntropy, accuracy_of, logits_of, world
 from edgekd.train.batchnorm import reestimate
 from edgekd.train.device import channels_last
 from edgekd.train.phased import Phased
@@ -149,11 +151,11 @@ class _EightBits:
             "float_layers": float_layers(self.graph),
             **asdict(self.climb),
         }
-        return Result(
-            self.graph,
-            replace(self.job.spec, quantization={"profile": self.profile, "placement": self.section.placement}),
-            metrics,
-        )
+        return Result(self.graph, self.spec, metrics)
+
+    @property
+    def spec(self) -> Spec:
+        return replace(self.job.spec, quantization={"profile": self.profile, "placement": self.section.placement})
 
     def accuracy(self, samples: Samples | None = None) -> float:
         hold(self.graph)
@@ -187,26 +189,9 @@ class _EightBits:
         return {"calibration": self.method, "with": used}
 
     def _train(self, calibrated: float) -> bool:
-        section, job, graph = self.section, self.job, self.graph
+        job, graph = replace(self.job, spec=self.spec), self.graph
         before = capture(graph, job.spec).tensors
-        if section.learned_scales:
-            for module in fake_quants(graph).values():
-                module.learn_scale()
-        objective = job.objective(graph)
-        if section.teacher and section.teacher_after and job.teacher is not None:
-            objective = Phased(CrossEntropy(section.label_smoothing), objective, section.teacher_after)
-
-        def before_step(step: int, total: int) -> None:
-            observe(graph, not section.learned_scales and step < section.freeze_after * total)
-
-        self.history = job.fit(
-            graph,
-            objective=objective,
-            float32=True,
-            to_train=hold if section.learned_scales else observe,
-            to_eval=hold,
-            before_step=before_step,
-        )
+        self.history = job.fit(graph, simulating)
         for module in fake_quants(graph).values():
             module.settle_scale()
         settle_biases(graph)
@@ -242,6 +227,42 @@ class _EightBits:
         fill(self.graph, before)
         self.climb.skip("mixed", f"{tried} of {len(layers)} layers in float are not enough; all stay in 8 bits")
         return False
+
+
+def simulating(job: Job, graph: nn.Module) -> Modes:
+    """Arguments of :func:`edgekd.train.fit` for training with simulated quantisation."""
+    assert isinstance(graph, GraphModule)
+    section = job.section
+    quantisers = list(fake_quants(graph).values())
+    if section.learned_scales:
+        for module in quantisers:
+            module.learn_scale()
+    objective = job.objective(graph)
+    if section.teacher and section.teacher_after and job.teacher is not None:
+        objective = Phased(CrossEntropy(section.label_smoothing), objective, section.teacher_after)
+
+    def before_step(step: int, total: int) -> None:
+        observe(graph, not section.learned_scales and step < section.freeze_after * total)
+
+    return {
+        "objective": objective,
+        "float32": True,
+        "to_train": hold if section.learned_scales else observe,
+        "to_eval": hold,
+        "before_step": before_step,
+        "after_backward": partial(_share_ranges, quantisers) if world.size() > 1 else None,
+    }
+
+
+def _share_ranges(quantisers: Sequence[FakeQuantize]) -> None:
+    observed = [each for each in quantisers if each.observer_enabled[0]]
+    if not observed:
+        return
+    # The smallest of averages that began at one value is the average of the smallest: what one process would have.
+    bounds = world.largest(torch.cat([part for each in observed for part in (-each.min_val, each.max_val)]))
+    parts = iter(bounds.split([each.min_val.numel() for each in observed for _ in range(2)]))
+    for each in observed:
+        each.set_range(-next(parts), next(parts))
 
 
 def _first(samples: Samples, count: int) -> Samples:

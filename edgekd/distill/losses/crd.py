@@ -13,6 +13,7 @@ from edgekd.distill.losses.memory import MemoryBank, draw_negatives
 from edgekd.distill.precision import full
 from edgekd.distill.registry import LOSSES, FeatureLoss, Shape
 from edgekd.errors import TrainingError
+from edgekd.train import world
 
 
 def nce_loss(
@@ -44,7 +45,8 @@ class CRD(FeatureLoss):
     """:func:`nce_loss` of the student's embeddings against a memory of the teacher's, plus the other way round.
 
     Features of one pair of layers, maps by their means, are embedded by a linear layer each and normalised. In training
-    mode a forward pass moves the memory, and the first one sets log Z to that of mean(exp(s/τ)) · M.
+    mode a forward pass moves the memory, by the samples of all processes under torchrun, and the first one sets log Z
+    to that of mean(exp(s/τ)) · M.
 
     RepDistiller's published figures draw negatives from other classes; without labels its draw may meet the sample
     itself. Here they are any other samples, and never the sample itself.
@@ -104,8 +106,9 @@ class CRD(FeatureLoss):
         loss = self._contrast(0, self.teacher_memory.similarities(ours, places))
         loss = loss + self._contrast(1, self.student_memory.similarities(theirs, places))
         if self.training:
-            self.student_memory.update(ours, indices)
-            self.teacher_memory.update(theirs, indices)
+            places = world.gathered(indices)
+            self.student_memory.update(world.gathered(ours.detach()), places)
+            self.teacher_memory.update(world.gathered(theirs.detach()), places)
         return loss
 
     def _contrast(self, side: int, similarities: Tensor) -> Tensor:
@@ -113,7 +116,7 @@ class CRD(FeatureLoss):
         return nce_loss(similarities[:, 0], similarities[:, 1:], self.samples, log_z, self.tau)
 
     def _constant(self, side: int, similarities: Tensor) -> Tensor:
-        log_mean = (similarities / self.tau).flatten().logsumexp(0) - math.log(similarities.numel())
+        log_mean = world.mean((similarities / self.tau).flatten().logsumexp(0)) - math.log(similarities.numel())
         # Asking whether there is a constant already would wait for a GPU at every step.
         constant = torch.where(self.log_z[side].isnan(), log_mean + math.log(self.samples), self.log_z[side])
         if self.training:

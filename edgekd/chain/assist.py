@@ -1,0 +1,38 @@
+"""The part of the processes of a run that are not its first: they train along, and leave the rest to it."""
+
+from typing import cast
+
+from edgekd.chain.stage import Call, labels_digest
+from edgekd.data import DataSet, load_data
+from edgekd.errors import DataError
+from edgekd.progress import quiet
+from edgekd.recipe import Recipe
+from edgekd.report.schema import Report
+from edgekd.train import world
+
+
+def assist(recipe: Recipe) -> Report:
+    """Trains along each time that the first process trains, until it is done with ``recipe``.
+
+    Nothing is written. Networks come from the first process; data and code are this machine's own.
+
+    Raises:
+        EdgekdError: what the first process raises in a training; or it has ended.
+    """
+    data: DataSet | None = None
+    with quiet():  # one of all processes speaks
+        while isinstance(word := world.broadcast(cast("Call | Report", None)), Call):
+            # Not before: the first process may have had to fetch it.
+            data = data or load_data(recipe.data, recipe.seed)
+            _train(word, data)
+    return word
+
+
+def _train(call: Call, data: DataSet) -> None:
+    if labels_digest(data) != call.labels:
+        raise DataError(
+            f"rank {world.rank()} has other training samples in {data.name} than rank 0: give every machine the same "
+            "data, at the same path"
+        )
+    job = call.job(data)
+    job.train(job.network, call.how, call.modes)

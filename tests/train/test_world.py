@@ -1,0 +1,104 @@
+"""Two real processes by torchrun, on the CPU by gloo, against one process."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from edgekd.train import world
+from tests.train.together import train
+
+ROOT = Path(__file__).parents[2]
+TORCHRUN = ("torchrun", "--nproc-per-node=2", "--standalone")
+KINDS = ("labels", "features", "frozen")
+
+
+def start(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
+    return subprocess.run([*TORCHRUN, *arguments], env=environment, capture_output=True, text=True, cwd=ROOT)
+
+
+def together(out: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return start(ROOT / "tests" / "train" / "together.py", out, *arguments)
+
+
+def ranks(out: Path) -> list[dict[str, Any]]:
+    return [json.loads((out / f"rank-{rank}.json").read_text()) for rank in (0, 1)]
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    out = tmp_path_factory.mktemp("together")
+    ended = together(out, ",".join(KINDS))
+    assert ended.returncode == 0, ended.stderr
+    return out, ended, ranks(out)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_processes_are_one_with_twice_the_batch(both, kind):
+    """With BatchNorm, augmentation, clipped gradients; adapters of features; layers that are frozen."""
+    alone = train(32, kind=kind)
+    pairs = list(zip(both[2][0][kind]["history"], alone["history"], strict=True))
+    assert len(pairs) == 3
+    for ours, theirs in pairs:
+        assert ours["loss"] == pytest.approx(theirs["loss"], abs=1e-4)
+        assert ours.get("terms", {}) == pytest.approx(theirs.get("terms", {}), abs=1e-4)
+        assert ours["validation_accuracy"] == theirs["validation_accuracy"]
+    print(f"largest difference of {kind}: {max(abs(a['loss'] - b['loss']) for a, b in pairs):.1e}")
+    for name, value in alone["weights"].items():
+        torch.testing.assert_close(
+            torch.tensor(both[2][0][kind]["weights"][name]), torch.tensor(value), rtol=1e-3, atol=1e-4, msg=name
+        )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_processes_end_with_the_same_bits_and_the_same_history(both, kind):
+    first, second = both[2]
+    assert first[kind] == second[kind]
+
+
+def test_one_speaks_and_one_writes(both):
+    out, ended, _ = both
+    assert ended.stderr.count("training 1/3") == len(KINDS)
+    assert "Warning" not in ended.stderr
+    assert all(len(list((out / kind).iterdir())) == 1 for kind in KINDS)
+
+
+def test_what_the_collectives_give(both):
+    for rank, found in enumerate(both[2]):
+        assert found["words"] == {
+            "rank": rank,
+            "on_first": "from rank 0",
+            "mean": 0.5,
+            "largest": 1.0,
+            "share": [rank, 2 + rank, 4 + rank],
+            "gathered": [0, 1, 2, 3, 4, 5],
+            "in_turns": rank,
+            "refused": "the first one refuses",
+        }
+
+
+def test_alone_there_is_nothing_to_do():
+    values = torch.arange(5.0)
+    assert (world.size(), world.rank(), world.is_first()) == (1, 0, True)
+    assert world.mean(values) is values and world.gathered(values) is values and world.largest(values) is values
+    assert torch.equal(world.share(values), values)
+    assert world.on_first(lambda: 3) == world.in_turns(lambda: 3) == world.broadcast(3) == 3
+    assert not torch.distributed.is_initialized()
+
+
+@pytest.mark.slow
+def test_the_death_of_one_ends_all_and_the_same_command_goes_on(tmp_path, both):
+    died = together(tmp_path, "labels", "--die")
+    assert died.returncode != 0
+    assert "training 2/3" in died.stderr and "training 3/3" not in died.stderr
+    assert not list(tmp_path.glob("rank-*"))
+    again = together(tmp_path, "labels")
+    assert again.returncode == 0, again.stderr
+    assert "goes on from step" in again.stderr
+    first, second = ranks(tmp_path)
+    assert first["labels"] == second["labels"] == both[2][0]["labels"]
