@@ -150,6 +150,21 @@ def pareto(record: Record) -> str:
     return markdown(["Cut, told", "MACs", "Latency", *recoveries, "teacher, points"], rows)
 
 
+def importances(record: Record) -> str:
+    rows = [
+        [
+            f"`{row['way']}`",
+            f"{row['macs']:.3f}",
+            *(f"{row['accuracy'][when]['percent']:.2f}" for when in ("cut", "trained")),
+            f"{row['accuracy']['trained']['sd']:.2f}",
+            *(points(over) for over in row["over"].values()),
+        ]
+        for row in record["rows"]
+    ]
+    others = [f"over `{other}`" for other in record["rows"][0]["over"]]
+    return markdown(["Importance", "MACs kept", "Cut %", "Trained %", "sd of seeds", *others], rows)
+
+
 def faster(record: Record) -> str:
     def cells(method: str, one: Record) -> list[str]:
         reached = f"{one['accuracy']:.2f}" if "accuracy" in one else "geometric mean"
@@ -185,6 +200,7 @@ TABLES: dict[str, tuple[str, Callable[[Record], str]]] = {
     "half_latency": ("prune_latency", half_latency),
     "pareto": ("prune_pareto", pareto),
     "faster": ("prune_pareto", faster),
+    "importances": ("prune_importance", importances),
     "zoo": ("prune_zoo", zoo),
 }
 

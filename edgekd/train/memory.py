@@ -17,9 +17,10 @@ ALREADY_CHOSEN = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUN
 def freed_memory_kept() -> Iterator[None]:
     """Inside, glibc keeps up to 1 GiB of freed memory; afterwards the system has it back.
 
-    A step frees and allocates every activation anew, some MiB each. glibc gives such blocks back to the system at
-    once, which then has to clear every page again: up to a fifth of a small network's step on a CPU. It is a setting of
-    the whole process. Elsewhere than in glibc, and where the environment has settings of its own, nothing changes.
+    A step frees and allocates every activation anew, some MiB each. glibc gives part of that back to the system, which
+    then has to clear thousands of pages for every step of a small network on a CPU: some percent of its time. It is a
+    setting of the whole process. Elsewhere than in glibc, and where the environment has settings of its own, nothing
+    changes.
     """
     library = None if any(name in os.environ for name in ALREADY_CHOSEN) else _glibc()
     if library is None:
