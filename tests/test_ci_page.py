@@ -2,11 +2,13 @@
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 
+from edgekd.cli import interrupt
 from edgekd.cli.main import main
 from edgekd.gate import load_policy
 from edgekd.gate.policy import DEFAULTS
@@ -26,6 +28,8 @@ def place(run_folder, tmp_path, monkeypatch):
     (tmp_path / "runs").mkdir()
     for name in ("agreed", "now"):
         run_folder(name).rename(tmp_path / "runs" / name)
+    shutil.copy(DOCS.parent / "recipes/quickstart.yaml", tmp_path / "recipe.yaml")
+    monkeypatch.setattr(interrupt, "leave_on_signal", lambda *_: None)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
