@@ -28,7 +28,7 @@ def train(batch_size: int, *, kind: str = "labels", folder: Path | None = None, 
     )
     torch.manual_seed(world.rank())  # all are to start from the first one's weights
     network = build("resnet8", (1, 8, 8), 10, width=8)
-    section = Train(epochs=EPOCHS, lr=0.05, freeze=["1"] if kind == "frozen" else [], clip_norm=1.0)
+    section = Train(epochs=EPOCHS, lr=0.05, freeze=["layer1"] if kind == "frozen" else [], clip_norm=1.0)
 
     def before_step(step: int, total: int) -> None:
         if die and step == 2 * total // EPOCHS + 2 and world.rank() == 1:
