@@ -44,15 +44,15 @@ PEERS = (TEXTBOOK, TORCHDISTILL)
 
 @dataclass(frozen=True)
 class Settings:
-    train: int = 10_000
-    test: int = 10_000
+    train: int = 2000
+    test: int = 5000
     batch_size: int = 64
-    epochs: int = 6
+    epochs: int = 2
     lr: float = 0.005
-    views: int = 3
+    views: int = 2
     seeds: int = 3
-    rounds: int = 12
-    steps: int = 20
+    rounds: int = 8
+    steps: int = 15
     threads: int = 2
 
 
