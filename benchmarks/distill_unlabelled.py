@@ -2,10 +2,10 @@
 
     python benchmarks/distill_unlabelled.py --json benchmarks/results/distill_unlabelled.json
 
-ResNet-56 teaches the narrow MobileNetV2 of the study of methods with KD, on the images of that study, three times: all with their labels; all from
-a folder without labels; a tenth with labels, and the others without in every batch. Epochs, rate, views and seeds are
-the same. The gain is what the test accuracy has over the untrained network's. Work is kept under --out, and a run that
-was killed goes on.
+ResNet-56 teaches the narrow MobileNetV2 of the study of methods with KD, on the images of that study, three times: all
+with their labels; all from a folder without labels; a tenth with labels, and the others without in every batch. Epochs,
+rate, views and seeds are the same. The gain is what the test accuracy has over the untrained network's. Work is kept
+under --out, and a run that was killed goes on.
 """
 
 from collections.abc import Callable, Sequence
