@@ -28,7 +28,8 @@ def snippets(kind):
 
 
 def recipe(tmp_path, **changed):
-    (tmp_path / "resnet18.safetensors").touch()
+    for name in ("resnet18.safetensors", "a.pt", "b.pt"):
+        (tmp_path / name).touch()
     minimal = {
         "name": "page",
         "data": {"source": "cifar10"},
@@ -55,7 +56,7 @@ def test_a_stage_is_one_and_learns(stages, tmp_path):
         assert all(parameter.grad is not None for parameter in student.parameters())
 
 
-@pytest.mark.parametrize("section", snippets(dict), ids=str)
+@pytest.mark.parametrize("section", [each for each in snippets(dict) if "train" in each["teacher"]], ids=str)
 def test_a_teacher_is_one_and_can_be_transferred(section, tmp_path):
     teacher = recipe(tmp_path, **section).teacher
     network = build(teacher.model, SHAPE, 10)
@@ -64,6 +65,13 @@ def test_a_teacher_is_one_and_can_be_transferred(section, tmp_path):
     trained = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
     assert "fc.weight" in trained
     assert (len(trained) == 2) == (teacher.train.train_only == ("fc",) or teacher.train.unfreeze_every is not None)
+
+
+def test_several_teachers_are_teachers(tmp_path):
+    [section] = [each for each in snippets(dict) if "others" in each["teacher"]]
+    teacher = recipe(tmp_path, **section).teacher
+    assert [each.model for each in teacher.others] == ["torchvision/resnet18"]
+    assert len(teacher.weights) == 2
 
 
 def test_python_runs_in_order():
