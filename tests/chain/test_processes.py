@@ -74,7 +74,7 @@ def test_all_stages_by_two_and_a_death_in_the_middle(tmp_path):
         time.sleep(0.2)
         of_rank = {worker.environ().get("RANK"): worker for worker in psutil.Process(process.pid).children()}
         of_rank["1"].send_signal(signal.SIGKILL)
-        process.communicate(timeout=120)
+        process.communicate(timeout=300)
     assert process.returncode != 0
     assert not (out / "report.json").exists()
     said = finish(TOGETHER, recipe, out)
@@ -83,7 +83,6 @@ def test_all_stages_by_two_and_a_death_in_the_middle(tmp_path):
     assert [stage["name"] for stage in found["stages"]] == ["teacher", "distill", "prune", "quantize"]
     assert found["rows"][-1]["precision"] == "int8"
     assert not list(out.rglob(".work-*"))
-    assert "done before" in finish(TOGETHER, recipe, out)
 
 
 def test_a_refusal_is_said_once_and_ends_all(tmp_path):
