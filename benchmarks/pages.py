@@ -31,8 +31,6 @@ TABLES: dict[str, tuple[str, Callable[[Record], str]]] = {
     "zoo": ("prune_zoo", tables.zoo),
     "methods": ("distill_methods", distill_tables.methods),
     "labels": ("distill_unlabelled", distill_tables.labels),
-    "throughput": ("distill_throughput", distill_tables.throughput),
-    "where": ("distill_throughput", distill_tables.where),
 }
 
 
