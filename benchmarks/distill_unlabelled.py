@@ -161,7 +161,7 @@ def show(rows: Sequence[dict[str, Any]]) -> None:
 
 def main() -> None:
     arguments = options(__doc__)
-    settings, folder = QUICK if arguments.quick else Settings(), arguments.out or ROOT / "runs/distill_methods"
+    settings, folder = QUICK if arguments.quick else Settings(), arguments.out or ROOT / "runs/distill_unlabelled"
     study = prepare_study(folder, settings.train_limit, settings.test_limit, validation=settings.validation)
     [teacher] = study.run(0, ())
     rows = rows_of(study, Trainings(study, teacher, settings), settings.seeds)

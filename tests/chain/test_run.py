@@ -101,11 +101,21 @@ def test_every_stage_reloads_to_the_same_bits(finished, recipe):
         assert np.array_equal(np.load(export / "predictions-pytorch.npy"), first.argmax(1).numpy())
 
 
+def untimed(report):
+    timed = {"latency_ms", "latency_vs_teacher", "peak_rss_bytes", "valid", "warnings"}
+    document = report.model_dump(exclude={"environment", "profiles", "budget", "warnings"})
+    return {**document, "rows": [{k: v for k, v in row.items() if k not in timed} for row in document["rows"]]}
+
+
 def test_a_second_run_does_nothing_again(finished, recipe, capsys):
     folder, report = finished
     before = product_hashes(folder)
     capsys.readouterr()
-    assert run(recipe, folder, command="edgekd run toy.yaml") == report
+    again = run(recipe, folder, command="edgekd run toy.yaml")
+    if all(row.valid for row in report.rows):
+        assert again == report
+    # What was measured in trouble, on a busy machine, is measured again; nothing else is.
+    assert untimed(again) == untimed(report)
     said = capsys.readouterr().err
     assert said.count("done before") == 4
     assert "starts" not in said
