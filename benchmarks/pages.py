@@ -30,7 +30,6 @@ TABLES: dict[str, tuple[str, Callable[[Record], str]]] = {
     "importances": ("prune_importance", tables.importances),
     "zoo": ("prune_zoo", tables.zoo),
     "methods": ("distill_methods", distill_tables.methods),
-    "labels": ("distill_unlabelled", distill_tables.labels),
 }
 
 
