@@ -29,6 +29,7 @@ TABLES: dict[str, tuple[str, Callable[[Record], str]]] = {
     "faster": ("prune_pareto", tables.faster),
     "importances": ("prune_importance", tables.importances),
     "zoo": ("prune_zoo", tables.zoo),
+    "labels": ("distill_unlabelled", distill_tables.labels),
     "methods": ("distill_methods", distill_tables.methods),
 }
 
