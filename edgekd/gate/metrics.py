@@ -9,7 +9,7 @@ from typing import Any
 from edgekd.errors import EdgekdError
 from edgekd.figures import ABSENT, count, percent, significant, size
 from edgekd.gate.paired import drop
-from edgekd.gate.policy import Rule
+from edgekd.gate.policy import Rule, number
 from edgekd.gate.subject import right_of
 from edgekd.gate.verdict import Finding, Level
 from edgekd.registry import Registry
@@ -62,7 +62,7 @@ def accuracy(question: Question) -> Finding:
     what = f"{points(found.value)} points lost, {sure}; {counted}; allowed {points(allowed)}"
     level = worse(found.value, found.at_least, allowed, question.rule, before)
     if level == "ok" and -found.at_most > allowed:
-        return question.finding("better", values, f"{points(-found.value)} points won; {counted}")
+        level, what = "better", f"{points(-found.value)} points won; {counted}"
     return bounded(question, after, question.finding(level, values, what, RETRAIN))
 
 
@@ -170,11 +170,6 @@ def not_a_number(question: Question) -> Finding:
     advice = "run the recipe to its end with the same targets, and look at the report's warnings"
     values = (ABSENT if before is None else "given", ABSENT)
     return question.finding("fail", values, f"{question.metric} {state}, and the baseline has it", advice)
-
-
-def number(value: Any) -> float | None:
-    known = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if known else None
 
 
 def spread(ratio: Mapping[str, Any]) -> float | None:

@@ -83,7 +83,7 @@ class Policy:
         confidence, metrics = document.get("confidence", cls.confidence), document.get("metrics", {})
         if not isinstance(metrics, Mapping):
             raise EdgekdError(f"{source}: metrics: expected tables such as [metrics.accuracy]")
-        if not _is_number(confidence) or not 0.5 < confidence < 1:
+        if number(confidence) is None or not 0.5 < confidence < 1:
             raise EdgekdError(f"{source}: confidence: {confidence!r} is not between 0.5 and 1, such as 0.95")
         return cls(confidence, {**DEFAULTS, **{name: _rule(name, keys, source) for name, keys in metrics.items()}})
 
@@ -134,7 +134,7 @@ def _checked(table: Any, kind: type, where: str) -> dict[str, Any]:
     for key, value in table.items():
         if key in CHOICES and value not in CHOICES[key]:
             raise EdgekdError(f"{where}.{key}: {value!r} is none of {', '.join(CHOICES[key])}")
-        if key not in (*CHOICES, "warn") and (not _is_number(value) or (key in NOT_NEGATIVE and value < 0)):
+        if key not in (*CHOICES, "warn") and (number(value) is None or (key in NOT_NEGATIVE and value < 0)):
             least = " of at least 0" if key in NOT_NEGATIVE else ""
             raise EdgekdError(f"{where}.{key}: {value!r} is no number{least}")
     return dict(table)
@@ -146,5 +146,7 @@ def _must_know(table: Mapping[str, Any], known: Sequence[str], where: str) -> No
             raise EdgekdError(f"{where}: unknown key {key!r}{nearest(key, known)}; it takes {', '.join(known)}")
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+def number(value: Any) -> float | None:
+    """``value`` where it is a finite number."""
+    known = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if known else None

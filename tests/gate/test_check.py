@@ -119,6 +119,11 @@ def test_a_floor_and_a_ceiling_hold_whatever_the_baseline_was(run_folder, baseli
     )
 
 
+def test_a_floor_holds_for_what_is_better_than_the_baseline_too(run_folder, baseline):
+    verdict = judged(baseline, run_folder("won", won=60), metrics={"accuracy": {"floor": 0.95}})
+    assert levels(verdict)["accuracy"] == "fail"
+
+
 def test_levels_and_tolerances_are_the_policys(run_folder, baseline):
     folder = run_folder("larger", size_bytes=101_000, latency_ms={"p50": 9.0, "n": 3})
     assert levels(judged(baseline, folder, metrics={"size_bytes": {"level": "warn"}}))["size_bytes"] == "warn"
