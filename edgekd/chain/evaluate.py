@@ -38,6 +38,7 @@ DEPARTURE_SAMPLES = 64
 EMULATED = "onnxruntime, unoptimised"
 # Of the test samples, beside what is answered on them.
 LABELS = "labels.npy"
+PYTORCH = "predictions-pytorch.npy"
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def _fill(folder: Path, artifact: Artifact, data: DataSet, wanted: Sequence[str]
     )
     ours = logits_of(network, data, data.test)
     save_array(folder / LABELS, data.test.labels.int().numpy())
-    save_array(folder / "predictions-pytorch.npy", ours.argmax(1).int().numpy())
+    save_array(folder / PYTORCH, ours.argmax(1).int().numpy())
     described = [_describe(folder, file, ours, data) for file in files]
     float_network = build_spec(float_twin(artifact.spec))
     figures = {

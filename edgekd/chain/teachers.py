@@ -11,7 +11,7 @@ from torch import nn
 
 from edgekd.artifact import Spec
 from edgekd.chain.done import METRICS, Done
-from edgekd.chain.evaluate import VERSION, save_array
+from edgekd.chain.evaluate import PYTORCH, VERSION, save_array
 from edgekd.chain.network import restore
 from edgekd.chain.store import Store
 from edgekd.data import DataSet
@@ -73,7 +73,7 @@ def evaluate_together(teachers: Teachers, data: DataSet, store: Store) -> Togeth
         network = teachers.network()
         answers = answers_of(network, data, data.test)
         with store.new(name, key) as folder:
-            save_array(folder / "predictions-pytorch.npy", answers.int().numpy())
+            save_array(folder / PYTORCH, answers.int().numpy())
             figures = {
                 "correct_pytorch": int((answers == data.test.labels).sum()),
                 "n": len(data.test),

@@ -36,11 +36,12 @@ def check(
     from edgekd.files import write_text
     from edgekd.gate import check as judge
     from edgekd.gate import load_policy, load_subject
-    from edgekd.gate.junit import render_junit
     from edgekd.gate.markdown import render_markdown
 
     verdict = judge(load_subject(baseline), load_subject(current), load_policy(policy))
     if junit:
+        from edgekd.gate.junit import render_junit
+
         write_text(junit, render_junit(verdict))
     if markdown:
         write_text(markdown, render_markdown(verdict))

@@ -1,51 +1,52 @@
-"""The command: parse, call, print. Each command lives in its own module and imports what it needs when called."""
+"""The command: parse, call, print. Each command lives in its own module, which is imported where it is called."""
 
 import logging
 import sys
+from collections.abc import Iterable
+from importlib import import_module
 from typing import NoReturn
 
 import typer
 
-from edgekd.cli.bench import bench
-from edgekd.cli.bundle import app as bundle
-from edgekd.cli.check import baseline_app, check
-from edgekd.cli.export import export
-from edgekd.cli.init import init
-from edgekd.cli.lint import lint
-from edgekd.cli.predict import predict
-from edgekd.cli.profile import profile
-from edgekd.cli.recipe import app as recipe
-from edgekd.cli.run import run
 from edgekd.errors import EdgekdError, first_line
 
 INTERRUPTED = 130
+# By the order of the help: the module under edgekd.cli, and the function or group of commands in it.
+COMMANDS = {
+    "run": ("run", "run"),
+    "init": ("init", "init"),
+    "recipe": ("recipe", "app"),
+    "export": ("export", "export"),
+    "bench": ("bench", "bench"),
+    "profile": ("profile", "profile"),
+    "lint": ("lint", "lint"),
+    "check": ("check", "check"),
+    "baseline": ("check", "baseline_app"),
+    "bundle": ("bundle", "app"),
+    "predict": ("predict", "predict"),
+}
 
-app = typer.Typer(
-    name="edgekd",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="Distil, prune and quantise a network for the device it must run on, and prove that it still passes.",
-    epilog="Exit codes: 0 done; 1 a mistake in the use or in a tool; 2 the budget or the gate is not met; "
-    "3 not comparable; 130 interrupted, resumable. --debug anywhere shows the traceback of an error.",
-)
 
-
-@app.callback()
-def options() -> None: ...
-
-
-app.command()(run)
-app.command()(init)
-app.add_typer(recipe, name="recipe")
-app.command()(export)
-app.command()(bench)
-app.command()(profile)
-app.command()(lint)
-app.command()(check)
-app.add_typer(baseline_app, name="baseline")
-app.add_typer(bundle, name="bundle")
-app.command()(predict)
+def application(names: Iterable[str] = COMMANDS) -> typer.Typer:
+    """The command with these subcommands alone: those that are not called need not be built."""
+    app = typer.Typer(
+        name="edgekd",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        help="Distil, prune and quantise a network for the device it must run on, and prove that it still passes.",
+        epilog="Exit codes: 0 done; 1 a mistake in the use or in a tool; 2 the budget or the gate is not met; "
+        "3 not comparable; 130 interrupted, resumable. --debug anywhere shows the traceback of an error.",
+    )
+    app.callback()(lambda: None)
+    for name in names:
+        module, attribute = COMMANDS[name]
+        found = getattr(import_module(f"edgekd.cli.{module}"), attribute)
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, name=name)
+        else:
+            app.command(name)(found)
+    return app
 
 
 def main() -> NoReturn:
@@ -54,6 +55,7 @@ def main() -> NoReturn:
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
+        app = application(arguments[:1] if arguments and arguments[0] in COMMANDS else COMMANDS)
         code = app(arguments, prog_name="edgekd", standalone_mode=False)
     except typer.TyperException as error:
         fail(error.format_message() + "; 'edgekd --help' lists the commands", error.exit_code and 1)

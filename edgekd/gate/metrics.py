@@ -51,7 +51,7 @@ def accuracy(question: Question) -> Finding:
         return not_a_number(question)
     values = (percent(before), percent(after))
     answers = right_of(question.baseline), right_of(question.current)
-    if before is None or answers[0] is None or answers[1] is None or answers[0].shape != answers[1].shape:
+    if before is None or answers[0] is None or answers[1] is None or len(answers[0]) != len(answers[1]):
         what = "the answers on the test samples are not kept in both, so that they cannot be compared in pairs"
         return question.finding("fail", values, what, "run and promote again with this version of edgekd")
     found, allowed = drop(answers[0], answers[1], question.confidence), question.rule.allows(before)

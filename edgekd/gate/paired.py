@@ -1,15 +1,14 @@
 """How much accuracy was lost between two networks that answered the same samples, and how surely."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from edgekd.bench.statistics import binomial
 from edgekd.errors import EdgekdError
 
 HALVINGS = 60
+# A term of a sum below this share of it is not seen in a float any more.
+LOST_IN_ROUNDING = 1e-17
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Drop:
     p: float
 
 
-def drop(before: NDArray[np.bool_], after: NDArray[np.bool_], confidence: float = 0.95) -> Drop:
+def drop(before: Sequence[bool], after: Sequence[bool], confidence: float = 0.95) -> Drop:
     """Compares two networks on the same samples, in the same order.
 
     Only samples that the two answer differently tell them apart (McNemar 1947). Given how many these are, those that
@@ -46,12 +45,13 @@ def drop(before: NDArray[np.bool_], after: NDArray[np.bool_], confidence: float 
     Raises:
         EdgekdError: the two are not of the same samples.
     """
-    if before.shape != after.shape or before.ndim != 1 or not len(before):
+    if len(before) != len(after) or not len(before):
         raise EdgekdError(
-            f"answers on {before.shape} and {after.shape} samples cannot be compared in pairs: give those of one test "
+            f"answers on {len(before)} and {len(after)} samples cannot be compared in pairs: give those of one test "
             "set, in its order"
         )
-    lost, won = int((before & ~after).sum()), int((~before & after).sum())
+    pairs = [(bool(a), bool(b)) for a, b in zip(before, after, strict=True)]
+    lost, won = pairs.count((True, False)), pairs.count((False, True))
     differ, count = lost + won, len(before)
 
     def of_share(share: float) -> float:
@@ -79,6 +79,22 @@ def _lower(successes: int, n: int, alpha: float) -> float:
 
 
 def _tail(successes: int, n: int, share: float) -> float:
+    """The probability of as many ``successes`` or more among ``n``."""
     if successes == 0:
         return 1.0
-    return math.fsum(binomial(n, share)[successes:].tolist())
+    if successes > n * share:
+        return _away_from_mean(successes, n, share)
+    return 1 - _away_from_mean(n - successes + 1, n, 1 - share)
+
+
+def _away_from_mean(successes: int, n: int, share: float) -> float:
+    """The same for more ``successes`` than are expected, where each number is less likely than the one before it."""
+    log_choose = math.lgamma(n + 1) - math.lgamma(successes + 1) - math.lgamma(n - successes + 1)
+    term = math.exp(log_choose + successes * math.log(share) + (n - successes) * math.log1p(-share))
+    total, odds = term, share / (1 - share)
+    for k in range(successes, n):
+        term *= (n - k) / (k + 1) * odds
+        total += term
+        if term < LOST_IN_ROUNDING * total:
+            break
+    return total

@@ -1,26 +1,22 @@
 """What a gate compares: the figures of a run's last network, small enough to be read and committed.
 
-A baseline file and a report become the same thing here; the answers on the test samples are kept as one bit each.
+A baseline file and a report become the same thing here.
 """
 
-import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edgekd.errors import EdgekdError
 from edgekd.files import write_json
+from edgekd.gate.answers import read_answers
 
 KIND, SCHEMA_VERSION = "edgekd baseline", 1
 # Of a report's row, as they are.
 PLACE = ("device", "runtime", "threads")
-FIGURES = ("accuracy", "n", "size_bytes", "params", "macs", "precision", "operators", "int8_coverage")
-RIGHT = "right"
+FIGURES = ("accuracy", "n", "right", "size_bytes", "params", "macs", "precision", "operators", "int8_coverage")
 
 
 @dataclass(frozen=True)
@@ -58,11 +54,11 @@ def load_subject(path: Path) -> Subject:
             f"{file} is neither a report nor a baseline: give a run's report.json, or a file that 'edgekd baseline "
             "promote' wrote"
         )
-    return subject_of(document, file.parent)
+    return subject_of(document)
 
 
-def subject_of(report: Mapping[str, Any], folder: Path) -> Subject:
-    """Of a report.json whose files lie in ``folder``: the last network, wherever it runs."""
+def subject_of(report: Mapping[str, Any]) -> Subject:
+    """Of a report.json: the last network, wherever it runs."""
     rows = [row for row in report["rows"] if row.get("model") == report["rows"][-1].get("model")]
     data, environment = report.get("data") or {}, report.get("environment") or {}
     cpu = environment.get("cpu") or {}
@@ -74,11 +70,10 @@ def subject_of(report: Mapping[str, Any], folder: Path) -> Subject:
         "processor features": cpu.get("flags"),
         "power mode": environment.get("power_mode"),
     }
-    labels = _array(folder, data.get("labels"))
     return Subject(
         name=str(report.get("name")),
         facts={key: value for key, value in facts.items() if value is not None},
-        rows={place_of(row): _figures(row, labels, folder) for row in rows},
+        rows={place_of(row): _figures(row) for row in rows},
     )
 
 
@@ -89,16 +84,12 @@ def place_of(row: Mapping[str, Any]) -> str:
     return ", ".join([str(row.get("device") or "cpu"), str(row.get("runtime")), *counted])
 
 
-def right_of(row: Mapping[str, Any]) -> NDArray[np.bool_] | None:
+def right_of(row: Mapping[str, Any]) -> tuple[bool, ...] | None:
     """(N,), which test samples the network answered rightly; None where that was not kept."""
-    try:
-        bits = np.frombuffer(base64.b64decode(row[RIGHT], validate=True), np.uint8)
-        return np.unpackbits(bits, count=int(row["n"])).astype(bool)
-    except (KeyError, TypeError, ValueError):
-        return None
+    return read_answers(row.get("right"), row.get("n"))
 
 
-def _figures(row: Mapping[str, Any], labels: NDArray[Any] | None, folder: Path) -> dict[str, Any]:
+def _figures(row: Mapping[str, Any]) -> dict[str, Any]:
     found = {name: row[name] for name in (*PLACE, *FIGURES) if row.get(name) is not None}
     latency, ratio = row.get("latency_ms") or {}, row.get("latency_vs_teacher")
     if ratio:
@@ -106,24 +97,7 @@ def _figures(row: Mapping[str, Any], labels: NDArray[Any] | None, folder: Path) 
         found["latency_ratio"]["valid"] = row.get("valid", True)
     if latency.get("p50") is not None:
         found["latency_ms"] = latency["p50"]
-    answers = _array(folder, row.get("predictions"))
-    if answers is not None and labels is not None and answers.shape == labels.shape:
-        found[RIGHT] = base64.b64encode(np.packbits(answers == labels).tobytes()).decode()
     return found
-
-
-def _array(folder: Path, name: str | None) -> NDArray[Any] | None:
-    if name is None:
-        return None
-    path = folder / name
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise EdgekdError(f"{name!r} leads out of {folder}: take the report again from where it was made")
-    try:
-        return np.asarray(np.load(path, allow_pickle=False))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise EdgekdError(f"cannot read {path}: {error}; run the recipe again, which writes it anew") from error
 
 
 def _of_baseline(document: Mapping[str, Any], path: Path) -> Subject:

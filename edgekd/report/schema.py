@@ -53,7 +53,11 @@ class Ratio(Part):
 
 
 class Row(Part):
-    """The figures of one (model, runtime, precision)."""
+    """The figures of one (model, runtime, precision).
+
+    ``right`` has a bit for each test sample (:mod:`edgekd.gate.answers`), so that a report can be compared in pairs
+    with another one by itself.
+    """
 
     model: str
     runtime: str
@@ -77,6 +81,7 @@ class Row(Part):
     warnings: tuple[Note, ...] = ()
     file: str | None = None
     predictions: str | None = None
+    right: str | None = None
 
 
 class Check(Part):

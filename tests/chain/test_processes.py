@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,8 +20,8 @@ ROOT = Path(__file__).parents[2]
 UNTIMED = RECIPE.replace("batch_size: 50", "batch_size: 25, augment: [crop]") + "targets: [{device: elsewhere}]\n"
 DISTILLED = UNTIMED.replace("  - distill: {epochs: 2}", "  - distill: {epochs: 2, also: [{method: at}], views: 2}")
 DISTILLED = DISTILLED[: DISTILLED.index("  - prune")] + DISTILLED[DISTILLED.index("budget") :]
-TOGETHER = ("torchrun", "--standalone", "--nproc-per-node=2", "-m")
-ALONE = ("python", "-m")
+TOGETHER = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m")
+ALONE = (sys.executable, "-m")
 
 
 @contextmanager

@@ -68,10 +68,10 @@ def test_a_verdict_needs_no_torch_and_takes_half_a_second(agreed, run_folder):
         "import sys; from edgekd.cli.main import main\n"
         f"sys.argv = ['edgekd', 'check', '--baseline', {str(agreed)!r}, '--current', {str(run)!r}]\n"
         "try: main()\n"
-        "finally: print({'torch', 'onnx', 'onnxruntime', 'matplotlib'} & set(sys.modules), file=sys.stderr)"
+        "finally: print({'torch', 'onnx', 'onnxruntime', 'matplotlib', 'numpy'} & set(sys.modules), file=sys.stderr)"
     )
     taken = []
-    for _ in range(5):
+    for _ in range(8):
         before = processor_seconds_of_children()
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         taken.append(processor_seconds_of_children() - before)

@@ -11,11 +11,11 @@ def test_gate(assert_no_regression):
 
 
 def outcome(tmp_path, run, baseline):
-    """A real pytest, in a folder of its own."""
+    """A real pytest, in a folder of its own; the plugin is found by its entry point."""
     folder = tmp_path / f"suite-{run.name}"
     folder.mkdir()
     (folder / "test_gate.py").write_text(TEST.format(run=str(run), baseline=str(baseline)))
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "edgekd.gate.pytest_plugin", "--rootdir", folder, folder]
+    command = [sys.executable, "-m", "pytest", "-q", "--rootdir", folder, folder]
     return subprocess.run(command, capture_output=True, text=True, cwd=folder)
 
 

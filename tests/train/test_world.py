@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from edgekd.train import world
 from tests.train.together import train
 
 ROOT = Path(__file__).parents[2]
-TORCHRUN = ("torchrun", "--nproc-per-node=2", "--standalone")
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone")
 KINDS = ("labels", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("features", "frozen")))
 
 

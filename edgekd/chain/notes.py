@@ -1,0 +1,127 @@
+"""What a report warns of: what a reader would not see in the figures."""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+
+from edgekd.bench import ratio_over_sittings
+from edgekd.chain.evaluate import LEAST_AGREEMENT, Exported
+from edgekd.chain.measure import Measured
+from edgekd.chain.targets import file_profile
+from edgekd.data import DataSet
+from edgekd.recipe import Recipe, Target
+from edgekd.report import schema
+
+# Points of accuracy that a class may lose to the teacher before it is named.
+MOST_LOST = 3
+SLOWER = {"int8_slower_than_float": "the int8 file", "pruned_slower_than_before": "the pruned network"}
+
+
+def doubts(export: Exported) -> list[schema.Note]:
+    figures, notes = export.figures, []
+    left = figures["float_convolutions"]
+    if figures["precision"] == "int8" and left:
+        names = ", ".join(left[:5]) + (f" and {len(left) - 5} more" if len(left) > 5 else "")
+        why = "by measurement" if _is_placed_apart(figures) else "although they are quantised"
+        message = f"{len(left)} of {figures['convolutions']} convolutions run in float in ONNX Runtime, {why}: {names}"
+        notes.append(schema.Note(code="float_convolutions", message=message))
+    return notes + _placement_notes(figures) + disagreement(export.label, figures)
+
+
+def _is_placed_apart(figures: Mapping[str, Any]) -> bool:
+    placement = figures["placement"]
+    return placement is not None and placement["chosen"] != "int8"
+
+
+def _placement_notes(figures: Mapping[str, Any]) -> list[schema.Note]:
+    placement = figures["placement"]
+    if placement is None:
+        return []
+    candidates = {each["name"]: each for each in placement["candidates"]}
+    if not any(each["accepted"] for each in candidates.values()):
+        message = "no placement keeps the budget's accuracy and size on the validation samples; this one is all int8"
+        return [schema.Note(code="no_placement_fits", message=message)]
+    if placement["chosen"] == "float":
+        ratio = candidates["int8"]["ratio"]
+        message = f"this file is float: in int8 the network takes {ratio:.2f} times as long on this machine"
+        return [schema.Note(code="int8_not_faster", message=message)]
+    if candidates[placement["chosen"]]["ratio"] > 1:
+        ratio = candidates[placement["chosen"]]["ratio"]
+        message = f"this file takes {ratio:.2f} times as long as in float, which the budget has no room for"
+        return [schema.Note(code="int8_slower_than_float", message=message)]
+    return []
+
+
+def disagreement(label: str, figures: Mapping[str, Any]) -> list[schema.Note]:
+    agreement = figures["parity"]["agreement"]
+    if agreement >= LEAST_AGREEMENT:
+        return []
+    where = f"; it departs from what the file says at {figures['departs_at']}" if figures["departs_at"] else ""
+    message = (
+        f"{label} answers as PyTorch does on only {agreement:.1%} of the test samples in {figures['runtime']}{where}"
+    )
+    return [schema.Note(code="runtime_disagrees", message=message)]
+
+
+def slower(exports: Sequence[Exported], measured: Mapping[Target, Measured]) -> list[schema.Note]:
+    """A warning wherever an int8 file, or a pruned network's, is surely slower than the one that it came from."""
+    notes = []
+    for before, after in pairwise(exports):
+        code = _why_slower(before, after)
+        if code is None:
+            continue
+        for target, figures in measured.items():
+            ours, theirs = (figures.latency[export.label].raw_ns for export in (after, before))
+            ratio, interval = ratio_over_sittings(ours, theirs)
+            if interval and interval[0] > 1:
+                message = (
+                    f"on {target.device}/{target.runtime} {SLOWER[code]} takes {ratio:.2f} times as "
+                    f"long as {before.label}: it is smaller, not faster, on this processor"
+                )
+                notes.append(schema.Note(code=code, message=message))
+    return notes
+
+
+def _why_slower(before: Exported, after: Exported) -> str | None:
+    if (before.figures["precision"], after.figures["precision"]) == ("float32", "int8"):
+        return "int8_slower_than_float"
+    return "pruned_slower_than_before" if after.done.name == "prune" else None
+
+
+def classes_lost(teacher: Exported, student: Exported, data: DataSet) -> list[schema.Note]:
+    """A warning for each class that the student answers much worse than the teacher, whatever the accuracy says."""
+    counts = torch.bincount(data.test.labels, minlength=len(data.classes)).tolist()
+    rights = (teacher.figures["right_by_class"], student.figures["right_by_class"])
+    return [
+        schema.Note(
+            code="class_lost",
+            message=f"{student.label} answers {after / count:.1%} of class {name!r} rightly and the teacher "
+            f"{before / count:.1%}, on {count} test samples",
+        )
+        for name, count, before, after in zip(data.classes, counts, *rights, strict=True)
+        if count and 100 * (before - after) > MOST_LOST * count
+    ]
+
+
+def skipped_target(target: Target) -> schema.Note:
+    return schema.Note(
+        code="target_skipped",
+        message=f"nothing was measured for {target.device}/{target.runtime}: this version measures on "
+        "cpu/onnxruntime only; the exported ONNX files can be timed there by hand",
+    )
+
+
+def not_served(recipe: Recipe, last: Exported) -> list[schema.Note]:
+    """A warning for each target that the way of quantising gives no file for."""
+    written = {figures["profile"] for figures in (last.figures, *last.figures["others"])}
+    return [
+        schema.Note(
+            code="target_not_served",
+            message=f"there is no file for {target.device}/{target.runtime}: the network was quantised for another "
+            "runtime; leave quantize.profile out, or set it to portable",
+        )
+        for target in recipe.targets
+        if file_profile(target) not in written
+    ]

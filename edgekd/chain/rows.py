@@ -1,0 +1,113 @@
+"""The rows of a run's report: each network in each runtime."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekd.bench import wilson_interval
+from edgekd.chain.evaluate import PYTORCH, Exported
+from edgekd.chain.measure import Measured
+from edgekd.chain.notes import disagreement, doubts
+from edgekd.chain.teachers import ENSEMBLE, Together
+from edgekd.gate import write_answers
+from edgekd.recipe import Target
+from edgekd.report import schema
+
+RUNTIME = "onnxruntime"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """``folder`` is the run's, ``labels`` (N,) the true classes of the test samples."""
+
+    folder: Path
+    labels: NDArray[Any]
+
+    def pytorch(self, export: Exported) -> schema.Row:
+        figures = export.figures
+        return schema.Row(
+            model=export.label,
+            runtime="pytorch",
+            precision=figures["precision_pytorch"],
+            device="cpu",
+            params=figures["params"],
+            macs=figures["macs"],
+            **self._accuracy(export, export.figures["correct_pytorch"], PYTORCH),
+        )
+
+    def together(self, together: Together) -> schema.Row:
+        figures = together.figures
+        return schema.Row(
+            model=ENSEMBLE,
+            runtime="pytorch",
+            precision="float32",
+            device="cpu",
+            params=figures["params"],
+            macs=figures["macs"],
+            **self._accuracy(together, figures["correct_pytorch"], PYTORCH),
+        )
+
+    def other(self, export: Exported, other: Mapping[str, Any]) -> schema.Row:
+        """The file for a runtime that is not here, with what ONNX Runtime makes of it step by step."""
+        return schema.Row(
+            model=export.label,
+            runtime=other["runtime"],
+            precision=other["precision"],
+            device="cpu",
+            size_bytes=other["size_bytes"],
+            params=export.figures["params"],
+            macs=export.figures["macs"],
+            operators=other["operators"],
+            int8_coverage=other["int8_coverage"],
+            warnings=tuple(disagreement(export.label, other)),
+            file=str((export.folder / other["file"]).relative_to(self.folder)),
+            **self._accuracy(export, other["correct"], other["predictions"]),
+        )
+
+    def runtime(self, export: Exported, target: Target | None, measured: Measured | None) -> schema.Row:
+        figures = export.figures
+        timing, notes = _timing(export, target, measured) if target and measured else ({}, [])
+        return schema.Row(
+            model=export.label,
+            runtime=RUNTIME,
+            precision=figures["precision"],
+            device="cpu",
+            size_bytes=figures["size_bytes"],
+            params=figures["params"],
+            macs=figures["macs"],
+            operators=figures["operators"],
+            int8_coverage=figures["int8_coverage"],
+            warnings=tuple(notes + doubts(export)),
+            file=str(export.onnx.relative_to(self.folder)),
+            expected_calibration_error=figures["expected_calibration_error"],
+            negative_log_likelihood=figures["negative_log_likelihood"],
+            **timing,
+            **self._accuracy(export, figures["correct"], figures["predictions"]),
+        )
+
+    def _accuracy(self, export: Exported | Together, correct: int, predictions: str) -> dict:
+        n = export.figures["n"]
+        return {
+            "accuracy": correct / n,
+            "accuracy_ci95": wilson_interval(correct, n),
+            "n": n,
+            "predictions": str((export.folder / predictions).relative_to(self.folder)),
+            "right": write_answers(np.load(export.folder / predictions) == self.labels),
+        }
+
+
+def _timing(export: Exported, target: Target, measured: Measured) -> tuple[dict[str, Any], list[schema.Note]]:
+    latency = measured.latency[export.label]
+    ratio = latency.latency_vs_reference
+    figures = {
+        "threads": target.threads,
+        "latency_ms": schema.Latency(**latency.latency_ms),
+        "latency_vs_teacher": schema.Ratio(**ratio) if ratio else None,
+        "peak_rss_bytes": measured.memory[export.label].peak_rss_bytes,
+        "valid": latency.valid,
+    }
+    return figures, [schema.Note(code=caution.code, message=caution.message) for caution in latency.warnings]
