@@ -6,12 +6,9 @@ goes the way of ``edgekd bench A --against B``, early stopping and all, in less 
 settings are recorded). A run that was stopped goes on from where it was.
 """
 
-import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -20,9 +17,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from common import finish, goal, options
 from planted import instructions, repeated_convs
+from repeats import hog, keep, lines
 
 from edgekd.bench import LatencyRecord, Plan, Subject, measure, wilson_interval
-from edgekd.bench.cpus import quietest
 from edgekd.progress import say, track
 
 LAYERS, MORE = 20, 21
@@ -98,22 +95,6 @@ def compare(equal: Path, other: Path, seed: int) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def hog(wanted: bool) -> Iterator[int | None]:
-    """A process that never rests, on the CPU that the comparison would take last."""
-    if not wanted:
-        yield None
-        return
-    cpu = max(quietest(10_000))
-    spin = f"import os\nos.sched_setaffinity(0, [{cpu}])\nwhile True: pass"
-    process = subprocess.Popen([sys.executable, "-c", spin])
-    try:
-        yield cpu
-    finally:
-        process.kill()
-        process.wait()
-
-
 def summary(condition: str, results: list[dict[str, Any]]) -> dict[str, Any]:
     good = sum(
         one["ci95"][0] > 1 if condition == "planted" else one["ci95"][0] <= 1 <= one["ci95"][1] for one in results
@@ -141,19 +122,6 @@ def report(figures: dict[str, Any], counted: dict[str, float]) -> None:
             f"median ratio {one['median_ratio']:.4f}, "
             f"median width {one['median_width']:.2%}, {one['seconds'] / one['n']:.1f} s each"
         )
-
-
-def lines(kept: Path | None) -> list[dict[str, Any]]:
-    if not kept or not kept.exists():
-        return []
-    # The last line may be half a line of a run that was killed.
-    return [json.loads(line) for line in kept.read_text().splitlines() if line.endswith("}")]
-
-
-def keep(kept: Path | None, result: dict[str, Any]) -> None:
-    if kept:
-        with kept.open("a") as file:
-            file.write(json.dumps(result) + "\n")
 
 
 if __name__ == "__main__":
