@@ -3,12 +3,13 @@
     python benchmarks/prune_pareto.py --json benchmarks/results/prune_pareto.json
 
 Four ways to cut: torch-pruning as the quick start of its README does it, uniform ratios; edgekd by MACs; edgekd by the
-latency that is measured; and the same behind blocks dropped, all rounded to 8 channels. Of the ratio and of the share
+latency that is measured; and the same with whole blocks dropped first and groups ranked by the harm that a scan of the
+validation split measured, all rounded to 8 channels. Of the ratio and of the share
 of MACs, which know nothing of latency, those are taken that come near the same latencies; more than three ratios, so
 that their curve spans the others. A cut is made once; then its BatchNorm is estimated anew and it is trained, equally
 long at the same rates for all, with the teacher (ResNet-56) and on labels alone, in a different order for each seed.
-The rate of either recovery is the best on the validation split for torch-pruning's network in the middle, and how many
-blocks go is the best there for edgekd's in the middle.
+The rate of either recovery is the best on the validation split for torch-pruning's network in the middle; how many
+blocks go, and whether measured harm ranks, is for each latency what is best there over all seeds.
 
 Accuracies are ONNX Runtime's on the same test images, in pairs; latencies are its own of batch 1 on one thread, all
 files in one run in turns, as shares of the uncut network's, which is trained on as long. The training images are a
@@ -55,18 +56,21 @@ from edgekd.models import count_macs
 from edgekd.progress import say
 from edgekd.prune import prune, widths
 from edgekd.prune.depth import cut_depth
+from edgekd.prune.harm import harms
 from edgekd.prune.latency import LatencyTable
 from edgekd.prune.plan import Plan
 from edgekd.prune.prunable import Prunable
+from edgekd.prune.sensitivity import scan
 from edgekd.prune.timed import prune_to_latency
 from edgekd.quantize.sensitivity import divergence
 from edgekd.recipe import Distill, Train
-from edgekd.train import CrossEntropy, fit, logits_of
+from edgekd.train import CrossEntropy, accuracy_of, fit, logits_of
 from edgekd.train.batchnorm import reestimate
 from edgekd.train.device import lay_out
 
 UNCUT, UNIFORM = "uncut", "torch-pruning, uniform"
-BY_MACS, BY_LATENCY, BY_BLOCKS = "edgekd by MACs", "edgekd by latency", "edgekd by latency, blocks first"
+BY_MACS, BY_LATENCY = "edgekd by MACs", "edgekd by latency"
+CHOSEN = "edgekd by latency, chosen on validation"
 TAUGHT, PLAIN = "with the teacher", "labels alone"
 STYLES = {TAUGHT: "-", PLAIN: "--"}
 START = Distill(epochs=1, lr=0.005)
@@ -75,15 +79,16 @@ TEMPERATURE, HARD_WEIGHT = 4.0, 0.1
 FASTER, POINTS = 1.15, 0.5
 VERSION = 2
 Made = tuple[nn.Module, list[Plan], dict[str, Any]]
-Cutter = Callable[[Study, nn.Module, float, float], Made]
+How = tuple[float, bool] | None
+Cutter = Callable[[Study, nn.Module, float, How], Made]
 
 
 @dataclass(frozen=True)
 class Settings:
     """How much is done.
 
-    ``middle`` are the ratio whose network the rates are chosen on, and the latency at which one of ``depths`` is, the
-    share of MACs that dropping blocks leaves.
+    ``middle`` is the ratio whose network the rates are chosen on; ``tries`` are what is chosen among for each latency:
+    the share of MACs that dropping blocks leaves, and whether measured harm ranks.
     """
 
     train_limit: int = 6000
@@ -92,8 +97,8 @@ class Settings:
     ratios: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4)
     macs: tuple[float, ...] = (0.6, 0.4, 0.22)
     latency: tuple[float, ...] = (0.7, 0.55, 0.4)
-    depths: tuple[float, ...] = (0.92, 0.85, 0.75)
-    middle: tuple[float, float] = (0.2, 0.55)
+    tries: tuple[tuple[float, bool], ...] = ((0.92, False), (1.0, True), (0.92, True), (0.85, True))
+    middle: float = 0.2
     rates: tuple[float, ...] = (0.005, 0.01, 0.02)
     epochs: int = 3
     seeds: int = 3
@@ -107,7 +112,7 @@ class Settings:
             UNIFORM: self.ratios,
             BY_MACS: self.macs,
             BY_LATENCY: self.latency,
-            BY_BLOCKS: self.latency,
+            CHOSEN: self.latency,
         }
 
     def timing(self) -> dict[str, float]:
@@ -116,14 +121,14 @@ class Settings:
 
 QUICK = Settings(
     **{"train_limit": 400, "test_limit": 300, "ratios": (0.1,), "macs": (0.4,), "latency": (0.5,)},
-    **{"depths": (0.92, 0.85), "middle": (0.1, 0.5)},
+    **{"tries": ((0.92, False), (0.92, True)), "middle": 0.1},
     **{"rates": (0.02, 0.05), "epochs": 1, "seeds": 2, "seconds": 0.6, "max_seconds": 0.6, "sittings": 6},
 )
 
 
 @dataclass(frozen=True)
 class Cut:
-    """A cut network before it is trained on; ``aim`` is what its method was told."""
+    """A cut network before it is trained on; ``aim`` is what its method was told, and ``how`` one of the tries."""
 
     method: str
     aim: float
@@ -149,11 +154,11 @@ class Remembered(nn.Module):
         return self.answers[key].to(inputs.device)
 
 
-def uncut(study: Study, network: nn.Module, *_: float) -> Made:
+def uncut(study: Study, network: nn.Module, *_: Any) -> Made:
     return copy.deepcopy(network), [], {}
 
 
-def uniform(study: Study, network: nn.Module, ratio: float, *_: float) -> Made:
+def uniform(study: Study, network: nn.Module, ratio: float, *_: Any) -> Made:
     """What the quick start of torch-pruning's README does, with another ``ratio``."""
     network, example = copy.deepcopy(network), torch.randn(1, *study.data.input_shape)
     classes = len(study.data.classes)
@@ -170,22 +175,44 @@ def uniform(study: Study, network: nn.Module, ratio: float, *_: float) -> Made:
     return network, [pruner.pruning_history()], {}
 
 
-def by_macs(study: Study, network: nn.Module, share: float, *_: float) -> Made:
+def by_macs(study: Study, network: nn.Module, share: float, *_: Any) -> Made:
     pruned = prune(network, study.data.input_shape, macs=share, round_to=ROUND_TO)
     return pruned.network, [pruned.plan], {}
 
 
-def by_latency(study: Study, network: nn.Module, share: float, *_: float, of: nn.Module | None = None) -> Made:
+def by_latency(study: Study, network: nn.Module, share: float, *_: Any) -> Made:
+    return to_latency(study, network, share, network)
+
+
+def to_latency(study: Study, network: nn.Module, share: float, of: nn.Module, harm: bool = False) -> Made:
     def write(smaller: nn.Module, path: Path) -> None:
         export_onnx(smaller, path, study.data.preprocess)
 
-    prunable = Prunable(network, study.data.input_shape, round_to=ROUND_TO)
+    shape = study.data.input_shape
+    weights = measured_harm(study, network) if harm else None
+    prunable = Prunable(network, shape, round_to=ROUND_TO, weights=weights)
     timed = prune_to_latency(prunable, share, LatencyTable("float32", threads=1), write, reference=of)
     return timed.network, [timed.plan], {"timing": asdict(timed.timing)}
 
 
-def by_blocks(study: Study, network: nn.Module, share: float, depth: float) -> Made:
+def measured_harm(study: Study, network: nn.Module) -> dict[str, float]:
+    """By a scan of the validation split, BatchNorm estimated anew after each of its cuts."""
+    data, shape = study.data, study.data.input_shape
+
+    def score(smaller: nn.Module) -> float:
+        return accuracy_of(smaller, data, data.validation)
+
+    statistics = calibration(data, 0, STATISTICS).split(BATCH_SIZE)
+    scanned = scan(network, shape, score, round_to=ROUND_TO, batches=statistics)
+    return harms(scanned, Prunable(network, shape, round_to=ROUND_TO), 1 / len(data.validation))
+
+
+def chosen(study: Study, network: nn.Module, share: float, how: tuple[float, bool]) -> Made:
     """Blocks are ranked as the prune stage ranks them, by what the answers on validation samples change."""
+    depth, by_harm = how
+    if depth == 1:
+        found, plans, about = to_latency(study, network, share, network, by_harm)
+        return found, plans, {**about, "depth": depth, "by_harm": by_harm, "dropped": []}
     data, shape = study.data, study.data.input_shape
     statistics = calibration(data, 0, STATISTICS).split(BATCH_SIZE)
     samples = data.validation.select(torch.arange(min(HARM_SAMPLES, len(data.validation))))
@@ -197,8 +224,9 @@ def by_blocks(study: Study, network: nn.Module, share: float, depth: float) -> M
 
     short = cut_depth(network, shape, cost=lambda each: count_macs(each, shape), target=depth, harm=harm)
     reestimate(short.network, statistics)
-    found, plans, about = by_latency(study, short.network, share, of=network)
-    return found, [short.plan, *plans], {**about, "depth": depth, "dropped": [path for path, _ in short.dropped]}
+    found, plans, about = to_latency(study, short.network, share, network, by_harm)
+    about |= {"depth": depth, "by_harm": by_harm, "dropped": [path for path, _ in short.dropped]}
+    return found, [short.plan, *plans], about
 
 
 CUTTERS: dict[str, Cutter] = {
@@ -206,7 +234,7 @@ CUTTERS: dict[str, Cutter] = {
     UNIFORM: uniform,
     BY_MACS: by_macs,
     BY_LATENCY: by_latency,
-    BY_BLOCKS: by_blocks,
+    CHOSEN: chosen,
 }
 
 
@@ -225,15 +253,15 @@ def machine() -> dict[str, Any]:
     return {part: fingerprint()[part] for part in ("cpu", "packages", "kernel")}
 
 
-def cut(study: Study, start: Done, method: str, aim: float, depth: float) -> Cut:
+def cut(study: Study, start: Done, method: str, aim: float, how: How = None) -> Cut:
     name = f"{method.replace(', ', '-').replace(' ', '-')}-{aim:g}"
-    if method == BY_BLOCKS:
-        name += f"-{depth:g}"
+    if how:
+        name += f"-{how[0]:g}{'-by-harm' if how[1] else ''}"
 
     def make(folder: Path) -> None:
         say(f"{method}, {aim:g}: being cut")
         torch.manual_seed(0)
-        network, plans, about = CUTTERS[method](study, restore(start.artifact), aim, depth)
+        network, plans, about = CUTTERS[method](study, restore(start.artifact), aim, how)
         reestimate(network, calibration(study.data, 0, STATISTICS).split(BATCH_SIZE))
         spec = start.artifact.spec
         shape = spec.input_shape
@@ -285,14 +313,22 @@ class Recoveries:
             found[recovery] = {f"{rate:g}": value for rate, value in tried.items()}
         return found
 
-    def validation(self, one: Cut, recovery: str, rate: float | None = None) -> float:
-        """The accuracy there of a training with the first seed."""
+    def validation(self, one: Cut, recovery: str, rate: float | None = None, seed: int = 0) -> float:
+        """The accuracy there of one training."""
         try:
-            history = json.loads((self.run(one, recovery, 0, rate) / METRICS).read_text())["history"]
+            history = json.loads((self.run(one, recovery, seed, rate) / METRICS).read_text())["history"]
         except TrainingError as error:
             say(f"{one.name}, {recovery}, rate {rate}: {error}")
             return 0.0
         return history[-1]["validation_accuracy"]
+
+    def choose(self, tries: list[Cut], seeds: int) -> tuple[Cut, dict[str, float]]:
+        """The cut with the highest mean accuracy there, taught; and those of all."""
+        found = {
+            one.name: float(np.mean([self.validation(one, TAUGHT, seed=seed) for seed in range(seeds)]))
+            for one in tries
+        }
+        return max(tries, key=lambda one: found[one.name]), found
 
 
 def run_all(
@@ -348,7 +384,7 @@ def compare(rows: list[dict[str, Any]]) -> dict[str, Any]:
     uniform_curves = {recovery: curve(rows, (UNIFORM, UNCUT), recovery) for recovery in STYLES}
     faster = {
         method: at_equal_accuracy({recovery: curve(rows, (method,), recovery) for recovery in STYLES}, uniform_curves)
-        for method in (BY_MACS, BY_LATENCY, BY_BLOCKS)
+        for method in (BY_MACS, BY_LATENCY, CHOSEN)
     }
     pruned = [row["right"] for row in rows if row["method"] != UNCUT]
     taught, plain = (np.mean([right[recovery] for right in pruned], axis=0) for recovery in (TAUGHT, PLAIN))
@@ -378,7 +414,7 @@ def goals(compared: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         *(
             goal(f"{each}: times faster than {UNIFORM} at equal accuracy", FASTER, faster[each].get("ratio", 0.0))
-            for each in (BY_LATENCY, BY_BLOCKS)
+            for each in (BY_LATENCY, CHOSEN)
         ),
         goal(f"points of the recovery {TAUGHT} over {PLAIN}", POINTS, compared["taught_over_plain"]["points"]),
     ]
@@ -395,13 +431,14 @@ def prepared(arguments: argparse.Namespace) -> tuple[Settings, Study, Done, Reco
 def main() -> None:
     arguments = options(__doc__)
     settings, study, start, recoveries = prepared(arguments)
-    ratio, latency = settings.middle
-    middle = cut(study, start, UNIFORM, ratio, 1.0)
-    tried = recoveries.choose_rates(middle, settings.rates)
-    short = {depth: cut(study, start, BY_BLOCKS, latency, depth) for depth in settings.depths}
-    of_depths = {depth: recoveries.validation(one, TAUGHT) for depth, one in short.items()}
-    depth = max(of_depths, key=lambda each: of_depths[each])
-    cuts = [cut(study, start, method, aim, depth) for method, aims in settings.aims().items() for aim in aims]
+    tried = recoveries.choose_rates(cut(study, start, UNIFORM, settings.middle), settings.rates)
+    cuts, of_tries = [], {}
+    for method, aims in settings.aims().items():
+        for aim in aims:
+            tries = [cut(study, start, method, aim, how) for how in settings.tries] if method == CHOSEN else []
+            one, found = recoveries.choose(tries, settings.seeds) if tries else (cut(study, start, method, aim), {})
+            cuts.append(one)
+            of_tries |= found
     rows, files = run_all(study, recoveries, cuts, settings.seeds)
     for row, about in zip(rows, timed(study, cuts, files, settings.timing()), strict=True):
         row |= about
@@ -413,7 +450,7 @@ def main() -> None:
     figures = {
         **{"settings": asdict(settings), "samples": study.counts(), "batch_size": BATCH_SIZE, "versions": versions()},
         **{"validation_accuracy_of_rates": tried, "rates": recoveries.rates},
-        **{"validation_accuracy_of_depths": {f"{each:g}": value for each, value in of_depths.items()}, "depth": depth},
+        "validation_accuracy_of_tries": of_tries,
         **compared,
         "rows": [{**row, "right": {name: [*map(packed, each)] for name, each in row["right"].items()}} for row in rows],
     }

@@ -36,5 +36,6 @@ def lines(kept: Path | None) -> list[dict[str, Any]]:
 
 def keep(kept: Path | None, result: dict[str, Any]) -> None:
     if kept:
+        kept.parent.mkdir(parents=True, exist_ok=True)
         with kept.open("a") as file:
             file.write(json.dumps(result) + "\n")

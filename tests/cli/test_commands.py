@@ -27,7 +27,9 @@ def test_help_within_four_tenths_of_a_second():
     assert min(times) < 0.4
 
 
-@pytest.mark.parametrize("command", [["--help"], ["recipe", "schema"], ["bundle", "--help"], ["bench", "--help"]])
+@pytest.mark.parametrize(
+    "command", [["--help"], ["recipe", "schema"], ["bundle", "--help"], ["bench", "--help"], ["predict", "--help"]]
+)
 def test_commands_that_need_no_torch_do_not_import_it(command):
     program = (
         "import sys; sys.argv = ['edgekd', *sys.argv[1:]]\n"
