@@ -31,6 +31,8 @@ TABLES: dict[str, tuple[str, Callable[[Record], str]]] = {
     "zoo": ("prune_zoo", tables.zoo),
     "labels": ("distill_unlabelled", distill_tables.labels),
     "methods": ("distill_methods", distill_tables.methods),
+    "throughput": ("distill_throughput", distill_tables.throughput),
+    "where": ("distill_throughput", distill_tables.where),
 }
 
 
