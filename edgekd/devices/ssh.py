@@ -186,10 +186,11 @@ class Ssh:
 
 
 def limited(words: Sequence[str], folder: str, timeout_s: float) -> str:
+    # ONNX Runtime leaves a file among the temporary ones; in the folder it goes away with it.
     command = shlex.join(words)
     ends = f"timeout -k 5 {max(1, round(timeout_s))}"
     return (
-        f"cd {shlex.quote(folder)} || exit 125; "
+        f"cd {shlex.quote(folder)} || exit 125; export TMPDIR={shlex.quote(folder)}; "
         f"if timeout -k 1 1 true 2>/dev/null; then {ends} {command}; else {command}; fi; "
         f"code=$?; [ $code -eq {OURS} ] && code=254; exit $code"
     )

@@ -27,9 +27,10 @@ def free_port() -> int:
 
 
 class Server:
-    """Started by ``start``, ended with all its sessions by ``stop``; ``temporary`` is the TMPDIR of its sessions."""
+    """Started by ``start``, ended by ``stop``; ``temporary`` and ``path`` are TMPDIR and PATH there."""
 
-    def __init__(self, folder: Path, temporary: Path | None = None):
+    def __init__(self, folder: Path, temporary: Path | None = None, path: str | None = None):
+        self.path = path
         self.folder, self.port = folder, free_port()
         self.temporary = temporary or folder / "tmp"
         self.temporary.mkdir(exist_ok=True)
@@ -55,11 +56,12 @@ class Server:
         assert SSHD is not None
         if os.geteuid() == 0:
             PRIVILEGES.mkdir(mode=0o755, exist_ok=True)
+        settings = [f"TMPDIR={self.temporary}", *([f"PATH={self.path}"] if self.path else [])]
         (self.folder / "sshd_config").write_text(
             f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {self.host_key}\nPidFile none\n"
             f"AuthorizedKeysFile {self.folder / 'authorized'}\nStrictModes no\nUsePAM no\n"
             "PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n"
-            f"Subsystem sftp internal-sftp\nSetEnv TMPDIR={self.temporary}\nMaxStartups 100\nMaxSessions 100\n"
+            f"Subsystem sftp internal-sftp\nSetEnv {' '.join(settings)}\nMaxStartups 100\nMaxSessions 100\n"
         )
         with (self.folder / "log").open("wb") as log:
             words = [SSHD, "-D", "-e", "-f", str(self.folder / "sshd_config")]
