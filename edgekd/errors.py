@@ -31,6 +31,10 @@ class MeasurementError(EdgekdError):
     """A figure cannot be measured as asked."""
 
 
+class DeviceError(EdgekdError):
+    """A device cannot be reached, or does not do what it is asked."""
+
+
 class BundleError(EdgekdError):
     """A bundle is changed, incomplete, or not a bundle."""
 

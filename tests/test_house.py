@@ -9,6 +9,7 @@ import pytest
 HOUSE = Path(__file__).parents[1] / "edgekd"
 WITHOUT_TORCH = (
     "bench",
+    "devices",
     "bundle",
     "recipe",
     "report",

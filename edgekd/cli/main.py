@@ -19,6 +19,7 @@ COMMANDS = {
     "export": ("export", "export"),
     "bench": ("bench", "bench"),
     "profile": ("profile", "profile"),
+    "devices": ("devices", "app"),
     "lint": ("lint", "lint"),
     "check": ("check", "check"),
     "baseline": ("check", "baseline_app"),

@@ -1,0 +1,67 @@
+"""``edgekd devices``: name devices, list them, ask them what they are."""
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from edgekd.devices.book import Device
+
+app = typer.Typer(no_args_is_help=True, help="Name the devices that models must run on, and ask them what they can.")
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="What the device is called here.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+@app.command()
+def add(
+    name: Name,
+    ssh: Annotated[str, typer.Option(metavar="[USER@]HOST[:PORT]", help="As ssh takes it, or an alias of yours.")],
+    python: Annotated[str, typer.Option(help="The Python there, 3.8 or newer.")] = "python3",
+    power_mode: Annotated[
+        str | None, typer.Option(help="The nvpmodel mode that figures are meant to be of; it is checked, not set.")
+    ] = None,
+    ssh_config: Annotated[
+        str | None, typer.Option(metavar="FILE", help="A configuration for ssh instead of ~/.ssh/config.")
+    ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace the device of this name.")] = False,
+) -> None:
+    """Name a device with an SSH server; keys and jump hosts are those of your own SSH configuration."""
+    from edgekd.devices.book import Device, add_device
+
+    add_device(Device(name, ssh, python, power_mode, ssh_config), replace)
+    typer.echo(f"added {name}: {ssh}; 'edgekd devices probe {name}' asks it what it can run")
+
+
+@app.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """The devices by name, and where each is."""
+    from edgekd.devices.book import devices
+
+    known = devices()
+    if as_json:
+        typer.echo(json.dumps([entry(device) for device in known.values()], indent=1))
+        return
+    width = max(map(len, known))
+    for device in known.values():
+        typer.echo(f"{device.name:{width}}  {device.ssh or 'this machine'}")
+
+
+def entry(device: "Device") -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {key: value for key, value in asdict(device).items() if value is not None and (device.ssh or key == "name")}
+
+
+@app.command()
+def probe(name: Name, as_json: AsJson = False) -> None:
+    """What a device is, what it can run, and what is missing there. Nothing is left on it."""
+    from edgekd.devices.book import find_device
+    from edgekd.devices.local import probe_here
+    from edgekd.devices.probe import describe
+    from edgekd.devices.probe import probe as ask
+
+    device = find_device(name)
+    found = ask(device) if device.ssh else probe_here(device)
+    typer.echo(json.dumps(found.to_json(), indent=1) if as_json else "\n".join(describe(found)))

@@ -1,0 +1,108 @@
+"""The devices that a user has named, in a JSON file of the user's own; ``cpu`` and ``cuda`` are always there."""
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from edgekd.devices.address import Address, parse_address
+from edgekd.errors import DeviceError, first_line
+from edgekd.files import write_json
+from edgekd.registry import nearest
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Device:
+    """``ssh`` is ``[user@]host[:port]``, absent for this machine's own. ``python`` is the interpreter there.
+
+    ``power_mode`` is the one that figures are meant to be of: a device in another mode is told apart, never set.
+    ``ssh_config`` is a configuration file to use instead of the user's own.
+    """
+
+    name: str
+    ssh: str | None = None
+    python: str = "python3"
+    power_mode: str | None = None
+    ssh_config: str | None = None
+
+    def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.name):
+            raise DeviceError(
+                f"{self.name!r} is no name for a device: letters, digits, '.', '-' and '_', such as orin-8gb"
+            )
+        if not self.python or self.python.startswith("-"):
+            raise DeviceError(f"{self.python!r} is no Python; --python names an interpreter on {self.name}")
+        if self.ssh is not None:
+            parse_address(self.ssh)
+
+    @property
+    def address(self) -> Address:
+        if self.ssh is None:
+            raise DeviceError(f"{self.name} is this machine itself and has no address")
+        return parse_address(self.ssh)
+
+
+LOCAL = {name: Device(name) for name in ("cpu", "cuda")}
+
+
+def book_path() -> Path:
+    """``EDGEKD_DEVICES``, or ``edgekd/devices.json`` in the user's configuration folder."""
+    if named := os.environ.get("EDGEKD_DEVICES"):
+        return Path(named)
+    given = os.environ.get("XDG_CONFIG_HOME", "")
+    # The XDG specification has relative paths ignored.
+    folder = Path(given) if Path(given).is_absolute() else Path.home() / ".config"
+    return folder / "edgekd" / "devices.json"
+
+
+def devices(path: Path | None = None) -> dict[str, Device]:
+    """All devices by name, this machine's own first."""
+    path = path or book_path()
+    if not path.exists():
+        return dict(LOCAL)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["schema_version"] != VERSION:
+            raise ValueError(f"its schema is {content['schema_version']}, not {VERSION}")
+        named = [Device(**{"name": name, **entry}) for name, entry in content["devices"].items()]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DeviceError(
+            f"{path} is no list of devices ({type(error).__name__}: {first_line(error)}); mend it, or move it away and "
+            "add the devices again"
+        ) from error
+    return {**LOCAL, **{device.name: device for device in named}}
+
+
+def find_device(name: str, path: Path | None = None) -> Device:
+    """The device called ``name``."""
+    known = devices(path)
+    if name not in known:
+        raise DeviceError(
+            f"no device is called {name!r}{nearest(name, known)}; known: {', '.join(known)}; "
+            f"'edgekd devices add {name if NAME.fullmatch(name) else 'NAME'} --ssh user@host' adds one"
+        )
+    return known[name]
+
+
+def add_device(device: Device, replace: bool = False, path: Path | None = None) -> None:
+    """Writes ``device`` into the book; one of the same name is replaced only where ``replace`` says so."""
+    path, known = path or book_path(), devices(path)
+    if device.name in LOCAL:
+        raise DeviceError(f"{device.name} is this machine's own; give the new device another name")
+    if device.name in known and not replace:
+        raise DeviceError(f"there is a device called {device.name} already; another name, or --replace")
+    write_json(path, document({**known, device.name: device}))
+
+
+def document(known: Mapping[str, Device]) -> dict[str, object]:
+    entries = {}
+    for name, device in known.items():
+        if name not in LOCAL:
+            facts = {key: value for key, value in asdict(device).items() if value is not None and key != "name"}
+            entries[name] = facts
+    return {"schema_version": VERSION, "devices": entries}

@@ -1,0 +1,165 @@
+"""One connection to a device for everything that is asked of it, and the folder there that lives as long as it."""
+
+import os
+import re
+import secrets
+import select
+import shlex
+import shutil
+import subprocess
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic
+from typing import IO
+
+from edgekd.devices.address import Address
+from edgekd.devices.mishaps import CutError, TransientError, failure, last_line
+from edgekd.errors import DeviceError
+
+ATTEMPTS, PAUSE_S = 3, 1.0
+GRACE_S = 10.0
+OURS = 255  # ssh ends with it when it is ssh that failed
+NO_FOLDER = 73
+PLAIN_PATH = re.compile(r"/[A-Za-z0-9_./+-]*")
+
+# The connection's own session holds the folder: whichever end goes away, its input ends and the folder goes too.
+HOLD = (
+    'umask 077; folder=$(mktemp -d "${TMPDIR:-/tmp}/edgekd.XXXXXXXX") || exit 73; echo MARK "$folder"; cat >/dev/null; '
+    'cd /; rm -rf -- "$folder" || { sleep 1; rm -rf -- "$folder"; }'
+)
+
+
+class Connection:
+    """What ssh calls a master; other ssh and scp processes go through its socket.
+
+    It is a child of this process and reads from it, so it ends when this process does, however that ends.
+    """
+
+    folder: str
+
+    def __init__(self, address: Address, config: Path | None, connect_timeout_s: int):
+        self.address = address
+        self.config = config
+        self.connect_timeout_s = connect_timeout_s
+        if shutil.which("ssh") is None or shutil.which("scp") is None:
+            raise DeviceError("ssh and scp are not installed here: 'apt install openssh-client' or its like")
+        # A socket's path has room for about a hundred letters, which the usual folders of macOS fill.
+        self._private = tempfile.mkdtemp(
+            prefix=f"edgekd-ssh-{os.getpid()}-", dir="/tmp" if Path("/tmp").is_dir() else None
+        )
+        try:
+            self._connect()
+        except BaseException:
+            shutil.rmtree(self._private, ignore_errors=True)
+            raise
+
+    def _connect(self) -> None:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                self._open()
+                return
+            except TransientError:
+                if attempt == ATTEMPTS:
+                    raise
+                time.sleep(PAUSE_S)
+
+    def _open(self) -> None:
+        mark = f"edgekd-{secrets.token_hex(8)}"
+        self._said = Path(self._private, "said").open("w+b")  # noqa: SIM115 - closed with the connection
+        self._process = subprocess.Popen(
+            [*self.words("ssh", "yes"), "--", self.address.host, in_shell(HOLD.replace("MARK", mark))],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, env=plain_environment(), bufsize=0,
+            start_new_session=True,
+        )  # fmt: skip
+        try:
+            line = self._line_with(mark, monotonic() + 2 * self.connect_timeout_s)
+            self.folder = line.split(mark, 1)[1].strip()
+            if not PLAIN_PATH.fullmatch(self.folder):
+                raise DeviceError(f"{self.address} keeps its temporary files in {self.folder!r}: set TMPDIR there")
+        except BaseException:
+            self._end()
+            raise
+
+    def _line_with(self, mark: str, deadline: float) -> str:
+        """The login shell's greetings are passed over."""
+        assert self._process.stdout is not None
+        text = b""
+        while True:
+            for line in text.split(b"\n")[:-1]:
+                if mark.encode() in line:
+                    return line.decode(errors="replace")
+            if not select.select([self._process.stdout], [], [], max(0.0, deadline - monotonic()))[0]:
+                raise failure(self.address, "timed out")
+            more = os.read(self._process.stdout.fileno(), 1 << 16)
+            if not more:
+                raise self._no_connection()
+            text += more
+
+    def _no_connection(self) -> DeviceError:
+        code, said = self._process.wait(), self.said()
+        if code == OURS:
+            return failure(self.address, said)
+        if code == NO_FOLDER:
+            return DeviceError(f"no folder can be made on {self.address}: {last_line(said)}; free some space there")
+        return DeviceError(f"{self.address} lets you in but runs no commands: {last_line(said) or f'code {code}'}")
+
+    def said(self) -> str:
+        self._said.seek(0)
+        return self._said.read().decode(errors="replace")
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def check(self) -> None:
+        if not self.alive:
+            raise self.cut(self.said())
+
+    def cut(self, said: str) -> CutError:
+        why = f" ({last_line(said)})" if last_line(said) else ""
+        return CutError(f"the connection to {self.address} was cut{why}; run the command again when it is back")
+
+    def close(self) -> None:
+        """The folder goes first; a device that does not answer is left after ten seconds, and removes it itself."""
+        assert self._process.stdin is not None
+        try:
+            with suppress(BrokenPipeError):
+                self._process.stdin.close()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(GRACE_S)
+        finally:
+            self._end()
+            shutil.rmtree(self._private, ignore_errors=True)
+
+    def _end(self) -> None:
+        if self.alive:
+            self._process.kill()
+        self._process.wait()
+        streams: tuple[IO[bytes] | None, ...] = (self._process.stdin, self._process.stdout, self._said)
+        for stream in streams:
+            with suppress(BrokenPipeError):
+                if stream:
+                    stream.close()
+
+    def words(self, program: str, master: str = "no") -> list[str]:
+        """``program`` (ssh or scp) and the options that lead it here; what follows is after ``--``."""
+        ours = {
+            "BatchMode": "yes", "ConnectTimeout": self.connect_timeout_s, "ControlMaster": master,
+            "ControlPath": f"{self._private}/c", "ControlPersist": "no", "ServerAliveInterval": 5,
+            "ServerAliveCountMax": 3, "ClearAllForwardings": "yes", "RemoteCommand": "none", "RequestTTY": "no",
+            "PermitLocalCommand": "no", "ForwardX11": "no",
+        }  # fmt: skip
+        options = [word for key, value in ours.items() for word in ("-o", f"{key}={value}")]
+        return [program, *(["-F", str(self.config)] if self.config else []), *options, *self.address.options()]
+
+
+def in_shell(script: str) -> str:
+    """Whatever the login shell is, a POSIX shell reads ``script``."""
+    return f"exec sh -c {shlex.quote(script)}"
+
+
+def plain_environment() -> dict[str, str]:
+    # The messages are matched in English; many configurations send the locale along, and Python there speaks UTF-8.
+    return {**os.environ, "LC_ALL": "C.UTF-8", "LANGUAGE": "C"}

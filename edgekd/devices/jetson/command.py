@@ -1,0 +1,131 @@
+"""The command lines of ``trtexec`` that mean the same measurement in TensorRT 8.2 to 11.
+
+TensorRT 11 turned the defaults round: CUDA graph, spin-wait and a run of its own for the profile are on, copies are
+off. The flags here ask for that in every release.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from edgekd.errors import DeviceError
+
+Version = tuple[int, int, int]
+
+OLDEST, NEWEST_MAJOR = (8, 2, 0), 11
+WARMUP_MS = 500
+MIN_QUERIES = 400  # that p99 exists
+
+
+@dataclass(frozen=True)
+class Build:
+    """An engine to build from ``onnx`` into ``engine``, both paths on the device.
+
+    ``workspace_mib`` caps what building may take of a memory that the GPU shares with everything else. ``shapes`` are
+    those of inputs that the file leaves open. ``int8`` says that the file holds Q/DQ; TensorRT 8 must be told so,
+    later releases read it off the types. ``dla_core`` is a report of what falls back, not a speed-up.
+    """
+
+    onnx: str
+    engine: str
+    workspace_mib: int = 1024
+    shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    int8: bool = False
+    timing_cache: str | None = None
+    layers_to: str | None = None
+    dla_core: int | None = None
+
+
+@dataclass(frozen=True)
+class Timing:
+    """An engine to time for ``seconds``, every query written to ``times_to``.
+
+    ``copies`` puts the transfers of inputs and outputs into the time.
+    """
+
+    engine: str
+    times_to: str
+    seconds: int = 5
+    copies: bool = False
+    profile_to: str | None = None
+    shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+
+
+def build_command(trtexec: str, version: Version, build: Build) -> list[str]:
+    """The words of the command that builds.
+
+    >>> build_command("trtexec", (8, 6, 2), Build("m.onnx", "m.engine", workspace_mib=512))[3:]
+    ['--fp16', '--memPoolSize=workspace:512', '--skipInference']
+    """
+    check(version)
+    return [
+        trtexec,
+        f"--onnx={build.onnx}",
+        f"--saveEngine={build.engine}",
+        *types(version, build.int8),
+        f"--memPoolSize=workspace:{build.workspace_mib}" if version >= (8, 4) else f"--workspace={build.workspace_mib}",
+        "--skipInference" if version >= (8, 6) else "--buildOnly",
+        *shapes_flag(build.shapes),
+        *([f"--timingCacheFile={build.timing_cache}"] if build.timing_cache else []),
+        *layers_flags(version, build.layers_to),
+        *([f"--useDLACore={build.dla_core}", "--allowGPUFallback"] if build.dla_core is not None else []),
+    ]
+
+
+def types(version: Version, int8: bool) -> list[str]:
+    """In TensorRT 8 and 9 the builder is allowed types; in 10 the file's types rule if asked, in 11 always."""
+    if version >= (11,):
+        return []
+    if version >= (10,):
+        return ["--stronglyTyped"]
+    return ["--fp16", "--int8"] if int8 else ["--fp16"]
+
+
+def layers_flags(version: Version, layers_to: str | None) -> list[str]:
+    if layers_to is None:
+        return []
+    detailed = "--profilingVerbosity=detailed" if version >= (8, 4) else "--nvtxMode=verbose"
+    return [detailed, f"--exportLayerInfo={layers_to}"]
+
+
+def timing_command(trtexec: str, version: Version, timing: Timing) -> list[str]:
+    """The words of the command that times. Lock the clocks first, or say that they were not."""
+    check(version)
+    return [
+        trtexec,
+        f"--loadEngine={timing.engine}",
+        f"--warmUp={WARMUP_MS}",
+        f"--duration={timing.seconds}",
+        f"--iterations={MIN_QUERIES}",
+        f"--exportTimes={timing.times_to}",
+        *measurement(version, timing.copies),
+        *shapes_flag(timing.shapes),
+        *([f"--exportProfile={timing.profile_to}"] if timing.profile_to else []),
+    ]
+
+
+def measurement(version: Version, copies: bool) -> list[str]:
+    if version >= (11,):
+        return ["--includeDataTransfers"] if copies else []
+    return ["--useCudaGraph", "--useSpinWait", *([] if copies else ["--noDataTransfers"]), "--separateProfileRun"]
+
+
+def shapes_flag(shapes: Mapping[str, Sequence[int]]) -> list[str]:
+    if not shapes:
+        return []
+    if odd := [name for name in shapes if "," in name or ":" in name]:
+        raise DeviceError(f"trtexec cannot be given the shape of an input named {odd[0]!r}: rename it in the file")
+    return ["--shapes=" + ",".join(f"{name}:{'x'.join(map(str, dims))}" for name, dims in shapes.items())]
+
+
+def written_warmup_ms(version: Version) -> int:
+    """Up to when the queries in the file of ``--exportTimes`` are warm-up: TensorRT 8.2 writes these too."""
+    return WARMUP_MS if version < (8, 5) else 0
+
+
+def check(version: Version) -> None:
+    if version < OLDEST or version[0] > NEWEST_MAJOR:
+        said = ".".join(map(str, version))
+        raise DeviceError(
+            f"the trtexec there is of TensorRT {said}, and edgekd knows the flags of 8.2 to {NEWEST_MAJOR}; "
+            "install one of these, or measure with --runtime onnxruntime"
+        )

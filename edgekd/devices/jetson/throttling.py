@@ -1,0 +1,51 @@
+"""Whether a board slowed itself while it was measured: by its counters, its temperatures and its clocks."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from edgekd.bench.caution import Caution
+from edgekd.devices.jetson.tegrastats import Tegrastats
+
+# /sys/class/hwmon/hwmon*/oc*_event_cnt, where the folder's name is soctherm_oc.
+COUNTERS = {"oc1": "the supply's voltage was too low", "oc2": "the average current was too high"}
+COUNTERS["oc3"] = "the current had a peak that was too high"
+DROP = 0.95
+LOADED = 50  # percent; an idle GPU's clock falls by itself
+CODE = "throttled"
+
+
+def counter_cautions(before: Mapping[str, int], after: Mapping[str, int]) -> list[Caution]:
+    """Over-current events between two readings of the counters, ``oc1`` to ``oc3``; they only ever grow."""
+    found = []
+    for name, count in after.items():
+        events = count - before.get(name, count)
+        if events > 0:
+            why = COUNTERS.get(name, "an over-current event")
+            message = f"{why} {events} times ({name}), and the board slowed itself: a lower power mode, a better supply"
+            found.append(Caution(CODE, message))
+    return found
+
+
+def temperature_cautions(samples: Sequence[Tegrastats], limits_c: Mapping[str, float]) -> list[Caution]:
+    """Zones that reached the limit at which the board slows itself: their passive trip points in °C."""
+    found = []
+    for zone, limit in limits_c.items():
+        hottest = max((sample.temperatures_c.get(zone, limit - 1) for sample in samples), default=limit - 1)
+        if hottest >= limit:
+            message = f"{zone} reached {hottest:g} °C and slows down from {limit:g} °C on: cool the board"
+            found.append(Caution(CODE, message))
+    return found
+
+
+def clock_cautions(samples: Sequence[Tegrastats]) -> list[Caution]:
+    """A GPU that was at work and ended up slower than it began, by over 5 % of its clock."""
+    gpus = [sample.gpu for sample in samples if sample.gpu and sample.gpu.mhz]
+    clocks = [max(gpu.mhz) for gpu in gpus if gpu.percent is None or gpu.percent >= LOADED]
+    if len(clocks) < 3:
+        return []
+    first, _, last = (float(np.median(third)) for third in np.array_split(np.array(clocks), 3))
+    if last >= DROP * first:
+        return []
+    message = f"the GPU's clock fell from {first:g} to {last:g} MHz under load: cool the board, or lock a lower clock"
+    return [Caution(CODE, message)]

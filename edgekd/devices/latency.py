@@ -1,0 +1,83 @@
+"""Latency of ONNX files on a device: the sittings of :mod:`edgekd.bench.conduct`, held there."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgekd.bench.caution import Caution
+from edgekd.bench.compare import summarise
+from edgekd.bench.conduct import Sitting, against_reference, longest, ratio, sample_cautions, times_of
+from edgekd.bench.plan import Plan
+from edgekd.bench.records import LatencyRecord
+from edgekd.devices.remote import Remote
+from edgekd.errors import DeviceError, MeasurementError
+
+
+def measure_there(remote: Remote, plan: Plan, timeout_s: float | None = None) -> dict[str, LatencyRecord]:
+    """A record of each subject of ``plan``, whose files are copied to the device and timed there in turns.
+
+    The number of sittings is that of the plan; none are added for narrower intervals. When the connection, the time
+    or the runner ends early, what was measured so far counts, with a warning that says so.
+
+    Raises:
+        DeviceError: not one sitting was finished.
+        MeasurementError: a subject is not for ONNX Runtime on a CPU.
+    """
+    files = copy(remote, plan)
+    request = {
+        "job": "latency", "models": files, "threads": plan.threads, "batch": plan.batch, "seconds": plan.seconds,
+        "sittings": plan.sittings, "seed": plan.seed, "warmup_s": plan.warmup_s,
+        "shapes": {name: subject.shape for name, subject in plan.subjects.items() if subject.shape},
+    }  # fmt: skip
+    sittings: list[Sitting] = []
+    cut: list[Caution] = []
+    try:
+        for event in remote.events(request, timeout_s or longest(plan)):
+            sittings.append(sitting_of(event))
+    except DeviceError as error:
+        if not sittings:
+            raise
+        message = f"{len(sittings)} of {plan.sittings} sittings were measured before this: {error}"
+        cut.append(Caution("cut_short", message))
+    return {name: record(plan, name, sittings, cut) for name in plan.subjects}
+
+
+def copy(remote: Remote, plan: Plan) -> dict[str, str]:
+    """Every file once, under a name of our own: what it is called here is nothing to the device."""
+    there: dict[str, str] = {}
+    for subject in plan.subjects.values():
+        if (subject.runtime, subject.device) != ("onnxruntime", "cpu"):
+            raise MeasurementError(
+                f"{subject.model}: {subject.runtime} on {subject.device} cannot be timed through SSH yet, only ONNX "
+                "Runtime on the device's CPU"
+            )
+        if subject.model not in there:
+            there[subject.model] = f"{len(there)}.onnx"
+            remote.put(Path(subject.model), there[subject.model])
+    return {name: there[subject.model] for name, subject in plan.subjects.items()}
+
+
+def sitting_of(event: dict[str, Any]) -> Sitting:
+    rounds = {name: [np.array(block, np.int64) for block in blocks] for name, blocks in event["rounds"].items()}
+    return Sitting(event["opened"], rounds, {name: {} for name in rounds}, np.zeros((2, 2)), 0)
+
+
+def record(plan: Plan, name: str, sittings: Sequence[Sitting], cut: Sequence[Caution]) -> LatencyRecord:
+    opened = [sitting.opened[name] for sitting in sittings]
+    first = LatencyRecord(
+        latency_ms=summarise(times_of(sittings, name)),
+        load_ms=float(np.median([one["load_ms"] for one in opened])),
+        first_ms=float(np.median([one["first_ms"] for one in opened])),
+        threads=plan.threads,
+        batch=opened[0]["batch"],
+        cpus=opened[0]["cpus"],
+        providers=opened[0]["providers"],
+        raw_ns=[[block.tolist() for block in sitting.rounds[name]] for sitting in sittings],
+        warnings=(*cut, *sample_cautions(sittings, name)),
+    )
+    if plan.reference in (None, name):
+        return first
+    return replace(first, latency_vs_reference=against_reference(*ratio(plan, sittings, name)))

@@ -1,0 +1,47 @@
+"""This machine's own devices, asked by the same runner."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from typing import Any
+
+from edgekd.devices.book import Device
+from edgekd.devices.probe import Probe, understood
+from edgekd.devices.remote import RUNNER
+from edgekd.errors import DeviceError
+
+
+def probe_here(device: Device) -> Probe:
+    """``cpu``, or ``cuda`` where NVIDIA's driver knows one."""
+    if device.name == "cpu":
+        return understood(device, ask_runner())
+    gpu = cuda_name()
+    if gpu is None:
+        raise DeviceError("this machine has no GPU that nvidia-smi knows; 'edgekd devices add' names another")
+    return understood(device, {**ask_runner(), "board": gpu})
+
+
+def cuda_name() -> str | None:
+    words = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip().splitlines()[0] if done.returncode == 0 and done.stdout.strip() else None
+
+
+def ask_runner() -> dict[str, Any]:
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(
+            [sys.executable, str(RUNNER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said
+        )
+        assert process.stdin is not None and process.stdout is not None
+        with process:
+            process.stdin.write(b'{"job": "probe"}\n')
+            process.stdin.flush()
+            line = process.stdout.readline()
+            process.kill()
+    if not line:
+        raise DeviceError("this machine said nothing of itself; run 'python -m edgekd.devices.runner' to see why")
+    return dict(json.loads(line))

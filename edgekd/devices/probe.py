@@ -1,0 +1,146 @@
+"""What a device is, what it can run and what is missing, in plain words."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from edgekd.devices.book import Device
+from edgekd.devices.jetson.power_mode import PowerMode, parse_power_mode
+from edgekd.devices.jetson.rails import rails_of
+from edgekd.devices.jetson.release import Release, compute_capability, parse_l4t_package, parse_nv_tegra_release
+from edgekd.devices.jetson.trtexec import parse_version
+from edgekd.devices.remote import Remote
+from edgekd.errors import DeviceError
+
+CLOCK_OFF_S = 2.0
+LITTLE_DISK = 200e6
+GB = 1e9
+
+
+@dataclass(frozen=True)
+class Probe:
+    """``facts`` is the runner's own answer. ``clock_ahead_s`` is the least that the device's clock is wrong by."""
+
+    device: Device
+    facts: dict[str, Any]
+    clock_ahead_s: float = 0.0
+    release: Release | None = None
+    tensorrt: tuple[int, int, int] | None = None
+    power_mode: PowerMode | None = None
+    rails: tuple[str, ...] = field(default=())
+
+    @property
+    def can_run(self) -> list[str]:
+        """Runtimes, by the names that recipes and ``edgekd bench`` give them."""
+        there = {"onnxruntime": "onnxruntime" in self.facts["python"], "tensorrt": self.tensorrt is not None}
+        return [name for name, usable in there.items() if usable]
+
+    def to_json(self) -> dict[str, Any]:
+        document: dict[str, Any] = {
+            "device": self.device.name,
+            "facts": self.facts,
+            "clock_ahead_s": self.clock_ahead_s,
+            "can_run": self.can_run,
+            "missing": missing(self),
+        }
+        if self.release:
+            document["l4t"] = self.release.l4t
+            document["jetpack"] = self.release.jetpack
+        if self.tensorrt:
+            document["tensorrt"] = dotted(self.tensorrt)
+        if self.power_mode:
+            document["power_mode"] = self.power_mode.name
+        if self.rails:
+            document["power_rails"] = list(self.rails)
+        return {key: value for key, value in document.items() if value is not None}
+
+
+def probe(device: Device, timeout_s: float = 120) -> Probe:
+    """Asks ``device``, which must have an address, through its runner; nothing is changed there."""
+    with Remote(device) as remote:
+        started = time.time()
+        for event in remote.events({"job": "probe"}, timeout_s):
+            return understood(device, event, clock_ahead(started, event["clock"], time.time()))
+    raise DeviceError(f"{device.name} said nothing of itself; try again")
+
+
+def clock_ahead(before: float, there: float, after: float) -> float:
+    """Seconds by which a clock that was read between two readings of ours is ahead at least, negative for behind."""
+    return 0.0 if before <= there <= after else there - (after if there > after else before)
+
+
+def understood(device: Device, facts: dict[str, Any], clock_ahead_s: float = 0.0) -> Probe:
+    raw = facts.get("jetson", {})
+    return Probe(
+        device,
+        facts,
+        clock_ahead_s,
+        parse_nv_tegra_release(raw.get("nv_tegra_release", "")) or parse_l4t_package(raw.get("l4t_package", "")),
+        parse_version(raw.get("trtexec_banner", "")),
+        parse_power_mode(raw.get("nvpmodel", "")),
+        tuple(rail.name for files in raw.get("rails", []) for rail in rails_of(files)),
+    )
+
+
+def describe(found: Probe) -> list[str]:
+    """Lines for a person: what it is, what it can run, what is missing."""
+    runs = " and ".join(found.can_run) or "nothing that edgekd can measure"
+    return [
+        f"{found.device.name}: {board(found.facts)}",
+        *(["  " + jetson_line(found)] if found.release else []),
+        f"  {found.facts['cpu']}, {found.facts['cores']} cores, {memory(found.facts)}",
+        f"  {found.facts['system']}, Python {found.facts['python']['version']}{packages(found.facts['python'])}",
+        f"  can run: {runs}",
+        *(f"  missing: {line}" for line in missing(found)),
+    ]
+
+
+def board(facts: dict[str, Any]) -> str:
+    return str(facts.get("board") or f"{facts['architecture']} machine")
+
+
+def jetson_line(found: Probe) -> str:
+    assert found.release is not None
+    parts = [f"JetPack {found.release.jetpack}" if found.release.jetpack else None, f"Jetson Linux {found.release.l4t}"]
+    parts.append(f"TensorRT {dotted(found.tensorrt)}" if found.tensorrt else None)
+    capability = compute_capability(found.facts["jetson"].get("compatible", ""))
+    parts.append(f"GPU of compute capability {capability}" if capability else None)
+    parts.append(f"power mode {found.power_mode.name}" if found.power_mode else None)
+    return ", ".join(part for part in parts if part)
+
+
+def memory(facts: dict[str, Any]) -> str:
+    total = facts.get("memory_bytes")
+    ram = f"{total / GB:.1f} GB memory, " if total else ""
+    return f"{ram}{facts['free_disk_bytes'] / GB:.1f} GB free disk"
+
+
+def packages(python: dict[str, Any]) -> str:
+    return "".join(f", {name} {python[name]}" for name in ("numpy", "onnxruntime") if name in python)
+
+
+def missing(found: Probe) -> list[str]:
+    """What stands in the way, each with what mends it."""
+    python, lines = found.facts["python"], []
+    for name in ("numpy", "onnxruntime"):
+        if f"{name}_fails" in python:
+            lines.append(f"{name} is there and does not load: {python[f'{name}_fails']}")
+        elif name not in python:
+            lines.append(f"{name}: '{python['executable']} -m pip install {name}' there")
+    if found.release and not found.tensorrt:
+        lines.append("trtexec, for TensorRT: 'sudo apt install libnvinfer-bin' there")
+    if found.facts["free_disk_bytes"] < LITTLE_DISK:
+        lines.append(f"disk: {found.facts['free_disk_bytes'] / 1e6:.0f} MB are free, models and engines need more")
+    if abs(found.clock_ahead_s) > CLOCK_OFF_S:
+        way = "ahead" if found.clock_ahead_s > 0 else "behind"
+        lines.append(
+            f"the time: its clock is {abs(found.clock_ahead_s):.0f} s {way}; 'sudo timedatectl set-ntp 1' there"
+        )
+    wanted = found.device.power_mode
+    if wanted and found.power_mode and wanted not in (found.power_mode.name, str(found.power_mode.id)):
+        lines.append(f"power mode {wanted}: it is in {found.power_mode.name}; 'sudo nvpmodel -m' sets it")
+    return lines
+
+
+def dotted(version: tuple[int, int, int]) -> str:
+    return ".".join(map(str, version))

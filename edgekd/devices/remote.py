@@ -1,0 +1,81 @@
+"""A device at work: the runner copied there, a job given to it, its events as they come."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from edgekd.devices import runner
+from edgekd.devices.book import Device
+from edgekd.devices.mishaps import last_line
+from edgekd.devices.ssh import Ssh
+from edgekd.errors import DeviceError
+
+RUNNER = Path(runner.__file__)
+NOT_FOUND, NOT_EXECUTABLE, KILLED = 127, 126, 137
+NAME = "runner.py"
+
+
+class Remote(Ssh):
+    """``device`` with the runner in its folder; both are gone when the ``with`` block ends.
+
+    Raises:
+        DeviceError: as :class:`~edgekd.devices.ssh.Ssh`, or there is no Python 3.8 there.
+    """
+
+    def __init__(self, device: Device, connect_timeout_s: int = 10):
+        super().__init__(device.address, Path(device.ssh_config) if device.ssh_config else None, connect_timeout_s)
+        self.device = device
+
+    def __enter__(self) -> "Remote":
+        super().__enter__()
+        try:
+            self._check_python()
+            self.put(RUNNER, NAME)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _check_python(self) -> None:
+        python, where = self.device.python, self.device.name
+        outcome = self.run([python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"])
+        version = outcome.out.decode(errors="replace").strip()
+        if outcome.code in (NOT_FOUND, NOT_EXECUTABLE):
+            raise DeviceError(
+                f"{where} has no {python}: 'sudo apt install python3' there, or name its Python with "
+                f"'edgekd devices add {where} --replace --ssh {self.device.ssh} --python PATH'"
+            )
+        if outcome.code or not version:
+            raise DeviceError(f"{python} on {where} does not start: {last_line(outcome.err) or outcome.code}")
+        if tuple(map(int, version.split("."))) < (3, 8):
+            raise DeviceError(f"{python} on {where} is Python {version} and 3.8 is needed; name another with --python")
+
+    def events(self, request: dict[str, Any], timeout_s: float) -> Iterator[dict[str, Any]]:
+        """What the runner tells of the job ``request``, up to its end.
+
+        Raises:
+            DeviceError: the job failed, the runner ended early, the connection or the time did. Events that came
+                before that are good.
+        """
+        words = [self.device.python, NAME]
+        finished = False
+        for line in self._guarded(words, timeout_s, json.dumps(request).encode() + b"\n"):
+            event = json.loads(line)
+            if event["event"] == "failed":
+                raise DeviceError(f"{self.device.name}: {event['why']}")
+            finished = event["event"] == "done"
+            if not finished:
+                yield event
+        if not finished:
+            raise DeviceError(f"the runner on {self.device.name} ended before it was done")
+
+    def _guarded(self, words: list[str], timeout_s: float, stdin: bytes) -> Iterator[bytes]:
+        try:
+            yield from self.lines(words, timeout_s, stdin)
+        except DeviceError as error:
+            if f"with code {KILLED}" in str(error):
+                raise DeviceError(
+                    f"the runner on {self.device.name} was killed; its memory may have run out: a smaller batch"
+                ) from error
+            raise

@@ -1,0 +1,213 @@
+"""A device by the system's own ``ssh`` and ``scp``, with the user's configuration, keys and jump hosts."""
+
+import os
+import re
+import secrets
+import select
+import shlex
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import IO, Any
+
+from edgekd.devices.address import Address
+from edgekd.devices.connection import GRACE_S, OURS, Connection, in_shell, plain_environment
+from edgekd.devices.mishaps import DeviceTimeError, last_line
+from edgekd.errors import DeviceError
+
+TIME_OVER = 124
+PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command there ended; 255 is told as 254, because ssh uses 255 for its own failures."""
+
+    code: int
+    out: bytes
+    err: str
+
+
+class Ssh:
+    """A connection with a fresh folder on the device, gone with all that is in it when the ``with`` block ends.
+
+    Commands run in that folder. ``config`` is a configuration file instead of the user's own (``ssh -F``).
+
+    >>> with Ssh(Address("orin")) as device:  # doctest: +SKIP
+    ...     device.put(Path("model.onnx"), "model.onnx")
+    ...     device.run(["ls", "-l"]).out
+
+    Raises:
+        DeviceError: no connection; the message says why. A connection that is refused or dropped at its start is
+            tried three times, everything else once.
+    """
+
+    def __init__(self, address: Address, config: Path | None = None, connect_timeout_s: int = 10):
+        self.address = address
+        self.config = config
+        self.connect_timeout_s = connect_timeout_s
+
+    def __enter__(self) -> "Ssh":
+        self._connection = Connection(self.address, self.config, self.connect_timeout_s)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    @property
+    def folder(self) -> str:
+        """The path of the fresh folder on the device."""
+        return self._connection.folder
+
+    def run(self, words: Sequence[str], timeout_s: float = 60, stdin: bytes = b"") -> Outcome:
+        """Runs ``words`` in the folder there; no shell reads them.
+
+        Raises:
+            CutError: the connection ended first.
+            DeviceTimeError: ``timeout_s`` did; the command was stopped there where it has ``timeout`` (coreutils).
+        """
+        self._connection.check()
+        try:
+            done = subprocess.run(
+                self._remote(words, timeout_s), input=stdin, capture_output=True, timeout=timeout_s + GRACE_S, **ALONE
+            )
+        except subprocess.TimeoutExpired as error:
+            raise self._too_slow(words, timeout_s) from error
+        return self._outcome(words, timeout_s, done.returncode, done.stdout, done.stderr.decode(errors="replace"))
+
+    def _remote(self, words: Sequence[str], timeout_s: float) -> list[str]:
+        script = in_shell(limited(words, self.folder, timeout_s))
+        return [*self._connection.words("ssh"), "--", self.address.host, script]
+
+    def _outcome(self, words: Sequence[str], timeout_s: float, code: int, out: bytes, err: str) -> Outcome:
+        if code == OURS:
+            raise self._connection.cut(err)
+        if code == TIME_OVER:
+            raise self._too_slow(words, timeout_s)
+        return Outcome(code, out, err)
+
+    def lines(self, words: Sequence[str], timeout_s: float, stdin: bytes = b"") -> Iterator[bytes]:
+        """What ``words`` print, line by line as it comes; their input stays open until they end.
+
+        Leaving the loop early closes their input, which is how they are told to stop. Raises as :meth:`run`, and
+        :class:`DeviceError` with their last words where they end with another code than 0.
+        """
+        self._connection.check()
+        with tempfile.TemporaryFile() as said:
+            process = subprocess.Popen(
+                self._remote(words, timeout_s),
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, bufsize=0, **ALONE,
+            )  # fmt: skip
+            try:
+                assert process.stdin is not None and process.stdout is not None
+                with suppress(BrokenPipeError):
+                    process.stdin.write(stdin)
+                yield from self._read_lines(process.stdout, words, timeout_s)
+                code = process.wait(GRACE_S)
+                said.seek(0)
+                outcome = self._outcome(words, timeout_s, code, b"", said.read().decode(errors="replace"))
+            except subprocess.TimeoutExpired as error:
+                raise self._too_slow(words, timeout_s) from error
+            finally:
+                stop(process)
+        if outcome.code:
+            why = last_line(outcome.err) or "it said nothing"
+            raise DeviceError(f"{words[0]} ended on {self.address} with code {outcome.code}: {why}")
+
+    def _read_lines(self, stream: IO[bytes], words: Sequence[str], timeout_s: float) -> Iterator[bytes]:
+        deadline, rest = monotonic() + timeout_s + GRACE_S, b""
+        while True:
+            if not select.select([stream], [], [], max(0.0, deadline - monotonic()))[0]:
+                raise self._too_slow(words, timeout_s)
+            more = os.read(stream.fileno(), 1 << 20)
+            if not more:
+                return  # what has no end of line is not whole
+            *whole, rest = (rest + more).split(b"\n")
+            yield from whole
+
+    def put(self, local: Path, name: str, timeout_s: float = 600) -> None:
+        """Copies the file ``local`` to ``name`` in the folder there."""
+        if not local.is_file():
+            raise DeviceError(f"no such file: {local}; nothing was copied to {self.address}")
+        landing = name if PLAIN_NAME.fullmatch(name) else f"incoming-{secrets.token_hex(4)}"
+        done = self._copy(str(local.resolve()), self.address.file(f"{self.folder}/{landing}"), timeout_s)
+        if done.returncode:
+            raise self._not_put(local, done.stderr.decode(errors="replace"))
+        if landing != name:
+            self._must(["mv", "--", landing, f"./{name}"])
+
+    def get(self, name: str, local: Path, timeout_s: float = 600) -> None:
+        """Copies the file ``name`` in the folder there to ``local``."""
+        source = name if PLAIN_NAME.fullmatch(name) else f"outgoing-{secrets.token_hex(4)}"
+        if source != name:
+            # scp has had two opinions on who reads the name there: a shell until 2022, nobody since.
+            self._must(["ln", "-s", "--", f"./{name}", source])
+        done = self._copy(self.address.file(f"{self.folder}/{source}"), str(local.absolute()), timeout_s)
+        if done.returncode:
+            self._connection.check()
+            said = last_line(done.stderr.decode(errors="replace"))
+            raise DeviceError(f"{name} was not copied from {self.address}: {said or 'scp said nothing'}")
+
+    def _copy(self, source: str, target: str, timeout_s: float) -> "subprocess.CompletedProcess[bytes]":
+        self._connection.check()
+        words = [*self._connection.words("scp"), "-q", "--", source, target]
+        try:
+            return subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, **ALONE)
+        except subprocess.TimeoutExpired as error:
+            raise self._too_slow(["scp"], timeout_s) from error
+
+    def _not_put(self, local: Path, said: str) -> DeviceError:
+        self._connection.check()
+        size, free = local.stat().st_size, self.free_bytes()
+        if free is not None and free < max(size, 4096):
+            return DeviceError(
+                f"the disk of {self.address} is full: {local.name} has {size / 1e6:.2f} MB and {self.folder} room for "
+                f"{free / 1e6:.2f} MB; free some, or set TMPDIR there"
+            )
+        return DeviceError(f"{local} was not copied to {self.address}: {last_line(said) or 'scp said nothing'}")
+
+    def _must(self, words: Sequence[str]) -> None:
+        outcome = self.run(words)
+        if outcome.code:
+            raise DeviceError(f"{words[0]} failed on {self.address}: {last_line(outcome.err)}")
+
+    def free_bytes(self) -> int | None:
+        """Free disk space where the folder is."""
+        lines = self.run(["df", "-Pk", "."]).out.decode(errors="replace").splitlines()
+        fields = lines[-1].split() if lines else []
+        return int(fields[3]) * 1024 if len(fields) > 3 and fields[3].isdecimal() else None
+
+    def _too_slow(self, words: Sequence[str], timeout_s: float) -> DeviceTimeError:
+        return DeviceTimeError(f"{words[0]} was not done on {self.address} in {timeout_s:g} s, and was stopped")
+
+
+def limited(words: Sequence[str], folder: str, timeout_s: float) -> str:
+    # ONNX Runtime leaves a file among the temporary ones; in the folder it goes away with it.
+    command = shlex.join(words)
+    ends = f"timeout -k 5 {max(1, round(timeout_s))}"
+    return (
+        f"cd {shlex.quote(folder)} || exit 125; export TMPDIR={shlex.quote(folder)}; "
+        f"if timeout -k 1 1 true 2>/dev/null; then {ends} {command}; else {command}; fi; "
+        f"code=$?; [ $code -eq {OURS} ] && code=254; exit $code"
+    )
+
+
+def stop(process: "subprocess.Popen[bytes]") -> None:
+    """Its input ends, then it does."""
+    for stream in (process.stdin, process.stdout):
+        with suppress(BrokenPipeError):
+            if stream:
+                stream.close()
+    try:
+        process.wait(1.0)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+# Ctrl-C in a terminal reaches this process alone, which then puts things away.
+ALONE: dict[str, Any] = {"env": plain_environment(), "start_new_session": True}

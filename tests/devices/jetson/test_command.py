@@ -1,0 +1,61 @@
+import pytest
+
+from edgekd.devices.jetson.command import Build, Timing, build_command, timing_command, written_warmup_ms
+from edgekd.errors import DeviceError
+
+GRAPH = ["--useCudaGraph", "--useSpinWait", "--noDataTransfers", "--separateProfileRun"]
+
+
+@pytest.mark.parametrize(
+    ("version", "flags"),
+    [
+        ((8, 2, 1), ["--fp16", "--int8", "--workspace=256", "--buildOnly"]),
+        ((8, 4, 1), ["--fp16", "--int8", "--memPoolSize=workspace:256", "--buildOnly"]),
+        ((8, 6, 2), ["--fp16", "--int8", "--memPoolSize=workspace:256", "--skipInference"]),
+        ((10, 3, 0), ["--stronglyTyped", "--memPoolSize=workspace:256", "--skipInference"]),
+        ((11, 4, 1), ["--memPoolSize=workspace:256", "--skipInference"]),
+    ],
+)
+def test_building(version, flags):
+    words = build_command("trtexec", version, Build("a.onnx", "a.engine", 256, int8=True))
+    assert words == ["trtexec", "--onnx=a.onnx", "--saveEngine=a.engine", *flags]
+
+
+def test_what_building_may_be_given():
+    build = Build("a.onnx", "a.engine", shapes={"x": (1, 3, 32, 32)}, timing_cache="t", layers_to="l.json", dla_core=0)
+    assert build_command("trtexec", (8, 2, 1), build)[-6:] == [
+        "--shapes=x:1x3x32x32", "--timingCacheFile=t", "--nvtxMode=verbose", "--exportLayerInfo=l.json",
+        "--useDLACore=0", "--allowGPUFallback",
+    ]  # fmt: skip
+    assert "--profilingVerbosity=detailed" in build_command("trtexec", (10, 3, 0), build)
+
+
+@pytest.mark.parametrize(
+    ("version", "copies", "flags"),
+    [
+        ((8, 2, 1), False, GRAPH),
+        ((10, 13, 3), False, GRAPH),
+        ((10, 3, 0), True, [flag for flag in GRAPH if flag != "--noDataTransfers"]),
+        ((11, 1, 0), False, []),
+        ((11, 1, 0), True, ["--includeDataTransfers"]),
+    ],
+)
+def test_the_same_measurement_in_every_release(version, copies, flags):
+    words = timing_command("trtexec", version, Timing("a.engine", "t.json", 5, copies))
+    fixed = ["--loadEngine=a.engine", "--warmUp=500", "--duration=5", "--iterations=400", "--exportTimes=t.json"]
+    assert words == ["trtexec", *fixed, *flags]
+
+
+def test_only_8_2_writes_its_warm_up():
+    assert [written_warmup_ms(version) for version in ((8, 2, 1), (8, 5, 2), (11, 0, 0))] == [500, 0, 0]
+
+
+@pytest.mark.parametrize("version", [(7, 1, 3), (8, 0, 1), (12, 0, 0)])
+def test_other_releases_are_refused(version):
+    with pytest.raises(DeviceError, match="knows the flags of 8.2 to 11"):
+        build_command("trtexec", version, Build("a.onnx", "a.engine"))
+
+
+def test_a_name_that_trtexec_would_misread():
+    with pytest.raises(DeviceError, match="'a:b'.*rename it"):
+        timing_command("trtexec", (10, 3, 0), Timing("e", "t", shapes={"a:b": (1,)}))

@@ -1,0 +1,24 @@
+"""The readers run on the device too, whose Python may be 3.8 and have no packages."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+import edgekd.devices.jetson
+
+FOLDER = Path(edgekd.devices.jetson.__file__).parent
+READERS = ("tegrastats", "release", "power_mode", "rails", "trtexec")
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_python_3_8_and_the_standard_library_alone(name):
+    tree = ast.parse((FOLDER / f"{name}.py").read_text(), feature_version=(3, 8))
+    imported = {
+        (alias.name if isinstance(node, ast.Import) else str(node.module)).split(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for alias in node.names
+    }
+    assert imported <= sys.stdlib_module_names

@@ -1,0 +1,117 @@
+"""Latency and accuracy through a real sshd, on this machine's own Python."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import psutil
+import pytest
+
+from edgekd.bench.plan import Plan, Subject
+from edgekd.devices.accuracy import Answers, answers_there
+from edgekd.devices.book import Device
+from edgekd.devices.latency import measure_there
+from edgekd.devices.mishaps import CutError
+from edgekd.devices.remote import Remote
+from edgekd.errors import DeviceError, MeasurementError
+from tests.bench.conftest import write_model
+
+
+@pytest.fixture
+def remote(clean) -> Iterator[Remote]:
+    with Remote(Device("desk", "board", sys.executable, ssh_config=str(clean.config))) as there:
+        yield there
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("odd name; 'quoted'")
+    return {
+        "one": write_model(folder / "one layer; x.onnx", width=128),
+        "six": write_model(folder / "six'layers.onnx", width=128, layers=6),
+    }
+
+
+def plan(files: dict[str, Path], **more: object) -> Plan:
+    subjects = {name: Subject(str(path)) for name, path in files.items()}
+    return Plan(subjects, "one", **{"seconds": 0.6, "sittings": 6, "warmup_s": 0.02, **more})  # type: ignore[arg-type]
+
+
+def test_latency_there(remote, files):
+    found = measure_there(remote, plan(files))
+    assert len(found["six"].raw_ns) == 6
+    flat = np.concatenate([np.concatenate(sitting) for sitting in map(list, found["six"].raw_ns)])
+    assert found["six"].latency_ms["n"] == len(flat)
+    assert found["six"].latency_ms["p50"] == pytest.approx(np.median(flat) / 1e6, rel=0.05)
+    ratio = found["six"].latency_vs_reference
+    assert ratio is not None and ratio["ratio"] > 1 and len(ratio["ci95"]) == 2
+    assert found["one"].latency_vs_reference is None
+    assert found["one"].providers == ["CPUExecutionProvider"]
+    assert found["one"].load_ms > 0 and len(found["one"].cpus or []) == 1
+
+
+def test_what_was_measured_before_the_cut_counts(clean, files):
+    class CutAfterTwo(Remote):
+        def events(self, request: dict, timeout_s: float) -> Iterator[dict]:
+            for number, event in enumerate(super().events(request, timeout_s)):
+                yield event
+                if number == 1:
+                    clean.cut()
+
+    with CutAfterTwo(Device("desk", "board", sys.executable, ssh_config=str(clean.config))) as there:
+        found = measure_there(there, plan(files, sittings=50, seconds=20))
+    assert 2 <= len(found["one"].raw_ns) < 50
+    assert found["one"].warnings[0].code == "cut_short"
+    assert "the connection to board was cut" in found["one"].warnings[0].message
+
+
+def test_nothing_before_the_cut_is_an_error(remote, files, clean):
+    clean.cut()
+    with pytest.raises(CutError):
+        measure_there(remote, plan(files))
+
+
+def test_a_runner_that_is_killed(remote, files):
+    def kill() -> None:
+        for process in psutil.process_iter(["cmdline"]):
+            words = process.info["cmdline"]
+            if words and words[-1] == "runner.py" and Path(process.cwd()) == Path(remote.folder):
+                process.kill()
+
+    events = remote.events({"job": "latency", "models": {"m": "m.onnx"}, "threads": 1, "batch": 1, "seconds": 60.0,
+                            "sittings": 600, "seed": 0, "warmup_s": 0.01}, 60)  # fmt: skip
+    remote.put(files["one"], "m.onnx")
+    next(events)
+    kill()
+    with pytest.raises(DeviceError, match="the runner on desk was killed"):
+        list(events)
+
+
+def test_a_model_that_does_not_load(remote, tmp_path):
+    (tmp_path / "bad.onnx").write_bytes(b"no model")
+    with pytest.raises(DeviceError, match="desk: bad: .*0.onnx"):
+        measure_there(remote, Plan({"bad": Subject(str(tmp_path / "bad.onnx"))}, seconds=0.1, sittings=1))
+
+
+def test_other_runtimes_are_refused(remote, files):
+    with pytest.raises(MeasurementError, match="pytorch on cpu cannot be timed through SSH yet"):
+        measure_there(remote, Plan({"x": Subject(str(files["one"]), "pytorch")}))
+
+
+def test_answers_are_those_of_this_machine(remote, files):
+    inputs = np.random.default_rng(0).normal(size=(75, 128)).astype(np.float32)
+    found = answers_there(remote, files, inputs)
+    for name, path in files.items():
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        expected = session.run(None, {"x": inputs})[0].argmax(1)
+        assert np.array_equal(found[name].classes, expected)
+        assert (found[name].cut, found[name].n, found[name].accuracy(expected)) == (None, 75, 1.0)
+
+
+def test_accuracy_is_of_what_was_reached():
+    answers = Answers(np.array([1, 2, -1, -1]), "cut")
+    assert answers.accuracy(np.array([1, 1, 1, 1])) == 0.5
+    with pytest.raises(MeasurementError, match="not one sample"):
+        Answers(np.array([-1])).accuracy(np.array([1]))

@@ -1,0 +1,97 @@
+"""Through a real sshd to this machine's own Python, and to scripts that stand in for a Jetson's tools."""
+
+import json
+import os
+import sys
+
+import pytest
+
+from edgekd.devices.book import Device
+from edgekd.devices.probe import clock_ahead, describe, probe, understood
+from edgekd.errors import DeviceError
+from tests.cli.conftest import edgekd  # noqa: F401
+from tests.devices.fake_jetson import fake_jetson
+from tests.devices.server import Server
+
+
+def board(server: Server, python: str = sys.executable, **more: str) -> Device:
+    return Device("desk", "board", python, ssh_config=str(server.config), **more)
+
+
+def test_this_machine_through_ssh(clean):
+    found = probe(board(clean))
+    assert found.can_run == ["onnxruntime"]
+    assert found.facts["cores"] == len(os.sched_getaffinity(0))
+    assert abs(found.clock_ahead_s) < 1
+    lines = describe(found)
+    assert lines[0].startswith("desk: ") and "  can run: onnxruntime" in lines
+
+
+def test_a_jetson(sshd, tmp_path):
+    tools = fake_jetson(tmp_path / "bin")
+    server = Server(tmp_path, path=f"{tools}:{os.environ['PATH']}").start()
+    try:
+        found = probe(board(server, power_mode="15W"))
+        assert server.left_behind() == []
+    finally:
+        server.stop()
+    assert found.release is not None
+    assert (found.release.l4t, found.release.jetpack, found.tensorrt) == ("36.4.4", "6.2.1", (10, 3, 0))
+    assert found.can_run == ["onnxruntime", "tensorrt"]
+    lines = describe(found)
+    assert "  JetPack 6.2.1, Jetson Linux 36.4.4, TensorRT 10.3.0, power mode MAXN" in lines
+    assert "  missing: power mode 15W: it is in MAXN; 'sudo nvpmodel -m' sets it" in lines
+    assert found.to_json()["tensorrt"] == "10.3.0"
+
+
+def test_python_is_missing(clean):
+    with pytest.raises(DeviceError, match="desk has no /no/python3: 'sudo apt install python3' there, or name"):
+        probe(board(clean, "/no/python3"))
+
+
+def test_python_is_too_old_or_none_at_all(clean, tmp_path):
+    old = tmp_path / "python 3;x"
+    old.write_text("#!/bin/sh\necho 3.6\n")
+    old.chmod(0o755)
+    with pytest.raises(DeviceError, match="is Python 3.6 and 3.8 is needed"):
+        probe(board(clean, str(old)))
+    old.write_text("#!/bin/sh\necho broken >&2; exit 1\n")
+    with pytest.raises(DeviceError, match="does not start: broken"):
+        probe(board(clean, str(old)))
+
+
+FACTS = {
+    "architecture": "aarch64", "system": "Debian", "kernel": "6", "cpu": "Cortex-A76", "cores": 4,
+    "memory_bytes": 4_000_000_000, "free_disk_bytes": 9_000_000,
+    "python": {"version": "3.11.2", "executable": "/usr/bin/python3", "numpy": "1.26", "onnxruntime_fails": "bad"},
+}  # fmt: skip
+
+
+def test_what_is_missing_in_plain_words():
+    assert describe(understood(Device("desk", "x"), FACTS, clock_ahead_s=-86400)) == [
+        "desk: aarch64 machine",
+        "  Cortex-A76, 4 cores, 4.0 GB memory, 0.0 GB free disk",
+        "  Debian, Python 3.11.2, numpy 1.26",
+        "  can run: nothing that edgekd can measure",
+        "  missing: onnxruntime is there and does not load: bad",
+        "  missing: disk: 9 MB are free, models and engines need more",
+        "  missing: the time: its clock is 86400 s behind; 'sudo timedatectl set-ntp 1' there",
+    ]
+
+
+def test_a_clock_is_wrong_only_outside_what_was_waited():
+    assert [clock_ahead(10, there, 12) for there in (10, 11.9, 15, 4)] == [0, 0, 3, -6]
+
+
+def test_the_commands(clean, edgekd, monkeypatch, tmp_path):  # noqa: F811
+    monkeypatch.setenv("EDGEKD_DEVICES", str(tmp_path / "devices.json"))
+    added = edgekd("devices", "add", "desk", "--ssh", "board", "--python", sys.executable, "--ssh-config", clean.config)
+    assert (added.code, added.out) == (0, "added desk: board; 'edgekd devices probe desk' asks it what it can run\n")
+    assert edgekd("devices", "list").out == "cpu   this machine\ncuda  this machine\ndesk  board\n"
+    assert [entry["name"] for entry in json.loads(edgekd("devices", "list", "--json").out)] == ["cpu", "cuda", "desk"]
+    assert edgekd("devices", "probe", "desk").out.startswith("desk: ")
+    assert json.loads(edgekd("devices", "probe", "desk", "--json").out)["can_run"] == ["onnxruntime"]
+    assert json.loads(edgekd("devices", "probe", "cpu", "--json").out)["can_run"] == ["onnxruntime"]
+    wrong = edgekd("devices", "add", "x", "--ssh", "a b;c'd")
+    assert (wrong.code, wrong.out) == (1, "")
+    assert wrong.err.startswith('error: "a b;c\'d" is no name of a host') and wrong.err.count("\n") == 1
