@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: install quickstart test test-slow format
+.PHONY: board install quickstart test test-slow format
 
 install: $(INSTALLED)
 
@@ -23,6 +23,9 @@ test: install
 
 test-slow: install
 	$(BIN)/pytest -m slow
+
+board: install
+	PIP=$(BIN)/pip tests/devices/board.sh build
 
 format: install
 	$(BIN)/ruff check --fix .
