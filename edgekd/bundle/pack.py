@@ -14,7 +14,7 @@ from onnx.external_data_helper import uses_external_data
 from edgekd.bundle import triton
 from edgekd.bundle.card import card as card_of
 from edgekd.bundle.manifest import FILE_NAME, NAME, File, Manifest, Tensor
-from edgekd.bundle.predict import GOLDEN_INPUT, GOLDEN_OUTPUT, Predictor, SelfTest, load_session, tensors
+from edgekd.bundle.predict import GOLDEN_INPUT, GOLDEN_OUTPUT, Predictor, SelfTest, load_session, takes, tensors
 from edgekd.errors import BundleError
 from edgekd.files import make_folder, new_folder, sha256, storage
 from edgekd.preprocess import Preprocess
@@ -128,11 +128,7 @@ def signature(model: Path, preprocess: Preprocess) -> tuple[tuple[Tensor, ...], 
     inputs, outputs = tensors(session.get_inputs()), tensors(session.get_outputs())
     if len(inputs) != 1:
         raise BundleError(f"{model}: takes {len(inputs)} inputs, a bundle's model takes one")
-    batch_less = inputs[0].shape[1:]
-    fits = len(batch_less) == len(preprocess.shape) and all(
-        size in (-1, wanted) for size, wanted in zip(batch_less, preprocess.shape, strict=True)
-    )
-    if not fits or inputs[0].datatype != "FP32":
+    if not takes(inputs[0], preprocess):
         raise BundleError(
             f"{model}: input {inputs[0].name!r} is {inputs[0].datatype} {list(inputs[0].shape)}, "
             f"the preprocessing gives FP32 {[-1, *preprocess.shape]}"

@@ -45,8 +45,16 @@ class Predictor:
         self.manifest = verify(folder)
         self.preprocess = Preprocess.from_json(self.manifest.preprocess)
         self.session = load_session(folder / self.manifest.model, threads)
+        self.must_fit()
         shape = self.manifest.inputs[0].shape
         self.fixed_batch = shape[0] if shape and shape[0] > 0 else None
+
+    def must_fit(self) -> None:
+        inputs, outputs = tensors(self.session.get_inputs()), tensors(self.session.get_outputs())
+        if (inputs, outputs) != (self.manifest.inputs, self.manifest.outputs):
+            raise BundleError(f"{self.folder}: the model's inputs and outputs are not the manifest's; pack it again")
+        if len(inputs) != 1 or not takes(inputs[0], self.preprocess):
+            raise BundleError(f"{self.folder}: its preprocessing does not give what the model takes; pack it again")
 
     def predict(self, paths: Sequence[Path], top: int = 3) -> list[dict[str, Any]]:
         """One entry per sample: ``file``, ``label``, ``probability`` and the ``top`` most probable classes.
@@ -96,10 +104,18 @@ class Predictor:
 
     def golden(self) -> tuple[np.ndarray, np.ndarray, float]:
         try:
-            fed, expected = (np.load(self.folder / name, allow_pickle=False) for name in (GOLDEN_INPUT, GOLDEN_OUTPUT))
-            return fed, expected, float(self.manifest.self_test["tolerance"])
+            fed, expected = (read_npy(self.folder / name) for name in (GOLDEN_INPUT, GOLDEN_OUTPUT))
+            tolerance = float(self.manifest.self_test["tolerance"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BundleError(f"{self.folder}: its self-test cannot be read ({error!r}); pack it again") from error
+        n = fed.shape[:1]
+        shapes = n + self.preprocess.shape, (*n, len(self.manifest.labels))
+        if (fed.shape, expected.shape) != shapes or not fed.size:
+            raise BundleError(
+                f"{self.folder}: golden samples are {fed.shape} to {expected.shape}, expected {shapes[0]} to "
+                f"{shapes[1]}; pack it again"
+            )
+        return fed, expected, tolerance
 
 
 def load_session(model: Path, threads: int = 0) -> onnxruntime.InferenceSession:
@@ -112,6 +128,14 @@ def load_session(model: Path, threads: int = 0) -> onnxruntime.InferenceSession:
         raise BundleError(f"{model}: ONNX Runtime {onnxruntime.__version__} cannot load it: {error}") from error
 
 
+def takes(tensor: Tensor, preprocess: Preprocess) -> bool:
+    """Whether ``preprocess`` gives what a model takes at ``tensor``."""
+    shape = tensor.shape[1:]
+    if tensor.datatype != "FP32" or len(shape) != len(preprocess.shape):
+        return False
+    return all(size in (-1, wanted) for size, wanted in zip(shape, preprocess.shape, strict=True))
+
+
 def tensors(described: Sequence[Any]) -> tuple[Tensor, ...]:
     """What ONNX Runtime says of a session's inputs or outputs, in Open Inference Protocol v2 terms."""
     return tuple(
@@ -122,6 +146,12 @@ def tensors(described: Sequence[Any]) -> tuple[Tensor, ...]:
         )
         for each in described
     )
+
+
+def read_npy(path: Path) -> np.ndarray:
+    # Mapped, because the header may promise more than the file holds, and np.load would set that much memory aside.
+    mapped = np.lib.format.open_memmap(path, mode="r")
+    return np.array(mapped, np.float32)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

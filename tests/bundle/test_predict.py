@@ -1,5 +1,7 @@
 import dataclasses
+import io
 import json
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -7,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from typer import Typer
 from typer.testing import CliRunner
@@ -17,8 +20,10 @@ from edgekd.bundle.verify import verify
 from edgekd.cli.bundle import app as bundle_app
 from edgekd.cli.predict import predict as predict_command
 from edgekd.errors import BundleError, DataError
+from edgekd.files import sha256
 
 from .models import golden_of, linear_model
+from .test_verify import reseal
 
 RUN = CliRunner()
 
@@ -82,6 +87,85 @@ def test_classes_closer_than_the_tolerance_are_not_judged(bundle: Path) -> None:
     assert spoil(bundle, tolerance=1e9).self_test().judged == 0
     with pytest.raises(BundleError, match="self-test"):
         spoil(bundle).self_test()
+
+
+def forge(bundle: Path, name: str, content: bytes) -> None:
+    """Replaces a file and seals the manifest again, as somebody would who means harm."""
+    (bundle / name).write_bytes(content)
+
+    def change(document: dict[str, Any]) -> None:
+        entry = next(file for file in document["files"] if file["path"] == name)
+        entry.update(sha256=sha256(content), bytes=len(content))
+
+    reseal(bundle, change)
+
+
+def npy(array: np.ndarray, **options: Any) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array, **options)
+    return file.getvalue()
+
+
+def promising(shape: tuple[int, ...]) -> bytes:
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    return file.getvalue() + b"\0" * 64
+
+
+def npz() -> bytes:
+    file = io.BytesIO()
+    np.savez(file, a=np.zeros(3))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(npy(np.array([print], object), allow_pickle=True), id="pickle"),
+        pytest.param(pickle.dumps(print), id="bare pickle"),
+        pytest.param(promising((1 << 40, 1, 8, 8)), id="a header that promises terabytes"),
+        pytest.param(npz(), id="zip"),
+        pytest.param(npy(np.zeros((4, 1, 8, 9), np.float32)), id="another shape"),
+        pytest.param(npy(np.zeros((0, 1, 8, 8), np.float32)), id="empty"),
+        pytest.param(npy(np.float32(1)), id="a number"),
+        pytest.param(b"", id="nothing"),
+    ],
+)
+def test_forged_golden_samples_are_refused(bundle: Path, content: bytes) -> None:
+    forge(bundle, "golden/input.npy", content)
+    with pytest.raises(BundleError, match="pack it again"):
+        Predictor(bundle).self_test()
+
+
+@pytest.mark.parametrize("where", ["../secret.bin", "/etc/passwd"])
+def test_a_model_that_reads_files_outside_is_refused(bundle: Path, where: str) -> None:
+    (bundle.parent / "secret.bin").write_bytes(b"\0" * 4096)
+    model = onnx.load(bundle / "model.int8.onnx")
+    weight = model.graph.initializer[0]
+    size = len(weight.raw_data)
+    onnx.external_data_helper.set_external_data(weight, where, offset=0, length=size)
+    weight.ClearField("raw_data")
+    forge(bundle, "model.int8.onnx", model.SerializeToString())
+    verify(bundle)
+    with pytest.raises(BundleError, match="cannot load it"):
+        Predictor(bundle)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda d: d["inputs"][0].update(name="other"), "not the manifest's"),
+        (lambda d: d["outputs"][0].update(shape=[-1, 30000]), "not the manifest's"),
+        (lambda d: d["preprocess"].update(shape=[1, 8, 9]), "does not give what the model takes"),
+        (lambda d: d["preprocess"].update(shape=[1, 1 << 40, 8]), "does not give what the model takes"),
+    ],
+)
+def test_a_manifest_that_is_not_the_models_is_refused(
+    bundle: Path, change: Callable[[dict[str, Any]], object], says: str
+) -> None:
+    reseal(bundle, change)
+    with pytest.raises(BundleError, match=says):
+        Predictor(bundle)
 
 
 def test_command_verify(bundle: Path) -> None:
