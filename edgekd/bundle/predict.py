@@ -1,7 +1,8 @@
 """A bundle at work in ONNX Runtime: the preprocessing, the network and the labels, as they were packed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -56,27 +57,40 @@ class Predictor:
         if len(inputs) != 1 or not takes(inputs[0], self.preprocess):
             raise BundleError(f"{self.folder}: its preprocessing does not give what the model takes; pack it again")
 
-    def predict(self, paths: Sequence[Path], top: int = 3) -> list[dict[str, Any]]:
+    def predict(self, paths: Iterable[Path], top: int = 3, batch: int = BATCH) -> list[dict[str, Any]]:
         """One entry per sample: ``file``, ``label``, ``probability`` and the ``top`` most probable classes.
 
         A .npy or .csv of several rows gives one entry per row, told apart by ``row`` (from 0).
+
+        Raises :class:`DataError` naming the first file that cannot be read.
         """
-        found: list[dict[str, Any]] = []
-        for path in paths:
-            raw = self.preprocess.read(path)
-            for row, probabilities in enumerate(softmax(self.run(self.preprocess.apply(raw)))):
-                where = {"file": str(path)} | ({"row": row} if len(raw) > 1 else {})
+        return list(self.stream(paths, top, batch))
+
+    def stream(self, paths: Iterable[Path], top: int = 3, batch: int = BATCH) -> Iterator[dict[str, Any]]:
+        """The entries of :meth:`predict` as they are found, with ``batch`` samples in memory at a time."""
+        samples = self.samples(paths)
+        while chunk := list(islice(samples, batch)):
+            logits = self.run(self.preprocess.apply(np.stack([raw for _, raw in chunk])), batch)
+            for (where, _), probabilities in zip(chunk, softmax(logits), strict=True):
                 best = np.argsort(-probabilities, kind="stable")[:top]
                 ranked = [{"label": self.manifest.labels[i], "probability": float(probabilities[i])} for i in best]
-                found.append({**where, **ranked[0], "top": ranked})
-        return found
+                yield {**where, **ranked[0], "top": ranked}
 
-    def run(self, batch: np.ndarray) -> np.ndarray:
-        """Logits (N, classes) of preprocessed float32 input (N, ...)."""
-        step = self.fixed_batch or BATCH
-        outputs = [self.run_once(batch[start : start + step]) for start in range(0, len(batch), step)]
+    def samples(self, paths: Iterable[Path]) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
+        for path in paths:
+            raw = self.preprocess.read(path)
+            for row, sample in enumerate(raw):
+                yield {"file": str(path)} | ({"row": row} if len(raw) > 1 else {}), sample
+
+    def run(self, inputs: np.ndarray, batch: int = BATCH) -> np.ndarray:
+        """Logits (N, classes) of preprocessed float32 ``inputs`` (N, ...), ``batch`` of them at a time.
+
+        A model of a fixed batch size is fed that many.
+        """
+        step = self.fixed_batch or batch
+        outputs = [self.run_once(inputs[start : start + step]) for start in range(0, len(inputs), step)]
         logits = np.concatenate(outputs)
-        if logits.shape != (len(batch), len(self.manifest.labels)):
+        if logits.shape != (len(inputs), len(self.manifest.labels)):
             raise BundleError(f"{self.folder}: outputs {logits.shape} for {len(self.manifest.labels)} labels")
         return logits
 
