@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edgekd.bundle.predict import BATCH, Predictor
+from edgekd.bundle.predict import Predictor
+from edgekd.bundle.session import BATCH
 from edgekd.errors import DataError
 
 

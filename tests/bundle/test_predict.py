@@ -87,7 +87,7 @@ def test_the_self_test_fails_on_other_outputs(bundle: Path) -> None:
 
 
 def test_classes_closer_than_the_tolerance_are_not_judged(bundle: Path) -> None:
-    assert spoil(bundle, tolerance=1e9).self_test().judged == 0
+    assert spoil(bundle, step=1.0, steps=1e9).self_test().judged == 0
     with pytest.raises(BundleError, match="self-test"):
         spoil(bundle).self_test()
 

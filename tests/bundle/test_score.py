@@ -68,7 +68,7 @@ def test_labels_that_do_not_fit_are_refused(bundle: Path, labels: np.ndarray, sa
 
 def test_the_reading_half_needs_numpy_and_onnxruntime_alone(toy_run: Path, samples_file: Path) -> None:
     block = f"import sys\nfor name in {ABSENT}: sys.modules[name] = None\n"
-    imports = "import edgekd.bundle.manifest, edgekd.bundle.verify, edgekd.bundle.inputs\n"
+    imports = "import edgekd.bundle.manifest, edgekd.bundle.verify, edgekd.bundle.diff, edgekd.bundle.inputs\n"
     done = subprocess.run(
         [sys.executable, "-c", block + imports + SCORE, toy_run / "bundle", samples_file],
         check=True, capture_output=True, text=True,
