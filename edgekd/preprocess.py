@@ -1,20 +1,27 @@
 """How raw input becomes the network's input: the one place that training, evaluation and bundles share."""
 
+from __future__ import annotations
+
 import csv
 import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
-from PIL import Image
 
 from edgekd.errors import DataError
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 Kind = Literal["image", "vector"]
 MODES = {1: "L", 3: "RGB"}
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
+ROW_ENDINGS = (".npy", ".csv")
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,7 @@ class Preprocess:
         }
 
     @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> "Preprocess":
+    def from_json(cls, document: Mapping[str, Any]) -> Preprocess:
         """The inverse of :meth:`to_json`; raises :class:`DataError` on anything else."""
         try:
             shape = tuple(int(size) for size in document["shape"])
@@ -74,11 +81,12 @@ class Preprocess:
         if self.kind != "image":
             raise DataError("preprocess: this network takes vectors of numbers, not images")
         channels, height, width = self.shape
+        pillow = load_pillow()
         try:
-            image = source if isinstance(source, Image.Image) else open_image(source)
+            image = open_image(source) if isinstance(source, (Path, bytes)) else source
             image = to_mode(image, MODES[channels])
             if image.size != (width, height):
-                image = image.resize((width, height), Image.Resampling.BILINEAR)
+                image = image.resize((width, height), pillow.Resampling.BILINEAR)
         except FileNotFoundError as error:
             raise DataError(f"{called(source)}: no such file; check the path") from error
         except DataError as error:
@@ -112,15 +120,24 @@ class Preprocess:
         return rows
 
 
+def load_pillow() -> ModuleType:
+    """Imported where image files are read: a device that feeds arrays need not have it."""
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise DataError("image files are read by Pillow, which is not installed: pip install pillow") from error
+    return Image
+
+
 def open_image(source: Path | bytes) -> Image.Image:
-    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+    with load_pillow().open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
         image.load()
         return image
 
 
 def to_mode(image: Image.Image, mode: str) -> Image.Image:
     if image.mode.startswith("I;16"):  # Pillow's own conversion clips 16 bits to 255 instead of scaling
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        image = load_pillow().fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode in ("I", "F"):
         raise DataError("32-bit pixels have no known range; save the image with 8 or 16 bits")
     return image if image.mode == mode else image.convert(mode)

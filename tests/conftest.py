@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import nn
 
     from edgekd.data import DataSet
@@ -53,6 +54,33 @@ def trained(digits: "DataSet") -> "nn.Module":
     network = build("small_cnn", digits.input_shape, 10, width=8)
     fit(network, digits, Train(epochs=4, lr=0.1), CrossEntropy(), float32=True)
     return network
+
+
+@pytest.fixture(scope="session")
+def toy_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run on digits, measured briefly; copy it before changing it."""
+    from edgekd.chain.run import run
+    from edgekd.recipe import load_recipe
+    from tests.toy import SHORT, brief_measurements, write_recipe
+
+    folder = tmp_path_factory.mktemp("toy")
+    with pytest.MonkeyPatch.context() as patch:
+        brief_measurements(patch)
+        run(load_recipe(write_recipe(folder, SHORT)), folder / "run", command="edgekd run toy.yaml")
+    return folder / "run"
+
+
+@pytest.fixture(scope="session")
+def toy_samples() -> tuple["np.ndarray", "np.ndarray"]:
+    """The test samples of ``toy_run``, as the data set has them: uint8 (N, 1, 8, 8), and their labels (N,)."""
+    import torch
+
+    from edgekd.data import load_data
+    from edgekd.recipe import Data
+
+    test = load_data(Data(source="digits", train_limit=400, test_limit=100, batch_size=50)).test
+    ((images, labels),) = test.stream([torch.arange(len(test))])
+    return images.numpy(), labels.numpy()
 
 
 @pytest.fixture

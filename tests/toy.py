@@ -20,6 +20,8 @@ stages:
 budget: {accuracy_drop: 100}
 """
 
+SHORT = RECIPE.replace("  - prune: {macs: 0.6, round_to: 2, check_latency: false, epochs: 1}\n", "")
+
 
 def write_recipe(folder: Path, text: str = RECIPE) -> Path:
     path = folder / "toy.yaml"

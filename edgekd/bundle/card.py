@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edgekd.bundle.manifest import Manifest
+from edgekd.bundle.manifest import RAW_MODEL, Manifest
 from edgekd.figures import columns, escape_markdown, markdown_table
 
 USE = """\
@@ -24,21 +24,25 @@ def card(manifest: Manifest) -> str:
     """Markdown with YAML front matter."""
     image = manifest.preprocess["kind"] == "image"
     parts = [
-        front_matter(image),
+        front_matter(image, manifest.licenses.get("model")),
         f"# {escape_markdown(manifest.name)}",
         f"A network with {len(manifest.labels)} classes, packed by edgekd.",
         figures(manifest.measurements),
         USE.format(model=manifest.model, example="picture.png" if image else "rows.csv"),
         inputs(manifest, image),
         "## Labels\n\n" + ", ".join(map(escape_markdown, manifest.labels)),
+        licences(manifest.licenses),
         lineage(manifest.lineage),
     ]
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
 
-def front_matter(image: bool) -> str:
+def front_matter(image: bool, license: str | None) -> str:
     task = "image-classification" if image else "tabular-classification"
-    return f"---\nlibrary_name: onnx\npipeline_tag: {task}\ntags: [edgekd, onnxruntime]\n---"
+    # Model hubs know single licences, in lower case, and call all else "other".
+    known = license and " " not in license and not license.startswith("LicenseRef-")
+    said = f"license: {license.lower() if known else 'other'}\n" if license else ""
+    return f"---\n{said}library_name: onnx\npipeline_tag: {task}\ntags: [edgekd, onnxruntime]\n---"
 
 
 def figures(measurements: Sequence[Mapping[str, Any]]) -> str:
@@ -68,7 +72,20 @@ def inputs(manifest: Manifest, image: bool) -> str:
     if image:
         colour = "grey" if preprocess["shape"][0] == 1 else "RGB"
         steps.insert(0, f"Decode to {colour}, resize bilinearly where the size differs, divide by 255.")
+    if manifest.raw_inputs:
+        raw = manifest.raw_inputs[0]
+        shape = " × ".join(map(str, raw.shape[1:]))
+        steps.append(
+            f"`{RAW_MODEL}` takes decoded images of that size and does the rest itself: "
+            f"input `{raw.name}`: {raw.datatype}, batch × {shape}."
+        )
     return "## Input and output\n\n" + "\n".join(f"- {step}" for step in steps)
+
+
+def licences(known: Mapping[str, str]) -> str:
+    if not known:
+        return ""
+    return "## Licence\n\n" + "\n".join(f"- {of}: {escape_markdown(known[of])}" for of in sorted(known, reverse=True))
 
 
 def lineage(known: Mapping[str, Any]) -> str:

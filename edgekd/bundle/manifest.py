@@ -12,14 +12,16 @@ from edgekd.files import canonical_json, sha256
 
 FILE_NAME = "manifest.json"
 SCHEMA_VERSION = 1
+RAW_MODEL = "model.raw.onnx"
 PLATFORM = "onnxruntime_onnx"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 FILE_KINDS = {"path": str, "sha256": str, "bytes": int, "role": str}
 TENSOR_KINDS = {"name": str, "datatype": str, "shape": list}
+TENSORS = ("inputs", "outputs", "raw_inputs")
 KINDS = {
     **dict.fromkeys(("name", "model", "platform"), str),
-    **dict.fromkeys(("files", "inputs", "outputs", "labels", "measurements"), list),
-    **dict.fromkeys(("preprocess", "self_test", "lineage"), dict),
+    **dict.fromkeys(("files", "inputs", "outputs", "raw_inputs", "labels", "measurements"), list),
+    **dict.fromkeys(("preprocess", "self_test", "lineage", "licenses"), dict),
     "schema_version": int,
 }
 ADVICE = "take the bundle again from where it was packed"
@@ -51,6 +53,11 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Manifest:
+    """``model`` predicts, and ``inputs`` and ``outputs`` are its; ``raw_inputs`` are those of the file that takes raw
+    images, where there is one. ``licenses`` are SPDX expressions of the ``model`` and of the ``data`` it learned from,
+    as far as they were said.
+    """
+
     name: str
     model: str
     files: tuple[File, ...]
@@ -61,6 +68,8 @@ class Manifest:
     self_test: dict[str, Any]
     measurements: tuple[dict[str, Any], ...] = ()
     lineage: dict[str, Any] = field(default_factory=dict)
+    licenses: dict[str, str] = field(default_factory=dict)
+    raw_inputs: tuple[Tensor, ...] = ()
     platform: str = PLATFORM
     schema_version: int = SCHEMA_VERSION
 
@@ -71,6 +80,7 @@ class Manifest:
         require(len({path.lower() for path in paths}) == len(paths), "files: a path is listed twice")
         require(self.model in paths, f"model: {self.model!r} is not among the files")
         require(self.inputs and self.outputs, "inputs or outputs are empty")
+        require(bool(self.raw_inputs) == (RAW_MODEL in paths), f"raw_inputs are not those of {RAW_MODEL}")
 
     def to_bytes(self) -> bytes:
         """The one text of this manifest, sealed with a sha256 of its own content."""
@@ -121,9 +131,10 @@ def readable(version: object) -> None:
 def parts(document: dict[str, Any]) -> dict[str, Any]:
     checked = section(document, KINDS, "")
     files = [File(**section(file, FILE_KINDS, "files: ")) for file in checked["files"]]
-    tensors = {key: tuple(tensor(each, f"{key}: ") for each in checked[key]) for key in ("inputs", "outputs")}
+    tensors = {key: tuple(tensor(each, f"{key}: ") for each in checked[key]) for key in TENSORS}
     items(checked["labels"], str, "labels")
     items(checked["measurements"], dict, "measurements")
+    items(list(checked["licenses"].values()), str, "licenses")
     labels, measurements = tuple(checked["labels"]), tuple(checked["measurements"])
     return checked | tensors | {"files": tuple(files), "labels": labels, "measurements": measurements}
 

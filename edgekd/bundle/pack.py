@@ -11,18 +11,22 @@ import numpy as np
 import onnx
 from onnx.external_data_helper import uses_external_data
 
+from edgekd.bundle import golden as golden_samples
 from edgekd.bundle import triton
 from edgekd.bundle.card import card as card_of
-from edgekd.bundle.manifest import FILE_NAME, NAME, File, Manifest, Tensor
-from edgekd.bundle.predict import GOLDEN_INPUT, GOLDEN_OUTPUT, Predictor, SelfTest, load_session, tensors
+from edgekd.bundle.golden import STEPS, STEPS_ELSE, SelfTest, step_of
+from edgekd.bundle.licenses import spdx
+from edgekd.bundle.manifest import FILE_NAME, NAME, RAW_MODEL, File, Manifest, Tensor
+from edgekd.bundle.predict import Predictor
+from edgekd.bundle.raw import INPUT as RAW_INPUT
+from edgekd.bundle.raw import with_raw_input
+from edgekd.bundle.session import Session, takes
 from edgekd.errors import BundleError
 from edgekd.files import make_folder, new_folder, sha256, storage
 from edgekd.preprocess import Preprocess
 
 LABELS, CARD = "labels.txt", "README.md"
 ROLE = re.compile(r"[a-z0-9][a-z0-9._-]*")
-SHARE_OF_RANGE = {"float32": 1e-3}
-SHARE_OF_RANGE_ELSE = 0.05  # a few steps of 8 bits: kernels of other CPUs round and saturate differently
 
 Contents = dict[str, tuple[str, bytes]]
 
@@ -39,16 +43,20 @@ def pack(
     lineage: Mapping[str, Any] | None = None,
     card: str | None = None,
     primary: str | None = None,
-    tolerance: float | None = None,
+    steps: float | None = None,
+    licenses: Mapping[str, str] | None = None,
+    raw: np.ndarray | None = None,
 ) -> Path:
     """Writes the bundle ``out`` whole or not at all, and returns it.
 
     ``models`` maps a role to an ONNX file with its weights inline: ``float32`` becomes ``model.onnx``, any
     other role ``model.<role>.onnx``. ``primary`` is the role that predicts (default ``int8``, or the only
     one). ``golden`` is a preprocessed float32 batch and the primary's outputs for it in ONNX Runtime;
-    ``tolerance`` is how far another machine's outputs may be from them (default: a thousandth of their range
-    for float32, a twentieth otherwise). ``measurements`` are rows of report.json, ``card`` replaces the
-    generated model card.
+    ``steps`` is how far another machine's outputs may be from them, in 255ths of their range (default: 0.25
+    for float32, 2 for float16, 12 otherwise). ``measurements`` are rows of report.json, ``card`` replaces the
+    generated model card. ``licenses`` are SPDX expressions of ``model`` and ``data``. ``raw`` holds the uint8 images
+    (N, C, H, W) that the golden input was made of: with them the bundle also gets ``model.raw.onnx``, which prepares
+    its images itself.
 
     Raises :class:`BundleError` when the parts do not fit each other, or when the model does not give the
     golden outputs here and now.
@@ -60,10 +68,12 @@ def pack(
     golden_input, golden_output = check_golden(golden, preprocess, len(labels))
     contents: Contents = {
         LABELS: ("labels", "".join(f"{label}\n" for label in labels).encode()),
-        GOLDEN_INPUT: ("golden.input", npy(golden_input)),
-        GOLDEN_OUTPUT: ("golden.output", npy(golden_output)),
+        golden_samples.INPUT: ("golden.input", npy(golden_input)),
+        golden_samples.OUTPUT: ("golden.output", npy(golden_output)),
         **{file_name(role): (f"model.{role}", path.read_bytes()) for role, path in models.items()},
     }
+    if raw is not None:
+        contents |= raw_view(models[primary], preprocess, raw, golden_input)
     contents |= triton_view(name, contents, file_name(primary), triton.config(name, inputs, outputs, LABELS))
     draft = Manifest(
         name=name,
@@ -73,9 +83,15 @@ def pack(
         outputs=outputs,
         preprocess=preprocess.to_json(),
         labels=tuple(labels),
-        self_test={"n": len(golden_input), "tolerance": tolerance or default_tolerance(primary, golden_output)},
+        self_test={
+            "n": len(golden_input),
+            "step": step_of(golden_output),
+            "steps": STEPS.get(primary, STEPS_ELSE) if steps is None else steps,
+        },
         measurements=tuple(dict(row) for row in measurements),
         lineage=dict(lineage or {}),
+        licenses={key: spdx(key, said) for key, said in (licenses or {}).items()},
+        raw_inputs=raw_inputs(inputs[0], preprocess) if raw is not None else (),
     )
     contents[CARD] = ("card", (card or card_of(draft)).encode())
     manifest = replace(draft, files=listed(contents)).to_bytes()
@@ -105,8 +121,8 @@ def check_parts(name: str, models: Mapping[str, Path], primary: str, labels: Seq
     if primary not in models:
         raise BundleError(f"primary {primary!r} is not among the models: {', '.join(sorted(models))}")
     for role, path in models.items():
-        if not ROLE.fullmatch(role):
-            raise BundleError(f"role {role!r}: use lower-case letters, digits, '.', '_' and '-'")
+        if not ROLE.fullmatch(role) or file_name(role) == RAW_MODEL:
+            raise BundleError(f"role {role!r}: use lower-case letters, digits, '.', '_' and '-', and not 'raw'")
         check_weights_are_inline(path)
     for label in labels:
         if not label or label.splitlines() != [label]:
@@ -124,15 +140,11 @@ def check_weights_are_inline(path: Path) -> None:
 
 
 def signature(model: Path, preprocess: Preprocess) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    session = load_session(model)
-    inputs, outputs = tensors(session.get_inputs()), tensors(session.get_outputs())
+    session = Session(model)
+    inputs, outputs = session.inputs, session.outputs
     if len(inputs) != 1:
         raise BundleError(f"{model}: takes {len(inputs)} inputs, a bundle's model takes one")
-    batch_less = inputs[0].shape[1:]
-    fits = len(batch_less) == len(preprocess.shape) and all(
-        size in (-1, wanted) for size, wanted in zip(batch_less, preprocess.shape, strict=True)
-    )
-    if not fits or inputs[0].datatype != "FP32":
+    if not takes(inputs[0], preprocess):
         raise BundleError(
             f"{model}: input {inputs[0].name!r} is {inputs[0].datatype} {list(inputs[0].shape)}, "
             f"the preprocessing gives FP32 {[-1, *preprocess.shape]}"
@@ -153,8 +165,19 @@ def check_golden(
     return fed, got
 
 
-def default_tolerance(primary: str, output: np.ndarray) -> float:
-    return SHARE_OF_RANGE.get(primary, SHARE_OF_RANGE_ELSE) * float(np.ptp(output)) or 1e-6
+def raw_view(model: Path, preprocess: Preprocess, raw: np.ndarray, golden_input: np.ndarray) -> Contents:
+    written = with_raw_input(onnx.load(model), preprocess).SerializeToString(deterministic=True)
+    if not np.array_equal(preprocess.apply(raw), golden_input):
+        raise BundleError("the golden input is not what the preprocessing makes of the raw images; give these images")
+    return {
+        RAW_MODEL: ("model.raw", written),
+        golden_samples.RAW: ("golden.raw", npy(np.ascontiguousarray(raw.transpose(0, 2, 3, 1)))),
+    }
+
+
+def raw_inputs(taken: Tensor, preprocess: Preprocess) -> tuple[Tensor, ...]:
+    channels, height, width = preprocess.shape
+    return (Tensor(RAW_INPUT, "UINT8", (taken.shape[0], height, width, channels)),)
 
 
 def check_self_test(result: SelfTest) -> None:

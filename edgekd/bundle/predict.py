@@ -1,36 +1,19 @@
 """A bundle at work in ONNX Runtime: the preprocessing, the network and the labels, as they were packed."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
-from edgekd.bundle.manifest import Tensor
+from edgekd.bundle import golden
+from edgekd.bundle.golden import Golden, SelfTest
+from edgekd.bundle.manifest import RAW_MODEL
+from edgekd.bundle.session import BATCH, Session, takes
 from edgekd.bundle.verify import verify
 from edgekd.errors import BundleError
 from edgekd.preprocess import Preprocess
-
-BATCH = 32
-GOLDEN_INPUT, GOLDEN_OUTPUT = "golden/input.npy", "golden/output.npy"
-DATATYPES = {
-    "bool": "BOOL", "uint8": "UINT8", "uint16": "UINT16", "uint32": "UINT32", "uint64": "UINT64", "int8": "INT8",
-    "int16": "INT16", "int32": "INT32", "int64": "INT64", "float16": "FP16", "float": "FP32", "double": "FP64",
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class SelfTest:
-    """``same_class`` of the ``judged`` golden samples had the class they had when packed."""
-
-    passed: bool
-    n: int
-    judged: int
-    same_class: int
-    max_abs_difference: float
-    tolerance: float
 
 
 class Predictor:
@@ -44,84 +27,81 @@ class Predictor:
         self.folder = folder
         self.manifest = verify(folder)
         self.preprocess = Preprocess.from_json(self.manifest.preprocess)
-        self.session = load_session(folder / self.manifest.model, threads)
-        shape = self.manifest.inputs[0].shape
-        self.fixed_batch = shape[0] if shape and shape[0] > 0 else None
+        self.threads = threads
+        self.session = Session(folder / self.manifest.model, threads)
+        self.must_fit()
 
-    def predict(self, paths: Sequence[Path], top: int = 3) -> list[dict[str, Any]]:
+    def must_fit(self) -> None:
+        session, manifest = self.session, self.manifest
+        if (session.inputs, session.outputs) != (manifest.inputs, manifest.outputs):
+            raise BundleError(f"{self.folder}: the model's inputs and outputs are not the manifest's; pack it again")
+        if len(session.inputs) != 1 or not takes(session.inputs[0], self.preprocess):
+            raise BundleError(f"{self.folder}: its preprocessing does not give what the model takes; pack it again")
+
+    def predict(self, paths: Iterable[Path], top: int = 3, batch: int = BATCH) -> list[dict[str, Any]]:
         """One entry per sample: ``file``, ``label``, ``probability`` and the ``top`` most probable classes.
 
         A .npy or .csv of several rows gives one entry per row, told apart by ``row`` (from 0).
+
+        Raises :class:`DataError` naming the first file that cannot be read.
         """
-        found: list[dict[str, Any]] = []
-        for path in paths:
-            raw = self.preprocess.read(path)
-            for row, probabilities in enumerate(softmax(self.run(self.preprocess.apply(raw)))):
-                where = {"file": str(path)} | ({"row": row} if len(raw) > 1 else {})
+        return list(self.stream(paths, top, batch))
+
+    def stream(self, paths: Iterable[Path], top: int = 3, batch: int = BATCH) -> Iterator[dict[str, Any]]:
+        """The entries of :meth:`predict` as they are found, with ``batch`` samples in memory at a time."""
+        samples = self.samples(paths)
+        while chunk := list(islice(samples, batch)):
+            logits = self.run(self.preprocess.apply(np.stack([raw for _, raw in chunk])), batch)
+            for (where, _), probabilities in zip(chunk, softmax(logits), strict=True):
                 best = np.argsort(-probabilities, kind="stable")[:top]
                 ranked = [{"label": self.manifest.labels[i], "probability": float(probabilities[i])} for i in best]
-                found.append({**where, **ranked[0], "top": ranked})
-        return found
+                yield {**where, **ranked[0], "top": ranked}
 
-    def run(self, batch: np.ndarray) -> np.ndarray:
-        """Logits (N, classes) of preprocessed float32 input (N, ...)."""
-        step = self.fixed_batch or BATCH
-        outputs = [self.run_once(batch[start : start + step]) for start in range(0, len(batch), step)]
-        logits = np.concatenate(outputs)
-        if logits.shape != (len(batch), len(self.manifest.labels)):
+    def samples(self, paths: Iterable[Path]) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
+        for path in paths:
+            raw = self.preprocess.read(path)
+            for row, sample in enumerate(raw):
+                yield {"file": str(path)} | ({"row": row} if len(raw) > 1 else {}), sample
+
+    def run(self, inputs: np.ndarray, batch: int = BATCH) -> np.ndarray:
+        """Logits (N, classes) of preprocessed float32 ``inputs`` (N, ...), ``batch`` of them at a time.
+
+        A model of a fixed batch size is fed that many.
+        """
+        return self.checked(self.session.run(inputs, batch), len(inputs))
+
+    def run_raw(self, images: np.ndarray) -> np.ndarray:
+        """Logits (N, classes) of uint8 ``images`` (N, H, W, C), by the file that prepares them itself."""
+        session = Session(self.folder / RAW_MODEL, self.threads)
+        if session.inputs != self.manifest.raw_inputs:
+            raise BundleError(f"{self.folder}: the inputs of {RAW_MODEL} are not the manifest's; pack it again")
+        return self.checked(session.run(images), len(images))
+
+    def checked(self, logits: np.ndarray, n: int) -> np.ndarray:
+        if logits.shape != (n, len(self.manifest.labels)):
             raise BundleError(f"{self.folder}: outputs {logits.shape} for {len(self.manifest.labels)} labels")
         return logits
-
-    def run_once(self, batch: np.ndarray) -> np.ndarray:
-        missing = (self.fixed_batch or len(batch)) - len(batch)
-        filled = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)]) if missing else batch
-        names = [self.manifest.outputs[0].name]
-        (output,) = self.session.run(names, {self.manifest.inputs[0].name: filled})
-        return np.asarray(output)[: len(batch)]
 
     def self_test(self) -> SelfTest:
         """Whether this machine computes for the golden input what was computed when the bundle was packed.
 
-        Every output must be within the manifest's tolerance, and every class the same except where the two
-        best logits were packed closer together than the tolerance: there, either class is right.
+        Where the bundle has a file that takes raw images, the worse of both answers is told.
         """
-        golden, expected, tolerance = self.golden()
-        got = self.run(golden)
-        best = np.sort(expected, axis=1)
-        clear = best[:, -1] - best[:, -2] > tolerance if best.shape[1] > 1 else np.ones(len(best), bool)
-        same = (got.argmax(1) == expected.argmax(1))[clear]
-        apart = float(np.abs(got - expected).max())
-        passed = apart <= tolerance and bool(same.all())
-        return SelfTest(passed, len(golden), int(clear.sum()), int(same.sum()), apart, tolerance)
+        kept = Golden.read(self.folder, self.manifest, self.preprocess.shape)
+        found = [kept.judge(self.run(kept.inputs))]
+        if self.manifest.raw_inputs:
+            found.append(kept.judge(self.run_raw(self.golden_images(len(kept.inputs)))))
+        return min(found, key=lambda each: (each.passed, -each.max_abs_difference))
 
-    def golden(self) -> tuple[np.ndarray, np.ndarray, float]:
+    def golden_images(self, n: int) -> np.ndarray:
+        channels, height, width = self.preprocess.shape
         try:
-            fed, expected = (np.load(self.folder / name, allow_pickle=False) for name in (GOLDEN_INPUT, GOLDEN_OUTPUT))
-            return fed, expected, float(self.manifest.self_test["tolerance"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise BundleError(f"{self.folder}: its self-test cannot be read ({error!r}); pack it again") from error
-
-
-def load_session(model: Path, threads: int = 0) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's exceptions share no base but this
-        raise BundleError(f"{model}: ONNX Runtime {onnxruntime.__version__} cannot load it: {error}") from error
-
-
-def tensors(described: Sequence[Any]) -> tuple[Tensor, ...]:
-    """What ONNX Runtime says of a session's inputs or outputs, in Open Inference Protocol v2 terms."""
-    return tuple(
-        Tensor(
-            each.name,
-            DATATYPES.get(each.type.removeprefix("tensor(").removesuffix(")"), each.type),
-            tuple(size if isinstance(size, int) and size > 0 else -1 for size in each.shape),
-        )
-        for each in described
-    )
+            images = golden.read_npy(self.folder / golden.RAW)
+        except (OSError, ValueError) as error:
+            raise BundleError(f"{self.folder}: {golden.RAW} cannot be read ({error!r}); pack it again") from error
+        if images.shape != (n, height, width, channels) or images.dtype != np.uint8:
+            raise BundleError(f"{self.folder}: {golden.RAW} holds {images.dtype} {images.shape}; pack it again")
+        return images
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -9,6 +9,8 @@ from edgekd.errors import BundleError
 from edgekd.files import sha256_file
 
 LARGEST_MANIFEST = 16 << 20
+LARGEST_FILE = 2 << 30  # of protobuf, and so of an ONNX file with its weights inline
+DEEPEST = 8
 
 
 def verify(folder: Path) -> Manifest:
@@ -30,6 +32,9 @@ def verified(folder: Path) -> Manifest:
         raise BundleError(f"{folder}: holds no {FILE_NAME}, so it is not a bundle")
     if found.pop(FILE_NAME) > LARGEST_MANIFEST:
         raise BundleError(f"{folder}: {FILE_NAME} is larger than any bundle's; {ADVICE}")
+    for path, size in found.items():
+        if size > LARGEST_FILE:
+            raise BundleError(f"{folder}: {path!r} has {size} bytes, more than any file of a bundle; {ADVICE}")
     manifest = Manifest.from_bytes((folder / FILE_NAME).read_bytes())
     listed = {file.path: file for file in manifest.files}
     for path in sorted(listed.keys() - found.keys()):
@@ -47,6 +52,8 @@ def walk(folder: Path, above: str) -> Iterator[tuple[str, int]]:
 
     Links are refused, not followed: what they point at could change at any time.
     """
+    if above.count("/") > DEEPEST:
+        raise BundleError(f"{folder}: lies deeper than any folder of a bundle; {ADVICE}")
     inside = sorted(folder.iterdir())
     if above and not inside:
         yield above, 0

@@ -19,6 +19,7 @@ from edgekd.chain.done import METRICS, Done
 from edgekd.chain.files import ONNX, RuntimeFile, served, write_files
 from edgekd.chain.inventory import int8_coverage, operator_counts
 from edgekd.chain.network import build_spec, float_twin, restore
+from edgekd.chain.pack import SAMPLES
 from edgekd.chain.store import Store
 from edgekd.chain.targets import file_profile, is_here
 from edgekd.data import DataSet
@@ -31,7 +32,7 @@ from edgekd.recipe import Target
 from edgekd.train import logits_of
 from edgekd.train.quality import expected_calibration_error, negative_log_likelihood, right_by_class
 
-VERSION = 4
+VERSION = 5
 # Answers that agree on fewer samples than this are looked into.
 LEAST_AGREEMENT = 0.995
 DEPARTURE_SAMPLES = 64
@@ -39,6 +40,7 @@ EMULATED = "onnxruntime, unoptimised"
 # Of the test samples, beside what is answered on them.
 LABELS = "labels.npy"
 PYTORCH = "predictions-pytorch.npy"
+GOLDEN_SAMPLES = 8
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,7 @@ def _fill(folder: Path, artifact: Artifact, data: DataSet, wanted: Sequence[str]
     )
     ours = logits_of(network, data, data.test)
     save_array(folder / LABELS, data.test.labels.int().numpy())
+    save_array(folder / SAMPLES, _golden(data))
     save_array(folder / PYTORCH, ours.argmax(1).int().numpy())
     described = [_describe(folder, file, ours, data) for file in files]
     float_network = build_spec(float_twin(artifact.spec))
@@ -125,6 +128,14 @@ def _fill(folder: Path, artifact: Artifact, data: DataSet, wanted: Sequence[str]
         "others": described[1:],
     }
     write_json(folder / METRICS, figures)
+
+
+def _golden(data: DataSet) -> np.ndarray:
+    """Some of the test samples as they are before any scaling, from all over the set: folders come class by class."""
+    n = len(data.test)
+    chosen = data.test.select(torch.linspace(0, n - 1, min(GOLDEN_SAMPLES, n)).long())
+    ((raw, _),) = chosen.stream([torch.arange(len(chosen))])
+    return raw.numpy()
 
 
 def _describe(folder: Path, file: RuntimeFile, ours: Tensor, data: DataSet) -> dict[str, Any]:

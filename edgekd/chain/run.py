@@ -7,22 +7,19 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
-import numpy as np
-import torch
 from filelock import FileLock, Timeout
 
-from edgekd import __version__
-from edgekd.bundle.pack import pack
 from edgekd.chain.assist import assist
 from edgekd.chain.done import Done
 from edgekd.chain.evaluate import Exported, Needs, evaluate
 from edgekd.chain.measure import measure
+from edgekd.chain.pack import pack_run
 from edgekd.chain.plan import Size, must_compress, must_shrink, size_of, start_of, starts_of_teachers
 from edgekd.chain.report import make_report
 from edgekd.chain.runner import Runner
 from edgekd.chain.store import Store
 from edgekd.chain.targets import is_measured_here
-from edgekd.chain.teachers import Teachers, evaluate_together
+from edgekd.chain.teachers import evaluate_together
 from edgekd.data import DataSet, load_data
 from edgekd.errors import StorageError
 from edgekd.export import runtime_logits
@@ -32,8 +29,6 @@ from edgekd.recipe import Recipe
 from edgekd.report.html import render_html
 from edgekd.report.schema import Report
 from edgekd.train import world
-
-GOLDEN_SAMPLES = 8
 
 
 @dataclass(frozen=True)
@@ -112,7 +107,7 @@ def run(
         )
         write_json(folder / "report.json", report.to_json())
         write_text(folder / "report.html", render_html(report.to_json()))
-        _bundle(recipe, planned.data, exports, runner.teachers, report, folder)
+        pack_run(folder)
         return world.broadcast(report)
 
 
@@ -173,40 +168,3 @@ def _clear(folder: Path) -> None:
                 rmtree(path)
             elif path.name in ("report.json", "report.html", "log.jsonl", "recipe.lock.yaml"):
                 path.unlink()
-
-
-def _bundle(
-    recipe: Recipe, data: DataSet, exports: list[Exported], teachers: Teachers, report: Report, folder: Path
-) -> None:
-    final = exports[-1]
-    precision = final.figures["precision"]
-    models = {precision: final.onnx}
-    floats = [export for export in exports[1:] if export.figures["precision"] == "float32"]
-    if precision == "int8" and floats:
-        models["float32"] = floats[-1].onnx
-    lineage = {
-        "recipe": recipe.sha256,
-        "data": data.fingerprint,
-        "stages": {done.name: done.key for done in (*teachers.members, *(export.done for export in exports))},
-        "edgekd": __version__,
-        "packages": report.environment.get("packages", {}),
-    }
-    rows = [row.to_json() for row in report.rows if row.model in (exports[0].label, final.label)]
-    pack(
-        folder / "bundle",
-        name=recipe.name,
-        models=models,
-        primary=precision,
-        labels=list(data.classes),
-        preprocess=data.preprocess,
-        golden=_golden(final, data),
-        measurements=rows,
-        lineage=lineage,
-        card=None,
-    )
-
-
-def _golden(final: Exported, data: DataSet) -> tuple[np.ndarray, np.ndarray]:
-    samples = data.test.select(torch.arange(min(GOLDEN_SAMPLES, len(data.test))))
-    ((raw, _),) = samples.stream([torch.arange(len(samples))])
-    return data.to_input(raw).numpy(), runtime_logits(final.onnx, data, samples).numpy()

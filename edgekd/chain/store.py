@@ -30,7 +30,7 @@ class Store:
         place = self.place(name, key)
         if not place.exists():
             return None
-        damaged = _damaged(place)
+        damaged = damaged_file(place)
         if damaged is None:
             return place
         say(f"warning: {damaged} is not as it was written; {name} is run again")
@@ -51,7 +51,8 @@ class Store:
         return self.root / f".work-{name}-{key[:KEY_DIGITS]}"
 
 
-def _damaged(place: Path) -> Path | None:
+def damaged_file(place: Path) -> Path | None:
+    """The first file of an entry that is not as it was written, or is missing; None where all are."""
     try:
         lines = (place / SUMS).read_text().splitlines()
         recorded = {name: digest for digest, name in (line.split("  ") for line in lines)}

@@ -1,4 +1,4 @@
-"""edgekd bundle: verify and show."""
+"""edgekd bundle: pack, verify, show and diff."""
 
 import json
 from pathlib import Path
@@ -6,10 +6,65 @@ from typing import Annotated, Any
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Check and describe a bundle.")
+app = typer.Typer(no_args_is_help=True, help="Pack, check, describe and compare bundles.")
 
 Folder = Annotated[Path, typer.Argument(help="The folder that holds manifest.json.", metavar="DIR")]
+DIFFERENT = 2
+SHOWN = 60
+HASH_DIGITS = 64
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+@app.command()
+def pack(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.", show_default=False)],
+    out: Annotated[Path | None, typer.Option(help="The bundle; RUN/bundle if left out.", show_default=False)] = None,
+    stage: Annotated[
+        str | None,
+        typer.Option(help="A network by its name in the report; the last if left out.", show_default=False),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Of the bundle; the recipe's if left out.", show_default=False)
+    ] = None,
+    license_: Annotated[
+        str | None,
+        typer.Option("--license", metavar="SPDX", help="Of the network, such as Apache-2.0.", show_default=False),
+    ] = None,
+    data_license: Annotated[
+        str | None, typer.Option(metavar="SPDX", help="Of the data that it learned from.", show_default=False)
+    ] = None,
+    raw_input: Annotated[
+        bool, typer.Option("--raw-input", help="Add a file that takes raw uint8 images (N, H, W, C).")
+    ] = False,
+    card: Annotated[
+        Path | None, typer.Option(help="A model card of your own, in Markdown.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Pack a finished run, or one of its networks, again. The same run packs to the same bytes."""
+    from edgekd.chain.pack import pack_run
+
+    said = {"model": license_, "data": data_license}
+    folder = pack_run(
+        run,
+        out,
+        stage=stage,
+        name=name,
+        licenses={of: license for of, license in said.items() if license is not None},
+        raw_input=raw_input,
+        card=read_card(card) if card else None,
+    )
+    files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    typer.echo(json.dumps({"bundle": str(folder), "files": files}, indent=1) if as_json else str(folder))
+
+
+def read_card(path: Path) -> str:
+    from edgekd.errors import BundleError
+
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise BundleError(f"--card {path}: cannot be read ({error})") from error
 
 
 @app.command()
@@ -28,7 +83,7 @@ def verify(
     line = f"ok: {manifest.name}, {len(manifest.files)} files as packed"
     if self_test:
         found["self_test"] = result = golden_test(folder)
-        line += f"; {result['n']} golden samples within {result['tolerance']:.3g}"
+        line += f"; {result['n']} golden samples within {result['steps']:g} steps of {result['step']:.3g}"
     typer.echo(json.dumps(found, indent=1) if as_json else line)
 
 
@@ -78,3 +133,52 @@ def summary(manifest: dict[str, Any]) -> str:
             *([markdown_table(columns(rows), rows)] if rows else []),
         ]
     )
+
+
+@app.command()
+def diff(
+    a: Annotated[Path, typer.Argument(metavar="A", help="A bundle.", show_default=False)],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Another.", show_default=False)],
+    as_json: AsJson = False,
+) -> int:
+    """Tell two bundles apart, after verifying both: 0 nothing differs, 2 something does."""
+    from edgekd.bundle.diff import diff as compare
+    from edgekd.bundle.verify import verify as check
+
+    found = compare(check(a), check(b))
+    if as_json:
+        document = {"equal": not found, "differences": [each.to_json() for each in found]}
+        typer.echo(json.dumps(document, indent=1))
+    else:
+        show_differences([each.to_json() for each in found], str(a), str(b))
+    return DIFFERENT if found else 0
+
+
+def show_differences(found: list[dict[str, Any]], a: str, b: str) -> None:
+    import sys
+
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    if not found:
+        console.print("nothing differs", markup=False)
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("Part", "Item", a, b):
+        table.add_column(Text(heading), overflow="fold")
+    for each in found:
+        table.add_row(*map(Text, (each["part"], each["item"], cell(each["a"]), cell(each["b"]))))
+    console.print(table)
+
+
+def cell(value: Any) -> str:
+    from edgekd.figures import ABSENT
+
+    if value is None:
+        return ABSENT
+    if isinstance(value, str) and len(value) == HASH_DIGITS and not set(value) - set("0123456789abcdef"):
+        return value[:12]
+    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"

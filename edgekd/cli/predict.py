@@ -1,25 +1,70 @@
 """edgekd predict: run a bundle on files."""
 
+import csv
 import json
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from edgekd.errors import EdgekdError
+
+COLUMNS = ("label", "probability")
+
 
 def predict(
     bundle: Annotated[Path, typer.Argument(help="The folder that holds manifest.json.")],
-    images: Annotated[list[Path], typer.Argument(help="Images, or .npy or .csv files of one sample per row.")],
+    images: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="IMAGE|FOLDER...", help="Images and folders of them, or .npy or .csv files of one sample per row."
+        ),
+    ],
     top: Annotated[int, typer.Option(min=1, help="How many of the most probable classes to print.")] = 1,
+    batch: Annotated[int, typer.Option(min=1, help="Samples in one inference.")] = 32,
+    threads: Annotated[int, typer.Option(min=0, help="Of ONNX Runtime; 0 leaves it to it.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print one line of CSV for each sample.")] = False,
 ) -> None:
     """Classify files with a bundle, after verifying it."""
+    from edgekd.bundle.inputs import files_in
     from edgekd.bundle.predict import Predictor
+    from edgekd.progress import track
 
-    found = Predictor(bundle).predict(images, top)
-    typer.echo(json.dumps(found, indent=1) if as_json else "\n".join(map(line, found)))
+    if as_json and as_csv:
+        raise EdgekdError("--json and --csv: one of them at a time")
+    predictor = Predictor(bundle, threads)
+    files = files_in(images, predictor.preprocess.kind)
+    watched = track(files, "files", len(files)) if as_json or not sys.stdout.isatty() else files
+    found = predictor.stream(watched, top, batch)
+    if as_json:
+        typer.echo(json.dumps(list(found), indent=1))
+    elif as_csv:
+        rows = predictor.preprocess.kind == "vector"
+        write_csv(found, rows, min(top, len(predictor.manifest.labels)))
+    else:
+        for each in found:
+            typer.echo(line(each))
 
 
 def line(found: dict[str, Any]) -> str:
     name = f"{found['file']}:{found['row']}" if "row" in found else found["file"]
     return f"{name}: " + ", ".join(f"{best['label']} {100 * best['probability']:.1f} %" for best in found["top"])
+
+
+def write_csv(found: Iterable[dict[str, Any]], rows: bool, top: int) -> None:
+    """``file``, ``row`` where files hold rows, ``label`` and ``probability``, then those of each next best class."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    ranks = [f"{column}{rank}" for rank in ["", *(f"_{n}" for n in range(2, top + 1))] for column in COLUMNS]
+    writer.writerow(["file", *(["row"] if rows else []), *ranks])
+    for each in found:
+        where = [each["file"], *([each.get("row", 0)] if rows else [])]
+        writer.writerow([*where, *cells(each)])
+
+
+def cells(found: dict[str, Any]) -> Iterator[str]:
+    for best in found["top"]:
+        yield best["label"]
+        yield f"{best['probability']:.6f}"

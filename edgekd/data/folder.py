@@ -16,11 +16,10 @@ from edgekd.data.arrays import image_shape
 from edgekd.data.registry import SOURCES, Source
 from edgekd.data.samples import InMemory, Samples, Streamed
 from edgekd.errors import DataError
-from edgekd.preprocess import Preprocess
+from edgekd.preprocess import IMAGE_ENDINGS, Preprocess
 from edgekd.progress import track
 from edgekd.recipe import Data
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
 IN_MEMORY_BYTES = 512 << 20
 LOOKED_AT = 64
 
@@ -59,10 +58,11 @@ def _scan(root: Path, classes: tuple[str, ...]) -> tuple[np.ndarray, Tensor]:
     names: list[bytes] = []
     counts = []
     for name in classes:
-        found = sorted(e.name for e in os.scandir(root / name) if e.name.lower().endswith(ENDINGS))
+        found = sorted(e.name for e in os.scandir(root / name) if e.name.lower().endswith(IMAGE_ENDINGS))
         if not found:
             raise DataError(
-                f"{root / name} holds no images ({' '.join(ENDINGS)}): add some, or remove the folder of that class"
+                f"{root / name} holds no images ({' '.join(IMAGE_ENDINGS)}): "
+                "add some, or remove the folder of that class"
             )
         names += [os.fsencode(f"{root.name}/{name}/{file}") for file in found]
         counts.append(len(found))

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from edgekd.data.folder import ENDINGS, maker, own_shapes
+from edgekd.data.folder import maker, own_shapes
 from edgekd.data.samples import Samples
 from edgekd.errors import DataError
+from edgekd.preprocess import IMAGE_ENDINGS
 from edgekd.recipe import Data
 
 NO_LABEL = -1
@@ -35,11 +36,11 @@ def _scan(root: Path) -> np.ndarray:
     names: list[bytes] = []
     for place, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found = sorted(name for name in files if name.lower().endswith(ENDINGS) and not name.startswith("."))
+        found = sorted(name for name in files if name.lower().endswith(IMAGE_ENDINGS) and not name.startswith("."))
         inside = Path(place).relative_to(root)
         names += [os.fsencode(inside / name) for name in found]
     if not names:
-        raise DataError(f"{root} holds no images ({' '.join(ENDINGS)}): add some, or leave data.unlabelled out")
+        raise DataError(f"{root} holds no images ({' '.join(IMAGE_ENDINGS)}): add some, or leave data.unlabelled out")
     return np.array(names)
 
 

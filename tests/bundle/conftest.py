@@ -8,6 +8,7 @@ from PIL import Image
 
 from edgekd.bundle.pack import pack
 from edgekd.preprocess import Preprocess
+from tests.cli.conftest import edgekd as edgekd
 
 from .models import golden_of, linear_model
 

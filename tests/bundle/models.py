@@ -26,6 +26,18 @@ def linear_model(path: Path, batch: int | str = "N", scale: float = 1.0) -> Path
     return path
 
 
+def vector_model(path: Path) -> Path:
+    """Two features, each the logit of its class."""
+    graph = helper.make_graph(
+        [helper.make_node("Identity", ["input"], ["logits"])],
+        "same",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", 2])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", 2])],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10), path)
+    return path
+
+
 def golden_of(model: Path, n: int = 4) -> tuple[np.ndarray, np.ndarray]:
     fed = np.random.default_rng(0).uniform(-1, 1, (n, 1, 8, 8)).astype(np.float32)
     session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])

@@ -1,12 +1,16 @@
 import hashlib
+import importlib.util
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from google.protobuf import text_format
 
 from edgekd.bundle import triton
 from edgekd.bundle.manifest import Tensor
@@ -14,6 +18,8 @@ from edgekd.bundle.pack import pack
 from edgekd.bundle.verify import verify
 from edgekd.errors import BundleError
 from edgekd.preprocess import Preprocess
+
+TRITON_CLIENT = "tritonclient==2.73.0"
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -60,6 +66,27 @@ def test_the_card_shows_the_figures(bundle: Path) -> None:
     assert card.startswith("---\nlibrary_name: onnx\n")
     assert "| quantized | onnxruntime | int8 | 97.0 % (96.0–98.0) | 1.10 MB | – | – | – | 4.00× (2.00–5.00) |" in card
     assert "- Decode to grey" in card and "mean [0.5]" in card
+
+
+def test_licences_are_of_spdx(parts: dict[str, Any], tmp_path: Path) -> None:
+    bundle = pack(tmp_path / "own", **parts, licenses={"model": "mit OR LicenseRef-Ours", "data": "cc0-1.0"})
+    assert verify(bundle).licenses == {"model": "MIT OR LicenseRef-Ours", "data": "CC0-1.0"}
+    card = (bundle / "README.md").read_text()
+    assert "license: other\n" in card and "- data: CC0-1.0" in card
+    with pytest.raises(BundleError, match="not among model, data"):
+        pack(tmp_path / "other", **parts, licenses={"code": "MIT"})
+
+
+@pytest.mark.parametrize(("role", "steps"), [("float32", 0.25), ("float16", 2.0), ("int8", 12.0)])
+def test_the_manifest_states_the_steps(parts: dict[str, Any], tmp_path: Path, role: str, steps: float) -> None:
+    fed, got = parts["golden"]
+    models = {role: parts["models"]["int8"]}
+    stated = verify(pack(tmp_path / "b", **parts | {"models": models})).self_test
+    assert stated == {"n": 4, "steps": steps, "step": pytest.approx(float(got.max() - got.min()) / 255)}
+    assert verify(pack(tmp_path / "b", **parts, steps=3.0)).self_test["steps"] == 3.0
+    with pytest.raises(BundleError, match="golden outputs"):
+        pack(tmp_path / "c", **parts | {"golden": (fed, got + 1.1 * stated["step"])}, steps=1.0)
+    assert pack(tmp_path / "c", **parts | {"golden": (fed, got + 0.9 * stated["step"])}, steps=1.0).is_dir()
 
 
 def test_a_card_of_your_own(parts: dict[str, Any], tmp_path: Path) -> None:
@@ -118,6 +145,32 @@ def test_triton_config(bundle: Path) -> None:
         'input {\n  name: "input"\n  data_type: TYPE_FP32\n  dims: [1, 8, 8]\n}\n'
         'output {\n  name: "logits"\n  data_type: TYPE_FP32\n  dims: [3]\n  label_filename: "labels.txt"\n}\n'
     )
+
+
+@pytest.mark.slow
+def test_triton_config_is_of_tritons_own_schema(bundle: Path, tmp_path: Path) -> None:
+    """The schema as NVIDIA generates it, from the client's wheel.
+
+    No dependency: the wheel asks for older ml_dtypes and protobuf than edgekd is tested with. The schema itself needs
+    protobuf alone.
+    """
+    target = tmp_path / "wheel"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", target, TRITON_CLIENT]
+    subprocess.run(pip, check=True)
+    spec = importlib.util.spec_from_file_location("model_config_pb2", target / "tritonclient/grpc/model_config_pb2.py")
+    schema = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(schema)
+    config = text_format.Parse((bundle / "triton/halves/config.pbtxt").read_text(), schema.ModelConfig())
+    assert (config.name, config.backend, config.max_batch_size) == ("halves", "onnxruntime", 64)
+    [taken], [given] = config.input, config.output
+    assert (taken.name, taken.data_type, list(taken.dims)) == ("input", schema.TYPE_FP32, [1, 8, 8])
+    assert (given.name, list(given.dims), given.label_filename) == ("logits", [3], "labels.txt")
+    assert {f"TYPE_{each}" for each in triton.DATATYPES} <= set(schema.DataType.keys())
+    with pytest.raises(text_format.ParseError):
+        text_format.Parse('name: "a"\ninputs {}', schema.ModelConfig())
+    fixed = triton.config('a "quoted" name', [Tensor("x", "FP16", (1, 4))], [Tensor("y", "INT64", (1, 2))], None)
+    parsed = text_format.Parse(fixed, schema.ModelConfig())
+    assert (parsed.name, parsed.max_batch_size, list(parsed.input[0].dims)) == ('a "quoted" name', 0, [1, 4])
 
 
 def test_triton_config_of_a_fixed_batch() -> None:

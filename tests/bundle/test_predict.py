@@ -1,24 +1,32 @@
+import csv
 import dataclasses
+import io
 import json
+import pickle
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from typer import Typer
 from typer.testing import CliRunner
 
+from edgekd.bundle.inputs import files_in
 from edgekd.bundle.pack import pack
 from edgekd.bundle.predict import Predictor
 from edgekd.bundle.verify import verify
 from edgekd.cli.bundle import app as bundle_app
 from edgekd.cli.predict import predict as predict_command
 from edgekd.errors import BundleError, DataError
+from edgekd.files import sha256
+from edgekd.preprocess import Preprocess
 
-from .models import golden_of, linear_model
+from .models import golden_of, linear_model, vector_model
+from .test_verify import reseal
 
 RUN = CliRunner()
 
@@ -79,9 +87,88 @@ def test_the_self_test_fails_on_other_outputs(bundle: Path) -> None:
 
 
 def test_classes_closer_than_the_tolerance_are_not_judged(bundle: Path) -> None:
-    assert spoil(bundle, tolerance=1e9).self_test().judged == 0
+    assert spoil(bundle, step=1.0, steps=1e9).self_test().judged == 0
     with pytest.raises(BundleError, match="self-test"):
         spoil(bundle).self_test()
+
+
+def forge(bundle: Path, name: str, content: bytes) -> None:
+    """Replaces a file and seals the manifest again, as somebody would who means harm."""
+    (bundle / name).write_bytes(content)
+
+    def change(document: dict[str, Any]) -> None:
+        entry = next(file for file in document["files"] if file["path"] == name)
+        entry.update(sha256=sha256(content), bytes=len(content))
+
+    reseal(bundle, change)
+
+
+def npy(array: np.ndarray, **options: Any) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array, **options)
+    return file.getvalue()
+
+
+def promising(shape: tuple[int, ...]) -> bytes:
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    return file.getvalue() + b"\0" * 64
+
+
+def npz() -> bytes:
+    file = io.BytesIO()
+    np.savez(file, a=np.zeros(3))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(npy(np.array([print], object), allow_pickle=True), id="pickle"),
+        pytest.param(pickle.dumps(print), id="bare pickle"),
+        pytest.param(promising((1 << 40, 1, 8, 8)), id="a header that promises terabytes"),
+        pytest.param(npz(), id="zip"),
+        pytest.param(npy(np.zeros((4, 1, 8, 9), np.float32)), id="another shape"),
+        pytest.param(npy(np.zeros((0, 1, 8, 8), np.float32)), id="empty"),
+        pytest.param(npy(np.float32(1)), id="a number"),
+        pytest.param(b"", id="nothing"),
+    ],
+)
+def test_forged_golden_samples_are_refused(bundle: Path, content: bytes) -> None:
+    forge(bundle, "golden/input.npy", content)
+    with pytest.raises(BundleError, match="pack it again"):
+        Predictor(bundle).self_test()
+
+
+@pytest.mark.parametrize("where", ["../secret.bin", "/etc/passwd"])
+def test_a_model_that_reads_files_outside_is_refused(bundle: Path, where: str) -> None:
+    (bundle.parent / "secret.bin").write_bytes(b"\0" * 4096)
+    model = onnx.load(bundle / "model.int8.onnx")
+    weight = model.graph.initializer[0]
+    size = len(weight.raw_data)
+    onnx.external_data_helper.set_external_data(weight, where, offset=0, length=size)
+    weight.ClearField("raw_data")
+    forge(bundle, "model.int8.onnx", model.SerializeToString())
+    verify(bundle)
+    with pytest.raises(BundleError, match="cannot load it"):
+        Predictor(bundle)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda d: d["inputs"][0].update(name="other"), "not the manifest's"),
+        (lambda d: d["outputs"][0].update(shape=[-1, 30000]), "not the manifest's"),
+        (lambda d: d["preprocess"].update(shape=[1, 8, 9]), "does not give what the model takes"),
+        (lambda d: d["preprocess"].update(shape=[1, 1 << 40, 8]), "does not give what the model takes"),
+    ],
+)
+def test_a_manifest_that_is_not_the_models_is_refused(
+    bundle: Path, change: Callable[[dict[str, Any]], object], says: str
+) -> None:
+    reseal(bundle, change)
+    with pytest.raises(BundleError, match=says):
+        Predictor(bundle)
 
 
 def test_command_verify(bundle: Path) -> None:
@@ -118,3 +205,87 @@ def test_the_verify_command_starts_light(bundle: Path) -> None:
         "sys.exit(any(m in sys.modules for m in ('torch', 'numpy', 'onnx', 'onnxruntime')))"
     )
     subprocess.run([sys.executable, "-c", code, bundle], check=True, timeout=30)
+
+
+@pytest.fixture
+def pictures(draw: Callable[[str], Path], tmp_path: Path) -> Path:
+    """A folder with pictures on two levels, and what is no picture."""
+    folder = tmp_path / "parts"
+    (folder / "deeper").mkdir(parents=True)
+    for side, place in (("left", "a.png"), ("right", "deeper/B.PNG"), ("dark", ".hidden.png")):
+        draw(side).rename(folder / place)
+    (folder / "notes.txt").write_text("of the pictures")
+    return folder
+
+
+def test_folders_are_searched(pictures: Path) -> None:
+    assert files_in([pictures, pictures / "a.png"], "image") == [
+        pictures / "a.png", pictures / "deeper" / "B.PNG", pictures / "a.png",
+    ]  # fmt: skip
+    with pytest.raises(DataError, match=r"deeper: holds no file that ends in \.npy"):
+        files_in([pictures / "deeper"], "vector")
+
+
+def test_the_batch_changes_nothing(bundle: Path, pictures: Path) -> None:
+    files = files_in([pictures] * 3, "image")
+    one, five = (Predictor(bundle).predict(files, batch=batch) for batch in (1, 5))
+    assert one == five and len(one) == 6
+
+
+def test_it_holds_a_batch_at_a_time(bundle: Path, pictures: Path) -> None:
+    read: list[Path] = []
+
+    def watched() -> Iterator[Path]:
+        for _ in range(10):
+            read.append(pictures / "a.png")
+            yield pictures / "a.png"
+
+    found = Predictor(bundle).stream(watched(), batch=4)
+    next(found)
+    assert len(read) == 4
+    assert len(list(found)) == 9
+
+
+def test_command_predict_on_a_folder(edgekd: Any, bundle: Path, pictures: Path) -> None:
+    done = edgekd("predict", bundle, pictures, "--top", 2, "--batch", 1, "--csv")
+    assert done.code == 0
+    header, *rows = csv.reader(io.StringIO(done.out))
+    assert header == ["file", "label", "probability", "label_2", "probability_2"]
+    assert [(row[0], row[1], row[3]) for row in rows] == [
+        (str(pictures / "a.png"), "left", "dark"),
+        (str(pictures / "deeper" / "B.PNG"), "right", "dark"),
+    ]
+    expected = np.exp(0.99) / np.exp([0, 0.99, -0.99]).sum()
+    assert float(rows[0][2]) == pytest.approx(expected, abs=1e-6)
+
+
+def test_command_predict_on_rows(edgekd: Any, tmp_path: Path) -> None:
+    model = vector_model(tmp_path / "rows.onnx")
+    fed = np.array([[1.0, 0.0], [0.0, 1.0]], np.float32)
+    vector = Preprocess("vector", (2,), (0.0, 0.0), (1.0, 1.0))
+    packed = pack(tmp_path / "b", name="rows", models={"float32": model}, labels=["a,\"b", "c"], preprocess=vector,
+                  golden=(fed, fed))  # fmt: skip
+    (tmp_path / "rows.csv").write_text("1,0\n0,1\n")
+    done = edgekd("predict", packed, tmp_path / "rows.csv", "--csv", "--top", 9)
+    rows = list(csv.DictReader(io.StringIO(done.out)))
+    assert [(row["row"], row["label"], row["label_2"]) for row in rows] == [("0", 'a,"b', "c"), ("1", "c", 'a,"b')]
+
+
+def test_command_predict_names_the_damaged_picture(edgekd: Any, bundle: Path, pictures: Path) -> None:
+    (pictures / "deeper" / "broken.png").write_bytes((pictures / "a.png").read_bytes()[:40])
+    for form in ([], ["--json"], ["--csv"]):
+        done = edgekd("predict", bundle, pictures, *form)
+        assert (done.code, done.err.count("\n")) == (1, 1)
+        assert "deeper/broken.png: not a readable image" in done.err
+    assert edgekd("predict", bundle, pictures, "--json", "--csv").code == 1
+
+
+def test_help_of_predict_and_verify_needs_no_torch() -> None:
+    for words in (["predict", "--help"], ["bundle", "verify", "--help"]):
+        code = (
+            "import sys; from edgekd.cli.main import main; sys.argv[0] = 'edgekd'\n"
+            "try: main()\n"
+            "finally: sys.stderr.write(str(sorted({'torch', 'numpy', 'onnx', 'onnxruntime'} & set(sys.modules))))"
+        )
+        done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "[]")

@@ -3,6 +3,8 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,7 +38,7 @@ def test_any_changed_byte_of_any_file_is_refused(bundle: Path) -> None:
     rng = np.random.default_rng(0)
     for path in sorted(p for p in bundle.rglob("*") if p.is_file()):
         whole = path.read_bytes()
-        places = {0, len(whole) - 1, *rng.integers(0, len(whole), 60).tolist()}
+        places = {0, len(whole) - 1, *rng.integers(0, len(whole), 200).tolist()}
         for place in places:
             changed = bytearray(whole)
             changed[place] ^= 1 << int(rng.integers(0, 8))
@@ -155,6 +157,53 @@ def test_a_malformed_manifest_is_refused_even_when_sealed(
 def test_what_is_no_manifest_is_refused(bundle: Path, content: bytes) -> None:
     (bundle / "manifest.json").write_bytes(content)
     with pytest.raises(BundleError, match=r"manifest\.json"):
+        verify(bundle)
+
+
+def claim(bundle: Path, path: str, size: int) -> None:
+    """A sparse file of ``size`` bytes that the sealed manifest promises."""
+    with (bundle / path).open("r+b") as file:
+        file.truncate(size)
+
+    def change(document: dict[str, Any]) -> None:
+        next(file for file in document["files"] if file["path"] == path)["bytes"] = size
+
+    reseal(bundle, change)
+
+
+@pytest.mark.parametrize("path", ["manifest.json", "model.onnx", "golden/input.npy"])
+def test_an_absurd_size_is_refused_before_anything_is_read(bundle: Path, path: str) -> None:
+    if path == "manifest.json":
+        os.truncate(bundle / path, 1 << 40)
+    else:
+        claim(bundle, path, 1 << 40)
+    tracemalloc.start()
+    started = time.process_time()
+    with pytest.raises(BundleError, match=path):
+        verify(bundle)
+    assert time.process_time() - started < 1
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
+
+
+def test_a_size_that_is_only_claimed_is_refused(bundle: Path) -> None:
+    reseal(bundle, lambda document: document["files"][0].update(bytes=1 << 40))
+    with pytest.raises(BundleError, match="was changed after packing"):
+        verify(bundle)
+
+
+def test_a_large_file_is_never_whole_in_memory(bundle: Path) -> None:
+    claim(bundle, "model.onnx", 64 << 20)
+    tracemalloc.start()
+    with pytest.raises(BundleError, match=r"model\.onnx was changed"):
+        verify(bundle)
+    assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    tracemalloc.stop()
+
+
+def test_folders_without_end_are_refused(bundle: Path) -> None:
+    (bundle / "/".join("d" * 12)).mkdir(parents=True)
+    with pytest.raises(BundleError, match="deeper than any folder"):
         verify(bundle)
 
 

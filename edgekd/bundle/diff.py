@@ -1,0 +1,79 @@
+"""What tells two bundles apart. Standard library only."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from edgekd.bundle.manifest import Manifest
+
+# Parts in the order of the table, and what tells their items apart; a mapping's items have their keys.
+PARTS = (
+    *("name", "model", "platform", "schema_version", "files", "labels", "preprocess", "inputs", "outputs"),
+    *("raw_inputs", "measurements", "self_test", "licenses", "lineage"),
+)
+NAMED_BY = {
+    "files": ("path",),
+    "inputs": ("name",),
+    "outputs": ("name",),
+    "raw_inputs": ("name",),
+    "measurements": ("model", "runtime", "precision", "device", "threads"),
+    "stages": ("name",),
+    "warnings": ("code",),
+}
+ABSENT = None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """``item`` of ``part`` in both bundles; None where one lacks it."""
+
+    part: str
+    item: str
+    a: Any
+    b: Any
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def diff(a: Manifest, b: Manifest) -> list[Difference]:
+    """Every figure, label, file and fact that differs, part by part; of a file its size and hash."""
+    ours, theirs = asdict(a), asdict(b)
+    return [
+        Difference(part, item.removeprefix(f"{part} "), before, after)
+        for part in PARTS
+        for item, before, after in different(part, part, ours[part], theirs[part])
+    ]
+
+
+def different(item: str, key: str, a: Any, b: Any) -> Iterator[tuple[str, Any, Any]]:
+    """``key`` is what the value is called where it stands, ``item`` its whole path."""
+    if same(a, b):
+        return
+    ours, theirs = members(key, a), members(key, b)
+    if ours is None or theirs is None:
+        yield item, a, b
+        return
+    for name in [*ours, *(name for name in theirs if name not in ours)]:
+        yield from different(f"{item} {name}", name, ours.get(name, ABSENT), theirs.get(name, ABSENT))
+
+
+def same(a: Any, b: Any) -> bool:
+    return type(a) is type(b) and bool(a == b)
+
+
+def members(key: str, value: Any) -> dict[str, Any] | None:
+    """The items of a mapping, or of a list whose items have names; None for what is compared whole."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    if key == "labels" and isinstance(value, Sequence):
+        return {str(number): label for number, label in enumerate(value)}
+    if key not in NAMED_BY or not all(isinstance(each, Mapping) for each in value or ()):
+        return None
+    named: dict[str, Any] = {}
+    for each in value or ():
+        name = " ".join(str(each[part]) for part in NAMED_BY[key] if part in each)
+        while name in named:
+            name += " again"
+        named[name] = {part: known for part, known in each.items() if part not in NAMED_BY[key]}
+    return named

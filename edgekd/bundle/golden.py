@@ -1,0 +1,82 @@
+"""Golden samples: whether a machine computes what was computed when the bundle was packed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edgekd.bundle.manifest import Manifest
+from edgekd.errors import BundleError
+
+INPUT, OUTPUT, RAW = "golden/input.npy", "golden/output.npy", "golden/raw.npy"
+LEVELS = 255  # of 8 bits: a step is this share of the golden outputs' range
+STEPS = {"float32": 0.25, "float16": 2.0}
+STEPS_ELSE = 12.0  # kernels of other CPUs round and saturate differently
+
+
+@dataclass(frozen=True)
+class SelfTest:
+    """``same_class`` of the ``judged`` golden samples had the class they had when packed.
+
+    Outputs may be ``tolerance`` = ``steps`` × ``step`` away from the packed ones.
+    """
+
+    passed: bool
+    n: int
+    judged: int
+    same_class: int
+    max_abs_difference: float
+    step: float
+    steps: float
+
+    @property
+    def tolerance(self) -> float:
+        return self.step * self.steps
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Preprocessed ``inputs`` float32 (N, ...), ``outputs`` (N, classes), and how far others may be from these."""
+
+    inputs: np.ndarray
+    outputs: np.ndarray
+    step: float
+    steps: float
+
+    @classmethod
+    def read(cls, folder: Path, manifest: Manifest, shape: tuple[int, ...]) -> "Golden":
+        """``shape`` is that of one preprocessed sample."""
+        try:
+            inputs, outputs = (read_npy(folder / name).astype(np.float32) for name in (INPUT, OUTPUT))
+            step, steps = (float(manifest.self_test[key]) for key in ("step", "steps"))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BundleError(f"{folder}: its self-test cannot be read ({error!r}); pack it again") from error
+        n = inputs.shape[:1]
+        expected = n + shape, (*n, len(manifest.labels))
+        if (inputs.shape, outputs.shape) != expected or not inputs.size:
+            raise BundleError(
+                f"{folder}: golden samples are {inputs.shape} to {outputs.shape}, "
+                f"expected {expected[0]} to {expected[1]}; pack it again"
+            )
+        return cls(inputs, outputs, step, steps)
+
+    def judge(self, got: np.ndarray) -> SelfTest:
+        """Every output must be within the tolerance, and every class the same except where the two best logits were
+        packed closer together than the tolerance: there, either class is right.
+        """
+        tolerance, expected = self.step * self.steps, self.outputs
+        best = np.sort(expected, axis=1)
+        clear = best[:, -1] - best[:, -2] > tolerance if best.shape[1] > 1 else np.ones(len(best), bool)
+        same = (got.argmax(1) == expected.argmax(1))[clear]
+        apart = float(np.abs(got - expected).max())
+        passed = apart <= tolerance and bool(same.all())
+        return SelfTest(passed, len(expected), int(clear.sum()), int(same.sum()), apart, self.step, self.steps)
+
+
+def step_of(outputs: np.ndarray) -> float:
+    return float(np.ptp(outputs)) / LEVELS or 1e-6
+
+
+def read_npy(path: Path) -> np.ndarray:
+    # Mapped, because the header may promise more than the file holds, and np.load would set that much memory aside.
+    return np.array(np.lib.format.open_memmap(path, mode="r"))
