@@ -66,12 +66,16 @@ def picture(report: Mapping[str, Any], path: Path) -> None:
 
 def pictures(report: Report) -> list[Picture]:
     """Those pictures of the whole run for which there are figures."""
+    return row_pictures(report.rows)
+
+
+def row_pictures(rows: Sequence[Row]) -> list[Picture]:
     found = []
-    if any(timed(row) for row in report.rows):
+    if any(timed(row) for row in rows):
         title = "Accuracy against latency"
-        found.append(draw(title, accuracy_alt(report.rows), lambda: accuracy_against_latency(report.rows)))
-    if any(row.size_bytes for row in report.rows):
-        found.append(draw("Size", size_alt(report.rows), lambda: sizes(report.rows)))
+        found.append(draw(title, accuracy_alt(rows), lambda: accuracy_against_latency(rows)))
+    if any(row.size_bytes for row in rows):
+        found.append(draw("Size", size_alt(rows), lambda: sizes(rows)))
     return found
 
 

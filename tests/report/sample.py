@@ -108,7 +108,7 @@ def sample() -> dict[str, Any]:
         "recipe_sha256": "3f9a" * 16,
         "command": "edgekd run recipes/parts.yaml --out runs/parts --set distill.epochs=30",
         "environment": {
-            "cpu": "Sample CPU, 8 cores, AVX-512 VNNI",
+            "cpu": {"model": "Sample CPU", "architecture": "x86_64", "flags": ["avx512_vnni"], "logical_cores": 8},
             "threads": 1,
             "python": "3.11.7",
             "packages": {"torch": "2.11.0", "onnxruntime": "1.23.0"},
