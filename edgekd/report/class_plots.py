@@ -6,7 +6,8 @@ from matplotlib.figure import Figure
 
 from edgekd.figures import percent
 from edgekd.report.classes import said_of_classes, shown_classes
-from edgekd.report.plots import COLOURS, Picture, draw, plain_axes
+from edgekd.report.colours import COLOURS
+from edgekd.report.plots import Picture, draw, plain_axes
 from edgekd.report.schema import ByClass, ClassAnswers
 
 LONGEST_NAME = 24

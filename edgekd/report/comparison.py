@@ -14,12 +14,14 @@ from edgekd.report.verdict import headline
 
 Reports = Mapping[str, Report]
 
+BY_HEADING = {column.heading: column for column in RESULTS}
 RUNS = (
     Column("Run", lambda run: run["run"], number=False),
     Column("Verdict", lambda run: run["verdict"], number=False),
+    *(BY_HEADING[heading] for heading in ("Accuracy", "Times faster", "p50 ms", "Size")),
     Column("Network", lambda run: f"{run['model']}, {run['precision']}", number=False),
     Column("Runtime", lambda run: run["runtime"], number=False),
-    *RESULTS,
+    *(BY_HEADING[heading] for heading in ("Params", "MACs")),
 )
 PAIRS = (
     Column("Run", lambda pair: pair["run"], number=False),

@@ -6,13 +6,13 @@ from itertools import product
 from operator import itemgetter
 from typing import Literal, NamedTuple
 
-from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import PlaceHolderLayoutEngine
 from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 
+from edgekd.report.colours import INK, PAPER
 from edgekd.report.schema import Row
 
 ALIGN_X: dict[int, Literal["left", "center", "right"]] = {1: "left", 0: "center", -1: "right"}
@@ -134,14 +134,15 @@ def shift_of(place: Place) -> tuple[float, float]:
 def write(axes: Axes, mark: Mark, place: Place) -> Annotation:
     leader = {
         "arrowstyle": "-",
-        "color": rcParams["text.color"],
+        "color": INK,
         "alpha": 0.5,
         "linewidth": 0.7,
         "shrinkA": 0,
         "shrinkB": 2,
     }
+    ground = {"facecolor": PAPER, "edgecolor": "none", "alpha": 0.75, "pad": 0.5}  # lines may run below
     text = textwrap.fill(mark.text, 13, break_long_words=False)
     return axes.annotate(
         text, (mark.x, end_of(mark, place)), shift_of(place), textcoords="offset points", fontsize=9,
-        ha=ALIGN_X[place.right], va=ALIGN_Y[place.up], arrowprops=leader if place.distance > 10 else None,
+        ha=ALIGN_X[place.right], va=ALIGN_Y[place.up], arrowprops=leader if place.distance > 10 else None, bbox=ground,
     )  # fmt: skip

@@ -18,13 +18,11 @@ from matplotlib.figure import Figure
 from edgekd.figures import size
 from edgekd.files import write_bytes
 from edgekd.report.alt import accuracy_alt, history_alt, size_alt, widths_alt
+from edgekd.report.colours import COLOURS, INK, PAPER
 from edgekd.report.labels import Mark, place_labels, row_labels
 from edgekd.report.pareto import fronts
 from edgekd.report.schema import Report, Row, Stage
 
-# These stand for the page's text and background: replaced in SVG, near black and near white in PNG.
-INK, PAPER = "#010203", "#fefdfc"
-COLOURS = ("#8a8f98", "#3b82c4", "#d97b29", "#2f9e77", "#b0589f", "#c2504d", "#8c7a3f", "#5f6fc9")
 WIDTH = 5.4  # inches; at 10 points the text stays readable when a phone scales the picture down
 STYLE: Any = {
     "svg.fonttype": "none",

@@ -17,8 +17,9 @@ from matplotlib.patheffects import withStroke
 from edgekd.figures import percent, significant
 from edgekd.files import write_bytes
 from edgekd.report.alt import roofline_alt
+from edgekd.report.colours import COLOURS, PAPER
 from edgekd.report.labels import Mark, place_labels, settle
-from edgekd.report.plots import COLOURS, PAPER, STYLE, WIDTH, Picture, draw
+from edgekd.report.plots import STYLE, WIDTH, Picture, draw
 
 Layer = Mapping[str, Any]
 Document = Mapping[str, Any]

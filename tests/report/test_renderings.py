@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from edgekd.report.colours import INK, PAPER
 from edgekd.report.html import render_html
 from edgekd.report.markdown import render_markdown
-from edgekd.report.plots import INK, PAPER, picture, pictures
+from edgekd.report.plots import picture, pictures
 from edgekd.report.schema import Report
 from edgekd.report.table import render_table
 
