@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 PHONE, DESK = 360, 1200
+LONG = "a-name-without-a-space-in-it-that-is-longer-than-any-phone-is-wide"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium or google-chrome on PATH")
@@ -37,7 +38,7 @@ def browser() -> Iterator["Browser"]:
 def pages(tmp_path_factory: pytest.TempPathFactory, sample_page: str) -> dict[str, Path]:
     report = Report.from_json(invented.sample())
     folder = tmp_path_factory.mktemp("pages")
-    texts = {"report": sample_page, "comparison": render_comparison({"one": report, "two": report})}
+    texts = {"report": sample_page, "comparison": render_comparison({"one": report, LONG: report})}
     for name, text in texts.items():
         (folder / f"{name}.html").write_text(text, encoding="utf-8")
     return {name: folder / f"{name}.html" for name in texts}
@@ -82,6 +83,8 @@ def test_a_phone_scrolls_tables_and_never_the_page(visit: Callable[..., "Page"],
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE
     wide = page.evaluate("[...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth).length")
     assert wide > 0
+    held = page.evaluate("Math.max(...[...document.querySelectorAll('tbody th:first-child')].map(e => e.clientWidth))")
+    assert held < PHONE / 2
 
 
 def test_a_phone_shows_verdicts_and_margins_without_scrolling(visit: Callable[..., "Page"]) -> None:
