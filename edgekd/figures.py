@@ -100,9 +100,16 @@ DETAILS = (
     Column("p90 ms", milliseconds("p90")),
     Column("p99 ms", milliseconds("p99")),
     Column("Timed runs", lambda row: str(part("n", of="latency_ms")(row) or ABSENT)),
+    Column("In int8", lambda row: percent(row.get("int8_coverage"))),
     Column("Peak memory", lambda row: size(row.get("peak_rss_bytes"))),
     Column("Tested on", lambda row: str(row.get("n") or ABSENT)),
     Column("File", lambda row: row.get("file") or ABSENT, number=False),
+)
+
+CALIBRATION = (
+    Column("Accuracy", lambda row: percent(row.get("accuracy"), row.get("accuracy_ci95"))),
+    Column("Calibration error", lambda row: percent(row.get("expected_calibration_error"))),
+    Column("Negative log likelihood", lambda row: significant(row.get("negative_log_likelihood"))),
 )
 
 

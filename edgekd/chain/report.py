@@ -3,7 +3,10 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from edgekd.bench import fingerprint
+from edgekd.chain.confusion import Answers, by_class
 from edgekd.chain.done import Done
 from edgekd.chain.evaluate import LABELS, Exported
 from edgekd.chain.log import RunLog
@@ -66,6 +69,7 @@ def make_report(
             *(_further_teacher(done, log) for done in teachers.members[1:]),
             *(_stage(export, log) for export in exports[1:]),
         ),
+        by_class=_by_class(data, exports[0], exports[-1]) if len(exports) > 1 else None,
         parity=tuple(parity for export in exports for parity in _parities(export)),
         profiles=tuple(schema.Profile(**each) for figures in measured.values() for each in figures.profiles),
         command=command,
@@ -78,6 +82,13 @@ def _judged(rows: Sequence[schema.Row], exports: Sequence[Exported]) -> tuple[sc
         for export in (exports[0], exports[-1])
     ]
     return first[0], first[1]
+
+
+def _by_class(data: DataSet, first: Exported, last: Exported) -> schema.ByClass:
+    before, after = (
+        Answers(export.label, np.load(export.folder / export.figures["predictions"])) for export in (first, last)
+    )
+    return by_class(data.test.labels.numpy(), before, after, data.classes, RUNTIME)
 
 
 def _stage(export: Exported, log: RunLog) -> schema.Stage:

@@ -16,6 +16,7 @@ COMMANDS = {
     "run": ("run", "run"),
     "init": ("init", "init"),
     "recipe": ("recipe", "app"),
+    "report": ("report", "report"),
     "export": ("export", "export"),
     "bench": ("bench", "bench"),
     "profile": ("profile", "profile"),

@@ -1,7 +1,8 @@
 """What a run has shown, as a page, a table and pictures.
 
 ``schema`` is report.json, ``budget`` compares it with what the recipe promised, and ``html``, ``markdown``,
-``table`` and ``plots`` render it. Every rendering takes the document as a dict.
+``table`` and ``plots`` render it. Every rendering takes the document as a dict. ``comparison`` and
+``comparison_page`` hold several runs beside each other.
 
 The metrics of a stage are free, and these are rendered when they are there: ``params`` and ``macs`` after
 the stage; ``history``, a list of ``{epoch, loss, lr, validation_accuracy}``, with ``agreement`` where there is a

@@ -5,25 +5,29 @@ from typing import Any
 
 from edgekd.figures import between, percent, significant, size
 from edgekd.report.labels import row_labels
+from edgekd.report.pareto import fronts
 from edgekd.report.schema import Row
 
 
 def accuracy_alt(rows: Sequence[Row]) -> str:
+    known = [(row, row.latency_ms) for row in rows if row.accuracy is not None and row.latency_ms is not None]
+    labels = row_labels([row for row, _ in known])
     described = [
-        f"{label}: {percent(row.accuracy, row.accuracy_ci95)} at {significant(row.latency_ms.p50)} ms"
-        + between(row.latency_ms.ci95_p50, significant)
-        for row, label in zip(rows, row_labels(rows), strict=True)
-        if row.accuracy is not None and row.latency_ms is not None
+        f"{label}: {percent(row.accuracy, row.accuracy_ci95)} at {significant(latency.p50)} ms"
+        + between(latency.ci95_p50, significant)
+        for (row, latency), label in zip(known, labels, strict=True)
     ]
-    return "Accuracy against median latency, with 95 % intervals. " + "; ".join(described) + "."
+    best = [row for each in fronts(rows) for row in each]
+    on_front = [label for (row, _), label in zip(known, labels, strict=True) if any(row is one for one in best)]
+    return (
+        f"Accuracy against median latency, with 95 % intervals. {'; '.join(described)}. "
+        f"On the Pareto front: {', '.join(on_front)}."
+    )
 
 
 def size_alt(rows: Sequence[Row]) -> str:
-    described = [
-        f"{label}: {size(row.size_bytes)}"
-        for row, label in zip(rows, row_labels(rows), strict=True)
-        if row.size_bytes is not None
-    ]
+    known = [row for row in rows if row.size_bytes is not None]
+    described = [f"{label}: {size(row.size_bytes)}" for row, label in zip(known, row_labels(known), strict=True)]
     return "File sizes. " + "; ".join(described) + "."
 
 

@@ -7,11 +7,15 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from edgekd.figures import ABSENT, DETAILS, NAMES, columns, count, percent, significant
+from edgekd.figures import ABSENT, CALIBRATION, DETAILS, NAMES, columns, count, significant
 from edgekd.report import cuts, ladder
+from edgekd.report.class_plots import class_pictures
+from edgekd.report.classes import class_columns, confusion_columns, said_of_classes, shown_classes
+from edgekd.report.columns import LAYERS, PARITY, STEPS, WIDTHS, said_of_layers
 from edgekd.report.plots import Picture, pictures, stage_pictures
 from edgekd.report.roofline import profile_pictures
-from edgekd.report.schema import Report, Stage
+from edgekd.report.schema import ByClass, Report, Stage
+from edgekd.report.steps import steps
 from edgekd.report.verdict import headline, lines, notes
 
 DRAWN = {"history", "widths"}
@@ -23,15 +27,9 @@ def render_html(report: Mapping[str, Any]) -> str:
     """The whole page. Names in the report are shown as they are and never become markup."""
     checked = Report.from_json(report)
     rows = [row.to_json() for row in checked.rows]
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"percent": percent, "significant": significant, "svg": svg}
-    return environment.get_template("page.html.jinja").render(
+    profiles = [profile.to_json() for profile in checked.profiles]
+    return page(
+        "page.html.jinja",
         report=checked,
         headline=headline(checked),
         verdict=verdict(checked),
@@ -41,11 +39,47 @@ def render_html(report: Mapping[str, Any]) -> str:
         details=columns(rows, DETAILS),
         key_columns=sum(column in NAMES for column in columns(rows)),
         pictures=pictures(checked),
-        profiles=profile_pictures([profile.to_json() for profile in checked.profiles]),
         stages=[(stage, figures_of(stage), stage_pictures(stage)) for stage in checked.stages],
+        steps=[step._asdict() for step in steps(checked)],
+        step_columns=STEPS,
+        width_columns=WIDTHS,
+        calibrated=[row for row in rows if "expected_calibration_error" in row or "negative_log_likelihood" in row],
+        calibration_columns=columns(rows, CALIBRATION),
+        profile_pictures=profile_pictures(profiles),
+        profiles=[(profile, said_of_layers(profile)) for profile in profiles],
+        layer_columns=LAYERS,
+        parity=[each.to_json() for each in checked.parity],
+        parity_columns=PARITY,
         environment=list(flat(checked.environment)),
         notes=notes(checked),
+        **class_by_class(checked.by_class),
     )
+
+
+def page(template: str, **shown: Any) -> str:
+    """``template`` of this folder, filled; what is shown is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"svg": svg}
+    return environment.get_template(template).render(shown)
+
+
+def class_by_class(by_class: ByClass | None) -> dict[str, Any]:
+    if by_class is None:
+        return {}
+    return {
+        "said_of_classes": said_of_classes(by_class),
+        "class_pictures": class_pictures(by_class),
+        "class_rows": [each.to_json() for each in shown_classes(by_class)],
+        "class_columns": class_columns(by_class),
+        "confusions": [each.to_json() for each in by_class.confusions],
+        "confusion_columns": confusion_columns(by_class),
+    }
 
 
 def svg(picture: Picture) -> Markup:

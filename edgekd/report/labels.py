@@ -7,11 +7,12 @@ from operator import itemgetter
 from typing import Literal, NamedTuple
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.text import Annotation
+from matplotlib.layout_engine import PlaceHolderLayoutEngine
+from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 
+from edgekd.report.colours import INK, PAPER
 from edgekd.report.schema import Row
 
 ALIGN_X: dict[int, Literal["left", "center", "right"]] = {1: "left", 0: "center", -1: "right"}
@@ -64,21 +65,39 @@ class Mark(NamedTuple):
 
 def place_labels(figure: Figure, axes: Axes, marks: Sequence[Mark]) -> None:
     """Keeps for each mark the first place where its label covers nothing, or the one where it covers least."""
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()  # fixes the layout, and with it where the points lie in pixels
+    settle(figure)
     frame = axes.get_window_extent()
     taken = [box for mark in marks for box in covered(axes, mark)]
     for mark in marks:
         tried = []
-        for place in PLACES:
-            trial = write(axes, mark, place)
-            box = trial.get_window_extent(canvas.get_renderer()).padded(2)
-            trial.remove()
+        for number, (place, box) in enumerate(zip(PLACES, boxes(axes, mark), strict=True)):
             cost = sum(overlap(box, other) for other in taken) + outside(box, frame)
-            tried.append((cost, PLACES.index(place), box))
-        _, best, box = min(tried, key=itemgetter(0, 1))
-        write(axes, mark, PLACES[best])
+            tried.append((cost, number, place, box))
+        _, _, place, box = min(tried, key=itemgetter(0, 1))
+        write(axes, mark, place)
         taken.append(box)
+
+
+def settle(figure: Figure) -> None:
+    """Fixes the layout, once, and with it where the points lie in pixels."""
+    if not isinstance(figure.get_layout_engine(), PlaceHolderLayoutEngine):
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+
+
+def boxes(axes: Axes, mark: Mark) -> list[Bbox]:
+    """Where the label would be in each of :data:`PLACES`, in pixels; measured once, since its size is the same."""
+    trial = write(axes, mark, Place("point", 0, 0))
+    size = Text.get_window_extent(trial)
+    trial.remove()
+    found = []
+    for place in PLACES:
+        x, y = axes.transData.transform((mark.x, end_of(mark, place)))
+        across, up = (each * axes.figure.dpi / 72 for each in shift_of(place))
+        left = x + across + (place.right - 1) / 2 * size.width
+        low = y + up + (place.up - 1) / 2 * size.height
+        found.append(Bbox.from_bounds(left, low, size.width, size.height).padded(2))
+    return found
 
 
 def covered(axes: Axes, mark: Mark) -> list[Bbox]:
@@ -93,21 +112,37 @@ def covered(axes: Axes, mark: Mark) -> list[Bbox]:
 
 
 def overlap(box: Bbox, other: Bbox) -> float:
-    shared = Bbox.intersection(box, other)
-    return 0.0 if shared is None else float(shared.width * shared.height)
+    wide = min(box.x1, other.x1) - max(box.x0, other.x0)
+    high = min(box.y1, other.y1) - max(box.y0, other.y0)
+    return float(wide * high) if wide > 0 and high > 0 else 0.0
 
 
 def outside(box: Bbox, frame: Bbox) -> float:
     return max(0.0, float(box.width * box.height) - overlap(box, frame))
 
 
-def write(axes: Axes, mark: Mark, place: Place) -> Annotation:
-    y = {"point": mark.y, "top": mark.along[1], "bottom": mark.along[0]}[place.end]
+def end_of(mark: Mark, place: Place) -> float:
+    return {"point": mark.y, "top": mark.along[1], "bottom": mark.along[0]}[place.end]
+
+
+def shift_of(place: Place) -> tuple[float, float]:
+    """In points, from the part of the mark that the label belongs to."""
     shift = place.distance / (2**0.5 if place.right and place.up else 1)
-    across = 0 if place.end != "point" else place.right * shift
-    leader = {"arrowstyle": "-", "alpha": 0.5, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 2}
+    return 0 if place.end != "point" else place.right * shift, place.up * shift
+
+
+def write(axes: Axes, mark: Mark, place: Place) -> Annotation:
+    leader = {
+        "arrowstyle": "-",
+        "color": INK,
+        "alpha": 0.5,
+        "linewidth": 0.7,
+        "shrinkA": 0,
+        "shrinkB": 2,
+    }
+    ground = {"facecolor": PAPER, "edgecolor": "none", "alpha": 0.75, "pad": 0.5}  # lines may run below
     text = textwrap.fill(mark.text, 13, break_long_words=False)
     return axes.annotate(
-        text, (mark.x, y), (across, place.up * shift), textcoords="offset points", fontsize=9,
-        ha=ALIGN_X[place.right], va=ALIGN_Y[place.up], arrowprops=leader if place.distance > 10 else None,
+        text, (mark.x, end_of(mark, place)), shift_of(place), textcoords="offset points", fontsize=9,
+        ha=ALIGN_X[place.right], va=ALIGN_Y[place.up], arrowprops=leader if place.distance > 10 else None, bbox=ground,
     )  # fmt: skip

@@ -4,12 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgekd.figures import columns, escape_markdown, markdown_table
-from edgekd.report.schema import Report
+from edgekd.report.classes import change, said_of_classes, shown_classes
+from edgekd.report.schema import ByClass, Report
 from edgekd.report.verdict import headline, lines, notes
+
+MOST = 3
 
 
 def render_markdown(report: Mapping[str, Any]) -> str:
-    """GitHub-flavoured Markdown: the verdict, the checks, the rows, the warnings."""
+    """GitHub-flavoured Markdown: the verdict, the checks, the rows, the classes, the warnings."""
     checked = Report.from_json(report)
     rows = [row.to_json() for row in checked.rows]
     parts = [
@@ -17,9 +20,21 @@ def render_markdown(report: Mapping[str, Any]) -> str:
         f"**{headline(checked)}**",
         checks(checked),
         markdown_table(columns(rows), rows) if rows else "",
+        classes(checked.by_class) if checked.by_class else "",
         "\n".join(f"- {escape_markdown(note)}" for note in notes(checked)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def classes(by_class: ByClass) -> str:
+    """The classes that lost most and the confusions that grew most, shortly."""
+    lost = [each for each in shown_classes(by_class) if change(each) < 0][:MOST]
+    named = [f"{each.name}, {each.right_before} → {each.right_after} right of {each.n}" for each in lost]
+    grown = [f"{each.label} as {each.answered}, {each.before} → {each.after}" for each in by_class.confusions[:MOST]]
+    found = [said_of_classes(by_class)]
+    found += [f"Most lost: {'; '.join(named)}."] if named else []
+    found += [f"Confusions that grew: {'; '.join(grown)}."] if grown else []
+    return escape_markdown(" ".join(found))
 
 
 def checks(report: Report) -> str:

@@ -12,22 +12,25 @@ from typing import Any, NamedTuple
 import matplotlib
 from matplotlib import ticker
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from edgekd.figures import size
 from edgekd.files import write_bytes
 from edgekd.report.alt import accuracy_alt, history_alt, size_alt, widths_alt
+from edgekd.report.colours import COLOURS, INK, PAPER
 from edgekd.report.labels import Mark, place_labels, row_labels
+from edgekd.report.pareto import fronts
 from edgekd.report.schema import Report, Row, Stage
 
-INK = "#010203"  # stands for the page's text colour: replaced in SVG, near black in PNG
-COLOURS = ("#8a8f98", "#3b82c4", "#d97b29", "#2f9e77", "#b0589f", "#c2504d", "#8c7a3f", "#5f6fc9")
 WIDTH = 5.4  # inches; at 10 points the text stays readable when a phone scales the picture down
 STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "edgekd",
     "font.family": "DejaVu Sans",
     "font.size": 10,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
     "text.color": INK,
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
@@ -61,12 +64,16 @@ def picture(report: Mapping[str, Any], path: Path) -> None:
 
 def pictures(report: Report) -> list[Picture]:
     """Those pictures of the whole run for which there are figures."""
+    return row_pictures(report.rows)
+
+
+def row_pictures(rows: Sequence[Row]) -> list[Picture]:
     found = []
-    if any(timed(row) for row in report.rows):
+    if any(timed(row) for row in rows):
         title = "Accuracy against latency"
-        found.append(draw(title, accuracy_alt(report.rows), lambda: accuracy_against_latency(report.rows)))
-    if any(row.size_bytes for row in report.rows):
-        found.append(draw("Size", size_alt(report.rows), lambda: sizes(report.rows)))
+        found.append(draw(title, accuracy_alt(rows), lambda: accuracy_against_latency(rows)))
+    if any(row.size_bytes for row in rows):
+        found.append(draw("Size", size_alt(rows), lambda: sizes(rows)))
     return found
 
 
@@ -85,13 +92,13 @@ def draw(title: str, alt: str, make: Callable[[], Figure]) -> Picture:
     with matplotlib.rc_context(STYLE):
         text = io.StringIO()
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        make().savefig(text, format="svg", transparent=True, metadata=nothing)
+        FigureCanvasSVG(make()).print_svg(text, metadata=nothing)  # savefig would draw everything twice
     return Picture(title, alt, for_page(text.getvalue(), re.sub(r"\W+", "-", title.lower())))
 
 
 def for_page(svg: str, prefix: str) -> str:
     """Without prologue and fixed size, with ids of its own, and in the colour of the text around it."""
-    svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
+    svg = svg[svg.index("<svg") :].replace(INK, "currentColor").replace(PAPER, "var(--paper)")
     svg = re.sub(r' (?:width|height)="[\d.]+pt"', "", svg, count=2)
     svg = svg.replace("'DejaVu Sans'", "sans-serif")
     svg = re.sub(r'((?:\bid="|href="#|url\(#))', rf"\g<1>{prefix}-", svg)
@@ -109,12 +116,10 @@ def timed(row: Row) -> bool:
 
 def accuracy_against_latency(rows: Sequence[Row]) -> Figure:
     figure, (axes,) = plain_axes(4.0)
-    labels = row_labels(rows)
     names = list(dict.fromkeys(row.model for row in rows))
+    shown = [row for row in rows if timed(row)]
     marks = []
-    for row, label in zip(rows, labels, strict=True):
-        if row.accuracy is None or row.latency_ms is None:
-            continue
+    for row, label in zip(shown, row_labels(shown), strict=True):
         mark = mark_of(row, label)
         axes.errorbar(
             [mark.x], [mark.y], xerr=reach(mark.x, mark.across), yerr=reach(mark.y, mark.along),
@@ -123,6 +128,7 @@ def accuracy_against_latency(rows: Sequence[Row]) -> Figure:
             markerfacecolor=None if row.valid else "none",
         )  # fmt: skip
         marks.append(mark)
+    draw_fronts(axes, rows)
     log_milliseconds(axes, [mark.x for mark in marks])
     axes.set_xlabel("median latency in ms, log scale (left is faster)")
     axes.set_ylabel("accuracy in %")
@@ -130,6 +136,19 @@ def accuracy_against_latency(rows: Sequence[Row]) -> Figure:
     axes.margins(x=0.2, y=0.18)
     place_labels(figure, axes, marks)
     return figure
+
+
+def draw_fronts(axes: Axes, rows: Sequence[Row]) -> None:
+    """One for each place: what runs elsewhere is no alternative."""
+    drawn = [[mark_of(row, "") for row in ours] for ours in fronts(rows) if len(ours) > 1]
+    for marks in drawn:
+        axes.plot(
+            [mark.x for mark in marks], [mark.y for mark in marks], drawstyle="steps-post",
+            color=INK, alpha=0.45, linewidth=1, linestyle="--", zorder=1, label="Pareto front",
+        )  # fmt: skip
+    if drawn:
+        front = axes.get_lines()[-1]
+        axes.figure.legend(handles=[front], loc="outside upper right", fontsize=8.5)
 
 
 def mark_of(row: Row, label: str) -> Mark:
@@ -154,7 +173,8 @@ def log_milliseconds(axes: Axes, values: Sequence[float]) -> None:
 
 
 def sizes(rows: Sequence[Row]) -> Figure:
-    shown = [(label, row) for row, label in zip(rows, row_labels(rows), strict=True) if row.size_bytes is not None]
+    known = [row for row in rows if row.size_bytes is not None]
+    shown = list(zip(row_labels(known), known, strict=True))
     figure, (axes,) = plain_axes(0.7 + 0.34 * len(shown))
     megabytes = [(row.size_bytes or 0) / 1e6 for _, row in shown]
     names = list(dict.fromkeys(row.model for row in rows))
@@ -186,6 +206,8 @@ def curves(history: Sequence[Mapping[str, float]]) -> Figure:
         axes.set_title(text, fontsize=10)
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(ticker.MaxNLocator(6, integer=True))
+        if len(known) == 1:
+            axes.set_xticks([known[0][0]])
         axes.grid(True)
     return figure
 

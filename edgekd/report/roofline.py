@@ -17,8 +17,9 @@ from matplotlib.patheffects import withStroke
 from edgekd.figures import percent, significant
 from edgekd.files import write_bytes
 from edgekd.report.alt import roofline_alt
-from edgekd.report.labels import Mark, place_labels
-from edgekd.report.plots import COLOURS, STYLE, WIDTH, Picture, draw
+from edgekd.report.colours import COLOURS, PAPER
+from edgekd.report.labels import Mark, place_labels, settle
+from edgekd.report.plots import STYLE, WIDTH, Picture, draw
 
 Layer = Mapping[str, Any]
 Document = Mapping[str, Any]
@@ -31,7 +32,7 @@ SHOWN = 0.95
 PRECISIONS = {"float32": COLOURS[1], "int8": COLOURS[2], "float16": COLOURS[3]}
 OTHER = COLOURS[0]
 SLOPES = (2**15, 2**24, 2**28)
-HALO = [withStroke(linewidth=2.5, foreground="white")]
+HALO = [withStroke(linewidth=2.5, foreground=PAPER)]
 
 
 def draw_roofline(document: Document, path: Path) -> None:
@@ -99,7 +100,7 @@ def rates(axes: Axes, roofs: Mapping[str, Any], layers: Sequence[Layer]) -> None
         axes.scatter(
             [intensity(layer) for layer in ours], [speed(layer) for layer in ours],
             s=[12 + 900 * layer["of_total"] for layer in ours],
-            color=PRECISIONS.get(name, OTHER), alpha=0.75, edgecolor="white", linewidth=0.6, zorder=3,
+            color=PRECISIONS.get(name, OTHER), alpha=0.75, edgecolor=PAPER, linewidth=0.6, zorder=3,
         )  # fmt: skip
     for axis in (axes.xaxis, axes.yaxis):
         low, high = axis.get_view_interval()
@@ -133,7 +134,7 @@ def draw_roofs(axes: Axes, peaks: Mapping[str, float], bandwidth: Pairs) -> None
 
 def write_slopes(figure: Figure, axes: Axes, highest: float, bandwidth: Pairs) -> None:
     """Along each slope, whose angle is known once the layout is."""
-    figure.draw_without_rendering()
+    settle(figure)
     left, low = axes.get_xlim()[0], axes.get_ylim()[0]
     for size, rate in slopes(axes, highest, bandwidth):
         x = max(left, low / rate) * 1.06

@@ -122,6 +122,38 @@ class Stage(Part):
     metrics: dict[str, Any] = {}
 
 
+class ClassAnswers(Part):
+    """Of the ``n`` test samples of one class, how many were answered rightly before and after."""
+
+    name: str
+    n: Count
+    right_before: Count
+    right_after: Count
+
+
+class Confusion(Part):
+    """How many test samples of the class ``label`` were answered as another class, before and after."""
+
+    label: str
+    answered: str
+    before: Count
+    after: Count
+
+
+class ByClass(Part):
+    """What the models ``before`` and ``after`` answer in ``runtime``, class by class.
+
+    ``confusions`` are those that grew by ``least_growth`` samples or more, the most grown first, not all of them.
+    """
+
+    before: str
+    after: str
+    runtime: str
+    classes: tuple[ClassAnswers, ...]
+    confusions: tuple[Confusion, ...] = ()
+    least_growth: Count = 1
+
+
 class Parity(Part):
     """How far a file's outputs are from the network's on ``n`` samples.
 
@@ -163,6 +195,7 @@ class Report(Part):
     warnings: tuple[Note, ...] = ()
     rows: tuple[Row, ...] = ()
     stages: tuple[Stage, ...] = ()
+    by_class: ByClass | None = None
     parity: tuple[Parity, ...] = ()
     profiles: tuple[Profile, ...] = ()
     command: str | None = None

@@ -1,9 +1,13 @@
 """The budget's verdict in words, the same for every rendering."""
 
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from edgekd.figures import ABSENT, significant
-from edgekd.report.schema import Check, Report, Row
+from edgekd.report.schema import Check, Note, Report, Row
+
+MOST_OF_A_CODE = 5
 
 
 class Line(NamedTuple):
@@ -59,7 +63,7 @@ def space(unit: str) -> str:
 
 def notes(report: Report) -> list[str]:
     """Every warning of the report, then those of its rows, one line for all rows that a code is said of."""
-    found = [f"{note.message} ({note.code})" for note in report.warnings]
+    found = list(folded(report.warnings))
     said: dict[str, list[tuple[Row, str]]] = {}
     for row in report.rows:
         for note in row.warnings:
@@ -67,6 +71,18 @@ def notes(report: Report) -> list[str]:
         if not row.valid and not row.warnings:
             found.append(f"{row_name(row)}: the measurement is not valid")
     return found + [row_note(code, rows) for code, rows in said.items()]
+
+
+def folded(warnings: Sequence[Note]) -> Iterator[str]:
+    """The first few of each code; hundreds of classes may be lost."""
+    counts = Counter(note.code for note in warnings)
+    seen: Counter[str] = Counter()
+    for note in warnings:
+        seen[note.code] += 1
+        if seen[note.code] <= MOST_OF_A_CODE:
+            yield f"{note.message} ({note.code})"
+        elif seen[note.code] == counts[note.code]:
+            yield f"{counts[note.code] - MOST_OF_A_CODE} more of this kind ({note.code})"
 
 
 def row_note(code: str, rows: list[tuple[Row, str]]) -> str:

@@ -83,6 +83,17 @@ def test_accuracy_is_what_the_stored_predictions_say(finished, recipe):
         assert row.accuracy == np.mean(np.load(folder / row.predictions) == labels)
 
 
+def test_classes_add_up_to_the_accuracy_of_the_teacher_and_the_last_network(finished):
+    _, report = finished
+    rows = {row.model: row for row in report.rows if row.runtime == "onnxruntime"}
+    found = report.by_class
+    assert (found.before, found.after) == ("teacher", "quantized")
+    assert [each.name for each in found.classes] == list(report.data.classes)
+    assert sum(each.n for each in found.classes) == 100
+    assert sum(each.right_before for each in found.classes) == round(100 * rows["teacher"].accuracy)
+    assert sum(each.right_after for each in found.classes) == round(100 * rows["quantized"].accuracy)
+
+
 def test_latency_of_pytorch_was_not_measured_and_is_absent(finished):
     folder, _ = finished
     row = json.loads((folder / "report.json").read_text())["rows"][0]

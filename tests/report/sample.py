@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from edgekd.gate import write_answers
+
 LAYERS = ["conv1", *(f"layer{i}.{j}.conv{k}" for i in (1, 2, 3) for j in (0, 1) for k in (1, 2))]
 
 
@@ -37,7 +39,7 @@ def row(model: str, runtime: str, precision: str, accuracy: float, **more: Any) 
         "valid": True,
         "warnings": [],
     }
-    return known | more
+    return known | (right(accuracy) if runtime == "onnxruntime" else {}) | more
 
 
 def timed(p50: float, teacher: float | None = None) -> dict[str, Any]:
@@ -50,6 +52,55 @@ def timed(p50: float, teacher: float | None = None) -> dict[str, Any]:
     return known
 
 
+def layers(precision: str, slower: float) -> list[dict[str, Any]]:
+    times = [slower * (0.02 + 0.01 * (i % 4)) for i in range(len(LAYERS))]
+    return [
+        {
+            "name": name, "op": "Conv", "precision": precision, "bound": "compute", "macs": 400_000 * (1 + i),
+            "bytes": 20_000 * (1 + i % 3), "ms": ms, "limit_ms": ms / 3, "winnable_ms": 2 * ms / 3,
+            "of_total": ms / sum(times), "share": 1 / 3,
+        }
+        for i, (name, ms) in enumerate(zip(LAYERS, times, strict=True))
+    ]  # fmt: skip
+
+
+def profile(model: str, precision: str, slower: float) -> dict[str, Any]:
+    total = sum(layer["ms"] for layer in layers(precision, slower))
+    return {
+        "model": model,
+        "runtime": "onnxruntime",
+        "threads": 1,
+        "batch": 1,
+        "runs": 50,
+        "roofs": {"peak": {"float32": 50.0, "int8": 100.0}, "bandwidth": [[1 << 15, 90.0], [1 << 28, 20.0]]},
+        "summary": {"layers_ms": total, "unprofiled_ms": total, "limit_ms": total / 3, "share": 1 / 3},
+        "layers": layers(precision, slower),
+    }
+
+
+def by_class() -> dict[str, Any]:
+    rights = [("ok", 750, 746, 744), ("scratch", 400, 388, 379), ("dent", 250, 240, 242), ("crack", 100, 93, 93)]
+    return {
+        "before": "teacher",
+        "after": "quantized",
+        "runtime": "onnxruntime",
+        "least_growth": 2,
+        "classes": [
+            {"name": name, "n": n, "right_before": before, "right_after": after} for name, n, before, after in rights
+        ],
+        "confusions": [
+            {"label": "scratch", "answered": "ok", "before": 7, "after": 14},
+            {"label": "ok", "answered": "dent", "before": 1, "after": 3},
+        ],
+    }
+
+
+def right(accuracy: float) -> dict[str, Any]:
+    wrong = 1500 - round(1500 * accuracy)
+    return {"right": write_answers([False] * wrong + [True] * (1500 - wrong)), "expected_calibration_error": 0.021,
+            "negative_log_likelihood": 0.113}  # fmt: skip
+
+
 def sample() -> dict[str, Any]:
     return {
         "schema_version": 1,
@@ -57,7 +108,7 @@ def sample() -> dict[str, Any]:
         "recipe_sha256": "3f9a" * 16,
         "command": "edgekd run recipes/parts.yaml --out runs/parts --set distill.epochs=30",
         "environment": {
-            "cpu": "Sample CPU, 8 cores, AVX-512 VNNI",
+            "cpu": {"model": "Sample CPU", "architecture": "x86_64", "flags": ["avx512_vnni"], "logical_cores": 8},
             "threads": 1,
             "python": "3.11.7",
             "packages": {"torch": "2.11.0", "onnxruntime": "1.23.0"},
@@ -107,6 +158,8 @@ def sample() -> dict[str, Any]:
             {"name": "quantize", "key": "d4" * 8, "seconds": 96.0,
              "metrics": {"params": 131_000, "scheme": "int8 per channel", "history": history(3, 0.3, 0.95, 0.972)}},
         ],
+        "by_class": by_class(),
+        "profiles": [profile("teacher", "float32", 10.0), profile("quantized", "int8", 1.0)],
         "parity": [
             {"model": "distilled", "runtime": "onnxruntime", "agreement": 1.0, "max_abs_difference": 3.1e-6, "n": 1500},
             {"model": "quantized", "runtime": "onnxruntime", "agreement": 0.998, "max_abs_difference": 0.21, "n": 1500},

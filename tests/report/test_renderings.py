@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from edgekd.report.colours import INK, PAPER
 from edgekd.report.html import render_html
 from edgekd.report.markdown import render_markdown
-from edgekd.report.plots import picture, pictures, stage_pictures
+from edgekd.report.plots import picture, pictures
 from edgekd.report.schema import Report
 from edgekd.report.table import render_table
 
@@ -69,22 +70,29 @@ def test_ids_are_unique_and_references_resolve(sample_page: str) -> None:
 def test_pictures_say_what_they_show(sample_page: str) -> None:
     page = Page(sample_page)
     described = [attributes["aria-label"] for _, attributes in page.seen if attributes.get("role") == "img"]
-    assert len(described) == sum(tag == "svg" for tag, _ in page.seen) == 7
+    assert len(described) == sum(tag == "svg" for tag, _ in page.seen) == 10
     assert "quantized int8: 97.2 % (96.0–98.1) at 0.380 ms" in (described[0] or "")
+    assert (described[0] or "").endswith("On the Pareto front: teacher, distilled, quantized int8.")
+    assert "scratch: 97.0 % before, 94.8 % after" in (described[7] or "")
 
 
 def test_tables_have_headers(sample_page: str) -> None:
     page = Page(sample_page)
     assert all("scope" in attributes for tag, attributes in page.seen if tag == "th")
     assert {"main", "header", "h1"} <= {tag for tag, _ in page.seen}
+    assert sample_page.count("<table") == sample_page.count("<caption")
 
 
 def test_hostile_names_stay_text(sample: dict[str, Any], tmp_path: Path) -> None:
     sample |= {"name": HOSTILE, "command": HOSTILE, "environment": {HOSTILE: HOSTILE}}
     sample["data"]["name"], sample["data"]["classes"] = HOSTILE, [HOSTILE]
     sample["rows"][1] |= {"model": HOSTILE, "device": HOSTILE, "file": HOSTILE}
-    sample["stages"][2]["name"] = HOSTILE
-    sample["stages"][2]["metrics"]["widths"][0]["layer"] = HOSTILE
+    sample["stages"], sample["profiles"] = sample["stages"][2:3], sample["profiles"][:1]
+    sample["stages"][0]["name"] = HOSTILE
+    sample["stages"][0]["metrics"]["widths"][0]["layer"] = HOSTILE
+    sample["profiles"][0]["layers"][0]["name"] = HOSTILE
+    sample["by_class"]["before"] = sample["by_class"]["classes"][0]["name"] = HOSTILE
+    sample["by_class"]["confusions"][0]["answered"] = HOSTILE
     sample["warnings"] = [{"code": HOSTILE, "message": HOSTILE}]
     page = Page(render_html(sample))
     assert "script" not in {tag for tag, _ in page.seen}
@@ -131,11 +139,12 @@ def test_the_same_report_gives_the_same_bytes(sample: dict[str, Any], sample_pag
     assert Image.open(tmp_path / "a.png").size[0] > 900
 
 
-def test_pictures_take_the_colour_of_the_page(sample: dict[str, Any]) -> None:
-    report = Report.from_json(sample)
-    drawn = pictures(report) + [each for stage in report.stages for each in stage_pictures(stage)]
-    for each in drawn:
-        assert "currentColor" in each.svg and "#010203" not in each.svg and "<metadata" not in each.svg
+def test_pictures_take_the_colours_of_the_page(sample_page: str) -> None:
+    drawn = re.findall(r"<svg .*?</svg>", sample_page, re.DOTALL)
+    assert len(drawn) == 10
+    for svg in drawn:
+        assert "currentColor" in svg and "<metadata" not in svg
+        assert INK not in svg and PAPER not in svg
 
 
 @pytest.mark.parametrize("rows", [1, 14])
@@ -144,3 +153,39 @@ def test_pictures_of_few_and_of_many(sample: dict[str, Any], rows: int) -> None:
     sample["rows"] = [timed[i % 5] | {"model": f"model {i}"} for i in range(rows)]
     (against, _) = pictures(Report.from_json(sample))
     assert all(f"model {i}<" in against.svg for i in range(rows))
+
+
+def test_everything_that_a_run_knows_is_on_the_page(sample_page: str) -> None:
+    text = " ".join("".join(Page(sample_page).text).split())
+    headings = re.findall(r"<h2[^>]*>(.*?)</h2>", sample_page)
+    assert headings == [
+        "Budget not met: 2 of 4 checks failed",
+        "Warnings",
+        "Results",
+        "What each stage changed",
+        "Class by class",
+        "Calibration",
+        "Where the time goes",
+        "Latency and memory in detail",
+        "Parity with the trained network",
+        "To repeat it",
+    ]
+    assert "0.400 points to spare" in text
+    assert "Of 13 layers that compute products, 13 in int8." in text
+    assert "edgekd run recipes/parts.yaml --out runs/parts --set distill.epochs=30" in text
+
+
+def test_markdown_tells_of_the_classes_shortly(sample: dict[str, Any]) -> None:
+    (told,) = (line for line in render_markdown(sample).splitlines() if line.startswith("Of 4 classes"))
+    assert told == (
+        "Of 4 classes 2 lost accuracy from teacher to quantized and 1 won. Most lost: scratch, 388 → 379 right of 400; "
+        "ok, 746 → 744 right of 750. Confusions that grew: scratch as ok, 7 → 14; ok as dent, 1 → 3."
+    )
+
+
+def test_many_warnings_of_one_kind_are_folded(sample: dict[str, Any]) -> None:
+    sample["warnings"] = [{"code": "class_lost", "message": f"class {number}"} for number in range(40)]
+    found = [line for line in render_markdown(sample).splitlines() if "class" in line and line.startswith("- ")]
+    assert found == [f"- class {number} (class\\_lost)" for number in range(5)] + [
+        "- 35 more of this kind (class\\_lost)"
+    ]

@@ -1,0 +1,65 @@
+"""``edgekd report``: a run's page again, or several runs beside each other."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from edgekd.report.comparison import Reports
+
+PAGE, COMPARISON = "report.html", "comparison.html"
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, or their report.json.", show_default=False)],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The page; a run's own report.html, or comparison.html.", show_default=False),
+    ] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write Markdown to this file.", show_default=False)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+) -> None:
+    """Write the page of a run again, or one page that holds several runs beside each other.
+
+    Accuracies are compared in pairs with the first run's where the test sets are the same.
+    """
+    from edgekd.files import write_text
+    from edgekd.report.load import load_report, named
+
+    loaded = [load_report(path) for path in runs]
+    reports = dict(zip(named(runs, loaded), loaded, strict=True))
+    if len(reports) < len(runs):
+        from edgekd.errors import EdgekdError
+
+        raise EdgekdError(f"a run is given twice: {', '.join(map(str, runs))}; give each once")
+    page = out or (page_of(runs[0]) if len(runs) == 1 else Path(COMPARISON))
+    html, text, document = rendered(reports)
+    write_text(page, html)
+    if markdown:
+        write_text(markdown, text)
+    if as_json:
+        sys.stdout.write(json.dumps(document, indent=1, sort_keys=True) + "\n")
+    else:
+        typer.echo(f"report  {page}")
+
+
+def page_of(run: Path) -> Path:
+    return (run if run.is_dir() else run.parent) / PAGE
+
+
+def rendered(reports: "Reports") -> tuple[str, str, object]:
+    """The page, the Markdown and what ``--json`` prints."""
+    if len(reports) == 1:
+        from edgekd.report.html import render_html
+        from edgekd.report.markdown import render_markdown
+
+        (document,) = (each.to_json() for each in reports.values())
+        return render_html(document), render_markdown(document), document
+    from edgekd.report.comparison import differences, pairs, run_rows
+    from edgekd.report.comparison_page import render_comparison, render_comparison_markdown
+
+    document = {"runs": run_rows(reports), "pairs": pairs(reports), "differences": differences(reports)}
+    return render_comparison(reports), render_comparison_markdown(reports), document

@@ -1,0 +1,55 @@
+"""The columns of the page's smaller tables; those of rows are in :mod:`edgekd.figures`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from edgekd.figures import ABSENT, Column, percent, significant
+
+LAYERS = (
+    Column("Layer", lambda layer: str(layer["name"]), number=False),
+    Column("Operator", lambda layer: str(layer["op"]), number=False),
+    Column("Precision", lambda layer: str(layer["precision"]), number=False),
+    Column("Time µs", lambda layer: significant(1000 * layer["ms"])),
+    Column("Share", lambda layer: percent(layer["of_total"])),
+    Column("Limit µs", lambda layer: significant(1000 * layer["limit_ms"])),
+    Column("Bound by", lambda layer: str(layer["bound"]), number=False),
+)
+WIDTHS = (
+    Column("Layer", lambda width: str(width["layer"]), number=False),
+    Column("Before", lambda width: str(width["before"])),
+    Column("After", lambda width: str(width["after"])),
+    Column("Kept", lambda width: percent(width["after"] / width["before"])),
+)
+STEPS = (
+    Column("Network", lambda step: f"{step['model']}, after {step['before']}", number=False),
+    Column("Accuracy", lambda step: step["accuracy"]),
+    Column("Params", lambda step: step["params"]),
+    Column("MACs", lambda step: step["macs"]),
+    Column("Size", lambda step: step["size"]),
+    Column("Latency", lambda step: step["latency"]),
+)
+PARITY = (
+    Column("Model", lambda parity: parity["model"], number=False),
+    Column("Runtime", lambda parity: runtime_of(parity), number=False),
+    Column("Same class", lambda parity: percent(parity["agreement"])),
+    Column("Largest difference", lambda parity: two_digits(parity["max_abs_difference"])),
+    Column("Mean, in steps", lambda parity: two_digits(parity.get("mean_steps"))),
+    Column("Samples", lambda parity: str(parity["n"])),
+)
+
+
+def runtime_of(parity: Mapping[str, Any]) -> str:
+    profile, departs_at = parity.get("profile"), parity.get("departs_at")
+    written_for = f", file for {profile}" if profile and profile != "float" else ""
+    return f"{parity['runtime']}{written_for}{f'; departs at {departs_at}' if departs_at else ''}"
+
+
+def two_digits(value: float | None) -> str:
+    return ABSENT if value is None else f"{value:.2g}"
+
+
+def said_of_layers(profile: Mapping[str, Any]) -> str:
+    """In which precisions the layers that compute products run."""
+    computing = [layer["precision"] for layer in profile["layers"] if layer["macs"]]
+    counted = [f"{computing.count(name)} in {name}" for name in dict.fromkeys(computing)]
+    return f"Of {len(computing)} layers that compute products, {' and '.join(counted)}." if computing else ""

@@ -1,0 +1,35 @@
+"""The comparison of several runs, as one page and as Markdown."""
+
+from edgekd.figures import escape_markdown, markdown_table
+from edgekd.report.comparison import PAIRS, RUNS, Reports, differences, marks, pairs, run_rows, said
+from edgekd.report.html import page
+from edgekd.report.plots import row_pictures
+
+
+def render_comparison(reports: Reports) -> str:
+    """The page; ``reports`` are two or more, by what the runs are called. The first is what others are held beside."""
+    return page(
+        "comparison.html.jinja",
+        names=list(reports),
+        said=said(reports),
+        differences=differences(reports),
+        rows=run_rows(reports),
+        columns=RUNS,
+        pictures=row_pictures(marks(reports)),
+        pairs=pairs(reports),
+        pair_columns=PAIRS,
+        commands=[(name, report.command) for name, report in reports.items() if report.command],
+    )
+
+
+def render_comparison_markdown(reports: Reports) -> str:
+    """The same tables for a pull request."""
+    compared = pairs(reports)
+    parts = [
+        f"### {escape_markdown(' beside '.join(reports))}",
+        f"**{escape_markdown(said(reports))}**",
+        markdown_table(RUNS, run_rows(reports)),
+        markdown_table(PAIRS, compared) if compared else "",
+        "\n".join(f"- the runs differ in {escape_markdown(line)}" for line in differences(reports)),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"

@@ -1,0 +1,39 @@
+"""Reports of finished runs, from their folders."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgekd.errors import EdgekdError
+from edgekd.report.schema import Report
+
+NAME = "report.json"
+
+
+def load_report(path: Path) -> Report:
+    """``path`` is a run's folder or its report.json.
+
+    Raises:
+        EdgekdError: nothing is there, or it is no report of this schema version.
+    """
+    if path.is_dir() and not (path / NAME).exists():
+        raise EdgekdError(
+            f"{path} holds no {NAME}: a run writes it when it ends, and the same 'edgekd run' goes on from where it "
+            "was; or give another run's folder"
+        )
+    file = path / NAME if path.is_dir() else path
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise EdgekdError(f"cannot read {file}: {error.strerror}; give a run's folder or its {NAME}") from error
+    except ValueError as error:
+        raise EdgekdError(f"{file} is no JSON: {error}; run 'edgekd run' again, which writes it anew") from error
+    if not isinstance(document, dict):
+        raise EdgekdError(f"{file} holds no JSON object: give a run's folder or its {NAME}")
+    return Report.from_json(document, file)
+
+
+def named(paths: Sequence[Path], reports: Sequence[Report]) -> list[str]:
+    """The reports' own names, with their paths where two are called the same."""
+    names = [report.name for report in reports]
+    return [f"{name} ({path})" if names.count(name) > 1 else name for name, path in zip(names, paths, strict=True)]

@@ -1,0 +1,65 @@
+"""What each network of the chain changed, beside the one before it."""
+
+from itertools import pairwise
+from typing import NamedTuple
+
+from edgekd.errors import EdgekdError
+from edgekd.figures import ABSENT, significant
+from edgekd.gate import drop, read_answers
+from edgekd.report.classes import points
+from edgekd.report.deployed import chain_rows
+from edgekd.report.schema import Report, Row
+
+# Two bounds of this confidence make an interval of 95 %.
+ONE_SIDED = 0.975
+
+
+class Step(NamedTuple):
+    """Figures of ``model`` beside those of ``before``, as text."""
+
+    model: str
+    before: str
+    accuracy: str
+    params: str
+    macs: str
+    size: str
+    latency: str
+
+
+def steps(report: Report) -> list[Step]:
+    """One for each network after the first."""
+    return [
+        Step(
+            after.model,
+            before.model,
+            accuracy_change(before, after),
+            times(before.params, after.params),
+            times(before.macs, after.macs),
+            times(before.size_bytes, after.size_bytes),
+            times(relative_time(before, report), relative_time(after, report)),
+        )
+        for before, after in pairwise(chain_rows(report))
+    ]
+
+
+def accuracy_change(before: Row, after: Row) -> str:
+    """In points with a 95 % interval where both rows tell which of the same samples they had right."""
+    if before.accuracy is None or after.accuracy is None:
+        return ABSENT
+    answers = [read_answers(row.right, row.n) for row in (before, after)]
+    try:
+        lost = drop(answers[0] or (), answers[1] or (), ONE_SIDED)
+    except EdgekdError:  # not of the same samples, or not kept
+        return points(100 * (after.accuracy - before.accuracy))
+    return points(-100 * lost.value, (-100 * lost.at_most, -100 * lost.at_least))
+
+
+def relative_time(row: Row, report: Report) -> float | None:
+    """To the teacher's, which is what each network was timed in turns with."""
+    if row.latency_vs_teacher:
+        return row.latency_vs_teacher.ratio
+    return 1.0 if row.latency_ms and row.model == report.rows[0].model else None
+
+
+def times(before: float | None, after: float | None) -> str:
+    return ABSENT if not before or after is None else f"× {significant(after / before)}"

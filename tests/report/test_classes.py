@@ -1,0 +1,44 @@
+from typing import Any
+
+import pytest
+
+from edgekd.report.class_plots import class_pictures
+from edgekd.report.classes import change, points, shown_classes
+from edgekd.report.html import render_html
+from edgekd.report.schema import ByClass
+
+
+def of(*classes: tuple[int, int, int]) -> dict[str, Any]:
+    named = [
+        {"name": f"class {number}", "n": n, "right_before": before, "right_after": after}
+        for number, (n, before, after) in enumerate(classes)
+    ]
+    return {"before": "teacher", "after": "student", "runtime": "onnxruntime", "classes": named}
+
+
+def test_few_are_all_shown_what_lost_most_first_and_empty_ones_not() -> None:
+    shown = shown_classes(ByClass(**of((10, 9, 9), (0, 0, 0), (20, 20, 15), (10, 8, 9))))
+    assert [(each.name, change(each)) for each in shown] == [("class 2", -25), ("class 0", 0), ("class 3", 10)]
+
+
+def test_of_a_thousand_the_ends_are_shown() -> None:
+    many = of(*((50, 40, 40 - (number % 7) + (number % 5)) for number in range(1000)))
+    shown = shown_classes(ByClass(**many))
+    changes = sorted(each["right_after"] - 40 for each in many["classes"])
+    assert [each.right_after - 40 for each in shown] == changes[:10] + changes[-3:]
+    page = render_html({"schema_version": 1, "name": "many", "recipe_sha256": "0", "by_class": many})
+    assert "Shown are those that lost most" in page
+    assert page.count('<th scope="row">class ') == 13
+
+
+def test_without_samples_there_is_no_picture() -> None:
+    assert class_pictures(ByClass(**of((0, 0, 0)))) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "interval", "text"),
+    [(-1.44, (-2.9, 0.1), "−1.4 points (−2.9 to +0.1)"), (0.01, None, "0.0 points"), (-0.01, None, "0.0 points"),
+     (10.0, None, "+10.0 points")],
+)  # fmt: skip
+def test_points(value: float, interval: tuple[float, float] | None, text: str) -> None:
+    assert points(value, interval) == text
