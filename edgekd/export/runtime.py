@@ -15,12 +15,14 @@ from edgekd.errors import ExportError, first_line
 CPU = "CPUExecutionProvider"
 
 
-def runtime_logits(path: Path, data: DataSet, samples: Samples, optimised: bool = True) -> Tensor:
+def runtime_logits(path: Path, data: DataSet, samples: Samples, optimised: bool = True, threads: int = 0) -> Tensor:
     """Logits (N, classes) of the file in ONNX Runtime on the CPU, in the order of ``samples``.
 
-    Without optimisations it computes what the file says, step by step: so a file for another runtime is checked.
+    Without optimisations it computes what the file says, step by step: so a file for another runtime is checked. With
+    0 ``threads`` the runtime takes as many as there are cores.
     """
     options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
     if not optimised:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = _session(path, options)
