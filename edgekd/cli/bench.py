@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from edgekd.bench.plan import Plan, Subject
+    from edgekd.devices.place import Here, There
 
 NO_DIFFERENCE = "no difference seen"
 
@@ -47,7 +48,7 @@ FIGURES = (
     Column("load", lambda row: significant(row["load_ms"])),
     Column("copies in, out", lambda row: " + ".join(significant(way["p50"]) for way in row["transfers_ms"].values())),
     Column("size", lambda row: size(row.get("size_bytes"))),
-    Column("peak memory", lambda row: size(row["peak_rss_bytes"])),
+    Column("peak memory", lambda row: size(row.get("peak_rss_bytes"))),
 )
 
 
@@ -69,7 +70,7 @@ def bench(
             "repeat to compare runtimes. Without it what the file is for."
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Annotated[str, typer.Option(help="cpu, cuda, or a device of the book (edgekd devices list).")] = "cpu",
     threads: Annotated[
         list[int] | None,
         typer.Option(min=1, help="Threads of the runtime, pinned to as many CPUs; repeatable.", show_default="1"),
@@ -111,8 +112,11 @@ def bench(
     from edgekd.bench.plan import Plan
     from edgekd.cli.interrupt import leave_on_signal
     from edgekd.cli.subjects import parse_shape, subjects
+    from edgekd.devices.place import Here, place_of
 
-    found = subjects(reference_first(models, against), runtime or [], device, parse_shape(shape), precision)
+    place = place_of(device)
+    kind = device if isinstance(place, Here) else "cpu"
+    found = subjects(reference_first(models, against), runtime or [], kind, parse_shape(shape), precision)
     reference = next(iter(found)) if len(found) > 1 else None
     check_times(seconds, max_seconds)
     plans = [
@@ -120,7 +124,9 @@ def bench(
         for one, size in product(threads or [1], batch or [1])
     ]
     leave_on_signal()
-    show(document(plans, timeout), json_file)
+    with place:
+        measured = document(place, plans, timeout)
+    show(measured, json_file)
 
 
 def check_times(seconds: float, max_seconds: float | None) -> None:
@@ -138,23 +144,19 @@ def reference_first(models: list[str], against: str | None) -> list[str]:
     return [against, *(others or models)]
 
 
-def document(plans: "list[Plan]", timeout_s: float | None) -> dict[str, Any]:
-    from edgekd.bench import fingerprint
-
-    environment = fingerprint()
-    rows = [row for plan in plans for row in rows_of(plan, timeout_s)]
+def document(place: "Here | There", plans: "list[Plan]", timeout_s: float | None) -> dict[str, Any]:
+    environment = place.environment()
+    rows = [row for plan in plans for row in rows_of(place, plan, timeout_s)]
     return {"schema_version": 2, "environment": environment, "reference": plans[0].reference, "models": rows}
 
 
-def rows_of(plan: "Plan", timeout_s: float | None) -> list[dict[str, Any]]:
-    from edgekd.bench import measure, memory
+def rows_of(place: "Here | There", plan: "Plan", timeout_s: float | None) -> list[dict[str, Any]]:
     from edgekd.cli.subjects import size_bytes
 
-    records = measure(plan, timeout_s, shown=lambda sittings: progress(sittings, plan))
+    records = place.latency(plan, timeout_s, shown=lambda sittings: progress(sittings, plan))
+    memory = place.memory(plan)
     return [
-        described(name, subject, size_bytes(subject))
-        | memory(subject, plan.threads, plan.batch).to_json()
-        | records[name].to_json()
+        described(name, subject, size_bytes(subject)) | memory[name] | records[name].to_json()
         for name, subject in plan.subjects.items()
     ]
 

@@ -58,10 +58,15 @@ class Probe:
 def probe(device: Device, timeout_s: float = 120) -> Probe:
     """Asks ``device``, which must have an address, through its runner; nothing is changed there."""
     with Remote(device) as remote:
-        started = time.time()
-        for event in remote.events({"job": "probe"}, timeout_s):
-            return understood(device, event, clock_ahead(started, event["clock"], time.time()))
-    raise DeviceError(f"{device.name} said nothing of itself; try again")
+        return probed(remote, timeout_s)
+
+
+def probed(remote: Remote, timeout_s: float = 120) -> Probe:
+    """The same through a connection that is open."""
+    started = time.time()
+    for event in remote.events({"job": "probe"}, timeout_s):
+        return understood(remote.device, event, clock_ahead(started, event["clock"], time.time()))
+    raise DeviceError(f"{remote.device.name} said nothing of itself; try again")
 
 
 def clock_ahead(before: float, there: float, after: float) -> float:

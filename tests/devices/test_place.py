@@ -1,0 +1,52 @@
+"""``edgekd bench --device NAME`` through a real sshd, on this machine's own Python."""
+
+import json
+import sys
+
+import pytest
+
+from edgekd.devices.book import Device, add_device
+from edgekd.devices.place import Here, There, place_of
+from edgekd.errors import DeviceError
+from tests.bench.conftest import write_model
+from tests.cli.conftest import edgekd as edgekd
+
+
+@pytest.fixture
+def desk(clean, tmp_path, monkeypatch):
+    monkeypatch.setenv("EDGEKD_DEVICES", str(tmp_path / "book.json"))
+    add_device(Device("desk", "board", sys.executable, ssh_config=str(clean.config)))
+
+
+def test_a_place_by_its_name(desk):
+    assert isinstance(place_of("cpu"), Here) and isinstance(place_of("cuda"), Here)
+    assert isinstance(place_of("desk"), There)
+    with pytest.raises(DeviceError, match=r"no device is called 'dest' .did you mean 'desk'"):
+        place_of("dest")
+
+
+def test_models_are_timed_on_the_device(desk, edgekd, tmp_path):
+    models = [write_model(tmp_path / f"{layers}.onnx", layers=layers) for layers in (1, 8)]
+    done = edgekd("bench", *models, "--device", "desk", "--seconds", 0.3, "--sittings", 6, "--json", "-")
+    assert done.code == 0, done.err
+    document = json.loads(done.out)
+    assert document["environment"]["device"]["device"] == "desk"
+    assert document["environment"]["cpu"]["model"] == document["environment"]["device"]["facts"]["cpu"]
+    one, eight = document["models"]
+    assert eight["latency_vs_reference"]["ratio"] > 1
+    assert "peak_rss_bytes" not in one
+    assert {sitting["file"] for sitting in document["models"]} == set(map(str, models))
+
+
+def test_the_table_has_a_dash_for_what_is_not_measured_there(desk, edgekd, tmp_path):
+    model = write_model(tmp_path / "model.onnx")
+    done = edgekd("bench", model, "--device", "desk", "--seconds", 0.1, "--sittings", 2)
+    assert done.code == 0, done.err
+    assert "peak memory" in done.out and "–" in done.out
+
+
+def test_what_cannot_run_there_is_refused(desk, edgekd, tmp_path):
+    (tmp_path / "nets.py").write_text("import torch\n\ndef net():\n    return torch.nn.Linear(2, 2)\n")
+    done = edgekd("bench", f"{tmp_path}/nets.py:net", "--device", "desk", "--shape", "1,2")
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert "cannot be timed through SSH yet, only ONNX Runtime on the device's CPU" in done.err
