@@ -2,7 +2,7 @@
 
     edgekd run recipes/quickstart.yaml
     make board && tests/devices/board.sh start 2299
-    edgekd devices add board --ssh board --ssh-config build/board.keys/config --python /opt/edge/bin/python
+    edgekd devices add board --ssh board --ssh-config build/board.keys/config --python /opt/edge/bin/python --emulated
     python benchmarks/devices.py --emulated board --json benchmarks/results/devices.json
 
 On this CPU with one and two threads everything is timed in turns; a device of the book is timed there, through SSH. An
@@ -86,6 +86,8 @@ def places(arguments: argparse.Namespace) -> list[tuple[str, bool]]:
 def files_of(run: Path, data: DataSet, teacher_int8: Path) -> dict[str, Path]:
     rows = [row for row in json.loads((run / "report.json").read_text())["rows"] if row["runtime"] == "onnxruntime"]
     floats = [row for row in rows if row["precision"] == "float32"]
+    if rows[-1]["precision"] != "int8":
+        raise EdgekdError(f"{run}: its last network's file is {rows[-1]['precision']}; give a run with an int8 one")
     teacher = edgekd.load(next((run / "stages").glob("00-teacher-*")))
     graph = prepare(teacher, data.input_shape, "onnxruntime-x86")
     chosen = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))[:CALIBRATION]
@@ -152,6 +154,7 @@ def row(
     latency: dict[str, Any] = {}
     if record:
         latency = {"latency_ms": dict(record.latency_ms), "valid": record.valid}
+        latency["warnings"] = [caution.to_json() for caution in record.warnings]
         latency["latency_vs_teacher"] = dict(record.latency_vs_reference) if record.latency_vs_reference else None
     return {
         **{"device": device, "runtime": "onnxruntime", "threads": threads, "model": model},
@@ -201,7 +204,8 @@ def show(rows: list[dict[str, Any]]) -> None:
             table.add_row(each["device"], "", each["command"], *[NOT_MEASURED] * 5)
             continue
         ratio = each.get("latency_vs_teacher")
-        times = f"{ratio['ratio']:.3f} ({ratio['ci95'][0]:.3f}–{ratio['ci95'][1]:.3f})" if ratio else ABSENT
+        times = f"{ratio['ratio']:.3f}" if ratio else ABSENT
+        times += " ({:.3f}–{:.3f})".format(*ratio["ci95"]) if ratio and "ci95" in ratio else ""
         p50 = significant(each["latency_ms"]["p50"]) if each.get("latency_ms") else ABSENT
         interval = "{:.2f}–{:.2f}".format(*(100 * end for end in each["accuracy_ci95"]))
         figures = (p50, times, f"{100 * each['accuracy']:.2f}", interval, f"{100 * each['agreement']:.2f}")

@@ -18,8 +18,8 @@ LINE = re.compile(r"^(?:\w+=\S+ |docker run .*? |torchrun .*? -m )?edgekd (.+)$"
 
 def commands():
     for page in PAGES:
-        blocks = re.findall(r"```(?:sh)?\n(.*?)```", page.read_text(), re.DOTALL)
-        lines = "".join(blocks).replace("\\\n", " ")
+        blocks = re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
+        lines = "".join(text for language, text in blocks if language in ("", "sh")).replace("\\\n", " ")
         for found in dict.fromkeys(LINE.findall(lines)):
             yield pytest.param(found, id=f"{page.stem}: {found[:60].strip()}")
 

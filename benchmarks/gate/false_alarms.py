@@ -36,6 +36,7 @@ from edgekd.chain.inventory import int8_coverage, operator_counts
 from edgekd.chain.measure import SECONDS, SITTINGS
 from edgekd.data import load_data
 from edgekd.export import runtime_logits
+from edgekd.files import canonical_json, sha256, sha256_file
 from edgekd.gate import Policy, check, read_answers, write_answers
 from edgekd.gate import Subject as Judged
 from edgekd.gate.subject import subject_of
@@ -53,8 +54,8 @@ LESS_ACCURATE = 0.9
 def main() -> None:
     arguments = options(__doc__, run={"type": Path, "default": Path("runs/quickstart"), "help": "a finished run"})
     count, planted = (10, 10) if arguments.quick else (REPEATS, PLANTED)
-    kept = arguments.json and arguments.json.with_suffix(".part.jsonl")
     report = json.loads((arguments.run / "report.json").read_text())
+    kept = arguments.json and arguments.json.with_suffix(f".{of_files(arguments.run, report)}.part.jsonl")
     series = list(evaluations(arguments.run, report, count + 1, kept))
     verdicts = [check(*pair, Policy()) for pair in pairs(report, series)]
     alarms = [verdict for verdict in verdicts if not verdict.passed]
@@ -71,9 +72,14 @@ def main() -> None:
         "evaluations": [{key: value for key, value in one.items() if key != "right"} for one in series],
     }
     tell(figures)
-    if kept:
+    if kept and not arguments.quick:
         kept.unlink(missing_ok=True)
     finish(arguments, figures, goals(figures))
+
+
+def of_files(run: Path, report: dict[str, Any]) -> str:
+    """Tells the series of other files apart."""
+    return sha256(canonical_json([sha256_file(run / row["file"]) for row in ends(report)]))[:8]
 
 
 def evaluations(run: Path, report: dict[str, Any], count: int, kept: Path | None) -> Iterator[dict[str, Any]]:

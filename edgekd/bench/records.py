@@ -6,7 +6,7 @@ from typing import Any
 from edgekd.bench.caution import Caution
 
 # With these the figure is not what it says it is; with any other it is, on a machine that was not at rest.
-INVALIDATING = {"too_few_samples", "too_few_cpus", "throttled"}
+INVALIDATING = {"too_few_samples", "too_few_cpus", "throttled", "emulated", "other_power_mode"}
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from edgekd.bundle.manifest import Manifest
+from edgekd.files import canonical_json
 
 # Parts in the order of the table, and what tells their items apart; a mapping's items have their keys.
 PARTS = (
@@ -59,7 +60,8 @@ def different(item: str, key: str, a: Any, b: Any) -> Iterator[tuple[str, Any, A
 
 
 def same(a: Any, b: Any) -> bool:
-    return type(a) is type(b) and bool(a == b)
+    """By their JSON: 1, 1.0 and true are three values there."""
+    return canonical_json(a) == canonical_json(b)
 
 
 def members(key: str, value: Any) -> dict[str, Any] | None:
@@ -68,10 +70,13 @@ def members(key: str, value: Any) -> dict[str, Any] | None:
         return dict(value)
     if key == "labels" and isinstance(value, Sequence):
         return {str(number): label for number, label in enumerate(value)}
-    if key not in NAMED_BY or not all(isinstance(each, Mapping) for each in value or ()):
+    listed = [] if value is ABSENT else value
+    if key not in NAMED_BY or not isinstance(listed, list | tuple):
+        return None
+    if not all(isinstance(each, Mapping) for each in listed):
         return None
     named: dict[str, Any] = {}
-    for each in value or ():
+    for each in listed:
         name = " ".join(str(each[part]) for part in NAMED_BY[key] if part in each)
         while name in named:
             name += " again"

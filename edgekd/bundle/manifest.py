@@ -133,6 +133,8 @@ def parts(document: dict[str, Any]) -> dict[str, Any]:
     files = [File(**section(file, FILE_KINDS, "files: ")) for file in checked["files"]]
     tensors = {key: tuple(tensor(each, f"{key}: ") for each in checked[key]) for key in TENSORS}
     items(checked["labels"], str, "labels")
+    # They are printed as they are, so nothing in them may move a terminal or forge a line.
+    require(all(label.isprintable() and label for label in checked["labels"]), "labels: one line of text each")
     items(checked["measurements"], dict, "measurements")
     items(list(checked["licenses"].values()), str, "licenses")
     labels, measurements = tuple(checked["labels"]), tuple(checked["measurements"])
@@ -142,6 +144,7 @@ def parts(document: dict[str, Any]) -> dict[str, Any]:
 def tensor(document: Any, where: str) -> Tensor:
     checked = section(document, TENSOR_KINDS, where)
     items(checked["shape"], int, f"{where}shape")
+    require(checked["name"].isprintable(), f"{where}a name that cannot be printed")
     return Tensor(checked["name"], checked["datatype"], tuple(checked["shape"]))
 
 

@@ -1,6 +1,7 @@
 """Packing: the same network and figures give the same bytes, and what fails its own self-test is not packed."""
 
 import io
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -105,8 +106,17 @@ def pack(
 
 
 def refuse_to_overwrite(out: Path) -> None:
-    if out.exists() and not (out / FILE_NAME).is_file() and not (out.is_dir() and not any(out.iterdir())):
+    if out.exists() and not is_bundle(out) and not (out.is_dir() and not any(out.iterdir())):
         raise BundleError(f"{out}: exists and is no bundle, so it is not overwritten; choose another folder")
+
+
+def is_bundle(folder: Path) -> bool:
+    """By its seal: a manifest.json lies in folders of many other kinds."""
+    try:
+        document = json.loads((folder / FILE_NAME).read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(document, dict) and {"seal", "schema_version", "files", "self_test"} <= document.keys()
 
 
 def chosen(models: Mapping[str, Path]) -> str:

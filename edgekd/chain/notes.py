@@ -109,7 +109,7 @@ def skipped_target(target: Target) -> schema.Note:
     return schema.Note(
         code="target_skipped",
         message=f"nothing was measured for {target.device}/{target.runtime}: this version measures on "
-        "cpu/onnxruntime only; the exported ONNX files can be timed there by hand",
+        "cpu/onnxruntime only; 'edgekd bench --device' times the exported ONNX files on a device with SSH",
     )
 
 

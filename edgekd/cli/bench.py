@@ -1,4 +1,4 @@
-"""``edgekd bench``: how fast models are on this machine, side by side."""
+"""``edgekd bench``: how fast models are, side by side, here or on a device."""
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping

@@ -1,6 +1,7 @@
 """``edgekd devices``: name devices, list them, ask them what they are."""
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,14 +24,18 @@ def add(
         str | None, typer.Option(help="The nvpmodel mode that figures are meant to be of; it is checked, not set.")
     ] = None,
     ssh_config: Annotated[
-        str | None, typer.Option(metavar="FILE", help="A configuration for ssh instead of ~/.ssh/config.")
+        Path | None, typer.Option(metavar="FILE", help="A configuration for ssh instead of ~/.ssh/config.")
     ] = None,
+    emulated: Annotated[
+        bool, typer.Option("--emulated", help="No real hardware: its answers count, its times are marked as invalid.")
+    ] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Replace the device of this name.")] = False,
 ) -> None:
     """Name a device with an SSH server; keys and jump hosts are those of your own SSH configuration."""
     from edgekd.devices.book import Device, add_device
 
-    add_device(Device(name, ssh, python, power_mode, ssh_config), replace)
+    config = str(ssh_config.expanduser().resolve()) if ssh_config else None
+    add_device(Device(name, ssh, python, power_mode, config, emulated), replace)
     typer.echo(f"added {name}: {ssh}; 'edgekd devices probe {name}' asks it what it can run")
 
 
@@ -51,7 +56,11 @@ def list_(as_json: AsJson = False) -> None:
 def entry(device: "Device") -> dict[str, Any]:
     from dataclasses import asdict
 
-    return {key: value for key, value in asdict(device).items() if value is not None and (device.ssh or key == "name")}
+    return {
+        key: value
+        for key, value in asdict(device).items()
+        if value not in (None, False) and (device.ssh or key == "name")
+    }
 
 
 @app.command()

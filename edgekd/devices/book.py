@@ -21,7 +21,8 @@ class Device:
     """``ssh`` is ``[user@]host[:port]``, absent for this machine's own. ``python`` is the interpreter there.
 
     ``power_mode`` is the one that figures are meant to be of: a device in another mode is told apart, never set.
-    ``ssh_config`` is a configuration file to use instead of the user's own.
+    ``ssh_config`` is a configuration file to use instead of the user's own. An ``emulated`` device's answers are its
+    processor's; its times mean nothing, and every record of them says so.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Device:
     python: str = "python3"
     power_mode: str | None = None
     ssh_config: str | None = None
+    emulated: bool = False
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):
@@ -39,6 +41,8 @@ class Device:
             raise DeviceError(f"{self.python!r} is no Python; --python names an interpreter on {self.name}")
         if self.ssh is not None:
             parse_address(self.ssh)
+        if self.ssh_config is not None and not Path(self.ssh_config).is_file():
+            raise DeviceError(f"{self.name}: there is no ssh configuration {self.ssh_config}; name one that is there")
 
     @property
     def address(self) -> Address:
@@ -103,6 +107,8 @@ def document(known: Mapping[str, Device]) -> dict[str, object]:
     entries = {}
     for name, device in known.items():
         if name not in LOCAL:
-            facts = {key: value for key, value in asdict(device).items() if value is not None and key != "name"}
+            facts = {
+                key: value for key, value in asdict(device).items() if value not in (None, False) and key != "name"
+            }
             entries[name] = facts
     return {"schema_version": VERSION, "devices": entries}

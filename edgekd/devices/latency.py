@@ -12,6 +12,7 @@ from edgekd.bench.compare import summarise
 from edgekd.bench.conduct import Sitting, against_reference, longest, ratio, sample_cautions, times_of
 from edgekd.bench.plan import Plan
 from edgekd.bench.records import LatencyRecord
+from edgekd.devices.probe import probed
 from edgekd.devices.remote import Remote
 from edgekd.errors import DeviceError, MeasurementError
 
@@ -27,13 +28,13 @@ def measure_there(remote: Remote, plan: Plan, timeout_s: float | None = None) ->
         MeasurementError: a subject is not for ONNX Runtime on a CPU.
     """
     files = copy(remote, plan)
+    doubts = cautions_of(remote, plan.threads)
     request = {
         "job": "latency", "models": files, "threads": plan.threads, "batch": plan.batch, "seconds": plan.seconds,
         "sittings": plan.sittings, "seed": plan.seed, "warmup_s": plan.warmup_s,
         "shapes": {name: subject.shape for name, subject in plan.subjects.items() if subject.shape},
     }  # fmt: skip
     sittings: list[Sitting] = []
-    cut: list[Caution] = []
     try:
         for event in remote.events(request, timeout_s or longest(plan)):
             sittings.append(sitting_of(event))
@@ -41,8 +42,22 @@ def measure_there(remote: Remote, plan: Plan, timeout_s: float | None = None) ->
         if not sittings:
             raise
         message = f"{len(sittings)} of {plan.sittings} sittings were measured before this: {error}"
-        cut.append(Caution("cut_short", message))
-    return {name: record(plan, name, sittings, cut) for name in plan.subjects}
+        doubts.insert(0, Caution("cut_short", message))
+    return {name: record(plan, name, sittings, doubts) for name in plan.subjects}
+
+
+def cautions_of(remote: Remote, threads: int) -> list[Caution]:
+    """What the device says of itself that makes its times doubtful, and what it was not asked."""
+    found, device = probed(remote), remote.device
+    cautions = [Caution("neighbours_not_seen", f"what else ran on {device.name} meanwhile was not looked at")]
+    if device.emulated:
+        cautions.append(Caution("emulated", f"{device.name} is emulated: its times mean nothing"))
+    if threads > found.facts["cores"]:
+        message = f"{threads} threads shared {found.facts['cores']} cores: this is not their speed; lower --threads"
+        cautions.append(Caution("too_few_cpus", message))
+    if found.in_other_mode:
+        cautions.append(Caution("other_power_mode", f"{device.name}: {found.in_other_mode}"))
+    return cautions
 
 
 def copy(remote: Remote, plan: Plan) -> dict[str, str]:
@@ -65,7 +80,7 @@ def sitting_of(event: dict[str, Any]) -> Sitting:
     return Sitting(event["opened"], rounds, {name: {} for name in rounds}, np.zeros((2, 2)), 0)
 
 
-def record(plan: Plan, name: str, sittings: Sequence[Sitting], cut: Sequence[Caution]) -> LatencyRecord:
+def record(plan: Plan, name: str, sittings: Sequence[Sitting], doubts: Sequence[Caution]) -> LatencyRecord:
     opened = [sitting.opened[name] for sitting in sittings]
     first = LatencyRecord(
         latency_ms=summarise(times_of(sittings, name)),
@@ -76,7 +91,7 @@ def record(plan: Plan, name: str, sittings: Sequence[Sitting], cut: Sequence[Cau
         cpus=opened[0]["cpus"],
         providers=opened[0]["providers"],
         raw_ns=[[block.tolist() for block in sitting.rounds[name]] for sitting in sittings],
-        warnings=(*cut, *sample_cautions(sittings, name)),
+        warnings=(*doubts, *sample_cautions(sittings, name)),
     )
     if plan.reference in (None, name):
         return first

@@ -15,6 +15,7 @@ from edgekd.errors import DeviceError
 CLOCK_OFF_S = 2.0
 LITTLE_DISK = 200e6
 GB = 1e9
+MODE = "MODE_"
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,20 @@ class Probe:
 
     @property
     def can_run(self) -> list[str]:
-        """Runtimes, by the names that recipes and ``edgekd bench`` give them."""
-        there = {"onnxruntime": "onnxruntime" in self.facts["python"], "tensorrt": self.tensorrt is not None}
-        return [name for name, usable in there.items() if usable]
+        """Runtimes in which ``edgekd bench --device`` times models there, by its names for them."""
+        return ["onnxruntime"] if "onnxruntime" in self.facts["python"] else []
+
+    @property
+    def in_other_mode(self) -> str | None:
+        """What is wrong with the power mode, where the book names one that it is not surely in."""
+        wanted, found = self.device.power_mode, self.power_mode
+        if wanted is None:
+            return None
+        if found is None:
+            return f"power mode {wanted}: 'nvpmodel -q' does not say which it is in; leave the mode out of the book"
+        if wanted.removeprefix(MODE) in (found.name.removeprefix(MODE), str(found.id)):
+            return None
+        return f"power mode {wanted}: it is in {found.name}; 'sudo nvpmodel -m' sets it"
 
     def to_json(self) -> dict[str, Any]:
         document: dict[str, Any] = {
@@ -90,12 +102,16 @@ def understood(device: Device, facts: dict[str, Any], clock_ahead_s: float = 0.0
 def describe(found: Probe) -> list[str]:
     """Lines for a person: what it is, what it can run, what is missing."""
     runs = " and ".join(found.can_run) or "nothing that edgekd can measure"
+    there = (
+        [f"  has TensorRT {dotted(found.tensorrt)}, which edgekd cannot time through SSH yet"] if found.tensorrt else []
+    )
     return [
         f"{found.device.name}: {board(found.facts)}",
         *(["  " + jetson_line(found)] if found.release else []),
         f"  {found.facts['cpu']}, {found.facts['cores']} cores, {memory(found.facts)}",
         f"  {found.facts['system']}, Python {found.facts['python']['version']}{packages(found.facts['python'])}",
         f"  can run: {runs}",
+        *there,
         *(f"  missing: {line}" for line in missing(found)),
     ]
 
@@ -141,9 +157,8 @@ def missing(found: Probe) -> list[str]:
         lines.append(
             f"the time: its clock is {abs(found.clock_ahead_s):.0f} s {way}; 'sudo timedatectl set-ntp 1' there"
         )
-    wanted = found.device.power_mode
-    if wanted and found.power_mode and wanted not in (found.power_mode.name, str(found.power_mode.id)):
-        lines.append(f"power mode {wanted}: it is in {found.power_mode.name}; 'sudo nvpmodel -m' sets it")
+    if found.in_other_mode:
+        lines.append(found.in_other_mode)
     return lines
 
 

@@ -1,6 +1,7 @@
 """A device at work: the runner copied there, a job given to it, its events as they come."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,14 @@ from edgekd.errors import DeviceError
 RUNNER = Path(runner.__file__)
 NOT_FOUND, NOT_EXECUTABLE, KILLED = 127, 126, 137
 NAME = "runner.py"
+VERSION = re.compile(r"\d+\.\d+")
+
+
+def chatty(device: str, said: str) -> str:
+    return (
+        f"{device} says {said[:60]!r} where an answer was awaited: its login shell prints text to commands; guard it "
+        "in ~/.bashrc there, so that it speaks to terminals alone"
+    )
 
 
 class Remote(Ssh):
@@ -40,7 +49,8 @@ class Remote(Ssh):
     def _check_python(self) -> None:
         python, where = self.device.python, self.device.name
         outcome = self.run([python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"])
-        version = outcome.out.decode(errors="replace").strip()
+        # A login shell may greet before it does what it was asked.
+        version = (outcome.out.decode(errors="replace").split() or [""])[-1]
         if outcome.code in (NOT_FOUND, NOT_EXECUTABLE):
             raise DeviceError(
                 f"{where} has no {python}: 'sudo apt install python3' there, or name its Python with "
@@ -48,6 +58,8 @@ class Remote(Ssh):
             )
         if outcome.code or not version:
             raise DeviceError(f"{python} on {where} does not start: {last_line(outcome.err) or outcome.code}")
+        if not VERSION.fullmatch(version):
+            raise DeviceError(chatty(where, version))
         if tuple(map(int, version.split("."))) < (3, 8):
             raise DeviceError(f"{python} on {where} is Python {version} and 3.8 is needed; name another with --python")
 
@@ -61,7 +73,10 @@ class Remote(Ssh):
         words = [self.device.python, NAME]
         finished = False
         for line in self._guarded(words, timeout_s, json.dumps(request).encode() + b"\n"):
-            event = json.loads(line)
+            try:
+                event = json.loads(line)
+            except ValueError as error:
+                raise DeviceError(chatty(self.device.name, line.decode(errors="replace").strip())) from error
             if event["event"] == "failed":
                 raise DeviceError(f"{self.device.name}: {event['why']}")
             finished = event["event"] == "done"

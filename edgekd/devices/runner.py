@@ -92,7 +92,7 @@ def jetson() -> dict[str, Any]:
     answers = {
         "nv_tegra_release": read("/etc/nv_tegra_release"),
         "compatible": read("/proc/device-tree/compatible"),
-        "l4t_package": said(["dpkg-query", "--show", "nvidia-l4t-core"]),
+        "l4t_package": said(["dpkg-query", "--show", "nvidia-l4t-core"], succeeds=True),
         "trtexec": trtexec,
         "trtexec_banner": said([trtexec, "--help"]) if trtexec else None,
         "nvpmodel": said(["nvpmodel", "-q"]),
@@ -111,12 +111,12 @@ def sudo() -> bool:
         return False
 
 
-def said(words: Sequence[str]) -> str | None:
+def said(words: Sequence[str], succeeds: bool = False) -> str | None:
     try:
         done = subprocess.run(
             words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=20
         )
-        return done.stdout.decode(errors="replace")[:4000]
+        return done.stdout.decode(errors="replace")[:4000] if done.returncode == 0 or not succeeds else None
     except (OSError, subprocess.SubprocessError):
         return None
 

@@ -78,3 +78,16 @@ def test_the_command(edgekd: Callable[..., Any], bundle: Path, parts: dict[str, 
     assert {"part": "labels", "item": "0", "a": "dark", "b": "[dark]"} in document["differences"]
     (again / "labels.txt").unlink()
     assert edgekd("bundle", "diff", bundle, again).code == 1
+
+
+@pytest.mark.parametrize(("a", "b"), [(1, 1.0), (1, True), ([1, {"a": 1}], [1, {"a": True}])])
+def test_values_that_are_equal_in_python_and_not_in_json(bundle: Path, a: Any, b: Any) -> None:
+    manifest = verify(bundle)
+    pair = [dataclasses.replace(manifest, lineage={"x": each}) for each in (a, b)]
+    assert diff(*pair) == [Difference("lineage", "x", a, b)]
+
+
+def test_measurements_of_another_form_are_compared_whole(bundle: Path) -> None:
+    manifest = verify(bundle)
+    other = dataclasses.replace(manifest, measurements=({**MEASUREMENTS[0], "warnings": 5}, MEASUREMENTS[1]))
+    assert [each.b for each in diff(manifest, other)] == [5]

@@ -56,8 +56,12 @@ def test_packing_again_replaces_a_bundle_and_nothing_else(parts: dict[str, Any],
     assert verify(bundle).name == "second" and not (bundle / "triton" / "halves").exists()
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "letter.txt").write_text("dear")
-    with pytest.raises(BundleError, match="not overwritten"):
-        pack(tmp_path / "home", **parts)
+    for manifest in (None, '{"name": "my web app"}', "[]", "no JSON"):
+        if manifest:
+            (tmp_path / "home" / "manifest.json").write_text(manifest)
+        with pytest.raises(BundleError, match="not overwritten"):
+            pack(tmp_path / "home", **parts)
+    assert (tmp_path / "home" / "letter.txt").read_text() == "dear"
     assert (tmp_path / "home" / "letter.txt").exists()
 
 

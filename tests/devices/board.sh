@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # An aarch64 board that is always at hand: Debian in a folder, emulated by QEMU, with a real sshd on loopback.
 #
-#   tests/devices/board.sh build        once, some minutes; as root, with debootstrap, qemu-user-static, binfmt-support
-#   tests/devices/board.sh start PORT   prints what ssh needs: options for `ssh -F /dev/null`
+#   tests/devices/board.sh build        once, a quarter of an hour; as root, with debootstrap, qemu-user-static,
+#                                       binfmt-support
+#   tests/devices/board.sh start PORT   prints the configuration for ssh, whose host is called board
 #   tests/devices/board.sh stop
 #
 # Its answers are a real aarch64's; its times mean nothing.
@@ -49,6 +50,7 @@ build() {
 }
 
 start() {
+    stop
     [ -e "$root/opt/edge/bin/python" ] || die "there is no board at $root: make board"
     emulated
     mkdir -p "$keys"
@@ -81,7 +83,9 @@ CONFIG
 
 stop() {
     local file=$root/run/edgekd-sshd.pid
-    [ ! -e "$file" ] || kill "$(cat "$file")" 2>/dev/null || true
+    if [ -e "$file" ] && grep -aq edgekd-sshd.pid "/proc/$(cat "$file")/cmdline" 2>/dev/null; then
+        kill "$(cat "$file")"
+    fi
     rm -f "$file"
 }
 

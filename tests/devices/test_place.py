@@ -1,6 +1,7 @@
 """``edgekd bench --device NAME`` through a real sshd, on this machine's own Python."""
 
 import json
+import os
 import sys
 
 import pytest
@@ -50,3 +51,16 @@ def test_what_cannot_run_there_is_refused(desk, edgekd, tmp_path):
     done = edgekd("bench", f"{tmp_path}/nets.py:net", "--device", "desk", "--shape", "1,2")
     assert (done.code, done.err.count("\n")) == (1, 1)
     assert "cannot be timed through SSH yet, only ONNX Runtime on the device's CPU" in done.err
+
+
+def test_times_of_an_emulated_device_are_invalid(clean, edgekd, tmp_path, monkeypatch):
+    monkeypatch.setenv("EDGEKD_DEVICES", str(tmp_path / "book.json"))
+    words = ("--ssh", "board", "--ssh-config", os.path.relpath(clean.config), "--python", sys.executable)
+    assert edgekd("devices", "add", "desk", *words, "--emulated").code == 0
+    monkeypatch.chdir(tmp_path)
+    more = ("--device", "desk", "--threads", 1000, "--seconds", 0.1, "--sittings", 2, "--json", "-")
+    done = edgekd("bench", write_model(tmp_path / "model.onnx"), *more)
+    [row] = json.loads(done.out)["models"]
+    codes = {warning["code"] for warning in row["warnings"]}
+    assert {"emulated", "too_few_cpus", "neighbours_not_seen"} <= codes
+    assert row["valid"] is False

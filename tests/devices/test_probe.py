@@ -37,10 +37,11 @@ def test_a_jetson(sshd, tmp_path):
         server.stop()
     assert found.release is not None
     assert (found.release.l4t, found.release.jetpack, found.tensorrt) == ("36.4.4", "6.2.1", (10, 3, 0))
-    assert found.can_run == ["onnxruntime", "tensorrt"]
+    assert found.can_run == ["onnxruntime"]
     lines = describe(found)
     assert "  JetPack 6.2.1, Jetson Linux 36.4.4, TensorRT 10.3.0, power mode MAXN" in lines
     assert "  missing: power mode 15W: it is in MAXN; 'sudo nvpmodel -m' sets it" in lines
+    assert "  has TensorRT 10.3.0, which edgekd cannot time through SSH yet" in lines
     assert found.to_json()["tensorrt"] == "10.3.0"
 
 
@@ -77,6 +78,24 @@ def test_what_is_missing_in_plain_words():
         "  missing: disk: 9 MB are free, models and engines need more",
         "  missing: the time: its clock is 86400 s behind; 'sudo timedatectl set-ntp 1' there",
     ]
+
+
+def test_a_mode_that_is_wanted_must_be_seen():
+    assert "'nvpmodel -q' does not say" in (
+        understood(Device("desk", "x", power_mode="15W"), FACTS).in_other_mode or ""
+    )
+    said = {"jetson": {"nvpmodel": "NV Power Mode: MODE_15W\n2\n"}}
+    for wanted, fits in (("15W", True), ("MODE_15W", True), ("2", True), ("30W", False)):
+        found = understood(Device("desk", "x", power_mode=wanted), {**FACTS, **said})
+        assert (found.in_other_mode is None) == fits
+
+
+def test_a_shell_that_greets(clean, tmp_path):
+    greeting = tmp_path / "python3"
+    greeting.write_text(f'#!/bin/sh\necho Welcome to the board\nexec {sys.executable} "$@"\n')
+    greeting.chmod(0o755)
+    with pytest.raises(DeviceError, match="desk says 'Welcome to the board' where an answer was awaited"):
+        probe(board(clean, str(greeting)))
 
 
 def test_a_clock_is_wrong_only_outside_what_was_waited():
