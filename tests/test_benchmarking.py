@@ -29,7 +29,8 @@ def test_the_example_runs(tmp_path, monkeypatch, capsys):
 
 def test_every_warning_is_explained():
     said = {code: "**no**" in rest for code, rest in re.findall(r"^\| `(\w+)` \|(.*)$", PAGE, re.MULTILINE)}
-    source = "".join(path.read_text() for path in (ROOT / "edgekd/bench").glob("*.py"))
+    rooms = ("edgekd/bench", "edgekd/devices")
+    source = "".join(path.read_text() for room in rooms for path in (ROOT / room).glob("*.py"))
     assert set(said) == set(re.findall(r'Caution\("(\w+)"', source))
     assert {code for code, invalid in said.items() if invalid} == records.INVALIDATING
 
