@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from edgekd.errors import StorageError
+from edgekd.errors import EdgekdError, StorageError
 
 ADVICE = {
     errno.ENOSPC: "the disk is full: free some space, or choose another folder with --out, and run the command again",
@@ -91,6 +91,19 @@ def remove_leftovers(folder: Path) -> None:
     """Removes what a killed writer left aside in ``folder``."""
     for path in folder.glob(".*.????????"):
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def read_object(path: Path, advice: str) -> dict[str, Any]:
+    """The JSON object that ``path`` holds; raises :class:`EdgekdError` that ends in ``advice`` where it holds none."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise EdgekdError(f"cannot read {path}: {error.strerror}; {advice}") from error
+    except ValueError as error:
+        raise EdgekdError(f"{path} is no JSON: {error}; {advice}, or take it again from where it was made") from error
+    if not isinstance(document, dict):
+        raise EdgekdError(f"{path} holds no JSON object; {advice}")
+    return document
 
 
 def canonical_json(value: Any) -> bytes:

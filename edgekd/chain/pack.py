@@ -19,8 +19,8 @@ from edgekd.preprocess import Preprocess
 # Some raw test samples, beside each network's file.
 SAMPLES = "samples.npy"
 RUNTIME = "onnxruntime"
-# Of a row of the report; they lead into the run folder.
-PATHS = ("file", "predictions")
+# Of a row of the report: what leads into the run folder, and the answers that the gate reads there.
+LEFT_BEHIND = ("file", "predictions", "right")
 
 Row = Mapping[str, Any]
 
@@ -124,7 +124,7 @@ def float_twin(networks: Mapping[str, Row], label: str, run: Path) -> dict[str, 
 
 def measurements(report: Mapping[str, Any], labels: set[str]) -> list[Row]:
     rows = [row for row in report["rows"] if row["model"] in labels]
-    return [{key: value for key, value in row.items() if key not in PATHS} for row in rows]
+    return [{key: value for key, value in row.items() if key not in LEFT_BEHIND} for row in rows]
 
 
 def must_be_images(raw: np.ndarray, preprocess: Preprocess) -> np.ndarray:

@@ -3,14 +3,13 @@
 A baseline file and a report become the same thing here.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgekd.errors import EdgekdError
-from edgekd.files import write_json
+from edgekd.files import read_object, write_json
 from edgekd.gate.answers import read_answers
 
 KIND, SCHEMA_VERSION = "edgekd baseline", 1
@@ -46,7 +45,7 @@ def load_subject(path: Path) -> Subject:
         EdgekdError: it cannot be read, or is neither.
     """
     file = path / "report.json" if path.is_dir() else path
-    document = _read(file)
+    document = read_object(file, "give a report.json or a baseline")
     if document.get("kind") == KIND:
         return _of_baseline(document, file)
     if "rows" not in document or "recipe_sha256" not in document:
@@ -110,15 +109,3 @@ def _of_baseline(document: Mapping[str, Any], path: Path) -> Subject:
     if not isinstance(facts, dict) or not isinstance(rows, dict) or not all(isinstance(r, dict) for r in rows.values()):
         raise EdgekdError(f"{path}: facts and rows are missing or no tables: promote it again")
     return Subject(str(document.get("name")), facts, rows)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise EdgekdError(f"cannot read {path}: {error.strerror}; give a report.json or a baseline") from error
-    except ValueError as error:
-        raise EdgekdError(f"{path} is no JSON: {error}; take it again from where it was made") from error
-    if not isinstance(document, dict):
-        raise EdgekdError(f"{path} holds no JSON object: give a report.json or a baseline")
-    return document

@@ -1,10 +1,10 @@
 """Reports of finished runs, from their folders."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from edgekd.errors import EdgekdError
+from edgekd.files import read_object
 from edgekd.report.schema import Report
 
 NAME = "report.json"
@@ -22,14 +22,7 @@ def load_report(path: Path) -> Report:
             "was; or give another run's folder"
         )
     file = path / NAME if path.is_dir() else path
-    try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise EdgekdError(f"cannot read {file}: {error.strerror}; give a run's folder or its {NAME}") from error
-    except ValueError as error:
-        raise EdgekdError(f"{file} is no JSON: {error}; run 'edgekd run' again, which writes it anew") from error
-    if not isinstance(document, dict):
-        raise EdgekdError(f"{file} holds no JSON object: give a run's folder or its {NAME}")
+    document = read_object(file, f"give a run's folder or its {NAME}")
     return Report.from_json(document, file)
 
 
