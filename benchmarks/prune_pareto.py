@@ -48,7 +48,7 @@ from edgekd.chain.network import restore
 from edgekd.chain.stages.prune import HARM_SAMPLES
 from edgekd.chain.store import Store
 from edgekd.distill import KD, Distillation
-from edgekd.errors import TrainingError
+from edgekd.errors import ModelError, TrainingError
 from edgekd.export import export_onnx
 from edgekd.figures import ABSENT
 from edgekd.files import canonical_json, sha256, sha256_file, write_json
@@ -253,10 +253,27 @@ def machine() -> dict[str, Any]:
     return {part: fingerprint()[part] for part in ("cpu", "packages", "kernel")}
 
 
-def cut(study: Study, start: Done, method: str, aim: float, how: How = None) -> Cut:
+def name_of(method: str, aim: float, how: How) -> str:
     name = f"{method.replace(', ', '-').replace(' ', '-')}-{aim:g}"
-    if how:
-        name += f"-{how[0]:g}{'-by-harm' if how[1] else ''}"
+    return f"{name}-{how[0]:g}{'-by-harm' if how[1] else ''}" if how else name
+
+
+def cut_each(
+    study: Study, start: Done, method: str, aim: float, ways: tuple[How, ...]
+) -> tuple[list[Cut], dict[str, str]]:
+    """The cuts that can be made; and why the others, by name, cannot: a processor may not run them so fast."""
+    cuts, errors = [], {}
+    for how in ways:
+        try:
+            cuts.append(cut(study, start, method, aim, how))
+        except ModelError as error:
+            errors[name_of(method, aim, how)] = str(error)
+            say(f"{name_of(method, aim, how)}: {error}")
+    return cuts, errors
+
+
+def cut(study: Study, start: Done, method: str, aim: float, how: How = None) -> Cut:
+    name = name_of(method, aim, how)
 
     def make(folder: Path) -> None:
         say(f"{method}, {aim:g}: being cut")
@@ -432,13 +449,17 @@ def main() -> None:
     arguments = options(__doc__)
     settings, study, start, recoveries = prepared(arguments)
     tried = recoveries.choose_rates(cut(study, start, UNIFORM, settings.middle), settings.rates)
-    cuts, of_tries = [], {}
+    cuts, of_tries, unreached = [], {}, {}
     for method, aims in settings.aims().items():
         for aim in aims:
-            tries = [cut(study, start, method, aim, how) for how in settings.tries] if method == CHOSEN else []
-            one, found = recoveries.choose(tries, settings.seeds) if tries else (cut(study, start, method, aim), {})
-            cuts.append(one)
-            of_tries |= found
+            tries, errors = cut_each(study, start, method, aim, settings.tries if method == CHOSEN else (None,))
+            unreached |= errors
+            if len(tries) > 1:
+                one, found = recoveries.choose(tries, settings.seeds)
+                cuts.append(one)
+                of_tries |= found
+            else:
+                cuts += tries
     rows, files = run_all(study, recoveries, cuts, settings.seeds)
     for row, about in zip(rows, timed(study, cuts, files, settings.timing()), strict=True):
         row |= about
@@ -450,7 +471,7 @@ def main() -> None:
     figures = {
         **{"settings": asdict(settings), "samples": study.counts(), "batch_size": BATCH_SIZE, "versions": versions()},
         **{"validation_accuracy_of_rates": tried, "rates": recoveries.rates},
-        "validation_accuracy_of_tries": of_tries,
+        **{"validation_accuracy_of_tries": of_tries, "unreached": unreached},
         **compared,
         "rows": [{**row, "right": {name: [*map(packed, each)] for name, each in row["right"].items()}} for row in rows],
     }
