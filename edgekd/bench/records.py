@@ -15,12 +15,13 @@ class LatencyRecord:
 
     Steady state is in ``latency_ms``; ``load_ms`` and ``first_ms`` (the first inference) are medians over sittings.
     On a GPU the inputs and outputs lie there, and the copies are ``transfers_ms``, ``in`` and ``out``.
-    ``latency_vs_reference`` is its time over the reference's.
+    ``latency_vs_reference`` is its time over the reference's. ``energy`` is that of one inference in ``joules``, what
+    the board takes at rest included, with the mean ``watts`` and the ``rails`` that they are of.
     """
 
     latency_ms: dict[str, Any]
-    load_ms: float
-    first_ms: float
+    load_ms: float | None
+    first_ms: float | None
     threads: int
     batch: int
     providers: list[str]
@@ -30,6 +31,7 @@ class LatencyRecord:
     cpus: list[int] | None = None
     transfers_ms: dict[str, Any] | None = None
     latency_vs_reference: dict[str, Any] | None = None
+    energy: dict[str, Any] | None = None
     warnings: tuple[Caution, ...] = field(default=())
 
     @property
@@ -42,7 +44,7 @@ class LatencyRecord:
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> "LatencyRecord":
-        figures = {key: value for key, value in document.items() if key != "valid"}
+        figures = {"load_ms": None, "first_ms": None} | {k: v for k, v in document.items() if k != "valid"}
         return cls(**{**figures, "warnings": tuple(Caution(**caution) for caution in document["warnings"])})
 
 

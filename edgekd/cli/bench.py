@@ -44,12 +44,15 @@ FIGURES = (
     Column("p99", milliseconds("p99")),
     Column("times as fast", verdict),
     Column("images/s", per_second),
-    Column("first", lambda row: significant(row["first_ms"])),
-    Column("load", lambda row: significant(row["load_ms"])),
+    Column("energy", lambda row: significant(1000 * row["energy"]["joules"]) + " mJ" if row.get("energy") else ABSENT),
+    Column("first", lambda row: significant(row.get("first_ms"))),
+    Column("load", lambda row: significant(row.get("load_ms"))),
     Column("copies in, out", lambda row: " + ".join(significant(way["p50"]) for way in row["transfers_ms"].values())),
     Column("size", lambda row: size(row.get("size_bytes"))),
     Column("peak memory", lambda row: size(row.get("peak_rss_bytes"))),
 )
+# Shown only where it was measured.
+OPTIONAL = {"copies in, out": "transfers_ms", "energy": "energy"}
 
 
 def bench(
@@ -103,6 +106,12 @@ def bench(
     timeout: Annotated[
         float | None, typer.Option(min=0.001, help="Time limit in seconds for each table, loading included.")
     ] = None,
+    lock_clocks: Annotated[
+        bool,
+        typer.Option(
+            "--lock-clocks", help="On a Jetson, its clocks at the top of the power mode meanwhile, and back afterwards."
+        ),
+    ] = False,
     json_file: Annotated[
         Path | None,
         typer.Option("--json", metavar="FILE", help="All figures and every sample as JSON; - for standard output."),
@@ -114,7 +123,7 @@ def bench(
     from edgekd.cli.subjects import parse_shape, subjects
     from edgekd.devices.place import Here, place_of
 
-    place = place_of(device)
+    place = place_of(device, lock_clocks)
     kind = device if isinstance(place, Here) else "cpu"
     found = subjects(reference_first(models, against), runtime or [], kind, parse_shape(shape), precision)
     reference = next(iter(found)) if len(found) > 1 else None
@@ -220,7 +229,7 @@ def table(rows: list[Row], cpu: str, reference: str | None) -> "Table":
     where = cpu if first["device"] == "cpu" else first["providers"][0]
     shown = Table(title=escape(f"{where}, {threads_and_batch(first['threads'], first['batch'])}, in ms"))
     shown.add_column("model", overflow="fold")
-    figures = [column for column in FIGURES if first.get("transfers_ms") or not column.heading.startswith("copies")]
+    figures = [column for column in FIGURES if column.heading not in OPTIONAL or first.get(OPTIONAL[column.heading])]
     for column in figures:
         shown.add_column(column.heading, justify="right")
     for row in rows:

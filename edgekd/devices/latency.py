@@ -12,13 +12,17 @@ from edgekd.bench.compare import summarise
 from edgekd.bench.conduct import Sitting, against_reference, longest, ratio, sample_cautions, times_of
 from edgekd.bench.plan import Plan
 from edgekd.bench.records import LatencyRecord
-from edgekd.devices.probe import probed
+from edgekd.devices.probe import Probe, probed
 from edgekd.devices.remote import Remote
 from edgekd.errors import DeviceError, MeasurementError
 
 
-def measure_there(remote: Remote, plan: Plan, timeout_s: float | None = None) -> dict[str, LatencyRecord]:
+def measure_there(
+    remote: Remote, plan: Plan, timeout_s: float | None = None, found: Probe | None = None
+) -> dict[str, LatencyRecord]:
     """A record of each subject of ``plan``, whose files are copied to the device and timed there in turns.
+
+    ``found`` is what the device said of itself; it is asked where that is left out.
 
     The number of sittings is that of the plan; none are added for narrower intervals. When the connection, the time
     or the runner ends early, what was measured so far counts, with a warning that says so.
@@ -28,7 +32,8 @@ def measure_there(remote: Remote, plan: Plan, timeout_s: float | None = None) ->
         MeasurementError: a subject is not for ONNX Runtime on a CPU.
     """
     files = copy(remote, plan)
-    doubts = cautions_of(remote, plan.threads)
+    found = found or probed(remote)
+    doubts = [*cautions_of(found), *too_few(found, plan.threads)]
     request = {
         "job": "latency", "models": files, "threads": plan.threads, "batch": plan.batch, "seconds": plan.seconds,
         "sittings": plan.sittings, "seed": plan.seed, "warmup_s": plan.warmup_s,
@@ -41,23 +46,31 @@ def measure_there(remote: Remote, plan: Plan, timeout_s: float | None = None) ->
     except DeviceError as error:
         if not sittings:
             raise
-        message = f"{len(sittings)} of {plan.sittings} sittings were measured before this: {error}"
-        doubts.insert(0, Caution("cut_short", message))
+        doubts.insert(0, cut_short(len(sittings), plan, error))
     return {name: record(plan, name, sittings, doubts) for name in plan.subjects}
 
 
-def cautions_of(remote: Remote, threads: int) -> list[Caution]:
+def cut_short(sittings: int, plan: Plan, why: DeviceError) -> Caution:
+    return Caution("cut_short", f"{sittings} of {plan.sittings} sittings were measured before this: {why}")
+
+
+def cautions_of(found: Probe) -> list[Caution]:
     """What the device says of itself that makes its times doubtful, and what it was not asked."""
-    found, device = probed(remote), remote.device
+    device = found.device
     cautions = [Caution("neighbours_not_seen", f"what else ran on {device.name} meanwhile was not looked at")]
     if device.emulated:
         cautions.append(Caution("emulated", f"{device.name} is emulated: its times mean nothing"))
-    if threads > found.facts["cores"]:
-        message = f"{threads} threads shared {found.facts['cores']} cores: this is not their speed; lower --threads"
-        cautions.append(Caution("too_few_cpus", message))
     if found.in_other_mode:
         cautions.append(Caution("other_power_mode", f"{device.name}: {found.in_other_mode}"))
     return cautions
+
+
+def too_few(found: Probe, threads: int) -> list[Caution]:
+    cores = found.facts["cores"]
+    if threads <= cores:
+        return []
+    message = f"{threads} threads shared {cores} cores: this is not their speed; lower --threads"
+    return [Caution("too_few_cpus", message)]
 
 
 def copy(remote: Remote, plan: Plan) -> dict[str, str]:
@@ -66,8 +79,8 @@ def copy(remote: Remote, plan: Plan) -> dict[str, str]:
     for subject in plan.subjects.values():
         if (subject.runtime, subject.device) != ("onnxruntime", "cpu"):
             raise MeasurementError(
-                f"{subject.model}: {subject.runtime} on {subject.device} cannot be timed through SSH yet, only ONNX "
-                "Runtime on the device's CPU"
+                f"{subject.model}: {subject.runtime} on {subject.device} is not timed through SSH: ONNX files are, in "
+                "ONNX Runtime on the device's CPU and in TensorRT"
             )
         if subject.model not in there:
             there[subject.model] = f"{len(there)}.onnx"

@@ -1,15 +1,25 @@
 """Where a plan is carried out: on this machine, or on a device of the book. Both are used in a ``with`` block."""
 
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgekd.bench import LatencyRecord, Plan, fingerprint, measure
 from edgekd.bench import memory as peak_memory
 from edgekd.bench.conduct import Shown
+from edgekd.devices.accuracy import Answers, answers_there
 from edgekd.devices.book import LOCAL, Device, find_device
 from edgekd.devices.latency import measure_there
-from edgekd.devices.probe import probed
+from edgekd.devices.probe import Probe, probed
 from edgekd.devices.remote import Remote
+from edgekd.devices.tensorrt import measure_engines
+from edgekd.devices.tensorrt_answers import engine_answers
+from edgekd.errors import DeviceError, MeasurementError
 
 
 class Here:
@@ -33,10 +43,14 @@ class Here:
 
 
 class There:
-    """A device behind SSH, through one connection. Its peak memory is not measured."""
+    """A device behind SSH, through one connection. Its peak memory is not measured.
 
-    def __init__(self, device: Device):
+    ``lock_clocks`` puts a Jetson's clocks to the top of its power mode while TensorRT is timed.
+    """
+
+    def __init__(self, device: Device, lock_clocks: bool = False):
         self.remote = Remote(device)
+        self.lock_clocks = lock_clocks
 
     def __enter__(self) -> "There":
         self.remote.__enter__()
@@ -50,25 +64,50 @@ class There:
     ) -> None:
         self.remote.__exit__(kind, error, trace)
 
+    @cached_property
+    def found(self) -> Probe:
+        return probed(self.remote)
+
     def environment(self) -> dict[str, Any]:
         """What the device says of itself, with the processor where :func:`edgekd.bench.fingerprint` has it."""
-        found = probed(self.remote).to_json()
+        found = self.found.to_json()
         facts = found["facts"]
         mode = {"power_mode": found["power_mode"]} if "power_mode" in found else {}
         return {"cpu": {"model": facts["cpu"], "architecture": facts["architecture"]}, **mode, "device": found}
 
     def latency(self, plan: Plan, timeout_s: float | None = None, shown: Shown = iter) -> dict[str, LatencyRecord]:
-        """``shown`` sees nothing: sittings come with the records."""
-        return measure_there(self.remote, plan, timeout_s)
+        """``shown`` sees nothing: sittings come with the records.
+
+        Raises:
+            MeasurementError: TensorRT's times and ONNX Runtime's in one plan: they are not taken in turns.
+        """
+        runtimes = {subject.runtime for subject in plan.subjects.values()}
+        if "tensorrt" not in runtimes:
+            return measure_there(self.remote, plan, timeout_s, self.found)
+        if len(runtimes) > 1:
+            raise MeasurementError("TensorRT and other runtimes are not timed in turns through SSH: one --runtime each")
+        return measure_engines(self.remote, plan, timeout_s, self.found, lock_clocks=self.lock_clocks)
+
+    def answers(
+        self, runtime: str, models: Mapping[str, Path], inputs: NDArray[np.float32], threads: int = 1
+    ) -> dict[str, Answers]:
+        """The class that each of ``models`` gives each of ``inputs`` (N, ...), preprocessed, there."""
+        if runtime == "tensorrt":
+            return engine_answers(self.remote, models, inputs, found=self.found)
+        return answers_there(self.remote, models, inputs, threads)
 
     def memory(self, plan: Plan) -> dict[str, dict[str, Any]]:
         return {name: {} for name in plan.subjects}
 
 
-def place_of(name: str) -> Here | There:
+def place_of(name: str, lock_clocks: bool = False) -> Here | There:
     """``cpu`` and ``cuda`` are this machine's own; every other name is looked up in the book.
 
     Raises:
-        DeviceError: no device is called that.
+        DeviceError: no device is called that, or this machine's clocks were to be locked.
     """
-    return Here() if name in LOCAL else There(find_device(name))
+    if name not in LOCAL:
+        return There(find_device(name), lock_clocks)
+    if lock_clocks:
+        raise DeviceError("--lock-clocks is for a Jetson behind SSH; lock this machine's clocks by hand")
+    return Here()

@@ -33,7 +33,8 @@ class Probe:
     @property
     def can_run(self) -> list[str]:
         """Runtimes in which ``edgekd bench --device`` times models there, by its names for them."""
-        return ["onnxruntime"] if "onnxruntime" in self.facts["python"] else []
+        there = {"onnxruntime": "onnxruntime" in self.facts["python"], "tensorrt": self.tensorrt is not None}
+        return [name for name, has in there.items() if has]
 
     @property
     def in_other_mode(self) -> str | None:
@@ -102,16 +103,12 @@ def understood(device: Device, facts: dict[str, Any], clock_ahead_s: float = 0.0
 def describe(found: Probe) -> list[str]:
     """Lines for a person: what it is, what it can run, what is missing."""
     runs = " and ".join(found.can_run) or "nothing that edgekd can measure"
-    there = (
-        [f"  has TensorRT {dotted(found.tensorrt)}, which edgekd cannot time through SSH yet"] if found.tensorrt else []
-    )
     return [
         f"{found.device.name}: {board(found.facts)}",
         *(["  " + jetson_line(found)] if found.release else []),
         f"  {found.facts['cpu']}, {found.facts['cores']} cores, {memory(found.facts)}",
         f"  {found.facts['system']}, Python {found.facts['python']['version']}{packages(found.facts['python'])}",
         f"  can run: {runs}",
-        *there,
         *(f"  missing: {line}" for line in missing(found)),
     ]
 

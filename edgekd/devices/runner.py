@@ -7,7 +7,9 @@ end ends this process and, through their own inputs, its children.
 
 from __future__ import annotations
 
+import ctypes
 import gc
+import gzip
 import json
 import os
 import platform
@@ -19,7 +21,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +33,11 @@ WARM_RUNS, STEADY, PATIENCE = 10, 0.02, 4
 BATCH = 32
 RAIL_FILES = ("in", "curr", "rail")
 TRTEXEC = "/usr/src/tensorrt/bin/trtexec"
+STARTED = "Starting inference"  # trtexec's own words
+TEGRASTATS_MS = 200
+LIBC: Any = ctypes.CDLL(None) if os.name == "posix" else None
+DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
+ROOT = ""  # of the system's files
 DTYPES = {
     "tensor(float)": "float32",
     "tensor(float16)": "float16",
@@ -88,7 +95,7 @@ def software() -> dict[str, Any]:
 
 def jetson() -> dict[str, Any]:
     """Raw answers; they are read where the questions came from."""
-    trtexec = TRTEXEC if Path(TRTEXEC).exists() else shutil.which("trtexec")
+    trtexec = TRTEXEC if Path(ROOT + TRTEXEC).exists() else shutil.which("trtexec")
     answers = {
         "nv_tegra_release": read("/etc/nv_tegra_release"),
         "compatible": read("/proc/device-tree/compatible"),
@@ -122,19 +129,29 @@ def said(words: Sequence[str], succeeds: bool = False) -> str | None:
 
 
 def rail_folders() -> list[Path]:
-    new = Path("/sys/bus/i2c/devices").glob("*/hwmon/hwmon*")
-    old = Path("/sys/bus/i2c/drivers/ina3221x").glob("*/iio:device*")
-    return [*(folder for folder in new if read(folder / "name") == "ina3221"), *old]
+    """Of the INA3221 monitors: as the kernel of JetPack 5 and later shows them, and as that of JetPack 4 does."""
+    new = found("/sys/bus/i2c/devices", "*/hwmon/hwmon*")
+    old = found("/sys/bus/i2c/drivers/ina3221x", "*/iio:device*")
+    return [*(folder for folder in new if text_of(folder / "name") == "ina3221"), *old]
+
+
+def found(folder: str, pattern: str) -> list[Path]:
+    return sorted(Path(ROOT + folder).glob(pattern))
 
 
 def texts(folder: Path) -> dict[str, str]:
-    found = ((path.name, read(path)) for path in sorted(folder.iterdir()) if path.name.startswith(RAIL_FILES))
-    return {name: text for name, text in found if text is not None}
+    """The small files there that hold figures and names."""
+    names = (path for path in sorted(folder.iterdir()) if path.name.startswith(RAIL_FILES))
+    return {path.name: text for path, text in ((path, text_of(path)) for path in names) if text is not None}
 
 
-def read(path: Path | str) -> str | None:
+def read(path: str) -> str | None:
+    return text_of(Path(ROOT + path))
+
+
+def text_of(path: Path) -> str | None:
     try:
-        with Path(path).open(errors="replace") as file:
+        with path.open(errors="replace") as file:
             return file.read(20000).strip("\0\n ") or None
     except OSError:
         return None
@@ -408,7 +425,213 @@ def accuracy(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
             yield {"event": "answers", "model": name, "first": first, "classes": logits.argmax(1).tolist()}
 
 
-JOBS = {"probe": probe, "latency": latency, "accuracy": accuracy}
+# ---- TensorRT, through its trtexec
+
+
+def tensorrt(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Engines built or found, then the commands of ``runs``, each with what the board said of itself meanwhile."""
+    yield from engines(request)
+    yield {"event": "limits", "limits_c": thermal_limits()}
+    with locked_clocks() if request["lock_clocks"] else nothing():
+        for number, run in enumerate(request["runs"]):
+            yield {"event": "run", "number": number, "model": run["model"], **watched(run)}
+
+
+def tensorrt_answers(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """What the engines give for each batch of ``samples``, a compressed file of nothing but numbers."""
+    yield from engines(request)
+    with gzip.open(request["samples"]) as packed:
+        for number in range(request["batches"]):
+            Path(request["batch_file"]).write_bytes(packed.read(request["batch_bytes"]))
+            for run in request["runs"]:
+                told(run["words"])
+                text = Path(run["outputs"]).read_text(errors="replace")
+                yield {"event": "outputs", "model": run["model"], "number": number, "text": text}
+
+
+def engines(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for name, engine in request["engines"].items():
+        yield {"event": "engine", "name": name, **built(engine)}
+
+
+def built(engine: dict[str, Any]) -> dict[str, Any]:
+    """The engine under its file's name; it is kept by ``key``, which says all that it depends on."""
+    kept = cache() / (engine["key"] + ".engine")
+    layers = kept.with_suffix(".layers.json")
+    log, started, cached = "", time.perf_counter(), kept.is_file()
+    if not cached:
+        _, log = told(engine["words"])
+        for made, place in ((engine["layers"], layers), (engine["file"], kept)):
+            if Path(made).is_file():
+                keep(Path(made), place)
+    with suppress(FileNotFoundError):
+        Path(engine["file"]).unlink()
+    Path(engine["file"]).symlink_to(kept)
+    seconds = time.perf_counter() - started
+    whole = layers.read_text(errors="replace") if layers.is_file() else None
+    return {"cached": cached, "seconds": seconds, "layers": whole, "log": log[-200000:]}
+
+
+def cache() -> Path:
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(given) if given.startswith("/") else Path.home() / ".cache") / "edgekd"
+
+
+def keep(made: Path, place: Path) -> None:
+    """Whole or not at all: another run may look for it at any moment."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    landing = place.with_name(f"{place.name}.{os.getpid()}")
+    try:
+        shutil.copyfile(str(made), str(landing))
+        landing.replace(place)
+    except BaseException:
+        with suppress(OSError):
+            landing.unlink()
+        raise
+
+
+def watched(run: dict[str, Any]) -> dict[str, Any]:
+    before = over_current()
+    with Watch(run["interval_s"]) as watch:
+        began, _ = told(run["words"])
+        ended = time.monotonic()
+    about = {"began": began, "ended": ended, "rails": watch.rails, "tegrastats": watch.lines}
+    return {**about, "over_current": [before, over_current()], "times": Path(run["times"]).read_text(errors="replace")}
+
+
+def told(words: Sequence[str]) -> tuple[float | None, str]:
+    """When trtexec began its inferences, and all that it said. It ends when this process does."""
+    began, lines = None, []
+    process = subprocess.Popen(
+        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=die_with_parent
+    )
+    assert process.stdout is not None
+    with process:
+        for raw in process.stdout:
+            line = raw.decode(errors="replace")
+            lines.append(line)
+            if STARTED in line:
+                began = time.monotonic()
+    if process.returncode:
+        # Its own errors are marked; what it prints last is how it was called.
+        errors = [line.strip() for line in lines if "[E]" in line] or [line.strip() for line in lines[-3:]]
+        raise Refused(f"trtexec ended with code {process.returncode}: {' '.join(errors[:3])[:600]}")
+    return began, "".join(lines)
+
+
+def die_with_parent() -> None:
+    with suppress(AttributeError):  # Linux alone has it
+        LIBC.prctl(DIE_WITH_PARENT, 9)
+
+
+class Watch:
+    """The power rails and ``tegrastats``, each reading with the time that it was taken at."""
+
+    def __init__(self, interval_s: float):
+        self.interval_s = interval_s
+        self.rails: list[Any] = []
+        self.lines: list[Any] = []
+        self.folders = rail_folders()
+        self.done = threading.Event()
+        self.threads = [threading.Thread(target=self.sample)] if self.folders else []
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Watch:
+        if shutil.which("tegrastats"):
+            words = ["tegrastats", "--interval", str(TEGRASTATS_MS)]
+            self.process = subprocess.Popen(
+                words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                preexec_fn=die_with_parent,
+            )  # fmt: skip
+            self.threads.append(threading.Thread(target=self.listen))
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.done.set()
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+        for thread in self.threads:
+            thread.join()
+
+    def sample(self) -> None:
+        while True:
+            self.rails.append([time.monotonic(), [texts(folder) for folder in self.folders]])
+            if self.done.wait(self.interval_s):
+                break
+        self.rails.append([time.monotonic(), [texts(folder) for folder in self.folders]])
+
+    def listen(self) -> None:
+        assert self.process is not None and self.process.stdout is not None
+        for raw in self.process.stdout:
+            if raw.endswith(b"\n"):
+                self.lines.append([time.monotonic(), raw.decode(errors="replace").rstrip()])
+
+
+def over_current() -> dict[str, int]:
+    counts = {}
+    for folder in found("/sys/class/hwmon", "hwmon*"):
+        if text_of(folder / "name") == "soctherm_oc":
+            for path in sorted(folder.glob("oc*_event_cnt")):
+                text = text_of(path) or ""
+                if text.isdigit():
+                    counts[path.name.partition("_")[0]] = int(text)
+    return counts
+
+
+def thermal_limits() -> dict[str, float]:
+    """The temperatures from which zones slow the board down: their first passive trip points."""
+    limits: dict[str, float] = {}
+    for zone in found("/sys/devices/virtual/thermal", "thermal_zone*"):
+        for path in sorted(zone.glob("trip_point_*_type")):
+            degrees = text_of(path.with_name(path.name.replace("_type", "_temp"))) or ""
+            if text_of(path) == "passive" and degrees.lstrip("-").isdigit():
+                name = (text_of(zone / "type") or zone.name).replace("-thermal", "").lower()
+                limits.setdefault(name, int(degrees) / 1000)
+    return limits
+
+
+@contextmanager
+def nothing() -> Iterator[None]:
+    yield
+
+
+@contextmanager
+def locked_clocks() -> Iterator[None]:
+    """The clocks at the top of the power mode, and back as they were: also when this process is killed.
+
+    A shell in a session of its own waits for the end of its input, which comes when this process ends, however it does.
+    """
+    cache().mkdir(parents=True, exist_ok=True)
+    stored = cache() / f"clocks-{os.getpid()}"
+    must(["sudo", "-n", "jetson_clocks", "--store", str(stored)])
+    script = 'cat >/dev/null; sudo -n jetson_clocks --restore "$1"; sudo -n rm -f -- "$1"'
+    guard = subprocess.Popen(["sh", "-c", script, "guard", str(stored)], stdin=subprocess.PIPE,
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
+    assert guard.stdin is not None
+    try:
+        must(["sudo", "-n", "jetson_clocks"])
+        yield
+    finally:
+        guard.stdin.close()
+        guard.wait()
+
+
+def must(words: Sequence[str]) -> None:
+    done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
+    if done.returncode:
+        raise Refused(f"{' '.join(words)} failed: {done.stdout.decode(errors='replace').strip()[-300:]}")
+
+
+JOBS = {
+    "probe": probe,
+    "latency": latency,
+    "accuracy": accuracy,
+    "tensorrt": tensorrt,
+    "tensorrt_answers": tensorrt_answers,
+}
 
 
 def requests_of_stdin() -> queue.Queue[dict[str, Any]]:

@@ -10,7 +10,7 @@ from edgekd.devices.book import Device
 from edgekd.devices.probe import clock_ahead, describe, probe, understood
 from edgekd.errors import DeviceError
 from tests.cli.conftest import edgekd  # noqa: F401
-from tests.devices.fake_jetson import fake_jetson
+from tests.devices.fake_jetson import FakeJetson
 from tests.devices.server import Server
 
 
@@ -28,20 +28,22 @@ def test_this_machine_through_ssh(clean):
 
 
 def test_a_jetson(sshd, tmp_path):
-    tools = fake_jetson(tmp_path / "bin")
-    server = Server(tmp_path, path=f"{tools}:{os.environ['PATH']}").start()
+    jetson = FakeJetson(tmp_path / "jetson")
+    server = Server(tmp_path, path=jetson.path).start()
     try:
-        found = probe(board(server, power_mode="15W"))
+        found = probe(board(server, str(jetson.python), power_mode="15W"))
         assert server.left_behind() == []
     finally:
         server.stop()
     assert found.release is not None
     assert (found.release.l4t, found.release.jetpack, found.tensorrt) == ("36.4.4", "6.2.1", (10, 3, 0))
-    assert found.can_run == ["onnxruntime"]
+    assert found.can_run == ["onnxruntime", "tensorrt"]
+    assert found.rails == ("VDD_IN",)
     lines = describe(found)
-    assert "  JetPack 6.2.1, Jetson Linux 36.4.4, TensorRT 10.3.0, power mode MAXN" in lines
+    assert lines[0] == "desk: NVIDIA Jetson Orin Nano Developer Kit"
+    version = "JetPack 6.2.1, Jetson Linux 36.4.4, TensorRT 10.3.0, GPU of compute capability 8.7, power mode MAXN"
+    assert f"  {version}" in lines
     assert "  missing: power mode 15W: it is in MAXN; 'sudo nvpmodel -m' sets it" in lines
-    assert "  has TensorRT 10.3.0, which edgekd cannot time through SSH yet" in lines
     assert found.to_json()["tensorrt"] == "10.3.0"
 
 

@@ -103,6 +103,27 @@ def timing_command(trtexec: str, version: Version, timing: Timing) -> list[str]:
     ]
 
 
+def answer_command(
+    trtexec: str, version: Version, engine: str, inputs: Mapping[str, str], shapes: Mapping[str, Sequence[int]], to: str
+) -> list[str]:
+    """The words of the command that runs ``engine`` once on ``inputs``, files of raw numbers by the input's name.
+
+    What comes out is written to ``to``, which :func:`edgekd.devices.jetson.trtexec.parse_outputs` reads.
+    """
+    check(version)
+    if odd := [name for name in inputs if "," in name or ":" in name]:
+        raise DeviceError(f"trtexec cannot be given values for an input named {odd[0]!r}: rename it in the file")
+    return [
+        trtexec,
+        f"--loadEngine={engine}",
+        "--loadInputs=" + ",".join(f"{name}:{file}" for name, file in inputs.items()),
+        f"--exportOutput={to}",
+        *("--warmUp=0", "--duration=0", "--iterations=1"),
+        *(["--includeDataTransfers"] if version >= (11,) else []),
+        *shapes_flag(shapes),
+    ]
+
+
 def measurement(version: Version, copies: bool) -> list[str]:
     if version >= (11,):
         return ["--includeDataTransfers"] if copies else []

@@ -11,7 +11,10 @@ from typing import Any
 
 BANNER = re.compile(r"TensorRT\.trtexec \[TensorRT v([0-9]{1,6})((?:\.[0-9]{1,5}){0,3})\]", re.ASCII)
 OBJECT = re.compile(r"\{[^{}]*\}")
-SUFFIX = "Ms"
+OUTPUT = re.compile(
+    r'"name"\s*:\s*"(?P<name>[^"]*)"\s*,\s*"dimensions"\s*:\s*"(?P<dims>[0-9]{1,9}(?:x[0-9]{1,9}){0,7})"'
+    r'\s*,\s*"values"\s*:\s*\[(?P<values>[^\]]*)\]'
+)
 
 
 def parse_version(text: str) -> tuple[int, int, int] | None:
@@ -81,6 +84,20 @@ def parse_profile(text: str) -> list[LayerTime]:
         if isinstance(name, str) and average is not None and average >= 0:
             found.append(LayerTime(name, average, median))
     return found
+
+
+def parse_outputs(text: str, name: str) -> tuple[tuple[int, ...], list[float]] | None:
+    """The shape and the values of the output ``name`` in a file of ``--exportOutput``; ``None`` where it is cut."""
+    for match in OUTPUT.finditer(text):
+        if match["name"] != name:
+            continue
+        dims = tuple(map(int, match["dims"].split("x")))
+        try:
+            values = [float(word) for word in match["values"].replace(",", " ").split()]
+        except ValueError:
+            return None
+        return (dims, values) if math.prod(dims) == len(values) else None
+    return None
 
 
 def figure(value: Any) -> float | None:

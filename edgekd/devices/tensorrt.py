@@ -1,0 +1,206 @@
+"""Latency and energy of TensorRT engines on a device: every sitting runs each engine's ``trtexec`` anew, in turns."""
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekd.bench.caution import Caution
+from edgekd.bench.compare import MIN_ROUNDS
+from edgekd.bench.conduct import Sitting, against_reference, longest, ratio
+from edgekd.bench.plan import Plan
+from edgekd.bench.records import LatencyRecord
+from edgekd.devices.engines import BUILD_S, Builder, Engine, builder_of, engine_of, numbered, requests_of
+from edgekd.devices.jetson.command import WARMUP_MS, Timing, timing_command, written_warmup_ms
+from edgekd.devices.jetson.figures import cautions, latency_ms
+from edgekd.devices.jetson.power import PowerSample, energy_j, total_rails
+from edgekd.devices.jetson.rails import rails_of
+from edgekd.devices.jetson.tegrastats import parse_tegrastats
+from edgekd.devices.jetson.throttling import clock_cautions, counter_cautions, temperature_cautions
+from edgekd.devices.jetson.trtexec import Query, parse_times
+from edgekd.devices.latency import cautions_of, cut_short
+from edgekd.devices.probe import Probe, probed
+from edgekd.devices.remote import Remote
+from edgekd.errors import DeviceError, MeasurementError
+
+INTERVAL_S = 0.05  # of the power samples
+FEW = 30
+
+
+@dataclass(frozen=True)
+class Run:
+    """One engine timed once, and what the board said of itself meanwhile; times in seconds of the device's clock."""
+
+    queries: Sequence[Query]
+    began: float | None
+    power: Sequence[PowerSample]
+    board: Sequence[Any]
+    over_current: tuple[Mapping[str, int], Mapping[str, int]]
+
+    @property
+    def window(self) -> tuple[float, float] | None:
+        """From the end of the warm-up to the end of the last query."""
+        if self.began is None or not self.queries:
+            return None
+        start = self.began + WARMUP_MS / 1000
+        first, last = self.queries[0], self.queries[-1]
+        return start, start + (last.start + last.latency - first.start) / 1000
+
+
+def measure_engines(
+    remote: Remote, plan: Plan, timeout_s: float | None = None, found: Probe | None = None, *, lock_clocks: bool = False
+) -> dict[str, LatencyRecord]:
+    """A record of each subject of ``plan``, whose engines are built there unless they lie there, and timed in turns.
+
+    Times are those of the kernels, without copies, in a CUDA graph. ``found`` is what the device said of itself.
+    ``lock_clocks`` needs a sudo there that does not ask; the clocks are put back whatever happens.
+
+    Raises:
+        DeviceError: no trtexec there, it refuses a file, or not one sitting was finished.
+    """
+    found = found or probed(remote)
+    builder = builder_of(found)
+    if lock_clocks and not found.facts.get("jetson", {}).get("sudo"):
+        raise DeviceError(f"--lock-clocks: sudo asks for a password on {remote.device.name}; lock them by hand there")
+    engines = engines_of(builder, plan)
+    for path, number in numbered(Path(subject.model) for subject in plan.subjects.values()).items():
+        remote.put(path, f"{number}.onnx")
+    request = {
+        "job": "tensorrt",
+        "engines": requests_of(engines),
+        "runs": list(runs_of(builder, engines, plan)),
+        "lock_clocks": lock_clocks,
+    }
+    runs: list[tuple[str, Run]] = []
+    limits: Mapping[str, float] = {}
+    doubts = cautions_of(found)
+    limit = timeout_s or BUILD_S * len(engines) + longest(plan)
+    try:
+        for event in remote.events(request, limit):
+            if event["event"] == "limits":
+                limits = event["limits_c"]
+            elif event["event"] == "run":
+                runs.append((event["model"], run_of(event, builder)))
+    except DeviceError as error:
+        if len(runs) < len(engines):
+            raise
+        whole = len(runs) // len(engines)
+        doubts.insert(0, cut_short(whole, plan, error))
+    sittings = sittings_of(runs, plan)
+    return {name: record(plan, name, runs, sittings, builder, limits, doubts) for name in plan.subjects}
+
+
+def engines_of(builder: Builder, plan: Plan) -> dict[str, Engine]:
+    numbers = numbered(Path(subject.model) for subject in plan.subjects.values())
+    return {
+        name: engine_of(builder, Path(subject.model), numbers[Path(subject.model)], plan.batch)
+        for name, subject in plan.subjects.items()
+    }
+
+
+def runs_of(builder: Builder, engines: Mapping[str, Engine], plan: Plan) -> Iterator[dict[str, Any]]:
+    order, seconds = random.Random(plan.seed), max(1, round(plan.seconds / plan.sittings))
+    for _ in range(plan.sittings):
+        for name in order.sample(list(engines), len(engines)):
+            engine, times = engines[name], "times.json"
+            words = timing_command(
+                builder.trtexec, builder.version, Timing(engine.file, times, seconds, shapes=engine.shapes)
+            )
+            yield {"model": name, "words": words, "times": times, "interval_s": INTERVAL_S}
+
+
+def run_of(event: Mapping[str, Any], builder: Builder) -> Run:
+    before, after = event["over_current"]
+    return Run(
+        parse_times(event["times"], written_warmup_ms(builder.version)),
+        event["began"],
+        power_of(event["rails"]),
+        [parse_tegrastats(line) for _, line in event["tegrastats"]],
+        (before, after),
+    )
+
+
+def power_of(samples: Sequence[Any]) -> list[PowerSample]:
+    return [
+        (time, {rail.name: rail.mw for files in monitors for rail in rails_of(files)}) for time, monitors in samples
+    ]
+
+
+def sittings_of(runs: Sequence[tuple[str, Run]], plan: Plan) -> list[Sitting]:
+    """Whole ones; a run's queries in as many parts as make thirty rounds of all sittings together."""
+    each, parts = len(plan.subjects), -(-MIN_ROUNDS // plan.sittings)
+    whole = [dict(runs[start : start + each]) for start in range(0, len(runs) - each + 1, each)]
+    return [
+        Sitting({}, {name: parted(run, parts) for name, run in one.items()}, {}, np.zeros((2, 2)), 0) for one in whole
+    ]
+
+
+def parted(run: Run, parts: int) -> list[NDArray[np.int64]]:
+    if len(run.queries) < parts:
+        raise MeasurementError(f"trtexec timed {len(run.queries)} queries: give more --seconds")
+    nanoseconds = np.array([round(query.compute * 1e6) for query in run.queries], np.int64)
+    return np.array_split(nanoseconds, parts)
+
+
+def record(
+    plan: Plan,
+    name: str,
+    runs: Sequence[tuple[str, Run]],
+    sittings: Sequence[Sitting],
+    builder: Builder,
+    limits: Mapping[str, float],
+    doubts: Sequence[Caution],
+) -> LatencyRecord:
+    own = [run for model, run in runs if model == name][: len(sittings)]
+    queries = [query for run in own for query in run.queries]
+    first = LatencyRecord(
+        latency_ms=latency_ms(queries),
+        load_ms=None,
+        first_ms=None,
+        threads=plan.threads,
+        batch=plan.batch,
+        providers=[builder.name],
+        raw_ns=[[block.tolist() for block in sitting.rounds[name]] for sitting in sittings],
+        runtime="tensorrt",
+        device="cuda",
+        energy=energy_of(own),
+        warnings=(*doubts, *few(queries), *cautions(queries), *throttling(own, limits)),
+    )
+    if plan.reference in (None, name):
+        return first
+    return replace(first, latency_vs_reference=against_reference(*ratio(plan, sittings, name)))
+
+
+def few(queries: Sequence[Query]) -> list[Caution]:
+    if len(queries) >= FEW:
+        return []
+    return [Caution("too_few_samples", f"{len(queries)} queries in the time given, {FEW} are needed; more --seconds")]
+
+
+def energy_of(runs: Sequence[Run]) -> dict[str, Any] | None:
+    """Of the runs whose power was seen from end to end; ``None`` where none was, or no rail is the whole module's."""
+    joules, seconds, inferences = 0.0, 0.0, 0
+    rails: tuple[str, ...] = ()
+    for run in runs:
+        try:
+            rails = total_rails(run.power[0][1] if run.power else ())
+            start, end = run.window or (0.0, 0.0)
+            joules += energy_j(run.power, start, end, rails)
+        except MeasurementError:
+            continue
+        seconds, inferences = seconds + end - start, inferences + len(run.queries)
+    if not inferences:
+        return None
+    return {"joules": joules / inferences, "watts": joules / seconds, "rails": list(rails), "n": inferences}
+
+
+def throttling(runs: Sequence[Run], limits: Mapping[str, float]) -> list[Caution]:
+    if not runs:
+        return []
+    board = [sample for run in runs for sample in run.board]
+    counted = counter_cautions(runs[0].over_current[0], runs[-1].over_current[1])
+    return [*counted, *temperature_cautions(board, limits), *clock_cautions(board)]

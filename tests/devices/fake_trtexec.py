@@ -1,0 +1,84 @@
+"""What :mod:`tests.devices.fake_jetson` runs as ``trtexec``: reads the flags of the real one, and writes its files."""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+FLAGS = dict(word.lstrip("-").partition("=")[::2] for word in sys.argv[1:])
+MS_PER_KB, QUERIES = 0.05, 600
+
+
+def main() -> int:
+    if "help" in FLAGS:
+        return 0
+    if "onnx" in FLAGS:
+        return build(Path(FLAGS["onnx"]))
+    engine = Path(FLAGS["loadEngine"])
+    content = engine.read_bytes()
+    if not content.startswith(b"engine:"):
+        return fail("Engine deserialization failed")
+    print("[I] Starting inference", flush=True)
+    if "exportTimes" in FLAGS:
+        times(len(content))
+    if "exportOutput" in FLAGS:
+        outputs(content.removeprefix(b"engine:"))
+    print("&&&& PASSED TensorRT.trtexec", flush=True)
+    return 0
+
+
+def build(path: Path) -> int:
+    content = path.read_bytes()
+    if b"unsupported" in content:
+        return fail("ModelImporter.cpp: No importer registered for op: Unsupported")
+    Path(FLAGS["saveEngine"]).write_bytes(b"engine:" + content)
+    if "exportLayerInfo" in FLAGS:
+        Path(FLAGS["exportLayerInfo"]).write_text('{"Layers": [], "Bindings": []}')
+    if "useDLACore" in FLAGS:
+        print("[I] [TRT] ---------- Layers Running on DLA ----------")
+        print("[I] [TRT] [DlaLayer] {ForeignNode[conv1...relu1]}")
+        print("[I] [TRT] ---------- Layers Running on GPU ----------")
+        print("[I] [TRT] [GpuLayer] CONVOLUTION: conv2")
+    return 0
+
+
+def times(size: int) -> None:
+    compute = MS_PER_KB * size / 1000
+    time.sleep((int(FLAGS["warmUp"]) + QUERIES * compute) / 1000)
+    Path(FLAGS["exportTimes"]).write_text(json.dumps([query(number * compute, compute) for number in range(QUERIES)]))
+
+
+def query(start: float, compute: float) -> dict[str, float]:
+    return {
+        "startEnqMs": start, "endEnqMs": start + 0.01, "startH2dMs": start, "endH2dMs": start,
+        "startComputeMs": start, "endComputeMs": start + compute, "startD2hMs": start, "endD2hMs": start,
+        "h2dMs": 0.0, "computeMs": compute, "d2hMs": 0.0, "latencyMs": compute,
+    }  # fmt: skip
+
+
+def outputs(content: bytes) -> None:
+    import numpy as np
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    name, _, file = FLAGS["loadInputs"].partition(":")
+    node = session.get_inputs()[0]
+    assert node.name == name
+    dims = FLAGS["shapes"].partition(":")[2] if "shapes" in FLAGS else "x".join(map(str, node.shape))
+    given = np.fromfile(file, np.float32).reshape(*map(int, dims.split("x")))
+    values = session.run(None, {name: given})[0]
+    text = ", ".join(f"{value:.6g}" for value in values.ravel())
+    shape = "x".join(map(str, values.shape))
+    output = session.get_outputs()[0].name
+    Path(FLAGS["exportOutput"]).write_text(
+        f'[\n  {{ "name" : "{output}"\n  , "dimensions" : "{shape}"\n  , "values" : [ {text} ]\n  }}\n]\n'
+    )
+
+
+def fail(why: str) -> int:
+    print(f"[E] {why}\n&&&& FAILED TensorRT.trtexec")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,245 @@
+"""The whole way to a Jetson and back, through a real sshd to a test double of one."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import psutil
+import pytest
+
+from edgekd.bench.plan import Plan, Subject
+from edgekd.devices.book import Device, add_device
+from edgekd.devices.engines import builder_of, engine_of
+from edgekd.devices.place import There
+from edgekd.devices.probe import Probe, describe
+from edgekd.errors import DeviceError, MeasurementError
+from tests.bench.conftest import write_model
+from tests.cli.conftest import edgekd as edgekd
+from tests.devices.fake_jetson import MW, FakeJetson
+from tests.devices.fake_trtexec import MS_PER_KB
+from tests.devices.server import SSHD, Server
+
+pytestmark = pytest.mark.skipif(SSHD is None, reason="no sshd here: 'apt install openssh-server' brings it")
+
+
+@pytest.fixture
+def jetson(tmp_path) -> FakeJetson:
+    return FakeJetson(tmp_path / "jetson")
+
+
+@pytest.fixture
+def server(jetson, tmp_path) -> Iterator[Server]:
+    found = Server(tmp_path, path=jetson.path).start()
+    yield found
+    assert found.left_behind() == []
+    found.stop()
+
+
+@pytest.fixture
+def orin(server, jetson) -> Device:
+    return Device("orin", "board", str(jetson.python), ssh_config=str(server.config))
+
+
+@pytest.fixture
+def files(tmp_path) -> dict[str, Path]:
+    return {
+        "small": write_model(tmp_path / "small 'one'; x.onnx", width=16),
+        "large": write_model(tmp_path / "large.onnx", width=64),
+    }
+
+
+def plan(files: dict[str, Path], **more: object) -> Plan:
+    subjects = {name: Subject(str(path), "tensorrt") for name, path in files.items()}
+    return Plan(subjects, "large", **{"seconds": 1, "sittings": 2, **more})  # type: ignore[arg-type]
+
+
+def test_a_jetson_tells_what_it_is(orin):
+    with There(orin) as there:
+        found = there.found
+    assert found.can_run == ["onnxruntime", "tensorrt"]
+    assert found.release is not None and (found.release.l4t, found.tensorrt) == ("36.4.4", (10, 3, 0))
+    first, second = describe(found)[:2]
+    assert first == "orin: NVIDIA Jetson Orin Nano Developer Kit"
+    assert "GPU of compute capability 8.7, power mode MAXN" in second
+
+
+def test_engines_are_timed_in_turns(orin, files, jetson):
+    with There(orin) as there:
+        records = there.latency(plan(files))
+    small, large = records["small"], records["large"]
+    sizes = [len(b"engine:") + path.stat().st_size for path in files.values()]
+    assert large.latency_ms["p50"] == pytest.approx(MS_PER_KB * sizes[1] / 1000)
+    assert small.latency_vs_reference is not None
+    assert small.latency_vs_reference["ratio"] == pytest.approx(sizes[0] / sizes[1], rel=1e-3)
+    assert small.providers == ["TensorRT 10.3.0"] and small.load_ms is None
+    assert sum(len(sitting) for sitting in small.raw_ns) == 30
+    assert large.valid, large.warnings
+    assert len(jetson.engines()) == 2
+    commands = jetson.trtexec_log.read_text().splitlines()
+    assert sum("--loadEngine" in words for words in commands) == 4
+    assert all("--noDataTransfers" in words for words in commands if "--loadEngine" in words)
+
+
+def test_the_energy_of_an_inference(orin, files):
+    with There(orin) as there:
+        [record] = there.latency(plan({"large": files["large"]}, sittings=1)).values()
+    assert record.energy is not None
+    assert record.energy["watts"] == pytest.approx(MW / 1000)
+    assert record.energy["rails"] == ["VDD_IN"]
+    assert record.energy["joules"] == pytest.approx(MW / 1000 * record.latency_ms["p50"] / 1000)
+
+
+def test_an_engine_is_built_once(orin, files, jetson):
+    for _ in range(2):
+        with There(orin) as there:
+            there.latency(plan({"large": files["large"]}, sittings=1))
+    commands = jetson.trtexec_log.read_text().splitlines()
+    assert sum("--onnx" in words for words in commands) == 1
+
+
+def test_what_an_engine_depends_on(orin, files, jetson):
+    with There(orin) as there:
+        builder = builder_of(there.found)
+    keys = {
+        engine_of(each, path, number, batch, dla).request["key"]
+        for each, path, number, batch, dla in (
+            (builder, files["large"], 0, 1, None),
+            (builder, files["large"], 1, 1, None),  # another name there is nothing
+            (builder, files["small"], 0, 1, None),
+            (builder, files["large"], 0, 2, None),
+            (builder, files["large"], 0, 1, 0),
+            (replace(builder, version=(10, 3, 1)), files["large"], 0, 1, None),
+            (replace(builder, gpu="tegra194"), files["large"], 0, 1, None),
+        )
+    }
+    assert len(keys) == 6
+
+
+def test_answers_are_those_of_the_file(orin, files):
+    random = np.random.default_rng(0)
+    model = onnx.load(files["small"])
+    weight = random.normal(size=(16, 16)).astype(np.float32)
+    model.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(weight, "w"))
+    onnx.save(model, files["small"])
+    inputs = random.normal(size=(70, 16)).astype(np.float32)
+    with There(orin) as there:
+        found = there.answers("tensorrt", {"small": files["small"]}, inputs)["small"]
+    assert found.n == 70 and found.cut is None
+    assert np.array_equal(found.classes, (inputs @ weight).argmax(1))
+
+
+def test_the_last_batch_is_filled_up(orin, tmp_path):
+    fixed = {"fixed": write_model(tmp_path / "fixed.onnx", width=16, shape=[32, 16])}
+    inputs = np.random.default_rng(0).normal(size=(33, 16)).astype(np.float32)
+    with There(orin) as there:
+        assert there.answers("tensorrt", fixed, inputs)["fixed"].n == 33
+
+
+def test_an_open_input_is_refused(orin, tmp_path):
+    odd = write_model(tmp_path / "odd.onnx", width=16, shape=["batch", "width"])
+    with There(orin) as there, pytest.raises(MeasurementError, match="is open beyond its batch: fix it in the file"):
+        there.latency(plan({"large": odd}))
+
+
+def test_a_file_that_trtexec_refuses(orin, tmp_path):
+    path = write_model(tmp_path / "unsupported.onnx", width=16)
+    model = onnx.load(path)
+    model.doc_string = "unsupported"
+    onnx.save(model, path)
+    with (
+        There(orin) as there,
+        pytest.raises(DeviceError, match=r"orin: trtexec ended with code 1: \[E\] ModelImporter"),
+    ):
+        there.latency(plan({"large": path}))
+
+
+def test_clocks_are_locked_and_put_back(orin, files, jetson):
+    with There(orin, lock_clocks=True) as there:
+        there.latency(plan({"large": files["large"]}, sittings=1))
+    store, lock, restore = jetson.clocks.read_text().splitlines()
+    assert store.startswith("--store ") and lock == "" and restore == store.replace("--store", "--restore")
+    assert list(jetson.cache.glob("edgekd/clocks-*")) == []
+
+
+def test_clocks_are_put_back_when_the_runner_is_killed(orin, files, jetson):
+    with There(orin, lock_clocks=True) as there, pytest.raises(DeviceError):
+        for event in there.remote.events(request_of(there, files), 60):
+            if event["event"] == "limits":
+                continue
+            killed = [each for each in psutil.process_iter(["cmdline"]) if is_runner(each, there.remote.folder)]
+            for process in killed:
+                os.kill(process.pid, signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while "--restore" not in jetson.clocks.read_text() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert jetson.clocks.read_text().splitlines()[-1].startswith("--restore ")
+    assert not [each for each in psutil.process_iter(["cmdline"]) if "fake_trtexec" in " ".join(words_of(each))]
+
+
+def is_runner(process: psutil.Process, folder: str) -> bool:
+    try:
+        return process.cwd() == folder and "runner.py" in " ".join(words_of(process))
+    except psutil.Error:
+        return False
+
+
+def words_of(process: psutil.Process) -> list[str]:
+    return process.info["cmdline"] or []
+
+
+def request_of(there: There, files: dict[str, Path]) -> dict:
+    builder = builder_of(there.found)
+    engine = engine_of(builder, files["large"], 0, 1)
+    there.remote.put(files["large"], "0.onnx")
+    run = {
+        "model": "large",
+        "words": [builder.trtexec, "--loadEngine=0.engine", "--warmUp=500", "--exportTimes=times.json"],
+        "times": "times.json",
+        "interval_s": 0.05,
+    }
+    return {"job": "tensorrt", "engines": {"0.engine": engine.request}, "runs": [run] * 50, "lock_clocks": True}
+
+
+def test_sudo_that_asks_is_not_used(tmp_path, files):
+    jetson = FakeJetson(tmp_path / "strict", sudo=False)
+    server = Server(tmp_path, path=jetson.path).start()
+    try:
+        device = Device("orin", "board", str(jetson.python), ssh_config=str(server.config))
+        with There(device, True) as there, pytest.raises(DeviceError, match="sudo asks for a password on orin"):
+            there.latency(plan(files))
+    finally:
+        server.stop()
+    assert not jetson.clocks.exists()
+
+
+def test_over_current_and_heat_are_told(orin, files, jetson):
+    jetson.put("sys/devices/virtual/thermal/thermal_zone0/trip_point_0_temp", "40000\n")
+    with There(orin) as there:
+        [record] = there.latency(plan({"large": files["large"]}, sittings=1)).values()
+    assert not record.valid
+    assert "tj reached" in " ".join(caution.message for caution in record.warnings)
+
+
+def test_no_trtexec(clean, files):
+    device = Device("desk", "board", ssh_config=str(clean.config))
+    with pytest.raises(DeviceError, match="desk has no trtexec that works: 'sudo apt install libnvinfer-bin' there"):
+        builder_of(Probe(device, {"jetson": {}, "python": {}}))
+
+
+def test_the_command(orin, files, edgekd, monkeypatch, tmp_path):
+    monkeypatch.setenv("EDGEKD_DEVICES", str(tmp_path / "book.json"))
+    add_device(orin)
+    words = ("--device", "orin", "--runtime", "tensorrt", "--seconds", 1, "--sittings", 1)
+    done = edgekd("bench", *files.values(), *words, "--json", "-")
+    assert done.code == 0, done.err
+    document = json.loads(done.out)
+    assert document["environment"]["power_mode"] == "MAXN"
+    assert [row["runtime"] for row in document["models"]] == ["tensorrt", "tensorrt"]
+    done = edgekd("bench", files["large"], *words)
+    assert "TensorRT 10.3.0" in done.out and "energy" in done.out and " mJ" in done.out
