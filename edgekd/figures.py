@@ -102,6 +102,7 @@ DETAILS = (
     Column("Timed runs", lambda row: str(part("n", of="latency_ms")(row) or ABSENT)),
     Column("In int8", lambda row: percent(row.get("int8_coverage"))),
     Column("Peak memory", lambda row: size(row.get("peak_rss_bytes"))),
+    Column("Energy mJ", lambda row: significant(row.get("energy_mj"))),
     Column("Tested on", lambda row: str(row.get("n") or ABSENT)),
     Column("File", lambda row: row.get("file") or ABSENT, number=False),
 )

@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
 
 from edgekd.bench import ratio_over_sittings
+from edgekd.chain.abroad import Abroad, figures_for
 from edgekd.chain.evaluate import LEAST_AGREEMENT, Exported
 from edgekd.chain.measure import Measured
 from edgekd.chain.targets import file_profile
@@ -106,11 +108,32 @@ def classes_lost(teacher: Exported, student: Exported, data: DataSet) -> list[sc
 
 
 def skipped_target(target: Target) -> schema.Note:
-    return schema.Note(
-        code="target_skipped",
-        message=f"nothing was measured for {target.device}/{target.runtime}: this version measures on "
-        "cpu/onnxruntime only; 'edgekd bench --device' times the exported ONNX files on a device with SSH",
+    way = (
+        "TensorRT is measured on devices of the book"
+        if target.device == "cpu"
+        else f"no device of that name is in the book; 'edgekd devices add {target.device} --ssh user@host' adds it"
     )
+    message = f"nothing was measured for {target.device}/{target.runtime}: {way}"
+    return schema.Note(code="target_skipped", message=message)
+
+
+def disagreement_abroad(exports: Sequence[Exported], there: Abroad) -> list[schema.Note]:
+    """A warning for each file that answers otherwise on its device than it does here."""
+    notes = []
+    for export in exports:
+        figures = figures_for(export, there.target)
+        if figures is None or export.label not in there.labels:
+            continue
+        here = np.load(export.folder / figures["predictions"])
+        agreement = float(np.mean(np.load(there.predictions(export.label)) == here))
+        if agreement < LEAST_AGREEMENT:
+            where = f"{there.target.device}/{there.target.runtime}"
+            message = (
+                f"{export.label} answers on {where} as it does here on only {agreement:.1%} of the test samples: "
+                "trust the figures of the device it will run on"
+            )
+            notes.append(schema.Note(code="device_disagrees", message=message))
+    return notes
 
 
 def not_served(recipe: Recipe, last: Exported) -> list[schema.Note]:

@@ -6,18 +6,20 @@ from pathlib import Path
 import numpy as np
 
 from edgekd.bench import fingerprint
+from edgekd.chain.abroad import Abroad
 from edgekd.chain.confusion import Answers, by_class
 from edgekd.chain.done import Done
 from edgekd.chain.evaluate import LABELS, Exported
 from edgekd.chain.log import RunLog
 from edgekd.chain.measure import Measured
-from edgekd.chain.notes import classes_lost, not_served, skipped_target, slower
+from edgekd.chain.notes import classes_lost, disagreement_abroad, not_served, skipped_target, slower
 from edgekd.chain.rows import RUNTIME, Rows
 from edgekd.chain.teachers import Teachers, Together
 from edgekd.data import DataSet
 from edgekd.recipe import Recipe, Target
 from edgekd.report import schema
 from edgekd.report.budget import check
+from edgekd.report.deployed import chain_rows
 
 
 def make_report(
@@ -27,7 +29,7 @@ def make_report(
     teachers: Teachers,
     together: Together | None,
     measured: Mapping[Target, Measured],
-    skipped: Sequence[Target],
+    abroad: Sequence[Abroad],
     log: RunLog,
     folder: Path,
     command: str,
@@ -37,12 +39,12 @@ def make_report(
     rows = [of.pytorch(export) for export in exports]
     rows += [of.together(together)] if together else []
     rows += [of.other(export, other) for export in exports for other in export.figures["others"]]
-    # The answers and sizes in the runtime are known also where no target had its latency measured.
-    timed: list[tuple[Target | None, Measured | None]] = list(measured.items()) or [(None, None)]
-    for target, figures in timed:
-        rows += [of.runtime(export, target, figures) for export in exports]
+    rows += _of_targets(of, recipe, exports, measured, abroad)
     teacher, student = _judged(rows, exports)
     environment = next(iter(measured.values())).environment if measured else fingerprint()
+    if abroad:
+        environment = {**environment, "devices": {each.target.device: dict(each.site.facts) for each in abroad}}
+    skipped = [each for each in recipe.targets if each not in measured and each not in {one.target for one in abroad}]
     return schema.Report(
         name=recipe.name,
         recipe_sha256=recipe.sha256,
@@ -59,6 +61,7 @@ def make_report(
         budget=schema.Budget.of(check(recipe.budget.model_dump(), student, teacher)),
         warnings=(
             *map(skipped_target, skipped),
+            *(note for each in abroad for note in disagreement_abroad(exports, each)),
             *not_served(recipe, exports[-1]),
             *slower(exports, measured),
             *classes_lost(exports[0], exports[-1], data),
@@ -76,12 +79,30 @@ def make_report(
     )
 
 
+def _of_targets(
+    of: Rows,
+    recipe: Recipe,
+    exports: Sequence[Exported],
+    measured: Mapping[Target, Measured],
+    abroad: Sequence[Abroad],
+) -> list[schema.Row]:
+    """Each network on each target; the first target's runtime comes last, because readers look for it there."""
+    there = {each.target: each for each in abroad}
+    found: list[schema.Row] = []
+    reached = [target for target in recipe.targets if target in measured or target in there]
+    for target in sorted(reached, key=lambda target: target.runtime == reached[0].runtime):
+        if target in measured:
+            found += [of.runtime(export, target, measured[target]) for export in exports]
+        else:
+            found += [of.abroad(export, there[target]) for export in exports if export.label in there[target].labels]
+    # The answers and sizes in the runtime are known also where no target had its latency measured.
+    return found or [of.runtime(export, None, None) for export in exports]
+
+
 def _judged(rows: Sequence[schema.Row], exports: Sequence[Exported]) -> tuple[schema.Row, schema.Row]:
-    first = [
-        next(row for row in rows if row.runtime == RUNTIME and row.model == export.label)
-        for export in (exports[0], exports[-1])
-    ]
-    return first[0], first[1]
+    """The teacher and the last network where the first target is, as :mod:`edgekd.report.deployed` finds them."""
+    there = {row.model: row for row in chain_rows(rows)}
+    return there[exports[0].label], there[exports[-1].label]
 
 
 def _by_class(data: DataSet, first: Exported, last: Exported) -> schema.ByClass:

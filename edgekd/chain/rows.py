@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.bench import wilson_interval
+from edgekd.chain.abroad import Abroad, figures_for
 from edgekd.chain.evaluate import PYTORCH, Exported
 from edgekd.chain.measure import Measured
 from edgekd.chain.notes import disagreement, doubts
@@ -88,6 +89,43 @@ class Rows:
             **timing,
             **self._accuracy(export, figures["correct"], figures["predictions"]),
         )
+
+    def abroad(self, export: Exported, there: Abroad) -> schema.Row:
+        """The file on a device of the book, with what it answers and takes there."""
+        target, record = there.target, there.latency(export.label)
+        figures = figures_for(export, target)
+        assert figures is not None
+        ratio = record.latency_vs_reference
+        return schema.Row(
+            model=export.label,
+            runtime=target.runtime,
+            precision=figures["precision"],
+            device=target.device,
+            threads=target.threads if target.runtime == RUNTIME else None,
+            size_bytes=figures["size_bytes"],
+            params=export.figures["params"],
+            macs=export.figures["macs"],
+            operators=figures["operators"],
+            int8_coverage=figures["int8_coverage"],
+            latency_ms=schema.Latency(**record.latency_ms),
+            latency_vs_teacher=schema.Ratio(**ratio) if ratio else None,
+            energy_mj=1000 * record.energy["joules"] if record.energy else None,
+            valid=record.valid,
+            warnings=tuple(schema.Note(code=caution.code, message=caution.message) for caution in record.warnings),
+            file=str((export.folder / figures["file"]).relative_to(self.folder)),
+            **self._answers(there.predictions(export.label)),
+        )
+
+    def _answers(self, predictions: Path) -> dict[str, Any]:
+        right = np.load(predictions) == self.labels
+        n, correct = len(right), int(right.sum())
+        return {
+            "accuracy": correct / n,
+            "accuracy_ci95": wilson_interval(correct, n),
+            "n": n,
+            "predictions": str(predictions.relative_to(self.folder)),
+            "right": write_answers(right),
+        }
 
     def _accuracy(self, export: Exported | Together, correct: int, predictions: str) -> dict:
         n = export.figures["n"]

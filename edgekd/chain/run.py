@@ -9,6 +9,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from edgekd.chain.abroad import file_for, measure_abroad
 from edgekd.chain.assist import assist
 from edgekd.chain.done import Done
 from edgekd.chain.evaluate import Exported, Needs, evaluate
@@ -17,6 +18,7 @@ from edgekd.chain.pack import pack_run
 from edgekd.chain.plan import Size, must_compress, must_shrink, size_of, start_of, starts_of_teachers
 from edgekd.chain.report import make_report
 from edgekd.chain.runner import Runner
+from edgekd.chain.sites import located
 from edgekd.chain.store import Store
 from edgekd.chain.targets import is_measured_here
 from edgekd.chain.teachers import evaluate_together
@@ -90,6 +92,7 @@ def run(
             _clear(folder)
         with storage(folder):
             remove_leftovers(folder)
+        recipe, sites = located(recipe)
         planned = plan(recipe)
         _announce(planned)
         write_text(folder / "recipe.lock.yaml", recipe.to_yaml())
@@ -100,10 +103,15 @@ def run(
         together = evaluate_together(runner.teachers, planned.data, exports_store)
         here = [target for target in recipe.targets if is_measured_here(target)]
         question = recipe.budget.latency_ratio or 1.0
-        measured = {target: measure(exports, target, Store(folder / "measurements"), question) for target in here}
-        skipped = [target for target in recipe.targets if target not in here]
+        measurements = Store(folder / "measurements")
+        measured = {target: measure(exports, target, measurements, question) for target in here}
+        abroad = [
+            measure_abroad(exports, target, sites[target.device], planned.data, measurements, question)
+            for target in recipe.targets
+            if target.device in sites and any(file_for(export, target) for export in exports)
+        ]
         report = make_report(
-            recipe, planned.data, exports, runner.teachers, together, measured, skipped, runner.log, folder, command
+            recipe, planned.data, exports, runner.teachers, together, measured, abroad, runner.log, folder, command
         )
         write_json(folder / "report.json", report.to_json())
         write_text(folder / "report.html", render_html(report.to_json()))

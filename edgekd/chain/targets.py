@@ -13,8 +13,8 @@ def file_profile(target: Target) -> str:
     """Whose file runs on ``target``. x86 files hold for every x86 processor: 7-bit weights, as without VNNI."""
     if target.runtime == "tensorrt":
         return "tensorrt"
-    here = target.device == "cpu"
-    return "onnxruntime-arm" if here and platform.machine() in ARM else "onnxruntime-x86"
+    architecture = target.architecture or (platform.machine() if target.device == "cpu" else "")
+    return "onnxruntime-arm" if architecture in ARM else "onnxruntime-x86"
 
 
 def is_measured_here(target: Target) -> bool:

@@ -607,7 +607,7 @@ def locked_clocks() -> Iterator[None]:
     cache().mkdir(parents=True, exist_ok=True)
     stored = cache() / f"clocks-{os.getpid()}"
     must(["sudo", "-n", "jetson_clocks", "--store", str(stored)])
-    script = 'cat >/dev/null; sudo -n jetson_clocks --restore "$1"; sudo -n rm -f -- "$1"'
+    script = 'cat >/dev/null; sudo -n jetson_clocks --restore "$1"; rm -f -- "$1"'
     guard = subprocess.Popen(["sh", "-c", script, "guard", str(stored)], stdin=subprocess.PIPE,
                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
     assert guard.stdin is not None

@@ -68,12 +68,28 @@ def subject_of(report: Mapping[str, Any]) -> Subject:
         "architecture": cpu.get("architecture"),
         "processor features": cpu.get("flags"),
         "power mode": environment.get("power_mode"),
+        **_of_devices(environment.get("devices") or {}),
     }
     return Subject(
         name=str(report.get("name")),
         facts={key: value for key, value in facts.items() if value is not None},
         rows={place_of(row): _figures(row) for row in rows},
     )
+
+
+def _of_devices(devices: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes figures of one device incomparable with those of a report before."""
+    return {
+        f"{name}: {what}": found
+        for name, facts in devices.items()
+        for what, found in (
+            ("board", (facts.get("facts") or {}).get("board")),
+            ("processor", (facts.get("facts") or {}).get("cpu")),
+            ("power mode", facts.get("power_mode")),
+            ("TensorRT", facts.get("tensorrt")),
+            ("ONNX Runtime", ((facts.get("facts") or {}).get("python") or {}).get("onnxruntime")),
+        )
+    }
 
 
 def place_of(row: Mapping[str, Any]) -> str:

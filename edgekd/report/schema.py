@@ -77,6 +77,7 @@ class Row(Part):
     latency_ms: Latency | None = None
     latency_vs_teacher: Ratio | None = None
     peak_rss_bytes: Count | None = None
+    energy_mj: float | None = None
     valid: bool = True
     warnings: tuple[Note, ...] = ()
     file: str | None = None

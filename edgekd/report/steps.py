@@ -38,7 +38,7 @@ def steps(report: Report) -> list[Step]:
             times(before.size_bytes, after.size_bytes),
             times(relative_time(before, report), relative_time(after, report)),
         )
-        for before, after in pairwise(chain_rows(report))
+        for before, after in pairwise(chain_rows(report.rows))
     ]
 
 

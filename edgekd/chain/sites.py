@@ -1,0 +1,66 @@
+"""Where a recipe's targets are: this machine, or devices of the book, which are asked before any time is spent."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from edgekd.devices.book import LOCAL, Device, devices
+from edgekd.devices.probe import probe
+from edgekd.errors import DeviceError
+from edgekd.progress import say
+from edgekd.recipe import Recipe, Target
+
+# As Linux and macOS spell them.
+ARCHITECTURES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
+
+
+@dataclass(frozen=True)
+class Site:
+    """A device that targets are on; ``facts`` is what it says of itself."""
+
+    device: Device
+    facts: Mapping[str, Any]
+
+
+def located(recipe: Recipe) -> tuple[Recipe, dict[str, Site]]:
+    """The recipe with the architecture of each device that is in the book, and these devices by name.
+
+    A device that is not in the book has nothing measured on it; the report says so.
+
+    Raises:
+        DeviceError: a device of the book does not answer, cannot run its target, or is not what the recipe says.
+    """
+    book = devices()
+    sites: dict[str, Site] = {}
+    targets = []
+    for target in recipe.targets:
+        if target.device in LOCAL or target.device not in book:
+            targets.append(target)
+            continue
+        if target.device not in sites:
+            sites[target.device] = ask(book[target.device])
+        targets.append(on(target, sites[target.device]))
+    if not sites:
+        return recipe, sites
+    return recipe.model_copy(update={"targets": type(recipe.targets)(targets)}), sites
+
+
+def ask(device: Device) -> Site:
+    say(f"{device.name}: asked what it is")
+    return Site(device, probe(device).to_json())
+
+
+def on(target: Target, site: Site) -> Target:
+    name, facts = target.device, site.facts
+    if target.runtime not in facts["can_run"]:
+        lacks = "; ".join(facts["missing"]) or f"see 'edgekd devices probe {name}'"
+        raise DeviceError(f"targets: {name} cannot run {target.runtime}: {lacks}")
+    spelled = facts["facts"]["architecture"]
+    architecture = ARCHITECTURES.get(spelled.lower())
+    if architecture is None:
+        raise DeviceError(f"targets: {name} is a {spelled}, and files are written for x86_64 and aarch64")
+    if target.architecture not in (None, architecture):
+        raise DeviceError(
+            f"targets: {name} is {architecture}, and the recipe says {target.architecture}: leave architecture out"
+        )
+    return target.model_copy(update={"architecture": architecture})

@@ -1,0 +1,130 @@
+"""A recipe whose targets are devices of the book: this machine's own Python behind sshd, and a Jetson's test double."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from edgekd.chain.run import run
+from edgekd.devices.book import Device, add_device
+from edgekd.errors import DeviceError
+from edgekd.gate.subject import subject_of
+from edgekd.recipe import load_recipe
+from tests.devices.conftest import sshd as sshd
+from tests.devices.fake_jetson import MW, FakeJetson
+from tests.devices.server import SSHD, Server
+from tests.toy import SHORT, brief_measurements, write_recipe
+
+pytestmark = pytest.mark.skipif(SSHD is None, reason="no sshd here: 'apt install openssh-server' brings it")
+
+TARGETS = """\
+targets:
+  - {device: cpu, runtime: onnxruntime}
+  - {device: desk, runtime: onnxruntime}
+  - {device: orin, runtime: tensorrt}
+"""
+ALL_TARGETS = SHORT + TARGETS
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory):
+    """Both devices, and the server of the second, whose PATH has the Jetson's tools."""
+    folder = tmp_path_factory.mktemp("devices")
+    jetson = FakeJetson(folder / "jetson")
+    server = Server(folder, path=jetson.path).start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGEKD_DEVICES", str(folder / "book.json"))
+        config = str(server.config)
+        add_device(Device("desk", "board", sys.executable, ssh_config=config))
+        add_device(Device("orin", "board", str(jetson.python), ssh_config=config))
+        brief_measurements(patch)
+        yield server
+    assert server.left_behind() == []
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    return load_recipe(write_recipe(tmp_path_factory.mktemp("recipe"), ALL_TARGETS))
+
+
+@pytest.fixture(scope="module")
+def finished(book, recipe, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "toy"
+    return folder, run(recipe, folder)
+
+
+def rows_on(report, device: str, runtime: str = "onnxruntime") -> dict:
+    return {row.model: row for row in report.rows if (row.device, row.runtime) == (device, runtime)}
+
+
+def test_every_network_has_a_row_on_every_device(finished):
+    _, report = finished
+    here, desk, orin = (rows_on(report, "cpu"), rows_on(report, "desk"), rows_on(report, "orin", "tensorrt"))
+    assert list(here) == list(desk) == list(orin) == ["teacher", "distilled", "quantized"]
+    for model, row in desk.items():
+        # The same file in the same runtime on the same processor.
+        assert (row.accuracy, row.right, row.file) == (here[model].accuracy, here[model].right, here[model].file)
+    for row in (desk["quantized"], orin["quantized"]):
+        assert row.latency_ms is not None and row.latency_vs_teacher is not None
+    assert orin["quantized"].file.endswith("model-tensorrt.onnx") and orin["quantized"].precision == "int8"
+    assert not [note.code for note in report.warnings if note.code in ("target_skipped", "device_disagrees")]
+
+
+def test_the_energy_of_a_jetson_is_in_the_report(finished):
+    row = rows_on(finished[1], "orin", "tensorrt")["teacher"]
+    assert row.energy_mj == pytest.approx(MW / 1000 * row.latency_ms.p50, rel=0.01)
+
+
+def test_the_budget_is_judged_on_the_first_target(finished):
+    folder, report = finished
+    assert (report.rows[-1].device, report.rows[-1].runtime) == ("desk", "onnxruntime")
+    judged = rows_on(report, "cpu")
+    drop = 100 * (judged["teacher"].accuracy - judged["quantized"].accuracy)
+    assert report.budget.checks[0].value == pytest.approx(drop)
+    assert "orin" in (folder / "report.html").read_text()
+
+
+def test_each_device_says_what_it_is_and_the_gate_compares_it(finished):
+    folder, report = finished
+    assert report.environment["devices"]["orin"]["power_mode"] == "MAXN"
+    subject = subject_of(json.loads((folder / "report.json").read_text()))
+    assert subject.facts["orin: power mode"] == "MAXN"
+    assert subject.facts["orin: TensorRT"] == "10.3.0"
+    assert {"cpu, onnxruntime, 1 thread", "desk, onnxruntime, 1 thread", "orin, tensorrt"} <= set(subject.rows)
+
+
+def test_what_was_measured_is_not_measured_again(finished, recipe, monkeypatch):
+    folder, report = finished
+    monkeypatch.setattr("edgekd.chain.abroad.answered", lambda *_: pytest.fail("measured again"))
+    again = run(recipe, folder)
+    assert [row.latency_ms for row in again.rows] == [row.latency_ms for row in report.rows]
+
+
+def test_answers_that_differ_there_are_told(finished, recipe, monkeypatch, tmp_path):
+    def other(there, target, files, data):
+        return {label: np.zeros(len(data.test), np.int64) for label in files}
+
+    monkeypatch.setattr("edgekd.chain.abroad.answered", other)
+    monkeypatch.setattr("edgekd.chain.abroad.VERSION", -1)
+    report = run(recipe, finished[0])
+    told = [note.message for note in report.warnings if note.code == "device_disagrees"]
+    assert len(told) == 6 and "answers on orin/tensorrt as it does here on only" in " ".join(told)
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("{device: off, runtime: onnxruntime}", "nothing answers SSH at 127.0.0.1:1"),
+        ("{device: desk, runtime: tensorrt}", "targets: desk cannot run tensorrt"),
+        ("{device: desk, architecture: aarch64}", "targets: desk is x86_64, and the recipe says aarch64"),
+    ],
+)
+def test_a_device_that_will_not_do_is_found_before_any_training(book, sshd, target, message, tmp_path):
+    add_device(Device("off", "127.0.0.1:1"), replace=True)
+    add_device(Device("desk", "board", sys.executable, ssh_config=str(sshd.config)), replace=True)
+    recipe = load_recipe(write_recipe(tmp_path, SHORT + f"targets:\n  - {target}\n"))
+    with pytest.raises(DeviceError, match=message):
+        run(recipe, tmp_path / "run")
+    assert not (tmp_path / "run" / "stages").exists()
