@@ -180,6 +180,7 @@ def jetson_commands() -> list[str]:
     build = Build("STUDENT.tensorrt.onnx", "STUDENT.engine", int8=True)
     timing = Timing("STUDENT.engine", "times.json")
     return [
+        "edgekd bench TEACHER.tensorrt.onnx STUDENT.tensorrt.onnx --device JETSON --runtime tensorrt",
         " ".join(build_command(TRTEXEC, JETPACK_6, build)),
         " ".join(timing_command(TRTEXEC, JETPACK_6, timing)),
     ]

@@ -64,6 +64,24 @@ def entry(device: "Device") -> dict[str, Any]:
 
 
 @app.command()
+def dla(
+    name: Name,
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="An ONNX file.")],
+    core: Annotated[int, typer.Option(min=0, max=1, help="Of the board's DLA cores.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Which layers a Jetson's DLA takes, and which fall back to the GPU and why; the engine is built for it there."""
+    from edgekd.devices.book import find_device
+    from edgekd.devices.dla import dla_report
+    from edgekd.devices.jetson.dla import describe
+    from edgekd.devices.remote import Remote
+
+    with Remote(find_device(name)) as remote:
+        found = dla_report(remote, model, core)
+    typer.echo(json.dumps(found.to_json(), indent=1) if as_json else "\n".join(describe(found)))
+
+
+@app.command()
 def probe(name: Name, as_json: AsJson = False) -> None:
     """What a device is, what it can run, and what is missing there. Nothing is left on it."""
     from edgekd.devices.book import find_device

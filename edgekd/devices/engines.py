@@ -102,16 +102,16 @@ def input_of(model: onnx.ModelProto, path: Path) -> tuple[str, list[int | None]]
 
 @dataclass(frozen=True)
 class Built:
-    """``cached`` is whether it lay there; ``layers`` and ``log`` are what trtexec wrote of it."""
+    """``cached`` is whether it lay there; ``layers`` and ``log`` are what trtexec wrote when it built it."""
 
     cached: bool
     seconds: float
-    layers: str | None
-    log: str
+    layers: str = ""
+    log: str = ""
 
 
 def built_of(event: Mapping[str, Any]) -> Built:
-    return Built(event["cached"], event["seconds"], event.get("layers"), event.get("log", ""))
+    return Built(event["cached"], event["seconds"], event.get("layers", ""), event.get("log", ""))
 
 
 def requests_of(engines: Mapping[str, Engine]) -> dict[str, Mapping[str, Any]]:

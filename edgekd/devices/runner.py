@@ -35,6 +35,7 @@ RAIL_FILES = ("in", "curr", "rail")
 TRTEXEC = "/usr/src/tensorrt/bin/trtexec"
 STARTED = "Starting inference"  # trtexec's own words
 TEGRASTATS_MS = 200
+LOG = 200000  # letters of what trtexec says that are kept
 LIBC: Any = ctypes.CDLL(None) if os.name == "posix" else None
 DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 ROOT = ""  # of the system's files
@@ -457,19 +458,20 @@ def engines(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def built(engine: dict[str, Any]) -> dict[str, Any]:
     """The engine under its file's name; it is kept by ``key``, which says all that it depends on."""
     kept = cache() / (engine["key"] + ".engine")
-    layers = kept.with_suffix(".layers.json")
-    log, started, cached = "", time.perf_counter(), kept.is_file()
+    beside = {kind: kept.with_suffix("." + kind) for kind in ("layers", "log")}
+    started, cached = time.perf_counter(), kept.is_file()
     if not cached:
-        _, log = told(engine["words"])
-        for made, place in ((engine["layers"], layers), (engine["file"], kept)):
+        log = Path("build.log")
+        log.write_text(told(engine["words"])[1][-LOG:])
+        # The engine last: where it lies, the rest does.
+        for made, place in ((engine["layers"], beside["layers"]), (log, beside["log"]), (engine["file"], kept)):
             if Path(made).is_file():
                 keep(Path(made), place)
     with suppress(FileNotFoundError):
         Path(engine["file"]).unlink()
     Path(engine["file"]).symlink_to(kept)
-    seconds = time.perf_counter() - started
-    whole = layers.read_text(errors="replace") if layers.is_file() else None
-    return {"cached": cached, "seconds": seconds, "layers": whole, "log": log[-200000:]}
+    told_then = {kind: path.read_text(errors="replace") for kind, path in beside.items() if path.is_file()}
+    return {"cached": cached, "seconds": time.perf_counter() - started, **told_then}
 
 
 def cache() -> Path:

@@ -243,3 +243,18 @@ def test_the_command(orin, files, edgekd, monkeypatch, tmp_path):
     assert [row["runtime"] for row in document["models"]] == ["tensorrt", "tensorrt"]
     done = edgekd("bench", files["large"], *words)
     assert "TensorRT 10.3.0" in done.out and "energy" in done.out and " mJ" in done.out
+
+
+def test_what_a_dla_takes(orin, files, edgekd, monkeypatch, tmp_path, jetson):
+    monkeypatch.setenv("EDGEKD_DEVICES", str(tmp_path / "book.json"))
+    add_device(orin)
+    fixed = write_model(tmp_path / "fixed.onnx", width=16, shape=[1, 16])
+    for _ in range(2):  # the second time the engine lies there, and its log with it
+        done = edgekd("devices", "dla", "orin", fixed)
+        assert done.code == 0, done.err
+        assert done.out.splitlines()[:2] == [
+            "1 layers of the engine on the DLA, 1 on the GPU",
+            "  DLA: {ForeignNode[conv1...relu1]}",
+        ]
+    [build] = [words for words in jetson.trtexec_log.read_text().splitlines() if "--onnx" in words]
+    assert "--useDLACore=0 --allowGPUFallback" in build

@@ -1,6 +1,13 @@
 import pytest
 
-from edgekd.devices.jetson.command import Build, Timing, build_command, timing_command, written_warmup_ms
+from edgekd.devices.jetson.command import (
+    Build,
+    Timing,
+    answer_command,
+    build_command,
+    timing_command,
+    written_warmup_ms,
+)
 from edgekd.errors import DeviceError
 
 GRAPH = ["--useCudaGraph", "--useSpinWait", "--noDataTransfers", "--separateProfileRun"]
@@ -59,3 +66,14 @@ def test_other_releases_are_refused(version):
 def test_a_name_that_trtexec_would_misread():
     with pytest.raises(DeviceError, match="'a:b'.*rename it"):
         timing_command("trtexec", (10, 3, 0), Timing("e", "t", shapes={"a:b": (1,)}))
+
+
+def test_answers_to_given_inputs():
+    words = answer_command("trtexec", (10, 3, 0), "m.engine", {"x": "batch.bin"}, {"x": (4, 3)}, "out.json")
+    assert words[1:] == [
+        *("--loadEngine=m.engine", "--loadInputs=x:batch.bin", "--exportOutput=out.json"),
+        *("--warmUp=0", "--duration=0", "--iterations=1", "--shapes=x:4x3"),
+    ]
+    assert "--includeDataTransfers" in answer_command("trtexec", (11, 4, 1), "m.engine", {"x": "b"}, {}, "out.json")
+    with pytest.raises(DeviceError, match="cannot be given values for an input named 'a:b'"):
+        answer_command("trtexec", (10, 3, 0), "m.engine", {"a:b": "b"}, {}, "out.json")

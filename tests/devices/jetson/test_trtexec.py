@@ -1,10 +1,18 @@
 import json
+import math
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgekd.devices.jetson.trtexec import LayerTime, Query, parse_profile, parse_times, parse_version
+from edgekd.devices.jetson.trtexec import (
+    LayerTime,
+    Query,
+    parse_outputs,
+    parse_profile,
+    parse_times,
+    parse_version,
+)
 
 
 # The keys are those that trtexec writes from 8.2 to 11.1; the times are made up so that they add up.
@@ -72,3 +80,29 @@ def test_no_text_raises(start, end, noise):
             assert query.compute >= 0 and query.latency >= 0 and query.enqueue >= 0
         assert all(layer.name is not None and layer.average_ms >= 0 for layer in parse_profile(damaged))
         assert parse_version(damaged) is None
+
+
+OUTPUTS = """\
+[
+  { "name" : "features"
+  , "dimensions" : "2x1"
+  , "values" : [ 7, 8 ]
+  }
+, { "name" : "logits"
+  , "dimensions" : "2x3"
+  , "values" : [ 0.5, -1e-06, 3, nan, inf, 2 ]
+  }
+]
+"""
+
+
+def test_outputs_by_name():
+    shape, values = parse_outputs(OUTPUTS, "logits") or ((), [])
+    assert shape == (2, 3)
+    assert values[:3] == [0.5, -1e-06, 3.0] and math.isnan(values[3]) and values[4:] == [math.inf, 2.0]
+    assert parse_outputs(OUTPUTS, "features") == ((2, 1), [7.0, 8.0])
+
+
+@pytest.mark.parametrize("cut", [OUTPUTS[:-30], OUTPUTS.replace("nan", "na#"), OUTPUTS.replace("2x3", "3x3"), "", "[]"])
+def test_outputs_that_are_not_whole(cut):
+    assert parse_outputs(cut, "logits") is None
