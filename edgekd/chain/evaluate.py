@@ -121,7 +121,6 @@ def _fill(folder: Path, artifact: Artifact, data: DataSet, wanted: Sequence[str]
     figures = {
         **described[0],
         "precision_pytorch": "int8" if trained else "float32",
-        "correct_pytorch": _correct(ours, data.test.labels),
         "n": len(data.test),
         "params": count_parameters(float_network),
         "macs": count_macs(float_network, data.input_shape),
@@ -152,7 +151,6 @@ def _describe(folder: Path, file: RuntimeFile, ours: Tensor, data: DataSet) -> d
     return {
         **file.to_json(),
         "runtime": runtime,
-        "correct": _correct(theirs, data.test.labels),
         "right_by_class": right_by_class(theirs, data.test.labels, len(data.classes)),
         "expected_calibration_error": expected_calibration_error(theirs, data.test.labels),
         "negative_log_likelihood": negative_log_likelihood(theirs, data.test.labels),

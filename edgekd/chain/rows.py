@@ -37,7 +37,7 @@ class Rows:
             device="cpu",
             params=figures["params"],
             macs=figures["macs"],
-            **self._accuracy(export, export.figures["correct_pytorch"], PYTORCH),
+            **self._accuracy(export.folder / PYTORCH),
         )
 
     def together(self, together: Together) -> schema.Row:
@@ -49,7 +49,7 @@ class Rows:
             device="cpu",
             params=figures["params"],
             macs=figures["macs"],
-            **self._accuracy(together, figures["correct_pytorch"], PYTORCH),
+            **self._accuracy(together.folder / PYTORCH),
         )
 
     def other(self, export: Exported, other: Mapping[str, Any]) -> schema.Row:
@@ -66,7 +66,7 @@ class Rows:
             int8_coverage=other["int8_coverage"],
             warnings=tuple(disagreement(export.label, other)),
             file=str((export.folder / other["file"]).relative_to(self.folder)),
-            **self._accuracy(export, other["correct"], other["predictions"]),
+            **self._accuracy(export.folder / other["predictions"]),
         )
 
     def runtime(self, export: Exported, target: Target | None, measured: Measured | None) -> schema.Row:
@@ -87,7 +87,7 @@ class Rows:
             expected_calibration_error=figures["expected_calibration_error"],
             negative_log_likelihood=figures["negative_log_likelihood"],
             **timing,
-            **self._accuracy(export, figures["correct"], figures["predictions"]),
+            **self._accuracy(export.folder / figures["predictions"]),
         )
 
     def abroad(self, export: Exported, there: Abroad) -> schema.Row:
@@ -113,10 +113,10 @@ class Rows:
             valid=record.valid,
             warnings=tuple(schema.Note(code=caution.code, message=caution.message) for caution in record.warnings),
             file=str((export.folder / figures["file"]).relative_to(self.folder)),
-            **self._answers(there.predictions(export.label)),
+            **self._accuracy(there.predictions(export.label)),
         )
 
-    def _answers(self, predictions: Path) -> dict[str, Any]:
+    def _accuracy(self, predictions: Path) -> dict[str, Any]:
         right = np.load(predictions) == self.labels
         n, correct = len(right), int(right.sum())
         return {
@@ -125,16 +125,6 @@ class Rows:
             "n": n,
             "predictions": str(predictions.relative_to(self.folder)),
             "right": write_answers(right),
-        }
-
-    def _accuracy(self, export: Exported | Together, correct: int, predictions: str) -> dict:
-        n = export.figures["n"]
-        return {
-            "accuracy": correct / n,
-            "accuracy_ci95": wilson_interval(correct, n),
-            "n": n,
-            "predictions": str((export.folder / predictions).relative_to(self.folder)),
-            "right": write_answers(np.load(export.folder / predictions) == self.labels),
         }
 
 

@@ -75,7 +75,6 @@ def evaluate_together(teachers: Teachers, data: DataSet, store: Store) -> Togeth
         with store.new(name, key) as folder:
             save_array(folder / PYTORCH, answers.int().numpy())
             figures = {
-                "correct_pytorch": int((answers == data.test.labels).sum()),
                 "n": len(data.test),
                 "params": count_parameters(network),
                 "macs": count_macs(network, data.input_shape),
