@@ -6,7 +6,8 @@ Weights are random, with BatchNorm statistics of random images. A network is thr
 a new process loads it and gives the same logits to the bit, and ONNX Runtime gives them to 1e-4 of the largest. Then
 its file is timed beside the unpruned one's, in turns; where it is slower, the rounding is changed. Networks come in the
 order of their size. What is made and measured is kept under --out, and a run that was killed goes on; ``--files``
-times nothing that was not timed before, since timing alone needs a quiet machine.
+times nothing that was not timed before, since timing alone needs a quiet machine. ``--earlier`` goes on from a record
+of another machine: networks that were timed there are taken from it, and each row says which processor it is of.
 """
 
 import gc
@@ -269,19 +270,34 @@ def goals(rows: list[dict[str, Any]], is_all: bool) -> list[dict[str, Any]]:
     ]
 
 
+def earlier_rows(record: Path | None) -> dict[str, dict[str, Any]]:
+    """By network, those of ``record`` that have nothing left to do."""
+    if record is None:
+        return {}
+    document = json.loads(record.read_text())
+    cpu = document["environment"]["cpu"]["model"]
+    return {row["network"]: {"cpu": cpu, **row} for row in document["rows"] if "ratio" in row or is_too_large(row)}
+
+
+def is_too_large(row: dict[str, Any]) -> bool:
+    return "do not fit" in row.get("untimed", "")
+
+
 def main() -> None:
     known = by_size()
     arguments = options(
         __doc__,
         only={"nargs": "+", "metavar": "NAME", "choices": known, "help": "these networks"},
         files={"action": "store_true", "help": "no new timing"},
+        earlier={"type": Path, "metavar": "FILE", "help": "a record to go on from"},
     )
     folder = make_folder(arguments.out or ROOT / "runs/prune_zoo")
     settings = QUICK_SETTINGS if arguments.quick else SETTINGS
     files, measurements = Store(folder / "files"), Store(folder / "measurements")
-    rows = []
+    rows, done = [], earlier_rows(arguments.earlier)
+    cpu = fingerprint()["cpu"]["model"]
     for name in arguments.only or (QUICK if arguments.quick else known):
-        rows.append(row_of(name, files, measurements, settings, not arguments.files))
+        rows.append(done.get(name) or {"cpu": cpu, **row_of(name, files, measurements, settings, not arguments.files)})
         say(f"{name}: {rows[-1]['error'] or 'through'} ({rows[-1]['seconds']} s)")
     show(rows)
     figures = {
