@@ -18,7 +18,7 @@ from edgekd.chain.sites import Site
 from edgekd.chain.store import Store
 from edgekd.chain.targets import file_profile
 from edgekd.data import DataSet, in_order
-from edgekd.devices.place import There
+from edgekd.devices.place import LASTING, There
 from edgekd.errors import DeviceError
 from edgekd.files import canonical_json, sha256, sha256_file, write_json
 from edgekd.progress import say
@@ -27,8 +27,6 @@ from edgekd.recipe import Target
 VERSION = 1
 # Of preprocessed samples that are copied to the device at a time.
 CHUNK_BYTES = 256e6
-# What makes a device another one, of what it says of itself.
-LASTING = ("board", "cpu", "cores", "architecture", "system", "kernel", "python")
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """One cut after another of a stage's network, each to a share of what the network had at first."""
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import lcm
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from edgekd.chain.deployed import writer
 from edgekd.chain.stage import Job
+from edgekd.devices.place import Here, There, place_of
 from edgekd.prune import IMPORTANCES
 from edgekd.prune.budget import Pruned, prune_to
 from edgekd.prune.clock import Clock, Timing
@@ -47,6 +49,7 @@ class Cutter:
     def __init__(self, job: Job, first: nn.Module, weights: Mapping[str, float] | None = None):
         self.job, self.section, self.first, self.weights = job, job.section, first, weights
         self.shape = job.spec.input_shape
+        self.threads: int = job.needs["threads"]
         self.round_to: int = self.section.round_to or job.needs["channels"]
 
     def to(self, goal: str, share: float, network: nn.Module) -> Cut:
@@ -66,10 +69,10 @@ class Cutter:
         def cut(step: int) -> Pruned:
             return prune_to(goal, relative, Prunable(network, self.shape, **self.ranking(step)))
 
-        if not (self.section.check_latency and self.job.needs["here"]):
+        if not (self.section.check_latency and self.job.needs["timed"]):
             pruned = cut(self.round_to)
             return Cut(pruned.network, pruned.plan, {"of": count.words, "kept": pruned.after / whole})
-        with Clock(self.first, self._write, self.job.needs["threads"]) as clock:
+        with self._place() as place, Clock(self.first, self._write, self.threads, place=place) as clock:
             guarded = never_slower(cut, clock, self._roundings())
         figures = {
             "of": count.words,
@@ -81,9 +84,9 @@ class Cutter:
         return Cut(guarded.pruned.network, guarded.pruned.plan, figures)
 
     def _timed(self, network: nn.Module, share: float) -> Cut:
-        table = LatencyTable(self.job.needs["precision"], self.job.needs["threads"])
         prunable = Prunable(network, self.shape, **self.ranking(self.round_to))
-        found = prune_to_latency(prunable, share, table, self._write, reference=self.first)
+        with self._table() as table:
+            found = prune_to_latency(prunable, share, table, self._write, reference=self.first)
         figures = {
             "of": "time",
             "kept": found.timing.measured,
@@ -108,14 +111,23 @@ class Cutter:
             "weights": self.weights,
         }
 
-    def predictor(self, network: nn.Module) -> Callable[[nn.Module], float]:
+    @contextmanager
+    def predictor(self, network: nn.Module) -> Iterator[Callable[[nn.Module], float]]:
         """Of what cuts of ``network`` take, over what it takes itself, by the table of layer times."""
-        table = LatencyTable(self.job.needs["precision"], self.job.needs["threads"])
-        table.measure(layers_of(network, self.shape).values())
-        with TemporaryDirectory(prefix="edgekd-prune-") as folder:
+        with TemporaryDirectory(prefix="edgekd-prune-") as folder, self._table() as table:
+            table.measure(layers_of(network, self.shape).values())
             path = Path(folder) / "network.onnx"
             self._write(network, path)
-            return predictor(network, self.shape, table, network_ms(path, table))
+            yield predictor(network, self.shape, table, network_ms(path, table))
+
+    def _place(self) -> Here | There:
+        """Where the first target is."""
+        return place_of(self.job.needs["device"])
+
+    @contextmanager
+    def _table(self) -> Iterator[LatencyTable]:
+        with self._place() as place:
+            yield LatencyTable(self.job.needs["precision"], self.threads, place=place)
 
     def _roundings(self) -> list[int]:
         return list(dict.fromkeys([self.round_to, *(lcm(self.round_to, step) for step in COARSER)]))

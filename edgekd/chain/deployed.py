@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from edgekd.chain.stage import Job
-from edgekd.chain.targets import file_profile, is_measured_here, training_profile
+from edgekd.chain.targets import can_be_timed, file_profile, training_profile
 from edgekd.export import PROFILES, export_onnx
 from edgekd.preprocess import Preprocess
 from edgekd.prune.clock import Write
@@ -22,7 +22,7 @@ BATCHES = 1
 
 
 def deployment(recipe: Recipe) -> dict[str, Any]:
-    """What of ``recipe`` says how its network is deployed and whether that can be timed here, as plain JSON."""
+    """What of ``recipe`` says how its network is deployed and whether that can be timed, as plain JSON."""
     target = recipe.targets[0]
     quantise = [each for each in recipe.stages if isinstance(each, Quantize) and set(each.rungs) != {"half"}]
     trained = (quantise[0].profile or training_profile(recipe.targets)) if quantise else None
@@ -30,7 +30,7 @@ def deployment(recipe: Recipe) -> dict[str, Any]:
         "device": target.device,
         "runtime": target.runtime,
         "threads": target.threads,
-        "here": is_measured_here(target),
+        "timed": can_be_timed(target),
         "file": file_profile(target),
         "trained": trained,
         "precision": "int8" if quantise else "float32",

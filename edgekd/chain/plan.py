@@ -114,11 +114,11 @@ def must_compress(recipe: Recipe, teachers: Sequence[Start], start: Start, sampl
 
 def _must_prune(recipe: Recipe, section: Prune, start: Start) -> None:
     deployed, network, shape = deployment(recipe), start.network(), start.spec.input_shape
-    if section.latency is not None and not deployed["here"]:
+    if section.latency is not None and not deployed["timed"]:
         raise RecipeError(
             f"prune.latency is measured on the first target, and {deployed['device']} with {deployed['runtime']} "
-            "is not here: put a target that this machine can time first, such as device: cpu, runtime: onnxruntime, or "
-            "prune to a share of the MACs"
+            "cannot be timed: put cpu or a device of the book with onnxruntime first ('edgekd devices list'), or prune "
+            "to a share of the MACs"
         )
     build_importance(section.importance, section.reduction)
     ranking: dict[str, Any] = {

@@ -3,6 +3,7 @@
 import platform
 from collections.abc import Iterable
 
+from edgekd.devices.book import LOCAL, devices
 from edgekd.export.profile import PROFILES
 from edgekd.recipe import Target
 
@@ -19,6 +20,12 @@ def file_profile(target: Target) -> str:
 
 def is_measured_here(target: Target) -> bool:
     return target.device == "cpu" and target.runtime == "onnxruntime"
+
+
+def can_be_timed(target: Target) -> bool:
+    """Whether files and layers can be timed for it in ONNX Runtime, here or on a device of the book."""
+    there = target.device not in LOCAL and target.device in devices()
+    return target.runtime == "onnxruntime" and (there or is_measured_here(target))
 
 
 def training_profile(targets: Iterable[Target]) -> str:

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.bench import LatencyRecord, Plan, fingerprint, measure
-from edgekd.bench import memory as peak_memory
+from edgekd.bench import LatencyRecord, Plan
 from edgekd.bench.conduct import Shown
+from edgekd.bench.place import Here
+from edgekd.bench.runtimes.onnxruntime.turns import Taken, Turns
 from edgekd.devices.accuracy import Answers, answers_there
 from edgekd.devices.book import LOCAL, Device, find_device
 from edgekd.devices.latency import measure_there
@@ -19,27 +20,11 @@ from edgekd.devices.probe import Probe, probed
 from edgekd.devices.remote import Remote
 from edgekd.devices.tensorrt import measure_engines
 from edgekd.devices.tensorrt_answers import engine_answers
+from edgekd.devices.turns import turns_there
 from edgekd.errors import DeviceError, MeasurementError
 
-
-class Here:
-    """This machine, its CPU or its GPU: subjects say which."""
-
-    def __enter__(self) -> "Here":
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
-
-    def environment(self) -> dict[str, Any]:
-        return fingerprint()
-
-    def latency(self, plan: Plan, timeout_s: float | None = None, shown: Shown = iter) -> dict[str, LatencyRecord]:
-        return measure(plan, timeout_s, shown)
-
-    def memory(self, plan: Plan) -> dict[str, dict[str, Any]]:
-        """Peak memory of each subject, as :func:`edgekd.bench.memory` has it."""
-        subjects = plan.subjects.items()
-        return {name: peak_memory(subject, plan.threads, plan.batch).to_json() for name, subject in subjects}
+# What makes a device another one, of what it says of itself.
+LASTING = ("board", "cpu", "cores", "architecture", "system", "kernel", "python")
 
 
 class There:
@@ -87,6 +72,19 @@ class There:
         if len(runtimes) > 1:
             raise MeasurementError("TensorRT and other runtimes are not timed in turns through SSH: one --runtime each")
         return measure_engines(self.remote, plan, timeout_s, self.found, lock_clocks=self.lock_clocks)
+
+    @property
+    def architecture(self) -> str:
+        return str(self.found.facts["architecture"])
+
+    def facts(self, threads: int) -> dict[str, Any]:
+        """What times there depend on."""
+        about = {name: self.found.facts.get(name) for name in LASTING}
+        mode = self.found.power_mode.name if self.found.power_mode else None
+        return {**about, "power_mode": mode, "device": self.remote.device.name, "threads": threads}
+
+    def turns(self, turns: Turns) -> Taken:
+        return turns_there(self.remote, turns)
 
     def answers(
         self, runtime: str, models: Mapping[str, Path], inputs: NDArray[np.float32], threads: int = 1

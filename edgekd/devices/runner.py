@@ -338,12 +338,14 @@ def opened(request: dict[str, Any]) -> tuple[Callable[[], Any], dict[str, Any]]:
     return run, {**figures, "providers": session.get_providers(), "batch": sizes[0] if sizes else 1, "cpus": cpus}
 
 
-def load(file: str, threads: int) -> Any:
+def load(file: str, threads: int, profile_to: str | None = None) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
+    if profile_to:
+        options.enable_profiling, options.profile_file_prefix = True, profile_to
     return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
 
 
@@ -403,6 +405,44 @@ def collect(run: Callable[[], Any], seconds: float, least: int, most: int | None
         if end >= deadline and len(times) >= least:
             break
     return times
+
+
+def turns(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Inferences at batch 1 in turns in one process, and the runtime's own times of the kernels of some."""
+    recorded, threads = request["recorded"], request["threads"]
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, quietest(threads))
+    sessions, runs = {}, {}
+    for name, file in request["models"].items():
+        sessions[name] = load(file, threads, f"profile-{name}" if name in recorded else None)
+        runs[name] = inference(sessions[name], example(sessions[name].get_inputs(), 1, None, 0))
+    gc.collect()
+    gc.disable()
+    for _ in range(request["warmup"]):
+        for name in request["order"]:
+            runs[name]()
+    times: list[list[int]] = []
+    deadline = time.perf_counter_ns() + round(request["seconds"] * 1e9)
+    while len(times) < request["least"] or (time.perf_counter_ns() < deadline and len(times) < request["most"]):
+        times.append([nanoseconds(runs[name]) for name in request["order"]])
+    events = {name: kernels(Path(sessions[name].end_profiling())) for name in recorded}
+    yield {"event": "turns", "times_ns": times, "events": events}
+
+
+def inference(session: Any, feeds: dict[str, Any]) -> Callable[[], Any]:
+    return lambda: session.run(None, feeds)
+
+
+def nanoseconds(run: Callable[[], Any]) -> int:
+    started = time.perf_counter_ns()
+    run()
+    return time.perf_counter_ns() - started
+
+
+def kernels(trace: Path) -> list[dict[str, Any]]:
+    """Of a Chrome trace: whole inferences, and what ran in them."""
+    events = json.loads(trace.read_text())
+    return [event for event in events if event["name"] == "model_run" or event["name"].endswith("_kernel_time")]
 
 
 # ---- how right models are
@@ -630,6 +670,7 @@ def must(words: Sequence[str]) -> None:
 JOBS = {
     "probe": probe,
     "latency": latency,
+    "turns": turns,
     "accuracy": accuracy,
     "tensorrt": tensorrt,
     "tensorrt_answers": tensorrt_answers,

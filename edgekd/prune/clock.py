@@ -9,7 +9,8 @@ from typing import Any
 
 from torch import nn
 
-from edgekd.bench import Plan, Subject, measure
+from edgekd.bench import Plan, Subject
+from edgekd.bench.place import Here, Place
 
 Write = Callable[[nn.Module, Path], object]
 SITTINGS = 6
@@ -33,7 +34,7 @@ class Timing:
 
 
 class Clock:
-    """Times networks against ``reference`` in ONNX Runtime on this machine; a context that cleans up its files.
+    """Times networks against ``reference`` in ONNX Runtime; a context that cleans up its files.
 
     >>> with Clock(network, write) as clock:  # doctest: +SKIP
     ...     print(clock.time(cut).measured)
@@ -42,13 +43,21 @@ class Clock:
         write: writes a network as ONNX, as it will be deployed: in its precision.
         threads: of ONNX Runtime.
         seconds: for each network and timing, at least; twice as long where the interval asks for it.
+        place: this machine where it is left out.
     """
 
     def __init__(
-        self, reference: nn.Module, write: Write, threads: int = 1, seconds: float = 1.5, sittings: int = SITTINGS
+        self,
+        reference: nn.Module,
+        write: Write,
+        threads: int = 1,
+        seconds: float = 1.5,
+        sittings: int = SITTINGS,
+        place: Place | None = None,
     ):
         self.reference, self.write = reference, write
         self.threads, self.seconds, self.sittings = threads, seconds, sittings
+        self.place = place or Here()
 
     def __enter__(self) -> "Clock":
         self._folder = TemporaryDirectory(prefix="edgekd-prune-")
@@ -72,6 +81,6 @@ class Clock:
         self.write(network, self.after)
         subjects = {"before": Subject(str(self.before)), "after": Subject(str(self.after))}
         plan = Plan(subjects, "before", self.threads, 1, self.seconds, 2 * self.seconds, sittings=self.sittings)
-        against = measure(plan)["after"].latency_vs_reference
+        against = self.place.latency(plan)["after"].latency_vs_reference
         assert against is not None
         return Timing(against["ratio"], tuple(against["ci95"]) if against["ci95"] else None, predicted)

@@ -55,7 +55,8 @@ def prune_to_latency(
     """
     if not 0 < share < 1:
         raise ModelError(f"cannot keep a share of {share} of the latency: give one above 0 and below 1")
-    with Clock(prunable.network if reference is None else reference, write, table.setting.threads, seconds) as clock:
+    first, threads, place = reference or prunable.network, table.setting.threads, table.setting.place
+    with Clock(first, write, threads, seconds, place=place) as clock:
         costs = CutCosts(prunable, table)
         if new := costs.measure():
             say(f"  prune: timed {new} layers for the table of this machine")

@@ -128,3 +128,17 @@ def test_a_device_that_will_not_do_is_found_before_any_training(book, sshd, targ
     with pytest.raises(DeviceError, match=message):
         run(recipe, tmp_path / "run")
     assert not (tmp_path / "run" / "stages").exists()
+
+
+def test_a_network_is_pruned_to_a_latency_on_its_device(book, sshd, tmp_path, monkeypatch):
+    """The table of layers and the clock are the device's: none of them is asked here."""
+    add_device(Device("desk", "board", sys.executable, ssh_config=str(sshd.config)), replace=True)
+    head = SHORT[: SHORT.index("student:")].replace("width: 16", "width: 64").replace("epochs: 2", "epochs: 1")
+    text = head + "stages:\n  - prune: {latency: 0.9, epochs: 0}\ntargets:\n  - {device: desk, runtime: onnxruntime}\n"
+    recipe = load_recipe(write_recipe(tmp_path, text))
+    for name in ("measure", "take"):
+        monkeypatch.setattr(f"edgekd.bench.place.{name}", lambda *_: pytest.fail("timed here"))
+    report = run(recipe, tmp_path / "run")
+    assert report.rows[-1].model == "pruned" and report.rows[-1].device == "desk"
+    [stage] = [each for each in report.stages if each.name == "prune"]
+    assert stage.metrics["cuts"][0]["timing"]["measured"] <= 0.9

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
@@ -181,18 +182,19 @@ class _Pruning:
         cutter = Cutter(self.job, network)
         ranking = cutter.ranking(cutter.round_to)
         settings = {key: ranking[key] for key in ("importance", "reduction", "round_to", "ignore")}
-        found = scan(
-            network,
-            shape,
-            self._accuracy,
-            labelled=ranking["batches"],
-            batches=self._inputs(section.batchnorm_batches),
-            seconds=section.sensitivity,
-            cache=cache_folder() / "sensitivity",
-            latency=cutter.predictor(network) if self.job.needs["here"] else None,
-            latency_setting=canonical_json([self.job.needs, fingerprint()["cpu"]]).decode(),
-            **settings,
-        )
+        with cutter.predictor(network) if self.job.needs["timed"] else nullcontext() as latency:
+            found = scan(
+                network,
+                shape,
+                self._accuracy,
+                labelled=ranking["batches"],
+                batches=self._inputs(section.batchnorm_batches),
+                seconds=section.sensitivity,
+                cache=cache_folder() / "sensitivity",
+                latency=latency,
+                latency_setting=canonical_json([self.job.needs, fingerprint()["cpu"]]).decode(),
+                **settings,
+            )
         return found, harms(found, Prunable(network, shape, **ranking), 1 / len(self.data.validation))
 
     def _accuracy(self, network: nn.Module) -> float:

@@ -1,18 +1,22 @@
 """Times of many layers at once, as multiples of a reference layer's."""
 
 import re
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from math import prod
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from edgekd.bench.clock import collect, collector_off
+from edgekd.bench.place import Here, Place
 from edgekd.bench.runtimes.onnxruntime.join import is_weighted
+from edgekd.bench.runtimes.onnxruntime.turns import Turns
 from edgekd.errors import MeasurementError
 from edgekd.prune.latency.branches import PREFIX, branches
 from edgekd.prune.latency.layer import Layer
-from edgekd.prune.latency.recorder import Reading, Recorder
+from edgekd.prune.latency.readings import Reading, readings
 
 # One of ResNet's, of some 0.1 ms: the machine's speed is that of this layer, which is timed with all others.
 REFERENCE = Layer("conv", 64, 64, ((14, 14),), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), activation=True)
@@ -30,9 +34,16 @@ class Setting:
     precision: str
     threads: int
     codes: type[np.uint8 | np.int8]
+    place: Place = field(default_factory=Here)
 
-    def record(self, layers: Sequence[Layer]) -> Recorder:
-        return Recorder(branches(layers, self.precision, self.codes), self.threads)
+    @contextmanager
+    def files(self, models: Mapping[str, Sequence[Layer]]) -> Iterator[dict[str, Path]]:
+        """Each with these layers side by side."""
+        with TemporaryDirectory(prefix="edgekd-latency-") as folder:
+            paths = {name: Path(folder) / f"{name}.onnx" for name in models}
+            for name, layers in models.items():
+                paths[name].write_bytes(branches(layers, self.precision, self.codes).SerializeToString())
+            yield paths
 
 
 @dataclass(frozen=True)
@@ -65,11 +76,10 @@ def kernel_times(layers: Sequence[Layer], setting: Setting) -> Times:
     Raises:
         MeasurementError: ONNX Runtime does not load or run them, or computes one of them by other kernels.
     """
-    with setting.record([*layers, *[REFERENCE] * COPIES]) as recorder:
-        with collector_off():
-            collect(recorder.run, 0, WARMUP_RUNS)
-            runs = len(collect(recorder.run, SECONDS, MIN_RUNS, MAX_RUNS))
-        read = by_layer(recorder.readings(runs))
+    with setting.files({"layers": [*layers, *[REFERENCE] * COPIES]}) as files:
+        turns = Turns(files, ["layers"], files, setting.threads, WARMUP_RUNS, MIN_RUNS, MAX_RUNS, SECONDS)
+        taken = setting.place.turns(turns)
+    read = by_layer(readings(taken, turns, "layers"))
     missing = [layer for index, layer in enumerate(layers) if index not in read]
     if missing:
         raise MeasurementError(

@@ -1,4 +1,4 @@
-"""Times of layers on this machine, kept in the user's cache folder."""
+"""Times of layers on a machine, kept in the user's cache folder."""
 
 import json
 from contextlib import suppress
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
 
-from edgekd.bench.profile.cache import cache_folder, machine_facts
+from edgekd.bench.profile.cache import cache_folder
 from edgekd.errors import StorageError
 from edgekd.files import canonical_json, sha256, write_json
 
@@ -15,13 +15,13 @@ VERSION = 1
 
 @dataclass
 class Store:
-    """One file for a machine, its packages, the threads and the precision.
+    """One file for a ``machine``, its packages, the threads and the precision.
 
     All are multiples of the reference layer's time, which is kept in milliseconds as it is at the machine's best.
     """
 
     precision: str
-    threads: int
+    machine: dict[str, Any]
     multiples: dict[str, float] = field(default_factory=dict)
     reference_ms: float | None = None
     overhead: float | None = None
@@ -30,7 +30,6 @@ class Store:
     """What the file holds is not looked at, and is gone when it is written."""
 
     def __post_init__(self) -> None:
-        self.machine = machine_facts(self.threads)
         key = sha256(canonical_json([VERSION, self.precision, self.machine]))
         self.path = cache_folder() / f"latency-{key[:16]}.json"
         self.load()

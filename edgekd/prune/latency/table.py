@@ -1,10 +1,10 @@
-"""The table of layer times of this machine."""
+"""The table of layer times of a machine."""
 
-import platform
 from collections.abc import Callable, Collection, Iterable
 
 import numpy as np
 
+from edgekd.bench.place import Here, Place
 from edgekd.errors import MeasurementError
 from edgekd.prune.latency.kernels import Setting, batches_of, kernel_times
 from edgekd.prune.latency.layer import Layer
@@ -20,7 +20,7 @@ Progress = Callable[[int, int], None]
 
 
 class LatencyTable:
-    """What layers cost in ONNX Runtime on this machine: ``table[layer]`` is one inference's milliseconds in it.
+    """What layers cost in ONNX Runtime on a machine: ``table[layer]`` is one inference's milliseconds in it.
 
     A time is that of the layer's kernel alone, as it runs within a network at batch 1, without what the runtime does
     between layers. All times are at one speed of the machine, its best while it was measured: next to every few layers
@@ -29,21 +29,23 @@ class LatencyTable:
     Args:
         precision: ``float32``; or ``int8``: 8-bit activations, and 8-bit weights per channel.
         threads: of ONNX Runtime.
-        fresh: measure again what was measured here before.
+        fresh: measure again what was measured there before.
+        place: this machine where it is left out.
 
     Raises:
         MeasurementError: another precision, or no threads.
     """
 
-    def __init__(self, precision: str = "float32", threads: int = 1, fresh: bool = False):
+    def __init__(self, precision: str = "float32", threads: int = 1, fresh: bool = False, place: Place | None = None):
         if precision not in PRECISIONS:
             raise MeasurementError(f"no layer times at precision {precision!r}; known: {', '.join(PRECISIONS)}")
         if threads < 1:
             raise MeasurementError(f"{threads} threads cannot run anything; give 1 or more")
         # Profiles of Arm have int8 activations, those of x86 uint8.
-        codes = np.int8 if platform.machine() in ARM else np.uint8
-        self.setting = Setting(precision, threads, codes)
-        self._store = Store(precision, threads, fresh=fresh)
+        place = place or Here()
+        codes = np.int8 if place.architecture in ARM else np.uint8
+        self.setting = Setting(precision, threads, codes, place)
+        self._store = Store(precision, place.facts(threads), fresh=fresh)
 
     def __contains__(self, layer: Layer) -> bool:
         return all(str(each) in self._store.multiples for each in layer.each_call())

@@ -1,15 +1,14 @@
 """The time of a whole network at the speed of the machine that a table's times are at."""
 
 from pathlib import Path
-from time import perf_counter_ns
 
-from edgekd.bench.clock import collect, collector_off
+from edgekd.bench.runtimes.onnxruntime.turns import Turns
 from edgekd.prune.latency.kernels import COPIES, REFERENCE, by_layer
-from edgekd.prune.latency.recorder import Recorder
+from edgekd.prune.latency.readings import readings
 from edgekd.prune.latency.table import LatencyTable
 
 # The reference layer takes the network's weights out of the cache: the first run after it is slower.
-TURN, WARMUP_TURNS, MIN_TURNS, MAX_TURNS = 4, 2, 8, 60
+TURN, WARMUP_TURNS, MIN_TURNS, MAX_TURNS = 4, 2, 6, 58
 
 
 def network_ms(path: Path | str, table: LatencyTable, seconds: float = 1.5) -> float:
@@ -24,15 +23,11 @@ def network_ms(path: Path | str, table: LatencyTable, seconds: float = 1.5) -> f
     Raises:
         MeasurementError: the file does not load or run, or the table is empty.
     """
-    threads = table.setting.threads
-    with Recorder(Path(path), threads) as network, table.setting.record([REFERENCE] * COPIES) as reference:
-        turns, deadline = 0, perf_counter_ns() + round(seconds * 1e9)
-        with collector_off():
-            while turns < MIN_TURNS or (perf_counter_ns() < deadline and turns < MAX_TURNS):
-                collect(network.run, 0, TURN)
-                reference.run()
-                turns += 1
-        counted = turns - WARMUP_TURNS
-        kernels = network.readings(TURN * counted)
-        reference_ms = sum(by_layer(reference.readings(counted)).values()) / COPIES
+    setting, order = table.setting, ["network"] * TURN + ["reference"]
+    with setting.files({"reference": [REFERENCE] * COPIES}) as files:
+        models = {**files, "network": Path(path)}
+        turns = Turns(models, order, models, setting.threads, WARMUP_TURNS, MIN_TURNS, MAX_TURNS, seconds)
+        taken = setting.place.turns(turns)
+    kernels = readings(taken, turns, "network")
+    reference_ms = sum(by_layer(readings(taken, turns, "reference")).values()) / COPIES
     return sum(table.at_best(kernel.ms / reference_ms) for kernel in kernels)

@@ -1,0 +1,81 @@
+"""Inferences of ONNX files in turns in one process, some of them with their kernels recorded by the runtime."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter_ns
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekd.bench.clock import collector_off
+from edgekd.bench.plan import Subject
+from edgekd.bench.runtimes.onnxruntime.session import OnnxSession
+from edgekd.bench.runtimes.onnxruntime.trace import Event
+
+
+@dataclass(frozen=True)
+class Turns:
+    """``order`` is one turn: names of ``models``, an inference at batch 1 each; ``recorded`` has its kernels recorded.
+
+    After ``warmup`` turns they count, until ``seconds`` are over: ``least`` of them at least, ``most`` at most.
+    """
+
+    models: Mapping[str, Path]
+    order: Sequence[str]
+    recorded: Collection[str]
+    threads: int
+    warmup: int
+    least: int
+    most: int
+    seconds: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Without the models."""
+        return {
+            **{"order": list(self.order), "recorded": sorted(self.recorded), "threads": self.threads},
+            **{"warmup": self.warmup, "least": self.least, "most": self.most, "seconds": self.seconds},
+        }
+
+
+@dataclass(frozen=True)
+class Taken:
+    """``times_ns`` (turns that counted, inferences in a turn); ``events`` of recorded models, those of all turns."""
+
+    times_ns: NDArray[np.int64]
+    events: Mapping[str, list[Event]]
+
+    def runs(self, name: str, turns: Turns) -> int:
+        """Inferences of ``name`` that counted."""
+        return len(self.times_ns) * list(turns.order).count(name)
+
+
+def take(turns: Turns) -> Taken:
+    """On this machine.
+
+    Raises:
+        MeasurementError: a model does not load or run.
+    """
+    with TemporaryDirectory(prefix="edgekd-turns-") as folder:
+        sessions = {
+            name: OnnxSession(
+                Subject(str(path)), turns.threads, profile_to=Path(folder) / name if name in turns.recorded else None
+            )
+            for name, path in turns.models.items()
+        }
+        with collector_off():
+            times = [[timed(sessions[name]) for name in turns.order] for _ in range(turns.warmup)]
+            times, deadline = [], perf_counter_ns() + round(turns.seconds * 1e9)
+            while len(times) < turns.least or (perf_counter_ns() < deadline and len(times) < turns.most):
+                times.append([timed(sessions[name]) for name in turns.order])
+        events = {name: json.loads(sessions[name].end_profiling().read_text()) for name in turns.recorded}
+    return Taken(np.array(times, np.int64), events)
+
+
+def timed(session: OnnxSession) -> int:
+    started = perf_counter_ns()
+    session.run()
+    return perf_counter_ns() - started

@@ -1,0 +1,69 @@
+import sys
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
+from edgekd.bench.place import Here
+from edgekd.bench.runtimes.onnxruntime.turns import Taken, Turns
+from edgekd.devices.book import Device
+from edgekd.devices.place import There
+from edgekd.prune.latency.readings import fast, readings
+from tests.devices.conftest import clean as clean
+from tests.devices.conftest import sshd as sshd
+
+EDGE = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["batch", 300, 300])
+
+
+def products(count: int) -> onnx.ModelProto:
+    names = ["x", *(f"y{index}" for index in range(count))]
+    nodes = [helper.make_node("MatMul", ["x", name], [f"y{index}"], name=f"product_{index}") for index, name in
+             enumerate(names[:-1])]  # fmt: skip
+    result = helper.make_tensor_value_info(names[-1], onnx.TensorProto.FLOAT, ["batch", 300, 300])
+    graph = helper.make_graph(nodes, "products", [EDGE], [result])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
+def test_the_fastest_fifth():
+    times = np.random.default_rng(0).permutation(np.arange(1, 51))
+    assert fast(times) == np.mean(np.arange(1, 11))
+    assert fast([7, 3]) == 3
+
+
+@pytest.fixture(params=["here", "there"])
+def take(request) -> Callable[[Turns], Taken]:
+    """In this process, and in the runner's on this machine behind sshd."""
+    if request.param == "here":
+        return Here().turns
+    server = request.getfixturevalue("clean")
+    there = There(Device("desk", "board", sys.executable, ssh_config=str(server.config)))
+    there.__enter__()
+    request.addfinalizer(there.__exit__)
+    return there.turns
+
+
+def test_each_kernel_is_read(take, tmp_path):
+    files = {name: tmp_path / f"{name}.onnx" for name in ("three", "one")}
+    for name, count in (("three", 3), ("one", 1)):
+        onnx.save(products(count), files[name])
+    turns = Turns(files, ("three", "one", "one"), ("three",), threads=1, warmup=1, least=5, most=5)
+    taken = take(turns)
+    assert taken.times_ns.shape == (5, 3) and (taken.times_ns > 0).all()
+    assert taken.times_ns[:, 0].min() > taken.times_ns[:, 2].min()
+    assert list(taken.events) == ["three"]
+    read = readings(taken, turns, "three")
+    assert [reading.name for reading in read] == ["product_0", "product_1", "product_2"]
+    for reading in read:
+        times = [event["dur"] for event in taken.events["three"] if event["name"] == f"{reading.name}_kernel_time"]
+        assert len(times) == 6
+        assert reading.ms == (min(times[1:]) + 0.5) / 1e3  # a fifth of five is one
+        assert reading.op == "MatMul"
+
+
+def test_turns_go_on_until_the_time_is_over(take, tmp_path):
+    onnx.save(products(1), tmp_path / "one.onnx")
+    models = {"one": tmp_path / "one.onnx"}
+    assert len(take(Turns(models, ("one",), (), 1, warmup=0, least=2, most=10_000, seconds=0.0)).times_ns) == 2
+    assert len(take(Turns(models, ("one",), (), 1, warmup=0, least=2, most=7, seconds=60.0)).times_ns) == 7
