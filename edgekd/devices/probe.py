@@ -55,6 +55,8 @@ class Probe:
             "can_run": self.can_run,
             "missing": missing(self),
         }
+        if self.device.emulated:
+            document["emulated"] = True
         if self.release:
             document["l4t"] = self.release.l4t
             document["jetpack"] = self.release.jetpack
@@ -106,7 +108,7 @@ def describe(found: Probe) -> list[str]:
         [f"  has TensorRT {dotted(found.tensorrt)}, which edgekd cannot time through SSH yet"] if found.tensorrt else []
     )
     return [
-        f"{found.device.name}: {board(found.facts)}",
+        f"{found.device.name}: {board(found.facts)}" + (", emulated: its times mean nothing" * found.device.emulated),
         *(["  " + jetson_line(found)] if found.release else []),
         f"  {found.facts['cpu']}, {found.facts['cores']} cores, {memory(found.facts)}",
         f"  {found.facts['system']}, Python {found.facts['python']['version']}{packages(found.facts['python'])}",

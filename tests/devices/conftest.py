@@ -18,13 +18,19 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server.stop()
 
 
+def left_here() -> list[str]:
+    """This side of connections: folders, and processes of ours."""
+    folders = [str(path) for path in Path("/tmp").glob(f"edgekd-ssh-{os.getpid()}-*")]
+    children = [child for child in psutil.Process().children() if child.name() in ("ssh", "scp")]
+    return folders + [" ".join(child.cmdline()) for child in children]
+
+
 @contextmanager
 def watched(server: Server) -> Iterator[None]:
     """Afterwards nothing is left: no folder and no process on the device, none here, and no connection."""
     yield
     assert server.left_behind() == []
-    assert list(Path("/tmp").glob(f"edgekd-ssh-{os.getpid()}-*")) == []
-    assert [child.cmdline() for child in psutil.Process().children() if child.name() in ("ssh", "scp")] == []
+    assert left_here() == []
 
 
 @pytest.fixture
