@@ -157,11 +157,18 @@ def missing(found: Probe) -> list[str]:
     if abs(found.clock_ahead_s) > CLOCK_OFF_S:
         way = "ahead" if found.clock_ahead_s > 0 else "behind"
         lines.append(
-            f"the time: its clock is {abs(found.clock_ahead_s):.0f} s {way}; 'sudo timedatectl set-ntp 1' there"
+            f"the time: its clock is {span(abs(found.clock_ahead_s))} {way}; 'sudo timedatectl set-ntp 1' there"
         )
     if found.in_other_mode:
         lines.append(found.in_other_mode)
     return lines
+
+
+def span(seconds: float) -> str:
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def dotted(version: tuple[int, int, int]) -> str:

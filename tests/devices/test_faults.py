@@ -311,8 +311,8 @@ def test_a_clock_that_is_wrong_is_told(clean, desk, edgekd, late):
     desk(clean.config, late)
     done = edgekd("devices", "probe", "desk")
     assert (done.code, done.err) == (0, "")
-    [told] = re.findall(r"missing: the time: its clock is (\d+) s behind; 'sudo timedatectl set-ntp 1' there", done.out)
-    assert int(told) == pytest.approx(400 * 86400, abs=120)
+    told = "  missing: the time: its clock is 400 days behind; 'sudo timedatectl set-ntp 1' there"
+    assert told in done.out.splitlines()
 
 
 def test_a_clock_that_is_wrong_times_as_any_other(clean, desk, edgekd, model, late):

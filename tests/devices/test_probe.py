@@ -57,7 +57,7 @@ def test_what_is_missing_in_plain_words():
         "  can run: nothing that edgekd can measure",
         "  missing: onnxruntime is there and does not load: bad",
         "  missing: disk: 9 MB are free, models and engines need more",
-        "  missing: the time: its clock is 86400 s behind; 'sudo timedatectl set-ntp 1' there",
+        "  missing: the time: its clock is 24 hours behind; 'sudo timedatectl set-ntp 1' there",
     ]
 
 
