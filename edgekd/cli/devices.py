@@ -84,11 +84,13 @@ def dla(
 @app.command()
 def probe(name: Name, as_json: AsJson = False) -> None:
     """What a device is, what it can run, and what is missing there. Nothing is left on it."""
+    from edgekd.cli.interrupt import leave_on_signal
     from edgekd.devices.book import find_device
     from edgekd.devices.local import probe_here
     from edgekd.devices.probe import describe
     from edgekd.devices.probe import probe as ask
 
     device = find_device(name)
+    leave_on_signal()
     found = ask(device) if device.ssh else probe_here(device)
     typer.echo(json.dumps(found.to_json(), indent=1) if as_json else "\n".join(describe(found)))

@@ -46,9 +46,7 @@ class Connection:
         if shutil.which("ssh") is None or shutil.which("scp") is None:
             raise DeviceError("ssh and scp are not installed here: 'apt install openssh-client' or its like")
         # A socket's path has room for about a hundred letters, which the usual folders of macOS fill.
-        self._private = tempfile.mkdtemp(
-            prefix=f"edgekd-ssh-{os.getpid()}-", dir="/tmp" if Path("/tmp").is_dir() else None
-        )
+        self._private = tempfile.mkdtemp(prefix=our_prefix(), dir="/tmp" if Path("/tmp").is_dir() else None)
         try:
             self._connect()
         except BaseException:
@@ -102,7 +100,9 @@ class Connection:
         if code == OURS:
             return failure(self.address, said)
         if code == NO_FOLDER:
-            return DeviceError(f"no folder can be made on {self.address}: {last_line(said)}; free some space there")
+            return DeviceError(
+                f"no folder can be made on {self.address}: {last_line(said)}; free some space, or set TMPDIR there"
+            )
         return DeviceError(f"{self.address} lets you in but runs no commands: {last_line(said) or f'code {code}'}")
 
     def said(self) -> str:
@@ -153,6 +153,17 @@ class Connection:
         }  # fmt: skip
         options = [word for key, value in ours.items() for word in ("-o", f"{key}={value}")]
         return [program, *(["-F", str(self.config)] if self.config else []), *options, *self.address.options()]
+
+
+def our_prefix() -> str:
+    return f"edgekd-ssh-{os.getpid()}-"
+
+
+def put_away() -> None:
+    """Removes this side of every connection of this process, for one that leaves without closing them."""
+    for parent in {Path("/tmp"), Path(tempfile.gettempdir())}:
+        for folder in parent.glob(f"{our_prefix()}*"):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def in_shell(script: str) -> str:

@@ -56,6 +56,8 @@ class Probe:
             "can_run": self.can_run,
             "missing": missing(self),
         }
+        if self.device.emulated:
+            document["emulated"] = True
         if self.release:
             document["l4t"] = self.release.l4t
             document["jetpack"] = self.release.jetpack
@@ -104,7 +106,7 @@ def describe(found: Probe) -> list[str]:
     """Lines for a person: what it is, what it can run, what is missing."""
     runs = " and ".join(found.can_run) or "nothing that edgekd can measure"
     return [
-        f"{found.device.name}: {board(found.facts)}",
+        f"{found.device.name}: {board(found.facts)}" + (", emulated: its times mean nothing" * found.device.emulated),
         *(["  " + jetson_line(found)] if found.release else []),
         f"  {found.facts['cpu']}, {found.facts['cores']} cores, {memory(found.facts)}",
         f"  {found.facts['system']}, Python {found.facts['python']['version']}{packages(found.facts['python'])}",
@@ -152,11 +154,18 @@ def missing(found: Probe) -> list[str]:
     if abs(found.clock_ahead_s) > CLOCK_OFF_S:
         way = "ahead" if found.clock_ahead_s > 0 else "behind"
         lines.append(
-            f"the time: its clock is {abs(found.clock_ahead_s):.0f} s {way}; 'sudo timedatectl set-ntp 1' there"
+            f"the time: its clock is {span(abs(found.clock_ahead_s))} {way}; 'sudo timedatectl set-ntp 1' there"
         )
     if found.in_other_mode:
         lines.append(found.in_other_mode)
     return lines
+
+
+def span(seconds: float) -> str:
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def dotted(version: tuple[int, int, int]) -> str:

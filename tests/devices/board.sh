@@ -91,7 +91,7 @@ stop() {
 
 case "${1:-}" in
     build) build ;;
-    start) start "${2:?a port}" ;;
+    start) [ -n "${2:-}" ] || die "start needs a port, such as 2299"; start "$2" ;;
     stop) stop ;;
     *) die "build, start PORT or stop" ;;
 esac

@@ -1,7 +1,9 @@
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.devices.server import SSHD, Server
@@ -16,9 +18,22 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server.stop()
 
 
+def left_here() -> list[str]:
+    """This side of connections: folders, and processes of ours."""
+    folders = [str(path) for path in Path("/tmp").glob(f"edgekd-ssh-{os.getpid()}-*")]
+    children = [child for child in psutil.Process().children() if child.name() in ("ssh", "scp")]
+    return folders + [" ".join(child.cmdline()) for child in children]
+
+
+@contextmanager
+def watched(server: Server) -> Iterator[None]:
+    """Afterwards nothing is left: no folder and no process on the device, none here, and no connection."""
+    yield
+    assert server.left_behind() == []
+    assert left_here() == []
+
+
 @pytest.fixture
 def clean(sshd: Server) -> Iterator[Server]:
-    """The server, and afterwards nothing left: no folder on the device, none here, and no connection."""
-    yield sshd
-    assert sshd.left_behind() == []
-    assert list(Path("/tmp").glob(f"edgekd-ssh-{os.getpid()}-*")) == []
+    with watched(sshd):
+        yield sshd

@@ -95,9 +95,18 @@ class Server:
             self.process.terminate()
             self.process.wait(10)
 
+    def at_work(self) -> list[psutil.Process]:
+        """What runs in the sessions' folders; ``info`` has the ``cmdline`` of each."""
+        found = (process for process in psutil.process_iter(["cwd", "cmdline"]) if process.info["cmdline"])
+        return [process for process in found if Path(process.info["cwd"] or "").is_relative_to(self.temporary)]
+
     def left_behind(self, patience_s: float = 5.0) -> list[str]:
-        """What lies in the sessions' temporary folder when it had time to go."""
+        """What lies in the sessions' temporary folder, and what runs there, when it had time to go."""
         deadline = time.monotonic() + patience_s
-        while (found := sorted(path.name for path in self.temporary.iterdir())) and time.monotonic() < deadline:
+        while (found := self._there_now()) and time.monotonic() < deadline:
             time.sleep(0.05)
         return found
+
+    def _there_now(self) -> list[str]:
+        processes = [" ".join(process.info["cmdline"]) for process in self.at_work()]
+        return sorted(path.name for path in self.temporary.iterdir()) + processes

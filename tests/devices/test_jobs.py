@@ -6,16 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-import psutil
 import pytest
 
 from edgekd.bench.plan import Plan, Subject
 from edgekd.devices.accuracy import Answers, answers_there
 from edgekd.devices.book import Device
 from edgekd.devices.latency import measure_there
-from edgekd.devices.mishaps import CutError
 from edgekd.devices.remote import Remote
-from edgekd.errors import DeviceError, MeasurementError
+from edgekd.errors import MeasurementError
 from tests.bench.conftest import write_model
 
 
@@ -50,49 +48,6 @@ def test_latency_there(remote, files):
     assert found["one"].latency_vs_reference is None
     assert found["one"].providers == ["CPUExecutionProvider"]
     assert found["one"].load_ms > 0 and len(found["one"].cpus or []) == 1
-
-
-def test_what_was_measured_before_the_cut_counts(clean, files):
-    class CutAfterTwo(Remote):
-        def events(self, request: dict, timeout_s: float) -> Iterator[dict]:
-            for number, event in enumerate(super().events(request, timeout_s)):
-                yield event
-                if number == 1:
-                    clean.cut()
-
-    with CutAfterTwo(Device("desk", "board", sys.executable, ssh_config=str(clean.config))) as there:
-        found = measure_there(there, plan(files, sittings=50, seconds=20))
-    assert 2 <= len(found["one"].raw_ns) < 50
-    assert found["one"].warnings[0].code == "cut_short"
-    assert "the connection to board was cut" in found["one"].warnings[0].message
-
-
-def test_nothing_before_the_cut_is_an_error(remote, files, clean):
-    clean.cut()
-    with pytest.raises(CutError):
-        measure_there(remote, plan(files))
-
-
-def test_a_runner_that_is_killed(remote, files):
-    def kill() -> None:
-        for process in psutil.process_iter(["cmdline"]):
-            words = process.info["cmdline"]
-            if words and words[-1] == "runner.py" and Path(process.cwd()) == Path(remote.folder):
-                process.kill()
-
-    events = remote.events({"job": "latency", "models": {"m": "m.onnx"}, "threads": 1, "batch": 1, "seconds": 60.0,
-                            "sittings": 600, "seed": 0, "warmup_s": 0.01}, 60)  # fmt: skip
-    remote.put(files["one"], "m.onnx")
-    next(events)
-    kill()
-    with pytest.raises(DeviceError, match="the runner on desk was killed"):
-        list(events)
-
-
-def test_a_model_that_does_not_load(remote, tmp_path):
-    (tmp_path / "bad.onnx").write_bytes(b"no model")
-    with pytest.raises(DeviceError, match="desk: bad: .*0.onnx"):
-        measure_there(remote, Plan({"bad": Subject(str(tmp_path / "bad.onnx"))}, seconds=0.1, sittings=1))
 
 
 def test_other_runtimes_are_refused(remote, files):

@@ -58,7 +58,18 @@ def test_times_of_an_emulated_device_are_invalid(clean, edgekd, tmp_path, monkey
     words = ("--ssh", "board", "--ssh-config", os.path.relpath(clean.config), "--python", sys.executable)
     assert edgekd("devices", "add", "desk", *words, "--emulated").code == 0
     monkeypatch.chdir(tmp_path)
-    more = ("--device", "desk", "--threads", 1000, "--seconds", 0.1, "--sittings", 2, "--json", "-")
+    more = (
+        "--device",
+        "desk",
+        "--threads",
+        (os.cpu_count() or 1) + 1,
+        "--seconds",
+        0.1,
+        "--sittings",
+        2,
+        "--json",
+        "-",
+    )
     done = edgekd("bench", write_model(tmp_path / "model.onnx"), *more)
     [row] = json.loads(done.out)["models"]
     codes = {warning["code"] for warning in row["warnings"]}

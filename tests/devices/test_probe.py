@@ -4,11 +4,8 @@ import json
 import os
 import sys
 
-import pytest
-
 from edgekd.devices.book import Device
 from edgekd.devices.probe import clock_ahead, describe, probe, understood
-from edgekd.errors import DeviceError
 from tests.cli.conftest import edgekd  # noqa: F401
 from tests.devices.fake_jetson import FakeJetson
 from tests.devices.server import Server
@@ -47,22 +44,6 @@ def test_a_jetson(sshd, tmp_path):
     assert found.to_json()["tensorrt"] == "10.3.0"
 
 
-def test_python_is_missing(clean):
-    with pytest.raises(DeviceError, match="desk has no /no/python3: 'sudo apt install python3' there, or name"):
-        probe(board(clean, "/no/python3"))
-
-
-def test_python_is_too_old_or_none_at_all(clean, tmp_path):
-    old = tmp_path / "python 3;x"
-    old.write_text("#!/bin/sh\necho 3.6\n")
-    old.chmod(0o755)
-    with pytest.raises(DeviceError, match="is Python 3.6 and 3.8 is needed"):
-        probe(board(clean, str(old)))
-    old.write_text("#!/bin/sh\necho broken >&2; exit 1\n")
-    with pytest.raises(DeviceError, match="does not start: broken"):
-        probe(board(clean, str(old)))
-
-
 FACTS = {
     "architecture": "aarch64", "system": "Debian", "kernel": "6", "cpu": "Cortex-A76", "cores": 4,
     "memory_bytes": 4_000_000_000, "free_disk_bytes": 9_000_000,
@@ -78,7 +59,7 @@ def test_what_is_missing_in_plain_words():
         "  can run: nothing that edgekd can measure",
         "  missing: onnxruntime is there and does not load: bad",
         "  missing: disk: 9 MB are free, models and engines need more",
-        "  missing: the time: its clock is 86400 s behind; 'sudo timedatectl set-ntp 1' there",
+        "  missing: the time: its clock is 24 hours behind; 'sudo timedatectl set-ntp 1' there",
     ]
 
 
@@ -90,14 +71,6 @@ def test_a_mode_that_is_wanted_must_be_seen():
     for wanted, fits in (("15W", True), ("MODE_15W", True), ("2", True), ("30W", False)):
         found = understood(Device("desk", "x", power_mode=wanted), {**FACTS, **said})
         assert (found.in_other_mode is None) == fits
-
-
-def test_a_shell_that_greets(clean, tmp_path):
-    greeting = tmp_path / "python3"
-    greeting.write_text(f'#!/bin/sh\necho Welcome to the board\nexec {sys.executable} "$@"\n')
-    greeting.chmod(0o755)
-    with pytest.raises(DeviceError, match="desk says 'Welcome to the board' where an answer was awaited"):
-        probe(board(clean, str(greeting)))
 
 
 def test_a_clock_is_wrong_only_outside_what_was_waited():
