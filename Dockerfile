@@ -9,12 +9,12 @@ ARG BASE
 # Another index of torch and torchvision, or, left empty, pip's own: on x86 its torch brings CUDA.
 ARG TORCH_INDEX
 
-# The compiler is torch.compile's.
+# The compiler is torch.compile's: g++ for CPUs, Python's headers for Triton. ssh reaches devices.
 RUN apt-get update \
- && apt-get install -y --no-install-recommends python3 python3-venv python3-dev gcc \
+ && apt-get install -y --no-install-recommends python3 python3-venv python3-dev g++ openssh-client \
  && rm -rf /var/lib/apt/lists/*
 
-# The CPU's torch is a tenth of the size. Alone from its index: a build that cannot reach it fails, and never goes on
+# Without CUDA torch is an eighth of the size. Alone from its index: a build that cannot reach it fails, and never goes on
 # with another torch. A CUDA base takes pip's own; a Jetson base uses the torch of JetPack where it has one.
 WORKDIR /opt/edgekd
 COPY constraints.txt ./

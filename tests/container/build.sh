@@ -5,14 +5,15 @@
 #
 # In the image it then runs edgekd's help, verifies BUNDLE, times its network and loads a recipe's data and networks.
 # This machine's pip downloads the wheels, as it is configured; pip in the build sees them at /mnt and nothing else.
-# EDGEKD_MIRROR is another mirror of Debian, TORCH_INDEX another index of torch; empty, torch is PyPI's, with CUDA.
+# EDGEKD_MIRROR is another mirror of Debian, TORCH_INDEX another index of torch; empty, torch is PyPI's, with CUDA, and
+# takes 25 GB of disk.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")/../.." && pwd)
 work=${EDGEKD_CONTAINER:-$here/build/container}
-wheels=$work/wheels
 mirror=${EDGEKD_MIRROR:-http://deb.debian.org/debian}
 torch_index=${TORCH_INDEX-https://download.pytorch.org/whl/cpu}
+wheels=$work/wheels/$(basename "${torch_index:-pypi}")
 suite=$(sed -n 's/^ARG BASE=debian:\([a-z]*\).*/\1/p' "$here/Dockerfile")
 machine=(--python-version 3.11 --implementation cp --abi cp311 --abi abi3 --abi none --only-binary=:all:)
 for glibc in 2014 $(seq --format=_2_%g 36 -1 18); do
@@ -54,7 +55,11 @@ download() {
     local pip=("${PIP:-pip}" download --quiet --dest "$wheels" --find-links "$wheels" --constraint "$here/constraints.txt")
     pip+=("${machine[@]}")
     mkdir -p "$wheels"
-    [ -z "$torch_index" ] || "${pip[@]}" --no-deps --index-url "$torch_index" torch torchvision
+    if [ -n "$torch_index" ]; then
+        # From there alone, whatever other indexes this machine's pip has.
+        PIP_EXTRA_INDEX_URL=$torch_index "${pip[@]}" --no-deps --index-url "$torch_index" torch torchvision ||
+            die "torch did not come from $torch_index: TORCH_INDEX names another index; empty, torch is PyPI's, with CUDA"
+    fi
     "${pip[@]}" "$here" 'setuptools>=77'
 }
 
@@ -71,13 +76,13 @@ build() {
 edgekd() {
     echo "+ edgekd $*"
     # buildah runs a command, not an image's entry point.
-    buildah run --isolation chroot --volume "$bundle:/project/bundle:ro" "$container" -- "${entry[@]}" "$@"
+    buildah run --isolation chroot --volume "$bundle:/project/bundle:ro" "$container" -- "$entry" "$@"
 }
 
 try() {
     container=$(buildah from --pull-never edgekd)
     trap 'buildah rm "$container" >/dev/null' EXIT
-    read -ra entry < <(buildah inspect --format '{{join .OCIv1.Config.Entrypoint " "}}' "$container")
+    entry=$(buildah inspect --format '{{index .OCIv1.Config.Entrypoint 0}}' "$container")
     edgekd --help
     edgekd bundle verify bundle
     edgekd bench bundle/model.onnx --seconds 1
