@@ -82,6 +82,10 @@ edgekd() {
 try() {
     container=$(buildah from --pull-never edgekd)
     trap 'buildah rm "$container" >/dev/null' EXIT
+    local root left
+    root=$(buildah mount "$container")
+    left=$(find "$root/mnt" "$root/root" -mindepth 1 ! -name .bashrc ! -name .profile)
+    [ -z "$left" ] || die "the build left something of this machine in the image: $left"
     entry=$(buildah inspect --format '{{index .OCIv1.Config.Entrypoint 0}}' "$container")
     edgekd --help
     edgekd bundle verify bundle
@@ -96,7 +100,6 @@ weigh() {
     buildah images
     du --summarize --block-size=MB "$root/usr" "$packages" | sed "s|$root||"
     du --max-depth=1 --block-size=MB "$packages" | sort --reverse --numeric-sort | sed "s|$packages/||" | sed -n 2,12p
-    [ -z "$(ls -A "$root/mnt" "$root/root/.config" 2>/dev/null)" ] || die "the build left something of this machine in the image"
 }
 
 [ $# = 1 ] || die "one argument, a bundle: tests/container/build.sh runs/quickstart/bundle"
