@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: board install quickstart test test-slow format
+.PHONY: board container install quickstart test test-slow format
 
 install: $(INSTALLED)
 
@@ -26,6 +26,9 @@ test-slow: install
 
 board: install
 	PIP=$(BIN)/pip tests/devices/board.sh build
+
+container: quickstart
+	PIP=$(BIN)/pip tests/container/build.sh runs/quickstart/bundle
 
 format: install
 	$(BIN)/ruff check --fix .
