@@ -1,7 +1,7 @@
 """The exported files on a device of the book: their latency there, in turns, and what they answer there."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from edgekd.bench import LatencyRecord, Plan, Subject
 from edgekd.chain import measure as here
+from edgekd.chain.chunks import chunks
 from edgekd.chain.done import METRICS
 from edgekd.chain.evaluate import Exported, save_array
 from edgekd.chain.sites import Site
 from edgekd.chain.store import Store
 from edgekd.chain.targets import file_profile
-from edgekd.data import DataSet, in_order
+from edgekd.data import DataSet
 from edgekd.devices.place import LASTING, There
 from edgekd.errors import DeviceError
 from edgekd.files import canonical_json, sha256, sha256_file, write_json
@@ -25,8 +26,6 @@ from edgekd.progress import say
 from edgekd.recipe import Target
 
 VERSION = 1
-# Of preprocessed samples that are copied to the device at a time.
-CHUNK_BYTES = 256e6
 
 
 @dataclass(frozen=True)
@@ -115,21 +114,10 @@ def lasting(site: Site) -> dict[str, Any]:
 
 def answered(there: There, target: Target, files: dict[str, Path], data: DataSet) -> dict[str, NDArray[np.int64]]:
     parts: dict[str, list[NDArray[np.int64]]] = {label: [] for label in files}
-    for inputs in chunks(data):
+    for inputs in chunks(data, data.test):
         for label, answers in there.answers(target.runtime, files, inputs, target.threads).items():
             if answers.cut:
                 few = f"{answers.n} of {len(inputs)} samples"
                 raise DeviceError(f"{target.device}: {label} answered {few}: {answers.cut}")
             parts[label].append(answers.classes)
     return {label: np.concatenate(each) for label, each in parts.items()}
-
-
-def chunks(data: DataSet) -> Iterator[NDArray[np.float32]]:
-    held: list[NDArray[np.float32]] = []
-    for raw, _ in in_order(data.test, data.batch_size):
-        held.append(data.to_input(raw).numpy())
-        if sum(part.nbytes for part in held) > CHUNK_BYTES:
-            yield np.concatenate(held)
-            held = []
-    if held:
-        yield np.concatenate(held)

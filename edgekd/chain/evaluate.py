@@ -1,7 +1,8 @@
 """Each stage's network as exported files, with what they answer on the test set in PyTorch and in the runtime."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from io import BytesIO
@@ -15,14 +16,16 @@ from torch import Tensor
 
 from edgekd.artifact import Artifact
 from edgekd.bench import fingerprint
+from edgekd.chain.chunks import chunks
 from edgekd.chain.done import METRICS, Done
-from edgekd.chain.files import ONNX, RuntimeFile, served, write_files
+from edgekd.chain.files import MEASURED, ONNX, Placing, RuntimeFile, served, write_files
 from edgekd.chain.inventory import int8_coverage, operator_counts
 from edgekd.chain.network import build_spec, float_twin, restore
 from edgekd.chain.pack import SAMPLES
 from edgekd.chain.store import Store
-from edgekd.chain.targets import file_profile, is_here
+from edgekd.chain.targets import can_be_timed, file_profile, is_here
 from edgekd.data import DataSet
+from edgekd.devices.place import Here, There, place_of
 from edgekd.export import Parity, first_departure, float_convolutions, parity, runtime_logits
 from edgekd.export.profile import PROFILES
 from edgekd.files import canonical_json, sha256, write_bytes, write_json
@@ -50,13 +53,21 @@ class Needs:
     accuracy: float | None = None
     size_bytes: float | None = None
 
-    def hold(self, path: Path, data: DataSet) -> bool:
+    def hold(self, path: Path, data: DataSet, at: Here | There) -> bool:
         if self.size_bytes is not None and path.stat().st_size > self.size_bytes:
             return False
         if self.accuracy is None:
             return True
-        logits = runtime_logits(path, data, data.validation)
-        return _correct(logits, data.validation.labels) >= self.accuracy * len(data.validation)
+        return _right_at(at, path, data) >= self.accuracy * len(data.validation)
+
+
+def _right_at(at: Here | There, path: Path, data: DataSet) -> int:
+    """How many validation samples the file answers rightly in ONNX Runtime at a place."""
+    if isinstance(at, Here):
+        return _correct(runtime_logits(path, data, data.validation), data.validation.labels)
+    files = {"asked": path}
+    found = [at.answers("onnxruntime", files, inputs)["asked"].classes for inputs in chunks(data, data.validation)]
+    return int((np.concatenate(found) == data.validation.labels.numpy()).sum())
 
 
 @dataclass(frozen=True)
@@ -82,36 +93,30 @@ def evaluate(
     """Exports and evaluates ``done`` for its targets, or finds that it has been before."""
     name = f"{number:02d}-{done.label}"
     needs = needs or Needs()
+    judged = targets[0] if targets else Target()
     # The file that is measured here comes first.
     targets = sorted(targets, key=lambda target: not is_here(file_profile(target)))
     wanted = list(dict.fromkeys(map(file_profile, targets))) or ["onnxruntime-x86"]
-    threads = targets[0].threads if targets else 1
     # The answers are this runtime's on this processor: another one may saturate where this one does not.
     machine = [fingerprint()[key] for key in ("cpu", "packages")]
-    placing = [threads, asdict(needs)] if done.artifact.spec.quantization else []
+    placing = [judged.device, judged.threads, asdict(needs)] if done.artifact.spec.quantization else []
     key = sha256(canonical_json(["export", VERSION, done.content, data.fingerprint, machine, wanted, placing]))
     folder = store.find(name, key)
     if folder is None:
         say(f"  {done.label}: export and evaluation")
         with store.new(name, key) as new:
-            _fill(new, done.artifact, data, wanted, threads, needs)
+            _fill(new, done.artifact, data, wanted, judged, needs)
         folder = store.place(name, key)
     return Exported(done.label, done, folder)
 
 
-def _fill(folder: Path, artifact: Artifact, data: DataSet, wanted: Sequence[str], threads: int, needs: Needs) -> None:
-    network = restore(artifact)
-    trained = (artifact.spec.quantization or {}).get("profile")
-    files = write_files(
-        folder,
-        network,
-        artifact.spec,
-        data.preprocess,
-        data.classes,
-        served(trained, wanted),
-        threads=threads,
-        accept=lambda path: needs.hold(path, data),
-    )
+def _fill(folder: Path, artifact: Artifact, data: DataSet, wanted: Sequence[str], judged: Target, needs: Needs) -> None:
+    network, quantization = restore(artifact), artifact.spec.quantization or {}
+    trained = quantization.get("profile")
+    profiles = served(trained, wanted)
+    measured = quantization.get("placement") == MEASURED
+    with _placing(judged, profiles[0], data, needs) if measured else nullcontext() as placing:
+        files = write_files(folder, network, artifact.spec, data.preprocess, data.classes, profiles, placing)
     ours = logits_of(network, data, data.test)
     save_array(folder / LABELS, data.test.labels.int().numpy())
     save_array(folder / SAMPLES, _golden(data))
@@ -127,6 +132,20 @@ def _fill(folder: Path, artifact: Artifact, data: DataSet, wanted: Sequence[str]
         "others": described[1:],
     }
     write_json(folder / METRICS, figures)
+
+
+@contextmanager
+def _placing(judged: Target, first: str, data: DataSet, needs: Needs) -> Iterator[Placing | None]:
+    """For the target that the budget is judged on; where that cannot be timed, for the first file if that runs here."""
+    if can_be_timed(judged):
+        profile, threads, device = file_profile(judged), judged.threads, judged.device
+    elif is_here(first):
+        profile, threads, device = first, 1, "cpu"
+    else:
+        yield None
+        return
+    with place_of(device) as at:
+        yield Placing(profile, threads, at, lambda path: needs.hold(path, data, at))
 
 
 def _golden(data: DataSet) -> np.ndarray:

@@ -8,9 +8,11 @@ from pathlib import Path
 import onnx
 
 from edgekd.artifact import MODEL, Artifact
-from edgekd.chain.files import ONNX, write_files
+from edgekd.bench.place import Here
+from edgekd.chain.files import ONNX, Placing, write_files
 from edgekd.chain.network import restore
 from edgekd.chain.store import KEY_DIGITS
+from edgekd.chain.targets import is_here
 from edgekd.errors import ExportError
 from edgekd.export.profile import PROFILES
 from edgekd.files import make_folder, new_folder
@@ -55,7 +57,8 @@ def export(
     written = []
     for target in targets:
         with new_folder(out / target) as new:
-            [file] = write_files(new, network, artifact.spec, preprocess, classes, [target], threads=threads)
+            placing = Placing(target, threads, Here()) if is_here(target) else None
+            [file] = write_files(new, network, artifact.spec, preprocess, classes, [target], placing)
         path = out / target / ONNX
         engine, reason = _engine(path, out / target, capability) if target == "tensorrt" else (None, None)
         written.append(Written(target, path, file.precision, lint(onnx.load(path), target), engine, reason))

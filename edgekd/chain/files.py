@@ -10,7 +10,7 @@ from torch import nn
 from torch.fx import GraphModule
 
 from edgekd.artifact import Spec
-from edgekd.chain.targets import is_here
+from edgekd.bench.place import Place
 from edgekd.errors import ExportError
 from edgekd.export import half, to_onnx
 from edgekd.export.profile import PROFILES, must_serve
@@ -21,6 +21,7 @@ from edgekd.quantize.places import to_places
 from edgekd.quantize.search import Placed, place
 
 ONNX = "model.onnx"
+MEASURED = "measured"  # of the recipe's ``placement``
 
 Accept = Callable[[Path], bool]
 
@@ -39,6 +40,19 @@ class RuntimeFile:
         return {"file": self.name, "profile": self.profile, "precision": self.precision, "placement": placement}
 
 
+@dataclass(frozen=True)
+class Placing:
+    """Which layers of the file for ``profile`` are int8 is measured ``at`` a place, with so many ``threads``.
+
+    ``accept`` says whether a placement's file is accurate and small enough.
+    """
+
+    profile: str
+    threads: int
+    at: Place
+    accept: Accept | None = None
+
+
 def write_files(
     folder: Path,
     network: nn.Module,
@@ -46,24 +60,22 @@ def write_files(
     preprocess: Preprocess,
     classes: Sequence[str],
     profiles: Sequence[str],
-    *,
-    threads: int = 1,
-    accept: Accept | None = None,
+    placing: Placing | None = None,
 ) -> list[RuntimeFile]:
     """The first profile's file is ``model.onnx``; the others have their profile in the name.
 
     Args:
         network: as :func:`edgekd.chain.network.restore` gives it.
         profiles: of runtimes.
-        accept: whether a placement's file is accurate and small enough.
+        placing: where the network asks for measured placement; all of it is int8 where this is left out.
 
     Raises:
         ExportError: a profile cannot be served from this training.
     """
-    write = _Writer(network, spec, preprocess, classes, threads, accept)
+    write = _Writer(network, spec, preprocess, classes, placing)
     files = []
     for index, profile in enumerate(profiles):
-        model, precision, placed = write(profile, first=index == 0)
+        model, precision, placed = write(profile)
         name = ONNX if index == 0 else f"model-{profile}.onnx"
         write_bytes(folder / name, model.SerializeToString(deterministic=True))
         files.append(RuntimeFile(name, profile, precision, placed))
@@ -79,23 +91,24 @@ class _Writer:
         spec: Spec,
         preprocess: Preprocess,
         classes: Sequence[str],
-        threads: int,
-        accept: Accept | None,
+        placing: Placing | None,
     ):
-        self.network, self.threads, self.accept = network, threads, accept
+        self.network, self.placing = network, placing
         self.quantization = spec.quantization or {}
         export = to_places if isinstance(network, GraphModule) else to_onnx
         self.exported: ModelProto = export(network, preprocess, classes)  # type: ignore[arg-type]
 
-    def __call__(self, profile: str, first: bool) -> tuple[ModelProto, str, Placed | None]:
+    def __call__(self, profile: str) -> tuple[ModelProto, str, Placed | None]:
         if not isinstance(self.network, GraphModule):
             is_half = self.quantization.get("precision") == "float16" or PROFILES.find(profile).float16
             return (half(self.exported), "float16", None) if is_half else (self.exported, "float32", None)
         trained = str(self.quantization["profile"])
         must_serve(trained, profile)
-        # Placement is measured for the target that the budget is judged on.
-        measured = first and self.quantization.get("placement") == "measured" and is_here(profile)
-        placed = place(self.exported, profile, threads=self.threads, accept=self.accept) if measured else None
+        how = self.placing if self.quantization.get("placement") == MEASURED else None
+        if how is None or how.profile != profile:
+            placed = None
+        else:
+            placed = place(self.exported, profile, threads=how.threads, accept=how.accept, at=how.at)
         keep_float = placed.keep_float if placed else ()
         model = to_runtime(self.exported, self.network, trained, profile, keep_float)
         return model, "float32" if placed and placed.chosen == "float" else "int8", placed

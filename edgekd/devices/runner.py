@@ -338,7 +338,7 @@ def opened(request: dict[str, Any]) -> tuple[Callable[[], Any], dict[str, Any]]:
     return run, {**figures, "providers": session.get_providers(), "batch": sizes[0] if sizes else 1, "cpus": cpus}
 
 
-def load(file: str, threads: int, profile_to: str | None = None) -> Any:
+def load(file: str, threads: int, profile_to: str | None = None, optimised_to: str | None = None) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -346,6 +346,8 @@ def load(file: str, threads: int, profile_to: str | None = None) -> Any:
     options.log_severity_level = 3
     if profile_to:
         options.enable_profiling, options.profile_file_prefix = True, profile_to
+    if optimised_to:
+        options.optimized_model_filepath = optimised_to
     return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
 
 
@@ -414,7 +416,8 @@ def turns(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
         os.sched_setaffinity(0, quietest(threads))
     sessions, runs = {}, {}
     for name, file in request["models"].items():
-        sessions[name] = load(file, threads, f"profile-{name}" if name in recorded else None)
+        optimised_to = f"optimised-{name}.onnx" if name in request["optimised"] else None
+        sessions[name] = load(file, threads, f"profile-{name}" if name in recorded else None, optimised_to)
         runs[name] = inference(sessions[name], example(sessions[name].get_inputs(), 1, None, 0))
     gc.collect()
     gc.disable()

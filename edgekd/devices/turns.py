@@ -19,6 +19,9 @@ def turns_there(remote: Remote, turns: Turns, timeout_s: float = TIMEOUT_S) -> T
     for path, name in names.items():
         remote.put(path, name)
     files = {name: names[path] for name, path in turns.models.items()}
-    for event in remote.events({"job": "turns", "models": files, **turns.to_json()}, timeout_s):
-        return Taken(np.array(event["times_ns"], np.int64), event["events"])
-    raise DeviceError(f"{remote.device.name} told no times; try again")
+    told = list(remote.events({"job": "turns", "models": files, **turns.to_json()}, timeout_s))
+    if not told:
+        raise DeviceError(f"{remote.device.name} told no times; try again")
+    for name, path in turns.optimised.items():
+        remote.get(f"optimised-{name}.onnx", path)
+    return Taken(np.array(told[0]["times_ns"], np.int64), told[0]["events"])

@@ -142,3 +142,17 @@ def test_a_network_is_pruned_to_a_latency_on_its_device(book, sshd, tmp_path, mo
     assert report.rows[-1].model == "pruned" and report.rows[-1].device == "desk"
     [stage] = [each for each in report.stages if each.name == "prune"]
     assert stage.metrics["cuts"][0]["timing"]["measured"] <= 0.9
+
+
+def test_placement_is_measured_on_the_device(book, sshd, tmp_path, monkeypatch):
+    add_device(Device("desk", "board", sys.executable, ssh_config=str(sshd.config)), replace=True)
+    head = SHORT[: SHORT.index("student:")].replace("epochs: 2", "epochs: 1")
+    text = head + "stages:\n  - quantize: {epochs: 0, rungs: [ptq]}\nbudget: {accuracy_drop: 100}\n"
+    recipe = load_recipe(write_recipe(tmp_path, text + "targets:\n  - {device: desk, runtime: onnxruntime}\n"))
+    for name in ("measure", "take"):
+        monkeypatch.setattr(f"edgekd.bench.place.{name}", lambda *_: pytest.fail("timed here"))
+    run(recipe, tmp_path / "run")
+    [metrics] = (tmp_path / "run" / "exports").glob("01-quantized-*/metrics.json")
+    placement = json.loads(metrics.read_text())["placement"]
+    assert {each["name"] for each in placement["candidates"]} >= {"int8", "float"}
+    assert all(each["ratio"] > 0 for each in placement["candidates"])

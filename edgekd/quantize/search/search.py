@@ -1,7 +1,7 @@
-"""Placement by measurement: which layers of a quantised network are faster in int8 here, and which are not."""
+"""Placement by measurement: which layers of a quantised network are faster in int8, and which are not."""
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,10 +11,11 @@ from typing import Any
 import onnx_ir as ir
 from onnx import ModelProto
 
-from edgekd.bench import Plan, Subject, measure
-from edgekd.bench.profile.cache import cache_folder, machine_facts
-from edgekd.bench.profile.layers import LayerProfile
-from edgekd.bench.runtimes.onnxruntime.profile import profile
+from edgekd.bench import Plan, Subject
+from edgekd.bench.place import Here, Place
+from edgekd.bench.profile.cache import cache_folder
+from edgekd.bench.profile.layers import LayerTime
+from edgekd.bench.runtimes.onnxruntime.profile import layer_times
 from edgekd.errors import ExportError, StorageError
 from edgekd.export.deploy import deploy
 from edgekd.export.profile import PROFILES
@@ -24,6 +25,7 @@ from edgekd.quantize.search.segments import Segment, segments_of
 
 VERSION = 2
 EVERYTHING = ("",)
+RUNS = 20  # of each candidate, for the times of its layers
 # Rounding or unrounding an element takes about this long; several prices give several candidates to time.
 CHANGE_NS = (0.0, 0.5, 2.0)
 # A candidate must be this much faster than all int8 to be worth the larger file.
@@ -73,8 +75,9 @@ def place(
     seconds: float = 1.0,
     accept: Accept | None = None,
     fresh: bool = False,
+    at: Place | None = None,
 ) -> Placed:
-    """Times placements of ``model`` on this machine, interleaved, and chooses the fastest that ``accept`` takes.
+    """Times placements of ``model``, interleaved, and chooses the fastest that ``accept`` takes.
 
     The float twin is always among them, so what is chosen is not slower than it unless ``accept`` refuses it, for its
     size. Candidates: everything in int8, everything in float, and for several prices of changing between them the
@@ -82,24 +85,26 @@ def place(
 
     Args:
         model: with steps at every trained place, as for :func:`edgekd.export.deploy.deploy`.
-        target: a profile of ONNX Runtime for this processor.
+        target: a profile of ONNX Runtime for the processor.
         seconds: for each candidate.
         accept: called with a candidate's file, fastest first; False where it is not accurate enough.
-        fresh: measure again what was measured here before.
+        fresh: measure again what was measured there before.
+        at: this machine where it is left out.
 
     Raises:
         ExportError: the target is not measured in ONNX Runtime.
     """
     if PROFILES.find(target).runtime != "onnxruntime":
-        raise ExportError(f"placement is measured in ONNX Runtime on this machine; {target} is not measured here")
-    machine = machine_facts(threads)
+        raise ExportError(f"placement is measured in ONNX Runtime; {target} is another runtime's profile")
+    at = at or Here()
+    machine = at.facts(threads)
     content = sha256(model.SerializeToString(deterministic=True))
     key = sha256(canonical_json([VERSION, content, target, seconds, machine]))
     path = cache_folder() / f"placement-{key[:16]}.json"
     with TemporaryDirectory(prefix="edgekd-placement-") as folder:
         timed = None if fresh else _read(path)
         if timed is None:
-            timed = _time(model, target, threads, seconds, Path(folder))
+            timed = _time(model, target, threads, seconds, Path(folder), at)
             with suppress(StorageError):  # a home that cannot be written to costs the search each time, nothing else
                 write_json(path, {"machine": machine, "candidates": [asdict(each) for each in timed]})
 
@@ -117,17 +122,17 @@ def _read(path: Path) -> list[Candidate] | None:
         return None
 
 
-def _time(model: ModelProto, target: str, threads: int, seconds: float, folder: Path) -> list[Candidate]:
+def _time(model: ModelProto, target: str, threads: int, seconds: float, folder: Path, at: Place) -> list[Candidate]:
     files: dict[str, tuple[str, ...]] = {"int8": (), "float": EVERYTHING}
     paths = {name: _write(model, target, kept, folder / f"{name}.onnx") for name, kept in files.items()}
-    for name, kept in _by_profile(model, paths, threads).items():
+    for name, kept in _by_profile(model, paths, threads, at).items():
         if kept not in files.values():
             files[name] = kept
             paths[name] = _write(model, target, kept, folder / f"{name}.onnx")
     plan = Plan(
         {name: Subject(str(path)) for name, path in paths.items()}, "float", threads, 1, seconds, seconds, sittings=6
     )
-    records = measure(plan)
+    records = at.latency(plan)
     timed = []
     for name, kept in files.items():
         against = records[name].latency_vs_reference
@@ -157,11 +162,9 @@ def _rank(each: Candidate) -> float:
     return each.ratio * (WORTH if each.name == "int8" and each.ratio <= 1 else 1.0)
 
 
-def _by_profile(model: ModelProto, paths: dict[str, Path], threads: int) -> dict[str, tuple[str, ...]]:
+def _by_profile(model: ModelProto, paths: dict[str, Path], threads: int, at: Place) -> dict[str, tuple[str, ...]]:
     segments = segments_of(ir.from_proto(model))
-    times = {
-        name: _per_segment(profile(Subject(str(path)), threads, 1, runs=20), segments) for name, path in paths.items()
-    }
+    times = {name: _per_segment(layer_times(path, threads, RUNS, at), segments) for name, path in paths.items()}
     found: dict[str, tuple[str, ...]] = {}
     for price in CHANGE_NS:
         change = [segment.width * price / 1e6 for segment in segments]
@@ -174,11 +177,11 @@ def _by_profile(model: ModelProto, paths: dict[str, Path], threads: int) -> dict
     return found
 
 
-def _per_segment(profiled: LayerProfile, segments: list[Segment]) -> list[float]:
+def _per_segment(layers: Sequence[LayerTime], segments: list[Segment]) -> list[float]:
     """A step counts for the segment of its layer, or of the layer that it comes after."""
     where = {name: index for index, segment in enumerate(segments) for name in (*segment.nodes, *segment.layers)}
     spent = [0.0] * len(segments)
-    for layer in profiled.layers:
+    for layer in layers:
         own, _, after = layer.name.partition(" after ")
         for name in (own, own.rpartition("/")[0], after):
             if name in where:

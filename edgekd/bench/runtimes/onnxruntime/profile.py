@@ -14,12 +14,15 @@ from edgekd.bench.profile.layers import LayerProfile, LayerTime
 from edgekd.bench.runtimes.onnxruntime.join import Graph, Network, is_weighted, nodes_of
 from edgekd.bench.runtimes.onnxruntime.session import OnnxSession
 from edgekd.bench.runtimes.onnxruntime.trace import Event, Step, chrome_trace, last_runs, steps_of
+from edgekd.bench.runtimes.onnxruntime.turns import Turns
 from edgekd.bench.runtimes.onnxruntime.work import activation_bytes_of, macs_of, precision_of, weight_bytes_of
 from edgekd.errors import MeasurementError
 from edgekd.files import write_text
 
 if TYPE_CHECKING:
     from onnx import NodeProto
+
+    from edgekd.bench.place import Place
 
 WARMUP_S, WARMUP_RUNS, MAX_WARMUP_RUNS = 0.3, 3, 200
 SECONDS, MORE = 0.5, 4
@@ -50,6 +53,20 @@ def profile(subject: Subject, threads: int, batch: int, runs: int, trace_to: Pat
         known = {step.name: described(layer) for step, layer in zip(steps, layers, strict=True)}
         write_text(trace_to, json.dumps(chrome_trace(inferences, known)))
     return LayerProfile(tuple(layers), total_ms, counted, unprofiled_ms)
+
+
+def layer_times(path: Path, threads: int, runs: int, at: "Place") -> list[LayerTime]:
+    """Each step's median over ``runs`` inferences at batch 1, or a few more, at a place."""
+    with TemporaryDirectory(prefix="edgekd-profile-") as folder:
+        optimised = Path(folder) / "optimised.onnx"
+        names = ("model",)
+        turns = Turns(
+            {"model": path}, names, names, threads, WARMUP_RUNS, runs, MORE * runs, SECONDS, {"model": optimised}
+        )
+        taken = at.turns(turns)
+        runtime = Graph(optimised)
+    inferences, _ = last_runs(taken.events["model"], taken.runs("model", turns))
+    return layers_of(steps_of(inferences), runtime, Network(path))
 
 
 def plain_ms(subject: Subject, threads: int, batch: int, runs: int) -> float:

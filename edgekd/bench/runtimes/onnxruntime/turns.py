@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter_ns
@@ -22,6 +22,7 @@ class Turns:
     """``order`` is one turn: names of ``models``, an inference at batch 1 each; ``recorded`` has its kernels recorded.
 
     After ``warmup`` turns they count, until ``seconds`` are over: ``least`` of them at least, ``most`` at most.
+    ``optimised`` says where the graphs are written that the runtime made of some of the models.
     """
 
     models: Mapping[str, Path]
@@ -32,11 +33,13 @@ class Turns:
     least: int
     most: int
     seconds: float = 0.0
+    optimised: Mapping[str, Path] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Without the models."""
+        """Without paths of this machine."""
         return {
             **{"order": list(self.order), "recorded": sorted(self.recorded), "threads": self.threads},
+            **{"optimised": sorted(self.optimised)},
             **{"warmup": self.warmup, "least": self.least, "most": self.most, "seconds": self.seconds},
         }
 
@@ -62,7 +65,10 @@ def take(turns: Turns) -> Taken:
     with TemporaryDirectory(prefix="edgekd-turns-") as folder:
         sessions = {
             name: OnnxSession(
-                Subject(str(path)), turns.threads, profile_to=Path(folder) / name if name in turns.recorded else None
+                Subject(str(path)),
+                turns.threads,
+                profile_to=Path(folder) / name if name in turns.recorded else None,
+                optimized_to=turns.optimised.get(name),
             )
             for name, path in turns.models.items()
         }
