@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,8 @@ from edgekd.progress import say
 from edgekd.recipe import Target
 
 VERSION = 1
+# Doubts about times that another moment may not have.
+PASSING = {"cut_short", "throttled"}
 
 
 @dataclass(frozen=True)
@@ -34,22 +38,28 @@ class Abroad:
 
     target: Target
     site: Site
-    folder: Path
+    times: Path
+    answers: Path
 
     @cached_property
-    def content(self) -> dict[str, Any]:
-        return json.loads((self.folder / METRICS).read_text())
+    def _records(self) -> dict[str, LatencyRecord]:
+        content = json.loads((self.times / METRICS).read_text())["latency"]
+        return {label: LatencyRecord.from_json(record) for label, record in content.items()}
 
     @property
     def labels(self) -> list[str]:
-        return list(self.content["latency"])
+        return list(self._records)
 
     def latency(self, label: str) -> LatencyRecord:
-        return LatencyRecord.from_json(self.content["latency"][label])
+        return self._records[label]
+
+    @cached_property
+    def _files(self) -> dict[str, str]:
+        return json.loads((self.answers / METRICS).read_text())["predictions"]
 
     def predictions(self, label: str) -> Path:
         """Of a .npy file with the class of each test sample (N,)."""
-        return self.folder / self.content["predictions"][label]
+        return self.answers / self._files[label]
 
 
 def measure_abroad(
@@ -61,7 +71,65 @@ def measure_abroad(
         DeviceError: the device cannot be reached, or not all test samples were answered there.
     """
     files = {export.label: file for export in exports if (file := file_for(export, target))}
-    plan = Plan(
+    hashes = {label: sha256_file(path) for label, path in files.items()}
+    about = [VERSION, hashes, target.model_dump(), lasting(site)]
+    name = f"{target.device}-{target.runtime}-{target.threads}"
+    with _Visit(site) as visit:
+        times = visit.times(f"{name}-times", about, plan_of(files, target, question), store)
+        answers = visit.answers(f"{name}-answers", [*about, data.fingerprint], target, files, data, store)
+    return Abroad(target, site, times, answers)
+
+
+class _Visit:
+    """To a device, which is connected to only where something is missing."""
+
+    def __init__(self, site: Site):
+        self.site = site
+        self._open = ExitStack()
+
+    def __enter__(self) -> "_Visit":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.__exit__(kind, error, trace)
+
+    @cached_property
+    def there(self) -> There:
+        return self._open.enter_context(There(self.site.device))
+
+    def times(self, name: str, about: list[Any], plan: Plan, store: Store) -> Path:
+        key = sha256(canonical_json([*about, plan.seconds, plan.sittings, plan.question]))
+        folder = store.find(name, key)
+        # What was measured in trouble is measured again, in the hope of a better moment.
+        if folder is None or PASSING & doubts(folder):
+            say(f"  {name}: {len(plan.subjects)} files in turns")
+            latency = self.there.latency(plan)
+            with store.new(name, key) as new:
+                write_json(new / METRICS, {"latency": {label: one.to_json() for label, one in latency.items()}})
+            folder = store.place(name, key)
+        return folder
+
+    def answers(
+        self, name: str, about: list[Any], target: Target, files: dict[str, Path], data: DataSet, store: Store
+    ) -> Path:
+        key = sha256(canonical_json(about))
+        folder = store.find(name, key)
+        if folder is None:
+            say(f"  {name}: {len(data.test)} test samples")
+            found = answered(self.there, target, files, data)
+            with store.new(name, key) as new:
+                named = {label: f"predictions-{number}.npy" for number, label in enumerate(files)}
+                for label, file in named.items():
+                    save_array(new / file, found[label].astype(np.int32))
+                write_json(new / METRICS, {"predictions": named})
+            folder = store.place(name, key)
+        return folder
+
+
+def plan_of(files: dict[str, Path], target: Target, question: float) -> Plan:
+    return Plan(
         {label: Subject(str(path), target.runtime) for label, path in files.items()},
         next(iter(files)),
         target.threads,
@@ -71,27 +139,11 @@ def measure_abroad(
         sittings=here.SITTINGS,
         question=question,
     )
-    hashes = {label: sha256_file(path) for label, path in files.items()}
-    about = [VERSION, plan.seconds, plan.sittings, hashes, target.model_dump(), lasting(site), data.fingerprint]
-    key = sha256(canonical_json(about))
-    name = f"{target.device}-{target.runtime}-{target.threads}"
-    folder = store.find(name, key)
-    if folder is None:
-        say(f"  {target.device}, {target.runtime}: latency and answers of {len(files)} files")
-        with There(site.device) as there:
-            latency = there.latency(plan)
-            answers = answered(there, target, files, data)
-        with store.new(name, key) as new:
-            predictions = {label: f"predictions-{number}.npy" for number, label in enumerate(files)}
-            for label, named in predictions.items():
-                save_array(new / named, answers[label].astype(np.int32))
-            content = {
-                "latency": {label: record.to_json() for label, record in latency.items()},
-                "predictions": predictions,
-            }
-            write_json(new / METRICS, content)
-        folder = store.place(name, key)
-    return Abroad(target, site, folder)
+
+
+def doubts(folder: Path) -> set[str]:
+    records = json.loads((folder / METRICS).read_text())["latency"].values()
+    return {caution["code"] for record in records for caution in record["warnings"]}
 
 
 def file_for(export: Exported, target: Target) -> Path | None:

@@ -72,7 +72,7 @@ class Cutter:
         if not (self.section.check_latency and self.job.needs["timed"]):
             pruned = cut(self.round_to)
             return Cut(pruned.network, pruned.plan, {"of": count.words, "kept": pruned.after / whole})
-        with self._place() as place, Clock(self.first, self._write, self.threads, place=place) as clock:
+        with self.place() as place, Clock(self.first, self._write, self.threads, place=place) as clock:
             guarded = never_slower(cut, clock, self._roundings())
         figures = {
             "of": count.words,
@@ -120,13 +120,13 @@ class Cutter:
             self._write(network, path)
             yield predictor(network, self.shape, table, network_ms(path, table))
 
-    def _place(self) -> Here | There:
+    def place(self) -> Here | There:
         """Where the first target is."""
         return place_of(self.job.needs["device"])
 
     @contextmanager
     def _table(self) -> Iterator[LatencyTable]:
-        with self._place() as place:
+        with self.place() as place:
             yield LatencyTable(self.job.needs["precision"], self.threads, place=place)
 
     def _roundings(self) -> list[int]:

@@ -26,8 +26,8 @@ from edgekd.chain.store import Store
 from edgekd.chain.targets import can_be_timed, file_profile, is_here
 from edgekd.data import DataSet
 from edgekd.devices.place import Here, There, place_of
+from edgekd.errors import DeviceError
 from edgekd.export import Parity, first_departure, float_convolutions, parity, runtime_logits
-from edgekd.export.profile import PROFILES
 from edgekd.files import canonical_json, sha256, write_bytes, write_json
 from edgekd.models import count_macs, count_parameters
 from edgekd.progress import say
@@ -66,8 +66,10 @@ def _right_at(at: Here | There, path: Path, data: DataSet) -> int:
     if isinstance(at, Here):
         return _correct(runtime_logits(path, data, data.validation), data.validation.labels)
     files = {"asked": path}
-    found = [at.answers("onnxruntime", files, inputs)["asked"].classes for inputs in chunks(data, data.validation)]
-    return int((np.concatenate(found) == data.validation.labels.numpy()).sum())
+    found = [at.answers("onnxruntime", files, inputs)["asked"] for inputs in chunks(data, data.validation)]
+    if cut := next((each.cut for each in found if each.cut), None):
+        raise DeviceError(f"a placement was not scored to its end: {cut}")
+    return int((np.concatenate([each.classes for each in found]) == data.validation.labels.numpy()).sum())
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,7 @@ def _describe(folder: Path, file: RuntimeFile, ours: Tensor, data: DataSet) -> d
     """What one file answers, and where ONNX Runtime leaves it in float."""
     path = folder / file.name
     model = onnx.load(path)
-    emulated = PROFILES.find(file.profile).runtime == "tensorrt"
+    emulated = not is_here(file.profile)
     theirs = runtime_logits(path, data, data.test, optimised=not emulated)
     runtime = EMULATED if emulated else "onnxruntime"
     predictions = f"predictions-{'onnxruntime' if file.name == ONNX else file.profile}.npy"

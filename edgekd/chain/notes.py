@@ -13,6 +13,7 @@ from edgekd.chain.evaluate import LEAST_AGREEMENT, Exported
 from edgekd.chain.measure import Measured
 from edgekd.chain.targets import file_profile
 from edgekd.data import DataSet
+from edgekd.devices.book import LOCAL
 from edgekd.recipe import Recipe, Target
 from edgekd.report import schema
 
@@ -67,15 +68,21 @@ def disagreement(label: str, figures: Mapping[str, Any]) -> list[schema.Note]:
     return [schema.Note(code="runtime_disagrees", message=message)]
 
 
-def slower(exports: Sequence[Exported], measured: Mapping[Target, Measured]) -> list[schema.Note]:
+def slower(
+    exports: Sequence[Exported], measured: Mapping[Target, Measured], abroad: Sequence[Abroad]
+) -> list[schema.Note]:
     """A warning wherever an int8 file, or a pruned network's, is surely slower than the one that it came from."""
     notes = []
+    records = {target: figures.latency for target, figures in measured.items()}
+    records |= {there.target: {label: there.latency(label) for label in there.labels} for there in abroad}
     for before, after in pairwise(exports):
         code = _why_slower(before, after)
         if code is None:
             continue
-        for target, figures in measured.items():
-            ours, theirs = (figures.latency[export.label].raw_ns for export in (after, before))
+        for target, latency in records.items():
+            if not {before.label, after.label} <= set(latency):
+                continue
+            ours, theirs = (latency[export.label].raw_ns for export in (after, before))
             ratio, interval = ratio_over_sittings(ours, theirs)
             if interval and interval[0] > 1:
                 message = (
@@ -109,8 +116,8 @@ def classes_lost(teacher: Exported, student: Exported, data: DataSet) -> list[sc
 
 def skipped_target(target: Target) -> schema.Note:
     way = (
-        "TensorRT is measured on devices of the book"
-        if target.device == "cpu"
+        "of this machine, cpu/onnxruntime is measured; TensorRT is on devices of the book"
+        if target.device in LOCAL
         else f"no device of that name is in the book; 'edgekd devices add {target.device} --ssh user@host' adds it"
     )
     message = f"nothing was measured for {target.device}/{target.runtime}: {way}"

@@ -63,7 +63,7 @@ def make_report(
             *map(skipped_target, skipped),
             *(note for each in abroad for note in disagreement_abroad(exports, each)),
             *not_served(recipe, exports[-1]),
-            *slower(exports, measured),
+            *slower(exports, measured, abroad),
             *classes_lost(exports[0], exports[-1], data),
         ),
         rows=tuple(rows),
@@ -88,8 +88,9 @@ def _of_targets(
 ) -> list[schema.Row]:
     """Each network on each target; the first target's runtime comes last, because readers look for it there."""
     there = {each.target: each for each in abroad}
+    # Of a target that the last network has no file for, nothing can be said of what the recipe is for.
+    reached = [each for each in recipe.targets if each in measured or _has(there.get(each), exports[-1])]
     found: list[schema.Row] = []
-    reached = [target for target in recipe.targets if target in measured or target in there]
     for target in sorted(reached, key=lambda target: target.runtime == reached[0].runtime):
         if target in measured:
             found += [of.runtime(export, target, measured[target]) for export in exports]
@@ -97,6 +98,10 @@ def _of_targets(
             found += [of.abroad(export, there[target]) for export in exports if export.label in there[target].labels]
     # The answers and sizes in the runtime are known also where no target had its latency measured.
     return found or [of.runtime(export, None, None) for export in exports]
+
+
+def _has(there: Abroad | None, export: Exported) -> bool:
+    return there is not None and export.label in there.labels
 
 
 def _judged(rows: Sequence[schema.Row], exports: Sequence[Exported]) -> tuple[schema.Row, schema.Row]:

@@ -34,6 +34,8 @@ def located(recipe: Recipe) -> tuple[Recipe, dict[str, Site]]:
     sites: dict[str, Site] = {}
     targets = []
     for target in recipe.targets:
+        if target.device in LOCAL and target.architecture:
+            raise DeviceError(f"targets: {target.device} is this machine, whose architecture is known: leave it out")
         if target.device in LOCAL or target.device not in book:
             targets.append(target)
             continue

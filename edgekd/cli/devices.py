@@ -71,12 +71,15 @@ def dla(
     as_json: AsJson = False,
 ) -> None:
     """Which layers a Jetson's DLA takes, and which fall back to the GPU and why; the engine is built for it there."""
+    from edgekd.cli.interrupt import leave_on_signal
     from edgekd.devices.book import find_device
     from edgekd.devices.dla import dla_report
     from edgekd.devices.jetson.dla import describe
     from edgekd.devices.remote import Remote
 
-    with Remote(find_device(name)) as remote:
+    device = find_device(name)
+    leave_on_signal()
+    with Remote(device) as remote:
         found = dla_report(remote, model, core)
     typer.echo(json.dumps(found.to_json(), indent=1) if as_json else "\n".join(describe(found)))
 

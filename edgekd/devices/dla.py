@@ -12,22 +12,31 @@ from edgekd.errors import DeviceError
 def dla_report(remote: Remote, model: Path, core: int = 0, found: Probe | None = None) -> DlaReport:
     """Builds ``model`` for the DLA ``core`` with the GPU for what it does not take, and reads the log of that.
 
-    A DLA takes float16 and fixed shapes; the file's own Q/DQ is not for it.
+    A DLA takes float16 and fixed shapes: up to TensorRT 10 a float32 file is built in float16, in 11 its types rule.
 
     Raises:
-        DeviceError: no trtexec or no such core there, or its log does not say where layers went.
+        DeviceError: no trtexec or no such core there, a file with Q/DQ, or a log that does not say where layers went.
     """
     if not model.is_file():
         raise DeviceError(f"no such file: {model}; give an ONNX file")
     builder = builder_of(found or probed(remote))
     engine = engine_of(builder, model, 0, 1, core)
+    if engine.quantised:
+        raise DeviceError(f"{model} is quantised by Q/DQ, which a DLA does not take: give the float file")
     remote.put(model, engine.onnx)
     request = {"job": "tensorrt", "engines": {engine.file: engine.request}, "runs": [], "lock_clocks": False}
-    logs = [built_of(event).log for event in remote.events(request, BUILD_S) if event["event"] == "engine"]
+    try:
+        logs = [built_of(event).log for event in remote.events(request, BUILD_S) if event["event"] == "engine"]
+    except DeviceError as error:
+        if "Cannot create DLA engine" in str(error):
+            raise DeviceError(
+                f"{remote.device.name} has no DLA core {core}; Orin Nano, Nano and Thor have none"
+            ) from error
+        raise
     report = parse_dla("".join(logs))
     if not report.on_dla and not report.on_gpu:
         raise DeviceError(
-            f"the log of trtexec on {remote.device.name} does not say where layers went: has the board a DLA? "
-            "Orin Nano and Nano have none"
+            f"the log of trtexec on {remote.device.name} does not say where layers went; please report it with the "
+            "versions that 'edgekd devices probe' tells"
         )
     return report

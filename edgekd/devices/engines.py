@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+from google.protobuf.message import DecodeError
 
 from edgekd.devices.jetson.command import Build, Version, build_command, check
 from edgekd.devices.probe import Probe, dotted
@@ -41,7 +42,8 @@ def builder_of(found: Probe) -> Builder:
             "--runtime onnxruntime"
         )
     check(found.tensorrt)
-    return Builder(raw["trtexec"], found.tensorrt, raw.get("compatible") or found.facts.get("board") or "")
+    gpu = [raw.get("compatible"), *(found.facts.get(name) for name in ("board", "gpu"))]
+    return Builder(raw["trtexec"], found.tensorrt, " ".join(each for each in gpu if each))
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class Engine:
     input: str
     shape: tuple[int, ...]
     open_batch: bool
+    float32: bool
+    quantised: bool
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -64,54 +68,62 @@ def engine_of(builder: Builder, path: Path, number: int, batch: int, dla_core: i
     """For ``path``, which will be ``{number}.onnx`` there, at ``batch`` where the file leaves it open.
 
     Raises:
-        MeasurementError: its input is open beyond the batch, or it has several.
+        MeasurementError: it is no ONNX file, has several inputs or one that is open beyond the batch.
     """
-    model = onnx.load(path, load_external_data=False)
-    name, dims = input_of(model, path)
-    open_batch = dims[0] is None
+    model = read(path)
+    node = input_of(model, path)
+    dims = dims_of(node, path)
     shape = tuple(batch if size is None else size for size in dims)
-    names = {kind: f"{number}.{kind}" for kind in ("onnx", "engine", "layers.json")}
-    build = Build(
-        names["onnx"],
-        names["engine"],
-        shapes={name: shape} if open_batch else {},
-        int8=any(node.op_type == "QuantizeLinear" for node in model.graph.node),
-        layers_to=names["layers.json"],
-        dla_core=dla_core,
-    )
-    words = build_command(builder.trtexec, builder.version, build)
-    # Not the names, which depend on what else is measured with it.
-    about = [word for word in words if names["onnx"] not in word and f"{number}." not in word]
-    key = sha256(canonical_json([sha256_file(path), about, builder.name, builder.gpu]))
-    request = {"words": words, "key": key, "file": names["engine"], "layers": names["layers.json"]}
-    return Engine(names["onnx"], names["engine"], request, name, shape, open_batch)
+    quantised = any(each.op_type == "QuantizeLinear" for each in model.graph.node)
+    shapes = {node.name: shape} if dims[0] is None else {}
+
+    def words(trtexec: str, name: str) -> list[str]:
+        build = Build(f"{name}.onnx", f"{name}.engine", shapes=shapes, int8=quantised, dla_core=dla_core)
+        return build_command(trtexec, builder.version, build)
+
+    # Not where trtexec is, nor the names, which depend on what else is measured with it.
+    key = sha256(canonical_json([sha256_file(path), words("trtexec", "model"), builder.name, builder.gpu]))
+    file = f"{number}.engine"
+    request = {"words": words(builder.trtexec, str(number)), "key": key, "file": file, "log": dla_core is not None}
+    float32 = node.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+    return Engine(f"{number}.onnx", file, request, node.name, shape, dims[0] is None, float32, quantised)
 
 
-def input_of(model: onnx.ModelProto, path: Path) -> tuple[str, list[int | None]]:
-    """The name and the shape of the only input; ``None`` for an open batch."""
+def read(path: Path) -> onnx.ModelProto:
+    try:
+        return onnx.load(path, load_external_data=False)
+    except (OSError, DecodeError) as error:
+        raise MeasurementError(f"{path} is no ONNX file: give the .onnx, engines are built on the device") from error
+
+
+def input_of(model: onnx.ModelProto, path: Path) -> onnx.ValueInfoProto:
     weights = {each.name for each in model.graph.initializer}
     inputs = [each for each in model.graph.input if each.name not in weights]
     if len(inputs) != 1:
         raise MeasurementError(f"{path} has {len(inputs)} inputs; TensorRT is driven through SSH for one")
-    shape = inputs[0].type.tensor_type.shape.dim
+    return inputs[0]
+
+
+def dims_of(node: onnx.ValueInfoProto, path: Path) -> list[int | None]:
+    """``None`` for an open batch."""
+    shape = node.type.tensor_type.shape.dim
     dims = [each.dim_value if each.HasField("dim_value") else None for each in shape]
     if not dims or None in dims[1:]:
-        raise MeasurementError(f"{path}: its input {inputs[0].name!r} is open beyond its batch: fix it in the file")
-    return inputs[0].name, dims
+        raise MeasurementError(f"{path}: its input {node.name!r} is open beyond its batch: fix it in the file")
+    return dims
 
 
 @dataclass(frozen=True)
 class Built:
-    """``cached`` is whether it lay there; ``layers`` and ``log`` are what trtexec wrote when it built it."""
+    """``cached`` is whether it lay there; ``log`` is what trtexec said when it built it, where that was asked for."""
 
     cached: bool
     seconds: float
-    layers: str = ""
     log: str = ""
 
 
 def built_of(event: Mapping[str, Any]) -> Built:
-    return Built(event["cached"], event["seconds"], event.get("layers", ""), event.get("log", ""))
+    return Built(event["cached"], event["seconds"], event.get("log", ""))
 
 
 def requests_of(engines: Mapping[str, Engine]) -> dict[str, Mapping[str, Any]]:

@@ -64,9 +64,12 @@ class There:
         """``shown`` sees nothing: sittings come with the records.
 
         Raises:
-            MeasurementError: TensorRT's times and ONNX Runtime's in one plan: they are not taken in turns.
+            MeasurementError: TensorRT's times and ONNX Runtime's in one plan: they are not taken in turns; or clocks
+                locked for other runtimes.
         """
         runtimes = {subject.runtime for subject in plan.subjects.values()}
+        if self.lock_clocks and runtimes != {"tensorrt"}:
+            raise MeasurementError("--lock-clocks is for TensorRT's times; leave it out, or give --runtime tensorrt")
         if "tensorrt" not in runtimes:
             return measure_there(self.remote, plan, timeout_s, self.found)
         if len(runtimes) > 1:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edgekd.devices.book import Device
+from edgekd.devices.jetson.command import is_known
 from edgekd.devices.jetson.power_mode import PowerMode, parse_power_mode
 from edgekd.devices.jetson.rails import rails_of
 from edgekd.devices.jetson.release import Release, compute_capability, parse_l4t_package, parse_nv_tegra_release
@@ -33,7 +34,10 @@ class Probe:
     @property
     def can_run(self) -> list[str]:
         """Runtimes in which ``edgekd bench --device`` times models there, by its names for them."""
-        there = {"onnxruntime": "onnxruntime" in self.facts["python"], "tensorrt": self.tensorrt is not None}
+        there = {
+            "onnxruntime": "onnxruntime" in self.facts["python"],
+            "tensorrt": self.tensorrt is not None and is_known(self.tensorrt),
+        }
         return [name for name, has in there.items() if has]
 
     @property
@@ -149,6 +153,8 @@ def missing(found: Probe) -> list[str]:
             lines.append(f"{name}: '{python['executable']} -m pip install {name}' there")
     if found.release and not found.tensorrt:
         lines.append("trtexec, for TensorRT: 'sudo apt install libnvinfer-bin' there")
+    if found.tensorrt and not is_known(found.tensorrt):
+        lines.append(f"TensorRT that edgekd knows: it is {dotted(found.tensorrt)}, and 8.2 to 11 are known")
     if found.facts["free_disk_bytes"] < LITTLE_DISK:
         lines.append(f"disk: {found.facts['free_disk_bytes'] / 1e6:.0f} MB are free, models and engines need more")
     if abs(found.clock_ahead_s) > CLOCK_OFF_S:

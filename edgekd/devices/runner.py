@@ -8,6 +8,7 @@ end ends this process and, through their own inputs, its children.
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import gc
 import gzip
 import json
@@ -15,6 +16,7 @@ import os
 import platform
 import queue
 import random
+import re
 import shutil
 import statistics
 import subprocess
@@ -70,6 +72,7 @@ def machine() -> dict[str, Any]:
         "kernel": platform.release(),
         "board": read("/proc/device-tree/model"),
         "cpu": cpu_model(),
+        "gpu": said(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], succeeds=True),
         "cores": len(usable_cpus()),
         "governor": read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "memory_bytes": total,
@@ -501,20 +504,21 @@ def engines(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def built(engine: dict[str, Any]) -> dict[str, Any]:
     """The engine under its file's name; it is kept by ``key``, which says all that it depends on."""
     kept = cache() / (engine["key"] + ".engine")
-    beside = {kind: kept.with_suffix("." + kind) for kind in ("layers", "log")}
+    beside = kept.with_suffix(".log")
     started, cached = time.perf_counter(), kept.is_file()
+    # A link to another engine that is kept, which trtexec would write through.
+    with suppress(FileNotFoundError):
+        Path(engine["file"]).unlink()
     if not cached:
         log = Path("build.log")
         log.write_text(told(engine["words"])[1][-LOG:])
-        # The engine last: where it lies, the rest does.
-        for made, place in ((engine["layers"], beside["layers"]), (log, beside["log"]), (engine["file"], kept)):
-            if Path(made).is_file():
-                keep(Path(made), place)
-    with suppress(FileNotFoundError):
+        # The engine last: where it lies, its log does.
+        keep(log, beside)
+        keep(Path(engine["file"]), kept)
         Path(engine["file"]).unlink()
     Path(engine["file"]).symlink_to(kept)
-    told_then = {kind: path.read_text(errors="replace") for kind, path in beside.items() if path.is_file()}
-    return {"cached": cached, "seconds": time.perf_counter() - started, **told_then}
+    about = {"cached": cached, "seconds": time.perf_counter() - started}
+    return {**about, "log": beside.read_text(errors="replace")} if engine["log"] else about
 
 
 def cache() -> Path:
@@ -633,8 +637,9 @@ def thermal_limits() -> dict[str, float]:
         for path in sorted(zone.glob("trip_point_*_type")):
             degrees = text_of(path.with_name(path.name.replace("_type", "_temp"))) or ""
             if text_of(path) == "passive" and degrees.lstrip("-").isdigit():
-                name = (text_of(zone / "type") or zone.name).replace("-thermal", "").lower()
-                limits.setdefault(name, int(degrees) / 1000)
+                # tegrastats names a zone without its ending.
+                name = (text_of(zone / "type") or zone.name).lower()
+                limits.setdefault(re.sub("[-_]therm(al)?$", "", name), int(degrees) / 1000)
     return limits
 
 
@@ -651,21 +656,36 @@ def locked_clocks() -> Iterator[None]:
     """
     cache().mkdir(parents=True, exist_ok=True)
     stored = cache() / f"clocks-{os.getpid()}"
+    lock = (cache() / "clocks.lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise Refused("another run has locked the clocks: wait for it") from None
     must(["sudo", "-n", "jetson_clocks", "--store", str(stored)])
-    script = 'cat >/dev/null; sudo -n jetson_clocks --restore "$1"; rm -f -- "$1"'
+    # It holds the lock as long as it lives.
+    script = 'cat >/dev/null; sudo -n jetson_clocks --restore "$1" && rm -f -- "$1"'
     guard = subprocess.Popen(["sh", "-c", script, "guard", str(stored)], stdin=subprocess.PIPE,
-                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+                             pass_fds=[lock.fileno()])  # fmt: skip
     assert guard.stdin is not None
     try:
         must(["sudo", "-n", "jetson_clocks"])
         yield
     finally:
         guard.stdin.close()
-        guard.wait()
+        restored = guard.wait() == 0
+        lock.close()
+    if not restored:
+        raise Refused(f"the clocks are still locked: 'sudo jetson_clocks --restore {stored}' there puts them back")
 
 
 def must(words: Sequence[str]) -> None:
-    done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
+    try:
+        done = subprocess.run(
+            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise Refused(f"{' '.join(words)} does not run there: {one_line(error)}") from error
     if done.returncode:
         raise Refused(f"{' '.join(words)} failed: {done.stdout.decode(errors='replace').strip()[-300:]}")
 

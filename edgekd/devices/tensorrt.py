@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from edgekd.bench.caution import Caution
 from edgekd.bench.compare import MIN_ROUNDS
 from edgekd.bench.conduct import Sitting, against_reference, longest, ratio
-from edgekd.bench.plan import Plan
+from edgekd.bench.plan import Plan, Subject
 from edgekd.bench.records import LatencyRecord
 from edgekd.devices.engines import BUILD_S, Builder, Engine, builder_of, engine_of, numbered, requests_of
-from edgekd.devices.jetson.command import WARMUP_MS, Timing, timing_command, written_warmup_ms
+from edgekd.devices.jetson.command import MIN_QUERIES, Timing, timing_command, written_warmup_ms
 from edgekd.devices.jetson.figures import cautions, latency_ms
 from edgekd.devices.jetson.power import PowerSample, energy_j, total_rails
 from edgekd.devices.jetson.rails import rails_of
@@ -43,12 +43,11 @@ class Run:
 
     @property
     def window(self) -> tuple[float, float] | None:
-        """From the end of the warm-up to the end of the last query."""
+        """From the first query that counts to the end of the last; trtexec's times begin with its inferences."""
         if self.began is None or not self.queries:
             return None
-        start = self.began + WARMUP_MS / 1000
         first, last = self.queries[0], self.queries[-1]
-        return start, start + (last.start + last.latency - first.start) / 1000
+        return self.began + first.start / 1000, self.began + (last.start + last.latency) / 1000
 
 
 def measure_engines(
@@ -91,25 +90,37 @@ def measure_engines(
         whole = len(runs) // len(engines)
         doubts.insert(0, cut_short(whole, plan, error))
     sittings = sittings_of(runs, plan)
-    return {name: record(plan, name, runs, sittings, builder, limits, doubts) for name in plan.subjects}
+    return {
+        name: record(plan, name, runs, sittings, builder.name, engines[name].shape[0], limits, doubts)
+        for name in plan.subjects
+    }
 
 
 def engines_of(builder: Builder, plan: Plan) -> dict[str, Engine]:
     numbers = numbered(Path(subject.model) for subject in plan.subjects.values())
     return {
-        name: engine_of(builder, Path(subject.model), numbers[Path(subject.model)], plan.batch)
+        name: engine_for(builder, subject, numbers[Path(subject.model)], plan.batch)
         for name, subject in plan.subjects.items()
     }
 
 
+def engine_for(builder: Builder, subject: Subject, number: int, batch: int) -> Engine:
+    engine = engine_of(builder, Path(subject.model), number, batch)
+    if batch not in (1, engine.shape[0]):
+        raise MeasurementError(f"{subject.model} fixes its batch at {engine.shape[0]}, not {batch}; leave out --batch")
+    if subject.shape not in (None, engine.shape):
+        raise MeasurementError(f"{subject.model} takes {engine.shape}, not {subject.shape}; leave out --shape")
+    return engine
+
+
 def runs_of(builder: Builder, engines: Mapping[str, Engine], plan: Plan) -> Iterator[dict[str, Any]]:
     order, seconds = random.Random(plan.seed), max(1, round(plan.seconds / plan.sittings))
+    queries = -(-MIN_QUERIES // plan.sittings)
     for _ in range(plan.sittings):
         for name in order.sample(list(engines), len(engines)):
             engine, times = engines[name], "times.json"
-            words = timing_command(
-                builder.trtexec, builder.version, Timing(engine.file, times, seconds, shapes=engine.shapes)
-            )
+            timing = Timing(engine.file, times, seconds, queries=queries, shapes=engine.shapes)
+            words = timing_command(builder.trtexec, builder.version, timing)
             yield {"model": name, "words": words, "times": times, "interval_s": INTERVAL_S}
 
 
@@ -151,7 +162,8 @@ def record(
     name: str,
     runs: Sequence[tuple[str, Run]],
     sittings: Sequence[Sitting],
-    builder: Builder,
+    runtime: str,
+    batch: int,
     limits: Mapping[str, float],
     doubts: Sequence[Caution],
 ) -> LatencyRecord:
@@ -162,8 +174,8 @@ def record(
         load_ms=None,
         first_ms=None,
         threads=plan.threads,
-        batch=plan.batch,
-        providers=[builder.name],
+        batch=batch,
+        providers=[runtime],
         raw_ns=[[block.tolist() for block in sitting.rounds[name]] for sitting in sittings],
         runtime="tensorrt",
         device="cuda",

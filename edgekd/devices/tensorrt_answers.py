@@ -38,12 +38,13 @@ def engine_answers(
 
     Raises:
         DeviceError: no trtexec there, it refuses a file, or not one answer came.
-        MeasurementError: the files fix different batches.
+        MeasurementError: the files fix different batches, or take no float32.
     """
     builder = builder_of(found or probed(remote))
-    batch = min(batch, len(inputs))
     numbers = numbered(models.values())
     engines = {name: engine_of(builder, path, numbers[path], batch) for name, path in models.items()}
+    if odd := [name for name, engine in engines.items() if not engine.float32]:
+        raise MeasurementError(f"{odd[0]}: its input is not float32, which is what samples are copied in")
     if len({engine.shape[0] for engine in engines.values()}) > 1:
         raise MeasurementError("the files fix different batches: score them apart, or export them alike")
     batch = next(iter(engines.values())).shape[0]

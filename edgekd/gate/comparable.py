@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from edgekd.errors import EdgekdError
-from edgekd.gate.subject import PLACE, Subject
+from edgekd.gate.subject import PLACE, Subject, device_of
 
 
 class Difference(NamedTuple):
@@ -28,7 +28,11 @@ class NotComparable(EdgekdError):
 
 def must_be_comparable(baseline: Subject, current: Subject) -> None:
     """Raises :class:`NotComparable` with every fact that differs or that one of the two lacks."""
-    names = sorted({*baseline.facts, *current.facts})
+    # A device that one of the two was not measured on leaves the figures of the others what they are.
+    shared = set(map(device_of, baseline.facts)) & set(map(device_of, current.facts))
+    names = sorted(
+        name for name in {*baseline.facts, *current.facts} if device_of(name) is None or device_of(name) in shared
+    )
     found = [
         Difference(name, baseline.facts.get(name), current.facts.get(name))
         for name in names

@@ -14,6 +14,7 @@ from edgekd.gate.answers import read_answers
 
 KIND, SCHEMA_VERSION = "edgekd baseline", 1
 # Of a report's row, as they are.
+SEPARATOR = ": "  # of a device and what is known of it
 PLACE = ("device", "runtime", "threads")
 FIGURES = ("accuracy", "n", "right", "size_bytes", "params", "macs", "precision", "operators", "int8_coverage")
 
@@ -77,10 +78,16 @@ def subject_of(report: Mapping[str, Any]) -> Subject:
     )
 
 
+def device_of(fact: str) -> str | None:
+    """The device of the book that a fact is about; None for this machine and the data."""
+    device, separator, _ = fact.partition(SEPARATOR)
+    return device if separator else None
+
+
 def _of_devices(devices: Mapping[str, Any]) -> dict[str, Any]:
     """What makes figures of one device incomparable with those of a report before."""
     return {
-        f"{name}: {what}": found
+        f"{name}{SEPARATOR}{what}": found
         for name, facts in devices.items()
         for what, found in (
             ("board", (facts.get("facts") or {}).get("board")),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 FLAGS = dict(word.lstrip("-").partition("=")[::2] for word in sys.argv[1:])
 MS_PER_KB, QUERIES = 0.05, 600
+CAPTURE_MS = 100  # what comes before the warm-up
 
 
 def main() -> int:
@@ -15,14 +16,14 @@ def main() -> int:
     if "onnx" in FLAGS:
         return build(Path(FLAGS["onnx"]))
     engine = Path(FLAGS["loadEngine"])
-    content = engine.read_bytes()
-    if not content.startswith(b"engine:"):
-        return fail("Engine deserialization failed")
+    shapes, marked, content = engine.read_bytes().partition(b"|engine:")
+    if not marked or shapes.decode() != FLAGS.get("shapes", ""):
+        return fail("Engine deserialization failed, or other shapes")
     print("[I] Starting inference", flush=True)
     if "exportTimes" in FLAGS:
         times(len(content))
     if "exportOutput" in FLAGS:
-        outputs(content.removeprefix(b"engine:"))
+        outputs(content)
     print("&&&& PASSED TensorRT.trtexec", flush=True)
     return 0
 
@@ -31,9 +32,7 @@ def build(path: Path) -> int:
     content = path.read_bytes()
     if b"unsupported" in content:
         return fail("ModelImporter.cpp: No importer registered for op: Unsupported")
-    Path(FLAGS["saveEngine"]).write_bytes(b"engine:" + content)
-    if "exportLayerInfo" in FLAGS:
-        Path(FLAGS["exportLayerInfo"]).write_text('{"Layers": [], "Bindings": []}')
+    Path(FLAGS["saveEngine"]).write_bytes(FLAGS.get("shapes", "").encode() + b"|engine:" + content)
     if "useDLACore" in FLAGS:
         print("[I] [TRT] ---------- Layers Running on DLA ----------")
         print("[I] [TRT] [DlaLayer] {ForeignNode[conv1...relu1]}")
@@ -44,8 +43,10 @@ def build(path: Path) -> int:
 
 def times(size: int) -> None:
     compute = MS_PER_KB * size / 1000
-    time.sleep((int(FLAGS["warmUp"]) + QUERIES * compute) / 1000)
-    Path(FLAGS["exportTimes"]).write_text(json.dumps([query(number * compute, compute) for number in range(QUERIES)]))
+    warmup = int(FLAGS["warmUp"]) + CAPTURE_MS
+    time.sleep((warmup + QUERIES * compute) / 1000)
+    entries = [query(warmup + number * compute, compute) for number in range(QUERIES)]
+    Path(FLAGS["exportTimes"]).write_text(json.dumps(entries))
 
 
 def query(start: float, compute: float) -> dict[str, float]:

@@ -51,7 +51,7 @@ def test_latency_there(remote, files):
 
 
 def test_other_runtimes_are_refused(remote, files):
-    with pytest.raises(MeasurementError, match="pytorch on cpu cannot be timed through SSH yet"):
+    with pytest.raises(MeasurementError, match="pytorch on cpu is not timed through SSH"):
         measure_there(remote, Plan({"x": Subject(str(files["one"]), "pytorch")}))
 
 

@@ -16,8 +16,10 @@ import pytest
 from edgekd.bench.plan import Plan, Subject
 from edgekd.devices.book import Device, add_device
 from edgekd.devices.engines import builder_of, engine_of
+from edgekd.devices.jetson.trtexec import Query
 from edgekd.devices.place import There
 from edgekd.devices.probe import Probe, describe
+from edgekd.devices.tensorrt import Run, energy_of
 from edgekd.errors import DeviceError, MeasurementError
 from tests.bench.conftest import write_model
 from tests.cli.conftest import edgekd as edgekd
@@ -73,7 +75,7 @@ def test_engines_are_timed_in_turns(orin, files, jetson):
     with There(orin) as there:
         records = there.latency(plan(files))
     small, large = records["small"], records["large"]
-    sizes = [len(b"engine:") + path.stat().st_size for path in files.values()]
+    sizes = [path.stat().st_size for path in files.values()]
     assert large.latency_ms["p50"] == pytest.approx(MS_PER_KB * sizes[1] / 1000)
     assert small.latency_vs_reference is not None
     assert small.latency_vs_reference["ratio"] == pytest.approx(sizes[0] / sizes[1], rel=1e-3)
@@ -101,6 +103,15 @@ def test_an_engine_is_built_once(orin, files, jetson):
             there.latency(plan({"large": files["large"]}, sittings=1))
     commands = jetson.trtexec_log.read_text().splitlines()
     assert sum("--onnx" in words for words in commands) == 1
+
+
+def test_engines_of_other_shapes_stay_what_they_are(orin, files):
+    """Answers take the same file at another batch, under the same name in the same folder."""
+    inputs = np.zeros((5, 64), np.float32)
+    for _ in range(2):
+        with There(orin) as there:
+            there.latency(plan({"large": files["large"]}, sittings=1))
+            assert there.answers("tensorrt", {"large": files["large"]}, inputs)["large"].n == 5
 
 
 def test_what_an_engine_depends_on(orin, files, jetson):
@@ -170,8 +181,9 @@ def test_clocks_are_locked_and_put_back(orin, files, jetson):
 def test_clocks_are_put_back_when_the_runner_is_killed(orin, files, jetson):
     with There(orin, lock_clocks=True) as there, pytest.raises(DeviceError):
         for event in there.remote.events(request_of(there, files), 60):
-            if event["event"] == "limits":
+            if event["event"] != "run":
                 continue
+            assert jetson.clocks.read_text().count("\n") == 2  # stored and locked
             killed = [each for each in psutil.process_iter(["cmdline"]) if is_runner(each, there.remote.folder)]
             for process in killed:
                 os.kill(process.pid, signal.SIGKILL)
@@ -230,6 +242,43 @@ def test_no_trtexec(clean, files):
     device = Device("desk", "board", ssh_config=str(clean.config))
     with pytest.raises(DeviceError, match="desk has no trtexec that works: 'sudo apt install libnvinfer-bin' there"):
         builder_of(Probe(device, {"jetson": {}, "python": {}}))
+
+
+def test_power_is_that_of_the_queries_that_count():
+    queries = [Query(2.0, 2.0, 0.0, 0.0, 0.1, start) for start in (800.0, 900.0, 998.0)]
+    run = Run(queries, 10.0, [], [], ({}, {}))
+    assert run.window == pytest.approx((10.8, 11.0))
+    power = [(10.0 + tenth / 10, {"VDD_IN": 1000.0 if 8 <= tenth <= 10 else 9000.0}) for tenth in range(15)]
+    energy = energy_of([replace(run, power=power)])
+    assert energy is not None and energy["watts"] == pytest.approx(1.0)
+    assert energy["joules"] == pytest.approx(0.2 / 3)
+    assert energy_of([replace(run, power=power[:10]), replace(run, began=None, power=power)]) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"batch": 8}, "fixes its batch at 1, not 8; leave out --batch"),
+        ({"shape": (1, 3)}, r"takes \(1, 16\), not \(1, 3\); leave out --shape"),
+    ],
+)
+def test_what_a_file_fixes_is_not_asked_otherwise(orin, tmp_path, change, message):
+    fixed = write_model(tmp_path / "fixed.onnx", width=16, shape=[1, 16])
+    subject = Subject(str(fixed), "tensorrt", shape=change.pop("shape", None))
+    with There(orin) as there, pytest.raises(MeasurementError, match=message):
+        there.latency(Plan({"fixed": subject}, seconds=1, sittings=1, **change))
+
+
+def test_no_onnx_file(orin, tmp_path):
+    (tmp_path / "x.engine").write_bytes(b"ftrt" * 100)
+    with There(orin) as there, pytest.raises(MeasurementError, match="give the .onnx, engines are built on the device"):
+        there.latency(plan({"large": tmp_path / "x.engine"}))
+
+
+def test_locked_clocks_are_for_tensorrt(orin, files):
+    there = There(orin, lock_clocks=True)
+    with pytest.raises(MeasurementError, match="--lock-clocks is for TensorRT's times"):
+        there.latency(Plan({"large": Subject(str(files["large"]))}))
 
 
 def test_the_command(orin, files, edgekd, monkeypatch, tmp_path):

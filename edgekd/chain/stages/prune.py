@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from edgekd.bench import fingerprint
 from edgekd.bench.profile.cache import cache_folder
 from edgekd.chain.cuts import Cut, Cutter, labelled
 from edgekd.chain.deployed import deployment
@@ -182,6 +181,8 @@ class _Pruning:
         cutter = Cutter(self.job, network)
         ranking = cutter.ranking(cutter.round_to)
         settings = {key: ranking[key] for key in ("importance", "reduction", "round_to", "ignore")}
+        with cutter.place() as place:
+            machine = place.facts(cutter.threads)
         with cutter.predictor(network) if self.job.needs["timed"] else nullcontext() as latency:
             found = scan(
                 network,
@@ -192,7 +193,7 @@ class _Pruning:
                 seconds=section.sensitivity,
                 cache=cache_folder() / "sensitivity",
                 latency=latency,
-                latency_setting=canonical_json([self.job.needs, fingerprint()["cpu"]]).decode(),
+                latency_setting=canonical_json([self.job.needs, machine]).decode(),
                 **settings,
             )
         return found, harms(found, Prunable(network, shape, **ranking), 1 / len(self.data.validation))

@@ -22,7 +22,7 @@ class Build:
 
     ``workspace_mib`` caps what building may take of a memory that the GPU shares with everything else. ``shapes`` are
     those of inputs that the file leaves open. ``int8`` says that the file holds Q/DQ; TensorRT 8 must be told so,
-    later releases read it off the types. ``dla_core`` is a report of what falls back, not a speed-up.
+    later releases read it off the types. ``dla_core`` is a report of what falls back, not a speed-up; it takes float16.
     """
 
     onnx: str
@@ -39,13 +39,14 @@ class Build:
 class Timing:
     """An engine to time for ``seconds``, every query written to ``times_to``.
 
-    ``copies`` puts the transfers of inputs and outputs into the time.
+    ``copies`` puts the transfers of inputs and outputs into the time. At least ``queries`` are timed.
     """
 
     engine: str
     times_to: str
     seconds: int = 5
     copies: bool = False
+    queries: int = MIN_QUERIES
     profile_to: str | None = None
     shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
@@ -61,7 +62,7 @@ def build_command(trtexec: str, version: Version, build: Build) -> list[str]:
         trtexec,
         f"--onnx={build.onnx}",
         f"--saveEngine={build.engine}",
-        *types(version, build.int8),
+        *types(version, build.int8, build.dla_core is not None),
         f"--memPoolSize=workspace:{build.workspace_mib}" if version >= (8, 4) else f"--workspace={build.workspace_mib}",
         "--skipInference" if version >= (8, 6) else "--buildOnly",
         *shapes_flag(build.shapes),
@@ -71,11 +72,11 @@ def build_command(trtexec: str, version: Version, build: Build) -> list[str]:
     ]
 
 
-def types(version: Version, int8: bool) -> list[str]:
+def types(version: Version, int8: bool, dla: bool) -> list[str]:
     """In TensorRT 8 and 9 the builder is allowed types; in 10 the file's types rule if asked, in 11 always."""
     if version >= (11,):
         return []
-    if version >= (10,):
+    if version >= (10,) and not dla:
         return ["--stronglyTyped"]
     return ["--fp16", "--int8"] if int8 else ["--fp16"]
 
@@ -95,7 +96,7 @@ def timing_command(trtexec: str, version: Version, timing: Timing) -> list[str]:
         f"--loadEngine={timing.engine}",
         f"--warmUp={WARMUP_MS}",
         f"--duration={timing.seconds}",
-        f"--iterations={MIN_QUERIES}",
+        f"--iterations={timing.queries}",
         f"--exportTimes={timing.times_to}",
         *measurement(version, timing.copies),
         *shapes_flag(timing.shapes),
@@ -143,8 +144,12 @@ def written_warmup_ms(version: Version) -> int:
     return WARMUP_MS if version < (8, 5) else 0
 
 
+def is_known(version: Version) -> bool:
+    return version >= OLDEST and version[0] <= NEWEST_MAJOR
+
+
 def check(version: Version) -> None:
-    if version < OLDEST or version[0] > NEWEST_MAJOR:
+    if not is_known(version):
         said = ".".join(map(str, version))
         raise DeviceError(
             f"the trtexec there is of TensorRT {said}, and edgekd knows the flags of 8.2 to {NEWEST_MAJOR}; "

@@ -35,6 +35,9 @@ def test_what_building_may_be_given():
         "--useDLACore=0", "--allowGPUFallback",
     ]  # fmt: skip
     assert "--profilingVerbosity=detailed" in build_command("trtexec", (10, 3, 0), build)
+    # A DLA takes float16, which a network with strong types would not let the builder choose.
+    words = build_command("trtexec", (10, 3, 0), build)
+    assert "--fp16" in words and "--stronglyTyped" not in words
 
 
 @pytest.mark.parametrize(
