@@ -49,7 +49,6 @@ class Cutter:
     def __init__(self, job: Job, first: nn.Module, weights: Mapping[str, float] | None = None):
         self.job, self.section, self.first, self.weights = job, job.section, first, weights
         self.shape = job.spec.input_shape
-        self.threads: int = job.needs["threads"]
         self.round_to: int = self.section.round_to or job.needs["channels"]
 
     def to(self, goal: str, share: float, network: nn.Module) -> Cut:
@@ -120,9 +119,18 @@ class Cutter:
             self._write(network, path)
             yield predictor(network, self.shape, table, network_ms(path, table))
 
+    @property
+    def threads(self) -> int:
+        return int(self.job.needs["threads"])
+
     def place(self) -> Here | There:
         """Where the first target is."""
         return place_of(self.job.needs["device"])
+
+    def machine(self) -> dict[str, Any]:
+        """What times there depend on."""
+        with self.place() as place:
+            return place.facts(self.threads)
 
     @contextmanager
     def _table(self) -> Iterator[LatencyTable]:

@@ -89,7 +89,7 @@ def test_the_teacher_answers_the_validation_samples_once(few_digits, tmp_path):
     spec = Spec("small_cnn", (1, 8, 8), 10, {"width": 4})
     steps = {"params": 0.8, "round_to": 1, "steps": 2, "batchnorm_batches": 0, "check_latency": False}
     section = Prune(**steps, epochs=1, hard_weight=0.5)
-    needs, logged = {"here": False, "channels": 1}, []
+    needs, logged = {"timed": False, "channels": 1}, []
     made = prune(Job("02-prune", student, spec, section, few_digits, 0, teacher, tmp_path, logged.append, needs))
     assert logged == made.metrics["history"]
     trained, batches = 2 * (len(few_digits.train) // few_digits.batch_size), len(few_digits.validation)

@@ -24,7 +24,7 @@ from edgekd.train import accuracy_of
 from tests.toy import RECIPE, write_recipe
 
 HERE = {
-    **{"device": "cpu", "runtime": "onnxruntime", "threads": 1, "here": True, "file": "onnxruntime-x86"},
+    **{"device": "cpu", "runtime": "onnxruntime", "threads": 1, "timed": True, "file": "onnxruntime-x86"},
     **{"trained": None, "precision": "float32", "channels": 8},
 }
 INT8 = {**HERE, "trained": "onnxruntime-x86", "precision": "int8"}
@@ -180,7 +180,7 @@ def test_measured_harm_ranks(cut, start, monkeypatch, tmp_path):
         return of(network, *rest) if widths(network)[spared] == widths(start[0])[spared] else -100.0
 
     monkeypatch.setattr("edgekd.chain.stages.prune.accuracy_of", fragile)
-    settings = {"macs": 0.6, "epochs": 0, "needs": {**HERE, "here": False}}
+    settings = {"macs": 0.6, "epochs": 0, "needs": {**HERE, "timed": False}}
     plain = cut(tmp_path / "plain", **settings)
     ranked = cut(tmp_path / "ranked", sensitivity=60.0, **settings)
     assert widths(plain.network)[spared] < widths(start[0])[spared] == widths(ranked.network)[spared]
@@ -225,5 +225,12 @@ def test_how_it_is_deployed(tmp_path):
     text = RECIPE.replace("  - quantize: {epochs: 1, rungs: [qat], placement: int8}\n", "")
     elsewhere = text + "targets: [{device: orin, runtime: tensorrt}]\n"
     found = deployment(load_recipe(write_recipe(tmp_path, elsewhere)))
-    assert found == {**HERE, "device": "orin", "runtime": "tensorrt", "here": False, "file": "tensorrt", "channels": 32}
+    assert found == {
+        **HERE,
+        "device": "orin",
+        "runtime": "tensorrt",
+        "timed": False,
+        "file": "tensorrt",
+        "channels": 32,
+    }
     assert deployment(load_recipe(write_recipe(tmp_path, text))) == HERE

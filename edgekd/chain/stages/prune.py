@@ -181,9 +181,8 @@ class _Pruning:
         cutter = Cutter(self.job, network)
         ranking = cutter.ranking(cutter.round_to)
         settings = {key: ranking[key] for key in ("importance", "reduction", "round_to", "ignore")}
-        with cutter.place() as place:
-            machine = place.facts(cutter.threads)
-        with cutter.predictor(network) if self.job.needs["timed"] else nullcontext() as latency:
+        timed = self.job.needs["timed"]
+        with cutter.predictor(network) if timed else nullcontext() as latency:
             found = scan(
                 network,
                 shape,
@@ -193,7 +192,7 @@ class _Pruning:
                 seconds=section.sensitivity,
                 cache=cache_folder() / "sensitivity",
                 latency=latency,
-                latency_setting=canonical_json([self.job.needs, machine]).decode(),
+                latency_setting=canonical_json([self.job.needs, cutter.machine() if timed else None]).decode(),
                 **settings,
             )
         return found, harms(found, Prunable(network, shape, **ranking), 1 / len(self.data.validation))
