@@ -92,6 +92,7 @@ RESULTS = (
     Column("p50 ms", milliseconds("p50")),
     Column("Times faster", lambda row: times_faster(row.get("latency_vs_teacher"))),
 )
+ENERGY = Column("Energy mJ", lambda row: significant(row.get("energy_mj")))
 DETAILS = (
     Column(
         "p50 ms",
@@ -102,7 +103,7 @@ DETAILS = (
     Column("Timed runs", lambda row: str(part("n", of="latency_ms")(row) or ABSENT)),
     Column("In int8", lambda row: percent(row.get("int8_coverage"))),
     Column("Peak memory", lambda row: size(row.get("peak_rss_bytes"))),
-    Column("Energy mJ", lambda row: significant(row.get("energy_mj"))),
+    ENERGY,
     Column("Tested on", lambda row: str(row.get("n") or ABSENT)),
     Column("File", lambda row: row.get("file") or ABSENT, number=False),
 )
@@ -115,9 +116,11 @@ CALIBRATION = (
 
 
 def columns(rows: Iterable[Row], results: Sequence[Column] = RESULTS) -> list[Column]:
-    """The columns worth showing: device only when the rows differ in it."""
-    several = len({row.get("device") for row in rows}) > 1
-    return [column for column in NAMES if several or column.heading != "Device"] + list(results)
+    """The columns worth showing: device only when the rows differ in it, energy only when one has it."""
+    rows = list(rows)
+    several, energy = len({row.get("device") for row in rows}) > 1, any(row.get("energy_mj") for row in rows)
+    names = [column for column in NAMES if several or column.heading != "Device"]
+    return names + [column for column in results if energy or column is not ENERGY]
 
 
 def escape_markdown(text: str) -> str:

@@ -33,3 +33,10 @@ def test_times_faster_turns_ratio_and_interval_over() -> None:
     assert figures.times_faster({"ratio": 0.25, "ci95": [0.2, 0.5]}) == "4.00× (2.00–5.00)"
     assert figures.times_faster({"ratio": 2.0}) == "0.500×"
     assert figures.times_faster(None) == "–"
+
+
+def test_energy_is_shown_where_it_was_measured():
+    rows = [{"model": "teacher", "device": "cpu"}, {"model": "teacher", "device": "orin", "energy_mj": 3.75}]
+    assert "Energy mJ" not in [column.heading for column in figures.columns(rows[:1], figures.DETAILS)]
+    [energy] = [column for column in figures.columns(rows, figures.DETAILS) if column.heading == "Energy mJ"]
+    assert [energy.cell(row) for row in rows] == ["–", "3.75"]
