@@ -151,6 +151,9 @@ class Connection:
             "ServerAliveCountMax": 3, "ClearAllForwardings": "yes", "RemoteCommand": "none", "RequestTTY": "no",
             "PermitLocalCommand": "no", "ForwardX11": "no",
         }  # fmt: skip
+        if master == "no":
+            # Where the master is gone, ssh would connect by itself, to where our folder is not.
+            ours["ProxyCommand"] = "false"
         options = [word for key, value in ours.items() for word in ("-o", f"{key}={value}")]
         return [program, *(["-F", str(self.config)] if self.config else []), *options, *self.address.options()]
 
