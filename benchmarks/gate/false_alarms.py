@@ -4,23 +4,29 @@
     python benchmarks/gate/false_alarms.py --json benchmarks/results/gate/false_alarms.json
 
 One finished run is evaluated again and again with nothing changed: its last file answers the test samples in ONNX
-Runtime, and is timed in turns with the teacher's, both as ``edgekd run`` does it, beside a process that hogs the other
-core. Each evaluation is held to the one before it, so that the noise of both is in the verdict. Then a hundred
+Runtime, and is timed in turns with the file that ``edgekd baseline promote --files`` kept, both as ``edgekd run
+--beside`` does it, beside a process that hogs the other core. Each evaluation is held to that baseline. Then a hundred
 regressions of each kind are planted: answers drawn from the run's own, 2,000 of them, of which as many are lost that
-1.5 points are gone, with others won by chance; a file that is larger by 1 %; two of the evaluations of which the later
-student takes 10 % longer; and the file itself, with some of its layers taken back to float.
+1.5 points are gone, with others won by chance; a file that is larger by 1 %; an evaluation of which the student takes
+10 % longer; and the file itself, with some of its layers taken back to float.
 
-A series that was stopped goes on from where it was.
+A second and shorter series tells what the gate can do where no file was kept: the student is timed in turns with the
+teacher, and each evaluation is held to the one before it, so that the noise of both is in the verdict.
+
+Series that were stopped go on from where they were.
 """
 
 import json
 import random
 import sys
-from collections.abc import Iterator
+from argparse import Namespace
+from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import onnx
@@ -32,18 +38,20 @@ from fallback import layers_in_float, quantised_layers
 from repeats import hog, keep, lines
 
 from edgekd.bench import Plan, Subject, measure, wilson_interval
+from edgekd.chain.beside import NOW, of_record, plan_beside
 from edgekd.chain.inventory import int8_coverage, operator_counts
 from edgekd.chain.measure import SECONDS, SITTINGS
-from edgekd.data import load_data
+from edgekd.data import DataSet, load_data
 from edgekd.export import runtime_logits
 from edgekd.files import canonical_json, sha256, sha256_file
 from edgekd.gate import Policy, check, read_answers, write_answers
 from edgekd.gate import Subject as Judged
-from edgekd.gate.subject import subject_of
+from edgekd.gate.files import keep_files, kept_file
+from edgekd.gate.subject import BESIDE, subject_of
 from edgekd.progress import say, track
-from edgekd.recipe import load_recipe
+from edgekd.recipe import Recipe, Target, load_recipe
 
-REPEATS, PLANTED = 300, 100
+REPEATS, PLANTED, BY_TEACHER = 300, 100, 40
 SAMPLES, LOST_NET = 2000, 30
 LARGER, SLOWER = 0.01, 0.10
 # Of two networks that differ by chance alone; beyond it the figures are shown, and are no goal.
@@ -51,65 +59,89 @@ WON = (0, 10, 20, 40, 80, 160)
 LESS_ACCURATE = 0.9
 
 
+Evaluation = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """The finished run, and the file that its baseline keeps."""
+
+    run: Path
+    report: dict[str, Any]
+    agreed: Path
+    recipe: Recipe
+    data: DataSet
+
+
 def main() -> None:
     arguments = options(__doc__, run={"type": Path, "default": Path("runs/quickstart"), "help": "a finished run"})
-    count, planted = (10, 10) if arguments.quick else (REPEATS, PLANTED)
-    report = json.loads((arguments.run / "report.json").read_text())
-    kept = arguments.json and arguments.json.with_suffix(f".{of_files(arguments.run, report)}.part.jsonl")
-    series = list(evaluations(arguments.run, report, count + 1, kept))
-    verdicts = [check(*pair, Policy()) for pair in pairs(report, series)]
+    count, planted, by_teacher = (10, 10, 4) if arguments.quick else (REPEATS, PLANTED, BY_TEACHER)
+    with TemporaryDirectory() as folder, hog():
+        case = case_of(arguments.run, Path(folder) / "baseline.json")
+        series = repeated(case, beside_baseline, count, part(arguments, case, "beside"))
+        others = repeated(case, beside_teacher, by_teacher + 1, part(arguments, case, "teacher"))
+    baseline = changed(case.report)
+    verdicts = [check(baseline, evaluated(case.report, one), Policy()) for one in series]
     alarms = [verdict for verdict in verdicts if not verdict.passed]
-    caught = regressions(arguments.run, report, series, planted)
+    caught = regressions(case, series, planted)
     figures = {
         "repeats": len(verdicts),
         "false_alarms": share(len(alarms), len(verdicts)),
         "warned": share(sum(bool(verdict.at("warn")) for verdict in verdicts), len(verdicts)),
         "alarms": [[f"{each.metric}: {each.what}" for each in alarm.at("fail")] for alarm in alarms],
-        "ratio_changes": changes(series),
+        "beside_baseline": spread_of([one[BESIDE]["ratio"] for one in series]),
         "planted": {kind: share(sum(found), len(found)) for kind, found in caught.items()},
-        "accuracy_by_won": by_won(report, series, planted),
+        "accuracy_by_won": by_won(case.report, planted),
+        "without_the_file": without_the_file(case.report, others, planted),
         "settings": {"seconds": SECONDS, "sittings": SITTINGS, "policy": "the usual one"},
         "evaluations": [{key: value for key, value in one.items() if key != "right"} for one in series],
     }
     tell(figures)
-    if kept and not arguments.quick:
-        kept.unlink(missing_ok=True)
     finish(arguments, figures, goals(figures))
 
 
-def of_files(run: Path, report: dict[str, Any]) -> str:
-    """Tells the series of other files apart."""
-    return sha256(canonical_json([sha256_file(run / row["file"]) for row in ends(report)]))[:8]
+def case_of(run: Path, baseline: Path) -> Case:
+    report, recipe = json.loads((run / "report.json").read_text()), load_recipe(run / "recipe.lock.yaml")
+    keep_files(run, baseline)
+    agreed = kept_file(baseline, ends(report)[1])
+    return Case(run, report, agreed, recipe, load_data(recipe.data, recipe.seed))
 
 
-def evaluations(run: Path, report: dict[str, Any], count: int, kept: Path | None) -> Iterator[dict[str, Any]]:
+def part(arguments: Namespace, case: Case, series: str) -> Path | None:
+    """Where a series is kept while it grows; those of other files have other names."""
+    files = sha256(canonical_json([sha256_file(case.run / row["file"]) for row in ends(case.report)]))[:8]
+    return arguments.json and arguments.json.with_suffix(f".{files}.{series}.part.jsonl")
+
+
+def repeated(
+    case: Case, evaluate: Callable[[Case, int], Evaluation], count: int, kept: Path | None
+) -> list[Evaluation]:
     done = lines(kept)
-    recipe = load_recipe(run / "recipe.lock.yaml")
-    data = load_data(recipe.data, recipe.seed)
-    teacher, student = (run / row["file"] for row in ends(report))
-    with hog() as cpu:
-        for number in track(range(count), "evaluations", count):
-            if number >= len(done):
-                answers = runtime_logits(student, data, data.test).argmax(1)
-                right = (answers == data.test.labels).tolist()
-                plan = Plan(
-                    {"teacher": Subject(str(teacher)), "student": Subject(str(student))}, "teacher", 1, 1,
-                    SECONDS, 2 * SECONDS, sittings=SITTINGS, question=recipe.budget.latency_ratio or 1.0, seed=number,
-                )  # fmt: skip
-                found = measure(plan)["student"]
-                ratio = found.latency_vs_reference or {}
-                done.append(
-                    {
-                        "accuracy": sum(right) / len(right),
-                        "right": write_answers(right),
-                        "latency_vs_teacher": {key: ratio[key] for key in ("ratio", "ci95")},
-                        "latency_ms": {"p50": found.latency_ms["p50"]},
-                        "valid": found.valid,
-                        "hog_on": cpu,
-                    }
-                )
-                keep(kept, done[-1])
-            yield done[number]
+    for number in track(range(count), evaluate.__name__, count):
+        if number >= len(done):
+            done.append(evaluate(case, number))
+            keep(kept, done[-1])
+    return done[:count]
+
+
+def beside_baseline(case: Case, number: int) -> Evaluation:
+    file = case.run / ends(case.report)[1]["file"]
+    answers = runtime_logits(file, case.data, case.data.test).argmax(1)
+    right = (answers == case.data.test.labels).tolist()
+    plan = plan_beside(file, case.agreed, Target(device="cpu", runtime="onnxruntime"), seed=number)
+    found = measure(plan)[NOW]
+    beside = of_record(found, sha256_file(case.agreed)).to_json()
+    return {"accuracy": sum(right) / len(right), "right": write_answers(right), BESIDE: beside, "valid": found.valid}
+
+
+def beside_teacher(case: Case, number: int) -> Evaluation:
+    teacher, student = (Subject(str(case.run / row["file"])) for row in ends(case.report))
+    plan = Plan(
+        {"teacher": teacher, "student": student}, "teacher", 1, 1, SECONDS, 2 * SECONDS,
+        sittings=SITTINGS, question=case.recipe.budget.latency_ratio or 1.0, seed=number,
+    )  # fmt: skip
+    found = measure(plan)["student"]
+    return {"latency_vs_teacher": found.latency_vs_reference or {}, BESIDE: None, "valid": found.valid}
 
 
 def ends(report: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -127,17 +159,12 @@ def changed(report: dict[str, Any], **figures: Any) -> Judged:
 
 
 def evaluated(report: dict[str, Any], one: dict[str, Any]) -> Judged:
-    return changed(report, **{key: one[key] for key in one if key != "hog_on"})
+    return changed(report, **one)
 
 
-def pairs(report: dict[str, Any], series: list[dict[str, Any]]) -> list[tuple[Judged, Judged]]:
-    found = [evaluated(report, one) for one in series]
-    return list(pairwise(found))
-
-
-def regressions(run: Path, report: dict[str, Any], series: list[dict[str, Any]], count: int) -> dict[str, list[bool]]:
+def regressions(case: Case, series: list[Evaluation], count: int) -> dict[str, list[bool]]:
     """By kind, which of the planted regressions were caught."""
-    dice = random.Random(0)
+    dice, report = random.Random(0), case.report
     before = changed(report)
     size, most_won = ends(report)[1]["size_bytes"], SAMPLES // 50
     right = list(read_answers(series[0]["right"], ends(report)[1]["n"]) or ())
@@ -149,8 +176,11 @@ def regressions(run: Path, report: dict[str, Any], series: list[dict[str, Any]],
             fails(before, changed(report, size_bytes=round(size * (1 + LARGER) + each)), "size_bytes")
             for each in range(count)
         ],
-        "latency": [slower(report, *dice.sample(series, 2)) for _ in range(count)],
-        "fallback": [fell_back(run, report, dice) for _ in range(count)],
+        "latency": [
+            fails(before, evaluated(report, slower(one, BESIDE)), "latency_ratio")
+            for one in (dice.choice(series) for _ in range(count))
+        ],
+        "fallback": [fell_back(case.run, report, dice) for _ in range(count)],
     }
 
 
@@ -176,10 +206,9 @@ def lost_answers(report: dict[str, Any], before: list[bool], won: int, dice: ran
     return fails(*answered, "accuracy")
 
 
-def slower(report: dict[str, Any], one: dict[str, Any], other: dict[str, Any]) -> bool:
-    ratio = other["latency_vs_teacher"]
-    planted = {"ratio": ratio["ratio"] * (1 + SLOWER), "ci95": [end * (1 + SLOWER) for end in ratio["ci95"]]}
-    return fails(evaluated(report, one), evaluated(report, {**other, "latency_vs_teacher": planted}), "latency_ratio")
+def slower(one: Evaluation, key: str) -> Evaluation:
+    ratio, by = one[key], 1 + SLOWER
+    return {**one, key: {**ratio, "ratio": by * ratio["ratio"], "ci95": [by * end for end in ratio["ci95"]]}}
 
 
 def fell_back(run: Path, report: dict[str, Any], dice: random.Random) -> bool:
@@ -197,7 +226,7 @@ def fell_back(run: Path, report: dict[str, Any], dice: random.Random) -> bool:
     return {"operators", "int8_coverage"} <= {finding.metric for finding in verdict.at("fail")}
 
 
-def by_won(report: dict[str, Any], series: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
+def by_won(report: dict[str, Any], count: int) -> list[dict[str, Any]]:
     """How the answers that were won by chance hide those that were lost, in a network with many wrong ones."""
     dice = random.Random(1)
     right = [place >= SAMPLES * (1 - LESS_ACCURATE) for place in range(SAMPLES)]
@@ -211,11 +240,27 @@ def by_won(report: dict[str, Any], series: list[dict[str, Any]], count: int) -> 
     ]
 
 
-def changes(series: list[dict[str, Any]]) -> dict[str, float]:
-    """Of the ratio to the teacher, from one evaluation to the next."""
-    ratios = [one["latency_vs_teacher"]["ratio"] for one in series]
-    found = sorted(abs(after / before - 1) for before, after in pairwise(ratios))
-    return {"median": median(found), "p99": found[int(0.99 * (len(found) - 1))], "largest": found[-1]}
+def without_the_file(report: dict[str, Any], series: list[Evaluation], count: int) -> dict[str, Any]:
+    """The gate's verdicts by the ratio to the teacher, each evaluation held to the one before it."""
+    dice, key = random.Random(2), "latency_vs_teacher"
+    alarms = [
+        fails(evaluated(report, before), evaluated(report, after), "latency_ratio")
+        for before, after in pairwise(series)
+    ]
+    caught = [
+        fails(evaluated(report, before), evaluated(report, slower(after, key)), "latency_ratio")
+        for before, after in (dice.sample(series, 2) for _ in range(count))
+    ]
+    return {
+        "false_alarms": share(sum(alarms), len(alarms)),
+        "slower": share(sum(caught), len(caught)),
+        "ratio": spread_of([one[key]["ratio"] for one in series]),
+        "evaluations": series,
+    }
+
+
+def spread_of(ratios: list[float]) -> dict[str, float]:
+    return {"least": min(ratios), "median": median(ratios), "largest": max(ratios)}
 
 
 def share(count: int, of: int) -> dict[str, Any]:
@@ -234,7 +279,8 @@ def goals(figures: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def tell(figures: dict[str, Any]) -> None:
-    for name, found in {"false alarms": figures["false_alarms"], **figures["planted"]}.items():
+    without = {f"without the file, {key}": figures["without_the_file"][key] for key in ("false_alarms", "slower")}
+    for name, found in {"false alarms": figures["false_alarms"], **figures["planted"], **without}.items():
         low, high = found["ci95"]
         say(f"{name}: {found['count']} of {found['of']} ({low:.1%} to {high:.1%})")
 

@@ -30,6 +30,7 @@ def make_report(
     together: Together | None,
     measured: Mapping[Target, Measured],
     abroad: Sequence[Abroad],
+    besides: Mapping[Target, schema.BesideBaseline],
     log: RunLog,
     folder: Path,
     command: str,
@@ -39,7 +40,7 @@ def make_report(
     rows = [of.pytorch(export) for export in exports]
     rows += [of.together(together)] if together else []
     rows += [of.other(export, other) for export in exports for other in export.figures["others"]]
-    rows += _of_targets(of, recipe, exports, measured, abroad)
+    rows += _of_targets(of, recipe, exports, measured, abroad, besides)
     teacher, student = _judged(rows, exports)
     environment = next(iter(measured.values())).environment if measured else fingerprint()
     if abroad:
@@ -85,6 +86,7 @@ def _of_targets(
     exports: Sequence[Exported],
     measured: Mapping[Target, Measured],
     abroad: Sequence[Abroad],
+    besides: Mapping[Target, schema.BesideBaseline],
 ) -> list[schema.Row]:
     """Each network on each target; the first target's runtime comes last, because readers look for it there."""
     there = {each.target: each for each in abroad}
@@ -96,6 +98,8 @@ def _of_targets(
             found += [of.runtime(export, target, measured[target]) for export in exports]
         else:
             found += [of.abroad(export, there[target]) for export in exports if export.label in there[target].labels]
+        if target in besides:
+            found[-1] = found[-1].model_copy(update={"latency_vs_baseline": besides[target]})
     # The answers and sizes in the runtime are known also where no target had its latency measured.
     return found or [of.runtime(export, None, None) for export in exports]
 

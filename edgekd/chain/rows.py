@@ -14,6 +14,7 @@ from edgekd.chain.evaluate import PYTORCH, Exported
 from edgekd.chain.measure import Measured
 from edgekd.chain.notes import disagreement, doubts
 from edgekd.chain.teachers import ENSEMBLE, Together
+from edgekd.files import sha256_file
 from edgekd.gate import write_answers
 from edgekd.recipe import Target
 from edgekd.report import schema
@@ -65,7 +66,7 @@ class Rows:
             operators=other["operators"],
             int8_coverage=other["int8_coverage"],
             warnings=tuple(disagreement(export.label, other)),
-            file=str((export.folder / other["file"]).relative_to(self.folder)),
+            **self._file(export.folder / other["file"]),
             **self._accuracy(export.folder / other["predictions"]),
         )
 
@@ -83,7 +84,7 @@ class Rows:
             operators=figures["operators"],
             int8_coverage=figures["int8_coverage"],
             warnings=tuple(notes + doubts(export)),
-            file=str(export.onnx.relative_to(self.folder)),
+            **self._file(export.onnx),
             expected_calibration_error=figures["expected_calibration_error"],
             negative_log_likelihood=figures["negative_log_likelihood"],
             **timing,
@@ -112,9 +113,12 @@ class Rows:
             energy_mj=1000 * record.energy["joules"] if record.energy else None,
             valid=record.valid,
             warnings=tuple(schema.Note(code=caution.code, message=caution.message) for caution in record.warnings),
-            file=str((export.folder / figures["file"]).relative_to(self.folder)),
+            **self._file(export.folder / figures["file"]),
             **self._accuracy(there.predictions(export.label)),
         )
+
+    def _file(self, path: Path) -> dict[str, Any]:
+        return {"file": str(path.relative_to(self.folder)), "file_sha256": sha256_file(path)}
 
     def _accuracy(self, predictions: Path) -> dict[str, Any]:
         right = np.load(predictions) == self.labels

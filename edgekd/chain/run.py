@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 
 from edgekd.chain.abroad import file_for, measure_abroad
 from edgekd.chain.assist import assist
+from edgekd.chain.beside import agreed_files, time_beside
 from edgekd.chain.done import Done
 from edgekd.chain.evaluate import Exported, Needs, evaluate
 from edgekd.chain.measure import measure
@@ -71,6 +72,7 @@ def run(
     fresh: bool = False,
     command: str = "",
     watch: Callable[[str, dict[str, Any]], None] | None = None,
+    beside: Path | None = None,
 ) -> Report:
     """Runs ``recipe`` in ``folder``; started again after any end, it goes on from where it was.
 
@@ -78,6 +80,7 @@ def run(
         fresh: forget what is in the folder and start over.
         command: what repeats this run, for the report.
         watch: called with the stage's name and each epoch's figures.
+        beside: a baseline with its files, which the last network is timed in turns with.
 
     Under torchrun all processes call it and get the report; the first one alone does more than train.
 
@@ -93,6 +96,7 @@ def run(
         with storage(folder):
             remove_leftovers(folder)
         recipe, sites = located(recipe)
+        agreed = agreed_files(beside, recipe, sites) if beside else {}
         planned = plan(recipe)
         _announce(planned)
         write_text(folder / "recipe.lock.yaml", recipe.to_yaml())
@@ -110,9 +114,11 @@ def run(
             for target in recipe.targets
             if target.device in sites and any(file_for(export, target) for export in exports)
         ]
+        besides = time_beside(exports[-1], agreed, sites, measurements)
         report = make_report(
-            recipe, planned.data, exports, runner.teachers, together, measured, abroad, runner.log, folder, command
-        )
+            recipe, planned.data, exports, runner.teachers, together, measured, abroad, besides, runner.log, folder,
+            command,
+        )  # fmt: skip
         write_json(folder / "report.json", report.to_json())
         write_text(folder / "report.html", render_html(report.to_json()))
         pack_run(folder)

@@ -58,13 +58,25 @@ def check(
 def promote(
     report: Annotated[Path, typer.Argument(help="A run's folder, or its report.json.", show_default=False)],
     file: Annotated[Path, typer.Argument(help="The baseline to write; commit it.", show_default=False)],
+    files: Annotated[
+        bool,
+        typer.Option("--files", help="Keep the network's files beside it, for 'edgekd run --beside'."),
+    ] = False,
 ) -> None:
-    """Make a run the baseline: its last network's figures and its answers on the test samples, one bit each."""
+    """Make a run the baseline: its last network's figures and its answers on the test samples, one bit each.
+
+    With --files its ONNX files go to <baseline>-files: 'edgekd run --beside' times a later network in turns with
+    them, which tells a slower one on a busy machine too.
+    """
     from edgekd.gate import load_subject
+    from edgekd.gate.files import keep_files
 
     subject = load_subject(report)
+    kept = keep_files(report, file) if files else []
     subject.save(file)
     typer.echo(f"{file}: {subject.name}, {', '.join(subject.rows)}")
+    for path in kept:
+        typer.echo(f"{path}: {path.stat().st_size} bytes")
 
 
 def show(verdict: "Verdict", baseline: Path, current: Path) -> None:

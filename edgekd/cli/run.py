@@ -23,6 +23,13 @@ def run(
         typer.Option("--set", help="Override a setting: prune.macs=0.4, data.batch_size=64.", metavar="K=V"),
     ] = [],  # noqa: B006  (typer's way)
     fresh: Annotated[bool, typer.Option(help="Start over instead of going on.")] = False,
+    beside: Annotated[
+        Path | None,
+        typer.Option(
+            help="A baseline that was promoted with --files: the result is timed in turns with its file, for the gate.",
+            show_default=False,
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option(help="Load the data, build the networks, say what would be done.")] = False,
     tensorboard: Annotated[bool, typer.Option(help="Write TensorBoard events into the run folder too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON document.")] = False,
@@ -45,7 +52,7 @@ def run(
         return
     watch = tensorboard_writer(folder) if tensorboard else None
     command = shlex.join(["edgekd", *sys.argv[1:]])
-    report = chain.run(loaded, folder, fresh=fresh, command=command, watch=watch)
+    report = chain.run(loaded, folder, fresh=fresh, command=command, watch=watch, beside=beside)
     if not world.is_first():
         return
     if as_json:

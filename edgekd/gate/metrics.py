@@ -4,13 +4,13 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any
+from typing import Any, NamedTuple
 
 from edgekd.errors import EdgekdError
 from edgekd.figures import ABSENT, count, percent, significant, size
 from edgekd.gate.paired import drop
 from edgekd.gate.policy import Rule, number
-from edgekd.gate.subject import right_of
+from edgekd.gate.subject import BESIDE, right_of
 from edgekd.gate.verdict import Finding, Level
 from edgekd.registry import Registry
 
@@ -68,30 +68,58 @@ def accuracy(question: Question) -> Finding:
 
 @METRICS.register("latency_ratio")
 def latency_ratio(question: Question) -> Finding:
-    """Student over teacher now, over the same of the baseline."""
-    before, after = (each or {} for each in question.figures())
-    ratios = [number(each.get("ratio")) for each in (before, after)]
+    """Student over teacher now, over the same of the baseline; or, where the run timed its student in turns with the
+    baseline's own file, the ratio of these two, which what else runs on the machine hardly moves."""
+    ratios = [number((each or {}).get("ratio")) for each in question.figures()]
     if ratios[1] is None:
         return not_a_number(question)
     values = tuple(f"{ratio:.4f}" if ratio else ABSENT for ratio in ratios)
-    spreads = [spread(each) for each in (before, after)]
-    if not ratios[0] or not ratios[1] or spreads[0] is None or spreads[1] is None:
+    change = beside_baseline(question) or by_teacher(question)
+    if change is None or not ratios[0]:
         what = "a ratio without an interval cannot be told from noise"
         return question.finding("fail", (values[0], values[1]), what, "measure for longer: six sittings or more")
-    change = ratios[1] / ratios[0] - 1
-    reach = NormalDist().inv_cdf(question.confidence) * math.hypot(spreads[0], spreads[1])
-    at_least, at_most = ((1 + change) * math.exp(sign * reach) - 1 for sign in (-1, 1))
+    reach = NormalDist().inv_cdf(question.confidence) * change.spread
+    at_least, at_most = ((1 + change.value) * math.exp(sign * reach) - 1 for sign in (-1, 1))
     allowed = question.rule.allows(ratios[0]) / ratios[0]
     sure = f"at least {at_least:+.1%} with {question.confidence:.0%} confidence"
-    what = f"{change:+.1%} of the teacher's time, {sure}; allowed {allowed:+.1%}"
-    if not after.get("valid", True):
+    what = f"{change.value:+.1%} of {change.of}, {sure}; allowed {allowed:+.1%}"
+    if not change.valid:
         advice = "measure again on a quiet machine"
         return question.finding("warn", (values[0], values[1]), f"{what}; measured in trouble", advice)
-    level = worse(change, at_least, allowed, question.rule, ratios[0], relative=True)
+    level = worse(change.value, at_least, allowed, question.rule, ratios[0], relative=True)
     if level == "ok" and -at_most > allowed:
         level = "better"
     advice = "profile both files ('edgekd profile'), or, if it is meant, promote the new baseline"
     return bounded(question, ratios[1], question.finding(level, (values[0], values[1]), what, advice))
+
+
+class Change(NamedTuple):
+    """Of a time, as a share: 0.1 takes a tenth longer; ``spread`` is the standard error of its logarithm."""
+
+    value: float
+    spread: float
+    of: str
+    valid: bool
+
+
+def beside_baseline(question: Question) -> Change | None:
+    """None where the run did not time its file beside that of this baseline."""
+    found = question.current.get(BESIDE)
+    if not isinstance(found, Mapping) or found.get("baseline_sha256") != question.baseline.get("file_sha256"):
+        return None
+    ratio, width = number(found.get("ratio")), spread(found)
+    if ratio is None or width is None:
+        return None
+    return Change(ratio - 1, width, "the baseline's own time, in turns", found.get("valid", True))
+
+
+def by_teacher(question: Question) -> Change | None:
+    before, after = (each or {} for each in question.figures())
+    ratios, widths = [number(each.get("ratio")) for each in (before, after)], [spread(each) for each in (before, after)]
+    if not ratios[0] or not ratios[1] or widths[0] is None or widths[1] is None:
+        return None
+    valid = after.get("valid", True)
+    return Change(ratios[1] / ratios[0] - 1, math.hypot(widths[0], widths[1]), "the teacher's time", valid)
 
 
 @METRICS.register("operators")
@@ -194,7 +222,8 @@ def shown(metric: str, value: float | None, signed: bool = False) -> str:
 
 
 def points(share: float) -> str:
-    return f"{100 * share:.2f}"
+    # Without the sign of a nought.
+    return f"{round(100 * share, 2) + 0.0:.2f}"
 
 
 def p_value(p: float) -> str:

@@ -16,7 +16,11 @@ KIND, SCHEMA_VERSION = "edgekd baseline", 1
 # Of a report's row, as they are.
 SEPARATOR = ": "  # of a device and what is known of it
 PLACE = ("device", "runtime", "threads")
-FIGURES = ("accuracy", "n", "right", "size_bytes", "params", "macs", "precision", "operators", "int8_coverage")
+FIGURES = (
+    "accuracy", "n", "right", "file_sha256", "size_bytes", "params", "macs", "precision", "operators", "int8_coverage"
+)  # fmt: skip
+# Of a report alone: a baseline is what later runs are timed beside.
+BESIDE = "latency_vs_baseline"
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,10 @@ class Subject:
 
     def to_json(self) -> dict[str, Any]:
         about = {"kind": KIND, "schema_version": SCHEMA_VERSION, "name": self.name}
-        return {**about, "facts": self.facts, "rows": self.rows}
+        rows = {
+            place: {name: value for name, value in row.items() if name != BESIDE} for place, row in self.rows.items()
+        }
+        return {**about, "facts": self.facts, "rows": rows}
 
     def save(self, path: Path) -> None:
         """Sorted, one figure a line, so that a change can be reviewed."""
@@ -59,7 +66,7 @@ def load_subject(path: Path) -> Subject:
 
 def subject_of(report: Mapping[str, Any]) -> Subject:
     """Of a report.json: the last network, wherever it runs."""
-    rows = [row for row in report["rows"] if row.get("model") == report["rows"][-1].get("model")]
+    rows = rows_of_last(report)
     data, environment = report.get("data") or {}, report.get("environment") or {}
     cpu = environment.get("cpu") or {}
     facts = {
@@ -76,6 +83,10 @@ def subject_of(report: Mapping[str, Any]) -> Subject:
         facts={key: value for key, value in facts.items() if value is not None},
         rows={place_of(row): _figures(row) for row in rows},
     )
+
+
+def rows_of_last(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [row for row in report["rows"] if row.get("model") == report["rows"][-1].get("model")]
 
 
 def device_of(fact: str) -> str | None:
@@ -119,6 +130,8 @@ def _figures(row: Mapping[str, Any]) -> dict[str, Any]:
         found["latency_ratio"]["valid"] = row.get("valid", True)
     if latency.get("p50") is not None:
         found["latency_ms"] = latency["p50"]
+    if row.get(BESIDE):
+        found[BESIDE] = row[BESIDE]
     return found
 
 

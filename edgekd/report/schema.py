@@ -52,6 +52,13 @@ class Ratio(Part):
     ci95: tuple[Positive, Positive] | None = None
 
 
+class BesideBaseline(Ratio):
+    """Time over that of a baseline's file, interleaved."""
+
+    baseline_sha256: str
+    valid: bool = True
+
+
 class Row(Part):
     """The figures of one (model, runtime, precision).
 
@@ -76,11 +83,13 @@ class Row(Part):
     int8_coverage: Fraction | None = None
     latency_ms: Latency | None = None
     latency_vs_teacher: Ratio | None = None
+    latency_vs_baseline: BesideBaseline | None = None
     peak_rss_bytes: Count | None = None
     energy_mj: float | None = None
     valid: bool = True
     warnings: tuple[Note, ...] = ()
     file: str | None = None
+    file_sha256: str | None = None
     predictions: str | None = None
     right: str | None = None
 

@@ -1,0 +1,71 @@
+"""The networks' files beside a baseline: later runs are timed in turns with them."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from edgekd.errors import EdgekdError
+from edgekd.files import new_folder, read_object, sha256_file, storage
+from edgekd.gate.subject import rows_of_last
+
+NAMED = 16  # digits of the hash
+
+
+def folder_of(baseline: Path) -> Path:
+    return baseline.with_name(f"{baseline.stem}-files")
+
+
+def keep_files(run: Path, baseline: Path) -> list[Path]:
+    """Copies the files of the last network of the run in the folder ``run`` to beside ``baseline``, named by their
+    hashes; those of an earlier baseline go.
+
+    Raises:
+        EdgekdError: the run is not whole, or its report does not say its files' hashes.
+    """
+    if not run.is_dir():
+        raise EdgekdError(f"{run} is no folder, and the networks' files lie in the run's: give that, or leave --files")
+    report = read_object(run / "report.json", "give the folder of a finished run")
+    rows = [row for row in rows_of_last(report) if row.get("file")]
+    with new_folder(folder_of(baseline)) as folder:
+        for row in rows:
+            _keep(run, row, folder)
+    return sorted(folder_of(baseline).iterdir())
+
+
+def kept_file(baseline: Path, row: Mapping[str, Any]) -> Path:
+    """The file whose figures ``row`` of the baseline holds.
+
+    Raises:
+        EdgekdError: it was not kept, is missing, or is another one.
+    """
+    wanted = row.get("file_sha256")
+    if not isinstance(wanted, str):
+        raise EdgekdError(f"{baseline} does not say which file it is of: promote it again, with --files")
+    path = folder_of(baseline) / _name(wanted)
+    if not path.is_file():
+        raise EdgekdError(
+            f"{path} is missing: keep it with 'edgekd baseline promote --files', and commit that folder too"
+        )
+    with storage(path):
+        found = sha256_file(path)
+    if found != wanted:
+        raise EdgekdError(
+            f"{path} is not the file that {baseline} is of (sha256 {found[:12]}, not {wanted[:12]}): where Git LFS "
+            "keeps it, 'git lfs pull'; else promote the baseline again, with --files"
+        )
+    return path
+
+
+def _name(digest: str) -> str:
+    return f"{digest[:NAMED]}.onnx"
+
+
+def _keep(run: Path, row: Mapping[str, Any], folder: Path) -> None:
+    file, wanted = run / row["file"], row.get("file_sha256")
+    if not wanted:
+        raise EdgekdError(f"{run}: its report is of an older edgekd and names no hashes; run the recipe again")
+    if not file.is_file() or sha256_file(file) != wanted:
+        raise EdgekdError(f"{file}: is missing, or not as the run left it; run the recipe again")
+    with storage(folder):
+        shutil.copyfile(file, folder / _name(wanted))
