@@ -62,5 +62,5 @@ def test_from_nothing_to_a_gate_within_ten_minutes(project):
     # What, by how much, how surely, and what to do.
     assert re.search(r"fail: accuracy \(cpu, onnxruntime, 1 thread\): \d+\.\d\d points lost", verdict)
     assert re.search(r"at least \d+\.\d\d with 95% confidence; \d+ of 360 samples lost and \d+ won, McNemar p", verdict)
-    assert "if this is meant: edgekd baseline promote runs/now baseline.json" in verdict
+    assert "if this is meant: edgekd baseline promote runs/now baseline.json --files" in verdict
     assert minutes < 10

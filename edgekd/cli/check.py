@@ -82,6 +82,7 @@ def promote(
 def show(verdict: "Verdict", baseline: Path, current: Path) -> None:
     from rich.console import Console
 
+    from edgekd.gate.files import folder_of
     from edgekd.gate.table import render_table
 
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
@@ -91,7 +92,8 @@ def show(verdict: "Verdict", baseline: Path, current: Path) -> None:
         console.print(line, markup=False, soft_wrap=True)
     if not verdict.passed or verdict.at("better"):
         meant = "if this is meant" if not verdict.passed else "better than the baseline; to keep it"
-        console.print(f"{meant}: edgekd baseline promote {current} {baseline}", markup=False, soft_wrap=True)
+        files = " --files" if folder_of(baseline).is_dir() else ""
+        console.print(f"{meant}: edgekd baseline promote {current} {baseline}{files}", markup=False, soft_wrap=True)
 
 
 def append(path: Path, text: str) -> None:

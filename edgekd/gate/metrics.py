@@ -104,8 +104,8 @@ class Change(NamedTuple):
 
 def beside_baseline(question: Question) -> Change | None:
     """None where the run did not time its file beside that of this baseline."""
-    found = question.current.get(BESIDE)
-    if not isinstance(found, Mapping) or found.get("baseline_sha256") != question.baseline.get("file_sha256"):
+    found, agreed = question.current.get(BESIDE), question.baseline.get("file_sha256")
+    if not isinstance(found, Mapping) or not agreed or found.get("baseline_sha256") != agreed:
         return None
     ratio, width = number(found.get("ratio")), spread(found)
     if ratio is None or width is None:

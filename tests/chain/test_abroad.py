@@ -9,7 +9,8 @@ import pytest
 from edgekd.chain.run import run
 from edgekd.devices.book import Device, add_device
 from edgekd.errors import DeviceError
-from edgekd.gate.subject import subject_of
+from edgekd.gate.files import keep_files
+from edgekd.gate.subject import load_subject, subject_of
 from edgekd.recipe import load_recipe
 from tests.devices.conftest import sshd as sshd
 from tests.devices.fake_jetson import MW, FakeJetson
@@ -156,3 +157,15 @@ def test_placement_is_measured_on_the_device(book, sshd, tmp_path, monkeypatch):
     placement = json.loads(metrics.read_text())["placement"]
     assert {each["name"] for each in placement["candidates"]} >= {"int8", "float"}
     assert all(each["ratio"] > 0 for each in placement["candidates"])
+
+
+def test_a_baselines_files_are_timed_beside_the_new_ones_on_every_device(finished, recipe, tmp_path):
+    folder, _ = finished
+    baseline = tmp_path / "baseline.json"
+    keep_files(folder, baseline)
+    load_subject(folder).save(baseline)
+    rows = [row for row in run(recipe, folder, beside=baseline).rows if row.latency_vs_baseline]
+    assert {(row.device, row.runtime) for row in rows} == {
+        ("cpu", "onnxruntime"), ("desk", "onnxruntime"), ("orin", "tensorrt")
+    }  # fmt: skip
+    assert all(row.latency_vs_baseline.baseline_sha256 == row.file_sha256 for row in rows)

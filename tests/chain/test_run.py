@@ -9,11 +9,15 @@ import pytest
 import torch
 
 import edgekd
+from edgekd.bench import LatencyRecord
 from edgekd.bundle.predict import Predictor
 from edgekd.bundle.verify import verify
 from edgekd.chain.run import run
 from edgekd.data import load_data
-from edgekd.errors import StorageError
+from edgekd.errors import EdgekdError, StorageError
+from edgekd.files import sha256_file
+from edgekd.gate import load_subject
+from edgekd.gate.files import keep_files
 from edgekd.recipe import load_recipe
 from edgekd.report.schema import Report
 from edgekd.train import logits_of
@@ -231,3 +235,39 @@ def test_nothing_of_this_machine_is_in_the_files_handed_over(finished):
         if path.is_file():
             assert str(folder.parent).encode() not in path.read_bytes()
             assert b"site-packages" not in path.read_bytes()
+
+
+@pytest.fixture
+def baseline(finished, tmp_path):
+    path = tmp_path / "baseline.json"
+    keep_files(finished[0], path)
+    load_subject(finished[0]).save(path)
+    return path
+
+
+def test_a_run_is_timed_beside_the_files_of_a_baseline(recipe, again, baseline, monkeypatch):
+    # What is measured in trouble, as beside other tests, is measured again.
+    monkeypatch.setattr(LatencyRecord, "valid", property(lambda record: True))
+    rows = run(recipe, again, beside=baseline).rows
+    timed = [row for row in rows if row.latency_vs_baseline]
+    assert timed == [rows[-1]]
+    found = rows[-1].latency_vs_baseline
+    assert found.baseline_sha256 == rows[-1].file_sha256 == sha256_file(again / rows[-1].file)
+    assert found.ratio == pytest.approx(1, abs=0.5)
+    # The same two files are not timed once more.
+    assert run(recipe, again, beside=baseline).rows[-1].latency_vs_baseline == found
+    assert run(recipe, again).rows[-1].latency_vs_baseline is None
+
+
+def test_a_baseline_without_its_file_is_said_before_anything_is_trained(recipe, baseline, tmp_path):
+    shutil.rmtree(tmp_path / "baseline-files")
+    with pytest.raises(EdgekdError, match="is missing: keep it with 'edgekd baseline promote --files'"):
+        run(recipe, tmp_path / "run", beside=baseline)
+    assert not (tmp_path / "run/stages").exists()
+
+
+def test_a_baseline_of_another_place_is_said_before_anything_is_trained(recipe, baseline, tmp_path):
+    baseline.write_text(baseline.read_text().replace("1 thread", "8 threads"))
+    with pytest.raises(EdgekdError, match="has no figures of cpu, onnxruntime, 1 thread, but of .*8 threads"):
+        run(recipe, tmp_path / "run", beside=baseline)
+    assert not (tmp_path / "run/stages").exists()

@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from edgekd.files import sha256
 from tests.cli.test_commands import processor_seconds_of_children
 
 
@@ -46,6 +47,19 @@ def test_it_ends_with_3_and_names_the_facts_that_differ(agreed, run_folder, edge
     done = edgekd("check", "--baseline", agreed, "--current", run_folder("other", threads=4))
     assert (done.code, done.out) == (3, "")
     assert "threads in onnxruntime: 1, now 4" in done.err
+
+
+def test_files_are_kept_beside_the_baseline_and_asked_for_again(run_folder, edgekd, tmp_path):
+    run = run_folder("agreed", file="model.onnx", file_sha256=sha256(b"a network"))
+    (run / "model.onnx").write_bytes(b"a network")
+    path = tmp_path / "baseline.json"
+    done = edgekd("baseline", "promote", run, path, "--files")
+    assert (done.code, done.err) == (0, "")
+    [kept] = (tmp_path / "baseline-files").iterdir()
+    assert f"{kept}: 9 bytes" in done.out
+    worse = run_folder("worse", lost=60)
+    done = edgekd("check", "--baseline", path, "--current", worse)
+    assert f"if this is meant: edgekd baseline promote {worse} {path} --files" in done.out
 
 
 def test_json_is_one_document(agreed, run_folder, edgekd):

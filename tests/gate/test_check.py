@@ -79,6 +79,45 @@ def test_a_ratio_fails_when_it_is_surely_worse_than_allowed(run_folder, baseline
     assert ratio("e", 0.275, 0.01, valid=False) == "warn"
 
 
+BEFORE = "b" * 64
+
+
+def beside(value, spread=0.01, sha256=BEFORE, **more):
+    figures = {"ratio": value, "ci95": [value * (1 - spread), value * (1 + spread)], "baseline_sha256": sha256}
+    return {"latency_vs_baseline": {**figures, **more}}
+
+
+def test_a_network_timed_beside_the_baselines_own_file_is_judged_by_that(run_folder):
+    baseline = load_subject(run_folder("agreed", file_sha256=BEFORE))
+
+    def found(name, **row):
+        verdict = judged(baseline, run_folder(name, **row))
+        return next(finding for finding in verdict.findings if finding.metric == "latency_ratio")
+
+    # The ratio to the teacher moved with the machine; the network did not get slower.
+    noisy = {"latency_vs_teacher": {"ratio": 0.33, "ci95": [0.32, 0.34]}}
+    assert found("same", **noisy, **beside(1.0)).level == "ok"
+    slower = found("slower", **beside(1.1))
+    assert slower.level == "fail"
+    assert "+10.0% of the baseline's own time, in turns, at least +9.1%" in slower.what
+    assert found("perhaps", **beside(1.1, 0.2)).level == "warn"
+    assert found("faster", **beside(0.8)).level == "better"
+    assert found("trouble", **beside(1.1, valid=False)).level == "warn"
+
+
+def test_a_file_that_is_not_the_baselines_says_nothing_of_it(run_folder):
+    baseline = load_subject(run_folder("agreed", file_sha256=BEFORE))
+    for name, sha256 in (("other", "c" * 64), ("none", None)):
+        verdict = judged(baseline, run_folder(name, **beside(1.5, sha256=sha256)))
+        [finding] = [each for each in verdict.findings if each.metric == "latency_ratio"]
+        assert (finding.level, "the teacher's time" in finding.what) == ("ok", True)
+
+
+def test_what_a_run_was_timed_beside_is_not_in_its_own_baseline(run_folder, tmp_path):
+    load_subject(run_folder("agreed", file_sha256=BEFORE, **beside(1.0))).save(tmp_path / "baseline.json")
+    assert "latency_vs_baseline" not in (tmp_path / "baseline.json").read_text()
+
+
 def test_the_bound_of_a_ratio_is_that_of_two_independent_ones(run_folder, baseline):
     figures = {"ratio": 0.3, "ci95": [0.294, 0.306]}
     [failed] = judged(baseline, run_folder("slow", latency_vs_teacher=figures)).at("fail")
