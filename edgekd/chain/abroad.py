@@ -16,7 +16,7 @@ from edgekd.bench import LatencyRecord, Plan, Subject
 from edgekd.chain import measure as here
 from edgekd.chain.chunks import chunks
 from edgekd.chain.done import METRICS
-from edgekd.chain.evaluate import Exported, save_array
+from edgekd.chain.evaluate import LEAST_AGREEMENT, Exported, departure, save_array
 from edgekd.chain.sites import Site
 from edgekd.chain.store import Store
 from edgekd.chain.targets import file_profile
@@ -27,7 +27,8 @@ from edgekd.files import canonical_json, sha256, sha256_file, write_json
 from edgekd.progress import say
 from edgekd.recipe import Target
 
-VERSION = 1
+VERSION = 2
+ORT = "onnxruntime"
 # Doubts about times that another moment may not have.
 PASSING = {"cut_short", "throttled"}
 
@@ -54,12 +55,22 @@ class Abroad:
         return self._records[label]
 
     @cached_property
-    def _files(self) -> dict[str, str]:
-        return json.loads((self.answers / METRICS).read_text())["predictions"]
+    def _answered(self) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads((self.answers / METRICS).read_text())
+        return content
 
     def predictions(self, label: str) -> Path:
         """Of a .npy file with the class of each test sample (N,)."""
-        return self.answers / self._files[label]
+        return self.answers / self._answered["predictions"][label]
+
+    def agreement(self, label: str) -> float:
+        """The share of test samples that the file answers there as it does here."""
+        return float(self._answered["agreement"][label])
+
+    def departs_at(self, label: str) -> str | None:
+        """The first layer whose codes are other ones there, looked for where the answers differ."""
+        layer: str | None = self._answered["departs_at"].get(label)
+        return layer
 
 
 def measure_abroad(
@@ -71,12 +82,13 @@ def measure_abroad(
         DeviceError: the device cannot be reached, or not all test samples were answered there.
     """
     files = {export.label: file for export in exports if (file := file_for(export, target))}
+    here = {export.label: answers_here(export, target) for export in exports if export.label in files}
     hashes = {label: sha256_file(path) for label, path in files.items()}
     about = [VERSION, hashes, target.model_dump(), lasting(site)]
     name = f"{target.device}-{target.runtime}-{target.threads}"
     with _Visit(site) as visit:
         times = visit.times(f"{name}-times", about, plan_of(files, target, question), store)
-        answers = visit.answers(f"{name}-answers", [*about, data.fingerprint], target, files, data, store)
+        answers = visit.answers(f"{name}-answers", [*about, data.fingerprint], target, files, here, data, store)
     return Abroad(target, site, times, answers)
 
 
@@ -112,18 +124,30 @@ class _Visit:
         return folder
 
     def answers(
-        self, name: str, about: list[Any], target: Target, files: dict[str, Path], data: DataSet, store: Store
+        self,
+        name: str,
+        about: list[Any],
+        target: Target,
+        files: dict[str, Path],
+        here: dict[str, NDArray[np.int64]],
+        data: DataSet,
+        store: Store,
     ) -> Path:
         key = sha256(canonical_json(about))
         folder = store.find(name, key)
         if folder is None:
             say(f"  {name}: {len(data.test)} test samples")
             found = answered(self.there, target, files, data)
+            agreement = {label: float(np.mean(found[label] == here[label])) for label in files}
+            # TensorRT fuses what it cuts otherwise: its layers are not those of a file that is cut off.
+            doubted = [each for each, share in agreement.items() if share < LEAST_AGREEMENT and target.runtime == ORT]
+            departs_at = {label: departure(files[label], data, self.there.outputs) for label in doubted}
             with store.new(name, key) as new:
                 named = {label: f"predictions-{number}.npy" for number, label in enumerate(files)}
                 for label, file in named.items():
                     save_array(new / file, found[label].astype(np.int32))
-                write_json(new / METRICS, {"predictions": named})
+                content = {"predictions": named, "agreement": agreement, "departs_at": departs_at}
+                write_json(new / METRICS, content)
             folder = store.place(name, key)
         return folder
 
@@ -157,6 +181,14 @@ def figures_for(export: Exported, target: Target) -> dict[str, Any] | None:
     wanted = file_profile(target)
     of_files = (export.figures, *export.figures["others"])
     return next((figures for figures in of_files if figures["profile"] == wanted), None)
+
+
+def answers_here(export: Exported, target: Target) -> NDArray[np.int64]:
+    """What its file answers here: where the file's runtime is not here, as ONNX Runtime does it step by step."""
+    figures = figures_for(export, target)
+    assert figures is not None
+    found: NDArray[np.int64] = np.load(export.folder / figures["predictions"])
+    return found
 
 
 def lasting(site: Site) -> dict[str, Any]:

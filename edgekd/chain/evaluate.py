@@ -27,7 +27,7 @@ from edgekd.chain.targets import can_be_timed, file_profile, is_here
 from edgekd.data import DataSet
 from edgekd.devices.place import Here, There, place_of
 from edgekd.errors import DeviceError
-from edgekd.export import Parity, first_departure, float_convolutions, parity, runtime_logits
+from edgekd.export import Outputs, Parity, first_departure, float_convolutions, parity, runtime_logits
 from edgekd.files import canonical_json, sha256, write_bytes, write_json
 from edgekd.models import count_macs, count_parameters
 from edgekd.progress import say
@@ -187,11 +187,14 @@ def _describe(folder: Path, file: RuntimeFile, ours: Tensor, data: DataSet) -> d
 
 
 def _departure(path: Path, same: Parity, data: DataSet) -> str | None:
-    if same.agreement >= LEAST_AGREEMENT:
-        return None
+    return None if same.agreement >= LEAST_AGREEMENT else departure(path, data)
+
+
+def departure(path: Path, data: DataSet, outputs: Outputs | None = None) -> str | None:
+    """The layer of :func:`edgekd.export.first_departure` on some test samples."""
     samples = data.test.select(torch.arange(min(DEPARTURE_SAMPLES, len(data.test))))
     ((raw, _),) = samples.stream([torch.arange(len(samples))])
-    found = first_departure(path, data.to_input(raw).numpy())
+    found = first_departure(path, data.to_input(raw).numpy(), outputs=outputs)
     return found.layer if found else None
 
 

@@ -4,11 +4,10 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import torch
 
 from edgekd.bench import ratio_over_sittings
-from edgekd.chain.abroad import Abroad, figures_for
+from edgekd.chain.abroad import Abroad
 from edgekd.chain.evaluate import LEAST_AGREEMENT, Exported
 from edgekd.chain.measure import Measured
 from edgekd.chain.targets import file_profile
@@ -124,23 +123,23 @@ def skipped_target(target: Target) -> schema.Note:
     return schema.Note(code="target_skipped", message=message)
 
 
-def disagreement_abroad(exports: Sequence[Exported], there: Abroad) -> list[schema.Note]:
+def disagreement_abroad(there: Abroad) -> list[schema.Note]:
     """A warning for each file that answers otherwise on its device than it does here."""
-    notes = []
-    for export in exports:
-        figures = figures_for(export, there.target)
-        if figures is None or export.label not in there.labels:
-            continue
-        here = np.load(export.folder / figures["predictions"])
-        agreement = float(np.mean(np.load(there.predictions(export.label)) == here))
-        if agreement < LEAST_AGREEMENT:
-            where = f"{there.target.device}/{there.target.runtime}"
-            message = (
-                f"{export.label} answers on {where} as it does here on only {agreement:.1%} of the test samples: "
-                "trust the figures of the device it will run on"
-            )
-            notes.append(schema.Note(code="device_disagrees", message=message))
-    return notes
+    where = f"{there.target.device}/{there.target.runtime}"
+    return [
+        schema.Note(
+            code="device_disagrees",
+            message=f"{label} answers on {where} as it does here on only {there.agreement(label):.1%} of the test "
+            f"samples{_departing(there, label)}: trust the figures of the device it will run on",
+        )
+        for label in there.labels
+        if there.agreement(label) < LEAST_AGREEMENT
+    ]
+
+
+def _departing(there: Abroad, label: str) -> str:
+    layer = there.departs_at(label)
+    return f"; it departs from what the file says at {layer}" if layer else ""
 
 
 def not_served(recipe: Recipe, last: Exported) -> list[schema.Note]:

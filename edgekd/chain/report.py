@@ -62,7 +62,7 @@ def make_report(
         budget=schema.Budget.of(check(recipe.budget.model_dump(), student, teacher)),
         warnings=(
             *map(skipped_target, skipped),
-            *(note for each in abroad for note in disagreement_abroad(exports, each)),
+            *(note for each in abroad for note in disagreement_abroad(each)),
             *not_served(recipe, exports[-1]),
             *slower(exports, measured, abroad),
             *classes_lost(exports[0], exports[-1], data),

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from edgekd.devices.remote import Remote
 from edgekd.errors import DeviceError, MeasurementError
 
-SAMPLES = "samples.npz"
+SAMPLES, OUTPUTS = "samples.npz", "outputs.npy"
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,25 @@ def answers_there(
             raise
         cut = str(error)
     return {name: Answers(classes, cut if (classes < 0).any() else None) for name, classes in found.items()}
+
+
+def outputs_there(
+    remote: Remote, model: Path, inputs: NDArray[np.float32], threads: int = 1, timeout_s: float = 600
+) -> NDArray[Any]:
+    """The first output (N, ...) of an ONNX file for ``inputs`` (N, ...) on the device, all at once.
+
+    Raises:
+        DeviceError: the file does not load or run there, or the connection or the time ended first.
+    """
+    with TemporaryDirectory(prefix="edgekd-") as folder:
+        remote.put(pack(Path(folder) / SAMPLES, inputs), SAMPLES)
+        remote.put(model, "model.onnx")
+        request = {"job": "outputs", "model": "model.onnx", "samples": SAMPLES, "threads": threads, "to": OUTPUTS}
+        for _ in remote.events(request, timeout_s):
+            pass
+        remote.get(OUTPUTS, Path(folder) / OUTPUTS)
+        found: NDArray[Any] = np.load(Path(folder) / OUTPUTS, allow_pickle=False)
+    return found
 
 
 def batches(remote: Remote, request: dict[str, object], timeout_s: float) -> Iterator[tuple[str, int, list[int]]]:

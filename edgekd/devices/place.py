@@ -13,7 +13,7 @@ from edgekd.bench import LatencyRecord, Plan
 from edgekd.bench.conduct import Shown
 from edgekd.bench.place import Here
 from edgekd.bench.runtimes.onnxruntime.turns import Taken, Turns
-from edgekd.devices.accuracy import Answers, answers_there
+from edgekd.devices.accuracy import Answers, answers_there, outputs_there
 from edgekd.devices.book import LOCAL, Device, find_device
 from edgekd.devices.latency import measure_there
 from edgekd.devices.probe import Probe, probed
@@ -96,6 +96,10 @@ class There:
         if runtime == "tensorrt":
             return engine_answers(self.remote, models, inputs, found=self.found)
         return answers_there(self.remote, models, inputs, threads)
+
+    def outputs(self, model: Path, inputs: NDArray[np.float32]) -> NDArray[Any]:
+        """The first output (N, ...) of an ONNX file for ``inputs`` (N, ...) in ONNX Runtime there, all at once."""
+        return outputs_there(self.remote, model, inputs)
 
     def memory(self, plan: Plan) -> dict[str, dict[str, Any]]:
         return {name: {} for name in plan.subjects}

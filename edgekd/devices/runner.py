@@ -472,6 +472,18 @@ def accuracy(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
             yield {"event": "answers", "model": name, "first": first, "classes": logits.argmax(1).tolist()}
 
 
+def outputs(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The first output of a model for all of ``inputs`` in a .npz file at once, into the .npy file ``to``."""
+    import numpy
+
+    with numpy.load(request["samples"], allow_pickle=False) as packed:
+        inputs = packed["inputs"]
+    session = load(request["model"], request["threads"])
+    found = session.run([session.get_outputs()[0].name], {session.get_inputs()[0].name: inputs})[0]
+    numpy.save(request["to"], found, allow_pickle=False)
+    yield {"event": "outputs", "shape": list(found.shape)}
+
+
 # ---- TensorRT, through its trtexec
 
 
@@ -695,6 +707,7 @@ JOBS = {
     "latency": latency,
     "turns": turns,
     "accuracy": accuracy,
+    "outputs": outputs,
     "tensorrt": tensorrt,
     "tensorrt_answers": tensorrt_answers,
 }

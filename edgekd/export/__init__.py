@@ -3,13 +3,14 @@
 from edgekd.export.deploy import deploy
 from edgekd.export.half import half
 from edgekd.export.onnx_file import export_onnx, to_onnx
-from edgekd.export.parity import Departure, Parity, first_departure, parity
+from edgekd.export.parity import Departure, Outputs, Parity, first_departure, parity
 from edgekd.export.profile import PROFILES, Profile
 from edgekd.export.runtime import float_convolutions, runtime_logits
 
 __all__ = [
     "PROFILES",
     "Departure",
+    "Outputs",
     "Parity",
     "Profile",
     "deploy",

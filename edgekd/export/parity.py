@@ -1,7 +1,7 @@
 """Whether two runtimes answer alike, and the layer from which on they do not."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,23 +47,32 @@ class Departure:
     bound: float
 
 
-def first_departure(path: Path, inputs: np.ndarray, bound: float = 1.5) -> Departure | None:
+# The first output (N, ...) that a file gives for inputs (N, ...).
+Outputs = Callable[[Path, np.ndarray], np.ndarray]
+
+
+def first_departure(
+    path: Path, inputs: np.ndarray, bound: float = 1.5, outputs: Outputs | None = None
+) -> Departure | None:
     """Where ONNX Runtime, optimised, leaves the arithmetic that the file describes; ``None`` where it does not.
 
-    The file is cut off behind one rounded activation after another, by halves, and run with optimisations and
+    The file is cut off behind one rounded activation after another, by halves, and run with optimisations and, here,
     without: the first cut whose codes differ by more than ``bound`` is the answer. One step is a tie rounded the
     other way; more is 8-bit products that saturate, a scale read wrongly, a fusion that computes something else.
 
     Args:
         inputs: of shape (N, ...), as the file's input takes them.
+        outputs: runs a cut file with optimisations, here if left out; :meth:`edgekd.devices.place.There.outputs` does
+            it on a device.
     """
+    there = outputs or optimised_outputs
     model = onnx.load(path)
     steps = [node for node in model.graph.node if node.op_type == "QuantizeLinear"]
     low, high = 0, len(steps)
     found: Departure | None = None
     while low < high:
         middle = (low + high) // 2
-        difference = _difference(model, steps[middle].output[0], inputs)
+        difference = _difference(model, steps[middle].output[0], inputs, there)
         if difference > bound:
             found, high = Departure(_layer(model, steps[middle].input[0]), difference, bound), middle
         else:
@@ -71,27 +80,35 @@ def first_departure(path: Path, inputs: np.ndarray, bound: float = 1.5) -> Depar
     return found
 
 
-def _difference(model: ModelProto, codes: str, inputs: np.ndarray) -> float:
+def optimised_outputs(path: Path, inputs: np.ndarray) -> np.ndarray:
+    return _run(path, inputs, "ORT_ENABLE_ALL")
+
+
+def _difference(model: ModelProto, codes: str, inputs: np.ndarray, outputs: Outputs) -> float:
     cut = ModelProto()
     cut.CopyFrom(model)
     del cut.graph.output[:]
     step = next(node for node in model.graph.node if codes in node.output)
     zero_point = next(tensor for tensor in model.graph.initializer if tensor.name == step.input[2])
     cut.graph.output.append(onnx.helper.make_tensor_value_info(codes, zero_point.data_type, None))
-    results = [_run(cut, inputs, level) for level in ("ORT_DISABLE_ALL", "ORT_ENABLE_ALL")]
-    return float(np.abs(results[0].astype(np.int32) - results[1].astype(np.int32)).max(initial=0))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "cut.onnx"
+        path.write_bytes(cut.SerializeToString())
+        told, found = (run(path, inputs).astype(np.int32) for run in (_plain_outputs, outputs))
+    return float(np.abs(told - found).max(initial=0))
 
 
-def _run(model: ModelProto, inputs: np.ndarray, level: str) -> np.ndarray:
+def _plain_outputs(path: Path, inputs: np.ndarray) -> np.ndarray:
+    return _run(path, inputs, "ORT_DISABLE_ALL")
+
+
+def _run(path: Path, inputs: np.ndarray, level: str) -> np.ndarray:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "cut.onnx"
-        path.write_bytes(model.SerializeToString())
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        result: Sequence[np.ndarray] = session.run(None, {session.get_inputs()[0].name: inputs})
-        return result[0]
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    result: Sequence[np.ndarray] = session.run(None, {session.get_inputs()[0].name: inputs})
+    return result[0]
 
 
 def _layer(model: ModelProto, activation: str) -> str:

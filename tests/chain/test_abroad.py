@@ -2,8 +2,10 @@
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from edgekd.chain.run import run
@@ -12,6 +14,7 @@ from edgekd.errors import DeviceError
 from edgekd.gate.files import keep_files
 from edgekd.gate.subject import load_subject, subject_of
 from edgekd.recipe import load_recipe
+from tests.devices import odd_runtime
 from tests.devices.conftest import sshd as sshd
 from tests.devices.fake_jetson import MW, FakeJetson
 from tests.devices.server import SSHD, Server
@@ -112,6 +115,29 @@ def test_answers_that_differ_there_are_told(finished, recipe, monkeypatch, tmp_p
     report = run(recipe, finished[0])
     told = [note.message for note in report.warnings if note.code == "device_disagrees"]
     assert len(told) == 6 and "answers on orin/tensorrt as it does here on only" in " ".join(told)
+
+
+def odd_python(folder: Path) -> Path:
+    """An interpreter whose ONNX Runtime is the test double :mod:`tests.devices.odd_runtime`."""
+    module = folder / "odd/onnxruntime/__init__.py"
+    module.parent.mkdir(parents=True)
+    module.write_text(Path(odd_runtime.__file__).read_text())
+    python = folder / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH="{folder / "odd"}" exec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    return python
+
+
+def test_the_layer_that_a_device_computes_otherwise_is_named(book, sshd, tmp_path):
+    add_device(Device("odd", "board", str(odd_python(tmp_path)), ssh_config=str(sshd.config)), replace=True)
+    recipe = load_recipe(write_recipe(tmp_path, SHORT + "targets:\n  - {device: odd, runtime: onnxruntime}\n"))
+    report = run(recipe, tmp_path / "run")
+    told = {note.message.split()[0]: note.message for note in report.warnings if note.code == "device_disagrees"}
+    model = onnx.load(tmp_path / "run" / rows_on(report, "odd")["quantized"].file)
+    second = [node.name for node in model.graph.node if node.op_type == "Conv"][1]
+    assert f"of the test samples; it departs from what the file says at {second}: trust" in told["quantized"]
+    # A float network has no codes to compare.
+    assert "departs" not in told["teacher"]
 
 
 @pytest.mark.parametrize(
