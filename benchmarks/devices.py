@@ -7,8 +7,9 @@
 
 On this CPU with one and two threads everything is timed in turns; a device of the book is timed there, through SSH. An
 emulated board is asked for its answers alone: its clock means nothing. Accuracy is that on the run's test samples, and
-agreement the share of them that get the class that this CPU gives with one thread. A GPU's and a Jetson's cells stay
-"not measured" where there is none, beside the commands that would fill them.
+agreement the share of them that get the class that this CPU gives with one thread; where that is under 99.5 %, the
+first layer whose codes are other ones there is named. A GPU's and a Jetson's cells stay "not measured" where there is
+none, beside the commands that would fill them.
 
 The teacher in int8 is quantised post-training here; the other files are the run's own.
 """
@@ -28,14 +29,12 @@ from rich.table import Table
 
 import edgekd
 from edgekd.bench import LatencyRecord, Plan, Subject, measure, wilson_interval
+from edgekd.chain.evaluate import departure
 from edgekd.chain.measure import SECONDS, SITTINGS
 from edgekd.data import DataSet, in_order, load_data
-from edgekd.devices.accuracy import answers_there
 from edgekd.devices.book import find_device
 from edgekd.devices.jetson.command import Build, Timing, build_command, timing_command
-from edgekd.devices.latency import measure_there
-from edgekd.devices.probe import probe
-from edgekd.devices.remote import Remote
+from edgekd.devices.place import There
 from edgekd.errors import EdgekdError
 from edgekd.export import runtime_logits
 from edgekd.figures import ABSENT, significant
@@ -123,19 +122,23 @@ def plan(files: Mapping[str, Path], threads: int) -> Plan:
 def on_device(
     name: str, files: Mapping[str, Path], here: Mapping[str, Any], data: DataSet, timed: bool
 ) -> list[dict[str, Any]]:
-    device = find_device(name)
-    found = probe(device).to_json()
     inputs = np.concatenate([data.to_input(raw).numpy() for raw, _ in in_order(data.test, data.batch_size)])
-    with Remote(device) as remote:
+    with There(find_device(name)) as there:
+        found = there.found.to_json()
         say(f"{name}: answers on {len(inputs)} samples")
-        answers = answers_there(remote, files, inputs)
-        records = measure_there(remote, plan(files, 1)) if timed else {}
+        answers = there.answers("onnxruntime", files, inputs)
+        records = there.latency(plan(files, 1)) if timed else {}
+        departs_at = {
+            model: departure(files[model], data, there.outputs)
+            for model in files
+            if np.mean(answers[model].classes == here[model]) < AGREEMENT
+        }
     if cut := next((each.cut for each in answers.values() if each.cut), None):
         raise EdgekdError(f"{name}: {cut}")
     return [
         {
             **row(name, 1, model, answers[model].classes, here[model], data, records.get(model)),
-            **{"emulated": not timed, "probe": found},
+            **{"emulated": not timed, "probe": found, "departs_at": departs_at.get(model)},
         }
         for model in files
     ]

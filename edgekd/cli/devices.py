@@ -64,6 +64,28 @@ def entry(device: "Device") -> dict[str, Any]:
 
 
 @app.command()
+def layers(
+    name: Name,
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="An ONNX file.")],
+    batch: Annotated[int, typer.Option(min=1, help="Images in one inference, where the file leaves it open.")] = 1,
+    seconds: Annotated[int, typer.Option(min=1, help="How long the layers are timed.")] = 3,
+    top: Annotated[int, typer.Option(min=1, help="Layers to show, those that take the most.")] = 15,
+    as_json: AsJson = False,
+) -> None:
+    """Where the time of a TensorRT engine goes on a device: each layer's, with the types that it takes and gives."""
+    from edgekd.cli.interrupt import leave_on_signal
+    from edgekd.devices.book import find_device
+    from edgekd.devices.layers import describe, engine_layers
+    from edgekd.devices.remote import Remote
+
+    device = find_device(name)
+    leave_on_signal()
+    with Remote(device) as remote:
+        found = engine_layers(remote, model, batch, seconds)
+    typer.echo(json.dumps(found.to_json(), indent=1) if as_json else "\n".join(describe(found, top)))
+
+
+@app.command()
 def dla(
     name: Name,
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="An ONNX file.")],

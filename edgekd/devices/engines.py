@@ -64,7 +64,9 @@ class Engine:
         return {self.input: self.shape} if self.open_batch else {}
 
 
-def engine_of(builder: Builder, path: Path, number: int, batch: int, dla_core: int | None = None) -> Engine:
+def engine_of(
+    builder: Builder, path: Path, number: int, batch: int, dla_core: int | None = None, detailed: bool = False
+) -> Engine:
     """For ``path``, which will be ``{number}.onnx`` there, at ``batch`` where the file leaves it open.
 
     Raises:
@@ -78,7 +80,8 @@ def engine_of(builder: Builder, path: Path, number: int, batch: int, dla_core: i
     shapes = {node.name: shape} if dims[0] is None else {}
 
     def words(trtexec: str, name: str) -> list[str]:
-        build = Build(f"{name}.onnx", f"{name}.engine", shapes=shapes, int8=quantised, dla_core=dla_core)
+        files = f"{name}.onnx", f"{name}.engine"
+        build = Build(*files, shapes=shapes, int8=quantised, detailed=detailed, dla_core=dla_core)
         return build_command(trtexec, builder.version, build)
 
     # Not where trtexec is, nor the names, which depend on what else is measured with it.

@@ -557,7 +557,8 @@ def watched(run: dict[str, Any]) -> dict[str, Any]:
         began, _ = told(run["words"])
         ended = time.monotonic()
     about = {"began": began, "ended": ended, "rails": watch.rails, "tegrastats": watch.lines}
-    return {**about, "over_current": [before, over_current()], "times": Path(run["times"]).read_text(errors="replace")}
+    files = {name: Path(file).read_text(errors="replace") for name, file in run["files"].items()}
+    return {**about, "over_current": [before, over_current()], "files": files}
 
 
 def told(words: Sequence[str]) -> tuple[float | None, str]:

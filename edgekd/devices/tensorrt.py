@@ -121,13 +121,13 @@ def runs_of(builder: Builder, engines: Mapping[str, Engine], plan: Plan) -> Iter
             engine, times = engines[name], "times.json"
             timing = Timing(engine.file, times, seconds, queries=queries, shapes=engine.shapes)
             words = timing_command(builder.trtexec, builder.version, timing)
-            yield {"model": name, "words": words, "times": times, "interval_s": INTERVAL_S}
+            yield {"model": name, "words": words, "files": {"times": times}, "interval_s": INTERVAL_S}
 
 
 def run_of(event: Mapping[str, Any], builder: Builder) -> Run:
     before, after = event["over_current"]
     return Run(
-        parse_times(event["times"], written_warmup_ms(builder.version)),
+        parse_times(event["files"]["times"], written_warmup_ms(builder.version)),
         event["began"],
         power_of(event["rails"]),
         [parse_tegrastats(line) for _, line in event["tegrastats"]],

@@ -17,11 +17,14 @@ def main() -> int:
         return build(Path(FLAGS["onnx"]))
     engine = Path(FLAGS["loadEngine"])
     shapes, marked, content = engine.read_bytes().partition(b"|engine:")
+    shapes, _, detailed = shapes.partition(b"|")
     if not marked or shapes.decode() != FLAGS.get("shapes", ""):
         return fail("Engine deserialization failed, or other shapes")
     print("[I] Starting inference", flush=True)
     if "exportTimes" in FLAGS:
         times(len(content))
+    if "exportProfile" in FLAGS:
+        profile(detailed)
     if "exportOutput" in FLAGS:
         outputs(content)
     print("&&&& PASSED TensorRT.trtexec", flush=True)
@@ -32,7 +35,8 @@ def build(path: Path) -> int:
     content = path.read_bytes()
     if b"unsupported" in content:
         return fail("ModelImporter.cpp: No importer registered for op: Unsupported")
-    Path(FLAGS["saveEngine"]).write_bytes(FLAGS.get("shapes", "").encode() + b"|engine:" + content)
+    detailed = b"|detailed" if FLAGS.get("profilingVerbosity") == "detailed" else b""
+    Path(FLAGS["saveEngine"]).write_bytes(FLAGS.get("shapes", "").encode() + detailed + b"|engine:" + content)
     if "useDLACore" in FLAGS:
         print("[I] [TRT] ---------- Layers Running on DLA ----------")
         print("[I] [TRT] [DlaLayer] {ForeignNode[conv1...relu1]}")
@@ -55,6 +59,37 @@ def query(start: float, compute: float) -> dict[str, float]:
         "startComputeMs": start, "endComputeMs": start + compute, "startD2hMs": start, "endD2hMs": start,
         "h2dMs": 0.0, "computeMs": compute, "d2hMs": 0.0, "latencyMs": compute,
     }  # fmt: skip
+
+
+def profile(detailed: bytes) -> None:
+    """As TensorRT 10 writes them."""
+    rows = [("conv1 + relu", 0.3), ("Reformatting CopyNode for Output Tensor 0", 0.02), ("fc", 0.08)]
+    total = sum(ms for _, ms in rows)
+    lines = [
+        f', {{ "name" : "{name}", "timeMs" : {600 * ms}, "averageMs" : {ms}, "medianMs" : {ms}, '
+        f'"percentage" : {100 * ms / total} }}'
+        for name, ms in rows
+    ]
+    Path(FLAGS["exportProfile"]).write_text("\n".join(["[", '  { "count" : 600 }', *lines, "]"]))
+    if not detailed:
+        layers: list[object] = [name for name, _ in rows]
+    else:
+        layers = [
+            {
+                "Name": name,
+                "LayerType": kind,
+                "Inputs": [{"Name": "x", "Location": "Device", "Dimensions": [1, 16], "Format/Datatype": takes}],
+                "Outputs": [{"Name": "y", "Location": "Device", "Dimensions": [1, 16], "Format/Datatype": gives}],
+            }
+            for (name, _), kind, takes, gives in zip(
+                rows,
+                ("CaskConvolution", "NoOp", "CaskGemmConvolution"),
+                ("Thirty-two wide channel vectorized row major Int8 format", "Row major Int8", "Row major linear FP16"),
+                ("Thirty-two wide channel vectorized row major Int8 format", "N/A", "Row major linear FP32"),
+                strict=True,
+            )
+        ]
+    Path(FLAGS["exportLayerInfo"]).write_text(json.dumps({"Layers": layers, "Bindings": ["x", "y"]}))
 
 
 def outputs(content: bytes) -> None:

@@ -212,7 +212,7 @@ def request_of(there: There, files: dict[str, Path]) -> dict:
     run = {
         "model": "large",
         "words": [builder.trtexec, "--loadEngine=0.engine", "--warmUp=500", "--exportTimes=times.json"],
-        "times": "times.json",
+        "files": {"times": "times.json"},
         "interval_s": 0.05,
     }
     return {"job": "tensorrt", "engines": {"0.engine": engine.request}, "runs": [run] * 50, "lock_clocks": True}
@@ -292,6 +292,24 @@ def test_the_command(orin, files, edgekd, monkeypatch, tmp_path):
     assert [row["runtime"] for row in document["models"]] == ["tensorrt", "tensorrt"]
     done = edgekd("bench", files["large"], *words)
     assert "TensorRT 10.3.0" in done.out and "energy" in done.out and " mJ" in done.out
+
+
+def test_where_the_time_of_an_engine_goes(orin, files, edgekd, monkeypatch, tmp_path, jetson):
+    monkeypatch.setenv("EDGEKD_DEVICES", str(tmp_path / "book.json"))
+    add_device(orin)
+    done = edgekd("devices", "layers", "orin", files["small"], "--top", 2)
+    assert done.code == 0, done.err
+    assert done.out.splitlines() == [
+        "3 layers in TensorRT 10.3.0, batch 1:",
+        "   0.300 ms  75.0 %  int8 -> int8  conv1 + relu",
+        "  0.0800 ms  20.0 %  fp16 -> fp32  fc",
+        "1 of 2 layers that convolve take int8",
+    ]
+    # Built in detail, which is another engine than the one whose latency is measured, and kept like it.
+    done = edgekd("devices", "layers", "orin", files["small"], "--json")
+    assert [layer["name"] for layer in json.loads(done.out)["layers"]][1].startswith("Reformatting")
+    builds = [words for words in jetson.trtexec_log.read_text().splitlines() if "--onnx" in words]
+    assert len(builds) == 1 and "--profilingVerbosity=detailed" in builds[0]
 
 
 def test_what_a_dla_takes(orin, files, edgekd, monkeypatch, tmp_path, jetson):

@@ -14,6 +14,7 @@ Version = tuple[int, int, int]
 OLDEST, NEWEST_MAJOR = (8, 2, 0), 11
 WARMUP_MS = 500
 MIN_QUERIES = 400  # that p99 exists
+DETAILED = "--profilingVerbosity=detailed"
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class Build:
 
     ``workspace_mib`` caps what building may take of a memory that the GPU shares with everything else. ``shapes`` are
     those of inputs that the file leaves open. ``int8`` says that the file holds Q/DQ; TensorRT 8 must be told so,
-    later releases read it off the types. ``dla_core`` is a report of what falls back, not a speed-up; it takes float16.
+    later releases read it off the types. ``detailed`` keeps in the engine what its layers take and give. ``dla_core``
+    is a report of what falls back, not a speed-up; it takes float16.
     """
 
     onnx: str
@@ -31,7 +33,7 @@ class Build:
     shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
     int8: bool = False
     timing_cache: str | None = None
-    layers_to: str | None = None
+    detailed: bool = False
     dla_core: int | None = None
 
 
@@ -39,7 +41,8 @@ class Build:
 class Timing:
     """An engine to time for ``seconds``, every query written to ``times_to``.
 
-    ``copies`` puts the transfers of inputs and outputs into the time. At least ``queries`` are timed.
+    ``copies`` puts the transfers of inputs and outputs into the time. At least ``queries`` are timed. ``profile_to``
+    and ``layers_to`` are for the time of each layer, in a run of its own, and what it is.
     """
 
     engine: str
@@ -48,6 +51,7 @@ class Timing:
     copies: bool = False
     queries: int = MIN_QUERIES
     profile_to: str | None = None
+    layers_to: str | None = None
     shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
@@ -67,7 +71,7 @@ def build_command(trtexec: str, version: Version, build: Build) -> list[str]:
         "--skipInference" if version >= (8, 6) else "--buildOnly",
         *shapes_flag(build.shapes),
         *([f"--timingCacheFile={build.timing_cache}"] if build.timing_cache else []),
-        *layers_flags(version, build.layers_to),
+        *([DETAILED if version >= (8, 4) else "--nvtxMode=verbose"] if build.detailed else []),
         *([f"--useDLACore={build.dla_core}", "--allowGPUFallback"] if build.dla_core is not None else []),
     ]
 
@@ -79,13 +83,6 @@ def types(version: Version, int8: bool, dla: bool) -> list[str]:
     if version >= (10,) and not dla:
         return ["--stronglyTyped"]
     return ["--fp16", "--int8"] if int8 else ["--fp16"]
-
-
-def layers_flags(version: Version, layers_to: str | None) -> list[str]:
-    if layers_to is None:
-        return []
-    detailed = "--profilingVerbosity=detailed" if version >= (8, 4) else "--nvtxMode=verbose"
-    return [detailed, f"--exportLayerInfo={layers_to}"]
 
 
 def timing_command(trtexec: str, version: Version, timing: Timing) -> list[str]:
@@ -101,6 +98,7 @@ def timing_command(trtexec: str, version: Version, timing: Timing) -> list[str]:
         *measurement(version, timing.copies),
         *shapes_flag(timing.shapes),
         *([f"--exportProfile={timing.profile_to}"] if timing.profile_to else []),
+        *([f"--exportLayerInfo={timing.layers_to}"] if timing.layers_to else []),
     ]
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 BANNER = re.compile(r"TensorRT\.trtexec \[TensorRT v([0-9]{1,6})((?:\.[0-9]{1,5}){0,3})\]", re.ASCII)
+TYPE = re.compile(r"bf16|bfloat16|fp32|fp16|fp8|fp4|float|half|int64|int32|int8|int4|bool|uint8", re.IGNORECASE)
+FLOATS = {"float": "fp32", "half": "fp16", "bfloat16": "bf16"}
 OBJECT = re.compile(r"\{[^{}]*\}")
 OUTPUT = re.compile(
     r'"name"\s*:\s*"(?P<name>[^"]*)"\s*,\s*"dimensions"\s*:\s*"(?P<dims>[0-9]{1,9}(?:x[0-9]{1,9}){0,7})"'
@@ -84,6 +86,39 @@ def parse_profile(text: str) -> list[LayerTime]:
         if isinstance(name, str) and average is not None and average >= 0:
             found.append(LayerTime(name, average, median))
     return found
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """A layer of an engine: TensorRT's name for its kind, and the types that it takes and gives, lower case."""
+
+    name: str
+    kind: str
+    takes: tuple[str, ...]
+    gives: tuple[str, ...]
+
+
+def parse_layers(text: str) -> list[LayerInfo]:
+    """The layers in a file of ``--exportLayerInfo`` of an engine that was built in detail; none of one that was not."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        return []
+    layers = document.get("Layers") if isinstance(document, dict) else None
+    return [
+        LayerInfo(
+            layer["Name"], str(layer.get("LayerType", "")), *(types(layer.get(key)) for key in ("Inputs", "Outputs"))
+        )
+        for layer in (layers if isinstance(layers, list) else ())
+        if isinstance(layer, dict) and isinstance(layer.get("Name"), str)
+    ]
+
+
+def types(tensors: Any) -> tuple[str, ...]:
+    """Of each tensor; TensorRT 11 says type and format apart, those before it in one text."""
+    told = [each for each in tensors if isinstance(each, dict)] if isinstance(tensors, list) else []
+    found = (TYPE.search(str(each.get("Datatype", each.get("Format/Datatype", "")))) for each in told)
+    return tuple(FLOATS.get(match[0].lower(), match[0].lower()) for match in found if match)
 
 
 def parse_outputs(text: str, name: str) -> tuple[tuple[int, ...], list[float]] | None:

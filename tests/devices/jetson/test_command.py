@@ -29,10 +29,9 @@ def test_building(version, flags):
 
 
 def test_what_building_may_be_given():
-    build = Build("a.onnx", "a.engine", shapes={"x": (1, 3, 32, 32)}, timing_cache="t", layers_to="l.json", dla_core=0)
-    assert build_command("trtexec", (8, 2, 1), build)[-6:] == [
-        "--shapes=x:1x3x32x32", "--timingCacheFile=t", "--nvtxMode=verbose", "--exportLayerInfo=l.json",
-        "--useDLACore=0", "--allowGPUFallback",
+    build = Build("a.onnx", "a.engine", shapes={"x": (1, 3, 32, 32)}, timing_cache="t", detailed=True, dla_core=0)
+    assert build_command("trtexec", (8, 2, 1), build)[-5:] == [
+        "--shapes=x:1x3x32x32", "--timingCacheFile=t", "--nvtxMode=verbose", "--useDLACore=0", "--allowGPUFallback"
     ]  # fmt: skip
     assert "--profilingVerbosity=detailed" in build_command("trtexec", (10, 3, 0), build)
     # A DLA takes float16, which a network with strong types would not let the builder choose.
@@ -54,6 +53,12 @@ def test_the_same_measurement_in_every_release(version, copies, flags):
     words = timing_command("trtexec", version, Timing("a.engine", "t.json", 5, copies))
     fixed = ["--loadEngine=a.engine", "--warmUp=500", "--duration=5", "--iterations=400", "--exportTimes=t.json"]
     assert words == ["trtexec", *fixed, *flags]
+
+
+def test_the_layers_of_a_run():
+    timing = Timing("a.engine", "t.json", profile_to="p.json", layers_to="l.json")
+    words = timing_command("trtexec", (8, 2, 1), timing)
+    assert words[-3:] == ["--separateProfileRun", "--exportProfile=p.json", "--exportLayerInfo=l.json"]
 
 
 def test_only_8_2_writes_its_warm_up():

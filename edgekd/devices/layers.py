@@ -1,0 +1,104 @@
+"""Where the time of an engine goes on a device: each layer's, with the types that it takes and gives."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from edgekd.devices.engines import BUILD_S, builder_of, engine_of
+from edgekd.devices.jetson.command import Timing, timing_command
+from edgekd.devices.jetson.trtexec import LayerInfo, LayerTime, parse_layers, parse_profile
+from edgekd.devices.probe import Probe, probed
+from edgekd.devices.remote import Remote
+from edgekd.devices.tensorrt import INTERVAL_S
+from edgekd.errors import DeviceError, MeasurementError
+from edgekd.figures import percent, significant
+
+SECONDS = 3
+FILES = {"times": "times.json", "profile": "profile.json", "layers": "layers.json"}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Milliseconds of one inference, the median where trtexec tells it, and their share of the sum over all layers.
+
+    ``kind`` is empty, and ``takes`` and ``gives`` are, where the engine does not tell.
+    """
+
+    name: str
+    kind: str
+    takes: tuple[str, ...]
+    gives: tuple[str, ...]
+    ms: float
+    share: float
+
+
+@dataclass(frozen=True)
+class EngineLayers:
+    """In the order in which they run. Their sum is above the latency: a layer is timed by itself, without a graph."""
+
+    runtime: str
+    batch: int
+    layers: tuple[Layer, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def engine_layers(
+    remote: Remote, model: Path, batch: int = 1, seconds: int = SECONDS, found: Probe | None = None
+) -> EngineLayers:
+    """Builds ``model`` there in detail, once, and times each layer for ``seconds``, in a run of its own.
+
+    Raises:
+        DeviceError: no trtexec there, it refuses the file, or tells no layer's time.
+        MeasurementError: no ONNX file, or one whose inputs are open beyond the batch.
+    """
+    if not model.is_file():
+        raise MeasurementError(f"no such file: {model}; give an ONNX file")
+    builder = builder_of(found or probed(remote))
+    engine = engine_of(builder, model, 0, batch, detailed=True)
+    timing = Timing(
+        engine.file,
+        FILES["times"],
+        seconds,
+        profile_to=FILES["profile"],
+        layers_to=FILES["layers"],
+        shapes=engine.shapes,
+    )
+    words = timing_command(builder.trtexec, builder.version, timing)
+    run = {"model": "model", "words": words, "files": FILES, "interval_s": INTERVAL_S}
+    remote.put(model, engine.onnx)
+    request = {"job": "tensorrt", "engines": {engine.file: engine.request}, "runs": [run], "lock_clocks": False}
+    for event in remote.events(request, BUILD_S):
+        if event["event"] == "run":
+            files = event["files"]
+            layers = joined(parse_profile(files["profile"]), parse_layers(files["layers"]))
+            if layers:
+                return EngineLayers(builder.name, engine.shape[0], layers)
+    raise DeviceError(f"trtexec on {remote.device.name} told no layer's time; try again, or with more --seconds")
+
+
+def joined(times: list[LayerTime], infos: list[LayerInfo]) -> tuple[Layer, ...]:
+    """By name."""
+    about = {info.name: info for info in infos}
+    milliseconds = [each.median_ms if each.median_ms is not None else each.average_ms for each in times]
+    total = sum(milliseconds) or 1.0
+    return tuple(
+        Layer(each.name, info.kind, info.takes, info.gives, ms, ms / total)
+        for each, ms in zip(times, milliseconds, strict=True)
+        for info in [about.get(each.name, LayerInfo(each.name, "", (), ()))]
+    )
+
+
+def describe(found: EngineLayers, top: int) -> list[str]:
+    """Lines for a person: the ``top`` layers that take the most, and what convolves in which type."""
+    slowest = sorted(found.layers, key=lambda layer: -layer.ms)[:top]
+    lines = [
+        f"{significant(layer.ms):>8} ms {percent(layer.share):>7}  {' '.join(layer.takes) or '?'} -> "
+        f"{' '.join(layer.gives) or '?'}  {layer.name}"
+        for layer in slowest
+    ]
+    convolutions = [layer for layer in found.layers if "conv" in layer.kind.lower() and layer.takes]
+    int8 = sum(layer.takes[0] == "int8" for layer in convolutions)
+    counted = [f"{int8} of {len(convolutions)} layers that convolve take int8"] if convolutions else []
+    return [f"{len(found.layers)} layers in {found.runtime}, batch {found.batch}:", *lines, *counted]
