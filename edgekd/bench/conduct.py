@@ -14,6 +14,7 @@ from edgekd.bench.cpus import quietest
 from edgekd.bench.environment import (
     Neighbours,
     busy_cautions,
+    governor,
     governor_cautions,
     share_of,
     throttle_cautions,
@@ -214,7 +215,7 @@ def transfers_of(sittings: Sequence[Sitting], name: str) -> dict[str, Any] | Non
 
 
 def machine_cautions(threads: int) -> list[Caution]:
-    cautions = governor_cautions()
+    cautions = governor_cautions(governor())
     if threads > usable_cpus():
         message = f"{threads} threads shared {usable_cpus()} CPUs: this is not their speed; lower --threads"
         cautions.append(Caution("too_few_cpus", message))

@@ -165,8 +165,8 @@ def throttle_cautions(events: int) -> list[Caution]:
     return [Caution("throttled", message)] if events else []
 
 
-def governor_cautions() -> list[Caution]:
-    name = governor()
+def governor_cautions(name: str | None) -> list[Caution]:
+    """``name`` is what :func:`governor` tells."""
     if name in (None, "performance"):
         return []
     message = f"the CPU governor is {name}, so the clock follows the load: 'cpupower frequency-set -g performance'"
@@ -177,4 +177,4 @@ def warnings_now(seconds: float = 0.3) -> list[Caution]:
     """What would spoil a measurement started now; looks at the machine for ``seconds``."""
     neighbours = Neighbours()
     time.sleep(seconds)
-    return governor_cautions() + neighbours.cautions()
+    return governor_cautions(governor()) + neighbours.cautions()

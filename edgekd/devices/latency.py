@@ -10,6 +10,7 @@ import numpy as np
 from edgekd.bench.caution import Caution
 from edgekd.bench.compare import summarise
 from edgekd.bench.conduct import Sitting, against_reference, longest, ratio, sample_cautions, times_of
+from edgekd.bench.environment import busy_cautions, governor_cautions, share_of
 from edgekd.bench.plan import Plan
 from edgekd.bench.records import LatencyRecord
 from edgekd.devices.probe import Probe, probed
@@ -40,13 +41,17 @@ def measure_there(
         "shapes": {name: subject.shape for name, subject in plan.subjects.items() if subject.shape},
     }  # fmt: skip
     sittings: list[Sitting] = []
+    governors: set[str | None] = set()
     try:
         for event in remote.events(request, timeout_s or longest(plan)):
             sittings.append(sitting_of(event))
+            governors.add(event["governor"])
     except DeviceError as error:
         if not sittings:
             raise
         doubts.insert(0, cut_short(len(sittings), plan, error))
+    doubts += [caution for each in governors for caution in governor_cautions(each)]
+    doubts += busy_cautions(share_of(np.sum([sitting.taken for sitting in sittings], axis=0)))
     return {name: record(plan, name, sittings, doubts) for name in plan.subjects}
 
 
@@ -55,9 +60,9 @@ def cut_short(sittings: int, plan: Plan, why: DeviceError) -> Caution:
 
 
 def cautions_of(found: Probe) -> list[Caution]:
-    """What the device says of itself that makes its times doubtful, and what it was not asked."""
+    """What the device says of itself that makes its times doubtful."""
     device = found.device
-    cautions = [Caution("neighbours_not_seen", f"what else ran on {device.name} meanwhile was not looked at")]
+    cautions = []
     if device.emulated:
         cautions.append(Caution("emulated", f"{device.name} is emulated: its times mean nothing"))
     if found.in_other_mode:
@@ -90,7 +95,7 @@ def copy(remote: Remote, plan: Plan) -> dict[str, str]:
 
 def sitting_of(event: dict[str, Any]) -> Sitting:
     rounds = {name: [np.array(block, np.int64) for block in blocks] for name, blocks in event["rounds"].items()}
-    return Sitting(event["opened"], rounds, {name: {} for name in rounds}, np.zeros((2, 2)), 0)
+    return Sitting(event["opened"], rounds, {name: {} for name in rounds}, np.array(event["taken"], float), 0)
 
 
 def record(plan: Plan, name: str, sittings: Sequence[Sitting], doubts: Sequence[Caution]) -> LatencyRecord:

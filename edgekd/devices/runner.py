@@ -210,8 +210,16 @@ def sit(request: dict[str, Any], cpus: list[int], order: random.Random) -> dict[
                 for name, child in children.items()}  # fmt: skip
         share = request["seconds"] / request["sittings"]
         least = -(-MIN_ROUNDS // request["sittings"])
+        own = [os.getpid(), *(child.process.pid for child in children.values())]
+        before = taken(own, cpus)
         rounds = take_turns(children, runs, share, least, order)
-        return {"opened": {name: child.about for name, child in children.items()}, "rounds": rounds}
+        after = taken(own, cpus)
+        return {
+            "opened": {name: child.about for name, child in children.items()},
+            "rounds": rounds,
+            "taken": [[now - then for then, now in zip(*pair)] for pair in zip(before, after)],  # noqa: B905 (Python 3.8)
+            "governor": read(f"/sys/devices/system/cpu/cpu{cpus[0]}/cpufreq/scaling_governor") if cpus else None,
+        }
     finally:
         for child in children.values():
             child.end()
@@ -254,13 +262,31 @@ def quietest(count: int, seconds: float = 0.1) -> list[int]:
 
 
 def busy_ticks() -> dict[int, int]:
-    found: dict[int, int] = {}
+    return {cpu: busy for cpu, (_, busy) in cpu_ticks().items()}
+
+
+def cpu_ticks() -> dict[int, tuple[int, int]]:
+    """Of each CPU all ticks and those that were not idle."""
+    found: dict[int, tuple[int, int]] = {}
     for line in (read("/proc/stat") or "").splitlines():
         words = line.split()
         if words and words[0].startswith("cpu") and words[0][3:].isdigit():
             ticks = [int(word) for word in words[1:9]]
-            found[int(words[0][3:])] = sum(ticks) - ticks[3] - ticks[4]
+            found[int(words[0][3:])] = sum(ticks), sum(ticks) - ticks[3] - ticks[4]
     return found
+
+
+def taken(own: Sequence[int], cpus: Sequence[int]) -> list[list[int]]:
+    """Of the machine, and of ``cpus``, to which the processes ``own`` keep: all ticks, and those that others took."""
+    each, ours = cpu_ticks(), sum(map(process_ticks, own))
+    places = [list(each.values()), [each[cpu] for cpu in cpus if cpu in each]]
+    return [[sum(total for total, _ in place), sum(busy for _, busy in place) - ours] for place in places]
+
+
+def process_ticks(pid: int) -> int:
+    # The name in brackets may hold spaces and brackets itself.
+    words = (read(f"/proc/{pid}/stat") or "").rpartition(")")[2].split()
+    return int(words[11]) + int(words[12]) if len(words) > 12 else 0
 
 
 class Child:

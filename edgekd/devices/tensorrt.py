@@ -76,7 +76,7 @@ def measure_engines(
     }
     runs: list[tuple[str, Run]] = []
     limits: Mapping[str, float] = {}
-    doubts = cautions_of(found)
+    doubts = [*cautions_of(found), not_seen(remote.device.name)]
     limit = timeout_s or BUILD_S * len(engines) + longest(plan)
     try:
         for event in remote.events(request, limit):
@@ -185,6 +185,10 @@ def record(
     if plan.reference in (None, name):
         return first
     return replace(first, latency_vs_reference=against_reference(*ratio(plan, sittings, name)))
+
+
+def not_seen(device: str) -> Caution:
+    return Caution("neighbours_not_seen", f"what else ran on {device} meanwhile was not looked at")
 
 
 def few(queries: Sequence[Query]) -> list[Caution]:

@@ -1,5 +1,7 @@
 """Latency and accuracy through a real sshd, on this machine's own Python."""
 
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,6 +50,22 @@ def test_latency_there(remote, files):
     assert found["one"].latency_vs_reference is None
     assert found["one"].providers == ["CPUExecutionProvider"]
     assert found["one"].load_ms > 0 and len(found["one"].cpus or []) == 1
+
+
+@pytest.fixture
+def spinning() -> Iterator[None]:
+    """Every CPU kept busy by somebody else."""
+    program = "import os, sys\nos.sched_setaffinity(0, [int(sys.argv[1])])\nwhile True: pass"
+    others = [subprocess.Popen([sys.executable, "-c", program, str(cpu)]) for cpu in os.sched_getaffinity(0)]
+    yield
+    for other in others:
+        other.kill()
+        other.wait()
+
+
+def test_what_else_runs_there_is_told(remote, files, spinning):
+    found = measure_there(remote, plan(files, seconds=1.5))
+    assert "busy_neighbour" in {caution.code for caution in found["six"].warnings}
 
 
 def test_other_runtimes_are_refused(remote, files):
