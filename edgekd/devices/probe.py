@@ -145,12 +145,7 @@ def packages(python: dict[str, Any]) -> str:
 
 def missing(found: Probe) -> list[str]:
     """What stands in the way, each with what mends it."""
-    python, lines = found.facts["python"], []
-    for name in ("numpy", "onnxruntime"):
-        if f"{name}_fails" in python:
-            lines.append(f"{name} is there and does not load: {python[f'{name}_fails']}")
-        elif name not in python:
-            lines.append(f"{name}: '{python['executable']} -m pip install {name}' there")
+    lines = missing_packages(found)
     if found.release and not found.tensorrt:
         lines.append("trtexec, for TensorRT: 'sudo apt install libnvinfer-bin' there")
     if found.tensorrt and not is_known(found.tensorrt):
@@ -165,6 +160,24 @@ def missing(found: Probe) -> list[str]:
     if found.in_other_mode:
         lines.append(found.in_other_mode)
     return lines
+
+
+def missing_packages(found: Probe) -> list[str]:
+    python, names = found.facts["python"], ("numpy", "onnxruntime")
+    lines = [
+        f"{name} is there and does not load: {python[f'{name}_fails']}" for name in names if f"{name}_fails" in python
+    ]
+    absent = [name for name in names if name not in python and f"{name}_fails" not in python]
+    if not absent:
+        return lines
+    executable, packages = python["executable"], " ".join(absent)
+    if not python.get("externally_managed"):
+        return [*lines, f"{' and '.join(absent)}: '{executable} -m pip install {packages}' there"]
+    there = f"'{executable} -m venv edge && edge/bin/pip install numpy onnxruntime' there"
+    here = (
+        f"'edgekd devices add {found.device.name} --replace --ssh {found.device.ssh} --python .../edge/bin/python' here"
+    )
+    return [*lines, f"{' and '.join(absent)}: the system's Python takes no packages, so {there}, and {here}"]
 
 
 def span(seconds: float) -> str:

@@ -21,6 +21,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import sysconfig
 import threading
 import time
 from contextlib import contextmanager, suppress
@@ -83,7 +84,11 @@ def machine() -> dict[str, Any]:
 
 
 def software() -> dict[str, Any]:
-    about = {"version": platform.python_version(), "executable": sys.executable}
+    about: dict[str, Any] = {"version": platform.python_version(), "executable": sys.executable}
+    # PEP 668: pip refuses to install into it.
+    marker = Path(sysconfig.get_path("stdlib")) / "EXTERNALLY-MANAGED"
+    if sys.prefix == sys.base_prefix and marker.exists():
+        about["externally_managed"] = True
     for name in ("numpy", "onnxruntime"):
         try:
             module = __import__(name)

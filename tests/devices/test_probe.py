@@ -4,6 +4,8 @@ import json
 import os
 import sys
 
+import pytest
+
 from edgekd.devices.book import Device
 from edgekd.devices.probe import clock_ahead, describe, probe, understood
 from tests.cli.conftest import edgekd  # noqa: F401
@@ -61,6 +63,23 @@ def test_what_is_missing_in_plain_words():
         "  missing: disk: 9 MB are free, models and engines need more",
         "  missing: the time: its clock is 24 hours behind; 'sudo timedatectl set-ntp 1' there",
     ]
+
+
+@pytest.mark.parametrize(
+    ("managed", "way"),
+    [
+        ({}, "numpy and onnxruntime: '/usr/bin/python3 -m pip install numpy onnxruntime' there"),
+        (
+            {"externally_managed": True},
+            "'/usr/bin/python3 -m venv edge && edge/bin/pip install numpy onnxruntime' there",
+        ),
+    ],
+)
+def test_how_packages_get_there(managed, way):
+    python = {"version": "3.11.2", "executable": "/usr/bin/python3", **managed}
+    [_, _, _, _, packages, *_] = describe(understood(Device("desk", "pi@desk"), {**FACTS, "python": python}))
+    assert way in packages
+    assert ("--replace --ssh pi@desk --python" in packages) == bool(managed)
 
 
 def test_a_mode_that_is_wanted_must_be_seen():
