@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgekd.errors import MeasurementError
+from edgekd.errors import DeviceError, MeasurementError
 from edgekd.figures import ABSENT, Column, Row, between, milliseconds, part, significant, size, times_faster
 
 if TYPE_CHECKING:
@@ -134,8 +134,10 @@ def bench(
     ]
     leave_on_signal()
     with place:
-        measured = document(place, plans, timeout)
+        measured, cut = document(place, plans, timeout)
     show(measured, json_file)
+    if cut:
+        raise cut
 
 
 def check_times(seconds: float, max_seconds: float | None) -> None:
@@ -153,10 +155,21 @@ def reference_first(models: list[str], against: str | None) -> list[str]:
     return [against, *(others or models)]
 
 
-def document(place: "Here | There", plans: "list[Plan]", timeout_s: float | None) -> dict[str, Any]:
-    environment = place.environment()
-    rows = [row for plan in plans for row in rows_of(place, plan, timeout_s)]
-    return {"schema_version": 2, "environment": environment, "reference": plans[0].reference, "models": rows}
+def document(
+    place: "Here | There", plans: "list[Plan]", timeout_s: float | None
+) -> tuple[dict[str, Any], DeviceError | None]:
+    """What was measured, and what ended it before the last table."""
+    environment, rows, cut = place.environment(), [], None
+    for number, plan in enumerate(plans):
+        try:
+            rows += rows_of(place, plan, timeout_s)
+        except DeviceError as error:
+            if number == 0:
+                raise
+            cut = DeviceError(f"{number} of {len(plans)} tables were measured before this: {error}")
+            break
+    about = {"schema_version": 2, "environment": environment, "reference": plans[0].reference}
+    return {**about, "models": rows}, cut
 
 
 def rows_of(place: "Here | There", plan: "Plan", timeout_s: float | None) -> list[dict[str, Any]]:

@@ -241,6 +241,16 @@ def test_a_connection_cut_before_anything_was_measured(clean, desk, edgekd, mode
     assert re.fullmatch(r"the connection to board was cut( \(.*\))?; run the command again when it is back", said)
 
 
+def test_a_table_that_was_finished_before_the_cut_is_shown(clean, desk, edgekd, model):
+    desk(clean.config)
+    tables = ("--threads", 1, "--threads", 2, "--sittings", 1, "--seconds", 1, "--json", "-")
+    with meanwhile(opened(clean, 2), clean.cut):
+        done = edgekd("bench", model, "--device", "desk", *tables)
+    assert done.code == 1
+    assert [row["threads"] for row in json.loads(done.out)["models"]] == [1]
+    assert "1 of 2 tables were measured before this: the connection to board was cut" in done.err
+
+
 def test_what_was_measured_before_the_cut_counts(clean, desk, edgekd, model):
     desk(clean.config)
     with meanwhile(opened(clean, 4), clean.cut):
