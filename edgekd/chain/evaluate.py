@@ -33,9 +33,9 @@ from edgekd.models import count_macs, count_parameters
 from edgekd.progress import say
 from edgekd.recipe import Target
 from edgekd.train import logits_of
-from edgekd.train.quality import expected_calibration_error, negative_log_likelihood, right_by_class
+from edgekd.train.quality import expected_calibration_error, negative_log_likelihood, reliability, right_by_class
 
-VERSION = 5
+VERSION = 6
 # Answers that agree on fewer samples than this are looked into.
 LEAST_AGREEMENT = 0.995
 DEPARTURE_SAMPLES = 64
@@ -174,6 +174,7 @@ def _describe(folder: Path, file: RuntimeFile, ours: Tensor, data: DataSet) -> d
         "runtime": runtime,
         "right_by_class": right_by_class(theirs, data.test.labels, len(data.classes)),
         "expected_calibration_error": expected_calibration_error(theirs, data.test.labels),
+        "reliability": [each._asdict() for each in reliability(theirs, data.test.labels)],
         "negative_log_likelihood": negative_log_likelihood(theirs, data.test.labels),
         "predictions": predictions,
         "parity": asdict(same),

@@ -20,7 +20,7 @@ from edgekd.preprocess import Preprocess
 SAMPLES = "samples.npy"
 RUNTIME = "onnxruntime"
 # Of a row of the report: what leads into the run folder, and the answers that the gate reads there.
-LEFT_BEHIND = ("file", "predictions", "right")
+LEFT_BEHIND = ("file", "predictions", "right", "reliability")
 
 Row = Mapping[str, Any]
 

@@ -86,6 +86,7 @@ class Rows:
             warnings=tuple(notes + doubts(export)),
             **self._file(export.onnx),
             expected_calibration_error=figures["expected_calibration_error"],
+            reliability=tuple(schema.ConfidenceBin(**each) for each in figures["reliability"]),
             negative_log_likelihood=figures["negative_log_likelihood"],
             **timing,
             **self._accuracy(export.folder / figures["predictions"]),

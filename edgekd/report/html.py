@@ -13,6 +13,7 @@ from edgekd.report.class_plots import class_pictures
 from edgekd.report.classes import class_columns, confusion_columns, said_of_classes, shown_classes
 from edgekd.report.columns import LAYERS, PARITY, STEPS, WIDTHS, said_of_layers
 from edgekd.report.plots import Picture, pictures, stage_pictures
+from edgekd.report.reliability import reliability_pictures
 from edgekd.report.roofline import profile_pictures
 from edgekd.report.schema import ByClass, Report, Stage
 from edgekd.report.steps import steps
@@ -44,6 +45,7 @@ def render_html(report: Mapping[str, Any]) -> str:
         step_columns=STEPS,
         width_columns=WIDTHS,
         calibrated=[row for row in rows if "expected_calibration_error" in row or "negative_log_likelihood" in row],
+        calibration_pictures=reliability_pictures(checked.rows),
         calibration_columns=columns(rows, CALIBRATION),
         profile_pictures=profile_pictures(profiles),
         profiles=[(profile, said_of_layers(profile)) for profile in profiles],

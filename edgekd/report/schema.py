@@ -59,6 +59,14 @@ class BesideBaseline(Ratio):
     valid: bool = True
 
 
+class ConfidenceBin(Part):
+    """``n`` answers of about one confidence: its mean, and the share of them that is right."""
+
+    n: Count
+    confidence: Fraction
+    accuracy: Fraction
+
+
 class Row(Part):
     """The figures of one (model, runtime, precision).
 
@@ -75,6 +83,7 @@ class Row(Part):
     accuracy_ci95: tuple[Fraction, Fraction] | None = None
     n: Count | None = None
     expected_calibration_error: Fraction | None = None
+    reliability: tuple[ConfidenceBin, ...] | None = None
     negative_log_likelihood: float | None = None
     size_bytes: Count | None = None
     params: Count | None = None

@@ -44,7 +44,8 @@ def row(model: str, runtime: str, precision: str, accuracy: float, **more: Any) 
 
 def timed(p50: float, teacher: float | None = None) -> dict[str, Any]:
     known: dict[str, Any] = {
-        "latency_ms": {"p50": p50, "p90": p50 * 1.08, "p99": p50 * 1.4, "ci95_p50": [p50 * 0.97, p50 * 1.04], "n": 800}
+        "energy_mj": 11.4 * p50,
+        "latency_ms": {"p50": p50, "p90": p50 * 1.08, "p99": p50 * 1.4, "ci95_p50": [p50 * 0.97, p50 * 1.04], "n": 800},
     }
     if teacher:
         ratio = p50 / teacher
@@ -98,7 +99,15 @@ def by_class() -> dict[str, Any]:
 def right(accuracy: float) -> dict[str, Any]:
     wrong = 1500 - round(1500 * accuracy)
     return {"right": write_answers([False] * wrong + [True] * (1500 - wrong)), "expected_calibration_error": 0.021,
-            "negative_log_likelihood": 0.113}  # fmt: skip
+            "negative_log_likelihood": 0.113, "reliability": reliability(accuracy)}  # fmt: skip
+
+
+def reliability(accuracy: float) -> list[dict[str, Any]]:
+    counts = [3, 9, 18, 40, 130, 1300]
+    return [
+        {"n": n, "confidence": 0.45 + 0.1 * place, "accuracy": min(1.0, (0.4 + 0.1 * place) * (0.6 + accuracy / 2))}
+        for place, n in enumerate(counts)
+    ]
 
 
 def sample() -> dict[str, Any]:

@@ -59,7 +59,7 @@ def visit(browser: "Browser", pages: dict[str, Path]) -> Iterator[Callable[..., 
         context.close()
 
 
-@pytest.mark.parametrize(("name", "pictures"), [("report", 10), ("comparison", 2)])
+@pytest.mark.parametrize(("name", "pictures"), [("report", 11), ("comparison", 2)])
 def test_it_opens_without_a_request_or_a_complaint(
     browser: "Browser", pages: dict[str, Path], name: str, pictures: int
 ) -> None:

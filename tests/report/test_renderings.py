@@ -70,7 +70,7 @@ def test_ids_are_unique_and_references_resolve(sample_page: str) -> None:
 def test_pictures_say_what_they_show(sample_page: str) -> None:
     page = Page(sample_page)
     described = [attributes["aria-label"] for _, attributes in page.seen if attributes.get("role") == "img"]
-    assert len(described) == sum(tag == "svg" for tag, _ in page.seen) == 10
+    assert len(described) == sum(tag == "svg" for tag, _ in page.seen) == 11
     assert "quantized int8: 97.2 % (96.0–98.1) at 0.380 ms" in (described[0] or "")
     assert (described[0] or "").endswith("On the Pareto front: teacher, distilled, quantized int8.")
     assert "scratch: 97.0 % before, 94.8 % after" in (described[7] or "")
@@ -141,7 +141,7 @@ def test_the_same_report_gives_the_same_bytes(sample: dict[str, Any], sample_pag
 
 def test_pictures_take_the_colours_of_the_page(sample_page: str) -> None:
     drawn = re.findall(r"<svg .*?</svg>", sample_page, re.DOTALL)
-    assert len(drawn) == 10
+    assert len(drawn) == 11
     for svg in drawn:
         assert "currentColor" in svg and "<metadata" not in svg
         assert INK not in svg and PAPER not in svg

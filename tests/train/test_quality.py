@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.special import log_softmax, softmax
 
-from edgekd.train.quality import expected_calibration_error, negative_log_likelihood, right_by_class
+from edgekd.train.quality import expected_calibration_error, negative_log_likelihood, reliability, right_by_class
 
 
 def answers(seed: int, count: int = 500) -> tuple[torch.Tensor, torch.Tensor]:
@@ -31,6 +31,15 @@ def test_certain_answers():
     labels = torch.tensor([0, 0, 0, 1])
     logits = 1e4 * torch.nn.functional.one_hot(torch.tensor([0, 0, 0, 0]), 2).float()
     assert expected_calibration_error(logits, labels) == pytest.approx(0.25)
+
+
+def test_the_bins_hold_every_answer_once():
+    logits, labels = answers(2)
+    bins = reliability(logits, labels)
+    confidences = [each.confidence for each in bins]
+    assert sum(each.n for each in bins) == len(labels) and confidences == sorted(confidences)
+    right = float((logits.argmax(1) == labels).double().mean())
+    assert sum(each.n * each.accuracy for each in bins) / len(labels) == pytest.approx(right)
 
 
 def test_the_likelihood_by_scipy():
