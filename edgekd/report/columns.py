@@ -1,9 +1,10 @@
 """The columns of the page's smaller tables; those of rows are in :mod:`edgekd.figures`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from edgekd.figures import ABSENT, Column, percent, significant
+from edgekd.figures import ABSENT, Column, between, percent, significant
+from edgekd.gate.subject import place_of
 
 LAYERS = (
     Column("Layer", lambda layer: str(layer["name"]), number=False),
@@ -53,3 +54,14 @@ def said_of_layers(profile: Mapping[str, Any]) -> str:
     computing = [layer["precision"] for layer in profile["layers"] if layer["macs"]]
     counted = [f"{computing.count(name)} in {name}" for name in dict.fromkeys(computing)]
     return f"Of {len(computing)} layers that compute products, {' and '.join(counted)}." if computing else ""
+
+
+def said_beside(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """A sentence for each row that was timed in turns with a baseline's own file."""
+    return [
+        f"{row['model']} on {place_of(row)} takes {significant(found['ratio'])}"
+        f"{between(found.get('ci95'), significant)} times as long as the baseline's file "
+        f"{found['baseline_sha256'][:12]}, timed in turns{'' if found['valid'] else ', under conditions not to trust'}."
+        for row in rows
+        if (found := row.get("latency_vs_baseline"))
+    ]

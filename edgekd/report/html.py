@@ -11,7 +11,7 @@ from edgekd.figures import ABSENT, CALIBRATION, DETAILS, NAMES, columns, count, 
 from edgekd.report import cuts, ladder
 from edgekd.report.class_plots import class_pictures
 from edgekd.report.classes import class_columns, confusion_columns, said_of_classes, shown_classes
-from edgekd.report.columns import LAYERS, PARITY, STEPS, WIDTHS, said_of_layers
+from edgekd.report.columns import LAYERS, PARITY, STEPS, WIDTHS, said_beside, said_of_layers
 from edgekd.report.plots import Picture, pictures, stage_pictures
 from edgekd.report.reliability import reliability_pictures
 from edgekd.report.roofline import profile_pictures
@@ -37,6 +37,7 @@ def render_html(report: Mapping[str, Any]) -> str:
         checks=lines(checked),
         rows=rows,
         results=columns(rows),
+        beside=said_beside(rows),
         details=columns(rows, DETAILS),
         key_columns=sum(column in NAMES for column in columns(rows)),
         pictures=pictures(checked),

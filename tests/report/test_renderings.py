@@ -189,3 +189,10 @@ def test_many_warnings_of_one_kind_are_folded(sample: dict[str, Any]) -> None:
     assert found == [f"- class {number} (class\\_lost)" for number in range(5)] + [
         "- 35 more of this kind (class\\_lost)"
     ]
+
+
+def test_what_was_timed_beside_a_baseline_is_said(sample: dict[str, Any]) -> None:
+    found = {"ratio": 1.002, "ci95": [0.994, 1.011], "baseline_sha256": "ab" * 32, "valid": True}
+    sample["rows"][-1]["latency_vs_baseline"] = found
+    said = "takes 1.00 (0.994–1.01) times as long as the baseline&#39;s file abababababab, timed in turns."
+    assert said in render_html(sample)
