@@ -8,8 +8,8 @@
 On this CPU with one and two threads everything is timed in turns; a device of the book is timed there, through SSH. An
 emulated board is asked for its answers alone: its clock means nothing. Accuracy is that on the run's test samples, and
 agreement the share of them that get the class that this CPU gives with one thread; where that is under 99.5 %, the
-first layer whose codes are other ones there is named. A GPU's and a Jetson's cells stay "not measured" where there is
-none, beside the commands that would fill them.
+first layer at which the runtime there leaves what the file says is named. A GPU's and a Jetson's cells stay "not
+measured" where there is none, beside the commands that would fill them.
 
 The teacher in int8 is quantised post-training here; the other files are the run's own.
 """

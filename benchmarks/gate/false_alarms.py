@@ -97,6 +97,10 @@ def main() -> None:
         "evaluations": [{key: value for key, value in one.items() if key != "right"} for one in series],
     }
     tell(figures)
+    if not arguments.quick:
+        for name in ("beside", "teacher"):
+            if kept := part(arguments, case, name):
+                kept.unlink(missing_ok=True)
     finish(arguments, figures, goals(figures))
 
 

@@ -68,7 +68,7 @@ class Abroad:
         return float(self._answered["agreement"][label])
 
     def departs_at(self, label: str) -> str | None:
-        """The first layer whose codes are other ones there, looked for where the answers differ."""
+        """The first layer at which the runtime there leaves what the file says, looked for where answers differ."""
         layer: str | None = self._answered["departs_at"].get(label)
         return layer
 
@@ -141,7 +141,7 @@ class _Visit:
             agreement = {label: float(np.mean(found[label] == here[label])) for label in files}
             # TensorRT fuses what it cuts otherwise: its layers are not those of a file that is cut off.
             doubted = [each for each, share in agreement.items() if share < LEAST_AGREEMENT and target.runtime == ORT]
-            departs_at = {label: departure(files[label], data, self.there.outputs) for label in doubted}
+            departs_at = {label: self._departure(files[label], data) for label in doubted}
             with store.new(name, key) as new:
                 named = {label: f"predictions-{number}.npy" for number, label in enumerate(files)}
                 for label, file in named.items():
@@ -150,6 +150,14 @@ class _Visit:
                 write_json(new / METRICS, content)
             folder = store.place(name, key)
         return folder
+
+    def _departure(self, file: Path, data: DataSet) -> str | None:
+        try:
+            return departure(file, data, self.there.outputs)
+        except DeviceError as error:
+            # The answers count without it.
+            say(f"warning: the layer that {self.site.device.name} computes otherwise was not found: {error}")
+            return None
 
 
 def plan_of(files: dict[str, Path], target: Target, question: float) -> Plan:

@@ -91,12 +91,12 @@ def run(
     if not world.is_first():
         return assist(recipe)
     with _alone(folder):
+        recipe, sites = located(recipe)
+        agreed = agreed_files(beside, recipe, sites) if beside else {}
         if fresh:
             _clear(folder)
         with storage(folder):
             remove_leftovers(folder)
-        recipe, sites = located(recipe)
-        agreed = agreed_files(beside, recipe, sites) if beside else {}
         planned = plan(recipe)
         _announce(planned)
         write_text(folder / "recipe.lock.yaml", recipe.to_yaml())

@@ -169,7 +169,7 @@ def document(
             cut = DeviceError(f"{number} of {len(plans)} tables were measured before this: {error}")
             break
     about = {"schema_version": 2, "environment": environment, "reference": plans[0].reference}
-    return {**about, "models": rows}, cut
+    return {**about, "models": rows, **({"cut": str(cut)} if cut else {})}, cut
 
 
 def rows_of(place: "Here | There", plan: "Plan", timeout_s: float | None) -> list[dict[str, Any]]:

@@ -30,8 +30,9 @@ def check(
 ) -> int:
     """Hold a run to a baseline: 0 nothing got worse, 2 something did, 3 the two cannot be compared.
 
-    Accuracy is compared in pairs on the same test samples, latency as the ratio to the teacher with its interval, and
-    sizes and counts exactly. In GitHub Actions the Markdown goes to the step summary too.
+    Accuracy is compared in pairs on the same test samples, latency by the time beside the baseline's own file ('edgekd
+    run --beside') or the ratio to the teacher, with its interval, and sizes and counts exactly. In GitHub Actions the
+    Markdown goes to the step summary too.
     """
     from edgekd.files import write_text
     from edgekd.gate import check as judge
@@ -92,8 +93,10 @@ def show(verdict: "Verdict", baseline: Path, current: Path) -> None:
         console.print(line, markup=False, soft_wrap=True)
     if not verdict.passed or verdict.at("better"):
         meant = "if this is meant" if not verdict.passed else "better than the baseline; to keep it"
-        files = " --files" if folder_of(baseline).is_dir() else ""
-        console.print(f"{meant}: edgekd baseline promote {current} {baseline}{files}", markup=False, soft_wrap=True)
+        files = folder_of(baseline).is_dir()
+        run = current.parent if files and current.is_file() else current
+        way = f"edgekd baseline promote {run} {baseline}{' --files' if files else ''}"
+        console.print(f"{meant}: {way}", markup=False, soft_wrap=True)
 
 
 def append(path: Path, text: str) -> None:

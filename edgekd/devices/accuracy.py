@@ -73,9 +73,9 @@ def answers_there(
 
 
 def outputs_there(
-    remote: Remote, model: Path, inputs: NDArray[np.float32], threads: int = 1, timeout_s: float = 600
+    remote: Remote, model: Path, inputs: NDArray[np.float32], threads: int = 1, timeout_s: float = 3600
 ) -> NDArray[Any]:
-    """The first output (N, ...) of an ONNX file for ``inputs`` (N, ...) on the device, all at once.
+    """The first output (N, ...) of an ONNX file for ``inputs`` (N, ...) on the device.
 
     Raises:
         DeviceError: the file does not load or run there, or the connection or the time ended first.

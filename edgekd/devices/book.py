@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -49,6 +50,14 @@ class Device:
         if self.ssh is None:
             raise DeviceError(f"{self.name} is this machine itself and has no address")
         return parse_address(self.ssh)
+
+
+def add_command(device: Device) -> str:
+    """What changes the device of the book to ``device``."""
+    words = ["edgekd", "devices", "add", device.name, "--replace", "--ssh", device.ssh or "", "--python", device.python]
+    words += ["--power-mode", device.power_mode] if device.power_mode else []
+    words += ["--ssh-config", device.ssh_config] if device.ssh_config else []
+    return shlex.join([*words, *(["--emulated"] if device.emulated else [])])
 
 
 LOCAL = {name: Device(name) for name in ("cpu", "cuda")}

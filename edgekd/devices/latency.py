@@ -51,7 +51,8 @@ def measure_there(
             raise
         doubts.insert(0, cut_short(len(sittings), plan, error))
     doubts += [caution for each in governors for caution in governor_cautions(each)]
-    doubts += busy_cautions(share_of(np.sum([sitting.taken for sitting in sittings], axis=0)))
+    taken = np.sum([sitting.taken for sitting in sittings], axis=0)
+    doubts += busy_cautions(share_of(taken)) if taken.any() else [not_seen(remote.device.name)]
     return {name: record(plan, name, sittings, doubts) for name in plan.subjects}
 
 
@@ -68,6 +69,10 @@ def cautions_of(found: Probe) -> list[Caution]:
     if found.in_other_mode:
         cautions.append(Caution("other_power_mode", f"{device.name}: {found.in_other_mode}"))
     return cautions
+
+
+def not_seen(device: str) -> Caution:
+    return Caution("neighbours_not_seen", f"what else ran on {device} meanwhile was not looked at")
 
 
 def too_few(found: Probe, threads: int) -> list[Caution]:

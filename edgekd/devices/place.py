@@ -98,7 +98,7 @@ class There:
         return answers_there(self.remote, models, inputs, threads)
 
     def outputs(self, model: Path, inputs: NDArray[np.float32]) -> NDArray[Any]:
-        """The first output (N, ...) of an ONNX file for ``inputs`` (N, ...) in ONNX Runtime there, all at once."""
+        """The first output (N, ...) of an ONNX file for ``inputs`` (N, ...) in ONNX Runtime there."""
         return outputs_there(self.remote, model, inputs)
 
     def memory(self, plan: Plan) -> dict[str, dict[str, Any]]:

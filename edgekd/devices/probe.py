@@ -1,10 +1,10 @@
 """What a device is, what it can run and what is missing, in plain words."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from edgekd.devices.book import Device
+from edgekd.devices.book import Device, add_command
 from edgekd.devices.jetson.command import is_known
 from edgekd.devices.jetson.power_mode import PowerMode, parse_power_mode
 from edgekd.devices.jetson.rails import rails_of
@@ -174,10 +174,8 @@ def missing_packages(found: Probe) -> list[str]:
     if not python.get("externally_managed"):
         return [*lines, f"{' and '.join(absent)}: '{executable} -m pip install {packages}' there"]
     there = f"'{executable} -m venv edge && edge/bin/pip install numpy onnxruntime' there"
-    here = (
-        f"'edgekd devices add {found.device.name} --replace --ssh {found.device.ssh} --python .../edge/bin/python' here"
-    )
-    return [*lines, f"{' and '.join(absent)}: the system's Python takes no packages, so {there}, and {here}"]
+    here = add_command(replace(found.device, python="PATH/edge/bin/python"))
+    return [*lines, f"{' and '.join(absent)}: the system's Python takes no packages, so {there}, and '{here}' here"]
 
 
 def span(seconds: float) -> str:

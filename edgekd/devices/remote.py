@@ -3,11 +3,12 @@
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from edgekd.devices import runner
-from edgekd.devices.book import Device
+from edgekd.devices.book import Device, add_command
 from edgekd.devices.mishaps import last_line
 from edgekd.devices.ssh import Ssh
 from edgekd.errors import DeviceError
@@ -54,7 +55,7 @@ class Remote(Ssh):
         if outcome.code in (NOT_FOUND, NOT_EXECUTABLE):
             raise DeviceError(
                 f"{where} has no {python}: 'sudo apt install python3' there, or name its Python with "
-                f"'edgekd devices add {where} --replace --ssh {self.device.ssh} --python PATH'"
+                f"'{add_command(replace(self.device, python='PATH'))}'"
             )
         if outcome.code or not version:
             raise DeviceError(f"{python} on {where} does not start: {last_line(outcome.err) or outcome.code}")

@@ -492,25 +492,31 @@ def accuracy(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
     with numpy.load(request["samples"], allow_pickle=False) as packed:
         inputs = packed["inputs"]
     for name, file in request["models"].items():
-        session = load(file, request["threads"])
-        node, output = session.get_inputs()[0], session.get_outputs()[0].name
-        fixed = node.shape[0] if node.shape and isinstance(node.shape[0], int) else None
-        for first in range(0, len(inputs), fixed or BATCH):
-            batch = inputs[first : first + (fixed or BATCH)]
-            missing = (fixed or len(batch)) - len(batch)
-            filled = numpy.concatenate([batch, numpy.repeat(batch[-1:], missing, axis=0)]) if missing else batch
-            logits = session.run([output], {node.name: filled})[0][: len(batch)]
+        for first, logits in answers(load(file, request["threads"]), inputs):
             yield {"event": "answers", "model": name, "first": first, "classes": logits.argmax(1).tolist()}
 
 
+def answers(session: Any, inputs: Any) -> Iterator[tuple[int, Any]]:
+    """The first output for each batch of ``inputs``, with the number of the batch's first sample."""
+    import numpy
+
+    node, output = session.get_inputs()[0], session.get_outputs()[0].name
+    fixed = node.shape[0] if node.shape and isinstance(node.shape[0], int) else None
+    for first in range(0, len(inputs), fixed or BATCH):
+        batch = inputs[first : first + (fixed or BATCH)]
+        missing = (fixed or len(batch)) - len(batch)
+        filled = numpy.concatenate([batch, numpy.repeat(batch[-1:], missing, axis=0)]) if missing else batch
+        yield first, session.run([output], {node.name: filled})[0][: len(batch)]
+
+
 def outputs(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The first output of a model for all of ``inputs`` in a .npz file at once, into the .npy file ``to``."""
+    """The first output of a model for all of ``inputs`` in a .npz file, into the .npy file ``to``."""
     import numpy
 
     with numpy.load(request["samples"], allow_pickle=False) as packed:
         inputs = packed["inputs"]
     session = load(request["model"], request["threads"])
-    found = session.run([session.get_outputs()[0].name], {session.get_inputs()[0].name: inputs})[0]
+    found = numpy.concatenate([batch for _, batch in answers(session, inputs)])
     numpy.save(request["to"], found, allow_pickle=False)
     yield {"event": "outputs", "shape": list(found.shape)}
 

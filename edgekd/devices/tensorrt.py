@@ -22,7 +22,7 @@ from edgekd.devices.jetson.rails import rails_of
 from edgekd.devices.jetson.tegrastats import parse_tegrastats
 from edgekd.devices.jetson.throttling import clock_cautions, counter_cautions, temperature_cautions
 from edgekd.devices.jetson.trtexec import Query, parse_times
-from edgekd.devices.latency import cautions_of, cut_short
+from edgekd.devices.latency import cautions_of, cut_short, not_seen
 from edgekd.devices.probe import Probe, probed
 from edgekd.devices.remote import Remote
 from edgekd.errors import DeviceError, MeasurementError
@@ -185,10 +185,6 @@ def record(
     if plan.reference in (None, name):
         return first
     return replace(first, latency_vs_reference=against_reference(*ratio(plan, sittings, name)))
-
-
-def not_seen(device: str) -> Caution:
-    return Caution("neighbours_not_seen", f"what else ran on {device} meanwhile was not looked at")
 
 
 def few(queries: Sequence[Query]) -> list[Caution]:

@@ -1,15 +1,16 @@
 """The networks' files beside a baseline: later runs are timed in turns with them."""
 
-import shutil
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from edgekd.errors import EdgekdError
-from edgekd.files import new_folder, read_object, sha256_file, storage
+from edgekd.files import make_folder, read_object, sha256_file, storage, write_bytes
 from edgekd.gate.subject import rows_of_last
 
 NAMED = 16  # digits of the hash
+OWN = re.compile(r"[0-9a-f]{16}\.onnx")
 
 
 def folder_of(baseline: Path) -> Path:
@@ -27,10 +28,20 @@ def keep_files(run: Path, baseline: Path) -> list[Path]:
         raise EdgekdError(f"{run} is no folder, and the networks' files lie in the run's: give that, or leave --files")
     report = read_object(run / "report.json", "give the folder of a finished run")
     rows = [row for row in rows_of_last(report) if row.get("file")]
-    with new_folder(folder_of(baseline)) as folder:
-        for row in rows:
-            _keep(run, row, folder)
-    return sorted(folder_of(baseline).iterdir())
+    if not all(row.get("file_sha256") for row in rows):
+        raise EdgekdError(f"{run}: its report is of an older edgekd and names no hashes; run the recipe again")
+    files = {_name(row["file_sha256"]): _whole(run, row) for row in rows}
+    folder = make_folder(folder_of(baseline))
+    for name, file in files.items():
+        with storage(file):
+            content = file.read_bytes()
+        write_bytes(folder / name, content)
+    # What else lies there, such as Git's attributes, is not ours.
+    for path in folder.iterdir():
+        if OWN.fullmatch(path.name) and path.name not in files:
+            with storage(path):
+                path.unlink()
+    return sorted(folder / name for name in files)
 
 
 def kept_file(baseline: Path, row: Mapping[str, Any]) -> Path:
@@ -61,11 +72,8 @@ def _name(digest: str) -> str:
     return f"{digest[:NAMED]}.onnx"
 
 
-def _keep(run: Path, row: Mapping[str, Any], folder: Path) -> None:
-    file, wanted = run / row["file"], row.get("file_sha256")
-    if not wanted:
-        raise EdgekdError(f"{run}: its report is of an older edgekd and names no hashes; run the recipe again")
-    if not file.is_file() or sha256_file(file) != wanted:
+def _whole(run: Path, row: Mapping[str, Any]) -> Path:
+    file = run / row["file"]
+    if not file.is_file() or sha256_file(file) != row["file_sha256"]:
         raise EdgekdError(f"{file}: is missing, or not as the run left it; run the recipe again")
-    with storage(folder):
-        shutil.copyfile(file, folder / _name(wanted))
+    return file

@@ -4,7 +4,7 @@ from edgekd.figures import escape_markdown
 from edgekd.gate.verdict import Finding, Verdict
 
 MARKS = {"fail": "❌", "warn": "⚠️", "better": "✅", "ok": "✅", "information": "·"}
-PROMOTE = "edgekd baseline promote REPORT BASELINE"
+PROMOTE = "edgekd baseline promote RUN BASELINE --files"
 
 
 def render_markdown(verdict: Verdict) -> str:

@@ -74,7 +74,7 @@ def latency_ratio(question: Question) -> Finding:
     if ratios[1] is None:
         return not_a_number(question)
     values = tuple(f"{ratio:.4f}" if ratio else ABSENT for ratio in ratios)
-    change = beside_baseline(question) or by_teacher(question)
+    change = beside_baseline(question) if is_beside(question) else by_teacher(question)
     if change is None or not ratios[0]:
         what = "a ratio without an interval cannot be told from noise"
         return question.finding("fail", (values[0], values[1]), what, "measure for longer: six sittings or more")
@@ -102,13 +102,16 @@ class Change(NamedTuple):
     valid: bool
 
 
-def beside_baseline(question: Question) -> Change | None:
-    """None where the run did not time its file beside that of this baseline."""
+def is_beside(question: Question) -> bool:
+    """Whether the run timed its file beside that of this baseline."""
     found, agreed = question.current.get(BESIDE), question.baseline.get("file_sha256")
-    if not isinstance(found, Mapping) or not agreed or found.get("baseline_sha256") != agreed:
-        return None
+    return isinstance(found, Mapping) and bool(agreed) and found.get("baseline_sha256") == agreed
+
+
+def beside_baseline(question: Question) -> Change | None:
+    found = question.current[BESIDE]
     ratio, width = number(found.get("ratio")), spread(found)
-    if ratio is None or width is None:
+    if not ratio or width is None:
         return None
     return Change(ratio - 1, width, "the baseline's own time, in turns", found.get("valid", True))
 

@@ -266,6 +266,13 @@ def test_a_baseline_without_its_file_is_said_before_anything_is_trained(recipe, 
     assert not (tmp_path / "run/stages").exists()
 
 
+def test_a_baseline_that_cannot_be_used_costs_no_stage_of_a_fresh_start(recipe, again, baseline, tmp_path):
+    shutil.rmtree(tmp_path / "baseline-files")
+    with pytest.raises(EdgekdError, match="is missing"):
+        run(recipe, again, beside=baseline, fresh=True)
+    assert len(list((again / "stages").iterdir())) == 4
+
+
 def test_a_baseline_of_another_place_is_said_before_anything_is_trained(recipe, baseline, tmp_path):
     baseline.write_text(baseline.read_text().replace("1 thread", "8 threads"))
     with pytest.raises(EdgekdError, match="has no figures of cpu, onnxruntime, 1 thread, but of .*8 threads"):

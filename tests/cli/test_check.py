@@ -60,6 +60,9 @@ def test_files_are_kept_beside_the_baseline_and_asked_for_again(run_folder, edge
     worse = run_folder("worse", lost=60)
     done = edgekd("check", "--baseline", path, "--current", worse)
     assert f"if this is meant: edgekd baseline promote {worse} {path} --files" in done.out
+    # A report by itself has no files: its run has.
+    done = edgekd("check", "--baseline", path, "--current", worse / "report.json")
+    assert f"if this is meant: edgekd baseline promote {worse} {path} --files" in done.out
 
 
 def test_json_is_one_document(agreed, run_folder, edgekd):

@@ -159,7 +159,7 @@ def test_python_is_missing(clean, desk, ask):
     desk(clean.config, "/no/python3")
     assert complaint(ask()) == (
         "desk has no /no/python3: 'sudo apt install python3' there, or name its Python with "
-        "'edgekd devices add desk --replace --ssh board --python PATH'"
+        f"'edgekd devices add desk --replace --ssh board --python PATH --ssh-config {shlex.quote(str(clean.config))}'"
     )
 
 
@@ -249,6 +249,7 @@ def test_a_table_that_was_finished_before_the_cut_is_shown(clean, desk, edgekd, 
     assert done.code == 1
     assert [row["threads"] for row in json.loads(done.out)["models"]] == [1]
     assert "1 of 2 tables were measured before this: the connection to board was cut" in done.err
+    assert json.loads(done.out)["cut"] in done.err
 
 
 def test_what_was_measured_before_the_cut_counts(clean, desk, edgekd, model):

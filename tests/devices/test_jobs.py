@@ -14,9 +14,13 @@ from edgekd.bench.plan import Plan, Subject
 from edgekd.devices.accuracy import Answers, answers_there
 from edgekd.devices.book import Device
 from edgekd.devices.latency import measure_there
+from edgekd.devices.probe import understood
 from edgekd.devices.remote import Remote
 from edgekd.errors import MeasurementError
 from tests.bench.conftest import write_model
+
+FACTS = {"architecture": "aarch64", "cores": 4, "free_disk_bytes": 1e9, "python": {"version": "3.11.2"}}
+FOUND = understood(Device("desk", "board"), FACTS)
 
 
 @pytest.fixture
@@ -66,6 +70,27 @@ def spinning() -> Iterator[None]:
 def test_what_else_runs_there_is_told(remote, files, spinning):
     found = measure_there(remote, plan(files, seconds=1.5))
     assert "busy_neighbour" in {caution.code for caution in found["six"].warnings}
+
+
+@pytest.mark.parametrize(
+    ("taken", "governor", "codes"),
+    [
+        ([[1000, 20], [500, 10]], "performance", set()),
+        ([[1000, 20], [500, 200]], "performance", {"busy_neighbour"}),
+        ([[1000, 20], [500, 10]], "schedutil", {"cpu_governor_not_performance"}),
+        ([[0, 0], [0, 0]], None, {"neighbours_not_seen"}),
+    ],
+)
+def test_what_a_device_says_of_itself_meanwhile(remote, files, taken, governor, codes, monkeypatch):
+    def events(request, timeout_s):
+        about = {"load_ms": 1.0, "first_ms": 1.0, "batch": 1, "cpus": [0], "providers": []}
+        opened, rounds = dict.fromkeys(files, about), {name: [[1000, 1000, 1000]] * 5 for name in files}
+        for _ in range(6):
+            yield {"opened": opened, "rounds": rounds, "taken": taken, "governor": governor}
+
+    monkeypatch.setattr(remote, "events", events)
+    found = measure_there(remote, plan(files), found=FOUND)
+    assert {caution.code for caution in found["six"].warnings} == codes
 
 
 def test_other_runtimes_are_refused(remote, files):

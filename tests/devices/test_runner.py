@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 from edgekd.devices.remote import RUNNER
+from edgekd.devices.runner import taken
 
 
 def runner(request: dict[str, object], python: str = sys.executable) -> list[dict]:
@@ -43,3 +44,23 @@ def test_the_end_of_its_input_ends_it():
     process = subprocess.Popen([sys.executable, str(RUNNER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.communicate(timeout=20)[0] == b""
     assert process.returncode == 1
+
+
+STAT = """\
+cpu  300 0 100 1600 0 0 0 0 0 0
+cpu0 200 0 50 750 0 0 0 0 0 0
+cpu1 100 0 50 800 50 0 0 0 0 0
+intr 1
+"""
+
+
+def test_what_others_took_of_a_machine_and_of_some_cpus(tmp_path, monkeypatch):
+    monkeypatch.setattr("edgekd.devices.runner.ROOT", str(tmp_path))
+    (tmp_path / "proc/7").mkdir(parents=True)
+    (tmp_path / "proc/stat").write_text(STAT)
+    # utime 90 and stime 30, behind a name that has spaces and brackets.
+    (tmp_path / "proc/7/stat").write_text("7 (a (b) c) S 1 7 7 0 -1 4194304 1 0 0 0 90 30 0 0 20 0 1 0 5 1 1\n")
+    assert taken([7], [0]) == [[2000, 400 - 120], [1000, 250 - 120]]
+    assert taken([8], []) == [[2000, 400], [0, 0]]
+    (tmp_path / "proc/stat").unlink()
+    assert taken([], [0]) == [[0, 0], [0, 0]]

@@ -82,6 +82,7 @@ def test_engines_are_timed_in_turns(orin, files, jetson):
     assert small.providers == ["TensorRT 10.3.0"] and small.load_ms is None
     assert sum(len(sitting) for sitting in small.raw_ns) == 30
     assert large.valid, large.warnings
+    assert [caution.code for caution in large.warnings] == ["neighbours_not_seen"]
     assert len(jetson.engines()) == 2
     commands = jetson.trtexec_log.read_text().splitlines()
     assert sum("--loadEngine" in words for words in commands) == 4

@@ -105,6 +105,14 @@ def test_a_network_timed_beside_the_baselines_own_file_is_judged_by_that(run_fol
     assert found("trouble", **beside(1.1, valid=False)).level == "warn"
 
 
+def test_a_time_beside_the_baseline_without_an_interval_is_not_passed_over(run_folder):
+    baseline = load_subject(run_folder("agreed", file_sha256=BEFORE))
+    row = {"latency_vs_baseline": {"ratio": 1.3, "baseline_sha256": BEFORE}}
+    verdict = judged(baseline, run_folder("cut", **row))
+    [failed] = verdict.at("fail")
+    assert failed.metric == "latency_ratio" and "without an interval" in failed.what
+
+
 def test_a_file_that_is_not_the_baselines_says_nothing_of_it(run_folder):
     baseline = load_subject(run_folder("agreed", file_sha256=BEFORE))
     for name, sha256 in (("other", "c" * 64), ("none", None)):

@@ -1,0 +1,71 @@
+"""What is timed beside a baseline's file, and when it is timed again."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from edgekd.bench.caution import Caution
+from edgekd.bench.records import LatencyRecord
+from edgekd.chain import beside
+from edgekd.chain.beside import BEFORE, NOW, plan_beside
+from edgekd.chain.sites import Site
+from edgekd.chain.store import Store
+from edgekd.devices.book import Device
+from edgekd.recipe import Target
+
+FACTS = {"facts": {"board": "a board"}}
+
+
+def test_the_ratio_is_the_new_files_time_over_the_baselines():
+    plan = plan_beside(Path("new.onnx"), Path("agreed.onnx"), Target(device="cpu", runtime="onnxruntime"))
+    assert plan.reference == BEFORE
+    assert {name: subject.model for name, subject in plan.subjects.items()} == {BEFORE: "agreed.onnx", NOW: "new.onnx"}
+
+
+class Place:
+    """A test double: a place that tells one record, with doubts."""
+
+    def __init__(self, *codes: str):
+        self.codes, self.asked = codes, 0
+
+    def __call__(self, *_: object) -> "Place":
+        return self
+
+    def __enter__(self) -> "Place":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def latency(self, plan):
+        self.asked += 1
+        warnings = tuple(Caution(code, "a doubt") for code in self.codes)
+        record = LatencyRecord(
+            {"p50": 1.0, "n": 1}, None, None, 1, 1, [], [], latency_vs_reference={"ratio": 1.25}, warnings=warnings
+        )
+        return dict.fromkeys(plan.subjects, record)
+
+
+@pytest.mark.parametrize(
+    ("codes", "on_device", "times"),
+    [
+        ((), True, 1),
+        (("cut_short",), True, 2),
+        (("emulated",), True, 1),  # it will be that at every moment
+        ((), False, 1),
+        (("too_few_samples",), False, 2),
+    ],
+)
+def test_what_another_moment_may_mend_is_timed_again(codes, on_device, times, tmp_path, monkeypatch):
+    place = Place(*codes)
+    monkeypatch.setattr(beside, "There", place)
+    monkeypatch.setattr(beside, "Here", place)
+    files = [tmp_path / "new.onnx", tmp_path / "agreed.onnx"]
+    for file in files:
+        file.write_bytes(file.name.encode())
+    target = Target(device="desk" if on_device else "cpu", runtime="onnxruntime")
+    site = Site(Device("desk", "board"), FACTS) if on_device else None
+    for _ in range(2):
+        found = beside._timed(*files, target, site, Store(tmp_path / "measurements"))
+    assert place.asked == times
+    assert found.ratio == 1.25 and json.loads(found.model_dump_json())["baseline_sha256"]
