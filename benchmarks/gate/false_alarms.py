@@ -51,7 +51,7 @@ from edgekd.gate.subject import BESIDE, subject_of
 from edgekd.progress import say, track
 from edgekd.recipe import Recipe, Target, load_recipe
 
-REPEATS, PLANTED, BY_TEACHER = 300, 100, 40
+REPEATS, PLANTED, BY_TEACHER = 300, 100, 20
 SAMPLES, LOST_NET = 2000, 30
 LARGER, SLOWER = 0.01, 0.10
 # Of two networks that differ by chance alone; beyond it the figures are shown, and are no goal.
