@@ -11,12 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import distill_tables
+import gate_tables
 import tables
 from tables import Record
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results"
-PAGES = ("docs/quantization.md", "docs/pruning.md", "docs/distillation.md")
+PAGES = ("docs/quantization.md", "docs/pruning.md", "docs/distillation.md", "docs/ci.md")
 TABLES: dict[str, tuple[str, Callable[[Record], str]]] = {
     "speed": ("quantize_peers", tables.speed),
     "accuracy": ("quantize_accuracy", tables.accuracy),
@@ -32,6 +33,9 @@ TABLES: dict[str, tuple[str, Callable[[Record], str]]] = {
     "labels": ("distill_unlabelled", distill_tables.labels),
     "methods": ("distill_methods", distill_tables.methods),
     "throughput": ("distill_throughput", distill_tables.throughput),
+    "alarms": ("gate/false_alarms", gate_tables.alarms),
+    "moved": ("gate/false_alarms", gate_tables.moved),
+    "hidden": ("gate/false_alarms", gate_tables.hidden),
     "where": ("distill_throughput", distill_tables.where),
 }
 
