@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: board container install quickstart test test-slow format
+.PHONY: board container install quickstart test tests types test-slow format
 
 install: $(INSTALLED)
 
@@ -15,14 +15,21 @@ $(INSTALLED): pyproject.toml constraints.txt
 quickstart: install
 	$(BIN)/edgekd run recipes/quickstart.yaml
 
+# One test process a core; what is timed runs afterwards, alone. PYTEST takes further flags.
 test: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	+@$(MAKE) --no-print-directory --jobs=2 types tests
+	$(BIN)/pytest -m 'timing and not slow' $(PYTEST)
+
+types: install
 	$(BIN)/mypy
-	$(BIN)/pytest
+
+tests: install
+	$(BIN)/pytest -n logical --dist worksteal -m 'not slow and not timing' $(PYTEST)
 
 test-slow: install
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m slow $(PYTEST)
 
 board: install
 	PIP=$(BIN)/pip tests/devices/board.sh build

@@ -1,12 +1,19 @@
 """Data and networks that several rooms test with; made once, and never changed by a test."""
 
 import os
+
+# A worker is one thread: two OpenMP threads each on two cores would wait for each other ten times as long.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+pytest_plugins = ["tests.limits"]
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,16 +65,24 @@ def trained(digits: "DataSet") -> "nn.Module":
 
 @pytest.fixture(scope="session")
 def toy_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a finished run on digits, measured briefly; copy it before changing it."""
-    from edgekd.chain.run import run
-    from edgekd.recipe import load_recipe
-    from tests.toy import SHORT, brief_measurements, write_recipe
+    """The folder of a finished run of the toy recipe, timed by a test double; copy it before changing it."""
+    from tests.toy import fixed_times, made_once, write_recipe
 
-    folder = tmp_path_factory.mktemp("toy")
-    with pytest.MonkeyPatch.context() as patch:
-        brief_measurements(patch)
-        run(load_recipe(write_recipe(folder, SHORT)), folder / "run", command="edgekd run toy.yaml")
-    return folder / "run"
+    def make(folder: Path) -> None:
+        from edgekd.chain.run import run
+        from edgekd.recipe import load_recipe
+
+        with pytest.MonkeyPatch.context() as patch:
+            fixed_times(patch)
+            run(load_recipe(write_recipe(folder)), folder / "run", command="edgekd run toy.yaml")
+
+    return made_once(tmp_path_factory, "toy", make) / "run"
+
+
+@pytest.fixture
+def toy_again(toy_run: Path, tmp_path: Path) -> Path:
+    """A copy of ``toy_run`` to go on from: what a changed recipe leaves as it was is found, not made again."""
+    return Path(shutil.copytree(toy_run, tmp_path / "toy"))
 
 
 @pytest.fixture(scope="session")

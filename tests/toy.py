@@ -1,8 +1,19 @@
 """A whole chain small enough for a test: digits of 8x8 pixels, two tiny networks, seconds of training."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+from filelock import FileLock
+
+from edgekd.bench import LatencyRecord, MemoryRecord, Plan, Subject
+from edgekd.bench.conduct import Sitting, record
+
+if TYPE_CHECKING:
+    from edgekd.chain.done import Done
+    from edgekd.recipe import Recipe
 
 RECIPE = """\
 name: toy
@@ -29,6 +40,15 @@ def write_recipe(folder: Path, text: str = RECIPE) -> Path:
     return path
 
 
+def run_stages(recipe: "Recipe", folder: Path) -> "list[Done]":
+    """The stages alone: nothing is exported, measured or packed."""
+    from edgekd.chain.runner import Runner
+    from edgekd.data import load_data
+    from edgekd.files import make_folder
+
+    return Runner(recipe, load_data(recipe.data, recipe.seed), make_folder(folder)).run()
+
+
 def product_hashes(run: Path) -> dict[str, str]:
     """The sha256 of every network and ONNX file of a run, by its path in the run folder."""
     from edgekd.files import sha256_file
@@ -42,6 +62,19 @@ def product_hashes(run: Path) -> dict[str, str]:
     }
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """The folder ``name`` that ``make`` filled, in the first of the processes that share these tests."""
+    base = factory.getbasetemp()
+    shared = base.parent if base.name.startswith("popen-") else base
+    folder, done = shared / name, shared / f"{name}.done"
+    with FileLock(shared / f"{name}.lock"):
+        if not done.exists():
+            folder.mkdir()
+            make(folder)
+            done.touch()
+    return folder
+
+
 def brief_measurements(patch: pytest.MonkeyPatch, profiles: bool = False) -> None:
     """Figures that are there and mean nothing; ``profiles`` for layers too, which take seconds."""
     from edgekd.chain import measure
@@ -51,3 +84,30 @@ def brief_measurements(patch: pytest.MonkeyPatch, profiles: bool = False) -> Non
     patch.setattr(measure, "PROFILE_RUNS", 2)
     if not profiles:
         patch.setattr(measure, "ends", lambda labels: [])
+
+
+def fixed_times(patch: pytest.MonkeyPatch) -> None:
+    """A test double of this machine's clock: each file takes a time by its size, with nothing at work beside it."""
+    patch.setattr("edgekd.chain.measure.carry_out", timed_by_size)
+    patch.setattr("edgekd.chain.measure.peak_memory", lambda subject, *_: MemoryRecord(60_000_000, 40_000_000))
+    patch.setattr("edgekd.chain.measure.ends", lambda labels: [])
+    patch.setattr("edgekd.bench.place.measure", timed_by_size)
+    patch.setattr("edgekd.bench.conduct.governor", lambda: None)
+
+
+def timed_by_size(plan: Plan, *_: object) -> dict[str, LatencyRecord]:
+    sittings = [sitting(plan, number) for number in range(plan.sittings)]
+    return {name: record(plan, name, sittings) for name in plan.subjects}
+
+
+def sitting(plan: Plan, number: int) -> Sitting:
+    about: dict[str, Any] = {"load_ms": 1.0, "first_ms": 1.0, "batch": 1, "cpus": [0]}
+    opened = {name: {**about, "providers": ["CPUExecutionProvider"]} for name in plan.subjects}
+    rounds = {name: [times(subject, number, n) for n in range(30)] for name, subject in plan.subjects.items()}
+    return Sitting(opened, rounds, {name: {} for name in plan.subjects}, np.array([[1.0, 0.0]]), 0)
+
+
+def times(subject: Subject, number: int, round_: int) -> np.ndarray[Any, Any]:
+    """Nanoseconds of twenty inferences, within a percent of each other."""
+    noise = np.random.default_rng([number, round_]).uniform(0.995, 1.005, 20)
+    return (noise * (20_000 + Path(subject.model).stat().st_size)).astype(np.int64)

@@ -6,6 +6,8 @@ import pytest
 
 from edgekd.bench.clock import is_steady, sample, warm_up
 
+pytestmark = pytest.mark.timing
+
 
 def test_sleeps_are_measured_in_nanoseconds():
     times = sample(lambda: time.sleep(0.002), warmup_s=0.01, warmup_runs=2, seconds=0.05, min_runs=5)

@@ -8,6 +8,8 @@ from edgekd.bench.plan import Subject
 from edgekd.bench.runtimes import open_session
 from edgekd.errors import MeasurementError
 
+pytestmark = pytest.mark.timing
+
 
 def recorder(log: list[str], name: str):
     return lambda: log.append(name)

@@ -17,6 +17,8 @@ from edgekd.errors import MeasurementError
 
 from .conftest import write_model
 
+pytestmark = pytest.mark.timing
+
 
 def plan_of(*paths, **rest) -> Plan:
     subjects = {f"{path.stem}{number or ''}": Subject(str(path)) for number, path in enumerate(paths)}

@@ -8,6 +8,8 @@ import pytest
 from edgekd.bench import cpus
 from edgekd.bench.cpus import quietest, siblings
 
+pytestmark = pytest.mark.timing
+
 
 def test_never_more_than_there_are():
     assert quietest(10_000) == sorted(os.sched_getaffinity(0))

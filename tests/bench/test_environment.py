@@ -9,9 +9,12 @@ from typing import NamedTuple
 import numpy
 import numpy as np
 import psutil
+import pytest
 
 from edgekd.bench import environment
 from edgekd.bench.environment import BUSY_SHARE, Neighbours, cpuinfo, fingerprint, governor, warnings_now
+
+pytestmark = pytest.mark.timing
 
 ARM = """processor\t: 0
 BogoMIPS\t: 62.50

@@ -17,10 +17,11 @@ from edgekd.recipe import load_recipe
 from tests.devices import odd_runtime
 from tests.devices.conftest import sshd as sshd
 from tests.devices.fake_jetson import MW, FakeJetson
-from tests.devices.server import SSHD, Server
+from tests.devices.server import Server
+from tests.needs import needs
 from tests.toy import SHORT, brief_measurements, write_recipe
 
-pytestmark = pytest.mark.skipif(SSHD is None, reason="no sshd here: 'apt install openssh-server' brings it")
+pytestmark = needs("sshd", "ssh")
 
 TARGETS = """\
 targets:

@@ -15,7 +15,7 @@ from edgekd.data import load_data
 from edgekd.models import build
 from edgekd.recipe import Prune, load_recipe
 from edgekd.train import logits_of
-from tests.toy import brief_measurements, write_recipe
+from tests.toy import run_stages, write_recipe
 
 RECIPE = """\
 name: several
@@ -43,9 +43,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def report(folder):
-    with pytest.MonkeyPatch.context() as patch:
-        brief_measurements(patch)
-        yield run(load_recipe(write_recipe(folder, RECIPE)), folder / "run")
+    return run(load_recipe(write_recipe(folder, RECIPE)), folder / "run")
 
 
 def test_the_history_has_each_term(report):
@@ -122,7 +120,6 @@ def test_classes_that_lost_are_named(report, folder):
 @pytest.mark.parametrize("also", ["", "also: [{method: at}], "])
 def test_the_teachers_cache_gives_the_same_bits_as_the_teacher(tmp_path, monkeypatch, also):
     """On the same fixed views, with augmentation."""
-    brief_measurements(monkeypatch)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
     weights = []
     for cache in ("true", "false"):
@@ -130,8 +127,7 @@ def test_the_teachers_cache_gives_the_same_bits_as_the_teacher(tmp_path, monkeyp
         text = RECIPE[: RECIPE.index("stages:")].replace("batch_size: 50", "batch_size: 50, augment: [crop, flip]")
         (tmp_path / cache).mkdir()
         path = write_recipe(tmp_path / cache, f"{text}stages:\n  - {stage}\ntargets: [{{device: elsewhere}}]\n")
-        run(load_recipe(path), tmp_path / cache / "run")
-        [folder] = (tmp_path / cache / "run" / "stages").glob("01-distill-*")
-        weights.append((folder / "weights.safetensors").read_bytes())
+        distilled = run_stages(load_recipe(path), tmp_path / cache / "run")[-1]
+        weights.append((distilled.folder / "weights.safetensors").read_bytes())
     assert weights[0] == weights[1]
     assert list((tmp_path / "home").rglob("logits.npy"))

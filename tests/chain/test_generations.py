@@ -8,16 +8,13 @@ from torch import nn
 
 from edgekd.artifact import Spec, tensors_of
 from edgekd.chain.run import plan
-from edgekd.chain.runner import Runner
 from edgekd.chain.stage import Job
 from edgekd.chain.stages.distill import distill
-from edgekd.data import load_data
 from edgekd.distill import KD, Distillation
-from edgekd.files import make_folder
 from edgekd.models import build
 from edgekd.recipe import Distill, load_recipe
 from edgekd.train import accuracy_of, fit
-from tests.toy import write_recipe
+from tests.toy import run_stages, write_recipe
 
 SPEC = Spec("small_cnn", (1, 8, 8), 10, {"width": 4})
 
@@ -106,7 +103,7 @@ def test_a_network_teaches_itself_also_from_the_cache(tmp_path, monkeypatch, stu
     recipe = load_recipe(write_recipe(tmp_path, text))
     planned = plan(recipe)
     assert planned.teacher == planned.student
-    teacher, student_done = Runner(recipe, load_data(recipe.data), make_folder(tmp_path / "run")).run()
+    teacher, student_done = run_stages(recipe, tmp_path / "run")
     assert teacher.content != student_done.content
     # One of the teacher's answers and one of the first generation's.
     assert len(list((tmp_path / "home").rglob("logits.npy"))) == 2

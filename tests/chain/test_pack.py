@@ -37,7 +37,7 @@ def test_what_it_was_made_of(toy_run: Path) -> None:
     assert lineage["data"]["fingerprint"] == report["data"]["fingerprint"]
     keys = {stage["name"]: stage["key"] for stage in report["stages"]}
     assert lineage["teachers"] == [{"model": "small_cnn", "key": keys["teacher"]}]
-    assert lineage["stages"] == [{"name": name, "key": keys[name]} for name in ("distill", "quantize")]
+    assert lineage["stages"] == [{"name": name, "key": keys[name]} for name in ("distill", "prune", "quantize")]
     assert {"edgekd", "python", "torch", "onnx", "onnxruntime", "numpy"} <= set(lineage["tools"])
     assert {row["model"] for row in manifest.measurements} == {"teacher", "quantized"}
     assert not any({"file", "predictions"} & set(row) for row in manifest.measurements)
@@ -47,7 +47,7 @@ def test_what_it_was_made_of(toy_run: Path) -> None:
 def test_its_files_are_the_runs(toy_run: Path) -> None:
     rows = json.loads((toy_run / "report.json").read_text())["rows"]
     files = {row["model"]: row["file"] for row in rows if row["runtime"] == "onnxruntime"}
-    for name, model in (("model.int8.onnx", "quantized"), ("model.onnx", "distilled")):
+    for name, model in (("model.int8.onnx", "quantized"), ("model.onnx", "pruned")):
         assert sha256_file(toy_run / "bundle" / name) == sha256_file(toy_run / files[model])
     assert Predictor(toy_run / "bundle").self_test().passed
 
@@ -86,7 +86,7 @@ def test_the_file_that_takes_raw_images_answers_the_same(
 
 
 def test_what_cannot_be_packed_says_why(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="it has teacher, distilled, quantized"):
+    with pytest.raises(BundleError, match="it has teacher, distilled, pruned, quantized"):
         pack_run(run, stage="quantised")
     with pytest.raises(BundleError, match="no SPDX expression"):
         pack_run(run, licenses={"model": "my own"})

@@ -8,16 +8,14 @@ from torch import nn
 import edgekd
 from edgekd.artifact import Spec
 from edgekd.chain.run import plan, run
-from edgekd.chain.runner import Runner
 from edgekd.chain.stage import Job
 from edgekd.chain.stages.quantize import quantize
 from edgekd.data import load_data
 from edgekd.distill import Ensemble
 from edgekd.errors import EdgekdError
-from edgekd.files import make_folder
 from edgekd.recipe import Quantize, load_recipe
 from edgekd.train import accuracy_of, logits_of
-from tests.toy import brief_measurements, write_recipe
+from tests.toy import run_stages, write_recipe
 
 RECIPE = """\
 name: several
@@ -45,9 +43,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def report(folder):
-    with pytest.MonkeyPatch.context() as patch:
-        brief_measurements(patch)
-        yield run(load_recipe(write_recipe(folder, RECIPE)), folder / "run")
+    return run(load_recipe(write_recipe(folder, RECIPE)), folder / "run")
 
 
 def probabilities(folder, samples):
@@ -82,8 +78,7 @@ def test_teachers_that_are_alike_are_not_one(report, folder):
 
 
 def runs(path, folder, *settings):
-    recipe = load_recipe(path, settings)
-    return Runner(recipe, load_data(recipe.data, recipe.seed), make_folder(folder)).run()
+    return run_stages(load_recipe(path, settings), folder)
 
 
 @pytest.mark.parametrize(

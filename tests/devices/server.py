@@ -2,7 +2,6 @@
 
 import getpass
 import os
-import shutil
 import socket
 import subprocess
 import time
@@ -11,7 +10,8 @@ from pathlib import Path
 
 import psutil
 
-SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+from tests.needs import find, require
+
 PRIVILEGES = Path("/run/sshd")  # sshd started by root wants this empty folder; a service makes it otherwise
 
 
@@ -30,6 +30,7 @@ class Server:
     """Started by ``start``, ended by ``stop``; ``temporary`` and ``path`` are TMPDIR and PATH there."""
 
     def __init__(self, folder: Path, temporary: Path | None = None, path: str | None = None):
+        require("sshd", "ssh", "ssh-keygen")
         self.path = path
         self.folder, self.port = folder, free_port()
         self.temporary = temporary or folder / "tmp"
@@ -53,7 +54,6 @@ class Server:
         return config
 
     def start(self) -> "Server":
-        assert SSHD is not None
         if os.geteuid() == 0:
             PRIVILEGES.mkdir(mode=0o755, exist_ok=True)
         settings = [f"TMPDIR={self.temporary}", *([f"PATH={self.path}"] if self.path else [])]
@@ -64,7 +64,7 @@ class Server:
             f"Subsystem sftp internal-sftp\nSetEnv {' '.join(settings)}\nMaxStartups 100\nMaxSessions 100\n"
         )
         with (self.folder / "log").open("wb") as log:
-            words = [SSHD, "-D", "-e", "-f", str(self.folder / "sshd_config")]
+            words = [str(find("sshd")), "-D", "-e", "-f", str(self.folder / "sshd_config")]
             self.process = subprocess.Popen(words, stderr=log, stdin=subprocess.DEVNULL)
         deadline = time.monotonic() + 20
         while not self.answers():

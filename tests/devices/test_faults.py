@@ -3,7 +3,6 @@
 import json
 import re
 import shlex
-import shutil
 import signal
 import socket
 import subprocess
@@ -22,6 +21,7 @@ from tests.cli.conftest import Outcome
 from tests.cli.conftest import edgekd as edgekd
 from tests.devices.conftest import watched
 from tests.devices.server import Server, free_port, keygen
+from tests.needs import find, require
 
 LONG, IN_PARTS = ("--seconds", 60, "--sittings", 1), ("--seconds", 20, "--sittings", 40)
 ODD = ("two words; 'quoted'", '"$(touch gone)`id`', "-rf *", "new\nline", "ünï&|")
@@ -309,10 +309,9 @@ def test_a_command_that_is_interrupted(clean, desk, model, command, number):
 @pytest.fixture
 def late(tmp_path) -> Path:
     """A Python whose clock is 400 days behind: the real one under libfaketime, a test double for the clock alone."""
-    faketime = shutil.which("faketime")
-    if faketime is None:
-        pytest.skip("no faketime here: 'apt install faketime' brings it")
+    require("faketime")
     python = tmp_path / "late"
+    faketime = find("faketime")
     python.write_text(f'#!/bin/sh\nexec {faketime} -f -400d {shlex.quote(sys.executable)} "$@"\n')
     python.chmod(0o755)
     return python

@@ -25,9 +25,10 @@ from tests.bench.conftest import write_model
 from tests.cli.conftest import edgekd as edgekd
 from tests.devices.fake_jetson import MW, FakeJetson
 from tests.devices.fake_trtexec import MS_PER_KB
-from tests.devices.server import SSHD, Server
+from tests.devices.server import Server
+from tests.needs import needs
 
-pytestmark = pytest.mark.skipif(SSHD is None, reason="no sshd here: 'apt install openssh-server' brings it")
+pytestmark = needs("sshd", "ssh")
 
 
 @pytest.fixture

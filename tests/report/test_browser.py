@@ -1,6 +1,5 @@
 """The pages in a real Chromium: nothing is loaded, nothing is complained of, and they fit phones and paper."""
 
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 from edgekd.report.comparison_page import render_comparison
 from edgekd.report.html import render_html
 from edgekd.report.schema import Report
+from tests.needs import find, needs
 
 from . import sample as invented
 
@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 
 PHONE, DESK = 360, 1200
 LONG = "a-name-without-a-space-in-it-that-is-longer-than-any-phone-is-wide"
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium or google-chrome on PATH")
+pytestmark = needs("chromium")
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +28,7 @@ def browser() -> Iterator["Browser"]:
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e .[dev]")
     with playwright.sync_playwright() as started:
         # A container's root has no sandbox to start it in; the pages are our own.
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = started.chromium.launch(executable_path=find("chromium"), args=["--no-sandbox"])
         yield browser
         browser.close()
 
