@@ -1,23 +1,28 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import edgekd
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a setting of glibc")
 
+# The file alone, since torch takes seconds to import and the pages are the allocator's.
+MEMORY = Path(edgekd.__file__).parent / "train/memory.py"
 # In processes of their own: page faults count pages that the system had taken back, or never gave.
 SCRIPT = """
-import resource, sys
-import torch
+import resource, runpy, sys
+import numpy as np
 from contextlib import nullcontext
-from edgekd.train.memory import freed_memory_kept
+freed_memory_kept = runpy.run_path(sys.argv[2])["freed_memory_kept"]
 
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 def step():
-    blocks = [torch.ones(40 << 18) for _ in range(3)]
+    blocks = [np.ones(40 << 18, np.float32) for _ in range(3)]
     del blocks
 
 with freed_memory_kept() if sys.argv[1] == "kept" else nullcontext():
@@ -35,8 +40,9 @@ SETTINGS = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"
 
 
 def run(kind, **more):
-    environment = {name: value for name, value in os.environ.items() if name not in SETTINGS} | more
-    done = subprocess.run([sys.executable, "-c", SCRIPT, kind], capture_output=True, text=True, env=environment)
+    kept = {name: value for name, value in os.environ.items() if name not in SETTINGS}
+    environment = kept | {"NUMPY_MADVISE_HUGEPAGE": "0"} | more
+    done = subprocess.run([sys.executable, "-c", SCRIPT, kind, MEMORY], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     return [int(part) for part in done.stdout.split()]
 

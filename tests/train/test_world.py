@@ -46,11 +46,17 @@ def trained_by_two(tmp_path_factory):
     return run
 
 
+@pytest.fixture
+def by_two(trained_by_two, kind):
+    """What each of two processes has of ``kind``."""
+    return trained_by_two(kind)[2]
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_two_processes_are_one_with_twice_the_batch(trained_by_two, kind):
+def test_two_processes_are_one_with_twice_the_batch(by_two, kind):
     """With BatchNorm, augmentation, clipped gradients; adapters of features; layers that are frozen."""
-    alone, by_two = train(32, kind=kind), trained_by_two(kind)[2][0][kind]
-    pairs = list(zip(by_two["history"], alone["history"], strict=True))
+    alone, two = train(32, kind=kind), by_two[0][kind]
+    pairs = list(zip(two["history"], alone["history"], strict=True))
     assert len(pairs) == 3
     for ours, theirs in pairs:
         assert ours["loss"] == pytest.approx(theirs["loss"], abs=1e-4)
@@ -59,12 +65,12 @@ def test_two_processes_are_one_with_twice_the_batch(trained_by_two, kind):
     print(f"largest difference of {kind}: {max(abs(a['loss'] - b['loss']) for a, b in pairs):.1e}")
     # Sums in another order differ by a last bit, which a ReLU at zero now and then makes more of.
     for name, value in alone["weights"].items():
-        torch.testing.assert_close(torch.tensor(by_two["weights"][name]), torch.tensor(value), rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(torch.tensor(two["weights"][name]), torch.tensor(value), rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_all_processes_end_with_the_same_bits_and_the_same_history(trained_by_two, kind):
-    first, second = trained_by_two(kind)[2]
+def test_all_processes_end_with_the_same_bits_and_the_same_history(by_two, kind):
+    first, second = by_two
     assert first[kind] == second[kind]
 
 
