@@ -126,7 +126,7 @@ def test_a_wrong_csv_says_where(tmp_path: Path, text: str, says: str) -> None:
 
 def test_pickled_arrays_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "rows.npy", np.array([{}], object), allow_pickle=True)
-    with pytest.raises(DataError, match="rows of numbers"):
+    with pytest.raises(DataError, match="Python objects"):
         VECTOR.read(tmp_path / "rows.npy")
 
 

@@ -66,6 +66,7 @@ def make_report(
             *not_served(recipe, exports[-1]),
             *slower(exports, measured, abroad),
             *classes_lost(exports[0], exports[-1], data),
+            *(schema.Note(code=doubt.code, message=doubt.message) for doubt in data.doubts),
         ),
         rows=tuple(rows),
         stages=(

@@ -222,7 +222,7 @@ def test_folders_are_searched(pictures: Path) -> None:
     assert files_in([pictures, pictures / "a.png"], "image") == [
         pictures / "a.png", pictures / "deeper" / "B.PNG", pictures / "a.png",
     ]  # fmt: skip
-    with pytest.raises(DataError, match=r"deeper: holds no file that ends in \.npy"):
+    with pytest.raises(DataError, match=r"deeper: holds no tables \(\.npy \.csv\)"):
         files_in([pictures / "deeper"], "vector")
 
 
@@ -275,8 +275,9 @@ def test_command_predict_names_the_damaged_picture(edgekd: Any, bundle: Path, pi
     (pictures / "deeper" / "broken.png").write_bytes((pictures / "a.png").read_bytes()[:40])
     for form in ([], ["--json"], ["--csv"]):
         done = edgekd("predict", bundle, pictures, *form)
-        assert (done.code, done.err.count("\n")) == (1, 1)
-        assert "deeper/broken.png: not a readable image" in done.err
+        said, error = done.err.splitlines()
+        assert done.code == 1 and said.endswith("left out: 1 file that is no images (.txt)")
+        assert "deeper/broken.png: not a readable image" in error
     assert edgekd("predict", bundle, pictures, "--json", "--csv").code == 1
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 from edgekd.data import InMemory, Streamed, in_order, load_data
 from edgekd.data.folder import _scan
 from edgekd.errors import DataError
+from edgekd.folders import IMAGES
 from edgekd.recipe import Data
 
 COUNTS = {("train", "bolt"): 9, ("train", "nut"): 7, ("test", "bolt"): 3, ("test", "nut"): 2}
@@ -132,8 +133,8 @@ def test_an_empty_class_is_named(root):
     for path in (root / "train" / "nut").iterdir():
         path.rename(path.with_suffix(".txt"))
     assert complaint(root) == (
-        f"{root}/train/nut holds no images (.jpg .jpeg .png .bmp .webp .ppm .pgm .tif .tiff): "
-        "add some, or remove the folder of that class"
+        f"{root}/train/nut holds no {IMAGES} (left out: 7 files that are no images (.txt)): add some, or remove the "
+        "folder of that class"
     )
 
 
@@ -167,7 +168,10 @@ def test_an_unreadable_first_image_is_named(root):
     first = root / "train" / "bolt" / "00.png"
     first.write_bytes(b"not an image")
     message = complaint(root)
-    assert message.startswith(f"{first} cannot be read as an image (") and message.endswith("; replace or remove it")
+    assert message == (
+        f"{first}: not a readable image (its content is none of JPEG, PNG, BMP, GIF, WEBP, PPM, TIFF); replace the "
+        "file or remove it from the data"
+    )
 
 
 @pytest.mark.parametrize(("in_memory", "workers"), [(True, 2), (False, 0), (False, 2)])
