@@ -102,6 +102,12 @@ def test_wrong_input_is_refused(raw: np.ndarray) -> None:
         GREY.apply(raw)
 
 
+@pytest.mark.parametrize("rows", [[[1, np.nan, 3]], [[1, 2, 1e39]], np.array([["a", "b", "c"]]), np.ones((1, 3)) * 1j])
+def test_vectors_are_finite_numbers(rows: object) -> None:
+    with pytest.raises(DataError, match="preprocess: "):
+        VECTOR.apply(np.asarray(rows))
+
+
 def test_rows_from_npy_and_csv(tmp_path: Path) -> None:
     rows = np.array([[1.0, 2.5, -3.0], [4.0, 5.0, 6e3]])
     np.save(tmp_path / "rows.npy", rows)

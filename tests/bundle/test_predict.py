@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from PIL import Image
 from typer import Typer
 from typer.testing import CliRunner
 
@@ -224,6 +225,22 @@ def test_folders_are_searched(pictures: Path) -> None:
     ]  # fmt: skip
     with pytest.raises(DataError, match=r"deeper: holds no tables \(\.npy \.csv\)"):
         files_in([pictures / "deeper"], "vector")
+
+
+def test_the_command_says_what_it_leaves_out_and_turns_what_lies(edgekd: Any, bundle: Path, tmp_path: Path) -> None:
+    """The left half is white once the picture is turned as its EXIF orientation says."""
+    photos = tmp_path / "photos"
+    (photos / "__MACOSX").mkdir(parents=True)
+    pixels = np.zeros((8, 8), np.uint8)
+    pixels[4:] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels).save(photos / "a.JFIF", "JPEG", exif=exif, quality=100)
+    for name in ("b.heic", "._a.jfif", "__MACOSX/a.png"):
+        (photos / name).write_bytes(b"x")
+    done = edgekd("predict", bundle, photos, "--csv")
+    assert done.err == f"{photos}: left out: 1 file that is no images (.heic)\n"
+    assert [row[:2] for row in csv.reader(io.StringIO(done.out))][1:] == [[str(photos / "a.JFIF"), "left"]]
 
 
 def test_the_batch_changes_nothing(bundle: Path, pictures: Path) -> None:

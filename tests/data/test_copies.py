@@ -7,8 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
-from edgekd.data import InMemory, load_data
+from edgekd.chain.notes import doubtful_data
+from edgekd.data import DataSet, InMemory, load_data
 from edgekd.data.copies import doubts_on
+from edgekd.preprocess import Preprocess
 from edgekd.recipe import Data
 
 RANDOM = np.random.default_rng(0)
@@ -88,3 +90,12 @@ def test_counts_are_of_samples_and_of_groups() -> None:
     found = {each.code: each.message for each in doubts_on({"train": train, "test": test}, ["a", "b"])}
     assert found["test_samples_seen"].startswith("2 of 4 test samples are")
     assert found["contradicting_labels"].startswith("1 sample is there under different labels")
+
+
+def test_the_report_warns_of_them() -> None:
+    samples = memory([[1.0], [2.0]], [0, 1])
+    found = tuple(doubts_on({"train": samples, "test": samples}, ["a", "b"]))
+    scale = Preprocess("vector", (1,), (0.0,), (1.0,))
+    data = DataSet("twins", ("a", "b"), scale, samples, samples, samples, doubts=found)
+    [note] = doubtful_data(data)
+    assert note.code == "test_samples_seen" and note.message.startswith("2 of 2 test samples are also trained on")
