@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
+from edgekd.arrayfiles import must_be_finite, read_rows
 from edgekd.errors import DataError
+from edgekd.images import MOST_PIXELS, load_pillow, open_image, prepare, reading
+from edgekd.pixels import why_no_scale
 
 if TYPE_CHECKING:
     from PIL import Image
 
 Kind = Literal["image", "vector"]
 MODES = {1: "L", 3: "RGB"}
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
-ROW_ENDINGS = (".npy", ".csv")
+# What is said of decoding in the JSON, by what it means; bundles from before these keys did neither.
+ORIENTATION, TRANSPARENCY = {"exif": True, "ignored": False}, {"white": True, "dropped": False}
 
 
 @dataclass(frozen=True)
 class Preprocess:
     """Decode, resize, scale and normalise.
 
-    Images are 8-bit, ``shape`` is (C, H, W) with C 1 (grey) or 3 (RGB), and ``mean`` and ``std`` hold one
-    value per channel in units of the range 0..1. Vectors are floats, ``shape`` is (F,), and ``mean`` and
-    ``std`` hold one value per feature in the feature's own units.
+    Images are set ``upright`` as their EXIF data say, and transparent pixels are laid ``over_white``. They are 8-bit,
+    ``shape`` is (C, H, W) with C 1 (grey) or 3 (RGB), and ``mean`` and ``std`` hold one value per channel in units of
+    the range 0..1. Vectors are floats, ``shape`` is (F,), and ``mean`` and ``std`` hold one value per feature in the
+    feature's own units.
 
     >>> grey = Preprocess("image", (1, 8, 8), (0.5,), (0.5,))
     >>> grey.apply(np.full((2, 1, 8, 8), 255, np.uint8)).max()
@@ -41,6 +42,8 @@ class Preprocess:
     shape: tuple[int, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    upright: bool = True
+    over_white: bool = True
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
@@ -57,13 +60,20 @@ class Preprocess:
             )
         if not all(map(math.isfinite, self.mean)) or not all(0 < std < math.inf for std in self.std):
             raise DataError("preprocess: means must be finite, and stds finite and above 0")
+        if self.kind == "image" and (why := why_no_scale(self.mean, self.std)):
+            raise DataError(f"preprocess: mean and std: {why}")
+
+    @property
+    def scale(self) -> dict[str, Any]:
+        """What :meth:`apply` does, as JSON."""
+        return {"kind": self.kind, "shape": list(self.shape), "mean": list(self.mean), "std": list(self.std)}
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "kind": self.kind,
-            "shape": list(self.shape),
-            "mean": list(self.mean),
-            "std": list(self.std),
+        if self.kind != "image":
+            return self.scale
+        return self.scale | {
+            "orientation": "exif" if self.upright else "ignored",
+            "transparency": "white" if self.over_white else "dropped",
         }
 
     @classmethod
@@ -72,29 +82,34 @@ class Preprocess:
         try:
             shape = tuple(int(size) for size in document["shape"])
             mean, std = (tuple(float(x) for x in document[key]) for key in ("mean", "std"))
-            return cls(document["kind"], shape, mean, std)
-        except (KeyError, TypeError, ValueError) as error:
+            if document["kind"] != "image":
+                return cls(document["kind"], shape, mean, std)
+            upright = ORIENTATION[document.get("orientation", "ignored")]
+            over_white = TRANSPARENCY[document.get("transparency", "dropped")]
+            return cls(document["kind"], shape, mean, std, upright, over_white)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError(f"preprocess: not a preprocessing section ({error!r})") from error
 
     def decode(self, source: Path | bytes | Image.Image) -> np.ndarray:
         """One image as uint8 (C, H, W), converted and resized (bilinear, antialiased) where it differs."""
         if self.kind != "image":
             raise DataError("preprocess: this network takes vectors of numbers, not images")
-        channels, height, width = self.shape
-        pillow = load_pillow()
-        try:
+        with reading(source):
             image = open_image(source) if isinstance(source, (Path, bytes)) else source
-            image = to_mode(image, MODES[channels])
-            if image.size != (width, height):
-                image = image.resize((width, height), pillow.Resampling.BILINEAR)
-        except FileNotFoundError as error:
-            raise DataError(f"{called(source)}: no such file; check the path") from error
-        except DataError as error:
-            raise DataError(f"{called(source)}: {error}") from error
-        except Exception as error:  # on damage, decoders raise OSError, SyntaxError, struct.error and more
-            raise DataError(
-                f"{called(source)}: not a readable image ({error}); replace the file or remove it from the data"
-            ) from error
+            return self.fit(self.prepare(image))
+
+    def prepare(self, image: Image.Image) -> Image.Image:
+        """``image`` upright, opaque and of 8 bits, of its own size and colours."""
+        return prepare(image, self.upright, self.over_white)
+
+    def fit(self, image: Image.Image) -> np.ndarray:
+        """A prepared image as uint8 (C, H, W) in this colour and size; its aspect ratio is not kept."""
+        channels, height, width = self.shape
+        if height * width > MOST_PIXELS:
+            raise DataError(f"{width}x{height} pixels are more than the {MOST_PIXELS:,} that an image may have")
+        image = image if image.mode == MODES[channels] else image.convert(MODES[channels])
+        if image.size != (width, height):
+            image = image.resize((width, height), load_pillow().Resampling.BILINEAR)
         pixels = np.asarray(image, np.uint8)
         return np.ascontiguousarray(pixels[None] if channels == 1 else pixels.transpose(2, 0, 1))
 
@@ -105,6 +120,10 @@ class Preprocess:
             raise DataError(f"preprocess: input is {raw.shape}, expected (N, {expected})")
         if self.kind == "image" and raw.dtype != np.uint8:
             raise DataError(f"preprocess: images are uint8 in 0..255 before scaling, got {raw.dtype}")
+        if self.kind == "vector":
+            if raw.dtype.kind not in "biuf":
+                raise DataError(f"preprocess: vectors are numbers, got {raw.dtype}")
+            must_be_finite(raw, "preprocess: input")
         each = (1, -1) + (1,) * (len(self.shape) - 1)
         mean, std = (np.asarray(x, np.float32).reshape(each) for x in (self.mean, self.std))
         values = raw.astype(np.float32)
@@ -118,70 +137,3 @@ class Preprocess:
         if rows.shape[1:] != self.shape:
             raise DataError(f"{path}: {rows.shape[1]} values in a row, expected {self.shape[0]}")
         return rows
-
-
-def load_pillow() -> ModuleType:
-    """Imported where image files are read: a device that feeds arrays need not have it."""
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise DataError("image files are read by Pillow, which is not installed: pip install pillow") from error
-    return Image
-
-
-def open_image(source: Path | bytes) -> Image.Image:
-    with load_pillow().open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-        image.load()
-        return image
-
-
-def to_mode(image: Image.Image, mode: str) -> Image.Image:
-    if image.mode.startswith("I;16"):  # Pillow's own conversion clips 16 bits to 255 instead of scaling
-        image = load_pillow().fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if image.mode in ("I", "F"):
-        raise DataError("32-bit pixels have no known range; save the image with 8 or 16 bits")
-    return image if image.mode == mode else image.convert(mode)
-
-
-def called(source: Path | bytes | Image.Image) -> str:
-    return str(source) if isinstance(source, Path) else "image"
-
-
-def read_rows(path: Path) -> np.ndarray:
-    try:
-        if path.suffix.lower() == ".npy":
-            rows = np.atleast_2d(np.load(path, allow_pickle=False)).astype(np.float64)
-        elif path.suffix.lower() == ".csv":
-            rows = read_csv(path)
-        else:
-            raise DataError(f"{path}: expected a .npy or .csv file with one sample per row")
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; check the path") from error
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path}: not rows of numbers ({error})") from error
-    if rows.ndim != 2 or not np.isfinite(rows).all():
-        raise DataError(f"{path}: expected finite numbers, one sample per row")
-    return rows
-
-
-def read_csv(path: Path) -> np.ndarray:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        lines = [(number, line) for number, line in enumerate(csv.reader(file), 1) if line]
-    if lines and not any(map(is_number, lines[0][1])):
-        del lines[0]  # column names
-    if not lines:
-        raise DataError(f"{path}: holds no rows")
-    for number, line in lines:
-        wrong = [cell for cell in line if not is_number(cell)]
-        if wrong or len(line) != len(lines[0][1]):
-            what = f"{wrong[0]!r} is not a number" if wrong else f"{len(line)} values, not {len(lines[0][1])}"
-            raise DataError(f"{path}: line {number}: {what}")
-    return np.array([[float(cell) for cell in line] for _, line in lines])
-
-
-def is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True

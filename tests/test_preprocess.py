@@ -102,6 +102,12 @@ def test_wrong_input_is_refused(raw: np.ndarray) -> None:
         GREY.apply(raw)
 
 
+@pytest.mark.parametrize("rows", [[[1, np.nan, 3]], [[1, 2, 1e39]], np.array([["a", "b", "c"]]), np.ones((1, 3)) * 1j])
+def test_vectors_are_finite_numbers(rows: object) -> None:
+    with pytest.raises(DataError, match="preprocess: "):
+        VECTOR.apply(np.asarray(rows))
+
+
 def test_rows_from_npy_and_csv(tmp_path: Path) -> None:
     rows = np.array([[1.0, 2.5, -3.0], [4.0, 5.0, 6e3]])
     np.save(tmp_path / "rows.npy", rows)
@@ -126,7 +132,7 @@ def test_a_wrong_csv_says_where(tmp_path: Path, text: str, says: str) -> None:
 
 def test_pickled_arrays_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "rows.npy", np.array([{}], object), allow_pickle=True)
-    with pytest.raises(DataError, match="rows of numbers"):
+    with pytest.raises(DataError, match="Python objects"):
         VECTOR.read(tmp_path / "rows.npy")
 
 

@@ -71,7 +71,13 @@ def inputs(manifest: Manifest, image: bool) -> str:
     ]
     if image:
         colour = "grey" if preprocess["shape"][0] == 1 else "RGB"
-        steps.insert(0, f"Decode to {colour}, resize bilinearly where the size differs, divide by 255.")
+        turned = "turned as its EXIF orientation says" if preprocess.get("orientation") == "exif" else "as it lies"
+        laid = "laid over white" if preprocess.get("transparency") == "white" else "without their alpha"
+        steps.insert(
+            0,
+            f"Decode to {colour} (the first frame, {turned}; transparent pixels {laid}; of 16 bits the upper 8), "
+            "resize bilinearly where the size differs, divide by 255.",
+        )
     if manifest.raw_inputs:
         raw = manifest.raw_inputs[0]
         shape = " × ".join(map(str, raw.shape[1:]))

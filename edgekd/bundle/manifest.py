@@ -110,6 +110,10 @@ def require(holds: object, otherwise: str) -> None:
         raise BundleError(f"{FILE_NAME}: {otherwise}; {ADVICE}")
 
 
+def is_label(name: str) -> bool:
+    return bool(name) and name.isprintable()
+
+
 def is_inside(path: str) -> bool:
     """Whether ``path`` is a plain relative path below the bundle, on every operating system."""
     plain = not re.search(r'[\\:*?"<>|\x00-\x1f]', path) and str(PurePosixPath(path)) == path
@@ -134,7 +138,7 @@ def parts(document: dict[str, Any]) -> dict[str, Any]:
     tensors = {key: tuple(tensor(each, f"{key}: ") for each in checked[key]) for key in TENSORS}
     items(checked["labels"], str, "labels")
     # They are printed as they are, so nothing in them may move a terminal or forge a line.
-    require(all(label.isprintable() and label for label in checked["labels"]), "labels: one line of text each")
+    require(all(map(is_label, checked["labels"])), "labels: one line of text each")
     items(checked["measurements"], dict, "measurements")
     items(list(checked["licenses"].values()), str, "licenses")
     labels, measurements = tuple(checked["labels"]), tuple(checked["measurements"])

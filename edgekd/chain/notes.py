@@ -113,6 +113,11 @@ def classes_lost(teacher: Exported, student: Exported, data: DataSet) -> list[sc
     ]
 
 
+def doubtful_data(data: DataSet) -> list[schema.Note]:
+    """A warning for each thing in the data that makes figures on them doubtful."""
+    return [schema.Note(code=doubt.code, message=doubt.message) for doubt in data.doubts]
+
+
 def skipped_target(target: Target) -> schema.Note:
     way = (
         "of this machine, cpu/onnxruntime is measured; TensorRT is on devices of the book"

@@ -12,7 +12,7 @@ from edgekd.chain.done import Done
 from edgekd.chain.evaluate import LABELS, Exported
 from edgekd.chain.log import RunLog
 from edgekd.chain.measure import Measured
-from edgekd.chain.notes import classes_lost, disagreement_abroad, not_served, skipped_target, slower
+from edgekd.chain.notes import classes_lost, disagreement_abroad, doubtful_data, not_served, skipped_target, slower
 from edgekd.chain.rows import RUNTIME, Rows
 from edgekd.chain.teachers import Teachers, Together
 from edgekd.data import DataSet
@@ -66,6 +66,7 @@ def make_report(
             *not_served(recipe, exports[-1]),
             *slower(exports, measured, abroad),
             *classes_lost(exports[0], exports[-1], data),
+            *doubtful_data(data),
         ),
         rows=tuple(rows),
         stages=(

@@ -31,12 +31,12 @@ def predict(
     """Classify files with a bundle, after verifying it."""
     from edgekd.bundle.inputs import files_in
     from edgekd.bundle.predict import Predictor
-    from edgekd.progress import track
+    from edgekd.progress import say, track
 
     if as_json and as_csv:
         raise EdgekdError("--json and --csv: one of them at a time")
     predictor = Predictor(bundle, threads)
-    files = files_in(images, predictor.preprocess.kind)
+    files = files_in(images, predictor.preprocess.kind, say)
     watched = track(files, "files", len(files)) if as_json or not sys.stdout.isatty() else files
     found = predictor.stream(watched, top, batch)
     if as_json:

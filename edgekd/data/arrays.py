@@ -1,8 +1,7 @@
 """Samples that come as arrays: a .npz file, or a function of the user's."""
 
-import zlib
+import math
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -10,13 +9,16 @@ from PIL import Image
 from torch import Tensor
 
 from edgekd import userfile
+from edgekd.arrayfiles import must_be_finite, read_npz
 from edgekd.data.registry import SOURCES, Source
 from edgekd.data.samples import InMemory
-from edgekd.errors import DataError
+from edgekd.errors import DataError, first_line
 from edgekd.preprocess import Preprocess
 from edgekd.recipe import Data
 
 LAYOUT = "images as uint8 (N, H, W), (N, H, W, C) or (N, C, H, W), or vectors as numbers (N, F)"
+ARRAYS = ("train_x", "train_y", "test_x", "test_y")
+WHOLE = {"b": "whole", "i": "whole", "u": "whole", "f": "floating"}
 
 
 def from_arrays(
@@ -27,27 +29,47 @@ def from_arrays(
     classes: tuple[str, ...] | None = None,
 ) -> Source:
     """A source from (samples, labels) arrays; images take the size and colours that ``data`` asks for."""
-    train_raw, test_raw = _samples(train[0], name), _samples(test[0], name)
-    train_labels, test_labels = _labels(train[1], train_raw, name), _labels(test[1], test_raw, name)
+    train_x, test_x = _array(train[0], f"{name}: train_x"), _array(test[0], f"{name}: test_x")
+    train_raw, test_raw = _samples(train_x, f"{name}: train_x"), _samples(test_x, f"{name}: test_x")
+    train_labels = _labels(train[1], len(train_raw), f"{name}: train_y")
+    test_labels = _labels(test[1], len(test_raw), f"{name}: test_y")
     if classes is None:
-        classes = tuple(str(label) for label in range(int(train_labels.max()) + 1))
-    largest = int(torch.cat([train_labels, test_labels]).max())
-    if largest >= len(classes):
-        raise DataError(f"{name}: a label is {largest}, but there are {len(classes)} classes (0 first)")
-    if train_raw.ndim != test_raw.ndim or (train_raw.ndim == 2 and train_raw.shape[1] != test_raw.shape[1]):
-        train_shape, test_shape = tuple(train_raw.shape), tuple(test_raw.shape)
-        raise DataError(f"{name}: training samples are {train_shape}, test samples {test_shape}; they must be alike")
-    if train_raw.ndim == 2:
-        shape: tuple[int, ...] = (train_raw.shape[1],)
-        return Source(InMemory(train_raw, train_labels), InMemory(test_raw, test_labels), classes, "vector", shape)
-    shape = image_shape(data, tuple(train_raw.shape[1:]))
-    return Source(
-        InMemory(conform(train_raw, shape), train_labels),
-        InMemory(conform(test_raw, shape), test_labels),
-        classes,
-        "image",
-        shape,
-    )
+        classes = _numbered(train_labels, name)
+    for labels in (train_labels, test_labels):
+        if int(labels.max()) >= len(classes):
+            raise DataError(f"{name}: a label is {int(labels.max())}, but there are {len(classes)} classes (0 first)")
+    _must_be_alike(name, data, tuple(train_raw.shape), tuple(test_raw.shape))
+    if WHOLE[train_x.dtype.kind] != WHOLE[test_x.dtype.kind]:
+        raise DataError(
+            f"{name}: train_x is {train_x.dtype}, test_x {test_x.dtype}: whole numbers and floating ones are rarely on "
+            "one scale; give both as the same type"
+        )
+    vectors = train_raw.ndim == 2
+    shape = (train_raw.shape[1],) if vectors else image_shape(data, tuple(train_raw.shape[1:]))
+    parts = [
+        InMemory(raw if vectors else conform(raw, shape), labels, np.arange(len(labels)))
+        for raw, labels in ((train_raw, train_labels), (test_raw, test_labels))
+    ]
+    return Source(parts[0], parts[1], classes, "vector" if vectors else "image", shape)
+
+
+def _numbered(labels: Tensor, name: str) -> tuple[str, ...]:
+    """Classes without names; each needs samples of its own, so there are no more than samples."""
+    count = int(labels.max()) + 1
+    if count > len(labels):
+        raise DataError(
+            f"{name}: the largest label is {count - 1}, and there are {len(labels)} training samples: labels number "
+            "the classes from 0, without gaps"
+        )
+    return tuple(map(str, range(count)))
+
+
+def _must_be_alike(name: str, data: Data, ours: tuple[int, ...], theirs: tuple[int, ...]) -> None:
+    images = len(ours) == len(theirs) == 4
+    sized, coloured = images and data.image_size is not None, images and data.grayscale is not None
+    if len(ours) != len(theirs) or (ours[1] != theirs[1] and not coloured) or (ours[2:] != theirs[2:] and not sized):
+        way = "; data.image_size and data.grayscale say what images become" if images else ""
+        raise DataError(f"{name}: training samples are {ours}, test samples {theirs}; they must be alike{way}")
 
 
 def image_shape(data: Data, own: tuple[int, ...]) -> tuple[int, int, int]:
@@ -56,64 +78,100 @@ def image_shape(data: Data, own: tuple[int, ...]) -> tuple[int, int, int]:
     return (channels, data.image_size or own[1], data.image_size or own[2])
 
 
+def unscaled(shape: tuple[int, ...]) -> Preprocess:
+    """What decodes and resizes to ``shape`` and leaves the pixels' scale alone."""
+    return Preprocess(kind="image", shape=shape, mean=(0.0,) * shape[0], std=(1.0,) * shape[0])
+
+
 def conform(images: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Resizes uint8 (N, C, H, W) and converts its colours, by the same code that a bundle uses."""
     if tuple(images.shape[1:]) == shape:
         return images
-    pre = Preprocess(kind="image", shape=shape, mean=(0.0,) * shape[0], std=(1.0,) * shape[0])
+    pre = unscaled(shape)
     pictures = images.permute(0, 2, 3, 1).numpy()
     pictures = pictures[..., 0] if pictures.shape[-1] == 1 else pictures
     return torch.from_numpy(np.stack([pre.decode(Image.fromarray(picture)) for picture in pictures]))
 
 
-def _tensor(raw: Any, name: str) -> Tensor:
+def _array(raw: Any, name: str) -> np.ndarray:
     try:
-        return torch.as_tensor(np.asarray(raw))
+        array = np.asarray(raw)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise DataError(f"{name} gives what is no array of numbers ({error}); expected {LAYOUT}") from error
+        raise DataError(f"{name} is no array of numbers ({first_line(error)}); expected {LAYOUT}") from error
+    if np.ma.is_masked(raw):
+        raise DataError(f"{name} has masked values, which would be read as they are below the mask; fill or drop them")
+    if array.dtype.kind not in "biufc":
+        raise DataError(f"{name} is no array of numbers, but of {str(array.dtype)[:40]}; expected {LAYOUT}")
+    return array
 
 
-def _samples(raw: Any, name: str) -> Tensor:
-    array = _tensor(raw, name)
-    if array.ndim == 2 and not array.is_complex():
-        if not array.isfinite().all():
-            raise DataError(f"{name} gives vectors with values that are not finite numbers; replace them, or drop them")
-        return array.float()
-    if array.dtype != torch.uint8 or array.ndim not in (3, 4):
-        raise DataError(f"{name} gives {str(array.dtype)[6:]} samples of shape {tuple(array.shape)}; expected {LAYOUT}")
-    if array.ndim == 3:
-        return array[:, None]
-    return array if array.shape[1] in (1, 3) else array.permute(0, 3, 1, 2).contiguous()
+def _samples(array: np.ndarray, name: str) -> Tensor:
+    if not array.size or array.dtype.kind == "c" or array.ndim not in (2, 3, 4):
+        raise DataError(f"{name} gives {array.dtype} samples of shape {array.shape}; expected {LAYOUT}")
+    if array.ndim == 2:
+        must_be_finite(array, name)
+        return torch.from_numpy(array.astype(np.float32))
+    if array.dtype != np.uint8:
+        raise DataError(f"{name} gives {array.dtype} samples of shape {array.shape}; expected {LAYOUT}")
+    array = array[:, None] if array.ndim == 3 else array if array.shape[1] in (1, 3) else array.transpose(0, 3, 1, 2)
+    if array.shape[1] not in (1, 3):
+        raise DataError(f"{name}: an image has 1 (grey) or 3 (RGB) channels, not {array.shape[1]}; expected {LAYOUT}")
+    return torch.from_numpy(np.require(array, requirements=["C", "W"]))
 
 
-def _labels(raw: Any, samples: Tensor, name: str) -> Tensor:
-    labels = _tensor(raw, name)
-    if labels.ndim != 1 or len(labels) != len(samples) or labels.is_floating_point() or len(labels) == 0:
+def _labels(raw: Any, count: int, name: str) -> Tensor:
+    labels = _array(raw, name)
+    if labels.ndim != 1 or len(labels) != count or labels.dtype.kind not in "biu":
+        hint = _hint(labels, count)
         raise DataError(
-            f"{name} gives {len(samples)} samples and labels of shape {tuple(labels.shape)} ({str(labels.dtype)[6:]}); "
-            "expected one whole number per sample"
+            f"{name} gives {count} samples and labels of shape {labels.shape} ({labels.dtype}); "
+            f"expected one whole number per sample{hint}"
         )
-    if int(labels.min()) < 0:
-        raise DataError(f"{name}: labels start at 0, the smallest is {int(labels.min())}")
-    return labels.long()
+    smallest, largest = int(labels.min()), int(labels.max())
+    if smallest < 0:
+        raise DataError(f"{name}: labels start at 0, the smallest is {smallest}")
+    if largest >= 1 << 31:
+        raise DataError(f"{name}: a label is {largest}: labels number the classes from 0, without gaps")
+    return torch.from_numpy(labels.astype(np.int64))
+
+
+def _hint(labels: np.ndarray, count: int) -> str:
+    if labels.ndim == 2 and len(labels) == count:
+        return ": take column 0" if labels.shape[1] == 1 else ": of one-hot rows, argmax(1) gives it"
+    if labels.dtype.kind == "f" and labels.shape == (count,):
+        whole = bool(np.isfinite(labels).all()) and all(math.floor(value) == value for value in labels[:1000])
+        return ": save them as integers" if whole else ", without fractions or NaN"
+    return ""
+
+
+def class_names(raw: Any) -> tuple[str, ...]:
+    """The names of the classes in an array or a list; bytes are UTF-8."""
+    try:
+        names = np.asarray(raw)
+    except ValueError as error:
+        raise DataError(f"classes are no list of names ({first_line(error)}); expected one for each class") from error
+    if names.ndim != 1 or names.dtype.kind not in "USiuO":
+        raise DataError(f"classes are {names.dtype} of shape {names.shape}; expected one name for each class")
+    return tuple(_text(name) for name in names.tolist())
+
+
+def _text(name: Any) -> str:
+    try:
+        return name.decode() if isinstance(name, bytes) else str(name)
+    except UnicodeDecodeError as error:
+        raise DataError(f"the class name {name!r} is no text in UTF-8; save the names as text") from error
 
 
 @SOURCES.register("npz")
 def npz(data: Data) -> Source:
     """A NumPy archive with ``train_x``, ``train_y``, ``test_x``, ``test_y`` and, where wanted, ``classes``."""
     assert data.path is not None
-    if not data.path.is_file():
-        raise DataError(f"there is no file {data.path}; data.path names a .npz with train_x, train_y, test_x, test_y")
-    try:
-        with np.load(data.path, allow_pickle=False) as archive:
-            content = {key: archive[key] for key in archive.files}
-        pairs = [(content[f"{part}_x"], content[f"{part}_y"]) for part in ("train", "test")]
-    except KeyError as error:
-        raise DataError(f"{data.path} has no array {error}; expected train_x, train_y, test_x, test_y") from error
-    except (OSError, EOFError, ValueError, TypeError, AttributeError, BadZipFile, zlib.error) as error:
-        raise DataError(f"{data.path} cannot be read as a .npz of plain arrays: {error}") from error
-    classes = tuple(str(name) for name in content["classes"]) if "classes" in content else None
-    return from_arrays(str(data.path), data, pairs[0], pairs[1], classes)
+    if not data.path.exists():
+        raise DataError(f"there is no file {data.path}; data.path names a .npz with {', '.join(ARRAYS)}")
+    content = read_npz(data.path, ARRAYS, ["classes"])
+    classes = class_names(content["classes"]) if "classes" in content else None
+    train, test = ((content[f"{part}_x"], content[f"{part}_y"]) for part in ("train", "test"))
+    return from_arrays(str(data.path), data, train, test, classes)
 
 
 def from_function(data: Data) -> Source:
@@ -123,7 +181,7 @@ def from_function(data: Data) -> Source:
     try:
         train, test = content["train"], content["test"]
         named = content.get("classes")
-        classes = tuple(map(str, named)) if named is not None else None
+        classes = class_names(list(named)) if named is not None else None
         pairs = (train[0], train[1]), (test[0], test[1])
     except (TypeError, KeyError, IndexError, AttributeError) as error:
         raise DataError(

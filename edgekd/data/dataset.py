@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -9,14 +11,17 @@ import torch
 from torch import Tensor
 
 from edgekd import userfile
+from edgekd.bundle.manifest import is_label
 from edgekd.data import folder, sklearn_sets, torchvision_sets  # noqa: F401  (they register themselves)
 from edgekd.data.arrays import from_function
+from edgekd.data.copies import Doubt, doubts_on
 from edgekd.data.registry import SOURCES, Source
 from edgekd.data.samples import Joined, Samples
 from edgekd.data.unlabelled import unlabelled_images
 from edgekd.errors import DataError
 from edgekd.files import canonical_json, sha256
 from edgekd.preprocess import Preprocess
+from edgekd.progress import say
 from edgekd.recipe import Data
 
 SCALE_SAMPLES = 2048
@@ -28,7 +33,7 @@ class DataSet:
 
     The validation samples are held out of the training samples: every choice is made on them, and the
     test samples are touched only to report. Training samples without a label have −1; ``unlabelled_share`` is their
-    share of each batch, all are mixed without it.
+    share of each batch, all are mixed without it. ``doubts`` say what a reader of the figures should know.
     """
 
     name: str
@@ -40,6 +45,7 @@ class DataSet:
     batch_size: int = 128
     augment: tuple[str, ...] = ()
     unlabelled_share: float | None = None
+    doubts: tuple[Doubt, ...] = ()
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -50,7 +56,7 @@ class DataSet:
         """A hash of every sample, label, class name, split and scale, and of the share of those without a label."""
         parts = [samples.digest() for samples in (self.train, self.validation, self.test)]
         share = [] if self.unlabelled_share is None else [self.unlabelled_share]
-        return sha256(canonical_json([parts, self.classes, self.preprocess.to_json(), *share]))
+        return sha256(canonical_json([parts, self.classes, self.preprocess.scale, *share]))
 
     def labelled_only(self) -> DataSet:
         """Without the training samples that have no label; the same where all have one."""
@@ -79,25 +85,43 @@ def load_data(data: Data, seed: int = 0) -> DataSet:
         raise DataError(f"data.augment: {', '.join(data.augment)} is for images, {data.source} gives vectors")
     if source.kind == "vector" and data.unlabelled is not None:
         raise DataError(f"data.unlabelled: {data.unlabelled} is for images, {data.source} gives vectors; leave it out")
+    _must_be_nameable(data, source.classes)
     train = _limited(source.train, data.train_limit)
     _must_be_learnable(data, source, train)
     test = _limited(source.test, data.test_limit)
     keep, held_out = _split(train.labels, data.validation, seed)
     train, validation = train.select(keep), train.select(held_out)
     name = data.path.name if data.source == "folder" and data.path else data.source
+    preprocess = _scale(data, source, train)
+    unlabelled = unlabelled_images(data, data.unlabelled, source.shape) if data.unlabelled is not None else None
+    parts = {"train": train, "validation": validation, "test": test}
+    doubts = doubts_on(parts if unlabelled is None else {**parts, "unlabelled": unlabelled}, source.classes)
+    for doubt in doubts:
+        say(f"warning: {doubt.message}")
     return DataSet(
         name=userfile.file_of(name).name if userfile.is_reference(name) else name,
         classes=source.classes,
-        preprocess=_scale(data, source, train),
-        train=train
-        if data.unlabelled is None
-        else Joined(train, unlabelled_images(data, data.unlabelled, source.shape)),
+        preprocess=preprocess,
+        train=train if unlabelled is None else Joined(train, unlabelled),
         validation=validation,
         test=test,
         batch_size=data.batch_size,
         augment=data.augment,
         unlabelled_share=data.unlabelled_share,
+        doubts=tuple(doubts),
     )
+
+
+def _must_be_nameable(data: Data, classes: tuple[str, ...]) -> None:
+    """By the rule of bundles, which would refuse them after all training."""
+    where = data.path or data.source
+    wrong = next((name for name in classes if not is_label(name)), None)
+    if wrong is not None:
+        raise DataError(f"{where}: the class name {wrong!r} is not one line of printable text; rename the class")
+    alike = Counter(unicodedata.normalize("NFC", name) for name in classes)
+    twice = next((name for name, count in alike.items() if count > 1), None)
+    if twice is not None:
+        raise DataError(f"{where}: two classes are called {twice!r}; rename one of them")
 
 
 def _must_be_learnable(data: Data, source: Source, train: Samples) -> None:

@@ -2,26 +2,33 @@
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from edgekd.data.arrays import image_shape
+from edgekd.data.arrays import image_shape, unscaled
 from edgekd.data.registry import SOURCES, Source
 from edgekd.data.samples import InMemory, Samples, Streamed
 from edgekd.errors import DataError
-from edgekd.preprocess import IMAGE_ENDINGS, Preprocess
-from edgekd.progress import track
+from edgekd.folders import IMAGES, LINK, OUTSIDE, Found, entries, search, several
+from edgekd.images import open_image, prepare, reading, shape_of
+from edgekd.preprocess import Preprocess
+from edgekd.progress import say, track
 from edgekd.recipe import Data
 
 IN_MEMORY_BYTES = 512 << 20
 LOOKED_AT = 64
+LAYOUT = "an image folder holds train/<class>/* and test/<class>/*"
+VALIDATION = ("dev", "val", "valid", "validation")
+# What makes pixels of a file's bytes, which stand for the pixels of streamed samples.
+DECODING = b"upright, over white\n"
 
 
 @SOURCES.register("folder")
@@ -38,41 +45,64 @@ def folder(data: Data) -> Source:
 
 
 def _classes(root: Path) -> tuple[str, ...]:
-    layout = "an image folder holds train/<class>/* and test/<class>/*"
     for part in ("train", "test"):
         if not (root / part).is_dir():
-            raise DataError(f"there is no folder {root / part}: {layout}")
-    train, test = (
-        {entry.name for entry in os.scandir(root / part) if entry.is_dir() and not entry.name.startswith(".")}
-        for part in ("train", "test")
-    )
+            raise DataError(f"there is no folder {root / part}: {LAYOUT}")
+    # A class may be a link to a folder elsewhere.
+    train, test = ({each.name for each in entries(root / part) if each.is_dir()} for part in ("train", "test"))
     if train != test:
-        only = ", ".join(sorted(train ^ test)[:5])
+        only = several(sorted(train ^ test), 5)
         raise DataError(f"{root}: train and test do not have the same class folders; in one only: {only}")
     if not train:
-        raise DataError(f"{root / 'train'} has no class folders: {layout}")
+        raise DataError(f"{root / 'train'} has no class folders: {LAYOUT}")
+    unread = [each.name for each in entries(root) if each.name.lower() in VALIDATION and each.is_dir()]
+    if unread:
+        say(f"{root}: left out: the folder {several(unread)}; validation samples are held out of train")
     return tuple(sorted(train))
 
 
 def _scan(root: Path, classes: tuple[str, ...]) -> tuple[np.ndarray, Tensor]:
-    names: list[bytes] = []
-    counts = []
+    """All images of ``classes``, each in its class's folder or deeper, and their labels."""
+    whole, counts = Found(IMAGES), []
     for name in classes:
-        found = sorted(e.name for e in os.scandir(root / name) if e.name.lower().endswith(IMAGE_ENDINGS))
-        if not found:
-            raise DataError(
-                f"{root / name} holds no images ({' '.join(IMAGE_ENDINGS)}): "
-                "add some, or remove the folder of that class"
-            )
-        names += [os.fsencode(f"{root.name}/{name}/{file}") for file in found]
-        counts.append(len(found))
-    return np.array(names), torch.repeat_interleave(torch.arange(len(classes)), torch.tensor(counts))
+        found = search(root / name, IMAGES)
+        if not found.files:
+            raise nothing_in(root / name, found, "remove the folder of that class")
+        whole.add(found, f"{root.name}/{name}")
+        counts.append(len(found.files))
+    beside = search(root, IMAGES, deep=False)
+    del beside.left_out[LINK]  # which classes may be
+    whole.left_out += beside.left_out + Counter({OUTSIDE: len(beside.files)})
+    whole.of_other_kinds += beside.of_other_kinds
+    tell(root, whole)
+    labels = torch.repeat_interleave(torch.arange(len(classes)), torch.tensor(counts))
+    return np.array([os.fsencode(name) for name in whole.files]), labels
+
+
+def nothing_in(root: Path, found: Found, otherwise: str) -> DataError:
+    """The error of a folder without any image."""
+    why = f" ({found.summary()})" if found.summary() else ""
+    return DataError(f"{root} holds no {IMAGES}{why}: add some, or {otherwise}")
+
+
+def tell(root: Path, found: Found) -> None:
+    if summary := found.summary():
+        say(f"{root}: {summary}")
 
 
 def own_shapes(root: Path, names: np.ndarray) -> set[tuple[int, int, int]]:
     """(C, H, W) of some of the images, as they are in their files."""
     chosen = np.unique(np.linspace(0, len(names) - 1, LOOKED_AT).astype(int))
-    return {_own_shape(root / os.fsdecode(bytes(names[index]))) for index in chosen}
+    return {_own_shape(path_of(root, names[index])) for index in chosen}
+
+
+def _own_shape(path: Path) -> tuple[int, int, int]:
+    with reading(path):
+        return shape_of(prepare(open_image(path)))
+
+
+def path_of(root: Path, name: bytes) -> Path:
+    return root / os.fsdecode(bytes(name))
 
 
 def _shape(data: Data, root: Path, names: np.ndarray) -> tuple[int, ...]:
@@ -87,16 +117,34 @@ def _shape(data: Data, root: Path, names: np.ndarray) -> tuple[int, ...]:
     return image_shape(data, first)
 
 
-def _own_shape(path: Path) -> tuple[int, int, int]:
-    try:
-        with Image.open(path) as image:
-            return (1 if image.mode in ("L", "1", "I;16", "I", "F") else 3, image.height, image.width)
-    except (UnidentifiedImageError, OSError) as error:
-        raise DataError(f"{path} cannot be read as an image ({error}); replace or remove it") from error
+@dataclass(frozen=True)
+class Reader:
+    """Reads an image by its name in ``root``; those of another size or colour only where the recipe says what of it."""
+
+    root: Path
+    into: Preprocess
+    any_size: bool
+    any_colour: bool
+
+    def __call__(self, name: bytes) -> Tensor:
+        path = path_of(self.root, name)
+        with reading(path):
+            image = self.into.prepare(open_image(path))
+            channels, height, width = shape_of(image)
+            if not self.any_size and (height, width) != self.into.shape[1:]:
+                raise DataError(
+                    f"has {width}x{height} pixels, others {self.into.shape[2]}x{self.into.shape[1]}: set "
+                    "data.image_size, the side all images are resized to"
+                )
+            if not self.any_colour and channels != self.into.shape[0]:
+                raise DataError(
+                    f"is {'grey' if channels == 1 else 'coloured'}, others are not: set data.grayscale to true or false"
+                )
+            return torch.from_numpy(self.into.fit(image))
 
 
-def _read(root: Path, pre: Preprocess, name: bytes) -> Tensor:
-    return torch.from_numpy(pre.decode(root / os.fsdecode(bytes(name))))
+def reader(data: Data, root: Path, shape: tuple[int, ...]) -> Reader:
+    return Reader(root, unscaled(shape), data.image_size is not None, data.grayscale is not None)
 
 
 def maker(data: Data, count: int, shape: tuple[int, ...]) -> Callable[..., Samples]:
@@ -105,36 +153,32 @@ def maker(data: Data, count: int, shape: tuple[int, ...]) -> Callable[..., Sampl
     return _load if (fits if data.in_memory is None else data.in_memory) else _streamed
 
 
-def _unscaled(shape: tuple[int, ...]) -> Preprocess:
-    return Preprocess(kind="image", shape=shape, mean=(0.0,) * shape[0], std=(1.0,) * shape[0])
-
-
 def _load(data: Data, root: Path, shape: tuple[int, ...], names: np.ndarray, labels: Tensor, part: str) -> Samples:
     raw = torch.empty((len(names), *shape), dtype=torch.uint8)
     with ThreadPoolExecutor(max(1, data.workers)) as pool:
-        images = pool.map(partial(_read, root, _unscaled(shape)), names)
+        images = pool.map(reader(data, root, shape), names)
         for index, image in enumerate(track(images, f"reading {part} images", len(names))):
             raw[index] = image
-    return InMemory(raw, labels)
+    return InMemory(raw, labels, names)
 
 
 def _streamed(data: Data, root: Path, shape: tuple[int, ...], names: np.ndarray, labels: Tensor, part: str) -> Samples:
     # The test set decides what may be compared, so its bytes count; reading all bytes of a training set
     # of a million images would take as long as an epoch, so there a file's size and date stand for it.
     signature = partial(_contents if part == "test" else _dates, root)
-    return Streamed(partial(_read, root, _unscaled(shape)), names, labels, signature, data.workers)
+    return Streamed(reader(data, root, shape), names, labels, signature, data.workers, partial(path_of, root))
 
 
 def _contents(root: Path, names: np.ndarray) -> str:
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(DECODING)
     for name in track(names, "fingerprint of the test images", len(names)):
-        digest.update(name + b"\0" + (root / os.fsdecode(bytes(name))).read_bytes())
+        digest.update(name + b"\0" + path_of(root, name).read_bytes())
     return digest.hexdigest()
 
 
 def _dates(root: Path, names: np.ndarray) -> str:
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(DECODING)
     for name in track(names, "fingerprint of the training images", len(names)):
-        status = (root / os.fsdecode(bytes(name))).stat()
+        status = path_of(root, name).stat()
         digest.update(f"{name!r} {status.st_size} {status.st_mtime_ns}\n".encode())
     return digest.hexdigest()

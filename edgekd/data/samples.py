@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -37,16 +38,18 @@ class Samples(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class InMemory:
-    """Samples that fit in memory, as one tensor."""
+    """Samples that fit in memory, as one tensor; ``keys`` are their files' names or rows, where known."""
 
     raw: Tensor
     labels: Tensor
+    keys: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def select(self, indices: Tensor) -> InMemory:
-        return InMemory(self.raw[indices], self.labels[indices])
+        keys = None if self.keys is None else self.keys[indices.numpy()]
+        return InMemory(self.raw[indices], self.labels[indices], keys)
 
     def stream(self, batches: Sequence[Tensor]) -> Iterator[Batch]:
         for indices in batches:
@@ -63,8 +66,9 @@ class InMemory:
 class Streamed:
     """Samples read one by one in worker processes, for sets larger than memory.
 
-    ``read(key)`` gives one raw sample. ``keys`` is a NumPy array rather than a list of a million Python
-    strings, whose reference counts would make every worker copy them page by page.
+    ``read(key)`` gives one raw sample, and ``file(key)``, where there is one, says where it lies. ``keys`` is a NumPy
+    array rather than a list of a million Python strings, whose reference counts would make every worker copy them page
+    by page.
     """
 
     read: Callable[[Any], Tensor]
@@ -72,12 +76,13 @@ class Streamed:
     labels: Tensor
     signature: Callable[[np.ndarray], str]
     workers: int = 2
+    file: Callable[[Any], Path] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def select(self, indices: Tensor) -> Streamed:
-        return Streamed(self.read, self.keys[indices.numpy()], self.labels[indices], self.signature, self.workers)
+        return replace(self, keys=self.keys[indices.numpy()], labels=self.labels[indices])
 
     def stream(self, batches: Sequence[Tensor]) -> Iterator[Batch]:
         loader = DataLoader(

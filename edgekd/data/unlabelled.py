@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from edgekd.data.folder import maker, own_shapes
+from edgekd.data.folder import maker, nothing_in, own_shapes, tell
 from edgekd.data.samples import Samples
 from edgekd.errors import DataError
-from edgekd.preprocess import IMAGE_ENDINGS
+from edgekd.folders import IMAGES, search
 from edgekd.recipe import Data
 
 NO_LABEL = -1
@@ -18,7 +18,7 @@ NO_LABEL = -1
 def unlabelled_images(data: Data, root: Path, shape: tuple[int, ...]) -> Samples:
     """All images in ``root`` or deeper, with the label −1, as uint8 images of ``shape`` (C, H, W).
 
-    Hidden files and folders, and links to folders, are left out.
+    What is left out is said, hidden files and folders aside (:mod:`edgekd.folders`).
 
     Raises:
         DataError: there is no such folder, or no image in it, or they are of another shape and ``data`` does not say
@@ -33,15 +33,11 @@ def unlabelled_images(data: Data, root: Path, shape: tuple[int, ...]) -> Samples
 def _scan(root: Path) -> np.ndarray:
     if not root.is_dir():
         raise DataError(f"there is no folder {root}: data.unlabelled names a folder of images without labels")
-    names: list[bytes] = []
-    for place, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found = sorted(name for name in files if name.lower().endswith(IMAGE_ENDINGS) and not name.startswith("."))
-        inside = Path(place).relative_to(root)
-        names += [os.fsencode(inside / name) for name in found]
-    if not names:
-        raise DataError(f"{root} holds no images ({' '.join(IMAGE_ENDINGS)}): add some, or leave data.unlabelled out")
-    return np.array(names)
+    found = search(root, IMAGES)
+    if not found.files:
+        raise nothing_in(root, found, "leave data.unlabelled out")
+    tell(root, found)
+    return np.array([os.fsencode(name) for name in found.files])
 
 
 def _must_become(data: Data, root: Path, names: np.ndarray, shape: tuple[int, ...]) -> None:

@@ -16,10 +16,12 @@ from pydantic import (
 )
 from typing_extensions import Self
 
+from edgekd.pixels import why_no_scale
 from edgekd.registry import nearest
 
 SOURCES = ("digits", "breast_cancer", "folder", "npz", "mnist", "fashion_mnist", "cifar10", "cifar100")
 SOURCES_WITH_PATH = ("folder", "npz")
+IMAGE_SOURCES = tuple(source for source in SOURCES if source not in ("breast_cancer", "npz"))
 NO_HEAD = "there is no checkpoint whose last layer could be left out; give checkpoint, or leave new_head out"
 FUNCTION = re.compile(r".+\.py:[A-Za-z_]\w*")
 
@@ -48,7 +50,7 @@ class Data(Section):
     source: Text = Field(description=f"one of {', '.join(SOURCES)}, or 'path.py:function'")
     path: FilePath | None = Field(default=None, description="the folder or file of the data; downloads go there too")
     args: dict[str, Any] = Field(default={}, description="arguments of the function that 'path.py:function' names")
-    image_size: int | None = Field(default=None, ge=4, description="side in pixels that images are resized to")
+    image_size: int | None = Field(default=None, ge=4, le=8192, description="side in pixels that images are resized to")
     grayscale: bool | None = Field(default=None, description="one channel instead of three")
     batch_size: int = Field(default=128, ge=1, description="samples per training step")
     augment: tuple[Literal["crop", "flip"], ...] = Field(
@@ -95,6 +97,8 @@ class Data(Section):
             raise Mistake("mean and std go together; give both or neither", "mean" if self.mean else "std")
         if self.mean is not None and self.std is not None and len(self.mean) != len(self.std):
             raise Mistake(f"{len(self.std)} values, but mean has {len(self.mean)}; give one per channel", "std")
+        if self.source in IMAGE_SOURCES and self.mean and self.std and (why := why_no_scale(self.mean, self.std)):
+            raise Mistake(why, "mean" if why_no_scale(self.mean, (1,)) else "std")
         return self
 
     @model_validator(mode="after")

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from PIL import Image
 from typer import Typer
 from typer.testing import CliRunner
 
@@ -222,8 +223,24 @@ def test_folders_are_searched(pictures: Path) -> None:
     assert files_in([pictures, pictures / "a.png"], "image") == [
         pictures / "a.png", pictures / "deeper" / "B.PNG", pictures / "a.png",
     ]  # fmt: skip
-    with pytest.raises(DataError, match=r"deeper: holds no file that ends in \.npy"):
+    with pytest.raises(DataError, match=r"deeper: holds no tables \(\.npy \.csv\)"):
         files_in([pictures / "deeper"], "vector")
+
+
+def test_the_command_says_what_it_leaves_out_and_turns_what_lies(edgekd: Any, bundle: Path, tmp_path: Path) -> None:
+    """The left half is white once the picture is turned as its EXIF orientation says."""
+    photos = tmp_path / "photos"
+    (photos / "__MACOSX").mkdir(parents=True)
+    pixels = np.zeros((8, 8), np.uint8)
+    pixels[4:] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels).save(photos / "a.JFIF", "JPEG", exif=exif, quality=100)
+    for name in ("b.heic", "._a.jfif", "__MACOSX/a.png"):
+        (photos / name).write_bytes(b"x")
+    done = edgekd("predict", bundle, photos, "--csv")
+    assert done.err == f"{photos}: left out: 1 file that is no images (.heic)\n"
+    assert [row[:2] for row in csv.reader(io.StringIO(done.out))][1:] == [[str(photos / "a.JFIF"), "left"]]
 
 
 def test_the_batch_changes_nothing(bundle: Path, pictures: Path) -> None:
@@ -275,8 +292,9 @@ def test_command_predict_names_the_damaged_picture(edgekd: Any, bundle: Path, pi
     (pictures / "deeper" / "broken.png").write_bytes((pictures / "a.png").read_bytes()[:40])
     for form in ([], ["--json"], ["--csv"]):
         done = edgekd("predict", bundle, pictures, *form)
-        assert (done.code, done.err.count("\n")) == (1, 1)
-        assert "deeper/broken.png: not a readable image" in done.err
+        said, error = done.err.splitlines()
+        assert done.code == 1 and said.endswith("left out: 1 file that is no images (.txt)")
+        assert "deeper/broken.png: not a readable image" in error
     assert edgekd("predict", bundle, pictures, "--json", "--csv").code == 1
 
 

@@ -90,15 +90,84 @@ def test_images_are_resized(tmp_path):
         ({"train_x": VECTORS * 1j}, "gives complex128 samples of shape (12, 5); expected"),
         ({"train_x": np.float32(1)}, "gives float32 samples of shape (); expected"),
         ({"train_x": VECTORS.astype(str)}, "is no array of numbers"),
-        ({"train_x": np.where(VECTORS > 1, np.nan, VECTORS)}, "values that are not finite numbers"),
+        ({"train_x": np.where(VECTORS > 1, np.nan, VECTORS)}, "train_x: row "),
         ({"test_x": VECTORS[:4, :2]}, "training samples are (12, 5), test samples (4, 2); they must be alike"),
         ({"test_x": GREY[:4]}, "training samples are (12, 5), test samples (4, 1, 8, 6); they must be alike"),
         ({"train_x": np.zeros((12, 8, 8, 4), np.uint8), "test_x": np.zeros((4, 8, 8, 4), np.uint8)}, "channels, not 4"),
-        ({"test_x": VECTORS[:0], "test_y": LABELS[:0]}, "gives 0 samples"),
+        ({"test_x": VECTORS[:0], "test_y": LABELS[:0]}, "test_x gives float64 samples of shape (0, 5)"),
     ],
 )  # fmt: skip
 def test_npz_mistakes(tmp_path, changes, says):
     assert says in complaint(save(tmp_path, **changes))
+
+
+@pytest.mark.parametrize("kind", ["i1", "u1", ">i2", "<u2", "u4", ">u4", "i8", "u8", "?"])
+def test_labels_of_every_whole_type(tmp_path, kind):
+    labels = (LABELS % 2).astype(kind)
+    data = load_data(save(tmp_path, train_y=labels, test_y=labels[:4]))
+    assert data.test.labels.dtype == torch.int64 and data.test.labels.tolist() == [0, 1, 0, 0]
+    assert torch.bincount(torch.cat([data.train.labels, data.validation.labels])).tolist() == [8, 4]
+
+
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [
+        (LABELS + 0.5, "without fractions or NaN"),
+        (np.where(LABELS == 1, np.nan, LABELS), "without fractions or NaN"),
+        (LABELS.astype(np.float32), "save them as integers"),
+        (np.eye(3, dtype=np.int64)[LABELS], "of one-hot rows, argmax(1) gives it"),
+        (LABELS[:, None], "take column 0"),
+        (LABELS * 1j, "expected one whole number per sample"),
+        (np.array("2024-05-09", "M8[D]") + LABELS, "is no array of numbers, but of datetime64[D]"),
+        (LABELS + 2**40, "a label is 1099511627778: labels number the classes from 0, without gaps"),
+        (LABELS.astype(np.uint64) + np.uint64(2**64 - 3), "a label is 18446744073709551615"),
+        (LABELS + 2**30, "the largest label is 1073741826, and there are 12 training samples"),
+        (LABELS * 6, "the largest label is 12, and there are 12 training samples"),
+    ],
+)
+def test_labels_that_are_refused(tmp_path, labels, says):
+    message = complaint(save(tmp_path, train_y=labels))
+    assert f"{tmp_path}/set.npz: " in message and says in message
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"test_x": np.where(np.arange(20).reshape(4, 5) > 9, np.inf, 1.0)}, "test_x: row 2 (from 0, the first of 2) "),
+        ({"train_x": VECTORS.astype(np.float64) * 1e39}, "no finite float32"),
+        ({"train_x": np.arange(60, dtype=np.uint8).reshape(12, 5)}, "train_x is uint8, test_x float64"),
+        ({"train_x": GREY, "test_x": GREY[:4, :5]}, "(12, 1, 8, 6), test samples (4, 1, 5, 6); they must be alike"),
+        ({"train_x": GREY, "test_x": RGB[:4]}, "data.image_size and data.grayscale say what images become"),
+        ({"train_x": GREY, "test_x": GREY[:4] / 255}, "test_x gives float64 samples"),
+        ({"classes": np.zeros((3, 2))}, "expected one name for each class"),
+        ({"classes": np.array([b"a", b"b", b"\xff"])}, "no text in UTF-8"),
+        ({"classes": np.array(["a", "b", "a"])}, "two classes are called 'a'"),
+        ({"classes": np.array(["a", "", "b"])}, "the class name '' is not one line of printable text"),
+    ],
+)
+def test_arrays_that_are_refused(tmp_path, changes, says):
+    assert says in complaint(save(tmp_path, **changes))
+
+
+def test_images_of_two_sizes_take_the_recipes(tmp_path):
+    given = save(tmp_path, train_x=GREY, test_x=RGB[:4, :5]).model_copy(update={"image_size": 4, "grayscale": False})
+    assert load_data(given).test.raw.shape == (4, 3, 4, 4)
+
+
+def test_class_names_may_be_bytes_or_numbers(tmp_path):
+    assert load_data(save(tmp_path, classes=np.array([b"a", b"b", "é".encode()]))).classes == ("a", "b", "é")
+    assert load_data(save(tmp_path, classes=np.array([7, 8, 9]))).classes == ("7", "8", "9")
+
+
+def test_masked_values_are_not_read(tmp_path):
+    body = GOOD.replace("+ offset", "+ offset\n    x = np.ma.masked_less(x, 3)")
+    assert "train_x has masked values" in complaint(Data(source=write_function(tmp_path, body)))
+
+
+def test_the_scale_of_images_is_of_pixels_in_0_to_1(tmp_path):
+    scale = {"mean": (123.675,), "std": (58.395,)}
+    images = save(tmp_path, train_x=GREY, test_x=GREY[:4])
+    assert "123.675 is outside of 0..1" in complaint(images.model_copy(update=scale))
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "text", "npy", "pickle"])
@@ -109,7 +178,7 @@ def test_a_damaged_npz_is_named(tmp_path, damage):
         with data.path.open("wb") as file:
             np.save(file, VECTORS)
     elif damage == "pickle":
-        np.savez(data.path, train_x=np.array([{}], object))
+        np.savez(data.path, **dict.fromkeys(("train_x", "train_y", "test_x", "test_y"), np.array([{}], object)))
     else:
         whole = data.path.read_bytes()
         data.path.write_bytes({"cut": whole[: len(whole) // 2], "empty": b"", "text": b"not an archive"}[damage])

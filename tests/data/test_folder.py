@@ -10,6 +10,7 @@ from PIL import Image
 from edgekd.data import InMemory, Streamed, in_order, load_data
 from edgekd.data.folder import _scan
 from edgekd.errors import DataError
+from edgekd.folders import IMAGES
 from edgekd.recipe import Data
 
 COUNTS = {("train", "bolt"): 9, ("train", "nut"): 7, ("test", "bolt"): 3, ("test", "nut"): 2}
@@ -132,8 +133,8 @@ def test_an_empty_class_is_named(root):
     for path in (root / "train" / "nut").iterdir():
         path.rename(path.with_suffix(".txt"))
     assert complaint(root) == (
-        f"{root}/train/nut holds no images (.jpg .jpeg .png .bmp .webp .ppm .pgm .tif .tiff): "
-        "add some, or remove the folder of that class"
+        f"{root}/train/nut holds no {IMAGES} (left out: 7 files that are no images (.txt)): add some, or remove the "
+        "folder of that class"
     )
 
 
@@ -167,7 +168,10 @@ def test_an_unreadable_first_image_is_named(root):
     first = root / "train" / "bolt" / "00.png"
     first.write_bytes(b"not an image")
     message = complaint(root)
-    assert message.startswith(f"{first} cannot be read as an image (") and message.endswith("; replace or remove it")
+    assert message == (
+        f"{first}: not a readable image (its content is none of JPEG, PNG, BMP, GIF, WEBP, PPM, TIFF); replace the "
+        "file or remove it from the data"
+    )
 
 
 @pytest.mark.parametrize(("in_memory", "workers"), [(True, 2), (False, 0), (False, 2)])
@@ -194,3 +198,83 @@ def test_an_index_of_200_000_images_is_small(tmp_path):
     assert len(names) == len(labels) == 200_000
     assert names.nbytes < 30e6
     assert names.dtype.kind == "S"
+
+
+def test_class_folders_are_read_to_their_ends(root, capsys):
+    before = load(root)
+    assert capsys.readouterr().err == ""
+    deeper = root / "train" / "bolt" / "2024" / "may"
+    deeper.mkdir(parents=True)
+    for index, ending in enumerate(("jfif", "GIF", "jpe", "webp")):
+        pixels = np.random.default_rng(index).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(deeper / f"a.{ending}", {"jfif": "JPEG", "jpe": "JPEG"}.get(ending))
+    (root / "train" / "nut" / "empty.png").touch()
+    (root / "train" / "nut" / "a.heic").write_text("x")
+    (root / "train" / "stray.png").write_text("x")
+    (root / "test" / "._00.png").write_text("x")
+    (root / "val").mkdir()
+    data = load(root)
+    assert len(data.train) + len(data.validation) == 20
+    assert int((data.train.labels == 0).sum() + (data.validation.labels == 0).sum()) == 13
+    assert len(data.test) == len(before.test) and data.fingerprint != before.fingerprint
+    assert capsys.readouterr().err.splitlines() == [
+        f"{root}: left out: the folder val; validation samples are held out of train",
+        f"{root}/train: left out: 1 file that is no images (.heic), 1 empty file, 1 image outside of the class folders",
+    ]
+
+
+def test_a_class_may_be_a_link_to_a_folder_elsewhere(root, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "photos"
+    (root / "train" / "nut").rename(elsewhere)
+    (root / "train" / "nut").symlink_to(elsewhere)
+    (elsewhere / "loop").symlink_to(root)
+    assert len(load(root).train) + len(load(root).validation) == 16
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+@pytest.mark.parametrize(
+    ("odd", "says"),
+    [
+        (Image.new("RGB", (8, 9)), "has 8x9 pixels, others 8x8: set data.image_size"),
+        (Image.new("L", (8, 8)), "is grey, others are not: set data.grayscale to true or false"),
+        (Image.new("LA", (8, 8)), "is grey, others are not"),
+        (Image.new("RGB", (16, 4)), "has 16x4 pixels"),
+    ],
+    ids=["size", "grey", "grey with alpha", "as many pixels"],
+)
+def test_no_image_is_changed_unless_the_recipe_says_so(root, monkeypatch, in_memory, odd, says):
+    """Also beyond those that are looked at first."""
+    monkeypatch.setattr("edgekd.data.folder.LOOKED_AT", 1)
+    odd.save(root / "train" / "bolt" / "04.png")
+    message = complaint(root, in_memory=in_memory, workers=0)
+    assert message.startswith(f"{root}/train/bolt/04.png: ") and says in message
+    assert load(root, image_size=8, grayscale=False, in_memory=in_memory, workers=0).input_shape == (3, 8, 8)
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_images_are_set_upright(root, in_memory):
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    path = root / "test" / "bolt" / "00.png"
+    with Image.open(path) as image:
+        stored = np.asarray(image)
+    before = load(root, in_memory=in_memory).fingerprint
+    Image.fromarray(stored).save(path, exif=exif)
+    data = load(root, in_memory=in_memory)
+    assert np.array_equal(everything(data.test)[0][0].numpy(), np.rot90(stored).transpose(2, 0, 1))
+    assert data.fingerprint != before
+    assert data.preprocess.to_json()["orientation"] == "exif"
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[31mred", "nut\u2028", "\udcff"])
+def test_class_names_that_a_bundle_refuses_are_refused(root, name):
+    for part in ("train", "test"):
+        (root / part / "nut").rename(root / part / name)
+    assert "is not one line of printable text; rename the class" in complaint(root)
+
+
+def test_class_names_that_look_the_same_are_refused(root):
+    for part in ("train", "test"):
+        (root / part / "nut").rename(root / part / "caf\u00e9")
+        (root / part / "bolt").rename(root / part / "cafe\u0301")
+    assert "two classes are called 'caf\u00e9'; rename one of them" in complaint(root)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from edgekd.data import DataSet, InMemory, Streamed, in_order, load_data
 from edgekd.data.samples import Joined
 from edgekd.errors import DataError
+from edgekd.folders import IMAGES
 from edgekd.models import build
 from edgekd.recipe import Data, Train
 from edgekd.train import CrossEntropy, fit
@@ -168,10 +169,7 @@ def test_what_is_not_there(pictures, tmp_path):
     none = tmp_path / "none"
     assert complaint(none) == f"there is no folder {none}: data.unlabelled names a folder of images without labels"
     none.mkdir()
-    assert complaint(none) == (
-        f"{none} holds no images (.jpg .jpeg .png .bmp .webp .ppm .pgm .tif .tiff): "
-        "add some, or leave data.unlabelled out"
-    )
+    assert complaint(none) == (f"{none} holds no {IMAGES}: add some, or leave data.unlabelled out")
     assert complaint(pictures, source="breast_cancer") == (
         f"data.unlabelled: {pictures} is for images, breast_cancer gives vectors; leave it out"
     )

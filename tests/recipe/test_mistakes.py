@@ -75,6 +75,23 @@ DISTILL = (
         ),
         (
             "source: digits",
+            "source: digits, mean: [33.3], std: [0.5]",
+            "r.yaml:2: data.mean: 33.3 is outside of 0..1, the range that pixels have before scaling; divide "
+            "both by 255",
+        ),
+        (
+            "source: digits",
+            "source: cifar10, mean: [0.5, 0.5, 0.5], std: [0.2, 58.4, 0.2]",
+            "r.yaml:2: data.std: 58.4 is outside of 0..1, the range that pixels have before scaling; divide "
+            "both by 255",
+        ),
+        (
+            "source: digits",
+            "source: mnist, mean: [-0.1], std: [0.5]",
+            "r.yaml:2: data.mean: -0.1 is outside of 0..1, the range that pixels have before scaling",
+        ),
+        (
+            "source: digits",
             "source: digits, mean: [0.5]",
             "r.yaml:2: data.mean: mean and std go together; give both or neither",
         ),

@@ -1,0 +1,127 @@
+"""Samples that are there more than once: in training and test, or under two labels."""
+
+import hashlib
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgekd.data.samples import InMemory, Samples, Streamed
+from edgekd.folders import several, shown
+from edgekd.progress import track
+
+TAIL = 4096
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """What is doubtful in the data: ``code`` for machines, ``message`` for people."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class _Sample:
+    part: str
+    index: int
+    label: int
+    name: str
+
+
+def doubts_on(parts: Mapping[str, Samples], classes: Sequence[str]) -> list[Doubt]:
+    """Return a doubt where samples of ``parts["test"]`` are also in another part, and where equal samples have
+    different labels.
+
+    Samples in memory are equal if all values are, streamed ones if their files are. The label −1 contradicts none.
+    """
+    groups: dict[bytes, list[_Sample]] = defaultdict(list)
+    digests = {part: _digests(samples) for part, samples in parts.items() if isinstance(samples, InMemory)}
+    digests |= _digests_of_files({part: each for part, each in parts.items() if isinstance(each, Streamed)})
+    repeated = {digest for digest, count in Counter(_all(digests.values())).items() if count > 1}
+    for part, found in digests.items():
+        for index, digest in enumerate(found):
+            if digest in repeated:
+                groups[digest].append(_sample(part, parts[part], index))
+    return [*_seen(groups.values(), len(parts["test"])), *_contradicting(groups.values(), classes)]
+
+
+def _all(found: Iterable[list[bytes]]) -> Iterable[bytes]:
+    return (digest for each in found for digest in each if digest)
+
+
+def _sample(part: str, samples: Samples, index: int) -> _Sample:
+    keys = samples.keys if isinstance(samples, (InMemory, Streamed)) else None
+    key = index if keys is None else keys[index]
+    name = shown(os.fsdecode(bytes(key))) if isinstance(key, bytes) else f"row {key} of {_source(part)}"
+    return _Sample(part, index, int(samples.labels[index]), name)
+
+
+def _source(part: str) -> str:
+    return "train" if part == "validation" else part
+
+
+def _digests(samples: InMemory) -> list[bytes]:
+    rows = samples.raw.contiguous().numpy().reshape(len(samples), -1)
+    return [hashlib.blake2b(row.data, digest_size=16).digest() for row in rows]
+
+
+def _digests_of_files(parts: Mapping[str, Streamed]) -> dict[str, list[bytes]]:
+    """Of files that have another's size and last bytes; of all others nothing, since they have no copy."""
+    files = {part: list(map(each.file, each.keys)) for part, each in parts.items() if each.file}
+    marks: dict[Path, tuple[int, bytes]] = {path: (path.stat().st_size, b"") for path in _flat(files)}
+    for path in track(_repeated(marks), "looking for copies", len(marks)):
+        marks[path] = (marks[path][0], _tail(path))
+    whole = {path: hashlib.blake2b(path.read_bytes(), digest_size=16).digest() for path in _repeated(marks)}
+    return {part: [whole.get(path, b"") for path in paths] for part, paths in files.items()}
+
+
+def _flat(files: Mapping[str, list[Path]]) -> Iterable[Path]:
+    return (path for paths in files.values() for path in paths)
+
+
+def _repeated(marks: Mapping[Path, tuple[int, bytes]]) -> list[Path]:
+    counts = Counter(marks.values())
+    return [path for path, mark in marks.items() if counts[mark] > 1]
+
+
+def _tail(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL))
+        return hashlib.blake2b(file.read(), digest_size=16).digest()
+
+
+def _seen(groups: Iterable[list[_Sample]], tested: int) -> list[Doubt]:
+    twins = sorted(
+        (sample.index, sample.name, next(other.name for other in group if other.part != "test"))
+        for group in groups
+        if len({sample.part for sample in group}) > 1
+        for sample in group
+        if sample.part == "test"
+    )
+    if not twins:
+        return []
+    pairs = several((f"{ours} is {theirs}" for _, ours, theirs in twins), 3)
+    message = (
+        f"{len(twins)} of {tested} test samples {'are' if len(twins) > 1 else 'is'} also trained on or chosen by "
+        f"({pairs}): the accuracy is not that of unseen samples; remove them from one of the two"
+    )
+    return [Doubt("test_samples_seen", message)]
+
+
+def _contradicting(groups: Iterable[list[_Sample]], classes: Sequence[str]) -> list[Doubt]:
+    pairs = []
+    for group in groups:
+        first: dict[int, _Sample] = {}
+        for sample in group:
+            if sample.label >= 0:
+                first.setdefault(sample.label, sample)
+        if len(first) > 1:
+            ours, theirs = list(first.values())[:2]
+            pairs.append(f"{ours.name} is {classes[ours.label]!r}, {theirs.name} is {classes[theirs.label]!r}")
+    if not pairs:
+        return []
+    what = "samples are" if len(pairs) > 1 else "sample is"
+    message = f"{len(pairs)} {what} there under different labels ({several(pairs, 2)}); keep the right one"
+    return [Doubt("contradicting_labels", message)]
