@@ -10,7 +10,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from edgekd.errors import ModelError
-from edgekd.files import canonical_json, sha256, write_bytes
+from edgekd.files import canonical_json, sha256, sha256_file, write_bytes
 
 SCHEMA_VERSION = 1
 MODEL, WEIGHTS = "model.json", "weights.safetensors"
@@ -20,7 +20,7 @@ MODEL, WEIGHTS = "model.json", "weights.safetensors"
 class Spec:
     """How to build a network: the builder with its arguments, then the cuts, then the quantisation.
 
-    ``code`` holds the sha256 of the user's files that the builder comes from: other code is another network.
+    ``code`` is :func:`edgekd.models.code_of` the builder: other code is another network.
     """
 
     builder: str
@@ -33,6 +33,11 @@ class Spec:
 
     def to_json(self) -> dict[str, Any]:
         return {"schema_version": SCHEMA_VERSION, **asdict(self)}
+
+    @property
+    def builder_name(self) -> str:
+        """The builder without the folder that its file lies in, which says nothing about the network."""
+        return Path(self.builder).name if self.code else self.builder
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,14 @@ class Artifact:
     @property
     def sha256(self) -> str:
         return sha256(canonical_json(self.spec.to_json()) + save(self.tensors))
+
+
+def content_of(folder: Path) -> str:
+    """Hash the network in ``folder``, wherever its builder's file lies."""
+    content = json.loads((folder / MODEL).read_bytes())
+    if content.get("code"):
+        content["builder"] = Path(content["builder"]).name
+    return sha256(canonical_json([sha256(canonical_json(content)), sha256_file(folder / WEIGHTS)]))
 
 
 def tensors_of(network: nn.Module) -> dict[str, Tensor]:

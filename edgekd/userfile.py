@@ -1,14 +1,16 @@
-"""``path.py:function``: a user's own function, loaded from a file without putting it on the import path."""
+"""``path.py:function``: a user's own function, loaded from a file that can import what lies beside it."""
 
-import importlib.util
 import inspect
-import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from edgekd.errors import EdgekdError
+from edgekd.files import canonical_json
 from edgekd.registry import nearest
+from edgekd.usercode import at_home, load
+from edgekd.userhash import digests, imports_relatively
 
 
 def is_reference(name: str) -> bool:
@@ -24,14 +26,9 @@ def load_function(reference: str, error: type[EdgekdError]) -> Callable[..., Any
     path, name = file_of(reference), reference.rpartition(":")[2]
     if not path.is_file():
         raise error(f"{reference}: there is no file {path}; a reference is written path/to/file.py:function")
-    spec = importlib.util.spec_from_file_location(f"edgekd_user_{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    # Dataclasses look their module up there.
-    sys.modules[spec.name] = module
     try:
-        spec.loader.exec_module(module)
+        with at_home(path, fresh=True):
+            module = load(path, relative=imports_relatively(path))
     except (Exception, SystemExit) as cause:
         raise error(f"{path} fails when it is loaded: {type(cause).__name__}: {cause}") from cause
     function = getattr(module, name, None)
@@ -59,8 +56,19 @@ def call(
         known = ", ".join(p for p in parameters if p not in offered) or "none"
         raise error(f"{reference} takes no argument {unknown[0]!r}{nearest(unknown[0], parameters)}; args: {known}")
     try:
-        return function(**{**named, **args})
+        with at_home(file_of(reference)) if is_reference(reference) else nullcontext():
+            return function(**{**named, **args})
     except EdgekdError:
         raise
     except (Exception, SystemExit) as cause:
         raise error(f"{reference} fails with args {args}: {type(cause).__name__}: {cause}") from cause
+
+
+def code_of(reference: str, use: Callable[[], Any], *call: Any) -> tuple[str, ...]:
+    """Hash what ``path.py:function`` depends on: the user's modules, and the files that they read.
+
+    Args:
+        use: loads the function and does with it what the result depends on.
+        call: what tells this use from others, as JSON.
+    """
+    return digests(file_of(reference), use, (reference, canonical_json(call)))

@@ -6,8 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from edgekd.artifact import MODEL, WEIGHTS, Artifact
-from edgekd.files import canonical_json, sha256, sha256_file
+from edgekd.artifact import Artifact, content_of
 
 METRICS = "metrics.json"
 
@@ -32,4 +31,4 @@ class Done:
     @cached_property
     def content(self) -> str:
         """A hash of the network alone: two stages that give the same network are the same to what follows."""
-        return sha256(canonical_json([sha256_file(self.folder / name) for name in (MODEL, WEIGHTS)]))
+        return content_of(self.folder)

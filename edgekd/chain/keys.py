@@ -4,9 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from edgekd.artifact import Spec
 from edgekd.data import DataSet
 from edgekd.files import canonical_json, sha256, sha256_file
-from edgekd.models import source_files
+
+# Goes up when the same checkpoint would give other weights.
+CHECKPOINT_RULE = "averaged weights first"
 
 
 def stage_key(
@@ -22,9 +25,12 @@ def stage_key(
     return sha256(canonical_json([name, version, section, list(inputs), samples, seed]))
 
 
-def network_key(model: str, args: dict[str, Any], checkpoint: Path | None, new_head: bool = False) -> str:
-    """Of a network before its first stage: its builder with the user's code, and its checkpoint's content."""
-    files = source_files(model)
-    name = Path(model).name if files else model
-    contents = [sha256_file(path) for path in [*files, *([checkpoint] if checkpoint else [])]]
-    return sha256(canonical_json([name, args, contents, *(["new head"] if new_head else [])]))
+def network_key(spec: Spec, checkpoint: Path | None, new_head: bool = False, checkpoint_key: str | None = None) -> str:
+    """Hash a network before its first stage: its builder with the user's code, and what its checkpoint holds."""
+    contents = [*spec.code, *([sha256_file(checkpoint)] if checkpoint else [])]
+    choices = [
+        *(["new head"] if new_head else []),
+        *([CHECKPOINT_RULE] if checkpoint else []),
+        *([checkpoint_key] if checkpoint_key else []),
+    ]
+    return sha256(canonical_json([spec.builder_name, spec.args, contents, *choices]))

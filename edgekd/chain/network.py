@@ -7,8 +7,7 @@ from torch import nn
 
 from edgekd.artifact import Artifact, Spec, fill
 from edgekd.errors import ModelError
-from edgekd.files import sha256_file
-from edgekd.models import build, source_files
+from edgekd.models import build, code_of
 from edgekd.prune import apply_plan
 from edgekd.quantize import prepare
 from edgekd.train.device import lay_out
@@ -16,7 +15,7 @@ from edgekd.train.device import lay_out
 
 def build_spec(spec: Spec) -> nn.Module:
     """The network that ``spec`` describes, with random weights, ready to be filled."""
-    if spec.code != tuple(sha256_file(path) for path in source_files(spec.builder) if path.is_file()):
+    if spec.code != code_of(spec.builder, spec.input_shape, spec.num_classes, spec.args):
         raise ModelError(
             f"{spec.builder} has changed since this network was saved: bring the old file back, or run again"
         )

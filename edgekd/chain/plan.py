@@ -16,8 +16,7 @@ from edgekd.chain.network import build_spec
 from edgekd.chain.objective import between_generations, terms_of
 from edgekd.data import DataSet
 from edgekd.errors import ModelError, RecipeError, first_line
-from edgekd.files import sha256_file
-from edgekd.models import count_macs, count_parameters, load_checkpoint, source_files
+from edgekd.models import code_of, count_macs, count_parameters, load_checkpoint
 from edgekd.prune import IMPORTANCES
 from edgekd.prune.budget import must_reach
 from edgekd.prune.counts import COUNTS
@@ -37,16 +36,17 @@ class Start:
     checkpoint: Path | None
     seed: int
     new_head: bool = False
+    checkpoint_key: str | None = None
 
     @property
     def key(self) -> str:
-        return network_key(self.spec.builder, self.spec.args, self.checkpoint, self.new_head)
+        return network_key(self.spec, self.checkpoint, self.new_head, self.checkpoint_key)
 
     def network(self) -> nn.Module:
         torch.manual_seed(self.seed)
         network = build_spec(self.spec)
         if self.checkpoint is not None:
-            load_checkpoint(network, self.checkpoint, self.new_head)
+            load_checkpoint(network, self.checkpoint, self.new_head, self.checkpoint_key)
         return network
 
 
@@ -58,9 +58,9 @@ class Size:
 
 def start_of(section: Any, data: DataSet, seed: int) -> Start:
     """``section`` is one of the recipe's teachers, or its student."""
-    code = tuple(sha256_file(path) for path in source_files(section.model) if path.is_file())
-    spec = Spec(section.model, data.input_shape, len(data.classes), dict(section.args), code=code)
-    return Start(spec, section.checkpoint, seed, section.new_head)
+    shape, classes, args = data.input_shape, len(data.classes), dict(section.args)
+    spec = Spec(section.model, shape, classes, args, code=code_of(section.model, shape, classes, args))
+    return Start(spec, section.checkpoint, seed, section.new_head, section.checkpoint_key)
 
 
 def starts_of_teachers(recipe: Recipe, data: DataSet) -> list[Start]:

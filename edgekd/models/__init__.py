@@ -1,8 +1,8 @@
 """Where networks come from: ``build("resnet20", input_shape=(3, 32, 32), num_classes=10)``."""
 
-from edgekd.models.build import build, source_files
+from edgekd.models.build import build, code_of
 from edgekd.models.checkpoint import load_checkpoint
 from edgekd.models.registry import MODELS
 from edgekd.models.size import count_macs, count_parameters
 
-__all__ = ["MODELS", "build", "count_macs", "count_parameters", "load_checkpoint", "source_files"]
+__all__ = ["MODELS", "build", "code_of", "count_macs", "count_parameters", "load_checkpoint"]

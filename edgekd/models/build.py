@@ -1,9 +1,10 @@
 """From a name in a recipe to a network: edgekd's own, torchvision's, timm's, or a user's function."""
 
+from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from edgekd import userfile
@@ -42,9 +43,21 @@ def build(name: str, input_shape: tuple[int, ...], num_classes: int, **args: Any
     return network
 
 
-def source_files(name: str) -> list[Path]:
-    """The user's files that ``name`` depends on; a change in them makes another network."""
-    return [userfile.file_of(name)] if userfile.is_reference(name) else []
+def code_of(name: str, input_shape: tuple[int, ...], num_classes: int, args: dict[str, Any]) -> tuple[str, ...]:
+    """Hash the user's files that the network ``name`` depends on, in building and in its forward pass.
+
+    A change in any of them makes another network. Networks that are not ``path.py:function`` depend on none.
+    """
+    if not userfile.is_reference(name):
+        return ()
+
+    def use() -> None:
+        with torch.random.fork_rng(devices=[]):
+            network = build(name, input_shape, num_classes, **args)
+            with suppress(Exception), torch.no_grad():  # whether it takes this input is not the question here
+                network.eval()(torch.zeros(2, *input_shape))
+
+    return userfile.code_of(name, use, list(input_shape), num_classes, args)
 
 
 def _torchvision(name: str, input_shape: tuple[int, ...], num_classes: int, args: dict[str, Any]) -> nn.Module:

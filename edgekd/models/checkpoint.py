@@ -1,61 +1,74 @@
-"""Weights trained elsewhere: safetensors, or torch files read without running what is in them."""
+"""Weights trained elsewhere, loaded into a network whole or not at all."""
 
-import pickle
-import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from edgekd.errors import ModelError, first_line
+from edgekd.errors import ModelError
+from edgekd.models.checkpoint_file import read_checkpoint, state_dicts
+from edgekd.models.choice import choose, some
+from edgekd.models.values import must_be_weights
 from edgekd.progress import say
 
-NESTED = ("state_dict", "model_state_dict", "model", "net", "state_dict_ema")
-PREFIXES = ("module.", "_orig_mod.", "model.")
-SHOWN = 4
 # Checkpoints from before torch 0.4.1 lack it, and nothing that edgekd trains reads it.
 BATCH_COUNTER = "num_batches_tracked"
+NEW_HEAD = "; new_head: true leaves out this layer, and the rest fits"
 
 
-def load_checkpoint(network: nn.Module, path: Path, new_head: bool = False) -> None:
-    """Loads ``path`` into ``network``, every weight of it.
+def load_checkpoint(network: nn.Module, path: Path, new_head: bool = False, checkpoint_key: str | None = None) -> None:
+    """Load ``path`` into ``network``, every weight of it.
 
-    Takes a state dict by itself or inside a dict (``state_dict``, ``model``, ...), with or without the
-    prefixes that wrappers leave (``module.``), in any floating type. Torch files are read with
-    ``weights_only=True``: code in them is never run.
+    Takes a state dict by itself or inside dicts (``state_dict``, ``model``, ...), with or without a prefix that
+    wrappers leave (``module.``, ``net.``), in any floating type. Where several fit the network, the averaged ones are
+    taken (``state_dict_ema``, ``model_ema``, an AveragedModel's). Standard error says what was chosen and what was
+    left out. Torch files are read with ``weights_only=True``: code in them is never run.
 
     Args:
         new_head: leave out those tensors of the last layer (:func:`last_layer`) that have another shape, such as a
             classifier's of another number of classes; the network keeps its own, and standard error says so.
+        checkpoint_key: which of several to take: the keys and the prefix in front of its names, joined by dots, such
+            as ``state_dict`` or ``state_dict.student``; ``.`` is the file's outermost state dict.
 
     Raises:
-        ModelError: the file is missing, not a checkpoint, holds code, or is for another network; the
-            message lists missing and unexpected names and the shapes that differ.
+        ModelError: the file is missing, not a checkpoint, holds code, is for another network, holds several that
+            fit equally well, or values that are no weights; the message lists what.
     """
-    state = _strip(_read(path), network)
-    adopt = getattr(network, "adopt_state_dict", None)
-    if adopt is not None:
-        state = adopt(state)
-    other = _of_other_classes(network, state)
     own = network.state_dict()
-    if new_head:
-        _say_once(_said(path, own, state, other))
-        state = {**state, **{name: own[name] for name in other}}
-    state = {**{name: value for name, value in own.items() if name.endswith(BATCH_COUNTER)}, **state}
-    complaint = _mismatch(own, state)
-    if complaint:
-        rest = _mismatch(own, {**state, **{name: own[name] for name in other}})
-        advice = "" if rest else "; new_head: true leaves out this layer, and the rest fits"
-        raise ModelError(f"{path} is not a checkpoint of this {type(network).__name__}: {complaint}{advice}")
+    counters = {name: value for name, value in own.items() if name.endswith(BATCH_COUNTER)}
+
+    def adopted(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        adopt = getattr(network, "adopt_state_dict", dict)
+        return {**counters, **adopt(weights)}
+
+    def with_own_head(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {**state, **{name: own[name] for name in _of_other_classes(network, state)}}
+
+    def complaint(weights: Mapping[str, Tensor]) -> str:
+        state = adopted(weights)
+        return _mismatch(own, with_own_head(state) if new_head else state)
+
+    found = state_dicts(read_checkpoint(path))
+    if not found:
+        raise ModelError(f"{path} holds no state dict, neither by itself nor under a key; save network.state_dict()")
+    choice = choose(found, own, complaint, checkpoint_key, path)
+    wrong = complaint(choice.chosen.weights)
+    state = adopted(choice.chosen.weights)
+    if new_head and not wrong:
+        _say_once(_said(path, own, state, _of_other_classes(network, state)))
+    if wrong:
+        advice = "" if _mismatch(own, with_own_head(state)) else NEW_HEAD
+        raise ModelError(f"{path} is not a checkpoint of this {type(network).__name__}: {wrong}{advice}")
+    if str(choice):
+        _say_once(f"  {path}: {choice}")
+    state = with_own_head(state)
+    must_be_weights(network, state, path)
     network.load_state_dict(state)
 
 
 def last_layer(network: nn.Module) -> str:
-    """The path of the layer that gives the logits: the last that was registered with a weight of two dimensions."""
+    """Return the path of the layer that gives the logits: the last registered with a weight of two dimensions."""
     weights = [name for name, parameter in network.named_parameters() if parameter.ndim > 1]
     return weights[-1].rpartition(".")[0] if weights else ""
 
@@ -78,47 +91,6 @@ def _say_once(line: str) -> None:
     say(line)  # a run builds its networks several times
 
 
-def _read(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise ModelError(f"there is no checkpoint {path}; give the path of a .safetensors, .pt or .pth file")
-    try:
-        content = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
-        )
-    except Exception as error:  # on damage, the unpickler raises IndexError, struct.error, AssertionError and more
-        code = re.search(r"GLOBAL (\S+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
-        if code:
-            raise ModelError(
-                f"{path} holds more than tensors ({code[1]}), and code in a checkpoint is never run; save "
-                "network.state_dict() alone, or convert it to safetensors where you trust it"
-            ) from error
-        said = isinstance(error, SafetensorError | RuntimeError | OSError)
-        reason = first_line(error)[:120] if said else "not what torch.save writes"
-        raise ModelError(f"{path} cannot be read as a checkpoint ({reason}); is the file whole?") from error
-    return _state_dict(content, path)
-
-
-def _state_dict(content: object, path: Path) -> dict[str, Tensor]:
-    for _ in range(3):
-        if not isinstance(content, Mapping):
-            break
-        if content and all(isinstance(value, Tensor) for value in content.values()):
-            return {str(name): value for name, value in content.items()}
-        content = next((content[key] for key in NESTED if key in content), None)
-    raise ModelError(f"{path} holds no state dict, neither by itself nor under {', '.join(NESTED)}")
-
-
-def _strip(state: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
-    own = network.state_dict().keys()
-    for _ in PREFIXES:
-        for prefix in PREFIXES:
-            if all(name.startswith(prefix) for name in state) and not any(name.startswith(prefix) for name in own):
-                state = {name.removeprefix(prefix): value for name, value in state.items()}
-    return state
-
-
 def _mismatch(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
     parts = [
         ("missing", [f"{n} {tuple(own[n].shape)}" for n in own if n not in state]),
@@ -132,9 +104,4 @@ def _mismatch(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
             ],
         ),
     ]
-    return "; ".join(f"{what}: {_some(names)}" for what, names in parts if names)
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    return "; ".join(f"{what}: {some(names)}" for what, names in parts if names)

@@ -23,6 +23,7 @@ SOURCES = ("digits", "breast_cancer", "folder", "npz", "mnist", "fashion_mnist",
 SOURCES_WITH_PATH = ("folder", "npz")
 IMAGE_SOURCES = tuple(source for source in SOURCES if source not in ("breast_cancer", "npz"))
 NO_HEAD = "there is no checkpoint whose last layer could be left out; give checkpoint, or leave new_head out"
+CHECKPOINT_KEY = "which of several networks' weights in the file, such as state_dict; the averaged ones when left out"
 FUNCTION = re.compile(r".+\.py:[A-Za-z_]\w*")
 
 # Strict everywhere: YAML already has types, and `epochs: true` must not mean 1.
@@ -42,6 +43,13 @@ class Section(BaseModel):
     """A mapping of a recipe: frozen, without unknown keys, types as written."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def _need_a_checkpoint(section: Any) -> None:
+    if section.checkpoint is None and section.new_head:
+        raise Mistake(NO_HEAD, "new_head")
+    if section.checkpoint is None and section.checkpoint_key is not None:
+        raise Mistake("there is no checkpoint to choose from; give checkpoint, or leave this out", "checkpoint_key")
 
 
 class Data(Section):
@@ -149,6 +157,7 @@ class FurtherTeacher(Section):
     model: Text = Field(description="a built-in network, torchvision/NAME, timm/NAME, or 'path.py:function'")
     args: dict[str, Any] = Field(default={}, description="arguments of the network's builder")
     checkpoint: FilePath | None = Field(default=None, description="file with its weights")
+    checkpoint_key: Text | None = Field(default=None, description=CHECKPOINT_KEY)
     new_head: bool = Field(
         default=False, description="the checkpoint is of another number of classes: its last layer is left out"
     )
@@ -163,8 +172,7 @@ class FurtherTeacher(Section):
                 "no weights; give checkpoint (a file) or train (how to train it; "
                 "epochs: 0 takes the network as its builder returns it)"
             )
-        if self.new_head and self.checkpoint is None:
-            raise Mistake(NO_HEAD, "new_head")
+        _need_a_checkpoint(self)
         if self.new_head and self.train is None:
             raise Mistake("the new last layer has random weights; give train, which trains it", "new_head")
         return self
@@ -208,14 +216,14 @@ class Student(Section):
     model: Text = Field(description="a built-in network, torchvision/NAME, timm/NAME, or 'path.py:function'")
     args: dict[str, Any] = Field(default={}, description="arguments of the network's builder")
     checkpoint: FilePath | None = Field(default=None, description="file with its weights; random weights when left out")
+    checkpoint_key: Text | None = Field(default=None, description=CHECKPOINT_KEY)
     new_head: bool = Field(
         default=False, description="the checkpoint is of another number of classes: its last layer is left out"
     )
 
     @model_validator(mode="after")
-    def has_a_head_to_leave_out(self) -> Self:
-        if self.new_head and self.checkpoint is None:
-            raise Mistake(NO_HEAD, "new_head")
+    def has_a_checkpoint_to_choose_from(self) -> Self:
+        _need_a_checkpoint(self)
         return self
 
 

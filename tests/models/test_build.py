@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from edgekd.errors import ModelError
-from edgekd.models import build, source_files
+from edgekd.files import sha256_file
+from edgekd.models import build, code_of
 
 SHAPE = (3, 8, 8)
 
@@ -73,8 +74,8 @@ def test_timm_is_an_extra():
 def test_a_users_network(user_file):
     assert build(f"{user_file}:make", SHAPE, 4)(torch.zeros(2, *SHAPE)).shape == (2, 4)
     assert build(f"{user_file}:everything", (5,), 4)(torch.zeros(2, 5)).shape == (2, 4)
-    assert source_files(f"{user_file}:make") == [user_file]
-    assert source_files("resnet8") == []
+    assert code_of(f"{user_file}:make", SHAPE, 4, {}) == (sha256_file(user_file),)
+    assert code_of("resnet8", SHAPE, 4, {}) == ()
 
 
 def test_a_users_function_that_gives_no_network(user_file):

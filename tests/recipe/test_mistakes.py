@@ -127,6 +127,18 @@ DISTILL = (
         ),
         (
             "train: {epochs: 1}",
+            "train: {epochs: 1}, checkpoint_key: ema",
+            "r.yaml:3: teacher.checkpoint_key: there is no checkpoint to choose from; give checkpoint, or leave "
+            "this out",
+        ),
+        (
+            "{model: small_cnn}",
+            "{model: small_cnn, checkpoint_key: ema}",
+            "r.yaml:4: student.checkpoint_key: there is no checkpoint to choose from; give checkpoint, or leave "
+            "this out",
+        ),
+        (
+            "train: {epochs: 1}",
             "train: {epochs: 1}, new_head: true",
             "r.yaml:3: teacher.new_head: there is no checkpoint whose last layer could be left out; give checkpoint, "
             "or leave new_head out",
@@ -145,7 +157,8 @@ DISTILL = (
         (
             "train: {epochs: 1}",
             "train: {epochs: 1}, others: [{model: mlp, train: {}, others: []}]",
-            "r.yaml:3: teacher.others.0.others: unknown key; known: model, args, checkpoint, new_head, train",
+            "r.yaml:3: teacher.others.0.others: unknown key; known: model, args, checkpoint, checkpoint_key, "
+            "new_head, train",
         ),
         (
             "train: {epochs: 1}",
@@ -170,7 +183,8 @@ DISTILL = (
         (
             "train: {epochs: 1}",
             "train: {epochs: 1}, others: [{model: mlp, train: {}}, mlp]",
-            "r.yaml:3: teacher.others.1: expected a section with the keys model, args, checkpoint, new_head, train, "
+            "r.yaml:3: teacher.others.1: expected a section with the keys model, args, checkpoint, checkpoint_key, "
+            "new_head, train, "
             "got 'mlp'",
         ),
         (
@@ -201,7 +215,8 @@ DISTILL = (
         (
             "{model: small_cnn}",
             "small_cnn",
-            "r.yaml:4: student: expected a section with the keys model, args, checkpoint, new_head, got 'small_cnn'",
+            "r.yaml:4: student: expected a section with the keys model, args, checkpoint, checkpoint_key, "
+            "new_head, got 'small_cnn'",
         ),
         (
             "model: small_cnn",

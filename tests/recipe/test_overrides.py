@@ -107,7 +107,7 @@ KEYS = "distill, prune, quantize, name, seed, data, teacher, student, stages, ta
         (
             "student.modle=x",
             "--set student.modle=x: student.modle: unknown key (did you mean 'model'?); known: model, args, "
-            "checkpoint, new_head",
+            "checkpoint, checkpoint_key, new_head",
         ),
     ],
 )
