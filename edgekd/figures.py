@@ -3,6 +3,7 @@
 A figure that was not measured is shown as a dash.
 """
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -10,13 +11,45 @@ from typing import Any, NamedTuple
 Row = Mapping[str, Any]
 
 ABSENT = "–"
+# What binary fractions leave behind: 0.1 + 0.2 is no more than 0.3.
+NOISE = 1e-12
+MOST_DIGITS = 15
+
+
+def exceeds(value: float, bound: float) -> bool:
+    """Tell whether ``value`` is above ``bound`` by more than the rounding of binary fractions."""
+    return value > bound and not math.isclose(value, bound, rel_tol=NOISE, abs_tol=NOISE)
+
+
+def told_apart(values: Sequence[float], write: Callable[[float, int], str], digits: int) -> list[str]:
+    """Write all ``values`` with ``digits``, or with as many more as show those that differ as different."""
+    pairs = [(a, b) for a in range(len(values)) for b in range(a) if differ(values[a], values[b])]
+    texts = [write(value, digits) for value in values]
+    while digits < MOST_DIGITS and any(texts[a] == texts[b] for a, b in pairs):
+        digits += 1
+        texts = [write(value, digits) for value in values]
+    return texts
+
+
+def differ(a: float, b: float) -> bool:
+    return exceeds(a, b) or exceeds(b, a)
 
 
 def percent(fraction: float | None, interval: Sequence[float] | None = None) -> str:
-    """``97.2 % (95.9–98.1)`` from fractions of one."""
+    """``97.2 % (95.9–98.1)`` from fractions of one; what is not all, or not nothing, is not shown as such."""
     if fraction is None:
         return ABSENT
-    return f"{100 * fraction:.1f} %" + between(interval, lambda x: f"{100 * x:.1f}")
+    return f"{hundredths(fraction)} %" + between(interval, hundredths)
+
+
+def hundredths(fraction: float, digits: int = 1) -> str:
+    """``99.9`` from 0.999, with more digits where it would read 100.0 or 0.0 and is neither."""
+    return told_apart([fraction, 0, 1], in_hundredths, digits)[0]
+
+
+def in_hundredths(fraction: float, places: int) -> str:
+    # Without the sign of a nought.
+    return f"{round(100 * fraction, places) + 0.0:.{places}f}"
 
 
 def between(interval: Sequence[float] | None, write: Callable[[float], str]) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.errors import MeasurementError
+from edgekd.proportion import wilson_interval as wilson_interval
 
 Samples = Sequence[float] | NDArray[Any]
 Interval = tuple[float, float]
@@ -49,18 +50,6 @@ def percentile_interval(samples: Samples, p: float, confidence: float = 0.95) ->
     if low < 1 or high > len(ordered):
         return None
     return float(ordered[low - 1]), float(ordered[high - 1])
-
-
-def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> Interval:
-    """The score interval of a proportion, as fractions (Wilson 1927)."""
-    if not 0 <= successes <= n or n == 0:
-        raise MeasurementError(f"{successes} of {n} is no proportion; expected 0 <= successes <= n and n > 0")
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    share = successes / n
-    centre = share + z * z / (2 * n)
-    margin = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    scale = 1 + z * z / n
-    return max(0.0, (centre - margin) / scale), min(1.0, (centre + margin) / scale)
 
 
 def ratio_of_medians(

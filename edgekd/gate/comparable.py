@@ -3,7 +3,8 @@
 from typing import Any, NamedTuple
 
 from edgekd.errors import EdgekdError
-from edgekd.gate.subject import PLACE, Subject, device_of
+from edgekd.gate.policy import Policy
+from edgekd.gate.subject import PLACE, TEST_SET, Subject, device_of, is_beside
 
 
 class Difference(NamedTuple):
@@ -26,10 +27,10 @@ class NotComparable(EdgekdError):
         )
 
 
-def must_be_comparable(baseline: Subject, current: Subject) -> None:
+def must_be_comparable(baseline: Subject, current: Subject, policy: Policy) -> None:
     """Raises :class:`NotComparable` with every fact that differs or that one of the two lacks."""
     # A device that one of the two was not measured on leaves the figures of the others what they are.
-    shared = set(map(device_of, baseline.facts)) & set(map(device_of, current.facts))
+    shared = devices(baseline) & devices(current)
     names = sorted(
         name for name in {*baseline.facts, *current.facts} if device_of(name) is None or device_of(name) in shared
     )
@@ -38,9 +39,35 @@ def must_be_comparable(baseline: Subject, current: Subject) -> None:
         for name in names
         if baseline.facts.get(name) != current.facts.get(name)
     ]
+    if TEST_SET not in baseline.facts and TEST_SET not in current.facts:
+        found.append(Difference(TEST_SET, None, None))
     found += _elsewhere(baseline, current)
+    found += _other_teachers(baseline, current, policy)
     if found:
         raise NotComparable(found)
+
+
+def devices(subject: Subject) -> set[str | None]:
+    return {device_of(fact) for fact in subject.facts} | {row.get("device") for row in subject.rows.values()}
+
+
+def _other_teachers(baseline: Subject, current: Subject, policy: Policy) -> list[Difference]:
+    """Where a time is judged by that of the teacher, and the teacher is another one."""
+    rule = policy.rules["latency_ratio"]
+    found = []
+    for place, row in baseline.rows.items():
+        # A baseline of an older edgekd does not tell its teacher.
+        before, now = row.get("teacher"), current.rows.get(place, {})
+        judged = "latency_ratio" in now and (not is_beside(row, now) or rule.bounds)
+        if not before or not judged or rule.level == "information":
+            continue
+        after = now.get("teacher", {})
+        found += [
+            Difference(f"the teacher's {name} on {place}", before[name], after.get(name))
+            for name in before
+            if before[name] != after.get(name)
+        ]
+    return found
 
 
 def _elsewhere(baseline: Subject, current: Subject) -> list[Difference]:

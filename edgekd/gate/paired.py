@@ -1,8 +1,9 @@
 """How much accuracy was lost between two networks that answered the same samples, and how surely."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 from edgekd.errors import EdgekdError
 
@@ -65,6 +66,42 @@ def drop(before: Sequence[bool], after: Sequence[bool], confidence: float = 0.95
         won=won,
         p=_tail(lost, differ, 0.5),
     )
+
+
+def drop_interval(lost: int, won: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the two-sided score interval of the share of samples that was lost (Tango 1998), in [-1, 1].
+
+    Unlike the bounds of :func:`drop` it knows that few samples tell little also where none of them was answered
+    differently: 0 of 20 lost leaves -0.16 to 0.16.
+
+    Args:
+        lost, won: samples that were right before and are wrong now, and the other way round, of ``n`` in all.
+
+    >>> drop_interval(1, 0, 44)[1] > 0.1
+    True
+    """
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    value = (lost - won) / n
+    low = _where(lambda difference: _score(lost, won, n, difference) <= z, -1.0, value)
+    high = _where(lambda difference: _score(lost, won, n, difference) < -z, value, 1.0)
+    return low, high
+
+
+def _score(lost: int, won: int, n: int, difference: float) -> float:
+    """How many standard errors the loss is above ``difference``, with the variance that ``difference`` implies."""
+    apart = lost - won - n * difference
+    b = (2 * n - lost + won) * difference - lost - won
+    share_won = (math.sqrt(max(0.0, b * b + 8 * n * won * difference * (1 - difference))) - b) / (4 * n)
+    variance = n * (2 * share_won + difference * (1 - difference))
+    return apart / math.sqrt(variance) if variance > 0 else math.copysign(math.inf, apart) if apart else 0.0
+
+
+def _where(holds: Callable[[float], bool], low: float, high: float) -> float:
+    """Where ``holds`` begins to."""
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return (low + high) / 2
 
 
 def _lower(successes: int, n: int, alpha: float) -> float:

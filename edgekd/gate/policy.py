@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from edgekd.errors import EdgekdError
+from edgekd.errors import EdgekdError, first_line
+from edgekd.gate.shape import LARGEST
 from edgekd.registry import nearest
 
 if sys.version_info >= (3, 11):
@@ -45,9 +46,29 @@ class Rule(Tolerance):
     floor: float | None = None
     ceiling: float | None = None
 
+    @property
+    def bounds(self) -> bool:
+        """Whether the value itself is bounded."""
+        return self.floor is not None or self.ceiling is not None
 
+    @property
+    def judges(self) -> bool:
+        """Whether anything can fail or warn by it."""
+        return self.level != "information" or self.bounds
+
+
+# Shares of one, and whole numbers.
+SHARES, COUNTS = ("accuracy", "int8_coverage"), ("size_bytes", "params", "macs")
+# May not change at all, so that there is nothing to allow.
+KINDS = ("operators", "precision")
+# A better value of these is known, and judged as such.
+FIXED = ("accuracy", "latency_ratio", *KINDS)
+# The recipe's units, by the metric, and what makes them the metric's own.
+UNITS = {"points": (SHARES, 0.01), "mb": (("size_bytes",), 1e6)}
+# More than this of a share is points by mistake; more confidence than this lets everything pass.
+MOST_OF_A_SHARE, MOST_CONFIDENCE = 0.1, 0.9999
+MOST = "points = 10"
 CHOICES = {"direction": ("higher", "lower", "same"), "level": ("fail", "warn", "information")}
-NOT_NEGATIVE = ("absolute", "relative")
 DEFAULTS: dict[str, Rule] = {
     "accuracy": Rule(direction="higher", absolute=0.005),
     "latency_ratio": Rule(direction="lower", relative=0.05),
@@ -63,29 +84,34 @@ DEFAULTS: dict[str, Rule] = {
 
 @dataclass(frozen=True)
 class Policy:
-    """Rules by metric, and the confidence of each bound, in (0.5, 1).
+    """Rules by metric, the confidence of each bound, in (0.5, 1), and the metrics that were asked for by name.
 
-    >>> Policy.of({"metrics": {"accuracy": {"absolute": 0.01}}}).rules["accuracy"].absolute
+    >>> Policy.of({"metrics": {"accuracy": {"points": 1}}}).rules["accuracy"].absolute
     0.01
     """
 
     confidence: float = 0.95
     rules: Mapping[str, Rule] = field(default_factory=lambda: DEFAULTS)
+    named: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, document: Mapping[str, Any], source: str = "the policy") -> "Policy":
-        """``document`` holds ``confidence`` and ``metrics``, whose keys take the place of the usual ones.
+        """Return the policy that ``document`` says: ``confidence``, and ``metrics`` that change the usual rules.
 
         Raises:
-            EdgekdError: a metric, key or value is not known.
+            EdgekdError: a metric, key or value is not known, cannot be, or does nothing.
         """
+        if not isinstance(document, Mapping):
+            raise EdgekdError(f"{source}: expected a table with confidence and metrics")
         _must_know(document, ("confidence", "metrics"), source)
         confidence, metrics = document.get("confidence", cls.confidence), document.get("metrics", {})
         if not isinstance(metrics, Mapping):
             raise EdgekdError(f"{source}: metrics: expected tables such as [metrics.accuracy]")
-        if number(confidence) is None or not 0.5 < confidence < 1:
-            raise EdgekdError(f"{source}: confidence: {confidence!r} is not between 0.5 and 1, such as 0.95")
-        return cls(confidence, {**DEFAULTS, **{name: _rule(name, keys, source) for name, keys in metrics.items()}})
+        if number(confidence) is None or not 0.5 < confidence <= MOST_CONFIDENCE:
+            said = f"{confidence!r} is not above 0.5 and at most {MOST_CONFIDENCE}, such as 0.95"
+            raise EdgekdError(f"{source}: confidence: {said}")
+        rules = {**DEFAULTS, **{name: _rule(name, keys, source) for name, keys in metrics.items()}}
+        return cls(confidence, rules, frozenset(metrics))
 
 
 def load_policy(path: Path | None = None) -> Policy:
@@ -104,7 +130,13 @@ def load_policy(path: Path | None = None) -> Policy:
 
 
 def _of_project(document: dict[str, Any], path: Path) -> Policy:
-    table = document.get("tool", {}).get("edgekd", {}).get("gate", {})
+    table: Any = document
+    for key in ("tool", "edgekd", "gate"):
+        if not isinstance(table, Mapping):
+            raise EdgekdError(f"{path}: expected [{TABLE}] to be a table within tables")
+        if key == "gate":
+            _must_know(table, ("gate",), f"{path}: tool.edgekd")
+        table = table.get(key, {})
     return Policy.of(table, f"{path}: {TABLE}")
 
 
@@ -113,31 +145,86 @@ def _read(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise EdgekdError(f"cannot read the policy {path}: {error.strerror}; give an existing TOML file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise EdgekdError(f"{path} is no TOML: {error}; mend that line") from error
+    except (ValueError, RecursionError) as error:
+        raise EdgekdError(f"{path} is no TOML: {first_line(error)}; mend that line") from error
 
 
 def _rule(name: str, changed: Any, source: str) -> Rule:
     if name not in DEFAULTS:
         raise EdgekdError(f"{source}: unknown metric {name!r}{nearest(name, DEFAULTS)}; known: {', '.join(DEFAULTS)}")
     where = f"{source}: metrics.{name}"
-    keys = _checked(changed, Rule, where)
+    keys = _checked(changed, name, Rule, where)
     if "warn" in keys:
-        keys["warn"] = Tolerance(**_checked(keys["warn"], Tolerance, f"{where}.warn"))
-    return replace(DEFAULTS[name], **keys)
+        keys["warn"] = Tolerance(**_checked(keys["warn"], name, Tolerance, f"{where}.warn"))
+    rule = replace(DEFAULTS[name], **keys)
+    if says := _does_nothing(name, rule, keys) or _cannot_be(name, rule):
+        raise EdgekdError(f"{where}: {says}")
+    return rule
 
 
-def _checked(table: Any, kind: type, where: str) -> dict[str, Any]:
+def _does_nothing(name: str, rule: Rule, keys: Mapping[str, Any]) -> str | None:
+    """Say which key changes nothing, and what would."""
+    if name in KINDS and (idle := [key for key in keys if key not in ("level", "direction")]):
+        return f"{idle[0]} does nothing, since {name} may not change at all; level says what a change is"
+    if name in FIXED and rule.direction != DEFAULTS[name].direction:
+        return f"direction does nothing but as {DEFAULTS[name].direction!r}; leave it out"
+    if rule.level == "information" and (idle := [key for key in keys if key in ("absolute", "relative", "warn")]):
+        return f"{idle[0]} does nothing where the figure is only shown; give level = 'fail' or 'warn' too"
+    if keys.get("level") == "information" and rule.bounds:
+        return "a floor or ceiling does nothing where the figure is only shown; leave out level, or give 'warn'"
+    if rule.warn and rule.warn.absolute >= rule.absolute and rule.warn.relative >= rule.relative:
+        return "warn does nothing, since it allows as much as the rule itself; give it less"
+    return None
+
+
+def _cannot_be(name: str, rule: Rule) -> str | None:
+    """Say which value is of another unit, or lets everything or nothing pass."""
+    for each in (rule, *([rule.warn] if rule.warn else [])):
+        if each.relative >= 1:
+            return f"relative = {each.relative:g} is a share, {100 * each.relative:g} %; 5 % is relative = 0.05"
+        if name in SHARES and each.absolute > MOST_OF_A_SHARE:
+            said = f"absolute = {each.absolute:g} is a share, {100 * each.absolute:g} points"
+            return f"{said}; one point is points = 1 or absolute = 0.01, and {MOST} is the most"
+        if name in COUNTS and each.absolute != int(each.absolute):
+            way = f"; in megabytes it is mb = {each.absolute:g}" if name == "size_bytes" else ""
+            return f"absolute = {each.absolute:g} is no whole number, and {name} is one{way}"
+        if name == "latency_ratio" and each.absolute >= 1:
+            return f"absolute = {each.absolute:g} is {each.absolute:g} times the teacher's time; 5 % is relative = 0.05"
+    for key, bound in (("floor", rule.floor), ("ceiling", rule.ceiling)):
+        if bound is not None and name in SHARES and bound > 1:
+            return f"{key} = {bound:g} is above 1, and {name} is a share; {bound:g} % is {key} = {bound / 100:g}"
+        if bound is not None and name in COUNTS and bound != int(bound):
+            way = f"; {bound:g} MB are {key} = {1e6 * bound:.0f}" if name == "size_bytes" else ""
+            return f"{key} = {bound:g} is no whole number, and {name} is one{way}"
+    if rule.floor is not None and rule.ceiling is not None and rule.floor > rule.ceiling:
+        return f"the floor {rule.floor:g} is above the ceiling {rule.ceiling:g}, so that nothing could pass"
+    return None
+
+
+def _checked(table: Any, name: str, kind: type, where: str) -> dict[str, Any]:
     if not isinstance(table, Mapping):
         raise EdgekdError(f"{where}: expected a table such as {{absolute = 0.01}}")
-    _must_know(table, [each.name for each in fields(kind)], where)
+    units = {unit: by for unit, (metrics, by) in UNITS.items() if name in metrics}
+    _must_know(table, [*(each.name for each in fields(kind)), *units], where)
     for key, value in table.items():
         if key in CHOICES and value not in CHOICES[key]:
             raise EdgekdError(f"{where}.{key}: {value!r} is none of {', '.join(CHOICES[key])}")
-        if key not in (*CHOICES, "warn") and (number(value) is None or (key in NOT_NEGATIVE and value < 0)):
-            least = " of at least 0" if key in NOT_NEGATIVE else ""
-            raise EdgekdError(f"{where}.{key}: {value!r} is no number{least}")
-    return dict(table)
+        if key not in (*CHOICES, "warn") and (number(value) is None or value < 0):
+            raise EdgekdError(f"{where}.{key}: {value!r} is no number of at least 0")
+    found = {key: value for key, value in table.items() if key not in units}
+    for unit, by in units.items():
+        if unit in table and "absolute" in table:
+            raise EdgekdError(f"{where}: {unit} and absolute are one tolerance in two units; give one of them")
+        if unit in table:
+            found["absolute"] = _own(name, table[unit], by, f"{where}.{unit}")
+    return found
+
+
+def _own(name: str, value: float, by: float, where: str) -> float:
+    """A tolerance in the metric's own unit."""
+    if name in SHARES and not value * by <= MOST_OF_A_SHARE:
+        raise EdgekdError(f"{where}: {value:g} is too much, and {MOST} is the most; floor bounds the value itself")
+    return round(value * by) if name in COUNTS else value * by
 
 
 def _must_know(table: Mapping[str, Any], known: Sequence[str], where: str) -> None:
@@ -148,5 +235,6 @@ def _must_know(table: Mapping[str, Any], known: Sequence[str], where: str) -> No
 
 def number(value: Any) -> float | None:
     """``value`` where it is a finite number."""
-    known = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if known else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if abs(value) <= LARGEST and math.isfinite(value) else None

@@ -11,14 +11,18 @@ from typing import Any
 from edgekd.errors import EdgekdError
 from edgekd.files import read_object, write_json
 from edgekd.gate.answers import read_answers
+from edgekd.gate.shape import BASELINE, REPORT, TEACHER, Malformed, must_have_shape
+from edgekd.gate.sound import answers_must_agree, files_must_agree, must_agree
 
 KIND, SCHEMA_VERSION = "edgekd baseline", 1
+REPORT_VERSION = 1
 # Of a report's row, as they are.
 SEPARATOR = ": "  # of a device and what is known of it
-PLACE = ("device", "runtime", "threads")
+PLACE = ("device", "runtime", "threads", "built_for")
 FIGURES = (
     "accuracy", "n", "right", "file_sha256", "size_bytes", "params", "macs", "precision", "operators", "int8_coverage"
 )  # fmt: skip
+TEST_SET = "test set"
 # Of a report alone: a baseline is what later runs are timed beside.
 BESIDE = "latency_vs_baseline"
 
@@ -27,7 +31,7 @@ BESIDE = "latency_vs_baseline"
 class Subject:
     """``facts`` must be the same in both for a comparison; ``rows`` are figures by where the network runs.
 
-    Figures are as they were read, so that one that is no number is seen where it is judged.
+    Figures are as they were read: of their types and within their ranges, and absent where they were not measured.
     """
 
     name: str
@@ -47,10 +51,10 @@ class Subject:
 
 
 def load_subject(path: Path) -> Subject:
-    """From a baseline file, from a report.json, or from the folder of a run.
+    """Return what a baseline file, a report.json or the folder of a run says.
 
     Raises:
-        EdgekdError: it cannot be read, or is neither.
+        EdgekdError: it cannot be read, is neither, or holds what cannot be or contradicts itself.
     """
     file = path / "report.json" if path.is_dir() else path
     document = read_object(file, "give a report.json or a baseline")
@@ -61,16 +65,43 @@ def load_subject(path: Path) -> Subject:
             f"{file} is neither a report nor a baseline: give a run's report.json, or a file that 'edgekd baseline "
             "promote' wrote"
         )
-    return subject_of(document)
+    subject = subject_of(document, file)
+    try:
+        files_must_agree(rows_of_last(document), file.parent)
+    except Malformed as found:
+        raise Malformed(found.key, found.says, file) from None
+    return subject
 
 
-def subject_of(report: Mapping[str, Any]) -> Subject:
-    """Of a report.json: the last network, wherever it runs."""
-    rows = rows_of_last(report)
+def subject_of(report: Mapping[str, Any], source: object = "the report") -> Subject:
+    """Return what a report.json says of the last network, wherever it runs.
+
+    Raises:
+        Malformed: it holds what cannot be, or contradicts itself; ``source`` is how the message calls it.
+    """
+    must_have_shape(report, REPORT, REPORT_VERSION, source)
+    data = report.get("data") or {}
+    try:
+        for key, value in (("rows", report.get("rows")), ("data.fingerprint", data.get("fingerprint"))):
+            if not value:
+                raise Malformed(key, "is missing, and a gate needs it")
+        must_agree(report["rows"], data.get("test"), place_of)
+    except Malformed as found:
+        raise Malformed(found.key, found.says, source) from None
+    teachers = {place_of(row): row for row in report["rows"] if row["model"] == report["rows"][0]["model"]}
+    return Subject(
+        name=str(report.get("name")),
+        facts=facts_of(report),
+        rows={place_of(row): _figures(row, teachers.get(place_of(row))) for row in rows_of_last(report)},
+    )
+
+
+def facts_of(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what two reports must share to be compared: the test set, the machine and the devices."""
     data, environment = report.get("data") or {}, report.get("environment") or {}
     cpu = environment.get("cpu") or {}
     facts = {
-        "test set": data.get("fingerprint"),
+        TEST_SET: data.get("fingerprint"),
         "test samples": data.get("test"),
         "processor": cpu.get("model"),
         "architecture": cpu.get("architecture"),
@@ -78,11 +109,7 @@ def subject_of(report: Mapping[str, Any]) -> Subject:
         "power mode": environment.get("power_mode"),
         **_of_devices(environment.get("devices") or {}),
     }
-    return Subject(
-        name=str(report.get("name")),
-        facts={key: value for key, value in facts.items() if value is not None},
-        rows={place_of(row): _figures(row) for row in rows},
-    )
+    return {key: value for key, value in facts.items() if value is not None}
 
 
 def rows_of_last(report: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -90,7 +117,7 @@ def rows_of_last(report: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def device_of(fact: str) -> str | None:
-    """The device of the book that a fact is about; None for this machine and the data."""
+    """Return the device that a fact is about, or None for this machine and the data."""
     device, separator, _ = fact.partition(SEPARATOR)
     return device if separator else None
 
@@ -111,10 +138,18 @@ def _of_devices(devices: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def place_of(row: Mapping[str, Any]) -> str:
-    """``cpu, onnxruntime, 1 thread``: what rows of two reports are matched by."""
-    threads = row.get("threads")
+    """Return what rows of two reports are matched by, as ``cpu, onnxruntime, 1 thread``."""
+    threads, built_for = row.get("threads"), row.get("built_for")
     counted = [f"{threads} thread{'s' if threads != 1 else ''}"] if threads else []
+    # A runtime that has one file only is named by it already.
+    counted += [f"file for {built_for}"] if built_for and built_for != row.get("runtime") else []
     return ", ".join([str(row.get("device") or "cpu"), str(row.get("runtime")), *counted])
+
+
+def is_beside(baseline: Mapping[str, Any], current: Mapping[str, Any]) -> bool:
+    """Tell whether the file of the row ``current`` was timed in turns with that of the row ``baseline``."""
+    agreed = baseline.get("file_sha256")
+    return bool(agreed) and (current.get(BESIDE) or {}).get("baseline_sha256") == agreed
 
 
 def right_of(row: Mapping[str, Any]) -> tuple[bool, ...] | None:
@@ -122,12 +157,13 @@ def right_of(row: Mapping[str, Any]) -> tuple[bool, ...] | None:
     return read_answers(row.get("right"), row.get("n"))
 
 
-def _figures(row: Mapping[str, Any]) -> dict[str, Any]:
+def _figures(row: Mapping[str, Any], teacher: Mapping[str, Any] | None) -> dict[str, Any]:
     found = {name: row[name] for name in (*PLACE, *FIGURES) if row.get(name) is not None}
     latency, ratio = row.get("latency_ms") or {}, row.get("latency_vs_teacher")
     if ratio:
         found["latency_ratio"] = {key: ratio[key] for key in ("ratio", "ci95") if ratio.get(key) is not None}
-        found["latency_ratio"]["valid"] = row.get("valid", True)
+        found["latency_ratio"]["valid"] = row.get("valid", True) is not False
+        found["teacher"] = {name: teacher[name] for name in TEACHER if teacher and teacher.get(name) is not None}
     if latency.get("p50") is not None:
         found["latency_ms"] = latency["p50"]
     if row.get(BESIDE):
@@ -136,12 +172,13 @@ def _figures(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _of_baseline(document: Mapping[str, Any], path: Path) -> Subject:
-    if document.get("schema_version") != SCHEMA_VERSION:
-        raise EdgekdError(
-            f"{path} is a baseline of version {document.get('schema_version')}, this edgekd reads {SCHEMA_VERSION}: "
-            "promote it again"
-        )
-    facts, rows = document.get("facts"), document.get("rows")
-    if not isinstance(facts, dict) or not isinstance(rows, dict) or not all(isinstance(r, dict) for r in rows.values()):
-        raise EdgekdError(f"{path}: facts and rows are missing or no tables: promote it again")
+    must_have_shape(document, BASELINE, SCHEMA_VERSION, path)
+    facts, rows = document["facts"], document["rows"]
+    try:
+        for place, row in rows.items():
+            if place_of(row) != place:
+                raise Malformed(f"rows.{place}", f"its figures are of {place_of(row)}")
+            answers_must_agree(row, facts.get("test samples"), f"rows.{place}")
+    except Malformed as found:
+        raise Malformed(found.key, found.says, path) from None
     return Subject(str(document.get("name")), facts, rows)

@@ -33,7 +33,12 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        return not self.at("fail")
+        return self.judged and not self.at("fail")
+
+    @property
+    def judged(self) -> bool:
+        """Whether any figure was held to anything."""
+        return any(finding.level != "information" for finding in self.findings)
 
     def at(self, level: Level) -> tuple[Finding, ...]:
         return tuple(finding for finding in self.findings if finding.level == level)

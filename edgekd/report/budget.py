@@ -4,21 +4,40 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from edgekd.errors import RecipeError
+from edgekd.figures import exceeds
+from edgekd.gate.answers import read_answers
+from edgekd.gate.paired import drop_interval
 from edgekd.registry import nearest
 from edgekd.report.schema import Check, Row
 
 Measure = Callable[[Row, Row], float | None]
 
 
+Interval = Callable[[Row, Row], tuple[float, float] | None]
+
+
 class Promise(NamedTuple):
+    """``interval``, where there is one, is that of ``measure`` at 95 % confidence."""
+
     unit: str
     measure: Measure
+    interval: Interval = lambda student, teacher: None
 
 
 def accuracy_drop(student: Row, teacher: Row) -> float | None:
     if student.accuracy is None or teacher.accuracy is None:
         return None
     return 100 * (teacher.accuracy - student.accuracy)
+
+
+def accuracy_drop_interval(student: Row, teacher: Row) -> tuple[float, float] | None:
+    """In points, from the samples that the two answer differently; None where the answers were not kept."""
+    before, after = (read_answers(row.right, row.n) for row in (teacher, student))
+    if not before or not after or len(before) != len(after):
+        return None
+    pairs = list(zip(before, after, strict=True))
+    low, high = drop_interval(pairs.count((True, False)), pairs.count((False, True)), len(pairs))
+    return round(100 * low, 6), round(100 * high, 6)
 
 
 def size_ratio(student: Row, teacher: Row) -> float | None:
@@ -41,7 +60,7 @@ def latency_ratio(student: Row, teacher: Row) -> float | None:
 
 
 PROMISES: dict[str, Promise] = {
-    "accuracy_drop": Promise("points", accuracy_drop),
+    "accuracy_drop": Promise("points", accuracy_drop, accuracy_drop_interval),
     "latency_ratio": Promise("× teacher", latency_ratio),
     "latency_ms": Promise("ms", latency_ms),
     "size_mb": Promise("MB", size_mb),
@@ -61,10 +80,24 @@ def check(budget: Mapping[str, float | None], student: Row, teacher: Row) -> lis
             raise RecipeError(f"budget: unknown key {name!r}{nearest(name, PROMISES)}; known: {', '.join(PROMISES)}")
         if bound is None:
             continue
-        unit, measure = PROMISES[name]
-        value = measure(student, teacher)
-        if value is not None:
-            value = round(value, 9)  # 100 * (0.98 - 0.97) is a hair above 1
-        met = value is not None and value <= bound
-        checks.append(Check(name=name, bound=bound, value=value, unit=unit, met=met))
+        promise = PROMISES[name]
+        value = promise.measure(student, teacher)
+        met = value is not None and not exceeds(value, bound)
+        interval = promise.interval(student, teacher) if value is not None else None
+        checks.append(
+            Check(
+                name=name,
+                bound=bound,
+                value=None if value is None else plain(value),
+                unit=promise.unit,
+                met=met,
+                ci95=interval,
+                n=student.n if interval else None,
+            )
+        )
     return checks
+
+
+def plain(value: float) -> float:
+    """``value`` without the last digits, which are those of binary fractions: 100 * (0.98 - 0.97) is 1."""
+    return float(f"{value:.12g}")

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from edgekd.figures import ABSENT, RESULTS, Column, percent
 from edgekd.gate import drop, read_answers
-from edgekd.gate.subject import subject_of
+from edgekd.gate.subject import facts_of
 from edgekd.report.classes import points
 from edgekd.report.deployed import deployed
 from edgekd.report.schema import Report, Row
@@ -76,7 +76,7 @@ def pair(first: Handed, other: Handed) -> dict[str, Any]:
 
 def differences(reports: Reports) -> list[str]:
     """The facts of data and machine in which the runs differ, one line each."""
-    facts = {name: subject_of(report.to_json()).facts for name, report in reports.items() if report.rows}
+    facts = {name: facts_of(report.to_json()) for name, report in reports.items() if report.rows}
     keys = dict.fromkeys(key for each in facts.values() for key in each)
     return [
         f"{key}: " + "; ".join(f"{name}: {short(each.get(key))}" for name, each in facts.items())

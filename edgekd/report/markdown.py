@@ -38,10 +38,10 @@ def classes(by_class: ByClass) -> str:
 
 
 def checks(report: Report) -> str:
-    found = [
-        f"| {escape_markdown(line.name)} | {line.verdict} | {line.value} | {line.bound} | {line.margin} |"
-        for line in lines(report)
-    ]
+    found = []
+    for line in lines(report):
+        verdict = f"{line.verdict}; {line.doubt}" if line.doubt else line.verdict
+        found.append(f"| {escape_markdown(line.name)} | {verdict} | {line.value} | {line.bound} | {line.margin} |")
     if not found:
         return ""
     return "\n".join(["| Check | Verdict | Measured | Bound | Margin |", "|---|---|---:|---:|---|", *found])

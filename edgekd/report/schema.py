@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from edgekd.errors import EdgekdError
+from edgekd.figures import exceeds
+from edgekd.gate.shape import REPORT, must_have_shape
 
-SCHEMA_VERSION: Literal[1] = 1
+SCHEMA_VERSION = 1
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -71,7 +73,7 @@ class Row(Part):
     """The figures of one (model, runtime, precision).
 
     ``right`` has a bit for each test sample (:mod:`edgekd.gate.answers`), so that a report can be compared in pairs
-    with another one by itself.
+    with another one by itself. ``built_for`` is the profile of a file whose runtime is not here.
     """
 
     model: str
@@ -79,6 +81,7 @@ class Row(Part):
     precision: str
     device: str | None = None
     threads: Count | None = None
+    built_for: str | None = None
     accuracy: Fraction | None = None
     accuracy_ci95: tuple[Fraction, Fraction] | None = None
     n: Count | None = None
@@ -104,18 +107,35 @@ class Row(Part):
 
 
 class Check(Part):
-    """One promise of the budget: ``value`` must not exceed ``bound``."""
+    """One promise of the budget: ``value`` must not exceed ``bound``.
+
+    ``ci95`` is the interval of ``value`` that ``n`` samples leave; the verdict is by ``value``.
+    """
 
     name: str
     bound: float
     value: float | None = None
     unit: str
     met: bool
+    ci95: tuple[float, float] | None = None
+    n: Count | None = None
+
+    @model_validator(mode="after")
+    def says_what_it_holds(self) -> "Check":
+        if self.met != (self.value is not None and not exceeds(self.value, self.bound)):
+            raise ValueError(f"{self.name} is {self.value}, at most {self.bound}, and is said to be {said(self.met)}")
+        return self
 
 
 class Budget(Part):
     met: bool
     checks: tuple[Check, ...]
+
+    @model_validator(mode="after")
+    def says_what_its_checks_say(self) -> "Budget":
+        if self.met != all(check.met for check in self.checks):
+            raise ValueError(f"the budget is said to be {said(self.met)}, and its checks say otherwise")
+        return self
 
     @classmethod
     def of(cls, checks: tuple[Check, ...] | list[Check]) -> "Budget":
@@ -205,7 +225,7 @@ class Profile(Part):
 
 
 class Report(Part):
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Annotated[int, Field(ge=0, le=SCHEMA_VERSION)] = SCHEMA_VERSION
     name: str
     recipe_sha256: str
     environment: dict[str, Any] = {}
@@ -222,11 +242,16 @@ class Report(Part):
     @classmethod
     def from_json(cls, document: Mapping[str, Any], source: str | Path = "report") -> "Report":
         """Raises :class:`EdgekdError` naming the first wrong key; ``source`` is how messages call it."""
+        must_have_shape(document, REPORT, SCHEMA_VERSION, source)
         try:
             return cls.model_validate(document)
         except ValidationError as error:
             first = error.errors()[0]
-            key = ".".join(map(str, first["loc"])) or "document"
+            key, says = ".".join(map(str, first["loc"])) or "document", first["msg"].removeprefix("Value error, ")
             raise EdgekdError(
-                f"{source}: {key}: {first['msg']}; expected a report.json of schema version {SCHEMA_VERSION}"
+                f"{source}: {key}: {says}; expected a report.json of schema version {SCHEMA_VERSION}"
             ) from error
+
+
+def said(met: bool) -> str:
+    return "met" if met else "not met"

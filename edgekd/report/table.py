@@ -57,5 +57,6 @@ def verdict(report: Report) -> list[Text]:
     for line in lines(report):
         text = Text(f"  {line.name}: {line.value}, {line.bound}: ")
         text.append(line.verdict, style="green" if line.met else "red")
-        found.append(text.append(f" ({line.margin})" if line.value != line.margin else ""))
+        beside = [*([line.margin] if line.value != line.margin else []), *([line.doubt] if line.doubt else [])]
+        found.append(text.append(f" ({'; '.join(beside)})" if beside else ""))
     return found

@@ -4,14 +4,17 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from edgekd.figures import ABSENT, significant
+from edgekd.figures import ABSENT, differ, exceeds, significant, told_apart
 from edgekd.report.schema import Check, Note, Report, Row
 
 MOST_OF_A_CODE = 5
 
 
 class Line(NamedTuple):
-    """One check: what was promised, what was measured, how far apart, and ``met`` or ``not met``."""
+    """One check: what was promised, what was measured, how far apart, and ``met`` or ``not met``.
+
+    ``doubt`` says where so few samples cannot tell which of the two it is; else it is empty.
+    """
 
     name: str
     value: str
@@ -19,6 +22,7 @@ class Line(NamedTuple):
     margin: str
     verdict: str
     met: bool
+    doubt: str
 
 
 def headline(report: Report) -> str:
@@ -36,21 +40,40 @@ def lines(report: Report) -> list[Line]:
 
 def line(check: Check) -> Line:
     verdict = "met" if check.met else "not met" if check.value is not None else "not met (not measured)"
+    value, bound = shown(check)
     return Line(
         name=check.name.removesuffix("_ms").removesuffix("_mb").replace("_", " "),
-        value=ABSENT if check.value is None else amount(check.value, check.unit),
-        bound=f"at most {check.bound:g}{space(check.unit)}",
+        value=value,
+        bound=f"at most {bound}{space(check.unit)}",
         margin=margin(check),
         verdict=verdict,
         met=check.met,
+        doubt=doubt(check),
     )
+
+
+def shown(check: Check) -> tuple[str, str]:
+    """The value with its unit, and the bound, with as many digits as tell them apart."""
+    bound = f"{check.bound:.12g}"
+    if check.value is None:
+        return ABSENT, bound
+    # What differs by the rounding of binary fractions alone is the same.
+    value = check.value if differ(check.value, check.bound) else check.bound
+    return told_apart([value, check.bound], significant, 3)[0] + space(check.unit), bound
 
 
 def margin(check: Check) -> str:
     if check.value is None:
         return ABSENT
-    apart = amount(abs(check.bound - check.value), check.unit.removesuffix(" teacher"))
-    return f"{apart} {'to spare' if check.met else 'too much'}"
+    apart = abs(check.bound - check.value) if differ(check.value, check.bound) else 0.0
+    return f"{amount(apart, check.unit.removesuffix(' teacher'))} {'to spare' if check.met else 'too much'}"
+
+
+def doubt(check: Check) -> str:
+    if check.ci95 is None or exceeds(check.ci95[0], check.bound) or not exceeds(check.ci95[1], check.bound):
+        return ""
+    low, high = (significant(end) for end in check.ci95)
+    return f"{check.n} samples cannot tell: between {low} and {high} {check.unit} with 95 % confidence"
 
 
 def amount(value: float, unit: str) -> str:

@@ -50,7 +50,7 @@ def test_it_ends_with_3_and_names_the_facts_that_differ(agreed, run_folder, edge
 
 
 def test_files_are_kept_beside_the_baseline_and_asked_for_again(run_folder, edgekd, tmp_path):
-    run = run_folder("agreed", file="model.onnx", file_sha256=sha256(b"a network"))
+    run = run_folder("agreed", file="model.onnx", file_sha256=sha256(b"a network"), size_bytes=9)
     (run / "model.onnx").write_bytes(b"a network")
     path = tmp_path / "baseline.json"
     done = edgekd("baseline", "promote", run, path, "--files")

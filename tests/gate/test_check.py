@@ -115,8 +115,8 @@ def test_a_time_beside_the_baseline_without_an_interval_is_not_passed_over(run_f
 
 def test_a_file_that_is_not_the_baselines_says_nothing_of_it(run_folder):
     baseline = load_subject(run_folder("agreed", file_sha256=BEFORE))
-    for name, sha256 in (("other", "c" * 64), ("none", None)):
-        verdict = judged(baseline, run_folder(name, **beside(1.5, sha256=sha256)))
+    for name, timed in (("other", beside(1.5, sha256="c" * 64)), ("none", {"latency_vs_baseline": None})):
+        verdict = judged(baseline, run_folder(name, **timed))
         [finding] = [each for each in verdict.findings if each.metric == "latency_ratio"]
         assert (finding.level, "the teacher's time" in finding.what) == ("ok", True)
 
@@ -134,25 +134,56 @@ def test_the_bound_of_a_ratio_is_that_of_two_independent_ones(run_folder, baseli
     assert f"+20.0% of the teacher's time, at least {at_least:+.1%}" in failed.what
 
 
-@pytest.mark.parametrize(
-    "metric", ["accuracy", "size_bytes", "params", "macs", "operators", "int8_coverage", "precision"]
-)
-@pytest.mark.parametrize("value", [None, float("nan"), "many", True])
-def test_a_figure_that_is_missing_or_no_number_fails(metric, value, run_folder, baseline):
-    verdict = judged(baseline, run_folder("broken", **{metric: value}))
+FIGURES = ["accuracy", "size_bytes", "params", "macs", "operators", "int8_coverage", "precision"]
+
+
+@pytest.mark.parametrize("metric", FIGURES[:-1])
+def test_a_figure_that_is_missing_fails(metric, run_folder, baseline):
+    verdict = judged(baseline, run_folder("broken", **{metric: None}))
     assert levels(verdict)[metric] == "fail"
     assert not verdict.passed
 
 
-@pytest.mark.parametrize("ratio", [None, {"ratio": float("inf"), "ci95": [1, 2]}, {"ratio": 0.25}, {"ci95": [1, 2]}])
-def test_a_ratio_without_a_number_or_an_interval_fails(ratio, run_folder, baseline):
+@pytest.mark.parametrize("metric", FIGURES)
+@pytest.mark.parametrize("value", [float("nan"), "many" * 20, True, -1, [3], 10**400])
+def test_a_figure_that_is_none_is_refused_by_its_key(metric, value, run_folder, baseline):
+    if metric == "precision" and isinstance(value, str):
+        return
+    with pytest.raises(EdgekdError, match=rf"broken/report.json: rows.1.{metric}: .* is no"):
+        judged(baseline, run_folder("broken", **{metric: value}))
+
+
+@pytest.mark.parametrize("ratio", [None, {"ratio": 0.25}])
+def test_a_ratio_that_is_missing_or_without_an_interval_fails(ratio, run_folder, baseline):
     assert levels(judged(baseline, run_folder("broken", latency_vs_teacher=ratio)))["latency_ratio"] == "fail"
 
 
-@pytest.mark.parametrize("kept", [None, "", "AAAA", "no base64!", 7, ["AAAA"]])
-def test_answers_that_are_not_kept_fail(kept, run_folder, baseline):
-    failed = judged(baseline, run_folder("lost", right=kept)).at("fail")
+@pytest.mark.parametrize(
+    ("ratio", "says"),
+    [
+        ({"ratio": float("inf"), "ci95": [1, 2]}, "ratio: inf is no finite number"),
+        ({"ci95": [1, 2]}, "ratio: is missing"),
+        ({"ratio": 0, "ci95": [0, 1]}, "ratio: 0 is not above 0"),
+        ({"ratio": 0.25, "ci95": [0.3, 0.2]}, "ci95: the lower end 0.3 is above the upper end 0.2"),
+        ({"ratio": 0.25, "ci95": [0.26, 0.3]}, "ci95: ratio is 0.25, which its interval 0.26 to 0.3 does not hold"),
+        ({"ratio": 0.25, "ci95": [0.2]}, "ci95: a list is no pair"),
+        ([0.25], "a list is no table"),
+    ],
+)
+def test_a_ratio_that_cannot_be_is_refused(ratio, says, run_folder, baseline):
+    with pytest.raises(EdgekdError, match=f"rows.1.latency_vs_teacher.*{says}"):
+        judged(baseline, run_folder("broken", latency_vs_teacher=ratio))
+
+
+def test_answers_that_are_not_kept_fail(run_folder, baseline):
+    failed = judged(baseline, run_folder("lost", right=None)).at("fail")
     assert "cannot be compared in pairs" in failed[0].what
+
+
+@pytest.mark.parametrize("kept", ["", "AAAA", "no base64!", 7, ["AAAA"]])
+def test_answers_of_another_number_of_samples_are_refused(kept, run_folder, baseline):
+    with pytest.raises(EdgekdError, match="rows.1.right: "):
+        judged(baseline, run_folder("lost", right=kept))
 
 
 def test_a_floor_and_a_ceiling_hold_whatever_the_baseline_was(run_folder, baseline):
@@ -170,7 +201,7 @@ def test_a_floor_holds_for_what_is_better_than_the_baseline_too(run_folder, base
 
 
 def test_levels_and_tolerances_are_the_policys(run_folder, baseline):
-    folder = run_folder("larger", size_bytes=101_000, latency_ms={"p50": 9.0, "n": 3})
+    folder = run_folder("larger", size_bytes=101_000, latency_ms={"p50": 0.3, "n": 3})
     assert levels(judged(baseline, folder, metrics={"size_bytes": {"level": "warn"}}))["size_bytes"] == "warn"
     assert "size_bytes" not in levels(judged(baseline, folder, metrics={"size_bytes": {"relative": 0.02}}))
     soft = {"size_bytes": {"relative": 0.02, "warn": {"relative": 0.005}}}
@@ -208,11 +239,11 @@ def test_another_runtime_is_not_compared(run_folder, baseline):
 
 
 def test_a_row_that_is_gone_fails_in_every_figure(run_folder, tmp_path):
-    rows = [row("quantized"), row("quantized", runtime="tensorrt")]
+    rows = [row("quantized", latency_vs_teacher=None), row("quantized", latency_vs_teacher=None, runtime="tensorrt")]
     before = load_subject(run_folder("two", report={"rows": rows}))
     verdict = check(before, load_subject(run_folder("one", report={"rows": rows[:1]})))
     assert {finding.place for finding in verdict.at("fail")} == {"cpu, tensorrt, 1 thread"}
-    assert len(verdict.at("fail")) == 8
+    assert len(verdict.at("fail")) == 7
 
 
 def test_files_that_are_neither_are_refused(tmp_path):
@@ -221,7 +252,7 @@ def test_files_that_are_neither_are_refused(tmp_path):
         ("b.json", "[]", "holds no JSON object"),
         ("c.json", "{}", "neither a report nor a baseline"),
         ("d.json", json.dumps({"kind": "edgekd baseline", "schema_version": 9}), "of version 9"),
-        ("e.json", json.dumps({"kind": "edgekd baseline", "schema_version": 1, "rows": 3}), "facts and rows"),
+        ("e.json", json.dumps({"kind": "edgekd baseline", "schema_version": 1, "rows": 3}), "facts: is missing"),
     ):
         (tmp_path / name).write_text(text)
         with pytest.raises(EdgekdError, match=said):

@@ -13,7 +13,7 @@ PLACE = "cpu, onnxruntime, 1 thread"
 
 @pytest.fixture
 def run(run_folder):
-    folder = run_folder("agreed", file="exports/model.onnx", file_sha256=sha256(FILE))
+    folder = run_folder("agreed", file="exports/model.onnx", file_sha256=sha256(FILE), size_bytes=len(FILE))
     (folder / "exports").mkdir()
     (folder / "exports/model.onnx").write_bytes(FILE)
     return folder

@@ -18,6 +18,7 @@ def changed(wrong: int, **more: Any) -> Report:
     row = document["rows"][-1]
     row["right"] = write_answers([False] * wrong + [True] * (1500 - wrong))
     row["accuracy"] = 1 - wrong / 1500
+    row["accuracy_ci95"] = [row["accuracy"] - 0.012, row["accuracy"] + 0.009]
     return Report.from_json(document | more)
 
 

@@ -1,0 +1,264 @@
+"""What a report and a baseline must hold: types, ranges, and an order where there is one.
+
+In plain Python, since a gate must not wait for pydantic. What is not named here may be anything: a newer edgekd may
+have added it.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from edgekd.errors import EdgekdError
+from edgekd.figures import exceeds
+
+LARGEST = 2**63 - 1  # of a count
+PERCENTILES = ("min", "p50", "p90", "p95", "p99")
+
+
+class Malformed(EdgekdError):
+    """A report or a baseline holds what cannot be; ``key`` is where."""
+
+    def __init__(self, key: str, says: str, source: object = ""):
+        self.key, self.says = key, says
+        whole = f"{source}: {key or 'document'}: {says}; give a file as edgekd wrote it, or run the recipe again"
+        super().__init__(whole)
+
+
+Reader = Callable[[Any, str], None]
+
+
+def number(least: float = -math.inf, most: float = math.inf, above: float = -math.inf) -> Reader:
+    """A finite number within bounds."""
+
+    def read(value: Any, key: str) -> None:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise Malformed(key, f"{brief(value)} is no number")
+        if (isinstance(value, int) and abs(value) > LARGEST) or not math.isfinite(value):
+            raise Malformed(key, f"{brief(value)} is no finite number")
+        if not least <= value <= most or value <= above:
+            raise Malformed(key, f"{brief(value)} is not {bounds(least, most, above)}")
+
+    return read
+
+
+def count(value: Any, key: str) -> None:
+    number(0, LARGEST)(value, key)
+    if not isinstance(value, int):
+        raise Malformed(key, f"{brief(value)} is no whole number")
+
+
+def text(value: Any, key: str) -> None:
+    if not isinstance(value, str) or any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise Malformed(key, f"{brief(value)} is no text")
+
+
+def path(value: Any, key: str) -> None:
+    text(value, key)
+    if not value or not value.isprintable():
+        raise Malformed(key, f"{brief(value)} is no path")
+
+
+def flag(value: Any, key: str) -> None:
+    if not isinstance(value, bool):
+        raise Malformed(key, f"{brief(value)} is neither true nor false")
+
+
+def sha256(value: Any, key: str) -> None:
+    text(value, key)
+    if not re.fullmatch(r"[0-9a-f]{64}", value):
+        raise Malformed(key, f"{brief(value)} is no SHA-256 of 64 hexadecimal digits")
+
+
+def interval(end: Reader) -> Reader:
+    """Two ends, the lower one first."""
+
+    def read(value: Any, key: str) -> None:
+        if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 2:
+            raise Malformed(key, f"{brief(value)} is no pair of a lower and an upper end")
+        for place, each in enumerate(value):
+            end(each, f"{key}.{place}")
+        if value[0] > value[1]:
+            raise Malformed(key, f"the lower end {value[0]} is above the upper end {value[1]}")
+
+    return read
+
+
+def several(each: Reader) -> Reader:
+    def read(value: Any, key: str) -> None:
+        if not isinstance(value, Sequence) or isinstance(value, str):
+            raise Malformed(key, f"{brief(value)} is no list")
+        for place, one in enumerate(value):
+            each(one, under(key, place))
+
+    return read
+
+
+def named(each: Reader) -> Reader:
+    """A table of any names."""
+
+    def read(value: Any, key: str) -> None:
+        if not isinstance(value, Mapping):
+            raise Malformed(key, f"{brief(value)} is no table")
+        for name, one in value.items():
+            text(name, key)
+            each(one, under(key, name))
+
+    return read
+
+
+def table(fields: Mapping[str, Reader], required: Sequence[str] = (), then: Reader | None = None) -> Reader:
+    """A table whose ``fields`` are absent, null or as their readers say, and which ``then`` looks at as a whole."""
+
+    def read(value: Any, key: str) -> None:
+        named(anything)(value, key)
+        for name in required:
+            if value.get(name) is None:
+                raise Malformed(under(key, name), "is missing")
+        for name, reader in fields.items():
+            if value.get(name) is not None:
+                reader(value[name], under(key, name))
+        if then:
+            then(value, key)
+
+    return read
+
+
+def anything(value: Any, key: str) -> None:
+    pass
+
+
+def ascending(value: Mapping[str, Any], key: str) -> None:
+    """Percentiles in their order, each within its interval."""
+    known = [name for name in PERCENTILES if value.get(name) is not None]
+    for lower, upper in pairwise(known):
+        if exceeds(value[lower], value[upper]):
+            raise Malformed(under(key, upper), f"{value[upper]} is below {lower}, which is {value[lower]}")
+    for name in known:
+        holds(name, f"ci95_{name}")(value, key)
+
+
+def holds(name: str, ends: str) -> Reader:
+    """The interval ``ends`` holds the figure ``name``."""
+
+    def read(value: Mapping[str, Any], key: str) -> None:
+        figure, within = value.get(name), value.get(ends)
+        if figure is not None and within is not None and (exceeds(within[0], figure) or exceeds(figure, within[1])):
+            said = f"{name} is {figure}, which its interval {within[0]} to {within[1]} does not hold"
+            raise Malformed(under(key, ends), said)
+
+    return read
+
+
+SHARE, POSITIVE = number(0, 1), number(above=0)
+RATIO = {"ratio": POSITIVE, "ci95": interval(POSITIVE), "valid": flag}
+TIMES = {
+    **dict.fromkeys((*PERCENTILES, "mean"), POSITIVE),
+    **dict.fromkeys((f"ci95_{name}" for name in PERCENTILES), interval(POSITIVE)),
+    "n": count,
+}
+FIGURES: dict[str, Reader] = {
+    "device": text,
+    "runtime": text,
+    "threads": count,
+    "built_for": text,
+    "accuracy": SHARE,
+    "n": count,
+    "right": text,
+    "file_sha256": sha256,
+    "size_bytes": count,
+    "params": count,
+    "macs": count,
+    "precision": text,
+    "operators": named(count),
+    "int8_coverage": SHARE,
+}
+ROW = table(
+    {
+        **FIGURES,
+        "model": text,
+        "accuracy_ci95": interval(SHARE),
+        "latency_ms": table(TIMES, ("p50", "n"), ascending),
+        "latency_vs_teacher": table(RATIO, ("ratio",), holds("ratio", "ci95")),
+        "latency_vs_baseline": table(
+            {**RATIO, "baseline_sha256": text}, ("ratio", "baseline_sha256"), holds("ratio", "ci95")
+        ),
+        "file": path,
+        "valid": flag,
+    },
+    ("model", "runtime", "precision"),
+    holds("accuracy", "accuracy_ci95"),
+)
+FACTS = table({"python": named(anything)})
+REPORT = table(
+    {
+        "name": text,
+        "recipe_sha256": text,
+        "rows": several(ROW),
+        "data": table({"fingerprint": text, "test": count}),
+        "environment": table(
+            {"cpu": named(anything), "devices": named(table({"facts": FACTS}))},
+        ),
+    },
+    ("name", "recipe_sha256"),
+)
+TEACHER = {name: FIGURES[name] for name in ("file_sha256", "accuracy", "size_bytes", "params", "macs", "precision")}
+BASELINE = table(
+    {
+        "name": text,
+        "facts": table({"test samples": count}),
+        "rows": named(
+            table(
+                {
+                    **FIGURES,
+                    "latency_ratio": table(RATIO, ("ratio",), holds("ratio", "ci95")),
+                    "latency_ms": POSITIVE,
+                    "teacher": table(TEACHER),
+                },
+                ("runtime",),
+            )
+        ),
+    },
+    ("facts", "rows"),
+)
+
+
+def must_have_shape(document: Mapping[str, Any], shape: Reader, known: int, source: object) -> None:
+    """Check a report or a baseline, whose newest version that can be read is ``known``.
+
+    Raises:
+        EdgekdError: it is of a later version, or something in it cannot be.
+    """
+    version = document.get("schema_version", known)
+    if isinstance(version, int) and version > known:
+        shown = brief(version)
+        said = f"it is of version {shown}, and this edgekd reads up to {known}; take the edgekd that wrote it"
+        raise EdgekdError(f"{source}: schema_version: {said}")
+    try:
+        if isinstance(version, bool) or not isinstance(version, int) or version < 0:
+            raise Malformed("schema_version", f"{brief(version)} is no version")
+        shape(document, "")
+    except Malformed as found:
+        raise Malformed(found.key, found.says, source) from None
+
+
+def under(key: str, name: object) -> str:
+    shown = brief(name) if isinstance(name, str) and not name.isprintable() else str(name)[:60]
+    return f"{key}.{shown}" if key else shown
+
+
+def brief(value: Any) -> str:
+    """``value`` for a message: of one line, not long, and not written out where it is."""
+    if isinstance(value, Mapping | list | tuple):
+        return "a table" if isinstance(value, Mapping) else "a list"
+    if isinstance(value, int) and abs(value) > LARGEST:
+        return "a number beyond all counts"
+    shown = repr(value)
+    return shown if len(shown) <= 40 else f"{shown[:37]}..."
+
+
+def bounds(least: float, most: float, above: float) -> str:
+    if above > -math.inf:
+        return f"above {above:g}"
+    return f"at least {least:g}" if most >= LARGEST else f"between {least:g} and {most:g}"
