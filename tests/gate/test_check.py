@@ -137,16 +137,22 @@ def test_the_bound_of_a_ratio_is_that_of_two_independent_ones(run_folder, baseli
 @pytest.mark.parametrize(
     "metric", ["accuracy", "size_bytes", "params", "macs", "operators", "int8_coverage", "precision"]
 )
-@pytest.mark.parametrize("value", [None, float("nan"), "many", True])
+@pytest.mark.parametrize("value", [None, "many", True])
 def test_a_figure_that_is_missing_or_no_number_fails(metric, value, run_folder, baseline):
     verdict = judged(baseline, run_folder("broken", **{metric: value}))
     assert levels(verdict)[metric] == "fail"
     assert not verdict.passed
 
 
-@pytest.mark.parametrize("ratio", [None, {"ratio": float("inf"), "ci95": [1, 2]}, {"ratio": 0.25}, {"ci95": [1, 2]}])
+@pytest.mark.parametrize("ratio", [None, {"ratio": 0.25}, {"ci95": [1, 2]}])
 def test_a_ratio_without_a_number_or_an_interval_fails(ratio, run_folder, baseline):
     assert levels(judged(baseline, run_folder("broken", latency_vs_teacher=ratio)))["latency_ratio"] == "fail"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 10**400])
+def test_a_report_with_a_figure_that_json_has_no_number_for_is_refused(value, run_folder):
+    with pytest.raises(EdgekdError, match="is no JSON: .*(no number|64 bits)"):
+        load_subject(run_folder("broken", accuracy=value))
 
 
 @pytest.mark.parametrize("kept", [None, "", "AAAA", "no base64!", 7, ["AAAA"]])
