@@ -4,17 +4,16 @@ import json
 import os
 import select
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 from signal import SIGKILL, Signals
 from time import monotonic
 from typing import Any
 
 import numpy as np
 
+from edgekd import children
 from edgekd.bench.clock import Nanoseconds
 from edgekd.bench.cpus import quietest
 from edgekd.bench.plan import Subject
@@ -47,9 +46,9 @@ class Worker:
         self._rest = b""
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "edgekd.bench.child"],
-            stdin=pipe, stdout=pipe, stderr=self._complaints, env=environment(threads), bufsize=0,
-            start_new_session=True,
+            children.words("edgekd.bench.child"),
+            stdin=pipe, stdout=pipe, stderr=self._complaints, bufsize=0, start_new_session=True,
+            env=children.environment(OMP_NUM_THREADS=str(threads)),
         )  # fmt: skip
         self.pid = self._process.pid
 
@@ -131,13 +130,6 @@ def memory(subject: Subject, threads: int = 1, batch: int = 1, timeout_s: float 
     """Peak memory of loading and running ``subject``, in a process of its own and apart from any timing."""
     arguments = {"subject": subject.to_json(), "threads": threads, "batch": batch}
     return MemoryRecord(**ask_once("memory", arguments, threads, timeout_s))
-
-
-def environment(threads: int) -> dict[str, str]:
-    # The child imports what this process imports, and nothing that lies about in the working directory.
-    path = os.pathsep.join(str(Path(entry).resolve()) for entry in sys.path)
-    fixed = {"PYTHONPATH": path, "PYTHONSAFEPATH": "1", "PYTHONUTF8": "1"}
-    return {**os.environ, "OMP_NUM_THREADS": str(threads), **fixed}
 
 
 def last_words(code: int, complaint: str) -> str:

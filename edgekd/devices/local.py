@@ -2,13 +2,12 @@
 
 import json
 import subprocess
-import sys
 import tempfile
 from typing import Any
 
+from edgekd import children
 from edgekd.devices.book import Device
 from edgekd.devices.probe import Probe, understood
-from edgekd.devices.remote import RUNNER
 from edgekd.errors import DeviceError
 
 
@@ -34,8 +33,9 @@ def cuda_name() -> str | None:
 def ask_runner() -> dict[str, Any]:
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
-            [sys.executable, str(RUNNER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said
-        )
+            children.words("edgekd.devices.runner"), env=children.environment(),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said,
+        )  # fmt: skip
         assert process.stdin is not None and process.stdout is not None
         with process:
             process.stdin.write(b'{"job": "probe"}\n')
