@@ -39,7 +39,7 @@ def classes(by_class: ByClass) -> str:
 
 def checks(report: Report) -> str:
     found = [
-        f"| {escape_markdown(line.name)} | {line.verdict} | {line.value} | {line.bound} | {line.margin} |"
+        f"| {' | '.join(map(escape_markdown, (line.name, line.verdict, line.value, line.bound, line.margin)))} |"
         for line in lines(report)
     ]
     if not found:
