@@ -3,12 +3,16 @@
 import json
 import subprocess
 import tempfile
+from time import monotonic
 from typing import Any
 
 from edgekd import children
 from edgekd.devices.book import Device
 from edgekd.devices.probe import Probe, understood
 from edgekd.errors import DeviceError
+from edgekd.pipes import Lines, SlowError
+
+TIMEOUT_S = 120.0
 
 
 def probe_here(device: Device) -> Probe:
@@ -40,7 +44,10 @@ def ask_runner() -> dict[str, Any]:
         with process:
             process.stdin.write(b'{"job": "probe"}\n')
             process.stdin.flush()
-            line = process.stdout.readline()
+            try:
+                line = Lines(process.stdout).next(monotonic() + TIMEOUT_S)
+            except SlowError:
+                line = None
             process.kill()
     if not line:
         raise DeviceError("this machine said nothing of itself; run 'python -m edgekd.devices.runner' to see why")
