@@ -12,10 +12,18 @@ The pieces of the command, for one's own loop; each room is imported when it is 
     edgekd.bench.measure(plan)
 """
 
+import os
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+
+TYPE_CHECKING = False  # ``python -m edgekd`` may not import typing yet: see __main__
+if TYPE_CHECKING:
+    from typing import Any
 
 __version__ = "0.1.0"
+
+# Unless this is set before it is first imported, ONNX Runtime 1.31 keeps a device ID and a database of events under the
+# user's cache. The rest of edgekd, and all of every process that it starts, is imported after this line.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 ROOMS = (
     *("artifact", "bench", "bundle", "chain", "data", "distill", "export", "lint"),
@@ -27,7 +35,7 @@ if TYPE_CHECKING:
     from edgekd.chain.run import run as run
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name == "load":
         return import_module("edgekd.chain.network").load
     if name == "run":

@@ -4,9 +4,10 @@ A figure that was not measured is shown as a dash.
 """
 
 import math
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
+
+from edgekd import plain_text
 
 Row = Mapping[str, Any]
 
@@ -158,7 +159,7 @@ def columns(rows: Iterable[Row], results: Sequence[Column] = RESULTS) -> list[Co
 
 def escape_markdown(text: str) -> str:
     """``text`` as plain words inside a Markdown line or table cell, whatever it holds."""
-    return re.sub(r"([\\`*_\[\]<>|#~&])", r"\\\1", " ".join(text.split()))
+    return plain_text.markdown(text)
 
 
 def markdown_table(shown: Sequence[Column], rows: Iterable[Row]) -> str:

@@ -5,13 +5,17 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from edgekd import strict_json
 from edgekd.errors import EdgekdError, StorageError
+
+LARGEST_DOCUMENT = 64 << 20
 
 ADVICE = {
     errno.ENOSPC: "the disk is full: free some space, or choose another folder with --out, and run the command again",
@@ -93,16 +97,69 @@ def remove_leftovers(folder: Path) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
-def read_object(path: Path, advice: str) -> dict[str, Any]:
-    """The JSON object that ``path`` holds; raises :class:`EdgekdError` that ends in ``advice`` where it holds none."""
+def require_file(path: Path, kind: type[EdgekdError] = EdgekdError) -> Path:
+    """Return ``path`` if it leads to a plain file.
+
+    A folder is refused, and so are a FIFO, a device and a socket: opening or reading these may wait for ever.
+
+    Raises:
+        kind: ``path`` leads to nothing, to something else, or may not be looked at.
+    """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:
+        raise kind(f"cannot read {path}: {reason_of(error)}") from error
+    if not stat.S_ISREG(mode):
+        raise kind(f"cannot read {path}: it is {kind_of(mode)}, not a file")
+    return path
+
+
+def read_content(path: Path, kind: type[EdgekdError] = EdgekdError, limit: int = LARGEST_DOCUMENT) -> bytes:
+    """Return the bytes of the plain file ``path``, which are read once.
+
+    Raises:
+        kind: ``path`` is no plain file, cannot be read, or holds more than ``limit`` bytes.
+    """
+    require_file(path, kind)
+    try:
+        # What lies there may have become a FIFO since.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise kind(f"cannot read {path}: it is not a file any more")
+            content = file.read(limit + 1)
     except OSError as error:
-        raise EdgekdError(f"cannot read {path}: {error.strerror}; {advice}") from error
+        raise kind(f"cannot read {path}: {reason_of(error)}") from error
+    if len(content) > limit:
+        raise kind(f"cannot read {path}: it is larger than {limit >> 20} MiB, as no such file is")
+    return content
+
+
+def reason_of(error: OSError | ValueError) -> str:
+    """Return why the system refused, in its own words, for the end of a message."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def kind_of(mode: int) -> str:
+    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}
+    return kinds.get(stat.S_IFMT(mode), "a device")
+
+
+def read_object(path: Path, advice: str, kind: type[EdgekdError] = EdgekdError) -> dict[str, Any]:
+    """Return the JSON object that ``path`` holds, as strictly as :func:`edgekd.strict_json.parse` reads it.
+
+    Raises:
+        kind: ``path`` cannot be read or holds none; the message ends in ``advice``.
+    """
+    try:
+        content = read_content(path, kind)
+    except EdgekdError as error:
+        raise kind(f"{error}; {advice}") from error
+    try:
+        document = strict_json.parse(content)
     except ValueError as error:
-        raise EdgekdError(f"{path} is no JSON: {error}; {advice}, or take it again from where it was made") from error
+        raise kind(f"{path} is no JSON: {error}; {advice}, or take it again from where it was made") from error
     if not isinstance(document, dict):
-        raise EdgekdError(f"{path} holds no JSON object; {advice}")
+        raise kind(f"{path} holds no JSON object; {advice}")
     return document
 
 

@@ -8,13 +8,21 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
 from typing import TypeVar
 
+from edgekd.plain_text import lines
+
 T = TypeVar("T")
 
 
 def say(line: str) -> None:
     """One line for people, on standard error."""
-    sys.stderr.write(line + "\n")
+    sys.stderr.write(lines(line) + "\n")
     sys.stderr.flush()
+
+
+def tell(text: str) -> None:
+    """Lines for people, on standard output."""
+    sys.stdout.write(lines(text) + "\n")
+    sys.stdout.flush()
 
 
 @contextmanager

@@ -1,18 +1,22 @@
 import hashlib
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from edgekd.errors import StorageError
+from edgekd.errors import EdgekdError, StorageError
 from edgekd.files import (
     canonical_json,
     make_folder,
     new_folder,
+    read_content,
+    read_object,
     remove_leftovers,
+    require_file,
     sha256,
     sha256_file,
     storage,
@@ -174,3 +178,63 @@ def test_hashes(tmp_path):
     content = bytes(range(256)) * 8192
     (tmp_path / "file").write_bytes(content)
     assert sha256_file(tmp_path / "file") == hashlib.sha256(content).hexdigest()
+
+
+class Foreign(EdgekdError):
+    pass
+
+
+def special(folder: Path, kind: str) -> Path:
+    path = folder / kind
+    if kind == "FIFO":
+        os.mkfifo(path)
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(path))
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "link to itself":
+        path.symlink_to(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("FIFO", "it is a FIFO, not a file"),
+        ("socket", "it is a socket, not a file"),
+        ("device", "it is a device, not a file"),
+        ("folder", "it is a folder, not a file"),
+        ("nothing", "No such file or directory"),
+        ("link to itself", "Too many levels of symbolic links"),
+        ("a\0b", "embedded null"),
+        ("\ud800", "surrogates not allowed|No such file"),
+        ("n" * 300, "File name too long"),
+    ],
+)
+@pytest.mark.parametrize("read", [require_file, read_content, lambda path, kind: read_object(path, "give one", kind)])
+def test_only_plain_files_are_read(tmp_path, kind, said, read):
+    with pytest.raises(Foreign, match=said):
+        read(special(tmp_path, kind), Foreign)
+
+
+def test_a_plain_file_is_read_once_and_within_its_limit(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * (1 << 20))
+    (tmp_path / "link").symlink_to(path)
+    assert require_file(tmp_path / "link") == tmp_path / "link"
+    assert read_content(path, limit=1 << 20) == b"x" * (1 << 20)
+    with pytest.raises(Foreign, match="larger than 0 MiB"):
+        read_content(path, Foreign, limit=(1 << 20) - 1)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"[1]", "holds no JSON object; give one"), (b"\xff", "byte 0 is not UTF-8; give one"), (b"{", "is no JSON")],
+)
+def test_a_document_that_is_no_object_is_refused(tmp_path, content, said):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(Foreign, match=said):
+        read_object(tmp_path / "a.json", "give one", Foreign)

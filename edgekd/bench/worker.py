@@ -2,24 +2,23 @@
 
 import json
 import os
-import select
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 from signal import SIGKILL, Signals
 from time import monotonic
 from typing import Any
 
 import numpy as np
 
+from edgekd import children
 from edgekd.bench.clock import Nanoseconds
 from edgekd.bench.cpus import quietest
 from edgekd.bench.plan import Subject
 from edgekd.bench.records import MemoryRecord
 from edgekd.errors import MeasurementError
+from edgekd.pipes import FloodError, Lines, SlowError
 
 
 class TimeLimitError(MeasurementError):
@@ -44,13 +43,14 @@ class Worker:
         self.name = name
         self.limit = limit
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
-        self._rest = b""
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "edgekd.bench.child"],
-            stdin=pipe, stdout=pipe, stderr=self._complaints, env=environment(threads), bufsize=0,
-            start_new_session=True,
+            children.words("edgekd.bench.child"),
+            stdin=pipe, stdout=pipe, stderr=self._complaints, bufsize=0, start_new_session=True,
+            env=children.environment(OMP_NUM_THREADS=str(threads)),
         )  # fmt: skip
+        assert self._process.stdout is not None
+        self._lines = Lines(self._process.stdout)
         self.pid = self._process.pid
 
     def __enter__(self) -> "Worker":
@@ -81,18 +81,17 @@ class Worker:
         return answer["result"]
 
     def _line(self, doing: str) -> bytes:
-        assert self._process.stdout is not None
-        while b"\n" not in self._rest:
-            if not select.select([self._process.stdout], [], [], self.limit.left())[0]:
-                raise TimeLimitError(
-                    f"{self.name}: {DOING.get(doing, doing)} was not done when the time limit of "
-                    f"{self.limit.seconds:g} s was over, and was stopped; a smaller batch or model takes less"
-                )
-            more = os.read(self._process.stdout.fileno(), 1 << 20)
-            if not more:
-                raise MeasurementError(f"{self.name}: {self._last_words()}")
-            self._rest += more
-        line, _, self._rest = self._rest.partition(b"\n")
+        try:
+            line = self._lines.next(self.limit.end)
+        except SlowError:
+            raise TimeLimitError(
+                f"{self.name}: {DOING.get(doing, doing)} was not done when the time limit of "
+                f"{self.limit.seconds:g} s was over, and was stopped; a smaller batch or model takes less"
+            ) from None
+        except FloodError as error:
+            raise MeasurementError(f"{self.name}: the measuring process {error}") from None
+        if line is None:
+            raise MeasurementError(f"{self.name}: {self._last_words()}")
         return line
 
     def _last_words(self) -> str:
@@ -131,13 +130,6 @@ def memory(subject: Subject, threads: int = 1, batch: int = 1, timeout_s: float 
     """Peak memory of loading and running ``subject``, in a process of its own and apart from any timing."""
     arguments = {"subject": subject.to_json(), "threads": threads, "batch": batch}
     return MemoryRecord(**ask_once("memory", arguments, threads, timeout_s))
-
-
-def environment(threads: int) -> dict[str, str]:
-    # The child imports what this process imports, and nothing that lies about in the working directory.
-    path = os.pathsep.join(str(Path(entry).resolve()) for entry in sys.path)
-    fixed = {"PYTHONPATH": path, "PYTHONSAFEPATH": "1", "PYTHONUTF8": "1"}
-    return {**os.environ, "OMP_NUM_THREADS": str(threads), **fixed}
 
 
 def last_words(code: int, complaint: str) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from edgekd.bundle.manifest import RAW_MODEL, Manifest
 from edgekd.figures import columns, escape_markdown, markdown_table
+from edgekd.plain_text import code
 
 USE = """\
 ## Use
@@ -66,8 +67,8 @@ def inputs(manifest: Manifest, image: bool) -> str:
     mean, std = (preprocess[key] if few else f"`preprocess.{key}` of `manifest.json`" for key in ("mean", "std"))
     steps = [
         f"Subtract the mean {mean} and divide by the std {std}.",
-        f"Input `{manifest.inputs[0].name}`: {manifest.inputs[0].datatype}, batch × {shape}.",
-        f"Output `{manifest.outputs[0].name}`: one logit per class.",
+        f"Input {code(manifest.inputs[0].name)}: {manifest.inputs[0].datatype}, batch × {shape}.",
+        f"Output {code(manifest.outputs[0].name)}: one logit per class.",
     ]
     if image:
         colour = "grey" if preprocess["shape"][0] == 1 else "RGB"
@@ -83,7 +84,7 @@ def inputs(manifest: Manifest, image: bool) -> str:
         shape = " × ".join(map(str, raw.shape[1:]))
         steps.append(
             f"`{RAW_MODEL}` takes decoded images of that size and does the rest itself: "
-            f"input `{raw.name}`: {raw.datatype}, batch × {shape}."
+            f"input {code(raw.name)}: {raw.datatype}, batch × {shape}."
         )
     return "## Input and output\n\n" + "\n".join(f"- {step}" for step in steps)
 

@@ -10,6 +10,7 @@ import typer
 
 from edgekd.errors import DeviceError, MeasurementError
 from edgekd.figures import ABSENT, Column, Row, between, milliseconds, part, significant, size, times_faster
+from edgekd.plain_text import rich
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -235,19 +236,18 @@ def tables(document: Mapping[str, Any]) -> "Iterator[Table]":
 
 
 def table(rows: list[Row], cpu: str, reference: str | None) -> "Table":
-    from rich.markup import escape
     from rich.table import Table
 
     first = rows[0]
     where = cpu if first["device"] == "cpu" else first["providers"][0]
-    shown = Table(title=escape(f"{where}, {threads_and_batch(first['threads'], first['batch'])}, in ms"))
+    shown = Table(title=rich(f"{where}, {threads_and_batch(first['threads'], first['batch'])}, in ms"))
     shown.add_column("model", overflow="fold")
     figures = [column for column in FIGURES if column.heading not in OPTIONAL or first.get(OPTIONAL[column.heading])]
     for column in figures:
         shown.add_column(column.heading, justify="right")
     for row in rows:
         marked = row["model"] + ("" if row["valid"] else " (!)")
-        shown.add_row(escape(marked), *(column.cell(row) for column in figures))
+        shown.add_row(rich(marked), *(column.cell(row) for column in figures))
     if len(rows) > 1:
-        shown.caption = escape(f"times as fast as {reference}; in brackets 95 % intervals")
+        shown.caption = rich(f"times as fast as {reference}; in brackets 95 % intervals")
     return shown

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from edgekd import plain_text
+
 app = typer.Typer(no_args_is_help=True, help="Pack, check, describe and compare bundles.")
 
 Folder = Annotated[Path, typer.Argument(help="The folder that holds manifest.json.", metavar="DIR")]
@@ -55,7 +57,9 @@ def pack(
         card=read_card(card) if card else None,
     )
     files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-    typer.echo(json.dumps({"bundle": str(folder), "files": files}, indent=1) if as_json else str(folder))
+    typer.echo(
+        json.dumps({"bundle": str(folder), "files": files}, indent=1) if as_json else plain_text.lines(str(folder))
+    )
 
 
 def read_card(path: Path) -> str:
@@ -84,7 +88,7 @@ def verify(
     if self_test:
         found["self_test"] = result = golden_test(folder)
         line += f"; {result['n']} golden samples within {result['steps']:g} steps of {result['step']:.3g}"
-    typer.echo(json.dumps(found, indent=1) if as_json else line)
+    typer.echo(json.dumps(found, indent=1) if as_json else plain_text.lines(line))
 
 
 def golden_test(folder: Path) -> dict[str, Any]:
@@ -111,24 +115,25 @@ def show(folder: Folder, as_json: AsJson = False) -> None:
     from edgekd.bundle.verify import verify as check
 
     manifest = check(folder)
-    typer.echo(json.dumps(asdict(manifest), indent=1) if as_json else summary(asdict(manifest)))
+    typer.echo(json.dumps(asdict(manifest), indent=1) if as_json else plain_text.lines(summary(asdict(manifest))))
 
 
 def summary(manifest: dict[str, Any]) -> str:
     from edgekd.figures import columns, markdown_table, size
+    from edgekd.plain_text import line
 
     tensors = [
-        f"{kind[:-1]}  {each['name']}  {each['datatype']} {list(each['shape'])}"
+        line(f"{kind[:-1]}  {each['name']}  {each['datatype']} {list(each['shape'])}")
         for kind in ("inputs", "outputs")
         for each in manifest[kind]
     ]
-    files = [f"{file['path']}  {size(file['bytes'])}  {file['role']}" for file in manifest["files"]]
+    files = [line(f"{file['path']}  {size(file['bytes'])}  {file['role']}") for file in manifest["files"]]
     rows = manifest["measurements"]
     return "\n".join(
         [
             f"{manifest['name']}, predicts with {manifest['model']}",
             *tensors,
-            f"labels  {', '.join(manifest['labels'])}",
+            line(f"labels  {', '.join(manifest['labels'])}"),
             *files,
             *([markdown_table(columns(rows), rows)] if rows else []),
         ]
@@ -167,9 +172,10 @@ def show_differences(found: list[dict[str, Any]], a: str, b: str) -> None:
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("Part", "Item", a, b):
-        table.add_column(Text(heading), overflow="fold")
+        table.add_column(Text(plain_text.line(heading)), overflow="fold")
     for each in found:
-        table.add_row(*map(Text, (each["part"], each["item"], cell(each["a"]), cell(each["b"]))))
+        cells = (each["part"], each["item"], cell(each["a"]), cell(each["b"]))
+        table.add_row(*(Text(plain_text.line(text)) for text in cells))
     console.print(table)
 
 

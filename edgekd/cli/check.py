@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgekd import plain_text
+from edgekd.progress import tell
+
 if TYPE_CHECKING:
     from edgekd.gate import Verdict
 
@@ -75,9 +78,9 @@ def promote(
     subject = load_subject(report)
     kept = keep_files(report, file) if files else []
     subject.save(file)
-    typer.echo(f"{file}: {subject.name}, {', '.join(subject.rows)}")
+    tell(f"{file}: {subject.name}, {', '.join(subject.rows)}")
     for path in kept:
-        typer.echo(f"{path}: {path.stat().st_size} bytes")
+        tell(f"{path}: {path.stat().st_size} bytes")
 
 
 def show(verdict: "Verdict", baseline: Path, current: Path) -> None:
@@ -90,13 +93,13 @@ def show(verdict: "Verdict", baseline: Path, current: Path) -> None:
     console.print(render_table(verdict))
     for finding in (*verdict.at("fail"), *verdict.at("warn")):
         line = f"{finding.level}: {finding.metric} ({finding.place}): {finding.what}; {finding.advice}"
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(plain_text.line(line), markup=False, soft_wrap=True)
     if not verdict.passed or verdict.at("better"):
         meant = "if this is meant" if not verdict.passed else "better than the baseline; to keep it"
         files = folder_of(baseline).is_dir()
         run = current.parent if files and current.is_file() else current
         way = f"edgekd baseline promote {run} {baseline}{' --files' if files else ''}"
-        console.print(f"{meant}: {way}", markup=False, soft_wrap=True)
+        console.print(plain_text.line(f"{meant}: {way}"), markup=False, soft_wrap=True)
 
 
 def append(path: Path, text: str) -> None:

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgekd import plain_text
+from edgekd.progress import tell
+
 if TYPE_CHECKING:
     from edgekd.devices.book import Device
 
@@ -36,7 +39,7 @@ def add(
 
     config = str(ssh_config.expanduser().resolve()) if ssh_config else None
     add_device(Device(name, ssh, python, power_mode, config, emulated), replace)
-    typer.echo(f"added {name}: {ssh}; 'edgekd devices probe {name}' asks it what it can run")
+    tell(f"added {name}: {ssh}; 'edgekd devices probe {name}' asks it what it can run")
 
 
 @app.command("list")
@@ -50,7 +53,7 @@ def list_(as_json: AsJson = False) -> None:
         return
     width = max(map(len, known))
     for device in known.values():
-        typer.echo(f"{device.name:{width}}  {device.ssh or 'this machine'}")
+        tell(f"{device.name:{width}}  {device.ssh or 'this machine'}")
 
 
 def entry(device: "Device") -> dict[str, Any]:
@@ -82,7 +85,7 @@ def layers(
     leave_on_signal()
     with Remote(device) as remote:
         found = engine_layers(remote, model, batch, seconds)
-    typer.echo(json.dumps(found.to_json(), indent=1) if as_json else "\n".join(describe(found, top)))
+    typer.echo(json.dumps(found.to_json(), indent=1) if as_json else plain_text.lines("\n".join(describe(found, top))))
 
 
 @app.command()
@@ -103,7 +106,7 @@ def dla(
     leave_on_signal()
     with Remote(device) as remote:
         found = dla_report(remote, model, core)
-    typer.echo(json.dumps(found.to_json(), indent=1) if as_json else "\n".join(describe(found)))
+    typer.echo(json.dumps(found.to_json(), indent=1) if as_json else plain_text.lines("\n".join(describe(found))))
 
 
 @app.command()
@@ -118,4 +121,4 @@ def probe(name: Name, as_json: AsJson = False) -> None:
     device = find_device(name)
     leave_on_signal()
     found = ask(device) if device.ssh else probe_here(device)
-    typer.echo(json.dumps(found.to_json(), indent=1) if as_json else "\n".join(describe(found)))
+    typer.echo(json.dumps(found.to_json(), indent=1) if as_json else plain_text.lines("\n".join(describe(found))))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgekd.figures import percent, size
+from edgekd.progress import tell
 
 if TYPE_CHECKING:
     from edgekd.chain.export import Written
@@ -34,7 +35,7 @@ def export(
         sys.stdout.write(json.dumps([document(each) for each in written], indent=1) + "\n")
         return
     for each in written:
-        print("\n".join(lines(each)))
+        tell("\n".join(lines(each)))
 
 
 def document(written: "Written") -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from edgekd.errors import StorageError
+from edgekd.progress import tell
 
 
 def init(
@@ -18,4 +19,4 @@ def init(
     if path.exists():
         raise StorageError(f"{path} is there already: name another file, or remove it first")
     write_text(path, (resources("edgekd.recipe") / "starter.yaml").read_text())
-    print(f"{path} written; change it, then: edgekd recipe check {path}")
+    tell(f"{path} written; change it, then: edgekd recipe check {path}")

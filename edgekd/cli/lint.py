@@ -9,6 +9,7 @@ import typer
 
 from edgekd.errors import ModelError, first_line
 from edgekd.figures import ABSENT, count, percent
+from edgekd.plain_text import line, rich
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -66,14 +67,13 @@ def show(found: "Lint", model: str) -> None:
 
     console = Console(width=None if sys.stdout.isatty() else 180, highlight=False)
     console.print(table(found, model))
-    console.print("\n".join(sentences(found)), markup=False, soft_wrap=True)
+    console.print("\n".join(map(line, sentences(found))), markup=False, soft_wrap=True)
 
 
 def table(found: "Lint", model: str) -> "Table":
-    from rich.markup import escape
     from rich.table import Table
 
-    shown = Table(title=escape(f"{model} for {found.target}"))
+    shown = Table(title=rich(f"{model} for {found.target}"))
     for heading in ("layer", "op"):
         shown.add_column(heading, overflow="fold")
     shown.add_column("MACs", justify="right")
@@ -81,9 +81,10 @@ def table(found: "Lint", model: str) -> "Table":
         shown.add_column(heading, overflow="fold")
     for layer in found.layers:
         macs = count(layer.macs) if layer.macs is not None else ABSENT
-        cells = (layer.name, layer.op, macs, runs_in(layer), "\n".join(finding.code for finding in layer.findings))
-        why = "\n".join(f"{finding.message}; {finding.advice}" for finding in layer.findings)
-        shown.add_row(*map(escape, (*cells, why)))
+        cells = map(rich, (layer.name, layer.op, macs, runs_in(layer)))
+        codes = "\n".join(rich(finding.code) for finding in layer.findings)
+        why = "\n".join(rich(f"{finding.message}; {finding.advice}") for finding in layer.findings)
+        shown.add_row(*cells, codes, why)
     return shown
 
 

@@ -4,11 +4,13 @@ import logging
 import sys
 from collections.abc import Iterable
 from importlib import import_module
+from io import TextIOWrapper
 from typing import NoReturn
 
 import typer
 
 from edgekd.errors import EdgekdError, first_line
+from edgekd.plain_text import lines
 
 INTERRUPTED = 130
 # By the order of the help: the module under edgekd.cli, and the function or group of commands in it.
@@ -54,6 +56,10 @@ def application(names: Iterable[str] = COMMANDS) -> typer.Typer:
 def main() -> NoReturn:
     # torchao's registration of its enums is answered by a warning that no user can act on.
     logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            # File names may hold bytes that are no text, and a terminal may speak less than Unicode.
+            stream.reconfigure(errors="backslashreplace")
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
@@ -83,5 +89,5 @@ def unexpected(error: Exception) -> str:
 
 
 def fail(message: str, code: int) -> NoReturn:
-    sys.stderr.write(f"error: {message}\n")
+    sys.stderr.write(lines(f"error: {message}") + "\n")
     sys.exit(code)

@@ -9,7 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
+from edgekd import plain_text
 from edgekd.errors import EdgekdError
+from edgekd.progress import tell
 
 COLUMNS = ("label", "probability")
 
@@ -46,12 +48,14 @@ def predict(
         write_csv(found, rows, min(top, len(predictor.manifest.labels)))
     else:
         for each in found:
-            typer.echo(line(each))
+            tell(line(each))
 
 
 def line(found: dict[str, Any]) -> str:
     name = f"{found['file']}:{found['row']}" if "row" in found else found["file"]
-    return f"{name}: " + ", ".join(f"{best['label']} {100 * best['probability']:.1f} %" for best in found["top"])
+    return plain_text.line(f"{name}: ") + ", ".join(
+        f"{best['label']} {100 * best['probability']:.1f} %" for best in found["top"]
+    )
 
 
 def write_csv(found: Iterable[dict[str, Any]], rows: bool, top: int) -> None:
@@ -60,7 +64,7 @@ def write_csv(found: Iterable[dict[str, Any]], rows: bool, top: int) -> None:
     ranks = [f"{column}{rank}" for rank in ["", *(f"_{n}" for n in range(2, top + 1))] for column in COLUMNS]
     writer.writerow(["file", *(["row"] if rows else []), *ranks])
     for each in found:
-        where = [each["file"], *([each.get("row", 0)] if rows else [])]
+        where = [plain_text.line(each["file"]), *([each.get("row", 0)] if rows else [])]
         writer.writerow([*where, *cells(each)])
 
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgekd import plain_text
 from edgekd.errors import MeasurementError
 from edgekd.figures import ABSENT, Column, count, percent, significant, size
+from edgekd.plain_text import rich
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -84,7 +86,7 @@ def show(document: Mapping[str, Any], top: int, json_file: Path | None) -> None:
     else:
         console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
         console.print(table(document, top))
-        console.print("\n".join(sentences(document)), markup=False)
+        console.print(plain_text.lines("\n".join(sentences(document))), markup=False)
         if json_file:
             write_json(json_file, document)
     for line in warnings(document):
@@ -113,19 +115,18 @@ def warnings(document: Mapping[str, Any]) -> list[str]:
 
 
 def table(document: Mapping[str, Any], top: int) -> "Table":
-    from rich.markup import escape
     from rich.table import Table
 
     threads, cpu = document["threads"], document["environment"]["cpu"]["model"]
     title = f"{document['model']} on {cpu}, {threads} thread{'s' * (threads > 1)}, batch {document['batch']}"
-    shown = Table(title=escape(title))
+    shown = Table(title=rich(title))
     shown.add_column("layer", overflow="fold")
     shown.add_column("op", overflow="fold")
     for column in COLUMNS:
         shown.add_column(column.heading, justify="right" if column.number else "left")
     worst = sorted(document["layers"], key=lambda row: row["winnable_ms"], reverse=True)
     for row in worst[:top]:
-        shown.add_row(escape(row["name"]), escape(row["op"]), *(column.cell(row) for column in COLUMNS))
+        shown.add_row(rich(row["name"]), rich(row["op"]), *(column.cell(row) for column in COLUMNS))
     if len(worst) > top:
         shown.caption = f"the {top} of {len(worst)} steps with the most to win; --top shows more, --json all"
     return shown

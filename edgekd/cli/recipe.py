@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgekd import plain_text
 from edgekd.errors import RecipeError
+from edgekd.progress import tell
 
 if TYPE_CHECKING:
     from edgekd.recipe import Recipe
@@ -34,7 +36,7 @@ def check(recipes: Files, overrides: Set = [], as_json: Json = False) -> None:  
             mistakes.append(str(error))
             continue
         if not as_json:
-            typer.echo(line(results[-1]))
+            tell(line(results[-1]))
     if as_json:
         typer.echo(json.dumps(results, indent=1))
     if mistakes:
@@ -55,7 +57,7 @@ def show(recipe: File, overrides: Set = [], as_json: Json = False) -> None:  # n
     from edgekd.recipe import load_recipe
 
     loaded = load_recipe(recipe, overrides)
-    typer.echo(json.dumps(loaded.dump(), indent=1) if as_json else loaded.to_yaml().rstrip())
+    typer.echo(json.dumps(loaded.dump(), indent=1) if as_json else plain_text.lines(loaded.to_yaml().rstrip()))
 
 
 def summary(path: Path, recipe: "Recipe") -> dict[str, Any]:

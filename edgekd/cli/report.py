@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgekd.progress import tell
+
 if TYPE_CHECKING:
     from edgekd.report.comparison import Reports
 
@@ -43,7 +45,7 @@ def report(
     if as_json:
         sys.stdout.write(json.dumps(document, indent=1, sort_keys=True) + "\n")
     else:
-        typer.echo(f"report  {page}")
+        tell(f"report  {page}")
 
 
 def page_of(run: Path) -> Path:

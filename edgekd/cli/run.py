@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from edgekd.progress import tell
+
 BUDGET_NOT_MET = 2
 
 
@@ -65,11 +67,11 @@ def run(
 
 def print_plan(recipe: Any, plan: Any) -> None:
     data = plan.data
-    print(f"{recipe.name}: {' -> '.join(['teacher', *(stage.name for stage in recipe.stages)])}")
-    print(f"data     {data.name} {data.fingerprint[:12]}, input {tuple(data.input_shape)}, {len(data.classes)} classes")
-    print(f"         {len(data.train)} training, {len(data.validation)} validation, {len(data.test)} test samples")
+    tell(f"{recipe.name}: {' -> '.join(['teacher', *(stage.name for stage in recipe.stages)])}")
+    tell(f"data     {data.name} {data.fingerprint[:12]}, input {tuple(data.input_shape)}, {len(data.classes)} classes")
+    tell(f"         {len(data.train)} training, {len(data.validation)} validation, {len(data.test)} test samples")
     for role, size in plan.sizes.items():
-        print(f"{role}  {size.params:,} parameters, {size.macs:,} multiply-accumulates")
+        tell(f"{role}  {size.params:,} parameters, {size.macs:,} multiply-accumulates")
 
 
 def print_result(report: dict[str, Any], folder: Path) -> None:
@@ -79,7 +81,7 @@ def print_result(report: dict[str, Any], folder: Path) -> None:
 
     # A pipe has no width; tables cut to 80 columns lose their figures.
     Console(width=None if sys.stdout.isatty() else 140).print(render_table(report))
-    print(f"report  {folder / 'report.html'}\nbundle  {folder / 'bundle'}")
+    tell(f"report  {folder / 'report.html'}\nbundle  {folder / 'bundle'}")
 
 
 def scalars(entry: dict[str, Any]) -> Iterator[tuple[str, float]]:

@@ -1,6 +1,7 @@
 """What models answer on a device: the same int8 file may answer otherwise on another processor."""
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,10 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekd.devices.events import AnswerError, answers_of, text, whole
 from edgekd.devices.remote import Remote
 from edgekd.errors import DeviceError, MeasurementError
 
 SAMPLES, OUTPUTS = "samples.npz", "outputs.npy"
+CLASSES = 1 << 31
+SIZE = 1 << 31
 
 
 @dataclass(frozen=True)
@@ -63,8 +67,11 @@ def answers_there(
     request = {"job": "accuracy", "models": files, "samples": SAMPLES, "threads": threads}
     cut = None
     try:
-        for name, first, classes in batches(remote, request, timeout_s):
-            found[name][first : first + len(classes)] = classes
+        for event in remote.events(request, timeout_s):
+            with answers_of(remote.device.name):
+                keep(event, found)
+    except AnswerError:
+        raise
     except DeviceError as error:
         if not any((classes >= 0).any() for classes in found.values()):
             raise
@@ -84,13 +91,23 @@ def outputs_there(
         remote.put(pack(Path(folder) / SAMPLES, inputs), SAMPLES)
         remote.put(model, "model.onnx")
         request = {"job": "outputs", "model": "model.onnx", "samples": SAMPLES, "threads": threads, "to": OUTPUTS}
-        for _ in remote.events(request, timeout_s):
-            pass
-        remote.get(OUTPUTS, Path(folder) / OUTPUTS)
-        found: NDArray[Any] = np.load(Path(folder) / OUTPUTS, allow_pickle=False)
+        said = list(remote.events(request, timeout_s))
+        with answers_of(remote.device.name):
+            sizes = [whole(size, "a size of the outputs", 0, SIZE) for size in said[0]["shape"]]
+            if sizes[:1] != [len(inputs)]:
+                raise ValueError(f"outputs for {sizes[:1]} samples, {len(inputs)} were sent")
+            # Of eight bytes each, and the file's header.
+            remote.get(OUTPUTS, Path(folder) / OUTPUTS, largest=math.prod(sizes) * 8 + 4096)
+            found = np.array(np.lib.format.open_memmap(Path(folder) / OUTPUTS, mode="r"))
+            if list(found.shape) != sizes or found.dtype.kind not in "fiub":
+                raise ValueError(f"outputs of the shape {found.shape}, said to be {sizes}")
     return found
 
 
-def batches(remote: Remote, request: dict[str, object], timeout_s: float) -> Iterator[tuple[str, int, list[int]]]:
-    for event in remote.events(request, timeout_s):
-        yield event["model"], event["first"], event["classes"]
+def keep(event: dict[str, Any], found: Mapping[str, NDArray[np.int64]]) -> None:
+    classes = found[text(event["model"], "the name of a model")]
+    answers = [whole(each, "a class", 0, CLASSES) for each in event["classes"]]
+    first = whole(event["first"], "the number of a sample", 0, len(classes) - len(answers))
+    if (classes[first : first + len(answers)] >= 0).any():
+        raise ValueError("a sample was answered twice")
+    classes[first : first + len(answers)] = answers

@@ -2,13 +2,14 @@
 
 import os
 import re
+import resource
 import secrets
-import select
 import shlex
 import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
@@ -17,9 +18,13 @@ from typing import IO
 from edgekd.devices.address import Address
 from edgekd.devices.mishaps import CutError, TransientError, failure, last_line
 from edgekd.errors import DeviceError
+from edgekd.pipes import FloodError, Lines, SlowError
 
 ATTEMPTS, PAUSE_S = 3, 1.0
 GRACE_S = 10.0
+GREETING = 4 << 20
+COMPLAINTS = 4 << 20  # of what ssh and what runs there write to standard error
+MASTER_WRITES = 256 << 20  # the programs that a ProxyCommand starts have logs of their own
 OURS = 255  # ssh ends with it when it is ssh that failed
 NO_FOLDER = 73
 PLAIN_PATH = re.compile(r"/[A-Za-z0-9_./+-]*")
@@ -70,6 +75,7 @@ class Connection:
             [*self.words("ssh", "yes"), "--", self.address.host, in_shell(HOLD.replace("MARK", mark))],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, env=plain_environment(), bufsize=0,
             start_new_session=True,
+            preexec_fn=bounded(MASTER_WRITES),
         )  # fmt: skip
         try:
             line = self._line_with(mark, monotonic() + 2 * self.connect_timeout_s)
@@ -83,17 +89,19 @@ class Connection:
     def _line_with(self, mark: str, deadline: float) -> str:
         """The login shell's greetings are passed over."""
         assert self._process.stdout is not None
-        text = b""
-        while True:
-            for line in text.split(b"\n")[:-1]:
+        lines = Lines(self._process.stdout, longest=GREETING, most=GREETING)
+        try:
+            while (line := lines.next(deadline)) is not None:
                 if mark.encode() in line:
                     return line.decode(errors="replace")
-            if not select.select([self._process.stdout], [], [], max(0.0, deadline - monotonic()))[0]:
-                raise failure(self.address, "timed out")
-            more = os.read(self._process.stdout.fileno(), 1 << 16)
-            if not more:
-                raise self._no_connection()
-            text += more
+        except SlowError:
+            raise failure(self.address, "timed out") from None
+        except FloodError as error:
+            raise DeviceError(
+                f"{self.address} {error} before it did anything: its login shell prints without end; guard that in "
+                "~/.bashrc there"
+            ) from None
+        raise self._no_connection()
 
     def _no_connection(self) -> DeviceError:
         code, said = self._process.wait(), self.said()
@@ -107,7 +115,7 @@ class Connection:
 
     def said(self) -> str:
         self._said.seek(0)
-        return self._said.read().decode(errors="replace")
+        return self._said.read(COMPLAINTS).decode(errors="replace")
 
     @property
     def alive(self) -> bool:
@@ -172,6 +180,11 @@ def put_away() -> None:
 def in_shell(script: str) -> str:
     """Whatever the login shell is, a POSIX shell reads ``script``."""
     return f"exec sh -c {shlex.quote(script)}"
+
+
+def bounded(largest: int) -> Callable[[], None]:
+    """Return what keeps a child from writing files of more than ``largest`` bytes, whatever a device sends it."""
+    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
 
 
 def plain_environment() -> dict[str, str]:

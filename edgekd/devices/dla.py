@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from edgekd.devices.engines import BUILD_S, builder_of, built_of, engine_of
+from edgekd.devices.events import answers_of
 from edgekd.devices.jetson.dla import DlaReport, parse_dla
 from edgekd.devices.probe import Probe, probed
 from edgekd.devices.remote import Remote
@@ -26,7 +27,8 @@ def dla_report(remote: Remote, model: Path, core: int = 0, found: Probe | None =
     remote.put(model, engine.onnx)
     request = {"job": "tensorrt", "engines": {engine.file: engine.request}, "runs": [], "lock_clocks": False}
     try:
-        logs = [built_of(event).log for event in remote.events(request, BUILD_S) if event["event"] == "engine"]
+        with answers_of(remote.device.name):
+            logs = [built_of(event).log for event in remote.events(request, BUILD_S) if event["event"] == "engine"]
     except DeviceError as error:
         if "Cannot create DLA engine" in str(error):
             raise DeviceError(

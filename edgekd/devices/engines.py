@@ -8,6 +8,7 @@ from typing import Any
 import onnx
 from google.protobuf.message import DecodeError
 
+from edgekd.devices.events import number, text
 from edgekd.devices.jetson.command import Build, Version, build_command, check
 from edgekd.devices.probe import Probe, dotted
 from edgekd.errors import DeviceError, MeasurementError
@@ -126,7 +127,9 @@ class Built:
 
 
 def built_of(event: Mapping[str, Any]) -> Built:
-    return Built(event["cached"], event["seconds"], event.get("log", ""))
+    return Built(
+        event["cached"] is True, number(event["seconds"], "the time of building"), text(event.get("log", ""), "a log")
+    )
 
 
 def requests_of(engines: Mapping[str, Engine]) -> dict[str, Mapping[str, Any]]:

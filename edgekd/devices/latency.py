@@ -13,9 +13,14 @@ from edgekd.bench.conduct import Sitting, against_reference, longest, ratio, sam
 from edgekd.bench.environment import busy_cautions, governor_cautions, share_of
 from edgekd.bench.plan import Plan
 from edgekd.bench.records import LatencyRecord
+from edgekd.devices.events import DAY_S, AnswerError, answers_of, nanoseconds, text, whole
+from edgekd.devices.events import number as number_of
 from edgekd.devices.probe import Probe, probed
 from edgekd.devices.remote import Remote
 from edgekd.errors import DeviceError, MeasurementError
+
+CPUS = 1 << 16
+TICKS = 1 << 53
 
 
 def measure_there(
@@ -44,8 +49,11 @@ def measure_there(
     governors: set[str | None] = set()
     try:
         for event in remote.events(request, timeout_s or longest(plan)):
-            sittings.append(sitting_of(event))
-            governors.add(event["governor"])
+            with answers_of(remote.device.name):
+                sittings.append(sitting_of(event, plan, len(sittings)))
+                governors.add(governor_of(event))
+    except AnswerError:
+        raise
     except DeviceError as error:
         if not sittings:
             raise
@@ -98,9 +106,33 @@ def copy(remote: Remote, plan: Plan) -> dict[str, str]:
     return {name: there[subject.model] for name, subject in plan.subjects.items()}
 
 
-def sitting_of(event: dict[str, Any]) -> Sitting:
-    rounds = {name: [np.array(block, np.int64) for block in blocks] for name, blocks in event["rounds"].items()}
-    return Sitting(event["opened"], rounds, {name: {} for name in rounds}, np.array(event["taken"], float), 0)
+def sitting_of(event: dict[str, Any], plan: Plan, number: int) -> Sitting:
+    """Raises ValueError and its like where ``event`` cannot be sitting ``number`` of ``plan``."""
+    if number >= plan.sittings or any(event[key].keys() != plan.subjects.keys() for key in ("rounds", "opened")):
+        raise ValueError("a sitting that was not asked for")
+    rounds = {name: [nanoseconds(block) for block in event["rounds"][name]] for name in plan.subjects}
+    if len({len(blocks) for blocks in rounds.values()}) != 1 or not next(iter(rounds.values())):
+        raise ValueError("rounds without a block of each model")
+    opened = {name: opened_of(event["opened"][name]) for name in plan.subjects}
+    taken = np.array([[number_of(each, "a count of ticks", -TICKS, TICKS) for each in row] for row in event["taken"]])
+    if taken.shape != (2, 2):
+        raise ValueError(f"ticks in the shape {taken.shape}")
+    return Sitting(opened, rounds, {name: {} for name in rounds}, taken, 0)
+
+
+def opened_of(event: dict[str, Any]) -> dict[str, Any]:
+    cpus = event["cpus"]
+    return {
+        "load_ms": number_of(event["load_ms"], "the time of loading", 0, DAY_S * 1000),
+        "first_ms": number_of(event["first_ms"], "the time of the first inference", 0, DAY_S * 1000),
+        "batch": whole(event["batch"], "the batch", 1, 1 << 31),
+        "cpus": None if cpus is None else [whole(cpu, "a CPU", 0, CPUS) for cpu in cpus],
+        "providers": [text(each, "a provider") for each in event["providers"]],
+    }
+
+
+def governor_of(event: dict[str, Any]) -> str | None:
+    return None if event["governor"] is None else text(event["governor"], "the governor")
 
 
 def record(plan: Plan, name: str, sittings: Sequence[Sitting], doubts: Sequence[Caution]) -> LatencyRecord:

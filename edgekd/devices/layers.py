@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekd.devices.engines import BUILD_S, builder_of, engine_of
+from edgekd.devices.events import answers_of, text
 from edgekd.devices.jetson.command import Timing, timing_command
 from edgekd.devices.jetson.trtexec import LayerInfo, LayerTime, parse_layers, parse_profile
 from edgekd.devices.probe import Probe, probed
@@ -71,8 +72,9 @@ def engine_layers(
     request = {"job": "tensorrt", "engines": {engine.file: engine.request}, "runs": [run], "lock_clocks": False}
     for event in remote.events(request, BUILD_S):
         if event["event"] == "run":
-            files = event["files"]
-            layers = joined(parse_profile(files["profile"]), parse_layers(files["layers"]))
+            with answers_of(remote.device.name):
+                profile, about = (text(event["files"][name], f"the file {name}") for name in ("profile", "layers"))
+            layers = joined(parse_profile(profile), parse_layers(about))
             if layers:
                 return EngineLayers(builder.name, engine.shape[0], layers)
     raise DeviceError(f"trtexec on {remote.device.name} told no layer's time; try again, or with more --seconds")

@@ -2,14 +2,17 @@
 
 import json
 import subprocess
-import sys
 import tempfile
+from time import monotonic
 from typing import Any
 
+from edgekd import children
 from edgekd.devices.book import Device
 from edgekd.devices.probe import Probe, understood
-from edgekd.devices.remote import RUNNER
 from edgekd.errors import DeviceError
+from edgekd.pipes import Lines, SlowError
+
+TIMEOUT_S = 120.0
 
 
 def probe_here(device: Device) -> Probe:
@@ -34,13 +37,17 @@ def cuda_name() -> str | None:
 def ask_runner() -> dict[str, Any]:
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
-            [sys.executable, str(RUNNER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said
-        )
+            children.words("edgekd.devices.runner"), env=children.environment(),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said,
+        )  # fmt: skip
         assert process.stdin is not None and process.stdout is not None
         with process:
             process.stdin.write(b'{"job": "probe"}\n')
             process.stdin.flush()
-            line = process.stdout.readline()
+            try:
+                line = Lines(process.stdout).next(monotonic() + TIMEOUT_S)
+            except SlowError:
+                line = None
             process.kill()
     if not line:
         raise DeviceError("this machine said nothing of itself; run 'python -m edgekd.devices.runner' to see why")

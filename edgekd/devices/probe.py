@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from edgekd.devices.book import Device, add_command
+from edgekd.devices.events import answers_of, number, text, whole
 from edgekd.devices.jetson.command import is_known
 from edgekd.devices.jetson.power_mode import PowerMode, parse_power_mode
 from edgekd.devices.jetson.rails import rails_of
@@ -16,6 +17,7 @@ from edgekd.errors import DeviceError
 CLOCK_OFF_S = 2.0
 LITTLE_DISK = 200e6
 GB = 1e9
+CORES = 1 << 16
 MODE = "MODE_"
 
 
@@ -84,7 +86,10 @@ def probed(remote: Remote, timeout_s: float = 120) -> Probe:
     """The same through a connection that is open."""
     started = time.time()
     for event in remote.events({"job": "probe"}, timeout_s):
-        return understood(remote.device, event, clock_ahead(started, event["clock"], time.time()))
+        with answers_of(remote.device.name):
+            must_be_facts(event)
+            clock = number(event["clock"], "the time")
+            return understood(remote.device, event, clock_ahead(started, clock, time.time()))
     raise DeviceError(f"{remote.device.name} said nothing of itself; try again")
 
 
@@ -104,6 +109,28 @@ def understood(device: Device, facts: dict[str, Any], clock_ahead_s: float = 0.0
         parse_power_mode(raw.get("nvpmodel", "")),
         tuple(rail.name for files in raw.get("rails", []) for rail in rails_of(files)),
     )
+
+
+def must_be_facts(facts: dict[str, Any]) -> None:
+    """Raises ValueError and its like where ``facts`` cannot be what a runner says of a device."""
+    for name in ("architecture", "system", "cpu"):
+        text(facts[name], name)
+    for name in ("board", "gpu", "governor", "kernel"):
+        text(facts.get(name, ""), name)
+    whole(facts["cores"], "cores", 1, CORES)
+    for name in ("free_disk_bytes", "memory_bytes", "free_memory_bytes"):
+        whole(facts.get(name, 0) if name != "free_disk_bytes" else facts[name], name)
+    python = facts["python"]
+    for name in ("version", "executable"):
+        text(python[name], f"python.{name}")
+    for name in ("numpy", "onnxruntime", "numpy_fails", "onnxruntime_fails"):
+        text(python.get(name, ""), f"python.{name}")
+    raw = facts.get("jetson", {})
+    for name in ("nv_tegra_release", "l4t_package", "compatible", "trtexec", "trtexec_banner", "nvpmodel"):
+        text(raw.get(name, ""), f"jetson.{name}")
+    for files in raw.get("rails", []):
+        for name, content in files.items():
+            text(content, f"jetson.rails.{name}")
 
 
 def describe(found: Probe) -> list[str]:

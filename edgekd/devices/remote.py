@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from edgekd import strict_json
 from edgekd.devices import runner
 from edgekd.devices.book import Device, add_command
+from edgekd.devices.events import AnswerError
 from edgekd.devices.mishaps import last_line
 from edgekd.devices.ssh import Ssh
 from edgekd.errors import DeviceError
@@ -74,17 +76,26 @@ class Remote(Ssh):
         words = [self.device.python, NAME]
         finished = False
         for line in self._guarded(words, timeout_s, json.dumps(request).encode() + b"\n"):
-            try:
-                event = json.loads(line)
-            except ValueError as error:
-                raise DeviceError(chatty(self.device.name, line.decode(errors="replace").strip())) from error
+            event = self._event(line)
             if event["event"] == "failed":
-                raise DeviceError(f"{self.device.name}: {event['why']}")
+                raise DeviceError(f"{self.device.name}: {str(event.get('why'))[:2000]}")
             finished = event["event"] == "done"
-            if not finished:
-                yield event
+            if finished:
+                break
+            yield event
         if not finished:
             raise DeviceError(f"the runner on {self.device.name} ended before it was done")
+
+    def _event(self, line: bytes) -> dict[str, Any]:
+        try:
+            event = strict_json.parse(line)
+        except ValueError as error:
+            if line.lstrip().startswith(b"{"):
+                raise AnswerError(f"{self.device.name} sent an answer that cannot be ({error})") from error
+            raise DeviceError(chatty(self.device.name, line[:1000].decode(errors="replace").strip())) from error
+        if not isinstance(event, dict) or not isinstance(event.get("event"), str):
+            raise DeviceError(chatty(self.device.name, line[:1000].decode(errors="replace").strip()))
+        return event
 
     def _guarded(self, words: list[str], timeout_s: float, stdin: bytes) -> Iterator[bytes]:
         try:

@@ -31,6 +31,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+# Before it is imported: ONNX Runtime 1.31 would keep a device ID and an event database under the user's cache.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 BLOCK_S, MIN_ROUNDS, OVERTIME = 0.01, 30, 4
 WARM_RUNS, STEADY, PATIENCE = 10, 0.02, 4
 BATCH = 32

@@ -1,9 +1,7 @@
 """A device by the system's own ``ssh`` and ``scp``, with the user's configuration, keys and jump hosts."""
 
-import os
 import re
 import secrets
-import select
 import shlex
 import subprocess
 import tempfile
@@ -11,21 +9,25 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from signal import SIGXFSZ
 from time import monotonic
 from typing import IO, Any
 
 from edgekd.devices.address import Address
-from edgekd.devices.connection import GRACE_S, OURS, Connection, in_shell, plain_environment
+from edgekd.devices.connection import COMPLAINTS, GRACE_S, OURS, Connection, bounded, in_shell, plain_environment
+from edgekd.devices.events import AnswerError
 from edgekd.devices.mishaps import DeviceTimeError, last_line
 from edgekd.errors import DeviceError
+from edgekd.pipes import FloodError, Lines, SlowError
 
 TIME_OVER = 124
+LARGEST = 4 << 30  # of a file that comes from a device
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a command there ended; 255 is told as 254, because ssh uses 255 for its own failures."""
+    """How a command ended; 255 is told as 254, because ssh uses 255 for its own failures."""
 
     code: int
     out: bytes
@@ -71,13 +73,20 @@ class Ssh:
             DeviceTimeError: ``timeout_s`` did; the command was stopped there where it has ``timeout`` (coreutils).
         """
         self._connection.check()
-        try:
-            done = subprocess.run(
-                self._remote(words, timeout_s), input=stdin, capture_output=True, timeout=timeout_s + GRACE_S, **ALONE
-            )
-        except subprocess.TimeoutExpired as error:
-            raise self._too_slow(words, timeout_s) from error
-        return self._outcome(words, timeout_s, done.returncode, done.stdout, done.stderr.decode(errors="replace"))
+        with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as said:
+            given.write(stdin)
+            given.seek(0)
+            try:
+                code = subprocess.run(
+                    self._remote(words, timeout_s), stdin=given, stdout=out, stderr=said,
+                    timeout=timeout_s + GRACE_S, preexec_fn=bounded(COMPLAINTS), **ALONE,
+                ).returncode  # fmt: skip
+            except subprocess.TimeoutExpired as error:
+                raise self._too_slow(words, timeout_s) from error
+            found = [file.read() for file in (out, said) if file.seek(0) == 0]
+        if code == -SIGXFSZ:
+            raise DeviceError(f"{words[0]} on {self.address} printed more than {COMPLAINTS >> 20} MiB, and was stopped")
+        return self._outcome(words, timeout_s, code, found[0], found[1].decode(errors="replace"))
 
     def _remote(self, words: Sequence[str], timeout_s: float) -> list[str]:
         script = in_shell(limited(words, self.folder, timeout_s))
@@ -100,7 +109,8 @@ class Ssh:
         with tempfile.TemporaryFile() as said:
             process = subprocess.Popen(
                 self._remote(words, timeout_s),
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, bufsize=0, **ALONE,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, bufsize=0, preexec_fn=bounded(COMPLAINTS),
+                **ALONE,
             )  # fmt: skip
             try:
                 assert process.stdin is not None and process.stdout is not None
@@ -119,15 +129,14 @@ class Ssh:
             raise DeviceError(f"{words[0]} ended on {self.address} with code {outcome.code}: {why}")
 
     def _read_lines(self, stream: IO[bytes], words: Sequence[str], timeout_s: float) -> Iterator[bytes]:
-        deadline, rest = monotonic() + timeout_s + GRACE_S, b""
-        while True:
-            if not select.select([stream], [], [], max(0.0, deadline - monotonic()))[0]:
-                raise self._too_slow(words, timeout_s)
-            more = os.read(stream.fileno(), 1 << 20)
-            if not more:
-                return  # what has no end of line is not whole
-            *whole, rest = (rest + more).split(b"\n")
-            yield from whole
+        deadline, lines = monotonic() + timeout_s + GRACE_S, Lines(stream)
+        try:
+            while (line := lines.next(deadline)) is not None:
+                yield line
+        except SlowError:
+            raise self._too_slow(words, timeout_s) from None
+        except FloodError as error:
+            raise AnswerError(f"{words[0]} on {self.address} {error}, and was stopped") from None
 
     def put(self, local: Path, name: str, timeout_s: float = 600) -> None:
         """Copies the file ``local`` to ``name`` in the folder there."""
@@ -135,28 +144,36 @@ class Ssh:
             raise DeviceError(f"no such file: {local}; nothing was copied to {self.address}")
         landing = name if PLAIN_NAME.fullmatch(name) else f"incoming-{secrets.token_hex(4)}"
         done = self._copy(str(local.resolve()), self.address.file(f"{self.folder}/{landing}"), timeout_s)
-        if done.returncode:
-            raise self._not_put(local, done.stderr.decode(errors="replace"))
+        if done.code:
+            raise self._not_put(local, done.err)
         if landing != name:
             self._must(["mv", "--", landing, f"./{name}"])
 
-    def get(self, name: str, local: Path, timeout_s: float = 600) -> None:
-        """Copies the file ``name`` in the folder there to ``local``."""
+    def get(self, name: str, local: Path, timeout_s: float = 600, largest: int = LARGEST) -> None:
+        """Copies the file ``name`` in the folder there to ``local``; one of more than ``largest`` bytes is cut off."""
         source = name if PLAIN_NAME.fullmatch(name) else f"outgoing-{secrets.token_hex(4)}"
         if source != name:
             # scp has had two opinions on who reads the name there: a shell until 2022, nobody since.
             self._must(["ln", "-s", "--", f"./{name}", source])
-        done = self._copy(self.address.file(f"{self.folder}/{source}"), str(local.absolute()), timeout_s)
-        if done.returncode:
+        done = self._copy(self.address.file(f"{self.folder}/{source}"), str(local.absolute()), timeout_s, largest)
+        if done.code == -SIGXFSZ:
+            raise AnswerError(f"{name} on {self.address} has more than {largest} bytes, and is not what was asked for")
+        if done.code:
             self._connection.check()
-            said = last_line(done.stderr.decode(errors="replace"))
+            said = last_line(done.err)
             raise DeviceError(f"{name} was not copied from {self.address}: {said or 'scp said nothing'}")
 
-    def _copy(self, source: str, target: str, timeout_s: float) -> "subprocess.CompletedProcess[bytes]":
+    def _copy(self, source: str, target: str, timeout_s: float, largest: int = COMPLAINTS) -> Outcome:
         self._connection.check()
         words = [*self._connection.words("scp"), "-q", "--", source, target]
         try:
-            return subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, **ALONE)
+            with tempfile.TemporaryFile() as said:
+                done = subprocess.run(
+                    words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said, timeout=timeout_s,
+                    preexec_fn=bounded(largest), **ALONE,
+                )  # fmt: skip
+                said.seek(0)
+                return Outcome(done.returncode, b"", said.read(COMPLAINTS).decode(errors="replace"))
         except subprocess.TimeoutExpired as error:
             raise self._too_slow(["scp"], timeout_s) from error
 

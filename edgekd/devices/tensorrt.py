@@ -15,6 +15,7 @@ from edgekd.bench.conduct import Sitting, against_reference, longest, ratio
 from edgekd.bench.plan import Plan, Subject
 from edgekd.bench.records import LatencyRecord
 from edgekd.devices.engines import BUILD_S, Builder, Engine, builder_of, engine_of, numbered, requests_of
+from edgekd.devices.events import AnswerError, answers_of, number, text, whole
 from edgekd.devices.jetson.command import MIN_QUERIES, Timing, timing_command, written_warmup_ms
 from edgekd.devices.jetson.figures import cautions, latency_ms
 from edgekd.devices.jetson.power import PowerSample, energy_j, total_rails
@@ -29,6 +30,7 @@ from edgekd.errors import DeviceError, MeasurementError
 
 INTERVAL_S = 0.05  # of the power samples
 FEW = 30
+LINE = 20_000  # letters of tegrastats
 
 
 @dataclass(frozen=True)
@@ -66,12 +68,13 @@ def measure_engines(
     if lock_clocks and not found.facts.get("jetson", {}).get("sudo"):
         raise DeviceError(f"--lock-clocks: sudo asks for a password on {remote.device.name}; lock them by hand there")
     engines = engines_of(builder, plan)
-    for path, number in numbered(Path(subject.model) for subject in plan.subjects.values()).items():
-        remote.put(path, f"{number}.onnx")
+    for path, place in numbered(Path(subject.model) for subject in plan.subjects.values()).items():
+        remote.put(path, f"{place}.onnx")
+    wanted = list(runs_of(builder, engines, plan))
     request = {
         "job": "tensorrt",
         "engines": requests_of(engines),
-        "runs": list(runs_of(builder, engines, plan)),
+        "runs": wanted,
         "lock_clocks": lock_clocks,
     }
     runs: list[tuple[str, Run]] = []
@@ -80,10 +83,15 @@ def measure_engines(
     limit = timeout_s or BUILD_S * len(engines) + longest(plan)
     try:
         for event in remote.events(request, limit):
-            if event["event"] == "limits":
-                limits = event["limits_c"]
-            elif event["event"] == "run":
-                runs.append((event["model"], run_of(event, builder)))
+            with answers_of(remote.device.name):
+                if event["event"] == "limits":
+                    limits = {zone: number(limit, "a limit in °C", -300) for zone, limit in event["limits_c"].items()}
+                elif event["event"] == "run":
+                    if event["model"] != wanted[len(runs)]["model"]:
+                        raise ValueError("a run of another model than was asked for")
+                    runs.append((event["model"], run_of(event, builder)))
+    except AnswerError:
+        raise
     except DeviceError as error:
         if len(runs) < len(engines):
             raise
@@ -128,16 +136,24 @@ def run_of(event: Mapping[str, Any], builder: Builder) -> Run:
     before, after = event["over_current"]
     return Run(
         parse_times(event["files"]["times"], written_warmup_ms(builder.version)),
-        event["began"],
+        None if event["began"] is None else number(event["began"], "the moment of the first inference"),
         power_of(event["rails"]),
-        [parse_tegrastats(line) for _, line in event["tegrastats"]],
-        (before, after),
+        [parse_tegrastats(text(line, "a line of tegrastats")[:LINE]) for _, line in event["tegrastats"]],
+        (counts_of(before), counts_of(after)),
     )
+
+
+def counts_of(event: Mapping[str, Any]) -> dict[str, int]:
+    return {name: whole(count, f"the counter {name}") for name, count in event.items()}
 
 
 def power_of(samples: Sequence[Any]) -> list[PowerSample]:
     return [
-        (time, {rail.name: rail.mw for files in monitors for rail in rails_of(files)}) for time, monitors in samples
+        (
+            number(time, "the moment of a power sample"),
+            {rail.name: rail.mw for files in monitors for rail in rails_of(files)},
+        )
+        for time, monitors in samples
     ]
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from edgekd.devices.accuracy import Answers
 from edgekd.devices.engines import BUILD_S, Builder, Engine, builder_of, engine_of, numbered, requests_of
+from edgekd.devices.events import AnswerError, answers_of, text, whole
 from edgekd.devices.jetson.command import answer_command
 from edgekd.devices.jetson.trtexec import parse_outputs
 from edgekd.devices.probe import Probe, probed
@@ -69,9 +70,12 @@ def engine_answers(
     try:
         for event in remote.events(request, limit):
             if event["event"] == "outputs":
-                name, first = event["model"], event["number"] * batch
-                answers = answers_of(event, outputs[name], batch)
-                classes[name][first : first + batch] = answers[: len(inputs) - first]
+                with answers_of(remote.device.name):
+                    name, first = event["model"], whole(event["number"], "a batch", 0, batches - 1) * batch
+                    answers = classes_of(event, outputs[name], batch)
+                    classes[name][first : first + batch] = answers[: len(inputs) - first]
+    except AnswerError:
+        raise
     except DeviceError as error:
         if not any((found >= 0).any() for found in classes.values()):
             raise
@@ -95,8 +99,11 @@ def run_of(builder: Builder, name: str, engine: Engine) -> dict[str, Any]:
     return {"model": name, "words": words, "outputs": OUTPUTS}
 
 
-def answers_of(event: Mapping[str, Any], output: str, batch: int) -> NDArray[np.int64]:
-    found = parse_outputs(event["text"], output)
+def classes_of(event: Mapping[str, Any], output: str, batch: int) -> NDArray[np.int64]:
+    found = parse_outputs(text(event["text"], "the outputs"), output)
     if found is None or found[0][0] != batch:
         raise DeviceError(f"{event['model']}: trtexec did not write all values of the output {output!r}")
-    return np.array(found[1]).reshape(batch, -1).argmax(1)
+    logits = np.array(found[1]).reshape(batch, -1)
+    if not np.isfinite(logits).all():
+        raise ValueError("outputs that are no numbers")
+    return logits.argmax(1)

@@ -1,8 +1,12 @@
 """Inferences in turns on a device, with ONNX Runtime's own times of its kernels."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from edgekd.bench.runtimes.onnxruntime.turns import Taken, Turns
+from edgekd.devices.events import DAY_S, answers_of, nanoseconds, number, text
 from edgekd.devices.remote import Remote
 from edgekd.errors import DeviceError
 
@@ -24,4 +28,22 @@ def turns_there(remote: Remote, turns: Turns, timeout_s: float = TIMEOUT_S) -> T
         raise DeviceError(f"{remote.device.name} told no times; try again")
     for name, path in turns.optimised.items():
         remote.get(f"optimised-{name}.onnx", path)
-    return Taken(np.array(told[0]["times_ns"], np.int64), told[0]["events"])
+    with answers_of(remote.device.name):
+        return taken_of(told[0], turns)
+
+
+def taken_of(event: dict[str, Any], turns: Turns) -> Taken:
+    times = np.array([nanoseconds(row) for row in event["times_ns"]], np.int64)
+    if times.ndim != 2 or times.shape[1] != len(turns.order):
+        raise ValueError(f"times in the shape {times.shape}")
+    events = {name: [kernel_of(each) for each in event["events"][name]] for name in turns.recorded}
+    return Taken(times, events)
+
+
+def kernel_of(event: Mapping[str, Any]) -> Mapping[str, Any]:
+    text(event["name"], "the name of a kernel")
+    number(event["dur"], "the time of a kernel in microseconds", 0, DAY_S * 1e6)
+    number(event["ts"], "the moment of a kernel in microseconds")
+    if not isinstance(event.get("args", {}), dict):
+        raise ValueError("what a kernel says of itself is no object")
+    return event

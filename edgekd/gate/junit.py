@@ -2,6 +2,7 @@
 
 from xml.etree import ElementTree
 
+from edgekd import plain_text
 from edgekd.gate.verdict import Verdict
 
 
@@ -26,4 +27,4 @@ def render_junit(verdict: Verdict) -> str:
 
 def _clean(text: str) -> str:
     """Without the characters that XML cannot hold."""
-    return "".join(letter for letter in text if letter in "\t\n" or (letter >= " " and letter not in "\ufffe\uffff"))
+    return plain_text.xml(text)

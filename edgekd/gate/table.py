@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
 from rich.table import Table
 
 from edgekd.gate.verdict import Verdict
+from edgekd.plain_text import rich as escape
 
 if TYPE_CHECKING:
     from edgekd.gate.verdict import Level

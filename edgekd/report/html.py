@@ -8,6 +8,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from edgekd.figures import ABSENT, CALIBRATION, DETAILS, NAMES, columns, count, significant
+from edgekd.plain_text import document, line
 from edgekd.report import cuts, ladder
 from edgekd.report.class_plots import class_pictures
 from edgekd.report.classes import class_columns, confusion_columns, said_of_classes, shown_classes
@@ -26,7 +27,7 @@ HEADINGS = {"params": "Params", "macs": "MACs"}
 
 def render_html(report: Mapping[str, Any]) -> str:
     """The whole page. Names in the report are shown as they are and never become markup."""
-    checked = Report.from_json(report)
+    checked = Report.from_json(document(report))
     rows = [row.to_json() for row in checked.rows]
     profiles = [profile.to_json() for profile in checked.profiles]
     return page(
@@ -67,9 +68,15 @@ def page(template: str, **shown: Any) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=one_line,
     )
     environment.filters |= {"svg": svg}
     return environment.get_template(template).render(shown)
+
+
+def one_line(value: Any) -> Any:
+    """Text as one line, which cannot turn the direction of what follows; markup and figures as they are."""
+    return line(value) if type(value) is str else value
 
 
 def class_by_class(by_class: ByClass | None) -> dict[str, Any]:

@@ -41,7 +41,8 @@ def checks(report: Report) -> str:
     found = []
     for line in lines(report):
         verdict = f"{line.verdict}; {line.doubt}" if line.doubt else line.verdict
-        found.append(f"| {escape_markdown(line.name)} | {verdict} | {line.value} | {line.bound} | {line.margin} |")
+        cells = (line.name, verdict, line.value, line.bound, line.margin)
+        found.append(f"| {' | '.join(map(escape_markdown, cells))} |")
     if not found:
         return ""
     return "\n".join(["| Check | Verdict | Measured | Bound | Margin |", "|---|---|---:|---:|---|", *found])

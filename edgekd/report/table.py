@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgekd.figures import Column, columns
+from edgekd.plain_text import line
 from edgekd.report.schema import Report
 from edgekd.report.verdict import headline, lines, notes
 
@@ -19,7 +20,7 @@ LEFT_OUT_WHEN_NARROW = {"Params", "MACs"}
 def render_table(report: Mapping[str, Any]) -> Group:
     """The rows, the verdict of each check, and the warnings, for ``rich.print``."""
     checked = Report.from_json(report)
-    warnings = [Text(f"warning: {note}", style="yellow") for note in notes(checked)]
+    warnings = [Text(line(f"warning: {note}"), style="yellow") for note in notes(checked)]
     return Group(Results(checked), *verdict(checked), *warnings)
 
 
@@ -31,7 +32,7 @@ class Results:
         rows = [row.to_json() for row in self.report.rows]
         left_out = LEFT_OUT_WHEN_NARROW if options.max_width < NARROW else ()
         shown = [column for column in columns(rows) if column.heading not in left_out]
-        yield Text(self.report.name, style="bold italic")
+        yield Text(line(self.report.name), style="bold italic")
         if rows:
             yield results(shown, rows)
 
@@ -47,16 +48,16 @@ def results(shown: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> Table
             min_width=11 if with_interval else None,
         )
     for row in rows:
-        table.add_row(*(Text(column.cell(row)) for column in shown))
+        table.add_row(*(Text(line(column.cell(row))) for column in shown))
     return table
 
 
 def verdict(report: Report) -> list[Text]:
     met = report.budget is not None and report.budget.met
-    found = [Text(headline(report), style="bold green" if met else "bold")]
-    for line in lines(report):
-        text = Text(f"  {line.name}: {line.value}, {line.bound}: ")
-        text.append(line.verdict, style="green" if line.met else "red")
-        beside = [*([line.margin] if line.value != line.margin else []), *([line.doubt] if line.doubt else [])]
-        found.append(text.append(f" ({'; '.join(beside)})" if beside else ""))
+    found = [Text(line(headline(report)), style="bold green" if met else "bold")]
+    for check in lines(report):
+        text = Text(line(f"  {check.name}: {check.value}, {check.bound}: "))
+        text.append(check.verdict, style="green" if check.met else "red")
+        beside = [*([check.margin] if check.value != check.margin else []), *([check.doubt] if check.doubt else [])]
+        found.append(text.append(line(f" ({'; '.join(beside)})") if beside else ""))
     return found

@@ -55,4 +55,4 @@ class StageProgress:
         if self.bar is None:
             say(line)
         else:
-            self.bar.console.print(line, highlight=False)
+            self.bar.console.print(line, highlight=False, markup=False)

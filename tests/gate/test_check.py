@@ -145,12 +145,18 @@ def test_a_figure_that_is_missing_fails(metric, run_folder, baseline):
 
 
 @pytest.mark.parametrize("metric", FIGURES)
-@pytest.mark.parametrize("value", [float("nan"), "many" * 20, True, -1, [3], 10**400])
+@pytest.mark.parametrize("value", ["many" * 20, True, -1, [3]])
 def test_a_figure_that_is_none_is_refused_by_its_key(metric, value, run_folder, baseline):
     if metric == "precision" and isinstance(value, str):
         return
     with pytest.raises(EdgekdError, match=rf"broken/report.json: rows.1.{metric}: .* is no"):
         judged(baseline, run_folder("broken", **{metric: value}))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 10**400])
+def test_a_report_with_a_figure_that_json_has_no_number_for_is_refused(value, run_folder):
+    with pytest.raises(EdgekdError, match="is no JSON: .*(no number|64 bits)"):
+        load_subject(run_folder("broken", accuracy=value))
 
 
 @pytest.mark.parametrize("ratio", [None, {"ratio": 0.25}])
@@ -161,7 +167,6 @@ def test_a_ratio_that_is_missing_or_without_an_interval_fails(ratio, run_folder,
 @pytest.mark.parametrize(
     ("ratio", "says"),
     [
-        ({"ratio": float("inf"), "ci95": [1, 2]}, "ratio: inf is no finite number"),
         ({"ci95": [1, 2]}, "ratio: is missing"),
         ({"ratio": 0, "ci95": [0, 1]}, "ratio: 0 is not above 0"),
         ({"ratio": 0.25, "ci95": [0.3, 0.2]}, "ci95: the lower end 0.3 is above the upper end 0.2"),

@@ -1,0 +1,82 @@
+"""JSON from elsewhere, read so that whatever comes back can be walked, compared, written and put into arithmetic."""
+
+import codecs
+import json
+import math
+import re
+from collections import Counter
+from typing import Any
+
+DEEPEST = 64
+MOST_ITEMS = 4_000_000  # of 8 to 200 bytes each in memory
+INT64 = range(-(2**63), 2**63)
+DIGITS = 20  # of the longest integer that can be in INT64, with its sign
+SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+OTHER_ENCODINGS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
+
+
+def parse(content: bytes) -> Any:
+    """Return the document that ``content`` holds.
+
+    Raises:
+        ValueError: ``content`` is no JSON in UTF-8, is nested deeper than 64 levels, names a key twice, or holds a
+            number or a text that cannot be calculated with or written again. The message is one clause.
+    """
+    if content.startswith(OTHER_ENCODINGS) or b"\0" in content:
+        raise ValueError("it is not text in UTF-8")
+    must_be_bounded(content)
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"byte {error.start} is not UTF-8") from None
+    try:
+        document = json.loads(
+            text, object_pairs_hook=_object, parse_int=_int, parse_float=_float, parse_constant=_constant
+        )
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{error.msg} in line {error.lineno}, column {error.colno}") from None
+    if SURROGATE.search(content):
+        try:
+            json.dumps(document, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise ValueError("a text in it holds half a character, a lone surrogate") from None
+    return document
+
+
+def must_be_bounded(content: bytes) -> None:
+    """Raise ValueError for what would take far more memory than ``content`` or overflow the stack, before parsing."""
+    # Without escapes, every second part between quotes stands outside of texts.
+    outside = b"".join(content.replace(rb"\\", b"").replace(rb"\"", b"").split(b'"')[::2])
+    marks = outside.translate(None, delete=bytes(set(range(256)) - set(b"[]{},")))
+    if len(marks) > MOST_ITEMS:
+        raise ValueError(f"it holds more than {MOST_ITEMS:,} items")
+    depth = 0
+    for mark in marks.replace(b",", b""):
+        depth += 1 if mark in b"[{" else -1
+        if depth > DEEPEST:
+            raise ValueError(f"it is nested deeper than {DEEPEST} levels")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        (twice, _), *_ = Counter(name for name, _ in pairs).most_common(1)
+        raise ValueError(f"the key {twice[:60]!r} stands twice in one object")
+    return found
+
+
+def _int(digits: str) -> int:
+    if len(digits) > DIGITS or int(digits) not in INT64:
+        raise ValueError(f"the number {digits[:20]}… has more than 64 bits")
+    return int(digits)
+
+
+def _float(digits: str) -> float:
+    found = float(digits)
+    if not math.isfinite(found):
+        raise ValueError(f"the number {digits[:20]} is too large")
+    return found
+
+
+def _constant(name: str) -> float:
+    raise ValueError(f"{name} is no number")

@@ -1,0 +1,232 @@
+"""A device that floods, drips, or sends what cannot be: local processes and made-up events in its place."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgekd.bench.plan import Plan, Subject
+from edgekd.bench.runtimes.onnxruntime.turns import Turns
+from edgekd.devices import accuracy, latency, probe, remote, turns
+from edgekd.devices.book import Device
+from edgekd.devices.connection import bounded
+from edgekd.devices.events import AnswerError
+from edgekd.errors import DeviceError
+from edgekd.pipes import FloodError, Lines, SlowError
+
+ABOUT = {"load_ms": 1.0, "first_ms": 1.0, "batch": 1, "cpus": [0], "providers": ["CPUExecutionProvider"]}
+SITTING = {
+    "event": "sitting",
+    "opened": {"a": ABOUT},
+    "rounds": {"a": [[1000, 1100]] * 30},
+    "taken": [[1000, 20], [500, 10]],
+    "governor": "performance",
+}
+FACTS = {
+    "event": "device",
+    "architecture": "aarch64",
+    "system": "Debian",
+    "cpu": "Cortex",
+    "cores": 4,
+    "free_disk_bytes": 10**9,
+    "python": {"version": "3.11.2", "executable": "python3"},
+    "jetson": {},
+    "clock": 1.8e9,
+}
+
+
+@pytest.fixture
+def pipe():
+    read, write = os.pipe()
+    with os.fdopen(read, "rb") as reader, os.fdopen(write, "wb", buffering=0) as writer:
+        yield reader, writer
+
+
+def test_lines_come_whole_and_in_order(pipe):
+    reader, writer = pipe
+    lines = Lines(reader)
+    writer.write(b"one\ntwo\n\nthr")
+    assert [lines.next(time.monotonic() + 1) for _ in range(3)] == [b"one", b"two", b""]
+    writer.write(b"ee\nrest")
+    assert lines.next(time.monotonic() + 1) == b"three"
+    writer.close()
+    assert lines.next(time.monotonic() + 1) is None
+
+
+@pytest.mark.parametrize("talk", ["", "print('x', end='', flush=True)", "print('x', flush=True)"])
+def test_silence_and_drips_end_at_the_deadline(talk):
+    program = f"import time\nwhile True:\n    time.sleep(0.01)\n    {talk}"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        lines, started = Lines(process.stdout), time.monotonic()
+        with pytest.raises(SlowError):
+            while lines.next(started + 0.3) is not None:
+                pass
+        process.kill()
+    assert time.monotonic() - started < 3
+
+
+@pytest.mark.parametrize(("said", "longest", "most"), [(b"x", 1 << 20, 1 << 30), (b"x\n", 1 << 30, 1 << 20)])
+def test_floods_end_at_their_bounds(said, longest, most):
+    program = f"import os\nwhile True: os.write(1, {said * 4096!r})"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        lines = Lines(process.stdout, longest, most)
+        with pytest.raises(FloodError):
+            while lines.next(time.monotonic() + 20) is not None:
+                pass
+        process.kill()
+
+
+def test_what_a_child_writes_into_files_is_bounded(tmp_path):
+    program = "import os\nwhile True: os.write(2, bytes(4096))"
+    with (tmp_path / "said").open("wb") as said:
+        done = subprocess.run([sys.executable, "-c", program], stderr=said, preexec_fn=bounded(100_000), timeout=20)
+    assert done.returncode != 0
+    assert (tmp_path / "said").stat().st_size <= 100_000
+
+
+class Told(remote.Remote):
+    """A device that sends the given lines, in the place of a connection."""
+
+    def __init__(self, *lines: object):
+        super().__init__(Device("desk", "board"))
+        self.said = [line if isinstance(line, bytes) else repr_json(line) for line in lines]
+
+    def lines(self, words, timeout_s, stdin=b""):
+        yield from self.said
+
+    def put(self, local, name, timeout_s=600):
+        pass
+
+    def get(self, name, local, timeout_s=600, largest=0):
+        with Path(local).open("wb") as file:
+            np.save(file, np.zeros((3, 2), np.float32))
+
+
+def repr_json(value: object) -> bytes:
+    return json.dumps(value).encode()
+
+
+DONE = {"event": "done"}
+PLAN = Plan({"a": Subject("a.onnx")}, "a", sittings=1)
+
+
+def changed(event: dict, path: str, value: object) -> dict:
+    head, _, rest = path.partition(".")
+    return {**event, head: changed(event[head], rest, value) if rest else value}
+
+
+def test_what_can_be_is_taken():
+    assert latency.measure_there(Told(SITTING, DONE), PLAN, found=probe.understood(Device("desk", "board"), FACTS))
+    assert probe.probed(Told(FACTS)).facts["cores"] == 4
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("rounds.a", [[1000, -5]]),
+        ("rounds.a", [[0]]),
+        ("rounds.a", [[10**15]]),
+        ("rounds.a", [["1000"]]),
+        ("rounds.a", [[True]]),
+        ("rounds.a", [[]]),
+        ("rounds.a", []),
+        ("rounds.a", 7),
+        ("rounds", {"b": [[1000]]}),
+        ("rounds", None),
+        ("opened", {}),
+        ("opened.a.load_ms", -1),
+        ("opened.a.load_ms", None),
+        ("opened.a.first_ms", 1e300),
+        ("opened.a.batch", 0),
+        ("opened.a.batch", 1.5),
+        ("opened.a.cpus", [-1]),
+        ("opened.a.providers", [1]),
+        ("taken", [[1, 2]]),
+        ("taken", [[1, "x"], [1, 2]]),
+        ("taken", 3),
+        ("governor", {}),
+    ],
+)
+def test_sittings_that_cannot_be_are_refused(path, value):
+    found = probe.understood(Device("desk", "board"), FACTS)
+    with pytest.raises(AnswerError, match="desk sent an answer that cannot be"):
+        latency.measure_there(
+            Told(SITTING, changed(SITTING, path, value), DONE), Plan(PLAN.subjects, sittings=2), found=found
+        )
+
+
+def test_more_sittings_than_were_asked_for_are_refused():
+    with pytest.raises(AnswerError, match="not asked for"):
+        latency.measure_there(Told(*[SITTING] * 3), PLAN, found=probe.understood(Device("desk", "board"), FACTS))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("cores", 0), ("cores", -4), ("cores", "four"), ("cores", 10**9), ("free_disk_bytes", -1), ("cpu", None),
+        ("clock", "noon"), ("python", []), ("python.version", 3), ("jetson", []), ("jetson.rails", [{"in1_label": 5}]),
+        ("jetson.trtexec", ["sh"]), ("memory_bytes", 1.5), ("board", {"a": 1}),
+    ],
+)  # fmt: skip
+def test_facts_that_cannot_be_are_refused(path, value):
+    with pytest.raises(AnswerError):
+        probe.probed(Told(changed({**FACTS, "jetson": {}}, path, value)))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"[" * 100_000,
+        b'{"event": "done", "event": "done"}',
+        b'{"event": NaN}',
+        b'{"event": 1' + b"0" * 5000 + b"}",
+        b'{"event": 5}',
+        b"[1]",
+        b"7",
+        b"\xff\xfe",
+        b"Welcome to the board!",
+        b'{"event": "failed"}',
+        b'{"event": "failed", "why": {"a": [1]}}',
+    ],
+)
+def test_lines_that_are_no_events_end_in_one_sentence(line):
+    with pytest.raises(DeviceError) as error:
+        list(Told(line).events({"job": "probe"}, 5))
+    assert len(str(error.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("model", "first", "classes"),
+    [
+        ("b", 0, [1]), ("a", -1, [1]), ("a", 0, [-1]), ("a", 0, [1.5]), ("a", 2, [1, 1]), ("a", 0, [1] * 9),
+        ("a", "0", [1]), ("a", 0, None), ({}, 0, [1]), ("a", 0, [2**40]),
+    ],
+)  # fmt: skip
+def test_answers_that_cannot_be_are_refused(model, first, classes):
+    good = {"event": "answers", "model": "a", "first": 1, "classes": [1]}
+    bad = {"event": "answers", "model": model, "first": first, "classes": classes}
+    with pytest.raises(AnswerError):
+        accuracy.answers_there(Told(good, bad, DONE), {"a": Path("a.onnx")}, np.zeros((3, 2), np.float32))
+
+
+@pytest.mark.parametrize("shape", [[4, 2], [3, 3], [3, -2], [3, 2**60], "3", None, []])
+def test_outputs_of_another_shape_are_refused(shape):
+    event = {"event": "outputs", "shape": shape}
+    with pytest.raises(AnswerError):
+        accuracy.outputs_there(Told(event, DONE), Path("a.onnx"), np.zeros((3, 2), np.float32))
+    found = accuracy.outputs_there(Told({**event, "shape": [3, 2]}, DONE), Path("a"), np.zeros((3, 2), np.float32))
+    assert found.shape == (3, 2)
+
+
+@pytest.mark.parametrize("times", [[[1, 2], [3]], [[1]], [[1, -2]], [], [[]], 5, None])
+def test_turns_that_cannot_be_are_refused(times):
+    asked = Turns({"a": Path("a.onnx")}, ("a", "a"), (), threads=1, warmup=0, least=1, most=2)
+    with pytest.raises(AnswerError):
+        turns.turns_there(Told({"event": "turns", "times_ns": times, "events": {}}, DONE), asked)
