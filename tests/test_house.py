@@ -16,6 +16,7 @@ WITHOUT_TORCH = (
     "cli",
     "preprocess",
     "files",
+    "scratch",
     "figures",
     "errors",
     "registry",

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgekd.devices.remote import Remote
 from edgekd.errors import DeviceError, MeasurementError
+from edgekd.files import temporary_folder
 
 SAMPLES, OUTPUTS = "samples.npz", "outputs.npy"
 
@@ -55,8 +55,8 @@ def answers_there(
         DeviceError: not one answer came.
     """
     files = {name: f"{number}.onnx" for number, name in enumerate(models)}
-    with TemporaryDirectory(prefix="edgekd-") as folder:
-        remote.put(pack(Path(folder) / SAMPLES, inputs), SAMPLES)
+    with temporary_folder() as folder:
+        remote.put(pack(folder / SAMPLES, inputs), SAMPLES)
     for name, path in models.items():
         remote.put(path, files[name])
     found = {name: np.full(len(inputs), -1, np.int64) for name in models}
@@ -80,14 +80,14 @@ def outputs_there(
     Raises:
         DeviceError: the file does not load or run there, or the connection or the time ended first.
     """
-    with TemporaryDirectory(prefix="edgekd-") as folder:
-        remote.put(pack(Path(folder) / SAMPLES, inputs), SAMPLES)
+    with temporary_folder() as folder:
+        remote.put(pack(folder / SAMPLES, inputs), SAMPLES)
         remote.put(model, "model.onnx")
         request = {"job": "outputs", "model": "model.onnx", "samples": SAMPLES, "threads": threads, "to": OUTPUTS}
         for _ in remote.events(request, timeout_s):
             pass
-        remote.get(OUTPUTS, Path(folder) / OUTPUTS)
-        found: NDArray[Any] = np.load(Path(folder) / OUTPUTS, allow_pickle=False)
+        remote.get(OUTPUTS, folder / OUTPUTS)
+        found: NDArray[Any] = np.load(folder / OUTPUTS, allow_pickle=False)
     return found
 
 
