@@ -4,16 +4,22 @@ import errno
 import hashlib
 import json
 import os
-import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from edgekd import strict_json
 from edgekd.errors import EdgekdError, StorageError
+from edgekd.progress import say
+from edgekd.scratch import hold, lock_of, make_scratch, remove_leftovers, remove_scratch
+
+ASIDE = "edgekd-aside"
+CONTENT = "content"
 
 LARGEST_DOCUMENT = 64 << 20
 
@@ -25,6 +31,8 @@ ADVICE = {
     errno.EPERM: "no permission to write there: choose another folder with --out",
     errno.EEXIST: "a part of the path is a file, not a folder: choose another folder with --out",
     errno.ENOTDIR: "a part of the path is a file, not a folder: choose another folder with --out",
+    errno.EISDIR: "a folder has the file's name: move it away, or choose another folder with --out",
+    errno.ELOOP: "it is a link: move it away, or choose another folder with --out",
 }
 
 
@@ -51,18 +59,14 @@ def make_folder(path: Path) -> Path:
 def write_bytes(path: Path, content: bytes) -> None:
     """Writes beside ``path``, flushes to the disk, and renames: a reader sees all of it or the old file."""
     make_folder(path.parent)
-    with storage(path):
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).chmod(0o644)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+    with _scratch(path.parent, path) as aside, storage(path):
+        new = aside / CONTENT
+        with new.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        new.chmod(0o644)
+        new.replace(path)
 
 
 def write_text(path: Path, content: str) -> None:
@@ -74,27 +78,108 @@ def write_json(path: Path, content: Any) -> None:
 
 
 @contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
-    """A folder beside ``path`` to fill, renamed into place when the block ends well, removed when it does not."""
+def new_folder(
+    path: Path, is_ours: Callable[[Path], bool], stays: Callable[[Path], bool] = lambda folder: False
+) -> Iterator[Path]:
+    """A folder to fill, renamed to ``path`` when the block ends well, removed when it does not.
+
+    Args:
+        is_ours: whether a folder that stands in the place by then may go; anything else is moved aside.
+        stays: whether it stays instead, and the new one goes: another process was faster.
+    """
     make_folder(path.parent)
-    with storage(path):
-        aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-    try:
-        yield aside
+    with _scratch(path.parent, path) as aside:
+        folder = aside / CONTENT
         with storage(path):
-            aside.chmod(0o755)
-            if path.exists():
-                shutil.rmtree(path)
-            aside.rename(path)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
+            folder.mkdir()
+        yield folder
+        with storage(path):
+            if lies_there(path) and stays(path):
+                return
+            folder.chmod(0o755)
+            make_way(path, is_ours, aside)
+            folder.rename(path)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Removes what a killed writer left aside in ``folder``."""
-    for path in folder.glob(".*.????????"):
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+def make_way(path: Path, is_ours: Callable[[Path], bool], scratch_folder: Path) -> None:
+    """Frees the place ``path``: an empty folder or edgekd's own goes into a scratch folder, anything else aside."""
+    if not lies_there(path):
+        return
+    if is_folder(path) and (not any(path.iterdir()) or is_ours(path)):
+        path.rename(scratch_folder / "old")
+    else:
+        move_aside(path)
+
+
+def move_aside(path: Path) -> None:
+    """Moves ``path`` into the folder ``edgekd-aside`` beside it, and says so: nothing is deleted.
+
+    Raises:
+        StorageError: it cannot be moved.
+    """
+    folder = path.with_name(ASIDE)
+    with storage(path):
+        folder.mkdir(exist_ok=True)
+        names = (path.name if number == 1 else f"{path.name}-{number}" for number in count(1))
+        place = next(folder / name for name in names if not lies_there(folder / name))
+        path.rename(place)
+    say(f"warning: {path} is not as edgekd made it, or is not edgekd's: moved to {place}")
+
+
+def lies_there(path: Path) -> bool:
+    """Whether anything has this name, be it a link that leads nowhere."""
+    return os.path.lexists(path)
+
+
+def is_folder(path: Path) -> bool:
+    """Whether it is a folder itself; a link to one is not."""
+    return path.is_dir() and not path.is_symlink()
+
+
+def is_file(path: Path) -> bool:
+    """Whether it is a file itself; a link to one is not, and neither is a pipe, which has no end."""
+    return path.is_file() and not path.is_symlink()
+
+
+@contextmanager
+def locked(place: Path, what: str) -> Iterator[None]:
+    """Lets one process at a time make what comes to ``place``; another one says so, by the name ``what``, and waits.
+
+    Raises:
+        StorageError: the lock file cannot be written beside ``place``.
+    """
+    make_folder(place.parent)
+    with ExitStack() as stack:
+        with storage(place):
+            waits = f"{what}: another process is at work on it; waiting for what it makes"
+            stack.enter_context(hold(lock_of(place), lambda: say(waits)))
+        yield
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder among the system's temporary files, removed when the block ends.
+
+    If the process is killed before, the next one that makes such a folder removes it.
+    """
+    parent = Path(tempfile.gettempdir())
+    with _scratch(parent, parent) as folder:
+        yield folder
+
+
+_remove_leftovers_once = cache(remove_leftovers)
+
+
+@contextmanager
+def _scratch(parent: Path, for_: Path) -> Iterator[Path]:
+    """A scratch folder; what the block raises is none of the disk's refusals about ``for_``."""
+    _remove_leftovers_once(parent)
+    with storage(for_):
+        folder = make_scratch(parent)
+    try:
+        yield folder
+    finally:
+        remove_scratch(folder)
 
 
 def require_file(path: Path, kind: type[EdgekdError] = EdgekdError) -> Path:

@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -12,14 +13,15 @@ from edgekd.errors import EdgekdError, StorageError
 from edgekd.files import (
     canonical_json,
     make_folder,
+    move_aside,
     new_folder,
     read_content,
     read_object,
-    remove_leftovers,
     require_file,
     sha256,
     sha256_file,
     storage,
+    temporary_folder,
     write_bytes,
     write_json,
     write_text,
@@ -65,7 +67,7 @@ def test_a_full_disk(small_disk):
 
 
 def test_a_full_disk_leaves_no_folder(small_disk):
-    with pytest.raises(StorageError, match="the disk is full"), new_folder(small_disk / "stage") as folder:
+    with pytest.raises(StorageError, match="the disk is full"), new_folder(small_disk / "stage", bool) as folder:
         write_bytes(folder / "a", b"small")
         write_bytes(folder / "b", bytes(1 << 20))
     assert names(small_disk) == []
@@ -78,7 +80,7 @@ def test_a_read_only_disk(small_disk):
     for act, path in (
         (lambda path: write_bytes(path, b"after"), small_disk / "file"),
         (make_folder, small_disk / "folder"),
-        (lambda path: new_folder(path).__enter__(), small_disk / "stage"),
+        (lambda path: new_folder(path, bool).__enter__(), small_disk / "stage"),
     ):
         with pytest.raises(StorageError) as error:
             act(path)
@@ -121,9 +123,9 @@ def test_other_refusals_keep_the_systems_words(tmp_path):
 def test_a_new_folder_arrives_whole_and_replaces_the_old_one(tmp_path):
     target = tmp_path / "stage"
     for content in (b"one", b"two"):
-        with new_folder(target) as folder:
+        with new_folder(target, lambda folder: True) as folder:
             write_bytes(folder / "file", content)
-            assert folder.parent == tmp_path
+            assert folder.parent.parent == tmp_path
             assert not target.exists() or (target / "file").read_bytes() == b"one"
         assert (target / "file").read_bytes() == content
     assert names(tmp_path) == ["stage"]
@@ -133,35 +135,81 @@ def test_a_new_folder_arrives_whole_and_replaces_the_old_one(tmp_path):
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, ValueError, SystemExit])
 def test_a_new_folder_that_fails_leaves_the_old_one(tmp_path, interruption):
     target = tmp_path / "stage"
-    with new_folder(target) as folder:
+    with new_folder(target, lambda folder: True) as folder:
         write_bytes(folder / "file", b"old")
-    with pytest.raises(interruption), new_folder(target) as folder:
+    with pytest.raises(interruption), new_folder(target, lambda folder: True) as folder:
         write_bytes(folder / "file", b"new")
         raise interruption
     assert names(tmp_path) == ["stage"]
     assert (target / "file").read_bytes() == b"old"
 
 
-def test_leftovers_of_a_kill_are_removed_and_nothing_else(tmp_path):
-    for name in (".model.json.abc12_de", ".01-teacher.x1y2z3w4"):
-        (tmp_path / name).mkdir() if "teacher" in name else (tmp_path / name).write_text("half")
-    for name in ("model.json", ".hidden", "stage.abcdefgh"):
-        (tmp_path / name).write_text("whole")
-    remove_leftovers(tmp_path)
-    assert names(tmp_path) == [".hidden", "model.json", "stage.abcdefgh"]
+@pytest.mark.parametrize("kind", ["file", "link", "broken link", "folder of others", "pipe"])
+def test_what_is_not_ours_in_a_new_folders_place_is_moved_aside(tmp_path, kind, capsys):
+    target, outside = tmp_path / "stage", tmp_path / "outside"
+    outside.mkdir()
+    (outside / "letter").write_text("dear")
+    if kind == "file":
+        target.write_text("theirs")
+    elif kind == "pipe":
+        os.mkfifo(target)
+    elif kind == "folder of others":
+        target.mkdir()
+        (target / "file").write_text("theirs")
+    else:
+        target.symlink_to(outside if kind == "link" else tmp_path / "nowhere")
+    stood = target.lstat().st_ino
+    for _ in range(2):
+        with new_folder(target, lambda folder: (folder / "ours").exists()) as folder:
+            (folder / "ours").touch()
+    assert names(target) == ["ours"]
+    assert (tmp_path / "edgekd-aside" / "stage").lstat().st_ino == stood
+    assert names(tmp_path) == ["edgekd-aside", "outside", "stage"]
+    assert (outside / "letter").read_text() == "dear"
+    assert f"{target} is not as edgekd made it, or is not edgekd's: moved to" in capsys.readouterr().err
 
 
-def test_a_failed_write_is_such_a_leftover_when_killed(tmp_path):
-    """The names that a killed write leaves are those that remove_leftovers looks for."""
-    code = (
-        "import os, sys; from pathlib import Path; from edgekd import files; "
-        "os.fsync = lambda handle: os.kill(os.getpid(), 9); "
-        "files.write_bytes(Path(sys.argv[1]) / 'model.json', b'content')"
-    )
-    killed = subprocess.run([sys.executable, "-c", code, tmp_path])
+def test_things_moved_aside_do_not_replace_each_other(tmp_path):
+    for content in ("one", "two", "three"):
+        (tmp_path / "file").write_text(content)
+        move_aside(tmp_path / "file")
+    aside = tmp_path / "edgekd-aside"
+    assert [(aside / name).read_text() for name in ("file", "file-2", "file-3")] == ["one", "two", "three"]
+
+
+def test_the_faster_of_two_writers_stays(tmp_path):
+    target = tmp_path / "stage"
+    with new_folder(target, lambda folder: True, stays=lambda folder: (folder / "whole").exists()) as slow:
+        (slow / "slow").touch()
+        with new_folder(target, lambda folder: True) as fast:
+            (fast / "whole").touch()
+    assert names(tmp_path) == ["stage"]
+    assert names(target) == ["whole"]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "os.fsync = lambda handle: os.kill(os.getpid(), 9); files.write_bytes(folder / 'model.json', b'content')",
+        "aside = files.new_folder(folder / 'stage', lambda each: True); aside.__enter__(); os.kill(os.getpid(), 9)",
+        "tempfile.tempdir = folder; aside = files.temporary_folder(); aside.__enter__(); os.kill(os.getpid(), 9)",
+    ],
+)
+def test_what_a_killed_writer_leaves_the_next_one_removes(tmp_path, code):
+    begin = "import os, sys, tempfile; from pathlib import Path; from edgekd import files; folder = Path(sys.argv[1]); "
+    killed = subprocess.run([sys.executable, "-c", begin + code, tmp_path])
     assert killed.returncode == -9
-    assert len(names(tmp_path)) == 1 and names(tmp_path)[0].startswith(".model.json.")
-    remove_leftovers(tmp_path)
+    assert [name.startswith(".edgekd-tmp-") for name in names(tmp_path)] == [True]
+    write_text(tmp_path / "next", "")
+    assert names(tmp_path) == ["next"]
+
+
+def test_a_temporary_folder_goes_with_its_block(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(ValueError), temporary_folder() as folder:
+        (folder / "a").mkdir()
+        assert folder.parent == tmp_path and folder.stat().st_mode & 0o777 == 0o700
+        raise ValueError
     assert names(tmp_path) == []
 
 

@@ -19,6 +19,7 @@ WITHOUT_TORCH = (
     "folders",
     "arrayfiles",
     "files",
+    "scratch",
     "figures",
     "errors",
     "registry",

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekd.errors import EdgekdError, MeasurementError
 from edgekd.registry import Registry
+from edgekd.scratch import remove_all_scratch
 
 if TYPE_CHECKING:
     from edgekd.bench.runtimes.session import Session
@@ -116,6 +117,7 @@ def requests() -> "queue.SimpleQueue[dict[str, Any]]":
     def read() -> None:
         for line in sys.stdin:
             waiting.put(json.loads(line))
+        remove_all_scratch()
         os._exit(1)
 
     threading.Thread(target=read, daemon=True).start()

@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from edgekd.bundle.raw import INPUT as RAW_INPUT
 from edgekd.bundle.raw import with_raw_input
 from edgekd.bundle.session import Session, takes
 from edgekd.errors import BundleError
-from edgekd.files import make_folder, new_folder, sha256, storage
+from edgekd.files import is_file, is_folder, lies_there, make_folder, new_folder, sha256, storage
 from edgekd.preprocess import Preprocess
 
 LABELS, CARD = "labels.txt", "README.md"
@@ -47,6 +48,7 @@ def pack(
     steps: float | None = None,
     licenses: Mapping[str, str] | None = None,
     raw: np.ndarray | None = None,
+    aside: bool = False,
 ) -> Path:
     """Writes the bundle ``out`` whole or not at all, and returns it.
 
@@ -57,12 +59,14 @@ def pack(
     for float32, 2 for float16, 12 otherwise). ``measurements`` are rows of report.json, ``card`` replaces the
     generated model card. ``licenses`` are SPDX expressions of ``model`` and ``data``. ``raw`` holds the uint8 images
     (N, C, H, W) that the golden input was made of: with them the bundle also gets ``model.raw.onnx``, which prepares
-    its images itself.
+    its images itself. An earlier bundle in the place is replaced; ``aside`` moves anything else aside that stands
+    there, and it is refused without.
 
     Raises :class:`BundleError` when the parts do not fit each other, or when the model does not give the
     golden outputs here and now.
     """
-    refuse_to_overwrite(out)
+    if not aside:
+        refuse_to_overwrite(out)
     primary = primary or chosen(models)
     check_parts(name, models, primary, labels)
     inputs, outputs = signature(models[primary], preprocess)
@@ -96,8 +100,9 @@ def pack(
     )
     contents[CARD] = ("card", (card or card_of(draft)).encode())
     manifest = replace(draft, files=listed(contents)).to_bytes()
-    with new_folder(out) as folder:
-        for path, (_, content) in {**contents, FILE_NAME: ("manifest", manifest)}.items():
+    contents[FILE_NAME] = ("manifest", manifest)
+    with new_folder(out, is_bundle_alone, stays=partial(holds, contents=contents)) as folder:
+        for path, (_, content) in contents.items():
             make_folder((folder / path).parent)
             with storage(folder):
                 (folder / path).write_bytes(content)
@@ -106,15 +111,48 @@ def pack(
 
 
 def refuse_to_overwrite(out: Path) -> None:
-    if out.exists() and not is_bundle(out) and not (out.is_dir() and not any(out.iterdir())):
-        raise BundleError(f"{out}: exists and is no bundle, so it is not overwritten; choose another folder")
+    if not lies_there(out) or (is_folder(out) and (is_bundle_alone(out) or not any(out.iterdir()))):
+        return
+    if is_folder(out) and is_bundle(out):
+        raise BundleError(
+            f"{out}: holds {sorted(foreign(out))[0]} beside a bundle, so it is not overwritten; choose another folder, "
+            "or move that away"
+        )
+    raise BundleError(f"{out}: exists and is no bundle, so it is not overwritten; choose another folder")
+
+
+def is_bundle_alone(folder: Path) -> bool:
+    """Whether all that lies there are files that a bundle's manifest names, whole or damaged."""
+    return is_folder(folder) and is_bundle(folder) and not foreign(folder)
+
+
+def foreign(bundle: Path) -> set[str]:
+    """What lies in a bundle's folder and is not named in its manifest."""
+    document = json.loads((bundle / FILE_NAME).read_bytes())
+    entries = document["files"] if isinstance(document["files"], list) else []
+    named = {FILE_NAME, *(str(each.get("path")) for each in entries if isinstance(each, dict))}
+    folders = {str(parent) for name in named for parent in Path(name).parents}
+    lying = {path.relative_to(bundle).as_posix(): path for path in bundle.rglob("*")}
+    ours = {name for name, path in lying.items() if (is_file(path) and name in named) or name in folders}
+    return lying.keys() - ours
+
+
+def holds(folder: Path, contents: Contents) -> bool:
+    """Whether a bundle with just these contents is there already, whatever lies beside it."""
+    try:
+        return all(
+            is_file(folder / name) and (folder / name).read_bytes() == content
+            for name, (_, content) in contents.items()
+        )
+    except OSError:
+        return False
 
 
 def is_bundle(folder: Path) -> bool:
     """By its seal: a manifest.json lies in folders of many other kinds."""
     try:
-        document = json.loads((folder / FILE_NAME).read_bytes())
-    except (OSError, ValueError):
+        document = json.loads((folder / FILE_NAME).read_bytes()) if is_file(folder / FILE_NAME) else None
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(document, dict) and {"seal", "schema_version", "files", "self_test"} <= document.keys()
 

@@ -113,15 +113,14 @@ class _Visit:
 
     def times(self, name: str, about: list[Any], plan: Plan, store: Store) -> Path:
         key = sha256(canonical_json([*about, plan.seconds, plan.sittings, plan.question]))
-        folder = store.find(name, key)
-        # What was measured in trouble is measured again, in the hope of a better moment.
-        if folder is None or PASSING & doubts(folder):
+
+        def fill(folder: Path) -> None:
             say(f"  {name}: {len(plan.subjects)} files in turns")
             latency = self.there.latency(plan)
-            with store.new(name, key) as new:
-                write_json(new / METRICS, {"latency": {label: one.to_json() for label, one in latency.items()}})
-            folder = store.place(name, key)
-        return folder
+            write_json(folder / METRICS, {"latency": {label: one.to_json() for label, one in latency.items()}})
+
+        # What was measured in trouble is measured again, in the hope of a better moment.
+        return store.keep(name, key, fill, lambda folder: not PASSING & doubts(folder))
 
     def answers(
         self,
@@ -134,22 +133,21 @@ class _Visit:
         store: Store,
     ) -> Path:
         key = sha256(canonical_json(about))
-        folder = store.find(name, key)
-        if folder is None:
+
+        def fill(folder: Path) -> None:
             say(f"  {name}: {len(data.test)} test samples")
             found = answered(self.there, target, files, data)
             agreement = {label: float(np.mean(found[label] == here[label])) for label in files}
             # TensorRT fuses what it cuts otherwise: its layers are not those of a file that is cut off.
             doubted = [each for each, share in agreement.items() if share < LEAST_AGREEMENT and target.runtime == ORT]
             departs_at = {label: self._departure(files[label], data) for label in doubted}
-            with store.new(name, key) as new:
-                named = {label: f"predictions-{number}.npy" for number, label in enumerate(files)}
-                for label, file in named.items():
-                    save_array(new / file, found[label].astype(np.int32))
-                content = {"predictions": named, "agreement": agreement, "departs_at": departs_at}
-                write_json(new / METRICS, content)
-            folder = store.place(name, key)
-        return folder
+            named = {label: f"predictions-{number}.npy" for number, label in enumerate(files)}
+            for label, file in named.items():
+                save_array(folder / file, found[label].astype(np.int32))
+            content = {"predictions": named, "agreement": agreement, "departs_at": departs_at}
+            write_json(folder / METRICS, content)
+
+        return store.keep(name, key, fill)
 
     def _departure(self, file: Path, data: DataSet) -> str | None:
         try:

@@ -77,17 +77,16 @@ def _timed(file: Path, agreed: Path, target: Target, site: Site | None, store: S
     hashes = [sha256_file(each) for each in (file, agreed)]
     about = ["beside", VERSION, usual.SECONDS, usual.SITTINGS, hashes, target.model_dump(), facts]
     name, key = f"{target.device}-{target.runtime}-{target.threads}-beside", sha256(canonical_json(about))
-    folder = store.find(name, key)
-    # What was measured in trouble is measured again, in the hope of a better moment.
-    if folder is None or _is_passing(folder, site):
+
+    def fill(folder: Path) -> None:
         say(f"  {place(target)}: in turns with the baseline's file")
         with There(site.device) if site else Here() as there:
             found = there.latency(plan_beside(file, agreed, target))[NOW]
-        with store.new(name, key) as new:
-            beside = of_record(found, hashes[1])
-            write_json(new / METRICS, {"beside": beside.to_json(), "codes": [each.code for each in found.warnings]})
-        folder = store.place(name, key)
-    return _read(folder)
+        beside = of_record(found, hashes[1])
+        write_json(folder / METRICS, {"beside": beside.to_json(), "codes": [each.code for each in found.warnings]})
+
+    # What was measured in trouble is measured again, in the hope of a better moment.
+    return _read(store.keep(name, key, fill, lambda folder: not _is_passing(folder, site)))
 
 
 def plan_beside(file: Path, agreed: Path, target: Target, seed: int = 0) -> Plan:

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from math import lcm
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from edgekd.chain.deployed import writer
 from edgekd.chain.stage import Job
 from edgekd.devices.place import Here, There, place_of
+from edgekd.files import temporary_folder
 from edgekd.prune import IMPORTANCES
 from edgekd.prune.budget import Pruned, prune_to
 from edgekd.prune.clock import Clock, Timing
@@ -113,9 +113,9 @@ class Cutter:
     @contextmanager
     def predictor(self, network: nn.Module) -> Iterator[Callable[[nn.Module], float]]:
         """Of what cuts of ``network`` take, over what it takes itself, by the table of layer times."""
-        with TemporaryDirectory(prefix="edgekd-prune-") as folder, self._table() as table:
+        with temporary_folder() as folder, self._table() as table:
             table.measure(layers_of(network, self.shape).values())
-            path = Path(folder) / "network.onnx"
+            path = folder / "network.onnx"
             self._write(network, path)
             yield predictor(network, self.shape, table, network_ms(path, table))
 

@@ -103,13 +103,12 @@ def evaluate(
     machine = [fingerprint()[key] for key in ("cpu", "packages")]
     placing = [judged.device, judged.threads, asdict(needs)] if done.artifact.spec.quantization else []
     key = sha256(canonical_json(["export", VERSION, done.content, data.fingerprint, machine, wanted, placing]))
-    folder = store.find(name, key)
-    if folder is None:
+
+    def fill(folder: Path) -> None:
         say(f"  {done.label}: export and evaluation")
-        with store.new(name, key) as new:
-            _fill(new, done.artifact, data, wanted, judged, needs)
-        folder = store.place(name, key)
-    return Exported(done.label, done, folder)
+        _fill(folder, done.artifact, data, wanted, judged, needs)
+
+    return Exported(done.label, done, store.keep(name, key, fill))
 
 
 def _fill(folder: Path, artifact: Artifact, data: DataSet, wanted: Sequence[str], judged: Target, needs: Needs) -> None:

@@ -15,10 +15,12 @@ from edgekd.chain.store import KEY_DIGITS
 from edgekd.chain.targets import is_here
 from edgekd.errors import ExportError
 from edgekd.export.profile import PROFILES
-from edgekd.files import make_folder, new_folder
+from edgekd.files import is_file, is_folder, lies_there, make_folder
 from edgekd.lint import Lint, lint
 from edgekd.preprocess import Preprocess
 from edgekd.tensorrt import engine_for
+
+PREPROCESS = "edgekd.preprocess"
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ def export(
     (such as ``SM89``) with TensorRT for RTX.
 
     Raises:
-        ExportError: an unknown target, or one that the network was not trained for.
+        ExportError: an unknown target, or one that the network was not trained for; another program's file stands in
+            the place.
         ModelError: ``source`` holds no network.
     """
     for target in targets:
@@ -53,22 +56,30 @@ def export(
     artifact = Artifact.load(stage)
     network = restore(artifact)
     preprocess, classes = _task(stage, artifact)
-    make_folder(out)
+    for target in targets:
+        _must_be_ours(out / target / ONNX)
     written = []
     for target in targets:
-        with new_folder(out / target) as new:
-            placing = Placing(target, threads, Here()) if is_here(target) else None
-            [file] = write_files(new, network, artifact.spec, preprocess, classes, [target], placing)
-        path = out / target / ONNX
+        path = make_folder(out / target) / ONNX
+        placing = Placing(target, threads, Here()) if is_here(target) else None
+        [file] = write_files(path.parent, network, artifact.spec, preprocess, classes, [target], placing)
         engine, reason = _engine(path, out / target, capability) if target == "tensorrt" else (None, None)
         written.append(Written(target, path, file.precision, lint(onnx.load(path), target), engine, reason))
     return written
 
 
+def _must_be_ours(path: Path) -> None:
+    """A file that an earlier export wrote is replaced; its engines have its hash in their names, and may stay."""
+    if lies_there(path.parent) and not is_folder(path.parent):
+        raise ExportError(f"{path.parent} is no folder, or a link to one: move it away, or choose another --out")
+    if lies_there(path) and not (is_file(path) and PREPROCESS in _properties(path)):
+        raise ExportError(f"{path} is not of edgekd, so it is not replaced: move it away, or choose another --out")
+
+
 def last_stage(source: Path) -> Path:
     if (source / MODEL).is_file():
         return source
-    stages = sorted(path.parent for path in (source / "stages").glob(f"*/{MODEL}"))
+    stages = sorted(path.parent for path in (source / "stages").glob(f"[0-9][0-9]-*/{MODEL}"))
     if not stages:
         raise ExportError(f"{source} holds no network: give a run folder, or a stage's folder under its stages/")
     # A run that was changed keeps the stages of before; its report names the last one.
@@ -87,13 +98,21 @@ def _last_of_report(path: Path) -> str | None:
 def _task(stage: Path, artifact: Artifact) -> tuple[Preprocess, list[str]]:
     """How raw input becomes the network's, and the classes: as the run's own files say."""
     for path in sorted((stage.parent.parent / "exports").glob(f"*/{ONNX}"), reverse=True):
-        properties = {entry.key: entry.value for entry in onnx.load(path, load_external_data=False).metadata_props}
-        if "edgekd.preprocess" in properties:
-            preprocess = Preprocess.from_json(json.loads(properties["edgekd.preprocess"]))
+        properties = _properties(path)
+        if PREPROCESS in properties:
+            preprocess = Preprocess.from_json(json.loads(properties[PREPROCESS]))
             return preprocess, json.loads(properties["edgekd.labels"])
     raise ExportError(
         f"{stage} is in no finished run, so nothing says how its input is prepared; let 'edgekd run' end first"
     )
+
+
+def _properties(path: Path) -> dict[str, str]:
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except Exception:  # protobuf's, onnx's and the operating system's errors have no common class
+        return {}
+    return {entry.key: entry.value for entry in model.metadata_props}
 
 
 def _engine(path: Path, folder: Path, capability: str | None) -> tuple[Path | None, str | None]:

@@ -23,12 +23,12 @@ class Journal:
 
     def keep(self, name: str, make: Callable[[], Result]) -> Result:
         """What ``make`` gives, or gave before; read back from disk in either case, so that both are the same bits."""
-        folder = self.store.find(name, KEY)
-        if folder is None:
+
+        def fill(folder: Path) -> None:
             result = make()
-            with self.store.new(name, KEY) as new:
-                capture(result.network, result.spec).save(new)
-                write_json(new / METRICS, result.metrics)
-            folder = self.store.place(name, KEY)
+            capture(result.network, result.spec).save(folder)
+            write_json(folder / METRICS, result.metrics)
+
+        folder = self.store.keep(name, KEY, fill)
         artifact = Artifact.load(folder)
         return Result(restore(artifact), artifact.spec, json.loads((folder / METRICS).read_text()))

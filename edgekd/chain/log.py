@@ -31,9 +31,9 @@ class RunLog:
         if not self.path.exists():
             return []
         entries = []
-        for line in self.path.read_text().splitlines():
+        for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 entries.append(json.loads(line))
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
-        return entries
+        return [entry for entry in entries if isinstance(entry, dict)]

@@ -46,9 +46,8 @@ def measure(exports: Sequence[Exported], target: Target, store: Store, question:
         canonical_json(["latency", VERSION, SECONDS, SITTINGS, PROFILE_RUNS, question, files, target.threads, machine])
     )
     name = f"cpu-onnxruntime-{target.threads}"
-    folder = store.find(name, key)
-    # What was measured in trouble is measured again, in the hope of a better moment.
-    if folder is None or not all(record.valid for record in Measured(folder).latency.values()):
+
+    def fill(folder: Path) -> None:
         say(f"  latency on this CPU, {target.threads} thread{'s' if target.threads > 1 else ''}, interleaved")
         subjects = {export.label: Subject(str(export.onnx)) for export in exports}
         plan = Plan(
@@ -56,16 +55,20 @@ def measure(exports: Sequence[Exported], target: Target, store: Store, question:
         )
         latency = carry_out(plan)
         memory = {label: peak_memory(subject, target.threads) for label, subject in subjects.items()}
-        with store.new(name, key) as new:
-            content = {
-                "environment": environment,
-                "latency": {label: record.to_json() for label, record in latency.items()},
-                "memory": {label: record.to_json() for label, record in memory.items()},
-                "profiles": [profile(label, subjects[label], target.threads) for label in ends(list(subjects))],
-            }
-            write_json(new / METRICS, content)
-        folder = store.place(name, key)
-    return Measured(folder)
+        content = {
+            "environment": environment,
+            "latency": {label: record.to_json() for label, record in latency.items()},
+            "memory": {label: record.to_json() for label, record in memory.items()},
+            "profiles": [profile(label, subjects[label], target.threads) for label in ends(list(subjects))],
+        }
+        write_json(folder / METRICS, content)
+
+    return Measured(store.keep(name, key, fill, _is_valid))
+
+
+def _is_valid(folder: Path) -> bool:
+    """What was measured in trouble is measured again, in the hope of a better moment."""
+    return all(record.valid for record in Measured(folder).latency.values())
 
 
 def ends(labels: list[str]) -> list[str]:

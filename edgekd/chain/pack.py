@@ -69,6 +69,7 @@ def pack_run(
         licenses=licenses,
         raw=must_be_images(raw, preprocess) if raw_input else None,
         card=card,
+        aside=out is None,
     )
 
 

@@ -1,19 +1,16 @@
 """A whole run: data, stages, exports, measurements, report, bundle, all in one folder that it can go on from."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from shutil import rmtree
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from edgekd.chain.abroad import file_for, measure_abroad
 from edgekd.chain.assist import assist
 from edgekd.chain.beside import agreed_files, time_beside
 from edgekd.chain.done import Done
 from edgekd.chain.evaluate import Exported, Needs, evaluate
+from edgekd.chain.folder import RECIPE, begin, run_folder
 from edgekd.chain.measure import measure
 from edgekd.chain.pack import pack_run
 from edgekd.chain.plan import Size, must_compress, must_shrink, size_of, start_of, starts_of_teachers
@@ -24,9 +21,8 @@ from edgekd.chain.store import Store
 from edgekd.chain.targets import is_measured_here
 from edgekd.chain.teachers import evaluate_together
 from edgekd.data import DataSet, load_data
-from edgekd.errors import StorageError
 from edgekd.export import runtime_logits
-from edgekd.files import make_folder, remove_leftovers, storage, write_json, write_text
+from edgekd.files import write_json, write_text
 from edgekd.progress import say
 from edgekd.recipe import Recipe
 from edgekd.report.html import render_html
@@ -77,7 +73,7 @@ def run(
     """Runs ``recipe`` in ``folder``; started again after any end, it goes on from where it was.
 
     Args:
-        fresh: forget what is in the folder and start over.
+        fresh: forget what earlier runs made in the folder and start over, once the recipe has been planned.
         command: what repeats this run, for the report.
         watch: called with the stage's name and each epoch's figures.
         beside: a baseline with its files, which the last network is timed in turns with.
@@ -85,21 +81,18 @@ def run(
     Under torchrun all processes call it and get the report; the first one alone does more than train.
 
     Raises:
-        EdgekdError: bad input, a training that diverges, a disk that refuses.
+        EdgekdError: bad input, a training that diverges, a disk that refuses, a folder that holds other things.
     """
     world.launch()
     if not world.is_first():
         return assist(recipe)
-    with _alone(folder):
+    with run_folder(folder):
         recipe, sites = located(recipe)
         agreed = agreed_files(beside, recipe, sites) if beside else {}
-        if fresh:
-            _clear(folder)
-        with storage(folder):
-            remove_leftovers(folder)
         planned = plan(recipe)
         _announce(planned)
-        write_text(folder / "recipe.lock.yaml", recipe.to_yaml())
+        begin(folder, fresh)
+        write_text(folder / RECIPE, recipe.to_yaml())
         runner = Runner(recipe, planned.data, folder, watch)
         stages = runner.run()
         exports_store = Store(folder / "exports")
@@ -156,29 +149,3 @@ def _announce(planned: Plan) -> None:
     say(f"{data.name}: {len(data.train)} training, {len(data.validation)} validation, {len(data.test)} test samples")
     for role, size in planned.sizes.items():
         say(f"{role}: {size.params:,} parameters, {size.macs / 1e6:,.1f} M multiply-accumulates")
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    make_folder(folder)
-    lock = FileLock(folder / ".lock")
-    with storage(folder):
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise StorageError(
-                f"another run is at work in {folder}: wait for it, or choose another folder with --out"
-            ) from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _clear(folder: Path) -> None:
-    with storage(folder):
-        for path in folder.iterdir():
-            if path.name in ("stages", "exports", "measurements", "bundle", "tensorboard"):
-                rmtree(path)
-            elif path.name in ("report.json", "report.html", "log.jsonl", "recipe.lock.yaml"):
-                path.unlink()

@@ -3,8 +3,8 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from shutil import rmtree
 from typing import Any
 
 from torch import nn
@@ -19,7 +19,7 @@ from edgekd.chain.stage import KINDS, Job, Log
 from edgekd.chain.store import Store
 from edgekd.chain.teachers import Teachers
 from edgekd.data import DataSet
-from edgekd.files import storage, write_json
+from edgekd.files import write_json
 from edgekd.progress import say
 from edgekd.recipe import Recipe
 
@@ -124,13 +124,13 @@ class Runner:
 
     def _do(self, planned: Planned) -> Done:
         folder = self.store.find(planned.place, planned.key)
-        if folder is None:
-            folder = self._execute(planned)
-        else:
+        if folder:
             say(f"  {planned.name}: done before ({folder.name})")
+        else:
+            folder = self.store.keep(planned.place, planned.key, partial(self._execute, planned))
         return Done(planned.name, planned.label, planned.key, folder)
 
-    def _execute(self, planned: Planned) -> Path:
+    def _execute(self, planned: Planned, folder: Path) -> None:
         say(f"  {planned.name}: starts")
         started = time.monotonic()
         workplace = self.store.workplace(planned.place, planned.key)
@@ -150,16 +150,11 @@ class Runner:
             needs=self._needs(planned.kind),
         )
         result = KINDS.find(planned.kind).run(job)
-        with self.store.new(planned.place, planned.key) as folder:
-            capture(result.network, result.spec).save(folder)
-            write_json(folder / METRICS, result.metrics)
-        if workplace.exists():
-            with storage(workplace):
-                rmtree(workplace)
+        capture(result.network, result.spec).save(folder)
+        write_json(folder / METRICS, result.metrics)
         # Of a stage that went on from a checkpoint only the last part was timed, so it has no time.
         seconds = {} if goes_on else {"seconds": round(time.monotonic() - started, 2)}
         self.log.write("stage", name=planned.name, key=planned.key, **seconds)
-        return self.store.place(planned.place, planned.key)
 
     def _input(self, start: Start | Done) -> tuple[nn.Module, Any]:
         if isinstance(start, Start):

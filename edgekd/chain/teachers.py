@@ -68,16 +68,17 @@ def evaluate_together(teachers: Teachers, data: DataSet, store: Store) -> Togeth
     if len(teachers.members) == 1:
         return None
     name, key = f"00-{ENSEMBLE}", sha256(canonical_json([ENSEMBLE, VERSION, teachers.content, data.fingerprint]))
-    if store.find(name, key) is None:
+
+    def fill(folder: Path) -> None:
         say(f"  {ENSEMBLE}: evaluation")
         network = teachers.network()
         answers = answers_of(network, data, data.test)
-        with store.new(name, key) as folder:
-            save_array(folder / PYTORCH, answers.int().numpy())
-            figures = {
-                "n": len(data.test),
-                "params": count_parameters(network),
-                "macs": count_macs(network, data.input_shape),
-            }
-            write_json(folder / METRICS, figures)
-    return Together(store.place(name, key))
+        save_array(folder / PYTORCH, answers.int().numpy())
+        figures = {
+            "n": len(data.test),
+            "params": count_parameters(network),
+            "macs": count_macs(network, data.input_shape),
+        }
+        write_json(folder / METRICS, figures)
+
+    return Together(store.keep(name, key, fill))

@@ -44,6 +44,9 @@ def pack(
     as_json: AsJson = False,
 ) -> None:
     """Pack a finished run, or one of its networks, again. The same run packs to the same bytes."""
+    from edgekd.cli.interrupt import leave_on_signal
+
+    leave_on_signal()
     from edgekd.chain.pack import pack_run
 
     said = {"model": license_, "data": data_license}

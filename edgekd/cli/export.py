@@ -28,6 +28,9 @@ def export(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
     """Write a network of a run for one runtime or several, each file as that runtime runs it fastest."""
+    from edgekd.cli.interrupt import leave_on_signal
+
+    leave_on_signal()
     from edgekd.chain.export import export as write
 
     written = write(source, list(dict.fromkeys(target)), out, threads=threads, capability=capability)

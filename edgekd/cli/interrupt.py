@@ -8,36 +8,46 @@ that reads it can leave. Leaving at once is safe because a run may be killed at 
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 
-from edgekd.devices.connection import put_away
+from edgekd.scratch import remove_all_scratch, remove_leftovers
 
 PARKED_S = 2.0
+CHILDREN_S = 1.0
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def leave_on_signal(how_to_go_on: str = "") -> None:
-    """Ends with 128 plus the signal's number (130 for Ctrl-C), its child processes first.
+    """Ends with 128 plus the signal's number (130 for Ctrl-C, 143 for SIGTERM), its child processes first.
 
-    A device sees its connection end and puts its own side away.
+    Its temporary files go with it, and those of processes that were killed before go now. A device sees its
+    connection end and puts its own side away.
     """
+    remove_leftovers(Path(tempfile.gettempdir()))
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    for number in (signal.SIGINT, signal.SIGTERM):
+    # Under nohup, the end of the terminal is ignored.
+    ends = [number for number in SIGNALS if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
+    for number in ends:
         # The main thread waits meanwhile, or it would complain of the children that end.
         signal.signal(number, lambda *_: time.sleep(PARKED_S))
 
     def wait() -> None:
-        while (number := os.read(reader, 1)[0]) not in (signal.SIGINT, signal.SIGTERM):
+        while (number := os.read(reader, 1)[0]) not in ends:
             pass
         # A live progress bar has hidden the cursor.
         sys.stderr.write(("\x1b[?25h" if sys.stderr.isatty() else "") + f"\ninterrupted{how_to_go_on}\n")
         sys.stderr.flush()
         try:
-            put_away()
             end_children()
+            remove_all_scratch()
+            # Of the children, which are dead by now.
+            remove_leftovers(Path(tempfile.gettempdir()))
         finally:
             os._exit(128 + number)
 
@@ -47,6 +57,8 @@ def leave_on_signal(how_to_go_on: str = "") -> None:
 def end_children() -> None:
     import psutil
 
-    for child in psutil.Process().children(recursive=True):
+    children = psutil.Process().children(recursive=True)
+    for child in children:
         with suppress(psutil.Error):  # it may have ended by itself
             child.kill()
+    psutil.wait_procs(children, timeout=CHILDREN_S)

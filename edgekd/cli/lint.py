@@ -36,9 +36,11 @@ def lint(
     ] = True,
 ) -> int:
     """Say of each layer whether it will run in int8, which rule decides, and what to change."""
+    from edgekd.cli.interrupt import leave_on_signal
     from edgekd.cli.subjects import onnx_file
     from edgekd.lint import lint as lint_model
 
+    leave_on_signal()
     path = onnx_file(Path(model))
     found = lint_model(load(path), target, confirm=confirm)
     if as_json:

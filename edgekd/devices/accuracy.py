@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from edgekd.devices.events import AnswerError, answers_of, text, whole
 from edgekd.devices.remote import Remote
 from edgekd.errors import DeviceError, MeasurementError
+from edgekd.files import temporary_folder
 
 SAMPLES, OUTPUTS = "samples.npz", "outputs.npy"
 CLASSES = 1 << 31
@@ -59,8 +59,8 @@ def answers_there(
         DeviceError: not one answer came.
     """
     files = {name: f"{number}.onnx" for number, name in enumerate(models)}
-    with TemporaryDirectory(prefix="edgekd-") as folder:
-        remote.put(pack(Path(folder) / SAMPLES, inputs), SAMPLES)
+    with temporary_folder() as folder:
+        remote.put(pack(folder / SAMPLES, inputs), SAMPLES)
     for name, path in models.items():
         remote.put(path, files[name])
     found = {name: np.full(len(inputs), -1, np.int64) for name in models}
@@ -87,8 +87,8 @@ def outputs_there(
     Raises:
         DeviceError: the file does not load or run there, or the connection or the time ended first.
     """
-    with TemporaryDirectory(prefix="edgekd-") as folder:
-        remote.put(pack(Path(folder) / SAMPLES, inputs), SAMPLES)
+    with temporary_folder() as folder:
+        remote.put(pack(folder / SAMPLES, inputs), SAMPLES)
         remote.put(model, "model.onnx")
         request = {"job": "outputs", "model": "model.onnx", "samples": SAMPLES, "threads": threads, "to": OUTPUTS}
         said = list(remote.events(request, timeout_s))
@@ -97,8 +97,8 @@ def outputs_there(
             if sizes[:1] != [len(inputs)]:
                 raise ValueError(f"outputs for {sizes[:1]} samples, {len(inputs)} were sent")
             # Of eight bytes each, and the file's header.
-            remote.get(OUTPUTS, Path(folder) / OUTPUTS, largest=math.prod(sizes) * 8 + 4096)
-            found = np.array(np.lib.format.open_memmap(Path(folder) / OUTPUTS, mode="r"))
+            remote.get(OUTPUTS, folder / OUTPUTS, largest=math.prod(sizes) * 8 + 4096)
+            found = np.array(np.lib.format.open_memmap(folder / OUTPUTS, mode="r"))
             if list(found.shape) != sizes or found.dtype.kind not in "fiub":
                 raise ValueError(f"outputs of the shape {found.shape}, said to be {sizes}")
     return found

@@ -18,7 +18,9 @@ from typing import IO
 from edgekd.devices.address import Address
 from edgekd.devices.mishaps import CutError, TransientError, failure, last_line
 from edgekd.errors import DeviceError
+from edgekd.files import storage
 from edgekd.pipes import FloodError, Lines, SlowError
+from edgekd.scratch import make_scratch, remove_leftovers, remove_scratch
 
 ATTEMPTS, PAUSE_S = 3, 1.0
 GRACE_S = 10.0
@@ -51,11 +53,14 @@ class Connection:
         if shutil.which("ssh") is None or shutil.which("scp") is None:
             raise DeviceError("ssh and scp are not installed here: 'apt install openssh-client' or its like")
         # A socket's path has room for about a hundred letters, which the usual folders of macOS fill.
-        self._private = tempfile.mkdtemp(prefix=our_prefix(), dir="/tmp" if Path("/tmp").is_dir() else None)
+        parent = Path("/tmp") if Path("/tmp").is_dir() else Path(tempfile.gettempdir())
+        remove_leftovers(parent)
+        with storage(parent):
+            self._private = make_scratch(parent)
         try:
             self._connect()
         except BaseException:
-            shutil.rmtree(self._private, ignore_errors=True)
+            remove_scratch(self._private)
             raise
 
     def _connect(self) -> None:
@@ -139,7 +144,7 @@ class Connection:
                 self._process.wait(GRACE_S)
         finally:
             self._end()
-            shutil.rmtree(self._private, ignore_errors=True)
+            remove_scratch(self._private)
 
     def _end(self) -> None:
         if self.alive:
@@ -164,17 +169,6 @@ class Connection:
             ours["ProxyCommand"] = "false"
         options = [word for key, value in ours.items() for word in ("-o", f"{key}={value}")]
         return [program, *(["-F", str(self.config)] if self.config else []), *options, *self.address.options()]
-
-
-def our_prefix() -> str:
-    return f"edgekd-ssh-{os.getpid()}-"
-
-
-def put_away() -> None:
-    """Removes this side of every connection of this process, for one that leaves without closing them."""
-    for parent in {Path("/tmp"), Path(tempfile.gettempdir())}:
-        for folder in parent.glob(f"{our_prefix()}*"):
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def in_shell(script: str) -> str:

@@ -3,7 +3,6 @@
 import gzip
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from edgekd.devices.jetson.trtexec import parse_outputs
 from edgekd.devices.probe import Probe, probed
 from edgekd.devices.remote import Remote
 from edgekd.errors import DeviceError, MeasurementError
+from edgekd.files import temporary_folder
 
 BATCH = 256
 SAMPLES, BATCH_FILE, OUTPUTS = "samples.gz", "batch.bin", "outputs.json"
@@ -51,8 +51,8 @@ def engine_answers(
     batch = next(iter(engines.values())).shape[0]
     for path, number in numbers.items():
         remote.put(path, f"{number}.onnx")
-    with TemporaryDirectory(prefix="edgekd-") as folder:
-        remote.put(packed(Path(folder) / SAMPLES, inputs, batch), SAMPLES)
+    with temporary_folder() as folder:
+        remote.put(packed(folder / SAMPLES, inputs, batch), SAMPLES)
     batches = -(-len(inputs) // batch)
     request = {
         "job": "tensorrt_answers",

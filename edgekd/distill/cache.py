@@ -18,9 +18,21 @@ from edgekd.distill.cache_file import CacheFile
 from edgekd.distill.live import LOGITS, Live
 from edgekd.errors import TrainingError
 from edgekd.figures import size
-from edgekd.files import canonical_json, make_folder, remove_leftovers, sha256, storage, write_json
+from edgekd.files import (
+    canonical_json,
+    is_file,
+    is_folder,
+    lies_there,
+    locked,
+    make_folder,
+    move_aside,
+    sha256,
+    storage,
+    write_json,
+)
 from edgekd.progress import say, track
 from edgekd.registry import nearest
+from edgekd.scratch import remove_leftovers
 from edgekd.train.device import channels_last as in_channels_last
 from edgekd.train.memory import freed_memory_kept
 
@@ -98,9 +110,11 @@ class TeacherCache:
             )
         live = Live(teacher, data, views, layers, channels_last, float32)
         work = _Work(folder, live, dtype, _key(teacher, live, dtype, key))
-        work.check()
-        with freed_memory_kept():
-            work.finish()
+        if not work.is_whole():
+            # A second process waits, and finds what the first one has written.
+            with locked(work.place, f"  the teacher's answers in {work.place}"), freed_memory_kept():
+                work.check()
+                work.finish()
         return cls(work.place, views, work.files, channels_last)
 
     @property
@@ -155,11 +169,19 @@ class _Work:
         self.chunks = [(start, min(start + step, samples)) for start in range(0, samples, step)]
         self.digests: dict[str, dict[str, str]] = {}
 
+    def is_whole(self) -> bool:
+        recorded = self._recorded()
+        return self._intact(recorded) == self.chunks and self._agrees()
+
+    def _intact(self, recorded: dict[str, dict[str, str]]) -> list[tuple[int, int]]:
+        known = [chunk for chunk in self.chunks if str(chunk[0]) in recorded]
+        return [chunk for chunk in known if self._digests(*chunk) == recorded[str(chunk[0])]]
+
     def check(self) -> None:
         """Finds out which chunks are there."""
         recorded = self._recorded()
         known = [chunk for chunk in self.chunks if str(chunk[0]) in recorded]
-        intact = [chunk for chunk in known if self._digests(*chunk) == recorded[str(chunk[0])]]
+        intact = self._intact(recorded)
         if len(intact) < len(known):
             lost = sum(stop - start for start, stop in known) - sum(stop - start for start, stop in intact)
             say(f"warning: {self.place} is not as it was written; the answers on {lost} samples are computed again")
@@ -174,9 +196,9 @@ class _Work:
         if not missing:
             return
         self._must_have_room(sum(stop - start for start, stop in missing))
-        make_folder(self.place)
-        with storage(self.place):
-            remove_leftovers(self.place)
+        if lies_there(self.place) and not is_folder(self.place):
+            move_aside(self.place)
+        remove_leftovers(make_folder(self.place))
         for file in self.files.values():
             file.prepare()
         batches = {chunk: self.live.batches(*chunk) for chunk in missing}
@@ -201,6 +223,8 @@ class _Work:
 
     def _recorded(self) -> dict[str, dict[str, str]]:
         try:
+            if not is_folder(self.place) or not is_file(self.place / INDEX):
+                return {}
             index = json.loads((self.place / INDEX).read_bytes())
             return dict(index["sha256"]) if index["key"] == self.key and index["version"] == VERSION else {}
         except (OSError, ValueError, KeyError, TypeError):

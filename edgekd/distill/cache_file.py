@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgekd.files import storage
+from edgekd.files import is_file, lies_there, move_aside, storage
 
 
 class CacheFile:
@@ -27,9 +27,13 @@ class CacheFile:
     def prepare(self) -> None:
         """Makes the file, or gives one that was cut or has another header the right size and header.
 
+        What has its name and is no file, such as a link, is moved aside: nothing is written through it.
+
         Raises:
             StorageError: the disk refused.
         """
+        if lies_there(self.path) and not is_file(self.path):
+            move_aside(self.path)
         with storage(self.path):
             self.path.touch()
             with self.path.open("r+b") as file:
@@ -58,6 +62,8 @@ class CacheFile:
         """SHA-256 of a piece as it is on the disk, view by view; None where the file is missing or is another array."""
         digest = hashlib.sha256()
         try:
+            if not is_file(self.path):
+                return None
             with self.path.open("rb") as file:
                 if file.read(len(self.header)) != self.header:
                     return None

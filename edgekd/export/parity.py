@@ -1,6 +1,5 @@
 """Whether two runtimes answer alike, and the layer from which on they do not."""
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,8 @@ import onnx
 import onnxruntime
 from onnx import ModelProto
 from torch import Tensor
+
+from edgekd.files import temporary_folder
 
 STEPS = 255
 
@@ -91,8 +92,8 @@ def _difference(model: ModelProto, codes: str, inputs: np.ndarray, outputs: Outp
     step = next(node for node in model.graph.node if codes in node.output)
     zero_point = next(tensor for tensor in model.graph.initializer if tensor.name == step.input[2])
     cut.graph.output.append(onnx.helper.make_tensor_value_info(codes, zero_point.data_type, None))
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "cut.onnx"
+    with temporary_folder() as folder:
+        path = folder / "cut.onnx"
         path.write_bytes(cut.SerializeToString())
         told, found = (run(path, inputs).astype(np.int32) for run in (_plain_outputs, outputs))
     return float(np.abs(told - found).max(initial=0))

@@ -1,6 +1,5 @@
 """What an exported file answers in ONNX Runtime, and which of its convolutions run in int8 there."""
 
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from edgekd.data import DataSet, Samples, in_order
 from edgekd.errors import ExportError, first_line
+from edgekd.files import temporary_folder
 
 CPU = "CPUExecutionProvider"
 
@@ -33,8 +33,8 @@ def runtime_logits(path: Path, data: DataSet, samples: Samples, optimised: bool 
 
 def float_convolutions(path: Path) -> tuple[list[str], int]:
     """Names of the convolutions that ONNX Runtime leaves in float, and the number of all convolutions."""
-    with tempfile.TemporaryDirectory() as folder:
-        optimised = Path(folder) / "optimised.onnx"
+    with temporary_folder() as folder:
+        optimised = folder / "optimised.onnx"
         options = onnxruntime.SessionOptions()
         # Above EXTENDED the file holds layouts of this processor; the int8 fusions are all made by then.
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED

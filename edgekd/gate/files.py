@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekd.errors import EdgekdError
-from edgekd.files import make_folder, read_object, sha256_file, storage, write_bytes
+from edgekd.files import is_file, make_folder, read_object, sha256_file, storage, write_bytes
 from edgekd.gate.subject import rows_of_last
 
 NAMED = 16  # digits of the hash
@@ -38,7 +38,7 @@ def keep_files(run: Path, baseline: Path) -> list[Path]:
         write_bytes(folder / name, content)
     # What else lies there, such as Git's attributes, is not ours.
     for path in folder.iterdir():
-        if OWN.fullmatch(path.name) and path.name not in files:
+        if OWN.fullmatch(path.name) and path.name not in files and is_file(path):
             with storage(path):
                 path.unlink()
     return sorted(folder / name for name in files)

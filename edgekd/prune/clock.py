@@ -1,9 +1,9 @@
 """The time of a cut network over that of the network before the cut, both exported and run in turns."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import nn
 
 from edgekd.bench import Plan, Subject
 from edgekd.bench.place import Here, Place
+from edgekd.files import temporary_folder
 
 Write = Callable[[nn.Module, Path], object]
 SITTINGS = 6
@@ -60,17 +61,15 @@ class Clock:
         self.place = place or Here()
 
     def __enter__(self) -> "Clock":
-        self._folder = TemporaryDirectory(prefix="edgekd-prune-")
-        self.before, self.after = (Path(self._folder.name) / name for name in ("before.onnx", "after.onnx"))
-        try:
+        with ExitStack() as stack:
+            folder = stack.enter_context(temporary_folder())
+            self.before, self.after = (folder / name for name in ("before.onnx", "after.onnx"))
             self.write(self.reference, self.before)
-        except BaseException:
-            self._folder.cleanup()
-            raise
+            self._open = stack.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._folder.cleanup()
+        self._open.close()
 
     def time(self, network: nn.Module, predicted: float | None = None) -> Timing:
         """Exports ``network`` and times it and the reference in turns.

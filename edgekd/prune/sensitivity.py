@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from edgekd.artifact import tensors_of
 from edgekd.errors import ModelError
-from edgekd.files import canonical_json, sha256, write_json
+from edgekd.files import canonical_json, is_file, locked, sha256, write_json
 from edgekd.models.modes import in_evaluation
 from edgekd.models.size import macs_by_module
 from edgekd.progress import track
@@ -171,7 +171,7 @@ class _Found:
     """Scores and latencies by plan, and latencies of other settings to be kept with them."""
 
     def __init__(self, path: Path | None, uncut: float, setting: str):
-        self.path, self.uncut = path, uncut
+        self.path, self.uncut, self.setting = path, uncut, setting
         document, whole = _read(path), _name([])
         latencies = document.get("latencies")
         known = latencies if isinstance(latencies, dict) else {}
@@ -193,9 +193,17 @@ class _Found:
             )
         self.of[what][_name(trial.plan)] = value
         if self.path is not None:
-            # JSON has no NaN, and float() reads it from a string.
-            plain = {name: each if math.isfinite(each) else str(each) for name, each in self.of["score"].items()}
-            write_json(self.path, {"uncut": self.uncut, "scores": plain, "latencies": self.latencies})
+            with locked(self.path, "the scan of sensitivity"):
+                self._write(self.path)
+
+    def _write(self, path: Path) -> None:
+        """With what other processes have found meanwhile."""
+        other = _Found(path, self.uncut, self.setting)
+        scores = {**other.of["score"], **self.of["score"]}
+        latencies = {name: {**other.latencies.get(name, {}), **own} for name, own in self.latencies.items()}
+        # JSON has no NaN, and float() reads it from a string.
+        plain = {name: each if math.isfinite(each) else str(each) for name, each in scores.items()}
+        write_json(path, {"uncut": self.uncut, "scores": plain, "latencies": {**other.latencies, **latencies}})
 
 
 def _must_be_shares(ratios: Sequence[float]) -> None:
@@ -253,7 +261,7 @@ def _key(network: nn.Module, input_shape: tuple[int, ...], batches: Sequence[Ten
 def _read(path: Path | None) -> dict[str, Any]:
     # A file that is missing or damaged holds nothing.
     try:
-        document = json.loads(path.read_text()) if path else {}
+        document = json.loads(path.read_text()) if path and is_file(path) else {}
     except (OSError, ValueError):
         return {}
     return document if isinstance(document, dict) else {}

@@ -4,10 +4,8 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from filelock import FileLock
-
 from edgekd.errors import ExportError, StorageError, first_line
-from edgekd.files import canonical_json, make_folder, sha256, sha256_file, storage, write_bytes
+from edgekd.files import canonical_json, locked, make_folder, sha256, sha256_file, write_bytes
 from edgekd.tensorrt.adapter import builds_ahead, library
 from edgekd.tensorrt.builder import WORKSPACE_BYTES, Batches, build, target_of
 from edgekd.tensorrt.gpu import Gpu
@@ -36,9 +34,8 @@ def engine_for(
     target = target_of(capability)
     wanted = _record(content, target, workspace_bytes, batches)
     engine = make_folder(folder) / _name(wanted)
-    with storage(engine):
-        lock = FileLock(folder / ".lock").acquire()
-    with lock:  # two at once would leave the engine of the one and the record of the other
+    # Two at once would leave the engine of the one and the record of the other, and share the timings.
+    with locked(folder / "engines", engine.name):
         if not _is_there(engine, wanted):
             timings = None if builds_ahead(library()) else folder / f"{_release(wanted)}.timings"
             built = build(content, capability, workspace_bytes=workspace_bytes, timing_cache=timings, batches=batches)

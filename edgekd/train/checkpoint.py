@@ -1,6 +1,7 @@
 """Where a killed training goes on from: one safetensors file, named by its step and its content's hash."""
 
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,11 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from edgekd.artifact import fill, tensors_of
-from edgekd.files import make_folder, sha256, write_bytes
+from edgekd.files import is_file, make_folder, sha256, write_bytes
 from edgekd.progress import say
 from edgekd.train import world
 
-PATTERN = "step-*.safetensors"
+PATTERN = re.compile(r"step-\d{8,}-[0-9a-f]{16}\.safetensors")
 
 
 @dataclass
@@ -35,7 +36,7 @@ def save_state(folder: Path, state: State, modules: dict[str, nn.Module], optimi
         tensors |= {f"optimizer/{index}/{key}": torch.as_tensor(value) for key, value in slots.items()}
     contiguous = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     content = save(contiguous, {"state": json.dumps(vars(state))})
-    old = list(make_folder(folder).glob(PATTERN))
+    old = _files(make_folder(folder))
     new = folder / f"step-{state.step:08d}-{sha256(content)[:16]}.safetensors"
     write_bytes(new, content)
     for path in old:
@@ -58,8 +59,13 @@ def load_state(folder: Path, modules: dict[str, nn.Module], optimizer: torch.opt
     return state
 
 
+def _files(folder: Path) -> list[Path]:
+    """Oldest first."""
+    return sorted(path for path in folder.glob("step-*") if PATTERN.fullmatch(path.name) and is_file(path))
+
+
 def _newest(folder: Path) -> tuple[State, bytes]:
-    for path in sorted(folder.glob(PATTERN), reverse=True):
+    for path in reversed(_files(folder)):
         content = path.read_bytes()
         if path.stem.endswith(sha256(content)[:16]):
             with safe_open(path, "pt") as file:

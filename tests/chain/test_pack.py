@@ -99,7 +99,8 @@ def test_what_cannot_be_packed_says_why(run: Path, tmp_path: Path) -> None:
         pack_run(run)
     file.write_bytes(whole)
     sums = file.with_name("SHA256SUMS")
-    sums.write_text("".join(line for line in sums.read_text().splitlines(True) if SAMPLES not in line))
+    # An older one wrote no sum of the sums.
+    sums.write_text("".join(line for line in sums.read_text().splitlines(True)[1:] if SAMPLES not in line))
     file.with_name(SAMPLES).unlink()
     with pytest.raises(BundleError, match="of an older edgekd"):
         pack_run(run)

@@ -1,4 +1,3 @@
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -6,6 +5,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from edgekd import scratch
 from tests.devices.server import Server
 
 
@@ -18,7 +18,7 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def left_here() -> list[str]:
     """This side of connections: folders, and processes of ours."""
-    folders = [str(path) for path in Path("/tmp").glob(f"edgekd-ssh-{os.getpid()}-*")]
+    folders = [str(path) for path in scratch._handles if path.parent == Path("/tmp")]
     children = [child for child in psutil.Process().children() if child.name() in ("ssh", "scp")]
     return folders + [" ".join(child.cmdline()) for child in children]
 

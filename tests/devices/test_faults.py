@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from edgekd.scratch import PREFIX
 from tests.bench.conftest import write_model
 from tests.cli.conftest import Outcome
 from tests.cli.conftest import edgekd as edgekd
@@ -292,6 +293,7 @@ def test_a_model_that_does_not_load(clean, desk, edgekd, tmp_path):
 def test_a_command_that_is_interrupted(clean, desk, model, command, number):
     desk(clean.config)
     words = {"probe": ("devices", "probe", "desk"), "bench": ("bench", model, "--device", "desk", *LONG)}
+    before = set(Path("/tmp").glob(f"{PREFIX}*"))
     process = subprocess.Popen(
         [sys.executable, "-m", "edgekd", *map(str, words[command])],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -300,7 +302,7 @@ def test_a_command_that_is_interrupted(clean, desk, model, command, number):
     with meanwhile(moment, lambda: process.send_signal(number)):
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (128 + number, "", "\ninterrupted\n")
-    assert list(Path("/tmp").glob(f"edgekd-ssh-{process.pid}-*")) == []
+    assert set(Path("/tmp").glob(f"{PREFIX}*")) <= before
 
 
 # ---- what is only odd

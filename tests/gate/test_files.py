@@ -36,8 +36,11 @@ def test_the_files_of_an_earlier_baseline_go_and_nothing_else(run, tmp_path):
     folder.mkdir()
     for name in ("0123456789abcdef.onnx", "mine.onnx", ".gitattributes"):
         (folder / name).write_bytes(b"old")
+    (folder / f"{'1' * 16}.onnx").symlink_to("mine.onnx")
+    (folder / f"{'2' * 16}.onnx").mkdir()
     [kept] = keep_files(run, tmp_path / "baseline.json")
-    assert {path.name for path in folder.iterdir()} == {kept.name, "mine.onnx", ".gitattributes"}
+    others = {"mine.onnx", ".gitattributes", f"{'1' * 16}.onnx", f"{'2' * 16}.onnx"}
+    assert {path.name for path in folder.iterdir()} == {kept.name, *others}
 
 
 def test_a_file_that_is_missing_or_another_one_is_no_baseline(run, tmp_path):

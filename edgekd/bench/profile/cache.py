@@ -2,15 +2,15 @@
 
 import json
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from edgekd.bench.environment import BUSY_SHARE, cpu
 from edgekd.bench.profile.roofs import Roofs
 from edgekd.errors import StorageError
-from edgekd.files import canonical_json, sha256, write_json
+from edgekd.files import canonical_json, is_file, locked, sha256, write_json
 
 SCHEMA_VERSION = 1
 
@@ -21,18 +21,33 @@ def cached_roofs(threads: int, measure: Callable[[int], Roofs], fresh: bool = Fa
     path = cache_folder() / f"roofs-{sha256(canonical_json(machine))[:16]}.json"
     if not fresh and (known := read(path)):
         return known
-    roofs = measure(threads)
-    if roofs.busy > BUSY_SHARE:
-        return roofs  # too low, and not to be kept
-    with suppress(StorageError):  # a home that cannot be written to costs some seconds each time, nothing else
-        write_json(path, {"machine": machine, "roofs": roofs.to_json()})
-    return roofs
+    with made_once(path, "the roofs of this machine"):
+        if not fresh and (known := read(path)):
+            return known
+        roofs = measure(threads)
+        if roofs.busy > BUSY_SHARE:
+            return roofs  # too low, and not to be kept
+        with suppress(StorageError):  # a home that cannot be written to costs some seconds each time, nothing else
+            write_json(path, {"machine": machine, "roofs": roofs.to_json()})
+        return roofs
+
+
+@contextmanager
+def made_once(path: Path, what: str) -> Iterator[None]:
+    """Let one process at a time measure what comes to ``path`` in the cache folder; two at once would slow each other.
+
+    Where the cache folder cannot be written, each measures for itself.
+    """
+    with ExitStack() as stack:
+        with suppress(StorageError):
+            stack.enter_context(locked(path, what))
+        yield
 
 
 def read(path: Path) -> Roofs | None:
     """``None`` for a file that is missing or damaged: it is measured again."""
     try:
-        return Roofs.from_json(json.loads(path.read_text())["roofs"])
+        return Roofs.from_json(json.loads(path.read_text())["roofs"]) if is_file(path) else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
         return None
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from edgekd.chain.deployed import deployment
 from edgekd.chain.journal import Journal
 from edgekd.chain.stage import History, How, Job, Modes, Result, later, stage
 from edgekd.errors import ModelError
-from edgekd.files import canonical_json, write_json
+from edgekd.files import canonical_json, is_file, write_json
 from edgekd.models import count_macs, count_parameters
 from edgekd.progress import say
 from edgekd.prune import widths
@@ -169,10 +170,11 @@ class _Pruning:
     def _weights(self, network: nn.Module) -> Mapping[str, float]:
         """By a scan that is kept: its length is time, and gone through again it would find other figures."""
         path = self.job.folder / "sensitivity.json"
-        if not path.exists():
+        document = _read(path)
+        if document is None:
             found, weights = self._scan(network)
             write_json(path, {"weights": weights, "sensitivity": [asdict(each) for each in found]})
-        document = json.loads(path.read_text())
+            document = json.loads(path.read_text())
         self.found["sensitivity"] = document["sensitivity"]
         return document["weights"]
 
@@ -217,6 +219,14 @@ class _Pruning:
             # A layer of a block that was dropped has no channels left.
             "widths": [{"layer": name, "before": before[name], "after": after.get(name, 0)} for name in before],
         }
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        document = json.loads(path.read_text()) if is_file(path) else None
+    except (OSError, ValueError):
+        return None
+    return document if isinstance(document, dict) and {"weights", "sensitivity"} <= document.keys() else None
 
 
 def sparsely(job: Job, network: nn.Module) -> Modes:

@@ -1,10 +1,9 @@
 """ONNX Runtime's own word: the graph that it writes after its optimisation."""
 
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Protocol
 
 from edgekd.errors import first_line
+from edgekd.files import temporary_folder
 from edgekd.lint.confirm import Confirmation, marked, place_of
 from edgekd.lint.graph import QUANTIZE
 
@@ -41,8 +40,8 @@ def optimise(model: "ModelProto", converts_int8: bool) -> "GraphProto":
     import onnx
     import onnxruntime
 
-    with TemporaryDirectory(prefix="edgekd-lint-") as folder:
-        written = Path(folder) / "optimised.onnx"
+    with temporary_folder() as folder:
+        written = folder / "optimised.onnx"
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
         options.intra_op_num_threads = 1

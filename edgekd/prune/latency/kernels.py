@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from edgekd.bench.place import Here, Place
 from edgekd.bench.runtimes.onnxruntime.join import is_weighted
 from edgekd.bench.runtimes.onnxruntime.turns import Turns
 from edgekd.errors import MeasurementError
+from edgekd.files import temporary_folder
 from edgekd.prune.latency.branches import PREFIX, branches
 from edgekd.prune.latency.layer import Layer
 from edgekd.prune.latency.readings import Reading, readings
@@ -39,8 +39,8 @@ class Setting:
     @contextmanager
     def files(self, models: Mapping[str, Sequence[Layer]]) -> Iterator[dict[str, Path]]:
         """Each with these layers side by side."""
-        with TemporaryDirectory(prefix="edgekd-latency-") as folder:
-            paths = {name: Path(folder) / f"{name}.onnx" for name in models}
+        with temporary_folder() as folder:
+            paths = {name: folder / f"{name}.onnx" for name in models}
             for name, layers in models.items():
                 paths[name].write_bytes(branches(layers, self.precision, self.codes).SerializeToString())
             yield paths

@@ -8,7 +8,7 @@ from typing import Any
 
 from edgekd.bench.profile.cache import cache_folder
 from edgekd.errors import StorageError
-from edgekd.files import canonical_json, sha256, write_json
+from edgekd.files import canonical_json, is_file, locked, sha256, write_json
 
 VERSION = 1
 
@@ -39,7 +39,7 @@ class Store:
         if self.fresh:
             return
         try:
-            document = json.loads(self.path.read_text())
+            document = json.loads(self.path.read_text()) if is_file(self.path) else {}
             multiples = {str(name): _number(value) for name, value in document["multiples"].items()}
             reference_ms, overhead = _number(document["reference_ms"]), _number(document["overhead"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -53,15 +53,16 @@ class Store:
         self.reference_ms = min(reference_ms, self.reference_ms or reference_ms)
 
     def save(self) -> None:
-        self.load()  # what another process measured meanwhile
-        document = {
-            "machine": self.machine,
-            "precision": self.precision,
-            "reference_ms": self.reference_ms,
-            "overhead": self.overhead,
-            "multiples": self.multiples,
-        }
-        with suppress(StorageError):  # a home that cannot be written to costs the measurement each time, nothing else
+        # A home that cannot be written to costs the measurement each time, nothing else.
+        with suppress(StorageError), locked(self.path, "the table of layer times"):
+            self.load()  # what another process measured meanwhile
+            document = {
+                "machine": self.machine,
+                "precision": self.precision,
+                "reference_ms": self.reference_ms,
+                "overhead": self.overhead,
+                "multiples": self.multiples,
+            }
             write_json(self.path, document)
             self.fresh = False
 

@@ -5,7 +5,6 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import onnx_ir as ir
@@ -13,13 +12,13 @@ from onnx import ModelProto
 
 from edgekd.bench import Plan, Subject
 from edgekd.bench.place import Here, Place
-from edgekd.bench.profile.cache import cache_folder
+from edgekd.bench.profile.cache import cache_folder, made_once
 from edgekd.bench.profile.layers import LayerTime
 from edgekd.bench.runtimes.onnxruntime.profile import layer_times
 from edgekd.errors import ExportError, StorageError
 from edgekd.export.deploy import deploy
 from edgekd.export.profile import PROFILES
-from edgekd.files import canonical_json, sha256, write_bytes, write_json
+from edgekd.files import canonical_json, is_file, sha256, temporary_folder, write_bytes, write_json
 from edgekd.quantize.search.chain import Costs, cheapest
 from edgekd.quantize.search.segments import Segment, segments_of
 
@@ -101,15 +100,16 @@ def place(
     content = sha256(model.SerializeToString(deterministic=True))
     key = sha256(canonical_json([VERSION, content, target, seconds, machine]))
     path = cache_folder() / f"placement-{key[:16]}.json"
-    with TemporaryDirectory(prefix="edgekd-placement-") as folder:
-        timed = None if fresh else _read(path)
-        if timed is None:
-            timed = _time(model, target, threads, seconds, Path(folder), at)
-            with suppress(StorageError):  # a home that cannot be written to costs the search each time, nothing else
-                write_json(path, {"machine": machine, "candidates": [asdict(each) for each in timed]})
+    with temporary_folder() as folder:
+        with made_once(path, "the times of placements"):
+            timed = None if fresh else _read(path)
+            if timed is None:
+                timed = _time(model, target, threads, seconds, folder, at)
+                with suppress(StorageError):  # a home that cannot be written to costs the search each time, no more
+                    write_json(path, {"machine": machine, "candidates": [asdict(each) for each in timed]})
 
         def is_accepted(keep_float: tuple[str, ...]) -> bool:
-            return accept is None or accept(_write(model, target, keep_float, Path(folder) / "asked.onnx"))
+            return accept is None or accept(_write(model, target, keep_float, folder / "asked.onnx"))
 
         return _choose(timed, is_accepted)
 
@@ -117,7 +117,8 @@ def place(
 def _read(path: Path) -> list[Candidate] | None:
     """The times alone: what is accurate enough is asked anew each time."""
     try:
-        return [Candidate.from_json(each) for each in json.loads(path.read_text())["candidates"]]
+        found = json.loads(path.read_text())["candidates"] if is_file(path) else None
+        return found and [Candidate.from_json(each) for each in found]
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +16,7 @@ from edgekd.bench.runtimes.onnxruntime.trace import Event, Step, chrome_trace, l
 from edgekd.bench.runtimes.onnxruntime.turns import Turns
 from edgekd.bench.runtimes.onnxruntime.work import activation_bytes_of, macs_of, precision_of, weight_bytes_of
 from edgekd.errors import MeasurementError
-from edgekd.files import write_text
+from edgekd.files import temporary_folder, write_text
 
 if TYPE_CHECKING:
     from onnx import NodeProto
@@ -38,9 +37,9 @@ def profile(subject: Subject, threads: int, batch: int, runs: int, trace_to: Pat
             f"ONNX Runtime's profiler does not wait for {subject.device}: profile the TensorRT engine there"
         )
     unprofiled_ms = plain_ms(subject, threads, batch, runs)
-    with TemporaryDirectory(prefix="edgekd-profile-") as folder:
-        optimised = Path(folder) / "optimised.onnx"
-        session = OnnxSession(subject, threads, batch, profile_to=Path(folder) / "profile", optimized_to=optimised)
+    with temporary_folder() as folder:
+        optimised = folder / "optimised.onnx"
+        session = OnnxSession(subject, threads, batch, profile_to=folder / "profile", optimized_to=optimised)
         with collector_off():
             collect(session.run, WARMUP_S, WARMUP_RUNS, MAX_WARMUP_RUNS)
             counted = len(collect(session.run, SECONDS, runs, MORE * runs))
@@ -57,8 +56,8 @@ def profile(subject: Subject, threads: int, batch: int, runs: int, trace_to: Pat
 
 def layer_times(path: Path, threads: int, runs: int, at: "Place") -> list[LayerTime]:
     """Each step's median over ``runs`` inferences at batch 1, or a few more, at a place."""
-    with TemporaryDirectory(prefix="edgekd-profile-") as folder:
-        optimised = Path(folder) / "optimised.onnx"
+    with temporary_folder() as folder:
+        optimised = folder / "optimised.onnx"
         names = ("model",)
         turns = Turns(
             {"model": path}, names, names, threads, WARMUP_RUNS, runs, MORE * runs, SECONDS, {"model": optimised}

@@ -4,7 +4,6 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from time import perf_counter_ns
 from typing import Any
 
@@ -15,6 +14,7 @@ from edgekd.bench.clock import collector_off
 from edgekd.bench.plan import Subject
 from edgekd.bench.runtimes.onnxruntime.session import OnnxSession
 from edgekd.bench.runtimes.onnxruntime.trace import Event
+from edgekd.files import temporary_folder
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,12 @@ def take(turns: Turns) -> Taken:
     Raises:
         MeasurementError: a model does not load or run.
     """
-    with TemporaryDirectory(prefix="edgekd-turns-") as folder:
+    with temporary_folder() as folder:
         sessions = {
             name: OnnxSession(
                 Subject(str(path)),
                 turns.threads,
-                profile_to=Path(folder) / name if name in turns.recorded else None,
+                profile_to=folder / name if name in turns.recorded else None,
                 optimized_to=turns.optimised.get(name),
             )
             for name, path in turns.models.items()
