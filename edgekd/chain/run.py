@@ -13,7 +13,7 @@ from edgekd.chain.abroad import file_for, measure_abroad
 from edgekd.chain.assist import assist
 from edgekd.chain.beside import agreed_files, time_beside
 from edgekd.chain.done import Done
-from edgekd.chain.evaluate import Exported, Needs, evaluate
+from edgekd.chain.evaluate import Exported, evaluate
 from edgekd.chain.measure import measure
 from edgekd.chain.pack import pack_run
 from edgekd.chain.plan import Size, must_compress, must_shrink, size_of, start_of, starts_of_teachers
@@ -28,6 +28,7 @@ from edgekd.errors import StorageError
 from edgekd.export import runtime_logits
 from edgekd.files import make_folder, remove_leftovers, storage, write_json, write_text
 from edgekd.progress import say
+from edgekd.quantize.search import Bounds
 from edgekd.recipe import Recipe
 from edgekd.report.html import render_html
 from edgekd.report.schema import Report
@@ -128,8 +129,8 @@ def run(
 def _export(recipe: Recipe, data: DataSet, stages: list[Done], store: Store) -> list[Exported]:
     """The teacher's files first: what students must keep is told by them."""
     teacher = evaluate(stages[0], 0, data, store, recipe.targets)
-    needs = Needs(_least_accuracy(recipe, data, teacher), _largest(recipe, teacher))
-    rest = [evaluate(done, n, data, store, recipe.targets, needs) for n, done in enumerate(stages[1:], start=1)]
+    bounds = Bounds(_least_accuracy(recipe, data, teacher), _largest(recipe, teacher))
+    rest = [evaluate(done, n, data, store, recipe.targets, bounds) for n, done in enumerate(stages[1:], start=1)]
     return [teacher, *rest]
 
 
