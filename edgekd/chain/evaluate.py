@@ -3,8 +3,8 @@
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property, partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from edgekd.artifact import Artifact
@@ -31,11 +32,14 @@ from edgekd.export import Outputs, Parity, first_departure, float_convolutions, 
 from edgekd.files import canonical_json, sha256, write_bytes, write_json
 from edgekd.models import count_macs, count_parameters
 from edgekd.progress import say
+from edgekd.quantize.search import NO_BOUNDS, Bounds
 from edgekd.recipe import Target
 from edgekd.train import logits_of
 from edgekd.train.quality import expected_calibration_error, negative_log_likelihood, reliability, right_by_class
 
 VERSION = 6
+# Goes up with the rule that placements are chosen by.
+PLACING = 2
 # Answers that agree on fewer samples than this are looked into.
 LEAST_AGREEMENT = 0.995
 DEPARTURE_SAMPLES = 64
@@ -44,32 +48,6 @@ EMULATED = "onnxruntime, unoptimised"
 LABELS = "labels.npy"
 PYTORCH = "predictions-pytorch.npy"
 GOLDEN_SAMPLES = 8
-
-
-@dataclass(frozen=True)
-class Needs:
-    """What placements must keep: a share of the validation samples right, a size in bytes."""
-
-    accuracy: float | None = None
-    size_bytes: float | None = None
-
-    def hold(self, path: Path, data: DataSet, at: Here | There) -> bool:
-        if self.size_bytes is not None and path.stat().st_size > self.size_bytes:
-            return False
-        if self.accuracy is None:
-            return True
-        return _right_at(at, path, data) >= self.accuracy * len(data.validation)
-
-
-def _right_at(at: Here | There, path: Path, data: DataSet) -> int:
-    """How many validation samples the file answers rightly in ONNX Runtime at a place."""
-    if isinstance(at, Here):
-        return _correct(runtime_logits(path, data, data.validation), data.validation.labels)
-    files = {"asked": path}
-    found = [at.answers("onnxruntime", files, inputs)["asked"] for inputs in chunks(data, data.validation)]
-    if cut := next((each.cut for each in found if each.cut), None):
-        raise DeviceError(f"a placement was not scored to its end: {cut}")
-    return int((np.concatenate([each.classes for each in found]) == data.validation.labels.numpy()).sum())
 
 
 @dataclass(frozen=True)
@@ -90,33 +68,38 @@ class Exported:
 
 
 def evaluate(
-    done: Done, number: int, data: DataSet, store: Store, targets: Sequence[Target] = (), needs: Needs | None = None
+    done: Done, number: int, data: DataSet, store: Store, targets: Sequence[Target] = (), bounds: Bounds = NO_BOUNDS
 ) -> Exported:
     """Exports and evaluates ``done`` for its targets, or finds that it has been before."""
     name = f"{number:02d}-{done.label}"
-    needs = needs or Needs()
     judged = targets[0] if targets else Target()
     # The file that is measured here comes first.
     targets = sorted(targets, key=lambda target: not is_here(file_profile(target)))
     wanted = list(dict.fromkeys(map(file_profile, targets))) or ["onnxruntime-x86"]
     # The answers are this runtime's on this processor: another one may saturate where this one does not.
     machine = [fingerprint()[key] for key in ("cpu", "packages")]
-    placing = [judged.device, judged.threads, asdict(needs)] if done.artifact.spec.quantization else []
+    spec = done.artifact.spec
+    is_placed = (spec.quantization or {}).get("placement") == MEASURED
+    if is_placed and bounds.accuracy is None:  # no budget: what the stage itself was to keep
+        bounds = replace(bounds, accuracy=done.metrics["floor"])
+    placing = [PLACING, judged.device, judged.threads, asdict(bounds)] if is_placed else []
     key = sha256(canonical_json(["export", VERSION, done.content, data.fingerprint, machine, wanted, placing]))
 
     def fill(folder: Path) -> None:
         say(f"  {done.label}: export and evaluation")
-        _fill(folder, done.artifact, data, wanted, judged, needs)
+        _fill(folder, done.artifact, data, wanted, judged, bounds)
 
     return Exported(done.label, done, store.keep(name, key, fill))
 
 
-def _fill(folder: Path, artifact: Artifact, data: DataSet, wanted: Sequence[str], judged: Target, needs: Needs) -> None:
+def _fill(
+    folder: Path, artifact: Artifact, data: DataSet, wanted: Sequence[str], judged: Target, bounds: Bounds
+) -> None:
     network, quantization = restore(artifact), artifact.spec.quantization or {}
     trained = quantization.get("profile")
     profiles = served(trained, wanted)
     measured = quantization.get("placement") == MEASURED
-    with _placing(judged, profiles[0], data, needs) if measured else nullcontext() as placing:
+    with _placing(judged, profiles[0], data, bounds) if measured else nullcontext() as placing:
         files = write_files(folder, network, artifact.spec, data.preprocess, data.classes, profiles, placing)
     ours = logits_of(network, data, data.test)
     save_array(folder / LABELS, data.test.labels.int().numpy())
@@ -136,17 +119,29 @@ def _fill(folder: Path, artifact: Artifact, data: DataSet, wanted: Sequence[str]
 
 
 @contextmanager
-def _placing(judged: Target, first: str, data: DataSet, needs: Needs) -> Iterator[Placing | None]:
-    """For the target that the budget is judged on; where that cannot be timed, for the first file if that runs here."""
-    if can_be_timed(judged):
-        profile, threads, device = file_profile(judged), judged.threads, judged.device
-    elif is_here(first):
-        profile, threads, device = first, 1, "cpu"
-    else:
-        yield None
+def _placing(judged: Target, first: str, data: DataSet, bounds: Bounds) -> Iterator[Placing]:
+    """For the target that the budget is judged on; where that cannot be timed, for the first file, here if it can."""
+    if not can_be_timed(judged):
+        here = Here() if is_here(first) else None
+        yield Placing(first, 1, here, bounds, partial(_correct, data=data, optimised=here is not None))
         return
-    with place_of(device) as at:
-        yield Placing(profile, threads, at, lambda path: needs.hold(path, data, at))
+    with place_of(judged.device) as at:
+        correct = partial(_correct, data=data) if isinstance(at, Here) else partial(_correct_there, at=at, data=data)
+        yield Placing(file_profile(judged), judged.threads, at, bounds, correct)
+
+
+def _correct(path: Path, data: DataSet, optimised: bool = True) -> NDArray[np.bool_]:
+    """Which validation samples the file classifies correctly in ONNX Runtime here: (N,)."""
+    logits = runtime_logits(path, data, data.validation, optimised)
+    return (logits.argmax(1) == data.validation.labels).numpy()
+
+
+def _correct_there(path: Path, at: There, data: DataSet) -> NDArray[np.bool_]:
+    files = {"asked": path}
+    found = [at.answers("onnxruntime", files, inputs)["asked"] for inputs in chunks(data, data.validation)]
+    if cut := next((each.cut for each in found if each.cut), None):
+        raise DeviceError(f"a placement was not scored to its end: {cut}")
+    return np.concatenate([each.classes for each in found]) == data.validation.labels.numpy()
 
 
 def _golden(data: DataSet) -> np.ndarray:
@@ -196,10 +191,6 @@ def departure(path: Path, data: DataSet, outputs: Outputs | None = None) -> str 
     ((raw, _),) = samples.stream([torch.arange(len(samples))])
     found = first_departure(path, data.to_input(raw).numpy(), outputs=outputs)
     return found.layer if found else None
-
-
-def _correct(logits: Tensor, labels: Tensor) -> int:
-    return int((logits.argmax(1) == labels).sum())
 
 
 def save_array(path: Path, values: np.ndarray) -> None:

@@ -1,6 +1,6 @@
 """One network as the files of the targets' runtimes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,11 @@ from edgekd.files import write_bytes
 from edgekd.preprocess import Preprocess
 from edgekd.quantize.files import to_runtime
 from edgekd.quantize.places import to_places
-from edgekd.quantize.search import Placed, place
+from edgekd.quantize.search import NO_BOUNDS, Bounds, Correct, Placed, place, place_untimed
+from edgekd.quantize.search.rule import FLOAT
 
 ONNX = "model.onnx"
 MEASURED = "measured"  # of the recipe's ``placement``
-
-Accept = Callable[[Path], bool]
 
 
 @dataclass(frozen=True)
@@ -44,13 +43,15 @@ class RuntimeFile:
 class Placing:
     """Which layers of the file for ``profile`` are int8 is measured ``at`` a place, with so many ``threads``.
 
-    ``accept`` says whether a placement's file is accurate and small enough.
+    Where ``at`` is None nothing can be timed, and the file is all int8 or all float. ``correct`` says which validation
+    samples a placement's file classifies correctly; ``bounds`` are what it must keep.
     """
 
     profile: str
     threads: int
-    at: Place
-    accept: Accept | None = None
+    at: Place | None
+    bounds: Bounds = NO_BOUNDS
+    correct: Correct | None = None
 
 
 def write_files(
@@ -104,14 +105,18 @@ class _Writer:
             return (half(self.exported), "float16", None) if is_half else (self.exported, "float32", None)
         trained = str(self.quantization["profile"])
         must_serve(trained, profile)
-        how = self.placing if self.quantization.get("placement") == MEASURED else None
-        if how is None or how.profile != profile:
-            placed = None
-        else:
-            placed = place(self.exported, profile, threads=how.threads, accept=how.accept, at=how.at)
+        placed = self._placed(profile)
         keep_float = placed.keep_float if placed else ()
         model = to_runtime(self.exported, self.network, trained, profile, keep_float)
-        return model, "float32" if placed and placed.chosen == "float" else "int8", placed
+        return model, "float32" if placed and placed.chosen == FLOAT else "int8", placed
+
+    def _placed(self, profile: str) -> Placed | None:
+        how = self.placing
+        if how is None or how.profile != profile or self.quantization.get("placement") != MEASURED:
+            return None
+        if how.at is None:
+            return place_untimed(self.exported, profile, how.bounds, how.correct)
+        return place(self.exported, profile, threads=how.threads, bounds=how.bounds, correct=how.correct, at=how.at)
 
 
 def served(trained: str | None, wanted: Sequence[str]) -> list[str]:

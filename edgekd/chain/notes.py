@@ -2,23 +2,24 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
-from edgekd.bench import ratio_over_sittings
-from edgekd.chain.abroad import Abroad
+from edgekd.bench import LatencyRecord, ratio_over_sittings
+from edgekd.chain.abroad import Abroad, figures_for
 from edgekd.chain.evaluate import LEAST_AGREEMENT, Exported
 from edgekd.chain.measure import Measured
 from edgekd.chain.targets import file_profile
 from edgekd.data import DataSet
 from edgekd.devices.book import LOCAL
+from edgekd.figures import significant
+from edgekd.quantize.search.rule import FLOAT, INT8
 from edgekd.recipe import Recipe, Target
 from edgekd.report import schema
 
 # Points of accuracy that a class may lose to the teacher before it is named.
 MOST_LOST = 3
-SLOWER = {"int8_slower_than_float": "the int8 file", "pruned_slower_than_before": "the pruned network"}
 
 
 def doubts(export: Exported) -> list[schema.Note]:
@@ -42,18 +43,25 @@ def _placement_notes(figures: Mapping[str, Any]) -> list[schema.Note]:
     if placement is None:
         return []
     candidates = {each["name"]: each for each in placement["candidates"]}
-    if not any(each["accepted"] for each in candidates.values()):
-        message = "no placement keeps the budget's accuracy and size on the validation samples; this one is all int8"
-        return [schema.Note(code="no_placement_fits", message=message)]
-    if placement["chosen"] == "float":
-        ratio = candidates["int8"]["ratio"]
-        message = f"this file is float: in int8 the network takes {ratio:.2f} times as long on this machine"
-        return [schema.Note(code="int8_not_faster", message=message)]
-    if candidates[placement["chosen"]]["ratio"] > 1:
-        ratio = candidates[placement["chosen"]]["ratio"]
-        message = f"this file takes {ratio:.2f} times as long as in float, which the budget has no room for"
-        return [schema.Note(code="int8_slower_than_float", message=message)]
-    return []
+    notes = []
+    if "size" in placement["missed"]:
+        message = "no placement of int8 layers is within the size that the budget allows"
+        notes.append(schema.Note(code="no_placement_fits", message=message))
+    if "accuracy" in placement["missed"]:
+        which = "no placement" if not any(each["accepted"] for each in candidates.values()) else "no faster placement"
+        message = (
+            f"{which} keeps the accuracy that is needed on the validation samples; of those that the samples cannot "
+            "tell from the most accurate, this is the fastest"
+        )
+        notes.append(schema.Note(code="no_placement_fits", message=message))
+    elif placement["chosen"] == FLOAT:
+        ratio = candidates[INT8]["ratio"]
+        is_slower = ratio is not None and ratio > 1
+        code, why = (
+            ("int8_not_faster", "takes longer") if is_slower else ("int8_not_accurate", "is not accurate enough")
+        )
+        notes.append(schema.Note(code=code, message=f"this file is float: in int8 the network {why}"))
+    return notes
 
 
 def disagreement(label: str, figures: Mapping[str, Any]) -> list[schema.Note]:
@@ -70,32 +78,54 @@ def disagreement(label: str, figures: Mapping[str, Any]) -> list[schema.Note]:
 def slower(
     exports: Sequence[Exported], measured: Mapping[Target, Measured], abroad: Sequence[Abroad]
 ) -> list[schema.Note]:
-    """A warning wherever an int8 file, or a pruned network's, is surely slower than the one that it came from."""
-    notes = []
+    """Warn wherever a quantised file, or a pruned network's, is surely slower than the one that it came from.
+
+    Nothing else tells such a slowdown, and the figure is the quotient of the ratios that the report's rows show.
+    """
     records = {target: figures.latency for target, figures in measured.items()}
     records |= {there.target: {label: there.latency(label) for label in there.labels} for there in abroad}
+    notes = []
     for before, after in pairwise(exports):
-        code = _why_slower(before, after)
-        if code is None:
-            continue
         for target, latency in records.items():
-            if not {before.label, after.label} <= set(latency):
+            figures, older = (figures_for(export, target) or export.figures for export in (after, before))
+            why = _why_slower(figures, older, after.done.name)
+            if why is None or not {before.label, after.label} <= set(latency):
                 continue
-            ours, theirs = (latency[export.label].raw_ns for export in (after, before))
-            ratio, interval = ratio_over_sittings(ours, theirs)
+            ours, theirs = latency[after.label], latency[before.label]
+            interval = ratio_over_sittings(ours.raw_ns, theirs.raw_ns)[1]
             if interval and interval[0] > 1:
+                times = significant(_to_reference(ours) / _to_reference(theirs))
                 message = (
-                    f"on {target.device}/{target.runtime} {SLOWER[code]} takes {ratio:.2f} times as "
-                    f"long as {before.label}: it is smaller, not faster, on this processor"
+                    f"on {target.device}/{target.runtime} {after.label} takes {times} times as long as "
+                    f"{before.label}: {why.reason}"
                 )
-                notes.append(schema.Note(code=code, message=message))
+                notes.append(schema.Note(code=why.code, message=message))
     return notes
 
 
-def _why_slower(before: Exported, after: Exported) -> str | None:
-    if (before.figures["precision"], after.figures["precision"]) == ("float32", "int8"):
-        return "int8_slower_than_float"
-    return "pruned_slower_than_before" if after.done.name == "prune" else None
+class _Slow(NamedTuple):
+    code: str
+    reason: str
+
+
+SMALLER = "it is smaller, not faster, on this processor"
+REASONS = {
+    "size": "its float file is larger than the budget allows",
+    "accuracy": "its float file is surely less accurate, and misses the accuracy that is needed",
+    None: SMALLER,
+}
+
+
+def _why_slower(figures: Mapping[str, Any], before: Mapping[str, Any], stage: str) -> _Slow | None:
+    precision = figures["precision"]
+    if before["precision"] == "float32" != precision:
+        slower_for = (figures["placement"] or {}).get("slower_for")
+        return _Slow(f"{precision}_slower_than_float", REASONS[slower_for])
+    return _Slow("pruned_slower_than_before", SMALLER) if stage == "prune" else None
+
+
+def _to_reference(record: LatencyRecord) -> float:
+    return record.latency_vs_reference["ratio"] if record.latency_vs_reference else 1.0
 
 
 def classes_lost(teacher: Exported, student: Exported, data: DataSet) -> list[schema.Note]:

@@ -9,7 +9,7 @@ from edgekd.chain.abroad import file_for, measure_abroad
 from edgekd.chain.assist import assist
 from edgekd.chain.beside import agreed_files, time_beside
 from edgekd.chain.done import Done
-from edgekd.chain.evaluate import Exported, Needs, evaluate
+from edgekd.chain.evaluate import Exported, evaluate
 from edgekd.chain.folder import RECIPE, begin, run_folder
 from edgekd.chain.measure import measure
 from edgekd.chain.pack import pack_run
@@ -24,6 +24,7 @@ from edgekd.data import DataSet, load_data
 from edgekd.export import runtime_logits
 from edgekd.files import write_json, write_text
 from edgekd.progress import say
+from edgekd.quantize.search import Bounds
 from edgekd.recipe import Recipe
 from edgekd.report.html import render_html
 from edgekd.report.schema import Report
@@ -121,8 +122,8 @@ def run(
 def _export(recipe: Recipe, data: DataSet, stages: list[Done], store: Store) -> list[Exported]:
     """The teacher's files first: what students must keep is told by them."""
     teacher = evaluate(stages[0], 0, data, store, recipe.targets)
-    needs = Needs(_least_accuracy(recipe, data, teacher), _largest(recipe, teacher))
-    rest = [evaluate(done, n, data, store, recipe.targets, needs) for n, done in enumerate(stages[1:], start=1)]
+    bounds = Bounds(_least_accuracy(recipe, data, teacher), _largest(recipe, teacher))
+    rest = [evaluate(done, n, data, store, recipe.targets, bounds) for n, done in enumerate(stages[1:], start=1)]
     return [teacher, *rest]
 
 

@@ -1,0 +1,9 @@
+"""The command line.
+
+Its start is what a user waits for most often: help is plain text, and nothing looks for plug-ins among the packages.
+"""
+
+import os
+
+os.environ.setdefault("TYPER_USE_RICH", "0")
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")

@@ -8,7 +8,7 @@ import typer
 
 from edgekd import plain_text
 
-app = typer.Typer(no_args_is_help=True, help="Pack, check, describe and compare bundles.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Pack, check, describe and compare bundles.")
 
 Folder = Annotated[Path, typer.Argument(help="The folder that holds manifest.json.", metavar="DIR")]
 DIFFERENT = 2

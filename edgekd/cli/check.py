@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 NOT_MET = 2
 SUMMARY = "GITHUB_STEP_SUMMARY"
 
-baseline_app = typer.Typer(no_args_is_help=True, help="What later runs are held to.")
+baseline_app = typer.Typer(no_args_is_help=True, add_completion=False, help="What later runs are held to.")
 
 
 def check(

@@ -12,7 +12,11 @@ from edgekd.progress import tell
 if TYPE_CHECKING:
     from edgekd.devices.book import Device
 
-app = typer.Typer(no_args_is_help=True, help="Name the devices that models must run on, and ask them what they can.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="Name the devices that models must run on, and ask them what they can.",
+)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="What the device is called here.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]

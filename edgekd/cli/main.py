@@ -1,13 +1,13 @@
 """The command: parse, call, print. Each command lives in its own module, which is imported where it is called."""
 
-import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable
 from importlib import import_module
 from io import TextIOWrapper
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
+from typer.main import get_command, get_group
 
 from edgekd.errors import EdgekdError, first_line
 from edgekd.plain_text import lines
@@ -31,8 +31,8 @@ COMMANDS = {
 }
 
 
-def application(names: Iterable[str] = COMMANDS) -> typer.Typer:
-    """The command with these subcommands alone: those that are not called need not be built."""
+def application() -> typer.Typer:
+    """Return the command with all its subcommands."""
     app = typer.Typer(
         name="edgekd",
         no_args_is_help=True,
@@ -43,9 +43,8 @@ def application(names: Iterable[str] = COMMANDS) -> typer.Typer:
         "3 not comparable; 130 interrupted, resumable. --debug anywhere shows the traceback of an error.",
     )
     app.callback()(lambda: None)
-    for name in names:
-        module, attribute = COMMANDS[name]
-        found = getattr(import_module(f"edgekd.cli.{module}"), attribute)
+    for name in COMMANDS:
+        found = subcommand(name)
         if isinstance(found, typer.Typer):
             app.add_typer(found, name=name)
         else:
@@ -53,9 +52,23 @@ def application(names: Iterable[str] = COMMANDS) -> typer.Typer:
     return app
 
 
+def subcommand(name: str) -> Any:
+    """Return the function of a command, or its group of commands."""
+    module, attribute = COMMANDS[name]
+    return getattr(import_module(f"edgekd.cli.{module}"), attribute)
+
+
+def alone(name: str) -> Callable[..., Any]:
+    """Return one subcommand as a command of its own: those that are not called need not be built."""
+    found = subcommand(name)
+    if isinstance(found, typer.Typer):
+        return get_group(found)
+    app = typer.Typer(add_completion=False)
+    app.command(name)(found)
+    return get_command(app)
+
+
 def main() -> NoReturn:
-    # torchao's registration of its enums is answered by a warning that no user can act on.
-    logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             # File names may hold bytes that are no text, and a terminal may speak less than Unicode.
@@ -63,8 +76,11 @@ def main() -> NoReturn:
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
-        app = application(arguments[:1] if arguments and arguments[0] in COMMANDS else COMMANDS)
-        code = app(arguments, prog_name="edgekd", standalone_mode=False)
+        if arguments and arguments[0] in COMMANDS:
+            name, *arguments = arguments
+            code = alone(name)(arguments, prog_name=f"edgekd {name}", standalone_mode=False)
+        else:
+            code = get_command(application())(arguments, prog_name="edgekd", standalone_mode=False)
     except typer.TyperException as error:
         fail(error.format_message() + "; 'edgekd --help' lists the commands", error.exit_code and 1)
     except KeyboardInterrupt:

@@ -13,7 +13,9 @@ from edgekd.progress import tell
 if TYPE_CHECKING:
     from edgekd.recipe import Recipe
 
-app = typer.Typer(no_args_is_help=True, help="Check recipes, show one with its defaults, print their schema.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Check recipes, show one with its defaults, print their schema."
+)
 
 Files = Annotated[list[Path], typer.Argument(metavar="RECIPE...", help="Recipe files.")]
 File = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe file.")]

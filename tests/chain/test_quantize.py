@@ -5,7 +5,7 @@ import math
 import pytest
 
 import edgekd
-from edgekd.chain.stages.quantize import noise
+from edgekd.chain.stages.quantize import Climb, noise
 from edgekd.data import load_data
 from edgekd.recipe import load_recipe
 from edgekd.train import accuracy_of
@@ -15,6 +15,27 @@ from tests.toy import RECIPE, run_stages, write_recipe
 def test_noise_of_a_difference():
     assert noise(0.9, 0.9, 200) == pytest.approx(2 * math.sqrt(0.9 * 0.1 / 200 + 0.9 * 0.1 / 200))
     assert noise(1.0, 1.0, 50) == 0
+
+
+@pytest.mark.parametrize(
+    ("calibrated", "trained", "kept"),
+    [
+        (0.95, 0.96, True),
+        (0.95, 0.945, True),  # both keep the accuracy, and 400 samples cannot tell them apart
+        (0.99, 0.945, False),
+        (0.95, 0.935, False),  # what was met is not given up for a training that misses it
+        (0.93, 0.92, False),  # both miss: the better one
+        (0.92, 0.93, True),
+    ],
+)
+def test_which_weights_are_kept(calibrated, trained, kept):
+    assert Climb(0.94, "").keeps_trained(calibrated, trained, 400) is kept
+
+
+def test_a_floor_is_met_at_the_floor():
+    assert Climb(0.1 - 0.01, "").is_met(0.09)
+    assert Climb(0.07 - 0.01, "").is_met(0.06)
+    assert not Climb(0.94, "").is_met(0.9399)
 
 
 def test_a_training_that_ruins_the_network_is_not_kept(tmp_path, capsys):

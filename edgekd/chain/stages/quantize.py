@@ -51,9 +51,21 @@ class Climb:
     why_floor: str
     rungs: list[dict[str, Any]] = field(default_factory=list)
 
+    def is_met(self, accuracy: float) -> bool:
+        return round(self.floor - accuracy, 9) <= 0  # 0.1 - 0.01 is a hair above 0.09
+
+    def keeps_trained(self, calibrated: float, trained: float, n: int) -> bool:
+        """Whether weights of ``trained`` validation accuracy are kept rather than those that were calibrated.
+
+        Of two that keep the accuracy the trained ones, unless ``n`` samples tell that they are worse; else the better.
+        """
+        if trained >= calibrated:
+            return True
+        return self.is_met(trained) and calibrated - trained <= noise(calibrated, trained, n)
+
     def step(self, rung: str, accuracy: float, **more: Any) -> bool:
         """Notes a rung's validation accuracy and says whether it is enough."""
-        met = accuracy >= self.floor
+        met = self.is_met(accuracy)
         self.rungs.append({"rung": rung, "validation_accuracy": accuracy, "met": met, **more})
         words = "enough" if met else "not enough"
         say(f"  quantize: {rung} gives {accuracy:.2%} on the validation samples, {words} ({self.floor:.2%} needed)")
@@ -63,7 +75,7 @@ class Climb:
         self.rungs.append({"rung": rung, "skipped": why})
 
 
-@stage("quantize", product="quantized", version=7, needs=needs)
+@stage("quantize", product="quantized", version=8, needs=needs)
 def quantize(job: Job) -> Result:
     """Climbs ``rungs`` until the validation accuracy that the budget asks for is kept."""
     section = job.section
@@ -196,7 +208,7 @@ class _EightBits:
             module.settle_scale()
         settle_biases(graph)
         trained = self.accuracy()
-        keep = calibrated - trained <= noise(calibrated, trained, len(job.data.validation))
+        keep = self.climb.keeps_trained(calibrated, trained, len(job.data.validation))
         self.weights = "trained" if keep else "calibrated"
         if not keep:
             lost = 100 * (calibrated - trained)
@@ -208,7 +220,7 @@ class _EightBits:
         """Layers go back to float, the most harmful first, until the rest keeps the accuracy."""
         layers = [layer for layer in weighted(self.graph) if layer.weight_fake_quant is not None]
         most = int(self.section.mixed_share * len(layers))
-        if accuracy_of(self.job.network, self.job.data, self.job.data.validation) < self.climb.floor:
+        if not self.climb.is_met(accuracy_of(self.job.network, self.job.data, self.job.data.validation)):
             self.climb.skip("mixed", "the float network misses the accuracy too")
             return False
         if self.climb.step("mixed", self.accuracy(), float_layers=[]):

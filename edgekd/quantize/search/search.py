@@ -3,11 +3,13 @@
 import json
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
+from functools import cache
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 from onnx import ModelProto
 
 from edgekd.bench import Plan, Subject
@@ -20,6 +22,7 @@ from edgekd.export.deploy import deploy
 from edgekd.export.profile import PROFILES
 from edgekd.files import canonical_json, is_file, sha256, temporary_folder, write_bytes, write_json
 from edgekd.quantize.search.chain import Costs, cheapest
+from edgekd.quantize.search.rule import FLOAT, INT8, NO_BOUNDS, Bounds, Candidate, Placed, choose
 from edgekd.quantize.search.segments import Segment, segments_of
 
 VERSION = 2
@@ -27,43 +30,7 @@ EVERYTHING = ("",)
 RUNS = 20  # of each candidate, for the times of its layers
 # Rounding or unrounding an element takes about this long; several prices give several candidates to time.
 CHANGE_NS = (0.0, 0.5, 2.0)
-# A candidate must be this much faster than all int8 to be worth the larger file.
-WORTH = 0.99
-
-Accept = Callable[[Path], bool]
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One placement: what it leaves in float, its time over the float twin's, and False where it was refused."""
-
-    name: str
-    keep_float: tuple[str, ...]
-    ratio: float
-    ci95: tuple[float, float] | None
-    accepted: bool = True
-
-    @classmethod
-    def from_json(cls, document: dict[str, Any]) -> "Candidate":
-        interval = document["ci95"]
-        return cls(
-            **{**document, "keep_float": tuple(document["keep_float"]), "ci95": tuple(interval) if interval else None}
-        )
-
-
-@dataclass(frozen=True)
-class Placed:
-    """The placement that was chosen, and all that were timed."""
-
-    chosen: str
-    candidates: tuple[Candidate, ...]
-
-    @property
-    def keep_float(self) -> tuple[str, ...]:
-        return next(each.keep_float for each in self.candidates if each.name == self.chosen)
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+Correct = Callable[[Path], NDArray[np.bool_]]
 
 
 def place(
@@ -72,21 +39,22 @@ def place(
     *,
     threads: int = 1,
     seconds: float = 1.0,
-    accept: Accept | None = None,
+    bounds: Bounds = NO_BOUNDS,
+    correct: Correct | None = None,
     fresh: bool = False,
     at: Place | None = None,
 ) -> Placed:
-    """Times placements of ``model``, interleaved, and chooses the fastest that ``accept`` takes.
+    """Times placements of ``model``, interleaved, and chooses one by :mod:`edgekd.quantize.search.rule`.
 
-    The float twin is always among them, so what is chosen is not slower than it unless ``accept`` refuses it, for its
-    size. Candidates: everything in int8, everything in float, and for several prices of changing between them the
-    cheapest way through the network's segments by ONNX Runtime's own times for each layer in int8 and in float.
+    Candidates: everything in int8, everything in float, and for several prices of changing between them the cheapest
+    way through the network's segments by ONNX Runtime's own times for each layer in int8 and in float.
 
     Args:
         model: with steps at every trained place, as for :func:`edgekd.export.deploy.deploy`.
         target: a profile of ONNX Runtime for the processor.
         seconds: for each candidate.
-        accept: called with a candidate's file, fastest first; False where it is not accurate enough.
+        bounds: what the file must keep.
+        correct: (N,), which validation samples a candidate's file classifies correctly; needed for a bound on accuracy.
         fresh: measure again what was measured there before.
         at: this machine where it is left out.
 
@@ -107,11 +75,33 @@ def place(
                 timed = _time(model, target, threads, seconds, folder, at)
                 with suppress(StorageError):  # a home that cannot be written to costs the search each time, no more
                     write_json(path, {"machine": machine, "candidates": [asdict(each) for each in timed]})
+        return _choose(model, target, timed, bounds, correct, folder)
 
-        def is_accepted(keep_float: tuple[str, ...]) -> bool:
-            return accept is None or accept(_write(model, target, keep_float, folder / "asked.onnx"))
 
-        return _choose(timed, is_accepted)
+def place_untimed(model: ModelProto, target: str, bounds: Bounds, correct: Correct | None) -> Placed:
+    """Chooses between all int8, which is taken for the faster, and the float twin, where neither can be timed."""
+    both = [Candidate(INT8, (), None, None), Candidate(FLOAT, EVERYTHING, None, None)]
+    with temporary_folder() as folder:
+        return _choose(model, target, both, bounds, correct, folder)
+
+
+def _choose(
+    model: ModelProto,
+    target: str,
+    candidates: Sequence[Candidate],
+    bounds: Bounds,
+    correct: Correct | None,
+    folder: Path,
+) -> Placed:
+    @cache
+    def file(one: Candidate) -> Path:
+        return _write(model, target, one.keep_float, folder / f"{one.name}.onnx")
+
+    def answered(one: Candidate) -> NDArray[np.bool_]:
+        assert correct is not None
+        return correct(file(one))
+
+    return choose(candidates, bounds, lambda one: file(one).stat().st_size, answered)
 
 
 def _read(path: Path) -> list[Candidate] | None:
@@ -124,14 +114,14 @@ def _read(path: Path) -> list[Candidate] | None:
 
 
 def _time(model: ModelProto, target: str, threads: int, seconds: float, folder: Path, at: Place) -> list[Candidate]:
-    files: dict[str, tuple[str, ...]] = {"int8": (), "float": EVERYTHING}
+    files: dict[str, tuple[str, ...]] = {INT8: (), FLOAT: EVERYTHING}
     paths = {name: _write(model, target, kept, folder / f"{name}.onnx") for name, kept in files.items()}
     for name, kept in _by_profile(model, paths, threads, at).items():
         if kept not in files.values():
             files[name] = kept
             paths[name] = _write(model, target, kept, folder / f"{name}.onnx")
     plan = Plan(
-        {name: Subject(str(path)) for name, path in paths.items()}, "float", threads, 1, seconds, seconds, sittings=6
+        {name: Subject(str(path)) for name, path in paths.items()}, FLOAT, threads, 1, seconds, seconds, sittings=6
     )
     records = at.latency(plan)
     timed = []
@@ -147,29 +137,13 @@ def _write(model: ModelProto, target: str, keep_float: Collection[str], path: Pa
     return path
 
 
-def _choose(timed: list[Candidate], is_accepted: Callable[[tuple[str, ...]], bool]) -> Placed:
-    """The fastest that is accepted; where none is, all int8, which is what was trained."""
-    refused: set[str] = set()
-    for each in sorted(timed, key=_rank):
-        if is_accepted(each.keep_float):
-            break
-        refused.add(each.name)
-    chosen = "int8" if len(refused) == len(timed) else each.name
-    return Placed(chosen, tuple(replace(one, accepted=one.name not in refused) for one in timed))
-
-
-def _rank(each: Candidate) -> float:
-    """All int8 is the smallest: where it is faster than float, it counts as a hundredth faster than it is."""
-    return each.ratio * (WORTH if each.name == "int8" and each.ratio <= 1 else 1.0)
-
-
 def _by_profile(model: ModelProto, paths: dict[str, Path], threads: int, at: Place) -> dict[str, tuple[str, ...]]:
     segments = segments_of(ir.from_proto(model))
     times = {name: _per_segment(layer_times(path, threads, RUNS, at), segments) for name, path in paths.items()}
     found: dict[str, tuple[str, ...]] = {}
     for price in CHANGE_NS:
         change = [segment.width * price / 1e6 for segment in segments]
-        in_float = cheapest(Costs(times["int8"], times["float"], change))
+        in_float = cheapest(Costs(times[INT8], times[FLOAT], change))
         kept = tuple(
             name for segment, is_float in zip(segments, in_float, strict=True) if is_float for name in segment.nodes
         )

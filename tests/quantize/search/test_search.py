@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgekd.bench.profile.cache import cache_folder
 from edgekd.errors import ExportError
 from edgekd.export import deploy
-from edgekd.quantize.search import Placed, place
+from edgekd.quantize.search import Bounds, Placed, place, place_untimed
 from tests.export.deploy.traced import traced
 
 TARGET, SECONDS = "onnxruntime-x86", 0.05
@@ -86,11 +87,11 @@ def test_another_judge_is_asked_again(placed, model):
     """The times are kept, what is accurate enough is not: fastest first, until one is taken."""
     asked: list[bytes] = []
 
-    def float_only(path: Path) -> bool:
+    def float_only(path: Path) -> np.ndarray:
         asked.append(path.read_bytes())
-        return b"QLinear" not in asked[-1] and b"QuantizeLinear" not in asked[-1]
+        return np.full(100, b"QLinear" not in asked[-1] and b"QuantizeLinear" not in asked[-1])
 
-    judged = place(model, TARGET, seconds=SECONDS, accept=float_only)
+    judged = place(model, TARGET, seconds=SECONDS, bounds=Bounds(accuracy=0.9), correct=float_only)
     assert judged.chosen == "float"
     assert asked[-1] == deploy(model, TARGET, ("",)).SerializeToString(deterministic=True)
     faster = [each for each in judged.candidates if each.ratio * 0.99 < 1.0 and each.name != "float"]
@@ -100,10 +101,20 @@ def test_another_judge_is_asked_again(placed, model):
     assert all(each.accepted for each in again.candidates)
 
 
-def test_where_none_is_accurate_enough(model):
-    refused = place(model, TARGET, seconds=SECONDS, accept=lambda _: False)
-    assert refused.chosen == "int8"  # what was trained; the report says that it misses
+def test_where_none_is_accurate_enough_it_is_not_slower_than_float(model):
+    bounds = Bounds(accuracy=0.5)
+    refused = place(model, TARGET, seconds=SECONDS, bounds=bounds, correct=lambda _: np.full(100, False))
+    [chosen] = [each for each in refused.candidates if each.name == refused.chosen]
+    assert (refused.missed, chosen.is_slower) == (("accuracy",), False)
     assert not any(each.accepted for each in refused.candidates)
+
+
+def test_where_nothing_can_be_timed(model):
+    assert place_untimed(model, "tensorrt", Bounds(), None).keep_float == ()
+    size = len(deploy(model, "tensorrt").SerializeToString(deterministic=True))
+    assert place_untimed(model, "tensorrt", Bounds(size_bytes=size), None).missed == ()
+    placed = place_untimed(model, "tensorrt", Bounds(0.9), lambda path: np.full(100, path.name == "float.onnx"))
+    assert placed.chosen == "float"
 
 
 @pytest.mark.parametrize("target", ["tensorrt", "portable"])
