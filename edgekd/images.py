@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -37,12 +40,16 @@ UPRIGHT = {
 ADVICE = "replace the file or remove it from the data"
 
 
+@cache
 def load_pillow() -> ModuleType:
     """Imported where image files are read: a device that feeds arrays need not have it."""
     try:
         from PIL import Image
     except ImportError as error:
         raise DataError("image files are read by Pillow, which is not installed: pip install pillow") from error
+    # What it warns of is either mended by itself or refused here, by the file's name.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
     return Image
 
 

@@ -84,7 +84,8 @@ def test_a_bundle_of_before_decodes_as_it_was_trained() -> None:
     clear = Image.fromarray(np.dstack([PIXELS, np.zeros((4, 6), np.uint8)]))
     assert np.array_equal(before.decode(encoded(clear)), PIXELS.transpose(2, 0, 1))
     assert Preprocess.from_json(before.to_json()) == before
-    for wrong in ({"orientation": "up"}, {"transparency": None}, {"orientation": []}):
+    changes: list[dict[str, Any]] = [{"orientation": "up"}, {"transparency": None}, {"orientation": []}]
+    for wrong in changes:
         with pytest.raises(DataError, match="preprocess"):
             Preprocess.from_json(RGB.to_json() | wrong)
 
@@ -174,6 +175,20 @@ def test_an_image_too_large_is_named_before_it_is_decoded(tmp_path: Path, size: 
     path.write_bytes(png_of(*size, 1, 0, b""))
     with pytest.raises(DataError, match=r"scan\.png: is too large .*scale it down, or leave it out"):
         RGB.decode(path)
+
+
+def test_mutated_images_end_in_one_error(capfd: pytest.CaptureFixture[str]) -> None:
+    random = np.random.default_rng(0)
+    contents = [encoded(Image.fromarray(PIXELS), kind) for kind in FORMATS]
+    for number in range(280):
+        content = bytearray(contents[number % len(contents)])
+        for place in random.integers(0, min(len(content), 200), 3):
+            content[place] = random.integers(0, 256)
+        try:
+            assert RGB.decode(bytes(content)).shape == RGB.shape
+        except DataError as error:
+            assert "\n" not in str(error)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
