@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx.external_data_helper import uses_external_data
 
 from edgekd.bundle import golden as golden_samples
 from edgekd.bundle import triton
@@ -24,6 +23,7 @@ from edgekd.bundle.raw import INPUT as RAW_INPUT
 from edgekd.bundle.raw import with_raw_input
 from edgekd.bundle.session import Session, takes
 from edgekd.errors import BundleError
+from edgekd.external import tensors_outside
 from edgekd.files import is_file, is_folder, lies_there, make_folder, new_folder, sha256, storage
 from edgekd.preprocess import Preprocess
 
@@ -182,7 +182,7 @@ def check_weights_are_inline(path: Path) -> None:
         model = onnx.load(path, load_external_data=False)
     except Exception as error:  # protobuf's DecodeError, or OSError
         raise BundleError(f"{path}: not an ONNX file that can be read ({error})") from error
-    outside = [tensor.name for tensor in model.graph.initializer if uses_external_data(tensor)]
+    outside = [tensor.name for tensor in tensors_outside(model)]
     if outside:
         raise BundleError(f"{path}: weights such as {outside[0]!r} lie in another file; export them inline")
 

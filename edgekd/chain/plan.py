@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from edgekd.artifact import Spec
 from edgekd.chain import stages as _stages  # noqa: F401  (they register themselves)
 from edgekd.chain.deployed import deployment
+from edgekd.chain.fit import must_fit
 from edgekd.chain.keys import network_key
 from edgekd.chain.network import build_spec
 from edgekd.chain.objective import between_generations, terms_of
 from edgekd.data import DataSet
-from edgekd.errors import ModelError, RecipeError, first_line
+from edgekd.errors import RecipeError
 from edgekd.models import code_of, count_macs, count_parameters, load_checkpoint
 from edgekd.prune import IMPORTANCES
 from edgekd.prune.budget import must_reach
@@ -69,29 +70,11 @@ def starts_of_teachers(recipe: Recipe, data: DataSet) -> list[Start]:
     return [start_of(each, data, (recipe.seed + number) % 2**32) for number, each in enumerate(sections)]
 
 
-def size_of(start: Start) -> Size:
-    """Builds the network and runs it once, so that what does not fit the data is found before any training."""
+def size_of(start: Start, inputs: Tensor, trained: bool = True) -> Size:
+    """Build the network and run it on ``inputs``, so that what does not fit the data is found before any training."""
     network = start.network()
-    must_fit(network, start.spec)
+    must_fit(network, start.spec, inputs, trained)
     return Size(count_parameters(network), count_macs(network, start.spec.input_shape))
-
-
-def must_fit(network: nn.Module, spec: Spec) -> None:
-    """Refuses a network that cannot take the data's input, give one logit per class, or learn."""
-    expected = f"expected logits of shape (2, {spec.num_classes}) for input of shape (2, {str(spec.input_shape)[1:-1]})"
-    if not any(parameter.requires_grad for parameter in network.parameters()):
-        raise ModelError(f"{spec.builder} has no parameter that can be trained")
-    try:
-        with torch.no_grad():
-            output = network.eval()(torch.zeros(2, *spec.input_shape))
-    except Exception as error:  # the forward pass is the user's code
-        raise ModelError(
-            f"{spec.builder} does not take this data: {expected}; it fails: {first_line(error)}"
-        ) from error
-    if not isinstance(output, Tensor):
-        raise ModelError(f"{spec.builder} gives a {type(output).__name__}; {expected}")
-    if tuple(output.shape) != (2, spec.num_classes):
-        raise ModelError(f"{spec.builder} gives shape {tuple(output.shape)}; {expected}")
 
 
 def must_compress(recipe: Recipe, teachers: Sequence[Start], start: Start, samples: int) -> None:

@@ -10,6 +10,7 @@ from edgekd.chain.assist import assist
 from edgekd.chain.beside import agreed_files, time_beside
 from edgekd.chain.done import Done
 from edgekd.chain.evaluate import Exported, evaluate
+from edgekd.chain.fit import inputs_of
 from edgekd.chain.folder import RECIPE, begin, run_folder
 from edgekd.chain.measure import measure
 from edgekd.chain.pack import pack_run
@@ -52,11 +53,14 @@ def plan(recipe: Recipe) -> Plan:
     data = load_data(recipe.data, recipe.seed)
     teachers = starts_of_teachers(recipe, data)
     start = teachers[0]
-    teacher, *others = map(size_of, teachers)
+    inputs = inputs_of(data)
+    first, *rest = (recipe.teacher, *recipe.teacher.others)
+    learns = [first.train is not None or recipe.student is None, *(each.train is not None for each in rest)]
+    teacher, *others = [size_of(each, inputs, trained) for each, trained in zip(teachers, learns, strict=True)]
     student = teacher
     if recipe.student is not None:
         start = start_of(recipe.student, data, recipe.seed)
-        student = size_of(start)
+        student = size_of(start, inputs)
         must_shrink(recipe, teacher, student)
     must_compress(recipe, teachers, start, len(data.train))
     return Plan(data, teacher, student, tuple(others))

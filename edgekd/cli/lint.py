@@ -53,12 +53,13 @@ def lint(
 def load(path: Path) -> "ModelProto":
     import onnx
 
+    from edgekd.external import external_files
+
+    external_files(path, ModelError)
     try:
         model = onnx.load(path)
-    except FileNotFoundError as error:
-        raise ModelError(f"{path} keeps weights in a missing file: {first_line(error)}; put it beside") from error
-    except Exception as error:  # protobuf's, onnx's and the operating system's errors have no common class
-        raise ModelError(f"{path} is no ONNX file: {first_line(error)}; export it again") from error
+    except Exception as error:  # onnx's and the operating system's errors have no common class
+        raise ModelError(f"{path} does not load with its weights: {first_line(error)}; export it again") from error
     if not model.graph.node:
         raise ModelError(f"{path} is no ONNX file: it holds no nodes; export it again")
     return model

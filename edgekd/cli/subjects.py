@@ -6,6 +6,7 @@ from pathlib import Path
 
 from edgekd.bench.plan import Subject
 from edgekd.errors import MeasurementError
+from edgekd.external import external_files
 
 NETWORK = Path(__file__).parents[1] / "chain" / "network.py"
 ENGINES = (".engine", ".plan")
@@ -108,12 +109,8 @@ def size_bytes(subject: Subject) -> int | None:
         folder = subject.args.get("folder")
         return (Path(folder) / "weights.safetensors").stat().st_size if folder else None
     path = Path(subject.model)
-    return path.stat().st_size + sum(beside.stat().st_size for beside in external_data(path))
-
-
-def external_data(path: Path) -> list[Path]:
-    """Where PyTorch's and ONNX's own exporters put weights that are not inline."""
-    return [beside for suffix in (".data", "_data") if (beside := path.with_name(path.name + suffix)).is_file()]
+    beside = external_files(path, MeasurementError) if path.suffix == ".onnx" else ()
+    return path.stat().st_size + sum(each.stat().st_size for each in beside)
 
 
 def parse_shape(text: str | None) -> tuple[int, ...] | None:

@@ -111,7 +111,7 @@ def input_of(model: onnx.ModelProto, path: Path) -> onnx.ValueInfoProto:
 def dims_of(node: onnx.ValueInfoProto, path: Path) -> list[int | None]:
     """``None`` for an open batch."""
     shape = node.type.tensor_type.shape.dim
-    dims = [each.dim_value if each.HasField("dim_value") else None for each in shape]
+    dims = [each.dim_value if each.dim_value > 0 else None for each in shape]  # some write an open one as -1 or 0
     if not dims or None in dims[1:]:
         raise MeasurementError(f"{path}: its input {node.name!r} is open beyond its batch: fix it in the file")
     return dims

@@ -142,7 +142,7 @@ class Graph:
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int | None, ...]]:
-        """The shapes that ONNX can infer; an open dimension is ``None``."""
+        """The shapes that ONNX can infer; an open dimension, which some write as -1 or 0, is ``None``."""
         import onnx
 
         try:
@@ -153,7 +153,7 @@ class Graph:
         for value in (*graph.input, *graph.value_info, *graph.output):
             if value.type.tensor_type.HasField("shape"):
                 dims = value.type.tensor_type.shape.dim
-                found[value.name] = tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in dims)
+                found[value.name] = tuple(dim.dim_value if dim.dim_value > 0 else None for dim in dims)
         return {**found, **{name: tuple(tensor.dims) for name, tensor in self._constants.items()}}
 
 

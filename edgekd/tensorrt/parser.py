@@ -5,9 +5,9 @@ from typing import Any
 
 import onnx
 from google.protobuf.message import DecodeError
-from onnx.external_data_helper import uses_external_data
 
 from edgekd.errors import ExportError
+from edgekd.external import tensors_outside
 from edgekd.tensorrt.adapter import errors_of, library, plain, version, words
 
 
@@ -59,13 +59,13 @@ def parse(trt: Any, logger: Any, model: bytes) -> Parsed:
 
 def _check(model: bytes) -> None:
     try:
-        graph = onnx.load_model_from_string(model).graph
+        loaded = onnx.load_model_from_string(model)
     except (DecodeError, ValueError) as error:
         raise ExportError(f"this is no ONNX file ({len(model)} bytes); export it again") from error
-    if not graph.node:
+    if not loaded.graph.node:
         raise ExportError(f"this ONNX file has no nodes ({len(model)} bytes); export it again")
     # The parser would read them from wherever the process stands, and a hash of the model would not cover them.
-    outside = [tensor.name for tensor in graph.initializer if uses_external_data(tensor)]
+    outside = [tensor.name for tensor in tensors_outside(loaded)]
     if outside:
         raise ExportError(f"{outside[0]!r} keeps its weights in another file; export with external_data=False")
 

@@ -9,6 +9,7 @@ from edgekd.bench.plan import Subject
 from edgekd.cli.bench import reference_first
 from edgekd.cli.subjects import bundled, onnx_file, parse_shape, size_bytes, subjects
 from edgekd.errors import MeasurementError
+from tests.test_external import with_weights_outside
 
 COMMAND = """
 import typer
@@ -123,9 +124,10 @@ def test_a_file_in_a_runtime_that_does_not_take_it(light):
 
 
 def test_size_counts_weights_beside_the_graph(tmp_path):
-    (tmp_path / "a.onnx").write_bytes(b"12")
-    (tmp_path / "a.onnx.data").write_bytes(b"345")
-    assert size_bytes(Subject(str(tmp_path / "a.onnx"))) == 5
+    model, files = with_weights_outside(tmp_path / "a.onnx", "weights.bin")
+    assert size_bytes(Subject(str(model))) == sum(path.stat().st_size for path in (model, *files))
+    (tmp_path / "a.onnx.data").write_bytes(b"of another model")
+    assert size_bytes(Subject(str(model))) == sum(path.stat().st_size for path in (model, *files))
     assert size_bytes(Subject("net.py:make", "pytorch")) is None
 
 

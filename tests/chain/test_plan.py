@@ -80,8 +80,8 @@ def recipe(tmp_path):
 @pytest.mark.parametrize(
     ("network", "reason"),
     [
-        ("seven", "gives shape (2, 7); expected logits of shape (2, 10) for input of shape (2, 1, 8, 8)"),
-        ("pair", "gives a tuple; expected logits of shape (2, 10)"),
+        ("seven", "gives shape (4, 7); expected logits of shape (4, 10) for input of shape (4, 1, 8, 8)"),
+        ("pair", "gives a tuple; expected logits of shape (4, 10)"),
         ("frozen", "has no parameter that can be trained"),
         ("empty", "has no parameter that can be trained"),
         ("leaves", "fails"),

@@ -147,6 +147,11 @@ def shape_of(subject: Any, node: Any, batch: int, first: bool) -> tuple[int, ...
     if subject.shape is not None and first:
         return tuple(subject.shape)
     dims = list(node.shape)
+    if 0 in dims:
+        raise MeasurementError(
+            f"{subject.model}: input {node.name!r} has the shape {node.shape}, which holds no value; export it again "
+            "with an open or a real size"
+        )
     if dims and not isinstance(dims[0], int):
         dims[0] = batch
     if not all(isinstance(dim, int) for dim in dims):

@@ -1,0 +1,116 @@
+"""Whether a network can be trained, compressed and compared at all: what a few forward passes tell."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from edgekd.artifact import Spec, tensors_of
+from edgekd.data import DataSet
+from edgekd.errors import ModelError, first_line
+
+SAMPLES, DRAWN = 2, 2
+# Large inputs, so that logits that happen to lie between 0 and 1 don't pass for probabilities.
+SPREAD = 30.0
+CLOSE = 1e-3
+
+
+def inputs_of(data: DataSet) -> Tensor:
+    """Return training samples, then drawn values: (``SAMPLES`` + ``DRAWN``, ...)."""
+    [(raw, _)] = data.train.stream([torch.arange(min(SAMPLES, len(data.train)))])
+    drawn = torch.randn(DRAWN, *data.input_shape, generator=torch.Generator().manual_seed(0)) * SPREAD
+    return torch.cat([data.to_input(raw), drawn])
+
+
+def must_fit(network: nn.Module, spec: Spec, inputs: Tensor, trained: bool = True) -> None:
+    """Refuse a network that cannot take the data's input, give one logit per class, or learn.
+
+    Args:
+        inputs: as :func:`inputs_of` gives them.
+        trained: a stage will train it, so that it must do in training what it does in evaluation.
+
+    Raises:
+        ModelError: it fails, gives another shape or no logits, gives values that are not finite, depends on what
+            else is in the batch, on chance or on how often it ran, or gives something else in training.
+    """
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise ModelError(f"{spec.builder} has no parameter that can be trained")
+    before = {name: value.detach().clone() for name, value in tensors_of(network).items()}
+    network.eval()
+    with torch.no_grad():
+        together, alone, again = (_logits(network, spec, each) for each in (inputs, inputs[:1], inputs[:1]))
+    if not together[:-DRAWN].isfinite().all():
+        raise ModelError(f"{spec.builder} gives values that are not finite (NaN or infinite) on the training samples")
+    if not torch.equal(alone, again):
+        raise ModelError(
+            f"{spec.builder} gives another output each time in evaluation mode: make what is random in it depend on "
+            "self.training, as nn.Dropout does"
+        )
+    if (alone - together[:1]).abs().max() > CLOSE * (1 + together[:1].abs().max()):
+        raise ModelError(
+            f"{spec.builder} gives a sample other logits alone than in a batch, in evaluation mode: let each sample's "
+            "depend on itself only (normalise over a sample's own dimensions, or use running statistics)"
+        )
+    if name := _changed(network, before):
+        raise ModelError(
+            f"{spec.builder} changes its {name} in evaluation mode, so that its output depends on how often it ran: "
+            "change it in training only (if self.training)"
+        )
+    if form := _probabilities(together):
+        raise ModelError(
+            f"{spec.builder} gives probabilities, {form}; the losses apply the softmax themselves: return the logits, "
+            "the values before it"
+        )
+    if trained:
+        _must_learn(network, spec, inputs)
+
+
+def _must_learn(network: nn.Module, spec: Spec, inputs: Tensor) -> None:
+    logits = _logits(network.train(), spec, inputs, " in training mode")
+    if not logits.requires_grad:
+        raise ModelError(
+            f"{spec.builder} gives logits in training mode that no gradient comes from: leave out no_grad and detach"
+        )
+
+
+def _logits(network: nn.Module, spec: Spec, inputs: Tensor, mode: str = "") -> Tensor:
+    shape = (len(inputs), spec.num_classes)
+    expected = f"expected logits of shape {shape} for input of shape {tuple(inputs.shape)}"
+    try:
+        output = network(inputs)
+    except Exception as error:  # the forward pass is the user's code
+        raise ModelError(
+            f"{spec.builder} does not take this data{mode}: {expected}; it fails: {first_line(error)}"
+        ) from error
+    advice = "; return in training what evaluation gives (aux_logits: false, or a wrapper)" if mode else ""
+    if not isinstance(output, Tensor):
+        raise ModelError(f"{spec.builder} gives a {type(output).__name__}{mode}; {expected}{advice}")
+    if tuple(output.shape) != shape:
+        raise ModelError(f"{spec.builder} gives shape {tuple(output.shape)}{mode}; {expected}{advice}")
+    if not output.is_floating_point():
+        kind = str(output.dtype).removeprefix("torch.")
+        raise ModelError(f"{spec.builder} gives {kind} values{mode}; logits are floating-point numbers")
+    return output.float()
+
+
+def _changed(network: nn.Module, before: Mapping[str, Tensor]) -> str:
+    now = tensors_of(network)
+    same = {name for name, value in before.items() if name in now and _same(value, now[name].detach())}
+    return next((name for name in [*before, *now] if name not in same), "")
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and bool(((one == other) | ((one != one) & (other != other))).all())
+
+
+def _probabilities(output: Tensor) -> str:
+    rows = output[output.isfinite().all(1)].double()
+    if not len(rows):
+        return ""
+    if (rows >= 0).all() and (rows.sum(1) - 1).abs().max() < CLOSE:
+        return "not negative and 1 in sum, as after a softmax"
+    if (rows <= 0).all() and rows.logsumexp(1).abs().max() < CLOSE:
+        return "as their logarithms, 1 in sum, as after a log-softmax"
+    if (rows >= 0).all() and (rows <= 1).all() and not torch.equal(rows, rows[:1].expand_as(rows)):
+        return "between 0 and 1 for every input, as after a sigmoid"
+    return ""

@@ -1,0 +1,76 @@
+"""Where an ONNX file keeps weights that are not inside it: in files beside it that its tensors name."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PureWindowsPath
+from typing import TYPE_CHECKING
+
+from edgekd.errors import EdgekdError, first_line
+
+if TYPE_CHECKING:
+    from onnx import AttributeProto, GraphProto, ModelProto, TensorProto
+
+
+def external_files(path: Path, error: type[EdgekdError]) -> tuple[Path, ...]:
+    """Return the files that hold weights of the ONNX file ``path``, each once.
+
+    Raises:
+        EdgekdError: of the type ``error``: it is no ONNX file, or one of the files is missing, too short or not in
+            the folder of ``path``.
+    """
+    import onnx
+
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except Exception as cause:  # protobuf's and the operating system's errors have no common class
+        raise error(f"{path} is no ONNX file: {first_line(cause)}; export it again") from cause
+    return tuple(dict.fromkeys(_file_of(tensor, path, error) for tensor in tensors_outside(model)))
+
+
+def tensors_outside(model: "ModelProto") -> list["TensorProto"]:
+    """Return the tensors of ``model``, in subgraphs and attributes too, whose values lie in another file."""
+    return [tensor for tensor in _tensors(model) if tensor.data_location == tensor.EXTERNAL]
+
+
+def _file_of(tensor: "TensorProto", path: Path, error: type[EdgekdError]) -> Path:
+    said = {entry.key: entry.value for entry in tensor.external_data}
+    location = said.get("location", "")
+    # Backslashes and drives lead out of the folder on Windows.
+    inner = PureWindowsPath(location)
+    if not location or inner.anchor or ".." in inner.parts:
+        raise error(
+            f"{path} keeps the weights {tensor.name!r} in {location!r}, which is not a file in its folder; "
+            "export it again with the weights inside or beside it"
+        )
+    file = path.parent / location
+    if not file.is_file():
+        raise error(f"{path} keeps weights in a missing file: {location}; put it beside")
+    start, length = (int(said[key]) if said.get(key, "").isdecimal() else 0 for key in ("offset", "length"))
+    if start + length > file.stat().st_size:
+        raise error(
+            f"{file} is too short for the weights {tensor.name!r} of {path.name}; is it whole, and this model's?"
+        )
+    return file
+
+
+def _tensors(model: "ModelProto") -> Iterator["TensorProto"]:
+    yield from _of_graph(model.graph)
+    for function in model.functions:
+        for node in function.node:
+            yield from _of_attributes(node.attribute)
+
+
+def _of_graph(graph: "GraphProto") -> Iterator["TensorProto"]:
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    for node in graph.node:
+        yield from _of_attributes(node.attribute)
+
+
+def _of_attributes(attributes: Iterable["AttributeProto"]) -> Iterator["TensorProto"]:
+    for attribute in attributes:
+        if attribute.HasField("t"):
+            yield attribute.t
+        yield from attribute.tensors
+        for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+            yield from _of_graph(graph)
