@@ -73,11 +73,14 @@ def promote(
     from edgekd.gate.files import keep_files
 
     subject = load_subject(report)
+    doubts = subject.doubts()
     kept = keep_files(report, file) if files else []
     subject.save(file)
     typer.echo(f"{file}: {subject.name}, {', '.join(subject.rows)}")
     for path in kept:
         typer.echo(f"{path}: {path.stat().st_size} bytes")
+    for doubt in doubts:
+        typer.echo(f"warning: {doubt}", err=True)
 
 
 def show(verdict: "Verdict", baseline: Path, current: Path) -> None:
