@@ -40,3 +40,26 @@ def test_energy_is_shown_where_it_was_measured():
     assert "Energy mJ" not in [column.heading for column in figures.columns(rows[:1], figures.DETAILS)]
     [energy] = [column for column in figures.columns(rows, figures.DETAILS) if column.heading == "Energy mJ"]
     assert [energy.cell(row) for row in rows] == ["–", "3.75"]
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(0.9999, "99.99 %"), (0.99951, "99.95 %"), (0.999999, "99.9999 %"), (1.0, "100.0 %"), (1 - 1e-16, "100.0 %"),
+     (0.0004, "0.04 %"), (0.0, "0.0 %"), (-1e-16, "0.0 %"), (0.99949, "99.9 %"), (0.5, "50.0 %")],
+)  # fmt: skip
+def test_what_is_not_all_or_nothing_is_not_shown_as_such(share: float, text: str) -> None:
+    assert figures.percent(share) == text
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [((1.004, 1), ["1.004", "1.000"]), ((0.1 + 0.2, 0.3), ["0.300", "0.300"]), ((2, 1), ["2.00", "1.00"]),
+     ((123456789, 123456788), ["123456789", "123456788"]), ((0.12504, 0.125, 7), ["0.12504", "0.12500", "7.0000"])],
+)  # fmt: skip
+def test_what_differs_is_told_apart(values: tuple[float, ...], texts: list[str]) -> None:
+    assert figures.told_apart(values, figures.significant, 3) == texts
+
+
+def test_the_rounding_of_binary_fractions_exceeds_nothing() -> None:
+    assert not figures.exceeds(0.1 + 0.2, 0.3) and not figures.exceeds(100 * (0.98 - 0.97), 1)
+    assert figures.exceeds(0.3000001, 0.3) and not figures.exceeds(0.29, 0.3) and figures.exceeds(1e-9, 0)

@@ -157,8 +157,9 @@ def ends(report: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 def changed(report: dict[str, Any], **figures: Any) -> Judged:
     """The run with these figures of its last network in the place of its own."""
     document = deepcopy(report)
-    row = {**ends(report)[1], **figures}
-    document["rows"] = [row]
+    # The interval is that of the run's own accuracy.
+    row = {key: value for key, value in {**ends(report)[1], **figures}.items() if key != "accuracy_ci95"}
+    document["rows"], document["data"]["test"] = [row], row["n"]
     return subject_of(document)
 
 

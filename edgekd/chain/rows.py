@@ -60,6 +60,7 @@ class Rows:
             runtime=other["runtime"],
             precision=other["precision"],
             device="cpu",
+            built_for=other["profile"],
             size_bytes=other["size_bytes"],
             params=export.figures["params"],
             macs=export.figures["macs"],

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgekd import plain_text
-from edgekd.progress import tell
+from edgekd.progress import say, tell
 
 if TYPE_CHECKING:
     from edgekd.gate import Verdict
@@ -76,11 +76,14 @@ def promote(
     from edgekd.gate.files import keep_files
 
     subject = load_subject(report)
+    doubts = subject.doubts()
     kept = keep_files(report, file) if files else []
     subject.save(file)
     tell(f"{file}: {subject.name}, {', '.join(subject.rows)}")
     for path in kept:
         tell(f"{path}: {path.stat().st_size} bytes")
+    for doubt in doubts:
+        say(f"warning: {doubt}")
 
 
 def show(verdict: "Verdict", baseline: Path, current: Path) -> None:

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from edgekd.figures import ABSENT
-from edgekd.gate.comparable import Difference, NotComparable, must_be_comparable
-from edgekd.gate.metrics import METRICS, Question, bounded, unheld
+from edgekd.gate.comparable import NotComparable, must_be_comparable
+from edgekd.gate.metrics import METRICS, Question, accuracy, bounded, unheld
 from edgekd.gate.policy import Policy
 from edgekd.gate.subject import Subject
 from edgekd.gate.verdict import ORDER, Finding, Level, Verdict
@@ -24,7 +24,7 @@ def check(baseline: Subject, current: Subject, policy: Policy | None = None) -> 
     must_be_comparable(baseline, current, policy)
     verdict = Verdict.of(current.name, [*_figures(baseline, current, policy), *_absent(baseline, current, policy)])
     if not verdict.judged:
-        raise NotComparable([Difference("judged figures", "none", "none")])
+        raise NotComparable([])
     return verdict
 
 
@@ -36,7 +36,17 @@ def _figures(baseline: Subject, current: Subject, policy: Policy) -> Iterator[Fi
             if metric in row:
                 yield _both(bounded(question), judge(question))
             elif metric in now:
-                yield bounded(question) or unheld(question)
+                yield bounded(question) or _new(question, baseline)
+
+
+def _new(question: Question, baseline: Subject) -> Finding:
+    """A network at one more place answers the same samples, so that its accuracy is held to that elsewhere."""
+    places = {place: row for place, row in baseline.rows.items() if "accuracy" in row}
+    if question.metric != "accuracy" or question.baseline or not places:
+        return unheld(question)
+    least = min(places, key=lambda place: float(places[place]["accuracy"]))
+    found = accuracy(replace(question, baseline=places[least]))
+    return replace(found, what=f"{found.what}; this place is new, and held to {least}")
 
 
 def _both(bound: Finding | None, found: Finding) -> Finding:

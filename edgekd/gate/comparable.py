@@ -22,8 +22,8 @@ class NotComparable(EdgekdError):
         self.differences = tuple(differences)
         said = "; ".join(f"{each.field}: {_short(each.baseline)}, now {_short(each.current)}" for each in differences)
         super().__init__(
-            f"the two reports cannot be compared: {said}. Run where and on what the baseline was run, or promote a "
-            "baseline for this place"
+            f"the two reports cannot be compared: {said or 'no figure of them is judged'}. Run where and on what the "
+            "baseline was run, or promote a baseline for this place"
         )
 
 

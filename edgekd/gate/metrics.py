@@ -82,11 +82,17 @@ def latency_ratio(question: Question) -> Finding:
         return missing(question)
     judged = beside_baseline(question) if is_beside(question.baseline, question.current) else by_teacher(question)
     values = told_apart([judged.before, judged.after], decimals, 4)
-    if judged.spread is None:
-        what = "a ratio without an interval cannot be told from noise"
+    reach = NormalDist().inv_cdf(question.confidence) * (judged.spread or 0)
+    if judged.spread is None or reach > math.log(TROUBLE):
+        what = (
+            f"a ratio {'without an' if judged.spread is None else 'with so wide an'} interval cannot be told from noise"
+        )
         return question.finding("fail", values, what, "measure for longer: six sittings or more")
+    if contradicted(question, judged):
+        moved = f"its ratio to the same teacher went from {before['ratio']:.4f} to {after['ratio']:.4f}"
+        what = f"{values[1]} of {judged.of}, and {moved}: one of the two is wrong"
+        return question.finding("fail", values, what, MEASURE)
     change, allowed = judged.after / judged.before - 1, question.rule.allows(before["ratio"]) / before["ratio"]
-    reach = NormalDist().inv_cdf(question.confidence) * judged.spread
     at_least, at_most = ((1 + change) * math.exp(sign * reach) - 1 for sign in (-1, 1))
     by, surely, limit = told_apart([change, at_least, allowed], in_hundredths, 1)
     sure = f"at least {signed(surely)}% {confidently(question)}"
@@ -114,6 +120,17 @@ def beside_baseline(question: Question) -> Times:
     found = question.current[BESIDE]
     of = "the baseline's own time, in turns"
     return Times(1.0, found["ratio"], spread(found), of, found.get("valid", True))
+
+
+def contradicted(question: Question, judged: Times) -> bool:
+    """Whether the time beside the baseline's own file is another one than beside the same teacher."""
+    before, after = question.figures()
+    if not is_beside(question.baseline, question.current) or question.baseline.get("teacher") != question.current.get(
+        "teacher"
+    ):
+        return False
+    drift = after["ratio"] / before["ratio"] / judged.after
+    return not 1 / TROUBLE <= drift <= TROUBLE
 
 
 def by_teacher(question: Question) -> Times:

@@ -216,7 +216,7 @@ BASELINE = table(
                     "latency_ms": POSITIVE,
                     "teacher": table(TEACHER),
                 },
-                ("runtime",),
+                ("runtime", "precision", "accuracy"),
             )
         ),
     },

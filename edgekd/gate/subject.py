@@ -45,6 +45,31 @@ class Subject:
         }
         return {**about, "facts": self.facts, "rows": rows}
 
+    def doubts(self) -> list[str]:
+        """Say what a gate will not see of later runs, if this becomes their baseline.
+
+        Raises:
+            EdgekdError: it lacks what every later run is held to.
+        """
+        for place, row in self.rows.items():
+            if row.get("accuracy") is None or right_of(row) is None:
+                raise EdgekdError(
+                    f"{self.name} on {place} does not say which test samples it had right, so that no later run can be "
+                    "held to it: run the recipe again with this version of edgekd"
+                )
+        times = {place: row["latency_ratio"] for place, row in self.rows.items() if "latency_ratio" in row}
+        found = [] if times else ["it has no latency beside the teacher's, so that a slower network will pass"]
+        found += [
+            f"on {place} it was measured in trouble, so that a slower network is a warning at most: measure it again"
+            for place, ratio in times.items()
+            if not ratio["valid"]
+        ]
+        return found + [
+            f"on {place} its latency has no interval, so that every later run fails: measure it again"
+            for place, ratio in times.items()
+            if "ci95" not in ratio
+        ]
+
     def save(self, path: Path) -> None:
         """Sorted, one figure a line, so that a change can be reviewed."""
         write_json(path, self.to_json())

@@ -64,6 +64,15 @@ class Recipe(Section):
             )
         return name
 
+    @field_validator("targets")
+    @classmethod
+    def of_one_place_each(cls, targets: tuple[Target, ...]) -> tuple[Target, ...]:
+        places = [target.place for target in targets]
+        for index, place in enumerate(places):
+            if place in places[:index]:
+                raise Mistake("it is the same place as a target before it; leave one of them out", index)
+        return targets
+
     @field_validator("stages")
     @classmethod
     def in_order(cls, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:

@@ -241,6 +241,11 @@ class Target(Section):
         default=None, description="of the device's processor, where the device is not in the book to be asked"
     )
 
+    @property
+    def place(self) -> tuple[str, str, int | None]:
+        """What tells two targets apart: TensorRT has no threads, and a device one architecture."""
+        return self.device, self.runtime, self.threads if self.runtime == "onnxruntime" else None
+
 
 class Budget(Section):
     """What the student must keep to; a limit left out is not checked."""

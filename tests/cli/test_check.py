@@ -62,6 +62,47 @@ def test_files_are_kept_beside_the_baseline_and_asked_for_again(run_folder, edge
     assert f"if this is meant: edgekd baseline promote {worse} {path} --files" in done.out
 
 
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"latency_vs_teacher": None}, "it has no latency beside the teacher's, so that a slower network will pass"),
+        ({"valid": False}, "it was measured in trouble, so that a slower network is a warning at most"),
+        ({"latency_vs_teacher": {"ratio": 0.25}}, "its latency has no interval, so that every later run fails"),
+    ],
+)
+def test_what_a_baseline_cannot_hold_is_said_when_it_is_promoted(row, said, run_folder, edgekd, tmp_path):
+    done = edgekd("baseline", "promote", run_folder("agreed", **row), tmp_path / "baseline.json")
+    assert done.code == 0 and done.err.startswith("warning: ") and said in done.err
+
+
+@pytest.mark.parametrize("row", [{"right": None}, {"accuracy": None}, {"n": None, "right": None}])
+def test_a_run_without_its_answers_is_no_baseline(row, run_folder, edgekd, tmp_path):
+    done = edgekd("baseline", "promote", run_folder("agreed", **row), tmp_path / "baseline.json")
+    assert done.code == 1 and "does not say which test samples it had right" in done.err
+    assert not (tmp_path / "baseline.json").exists()
+
+
+def test_a_file_that_is_not_as_the_report_says_is_refused(run_folder, edgekd, tmp_path):
+    files = {"file": "model.onnx", "size_bytes": 9, "file_sha256": sha256(b"a network")}
+    for name, content, changed, said in (
+        ("larger", b"a larger network", {}, "size_bytes: 9 bytes are said of model.onnx, which has 16"),
+        ("another", b"b network", {}, "file_sha256: model.onnx is not the file that was measured"),
+        ("outside", b"a network", {"file": "../outside.onnx"}, "is outside the run's folder"),
+    ):
+        run = run_folder(name, **{**files, **changed})
+        (run / "model.onnx").write_bytes(content)
+        done = edgekd("baseline", "promote", run, tmp_path / "baseline.json")
+        assert done.code == 1 and said in done.err
+
+
+def test_a_policy_that_judges_nothing_is_no_pass(agreed, run_folder, edgekd, tmp_path):
+    metrics = ("accuracy", "latency_ratio", "size_bytes", "params", "macs", "int8_coverage", "precision", "operators")
+    policy = tmp_path / "gate.toml"
+    policy.write_text("".join(f"[metrics.{name}]\nlevel = 'information'\n" for name in metrics))
+    done = edgekd("check", "--baseline", agreed, "--current", run_folder("same"), "--policy", policy)
+    assert done.code == 3 and "no figure of them is judged" in done.err
+
+
 def test_json_is_one_document(agreed, run_folder, edgekd):
     done = edgekd("check", "--baseline", agreed, "--current", run_folder("same"), "--json")
     assert json.loads(done.out)["passed"] is True

@@ -4,7 +4,7 @@ import math
 import pytest
 
 from edgekd.errors import EdgekdError
-from edgekd.gate import NotComparable, Policy, check, load_subject
+from edgekd.gate import NotComparable, Policy, check, load_subject, write_answers
 from tests.gate.runs import ENVIRONMENT, row
 
 
@@ -119,6 +119,60 @@ def test_a_file_that_is_not_the_baselines_says_nothing_of_it(run_folder):
         verdict = judged(baseline, run_folder(name, **timed))
         [finding] = [each for each in verdict.findings if each.metric == "latency_ratio"]
         assert (finding.level, "the teacher's time" in finding.what) == ("ok", True)
+
+
+def test_before_and_now_are_what_was_judged(run_folder):
+    baseline = load_subject(run_folder("agreed", file_sha256=BEFORE))
+    slower = {"latency_vs_teacher": {"ratio": 0.3, "ci95": [0.29, 0.31]}}
+
+    def found(name, policy=None, **row):
+        verdict = check(baseline, load_subject(run_folder(name, **row)), Policy.of(policy or {}))
+        return next(finding for finding in verdict.findings if finding.metric == "latency_ratio")
+
+    by_file = found("file", **slower, **beside(0.977))
+    assert (by_file.baseline, by_file.current) == ("1.0000", "0.9770") and by_file.what.startswith("-2.3% of")
+    by_teacher = found("teacher", **slower)
+    assert (by_teacher.baseline, by_teacher.current) == ("0.2500", "0.3000") and "+20.0% of" in by_teacher.what
+    ceiling = found("ceiling", {"metrics": {"latency_ratio": {"ceiling": 0.28}}}, **slower, **beside(0.977))
+    assert (ceiling.level, ceiling.baseline, ceiling.current) == ("fail", "0.2500", "0.3000")
+    assert ceiling.what.startswith("above the ceiling of 0.2800; -2.3% of the baseline's own time")
+
+
+@pytest.mark.parametrize(
+    ("metric", "before", "now", "shown"),
+    [
+        ("int8_coverage", 1.0, 0.99996, ("100.000 %", "99.996 %")),
+        ("params", 10_000_000, 10_000_001, ("10000000", "10000001")),
+        ("macs", 5 * 10**9, 5 * 10**9 + 1, ("5000000000", "5000000001")),
+        ("size_bytes", 10**9, 10**9 + 1, ("1000000000 B", "1000000001 B")),
+    ],
+)
+def test_what_differs_is_not_shown_as_the_same(metric, before, now, shown, run_folder):
+    verdict = check(load_subject(run_folder("a", **{metric: before})), load_subject(run_folder("b", **{metric: now})))
+    [failed] = verdict.at("fail")
+    assert (failed.baseline, failed.current) == shown
+
+
+def test_a_file_for_another_processor_has_its_own_place(run_folder):
+    here, other = row("quantized", threads=None, latency_vs_teacher=None), {"built_for": "onnxruntime-arm"}
+    subject = load_subject(run_folder("two", report={"rows": [{**here, **other}, here]}))
+    assert list(subject.rows) == ["cpu, onnxruntime, file for onnxruntime-arm", "cpu, onnxruntime"]
+    with pytest.raises(EdgekdError, match=r"rows.1: quantized on cpu, onnxruntime is in rows.0 already"):
+        load_subject(run_folder("one", report={"rows": [here, here]}))
+
+
+def test_a_row_that_is_new_is_said_and_held_to_the_accuracy_elsewhere(run_folder):
+    rows = [row("quantized", latency_vs_teacher=None)]
+    before = load_subject(run_folder("one", report={"rows": rows}))
+    new = {**rows[0], "runtime": "tensorrt"}
+    verdict = check(before, load_subject(run_folder("two", report={"rows": [new, *rows]})))
+    assert verdict.passed
+    found = {each.metric: each for each in verdict.findings if each.place == "cpu, tensorrt, 1 thread"}
+    assert found["accuracy"].what.endswith("this place is new, and held to cpu, onnxruntime, 1 thread")
+    assert found["size_bytes"].what.startswith("new: the baseline has no such figure")
+    wrong = {**new, "accuracy": 0.0, "right": write_answers([False] * 2000)}
+    failed = check(before, load_subject(run_folder("wrong", report={"rows": [wrong, *rows]}))).at("fail")
+    assert [(each.place, each.metric) for each in failed] == [("cpu, tensorrt, 1 thread", "accuracy")]
 
 
 def test_what_a_run_was_timed_beside_is_not_in_its_own_baseline(run_folder, tmp_path):

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import optimize, stats
 
 from edgekd.errors import EdgekdError
 from edgekd.gate import drop
+from edgekd.gate.paired import drop_interval
 
 
 def answers(n, lost, won, both=0):
@@ -56,3 +57,36 @@ def test_ten_thousand_samples_that_all_differ_are_counted():
 def test_other_samples_are_refused():
     with pytest.raises(EdgekdError, match="in pairs: give those of one test set"):
         drop(np.ones(3, bool), np.ones(4, bool))
+
+
+@pytest.mark.parametrize(("lost", "won", "n"), [(12, 2, 50), (1, 0, 44), (5, 9, 100), (3, 0, 360)])
+def test_the_score_interval_is_that_of_the_constrained_likelihood(lost, won, n):
+    """By optimisation, where the module has a closed form (Tango 1998, equation 6)."""
+
+    def score(difference):
+        def surprise(share_won):
+            shares = [share_won + difference, share_won, 1 - 2 * share_won - difference]
+            return -stats.multinomial.logpmf([lost, won, n - lost - won], n, shares)
+
+        ends = (max(0, -difference) + 1e-12, (1 - difference) / 2 - 1e-12)
+        found = optimize.minimize_scalar(surprise, bounds=ends, method="bounded", options={"xatol": 1e-11}).x
+        return (lost - won - n * difference) / (n * (2 * found + difference - difference**2)) ** 0.5
+
+    low, high = drop_interval(lost, won, n)
+    assert (score(low), score(high)) == pytest.approx((1.959964, -1.959964), abs=1e-3)
+
+
+@pytest.mark.parametrize(("n", "shares"), [(20, (0.05, 0.05)), (20, (0.1, 0.02)), (50, (0.02, 0.02))])
+def test_the_score_interval_holds_the_truth_as_often_as_it_says(n, shares):
+    covered = 0.0
+    for lost in range(n // 2):
+        for won in range(n // 2):
+            share = stats.multinomial.pmf([lost, won, n - lost - won], n, [*shares, 1 - sum(shares)])
+            low, high = drop_interval(lost, won, n) if share > 1e-7 else (1, -1)
+            covered += share * (low <= shares[0] - shares[1] <= high)
+    assert covered >= 0.945
+
+
+def test_few_samples_without_a_difference_tell_little():
+    assert drop_interval(0, 0, 20) == pytest.approx((-0.1611, 0.1611), abs=1e-4)
+    assert drop_interval(0, 0, 10_000)[1] < 0.0005

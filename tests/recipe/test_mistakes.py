@@ -317,6 +317,19 @@ DISTILL = (
             "r.yaml:2: targets.0.runtime: expected 'onnxruntime' or 'tensorrt', got 'tensort' "
             "(did you mean 'tensorrt'?)",
         ),
+        *(
+            (
+                "name: small",
+                f"name: small\ntargets: [{{}}, {targets}]",
+                "r.yaml:2: targets.1: it is the same place as a target before it; leave one of them out",
+            )
+            for targets in ("{}", "{device: cpu}", "{architecture: aarch64}")
+        ),
+        (
+            "name: small",
+            "name: small\ntargets: [{runtime: tensorrt}, {}, {runtime: tensorrt, threads: 2}]",
+            "r.yaml:2: targets.2: it is the same place as a target before it; leave one of them out",
+        ),
         (
             "name: small",
             "name: small\nbudget: [" + ", ".join(["accuracy"] * 9) + "]",

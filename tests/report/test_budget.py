@@ -1,8 +1,10 @@
 import pytest
 
 from edgekd.errors import RecipeError
+from edgekd.gate import write_answers
 from edgekd.report.budget import check
-from edgekd.report.schema import Budget, Latency, Ratio, Row
+from edgekd.report.schema import Budget, Check, Latency, Ratio, Row
+from edgekd.report.verdict import line
 
 TEACHER = Row(model="teacher", runtime="onnxruntime", precision="float32", accuracy=0.98, size_bytes=44_000_000)
 STUDENT = Row(
@@ -48,3 +50,58 @@ def test_order_and_absent_bounds() -> None:
 def test_unknown_promises_are_refused() -> None:
     with pytest.raises(RecipeError, match="did you mean 'latency_ms'"):
         check({"latency_m": 2}, STUDENT, TEACHER)
+
+
+@pytest.mark.parametrize(
+    ("value", "bound", "met", "shown", "margin"),
+    [
+        (1.004, 1.0, False, "1.004 points", "0.00400 points too much"),
+        (1.0, 1.0, True, "1.00 points", "0 points to spare"),
+        (0.1 + 0.2, 0.3, True, "0.300 points", "0 points to spare"),
+        (2 / 3, 0.6666666666666666, True, "0.667 points", "0 points to spare"),
+        (0.9996, 1.0, True, "0.9996 points", "0.000400 points to spare"),
+        (5.0, 1.0, False, "5.00 points", "4.00 points too much"),
+    ],
+)
+def test_the_digits_tell_value_and_bound_apart(value: float, bound: float, met: bool, shown: str, margin: str) -> None:
+    found = line(Check(name="accuracy_drop", bound=bound, value=value, unit="points", met=met))
+    assert (found.value, found.margin, found.met) == (shown, margin, met)
+
+
+def answered(lost: int, won: int, n: int) -> tuple[Row, Row]:
+    before = [place < n - won for place in range(n)]
+    after = [place >= lost for place in range(n)]
+    rows = [
+        Row(model="m", runtime="r", precision="p", accuracy=sum(right) / n, n=n, right=write_answers(right))
+        for right in (after, before)
+    ]
+    return rows[0], rows[1]
+
+
+@pytest.mark.parametrize(
+    ("lost", "won", "n", "bound", "met", "cannot_tell"),
+    [
+        (0, 0, 20, 1.0, True, True),
+        (1, 0, 20, 1.0, False, True),
+        (10, 0, 20, 1.0, False, False),
+        (0, 0, 10_000, 1.0, True, False),
+        (12, 2, 1000, 1.0, True, True),
+        (200, 0, 2000, 1.0, False, False),
+    ],
+)
+def test_where_so_few_samples_cannot_tell_it_is_said_beside_the_verdict(
+    lost: int, won: int, n: int, bound: float, met: bool, cannot_tell: bool
+) -> None:
+    [found] = check({"accuracy_drop": bound}, *answered(lost, won, n))
+    assert found.met == met and found.n == n
+    assert found.ci95 is not None and found.ci95[0] <= found.value <= found.ci95[1]
+    assert line(found).doubt.startswith(f"{n} samples cannot tell: between") == cannot_tell
+
+
+def test_a_check_that_contradicts_itself_is_refused() -> None:
+    for value, met in ((1.004, True), (1.0, False), (None, True)):
+        with pytest.raises(ValueError, match="is said to be"):
+            Check(name="accuracy_drop", bound=1.0, value=value, unit="points", met=met)
+    kept = Check(name="size_mb", bound=1.0, value=2.0, unit="MB", met=False)
+    with pytest.raises(ValueError, match="and its checks say otherwise"):
+        Budget(met=True, checks=(kept,))

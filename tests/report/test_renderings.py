@@ -196,3 +196,12 @@ def test_what_was_timed_beside_a_baseline_is_said(sample: dict[str, Any]) -> Non
     sample["rows"][-1]["latency_vs_baseline"] = found
     said = "takes 1.00 (0.994–1.01) times as long as the baseline&#39;s file abababababab, timed in turns."
     assert said in render_html(sample)
+
+
+def test_where_samples_cannot_tell_every_rendering_says_so(sample: dict[str, Any]) -> None:
+    sample["budget"]["checks"][0] |= {"ci95": [-0.2, 1.4], "n": 1500}
+    said = "1500 samples cannot tell: between -0.200 and 1.40 points with 95 % confidence"
+    page = " ".join(Page(render_html(sample)).text)
+    assert said in page and said in render_markdown(sample) and said in terminal(sample, 200)
+    sample["budget"]["checks"][0]["ci95"] = [0.2, 0.9]
+    assert "cannot tell" not in render_markdown(sample)
