@@ -1,7 +1,6 @@
 """Packing: the same network and figures give the same bytes, and what fails its own self-test is not packed."""
 
 import io
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -23,7 +22,7 @@ from edgekd.bundle.raw import INPUT as RAW_INPUT
 from edgekd.bundle.raw import with_raw_input
 from edgekd.bundle.session import Session, takes
 from edgekd.errors import BundleError
-from edgekd.files import make_folder, new_folder, sha256, storage
+from edgekd.files import make_folder, new_folder, read_object, sha256, storage
 from edgekd.preprocess import Preprocess
 
 LABELS, CARD = "labels.txt", "README.md"
@@ -113,10 +112,10 @@ def refuse_to_overwrite(out: Path) -> None:
 def is_bundle(folder: Path) -> bool:
     """By its seal: a manifest.json lies in folders of many other kinds."""
     try:
-        document = json.loads((folder / FILE_NAME).read_bytes())
-    except (OSError, ValueError):
+        document = read_object(folder / FILE_NAME, "pack it again", BundleError)
+    except BundleError:
         return False
-    return isinstance(document, dict) and {"seal", "schema_version", "files", "self_test"} <= document.keys()
+    return {"seal", "schema_version", "files", "self_test"} <= document.keys()
 
 
 def chosen(models: Mapping[str, Path]) -> str:

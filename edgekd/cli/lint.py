@@ -9,6 +9,7 @@ import typer
 
 from edgekd.errors import ModelError, first_line
 from edgekd.figures import ABSENT, count, percent
+from edgekd.files import require_file
 from edgekd.plain_text import line, rich
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def lint(
 def load(path: Path) -> "ModelProto":
     import onnx
 
+    require_file(path, ModelError)
     try:
         model = onnx.load(path)
     except FileNotFoundError as error:

@@ -1,7 +1,6 @@
 """What each channel group's cut costs by itself: one group, one width, one score, and the time that it takes."""
 
 import copy
-import json
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -14,8 +13,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from edgekd.artifact import tensors_of
-from edgekd.errors import ModelError
-from edgekd.files import canonical_json, sha256, write_json
+from edgekd.errors import EdgekdError, ModelError
+from edgekd.files import canonical_json, read_object, sha256, write_json
 from edgekd.models.modes import in_evaluation
 from edgekd.models.size import macs_by_module
 from edgekd.progress import track
@@ -253,10 +252,9 @@ def _key(network: nn.Module, input_shape: tuple[int, ...], batches: Sequence[Ten
 def _read(path: Path | None) -> dict[str, Any]:
     # A file that is missing or damaged holds nothing.
     try:
-        document = json.loads(path.read_text()) if path else {}
-    except (OSError, ValueError):
+        return read_object(path, "it is made again") if path else {}
+    except EdgekdError:
         return {}
-    return document if isinstance(document, dict) else {}
 
 
 def _numbers(values: Any) -> dict[str, float]:

@@ -1,6 +1,5 @@
 """The roofs of this machine, measured once and kept in the user's cache folder."""
 
-import json
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -9,8 +8,8 @@ from typing import Any
 
 from edgekd.bench.environment import BUSY_SHARE, cpu
 from edgekd.bench.profile.roofs import Roofs
-from edgekd.errors import StorageError
-from edgekd.files import canonical_json, sha256, write_json
+from edgekd.errors import EdgekdError, StorageError
+from edgekd.files import canonical_json, read_object, sha256, write_json
 
 SCHEMA_VERSION = 1
 
@@ -32,8 +31,8 @@ def cached_roofs(threads: int, measure: Callable[[int], Roofs], fresh: bool = Fa
 def read(path: Path) -> Roofs | None:
     """``None`` for a file that is missing or damaged: it is measured again."""
     try:
-        return Roofs.from_json(json.loads(path.read_text())["roofs"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
+        return Roofs.from_json(read_object(path, "it is made again")["roofs"])
+    except (EdgekdError, ValueError, KeyError, TypeError, AttributeError, IndexError):
         return None
 
 

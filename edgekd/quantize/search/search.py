@@ -1,6 +1,5 @@
 """Placement by measurement: which layers of a quantised network are faster in int8, and which are not."""
 
-import json
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -16,10 +15,10 @@ from edgekd.bench.place import Here, Place
 from edgekd.bench.profile.cache import cache_folder
 from edgekd.bench.profile.layers import LayerTime
 from edgekd.bench.runtimes.onnxruntime.profile import layer_times
-from edgekd.errors import ExportError, StorageError
+from edgekd.errors import EdgekdError, ExportError, StorageError
 from edgekd.export.deploy import deploy
 from edgekd.export.profile import PROFILES
-from edgekd.files import canonical_json, sha256, write_bytes, write_json
+from edgekd.files import canonical_json, read_object, sha256, write_bytes, write_json
 from edgekd.quantize.search.chain import Costs, cheapest
 from edgekd.quantize.search.segments import Segment, segments_of
 
@@ -117,8 +116,8 @@ def place(
 def _read(path: Path) -> list[Candidate] | None:
     """The times alone: what is accurate enough is asked anew each time."""
     try:
-        return [Candidate.from_json(each) for each in json.loads(path.read_text())["candidates"]]
-    except (OSError, ValueError, KeyError, TypeError):
+        return [Candidate.from_json(each) for each in read_object(path, "it is made again")["candidates"]]
+    except (EdgekdError, ValueError, KeyError, TypeError):
         return None
 
 
