@@ -1,6 +1,5 @@
 """A network on disk: ``model.json`` says how to build it, ``weights.safetensors`` holds its tensors. No pickle."""
 
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,10 +8,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from edgekd.errors import ModelError
-from edgekd.files import canonical_json, sha256, sha256_file, write_bytes
+from edgekd.errors import EdgekdError, ModelError
+from edgekd.files import canonical_json, read_content, read_object, sha256, sha256_file, write_bytes
 
 SCHEMA_VERSION = 1
+LARGEST = 1 << 38  # bytes of weights
+LARGEST_SIZE = 1 << 31
 MODEL, WEIGHTS = "model.json", "weights.safetensors"
 
 
@@ -55,13 +56,17 @@ class Artifact:
     def load(folder: Path) -> "Artifact":
         """Raises :class:`ModelError` where ``folder`` holds no artifact, or a damaged one."""
         try:
-            content = json.loads((folder / MODEL).read_bytes())
+            content = read_object(folder / MODEL, "make it again")
             if content.pop("schema_version") != SCHEMA_VERSION:
                 raise ModelError(f"{folder / MODEL} was written by another version of edgekd; make it again")
             for key in ("input_shape", "pruning", "code"):
                 content[key] = tuple(content.get(key, ()))
-            return Artifact(Spec(**content), load((folder / WEIGHTS).read_bytes()))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+            spec = Spec(**content)
+            must_be_typed(spec)
+            return Artifact(spec, load(read_content(folder / WEIGHTS, limit=LARGEST)))
+        except ModelError:
+            raise
+        except (EdgekdError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
             raise ModelError(f"{folder} is not a network that edgekd saved, or is damaged: {error}") from error
 
     @property
@@ -71,10 +76,26 @@ class Artifact:
 
 def content_of(folder: Path) -> str:
     """Hash the network in ``folder``, wherever its builder's file lies."""
-    content = json.loads((folder / MODEL).read_bytes())
+    content = read_object(folder / MODEL, "make it again", ModelError)
     if content.get("code"):
         content["builder"] = Path(content["builder"]).name
     return sha256(canonical_json([sha256(canonical_json(content)), sha256_file(folder / WEIGHTS)]))
+
+
+def must_be_typed(spec: Spec) -> None:
+    """Raise TypeError where a field holds something else than it says."""
+    sizes = (*spec.input_shape, spec.num_classes)
+    checks = {
+        "builder": isinstance(spec.builder, str),
+        "args": isinstance(spec.args, dict),
+        "input_shape, num_classes": all(type(size) is int and 0 < size < LARGEST_SIZE for size in sizes),
+        "pruning": all(isinstance(cut, list) and all(isinstance(each, list) for each in cut) for cut in spec.pruning),
+        "quantization": spec.quantization is None or isinstance(spec.quantization, dict),
+        "code": all(isinstance(each, str) for each in spec.code),
+    }
+    for name, holds in checks.items():
+        if not holds:
+            raise TypeError(f"{name} is of another kind")
 
 
 def tensors_of(network: nn.Module) -> dict[str, Tensor]:

@@ -209,13 +209,16 @@ def read_content(path: Path, kind: type[EdgekdError] = EdgekdError, limit: int =
     try:
         # What lies there may have become a FIFO since.
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
                 raise kind(f"cannot read {path}: it is not a file any more")
-            content = file.read(limit + 1)
+            if status.st_size > limit:
+                raise kind(f"cannot read {path}: its {status.st_size:,} bytes are more than such a file has")
+            content = file.read(status.st_size + 1)
     except OSError as error:
         raise kind(f"cannot read {path}: {reason_of(error)}") from error
-    if len(content) > limit:
-        raise kind(f"cannot read {path}: it is larger than {limit >> 20} MiB, as no such file is")
+    if len(content) != status.st_size:
+        raise kind(f"cannot read {path}: it changed while it was read")
     return content
 
 

@@ -274,7 +274,7 @@ def test_a_plain_file_is_read_once_and_within_its_limit(tmp_path):
     (tmp_path / "link").symlink_to(path)
     assert require_file(tmp_path / "link") == tmp_path / "link"
     assert read_content(path, limit=1 << 20) == b"x" * (1 << 20)
-    with pytest.raises(Foreign, match="larger than 0 MiB"):
+    with pytest.raises(Foreign, match="its 1,048,576 bytes are more"):
         read_content(path, Foreign, limit=(1 << 20) - 1)
 
 

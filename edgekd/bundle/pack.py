@@ -1,7 +1,6 @@
 """Packing: the same network and figures give the same bytes, and what fails its own self-test is not packed."""
 
 import io
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -22,9 +21,9 @@ from edgekd.bundle.predict import Predictor
 from edgekd.bundle.raw import INPUT as RAW_INPUT
 from edgekd.bundle.raw import with_raw_input
 from edgekd.bundle.session import Session, takes
-from edgekd.errors import BundleError
+from edgekd.errors import BundleError, EdgekdError
 from edgekd.external import tensors_outside
-from edgekd.files import is_file, is_folder, lies_there, make_folder, new_folder, sha256, storage
+from edgekd.files import is_file, is_folder, lies_there, make_folder, new_folder, read_object, sha256, storage
 from edgekd.preprocess import Preprocess
 
 LABELS, CARD = "labels.txt", "README.md"
@@ -128,7 +127,7 @@ def is_bundle_alone(folder: Path) -> bool:
 
 def foreign(bundle: Path) -> set[str]:
     """What lies in a bundle's folder and is not named in its manifest."""
-    document = json.loads((bundle / FILE_NAME).read_bytes())
+    document = read_object(bundle / FILE_NAME, "pack it again", BundleError)
     entries = document["files"] if isinstance(document["files"], list) else []
     named = {FILE_NAME, *(str(each.get("path")) for each in entries if isinstance(each, dict))}
     folders = {str(parent) for name in named for parent in Path(name).parents}
@@ -151,10 +150,10 @@ def holds(folder: Path, contents: Contents) -> bool:
 def is_bundle(folder: Path) -> bool:
     """By its seal: a manifest.json lies in folders of many other kinds."""
     try:
-        document = json.loads((folder / FILE_NAME).read_bytes()) if is_file(folder / FILE_NAME) else None
-    except (OSError, ValueError, RecursionError):
+        document = read_object(folder / FILE_NAME, "pack it again") if is_file(folder / FILE_NAME) else {}
+    except EdgekdError:
         return False
-    return isinstance(document, dict) and {"seal", "schema_version", "files", "self_test"} <= document.keys()
+    return {"seal", "schema_version", "files", "self_test"} <= document.keys()
 
 
 def chosen(models: Mapping[str, Path]) -> str:

@@ -13,9 +13,9 @@ from edgekd.chain.files import ONNX, Placing, write_files
 from edgekd.chain.network import restore
 from edgekd.chain.store import KEY_DIGITS
 from edgekd.chain.targets import is_here
-from edgekd.errors import ExportError
+from edgekd.errors import EdgekdError, ExportError
 from edgekd.export.profile import PROFILES
-from edgekd.files import is_file, is_folder, lies_there, make_folder
+from edgekd.files import is_file, is_folder, lies_there, make_folder, read_object
 from edgekd.lint import Lint, lint
 from edgekd.preprocess import Preprocess
 from edgekd.tensorrt import engine_for
@@ -89,9 +89,9 @@ def last_stage(source: Path) -> Path:
 
 def _last_of_report(path: Path) -> str | None:
     try:
-        stage = json.loads(path.read_text())["stages"][-1]
+        stage = read_object(path, "run the recipe again")["stages"][-1]
         return f"-{stage['name']}-{stage['key'][:KEY_DIGITS]}"
-    except (OSError, ValueError, KeyError, IndexError, TypeError):
+    except (EdgekdError, ValueError, KeyError, IndexError, TypeError):
         return None
 
 

@@ -7,14 +7,17 @@ from typing import Any
 
 import numpy as np
 import onnx
-import yaml
 
 from edgekd import __version__
 from edgekd.bundle.pack import pack
 from edgekd.bundle.session import Session
 from edgekd.chain.store import damaged_file
-from edgekd.errors import BundleError
+from edgekd.errors import BundleError, RecipeError
+from edgekd.files import read_object
 from edgekd.preprocess import Preprocess
+from edgekd.recipe.load import read_text
+from edgekd.recipe.tree import Origin, parse
+from edgekd.report.schema import Report
 
 # Some raw test samples, beside each network's file.
 SAMPLES = "samples.npy"
@@ -74,12 +77,10 @@ def pack_run(
 
 
 def read_report(run: Path) -> dict[str, Any]:
-    try:
-        return json.loads((run / "report.json").read_text())
-    except FileNotFoundError as error:
-        raise BundleError(f"{run}: holds no report.json, so no run has finished there; let 'edgekd run' end") from error
-    except (OSError, ValueError) as error:
-        raise BundleError(f"{run / 'report.json'}: cannot be read ({error}); run the recipe again") from error
+    file = run / "report.json"
+    if not file.exists():
+        raise BundleError(f"{run}: holds no report.json, so no run has finished there; let 'edgekd run' end")
+    return Report.from_json(read_object(file, "run the recipe again", BundleError), file).to_json()
 
 
 def by_label(report: Mapping[str, Any], run: Path) -> dict[str, Row]:
@@ -151,8 +152,9 @@ def lineage(report: Mapping[str, Any], run: Path, label: str, stages: int) -> di
 
 def teachers(run: Path, keys: Sequence[str]) -> list[dict[str, str]]:
     try:
-        section = yaml.safe_load((run / "recipe.lock.yaml").read_text())["teacher"]
+        lock = parse(read_text(run / "recipe.lock.yaml", ""), lambda line: Origin("recipe.lock.yaml", run))
+        section = lock.value["teacher"]
         models = [str(each["model"]) for each in (section, *section["others"])]
-    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+    except (RecipeError, KeyError, TypeError) as error:
         raise BundleError(f"{run / 'recipe.lock.yaml'}: cannot be read ({error!r}); run the recipe again") from error
     return [{"model": model, "key": key} for model, key in zip(models, keys, strict=False)]

@@ -1,12 +1,12 @@
 """From what stands on the command line to what a runtime loads."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from edgekd.bench.plan import Subject
-from edgekd.errors import MeasurementError
+from edgekd.errors import EdgekdError, MeasurementError
 from edgekd.external import external_files
+from edgekd.files import read_object
 
 NETWORK = Path(__file__).parents[1] / "chain" / "network.py"
 ENGINES = (".engine", ".plan")
@@ -63,9 +63,9 @@ def subject(
 def artifact(folder: Path, runtime: str, device: str, shape: tuple[int, ...] | None, precision: str | None) -> Subject:
     """A network of a run is one more function that gives a network."""
     try:
-        spec = json.loads((folder / "model.json").read_text())
+        spec = read_object(folder / "model.json", "run the recipe again")
         own, simulated = tuple(spec["input_shape"]), spec.get("quantization") is not None
-    except (ValueError, KeyError, TypeError) as error:
+    except (EdgekdError, ValueError, KeyError, TypeError) as error:
         raise MeasurementError(f"{folder / 'model.json'} names no input shape; run the recipe again") from error
     if simulated:
         raise MeasurementError(
@@ -92,11 +92,11 @@ def onnx_file(path: Path) -> Path:
 
 def bundled(folder: Path) -> Path:
     manifest = folder / "manifest.json"
+    if not manifest.exists():
+        raise MeasurementError(f"{folder} is no bundle (no manifest.json); give an .onnx file")
     try:
-        model = (folder / json.loads(manifest.read_text())["model"]).resolve()
-    except FileNotFoundError:
-        raise MeasurementError(f"{folder} is no bundle (no manifest.json); give an .onnx file") from None
-    except (ValueError, KeyError, TypeError) as error:
+        model = (folder / read_object(manifest, "pack the bundle again")["model"]).resolve()
+    except (EdgekdError, OSError, ValueError, KeyError, TypeError) as error:
         raise MeasurementError(f"{manifest} names no model; pack the bundle again, or give the file") from error
     if not model.is_relative_to(folder.resolve()) or not model.is_file():
         raise MeasurementError(f"{manifest}: the model is not in the bundle; run 'edgekd bundle verify {folder}'")

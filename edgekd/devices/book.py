@@ -1,6 +1,5 @@
 """The devices that a user has named, in a JSON file of the user's own; ``cpu`` and ``cuda`` are always there."""
 
-import json
 import os
 import re
 import shlex
@@ -9,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from edgekd.devices.address import Address, parse_address
-from edgekd.errors import DeviceError, first_line
-from edgekd.files import write_json
+from edgekd.errors import DeviceError, EdgekdError, first_line
+from edgekd.files import read_object, write_json
 from edgekd.registry import nearest
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -79,11 +78,11 @@ def devices(path: Path | None = None) -> dict[str, Device]:
     if not path.exists():
         return dict(LOCAL)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_object(path, "give a list that 'edgekd devices add' wrote")
         if content["schema_version"] != VERSION:
             raise ValueError(f"its schema is {content['schema_version']}, not {VERSION}")
         named = [Device(**{"name": name, **entry}) for name, entry in content["devices"].items()]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (EdgekdError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DeviceError(
             f"{path} is no list of devices ({type(error).__name__}: {first_line(error)}); mend it, or move it away and "
             "add the devices again"

@@ -1,6 +1,5 @@
 """What a teacher answers on every view of every training sample, computed once and kept on disk."""
 
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,16 +15,16 @@ from edgekd.data import DataSet
 from edgekd.data.views import Views
 from edgekd.distill.cache_file import CacheFile
 from edgekd.distill.live import LOGITS, Live
-from edgekd.errors import TrainingError
+from edgekd.errors import EdgekdError, TrainingError
 from edgekd.figures import size
 from edgekd.files import (
     canonical_json,
-    is_file,
     is_folder,
     lies_there,
     locked,
     make_folder,
     move_aside,
+    read_object,
     sha256,
     storage,
     write_json,
@@ -223,11 +222,9 @@ class _Work:
 
     def _recorded(self) -> dict[str, dict[str, str]]:
         try:
-            if not is_folder(self.place) or not is_file(self.place / INDEX):
-                return {}
-            index = json.loads((self.place / INDEX).read_bytes())
+            index = read_object(self.place / INDEX, "it is made again")
             return dict(index["sha256"]) if index["key"] == self.key and index["version"] == VERSION else {}
-        except (OSError, ValueError, KeyError, TypeError):
+        except (EdgekdError, ValueError, KeyError, TypeError):
             return {}
 
     def _digests(self, start: int, stop: int) -> dict[str, str | None]:

@@ -1,20 +1,16 @@
 """What may change between two reports, and by how much: data, from TOML."""
 
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from edgekd.errors import EdgekdError, first_line
+from edgekd import strict_toml
+from edgekd.errors import EdgekdError
+from edgekd.files import read_content
 from edgekd.gate.shape import LARGEST
 from edgekd.registry import nearest
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 TABLE = "tool.edgekd.gate"
 
@@ -142,11 +138,11 @@ def _of_project(document: dict[str, Any], path: Path) -> Policy:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise EdgekdError(f"cannot read the policy {path}: {error.strerror}; give an existing TOML file") from error
-    except (ValueError, RecursionError) as error:
-        raise EdgekdError(f"{path} is no TOML: {first_line(error)}; mend that line") from error
+        return strict_toml.parse(read_content(path, limit=strict_toml.LARGEST))
+    except EdgekdError as error:
+        raise EdgekdError(f"cannot read the policy: {error}; give an existing TOML file") from error
+    except ValueError as error:
+        raise EdgekdError(f"{path} is no TOML: {error}; mend that line") from error
 
 
 def _rule(name: str, changed: Any, source: str) -> Rule:

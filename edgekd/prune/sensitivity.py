@@ -1,7 +1,6 @@
 """What each channel group's cut costs by itself: one group, one width, one score, and the time that it takes."""
 
 import copy
-import json
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -14,8 +13,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from edgekd.artifact import tensors_of
-from edgekd.errors import ModelError
-from edgekd.files import canonical_json, is_file, locked, sha256, write_json
+from edgekd.errors import EdgekdError, ModelError
+from edgekd.files import canonical_json, is_file, locked, read_object, sha256, write_json
 from edgekd.models.modes import in_evaluation
 from edgekd.models.size import macs_by_module
 from edgekd.progress import track
@@ -261,10 +260,9 @@ def _key(network: nn.Module, input_shape: tuple[int, ...], batches: Sequence[Ten
 def _read(path: Path | None) -> dict[str, Any]:
     # A file that is missing or damaged holds nothing.
     try:
-        document = json.loads(path.read_text()) if path and is_file(path) else {}
-    except (OSError, ValueError):
+        return read_object(path, "it is made again") if path and is_file(path) else {}
+    except EdgekdError:
         return {}
-    return document if isinstance(document, dict) else {}
 
 
 def _numbers(values: Any) -> dict[str, float]:

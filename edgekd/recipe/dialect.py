@@ -6,6 +6,8 @@ from typing import Any, ClassVar
 
 import yaml
 
+DEEPEST = 50
+MOST = 10_000  # keys and values
 TAG = "tag:yaml.org,2002:"
 RESOLVERS = {
     "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
@@ -21,6 +23,8 @@ RESOLVERS = {
 class RecipeLoader(yaml.SafeLoader):
     yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}  # type: ignore[misc]
 
+    nodes = depth = 0
+
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         # Aliases let a few lines expand without end.
         if self.check_event(yaml.AliasEvent):
@@ -28,7 +32,15 @@ class RecipeLoader(yaml.SafeLoader):
                 problem="aliases (*name) are not used in recipes; write the value out, or use extends",
                 problem_mark=self.peek_event().start_mark,
             )
-        return super().compose_node(parent, index)
+        self.nodes, self.depth = self.nodes + 1, self.depth + 1
+        if self.depth > DEEPEST:
+            raise RecursionError
+        if self.nodes > MOST:
+            mark = self.peek_event().start_mark
+            raise yaml.MarkedYAMLError(problem=f"more than {MOST:,} keys and values", problem_mark=mark)
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
 
 class RecipeDumper(yaml.SafeDumper):

@@ -7,11 +7,14 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from edgekd.errors import RecipeError
+from edgekd.files import read_content
 from edgekd.recipe.mistakes import explain, shown
 from edgekd.recipe.overrides import override
 from edgekd.recipe.schema import Recipe, paths_of
 from edgekd.recipe.tree import Loc, Origin, Tree, mistake, parse
 from edgekd.registry import nearest
+
+LARGEST = 256 << 10
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -63,16 +66,17 @@ def read(path: Path, asked: str) -> Tree:
 
 def read_text(path: Path, asked: str) -> str:
     try:
-        return path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        there = [file.stem for file in path.parent.glob("*.yaml")]
-        reason = f"no such file{nearest(path.stem, there)}"
-    except IsADirectoryError:
-        reason = "a folder; name a recipe file in it"
+        return read_content(path, RecipeError, LARGEST).decode("utf-8-sig")
     except UnicodeDecodeError:
         reason = "not UTF-8 text; save it as UTF-8"
-    except OSError as error:
-        reason = f"cannot be read: {error.strerror}"
+    except RecipeError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            there = [file.stem for file in path.parent.glob("*.yaml")]
+            reason = f"no such file{nearest(path.stem, there)}"
+        elif error.__cause__ is None and path.is_dir():
+            reason = "a folder; name a recipe file in it"
+        else:
+            reason = "cannot be read: " + str(error).removeprefix(f"cannot read {path}: ")
     raise RecipeError(f"{asked}{path}: {reason}") from None
 
 

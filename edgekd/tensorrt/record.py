@@ -1,11 +1,10 @@
 """What an engine was built from and for, in a JSON file beside it: an engine runs nowhere else, and says so badly."""
 
-import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from edgekd.errors import EdgekdError, ExportError, first_line
-from edgekd.files import sha256_file, write_json
+from edgekd.files import read_object, sha256_file, write_json
 from edgekd.tensorrt.adapter import library
 from edgekd.tensorrt.gpu import current_gpu
 
@@ -41,11 +40,11 @@ def read_record(engine: Path) -> Record:
         ExportError: it is damaged, or not there.
     """
     try:
-        content = json.loads(record_path(engine).read_text())
+        content = read_object(record_path(engine), "build again")
         if {field.name: field.type for field in fields(Record)} != {name: type(content[name]) for name in content}:
             raise TypeError("its fields are not those of a record")
         return Record(**content)
-    except (OSError, ValueError, TypeError) as error:
+    except (EdgekdError, ValueError, TypeError, KeyError) as error:
         raise ExportError(
             f"{record_path(engine)} is no record of an engine ({first_line(error)}); delete {engine.name} and "
             "build again"

@@ -1,6 +1,5 @@
 """The roofs of this machine, measured once and kept in the user's cache folder."""
 
-import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -9,8 +8,8 @@ from typing import Any
 
 from edgekd.bench.environment import BUSY_SHARE, cpu
 from edgekd.bench.profile.roofs import Roofs
-from edgekd.errors import StorageError
-from edgekd.files import canonical_json, is_file, locked, sha256, write_json
+from edgekd.errors import EdgekdError, StorageError
+from edgekd.files import canonical_json, is_file, locked, read_object, sha256, write_json
 
 SCHEMA_VERSION = 1
 
@@ -47,8 +46,8 @@ def made_once(path: Path, what: str) -> Iterator[None]:
 def read(path: Path) -> Roofs | None:
     """``None`` for a file that is missing or damaged: it is measured again."""
     try:
-        return Roofs.from_json(json.loads(path.read_text())["roofs"]) if is_file(path) else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
+        return Roofs.from_json(read_object(path, "it is made again")["roofs"]) if is_file(path) else None
+    except (EdgekdError, ValueError, KeyError, TypeError, AttributeError, IndexError):
         return None
 
 

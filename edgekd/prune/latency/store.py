@@ -1,14 +1,13 @@
 """Times of layers on a machine, kept in the user's cache folder."""
 
-import json
 from contextlib import suppress
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
 
 from edgekd.bench.profile.cache import cache_folder
-from edgekd.errors import StorageError
-from edgekd.files import canonical_json, is_file, locked, sha256, write_json
+from edgekd.errors import EdgekdError, StorageError
+from edgekd.files import canonical_json, is_file, locked, read_object, sha256, write_json
 
 VERSION = 1
 
@@ -39,10 +38,10 @@ class Store:
         if self.fresh:
             return
         try:
-            document = json.loads(self.path.read_text()) if is_file(self.path) else {}
+            document = read_object(self.path, "it is made again") if is_file(self.path) else {}
             multiples = {str(name): _number(value) for name, value in document["multiples"].items()}
             reference_ms, overhead = _number(document["reference_ms"]), _number(document["overhead"])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (EdgekdError, ValueError, KeyError, TypeError, AttributeError):
             return
         if self.overhead is None:
             self.overhead = overhead

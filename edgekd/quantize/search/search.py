@@ -1,6 +1,5 @@
 """Placement by measurement: which layers of a quantised network are faster in int8, and which are not."""
 
-import json
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -17,10 +16,10 @@ from edgekd.bench.place import Here, Place
 from edgekd.bench.profile.cache import cache_folder, made_once
 from edgekd.bench.profile.layers import LayerTime
 from edgekd.bench.runtimes.onnxruntime.profile import layer_times
-from edgekd.errors import ExportError, StorageError
+from edgekd.errors import EdgekdError, ExportError, StorageError
 from edgekd.export.deploy import deploy
 from edgekd.export.profile import PROFILES
-from edgekd.files import canonical_json, is_file, sha256, temporary_folder, write_bytes, write_json
+from edgekd.files import canonical_json, is_file, read_object, sha256, temporary_folder, write_bytes, write_json
 from edgekd.quantize.search.chain import Costs, cheapest
 from edgekd.quantize.search.rule import FLOAT, INT8, NO_BOUNDS, Bounds, Candidate, Placed, choose
 from edgekd.quantize.search.segments import Segment, segments_of
@@ -107,9 +106,9 @@ def _choose(
 def _read(path: Path) -> list[Candidate] | None:
     """The times alone: what is accurate enough is asked anew each time."""
     try:
-        found = json.loads(path.read_text())["candidates"] if is_file(path) else None
+        found = read_object(path, "it is made again")["candidates"] if is_file(path) else None
         return found and [Candidate.from_json(each) for each in found]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (EdgekdError, ValueError, KeyError, TypeError):
         return None
 
 
