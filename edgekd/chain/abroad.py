@@ -120,7 +120,8 @@ class _Visit:
             write_json(folder / METRICS, {"latency": {label: one.to_json() for label, one in latency.items()}})
 
         # What was measured in trouble is measured again, in the hope of a better moment.
-        return store.keep(name, key, fill, lambda folder: not PASSING & doubts(folder))
+        with store.kept(name, key, fill, lambda folder: not PASSING & doubts(folder)) as folder:
+            return folder
 
     def answers(
         self,

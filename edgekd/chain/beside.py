@@ -86,7 +86,8 @@ def _timed(file: Path, agreed: Path, target: Target, site: Site | None, store: S
         write_json(folder / METRICS, {"beside": beside.to_json(), "codes": [each.code for each in found.warnings]})
 
     # What was measured in trouble is measured again, in the hope of a better moment.
-    return _read(store.keep(name, key, fill, lambda folder: not _is_passing(folder, site)))
+    with store.kept(name, key, fill, lambda folder: not _is_passing(folder, site)) as folder:
+        return _read(folder)
 
 
 def plan_beside(file: Path, agreed: Path, target: Target, seed: int = 0) -> Plan:

@@ -63,7 +63,8 @@ def measure(exports: Sequence[Exported], target: Target, store: Store, question:
         }
         write_json(folder / METRICS, content)
 
-    return Measured(store.keep(name, key, fill, _is_valid))
+    with store.kept(name, key, fill, _is_valid) as folder:
+        return Measured(folder)
 
 
 def _is_valid(folder: Path) -> bool:

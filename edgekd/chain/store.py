@@ -1,7 +1,8 @@
 """Finished work on disk, found again by its key and used only when every byte of it is as it was written."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from shutil import rmtree
 
@@ -43,29 +44,34 @@ class Store:
         place = self.place(name, key)
         return place if lies_there(place) and damaged_file(place) is None else None
 
-    def keep(
+    def keep(self, name: str, key: str, fill: Callable[[Path], object]) -> Path:
+        """Return the entry; where it is missing or damaged, ``fill`` makes it in an empty folder.
+
+        Of processes that want the same entry one makes it, and the others wait for it.
+        """
+        with self.kept(name, key, fill) as folder:
+            return folder
+
+    @contextmanager
+    def kept(
         self,
         name: str,
         key: str,
         fill: Callable[[Path], object],
         is_good: Callable[[Path], bool] = lambda folder: True,
-    ) -> Path:
-        """Return the entry; where it is missing, damaged or not good, ``fill`` makes it in an empty folder.
-
-        Of processes that want the same entry one makes it, and the others wait for it.
-        """
+    ) -> Iterator[Path]:
+        """Give the entry as :meth:`keep` does, made again where it is not good; nobody replaces it in the block."""
         place = self.place(name, key)
         with locked(place, f"  {name}"):
             found = self.find(name, key)
-            if found and is_good(found):
-                return found
-            if lies_there(place) and not found:
-                say(f"warning: {damaged_file(place)} is not as it was written; {name} is run again")
-            with new_folder(place, is_entry, stays=lambda other: not found and damaged_file(other) is None) as folder:
-                fill(folder)
-                write_sums(folder)
-            self._remove_workplace(name, key)
-            return place
+            if not found or not is_good(found):
+                if lies_there(place) and not found:
+                    say(f"warning: {damaged_file(place)} is not as it was written; {name} is run again")
+                with new_folder(place, is_entry, lambda other: not found and damaged_file(other) is None) as folder:
+                    fill(folder)
+                    write_sums(folder)
+                self._remove_workplace(name, key)
+            yield place
 
     def workplace(self, name: str, key: str) -> Path:
         """Where unfinished work of an entry keeps what it needs to go on; for ``fill`` of :meth:`keep` alone."""

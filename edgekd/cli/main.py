@@ -40,7 +40,7 @@ def application() -> typer.Typer:
         pretty_exceptions_enable=False,
         help="Distil, prune and quantise a network for the device it must run on, and prove that it still passes.",
         epilog="Exit codes: 0 done; 1 a mistake in the use or in a tool; 2 the budget or the gate is not met; "
-        "3 not comparable; 130 interrupted, resumable. --debug anywhere shows the traceback of an error.",
+        "3 not comparable; 130 interrupted, or 143 by SIGTERM: resumable. --debug anywhere shows an error's traceback.",
     )
     app.callback()(lambda: None)
     for name in COMMANDS:

@@ -24,7 +24,7 @@ def run(
         list[str],
         typer.Option("--set", help="Override a setting: prune.macs=0.4, data.batch_size=64.", metavar="K=V"),
     ] = [],  # noqa: B006  (typer's way)
-    fresh: Annotated[bool, typer.Option(help="Start over instead of going on.")] = False,
+    fresh: Annotated[bool, typer.Option(help="Remove what earlier runs made in the folder, and start over.")] = False,
     beside: Annotated[
         Path | None,
         typer.Option(

@@ -180,3 +180,38 @@ def test_triton_config_is_of_tritons_own_schema(bundle: Path, tmp_path: Path) ->
 def test_triton_config_of_a_fixed_batch() -> None:
     text = triton.config("one", [Tensor("x", "FP32", (1, 4))], [Tensor("y", "FP32", (1, 2))], None)
     assert "max_batch_size: 0" in text and re.findall(r"dims: (.*)", text) == ["[1, 4]", "[1, 2]"]
+
+
+@pytest.mark.parametrize("name", ["notes.txt", ".git/HEAD", "triton/mine", "golden/.DS_Store"])
+def test_somebody_elses_file_in_a_bundle_is_not_lost(
+    parts: dict[str, Any], bundle: Path, tmp_path: Path, name: str
+) -> None:
+    (bundle / name).parent.mkdir(exist_ok=True)
+    (bundle / name).write_text("theirs")
+    with pytest.raises(BundleError, match="beside a bundle, so it is not overwritten; choose another folder, or move"):
+        pack(bundle, **parts | {"name": "second"})
+    pack(bundle, **parts, aside=True)
+    assert (bundle / name).read_text() == "theirs"  # nothing changed, so nothing had to make way
+    pack(bundle, **parts | {"name": "second"}, aside=True)
+    assert verify(bundle).name == "second"
+    assert (bundle.parent / "edgekd-aside" / bundle.name / name).read_text() == "theirs"
+
+
+@pytest.mark.parametrize("kind", ["link", "broken link", "file", "damaged manifest"])
+def test_what_is_no_bundle_is_refused_or_moved_aside(
+    parts: dict[str, Any], bundle: Path, tmp_path: Path, kind: str
+) -> None:
+    out = tmp_path / "out"
+    if kind == "file":
+        out.write_text("theirs")
+    elif kind == "damaged manifest":
+        bundle.rename(out)
+        (out / "manifest.json").write_text("{")
+    else:
+        out.symlink_to(bundle if kind == "link" else tmp_path / "nowhere")
+    stood = out.lstat().st_ino
+    with pytest.raises(BundleError, match="exists and is no bundle, so it is not overwritten"):
+        pack(out, **parts)
+    pack(out, **parts, aside=True)
+    assert verify(out) and not out.is_symlink()
+    assert (tmp_path / "edgekd-aside" / "out").lstat().st_ino == stood

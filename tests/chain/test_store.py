@@ -163,11 +163,14 @@ def test_an_entry_that_is_not_good_is_replaced_only_when_the_new_one_is_there(st
     def fails(folder: Path) -> None:
         raise ValueError
 
-    with pytest.raises(ValueError):
-        store.keep(NAME, KEY, fails, lambda folder: False)
+    def is_bad(folder: Path) -> bool:
+        return False
+
+    with pytest.raises(ValueError), store.kept(NAME, KEY, fails, is_bad):
+        pass
     assert (entry / "weights").read_text() == "weights"
-    store.keep(NAME, KEY, lambda folder: fill(folder, "better"), lambda folder: False)
-    assert (entry / "weights").read_text() == "better"
+    with store.kept(NAME, KEY, lambda folder: fill(folder, "better"), is_bad) as folder:
+        assert (folder / "weights").read_text() == "better"
     assert names(store.root) == {entry.name}
 
 

@@ -223,6 +223,20 @@ def test_damage_is_noticed_said_and_mended(tmp_path, resnet, data, whole, capsys
     assert len(CALLS) == 1
 
 
+@pytest.mark.parametrize("name", ["logits.npy", "index.json", ""])
+@pytest.mark.parametrize("kind", ["link", "broken link", "pipe"])
+def test_nothing_is_written_through_what_stands_in_a_files_place(tmp_path, resnet, data, whole, name, kind):
+    cache = opened(tmp_path / "cache", resnet, data)
+    path = cache.place / name
+    outside = path.rename(tmp_path / "outside")
+    before = {each: each.read_bytes() for each in (*outside.glob("*"), outside) if each.is_file()}
+    os.mkfifo(path) if kind == "pipe" else path.symlink_to(outside if kind == "link" else tmp_path / "nowhere")
+    assert torch.equal(everything(opened(tmp_path / "cache", resnet, data)), whole)
+    assert not path.is_symlink() and (path.is_file() if name else path.is_dir())
+    assert {each: each.read_bytes() for each in before} == before
+    assert not (tmp_path / "nowhere").exists()
+
+
 def test_other_code_with_the_same_weights_is_noticed(tmp_path, resnet, data, whole, capsys):
     place = opened(tmp_path, resnet, data).place
     capsys.readouterr()
