@@ -9,6 +9,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from edgekd.chain import finished
 from edgekd.chain.abroad import file_for, measure_abroad
 from edgekd.chain.assist import assist
 from edgekd.chain.beside import agreed_files, time_beside
@@ -123,6 +124,7 @@ def run(
         write_json(folder / "report.json", report.to_json())
         write_text(folder / "report.html", render_html(report.to_json()))
         pack_run(folder)
+        finished.record(folder, recipe, planned.data, report, command)
         return world.broadcast(report)
 
 
@@ -181,5 +183,5 @@ def _clear(folder: Path) -> None:
         for path in folder.iterdir():
             if path.name in ("stages", "exports", "measurements", "bundle", "tensorboard"):
                 rmtree(path)
-            elif path.name in ("report.json", "report.html", "log.jsonl", "recipe.lock.yaml"):
+            elif path.name in ("report.json", "report.html", "log.jsonl", "recipe.lock.yaml", finished.RECORD):
                 path.unlink()
