@@ -16,9 +16,10 @@ MARKER = "edgekd-run.json"
 SCHEMA_VERSION = 1
 LOCK = ".lock"
 RECIPE, LOG, BUNDLE, TENSORBOARD = "recipe.lock.yaml", "log.jsonl", "bundle", "tensorboard"
+FINISHED = "finished.json"
 STORES = ("stages", "exports", "measurements")
 FOLDERS = (*STORES, BUNDLE, TENSORBOARD)
-FILES = ("report.json", "report.html", LOG, RECIPE)
+FILES = ("report.json", "report.html", FINISHED, LOG, RECIPE)
 EVENTS = re.compile(r"events\.out\.tfevents\..+")
 
 

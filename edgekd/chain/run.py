@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgekd.chain import finished
 from edgekd.chain.abroad import file_for, measure_abroad
 from edgekd.chain.assist import assist
 from edgekd.chain.beside import agreed_files, time_beside
@@ -120,6 +121,7 @@ def run(
         write_json(folder / "report.json", report.to_json())
         write_text(folder / "report.html", render_html(report.to_json()))
         pack_run(folder)
+        finished.record(folder, recipe, planned.data, report, command)
         return world.broadcast(report)
 
 

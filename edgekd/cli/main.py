@@ -1,5 +1,6 @@
 """The command: parse, call, print. Each command lives in its own module, which is imported where it is called."""
 
+import logging
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -73,6 +74,8 @@ def main() -> NoReturn:
         if isinstance(stream, TextIOWrapper):
             # File names may hold bytes that are no text, and a terminal may speak less than Unicode.
             stream.reconfigure(errors="backslashreplace")
+    # torchao's registration of its enums is answered by a warning that no user can act on.
+    logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:

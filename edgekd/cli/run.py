@@ -1,6 +1,7 @@
 """``edgekd run``: a recipe from end to end."""
 
 import json
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator
@@ -44,19 +45,25 @@ def run(
 
     loaded = load_recipe(recipe, set_)
     folder = out or Path("runs") / loaded.name
-    from edgekd.chain import run as chain
-    from edgekd.train import world
-
-    if dry_run and not world.is_first():
-        return
-    if dry_run:
-        print_plan(loaded, chain.plan(loaded))
-        return
-    watch = tensorboard_writer(folder) if tensorboard else None
     command = shlex.join(["edgekd", *sys.argv[1:]])
-    report = chain.run(loaded, folder, fresh=fresh, command=command, watch=watch, beside=beside)
-    if not world.is_first():
-        return
+    report = None
+    if not (dry_run or fresh or beside) and os.environ.get("WORLD_SIZE", "1") == "1":
+        from edgekd.chain.finished import finished
+
+        report = finished(folder, loaded, command)
+    if report is None:
+        from edgekd.chain import run as chain
+        from edgekd.train import world
+
+        if dry_run and not world.is_first():
+            return
+        if dry_run:
+            print_plan(loaded, chain.plan(loaded))
+            return
+        watch = tensorboard_writer(folder) if tensorboard else None
+        report = chain.run(loaded, folder, fresh=fresh, command=command, watch=watch, beside=beside)
+        if not world.is_first():
+            return
     if as_json:
         print(json.dumps(report.to_json(), indent=1, sort_keys=True))
     else:

@@ -1,7 +1,5 @@
 """Quantisation: ``graph = prepare(network, (3, 32, 32))``, train it, ``convert(graph)``."""
 
-import logging
-
 from edgekd.export.profile import PROFILES, Profile
 from edgekd.quantize.biases import settle_biases
 from edgekd.quantize.calibration import CALIBRATIONS, calibrate
@@ -9,9 +7,6 @@ from edgekd.quantize.fake_quant import FakeQuantize
 from edgekd.quantize.files import export_runtime
 from edgekd.quantize.qat import convert, hold, observe, prepare
 from edgekd.quantize.quantizer import RuntimeQuantizer
-
-# torchao's registration of its enums is answered by a warning that no user can act on.
-logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
 
 __all__ = [
     "CALIBRATIONS",

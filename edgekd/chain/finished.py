@@ -1,0 +1,103 @@
+"""A finished run that is started again: where nothing that it was made of has changed, nothing is done."""
+
+import platform
+from functools import cache
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+import edgekd
+from edgekd.bench.environment import cpu
+from edgekd.chain.folder import FINISHED
+from edgekd.chain.keys import network_key
+from edgekd.data import DataSet, load_data
+from edgekd.devices.book import LOCAL
+from edgekd.errors import EdgekdError
+from edgekd.files import canonical_json, read_object, sha256, sha256_file, write_json
+from edgekd.models import source_files
+from edgekd.progress import say
+from edgekd.recipe import Recipe
+from edgekd.report.load import load_report
+from edgekd.report.schema import Report
+
+VERSION = 1
+PRODUCTS = ("recipe.lock.yaml", "report.json", "report.html", "stages", "exports", "measurements", "bundle")
+
+
+def record(folder: Path, recipe: Recipe, data: DataSet, report: Report, command: str) -> None:
+    """Write down what the run in ``folder`` was made of, and the hash of each of its files.
+
+    Nothing is written where a further start has something to look at: a figure that was measured in trouble, a device
+    that may have changed, a user's code.
+    """
+    if is_settled(recipe) and all(row.valid for row in report.rows):
+        write_json(
+            folder / FINISHED,
+            {"key": key_of(recipe, command), "data": data.fingerprint, "files": digests(folder)},
+        )
+
+
+def finished(folder: Path, recipe: Recipe, command: str) -> Report | None:
+    """Return the report of the run in ``folder`` if there is nothing left to do, without loading a network.
+
+    Raises:
+        DataError: the data cannot be loaded any more.
+    """
+    try:
+        known = read_object(folder / FINISHED, "it is made again")
+    except EdgekdError:
+        return None
+    is_same = (
+        is_settled(recipe)
+        and known.get("key") == key_of(recipe, command)
+        and known.get("files") == digests(folder)
+        and known.get("data") == load_data(recipe.data, recipe.seed).fingerprint
+    )
+    if not is_same:
+        return None
+    say(f"{folder}: finished before, and nothing has changed since")
+    return load_report(folder)
+
+
+def is_settled(recipe: Recipe) -> bool:
+    """Whether all that the run depends on can be hashed before it starts."""
+    return all(target.device in LOCAL for target in recipe.targets) and not any(
+        source_files(section.model) for section in networks(recipe)
+    )
+
+
+def networks(recipe: Recipe) -> list[Any]:
+    return [recipe.teacher, *recipe.teacher.others, *([recipe.student] if recipe.student else [])]
+
+
+def key_of(recipe: Recipe, command: str) -> str:
+    """A hash of the recipe, its checkpoints, this edgekd, every package beside it, and the machine."""
+    own = [network_key(each.model, each.args, each.checkpoint, each.new_head) for each in networks(recipe)]
+    machine = [platform.python_version(), platform.release(), cpu()]
+    return sha256(canonical_json([VERSION, recipe.dump(), command, own, source_digest(), packages(), machine]))
+
+
+@cache
+def source_digest() -> str:
+    """A hash of edgekd's own files."""
+    root = Path(edgekd.__file__).parent
+    files = sorted(path for path in root.rglob("*") if path.suffix in (".py", ".jinja", ".yaml"))
+    return sha256(canonical_json([[str(path.relative_to(root)), sha256_file(path)] for path in files]))
+
+
+@cache
+def packages() -> list[list[str]]:
+    return sorted([str(each.name), each.version] for each in distributions())
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """The hash of every file of the run but its log and what is hidden."""
+    found = {}
+    for name in PRODUCTS:
+        whole = folder / name
+        paths = [whole] if whole.is_file() else sorted(whole.rglob("*"))
+        for path in paths:
+            inside = path.relative_to(folder)
+            if path.is_file() and not any(part.startswith(".") for part in inside.parts):
+                found[str(inside)] = sha256_file(path)
+    return found
