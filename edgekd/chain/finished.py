@@ -8,18 +8,17 @@ from typing import Any
 
 import edgekd
 from edgekd.bench.environment import cpu
-from edgekd.chain.folder import FINISHED
-from edgekd.chain.keys import network_key
 from edgekd.data import DataSet, load_data
 from edgekd.devices.book import LOCAL
 from edgekd.errors import EdgekdError
 from edgekd.files import canonical_json, read_object, sha256, sha256_file, write_json
-from edgekd.models import source_files
 from edgekd.progress import say
 from edgekd.recipe import Recipe
 from edgekd.report.load import load_report
 from edgekd.report.schema import Report
+from edgekd.userfile import is_reference
 
+FINISHED = "finished.json"
 VERSION = 1
 PRODUCTS = ("recipe.lock.yaml", "report.json", "report.html", "stages", "exports", "measurements", "bundle")
 
@@ -62,7 +61,7 @@ def finished(folder: Path, recipe: Recipe, command: str) -> Report | None:
 def is_settled(recipe: Recipe) -> bool:
     """Whether all that the run depends on can be hashed before it starts."""
     return all(target.device in LOCAL for target in recipe.targets) and not any(
-        source_files(section.model) for section in networks(recipe)
+        is_reference(section.model) for section in networks(recipe)
     )
 
 
@@ -72,9 +71,9 @@ def networks(recipe: Recipe) -> list[Any]:
 
 def key_of(recipe: Recipe, command: str) -> str:
     """A hash of the recipe, its checkpoints, this edgekd, every package beside it, and the machine."""
-    own = [network_key(each.model, each.args, each.checkpoint, each.new_head) for each in networks(recipe)]
+    checkpoints = [sha256_file(each.checkpoint) for each in networks(recipe) if each.checkpoint]
     machine = [platform.python_version(), platform.release(), cpu()]
-    return sha256(canonical_json([VERSION, recipe.dump(), command, own, source_digest(), packages(), machine]))
+    return sha256(canonical_json([VERSION, recipe.dump(), command, checkpoints, source_digest(), packages(), machine]))
 
 
 @cache

@@ -7,6 +7,7 @@ from pathlib import Path
 from shutil import rmtree
 
 from edgekd.bundle.pack import is_bundle_alone
+from edgekd.chain.finished import FINISHED
 from edgekd.chain.store import Store
 from edgekd.errors import StorageError
 from edgekd.files import is_file, is_folder, lies_there, make_folder, move_aside, storage, write_json
@@ -16,7 +17,6 @@ MARKER = "edgekd-run.json"
 SCHEMA_VERSION = 1
 LOCK = ".lock"
 RECIPE, LOG, BUNDLE, TENSORBOARD = "recipe.lock.yaml", "log.jsonl", "bundle", "tensorboard"
-FINISHED = "finished.json"
 STORES = ("stages", "exports", "measurements")
 FOLDERS = (*STORES, BUNDLE, TENSORBOARD)
 FILES = ("report.json", "report.html", FINISHED, LOG, RECIPE)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from edgekd.chain import finished
+from edgekd.chain.finished import FINISHED
 from edgekd.data import load_data
 from edgekd.files import write_bytes, write_json
 from edgekd.recipe import Recipe, load_recipe
@@ -93,7 +94,7 @@ def test_other_samples_are_noticed(folder, recipe, few_digits, monkeypatch):
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"key": 1, "files": [], "data": null}'])
 def test_a_damaged_record_is_none(folder, recipe, content):
-    (folder / finished.RECORD).write_text(content)
+    (folder / FINISHED).write_text(content)
     assert finished.finished(folder, recipe, COMMAND) is None
 
 
@@ -108,9 +109,9 @@ def test_a_damaged_record_is_none(folder, recipe, content):
 def test_what_has_to_be_looked_at_again_is_not_recorded(folder, tmp_path, text, made):
     (tmp_path / "net.py").write_text("def net(): ...\n")
     other = load_recipe(write_recipe(tmp_path, text))
-    (folder / finished.RECORD).unlink()
+    (folder / FINISHED).unlink()
     finished.record(folder, other, load_data(other.data, other.seed), made, COMMAND)
-    assert not (folder / finished.RECORD).exists()
+    assert not (folder / FINISHED).exists()
 
 
 def test_it_loads_nothing_that_only_a_run_needs():
