@@ -35,7 +35,7 @@ from edgekd.recipe import Target
 from edgekd.train import logits_of
 from edgekd.train.quality import expected_calibration_error, negative_log_likelihood, reliability, right_by_class
 
-VERSION = 6
+VERSION = 7
 # Answers that agree on fewer samples than this are looked into.
 LEAST_AGREEMENT = 0.995
 DEPARTURE_SAMPLES = 64
