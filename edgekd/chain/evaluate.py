@@ -37,7 +37,7 @@ from edgekd.recipe import Target
 from edgekd.train import logits_of
 from edgekd.train.quality import expected_calibration_error, negative_log_likelihood, reliability, right_by_class
 
-VERSION = 6
+VERSION = 7
 # Goes up with the rule that placements are chosen by.
 PLACING = 2
 # Answers that agree on fewer samples than this are looked into.

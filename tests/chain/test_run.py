@@ -24,7 +24,7 @@ from edgekd.recipe import load_recipe
 from edgekd.report.schema import Report
 from edgekd.scratch import hold
 from edgekd.train import logits_of
-from tests.toy import RECIPE, fixed_times, product_hashes, run_stages, write_recipe
+from tests.toy import RECIPE, SHORT, fixed_times, product_hashes, run_stages, write_recipe
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -195,7 +195,7 @@ def test_any_stage_alone_without_a_teacher(again, tmp_path):
 
 
 def test_a_target_that_cannot_be_measured_is_a_warning_with_a_code(again, tmp_path):
-    text = RECIPE + "targets:\n  - {device: jetson, runtime: tensorrt}\n"
+    text = SHORT + "targets:\n  - {device: jetson, runtime: tensorrt}\n"
     text = text.replace("budget: {accuracy_drop: 100}", "budget: {latency_ratio: 0.5}")
     text = text.replace("  - quantize: {epochs: 1, rungs: [qat], placement: int8}\n", "")
     report = run(load_recipe(write_recipe(tmp_path, text)), again)
