@@ -32,6 +32,7 @@ from edgekd.bench.statistics import (
 )
 from edgekd.bench.worker import TimeLimit, TimeLimitError, Worker
 from edgekd.errors import MeasurementError
+from edgekd.ranges import POSITIVE
 
 WIDE = 0.1
 DRIFT = 0.05
@@ -63,6 +64,7 @@ def measure(plan: Plan, timeout_s: float | None = None, shown: Shown = iter) -> 
     :class:`MeasurementError` where a model does not load or run, a process dies, or ``timeout_s`` is over before
     every subject was timed once; after that what was measured so far counts.
     """
+    POSITIVE.check(MeasurementError, timeout_s=timeout_s)
     limit = TimeLimit(timeout_s or longest(plan))
     sittings = list(shown(sittings_of(plan, quietest(plan.threads), limit)))
     return {name: record(plan, name, sittings) for name in plan.subjects}

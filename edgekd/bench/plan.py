@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from edgekd.errors import MeasurementError
+from edgekd.ranges import COUNT, NOT_NEGATIVE, POSITIVE, SEED
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,10 @@ class Subject:
     shape: tuple[int, ...] | None = None
     precision: str | None = None
     args: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for size in self.shape or ():
+            COUNT.check(MeasurementError, shape=size)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -58,16 +63,23 @@ class Plan:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not self.subjects or self.seconds <= 0:
-            raise MeasurementError("nothing to time: give at least one model and more than 0 seconds")
+        if not self.subjects:
+            raise MeasurementError("nothing to time: give at least one model")
+        POSITIVE.check(
+            MeasurementError,
+            seconds=self.seconds,
+            max_seconds=self.max_seconds,
+            width=self.width,
+            question=self.question,
+            resolution=self.resolution,
+        )
+        NOT_NEGATIVE.check(MeasurementError, warmup_s=self.warmup_s)
+        COUNT.check(MeasurementError, threads=self.threads, batch=self.batch, sittings=self.sittings)
+        SEED.check(MeasurementError, seed=self.seed)
         if self.reference is not None and self.reference not in self.subjects:
             raise MeasurementError(
                 f"the reference {self.reference!r} is not among the models: {', '.join(self.subjects)}"
             )
-        if self.threads < 1:
-            raise MeasurementError(f"{self.threads} threads cannot run anything; give --threads 1 or more")
-        if self.sittings < 1:
-            raise MeasurementError(f"{self.sittings} sittings measure nothing; give 1 or more, and 6 for an interval")
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

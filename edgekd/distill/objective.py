@@ -12,6 +12,7 @@ from edgekd.distill.registry import FeatureLoss, LogitLoss
 from edgekd.distill.schedule import Schedule, value_at
 from edgekd.distill.taps import Taps
 from edgekd.errors import TrainingError
+from edgekd.ranges import NOT_NEGATIVE, POSITIVE, SHARE_OR_NONE, Range
 from edgekd.train import Batch, Objective
 from edgekd.train.objective import of_labels
 
@@ -24,6 +25,10 @@ class Term:
     loss: LogitLoss | FeatureLoss
     weight: float | Schedule = 1.0
     pairs: Sequence[tuple[str, str]] = field(default=())
+
+    def __post_init__(self) -> None:
+        for each in (self.weight.start, self.weight.end) if isinstance(self.weight, Schedule) else (self.weight,):
+            NOT_NEGATIVE.check(TrainingError, weight=each)
 
 
 class Distillation(Objective):
@@ -49,6 +54,11 @@ class Distillation(Objective):
         balance: bool = False,
     ):
         super().__init__()
+        for end in (hard_weight.start, hard_weight.end) if isinstance(hard_weight, Schedule) else (hard_weight,):
+            Range(0, 1).check(TrainingError, hard_weight=end)
+        SHARE_OR_NONE.check(TrainingError, label_smoothing=label_smoothing)
+        if temperature is not None:
+            POSITIVE.check(TrainingError, temperature=min(temperature.start, temperature.end))
         self.teacher = teacher.eval().requires_grad_(False) if isinstance(teacher, nn.Module) else teacher
         self.losses = [Term("teacher", losses)] if isinstance(losses, LogitLoss) else list(losses)
         self.modules_of_losses = nn.ModuleList([term.loss for term in self.losses])

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from edgekd.errors import TrainingError
+from edgekd.ranges import SHARE_OR_ALL, Range
 
 Form = Literal["linear", "cosine", "step"]
 
@@ -31,8 +32,8 @@ class Schedule:
     def __post_init__(self) -> None:
         if self.form not in get_args(Form):
             raise TrainingError(f"unknown schedule {self.form!r}: give one of {', '.join(get_args(Form))}")
-        if not 0 < self.until <= 1:
-            raise TrainingError(f"a schedule cannot end at {self.until} of the training: give a share in (0, 1]")
+        SHARE_OR_ALL.check(TrainingError, until=self.until)
+        Range().check(TrainingError, start=self.start, end=self.end)
 
     def __call__(self, progress: float) -> float:
         """The value where the share ``progress`` of the training is done, in [0, 1]."""

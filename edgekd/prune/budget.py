@@ -12,6 +12,7 @@ from edgekd.prune.counts import COUNTS
 from edgekd.prune.plan import Plan
 from edgekd.prune.prunable import Prunable
 from edgekd.prune.search import Widths
+from edgekd.ranges import SHARE
 
 # Candidate widths of a group, at most, and cuts until one is within the target.
 STEPS, ROUNDS = 32, 8
@@ -56,6 +57,7 @@ def prune(
     given = {name: share for name, share in (("macs", macs), ("params", params), ("size", size)) if share is not None}
     if len(given) != 1:
         raise ModelError("give exactly one of macs, params and size: the share of the network to keep")
+    SHARE.check(ModelError, **given)
     [(target, share)] = given.items()
     return prune_to(target, share, Prunable(network, input_shape, **ranking))
 

@@ -15,6 +15,7 @@ from torch.func import functional_call
 
 from edgekd.errors import ModelError
 from edgekd.prune.plan import IDENTITY, Plan, apply_plan, example_input, widths
+from edgekd.ranges import SHARE
 from edgekd.registry import nearest
 
 Harm = Callable[[nn.Module], float]
@@ -132,6 +133,7 @@ def must_shorten(
     Raises:
         ModelError: it cannot, without any harm measured. The arguments are those of :func:`cut_depth`.
     """
+    SHARE.check(ModelError, target=target)
     blocks = blocks_of(network, input_shape)
     before, least = cost(_without(network, ())), cost(_without(network, blocks))
     if least > target * before:

@@ -8,6 +8,7 @@ from edgekd.errors import ModelError
 from edgekd.prune.groups import ChannelGroup
 from edgekd.prune.prunable import Prunable
 from edgekd.prune.sensitivity import Sensitivity
+from edgekd.ranges import POSITIVE
 from edgekd.registry import nearest
 
 
@@ -34,8 +35,7 @@ def harms(scanned: Sequence[Sensitivity], prunable: Prunable, floor: float = 1e-
     Raises:
         ModelError: ``floor`` is not above 0, ``scanned`` is of another network, or holds no measured cut.
     """
-    if not 0 < floor < math.inf:
-        raise ModelError(f"the least harm of a cut cannot be {floor}: give a number above 0")
+    POSITIVE.check(ModelError, floor=floor)
     measured = {each.layer: _by_width(each, floor) for each in scanned}
     finite = [harm for by_width in measured.values() for harm in by_width.values() if harm < math.inf]
     worst = max(finite, default=floor)

@@ -17,6 +17,7 @@ from edgekd.prune.importance import build_importance, collect_gradients
 from edgekd.prune.importance.gradients import Batches, Loss
 from edgekd.prune.plan import Plan, widths
 from edgekd.prune.structure import Structure, structure_of
+from edgekd.ranges import COUNT, SEED, SHARE_OR_ALL
 from edgekd.registry import nearest
 
 Keeps = tuple[int, ...]
@@ -63,6 +64,9 @@ class Prunable:
         seed: int = 0,
         weights: Mapping[str, float] | None = None,
     ):
+        COUNT.check(ModelError, round_to=round_to)
+        SHARE_OR_ALL.check(ModelError, max_ratio=max_ratio)
+        SEED.check(ModelError, seed=seed)
         self.network, self.input_shape = copy.deepcopy(network), input_shape
         self.scope, self.round_to, self.max_ratio = scope, round_to, max_ratio
         score = build_importance(importance, reduction)

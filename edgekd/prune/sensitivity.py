@@ -21,6 +21,7 @@ from edgekd.progress import track
 from edgekd.prune.importance.gradients import Batches, Loss
 from edgekd.prune.plan import Plan
 from edgekd.prune.prunable import Prunable
+from edgekd.ranges import SHARE
 from edgekd.train.batchnorm import reestimate
 
 VERSION = 1
@@ -207,8 +208,7 @@ class _Found:
 
 def _must_be_shares(ratios: Sequence[float]) -> None:
     for ratio in ratios:
-        if not 0 < ratio < 1:
-            raise ModelError(f"cannot cut a share of {ratio} of a group's channels: give ratios between 0 and 1")
+        SHARE.check(ModelError, ratios=ratio)
 
 
 def _uncut(network: nn.Module, score: Score) -> float:

@@ -4,7 +4,6 @@ torch-pruning has it in its pruners, for their own loop; they leave out BatchNor
 NaN where all norms of a group are equal, and lose channels' strengths behind a grouped convolution (1.6.1).
 """
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -15,6 +14,7 @@ from edgekd.prune.graph import channel_graph
 from edgekd.prune.importance.gradients import unharmed
 from edgekd.prune.importance.members import Member, members
 from edgekd.prune.importance.ties import Ties, ties
+from edgekd.ranges import NOT_NEGATIVE, POSITIVE
 
 
 class GroupNorm:
@@ -51,10 +51,8 @@ class GroupNorm:
         alpha: float = 4.0,
         ignored: Sequence[nn.Module] = (),
     ):
-        if not 0 < strength < math.inf:
-            raise TrainingError(f"the group-norm regulariser's strength must be above 0, got {strength}")
-        if not 0 <= alpha < math.inf:
-            raise TrainingError(f"the group-norm regulariser's alpha must be at least 0, got {alpha}")
+        POSITIVE.check(TrainingError, strength=strength)
+        NOT_NEGATIVE.check(TrainingError, alpha=alpha)
         self.strength, self.alpha = strength, alpha
         self._groups = _groups(network, input_shape, ignored)
         if not self._groups:

@@ -12,6 +12,7 @@ from edgekd.prune.costs import CutCosts
 from edgekd.prune.latency import LatencyTable, network_ms
 from edgekd.prune.plan import Plan
 from edgekd.prune.prunable import Prunable
+from edgekd.ranges import POSITIVE, SHARE
 
 # Where the search aims, as a share of the target, and what is near enough below it.
 AIM, NEAR = 0.95, 0.9
@@ -53,8 +54,8 @@ def prune_to_latency(
     Raises:
         ModelError: the target cannot be reached; the message has the least that was.
     """
-    if not 0 < share < 1:
-        raise ModelError(f"cannot keep a share of {share} of the latency: give one above 0 and below 1")
+    SHARE.check(ModelError, share=share)
+    POSITIVE.check(ModelError, seconds=seconds)
     first, threads, place = reference or prunable.network, table.setting.threads, table.setting.place
     with Clock(first, write, threads, seconds, place=place) as clock:
         costs = CutCosts(prunable, table)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from edgekd.errors import ModelError
+from edgekd.ranges import COUNT, POSITIVE, SEED, SHARE_OR_NONE
 
 ZETA, GAMMA = 1.1, -0.1
 FIRST_BETA, LAST_BETA = 20.0, 2.0
@@ -29,11 +30,10 @@ class Search:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _must(self.iterations >= 1, "iterations", self.iterations, "at least 1")
-        _must(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
-        _must(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
-        _must(self.regularizer > 0, "regularizer", self.regularizer, "above 0")
-        _must(0 <= self.warm_up < 1, "warm_up", self.warm_up, "at least 0 and below 1")
+        COUNT.check(ModelError, iterations=self.iterations, batch_size=self.batch_size)
+        POSITIVE.check(ModelError, learning_rate=self.learning_rate, regularizer=self.regularizer)
+        SHARE_OR_NONE.check(ModelError, warm_up=self.warm_up)
+        SEED.check(ModelError, seed=self.seed)
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,3 @@ def learn_rounding(problem: Problem, search: Search) -> Tensor:
         loss.backward()
         optimizer.step()
     return problem.between((rectified_sigmoid(v.detach()) >= 0.5).to(v.dtype))
-
-
-def _must(holds: bool, name: str, value: float, what: str) -> None:
-    if not holds:
-        raise ModelError(f"{name} of AdaRound must be {what}, got {value}")

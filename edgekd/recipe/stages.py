@@ -67,6 +67,15 @@ class Distill(Stage, Loss):
         default=1, ge=1, description="train so often from the same weights, each time with the last result as teacher"
     )
 
+    @model_validator(mode="after")
+    def schedules_stay_in_range(self) -> Self:
+        softened, hard = self.temperature_schedule, self.hard_weight_schedule
+        if softened is not None and not min(softened.start, softened.end) > 0:
+            raise Mistake("a temperature is above 0; give start and end above 0", "temperature_schedule")
+        if hard is not None and max(hard.start, hard.end) > 1:
+            raise Mistake("a weight of the labels is in 0..1; give start and end of at most 1", "hard_weight_schedule")
+        return self
+
 
 class Prune(Stage):
     """Take whole channels out, then train what is left."""

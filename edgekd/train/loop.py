@@ -15,6 +15,7 @@ from edgekd.data import DataSet
 from edgekd.data.augment import augment_with, draws_of
 from edgekd.data.views import Views
 from edgekd.errors import TrainingError
+from edgekd.ranges import NOT_NEGATIVE, SEED, SHARE_OR_NONE
 from edgekd.recipe import Train
 from edgekd.train import world
 from edgekd.train.batches import batches, mix
@@ -79,6 +80,9 @@ def fit(
         TrainingError: the loss is no longer a finite number, ``section`` names layers that are not there, or another
             process of several has ended.
     """
+    SEED.check(TrainingError, seed=seed)
+    NOT_NEGATIVE.check(TrainingError, save_every=save_every)
+    SHARE_OR_NONE.check(TrainingError, begin=begin)
     training = _Training(network, data, section, objective, seed, name, folder, save_every, float32)
     training.to_train, training.to_eval, training.before_step, training.log = to_train, to_eval, before_step, log
     training.after_backward, training.begin, training.views = after_backward, begin, views

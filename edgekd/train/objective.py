@@ -5,6 +5,9 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from edgekd.errors import TrainingError
+from edgekd.ranges import SHARE_OR_NONE
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -52,6 +55,7 @@ class CrossEntropy(Objective):
 
     def __init__(self, label_smoothing: float = 0.0):
         super().__init__()
+        SHARE_OR_NONE.check(TrainingError, label_smoothing=label_smoothing)
         self.label_smoothing = label_smoothing
 
     def terms(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:

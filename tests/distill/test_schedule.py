@@ -29,5 +29,5 @@ def test_what_is_no_schedule():
     with pytest.raises(TrainingError, match="unknown schedule 'sine': give one of linear, cosine, step"):
         Schedule("sine", 0.0, 1.0)
     for until in (0.0, 1.5):
-        with pytest.raises(TrainingError, match=f"cannot end at {until} of the training"):
+        with pytest.raises(TrainingError, match=f"until must be a finite number above 0 and at most 1, got {until}"):
             Schedule("linear", 0.0, 1.0, until)

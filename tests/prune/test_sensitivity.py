@@ -336,7 +336,7 @@ def test_ignored_layers_are_no_group(network):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"ratios": (0.5, 1.0)}, "cannot cut a share of 1.0 of a group's channels: give ratios between 0 and 1"),
+        ({"ratios": (0.5, 1.0)}, "ratios must be a finite number above 0 and below 1, got 1.0"),
         (
             {"score": lambda _: math.nan},
             "the uncut network scores nan: nothing can be compared with it; look at the network",
@@ -449,8 +449,8 @@ def test_what_harms_cannot_be_found(network):
             harms(scanned, prunable, floor)
         return str(error.value)
 
-    assert says([some], 0.0) == "the least harm of a cut cannot be 0.0: give a number above 0"
-    assert says([some], math.nan) == "the least harm of a cut cannot be nan: give a number above 0"
+    assert says([some], 0.0) == "floor must be a finite number above 0, got 0.0"
+    assert says([some], math.nan) == "floor must be a finite number above 0, got nan"
     for nothing in ([], [of_group(prunable, "layer2.conv1", {32: 0.9, 16: None})]):
         assert says(nothing) == "the scan measured no cut of these groups: give it more time, or other ratios"
     assert says([some, Sensitivity("layer2.conv9", 32, 0.1, 0.9, ())]) == (

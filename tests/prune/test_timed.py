@@ -64,5 +64,5 @@ def test_what_cannot_be_reached(network, table):
 
 
 def test_what_is_no_share(network, table):
-    with pytest.raises(ModelError, match=r"cannot keep a share of 1.5 of the latency"):
+    with pytest.raises(ModelError, match=r"share must be a finite number above 0 and below 1, got 1.5"):
         prune_to_latency(Prunable(network, SHAPE), 1.5, table, WRITE)

@@ -119,13 +119,13 @@ def test_weights_on_the_grid_stay():
 @pytest.mark.parametrize(
     "name, value, what",
     [
-        ("iterations", 0, "at least 1"),
-        ("batch_size", 0, "at least 1"),
-        ("learning_rate", 0.0, "above 0"),
-        ("regularizer", -1.0, "above 0"),
-        ("warm_up", 1.0, "at least 0 and below 1"),
+        ("iterations", 0, "a whole number of at least 1"),
+        ("batch_size", 0, "a whole number of at least 1"),
+        ("learning_rate", 0.0, "a finite number above 0"),
+        ("regularizer", -1.0, "a finite number above 0"),
+        ("warm_up", 1.0, "a finite number of at least 0 and below 1"),
     ],
 )
 def test_settings_that_cannot_be(name, value, what):
-    with pytest.raises(ModelError, match=f"^{name} of AdaRound must be {what}, got {value}$"):
+    with pytest.raises(ModelError, match=f"^{name} must be {what}, got {value}$"):
         Search(**{name: value})

@@ -126,6 +126,17 @@ DISTILL = (
             "r.yaml:2: data.unlabelled_share: a batch of 1 cannot be shared; raise batch_size",
         ),
         (
+            "- distill",
+            "- distill: {temperature_schedule: {start: 4, end: 0}}",
+            "r.yaml:6: stages.0.distill.temperature_schedule: a temperature is above 0; give start and end above 0",
+        ),
+        (
+            "- distill",
+            "- distill: {hard_weight_schedule: {start: 2, end: 0}}",
+            "r.yaml:6: stages.0.distill.hard_weight_schedule: a weight of the labels is in 0..1; give start and end of "
+            "at most 1",
+        ),
+        (
             "train: {epochs: 1}",
             "train: {epochs: 1}, checkpoint_key: ema",
             "r.yaml:3: teacher.checkpoint_key: there is no checkpoint to choose from; give checkpoint, or leave "

@@ -31,6 +31,8 @@ def dist_loss(
     Returns:
         A scalar between 0 and 2 · T² · (β + γ).
     """
+    check_weights(beta=beta, gamma=gamma)
+    check_temperature(temperature)
     student, teacher = (F.softmax(full(logits) / temperature, dim=1) for logits in (student_logits, teacher_logits))
     inter = _pearson_distance(student, teacher)
     intra = _pearson_distance(student.T, teacher.T)

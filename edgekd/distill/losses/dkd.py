@@ -37,6 +37,8 @@ def dkd_loss(
     Raises:
         TrainingError: there are fewer than two classes.
     """
+    check_weights(alpha=alpha, beta=beta)
+    check_temperature(temperature)
     if student_logits.shape[1] < 2:
         raise TrainingError(
             f"dkd tells the target class from the others, and the logits are of {student_logits.shape[1]} class: "

@@ -20,6 +20,7 @@ def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float =
     Returns:
         A scalar in nats, at least 0 but for rounding.
     """
+    check_temperature(temperature)
     student = F.log_softmax(full(student_logits) / temperature, dim=1)
     teacher = F.log_softmax(full(teacher_logits) / temperature, dim=1)
     return F.kl_div(student, teacher, reduction="batchmean", log_target=True) * temperature**2

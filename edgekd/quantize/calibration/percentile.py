@@ -6,6 +6,7 @@ from torch import Tensor
 from edgekd.errors import ModelError
 from edgekd.quantize.calibration.histogram import Histogram
 from edgekd.quantize.calibration.registry import CALIBRATIONS
+from edgekd.ranges import Range
 
 
 @CALIBRATIONS.register("percentile")
@@ -23,8 +24,7 @@ def percentile(
     Raises:
         ModelError: ``percentage`` is outside of its range.
     """
-    if not 50 < percentage <= 100:
-        raise ModelError(f"percentage must be above 50 and at most 100, got {percentage}; 99.9 to 99.999 are usual")
+    Range(50, 100, open_low=True).check(ModelError, percentage=percentage)
     kept = percentage / 100
     if symmetric:
         bound = min(_quantile(histogram.magnitudes, kept) * histogram.width, histogram.bound)
