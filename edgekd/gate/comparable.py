@@ -21,10 +21,11 @@ class NotComparable(EdgekdError):
     def __init__(self, differences: list[Difference]):
         self.differences = tuple(differences)
         said = "; ".join(f"{each.field}: {_short(each.baseline)}, now {_short(each.current)}" for each in differences)
-        super().__init__(
+        whole = (
             f"the two reports cannot be compared: {said or 'no figure of them is judged'}. Run where and on what the "
             "baseline was run, or promote a baseline for this place"
         )
+        super().__init__(" ".join(whole.split()))
 
 
 def must_be_comparable(baseline: Subject, current: Subject, policy: Policy) -> None:

@@ -23,7 +23,7 @@ class Malformed(EdgekdError):
     def __init__(self, key: str, says: str, source: object = ""):
         self.key, self.says = key, says
         whole = f"{source}: {key or 'document'}: {says}; give a file as edgekd wrote it, or run the recipe again"
-        super().__init__(whole)
+        super().__init__(" ".join(whole.split()))
 
 
 Reader = Callable[[Any, str], None]
@@ -151,6 +151,19 @@ def holds(name: str, ends: str) -> Reader:
     return read
 
 
+def met_if_within(value: Mapping[str, Any], key: str) -> None:
+    """A check of the budget is met where its value is within its bound, and only there."""
+    figure, bound, met = value.get("value"), value["bound"], value["met"]
+    if met != (figure is not None and not exceeds(figure, bound)):
+        said = "met" if met else "not met"
+        raise Malformed(under(key, "met"), f"{figure} is said to be {said}, and the bound is {bound}")
+
+
+def met_if_all(value: Mapping[str, Any], key: str) -> None:
+    if value["met"] != all(check["met"] for check in value["checks"]):
+        raise Malformed(under(key, "met"), f"it is said to be {value['met']}, and its checks say otherwise")
+
+
 SHARE, POSITIVE = number(0, 1), number(above=0)
 RATIO = {"ratio": POSITIVE, "ci95": interval(POSITIVE), "valid": flag}
 TIMES = {
@@ -174,10 +187,17 @@ FIGURES: dict[str, Reader] = {
     "operators": named(count),
     "int8_coverage": SHARE,
 }
+NOTES = several(table({"code": text, "message": text}, ("code", "message")))
 ROW = table(
     {
         **FIGURES,
         "model": text,
+        "expected_calibration_error": SHARE,
+        "negative_log_likelihood": number(),
+        "peak_rss_bytes": count,
+        "energy_mj": number(),
+        "predictions": text,
+        "warnings": NOTES,
         "accuracy_ci95": interval(SHARE),
         "latency_ms": table(TIMES, ("p50", "n"), ascending),
         "latency_vs_teacher": table(RATIO, ("ratio",), holds("ratio", "ci95")),
@@ -190,13 +210,30 @@ ROW = table(
     ("model", "runtime", "precision"),
     holds("accuracy", "accuracy_ci95"),
 )
+CHECK = table(
+    {"name": text, "bound": number(), "value": number(), "unit": text, "met": flag, "ci95": interval(number())},
+    ("name", "bound", "unit", "met"),
+    met_if_within,
+)
 FACTS = table({"python": named(anything)})
 REPORT = table(
     {
         "name": text,
         "recipe_sha256": text,
+        "command": text,
         "rows": several(ROW),
-        "data": table({"fingerprint": text, "test": count}),
+        "warnings": NOTES,
+        "budget": table({"met": flag, "checks": several(CHECK)}, ("met", "checks"), met_if_all),
+        "data": table(
+            {
+                "name": text,
+                "fingerprint": text,
+                "classes": several(text),
+                "train": count,
+                "validation": count,
+                "test": count,
+            }
+        ),
         "environment": table(
             {"cpu": named(anything), "devices": named(table({"facts": FACTS}))},
         ),

@@ -35,7 +35,7 @@ def must_agree(rows: Sequence[Row], samples: int | None, place_of: Callable[[Row
         answers_must_agree(row, samples, key)
     for place, number in found.items():
         teacher = found.get((rows[0]["model"], place[1]))
-        if teacher is not None:
+        if teacher is not None and teacher != number:
             times_must_agree(rows[number], rows[teacher], f"rows.{number}")
 
 
@@ -68,9 +68,11 @@ def close(a: float, b: float) -> bool:
 
 def times_must_agree(row: Row, teacher: Row, key: str) -> None:
     ratio = (row.get("latency_vs_teacher") or {}).get("ratio")
-    times = [(each.get("latency_ms") or {}).get("p50") for each in (row, teacher)]
-    if ratio is None or None in times:
+    if ratio is None:
         return
+    times = [(each.get("latency_ms") or {}).get("p50") for each in (row, teacher)]
+    if None in times:
+        raise Malformed(f"{key}.latency_vs_teacher", "the times that it is of are missing, or the teacher's are")
     drift = ratio * times[1] / times[0]
     if not 1 / DRIFT <= drift <= DRIFT:
         said = f"{ratio:.4g} is far from {times[0]:.4g} ms over the teacher's {times[1]:.4g} ms: measure again"

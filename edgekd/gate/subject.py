@@ -11,7 +11,7 @@ from typing import Any
 from edgekd.errors import EdgekdError
 from edgekd.files import read_object, write_json
 from edgekd.gate.answers import read_answers
-from edgekd.gate.shape import BASELINE, REPORT, TEACHER, Malformed, must_have_shape
+from edgekd.gate.shape import BASELINE, REPORT, TEACHER, Malformed, must_have_shape, under
 from edgekd.gate.sound import answers_must_agree, files_must_agree, must_agree
 
 KIND, SCHEMA_VERSION = "edgekd baseline", 1
@@ -113,7 +113,8 @@ def subject_of(report: Mapping[str, Any], source: object = "the report") -> Subj
         must_agree(report["rows"], data.get("test"), place_of)
     except Malformed as found:
         raise Malformed(found.key, found.says, source) from None
-    teachers = {place_of(row): row for row in report["rows"] if row["model"] == report["rows"][0]["model"]}
+    first, last = (report["rows"][place]["model"] for place in (0, -1))
+    teachers = {place_of(row): row for row in report["rows"] if row["model"] == first != last}
     return Subject(
         name=str(report.get("name")),
         facts=facts_of(report),
@@ -183,7 +184,7 @@ def right_of(row: Mapping[str, Any]) -> tuple[bool, ...] | None:
 
 
 def _figures(row: Mapping[str, Any], teacher: Mapping[str, Any] | None) -> dict[str, Any]:
-    found = {name: row[name] for name in (*PLACE, *FIGURES) if row.get(name) is not None}
+    found = _known({name: row.get(name) for name in (*PLACE, *FIGURES)})
     latency, ratio = row.get("latency_ms") or {}, row.get("latency_vs_teacher")
     if ratio:
         found["latency_ratio"] = {key: ratio[key] for key in ("ratio", "ci95") if ratio.get(key) is not None}
@@ -198,12 +199,17 @@ def _figures(row: Mapping[str, Any], teacher: Mapping[str, Any] | None) -> dict[
 
 def _of_baseline(document: Mapping[str, Any], path: Path) -> Subject:
     must_have_shape(document, BASELINE, SCHEMA_VERSION, path)
-    facts, rows = document["facts"], document["rows"]
+    facts, rows = document["facts"], {place: _known(row) for place, row in document["rows"].items()}
     try:
         for place, row in rows.items():
+            key = under("rows", place)
             if place_of(row) != place:
-                raise Malformed(f"rows.{place}", f"its figures are of {place_of(row)}")
-            answers_must_agree(row, facts.get("test samples"), f"rows.{place}")
+                raise Malformed(key, f"its figures are of {place_of(row)}")
+            answers_must_agree(row, facts.get("test samples"), key)
     except Malformed as found:
         raise Malformed(found.key, found.says, path) from None
     return Subject(str(document.get("name")), facts, rows)
+
+
+def _known(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if value is not None}

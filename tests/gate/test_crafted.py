@@ -183,6 +183,30 @@ def ratio_that_the_medians_contradict():
 
 
 @kind
+def ratio_without_its_times():
+    for of in ("last", "teacher"):
+        for times in (None, {}):
+            yield from put("latency_ms", [times], of)
+        yield lambda bench, of=of: getattr(bench, of).pop("latency_ms")
+    yield lambda bench: bench.now["rows"].remove(bench.teacher)
+    yield lambda bench: bench.now.update(rows=[bench.last])
+
+
+@kind
+def notes_and_budget():
+    yield from put("warnings", [3, "text", [3], [{}], [{"code": "a"}], [{"code": 3, "message": "b"}], {"a": 1}])
+    check = {"name": "size_mb", "bound": 1.0, "value": 2.0, "unit": "MB", "met": False}
+    for change in (
+        {"met": True}, {"value": 0.5}, {"value": NAN}, {"bound": None}, {"met": "no"}, {"unit": 3}, {"bound": "1"},
+        {"value": None, "met": True}, {"value": 1.0}, {"value": 1.0000001, "met": True}, {"ci95": [2, 1]},
+    ):  # fmt: skip
+        budget = {"met": bool(change.get("met")), "checks": [{**check, **change}]}
+        yield lambda bench, budget=budget: bench.now.update(budget=budget)
+    for value in ({"met": True, "checks": [check]}, {"met": True}, [], "met", {"met": 1, "checks": []}):
+        yield lambda bench, value=value: bench.now.update(budget=value)
+
+
+@kind
 def threads():
     yield from put("threads", [*NO_COUNT, 2, 4, 8, 0])
 
