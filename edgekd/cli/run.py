@@ -45,6 +45,7 @@ def run(
     loaded = load_recipe(recipe, set_)
     folder = out or Path("runs") / loaded.name
     from edgekd.chain import run as chain
+    from edgekd.chain.places import said
     from edgekd.train import world
 
     if dry_run and not world.is_first():
@@ -53,7 +54,7 @@ def run(
         print_plan(loaded, chain.plan(loaded))
         return
     watch = tensorboard_writer(folder) if tensorboard else None
-    command = shlex.join(["edgekd", *sys.argv[1:]])
+    command = shlex.join(["edgekd", *map(said, sys.argv[1:])])
     report = chain.run(loaded, folder, fresh=fresh, command=command, watch=watch, beside=beside)
     if not world.is_first():
         return
