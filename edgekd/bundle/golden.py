@@ -1,5 +1,8 @@
 """Golden samples: whether a machine computes what was computed when the bundle was packed."""
 
+import io
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,10 +47,10 @@ class Golden:
     steps: float
 
     @classmethod
-    def read(cls, folder: Path, manifest: Manifest, shape: tuple[int, ...]) -> "Golden":
-        """``shape`` is that of one preprocessed sample."""
+    def read(cls, folder: Path, contents: Mapping[str, bytes], manifest: Manifest, shape: tuple[int, ...]) -> "Golden":
+        """``contents`` are those of the bundle ``folder``, and ``shape`` that of one preprocessed sample."""
         try:
-            inputs, outputs = (read_npy(folder / name).astype(np.float32) for name in (INPUT, OUTPUT))
+            inputs, outputs = (npy_of(contents[name]).astype(np.float32) for name in (INPUT, OUTPUT))
             step, steps = (float(manifest.self_test[key]) for key in ("step", "steps"))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BundleError(f"{folder}: its self-test cannot be read ({error!r}); pack it again") from error
@@ -77,6 +80,15 @@ def step_of(outputs: np.ndarray) -> float:
     return float(np.ptp(outputs)) / LEVELS or 1e-6
 
 
-def read_npy(path: Path) -> np.ndarray:
-    # Mapped, because the header may promise more than the file holds, and np.load would set that much memory aside.
-    return np.array(np.lib.format.open_memmap(path, mode="r"))
+def npy_of(content: bytes) -> np.ndarray:
+    """Return the array that a .npy file holds; ValueError where its header promises another number of bytes."""
+    file = io.BytesIO(content)
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    version = np.lib.format.read_magic(file)
+    if version not in readers:
+        raise ValueError(f"a .npy file of version {version}")
+    shape, fortran, dtype = readers[version](file)
+    # np.load would set aside what the header promises before it reads.
+    if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(content) - file.tell():
+        raise ValueError(f"its header promises {dtype} {shape}, and the file holds something else")
+    return np.frombuffer(content, dtype, offset=file.tell()).reshape(shape, order="F" if fortran else "C")

@@ -2,17 +2,19 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
+from unicodedata import normalize
 
+from edgekd import strict_json
 from edgekd.errors import BundleError
 from edgekd.files import canonical_json, sha256
 
 FILE_NAME = "manifest.json"
 SCHEMA_VERSION = 1
-RAW_MODEL = "model.raw.onnx"
+RAW_MODEL, LABELS = "model.raw.onnx", "labels.txt"
 PLATFORM = "onnxruntime_onnx"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 FILE_KINDS = {"path": str, "sha256": str, "bytes": int, "role": str}
@@ -24,6 +26,7 @@ KINDS = {
     **dict.fromkeys(("preprocess", "self_test", "lineage", "licenses"), dict),
     "schema_version": int,
 }
+RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")
 ADVICE = "take the bundle again from where it was packed"
 
 
@@ -77,7 +80,9 @@ class Manifest:
         paths = [file.path for file in self.files]
         require(self.schema_version == SCHEMA_VERSION, f"schema_version is not {SCHEMA_VERSION}")
         require(NAME.fullmatch(self.name), f"name: {self.name!r} is not a plain name")
-        require(len({path.lower() for path in paths}) == len(paths), "files: a path is listed twice")
+        require(len(set(paths)) == len(paths), "files: a path is listed twice")
+        if collision := colliding(paths):
+            require(False, f"files: {collision[0]!r} and {collision[1]!r} are one place on some systems")
         require(self.model in paths, f"model: {self.model!r} is not among the files")
         require(self.inputs and self.outputs, "inputs or outputs are empty")
         require(bool(self.raw_inputs) == (RAW_MODEL in paths), f"raw_inputs are not those of {RAW_MODEL}")
@@ -94,12 +99,12 @@ class Manifest:
     def from_bytes(cls, content: bytes) -> "Manifest":
         """Raises :class:`BundleError` unless ``content`` is exactly what :meth:`to_bytes` writes."""
         try:
-            document = json.loads(content.decode())
+            document = strict_json.parse(content)
             require(isinstance(document, dict), "not a JSON object")
             readable(document.get("schema_version"))
             seal = document.pop("seal", None)
             sealed = seal == sha256(canonical_json(document)) and content == written(document | {"seal": seal})
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise BundleError(f"{FILE_NAME}: not the JSON of a bundle ({error}); {ADVICE}") from error
         require(sealed, "its content does not match its seal, so it was changed after packing")
         return cls(**parts(document))
@@ -116,8 +121,31 @@ def is_label(name: str) -> bool:
 
 def is_inside(path: str) -> bool:
     """Whether ``path`` is a plain relative path below the bundle, on every operating system."""
-    plain = not re.search(r'[\\:*?"<>|\x00-\x1f]', path) and str(PurePosixPath(path)) == path
-    return plain and path not in (".", FILE_NAME) and not path.startswith("/") and ".." not in path.split("/")
+    plain = not re.search(r'[\\:*?"<>|]', path) and path.isprintable() and str(PurePosixPath(path)) == path
+    # Windows drops the one, and opens a device for the other.
+    kept = not any(part.endswith((".", " ")) or RESERVED.fullmatch(part) for part in path.split("/"))
+    return plain and kept and path not in (".", FILE_NAME) and not path.startswith("/") and ".." not in path.split("/")
+
+
+def colliding(paths: Iterable[str]) -> tuple[str, str] | None:
+    """Return two of ``paths``, or of the folders that they lie in, that are one for a system that tells neither case
+    nor Unicode's forms apart, or a path that is another one's folder; None where there are none.
+    """
+    seen: dict[str, str] = {}
+    for path in paths:
+        parts = path.split("/")
+        for folder in ("/".join(parts[:depth]) + "/" for depth in range(1, len(parts))):
+            if seen.setdefault(folded(folder), folder) != folder:
+                return seen[folded(folder)], folder
+        if folded(path) in seen or f"{folded(path)}/" in seen:
+            return seen.get(folded(path)) or seen[f"{folded(path)}/"], path
+        seen[folded(path)] = path
+    files = {name for name in seen if not name.endswith("/")}
+    return next(((seen[name], seen[f"{name}/"]) for name in files if f"{name}/" in seen), None)
+
+
+def folded(path: str) -> str:
+    return normalize("NFKC", normalize("NFKD", path).casefold())
 
 
 def written(document: Mapping[str, Any]) -> bytes:

@@ -16,17 +16,28 @@ from edgekd.bundle import triton
 from edgekd.bundle.card import card as card_of
 from edgekd.bundle.golden import STEPS, STEPS_ELSE, SelfTest, step_of
 from edgekd.bundle.licenses import spdx
-from edgekd.bundle.manifest import FILE_NAME, NAME, RAW_MODEL, File, Manifest, Tensor
+from edgekd.bundle.manifest import FILE_NAME, LABELS, NAME, RAW_MODEL, File, Manifest, Tensor
 from edgekd.bundle.predict import Predictor
 from edgekd.bundle.raw import INPUT as RAW_INPUT
 from edgekd.bundle.raw import with_raw_input
 from edgekd.bundle.session import Session, takes
+from edgekd.bundle.verify import LARGEST_FILE
 from edgekd.errors import BundleError, EdgekdError
 from edgekd.external import tensors_outside
-from edgekd.files import is_file, is_folder, lies_there, make_folder, new_folder, read_object, sha256, storage
+from edgekd.files import (
+    is_file,
+    is_folder,
+    lies_there,
+    make_folder,
+    new_folder,
+    read_content,
+    read_object,
+    sha256,
+    storage,
+)
 from edgekd.preprocess import Preprocess
 
-LABELS, CARD = "labels.txt", "README.md"
+CARD = "README.md"
 ROLE = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 Contents = dict[str, tuple[str, bytes]]
@@ -68,16 +79,18 @@ def pack(
         refuse_to_overwrite(out)
     primary = primary or chosen(models)
     check_parts(name, models, primary, labels)
-    inputs, outputs = signature(models[primary], preprocess)
+    read = {role: read_content(path, BundleError, LARGEST_FILE) for role, path in models.items()}
+    protos = {role: model_of(content, models[role]) for role, content in read.items()}
+    inputs, outputs = signature(read[primary], models[primary], preprocess)
     golden_input, golden_output = check_golden(golden, preprocess, len(labels))
     contents: Contents = {
         LABELS: ("labels", "".join(f"{label}\n" for label in labels).encode()),
         golden_samples.INPUT: ("golden.input", npy(golden_input)),
         golden_samples.OUTPUT: ("golden.output", npy(golden_output)),
-        **{file_name(role): (f"model.{role}", path.read_bytes()) for role, path in models.items()},
+        **{file_name(role): (f"model.{role}", content) for role, content in read.items()},
     }
     if raw is not None:
-        contents |= raw_view(models[primary], preprocess, raw, golden_input)
+        contents |= raw_view(protos[primary], preprocess, raw, golden_input)
     contents |= triton_view(name, contents, file_name(primary), triton.config(name, inputs, outputs, LABELS))
     draft = Manifest(
         name=name,
@@ -167,27 +180,28 @@ def check_parts(name: str, models: Mapping[str, Path], primary: str, labels: Seq
         raise BundleError(f"name {name!r}: use letters, digits, '.', '_' and '-', beginning with a letter or digit")
     if primary not in models:
         raise BundleError(f"primary {primary!r} is not among the models: {', '.join(sorted(models))}")
-    for role, path in models.items():
+    for role in models:
         if not ROLE.fullmatch(role) or file_name(role) == RAW_MODEL:
             raise BundleError(f"role {role!r}: use lower-case letters, digits, '.', '_' and '-', and not 'raw'")
-        check_weights_are_inline(path)
     for label in labels:
         if not label or label.splitlines() != [label]:
             raise BundleError(f"label {label!r}: a label is one line of text that is not empty")
 
 
-def check_weights_are_inline(path: Path) -> None:
+def model_of(content: bytes, path: Path) -> onnx.ModelProto:
+    """Return the model that ``path`` was read as, with all its weights inside."""
     try:
-        model = onnx.load(path, load_external_data=False)
-    except Exception as error:  # protobuf's DecodeError, or OSError
+        model = onnx.load_model_from_string(content)
+    except Exception as error:  # protobuf's DecodeError
         raise BundleError(f"{path}: not an ONNX file that can be read ({error})") from error
     outside = [tensor.name for tensor in tensors_outside(model)]
     if outside:
         raise BundleError(f"{path}: weights such as {outside[0]!r} lie in another file; export them inline")
+    return model
 
 
-def signature(model: Path, preprocess: Preprocess) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    session = Session(model)
+def signature(content: bytes, model: Path, preprocess: Preprocess) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    session = Session(content, name=str(model))
     inputs, outputs = session.inputs, session.outputs
     if len(inputs) != 1:
         raise BundleError(f"{model}: takes {len(inputs)} inputs, a bundle's model takes one")
@@ -212,8 +226,8 @@ def check_golden(
     return fed, got
 
 
-def raw_view(model: Path, preprocess: Preprocess, raw: np.ndarray, golden_input: np.ndarray) -> Contents:
-    written = with_raw_input(onnx.load(model), preprocess).SerializeToString(deterministic=True)
+def raw_view(model: onnx.ModelProto, preprocess: Preprocess, raw: np.ndarray, golden_input: np.ndarray) -> Contents:
+    written = with_raw_input(model, preprocess).SerializeToString(deterministic=True)
     if not np.array_equal(preprocess.apply(raw), golden_input):
         raise BundleError("the golden input is not what the preprocessing makes of the raw images; give these images")
     return {

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from edgekd.bundle import golden
+from edgekd import strict_json
+from edgekd.bundle import golden, triton
 from edgekd.bundle.golden import Golden, SelfTest
-from edgekd.bundle.manifest import RAW_MODEL
+from edgekd.bundle.manifest import LABELS, RAW_MODEL, Manifest
 from edgekd.bundle.session import BATCH, Session, takes
-from edgekd.bundle.verify import verify
+from edgekd.bundle.verify import opened
 from edgekd.errors import BundleError
+from edgekd.files import canonical_json, sha256
 from edgekd.preprocess import Preprocess
 
 
@@ -25,10 +27,11 @@ class Predictor:
 
     def __init__(self, folder: Path, threads: int = 0):
         self.folder = folder
-        self.manifest = verify(folder)
+        bundle = opened(folder, used)
+        self.manifest, self.contents = bundle.manifest, bundle.contents
         self.preprocess = Preprocess.from_json(self.manifest.preprocess)
         self.threads = threads
-        self.session = Session(folder / self.manifest.model, threads)
+        self.session = Session(self.contents[self.manifest.model], threads, str(folder / self.manifest.model))
         self.must_fit()
 
     def must_fit(self) -> None:
@@ -72,7 +75,7 @@ class Predictor:
 
     def run_raw(self, images: np.ndarray) -> np.ndarray:
         """Logits (N, classes) of uint8 ``images`` (N, H, W, C), by the file that prepares them itself."""
-        session = Session(self.folder / RAW_MODEL, self.threads)
+        session = Session(self.contents[RAW_MODEL], self.threads, str(self.folder / RAW_MODEL))
         if session.inputs != self.manifest.raw_inputs:
             raise BundleError(f"{self.folder}: the inputs of {RAW_MODEL} are not the manifest's; pack it again")
         return self.checked(session.run(images), len(images))
@@ -87,21 +90,52 @@ class Predictor:
 
         Where the bundle has a file that takes raw images, the worse of both answers is told.
         """
-        kept = Golden.read(self.folder, self.manifest, self.preprocess.shape)
+        self.must_agree()
+        kept = Golden.read(self.folder, self.contents, self.manifest, self.preprocess.shape)
         found = [kept.judge(self.run(kept.inputs))]
         if self.manifest.raw_inputs:
             found.append(kept.judge(self.run_raw(self.golden_images(len(kept.inputs)))))
         return min(found, key=lambda each: (each.passed, -each.max_abs_difference))
 
+    def must_agree(self) -> None:
+        """Raise :class:`BundleError` where the parts that repeat the manifest say something else than it."""
+        manifest, digests = self.manifest, {file.path: file.sha256 for file in self.manifest.files}
+        labels = "".join(f"{label}\n" for label in manifest.labels).encode()
+        copy = f"triton/{manifest.name}"
+        expected = {LABELS: sha256(labels), f"{copy}/{LABELS}": sha256(labels)}
+        expected[f"{copy}/1/model.onnx"] = digests[manifest.model]
+        expected[f"{copy}/config.pbtxt"] = sha256(
+            triton.config(manifest.name, manifest.inputs, manifest.outputs, LABELS).encode()
+        )
+        for path, digest in expected.items():
+            if digests.get(path, digest) != digest:
+                raise BundleError(f"{self.folder}: {path} says something else than the manifest; pack it again")
+        said = self.session.runtime.get_modelmeta().custom_metadata_map
+        for key, known in (("labels", list(manifest.labels)), ("preprocess", manifest.preprocess)):
+            if f"edgekd.{key}" in said and not same_document(said[f"edgekd.{key}"], known):
+                raise BundleError(f"{self.folder}: the model's own {key} are not the manifest's; pack it again")
+
     def golden_images(self, n: int) -> np.ndarray:
         channels, height, width = self.preprocess.shape
         try:
-            images = golden.read_npy(self.folder / golden.RAW)
-        except (OSError, ValueError) as error:
+            images = golden.npy_of(self.contents[golden.RAW])
+        except (ValueError, KeyError) as error:
             raise BundleError(f"{self.folder}: {golden.RAW} cannot be read ({error!r}); pack it again") from error
         if images.shape != (n, height, width, channels) or images.dtype != np.uint8:
             raise BundleError(f"{self.folder}: {golden.RAW} holds {images.dtype} {images.shape}; pack it again")
         return images
+
+
+def used(manifest: Manifest) -> set[str]:
+    """The files that a prediction and the self-test read."""
+    return {manifest.model, RAW_MODEL, golden.INPUT, golden.OUTPUT, golden.RAW} & {file.path for file in manifest.files}
+
+
+def same_document(text: str, known: Any) -> bool:
+    try:
+        return bool(canonical_json(strict_json.parse(text.encode())) == canonical_json(known))
+    except ValueError:
+        return False
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """An ONNX file in ONNX Runtime on the CPU."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from edgekd.errors import BundleError
 from edgekd.preprocess import Preprocess
 
 BATCH = 32
+EXTERNAL = "session.model_external_initializers_file_folder_path"
 DATATYPES = {
     "bool": "BOOL", "uint8": "UINT8", "uint16": "UINT16", "uint32": "UINT32", "uint64": "UINT64", "int8": "INT8",
     "int16": "INT16", "int32": "INT32", "int64": "INT64", "float16": "FP16", "float": "FP32", "double": "FP64",
@@ -21,8 +23,9 @@ DATATYPES = {
 class Session:
     """``inputs`` and ``outputs`` in Open Inference Protocol v2 terms."""
 
-    def __init__(self, model: Path, threads: int = 0):
-        self.runtime = load(model, threads)
+    def __init__(self, model: Path | bytes, threads: int = 0, name: str | None = None):
+        """``name`` is what messages call a ``model`` that is given by its bytes."""
+        self.runtime = load(model, threads, name or (str(model) if isinstance(model, Path) else "the model"))
         self.inputs, self.outputs = described(self.runtime.get_inputs()), described(self.runtime.get_outputs())
         shape = self.inputs[0].shape if self.inputs else ()
         self.fixed_batch = shape[0] if shape and shape[0] > 0 else None
@@ -40,14 +43,18 @@ class Session:
         return np.asarray(output)[: len(inputs)]
 
 
-def load(model: Path, threads: int) -> onnxruntime.InferenceSession:
+def load(model: Path | bytes, threads: int, name: str) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
+    if isinstance(model, bytes):
+        # Weights that the file keeps elsewhere would be looked for in the working directory.
+        options.add_session_config_entry(EXTERNAL, os.devnull)
+    source = model if isinstance(model, bytes) else str(model)
     try:
-        return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's exceptions share no base but this
-        raise BundleError(f"{model}: ONNX Runtime {onnxruntime.__version__} cannot load it: {error}") from error
+        raise BundleError(f"{name}: ONNX Runtime {onnxruntime.__version__} cannot load it: {error}") from error
 
 
 def described(nodes: Sequence[Any]) -> tuple[Tensor, ...]:

@@ -3,20 +3,25 @@
 import json
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from edgekd.chain.places import without_places
 from edgekd.files import storage
 
 
 class RunLog:
     """Appends to the log and reads it back; a line that a kill cut short is passed over."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, written: Mapping[str, str] | None = None):
+        """``written`` says how the recipe wrote its absolute paths, which the log does not hold."""
         self.path = path
+        self.written = written or {}
 
     def write(self, event: str, **fields: Any) -> None:
-        line = json.dumps({"time": round(time.time(), 3), "event": event, **fields})
+        about = without_places(fields, self.path.parent, self.written)
+        line = json.dumps({"time": round(time.time(), 3), "event": event, **about})
         with storage(self.path), self.path.open("ab+") as file:
             # A kill may have cut the last line short; this one must not become part of it.
             torn = file.tell() > 0 and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n"

@@ -150,6 +150,11 @@ def lineage(report: Mapping[str, Any], run: Path, label: str, stages: int) -> di
     }
 
 
+def nameless(model: str) -> str:
+    """Return ``model`` without the folder of the user's file that builds it."""
+    return Path(model).name if ".py:" in model else model
+
+
 def teachers(run: Path, keys: Sequence[str]) -> list[dict[str, str]]:
     try:
         lock = parse(read_text(run / "recipe.lock.yaml", ""), lambda line: Origin("recipe.lock.yaml", run))
@@ -157,4 +162,4 @@ def teachers(run: Path, keys: Sequence[str]) -> list[dict[str, str]]:
         models = [str(each["model"]) for each in (section, *section["others"])]
     except (RecipeError, KeyError, TypeError) as error:
         raise BundleError(f"{run / 'recipe.lock.yaml'}: cannot be read ({error!r}); run the recipe again") from error
-    return [{"model": model, "key": key} for model, key in zip(models, keys, strict=False)]
+    return [{"model": nameless(model), "key": key} for model, key in zip(models, keys, strict=False)]

@@ -15,6 +15,7 @@ from edgekd.chain.fit import inputs_of
 from edgekd.chain.folder import RECIPE, begin, run_folder
 from edgekd.chain.measure import measure
 from edgekd.chain.pack import pack_run
+from edgekd.chain.places import without_places
 from edgekd.chain.plan import Size, must_compress, must_shrink, size_of, start_of, starts_of_teachers
 from edgekd.chain.report import make_report
 from edgekd.chain.runner import Runner
@@ -114,10 +115,11 @@ def run(
             if target.device in sites and any(file_for(export, target) for export in exports)
         ]
         besides = time_beside(exports[-1], agreed, sites, measurements)
-        report = make_report(
+        full = make_report(
             recipe, planned.data, exports, runner.teachers, together, measured, abroad, besides, runner.log, folder,
             command,
         )  # fmt: skip
+        report = Report.from_json(without_places(full.to_json(), folder, recipe.written))
         write_json(folder / "report.json", report.to_json())
         write_text(folder / "report.html", render_html(report.to_json()))
         pack_run(folder)

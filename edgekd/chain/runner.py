@@ -64,7 +64,7 @@ class Runner:
     ):
         self.recipe, self.data = recipe, data
         self.store = Store(folder / "stages")
-        self.log = RunLog(folder / "log.jsonl")
+        self.log = RunLog(folder / "log.jsonl", recipe.written)
         self.watch = watch
 
     def run(self) -> list[Done]:

@@ -78,11 +78,19 @@ def read_card(path: Path) -> str:
 def verify(
     folder: Folder,
     self_test: Annotated[
-        bool, typer.Option("--self-test", help="Also run the golden input through ONNX Runtime here.")
+        bool,
+        typer.Option(
+            "--self-test",
+            help="Also compare labels, Triton's copy and network with the manifest, and run the golden input.",
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Refuse a bundle in which anything was changed, removed or added. Nothing in it is run without --self-test."""
+    """Refuse a bundle in which anything was changed, removed or added. Nothing in it is run without --self-test.
+
+    The manifest's seal is no signature: whoever changes a file can seal the manifest again. --self-test finds that
+    where labels, Triton's copy, the network and its golden samples no longer agree; a signature finds all of it.
+    """
     from edgekd.bundle.verify import verify as check
 
     manifest = check(folder)

@@ -41,11 +41,12 @@ def run(
     from edgekd.cli.interrupt import leave_on_signal
 
     leave_on_signal("; the same command goes on from here")
+    from edgekd.chain.places import said
     from edgekd.recipe import load_recipe
 
     loaded = load_recipe(recipe, set_)
     folder = out or Path("runs") / loaded.name
-    command = shlex.join(["edgekd", *sys.argv[1:]])
+    command = shlex.join(["edgekd", *map(said, sys.argv[1:])])
     report = None
     if not (dry_run or fresh or beside) and os.environ.get("WORLD_SIZE", "1") == "1":
         from edgekd.chain.finished import finished

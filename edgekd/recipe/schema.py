@@ -1,6 +1,7 @@
 """A whole recipe as one frozen object, and the two forms it is written in."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -113,6 +114,11 @@ class Recipe(Section):
             if path is not None:
                 tree.at(loc[:-1])[loc[-1]] = self._written.get(path, path)
         return sha256(canonical_json(tree.value))
+
+    @property
+    def written(self) -> Mapping[str, str]:
+        """How each of its absolute paths was written."""
+        return dict(self._written)
 
     def written_with(self, paths: dict[str, str]) -> Self:
         """This recipe, knowing how each of its absolute ``paths`` was written."""

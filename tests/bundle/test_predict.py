@@ -141,6 +141,58 @@ def test_forged_golden_samples_are_refused(bundle: Path, content: bytes) -> None
         Predictor(bundle).self_test()
 
 
+def test_what_was_verified_is_what_is_used(bundle: Path, draw: Callable[[str], Path]) -> None:
+    predictor = Predictor(bundle)
+    for name in ("model.int8.onnx", "golden/input.npy", "golden/output.npy", "manifest.json"):
+        (bundle / name).write_bytes(b"something else")
+    assert predictor.self_test().passed
+    assert predictor.predict([draw("left")])[0]["label"] == "left"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("labels.txt", b"right\nleft\ndark\n"),
+        ("triton/halves/labels.txt", b"right\nleft\ndark\n"),
+        ("triton/halves/config.pbtxt", b'name: "halves"\n'),
+        ("triton/halves/1/model.onnx", b"another"),
+    ],
+)
+def test_the_self_test_holds_what_is_there_twice_against_the_manifest(bundle: Path, name: str, content: bytes) -> None:
+    forge(bundle, name, content)
+    verify(bundle)
+    with pytest.raises(BundleError, match=f"{name} says something else than the manifest"):
+        Predictor(bundle).self_test()
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [("labels", '["left", "dark", "right"]'), ("labels", "{"), ("preprocess", "{}"), ("preprocess", "[" * 5000)],
+)
+def test_the_self_test_holds_what_the_model_says_against_the_manifest(
+    parts: dict[str, Any], tmp_path: Path, key: str, text: str
+) -> None:
+    model = onnx.load(parts["models"]["int8"])
+    model.metadata_props.add(key=f"edgekd.{key}", value=text)
+    onnx.save(model, parts["models"]["int8"])
+    with pytest.raises(BundleError, match=f"the model's own {key} are not the manifest's"):
+        pack(tmp_path / "other", **parts)
+
+
+def test_weights_in_the_working_directory_are_not_read(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = onnx.load(bundle / "model.int8.onnx")
+    weight = model.graph.initializer[0]
+    (tmp_path / "weights.bin").write_bytes(weight.raw_data)
+    onnx.external_data_helper.set_external_data(weight, "weights.bin", offset=0, length=len(weight.raw_data))
+    weight.ClearField("raw_data")
+    forge(bundle, "model.int8.onnx", model.SerializeToString())
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BundleError, match="cannot load it"):
+        Predictor(bundle)
+
+
 @pytest.mark.parametrize("where", ["../secret.bin", "/etc/passwd"])
 def test_a_model_that_reads_files_outside_is_refused(bundle: Path, where: str) -> None:
     (bundle.parent / "secret.bin").write_bytes(b"\0" * 4096)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgekd.bundle.manifest import Manifest, is_inside
+from edgekd.bundle.manifest import Manifest, colliding, is_inside
 from edgekd.bundle.verify import verify
 from edgekd.errors import BundleError
 from edgekd.files import canonical_json, sha256
@@ -161,6 +161,54 @@ def test_what_is_no_manifest_is_refused(bundle: Path, content: bytes) -> None:
     (bundle / "manifest.json").write_bytes(content)
     with pytest.raises(BundleError, match=r"manifest\.json"):
         verify(bundle)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("a.txt", "A.TXT"),
+        ("dir/x", "Dir/y"),
+        ("stra\u00dfe", "STRASSE"),
+        ("caf\u00e9", "cafe\u0301"),
+        ("\u212a", "k"),
+        ("\ufb01le", "file"),
+        ("a", "a/b"),
+        ("a/b", "A"),
+    ],
+)
+def test_names_that_are_one_place_elsewhere_are_refused(one: str, other: str) -> None:
+    assert colliding(["x", one, other]) and colliding([other, one, "y/z"])
+    assert not colliding(["x", one, "y/z", "y/w"])
+
+
+def test_a_manifest_with_such_names_is_refused(bundle: Path) -> None:
+    (bundle / "Readme.MD").write_bytes(b"x")
+
+    def change(document: dict[str, Any]) -> None:
+        document["files"].append({"path": "Readme.MD", "sha256": sha256(b"x"), "bytes": 1, "role": "card"})
+
+    reseal(bundle, change)
+    with pytest.raises(BundleError, match=r"'README.md' and 'Readme.MD' are one place on some systems"):
+        verify(bundle)
+
+
+@pytest.mark.parametrize(
+    "path", ["con", "NUL.txt", "a/aux", "com1", "a.", "b ", "a./b", "\u202etxt.a", "a\u2028b", "\x7f"]
+)
+def test_names_that_some_system_reads_otherwise_are_refused(path: str) -> None:
+    assert not is_inside(path)
+
+
+def test_a_file_that_has_a_name_outside_is_refused(bundle: Path, tmp_path: Path) -> None:
+    os.link(bundle / "labels.txt", tmp_path / "outside")
+    with pytest.raises(BundleError, match="'labels.txt' is also a file outside"):
+        verify(bundle)
+    (tmp_path / "outside").unlink()
+    # Two names for the same bytes, both inside, as tools that save space make.
+    copy = bundle / "triton" / "halves" / "labels.txt"
+    copy.unlink()
+    os.link(bundle / "labels.txt", copy)
+    verify(bundle)
 
 
 def claim(bundle: Path, path: str, size: int) -> None:

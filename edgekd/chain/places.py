@@ -1,0 +1,46 @@
+"""What others will read says nothing of where things lay on this machine, or whose they were."""
+
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+# Of what devices say of themselves: their users' home folders.
+LEFT_OUT = ("executable", "trtexec")
+
+
+def without_places(document: Any, folder: Path, written: Mapping[str, str]) -> Any:
+    """Return ``document`` without absolute paths of this machine in its texts.
+
+    The run's ``folder`` becomes its name, a path of the recipe what was ``written`` for it (or its name, where that
+    was absolute too), the working directory ``.``, the home folder ``~`` and the folder of temporary files ``...``.
+    """
+    names = {str(Path.cwd()): ".", str(Path.home()): "~", tempfile.gettempdir(): "..."}
+    for resolved, word in written.items():
+        path, colon, _ = resolved.partition(".py:")
+        short = Path(path).name if word.startswith(("/", "~")) else word.partition(".py:")[0]
+        names[path + (".py" if colon else "")] = short + (".py" if colon else "")
+    names[str(folder.resolve())] = names[str(folder.absolute())] = folder.resolve().name
+    known = sorted((place for place in names if len(place) > 1), key=len, reverse=True)
+    place = re.compile(rf"(?<![\w/.-])({'|'.join(map(re.escape, known))})(?=[^\w.-]|\.?$|\.\s)")
+
+    def clean(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {str(clean(key)): clean(each) for key, each in value.items() if key not in LEFT_OUT}
+        if isinstance(value, list | tuple):
+            return [clean(each) for each in value]
+        return place.sub(lambda found: names[found[1]], value) if isinstance(value, str) else value
+
+    return clean(document)
+
+
+def said(word: str) -> str:
+    """Return a word of a command line with the path in it, if it is absolute, relative to the working directory or,
+    where it leads elsewhere, by its last part.
+    """
+    head, equals, tail = word.rpartition("=")
+    if not tail.startswith(("/", "~")):
+        return word
+    path, here = Path(tail).expanduser(), Path.cwd()
+    return head + equals + (str(path.relative_to(here)) if path.is_relative_to(here) else path.name)
