@@ -24,6 +24,7 @@ SIGNED = b"edgekd\n"
 # File systems without locks: nothing can be told of an owner there, so nothing is removed.
 UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF}
 
+# Of this process's scratch folders and lock files.
 _handles: dict[Path, int] = {}
 
 
@@ -38,12 +39,16 @@ def make_scratch(parent: Path) -> Path:
         folder.mkdir(mode=0o700)
         try:
             handle = _open_and_lock(folder / OWNER)
+            if handle is not None:
+                _handles[folder] = handle
+                os.write(handle, SIGNED)
+                return folder
         except FileNotFoundError:  # cleared away by another process before it was locked
             continue
-        if handle is not None:
-            os.write(handle, SIGNED)
-            _handles[folder] = handle
-            return folder
+        except OSError:
+            remove_scratch(folder)
+            _remove(folder)
+            raise
 
 
 def remove_scratch(folder: Path) -> None:
@@ -54,9 +59,11 @@ def remove_scratch(folder: Path) -> None:
 
 
 def remove_all_scratch() -> None:
-    """Remove every scratch folder of this process, for one that leaves without ending its blocks."""
-    for folder in list(_handles):
-        remove_scratch(folder)
+    """Remove every scratch folder and lock file of this process, for one that leaves without ending its blocks."""
+    for path in list(_handles):
+        # Still held: what this process is doing ends with it.
+        if _handles.pop(path, None) is not None:
+            _remove(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -77,10 +84,12 @@ def hold(path: Path, waits: Callable[[], object] | None = None) -> Iterator[None
         waits()
         handle = _open_and_lock(path, wait=True)
     assert handle is not None
+    if LOCK_FILE.fullmatch(path.name) and not os.fstat(handle).st_size:
+        _handles[path] = handle
     try:
         yield
     finally:
-        if LOCK_FILE.fullmatch(path.name) and not os.fstat(handle).st_size:
+        if _handles.pop(path, None) is not None:
             path.unlink(missing_ok=True)
         os.close(handle)
 

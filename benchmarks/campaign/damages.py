@@ -10,6 +10,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import torch
 from campaign.runs import BRIEFLY, Reference, hashes
 from campaign.seeds import look
 
@@ -159,6 +160,7 @@ def damaged(folder: Path, whole: Reference, quick: bool) -> list[Outcome]:
     exec(BRIEFLY, {})
     from edgekd.chain import measure
 
+    torch.set_num_threads(1)  # as the other processes have it
     measure._is_valid = lambda entry: True
     folder.mkdir()
     (folder / "whole").symlink_to(whole.place.run)
@@ -193,7 +195,8 @@ def _suffer(folder: Path, whole: Reference, damage: Damage) -> Outcome:
         ]
         entries = [path for root in ("stages", "exports") for path in (run / root).glob("[0-9]*")]
         wrong += [f"{each} is damaged" for path in entries if (each := damaged_file(path))]
-        verify(run / "bundle")
+        if not damage.foreign.startswith("bundle"):  # which verify refuses, whoever's it is
+            verify(run / "bundle")
     wrong += [f"{path} was touched" for path, facts in before.items() if look([mine, *stays]).get(path) != facts]
     for each in (run, cache, mine):
         shutil.rmtree(each)

@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -23,6 +24,8 @@ GONE_S = 10.0
 METHODS = ("SIGKILL", "SIGTERM", "group SIGKILL", "SIGINT", "group SIGTERM")
 MEASURING = ("latency on this CPU", "prune: starts")
 TO_CHILDREN = ("children SIGKILL", "SIGKILL", "children SIGTERM", "SIGTERM", "group SIGKILL")
+# torch's compiler keeps its cache there, and ONNX Runtime the number of its session.
+THEIRS = re.compile(r"torchinductor_.*|\.ses")
 CODES = {"SIGKILL": -9, "SIGTERM": 143, "SIGINT": 130}
 
 
@@ -185,4 +188,5 @@ def _left(place: Place, seeds: list[Path], at_work: bool) -> list[str]:
     ours = set(seeds)
     patterns = (".edgekd-tmp-*",) if at_work else (".edgekd-tmp-*", ".work-*", "edgekd-aside")
     found = [path for root in (place.run, place.cache) for pattern in patterns for path in root.rglob(pattern)]
-    return [str(path) for path in (*found, *place.temporary.iterdir()) if path not in ours]
+    temporary = [path for path in place.temporary.iterdir() if not THEIRS.fullmatch(path.name)]
+    return [str(path) for path in (*found, *temporary) if path not in ours]

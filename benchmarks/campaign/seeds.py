@@ -63,7 +63,9 @@ def look(paths: list[Path]) -> dict[str, str]:
         except OSError as error:
             found[str(path)] = str(error.strerror)
             continue
-        facts = [about.st_ino, stat.filemode(about.st_mode), about.st_size, about.st_mtime_ns]
+        facts = [about.st_ino, stat.filemode(about.st_mode)]
+        if not stat.S_ISDIR(about.st_mode):
+            facts += [about.st_size, about.st_mtime_ns]
         if stat.S_ISLNK(about.st_mode):
             facts.append(os.readlink(path))  # noqa: PTH115 - as it is written
         found[str(path)] = repr(facts)

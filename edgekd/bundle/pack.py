@@ -152,7 +152,7 @@ def foreign(bundle: Path) -> set[str]:
 def holds(folder: Path, contents: Contents) -> bool:
     """Whether a bundle with just these contents is there already, whatever lies beside it."""
     try:
-        return all(
+        return is_folder(folder) and all(
             is_file(folder / name) and (folder / name).read_bytes() == content
             for name, (_, content) in contents.items()
         )

@@ -8,9 +8,9 @@ from shutil import rmtree
 
 from edgekd.bundle.pack import is_bundle_alone
 from edgekd.chain.finished import FINISHED
-from edgekd.chain.store import Store
+from edgekd.chain.store import SUMS, Store
 from edgekd.errors import StorageError
-from edgekd.files import is_file, is_folder, lies_there, make_folder, move_aside, storage, write_json
+from edgekd.files import ASIDE, is_file, is_folder, lies_there, make_folder, move_aside, storage, write_json
 from edgekd.scratch import hold, remove_leftovers
 
 MARKER = "edgekd-run.json"
@@ -58,7 +58,7 @@ def must_be_free(folder: Path) -> None:
         return
     with storage(folder):
         there = [name for name in (*FOLDERS, *FILES, MARKER, LOCK) if lies_there(folder / name)]
-        taken = [name for name in there if not _is_empty(folder / name)]
+        taken = [name for name in there if not _is_free(folder / name)]
     if taken:
         raise StorageError(
             f"{folder} is no run of edgekd, and holds {' and '.join(taken)}, where a run writes: choose another folder "
@@ -105,8 +105,10 @@ def _clear(folder: Path) -> None:
             path.unlink()
 
 
-def _is_empty(path: Path) -> bool:
-    """Of an empty folder nothing can be lost; a lock is an empty file."""
+def _is_free(path: Path) -> bool:
+    """Of an empty folder nothing can be lost, and what several runs share holds entries; a lock is an empty file."""
+    if path.name in STORES and path.is_dir():
+        return all(is_file(each / SUMS) for each in path.iterdir() if each.name[0] != "." and each.name != ASIDE)
     if is_folder(path):
         return not any(path.iterdir())
     return path.name == LOCK and is_file(path) and not path.stat().st_size

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from edgekd.scratch import remove_all_scratch, remove_leftovers
 
-PARKED_S = 2.0
+PARKED_S = 60.0
 CHILDREN_S = 1.0
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

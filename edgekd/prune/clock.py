@@ -82,4 +82,5 @@ class Clock:
         plan = Plan(subjects, "before", self.threads, 1, self.seconds, 2 * self.seconds, sittings=self.sittings)
         against = self.place.latency(plan)["after"].latency_vs_reference
         assert against is not None
-        return Timing(against["ratio"], tuple(against["ci95"]) if against["ci95"] else None, predicted)
+        ci95 = against.get("ci95")  # absent where there were too few sittings
+        return Timing(against["ratio"], tuple(ci95) if ci95 else None, predicted)

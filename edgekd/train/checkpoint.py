@@ -16,7 +16,8 @@ from edgekd.files import is_file, make_folder, sha256, write_bytes
 from edgekd.progress import say
 from edgekd.train import world
 
-PATTERN = re.compile(r"step-\d{8,}-[0-9a-f]{16}\.safetensors")
+PATTERN = "step-*.safetensors"
+NAME = re.compile(r"step-\d{8,}-[0-9a-f]{16}\.safetensors")
 
 
 @dataclass
@@ -61,7 +62,7 @@ def load_state(folder: Path, modules: dict[str, nn.Module], optimizer: torch.opt
 
 def _files(folder: Path) -> list[Path]:
     """Oldest first."""
-    return sorted(path for path in folder.glob("step-*") if PATTERN.fullmatch(path.name) and is_file(path))
+    return sorted(path for path in folder.glob(PATTERN) if NAME.fullmatch(path.name) and is_file(path))
 
 
 def _newest(folder: Path) -> tuple[State, bytes]:

@@ -7,6 +7,7 @@ import pytest
 
 from edgekd.chain.folder import MARKER, begin, run_folder
 from edgekd.chain.run import run
+from edgekd.chain.store import Store
 from edgekd.errors import EdgekdError, StorageError
 from edgekd.recipe import load_recipe
 from edgekd.scratch import hold
@@ -144,6 +145,24 @@ def test_stages_may_lie_on_another_disk_and_a_fresh_start_leaves_them(finished, 
         begin(finished, fresh=True)
     assert not (finished / "stages").exists()
     assert snapshot(elsewhere) == before
+
+
+@pytest.mark.parametrize("holds", ["nothing", "entries", "letters"])
+def test_a_new_run_may_share_folders_of_entries_and_no_others(tmp_path, holds):
+    shared, run = tmp_path / "shared", tmp_path / "run"
+    shared.mkdir()
+    run.mkdir()
+    (run / "stages").symlink_to(shared)
+    if holds == "entries":
+        Store(shared).keep("00-teacher", "0" * 64, lambda folder: (folder / "weights").touch())
+    elif holds == "letters":
+        (shared / "letter").touch()
+        with pytest.raises(StorageError, match="holds stages"), run_folder(run):
+            pass
+        return
+    with run_folder(run):
+        begin(run, fresh=False)
+    assert (run / "stages").is_symlink()
 
 
 def test_one_run_at_a_time_and_no_trace_of_the_second(tmp_path):
