@@ -15,6 +15,7 @@ from edgekd.chain.assist import assist
 from edgekd.chain.beside import agreed_files, time_beside
 from edgekd.chain.done import Done
 from edgekd.chain.evaluate import Exported, evaluate
+from edgekd.chain.log import RunLog
 from edgekd.chain.measure import measure
 from edgekd.chain.pack import pack_run
 from edgekd.chain.plan import Size, must_compress, must_shrink, size_of, start_of, starts_of_teachers
@@ -24,6 +25,7 @@ from edgekd.chain.sites import located
 from edgekd.chain.store import Store
 from edgekd.chain.targets import is_measured_here
 from edgekd.chain.teachers import evaluate_together
+from edgekd.chain.threads import hold_threads, threads_given_back
 from edgekd.data import DataSet, load_data
 from edgekd.errors import StorageError
 from edgekd.export import runtime_logits
@@ -92,13 +94,14 @@ def run(
     world.launch()
     if not world.is_first():
         return assist(recipe)
-    with _alone(folder):
+    with _alone(folder), threads_given_back():
         recipe, sites = located(recipe)
         agreed = agreed_files(beside, recipe, sites) if beside else {}
         if fresh:
             _clear(folder)
         with storage(folder):
             remove_leftovers(folder)
+        hold_threads(RunLog(folder / "log.jsonl"))
         planned = plan(recipe)
         _announce(planned)
         write_text(folder / "recipe.lock.yaml", recipe.to_yaml())
