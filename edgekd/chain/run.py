@@ -9,7 +9,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from edgekd.chain import finished
+from edgekd.chain import finished, products
 from edgekd.chain.abroad import file_for, measure_abroad
 from edgekd.chain.assist import assist
 from edgekd.chain.beside import agreed_files, time_beside
@@ -19,6 +19,7 @@ from edgekd.chain.log import RunLog
 from edgekd.chain.measure import measure
 from edgekd.chain.pack import pack_run
 from edgekd.chain.plan import Size, must_compress, must_shrink, size_of, start_of, starts_of_teachers
+from edgekd.chain.products import unless_made
 from edgekd.chain.report import make_report
 from edgekd.chain.runner import Runner
 from edgekd.chain.sites import located
@@ -125,8 +126,9 @@ def run(
             command,
         )  # fmt: skip
         write_json(folder / "report.json", report.to_json())
-        write_text(folder / "report.html", render_html(report.to_json()))
-        pack_run(folder)
+        page = folder / "report.html"
+        unless_made(folder, page.name, ["report.json"], lambda: write_text(page, render_html(report.to_json())))
+        unless_made(folder, "bundle", ["report.json", "recipe.lock.yaml", "exports"], lambda: pack_run(folder))
         finished.record(folder, recipe, planned.data, report, command)
         return world.broadcast(report)
 
@@ -186,5 +188,12 @@ def _clear(folder: Path) -> None:
         for path in folder.iterdir():
             if path.name in ("stages", "exports", "measurements", "bundle", "tensorboard"):
                 rmtree(path)
-            elif path.name in ("report.json", "report.html", "log.jsonl", "recipe.lock.yaml", finished.RECORD):
+            elif path.name in (
+                "report.json",
+                "report.html",
+                "log.jsonl",
+                "recipe.lock.yaml",
+                finished.RECORD,
+                products.RECORD,
+            ):
                 path.unlink()
