@@ -1,13 +1,11 @@
 """A finished run that is started again: where nothing that it was made of has changed, nothing is done."""
 
 import platform
-from functools import cache
-from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-import edgekd
 from edgekd.bench.environment import cpu
+from edgekd.chain.products import digests, packages, source_digest
 from edgekd.data import DataSet, load_data
 from edgekd.devices.book import LOCAL
 from edgekd.errors import EdgekdError
@@ -32,7 +30,7 @@ def record(folder: Path, recipe: Recipe, data: DataSet, report: Report, command:
     if is_settled(recipe) and all(row.valid for row in report.rows):
         write_json(
             folder / FINISHED,
-            {"key": key_of(recipe, command), "data": data.fingerprint, "files": digests(folder)},
+            {"key": key_of(recipe, command), "data": data.fingerprint, "files": digests(folder, PRODUCTS)},
         )
 
 
@@ -49,7 +47,7 @@ def finished(folder: Path, recipe: Recipe, command: str) -> Report | None:
     is_same = (
         is_settled(recipe)
         and known.get("key") == key_of(recipe, command)
-        and known.get("files") == digests(folder)
+        and known.get("files") == digests(folder, PRODUCTS)
         and known.get("data") == load_data(recipe.data, recipe.seed).fingerprint
     )
     if not is_same:
@@ -74,29 +72,3 @@ def key_of(recipe: Recipe, command: str) -> str:
     checkpoints = [sha256_file(each.checkpoint) for each in networks(recipe) if each.checkpoint]
     machine = [platform.python_version(), platform.release(), cpu()]
     return sha256(canonical_json([VERSION, recipe.dump(), command, checkpoints, source_digest(), packages(), machine]))
-
-
-@cache
-def source_digest() -> str:
-    """A hash of edgekd's own files."""
-    root = Path(edgekd.__file__).parent
-    files = sorted(path for path in root.rglob("*") if path.suffix in (".py", ".jinja", ".yaml"))
-    return sha256(canonical_json([[str(path.relative_to(root)), sha256_file(path)] for path in files]))
-
-
-@cache
-def packages() -> list[list[str]]:
-    return sorted([str(each.name), each.version] for each in distributions())
-
-
-def digests(folder: Path) -> dict[str, str]:
-    """The hash of every file of the run but its log and what is hidden."""
-    found = {}
-    for name in PRODUCTS:
-        whole = folder / name
-        paths = [whole] if whole.is_file() else sorted(whole.rglob("*"))
-        for path in paths:
-            inside = path.relative_to(folder)
-            if path.is_file() and not any(part.startswith(".") for part in inside.parts):
-                found[str(inside)] = sha256_file(path)
-    return found

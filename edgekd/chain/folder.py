@@ -8,6 +8,7 @@ from shutil import rmtree
 
 from edgekd.bundle.pack import is_bundle_alone
 from edgekd.chain.finished import FINISHED
+from edgekd.chain.products import PRODUCTS
 from edgekd.chain.store import SUMS, Store
 from edgekd.errors import StorageError
 from edgekd.files import ASIDE, is_file, is_folder, lies_there, make_folder, move_aside, storage, write_json
@@ -19,7 +20,7 @@ LOCK = ".lock"
 RECIPE, LOG, BUNDLE, TENSORBOARD = "recipe.lock.yaml", "log.jsonl", "bundle", "tensorboard"
 STORES = ("stages", "exports", "measurements")
 FOLDERS = (*STORES, BUNDLE, TENSORBOARD)
-FILES = ("report.json", "report.html", FINISHED, LOG, RECIPE)
+FILES = ("report.json", "report.html", FINISHED, PRODUCTS, LOG, RECIPE)
 EVENTS = re.compile(r"events\.out\.tfevents\..+")
 
 

@@ -32,13 +32,20 @@ class RunLog:
         seconds = [entry.get("seconds") for entry in self._entries() if entry.get("key") == key]
         return seconds[-1] if seconds else None
 
+    def threads(self) -> int | None:
+        """How many threads the run in this folder began with."""
+        found = [entry.get("threads") for entry in self._entries() if entry.get("event") == "threads"]
+        return next((each for each in found if isinstance(each, int) and each > 0), None)
+
     def _entries(self) -> list[dict[str, Any]]:
         if not self.path.exists():
             return []
         entries = []
         for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
-                entries.append(json.loads(line))
+                entry = json.loads(line)
             except (ValueError, RecursionError):
                 continue
-        return [entry for entry in entries if isinstance(entry, dict)]
+            if isinstance(entry, dict):
+                entries.append(entry)
+        return entries

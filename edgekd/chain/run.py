@@ -12,17 +12,20 @@ from edgekd.chain.beside import agreed_files, time_beside
 from edgekd.chain.done import Done
 from edgekd.chain.evaluate import Exported, evaluate
 from edgekd.chain.fit import inputs_of
-from edgekd.chain.folder import RECIPE, begin, run_folder
+from edgekd.chain.folder import LOG, RECIPE, begin, run_folder
+from edgekd.chain.log import RunLog
 from edgekd.chain.measure import measure
 from edgekd.chain.pack import pack_run
 from edgekd.chain.places import without_places
 from edgekd.chain.plan import Size, must_compress, must_shrink, size_of, start_of, starts_of_teachers
+from edgekd.chain.products import unless_made
 from edgekd.chain.report import make_report
 from edgekd.chain.runner import Runner
 from edgekd.chain.sites import located
 from edgekd.chain.store import Store
 from edgekd.chain.targets import is_measured_here
 from edgekd.chain.teachers import evaluate_together
+from edgekd.chain.threads import hold_threads, threads_given_back
 from edgekd.data import DataSet, load_data
 from edgekd.export import runtime_logits
 from edgekd.files import write_json, write_text
@@ -93,12 +96,13 @@ def run(
     world.launch()
     if not world.is_first():
         return assist(recipe)
-    with run_folder(folder):
+    with run_folder(folder), threads_given_back():
         recipe, sites = located(recipe)
         agreed = agreed_files(beside, recipe, sites) if beside else {}
         planned = plan(recipe)
         _announce(planned)
         begin(folder, fresh)
+        hold_threads(RunLog(folder / LOG))
         write_text(folder / RECIPE, recipe.to_yaml())
         runner = Runner(recipe, planned.data, folder, watch)
         stages = runner.run()
@@ -121,8 +125,9 @@ def run(
         )  # fmt: skip
         report = Report.from_json(without_places(full.to_json(), folder, recipe.written))
         write_json(folder / "report.json", report.to_json())
-        write_text(folder / "report.html", render_html(report.to_json()))
-        pack_run(folder)
+        page = folder / "report.html"
+        unless_made(folder, page.name, ["report.json"], lambda: write_text(page, render_html(report.to_json())))
+        unless_made(folder, "bundle", ["report.json", "recipe.lock.yaml", "exports"], lambda: pack_run(folder))
         finished.record(folder, recipe, planned.data, report, command)
         return world.broadcast(report)
 

@@ -17,6 +17,7 @@ from torch.fx import GraphModule
 
 from edgekd import __version__
 from edgekd.errors import ExportError, first_line
+from edgekd.export.operators import keep_operators
 from edgekd.files import write_bytes
 from edgekd.preprocess import Preprocess
 from edgekd.progress import quiet
@@ -79,6 +80,7 @@ def _exported(network: nn.Module, shape: tuple[int, ...], opset: int) -> ModelPr
     # Of channels-last weights the exporter makes seven nodes more around the pooling, to turn what needs no turning.
     network.to(memory_format=torch.contiguous_format)
     example = torch.zeros(2, *shape)
+    keep_operators()
     try:
         # The exporter greets on standard output, which belongs to results, and prints what it cannot trace.
         with quiet():

@@ -45,9 +45,9 @@ def test_nothing_is_left_to_do(folder, recipe, capsys):
     assert capsys.readouterr().err == f"{folder}: finished before, and nothing has changed since\n"
 
 
-@pytest.mark.parametrize("hidden", [".DS_Store", "stages/.DS_Store", "bundle/.cache/x", "log.jsonl", "notes.txt"])
-def test_what_is_no_part_of_the_run_changes_nothing(folder, recipe, hidden):
-    write_bytes(folder / hidden, b"other")
+@pytest.mark.parametrize("name", [".DS_Store", ".lock", "log.jsonl", "notes.txt"])
+def test_what_is_no_part_of_the_run_changes_nothing(folder, recipe, name):
+    write_bytes(folder / name, b"other")
     assert finished.finished(folder, recipe, COMMAND) == report()
 
 
@@ -62,7 +62,9 @@ def test_a_file_that_was_changed_or_removed_is_noticed(folder, recipe, name):
     assert finished.finished(folder, recipe, COMMAND) is not None
 
 
-@pytest.mark.parametrize("name", ["bundle/more.txt", "stages/00-teacher-0/more.txt", "measurements/new/metrics.json"])
+@pytest.mark.parametrize(
+    "name", ["bundle/more.txt", "stages/00-teacher-0/more.txt", "measurements/new/metrics.json", "stages/.DS_Store"]
+)
 def test_a_file_that_was_added_is_noticed(folder, recipe, name):
     write_bytes(folder / name, b"more")
     assert finished.finished(folder, recipe, COMMAND) is None

@@ -1,0 +1,45 @@
+"""The exporter's table of operators is built once in a process, and no export can change what the next one gets."""
+
+import pytest
+
+from edgekd.export.operators import keep_operators
+
+
+def test_the_table_is_built_once_and_copied(monkeypatch):
+    registration = pytest.importorskip("torch.onnx._internal.exporter._registration")
+
+    class Table:
+        built = 0
+
+        def __init__(self) -> None:
+            self.functions = {"aten::relu": ["relu"]}
+
+        @classmethod
+        def from_torchlib(cls, opset_version: int = 18) -> "Table":
+            cls.built += 1
+            table = cls()
+            table.opset = opset_version
+            return table
+
+    monkeypatch.setattr(registration, "ONNXRegistry", Table)
+    keep_operators.cache_clear()
+    keep_operators()
+    first, second, other = (Table.from_torchlib(opset_version=opset) for opset in (18, 18, 17))
+    first.functions["aten::relu"].append("mine")
+    first.functions["mine::op"] = []
+    assert second.functions == {"aten::relu": ["relu"]} == Table.from_torchlib(opset_version=18).functions
+    assert (second.opset, other.opset, Table.built) == (18, 17, 2)
+
+
+def test_an_exporter_without_such_a_table_is_left_alone(monkeypatch):
+    registration = pytest.importorskip("torch.onnx._internal.exporter._registration")
+    monkeypatch.delattr(registration, "ONNXRegistry")
+    keep_operators.cache_clear()
+    keep_operators()
+    assert not hasattr(registration, "ONNXRegistry")
+
+
+@pytest.fixture(autouse=True)
+def kept_again():
+    yield
+    keep_operators.cache_clear()
