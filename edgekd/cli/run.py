@@ -70,6 +70,8 @@ def print_plan(recipe: Any, plan: Any) -> None:
     print(f"         {len(data.train)} training, {len(data.validation)} validation, {len(data.test)} test samples")
     for role, size in plan.sizes.items():
         print(f"{role}  {size.params:,} parameters, {size.macs:,} multiply-accumulates")
+    for left in plan.left_whole:
+        print(f"prune    left whole: {left}")
 
 
 def print_result(report: dict[str, Any], folder: Path) -> None:
