@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import lcm
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from edgekd.prune.latency import LatencyTable, layers_of, network_ms, predictor
 from edgekd.prune.plan import Plan
 from edgekd.prune.prunable import Prunable
 from edgekd.prune.timed import prune_to_latency
+from edgekd.prune.trial import LeftWhole
 from edgekd.train.device import channels_last
 
 # The multiples that are tried where a rounding makes a network slower.
@@ -50,6 +51,7 @@ class Cutter:
         self.job, self.section, self.first, self.weights = job, job.section, first, weights
         self.shape = job.spec.input_shape
         self.round_to: int = self.section.round_to or job.needs["channels"]
+        self.left: tuple[LeftWhole, ...] = ()
 
     def to(self, goal: str, share: float, network: nn.Module) -> Cut:
         """``network``, which came of the first one, cut to ``share`` of what that one costs by ``goal``.
@@ -66,11 +68,11 @@ class Cutter:
             return Cut(network, [], {"of": count.words, "kept": share / relative})
 
         def cut(step: int) -> Pruned:
-            return prune_to(goal, relative, Prunable(network, self.shape, **self.ranking(step)))
+            return prune_to(goal, relative, self._prunable(network, step))
 
         if not (self.section.check_latency and self.job.needs["timed"]):
             pruned = cut(self.round_to)
-            return Cut(pruned.network, pruned.plan, {"of": count.words, "kept": pruned.after / whole})
+            return Cut(pruned.network, pruned.plan, {"of": count.words, "kept": pruned.after / whole, **self._left()})
         with self.place() as place, Clock(self.first, self._write, self.threads, place=place) as clock:
             guarded = never_slower(cut, clock, self._roundings())
         figures = {
@@ -79,11 +81,12 @@ class Cutter:
             "round_to": guarded.round_to,
             "timing": guarded.timing.to_json(),
             "refused": [_refused(step, timing) for step, timing in guarded.refused],
+            **self._left(),
         }
         return Cut(guarded.pruned.network, guarded.pruned.plan, figures)
 
     def _timed(self, network: nn.Module, share: float) -> Cut:
-        prunable = Prunable(network, self.shape, **self.ranking(self.round_to))
+        prunable = self._prunable(network, self.round_to)
         with self._table() as table:
             found = prune_to_latency(prunable, share, table, self._write, reference=self.first)
         figures = {
@@ -91,8 +94,17 @@ class Cutter:
             "kept": found.timing.measured,
             "timing": found.timing.to_json(),
             "tried": [timing.to_json() for timing in found.tried],
+            **self._left(),
         }
         return Cut(found.network, found.plan, figures)
+
+    def _prunable(self, network: nn.Module, round_to: int) -> Prunable:
+        prunable = Prunable(network, self.shape, **self.ranking(round_to))
+        self.left = prunable.left
+        return prunable
+
+    def _left(self) -> dict[str, Any]:
+        return {"left_whole": [asdict(each) for each in self.left]} if self.left else {}
 
     def ranking(self, round_to: int) -> dict[str, Any]:
         """Arguments of :class:`~edgekd.prune.prunable.Prunable`."""

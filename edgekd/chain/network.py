@@ -1,25 +1,35 @@
 """Between a network on disk and one in memory: build, cut, quantise, fill, in that order."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from edgekd.artifact import Artifact, Spec, fill
 from edgekd.errors import ModelError
 from edgekd.models import build, code_of
+from edgekd.models.fold import fold
 from edgekd.prune import apply_plan
 from edgekd.quantize import prepare
 from edgekd.train.device import lay_out
 
 
-def build_spec(spec: Spec) -> nn.Module:
-    """The network that ``spec`` describes, with random weights, ready to be filled."""
+def build_spec(spec: Spec, load: Callable[[nn.Module], Any] | None = None) -> nn.Module:
+    """The network that ``spec`` describes, with random weights, ready to be filled.
+
+    Args:
+        load: gives the network as its builder made it other weights, before computed ones are folded into plain ones.
+    """
     if spec.code != code_of(spec.builder, spec.input_shape, spec.num_classes, spec.args):
         raise ModelError(
             f"{spec.builder} has changed since this network was saved: bring the old file back, or run again"
         )
     network = build(spec.builder, spec.input_shape, spec.num_classes, **spec.args)
+    if load is not None:
+        load(network)
+    fold(network)
     for plan in spec.pruning:
         apply_plan(network, plan, spec.input_shape)
     if is_simulated(spec):

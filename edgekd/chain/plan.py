@@ -24,6 +24,7 @@ from edgekd.prune.counts import COUNTS
 from edgekd.prune.depth import must_shorten
 from edgekd.prune.importance import build_importance
 from edgekd.prune.prunable import Prunable
+from edgekd.prune.trial import LeftWhole
 from edgekd.quantize import prepare
 from edgekd.recipe import Distill, Prune, Quantize, Recipe
 from edgekd.train.transfer import Transfer
@@ -45,10 +46,11 @@ class Start:
 
     def network(self) -> nn.Module:
         torch.manual_seed(self.seed)
-        network = build_spec(self.spec)
+        return build_spec(self.spec, self._load)
+
+    def _load(self, network: nn.Module) -> None:
         if self.checkpoint is not None:
             load_checkpoint(network, self.checkpoint, self.new_head, self.checkpoint_key)
-        return network
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,12 @@ def size_of(start: Start, inputs: Tensor, trained: bool = True) -> Size:
     return Size(count_parameters(network), count_macs(network, start.spec.input_shape))
 
 
-def must_compress(recipe: Recipe, teachers: Sequence[Start], start: Start, samples: int) -> None:
-    """Tries what the stages need of the networks before hours of training lead up to them."""
+def must_compress(recipe: Recipe, teachers: Sequence[Start], start: Start, samples: int) -> tuple[LeftWhole, ...]:
+    """Tries what the stages need of the networks before hours of training lead up to them.
+
+    Returns the layers that pruning would leave whole, for another reason than the recipe's.
+    """
+    left: tuple[LeftWhole, ...] = ()
     student, taught = start.network().eval(), teachers[0].network().eval()
     for own, teacher in zip(teachers, (recipe.teacher, *recipe.teacher.others), strict=True):
         if teacher.train is not None:
@@ -90,12 +96,13 @@ def must_compress(recipe: Recipe, teachers: Sequence[Start], start: Start, sampl
             if section.generations > 1:
                 terms_of(between_generations(section), student, student, start.spec.input_shape, samples)
         if isinstance(section, Prune):
-            _must_prune(recipe, section, start)
+            left = _must_prune(recipe, section, start)
         if isinstance(section, Quantize):
             prepare(start.network(), start.spec.input_shape)
+    return left
 
 
-def _must_prune(recipe: Recipe, section: Prune, start: Start) -> None:
+def _must_prune(recipe: Recipe, section: Prune, start: Start) -> tuple[LeftWhole, ...]:
     deployed, network, shape = deployment(recipe), start.network(), start.spec.input_shape
     if section.latency is not None and not deployed["timed"]:
         raise RecipeError(
@@ -116,10 +123,11 @@ def _must_prune(recipe: Recipe, section: Prune, start: Start) -> None:
         must_shorten(network, shape, cost=lambda each: count_macs(each, shape), target=section.depth)
     goal = section.goal
     if goal is None:
-        return
+        return ()
     prunable = Prunable(network, shape, **ranking)
     if goal in COUNTS and section.depth is None and (section.steps or 1) == 1:
         must_reach(goal, getattr(section, goal), prunable)
+    return prunable.left
 
 
 def must_shrink(recipe: Recipe, teacher: Size, student: Size) -> None:

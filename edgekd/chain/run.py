@@ -30,6 +30,7 @@ from edgekd.data import DataSet, load_data
 from edgekd.export import runtime_logits
 from edgekd.files import write_json, write_text
 from edgekd.progress import say
+from edgekd.prune.trial import LeftWhole
 from edgekd.quantize.search import Bounds
 from edgekd.recipe import Recipe
 from edgekd.report.html import render_html
@@ -45,6 +46,8 @@ class Plan:
     teacher: Size
     student: Size
     others: tuple[Size, ...] = ()
+    left_whole: tuple[LeftWhole, ...] = ()
+    """Layers that keep their width though the recipe prunes, and why."""
 
     @property
     def sizes(self) -> dict[str, Size]:
@@ -67,8 +70,8 @@ def plan(recipe: Recipe) -> Plan:
         start = start_of(recipe.student, data, recipe.seed)
         student = size_of(start, inputs)
         must_shrink(recipe, teacher, student)
-    must_compress(recipe, teachers, start, len(data.train))
-    return Plan(data, teacher, student, tuple(others))
+    left = must_compress(recipe, teachers, start, len(data.train))
+    return Plan(data, teacher, student, tuple(others), left)
 
 
 def run(

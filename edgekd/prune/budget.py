@@ -12,6 +12,7 @@ from edgekd.prune.counts import COUNTS
 from edgekd.prune.plan import Plan
 from edgekd.prune.prunable import Prunable
 from edgekd.prune.search import Widths
+from edgekd.prune.trial import in_words
 from edgekd.ranges import SHARE
 
 # Candidate widths of a group, at most, and cuts until one is within the target.
@@ -106,6 +107,6 @@ def _hardest(target: str, share: float, prunable: Prunable, widths: Widths) -> P
         raise ModelError(
             f"pruning cannot reach {share:.0%} of the {COUNTS[target].words}: with max_ratio "
             f"{prunable.max_ratio} and widths in multiples of {prunable.round_to} the least is {pruned.share:.0%}; "
-            "raise the target or max_ratio, or lower round_to"
+            f"raise the target or max_ratio, or lower round_to{in_words(prunable.left)}"
         )
     return pruned

@@ -11,6 +11,7 @@ Convolutions in groups lose whole groups where they have enough of them: then th
 
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from torch_pruning.dependency import Node
 from torch_pruning.ops import OPTYPE
 
 from edgekd.errors import ModelError, first_line
+from edgekd.prune.barriers import Widths, is_countable, keeps_channels, obstacle, separate, tied_weights
 from edgekd.prune.grouped import (
     GroupedConvPruner,
     GroupNormPruner,
@@ -29,11 +31,9 @@ from edgekd.prune.grouped import (
     untie_sides,
 )
 from edgekd.prune.importance.ties import ties
+from edgekd.prune.operations import ResizePruner, map_channels, resize_of
 
-PRODUCTS = ("bmm", "scaleddotproduct")
-UNSIGNED = 2**64
 WEIGHTED = (OPTYPE.CONV, OPTYPE.DEPTHWISE_CONV, OPTYPE.LINEAR)
-CHANNELWISE = (OPTYPE.DEPTHWISE_CONV, OPTYPE.BN, OPTYPE.IN, OPTYPE.GN, OPTYPE.LN, OPTYPE.PRELU)
 MAPPED = (OPTYPE.CONCAT, OPTYPE.SPLIT, OPTYPE.RESHAPE, OPTYPE.UNBIND, OPTYPE.EXPAND, OPTYPE.SLICE)
 
 
@@ -53,13 +53,16 @@ class ChannelGraph(tp.DependencyGraph):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__()
-        self.barriers: set[Node] = set()
+        self.barriers: dict[Node, str] = {}
+        self.barred: dict[nn.Module, tuple[list[nn.Module], str]] = {}
         self.outputs: list[nn.Module] = []
         self._mapped: dict[Node, list[int] | None] = {}
         self._grouped, self._norms = GroupedConvPruner(), GroupNormPruner()
         self._own_pruners: dict[nn.Module, tp.BasePruningFunc] = {}
-        self._in_channel_pruning_fn |= {self._grouped.prune_in_channels, self._norms.prune_in_channels}
-        self._out_channel_pruning_fn |= {self._grouped.prune_out_channels, self._norms.prune_out_channels}
+        self._resizes = ResizePruner()
+        own = (self._grouped, self._norms, self._resizes)
+        self._in_channel_pruning_fn |= {pruner.prune_in_channels for pruner in own}
+        self._out_channel_pruning_fn |= {pruner.prune_out_channels for pruner in own}
 
     def build_dependency(self, *arguments: Any, **options: Any) -> "ChannelGraph":
         super().build_dependency(*arguments, **options)
@@ -79,11 +82,46 @@ class ChannelGraph(tp.DependencyGraph):  # type: ignore[misc]
     def get_all_groups(
         self, ignored_layers: Sequence[nn.Module] = (), root_module_types: Sequence[type[nn.Module]] = ()
     ) -> Iterator[tp.Group]:
-        """Groups that can be cut; none of them holds a layer that gives the network's outputs."""
+        """Groups that can be cut; none of them holds a layer that gives the network's outputs.
+
+        ``barred`` holds the roots of those that cannot, with the layers beside them and what is in the way.
+        """
+        self.barred.clear()
         types = tuple(root_module_types) or (nn.modules.conv._ConvNd, nn.Linear)
-        for group in super().get_all_groups([*ignored_layers, *self.outputs], types):
-            if not self._reaches_barrier(group):
+        kept, visited = {*ignored_layers, *self.outputs}, set()
+        for root in list(self.module2node):
+            if root in kept or root in visited or not isinstance(root, types):
+                continue
+            pruner = self.get_pruner_of_module(root)
+            try:
+                group = self.get_pruning_group(root, pruner.prune_out_channels, range(pruner.get_out_channels(root)))
+            except Exception as error:  # torch-pruning meets what it does not know
+                self.barred[root] = [], f"an operation that cannot be followed ({first_line(error)})"
+                continue
+            writers = {each.target.module for each, _ in group if self.is_out_channel_pruning_fn(each.handler)}
+            visited |= writers
+            barrier = self._barrier_of(group)
+            if writers & kept:
+                continue
+            if barrier is None:
                 yield group
+            else:
+                others = [layer for layer in self.layers_that_write(group) if layer is not root]
+                self.barred[root] = others, self.barriers[barrier]
+
+    def layers_that_write(self, group: tp.Group) -> list[nn.Module]:
+        """The convolutions and linear layers whose outputs ``group`` has."""
+        found = [each.target.module for each, _ in group if self.is_out_channel_pruning_fn(each.handler)]
+        return [layer for layer in found if isinstance(layer, (nn.modules.conv._ConvNd, nn.Linear))]
+
+    def must_fit(self, group: tp.Group) -> None:
+        """Refuses a group that has more channels of a layer than there are."""
+        for dependency, channels in group:
+            node = dependency.target
+            writes = self.is_out_channel_pruning_fn(dependency.handler)
+            width = self.get_out_channels(node) if writes else self.get_in_channels(node)
+            if width is not None and max(channels, default=0) >= width:
+                raise ModelError(f"more reach {self._module2name.get(node.module) or node.name} than its {width}")
 
     def get_pruning_group(self, module: nn.Module, pruning_fn: Any, idxs: Sequence[int]) -> tp.Group:
         # Before every group torch-pruning maps all concatenations anew, the cube of their number in DenseNet.
@@ -103,18 +141,39 @@ class ChannelGraph(tp.DependencyGraph):  # type: ignore[misc]
             elif isinstance(module, nn.GroupNorm):
                 self._own_pruners[module] = self._norms
         nodes = Nodes(super()._trace(*arguments, **options))
+        for node in nodes.values():
+            resize = resize_of(node)
+            if resize is not None:
+                self._resizes.known[node.module] = resize
+                self._own_pruners[node.module] = self._resizes
         ends = [node for node in nodes.values() if not node.outputs]
         self.outputs = [node.module for node in _last_weights(ends)]
-        self.barriers = {node for node in nodes.values() if _is_barrier(node)}
-        for node in self.barriers:
-            if node.type in MAPPED:
+        shared = tied_weights(self.model)
+        obstacles = (
+            (node, "weights that two layers share" if node.module in shared else obstacle(node))
+            for node in nodes.values()
+        )
+        self.barriers = {node: words for node, words in obstacles if words}
+        for node in nodes.values():
+            if node.type in MAPPED and (node in self.barriers or keeps_channels(node)):
                 node.type = OPTYPE.ELEMENTWISE
         return nodes
 
     def _build_dependency(self, module2node: Nodes) -> None:
         super()._build_dependency(module2node)
+        for resize in self._resizes.known.values():
+            map_channels(resize)
+        for node in module2node.values():
+            if node.type == OPTYPE.CONCAT and not is_countable(self, node):
+                node.type = OPTYPE.ELEMENTWISE
+                self.barriers[node] = "a concatenation of what cannot be counted"
         for node in self.barriers:
             node.dependencies.clear()
+        widths = Widths(self)
+        edges = [(source, node) for node in module2node.values() for source in node.inputs]
+        for source, target in edges:
+            if widths.is_broadcast(source, target):
+                separate(source, target)
 
     def _can_lose_groups(self, node: Node) -> bool:
         layer = node.module
@@ -125,10 +184,10 @@ class ChannelGraph(tp.DependencyGraph):  # type: ignore[misc]
             (self._grouped.prune_out_channels, layer.out_channels),
         )
         groups = [self.get_pruning_group(layer, function, list(range(width))) for function, width in sides]
-        return not any(self._reaches_barrier(group) or self._reaches_outputs(group) for group in groups)
+        return not any(self._barrier_of(group) or self._reaches_outputs(group) for group in groups)
 
-    def _reaches_barrier(self, group: tp.Group) -> bool:
-        return any(dependency.target in self.barriers for dependency, _ in group)
+    def _barrier_of(self, group: tp.Group) -> Node | None:
+        return next((dependency.target for dependency, _ in group if dependency.target in self.barriers), None)
 
     def _reaches_outputs(self, group: tp.Group) -> bool:
         return any(
@@ -143,13 +202,23 @@ def channel_graph(network: nn.Module, input_shape: tuple[int, ...]) -> ChannelGr
     Layers that only run in training, as auxiliary heads do, are in the graph.
 
     Raises:
-        ModelError: there are such layers, and the network does not run in training mode on this input.
+        ModelError: there are such layers, and the network does not run in training mode on this input; or its
+            operations cannot be traced.
     """
     example = example_input(network, input_shape)
-    forward = _in_training if _has_sleepers(network.eval(), example) else None
-    with torch.enable_grad(), warnings.catch_warnings():
+    # Left to itself torch-pruning first tries the samples as so many arguments.
+    forward = _in_training if _has_sleepers(network.eval(), example) else _call
+    with torch.enable_grad(), _all_traced(network), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        graph: ChannelGraph = ChannelGraph().build_dependency(network, example, forward_fn=forward, verbose=False)
+        try:
+            graph: ChannelGraph = ChannelGraph().build_dependency(network, example, forward_fn=forward, verbose=False)
+        except ModelError:
+            raise
+        except Exception as error:  # torch-pruning meets what it does not know
+            raise ModelError(
+                f"the channels of {type(network).__name__} cannot be followed from layer to layer "
+                f"({type(error).__name__}: {first_line(error)}): leave the prune stage out, or drop blocks (depth)"
+            ) from error
     return graph
 
 
@@ -158,21 +227,21 @@ def example_input(network: nn.Module, input_shape: tuple[int, ...]) -> Tensor:
     return torch.zeros(2, *input_shape, device=next(network.parameters()).device)
 
 
-def _is_barrier(node: Node) -> bool:
-    if isinstance(node.module, nn.MultiheadAttention) or (node.type in CHANNELWISE and not node.inputs):
-        return True
-    if node.type == OPTYPE.DEPTHWISE_CONV and node.module.in_channels != node.module.out_channels:
-        return True
-    # Without inputs it is a view of a layer's own weights, as in PReLU.
-    if node.type == OPTYPE.RESHAPE and node.inputs:
-        before, after = node.grad_fn._saved_self_sym_sizes, node.grad_fn._input_metadata[0].shape
-        return len(after) > 2 and len(before) != len(after) and tuple(before[:2]) != tuple(after[:2])
-    if node.type == OPTYPE.CONCAT:
-        # torch-pruning knows only dimension 1, and autograd writes -1 as the number of 64 bits without a sign.
-        dimensions, dimension = len(node.grad_fn._input_metadata[0].shape), node.grad_fn._saved_dim
-        return dimensions > 2 and dimension in (dimensions - 1, UNSIGNED - 1)
-    operation = type(node.grad_fn).__name__.lower()
-    return node.type == OPTYPE.ELEMENTWISE and any(product in operation for product in PRODUCTS)
+@contextmanager
+def _all_traced(network: nn.Module) -> Iterator[None]:
+    # Tracing follows autograd, which does not see what is frozen.
+    frozen = [each for each in network.parameters() if each.is_floating_point() and not each.requires_grad]
+    for parameter in frozen:
+        parameter.requires_grad_(True)
+    try:
+        yield
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+
+
+def _call(network: nn.Module, example: Tensor) -> Any:
+    return network(example)
 
 
 def _sizes(node: Node) -> list[int] | None:

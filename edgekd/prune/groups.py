@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
+import torch_pruning as tp
 from torch import Tensor, nn
 
 from edgekd.prune.graph import ChannelGraph
@@ -61,6 +62,12 @@ class ChannelGroup:
         return {max(branch, key=lambda score: float(self.scores[score])) for branch in self.branches}
 
 
+def unscored(group: tp.Group) -> ChannelGroup:
+    """Return ``group`` with a score of 0 for each choice."""
+    tied = ties(group)
+    return ChannelGroup(group[0].dep.target.module, torch.zeros(tied.scores), tied, branches(group, tied))
+
+
 def find_groups(
     graph: ChannelGraph, importance: Importance, scope: str, ignored: Sequence[nn.Module]
 ) -> list[ChannelGroup]:
@@ -69,8 +76,6 @@ def find_groups(
     for group in graph.get_all_groups(ignored):
         scores = importance(group)
         if scores is not None:
-            tied = ties(group)
-            root = group[0].dep.target.module
-            found.append((ChannelGroup(root, tied.mean(scores.detach()), tied, branches(group, tied)), topology(group)))
+            found.append((replace(each := unscored(group), scores=each.ties.mean(scores.detach())), topology(group)))
     ranked = normalised([group.scores for group, _ in found], scope, [kind for _, kind in found])
     return [replace(group, scores=scores) for (group, _), scores in zip(found, ranked, strict=True)]

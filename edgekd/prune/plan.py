@@ -3,12 +3,14 @@
 An entry is ``[layer, is_output, channels]``, as torch-pruning writes its history, or ``[block, "identity"]``.
 """
 
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
 from torch import nn
 
 from edgekd.errors import ModelError
+from edgekd.models.fold import fold
 from edgekd.prune.graph import channel_graph
 from edgekd.prune.graph import example_input as example_input
 
@@ -19,11 +21,14 @@ IDENTITY = "identity"
 def apply_plan(network: nn.Module, plan: Plan, input_shape: tuple[int, ...]) -> nn.Module:
     """Cuts the channels and drops the blocks of ``plan`` out of a freshly built network, in place and in order.
 
+    Computed weights, such as weight norm's, are made plain ones first.
+
     Raises:
         ModelError: the plan names layers that the network does not have, and was made for another one; or it holds
             an entry that is none. The network is then as it was.
     """
     _must_fit(network, plan)
+    fold(network)
     for are_blocks, entries in groupby(plan, _is_block):
         if are_blocks:
             for path, _ in entries:
@@ -31,6 +36,21 @@ def apply_plan(network: nn.Module, plan: Plan, input_shape: tuple[int, ...]) -> 
         else:
             channel_graph(network, input_shape).load_pruning_history(list(entries))
     return network
+
+
+def cut_channels(network: nn.Module, input_shape: tuple[int, ...], cuts: Sequence[tuple[str, Sequence[int]]]) -> Plan:
+    """Cut channels out of ``network``, in place, and return the plan of it.
+
+    Args:
+        input_shape: one input without its batch.
+        cuts: the path of a group's root, and which of its output channels go with all that hangs on them.
+    """
+    graph, layers = channel_graph(network, input_shape), dict(network.named_modules())
+    for root, channels in cuts:
+        layer = layers[root]
+        graph.get_pruning_group(layer, graph.get_pruner_of_module(layer).prune_out_channels, channels).prune()
+    plan: Plan = graph.pruning_history()
+    return plan
 
 
 def to_identity(network: nn.Module, path: str) -> None:
@@ -47,7 +67,7 @@ def widths(network: nn.Module) -> dict[str, int]:
     """Output channels of each convolution and linear layer."""
     found = {}
     for name, module in network.named_modules():
-        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d):
+        if isinstance(module, nn.modules.conv._ConvNd):
             found[name] = module.out_channels
         elif isinstance(module, nn.Linear):
             found[name] = module.out_features

@@ -10,16 +10,20 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from edgekd.errors import ModelError
+from edgekd.errors import ModelError, first_line
+from edgekd.models.fold import copyable, fold
 from edgekd.prune.graph import channel_graph
 from edgekd.prune.groups import ChannelGroup, find_groups
 from edgekd.prune.importance import build_importance, collect_gradients
 from edgekd.prune.importance.gradients import Batches, Loss
-from edgekd.prune.plan import Plan, widths
+from edgekd.prune.plan import Plan, cut_channels, example_input, widths
 from edgekd.prune.structure import Structure, structure_of
+from edgekd.prune.trial import LeftWhole, in_words, withheld
 from edgekd.ranges import COUNT, SEED, SHARE_OR_ALL
 from edgekd.registry import nearest
 
+# Layers that a message names.
+SHOWN = 4
 Keeps = tuple[int, ...]
 
 
@@ -67,7 +71,7 @@ class Prunable:
         COUNT.check(ModelError, round_to=round_to)
         SHARE_OR_ALL.check(ModelError, max_ratio=max_ratio)
         SEED.check(ModelError, seed=seed)
-        self.network, self.input_shape = copy.deepcopy(network), input_shape
+        self.network, self.input_shape = fold(copy.deepcopy(copyable(network))), input_shape
         self.scope, self.round_to, self.max_ratio = scope, round_to, max_ratio
         score = build_importance(importance, reduction)
         if not widths(network):
@@ -80,13 +84,12 @@ class Prunable:
             graph = channel_graph(self.network, input_shape)
             layers = dict(self.network.named_modules())
             ignored = [layers[name] for name in matching(self.network, ignore)]
-            self.groups: list[ChannelGroup] = find_groups(graph, score, scope, ignored)
-        if not self.groups:
-            raise ModelError(
-                f"{type(network).__name__} has no channels to prune by importance {importance!r}: choose another "
-                "importance, ignore fewer layers, or leave the stage out"
-            )
-        names = {module: name for name, module in layers.items()}
+            names = {module: name for name, module in layers.items()}
+            kept = withheld(self.network, input_shape, graph, ignored)
+            self.left = kept.left
+            self.groups: list[ChannelGroup] = find_groups(graph, score, scope, [*ignored, *kept.failed])
+        if all(len(group.scores) == 1 for group in self.groups):
+            raise ModelError(_nothing_left(network, importance, self.left))
         self.roots = [names[group.root] for group in self.groups]
         self.is_weighted = bool(weights)
         self.groups = _weighted(self.groups, self.roots, weights or {})
@@ -124,17 +127,30 @@ class Prunable:
     def cut(self, keeps: Sequence[int]) -> tuple[nn.Module, Plan]:
         """A copy that keeps the best ``keeps`` of each group's scores, and the plan of it."""
         network = copy.deepcopy(self.network)
-        graph, layers = channel_graph(network, self.input_shape), dict(network.named_modules())
-        for group, root, keep in zip(self.groups, self.roots, keeps, strict=True):
-            if channels := group.cut(keep):
-                layer = layers[root]
-                graph.get_pruning_group(layer, graph.get_pruner_of_module(layer).prune_out_channels, channels).prune()
+        cuts = [(root, group.cut(keep)) for root, group, keep in zip(self.roots, self.groups, keeps, strict=True)]
+        plan = cut_channels(network, self.input_shape, [(root, channels) for root, channels in cuts if channels])
+        self._must_run(network, [root for root, channels in cuts if channels])
         _in_the_modes_of(self.network, network)
-        return network, graph.pruning_history()
+        return network, plan
+
+    def _must_run(self, network: nn.Module, roots: Sequence[str]) -> None:
+        try:
+            with torch.no_grad():
+                network.eval()(example_input(network, self.input_shape))
+        except Exception as error:  # the forward pass is the user's code
+            raise ModelError(
+                f"{type(network).__name__} does not run with fewer channels in {', '.join(roots[:SHOWN])}: "
+                f"{first_line(error)}; name those of them that must keep their width in prune.ignore"
+            ) from error
 
     def cut_to(self, widths: Sequence[int]) -> tuple[nn.Module, Plan]:
         """As :meth:`cut`, by the number of channels that each group keeps."""
         return self.cut([width // group.repeats for width, group in zip(widths, self.groups, strict=True)])
+
+
+def _nothing_left(network: nn.Module, importance: str, left: Sequence[LeftWhole]) -> str:
+    words = f"{type(network).__name__} has no channels to prune by importance {importance!r}"
+    return f"{words}: choose another importance, ignore fewer layers, or leave the stage out{in_words(left)}"
 
 
 def _weighted(groups: Sequence[ChannelGroup], roots: Sequence[str], weights: Mapping[str, float]) -> list[ChannelGroup]:
@@ -154,8 +170,9 @@ def _weighted(groups: Sequence[ChannelGroup], roots: Sequence[str], weights: Map
 
 def _in_the_modes_of(original: nn.Module, copied: nn.Module) -> None:
     """Finding groups leaves a network in evaluation mode."""
-    for module, like in zip(copied.modules(), original.modules(), strict=True):
-        module.training = like.training
+    modes = {path: module.training for path, module in original.named_modules(remove_duplicate=False)}
+    for path, module in copied.named_modules():
+        module.training = modes[path]
 
 
 def matching(network: nn.Module, patterns: Sequence[str]) -> list[str]:

@@ -14,6 +14,7 @@ from edgekd.prune.graph import channel_graph
 from edgekd.prune.importance.gradients import unharmed
 from edgekd.prune.importance.members import Member, members
 from edgekd.prune.importance.ties import Ties, ties
+from edgekd.prune.trial import withheld
 from edgekd.ranges import NOT_NEGATIVE, POSITIVE
 
 
@@ -101,9 +102,9 @@ def _groups(
     with unharmed(network):
         network.requires_grad_(True)
         graph = channel_graph(network, input_shape)
+        kept = [*ignored, *withheld(network, input_shape, graph, ignored).failed]
     return {
-        paths[group[0].dep.target.module]: (list(members(group)), ties(group))
-        for group in graph.get_all_groups(list(ignored))
+        paths[group[0].dep.target.module]: (list(members(group)), ties(group)) for group in graph.get_all_groups(kept)
     }
 
 

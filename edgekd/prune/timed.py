@@ -12,6 +12,7 @@ from edgekd.prune.costs import CutCosts
 from edgekd.prune.latency import LatencyTable, network_ms
 from edgekd.prune.plan import Plan
 from edgekd.prune.prunable import Prunable
+from edgekd.prune.trial import in_words
 from edgekd.ranges import POSITIVE, SHARE
 
 # Where the search aims, as a share of the target, and what is near enough below it.
@@ -115,5 +116,5 @@ class _Rounds:
         return ModelError(
             f"pruning cannot reach {self.share:.0%} of the latency: the least that measured is {least:.0%}, with "
             f"max_ratio {self.prunable.max_ratio} and widths in multiples of {self.prunable.round_to}; raise the "
-            "target or max_ratio, or lower round_to"
+            f"target or max_ratio, or lower round_to{in_words(self.prunable.left)}"
         )

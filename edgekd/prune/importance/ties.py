@@ -9,9 +9,13 @@ from typing import Any
 
 import torch_pruning as tp
 from torch import Tensor, nn
+from torch_pruning.ops import OPTYPE
 
 from edgekd.prune.grouped import loses_groups
 from edgekd.prune.importance.members import MIXES, reads
+from edgekd.prune.operations import KINDS
+
+SPLITS = (OPTYPE.SPLIT, OPTYPE.SLICE, OPTYPE.UNBIND)
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,13 @@ class Ties:
 
 
 def ties(group: tp.Group) -> Ties:
+    """The ties between the channels of ``group``: those of its layers, and those of its operations."""
+    tied = _ties_of_layers(group)
+    coupled = _coupled(group)
+    return tied if not coupled else _coarser(tied, coupled)
+
+
+def _ties_of_layers(group: tp.Group) -> Ties:
     """The ties between the channels of ``group``.
 
     All in one, so that none can go, where a layer in groups has others beside them: a concatenation feeds it, and what
@@ -146,6 +157,44 @@ class _Layer:
         return len(self.places) == channels and all(
             index * self.count // channels == place * self.count // self.width for index, place in self.places.items()
         )
+
+
+def _coupled(group: tp.Group) -> set[frozenset[int]]:
+    """Positions in the root that can only go together, as the halves of channels that are multiplied; none if alone."""
+    if not any(
+        item.dep.target.type in SPLITS or type(item.dep.target.grad_fn).__name__ in KINDS for item in group.items
+    ):
+        return set()
+    root, indices = group[0].dep, list(group[0].idxs)
+    positions = {index: position for position, index in enumerate(indices)}
+
+    def closure(chosen: Iterable[int]) -> frozenset[int]:
+        found = group._DG.get_pruning_group(root.target.module, root.handler, [indices[each] for each in chosen])
+        return frozenset(positions[index] for index in found[0].idxs)
+
+    width = len(indices)
+    # Channels are alone where, for each bit of their numbers, those that have it draw in none that does not.
+    halves = [[each for each in range(width) if each >> bit & 1] for bit in range(width.bit_length())]
+    if all(closure(half) == frozenset(half) for half in halves if half):
+        return set()
+    left, found = set(range(width)), set()
+    while left:
+        found.add(together := closure([min(left)]))
+        left -= together
+    return found
+
+
+def _coarser(tied: Ties, coupled: set[frozenset[int]]) -> Ties:
+    """``tied`` where that leaves ``coupled`` channels together, or else as these lie; all in one where neither does."""
+    size = len(next(iter(coupled)))
+    parts = Ties(tied.width, parts=size, kernels=size)
+    for each in (tied, parts, Ties(tied.width, chunk=size)) if tied.repeats == 1 else (tied,):
+        classes = (
+            [set(each.channels([score])) for score in range(each.scores)] if each.width % each.repeats == 0 else []
+        )
+        if classes and all(any(together <= own for own in classes) for together in coupled):
+            return each
+    return Ties(tied.width, parts=tied.width)
 
 
 def _layers(group: tp.Group) -> Iterator[_Layer]:

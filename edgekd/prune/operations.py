@@ -1,0 +1,115 @@
+"""Operations that change the number of channels, which torch-pruning takes for ones that leave it.
+
+Each says where a channel goes and which channels one comes from; all other operations are left to torch-pruning.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+from torch_pruning.dependency import Node
+from torch_pruning.ops import OPTYPE, DummyPruner
+
+Places = Callable[[int], Iterable[int]]
+
+
+@dataclass(eq=False)
+class Resize:
+    """``width`` channels come out of ``node``; ``forth`` and ``back`` map one that goes in, and one that comes out."""
+
+    node: Node
+    width: int
+    inputs: Callable[[int], int]
+    forth: Places
+    back: Places
+
+
+class ResizePruner(DummyPruner):  # type: ignore[misc]
+    """Keeps the widths of :class:`Resize` operations up to date."""
+
+    def __init__(self) -> None:
+        self.known: dict[nn.Module, Resize] = {}
+
+    def prune_out_channels(self, layer: nn.Module, idxs: Sequence[int]) -> nn.Module:
+        self.known[layer].width -= len(idxs)
+        return layer
+
+    prune_in_channels = prune_out_channels
+
+    def get_out_channels(self, layer: nn.Module) -> int:
+        return self.known[layer].width
+
+    def get_in_channels(self, layer: nn.Module) -> int:
+        resize = self.known[layer]
+        return resize.inputs(resize.width)
+
+
+class Mapping:
+    """An index mapping of torch-pruning."""
+
+    def __init__(self, places: Places):
+        self.places = places
+
+    def __call__(self, indices: Sequence[Any]) -> Sequence[Any]:
+        found = (each._replace(idx=place) for each in indices for place in self.places(each.idx))
+        return list(dict.fromkeys(found))
+
+
+def resize_of(node: Node) -> Resize | None:
+    """Return what ``node`` does to channels where that is known here."""
+    operation = type(node.grad_fn).__name__
+    if node.type != OPTYPE.ELEMENTWISE or operation not in KINDS:
+        return None
+    shape = node.grad_fn._input_metadata[0].shape
+    return KINDS[operation](node, shape) if len(shape) > 1 else None
+
+
+def map_channels(resize: Resize) -> None:
+    """Sets the mapping on the way into the operation, in the place that torch-pruning keeps for concatenations."""
+    node = resize.node
+    for source in node.inputs:
+        for dependency in node.dependencies:
+            if dependency.target is source:
+                dependency.index_mapping[1] = Mapping(resize.back)
+        for dependency in source.dependencies:
+            if dependency.target is node:
+                dependency.index_mapping[1] = Mapping(resize.forth)
+
+
+def _glu(node: Node, shape: Sequence[int]) -> Resize | None:
+    if node.grad_fn._saved_dim not in (1, 1 - len(shape), 2**64 + 1 - len(shape)):
+        return None
+    found = Resize(
+        node, shape[1], lambda width: 2 * width, lambda i: (i % found.width,), lambda i: (i, i + found.width)
+    )
+    return found
+
+
+def _shuffle(node: Node, shape: Sequence[int]) -> Resize:
+    block = node.grad_fn._saved_upscale_factor**2
+    return Resize(
+        node,
+        shape[-3],
+        lambda width: width * block,
+        lambda i: (i // block,),
+        lambda i: range(i * block, (i + 1) * block),
+    )
+
+
+def _unshuffle(node: Node, shape: Sequence[int]) -> Resize:
+    block = node.grad_fn._saved_downscale_factor**2
+    return Resize(
+        node,
+        shape[-3],
+        lambda width: width // block,
+        lambda i: range(i * block, (i + 1) * block),
+        lambda i: (i // block,),
+    )
+
+
+KINDS: dict[str, Callable[[Node, Sequence[int]], Resize | None]] = {
+    "GluBackward0": _glu,
+    "PixelShuffleBackward0": _shuffle,
+    "PixelUnshuffleBackward0": _unshuffle,
+}
