@@ -29,7 +29,7 @@ from rich.table import Table
 from edgekd.pipes import Lines, SlowError
 
 KINDS = ("recipe", "report", "baseline", "policy", "bundle", "onnx", "image", "checkpoint", "device")
-TOTAL, QUICK = 10_000, 360
+TOTAL, QUICK = 10_000, 1_800
 START_S, GRACE_S = 120.0, 10.0
 WORKER = Path(__file__).parent / "harness" / "fuzz_worker.py"
 
