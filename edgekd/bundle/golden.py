@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 
@@ -87,7 +88,10 @@ def npy_of(content: bytes) -> np.ndarray:
     version = np.lib.format.read_magic(file)
     if version not in readers:
         raise ValueError(f"a .npy file of version {version}")
-    shape, fortran, dtype = readers[version](file)
+    try:
+        shape, fortran, dtype = readers[version](file)
+    except (TokenError, SyntaxError) as error:
+        raise ValueError(f"its header cannot be read: {error}") from error
     # np.load would set aside what the header promises before it reads.
     if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(content) - file.tell():
         raise ValueError(f"its header promises {dtype} {shape}, and the file holds something else")

@@ -29,7 +29,7 @@ def report(
     Accuracies are compared in pairs with the first run's where the test sets are the same.
     """
     from edgekd.files import write_text
-    from edgekd.report.load import load_report, named
+    from edgekd.report.load import load_report, named, readable
 
     loaded = [load_report(path) for path in runs]
     reports = dict(zip(named(runs, loaded), loaded, strict=True))
@@ -38,7 +38,8 @@ def report(
 
         raise EdgekdError(f"a run is given twice: {', '.join(map(str, runs))}; give each once")
     page = out or (page_of(runs[0]) if len(runs) == 1 else Path(COMPARISON))
-    html, text, document = rendered(reports)
+    with readable(" beside ".join(reports)):
+        html, text, document = rendered(reports)
     write_text(page, html)
     if markdown:
         write_text(markdown, text)

@@ -12,6 +12,7 @@ from edgekd.lint.result import Finding, Layer, Lint
 from edgekd.lint.rule import Rulebook, judge, runs_in_int8
 from edgekd.lint.site import MOVING, WEIGHTED, Site
 from edgekd.lint.target import TARGETS, Target
+from edgekd.lint.whole import must_be_whole
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -36,6 +37,7 @@ def lint(model: "ModelProto", target: str, *, confirm: bool = True) -> Lint:
         ModelError: an unknown target, no layer to quantise, or no Q/DQ but operators that are quantised already.
     """
     where = TARGETS.find(target)
+    must_be_whole(model)
     graph = Graph(model)
     check(graph)
     layers = {place: judged(site, book) for place, site, book in listed(graph, where)}

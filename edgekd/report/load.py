@@ -1,9 +1,10 @@
 """Reports of finished runs, from their folders."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from edgekd.errors import EdgekdError
+from edgekd.errors import EdgekdError, first_line
 from edgekd.files import read_object
 from edgekd.report.schema import Report
 
@@ -24,6 +25,18 @@ def load_report(path: Path) -> Report:
     file = path / NAME if path.is_dir() else path
     document = read_object(file, f"give a run's folder or its {NAME}")
     return Report.from_json(document, file)
+
+
+@contextmanager
+def readable(name: str) -> Iterator[None]:
+    """Turn what a report's free figures do to its drawing into an :class:`EdgekdError`: a stage's may be anything."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise EdgekdError(
+            f"the report {name[:100]!r} holds a figure that cannot be shown ({type(error).__name__}: "
+            f"{first_line(error)[:200]}); take it again from the run that wrote it"
+        ) from error
 
 
 def named(paths: Sequence[Path], reports: Sequence[Report]) -> list[str]:
