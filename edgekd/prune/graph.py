@@ -115,13 +115,13 @@ class ChannelGraph(tp.DependencyGraph):  # type: ignore[misc]
         return [layer for layer in found if isinstance(layer, (nn.modules.conv._ConvNd, nn.Linear))]
 
     def must_fit(self, group: tp.Group) -> None:
-        """Refuses a group that has more channels of a layer than there are."""
+        """Refuses a group that has channels of a layer which the layer does not have."""
         for dependency, channels in group:
             node = dependency.target
             writes = self.is_out_channel_pruning_fn(dependency.handler)
             width = self.get_out_channels(node) if writes else self.get_in_channels(node)
-            if width is not None and max(channels, default=0) >= width:
-                raise ModelError(f"more reach {self._module2name.get(node.module) or node.name} than its {width}")
+            if width is not None and not all(0 <= channel < width for channel in channels):
+                raise ModelError(f"others reach {self._module2name.get(node.module) or node.name} than its {width}")
 
     def get_pruning_group(self, module: nn.Module, pruning_fn: Any, idxs: Sequence[int]) -> tp.Group:
         # Before every group torch-pruning maps all concatenations anew, the cube of their number in DenseNet.
