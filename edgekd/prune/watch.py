@@ -100,10 +100,12 @@ def culprit(expected: Sequence[Call], found: Sequence[Call], error: Exception | 
             cut.append(after)
     suspects = [call for call in cut if call.name not in KNOWN]
     if error is None:
-        where = str((suspects or cut[-1:] or ["an operation"])[0])
+        calls = suspects or cut[-1:]
+        where = str(calls[0]) if calls else "an operation"
         return where, f"{where} does not keep channels apart"
     # An operation that is known fails since one before it gave it a width that it cannot take.
-    where = str((suspects or list(found) or ["the forward pass"])[-1])
+    calls = suspects or list(found)
+    where = str(calls[-1]) if calls else "the forward pass"
     return where, f"{where} needs this width ({first_line(error)[:120]})"
 
 
