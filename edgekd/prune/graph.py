@@ -18,6 +18,7 @@ import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 from torch_pruning.dependency import Node
+from torch_pruning.dependency.shape_infer import init_shape_information
 from torch_pruning.ops import OPTYPE
 
 from edgekd.errors import ModelError, first_line
@@ -163,6 +164,7 @@ class ChannelGraph(tp.DependencyGraph):  # type: ignore[misc]
         super()._build_dependency(module2node)
         for resize in self._resizes.known.values():
             map_channels(resize)
+        init_shape_information(self)
         for node in module2node.values():
             if node.type == OPTYPE.CONCAT and not is_countable(self, node):
                 node.type = OPTYPE.ELEMENTWISE
