@@ -3,7 +3,8 @@
 import torch_pruning as tp
 from torch import nn
 from torch_pruning.dependency import Node
-from torch_pruning.dependency.shape_infer import infer_in_channels_recursively, infer_out_channels_recursively
+from torch_pruning.dependency.constants import MAX_VALID_DIM
+from torch_pruning.dependency.shape_infer import infer_channels_between, infer_in_channels_recursively
 from torch_pruning.ops import OPTYPE
 
 PRODUCTS = ("bmm", "scaleddotproduct")
@@ -94,8 +95,7 @@ def separate(first: Node, second: Node) -> None:
 
 def is_countable(graph: tp.DependencyGraph, node: Node) -> bool:
     """Whether torch-pruning finds the sizes of what a concatenation joins; where it does not, it ends in an error."""
-    if any(each.type == OPTYPE.SPLIT for each in node.inputs):
+    if node.grad_fn._saved_dim != 1 and node.grad_fn._saved_dim < MAX_VALID_DIM:
         return True
-    if infer_in_channels_recursively(graph, node, [0]) is None:
-        return True
-    return all(infer_out_channels_recursively(graph, each, [0]) is not None for each in node.inputs)
+    sizes = [infer_channels_between(graph, each, node) for each in node.inputs]
+    return None not in sizes or infer_in_channels_recursively(graph, node, [0]) is None

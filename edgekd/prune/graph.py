@@ -18,6 +18,7 @@ import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 from torch_pruning.dependency import Node
+from torch_pruning.dependency.shape_infer import init_shape_information
 from torch_pruning.ops import OPTYPE
 
 from edgekd.errors import ModelError, first_line
@@ -115,13 +116,13 @@ class ChannelGraph(tp.DependencyGraph):  # type: ignore[misc]
         return [layer for layer in found if isinstance(layer, (nn.modules.conv._ConvNd, nn.Linear))]
 
     def must_fit(self, group: tp.Group) -> None:
-        """Refuses a group that has more channels of a layer than there are."""
+        """Refuses a group that has channels of a layer which the layer does not have."""
         for dependency, channels in group:
             node = dependency.target
             writes = self.is_out_channel_pruning_fn(dependency.handler)
             width = self.get_out_channels(node) if writes else self.get_in_channels(node)
-            if width is not None and max(channels, default=0) >= width:
-                raise ModelError(f"more reach {self._module2name.get(node.module) or node.name} than its {width}")
+            if width is not None and not all(0 <= channel < width for channel in channels):
+                raise ModelError(f"others reach {self._module2name.get(node.module) or node.name} than its {width}")
 
     def get_pruning_group(self, module: nn.Module, pruning_fn: Any, idxs: Sequence[int]) -> tp.Group:
         # Before every group torch-pruning maps all concatenations anew, the cube of their number in DenseNet.
@@ -163,6 +164,7 @@ class ChannelGraph(tp.DependencyGraph):  # type: ignore[misc]
         super()._build_dependency(module2node)
         for resize in self._resizes.known.values():
             map_channels(resize)
+        init_shape_information(self)
         for node in module2node.values():
             if node.type == OPTYPE.CONCAT and not is_countable(self, node):
                 node.type = OPTYPE.ELEMENTWISE

@@ -64,7 +64,7 @@ class Withheld:
     """Groups that keep all of their channels.
 
     Attributes:
-        failed: by the root, those that must not be cut.
+        failed: the layers of those that must not be cut.
         left: all, with those that cannot be, since their channels only go together or reach a barrier.
     """
 
@@ -103,7 +103,9 @@ def withheld(
         for root, (others, operation) in graph.barred.items()
     ]
     tried = [LeftWhole(layers[root], *reason) for root, reason in failed.items()]
-    return Withheld(tuple(network.get_submodule(root) for root in failed), (*barred, *rigid, *tried))
+    # All layers of a group: without its root the others may look like one of their own.
+    kept = dict.fromkeys(layer for root in failed for layer in layers[root])
+    return Withheld(tuple(map(network.get_submodule, kept)), (*barred, *rigid, *tried))
 
 
 class _Trials:

@@ -100,12 +100,12 @@ def culprit(expected: Sequence[Call], found: Sequence[Call], error: Exception | 
             cut.append(after)
     suspects = [call for call in cut if call.name not in KNOWN]
     if error is None:
-        named = suspects or cut[-1:]
-        where = str(named[0]) if named else "an operation"
+        calls = suspects or cut[-1:]
+        where = str(calls[0]) if calls else "an operation"
         return where, f"{where} does not keep channels apart"
     # An operation that is known fails since one before it gave it a width that it cannot take.
-    named = suspects or list(found)
-    where = str(named[-1]) if named else "the forward pass"
+    calls = suspects or list(found)
+    where = str(calls[-1]) if calls else "the forward pass"
     return where, f"{where} needs this width ({first_line(error)[:120]})"
 
 

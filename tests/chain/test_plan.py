@@ -8,6 +8,7 @@ from edgekd.chain.evaluate import evaluate
 from edgekd.chain.log import RunLog
 from edgekd.chain.run import plan
 from edgekd.chain.store import Store
+from edgekd.cli.run import print_plan
 from edgekd.data import load_data
 from edgekd.errors import EdgekdError, ModelError
 from edgekd.recipe import load_recipe
@@ -120,6 +121,35 @@ def test_a_pruning_that_cannot_be_is_found_before_training(tmp_path, settings, r
     with pytest.raises(EdgekdError) as error:
         plan(load_recipe(write_recipe(tmp_path), settings))
     assert reason in str(error.value)
+
+
+VIEWS = """
+import torch.nn as nn
+
+class Views(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(1, 8, 3, padding=1), nn.utils.parametrizations.weight_norm(nn.Conv2d(8, 8, 3))
+        self.last = nn.Linear(288, 10)
+
+    def forward(self, x):
+        return self.last(self.b(self.a(x).relu()).relu().view(-1, 288))
+
+def views(): return Views()
+"""
+
+
+def test_what_pruning_leaves_whole_is_said_before_training(tmp_path, capsys):
+    (tmp_path / "views.py").write_text(VIEWS)
+    text = f"{DATA}teacher: {{model: 'views.py:views', train: {{epochs: 0}}}}\nstages: [{{prune: {{macs: 0.6}}}}]\n"
+    recipe = load_recipe(write_recipe(tmp_path, text), ["prune.round_to=1"])
+    planned = plan(recipe)
+    [left] = planned.left_whole
+    assert (left.layers, left.operation) == (("b",), "view")
+    print_plan(recipe, planned)
+    assert capsys.readouterr().out.splitlines()[-1].startswith("prune    left whole: b: view needs this width (shape")
+    with pytest.raises(ModelError, match="has no channels to prune.*Left whole: b: view needs this width"):
+        plan(load_recipe(write_recipe(tmp_path, text), ["prune.ignore=[a]"]))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The prune stage: its targets, its steps, and that a stage which was stopped ends in the same bytes."""
 
 import copy
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 
 from edgekd.artifact import Spec, capture
+from edgekd.chain.cuts import Cutter
 from edgekd.chain.deployed import deployment
 from edgekd.chain.journal import Journal
 from edgekd.chain.network import restore
@@ -21,6 +23,7 @@ from edgekd.models import build, count_macs
 from edgekd.prune import widths
 from edgekd.recipe import Prune, load_recipe
 from edgekd.train import accuracy_of
+from tests.prune.random_networks import SHAPE, composed
 from tests.toy import RECIPE, write_recipe
 
 HERE = {
@@ -87,6 +90,19 @@ def test_several_cuts(cut, start, schedule, first):
     assert shares[1] == kept(result, start) <= 0.4
     assert [entry["epoch"] for entry in result.metrics["history"]] == [1, 2, 3]
     assert len(result.spec.pruning) == 2
+
+
+def test_what_is_left_whole_is_in_the_figures(digits, tmp_path):
+    network = composed(["buffer_mean"], "pooled")
+    job = Job(
+        **{"name": "01-prune", "network": network, "spec": Spec("own", SHAPE, 4), "data": digits, "seed": 0},
+        **{"section": Prune(macs=0.8, round_to=1, check_latency=False), "teacher": None, "folder": tmp_path},
+        **{"log": lambda _: None, "needs": HERE},
+    )
+    [left] = json.loads(json.dumps(Cutter(job, network).to("macs", 0.8, network).figures))["left_whole"]
+    assert left["layers"] == ["blocks.0.conv"]
+    assert left["operation"] == "sub in 'blocks.0'"
+    assert left["reason"].startswith("sub in 'blocks.0' needs this width (")
 
 
 class Stopped(Exception):

@@ -37,6 +37,13 @@ def test_towards_an_accuracy():
     ]
 
 
+def test_what_was_left_whole():
+    left = [{"layers": ["a", "b"], "operation": "view", "reason": "view needs this width"}]
+    assert cuts({"cuts": [{"name": "cut-1", "of": "MACs", "kept": 0.7, "left_whole": left}]}) == [
+        ("Cut 1", "70.0 % of the MACs kept; left whole: a, b (view needs this width)")
+    ]
+
+
 def test_the_most_sensitive_groups():
     def scanned(layer: str, *scores: float | None) -> dict:
         return {"layer": layer, "uncut": 0.9, "cuts": [{"ratio": 0.5, "score": score} for score in scores]}

@@ -37,7 +37,7 @@ FIRST_STEP, FINEST_STEP, MOST_STEPS = 0.7, 0.96, 8
 HARM_SAMPLES = 512
 
 
-@stage("prune", product="pruned", version=5, needs=deployment)
+@stage("prune", product="pruned", version=6, needs=deployment)
 def prune(job: Job) -> Result:
     """Cuts down to the target in one step or several, and trains what is left after each."""
     return _Pruning(job).run()
