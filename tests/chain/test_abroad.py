@@ -8,7 +8,11 @@ import numpy as np
 import onnx
 import pytest
 
+from edgekd.chain.evaluate import evaluate
 from edgekd.chain.run import run
+from edgekd.chain.sites import located
+from edgekd.chain.store import Store
+from edgekd.data import load_data
 from edgekd.devices.book import Device, add_device
 from edgekd.errors import DeviceError
 from edgekd.gate.files import keep_files
@@ -19,7 +23,7 @@ from tests.devices.conftest import sshd as sshd
 from tests.devices.fake_jetson import MW, FakeJetson
 from tests.devices.server import Server
 from tests.needs import needs
-from tests.toy import SHORT, brief_measurements, write_recipe
+from tests.toy import SHORT, brief_measurements, run_stages, write_recipe
 
 pytestmark = needs("sshd", "ssh")
 
@@ -129,12 +133,12 @@ def odd_python(folder: Path) -> Path:
     return python
 
 
-def test_the_layer_that_a_device_computes_otherwise_is_named(book, sshd, tmp_path):
+def test_the_layer_that_a_device_computes_otherwise_is_named(book, sshd, tmp_path, toy_again):
     add_device(Device("odd", "board", str(odd_python(tmp_path)), ssh_config=str(sshd.config)), replace=True)
     recipe = load_recipe(write_recipe(tmp_path, SHORT + "targets:\n  - {device: odd, runtime: onnxruntime}\n"))
-    report = run(recipe, tmp_path / "run")
+    report = run(recipe, toy_again)
     told = {note.message.split()[0]: note.message for note in report.warnings if note.code == "device_disagrees"}
-    model = onnx.load(tmp_path / "run" / rows_on(report, "odd")["quantized"].file)
+    model = onnx.load(toy_again / rows_on(report, "odd")["quantized"].file)
     second = [node.name for node in model.graph.node if node.op_type == "Conv"][1]
     assert f"of the test samples; it departs from what the file says at {second}: trust" in told["quantized"]
     # A float network has no codes to compare.
@@ -166,10 +170,8 @@ def test_a_network_is_pruned_to_a_latency_on_its_device(book, sshd, tmp_path, mo
     recipe = load_recipe(write_recipe(tmp_path, text))
     for name in ("measure", "take"):
         monkeypatch.setattr(f"edgekd.bench.place.{name}", lambda *_: pytest.fail("timed here"))
-    report = run(recipe, tmp_path / "run")
-    assert report.rows[-1].model == "pruned" and report.rows[-1].device == "desk"
-    [stage] = [each for each in report.stages if each.name == "prune"]
-    assert stage.metrics["cuts"][0]["timing"]["measured"] <= 0.9
+    pruned = run_stages(located(recipe)[0], tmp_path / "run")[-1]
+    assert pruned.metrics["cuts"][0]["timing"]["measured"] <= 0.9
 
 
 def test_placement_is_measured_on_the_device(book, sshd, tmp_path, monkeypatch):
@@ -179,9 +181,10 @@ def test_placement_is_measured_on_the_device(book, sshd, tmp_path, monkeypatch):
     recipe = load_recipe(write_recipe(tmp_path, text + "targets:\n  - {device: desk, runtime: onnxruntime}\n"))
     for name in ("measure", "take"):
         monkeypatch.setattr(f"edgekd.bench.place.{name}", lambda *_: pytest.fail("timed here"))
-    run(recipe, tmp_path / "run")
-    [metrics] = (tmp_path / "run" / "exports").glob("01-quantized-*/metrics.json")
-    placement = json.loads(metrics.read_text())["placement"]
+    recipe, _ = located(recipe)
+    quantized = run_stages(recipe, tmp_path / "run")[-1]
+    data, store = load_data(recipe.data, recipe.seed), Store(tmp_path / "run/exports")
+    placement = evaluate(quantized, 1, data, store, recipe.targets).figures["placement"]
     assert {each["name"] for each in placement["candidates"]} >= {"int8", "float"}
     assert all(each["ratio"] > 0 for each in placement["candidates"])
 

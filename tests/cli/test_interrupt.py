@@ -7,69 +7,117 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+import edgekd.chain.run as imported_once
+from edgekd.chain.folder import LOCK
+from edgekd.cli.main import main
 from tests.toy import RECIPE, product_hashes, write_recipe
 
 # Nothing is timed here, so nothing needs to be: a target that is elsewhere is skipped.
-UNTIMED = RECIPE + "targets:\n  - {device: elsewhere, runtime: onnxruntime}\n"
-COMMAND = (sys.executable, "-m", "edgekd", "run")
+START, _, END = RECIPE.partition("student:")
+STAGE = "stages:\n  - quantize: {epochs: 0, rungs: [ptq], calibration: minmax, placement: int8}\n"
+UNTIMED = START + STAGE + "targets:\n  - {device: elsewhere, runtime: onnxruntime}\n"
+assert imported_once
+
+
+class Command:
+    """``edgekd run`` in a child of this process, which has imported torch: a new one takes seconds to do so."""
+
+    def __init__(self, recipe: Path, out: Path):
+        reader, writer = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            self._run(writer, ["edgekd", "run", str(recipe), "--out", str(out)])
+        os.close(writer)
+        self.said = os.fdopen(reader, errors="replace")
+
+    @staticmethod
+    def _run(writer: int, words: list[str]) -> None:
+        try:
+            sys.argv, sys.stdout, sys.stderr = words, Path(os.devnull).open("w"), os.fdopen(writer, "w", buffering=1)
+            main()
+        except SystemExit as stop:
+            sys.stderr.flush()
+            os._exit(int(stop.code or 0))
+        finally:
+            os._exit(70)
+
+    def wait_for(self, words: str) -> None:
+        for line in self.said:
+            if words in line:
+                return
+        pytest.fail(f"the run ended before it said {words!r}")
+
+    def send(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def end(self) -> tuple[int, str]:
+        """The exit code, and what was said since."""
+        said = self.said.read()
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1]), said
 
 
 @contextmanager
-def running(recipe: Path, out: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [*COMMAND, recipe, "--out", out, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
+def running(recipe: Path, out: Path) -> Iterator[Command]:
+    command = Command(recipe, out)
     try:
-        yield process
+        yield command
     finally:
-        process.kill()
-        process.wait()
+        with suppress(ProcessLookupError, ChildProcessError):
+            command.send(signal.SIGKILL)
+            os.waitpid(command.pid, 0)
+        command.said.close()
 
 
-def wait_for(process: subprocess.Popen[str], words: str) -> None:
-    assert process.stderr is not None
-    for line in process.stderr:
-        if words in line:
-            return
-    pytest.fail(f"the run ended before it said {words!r}")
+def completed(recipe: Path, out: Path) -> dict[str, str]:
+    with running(recipe, out) as command:
+        code, said = command.end()
+    assert code == 0, said
+    return product_hashes(out)
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("uninterrupted")
-    subprocess.run([*COMMAND, write_recipe(folder, UNTIMED), "--out", folder / "run"], check=True, capture_output=True)
-    return product_hashes(folder / "run")
+    return completed(write_recipe(folder, UNTIMED), folder / "run")
 
 
 def test_ctrl_c_ends_within_two_seconds_and_says_how_to_go_on(tmp_path):
     recipe = write_recipe(tmp_path, UNTIMED.replace("train: {epochs: 2", "train: {epochs: 2000"))
-    with running(recipe, tmp_path / "run") as process:
-        wait_for(process, "teacher 2/2000")
+    with running(recipe, tmp_path / "run") as command:
+        command.wait_for("teacher 2/2000")
         started = time.monotonic()
-        process.send_signal(signal.SIGINT)
-        _, complaint = process.communicate(timeout=10)
+        command.send(signal.SIGINT)
+        code, complaint = command.end()
         assert time.monotonic() - started < 2
-    assert process.returncode == 130
+    assert code == 130
     assert complaint.rstrip().endswith("interrupted; the same command goes on from here")
     assert "Traceback" not in complaint
 
 
-def test_killed_at_random_moments_it_ends_in_the_same_bytes(tmp_path, uninterrupted):
-    recipe, out = write_recipe(tmp_path, UNTIMED), tmp_path / "run"
-    moments = random.Random(0)
-    for words in ("teacher: starts", "distill", "export"):
-        with running(recipe, out) as process:
-            wait_for(process, words)
+@pytest.fixture(scope="module")
+def killed_thrice(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("killed")
+    recipe, out, moments = write_recipe(folder, UNTIMED), folder / "run", random.Random(0)
+    for words in ("teacher: starts", "quantize", "export"):
+        with running(recipe, out) as command:
+            command.wait_for(words)
             time.sleep(moments.uniform(0, 0.3))
-            process.send_signal(signal.SIGKILL)
-    subprocess.run([*COMMAND, recipe, "--out", out], check=True, capture_output=True)
-    assert product_hashes(out) == uninterrupted
-    assert not [path for path in out.rglob(".*") if path.name != ".lock"]
+            command.send(signal.SIGKILL)
+    completed(recipe, out)
+    return out
+
+
+def test_killed_at_random_moments_it_ends_in_the_same_bytes(killed_thrice, uninterrupted):
+    assert product_hashes(killed_thrice) == uninterrupted
+
+
+def test_what_a_killed_run_left_is_gone(killed_thrice):
+    assert not [path for path in killed_thrice.rglob(".*") if path.name != LOCK]
 
 
 @contextmanager
@@ -85,10 +133,11 @@ def mounted(folder: Path, options: str) -> Iterator[Path]:
 
 
 def refused(recipe: Path, out: Path) -> str:
-    outcome = subprocess.run([*COMMAND, recipe, "--out", out], capture_output=True, text=True)
-    assert outcome.returncode == 1
-    assert "Traceback" not in outcome.stderr
-    [message] = [line for line in outcome.stderr.splitlines() if line.startswith("error: ")]
+    with running(recipe, out) as command:
+        code, said = command.end()
+    assert code == 1, said
+    assert "Traceback" not in said
+    [message] = [line for line in said.splitlines() if line.startswith("error: ")]
     return message
 
 
@@ -104,8 +153,7 @@ def test_a_full_disk_ends_in_one_line_and_leaves_nothing_half_written(tmp_path, 
                 assert (entry / "SHA256SUMS").exists()
                 assert not entry.name.startswith(".")
         subprocess.run(["mount", "-o", "remount,size=50m", str(disk)], check=True)
-        subprocess.run([*COMMAND, recipe, "--out", disk / "run"], check=True, capture_output=True)
-        assert product_hashes(disk / "run") == uninterrupted
+        assert completed(recipe, disk / "run") == uninterrupted
 
 
 def test_a_read_only_disk_ends_in_one_line(tmp_path):

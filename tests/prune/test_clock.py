@@ -59,6 +59,7 @@ def test_nothing_is_left_where_the_reference_cannot_be_written(tmp_path, monkeyp
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_another_rounding_where_the_network_would_be_slower():
     """At 62 of 64 channels the network has 6 % fewer multiply-accumulates and takes twice as long."""
     network = separable(64)
