@@ -292,7 +292,7 @@ def change(model: Any, random: Random) -> None:
             dims = value.type.tensor_type.shape.dim
             dims.add().dim_value = random.choice(ODD_SIZE)
             dims[random.randrange(len(dims))].dim_value = random.choice(ODD_SIZE)
-        case 10 if tensor:
+        case 10 if tensor and tensor.raw_data:
             onnx.external_data_helper.set_external_data(
                 tensor, random.choice(ODD_TEXT), random.choice(ODD_SIZE), random.choice(ODD_SIZE)
             )
