@@ -170,3 +170,15 @@ def test_a_child_owns_nothing_of_its_parent(tmp_path):
     assert folder.is_dir()
     remove_all_scratch()
     assert names(tmp_path) == set()
+
+
+def test_one_that_leaves_in_the_middle_takes_its_names_along(tmp_path):
+    make_scratch(tmp_path)
+    with hold(lock_of(tmp_path / "entry")):
+        remove_all_scratch()
+        assert names(tmp_path) == set()
+        with hold(lock_of(tmp_path / "entry")):
+            pass
+        # Of another process, by now: the end of the block is none of its business.
+        lock_of(tmp_path / "entry").touch()
+    assert names(tmp_path) == {lock_of(tmp_path / "entry").name}
