@@ -66,7 +66,17 @@ def test_the_recipes_that_were_asked_for_are_there():
     assert {path.stem for path in RECIPES.glob("*.yaml")} >= {"quickstart", "cifar10", "folder", "mnist", "vectors"}
 
 
-@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
+# The network of `folder` is large: to try its quantisation takes seconds.
+SLOW_TO_PLAN = ("folder",)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem in SLOW_TO_PLAN else [])
+        for path in sorted(RECIPES.glob("*.yaml"))
+    ],
+)
 def test_dry_run(path, settings):
     planned = plan(load_recipe(path, settings.get(path.stem, [])))
     assert 0 < planned.student.params < planned.teacher.params

@@ -7,15 +7,17 @@ that reads it can leave. Leaving at once is safe because a run may be killed at 
 
 import os
 import signal
-import sys
 import tempfile
 import threading
 import time
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
+
 from edgekd.scratch import remove_all_scratch, remove_leftovers
 
+STDERR = 2
 PARKED_S = 60.0
 CHILDREN_S = 1.0
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -40,9 +42,10 @@ def leave_on_signal(how_to_go_on: str = "") -> None:
     def wait() -> None:
         while (number := os.read(reader, 1)[0]) not in ends:
             pass
+        # Not through sys.stderr, whose lock the main thread holds if the signal came while it wrote.
         # A live progress bar has hidden the cursor.
-        sys.stderr.write(("\x1b[?25h" if sys.stderr.isatty() else "") + f"\ninterrupted{how_to_go_on}\n")
-        sys.stderr.flush()
+        with suppress(OSError):
+            os.write(STDERR, (("\x1b[?25h" if os.isatty(STDERR) else "") + f"\ninterrupted{how_to_go_on}\n").encode())
         try:
             end_children()
             remove_all_scratch()
@@ -55,8 +58,6 @@ def leave_on_signal(how_to_go_on: str = "") -> None:
 
 
 def end_children() -> None:
-    import psutil
-
     children = psutil.Process().children(recursive=True)
     for child in children:
         with suppress(psutil.Error):  # it may have ended by itself

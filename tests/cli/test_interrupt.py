@@ -38,10 +38,12 @@ class Command:
     @staticmethod
     def _run(writer: int, words: list[str]) -> None:
         try:
-            sys.argv, sys.stdout, sys.stderr = words, Path(os.devnull).open("w"), os.fdopen(writer, "w", buffering=1)
-            main()
+            os.dup2(os.open(os.devnull, os.O_RDWR), 1)
+            os.dup2(writer, 2)
+            with open(1, "w") as out, open(2, "w", buffering=1) as err:
+                sys.argv, sys.stdout, sys.stderr = words, out, err
+                main()
         except SystemExit as stop:
-            sys.stderr.flush()
             os._exit(int(stop.code or 0))
         finally:
             os._exit(70)
@@ -141,19 +143,30 @@ def refused(recipe: Path, out: Path) -> str:
     return message
 
 
-def test_a_full_disk_ends_in_one_line_and_leaves_nothing_half_written(tmp_path, uninterrupted):
-    recipe = write_recipe(tmp_path, UNTIMED)
-    with mounted(tmp_path / "small", "size=200k") as disk:
-        message = refused(recipe, disk / "run")
-        assert "the disk is full: free some space, or choose another folder with --out" in message
-        stages = disk / "run" / "stages"
-        # Of a stage that was at work, the networks on its way.
-        for entry in [*stages.glob("*"), *stages.glob(".work-*/steps/*")]:
-            if not entry.name.startswith(".work-"):
-                assert (entry / "SHA256SUMS").exists()
-                assert not entry.name.startswith(".")
-        subprocess.run(["mount", "-o", "remount,size=50m", str(disk)], check=True)
-        assert completed(recipe, disk / "run") == uninterrupted
+@pytest.fixture(scope="module")
+def full_disk(tmp_path_factory):
+    """A disk that was too small for a run, the run's recipe, and what was said."""
+    folder = tmp_path_factory.mktemp("disk")
+    recipe = write_recipe(folder, UNTIMED)
+    with mounted(folder / "small", "size=200k") as disk:
+        yield disk, recipe, refused(recipe, disk / "run")
+
+
+def test_a_full_disk_ends_in_one_line_and_leaves_nothing_half_written(full_disk):
+    disk, _, message = full_disk
+    assert "the disk is full: free some space, or choose another folder with --out" in message
+    stages = disk / "run" / "stages"
+    # Of a stage that was at work, the networks on its way.
+    for entry in [*stages.glob("*"), *stages.glob(".work-*/steps/*")]:
+        if not entry.name.startswith(".work-"):
+            assert (entry / "SHA256SUMS").exists()
+            assert not entry.name.startswith(".")
+
+
+def test_with_room_again_it_ends_in_the_same_bytes(full_disk, uninterrupted):
+    disk, recipe, _ = full_disk
+    subprocess.run(["mount", "-o", "remount,size=50m", str(disk)], check=True)
+    assert completed(recipe, disk / "run") == uninterrupted
 
 
 def test_a_read_only_disk_ends_in_one_line(tmp_path):
