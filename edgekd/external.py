@@ -5,6 +5,7 @@ from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING
 
 from edgekd.errors import EdgekdError, first_line
+from edgekd.files import require_file
 
 if TYPE_CHECKING:
     from onnx import AttributeProto, GraphProto, ModelProto, TensorProto
@@ -19,6 +20,7 @@ def external_files(path: Path, error: type[EdgekdError]) -> tuple[Path, ...]:
     """
     import onnx
 
+    require_file(path, error)
     try:
         model = onnx.load(path, load_external_data=False)
     except Exception as cause:  # protobuf's and the operating system's errors have no common class

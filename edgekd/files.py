@@ -7,7 +7,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -54,6 +54,20 @@ def make_folder(path: Path) -> Path:
     with storage(path):
         path.mkdir(parents=True, exist_ok=True)
     return path
+
+
+@contextmanager
+def folder_to_fill(path: Path) -> Iterator[Path]:
+    """Make ``path`` and what leads to it; where the block fails, those of them that are still empty go again."""
+    made = [each for each in (path, *path.parents) if not lies_there(each)]
+    make_folder(path)
+    try:
+        yield path
+    except BaseException:
+        with suppress(OSError):  # one that holds something stays
+            for each in made:
+                each.rmdir()
+        raise
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -84,7 +84,7 @@ def test_dry_run(path, settings):
 
 
 @pytest.mark.parametrize(
-    "name", ["quickstart", *(pytest.param(name, marks=pytest.mark.slow) for name in ("vectors", "mnist"))]
+    "name", [pytest.param(name, marks=pytest.mark.slow) for name in ("quickstart", "vectors", "mnist")]
 )
 def test_toy_length(name, settings, tmp_path, monkeypatch):
     fixed_times(monkeypatch)

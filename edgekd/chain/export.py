@@ -15,7 +15,7 @@ from edgekd.chain.store import KEY_DIGITS
 from edgekd.chain.targets import is_here
 from edgekd.errors import EdgekdError, ExportError
 from edgekd.export.profile import PROFILES
-from edgekd.files import is_file, is_folder, lies_there, make_folder, read_object
+from edgekd.files import folder_to_fill, is_file, is_folder, lies_there, read_object
 from edgekd.lint import Lint, lint
 from edgekd.preprocess import Preprocess
 from edgekd.tensorrt import engine_for
@@ -60,9 +60,10 @@ def export(
         _must_be_ours(out / target / ONNX)
     written = []
     for target in targets:
-        path = make_folder(out / target) / ONNX
+        path = out / target / ONNX
         placing = Placing(target, threads, Here()) if is_here(target) else None
-        [file] = write_files(path.parent, network, artifact.spec, preprocess, classes, [target], placing)
+        with folder_to_fill(path.parent) as folder:
+            [file] = write_files(folder, network, artifact.spec, preprocess, classes, [target], placing)
         engine, reason = _engine(path, out / target, capability) if target == "tensorrt" else (None, None)
         written.append(Written(target, path, file.precision, lint(onnx.load(path), target), engine, reason))
     return written

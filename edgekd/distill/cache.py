@@ -19,6 +19,7 @@ from edgekd.errors import EdgekdError, TrainingError
 from edgekd.figures import size
 from edgekd.files import (
     canonical_json,
+    is_file,
     is_folder,
     lies_there,
     locked,
@@ -222,6 +223,8 @@ class _Work:
 
     def _recorded(self) -> dict[str, dict[str, str]]:
         try:
+            if not is_folder(self.place) or not is_file(self.place / INDEX):
+                return {}
             index = read_object(self.place / INDEX, "it is made again")
             return dict(index["sha256"]) if index["key"] == self.key and index["version"] == VERSION else {}
         except (EdgekdError, ValueError, KeyError, TypeError):

@@ -162,6 +162,7 @@ def test_a_device_that_will_not_do_is_found_before_any_training(book, sshd, targ
     assert not (tmp_path / "run" / "stages").exists()
 
 
+@pytest.mark.slow
 def test_a_network_is_pruned_to_a_latency_on_its_device(book, sshd, tmp_path, monkeypatch):
     """The table of layers and the clock are the device's: none of them is asked here."""
     add_device(Device("desk", "board", sys.executable, ssh_config=str(sshd.config)), replace=True)
@@ -189,6 +190,7 @@ def test_placement_is_measured_on_the_device(book, sshd, tmp_path, monkeypatch):
     assert all(each["ratio"] > 0 for each in placement["candidates"])
 
 
+@pytest.mark.slow
 def test_a_baselines_files_are_timed_beside_the_new_ones_on_every_device(finished, recipe, tmp_path):
     folder, _ = finished
     baseline = tmp_path / "baseline.json"

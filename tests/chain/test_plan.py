@@ -170,7 +170,7 @@ def test_a_distillation_that_cannot_be_is_found_before_training(tmp_path, settin
 
 
 def test_sums_of_whole_numbers_stay_as_they_are(recipe, tmp_path):
-    made = recipe("counting")
+    made = recipe("counting", "[{quantize: {epochs: 0, rungs: [ptq], calibration: minmax, placement: int8}}]")
     last = run_stages(made, tmp_path / "run")[-1]
     exported = evaluate(last, 1, load_data(made.data, made.seed), Store(tmp_path / "run/exports"), made.targets)
     assert exported.figures["parity"]["agreement"] > 0.9

@@ -121,7 +121,7 @@ def seven():
 @pytest.mark.parametrize(
     ("other", "reason"),
     [
-        ("{model: 'nets.py:seven', train: {epochs: 0}}", "nets.py:seven gives shape (2, 7); expected logits of shape"),
+        ("{model: 'nets.py:seven', train: {epochs: 0}}", "nets.py:seven gives shape (4, 7); expected logits of shape"),
         ("{model: mlp, checkpoint: nothing.pt}", "nothing.pt; give the path of a .safetensors"),
         ("{model: mlp, train: {freeze: [nothing]}}", "nothing"),
     ],

@@ -81,7 +81,7 @@ def test_checkpoint_for_another_network(refused, tmp_path):
     torch.save({"state_dict": {"module.conv1.weight": torch.zeros(16, 3, 3, 3)}}, tmp_path / "other.pt")
     message = refused(replaced(RECIPE, "  train: {epochs: 2, lr: 0.1}", "  checkpoint: other.pt"))
     assert "other.pt is not a checkpoint of this Sequential: missing: 0.weight (16, 1, 3, 3)" in message
-    assert "unexpected: conv1.weight (16, 3, 3, 3)" in message
+    assert "unexpected: module.conv1.weight (16, 3, 3, 3)" in message
 
 
 class Bomb:

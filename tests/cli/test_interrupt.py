@@ -1,5 +1,6 @@
 """Ctrl-C, SIGKILL, a full disk and a read-only one, on real processes and real file systems."""
 
+import multiprocessing
 import os
 import random
 import signal
@@ -7,12 +8,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 
-import edgekd.chain.run as imported_once
 from edgekd.chain.folder import LOCK
 from edgekd.cli.main import main
 from tests.toy import RECIPE, product_hashes, write_recipe
@@ -21,32 +22,21 @@ from tests.toy import RECIPE, product_hashes, write_recipe
 START, _, END = RECIPE.partition("student:")
 STAGE = "stages:\n  - quantize: {epochs: 0, rungs: [ptq], calibration: minmax, placement: int8}\n"
 UNTIMED = START + STAGE + "targets:\n  - {device: elsewhere, runtime: onnxruntime}\n"
-assert imported_once
+
+
+FORKED = multiprocessing.get_context("forkserver")
+FORKED.set_forkserver_preload(["edgekd.chain.run", "edgekd.cli.main", "edgekd.cli.run", "edgekd.recipe"])
 
 
 class Command:
-    """``edgekd run`` in a child of this process, which has imported torch: a new one takes seconds to do so."""
+    """``edgekd run`` in a process of its own, forked from one that has imported torch and done nothing with it."""
 
     def __init__(self, recipe: Path, out: Path):
-        reader, writer = os.pipe()
-        self.pid = os.fork()
-        if self.pid == 0:
-            self._run(writer, ["edgekd", "run", str(recipe), "--out", str(out)])
-        os.close(writer)
-        self.said = os.fdopen(reader, errors="replace")
-
-    @staticmethod
-    def _run(writer: int, words: list[str]) -> None:
-        try:
-            os.dup2(os.open(os.devnull, os.O_RDWR), 1)
-            os.dup2(writer, 2)
-            with open(1, "w") as out, open(2, "w", buffering=1) as err:
-                sys.argv, sys.stdout, sys.stderr = words, out, err
-                main()
-        except SystemExit as stop:
-            os._exit(int(stop.code or 0))
-        finally:
-            os._exit(70)
+        reader, writer = FORKED.Pipe(duplex=False)
+        self.process = FORKED.Process(target=run, args=(writer, ["edgekd", "run", str(recipe), "--out", str(out)]))
+        self.process.start()
+        writer.close()
+        self.said = os.fdopen(os.dup(reader.fileno()), errors="replace")
 
     def wait_for(self, words: str) -> None:
         for line in self.said:
@@ -55,12 +45,22 @@ class Command:
         pytest.fail(f"the run ended before it said {words!r}")
 
     def send(self, number: int) -> None:
-        os.kill(self.pid, number)
+        os.kill(self.process.pid, number)
 
     def end(self) -> tuple[int, str]:
         """The exit code, and what was said since."""
         said = self.said.read()
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1]), said
+        self.process.join()
+        return self.process.exitcode, said
+
+
+def run(writer: Connection, words: list[str]) -> None:
+    os.dup2(os.open(os.devnull, os.O_RDWR), 1)
+    os.dup2(writer.fileno(), 2)
+    writer.close()
+    with open(1, "w") as out, open(2, "w", buffering=1) as err:
+        sys.argv, sys.stdout, sys.stderr = words, out, err
+        main()
 
 
 @contextmanager
@@ -69,9 +69,8 @@ def running(recipe: Path, out: Path) -> Iterator[Command]:
     try:
         yield command
     finally:
-        with suppress(ProcessLookupError, ChildProcessError):
-            command.send(signal.SIGKILL)
-            os.waitpid(command.pid, 0)
+        command.process.kill()
+        command.process.join()
         command.said.close()
 
 

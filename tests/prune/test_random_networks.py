@@ -13,8 +13,7 @@ import edgekd
 from edgekd.artifact import Spec, capture
 from edgekd.errors import ModelError
 from edgekd.export import export_onnx
-from edgekd.files import sha256_file
-from edgekd.models import count_parameters
+from edgekd.models import code_of, count_parameters
 from edgekd.models.fold import fold
 from edgekd.preprocess import Preprocess
 from edgekd.prune import Prunable
@@ -92,7 +91,8 @@ def test_reloaded_to_the_bit(seed, tmp_path):
         return
     smaller, plan = found
     builder = f"{FILE}:build_seed"
-    spec = Spec(builder, SHAPE, CLASSES, {"seed": seed}, pruning=(plan,), code=(sha256_file(FILE),))
+    args = {"seed": seed}
+    spec = Spec(builder, SHAPE, CLASSES, args, pruning=(plan,), code=code_of(builder, SHAPE, CLASSES, args))
     capture(smaller, spec).save(tmp_path)
     x = torch.randn(3, *SHAPE, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():

@@ -121,7 +121,7 @@ def test_a_graph_comes_back_from_its_tensors(tmp_path):
     for layer in weighted(graph):
         if layer.layer == "two.0":
             layer.weight_fake_quant.disable_fake_quant()
-    spec = Spec("cifar_resnet20", {}, IMAGE, 4, quantization={"profile": "portable"})
+    spec = Spec("cifar_resnet20", IMAGE, 4, {}, quantization={"profile": "portable"})
     capture(graph, spec).save(tmp_path)
     again = prepare(network, IMAGE, "portable")
     fill(again, Artifact.load(tmp_path).tensors)
@@ -141,4 +141,4 @@ def _states(graph) -> list[tuple[str, bool]]:
 def test_tensors_of_another_network_are_refused():
     _, graph, _ = quantised("residual")
     with pytest.raises(EdgekdError):
-        fill(quantised("swish")[1], capture(graph, Spec("cifar_resnet20", {}, IMAGE, 4)).tensors)
+        fill(quantised("swish")[1], capture(graph, Spec("cifar_resnet20", IMAGE, 4, {})).tensors)
