@@ -19,11 +19,12 @@ def recorded(name: str) -> dict[str, Any]:
     return json.loads((RESULTS / f"{name}.json").read_text())
 
 
-def test_the_example_runs(tmp_path, monkeypatch, capsys):
+@pytest.mark.timing
+@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL))
+def test_the_examples_run(tmp_path, monkeypatch, capsys, block):
     monkeypatch.chdir(tmp_path)
     write_model(tmp_path / "student.onnx", width=64)
-    for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL):
-        exec(block, {})
+    exec(block, {})
     assert "ci95_p50" in capsys.readouterr().out
 
 

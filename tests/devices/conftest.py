@@ -1,5 +1,5 @@
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -21,6 +21,15 @@ def left_here() -> list[str]:
     folders = [str(path) for path in scratch._handles if path.parent == Path("/tmp")]
     children = [child for child in psutil.Process().children() if child.name() in ("ssh", "scp")]
     return folders + [" ".join(child.cmdline()) for child in children]
+
+
+def abandoned() -> list[str]:
+    """Folders of any process among the temporary files that no living one holds."""
+    found = []
+    for owner in Path("/tmp").glob(f"{scratch.PREFIX}*/{scratch.OWNER}"):
+        with suppress(OSError), scratch.hold(owner):
+            found.append(str(owner.parent))
+    return found
 
 
 @contextmanager

@@ -16,11 +16,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from edgekd.scratch import PREFIX
 from tests.bench.conftest import write_model
 from tests.cli.conftest import Outcome
 from tests.cli.conftest import edgekd as edgekd
-from tests.devices.conftest import watched
+from tests.devices.conftest import abandoned, watched
 from tests.devices.server import Server, free_port, keygen
 from tests.needs import find, require
 
@@ -293,7 +292,6 @@ def test_a_model_that_does_not_load(clean, desk, edgekd, tmp_path):
 def test_a_command_that_is_interrupted(clean, desk, model, command, number):
     desk(clean.config)
     words = {"probe": ("devices", "probe", "desk"), "bench": ("bench", model, "--device", "desk", *LONG)}
-    before = set(Path("/tmp").glob(f"{PREFIX}*"))
     process = subprocess.Popen(
         [sys.executable, "-m", "edgekd", *map(str, words[command])],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -302,7 +300,7 @@ def test_a_command_that_is_interrupted(clean, desk, model, command, number):
     with meanwhile(moment, lambda: process.send_signal(number)):
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (128 + number, "", "\ninterrupted\n")
-    assert set(Path("/tmp").glob(f"{PREFIX}*")) <= before
+    assert abandoned() == []
 
 
 # ---- what is only odd

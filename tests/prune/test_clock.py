@@ -34,9 +34,10 @@ def cut(network: nn.Module, step: int, macs: float = 0.96) -> Pruned:
     return prune(network, SHAPE, macs=macs, round_to=step, scope="layer")
 
 
+@pytest.mark.slow
 def test_a_smaller_network_takes_less():
     network = separable(64)
-    with Clock(network, WRITE, seconds=0.1, sittings=3) as clock:
+    with Clock(network, WRITE, seconds=0.2, sittings=3) as clock:
         timing = clock.time(separable(32), predicted=0.5)
         folder = clock.before.parent
         assert folder.is_dir()
