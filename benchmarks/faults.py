@@ -18,6 +18,8 @@ from common import finish, goal, options
 
 def main() -> None:
     arguments = options(__doc__)
+    if arguments.out:
+        arguments.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="faults-", dir=arguments.out) as name:
         folder, started = Path(name), time.monotonic()
         whole: Reference = reference(folder / "reference")

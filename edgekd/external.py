@@ -1,11 +1,17 @@
 """Where an ONNX file keeps weights that are not inside it: in files beside it that its tensors name."""
 
+import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING
 
 from edgekd.errors import EdgekdError, first_line
 from edgekd.files import require_file
+
+NUMBER = re.compile(r"[0-9]{1,20}")
+# Letters of a name that a message shows.
+SHOWN = 100
 
 if TYPE_CHECKING:
     from onnx import AttributeProto, GraphProto, ModelProto, TensorProto
@@ -44,9 +50,10 @@ def _file_of(tensor: "TensorProto", path: Path, error: type[EdgekdError]) -> Pat
             "export it again with the weights inside or beside it"
         )
     file = path.parent / location
-    if not file.is_file():
-        raise error(f"{path} keeps weights in a missing file: {location}; put it beside")
-    start, length = (int(said[key]) if said.get(key, "").isdecimal() else 0 for key in ("offset", "length"))
+    # Unlike Path.is_file, this says no to a name that is too long for any file.
+    if not os.path.isfile(file):  # noqa: PTH113
+        raise error(f"{path} keeps weights in a missing file: {location[:SHOWN]}; put it beside")
+    start, length = (int(said[key]) if NUMBER.fullmatch(said.get(key, "")) else 0 for key in ("offset", "length"))
     if start + length > file.stat().st_size:
         raise error(
             f"{file} is too short for the weights {tensor.name!r} of {path.name}; is it whole, and this model's?"

@@ -71,6 +71,22 @@ def test_weights_in_attributes_and_subgraphs(tmp_path):
     assert {path.name for path in found} == {"c.bin", "v.bin", "w.bin"}
 
 
+@pytest.mark.parametrize("location", ["w" * 5000, "w" * 300 + "/w", "nul\0"])
+def test_a_name_that_no_file_can_have(tmp_path, location):
+    path = tmp_path / "net.onnx"
+    path.write_bytes(model([outside("w", location)]).SerializeToString())
+    with pytest.raises(ModelError, match="keeps weights in a missing file: .{1,100}; put it beside"):
+        external_files(path, ModelError)
+
+
+def test_a_length_of_more_digits_than_a_number_has(tmp_path):
+    path, _ = with_weights_outside(tmp_path / "net.onnx", "w.bin")
+    made = onnx.load(path, load_external_data=False)
+    made.graph.initializer[0].external_data.add(key="length", value="9" * 5000)
+    path.write_bytes(made.SerializeToString())
+    assert external_files(path, ModelError) == (tmp_path / "w.bin",)
+
+
 def test_weights_inside(tmp_path):
     onnx.save(model([numpy_helper.from_array(WEIGHT, "w")]), tmp_path / "net.onnx")
     assert external_files(tmp_path / "net.onnx", ModelError) == ()

@@ -50,7 +50,9 @@ def answers(network: nn.Module) -> torch.Tensor:
         return network(images)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name == "googlenet" else []) for name in FAMILIES]
+)
 def test_half_the_macs_reloaded_to_the_bit(name, tmp_path):
     network, spec = halved(name)
     capture(network, spec).save(tmp_path)
