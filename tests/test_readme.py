@@ -18,7 +18,8 @@ def blocks(language: str) -> list[str]:
 def printed(tmp_path_factory):
     """What the page's Python prints, block after block."""
     names: dict = {}
-    with contextlib.chdir(tmp_path_factory.mktemp("page")), contextlib.redirect_stdout(io.StringIO()) as out:
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as out:
+        patch.chdir(tmp_path_factory.mktemp("page"))
         for block in blocks("python"):
             exec(block, names)
     return out.getvalue()
