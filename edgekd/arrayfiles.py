@@ -13,7 +13,8 @@ from typing import IO
 import numpy as np
 
 from edgekd.errors import DataError, first_line
-from edgekd.folders import ROWS, must_be_file
+from edgekd.files import require_file
+from edgekd.folders import ROWS
 
 LONGEST_HEADER = 1 << 14
 # Below this size, what is packed hard is read whatever it was packed by.
@@ -41,7 +42,7 @@ def read_npy(path: Path) -> np.ndarray:
     Raises:
         DataError: it is no such file, or the array does not fit into memory.
     """
-    must_be_file(path)
+    require_file(path, DataError)
     with path.open("rb") as file:
         header = _header(file, str(path))
         if header.start + header.nbytes > os.fstat(file.fileno()).st_size:
@@ -57,7 +58,7 @@ def read_npz(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) ->
     Raises:
         DataError: it is no archive of them, one is missing, or they do not fit into memory.
     """
-    must_be_file(path)
+    require_file(path, DataError)
     unreadable = f"{path} cannot be read as a .npz of plain arrays"
     try:
         with zipfile.ZipFile(path) as archive:
@@ -133,7 +134,7 @@ def read_rows(path: Path) -> np.ndarray:
     """
     suffix = path.suffix.lower()
     if suffix not in ROWS.endings:
-        must_be_file(path)
+        require_file(path, DataError)
         raise DataError(f"{path}: expected a .npy or .csv file with one sample per row")
     try:
         rows = np.atleast_2d(read_npy(path)) if suffix == ".npy" else read_csv(path)
@@ -168,7 +169,7 @@ def must_be_finite(rows: np.ndarray, name: str) -> None:
 
 def read_csv(path: Path) -> np.ndarray:
     """Rows of numbers below a line of column names, where there is one."""
-    must_be_file(path)
+    require_file(path, DataError)
     with path.open(newline="", encoding="utf-8-sig") as file:
         lines = [(number, line) for number, line in enumerate(csv.reader(file), 1) if line]
     if lines and not any(map(is_number, lines[0][1])):

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgekd.errors import DataError
+from edgekd.plain_text import line
 
 # What systems and archivers leave in every folder; hidden files, AppleDouble's among them, begin with a full stop.
 LITTER = ("__macosx", "thumbs.db", "desktop.ini")
 SHOWN = 4
-OTHER_KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
 
 
 @dataclass(frozen=True)
@@ -125,33 +125,10 @@ def _sort_in(found: Found, entry: os.DirEntry[str], name: str) -> None:
 
 
 def ending(name: str) -> str:
-    return shown(os.path.splitext(name)[1].lower()[:16]) or "no ending"  # noqa: PTH122 (a million names)
-
-
-def shown(name: str) -> str:
-    """``name`` as it may be printed: what could move a terminal is escaped."""
-    return name if name.isprintable() else ascii(name)[1:-1]
+    return line(os.path.splitext(name)[1].lower()[:16]) or "no ending"  # noqa: PTH122 (a million names)
 
 
 def several(names: Iterable[str], most: int = SHOWN) -> str:
     """The first ``most`` of ``names``, and a sign that there are more."""
     listed = list(names)
-    return ", ".join(map(shown, listed[:most])) + (", …" if len(listed) > most else "")
-
-
-def must_be_file(path: Path) -> None:
-    """Return only if ``path`` is a plain file or a link to one: reading a pipe or a device may never end.
-
-    Raises:
-        DataError: it is not there, or is something else.
-    """
-    try:
-        mode = path.stat().st_mode
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise DataError(f"{path}: no such file; check the path") from error
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read ({error})") from error
-    if not stat.S_ISREG(mode):
-        raise DataError(
-            f"{path}: is {OTHER_KINDS.get(stat.S_IFMT(mode), 'a device')}, not a file; give the name of a file"
-        )
+    return ", ".join(map(line, listed[:most])) + (", …" if len(listed) > most else "")

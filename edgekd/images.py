@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgekd.errors import DataError, first_line
-from edgekd.folders import must_be_file
+from edgekd.files import require_file
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -75,7 +75,7 @@ def reading(source: Path | bytes | Image.Image) -> Iterator[None]:
 def open_image(source: Path | bytes) -> Image.Image:
     """The first frame, decoded, as it is in the file."""
     if isinstance(source, Path):
-        must_be_file(source)
+        require_file(source, DataError)
     file = source if isinstance(source, Path) else io.BytesIO(source)
     with load_pillow().open(file, formats=FORMATS) as image:
         if image.width * image.height > MOST_PIXELS:

@@ -80,7 +80,7 @@ def test_what_unpacks_to_more_than_memory_is_refused(tmp_path: Path, monkeypatch
 @pytest.mark.parametrize("name", ["a.npy", "a.csv", "a.npz", "a.txt"])
 def test_a_pipe_is_not_waited_for(tmp_path: Path, name: str) -> None:
     os.mkfifo(tmp_path / name)
-    with pytest.raises(DataError, match="is a pipe, not a file"):
+    with pytest.raises(DataError, match="it is a FIFO, not a file"):
         read_npz(tmp_path / name, ["x"]) if name == "a.npz" else read_rows(tmp_path / name)
 
 

@@ -1,11 +1,10 @@
 import os
-import socket
 from pathlib import Path
 
 import pytest
 
 from edgekd.errors import DataError
-from edgekd.folders import IMAGES, ROWS, must_be_file, search
+from edgekd.folders import IMAGES, ROWS, search
 
 
 def fill(root: Path, *names: str) -> None:
@@ -68,28 +67,6 @@ def test_one_rule_for_tables_too(tmp_path: Path) -> None:
     found = search(tmp_path, ROWS)
     assert found.files == ["a.npy", "deep/b.CSV"]
     assert found.summary() == "left out: 2 files that are no tables (.\\x1b[31m, .png)"
-
-
-@pytest.mark.parametrize("kind", ["folder", "pipe", "socket", "device", "missing", "below a file", "loop"])
-def test_what_is_no_file_is_refused_before_it_is_opened(tmp_path: Path, kind: str) -> None:
-    path = tmp_path / "a.png"
-    if kind == "folder":
-        path.mkdir()
-    elif kind == "pipe":
-        os.mkfifo(path)
-    elif kind == "socket":
-        with socket.socket(socket.AF_UNIX) as door:
-            door.bind(str(path))
-    elif kind == "device":
-        path = Path("/dev/zero")
-    elif kind == "below a file":
-        path.touch()
-        path /= "b.png"
-    elif kind == "loop":
-        path.symlink_to(path)
-    says = {"missing": "no such file", "below a file": "no such file", "loop": "cannot be read"}
-    with pytest.raises(DataError, match=f"{path}: .*{says.get(kind, f'is a {kind}, not a file')}"):
-        must_be_file(path)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads every folder")

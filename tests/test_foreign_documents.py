@@ -8,14 +8,17 @@ import pytest
 from edgekd import strict_toml
 from edgekd.artifact import MODEL, Artifact
 from edgekd.bundle.verify import verify
+from edgekd.cli.bundle import read_card
 from edgekd.cli.lint import load as load_onnx
 from edgekd.cli.subjects import onnx_file, subject
+from edgekd.devices import engines
 from edgekd.devices.book import devices
 from edgekd.errors import EdgekdError
 from edgekd.gate import load_subject
 from edgekd.gate.policy import load_policy
 from edgekd.recipe import load_recipe
 from edgekd.report.load import load_report
+from edgekd.tensorrt.timing import read_timings
 
 DOCUMENTS = {
     "deep list": b"[" * 50_000,
@@ -81,6 +84,12 @@ READERS = {
     "manifest of bench": bundled,
     "ONNX": onnx,
 }
+# Of these any bytes will do, or their own tests show what will not.
+OTHERS = {
+    "model card": read_card,
+    "ONNX for a device": engines.read,
+    "timing cache": lambda path: read_timings(None, path),
+}
 
 
 @pytest.mark.parametrize("reader", READERS)
@@ -102,16 +111,28 @@ def test_what_is_no_file_is_refused_before_it_is_opened(reader, kind, tmp_path):
         return  # these take a run's folder
     if reader == "device registry" and kind == "nothing there":
         return
-    path = tmp_path / "document"
+    path = no_file(kind, tmp_path)
+    with pytest.raises((EdgekdError, FileNotFoundError)) as error:
+        READERS[reader](path)
+    assert isinstance(error.value, EdgekdError) or kind == "nothing there"
+
+
+@pytest.mark.parametrize("reader", OTHERS)
+@pytest.mark.parametrize("kind", SPECIAL[:3])
+def test_so_is_it_where_any_bytes_would_do(reader, kind, tmp_path):
+    with pytest.raises(EdgekdError, match="it is a .*, not a file"):
+        OTHERS[reader](no_file(kind, tmp_path))
+
+
+def no_file(kind: str, folder: Path) -> Path:
+    path = folder / "document"
     if kind == "FIFO":
         os.mkfifo(path)
     elif kind == "device":
         path.symlink_to("/dev/zero")
     elif kind == "folder":
         path.mkdir()
-    with pytest.raises((EdgekdError, FileNotFoundError)) as error:
-        READERS[reader](path)
-    assert isinstance(error.value, EdgekdError) or kind == "nothing there"
+    return path
 
 
 @pytest.mark.parametrize(

@@ -193,7 +193,7 @@ def test_mutated_images_end_in_one_error(capfd: pytest.CaptureFixture[str]) -> N
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.png")
-    with pytest.raises(DataError, match=r"a\.png: is a pipe, not a file"):
+    with pytest.raises(DataError, match=r"a\.png: it is a FIFO, not a file"):
         RGB.read(tmp_path / "a.png")
 
 

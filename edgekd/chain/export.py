@@ -15,7 +15,7 @@ from edgekd.chain.store import KEY_DIGITS
 from edgekd.chain.targets import is_here
 from edgekd.errors import EdgekdError, ExportError
 from edgekd.export.profile import PROFILES
-from edgekd.files import folder_to_fill, is_file, is_folder, lies_there, read_object
+from edgekd.files import folder_to_fill, is_file, is_folder, lies_there, read_object, require_file
 from edgekd.lint import Lint, lint
 from edgekd.preprocess import Preprocess
 from edgekd.tensorrt import engine_for
@@ -110,7 +110,7 @@ def _task(stage: Path, artifact: Artifact) -> tuple[Preprocess, list[str]]:
 
 def _properties(path: Path) -> dict[str, str]:
     try:
-        model = onnx.load(path, load_external_data=False)
+        model = onnx.load(require_file(path), load_external_data=False)
     except Exception:  # protobuf's, onnx's and the operating system's errors have no common class
         return {}
     return {entry.key: entry.value for entry in model.metadata_props}

@@ -67,10 +67,11 @@ def pack(
 
 def read_card(path: Path) -> str:
     from edgekd.errors import BundleError
+    from edgekd.files import read_content
 
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
+        return read_content(path, BundleError).decode()
+    except ValueError as error:
         raise BundleError(f"--card {path}: cannot be read ({error})") from error
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgekd.data.samples import InMemory, Samples, Streamed
-from edgekd.folders import several, shown
+from edgekd.folders import several
+from edgekd.plain_text import line
 from edgekd.progress import track
 
 TAIL = 4096
@@ -54,7 +55,7 @@ def _all(found: Iterable[list[bytes]]) -> Iterable[bytes]:
 def _sample(part: str, samples: Samples, index: int) -> _Sample:
     keys = samples.keys if isinstance(samples, (InMemory, Streamed)) else None
     key = index if keys is None else keys[index]
-    name = shown(os.fsdecode(bytes(key))) if isinstance(key, bytes) else f"row {key} of {_source(part)}"
+    name = line(os.fsdecode(bytes(key))) if isinstance(key, bytes) else f"row {key} of {_source(part)}"
     return _Sample(part, index, int(samples.labels[index]), name)
 
 

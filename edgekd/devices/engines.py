@@ -12,7 +12,7 @@ from edgekd.devices.events import number, text
 from edgekd.devices.jetson.command import Build, Version, build_command, check
 from edgekd.devices.probe import Probe, dotted
 from edgekd.errors import DeviceError, MeasurementError
-from edgekd.files import canonical_json, sha256, sha256_file
+from edgekd.files import canonical_json, require_file, sha256, sha256_file
 
 BUILD_S = 3600.0
 
@@ -94,6 +94,7 @@ def engine_of(
 
 
 def read(path: Path) -> onnx.ModelProto:
+    require_file(path, MeasurementError)
     try:
         return onnx.load(path, load_external_data=False)
     except (OSError, DecodeError) as error:

@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from edgekd.errors import ExportError, StorageError, first_line
-from edgekd.files import write_bytes
+from edgekd.errors import EdgekdError, ExportError, StorageError
+from edgekd.files import lies_there, read_content, write_bytes
+
+LARGEST = 1 << 32
 
 
 def read_timings(config: Any, path: Path) -> None:
@@ -15,9 +17,9 @@ def read_timings(config: Any, path: Path) -> None:
         StorageError: the file cannot be read.
     """
     try:
-        known = path.read_bytes() if path.exists() else b""
-    except OSError as error:
-        raise StorageError(f"cannot read {path}: {first_line(error)}; name another timing cache") from error
+        known = read_content(path, limit=LARGEST) if lies_there(path) else b""
+    except EdgekdError as error:
+        raise StorageError(f"{error}; name another timing cache") from error
     timings = config.create_timing_cache(known)
     if timings is None or not config.set_timing_cache(timings, ignore_mismatch=False):
         raise ExportError(

@@ -1,11 +1,13 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
 
-from edgekd.artifact import MODEL
+from edgekd.artifact import MODEL, Spec, capture
 from edgekd.chain.export import KEY_DIGITS, export, last_stage
 from edgekd.errors import EdgekdError, ExportError
+from edgekd.models import build
 
 
 def stage(root: Path, name: str) -> Path:
@@ -53,6 +55,16 @@ def test_a_damaged_network(tmp_path):
     with pytest.raises(EdgekdError, match="is not a network that edgekd saved, or is damaged"):
         export(stage(tmp_path, "00-teacher-aaaa"), ["onnxruntime-x86"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("lies_there", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_file_says_nothing_of_the_network(tmp_path, lies_there):
+    folder = tmp_path / "stages/00-teacher-aaaa"
+    capture(build("small_cnn", (1, 8, 8), 2), Spec("small_cnn", (1, 8, 8), 2, {})).save(folder)
+    (tmp_path / "exports/00-teacher-aaaa").mkdir(parents=True)
+    lies_there(tmp_path / "exports/00-teacher-aaaa/model.onnx")
+    with pytest.raises(ExportError, match="nothing says how its input is prepared"):
+        export(folder, ["onnxruntime-x86"], tmp_path / "out")
 
 
 def test_an_unknown_target_before_anything_is_read(tmp_path):
