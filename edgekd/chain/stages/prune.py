@@ -16,8 +16,8 @@ from edgekd.chain.cuts import Cut, Cutter, labelled
 from edgekd.chain.deployed import deployment
 from edgekd.chain.journal import Journal
 from edgekd.chain.stage import History, How, Job, Modes, Result, later, stage
-from edgekd.errors import ModelError
-from edgekd.files import canonical_json, is_file, write_json
+from edgekd.errors import EdgekdError, ModelError
+from edgekd.files import canonical_json, is_file, read_object, write_json
 from edgekd.models import count_macs, count_parameters
 from edgekd.progress import say
 from edgekd.prune import widths
@@ -223,10 +223,10 @@ class _Pruning:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        document = json.loads(path.read_text()) if is_file(path) else None
-    except (OSError, ValueError):
+        document = read_object(path, "it is made again") if is_file(path) else {}
+    except EdgekdError:
         return None
-    return document if isinstance(document, dict) and {"weights", "sensitivity"} <= document.keys() else None
+    return document if {"weights", "sensitivity"} <= document.keys() else None
 
 
 def sparsely(job: Job, network: nn.Module) -> Modes:
