@@ -1,5 +1,6 @@
 """The command: parse, call, print. Each command lives in its own module, which is imported where it is called."""
 
+import errno
 import logging
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from edgekd.errors import EdgekdError, first_line
 from edgekd.plain_text import lines
 
 INTERRUPTED = 130
+REFUSED = (errno.EACCES, errno.ELOOP, errno.ENAMETOOLONG, errno.EPERM)
 # By the order of the help: the module under edgekd.cli, and the function or group of commands in it.
 COMMANDS = {
     "run": ("run", "run"),
@@ -101,6 +103,9 @@ def main() -> NoReturn:
 
 
 def unexpected(error: Exception) -> str:
+    # A path of the user's that the system refuses to look at.
+    if isinstance(error, OSError) and error.errno in REFUSED and error.filename:
+        return f"{error.filename}: {error.strerror}; give another path, or mend that"
     reason = f"{type(error).__name__}: {first_line(error)}"
     if "out of memory" in str(error).lower():
         return f"{reason}; lower data.batch_size, or free memory"

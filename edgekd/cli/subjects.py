@@ -96,9 +96,11 @@ def bundled(folder: Path) -> Path:
         raise MeasurementError(f"{folder} is no bundle (no manifest.json); give an .onnx file")
     try:
         model = (folder / read_object(manifest, "pack the bundle again")["model"]).resolve()
-    except (EdgekdError, OSError, ValueError, KeyError, TypeError) as error:
+        is_inside = model.is_relative_to(folder.resolve()) and model.is_file()
+    # RuntimeError is of a loop of links.
+    except (EdgekdError, OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
         raise MeasurementError(f"{manifest} names no model; pack the bundle again, or give the file") from error
-    if not model.is_relative_to(folder.resolve()) or not model.is_file():
+    if not is_inside:
         raise MeasurementError(f"{manifest}: the model is not in the bundle; run 'edgekd bundle verify {folder}'")
     return model
 

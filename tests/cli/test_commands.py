@@ -2,6 +2,10 @@
 
 import json
 
+import pytest
+
+NAME = "n" * 300
+
 
 def test_init_writes_a_recipe_that_checks(edgekd, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -26,3 +30,40 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(edgekd, tmp_path):
     assert outcome.out.splitlines()[0] == "toy: teacher -> distill -> prune -> quantize"
     assert "360 training, 40 validation, 100 test samples" in outcome.out
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("report", NAME),
+        ("bench", f"{NAME}.onnx"),
+        ("profile", f"{NAME}.onnx"),
+        ("lint", f"{NAME}.onnx", "--target", "tensorrt"),
+        ("check", "--baseline", NAME, "--current", NAME),
+        ("baseline", "promote", NAME, "baseline.json"),
+        ("bundle", "pack", NAME),
+        ("bundle", "verify", NAME),
+        ("predict", NAME, "a.png"),
+        ("export", NAME, "--target", "onnxruntime-x86"),
+        ("run", f"{NAME}.yaml"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_name_that_no_file_can_have_is_a_mistake_in_the_use(edgekd, tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    outcome = edgekd(*words)
+    assert (outcome.code, outcome.out) == (1, "")
+    assert outcome.err.count("\n") == 1
+    assert "File name too long" in outcome.err
+    assert "report it" not in outcome.err
+
+
+@pytest.mark.parametrize("model", [f"{NAME}.onnx", f"{NAME}/model.onnx", "a\0b.onnx", "", "../a.onnx", "loop"])
+def test_a_bundle_to_be_timed_names_a_file_in_it(edgekd, tmp_path, model):
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "a.onnx").touch()
+    (tmp_path / "bundle" / "loop").symlink_to("loop")
+    (tmp_path / "bundle" / "manifest.json").write_text(json.dumps({"model": model}))
+    outcome = edgekd("bench", tmp_path / "bundle")
+    assert outcome.code == 1
+    assert "names no model" in outcome.err or "the model is not in the bundle" in outcome.err
