@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgekd.files import sha256_file, storage
+from edgekd.errors import first_line
+from edgekd.files import sha256_file
 from edgekd.gate.answers import read_answers
 from edgekd.gate.shape import Malformed
 from edgekd.proportion import wilson_interval
@@ -15,8 +16,8 @@ Row = Mapping[str, Any]
 SAME = 1e-6
 # How far the medians of two files may be from the ratio of their times in turns, which follows what else runs.
 DRIFT = 2.0
-# Large networks keep their weights in a second file.
-EXTERNAL = (".data", "_data")
+# Letters of a name or a reason in a message.
+SHOWN = 100
 
 
 def must_agree(rows: Sequence[Row], samples: int | None, place_of: Callable[[Row], str]) -> None:
@@ -89,19 +90,17 @@ def files_must_agree(rows: Iterable[Row], folder: Path) -> None:
         name = row.get("file")
         if name is None:
             continue
-        with storage(folder / name):
+        try:
             path = (folder / name).resolve()
             if not path.is_relative_to(folder.resolve()):
                 raise Malformed("file", f"{name!r} is outside the run's folder")
             if not path.is_file():
                 continue
-            size = sum(each.stat().st_size for each in (path, *beside(path)))
+            size = path.stat().st_size
             digest = sha256_file(path) if row.get("file_sha256") else None
+        except (OSError, RuntimeError) as error:  # RuntimeError is of a loop of links
+            raise Malformed("file", f"{str(name)[:SHOWN]!r} cannot be read ({first_line(error)[:SHOWN]})") from error
         if row.get("size_bytes") not in (None, size):
             raise Malformed("size_bytes", f"{row['size_bytes']} bytes are said of {name}, which has {size}")
         if digest != row.get("file_sha256"):
             raise Malformed("file_sha256", f"{name} is not the file that was measured")
-
-
-def beside(path: Path) -> list[Path]:
-    return [other for end in EXTERNAL if (other := path.with_name(path.name + end)).is_file()]

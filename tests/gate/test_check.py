@@ -4,6 +4,7 @@ import math
 import pytest
 
 from edgekd.errors import EdgekdError
+from edgekd.files import write_bytes
 from edgekd.gate import NotComparable, Policy, check, load_subject, write_answers
 from tests.gate.runs import ENVIRONMENT, row
 
@@ -318,3 +319,27 @@ def test_files_that_are_neither_are_refused(tmp_path):
             load_subject(tmp_path / name)
     with pytest.raises(EdgekdError, match="cannot read"):
         load_subject(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize("name", ["model.onnx.data", "model.onnx_data", "weights.bin", "more/model.onnx"])
+def test_a_file_is_as_large_as_its_run_says_whatever_lies_beside(run_folder, name):
+    folder = run_folder("kept", file="model.onnx", size_bytes=1000)
+    (folder / "model.onnx").write_bytes(bytes(1000))
+    write_bytes(folder / name, b"of another program")
+    assert load_subject(folder).name
+    (folder / "model.onnx").write_bytes(bytes(1001))
+    with pytest.raises(EdgekdError, match="1000 bytes are said of model.onnx, which has 1001"):
+        load_subject(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("n" * 300, r"file: 'n{100}' cannot be read \(\[Errno 36\] File name too long"),
+        ("../elsewhere.onnx", "is outside the run's folder"),
+    ],
+)
+def test_a_file_that_cannot_be_looked_at_is_no_runs(run_folder, name, says):
+    folder = run_folder("odd", file=name, size_bytes=1000)
+    with pytest.raises(EdgekdError, match=says):
+        load_subject(folder)
