@@ -1,6 +1,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
+# One more than there are cores, since tests of devices wait for the other side.
+WORKERS ?= $(shell $(PYTHON) -c "import os; print(1 + os.cpu_count())")
 
 .PHONY: board container install quickstart test tests types test-slow format
 
@@ -15,7 +17,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 quickstart: install
 	$(BIN)/edgekd run recipes/quickstart.yaml
 
-# One test process a core; what is timed runs afterwards, alone. PYTEST takes further flags.
+# What is timed runs afterwards, alone. PYTEST takes further flags.
 test: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -26,7 +28,7 @@ types: install
 	$(BIN)/mypy
 
 tests: install
-	$(BIN)/pytest -n logical --dist worksteal -m 'not slow and not timing' $(PYTEST)
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m 'not slow and not timing' $(PYTEST)
 
 test-slow: install
 	$(BIN)/pytest -m slow $(PYTEST)

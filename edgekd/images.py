@@ -61,7 +61,8 @@ def reading(source: Path | bytes | Image.Image) -> Iterator[None]:
     try:
         yield
     except DataError as error:
-        raise DataError(f"{name}: {str(error).removeprefix(f'{name}: ')}") from error
+        said = str(error)
+        raise DataError(said if name in said else f"{name}: {said}") from error
     except pillow.DecompressionBombError as error:
         pixels = re.search(r"\d+ pixels", str(error))
         raise DataError(f"{name}: {_too_large(pixels.group() if pixels else 'it is huge')}") from error
