@@ -180,7 +180,7 @@ def test_clocks_are_locked_and_put_back(orin, files, jetson):
     assert list(jetson.cache.glob("edgekd/clocks-*")) == []
 
 
-def test_clocks_are_put_back_when_the_runner_is_killed(orin, files, jetson):
+def test_clocks_are_put_back_when_the_runner_is_killed(server, orin, files, jetson):
     with There(orin, lock_clocks=True) as there, pytest.raises(DeviceError):
         for event in there.remote.events(request_of(there, files), 60):
             if event["event"] != "run":
@@ -193,7 +193,7 @@ def test_clocks_are_put_back_when_the_runner_is_killed(orin, files, jetson):
     while "--restore" not in jetson.clocks.read_text() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert jetson.clocks.read_text().splitlines()[-1].startswith("--restore ")
-    assert not [each for each in psutil.process_iter(["cmdline"]) if "fake_trtexec" in " ".join(words_of(each))]
+    assert not [each for each in server.at_work() if "fake_trtexec" in " ".join(words_of(each))]
 
 
 def is_runner(process: psutil.Process, folder: str) -> bool:
