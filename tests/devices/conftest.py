@@ -1,3 +1,4 @@
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,13 +24,21 @@ def left_here() -> list[str]:
     return folders + [" ".join(child.cmdline()) for child in children]
 
 
-def abandoned() -> list[str]:
+def abandoned() -> set[str]:
     """Folders of any process among the temporary files that no living one holds."""
-    found = []
+    found = set()
     for owner in Path("/tmp").glob(f"{scratch.PREFIX}*/{scratch.OWNER}"):
         with suppress(OSError), scratch.hold(owner):
-            found.append(str(owner.parent))
+            found.add(str(owner.parent))
     return found
+
+
+def left_since(before: set[str], patience_s: float = 10.0) -> set[str]:
+    """What is abandoned and was not before; commands that other tests kill leave theirs for a moment."""
+    deadline = time.monotonic() + patience_s
+    while (left := abandoned() - before) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return left
 
 
 @contextmanager

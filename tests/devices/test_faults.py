@@ -19,7 +19,7 @@ import pytest
 from tests.bench.conftest import write_model
 from tests.cli.conftest import Outcome
 from tests.cli.conftest import edgekd as edgekd
-from tests.devices.conftest import abandoned, watched
+from tests.devices.conftest import abandoned, left_since, watched
 from tests.devices.server import Server, free_port, keygen
 from tests.needs import find, require
 
@@ -292,6 +292,7 @@ def test_a_model_that_does_not_load(clean, desk, edgekd, tmp_path):
 def test_a_command_that_is_interrupted(clean, desk, model, command, number):
     desk(clean.config)
     words = {"probe": ("devices", "probe", "desk"), "bench": ("bench", model, "--device", "desk", *LONG)}
+    before = abandoned()
     process = subprocess.Popen(
         [sys.executable, "-m", "edgekd", *map(str, words[command])],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -300,7 +301,7 @@ def test_a_command_that_is_interrupted(clean, desk, model, command, number):
     with meanwhile(moment, lambda: process.send_signal(number)):
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (128 + number, "", "\ninterrupted\n")
-    assert abandoned() == []
+    assert left_since(before) == set()
 
 
 # ---- what is only odd
