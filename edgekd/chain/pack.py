@@ -18,6 +18,7 @@ from edgekd.preprocess import Preprocess
 from edgekd.recipe.load import read_text
 from edgekd.recipe.tree import Origin, parse
 from edgekd.report.schema import Report
+from edgekd.userfile import is_reference
 
 # Some raw test samples, beside each network's file.
 SAMPLES = "samples.npy"
@@ -152,7 +153,7 @@ def lineage(report: Mapping[str, Any], run: Path, label: str, stages: int) -> di
 
 def nameless(model: str) -> str:
     """Return ``model`` without the folder of the user's file that builds it."""
-    return Path(model).name if ".py:" in model else model
+    return Path(model).name if is_reference(model) else model
 
 
 def teachers(run: Path, keys: Sequence[str]) -> list[dict[str, str]]:
