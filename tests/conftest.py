@@ -5,6 +5,7 @@ import os
 # A worker is one thread: two OpenMP threads each on two cores would wait for each other ten times as long.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+import gc
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
     from torch import nn
 
     from edgekd.data import DataSet
+
+
+def pytest_collection_finish() -> None:
+    """Keeps what was imported out of the garbage collector, which takes half a second for it each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -75,7 +75,7 @@ def test_a_model_against_itself_is_as_fast_as_itself(light):
     run = open_session(Subject(str(light))).run
     held, ratios = 0, []
     for seed in range(8):
-        blocks = interleave({"a": run, "b": run}, 0.1, block_runs=50, seed=seed)
+        blocks = interleave({"a": run, "b": run}, 0.1, block_runs=20, seed=seed)
         figure = ratio_to(blocks["a"], blocks["b"], seed)
         held += figure["ci95"][0] <= 1 <= figure["ci95"][1]
         ratios.append(figure["ratio"])

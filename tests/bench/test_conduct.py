@@ -102,7 +102,7 @@ def test_a_time_limit_too_short_for_one_sample(light):
 
 
 def test_a_time_limit_in_the_middle_keeps_what_was_measured(light):
-    record = measure(plan_of(light, seconds=30, max_seconds=30, sittings=30), timeout_s=4)["light"]
+    record = measure(plan_of(light, seconds=30, max_seconds=30, sittings=30), timeout_s=2.5)["light"]
     assert 1 <= len(record.raw_ns) < 30
     assert record.latency_ms["n"] > 0
     assert "time_limit" in [caution.code for caution in record.warnings]

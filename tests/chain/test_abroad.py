@@ -24,7 +24,7 @@ from tests.devices.conftest import sshd as sshd
 from tests.devices.fake_jetson import MW, FakeJetson
 from tests.devices.server import Server
 from tests.needs import needs
-from tests.toy import SHORT, brief_measurements, run_stages, write_recipe
+from tests.toy import RECIPE, SHORT, brief_measurements, run_stages, write_recipe
 
 pytestmark = needs("sshd", "ssh")
 
@@ -60,8 +60,8 @@ def recipe(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def finished(book, recipe, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs") / "toy"
+def finished(book, recipe, toy_run, tmp_path_factory):
+    folder = Path(shutil.copytree(toy_run, tmp_path_factory.mktemp("runs") / "toy"))
     return folder, run(recipe, folder)
 
 
@@ -138,7 +138,7 @@ def odd_python(folder: Path) -> Path:
 
 def test_the_layer_that_a_device_computes_otherwise_is_named(book, sshd, tmp_path, toy_again):
     add_device(Device("odd", "board", str(odd_python(tmp_path)), ssh_config=str(sshd.config)), replace=True)
-    recipe = load_recipe(write_recipe(tmp_path, SHORT + "targets:\n  - {device: odd, runtime: onnxruntime}\n"))
+    recipe = load_recipe(write_recipe(tmp_path, RECIPE + "targets:\n  - {device: odd, runtime: onnxruntime}\n"))
     report = run(recipe, toy_again)
     told = {note.message.split()[0]: note.message for note in report.warnings if note.code == "device_disagrees"}
     model = onnx.load(toy_again / rows_on(report, "odd")["quantized"].file)

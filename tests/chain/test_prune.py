@@ -26,6 +26,7 @@ from edgekd.train import accuracy_of
 from tests.prune.random_networks import SHAPE, composed
 from tests.toy import RECIPE, write_recipe
 
+IN_STEPS = {"macs": 0.4, "steps": 2, "depth": 0.95, "importance": "random"}
 HERE = {
     **{"device": "cpu", "runtime": "onnxruntime", "threads": 1, "timed": True, "file": "onnxruntime-x86"},
     **{"trained": None, "precision": "float32", "channels": 8},
@@ -43,11 +44,11 @@ def start(digits) -> tuple[nn.Module, Spec]:
     return network.eval(), spec
 
 
-@pytest.fixture
-def cut(digits, start, tmp_path) -> Callable[..., Result]:
+@pytest.fixture(scope="module")
+def cut_in(digits, start) -> Callable[..., Result]:
     network, spec = start
 
-    def run(folder: Path = tmp_path, needs: dict[str, Any] = HERE, **section: Any) -> Result:
+    def run(folder: Path, needs: dict[str, Any] = HERE, **section: Any) -> Result:
         quick = {"epochs": 1, "check_latency": False, "teacher": False, "round_to": 2}
         job = Job(
             name="01-prune",
@@ -64,6 +65,20 @@ def cut(digits, start, tmp_path) -> Callable[..., Result]:
         return prune(job)
 
     return run
+
+
+@pytest.fixture
+def cut(cut_in, tmp_path) -> Callable[..., Result]:
+    def run(folder: Path = tmp_path, **section: Any) -> Result:
+        return cut_in(folder, **section)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def cut_whole(cut_in, tmp_path_factory) -> Result:
+    """One that nothing stopped."""
+    return cut_in(tmp_path_factory.mktemp("whole"), **IN_STEPS)
 
 
 def kept(result: Result, start: tuple[nn.Module, Spec]) -> float:
@@ -110,9 +125,7 @@ class Stopped(Exception):
 
 
 @pytest.mark.parametrize("at", [1, 2, 3, 4, 5])
-def test_stopped_and_started_again_it_ends_in_the_same_bytes(cut, tmp_path, monkeypatch, at):
-    section = {"macs": 0.4, "steps": 2, "depth": 0.95, "importance": "random"}
-    whole = cut(tmp_path / "whole", **section)
+def test_stopped_and_started_again_it_ends_in_the_same_bytes(cut, cut_whole, tmp_path, monkeypatch, at):
     keep, left = Journal.keep, [at]
 
     def until(journal: Journal, name: str, make: Callable[[], Result]) -> Result:
@@ -124,11 +137,11 @@ def test_stopped_and_started_again_it_ends_in_the_same_bytes(cut, tmp_path, monk
     with monkeypatch.context() as patch:
         patch.setattr(Journal, "keep", until)
         with pytest.raises(Stopped):
-            cut(tmp_path / "again", **section)
-    again = cut(tmp_path / "again", **section)
-    assert again.spec == whole.spec
-    assert capture(again.network, again.spec).sha256 == capture(whole.network, whole.spec).sha256
-    assert again.metrics == whole.metrics
+            cut(tmp_path / "again", **IN_STEPS)
+    again = cut(tmp_path / "again", **IN_STEPS)
+    assert again.spec == cut_whole.spec
+    assert capture(again.network, again.spec).sha256 == capture(cut_whole.network, cut_whole.spec).sha256
+    assert again.metrics == cut_whole.metrics
 
 
 def test_blocks_go_first(cut, start):

@@ -35,6 +35,8 @@ class Server:
         self.folder, self.port = folder, free_port()
         self.temporary = temporary or folder / "tmp"
         self.temporary.mkdir(exist_ok=True)
+        self.home = folder / "home"
+        self.home.mkdir(exist_ok=True)
         self.host_key, self.key = keygen(folder / "host"), keygen(folder / "user")
         (folder / "authorized").write_text((folder / "user.pub").read_text())
         self.config = self.client_config("ssh_config", self.key, (folder / "host.pub").read_text())
@@ -56,7 +58,8 @@ class Server:
     def start(self) -> "Server":
         if os.geteuid() == 0:
             PRIVILEGES.mkdir(mode=0o755, exist_ok=True)
-        settings = [f"TMPDIR={self.temporary}", *([f"PATH={self.path}"] if self.path else [])]
+        # A home of its own: what the shell of whoever runs the tests does at its start is none of a device's.
+        settings = [f"TMPDIR={self.temporary}", f"HOME={self.home}", *([f"PATH={self.path}"] if self.path else [])]
         (self.folder / "sshd_config").write_text(
             f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {self.host_key}\nPidFile none\n"
             f"AuthorizedKeysFile {self.folder / 'authorized'}\nStrictModes no\nUsePAM no\n"
