@@ -170,7 +170,7 @@ def test_as_small_as_the_accuracy_allows(cut, digits, start):
 
 
 def test_the_last_cut_that_keeps_the_accuracy_is_taken(cut, digits, start):
-    result = cut(accuracy_drop=0.0, steps=4, epochs=2, lr=0.1)
+    result = cut(accuracy_drop=0.0, steps=3, epochs=2, lr=0.1)
     cuts = result.metrics["cuts"]
     floor = accuracy_of(start[0], digits, digits.validation)
     assert result.metrics["floor"] == floor
