@@ -1,0 +1,51 @@
+"""What commands print of what earlier versions wrote, and their ``--help``."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from typer.main import get_command
+
+from edgekd.cli.main import application
+
+PLAIN = {"COLUMNS": "80", "TERM": "dumb", "NO_COLOR": "1", "LC_ALL": "C.UTF-8"}
+
+
+def printed(*words: object) -> str:
+    """Return what ``edgekd WORDS`` says on both streams, and how it ends, if not with 0."""
+    found = subprocess.run(
+        [sys.executable, "-m", "edgekd", *map(str, words)],
+        env={**os.environ, **PLAIN},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    return found.stdout + (f"[{found.returncode}]\n" if found.returncode else "")
+
+
+def shown(written: Path) -> str:
+    """Return what each command says that reads the files in ``written``, which is not named in it."""
+    report, baseline, bundle = written / "report.json", written / "baseline.json", written / "bundle"
+    commands = {
+        "check": ("check", "--baseline", baseline, "--current", report),
+        "report": ("report", report),
+        "bundle show": ("bundle", "show", bundle),
+        "bundle verify": ("bundle", "verify", bundle, "--self-test"),
+    }
+    texts = (f"$ edgekd {name}\n{printed(*words)}" for name, words in commands.items())
+    return "\n".join(texts).replace(str(written), "written")
+
+
+def paths(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    yield path
+    for name, each in getattr(command, "commands", {}).items():
+        yield from paths(each, (*path, name))
+
+
+def help_texts() -> str:
+    return "\n".join(
+        f"$ edgekd {' '.join(path)}\n{printed(*path, '--help')}" for path in paths(get_command(application()))
+    )

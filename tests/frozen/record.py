@@ -1,0 +1,53 @@
+"""Writes what :mod:`tests.frozen` holds later versions to: ``python -m tests.frozen.record``.
+
+Who runs it changes a promise, and says in the commit why.
+"""
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import edgekd
+from tests.frozen import products
+from tests.frozen.commands import help_texts, printed, shown
+
+WRITTEN = Path(__file__).with_name("written")
+# Of the run of vectors: before any cut, with a cut, and with a cut and quantised.
+NETWORKS = {"teacher": "00-teacher", "pruned": "02-prune", "quantized": "03-quantize"}
+
+
+def question(count: int = 8) -> torch.Tensor:
+    """Inputs (count, 16) that need no random numbers."""
+    return torch.arange(16 * count).remainder(7).reshape(count, 16) / 8
+
+
+def logits(folder: Path) -> np.ndarray:
+    with torch.no_grad():
+        found: np.ndarray = edgekd.load(folder)(question()).numpy()
+    return found
+
+
+def record(runs: Path) -> None:
+    products.RECORDED.write_text(json.dumps(products.made(runs), indent=1) + "\n")
+    shutil.rmtree(WRITTEN, ignore_errors=True)
+    WRITTEN.mkdir()
+    for name, stage in NETWORKS.items():
+        [folder] = (runs / "vectors/run/stages").glob(f"{stage}-*")
+        (WRITTEN / name).mkdir()
+        for file in ("model.json", "weights.safetensors"):
+            shutil.copy(folder / file, WRITTEN / name)
+        (WRITTEN / name / "logits.json").write_text(json.dumps(logits(WRITTEN / name).tolist()) + "\n")
+    shutil.copytree(runs / "vectors/run/bundle", WRITTEN / "bundle")
+    shutil.copy(runs / "digits/run/report.json", WRITTEN)
+    printed("baseline", "promote", WRITTEN / "report.json", WRITTEN / "baseline.json")
+    (WRITTEN / "commands.txt").write_text(shown(WRITTEN))
+    (WRITTEN / "help.txt").write_text(help_texts())
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as made:
+        record(Path(made))
