@@ -133,11 +133,10 @@ def _kill(place: Place, phase: str, method: str, chance: random.Random, seconds:
     _, alive = psutil.wait_procs(children, timeout=GONE_S)
     reader.join(GONE_S)
     text = "".join(said)
-    # Behind the last phase there is only Python's own end, which has no handlers any more.
-    over = phase == PHASES[-1] and code == -signal.SIGTERM and "interrupted" not in text
-    landed = landed and not over
+    # Behind the last phase there is only Python's own end, where signals are ignored.
+    landed = landed and not (phase == PHASES[-1] and code == 0)
     expected = {CODES[method.split()[-1]]} if "children" not in method else {0, 1}
-    documented = over or code in (expected if landed else expected | {0})
+    documented = code in (expected if landed else expected | {0})
     documented = documented and "Traceback" not in text and "did not expect" not in text
     return Kill(phase, method, round(moment, 2), landed, code, documented, len(alive))
 

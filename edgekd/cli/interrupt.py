@@ -5,6 +5,7 @@ a minute. The interpreter writes the signal's number to a file descriptor at onc
 that reads it can leave. Leaving at once is safe because a run may be killed at any moment.
 """
 
+import atexit
 import os
 import signal
 import tempfile
@@ -38,6 +39,9 @@ def leave_on_signal(how_to_go_on: str = "") -> None:
     for number in ends:
         # The main thread waits meanwhile, or it would complain of the children that end.
         signal.signal(number, lambda *_: time.sleep(PARKED_S))
+
+    # The interpreter takes the handlers away before it takes itself apart, and what is done by then counts as done.
+    atexit.register(lambda: [signal.signal(number, signal.SIG_IGN) for number in ends])
 
     def wait() -> None:
         while (number := os.read(reader, 1)[0]) not in ends:

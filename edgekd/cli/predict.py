@@ -11,6 +11,7 @@ import typer
 
 from edgekd import plain_text
 from edgekd.errors import EdgekdError
+from edgekd.figures import percent
 from edgekd.progress import tell
 
 COLUMNS = ("label", "probability")
@@ -54,7 +55,7 @@ def predict(
 def line(found: dict[str, Any]) -> str:
     name = f"{found['file']}:{found['row']}" if "row" in found else found["file"]
     return plain_text.line(f"{name}: ") + ", ".join(
-        f"{best['label']} {100 * best['probability']:.1f} %" for best in found["top"]
+        f"{best['label']} {percent(best['probability'])}" for best in found["top"]
     )
 
 

@@ -7,6 +7,7 @@ import time
 from types import TracebackType
 from typing import Any
 
+from edgekd.figures import hundredths
 from edgekd.progress import say
 from edgekd.train import world
 from edgekd.train.checkpoint import State
@@ -47,10 +48,11 @@ class StageProgress:
     def epoch(self, entry: dict[str, Any]) -> None:
         if not self.shown:
             return
-        agreement = f"agreement {100 * entry['agreement']:.2f} %  " if "agreement" in entry else ""
+        agreement = f"agreement {hundredths(entry['agreement'], 2)} %  " if "agreement" in entry else ""
+        validation = f"validation {hundredths(entry['validation_accuracy'], 2)} %  "
         line = (
             f"  {self.name} {entry['epoch']}/{self.epochs}  loss {entry['loss']:.4f}  "
-            f"validation {100 * entry['validation_accuracy']:.2f} %  {agreement}{time.monotonic() - self.started:.0f} s"
+            f"{validation}{agreement}{time.monotonic() - self.started:.0f} s"
         )
         if self.bar is None:
             say(line)

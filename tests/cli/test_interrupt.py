@@ -174,3 +174,31 @@ def test_a_read_only_disk_ends_in_one_line(tmp_path):
         assert message == (
             f"error: cannot write {disk / 'run'}: the file system is read-only: choose another folder with --out"
         )
+
+
+ENDING = """
+import os, sys, time
+from edgekd.cli.interrupt import leave_on_signal
+
+class Ending:
+    def __del__(self, write=os.write, sleep=time.sleep):
+        write(1, b"ending")
+        sleep(0.5)
+
+leave_on_signal()
+sys.modules["kept until the interpreter takes itself apart"] = Ending()
+sys.exit({code})
+"""
+
+
+@pytest.mark.parametrize("code", [0, 2])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_the_interpreter_ends_changes_nothing(code, number):
+    with subprocess.Popen(
+        [sys.executable, "-c", ENDING.format(code=code)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout.read(6) == b"ending"
+        process.send_signal(number)
+        assert process.wait() == code
+        assert process.stderr.read() == b""
