@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 import edgekd
-from edgekd.bench import LatencyRecord, Plan, Subject, measure, wilson_interval
+from edgekd.bench import LatencyRecord, Plan, Subject, measure
 from edgekd.chain.evaluate import departure
 from edgekd.chain.measure import SECONDS, SITTINGS
 from edgekd.data import DataSet, in_order, load_data
@@ -41,6 +41,7 @@ from edgekd.figures import ABSENT, significant
 from edgekd.progress import say
 from edgekd.quantize import calibrate, export_runtime, prepare
 from edgekd.recipe import load_recipe
+from edgekd.stats.proportion import wilson_interval
 
 TEACHER, TEACHER_INT8, STUDENT, STUDENT_INT8 = "teacher float32", "teacher int8", "student float32", "student int8"
 CALIBRATION = 256

@@ -30,12 +30,12 @@ from paired import accuracy, difference, packed
 from rich.console import Console
 from rich.table import Table
 
-from edgekd.bench.statistics import ratio_of_medians
 from edgekd.chain.network import restore
 from edgekd.errors import EdgekdError
 from edgekd.files import canonical_json, make_folder, sha256, write_json
 from edgekd.progress import say
 from edgekd.recipe import Distill
+from edgekd.stats.ratios import ratio_of_medians
 
 ENDLESS = 10_000
 FASTER, MARGIN = {LIVE: 2.5, CACHED: 4.0}, -1.0

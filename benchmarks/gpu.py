@@ -22,9 +22,9 @@ from edgekd.bench.clock import collect
 from edgekd.bench.conduct import measure
 from edgekd.bench.plan import Plan, Subject
 from edgekd.bench.runtimes.pytorch.session import TorchSession
-from edgekd.bench.statistics import ratio_of_medians
 from edgekd.errors import MeasurementError
 from edgekd.progress import say
+from edgekd.stats.ratios import ratio_of_medians
 
 NETWORKS = Path(__file__).with_name("networks.py")
 RUNTIMES = {"eager": "pytorch", "compiled": "pytorch-compiled", "cudagraph": "pytorch-cudagraph"}

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from edgekd.bench.statistics import student_quantile
+from scipy.special import stdtrit
 
 NORMAL = 1.959964
 Right = Sequence[NDArray[np.bool_]]
@@ -27,7 +26,7 @@ def difference(ours: Right, theirs: Right) -> dict[str, Any]:
     reach = [NORMAL * by_sample.std(ddof=1) / math.sqrt(len(by_sample))]
     found = {"points": value, "by_seed": by_seed.tolist(), "samples_ci95": around(value, reach[0])}
     if len(by_seed) > 1:
-        reach.append(student_quantile(0.975, len(by_seed) - 1) * by_seed.std(ddof=1) / math.sqrt(len(by_seed)))
+        reach.append(stdtrit(len(by_seed) - 1, 0.975) * by_seed.std(ddof=1) / math.sqrt(len(by_seed)))
         found["seeds_ci95"] = around(value, reach[1])
     return {**found, "ci95": around(value, max(reach))}
 

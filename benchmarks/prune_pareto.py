@@ -42,7 +42,7 @@ from torch import Tensor, nn
 
 from edgekd.artifact import capture
 from edgekd.bench import Plan as BenchPlan
-from edgekd.bench import Subject, fingerprint, measure, ratio_over_sittings
+from edgekd.bench import Subject, fingerprint, measure
 from edgekd.chain.done import METRICS, Done
 from edgekd.chain.network import restore
 from edgekd.chain.stages.prune import HARM_SAMPLES
@@ -64,6 +64,7 @@ from edgekd.prune.sensitivity import scan
 from edgekd.prune.timed import prune_to_latency
 from edgekd.quantize.sensitivity import divergence
 from edgekd.recipe import Distill, Train
+from edgekd.stats.ratios import ratio_over_sittings
 from edgekd.train import CrossEntropy, accuracy_of, fit, logits_of
 from edgekd.train.batchnorm import reestimate
 from edgekd.train.device import lay_out

@@ -32,7 +32,7 @@ from torchvision import models
 
 import edgekd
 from edgekd.artifact import Spec, capture
-from edgekd.bench import Plan, Subject, fingerprint, measure, ratio_over_sittings
+from edgekd.bench import Plan, Subject, fingerprint, measure
 from edgekd.chain.store import Store
 from edgekd.errors import EdgekdError, ExportError, first_line
 from edgekd.export import export_onnx
@@ -43,6 +43,7 @@ from edgekd.models import build
 from edgekd.preprocess import Preprocess
 from edgekd.progress import say
 from edgekd.prune import prune
+from edgekd.stats.ratios import ratio_over_sittings
 from edgekd.train.device import lay_out
 
 ROOT = Path(__file__).parents[1]

@@ -21,11 +21,12 @@ from peers import saturates, version_of
 from rich.console import Console
 from rich.table import Table
 
-from edgekd.bench import LatencyRecord, Plan, Subject, fingerprint, measure, ratio_over_sittings
+from edgekd.bench import LatencyRecord, Plan, Subject, fingerprint, measure
 from edgekd.chain.store import Store
 from edgekd.figures import ABSENT, significant
 from edgekd.files import canonical_json, make_folder, sha256, sha256_file, write_json
 from edgekd.progress import say
+from edgekd.stats.ratios import ratio_over_sittings
 
 ROOT = Path(__file__).parents[1]
 RESNETS = ("resnet18", "resnet50", *SMALL)

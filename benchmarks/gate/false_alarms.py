@@ -37,19 +37,21 @@ from common import finish, goal, options
 from fallback import layers_in_float, quantised_layers
 from repeats import hog, keep, lines
 
-from edgekd.bench import Plan, Subject, measure, wilson_interval
+from edgekd.bench import Plan, Subject, measure
 from edgekd.chain.beside import NOW, of_record, plan_beside
 from edgekd.chain.inventory import int8_coverage, operator_counts
 from edgekd.chain.measure import SECONDS, SITTINGS
 from edgekd.data import DataSet, load_data
 from edgekd.export import runtime_logits
 from edgekd.files import canonical_json, sha256, sha256_file
-from edgekd.gate import Policy, check, read_answers, write_answers
+from edgekd.gate import Policy, check
 from edgekd.gate import Subject as Judged
 from edgekd.gate.files import keep_files, kept_file
 from edgekd.gate.subject import BESIDE, subject_of
 from edgekd.progress import say, track
 from edgekd.recipe import Recipe, Target, load_recipe
+from edgekd.stats.answers import read_answers, write_answers
+from edgekd.stats.proportion import wilson_interval
 
 REPEATS, PLANTED, BY_TEACHER = 300, 100, 20
 SAMPLES, LOST_NET = 2000, 30

@@ -33,9 +33,9 @@ from small_networks import NETWORKS, shape, write_onnx
 
 from edgekd.bench.cpus import quietest
 from edgekd.bench.plan import Subject
-from edgekd.bench.statistics import ratio_over_sittings
 from edgekd.figures import ABSENT
 from edgekd.progress import say
+from edgekd.stats.ratios import ratio_over_sittings
 
 HERE = Path(__file__).parent
 BENCHMARK_APP = "benchmark_app"

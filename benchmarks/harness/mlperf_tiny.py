@@ -31,7 +31,6 @@ from edgekd.bench.energy import EnergyMeter
 from edgekd.bench.plan import Plan, Subject
 from edgekd.bench.records import LatencyRecord
 from edgekd.bench.runtimes import open_session
-from edgekd.bench.statistics import percentile, ratio_over_sittings
 from edgekd.data import load_data
 from edgekd.errors import MeasurementError
 from edgekd.export import export_onnx, float_convolutions
@@ -41,6 +40,8 @@ from edgekd.preprocess import Preprocess
 from edgekd.progress import say
 from edgekd.quantize import calibrate, convert, hold, prepare
 from edgekd.recipe import Data, Train
+from edgekd.stats.percentiles import percentile
+from edgekd.stats.ratios import ratio_over_sittings
 from edgekd.train import CrossEntropy, fit
 
 SHAPE, CLASSES, SEED = (3, 32, 32), 10, 0

@@ -29,7 +29,7 @@ from edgekd.bench.cpus import quietest
 from edgekd.bench.plan import Subject
 from edgekd.bench.runtimes import open_session
 from edgekd.bench.runtimes.session import Session
-from edgekd.bench.statistics import percentile, percentile_interval
+from edgekd.stats.percentiles import percentile, percentile_interval
 
 BOUND_NS = 2000
 CALLS = 2000

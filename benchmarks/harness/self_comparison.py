@@ -19,8 +19,9 @@ from common import finish, goal, options
 from planted import instructions, repeated_convs
 from repeats import hog, keep, lines
 
-from edgekd.bench import LatencyRecord, Plan, Subject, measure, wilson_interval
+from edgekd.bench import LatencyRecord, Plan, Subject, measure
 from edgekd.progress import say, track
+from edgekd.stats.proportion import wilson_interval
 
 LAYERS, MORE = 20, 21
 # Less than edgekd bench takes, so that five hundred of them fit into an hour.

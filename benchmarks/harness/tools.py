@@ -45,7 +45,7 @@ def edgekd(model: str, runtime: str, shape: tuple[int, ...] | None, **args: str)
     from edgekd.bench.clock import collect, collector_off, warm_up
     from edgekd.bench.plan import Subject
     from edgekd.bench.runtimes import open_session
-    from edgekd.bench.statistics import percentile
+    from edgekd.stats.percentiles import percentile
 
     session = open_session(Subject(model, runtime, shape=shape, args=args), threads=1)
     warm_up(session.run)

@@ -12,13 +12,6 @@ if TYPE_CHECKING:
     from edgekd.bench.plan import Plan, Subject
     from edgekd.bench.records import LatencyRecord, MemoryRecord
     from edgekd.bench.runtimes import open_session
-    from edgekd.bench.statistics import (
-        percentile,
-        percentile_interval,
-        ratio_of_medians,
-        ratio_over_sittings,
-        wilson_interval,
-    )
     from edgekd.bench.worker import memory
 
 HOME = {
@@ -30,9 +23,6 @@ HOME = {
     "plan": ("Plan", "Subject"),
     "records": ("LatencyRecord", "MemoryRecord"),
     "runtimes": ("open_session",),
-    "statistics": (
-        *("percentile", "percentile_interval", "ratio_of_medians", "ratio_over_sittings", "wilson_interval"),
-    ),
     "worker": ("memory",),
 }
 __all__ = [
@@ -46,15 +36,10 @@ __all__ = [
     "measure",
     "memory",
     "open_session",
-    "percentile",
-    "percentile_interval",
-    "ratio_of_medians",
-    "ratio_over_sittings",
     "ratio_to",
     "sample",
     "summarise",
     "warnings_now",
-    "wilson_interval",
 ]
 
 

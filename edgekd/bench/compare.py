@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from edgekd.bench import clock
 from edgekd.bench.clock import Call, Nanoseconds, collect, collector_off
-from edgekd.bench.statistics import percentile, percentile_interval, ratio_of_medians
 from edgekd.errors import MeasurementError
+from edgekd.stats.percentiles import percentile, percentile_interval
+from edgekd.stats.ratios import ratio_of_medians
 
 BLOCK_S = 0.01
 MIN_ROUNDS = 30

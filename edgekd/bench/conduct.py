@@ -23,16 +23,11 @@ from edgekd.bench.environment import (
 )
 from edgekd.bench.plan import Plan
 from edgekd.bench.records import LatencyRecord
-from edgekd.bench.statistics import (
-    MIN_SITTINGS,
-    percentile_interval,
-    ratio_over_sittings,
-    relative_spread,
-    stretched,
-)
 from edgekd.bench.worker import TimeLimit, TimeLimitError, Worker
 from edgekd.errors import MeasurementError
 from edgekd.ranges import POSITIVE
+from edgekd.stats.percentiles import percentile_interval, relative_spread
+from edgekd.stats.ratios import MIN_SITTINGS, ratio_over_sittings, stretched
 
 WIDE = 0.1
 DRIFT = 0.05

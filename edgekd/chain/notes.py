@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from edgekd.bench import LatencyRecord, ratio_over_sittings
+from edgekd.bench import LatencyRecord
 from edgekd.chain.abroad import Abroad, figures_for
 from edgekd.chain.evaluate import LEAST_AGREEMENT, Exported
 from edgekd.chain.measure import Measured
@@ -17,6 +17,7 @@ from edgekd.figures import significant
 from edgekd.quantize.search.rule import FLOAT, INT8
 from edgekd.recipe import Recipe, Target
 from edgekd.report import schema
+from edgekd.stats.ratios import ratio_over_sittings
 
 # Points of accuracy that a class may lose to the teacher before it is named.
 MOST_LOST = 3

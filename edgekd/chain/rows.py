@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.bench import wilson_interval
 from edgekd.chain.abroad import Abroad, figures_for
 from edgekd.chain.evaluate import PYTORCH, Exported
 from edgekd.chain.measure import Measured
 from edgekd.chain.notes import disagreement, doubts
 from edgekd.chain.teachers import ENSEMBLE, Together
 from edgekd.files import sha256_file
-from edgekd.gate import write_answers
 from edgekd.recipe import Target
 from edgekd.report import schema
+from edgekd.stats.answers import write_answers
+from edgekd.stats.proportion import wilson_interval
 
 RUNTIME = "onnxruntime"
 

@@ -3,12 +3,8 @@
 Nothing here imports torch.
 """
 
-from edgekd.gate.answers import read_answers as read_answers
-from edgekd.gate.answers import write_answers as write_answers
 from edgekd.gate.check import check as check
 from edgekd.gate.comparable import NotComparable as NotComparable
-from edgekd.gate.paired import Drop as Drop
-from edgekd.gate.paired import drop as drop
 from edgekd.gate.policy import Policy as Policy
 from edgekd.gate.policy import Rule as Rule
 from edgekd.gate.policy import load_policy as load_policy

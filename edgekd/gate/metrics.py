@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 from edgekd.errors import EdgekdError
 from edgekd.figures import ABSENT, exceeds, in_hundredths, significant, told_apart
-from edgekd.gate.paired import drop
 from edgekd.gate.policy import Rule
 from edgekd.gate.subject import BESIDE, is_beside, right_of
 from edgekd.gate.verdict import Finding, Level
 from edgekd.registry import Registry
+from edgekd.stats.paired import drop
 
 Row = Mapping[str, Any]
 RETRAIN = "see what the change does to the network, or, if it is meant, promote the new baseline"

@@ -7,9 +7,9 @@ from typing import Any
 
 from edgekd.errors import first_line
 from edgekd.files import sha256_file
-from edgekd.gate.answers import read_answers
 from edgekd.gate.shape import Malformed
-from edgekd.proportion import wilson_interval
+from edgekd.stats.answers import read_answers
+from edgekd.stats.proportion import wilson_interval
 
 Row = Mapping[str, Any]
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from edgekd.errors import EdgekdError
 from edgekd.files import read_object, write_json
-from edgekd.gate.answers import read_answers
 from edgekd.gate.shape import BASELINE, REPORT, TEACHER, Malformed, must_have_shape, under
 from edgekd.gate.sound import answers_must_agree, files_must_agree, must_agree
+from edgekd.stats.answers import read_answers
 
 KIND, SCHEMA_VERSION = "edgekd baseline", 1
 REPORT_VERSION = 1

@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 from edgekd.errors import RecipeError
 from edgekd.figures import exceeds
-from edgekd.gate.answers import read_answers
-from edgekd.gate.paired import drop_interval
 from edgekd.registry import nearest
 from edgekd.report.schema import Check, Row
+from edgekd.stats.answers import read_answers
+from edgekd.stats.paired import drop_interval
 
 Measure = Callable[[Row, Row], float | None]
 

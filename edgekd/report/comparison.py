@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from edgekd.figures import ABSENT, RESULTS, Column, percent
-from edgekd.gate import drop, read_answers
 from edgekd.gate.subject import facts_of
 from edgekd.report.classes import points
 from edgekd.report.deployed import deployed
 from edgekd.report.schema import Report, Row
 from edgekd.report.steps import ONE_SIDED
 from edgekd.report.verdict import headline
+from edgekd.stats.answers import read_answers
+from edgekd.stats.paired import drop
 
 Reports = Mapping[str, Report]
 

@@ -5,10 +5,11 @@ from typing import NamedTuple
 
 from edgekd.errors import EdgekdError
 from edgekd.figures import ABSENT, significant
-from edgekd.gate import drop, read_answers
 from edgekd.report.classes import points
 from edgekd.report.deployed import chain_rows
 from edgekd.report.schema import Report, Row
+from edgekd.stats.answers import read_answers
+from edgekd.stats.paired import drop
 
 # Two bounds of this confidence make an interval of 95 %.
 ONE_SIDED = 0.975

@@ -90,7 +90,7 @@ def test_nothing_in_the_working_directory_is_imported(light, tmp_path, monkeypat
 @pytest.mark.parametrize(
     ("imports", "absent"),
     [
-        ("edgekd.bench.statistics", {"torch", "onnxruntime", "onnx", "psutil"}),
+        ("edgekd.stats.ratios", {"torch", "onnxruntime", "onnx", "psutil"}),
         ("edgekd.bench.conduct, edgekd.bench.worker", {"torch", "onnxruntime", "onnx"}),
         ("edgekd.bench.runtimes.onnxruntime.session, edgekd.bench.child", {"torch", "onnx"}),
         ("edgekd.cli.bench, edgekd.cli.subjects", {"torch", "onnxruntime", "onnx", "numpy"}),

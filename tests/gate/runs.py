@@ -5,7 +5,7 @@ from copy import deepcopy
 
 import numpy as np
 
-from edgekd.gate import write_answers
+from edgekd.stats.answers import write_answers
 
 N = 2000
 ENVIRONMENT = {"cpu": {"model": "a processor", "architecture": "x86_64", "flags": ["avx2", "fma"], "affinity": [0, 1]}}

@@ -5,7 +5,8 @@ import pytest
 
 from edgekd.errors import EdgekdError
 from edgekd.files import write_bytes
-from edgekd.gate import NotComparable, Policy, check, load_subject, write_answers
+from edgekd.gate import NotComparable, Policy, check, load_subject
+from edgekd.stats.answers import write_answers
 from tests.gate.runs import ENVIRONMENT, row
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from edgekd.errors import EdgekdError
-from edgekd.gate import Policy, check, load_subject, read_answers, write_answers
-from edgekd.proportion import wilson_interval
+from edgekd.gate import Policy, check, load_subject
+from edgekd.stats.answers import read_answers, write_answers
+from edgekd.stats.proportion import wilson_interval
 
 Document = dict[str, Any]
 RECORDED = Path(__file__).parents[2] / "benchmarks/results/quickstart/report.json"

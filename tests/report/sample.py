@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from edgekd.gate import write_answers
+from edgekd.stats.answers import write_answers
 
 LAYERS = ["conv1", *(f"layer{i}.{j}.conv{k}" for i in (1, 2, 3) for j in (0, 1) for k in (1, 2))]
 

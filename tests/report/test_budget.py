@@ -1,10 +1,10 @@
 import pytest
 
 from edgekd.errors import EdgekdError, RecipeError
-from edgekd.gate import write_answers
 from edgekd.report.budget import check
 from edgekd.report.schema import Budget, Check, Latency, Ratio, Report, Row
 from edgekd.report.verdict import line
+from edgekd.stats.answers import write_answers
 
 TEACHER = Row(model="teacher", runtime="onnxruntime", precision="float32", accuracy=0.98, size_bytes=44_000_000)
 STUDENT = Row(

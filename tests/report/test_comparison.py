@@ -3,11 +3,11 @@ from typing import Any
 import pytest
 from scipy.stats import binomtest
 
-from edgekd.gate import write_answers
 from edgekd.report.comparison import differences, marks, pairs, run_rows, said
 from edgekd.report.comparison_page import render_comparison, render_comparison_markdown
 from edgekd.report.pareto import fronts
 from edgekd.report.schema import Report
+from edgekd.stats.answers import write_answers
 
 from .sample import sample
 

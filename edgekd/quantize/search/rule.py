@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.bench.statistics import binomial
+from edgekd.stats.paired import mcnemar
 
 INT8, FLOAT = "int8", "float"
 # A candidate must be this much faster than all int8 to be worth the larger file.
@@ -132,7 +132,7 @@ def choose(
 def surely_worse(ours: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> bool:
     """Whether the exact McNemar test finds ``ours`` less accurate than ``theirs`` on the same samples, (N,) each."""
     lost, won = int((theirs & ~ours).sum()), int((ours & ~theirs).sum())
-    return lost > won and float(binomial(lost + won, 0.5)[lost:].sum()) < SURE
+    return lost > won and mcnemar(lost, won) < SURE
 
 
 def _is_enough(correct: NDArray[np.bool_], bounds: Bounds) -> bool:

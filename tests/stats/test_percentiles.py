@@ -4,18 +4,10 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgekd.bench.statistics import (
-    binomial,
-    percentile,
-    percentile_interval,
-    ratio_of_medians,
-    ratio_over_sittings,
-    relative_spread,
-    stretched,
-    student_quantile,
-    wilson_interval,
-)
 from edgekd.errors import MeasurementError
+from edgekd.stats.percentiles import percentile, percentile_interval, relative_spread
+from edgekd.stats.proportion import wilson_interval
+from edgekd.stats.ratios import ratio_of_medians, ratio_over_sittings, stretched
 
 times = st.lists(st.floats(1e-3, 1e9), min_size=1, max_size=300)
 fractions = st.floats(0.001, 0.999)
@@ -45,11 +37,6 @@ def test_percentiles_are_monotone(samples, p, q):
 def test_interval_holds_the_percentile(samples, p):
     interval = percentile_interval(samples, p)
     assert interval is None or interval[0] <= percentile(samples, p) <= interval[1]
-
-
-@pytest.mark.parametrize(("n", "p"), [(1, 0.5), (30, 0.9), (1000, 0.99), (20_000, 0.01)])
-def test_binomial_is_scipys(n, p):
-    np.testing.assert_allclose(binomial(n, p), scipy.stats.binom.pmf(np.arange(n + 1), n, p), rtol=1e-7, atol=1e-300)
 
 
 @pytest.mark.parametrize(("n", "p"), [(6, 0.5), (101, 0.5), (50, 0.9), (500, 0.99), (5000, 0.5)])
@@ -150,14 +137,8 @@ def test_few_sittings_have_a_ratio_and_no_interval(count):
 def test_sureness_stretches_as_students_t():
     low, high = stretched(2.0, (1.0, 4.0), 6, 0.99)
     by = scipy.stats.t.ppf(0.995, 5) / scipy.stats.t.ppf(0.975, 5)
-    np.testing.assert_allclose([low, high], [2 / 2**by, 2 * 2**by], rtol=0.01)
+    np.testing.assert_allclose([low, high], [2 / 2**by, 2 * 2**by])
     np.testing.assert_allclose(stretched(2.0, (1.0, 4.0), 6, 0.95), (1.0, 4.0))
-
-
-@pytest.mark.parametrize("dof", [1, 2, 3, 4, 5, 7, 15, 60])
-@pytest.mark.parametrize("p", [0.9, 0.975, 0.995])
-def test_student_quantile_is_scipys(p, dof):
-    assert student_quantile(p, dof) == pytest.approx(scipy.stats.t.ppf(p, dof), rel=0.008)
 
 
 def test_ratio_of_swapped_contenders_is_the_inverse():

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgekd.gate import read_answers, write_answers
+from edgekd.stats.answers import read_answers, write_answers
 
 
 @given(st.lists(st.booleans(), max_size=70))

@@ -3,8 +3,7 @@ import pytest
 from scipy import optimize, stats
 
 from edgekd.errors import EdgekdError
-from edgekd.gate import drop
-from edgekd.gate.paired import drop_interval
+from edgekd.stats.paired import drop, drop_interval
 
 
 def answers(n, lost, won, both=0):
