@@ -26,7 +26,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from edgekd.chain.done import METRICS, Done
+from edgekd.chain.done import Done
+from edgekd.chain.names import METRICS
 from edgekd.chain.network import restore
 from edgekd.chain.store import Store
 from edgekd.data import DataSet

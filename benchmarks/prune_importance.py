@@ -22,18 +22,19 @@ from rich.console import Console
 from rich.table import Table
 
 from edgekd.artifact import capture
-from edgekd.chain.done import METRICS, Done
+from edgekd.chain.done import Done
+from edgekd.chain.names import METRICS
 from edgekd.chain.network import restore
 from edgekd.chain.store import Store
 from edgekd.export import export_onnx
 from edgekd.files import write_json
+from edgekd.models.batchnorm import reestimate
 from edgekd.progress import say
 from edgekd.prune import IMPORTANCES, prune
 from edgekd.prune.harm import harms
 from edgekd.prune.prunable import Prunable
 from edgekd.prune.sensitivity import scan
 from edgekd.train import accuracy_of
-from edgekd.train.batchnorm import reestimate
 from edgekd.train.device import lay_out
 
 SHARE, LABELLED, RATE = 0.5, 8, 0.005

@@ -43,7 +43,8 @@ from torch import Tensor, nn
 from edgekd.artifact import capture
 from edgekd.bench import Plan as BenchPlan
 from edgekd.bench import Subject, fingerprint, measure
-from edgekd.chain.done import METRICS, Done
+from edgekd.chain.done import Done
+from edgekd.chain.names import METRICS
 from edgekd.chain.network import restore
 from edgekd.chain.stages.prune import HARM_SAMPLES
 from edgekd.chain.store import Store
@@ -53,6 +54,7 @@ from edgekd.export import export_onnx
 from edgekd.figures import ABSENT
 from edgekd.files import canonical_json, sha256, sha256_file, write_json
 from edgekd.models import count_macs
+from edgekd.models.batchnorm import reestimate
 from edgekd.progress import say
 from edgekd.prune import prune, widths
 from edgekd.prune.depth import cut_depth
@@ -66,7 +68,6 @@ from edgekd.quantize.sensitivity import divergence
 from edgekd.recipe import Distill, Train
 from edgekd.stats.ratios import ratio_over_sittings
 from edgekd.train import CrossEntropy, accuracy_of, fit, logits_of
-from edgekd.train.batchnorm import reestimate
 from edgekd.train.device import lay_out
 
 UNCUT, UNIFORM = "uncut", "torch-pruning, uniform"

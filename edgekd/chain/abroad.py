@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from edgekd.bench import LatencyRecord, Plan, Subject
 from edgekd.chain import measure as here
 from edgekd.chain.chunks import chunks
-from edgekd.chain.done import METRICS
 from edgekd.chain.evaluate import LEAST_AGREEMENT, Exported, departure, save_array
+from edgekd.chain.names import METRICS, ONNX_RUNTIME
 from edgekd.chain.sites import Site
 from edgekd.chain.store import Store
 from edgekd.chain.targets import file_profile
@@ -28,7 +28,6 @@ from edgekd.progress import say
 from edgekd.recipe import Target
 
 VERSION = 2
-ORT = "onnxruntime"
 # Doubts about times that another moment may not have.
 PASSING = {"cut_short", "throttled"}
 
@@ -140,7 +139,9 @@ class _Visit:
             found = answered(self.there, target, files, data)
             agreement = {label: float(np.mean(found[label] == here[label])) for label in files}
             # TensorRT fuses what it cuts otherwise: its layers are not those of a file that is cut off.
-            doubted = [each for each, share in agreement.items() if share < LEAST_AGREEMENT and target.runtime == ORT]
+            doubted = [
+                each for each, share in agreement.items() if share < LEAST_AGREEMENT and target.runtime == ONNX_RUNTIME
+            ]
             departs_at = {label: self._departure(files[label], data) for label in doubted}
             named = {label: f"predictions-{number}.npy" for number, label in enumerate(files)}
             for label, file in named.items():

@@ -15,9 +15,8 @@ from edgekd.bench.profile.cache import machine_facts
 from edgekd.bench.records import LatencyRecord
 from edgekd.chain import measure as usual
 from edgekd.chain.abroad import PASSING, file_for, lasting
-from edgekd.chain.done import METRICS
 from edgekd.chain.evaluate import Exported
-from edgekd.chain.rows import RUNTIME
+from edgekd.chain.names import METRICS, ONNX_RUNTIME
 from edgekd.chain.sites import Site
 from edgekd.chain.store import Store
 from edgekd.chain.targets import is_measured_here
@@ -25,9 +24,10 @@ from edgekd.devices.place import There
 from edgekd.errors import EdgekdError
 from edgekd.files import canonical_json, sha256, sha256_file, write_json
 from edgekd.gate.files import kept_file
-from edgekd.gate.subject import load_subject, place_of
+from edgekd.gate.subject import load_subject
 from edgekd.progress import say
 from edgekd.recipe import Recipe, Target
+from edgekd.records.rows import place_of
 from edgekd.report.schema import BesideBaseline
 
 VERSION = 2
@@ -56,7 +56,7 @@ def agreed_files(baseline: Path, recipe: Recipe, sites: Mapping[str, Site]) -> d
 
 
 def place(target: Target) -> str:
-    threads = target.threads if target.runtime == RUNTIME else None
+    threads = target.threads if target.runtime == ONNX_RUNTIME else None
     return place_of({"device": target.device, "runtime": target.runtime, "threads": threads})
 
 

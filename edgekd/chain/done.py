@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekd.artifact import Artifact, content_of
-
-METRICS = "metrics.json"
+from edgekd.chain.names import METRICS
 
 
 @dataclass(frozen=True)

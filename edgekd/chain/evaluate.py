@@ -18,11 +18,11 @@ from torch import Tensor
 from edgekd.artifact import Artifact
 from edgekd.bench import fingerprint
 from edgekd.chain.chunks import chunks
-from edgekd.chain.done import METRICS, Done
+from edgekd.chain.done import Done
 from edgekd.chain.files import MEASURED, ONNX, Placing, RuntimeFile, served, write_files
 from edgekd.chain.inventory import int8_coverage, operator_counts
+from edgekd.chain.names import METRICS, SAMPLES
 from edgekd.chain.network import build_spec, float_twin, restore
-from edgekd.chain.pack import SAMPLES
 from edgekd.chain.store import Store
 from edgekd.chain.targets import can_be_timed, file_profile, is_here
 from edgekd.data import DataSet

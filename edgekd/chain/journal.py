@@ -5,12 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edgekd.artifact import Artifact, capture
+from edgekd.chain.names import METRICS
 from edgekd.chain.network import restore
 from edgekd.chain.stage import Result
 from edgekd.chain.store import Store
 from edgekd.files import write_json
 
-METRICS = "metrics.json"
 # The folder is the stage's own, which has a key already.
 KEY = "kept"
 

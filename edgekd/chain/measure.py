@@ -10,7 +10,7 @@ from edgekd.bench import measure as carry_out
 from edgekd.bench import memory as peak_memory
 from edgekd.bench.profile.conduct import profile_on_roofs
 from edgekd.chain.evaluate import Exported
-from edgekd.chain.runner import METRICS
+from edgekd.chain.names import METRICS
 from edgekd.chain.store import Store
 from edgekd.files import canonical_json, sha256, sha256_file, write_json
 from edgekd.progress import say

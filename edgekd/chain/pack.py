@@ -11,6 +11,7 @@ import onnx
 from edgekd import __version__
 from edgekd.bundle.pack import pack
 from edgekd.bundle.session import Session
+from edgekd.chain.names import ONNX_RUNTIME, SAMPLES
 from edgekd.chain.store import damaged_file
 from edgekd.errors import BundleError, RecipeError
 from edgekd.files import read_object
@@ -21,8 +22,6 @@ from edgekd.report.schema import Report
 from edgekd.userfile import is_reference
 
 # Some raw test samples, beside each network's file.
-SAMPLES = "samples.npy"
-RUNTIME = "onnxruntime"
 # Of a row of the report: what leads into the run folder, and the answers that the gate reads there.
 LEFT_BEHIND = ("file", "predictions", "right", "reliability")
 
@@ -88,7 +87,7 @@ def by_label(report: Mapping[str, Any], run: Path) -> dict[str, Row]:
     """Each network's first row in ONNX Runtime, in the order of the chain, teacher first."""
     found: dict[str, Row] = {}
     for row in report["rows"]:
-        if row["runtime"] == RUNTIME and row.get("file"):
+        if row["runtime"] == ONNX_RUNTIME and row.get("file"):
             found.setdefault(row["model"], row)
     if not found:
         raise BundleError(f"{run}: its report has no file for ONNX Runtime; run the recipe again")

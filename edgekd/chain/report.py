@@ -12,8 +12,9 @@ from edgekd.chain.done import Done
 from edgekd.chain.evaluate import LABELS, Exported
 from edgekd.chain.log import RunLog
 from edgekd.chain.measure import Measured
+from edgekd.chain.names import ONNX_RUNTIME
 from edgekd.chain.notes import classes_lost, disagreement_abroad, doubtful_data, not_served, skipped_target, slower
-from edgekd.chain.rows import RUNTIME, Rows
+from edgekd.chain.rows import Rows
 from edgekd.chain.teachers import Teachers, Together
 from edgekd.data import DataSet
 from edgekd.recipe import Recipe, Target
@@ -119,7 +120,7 @@ def _by_class(data: DataSet, first: Exported, last: Exported) -> schema.ByClass:
     before, after = (
         Answers(export.label, np.load(export.folder / export.figures["predictions"])) for export in (first, last)
     )
-    return by_class(data.test.labels.numpy(), before, after, data.classes, RUNTIME)
+    return by_class(data.test.labels.numpy(), before, after, data.classes, ONNX_RUNTIME)
 
 
 def _stage(export: Exported, log: RunLog) -> schema.Stage:

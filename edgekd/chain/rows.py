@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from edgekd.chain.abroad import Abroad, figures_for
 from edgekd.chain.evaluate import PYTORCH, Exported
 from edgekd.chain.measure import Measured
+from edgekd.chain.names import ONNX_RUNTIME
 from edgekd.chain.notes import disagreement, doubts
 from edgekd.chain.teachers import ENSEMBLE, Together
 from edgekd.files import sha256_file
@@ -18,8 +19,6 @@ from edgekd.recipe import Target
 from edgekd.report import schema
 from edgekd.stats.answers import write_answers
 from edgekd.stats.proportion import wilson_interval
-
-RUNTIME = "onnxruntime"
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ class Rows:
         timing, notes = _timing(export, target, measured) if target and measured else ({}, [])
         return schema.Row(
             model=export.label,
-            runtime=RUNTIME,
+            runtime=ONNX_RUNTIME,
             precision=figures["precision"],
             device="cpu",
             size_bytes=figures["size_bytes"],
@@ -104,7 +103,7 @@ class Rows:
             runtime=target.runtime,
             precision=figures["precision"],
             device=target.device,
-            threads=target.threads if target.runtime == RUNTIME else None,
+            threads=target.threads if target.runtime == ONNX_RUNTIME else None,
             size_bytes=figures["size_bytes"],
             params=export.figures["params"],
             macs=export.figures["macs"],

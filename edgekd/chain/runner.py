@@ -10,9 +10,10 @@ from typing import Any
 from torch import nn
 
 from edgekd.artifact import capture
-from edgekd.chain.done import METRICS, Done
+from edgekd.chain.done import Done
 from edgekd.chain.keys import stage_key
 from edgekd.chain.log import RunLog
+from edgekd.chain.names import METRICS
 from edgekd.chain.network import restore
 from edgekd.chain.plan import Start, start_of, starts_of_teachers
 from edgekd.chain.stage import KINDS, Job, Log

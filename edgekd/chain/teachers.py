@@ -10,8 +10,9 @@ from typing import Any
 from torch import nn
 
 from edgekd.artifact import Spec
-from edgekd.chain.done import METRICS, Done
+from edgekd.chain.done import Done
 from edgekd.chain.evaluate import PYTORCH, VERSION, save_array
+from edgekd.chain.names import METRICS
 from edgekd.chain.network import restore
 from edgekd.chain.store import Store
 from edgekd.data import DataSet

@@ -4,7 +4,9 @@ from typing import Any, NamedTuple
 
 from edgekd.errors import EdgekdError
 from edgekd.gate.policy import Policy
-from edgekd.gate.subject import PLACE, TEST_SET, Subject, device_of, is_beside
+from edgekd.gate.subject import Subject, is_beside
+from edgekd.records.facts import TEST_SET, device_of
+from edgekd.records.rows import PLACE
 
 
 class Difference(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Any
 
 from edgekd.errors import EdgekdError
 from edgekd.files import is_file, make_folder, read_object, sha256_file, storage, write_bytes
-from edgekd.gate.subject import rows_of_last
+from edgekd.records.rows import rows_of_last
 
 NAMED = 16  # digits of the hash
 OWN = re.compile(r"[0-9a-f]{16}\.onnx")

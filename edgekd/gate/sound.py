@@ -7,7 +7,7 @@ from typing import Any
 
 from edgekd.errors import first_line
 from edgekd.files import sha256_file
-from edgekd.gate.shape import Malformed
+from edgekd.records.shape import Malformed
 from edgekd.stats.answers import read_answers
 from edgekd.stats.proportion import wilson_interval
 

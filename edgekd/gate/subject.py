@@ -10,19 +10,18 @@ from typing import Any
 
 from edgekd.errors import EdgekdError
 from edgekd.files import read_object, write_json
-from edgekd.gate.shape import BASELINE, REPORT, TEACHER, Malformed, must_have_shape, under
 from edgekd.gate.sound import answers_must_agree, files_must_agree, must_agree
+from edgekd.records.facts import facts_of
+from edgekd.records.rows import PLACE, place_of, rows_of_last
+from edgekd.records.shape import BASELINE, REPORT, TEACHER, Malformed, must_have_shape, under
 from edgekd.stats.answers import read_answers
 
 KIND, SCHEMA_VERSION = "edgekd baseline", 1
 REPORT_VERSION = 1
 # Of a report's row, as they are.
-SEPARATOR = ": "  # of a device and what is known of it
-PLACE = ("device", "runtime", "threads", "built_for")
 FIGURES = (
     "accuracy", "n", "right", "file_sha256", "size_bytes", "params", "macs", "precision", "operators", "int8_coverage"
 )  # fmt: skip
-TEST_SET = "test set"
 # Of a report alone: a baseline is what later runs are timed beside.
 BESIDE = "latency_vs_baseline"
 
@@ -120,56 +119,6 @@ def subject_of(report: Mapping[str, Any], source: object = "the report") -> Subj
         facts=facts_of(report),
         rows={place_of(row): _figures(row, teachers.get(place_of(row))) for row in rows_of_last(report)},
     )
-
-
-def facts_of(report: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what two reports must share to be compared: the test set, the machine and the devices."""
-    data, environment = report.get("data") or {}, report.get("environment") or {}
-    cpu = environment.get("cpu") or {}
-    facts = {
-        TEST_SET: data.get("fingerprint"),
-        "test samples": data.get("test"),
-        "processor": cpu.get("model"),
-        "architecture": cpu.get("architecture"),
-        "processor features": cpu.get("flags"),
-        "power mode": environment.get("power_mode"),
-        **_of_devices(environment.get("devices") or {}),
-    }
-    return {key: value for key, value in facts.items() if value is not None}
-
-
-def rows_of_last(report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [row for row in report["rows"] if row.get("model") == report["rows"][-1].get("model")]
-
-
-def device_of(fact: str) -> str | None:
-    """Return the device that a fact is about, or None for this machine and the data."""
-    device, separator, _ = fact.partition(SEPARATOR)
-    return device if separator else None
-
-
-def _of_devices(devices: Mapping[str, Any]) -> dict[str, Any]:
-    """What makes figures of one device incomparable with those of a report before."""
-    return {
-        f"{name}{SEPARATOR}{what}": found
-        for name, facts in devices.items()
-        for what, found in (
-            ("board", (facts.get("facts") or {}).get("board")),
-            ("processor", (facts.get("facts") or {}).get("cpu")),
-            ("power mode", facts.get("power_mode")),
-            ("TensorRT", facts.get("tensorrt")),
-            ("ONNX Runtime", ((facts.get("facts") or {}).get("python") or {}).get("onnxruntime")),
-        )
-    }
-
-
-def place_of(row: Mapping[str, Any]) -> str:
-    """Return what rows of two reports are matched by, as ``cpu, onnxruntime, 1 thread``."""
-    threads, built_for = row.get("threads"), row.get("built_for")
-    counted = [f"{threads} thread{'s' if threads != 1 else ''}"] if threads else []
-    # A runtime that has one file only is named by it already.
-    counted += [f"file for {built_for}"] if built_for and built_for != row.get("runtime") else []
-    return ", ".join([str(row.get("device") or "cpu"), str(row.get("runtime")), *counted])
 
 
 def is_beside(baseline: Mapping[str, Any], current: Mapping[str, Any]) -> bool:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from edgekd.artifact import tensors_of
 from edgekd.errors import EdgekdError, ModelError
 from edgekd.files import canonical_json, is_file, locked, read_object, sha256, write_json
+from edgekd.models.batchnorm import reestimate
 from edgekd.models.modes import in_evaluation
 from edgekd.models.size import macs_by_module
 from edgekd.progress import track
@@ -22,7 +23,6 @@ from edgekd.prune.importance.gradients import Batches, Loss
 from edgekd.prune.plan import Plan
 from edgekd.prune.prunable import Prunable
 from edgekd.ranges import SHARE
-from edgekd.train.batchnorm import reestimate
 
 VERSION = 1
 Score = Callable[[nn.Module], float]

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from edgekd.figures import ABSENT, Column, between, percent, significant
-from edgekd.gate.subject import place_of
+from edgekd.records.rows import place_of
 
 LAYERS = (
     Column("Layer", lambda layer: str(layer["name"]), number=False),

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgekd.errors import EdgekdError
-from edgekd.gate.shape import REPORT, must_have_shape
+from edgekd.records.shape import REPORT, must_have_shape
 
 SCHEMA_VERSION = 1
 

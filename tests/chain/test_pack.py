@@ -11,7 +11,8 @@ import pytest
 
 from edgekd.bundle.predict import Predictor
 from edgekd.bundle.verify import verify
-from edgekd.chain.pack import SAMPLES, pack_run
+from edgekd.chain.names import SAMPLES
+from edgekd.chain.pack import pack_run
 from edgekd.errors import BundleError
 from edgekd.files import sha256_file
 from tests.bundle.test_pack import contents

@@ -18,10 +18,10 @@ from torchvision.models.vision_transformer import EncoderBlock
 
 from edgekd.errors import ModelError
 from edgekd.models import build, count_macs, count_parameters
+from edgekd.models.batchnorm import reestimate
 from edgekd.prune.depth import blocks_of, cut_depth, drop, rank
 from edgekd.prune.plan import apply_plan
 from edgekd.quantize.sensitivity import divergence
-from edgekd.train.batchnorm import reestimate
 
 IMAGE, SMALL = (3, 32, 32), (3, 8, 8)
 

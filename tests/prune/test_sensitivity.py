@@ -10,11 +10,11 @@ from torch import nn
 
 from edgekd.errors import ModelError, StorageError
 from edgekd.models import build, count_macs, count_parameters
+from edgekd.models.batchnorm import reestimate
 from edgekd.prune import apply_plan, prune, widths
 from edgekd.prune.harm import harms
 from edgekd.prune.prunable import Prunable
 from edgekd.prune.sensitivity import Cut, Sensitivity, scan
-from edgekd.train.batchnorm import reestimate
 
 IMAGE = (3, 8, 8)
 

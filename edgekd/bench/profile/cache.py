@@ -1,15 +1,15 @@
 """The roofs of this machine, measured once and kept in the user's cache folder."""
 
-import os
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from edgekd.bench.environment import BUSY_SHARE, cpu
 from edgekd.bench.profile.roofs import Roofs
 from edgekd.errors import EdgekdError, StorageError
-from edgekd.files import canonical_json, is_file, locked, read_object, sha256, write_json
+from edgekd.files import canonical_json, is_file, read_object, sha256, write_json
+from edgekd.user_cache import cache_folder, made_once
 
 SCHEMA_VERSION = 1
 
@@ -31,18 +31,6 @@ def cached_roofs(threads: int, measure: Callable[[int], Roofs], fresh: bool = Fa
         return roofs
 
 
-@contextmanager
-def made_once(path: Path, what: str) -> Iterator[None]:
-    """Let one process at a time measure what comes to ``path`` in the cache folder; two at once would slow each other.
-
-    Where the cache folder cannot be written, each measures for itself.
-    """
-    with ExitStack() as stack:
-        with suppress(StorageError):
-            stack.enter_context(locked(path, what))
-        yield
-
-
 def read(path: Path) -> Roofs | None:
     """``None`` for a file that is missing or damaged: it is measured again."""
     try:
@@ -60,9 +48,3 @@ def machine_facts(threads: int) -> dict[str, Any]:
     usable = len(facts.pop("affinity", []))
     versions = {"numpy": numpy.__version__, "onnxruntime": onnxruntime.__version__}
     return {**facts, **versions, "usable_cpus": usable, "threads": threads, "schema_version": SCHEMA_VERSION}
-
-
-def cache_folder() -> Path:
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    # The XDG specification has relative paths ignored.
-    return (Path(given) if Path(given).is_absolute() else Path.home() / ".cache") / "edgekd"

@@ -6,7 +6,6 @@ from functools import partial
 
 from torch import nn
 
-from edgekd.bench.profile.cache import cache_folder
 from edgekd.chain.journal import Journal
 from edgekd.chain.objective import between_generations, distillation, terms_of
 from edgekd.chain.stage import History, Job, Modes, Result, later, stage
@@ -16,6 +15,7 @@ from edgekd.distill.ensemble import Ensemble
 from edgekd.errors import TrainingError
 from edgekd.train import world
 from edgekd.train.device import make_fabric, trains_channels_last
+from edgekd.user_cache import cache_folder
 
 
 @stage("distill", product="distilled", version=3)

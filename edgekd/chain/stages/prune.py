@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from edgekd.bench.profile.cache import cache_folder
 from edgekd.chain.cuts import Cut, Cutter, labelled
 from edgekd.chain.deployed import deployment
 from edgekd.chain.journal import Journal
@@ -19,6 +18,7 @@ from edgekd.chain.stage import History, How, Job, Modes, Result, later, stage
 from edgekd.errors import EdgekdError, ModelError
 from edgekd.files import canonical_json, is_file, read_object, write_json
 from edgekd.models import count_macs, count_parameters
+from edgekd.models.batchnorm import reestimate
 from edgekd.progress import say
 from edgekd.prune import widths
 from edgekd.prune.depth import cut_depth
@@ -29,7 +29,7 @@ from edgekd.prune.sensitivity import Sensitivity, scan
 from edgekd.prune.sparse import GroupNorm
 from edgekd.quantize.sensitivity import divergence
 from edgekd.train import accuracy_of, logits_of
-from edgekd.train.batchnorm import reestimate
+from edgekd.user_cache import cache_folder
 
 # What is tried first towards an accuracy, how fine a step ends it, and how many there are at most.
 FIRST_STEP, FINEST_STEP, MOST_STEPS = 0.7, 0.96, 8

@@ -16,6 +16,7 @@ from edgekd.chain.stage import Job, Modes, Result, stage
 from edgekd.chain.targets import compute_float16, training_profile
 from edgekd.data import Samples
 from edgekd.distill.ensemble import first_of
+from edgekd.models.batchnorm import reestimate
 from edgekd.progress import say
 from edgekd.quantize import hold, observe, prepare
 from edgekd.quantize.adaround import Search, adaround
@@ -27,7 +28,6 @@ from edgekd.quantize.fake_quant import FakeQuantize, fake_quants, weighted
 from edgekd.quantize.sensitivity import divergence, float_layers, leave_in_float, sensitivities
 from edgekd.recipe import Recipe
 from edgekd.train import CrossEntropy, accuracy_of, logits_of, world
-from edgekd.train.batchnorm import reestimate
 from edgekd.train.device import channels_last
 from edgekd.train.phased import Phased
 

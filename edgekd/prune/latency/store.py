@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
 
-from edgekd.bench.profile.cache import cache_folder
 from edgekd.errors import EdgekdError, StorageError
 from edgekd.files import canonical_json, is_file, locked, read_object, sha256, write_json
+from edgekd.user_cache import cache_folder
 
 VERSION = 1
 

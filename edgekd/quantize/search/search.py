@@ -13,7 +13,6 @@ from onnx import ModelProto
 
 from edgekd.bench import Plan, Subject
 from edgekd.bench.place import Here, Place
-from edgekd.bench.profile.cache import cache_folder, made_once
 from edgekd.bench.profile.layers import LayerTime
 from edgekd.bench.runtimes.onnxruntime.profile import layer_times
 from edgekd.errors import EdgekdError, ExportError, StorageError
@@ -23,6 +22,7 @@ from edgekd.files import canonical_json, is_file, read_object, sha256, temporary
 from edgekd.quantize.search.chain import Costs, cheapest
 from edgekd.quantize.search.rule import FLOAT, INT8, NO_BOUNDS, Bounds, Candidate, Placed, choose
 from edgekd.quantize.search.segments import Segment, segments_of
+from edgekd.user_cache import cache_folder, made_once
 
 VERSION = 2
 EVERYTHING = ("",)

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgekd.bench.profile.cache import cache_folder
 from edgekd.errors import ExportError
 from edgekd.export import deploy
 from edgekd.quantize.search import Bounds, Placed, place, place_untimed
+from edgekd.user_cache import cache_folder
 from tests.export.deploy.traced import traced
 
 TARGET, SECONDS = "onnxruntime-x86", 0.05

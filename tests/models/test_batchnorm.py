@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from edgekd.train.batchnorm import reestimate
+from edgekd.models.batchnorm import reestimate
 
 
 def network() -> nn.Sequential:

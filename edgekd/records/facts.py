@@ -1,0 +1,44 @@
+"""What two reports must share to be compared: the test set, the machine and the devices."""
+
+from collections.abc import Mapping
+from typing import Any
+
+TEST_SET = "test set"
+SEPARATOR = ": "  # of a device and what is known of it
+
+
+def facts_of(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what two reports must share to be compared: the test set, the machine and the devices."""
+    data, environment = report.get("data") or {}, report.get("environment") or {}
+    cpu = environment.get("cpu") or {}
+    facts = {
+        TEST_SET: data.get("fingerprint"),
+        "test samples": data.get("test"),
+        "processor": cpu.get("model"),
+        "architecture": cpu.get("architecture"),
+        "processor features": cpu.get("flags"),
+        "power mode": environment.get("power_mode"),
+        **_of_devices(environment.get("devices") or {}),
+    }
+    return {key: value for key, value in facts.items() if value is not None}
+
+
+def device_of(fact: str) -> str | None:
+    """Return the device that a fact is about, or None for this machine and the data."""
+    device, separator, _ = fact.partition(SEPARATOR)
+    return device if separator else None
+
+
+def _of_devices(devices: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes figures of one device incomparable with those of a report before."""
+    return {
+        f"{name}{SEPARATOR}{what}": found
+        for name, facts in devices.items()
+        for what, found in (
+            ("board", (facts.get("facts") or {}).get("board")),
+            ("processor", (facts.get("facts") or {}).get("cpu")),
+            ("power mode", facts.get("power_mode")),
+            ("TensorRT", facts.get("tensorrt")),
+            ("ONNX Runtime", ((facts.get("facts") or {}).get("python") or {}).get("onnxruntime")),
+        )
+    }
