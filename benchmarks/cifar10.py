@@ -129,6 +129,6 @@ def answers(study: Study, file: Path) -> NDArray[np.int64]:
     folder = store.find("answers", key)
     if folder is None:
         with store.new("answers", key) as new:
-            np.save(new / "answers.npy", runtime_logits(file, study.data, study.data.test).argmax(1).numpy())
+            np.save(new / "answers.npy", runtime_logits(file, study.data.inputs(study.data.test)).argmax(1).numpy())
         folder = store.place("answers", key)
     return np.load(folder / "answers.npy")

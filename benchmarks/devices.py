@@ -67,7 +67,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         files = files_of(arguments.run, data, Path(folder) / "teacher-int8.onnx")
         here = {
-            name: runtime_logits(path, data, data.test, threads=1).argmax(1).numpy() for name, path in files.items()
+            name: runtime_logits(path, data.inputs(data.test), threads=1).argmax(1).numpy()
+            for name, path in files.items()
         }
         rows = on_this_cpu(files, here, data)
         for device, timed in places(arguments):
@@ -108,7 +109,7 @@ def on_this_cpu(files: Mapping[str, Path], here: Mapping[str, Any], data: DataSe
         records = measure(plan(files, threads))
         # One model's answers do not depend on the number of threads beyond a rounding; they are looked at anyway.
         answers = {
-            name: runtime_logits(path, data, data.test, threads=threads).argmax(1).numpy()
+            name: runtime_logits(path, data.inputs(data.test), threads=threads).argmax(1).numpy()
             for name, path in files.items()
         }
         rows += [row("this CPU", threads, name, answers[name], here[name], data, records[name]) for name in files]

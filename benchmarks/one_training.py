@@ -42,7 +42,7 @@ def compare(study: Study, name: str, graph: GraphModule, folder: Path) -> list[d
         model = to_runtime(places, graph, "portable", target)
         path = folder / f"{name}-{target}.onnx"
         write_bytes(path, model.SerializeToString(deterministic=True))
-        theirs = runtime_logits(path, data, data.test, optimised)
+        theirs = runtime_logits(path, data.inputs(data.test), optimised)
         points = 100 * (float((theirs.argmax(1) == data.test.labels).double().mean()) - right)
         figures = {"network": name, "file": target, "pytorch": 100 * right, "points": points}
         found.append({**figures, "scales_compared": audit(model, graph), **asdict(parity(ours, theirs))})

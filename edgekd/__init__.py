@@ -27,7 +27,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 ROOMS = (
     *("artifact", "bench", "bundle", "chain", "data", "distill", "export", "lint"),
-    *("models", "preprocess", "prune", "quantize", "recipe", "report", "tensorrt", "train"),
+    *("models", "options", "preprocess", "prune", "quantize", "recipe", "report", "stats", "tensorrt", "train"),
 )
 
 if TYPE_CHECKING:

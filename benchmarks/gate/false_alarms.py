@@ -132,7 +132,7 @@ def repeated(
 
 def beside_baseline(case: Case, number: int) -> Evaluation:
     file = case.run / ends(case.report)[1]["file"]
-    answers = runtime_logits(file, case.data, case.data.test).argmax(1)
+    answers = runtime_logits(file, case.data.inputs(case.data.test)).argmax(1)
     right = (answers == case.data.test.labels).tolist()
     plan = plan_beside(file, case.agreed, Target(device="cpu", runtime="onnxruntime"), seed=number)
     found = measure(plan)[NOW]

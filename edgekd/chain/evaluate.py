@@ -132,7 +132,7 @@ def _placing(judged: Target, first: str, data: DataSet, bounds: Bounds) -> Itera
 
 def _correct(path: Path, data: DataSet, optimised: bool = True) -> NDArray[np.bool_]:
     """Which validation samples the file classifies correctly in ONNX Runtime here: (N,)."""
-    logits = runtime_logits(path, data, data.validation, optimised)
+    logits = runtime_logits(path, data.inputs(data.validation), optimised)
     return (logits.argmax(1) == data.validation.labels).numpy()
 
 
@@ -157,7 +157,7 @@ def _describe(folder: Path, file: RuntimeFile, ours: Tensor, data: DataSet) -> d
     path = folder / file.name
     model = onnx.load(path)
     emulated = not is_here(file.profile)
-    theirs = runtime_logits(path, data, data.test, optimised=not emulated)
+    theirs = runtime_logits(path, data.inputs(data.test), optimised=not emulated)
     runtime = EMULATED if emulated else "onnxruntime"
     predictions = f"predictions-{'onnxruntime' if file.name == ONNX else file.profile}.npy"
     save_array(folder / predictions, theirs.argmax(1).int().numpy())

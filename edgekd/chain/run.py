@@ -148,7 +148,7 @@ def _least_accuracy(recipe: Recipe, data: DataSet, teacher: Exported) -> float |
     drop = recipe.budget.accuracy_drop
     if drop is None or not any(stage.name == "quantize" for stage in recipe.stages):
         return None
-    right = runtime_logits(teacher.onnx, data, data.validation).argmax(1) == data.validation.labels
+    right = runtime_logits(teacher.onnx, data.inputs(data.validation)).argmax(1) == data.validation.labels
     return float(right.double().mean()) - drop / 100
 
 

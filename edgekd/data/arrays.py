@@ -13,8 +13,8 @@ from edgekd.arrayfiles import must_be_finite, read_npz
 from edgekd.data.registry import SOURCES, Source
 from edgekd.data.samples import InMemory
 from edgekd.errors import DataError, first_line
+from edgekd.options import Data
 from edgekd.preprocess import Preprocess
-from edgekd.recipe import Data
 
 LAYOUT = "images as uint8 (N, H, W), (N, H, W, C) or (N, C, H, W), or vectors as numbers (N, F)"
 ARRAYS = ("train_x", "train_y", "test_x", "test_y")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -16,13 +17,13 @@ from edgekd.data import folder, sklearn_sets, torchvision_sets  # noqa: F401  (t
 from edgekd.data.arrays import from_function
 from edgekd.data.copies import Doubt, doubts_on
 from edgekd.data.registry import SOURCES, Source
-from edgekd.data.samples import Joined, Samples
+from edgekd.data.samples import Joined, Samples, in_order
 from edgekd.data.unlabelled import unlabelled_images
 from edgekd.errors import DataError
 from edgekd.files import canonical_json, sha256
+from edgekd.options import Data
 from edgekd.preprocess import Preprocess
 from edgekd.progress import say
-from edgekd.recipe import Data
 
 SCALE_SAMPLES = 2048
 
@@ -72,6 +73,10 @@ class DataSet:
         std = torch.tensor(self.preprocess.std).view(view)
         scaled = raw.float() / 255 if self.preprocess.kind == "image" else raw
         return (scaled - mean) / std
+
+    def inputs(self, samples: Samples) -> Iterator[Tensor]:
+        """Yield the network's inputs for ``samples``, first to last, in batches."""
+        return (self.to_input(raw) for raw, _ in in_order(samples, self.batch_size))
 
 
 def load_data(data: Data, seed: int = 0) -> DataSet:

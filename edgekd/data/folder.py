@@ -19,9 +19,9 @@ from edgekd.data.samples import InMemory, Samples, Streamed
 from edgekd.errors import DataError
 from edgekd.folders import IMAGES, LINK, OUTSIDE, Found, entries, search, several
 from edgekd.images import open_image, prepare, reading, shape_of
+from edgekd.options import Data
 from edgekd.preprocess import Preprocess
 from edgekd.progress import say, track
-from edgekd.recipe import Data
 
 IN_MEMORY_BYTES = 512 << 20
 LOOKED_AT = 64

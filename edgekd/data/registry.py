@@ -6,7 +6,7 @@ from typing import Literal
 
 from edgekd.data.samples import Samples
 from edgekd.errors import DataError
-from edgekd.recipe import Data
+from edgekd.options import Data
 from edgekd.registry import Registry
 
 

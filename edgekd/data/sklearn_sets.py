@@ -4,7 +4,7 @@ import numpy as np
 
 from edgekd.data.arrays import from_arrays
 from edgekd.data.registry import SOURCES, Source
-from edgekd.recipe import Data
+from edgekd.options import Data
 
 
 def _split(x: np.ndarray, y: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:

@@ -8,7 +8,7 @@ import numpy as np
 from edgekd.data.arrays import from_arrays
 from edgekd.data.registry import SOURCES, Source
 from edgekd.errors import DataError, first_line
-from edgekd.recipe import Data
+from edgekd.options import Data
 
 CLASS_NAMES = {
     "mnist": "MNIST",

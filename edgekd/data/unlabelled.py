@@ -10,7 +10,7 @@ from edgekd.data.folder import maker, nothing_in, own_shapes, tell
 from edgekd.data.samples import Samples
 from edgekd.errors import DataError
 from edgekd.folders import IMAGES, search
-from edgekd.recipe import Data
+from edgekd.options import Data
 
 NO_LABEL = -1
 

@@ -1,5 +1,6 @@
 """What an exported file answers in ONNX Runtime, and which of its convolutions run in int8 there."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -8,15 +9,14 @@ import onnxruntime
 import torch
 from torch import Tensor
 
-from edgekd.data import DataSet, Samples, in_order
 from edgekd.errors import ExportError, first_line
 from edgekd.files import temporary_folder
 
 CPU = "CPUExecutionProvider"
 
 
-def runtime_logits(path: Path, data: DataSet, samples: Samples, optimised: bool = True, threads: int = 0) -> Tensor:
-    """Logits (N, classes) of the file in ONNX Runtime on the CPU, in the order of ``samples``.
+def runtime_logits(path: Path, batches: Iterable[Tensor], optimised: bool = True, threads: int = 0) -> Tensor:
+    """Return the logits (N, classes) of the file in ONNX Runtime on the CPU, in the order of ``batches``, inputs each.
 
     Without optimisations it computes what the file says, step by step: so a file for another runtime is checked. With
     0 ``threads`` the runtime takes as many as there are cores.
@@ -27,7 +27,7 @@ def runtime_logits(path: Path, data: DataSet, samples: Samples, optimised: bool 
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = _session(path, options)
     name = session.get_inputs()[0].name
-    parts = [session.run(None, {name: data.to_input(raw).numpy()})[0] for raw, _ in in_order(samples, data.batch_size)]
+    parts = [session.run(None, {name: inputs.numpy()})[0] for inputs in batches]
     return torch.from_numpy(np.concatenate(parts))
 
 

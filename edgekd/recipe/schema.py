@@ -10,9 +10,10 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 from typing_extensions import Self
 
 from edgekd.files import canonical_json, sha256
+from edgekd.options import Data, Mistake, Section
 from edgekd.recipe.dialect import RecipeDumper
 from edgekd.recipe.order import first_misplaced
-from edgekd.recipe.sections import Budget, Data, Mistake, Section, Student, Target, Teacher
+from edgekd.recipe.sections import Budget, Student, Target, Teacher
 from edgekd.recipe.stages import AnyStage, Distill, Stage
 from edgekd.recipe.tree import Loc, Tree
 

@@ -6,7 +6,8 @@ from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, Strict, 
 from pydantic_core import CoreSchema, core_schema
 from typing_extensions import Self
 
-from edgekd.recipe.sections import Mistake, Section, Text, Train
+from edgekd.options import Mistake, Section, Train
+from edgekd.options.section import Text
 from edgekd.registry import nearest
 
 # A student's layer and the teacher's.

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types as at
 
+from edgekd.options import Section
 from edgekd.recipe.schema import Recipe
-from edgekd.recipe.sections import Section
 from edgekd.recipe.stages import STAGES, Stage
 from edgekd.recipe.tree import Loc
 

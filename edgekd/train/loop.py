@@ -15,8 +15,8 @@ from edgekd.data import DataSet
 from edgekd.data.augment import augment_with, draws_of
 from edgekd.data.views import Views
 from edgekd.errors import TrainingError
+from edgekd.options import Train
 from edgekd.ranges import NOT_NEGATIVE, SEED, SHARE_OR_NONE
-from edgekd.recipe import Train
 from edgekd.train import world
 from edgekd.train.batches import batches, mix
 from edgekd.train.checkpoint import State, load_state, save_state

@@ -10,7 +10,7 @@ from torch import nn
 
 from edgekd.errors import TrainingError
 from edgekd.models.checkpoint import last_layer
-from edgekd.recipe import Train
+from edgekd.options import Train
 from edgekd.registry import nearest
 
 # A network of fewer parts, such as features and a classifier, says too little of what comes after what.

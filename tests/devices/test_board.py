@@ -114,7 +114,7 @@ def test_it_answers_as_this_machine_does(digits, files):
         there = answers_there(remote, files, inputs, timeout_s=300)
     for name, path in files.items():
         # Step by step: products of full int8 weights saturate on processors of x86 without VNNI.
-        here = runtime_logits(path, digits, digits.test, optimised=name != "onnxruntime-arm").argmax(1).numpy()
+        here = runtime_logits(path, digits.inputs(digits.test), optimised=name != "onnxruntime-arm").argmax(1).numpy()
         assert there[name].cut is None
         assert there[name].accuracy(here) >= AGREEMENT
         assert there[name].accuracy(digits.test.labels.numpy()) >= 0.9
