@@ -1,77 +1,47 @@
-"""The rooms of the house: imports run downwards only, and the ones that run on devices never import torch."""
-
-import ast
-from graphlib import TopologicalSorter
-from pathlib import Path
+"""The rooms of the house: each imports lower floors alone, some never import torch, and the map says so."""
 
 import pytest
 
-HOUSE = Path(__file__).parents[1] / "edgekd"
-WITHOUT_TORCH = (
-    "bench",
-    "devices",
-    "bundle",
-    "recipe",
-    "report",
-    "cli",
-    "preprocess",
-    "images",
-    "folders",
-    "arrayfiles",
-    "files",
-    "scratch",
-    "figures",
-    "errors",
-    "registry",
-    "tensorrt",
-    "lint",
-)
-FROM_BELOW = ["errors", "data", "train", "chain", "cli"]
+from tests.house import FLOORS, MAP, ON_DEMAND, ROOMS, imports, modules, page, room_of, rooms_on_disk, way_to_torch
+
+NEVER = [("report", "gate"), ("export", "data"), ("train", "recipe"), ("data", "recipe"), ("prune", "train")]
 
 
-def room_of(module: str) -> str:
-    return module.split(".")[1] if "." in module else module
+def test_every_room_has_one_floor():
+    assert sorted(ROOMS) == sorted(rooms_on_disk())
+    assert len(ROOMS) == sum(map(len, FLOORS))
 
 
-def imports(path: Path) -> set[str]:
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module} if node.module != "edgekd" else {f"edgekd.{alias.name}" for alias in node.names}
-    return names
-
-
-def files_of(room: str) -> list[Path]:
-    return [HOUSE / f"{room}.py"] if (HOUSE / f"{room}.py").exists() else sorted((HOUSE / room).rglob("*.py"))
-
-
-def rooms() -> list[str]:
-    return sorted({path.relative_to(HOUSE).parts[0].removesuffix(".py") for path in HOUSE.rglob("*.py")} - {"__init__"})
-
-
-def rooms_below(room: str) -> set[str]:
-    names = {name for path in files_of(room) for name in imports(path) if name.startswith("edgekd.")}
-    return {room_of(name) for name in names} - {room}
-
-
-def test_no_circle_of_rooms():
-    below = {
-        room: {room_of(name) for path in files_of(room) for name in imports(path) if name.startswith("edgekd.")}
-        - {room}
-        for room in rooms()
+@pytest.mark.parametrize("name", ROOMS)
+def test_imports_run_downwards(name):
+    floor, room = ROOMS[name]
+    not_below = {
+        f"{path.relative_to(room.path.parent)} imports {module}"
+        for path in room.files
+        for module in imports(path)
+        if (other := room_of(module)) and other != name and ROOMS[other][0] >= floor
     }
-    order = list(TopologicalSorter(below).static_order())
-    assert (
-        order.index("errors") < order.index("data") < order.index("train") < order.index("chain") < order.index("cli")
-    )
+    assert not not_below
 
 
-@pytest.mark.parametrize("room", WITHOUT_TORCH)
-def test_rooms_without_torch(room):
-    allowed = {HOUSE / "cli" / "run.py"}  # imports it when it is called
-    runtimes = {HOUSE / "bench" / "runtimes" / name for name in ("pytorch", "tensorrt")}  # imported when asked for
-    for path in files_of(room):
-        if path not in allowed and path.parent not in runtimes:
-            assert not [name for name in imports(path) if name.split(".")[0] in ("torch", "torchvision")], path
+@pytest.mark.parametrize(("room", "other"), NEVER)
+def test_never(room, other):
+    assert not [module for path in ROOMS[room][1].files for module in imports(path) if room_of(module) == other]
+
+
+@pytest.mark.parametrize("name", [name for name, (_, room) in ROOMS.items() if not room.torch])
+def test_rooms_with_a_star_do_not_reach_torch(name):
+    ways = [way_to_torch(module) for module in modules(ROOMS[name][1]) if not module.startswith(ON_DEMAND)]
+    assert not [" -> ".join(way) for way in ways if way]
+
+
+@pytest.mark.parametrize("name", [name for name, (_, room) in ROOMS.items() if room.torch])
+def test_rooms_without_a_star_do(name):
+    """Else the star is missing, or nothing is seen at all."""
+    assert any(way_to_torch(module) for module in modules(ROOMS[name][1]))
+
+
+def test_the_map_is_of_this_house():
+    assert MAP.read_text() == page(), "'python -m tests.house' writes it"
+    assert all((room.path / room.first).is_file() for _, room in ROOMS.values())
+    assert all(len(room.sentence) > 20 and room.sentence.endswith(".") for _, room in ROOMS.values())

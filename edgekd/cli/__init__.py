@@ -1,4 +1,4 @@
-"""The command line.
+"""The command line: one file for each command, which parses, calls and prints.
 
 Its start is what a user waits for most often: help is plain text, and nothing looks for plug-ins among the packages.
 """

@@ -1,0 +1,173 @@
+"""The rooms of the house by their floors; ``python -m tests.house`` writes ``docs/map.md`` from them."""
+
+import ast
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+HOUSE = ROOT / "edgekd"
+MAP = ROOT / "docs/map.md"
+# Modules that only who asks for them imports.
+ON_DEMAND = ("edgekd.bench.runtimes.pytorch", "edgekd.bench.runtimes.tensorrt")
+TORCH = ("torch", "torchvision", "torchao", "torch_pruning", "lightning", "lightning_fabric", "timm")
+HEAD = """\
+# The house
+
+Work flows from the top down: a room imports rooms of lower floors alone, never of its own. Rooms with a star reach
+PyTorch neither directly nor through others. `tests/test_house.py` holds the code to both, and this page to the code.
+
+| Floor | Room | What it is for | Open first |
+|---:|---|---|---|
+"""
+
+
+@dataclass(frozen=True)
+class Room:
+    """``first`` is the file to open first, below the room; empty where the room is one file."""
+
+    name: str
+    first: str = ""
+    torch: bool = False
+
+    @property
+    def path(self) -> Path:
+        return HOUSE / self.name if self.first else HOUSE / f"{self.name}.py"
+
+    @property
+    def files(self) -> list[Path]:
+        return sorted(self.path.rglob("*.py")) if self.first else [self.path]
+
+    @property
+    def sentence(self) -> str:
+        init = self.path / "__init__.py" if self.first else self.path
+        return (ast.get_docstring(ast.parse(init.read_text())) or "").partition("\n")[0]
+
+
+# Lowest first.
+FLOORS = (
+    (
+        *(Room(name) for name in ("children", "errors", "pipes", "pixels", "plain_text", "scratch")),
+        *(Room(name) for name in ("strict_json", "strict_toml", "usercode")),
+    ),
+    (
+        *(Room(name) for name in ("figures", "folders", "progress", "ranges", "registry")),
+        Room("stats", "paired.py"),
+    ),
+    (Room("files"), Room("options", "data.py"), Room("records", "shape.py")),
+    (
+        *(Room(name) for name in ("arrayfiles", "external", "images", "user_cache", "userhash")),
+        Room("artifact", torch=True),
+        Room("gate", "check.py"),
+        Room("report", "schema.py"),
+    ),
+    (Room("preprocess"), Room("tensorrt", "builder.py"), Room("userfile")),
+    (
+        Room("bench", "conduct.py"),
+        Room("bundle", "manifest.py"),
+        Room("export", "onnx_file.py", torch=True),
+        Room("lint", "conduct.py"),
+        Room("models", "build.py", torch=True),
+    ),
+    (
+        Room("data", "dataset.py", torch=True),
+        Room("devices", "place.py"),
+        Room("prune", "plan.py", torch=True),
+        Room("quantize", "qat.py", torch=True),
+    ),
+    (Room("train", "loop.py", torch=True),),
+    (Room("distill", "objective.py", torch=True), Room("recipe", "schema.py")),
+    (Room("chain", "run.py", torch=True),),
+    (Room("cli", "main.py"),),
+)
+ROOMS = {room.name: (floor, room) for floor, rooms in enumerate(FLOORS, start=1) for room in rooms}
+
+
+def rooms_on_disk() -> set[str]:
+    found = {path.relative_to(HOUSE).parts[0].removesuffix(".py") for path in HOUSE.rglob("*.py")}
+    return found - {"__init__", "__main__"}
+
+
+def imports(path: Path) -> set[str]:
+    """All that ``path`` ever imports, as modules; a name that is imported from one counts as a module too."""
+    return _imported(path, list(ast.walk(ast.parse(path.read_text()))))
+
+
+def imports_at_once(path: Path) -> set[str]:
+    """What is imported together with ``path``: not in functions, and not for annotations alone."""
+    nodes, found = list(ast.parse(path.read_text()).body), []
+    while nodes:
+        node = nodes.pop()
+        found.append(node)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            nodes += node.orelse
+        elif isinstance(node, ast.If | ast.Try | ast.With | ast.ClassDef):
+            nodes += [each for each in ast.iter_child_nodes(node) if isinstance(each, ast.stmt | ast.ExceptHandler)]
+        elif isinstance(node, ast.ExceptHandler):
+            nodes += node.body
+    return _imported(path, found)
+
+
+def _imported(path: Path, nodes: "list[ast.AST] | list[ast.stmt]") -> set[str]:
+    names = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def room_of(module: str) -> str | None:
+    first, _, rest = module.partition(".")
+    name = rest.partition(".")[0]
+    return name if first == "edgekd" and name in ROOMS else None
+
+
+def file_of(module: str) -> Path | None:
+    path = ROOT / module.replace(".", "/")
+    return next((each for each in (path.with_suffix(".py"), path / "__init__.py") if each.is_file()), None)
+
+
+@cache
+def reached(module: str) -> frozenset[str]:
+    """Modules that are imported together with ``module``, one step on: its packages, and what its file imports."""
+    packages = {module.rsplit(".", count)[0] for count in range(1, module.count(".") + 1)}
+    path = file_of(module)
+    return frozenset(packages | (imports_at_once(path) if path else set()))
+
+
+def way_to_torch(module: str) -> list[str] | None:
+    """Return the modules from ``module`` to one of PyTorch's, each of which imports the next."""
+    ways, seen = [[module]], {module}
+    while ways:
+        way = ways.pop(0)
+        if way[-1].partition(".")[0] in TORCH:
+            return way
+        for name in sorted(reached(way[-1]) - seen):
+            seen.add(name)
+            if name.startswith("edgekd") or name.partition(".")[0] in TORCH:
+                ways.append([*way, name])
+    return None
+
+
+def modules(room: Room) -> list[str]:
+    names = (".".join(path.relative_to(ROOT).with_suffix("").parts) for path in room.files)
+    return [name.removesuffix(".__init__") for name in names]
+
+
+def page() -> str:
+    rows = [
+        f"| {floor} | `{room.name}`{'' if room.torch else '*'} | {room.sentence} | {link(room)} |"
+        for floor, room in sorted(ROOMS.values(), key=lambda each: (-each[0], each[1].name))
+    ]
+    return HEAD + "\n".join(rows) + "\n"
+
+
+def link(room: Room) -> str:
+    file = f"edgekd/{room.name}/{room.first}" if room.first else f"edgekd/{room.name}.py"
+    return f"[{file}](../{file})"
+
+
+if __name__ == "__main__":
+    MAP.write_text(page())
