@@ -76,8 +76,10 @@ def main() -> NoReturn:
         if isinstance(stream, TextIOWrapper):
             # File names may hold bytes that are no text, and a terminal may speak less than Unicode.
             stream.reconfigure(errors="backslashreplace")
-    # torchao's registration of its enums is answered by a warning that no user can act on.
+    # torchao's registration of its enums is answered by a warning that no user can act on, and Fabric says each time in
+    # which precision it trains.
     logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
+    logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
