@@ -28,6 +28,7 @@ from edgekd.chain.teachers import evaluate_together
 from edgekd.chain.threads import hold_threads, threads_given_back
 from edgekd.data import DataSet, load_data
 from edgekd.export import runtime_logits
+from edgekd.figures import count
 from edgekd.files import write_json, write_text
 from edgekd.progress import say
 from edgekd.prune.trial import LeftWhole
@@ -165,4 +166,4 @@ def _announce(planned: Plan) -> None:
     data = planned.data
     say(f"{data.name}: {len(data.train)} training, {len(data.validation)} validation, {len(data.test)} test samples")
     for role, size in planned.sizes.items():
-        say(f"{role}: {size.params:,} parameters, {size.macs / 1e6:,.1f} M multiply-accumulates")
+        say(f"{role}: {size.params:,} parameters, {count(size.macs)} multiply-accumulates")
