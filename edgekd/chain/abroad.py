@@ -16,6 +16,7 @@ from edgekd.bench import LatencyRecord, Plan, Subject
 from edgekd.chain import measure as here
 from edgekd.chain.chunks import chunks
 from edgekd.chain.evaluate import LEAST_AGREEMENT, Exported, departure, save_array
+from edgekd.chain.evaluation import FileRecord
 from edgekd.chain.names import METRICS, ONNX_RUNTIME
 from edgekd.chain.sites import Site
 from edgekd.chain.store import Store
@@ -180,22 +181,20 @@ def doubts(folder: Path) -> set[str]:
 
 def file_for(export: Exported, target: Target) -> Path | None:
     """The network's file for the target's runtime and processor; None where its training serves it none."""
-    figures = figures_for(export, target)
-    return export.folder / figures["file"] if figures else None
+    file = record_for(export, target)
+    return export.folder / file.file if file else None
 
 
-def figures_for(export: Exported, target: Target) -> dict[str, Any] | None:
+def record_for(export: Exported, target: Target) -> FileRecord | None:
     """What is known here of that file."""
-    wanted = file_profile(target)
-    of_files = (export.figures, *export.figures["others"])
-    return next((figures for figures in of_files if figures["profile"] == wanted), None)
+    return export.evaluation.file_for(file_profile(target))
 
 
 def answers_here(export: Exported, target: Target) -> NDArray[np.int64]:
     """What its file answers here: where the file's runtime is not here, as ONNX Runtime does it step by step."""
-    figures = figures_for(export, target)
-    assert figures is not None
-    found: NDArray[np.int64] = np.load(export.folder / figures["predictions"])
+    file = record_for(export, target)
+    assert file is not None
+    found: NDArray[np.int64] = np.load(export.folder / file.predictions)
     return found
 
 

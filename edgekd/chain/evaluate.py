@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -19,9 +18,10 @@ from edgekd.artifact import Artifact
 from edgekd.bench import fingerprint
 from edgekd.chain.chunks import chunks
 from edgekd.chain.done import Done
+from edgekd.chain.evaluation import Evaluation, FileRecord
 from edgekd.chain.files import MEASURED, ONNX, Placing, RuntimeFile, served, write_files
 from edgekd.chain.inventory import int8_coverage, operator_counts
-from edgekd.chain.names import METRICS, SAMPLES
+from edgekd.chain.names import METRICS, ONNX_RUNTIME, SAMPLES
 from edgekd.chain.network import build_spec, float_twin, restore
 from edgekd.chain.store import Store
 from edgekd.chain.targets import can_be_timed, file_profile, is_here
@@ -63,8 +63,8 @@ class Exported:
         return self.folder / ONNX
 
     @cached_property
-    def figures(self) -> dict[str, Any]:
-        return json.loads((self.folder / METRICS).read_text())
+    def evaluation(self) -> Evaluation:
+        return Evaluation.from_json(json.loads((self.folder / METRICS).read_text()))
 
 
 def evaluate(
@@ -105,17 +105,15 @@ def _fill(
     save_array(folder / LABELS, data.test.labels.int().numpy())
     save_array(folder / SAMPLES, _golden(data))
     save_array(folder / PYTORCH, ours.argmax(1).int().numpy())
-    described = [_describe(folder, file, ours, data) for file in files]
     float_network = build_spec(float_twin(artifact.spec))
-    figures = {
-        **described[0],
-        "precision_pytorch": "int8" if trained else "float32",
-        "n": len(data.test),
-        "params": count_parameters(float_network),
-        "macs": count_macs(float_network, data.input_shape),
-        "others": described[1:],
-    }
-    write_json(folder / METRICS, figures)
+    evaluation = Evaluation(
+        files=tuple(_describe(folder, file, ours, data) for file in files),
+        precision="int8" if trained else "float32",
+        n=len(data.test),
+        params=count_parameters(float_network),
+        macs=count_macs(float_network, data.input_shape),
+    )
+    write_json(folder / METRICS, evaluation.to_json())
 
 
 @contextmanager
@@ -152,33 +150,34 @@ def _golden(data: DataSet) -> np.ndarray:
     return raw.numpy()
 
 
-def _describe(folder: Path, file: RuntimeFile, ours: Tensor, data: DataSet) -> dict[str, Any]:
-    """What one file answers, and where ONNX Runtime leaves it in float."""
+def _describe(folder: Path, file: RuntimeFile, ours: Tensor, data: DataSet) -> FileRecord:
     path = folder / file.name
     model = onnx.load(path)
     emulated = not is_here(file.profile)
     theirs = runtime_logits(path, data.inputs(data.test), optimised=not emulated)
-    runtime = EMULATED if emulated else "onnxruntime"
     predictions = f"predictions-{'onnxruntime' if file.name == ONNX else file.profile}.npy"
     save_array(folder / predictions, theirs.argmax(1).int().numpy())
     same = parity(ours, theirs)
     left, convolutions = ([], 0) if emulated else float_convolutions(path)
-    return {
-        **file.to_json(),
-        "runtime": runtime,
-        "right_by_class": right_by_class(theirs, data.test.labels, len(data.classes)),
-        "expected_calibration_error": expected_calibration_error(theirs, data.test.labels),
-        "reliability": [each._asdict() for each in reliability(theirs, data.test.labels)],
-        "negative_log_likelihood": negative_log_likelihood(theirs, data.test.labels),
-        "predictions": predictions,
-        "parity": asdict(same),
-        "departs_at": None if emulated else _departure(path, same, data),
-        "size_bytes": path.stat().st_size,
-        "operators": operator_counts(model),
-        "int8_coverage": int8_coverage(model, file.profile, confirm=not emulated),
-        "convolutions": convolutions,
-        "float_convolutions": left,
-    }
+    return FileRecord(
+        file=file.name,
+        profile=file.profile,
+        precision=file.precision,
+        placement=file.placement,
+        runtime=EMULATED if emulated else ONNX_RUNTIME,
+        predictions=predictions,
+        right_by_class=right_by_class(theirs, data.test.labels, len(data.classes)),
+        expected_calibration_error=expected_calibration_error(theirs, data.test.labels),
+        reliability=reliability(theirs, data.test.labels),
+        negative_log_likelihood=negative_log_likelihood(theirs, data.test.labels),
+        parity=same,
+        departs_at=None if emulated else _departure(path, same, data),
+        size_bytes=path.stat().st_size,
+        operators=operator_counts(model),
+        int8_coverage=int8_coverage(model, file.profile, confirm=not emulated),
+        convolutions=convolutions,
+        float_convolutions=left,
+    )
 
 
 def _departure(path: Path, same: Parity, data: DataSet) -> str | None:

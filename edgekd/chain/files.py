@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from onnx import ModelProto
 from torch import nn
@@ -33,10 +32,6 @@ class RuntimeFile:
     profile: str
     precision: str
     placement: Placed | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        placement = self.placement.to_json() if self.placement else None
-        return {"file": self.name, "profile": self.profile, "precision": self.precision, "placement": placement}
 
 
 @dataclass(frozen=True)

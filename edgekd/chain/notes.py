@@ -2,19 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
 from edgekd.bench import LatencyRecord
-from edgekd.chain.abroad import Abroad, figures_for
+from edgekd.chain.abroad import Abroad, record_for
 from edgekd.chain.evaluate import LEAST_AGREEMENT, Exported
+from edgekd.chain.evaluation import FileRecord
 from edgekd.chain.measure import Measured
 from edgekd.chain.targets import file_profile
 from edgekd.data import DataSet
 from edgekd.devices.book import LOCAL
 from edgekd.figures import significant
-from edgekd.quantize.search.rule import FLOAT, INT8
+from edgekd.quantize.search.rule import FLOAT, INT8, Placed
 from edgekd.recipe import Recipe, Target
 from edgekd.report import schema
 from edgekd.stats.ratios import ratio_over_sittings
@@ -23,56 +24,47 @@ from edgekd.stats.ratios import ratio_over_sittings
 MOST_LOST = 3
 
 
-def doubts(export: Exported) -> list[schema.Note]:
-    figures, notes = export.figures, []
-    left = figures["float_convolutions"]
-    if figures["precision"] == "int8" and left:
+def doubts(label: str, file: FileRecord) -> list[schema.Note]:
+    """Warn of what a file does otherwise than its reader would expect."""
+    notes, left = [], file.float_convolutions
+    if file.precision == "int8" and left:
         names = ", ".join(left[:5]) + (f" and {len(left) - 5} more" if len(left) > 5 else "")
-        why = "by measurement" if _is_placed_apart(figures) else "although they are quantised"
-        message = f"{len(left)} of {figures['convolutions']} convolutions run in float in ONNX Runtime, {why}: {names}"
+        is_placed_apart = file.placement is not None and file.placement.chosen != INT8
+        why = "by measurement" if is_placed_apart else "although they are quantised"
+        message = f"{len(left)} of {file.convolutions} convolutions run in float in ONNX Runtime, {why}: {names}"
         notes.append(schema.Note(code="float_convolutions", message=message))
-    return notes + _placement_notes(figures) + disagreement(export.label, figures)
+    return notes + (_placement_notes(file.placement) if file.placement else []) + _disagreement(label, file)
 
 
-def _is_placed_apart(figures: Mapping[str, Any]) -> bool:
-    placement = figures["placement"]
-    return placement is not None and placement["chosen"] != "int8"
-
-
-def _placement_notes(figures: Mapping[str, Any]) -> list[schema.Note]:
-    placement = figures["placement"]
-    if placement is None:
-        return []
-    candidates = {each["name"]: each for each in placement["candidates"]}
+def _placement_notes(placement: Placed) -> list[schema.Note]:
+    candidates = {each.name: each for each in placement.candidates}
     notes = []
-    if "size" in placement["missed"]:
+    if "size" in placement.missed:
         message = "no placement of int8 layers is within the size that the budget allows"
         notes.append(schema.Note(code="no_placement_fits", message=message))
-    if "accuracy" in placement["missed"]:
-        which = "no placement" if not any(each["accepted"] for each in candidates.values()) else "no faster placement"
+    if "accuracy" in placement.missed:
+        which = "no placement" if not any(each.accepted for each in candidates.values()) else "no faster placement"
         message = (
             f"{which} keeps the accuracy that is needed on the validation samples; of those that the samples cannot "
             "tell from the most accurate, this is the fastest"
         )
         notes.append(schema.Note(code="no_placement_fits", message=message))
-    elif placement["chosen"] == FLOAT:
-        ratio = candidates[INT8]["ratio"]
-        is_slower = ratio is not None and ratio > 1
+    elif placement.chosen == FLOAT:
         code, why = (
-            ("int8_not_faster", "takes longer") if is_slower else ("int8_not_accurate", "is not accurate enough")
+            ("int8_not_faster", "takes longer")
+            if candidates[INT8].is_slower
+            else ("int8_not_accurate", "is not accurate enough")
         )
         notes.append(schema.Note(code=code, message=f"this file is float: in int8 the network {why}"))
     return notes
 
 
-def disagreement(label: str, figures: Mapping[str, Any]) -> list[schema.Note]:
-    agreement = figures["parity"]["agreement"]
+def _disagreement(label: str, file: FileRecord) -> list[schema.Note]:
+    agreement = file.parity.agreement
     if agreement >= LEAST_AGREEMENT:
         return []
-    where = f"; it departs from what the file says at {figures['departs_at']}" if figures["departs_at"] else ""
-    message = (
-        f"{label} answers as PyTorch does on only {agreement:.1%} of the test samples in {figures['runtime']}{where}"
-    )
+    where = f"; it departs from what the file says at {file.departs_at}" if file.departs_at else ""
+    message = f"{label} answers as PyTorch does on only {agreement:.1%} of the test samples in {file.runtime}{where}"
     return [schema.Note(code="runtime_disagrees", message=message)]
 
 
@@ -88,8 +80,8 @@ def slower(
     notes = []
     for before, after in pairwise(exports):
         for target, latency in records.items():
-            figures, older = (figures_for(export, target) or export.figures for export in (after, before))
-            why = _why_slower(figures, older, after.done.name)
+            file, older = (record_for(export, target) or export.evaluation.here for export in (after, before))
+            why = _why_slower(file, older, after.done.name)
             if why is None or not {before.label, after.label} <= set(latency):
                 continue
             ours, theirs = latency[after.label], latency[before.label]
@@ -117,11 +109,10 @@ REASONS = {
 }
 
 
-def _why_slower(figures: Mapping[str, Any], before: Mapping[str, Any], stage: str) -> _Slow | None:
-    precision = figures["precision"]
-    if before["precision"] == "float32" != precision:
-        slower_for = (figures["placement"] or {}).get("slower_for")
-        return _Slow(f"{precision}_slower_than_float", REASONS[slower_for])
+def _why_slower(file: FileRecord, before: FileRecord, stage: str) -> _Slow | None:
+    if before.precision == "float32" != file.precision:
+        slower_for = file.placement.slower_for if file.placement else None
+        return _Slow(f"{file.precision}_slower_than_float", REASONS[slower_for])
     return _Slow("pruned_slower_than_before", SMALLER) if stage == "prune" else None
 
 
@@ -132,7 +123,7 @@ def _to_reference(record: LatencyRecord) -> float:
 def classes_lost(teacher: Exported, student: Exported, data: DataSet) -> list[schema.Note]:
     """A warning for each class that the student answers much worse than the teacher, whatever the accuracy says."""
     counts = torch.bincount(data.test.labels, minlength=len(data.classes)).tolist()
-    rights = (teacher.figures["right_by_class"], student.figures["right_by_class"])
+    rights = (export.evaluation.here.right_by_class for export in (teacher, student))
     return [
         schema.Note(
             code="class_lost",
@@ -180,7 +171,7 @@ def _departing(there: Abroad, label: str) -> str:
 
 def not_served(recipe: Recipe, last: Exported) -> list[schema.Note]:
     """A warning for each target that the way of quantising gives no file for."""
-    written = {figures["profile"] for figures in (last.figures, *last.figures["others"])}
+    written = {file.profile for file in last.evaluation.files}
     return [
         schema.Note(
             code="target_not_served",

@@ -1,6 +1,7 @@
 """From finished stages and measurements to the report."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from edgekd.chain.measure import Measured
 from edgekd.chain.names import ONNX_RUNTIME
 from edgekd.chain.notes import classes_lost, disagreement_abroad, doubtful_data, not_served, skipped_target, slower
 from edgekd.chain.rows import Rows
-from edgekd.chain.teachers import Teachers, Together
+from edgekd.chain.teachers import ENSEMBLE, Teachers, Together
 from edgekd.data import DataSet
 from edgekd.recipe import Recipe, Target
 from edgekd.report import schema
@@ -38,9 +39,9 @@ def make_report(
 ) -> schema.Report:
     """The report of a whole run; the budget is checked on the last network in the first target's runtime."""
     of = Rows(folder, data.test.labels.numpy())
-    rows = [of.pytorch(export) for export in exports]
-    rows += [of.together(together)] if together else []
-    rows += [of.other(export, other) for export in exports for other in export.figures["others"]]
+    rows = [of.network(export.label, export.evaluation, export.folder) for export in exports]
+    rows += [of.network(ENSEMBLE, together.evaluation, together.folder)] if together else []
+    rows += [of.emulated(export, file) for export in exports for file in export.evaluation.files[1:]]
     rows += _of_targets(of, recipe, exports, measured, abroad, besides)
     teacher, student = _judged(rows, exports)
     environment = next(iter(measured.values())).environment if measured else fingerprint()
@@ -97,13 +98,13 @@ def _of_targets(
     found: list[schema.Row] = []
     for target in sorted(reached, key=lambda target: target.runtime == reached[0].runtime):
         if target in measured:
-            found += [of.runtime(export, target, measured[target]) for export in exports]
+            found += [of.here(export, target, measured[target]) for export in exports]
         else:
-            found += [of.abroad(export, there[target]) for export in exports if export.label in there[target].labels]
+            found += [of.there(export, there[target]) for export in exports if export.label in there[target].labels]
         if target in besides:
             found[-1] = found[-1].model_copy(update={"latency_vs_baseline": besides[target]})
     # The answers and sizes in the runtime are known also where no target had its latency measured.
-    return found or [of.runtime(export, None, None) for export in exports]
+    return found or [of.here(export) for export in exports]
 
 
 def _has(there: Abroad | None, export: Exported) -> bool:
@@ -118,14 +119,14 @@ def _judged(rows: Sequence[schema.Row], exports: Sequence[Exported]) -> tuple[sc
 
 def _by_class(data: DataSet, first: Exported, last: Exported) -> schema.ByClass:
     before, after = (
-        Answers(export.label, np.load(export.folder / export.figures["predictions"])) for export in (first, last)
+        Answers(export.label, np.load(export.folder / export.evaluation.here.predictions)) for export in (first, last)
     )
     return by_class(data.test.labels.numpy(), before, after, data.classes, ONNX_RUNTIME)
 
 
 def _stage(export: Exported, log: RunLog) -> schema.Stage:
-    done, figures = export.done, export.figures
-    metrics = {**done.metrics, "params": figures["params"], "macs": figures["macs"]}
+    done, evaluation = export.done, export.evaluation
+    metrics = {**done.metrics, "params": evaluation.params, "macs": evaluation.macs}
     return schema.Stage(name=done.name, key=done.key, seconds=log.seconds_of(done.key), metrics=metrics)
 
 
@@ -137,10 +138,10 @@ def _parities(export: Exported) -> list[schema.Parity]:
     return [
         schema.Parity(
             model=export.label,
-            runtime=figures["runtime"],
-            profile=figures["profile"],
-            departs_at=figures["departs_at"],
-            **figures["parity"],
+            runtime=file.runtime,
+            profile=file.profile,
+            departs_at=file.departs_at,
+            **asdict(file.parity),
         )
-        for figures in (export.figures, *export.figures["others"])
+        for file in export.evaluation.files
     ]

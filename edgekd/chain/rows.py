@@ -1,6 +1,6 @@
 """The rows of a run's report: each network in each runtime."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,17 +8,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.chain.abroad import Abroad, figures_for
+from edgekd.bench import LatencyRecord
+from edgekd.chain.abroad import Abroad, record_for
 from edgekd.chain.evaluate import PYTORCH, Exported
+from edgekd.chain.evaluation import Evaluation, FileRecord
 from edgekd.chain.measure import Measured
 from edgekd.chain.names import ONNX_RUNTIME
-from edgekd.chain.notes import disagreement, doubts
-from edgekd.chain.teachers import ENSEMBLE, Together
+from edgekd.chain.notes import doubts
 from edgekd.files import sha256_file
 from edgekd.recipe import Target
 from edgekd.report import schema
 from edgekd.stats.answers import write_answers
 from edgekd.stats.proportion import wilson_interval
+
+
+@dataclass(frozen=True)
+class Where:
+    """What ran a network, and what was measured of it there."""
+
+    runtime: str
+    precision: str
+    device: str = "cpu"
+    threads: int | None = None
+    built_for: str | None = None
+    latency: LatencyRecord | None = None
+    peak_rss_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -28,98 +42,96 @@ class Rows:
     folder: Path
     labels: NDArray[Any]
 
-    def pytorch(self, export: Exported) -> schema.Row:
-        figures = export.figures
-        return schema.Row(
-            model=export.label,
-            runtime="pytorch",
-            precision=figures["precision_pytorch"],
-            device="cpu",
-            params=figures["params"],
-            macs=figures["macs"],
-            **self._accuracy(export.folder / PYTORCH),
-        )
+    def network(self, label: str, evaluation: Evaluation, folder: Path) -> schema.Row:
+        """Return the row of a network itself, in PyTorch."""
+        return self._row(label, evaluation, Where("pytorch", evaluation.precision), folder / PYTORCH)
 
-    def together(self, together: Together) -> schema.Row:
-        figures = together.figures
-        return schema.Row(
-            model=ENSEMBLE,
-            runtime="pytorch",
-            precision="float32",
-            device="cpu",
-            params=figures["params"],
-            macs=figures["macs"],
-            **self._accuracy(together.folder / PYTORCH),
-        )
+    def emulated(self, export: Exported, file: FileRecord) -> schema.Row:
+        """Return the row of a file for a runtime that is not here, as ONNX Runtime computes it step by step."""
+        where = Where(file.runtime, file.precision, built_for=file.profile)
+        return self._row_of_file(export, file, where, doubts(export.label, file))
 
-    def other(self, export: Exported, other: Mapping[str, Any]) -> schema.Row:
-        """The file for a runtime that is not here, with what ONNX Runtime makes of it step by step."""
-        return schema.Row(
-            model=export.label,
-            runtime=other["runtime"],
-            precision=other["precision"],
-            device="cpu",
-            built_for=other["profile"],
-            size_bytes=other["size_bytes"],
-            params=export.figures["params"],
-            macs=export.figures["macs"],
-            operators=other["operators"],
-            int8_coverage=other["int8_coverage"],
-            warnings=tuple(disagreement(export.label, other)),
-            **self._file(export.folder / other["file"]),
-            **self._accuracy(export.folder / other["predictions"]),
-        )
+    def here(self, export: Exported, target: Target | None = None, measured: Measured | None = None) -> schema.Row:
+        """Return the row of the file that this machine runs, timed where a target had it measured."""
+        file, where = export.evaluation.here, Where(ONNX_RUNTIME, export.evaluation.here.precision)
+        if target and measured:
+            latency, memory = measured.latency[export.label], measured.memory[export.label]
+            where = Where(
+                where.runtime,
+                where.precision,
+                threads=target.threads,
+                latency=latency,
+                peak_rss_bytes=memory.peak_rss_bytes,
+            )
+        return self._row_of_file(export, file, where, doubts(export.label, file))
 
-    def runtime(self, export: Exported, target: Target | None, measured: Measured | None) -> schema.Row:
-        figures = export.figures
-        timing, notes = _timing(export, target, measured) if target and measured else ({}, [])
-        return schema.Row(
-            model=export.label,
-            runtime=ONNX_RUNTIME,
-            precision=figures["precision"],
-            device="cpu",
-            size_bytes=figures["size_bytes"],
-            params=figures["params"],
-            macs=figures["macs"],
-            operators=figures["operators"],
-            int8_coverage=figures["int8_coverage"],
-            warnings=tuple(notes + doubts(export)),
-            **self._file(export.onnx),
-            expected_calibration_error=figures["expected_calibration_error"],
-            reliability=tuple(schema.ConfidenceBin(**each) for each in figures["reliability"]),
-            negative_log_likelihood=figures["negative_log_likelihood"],
-            **timing,
-            **self._accuracy(export.folder / figures["predictions"]),
-        )
-
-    def abroad(self, export: Exported, there: Abroad) -> schema.Row:
-        """The file on a device of the book, with what it answers and takes there."""
-        target, record = there.target, there.latency(export.label)
-        figures = figures_for(export, target)
-        assert figures is not None
-        ratio = record.latency_vs_reference
-        return schema.Row(
-            model=export.label,
-            runtime=target.runtime,
-            precision=figures["precision"],
+    def there(self, export: Exported, there: Abroad) -> schema.Row:
+        """Return the row of a file on another device, with its predictions and times from there."""
+        target, file = there.target, record_for(export, there.target)
+        assert file is not None
+        where = Where(
+            target.runtime,
+            file.precision,
             device=target.device,
             threads=target.threads if target.runtime == ONNX_RUNTIME else None,
-            size_bytes=figures["size_bytes"],
-            params=export.figures["params"],
-            macs=export.figures["macs"],
-            operators=figures["operators"],
-            int8_coverage=figures["int8_coverage"],
-            latency_ms=schema.Latency(**record.latency_ms),
-            latency_vs_teacher=schema.Ratio(**ratio) if ratio else None,
-            energy_mj=1000 * record.energy["joules"] if record.energy else None,
-            valid=record.valid,
-            warnings=tuple(schema.Note(code=caution.code, message=caution.message) for caution in record.warnings),
-            **self._file(export.folder / figures["file"]),
-            **self._accuracy(there.predictions(export.label)),
+            latency=there.latency(export.label),
+        )
+        return self._row(
+            export.label, export.evaluation, where, there.predictions(export.label), self._file(export, file)
         )
 
-    def _file(self, path: Path) -> dict[str, Any]:
-        return {"file": str(path.relative_to(self.folder)), "file_sha256": sha256_file(path)}
+    def _row_of_file(
+        self, export: Exported, file: FileRecord, where: Where, notes: Sequence[schema.Note]
+    ) -> schema.Row:
+        """``file`` with its predictions, and how sure of them it was."""
+        confidence = {
+            "expected_calibration_error": file.expected_calibration_error,
+            "reliability": tuple(schema.ConfidenceBin(**each._asdict()) for each in file.reliability),
+            "negative_log_likelihood": file.negative_log_likelihood,
+        }
+        about = {**self._file(export, file), **confidence}
+        return self._row(export.label, export.evaluation, where, export.folder / file.predictions, about, notes)
+
+    def _row(
+        self,
+        label: str,
+        evaluation: Evaluation,
+        where: Where,
+        predictions: Path,
+        about: dict[str, Any] | None = None,
+        notes: Sequence[schema.Note] = (),
+    ) -> schema.Row:
+        latency = where.latency
+        ratio = latency.latency_vs_reference if latency else None
+        cautions = latency.warnings if latency else []
+        return schema.Row(
+            model=label,
+            runtime=where.runtime,
+            precision=where.precision,
+            device=where.device,
+            threads=where.threads,
+            built_for=where.built_for,
+            params=evaluation.params,
+            macs=evaluation.macs,
+            latency_ms=schema.Latency(**latency.latency_ms) if latency else None,
+            latency_vs_teacher=schema.Ratio(**ratio) if ratio else None,
+            peak_rss_bytes=where.peak_rss_bytes,
+            energy_mj=1000 * latency.energy["joules"] if latency and latency.energy else None,
+            valid=latency.valid if latency else True,
+            warnings=(*(schema.Note(code=each.code, message=each.message) for each in cautions), *notes),
+            **self._accuracy(predictions),
+            **(about or {}),
+        )
+
+    def _file(self, export: Exported, file: FileRecord) -> dict[str, Any]:
+        path = export.folder / file.file
+        return {
+            "file": str(path.relative_to(self.folder)),
+            "file_sha256": sha256_file(path),
+            "size_bytes": file.size_bytes,
+            "operators": dict(file.operators),
+            "int8_coverage": file.int8_coverage,
+        }
 
     def _accuracy(self, predictions: Path) -> dict[str, Any]:
         right = np.load(predictions) == self.labels
@@ -131,16 +143,3 @@ class Rows:
             "predictions": str(predictions.relative_to(self.folder)),
             "right": write_answers(right),
         }
-
-
-def _timing(export: Exported, target: Target, measured: Measured) -> tuple[dict[str, Any], list[schema.Note]]:
-    latency = measured.latency[export.label]
-    ratio = latency.latency_vs_reference
-    figures = {
-        "threads": target.threads,
-        "latency_ms": schema.Latency(**latency.latency_ms),
-        "latency_vs_teacher": schema.Ratio(**ratio) if ratio else None,
-        "peak_rss_bytes": measured.memory[export.label].peak_rss_bytes,
-        "valid": latency.valid,
-    }
-    return figures, [schema.Note(code=caution.code, message=caution.message) for caution in latency.warnings]

@@ -157,7 +157,7 @@ def _largest(recipe: Recipe, teacher: Exported) -> float | None:
     budget = recipe.budget
     bounds = [
         *([budget.size_mb * 1e6] if budget.size_mb else []),
-        *([budget.size_ratio * teacher.figures["size_bytes"]] if budget.size_ratio else []),
+        *([budget.size_ratio * teacher.evaluation.here.size_bytes] if budget.size_ratio else []),
     ]
     return min(bounds, default=None)
 

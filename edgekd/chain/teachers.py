@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
 from edgekd.artifact import Spec
 from edgekd.chain.done import Done
 from edgekd.chain.evaluate import PYTORCH, VERSION, save_array
+from edgekd.chain.evaluation import Evaluation
 from edgekd.chain.names import METRICS
 from edgekd.chain.network import restore
 from edgekd.chain.store import Store
@@ -60,8 +60,8 @@ class Together:
     folder: Path
 
     @cached_property
-    def figures(self) -> dict[str, Any]:
-        return json.loads((self.folder / METRICS).read_text())
+    def evaluation(self) -> Evaluation:
+        return Evaluation((), "float32", **json.loads((self.folder / METRICS).read_text()))
 
 
 def evaluate_together(teachers: Teachers, data: DataSet, store: Store) -> Together | None:

@@ -188,9 +188,9 @@ def test_placement_is_measured_on_the_device(book, sshd, tmp_path, monkeypatch):
     recipe, _ = located(recipe)
     quantized = run_stages(recipe, tmp_path / "run")[-1]
     data, store = load_data(recipe.data, recipe.seed), Store(tmp_path / "run/exports")
-    placement = evaluate(quantized, 1, data, store, recipe.targets).figures["placement"]
-    assert {each["name"] for each in placement["candidates"]} >= {"int8", "float"}
-    assert all(each["ratio"] > 0 for each in placement["candidates"])
+    placement = evaluate(quantized, 1, data, store, recipe.targets).evaluation.here.placement
+    assert {each.name for each in placement.candidates} >= {"int8", "float"}
+    assert all(each.ratio > 0 for each in placement.candidates)
 
 
 @pytest.mark.slow

@@ -6,25 +6,39 @@ from typing import Any
 import pytest
 
 from edgekd.bench import LatencyRecord
+from edgekd.chain.evaluation import Evaluation, FileRecord
 from edgekd.chain.notes import doubts, slower
+from edgekd.export import Parity
 from edgekd.figures import significant
+from edgekd.quantize.search import Candidate, Placed
 from edgekd.recipe import Target
 from edgekd.report.schema import Row
 from edgekd.report.steps import steps
+from edgekd.train.quality import Bin
 
 CPU = Target(device="cpu", runtime="onnxruntime")
 
 
-def export(label: str, stage: str = "distill", **figures: Any) -> Any:
-    whole = {"precision": "float32", "profile": "onnxruntime-x86", "placement": None, "others": [], **figures}
-    agreeing = {"float_convolutions": [], "convolutions": 0, "parity": {"agreement": 1.0}}
-    return SimpleNamespace(label=label, done=SimpleNamespace(name=stage), figures={**agreeing, **whole})
+def file_record(**more: Any) -> FileRecord:
+    whole: dict[str, Any] = {
+        **{"file": "model.onnx", "profile": "onnxruntime-x86", "precision": "float32", "placement": None},
+        **{"runtime": "onnxruntime", "predictions": "predictions.npy", "right_by_class": (5, 5)},
+        **{"expected_calibration_error": 0.0, "reliability": (Bin(10, 1.0, 1.0),), "negative_log_likelihood": 0.1},
+        **{"parity": Parity(1.0, 0.0, 10, 0.0, 0.0), "departs_at": None, "size_bytes": 1000},
+        **{"operators": {"Gemm": 1}, "int8_coverage": 0.0, "convolutions": 0, "float_convolutions": ()},
+    }
+    return FileRecord(**{**whole, **more})
 
 
-def placement(chosen: str, ratio: float | None = 1.3, **more: Any) -> dict[str, Any]:
-    names = {"int8": ratio, "float": 1.0, "mixed": 1.1}
-    candidates = [{"name": name, "ratio": each, "accepted": True} for name, each in names.items()]
-    return {"chosen": chosen, "candidates": candidates, "missed": (), "slower_for": None, **more}
+def export(label: str, stage: str = "distill", **more: Any) -> Any:
+    evaluation = Evaluation((file_record(**more),), "float32", 10, 100, 1000)
+    return SimpleNamespace(label=label, done=SimpleNamespace(name=stage), evaluation=evaluation)
+
+
+def placement(chosen: str, ratio: float | None = 1.3, accepted: bool = True, **more: Any) -> Placed:
+    ratios = {"int8": ratio, "float": 1.0, "mixed": 1.1}
+    candidates = tuple(Candidate(name, (), each, None, accepted) for name, each in ratios.items())
+    return Placed(chosen, candidates, **more)
 
 
 def record(ns: int, to_teacher: float | None) -> LatencyRecord:
@@ -53,7 +67,7 @@ def test_a_slowdown_is_told_once_with_its_reason_and_the_figure_of_the_rows(slow
     assert found == [
         ("int8_slower_than_float", f"on cpu/onnxruntime quantized takes 1.22 times as long as distilled: {why}")
     ]
-    assert doubts(after) == []
+    assert doubts("quantized", after.evaluation.here) == []
 
 
 def test_a_file_that_may_be_as_fast_is_not_called_slower():
@@ -87,17 +101,15 @@ def test_every_way_to_be_slower_has_a_code(stage, figures, code):
     ],
 )
 def test_why_a_placement_was_chosen(placed, code, words):
-    [note] = doubts(export("quantized", precision="float32", placement=placed))
+    [note] = doubts("quantized", file_record(placement=placed))
     assert note.code == code
     assert words in note.message
     assert "times" not in note.message  # the figure of a slowdown stands beside what was measured at the end
 
 
 def test_no_placement_at_all_keeps_the_accuracy():
-    placed = placement("float", missed=("accuracy",))
-    for each in placed["candidates"]:
-        each["accepted"] = False
-    [note] = doubts(export("quantized", placement=placed))
+    placed = placement("float", accepted=False, missed=("accuracy",))
+    [note] = doubts("quantized", file_record(placement=placed))
     assert note.message.startswith("no placement keeps the accuracy")
 
 

@@ -173,7 +173,7 @@ def test_sums_of_whole_numbers_stay_as_they_are(recipe, tmp_path):
     made = recipe("counting", "[{quantize: {epochs: 0, rungs: [ptq], calibration: minmax, placement: int8}}]")
     last = run_stages(made, tmp_path / "run")[-1]
     exported = evaluate(last, 1, load_data(made.data, made.seed), Store(tmp_path / "run/exports"), made.targets)
-    assert exported.figures["parity"]["agreement"] > 0.9
+    assert exported.evaluation.here.parity.agreement > 0.9
 
 
 def test_changed_code_is_another_network_for_every_stage(recipe, tmp_path, capsys):

@@ -86,6 +86,11 @@ class Placed:
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> "Placed":
+        candidates = tuple(Candidate.from_json(each) for each in document["candidates"])
+        return cls(document["chosen"], candidates, tuple(document["missed"]), document["slower_for"])
+
 
 def choose(
     candidates: Sequence[Candidate],

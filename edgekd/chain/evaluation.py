@@ -1,0 +1,98 @@
+"""What is known of an exported network: each of its files, and what they answer on the test set."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from edgekd.export import Parity
+from edgekd.quantize.search import Placed
+from edgekd.train.quality import Bin
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """One file of a network, and what it answers on the test set.
+
+    Attributes:
+        file, predictions: names in the export's folder, of the ONNX file and of a .npy with a class per sample (N,).
+        profile: what the file is written for.
+        precision: that of its layers that compute products: int8 where any is.
+        placement: how its int8 layers were chosen, where that was by measurement.
+        runtime: what gave the answers.
+        right_by_class: correctly classified test samples of each class.
+        parity: how far its outputs are from the network's.
+        departs_at: the first layer at which the runtime leaves what the file says, looked for where answers differ.
+        int8_coverage: share of the multiply-accumulates in int8, 0..1; None for a network that has none to speak of.
+        convolutions, float_convolutions: how many there are, and the names of those that run in float.
+    """
+
+    file: str
+    profile: str
+    precision: str
+    placement: Placed | None
+    runtime: str
+    predictions: str
+    right_by_class: Sequence[int]
+    expected_calibration_error: float
+    reliability: Sequence[Bin]
+    negative_log_likelihood: float
+    parity: Parity
+    departs_at: str | None
+    size_bytes: int
+    operators: Mapping[str, int]
+    int8_coverage: float | None
+    convolutions: int
+    float_convolutions: Sequence[str]
+
+    def to_json(self) -> dict[str, Any]:
+        placement = self.placement.to_json() if self.placement else None
+        return {**asdict(self), "placement": placement, "reliability": [each._asdict() for each in self.reliability]}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "FileRecord":
+        placement = document["placement"]
+        return cls(
+            **{
+                **document,
+                "placement": Placed.from_json(placement) if placement else None,
+                "reliability": tuple(Bin(**each) for each in document["reliability"]),
+                "parity": Parity(**document["parity"]),
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """An exported network: ``files`` with the one that is measured here first, and what it costs on paper.
+
+    ``precision`` is that of the network itself, ``n`` the number of test samples.
+    """
+
+    files: tuple[FileRecord, ...]
+    precision: str
+    n: int
+    params: int
+    macs: int
+
+    @property
+    def here(self) -> FileRecord:
+        """The file that is measured on this machine."""
+        return self.files[0]
+
+    def file_for(self, profile: str) -> FileRecord | None:
+        """Return the file that is written for ``profile``, or None if the network's training serves it none."""
+        return next((file for file in self.files if file.profile == profile), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """As earlier versions wrote it: the first file's entries beside the network's own."""
+        here, *others = (file.to_json() for file in self.files)
+        network = {"precision_pytorch": self.precision, "n": self.n, "params": self.params, "macs": self.macs}
+        return {**here, **network, "others": others}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "Evaluation":
+        here = dict(document)
+        others = here.pop("others")
+        precision, n, params, macs = (here.pop(name) for name in ("precision_pytorch", "n", "params", "macs"))
+        files = tuple(FileRecord.from_json(each) for each in (here, *others))
+        return cls(files, precision, n, params, macs)
