@@ -21,7 +21,7 @@ from edgekd.data import DataSet
 from edgekd.recipe import Recipe, Target
 from edgekd.report import schema
 from edgekd.report.budget import check
-from edgekd.report.deployed import chain_rows
+from edgekd.report.deployed import beside, first_of_last
 
 
 def make_report(
@@ -38,12 +38,13 @@ def make_report(
     command: str,
 ) -> schema.Report:
     """The report of a whole run; the budget is checked on the last network in the first target's runtime."""
-    of = Rows(folder, data.test.labels.numpy())
+    of = Rows(folder, data.test.labels.numpy(), teacher=exports[0].label)
     rows = [of.network(export.label, export.evaluation, export.folder) for export in exports]
     rows += [of.network(ENSEMBLE, together.evaluation, together.folder)] if together else []
     rows += [of.emulated(export, file) for export in exports for file in export.evaluation.files[1:]]
     rows += _of_targets(of, recipe, exports, measured, abroad, besides)
-    teacher, student = _judged(rows, exports)
+    student = first_of_last(rows)
+    teacher = next(row for row in beside(student, rows) if row.model == exports[0].label)
     environment = next(iter(measured.values())).environment if measured else fingerprint()
     if abroad:
         environment = {**environment, "devices": {each.target.device: dict(each.site.facts) for each in abroad}}
@@ -71,6 +72,7 @@ def make_report(
             *doubtful_data(data),
         ),
         rows=tuple(rows),
+        deployed=schema.Deployed(model=student.model, place=student.place),
         stages=(
             _stage(exports[0], log),
             *(_further_teacher(done, log) for done in teachers.members[1:]),
@@ -109,12 +111,6 @@ def _of_targets(
 
 def _has(there: Abroad | None, export: Exported) -> bool:
     return there is not None and export.label in there.labels
-
-
-def _judged(rows: Sequence[schema.Row], exports: Sequence[Exported]) -> tuple[schema.Row, schema.Row]:
-    """The teacher and the last network where the first target is, as :mod:`edgekd.report.deployed` finds them."""
-    there = {row.model: row for row in chain_rows(rows)}
-    return there[exports[0].label], there[exports[-1].label]
 
 
 def _by_class(data: DataSet, first: Exported, last: Exported) -> schema.ByClass:

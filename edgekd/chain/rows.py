@@ -15,6 +15,7 @@ from edgekd.chain.evaluation import Evaluation, FileRecord
 from edgekd.chain.measure import Measured
 from edgekd.chain.names import ONNX_RUNTIME
 from edgekd.chain.notes import doubts
+from edgekd.chain.teachers import ENSEMBLE
 from edgekd.files import sha256_file
 from edgekd.recipe import Target
 from edgekd.report import schema
@@ -37,10 +38,11 @@ class Where:
 
 @dataclass(frozen=True)
 class Rows:
-    """``folder`` is the run's, ``labels`` (N,) the true classes of the test samples."""
+    """``folder`` is the run's, ``labels`` (N,) the true classes of the test samples, ``teacher`` a network's label."""
 
     folder: Path
     labels: NDArray[Any]
+    teacher: str
 
     def network(self, label: str, evaluation: Evaluation, folder: Path) -> schema.Row:
         """Return the row of a network itself, in PyTorch."""
@@ -106,6 +108,7 @@ class Rows:
         cautions = latency.warnings if latency else []
         return schema.Row(
             model=label,
+            role="ensemble" if label == ENSEMBLE else "teacher" if label == self.teacher else "student",
             runtime=where.runtime,
             precision=where.precision,
             device=where.device,

@@ -7,7 +7,7 @@ from typing import Any
 
 from edgekd.errors import EdgekdError
 from edgekd.files import is_file, make_folder, read_object, sha256_file, storage, write_bytes
-from edgekd.records.rows import rows_of_last
+from edgekd.records.rows import rows_of_deployed
 
 NAMED = 16  # digits of the hash
 OWN = re.compile(r"[0-9a-f]{16}\.onnx")
@@ -27,7 +27,7 @@ def keep_files(run: Path, baseline: Path) -> list[Path]:
     if not run.is_dir():
         raise EdgekdError(f"{run} is no folder, and the networks' files lie in the run's: give that, or leave --files")
     report = read_object(run / "report.json", "give the folder of a finished run")
-    rows = [row for row in rows_of_last(report) if row.get("file")]
+    rows = [row for row in rows_of_deployed(report) if row.get("file")]
     if not all(row.get("file_sha256") for row in rows):
         raise EdgekdError(f"{run}: its report is of an older edgekd and names no hashes; run the recipe again")
     files = {_name(row["file_sha256"]): _whole(run, row) for row in rows}

@@ -1,18 +1,20 @@
 """What a report says in two places must be the same in both."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from edgekd.errors import first_line
 from edgekd.files import sha256_file
+from edgekd.records.rows import place_of, teacher_of
 from edgekd.records.shape import Malformed
 from edgekd.stats.answers import read_answers
 from edgekd.stats.proportion import wilson_interval
 
 Row = Mapping[str, Any]
 
+WITH_ROLES = 2  # the first version of a report whose rows have roles
 SAME = 1e-6
 # How far the medians of two files may be from the ratio of their times in turns, which follows what else runs.
 DRIFT = 2.0
@@ -20,12 +22,15 @@ DRIFT = 2.0
 SHOWN = 100
 
 
-def must_agree(rows: Sequence[Row], samples: int | None, place_of: Callable[[Row], str]) -> None:
+def must_agree(report: Mapping[str, Any], samples: int | None) -> None:
     """Check the rows of a report, of a test set of ``samples``.
 
     Raises:
-        Malformed: two rows are of one network at one place, or figures contradict each other.
+        Malformed: two rows are of one network at one place, figures contradict each other, or it is not clear which
+            network is the teacher and which is deployed.
     """
+    rows = report["rows"]
+    roles_must_agree(report)
     found: dict[tuple[str, str], int] = {}
     for number, row in enumerate(rows):
         key = f"rows.{number}"
@@ -35,9 +40,28 @@ def must_agree(rows: Sequence[Row], samples: int | None, place_of: Callable[[Row
         found[place] = number
         answers_must_agree(row, samples, key)
     for place, number in found.items():
-        teacher = found.get((rows[0]["model"], place[1]))
+        teacher = found.get((teacher_of(report), place[1]))
         if teacher is not None and teacher != number:
             times_must_agree(rows[number], rows[teacher], f"rows.{number}")
+
+
+def roles_must_agree(report: Mapping[str, Any]) -> None:
+    rows, deployed = report["rows"], report.get("deployed")
+    roles: dict[str, str | None] = {}
+    for number, row in enumerate(rows):
+        role = row.get("role")
+        if roles.setdefault(row["model"], role) != role:
+            raise Malformed(f"rows.{number}.role", f"{row['model']} has another role in an earlier row")
+    if deployed is None and not any(roles.values()) and report.get("schema_version", 1) < WITH_ROLES:
+        return
+    if deployed is None or not all(roles.values()):
+        raise Malformed("deployed", "not all rows have a role, or the deployed network is not named")
+    if list(roles.values()).count("teacher") != 1:
+        raise Malformed("rows", "one network is the teacher, and it is not said of just one")
+    if (deployed["model"], deployed["place"]) not in {(row["model"], place_of(row)) for row in rows}:
+        raise Malformed("deployed", f"no row is of {deployed['model'][:SHOWN]} on {deployed['place'][:SHOWN]}")
+    if roles[deployed["model"]] != "student" and "student" in roles.values():
+        raise Malformed("deployed.model", f"{deployed['model'][:SHOWN]} is no student, and there are students")
 
 
 def answers_must_agree(row: Row, samples: int | None, key: str) -> None:

@@ -12,12 +12,12 @@ from edgekd.errors import EdgekdError
 from edgekd.files import read_object, write_json
 from edgekd.gate.sound import answers_must_agree, files_must_agree, must_agree
 from edgekd.records.facts import facts_of
-from edgekd.records.rows import PLACE, place_of, rows_of_last
+from edgekd.records.rows import PLACE, deployed_of, place_of, rows_of_deployed, teacher_of
 from edgekd.records.shape import BASELINE, REPORT, TEACHER, Malformed, must_have_shape, under
 from edgekd.stats.answers import read_answers
 
 KIND, SCHEMA_VERSION = "edgekd baseline", 1
-REPORT_VERSION = 1
+REPORT_VERSION = 2
 # Of a report's row, as they are.
 FIGURES = (
     "accuracy", "n", "right", "file_sha256", "size_bytes", "params", "macs", "precision", "operators", "int8_coverage"
@@ -91,14 +91,14 @@ def load_subject(path: Path) -> Subject:
         )
     subject = subject_of(document, file)
     try:
-        files_must_agree(rows_of_last(document), file.parent)
+        files_must_agree(rows_of_deployed(document), file.parent)
     except Malformed as found:
         raise Malformed(found.key, found.says, file) from None
     return subject
 
 
 def subject_of(report: Mapping[str, Any], source: object = "the report") -> Subject:
-    """Return what a report.json says of the last network, wherever it runs.
+    """Return what a report.json says of the deployed network, wherever it runs.
 
     Raises:
         Malformed: it holds what cannot be, or contradicts itself; ``source`` is how the message calls it.
@@ -109,15 +109,15 @@ def subject_of(report: Mapping[str, Any], source: object = "the report") -> Subj
         for key, value in (("rows", report.get("rows")), ("data.fingerprint", data.get("fingerprint"))):
             if not value:
                 raise Malformed(key, "is missing, and a gate needs it")
-        must_agree(report["rows"], data.get("test"), place_of)
+        must_agree(report, data.get("test"))
     except Malformed as found:
         raise Malformed(found.key, found.says, source) from None
-    first, last = (report["rows"][place]["model"] for place in (0, -1))
-    teachers = {place_of(row): row for row in report["rows"] if row["model"] == first != last}
+    teacher, last = teacher_of(report), deployed_of(report)
+    teachers = {place_of(row): row for row in report["rows"] if row["model"] == teacher != last}
     return Subject(
         name=str(report.get("name")),
         facts=facts_of(report),
-        rows={place_of(row): _figures(row, teachers.get(place_of(row))) for row in rows_of_last(report)},
+        rows={place_of(row): _figures(row, teachers.get(place_of(row))) for row in rows_of_deployed(report)},
     )
 
 

@@ -1,4 +1,4 @@
-"""Rows of a report as JSON: where each was taken, and which are of the last network."""
+"""Rows of a report as JSON: where each was taken, whose it is, and which are of the deployed network."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,8 +7,23 @@ from typing import Any
 PLACE = ("device", "runtime", "threads", "built_for")
 
 
-def rows_of_last(report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [row for row in report["rows"] if row.get("model") == report["rows"][-1].get("model")]
+def teacher_of(report: Mapping[str, Any]) -> str:
+    """Return the network that others are compared with: what has that role, or before version 2 the first."""
+    rows = report["rows"]
+    name: str = next((row["model"] for row in rows if row.get("role") == "teacher"), rows[0]["model"])
+    return name
+
+
+def deployed_of(report: Mapping[str, Any]) -> str:
+    """Return the network that is deployed: the report says it, and before version 2 it is the last."""
+    name: str = (report.get("deployed") or report["rows"][-1])["model"]
+    return name
+
+
+def rows_of_deployed(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows of the deployed network, wherever it runs."""
+    name = deployed_of(report)
+    return [row for row in report["rows"] if row.get("model") == name]
 
 
 def place_of(row: Mapping[str, Any]) -> str:

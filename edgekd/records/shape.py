@@ -15,6 +15,7 @@ from edgekd.figures import exceeds
 
 LARGEST = 2**63 - 1  # of a count
 PERCENTILES = ("min", "p50", "p90", "p95", "p99")
+ROLES = ("teacher", "student", "ensemble")
 
 
 class Malformed(EdgekdError):
@@ -58,6 +59,15 @@ def path(value: Any, key: str) -> None:
     text(value, key)
     if not value or not value.isprintable():
         raise Malformed(key, f"{brief(value)} is no path")
+
+
+def one_of(*words: str) -> Reader:
+    def read(value: Any, key: str) -> None:
+        text(value, key)
+        if value not in words:
+            raise Malformed(key, f"{brief(value)} is none of {', '.join(words)}")
+
+    return read
 
 
 def flag(value: Any, key: str) -> None:
@@ -192,6 +202,7 @@ ROW = table(
     {
         **FIGURES,
         "model": text,
+        "role": one_of(*ROLES),
         "expected_calibration_error": SHARE,
         "negative_log_likelihood": number(),
         "peak_rss_bytes": count,
@@ -222,6 +233,7 @@ REPORT = table(
         "recipe_sha256": text,
         "command": text,
         "rows": several(ROW),
+        "deployed": table({"model": text, "place": text}, ("model", "place")),
         "warnings": NOTES,
         "budget": table({"met": flag, "checks": several(CHECK)}, ("met", "checks"), met_if_all),
         "data": table(

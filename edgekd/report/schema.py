@@ -1,15 +1,16 @@
-"""report.json, schema version 1. A figure that was not measured is absent, never zero or guessed."""
+"""report.json, schema version 2. A figure that was not measured is absent, never zero or guessed."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgekd.errors import EdgekdError
+from edgekd.records.rows import PLACE, place_of
 from edgekd.records.shape import REPORT, must_have_shape
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -78,6 +79,7 @@ class Row(Part):
     model: str
     runtime: str
     precision: str
+    role: Literal["teacher", "student", "ensemble"] | None = None
     device: str | None = None
     threads: Count | None = None
     built_for: str | None = None
@@ -103,6 +105,11 @@ class Row(Part):
     file_sha256: str | None = None
     predictions: str | None = None
     right: str | None = None
+
+    @property
+    def place(self) -> str:
+        """Where it was taken, as ``cpu, onnxruntime, 1 thread``."""
+        return place_of(self.model_dump(include=set(PLACE)))
 
 
 class Check(Part):
@@ -211,7 +218,16 @@ class Profile(Part):
     layers: tuple[dict[str, Any], ...]
 
 
+class Deployed(Part):
+    """Which row the budget is judged on: that of ``model`` at ``place``."""
+
+    model: str
+    place: str
+
+
 class Report(Part):
+    """What a run has shown. In version 1 the teacher comes first, the deployed network last; nothing else says so."""
+
     schema_version: Annotated[int, Field(ge=0, le=SCHEMA_VERSION)] = SCHEMA_VERSION
     name: str
     recipe_sha256: str
@@ -220,6 +236,7 @@ class Report(Part):
     budget: Budget | None = None
     warnings: tuple[Note, ...] = ()
     rows: tuple[Row, ...] = ()
+    deployed: Deployed | None = None
     stages: tuple[Stage, ...] = ()
     by_class: ByClass | None = None
     parity: tuple[Parity, ...] = ()

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from edgekd.errors import EdgekdError
 from edgekd.figures import ABSENT, significant
 from edgekd.report.classes import points
-from edgekd.report.deployed import chain_rows
+from edgekd.report.deployed import chain_rows, is_teacher
 from edgekd.report.schema import Report, Row
 from edgekd.stats.answers import read_answers
 from edgekd.stats.paired import drop
@@ -39,7 +39,7 @@ def steps(report: Report) -> list[Step]:
             times(before.size_bytes, after.size_bytes),
             times(relative_time(before, report), relative_time(after, report)),
         )
-        for before, after in pairwise(chain_rows(report.rows))
+        for before, after in pairwise(chain_rows(report))
     ]
 
 
@@ -59,7 +59,7 @@ def relative_time(row: Row, report: Report) -> float | None:
     """To the teacher's, which is what each network was timed in turns with."""
     if row.latency_vs_teacher:
         return row.latency_vs_teacher.ratio
-    return 1.0 if row.latency_ms and row.model == report.rows[0].model else None
+    return 1.0 if row.latency_ms and is_teacher(row, report) else None
 
 
 def times(before: float | None, after: float | None) -> str:

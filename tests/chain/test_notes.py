@@ -12,7 +12,7 @@ from edgekd.export import Parity
 from edgekd.figures import significant
 from edgekd.quantize.search import Candidate, Placed
 from edgekd.recipe import Target
-from edgekd.report.schema import Row
+from edgekd.report.schema import Report, Row
 from edgekd.report.steps import steps
 from edgekd.train.quality import Bin
 
@@ -119,5 +119,5 @@ def test_the_steps_of_the_report_show_the_same_quotient():
         Row(model=name, runtime="onnxruntime", precision="int8", latency_vs_teacher={"ratio": ratio})
         for name, ratio in (("distilled", 0.5), ("quantized", 0.61))
     ]
-    [step] = steps(SimpleNamespace(rows=rows))  # type: ignore[arg-type]
+    [step] = steps(Report(name="run", recipe_sha256="0", rows=tuple(rows)))
     assert step.latency == "× 1.22"

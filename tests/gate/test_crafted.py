@@ -494,7 +494,7 @@ def policies_that_judge_nothing():
 @kind
 def baselines_of_another_kind():
     for change in (
-        {"schema_version": 2}, {"schema_version": 99}, {"schema_version": "1"}, {"schema_version": True}, {"rows": {}},
+        {"schema_version": 3}, {"schema_version": 99}, {"schema_version": "1"}, {"schema_version": True}, {"rows": {}},
         {"rows": None}, {"rows": []}, {"rows": 3}, {"rows": {"cpu, pytorch": 3}}, {"rows": {"cpu, pytorch": {}}},
         {"facts": None}, {"facts": {}}, {"facts": []}, {"facts": 3}, {"kind": "edgekd report"}, {"kind": None},
         {"name": 3}, {"rows": {"cpu, onnxruntime": {"device": "cpu", "runtime": "onnxruntime"}}},

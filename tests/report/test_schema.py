@@ -30,7 +30,7 @@ def test_what_was_not_measured_is_absent() -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"schema_version": 2}, "schema_version"),
+        ({"schema_version": 3}, "schema_version"),
         ({"rows": [{"model": "teacher"}]}, r"rows\.0\.runtime"),
         ({"rows": [{"model": "a", "runtime": "b", "precision": "c", "accuracy": 97.2}]}, "accuracy"),
         ({"budget": {"met": True}}, "checks"),
