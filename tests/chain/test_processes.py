@@ -20,14 +20,15 @@ ROOT = Path(__file__).parents[2]
 UNTIMED = RECIPE.replace("batch_size: 50", "batch_size: 25, augment: [crop]") + "targets: [{device: elsewhere}]\n"
 DISTILLED = UNTIMED.replace("  - distill: {epochs: 2}", "  - distill: {epochs: 2, also: [{method: at}], views: 2}")
 DISTILLED = DISTILLED[: DISTILLED.index("  - prune")] + DISTILLED[DISTILLED.index("budget") :]
-TOGETHER = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m")
-ALONE = (sys.executable, "-m")
+TOGETHER = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "edgekd")
+ALONE = (sys.executable, "-m", "edgekd")
+IN_FLOAT32 = "tests.in_float32"
 
 
 @contextmanager
 def running(start: tuple[str, ...], recipe: Path, out: Path, *more: str) -> Iterator["subprocess.Popen[str]"]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
-    command = [*start, "edgekd", "run", recipe, "--out", out, *more]
+    command = [*start, "run", recipe, "--out", out, *more]
     process = subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=recipe.parent
     )
@@ -52,8 +53,8 @@ def report(out: Path) -> dict:
 
 def test_a_distillation_gives_the_report_of_one_process(tmp_path):
     recipe = write_recipe(tmp_path, DISTILLED)
-    said = finish(TOGETHER, recipe, tmp_path / "two")
-    finish(ALONE, recipe, tmp_path / "one", "--set", "data.batch_size=50")
+    said = finish((*TOGETHER[:-1], IN_FLOAT32), recipe, tmp_path / "two")
+    finish((*ALONE[:-1], IN_FLOAT32), recipe, tmp_path / "one", "--set", "data.batch_size=50")
     assert said.count("distill: starts") == 1 and said.count("teacher's answers: ") == 1
     two, one = report(tmp_path / "two"), report(tmp_path / "one")
     for ours, theirs in zip(two["stages"], one["stages"], strict=True):

@@ -6,6 +6,7 @@ Where the second is another than recorded, the processor computes otherwise, and
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 RECORDED = Path(__file__).with_name("products.json")
 NAMES = ("model.json", "weights.safetensors", "model.onnx")
+EXPORT_KEY = re.compile(r"(/exports/[^/]+)-[0-9a-f]{12}")
 # Else PyTorch, oneDNN and MKL choose by what this processor has, and add up in another order.
 KERNELS = {
     "OMP_NUM_THREADS": "1",
@@ -70,6 +72,11 @@ def kernels() -> str:
     return sha256(torch.cat(states).numpy().tobytes())
 
 
+def named(path: Path) -> str:
+    """Leave out the keys of exports, which hold the processor that they were evaluated on."""
+    return EXPORT_KEY.sub(r"\1", path.as_posix())
+
+
 def main(folder: Path) -> None:
     import pytest
     import torch
@@ -83,10 +90,11 @@ def main(folder: Path) -> None:
     products = {}
     with pytest.MonkeyPatch.context() as patch:
         fixed_times(patch)
+        patch.setattr("edgekd.train.device.has_fast_bf16", lambda: False)
         for name in RECIPES:
             run(load_recipe(write(name, folder / name)), folder / name / "run")
             found = sorted(path for path in (folder / name / "run").rglob("*") if path.name in NAMES)
-            products |= {path.relative_to(folder).as_posix(): sha256_file(path) for path in found}
+            products |= {named(path.relative_to(folder)): sha256_file(path) for path in found}
     print(json.dumps({"torch": torch.__version__, "kernels": kernels(), "products": products}))
 
 
