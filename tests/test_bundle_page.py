@@ -65,7 +65,9 @@ def test_the_commands_run_in_order_and_then_the_python(
     assert re.fullmatch(r"\d+ of 100\n", capsys.readouterr().out)
 
 
-@pytest.mark.skipif(shutil.which("model_signing") is None, reason="model-signing is not installed; the page says how")
+@pytest.mark.skipif(
+    shutil.which("model_signing") is None, reason="'pip install model-signing' brings what is missing here"
+)
 def test_signing(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert call("edgekd bundle pack runs/quickstart --out parts", monkeypatch) == 0
     lines = [line for line in blocks("sh")[0].splitlines() if not line.startswith("pip ")]

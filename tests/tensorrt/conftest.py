@@ -7,7 +7,9 @@ from edgekd.tensorrt.gpu import current_gpu
 @pytest.fixture
 def rtx():
     """TensorRT for RTX where it is the one that edgekd takes."""
-    trt = pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed", exc_type=ImportError)
+    trt = pytest.importorskip(
+        "tensorrt_rtx", reason="'pip install tensorrt-rtx' brings what is missing here", exc_type=ImportError
+    )
     try:
         import tensorrt  # noqa: F401
     except ImportError:

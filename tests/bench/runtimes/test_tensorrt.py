@@ -132,7 +132,9 @@ def test_what_cannot_be_profiled_says_so(tmp_path):
 
 @pytest.fixture(params=PACKAGES)
 def trt(request):
-    pytest.importorskip(request.param, exc_type=ImportError)
+    package = request.param.replace("_", "-")
+    reason = f"'pip install {package}' brings what is missing here"
+    pytest.importorskip(request.param, reason=reason, exc_type=ImportError)
     return import_module(request.param)
 
 

@@ -18,7 +18,9 @@ TARGET = "tensorrt"
 
 @pytest.fixture
 def rtx():
-    return pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed", exc_type=ImportError)
+    return pytest.importorskip(
+        "tensorrt_rtx", reason="'pip install tensorrt-rtx' brings what is missing here", exc_type=ImportError
+    )
 
 
 @pytest.mark.parametrize("name", NETWORKS)
