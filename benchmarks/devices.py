@@ -33,7 +33,7 @@ from edgekd.chain.evaluate import departure
 from edgekd.chain.measure import SECONDS, SITTINGS
 from edgekd.data import DataSet, in_order, load_data
 from edgekd.devices.book import find_device
-from edgekd.devices.jetson.command import Build, Timing, build_command, timing_command
+from edgekd.devices.jetson.command import Build, EngineTiming, build_command, timing_command
 from edgekd.devices.place import There
 from edgekd.errors import EdgekdError
 from edgekd.export import runtime_logits
@@ -183,7 +183,7 @@ def gpu_commands() -> list[str]:
 def jetson_commands() -> list[str]:
     """Those of JetPack 6; ``edgekd.devices.jetson.command`` has each release's."""
     build = Build("STUDENT.tensorrt.onnx", "STUDENT.engine", int8=True)
-    timing = Timing("STUDENT.engine", "times.json")
+    timing = EngineTiming("STUDENT.engine", "times.json")
     return [
         "edgekd bench TEACHER.tensorrt.onnx STUDENT.tensorrt.onnx --device JETSON --runtime tensorrt",
         " ".join(build_command(TRTEXEC, JETPACK_6, build)),

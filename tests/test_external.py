@@ -10,7 +10,7 @@ from onnx.external_data_helper import set_external_data
 
 from edgekd.errors import ModelError
 from edgekd.external import external_files
-from edgekd.lint.graph import Graph
+from edgekd.lint.graph import LintGraph
 from edgekd.lint.macs import macs_of
 
 WEIGHT = np.ones((4, 3, 3, 3), np.float32)
@@ -138,5 +138,5 @@ def test_no_onnx_file(tmp_path, content):
     ],
 )
 def test_an_open_dimension_is_never_a_number(dims, macs):
-    graph = Graph(model([numpy_helper.from_array(WEIGHT, "w")], dims))
+    graph = LintGraph(model([numpy_helper.from_array(WEIGHT, "w")], dims))
     assert macs_of(graph.nodes[0], graph) == macs

@@ -1,8 +1,23 @@
 """The rooms of the house: each imports lower floors alone, some never import torch, and the map says so."""
 
+import ast
+from collections import Counter
+
 import pytest
 
-from tests.house import FLOORS, MAP, ON_DEMAND, ROOMS, imports, modules, page, room_of, rooms_on_disk, way_to_torch
+from tests.house import (
+    FLOORS,
+    HOUSE,
+    MAP,
+    ON_DEMAND,
+    ROOMS,
+    imports,
+    modules,
+    page,
+    room_of,
+    rooms_on_disk,
+    way_to_torch,
+)
 
 NEVER = [("report", "gate"), ("export", "data"), ("train", "recipe"), ("data", "recipe"), ("prune", "train")]
 
@@ -45,3 +60,13 @@ def test_the_map_is_of_this_house():
     assert MAP.read_text() == page(), "'python -m tests.house' writes it"
     assert all((room.path / room.first).is_file() for _, room in ROOMS.values())
     assert all(len(room.sentence) > 20 and room.sentence.endswith(".") for _, room in ROOMS.values())
+
+
+def test_no_two_public_classes_share_a_name():
+    found = Counter(
+        node.name
+        for path in HOUSE.rglob("*.py")
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    )
+    assert not [name for name, count in found.items() if count > 1]

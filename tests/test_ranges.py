@@ -13,7 +13,7 @@ from edgekd.distill import DKD, KD, Distillation, Schedule, Term, dist_loss, dkd
 from edgekd.errors import EdgekdError
 from edgekd.models import build
 from edgekd.prune import GroupNorm, Prunable, cut_depth, prune, scan
-from edgekd.quantize.rounding import Search
+from edgekd.quantize.rounding import RoundingSearch
 from edgekd.ranges import COUNT, NOT_NEGATIVE, POSITIVE, SEED, SHARE, SHARE_OR_ALL, SHARE_OR_NONE, Range
 from edgekd.train import CrossEntropy
 
@@ -86,9 +86,9 @@ ENTRIES: dict[str, tuple[Callable[[object], object], list[object]]] = {
     "batch": (lambda value: Plan(SUBJECTS, batch=value), [0, -1]),
     "sittings": (lambda value: Plan(SUBJECTS, sittings=value), [0, 2.5]),
     "shape": (lambda value: Subject("a.onnx", shape=(1, value)), [0, -1, 2.5]),
-    "iterations": (lambda value: Search(iterations=value), [0, 1.5]),
-    "learning_rate": (lambda value: Search(learning_rate=value), [0, -1]),
-    "warm_up": (lambda value: Search(warm_up=value), [1, -0.1]),
+    "iterations": (lambda value: RoundingSearch(iterations=value), [0, 1.5]),
+    "learning_rate": (lambda value: RoundingSearch(learning_rate=value), [0, -1]),
+    "warm_up": (lambda value: RoundingSearch(warm_up=value), [1, -0.1]),
 }
 
 

@@ -44,8 +44,8 @@ from edgekd.chain.measure import SECONDS, SITTINGS
 from edgekd.data import DataSet, load_data
 from edgekd.export import runtime_logits
 from edgekd.files import canonical_json, sha256, sha256_file
+from edgekd.gate import GateSubject as Judged
 from edgekd.gate import Policy, check
-from edgekd.gate import Subject as Judged
 from edgekd.gate.files import keep_files, kept_file
 from edgekd.gate.subject import BESIDE, subject_of
 from edgekd.progress import say, track

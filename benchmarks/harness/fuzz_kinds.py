@@ -137,14 +137,14 @@ class Policies(Baselines):
 class Bundles(Kind):
     def __init__(self, folder: Path):
         from edgekd.bundle.pack import pack
-        from edgekd.bundle.session import Session
+        from edgekd.bundle.session import BundleSession
         from edgekd.preprocess import Preprocess
 
         preprocess = Preprocess("image", (1, 8, 8), (0.5,), (0.5,))
         write_model(folder / "a.onnx")
         samples = np.random.default_rng(0).integers(0, 255, (4, 1, 8, 8), np.uint8)
         inputs = preprocess.apply(samples)
-        outputs = Session(folder / "a.onnx", 1).run(inputs)
+        outputs = BundleSession(folder / "a.onnx", 1).run(inputs)
         self.good = pack(
             folder / "bundle", name="small", models={"float32": folder / "a.onnx"}, labels=["a", "b", "c"],
             preprocess=preprocess, golden=(inputs, outputs), raw=samples,

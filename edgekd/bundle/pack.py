@@ -20,7 +20,7 @@ from edgekd.bundle.manifest import FILE_NAME, LABELS, NAME, RAW_MODEL, File, Man
 from edgekd.bundle.predict import Predictor
 from edgekd.bundle.raw import INPUT as RAW_INPUT
 from edgekd.bundle.raw import with_raw_input
-from edgekd.bundle.session import Session, takes
+from edgekd.bundle.session import BundleSession, takes
 from edgekd.bundle.verify import LARGEST_FILE
 from edgekd.errors import BundleError, EdgekdError
 from edgekd.external import tensors_outside
@@ -201,7 +201,7 @@ def model_of(content: bytes, path: Path) -> onnx.ModelProto:
 
 
 def signature(content: bytes, model: Path, preprocess: Preprocess) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    session = Session(content, name=str(model))
+    session = BundleSession(content, name=str(model))
     inputs, outputs = session.inputs, session.outputs
     if len(inputs) != 1:
         raise BundleError(f"{model}: takes {len(inputs)} inputs, a bundle's model takes one")

@@ -11,7 +11,7 @@ from edgekd import strict_json
 from edgekd.bundle import golden, triton
 from edgekd.bundle.golden import Golden, SelfTest
 from edgekd.bundle.manifest import LABELS, RAW_MODEL, Manifest
-from edgekd.bundle.session import BATCH, Session, takes
+from edgekd.bundle.session import BATCH, BundleSession, takes
 from edgekd.bundle.verify import opened
 from edgekd.errors import BundleError
 from edgekd.files import canonical_json, sha256
@@ -31,7 +31,7 @@ class Predictor:
         self.manifest, self.contents = bundle.manifest, bundle.contents
         self.preprocess = Preprocess.from_json(self.manifest.preprocess)
         self.threads = threads
-        self.session = Session(self.contents[self.manifest.model], threads, str(folder / self.manifest.model))
+        self.session = BundleSession(self.contents[self.manifest.model], threads, str(folder / self.manifest.model))
         self.must_fit()
 
     def must_fit(self) -> None:
@@ -75,7 +75,7 @@ class Predictor:
 
     def run_raw(self, images: np.ndarray) -> np.ndarray:
         """Logits (N, classes) of uint8 ``images`` (N, H, W, C), by the file that prepares them itself."""
-        session = Session(self.contents[RAW_MODEL], self.threads, str(self.folder / RAW_MODEL))
+        session = BundleSession(self.contents[RAW_MODEL], self.threads, str(self.folder / RAW_MODEL))
         if session.inputs != self.manifest.raw_inputs:
             raise BundleError(f"{self.folder}: the inputs of {RAW_MODEL} are not the manifest's; pack it again")
         return self.checked(session.run(images), len(images))

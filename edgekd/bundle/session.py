@@ -20,7 +20,7 @@ DATATYPES = {
 }  # fmt: skip
 
 
-class Session:
+class BundleSession:
     """``inputs`` and ``outputs`` in Open Inference Protocol v2 terms."""
 
     def __init__(self, model: Path | bytes, threads: int = 0, name: str | None = None):

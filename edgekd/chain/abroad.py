@@ -18,7 +18,7 @@ from edgekd.chain.chunks import chunks
 from edgekd.chain.evaluate import LEAST_AGREEMENT, Exported, departure, save_array
 from edgekd.chain.evaluation import FileRecord
 from edgekd.chain.names import METRICS, ONNX_RUNTIME
-from edgekd.chain.sites import Site
+from edgekd.chain.sites import DeviceSite
 from edgekd.chain.store import Store
 from edgekd.chain.targets import file_profile
 from edgekd.data import DataSet
@@ -38,7 +38,7 @@ class Abroad:
     """What was measured of a target: one entry for each network that it has a file of, by the network's label."""
 
     target: Target
-    site: Site
+    site: DeviceSite
     times: Path
     answers: Path
 
@@ -74,7 +74,7 @@ class Abroad:
 
 
 def measure_abroad(
-    exports: Sequence[Exported], target: Target, site: Site, data: DataSet, store: Store, question: float = 1.0
+    exports: Sequence[Exported], target: Target, site: DeviceSite, data: DataSet, store: Store, question: float = 1.0
 ) -> Abroad:
     """Measures on the device, or finds what was measured before of the same files on the same device.
 
@@ -95,7 +95,7 @@ def measure_abroad(
 class _Visit:
     """To a device, which is connected to only where something is missing."""
 
-    def __init__(self, site: Site):
+    def __init__(self, site: DeviceSite):
         self.site = site
         self._open = ExitStack()
 
@@ -198,7 +198,7 @@ def answers_here(export: Exported, target: Target) -> NDArray[np.int64]:
     return found
 
 
-def lasting(site: Site) -> dict[str, Any]:
+def lasting(site: DeviceSite) -> dict[str, Any]:
     facts = {key: site.facts["facts"].get(key) for key in LASTING}
     return {**{key: site.facts.get(key) for key in ("tensorrt", "l4t", "power_mode")}, **facts}
 

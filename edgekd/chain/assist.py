@@ -2,7 +2,7 @@
 
 from typing import cast
 
-from edgekd.chain.stage import Call, labels_digest
+from edgekd.chain.stage import FitCall, labels_digest
 from edgekd.data import DataSet, load_data
 from edgekd.errors import DataError
 from edgekd.progress import quiet
@@ -21,14 +21,14 @@ def assist(recipe: Recipe) -> Report:
     """
     data: DataSet | None = None
     with quiet():  # one of all processes speaks
-        while isinstance(word := world.broadcast(cast("Call | Report", None)), Call):
+        while isinstance(word := world.broadcast(cast("FitCall | Report", None)), FitCall):
             # Not before: the first process may have had to fetch it.
             data = data or load_data(recipe.data, recipe.seed)
             _train(word, data)
     return word
 
 
-def _train(call: Call, data: DataSet) -> None:
+def _train(call: FitCall, data: DataSet) -> None:
     if labels_digest(data) != call.labels:
         raise DataError(
             f"rank {world.rank()} has other training samples in {data.name} than rank 0: give every machine the same "

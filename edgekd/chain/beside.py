@@ -17,7 +17,7 @@ from edgekd.chain import measure as usual
 from edgekd.chain.abroad import PASSING, file_for, lasting
 from edgekd.chain.evaluate import Exported
 from edgekd.chain.names import METRICS, ONNX_RUNTIME
-from edgekd.chain.sites import Site
+from edgekd.chain.sites import DeviceSite
 from edgekd.chain.store import Store
 from edgekd.chain.targets import is_measured_here
 from edgekd.devices.place import There
@@ -37,7 +37,7 @@ NOW, BEFORE = "now", "baseline"
 RESOLUTION, ANY_WIDTH = 0.02, 1.0
 
 
-def agreed_files(baseline: Path, recipe: Recipe, sites: Mapping[str, Site]) -> dict[Target, Path]:
+def agreed_files(baseline: Path, recipe: Recipe, sites: Mapping[str, DeviceSite]) -> dict[Target, Path]:
     """The baseline's file of each target that figures are measured on.
 
     Raises:
@@ -61,7 +61,7 @@ def place(target: Target) -> str:
 
 
 def time_beside(
-    export: Exported, agreed: Mapping[Target, Path], sites: Mapping[str, Site], store: Store
+    export: Exported, agreed: Mapping[Target, Path], sites: Mapping[str, DeviceSite], store: Store
 ) -> dict[Target, BesideBaseline]:
     """Measures, or finds what was measured before of the same two files at the same place."""
     files = {target: file_for(export, target) for target in agreed}
@@ -72,7 +72,7 @@ def time_beside(
     }
 
 
-def _timed(file: Path, agreed: Path, target: Target, site: Site | None, store: Store) -> BesideBaseline:
+def _timed(file: Path, agreed: Path, target: Target, site: DeviceSite | None, store: Store) -> BesideBaseline:
     facts: Any = lasting(site) if site else machine_facts(target.threads)
     hashes = [sha256_file(each) for each in (file, agreed)]
     about = ["beside", VERSION, usual.SECONDS, usual.SITTINGS, hashes, target.model_dump(), facts]
@@ -115,7 +115,7 @@ def _read(folder: Path) -> BesideBaseline:
     return BesideBaseline(**json.loads((folder / METRICS).read_text())["beside"])
 
 
-def _is_passing(folder: Path, site: Site | None) -> bool:
+def _is_passing(folder: Path, site: DeviceSite | None) -> bool:
     """Times of an emulated device, or in another power mode, are invalid at every moment."""
     if site is None:
         return not _read(folder).valid

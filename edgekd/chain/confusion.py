@@ -16,14 +16,16 @@ MOST_CONFUSIONS = 10
 LEAST_GROWTH = 2
 
 
-class Answers(NamedTuple):
+class NamedPredictions(NamedTuple):
     """(N,) classes that ``model`` answered, by their number."""
 
     model: str
     classes: Numbers
 
 
-def by_class(labels: Numbers, before: Answers, after: Answers, names: Sequence[str], runtime: str) -> ByClass:
+def by_class(
+    labels: Numbers, before: NamedPredictions, after: NamedPredictions, names: Sequence[str], runtime: str
+) -> ByClass:
     """What two networks answer on the same samples, class by class.
 
     Args:

@@ -10,7 +10,7 @@ import onnx
 
 from edgekd import __version__
 from edgekd.bundle.pack import pack
-from edgekd.bundle.session import Session
+from edgekd.bundle.session import BundleSession
 from edgekd.chain.names import ONNX_RUNTIME, SAMPLES
 from edgekd.chain.store import damaged_file
 from edgekd.errors import BundleError, RecipeError
@@ -66,7 +66,7 @@ def pack_run(
         primary=row["precision"],
         labels=labels,
         preprocess=preprocess,
-        golden=(inputs, Session(file, threads=1).run(inputs)),
+        golden=(inputs, BundleSession(file, threads=1).run(inputs)),
         measurements=measurements(report, {next(iter(networks)), label}),
         lineage=lineage(report, run, label, [*networks].index(label)),
         licenses=licenses,

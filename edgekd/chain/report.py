@@ -8,7 +8,7 @@ import numpy as np
 
 from edgekd.bench import fingerprint
 from edgekd.chain.abroad import Abroad
-from edgekd.chain.confusion import Answers, by_class
+from edgekd.chain.confusion import NamedPredictions, by_class
 from edgekd.chain.done import Done
 from edgekd.chain.evaluate import LABELS, Exported
 from edgekd.chain.log import RunLog
@@ -53,7 +53,7 @@ def make_report(
         name=recipe.name,
         recipe_sha256=recipe.sha256,
         environment=environment,
-        data=schema.Data(
+        data=schema.DataRecord(
             name=data.name,
             fingerprint=data.fingerprint,
             classes=data.classes,
@@ -62,7 +62,7 @@ def make_report(
             test=len(data.test),
             labels=str((exports[-1].folder / LABELS).relative_to(folder)),
         ),
-        budget=schema.Budget.of(check(recipe.budget.model_dump(), student, teacher)),
+        budget=schema.BudgetRecord.of(check(recipe.budget.model_dump(), student, teacher)),
         warnings=(
             *map(skipped_target, skipped),
             *(note for each in abroad for note in disagreement_abroad(each)),
@@ -80,7 +80,7 @@ def make_report(
         ),
         by_class=_by_class(data, exports[0], exports[-1]) if len(exports) > 1 else None,
         parity=tuple(parity for export in exports for parity in _parities(export)),
-        profiles=tuple(schema.Profile(**each) for figures in measured.values() for each in figures.profiles),
+        profiles=tuple(schema.ProfileRecord(**each) for figures in measured.values() for each in figures.profiles),
         command=command,
     )
 
@@ -115,24 +115,25 @@ def _has(there: Abroad | None, export: Exported) -> bool:
 
 def _by_class(data: DataSet, first: Exported, last: Exported) -> schema.ByClass:
     before, after = (
-        Answers(export.label, np.load(export.folder / export.evaluation.here.predictions)) for export in (first, last)
+        NamedPredictions(export.label, np.load(export.folder / export.evaluation.here.predictions))
+        for export in (first, last)
     )
     return by_class(data.test.labels.numpy(), before, after, data.classes, ONNX_RUNTIME)
 
 
-def _stage(export: Exported, log: RunLog) -> schema.Stage:
+def _stage(export: Exported, log: RunLog) -> schema.StageRecord:
     done, evaluation = export.done, export.evaluation
     metrics = {**done.metrics, "params": evaluation.params, "macs": evaluation.macs}
-    return schema.Stage(name=done.name, key=done.key, seconds=log.seconds_of(done.key), metrics=metrics)
+    return schema.StageRecord(name=done.name, key=done.key, seconds=log.seconds_of(done.key), metrics=metrics)
 
 
-def _further_teacher(done: Done, log: RunLog) -> schema.Stage:
-    return schema.Stage(name=done.name, key=done.key, seconds=log.seconds_of(done.key), metrics=done.metrics)
+def _further_teacher(done: Done, log: RunLog) -> schema.StageRecord:
+    return schema.StageRecord(name=done.name, key=done.key, seconds=log.seconds_of(done.key), metrics=done.metrics)
 
 
-def _parities(export: Exported) -> list[schema.Parity]:
+def _parities(export: Exported) -> list[schema.ParityRecord]:
     return [
-        schema.Parity(
+        schema.ParityRecord(
             model=export.label,
             runtime=file.runtime,
             profile=file.profile,

@@ -40,7 +40,7 @@ from edgekd.train import world
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunPlan:
     """What a run would do, known without training anything."""
 
     data: DataSet
@@ -57,7 +57,7 @@ class Plan:
         return {"teacher": self.teacher, **others, "student": self.student}
 
 
-def plan(recipe: Recipe) -> Plan:
+def plan(recipe: Recipe) -> RunPlan:
     """Loads the data and builds the networks, to find what cannot work before any time is spent."""
     data = load_data(recipe.data, recipe.seed)
     teachers = starts_of_teachers(recipe, data)
@@ -72,7 +72,7 @@ def plan(recipe: Recipe) -> Plan:
         student = size_of(start, inputs)
         must_shrink(recipe, teacher, student)
     left = must_compress(recipe, teachers, start, len(data.train))
-    return Plan(data, teacher, student, tuple(others), left)
+    return RunPlan(data, teacher, student, tuple(others), left)
 
 
 def run(
@@ -162,7 +162,7 @@ def _largest(recipe: Recipe, teacher: Exported) -> float | None:
     return min(bounds, default=None)
 
 
-def _announce(planned: Plan) -> None:
+def _announce(planned: RunPlan) -> None:
     data = planned.data
     say(f"{data.name}: {len(data.train)} training, {len(data.validation)} validation, {len(data.test)} test samples")
     for role, size in planned.sizes.items():

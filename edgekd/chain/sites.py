@@ -15,14 +15,14 @@ ARCHITECTURES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "a
 
 
 @dataclass(frozen=True)
-class Site:
+class DeviceSite:
     """A device that targets are on; ``facts`` is what it says of itself."""
 
     device: Device
     facts: Mapping[str, Any]
 
 
-def located(recipe: Recipe) -> tuple[Recipe, dict[str, Site]]:
+def located(recipe: Recipe) -> tuple[Recipe, dict[str, DeviceSite]]:
     """The recipe with the architecture of each device that is in the book, and these devices by name.
 
     A device that is not in the book has nothing measured on it; the report says so.
@@ -31,7 +31,7 @@ def located(recipe: Recipe) -> tuple[Recipe, dict[str, Site]]:
         DeviceError: a device of the book does not answer, cannot run its target, or is not what the recipe says.
     """
     book = devices()
-    sites: dict[str, Site] = {}
+    sites: dict[str, DeviceSite] = {}
     targets = []
     for target in recipe.targets:
         if target.device in LOCAL and target.architecture:
@@ -47,12 +47,12 @@ def located(recipe: Recipe) -> tuple[Recipe, dict[str, Site]]:
     return recipe.model_copy(update={"targets": type(recipe.targets)(targets)}), sites
 
 
-def ask(device: Device) -> Site:
+def ask(device: Device) -> DeviceSite:
     say(f"{device.name}: asked what it is")
-    return Site(device, probe(device).to_json())
+    return DeviceSite(device, probe(device).to_json())
 
 
-def on(target: Target, site: Site) -> Target:
+def on(target: Target, site: DeviceSite) -> Target:
     name, facts = target.device, site.facts
     if target.runtime not in facts["can_run"]:
         lacks = "; ".join(facts["missing"]) or f"see 'edgekd devices probe {name}'"

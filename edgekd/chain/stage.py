@@ -74,7 +74,7 @@ class Job:
         """
         modes = {"teacher_answers": self.teacher_answers, **modes}
         if world.size() > 1:
-            world.broadcast(Call.of(self, network, spec or self.spec, how, modes))
+            world.broadcast(FitCall.of(self, network, spec or self.spec, how, modes))
         return self.train(network, how, {**modes, "log": log or self.log})
 
     def train(self, network: nn.Module, how: How | None, modes: Modes) -> History:
@@ -109,7 +109,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Call:
+class FitCall:
     """A call of :meth:`Job.fit`, as other processes can make it: with networks as data, and without the samples."""
 
     network: Artifact
@@ -123,14 +123,14 @@ class Call:
     modes: Modes
 
     @staticmethod
-    def of(job: Job, network: nn.Module, spec: Spec, how: How | None, modes: Modes) -> Call:
+    def of(job: Job, network: nn.Module, spec: Spec, how: How | None, modes: Modes) -> FitCall:
         taught, together = job.teacher, None
         members = [taught] if taught else []
         if isinstance(taught, Ensemble):
             members, together = list(taught.teachers), taught.options
         teachers = tuple(capture(each, own) for each, own in zip(members, job.teacher_specs, strict=True))
         rest = {name: getattr(job, name) for name in ("name", "section", "seed", "folder", "needs")}
-        return Call(capture(network, spec), teachers, together, labels_digest(job.data), rest, how, modes)
+        return FitCall(capture(network, spec), teachers, together, labels_digest(job.data), rest, how, modes)
 
     def job(self, data: DataSet) -> Job:
         """The same job in another process, which keeps nothing and tells nobody."""

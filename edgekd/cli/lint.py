@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
     from rich.table import Table
 
-    from edgekd.lint import Layer, Lint
+    from edgekd.lint import Lint, LintedLayer
 
 BELOW = 2
 
@@ -91,7 +91,7 @@ def table(found: "Lint", model: str) -> "Table":
     return shown
 
 
-def runs_in(layer: "Layer") -> str:
+def runs_in(layer: "LintedLayer") -> str:
     kind = "int8" if layer.int8 else "float"
     return f"{kind} (rules: {'int8' if layer.predicted else 'float'})" if layer.disagrees else kind
 

@@ -20,7 +20,7 @@ SIZE = 1 << 31
 
 
 @dataclass(frozen=True)
-class Answers:
+class DevicePredictions:
     """``classes`` (N,) int64, −1 where a sample was not reached; ``cut`` says why where some were not."""
 
     classes: NDArray[np.int64]
@@ -50,7 +50,7 @@ def answers_there(
     inputs: NDArray[np.float32],
     threads: int = 1,
     timeout_s: float = 3600,
-) -> dict[str, Answers]:
+) -> dict[str, DevicePredictions]:
     """The class that each of ``models`` gives each of ``inputs`` (N, ...) on the device.
 
     When the connection, the time or the runner ends early, the answers so far count, and the rest is −1.
@@ -76,7 +76,7 @@ def answers_there(
         if not any((classes >= 0).any() for classes in found.values()):
             raise
         cut = str(error)
-    return {name: Answers(classes, cut if (classes < 0).any() else None) for name, classes in found.items()}
+    return {name: DevicePredictions(classes, cut if (classes < 0).any() else None) for name, classes in found.items()}
 
 
 def outputs_there(

@@ -18,7 +18,7 @@ BUILD_S = 3600.0
 
 
 @dataclass(frozen=True)
-class Builder:
+class EngineBuilder:
     """``trtexec`` on a device. ``gpu`` tells boards apart whose engines do not fit each other."""
 
     trtexec: str
@@ -30,7 +30,7 @@ class Builder:
         return f"TensorRT {dotted(self.version)}"
 
 
-def builder_of(found: Probe) -> Builder:
+def builder_of(found: Probe) -> EngineBuilder:
     """The one that the device said of itself.
 
     Raises:
@@ -44,11 +44,11 @@ def builder_of(found: Probe) -> Builder:
         )
     check(found.tensorrt)
     gpu = [raw.get("compatible"), *(found.facts.get(name) for name in ("board", "gpu"))]
-    return Builder(raw["trtexec"], found.tensorrt, " ".join(each for each in gpu if each))
+    return EngineBuilder(raw["trtexec"], found.tensorrt, " ".join(each for each in gpu if each))
 
 
 @dataclass(frozen=True)
-class Engine:
+class DeviceEngine:
     """One file's: its names in the folder there, and what its input is."""
 
     onnx: str
@@ -66,8 +66,8 @@ class Engine:
 
 
 def engine_of(
-    builder: Builder, path: Path, number: int, batch: int, dla_core: int | None = None, detailed: bool = False
-) -> Engine:
+    builder: EngineBuilder, path: Path, number: int, batch: int, dla_core: int | None = None, detailed: bool = False
+) -> DeviceEngine:
     """For ``path``, which will be ``{number}.onnx`` there, at ``batch`` where the file leaves it open.
 
     Raises:
@@ -90,7 +90,7 @@ def engine_of(
     file = f"{number}.engine"
     request = {"words": words(builder.trtexec, str(number)), "key": key, "file": file, "log": dla_core is not None}
     float32 = node.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
-    return Engine(f"{number}.onnx", file, request, node.name, shape, dims[0] is None, float32, quantised)
+    return DeviceEngine(f"{number}.onnx", file, request, node.name, shape, dims[0] is None, float32, quantised)
 
 
 def read(path: Path) -> onnx.ModelProto:
@@ -133,7 +133,7 @@ def built_of(event: Mapping[str, Any]) -> Built:
     )
 
 
-def requests_of(engines: Mapping[str, Engine]) -> dict[str, Mapping[str, Any]]:
+def requests_of(engines: Mapping[str, DeviceEngine]) -> dict[str, Mapping[str, Any]]:
     """By file, so that one that has two names is built once."""
     return {engine.file: engine.request for engine in engines.values()}
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from edgekd.devices.engines import BUILD_S, builder_of, engine_of
 from edgekd.devices.events import answers_of, text
-from edgekd.devices.jetson.command import Timing, timing_command
-from edgekd.devices.jetson.trtexec import LayerInfo, LayerTime, parse_layers, parse_profile
+from edgekd.devices.jetson.command import EngineTiming, timing_command
+from edgekd.devices.jetson.trtexec import EngineLayerTime, LayerInfo, parse_layers, parse_profile
 from edgekd.devices.probe import Probe, probed
 from edgekd.devices.remote import Remote
 from edgekd.devices.tensorrt import INTERVAL_S
@@ -19,7 +19,7 @@ FILES = {"times": "times.json", "profile": "profile.json", "layers": "layers.jso
 
 
 @dataclass(frozen=True)
-class Layer:
+class EngineLayer:
     """Milliseconds of one inference, the median where trtexec tells it, and their share of the sum over all layers.
 
     ``kind`` is empty, and ``takes`` and ``gives`` are, where the engine does not tell.
@@ -39,7 +39,7 @@ class EngineLayers:
 
     runtime: str
     batch: int
-    layers: tuple[Layer, ...]
+    layers: tuple[EngineLayer, ...]
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -58,7 +58,7 @@ def engine_layers(
         raise MeasurementError(f"no such file: {model}; give an ONNX file")
     builder = builder_of(found or probed(remote))
     engine = engine_of(builder, model, 0, batch, detailed=True)
-    timing = Timing(
+    timing = EngineTiming(
         engine.file,
         FILES["times"],
         seconds,
@@ -80,13 +80,13 @@ def engine_layers(
     raise DeviceError(f"trtexec on {remote.device.name} told no layer's time; try again, or with more --seconds")
 
 
-def joined(times: list[LayerTime], infos: list[LayerInfo]) -> tuple[Layer, ...]:
+def joined(times: list[EngineLayerTime], infos: list[LayerInfo]) -> tuple[EngineLayer, ...]:
     """By name."""
     about = {info.name: info for info in infos}
     milliseconds = [each.median_ms if each.median_ms is not None else each.average_ms for each in times]
     total = sum(milliseconds) or 1.0
     return tuple(
-        Layer(each.name, info.kind, info.takes, info.gives, ms, ms / total)
+        EngineLayer(each.name, info.kind, info.takes, info.gives, ms, ms / total)
         for each, ms in zip(times, milliseconds, strict=True)
         for info in [about.get(each.name, LayerInfo(each.name, "", (), ()))]
     )

@@ -13,7 +13,7 @@ from edgekd.bench import LatencyRecord, Plan
 from edgekd.bench.conduct import Shown
 from edgekd.bench.place import Here
 from edgekd.bench.runtimes.onnxruntime.turns import Taken, Turns
-from edgekd.devices.accuracy import Answers, answers_there, outputs_there
+from edgekd.devices.accuracy import DevicePredictions, answers_there, outputs_there
 from edgekd.devices.book import LOCAL, Device, find_device
 from edgekd.devices.latency import measure_there
 from edgekd.devices.probe import Probe, probed
@@ -91,7 +91,7 @@ class There:
 
     def answers(
         self, runtime: str, models: Mapping[str, Path], inputs: NDArray[np.float32], threads: int = 1
-    ) -> dict[str, Answers]:
+    ) -> dict[str, DevicePredictions]:
         """The class that each of ``models`` gives each of ``inputs`` (N, ...), preprocessed, there."""
         if runtime == "tensorrt":
             return engine_answers(self.remote, models, inputs, found=self.found)

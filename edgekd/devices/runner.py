@@ -593,7 +593,7 @@ def keep(made: Path, place: Path) -> None:
 
 def watched(run: dict[str, Any]) -> dict[str, Any]:
     before = over_current()
-    with Watch(run["interval_s"]) as watch:
+    with PowerWatch(run["interval_s"]) as watch:
         began, _ = told(run["words"])
         ended = time.monotonic()
     about = {"began": began, "ended": ended, "rails": watch.rails, "tegrastats": watch.lines}
@@ -626,7 +626,7 @@ def die_with_parent() -> None:
         LIBC.prctl(DIE_WITH_PARENT, 9)
 
 
-class Watch:
+class PowerWatch:
     """The power rails and ``tegrastats``, each reading with the time that it was taken at."""
 
     def __init__(self, interval_s: float):
@@ -638,7 +638,7 @@ class Watch:
         self.threads = [threading.Thread(target=self.sample)] if self.folders else []
         self.process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> PowerWatch:
         if shutil.which("tegrastats"):
             words = ["tegrastats", "--interval", str(TEGRASTATS_MS)]
             self.process = subprocess.Popen(

@@ -14,9 +14,9 @@ from edgekd.bench.compare import MIN_ROUNDS
 from edgekd.bench.conduct import Sitting, against_reference, longest, ratio
 from edgekd.bench.plan import Plan, Subject
 from edgekd.bench.records import LatencyRecord
-from edgekd.devices.engines import BUILD_S, Builder, Engine, builder_of, engine_of, numbered, requests_of
+from edgekd.devices.engines import BUILD_S, DeviceEngine, EngineBuilder, builder_of, engine_of, numbered, requests_of
 from edgekd.devices.events import AnswerError, answers_of, number, text, whole
-from edgekd.devices.jetson.command import MIN_QUERIES, Timing, timing_command, written_warmup_ms
+from edgekd.devices.jetson.command import MIN_QUERIES, EngineTiming, timing_command, written_warmup_ms
 from edgekd.devices.jetson.figures import cautions, latency_ms
 from edgekd.devices.jetson.power import PowerSample, energy_j, total_rails
 from edgekd.devices.jetson.rails import rails_of
@@ -104,7 +104,7 @@ def measure_engines(
     }
 
 
-def engines_of(builder: Builder, plan: Plan) -> dict[str, Engine]:
+def engines_of(builder: EngineBuilder, plan: Plan) -> dict[str, DeviceEngine]:
     numbers = numbered(Path(subject.model) for subject in plan.subjects.values())
     return {
         name: engine_for(builder, subject, numbers[Path(subject.model)], plan.batch)
@@ -112,7 +112,7 @@ def engines_of(builder: Builder, plan: Plan) -> dict[str, Engine]:
     }
 
 
-def engine_for(builder: Builder, subject: Subject, number: int, batch: int) -> Engine:
+def engine_for(builder: EngineBuilder, subject: Subject, number: int, batch: int) -> DeviceEngine:
     engine = engine_of(builder, Path(subject.model), number, batch)
     if batch not in (1, engine.shape[0]):
         raise MeasurementError(f"{subject.model} fixes its batch at {engine.shape[0]}, not {batch}; leave out --batch")
@@ -121,18 +121,18 @@ def engine_for(builder: Builder, subject: Subject, number: int, batch: int) -> E
     return engine
 
 
-def runs_of(builder: Builder, engines: Mapping[str, Engine], plan: Plan) -> Iterator[dict[str, Any]]:
+def runs_of(builder: EngineBuilder, engines: Mapping[str, DeviceEngine], plan: Plan) -> Iterator[dict[str, Any]]:
     order, seconds = random.Random(plan.seed), max(1, round(plan.seconds / plan.sittings))
     queries = -(-MIN_QUERIES // plan.sittings)
     for _ in range(plan.sittings):
         for name in order.sample(list(engines), len(engines)):
             engine, times = engines[name], "times.json"
-            timing = Timing(engine.file, times, seconds, queries=queries, shapes=engine.shapes)
+            timing = EngineTiming(engine.file, times, seconds, queries=queries, shapes=engine.shapes)
             words = timing_command(builder.trtexec, builder.version, timing)
             yield {"model": name, "words": words, "files": {"times": times}, "interval_s": INTERVAL_S}
 
 
-def run_of(event: Mapping[str, Any], builder: Builder) -> Run:
+def run_of(event: Mapping[str, Any], builder: EngineBuilder) -> Run:
     before, after = event["over_current"]
     return Run(
         parse_times(event["files"]["times"], written_warmup_ms(builder.version)),

@@ -9,8 +9,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from edgekd.devices.accuracy import Answers
-from edgekd.devices.engines import BUILD_S, Builder, Engine, builder_of, engine_of, numbered, requests_of
+from edgekd.devices.accuracy import DevicePredictions
+from edgekd.devices.engines import BUILD_S, DeviceEngine, EngineBuilder, builder_of, engine_of, numbered, requests_of
 from edgekd.devices.events import AnswerError, answers_of, text, whole
 from edgekd.devices.jetson.command import answer_command
 from edgekd.devices.jetson.trtexec import parse_outputs
@@ -31,7 +31,7 @@ def engine_answers(
     batch: int = BATCH,
     timeout_s: float | None = None,
     found: Probe | None = None,
-) -> dict[str, Answers]:
+) -> dict[str, DevicePredictions]:
     """The class that each of ``models`` gives each of ``inputs`` (N, ...), preprocessed, in TensorRT on the device.
 
     Every batch is a process that loads the engine anew, so files should leave their batch open. When the connection,
@@ -80,7 +80,7 @@ def engine_answers(
         if not any((found >= 0).any() for found in classes.values()):
             raise
         cut = str(error)
-    return {name: Answers(found, cut if (found < 0).any() else None) for name, found in classes.items()}
+    return {name: DevicePredictions(found, cut if (found < 0).any() else None) for name, found in classes.items()}
 
 
 def packed(path: Path, inputs: NDArray[np.float32], batch: int) -> Path:
@@ -92,7 +92,7 @@ def packed(path: Path, inputs: NDArray[np.float32], batch: int) -> Path:
     return path
 
 
-def run_of(builder: Builder, name: str, engine: Engine) -> dict[str, Any]:
+def run_of(builder: EngineBuilder, name: str, engine: DeviceEngine) -> dict[str, Any]:
     words = answer_command(
         builder.trtexec, builder.version, engine.file, {engine.input: BATCH_FILE}, engine.shapes, OUTPUTS
     )

@@ -16,7 +16,7 @@ Size = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Candidate:
+class LayerCandidate:
     """A layer to tap.
 
     Attributes:
@@ -30,7 +30,7 @@ class Candidate:
     depth: float
 
 
-def candidates(network: nn.Module, input_shape: tuple[int, ...]) -> list[Candidate]:
+def candidates(network: nn.Module, input_shape: tuple[int, ...]) -> list[LayerCandidate]:
     """The layers of ``network`` that can be tapped, in the order in which they are done.
 
     These are called once and give one map (N, C, H, W), vectors (N, C) or tokens (N, T, C) that nothing overwrites. Of
@@ -45,7 +45,7 @@ def candidates(network: nn.Module, input_shape: tuple[int, ...]) -> list[Candida
 
 
 @dataclass(frozen=True)
-class Call:
+class ModuleCall:
     """A module was called: what it took and gave, and how many innermost modules were done before and after."""
 
     path: str
@@ -83,7 +83,7 @@ class Pass:
     def __init__(self, network: nn.Module, input_shape: tuple[int, ...]):
         network = unwrapped(network)
         self.leaves = 0
-        self.calls: list[Call] = []
+        self.calls: list[ModuleCall] = []
         self._open: list[tuple[Seen, int]] = []
         handles = []
         for path, module in network.named_modules():
@@ -100,7 +100,7 @@ class Pass:
         self.embedding = self._embedding()
         self.candidates = self._candidates()
 
-    def ends(self) -> dict[Size, Candidate]:
+    def ends(self) -> dict[Size, LayerCandidate]:
         """The last layer of each size of maps, in order of depth."""
         maps = [each for each in self.candidates if len(each.shape) == 3 and each.shape[1:] != (1, 1)]
         sizes = {each.shape[1:] for each in maps}
@@ -117,10 +117,10 @@ class Pass:
     def _end(self, path: str, module: nn.Module, inputs: object, output: Any) -> None:
         taken, begun = self._open.pop()
         self.leaves += next(module.children(), None) is None
-        self.calls.append(Call(path, module, taken, see(output), begun, self.leaves))
+        self.calls.append(ModuleCall(path, module, taken, see(output), begun, self.leaves))
 
-    def _candidates(self) -> list[Candidate]:
-        kept: dict[tuple[int, int, int], Call] = {}
+    def _candidates(self) -> list[LayerCandidate]:
+        kept: dict[tuple[int, int, int], ModuleCall] = {}
         for call in self.calls:
             if call.has_features and not _same(call.given.value, self.answer.given.value):
                 # The outer of two that give the same is done later.
@@ -130,7 +130,7 @@ class Pass:
         found = [self._candidate(call.path, call.given.value, call.done) for call in kept.values()]
         return sorted([*found, *filter(None, [self.embedding])], key=lambda each: each.depth)
 
-    def _embedding(self) -> Candidate | None:
+    def _embedding(self) -> LayerCandidate | None:
         """What the classifier takes, as the first of the modules before it that only drop takes it."""
         answer, classifier = self.answer.given.value, [call for call in self.calls if type(call.module) is nn.Linear]
         if not classifier or not _same(classifier[-1].given.value, answer):
@@ -150,10 +150,10 @@ class Pass:
         first = min(reversed(takers), key=lambda call: call.begun)
         return self._candidate(first.path + INPUT, features.value, first.begun)
 
-    def _candidate(self, path: str, features: Tensor, leaves: int) -> Candidate:
-        return Candidate(path, tuple(as_map(features).shape[1:]), leaves / self.leaves)
+    def _candidate(self, path: str, features: Tensor, leaves: int) -> LayerCandidate:
+        return LayerCandidate(path, tuple(as_map(features).shape[1:]), leaves / self.leaves)
 
-    def _begins_a_step(self, layer: Candidate, size: Size, sizes: set[Size]) -> bool:
+    def _begins_a_step(self, layer: LayerCandidate, size: Size, sizes: set[Size]) -> bool:
         """Whether it lies in the first half of a block that shrinks maps by one step, as expanding convolutions do."""
         done = round(layer.depth * self.leaves)
         return any(

@@ -8,13 +8,13 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from edgekd.distill.layers import INPUT, Candidate, Pass, Size, candidates
+from edgekd.distill.layers import INPUT, LayerCandidate, Pass, Size, candidates
 from edgekd.distill.probe import Seen, as_map, run, see, unwrapped
 from edgekd.distill.registry import Shape
 from edgekd.errors import TrainingError
 from edgekd.registry import nearest
 
-__all__ = ["Candidate", "Taps", "as_map", "candidates", "pair", "shapes"]
+__all__ = ["LayerCandidate", "Taps", "as_map", "candidates", "pair", "shapes"]
 
 # Layers of one size that lie farther apart than this share of the depth do not do the same work.
 FAR = 1 / 3
@@ -154,7 +154,9 @@ def pair(
     return [(one.path, other.path) for one, other in pairs][-(count or 0) :]
 
 
-def _together(ours: Mapping[Size, Candidate], theirs: Mapping[Size, Candidate]) -> list[tuple[Candidate, Candidate]]:
+def _together(
+    ours: Mapping[Size, LayerCandidate], theirs: Mapping[Size, LayerCandidate]
+) -> list[tuple[LayerCandidate, LayerCandidate]]:
     pairs = [(ours[size], theirs[size]) for size in ours if size in theirs]
     if pairs and all(abs(one.depth - other.depth) <= FAR for one, other in pairs):
         return pairs
@@ -162,7 +164,7 @@ def _together(ours: Mapping[Size, Candidate], theirs: Mapping[Size, Candidate]) 
     return [(first[octave], second[octave]) for octave in first if octave in second]
 
 
-def _by_octave(ends: Mapping[Size, Candidate]) -> dict[int, Candidate]:
+def _by_octave(ends: Mapping[Size, LayerCandidate]) -> dict[int, LayerCandidate]:
     """By how often the sides are halved from there to the smallest map."""
     smallest = min(map(prod, ends), default=1)
     return {round(log2(prod(size) / smallest) / 2): end for size, end in ends.items()}

@@ -7,11 +7,11 @@ from edgekd.figures import ABSENT
 from edgekd.gate.comparable import NotComparable, must_be_comparable
 from edgekd.gate.metrics import METRICS, Question, accuracy, bounded, unheld
 from edgekd.gate.policy import Policy
-from edgekd.gate.subject import Subject
+from edgekd.gate.subject import GateSubject
 from edgekd.gate.verdict import ORDER, Finding, Level, Verdict
 
 
-def check(baseline: Subject, current: Subject, policy: Policy | None = None) -> Verdict:
+def check(baseline: GateSubject, current: GateSubject, policy: Policy | None = None) -> Verdict:
     """Judge every figure that the baseline has, wherever its network runs, and all figures that the policy bounds.
 
     A figure that the current report lacks fails, where the baseline has it or the policy names it.
@@ -28,7 +28,7 @@ def check(baseline: Subject, current: Subject, policy: Policy | None = None) -> 
     return verdict
 
 
-def _figures(baseline: Subject, current: Subject, policy: Policy) -> Iterator[Finding]:
+def _figures(baseline: GateSubject, current: GateSubject, policy: Policy) -> Iterator[Finding]:
     for place in dict.fromkeys([*baseline.rows, *current.rows]):
         row, now = baseline.rows.get(place, {}), current.rows.get(place, {})
         for metric, judge in METRICS.items():
@@ -39,7 +39,7 @@ def _figures(baseline: Subject, current: Subject, policy: Policy) -> Iterator[Fi
                 yield bounded(question) or _new(question, baseline)
 
 
-def _new(question: Question, baseline: Subject) -> Finding:
+def _new(question: Question, baseline: GateSubject) -> Finding:
     """A network at one more place answers the same samples, so that its accuracy is held to that elsewhere."""
     places = {place: row for place, row in baseline.rows.items() if "accuracy" in row}
     if question.metric != "accuracy" or question.baseline or not places:
@@ -57,7 +57,7 @@ def _both(bound: Finding | None, found: Finding) -> Finding:
     return replace(bound, level=level, what=f"{bound.what}; {found.what}")
 
 
-def _absent(baseline: Subject, current: Subject, policy: Policy) -> Iterator[Finding]:
+def _absent(baseline: GateSubject, current: GateSubject, policy: Policy) -> Iterator[Finding]:
     """Metrics that the policy names, and that neither of the two has anywhere."""
     rows = [*baseline.rows.values(), *current.rows.values()]
     for metric in METRICS:

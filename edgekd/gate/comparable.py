@@ -4,12 +4,12 @@ from typing import Any, NamedTuple
 
 from edgekd.errors import EdgekdError
 from edgekd.gate.policy import Policy
-from edgekd.gate.subject import Subject, is_beside
+from edgekd.gate.subject import GateSubject, is_beside
 from edgekd.records.facts import TEST_SET, device_of
 from edgekd.records.rows import PLACE
 
 
-class Difference(NamedTuple):
+class FactDifference(NamedTuple):
     field: str
     baseline: Any
     current: Any
@@ -20,7 +20,7 @@ class NotComparable(EdgekdError):
 
     exit_code = 3
 
-    def __init__(self, differences: list[Difference]):
+    def __init__(self, differences: list[FactDifference]):
         self.differences = tuple(differences)
         said = "; ".join(f"{each.field}: {_short(each.baseline)}, now {_short(each.current)}" for each in differences)
         whole = (
@@ -30,7 +30,7 @@ class NotComparable(EdgekdError):
         super().__init__(" ".join(whole.split()))
 
 
-def must_be_comparable(baseline: Subject, current: Subject, policy: Policy) -> None:
+def must_be_comparable(baseline: GateSubject, current: GateSubject, policy: Policy) -> None:
     """Raises :class:`NotComparable` with every fact that differs or that one of the two lacks."""
     # A device that one of the two was not measured on leaves the figures of the others what they are.
     shared = devices(baseline) & devices(current)
@@ -38,23 +38,23 @@ def must_be_comparable(baseline: Subject, current: Subject, policy: Policy) -> N
         name for name in {*baseline.facts, *current.facts} if device_of(name) is None or device_of(name) in shared
     )
     found = [
-        Difference(name, baseline.facts.get(name), current.facts.get(name))
+        FactDifference(name, baseline.facts.get(name), current.facts.get(name))
         for name in names
         if baseline.facts.get(name) != current.facts.get(name)
     ]
     if TEST_SET not in baseline.facts and TEST_SET not in current.facts:
-        found.append(Difference(TEST_SET, None, None))
+        found.append(FactDifference(TEST_SET, None, None))
     found += _elsewhere(baseline, current)
     found += _other_teachers(baseline, current, policy)
     if found:
         raise NotComparable(found)
 
 
-def devices(subject: Subject) -> set[str | None]:
+def devices(subject: GateSubject) -> set[str | None]:
     return {device_of(fact) for fact in subject.facts} | {row.get("device") for row in subject.rows.values()}
 
 
-def _other_teachers(baseline: Subject, current: Subject, policy: Policy) -> list[Difference]:
+def _other_teachers(baseline: GateSubject, current: GateSubject, policy: Policy) -> list[FactDifference]:
     """Where a time is judged by that of the teacher, and the teacher is another one."""
     rule = policy.rules["latency_ratio"]
     found = []
@@ -66,14 +66,14 @@ def _other_teachers(baseline: Subject, current: Subject, policy: Policy) -> list
             continue
         after = now.get("teacher", {})
         found += [
-            Difference(f"the teacher's {name} on {place}", before[name], after.get(name))
+            FactDifference(f"the teacher's {name} on {place}", before[name], after.get(name))
             for name in before
             if before[name] != after.get(name)
         ]
     return found
 
 
-def _elsewhere(baseline: Subject, current: Subject) -> list[Difference]:
+def _elsewhere(baseline: GateSubject, current: GateSubject) -> list[FactDifference]:
     """Where one of the two ran on another device, or with other threads, than the other one did."""
     before, now = (
         {name: row for name, row in one.rows.items() if name not in other.rows}
@@ -83,12 +83,12 @@ def _elsewhere(baseline: Subject, current: Subject) -> list[Difference]:
     for row in before.values():
         same = [other for other in now.values() if other.get("runtime") == row.get("runtime")]
         found += [
-            Difference(f"{field} in {row.get('runtime')}", row.get(field), same[0].get(field))
+            FactDifference(f"{field} in {row.get('runtime')}", row.get(field), same[0].get(field))
             for field in PLACE
             if same and same[0].get(field) != row.get(field)
         ]
     if not found and not set(baseline.rows) & set(current.rows):
-        found.append(Difference("places", sorted(baseline.rows), sorted(current.rows)))
+        found.append(FactDifference("places", sorted(baseline.rows), sorted(current.rows)))
     return found
 
 

@@ -106,7 +106,7 @@ def latency_ratio(question: Question) -> Finding:
     return question.finding(level, values, what, advice)
 
 
-class Times(NamedTuple):
+class TimesInTurns(NamedTuple):
     """Two times in one unit; ``spread`` is the standard error of the logarithm of the one over the other."""
 
     before: float
@@ -116,13 +116,13 @@ class Times(NamedTuple):
     valid: bool
 
 
-def beside_baseline(question: Question) -> Times:
+def beside_baseline(question: Question) -> TimesInTurns:
     found = question.current[BESIDE]
     of = "the baseline's own time, in turns"
-    return Times(1.0, found["ratio"], spread(found), of, found.get("valid", True))
+    return TimesInTurns(1.0, found["ratio"], spread(found), of, found.get("valid", True))
 
 
-def contradicted(question: Question, judged: Times) -> bool:
+def contradicted(question: Question, judged: TimesInTurns) -> bool:
     """Whether the time beside the baseline's own file is another one than beside the same teacher."""
     before, after = question.figures()
     if not is_beside(question.baseline, question.current) or question.baseline.get("teacher") != question.current.get(
@@ -133,12 +133,12 @@ def contradicted(question: Question, judged: Times) -> bool:
     return not 1 / TROUBLE <= drift <= TROUBLE
 
 
-def by_teacher(question: Question) -> Times:
+def by_teacher(question: Question) -> TimesInTurns:
     before, after = question.figures()
     widths = spread(before), spread(after)
     width = None if widths[0] is None or widths[1] is None else math.hypot(widths[0], widths[1])
     valid = before.get("valid", True) and after.get("valid", True)
-    return Times(before["ratio"], after["ratio"], width, "the teacher's time", valid)
+    return TimesInTurns(before["ratio"], after["ratio"], width, "the teacher's time", valid)
 
 
 @METRICS.register("operators")

@@ -27,7 +27,7 @@ BESIDE = "latency_vs_baseline"
 
 
 @dataclass(frozen=True)
-class Subject:
+class GateSubject:
     """``facts`` must be the same in both for a comparison; ``rows`` are figures by where the network runs.
 
     Figures are as they were read: of their types and within their ranges, and absent where they were not measured.
@@ -74,7 +74,7 @@ class Subject:
         write_json(path, self.to_json())
 
 
-def load_subject(path: Path) -> Subject:
+def load_subject(path: Path) -> GateSubject:
     """Return what a baseline file, a report.json or the folder of a run says.
 
     Raises:
@@ -97,7 +97,7 @@ def load_subject(path: Path) -> Subject:
     return subject
 
 
-def subject_of(report: Mapping[str, Any], source: object = "the report") -> Subject:
+def subject_of(report: Mapping[str, Any], source: object = "the report") -> GateSubject:
     """Return what a report.json says of the deployed network, wherever it runs.
 
     Raises:
@@ -114,7 +114,7 @@ def subject_of(report: Mapping[str, Any], source: object = "the report") -> Subj
         raise Malformed(found.key, found.says, source) from None
     teacher, last = teacher_of(report), deployed_of(report)
     teachers = {place_of(row): row for row in report["rows"] if row["model"] == teacher != last}
-    return Subject(
+    return GateSubject(
         name=str(report.get("name")),
         facts=facts_of(report),
         rows={place_of(row): _figures(row, teachers.get(place_of(row))) for row in rows_of_deployed(report)},
@@ -146,7 +146,7 @@ def _figures(row: Mapping[str, Any], teacher: Mapping[str, Any] | None) -> dict[
     return found
 
 
-def _of_baseline(document: Mapping[str, Any], path: Path) -> Subject:
+def _of_baseline(document: Mapping[str, Any], path: Path) -> GateSubject:
     must_have_shape(document, BASELINE, SCHEMA_VERSION, path)
     facts, rows = document["facts"], {place: _known(row) for place, row in document["rows"].items()}
     try:
@@ -157,7 +157,7 @@ def _of_baseline(document: Mapping[str, Any], path: Path) -> Subject:
             answers_must_agree(row, facts.get("test samples"), key)
     except Malformed as found:
         raise Malformed(found.key, found.says, path) from None
-    return Subject(str(document.get("name")), facts, rows)
+    return GateSubject(str(document.get("name")), facts, rows)
 
 
 def _known(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from edgekd.errors import ModelError
 from edgekd.lint.confirm import Confirmation
-from edgekd.lint.graph import DEQUANTIZE, QUANTIZE, Graph
+from edgekd.lint.graph import DEQUANTIZE, QUANTIZE, LintGraph
 from edgekd.lint.macs import macs_of
-from edgekd.lint.result import Finding, Layer, Lint
+from edgekd.lint.result import Lint, LintedLayer, LintFinding
 from edgekd.lint.rule import Rulebook, judge, runs_in_int8
-from edgekd.lint.site import MOVING, WEIGHTED, Site
-from edgekd.lint.target import TARGETS, Target
+from edgekd.lint.site import MOVING, WEIGHTED, LintSite
+from edgekd.lint.target import TARGETS, LintTarget
 from edgekd.lint.whole import must_be_whole
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def lint(model: "ModelProto", target: str, *, confirm: bool = True) -> Lint:
     """
     where = TARGETS.find(target)
     must_be_whole(model)
-    graph = Graph(model)
+    graph = LintGraph(model)
     check(graph)
     layers = {place: judged(site, book) for place, site, book in listed(graph, where)}
     said = {finding.code for layer in layers.values() for finding in layer.findings}
@@ -51,7 +51,7 @@ def lint(model: "ModelProto", target: str, *, confirm: bool = True) -> Lint:
     return with_confirmation(found, layers, where.confirm(model, where))
 
 
-def check(graph: Graph) -> None:
+def check(graph: LintGraph) -> None:
     if quantised := next((node for node in graph.nodes if node.op_type in QUANTISED_OPS), None):
         raise ModelError(
             f"the file holds {quantised.op_type}: it is quantised in another form than QuantizeLinear and "
@@ -61,7 +61,7 @@ def check(graph: Graph) -> None:
         raise ModelError(f"the file holds none of {', '.join(WEIGHTED)}: there is nothing to run in int8")
 
 
-def listed(graph: Graph, target: Target) -> Iterator[tuple[int, Site, Rulebook]]:
+def listed(graph: LintGraph, target: LintTarget) -> Iterator[tuple[int, LintSite, Rulebook]]:
     """Each layer worth a line, with its place in the file."""
     sites = [target.site(graph, node) for node in graph.nodes]
     taken_in = {id(site.bias_sum) for site in sites}
@@ -74,7 +74,7 @@ def listed(graph: Graph, target: Target) -> Iterator[tuple[int, Site, Rulebook]]
             yield place, site, target.islands
 
 
-def wanted(site: Site) -> bool:
+def wanted(site: LintSite) -> bool:
     """Whether int8 is to be had: something before or behind is quantised, and it is not the network's last word."""
     before = any(site.graph.dequantiser(name, site.moving) is not None for name in site.node.input if name)
     behind = site.output_quantiser is not None
@@ -83,15 +83,15 @@ def wanted(site: Site) -> bool:
     return behind or (before and not hands_out(site))
 
 
-def hands_out(site: Site) -> bool:
+def hands_out(site: LintSite) -> bool:
     """Whether the network gives its output as it is, but for its shape."""
     output = site.output
     while not output.handed_out and len(output.readers) == 1 and output.readers[0].op_type == "Flatten":
-        output = Site(site.graph, output.readers[0]).output
+        output = LintSite(site.graph, output.readers[0]).output
     return output.handed_out
 
 
-def is_island(site: Site, book: Rulebook) -> bool:
+def is_island(site: LintSite, book: Rulebook) -> bool:
     """Whether it stands between quantisers and costs two conversions for what it computes in float."""
     node = site.node
     if site.op in UNLISTED or not node.input or not node.output or site.graph.dequantiser(node.input[0]) is None:
@@ -99,16 +99,16 @@ def is_island(site: Site, book: Rulebook) -> bool:
     return site.output_quantiser is not None and bool(judge(site, book))
 
 
-def judged(site: Site, book: Rulebook) -> Layer:
+def judged(site: LintSite, book: Rulebook) -> LintedLayer:
     node, weighted = site.node, site.op in WEIGHTED
     findings = judge(site, book)
     macs = macs_of(node, site.graph) if weighted else None
-    return Layer(node.name or node.output[0], site.op, weighted, runs_in_int8(findings), findings, macs)
+    return LintedLayer(node.name or node.output[0], site.op, weighted, runs_in_int8(findings), findings, macs)
 
 
-def with_confirmation(found: Lint, places: dict[int, Layer], said: Confirmation) -> Lint:
+def with_confirmation(found: Lint, places: dict[int, LintedLayer], said: Confirmation) -> Lint:
     refusal = (
-        (Finding("runtime", "refused", f"{said.by}: {said.refusal}", "export the file anew for this target"),)
+        (LintFinding("runtime", "refused", f"{said.by}: {said.refusal}", "export the file anew for this target"),)
         if said.refusal
         else ()
     )

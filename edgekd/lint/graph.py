@@ -40,7 +40,7 @@ class Quantiser:
         return int(self.zero_point.flat[0]) if self.zero_point is not None and self.zero_point.size else 0
 
 
-class Graph:
+class LintGraph:
     """Tensors by name. Subgraphs of If and Loop are not looked into."""
 
     def __init__(self, model: "ModelProto"):

@@ -3,13 +3,13 @@
 from math import prod
 from typing import TYPE_CHECKING
 
-from edgekd.lint.graph import Graph, attribute
+from edgekd.lint.graph import LintGraph, attribute
 
 if TYPE_CHECKING:
     from onnx import NodeProto
 
 
-def macs_of(node: "NodeProto", graph: Graph) -> int | None:
+def macs_of(node: "NodeProto", graph: LintGraph) -> int | None:
     """Each output value of a convolution is the sum of one filter's products; ``None`` where a shape is open.
 
     An open first dimension is the batch, of which one sample is counted.
@@ -27,7 +27,7 @@ def macs_of(node: "NodeProto", graph: Graph) -> int | None:
     return prod(values) * prod(size or 0 for size in weight[1:])
 
 
-def sample(graph: Graph, name: str) -> tuple[int, ...] | None:
+def sample(graph: LintGraph, name: str) -> tuple[int, ...] | None:
     shape = graph.shapes.get(name)
     if not shape:
         return None

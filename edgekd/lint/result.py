@@ -8,7 +8,7 @@ Effect = Literal["refused", "float", "accuracy", "slow", "note"]
 EFFECTS: tuple[Effect, ...] = ("refused", "float", "accuracy", "slow", "note")
 
 
-class Verdict(NamedTuple):
+class LintVerdict(NamedTuple):
     """What a rule says of a layer it is broken in."""
 
     effect: Effect
@@ -17,7 +17,7 @@ class Verdict(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Finding:
+class LintFinding:
     """``effect`` is what it costs: the runtime refuses the file or fails at its first run (``refused``), the layer
     stays in ``float``, its numbers are other than those that were simulated (``accuracy``), it runs in int8 and gains
     little (``slow``), or it is a ``note``."""
@@ -29,7 +29,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Layer:
+class LintedLayer:
     """One layer of the file. ``predicted`` is what the rules say, ``confirmed`` what the runtime itself did with it.
 
     ``weighted`` layers (convolutions and matrix products) are those that the coverage counts; ``macs`` are
@@ -40,7 +40,7 @@ class Layer:
     op: str
     weighted: bool
     predicted: bool
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[LintFinding, ...] = ()
     macs: int | None = None
     confirmed: bool | None = None
 
@@ -80,13 +80,13 @@ class Lint:
     """
 
     target: str
-    layers: tuple[Layer, ...]
-    findings: tuple[Finding, ...] = ()
+    layers: tuple[LintedLayer, ...]
+    findings: tuple[LintFinding, ...] = ()
     confirmed_by: str | None = None
     not_confirmed: str | None = None
 
     @property
-    def weighted(self) -> tuple[Layer, ...]:
+    def weighted(self) -> tuple[LintedLayer, ...]:
         return tuple(layer for layer in self.layers if layer.weighted)
 
     @property
@@ -114,7 +114,7 @@ class Lint:
         """Names of the layers where the rules say one thing and the runtime did another."""
         return tuple(layer.name for layer in self.layers if layer.disagrees)
 
-    def all_findings(self) -> Iterable[Finding]:
+    def all_findings(self) -> Iterable[LintFinding]:
         yield from self.findings
         for layer in self.layers:
             yield from layer.findings

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from edgekd.lint.result import EFFECTS, Finding, Verdict
-from edgekd.lint.site import Site
+from edgekd.lint.result import EFFECTS, LintFinding, LintVerdict
+from edgekd.lint.site import LintSite
 from edgekd.registry import Registry
 
-Rule = Callable[[Site], Verdict | None]
+Rule = Callable[[LintSite], LintVerdict | None]
 Rules = Registry[Rule]
 
 
@@ -18,7 +18,7 @@ class Rulebook(NamedTuple):
     of_int8: Rules
 
 
-def judge(site: Site, book: Rulebook) -> tuple[Finding, ...]:
+def judge(site: LintSite, book: Rulebook) -> tuple[LintFinding, ...]:
     """What the rules find in a layer, the gravest first; those of the same effect in the order of the registries."""
     found = tuple(_findings(site, book.deciding))
     if runs_in_int8(found):
@@ -26,13 +26,13 @@ def judge(site: Site, book: Rulebook) -> tuple[Finding, ...]:
     return tuple(sorted(found, key=lambda finding: EFFECTS.index(finding.effect)))
 
 
-def _findings(site: Site, rules: Rules) -> Iterator[Finding]:
+def _findings(site: LintSite, rules: Rules) -> Iterator[LintFinding]:
     for code, rule in rules.items():
         if (said := rule(site)) is not None:
-            yield Finding(code, *said)
+            yield LintFinding(code, *said)
 
 
-def runs_in_int8(findings: tuple[Finding, ...]) -> bool:
+def runs_in_int8(findings: tuple[LintFinding, ...]) -> bool:
     return not any(finding.effect in ("refused", "float") for finding in findings)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.lint.graph import DEQUANTIZE, QUANTIZE, Graph, Quantiser, attribute
+from edgekd.lint.graph import DEQUANTIZE, QUANTIZE, LintGraph, Quantiser, attribute
 
 if TYPE_CHECKING:
     from onnx import NodeProto
@@ -40,12 +40,12 @@ class Output:
 
 
 @dataclass(frozen=True)
-class Site:
+class LintSite:
     """``converts_int8``: the runtime turns int8 activations into uint8, as ONNX Runtime does on x86; ``saturates``:
     it adds products of 8 bits in 16; ``also_moving``: operators besides :data:`MOVING` that quantisers pass.
     """
 
-    graph: Graph
+    graph: LintGraph
     node: "NodeProto"
     converts_int8: bool = False
     saturates: bool = False

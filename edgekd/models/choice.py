@@ -25,7 +25,7 @@ Complaint = Callable[[Mapping[str, Tensor]], str]
 
 
 @dataclass(frozen=True)
-class Candidate:
+class CheckpointCandidate:
     """A network's weights inside a checkpoint: a state dict, and what stands in front of the names in it."""
 
     at: tuple[str, ...]
@@ -62,9 +62,9 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Choice:
-    chosen: Candidate
-    others: tuple[Candidate, ...] = ()
+class CheckpointChoice:
+    chosen: CheckpointCandidate
+    others: tuple[CheckpointCandidate, ...] = ()
 
     def __str__(self) -> str:
         """What was chosen and what was left; nothing where there was only one thing to take."""
@@ -85,7 +85,7 @@ def choose(
     complaint: Complaint,
     key: str | None,
     path: Path,
-) -> Choice:
+) -> CheckpointChoice:
     """Choose the weights of a network with parameters and buffers called ``names``.
 
     Those that fit are taken; of several that fit, the averaged ones.
@@ -102,7 +102,7 @@ def choose(
         candidates = _under(key, candidates, path)
     fitting = [each for each in candidates if not complaint(each.weights)]
     if not fitting:
-        return Choice(max(candidates, key=lambda each: (each.known, each.is_averaged)))
+        return CheckpointChoice(max(candidates, key=lambda each: (each.known, each.is_averaged)))
     averaged = [each for each in fitting if each.is_averaged]
     preferred = _distinct(averaged or fitting)
     if len(preferred) > 1:
@@ -111,7 +111,7 @@ def choose(
             f"{', '.join(each.label for each in preferred)}; name one of them as checkpoint_key"
         )
     chosen = preferred[0]
-    return Choice(
+    return CheckpointChoice(
         chosen, tuple(each for each in candidates if 2 * each.known > len(each.names) and not _same(each, chosen))
     )
 
@@ -121,7 +121,7 @@ def some(names: Sequence[str]) -> str:
     return ", ".join(names[:SHOWN]) + more
 
 
-def _in(at: tuple[str, ...], state: Mapping[str, Tensor], names: frozenset[str]) -> list[Candidate]:
+def _in(at: tuple[str, ...], state: Mapping[str, Tensor], names: frozenset[str]) -> list[CheckpointCandidate]:
     """One for each prefix under which names of the network stand; the whole state dict where none does."""
     counts: Counter[str] = Counter()
     for name in state:
@@ -129,10 +129,10 @@ def _in(at: tuple[str, ...], state: Mapping[str, Tensor], names: frozenset[str])
         counts.update(name[:start] for start in starts if name[start:] in names)
     most = max(counts.values(), default=0)
     prefixes = [prefix for prefix, count in counts.items() if 2 * count >= most]
-    return [Candidate(at, prefix, state, names) for prefix in prefixes or [""]]
+    return [CheckpointCandidate(at, prefix, state, names) for prefix in prefixes or [""]]
 
 
-def _under(key: str, candidates: list[Candidate], path: Path) -> list[Candidate]:
+def _under(key: str, candidates: list[CheckpointCandidate], path: Path) -> list[CheckpointCandidate]:
     found = [each for each in candidates if each.label == key]
     found = found or [each for each in candidates if each.label.startswith(f"{key}.")]
     if not found:
@@ -141,15 +141,15 @@ def _under(key: str, candidates: list[Candidate], path: Path) -> list[Candidate]
     return found
 
 
-def _distinct(candidates: list[Candidate]) -> list[Candidate]:
-    kept: list[Candidate] = []
+def _distinct(candidates: list[CheckpointCandidate]) -> list[CheckpointCandidate]:
+    kept: list[CheckpointCandidate] = []
     for each in candidates:
         if not any(_same(each, other) for other in kept):
             kept.append(each)
     return kept
 
 
-def _same(one: Candidate, other: Candidate) -> bool:
+def _same(one: CheckpointCandidate, other: CheckpointCandidate) -> bool:
     a, b = one.weights, other.weights
     return a.keys() == b.keys() and all(_equal(value, b[name]) for name, value in a.items())
 

@@ -2,12 +2,12 @@
 
 from edgekd.prune.costs import CutCosts
 from edgekd.prune.prunable import Prunable
-from edgekd.prune.search import Search
+from edgekd.prune.search import WidthSearch
 from edgekd.prune.thresholds import Thresholds
 
 
-def chooser(prunable: Prunable, costs: CutCosts) -> Search | Thresholds:
+def chooser(prunable: Prunable, costs: CutCosts) -> WidthSearch | Thresholds:
     """Gives widths within a budget of ``costs``, as the scope of ``prunable`` says."""
     if prunable.scope == "paths":
-        return Search(costs.choices, costs.share)
+        return WidthSearch(costs.choices, costs.share)
     return Thresholds(prunable, costs.share)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from edgekd.prune.latency import Layer, layers_of
 from edgekd.prune.prunable import Prunable
-from edgekd.prune.search import Choice, Widths
+from edgekd.prune.search import WidthChoice, Widths
 from edgekd.prune.structure import Side
 
 # Candidate widths of a group, and of a side that several groups share.
@@ -109,10 +109,10 @@ class CutCosts:
         return tuple(sorted({ends[0] + (ends[1] - ends[0]) * step // (steps - 1) for step in range(steps)}))
 
 
-def _choice(prunable: Prunable, index: int, steps: int) -> Choice:
+def _choice(prunable: Prunable, index: int, steps: int) -> WidthChoice:
     group = prunable.groups[index]
     keeps = prunable.steps(group, steps)
-    return Choice([keep * group.repeats for keep in keeps], [prunable.loss(index, keep) for keep in keeps])
+    return WidthChoice([keep * group.repeats for keep in keeps], [prunable.loss(index, keep) for keep in keeps])
 
 
 def _between(grid: Sequence[int], width: int) -> list[tuple[int, float]]:

@@ -15,14 +15,14 @@ SWEEPS, BISECTIONS, PRECISION = 20, 40, 1e-6
 
 
 @dataclass(frozen=True)
-class Choice:
+class WidthChoice:
     """A group's widths, ascending, and the importance that each of them loses; the last is the group as it is."""
 
     widths: Sequence[int]
     losses: Sequence[float]
 
 
-class Search:
+class WidthSearch:
     """Chooses widths for groups.
 
     Args:
@@ -30,7 +30,7 @@ class Search:
         cost: of a group's layers, all else given: ``cost(group, widths)``; ``None`` for ``group`` is the whole network.
     """
 
-    def __init__(self, choices: Sequence[Choice], cost: Callable[[int | None, Widths], float]):
+    def __init__(self, choices: Sequence[WidthChoice], cost: Callable[[int | None, Widths], float]):
         self.choices, self.cost = choices, cost
 
     def cheapest(self) -> Widths:

@@ -30,7 +30,7 @@ Latency = Callable[[nn.Module], float]
 
 
 @dataclass(frozen=True)
-class Cut:
+class ScannedCut:
     """``width`` channels are left.
 
     ``score``, and ``latency`` as a share of the uncut network's, are None where the time did not reach them; so is
@@ -55,7 +55,7 @@ class Sensitivity:
     width: int
     share: float
     uncut: float
-    cuts: tuple[Cut, ...]
+    cuts: tuple[ScannedCut, ...]
 
     @property
     def missing(self) -> tuple[float, ...]:
@@ -156,10 +156,10 @@ def scan(
                     found.add(what, trial, float(measures[what](smaller)))
                 spent[missing] = time.perf_counter() - begun
 
-    def cuts(group: int) -> tuple[Cut, ...]:
+    def cuts(group: int) -> tuple[ScannedCut, ...]:
         own = [(ratio, trials[group, ratio]) for ratio in ratios]
         return tuple(
-            Cut(ratio, trial.keep * repeats[group], **{what: found.find(what, trial) for what in measures})
+            ScannedCut(ratio, trial.keep * repeats[group], **{what: found.find(what, trial) for what in measures})
             for ratio, trial in own
         )
 

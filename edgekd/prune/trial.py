@@ -20,7 +20,7 @@ from edgekd.errors import first_line
 from edgekd.prune.graph import ChannelGraph
 from edgekd.prune.groups import ChannelGroup, unscored
 from edgekd.prune.plan import Plan, cut_channels
-from edgekd.prune.watch import Call, Watch, culprit
+from edgekd.prune.watch import FunctionCall, Watch, culprit
 
 # Of the change that the cut makes: rounding in single precision is below it, a wrong channel above.
 SINGLE, DOUBLE = 1e-4, 1e-7
@@ -44,7 +44,7 @@ class LeftWhole:
 @dataclass(frozen=True)
 class _Ran:
     outputs: tuple[Tensor, ...]
-    calls: Sequence[Call]
+    calls: Sequence[FunctionCall]
     error: Exception | None = None
 
 

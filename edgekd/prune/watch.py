@@ -31,7 +31,7 @@ UNCOUNTED = frozenset({"__get__", "__set__", "_set_grad_enabled", "set_grad_enab
 
 
 @dataclass(frozen=True)
-class Call:
+class FunctionCall:
     """A function that was called in the module at ``path``, and the shapes that went in and came out."""
 
     path: str
@@ -48,7 +48,7 @@ class Watch(TorchFunctionMode):
 
     def __init__(self, network: nn.Module):
         super().__init__()
-        self.calls: list[Call] = []
+        self.calls: list[FunctionCall] = []
         self._network, self._inside = network, [""]
         self._hooks: list[RemovableHandle] = []
 
@@ -73,16 +73,18 @@ class Watch(TorchFunctionMode):
         if name in UNCOUNTED:
             return func(*args, **(kwargs or {}))
         given = tuple(_shapes((args, list((kwargs or {}).values()))))
-        self.calls.append(Call(self._inside[-1], name, given))
+        self.calls.append(FunctionCall(self._inside[-1], name, given))
         result = NORMS.get(func, func)(*args, **(kwargs or {}))
-        self.calls[-1] = Call(self._inside[-1], name, given, tuple(_shapes(result)))
+        self.calls[-1] = FunctionCall(self._inside[-1], name, given, tuple(_shapes(result)))
         return result
 
     def _leave(self) -> None:
         self._inside.pop()
 
 
-def culprit(expected: Sequence[Call], found: Sequence[Call], error: Exception | None) -> tuple[str, str]:
+def culprit(
+    expected: Sequence[FunctionCall], found: Sequence[FunctionCall], error: Exception | None
+) -> tuple[str, str]:
     """Return the operation at which the cut network went astray, and words for it.
 
     Args:
@@ -90,7 +92,7 @@ def culprit(expected: Sequence[Call], found: Sequence[Call], error: Exception | 
         found: of the cut one.
         error: that it ended in.
     """
-    cut: list[Call] = []
+    cut: list[FunctionCall] = []
     for before, after in zip(expected, found, strict=False):
         if before.name != after.name:
             break

@@ -16,7 +16,7 @@ from edgekd.quantize.calibration import fitting, float_copy, hold_calibrated
 from edgekd.quantize.fake_quant import Weighted, weighted
 from edgekd.quantize.patches import MATRIX_PRODUCTS, MatrixProduct
 from edgekd.quantize.placement import CLAMPS
-from edgekd.quantize.rounding import Problem, Search, learn_rounding
+from edgekd.quantize.rounding import Problem, RoundingSearch, learn_rounding
 from edgekd.quantize.walk import Walk
 
 # 256 MiB of a layer's inputs
@@ -48,7 +48,7 @@ class AdaRound:
 def adaround(
     graph: GraphModule,
     batches: Iterable[Tensor],
-    search: Search | None = None,
+    search: RoundingSearch | None = None,
     positions: int = 16384,
 ) -> AdaRound:
     """Rounds each weight up or down so that the layers' outputs stay what they are in float.
@@ -72,7 +72,7 @@ def adaround(
     """
     if positions < 1:
         raise ModelError(f"AdaRound needs positions to fit layers to: at least 1, got {positions}")
-    search = search or Search()
+    search = search or RoundingSearch()
     samples = list(fitting(graph, batches))
     hold_calibrated(graph)
     skipped = _skipped(graph)
@@ -119,7 +119,9 @@ def _sample(
     return torch.cat(columns, 1), torch.cat(targets, 1)
 
 
-def _round(layer: Weighted, graph: GraphModule, columns: Tensor, targets: Tensor, search: Search) -> LayerRounding:
+def _round(
+    layer: Weighted, graph: GraphModule, columns: Tensor, targets: Tensor, search: RoundingSearch
+) -> LayerRounding:
     weight = graph.get_parameter(layer.weight_name)
     problem = _problem(layer, graph, columns, targets)
     nearest = problem.nearest()

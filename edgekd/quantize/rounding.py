@@ -16,7 +16,7 @@ CHUNK = 4096
 
 
 @dataclass(frozen=True)
-class Search:
+class RoundingSearch:
     """How the rounding of a layer is searched, with Adam."""
 
     iterations: int = 1000
@@ -99,7 +99,7 @@ def annealed_beta(progress: float) -> float:
     return LAST_BETA + (FIRST_BETA - LAST_BETA) * (1 + math.cos(math.pi * progress)) / 2
 
 
-def learn_rounding(problem: Problem, search: Search) -> Tensor:
+def learn_rounding(problem: Problem, search: RoundingSearch) -> Tensor:
     """Whole codes like ``problem.steps`` in shape, each the next below or above, of nearly the least error.
 
     The error is in units of that of nearest rounding, so that λ means the same at 8 bits as at 4; the

@@ -14,7 +14,7 @@ from edgekd.quantize.fake_quant import FakeQuantize, Weighted, fake_quants, weig
 
 
 @dataclass(frozen=True)
-class Sensitivity:
+class LayerSensitivity:
     """``harm`` is the Kullback-Leibler divergence of the answers with only this layer quantised, in nats per sample."""
 
     layer: str
@@ -22,7 +22,7 @@ class Sensitivity:
 
 
 @torch.no_grad()
-def sensitivities(graph: GraphModule, batches: Sequence[Tensor]) -> list[Sensitivity]:
+def sensitivities(graph: GraphModule, batches: Sequence[Tensor]) -> list[LayerSensitivity]:
     """Quantises one layer at a time, its weights and its input, and measures how the answers move. Most harm first.
 
     The divergence is from the float network's answers, which tells layers apart where accuracy cannot.
@@ -38,7 +38,7 @@ def sensitivities(graph: GraphModule, batches: Sequence[Tensor]) -> list[Sensiti
         for layer in track(layers, "sensitivity of layers", len(layers)):
             _enable(graph, modules_of(layer))
             harm = sum(divergence(graph(inputs), logits) for inputs, logits in zip(batches, exact, strict=True))
-            found.append(Sensitivity(layer.layer, float(harm) / sum(map(len, batches))))
+            found.append(LayerSensitivity(layer.layer, float(harm) / sum(map(len, batches))))
     return sorted(found, key=lambda each: -each.harm)
 
 

@@ -26,7 +26,7 @@ class Stage(Train):
     )
 
 
-class Schedule(Section):
+class ScheduleOptions(Section):
     """A value that changes over the training."""
 
     form: Literal["linear", "cosine", "step"] = Field(default="linear", description="how it changes")
@@ -40,7 +40,7 @@ class Loss(Section):
 
     method: Text = Field(description="the distillation loss")
     weight: float | None = Field(default=None, ge=0, description="its weight; the method's usual one when left out")
-    weight_schedule: Schedule | None = Field(default=None, description="in place of a fixed weight")
+    weight_schedule: ScheduleOptions | None = Field(default=None, description="in place of a fixed weight")
     options: dict[str, Any] = Field(default={}, description="of the loss, by the names of its arguments")
     standardize: bool = Field(default=False, description="compare logits of mean 0 and deviation 1")
     pairs: tuple[Pair, ...] | None = Field(
@@ -62,8 +62,8 @@ class Distill(Stage, Loss):
     cache: bool = Field(
         default=True, description="with views, compute the teacher's answers once and keep them on disk"
     )
-    temperature_schedule: Schedule | None = Field(default=None, description="in place of a fixed temperature")
-    hard_weight_schedule: Schedule | None = Field(default=None, description="in place of a fixed hard_weight")
+    temperature_schedule: ScheduleOptions | None = Field(default=None, description="in place of a fixed temperature")
+    hard_weight_schedule: ScheduleOptions | None = Field(default=None, description="in place of a fixed hard_weight")
     generations: int = Field(
         default=1, ge=1, description="train so often from the same weights, each time with the last result as teacher"
     )

@@ -69,7 +69,7 @@ def parse(text: str, origin_of_line: Callable[[int], Origin]) -> Tree:
     """Reads YAML of which ``origin_of_line`` says what each line, from 1 on, is called."""
     try:
         node = yaml.compose(text, Loader=RecipeLoader)
-        return Builder(origin_of_line).build(node)
+        return TreeBuilder(origin_of_line).build(node)
     except RecursionError:
         raise RecipeError(f"{origin_of_line(1).place}: nested too deeply for a recipe") from None
     except yaml.MarkedYAMLError as error:
@@ -84,7 +84,7 @@ def parse(text: str, origin_of_line: Callable[[int], Origin]) -> Tree:
         raise RecipeError(f"{origin_of_line(line).place}: not valid YAML: {error.reason}") from None
 
 
-class Builder:
+class TreeBuilder:
     def __init__(self, origin_of_line: Callable[[int], Origin]):
         self.origin_of_line = origin_of_line
         self.tree = Tree()

@@ -16,7 +16,7 @@ from edgekd.report.columns import LAYERS, PARITY, STEPS, WIDTHS, said_beside, sa
 from edgekd.report.plots import Picture, pictures, stage_pictures
 from edgekd.report.reliability import reliability_pictures
 from edgekd.report.roofline import profile_pictures
-from edgekd.report.schema import ByClass, Report, Stage
+from edgekd.report.schema import ByClass, Report, StageRecord
 from edgekd.report.steps import steps
 from edgekd.report.verdict import headline, lines, notes
 
@@ -102,7 +102,7 @@ def verdict(report: Report) -> str:
     return "met" if report.budget.met else "unmet"
 
 
-def figures_of(stage: Stage) -> list[tuple[str, str]]:
+def figures_of(stage: StageRecord) -> list[tuple[str, str]]:
     found = [("Time", f"{significant(stage.seconds)} s")] if stage.seconds is not None else []
     for key, value in stage.metrics.items():
         if key not in DRAWN | TOLD:

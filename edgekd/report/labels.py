@@ -21,7 +21,7 @@ CLEAR_OF_MARKER = 9  # points
 End = Literal["point", "top", "bottom"]
 
 
-class Place(NamedTuple):
+class LabelPosition(NamedTuple):
     """Which part of the mark a label belongs to, and how far from it in points."""
 
     end: End
@@ -32,11 +32,11 @@ class Place(NamedTuple):
 
 ENDS: tuple[tuple[End, int], ...] = (("top", 1), ("bottom", -1))
 PLACES = (
-    *(Place("point", right, 0) for right in (1, -1)),
-    *(Place(end, 0, up, 4) for end, up in ENDS),
-    *(Place("point", right, up) for up, right in product((1, -1), (1, -1))),
-    *(Place(end, right, up, 4) for end, up in ENDS for right in (1, -1)),
-    *(Place(end, 0, up, far) for far in (22, 38, 54) for end, up in ENDS),
+    *(LabelPosition("point", right, 0) for right in (1, -1)),
+    *(LabelPosition(end, 0, up, 4) for end, up in ENDS),
+    *(LabelPosition("point", right, up) for up, right in product((1, -1), (1, -1))),
+    *(LabelPosition(end, right, up, 4) for end, up in ENDS for right in (1, -1)),
+    *(LabelPosition(end, 0, up, far) for far in (22, 38, 54) for end, up in ENDS),
 )
 
 
@@ -87,7 +87,7 @@ def settle(figure: Figure) -> None:
 
 def boxes(axes: Axes, mark: Mark) -> list[Bbox]:
     """Where the label would be in each of :data:`PLACES`, in pixels; measured once, since its size is the same."""
-    trial = write(axes, mark, Place("point", 0, 0))
+    trial = write(axes, mark, LabelPosition("point", 0, 0))
     size = Text.get_window_extent(trial)
     trial.remove()
     found = []
@@ -121,17 +121,17 @@ def outside(box: Bbox, frame: Bbox) -> float:
     return max(0.0, float(box.width * box.height) - overlap(box, frame))
 
 
-def end_of(mark: Mark, place: Place) -> float:
+def end_of(mark: Mark, place: LabelPosition) -> float:
     return {"point": mark.y, "top": mark.along[1], "bottom": mark.along[0]}[place.end]
 
 
-def shift_of(place: Place) -> tuple[float, float]:
+def shift_of(place: LabelPosition) -> tuple[float, float]:
     """In points, from the part of the mark that the label belongs to."""
     shift = place.distance / (2**0.5 if place.right and place.up else 1)
     return 0 if place.end != "point" else place.right * shift, place.up * shift
 
 
-def write(axes: Axes, mark: Mark, place: Place) -> Annotation:
+def write(axes: Axes, mark: Mark, place: LabelPosition) -> Annotation:
     leader = {
         "arrowstyle": "-",
         "color": INK,

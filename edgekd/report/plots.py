@@ -21,7 +21,7 @@ from edgekd.report.alt import accuracy_alt, history_alt, size_alt, widths_alt
 from edgekd.report.colours import COLOURS, INK, PAPER
 from edgekd.report.labels import Mark, place_labels, row_labels
 from edgekd.report.pareto import fronts
-from edgekd.report.schema import Report, Row, Stage
+from edgekd.report.schema import Report, Row, StageRecord
 
 WIDTH = 5.4  # inches; at 10 points the text stays readable when a phone scales the picture down
 STYLE: Any = {
@@ -77,7 +77,7 @@ def row_pictures(rows: Sequence[Row]) -> list[Picture]:
     return found
 
 
-def stage_pictures(stage: Stage) -> list[Picture]:
+def stage_pictures(stage: StageRecord) -> list[Picture]:
     """Training curves of one stage, and the widths that pruning left."""
     found = []
     history, widths = stage.metrics.get("history"), stage.metrics.get("widths")

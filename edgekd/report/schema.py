@@ -127,16 +127,16 @@ class Check(Part):
     n: Count | None = None
 
 
-class Budget(Part):
+class BudgetRecord(Part):
     met: bool
     checks: tuple[Check, ...]
 
     @classmethod
-    def of(cls, checks: tuple[Check, ...] | list[Check]) -> "Budget":
+    def of(cls, checks: tuple[Check, ...] | list[Check]) -> "BudgetRecord":
         return cls(met=all(check.met for check in checks), checks=tuple(checks))
 
 
-class Data(Part):
+class DataRecord(Part):
     name: str
     fingerprint: str
     classes: tuple[str, ...]
@@ -146,7 +146,7 @@ class Data(Part):
     labels: str | None = None
 
 
-class Stage(Part):
+class StageRecord(Part):
     """``metrics`` may hold ``history``, ``params``, ``macs`` and ``widths``, see :mod:`edgekd.report`."""
 
     name: str
@@ -187,7 +187,7 @@ class ByClass(Part):
     least_growth: Count = 1
 
 
-class Parity(Part):
+class ParityRecord(Part):
     """How far a file's outputs are from the network's on ``n`` samples.
 
     A step is a 255th of the range of the network's logits. ``departs_at`` is the first layer at which the runtime
@@ -205,7 +205,7 @@ class Parity(Part):
     departs_at: str | None = None
 
 
-class Profile(Part):
+class ProfileRecord(Part):
     """Where the time of one inference of ``model`` goes, as ``edgekd profile --json`` gives it."""
 
     model: str
@@ -232,15 +232,15 @@ class Report(Part):
     name: str
     recipe_sha256: str
     environment: dict[str, Any] = {}
-    data: Data | None = None
-    budget: Budget | None = None
+    data: DataRecord | None = None
+    budget: BudgetRecord | None = None
     warnings: tuple[Note, ...] = ()
     rows: tuple[Row, ...] = ()
     deployed: Deployed | None = None
-    stages: tuple[Stage, ...] = ()
+    stages: tuple[StageRecord, ...] = ()
     by_class: ByClass | None = None
-    parity: tuple[Parity, ...] = ()
-    profiles: tuple[Profile, ...] = ()
+    parity: tuple[ParityRecord, ...] = ()
+    profiles: tuple[ProfileRecord, ...] = ()
     command: str | None = None
 
     @classmethod

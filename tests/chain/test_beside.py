@@ -8,7 +8,7 @@ from edgekd.bench.caution import Caution
 from edgekd.bench.records import LatencyRecord
 from edgekd.chain import beside
 from edgekd.chain.beside import BEFORE, NOW, plan_beside
-from edgekd.chain.sites import Site
+from edgekd.chain.sites import DeviceSite
 from edgekd.chain.store import Store
 from edgekd.devices.book import Device
 from edgekd.files import sha256_file
@@ -64,7 +64,7 @@ def test_what_another_moment_may_mend_is_timed_again(codes, on_device, times, tm
     for file in files:
         file.write_bytes(file.name.encode())
     target = Target(device="desk" if on_device else "cpu", runtime="onnxruntime")
-    site = Site(Device("desk", "board"), FACTS) if on_device else None
+    site = DeviceSite(Device("desk", "board"), FACTS) if on_device else None
     for _ in range(2):
         found = beside._timed(*files, target, site, Store(tmp_path / "measurements"))
     assert place.asked == times

@@ -3,13 +3,15 @@
 import json
 
 from edgekd.chain.evaluation import Evaluation
-from edgekd.quantize.search import Candidate, Placed
+from edgekd.quantize.search import Placed, PlacementCandidate
 from edgekd.train.quality import Bin
 from tests.chain.test_notes import file_record
 
 
 def test_it_survives_json():
-    placed = Placed("int8", (Candidate("int8", (), 0.5, (0.4, 0.6)), Candidate("float", ("a",), 1.0, None, False)))
+    placed = Placed(
+        "int8", (PlacementCandidate("int8", (), 0.5, (0.4, 0.6)), PlacementCandidate("float", ("a",), 1.0, None, False))
+    )
     files = (
         file_record(profile="onnxruntime-x86", placement=placed, departs_at="conv1"),
         file_record(file="model-tensorrt.onnx", profile="tensorrt", reliability=(Bin(3, 0.5, 1.0),)),

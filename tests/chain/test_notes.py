@@ -10,7 +10,7 @@ from edgekd.chain.evaluation import Evaluation, FileRecord
 from edgekd.chain.notes import doubts, slower
 from edgekd.export import Parity
 from edgekd.figures import significant
-from edgekd.quantize.search import Candidate, Placed
+from edgekd.quantize.search import Placed, PlacementCandidate
 from edgekd.recipe import Target
 from edgekd.report.schema import Report, Row
 from edgekd.report.steps import steps
@@ -37,7 +37,7 @@ def export(label: str, stage: str = "distill", **more: Any) -> Any:
 
 def placement(chosen: str, ratio: float | None = 1.3, accepted: bool = True, **more: Any) -> Placed:
     ratios = {"int8": ratio, "float": 1.0, "mixed": 1.1}
-    candidates = tuple(Candidate(name, (), each, None, accepted) for name, each in ratios.items())
+    candidates = tuple(PlacementCandidate(name, (), each, None, accepted) for name, each in ratios.items())
     return Placed(chosen, candidates, **more)
 
 

@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 
 from edgekd.bench.plan import Plan, Subject
-from edgekd.devices.accuracy import Answers, answers_there
+from edgekd.devices.accuracy import DevicePredictions, answers_there
 from edgekd.devices.book import Device
 from edgekd.devices.latency import measure_there
 from edgekd.devices.probe import understood
@@ -109,7 +109,7 @@ def test_answers_are_those_of_this_machine(remote, files):
 
 
 def test_accuracy_is_of_what_was_reached():
-    answers = Answers(np.array([1, 2, -1, -1]), "cut")
+    answers = DevicePredictions(np.array([1, 2, -1, -1]), "cut")
     assert answers.accuracy(np.array([1, 1, 1, 1])) == 0.5
     with pytest.raises(MeasurementError, match="not one sample"):
-        Answers(np.array([-1])).accuracy(np.array([1]))
+        DevicePredictions(np.array([-1])).accuracy(np.array([1]))

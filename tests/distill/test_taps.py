@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 from torchvision import models
 
-from edgekd.distill.taps import Candidate, Taps, as_map, candidates, pair, shapes
+from edgekd.distill.taps import LayerCandidate, Taps, as_map, candidates, pair, shapes
 from edgekd.errors import TrainingError
 from edgekd.models import build
 
@@ -316,9 +316,9 @@ def test_candidates_of_a_small_network():
         nn.Sequential(nn.Dropout(), nn.Linear(4, 3)),
     )
     assert candidates(network, (1, 8, 8)) == [
-        Candidate("0", (4, 4, 4), 2 / 8),
-        Candidate("3", (4, 1, 1), 5 / 8),
-        Candidate("5:input", (4,), 6 / 8),
+        LayerCandidate("0", (4, 4, 4), 2 / 8),
+        LayerCandidate("3", (4, 1, 1), 5 / 8),
+        LayerCandidate("5:input", (4,), 6 / 8),
     ]
 
 

@@ -9,7 +9,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 
 from edgekd.errors import ModelError
 from edgekd.lint import lint
-from edgekd.lint.graph import Graph
+from edgekd.lint.graph import LintGraph
 from edgekd.lint.site import quantised
 from tests.lint.graphs import I8, U8, Net, run
 
@@ -120,7 +120,7 @@ def test_weights_in_float_are_quantised_as_the_operator_does():
     net = Net()
     scales, zeros = np.geomspace(1e-3, 1e-1, 16).astype(np.float32), np.full(16, 3, np.int8)
     model = net.model(net.conv(net.pair("x"), net.pair(net.float_weight(), zeros, scales, axis=0)))
-    graph = Graph(model)
+    graph = LintGraph(model)
     quantiser = graph.quantiser(
         next(node for node in graph.nodes if node.op_type == "QuantizeLinear" and node.attribute)
     )

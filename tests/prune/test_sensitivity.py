@@ -14,7 +14,7 @@ from edgekd.models.batchnorm import reestimate
 from edgekd.prune import apply_plan, prune, widths
 from edgekd.prune.harm import harms
 from edgekd.prune.prunable import Prunable
-from edgekd.prune.sensitivity import Cut, Sensitivity, scan
+from edgekd.prune.sensitivity import ScannedCut, Sensitivity, scan
 
 IMAGE = (3, 8, 8)
 
@@ -359,7 +359,7 @@ def least_lost(prunable: Prunable, layer: str, width: int) -> float:
 
 def of_group(prunable: Prunable, layer: str, cuts: dict[int, float | None], uncut: float = 0.9) -> Sensitivity:
     width = prunable.groups[prunable.roots.index(layer)].width
-    return Sensitivity(layer, width, 0.1, uncut, tuple(Cut(0.5, kept, score) for kept, score in cuts.items()))
+    return Sensitivity(layer, width, 0.1, uncut, tuple(ScannedCut(0.5, kept, score) for kept, score in cuts.items()))
 
 
 def test_harms_against_the_formula(network):
@@ -396,8 +396,8 @@ def test_a_score_that_is_not_finite_is_the_greatest_harm_of_all(network, broken)
 
 def test_two_ratios_of_one_width_count_once(network):
     prunable = Prunable(network, IMAGE)
-    one, cut = of_group(prunable, "layer1.conv1", {8: 0.4}), Cut(0.25, 8, 0.4)
-    twice = Sensitivity(one.layer, one.width, one.share, one.uncut, (cut, cut, Cut(0.1, 16, 0.9)))
+    one, cut = of_group(prunable, "layer1.conv1", {8: 0.4}), ScannedCut(0.25, 8, 0.4)
+    twice = Sensitivity(one.layer, one.width, one.share, one.uncut, (cut, cut, ScannedCut(0.1, 16, 0.9)))
     assert harms([one], prunable) == harms([twice], prunable)
 
 
@@ -459,5 +459,5 @@ def test_what_harms_cannot_be_found(network):
     assert says([some, Sensitivity("layer3.conv1", 48, 0.1, 0.9, ())]) == (
         "the scan is of another network: 'layer3.conv1' has 64 channels in ResNet8, and 48 in the scan; scan this one"
     )
-    ignored = Sensitivity("layer1.conv1", 16, 0.1, 0.9, (Cut(0.5, 8, 0.1),))
+    ignored = Sensitivity("layer1.conv1", 16, 0.1, 0.9, (ScannedCut(0.5, 8, 0.1),))
     assert harms([some, ignored], prunable) == harms([some], prunable)

@@ -12,12 +12,12 @@ from edgekd.quantize import convert, prepare
 from edgekd.quantize.adaround import AdaRound, adaround
 from edgekd.quantize.calibration import as_float, calibrate
 from edgekd.quantize.fake_quant import weighted
-from edgekd.quantize.rounding import Search
+from edgekd.quantize.rounding import RoundingSearch
 from edgekd.quantize.sensitivity import float_layers, leave_in_float
 from edgekd.quantize.walk import Walk
 
 SHAPE = (3, 8, 8)
-QUICK = Search(iterations=120, batch_size=256)
+QUICK = RoundingSearch(iterations=120, batch_size=256)
 
 
 class Small(nn.Module):
@@ -110,7 +110,7 @@ def test_a_converted_graph_has_the_same_codes(rounded):
 def test_the_seed_decides(nearest):
     graphs = [copy.deepcopy(nearest) for _ in range(3)]
     for graph, seed in zip(graphs, (1, 1, 2), strict=True):
-        adaround(graph, samples(), Search(iterations=20, batch_size=16, seed=seed))
+        adaround(graph, samples(), RoundingSearch(iterations=20, batch_size=16, seed=seed))
     weights = [graph.get_parameter("stem.weight") for graph in graphs]
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
@@ -119,7 +119,7 @@ def test_the_seed_decides(nearest):
 def test_a_layer_that_nearest_rounding_serves_better_keeps_it(nearest):
     """One step with a huge learning rate turns the rounding of nearly everything over."""
     rounded = copy.deepcopy(nearest)
-    report = adaround(rounded, samples(), Search(iterations=1, learning_rate=100.0))
+    report = adaround(rounded, samples(), RoundingSearch(iterations=1, learning_rate=100.0))
     kept = [layer for layer in report.layers if layer.turned == 0]
     assert kept and all(layer.error == layer.nearest_error for layer in kept)
     assert all(layer.error <= layer.nearest_error for layer in report.layers)
@@ -139,7 +139,7 @@ def test_layers_that_are_left_alone_say_why():
     torch.manual_seed(0)
     graph = prepare(Odd().eval(), SHAPE, keep_float=["kept"])
     calibrate(graph, samples(), "minmax")
-    report = adaround(graph, samples(), Search(iterations=5))
+    report = adaround(graph, samples(), RoundingSearch(iterations=5))
     assert [layer.layer for layer in report.layers] == ["stem"]
     assert report.skipped == {
         "up": "it is a transposed or three-dimensional convolution",
@@ -152,7 +152,7 @@ def test_a_layer_left_in_float_stays_there(nearest):
     graph = copy.deepcopy(nearest)
     leave_in_float(graph, "grouped")
     before = graph.get_parameter("grouped.weight").clone()
-    report = adaround(graph, samples(), Search(iterations=5))
+    report = adaround(graph, samples(), RoundingSearch(iterations=5))
     assert report.skipped == {"grouped": "it stays in float"}
     assert torch.equal(graph.get_parameter("grouped.weight"), before)
     assert float_layers(graph) == ["grouped"]

@@ -5,7 +5,7 @@ import torch
 from edgekd.errors import ModelError
 from edgekd.quantize.rounding import (
     Problem,
-    Search,
+    RoundingSearch,
     annealed_beta,
     inverse_rectified_sigmoid,
     learn_rounding,
@@ -82,12 +82,12 @@ def test_an_error_in_several_parts():
 
 
 def test_correlated_inputs_are_served_better_than_by_the_nearest(layer):
-    codes = learn_rounding(layer, Search(iterations=400, batch_size=256))
+    codes = learn_rounding(layer, RoundingSearch(iterations=400, batch_size=256))
     assert layer.error(codes) < 0.6 * layer.error(layer.nearest())
 
 
 def test_codes_are_the_next_below_or_above(layer):
-    codes = learn_rounding(layer, Search(iterations=50)).numpy()
+    codes = learn_rounding(layer, RoundingSearch(iterations=50)).numpy()
     floor = np.floor(layer.steps.numpy())
     assert set(np.unique(codes - np.clip(floor, -7, 7))) <= {0.0, 1.0}
     assert np.abs(codes).max() <= 7
@@ -99,13 +99,13 @@ def test_it_is_in_the_best_tenth_of_all_roundings():
     small = problem(correlated(500, 8), torch.randn(1, 8) * 0.3, 0.2)
     floor = torch.floor(small.steps)
     every = [small.error((floor + torch.tensor([[[n >> i & 1 for i in range(8)]]])).clamp(-7, 7)) for n in range(256)]
-    found = small.error(learn_rounding(small, Search(iterations=300, batch_size=256)))
+    found = small.error(learn_rounding(small, RoundingSearch(iterations=300, batch_size=256)))
     assert sum(error < found * 0.999 for error in every) < 26
     assert found <= small.error(small.nearest()) * 1.001
 
 
 def test_the_seed_decides(layer):
-    same = [learn_rounding(layer, Search(iterations=30, batch_size=8, seed=seed)) for seed in (1, 1, 2)]
+    same = [learn_rounding(layer, RoundingSearch(iterations=30, batch_size=8, seed=seed)) for seed in (1, 1, 2)]
     assert torch.equal(same[0], same[1])
     assert not torch.equal(same[0], same[2])
 
@@ -113,7 +113,7 @@ def test_the_seed_decides(layer):
 def test_weights_on_the_grid_stay():
     x = correlated(100, 4)
     on_grid = problem(x, torch.tensor([[1.0, -2.0, 0.0, 3.0]]), 1.0)
-    assert learn_rounding(on_grid, Search(iterations=1)).tolist() == [[[1.0, -2.0, 0.0, 3.0]]]
+    assert learn_rounding(on_grid, RoundingSearch(iterations=1)).tolist() == [[[1.0, -2.0, 0.0, 3.0]]]
 
 
 @pytest.mark.parametrize(
@@ -128,4 +128,4 @@ def test_weights_on_the_grid_stay():
 )
 def test_settings_that_cannot_be(name, value, what):
     with pytest.raises(ModelError, match=f"^{name} must be {what}, got {value}$"):
-        Search(**{name: value})
+        RoundingSearch(**{name: value})

@@ -2,7 +2,7 @@ import pytest
 
 from edgekd.errors import EdgekdError, RecipeError
 from edgekd.report.budget import check
-from edgekd.report.schema import Budget, Check, Latency, Ratio, Report, Row
+from edgekd.report.schema import BudgetRecord, Check, Latency, Ratio, Report, Row
 from edgekd.report.verdict import line
 from edgekd.stats.answers import write_answers
 
@@ -44,7 +44,7 @@ def test_a_better_student_has_a_negative_drop() -> None:
 def test_order_and_absent_bounds() -> None:
     found = check({"size_mb": 2, "latency_ms": None, "accuracy_drop": 0.5}, STUDENT, TEACHER)
     assert [c.name for c in found] == ["size_mb", "accuracy_drop"]
-    assert not Budget.of(found).met and Budget.of(found[:1]).met
+    assert not BudgetRecord.of(found).met and BudgetRecord.of(found[:1]).met
 
 
 def test_unknown_promises_are_refused() -> None:

@@ -34,7 +34,7 @@ PRODUCTS = (
 CONVOLVING = (Kernel("Conv", "float32", ("x", "w"), PADDED), Kernel("QLinearConv", "int8", QUANTISED, PADDED))
 
 
-class Work(NamedTuple):
+class PeakWork(NamedTuple):
     kernel: Kernel
     shape: tuple[int, ...]
     weight: tuple[int, ...]
@@ -53,15 +53,15 @@ def measure_peaks(threads: int) -> dict[str, float]:
     return peaks
 
 
-def works() -> Iterator[Work]:
+def works() -> Iterator[PeakWork]:
     for size in MATRICES:
-        yield from (Work(kernel, (size, size), (size, size)) for kernel in PRODUCTS)
+        yield from (PeakWork(kernel, (size, size), (size, size)) for kernel in PRODUCTS)
     for channels, across in CONVOLUTIONS:
         shape, weight = (1, channels, across, across), (channels, channels, 3, 3)
-        yield from (Work(kernel, shape, weight) for kernel in CONVOLVING)
+        yield from (PeakWork(kernel, shape, weight) for kernel in CONVOLVING)
 
 
-def rate(work: Work, threads: int) -> float:
+def rate(work: PeakWork, threads: int) -> float:
     """Of the shortest of many inferences: what others take of the machine only makes one longer, and this is a roof."""
     import onnxruntime
 
@@ -79,7 +79,7 @@ def rate(work: Work, threads: int) -> float:
         return work.macs / float(collect(call, SECONDS, 5).min())
 
 
-def model_of(work: Work) -> bytes:
+def model_of(work: PeakWork) -> bytes:
     from onnx import TensorProto, helper, numpy_helper
 
     kernel, is_float = work.kernel, work.kernel.precision == "float32"
@@ -96,7 +96,7 @@ def model_of(work: Work) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def constants(work: Work) -> dict[str, NDArray[Any]]:
+def constants(work: PeakWork) -> dict[str, NDArray[Any]]:
     kind = np.float32 if work.kernel.precision == "float32" else np.int8
     return {
         "w": np.random.default_rng(1).integers(-64, 64, work.weight).astype(kind),

@@ -19,12 +19,13 @@ from edgekd.distill.ensemble import first_of
 from edgekd.models.batchnorm import reestimate
 from edgekd.progress import say
 from edgekd.quantize import hold, observe, prepare
-from edgekd.quantize.adaround import Search, adaround
+from edgekd.quantize.adaround import adaround
 from edgekd.quantize.bias_correction import correct_biases
 from edgekd.quantize.biases import settle_biases
 from edgekd.quantize.calibration import CALIBRATIONS, calibrate
 from edgekd.quantize.equalization import equalize
 from edgekd.quantize.fake_quant import FakeQuantize, fake_quants, weighted
+from edgekd.quantize.rounding import RoundingSearch
 from edgekd.quantize.sensitivity import divergence, float_layers, leave_in_float, sensitivities
 from edgekd.recipe import Recipe
 from edgekd.train import CrossEntropy, accuracy_of, logits_of, world
@@ -181,7 +182,7 @@ class _EightBits:
         self.method = self._best_calibration(batches) if section.calibration == "auto" else section.calibration
         calibrate(self.graph, batches, self.method)
         if section.adaround:
-            adaround(self.graph, batches, Search(iterations=section.adaround, seed=job.seed))
+            adaround(self.graph, batches, RoundingSearch(iterations=section.adaround, seed=job.seed))
         if section.bias_correction:
             correct_biases(self.graph, batches)
         settle_biases(self.graph)

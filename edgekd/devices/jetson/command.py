@@ -38,7 +38,7 @@ class Build:
 
 
 @dataclass(frozen=True)
-class Timing:
+class EngineTiming:
     """An engine to time for ``seconds``, every query written to ``times_to``.
 
     ``copies`` puts the transfers of inputs and outputs into the time. At least ``queries`` are timed. ``profile_to``
@@ -85,7 +85,7 @@ def types(version: Version, int8: bool, dla: bool) -> list[str]:
     return ["--fp16", "--int8"] if int8 else ["--fp16"]
 
 
-def timing_command(trtexec: str, version: Version, timing: Timing) -> list[str]:
+def timing_command(trtexec: str, version: Version, timing: EngineTiming) -> list[str]:
     """The words of the command that times. Lock the clocks first, or say that they were not."""
     check(version)
     return [

@@ -36,7 +36,7 @@ def parse_power_modes(text: str) -> tuple[PowerMode, ...]:
 
 
 @dataclass(frozen=True)
-class Clock:
+class ClockRange:
     """In the tool's own units: kHz for CPUs, MHz for memory."""
 
     lowest: int
@@ -57,7 +57,7 @@ class Clocks:
     soc: str | None = None
     machine: str | None = None
     online_cpus: tuple[int, ...] = ()
-    units: dict[str, Clock] = field(default_factory=dict)
+    units: dict[str, ClockRange] = field(default_factory=dict)
 
     @property
     def locked(self) -> bool | None:
@@ -73,13 +73,13 @@ def parse_clocks(text: str) -> Clocks:
     return Clocks(family[1] if family else None, family[2] if family else None, numbers(cpus[1]) if cpus else (), units)
 
 
-def clock_of(rest: str) -> Clock | None:
+def clock_of(rest: str) -> ClockRange | None:
     pairs = dict(PAIR.findall(rest))
     told = [pairs.get(key, "") for key in ("MinFreq", "MaxFreq", "CurrentFreq")]
     if not all(WHOLE.fullmatch(value) for value in told):
         return None
     lowest, highest, current = map(int, told)
-    return Clock(lowest, highest, current, pairs.get("Online", "1") != "0", pairs.get("Governor"))
+    return ClockRange(lowest, highest, current, pairs.get("Online", "1") != "0", pairs.get("Governor"))
 
 
 def numbers(ranges: str) -> tuple[int, ...]:

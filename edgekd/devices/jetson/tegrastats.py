@@ -15,7 +15,7 @@ MEMORIES = ("RAM", "SWAP", "IRAM", "CPU")  # never the names of a rail or an eng
 
 
 @dataclass(frozen=True)
-class Engine:
+class EngineLoad:
     """A clocked unit. ``mhz`` has a value for each cluster; without root it is empty, and ``percent`` may be absent."""
 
     on: bool = True
@@ -46,13 +46,13 @@ class Tegrastats:
     largest_free_mb: float | None = None
     swap_used_mb: int | None = None
     swap_total_mb: int | None = None
-    cpus: tuple[Engine, ...] = ()
-    engines: dict[str, Engine] = field(default_factory=dict)
+    cpus: tuple[EngineLoad, ...] = ()
+    engines: dict[str, EngineLoad] = field(default_factory=dict)
     temperatures_c: dict[str, float] = field(default_factory=dict)
     rails: dict[str, Rail] = field(default_factory=dict)
 
     @property
-    def gpu(self) -> Engine | None:
+    def gpu(self) -> EngineLoad | None:
         return self.engines.get("GR3D")
 
 
@@ -109,11 +109,11 @@ def keep_cpus(found: Tegrastats, match: re.Match[str]) -> None:
     found.cpus = tuple(core for core in cores if core) if all(cores) else ()
 
 
-def core_of(item: str) -> Engine | None:
+def core_of(item: str) -> EngineLoad | None:
     if item == "off":
-        return Engine(on=False)
+        return EngineLoad(on=False)
     match = CORE.fullmatch(item)
-    return Engine(True, int(match[1]), (int(match[2]),)) if match and int(match[1]) <= 100 else None
+    return EngineLoad(True, int(match[1]), (int(match[2]),)) if match and int(match[1]) <= 100 else None
 
 
 def keep_temperature(found: Tegrastats, match: re.Match[str]) -> None:
@@ -133,7 +133,7 @@ def keep_engine(found: Tegrastats, match: re.Match[str]) -> None:
     if name in MEMORIES or (load and int(load) > 100):
         return
     mhz = tuple(int(clock) for clock in (clocks or bare or "").strip("[]").split(",") if clock)
-    found.engines[name] = Engine(not off, int(load) if load else None, mhz)
+    found.engines[name] = EngineLoad(not off, int(load) if load else None, mhz)
 
 
 # No number is longer than a processor's longest counter, so that no line makes one that Python refuses to convert.

@@ -70,7 +70,7 @@ def query_of(entry: dict[str, Any]) -> Query | None:
 
 
 @dataclass(frozen=True)
-class LayerTime:
+class EngineLayerTime:
     """Milliseconds of a layer in one inference; the median from TensorRT 8.5 on."""
 
     name: str
@@ -78,13 +78,13 @@ class LayerTime:
     median_ms: float | None = None
 
 
-def parse_profile(text: str) -> list[LayerTime]:
+def parse_profile(text: str) -> list[EngineLayerTime]:
     """The layers in a file of ``--exportProfile``; names are not escaped in it, and one that breaks it is left out."""
     found = []
     for entry in objects(text):
         name, average, median = entry.get("name"), figure(entry.get("averageMs")), figure(entry.get("medianMs"))
         if isinstance(name, str) and average is not None and average >= 0:
-            found.append(LayerTime(name, average, median))
+            found.append(EngineLayerTime(name, average, median))
     return found
 
 

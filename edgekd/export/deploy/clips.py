@@ -10,13 +10,13 @@ import numpy as np
 import onnx_ir as ir
 
 from edgekd.export.deploy.encode import KEEPING
-from edgekd.export.deploy.places import Place, constant, given, initializer
-from edgekd.export.deploy.plan import Plan
+from edgekd.export.deploy.places import QdqPair, constant, given, initializer
+from edgekd.export.deploy.plan import QdqPlan
 
 SYMMETRIC_MOST = 127
 
 
-def clip_codes(graph: ir.Graph, plan: Plan, symmetric: bool) -> None:
+def clip_codes(graph: ir.Graph, plan: QdqPlan, symmetric: bool) -> None:
     """Clamps codes where they are made in int8, in place.
 
     Args:
@@ -43,7 +43,7 @@ def clip_codes(graph: ir.Graph, plan: Plan, symmetric: bool) -> None:
             graph.remove(maker, safe=True)
 
 
-def _range(place: Place, maker: ir.Node, symmetric: bool) -> tuple[int, int]:
+def _range(place: QdqPair, maker: ir.Node, symmetric: bool) -> tuple[int, int]:
     """The codes that the trained network has here."""
     ends, zero_point = np.iinfo(place.zero_point.dtype), int(place.zero_point)
     most = min(zero_point + SYMMETRIC_MOST, ends.max) if symmetric else ends.max

@@ -17,7 +17,7 @@ from edgekd.export.deploy.fences import fence_off
 from edgekd.export.deploy.float16 import to_float16
 from edgekd.export.deploy.gates import Gates
 from edgekd.export.deploy.places import Weight, before_clamp, constant, given, initializer, places_of, weights_of
-from edgekd.export.deploy.plan import Plan, make_plan
+from edgekd.export.deploy.plan import QdqPlan, make_plan
 from edgekd.export.profile import PROFILES, Profile
 
 
@@ -61,7 +61,7 @@ def deploy(model: ModelProto, profile: str, keep_float: Collection[str] = ()) ->
     return result
 
 
-def _read_what_is_there(plan: Plan, profile: Profile) -> None:
+def _read_what_is_there(plan: QdqPlan, profile: Profile) -> None:
     """What computes in float reads the float activation, where there is one: no rounding is done for nothing."""
     for place in plan.kept:
         maker = place.source.producer()
@@ -72,7 +72,7 @@ def _read_what_is_there(plan: Plan, profile: Profile) -> None:
                 use.node.replace_input_with(use.idx, place.source)
 
 
-def _encode(graph: ir.Graph, plan: Plan, profile: Profile) -> None:
+def _encode(graph: ir.Graph, plan: QdqPlan, profile: Profile) -> None:
     zero_points = [zero_point_for(place, profile) for place in plan.kept]
     for index, (place, zero_point) in enumerate(zip(plan.kept, zero_points, strict=True)):
         value = initializer(graph, f"zero_point_{index}", zero_point)
@@ -122,7 +122,7 @@ def _kernel_shape(node: ir.Node) -> list[int]:
     return [int(size) for size in constant(stored).shape[2:]]
 
 
-def _check(model: ModelProto, plan: Plan, weights: Collection[Weight], added: Collection[ir.Node]) -> None:
+def _check(model: ModelProto, plan: QdqPlan, weights: Collection[Weight], added: Collection[ir.Node]) -> None:
     """Nothing above may lose or gain a step; a simplifier that folds one makes int8 float without a word."""
     counts = Counter(node.op_type for node in model.graph.node)
     steps = sum(node.op_type == "QuantizeLinear" for node in added)

@@ -3,7 +3,7 @@
 import numpy as np
 import onnx_ir as ir
 
-from edgekd.export.deploy.places import Place, constant, given
+from edgekd.export.deploy.places import QdqPair, constant, given
 from edgekd.export.profile import Profile
 
 NONNEGATIVE = ("Relu", "Sigmoid", "HardSigmoid", "Softmax")
@@ -14,7 +14,7 @@ KEEPING = (
 COMBINING = ("Add", "Mul", "Concat")
 
 
-def zero_point_for(place: Place, profile: Profile) -> np.ndarray:
+def zero_point_for(place: QdqPair, profile: Profile) -> np.ndarray:
     """The zero point of the file, for the trained scale: the codes move, what they stand for does not.
 
     ONNX Runtime takes a ReLU into the convolution before it only where zero is the smallest code. So what is never

@@ -10,7 +10,7 @@ from collections.abc import Collection
 import numpy as np
 import onnx_ir as ir
 
-from edgekd.export.deploy.places import Place, constant, given, initializer
+from edgekd.export.deploy.places import QdqPair, constant, given, initializer
 from edgekd.export.profile import SMALLEST_SCALE, Profile
 
 STEPS = 255
@@ -21,7 +21,7 @@ LARGEST = 63
 class Gates:
     """Rewrites the gates and the global poolings of ``graph`` that compute in int8."""
 
-    def __init__(self, graph: ir.Graph, places: Collection[Place], profile: Profile):
+    def __init__(self, graph: ir.Graph, places: Collection[QdqPair], profile: Profile):
         self.graph, self.by_source = graph, {place.source: place for place in places}
         self.zero = np.array(np.iinfo(np.dtype(profile.activation_type)).min, profile.activation_type)
         self.count = 0

@@ -11,7 +11,7 @@ CLAMPS = ("Relu", "Clip")
 
 
 @dataclass(frozen=True, eq=False)
-class Place:
+class QdqPair:
     """An activation's QuantizeLinear and the one DequantizeLinear behind it."""
 
     quantize: ir.Node
@@ -90,10 +90,10 @@ def layer_of(node: ir.Node) -> str:
     return (node.name or "").partition("/")[0]
 
 
-def places_of(graph: ir.Graph) -> list[Place]:
+def places_of(graph: ir.Graph) -> list[QdqPair]:
     """Every rounded activation; several DequantizeLinear behind one QuantizeLinear become one."""
     return [
-        Place(node, _only_dequantize(graph, node))
+        QdqPair(node, _only_dequantize(graph, node))
         for node in graph
         if node.op_type == "QuantizeLinear" and not given(node, 0).is_initializer()
     ]

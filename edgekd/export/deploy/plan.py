@@ -5,26 +5,26 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from edgekd.export.deploy.places import CLAMPS, WEIGHTED, Place, Weight, before_clamp, constant, given, layer_of
+from edgekd.export.deploy.places import CLAMPS, WEIGHTED, QdqPair, Weight, before_clamp, constant, given, layer_of
 from edgekd.export.profile import Profile
 
 GATES = ("Sigmoid", "HardSigmoid")
 
 
 @dataclass(frozen=True)
-class Plan:
+class QdqPlan:
     int8: frozenset[ir.Node]
-    kept: tuple[Place, ...]
-    dropped: tuple[Place, ...]
+    kept: tuple[QdqPair, ...]
+    dropped: tuple[QdqPair, ...]
 
 
 def make_plan(
     graph: ir.Graph,
-    places: Collection[Place],
+    places: Collection[QdqPair],
     weights: Collection[Weight],
     profile: Profile,
     keep_float: Collection[str],
-) -> Plan:
+) -> QdqPlan:
     """``keep_float`` holds names of nodes, and paths of layers that stay in float with all that is under them."""
     flow = _Flow(graph, places)
     quantised = {weight.layer for weight in weights}
@@ -41,18 +41,18 @@ def make_plan(
         if computes:
             int8.add(node)
     wanted = [place for place in places if flow.is_wanted(place, int8, profile)]
-    return Plan(frozenset(int8), tuple(wanted), tuple(place for place in places if place not in wanted))
+    return QdqPlan(frozenset(int8), tuple(wanted), tuple(place for place in places if place not in wanted))
 
 
 class _Flow:
     """How activations run through places and clamps."""
 
-    def __init__(self, graph: ir.Graph, places: Collection[Place]):
+    def __init__(self, graph: ir.Graph, places: Collection[QdqPair]):
         self.by_result = {place.result: place for place in places}
         self.by_source = {place.source: place for place in places}
         self.depths = _depths(graph)
 
-    def behind(self, value: ir.Value) -> Place | None:
+    def behind(self, value: ir.Value) -> QdqPair | None:
         return self.by_result.get(value)
 
     def origin(self, value: ir.Value) -> ir.Node | None:
@@ -92,13 +92,13 @@ class _Flow:
             result = uses[0].outputs[0]
         return result in self.by_source and len(result.consumers()) == 1
 
-    def is_wanted(self, place: Place, int8: Collection[ir.Node], profile: Profile) -> bool:
+    def is_wanted(self, place: QdqPair, int8: Collection[ir.Node], profile: Profile) -> bool:
         readers = place.result.consumers()
         if profile.quantised_outputs:
             return any(reader in int8 for reader in readers) or self.origin(place.result) in int8
         return any(reader in int8 or self._is_identity(place, reader, int8) for reader in readers)
 
-    def _is_identity(self, place: Place, reader: ir.Node, int8: Collection[ir.Node]) -> bool:
+    def _is_identity(self, place: QdqPair, reader: ir.Node, int8: Collection[ir.Node]) -> bool:
         """Whether ``reader`` adds to this activation what a convolution gives, which then writes the sum itself.
 
         Of two branches the one with fewer layers behind it is the identity, as TensorRT's guide wants it rounded.

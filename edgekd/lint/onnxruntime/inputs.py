@@ -2,9 +2,9 @@
 
 from edgekd.lint.common import INPUTS
 from edgekd.lint.onnxruntime.types import EIGHT_BITS, input_type
-from edgekd.lint.result import Verdict
+from edgekd.lint.result import LintVerdict
 from edgekd.lint.rule import Rules, joined
-from edgekd.lint.site import Site
+from edgekd.lint.site import LintSite
 from edgekd.registry import Registry
 
 RULES: Rules = joined("rule on inputs", INPUTS)
@@ -14,17 +14,17 @@ UNFOLDED = "keep the DequantizeLinear of the weight: simplify the float file bef
 
 
 @RULES.register("weights_folded")
-def weights_folded(site: Site) -> Verdict | None:
+def weights_folded(site: LintSite) -> LintVerdict | None:
     if site.activation is None or not site.folded_weight or _quantises_it_itself(site):
         return None
-    return Verdict("float", "its weight is stored in float: a simplifier folded its DequantizeLinear", UNFOLDED)
+    return LintVerdict("float", "its weight is stored in float: a simplifier folded its DequantizeLinear", UNFOLDED)
 
 
 @OF_INT8.register("weights_folded")
-def weights_folded_anew(site: Site) -> Verdict | None:
+def weights_folded_anew(site: LintSite) -> LintVerdict | None:
     if not site.folded_weight:
         return None
-    return Verdict(
+    return LintVerdict(
         "accuracy",
         "its weight is stored in float (a simplifier folded its DequantizeLinear): ONNX Runtime quantises it anew, "
         "with one scale for all channels, and the file is four times as large",
@@ -33,18 +33,18 @@ def weights_folded_anew(site: Site) -> Verdict | None:
 
 
 @RULES.register("bits")
-def bits(site: Site) -> Verdict | None:
+def bits(site: LintSite) -> LintVerdict | None:
     wide = [each.dtype for each in (site.activation, site.weight) if each is not None and each.dtype not in EIGHT_BITS]
     if not wide:
         return None
-    return Verdict("float", f"it is quantised to {wide[0]}; the CPU has int8 kernels only", "quantise to 8 bits")
+    return LintVerdict("float", f"it is quantised to {wide[0]}; the CPU has int8 kernels only", "quantise to 8 bits")
 
 
 @RULES.register("int8_activation")
-def int8_activation(site: Site) -> Verdict | None:
+def int8_activation(site: LintSite) -> LintVerdict | None:
     if site.activation is None or not site.converts_int8 or input_type(site, site.node.input[0]) != "int8":
         return None
-    return Verdict(
+    return LintVerdict(
         "float",
         "its int8 activation is read by others too or comes from outside, so that ONNX Runtime does not make it uint8, "
         "the only type that its x86 kernels take",
@@ -53,26 +53,26 @@ def int8_activation(site: Site) -> Verdict | None:
 
 
 @RULES.register("weight_type")
-def weight_type(site: Site) -> Verdict | None:
+def weight_type(site: LintSite) -> LintVerdict | None:
     if site.activation is None or site.weight is None or site.weight.dtype != "uint8":
         return None
     if input_type(site, site.node.input[0]) != "int8":
         return None
-    return Verdict("float", "int8 activations with uint8 weights have no kernel", "quantise the weights to int8")
+    return LintVerdict("float", "int8 activations with uint8 weights have no kernel", "quantise the weights to int8")
 
 
 @OF_INT8.register("activation_per_channel")
-def activation_per_channel(site: Site) -> Verdict | None:
+def activation_per_channel(site: LintSite) -> LintVerdict | None:
     if site.activation is None or not site.activation.per_channel:
         return None
-    return Verdict(
+    return LintVerdict(
         "refused",
         "its activation is quantised per channel: it loads and fails at the first run (zero point must be a scalar)",
         "quantise activations per tensor",
     )
 
 
-def _quantises_it_itself(site: Site) -> bool:
+def _quantises_it_itself(site: LintSite) -> bool:
     """ONNX Runtime does so for Conv and Gemm with a stored bias or none, where the output is quantised."""
     bias_stored = site.bias is None or site.graph.stored(site.bias) is not None
     takes = site.op in ("Conv", "Gemm") or site.bias_sum is not None

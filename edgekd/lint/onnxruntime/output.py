@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgekd.lint.graph import Graph, Quantiser, attribute
+from edgekd.lint.graph import LintGraph, Quantiser, attribute
 from edgekd.lint.onnxruntime.types import EIGHT_BITS, input_type, output_type
-from edgekd.lint.result import Verdict
+from edgekd.lint.result import LintVerdict
 from edgekd.lint.rule import Rules
-from edgekd.lint.site import Output, Site, listed, named
+from edgekd.lint.site import LintSite, Output, listed, named
 from edgekd.registry import Registry
 
 if TYPE_CHECKING:
@@ -20,27 +20,27 @@ RULES: Rules = Registry("rule on outputs")
 
 
 @CONVOLUTION.register("output_float")
-def output_float(site: Site) -> Verdict | None:
+def output_float(site: LintSite) -> LintVerdict | None:
     """Also of sums and poolings: nothing but a matrix product has a kernel from int8 to float."""
     if site.output_quantiser is not None or not touches_int8(site):
         return None
-    return Verdict(
+    return LintVerdict(
         "float", f"its output is not quantised: {where_to(site.output)}", "put a QuantizeLinear behind it, alone"
     )
 
 
 @PRODUCT.register("output_float")
-def product_output(site: Site) -> Verdict | None:
+def product_output(site: LintSite) -> LintVerdict | None:
     """A product may hand out float, but not through a clamp, and not beside a QuantizeLinear."""
     output = site.output
     if output.quantiser is not None or site.activation is None or site.op == "ConvTranspose":
         return None
     if output.several_ways and not output.clamps:
-        return Verdict(
+        return LintVerdict(
             "float", f"its output is quantised and also read in float: {where_to(output)}", "quantise it once"
         )
     if output.clamps and len(output.readers) == 1 and not output.handed_out:
-        return Verdict(
+        return LintVerdict(
             "float",
             f"{listed(output.clamps)} behind it is read in float: {where_to(output)}",
             "put a QuantizeLinear behind it",
@@ -49,7 +49,7 @@ def product_output(site: Site) -> Verdict | None:
 
 
 @RULES.register("relu_zero_point")
-def relu_zero_point(site: Site) -> Verdict | None:
+def relu_zero_point(site: LintSite) -> LintVerdict | None:
     """A ReLU is idle only where the smallest code already stands for zero."""
     taken = site.output_quantiser
     if taken is None or taken.dtype not in EIGHT_BITS or not touches_int8(site):
@@ -57,7 +57,7 @@ def relu_zero_point(site: Site) -> Verdict | None:
     left = [node for node in site.output.clamps if node.op_type == "Relu" and not makes_idle(site.graph, taken, node)]
     if not left:
         return None
-    return Verdict(
+    return LintVerdict(
         "float",
         f"{listed(left)} is not absorbed: its output has the {taken.dtype} zero point {taken.zero}, not "
         f"{np.iinfo(taken.dtype).min}" + (" (symmetric activations)" if _symmetric(taken) else ""),
@@ -66,14 +66,14 @@ def relu_zero_point(site: Site) -> Verdict | None:
 
 
 @RULES.register("clip_range")
-def clip_range(site: Site) -> Verdict | None:
+def clip_range(site: LintSite) -> LintVerdict | None:
     taken = site.output_quantiser
     if taken is None or taken.dtype not in EIGHT_BITS or not touches_int8(site):
         return None
     left = [node for node in site.output.clamps if node.op_type == "Clip" and not makes_idle(site.graph, taken, node)]
     if not left:
         return None
-    return Verdict(
+    return LintVerdict(
         "float",
         f"{listed(left)} is not absorbed: {range_of(taken)} reaches beyond {bounds_text(site, left[0])}",
         "let the quantised range end where the Clip does: for a ReLU6 uint8, zero point 0, scale 6/255",
@@ -81,25 +81,25 @@ def clip_range(site: Site) -> Verdict | None:
 
 
 @RULES.register("type_mismatch")
-def type_mismatch(site: Site) -> Verdict | None:
+def type_mismatch(site: LintSite) -> LintVerdict | None:
     into, out = input_type(site, site.node.input[0]), output_type(site)
     if into is None or out is None or into == out:
         return None
     single = site.activation is not None and site.output_quantiser is not None
     same = single and site.activation.dtype == site.output_quantiser.dtype  # type: ignore[union-attr]
     why = ": on x86 ONNX Runtime makes int8 uint8 only where it is read once" if same else ""
-    return Verdict(
+    return LintVerdict(
         "float",
         f"its input is {into} and its output {out}{why}",
         "quantise all activations to one type",
     )
 
 
-def touches_int8(site: Site) -> bool:
+def touches_int8(site: LintSite) -> bool:
     return any(site.graph.dequantiser(name, site.moving) is not None for name in site.node.input if name)
 
 
-def makes_idle(graph: Graph, taken: Quantiser, clamp: "NodeProto") -> bool:
+def makes_idle(graph: LintGraph, taken: Quantiser, clamp: "NodeProto") -> bool:
     """Whether ``clamp`` changes no value within the quantised range: rint(bound / scale) + zero is at its ends."""
     if taken.scale is None or taken.scale.size != 1:
         return False
@@ -109,7 +109,7 @@ def makes_idle(graph: Graph, taken: Quantiser, clamp: "NodeProto") -> bool:
     return bool(steps[0] <= ends.min and steps[1] >= ends.max)
 
 
-def bounds(graph: Graph, clamp: "NodeProto") -> tuple[float, float]:
+def bounds(graph: LintGraph, clamp: "NodeProto") -> tuple[float, float]:
     """NaN for a bound that is computed."""
     if clamp.op_type == "Relu":
         return 0.0, float("inf")
@@ -134,7 +134,7 @@ def range_of(taken: Quantiser) -> str:
     return f"the quantised range [{scale * (ends.min - taken.zero):.4g}, {scale * (ends.max - taken.zero):.4g}]"
 
 
-def bounds_text(site: Site, clamp: "NodeProto") -> str:
+def bounds_text(site: LintSite, clamp: "NodeProto") -> str:
     low, high = bounds(site.graph, clamp)
     return f"[{low:g}, {high:g}]"
 

@@ -5,12 +5,12 @@ each reader of a DequantizeLinear is given one of its own before, that of a resi
 """
 
 from edgekd.lint.graph import DEQUANTIZE, QUANTIZE
-from edgekd.lint.site import Site
+from edgekd.lint.site import LintSite
 
 EIGHT_BITS = ("int8", "uint8")
 
 
-def input_type(site: Site, name: str) -> str | None:
+def input_type(site: LintSite, name: str) -> str | None:
     """That of a quantised input; ``None`` for one in float."""
     graph = site.graph
     quantiser = graph.dequantiser(name, site.moving)
@@ -27,7 +27,7 @@ def input_type(site: Site, name: str) -> str | None:
     return "uint8" if converted else "int8"
 
 
-def output_type(site: Site) -> str | None:
+def output_type(site: LintSite) -> str | None:
     """That of the quantised output; ``None`` where it goes on in float."""
     quantiser, graph = site.output_quantiser, site.graph
     if quantiser is None:

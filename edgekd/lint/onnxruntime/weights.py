@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from edgekd.lint.result import Verdict
+from edgekd.lint.result import LintVerdict
 from edgekd.lint.rule import Rules
-from edgekd.lint.site import Site
+from edgekd.lint.site import LintSite
 from edgekd.registry import Registry
 
 RULES: Rules = Registry("rule on weights")
@@ -15,25 +15,25 @@ REDUCED = (-64, 63)
 
 
 @RULES.register("weight_axis")
-def weight_axis(site: Site) -> Verdict | None:
+def weight_axis(site: LintSite) -> LintVerdict | None:
     """Only the fusion of a Gemm looks at the axis, and that of a float bias into any layer."""
     if not site.misplaced_scales or not (site.op == "Gemm" or site.bias_sum is not None or _float_bias(site)):
         return None
-    return Verdict("float", *_axes(site))
+    return LintVerdict("float", *_axes(site))
 
 
 @OF_INT8.register("weight_axis")
-def weight_axis_ignored(site: Site) -> Verdict | None:
+def weight_axis_ignored(site: LintSite) -> LintVerdict | None:
     if not site.misplaced_scales:
         return None
     message, advice = _axes(site)
     if site.weight_shape[site.weight_axis] == site.weight_shape[site.channel_axis]:
-        return Verdict("accuracy", f"{message}: ONNX Runtime takes them for the outputs', which is wrong", advice)
-    return Verdict("refused", f"{message}: ONNX Runtime loads it and fails at the first run", advice)
+        return LintVerdict("accuracy", f"{message}: ONNX Runtime takes them for the outputs', which is wrong", advice)
+    return LintVerdict("refused", f"{message}: ONNX Runtime loads it and fails at the first run", advice)
 
 
 @OF_INT8.register("weights_saturate")
-def weights_saturate(site: Site) -> Verdict | None:
+def weights_saturate(site: LintSite) -> LintVerdict | None:
     """Registered for every target; only x86 without VNNI adds pairs of products in 16 bits."""
     if not site.saturates or site.activation is None or site.weight is None or site.weight.dtype != "int8":
         return None
@@ -41,7 +41,7 @@ def weights_saturate(site: Site) -> Verdict | None:
     if weight is None or not weight.size or (weight.min() >= REDUCED[0] and weight.max() <= REDUCED[1]):
         return None
     beyond = int(np.count_nonzero((weight < REDUCED[0]) | (weight > REDUCED[1])))
-    return Verdict(
+    return LintVerdict(
         "accuracy",
         f"{beyond} of {weight.size} weights are outside [{REDUCED[0]}, {REDUCED[1]}]: without VNNI, sums of two "
         "products saturate at 16 bits",
@@ -49,7 +49,7 @@ def weights_saturate(site: Site) -> Verdict | None:
     )
 
 
-def _axes(site: Site) -> tuple[str, str]:
+def _axes(site: LintSite) -> tuple[str, str]:
     wanted = site.channel_axis
     return (
         f"its weight's scales lie on axis {site.weight_axis}, its output channels on axis {wanted}",
@@ -57,5 +57,5 @@ def _axes(site: Site) -> tuple[str, str]:
     )
 
 
-def _float_bias(site: Site) -> bool:
+def _float_bias(site: LintSite) -> bool:
     return site.bias is not None and site.graph.stored(site.bias) is not None

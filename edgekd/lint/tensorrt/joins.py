@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING
 
 from edgekd.lint.onnxruntime.joins import parameters
-from edgekd.lint.result import Verdict
+from edgekd.lint.result import LintVerdict
 from edgekd.lint.rule import Rules
-from edgekd.lint.site import Site, named
+from edgekd.lint.site import LintSite, named
 from edgekd.registry import Registry
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
 @OF_INT8.register("residual_both_quantised")
-def residual_both_quantised(site: Site) -> Verdict | None:
+def residual_both_quantised(site: LintSite) -> LintVerdict | None:
     """The sum joins the kernel of the convolution whose float output it reads, and hands out int8 from there."""
     if site.op != "Add" or len(site.node.input) != 2:
         return None
@@ -30,7 +30,7 @@ def residual_both_quantised(site: Site) -> Verdict | None:
     branch = next((maker for maker in makers if maker is not None and maker.op_type in PRODUCTS), None)
     if branch is None:
         return None
-    return Verdict(
+    return LintVerdict(
         "slow",
         f"both its inputs are quantised, so that it does not join {named(branch)} and runs by itself",
         f"take the quantisers away between {named(branch)} and the sum; keep those of the identity",
@@ -38,21 +38,21 @@ def residual_both_quantised(site: Site) -> Verdict | None:
 
 
 @JOINS.register("residual_float")
-def residual_float(site: Site) -> Verdict | None:
+def residual_float(site: LintSite) -> LintVerdict | None:
     if any(site.graph.dequantiser(name, site.moving) is not None for name in site.node.input):
         return None
-    return Verdict(
+    return LintVerdict(
         "float", "none of its inputs is quantised, and its output is", "put a quantiser on the identity's side"
     )
 
 
 @OF_INT8.register("concat_scales")
-def concat_scales(site: Site) -> Verdict | None:
+def concat_scales(site: LintSite) -> LintVerdict | None:
     quantisers = [site.graph.dequantiser(name, site.moving) for name in site.node.input]
     known = {parameters(each) for each in (*quantisers, site.output_quantiser) if each is not None}
     if site.op != "Concat" or len(known) < 2:
         return None
-    return Verdict(
+    return LintVerdict(
         "slow",
         "its inputs and its output have different scales: each is requantised",
         "share one scale between its inputs and its output",
@@ -60,14 +60,14 @@ def concat_scales(site: Site) -> Verdict | None:
 
 
 @UNARY.register("pool_half_quantised")
-def pool_half_quantised(site: Site) -> Verdict | None:
+def pool_half_quantised(site: LintSite) -> LintVerdict | None:
     into, out = site.activation is not None, site.output_quantiser is not None
     if into == out:
         return None
     missing = "output" if into else "input"
-    return Verdict("float", f"its {missing} is not quantised", f"quantise its {missing} too, or neither side")
+    return LintVerdict("float", f"its {missing} is not quantised", f"quantise its {missing} too, or neither side")
 
 
-def _maker(site: Site, name: str) -> "NodeProto | None":
+def _maker(site: LintSite, name: str) -> "NodeProto | None":
     quantise = site.graph.source(name)
     return site.graph.source(quantise.input[0]) if quantise is not None else None

@@ -4,21 +4,23 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from edgekd.lint.graph import DEQUANTIZE, QUANTIZE, Graph, Quantiser
-from edgekd.lint.result import Finding, Verdict
+from edgekd.lint.graph import DEQUANTIZE, QUANTIZE, LintGraph, Quantiser
+from edgekd.lint.result import LintFinding, LintVerdict
 from edgekd.lint.rule import Rules
-from edgekd.lint.site import Site, named
+from edgekd.lint.site import LintSite, named
 from edgekd.registry import Registry
 
 PARAMETERS: Rules = Registry("rule on quantisers")
-CHECKS: dict[str, Callable[[Graph, Quantiser], Verdict | None]] = {}
+CHECKS: dict[str, Callable[[LintGraph, Quantiser], LintVerdict | None]] = {}
 
 
-def check(code: str) -> Callable[[Callable[[Graph, Quantiser], Verdict | None]], Callable[..., Verdict | None]]:
+def check(
+    code: str,
+) -> Callable[[Callable[[LintGraph, Quantiser], LintVerdict | None]], Callable[..., LintVerdict | None]]:
     """Registers a check of one quantiser, and as a rule of a layer that of each quantiser around it."""
 
-    def add(check: Callable[[Graph, Quantiser], Verdict | None]) -> Callable[..., Verdict | None]:
-        def of_layer(site: Site) -> Verdict | None:
+    def add(check: Callable[[LintGraph, Quantiser], LintVerdict | None]) -> Callable[..., LintVerdict | None]:
+        def of_layer(site: LintSite) -> LintVerdict | None:
             return next((said for each in around(site) if (said := check(site.graph, each)) is not None), None)
 
         CHECKS[code] = check
@@ -29,10 +31,10 @@ def check(code: str) -> Callable[[Callable[[Graph, Quantiser], Verdict | None]],
 
 
 @check("zero_point")
-def zero_point(graph: Graph, quantiser: Quantiser) -> Verdict | None:
+def zero_point(graph: LintGraph, quantiser: Quantiser) -> LintVerdict | None:
     if quantiser.dtype == "int32" or quantiser.zero_point is None or not np.any(quantiser.zero_point):
         return None
-    return Verdict(
+    return LintVerdict(
         "refused",
         f"{named(quantiser.node)} has the zero point {int(np.ravel(quantiser.zero_point)[0])}: TensorRT takes "
         "symmetric quantisation only",
@@ -41,10 +43,10 @@ def zero_point(graph: Graph, quantiser: Quantiser) -> Verdict | None:
 
 
 @check("scale")
-def scale(graph: Graph, quantiser: Quantiser) -> Verdict | None:
+def scale(graph: LintGraph, quantiser: Quantiser) -> LintVerdict | None:
     if quantiser.scale is None or np.all(quantiser.scale > 0):
         return None
-    return Verdict(
+    return LintVerdict(
         "refused",
         f"{named(quantiser.node)} has a scale of {float(np.min(quantiser.scale)):g}: all must be positive",
         "give dead channels the scale 1",
@@ -52,16 +54,16 @@ def scale(graph: Graph, quantiser: Quantiser) -> Verdict | None:
 
 
 @check("uint8")
-def uint8(graph: Graph, quantiser: Quantiser) -> Verdict | None:
+def uint8(graph: LintGraph, quantiser: Quantiser) -> LintVerdict | None:
     if quantiser.dtype != "uint8":
         return None
     if graph.stored(quantiser.node.input[0]) is not None and quantiser.node.op_type == DEQUANTIZE:
-        return Verdict(
+        return LintVerdict(
             "refused",
             f"{named(quantiser.node)} has a uint8 constant, which the parser does not take",
             "quantise weights to int8, zero point 0",
         )
-    return Verdict(
+    return LintVerdict(
         "accuracy",
         f"{named(quantiser.node)} is uint8, which TensorRT reads as int8: values above 127 scales are cut",
         "quantise activations to int8, zero point 0",
@@ -69,26 +71,26 @@ def uint8(graph: Graph, quantiser: Quantiser) -> Verdict | None:
 
 
 @check("bits")
-def bits(graph: Graph, quantiser: Quantiser) -> Verdict | None:
+def bits(graph: LintGraph, quantiser: Quantiser) -> LintVerdict | None:
     if quantiser.dtype not in ("int16", "uint16"):
         return None
-    return Verdict(
+    return LintVerdict(
         "refused", f"{named(quantiser.node)} is {quantiser.dtype}, a type that TensorRT lacks", "quantise to int8"
     )
 
 
 @check("bias_quantised")
-def bias_quantised(graph: Graph, quantiser: Quantiser) -> Verdict | None:
+def bias_quantised(graph: LintGraph, quantiser: Quantiser) -> LintVerdict | None:
     if quantiser.dtype != "int32":
         return None
-    return Verdict(
+    return LintVerdict(
         "refused",
         f"{named(quantiser.node)} dequantises int32, a bias, which TensorRT refuses",
         "leave biases in float (QuantizeBias=False in onnxruntime.quantization)",
     )
 
 
-def around(site: Site) -> Iterator[Quantiser]:
+def around(site: LintSite) -> Iterator[Quantiser]:
     """The quantisers of the layer's inputs, weight and output; the QuantizeLinear before a DequantizeLinear too."""
     for name in site.node.input:
         node = site.graph.source(name)
@@ -100,11 +102,11 @@ def around(site: Site) -> Iterator[Quantiser]:
         yield site.output_quantiser
 
 
-def elsewhere(graph: Graph, said: set[str]) -> Iterator[Finding]:
+def elsewhere(graph: LintGraph, said: set[str]) -> Iterator[LintFinding]:
     """One finding for each code that no layer has, over all quantisers of the file."""
     quantisers = [graph.quantiser(node) for node in graph.nodes if node.op_type in (QUANTIZE, DEQUANTIZE)]
     for code, check in CHECKS.items():
         found = [verdict for each in quantisers if (verdict := check(graph, each)) is not None]
         if found and code not in said:
             more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-            yield Finding(code, found[0].effect, found[0].message + more, found[0].advice)
+            yield LintFinding(code, found[0].effect, found[0].message + more, found[0].advice)

@@ -1,19 +1,19 @@
 """Per-channel weights: TensorRT multiplies by their scales after the sum, so they must lie on the output channels."""
 
-from edgekd.lint.result import Verdict
+from edgekd.lint.result import LintVerdict
 from edgekd.lint.rule import Rules
-from edgekd.lint.site import Site
+from edgekd.lint.site import LintSite
 from edgekd.registry import Registry
 
 RULES: Rules = Registry("rule on weights")
 
 
 @RULES.register("axis_missing")
-def axis_missing(site: Site) -> Verdict | None:
+def axis_missing(site: LintSite) -> LintVerdict | None:
     """ONNX's default is 1, and 0 in the parser of TensorRT 10."""
     if site.activation is None or site.weight is None or not site.weight.per_channel or site.weight.axis is not None:
         return None
-    return Verdict(
+    return LintVerdict(
         "accuracy",
         "the DequantizeLinear of its weight has several scales and no axis, which TensorRT's versions read differently",
         f"write axis={site.channel_axis} into it",
@@ -21,10 +21,10 @@ def axis_missing(site: Site) -> Verdict | None:
 
 
 @RULES.register("weight_axis")
-def weight_axis(site: Site) -> Verdict | None:
+def weight_axis(site: LintSite) -> LintVerdict | None:
     if not site.misplaced_scales:
         return None
-    return Verdict(
+    return LintVerdict(
         "float",
         f"its weight's scales lie on axis {site.weight_axis}, its output channels on axis {site.channel_axis}",
         f"quantise the weight per tensor, or with axis={site.channel_axis}",

@@ -2,8 +2,8 @@
 
 from edgekd.prune.latency.layer import Layer
 from edgekd.prune.latency.network import layers_of
-from edgekd.prune.latency.predict import Times, predict, predictor
+from edgekd.prune.latency.predict import LayerTimes, predict, predictor
 from edgekd.prune.latency.table import LatencyTable
 from edgekd.prune.latency.whole import network_ms
 
-__all__ = ["LatencyTable", "Layer", "Times", "layers_of", "network_ms", "predict", "predictor"]
+__all__ = ["LatencyTable", "Layer", "LayerTimes", "layers_of", "network_ms", "predict", "predictor"]

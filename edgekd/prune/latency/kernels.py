@@ -47,7 +47,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Times:
+class KernelTimes:
     """Readings of layers as multiples of the reference layer's, and the milliseconds of that."""
 
     multiples: dict[str, float]
@@ -70,7 +70,7 @@ def batches_of(layers: Collection[Layer]) -> Iterator[list[Layer]]:
         yield batch
 
 
-def kernel_times(layers: Sequence[Layer], setting: Setting) -> Times:
+def kernel_times(layers: Sequence[Layer], setting: Setting) -> KernelTimes:
     """Times each of ``layers``, which have one size each, in one model.
 
     Raises:
@@ -86,7 +86,7 @@ def kernel_times(layers: Sequence[Layer], setting: Setting) -> Times:
             f"ONNX Runtime's profile shows no kernel for the layer {missing[0]}: leave it out, and please report it"
         )
     reference_ms = float(np.mean([read[len(layers) + copy] for copy in range(COPIES)]))
-    return Times({str(layer): read[index] / reference_ms for index, layer in enumerate(layers)}, reference_ms)
+    return KernelTimes({str(layer): read[index] / reference_ms for index, layer in enumerate(layers)}, reference_ms)
 
 
 def by_layer(readings: Sequence[Reading]) -> dict[int, float]:

@@ -12,13 +12,13 @@ from edgekd.prune.latency.network import layers_of
 from edgekd.prune.latency.table import LatencyTable
 
 
-class Times(Protocol):
+class LayerTimes(Protocol):
     """Milliseconds of layers: a :class:`~edgekd.prune.latency.table.LatencyTable`, or a dict."""
 
     def __getitem__(self, layer: Layer, /) -> float: ...
 
 
-def predict(network_ms: float, before: Mapping[str, Layer], after: Mapping[str, Layer], table: Times) -> float:
+def predict(network_ms: float, before: Mapping[str, Layer], after: Mapping[str, Layer], table: LayerTimes) -> float:
     """Milliseconds of a network whose layers are ``after``, when with ``before`` it takes ``network_ms``.
 
     What the network takes beyond its layers goes with the activations that these write, since additions, poolings and
@@ -67,7 +67,7 @@ def predictor(
     return share
 
 
-def _total(layers: Mapping[str, Layer], table: Times) -> float:
+def _total(layers: Mapping[str, Layer], table: LayerTimes) -> float:
     return sum(table[layer] for layer in layers.values())
 
 

@@ -13,7 +13,7 @@ VERSION = 1
 
 
 @dataclass
-class Store:
+class ReadingStore:
     """One file for a ``machine``, its packages, the threads and the precision.
 
     All are multiples of the reference layer's time, which is kept in milliseconds as it is at the machine's best.

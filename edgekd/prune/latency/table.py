@@ -9,7 +9,7 @@ from edgekd.errors import MeasurementError
 from edgekd.prune.latency.kernels import Setting, batches_of, kernel_times
 from edgekd.prune.latency.layer import Layer
 from edgekd.prune.latency.overhead import overhead
-from edgekd.prune.latency.store import Store
+from edgekd.prune.latency.store import ReadingStore
 
 PRECISIONS = ("float32", "int8")
 ARM = ("aarch64", "arm64")
@@ -45,7 +45,7 @@ class LatencyTable:
         place = place or Here()
         codes = np.int8 if place.architecture in ARM else np.uint8
         self.setting = Setting(precision, threads, codes, place)
-        self._store = Store(precision, place.facts(threads), fresh=fresh)
+        self._store = ReadingStore(precision, place.facts(threads), fresh=fresh)
 
     def __contains__(self, layer: Layer) -> bool:
         return all(str(each) in self._store.multiples for each in layer.each_call())

@@ -1,8 +1,9 @@
 """Which of several placements is written: one rule for every case.
 
 The fastest file that keeps the size and the accuracy that were asked for. A file slower than its float twin comes out
-only where the twin is too large, or surely less accurate. Where no file keeps the accuracy, it is the fastest of those
-that the validation samples cannot tell from the most accurate one; a size that no file keeps rules out none.
+only where the twin is too large, or where it keeps an accuracy that the twin surely misses. Where no file keeps the
+accuracy, it is the fastest of those that the validation samples cannot tell from the most accurate one, none of them
+slower than the twin if that is small enough; a size that no file keeps rules out none.
 """
 
 import math
@@ -40,7 +41,7 @@ NO_BOUNDS = Bounds()
 
 
 @dataclass(frozen=True)
-class Candidate:
+class PlacementCandidate:
     """One placement: what it leaves in float, and its time over the float twin's, None where it cannot be timed.
 
     ``accepted`` is False where its file was found to miss a bound.
@@ -53,7 +54,7 @@ class Candidate:
     accepted: bool = True
 
     @classmethod
-    def from_json(cls, document: dict[str, Any]) -> "Candidate":
+    def from_json(cls, document: dict[str, Any]) -> "PlacementCandidate":
         interval = document["ci95"]
         return cls(
             **{**document, "keep_float": tuple(document["keep_float"]), "ci95": tuple(interval) if interval else None}
@@ -75,7 +76,7 @@ class Placed:
     """
 
     chosen: str
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[PlacementCandidate, ...]
     missed: tuple[Bound, ...] = ()
     slower_for: Bound | None = None
 
@@ -88,15 +89,15 @@ class Placed:
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> "Placed":
-        candidates = tuple(Candidate.from_json(each) for each in document["candidates"])
+        candidates = tuple(PlacementCandidate.from_json(each) for each in document["candidates"])
         return cls(document["chosen"], candidates, tuple(document["missed"]), document["slower_for"])
 
 
 def choose(
-    candidates: Sequence[Candidate],
+    candidates: Sequence[PlacementCandidate],
     bounds: Bounds,
-    size_of: Callable[[Candidate], int],
-    correct: Callable[[Candidate], NDArray[np.bool_]],
+    size_of: Callable[[PlacementCandidate], int],
+    correct: Callable[[PlacementCandidate], NDArray[np.bool_]],
 ) -> Placed:
     """Choose the candidate to write.
 
@@ -111,15 +112,16 @@ def choose(
     pool = small or ranked
     answers: dict[str, NDArray[np.bool_]] = {}
 
-    def is_accurate(one: Candidate) -> bool:
+    def is_accurate(one: PlacementCandidate) -> bool:
         if bounds.accuracy is None:
             return True
         answers[one.name] = correct(one)
         return _is_enough(answers[one.name], bounds)
 
     accurate = next((one for one in pool if is_accurate(one)), None)
-    chosen = accurate or max(pool, key=lambda one: int(answers[one.name].sum()))
-    rivals = pool if accurate is None else [one for one in pool if chosen.is_slower and not one.is_slower]
+    as_fast = [one for one in pool if not one.is_slower] or pool
+    chosen = accurate or max(as_fast, key=lambda one: int(answers[one.name].sum()))
+    rivals = as_fast if accurate is None else [one for one in as_fast if chosen.is_slower and not one.is_slower]
     if alike := [one for one in rivals if not surely_worse(answers[one.name], answers[chosen.name])]:
         chosen = alike[0]
     refused = {name for name, found in answers.items() if not _is_enough(found, bounds)}
@@ -144,7 +146,7 @@ def _is_enough(correct: NDArray[np.bool_], bounds: Bounds) -> bool:
     return int(correct.sum()) >= bounds.least_correct(len(correct))
 
 
-def _rank(each: Candidate) -> float:
+def _rank(each: PlacementCandidate) -> float:
     """All int8 is the smallest: where it is not slower than float, it counts as a hundredth faster than it is."""
     ratio = 1.0 if each.ratio is None else each.ratio
     return ratio * (WORTH if each.name == INT8 and not each.is_slower else 1.0)

@@ -20,7 +20,7 @@ from edgekd.export.deploy import deploy
 from edgekd.export.profile import PROFILES
 from edgekd.files import canonical_json, is_file, read_object, sha256, temporary_folder, write_bytes, write_json
 from edgekd.quantize.search.chain import Costs, cheapest
-from edgekd.quantize.search.rule import FLOAT, INT8, NO_BOUNDS, Bounds, Candidate, Placed, choose
+from edgekd.quantize.search.rule import FLOAT, INT8, NO_BOUNDS, Bounds, Placed, PlacementCandidate, choose
 from edgekd.quantize.search.segments import Segment, segments_of
 from edgekd.user_cache import cache_folder, made_once
 
@@ -79,7 +79,7 @@ def place(
 
 def place_untimed(model: ModelProto, target: str, bounds: Bounds, correct: Correct | None) -> Placed:
     """Chooses between all int8, which is taken for the faster, and the float twin, where neither can be timed."""
-    both = [Candidate(INT8, (), None, None), Candidate(FLOAT, EVERYTHING, None, None)]
+    both = [PlacementCandidate(INT8, (), None, None), PlacementCandidate(FLOAT, EVERYTHING, None, None)]
     with temporary_folder() as folder:
         return _choose(model, target, both, bounds, correct, folder)
 
@@ -87,32 +87,34 @@ def place_untimed(model: ModelProto, target: str, bounds: Bounds, correct: Corre
 def _choose(
     model: ModelProto,
     target: str,
-    candidates: Sequence[Candidate],
+    candidates: Sequence[PlacementCandidate],
     bounds: Bounds,
     correct: Correct | None,
     folder: Path,
 ) -> Placed:
     @cache
-    def file(one: Candidate) -> Path:
+    def file(one: PlacementCandidate) -> Path:
         return _write(model, target, one.keep_float, folder / f"{one.name}.onnx")
 
-    def answered(one: Candidate) -> NDArray[np.bool_]:
+    def answered(one: PlacementCandidate) -> NDArray[np.bool_]:
         assert correct is not None
         return correct(file(one))
 
     return choose(candidates, bounds, lambda one: file(one).stat().st_size, answered)
 
 
-def _read(path: Path) -> list[Candidate] | None:
+def _read(path: Path) -> list[PlacementCandidate] | None:
     """The times alone: what is accurate enough is asked anew each time."""
     try:
         found = read_object(path, "it is made again")["candidates"] if is_file(path) else None
-        return found and [Candidate.from_json(each) for each in found]
+        return found and [PlacementCandidate.from_json(each) for each in found]
     except (EdgekdError, ValueError, KeyError, TypeError):
         return None
 
 
-def _time(model: ModelProto, target: str, threads: int, seconds: float, folder: Path, at: Place) -> list[Candidate]:
+def _time(
+    model: ModelProto, target: str, threads: int, seconds: float, folder: Path, at: Place
+) -> list[PlacementCandidate]:
     files: dict[str, tuple[str, ...]] = {INT8: (), FLOAT: EVERYTHING}
     paths = {name: _write(model, target, kept, folder / f"{name}.onnx") for name, kept in files.items()}
     for name, kept in _by_profile(model, paths, threads, at).items():
@@ -127,7 +129,7 @@ def _time(model: ModelProto, target: str, threads: int, seconds: float, folder: 
     for name, kept in files.items():
         against = records[name].latency_vs_reference
         ratio, interval = (against["ratio"], against["ci95"]) if against else (1.0, None)
-        timed.append(Candidate(name, tuple(kept), ratio, tuple(interval) if interval else None))
+        timed.append(PlacementCandidate(name, tuple(kept), ratio, tuple(interval) if interval else None))
     return timed
 
 

@@ -2,7 +2,7 @@ import pytest
 
 from edgekd.devices.jetson.command import (
     Build,
-    Timing,
+    EngineTiming,
     answer_command,
     build_command,
     timing_command,
@@ -50,13 +50,13 @@ def test_what_building_may_be_given():
     ],
 )
 def test_the_same_measurement_in_every_release(version, copies, flags):
-    words = timing_command("trtexec", version, Timing("a.engine", "t.json", 5, copies))
+    words = timing_command("trtexec", version, EngineTiming("a.engine", "t.json", 5, copies))
     fixed = ["--loadEngine=a.engine", "--warmUp=500", "--duration=5", "--iterations=400", "--exportTimes=t.json"]
     assert words == ["trtexec", *fixed, *flags]
 
 
 def test_the_layers_of_a_run():
-    timing = Timing("a.engine", "t.json", profile_to="p.json", layers_to="l.json")
+    timing = EngineTiming("a.engine", "t.json", profile_to="p.json", layers_to="l.json")
     words = timing_command("trtexec", (8, 2, 1), timing)
     assert words[-3:] == ["--separateProfileRun", "--exportProfile=p.json", "--exportLayerInfo=l.json"]
 
@@ -73,7 +73,7 @@ def test_other_releases_are_refused(version):
 
 def test_a_name_that_trtexec_would_misread():
     with pytest.raises(DeviceError, match="'a:b'.*rename it"):
-        timing_command("trtexec", (10, 3, 0), Timing("e", "t", shapes={"a:b": (1,)}))
+        timing_command("trtexec", (10, 3, 0), EngineTiming("e", "t", shapes={"a:b": (1,)}))
 
 
 def test_answers_to_given_inputs():

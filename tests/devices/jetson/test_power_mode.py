@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgekd.devices.jetson.power_mode import Clock, PowerMode, parse_clocks, parse_power_mode, parse_power_modes
+from edgekd.devices.jetson.power_mode import ClockRange, PowerMode, parse_clocks, parse_power_mode, parse_power_modes
 from tests.devices.jetson.samples import JETSON_CLOCKS, NVPMODEL, NVPMODEL_MODES
 
 
@@ -28,8 +28,8 @@ def test_the_clocks():
     assert (found.soc, found.machine) == ("tegra234", "NVIDIA Orin Jetson-Small Developer Kit")
     assert found.online_cpus == tuple(range(12))
     assert found.units == {
-        "cpu0": Clock(115200, 2201600, 2112000, True, "schedutil"),
-        "EMC": Clock(204, 3199, 3199),
+        "cpu0": ClockRange(115200, 2201600, 2112000, True, "schedutil"),
+        "EMC": ClockRange(204, 3199, 3199),
     }
     assert found.locked is False
 

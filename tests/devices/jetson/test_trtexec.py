@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgekd.devices.jetson.trtexec import (
+    EngineLayerTime,
     LayerInfo,
-    LayerTime,
     Query,
     parse_layers,
     parse_outputs,
@@ -68,7 +68,7 @@ def test_a_figure_that_is_none(value):
 
 
 def test_a_profile_with_a_name_that_breaks_it():
-    assert parse_profile(PROFILE) == [LayerTime("conv1 + relu", 0.1, 0.09), LayerTime("fc", 0.05)]
+    assert parse_profile(PROFILE) == [EngineLayerTime("conv1 + relu", 0.1, 0.09), EngineLayerTime("fc", 0.05)]
 
 
 def layers(**tensor):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from edgekd.quantize.search.rule import Bounds, Candidate, Placed, choose, surely_worse
+from edgekd.quantize.search.rule import Bounds, Placed, PlacementCandidate, choose, surely_worse
 
 N = 1000
 SIZES = {"int8": 100, "mixed": 200, "float": 400}
@@ -18,7 +18,7 @@ def answers(wrong: int, n: int = N) -> np.ndarray:
 
 
 def chosen(ratios: dict[str, float | None], bounds: Bounds, wrong: dict[str, int] | None = None, n: int = N) -> Placed:
-    candidates = [Candidate(name, (name,), ratio, None) for name, ratio in ratios.items()]
+    candidates = [PlacementCandidate(name, (name,), ratio, None) for name, ratio in ratios.items()]
     return choose(
         candidates,
         bounds,
@@ -128,11 +128,13 @@ def test_where_no_two_can_be_told_apart_the_fastest_is_written():
 def test_no_more_is_scored_than_need_be():
     asked: list[str] = []
 
-    def correct(one: Candidate) -> np.ndarray:
+    def correct(one: PlacementCandidate) -> np.ndarray:
         asked.append(one.name)
         return answers({"int8": 70, "mixed": 50, "float": 0}[one.name])
 
-    candidates = [Candidate(name, (), ratio, None) for name, ratio in (("int8", 0.5), ("float", 1.0), ("mixed", 0.7))]
+    candidates = [
+        PlacementCandidate(name, (), ratio, None) for name, ratio in (("int8", 0.5), ("float", 1.0), ("mixed", 0.7))
+    ]
     placed = choose(candidates, ACCURATE, lambda one: pytest.fail("no size was asked for"), correct)
     assert (placed.chosen, asked) == ("mixed", ["int8", "mixed"])
     assert [each.accepted for each in placed.candidates] == [False, True, True]

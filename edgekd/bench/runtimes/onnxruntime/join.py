@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgekd.bench.runtimes.onnxruntime.trace import Step
+from edgekd.bench.runtimes.onnxruntime.trace import KernelRun
 
 if TYPE_CHECKING:
     from onnx import GraphProto, NodeProto, TensorProto
@@ -34,7 +34,7 @@ def is_weighted(op: str) -> bool:
     return family(op) in ("Conv", "MatMul")
 
 
-class Graph:
+class TensorGraph:
     """An ONNX graph, with who makes and who reads each tensor."""
 
     def __init__(self, path: Path):
@@ -77,10 +77,10 @@ class Graph:
         return tuple(stored.dims) if stored is not None else None
 
 
-class Network(Graph):
+class Network(TensorGraph):
     """The file as it was given: the layers that a profile is joined to."""
 
-    def origin(self, made: "NodeProto", runtime: Graph) -> "NodeProto | None":
+    def origin(self, made: "NodeProto", runtime: TensorGraph) -> "NodeProto | None":
         """The layer that the runtime's node ``made`` computes, the weighted one where several are fused."""
         if not is_weighted(made.op_type):
             return next((found for found in self.traces(made) if family(found.op_type) == family(made.op_type)), None)
@@ -114,7 +114,7 @@ class Network(Graph):
                     waiting += node.output
         return found if len({id(node) for node in found}) == 1 else []
 
-    def weighted(self, start: "NodeProto", made: "NodeProto", runtime: Graph) -> Iterator["NodeProto"]:
+    def weighted(self, start: "NodeProto", made: "NodeProto", runtime: TensorGraph) -> Iterator["NodeProto"]:
         """From the end of a fused chain up to its layer, past what is fused behind one."""
         shape, waiting = runtime.weight_shape(made), [start]
         seen: set[int] = set()
@@ -162,7 +162,7 @@ def module_path(name: str) -> str:
     return ".".join(path)
 
 
-def nodes_of(steps: Sequence[Step], runtime: Graph) -> list["NodeProto | None"]:
+def nodes_of(steps: Sequence[KernelRun], runtime: TensorGraph) -> list["NodeProto | None"]:
     """The node of each step. A saved graph is in the order of execution; names decide where a step is in a branch."""
     if [step.op for step in steps] == [node.op_type for node in runtime.nodes]:
         return list(runtime.nodes)

@@ -10,9 +10,9 @@ import numpy as np
 from edgekd.bench.clock import collect, collector_off, warm_up
 from edgekd.bench.plan import Subject
 from edgekd.bench.profile.layers import LayerProfile, LayerTime
-from edgekd.bench.runtimes.onnxruntime.join import Graph, Network, is_weighted, nodes_of
+from edgekd.bench.runtimes.onnxruntime.join import Network, TensorGraph, is_weighted, nodes_of
 from edgekd.bench.runtimes.onnxruntime.session import OnnxSession
-from edgekd.bench.runtimes.onnxruntime.trace import Event, Step, chrome_trace, last_runs, steps_of
+from edgekd.bench.runtimes.onnxruntime.trace import Event, KernelRun, chrome_trace, last_runs, steps_of
 from edgekd.bench.runtimes.onnxruntime.turns import Turns
 from edgekd.bench.runtimes.onnxruntime.work import activation_bytes_of, macs_of, precision_of, weight_bytes_of
 from edgekd.errors import MeasurementError
@@ -44,7 +44,7 @@ def profile(subject: Subject, threads: int, batch: int, runs: int, trace_to: Pat
             collect(session.run, WARMUP_S, WARMUP_RUNS, MAX_WARMUP_RUNS)
             counted = len(collect(session.run, SECONDS, runs, MORE * runs))
         events: list[Event] = json.loads(session.end_profiling().read_text())
-        runtime = Graph(optimised)
+        runtime = TensorGraph(optimised)
     inferences, total_ms = last_runs(events, counted)
     steps = steps_of(inferences)
     layers = layers_of(steps, runtime, Network(Path(subject.model)))
@@ -63,7 +63,7 @@ def layer_times(path: Path, threads: int, runs: int, at: "Place") -> list[LayerT
             {"model": path}, names, names, threads, WARMUP_RUNS, runs, MORE * runs, SECONDS, {"model": optimised}
         )
         taken = at.turns(turns)
-        runtime = Graph(optimised)
+        runtime = TensorGraph(optimised)
     inferences, _ = last_runs(taken.events["model"], taken.runs("model", turns))
     return layers_of(steps_of(inferences), runtime, Network(path))
 
@@ -75,7 +75,7 @@ def plain_ms(subject: Subject, threads: int, batch: int, runs: int) -> float:
         return float(np.median(collect(session.run, SECONDS, runs, MORE * runs))) / 1e6
 
 
-def layers_of(steps: Sequence[Step], runtime: Graph, network: Network) -> list[LayerTime]:
+def layers_of(steps: Sequence[KernelRun], runtime: TensorGraph, network: Network) -> list[LayerTime]:
     layers = []
     behind: dict[str, str] = {}  # each tensor, and the weighted layer that it comes from
     for step, node in zip(steps, nodes_of(steps, runtime), strict=True):
@@ -90,7 +90,7 @@ def layers_of(steps: Sequence[Step], runtime: Graph, network: Network) -> list[L
     return layers
 
 
-def name_of(step: Step, origin: "NodeProto | None", network: Network, source: str | None) -> str:
+def name_of(step: KernelRun, origin: "NodeProto | None", network: Network, source: str | None) -> str:
     """The module's path, or the step's own name and, for what is no layer, the one that it comes after."""
     if origin is not None and (label := network.label(origin)):
         return label

@@ -15,7 +15,7 @@ CONTAINERS = {"If", "Loop", "Scan"}  # their time is that of the steps inside, w
 
 
 @dataclass(frozen=True)
-class Step:
+class KernelRun:
     """One kernel: its name in the runtime's graph, and the types and shapes that it saw."""
 
     name: str
@@ -45,7 +45,7 @@ def is_kernel(event: Event) -> bool:
     return event["cat"] == "Node" and event["name"].endswith(KERNEL) and event["args"].get("op_name") not in CONTAINERS
 
 
-def steps_of(inferences: Sequence[Sequence[Event]]) -> list[Step]:
+def steps_of(inferences: Sequence[Sequence[Event]]) -> list[KernelRun]:
     """The steps in the order in which the last inference ran them; a step in a loop counts once, with all its time."""
     times: dict[tuple[str, str], list[int]] = defaultdict(list)
     for kernels in inferences:
@@ -68,9 +68,9 @@ def fine_median(microseconds: Sequence[int]) -> float:
     return max(0.0, float(median_grouped([time + 0.5 for time in microseconds], interval=1)))
 
 
-def step_of(event: Event, ms: float) -> Step:
+def step_of(event: Event, ms: float) -> KernelRun:
     facts = event["args"]
-    return Step(
+    return KernelRun(
         event["name"].removesuffix(KERNEL),
         facts["op_name"],
         ms,

@@ -3,8 +3,8 @@
 from math import prod
 from typing import TYPE_CHECKING
 
-from edgekd.bench.runtimes.onnxruntime.join import Graph, Network, family, is_weighted
-from edgekd.bench.runtimes.onnxruntime.trace import Step
+from edgekd.bench.runtimes.onnxruntime.join import Network, TensorGraph, family, is_weighted
+from edgekd.bench.runtimes.onnxruntime.trace import KernelRun
 
 if TYPE_CHECKING:
     from onnx import NodeProto, TensorProto
@@ -14,7 +14,7 @@ VIEWS = {"Shape", "Size", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identit
 PARTS = {"Gather", "Slice", "GatherElements"}  # read what they write, not all that they are given
 
 
-def precision_of(step: Step) -> str:
+def precision_of(step: KernelRun) -> str:
     """Of the arithmetic: quantising is arithmetic on floats, whichever side of it they are on."""
     if step.op in ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"):
         return "float32"
@@ -24,7 +24,7 @@ def precision_of(step: Step) -> str:
     return PRECISIONS.get(dtype, dtype)
 
 
-def macs_of(step: Step, node: "NodeProto | None", origin: "NodeProto | None", network: Network) -> int:
+def macs_of(step: KernelRun, node: "NodeProto | None", origin: "NodeProto | None", network: Network) -> int:
     """The layer's own multiply-accumulates: its weight is as the file stores it, without the runtime's padding."""
     if not step.inputs or not step.outputs or (origin is not None and not is_weighted(origin.op_type)):
         return 0
@@ -36,7 +36,7 @@ def macs_of(step: Step, node: "NodeProto | None", origin: "NodeProto | None", ne
     return 0
 
 
-def convolution_macs(step: Step, node: "NodeProto | None", weight: tuple[int, ...]) -> int:
+def convolution_macs(step: KernelRun, node: "NodeProto | None", weight: tuple[int, ...]) -> int:
     """Each output pixel meets every weight once; transposed, each input pixel does. 0 where the weight is unknown."""
     if len(weight) < 3:
         return 0
@@ -46,14 +46,14 @@ def convolution_macs(step: Step, node: "NodeProto | None", weight: tuple[int, ..
     return shape[0] * prod(pixels) * prod(weight)
 
 
-def depth(step: Step, node: "NodeProto | None") -> int:
+def depth(step: KernelRun, node: "NodeProto | None") -> int:
     """The length of the sums in a matrix product."""
     shape = step.inputs[0][1]
     turned = len(shape) > 1 and attribute(node, "transA")
     return shape[-2] if turned else shape[-1]
 
 
-def second_shape(step: Step) -> tuple[int, ...]:
+def second_shape(step: KernelRun) -> tuple[int, ...]:
     return step.inputs[1][1] if len(step.inputs) > 1 else ()
 
 
@@ -61,14 +61,14 @@ def attribute(node: "NodeProto | None", name: str) -> int:
     return next((each.i for each in node.attribute if each.name == name), 0) if node is not None else 0
 
 
-def weight_bytes_of(step: Step, node: "NodeProto | None", runtime: Graph) -> int:
+def weight_bytes_of(step: KernelRun, node: "NodeProto | None", runtime: TensorGraph) -> int:
     """From the graph: the profile leaves out weights that were packed at loading."""
     if node is None or step.op in VIEWS or step.op in PARTS:
         return 0
     return sum(nbytes(runtime.constants[name]) for name in set(node.input) if name in runtime.constants)
 
 
-def activation_bytes_of(step: Step) -> int:
+def activation_bytes_of(step: KernelRun) -> int:
     if step.op in VIEWS:
         return 0
     return 2 * step.output_bytes if step.op in PARTS else step.activation_bytes + step.output_bytes
