@@ -1,6 +1,7 @@
 """The rooms of the house by their floors; ``python -m tests.house`` writes ``docs/map.md`` from them."""
 
 import ast
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -9,6 +10,7 @@ ROOT = Path(__file__).parents[1]
 HOUSE = ROOT / "edgekd"
 MAP = ROOT / "docs/map.md"
 # Modules that only who asks for them imports.
+MODULE = re.compile(r"edgekd(\.\w+)+")
 ON_DEMAND = ("edgekd.bench.runtimes.pytorch", "edgekd.bench.runtimes.tensorrt")
 TORCH = ("torch", "torchvision", "torchao", "torch_pruning", "lightning", "lightning_fabric", "timm")
 HEAD = """\
@@ -99,7 +101,7 @@ def imports_at_once(path: Path) -> set[str]:
     while nodes:
         node = nodes.pop()
         found.append(node)
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             nodes += node.orelse
         elif isinstance(node, ast.If | ast.Try | ast.With | ast.ClassDef):
             nodes += [each for each in ast.iter_child_nodes(node) if isinstance(each, ast.stmt | ast.ExceptHandler)]
@@ -113,8 +115,12 @@ def _imported(path: Path, nodes: "list[ast.AST] | list[ast.stmt]") -> set[str]:
     for node in nodes:
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
+        elif isinstance(node, ast.ImportFrom):
+            if node.level or not node.module:
+                raise ValueError(f"{path}:{node.lineno}: imports are absolute here")
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and MODULE.fullmatch(node.value):
+            names.add(node.value)  # for import_module, or a process of its own
     return names
 
 

@@ -50,6 +50,7 @@ from edgekd.gate.files import keep_files, kept_file
 from edgekd.gate.subject import BESIDE, subject_of
 from edgekd.progress import say, track
 from edgekd.recipe import Recipe, Target, load_recipe
+from edgekd.records.rows import deployed_of, teacher_of
 from edgekd.stats.answers import read_answers, write_answers
 from edgekd.stats.proportion import wilson_interval
 
@@ -153,7 +154,8 @@ def beside_teacher(case: Case, number: int) -> Evaluation:
 def ends(report: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The teacher's row and the last network's, in the runtime that the budget is about."""
     rows = [row for row in report["rows"] if row["runtime"] == "onnxruntime"]
-    return rows[0], next(row for row in rows if row["model"] == report["rows"][-1]["model"])
+    first = {row["model"]: row for row in reversed(rows)}
+    return first[teacher_of(report)], first[deployed_of(report)]
 
 
 def changed(report: dict[str, Any], **figures: Any) -> Judged:
@@ -161,7 +163,11 @@ def changed(report: dict[str, Any], **figures: Any) -> Judged:
     document = deepcopy(report)
     # The interval is that of the run's own accuracy.
     row = {key: value for key, value in {**ends(report)[1], **figures}.items() if key != "accuracy_ci95"}
-    document["rows"], document["data"]["test"] = [row], row["n"]
+    # Alone it is as in a report of version 1, which needs no teacher.
+    row.pop("role", None)
+    document.pop("deployed", None)
+    document |= {"schema_version": 1, "rows": [row]}
+    document["data"]["test"] = row["n"]
     return subject_of(document)
 
 

@@ -33,7 +33,7 @@ def doubts(label: str, file: FileRecord) -> list[schema.Note]:
         why = "by measurement" if is_placed_apart else "although they are quantised"
         message = f"{len(left)} of {file.convolutions} convolutions run in float in ONNX Runtime, {why}: {names}"
         notes.append(schema.Note(code="float_convolutions", message=message))
-    return notes + (_placement_notes(file.placement) if file.placement else []) + _disagreement(label, file)
+    return notes + (_placement_notes(file.placement) if file.placement else []) + disagreement(label, file)
 
 
 def _placement_notes(placement: Placed) -> list[schema.Note]:
@@ -59,7 +59,8 @@ def _placement_notes(placement: Placed) -> list[schema.Note]:
     return notes
 
 
-def _disagreement(label: str, file: FileRecord) -> list[schema.Note]:
+def disagreement(label: str, file: FileRecord) -> list[schema.Note]:
+    """Warn where a file predicts otherwise than its network."""
     agreement = file.parity.agreement
     if agreement >= LEAST_AGREEMENT:
         return []

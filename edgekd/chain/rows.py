@@ -14,7 +14,7 @@ from edgekd.chain.evaluate import PYTORCH, Exported
 from edgekd.chain.evaluation import Evaluation, FileRecord
 from edgekd.chain.measure import Measured
 from edgekd.chain.names import ONNX_RUNTIME
-from edgekd.chain.notes import doubts
+from edgekd.chain.notes import disagreement, doubts
 from edgekd.chain.teachers import ENSEMBLE
 from edgekd.files import sha256_file
 from edgekd.recipe import Target
@@ -51,7 +51,8 @@ class Rows:
     def emulated(self, export: Exported, file: FileRecord) -> schema.Row:
         """Return the row of a file for a runtime that is not here, as ONNX Runtime computes it step by step."""
         where = Where(file.runtime, file.precision, built_for=file.profile)
-        return self._row_of_file(export, file, where, doubts(export.label, file))
+        predictions, about = export.folder / file.predictions, self._file(export, file)
+        return self._row(export.label, export.evaluation, where, predictions, about, disagreement(export.label, file))
 
     def here(self, export: Exported, target: Target | None = None, measured: Measured | None = None) -> schema.Row:
         """Return the row of the file that this machine runs, timed where a target had it measured."""
@@ -65,7 +66,13 @@ class Rows:
                 latency=latency,
                 peak_rss_bytes=memory.peak_rss_bytes,
             )
-        return self._row_of_file(export, file, where, doubts(export.label, file))
+        confidence = {
+            "expected_calibration_error": file.expected_calibration_error,
+            "reliability": tuple(schema.ConfidenceBin(**each._asdict()) for each in file.reliability),
+            "negative_log_likelihood": file.negative_log_likelihood,
+        }
+        predictions, about = export.folder / file.predictions, {**self._file(export, file), **confidence}
+        return self._row(export.label, export.evaluation, where, predictions, about, doubts(export.label, file))
 
     def there(self, export: Exported, there: Abroad) -> schema.Row:
         """Return the row of a file on another device, with its predictions and times from there."""
@@ -81,18 +88,6 @@ class Rows:
         return self._row(
             export.label, export.evaluation, where, there.predictions(export.label), self._file(export, file)
         )
-
-    def _row_of_file(
-        self, export: Exported, file: FileRecord, where: Where, notes: Sequence[schema.Note]
-    ) -> schema.Row:
-        """``file`` with its predictions, and how sure of them it was."""
-        confidence = {
-            "expected_calibration_error": file.expected_calibration_error,
-            "reliability": tuple(schema.ConfidenceBin(**each._asdict()) for each in file.reliability),
-            "negative_log_likelihood": file.negative_log_likelihood,
-        }
-        about = {**self._file(export, file), **confidence}
-        return self._row(export.label, export.evaluation, where, export.folder / file.predictions, about, notes)
 
     def _row(
         self,

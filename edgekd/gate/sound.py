@@ -7,6 +7,7 @@ from typing import Any
 
 from edgekd.errors import first_line
 from edgekd.files import sha256_file
+from edgekd.records.roles import roles_must_agree
 from edgekd.records.rows import place_of, teacher_of
 from edgekd.records.shape import Malformed
 from edgekd.stats.answers import read_answers
@@ -14,7 +15,6 @@ from edgekd.stats.proportion import wilson_interval
 
 Row = Mapping[str, Any]
 
-WITH_ROLES = 2  # the first version of a report whose rows have roles
 SAME = 1e-6
 # How far the medians of two files may be from the ratio of their times in turns, which follows what else runs.
 DRIFT = 2.0
@@ -31,6 +31,7 @@ def must_agree(report: Mapping[str, Any], samples: int | None) -> None:
     """
     rows = report["rows"]
     roles_must_agree(report)
+    teacher = teacher_of(report)
     found: dict[tuple[str, str], int] = {}
     for number, row in enumerate(rows):
         key = f"rows.{number}"
@@ -40,28 +41,9 @@ def must_agree(report: Mapping[str, Any], samples: int | None) -> None:
         found[place] = number
         answers_must_agree(row, samples, key)
     for place, number in found.items():
-        teacher = found.get((teacher_of(report), place[1]))
-        if teacher is not None and teacher != number:
-            times_must_agree(rows[number], rows[teacher], f"rows.{number}")
-
-
-def roles_must_agree(report: Mapping[str, Any]) -> None:
-    rows, deployed = report["rows"], report.get("deployed")
-    roles: dict[str, str | None] = {}
-    for number, row in enumerate(rows):
-        role = row.get("role")
-        if roles.setdefault(row["model"], role) != role:
-            raise Malformed(f"rows.{number}.role", f"{row['model']} has another role in an earlier row")
-    if deployed is None and not any(roles.values()) and report.get("schema_version", 1) < WITH_ROLES:
-        return
-    if deployed is None or not all(roles.values()):
-        raise Malformed("deployed", "not all rows have a role, or the deployed network is not named")
-    if list(roles.values()).count("teacher") != 1:
-        raise Malformed("rows", "one network is the teacher, and it is not said of just one")
-    if (deployed["model"], deployed["place"]) not in {(row["model"], place_of(row)) for row in rows}:
-        raise Malformed("deployed", f"no row is of {deployed['model'][:SHOWN]} on {deployed['place'][:SHOWN]}")
-    if roles[deployed["model"]] != "student" and "student" in roles.values():
-        raise Malformed("deployed.model", f"{deployed['model'][:SHOWN]} is no student, and there are students")
+        beside = found.get((teacher, place[1]))
+        if beside is not None and beside != number:
+            times_must_agree(rows[number], rows[beside], f"rows.{number}")
 
 
 def answers_must_agree(row: Row, samples: int | None, key: str) -> None:

@@ -1,10 +1,11 @@
 """Rows of a report as JSON: where each was taken, whose it is, and which are of the deployed network."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 # What tells the rows of one network apart.
 PLACE = ("device", "runtime", "threads", "built_for")
+WHERE = ("runtime", "device", "threads")
 
 
 def teacher_of(report: Mapping[str, Any]) -> str:
@@ -18,6 +19,16 @@ def deployed_of(report: Mapping[str, Any]) -> str:
     """Return the network that is deployed: the report says it, and before version 2 it is the last."""
     name: str = (report.get("deployed") or report["rows"][-1])["model"]
     return name
+
+
+def judged_of(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return the row that the budget is judged on: of the last network in the runtime of the last row, on the first
+    device of that."""
+    last = rows[-1]
+    first = next(row for row in rows if (row["runtime"], row["model"]) == (last["runtime"], last["model"]))
+    where = [first.get(key) for key in WHERE]
+    ours = (row for row in rows if row["model"] == last["model"])
+    return [row for row in ours if [row.get(key) for key in WHERE] == where][-1]
 
 
 def rows_of_deployed(report: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgekd.errors import EdgekdError
+from edgekd.records.roles import roles_must_agree
 from edgekd.records.rows import PLACE, place_of
-from edgekd.records.shape import REPORT, must_have_shape
+from edgekd.records.shape import REPORT, Malformed, must_have_shape
 
 SCHEMA_VERSION = 2
 
@@ -248,7 +249,11 @@ class Report(Part):
         """Raises :class:`EdgekdError` naming the first wrong key; ``source`` is how messages call it."""
         must_have_shape(document, REPORT, SCHEMA_VERSION, source)
         try:
-            return cls.model_validate(document)
+            roles_must_agree(document)
+        except Malformed as found:
+            raise Malformed(found.key, found.says, source) from None
+        try:
+            return cls.model_validate({"schema_version": 1, **document})
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(map(str, first["loc"])) or "document"

@@ -9,11 +9,13 @@ import os
 import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 RECORDED = Path(__file__).with_name("products.json")
 NAMES = ("model.json", "weights.safetensors", "model.onnx")
+LIBRARIES = ("torch", "torchao", "numpy", "onnx", "onnxscript", "onnx-ir", "scikit-learn", "pillow")
 EXPORT_KEY = re.compile(r"(/exports/[^/]+)-[0-9a-f]{12}")
 # Else PyTorch, oneDNN and MKL choose by what this processor has, and add up in another order.
 KERNELS = {
@@ -29,7 +31,7 @@ def made(folder: Path) -> dict[str, Any]:
     found = subprocess.run(
         [sys.executable, "-m", "tests.frozen.products", str(folder)],
         cwd=Path(__file__).parents[2],
-        env={**os.environ, **KERNELS},
+        env={**os.environ, **KERNELS, "XDG_CACHE_HOME": str(folder / "cache")},
         stdout=subprocess.PIPE,
         check=True,
     )
@@ -72,6 +74,11 @@ def kernels() -> str:
     return sha256(torch.cat(states).numpy().tobytes())
 
 
+def versions() -> dict[str, str]:
+    """Return those of the libraries whose next version may compute or write otherwise."""
+    return {name: version(name).partition("+")[0] for name in LIBRARIES}
+
+
 def named(path: Path) -> str:
     """Leave out the keys of exports, which hold the processor that they were evaluated on."""
     return EXPORT_KEY.sub(r"\1", path.as_posix())
@@ -79,7 +86,6 @@ def named(path: Path) -> str:
 
 def main(folder: Path) -> None:
     import pytest
-    import torch
 
     from edgekd.chain.run import run
     from edgekd.files import sha256_file
@@ -95,7 +101,7 @@ def main(folder: Path) -> None:
             run(load_recipe(write(name, folder / name)), folder / name / "run")
             found = sorted(path for path in (folder / name / "run").rglob("*") if path.name in NAMES)
             products |= {named(path.relative_to(folder)): sha256_file(path) for path in found}
-    print(json.dumps({"torch": torch.__version__, "kernels": kernels(), "products": products}))
+    print(json.dumps({"versions": versions(), "kernels": kernels(), "products": products}))
 
 
 if __name__ == "__main__":

@@ -3,14 +3,16 @@
 import json
 import shutil
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from edgekd.bundle.predict import Predictor
+from edgekd.gate.subject import subject_of
+from edgekd.report.deployed import deployed
 from edgekd.report.schema import Report
 from tests.frozen import products
 from tests.frozen.commands import help_texts, shown
@@ -31,8 +33,8 @@ def written(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_the_same_networks_and_files(now, recipe):
     recorded = json.loads(products.RECORDED.read_text())
-    if torch.__version__ != recorded["torch"]:
-        pytest.skip(f"recorded with PyTorch {recorded['torch']}, another version computes otherwise")
+    if now["versions"] != recorded["versions"]:
+        pytest.skip(f"the products were recorded with {recorded['versions']}")
     if now["kernels"] != recorded["kernels"]:
         pytest.skip("this processor computes otherwise than the one that the products were recorded on")
     ours, theirs = (
@@ -48,11 +50,23 @@ def test_a_saved_network_gives_what_it_gave(name):
     np.testing.assert_allclose(logits(WRITTEN / name), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_report_is_read_whole():
-    document = json.loads((WRITTEN / "report.json").read_text())
-    assert json.loads(json.dumps(Report.from_json(document).to_json())) == document
+@pytest.mark.parametrize(("name", "version"), [("report.json", 1), ("report-2.json", 2)])
+def test_a_report_is_read_whole(name, version):
+    document = json.loads((WRITTEN / name).read_text())
+    report = Report.from_json(document)
+    assert (report.schema_version, json.loads(json.dumps(report.to_json()))) == (version, document)
+    row = deployed(report)
+    assert row is not None and (row.model, row.place) == ("quantized", "cpu, onnxruntime, 1 thread")
+    assert list(subject_of(document).rows) == ["cpu, pytorch", "cpu, onnxruntime, 1 thread"]
 
 
+PRINTED = {"typer": version("typer"), "rich": version("rich")}
+as_printed = pytest.mark.skipif(
+    json.loads((WRITTEN / "printed.json").read_text()) != PRINTED, reason="recorded with another Typer or Rich"
+)
+
+
+@as_printed
 def test_commands_say_the_same_of_what_was_written(written):
     assert shown(written) == (WRITTEN / "commands.txt").read_text()
 
@@ -62,5 +76,6 @@ def test_a_bundle_predicts_the_classes_that_it_predicted():
     assert [each["label"] for each in found] == list("01230123")
 
 
+@as_printed
 def test_help():
     assert help_texts() == (WRITTEN / "help.txt").read_text()
