@@ -57,7 +57,7 @@ def test_a_session_leaves_nothing_in_the_users_folders(tmp_path):
     home = tmp_path / "home"
     home.mkdir()
     places = {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"), "XDG_DATA_HOME": str(home / "data")}
-    code = "from edgekd.bundle.session import Session; from pathlib import Path; Session(Path('m.onnx'))"
+    code = "from edgekd.bundle.session import BundleSession; from pathlib import Path; BundleSession(Path('m.onnx'))"
     for given, kept in ((None, "1"), ("0", "0")):
         environment = {**os.environ, **places} | ({"ORT_DISABLE_TELEMETRY": given} if given else {})
         if not given:
