@@ -21,9 +21,9 @@ NO_NUMBER = ["0.9", "many", True, False, [], [1], {}, NAN, INFINITE, -INFINITE, 
 NO_COUNT = [*NO_NUMBER, 0.5, 1e300, 360.0, -0.5]
 
 
-@pytest.fixture(scope="module")
-def good() -> Document:
-    """The recorded run, with its last network on a device of the book too."""
+@pytest.fixture(scope="module", params=[1, 2])
+def good(request: pytest.FixtureRequest) -> Document:
+    """The recorded run, with its last network on a device of the book too, in either version of a report."""
     document = json.loads(RECORDED.read_text())
     kept = ("schema_version", "name", "recipe_sha256", "environment", "data", "rows", "budget", "warnings")
     report = {key: document[key] for key in kept}
@@ -33,6 +33,11 @@ def good() -> Document:
     abroad = [{**deepcopy(row), "device": "orin", "runtime": "tensorrt", "threads": None} for row in timed]
     report["rows"] = [*report["rows"][: -len(timed)], *abroad, *timed]
     report["environment"]["devices"] = {"orin": {"facts": {"board": "a board", "cpu": "a core"}, "tensorrt": "10.3"}}
+    if request.param == 2:
+        first, last = report["rows"][0]["model"], report["rows"][-1]
+        report["rows"] = [{**row, "role": "teacher" if row["model"] == first else "student"} for row in report["rows"]]
+        report["deployed"] = {"model": last["model"], "place": "cpu, onnxruntime, 1 thread"}
+        report["schema_version"] = 2
     return report
 
 
@@ -262,7 +267,9 @@ def rows_of_another_kind():
 
 @kind
 def version():
-    for value in (2, 3, 99, 10**9, 10**400, -1, "1", "2", True, 1.0, 1.5, [1], {}, NAN):
+    # Of version 1 it has no roles, which version 2 needs.
+    yield lambda bench: bench.now.update(schema_version=3 if "role" in bench.last else 2)
+    for value in (3, 99, 10**9, 10**400, -1, "1", "2", True, 1.0, 1.5, [1], {}, NAN):
         yield lambda bench, value=value: bench.now.update(schema_version=value)
 
 
@@ -562,6 +569,8 @@ def with_new_key(bench: Bench) -> None:
 def new_place(bench: Bench) -> None:
     bench.now["rows"].insert(0, {**deepcopy(bench.teacher), "threads": 4})
     bench.now["rows"].insert(-1, {**deepcopy(bench.last), "threads": 4})
+    if "deployed" in bench.now:  # it is the first target now
+        bench.now["deployed"]["place"] = "cpu, onnxruntime, 4 threads"
 
 
 HARMLESS: dict[str, Change] = {
