@@ -21,7 +21,7 @@ from edgekd.data import DataSet
 from edgekd.recipe import Recipe, Target
 from edgekd.report import schema
 from edgekd.report.budget import check
-from edgekd.report.deployed import beside, first_of_last
+from edgekd.report.deployed import beside, judged
 
 
 def make_report(
@@ -43,7 +43,7 @@ def make_report(
     rows += [of.network(ENSEMBLE, together.evaluation, together.folder)] if together else []
     rows += [of.emulated(export, file) for export in exports for file in export.evaluation.files[1:]]
     rows += _of_targets(of, recipe, exports, measured, abroad, besides)
-    student = first_of_last(rows)
+    student = judged(rows)
     teacher = next(row for row in beside(student, rows) if row.model == exports[0].label)
     environment = next(iter(measured.values())).environment if measured else fingerprint()
     if abroad:

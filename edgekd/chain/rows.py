@@ -1,7 +1,7 @@
 """The rows of a run's report: each network in each runtime."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,13 +59,7 @@ class Rows:
         file, where = export.evaluation.here, Where(ONNX_RUNTIME, export.evaluation.here.precision)
         if target and measured:
             latency, memory = measured.latency[export.label], measured.memory[export.label]
-            where = Where(
-                where.runtime,
-                where.precision,
-                threads=target.threads,
-                latency=latency,
-                peak_rss_bytes=memory.peak_rss_bytes,
-            )
+            where = replace(where, threads=target.threads, latency=latency, peak_rss_bytes=memory.peak_rss_bytes)
         confidence = {
             "expected_calibration_error": file.expected_calibration_error,
             "reliability": tuple(schema.ConfidenceBin(**each._asdict()) for each in file.reliability),

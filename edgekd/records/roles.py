@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from edgekd.records.rows import judged_of, place_of
+from edgekd.records.rows import judged_at, place_of
 from edgekd.records.shape import Malformed, brief
 
 WITH_ROLES = 2  # the first version whose rows have roles
@@ -35,7 +35,7 @@ def roles_must_agree(report: Mapping[str, Any]) -> None:
         raise Malformed("rows", "one network is the teacher, and it is not said of just one")
     if roles[rows[0]["model"]] != "teacher":
         raise Malformed("rows.0.role", "the teacher's rows come first")
-    judged = judged_of(rows)
+    judged = rows[judged_at(rows)]
     if (deployed["model"], deployed["place"]) != (judged["model"], place_of(judged)):
         said = f"{brief(deployed['model'])} on {brief(deployed['place'])}"
         raise Malformed("deployed", f"{said}, and by their order {brief(judged['model'])} on {place_of(judged)}")

@@ -21,14 +21,17 @@ def deployed_of(report: Mapping[str, Any]) -> str:
     return name
 
 
-def judged_of(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Return the row that the budget is judged on: of the last network in the runtime of the last row, on the first
-    device of that."""
+def judged_at(rows: Sequence[Mapping[str, Any]]) -> int:
+    """Return the position of the row that the budget is judged on, by the order of ``rows``: of the last network in
+    the runtime of the last row, on the first device of that."""
     last = rows[-1]
     first = next(row for row in rows if (row["runtime"], row["model"]) == (last["runtime"], last["model"]))
     where = [first.get(key) for key in WHERE]
-    ours = (row for row in rows if row["model"] == last["model"])
-    return [row for row in ours if [row.get(key) for key in WHERE] == where][-1]
+    return max(
+        place
+        for place, row in enumerate(rows)
+        if row["model"] == last["model"] and [row.get(key) for key in WHERE] == where
+    )
 
 
 def rows_of_deployed(report: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -2,31 +2,21 @@
 
 from collections.abc import Sequence
 
-from edgekd.errors import EdgekdError
+from edgekd.records.rows import WHERE, judged_at
 from edgekd.report.schema import Report, Row
 
 
 def deployed(report: Report) -> Row | None:
     """Return the row that the budget is checked on, or None where a report has no rows.
 
-    Raises:
-        EdgekdError: the report names a row that it has not.
+    It is the one that the report names: whoever reads a report has checked that the order of its rows says the same.
     """
-    named = report.deployed
-    if named is None:  # version 1
-        return first_of_last(report.rows) if report.rows else None
-    found = (row for row in report.rows if (row.model, row.place) == (named.model, named.place))
-    row = next(found, None)
-    if row is None:
-        raise EdgekdError(f"the report has no row of {named.model} on {named.place}: run the recipe again")
-    return row
+    return judged(report.rows) if report.rows else None
 
 
-def first_of_last(rows: Sequence[Row]) -> Row:
+def judged(rows: Sequence[Row]) -> Row:
     """Return the row of the last network in the runtime of the last row, on its first device."""
-    last = rows[-1]
-    first = next(row for row in rows if (row.runtime, row.model) == (last.runtime, last.model))
-    return beside(first, rows)[-1]
+    return rows[judged_at([row.model_dump(include={"model", *WHERE}) for row in rows])]
 
 
 def beside(row: Row, rows: Sequence[Row]) -> list[Row]:
@@ -42,4 +32,5 @@ def chain_rows(report: Report) -> list[Row]:
 
 
 def is_teacher(row: Row, report: Report) -> bool:
+    """Tell whether ``row`` is of the network that others are compared with."""
     return row.role == "teacher" if row.role else row.model == report.rows[0].model

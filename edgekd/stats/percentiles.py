@@ -18,7 +18,7 @@ Interval = tuple[float, float]
 
 
 def percentile(samples: Samples, p: float) -> float:
-    """The nearest-rank percentile: always one of ``samples``.
+    """Return the nearest-rank percentile: always one of ``samples``.
 
     >>> percentile([4, 1, 3, 2], 0.5)
     2.0
@@ -31,7 +31,7 @@ def percentile(samples: Samples, p: float) -> float:
 
 
 def percentile_interval(samples: Samples, p: float, confidence: float = 0.95) -> Interval | None:
-    """The interval of the percentile ``p`` between two order statistics, whatever the distribution.
+    """Return the interval of the percentile ``p`` between two order statistics, whatever the distribution.
 
     Exact for independent samples: the number of samples under the percentile is binomial. ``None`` when
     there are too few for the confidence: 95 % needs 6 samples for p50, 36 for p90, 72 for p95, 368 for p99.
@@ -49,7 +49,7 @@ def percentile_interval(samples: Samples, p: float, confidence: float = 0.95) ->
 
 
 def relative_spread(samples: Samples) -> float:
-    """Interquartile range over median. Unlike the coefficient of variation it is not made by one hiccup."""
+    """Return the interquartile range over the median, which, unlike the coefficient of variation, one hiccup leaves."""
     low, middle, high = (percentile(samples, p) for p in (0.25, 0.5, 0.75))
     return (high - low) / middle
 

@@ -20,7 +20,7 @@ CHUNK = 2_000_000  # values resampled at a time, for memory
 def ratio_of_medians(
     a_blocks: Sequence[Samples], b_blocks: Sequence[Samples], seed: int = 0, confidence: float = 0.95
 ) -> tuple[float, Interval]:
-    """How many times as long ``a`` takes as ``b``, and its bootstrap interval.
+    """Return how many times as long ``a`` takes as ``b``, and its bootstrap interval.
 
     Block ``i`` of both was taken in the same round: what slowed that round slowed both and leaves the ratio
     of their medians alone. The result is the median of those ratios, and rounds are what is resampled. It
@@ -36,7 +36,7 @@ def ratio_of_medians(
 def ratio_over_sittings(
     a: Sequence[Sequence[Samples]], b: Sequence[Sequence[Samples]], seed: int = 0, confidence: float = 0.95
 ) -> tuple[float, Interval | None]:
-    """As :func:`ratio_of_medians`, for several sittings of rounds, each with both loaded anew.
+    """Return as :func:`ratio_of_medians` does, for several sittings of rounds, each with both loaded anew.
 
     The result is the median over all rounds. Sittings are resampled, and the rounds within each. Sittings are few,
     so the quantiles are moved out to where Student's t has them: the expanded percentile interval of Hesterberg
@@ -56,7 +56,7 @@ def ratio_over_sittings(
 
 
 def stretched(ratio: float, interval: Interval, sittings: int, confidence: float) -> Interval:
-    """The 95 % interval of a ratio made that of another confidence, as Student's t would; for tails so thin that
+    """Return the 95 % interval of a ratio made that of another confidence, as Student's t would; for tails so thin that
     resampling does not reach them."""
     by = float(stdtrit(sittings - 1, (1 + confidence) / 2) / stdtrit(sittings - 1, 0.975))
     low, high = (ratio * (end / ratio) ** by for end in interval)

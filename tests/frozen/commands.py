@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,11 @@ from typer.main import get_command
 from edgekd.cli.main import application
 
 PLAIN = {"COLUMNS": "80", "TERM": "dumb", "NO_COLOR": "1", "LC_ALL": "C.UTF-8"}
+
+
+def printers() -> dict[str, str]:
+    """Return the versions of what lays out the commands' text."""
+    return {name: version(name) for name in ("rich", "typer")}
 
 
 def printed(*words: object) -> str:
@@ -27,7 +33,7 @@ def printed(*words: object) -> str:
 
 
 def shown(written: Path) -> str:
-    """Return what each command says that reads the files in ``written``, which is not named in it."""
+    """Return what each command says that reads the files in ``written``, a copy, which is not named in it."""
     report, baseline, bundle = written / "report.json", written / "baseline.json", written / "bundle"
     commands = {
         "check": ("check", "--baseline", baseline, "--current", report),

@@ -6,7 +6,6 @@ Who runs it changes a promise, and says in the commit why.
 import json
 import shutil
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ import torch
 
 import edgekd
 from tests.frozen import products
-from tests.frozen.commands import help_texts, shown
+from tests.frozen.commands import help_texts, printers, shown
 
 WRITTEN = Path(__file__).with_name("written")
 # Of the run of vectors: before any cut, with a cut, and with a cut and quantised.
@@ -44,9 +43,9 @@ def record(runs: Path) -> None:
     shutil.copytree(runs / "vectors/run/bundle", WRITTEN / "bundle")
     # report.json is of version 1, which nothing writes any more, and the baseline was made of it.
     shutil.copy(runs / "digits/run/report.json", WRITTEN / "report-2.json")
-    (WRITTEN / "commands.txt").write_text(shown(WRITTEN))
+    (WRITTEN / "commands.txt").write_text(shown(Path(shutil.copytree(WRITTEN, runs / "written"))))
     (WRITTEN / "help.txt").write_text(help_texts())
-    (WRITTEN / "printed.json").write_text(json.dumps({name: version(name) for name in ("rich", "typer")}) + "\n")
+    (WRITTEN / "printed.json").write_text(json.dumps(printers()) + "\n")
 
 
 if __name__ == "__main__":

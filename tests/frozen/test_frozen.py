@@ -3,7 +3,6 @@
 import json
 import shutil
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from edgekd.gate.subject import subject_of
 from edgekd.report.deployed import deployed
 from edgekd.report.schema import Report
 from tests.frozen import products
-from tests.frozen.commands import help_texts, shown
+from tests.frozen.commands import help_texts, printers, shown
 from tests.frozen.recipes import RECIPES
 from tests.frozen.record import NETWORKS, WRITTEN, logits
 
@@ -60,9 +59,8 @@ def test_a_report_is_read_whole(name, version):
     assert list(subject_of(document).rows) == ["cpu, pytorch", "cpu, onnxruntime, 1 thread"]
 
 
-PRINTED = {"typer": version("typer"), "rich": version("rich")}
 as_printed = pytest.mark.skipif(
-    json.loads((WRITTEN / "printed.json").read_text()) != PRINTED, reason="recorded with another Typer or Rich"
+    json.loads((WRITTEN / "printed.json").read_text()) != printers(), reason="recorded with another Typer or Rich"
 )
 
 
