@@ -1,10 +1,11 @@
-"""Writes what :mod:`tests.frozen` holds later versions to: ``python -m tests.frozen.record``.
+"""Writes what :mod:`tests.frozen` holds later versions to: ``python -m tests.frozen.record``, or ``... texts``.
 
-Who runs it changes a promise, and says in the commit why.
+Who runs it changes a promise, and says in the commit why. With ``texts`` only what commands print is written again.
 """
 
 import json
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -43,11 +44,15 @@ def record(runs: Path) -> None:
     shutil.copytree(runs / "vectors/run/bundle", WRITTEN / "bundle")
     # report.json is of version 1, which nothing writes any more, and the baseline was made of it.
     shutil.copy(runs / "digits/run/report.json", WRITTEN / "report-2.json")
-    (WRITTEN / "commands.txt").write_text(shown(Path(shutil.copytree(WRITTEN, runs / "written"))))
+    record_texts(runs)
+
+
+def record_texts(folder: Path) -> None:
+    (WRITTEN / "commands.txt").write_text(shown(Path(shutil.copytree(WRITTEN, folder / "written"))))
     (WRITTEN / "help.txt").write_text(help_texts())
     (WRITTEN / "printed.json").write_text(json.dumps(printers()) + "\n")
 
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as made:
-        record(Path(made))
+        (record_texts if sys.argv[1:] == ["texts"] else record)(Path(made))
