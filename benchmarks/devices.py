@@ -5,7 +5,7 @@
     edgekd devices add board --ssh board --ssh-config build/board.keys/config --python /opt/edge/bin/python --emulated
     python benchmarks/devices.py --emulated board --json benchmarks/results/devices.json
 
-On this CPU with one and two threads everything is timed in turns; a device of the book is timed there, through SSH. An
+On this CPU with one and two threads everything is timed in turns; a registered device is timed there, through SSH. An
 emulated board is asked for its answers alone: its clock means nothing. Accuracy is that on the run's test samples, and
 agreement the share of them that get the class that this CPU gives with one thread; where that is under 99.5 %, the
 first layer at which the runtime there leaves what the file says is named. A GPU's and a Jetson's cells stay "not
@@ -32,9 +32,9 @@ from edgekd.bench import LatencyRecord, Plan, Subject, measure
 from edgekd.chain.evaluate import departure
 from edgekd.chain.measure import SECONDS, SITTINGS
 from edgekd.data import DataSet, in_order, load_data
-from edgekd.devices.book import find_device
 from edgekd.devices.jetson.command import Build, EngineTiming, build_command, timing_command
-from edgekd.devices.place import There
+from edgekd.devices.registry import find_device
+from edgekd.devices.targets import RemoteTarget
 from edgekd.errors import EdgekdError
 from edgekd.export import runtime_logits
 from edgekd.figures import ABSENT, significant
@@ -54,12 +54,12 @@ def main() -> None:
     arguments = options(
         __doc__,
         run={"type": Path, "default": Path("runs/quickstart"), "help": "a finished run"},
-        devices={"nargs": "*", "default": [], "metavar": "NAME", "help": "of the device book, timed there"},
+        devices={"nargs": "*", "default": [], "metavar": "NAME", "help": "of the device registry, timed there"},
         emulated={
             "nargs": "*",
             "default": [],
             "metavar": "NAME",
-            "help": "of the device book, asked for answers alone",
+            "help": "of the device registry, asked for answers alone",
         },
     )
     recipe = load_recipe(arguments.run / "recipe.lock.yaml")
@@ -125,7 +125,7 @@ def on_device(
     name: str, files: Mapping[str, Path], here: Mapping[str, Any], data: DataSet, timed: bool
 ) -> list[dict[str, Any]]:
     inputs = np.concatenate([data.to_input(raw).numpy() for raw, _ in in_order(data.test, data.batch_size)])
-    with There(find_device(name)) as there:
+    with RemoteTarget(find_device(name)) as there:
         found = there.found.to_json()
         say(f"{name}: answers on {len(inputs)} samples")
         answers = there.answers("onnxruntime", files, inputs)

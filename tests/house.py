@@ -73,7 +73,7 @@ FLOORS = (
     ),
     (
         Room("data", "dataset.py", torch=True),
-        Room("devices", "place.py"),
+        Room("devices", "targets.py"),
         Room("prune", "plan.py", torch=True),
         Room("quantize", "qat.py", torch=True),
     ),

@@ -12,7 +12,7 @@ from edgekd.cli.bundle import read_card
 from edgekd.cli.lint import load as load_onnx
 from edgekd.cli.subjects import onnx_file, subject
 from edgekd.devices import engines
-from edgekd.devices.book import devices
+from edgekd.devices.registry import devices
 from edgekd.errors import EdgekdError
 from edgekd.gate import load_subject
 from edgekd.gate.policy import load_policy

@@ -91,7 +91,7 @@ def fixed_times(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("edgekd.chain.measure.carry_out", timed_by_size)
     patch.setattr("edgekd.chain.measure.peak_memory", lambda subject, *_: MemoryRecord(60_000_000, 40_000_000))
     patch.setattr("edgekd.chain.measure.ends", lambda labels: [])
-    patch.setattr("edgekd.bench.place.measure", timed_by_size)
+    patch.setattr("edgekd.bench.target.measure", timed_by_size)
     patch.setattr("edgekd.bench.conduct.governor", lambda: None)
 
 

@@ -410,7 +410,7 @@ class Devices(Kind):
         from edgekd.bench.plan import Plan, Subject
         from edgekd.bench.runtimes.onnxruntime.turns import Turns
         from edgekd.devices import accuracy, latency, probe, turns
-        from edgekd.devices.book import Device
+        from edgekd.devices.registry import Device
 
         job = random.choice(sorted(self.events))
         lines = [as_json(event) for event in (*self.events[job], {"event": "done"})]
@@ -445,7 +445,7 @@ class Devices(Kind):
 
 def told(lines: list[bytes]) -> Any:
     """A device that sends ``lines``, in the place of a connection."""
-    from edgekd.devices.book import Device
+    from edgekd.devices.registry import Device
     from edgekd.devices.remote import Remote
 
     class Told(Remote):

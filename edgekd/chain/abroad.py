@@ -1,4 +1,4 @@
-"""The exported files on a device of the book: their latency there, in turns, and what they answer there."""
+"""The exported files on a registered device: their latency there, in turns, and what they answer there."""
 
 import json
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from edgekd.chain.sites import DeviceSite
 from edgekd.chain.store import Store
 from edgekd.chain.targets import file_profile
 from edgekd.data import DataSet
-from edgekd.devices.place import LASTING, There
+from edgekd.devices.targets import LASTING, RemoteTarget
 from edgekd.errors import DeviceError
 from edgekd.files import canonical_json, sha256, sha256_file, write_json
 from edgekd.progress import say
@@ -108,8 +108,8 @@ class _Visit:
         self._open.__exit__(kind, error, trace)
 
     @cached_property
-    def there(self) -> There:
-        return self._open.enter_context(There(self.site.device))
+    def there(self) -> RemoteTarget:
+        return self._open.enter_context(RemoteTarget(self.site.device))
 
     def times(self, name: str, about: list[Any], plan: Plan, store: Store) -> Path:
         key = sha256(canonical_json([*about, plan.seconds, plan.sittings, plan.question]))
@@ -203,7 +203,9 @@ def lasting(site: DeviceSite) -> dict[str, Any]:
     return {**{key: site.facts.get(key) for key in ("tensorrt", "l4t", "power_mode")}, **facts}
 
 
-def answered(there: There, target: Target, files: dict[str, Path], data: DataSet) -> dict[str, NDArray[np.int64]]:
+def answered(
+    there: RemoteTarget, target: Target, files: dict[str, Path], data: DataSet
+) -> dict[str, NDArray[np.int64]]:
     parts: dict[str, list[NDArray[np.int64]]] = {label: [] for label in files}
     for inputs in chunks(data, data.test):
         for label, answers in there.answers(target.runtime, files, inputs, target.threads).items():

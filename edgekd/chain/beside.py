@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from edgekd.bench import Plan, Subject
-from edgekd.bench.place import Here
 from edgekd.bench.profile.cache import machine_facts
 from edgekd.bench.records import LatencyRecord
+from edgekd.bench.target import LocalTarget
 from edgekd.chain import measure as usual
 from edgekd.chain.abroad import PASSING, file_for, lasting
 from edgekd.chain.evaluate import Exported
@@ -20,7 +20,7 @@ from edgekd.chain.names import METRICS, ONNX_RUNTIME
 from edgekd.chain.sites import DeviceSite
 from edgekd.chain.store import Store
 from edgekd.chain.targets import is_measured_here
-from edgekd.devices.place import There
+from edgekd.devices.targets import RemoteTarget
 from edgekd.errors import EdgekdError
 from edgekd.files import canonical_json, sha256, sha256_file, write_json
 from edgekd.gate.files import kept_file
@@ -80,7 +80,7 @@ def _timed(file: Path, agreed: Path, target: Target, site: DeviceSite | None, st
 
     def fill(folder: Path) -> None:
         say(f"  {place(target)}: in turns with the baseline's file")
-        with There(site.device) if site else Here() as there:
+        with RemoteTarget(site.device) if site else LocalTarget() as there:
             found = there.latency(plan_beside(file, agreed, target))[NOW]
         beside = of_record(found, hashes[1])
         write_json(folder / METRICS, {"beside": beside.to_json(), "codes": [each.code for each in found.warnings]})

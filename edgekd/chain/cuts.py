@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from edgekd.chain.deployed import writer
 from edgekd.chain.stage import Job
-from edgekd.devices.place import Here, There, place_of
+from edgekd.devices.targets import LocalTarget, RemoteTarget, resolve_target
 from edgekd.files import temporary_folder
 from edgekd.prune import IMPORTANCES
 from edgekd.prune.budget import Pruned, prune_to
@@ -73,7 +73,7 @@ class Cutter:
         if not (self.section.check_latency and self.job.needs["timed"]):
             pruned = cut(self.round_to)
             return Cut(pruned.network, pruned.plan, {"of": count.words, "kept": pruned.after / whole, **self._left()})
-        with self.place() as place, Clock(self.first, self._write, self.threads, place=place) as clock:
+        with self.place() as place, Clock(self.first, self._write, self.threads, target=place) as clock:
             guarded = never_slower(cut, clock, self._roundings())
         figures = {
             "of": count.words,
@@ -135,9 +135,9 @@ class Cutter:
     def threads(self) -> int:
         return int(self.job.needs["threads"])
 
-    def place(self) -> Here | There:
+    def place(self) -> LocalTarget | RemoteTarget:
         """Where the first target is."""
-        return place_of(self.job.needs["device"])
+        return resolve_target(self.job.needs["device"])
 
     def machine(self) -> dict[str, Any]:
         """What times there depend on."""
@@ -147,7 +147,7 @@ class Cutter:
     @contextmanager
     def _table(self) -> Iterator[LatencyTable]:
         with self.place() as place:
-            yield LatencyTable(self.job.needs["precision"], self.threads, place=place)
+            yield LatencyTable(self.job.needs["precision"], self.threads, target=place)
 
     def _roundings(self) -> list[int]:
         return list(dict.fromkeys([self.round_to, *(lcm(self.round_to, step) for step in COARSER)]))

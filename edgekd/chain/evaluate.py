@@ -26,7 +26,7 @@ from edgekd.chain.network import build_spec, float_twin, restore
 from edgekd.chain.store import Store
 from edgekd.chain.targets import can_be_timed, file_profile, is_here
 from edgekd.data import DataSet
-from edgekd.devices.place import Here, There, place_of
+from edgekd.devices.targets import LocalTarget, RemoteTarget, resolve_target
 from edgekd.errors import DeviceError
 from edgekd.export import Outputs, Parity, first_departure, float_convolutions, parity, runtime_logits
 from edgekd.files import canonical_json, sha256, write_bytes, write_json
@@ -120,11 +120,13 @@ def _fill(
 def _placing(judged: Target, first: str, data: DataSet, bounds: Bounds) -> Iterator[Placing]:
     """For the target that the budget is judged on; where that cannot be timed, for the first file, here if it can."""
     if not can_be_timed(judged):
-        here = Here() if is_here(first) else None
+        here = LocalTarget() if is_here(first) else None
         yield Placing(first, 1, here, bounds, partial(_correct, data=data, optimised=here is not None))
         return
-    with place_of(judged.device) as at:
-        correct = partial(_correct, data=data) if isinstance(at, Here) else partial(_correct_there, at=at, data=data)
+    with resolve_target(judged.device) as at:
+        correct = (
+            partial(_correct, data=data) if isinstance(at, LocalTarget) else partial(_correct_there, at=at, data=data)
+        )
         yield Placing(file_profile(judged), judged.threads, at, bounds, correct)
 
 
@@ -134,7 +136,7 @@ def _correct(path: Path, data: DataSet, optimised: bool = True) -> NDArray[np.bo
     return (logits.argmax(1) == data.validation.labels).numpy()
 
 
-def _correct_there(path: Path, at: There, data: DataSet) -> NDArray[np.bool_]:
+def _correct_there(path: Path, at: RemoteTarget, data: DataSet) -> NDArray[np.bool_]:
     files = {"asked": path}
     found = [at.answers("onnxruntime", files, inputs)["asked"] for inputs in chunks(data, data.validation)]
     if cut := next((each.cut for each in found if each.cut), None):

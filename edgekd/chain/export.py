@@ -8,7 +8,7 @@ from pathlib import Path
 import onnx
 
 from edgekd.artifact import MODEL, Artifact
-from edgekd.bench.place import Here
+from edgekd.bench.target import LocalTarget
 from edgekd.chain.files import ONNX, Placing, write_files
 from edgekd.chain.network import restore
 from edgekd.chain.store import KEY_DIGITS
@@ -61,7 +61,7 @@ def export(
     written = []
     for target in targets:
         path = out / target / ONNX
-        placing = Placing(target, threads, Here()) if is_here(target) else None
+        placing = Placing(target, threads, LocalTarget()) if is_here(target) else None
         with folder_to_fill(path.parent) as folder:
             [file] = write_files(folder, network, artifact.spec, preprocess, classes, [target], placing)
         engine, reason = _engine(path, out / target, capability) if target == "tensorrt" else (None, None)

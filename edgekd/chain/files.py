@@ -9,7 +9,7 @@ from torch import nn
 from torch.fx import GraphModule
 
 from edgekd.artifact import Spec
-from edgekd.bench.place import Place
+from edgekd.bench.target import TimingTarget
 from edgekd.errors import ExportError
 from edgekd.export import half, to_onnx
 from edgekd.export.profile import PROFILES, must_serve
@@ -44,7 +44,7 @@ class Placing:
 
     profile: str
     threads: int
-    at: Place | None
+    at: TimingTarget | None
     bounds: Bounds = NO_BOUNDS
     correct: Correct | None = None
 

@@ -7,7 +7,7 @@ from typing import Any
 from edgekd.bench.environment import cpu
 from edgekd.chain.products import digests, packages, source_digest
 from edgekd.data import DataSet, load_data
-from edgekd.devices.book import LOCAL
+from edgekd.devices.registry import LOCAL
 from edgekd.errors import EdgekdError
 from edgekd.files import canonical_json, read_object, sha256, sha256_file, write_json
 from edgekd.progress import say

@@ -13,7 +13,7 @@ from edgekd.chain.evaluation import FileRecord
 from edgekd.chain.measure import Measured
 from edgekd.chain.targets import file_profile
 from edgekd.data import DataSet
-from edgekd.devices.book import LOCAL
+from edgekd.devices.registry import LOCAL
 from edgekd.figures import significant
 from edgekd.quantize.search.rule import FLOAT, INT8, Placed
 from edgekd.recipe import Recipe, Target
@@ -143,9 +143,9 @@ def doubtful_data(data: DataSet) -> list[schema.Note]:
 
 def skipped_target(target: Target) -> schema.Note:
     way = (
-        "of this machine, cpu/onnxruntime is measured; TensorRT is on devices of the book"
+        "of this machine, cpu/onnxruntime is measured; TensorRT is on registered devices"
         if target.device in LOCAL
-        else f"no device of that name is in the book; 'edgekd devices add {target.device} --ssh user@host' adds it"
+        else f"no device of that name is registered; 'edgekd devices add {target.device} --ssh user@host' adds it"
     )
     message = f"nothing was measured for {target.device}/{target.runtime}: {way}"
     return schema.Note(code="target_skipped", message=message)

@@ -107,7 +107,7 @@ def _must_prune(recipe: Recipe, section: Prune, start: Start) -> tuple[LeftWhole
     if section.latency is not None and not deployed["timed"]:
         raise RecipeError(
             f"prune.latency is measured on the first target, and {deployed['device']} with {deployed['runtime']} "
-            "cannot be timed: put cpu or a device of the book with onnxruntime first ('edgekd devices list'), or prune "
+            "cannot be timed: put cpu or a registered device with onnxruntime first ('edgekd devices list'), or prune "
             "to a share of the MACs"
         )
     build_importance(section.importance, section.reduction)

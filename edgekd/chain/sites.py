@@ -1,11 +1,11 @@
-"""Where a recipe's targets are: this machine, or devices of the book, which are asked before any time is spent."""
+"""Where a recipe's targets are: this machine, or registered devices, which are asked before any time is spent."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edgekd.devices.book import LOCAL, Device, devices
 from edgekd.devices.probe import probe
+from edgekd.devices.registry import LOCAL, Device, devices
 from edgekd.errors import DeviceError
 from edgekd.progress import say
 from edgekd.recipe import Recipe, Target
@@ -23,24 +23,24 @@ class DeviceSite:
 
 
 def located(recipe: Recipe) -> tuple[Recipe, dict[str, DeviceSite]]:
-    """The recipe with the architecture of each device that is in the book, and these devices by name.
+    """The recipe with the architecture of each registered device, and these devices by name.
 
-    A device that is not in the book has nothing measured on it; the report says so.
+    A device that is not registered has nothing measured on it; the report says so.
 
     Raises:
-        DeviceError: a device of the book does not answer, cannot run its target, or is not what the recipe says.
+        DeviceError: a registered device does not answer, cannot run its target, or is not what the recipe says.
     """
-    book = devices()
+    registry = devices()
     sites: dict[str, DeviceSite] = {}
     targets = []
     for target in recipe.targets:
         if target.device in LOCAL and target.architecture:
             raise DeviceError(f"targets: {target.device} is this machine, whose architecture is known: leave it out")
-        if target.device in LOCAL or target.device not in book:
+        if target.device in LOCAL or target.device not in registry:
             targets.append(target)
             continue
         if target.device not in sites:
-            sites[target.device] = ask(book[target.device])
+            sites[target.device] = ask(registry[target.device])
         targets.append(on(target, sites[target.device]))
     if not sites:
         return recipe, sites

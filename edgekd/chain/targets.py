@@ -3,7 +3,7 @@
 import platform
 from collections.abc import Iterable
 
-from edgekd.devices.book import LOCAL, devices
+from edgekd.devices.registry import LOCAL, devices
 from edgekd.export.profile import PROFILES
 from edgekd.recipe import Target
 
@@ -23,7 +23,7 @@ def is_measured_here(target: Target) -> bool:
 
 
 def can_be_timed(target: Target) -> bool:
-    """Whether files and layers can be timed for it in ONNX Runtime, here or on a device of the book."""
+    """Whether files and layers can be timed for it in ONNX Runtime, here or on a registered device."""
     there = target.device not in LOCAL and target.device in devices()
     return target.runtime == "onnxruntime" and (there or is_measured_here(target))
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from edgekd.bench.plan import Plan, Subject
-    from edgekd.devices.place import Here, There
+    from edgekd.devices.targets import LocalTarget, RemoteTarget
 
 NO_DIFFERENCE = "no difference seen"
 
@@ -74,7 +74,7 @@ def bench(
             "repeat to compare runtimes. Without it what the file is for."
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, or a device of the book (edgekd devices list).")] = "cpu",
+    device: Annotated[str, typer.Option(help="cpu, cuda, or a registered device (edgekd devices list).")] = "cpu",
     threads: Annotated[
         list[int] | None,
         typer.Option(min=1, help="Threads of the runtime, pinned to as many CPUs; repeatable.", show_default="1"),
@@ -122,10 +122,10 @@ def bench(
     from edgekd.bench.plan import Plan
     from edgekd.cli.interrupt import leave_on_signal
     from edgekd.cli.subjects import parse_shape, subjects
-    from edgekd.devices.place import Here, place_of
+    from edgekd.devices.targets import LocalTarget, resolve_target
 
-    place = place_of(device, lock_clocks)
-    kind = device if isinstance(place, Here) else "cpu"
+    target = resolve_target(device, lock_clocks)
+    kind = device if isinstance(target, LocalTarget) else "cpu"
     found = subjects(reference_first(models, against), runtime or [], kind, parse_shape(shape), precision)
     reference = next(iter(found)) if len(found) > 1 else None
     check_times(seconds, max_seconds)
@@ -134,8 +134,8 @@ def bench(
         for one, size in product(threads or [1], batch or [1])
     ]
     leave_on_signal()
-    with place:
-        measured, cut = document(place, plans, timeout)
+    with target:
+        measured, cut = document(target, plans, timeout)
     show(measured, json_file)
     if cut:
         raise cut
@@ -157,13 +157,13 @@ def reference_first(models: list[str], against: str | None) -> list[str]:
 
 
 def document(
-    place: "Here | There", plans: "list[Plan]", timeout_s: float | None
+    target: "LocalTarget | RemoteTarget", plans: "list[Plan]", timeout_s: float | None
 ) -> tuple[dict[str, Any], DeviceError | None]:
     """What was measured, and what ended it before the last table."""
-    environment, rows, cut = place.environment(), [], None
+    environment, rows, cut = target.environment(), [], None
     for number, plan in enumerate(plans):
         try:
-            rows += rows_of(place, plan, timeout_s)
+            rows += rows_of(target, plan, timeout_s)
         except DeviceError as error:
             if number == 0:
                 raise
@@ -173,11 +173,11 @@ def document(
     return {**about, "models": rows, **({"cut": str(cut)} if cut else {})}, cut
 
 
-def rows_of(place: "Here | There", plan: "Plan", timeout_s: float | None) -> list[dict[str, Any]]:
+def rows_of(target: "LocalTarget | RemoteTarget", plan: "Plan", timeout_s: float | None) -> list[dict[str, Any]]:
     from edgekd.cli.subjects import size_bytes
 
-    records = place.latency(plan, timeout_s, shown=lambda sittings: progress(sittings, plan))
-    memory = place.memory(plan)
+    records = target.latency(plan, timeout_s, shown=lambda sittings: progress(sittings, plan))
+    memory = target.memory(plan)
     return [
         described(name, subject, size_bytes(subject)) | memory[name] | records[name].to_json()
         for name, subject in plan.subjects.items()

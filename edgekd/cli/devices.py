@@ -10,7 +10,7 @@ from edgekd import plain_text
 from edgekd.progress import tell
 
 if TYPE_CHECKING:
-    from edgekd.devices.book import Device
+    from edgekd.devices.registry import Device
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -39,7 +39,7 @@ def add(
     replace: Annotated[bool, typer.Option("--replace", help="Replace the device of this name.")] = False,
 ) -> None:
     """Name a device with an SSH server; keys and jump hosts are those of your own SSH configuration."""
-    from edgekd.devices.book import Device, add_device
+    from edgekd.devices.registry import Device, add_device
 
     config = str(ssh_config.expanduser().resolve()) if ssh_config else None
     add_device(Device(name, ssh, python, power_mode, config, emulated), replace)
@@ -49,7 +49,7 @@ def add(
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
     """The devices by name, and where each is."""
-    from edgekd.devices.book import devices
+    from edgekd.devices.registry import devices
 
     known = devices()
     if as_json:
@@ -81,8 +81,8 @@ def layers(
 ) -> None:
     """Where the time of a TensorRT engine goes on a device: each layer's, with the types that it takes and gives."""
     from edgekd.cli.interrupt import leave_on_signal
-    from edgekd.devices.book import find_device
     from edgekd.devices.layers import describe, engine_layers
+    from edgekd.devices.registry import find_device
     from edgekd.devices.remote import Remote
 
     device = find_device(name)
@@ -101,9 +101,9 @@ def dla(
 ) -> None:
     """Which layers a Jetson's DLA takes, and which fall back to the GPU and why; the engine is built for it there."""
     from edgekd.cli.interrupt import leave_on_signal
-    from edgekd.devices.book import find_device
     from edgekd.devices.dla import dla_report
     from edgekd.devices.jetson.dla import describe
+    from edgekd.devices.registry import find_device
     from edgekd.devices.remote import Remote
 
     device = find_device(name)
@@ -117,10 +117,10 @@ def dla(
 def probe(name: Name, as_json: AsJson = False) -> None:
     """What a device is, what it can run, and what is missing there. Nothing is left on it."""
     from edgekd.cli.interrupt import leave_on_signal
-    from edgekd.devices.book import find_device
     from edgekd.devices.local import probe_here
     from edgekd.devices.probe import describe
     from edgekd.devices.probe import probe as ask
+    from edgekd.devices.registry import find_device
 
     device = find_device(name)
     leave_on_signal()

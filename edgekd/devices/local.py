@@ -7,8 +7,8 @@ from time import monotonic
 from typing import Any
 
 from edgekd import children
-from edgekd.devices.book import Device
 from edgekd.devices.probe import Probe, understood
+from edgekd.devices.registry import Device
 from edgekd.errors import DeviceError
 from edgekd.pipes import Lines, SlowError
 

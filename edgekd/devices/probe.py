@@ -4,13 +4,13 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from edgekd.devices.book import Device, add_command
 from edgekd.devices.events import answers_of, number, text, whole
 from edgekd.devices.jetson.command import is_known
 from edgekd.devices.jetson.power_mode import PowerMode, parse_power_mode
 from edgekd.devices.jetson.rails import rails_of
 from edgekd.devices.jetson.release import Release, compute_capability, parse_l4t_package, parse_nv_tegra_release
 from edgekd.devices.jetson.trtexec import parse_version
+from edgekd.devices.registry import Device, add_command
 from edgekd.devices.remote import Remote
 from edgekd.errors import DeviceError
 
@@ -44,12 +44,12 @@ class Probe:
 
     @property
     def in_other_mode(self) -> str | None:
-        """What is wrong with the power mode, where the book names one that it is not surely in."""
+        """What is wrong with the power mode, where the registry names one that it is not surely in."""
         wanted, found = self.device.power_mode, self.power_mode
         if wanted is None:
             return None
         if found is None:
-            return f"power mode {wanted}: 'nvpmodel -q' does not say which it is in; leave the mode out of the book"
+            return f"power mode {wanted}: 'nvpmodel -q' does not say which it is in; leave the mode out of its entry"
         if wanted.removeprefix(MODE) in (found.name.removeprefix(MODE), str(found.id)):
             return None
         return f"power mode {wanted}: it is in {found.name}; 'sudo nvpmodel -m' sets it"

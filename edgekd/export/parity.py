@@ -63,8 +63,8 @@ def first_departure(
 
     Args:
         inputs: of shape (N, ...), as the file's input takes them.
-        outputs: runs a cut file with optimisations, here if left out; :meth:`edgekd.devices.place.There.outputs` does
-            it on a device.
+        outputs: runs a cut file with optimisations, by default here;
+            :meth:`edgekd.devices.targets.RemoteTarget.outputs` does it on a device.
     """
     there = outputs or optimised_outputs
     model = onnx.load(path)

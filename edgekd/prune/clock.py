@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from edgekd.bench import Plan, Subject
-from edgekd.bench.place import Here, Place
+from edgekd.bench.target import LocalTarget, TimingTarget
 from edgekd.files import temporary_folder
 
 Write = Callable[[nn.Module, Path], object]
@@ -44,7 +44,7 @@ class Clock:
         write: writes a network as ONNX, as it will be deployed: in its precision.
         threads: of ONNX Runtime.
         seconds: for each network and timing, at least; twice as long where the interval asks for it.
-        place: this machine where it is left out.
+        target: where times are taken; this machine by default.
     """
 
     def __init__(
@@ -54,11 +54,11 @@ class Clock:
         threads: int = 1,
         seconds: float = 1.5,
         sittings: int = SITTINGS,
-        place: Place | None = None,
+        target: TimingTarget | None = None,
     ):
         self.reference, self.write = reference, write
         self.threads, self.seconds, self.sittings = threads, seconds, sittings
-        self.place = place or Here()
+        self.target = target or LocalTarget()
 
     def __enter__(self) -> "Clock":
         with ExitStack() as stack:
@@ -80,7 +80,7 @@ class Clock:
         self.write(network, self.after)
         subjects = {"before": Subject(str(self.before)), "after": Subject(str(self.after))}
         plan = Plan(subjects, "before", self.threads, 1, self.seconds, 2 * self.seconds, sittings=self.sittings)
-        against = self.place.latency(plan)["after"].latency_vs_reference
+        against = self.target.latency(plan)["after"].latency_vs_reference
         assert against is not None
         ci95 = against.get("ci95")  # absent where there were too few sittings
         return Timing(against["ratio"], tuple(ci95) if ci95 else None, predicted)

@@ -57,8 +57,8 @@ def prune_to_latency(
     """
     SHARE.check(ModelError, share=share)
     POSITIVE.check(ModelError, seconds=seconds)
-    first, threads, place = reference or prunable.network, table.setting.threads, table.setting.place
-    with Clock(first, write, threads, seconds, place=place) as clock:
+    first, threads, target = reference or prunable.network, table.setting.threads, table.setting.target
+    with Clock(first, write, threads, seconds, target=target) as clock:
         costs = CutCosts(prunable, table)
         if new := costs.measure():
             say(f"  prune: timed {new} layers for the table of this machine")

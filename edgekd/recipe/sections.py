@@ -103,14 +103,14 @@ class Target(Section):
     """A device and the runtime on it."""
 
     device: Text = Field(
-        default="cpu", description="cpu, or a device of the book; nothing is measured on one that is not there"
+        default="cpu", description="cpu, or a registered device; nothing is measured on one that is not there"
     )
     runtime: Literal["onnxruntime", "tensorrt"] = Field(
         default="onnxruntime", description="what runs the network there"
     )
     threads: int = Field(default=1, ge=1, description="threads that the runtime may use")
     architecture: Literal["x86_64", "aarch64"] | None = Field(
-        default=None, description="of the device's processor, where the device is not in the book to be asked"
+        default=None, description="of the device's processor, where the device is not registered and cannot be asked"
     )
 
     @property

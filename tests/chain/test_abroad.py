@@ -1,4 +1,4 @@
-"""A recipe whose targets are devices of the book: this machine's own Python behind sshd, and a Jetson's test double."""
+"""A recipe whose targets are registered devices: this machine's own Python behind sshd, and a Jetson's test double."""
 
 import json
 import shutil
@@ -14,7 +14,7 @@ from edgekd.chain.run import run
 from edgekd.chain.sites import located
 from edgekd.chain.store import Store
 from edgekd.data import load_data
-from edgekd.devices.book import Device, add_device
+from edgekd.devices.registry import Device, add_device
 from edgekd.errors import DeviceError
 from edgekd.gate.files import keep_files
 from edgekd.gate.subject import load_subject, subject_of
@@ -38,13 +38,13 @@ ALL_TARGETS = SHORT + TARGETS
 
 
 @pytest.fixture(scope="module")
-def book(tmp_path_factory):
+def registry(tmp_path_factory):
     """Both devices, and the server of the second, whose PATH has the Jetson's tools."""
     folder = tmp_path_factory.mktemp("devices")
     jetson = FakeJetson(folder / "jetson")
     server = Server(folder, path=jetson.path).start()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("EDGEKD_DEVICES", str(folder / "book.json"))
+        patch.setenv("EDGEKD_DEVICES", str(folder / "devices.json"))
         config = str(server.config)
         add_device(Device("desk", "board", sys.executable, ssh_config=config))
         add_device(Device("orin", "board", str(jetson.python), ssh_config=config))
@@ -60,7 +60,7 @@ def recipe(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def finished(book, recipe, toy_run, tmp_path_factory):
+def finished(registry, recipe, toy_run, tmp_path_factory):
     folder = Path(shutil.copytree(toy_run, tmp_path_factory.mktemp("runs") / "toy"))
     return folder, run(recipe, folder)
 
@@ -136,7 +136,7 @@ def odd_python(folder: Path) -> Path:
     return python
 
 
-def test_the_layer_that_a_device_computes_otherwise_is_named(book, sshd, tmp_path, toy_again):
+def test_the_layer_that_a_device_computes_otherwise_is_named(registry, sshd, tmp_path, toy_again):
     add_device(Device("odd", "board", str(odd_python(tmp_path)), ssh_config=str(sshd.config)), replace=True)
     recipe = load_recipe(write_recipe(tmp_path, RECIPE + "targets:\n  - {device: odd, runtime: onnxruntime}\n"))
     report = run(recipe, toy_again)
@@ -156,7 +156,7 @@ def test_the_layer_that_a_device_computes_otherwise_is_named(book, sshd, tmp_pat
         ("{device: desk, architecture: aarch64}", "targets: desk is x86_64, and the recipe says aarch64"),
     ],
 )
-def test_a_device_that_will_not_do_is_found_before_any_training(book, sshd, target, message, tmp_path):
+def test_a_device_that_will_not_do_is_found_before_any_training(registry, sshd, target, message, tmp_path):
     add_device(Device("off", "127.0.0.1:1"), replace=True)
     add_device(Device("desk", "board", sys.executable, ssh_config=str(sshd.config)), replace=True)
     recipe = load_recipe(write_recipe(tmp_path, SHORT + f"targets:\n  - {target}\n"))
@@ -166,25 +166,25 @@ def test_a_device_that_will_not_do_is_found_before_any_training(book, sshd, targ
 
 
 @pytest.mark.slow
-def test_a_network_is_pruned_to_a_latency_on_its_device(book, sshd, tmp_path, monkeypatch):
+def test_a_network_is_pruned_to_a_latency_on_its_device(registry, sshd, tmp_path, monkeypatch):
     """The table of layers and the clock are the device's: none of them is asked here."""
     add_device(Device("desk", "board", sys.executable, ssh_config=str(sshd.config)), replace=True)
     head = SHORT[: SHORT.index("student:")].replace("width: 16", "width: 64").replace("epochs: 2", "epochs: 1")
     text = head + "stages:\n  - prune: {latency: 0.9, epochs: 0}\ntargets:\n  - {device: desk, runtime: onnxruntime}\n"
     recipe = load_recipe(write_recipe(tmp_path, text))
     for name in ("measure", "take"):
-        monkeypatch.setattr(f"edgekd.bench.place.{name}", lambda *_: pytest.fail("timed here"))
+        monkeypatch.setattr(f"edgekd.bench.target.{name}", lambda *_: pytest.fail("timed here"))
     pruned = run_stages(located(recipe)[0], tmp_path / "run")[-1]
     assert pruned.metrics["cuts"][0]["timing"]["measured"] <= 0.9
 
 
-def test_placement_is_measured_on_the_device(book, sshd, tmp_path, monkeypatch):
+def test_placement_is_measured_on_the_device(registry, sshd, tmp_path, monkeypatch):
     add_device(Device("desk", "board", sys.executable, ssh_config=str(sshd.config)), replace=True)
     head = SHORT[: SHORT.index("student:")].replace("epochs: 2", "epochs: 1")
     text = head + "stages:\n  - quantize: {epochs: 0, rungs: [ptq]}\nbudget: {accuracy_drop: 100}\n"
     recipe = load_recipe(write_recipe(tmp_path, text + "targets:\n  - {device: desk, runtime: onnxruntime}\n"))
     for name in ("measure", "take"):
-        monkeypatch.setattr(f"edgekd.bench.place.{name}", lambda *_: pytest.fail("timed here"))
+        monkeypatch.setattr(f"edgekd.bench.target.{name}", lambda *_: pytest.fail("timed here"))
     recipe, _ = located(recipe)
     quantized = run_stages(recipe, tmp_path / "run")[-1]
     data, store = load_data(recipe.data, recipe.seed), Store(tmp_path / "run/exports")

@@ -10,7 +10,7 @@ from edgekd.chain import beside
 from edgekd.chain.beside import BEFORE, NOW, plan_beside
 from edgekd.chain.sites import DeviceSite
 from edgekd.chain.store import Store
-from edgekd.devices.book import Device
+from edgekd.devices.registry import Device
 from edgekd.files import sha256_file
 from edgekd.recipe import Target
 
@@ -58,8 +58,8 @@ class Place:
 )
 def test_what_another_moment_may_mend_is_timed_again(codes, on_device, times, tmp_path, monkeypatch):
     place = Place(*codes)
-    monkeypatch.setattr(beside, "There", place)
-    monkeypatch.setattr(beside, "Here", place)
+    monkeypatch.setattr(beside, "RemoteTarget", place)
+    monkeypatch.setattr(beside, "LocalTarget", place)
     files = [tmp_path / "new.onnx", tmp_path / "agreed.onnx"]
     for file in files:
         file.write_bytes(file.name.encode())

@@ -14,7 +14,7 @@ from torch import nn
 
 from edgekd.data import DataSet
 from edgekd.devices.accuracy import answers_there
-from edgekd.devices.book import find_device
+from edgekd.devices.registry import find_device
 from edgekd.devices.remote import Remote
 from edgekd.export import export_onnx, runtime_logits
 from edgekd.quantize import calibrate, export_runtime, prepare
@@ -49,8 +49,8 @@ def config() -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def board(config, edgekd, tmp_path, monkeypatch) -> Iterator[None]:
-    """Named in the book; afterwards nothing is left of what it was asked."""
-    monkeypatch.setenv("EDGEKD_DEVICES", str(tmp_path / "book.json"))
+    """Registered; afterwards nothing is left of what it was asked."""
+    monkeypatch.setenv("EDGEKD_DEVICES", str(tmp_path / "devices.json"))
     words = ("--ssh", "board", "--ssh-config", config, "--python", PYTHON, "--emulated")
     assert edgekd("devices", "add", "board", *words).code == 0
     yield

@@ -13,9 +13,9 @@ import pytest
 from edgekd.bench.plan import Plan, Subject
 from edgekd.bench.runtimes.onnxruntime.turns import Turns
 from edgekd.devices import accuracy, latency, probe, remote, turns
-from edgekd.devices.book import Device
 from edgekd.devices.connection import bounded
 from edgekd.devices.events import AnswerError
+from edgekd.devices.registry import Device
 from edgekd.errors import DeviceError
 from edgekd.pipes import FloodError, Lines, SlowError
 

@@ -28,9 +28,9 @@ ODD = ("two words; 'quoted'", '"$(touch gone)`id`', "-rf *", "new\nline", "ünï
 
 
 @pytest.fixture(autouse=True)
-def book(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setenv("EDGEKD_DEVICES", str(tmp_path / "book.json"))
-    return tmp_path / "book.json"
+def registry(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("EDGEKD_DEVICES", str(tmp_path / "devices.json"))
+    return tmp_path / "devices.json"
 
 
 @pytest.fixture
@@ -348,10 +348,10 @@ def test_models_of_any_name(clean, desk, edgekd, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["two words", "semi;colon", "quo'te", 'double"quote', "$(touch gone)", "-oUser=x"])
-def test_a_host_whose_name_a_shell_would_read(clean, edgekd, book, name):
+def test_a_host_whose_name_a_shell_would_read(clean, edgekd, registry, name):
     message = f"{name!r} is no name of a host: letters, digits, '.', '-' and '_', not '-' first; anything else can be"
     said = complaint(edgekd("devices", "add", "desk", f"--ssh={name}"))
-    assert said.startswith(message) and not book.exists()
-    book.write_text(json.dumps({"schema_version": 1, "devices": {"desk": {"ssh": name}}}))
+    assert said.startswith(message) and not registry.exists()
+    registry.write_text(json.dumps({"schema_version": 1, "devices": {"desk": {"ssh": name}}}))
     assert message in complaint(edgekd("devices", "probe", "desk"))
     assert not Path("gone").exists()

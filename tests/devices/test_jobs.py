@@ -12,9 +12,9 @@ import pytest
 
 from edgekd.bench.plan import Plan, Subject
 from edgekd.devices.accuracy import DevicePredictions, answers_there
-from edgekd.devices.book import Device
 from edgekd.devices.latency import measure_there
 from edgekd.devices.probe import understood
+from edgekd.devices.registry import Device
 from edgekd.devices.remote import Remote
 from edgekd.errors import MeasurementError
 from tests.bench.conftest import write_model

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from edgekd.devices.book import Device
 from edgekd.devices.probe import clock_ahead, describe, probe, understood
+from edgekd.devices.registry import Device
 from tests.cli.conftest import edgekd  # noqa: F401
 from tests.devices.fake_jetson import FakeJetson
 from tests.devices.server import Server
@@ -81,7 +81,7 @@ def test_how_packages_get_there(managed, way, tmp_path):
     python = {"version": "3.11.2", "executable": "/usr/bin/python3", **managed}
     packages = next(line for line in describe(understood(device, {**FACTS, "python": python})) if "pip install" in line)
     assert way in packages
-    # The rest of the book's entry stays what it is.
+    # The rest of the registry's entry stays what it is.
     words = "--replace --ssh pi@desk --python PATH/edge/bin/python --power-mode 15W --ssh-config"
     assert (words in packages and "--emulated' here" in packages) == bool(managed)
 

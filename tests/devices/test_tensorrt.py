@@ -14,11 +14,11 @@ import psutil
 import pytest
 
 from edgekd.bench.plan import Plan, Subject
-from edgekd.devices.book import Device, add_device
 from edgekd.devices.engines import builder_of, engine_of
 from edgekd.devices.jetson.trtexec import Query
-from edgekd.devices.place import There
 from edgekd.devices.probe import Probe, describe
+from edgekd.devices.registry import Device, add_device
+from edgekd.devices.targets import RemoteTarget
 from edgekd.devices.tensorrt import Run, energy_of
 from edgekd.errors import DeviceError, MeasurementError
 from tests.bench.conftest import write_model
@@ -63,7 +63,7 @@ def plan(files: dict[str, Path], **more: object) -> Plan:
 
 
 def test_a_jetson_tells_what_it_is(orin):
-    with There(orin) as there:
+    with RemoteTarget(orin) as there:
         found = there.found
     assert found.can_run == ["onnxruntime", "tensorrt"]
     assert found.release is not None and (found.release.l4t, found.tensorrt) == ("36.4.4", (10, 3, 0))
@@ -73,7 +73,7 @@ def test_a_jetson_tells_what_it_is(orin):
 
 
 def test_engines_are_timed_in_turns(orin, files, jetson):
-    with There(orin) as there:
+    with RemoteTarget(orin) as there:
         records = there.latency(plan(files))
     small, large = records["small"], records["large"]
     sizes = [path.stat().st_size for path in files.values()]
@@ -91,7 +91,7 @@ def test_engines_are_timed_in_turns(orin, files, jetson):
 
 
 def test_the_energy_of_an_inference(orin, files):
-    with There(orin) as there:
+    with RemoteTarget(orin) as there:
         [record] = there.latency(plan({"large": files["large"]}, sittings=1)).values()
     assert record.energy is not None
     assert record.energy["watts"] == pytest.approx(MW / 1000)
@@ -101,7 +101,7 @@ def test_the_energy_of_an_inference(orin, files):
 
 def test_an_engine_is_built_once(orin, files, jetson):
     for _ in range(2):
-        with There(orin) as there:
+        with RemoteTarget(orin) as there:
             there.latency(plan({"large": files["large"]}, sittings=1))
     commands = jetson.trtexec_log.read_text().splitlines()
     assert sum("--onnx" in words for words in commands) == 1
@@ -111,13 +111,13 @@ def test_engines_of_other_shapes_stay_what_they_are(orin, files):
     """Answers take the same file at another batch, under the same name in the same folder."""
     inputs = np.zeros((5, 64), np.float32)
     for _ in range(2):
-        with There(orin) as there:
+        with RemoteTarget(orin) as there:
             there.latency(plan({"large": files["large"]}, sittings=1))
             assert there.answers("tensorrt", {"large": files["large"]}, inputs)["large"].n == 5
 
 
 def test_what_an_engine_depends_on(orin, files, jetson):
-    with There(orin) as there:
+    with RemoteTarget(orin) as there:
         builder = builder_of(there.found)
     keys = {
         engine_of(each, path, number, batch, dla).request["key"]
@@ -141,7 +141,7 @@ def test_answers_are_those_of_the_file(orin, files):
     model.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(weight, "w"))
     onnx.save(model, files["small"])
     inputs = random.normal(size=(70, 16)).astype(np.float32)
-    with There(orin) as there:
+    with RemoteTarget(orin) as there:
         found = there.answers("tensorrt", {"small": files["small"]}, inputs)["small"]
     assert found.n == 70 and found.cut is None
     assert np.array_equal(found.classes, (inputs @ weight).argmax(1))
@@ -150,13 +150,16 @@ def test_answers_are_those_of_the_file(orin, files):
 def test_the_last_batch_is_filled_up(orin, tmp_path):
     fixed = {"fixed": write_model(tmp_path / "fixed.onnx", width=16, shape=[32, 16])}
     inputs = np.random.default_rng(0).normal(size=(33, 16)).astype(np.float32)
-    with There(orin) as there:
+    with RemoteTarget(orin) as there:
         assert there.answers("tensorrt", fixed, inputs)["fixed"].n == 33
 
 
 def test_an_open_input_is_refused(orin, tmp_path):
     odd = write_model(tmp_path / "odd.onnx", width=16, shape=["batch", "width"])
-    with There(orin) as there, pytest.raises(MeasurementError, match="is open beyond its batch: fix it in the file"):
+    with (
+        RemoteTarget(orin) as there,
+        pytest.raises(MeasurementError, match="is open beyond its batch: fix it in the file"),
+    ):
         there.latency(plan({"large": odd}))
 
 
@@ -166,14 +169,14 @@ def test_a_file_that_trtexec_refuses(orin, tmp_path):
     model.doc_string = "unsupported"
     onnx.save(model, path)
     with (
-        There(orin) as there,
+        RemoteTarget(orin) as there,
         pytest.raises(DeviceError, match=r"orin: trtexec ended with code 1: \[E\] ModelImporter"),
     ):
         there.latency(plan({"large": path}))
 
 
 def test_clocks_are_locked_and_put_back(orin, files, jetson):
-    with There(orin, lock_clocks=True) as there:
+    with RemoteTarget(orin, lock_clocks=True) as there:
         there.latency(plan({"large": files["large"]}, sittings=1))
     store, lock, restore = jetson.clocks.read_text().splitlines()
     assert store.startswith("--store ") and lock == "" and restore == store.replace("--store", "--restore")
@@ -181,7 +184,7 @@ def test_clocks_are_locked_and_put_back(orin, files, jetson):
 
 
 def test_clocks_are_put_back_when_the_runner_is_killed(server, orin, files, jetson):
-    with There(orin, lock_clocks=True) as there, pytest.raises(DeviceError):
+    with RemoteTarget(orin, lock_clocks=True) as there, pytest.raises(DeviceError):
         for event in there.remote.events(request_of(there, files), 60):
             if event["event"] != "run":
                 continue
@@ -207,7 +210,7 @@ def words_of(process: psutil.Process) -> list[str]:
     return process.info["cmdline"] or []
 
 
-def request_of(there: There, files: dict[str, Path]) -> dict:
+def request_of(there: RemoteTarget, files: dict[str, Path]) -> dict:
     builder = builder_of(there.found)
     engine = engine_of(builder, files["large"], 0, 1)
     there.remote.put(files["large"], "0.onnx")
@@ -225,7 +228,7 @@ def test_sudo_that_asks_is_not_used(tmp_path, files):
     server = Server(tmp_path, path=jetson.path).start()
     try:
         device = Device("orin", "board", str(jetson.python), ssh_config=str(server.config))
-        with There(device, True) as there, pytest.raises(DeviceError, match="sudo asks for a password on orin"):
+        with RemoteTarget(device, True) as there, pytest.raises(DeviceError, match="sudo asks for a password on orin"):
             there.latency(plan(files))
     finally:
         server.stop()
@@ -234,7 +237,7 @@ def test_sudo_that_asks_is_not_used(tmp_path, files):
 
 def test_over_current_and_heat_are_told(orin, files, jetson):
     jetson.put("sys/devices/virtual/thermal/thermal_zone0/trip_point_0_temp", "40000\n")
-    with There(orin) as there:
+    with RemoteTarget(orin) as there:
         [record] = there.latency(plan({"large": files["large"]}, sittings=1)).values()
     assert not record.valid
     assert "tj reached" in " ".join(caution.message for caution in record.warnings)
@@ -267,24 +270,27 @@ def test_power_is_that_of_the_queries_that_count():
 def test_what_a_file_fixes_is_not_asked_otherwise(orin, tmp_path, change, message):
     fixed = write_model(tmp_path / "fixed.onnx", width=16, shape=[1, 16])
     subject = Subject(str(fixed), "tensorrt", shape=change.pop("shape", None))
-    with There(orin) as there, pytest.raises(MeasurementError, match=message):
+    with RemoteTarget(orin) as there, pytest.raises(MeasurementError, match=message):
         there.latency(Plan({"fixed": subject}, seconds=1, sittings=1, **change))
 
 
 def test_no_onnx_file(orin, tmp_path):
     (tmp_path / "x.engine").write_bytes(b"ftrt" * 100)
-    with There(orin) as there, pytest.raises(MeasurementError, match="give the .onnx, engines are built on the device"):
+    with (
+        RemoteTarget(orin) as there,
+        pytest.raises(MeasurementError, match="give the .onnx, engines are built on the device"),
+    ):
         there.latency(plan({"large": tmp_path / "x.engine"}))
 
 
 def test_locked_clocks_are_for_tensorrt(orin, files):
-    there = There(orin, lock_clocks=True)
+    there = RemoteTarget(orin, lock_clocks=True)
     with pytest.raises(MeasurementError, match="--lock-clocks is for TensorRT's times"):
         there.latency(Plan({"large": Subject(str(files["large"]))}))
 
 
 def test_the_command(orin, files, edgekd, monkeypatch, tmp_path):
-    monkeypatch.setenv("EDGEKD_DEVICES", str(tmp_path / "book.json"))
+    monkeypatch.setenv("EDGEKD_DEVICES", str(tmp_path / "devices.json"))
     add_device(orin)
     words = ("--device", "orin", "--runtime", "tensorrt", "--seconds", 1, "--sittings", 1)
     done = edgekd("bench", *files.values(), *words, "--json", "-")
@@ -297,7 +303,7 @@ def test_the_command(orin, files, edgekd, monkeypatch, tmp_path):
 
 
 def test_where_the_time_of_an_engine_goes(orin, files, edgekd, monkeypatch, tmp_path, jetson):
-    monkeypatch.setenv("EDGEKD_DEVICES", str(tmp_path / "book.json"))
+    monkeypatch.setenv("EDGEKD_DEVICES", str(tmp_path / "devices.json"))
     add_device(orin)
     done = edgekd("devices", "layers", "orin", files["small"], "--top", 2)
     assert done.code == 0, done.err
@@ -315,7 +321,7 @@ def test_where_the_time_of_an_engine_goes(orin, files, edgekd, monkeypatch, tmp_
 
 
 def test_what_a_dla_takes(orin, files, edgekd, monkeypatch, tmp_path, jetson):
-    monkeypatch.setenv("EDGEKD_DEVICES", str(tmp_path / "book.json"))
+    monkeypatch.setenv("EDGEKD_DEVICES", str(tmp_path / "devices.json"))
     add_device(orin)
     fixed = write_model(tmp_path / "fixed.onnx", width=16, shape=[1, 16])
     for _ in range(2):  # the second time the engine lies there, and its log with it

@@ -23,7 +23,7 @@ NO_COUNT = [*NO_NUMBER, 0.5, 1e300, 360.0, -0.5]
 
 @pytest.fixture(scope="module", params=[1, 2])
 def good(request: pytest.FixtureRequest) -> Document:
-    """The recorded run, with its last network on a device of the book too, in either version of a report."""
+    """The recorded run, with its last network on a registered device too, in either version of a report."""
     document = json.loads(RECORDED.read_text())
     kept = ("schema_version", "name", "recipe_sha256", "environment", "data", "rows", "budget", "warnings")
     report = {key: document[key] for key in kept}

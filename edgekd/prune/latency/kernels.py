@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from edgekd.bench.place import Here, Place
 from edgekd.bench.runtimes.onnxruntime.join import is_weighted
 from edgekd.bench.runtimes.onnxruntime.turns import Turns
+from edgekd.bench.target import LocalTarget, TimingTarget
 from edgekd.errors import MeasurementError
 from edgekd.files import temporary_folder
 from edgekd.prune.latency.branches import PREFIX, branches
@@ -34,7 +34,7 @@ class Setting:
     precision: str
     threads: int
     codes: type[np.uint8 | np.int8]
-    place: Place = field(default_factory=Here)
+    target: TimingTarget = field(default_factory=LocalTarget)
 
     @contextmanager
     def files(self, models: Mapping[str, Sequence[Layer]]) -> Iterator[dict[str, Path]]:
@@ -78,7 +78,7 @@ def kernel_times(layers: Sequence[Layer], setting: Setting) -> KernelTimes:
     """
     with setting.files({"layers": [*layers, *[REFERENCE] * COPIES]}) as files:
         turns = Turns(files, ["layers"], files, setting.threads, WARMUP_RUNS, MIN_RUNS, MAX_RUNS, SECONDS)
-        taken = setting.place.turns(turns)
+        taken = setting.target.turns(turns)
     read = by_layer(readings(taken, turns, "layers"))
     missing = [layer for index, layer in enumerate(layers) if index not in read]
     if missing:

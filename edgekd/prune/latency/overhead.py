@@ -19,7 +19,7 @@ def overhead(setting: Setting) -> float:
     with setting.files({"small": [SMALL] * LAYERS, "reference": [REFERENCE]}) as files:
         models = {**files, "plain": files["small"]}
         turns = Turns(models, ORDER, files, setting.threads, WARMUP, TURNS, TURNS)
-        taken = setting.place.turns(turns)
+        taken = setting.target.turns(turns)
     kernels = readings(taken, turns, "small")
     reference_ms = by_layer(readings(taken, turns, "reference"))[0]
     plain_ms = fast(taken.times_ns[:, -1]) / 1e6

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable
 
 import numpy as np
 
-from edgekd.bench.place import Here, Place
+from edgekd.bench.target import LocalTarget, TimingTarget
 from edgekd.errors import MeasurementError
 from edgekd.prune.latency.kernels import Setting, batches_of, kernel_times
 from edgekd.prune.latency.layer import Layer
@@ -30,22 +30,24 @@ class LatencyTable:
         precision: ``float32``; or ``int8``: 8-bit activations, and 8-bit weights per channel.
         threads: of ONNX Runtime.
         fresh: measure again what was measured there before.
-        place: this machine where it is left out.
+        target: where times are taken; this machine by default.
 
     Raises:
         MeasurementError: another precision, or no threads.
     """
 
-    def __init__(self, precision: str = "float32", threads: int = 1, fresh: bool = False, place: Place | None = None):
+    def __init__(
+        self, precision: str = "float32", threads: int = 1, fresh: bool = False, target: TimingTarget | None = None
+    ):
         if precision not in PRECISIONS:
             raise MeasurementError(f"no layer times at precision {precision!r}; known: {', '.join(PRECISIONS)}")
         if threads < 1:
             raise MeasurementError(f"{threads} threads cannot run anything; give 1 or more")
         # Profiles of Arm have int8 activations, those of x86 uint8.
-        place = place or Here()
-        codes = np.int8 if place.architecture in ARM else np.uint8
-        self.setting = Setting(precision, threads, codes, place)
-        self._store = ReadingStore(precision, place.facts(threads), fresh=fresh)
+        target = target or LocalTarget()
+        codes = np.int8 if target.architecture in ARM else np.uint8
+        self.setting = Setting(precision, threads, codes, target)
+        self._store = ReadingStore(precision, target.facts(threads), fresh=fresh)
 
     def __contains__(self, layer: Layer) -> bool:
         return all(str(each) in self._store.multiples for each in layer.each_call())

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from edgekd.bench import Plan, Subject
-from edgekd.bench.place import Here, Place
 from edgekd.bench.profile.layers import LayerTime
 from edgekd.bench.runtimes.onnxruntime.profile import layer_times
+from edgekd.bench.target import LocalTarget, TimingTarget
 from edgekd.errors import EdgekdError, ExportError, StorageError
 from edgekd.export.deploy import deploy
 from edgekd.export.profile import PROFILES
@@ -41,7 +41,7 @@ def place(
     bounds: Bounds = NO_BOUNDS,
     correct: Correct | None = None,
     fresh: bool = False,
-    at: Place | None = None,
+    at: TimingTarget | None = None,
 ) -> Placed:
     """Times placements of ``model``, interleaved, and chooses one by :mod:`edgekd.quantize.search.rule`.
 
@@ -62,7 +62,7 @@ def place(
     """
     if PROFILES.find(target).runtime != "onnxruntime":
         raise ExportError(f"placement is measured in ONNX Runtime; {target} is another runtime's profile")
-    at = at or Here()
+    at = at or LocalTarget()
     machine = at.facts(threads)
     content = sha256(model.SerializeToString(deterministic=True))
     key = sha256(canonical_json([VERSION, content, target, seconds, machine]))
@@ -113,7 +113,7 @@ def _read(path: Path) -> list[PlacementCandidate] | None:
 
 
 def _time(
-    model: ModelProto, target: str, threads: int, seconds: float, folder: Path, at: Place
+    model: ModelProto, target: str, threads: int, seconds: float, folder: Path, at: TimingTarget
 ) -> list[PlacementCandidate]:
     files: dict[str, tuple[str, ...]] = {INT8: (), FLOAT: EVERYTHING}
     paths = {name: _write(model, target, kept, folder / f"{name}.onnx") for name, kept in files.items()}
@@ -138,7 +138,9 @@ def _write(model: ModelProto, target: str, keep_float: Collection[str], path: Pa
     return path
 
 
-def _by_profile(model: ModelProto, paths: dict[str, Path], threads: int, at: Place) -> dict[str, tuple[str, ...]]:
+def _by_profile(
+    model: ModelProto, paths: dict[str, Path], threads: int, at: TimingTarget
+) -> dict[str, tuple[str, ...]]:
     segments = segments_of(ir.from_proto(model))
     times = {name: _per_segment(layer_times(path, threads, RUNS, at), segments) for name, path in paths.items()}
     found: dict[str, tuple[str, ...]] = {}

@@ -6,10 +6,10 @@ import onnx
 import pytest
 from onnx import helper
 
-from edgekd.bench.place import Here
 from edgekd.bench.runtimes.onnxruntime.turns import Taken, Turns
-from edgekd.devices.book import Device
-from edgekd.devices.place import There
+from edgekd.bench.target import LocalTarget
+from edgekd.devices.registry import Device
+from edgekd.devices.targets import RemoteTarget
 from edgekd.prune.latency.readings import fast, readings
 from tests.devices.conftest import clean as clean
 from tests.devices.conftest import sshd as sshd
@@ -36,9 +36,9 @@ def test_the_fastest_fifth():
 def take(request) -> Callable[[Turns], Taken]:
     """In this process, and in the runner's on this machine behind sshd."""
     if request.param == "here":
-        return Here().turns
+        return LocalTarget().turns
     server = request.getfixturevalue("clean")
-    there = There(Device("desk", "board", sys.executable, ssh_config=str(server.config)))
+    there = RemoteTarget(Device("desk", "board", sys.executable, ssh_config=str(server.config)))
     there.__enter__()
     request.addfinalizer(there.__exit__)
     return there.turns

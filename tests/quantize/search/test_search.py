@@ -57,7 +57,7 @@ def no_measuring(monkeypatch):
     def measure(plan, *_):
         raise Measured
 
-    monkeypatch.setattr("edgekd.bench.place.measure", measure)
+    monkeypatch.setattr("edgekd.bench.target.measure", measure)
 
 
 def test_it_is_measured_once(placed, model, no_measuring):

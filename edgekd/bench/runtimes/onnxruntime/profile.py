@@ -21,7 +21,7 @@ from edgekd.files import temporary_folder, write_text
 if TYPE_CHECKING:
     from onnx import NodeProto
 
-    from edgekd.bench.place import Place
+    from edgekd.bench.target import TimingTarget
 
 WARMUP_S, WARMUP_RUNS, MAX_WARMUP_RUNS = 0.3, 3, 200
 SECONDS, MORE = 0.5, 4
@@ -54,15 +54,15 @@ def profile(subject: Subject, threads: int, batch: int, runs: int, trace_to: Pat
     return LayerProfile(tuple(layers), total_ms, counted, unprofiled_ms)
 
 
-def layer_times(path: Path, threads: int, runs: int, at: "Place") -> list[LayerTime]:
-    """Each step's median over ``runs`` inferences at batch 1, or a few more, at a place."""
+def layer_times(path: Path, threads: int, runs: int, target: "TimingTarget") -> list[LayerTime]:
+    """Return each step's median time over ``runs`` inferences at batch 1, or a few more, on ``target``."""
     with temporary_folder() as folder:
         optimised = folder / "optimised.onnx"
         names = ("model",)
         turns = Turns(
             {"model": path}, names, names, threads, WARMUP_RUNS, runs, MORE * runs, SECONDS, {"model": optimised}
         )
-        taken = at.turns(turns)
+        taken = target.turns(turns)
         runtime = TensorGraph(optimised)
     inferences, _ = last_runs(taken.events["model"], taken.runs("model", turns))
     return layers_of(steps_of(inferences), runtime, Network(path))

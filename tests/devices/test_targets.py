@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from edgekd.devices.book import Device, add_device
-from edgekd.devices.place import Here, There, place_of
+from edgekd.devices.registry import Device, add_device
+from edgekd.devices.targets import LocalTarget, RemoteTarget, resolve_target
 from edgekd.errors import DeviceError
 from tests.bench.conftest import write_model
 from tests.cli.conftest import edgekd as edgekd
@@ -15,15 +15,15 @@ from tests.cli.conftest import edgekd as edgekd
 
 @pytest.fixture
 def desk(clean, tmp_path, monkeypatch):
-    monkeypatch.setenv("EDGEKD_DEVICES", str(tmp_path / "book.json"))
+    monkeypatch.setenv("EDGEKD_DEVICES", str(tmp_path / "devices.json"))
     add_device(Device("desk", "board", sys.executable, ssh_config=str(clean.config)))
 
 
 def test_a_place_by_its_name(desk):
-    assert isinstance(place_of("cpu"), Here) and isinstance(place_of("cuda"), Here)
-    assert isinstance(place_of("desk"), There)
+    assert isinstance(resolve_target("cpu"), LocalTarget) and isinstance(resolve_target("cuda"), LocalTarget)
+    assert isinstance(resolve_target("desk"), RemoteTarget)
     with pytest.raises(DeviceError, match=r"no device is called 'dest' .did you mean 'desk'"):
-        place_of("dest")
+        resolve_target("dest")
 
 
 def test_models_are_timed_on_the_device(desk, edgekd, tmp_path):
@@ -54,7 +54,7 @@ def test_what_cannot_run_there_is_refused(desk, edgekd, tmp_path):
 
 
 def test_times_of_an_emulated_device_are_invalid(clean, edgekd, tmp_path, monkeypatch):
-    monkeypatch.setenv("EDGEKD_DEVICES", str(tmp_path / "book.json"))
+    monkeypatch.setenv("EDGEKD_DEVICES", str(tmp_path / "devices.json"))
     words = ("--ssh", "board", "--ssh-config", os.path.relpath(clean.config), "--python", sys.executable)
     assert edgekd("devices", "add", "desk", *words, "--emulated").code == 0
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""The devices that a user has named, in a JSON file of the user's own; ``cpu`` and ``cuda`` are always there."""
+"""The device registry: a JSON file of the devices that the user has named. ``cpu`` and ``cuda`` are always known."""
 
 import os
 import re
@@ -52,7 +52,7 @@ class Device:
 
 
 def add_command(device: Device) -> str:
-    """What changes the device of the book to ``device``."""
+    """Return the command that changes the registry's entry to ``device``."""
     words = ["edgekd", "devices", "add", device.name, "--replace", "--ssh", device.ssh or "", "--python", device.python]
     words += ["--power-mode", device.power_mode] if device.power_mode else []
     words += ["--ssh-config", device.ssh_config] if device.ssh_config else []
@@ -62,8 +62,8 @@ def add_command(device: Device) -> str:
 LOCAL = {name: Device(name) for name in ("cpu", "cuda")}
 
 
-def book_path() -> Path:
-    """``EDGEKD_DEVICES``, or ``edgekd/devices.json`` in the user's configuration folder."""
+def registry_path() -> Path:
+    """Return ``EDGEKD_DEVICES``, or ``edgekd/devices.json`` in the user's configuration folder."""
     if named := os.environ.get("EDGEKD_DEVICES"):
         return Path(named)
     given = os.environ.get("XDG_CONFIG_HOME", "")
@@ -73,8 +73,8 @@ def book_path() -> Path:
 
 
 def devices(path: Path | None = None) -> dict[str, Device]:
-    """All devices by name, this machine's own first."""
-    path = path or book_path()
+    """Return all devices by name, this machine's own first."""
+    path = path or registry_path()
     if not path.exists():
         return dict(LOCAL)
     try:
@@ -91,7 +91,11 @@ def devices(path: Path | None = None) -> dict[str, Device]:
 
 
 def find_device(name: str, path: Path | None = None) -> Device:
-    """The device called ``name``."""
+    """Return the device called ``name``.
+
+    Raises:
+        DeviceError: no such device is registered.
+    """
     known = devices(path)
     if name not in known:
         raise DeviceError(
@@ -102,8 +106,8 @@ def find_device(name: str, path: Path | None = None) -> Device:
 
 
 def add_device(device: Device, replace: bool = False, path: Path | None = None) -> None:
-    """Writes ``device`` into the book; one of the same name is replaced only where ``replace`` says so."""
-    path, known = path or book_path(), devices(path)
+    """Add ``device`` to the registry; ``replace`` allows it to replace the one of the same name."""
+    path, known = path or registry_path(), devices(path)
     if device.name in LOCAL:
         raise DeviceError(f"{device.name} is this machine's own; give the new device another name")
     if device.name in known and not replace:

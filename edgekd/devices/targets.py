@@ -1,4 +1,4 @@
-"""Where a plan is carried out: on this machine, or on a device of the book. Both are used in a ``with`` block."""
+"""Targets that plans are timed on: this machine, or a registered device. Both are context managers."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from edgekd.bench import LatencyRecord, Plan
 from edgekd.bench.conduct import Shown
-from edgekd.bench.place import Here
 from edgekd.bench.runtimes.onnxruntime.turns import Taken, Turns
+from edgekd.bench.target import LocalTarget
 from edgekd.devices.accuracy import DevicePredictions, answers_there, outputs_there
-from edgekd.devices.book import LOCAL, Device, find_device
 from edgekd.devices.latency import measure_there
 from edgekd.devices.probe import Probe, probed
+from edgekd.devices.registry import LOCAL, Device, find_device
 from edgekd.devices.remote import Remote
 from edgekd.devices.tensorrt import measure_engines
 from edgekd.devices.tensorrt_answers import engine_answers
@@ -27,8 +27,8 @@ from edgekd.errors import DeviceError, MeasurementError
 LASTING = ("board", "cpu", "cores", "architecture", "system", "kernel", "python")
 
 
-class There:
-    """A device behind SSH, through one connection. Its peak memory is not measured.
+class RemoteTarget:
+    """A device behind SSH, reached through one connection. Its peak memory is not measured.
 
     ``lock_clocks`` puts a Jetson's clocks to the top of its power mode while TensorRT is timed.
     """
@@ -37,7 +37,7 @@ class There:
         self.remote = Remote(device)
         self.lock_clocks = lock_clocks
 
-    def __enter__(self) -> "There":
+    def __enter__(self) -> "RemoteTarget":
         self.remote.__enter__()
         return self
 
@@ -54,14 +54,14 @@ class There:
         return probed(self.remote)
 
     def environment(self) -> dict[str, Any]:
-        """What the device says of itself, with the processor where :func:`edgekd.bench.fingerprint` has it."""
+        """Return what the device reports of itself, with its processor as in :func:`edgekd.bench.fingerprint`."""
         found = self.found.to_json()
         facts = found["facts"]
         mode = {"power_mode": found["power_mode"]} if "power_mode" in found else {}
         return {"cpu": {"model": facts["cpu"], "architecture": facts["architecture"]}, **mode, "device": found}
 
     def latency(self, plan: Plan, timeout_s: float | None = None, shown: Shown = iter) -> dict[str, LatencyRecord]:
-        """``shown`` sees nothing: sittings come with the records.
+        """Time the plan's models on the device. ``shown`` is not called: all results arrive at once.
 
         Raises:
             MeasurementError: TensorRT's times and ONNX Runtime's in one plan: they are not taken in turns; or clocks
@@ -81,7 +81,7 @@ class There:
         return str(self.found.facts["architecture"])
 
     def facts(self, threads: int) -> dict[str, Any]:
-        """What times there depend on."""
+        """Return the facts that times on the device depend on, as JSON."""
         about = {name: self.found.facts.get(name) for name in LASTING}
         mode = self.found.power_mode.name if self.found.power_mode else None
         return {**about, "power_mode": mode, "device": self.remote.device.name, "threads": threads}
@@ -92,27 +92,27 @@ class There:
     def answers(
         self, runtime: str, models: Mapping[str, Path], inputs: NDArray[np.float32], threads: int = 1
     ) -> dict[str, DevicePredictions]:
-        """The class that each of ``models`` gives each of ``inputs`` (N, ...), preprocessed, there."""
+        """Return the class that each of ``models`` predicts for each of ``inputs`` (N, ...), preprocessed."""
         if runtime == "tensorrt":
             return engine_answers(self.remote, models, inputs, found=self.found)
         return answers_there(self.remote, models, inputs, threads)
 
     def outputs(self, model: Path, inputs: NDArray[np.float32]) -> NDArray[Any]:
-        """The first output (N, ...) of an ONNX file for ``inputs`` (N, ...) in ONNX Runtime there."""
+        """Return the first output (N, ...) of an ONNX file for ``inputs`` (N, ...) in the device's ONNX Runtime."""
         return outputs_there(self.remote, model, inputs)
 
     def memory(self, plan: Plan) -> dict[str, dict[str, Any]]:
         return {name: {} for name in plan.subjects}
 
 
-def place_of(name: str, lock_clocks: bool = False) -> Here | There:
-    """``cpu`` and ``cuda`` are this machine's own; every other name is looked up in the book.
+def resolve_target(name: str, lock_clocks: bool = False) -> LocalTarget | RemoteTarget:
+    """Return the target called ``name``: ``cpu`` and ``cuda`` are this machine, other names are in the device registry.
 
     Raises:
         DeviceError: no device is called that, or this machine's clocks were to be locked.
     """
     if name not in LOCAL:
-        return There(find_device(name), lock_clocks)
+        return RemoteTarget(find_device(name), lock_clocks)
     if lock_clocks:
         raise DeviceError("--lock-clocks is for a Jetson behind SSH; lock this machine's clocks by hand")
-    return Here()
+    return LocalTarget()

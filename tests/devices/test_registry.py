@@ -4,29 +4,29 @@ from pathlib import Path
 import pytest
 
 from edgekd.devices.address import Address
-from edgekd.devices.book import Device, add_device, book_path, devices, find_device
+from edgekd.devices.registry import Device, add_device, devices, find_device, registry_path
 from edgekd.errors import DeviceError
 
 
 @pytest.fixture(autouse=True)
-def book(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setenv("EDGEKD_DEVICES", str(tmp_path / "book" / "devices.json"))
-    return book_path()
+def registry(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("EDGEKD_DEVICES", str(tmp_path / "config" / "devices.json"))
+    return registry_path()
 
 
-def test_this_machine_is_always_there(book):
+def test_this_machine_is_always_there(registry):
     assert list(devices()) == ["cpu", "cuda"]
-    assert not book.exists()
+    assert not registry.exists()
     with pytest.raises(DeviceError, match="this machine itself"):
         _ = find_device("cpu").address
 
 
-def test_what_is_added_is_found(book):
+def test_what_is_added_is_found(registry):
     orin = Device("orin", "nvidia@10.0.0.2:2222", "/opt/py/bin/python3", "15W")
     add_device(orin)
     assert find_device("orin") == orin
     assert orin.address == Address("10.0.0.2", "nvidia", 2222)
-    assert json.loads(book.read_text()) == {
+    assert json.loads(registry.read_text()) == {
         "schema_version": 1,
         "devices": {"orin": {"ssh": "nvidia@10.0.0.2:2222", "python": "/opt/py/bin/python3", "power_mode": "15W"}},
     }
@@ -55,9 +55,9 @@ def test_what_is_no_device(name, ssh, python):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema_version": 9, "devices": {}}', '{"schema_version": 1, "devices": {"a": {"odd": 1}}}', '{"schema_version": 1, "devices": {"a": 1}}'])  # fmt: skip # noqa: E501
-def test_a_damaged_book(book, text):
-    book.parent.mkdir()
-    book.write_text(text)
+def test_a_damaged_registry(registry, text):
+    registry.parent.mkdir()
+    registry.write_text(text)
     with pytest.raises(DeviceError, match="is no list of devices"):
         devices()
 
@@ -71,7 +71,7 @@ def test_a_device_that_is_not_there():
 def test_where_the_book_lies(monkeypatch, tmp_path):
     monkeypatch.delenv("EDGEKD_DEVICES")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    assert book_path() == tmp_path / "edgekd" / "devices.json"
+    assert registry_path() == tmp_path / "edgekd" / "devices.json"
     monkeypatch.setenv("XDG_CONFIG_HOME", "relative")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert book_path() == tmp_path / ".config" / "edgekd" / "devices.json"
+    assert registry_path() == tmp_path / ".config" / "edgekd" / "devices.json"

@@ -1,4 +1,4 @@
-"""Where models are timed: this machine, or what :mod:`edgekd.devices.place` has a way to."""
+"""Machines that time models: this one, or through :mod:`edgekd.devices.targets` a device behind SSH."""
 
 import platform
 from types import TracebackType
@@ -13,8 +13,8 @@ from edgekd.bench.runtimes.onnxruntime.turns import Taken, Turns, take
 from edgekd.bench.worker import memory
 
 
-class Place(Protocol):
-    """Used in a ``with`` block."""
+class TimingTarget(Protocol):
+    """A machine that times models, used as a context manager."""
 
     def __enter__(self) -> Any: ...
 
@@ -24,26 +24,26 @@ class Place(Protocol):
 
     @property
     def architecture(self) -> str:
-        """Of its processor: ``x86_64``, ``aarch64``."""
+        """Return the processor's architecture: ``x86_64``, ``aarch64``."""
         ...
 
     def facts(self, threads: int) -> dict[str, Any]:
-        """What times there depend on."""
+        """Return the facts that times on this machine depend on, as JSON."""
         ...
 
     def latency(self, plan: Plan, timeout_s: float | None = None, shown: Shown = iter) -> dict[str, LatencyRecord]:
-        """As :func:`edgekd.bench.measure` measures."""
+        """Time the plan's models as :func:`edgekd.bench.measure` does."""
         ...
 
     def turns(self, turns: Turns) -> Taken:
-        """Inferences in turns, with their kernels."""
+        """Run inferences in turns and record their kernels."""
         ...
 
 
-class Here:
-    """This machine, its CPU or its GPU: subjects say which."""
+class LocalTarget:
+    """This machine: its CPU or its GPU, whichever each subject names."""
 
-    def __enter__(self) -> "Here":
+    def __enter__(self) -> "LocalTarget":
         return self
 
     def __exit__(
@@ -67,6 +67,6 @@ class Here:
         return take(turns)
 
     def memory(self, plan: Plan) -> dict[str, dict[str, Any]]:
-        """Peak memory of each subject, as :func:`edgekd.bench.memory` has it."""
+        """Return the peak memory of each subject, as :func:`edgekd.bench.memory` measures it."""
         subjects = plan.subjects.items()
         return {name: memory(subject, plan.threads, plan.batch).to_json() for name, subject in subjects}
