@@ -51,6 +51,7 @@ FLOORS = (
     (
         *(Room(name) for name in ("children", "errors", "pipes", "pixels", "plain_text", "scratch")),
         *(Room(name) for name in ("strict_json", "strict_toml", "usercode")),
+        Room("precision", torch=True),
     ),
     (
         *(Room(name) for name in ("figures", "folders", "progress", "ranges", "registry")),

@@ -12,8 +12,8 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from edgekd.distill.precision import full
 from edgekd.errors import TrainingError
+from edgekd.precision import full
 from edgekd.registry import nearest
 
 Choose = Literal["mean", "confidence"]

@@ -3,9 +3,9 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from edgekd.distill.precision import full
 from edgekd.distill.registry import LogitLoss
 from edgekd.errors import TrainingError
+from edgekd.precision import full
 
 
 def standardize(logits: Tensor, eps: float = 1e-7) -> Tensor:

@@ -4,8 +4,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from edgekd.distill.losses.options import check_temperature, check_weights
-from edgekd.distill.precision import full
 from edgekd.distill.registry import LOSSES, LogitLoss
+from edgekd.precision import full
 
 SMALLEST_NORM = 1e-4  # of both, where the 1e-8 that the authors' code adds to the product of the norms begins to tell
 

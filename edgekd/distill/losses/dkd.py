@@ -5,9 +5,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from edgekd.distill.losses.options import check_temperature, check_weights
-from edgekd.distill.precision import full
 from edgekd.distill.registry import LOSSES, LogitLoss
 from edgekd.errors import TrainingError
+from edgekd.precision import full
 
 
 def dkd_loss(

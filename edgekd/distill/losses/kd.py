@@ -4,8 +4,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from edgekd.distill.losses.options import check_temperature
-from edgekd.distill.precision import full
 from edgekd.distill.registry import LOSSES, LogitLoss
+from edgekd.precision import full
 
 
 def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float = 4.0) -> Tensor:

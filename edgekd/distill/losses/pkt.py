@@ -7,8 +7,8 @@ from torch import Tensor
 
 from edgekd.distill.geometry import embedding, inner_products, unit
 from edgekd.distill.pairs import mean_over_pairs
-from edgekd.distill.precision import full
 from edgekd.distill.registry import LOSSES, FeatureLoss, Shape
+from edgekd.precision import full
 
 FLOOR = 1e-7
 

@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgekd.distill.losses.fusion import ABF
-from edgekd.distill.precision import full
 from edgekd.distill.registry import LOSSES, FeatureLoss, Shape
 from edgekd.errors import TrainingError
+from edgekd.precision import full
 
 LEVELS = (4, 2, 1)
 WIDEST = 512

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from edgekd.distill.geometry import embedding, inner_products, unit
 from edgekd.distill.pairs import mean_over_pairs
-from edgekd.distill.precision import full
 from edgekd.distill.registry import LOSSES, FeatureLoss, Shape
 from edgekd.errors import TrainingError
+from edgekd.precision import full
 
 
 def rkd_distance_loss(student: Tensor, teacher: Tensor) -> Tensor:

@@ -6,8 +6,8 @@ from torch import Tensor
 
 from edgekd.distill.geometry import inner_products, unit
 from edgekd.distill.pairs import mean_over_pairs
-from edgekd.distill.precision import full
 from edgekd.distill.registry import LOSSES, FeatureLoss, Shape
+from edgekd.precision import full
 
 
 def sp_loss(student: Tensor, teacher: Tensor) -> Tensor:

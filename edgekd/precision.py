@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def full(x: Tensor) -> Tensor:
-    """``x`` in float32 where its type is narrower (float16, bfloat16, integers), and as it is otherwise.
+    """Return ``x`` in float32 where its type is narrower (float16, bfloat16, integers), and as it is otherwise.
 
     A plain ``.float()`` would narrow float64, in which gradients are checked.
     """
