@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from cifar10 import BATCH_SIZE, ROOT, TEACHER_LR, Study, answers, exported, prepare_study
-from common import finish, goal, options
+from common import finish, goal, options, say
 from numpy.typing import NDArray
 from paired import accuracy, difference, packed
 from rich.console import Console
@@ -27,7 +27,6 @@ from rich.table import Table
 from edgekd.chain.done import Done
 from edgekd.chain.stage import Job, Result, stage
 from edgekd.errors import TrainingError
-from edgekd.progress import say
 from edgekd.quantize import hold, observe
 from edgekd.recipe import Distill, Prune, Quantize, Stage
 

@@ -12,10 +12,17 @@ from rich.table import Table
 
 from edgekd.bench import fingerprint
 from edgekd.files import write_json
+from edgekd.log import show_logs
+
+
+def say(line: str) -> None:
+    """Print one line for people on standard error."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def options(description: str | None, **more: dict[str, Any]) -> argparse.Namespace:
-    """``more`` is each further option's name and what argparse is told of it."""
+    """Return the arguments, and show what edgekd logs; ``more`` are further options with argparse's settings."""
+    show_logs()
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="the same code with smaller numbers")
     parser.add_argument("--json", type=Path, help="write the figures to this file")

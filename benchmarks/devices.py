@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import finish, goal, options
+from common import finish, goal, options, say
 from rich.console import Console
 from rich.table import Table
 
@@ -38,7 +38,6 @@ from edgekd.devices.targets import RemoteTarget
 from edgekd.errors import EdgekdError
 from edgekd.export import runtime_logits
 from edgekd.figures import ABSENT, significant
-from edgekd.progress import say
 from edgekd.quantize import calibrate, export_runtime, prepare
 from edgekd.recipe import load_recipe
 from edgekd.stats.proportion import wilson_interval

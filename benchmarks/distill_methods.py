@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 from cifar10 import BATCH_SIZE, ONNX, ROOT, Study, answers, exported, prepare_study
-from common import finish, goal, options
+from common import finish, goal, options, say
 from distill_picture import picture
 from paired import accuracy, difference, packed
 from prune_pareto import kept
@@ -45,7 +45,6 @@ from edgekd.distill.objective import Term
 from edgekd.export import export_onnx
 from edgekd.files import write_json
 from edgekd.models import build
-from edgekd.progress import say
 from edgekd.recipe import Train
 from edgekd.train import CrossEntropy, Objective, fit
 

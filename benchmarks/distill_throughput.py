@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 from cifar10 import ROOT, Study, prepare_study
-from common import finish, goal, options
+from common import finish, goal, options, say
 from distill_contenders import CACHED, LIVE, STUDENT, TEACHER, TEXTBOOK, TORCHDISTILL, WORKERS, Setup
 from paired import accuracy, difference, packed
 from rich.console import Console
@@ -33,7 +33,6 @@ from rich.table import Table
 from edgekd.chain.network import restore
 from edgekd.errors import EdgekdError
 from edgekd.files import canonical_json, make_folder, sha256, write_json
-from edgekd.progress import say
 from edgekd.recipe import Distill
 from edgekd.stats.ratios import ratio_of_medians
 

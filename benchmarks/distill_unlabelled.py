@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from cifar10 import BATCH_SIZE, ONNX, ROOT, Study, answers, prepare_study
-from common import finish, goal, options
+from common import finish, goal, options, say
 from distill_methods import STUDENTS
 from paired import accuracy, difference, packed
 from PIL import Image
@@ -39,7 +39,6 @@ from edgekd.distill.cache import TeacherCache
 from edgekd.export import export_onnx
 from edgekd.files import write_json
 from edgekd.models import build
-from edgekd.progress import say
 from edgekd.recipe import Train
 from edgekd.train import fit
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import finish, goal, options
+from common import finish, goal, options, say
 from networks import resnet18
 from rich.console import Console
 from rich.table import Table
@@ -23,7 +23,6 @@ from edgekd.bench.conduct import measure
 from edgekd.bench.plan import Plan, Subject
 from edgekd.bench.runtimes.pytorch.session import TorchSession
 from edgekd.errors import MeasurementError
-from edgekd.progress import say
 from edgekd.stats.ratios import ratio_of_medians
 
 NETWORKS = Path(__file__).with_name("networks.py")

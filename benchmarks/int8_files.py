@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from common import say
 from peers import Images, Made, quantise, runs, version_of, x86_profile
 from torch import Tensor, nn
 
@@ -23,7 +24,6 @@ from edgekd.export import export_onnx, float_convolutions
 from edgekd.files import canonical_json, sha256, sha256_file, write_bytes, write_json
 from edgekd.models import build
 from edgekd.preprocess import Preprocess
-from edgekd.progress import say
 from edgekd.quantize import calibrate, prepare
 from edgekd.quantize.files import to_runtime
 from edgekd.quantize.places import to_places

@@ -14,7 +14,7 @@ from typing import Any
 
 import quantize_accuracy as study_of
 from cifar10 import BATCH_SIZE, ROOT, Study, as_student, prepare_study
-from common import finish, goal, options
+from common import finish, goal, options, say
 from rich.console import Console
 from rich.table import Table
 from torch.fx import GraphModule
@@ -22,7 +22,6 @@ from torch.fx import GraphModule
 from edgekd.chain.network import restore
 from edgekd.export import parity, runtime_logits
 from edgekd.files import make_folder, write_bytes
-from edgekd.progress import say
 from edgekd.quantize.files import audit, to_runtime
 from edgekd.quantize.places import to_places
 from edgekd.recipe import Quantize

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from cifar10 import BATCH_SIZE, ONNX, Study, answers, calibration
-from common import finish, goal, options
+from common import finish, goal, options, say
 from paired import accuracy, difference, packed
 from prune_pareto import STATISTICS, TAUGHT, Cut, Recoveries, kept, prepared
 from prune_zoo import own_sources, versions
@@ -29,7 +29,6 @@ from edgekd.chain.store import Store
 from edgekd.export import export_onnx
 from edgekd.files import write_json
 from edgekd.models.batchnorm import reestimate
-from edgekd.progress import say
 from edgekd.prune import IMPORTANCES, prune
 from edgekd.prune.harm import harms
 from edgekd.prune.prunable import Prunable

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import finish, goal, options
+from common import finish, goal, options, say
 from int8_files import MEAN, STD
 from rich.console import Console
 from rich.table import Table
@@ -24,7 +24,6 @@ from edgekd.figures import percent
 from edgekd.files import make_folder, write_json
 from edgekd.models import build, count_macs
 from edgekd.preprocess import Preprocess
-from edgekd.progress import say
 from edgekd.prune import prune
 from edgekd.prune.latency import LatencyTable
 from edgekd.prune.prunable import Prunable

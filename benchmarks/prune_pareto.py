@@ -31,7 +31,7 @@ import numpy as np
 import torch
 import torch_pruning as tp
 from cifar10 import BATCH_SIZE, ONNX, ROOT, Study, answers, calibration, prepare_study
-from common import finish, goal, options
+from common import finish, goal, options, say
 from paired import accuracy, difference, packed
 from pareto_plot import Curve, at_equal_accuracy, picture
 from prune_zoo import own_sources, versions
@@ -55,7 +55,6 @@ from edgekd.figures import ABSENT
 from edgekd.files import canonical_json, sha256, sha256_file, write_json
 from edgekd.models import count_macs
 from edgekd.models.batchnorm import reestimate
-from edgekd.progress import say
 from edgekd.prune import prune, widths
 from edgekd.prune.depth import cut_depth
 from edgekd.prune.harm import harms

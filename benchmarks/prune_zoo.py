@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import torch
-from common import finish, goal, options
+from common import finish, goal, options, say
 from int8_files import MEAN, STD
 from quantize_peers import kept_of, latencies
 from rich.console import Console
@@ -41,7 +41,6 @@ from edgekd.figures import ABSENT, significant
 from edgekd.files import canonical_json, make_folder, sha256, sha256_file, write_json
 from edgekd.models import build
 from edgekd.preprocess import Preprocess
-from edgekd.progress import say
 from edgekd.prune import prune
 from edgekd.stats.ratios import ratio_over_sittings
 from edgekd.train.device import lay_out

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 from cifar10 import BATCH_SIZE, ROOT, Study, answers, as_student, calibration, exported, prepare_study
-from common import finish, goal, options
+from common import finish, goal, options, say
 from numpy.typing import NDArray
 from paired import accuracy, difference, packed
 from peers import FILES, quantise, runs, saturates, version_of, x86_profile
@@ -33,7 +33,6 @@ from edgekd.chain.done import Done
 from edgekd.chain.store import Store
 from edgekd.figures import ABSENT
 from edgekd.files import canonical_json, sha256, sha256_file, write_json
-from edgekd.progress import say
 from edgekd.recipe import Distill, Quantize, Student
 
 SEEDS, TRAIN_LIMIT, TEST_LIMIT, CALIBRATION = 3, 4000, 5000, 320

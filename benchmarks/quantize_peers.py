@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import finish, goal, options
+from common import finish, goal, options, say
 from int8_files import CALIBRATION, FLOAT, NETWORKS, OURS, PEERS, SEED, SMALL, STATISTICS, Entry, make_files, shape_of
 from peers import saturates, version_of
 from rich.console import Console
@@ -25,7 +25,6 @@ from edgekd.bench import LatencyRecord, Plan, Subject, fingerprint, measure
 from edgekd.chain.store import Store
 from edgekd.figures import ABSENT, significant
 from edgekd.files import canonical_json, make_folder, sha256, sha256_file, write_json
-from edgekd.progress import say
 from edgekd.stats.ratios import ratio_over_sittings
 
 ROOT = Path(__file__).parents[1]

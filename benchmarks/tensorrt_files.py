@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from common import finish, goal, options
+from common import finish, goal, options, say
 from int8_files import MEAN, STD, TORCHVISION, build_network
 from rich.console import Console
 from rich.table import Table
@@ -21,7 +21,6 @@ from torch import Tensor, manual_seed, randn
 from edgekd.errors import EdgekdError, first_line
 from edgekd.lint import lint
 from edgekd.preprocess import Preprocess
-from edgekd.progress import say
 from edgekd.quantize import calibrate, prepare
 from edgekd.quantize.files import audit, to_runtime
 from edgekd.quantize.places import to_places

@@ -10,6 +10,8 @@ The pieces of the command, for one's own loop; each room is imported when it is 
     edgekd.export.export_onnx(edgekd.quantize.convert(graph), path, preprocess)
     plan = edgekd.bench.Plan({"teacher": edgekd.bench.Subject(teacher), "student": edgekd.bench.Subject(path)})
     edgekd.bench.measure(plan)
+
+Nothing is printed: what happens is logged below the logger ``edgekd``.
 """
 
 import os

@@ -15,8 +15,10 @@ from typing import Any
 
 from edgekd import strict_json
 from edgekd.errors import EdgekdError, StorageError
-from edgekd.progress import say
+from edgekd.log import get_logger
 from edgekd.scratch import hold, lock_of, make_scratch, remove_leftovers, remove_scratch
+
+logger = get_logger(__name__)
 
 ASIDE = "edgekd-aside"
 CONTENT = "content"
@@ -137,7 +139,7 @@ def move_aside(path: Path) -> None:
         names = (path.name if number == 1 else f"{path.name}-{number}" for number in count(1))
         place = next(folder / name for name in names if not lies_there(folder / name))
         path.rename(place)
-    say(f"warning: {path} is not as edgekd made it, or is not edgekd's: moved to {place}")
+    logger.warning(f"{path} is not as edgekd made it, or is not edgekd's: moved to {place}")
 
 
 def lies_there(path: Path) -> bool:
@@ -166,7 +168,7 @@ def locked(place: Path, what: str) -> Iterator[None]:
     with ExitStack() as stack:
         with storage(place):
             waits = f"{what}: another process is at work on it; waiting for what it makes"
-            stack.enter_context(hold(lock_of(place), lambda: say(waits)))
+            stack.enter_context(hold(lock_of(place), lambda: logger.info(waits)))
         yield
 
 

@@ -1,46 +1,22 @@
-"""Progress on standard error: a bar with the time left in a terminal, nothing elsewhere."""
+"""Progress bars with the time left: in a terminal, where edgekd's messages are shown; nothing elsewhere."""
 
-import logging
 import sys
-import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from io import StringIO
 from typing import TypeVar
 
-from edgekd.plain_text import lines
+from edgekd.log import is_shown
 
 T = TypeVar("T")
 
 
-def say(line: str) -> None:
-    """One line for people, on standard error."""
-    sys.stderr.write(lines(line) + "\n")
-    sys.stderr.flush()
-
-
-def tell(text: str) -> None:
-    """Lines for people, on standard output."""
-    sys.stdout.write(lines(text) + "\n")
-    sys.stdout.flush()
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keeps what libraries print, log and warn off both outputs; what they raise says enough."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
+def is_drawn() -> bool:
+    """Return whether bars are drawn: standard error is a terminal, and edgekd's messages are shown."""
+    return is_shown() and sys.stderr.isatty()
 
 
 def track(items: Iterable[T], what: str, total: int) -> Iterator[T]:
-    """Passes ``items`` on and shows how far they are."""
-    if not sys.stderr.isatty():
+    """Pass ``items`` on, and show how many of ``total`` have passed."""
+    if not is_drawn():
         yield from items
         return
     from rich.console import Console

@@ -37,6 +37,14 @@ def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         yield
 
 
+@pytest.fixture(autouse=True)
+def logs_on_standard_error() -> None:
+    """What is logged can be read as the command prints it."""
+    from edgekd.log import show_logs
+
+    show_logs()
+
+
 @pytest.fixture(scope="session")
 def digits() -> "DataSet":
     from edgekd.data import load_data

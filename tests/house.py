@@ -54,10 +54,10 @@ FLOORS = (
         Room("precision", torch=True),
     ),
     (
-        *(Room(name) for name in ("figures", "folders", "progress", "ranges", "registry")),
+        *(Room(name) for name in ("figures", "folders", "log", "ranges", "registry")),
         Room("stats", "paired.py"),
     ),
-    (Room("files"), Room("options", "data.py"), Room("records", "shape.py")),
+    (Room("files"), Room("options", "data.py"), Room("progress"), Room("records", "shape.py")),
     (
         *(Room(name) for name in ("arrayfiles", "external", "images", "user_cache", "userhash")),
         Room("artifact", torch=True),

@@ -11,11 +11,12 @@ from rich.text import Text
 
 from edgekd import plain_text
 from edgekd.cli import main
+from edgekd.cli.output import tell
 from edgekd.gate.junit import render_junit
 from edgekd.gate.markdown import render_markdown as gate_markdown
 from edgekd.gate.table import render_table as gate_table
 from edgekd.gate.verdict import Finding, Verdict
-from edgekd.progress import say, tell
+from edgekd.log import get_logger
 from edgekd.report.html import render_html
 from edgekd.report.markdown import render_markdown
 from edgekd.report.table import render_table
@@ -108,7 +109,7 @@ def test_code_stays_code(text, code):
 
 def test_what_a_person_is_told_is_clean(capsys):
     for text in EVIL:
-        say(text)
+        get_logger("edgekd.tests").info("%s", text)
         tell(text)
         with pytest.raises(SystemExit):
             main.fail(text, 1)

@@ -30,14 +30,14 @@ budget: {accuracy_drop: 100}
 BRIEFLY = """
 from functools import partial
 from edgekd.chain import cuts, measure, run
-from edgekd.progress import say
+from edgekd.log import get_logger
 from edgekd.prune.clock import Clock, Timing
 measure.SECONDS, measure.SITTINGS, measure.PROFILE_RUNS = 0.1, 2, 2
 measure.ends = lambda labels: labels[-1:]
 cuts.Clock = partial(Clock, seconds=0.1, sittings=2)
 Timing.is_slower = property(lambda timing: False)
 pack_run = run.pack_run
-run.pack_run = lambda folder: (say("  packing"), pack_run(folder))
+run.pack_run = lambda folder: (get_logger("edgekd.chain").info("  packing"), pack_run(folder))
 """
 LAUNCH = f"""
 from edgekd.cli.interrupt import leave_on_signal

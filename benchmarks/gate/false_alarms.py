@@ -33,7 +33,7 @@ import onnx
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from common import finish, goal, options
+from common import finish, goal, options, say
 from fallback import layers_in_float, quantised_layers
 from repeats import hog, keep, lines
 
@@ -48,7 +48,7 @@ from edgekd.gate import GateSubject as Judged
 from edgekd.gate import Policy, check
 from edgekd.gate.files import keep_files, kept_file
 from edgekd.gate.subject import BESIDE, subject_of
-from edgekd.progress import say, track
+from edgekd.progress import track
 from edgekd.recipe import Recipe, Target, load_recipe
 from edgekd.records.rows import deployed_of, teacher_of
 from edgekd.stats.answers import read_answers, write_answers

@@ -26,7 +26,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
-from common import finish, goal, options
+from common import finish, goal, options, say
 from rich.console import Console
 from rich.table import Table
 from small_networks import NETWORKS, shape, write_onnx
@@ -34,7 +34,6 @@ from small_networks import NETWORKS, shape, write_onnx
 from edgekd.bench.cpus import quietest
 from edgekd.bench.plan import Subject
 from edgekd.figures import ABSENT
-from edgekd.progress import say
 from edgekd.stats.ratios import ratio_over_sittings
 
 HERE = Path(__file__).parent

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from common import finish, goal, options
+from common import finish, goal, options, say
 from rich.console import Console
 from rich.table import Table
 
@@ -37,7 +37,6 @@ from edgekd.export import export_onnx, float_convolutions
 from edgekd.figures import between, significant, size
 from edgekd.models import build, count_macs, count_parameters
 from edgekd.preprocess import Preprocess
-from edgekd.progress import say
 from edgekd.quantize import calibrate, convert, hold, prepare
 from edgekd.recipe import Data, Train
 from edgekd.stats.percentiles import percentile

@@ -15,12 +15,12 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from common import finish, goal, options
+from common import finish, goal, options, say
 from planted import instructions, repeated_convs
 from repeats import hog, keep, lines
 
 from edgekd.bench import LatencyRecord, Plan, Subject, measure
-from edgekd.progress import say, track
+from edgekd.progress import track
 from edgekd.stats.proportion import wilson_interval
 
 LAYERS, MORE = 20, 21

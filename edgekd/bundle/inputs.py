@@ -1,30 +1,35 @@
 """Which files a bundle is asked about: those that are named, and those in the folders that are named."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from edgekd.errors import DataError
 from edgekd.folders import IMAGES, ROWS, FileKind, search
+from edgekd.log import get_logger
 from edgekd.preprocess import Kind
+
+logger = get_logger(__name__)
 
 KINDS: dict[Kind, FileKind] = {"image": IMAGES, "vector": ROWS}
 
 
-def files_in(paths: Sequence[Path], kind: Kind, tell: Callable[[str], None] = lambda line: None) -> list[Path]:
-    """``paths`` with each folder replaced by the files of ``kind`` in and below it, by the rule of
-    :mod:`edgekd.folders`; ``tell`` gets one line for each folder that something was left out of.
+def files_in(paths: Sequence[Path], kind: Kind) -> list[Path]:
+    """Return ``paths`` with each folder replaced by the files of ``kind`` in and below it.
 
-    Raises :class:`DataError` for a folder without any.
+    The rule is that of :mod:`edgekd.folders`; a folder that something was left out of is logged.
+
+    Raises:
+        DataError: a folder holds no such file.
     """
-    return [file for path in paths for file in (below(path, KINDS[kind], tell) if path.is_dir() else [path])]
+    return [file for path in paths for file in (_below(path, KINDS[kind]) if path.is_dir() else [path])]
 
 
-def below(folder: Path, kind: FileKind, tell: Callable[[str], None]) -> list[Path]:
+def _below(folder: Path, kind: FileKind) -> list[Path]:
     found = search(folder, kind)
     summary = found.summary()
     if not found.files:
         why = f" ({summary})" if summary else ""
         raise DataError(f"{folder}: holds no {kind}{why}; give another folder, or the files")
     if summary:
-        tell(f"{folder}: {summary}")
+        logger.info(f"{folder}: {summary}")
     return [folder / name for name in found.files]

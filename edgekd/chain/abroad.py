@@ -25,8 +25,10 @@ from edgekd.data import DataSet
 from edgekd.devices.targets import LASTING, RemoteTarget
 from edgekd.errors import DeviceError
 from edgekd.files import canonical_json, sha256, sha256_file, write_json
-from edgekd.progress import say
+from edgekd.log import get_logger
 from edgekd.recipe import Target
+
+logger = get_logger(__name__)
 
 VERSION = 2
 # Doubts about times that another moment may not have.
@@ -115,7 +117,7 @@ class _Visit:
         key = sha256(canonical_json([*about, plan.seconds, plan.sittings, plan.question]))
 
         def fill(folder: Path) -> None:
-            say(f"  {name}: {len(plan.subjects)} files in turns")
+            logger.info(f"  {name}: {len(plan.subjects)} files in turns")
             latency = self.there.latency(plan)
             write_json(folder / METRICS, {"latency": {label: one.to_json() for label, one in latency.items()}})
 
@@ -136,7 +138,7 @@ class _Visit:
         key = sha256(canonical_json(about))
 
         def fill(folder: Path) -> None:
-            say(f"  {name}: {len(data.test)} test samples")
+            logger.info(f"  {name}: {len(data.test)} test samples")
             found = answered(self.there, target, files, data)
             agreement = {label: float(np.mean(found[label] == here[label])) for label in files}
             # TensorRT fuses what it cuts otherwise: its layers are not those of a file that is cut off.
@@ -157,7 +159,7 @@ class _Visit:
             return departure(file, data, self.there.outputs)
         except DeviceError as error:
             # The answers count without it.
-            say(f"warning: the layer that {self.site.device.name} computes otherwise was not found: {error}")
+            logger.warning(f"the layer that {self.site.device.name} computes otherwise was not found: {error}")
             return None
 
 

@@ -5,7 +5,7 @@ from typing import cast
 from edgekd.chain.stage import FitCall, labels_digest
 from edgekd.data import DataSet, load_data
 from edgekd.errors import DataError
-from edgekd.progress import quiet
+from edgekd.log import quiet
 from edgekd.recipe import Recipe
 from edgekd.report.schema import Report
 from edgekd.train import world

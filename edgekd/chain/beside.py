@@ -25,10 +25,12 @@ from edgekd.errors import EdgekdError
 from edgekd.files import canonical_json, sha256, sha256_file, write_json
 from edgekd.gate.files import kept_file
 from edgekd.gate.subject import load_subject
-from edgekd.progress import say
+from edgekd.log import get_logger
 from edgekd.recipe import Recipe, Target
 from edgekd.records.rows import place_of
 from edgekd.report.schema import BesideBaseline
+
+logger = get_logger(__name__)
 
 VERSION = 2
 NOW, BEFORE = "now", "baseline"
@@ -79,7 +81,7 @@ def _timed(file: Path, agreed: Path, target: Target, site: DeviceSite | None, st
     name, key = f"{target.device}-{target.runtime}-{target.threads}-beside", sha256(canonical_json(about))
 
     def fill(folder: Path) -> None:
-        say(f"  {place(target)}: in turns with the baseline's file")
+        logger.info(f"  {place(target)}: in turns with the baseline's file")
         with RemoteTarget(site.device) if site else LocalTarget() as there:
             found = there.latency(plan_beside(file, agreed, target))[NOW]
         beside = of_record(found, hashes[1])

@@ -30,12 +30,14 @@ from edgekd.devices.targets import LocalTarget, RemoteTarget, resolve_target
 from edgekd.errors import DeviceError
 from edgekd.export import Outputs, Parity, first_departure, float_convolutions, parity, runtime_logits
 from edgekd.files import canonical_json, sha256, write_bytes, write_json
+from edgekd.log import get_logger
 from edgekd.models import count_macs, count_parameters
-from edgekd.progress import say
 from edgekd.quantize.search import NO_BOUNDS, Bounds
 from edgekd.recipe import Target
 from edgekd.train import logits_of
 from edgekd.train.quality import expected_calibration_error, negative_log_likelihood, reliability, right_by_class
+
+logger = get_logger(__name__)
 
 VERSION = 7
 # Goes up with the rule that placements are chosen by.
@@ -86,7 +88,7 @@ def evaluate(
     key = sha256(canonical_json(["export", VERSION, done.content, data.fingerprint, machine, wanted, placing]))
 
     def fill(folder: Path) -> None:
-        say(f"  {done.label}: export and evaluation")
+        logger.info(f"  {done.label}: export and evaluation")
         _fill(folder, done.artifact, data, wanted, judged, bounds)
 
     return Exported(done.label, done, store.keep(name, key, fill))

@@ -10,11 +10,13 @@ from edgekd.data import DataSet, load_data
 from edgekd.devices.registry import LOCAL
 from edgekd.errors import EdgekdError
 from edgekd.files import canonical_json, read_object, sha256, sha256_file, write_json
-from edgekd.progress import say
+from edgekd.log import get_logger
 from edgekd.recipe import Recipe
 from edgekd.report.load import load_report
 from edgekd.report.schema import Report
 from edgekd.userfile import is_reference
+
+logger = get_logger(__name__)
 
 FINISHED = "finished.json"
 VERSION = 1
@@ -52,7 +54,7 @@ def finished(folder: Path, recipe: Recipe, command: str) -> Report | None:
     )
     if not is_same:
         return None
-    say(f"{folder}: finished before, and nothing has changed since")
+    logger.info(f"{folder}: finished before, and nothing has changed since")
     return load_report(folder)
 
 

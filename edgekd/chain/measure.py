@@ -13,8 +13,10 @@ from edgekd.chain.evaluate import Exported
 from edgekd.chain.names import METRICS
 from edgekd.chain.store import Store
 from edgekd.files import canonical_json, sha256, sha256_file, write_json
-from edgekd.progress import say
+from edgekd.log import get_logger
 from edgekd.recipe import Target
+
+logger = get_logger(__name__)
 
 VERSION = 2
 # For each network; a run measures several at once, and the wider intervals of fewer sittings are narrow enough.
@@ -48,7 +50,7 @@ def measure(exports: Sequence[Exported], target: Target, store: Store, question:
     name = f"cpu-onnxruntime-{target.threads}"
 
     def fill(folder: Path) -> None:
-        say(f"  latency on this CPU, {target.threads} thread{'s' if target.threads > 1 else ''}, interleaved")
+        logger.info(f"  latency on this CPU, {target.threads} thread{'s' if target.threads > 1 else ''}, interleaved")
         subjects = {export.label: Subject(str(export.onnx)) for export in exports}
         plan = Plan(
             subjects, exports[0].label, target.threads, 1, SECONDS, 2 * SECONDS, sittings=SITTINGS, question=question

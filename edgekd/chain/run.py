@@ -30,13 +30,15 @@ from edgekd.data import DataSet, load_data
 from edgekd.export import runtime_logits
 from edgekd.figures import count
 from edgekd.files import write_json, write_text
-from edgekd.progress import say
+from edgekd.log import get_logger
 from edgekd.prune.trial import LeftWhole
 from edgekd.quantize.search import Bounds
 from edgekd.recipe import Recipe
 from edgekd.report.html import render_html
 from edgekd.report.schema import Report
 from edgekd.train import world
+
+logger = get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,8 @@ def _largest(recipe: Recipe, teacher: Exported) -> float | None:
 
 def _announce(planned: RunPlan) -> None:
     data = planned.data
-    say(f"{data.name}: {len(data.train)} training, {len(data.validation)} validation, {len(data.test)} test samples")
+    logger.info(
+        f"{data.name}: {len(data.train)} training, {len(data.validation)} validation, {len(data.test)} test samples"
+    )
     for role, size in planned.sizes.items():
-        say(f"{role}: {size.params:,} parameters, {count(size.macs)} multiply-accumulates")
+        logger.info(f"{role}: {size.params:,} parameters, {count(size.macs)} multiply-accumulates")

@@ -21,8 +21,10 @@ from edgekd.chain.store import Store
 from edgekd.chain.teachers import Teachers
 from edgekd.data import DataSet
 from edgekd.files import write_json
-from edgekd.progress import say
+from edgekd.log import get_logger
 from edgekd.recipe import Recipe
+
+logger = get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -126,13 +128,13 @@ class Runner:
     def _do(self, planned: Planned) -> Done:
         folder = self.store.find(planned.place, planned.key)
         if folder:
-            say(f"  {planned.name}: done before ({folder.name})")
+            logger.info(f"  {planned.name}: done before ({folder.name})")
         else:
             folder = self.store.keep(planned.place, planned.key, partial(self._execute, planned))
         return Done(planned.name, planned.label, planned.key, folder)
 
     def _execute(self, planned: Planned, folder: Path) -> None:
-        say(f"  {planned.name}: starts")
+        logger.info(f"  {planned.name}: starts")
         started = time.monotonic()
         workplace = self.store.workplace(planned.place, planned.key)
         goes_on = workplace.exists()

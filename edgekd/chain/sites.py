@@ -7,8 +7,10 @@ from typing import Any
 from edgekd.devices.probe import probe
 from edgekd.devices.registry import LOCAL, Device, devices
 from edgekd.errors import DeviceError
-from edgekd.progress import say
+from edgekd.log import get_logger
 from edgekd.recipe import Recipe, Target
+
+logger = get_logger(__name__)
 
 # As Linux and macOS spell them.
 ARCHITECTURES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
@@ -48,7 +50,7 @@ def located(recipe: Recipe) -> tuple[Recipe, dict[str, DeviceSite]]:
 
 
 def ask(device: Device) -> DeviceSite:
-    say(f"{device.name}: asked what it is")
+    logger.info(f"{device.name}: asked what it is")
     return DeviceSite(device, probe(device).to_json())
 
 

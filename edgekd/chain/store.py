@@ -18,8 +18,10 @@ from edgekd.files import (
     storage,
     write_text,
 )
-from edgekd.progress import say
+from edgekd.log import get_logger
 from edgekd.scratch import remove_leftovers
+
+logger = get_logger(__name__)
 
 # The format of coreutils, so that `sha256sum -c SHA256SUMS` checks an entry too; it passes over the first line.
 SUMS = "SHA256SUMS"
@@ -66,7 +68,7 @@ class Store:
             found = self.find(name, key)
             if not found or not is_good(found):
                 if lies_there(place) and not found:
-                    say(f"warning: {damaged_file(place)} is not as it was written; {name} is run again")
+                    logger.warning(f"{damaged_file(place)} is not as it was written; {name} is run again")
                 with new_folder(place, is_entry, lambda other: not found and damaged_file(other) is None) as folder:
                     fill(folder)
                     write_sums(folder)

@@ -18,9 +18,11 @@ from edgekd.chain.store import Store
 from edgekd.data import DataSet
 from edgekd.distill.ensemble import Choose, Ensemble
 from edgekd.files import canonical_json, sha256, write_json
+from edgekd.log import get_logger
 from edgekd.models import count_macs, count_parameters
-from edgekd.progress import say
 from edgekd.train import answers_of
+
+logger = get_logger(__name__)
 
 ENSEMBLE = "ensemble"
 
@@ -71,7 +73,7 @@ def evaluate_together(teachers: Teachers, data: DataSet, store: Store) -> Togeth
     name, key = f"00-{ENSEMBLE}", sha256(canonical_json([ENSEMBLE, VERSION, teachers.content, data.fingerprint]))
 
     def fill(folder: Path) -> None:
-        say(f"  {ENSEMBLE}: evaluation")
+        logger.info(f"  {ENSEMBLE}: evaluation")
         network = teachers.network()
         answers = answers_of(network, data, data.test)
         save_array(folder / PYTORCH, answers.int().numpy())

@@ -6,7 +6,9 @@ from contextlib import contextmanager
 import torch
 
 from edgekd.chain.log import RunLog
-from edgekd.progress import say
+from edgekd.log import get_logger
+
+logger = get_logger(__name__)
 
 
 @contextmanager
@@ -26,6 +28,6 @@ def hold_threads(log: RunLog) -> None:
         log.write("threads", threads=now)
     elif began != now:
         torch.set_num_threads(began)
-        say(
+        logger.info(
             f"going on with {began} CPU threads, as this run began, not {now}: the weights depend on it (--fresh: anew)"
         )

@@ -10,6 +10,7 @@ import typer
 
 from edgekd.errors import DeviceError, MeasurementError
 from edgekd.figures import ABSENT, Column, Row, between, milliseconds, part, significant, size, times_faster
+from edgekd.log import get_logger
 from edgekd.plain_text import rich
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     from edgekd.bench.plan import Plan, Subject
     from edgekd.devices.targets import LocalTarget, RemoteTarget
+
+logger = get_logger(__name__)
 
 NO_DIFFERENCE = "no difference seen"
 
@@ -205,7 +208,6 @@ def show(document: Mapping[str, Any], json_file: Path | None) -> None:
     from rich.console import Console
 
     from edgekd.files import write_json
-    from edgekd.progress import say
 
     if json_file == Path("-"):
         sys.stdout.write(json.dumps(document, indent=1, sort_keys=True) + "\n")
@@ -215,7 +217,7 @@ def show(document: Mapping[str, Any], json_file: Path | None) -> None:
         if json_file:
             write_json(json_file, document)
     for message, names in cautions(document).items():
-        say(f"warning: {names}: {message}")
+        logger.warning(f"{names}: {message}")
 
 
 def cautions(document: Mapping[str, Any]) -> dict[str, str]:

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgekd import plain_text
-from edgekd.progress import say, tell
+from edgekd.cli.output import tell
+from edgekd.log import get_logger
 
 if TYPE_CHECKING:
     from edgekd.gate import Verdict
+
+logger = get_logger(__name__)
 
 NOT_MET = 2
 SUMMARY = "GITHUB_STEP_SUMMARY"
@@ -83,7 +86,7 @@ def promote(
     for path in kept:
         tell(f"{path}: {path.stat().st_size} bytes")
     for doubt in doubts:
-        say(f"warning: {doubt}")
+        logger.warning(doubt)
 
 
 def show(verdict: "Verdict", baseline: Path, current: Path) -> None:

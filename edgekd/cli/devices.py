@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgekd import plain_text
-from edgekd.progress import tell
+from edgekd.cli.output import tell
 
 if TYPE_CHECKING:
     from edgekd.devices.registry import Device

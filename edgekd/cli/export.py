@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgekd.cli.output import tell
 from edgekd.figures import percent, size
-from edgekd.progress import tell
 
 if TYPE_CHECKING:
     from edgekd.chain.export import Written

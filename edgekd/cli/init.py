@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from edgekd.cli.output import tell
 from edgekd.errors import StorageError
-from edgekd.progress import tell
 
 
 def init(

@@ -12,6 +12,7 @@ import typer
 from typer.main import get_command, get_group
 
 from edgekd.errors import EdgekdError, first_line
+from edgekd.log import show_logs
 from edgekd.plain_text import lines
 
 INTERRUPTED = 130
@@ -76,6 +77,7 @@ def main() -> NoReturn:
         if isinstance(stream, TextIOWrapper):
             # File names may hold bytes that are no text, and a terminal may speak less than Unicode.
             stream.reconfigure(errors="backslashreplace")
+    show_logs()
     # torchao's registration of its enums is answered by a warning that no user can act on, and Fabric says each time in
     # which precision it trains.
     logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)

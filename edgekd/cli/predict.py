@@ -10,9 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from edgekd import plain_text
+from edgekd.cli.output import tell
 from edgekd.errors import EdgekdError
 from edgekd.figures import percent
-from edgekd.progress import tell
 
 COLUMNS = ("label", "probability")
 
@@ -34,12 +34,12 @@ def predict(
     """Classify files with a bundle, after verifying it."""
     from edgekd.bundle.inputs import files_in
     from edgekd.bundle.predict import Predictor
-    from edgekd.progress import say, track
+    from edgekd.progress import track
 
     if as_json and as_csv:
         raise EdgekdError("--json and --csv: one of them at a time")
     predictor = Predictor(bundle, threads)
-    files = files_in(images, predictor.preprocess.kind, say)
+    files = files_in(images, predictor.preprocess.kind)
     watched = track(files, "files", len(files)) if as_json or not sys.stdout.isatty() else files
     found = predictor.stream(watched, top, batch)
     if as_json:

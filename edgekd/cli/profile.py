@@ -11,10 +11,13 @@ import typer
 from edgekd import plain_text
 from edgekd.errors import MeasurementError
 from edgekd.figures import ABSENT, Column, count, percent, significant, size
+from edgekd.log import get_logger
 from edgekd.plain_text import rich
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+logger = get_logger(__name__)
 
 PICTURES = (".png", ".svg")
 
@@ -79,7 +82,6 @@ def show(document: Mapping[str, Any], top: int, json_file: Path | None) -> None:
     from rich.console import Console
 
     from edgekd.files import write_json
-    from edgekd.progress import say
 
     if json_file == Path("-"):
         sys.stdout.write(json.dumps(document, indent=1, sort_keys=True) + "\n")
@@ -90,7 +92,7 @@ def show(document: Mapping[str, Any], top: int, json_file: Path | None) -> None:
         if json_file:
             write_json(json_file, document)
     for line in warnings(document):
-        say(f"warning: {line}")
+        logger.warning(line)
 
 
 def warnings(document: Mapping[str, Any]) -> list[str]:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgekd import plain_text
+from edgekd.cli.output import tell
 from edgekd.errors import RecipeError
-from edgekd.progress import tell
 
 if TYPE_CHECKING:
     from edgekd.recipe import Recipe

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgekd.progress import tell
+from edgekd.cli.output import tell
 
 if TYPE_CHECKING:
     from edgekd.report.comparison import Reports

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from edgekd.progress import tell
+from edgekd.cli.output import tell
 
 BUDGET_NOT_MET = 2
 

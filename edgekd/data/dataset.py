@@ -21,9 +21,11 @@ from edgekd.data.samples import Joined, Samples, in_order
 from edgekd.data.unlabelled import unlabelled_images
 from edgekd.errors import DataError
 from edgekd.files import canonical_json, sha256
+from edgekd.log import get_logger
 from edgekd.options import Data
 from edgekd.preprocess import Preprocess
-from edgekd.progress import say
+
+logger = get_logger(__name__)
 
 SCALE_SAMPLES = 2048
 
@@ -102,7 +104,7 @@ def load_data(data: Data, seed: int = 0) -> DataSet:
     parts = {"train": train, "validation": validation, "test": test}
     doubts = doubts_on(parts if unlabelled is None else {**parts, "unlabelled": unlabelled}, source.classes)
     for doubt in doubts:
-        say(f"warning: {doubt.message}")
+        logger.warning(doubt.message)
     return DataSet(
         name=userfile.file_of(name).name if userfile.is_reference(name) else name,
         classes=source.classes,

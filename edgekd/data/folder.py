@@ -19,9 +19,12 @@ from edgekd.data.samples import InMemory, Samples, Streamed
 from edgekd.errors import DataError
 from edgekd.folders import IMAGES, LINK, OUTSIDE, Found, entries, search, several
 from edgekd.images import open_image, prepare, reading, shape_of
+from edgekd.log import get_logger
 from edgekd.options import Data
 from edgekd.preprocess import Preprocess
-from edgekd.progress import say, track
+from edgekd.progress import track
+
+logger = get_logger(__name__)
 
 IN_MEMORY_BYTES = 512 << 20
 LOOKED_AT = 64
@@ -57,7 +60,7 @@ def _classes(root: Path) -> tuple[str, ...]:
         raise DataError(f"{root / 'train'} has no class folders: {LAYOUT}")
     unread = [each.name for each in entries(root) if each.name.lower() in VALIDATION and each.is_dir()]
     if unread:
-        say(f"{root}: left out: the folder {several(unread)}; validation samples are held out of train")
+        logger.info(f"{root}: left out: the folder {several(unread)}; validation samples are held out of train")
     return tuple(sorted(train))
 
 
@@ -87,7 +90,7 @@ def nothing_in(root: Path, found: Found, otherwise: str) -> DataError:
 
 def tell(root: Path, found: Found) -> None:
     if summary := found.summary():
-        say(f"{root}: {summary}")
+        logger.info(f"{root}: {summary}")
 
 
 def own_shapes(root: Path, names: np.ndarray) -> set[tuple[int, int, int]]:

@@ -30,11 +30,14 @@ from edgekd.files import (
     storage,
     write_json,
 )
-from edgekd.progress import say, track
+from edgekd.log import get_logger
+from edgekd.progress import track
 from edgekd.registry import nearest
 from edgekd.scratch import remove_leftovers
 from edgekd.train.device import channels_last as in_channels_last
 from edgekd.train.memory import freed_memory_kept
+
+logger = get_logger(__name__)
 
 VERSION = 1
 INDEX = "index.json"
@@ -184,9 +187,9 @@ class _Work:
         intact = self._intact(recorded)
         if len(intact) < len(known):
             lost = sum(stop - start for start, stop in known) - sum(stop - start for start, stop in intact)
-            say(f"warning: {self.place} is not as it was written; the answers on {lost} samples are computed again")
+            logger.warning(f"{self.place} is not as it was written; the answers on {lost} samples are computed again")
         if self.chunks[0] in intact and not self._agrees():
-            say(f"warning: the teacher no longer answers what is in {self.place}; all is computed again")
+            logger.warning(f"the teacher no longer answers what is in {self.place}; all is computed again")
             intact = []
         self.digests = {str(start): recorded[str(start)] for start, _ in intact}
 
@@ -260,7 +263,7 @@ class _Work:
                 f"the teacher's answers take {size(wanted)} ({what}), and {self.folder} has {size(free)} free: free "
                 "some space, keep fewer views or layers, keep float16, or choose another folder"
             )
-        say(f"  teacher's answers: {what}, {size(wanted)} to write in {self.place}")
+        logger.info(f"  teacher's answers: {what}, {size(wanted)} to write in {self.place}")
 
 
 def _key(teacher: nn.Module, live: Live, dtype: Dtype, key: str) -> str:

@@ -19,8 +19,8 @@ from edgekd import __version__
 from edgekd.errors import ExportError, first_line
 from edgekd.export.operators import keep_operators
 from edgekd.files import write_bytes
+from edgekd.log import quiet
 from edgekd.preprocess import Preprocess
-from edgekd.progress import quiet
 
 OPSET = 20
 INPUT, OUTPUT = "input", "logits"

@@ -7,10 +7,12 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from edgekd.errors import ModelError
+from edgekd.log import get_logger
 from edgekd.models.checkpoint_file import read_checkpoint, state_dicts
 from edgekd.models.choice import choose, some
 from edgekd.models.values import must_be_weights
-from edgekd.progress import say
+
+logger = get_logger(__name__)
 
 # Checkpoints from before torch 0.4.1 lack it, and nothing that edgekd trains reads it.
 BATCH_COUNTER = "num_batches_tracked"
@@ -88,7 +90,7 @@ def _said(path: Path, own: Mapping[str, Tensor], state: Mapping[str, Tensor], ot
 
 @cache
 def _say_once(line: str) -> None:
-    say(line)  # a run builds its networks several times
+    logger.info(line)  # a run builds its networks several times
 
 
 def _mismatch(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:

@@ -8,9 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edgekd.errors import ModelError
-from edgekd.progress import say
+from edgekd.log import get_logger
 from edgekd.prune.budget import Pruned
 from edgekd.prune.clock import Clock, Timing
+
+logger = get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ def never_slower(cut: Callable[[int], Pruned], clock: Clock, steps: Sequence[int
         if not timing.is_slower:
             return Guarded(pruned, step, timing, tuple((step, timing) for timing, step, _ in refused))
         refused.append((timing, step, pruned))
-        say(f"  prune: widths in multiples of {step} take {timing.measured:.1%} of the time")
+        logger.info(f"  prune: widths in multiples of {step} take {timing.measured:.1%} of the time")
     fastest = min(refused, key=lambda each: each[0].measured)
     timing, step, pruned = fastest
     return Guarded(pruned, step, timing, tuple((step, timing) for timing, step, _ in refused if timing != fastest[0]))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from edgekd.errors import ModelError
-from edgekd.progress import say
+from edgekd.log import get_logger
 from edgekd.prune.choose import chooser
 from edgekd.prune.clock import Clock, Timing, Write
 from edgekd.prune.costs import CutCosts
@@ -14,6 +14,8 @@ from edgekd.prune.plan import Plan
 from edgekd.prune.prunable import Prunable
 from edgekd.prune.trial import in_words
 from edgekd.ranges import POSITIVE, SHARE
+
+logger = get_logger(__name__)
 
 # Where the search aims, as a share of the target, and what is near enough below it.
 AIM, NEAR = 0.95, 0.9
@@ -61,7 +63,7 @@ def prune_to_latency(
     with Clock(first, write, threads, seconds, target=target) as clock:
         costs = CutCosts(prunable, table)
         if new := costs.measure():
-            say(f"  prune: timed {new} layers for the table of this machine")
+            logger.info(f"  prune: timed {new} layers for the table of this machine")
         whole = network_ms(clock.before, table)
         if reference is None:
             costs.timed(whole)
@@ -107,7 +109,7 @@ class _Rounds:
     def _try(self, widths: tuple[int, ...]) -> Timing:
         network, plan = self.prunable.cut_to(widths)
         timing = self.clock.time(network, self.costs.share(None, widths))
-        say(f"  prune: predicted {timing.predicted:.1%} of the time, measured {timing.measured:.1%}")
+        logger.info(f"  prune: predicted {timing.predicted:.1%} of the time, measured {timing.measured:.1%}")
         self.found.append(Timed(network, plan, timing, ()))
         return timing
 

@@ -11,7 +11,7 @@ from torchao.quantization.pt2e import disable_observer, enable_observer
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
 from edgekd.errors import ModelError, first_line
-from edgekd.progress import quiet
+from edgekd.log import quiet
 from edgekd.quantize.fake_quant import fake_quants, weighted
 from edgekd.quantize.quantizer import RuntimeQuantizer
 

@@ -13,8 +13,10 @@ from torch import Tensor, nn
 
 from edgekd.artifact import fill, tensors_of
 from edgekd.files import is_file, make_folder, sha256, write_bytes
-from edgekd.progress import say
+from edgekd.log import get_logger
 from edgekd.train import world
+
+logger = get_logger(__name__)
 
 PATTERN = "step-*.safetensors"
 NAME = re.compile(r"step-\d{8,}-[0-9a-f]{16}\.safetensors")
@@ -71,7 +73,7 @@ def _newest(folder: Path) -> tuple[State, bytes]:
         if path.stem.endswith(sha256(content)[:16]):
             with safe_open(path, "pt") as file:
                 return State(**json.loads(file.metadata()["state"])), content
-        say(f"warning: {path} is damaged; it is not used, and the training goes on from before it")
+        logger.warning(f"{path} is damaged; it is not used, and the training goes on from before it")
     return State(), b""
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from types import TracebackType
 from typing import Any
 
 from edgekd.figures import hundredths
-from edgekd.progress import say
+from edgekd.log import get_logger
+from edgekd.progress import is_drawn
 from edgekd.train import world
 from edgekd.train.checkpoint import State
+
+logger = get_logger(__name__)
 
 
 class StageProgress:
@@ -22,10 +24,10 @@ class StageProgress:
         self.bar: Any = None
         self.shown = world.is_first()
         if state.step and self.shown:
-            say(f"  {name}: goes on from step {state.step} of {epochs * per_epoch}")
+            logger.info(f"  {name}: goes on from step {state.step} of {epochs * per_epoch}")
 
     def __enter__(self) -> StageProgress:
-        if self.shown and sys.stderr.isatty():
+        if self.shown and is_drawn():
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -54,7 +56,4 @@ class StageProgress:
             f"  {self.name} {entry['epoch']}/{self.epochs}  loss {entry['loss']:.4f}  "
             f"{validation}{agreement}{time.monotonic() - self.started:.0f} s"
         )
-        if self.bar is None:
-            say(line)
-        else:
-            self.bar.console.print(line, highlight=False, markup=False)
+        logger.info(line)  # rich prints above a live bar what comes to standard error

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch import distributed as dist
 
 from edgekd.errors import EdgekdError, TrainingError
-from edgekd.progress import quiet
+from edgekd.log import quiet
 
 T = TypeVar("T")
 # The first process may measure for hours while the others wait; torchrun sees to it that none waits for a dead one.

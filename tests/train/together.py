@@ -15,6 +15,7 @@ from edgekd.data import load_data
 from edgekd.distill import Distillation
 from edgekd.distill.build import Wanted, build_terms
 from edgekd.errors import DataError
+from edgekd.log import show_logs
 from edgekd.models import build
 from edgekd.recipe import Data, Train
 from edgekd.train import CrossEntropy, Objective, fit, world
@@ -75,6 +76,7 @@ def words() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    show_logs()
     out, kinds = Path(sys.argv[1]), sys.argv[2].split(",")
     found = {kind: train(16, kind=kind, folder=out / kind, die="--die" in sys.argv) for kind in kinds}
     found["words"] = words()

@@ -11,7 +11,9 @@ from edgekd.bench.profile.layers import LayerProfile
 from edgekd.bench.profile.roofs import Roofs
 from edgekd.bench.worker import ask_once
 from edgekd.errors import MeasurementError
-from edgekd.progress import say
+from edgekd.log import get_logger
+
+logger = get_logger(__name__)
 
 TIMEOUT_S = 600
 
@@ -39,5 +41,5 @@ def profile_on_roofs(
 
 
 def measure_in_child(threads: int) -> Roofs:
-    say("measuring what this machine can do, once; some seconds")
+    logger.info("measuring what this machine can do, once; some seconds")
     return Roofs.from_json(ask_once("roofs", {"threads": threads}, threads, TIMEOUT_S))

@@ -17,9 +17,9 @@ from edgekd.chain.journal import Journal
 from edgekd.chain.stage import History, How, Job, Modes, Result, later, stage
 from edgekd.errors import EdgekdError, ModelError
 from edgekd.files import canonical_json, is_file, read_object, write_json
+from edgekd.log import get_logger
 from edgekd.models import count_macs, count_parameters
 from edgekd.models.batchnorm import reestimate
-from edgekd.progress import say
 from edgekd.prune import widths
 from edgekd.prune.depth import cut_depth
 from edgekd.prune.harm import harms
@@ -30,6 +30,8 @@ from edgekd.prune.sparse import GroupNorm
 from edgekd.quantize.sensitivity import divergence
 from edgekd.train import accuracy_of, logits_of
 from edgekd.user_cache import cache_folder
+
+logger = get_logger(__name__)
 
 # What is tried first towards an accuracy, how fine a step ends it, and how many there are at most.
 FIRST_STEP, FINEST_STEP, MOST_STEPS = 0.7, 0.96, 8
@@ -90,13 +92,13 @@ class _Pruning:
             except ModelError as error:
                 if number == 1:
                     raise
-                say(f"  prune: {error}")
+                logger.info(f"  prune: {error}")
                 break
             tried = self._train(f"step-{number}", tried, self.section.epochs)
             accuracy = self._accuracy(tried.network)
             self.cuts[-1] |= {"validation_accuracy": accuracy, "met": accuracy >= floor}
             words = "enough" if accuracy >= floor else "not enough"
-            say(f"  prune: {target:.1%} of the MACs give {accuracy:.2%}, {words} ({floor:.2%} needed)")
+            logger.info(f"  prune: {target:.1%} of the MACs give {accuracy:.2%}, {words} ({floor:.2%} needed)")
             if accuracy >= floor:
                 at, kept, least = tried, target, number
             else:

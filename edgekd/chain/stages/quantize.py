@@ -16,8 +16,8 @@ from edgekd.chain.stage import Job, Modes, Result, stage
 from edgekd.chain.targets import compute_float16, training_profile
 from edgekd.data import Samples
 from edgekd.distill.ensemble import first_of
+from edgekd.log import get_logger
 from edgekd.models.batchnorm import reestimate
-from edgekd.progress import say
 from edgekd.quantize import hold, observe, prepare
 from edgekd.quantize.adaround import adaround
 from edgekd.quantize.bias_correction import correct_biases
@@ -31,6 +31,8 @@ from edgekd.recipe import Recipe
 from edgekd.train import CrossEntropy, accuracy_of, logits_of, world
 from edgekd.train.device import channels_last
 from edgekd.train.phased import Phased
+
+logger = get_logger(__name__)
 
 # Validation samples that calibrations are compared on, and that a layer's harm is measured on.
 CHOICE_SAMPLES, SCAN_SAMPLES = 2048, 512
@@ -69,7 +71,9 @@ class Climb:
         met = self.is_met(accuracy)
         self.rungs.append({"rung": rung, "validation_accuracy": accuracy, "met": met, **more})
         words = "enough" if met else "not enough"
-        say(f"  quantize: {rung} gives {accuracy:.2%} on the validation samples, {words} ({self.floor:.2%} needed)")
+        logger.info(
+            f"  quantize: {rung} gives {accuracy:.2%} on the validation samples, {words} ({self.floor:.2%} needed)"
+        )
         return met
 
     def skip(self, rung: str, why: str) -> None:
@@ -213,7 +217,7 @@ class _EightBits:
         self.weights = "trained" if keep else "calibrated"
         if not keep:
             lost = 100 * (calibrated - trained)
-            say(f"  quantize: training lost {lost:.2f} points, the calibrated weights are kept")
+            logger.info(f"  quantize: training lost {lost:.2f} points, the calibrated weights are kept")
             fill(graph, before)
         return self.climb.step("qat", trained, kept=keep) and keep
 

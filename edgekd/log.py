@@ -1,0 +1,56 @@
+"""Logging: edgekd logs and prints nothing by itself; the command shows what is logged on standard error."""
+
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
+
+from edgekd.plain_text import lines
+
+PACKAGE = logging.getLogger("edgekd")
+# Else logging would print warnings for a program that has not configured it.
+PACKAGE.addHandler(logging.NullHandler())
+
+
+class CommandHandler(logging.Handler):
+    """Messages as they are, and warnings after that word, on what is standard error at that moment."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        text = f"warning: {message}" if record.levelno >= logging.WARNING else message
+        sys.stderr.write(lines(text) + "\n")
+        sys.stderr.flush()
+
+
+def get_logger(module: str) -> logging.Logger:
+    """Return the logger of ``module``, which is its ``__name__``."""
+    return logging.getLogger(module)
+
+
+def show_logs() -> None:
+    """Print what edgekd logs on standard error, as the command does; once is enough, and twice does no harm."""
+    if not any(isinstance(handler, CommandHandler) for handler in PACKAGE.handlers):
+        PACKAGE.addHandler(CommandHandler())
+    PACKAGE.setLevel(logging.INFO)
+    # A library that gives the root logger a handler would have each line printed twice.
+    PACKAGE.propagate = False
+
+
+def is_shown() -> bool:
+    """Return whether edgekd's messages are asked for, by the command or by the program that uses edgekd."""
+    return PACKAGE.isEnabledFor(logging.INFO)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep what libraries print, log and warn off both outputs; what they raise says enough."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
