@@ -65,7 +65,7 @@ from edgekd.prune.sensitivity import scan
 from edgekd.prune.timed import prune_to_latency
 from edgekd.quantize.sensitivity import divergence
 from edgekd.recipe import Distill, Train
-from edgekd.stats.ratios import ratio_over_sittings
+from edgekd.stats.ratios import ratio_over_launches
 from edgekd.train import CrossEntropy, accuracy_of, fit, logits_of
 from edgekd.train.device import lay_out
 
@@ -386,7 +386,7 @@ def timed(study: Study, cuts: list[Cut], files: list[Path], timing: dict[str, fl
     found = []
     for one in cuts:
         record = records[one.name]
-        ratio, interval = ratio_over_sittings(latencies(record), latencies(records[reference]))
+        ratio, interval = ratio_over_launches(latencies(record), latencies(records[reference]))
         found.append({"latency": ratio, "latency_ci95": list(interval or (ratio, ratio)), "record": record})
     return found
 

@@ -42,7 +42,7 @@ from edgekd.files import canonical_json, make_folder, sha256, sha256_file, write
 from edgekd.models import build
 from edgekd.preprocess import Preprocess
 from edgekd.prune import prune
-from edgekd.stats.ratios import ratio_over_sittings
+from edgekd.stats.ratios import ratio_over_launches
 from edgekd.train.device import lay_out
 
 ROOT = Path(__file__).parents[1]
@@ -217,7 +217,7 @@ def timed(name: str, pruned: Path, settings: dict[str, Any], files: Store, store
             write_json(new / "latency.json", {subject: kept_of(record) for subject, record in records.items()})
         folder = store.place(name, key)
     latency = json.loads((folder / "latency.json").read_text())
-    ratio, interval = ratio_over_sittings(latencies(latency["pruned"]), latencies(latency["unpruned"]))
+    ratio, interval = ratio_over_launches(latencies(latency["pruned"]), latencies(latency["unpruned"]))
     return {"latency": latency, "ratio": ratio, "ci95": list(interval) if interval else None}
 
 

@@ -25,7 +25,7 @@ from edgekd.bench import LatencyRecord, Plan, Subject, fingerprint, measure
 from edgekd.chain.store import Store
 from edgekd.figures import ABSENT, significant
 from edgekd.files import canonical_json, make_folder, sha256, sha256_file, write_json
-from edgekd.stats.ratios import ratio_over_sittings
+from edgekd.stats.ratios import ratio_over_launches
 
 ROOT = Path(__file__).parents[1]
 RESNETS = ("resnet18", "resnet50", *SMALL)
@@ -81,7 +81,7 @@ def row(name: str, entries: dict[str, Entry], latency: dict[str, Any]) -> dict[s
 
 def ratio(latency: dict[str, Any], other: str) -> dict[str, Any]:
     """edgekd's time over that of ``other``."""
-    value, interval = ratio_over_sittings(*(latencies(latency[method]) for method in (OURS, other)))
+    value, interval = ratio_over_launches(*(latencies(latency[method]) for method in (OURS, other)))
     return {"ratio": value} | ({"ci95": list(interval)} if interval else {})
 
 

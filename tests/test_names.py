@@ -41,7 +41,6 @@ NOT_YET = {
     "registry",
     "report",
     "scratch",
-    "stats",
     "strict_json",
     "strict_toml",
     "tensorrt",

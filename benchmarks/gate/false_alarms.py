@@ -51,7 +51,7 @@ from edgekd.gate.subject import BESIDE, subject_of
 from edgekd.progress import track
 from edgekd.recipe import Recipe, Target, load_recipe
 from edgekd.records.rows import deployed_of, teacher_of
-from edgekd.stats.answers import read_answers, write_answers
+from edgekd.stats.correct import decode_correct, encode_correct
 from edgekd.stats.proportion import wilson_interval
 
 REPEATS, PLANTED, BY_TEACHER = 300, 100, 20
@@ -138,7 +138,7 @@ def beside_baseline(case: Case, number: int) -> Evaluation:
     plan = plan_beside(file, case.agreed, Target(device="cpu", runtime="onnxruntime"), seed=number)
     found = measure(plan)[NOW]
     beside = of_record(found, sha256_file(case.agreed)).to_json()
-    return {"accuracy": sum(right) / len(right), "right": write_answers(right), BESIDE: beside, "valid": found.valid}
+    return {"accuracy": sum(right) / len(right), "right": encode_correct(right), BESIDE: beside, "valid": found.valid}
 
 
 def beside_teacher(case: Case, number: int) -> Evaluation:
@@ -180,7 +180,7 @@ def regressions(case: Case, series: list[Evaluation], count: int) -> dict[str, l
     dice, report = random.Random(0), case.report
     before = changed(report)
     size, most_won = ends(report)[1]["size_bytes"], SAMPLES // 50
-    right = list(read_answers(series[0]["right"], ends(report)[1]["n"]) or ())
+    right = list(decode_correct(series[0]["right"], ends(report)[1]["n"]) or ())
     return {
         "accuracy": [
             lost_answers(report, resampled(right, dice), dice.randint(0, most_won), dice) for _ in range(count)
@@ -213,7 +213,7 @@ def lost_answers(report: dict[str, Any], before: list[bool], won: int, dice: ran
     for place in (*gained, *gone):
         after[place] = not before[place]
     answered = [
-        changed(report, n=SAMPLES, accuracy=sum(answers) / SAMPLES, right=write_answers(answers))
+        changed(report, n=SAMPLES, accuracy=sum(answers) / SAMPLES, right=encode_correct(answers))
         for answers in (before, after)
     ]
     return fails(*answered, "accuracy")

@@ -34,7 +34,7 @@ from small_networks import NETWORKS, shape, write_onnx
 from edgekd.bench.cpus import quietest
 from edgekd.bench.plan import Subject
 from edgekd.figures import ABSENT
-from edgekd.stats.ratios import ratio_over_sittings
+from edgekd.stats.ratios import ratio_over_launches
 
 HERE = Path(__file__).parent
 BENCHMARK_APP = "benchmark_app"
@@ -126,7 +126,7 @@ def one_round(clocks: dict[str, Clock], tools: list[str], seconds: float) -> Tur
 
 def ratio(sittings: list[list[Turn]], tools: tuple[str, str]) -> tuple[float, tuple[float, float]]:
     ours, theirs = ([[[turn[name]["median_ns"]] for turn in rounds] for rounds in sittings] for name in tools)
-    return ratio_over_sittings(ours, theirs)
+    return ratio_over_launches(ours, theirs)
 
 
 def compare(quick: bool, folder: Path) -> list[dict[str, Any]]:

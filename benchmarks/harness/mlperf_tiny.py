@@ -40,7 +40,7 @@ from edgekd.preprocess import Preprocess
 from edgekd.quantize import calibrate, convert, hold, prepare
 from edgekd.recipe import Data, Train
 from edgekd.stats.percentiles import percentile
-from edgekd.stats.ratios import ratio_over_sittings
+from edgekd.stats.ratios import ratio_over_launches
 from edgekd.train import CrossEntropy, fit
 
 SHAPE, CLASSES, SEED = (3, 32, 32), 10, 0
@@ -149,7 +149,7 @@ def main() -> None:
         show(models, records, energy)
         sizes = {key: path.stat().st_size for key, path in models.items()}
     network = against_published(resnet8())
-    ratio, interval = ratio_over_sittings(records[TRAINED].raw_ns, records[RANDOM].raw_ns)
+    ratio, interval = ratio_over_launches(records[TRAINED].raw_ns, records[RANDOM].raw_ns)
     say(f"trained over random weights, int8: {ratio:.4f} ({interval[0]:.4f} to {interval[1]:.4f})")
     figures = {
         "network": network,

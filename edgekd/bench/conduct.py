@@ -27,7 +27,7 @@ from edgekd.bench.worker import TimeLimit, TimeLimitError, Worker
 from edgekd.errors import MeasurementError
 from edgekd.ranges import POSITIVE
 from edgekd.stats.percentiles import percentile_interval, relative_spread
-from edgekd.stats.ratios import MIN_SITTINGS, ratio_over_sittings, stretched
+from edgekd.stats.ratios import MIN_LAUNCHES, ratio_over_launches, stretched
 
 WIDE = 0.1
 DRIFT = 0.05
@@ -167,7 +167,7 @@ def is_decided(plan: Plan, sittings: Sequence[Sitting], name: str) -> bool:
 def ratio(plan: Plan, sittings: Sequence[Sitting], name: str) -> tuple[float, tuple[float, float] | None]:
     assert plan.reference is not None
     ours, theirs = ([sitting.rounds[one] for sitting in sittings] for one in (name, plan.reference))
-    return ratio_over_sittings(ours, theirs, plan.seed)
+    return ratio_over_launches(ours, theirs, plan.seed)
 
 
 def times_of(sittings: Sequence[Sitting], name: str) -> np.ndarray[Any, Any]:
@@ -222,7 +222,7 @@ def machine_cautions(threads: int) -> list[Caution]:
 def cut_short(plan: Plan, sittings: Sequence[Sitting]) -> list[Caution]:
     if len(sittings) >= plan.sittings:
         return []
-    few = f", and a ratio has no interval under {MIN_SITTINGS}" if len(sittings) < MIN_SITTINGS else ""
+    few = f", and a ratio has no interval under {MIN_LAUNCHES}" if len(sittings) < MIN_LAUNCHES else ""
     message = f"the time limit left {len(sittings)} of {plan.sittings} sittings{few}; give more --timeout"
     return [Caution("time_limit", message)]
 

@@ -18,7 +18,7 @@ from edgekd.figures import significant
 from edgekd.quantize.search.rule import FLOAT, INT8, Placed
 from edgekd.recipe import Recipe, Target
 from edgekd.report import schema
-from edgekd.stats.ratios import ratio_over_sittings
+from edgekd.stats.ratios import ratio_over_launches
 
 # Points of accuracy that a class may lose to the teacher before it is named.
 MOST_LOST = 3
@@ -86,7 +86,7 @@ def slower(
             if why is None or not {before.label, after.label} <= set(latency):
                 continue
             ours, theirs = latency[after.label], latency[before.label]
-            interval = ratio_over_sittings(ours.raw_ns, theirs.raw_ns)[1]
+            interval = ratio_over_launches(ours.raw_ns, theirs.raw_ns)[1]
             if interval and interval[0] > 1:
                 times = significant(_to_reference(ours) / _to_reference(theirs))
                 message = (

@@ -19,7 +19,7 @@ from edgekd.chain.teachers import ENSEMBLE
 from edgekd.files import sha256_file
 from edgekd.recipe import Target
 from edgekd.report import schema
-from edgekd.stats.answers import write_answers
+from edgekd.stats.correct import encode_correct
 from edgekd.stats.proportion import wilson_interval
 
 
@@ -133,5 +133,5 @@ class Rows:
             "accuracy_ci95": wilson_interval(correct, n),
             "n": n,
             "predictions": str(predictions.relative_to(self.folder)),
-            "right": write_answers(right),
+            "right": encode_correct(right),
         }

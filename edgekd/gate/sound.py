@@ -10,7 +10,7 @@ from edgekd.files import sha256_file
 from edgekd.records.roles import roles_must_agree
 from edgekd.records.rows import place_of, teacher_of
 from edgekd.records.shape import Malformed
-from edgekd.stats.answers import read_answers
+from edgekd.stats.correct import decode_correct
 from edgekd.stats.proportion import wilson_interval
 
 Row = Mapping[str, Any]
@@ -52,7 +52,7 @@ def answers_must_agree(row: Row, samples: int | None, key: str) -> None:
     if n is not None and samples is not None and n != samples:
         raise Malformed(f"{key}.n", f"it was tested on {n} samples, and the test set has {samples}")
     if text is not None:
-        right = read_answers(text, n)
+        right = decode_correct(text, n)
         if right is None:
             raise Malformed(f"{key}.right", f"it does not hold one bit for each of {n} samples")
         if accuracy is not None and not close(sum(right), accuracy * len(right)):

@@ -14,7 +14,7 @@ from edgekd.gate.sound import answers_must_agree, files_must_agree, must_agree
 from edgekd.records.facts import facts_of
 from edgekd.records.rows import PLACE, deployed_of, place_of, rows_of_deployed, teacher_of
 from edgekd.records.shape import BASELINE, REPORT, TEACHER, Malformed, must_have_shape, under
-from edgekd.stats.answers import read_answers
+from edgekd.stats.correct import decode_correct
 
 KIND, SCHEMA_VERSION = "edgekd baseline", 1
 REPORT_VERSION = 2
@@ -129,7 +129,7 @@ def is_beside(baseline: Mapping[str, Any], current: Mapping[str, Any]) -> bool:
 
 def right_of(row: Mapping[str, Any]) -> tuple[bool, ...] | None:
     """(N,), which test samples the network answered rightly; None where that was not kept."""
-    return read_answers(row.get("right"), row.get("n"))
+    return decode_correct(row.get("right"), row.get("n"))
 
 
 def _figures(row: Mapping[str, Any], teacher: Mapping[str, Any] | None) -> dict[str, Any]:

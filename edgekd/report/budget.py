@@ -7,7 +7,7 @@ from edgekd.errors import RecipeError
 from edgekd.figures import exceeds
 from edgekd.registry import nearest
 from edgekd.report.schema import Check, Row
-from edgekd.stats.answers import read_answers
+from edgekd.stats.correct import decode_correct
 from edgekd.stats.paired import drop_interval
 
 Measure = Callable[[Row, Row], float | None]
@@ -32,7 +32,7 @@ def accuracy_drop(student: Row, teacher: Row) -> float | None:
 
 def accuracy_drop_interval(student: Row, teacher: Row) -> tuple[float, float] | None:
     """In points, from the samples that the two answer differently; None where the answers were not kept."""
-    before, after = (read_answers(row.right, row.n) for row in (teacher, student))
+    before, after = (decode_correct(row.right, row.n) for row in (teacher, student))
     if not before or not after or len(before) != len(after):
         return None
     pairs = list(zip(before, after, strict=True))

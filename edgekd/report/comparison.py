@@ -10,7 +10,7 @@ from edgekd.report.deployed import deployed
 from edgekd.report.schema import Report, Row
 from edgekd.report.steps import ONE_SIDED
 from edgekd.report.verdict import headline
-from edgekd.stats.answers import read_answers
+from edgekd.stats.correct import decode_correct
 from edgekd.stats.paired import drop
 
 Reports = Mapping[str, Report]
@@ -64,7 +64,7 @@ def pair(first: Handed, other: Handed) -> dict[str, Any]:
         return {"accuracy": "not compared: a report does not say what was tested on"}
     if first.report.data.fingerprint != other.report.data.fingerprint:
         return {"accuracy": "not compared: the test sets differ"}
-    before, after = (read_answers(each.row.right, each.row.n) for each in (first, other))
+    before, after = (decode_correct(each.row.right, each.row.n) for each in (first, other))
     if not before or not after or len(before) != len(after):
         return {"accuracy": "not compared: which answers were right was not kept; run both again"}
     lost = drop(before, after, ONE_SIDED)

@@ -73,7 +73,7 @@ class ConfidenceBin(Part):
 class Row(Part):
     """The figures of one (model, runtime, precision).
 
-    ``right`` has a bit for each test sample (:mod:`edgekd.stats.answers`), so that a report can be compared in pairs
+    ``right`` has a bit for each test sample (:mod:`edgekd.stats.correct`), so that a report can be compared in pairs
     with another one by itself. ``built_for`` is the profile of a file whose runtime is not here.
     """
 

@@ -8,7 +8,7 @@ from edgekd.figures import ABSENT, significant
 from edgekd.report.classes import points
 from edgekd.report.deployed import chain_rows, is_teacher
 from edgekd.report.schema import Report, Row
-from edgekd.stats.answers import read_answers
+from edgekd.stats.correct import decode_correct
 from edgekd.stats.paired import drop
 
 # Two bounds of this confidence make an interval of 95 %.
@@ -47,7 +47,7 @@ def accuracy_change(before: Row, after: Row) -> str:
     """In points with a 95 % interval where both rows tell which of the same samples they had right."""
     if before.accuracy is None or after.accuracy is None:
         return ABSENT
-    answers = [read_answers(row.right, row.n) for row in (before, after)]
+    answers = [decode_correct(row.right, row.n) for row in (before, after)]
     try:
         lost = drop(answers[0] or (), answers[1] or (), ONE_SIDED)
     except EdgekdError:  # not of the same samples, or not kept

@@ -1,1 +1,1 @@
-"""Intervals, paired tests and ratios: numbers in, numbers out, for whoever measures, judges or reports."""
+"""Intervals, paired tests and ratios: pure functions on numbers, for measuring, judging and reporting."""

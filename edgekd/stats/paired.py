@@ -1,4 +1,4 @@
-"""How much accuracy was lost between two networks that answered the same samples, and how surely."""
+"""How much accuracy was lost between two networks on the same samples, with exact bounds."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -15,14 +15,14 @@ LOST_IN_ROUNDING = 1e-17
 
 @dataclass(frozen=True)
 class Drop:
-    """Shares of all samples, 0.01 is one point; below 0 where accuracy was won.
+    """A loss of accuracy, as shares of all samples: 0.01 is one point, and a gain is below 0.
 
     Attributes:
-        value: what was lost on these samples.
+        value: the loss on these samples.
         at_least: one-sided lower bound of the true loss.
         at_most: one-sided upper bound.
-        lost, won: samples that were right before and are wrong now, and the other way round.
-        p: that of the exact McNemar test, one-sided: how often as many would be lost where nothing changed.
+        lost, won: samples that were correct before and are wrong now, and the other way round.
+        p: one-sided p value of the exact McNemar test: the probability of losing as many if nothing had changed.
     """
 
     value: float
@@ -34,14 +34,14 @@ class Drop:
 
 
 def drop(before: Sequence[bool], after: Sequence[bool], confidence: float = 0.95) -> Drop:
-    """Compares two networks on the same samples, in the same order.
+    """Compare two networks on the same samples, in the same order.
 
-    Only samples that the two answer differently tell them apart (McNemar 1947). Given how many these are, those that
-    were lost are binomial, so the share of them has Clopper and Pearson's exact bounds; the lower bound is above 0
-    just where the one-sided exact test finds a loss.
+    Only samples on which just one of the two is correct tell them apart (McNemar 1947). Given their number, the lost
+    ones among them are binomial, so their share has Clopper and Pearson's exact bounds. The lower bound is above 0
+    exactly where the one-sided exact test finds a loss.
 
     Args:
-        before, after: (N,), which samples were answered rightly.
+        before, after: (N,), which samples were classified correctly.
         confidence: of each bound by itself, in (0.5, 1).
 
     Raises:
@@ -49,8 +49,8 @@ def drop(before: Sequence[bool], after: Sequence[bool], confidence: float = 0.95
     """
     if len(before) != len(after) or not len(before):
         raise EdgekdError(
-            f"answers on {len(before)} and {len(after)} samples cannot be compared in pairs: give those of one test "
-            "set, in its order"
+            f"predictions on {len(before)} and {len(after)} samples cannot be compared in pairs: give those of one "
+            "test set, in its order"
         )
     pairs = [(bool(a), bool(b)) for a, b in zip(before, after, strict=True)]
     lost, won = pairs.count((True, False)), pairs.count((False, True))
@@ -70,7 +70,7 @@ def drop(before: Sequence[bool], after: Sequence[bool], confidence: float = 0.95
 
 
 def mcnemar(lost: int, won: int) -> float:
-    """Return the one-sided p value of the exact McNemar test (1947): how often as many would be lost by chance.
+    """Return the one-sided p value of the exact McNemar test (1947): the probability of losing as many by chance.
 
     >>> mcnemar(5, 0) == 0.5**5
     True
@@ -81,11 +81,11 @@ def mcnemar(lost: int, won: int) -> float:
 def drop_interval(lost: int, won: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Return the two-sided score interval of the share of samples that was lost (Tango 1998), in [-1, 1].
 
-    Unlike the bounds of :func:`drop` it knows that few samples tell little also where none of them was answered
-    differently: 0 of 20 lost leaves -0.16 to 0.16.
+    Unlike the bounds of :func:`drop`, it is wide for few samples also where both networks are correct on the same
+    ones: 0 of 20 lost leaves -0.16 to 0.16.
 
     Args:
-        lost, won: samples that were right before and are wrong now, and the other way round, of ``n`` in all.
+        lost, won: samples that were correct before and are wrong now, and the other way round, of ``n`` in all.
 
     >>> drop_interval(1, 0, 44)[1] > 0.1
     True

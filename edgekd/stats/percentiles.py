@@ -33,8 +33,8 @@ def percentile(samples: Samples, p: float) -> float:
 def percentile_interval(samples: Samples, p: float, confidence: float = 0.95) -> Interval | None:
     """Return the interval of the percentile ``p`` between two order statistics, whatever the distribution.
 
-    Exact for independent samples: the number of samples under the percentile is binomial. ``None`` when
-    there are too few for the confidence: 95 % needs 6 samples for p50, 36 for p90, 72 for p95, 368 for p99.
+    It is exact for independent samples: the number of samples under the percentile is binomial. There is none for too
+    few samples: 95 % confidence needs 6 samples for p50, 36 for p90, 72 for p95, 368 for p99.
     """
     ordered = ascending(samples)
     check_fraction(p)
@@ -49,7 +49,7 @@ def percentile_interval(samples: Samples, p: float, confidence: float = 0.95) ->
 
 
 def relative_spread(samples: Samples) -> float:
-    """Return the interquartile range over the median, which, unlike the coefficient of variation, one hiccup leaves."""
+    """Return the interquartile range over the median, which one outlier hardly moves."""
     low, middle, high = (percentile(samples, p) for p in (0.25, 0.5, 0.75))
     return (high - low) / middle
 

@@ -1,4 +1,4 @@
-"""The interval of a share that was counted. Nothing here imports NumPy: a gate starts without it."""
+"""The interval of a proportion, in plain Python: the gate starts without NumPy."""
 
 import math
 from statistics import NormalDist

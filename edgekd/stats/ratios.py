@@ -1,4 +1,4 @@
-"""How many times as long one thing takes as another, with bootstrap intervals over rounds and sittings."""
+"""Ratios of two times, with bootstrap intervals over rounds and launches."""
 
 import math
 from collections.abc import Sequence
@@ -13,19 +13,18 @@ from edgekd.errors import MeasurementError
 from edgekd.stats.percentiles import Interval, Samples
 
 RESAMPLES = 4000
-MIN_SITTINGS = 6
+MIN_LAUNCHES = 6
 CHUNK = 2_000_000  # values resampled at a time, for memory
 
 
 def ratio_of_medians(
     a_blocks: Sequence[Samples], b_blocks: Sequence[Samples], seed: int = 0, confidence: float = 0.95
 ) -> tuple[float, Interval]:
-    """Return how many times as long ``a`` takes as ``b``, and its bootstrap interval.
+    """Return the ratio of the time of ``a`` to that of ``b``, and its bootstrap interval.
 
-    Block ``i`` of both was taken in the same round: what slowed that round slowed both and leaves the ratio
-    of their medians alone. The result is the median of those ratios, and rounds are what is resampled. It
-    does not cover what differs between two loadings of one file, about half a percent;
-    :func:`ratio_over_sittings` does.
+    Block ``i`` of both was timed in the same round: whatever slowed that round slowed both, and leaves the ratio of
+    their medians alone. The result is the median of those ratios; rounds are resampled. The interval does not cover
+    the difference between two launches of one file, about half a percent; :func:`ratio_over_launches` does.
     """
     logs = log_ratios(a_blocks, b_blocks)
     tail = (1 - confidence) / 2
@@ -33,41 +32,44 @@ def ratio_of_medians(
     return math.exp(np.median(logs)), (math.exp(low), math.exp(high))
 
 
-def ratio_over_sittings(
+def ratio_over_launches(
     a: Sequence[Sequence[Samples]], b: Sequence[Sequence[Samples]], seed: int = 0, confidence: float = 0.95
 ) -> tuple[float, Interval | None]:
-    """Return as :func:`ratio_of_medians` does, for several sittings of rounds, each with both loaded anew.
+    """Return the ratio of the time of ``a`` to that of ``b`` over several launches, and its bootstrap interval.
 
-    The result is the median over all rounds. Sittings are resampled, and the rounds within each. Sittings are few,
-    so the quantiles are moved out to where Student's t has them: the expanded percentile interval of Hesterberg
-    (2015), "What teachers should know about the bootstrap", 5.3. Where rounds differ more than sittings that errs on
-    the wide side. Under six sittings there is no interval: they all lie on one side of the truth too often.
+    Each launch loads both anew and holds rounds as :func:`ratio_of_medians` takes them. The result is the median over
+    all rounds. Launches are resampled, and the rounds within each. Launches are few, so the quantiles are moved out
+    to where Student's t has them: the expanded percentile interval of Hesterberg (2015), "What teachers should know
+    about the bootstrap", 5.3. Where rounds differ more than launches, it is too wide rather than too narrow. Under
+    six launches there is no interval: all of them lie on one side of the truth too often.
     """
     if len(a) != len(b) or not a:
-        raise MeasurementError(f"a ratio needs as many sittings of both; got {len(a)} and {len(b)}")
-    sittings = [log_ratios(one, other, least=1) for one, other in zip(a, b, strict=True)]
-    ratio, n = math.exp(np.median(np.concatenate(sittings))), len(sittings)
-    if n < MIN_SITTINGS:
+        raise MeasurementError(f"a ratio needs as many launches of both; got {len(a)} and {len(b)}")
+    launches = [log_ratios(one, other, least=1) for one, other in zip(a, b, strict=True)]
+    ratio, n = math.exp(np.median(np.concatenate(launches))), len(launches)
+    if n < MIN_LAUNCHES:
         return ratio, None
     reach = math.sqrt(n / (n - 1)) * float(stdtrit(n - 1, (1 + confidence) / 2))
     tail = NormalDist().cdf(-reach)
-    low, high = np.quantile(pooled_medians(sittings, np.random.default_rng(seed)), [tail, 1 - tail])
+    low, high = np.quantile(pooled_medians(launches, np.random.default_rng(seed)), [tail, 1 - tail])
     return ratio, (math.exp(low), math.exp(high))
 
 
-def stretched(ratio: float, interval: Interval, sittings: int, confidence: float) -> Interval:
-    """Return the 95 % interval of a ratio made that of another confidence, as Student's t would; for tails so thin that
-    resampling does not reach them."""
-    by = float(stdtrit(sittings - 1, (1 + confidence) / 2) / stdtrit(sittings - 1, 0.975))
+def stretched(ratio: float, interval: Interval, launches: int, confidence: float) -> Interval:
+    """Widen the 95 % interval of a ratio to another confidence, as Student's t would.
+
+    Resampling does not reach tails as thin as those.
+    """
+    by = float(stdtrit(launches - 1, (1 + confidence) / 2) / stdtrit(launches - 1, 0.975))
     low, high = (ratio * (end / ratio) ** by for end in interval)
     return low, high
 
 
-def pooled_medians(sittings: Sequence[NDArray[np.float64]], random: np.random.Generator) -> NDArray[np.float64]:
-    """Medians of the rounds of resampled sittings, every sitting with as many rounds as the longest has."""
-    n, rounds = len(sittings), max(map(len, sittings))
-    lengths = np.array([len(one) for one in sittings])
-    starts, pool = np.cumsum(lengths) - lengths, np.concatenate(sittings)
+def pooled_medians(launches: Sequence[NDArray[np.float64]], random: np.random.Generator) -> NDArray[np.float64]:
+    """Return medians over the rounds of resampled launches, each with as many rounds as the longest has."""
+    n, rounds = len(launches), max(map(len, launches))
+    lengths = np.array([len(one) for one in launches])
+    starts, pool = np.cumsum(lengths) - lengths, np.concatenate(launches)
     medians = np.empty(RESAMPLES)
     step = max(1, CHUNK // (n * rounds))
     for first in range(0, RESAMPLES, step):
@@ -84,7 +86,7 @@ def resampled_medians(values: NDArray[Any], random: np.random.Generator) -> NDAr
 
 
 def log_ratios(a_blocks: Sequence[Samples], b_blocks: Sequence[Samples], least: int = 2) -> NDArray[np.float64]:
-    """Logarithms, so that swapping the two gives the inverse."""
+    """Return the logarithm of each round's ratio: swapping the two gives the inverse."""
     if len(a_blocks) != len(b_blocks) or len(a_blocks) < least:
         raise MeasurementError(
             f"a ratio needs a block of each in two rounds or more; got {len(a_blocks)} and {len(b_blocks)}"

@@ -5,7 +5,7 @@ from copy import deepcopy
 
 import numpy as np
 
-from edgekd.stats.answers import write_answers
+from edgekd.stats.correct import encode_correct
 
 N = 2000
 ENVIRONMENT = {"cpu": {"model": "a processor", "architecture": "x86_64", "flags": ["avx2", "fma"], "affinity": [0, 1]}}
@@ -27,7 +27,7 @@ def row(model, **changed):
         "int8_coverage": 1.0,
         "latency_ms": {"p50": 0.2, "n": 1000},
         "latency_vs_teacher": {"ratio": 0.25, "ci95": [0.2475, 0.2525]},
-        "right": write_answers([False] * (N // 10) + [True] * (N - N // 10)),
+        "right": encode_correct([False] * (N // 10) + [True] * (N - N // 10)),
     }
     return {**figures, **changed}
 
@@ -53,7 +53,7 @@ def writer(root):
             "data": {"fingerprint": "f" * 64, "test": N},
             "rows": [
                 row("teacher", latency_vs_teacher=None, latency_ms={"p50": 0.8, "n": 1000}),
-                row("quantized", **{"accuracy": float(right.mean()), "right": write_answers(right), **changed}),
+                row("quantized", **{"accuracy": float(right.mean()), "right": encode_correct(right), **changed}),
             ],
             **(report or {}),
         }

@@ -6,7 +6,7 @@ import pytest
 from edgekd.errors import EdgekdError
 from edgekd.files import write_bytes
 from edgekd.gate import NotComparable, Policy, check, load_subject
-from edgekd.stats.answers import write_answers
+from edgekd.stats.correct import encode_correct
 from tests.gate.runs import ENVIRONMENT, row
 
 
@@ -172,7 +172,7 @@ def test_a_row_that_is_new_is_said_and_held_to_the_accuracy_elsewhere(run_folder
     found = {each.metric: each for each in verdict.findings if each.place == "cpu, tensorrt, 1 thread"}
     assert found["accuracy"].what.endswith("this place is new, and held to cpu, onnxruntime, 1 thread")
     assert found["size_bytes"].what.startswith("new: the baseline has no such figure")
-    wrong = {**new, "accuracy": 0.0, "right": write_answers([False] * 2000)}
+    wrong = {**new, "accuracy": 0.0, "right": encode_correct([False] * 2000)}
     failed = check(before, load_subject(run_folder("wrong", report={"rows": [wrong, *rows]}))).at("fail")
     assert [(each.place, each.metric) for each in failed] == [("cpu, tensorrt, 1 thread", "accuracy")]
 

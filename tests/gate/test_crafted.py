@@ -10,7 +10,7 @@ import pytest
 
 from edgekd.errors import EdgekdError
 from edgekd.gate import Policy, check, load_subject
-from edgekd.stats.answers import read_answers, write_answers
+from edgekd.stats.correct import decode_correct, encode_correct
 from edgekd.stats.proportion import wilson_interval
 
 Document = dict[str, Any]
@@ -86,14 +86,14 @@ def at(row: Document, model: str) -> bool:
 def answer(row: Document, wrong: int) -> None:
     """Let ``row`` have answered its last ``wrong`` samples wrongly, and all that belongs to it."""
     right = [place < row["n"] - wrong for place in range(row["n"])]
-    row["right"], row["accuracy"] = write_answers(right), sum(right) / len(right)
+    row["right"], row["accuracy"] = encode_correct(right), sum(right) / len(right)
     row["accuracy_ci95"] = list(wilson_interval(sum(right), len(right)))
 
 
 def flipped(text: str, n: int, place: int) -> str:
-    right = list(read_answers(text, n) or ())
+    right = list(decode_correct(text, n) or ())
     right[place] = not right[place]
-    return write_answers(right)
+    return encode_correct(right)
 
 
 Change = Callable[[Bench], object]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from edgekd.stats.answers import write_answers
+from edgekd.stats.correct import encode_correct
 
 LAYERS = ["conv1", *(f"layer{i}.{j}.conv{k}" for i in (1, 2, 3) for j in (0, 1) for k in (1, 2))]
 
@@ -98,7 +98,7 @@ def by_class() -> dict[str, Any]:
 
 def right(accuracy: float) -> dict[str, Any]:
     wrong = 1500 - round(1500 * accuracy)
-    return {"right": write_answers([False] * wrong + [True] * (1500 - wrong)), "expected_calibration_error": 0.021,
+    return {"right": encode_correct([False] * wrong + [True] * (1500 - wrong)), "expected_calibration_error": 0.021,
             "negative_log_likelihood": 0.113, "reliability": reliability(accuracy)}  # fmt: skip
 
 

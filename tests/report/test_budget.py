@@ -4,7 +4,7 @@ from edgekd.errors import EdgekdError, RecipeError
 from edgekd.report.budget import check
 from edgekd.report.schema import BudgetRecord, Check, Latency, Ratio, Report, Row
 from edgekd.report.verdict import line
-from edgekd.stats.answers import write_answers
+from edgekd.stats.correct import encode_correct
 
 TEACHER = Row(model="teacher", runtime="onnxruntime", precision="float32", accuracy=0.98, size_bytes=44_000_000)
 STUDENT = Row(
@@ -72,7 +72,7 @@ def answered(lost: int, won: int, n: int) -> tuple[Row, Row]:
     before = [place < n - won for place in range(n)]
     after = [place >= lost for place in range(n)]
     rows = [
-        Row(model="m", runtime="r", precision="p", accuracy=sum(right) / n, n=n, right=write_answers(right))
+        Row(model="m", runtime="r", precision="p", accuracy=sum(right) / n, n=n, right=encode_correct(right))
         for right in (after, before)
     ]
     return rows[0], rows[1]

@@ -7,7 +7,7 @@ from edgekd.report.comparison import differences, marks, pairs, run_rows, said
 from edgekd.report.comparison_page import render_comparison, render_comparison_markdown
 from edgekd.report.pareto import fronts
 from edgekd.report.schema import Report
-from edgekd.stats.answers import write_answers
+from edgekd.stats.correct import encode_correct
 
 from .sample import sample
 
@@ -16,7 +16,7 @@ def changed(wrong: int, **more: Any) -> Report:
     """The sample with ``wrong`` more answers wrong than right of the last network, and other parts."""
     document = sample()
     row = document["rows"][-1]
-    row["right"] = write_answers([False] * wrong + [True] * (1500 - wrong))
+    row["right"] = encode_correct([False] * wrong + [True] * (1500 - wrong))
     row["accuracy"] = 1 - wrong / 1500
     row["accuracy_ci95"] = [row["accuracy"] - 0.012, row["accuracy"] + 0.009]
     return Report.from_json(document | more)

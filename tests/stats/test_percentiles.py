@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from edgekd.errors import MeasurementError
 from edgekd.stats.percentiles import percentile, percentile_interval, relative_spread
 from edgekd.stats.proportion import wilson_interval
-from edgekd.stats.ratios import ratio_of_medians, ratio_over_sittings, stretched
+from edgekd.stats.ratios import ratio_of_medians, ratio_over_launches, stretched
 
 times = st.lists(st.floats(1e-3, 1e9), min_size=1, max_size=300)
 fractions = st.floats(0.001, 0.999)
@@ -89,7 +89,7 @@ def test_ratio_interval_covers_as_often_as_it_says():
     assert max(high - low for low, high in intervals) < 0.03
 
 
-def sittings(random: np.random.Generator, factor: float, count: int = 8, rounds: int = 12):
+def launches(random: np.random.Generator, factor: float, count: int = 8, rounds: int = 12):
     """Sittings that differ by 0.5 % in how both were loaded, on a machine with fits of a third."""
     loaded = random.normal(scale=0.005, size=count)
     noise = 0.01 * random.standard_t(3, (count, rounds)) + random.choice([0, 0, 0, 0.3, -0.3], (count, rounds))
@@ -97,39 +97,39 @@ def sittings(random: np.random.Generator, factor: float, count: int = 8, rounds:
     return list(ones * factor * np.exp(loaded[:, None, None] + noise[:, :, None])), list(ones)
 
 
-def test_interval_over_sittings_covers_what_rounds_alone_do_not():
+def test_interval_over_launches_covers_what_rounds_alone_do_not():
     random = np.random.default_rng(5)
-    over_sittings, over_rounds = [], []
+    over_launches, over_rounds = [], []
     for seed in range(100):
-        a, b = sittings(random, 1.2)
-        over_sittings.append(ratio_over_sittings(a, b, seed)[1])
+        a, b = launches(random, 1.2)
+        over_launches.append(ratio_over_launches(a, b, seed)[1])
         over_rounds.append(ratio_of_medians(np.concatenate(a), np.concatenate(b), seed)[1])
-    assert np.mean([low <= 1.2 <= high for low, high in over_sittings]) >= 0.94
-    assert np.median([high - low for low, high in over_sittings]) < 0.03
+    assert np.mean([low <= 1.2 <= high for low, high in over_launches]) >= 0.94
+    assert np.median([high - low for low, high in over_launches]) < 0.03
     same_layout = np.mean([low <= 1.2 <= high for low, high in over_rounds])
     assert same_layout < 0.94, "the loadings' difference is real in this simulation"
 
 
-def test_ratio_over_sittings_by_hand():
+def test_ratio_over_launches_by_hand():
     blocks = [[[2.0], [2.2]], [[2.4], [2.6]]] * 3
     ones = [[[1.0], [1.0]]] * 6
-    ratio, (low, high) = ratio_over_sittings(blocks, ones)
+    ratio, (low, high) = ratio_over_launches(blocks, ones)
     assert ratio == pytest.approx(np.sqrt(2.2 * 2.4))
     assert 2.0 <= low < ratio < high <= 2.6
-    inverse, (its_low, its_high) = ratio_over_sittings(ones, blocks)
+    inverse, (its_low, its_high) = ratio_over_launches(ones, blocks)
     np.testing.assert_allclose([inverse, its_low, its_high], [1 / ratio, 1 / high, 1 / low], rtol=0.01)
 
 
-def test_sittings_may_differ_in_length():
+def test_launches_may_differ_in_length():
     a = [[np.array([3.0])] * rounds for rounds in (3, 7, 5, 1, 2, 9)]
     b = [[np.array([1.5])] * rounds for rounds in (3, 7, 5, 1, 2, 9)]
-    np.testing.assert_allclose(np.hstack(ratio_over_sittings(a, b)), [2, 2, 2])
+    np.testing.assert_allclose(np.hstack(ratio_over_launches(a, b)), [2, 2, 2])
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
-def test_few_sittings_have_a_ratio_and_no_interval(count):
-    a, b = sittings(np.random.default_rng(0), 1.2, count)
-    ratio, interval = ratio_over_sittings(a, b)
+def test_few_launches_have_a_ratio_and_no_interval(count):
+    a, b = launches(np.random.default_rng(0), 1.2, count)
+    ratio, interval = ratio_over_launches(a, b)
     assert ratio == pytest.approx(1.2, abs=0.05)
     assert interval is None
 
@@ -168,9 +168,9 @@ def test_relative_spread_ignores_a_hiccup():
         lambda: wilson_interval(0, 0),
         lambda: ratio_of_medians([[1]], [[1]]),
         lambda: ratio_of_medians([[1], [1]], [[1]]),
-        lambda: ratio_over_sittings([], []),
-        lambda: ratio_over_sittings([[[1]], [[1]]], [[[1]]]),
-        lambda: ratio_over_sittings([[[1]], [[1]]], [[[1]], [[1], [1]]]),
+        lambda: ratio_over_launches([], []),
+        lambda: ratio_over_launches([[[1]], [[1]]], [[[1]]]),
+        lambda: ratio_over_launches([[[1]], [[1]]], [[[1]], [[1], [1]]]),
     ],
 )
 def test_what_makes_no_sense_is_refused(wrong):

@@ -1,18 +1,18 @@
-"""Which test samples a network answered rightly, as text that a report and a baseline can hold: one bit each."""
+"""Which test samples a network classified correctly, one bit each, as text that reports and baselines hold."""
 
 import base64
 from collections.abc import Iterable
 
 
-def write_answers(right: Iterable[bool]) -> str:
-    """Base64 of the bits, the first sample's first, filled up with zeros to whole bytes."""
-    bits = "".join("1" if each else "0" for each in right)
+def encode_correct(correct: Iterable[bool]) -> str:
+    """Return the bits as Base64, the first sample's bit first, padded with zeros to whole bytes."""
+    bits = "".join("1" if each else "0" for each in correct)
     whole = -(-len(bits) // 8)
     return base64.b64encode(int(bits.ljust(8 * whole, "0") or "0", 2).to_bytes(whole, "big")).decode()
 
 
-def read_answers(text: object, n: object) -> tuple[bool, ...] | None:
-    """The ``n`` answers of ``text``; None where it does not hold as many."""
+def decode_correct(text: object, n: object) -> tuple[bool, ...] | None:
+    """Return the ``n`` bits that ``text`` holds, or None if it does not hold as many."""
     if not isinstance(text, str) or not isinstance(n, int) or n < 0:
         return None
     try:
