@@ -25,10 +25,11 @@ from rich.console import Console
 from rich.table import Table
 
 from edgekd.chain.done import Done
-from edgekd.chain.stage import Job, Result, stage
 from edgekd.errors import TrainingError
 from edgekd.quantize import hold, observe
 from edgekd.recipe import Distill, Prune, Quantize, Stage
+from edgekd.stages.job import Job, Result
+from edgekd.stages.stage import Surroundings
 
 TRAIN_LIMIT, SEEDS = 6000, 3
 QUICK_TRAIN_LIMIT, QUICK_TEST_LIMIT, QUICK_SEEDS = 600, 500, 2
@@ -45,15 +46,17 @@ class DistillQuantized(Quantize):
     """More training of a fake-quantised graph."""
 
     name: ClassVar[str] = "distill_quantized"
+    version: ClassVar[int] = 1
 
+    def run(self, job: Job) -> Result:
+        def before_step(step: int, total: int) -> None:
+            observe(job.network, step < self.freeze_after * total)
 
-@stage("distill_quantized", product="quantized", version=1)
-def distill_quantized(job: Job) -> Result:
-    def before_step(step: int, total: int) -> None:
-        observe(job.network, step < job.section.freeze_after * total)
+        history = job.fit(job.network, float32=True, to_train=observe, to_eval=hold, before_step=before_step)
+        return Result(job.network, job.spec, {"history": history})
 
-    history = job.fit(job.network, float32=True, to_train=observe, to_eval=hold, before_step=before_step)
-    return Result(job.network, job.spec, {"history": history})
+    def needs(self, recipe: Surroundings) -> None:
+        return None
 
 
 def stages_of(order: str, everywhere: bool, rate: float) -> tuple[Stage, ...]:

@@ -15,10 +15,9 @@ from peers import x86_profile
 from torch import Tensor
 from torch.fx import GraphModule
 
+from edgekd.artifact_cache import ArtifactCache
 from edgekd.chain.done import Done
-from edgekd.chain.network import restore
 from edgekd.chain.runner import Runner
-from edgekd.chain.store import Store
 from edgekd.data import DataSet, load_data
 from edgekd.export import export_onnx, runtime_logits
 from edgekd.export.profile import PROFILES
@@ -26,6 +25,7 @@ from edgekd.files import canonical_json, make_folder, sha256, sha256_file, write
 from edgekd.quantize.files import to_runtime
 from edgekd.quantize.places import to_places
 from edgekd.recipe import Recipe, Stage, Student, Teacher, Train, load_recipe
+from edgekd.stages.network import restore
 
 ROOT = Path(__file__).parents[1]
 BATCH_SIZE, TEACHER_LR = 32, 0.002
@@ -97,7 +97,7 @@ def as_student(done: Done) -> Student:
 
 def exported(study: Study, done: Done) -> Path:
     """The ONNX file of a stage's network."""
-    store, key = Store(study.folder / "files"), sha256(canonical_json(["export", done.content]))
+    store, key = ArtifactCache(study.folder / "files"), sha256(canonical_json(["export", done.content]))
     folder = store.find(done.label, key)
     if folder is None:
         with store.new(done.label, key) as new:
@@ -125,7 +125,8 @@ def calibration(data: DataSet, seed: int, count: int) -> Tensor:
 
 def answers(study: Study, file: Path) -> NDArray[np.int64]:
     """The classes that ONNX Runtime answers on the test set."""
-    store, key = Store(study.folder / "answers"), sha256(canonical_json([sha256_file(file), study.data.fingerprint]))
+    store = ArtifactCache(study.folder / "answers")
+    key = sha256(canonical_json([sha256_file(file), study.data.fingerprint]))
     folder = store.find("answers", key)
     if folder is None:
         with store.new("answers", key) as new:

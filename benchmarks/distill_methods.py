@@ -34,10 +34,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
+from edgekd.artifact_cache import METRICS, ArtifactCache
 from edgekd.chain.done import Done
-from edgekd.chain.names import METRICS
-from edgekd.chain.network import restore
-from edgekd.chain.store import Store
 from edgekd.data.views import Views
 from edgekd.distill import Distillation, Wanted, build_terms
 from edgekd.distill.cache import TeacherCache
@@ -46,6 +44,7 @@ from edgekd.export import export_onnx
 from edgekd.files import write_json
 from edgekd.models import build
 from edgekd.recipe import Train
+from edgekd.stages.network import restore
 from edgekd.train import CrossEntropy, Objective, fit
 
 PLAIN = "labels alone"
@@ -115,7 +114,7 @@ class Trainings:
     def __init__(self, study: Study, teacher: Done, name: str, epochs: int):
         self.study, self.teacher, self.name, self.epochs = study, teacher, name, epochs
         self.methods = {**METHODS, **OF_STUDENT.get(name, {})}
-        self.store = Store(study.folder / "trained")
+        self.store = ArtifactCache(study.folder / "trained")
         self.caches: dict[int, TeacherCache] = {}
         self.rate = 0.0
 

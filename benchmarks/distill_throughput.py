@@ -30,10 +30,10 @@ from paired import accuracy, difference, packed
 from rich.console import Console
 from rich.table import Table
 
-from edgekd.chain.network import restore
 from edgekd.errors import EdgekdError
 from edgekd.files import canonical_json, make_folder, sha256, write_json
 from edgekd.recipe import Distill
+from edgekd.stages.network import restore
 from edgekd.stats.ratios import ratio_of_medians
 
 ENDLESS = 10_000

@@ -26,10 +26,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
+from edgekd.artifact_cache import METRICS, ArtifactCache
 from edgekd.chain.done import Done
-from edgekd.chain.names import METRICS
-from edgekd.chain.network import restore
-from edgekd.chain.store import Store
 from edgekd.data import DataSet
 from edgekd.data.samples import Joined
 from edgekd.data.unlabelled import unlabelled_images
@@ -40,6 +38,7 @@ from edgekd.export import export_onnx
 from edgekd.files import write_json
 from edgekd.models import build
 from edgekd.recipe import Train
+from edgekd.stages.network import restore
 from edgekd.train import fit
 
 ALL, FEW, NONE = "all labels", "a tenth of the labels", "no labels"
@@ -101,7 +100,7 @@ def new(study: Study, seed: int) -> nn.Module:
 class Trainings:
     def __init__(self, study: Study, teacher: Done, settings: Settings):
         self.study, self.teacher, self.settings = study, teacher, settings
-        self.store = Store(study.folder / "unlabelled")
+        self.store = ArtifactCache(study.folder / "unlabelled")
 
     def untrained(self, seed: int) -> Path:
         def make(folder: Path) -> None:

@@ -18,7 +18,7 @@ from peers import Images, Made, quantise, runs, version_of, x86_profile
 from torch import Tensor, nn
 
 import edgekd
-from edgekd.chain.store import Store
+from edgekd.artifact_cache import ArtifactCache
 from edgekd.errors import EdgekdError, first_line
 from edgekd.export import export_onnx, float_convolutions
 from edgekd.files import canonical_json, sha256, sha256_file, write_bytes, write_json
@@ -101,7 +101,7 @@ def random_images(name: str, count: int) -> tuple[Tensor, ...]:
     return torch.randn(count, *shape_of(name), generator=torch.Generator().manual_seed(SEED)).split(BATCH)
 
 
-def make_files(name: str, store: Store, ours: bool = True) -> dict[str, Entry]:
+def make_files(name: str, store: ArtifactCache, ours: bool = True) -> dict[str, Entry]:
     """The float file, the peers' and edgekd's, made now or before; ``ours=False`` leaves out what needs a clock."""
     network, shape, batches = build_network(name), shape_of(name), random_images(name, CALIBRATION)
     images = torch.cat(batches).numpy()
@@ -137,7 +137,7 @@ def made(write: Callable[[], Path]) -> Made:
         return Made(None, first_line(error), time.monotonic() - started)
 
 
-def kept(store: Store, label: str, inputs: list[Any], image: Images, write: Callable[[Path], Made]) -> Entry:
+def kept(store: ArtifactCache, label: str, inputs: list[Any], image: Images, write: Callable[[Path], Made]) -> Entry:
     """The entry of ``label``, written where the store does not hold it."""
     key = sha256(canonical_json([VERSION, label, *inputs]))
     folder = store.find(label, key)

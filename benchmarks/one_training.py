@@ -19,12 +19,12 @@ from rich.console import Console
 from rich.table import Table
 from torch.fx import GraphModule
 
-from edgekd.chain.network import restore
 from edgekd.export import parity, runtime_logits
 from edgekd.files import make_folder, write_bytes
 from edgekd.quantize.files import audit, to_runtime
 from edgekd.quantize.places import to_places
 from edgekd.recipe import Quantize
+from edgekd.stages.network import restore
 from edgekd.train import logits_of
 
 AGREEMENT, POINTS = 99.5, 0.1

@@ -22,10 +22,8 @@ from rich.console import Console
 from rich.table import Table
 
 from edgekd.artifact import capture
+from edgekd.artifact_cache import METRICS, ArtifactCache
 from edgekd.chain.done import Done
-from edgekd.chain.names import METRICS
-from edgekd.chain.network import restore
-from edgekd.chain.store import Store
 from edgekd.export import export_onnx
 from edgekd.files import write_json
 from edgekd.models.batchnorm import reestimate
@@ -33,6 +31,7 @@ from edgekd.prune import IMPORTANCES, prune
 from edgekd.prune.harm import harms
 from edgekd.prune.prunable import Prunable
 from edgekd.prune.sensitivity import scan
+from edgekd.stages.network import restore
 from edgekd.train import accuracy_of
 from edgekd.train.device import lay_out
 
@@ -77,7 +76,7 @@ def cut(study: Study, start: Done, way: Way, seed: int) -> Cut:
         write_json(folder / METRICS, {"macs": pruned.share})
 
     key = ["importance", way.name, SHARE, LABELLED, seed, start.content, data.fingerprint, versions(), own_sources()]
-    folder = kept(Store(study.folder / "cuts"), name, key, make)
+    folder = kept(ArtifactCache(study.folder / "cuts"), name, key, make)
     return Cut(way.name, SHARE, Done("cut", name, folder.name, folder))
 
 

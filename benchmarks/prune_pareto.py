@@ -41,13 +41,10 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from edgekd.artifact import capture
+from edgekd.artifact_cache import METRICS, ArtifactCache
 from edgekd.bench import Plan as BenchPlan
 from edgekd.bench import Subject, fingerprint, measure
 from edgekd.chain.done import Done
-from edgekd.chain.names import METRICS
-from edgekd.chain.network import restore
-from edgekd.chain.stages.prune import HARM_SAMPLES
-from edgekd.chain.store import Store
 from edgekd.distill import KD, Distillation
 from edgekd.errors import ModelError, TrainingError
 from edgekd.export import export_onnx
@@ -65,6 +62,8 @@ from edgekd.prune.sensitivity import scan
 from edgekd.prune.timed import prune_to_latency
 from edgekd.quantize.sensitivity import divergence
 from edgekd.recipe import Distill, Train
+from edgekd.stages.network import restore
+from edgekd.stages.prune.work import HARM_SAMPLES
 from edgekd.stats.ratios import ratio_over_launches
 from edgekd.train import CrossEntropy, accuracy_of, fit, logits_of
 from edgekd.train.device import lay_out
@@ -239,7 +238,7 @@ CUTTERS: dict[str, Cutter] = {
 }
 
 
-def kept(store: Store, name: str, key: list[Any], make: Callable[[Path], None]) -> Path:
+def kept(store: ArtifactCache, name: str, key: list[Any], make: Callable[[Path], None]) -> Path:
     """The folder that ``make`` filled, now or before."""
     digest = sha256(canonical_json([VERSION, *key]))
     folder = store.find(name, digest)
@@ -289,7 +288,7 @@ def cut(study: Study, start: Done, method: str, aim: float, how: How = None) -> 
         write_json(folder / METRICS, about)
 
     key = [name, start.content, study.data.fingerprint, versions(), own_sources(), machine()]
-    folder = kept(Store(study.folder / "cuts"), name, key, make)
+    folder = kept(ArtifactCache(study.folder / "cuts"), name, key, make)
     return Cut(method, aim, Done("cut", name, folder.name, folder))
 
 
@@ -299,7 +298,7 @@ class Recoveries:
     def __init__(self, study: Study, teacher: Done, epochs: int):
         self.study, self.teacher, self.epochs = study, teacher, epochs
         self.answering = Remembered(restore(teacher.artifact))
-        self.store = Store(study.folder / "recovered")
+        self.store = ArtifactCache(study.folder / "recovered")
         self.rates: dict[str, float] = {}
 
     def objective(self, recovery: str) -> nn.Module:
@@ -381,7 +380,7 @@ def timed(study: Study, cuts: list[Cut], files: list[Path], timing: dict[str, fl
         write_json(folder / "latency.json", {name: kept_of(record) for name, record in records.items()})
 
     key = [[sha256_file(file) for file in files], timing, machine()]
-    folder = kept(Store(study.folder / "measurements"), "latency", key, make)
+    folder = kept(ArtifactCache(study.folder / "measurements"), "latency", key, make)
     records = json.loads((folder / "latency.json").read_text())
     found = []
     for one in cuts:

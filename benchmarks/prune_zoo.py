@@ -32,8 +32,8 @@ from torchvision import models
 
 import edgekd
 from edgekd.artifact import Spec, capture
+from edgekd.artifact_cache import ArtifactCache
 from edgekd.bench import Plan, Subject, fingerprint, measure
-from edgekd.chain.store import Store
 from edgekd.errors import EdgekdError, ExportError, first_line
 from edgekd.export import export_onnx
 from edgekd.export.runtime import CPU
@@ -113,7 +113,7 @@ def preprocess_of(name: str) -> Preprocess:
     return Preprocess("image", shape_of(name), MEAN, STD)
 
 
-def check(name: str, store: Store, round_to: int) -> tuple[dict[str, Any], Path]:
+def check(name: str, store: ArtifactCache, round_to: int) -> tuple[dict[str, Any], Path]:
     """What became of a network, now or before, and the folder with its files."""
     label, key = f"{name}-pruned", sha256(canonical_json([VERSION, name, round_to, versions(), own_sources()]))
     folder = store.find(label, key)
@@ -182,7 +182,9 @@ def in_runtime(file: Path, images: Tensor) -> Tensor:
     return torch.from_numpy(np.asarray(session.run(None, {"input": images.numpy()})[0]))
 
 
-def row_of(name: str, files: Store, measurements: Store, settings: dict[str, Any], times: bool) -> dict[str, Any]:
+def row_of(
+    name: str, files: ArtifactCache, measurements: ArtifactCache, settings: dict[str, Any], times: bool
+) -> dict[str, Any]:
     """With widths in the first of ``ROUNDINGS`` at which the network is not surely slower than before."""
     refused: list[dict[str, Any]] = []
     for round_to in ROUNDINGS:
@@ -196,7 +198,9 @@ def row_of(name: str, files: Store, measurements: Store, settings: dict[str, Any
     return row
 
 
-def timed(name: str, pruned: Path, settings: dict[str, Any], files: Store, store: Store, times: bool) -> dict[str, Any]:
+def timed(
+    name: str, pruned: Path, settings: dict[str, Any], files: ArtifactCache, store: ArtifactCache, times: bool
+) -> dict[str, Any]:
     """Both files' latency, and the pruned one's over the unpruned one's."""
     whole = float_file(name, files)
     if isinstance(whole, str):
@@ -221,7 +225,7 @@ def timed(name: str, pruned: Path, settings: dict[str, Any], files: Store, store
     return {"latency": latency, "ratio": ratio, "ci95": list(interval) if interval else None}
 
 
-def float_file(name: str, store: Store) -> Path | str:
+def float_file(name: str, store: ArtifactCache) -> Path | str:
     """The unpruned network's file, or why there is none."""
     size = models.get_model_weights(name).DEFAULT.meta["num_params"]
     if size > MOST_PARAMETERS:
@@ -293,7 +297,7 @@ def main() -> None:
     )
     folder = make_folder(arguments.out or ROOT / "runs/prune_zoo")
     settings = QUICK_SETTINGS if arguments.quick else SETTINGS
-    files, measurements = Store(folder / "files"), Store(folder / "measurements")
+    files, measurements = ArtifactCache(folder / "files"), ArtifactCache(folder / "measurements")
     rows, done = [], earlier_rows(arguments.earlier)
     cpu = fingerprint()["cpu"]["model"]
     for name in arguments.only or (QUICK if arguments.quick else known):

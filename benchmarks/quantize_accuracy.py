@@ -29,8 +29,8 @@ from peers import FILES, quantise, runs, saturates, version_of, x86_profile
 from rich.console import Console
 from rich.table import Table
 
+from edgekd.artifact_cache import ArtifactCache
 from edgekd.chain.done import Done
-from edgekd.chain.store import Store
 from edgekd.figures import ABSENT
 from edgekd.files import canonical_json, sha256, sha256_file, write_json
 from edgekd.recipe import Distill, Quantize, Student
@@ -95,7 +95,7 @@ def peers_file(study: Study, peer: str, float_file: Path, seed: int, count: int)
     """The peer's file, and where there is none that runs, why."""
     name = peer.replace("/", "-").replace(" ", "-")
     key = sha256(canonical_json([peer, version_of(peer), sha256_file(float_file), study.data.fingerprint, seed, count]))
-    store = Store(study.folder / "peers")
+    store = ArtifactCache(study.folder / "peers")
     folder = store.find(name, key)
     if folder is None:
         images = calibration(study.data, seed, count).numpy()

@@ -21,8 +21,8 @@ from peers import saturates, version_of
 from rich.console import Console
 from rich.table import Table
 
+from edgekd.artifact_cache import ArtifactCache
 from edgekd.bench import LatencyRecord, Plan, Subject, fingerprint, measure
-from edgekd.chain.store import Store
 from edgekd.figures import ABSENT, significant
 from edgekd.files import canonical_json, make_folder, sha256, sha256_file, write_json
 from edgekd.stats.ratios import ratio_over_launches
@@ -37,7 +37,7 @@ VERSION = 1
 Times = dict[str, list[list[float]]]
 
 
-def timed(name: str, entries: dict[str, Entry], settings: dict[str, Any], store: Store) -> dict[str, Any]:
+def timed(name: str, entries: dict[str, Entry], settings: dict[str, Any], store: ArtifactCache) -> dict[str, Any]:
     """Latency of every file of a network, measured now or before on this machine."""
     files = {method: entry.file for method, entry in entries.items() if entry.file is not None}
     machine = {key: fingerprint()[key] for key in ("cpu", "packages", "kernel")}
@@ -141,7 +141,7 @@ def main() -> None:
     quick, folder = arguments.quick, make_folder(arguments.out or ROOT / "runs/quantize_peers")
     names = arguments.only or (QUICK if quick else NETWORKS)
     settings = QUICK_SETTINGS if quick else SETTINGS
-    files, measurements = Store(folder / "files"), Store(folder / "measurements")
+    files, measurements = ArtifactCache(folder / "files"), ArtifactCache(folder / "measurements")
     rows = []
     for name in names:
         entries = make_files(name, files, ours=not arguments.files)

@@ -33,13 +33,13 @@ ROOMS = (
 )
 
 if TYPE_CHECKING:
-    from edgekd.chain.network import load as load
     from edgekd.chain.run import run as run
+    from edgekd.stages.network import load as load
 
 
 def __getattr__(name: str) -> "Any":
     if name == "load":
-        return import_module("edgekd.chain.network").load
+        return import_module("edgekd.stages.network").load
     if name == "run":
         return import_module("edgekd.chain.run").run
     if name in ROOMS:

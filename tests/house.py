@@ -59,10 +59,9 @@ FLOORS = (
     ),
     (Room("files"), Room("options", "data.py"), Room("progress"), Room("records", "shape.py")),
     (
-        *(Room(name) for name in ("arrayfiles", "external", "images", "user_cache", "userhash")),
+        *(Room(name) for name in ("arrayfiles", "artifact_cache", "external", "images", "user_cache", "userhash")),
         Room("artifact", torch=True),
         Room("gate", "check.py"),
-        Room("report", "schema.py"),
     ),
     (Room("preprocess"), Room("tensorrt", "builder.py"), Room("userfile")),
     (
@@ -79,7 +78,9 @@ FLOORS = (
         Room("quantize", "qat.py", torch=True),
     ),
     (Room("train", "loop.py", torch=True),),
-    (Room("distill", "objective.py", torch=True), Room("recipe", "schema.py")),
+    (Room("distill", "objective.py", torch=True),),
+    (Room("stages", "stage.py", torch=True),),
+    (Room("recipe", "schema.py"), Room("report", "schema.py")),
     (Room("chain", "run.py", torch=True),),
     (Room("cli", "main.py"),),
 )

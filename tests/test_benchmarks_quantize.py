@@ -11,10 +11,10 @@ from scipy import stats
 from torch import nn
 
 from edgekd.artifact import Spec
-from edgekd.chain.stage import Job
 from edgekd.data import load_data
 from edgekd.errors import EdgekdError
 from edgekd.recipe import Data
+from edgekd.stages.job import Job
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -63,8 +63,8 @@ def test_answers_are_kept_as_bits():
 def test_peers_calibrate_on_the_images_of_the_quantize_stage():
     from cifar10 import calibration
 
-    from edgekd.chain.stages.quantize import _batches
     from edgekd.recipe import Quantize
+    from edgekd.stages.quantize.work import _batches
 
     data = load_data(Data(source="digits", train_limit=300, test_limit=50, batch_size=16))
     spec = Spec("small_cnn", data.input_shape, 10, {})

@@ -7,10 +7,10 @@ import pytest
 import torch
 import yaml
 
-from edgekd.chain.objective import distillation, terms_of
 from edgekd.distill import LOSSES
 from edgekd.models import build
 from edgekd.recipe import Distill, Recipe
+from edgekd.stages.objective import distillation, terms_of
 from edgekd.train import Batch
 from edgekd.train.transfer import Transfer
 

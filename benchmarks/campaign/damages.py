@@ -14,8 +14,8 @@ import torch
 from campaign.runs import BRIEFLY, Reference, hashes
 from campaign.seeds import look
 
+from edgekd.artifact_cache import damaged_file
 from edgekd.bundle.verify import verify
-from edgekd.chain.store import damaged_file
 from edgekd.errors import EdgekdError
 
 ADVICE = re.compile("move it away|choose another|free some space|run the (command|recipe) again")

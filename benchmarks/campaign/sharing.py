@@ -8,7 +8,7 @@ from typing import Any
 
 from campaign.runs import ENTRY, Place, Reference, hashes
 
-from edgekd.chain.store import damaged_file
+from edgekd.artifact_cache import damaged_file
 
 STORES = ("stages", "exports", "measurements")
 LIMIT_S = 900

@@ -358,8 +358,8 @@ class Checkpoints(Kind):
         self.files = [("pt", file.getvalue()), ("safetensors", save(state))]
 
     def case(self, random: Random, folder: Path) -> tuple[int, Use]:
-        from edgekd.chain.network import load
         from edgekd.models import load_checkpoint
+        from edgekd.stages.network import load
 
         if random.random() < 0.4:
             size = written(folder / "stage/model.json", mutated(self.stage, as_json, random))

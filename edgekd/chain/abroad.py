@@ -12,21 +12,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekd.artifact_cache import METRICS, ArtifactCache
 from edgekd.bench import LatencyRecord, Plan, Subject
 from edgekd.chain import measure as here
 from edgekd.chain.chunks import chunks
 from edgekd.chain.evaluate import LEAST_AGREEMENT, Exported, departure, save_array
 from edgekd.chain.evaluation import FileRecord
-from edgekd.chain.names import METRICS, ONNX_RUNTIME
+from edgekd.chain.names import ONNX_RUNTIME
 from edgekd.chain.sites import DeviceSite
-from edgekd.chain.store import Store
-from edgekd.chain.targets import file_profile
 from edgekd.data import DataSet
 from edgekd.devices.targets import LASTING, RemoteTarget
 from edgekd.errors import DeviceError
 from edgekd.files import canonical_json, sha256, sha256_file, write_json
 from edgekd.log import get_logger
 from edgekd.recipe import Target
+from edgekd.stages.targets import file_profile
 
 logger = get_logger(__name__)
 
@@ -76,7 +76,12 @@ class Abroad:
 
 
 def measure_abroad(
-    exports: Sequence[Exported], target: Target, site: DeviceSite, data: DataSet, store: Store, question: float = 1.0
+    exports: Sequence[Exported],
+    target: Target,
+    site: DeviceSite,
+    data: DataSet,
+    cache: ArtifactCache,
+    question: float = 1.0,
 ) -> Abroad:
     """Measures on the device, or finds what was measured before of the same files on the same device.
 
@@ -89,8 +94,8 @@ def measure_abroad(
     about = [VERSION, hashes, target.model_dump(), lasting(site)]
     name = f"{target.device}-{target.runtime}-{target.threads}"
     with _Visit(site) as visit:
-        times = visit.times(f"{name}-times", about, plan_of(files, target, question), store)
-        answers = visit.answers(f"{name}-answers", [*about, data.fingerprint], target, files, here, data, store)
+        times = visit.times(f"{name}-times", about, plan_of(files, target, question), cache)
+        answers = visit.answers(f"{name}-answers", [*about, data.fingerprint], target, files, here, data, cache)
     return Abroad(target, site, times, answers)
 
 
@@ -113,7 +118,7 @@ class _Visit:
     def there(self) -> RemoteTarget:
         return self._open.enter_context(RemoteTarget(self.site.device))
 
-    def times(self, name: str, about: list[Any], plan: Plan, store: Store) -> Path:
+    def times(self, name: str, about: list[Any], plan: Plan, cache: ArtifactCache) -> Path:
         key = sha256(canonical_json([*about, plan.seconds, plan.sittings, plan.question]))
 
         def fill(folder: Path) -> None:
@@ -122,7 +127,7 @@ class _Visit:
             write_json(folder / METRICS, {"latency": {label: one.to_json() for label, one in latency.items()}})
 
         # What was measured in trouble is measured again, in the hope of a better moment.
-        with store.kept(name, key, fill, lambda folder: not PASSING & doubts(folder)) as folder:
+        with cache.kept(name, key, fill, lambda folder: not PASSING & doubts(folder)) as folder:
             return folder
 
     def answers(
@@ -133,7 +138,7 @@ class _Visit:
         files: dict[str, Path],
         here: dict[str, NDArray[np.int64]],
         data: DataSet,
-        store: Store,
+        cache: ArtifactCache,
     ) -> Path:
         key = sha256(canonical_json(about))
 
@@ -152,7 +157,7 @@ class _Visit:
             content = {"predictions": named, "agreement": agreement, "departs_at": departs_at}
             write_json(folder / METRICS, content)
 
-        return store.keep(name, key, fill)
+        return cache.keep(name, key, fill)
 
     def _departure(self, file: Path, data: DataSet) -> str | None:
         try:

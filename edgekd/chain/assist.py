@@ -2,12 +2,12 @@
 
 from typing import cast
 
-from edgekd.chain.stage import FitCall, labels_digest
 from edgekd.data import DataSet, load_data
 from edgekd.errors import DataError
 from edgekd.log import quiet
 from edgekd.recipe import Recipe
 from edgekd.report.schema import Report
+from edgekd.stages.job import FitCall, labels_digest
 from edgekd.train import world
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from edgekd.artifact_cache import METRICS, ArtifactCache
 from edgekd.bench import Plan, Subject
 from edgekd.bench.profile.cache import machine_facts
 from edgekd.bench.records import LatencyRecord
@@ -16,10 +17,8 @@ from edgekd.bench.target import LocalTarget
 from edgekd.chain import measure as usual
 from edgekd.chain.abroad import PASSING, file_for, lasting
 from edgekd.chain.evaluate import Exported
-from edgekd.chain.names import METRICS, ONNX_RUNTIME
+from edgekd.chain.names import ONNX_RUNTIME
 from edgekd.chain.sites import DeviceSite
-from edgekd.chain.store import Store
-from edgekd.chain.targets import is_measured_here
 from edgekd.devices.targets import RemoteTarget
 from edgekd.errors import EdgekdError
 from edgekd.files import canonical_json, sha256, sha256_file, write_json
@@ -29,6 +28,7 @@ from edgekd.log import get_logger
 from edgekd.recipe import Recipe, Target
 from edgekd.records.rows import place_of
 from edgekd.report.schema import BesideBaseline
+from edgekd.stages.targets import is_measured_here
 
 logger = get_logger(__name__)
 
@@ -63,18 +63,18 @@ def place(target: Target) -> str:
 
 
 def time_beside(
-    export: Exported, agreed: Mapping[Target, Path], sites: Mapping[str, DeviceSite], store: Store
+    export: Exported, agreed: Mapping[Target, Path], sites: Mapping[str, DeviceSite], cache: ArtifactCache
 ) -> dict[Target, BesideBaseline]:
     """Measures, or finds what was measured before of the same two files at the same place."""
     files = {target: file_for(export, target) for target in agreed}
     return {
-        target: _timed(file, agreed[target], target, sites.get(target.device), store)
+        target: _timed(file, agreed[target], target, sites.get(target.device), cache)
         for target, file in files.items()
         if file
     }
 
 
-def _timed(file: Path, agreed: Path, target: Target, site: DeviceSite | None, store: Store) -> BesideBaseline:
+def _timed(file: Path, agreed: Path, target: Target, site: DeviceSite | None, cache: ArtifactCache) -> BesideBaseline:
     facts: Any = lasting(site) if site else machine_facts(target.threads)
     hashes = [sha256_file(each) for each in (file, agreed)]
     about = ["beside", VERSION, usual.SECONDS, usual.SITTINGS, hashes, target.model_dump(), facts]
@@ -88,7 +88,7 @@ def _timed(file: Path, agreed: Path, target: Target, site: DeviceSite | None, st
         write_json(folder / METRICS, {"beside": beside.to_json(), "codes": [each.code for each in found.warnings]})
 
     # What was measured in trouble is measured again, in the hope of a better moment.
-    with store.kept(name, key, fill, lambda folder: not _is_passing(folder, site)) as folder:
+    with cache.kept(name, key, fill, lambda folder: not _is_passing(folder, site)) as folder:
         return _read(folder)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekd.artifact import Artifact, content_of
-from edgekd.chain.names import METRICS
+from edgekd.artifact_cache import METRICS
 
 
 @dataclass(frozen=True)

@@ -15,16 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgekd.artifact import Artifact
+from edgekd.artifact_cache import METRICS, ArtifactCache
 from edgekd.bench import fingerprint
 from edgekd.chain.chunks import chunks
 from edgekd.chain.done import Done
 from edgekd.chain.evaluation import Evaluation, FileRecord
 from edgekd.chain.files import MEASURED, ONNX, Placing, RuntimeFile, served, write_files
 from edgekd.chain.inventory import int8_coverage, operator_counts
-from edgekd.chain.names import METRICS, ONNX_RUNTIME, SAMPLES
-from edgekd.chain.network import build_spec, float_twin, restore
-from edgekd.chain.store import Store
-from edgekd.chain.targets import can_be_timed, file_profile, is_here
+from edgekd.chain.names import ONNX_RUNTIME, SAMPLES
 from edgekd.data import DataSet
 from edgekd.devices.targets import LocalTarget, RemoteTarget, resolve_target
 from edgekd.errors import DeviceError
@@ -34,6 +32,8 @@ from edgekd.log import get_logger
 from edgekd.models import count_macs, count_parameters
 from edgekd.quantize.search import NO_BOUNDS, Bounds
 from edgekd.recipe import Target
+from edgekd.stages.network import build_spec, float_twin, restore
+from edgekd.stages.targets import can_be_timed, file_profile, is_here
 from edgekd.train import logits_of
 from edgekd.train.quality import expected_calibration_error, negative_log_likelihood, reliability, right_by_class
 
@@ -70,7 +70,12 @@ class Exported:
 
 
 def evaluate(
-    done: Done, number: int, data: DataSet, store: Store, targets: Sequence[Target] = (), bounds: Bounds = NO_BOUNDS
+    done: Done,
+    number: int,
+    data: DataSet,
+    cache: ArtifactCache,
+    targets: Sequence[Target] = (),
+    bounds: Bounds = NO_BOUNDS,
 ) -> Exported:
     """Exports and evaluates ``done`` for its targets, or finds that it has been before."""
     name = f"{number:02d}-{done.label}"
@@ -91,7 +96,7 @@ def evaluate(
         logger.info(f"  {done.label}: export and evaluation")
         _fill(folder, done.artifact, data, wanted, judged, bounds)
 
-    return Exported(done.label, done, store.keep(name, key, fill))
+    return Exported(done.label, done, cache.keep(name, key, fill))
 
 
 def _fill(

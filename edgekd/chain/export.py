@@ -8,16 +8,16 @@ from pathlib import Path
 import onnx
 
 from edgekd.artifact import MODEL, Artifact
+from edgekd.artifact_cache import KEY_DIGITS
 from edgekd.bench.target import LocalTarget
 from edgekd.chain.files import ONNX, Placing, write_files
-from edgekd.chain.network import restore
-from edgekd.chain.store import KEY_DIGITS
-from edgekd.chain.targets import is_here
 from edgekd.errors import EdgekdError, ExportError
 from edgekd.export.profile import PROFILES
 from edgekd.files import folder_to_fill, is_file, is_folder, lies_there, read_object, require_file
 from edgekd.lint import Lint, lint
 from edgekd.preprocess import Preprocess
+from edgekd.stages.network import restore
+from edgekd.stages.targets import is_here
 from edgekd.tensorrt import engine_for
 
 PREPROCESS = "edgekd.preprocess"

@@ -61,7 +61,7 @@ def write_files(
     """The first profile's file is ``model.onnx``; the others have their profile in the name.
 
     Args:
-        network: as :func:`edgekd.chain.network.restore` gives it.
+        network: as :func:`edgekd.stages.network.restore` gives it.
         profiles: of runtimes.
         placing: where the network asks for measured placement; all of it is int8 where this is left out.
 

@@ -6,10 +6,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from shutil import rmtree
 
+from edgekd.artifact_cache import SUMS, ArtifactCache
 from edgekd.bundle.pack import is_bundle_alone
 from edgekd.chain.finished import FINISHED
 from edgekd.chain.products import PRODUCTS
-from edgekd.chain.store import SUMS, Store
 from edgekd.errors import StorageError
 from edgekd.files import ASIDE, is_file, is_folder, lies_there, make_folder, move_aside, storage, write_json
 from edgekd.scratch import hold, remove_leftovers
@@ -95,7 +95,7 @@ def _clear(folder: Path) -> None:
         if (folder / name).is_symlink():
             move_aside(folder / name)
     for name in STORES:
-        Store(folder / name).clear()
+        ArtifactCache(folder / name).clear()
     if lies_there(folder / BUNDLE):
         if is_bundle_alone(folder / BUNDLE):
             rmtree(folder / BUNDLE)

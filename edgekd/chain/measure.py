@@ -5,13 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from edgekd.artifact_cache import METRICS, ArtifactCache
 from edgekd.bench import LatencyRecord, MemoryRecord, Plan, Subject, fingerprint
 from edgekd.bench import measure as carry_out
 from edgekd.bench import memory as peak_memory
 from edgekd.bench.profile.conduct import profile_on_roofs
 from edgekd.chain.evaluate import Exported
-from edgekd.chain.names import METRICS
-from edgekd.chain.store import Store
 from edgekd.files import canonical_json, sha256, sha256_file, write_json
 from edgekd.log import get_logger
 from edgekd.recipe import Target
@@ -36,7 +35,7 @@ class Measured:
         self.environment = content["environment"]
 
 
-def measure(exports: Sequence[Exported], target: Target, store: Store, question: float = 1.0) -> Measured:
+def measure(exports: Sequence[Exported], target: Target, cache: ArtifactCache, question: float = 1.0) -> Measured:
     """Measures on this machine's CPU, or finds what was measured before of the same files on the same machine.
 
     ``question`` is the ratio to the teacher that the budget asks about: measuring goes on around it.
@@ -65,7 +64,7 @@ def measure(exports: Sequence[Exported], target: Target, store: Store, question:
         }
         write_json(folder / METRICS, content)
 
-    with store.kept(name, key, fill, _is_valid) as folder:
+    with cache.kept(name, key, fill, _is_valid) as folder:
         return Measured(folder)
 
 

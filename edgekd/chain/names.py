@@ -1,5 +1,4 @@
 """Names that stages, exports and measurements of one run share on disk and in its report."""
 
-METRICS = "metrics.json"
 SAMPLES = "samples.npy"  # those that the bundle tests itself by
 ONNX_RUNTIME = "onnxruntime"

@@ -11,13 +11,14 @@ from edgekd.chain.abroad import Abroad, record_for
 from edgekd.chain.evaluate import LEAST_AGREEMENT, Exported
 from edgekd.chain.evaluation import FileRecord
 from edgekd.chain.measure import Measured
-from edgekd.chain.targets import file_profile
 from edgekd.data import DataSet
 from edgekd.devices.registry import LOCAL
 from edgekd.figures import significant
 from edgekd.quantize.search.rule import FLOAT, INT8, Placed
 from edgekd.recipe import Recipe, Target
 from edgekd.report import schema
+from edgekd.stages import STAGES
+from edgekd.stages.targets import file_profile
 from edgekd.stats.ratios import ratio_over_launches
 
 # Points of accuracy that a class may lose to the teacher before it is named.
@@ -114,7 +115,8 @@ def _why_slower(file: FileRecord, before: FileRecord, stage: str) -> _Slow | Non
     if before.precision == "float32" != file.precision:
         slower_for = file.placement.slower_for if file.placement else None
         return _Slow(f"{file.precision}_slower_than_float", REASONS[slower_for])
-    return _Slow("pruned_slower_than_before", SMALLER) if stage == "prune" else None
+    kind = STAGES.get(stage)
+    return _Slow(f"{kind.product}_slower_than_before", SMALLER) if kind and kind.shrinks else None
 
 
 def _to_reference(record: LatencyRecord) -> float:

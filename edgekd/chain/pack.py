@@ -9,10 +9,10 @@ import numpy as np
 import onnx
 
 from edgekd import __version__
+from edgekd.artifact_cache import damaged_file
 from edgekd.bundle.pack import pack
 from edgekd.bundle.session import BundleSession
 from edgekd.chain.names import ONNX_RUNTIME, SAMPLES
-from edgekd.chain.store import damaged_file
 from edgekd.errors import BundleError, RecipeError
 from edgekd.files import read_object
 from edgekd.preprocess import Preprocess

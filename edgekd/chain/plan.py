@@ -9,24 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from edgekd.artifact import Spec
-from edgekd.chain import stages as _stages  # noqa: F401  (they register themselves)
-from edgekd.chain.deployed import deployment
 from edgekd.chain.fit import must_fit
 from edgekd.chain.keys import network_key
-from edgekd.chain.network import build_spec
-from edgekd.chain.objective import between_generations, terms_of
 from edgekd.data import DataSet
 from edgekd.errors import RecipeError
 from edgekd.models import code_of, count_macs, count_parameters, load_checkpoint
-from edgekd.prune import IMPORTANCES
-from edgekd.prune.budget import must_reach
-from edgekd.prune.counts import COUNTS
-from edgekd.prune.depth import must_shorten
-from edgekd.prune.importance import build_importance
-from edgekd.prune.prunable import Prunable
-from edgekd.prune.trial import LeftWhole
-from edgekd.quantize import prepare
-from edgekd.recipe import Distill, Prune, Quantize, Recipe
+from edgekd.recipe import Recipe
+from edgekd.stages.job import Trial
+from edgekd.stages.network import build_spec
 from edgekd.train.transfer import Transfer
 
 
@@ -79,55 +69,21 @@ def size_of(start: Start, inputs: Tensor, trained: bool = True) -> Size:
     return Size(count_parameters(network), count_macs(network, start.spec.input_shape))
 
 
-def must_compress(recipe: Recipe, teachers: Sequence[Start], start: Start, samples: int) -> tuple[LeftWhole, ...]:
-    """Tries what the stages need of the networks before hours of training lead up to them.
+def must_compress(recipe: Recipe, teachers: Sequence[Start], start: Start, samples: int) -> tuple[str, ...]:
+    """Try what the stages need of the networks before hours of training lead up to them.
 
-    Returns the layers that pruning would leave whole, for another reason than the recipe's.
+    Returns what its user should know of each stage, a line each.
     """
-    left: tuple[LeftWhole, ...] = ()
     student, taught = start.network().eval(), teachers[0].network().eval()
     for own, teacher in zip(teachers, (recipe.teacher, *recipe.teacher.others), strict=True):
         if teacher.train is not None:
             Transfer(own.network(), teacher.train)
-    for section in recipe.stages:
-        Transfer(student, section)
-        if isinstance(section, Distill):
-            terms_of(section, student, taught, start.spec.input_shape, samples)
-            if section.generations > 1:
-                terms_of(between_generations(section), student, student, start.spec.input_shape, samples)
-        if isinstance(section, Prune):
-            left = _must_prune(recipe, section, start)
-        if isinstance(section, Quantize):
-            prepare(start.network(), start.spec.input_shape)
-    return left
-
-
-def _must_prune(recipe: Recipe, section: Prune, start: Start) -> tuple[LeftWhole, ...]:
-    deployed, network, shape = deployment(recipe), start.network(), start.spec.input_shape
-    if section.latency is not None and not deployed["timed"]:
-        raise RecipeError(
-            f"prune.latency is measured on the first target, and {deployed['device']} with {deployed['runtime']} "
-            "cannot be timed: put cpu or a registered device with onnxruntime first ('edgekd devices list'), or prune "
-            "to a share of the MACs"
-        )
-    build_importance(section.importance, section.reduction)
-    ranking: dict[str, Any] = {
-        "scope": section.scope,
-        "round_to": section.round_to or deployed["channels"],
-        "max_ratio": section.max_ratio,
-        "ignore": section.ignore,
-    }
-    if IMPORTANCES.find(section.importance).gradients == "none":
-        ranking["importance"] = section.importance
-    if section.depth is not None:
-        must_shorten(network, shape, cost=lambda each: count_macs(each, shape), target=section.depth)
-    goal = section.goal
-    if goal is None:
-        return ()
-    prunable = Prunable(network, shape, **ranking)
-    if goal in COUNTS and section.depth is None and (section.steps or 1) == 1:
-        must_reach(goal, getattr(section, goal), prunable)
-    return prunable.left
+    notes: list[str] = []
+    for stage in recipe.stages:
+        Transfer(student, stage)
+        trial = Trial(start.network, student, taught, start.spec.input_shape, samples, stage.needs(recipe))
+        notes += [f"{stage.name:8} {note}" for note in stage.check(trial)]
+    return tuple(notes)
 
 
 def must_shrink(recipe: Recipe, teacher: Size, student: Size) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgekd.artifact_cache import ArtifactCache
 from edgekd.chain import finished
 from edgekd.chain.abroad import file_for, measure_abroad
 from edgekd.chain.assist import assist
@@ -22,8 +23,6 @@ from edgekd.chain.products import unless_made
 from edgekd.chain.report import make_report
 from edgekd.chain.runner import Runner
 from edgekd.chain.sites import located
-from edgekd.chain.store import Store
-from edgekd.chain.targets import is_measured_here
 from edgekd.chain.teachers import evaluate_together
 from edgekd.chain.threads import hold_threads, threads_given_back
 from edgekd.data import DataSet, load_data
@@ -31,11 +30,11 @@ from edgekd.export import runtime_logits
 from edgekd.figures import count
 from edgekd.files import write_json, write_text
 from edgekd.log import get_logger
-from edgekd.prune.trial import LeftWhole
 from edgekd.quantize.search import Bounds
 from edgekd.recipe import Recipe
 from edgekd.report.html import render_html
 from edgekd.report.schema import Report
+from edgekd.stages.targets import is_measured_here
 from edgekd.train import world
 
 logger = get_logger(__name__)
@@ -49,8 +48,8 @@ class RunPlan:
     teacher: Size
     student: Size
     others: tuple[Size, ...] = ()
-    left_whole: tuple[LeftWhole, ...] = ()
-    """Layers that keep their width though the recipe prunes, and why."""
+    notes: tuple[str, ...] = ()
+    """What its user should know of its stages, such as layers that pruning leaves whole."""
 
     @property
     def sizes(self) -> dict[str, Size]:
@@ -73,8 +72,8 @@ def plan(recipe: Recipe) -> RunPlan:
         start = start_of(recipe.student, data, recipe.seed)
         student = size_of(start, inputs)
         must_shrink(recipe, teacher, student)
-    left = must_compress(recipe, teachers, start, len(data.train))
-    return RunPlan(data, teacher, student, tuple(others), left)
+    notes = must_compress(recipe, teachers, start, len(data.train))
+    return RunPlan(data, teacher, student, tuple(others), notes)
 
 
 def run(
@@ -112,12 +111,12 @@ def run(
         write_text(folder / RECIPE, recipe.to_yaml())
         runner = Runner(recipe, planned.data, folder, watch)
         stages = runner.run()
-        exports_store = Store(folder / "exports")
+        exports_store = ArtifactCache(folder / "exports")
         exports = _export(recipe, planned.data, stages, exports_store)
         together = evaluate_together(runner.teachers, planned.data, exports_store)
         here = [target for target in recipe.targets if is_measured_here(target)]
         question = recipe.budget.latency_ratio or 1.0
-        measurements = Store(folder / "measurements")
+        measurements = ArtifactCache(folder / "measurements")
         measured = {target: measure(exports, target, measurements, question) for target in here}
         abroad = [
             measure_abroad(exports, target, sites[target.device], planned.data, measurements, question)
@@ -138,18 +137,18 @@ def run(
         return world.broadcast(report)
 
 
-def _export(recipe: Recipe, data: DataSet, stages: list[Done], store: Store) -> list[Exported]:
+def _export(recipe: Recipe, data: DataSet, stages: list[Done], cache: ArtifactCache) -> list[Exported]:
     """The teacher's files first: what students must keep is told by them."""
-    teacher = evaluate(stages[0], 0, data, store, recipe.targets)
+    teacher = evaluate(stages[0], 0, data, cache, recipe.targets)
     bounds = Bounds(_least_accuracy(recipe, data, teacher), _largest(recipe, teacher))
-    rest = [evaluate(done, n, data, store, recipe.targets, bounds) for n, done in enumerate(stages[1:], start=1)]
+    rest = [evaluate(done, n, data, cache, recipe.targets, bounds) for n, done in enumerate(stages[1:], start=1)]
     return [teacher, *rest]
 
 
 def _least_accuracy(recipe: Recipe, data: DataSet, teacher: Exported) -> float | None:
     """On the validation samples, which placements may be chosen by."""
     drop = recipe.budget.accuracy_drop
-    if drop is None or not any(stage.name == "quantize" for stage in recipe.stages):
+    if drop is None or not any(stage.quantizes_for(recipe.targets) for stage in recipe.stages):
         return None
     right = runtime_logits(teacher.onnx, data.inputs(data.validation)).argmax(1) == data.validation.labels
     return float(right.double().mean()) - drop / 100

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,19 +10,20 @@ from typing import Any
 from torch import nn
 
 from edgekd.artifact import capture
+from edgekd.artifact_cache import METRICS, ArtifactCache
 from edgekd.chain.done import Done
 from edgekd.chain.keys import stage_key
 from edgekd.chain.log import RunLog
-from edgekd.chain.names import METRICS
-from edgekd.chain.network import restore
 from edgekd.chain.plan import Start, start_of, starts_of_teachers
-from edgekd.chain.stage import KINDS, Job, Log
-from edgekd.chain.store import Store
 from edgekd.chain.teachers import Teachers
 from edgekd.data import DataSet
 from edgekd.files import write_json
 from edgekd.log import get_logger
 from edgekd.recipe import Recipe
+from edgekd.stages import Stage
+from edgekd.stages.job import Job, Log, Needs
+from edgekd.stages.network import restore
+from edgekd.stages.teacher import Pretraining
 
 logger = get_logger(__name__)
 
@@ -32,17 +33,18 @@ class Planned:
     """A stage that may have to run: its key is known before it does."""
 
     number: int
-    kind: str
-    section: Any
+    stage: Stage
     label: str
     key: str
     start: Start | Done
     teachers: Teachers | None
     seed: int
+    needs: Needs | None
 
     @property
     def name(self) -> str:
-        return self.label if self.kind == "teacher" else self.kind
+        # Of several teachers each is told from the others by its label.
+        return self.label if isinstance(self.stage, Pretraining) else self.stage.name
 
     @property
     def place(self) -> str:
@@ -66,7 +68,7 @@ class Runner:
         watch: Callable[[str, dict[str, Any]], None] | None = None,
     ):
         self.recipe, self.data = recipe, data
-        self.store = Store(folder / "stages")
+        self.cache = ArtifactCache(folder / "stages")
         self.log = RunLog(folder / "log.jsonl", recipe.written)
         self.watch = watch
 
@@ -76,8 +78,8 @@ class Runner:
         done = [self.teachers.members[0]]
         student = self.recipe.student
         start: Start | Done = start_of(student, self.data, self.recipe.seed) if student else done[0]
-        for number, (section, label) in enumerate(zip(self.recipe.stages, self._labels(), strict=True), start=1):
-            start = self._do(self._plan(number, section.name, section, label, start, self._kept(section)))
+        for number, (stage, label) in enumerate(zip(self.recipe.stages, self._labels(), strict=True), start=1):
+            start = self._do(self._plan(number, stage, label, start, self._kept(stage), self.recipe.seed))
             done.append(start)
         return done
 
@@ -86,73 +88,61 @@ class Runner:
         for number, start in enumerate(starts_of_teachers(self.recipe, self.data), start=1):
             own = section.others[number - 2] if number > 1 else section
             label = f"teacher-{number}" if number > 1 else "teacher"
-            found.append(self._do(self._plan(0, "teacher", own, label, start, None, start.seed)))
+            stage = Pretraining(train=own.train)
+            found.append(self._do(self._plan(0, stage, label, start, None, start.seed)))
         return Teachers(tuple(found), section.combine, section.weights)
 
-    def _kept(self, section: Any) -> Teachers | None:
-        """Those that a stage learns from, or the one that it compares with."""
-        if getattr(section, "teacher", True):
+    def _kept(self, stage: Stage) -> Teachers | None:
+        """Return those that a stage learns from, or the one that it compares with."""
+        if stage.learns_from_teacher:
             return self.teachers
-        return self.teachers.first if KINDS.find(section.name).needs else None
+        return self.teachers.first if stage.compares_with_teacher else None
 
     def _labels(self) -> list[str]:
-        products = [KINDS.find(stage.name).product for stage in self.recipe.stages]
+        products = [stage.product for stage in self.recipe.stages]
         return [
             product if products.count(product) == 1 else f"{product}-{products[: index + 1].count(product)}"
             for index, product in enumerate(products)
         ]
 
     def _plan(
-        self,
-        number: int,
-        kind: str,
-        section: Any,
-        label: str,
-        start: Start | Done,
-        teachers: Teachers | None,
-        seed: int | None = None,
+        self, number: int, stage: Stage, label: str, start: Start | Done, teachers: Teachers | None, seed: int
     ) -> Planned:
-        seed = self.recipe.seed if seed is None else seed
-        training = section.train if kind == "teacher" else section
-        settings = training.model_dump(mode="json") if training else {}
-        if needs := self._needs(kind):
-            settings["needs"] = needs
+        settings, needs = stage.settings(), stage.needs(self.recipe)
+        if needs:
+            settings["needs"] = asdict(needs)
         inputs = [start.content if isinstance(start, Done) else start.key, teachers.content if teachers else ""]
-        key = stage_key(kind, KINDS.find(kind).version, settings, inputs, self.data, seed)
-        return Planned(number, kind, section, label, key, start, teachers, seed)
-
-    def _needs(self, kind: str) -> dict[str, Any]:
-        needs = KINDS.find(kind).needs
-        return needs(self.recipe) if needs else {}
+        key = stage_key(stage.name, stage.version, settings, inputs, self.data, seed)
+        return Planned(number, stage, label, key, start, teachers, seed, needs)
 
     def _do(self, planned: Planned) -> Done:
-        folder = self.store.find(planned.place, planned.key)
+        folder = self.cache.find(planned.place, planned.key)
         if folder:
             logger.info(f"  {planned.name}: done before ({folder.name})")
         else:
-            folder = self.store.keep(planned.place, planned.key, partial(self._execute, planned))
+            folder = self.cache.keep(planned.place, planned.key, partial(self._execute, planned))
         return Done(planned.name, planned.label, planned.key, folder)
 
     def _execute(self, planned: Planned, folder: Path) -> None:
         logger.info(f"  {planned.name}: starts")
         started = time.monotonic()
-        workplace = self.store.workplace(planned.place, planned.key)
+        workplace = self.cache.workplace(planned.place, planned.key)
         goes_on = workplace.exists()
         network, spec = self._input(planned.start)
         job = Job(
             name=planned.name,
             network=network,
             spec=spec,
-            section=planned.section,
+            stage=planned.stage,
             data=self.data,
             seed=planned.seed,
             teacher=planned.teachers.network() if planned.teachers else None,
             teacher_specs=planned.teachers.specs if planned.teachers else (),
             folder=workplace,
             log=self._watcher(planned.name),
-            needs=self._needs(planned.kind),
+            needs=planned.needs,
         )
-        result = KINDS.find(planned.kind).run(job)
+        result = planned.stage.run(job)
         capture(result.network, result.spec).save(folder)
         write_json(folder / METRICS, result.metrics)
         # Of a stage that went on from a checkpoint only the last part was timed, so it has no time.

@@ -9,17 +9,16 @@ from pathlib import Path
 from torch import nn
 
 from edgekd.artifact import Spec
+from edgekd.artifact_cache import METRICS, ArtifactCache
 from edgekd.chain.done import Done
 from edgekd.chain.evaluate import PYTORCH, VERSION, save_array
 from edgekd.chain.evaluation import Evaluation
-from edgekd.chain.names import METRICS
-from edgekd.chain.network import restore
-from edgekd.chain.store import Store
 from edgekd.data import DataSet
 from edgekd.distill.ensemble import Choose, Ensemble
 from edgekd.files import canonical_json, sha256, write_json
 from edgekd.log import get_logger
 from edgekd.models import count_macs, count_parameters
+from edgekd.stages.network import restore
 from edgekd.train import answers_of
 
 logger = get_logger(__name__)
@@ -66,7 +65,7 @@ class Together:
         return Evaluation((), "float32", **json.loads((self.folder / METRICS).read_text()))
 
 
-def evaluate_together(teachers: Teachers, data: DataSet, store: Store) -> Together | None:
+def evaluate_together(teachers: Teachers, data: DataSet, cache: ArtifactCache) -> Together | None:
     """Evaluates an ensemble, or finds that it has been before; None where there is one teacher alone."""
     if len(teachers.members) == 1:
         return None
@@ -84,4 +83,4 @@ def evaluate_together(teachers: Teachers, data: DataSet, store: Store) -> Togeth
         }
         write_json(folder / METRICS, figures)
 
-    return Together(store.keep(name, key, fill))
+    return Together(cache.keep(name, key, fill))

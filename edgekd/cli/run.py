@@ -80,8 +80,8 @@ def print_plan(recipe: Any, plan: Any) -> None:
     tell(f"         {len(data.train)} training, {len(data.validation)} validation, {len(data.test)} test samples")
     for role, size in plan.sizes.items():
         tell(f"{role}  {size.params:,} parameters, {size.macs:,} multiply-accumulates")
-    for left in plan.left_whole:
-        tell(f"prune    left whole: {left}")
+    for note in plan.notes:
+        tell(note)
 
 
 def print_result(report: dict[str, Any], folder: Path) -> None:

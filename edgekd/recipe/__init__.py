@@ -1,14 +1,12 @@
 """Recipes: what to compress, with which data, by which stages, for which devices, within which budget."""
 
-from edgekd.options import SOURCES, Data, Train
+from edgekd.options import SOURCES, Budget, Data, Target, Train
 from edgekd.recipe.load import load_recipe
-from edgekd.recipe.order import MAY_FOLLOW
 from edgekd.recipe.schema import Recipe, json_schema
-from edgekd.recipe.sections import Budget, FurtherTeacher, Student, Target, Teacher
-from edgekd.recipe.stages import STAGES, Distill, Prune, Quantize, Stage
+from edgekd.recipe.sections import FurtherTeacher, Student, Teacher
+from edgekd.stages import STAGES, Distill, Prune, Quantize, Stage
 
 __all__ = [
-    "MAY_FOLLOW",
     "SOURCES",
     "STAGES",
     "Budget",

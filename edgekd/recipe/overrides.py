@@ -6,9 +6,9 @@ from typing import Any
 
 from edgekd.errors import RecipeError
 from edgekd.recipe.schema import Recipe
-from edgekd.recipe.stages import STAGES
 from edgekd.recipe.tree import Loc, Origin, Tree, dotted, parse
 from edgekd.registry import nearest
+from edgekd.stages import STAGES
 
 
 def override(tree: Tree, setting: str) -> None:

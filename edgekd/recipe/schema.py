@@ -10,12 +10,12 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 from typing_extensions import Self
 
 from edgekd.files import canonical_json, sha256
-from edgekd.options import Data, Mistake, Section
+from edgekd.options import Budget, Data, Mistake, Section, Target
 from edgekd.recipe.dialect import RecipeDumper
-from edgekd.recipe.order import first_misplaced
-from edgekd.recipe.sections import Budget, Student, Target, Teacher
-from edgekd.recipe.stages import AnyStage, Distill, Stage
+from edgekd.recipe.sections import Student, Teacher
+from edgekd.recipe.stages import AnyStage
 from edgekd.recipe.tree import Loc, Tree
+from edgekd.stages import Stage, first_misplaced
 
 PATHS: tuple[Loc, ...] = (
     ("data", "path"),
@@ -78,7 +78,7 @@ class Recipe(Section):
     @field_validator("stages")
     @classmethod
     def in_order(cls, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
-        misplaced = first_misplaced([stage.name for stage in stages])
+        misplaced = first_misplaced(stages)
         if misplaced:
             index, reason = misplaced
             raise Mistake(reason, index)
@@ -86,13 +86,12 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def student_learns_first(self) -> Self:
-        first = self.stages[0].name
-        if self.student and (self.student.checkpoint is None or self.student.new_head) and first != Distill.name:
-            which = (
-                "with new_head its last layer is" if self.student.new_head else "without a checkpoint its weights are"
-            )
+        first, student = self.stages[0], self.student
+        is_random = student is not None and (student.checkpoint is None or student.new_head)
+        if student is not None and is_random and not first.starts_from_random_weights:
+            which = "with new_head its last layer is" if student.new_head else "without a checkpoint its weights are"
             raise Mistake(
-                f"{which} random, and {first} comes first; start with distill, "
+                f"{which} random, and {first.name} comes first; start with distill, "
                 "give student.checkpoint, or leave student out to compress the teacher's own network",
                 "student",
             )

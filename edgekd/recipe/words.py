@@ -9,8 +9,8 @@ import annotated_types as at
 
 from edgekd.options import Section
 from edgekd.recipe.schema import Recipe
-from edgekd.recipe.stages import STAGES, Stage
 from edgekd.recipe.tree import Loc
+from edgekd.stages import STAGES, Stage
 
 PLAIN = {
     int: "a whole number",

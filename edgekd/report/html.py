@@ -9,7 +9,6 @@ from markupsafe import Markup
 
 from edgekd.figures import ABSENT, CALIBRATION, DETAILS, NAMES, columns, count, significant
 from edgekd.plain_text import document, line
-from edgekd.report import cuts, ladder
 from edgekd.report.class_plots import class_pictures
 from edgekd.report.classes import class_columns, confusion_columns, said_of_classes, shown_classes
 from edgekd.report.columns import LAYERS, PARITY, STEPS, WIDTHS, said_beside, said_of_layers
@@ -19,9 +18,9 @@ from edgekd.report.roofline import profile_pictures
 from edgekd.report.schema import ByClass, Report, StageRecord
 from edgekd.report.steps import steps
 from edgekd.report.verdict import headline, lines, notes
+from edgekd.stages import STAGES
 
 DRAWN = {"history", "widths"}
-TOLD = {*ladder.TOLD, *cuts.TOLD}
 HEADINGS = {"params": "Params", "macs": "MACs"}
 
 
@@ -104,10 +103,12 @@ def verdict(report: Report) -> str:
 
 def figures_of(stage: StageRecord) -> list[tuple[str, str]]:
     found = [("Time", f"{significant(stage.seconds)} s")] if stage.seconds is not None else []
+    kind = STAGES.get(stage.name)
+    told = kind.told if kind else frozenset()
     for key, value in stage.metrics.items():
-        if key not in DRAWN | TOLD:
+        if key not in DRAWN | told:
             found += [(HEADINGS.get(name, name.replace("_", " ")), text) for name, text in flat({key: value})]
-    return found + ladder.ladder(stage.metrics) + cuts.cuts(stage.metrics)
+    return found + (kind.describe(stage.metrics) if kind else [])
 
 
 def flat(value: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:

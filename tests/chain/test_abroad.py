@@ -9,10 +9,10 @@ import numpy as np
 import onnx
 import pytest
 
+from edgekd.artifact_cache import ArtifactCache
 from edgekd.chain.evaluate import evaluate
 from edgekd.chain.run import run
 from edgekd.chain.sites import located
-from edgekd.chain.store import Store
 from edgekd.data import load_data
 from edgekd.devices.registry import Device, add_device
 from edgekd.errors import DeviceError
@@ -187,7 +187,7 @@ def test_placement_is_measured_on_the_device(registry, sshd, tmp_path, monkeypat
         monkeypatch.setattr(f"edgekd.bench.target.{name}", lambda *_: pytest.fail("timed here"))
     recipe, _ = located(recipe)
     quantized = run_stages(recipe, tmp_path / "run")[-1]
-    data, store = load_data(recipe.data, recipe.seed), Store(tmp_path / "run/exports")
+    data, store = load_data(recipe.data, recipe.seed), ArtifactCache(tmp_path / "run/exports")
     placement = evaluate(quantized, 1, data, store, recipe.targets).evaluation.here.placement
     assert {each.name for each in placement.candidates} >= {"int8", "float"}
     assert all(each.ratio > 0 for each in placement.candidates)

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from edgekd.artifact_cache import ArtifactCache
 from edgekd.bench.caution import Caution
 from edgekd.bench.records import LatencyRecord
 from edgekd.chain import beside
 from edgekd.chain.beside import BEFORE, NOW, plan_beside
 from edgekd.chain.sites import DeviceSite
-from edgekd.chain.store import Store
 from edgekd.devices.registry import Device
 from edgekd.files import sha256_file
 from edgekd.recipe import Target
@@ -66,6 +66,6 @@ def test_what_another_moment_may_mend_is_timed_again(codes, on_device, times, tm
     target = Target(device="desk" if on_device else "cpu", runtime="onnxruntime")
     site = DeviceSite(Device("desk", "board"), FACTS) if on_device else None
     for _ in range(2):
-        found = beside._timed(*files, target, site, Store(tmp_path / "measurements"))
+        found = beside._timed(*files, target, site, ArtifactCache(tmp_path / "measurements"))
     assert place.asked == times
     assert (found.ratio, found.baseline_sha256) == (1.25, sha256_file(files[1]))

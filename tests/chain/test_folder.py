@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from edgekd.artifact_cache import ArtifactCache
 from edgekd.chain.folder import MARKER, begin, run_folder
 from edgekd.chain.run import run
-from edgekd.chain.store import Store
 from edgekd.errors import EdgekdError, StorageError
 from edgekd.recipe import load_recipe
 from edgekd.scratch import hold
@@ -154,7 +154,7 @@ def test_a_new_run_may_share_folders_of_entries_and_no_others(tmp_path, holds):
     run.mkdir()
     (run / "stages").symlink_to(shared)
     if holds == "entries":
-        Store(shared).keep("00-teacher", "0" * 64, lambda folder: (folder / "weights").touch())
+        ArtifactCache(shared).keep("00-teacher", "0" * 64, lambda folder: (folder / "weights").touch())
     elif holds == "letters":
         (shared / "letter").touch()
         with pytest.raises(StorageError, match="holds stages"), run_folder(run):

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 import edgekd
+from edgekd.artifact_cache import ArtifactCache
 from edgekd.bundle.predict import Predictor
 from edgekd.bundle.verify import verify
 from edgekd.chain.evaluate import evaluate
 from edgekd.chain.run import run
-from edgekd.chain.store import Store
 from edgekd.data import load_data
 from edgekd.errors import EdgekdError, StorageError
 from edgekd.files import sha256_file
@@ -131,7 +131,7 @@ def test_a_second_run_does_nothing_again(finished, recipe, again, capsys):
 
 def test_the_same_recipe_elsewhere_gives_the_same_bytes(finished, recipe, tmp_path):
     elsewhere = run_stages(recipe, tmp_path / "elsewhere")
-    data, store = load_data(recipe.data, recipe.seed), Store(tmp_path / "exports")
+    data, store = load_data(recipe.data, recipe.seed), ArtifactCache(tmp_path / "exports")
     exported = evaluate(elsewhere[-1], 3, data, store, recipe.targets)
     ours, theirs = product_hashes(tmp_path / "elsewhere"), product_hashes(finished[0])
     assert [Path(name).name for name in ours].count("weights.safetensors") == 4

@@ -13,12 +13,12 @@ from torch.nn.utils import weight_norm as old_weight_norm
 
 import edgekd
 from edgekd.artifact import Spec, capture
-from edgekd.chain.network import build_spec
 from edgekd.errors import ModelError
 from edgekd.files import sha256_file
 from edgekd.models import load_checkpoint
 from edgekd.models.fold import copyable, fold
 from edgekd.prune import prune as prune_channels
+from edgekd.stages.network import build_spec
 
 
 class Symmetric(nn.Module):

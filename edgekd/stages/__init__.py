@@ -1,0 +1,10 @@
+"""Stages of a recipe: each folder or file owns a stage's options, order, checks, work and words."""
+
+from edgekd.stages.distill.options import Distill
+from edgekd.stages.order import first_misplaced
+from edgekd.stages.prune.options import Prune
+from edgekd.stages.quantize.options import Quantize
+from edgekd.stages.registry import STAGES
+from edgekd.stages.stage import Stage
+
+__all__ = ["STAGES", "Distill", "Prune", "Quantize", "Stage", "first_misplaced"]

@@ -1,0 +1,111 @@
+"""How a recipe's network is deployed, and the file that its first target would run while a stage is at work on it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from edgekd.export import PROFILES, export_onnx
+from edgekd.preprocess import Preprocess
+from edgekd.prune.clock import Write
+from edgekd.quantize import prepare
+from edgekd.quantize.calibration import calibrate
+from edgekd.quantize.files import export_runtime
+from edgekd.stages.stage import Surroundings
+from edgekd.stages.targets import can_be_timed, compute_float16, file_profile, training_profile
+
+# Ranges make no difference to the time of a file: a few samples are enough.
+BATCHES = 1
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """How a recipe's network is deployed on its first target.
+
+    Attributes:
+        timed: whether files can be timed there.
+        file: the profile that the target's file is written for.
+        trained: the profile that the network is quantised by, or None where no stage quantises it.
+        precision: int8 or float32.
+        channels: the multiple of channels that is fastest.
+    """
+
+    device: str
+    runtime: str
+    threads: int
+    timed: bool
+    file: str
+    trained: str | None
+    precision: str
+    channels: int
+
+
+@dataclass(frozen=True)
+class Precisions:
+    """What a recipe's targets compute in, and what its budget leaves of accuracy.
+
+    Attributes:
+        accuracy_drop: points that may be lost to the teacher, or None if the budget says nothing.
+        profile: what to quantise for so that every target gets its file.
+        computes_float16: whether half precision makes every target faster.
+    """
+
+    accuracy_drop: float | None
+    profile: str
+    computes_float16: bool
+
+
+def deployment(recipe: Surroundings) -> Deployment:
+    """Return how the network of ``recipe`` is deployed on its first target."""
+    target = recipe.targets[0]
+    profiles = (stage.quantizes_for(recipe.targets) for stage in recipe.stages)
+    trained = next((profile for profile in profiles if profile), None)
+    return Deployment(
+        device=target.device,
+        runtime=target.runtime,
+        threads=target.threads,
+        timed=can_be_timed(target),
+        file=file_profile(target),
+        trained=trained,
+        precision="int8" if trained else "float32",
+        channels=PROFILES.find(trained or file_profile(target)).channels,
+    )
+
+
+def precisions(recipe: Surroundings) -> Precisions:
+    """Return what the targets of ``recipe`` compute in, and what its budget leaves of accuracy."""
+    return Precisions(
+        accuracy_drop=recipe.budget.accuracy_drop,
+        profile=training_profile(recipe.targets),
+        computes_float16=compute_float16(recipe.targets),
+    )
+
+
+def writer(
+    deployed: Deployment, input_shape: tuple[int, ...], preprocess: Preprocess, batches: Iterable[Tensor]
+) -> Write:
+    """Return a function that writes networks as they are deployed; ``batches`` of inputs set the ranges of int8."""
+    if deployed.trained is None:
+        return partial(_write_float, preprocess=preprocess)
+    first = list(batches)[:BATCHES]
+    return partial(_write_int8, deployed=deployed, input_shape=input_shape, preprocess=preprocess, batches=first)
+
+
+def _write_float(network: nn.Module, path: Path, preprocess: Preprocess) -> None:
+    export_onnx(network, path, preprocess)
+
+
+def _write_int8(
+    network: nn.Module,
+    path: Path,
+    deployed: Deployment,
+    input_shape: tuple[int, ...],
+    preprocess: Preprocess,
+    batches: Iterable[Tensor],
+) -> None:
+    assert deployed.trained is not None
+    graph = prepare(network, input_shape, deployed.trained)
+    calibrate(graph, batches, "minmax")
+    export_runtime(graph, path, preprocess, deployed.file, trained=deployed.trained)

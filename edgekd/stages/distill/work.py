@@ -1,0 +1,90 @@
+"""The distill stage: with the teacher run live, or with its answers on fixed views, computed once; in generations."""
+
+from copy import deepcopy
+from dataclasses import replace
+from functools import partial
+
+from torch import nn
+
+from edgekd.data.views import Views
+from edgekd.distill.cache import TeacherCache
+from edgekd.distill.ensemble import Ensemble
+from edgekd.errors import TrainingError
+from edgekd.stages.checkpoints import StageCheckpoints
+from edgekd.stages.distill.options import Distill
+from edgekd.stages.job import History, Job, Modes, Result, Trial, later
+from edgekd.stages.objective import between_generations, distillation, terms_of
+from edgekd.train import world
+from edgekd.train.device import make_fabric, trains_channels_last
+from edgekd.user_cache import cache_folder
+
+
+def check(stage: Distill, trial: Trial) -> tuple[str, ...]:
+    """Match the losses with layers of both networks, and of the student with itself where it teaches itself."""
+    terms_of(stage, trial.student, trial.teacher, trial.input_shape, trial.samples)
+    if stage.generations > 1:
+        terms_of(between_generations(stage), trial.student, trial.student, trial.input_shape, trial.samples)
+    return ()
+
+
+def distill(job: Job) -> Result:
+    """Trains the student on the teacher's answers and the labels, and again on what it then answers itself."""
+    if job.stage.generations == 1:
+        return Result(job.network, job.spec, {"history": _train(job)})
+    return _in_generations(job)
+
+
+def _in_generations(job: Job) -> Result:
+    """Born-again networks (Furlanello et al., 2018, section 3): each is taught by the one before."""
+    journal, epochs, history = StageCheckpoints(job.folder / "generations"), job.stage.epochs, History()
+    own, at = job, Result(job.network, job.spec, {})
+    for number in range(1, job.stage.generations + 1):
+        done = (number - 1) * epochs
+        if number > 1:
+            section = between_generations(job.stage)
+            own = replace(job, teacher=at.network, teacher_specs=(at.spec,), stage=section)
+        at = journal.keep(f"generation-{number}", partial(_born, own, number, done))
+        history += [{**later(entry, done), "generation": number} for entry in at.metrics["history"]]
+    return Result(at.network, at.spec, {"history": history})
+
+
+def _born(job: Job, number: int, done: int) -> Result:
+    own = replace(
+        job,
+        name=f"{job.name}, generation {number}",
+        network=deepcopy(job.network),
+        # Its own order of the samples, as the paper trains each from a random seed of its own.
+        seed=(job.seed + number - 1) % 2**32,
+        folder=job.folder / f"training-{number}",
+        log=lambda entry: job.log({**later(entry, done), "generation": number}),
+    )
+    return Result(own.network, own.spec, {"history": _train(own)})
+
+
+def _train(job: Job) -> History:
+    return job.fit(job.network, None if job.stage.views is None else on_views)
+
+
+def on_views(job: Job, network: nn.Module) -> Modes:
+    """Arguments of :func:`edgekd.train.fit` for a student that sees fixed views."""
+    if job.teacher is None:
+        raise TrainingError("a distillation has a teacher, and there is none")
+    section, data = job.stage, job.data
+    terms = terms_of(section, network, job.teacher, job.spec.input_shape, len(data.train))
+    # Without augmentations all views are the same image.
+    views = Views(section.views if data.augment else 1, job.seed)
+    teacher: nn.Module | TeacherCache = job.teacher
+    if section.cache:
+        layers = [path for term in terms for _, path in term.pairs]
+        opened = partial(
+            TeacherCache.open,
+            cache_folder() / "teachers",
+            job.teacher,
+            data,
+            views,
+            layers=layers,
+            key=job.teacher.rule if isinstance(job.teacher, Ensemble) else "",
+            channels_last=trains_channels_last(network, make_fabric(False).device),
+        )
+        teacher = world.in_turns(opened)
+    return {"objective": distillation(section, teacher, terms), "views": views}

@@ -1,0 +1,174 @@
+"""What a stage is given, and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from edgekd.artifact import Artifact, Spec, capture
+from edgekd.data import DataSet
+from edgekd.distill.ensemble import Ensemble
+from edgekd.files import sha256
+from edgekd.stages.deployment import Deployment, Precisions
+from edgekd.stages.network import restore
+from edgekd.stages.objective import distillation, terms_of
+from edgekd.stages.stage import Stage
+from edgekd.train import CrossEntropy, Objective, answers_of, fit, world
+from edgekd.train.batches import mix
+from edgekd.train.device import make_fabric
+
+Log = Callable[[dict[str, Any]], None]
+History = list[dict[str, Any]]
+Modes = dict[str, Any]
+How = Callable[["Job", nn.Module], Modes]
+Needs = Deployment | Precisions
+
+
+def later(entry: dict[str, Any], done: int) -> dict[str, Any]:
+    """``entry`` of a training that ``done`` epochs of the same stage went before."""
+    return {**entry, "epoch": done + entry["epoch"]}
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a stage may depend on, and where it may keep checkpoints."""
+
+    name: str
+    network: nn.Module
+    spec: Spec
+    stage: Any
+    """The :class:`~edgekd.stages.Stage` with its options; each kind of stage knows its own."""
+    data: DataSet
+    seed: int
+    teacher: nn.Module | None
+    folder: Path
+    log: Log
+    needs: Any = None
+    """What :meth:`edgekd.stages.Stage.needs` gave."""
+    teacher_specs: tuple[Spec, ...] = ()
+    """Of the teacher, or of all that an ensemble has."""
+
+    def fit(
+        self,
+        network: nn.Module,
+        how: How | None = None,
+        *,
+        spec: Spec | None = None,
+        log: Log | None = None,
+        **modes: Any,
+    ) -> History:
+        """Train ``network`` by the stage's own options.
+
+        Of several processes the first one calls this; the others are in :func:`edgekd.chain.assist.assist`.
+
+        Args:
+            how: makes more arguments of :func:`edgekd.train.fit`; under torchrun, a function of a module.
+            spec: what describes ``network``; :attr:`spec` if left out.
+            log: receives each epoch's entry; :attr:`log` if left out.
+            modes: more such arguments; under torchrun, what can be pickled.
+        """
+        modes = {"teacher_answers": self.teacher_answers, **modes}
+        if world.size() > 1:
+            world.broadcast(FitCall.of(self, network, spec or self.spec, how, modes))
+        return self.train(network, how, {**modes, "log": log or self.log})
+
+    def train(self, network: nn.Module, how: How | None, modes: Modes) -> History:
+        """:meth:`fit` in this process, of several or alone."""
+        # What adapters start from must not depend on what was done before in this process.
+        torch.manual_seed(mix(self.seed, 4, 0))
+        modes = {**modes, **(how(self, network) if how else {})}
+        section = modes.pop("section", self.stage.train_options)
+        objective = modes.pop("objective", None) or self.objective(network)
+        settings: dict[str, Any] = {"seed": self.seed, "name": self.name, "folder": self.folder, **modes}
+        if not isinstance(objective, CrossEntropy):
+            return fit(network, self.data, section, objective, **settings)
+        return fit(network, self.data.labelled_only(), section, objective, **{**settings, "teacher_answers": None})
+
+    @cached_property
+    def teacher_answers(self) -> Tensor | None:
+        """What the teacher answers to the validation samples: (N,) classes; computed once for the whole stage."""
+        if self.teacher is None:
+            return None
+        self.teacher.eval().to(make_fabric(False).device)
+        answers = answers_of(self.teacher, self.data, self.data.validation)
+        self.teacher.cpu()
+        return answers
+
+    def objective(self, network: nn.Module) -> Objective:
+        """The teacher's loss where there is a teacher, the labels' alone where there is none."""
+        stage: Stage = self.stage
+        if self.teacher is None or not stage.learns_from_teacher:
+            return CrossEntropy(stage.label_smoothing)
+        terms = terms_of(stage, network, self.teacher, self.spec.input_shape, len(self.data.train))
+        return distillation(stage, self.teacher, terms)
+
+
+@dataclass(frozen=True)
+class FitCall:
+    """A call of :meth:`Job.fit`, as other processes can make it: with networks as data, and without the samples."""
+
+    network: Artifact
+    teachers: tuple[Artifact, ...]
+    together: dict[str, Any] | None
+    """How several teachers answer as one: options of :class:`~edgekd.distill.Ensemble`."""
+    labels: str
+    """Their :func:`labels_digest`."""
+    rest: dict[str, Any]
+    how: How | None
+    modes: Modes
+
+    @staticmethod
+    def of(job: Job, network: nn.Module, spec: Spec, how: How | None, modes: Modes) -> FitCall:
+        taught, together = job.teacher, None
+        members = [taught] if taught else []
+        if isinstance(taught, Ensemble):
+            members, together = list(taught.teachers), taught.options
+        teachers = tuple(capture(each, own) for each, own in zip(members, job.teacher_specs, strict=True))
+        rest = {name: getattr(job, name) for name in ("name", "stage", "seed", "folder", "needs")}
+        return FitCall(capture(network, spec), teachers, together, labels_digest(job.data), rest, how, modes)
+
+    def job(self, data: DataSet) -> Job:
+        """The same job in another process, which keeps nothing and tells nobody."""
+        teachers = [restore(each) for each in self.teachers]
+        taught = Ensemble(teachers, **self.together) if self.together else next(iter(teachers), None)
+        specs = tuple(each.spec for each in self.teachers)
+        own: dict[str, Any] = {"network": restore(self.network), "spec": self.network.spec, "data": data}
+        return Job(teacher=taught, teacher_specs=specs, log=lambda entry: None, **own, **self.rest)
+
+
+def labels_digest(data: DataSet) -> str:
+    """The SHA-256 of the training samples' labels."""
+    return sha256(data.train.labels.numpy().tobytes())
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Untrained networks of a run that has not begun, for what can be tried before any time is spent.
+
+    Attributes:
+        network: makes the network that the first stage starts from.
+        student, teacher: in evaluation mode.
+        samples: how many there are to train on.
+    """
+
+    network: Callable[[], nn.Module]
+    student: nn.Module
+    teacher: nn.Module
+    input_shape: tuple[int, ...]
+    samples: int
+    needs: Any = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a stage gives: a network, how to build it, and the stage's metrics as JSON."""
+
+    network: nn.Module
+    spec: Spec
+    metrics: dict[str, Any]

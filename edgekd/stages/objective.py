@@ -1,0 +1,62 @@
+"""What a stage minimises, from its section of the recipe."""
+
+from typing import Any, TypeVar
+
+from torch import nn
+
+from edgekd.distill import Distillation, Schedule
+from edgekd.distill.build import Wanted, build_terms
+from edgekd.distill.cache import TeacherCache
+from edgekd.distill.objective import Term
+from edgekd.stages.distill.options import Distill, Loss
+from edgekd.stages.stage import Stage
+
+LossT = TypeVar("LossT", bound=Loss)
+
+
+def terms_of(
+    section: Stage, student: nn.Module, teacher: nn.Module, input_shape: tuple[int, ...], samples: int
+) -> list[Term]:
+    """The losses between both networks; of all stages but ``distill`` the teacher's probabilities alone.
+
+    Raises:
+        TrainingError: a method, an option or a layer is not known, or shapes cannot be compared.
+    """
+    wanted = [Wanted("kd")]
+    if isinstance(section, Distill):
+        wanted = [
+            Wanted(
+                each.method,
+                _schedule(each.weight_schedule) or each.weight,
+                each.options,
+                each.standardize,
+                each.pairs,
+            )
+            for each in (section, *section.also)
+        ]
+    return build_terms(wanted, student, teacher, input_shape, temperature=section.temperature, samples=samples)
+
+
+def between_generations(section: Distill) -> Distill:
+    """``section`` with a teacher that is the student's own network: its layers are compared with themselves."""
+    first = _with_own_layers(section)
+    return first.model_copy(update={"also": tuple(map(_with_own_layers, section.also))})
+
+
+def distillation(section: Stage, teacher: nn.Module | TeacherCache, terms: list[Term]) -> Distillation:
+    if not isinstance(section, Distill):
+        return Distillation(teacher, terms, section.hard_weight, section.label_smoothing)
+    hard_weight = _schedule(section.hard_weight_schedule) or section.hard_weight
+    temperature = _schedule(section.temperature_schedule)
+    return Distillation(
+        teacher, terms, hard_weight, section.label_smoothing, temperature=temperature, balance=section.balance
+    )
+
+
+def _with_own_layers(loss: LossT) -> LossT:
+    pairs = loss.pairs and tuple((ours, ours) for ours, _ in loss.pairs)
+    return loss.model_copy(update={"pairs": pairs})
+
+
+def _schedule(section: Any) -> Schedule | None:
+    return Schedule(**section.model_dump()) if section else None

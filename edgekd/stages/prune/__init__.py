@@ -1,0 +1,1 @@
+"""Structured pruning, with training after each cut."""

@@ -1,0 +1,48 @@
+"""Whether a pruning can reach its goal, known before anything is trained."""
+
+from typing import Any
+
+from edgekd.errors import RecipeError
+from edgekd.models import count_macs
+from edgekd.prune import IMPORTANCES
+from edgekd.prune.budget import must_reach
+from edgekd.prune.counts import COUNTS
+from edgekd.prune.depth import must_shorten
+from edgekd.prune.importance import build_importance
+from edgekd.prune.prunable import Prunable
+from edgekd.stages.job import Trial
+from edgekd.stages.prune.options import Prune
+
+
+def check(stage: Prune, trial: Trial) -> tuple[str, ...]:
+    """Name the layers that keep their width, for another reason than the recipe's.
+
+    Raises:
+        RecipeError: the goal is a latency that cannot be measured.
+        EdgekdError: the goal cannot be reached, or the importance is not known.
+    """
+    deployed, network, shape = trial.needs, trial.network(), trial.input_shape
+    if stage.latency is not None and not deployed.timed:
+        raise RecipeError(
+            f"prune.latency is measured on the first target, and {deployed.device} with {deployed.runtime} "
+            "cannot be timed: put cpu or a registered device with onnxruntime first ('edgekd devices list'), or prune "
+            "to a share of the MACs"
+        )
+    build_importance(stage.importance, stage.reduction)
+    ranking: dict[str, Any] = {
+        "scope": stage.scope,
+        "round_to": stage.round_to or deployed.channels,
+        "max_ratio": stage.max_ratio,
+        "ignore": stage.ignore,
+    }
+    if IMPORTANCES.find(stage.importance).gradients == "none":
+        ranking["importance"] = stage.importance
+    if stage.depth is not None:
+        must_shorten(network, shape, cost=lambda each: count_macs(each, shape), target=stage.depth)
+    goal = stage.goal
+    if goal is None:
+        return ()
+    prunable = Prunable(network, shape, **ranking)
+    if goal in COUNTS and stage.depth is None and (stage.steps or 1) == 1:
+        must_reach(goal, getattr(stage, goal), prunable)
+    return tuple(f"left whole: {left}" for left in prunable.left)

@@ -1,0 +1,169 @@
+"""One cut after another of a stage's network, each to a share of what the network had at first."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from math import lcm
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from edgekd.devices.targets import LocalTarget, RemoteTarget, resolve_target
+from edgekd.files import temporary_folder
+from edgekd.prune import IMPORTANCES
+from edgekd.prune.budget import Pruned, prune_to
+from edgekd.prune.clock import Clock, Timing
+from edgekd.prune.counts import COUNTS
+from edgekd.prune.guard import never_slower
+from edgekd.prune.latency import LatencyTable, layers_of, network_ms, predictor
+from edgekd.prune.plan import Plan
+from edgekd.prune.prunable import Prunable
+from edgekd.prune.timed import prune_to_latency
+from edgekd.prune.trial import LeftWhole
+from edgekd.stages.deployment import writer
+from edgekd.stages.job import Job
+from edgekd.train.device import channels_last
+
+# The multiples that are tried where a rounding makes a network slower.
+COARSER = (8, 16, 32)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A smaller network, its plan, and what was found on the way."""
+
+    network: nn.Module
+    plan: Plan
+    figures: dict[str, Any]
+
+
+class Cutter:
+    """Cuts by the options of ``job``'s stage.
+
+    Args:
+        first: the network before any cut.
+        weights: of channel groups, by measured harm.
+    """
+
+    def __init__(self, job: Job, first: nn.Module, weights: Mapping[str, float] | None = None):
+        self.job, self.section, self.first, self.weights = job, job.stage, first, weights
+        self.shape = job.spec.input_shape
+        self.round_to: int = self.section.round_to or job.needs.channels
+        self.left: tuple[LeftWhole, ...] = ()
+
+    def to(self, goal: str, share: float, network: nn.Module) -> Cut:
+        """``network``, which came of the first one, cut to ``share`` of what that one costs by ``goal``.
+
+        Raises:
+            ModelError: that share cannot be reached, or only by a slower network.
+        """
+        if goal == "latency":
+            return self._timed(network, share)
+        count = COUNTS.find(goal)
+        whole = count.of(self.first, self.shape)
+        relative = share * whole / count.of(network, self.shape)
+        if relative >= 1:
+            return Cut(network, [], {"of": count.words, "kept": share / relative})
+
+        def cut(step: int) -> Pruned:
+            return prune_to(goal, relative, self._prunable(network, step))
+
+        if not (self.section.check_latency and self.job.needs.timed):
+            pruned = cut(self.round_to)
+            return Cut(pruned.network, pruned.plan, {"of": count.words, "kept": pruned.after / whole, **self._left()})
+        with self.place() as place, Clock(self.first, self._write, self.threads, target=place) as clock:
+            guarded = never_slower(cut, clock, self._roundings())
+        figures = {
+            "of": count.words,
+            "kept": guarded.pruned.after / whole,
+            "round_to": guarded.round_to,
+            "timing": guarded.timing.to_json(),
+            "refused": [_refused(step, timing) for step, timing in guarded.refused],
+            **self._left(),
+        }
+        return Cut(guarded.pruned.network, guarded.pruned.plan, figures)
+
+    def _timed(self, network: nn.Module, share: float) -> Cut:
+        prunable = self._prunable(network, self.round_to)
+        with self._table() as table:
+            found = prune_to_latency(prunable, share, table, self._write, reference=self.first)
+        figures = {
+            "of": "time",
+            "kept": found.timing.measured,
+            "timing": found.timing.to_json(),
+            "tried": [timing.to_json() for timing in found.tried],
+            **self._left(),
+        }
+        return Cut(found.network, found.plan, figures)
+
+    def _prunable(self, network: nn.Module, round_to: int) -> Prunable:
+        prunable = Prunable(network, self.shape, **self.ranking(round_to))
+        self.left = prunable.left
+        return prunable
+
+    def _left(self) -> dict[str, Any]:
+        return {"left_whole": [asdict(each) for each in self.left]} if self.left else {}
+
+    def ranking(self, round_to: int) -> dict[str, Any]:
+        """Arguments of :class:`~edgekd.prune.prunable.Prunable`."""
+        section = self.section
+        gradients = IMPORTANCES.find(section.importance).gradients
+        return {
+            "importance": section.importance,
+            "reduction": section.reduction,
+            "scope": section.scope,
+            "round_to": round_to,
+            "max_ratio": section.max_ratio,
+            "ignore": section.ignore,
+            "batches": None if gradients == "none" else list(labelled(self.job, section.importance_batches)),
+            "seed": self.job.seed,
+            "weights": self.weights,
+        }
+
+    @contextmanager
+    def predictor(self, network: nn.Module) -> Iterator[Callable[[nn.Module], float]]:
+        """Of what cuts of ``network`` take, over what it takes itself, by the table of layer times."""
+        with temporary_folder() as folder, self._table() as table:
+            table.measure(layers_of(network, self.shape).values())
+            path = folder / "network.onnx"
+            self._write(network, path)
+            yield predictor(network, self.shape, table, network_ms(path, table))
+
+    @property
+    def threads(self) -> int:
+        return int(self.job.needs.threads)
+
+    def place(self) -> LocalTarget | RemoteTarget:
+        """Where the first target is."""
+        return resolve_target(self.job.needs.device)
+
+    def machine(self) -> dict[str, Any]:
+        """What times there depend on."""
+        with self.place() as place:
+            return place.facts(self.threads)
+
+    @contextmanager
+    def _table(self) -> Iterator[LatencyTable]:
+        with self.place() as place:
+            yield LatencyTable(self.job.needs.precision, self.threads, target=place)
+
+    def _roundings(self) -> list[int]:
+        return list(dict.fromkeys([self.round_to, *(lcm(self.round_to, step) for step in COARSER)]))
+
+    def _write(self, network: nn.Module, path: Path) -> None:
+        batches = (inputs for inputs, _ in labelled(self.job, 1))
+        writer(self.job.needs, self.shape, self.job.data.preprocess, batches)(network, path)
+
+
+def labelled(job: Job, count: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """``count`` batches of random training samples with their labels, the same for one seed."""
+    data = job.data.labelled_only()
+    chosen = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(job.seed))
+    for raw, labels in data.train.stream(chosen.split(data.batch_size)[:count]):
+        yield channels_last(data.to_input(raw)), labels
+
+
+def _refused(step: int, timing: Timing) -> dict[str, Any]:
+    return {"round_to": step, **timing.to_json()}

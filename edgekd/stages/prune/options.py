@@ -1,0 +1,147 @@
+"""The options of pruning."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+from typing_extensions import Self
+
+from edgekd.options import Mistake
+from edgekd.options.section import Text
+from edgekd.stages.prune.words import described
+from edgekd.stages.stage import Stage, Surroundings
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from edgekd.stages.deployment import Deployment
+    from edgekd.stages.job import Job, Result, Trial
+
+GOALS = ("macs", "params", "size", "latency", "accuracy_drop")
+
+
+class Prune(Stage):
+    """Take whole channels out, then train what is left."""
+
+    name: ClassVar[str] = "prune"
+    product: ClassVar[str] = "pruned"
+    version: ClassVar[int] = 6
+    compares_with_teacher: ClassVar[bool] = True
+    shrinks: ClassVar[bool] = True
+    told: ClassVar[frozenset[str]] = frozenset({"cuts", "sensitivity", "floor"})
+
+    epochs: int = Field(default=5, ge=0, description="passes over the training samples after the last cut")
+    lr: float = Field(default=0.02, gt=0, description="highest learning rate")
+    macs: float | None = Field(default=None, gt=0, lt=1, description="share of the multiply-accumulates to keep")
+    params: float | None = Field(default=None, gt=0, lt=1, description="share of the parameters to keep")
+    size: float | None = Field(default=None, gt=0, lt=1, description="share of the tensors' bytes to keep")
+    latency: float | None = Field(
+        default=None, gt=0, lt=1, description="share of the latency to keep, measured on the first target"
+    )
+    accuracy_drop: float | None = Field(
+        default=None, ge=0, description="points of validation accuracy that may go, for a network as small as it gets"
+    )
+    depth: float | None = Field(
+        default=None, gt=0, lt=1, description="share of the multiply-accumulates to keep by dropping residual blocks"
+    )
+    importance: Text = Field(default="group_magnitude", description="what ranks the channels")
+    importance_batches: int = Field(default=8, ge=1, description="training batches for importances by gradients")
+    reduction: Literal["mean", "sum", "max", "first", "product"] | None = Field(
+        default=None, description="over the layers of channels that go together; the importance's own when left out"
+    )
+    scope: Literal["paths", "global", "layer", "isomorphic"] = Field(
+        default="paths",
+        description="what decides between layers: the paths that are left, or a threshold for the scores of the whole "
+        "network, of each layer, or of groups of one topology",
+    )
+    sensitivity: float | None = Field(
+        default=None, gt=0, description="seconds to measure what each group's cut costs, and to rank by that"
+    )
+    round_to: int | None = Field(
+        default=None, ge=1, description="keep channel counts a multiple of this; the runtime's own when left out"
+    )
+    max_ratio: float = Field(default=0.9, gt=0, lt=1, description="largest share of a layer's channels that may go")
+    ignore: tuple[str, ...] = Field(default=(), strict=False, description="layers left as they are, by name")
+    steps: int | None = Field(
+        default=None, ge=1, description="cuts on the way, 1 when left out; with accuracy_drop those tried at most, 8"
+    )
+    cut_schedule: Literal["linear", "cubic"] = Field(default="cubic", description="how far each of the steps goes")
+    step_epochs: int = Field(default=1, ge=0, description="passes over the training samples between the steps")
+    batchnorm_batches: int = Field(
+        default=16, ge=0, description="batches to estimate BatchNorm's statistics from after each cut; 0 leaves them"
+    )
+    rewind: int | None = Field(
+        default=None, ge=1, description="epochs of the training whose last learning rates are gone through again"
+    )
+    sparse: float | None = Field(
+        default=None, gt=0, description="strength of the group norm in a training before the first cut"
+    )
+    sparse_epochs: int = Field(default=5, ge=1, description="passes of that training")
+    check_latency: bool = Field(
+        default=True, description="time the cut network where a target is here; widths that make it slower are changed"
+    )
+    teacher: bool = Field(default=True, description="keep the teacher while training")
+
+    @property
+    def goal(self) -> str | None:
+        """The key that says how far channels are cut."""
+        return next((name for name in GOALS if getattr(self, name) is not None), None)
+
+    @model_validator(mode="after")
+    def one_goal(self) -> Self:
+        given = [name for name in GOALS if getattr(self, name) is not None]
+        if not given and self.depth is None:
+            raise Mistake(
+                f"nothing says how far to prune; give {', '.join(GOALS[:-1])}, {GOALS[-1]} or depth, "
+                "e.g. macs: 0.5, the share to keep"
+            )
+        if len(given) > 1:
+            raise Mistake(f"{given[0]} and {given[1]} exclude each other; give one of the two", given[1])
+        return self
+
+    @model_validator(mode="after")
+    def rewinds_far_enough(self) -> Self:
+        longest = max(self.epochs, self.step_epochs)
+        if self.rewind is not None and self.rewind < longest:
+            raise Mistake(
+                f"a training of {self.rewind} epochs has no last {longest}; give the epochs of the training that made "
+                "the network, and its lr and schedule",
+                "rewind",
+            )
+        return self
+
+    @property
+    def learns_from_teacher(self) -> bool:
+        """Return whether the teacher's logits are learned from."""
+        return self.teacher
+
+    def needs(self, recipe: Surroundings) -> "Deployment":
+        """Return how the network is deployed: cuts are checked on the file that the first target runs."""
+        from edgekd.stages.deployment import deployment
+
+        return deployment(recipe)
+
+    def check(self, trial: "Trial") -> tuple[str, ...]:
+        """Try whether the goal can be reached, and name the layers that keep their width."""
+        from edgekd.stages.prune.check import check
+
+        return check(self, trial)
+
+    def run(self, job: "Job") -> "Result":
+        """Cut down to the goal in one step or several, and train what is left after each."""
+        from edgekd.stages.prune.work import prune
+
+        return prune(job)
+
+    @staticmethod
+    def apply(network: "nn.Module", change: Any, input_shape: tuple[int, ...]) -> "nn.Module":
+        """Cut ``network`` as the channel plan ``change`` says."""
+        from edgekd.prune import apply_plan
+
+        apply_plan(network, change, input_shape)
+        return network
+
+    @staticmethod
+    def describe(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Return what each cut left, in what time, and what was tried and refused."""
+        return described(metrics)

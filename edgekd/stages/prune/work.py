@@ -1,0 +1,234 @@
+"""The prune stage: cuts, each followed by training; every network on the way is kept until the stage is done."""
+
+import json
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from edgekd.errors import EdgekdError, ModelError
+from edgekd.files import canonical_json, is_file, read_object, write_json
+from edgekd.log import get_logger
+from edgekd.models import count_macs, count_parameters
+from edgekd.models.batchnorm import reestimate
+from edgekd.prune import widths
+from edgekd.prune.depth import cut_depth
+from edgekd.prune.harm import harms
+from edgekd.prune.prunable import Prunable, matching
+from edgekd.prune.schedule import shares
+from edgekd.prune.sensitivity import Sensitivity, scan
+from edgekd.prune.sparse import GroupNorm
+from edgekd.quantize.sensitivity import divergence
+from edgekd.stages.checkpoints import StageCheckpoints
+from edgekd.stages.job import History, How, Job, Modes, Result, later
+from edgekd.stages.prune.cutter import Cut, Cutter, labelled
+from edgekd.train import accuracy_of, logits_of
+from edgekd.user_cache import cache_folder
+
+logger = get_logger(__name__)
+
+# What is tried first towards an accuracy, how fine a step ends it, and how many there are at most.
+FIRST_STEP, FINEST_STEP, MOST_STEPS = 0.7, 0.96, 8
+# Validation samples that blocks are ranked on.
+HARM_SAMPLES = 512
+
+
+def prune(job: Job) -> Result:
+    """Cut down to the goal in one step or several, and train what is left after each."""
+    return _Pruning(job).run()
+
+
+class _Pruning:
+    def __init__(self, job: Job):
+        self.job, self.stage, self.data = job, job.stage, job.data
+        self.journal = StageCheckpoints(job.folder / "steps")
+        self.history: History = []
+        self.cuts: list[dict[str, Any]] = []
+        self.found: dict[str, Any] = {}
+
+    def run(self) -> Result:
+        section, before = self.stage, widths(self.job.network.eval())
+        at = Result(self.job.network, self.job.spec, {})
+        if section.sparse:
+            at = self._train("sparse", at, section.sparse_epochs, sparsely)
+        first = at.network
+        if section.depth:
+            at = self._cut("depth", at, self._without_blocks)
+            if section.goal:
+                at = self._train("after-depth", at, section.step_epochs)
+        cutter = Cutter(self.job, first, self._weights(at.network) if section.sensitivity else None)
+        if section.goal == "accuracy_drop":
+            at = self._to_accuracy(at, cutter)
+        elif section.goal:
+            at = self._in_steps(at, cutter)
+        else:
+            at = self._train("last", at, section.epochs)
+        return Result(at.network, at.spec, self._metrics(first, at.network, before))
+
+    def _in_steps(self, at: Result, cutter: Cutter) -> Result:
+        goal, share = self.stage.goal, getattr(self.stage, self.stage.goal)
+        targets = shares(self.stage.cut_schedule, share, self.stage.steps or 1)
+        for number, target in enumerate(targets, start=1):
+            at = self._cut(f"cut-{number}", at, partial(cutter.to, goal, target))
+            epochs = self.stage.epochs if number == len(targets) else self.stage.step_epochs
+            at = self._train(f"step-{number}", at, epochs)
+        return at
+
+    def _to_accuracy(self, at: Result, cutter: Cutter) -> Result:
+        """Ever fewer multiply-accumulates while the trained network keeps the accuracy, in ever finer steps."""
+        own = self._accuracy(at.network)
+        floor, step, kept, least = own - self.stage.accuracy_drop / 100, FIRST_STEP, 1.0, None
+        for number in range(1, (self.stage.steps or MOST_STEPS) + 1):
+            target = kept * step
+            try:
+                tried = self._cut(f"cut-{number}", at, partial(cutter.to, "macs", target))
+            except ModelError as error:
+                if number == 1:
+                    raise
+                logger.info(f"  prune: {error}")
+                break
+            tried = self._train(f"step-{number}", tried, self.stage.epochs)
+            accuracy = self._accuracy(tried.network)
+            self.cuts[-1] |= {"validation_accuracy": accuracy, "met": accuracy >= floor}
+            words = "enough" if accuracy >= floor else "not enough"
+            logger.info(f"  prune: {target:.1%} of the MACs give {accuracy:.2%}, {words} ({floor:.2%} needed)")
+            if accuracy >= floor:
+                at, kept, least = tried, target, number
+            else:
+                step = step**0.5
+            if step > FINEST_STEP:
+                break
+        if least is None:
+            raise ModelError(
+                f"no cut that was tried keeps the validation accuracy within {self.stage.accuracy_drop:g} points of "
+                f"{own:.2%}: {self.cuts[-1]['kept']:.0%} of the MACs, the most, gave "
+                f"{self.cuts[-1]['validation_accuracy']:.2%}; raise accuracy_drop, epochs or steps"
+            )
+        self.found["floor"] = floor
+        return at
+
+    def _cut(self, name: str, at: Result, cut: Callable[[nn.Module], Cut]) -> Result:
+        def make() -> Result:
+            made = cut(at.network)
+            if self.stage.batchnorm_batches:
+                reestimate(made.network, self._inputs(self.stage.batchnorm_batches))
+            plans = (*at.spec.pruning, *([made.plan] if made.plan else []))
+            return Result(made.network, replace(at.spec, pruning=plans), {"name": name, **made.figures})
+
+        kept = self.journal.keep(name, make)
+        self.cuts.append(kept.metrics)
+        return kept
+
+    def _train(self, name: str, at: Result, epochs: int, how: How | None = None) -> Result:
+        done = len(self.history)
+
+        def make() -> Result:
+            section, rewind = self.stage.model_copy(update={"epochs": epochs}), self.stage.rewind
+            begin = 1 - epochs / rewind if rewind else 0.0
+            history = self.job.fit(
+                at.network,
+                how,
+                spec=at.spec,
+                log=lambda entry: self.job.log(later(entry, done)),
+                section=section,
+                begin=begin,
+                name=f"{self.job.name}, {name}",
+                # Its own folder: a checkpoint fits one network alone.
+                folder=self.job.folder / f"training-{name}",
+            )
+            return Result(at.network, at.spec, {"history": history})
+
+        kept = self.journal.keep(name, make)
+        self.history += [later(entry, done) for entry in kept.metrics["history"]]
+        return kept
+
+    def _without_blocks(self, network: nn.Module) -> Cut:
+        batches = self._inputs(self.stage.batchnorm_batches)
+        samples = self.data.validation.select(torch.arange(min(HARM_SAMPLES, len(self.data.validation))))
+        exact = logits_of(network, self.data, samples).log_softmax(1)
+
+        def harm(shorter: nn.Module) -> float:
+            if batches:
+                reestimate(shorter, batches)
+            return float(divergence(logits_of(shorter, self.data, samples), exact))
+
+        shape = self.job.spec.input_shape
+        short = cut_depth(network, shape, cost=lambda each: count_macs(each, shape), target=self.stage.depth, harm=harm)
+        return Cut(
+            short.network,
+            short.plan,
+            {"of": "MACs", "kept": short.share, "dropped": [path for path, _ in short.dropped]},
+        )
+
+    def _weights(self, network: nn.Module) -> Mapping[str, float]:
+        """By a scan that is kept: its length is time, and gone through again it would find other figures."""
+        path = self.job.folder / "sensitivity.json"
+        document = _read(path)
+        if document is None:
+            found, weights = self._scan(network)
+            write_json(path, {"weights": weights, "sensitivity": [asdict(each) for each in found]})
+            document = json.loads(path.read_text())
+        self.found["sensitivity"] = document["sensitivity"]
+        return document["weights"]
+
+    def _scan(self, network: nn.Module) -> tuple[list[Sensitivity], dict[str, float]]:
+        section, shape = self.stage, self.job.spec.input_shape
+        cutter = Cutter(self.job, network)
+        ranking = cutter.ranking(cutter.round_to)
+        settings = {key: ranking[key] for key in ("importance", "reduction", "round_to", "ignore")}
+        timed = self.job.needs.timed
+        with cutter.predictor(network) if timed else nullcontext() as latency:
+            found = scan(
+                network,
+                shape,
+                self._accuracy,
+                labelled=ranking["batches"],
+                batches=self._inputs(section.batchnorm_batches),
+                seconds=section.sensitivity,
+                cache=cache_folder() / "sensitivity",
+                latency=latency,
+                latency_setting=canonical_json([asdict(self.job.needs), cutter.machine() if timed else None]).decode(),
+                **settings,
+            )
+        return found, harms(found, Prunable(network, shape, **ranking), 1 / len(self.data.validation))
+
+    def _accuracy(self, network: nn.Module) -> float:
+        return accuracy_of(network, self.data, self.data.validation)
+
+    def _inputs(self, count: int) -> list[Tensor]:
+        return [inputs for inputs, _ in labelled(self.job, count)]
+
+    def _metrics(self, first: nn.Module, last: nn.Module, before: Mapping[str, int]) -> dict[str, Any]:
+        after, shape = widths(last), self.job.spec.input_shape
+        macs, params = count_macs(last, shape), count_parameters(last)
+        kept = {"macs": macs / count_macs(first, shape), "params": params / count_parameters(first)}
+        return {
+            "history": self.history,
+            "macs": macs,
+            "params": params,
+            "kept": kept,
+            "cuts": self.cuts,
+            **self.found,
+            # A layer of a block that was dropped has no channels left.
+            "widths": [{"layer": name, "before": before[name], "after": after.get(name, 0)} for name in before],
+        }
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        document = read_object(path, "it is made again") if is_file(path) else {}
+    except EdgekdError:
+        return None
+    return document if {"weights", "sensitivity"} <= document.keys() else None
+
+
+def sparsely(job: Job, network: nn.Module) -> Modes:
+    """Arguments of :func:`edgekd.train.fit` for a training that draws weak channels to zero."""
+    ignored = [network.get_submodule(name) for name in matching(network, job.stage.ignore)]
+    regulariser = GroupNorm(network, job.spec.input_shape, job.stage.sparse, ignored=ignored)
+    return {"after_backward": regulariser.step}

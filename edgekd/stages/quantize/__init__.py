@@ -1,0 +1,1 @@
+"""Quantisation, as far as the accuracy needs."""

@@ -1,0 +1,288 @@
+"""The ladder of the quantize stage: each rung costs more than the one before, and is tried only where that misses."""
+
+import copy
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule
+
+from edgekd.artifact import Spec, capture, fill
+from edgekd.data import Samples
+from edgekd.distill.ensemble import first_of
+from edgekd.log import get_logger
+from edgekd.models.batchnorm import reestimate
+from edgekd.quantize import hold, observe, prepare
+from edgekd.quantize.adaround import adaround
+from edgekd.quantize.bias_correction import correct_biases
+from edgekd.quantize.biases import settle_biases
+from edgekd.quantize.calibration import CALIBRATIONS, calibrate
+from edgekd.quantize.equalization import equalize
+from edgekd.quantize.fake_quant import FakeQuantize, fake_quants, weighted
+from edgekd.quantize.rounding import RoundingSearch
+from edgekd.quantize.sensitivity import divergence, float_layers, leave_in_float, sensitivities
+from edgekd.stages.job import Job, Modes, Result
+from edgekd.train import CrossEntropy, accuracy_of, logits_of, world
+from edgekd.train.device import channels_last
+from edgekd.train.phased import Phased
+
+logger = get_logger(__name__)
+
+# Validation samples that calibrations are compared on, and that a layer's harm is measured on.
+CHOICE_SAMPLES, SCAN_SAMPLES = 2048, 512
+
+
+@dataclass
+class Climb:
+    """What was tried and why the next rung was, for the report."""
+
+    floor: float
+    why_floor: str
+    rungs: list[dict[str, Any]] = field(default_factory=list)
+
+    def is_met(self, accuracy: float) -> bool:
+        return round(self.floor - accuracy, 9) <= 0  # 0.1 - 0.01 is a hair above 0.09
+
+    def keeps_trained(self, calibrated: float, trained: float, n: int) -> bool:
+        """Whether weights of ``trained`` validation accuracy are kept rather than those that were calibrated.
+
+        Of two that keep the accuracy the trained ones, unless ``n`` samples tell that they are worse; else the better.
+        """
+        if trained >= calibrated:
+            return True
+        return self.is_met(trained) and calibrated - trained <= noise(calibrated, trained, n)
+
+    def step(self, rung: str, accuracy: float, **more: Any) -> bool:
+        """Notes a rung's validation accuracy and says whether it is enough."""
+        met = self.is_met(accuracy)
+        self.rungs.append({"rung": rung, "validation_accuracy": accuracy, "met": met, **more})
+        words = "enough" if met else "not enough"
+        logger.info(
+            f"  quantize: {rung} gives {accuracy:.2%} on the validation samples, {words} ({self.floor:.2%} needed)"
+        )
+        return met
+
+    def skip(self, rung: str, why: str) -> None:
+        self.rungs.append({"rung": rung, "skipped": why})
+
+
+def quantize(job: Job) -> Result:
+    """Climbs ``rungs`` until the validation accuracy that the budget asks for is kept."""
+    section = job.stage
+    job.network.eval()  # one from a checkpoint is not, and looking at its answers would move its statistics
+    if section.batchnorm_batches:
+        reestimate(job.network, _batches(job, section.batchnorm_batches))
+    climb = _floor(job)
+    if "half" in section.rungs and (result := _half(job, climb)) is not None:
+        return result
+    if set(section.rungs) == {"half"}:
+        return _as_float16(job, climb)
+    return _EightBits(job, climb).run()
+
+
+def _floor(job: Job) -> Climb:
+    own = accuracy_of(job.network, job.data, job.data.validation)
+    drop = job.needs.accuracy_drop
+    if drop is not None and job.teacher is not None:
+        teacher = accuracy_of(first_of(job.teacher), job.data, job.data.validation)
+        return Climb(teacher - drop / 100, f"the teacher's {teacher:.2%}, less the budget's {drop:g} points")
+    slack = noise(own, own, len(job.data.validation))
+    return Climb(own - slack, f"the float network's {own:.2%}, less what {len(job.data.validation)} samples can tell")
+
+
+def noise(first: float, second: float, n: int) -> float:
+    """Two standard errors of the difference of two accuracies: what ``n`` samples cannot tell from nothing."""
+    mean = (first + second) / 2
+    return 2 * math.sqrt(2 * mean * (1 - mean) / n)
+
+
+def _half(job: Job, climb: Climb) -> Result | None:
+    if not job.needs.computes_float16:
+        climb.skip("half", "not every target computes in float16: its file would be smaller, not faster")
+        return None
+    rounded = _rounded_to_half(job.network)
+    if not climb.step("half", accuracy_of(rounded, job.data, job.data.validation)):
+        return None
+    return _as_float16(job, climb)
+
+
+def _rounded_to_half(network: nn.Module) -> nn.Module:
+    """``network`` with the weights that a float16 file holds, and each module's output rounded as it would be there."""
+    rounded = copy.deepcopy(network).eval()
+    with torch.no_grad():
+        for value in [*rounded.parameters(), *rounded.buffers()]:
+            if value.is_floating_point():
+                value.copy_(value.half())
+    for module in rounded.modules():
+        module.register_forward_hook(_to_half_and_back)
+    return rounded
+
+
+def _to_half_and_back(_: nn.Module, __: Any, output: Any) -> Any:
+    return output.half().to(output.dtype) if isinstance(output, Tensor) and output.is_floating_point() else output
+
+
+def _as_float16(job: Job, climb: Climb) -> Result:
+    metrics = {"history": [], "stopped": "half", **asdict(climb)}
+    return Result(job.network, replace(job.spec, quantization={"precision": "float16"}), metrics)
+
+
+class _EightBits:
+    """Post-training quantisation, training, and mixed precision of one graph."""
+
+    def __init__(self, job: Job, climb: Climb):
+        self.job, self.climb, self.stage = job, climb, job.stage
+        self.profile: str = job.stage.profile or job.needs.profile
+        self.graph = prepare(job.network, job.spec.input_shape, self.profile)
+        self.history: list[dict[str, Any]] = []
+        self.weights = "calibrated"
+
+    def run(self) -> Result:
+        self._calibrate()
+        calibrated = self.accuracy()
+        met = self.climb.step("ptq", calibrated, **self._post_training()) and "ptq" in self.stage.rungs
+        stopped = "ptq"
+        if not met and "qat" in self.stage.rungs and self.stage.epochs:
+            met, stopped = self._train(calibrated), "qat"
+        if not met and "mixed" in self.stage.rungs and self._mix():
+            stopped = "mixed"
+        metrics = {
+            "history": self.history,
+            "weights": self.weights,
+            "stopped": stopped,
+            "float_layers": float_layers(self.graph),
+            **asdict(self.climb),
+        }
+        return Result(self.graph, self.spec, metrics)
+
+    @property
+    def spec(self) -> Spec:
+        return replace(self.job.spec, quantization={"profile": self.profile, "placement": self.stage.placement})
+
+    def accuracy(self, samples: Samples | None = None) -> float:
+        hold(self.graph)
+        return accuracy_of(self.graph, self.job.data, samples or self.job.data.validation)
+
+    def _calibrate(self) -> None:
+        section, job = self.stage, self.job
+        if section.equalize:
+            equalize(self.graph)
+        batches = list(_batches(job, section.calibration_batches))
+        self.method = self._best_calibration(batches) if section.calibration == "auto" else section.calibration
+        calibrate(self.graph, batches, self.method)
+        if section.adaround:
+            adaround(self.graph, batches, RoundingSearch(iterations=section.adaround, seed=job.seed))
+        if section.bias_correction:
+            correct_biases(self.graph, batches)
+        settle_biases(self.graph)
+
+    def _best_calibration(self, batches: list[Tensor]) -> str:
+        """Whose answers to validation samples stay closest to the float network's: accuracy tells too few apart."""
+        samples = _first(self.job.data.validation, CHOICE_SAMPLES)
+        exact = logits_of(self.job.network, self.job.data, samples).log_softmax(1)
+        found = {}
+        for method in sorted(CALIBRATIONS):
+            calibrate(self.graph, batches, method)
+            found[method] = float(divergence(logits_of(self.graph, self.job.data, samples), exact))
+        return min(found, key=lambda method: found[method])
+
+    def _post_training(self) -> dict[str, Any]:
+        used = [name for name in ("equalize", "adaround", "bias_correction") if getattr(self.stage, name)]
+        return {"calibration": self.method, "with": used}
+
+    def _train(self, calibrated: float) -> bool:
+        job, graph = replace(self.job, spec=self.spec), self.graph
+        before = capture(graph, job.spec).tensors
+        self.history = job.fit(graph, simulating)
+        for module in fake_quants(graph).values():
+            module.settle_scale()
+        settle_biases(graph)
+        trained = self.accuracy()
+        keep = self.climb.keeps_trained(calibrated, trained, len(job.data.validation))
+        self.weights = "trained" if keep else "calibrated"
+        if not keep:
+            lost = 100 * (calibrated - trained)
+            logger.info(f"  quantize: training lost {lost:.2f} points, the calibrated weights are kept")
+            fill(graph, before)
+        return self.climb.step("qat", trained, kept=keep) and keep
+
+    def _mix(self) -> bool:
+        """Layers go back to float, the most harmful first, until the rest keeps the accuracy."""
+        layers = [layer for layer in weighted(self.graph) if layer.weight_fake_quant is not None]
+        most = int(self.stage.mixed_share * len(layers))
+        if not self.climb.is_met(accuracy_of(self.job.network, self.job.data, self.job.data.validation)):
+            self.climb.skip("mixed", "the float network misses the accuracy too")
+            return False
+        if self.climb.step("mixed", self.accuracy(), float_layers=[]):
+            return True
+        scan = sensitivities(self.graph, list(_inputs(self.job, _first(self.job.data.validation, SCAN_SAMPLES))))
+        before = capture(self.graph, self.job.spec).tensors
+        tried = 0
+        while tried < most:
+            # twice as many each time: a layer more or less is not worth an evaluation
+            share = max(1, tried)
+            for each in scan[tried : min(tried + share, most)]:
+                leave_in_float(self.graph, each.layer)
+            tried = min(tried + share, most)
+            if self.climb.step("mixed", self.accuracy(), float_layers=float_layers(self.graph)):
+                return True
+        fill(self.graph, before)
+        self.climb.skip("mixed", f"{tried} of {len(layers)} layers in float are not enough; all stay in 8 bits")
+        return False
+
+
+def simulating(job: Job, graph: nn.Module) -> Modes:
+    """Arguments of :func:`edgekd.train.fit` for training with simulated quantisation."""
+    assert isinstance(graph, GraphModule)
+    section = job.stage
+    quantisers = list(fake_quants(graph).values())
+    if section.learned_scales:
+        for module in quantisers:
+            module.learn_scale()
+    objective = job.objective(graph)
+    if section.teacher and section.teacher_after and job.teacher is not None:
+        objective = Phased(CrossEntropy(section.label_smoothing), objective, section.teacher_after)
+
+    def before_step(step: int, total: int) -> None:
+        observe(graph, not section.learned_scales and step < section.freeze_after * total)
+
+    return {
+        "objective": objective,
+        "float32": True,
+        "to_train": hold if section.learned_scales else observe,
+        "to_eval": hold,
+        "before_step": before_step,
+        "after_backward": partial(_share_ranges, quantisers) if world.size() > 1 else None,
+    }
+
+
+def _share_ranges(quantisers: Sequence[FakeQuantize]) -> None:
+    observed = [each for each in quantisers if each.observer_enabled[0]]
+    if not observed:
+        return
+    # The smallest of averages that began at one value is the average of the smallest: what one process would have.
+    bounds = world.largest(torch.cat([part for each in observed for part in (-each.min_val, each.max_val)]))
+    parts = iter(bounds.split([each.min_val.numel() for each in observed for _ in range(2)]))
+    for each in observed:
+        each.set_range(-next(parts), next(parts))
+
+
+def _first(samples: Samples, count: int) -> Samples:
+    return samples.select(torch.arange(min(count, len(samples))))
+
+
+def _inputs(job: Job, samples: Samples) -> Iterator[Tensor]:
+    for raw, _ in samples.stream(torch.arange(len(samples)).split(job.data.batch_size)):
+        yield channels_last(job.data.to_input(raw))
+
+
+def _batches(job: Job, number: int) -> Iterator[Tensor]:
+    """Random training samples, the same for one seed."""
+    data = job.data
+    count = min(len(data.train), number * data.batch_size)
+    chosen = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(job.seed))[:count]
+    yield from _inputs(job, data.train.select(chosen))

@@ -1,0 +1,106 @@
+"""What a stage is: its options, where it may stand, what it checks, what it does, and how its metrics are told.
+
+Modules of stages import PyTorch in their functions alone: recipes and reports read stages without it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+from pydantic import Field
+
+from edgekd.options import Budget, Target, Train
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from edgekd.stages.job import Job, Needs, Result, Trial
+
+Form = Literal["float", "quantized"]
+
+
+class Surroundings(Protocol):
+    """The rest of a recipe, as far as a stage may depend on it."""
+
+    @property
+    def stages(self) -> "Sequence[Stage]": ...
+    @property
+    def targets(self) -> Sequence[Target]: ...
+    @property
+    def budget(self) -> Budget: ...
+
+
+class Stage(Train):
+    """A step of the chain: training, with the teacher's logits beside the labels.
+
+    A stage is a subclass: its fields are the keys of its section in a recipe, and its docstring describes them.
+
+    Attributes:
+        name: in recipes, keys and logs.
+        product: what reports call the network that the stage gives.
+        version: goes up when the same input would give another output.
+        takes: the forms of a network that it starts from.
+        gives: the form of the network that it ends with.
+        starts_from_random_weights: whether it may be the first to train a student.
+        compares_with_teacher: whether it is given the teacher where it does not learn from it, too.
+        shrinks: whether its network must not be slower than the one before.
+        told: the metrics that :meth:`describe` puts into words.
+    """
+
+    name: ClassVar[str]
+    product: ClassVar[str]
+    version: ClassVar[int] = 1
+    takes: ClassVar[frozenset[Form]] = frozenset({"float"})
+    gives: ClassVar[Form] = "float"
+    starts_from_random_weights: ClassVar[bool] = False
+    compares_with_teacher: ClassVar[bool] = False
+    shrinks: ClassVar[bool] = False
+    told: ClassVar[frozenset[str]] = frozenset()
+
+    temperature: float = Field(default=4.0, gt=0, description="softens the logits of teacher and student")
+    hard_weight: float = Field(
+        default=0.1, ge=0, le=1, description="weight of the loss on the labels; the teacher's has the rest"
+    )
+
+    @property
+    def learns_from_teacher(self) -> bool:
+        """Return whether the teacher's logits are learned from."""
+        return True
+
+    @property
+    def train_options(self) -> Train | None:
+        """Return how the network is trained, or None where it is not."""
+        return self
+
+    def settings(self) -> dict[str, Any]:
+        """Return the options that the stage's content key depends on, as JSON."""
+        return self.model_dump(mode="json")
+
+    def needs(self, recipe: Surroundings) -> "Needs | None":
+        """Return what the stage depends on beside its own options; its content key covers that too."""
+        return None
+
+    def quantizes_for(self, targets: Sequence[Target]) -> str | None:
+        """Return the profile that the stage quantises for, or None if it leaves the precision as it is."""
+        return None
+
+    def check(self, trial: "Trial") -> tuple[str, ...]:
+        """Try on untrained networks what the stage needs of them, and return what its user should know.
+
+        Raises:
+            EdgekdError: the stage could not do its work.
+        """
+        return ()
+
+    def run(self, job: "Job") -> "Result":
+        """Do the stage's work: a function of the job's network, options, data, teacher and seed alone."""
+        raise NotImplementedError
+
+    @staticmethod
+    def apply(network: "nn.Module", change: Any, input_shape: tuple[int, ...]) -> "nn.Module":
+        """Give ``network`` the structure that the stage gave it, as its transform ``change`` in a saved spec says."""
+        raise NotImplementedError
+
+    @staticmethod
+    def describe(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Return headings and texts for the metrics in :attr:`told`."""
+        return []

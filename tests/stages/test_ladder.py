@@ -1,0 +1,186 @@
+"""The rungs of the quantize stage: each is tried where the one before misses, and the metrics say why."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from edgekd.artifact import Spec
+from edgekd.quantize.fake_quant import FakeQuantize, fake_quants, weighted
+from edgekd.quantize.sensitivity import float_layers
+from edgekd.recipe import Budget, Quantize, Target
+from edgekd.stages.deployment import Precisions
+from edgekd.stages.job import Job, Result
+from edgekd.stages.quantize.work import quantize
+from edgekd.stages.targets import training_profile
+from edgekd.train import accuracy_of
+
+CPU = {"profile": "onnxruntime-x86", "computes_float16": False}
+GPU = {"profile": "tensorrt", "computes_float16": True}
+QUICK = {"epochs": 1, "calibration": "minmax", "calibration_batches": 2, "bias_correction": False}
+
+
+@pytest.fixture
+def climb(digits, trained, tmp_path):
+    """Quantises the trained network of the tests; it is its own teacher."""
+    import copy
+
+    def run(drop: float | None, asked: dict[str, Any] = CPU, **section: Any) -> Result:
+        torch.manual_seed(0)
+        job = Job(
+            name="01-quantize",
+            network=copy.deepcopy(trained).eval(),
+            spec=Spec("small_cnn", digits.input_shape, 10, {"width": 8}),
+            stage=Quantize(**{**QUICK, **section}),
+            data=digits,
+            seed=0,
+            teacher=copy.deepcopy(trained).eval(),
+            folder=tmp_path,
+            log=lambda _: None,
+            needs=Precisions(drop, **asked),
+        )
+        return quantize(job)
+
+    return run
+
+
+def rungs(result: Result) -> list[tuple[str, Any]]:
+    return [(each["rung"], each.get("met", "skipped")) for each in result.metrics["rungs"]]
+
+
+def test_a_loose_budget_stops_at_calibration(climb):
+    result = climb(50.0)
+    assert rungs(result) == [("half", "skipped"), ("ptq", True)]
+    assert (result.metrics["stopped"], result.metrics["history"]) == ("ptq", [])
+    assert result.metrics["rungs"][1]["calibration"] == "minmax"
+    assert result.spec.quantization == {"profile": "onnxruntime-x86", "placement": "measured"}
+
+
+def test_the_reason_to_skip_half_precision(climb):
+    [half, *_] = climb(50.0).metrics["rungs"]
+    assert half == {
+        "rung": "half",
+        "skipped": "not every target computes in float16: its file would be smaller, not faster",
+    }
+
+
+def test_the_floor_is_the_teachers_accuracy_less_the_budget(climb, digits, trained):
+    teacher = accuracy_of(trained, digits, digits.validation)
+    metrics = climb(2.0).metrics
+    assert metrics["floor"] == pytest.approx(teacher - 0.02)
+    assert metrics["why_floor"] == f"the teacher's {teacher:.2%}, less the budget's 2 points"
+
+
+def test_a_tight_budget_goes_on_to_training(climb):
+    """A drop below none: no network of this training is that good."""
+    result = climb(-50.0, rungs=("ptq", "qat"))
+    assert rungs(result) == [("ptq", False), ("qat", False)]
+    assert result.metrics["stopped"] == "qat"
+    assert len(result.metrics["history"]) >= 1
+    assert "kept" in result.metrics["rungs"][1]
+
+
+def test_mixed_precision_is_no_help_where_float_misses_too(climb):
+    result = climb(-50.0, rungs=("ptq", "mixed"))
+    *_, mixed = result.metrics["rungs"]
+    assert mixed == {"rung": "mixed", "skipped": "the float network misses the accuracy too"}
+    assert result.metrics["float_layers"] == []
+
+
+def ruin(graph: nn.Module, layer: str) -> None:
+    """An input range so wide that three codes are used."""
+    [found] = [each for each in weighted(graph) if each.layer == layer]
+    low, high = torch.tensor([-200.0]), torch.tensor([200.0])
+    module = found.weight_fake_quant
+    channels = len(module.scale)
+    module.set_range(low.expand(channels), high.expand(channels))
+
+
+@pytest.fixture
+def one_layer_ruined(monkeypatch):
+    """Calibration leaves one layer with a scale that rounds its weights to zero."""
+    from edgekd.stages.quantize import work as stage
+
+    calibrate = stage.calibrate
+
+    def ruining(graph: nn.Module, batches: Any, method: str) -> None:
+        calibrate(graph, batches, method)
+        layer = weighted(graph)[2].layer
+        ruin(graph, layer)
+
+    monkeypatch.setattr(stage, "calibrate", ruining)
+
+
+def test_mixed_precision_takes_out_what_harms(climb, one_layer_ruined):
+    result = climb(3.0, rungs=("ptq", "mixed"))
+    first, *_, last = result.metrics["rungs"]
+    assert (first["rung"], first["met"]) == ("ptq", False)
+    ruined = weighted(result.network)[2].layer
+    assert (last["rung"], last["met"], last["float_layers"]) == ("mixed", True, [ruined])
+    assert result.metrics["stopped"] == "mixed"
+    assert result.metrics["float_layers"] == float_layers(result.network) == [ruined]
+
+
+def test_half_precision_where_every_target_computes_in_it(climb):
+    result = climb(1.0, GPU)
+    assert rungs(result) == [("half", True)]
+    assert result.metrics["stopped"] == "half"
+    assert result.spec.quantization == {"precision": "float16"}
+    assert not any(isinstance(module, FakeQuantize) for module in result.network.modules())
+
+
+def test_half_precision_that_is_not_enough_is_followed(climb):
+    result = climb(-50.0, GPU, rungs=("half", "ptq"))
+    assert rungs(result) == [("half", False), ("ptq", False)]
+    assert result.spec.quantization["profile"] == "tensorrt"
+    assert not any(module.zero_point.any() for module in fake_quants(result.network).values())
+
+
+def test_half_alone_is_half(climb):
+    assert climb(1.0, rungs=("half",)).spec.quantization == {"precision": "float16"}
+
+
+def test_calibration_is_chosen_by_accuracy(climb):
+    result = climb(50.0, calibration="auto")
+    assert result.metrics["rungs"][1]["calibration"] in ("minmax", "percentile", "mse", "entropy")
+
+
+CPU_TARGET, GPU_TARGET = Target(device="cpu", runtime="onnxruntime"), Target(device="jetson", runtime="tensorrt")
+
+
+@pytest.mark.parametrize(
+    ("targets", "profile"),
+    [
+        ((), "onnxruntime-x86"),
+        ((CPU_TARGET,), "onnxruntime-x86"),
+        ((GPU_TARGET,), "tensorrt"),
+        ((CPU_TARGET, GPU_TARGET), "portable"),
+    ],
+)
+def test_one_training_serves_every_target(targets, profile, monkeypatch):
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    assert training_profile(targets) == profile
+
+
+def test_what_a_stage_asks_of_the_recipe(tmp_path):
+    from edgekd.recipe import load_recipe
+    from tests.toy import RECIPE, write_recipe
+
+    text = RECIPE + "targets:\n  - {device: jetson, runtime: tensorrt}\n"
+    recipe = load_recipe(write_recipe(tmp_path, text.replace("accuracy_drop: 100", "accuracy_drop: 1.5")))
+    assert recipe.budget == Budget(accuracy_drop=1.5)
+    assert recipe.stages[-1].needs(recipe) == Precisions(1.5, **GPU)
+
+
+def test_a_network_from_a_checkpoint_keeps_its_statistics(digits, trained, tmp_path):
+    """It comes in training mode, in which looking at its answers would move them."""
+    import copy
+
+    network = copy.deepcopy(trained).train()
+    before = {name: value.clone() for name, value in network.named_buffers()}
+    spec = Spec("small_cnn", digits.input_shape, 10, {"width": 8})
+    asked = Precisions(None, **CPU)
+    quantize(Job("01-quantize", network, spec, Quantize(**QUICK), digits, 0, None, tmp_path, lambda _: None, asked))
+    assert before
+    assert all(torch.equal(before[name], value) for name, value in network.named_buffers())
