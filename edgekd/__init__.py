@@ -28,7 +28,7 @@ __version__ = "0.1.0"
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 ROOMS = (
-    *("artifact", "bench", "bundle", "chain", "data", "distill", "export", "lint"),
+    *("artifact", "bench", "bundle", "chain", "data", "distill", "export", "factorize", "lint"),
     *("models", "options", "preprocess", "prune", "quantize", "recipe", "report", "stats", "tensorrt", "train"),
 )
 

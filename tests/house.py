@@ -74,6 +74,7 @@ FLOORS = (
     (
         Room("data", "dataset.py", torch=True),
         Room("devices", "targets.py"),
+        Room("factorize", "factorize.py", torch=True),
         Room("prune", "plan.py", torch=True),
         Room("quantize", "qat.py", torch=True),
     ),

@@ -1,0 +1,171 @@
+"""Low-rank factorisation of a network: ranks for a target, and factors of the weights that it has."""
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import nn
+
+from edgekd.errors import ModelError
+from edgekd.factorize import spatial, svd, tucker  # noqa: F401  (their methods register themselves)
+from edgekd.factorize.decomposition import METHODS, Factors, Layer, Ranks, build
+from edgekd.factorize.layers import WholeLayer, find_candidates
+from edgekd.factorize.plan import Plan, replace
+from edgekd.factorize.ranks import Choice, RankSearch
+from edgekd.models import count_macs
+from edgekd.models.fold import copyable, fold
+from edgekd.ranges import COUNT, SHARE
+
+# Layers that a message names.
+SHOWN = 3
+
+
+@dataclass(frozen=True)
+class FactorizedLayer:
+    """A layer that was replaced by factors.
+
+    Attributes:
+        energy: the share of the weight's squared norm that the factors keep.
+        before, after: multiply-accumulates of one sample in the layer and in its factors.
+    """
+
+    path: str
+    method: str
+    ranks: Ranks
+    energy: float
+    before: int
+    after: int
+
+
+@dataclass(frozen=True)
+class Factorized:
+    """A network with low-rank layers, and how it came by them.
+
+    Attributes:
+        plan: what :func:`edgekd.factorize.apply_plan` takes.
+        left: layers that were left whole, and why; ignored ones are not among them.
+        energy: the share of its squared singular values that every factorised layer keeps at least.
+        before, after: multiply-accumulates of one sample.
+    """
+
+    network: nn.Module
+    plan: Plan
+    layers: tuple[FactorizedLayer, ...]
+    left: tuple[WholeLayer, ...]
+    energy: float
+    before: int
+    after: int
+
+    @property
+    def share(self) -> float:
+        return self.after / self.before
+
+
+def factorize(
+    network: nn.Module,
+    input_shape: tuple[int, ...],
+    *,
+    macs: float | None = None,
+    energy: float | None = None,
+    methods: Sequence[str] = ("svd", "tucker", "spatial"),
+    ignore: Sequence[str] = (),
+    round_to: int = 8,
+) -> Factorized:
+    """Replace layers by low-rank factors, each by the cheapest of ``methods`` at one share of energy for all.
+
+    ``network`` itself is left as it is. A layer becomes an ``nn.Sequential`` of plain layers of its own kind; one that
+    would not get cheaper is left whole.
+
+    Args:
+        input_shape: one input without its batch.
+        macs: the share of the network's multiply-accumulates to keep, in (0, 1).
+        energy: in place of ``macs``: the share of its squared singular values that each layer keeps, in (0, 1).
+        methods: entries of ``METHODS``.
+        ignore: path patterns (``layer1.*``) of layers to leave alone.
+        round_to: ranks are multiples of this, or full; runtimes are fast at multiples of 8 or 16.
+
+    Raises:
+        ModelError: the target cannot be reached, no layer would get cheaper, or a pattern matches nothing.
+    """
+    if (macs is None) == (energy is None):
+        raise ModelError("give exactly one of macs and energy: the share of the network, or of each layer, to keep")
+    SHARE.check(ModelError, macs=macs, energy=energy)
+    COUNT.check(ModelError, round_to=round_to)
+    for method in methods:
+        METHODS.find(method)
+    smaller = fold(copy.deepcopy(copyable(network)))
+    candidates, left = find_candidates(smaller, input_shape, ignore)
+    if not candidates:
+        raise ModelError(f"{type(network).__name__} has no layer to factorise: leave the stage out{_in_words(left)}")
+    before = count_macs(smaller, input_shape)
+    search = RankSearch(candidates, before, methods, round_to)
+    discard = 1 - energy if energy is not None else _to_macs(search, cast(float, macs), round_to, left)
+    choices = search.at(discard)
+    if not choices:
+        raise ModelError(_nothing_cheaper(search, 1 - discard, left))
+    layers = tuple(_factorize(smaller, search, choice) for choice in choices)
+    factorized = {layer.path for layer in layers}
+    left += [
+        WholeLayer(one.path, f"no factors are cheaper at {1 - discard:.1%} of its energy")
+        for one in candidates
+        if one.path not in factorized
+    ]
+    order = [path for path, _ in network.named_modules()]
+    return Factorized(
+        smaller,
+        [[layer.path, layer.method, list(layer.ranks)] for layer in layers],
+        layers,
+        tuple(sorted(left, key=lambda layer: order.index(layer.path))),
+        1 - discard,
+        before,
+        count_macs(smaller, input_shape),
+    )
+
+
+def _to_macs(search: RankSearch, share: float, round_to: int, left: Sequence[WholeLayer]) -> float:
+    discard = search.within(share * search.macs)
+    if discard is None:
+        least = math.ceil(1000 * search.least()) / 10
+        raise ModelError(
+            f"factorisation cannot reach {share:.1%} of the MACs: with ranks in multiples of {round_to} the least is "
+            f"{least}%; raise macs, lower round_to, or ignore fewer layers{_in_words(left)}"
+        )
+    return discard
+
+
+def _factorize(network: nn.Module, search: RankSearch, choice: Choice) -> FactorizedLayer:
+    candidate = choice.candidate
+    with torch.random.fork_rng(devices=[]):  # random weights that are overwritten at once
+        replacement = build(choice.method, candidate.layer, choice.ranks)
+    factors = search.decomposition(choice).factors(choice.ranks)
+    _fill(replacement, candidate.layer, factors)
+    replace(network, candidate.path, replacement)
+    return FactorizedLayer(candidate.path, choice.method, choice.ranks, factors.energy, candidate.macs, choice.macs)
+
+
+@torch.no_grad()
+def _fill(replacement: nn.Sequential, layer: Layer, factors: Factors) -> None:
+    parts = [cast(Layer, part) for part in replacement]
+    for part, weight in zip(parts, factors.weights, strict=True):
+        part.weight.copy_(weight.reshape(part.weight.shape))
+    if layer.bias is not None:
+        cast(torch.Tensor, parts[-1].bias).copy_(layer.bias)
+
+
+def _nothing_cheaper(search: RankSearch, energy: float, left: Sequence[WholeLayer]) -> str:
+    discard = search.within(search.macs - 1)
+    words = f"no layer gets cheaper while it keeps {energy:.1%} of its energy"
+    if discard is None:
+        return f"{words}, nor at any other share: lower round_to, ignore fewer layers, or leave the stage out"
+    most = math.floor(1000 * (1 - discard)) / 10
+    return f"{words}; the most at which one does is {most}%: lower energy or round_to{_in_words(left)}"
+
+
+def _in_words(left: Sequence[WholeLayer]) -> str:
+    if not left:
+        return ""
+    more = f"; and {len(left) - SHOWN} more" if len(left) > SHOWN else ""
+    return f". Left whole: {'; '.join(map(str, left[:SHOWN]))}{more}"

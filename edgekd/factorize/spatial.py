@@ -1,0 +1,80 @@
+"""Spatial separation: a convolution along columns, then one along rows.
+
+Jaderberg et al., "Speeding up Convolutional Neural Networks with Low Rank Expansions" (2014), scheme 2, with the closed
+form of Tai et al., "Convolutional neural networks with low-rank regularization" (2016), theorem 1.
+"""
+
+from functools import cached_property
+from typing import Any, cast
+
+from torch import Tensor, nn
+
+from edgekd.factorize.decomposition import (
+    METHODS,
+    Decomposition,
+    Factors,
+    Layer,
+    Ranks,
+    Spectrum,
+    reshaped,
+    singular_factors,
+)
+
+
+@METHODS.register("spatial")
+class SpatialSVD(Decomposition):
+    """W (outputs, inputs, height, width), unfolded to (inputs · height, outputs · width), by truncated SVD."""
+
+    @staticmethod
+    def suits(layer: Layer) -> bool:
+        return isinstance(layer, nn.Conv2d) and min(layer.kernel_size) > 1
+
+    @staticmethod
+    def full(layer: Layer) -> Ranks:
+        outputs, inputs, height, width = layer.weight.shape
+        return (min(inputs * height, outputs * width),)
+
+    @staticmethod
+    def structure(layer: Layer, ranks: Ranks) -> list[Layer]:
+        [rank] = ranks
+        return [
+            reshaped(layer, layer.weight.shape[1], rank, **_along(layer, 0)),
+            reshaped(layer, rank, layer.weight.shape[0], layer.bias is not None, **_along(layer, 1)),
+        ]
+
+    @cached_property
+    def spectrum(self) -> Spectrum:
+        return Spectrum(self._matrix)
+
+    def ranks(self, discard: float) -> Ranks:
+        return (self.spectrum.rank(discard, self.round_to),)
+
+    def macs(self, ranks: Ranks) -> int:
+        rows, columns = self._matrix.shape
+        return ranks[0] * (rows * self.positions.between + columns * self.positions.output)
+
+    def factors(self, ranks: Ranks) -> Factors:
+        outputs, inputs, height, width = self.weight.shape
+        [rank] = ranks
+        first, last = singular_factors(self._matrix, rank)
+        weights = (
+            first.T.reshape(rank, inputs, height, 1),
+            last.reshape(rank, outputs, 1, width).transpose(0, 1),
+        )
+        return Factors(weights, float(1 - self.spectrum.tails[rank]))
+
+    @property
+    def _matrix(self) -> Tensor:
+        return self.weight.permute(1, 2, 0, 3).flatten(2).flatten(0, 1)
+
+
+def _along(layer: Layer, axis: int) -> dict[str, Any]:
+    """Return the geometry of ``layer`` along one axis, and of a single tap along the other."""
+
+    def keep(name: str, other: int) -> tuple[int, ...]:
+        return tuple(size if index == axis else other for index, size in enumerate(getattr(layer, name)))
+
+    geometry: dict[str, Any] = {name: keep(name, 1) for name in ("kernel_size", "stride", "dilation")}
+    # "same" and "valid" mean the same for each axis by itself.
+    is_named = isinstance(cast(nn.Conv2d, layer).padding, str)
+    return geometry if is_named else {**geometry, "padding": keep("padding", 0)}
