@@ -4,7 +4,7 @@
 
 Accuracies on all test images in ONNX Runtime, in pairs: behind the cut with BatchNorm estimated anew and nothing
 trained, and after the training, for each seed in another order. ``random`` is the control, drawn anew for each seed.
-``group_magnitude`` also with each scope, and with its scores weighted by the harm that a scan measured on the
+``group_magnitude`` also with each scope, and with its scores weighted by the sensitivity that a scan measured on the
 validation samples. Starting network, teacher, samples and rates are those of prune_pareto.py; so is its folder.
 """
 
@@ -28,9 +28,9 @@ from edgekd.export import export_onnx
 from edgekd.files import write_json
 from edgekd.models.batchnorm import reestimate
 from edgekd.prune import IMPORTANCES, prune
-from edgekd.prune.harm import harms
 from edgekd.prune.prunable import Prunable
 from edgekd.prune.sensitivity import scan
+from edgekd.prune.weights import sensitivity_weights
 from edgekd.stages.network import restore
 from edgekd.train import accuracy_of
 from edgekd.train.device import lay_out
@@ -67,7 +67,8 @@ def cut(study: Study, start: Done, way: Way, seed: int) -> Cut:
         ranking = {"importance": way.importance, "scope": way.scope, "batches": labelled(study), "seed": seed}
         if way.is_weighted:
             scanned = scan(network, shape, lambda each: accuracy_of(each, data, data.validation), batches=statistics)
-            ranking["weights"] = harms(scanned, Prunable(network, shape, **ranking), 1 / len(data.validation))
+            prunable = Prunable(network, shape, **ranking)
+            ranking["weights"] = sensitivity_weights(scanned, prunable, 1 / len(data.validation))
         pruned = prune(network, shape, macs=SHARE, **ranking)
         reestimate(pruned.network, statistics)
         spec = start.artifact.spec

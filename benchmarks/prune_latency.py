@@ -26,8 +26,8 @@ from edgekd.models import build, count_macs
 from edgekd.preprocess import Preprocess
 from edgekd.prune import prune
 from edgekd.prune.latency import LatencyTable
+from edgekd.prune.latency_target import prune_to_latency
 from edgekd.prune.prunable import Prunable
-from edgekd.prune.timed import prune_to_latency
 from edgekd.train.device import lay_out
 
 ROOT = Path(__file__).parents[1]

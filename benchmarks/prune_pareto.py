@@ -3,13 +3,13 @@
     python benchmarks/prune_pareto.py --json benchmarks/results/prune_pareto.json
 
 Four ways to cut: torch-pruning as the quick start of its README does it, uniform ratios; edgekd by MACs; edgekd by the
-latency that is measured; and the same with whole blocks dropped first and groups ranked by the harm that a scan of the
-validation split measured, all rounded to 8 channels. Of the ratio and of the share
-of MACs, which know nothing of latency, those are taken that come near the same latencies; more than three ratios, so
-that their curve spans the others. A cut is made once; then its BatchNorm is estimated anew and it is trained, equally
+latency that is measured; and the same with whole blocks dropped first and groups ranked by the sensitivity that a scan
+on the validation split measured, all rounded to 8 channels. Of the ratio and of the share of MACs, which know nothing
+of latency, those are taken that come near the same latencies; more than three ratios, so that their curve spans the
+others. A cut is made once; then its BatchNorm is estimated anew and it is trained, equally
 long at the same rates for all, with the teacher (ResNet-56) and on labels alone, in a different order for each seed.
 The rate of either recovery is the best on the validation split for torch-pruning's network in the middle; how many
-blocks go, and whether measured harm ranks, is for each latency what is best there over all seeds.
+blocks go, and whether measured sensitivity ranks, is for each latency what is best there over all seeds.
 
 Accuracies are ONNX Runtime's on the same test images, in pairs; latencies are its own of batch 1 on one thread, all
 files in one run in turns, as shares of the uncut network's, which is trained on as long. The training images are a
@@ -54,16 +54,16 @@ from edgekd.models import count_macs
 from edgekd.models.batchnorm import reestimate
 from edgekd.prune import prune, widths
 from edgekd.prune.depth import cut_depth
-from edgekd.prune.harm import harms
 from edgekd.prune.latency import LatencyTable
+from edgekd.prune.latency_target import prune_to_latency
 from edgekd.prune.plan import Plan
 from edgekd.prune.prunable import Prunable
 from edgekd.prune.sensitivity import scan
-from edgekd.prune.timed import prune_to_latency
+from edgekd.prune.weights import sensitivity_weights
 from edgekd.quantize.sensitivity import divergence
 from edgekd.recipe import Distill, Train
 from edgekd.stages.network import restore
-from edgekd.stages.prune.work import HARM_SAMPLES
+from edgekd.stages.prune.work import RANKING_SAMPLES
 from edgekd.stats.ratios import ratio_over_launches
 from edgekd.train import CrossEntropy, accuracy_of, fit, logits_of
 from edgekd.train.device import lay_out
@@ -88,7 +88,7 @@ class Settings:
     """How much is done.
 
     ``middle`` is the ratio whose network the rates are chosen on; ``tries`` are what is chosen among for each latency:
-    the share of MACs that dropping blocks leaves, and whether measured harm ranks.
+    the share of MACs that dropping blocks leaves, and whether measured sensitivity ranks.
     """
 
     train_limit: int = 6000
@@ -184,18 +184,18 @@ def by_latency(study: Study, network: nn.Module, share: float, *_: Any) -> Made:
     return to_latency(study, network, share, network)
 
 
-def to_latency(study: Study, network: nn.Module, share: float, of: nn.Module, harm: bool = False) -> Made:
+def to_latency(study: Study, network: nn.Module, share: float, of: nn.Module, weighted: bool = False) -> Made:
     def write(smaller: nn.Module, path: Path) -> None:
         export_onnx(smaller, path, study.data.preprocess)
 
     shape = study.data.input_shape
-    weights = measured_harm(study, network) if harm else None
+    weights = measured_weights(study, network) if weighted else None
     prunable = Prunable(network, shape, round_to=ROUND_TO, weights=weights)
     timed = prune_to_latency(prunable, share, LatencyTable("float32", threads=1), write, reference=of)
     return timed.network, [timed.plan], {"timing": asdict(timed.timing)}
 
 
-def measured_harm(study: Study, network: nn.Module) -> dict[str, float]:
+def measured_weights(study: Study, network: nn.Module) -> dict[str, float]:
     """By a scan of the validation split, BatchNorm estimated anew after each of its cuts."""
     data, shape = study.data, study.data.input_shape
 
@@ -204,25 +204,25 @@ def measured_harm(study: Study, network: nn.Module) -> dict[str, float]:
 
     statistics = calibration(data, 0, STATISTICS).split(BATCH_SIZE)
     scanned = scan(network, shape, score, round_to=ROUND_TO, batches=statistics)
-    return harms(scanned, Prunable(network, shape, round_to=ROUND_TO), 1 / len(data.validation))
+    return sensitivity_weights(scanned, Prunable(network, shape, round_to=ROUND_TO), 1 / len(data.validation))
 
 
 def chosen(study: Study, network: nn.Module, share: float, how: tuple[float, bool]) -> Made:
-    """Blocks are ranked as the prune stage ranks them, by what the answers on validation samples change."""
+    """Blocks are ranked as the prune stage ranks them, by the divergence of the logits on validation samples."""
     depth, by_harm = how
     if depth == 1:
         found, plans, about = to_latency(study, network, share, network, by_harm)
         return found, plans, {**about, "depth": depth, "by_harm": by_harm, "dropped": []}
     data, shape = study.data, study.data.input_shape
     statistics = calibration(data, 0, STATISTICS).split(BATCH_SIZE)
-    samples = data.validation.select(torch.arange(min(HARM_SAMPLES, len(data.validation))))
+    samples = data.validation.select(torch.arange(min(RANKING_SAMPLES, len(data.validation))))
     exact = logits_of(network, data, samples).log_softmax(1)
 
-    def harm(shorter: nn.Module) -> float:
+    def degradation(shorter: nn.Module) -> float:
         reestimate(shorter, statistics)
         return float(divergence(logits_of(shorter, data, samples), exact))
 
-    short = cut_depth(network, shape, cost=lambda each: count_macs(each, shape), target=depth, harm=harm)
+    short = cut_depth(network, shape, cost=lambda each: count_macs(each, shape), target=depth, degradation=degradation)
     reestimate(short.network, statistics)
     found, plans, about = to_latency(study, short.network, share, network, by_harm)
     about |= {"depth": depth, "by_harm": by_harm, "dropped": [path for path, _ in short.dropped]}

@@ -61,7 +61,7 @@ ENTRIES: dict[str, tuple[Callable[[object], object], list[object]]] = {
     "round_to": (lambda value: Prunable(network(), SHAPE, round_to=value), [0, -8, 2.5]),
     "seed": (lambda value: Prunable(network(), SHAPE, seed=value), [-1, 0.5]),
     "target": (
-        lambda value: cut_depth(network(), SHAPE, cost=lambda n: 1.0, target=value, harm=lambda n: 0.0),
+        lambda value: cut_depth(network(), SHAPE, cost=lambda n: 1.0, target=value, degradation=lambda n: 0.0),
         [0, 1, 2],
     ),
     "ratios": (lambda value: scan(network(), SHAPE, lambda n: 0.0, ratios=[value]), [0, 1, -1]),

@@ -1,4 +1,4 @@
-"""Operations that channels cannot be followed through, told by what autograd has recorded of them."""
+"""Barriers: operations that channels cannot be followed through, recognised by what autograd has recorded of them."""
 
 import torch_pruning as tp
 from torch import nn
@@ -13,8 +13,8 @@ UNSIGNED = 2**64
 CHANNELWISE = (OPTYPE.DEPTHWISE_CONV, OPTYPE.BN, OPTYPE.IN, OPTYPE.GN, OPTYPE.LN, OPTYPE.PRELU)
 
 
-def obstacle(node: Node) -> str | None:
-    """Words for the operation where it is a barrier."""
+def barrier_reason(node: Node) -> str | None:
+    """Describe the operation of ``node`` if it is a barrier; return None otherwise."""
     operation = type(node.grad_fn).__name__
     if isinstance(node.module, nn.MultiheadAttention):
         return "multi-head attention"
@@ -42,7 +42,8 @@ def _reshaped(node: Node) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 
 def keeps_channels(node: Node) -> bool:
-    """Whether it is a reshape of what comes behind the channels; torch-pruning takes some for a flattened image."""
+    """Tell whether ``node`` reshapes only the dimensions behind the channels."""
+    # torch-pruning takes some of these for the flattening of an image.
     if node.type != OPTYPE.RESHAPE or not node.inputs:
         return False
     before, after = _reshaped(node)
@@ -50,7 +51,7 @@ def keeps_channels(node: Node) -> bool:
 
 
 def tied_weights(network: nn.Module) -> set[nn.Module]:
-    """The modules that share a parameter with another."""
+    """Return the modules that share a parameter with another."""
     owners: dict[nn.Parameter, set[nn.Module]] = {}
     for module in network.modules():
         for parameter in module.parameters(recurse=False):
@@ -58,8 +59,8 @@ def tied_weights(network: nn.Module) -> set[nn.Module]:
     return set().union(*(modules for modules in owners.values() if len(modules) > 1))
 
 
-class Widths:
-    """How many channels come out of each node, before any is cut."""
+class OutputWidths:
+    """The number of channels that each node gives before any cut."""
 
     def __init__(self, graph: tp.DependencyGraph):
         self.graph = graph
@@ -72,7 +73,7 @@ class Widths:
         return self.known[node]
 
     def is_broadcast(self, source: Node, node: Node) -> bool:
-        """Whether ``source`` is one channel that ``node`` combines with each of many."""
+        """Tell whether ``source`` is one channel that ``node`` combines with each of many."""
         if node.type != OPTYPE.ELEMENTWISE or not type(node.grad_fn).__name__.startswith(BINARY):
             return False
         return self[source] == 1 and any((self[each] or 0) > 1 for each in node.inputs)
@@ -89,12 +90,13 @@ class Widths:
 
 
 def separate(first: Node, second: Node) -> None:
+    """Remove the dependencies between two nodes."""
     for one, other in ((first, second), (second, first)):
         one.dependencies = [each for each in one.dependencies if each.target is not other]
 
 
 def is_countable(graph: tp.DependencyGraph, node: Node) -> bool:
-    """Whether torch-pruning finds the sizes of what a concatenation joins; where it does not, it ends in an error."""
+    """Tell whether torch-pruning can size the parts of the concatenation ``node``; where it cannot, it would raise."""
     if node.grad_fn._saved_dim != 1 and node.grad_fn._saved_dim < MAX_VALID_DIM:
         return True
     sizes = [infer_channels_between(graph, each, node) for each in node.inputs]

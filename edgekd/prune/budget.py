@@ -1,4 +1,4 @@
-"""Structured pruning until the network costs a given share of what it did."""
+"""Structured pruning to a share of the network's multiply-accumulates, parameters or size."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,22 +6,22 @@ from typing import Any
 from torch import nn
 
 from edgekd.errors import ModelError
-from edgekd.prune.choose import chooser
+from edgekd.prune.allocator import allocator
 from edgekd.prune.costs import CutCosts
 from edgekd.prune.counts import COUNTS
+from edgekd.prune.lagrangian import Widths
 from edgekd.prune.plan import Plan
 from edgekd.prune.prunable import Prunable
-from edgekd.prune.search import Widths
-from edgekd.prune.trial import in_words
+from edgekd.prune.verification import describe_unpruned
 from edgekd.ranges import SHARE
 
-# Candidate widths of a group, at most, and cuts until one is within the target.
+# The most candidate widths of a group, and the most cuts until one is within the target.
 STEPS, ROUNDS = 32, 8
 
 
 @dataclass(frozen=True)
 class Pruned:
-    """A network with fewer channels, and how it came by them."""
+    """A pruned network, its plan, and its cost before and after the cut."""
 
     network: nn.Module
     plan: Plan
@@ -42,15 +42,15 @@ def prune(
     size: float | None = None,
     **ranking: Any,
 ) -> Pruned:
-    """Cuts channels until ``macs``, ``params`` or ``size`` of the network's share is kept, the least important first.
+    """Prune a copy of ``network`` to a share of its MACs, parameters or size, the least important channels first.
 
-    ``network`` itself is left as it is; the layer that gives the logits is never touched.
+    ``network`` itself is left as it is. The layer that gives the logits is never cut.
 
     Args:
-        input_shape: one input without its batch.
-        macs, params, size: the share to keep, in (0, 1); exactly one of them.
-        ranking: of :class:`Prunable`: importance, reduction, scope, round_to, max_ratio, ignore, batches, loss,
-            seed, weights.
+        input_shape: shape of one input, without the batch.
+        macs, params, size: the share to keep, in (0, 1); give exactly one of them.
+        ranking: arguments of :class:`Prunable`: importance, reduction, scope, round_to, max_ratio, ignore, batches,
+            loss, seed, weights.
 
     Raises:
         ModelError: the target cannot be reached, there is nothing to prune, or a pattern matches nothing.
@@ -64,34 +64,34 @@ def prune(
 
 
 def prune_to(target: str, share: float, prunable: Prunable) -> Pruned:
-    """As :func:`prune`, with the ``target`` of :data:`COUNTS` by its name."""
+    """Prune as :func:`prune` does, with ``target`` the name of an entry of :data:`COUNTS`."""
     costs = _costs(target, prunable)
-    choose, aim = chooser(prunable, costs), share
+    allocation, aim = allocator(prunable, costs), share
     for _ in range(ROUNDS):
-        widths = choose.within(aim)
+        widths = allocation.within(aim)
         if widths is None:
             break
         pruned = _cut(target, prunable, widths)
         if pruned.share <= share:
             return pruned
-        # Costs beside the layers are estimates, and some widths are interpolated.
+        # Costs outside the layers are estimates, and some widths are interpolated.
         aim = min(aim, costs.share(None, widths)) * share / pruned.share
-    return _hardest(target, share, prunable, choose.cheapest())
+    return _hardest(target, share, prunable, allocation.cheapest())
 
 
 def must_reach(target: str, share: float, prunable: Prunable) -> None:
-    """Refuses a ``share`` that no cut reaches.
+    """Refuse a ``share`` that no cut reaches.
 
     Raises:
-        ModelError: with the least that can be reached.
+        ModelError: the share cannot be reached; the message says the least that can.
     """
-    _hardest(target, share, prunable, chooser(prunable, _costs(target, prunable)).cheapest())
+    _hardest(target, share, prunable, allocator(prunable, _costs(target, prunable)).cheapest())
 
 
 def _costs(target: str, prunable: Prunable) -> CutCosts:
     count = COUNTS.find(target)
     costs = CutCosts(prunable, count, STEPS)
-    costs.counted(count.of(prunable.network, prunable.input_shape))
+    costs.set_total(count.of(prunable.network, prunable.input_shape))
     return costs
 
 
@@ -107,6 +107,6 @@ def _hardest(target: str, share: float, prunable: Prunable, widths: Widths) -> P
         raise ModelError(
             f"pruning cannot reach {share:.0%} of the {COUNTS[target].words}: with max_ratio "
             f"{prunable.max_ratio} and widths in multiples of {prunable.round_to} the least is {pruned.share:.0%}; "
-            f"raise the target or max_ratio, or lower round_to{in_words(prunable.left)}"
+            f"raise the target or max_ratio, or lower round_to{describe_unpruned(prunable.unpruned)}"
         )
     return pruned

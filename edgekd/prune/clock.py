@@ -1,4 +1,4 @@
-"""The time of a cut network over that of the network before the cut, both exported and run in turns."""
+"""The latency of a cut network relative to the network before the cut, both exported and timed in turns."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -19,7 +19,7 @@ SITTINGS = 6
 
 @dataclass(frozen=True)
 class Timing:
-    """A network's time over another's; ``predicted`` by a table of layer times, where there is one."""
+    """A network's latency as a multiple of the reference's, measured, and predicted by a table of layer times."""
 
     measured: float
     ci95: tuple[float, float] | None
@@ -27,7 +27,7 @@ class Timing:
 
     @property
     def is_slower(self) -> bool:
-        """Beyond the interval."""
+        """Tell whether the network is slower than the reference with 95 % confidence."""
         return self.ci95 is not None and self.ci95[0] > 1
 
     def to_json(self) -> dict[str, Any]:
@@ -35,16 +35,16 @@ class Timing:
 
 
 class Clock:
-    """Times networks against ``reference`` in ONNX Runtime; a context that cleans up its files.
+    """Times networks against ``reference`` in ONNX Runtime; a context manager that cleans up its files.
 
     >>> with Clock(network, write) as clock:  # doctest: +SKIP
     ...     print(clock.time(cut).measured)
 
     Args:
-        write: writes a network as ONNX, as it will be deployed: in its precision.
-        threads: of ONNX Runtime.
-        seconds: for each network and timing, at least; twice as long where the interval asks for it.
-        target: where times are taken; this machine by default.
+        write: writes a network as ONNX in the precision of its deployment.
+        threads: threads of ONNX Runtime.
+        seconds: the least time for each network and measurement; up to twice as long where the interval is wide.
+        target: the machine that measures; this one if left out.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Clock:
         self._open.close()
 
     def time(self, network: nn.Module, predicted: float | None = None) -> Timing:
-        """Exports ``network`` and times it and the reference in turns.
+        """Export ``network``, and time it and the reference in turns.
 
         Raises:
             EdgekdError: it cannot be exported, or the runtime does not run it.

@@ -1,4 +1,4 @@
-"""What can be counted of a network, and is cut to a share."""
+"""Costs that can be counted and pruned to a share: multiply-accumulates, parameters, size."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ from edgekd.registry import Registry
 
 @dataclass(frozen=True)
 class Count:
-    """``of(network, input_shape)``, and for each layer by itself ``count[layer]``, whatever it has beside its weights.
+    """A countable cost: ``of(network, input_shape)`` for a network, ``count[layer]`` for one layer's weights.
 
     Attributes:
-        words: what is counted.
+        words: its name in messages.
     """
 
     words: str
@@ -25,7 +25,7 @@ class Count:
     of_layer: Callable[[Layer], int]
 
     def measure(self, layers: Iterable[Layer]) -> int:
-        """Nothing is missing."""
+        """Return 0: nothing has to be measured."""
         return 0
 
     def __getitem__(self, layer: Layer) -> float:
@@ -37,7 +37,7 @@ def _weights(layer: Layer) -> int:
 
 
 def _bytes(network: nn.Module, _: tuple[int, ...]) -> int:
-    """Of all tensors; a file has some kilobytes more for its graph, whatever the widths."""
+    """Return the bytes of all tensors; a file has some kilobytes more for its graph, whatever the widths."""
     return sum(value.numel() * value.element_size() for value in network.state_dict().values())
 
 

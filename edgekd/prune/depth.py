@@ -1,4 +1,4 @@
-"""Depth pruning: whole residual blocks go, ranked by the harm that is measured without them.
+"""Depth pruning: whole residual blocks go, the ones that the network is least sensitive to first.
 
 A network survives the loss of a residual block because the block's input reaches the next one without it: Veit et
 al., "Residual Networks Behave Like Ensembles of Relatively Shallow Networks" (2016).
@@ -18,12 +18,17 @@ from edgekd.prune.plan import IDENTITY, Plan, apply_plan, example_input, widths
 from edgekd.ranges import SHARE
 from edgekd.registry import nearest
 
-Harm = Callable[[nn.Module], float]
+Degradation = Callable[[nn.Module], float]
 
 
 @dataclass(frozen=True)
-class Shortened:
-    """A network with fewer blocks; ``dropped`` says in which order they went, and the harm measured for each."""
+class DepthPruned:
+    """A network with fewer blocks.
+
+    Attributes:
+        dropped: the blocks in the order in which they went, each with the degradation that was measured.
+        before, after: the network's cost.
+    """
 
     network: nn.Module
     plan: Plan
@@ -37,7 +42,7 @@ class Shortened:
 
 
 def blocks_of(network: nn.Module, input_shape: tuple[int, ...]) -> list[str]:
-    """Paths of the residual blocks that ``nn.Identity`` could stand in for, in the network's order.
+    """Return the paths of the residual blocks that ``nn.Identity`` can replace, in the network's order.
 
     A block is a module with convolutions or linear layers that is called once, with one tensor, gives one of the same
     shape, and hands on what it is given when all its weights are zero. So a closing ReLU may belong to it, as in
@@ -45,7 +50,7 @@ def blocks_of(network: nn.Module, input_shape: tuple[int, ...]) -> list[str]:
     the stage that they make up.
 
     Args:
-        input_shape: one input without its batch.
+        input_shape: shape of one input, without the batch.
     """
     original = copy.deepcopy(network).eval()
     found: list[str] = []
@@ -58,7 +63,7 @@ def blocks_of(network: nn.Module, input_shape: tuple[int, ...]) -> list[str]:
 
 
 def drop(network: nn.Module, paths: Iterable[str]) -> Plan:
-    """Puts ``nn.Identity`` in the place of the modules at ``paths``, in place, and gives the plan of it.
+    """Replace the modules at ``paths`` by ``nn.Identity``, in place, and return the plan of it.
 
     Raises:
         ModelError: the network has no such module, and is left as it was.
@@ -72,15 +77,15 @@ def drop(network: nn.Module, paths: Iterable[str]) -> Plan:
     return plan
 
 
-def rank(network: nn.Module, blocks: Sequence[str], harm: Harm) -> list[tuple[str, float]]:
-    """The harm of the network without each of ``blocks`` alone, least first.
+def rank(network: nn.Module, blocks: Sequence[str], degradation: Degradation) -> list[tuple[str, float]]:
+    """Measure the degradation without each of ``blocks`` alone, and return the blocks with it, least first.
 
     Args:
-        harm: called with a copy in evaluation mode, which it may change. For example the divergence of the answers
-            from the whole network's (:func:`edgekd.quantize.sensitivity.divergence`), or the accuracy lost. What is
-            not a number counts as infinite.
+        degradation: called with a copy in evaluation mode, which it may change. For example the divergence of the
+            logits from the uncut network's (:func:`edgekd.quantize.sensitivity.divergence`), or the accuracy lost. A
+            value that is not a number counts as infinite.
     """
-    measured = [(block, _measured(harm, _without(network, [block]))) for block in blocks]
+    measured = [(block, _measured(degradation, _without(network, [block]))) for block in blocks]
     return sorted(measured, key=lambda each: each[1])
 
 
@@ -90,28 +95,28 @@ def cut_depth(
     *,
     cost: Callable[[nn.Module], float],
     target: float,
-    harm: Harm,
+    degradation: Degradation,
     greedy: bool = True,
-) -> Shortened:
-    """Drops the block that adds the least harm for the cost it saves, until the target is met.
+) -> DepthPruned:
+    """Drop blocks, each time the one with the least degradation for the cost it saves, until the target is met.
 
     ``network`` itself is left as it is.
 
     Args:
-        input_shape: one input without its batch.
-        cost: of a network; called with copies in evaluation mode.
+        input_shape: shape of one input, without the batch.
+        cost: the cost of a network; called with copies in evaluation mode.
         target: the share of the cost to keep, in (0, 1).
-        harm: as for :func:`rank`.
-        greedy: measures the blocks that are left anew after each drop, n²/2 times for n blocks at most. Otherwise each
-            is measured once, alone, which is blind to blocks that do each other's work.
+        degradation: as for :func:`rank`.
+        greedy: measure the remaining blocks again after each drop, n²/2 times for n blocks at most. Otherwise each is
+            measured once, alone, which misses blocks that do each other's work.
 
     Raises:
-        ModelError: the target cannot be reached, which is known before any harm is measured, unless the harm without
-            some blocks is infinite; or the whole network's already is.
+        ModelError: the target cannot be reached. This is known before any degradation is measured, unless the
+            degradation without some blocks is infinite. Also if that of the uncut network is infinite.
     """
     blocks, before = must_shorten(network, input_shape, cost=cost, target=target)
     saved = {block: before - cost(_without(network, [block])) for block in blocks}
-    order = _order(network, saved, harm, greedy)
+    order = _order(network, saved, degradation, greedy)
     dropped: list[tuple[str, float]] = []
     after = before
     while after > target * before:
@@ -122,16 +127,16 @@ def cut_depth(
         after = cost(_without(network, [block for block, _ in dropped]))
     shorter = copy.deepcopy(network)
     plan = drop(shorter, [block for block, _ in dropped])
-    return Shortened(shorter, plan, tuple(dropped), before, after)
+    return DepthPruned(shorter, plan, tuple(dropped), before, after)
 
 
 def must_shorten(
     network: nn.Module, input_shape: tuple[int, ...], *, cost: Callable[[nn.Module], float], target: float
 ) -> tuple[list[str], float]:
-    """The blocks that could be dropped and the cost with all of them, where the target can be reached at all.
+    """Return the blocks that could be dropped, and the cost with all of them. The arguments are :func:`cut_depth`'s.
 
     Raises:
-        ModelError: it cannot, without any harm measured. The arguments are those of :func:`cut_depth`.
+        ModelError: the target cannot be reached with all of these blocks dropped.
     """
     SHARE.check(ModelError, target=target)
     blocks = blocks_of(network, input_shape)
@@ -182,30 +187,32 @@ def _without(network: nn.Module, blocks: Iterable[str]) -> nn.Module:
     return shorter
 
 
-def _measured(harm: Harm, network: nn.Module) -> float:
-    value = float(harm(network))
+def _measured(degradation: Degradation, network: nn.Module) -> float:
+    value = float(degradation(network))
     return math.inf if math.isnan(value) else value
 
 
-def _order(network: nn.Module, saved: Mapping[str, float], harm: Harm, greedy: bool) -> Iterator[tuple[str, float]]:
-    so_far = _measured(harm, _without(network, ()))
+def _order(
+    network: nn.Module, saved: Mapping[str, float], degradation: Degradation, greedy: bool
+) -> Iterator[tuple[str, float]]:
+    so_far = _measured(degradation, _without(network, ()))
     if math.isinf(so_far):
         raise ModelError(
-            "the harm of the whole network is not finite: nothing can be ranked by it; look at the network"
+            "the degradation of the uncut network is not finite: no blocks can be ranked by it; look at the network"
         )
     gone: list[str] = []
-    harms: dict[str, float] = {}
+    without: dict[str, float] = {}
     while left := [block for block in saved if block not in gone]:
-        if greedy or not harms:
-            harms = {block: _measured(harm, _without(network, [*gone, block])) for block in left}
-        worth = {block: max(harms[block] - so_far, 0) / saved[block] for block in left if saved[block] > 0}
-        # Of those that do no harm, the one that saves most.
-        chosen = min(worth, key=lambda block: (worth[block], -saved[block]), default=None)
-        if chosen is None or math.isinf(worth[chosen]):
+        if greedy or not without:
+            without = {block: _measured(degradation, _without(network, [*gone, block])) for block in left}
+        price = {block: max(without[block] - so_far, 0) / saved[block] for block in left if saved[block] > 0}
+        # Of blocks that cost nothing to drop, the one that saves most.
+        chosen = min(price, key=lambda block: (price[block], -saved[block]), default=None)
+        if chosen is None or math.isinf(price[chosen]):
             return
-        yield chosen, harms[chosen]
+        yield chosen, without[chosen]
         gone.append(chosen)
-        so_far = harms[chosen] if greedy else so_far
+        so_far = without[chosen] if greedy else so_far
 
 
 def _unreachable(network: nn.Module, target: float, least: float, blocks: int) -> ModelError:

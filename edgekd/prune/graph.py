@@ -1,12 +1,12 @@
-"""The dependency graph of a network: torch-pruning's, held back where it would lead channels astray.
+"""The dependency graph of a network: torch-pruning's, with barriers where it would follow channels wrongly.
 
 torch-pruning (Fang et al., "DepGraph", 2023) takes an operation that it does not know for one that leaves channels
 where they are. Here such an operation is a barrier: what reaches one keeps its width. Barriers are reshapes that
 split or mix channels (channel shuffle, windows, attention heads), concatenations of a last dimension, products of
-two activations, ``nn.MultiheadAttention``, whose heads must all have one width that the layers around it share, what
-takes the network's inputs channel by channel, and convolutions with several inputs for each filter.
+two activations, ``nn.MultiheadAttention``, whose heads must all have one width that the layers around it share, layers
+that take the network's inputs channel by channel, and convolutions with several inputs for each filter.
 
-Convolutions in groups lose whole groups where they have enough of them: then their inputs go with their outputs.
+Grouped convolutions lose whole groups where they have enough of them: then their inputs go with their outputs.
 """
 
 import warnings
@@ -22,16 +22,23 @@ from torch_pruning.dependency.shape_infer import init_shape_information
 from torch_pruning.ops import OPTYPE
 
 from edgekd.errors import ModelError, first_line
-from edgekd.prune.barriers import Widths, is_countable, keeps_channels, obstacle, separate, tied_weights
+from edgekd.prune.barriers import (
+    OutputWidths,
+    barrier_reason,
+    is_countable,
+    keeps_channels,
+    separate,
+    tied_weights,
+)
+from edgekd.prune.coupling import coupled_channels
 from edgekd.prune.grouped import (
     GroupedConvPruner,
     GroupNormPruner,
     can_spare_groups,
+    couple_sides,
+    decouple_sides,
     is_grouped,
-    tie_sides,
-    untie_sides,
 )
-from edgekd.prune.importance.ties import ties
 from edgekd.prune.operations import ResizePruner, map_channels, resize_of
 
 WEIGHTED = (OPTYPE.CONV, OPTYPE.DEPTHWISE_CONV, OPTYPE.LINEAR)
@@ -39,7 +46,7 @@ MAPPED = (OPTYPE.CONCAT, OPTYPE.SPLIT, OPTYPE.RESHAPE, OPTYPE.UNBIND, OPTYPE.EXP
 
 
 class Nodes(dict[Any, Node]):
-    """Nodes by module; ``shown`` are those that torch-pruning sees when it asks for ``items`` to map their indices."""
+    """Nodes by module; ``items`` gives only ``shown`` while torch-pruning maps indices."""
 
     shown: Sequence[Node] | None = None
 
@@ -48,7 +55,14 @@ class Nodes(dict[Any, Node]):
 
 
 class ChannelGraph(tp.DependencyGraph):  # type: ignore[misc]
-    """Which channels of which layers hang together; :func:`channel_graph` makes one."""
+    """Dependencies between the channels of layers; :func:`channel_graph` makes one.
+
+    Attributes:
+        barriers: nodes that channels cannot be followed through, with the reason.
+        barred: after :meth:`get_all_groups` the roots of groups that meet a barrier, each with the other layers of its
+            group and the reason.
+        outputs: the layers that give the network's outputs.
+    """
 
     module2node: Nodes
 
@@ -67,14 +81,14 @@ class ChannelGraph(tp.DependencyGraph):  # type: ignore[misc]
 
     def build_dependency(self, *arguments: Any, **options: Any) -> "ChannelGraph":
         super().build_dependency(*arguments, **options)
-        # All are looked at before any is tied: one that cannot does not hold back its neighbours.
+        # All are checked before any is coupled: one that cannot lose groups does not hold back its neighbours.
         nodes = [node for node in self.module2node.values() if self._can_lose_groups(node)]
         for node in nodes:
-            tie_sides(node, self._grouped)
+            couple_sides(node, self._grouped)
         for group in list(self.get_all_groups()) if nodes else ():
-            if ties(group).scores == 1:
+            if coupled_channels(group).scores == 1:
                 for dependency, _ in group:
-                    untie_sides(dependency.target)
+                    decouple_sides(dependency.target)
         return self
 
     def get_pruner_of_module(self, module: nn.Module) -> Any:
@@ -83,10 +97,7 @@ class ChannelGraph(tp.DependencyGraph):  # type: ignore[misc]
     def get_all_groups(
         self, ignored_layers: Sequence[nn.Module] = (), root_module_types: Sequence[type[nn.Module]] = ()
     ) -> Iterator[tp.Group]:
-        """Groups that can be cut; none of them holds a layer that gives the network's outputs.
-
-        ``barred`` holds the roots of those that cannot, with the layers beside them and what is in the way.
-        """
+        """Yield the groups that can be cut, without those of the network's outputs; fill ``barred`` with the others."""
         self.barred.clear()
         types = tuple(root_module_types) or (nn.modules.conv._ConvNd, nn.Linear)
         kept, visited = {*ignored_layers, *self.outputs}, set()
@@ -111,12 +122,16 @@ class ChannelGraph(tp.DependencyGraph):  # type: ignore[misc]
                 self.barred[root] = others, self.barriers[barrier]
 
     def layers_that_write(self, group: tp.Group) -> list[nn.Module]:
-        """The convolutions and linear layers whose outputs ``group`` has."""
+        """Return the convolutions and linear layers whose outputs are channels of ``group``."""
         found = [each.target.module for each, _ in group if self.is_out_channel_pruning_fn(each.handler)]
         return [layer for layer in found if isinstance(layer, (nn.modules.conv._ConvNd, nn.Linear))]
 
     def must_fit(self, group: tp.Group) -> None:
-        """Refuses a group that has channels of a layer which the layer does not have."""
+        """Refuse a group with channels that its layers do not have.
+
+        Raises:
+            ModelError: a layer is narrower than the group's channel indices.
+        """
         for dependency, channels in group:
             node = dependency.target
             writes = self.is_out_channel_pruning_fn(dependency.handler)
@@ -150,11 +165,11 @@ class ChannelGraph(tp.DependencyGraph):  # type: ignore[misc]
         ends = [node for node in nodes.values() if not node.outputs]
         self.outputs = [node.module for node in _last_weights(ends)]
         shared = tied_weights(self.model)
-        obstacles = (
-            (node, "weights that two layers share" if node.module in shared else obstacle(node))
+        reasons = (
+            (node, "weights that two layers share" if node.module in shared else barrier_reason(node))
             for node in nodes.values()
         )
-        self.barriers = {node: words for node, words in obstacles if words}
+        self.barriers = {node: reason for node, reason in reasons if reason}
         for node in nodes.values():
             if node.type in MAPPED and (node in self.barriers or keeps_channels(node)):
                 node.type = OPTYPE.ELEMENTWISE
@@ -171,7 +186,7 @@ class ChannelGraph(tp.DependencyGraph):  # type: ignore[misc]
                 self.barriers[node] = "a concatenation of what cannot be counted"
         for node in self.barriers:
             node.dependencies.clear()
-        widths = Widths(self)
+        widths = OutputWidths(self)
         edges = [(source, node) for node in module2node.values() for source in node.inputs]
         for source, target in edges:
             if widths.is_broadcast(source, target):
@@ -199,17 +214,20 @@ class ChannelGraph(tp.DependencyGraph):  # type: ignore[misc]
 
 
 def channel_graph(network: nn.Module, input_shape: tuple[int, ...]) -> ChannelGraph:
-    """The graph of ``network``, which is left in evaluation mode; ``input_shape`` is one input without its batch.
+    """Trace the dependency graph of ``network``, which is left in evaluation mode.
 
-    Layers that only run in training, as auxiliary heads do, are in the graph.
+    Layers that only run in training, such as auxiliary heads, are in the graph.
+
+    Args:
+        input_shape: shape of one input, without the batch.
 
     Raises:
-        ModelError: there are such layers, and the network does not run in training mode on this input; or its
-            operations cannot be traced.
+        ModelError: the network's operations cannot be traced; or it has layers that only run in training, and does
+            not run in training mode on this input.
     """
     example = example_input(network, input_shape)
     # Left to itself torch-pruning first tries the samples as so many arguments.
-    forward = _in_training if _has_sleepers(network.eval(), example) else _call
+    forward = _in_training if _has_training_layers(network.eval(), example) else _call
     with torch.enable_grad(), _all_traced(network), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -225,6 +243,7 @@ def channel_graph(network: nn.Module, input_shape: tuple[int, ...]) -> ChannelGr
 
 
 def example_input(network: nn.Module, input_shape: tuple[int, ...]) -> Tensor:
+    """Return a batch of two zero inputs on the network's device."""
     # Two samples: a BatchNorm in training mode refuses one.
     return torch.zeros(2, *input_shape, device=next(network.parameters()).device)
 
@@ -252,7 +271,7 @@ def _sizes(node: Node) -> list[int] | None:
 
 
 def _last_weights(ends: Sequence[Node]) -> list[Node]:
-    """The layers that give the outputs: the last ones with weights on every way to ``ends``."""
+    """Return the layers that give the outputs: the last ones with weights on every path to ``ends``."""
     found, ahead, seen = [], list(ends), set(ends)
     while ahead:
         node = ahead.pop()
@@ -265,7 +284,7 @@ def _last_weights(ends: Sequence[Node]) -> list[Node]:
     return found
 
 
-def _has_sleepers(network: nn.Module, example: Tensor) -> bool:
+def _has_training_layers(network: nn.Module, example: Tensor) -> bool:
     called: set[nn.Module] = set()
     # Attention reads the weights of its own layers and never calls them.
     inside = {part for m in network.modules() if isinstance(m, nn.MultiheadAttention) for part in m.modules()}

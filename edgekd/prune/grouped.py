@@ -1,6 +1,6 @@
-"""Convolutions with 1 < groups < channels, as in ResNeXt and RegNet: cut by whole groups, or inside of each.
+"""Convolutions with 1 < groups < channels, as in ResNeXt and RegNet: cut by whole groups, or within each.
 
-torch-pruning takes the same places out of all groups (1.6.1), which leaves groups of any width, and runtimes have fast
+torch-pruning cuts the same channels in every group (1.6.1), which leaves groups of any width, and runtimes have fast
 kernels for multiples of 8 or 16 only. Without some of its groups a convolution is as fast in the others as it was.
 """
 
@@ -11,14 +11,14 @@ import torch_pruning as tp
 from torch import nn
 from torch_pruning.dependency import Dependency, Node
 
-# Fewer groups than these, and wider ones, are too much to go whole: their channels go in steps inside of each.
+# With fewer groups than FEW, or wider ones than WIDE, whole groups are too coarse: channels go within each group.
 FEW, WIDE = 4, 8
 
 
 class GroupedConvPruner(tp.BasePruningFunc):  # type: ignore[misc]
-    """Channels that make up whole groups take these with them; all others must be as many in each group.
+    """Cuts whole groups where the channels make up whole groups; otherwise the same number of channels in each group.
 
-    Of a convolution that loses whole groups both sides must be cut, in any order.
+    Where a convolution loses whole groups, both its inputs and its outputs must be cut, in any order.
     """
 
     def prune_out_channels(self, layer: nn.modules.conv._ConvNd, idxs: Sequence[int]) -> nn.Module:
@@ -49,11 +49,11 @@ class GroupedConvPruner(tp.BasePruningFunc):  # type: ignore[misc]
         elif _are_groups(idxs, width):
             layer.groups = len(keep) // width
         else:
-            layer.weight = self._prune_parameter_and_grad(layer.weight, [place for place in keep if place < width], 1)
+            layer.weight = self._prune_parameter_and_grad(layer.weight, [index for index in keep if index < width], 1)
 
 
 class GroupNormPruner(tp.pruner.function.GroupNormPruner):  # type: ignore[misc]
-    """As torch-pruning's, except that channels which make up whole groups take these with them."""
+    """torch-pruning's, except that channels which make up whole groups lower the number of groups."""
 
     def prune_out_channels(self, layer: nn.GroupNorm, idxs: Sequence[int]) -> nn.Module:
         width = layer.num_channels // layer.num_groups
@@ -66,11 +66,11 @@ class GroupNormPruner(tp.pruner.function.GroupNormPruner):  # type: ignore[misc]
 
 
 class SameGroups:
-    """Maps channels on one side of a convolution to those of the same groups on its other side.
+    """Index mapping from channels on one side of a convolution to those of the same groups on its other side.
 
-    Channels that make up no whole group have none: they are cut inside of the groups, which the other side does not
-    see. Where the sides differ in width, neighbours share a root, or some have none; ``reverse`` then gives back what
-    this one was given, so that roots are not lost on the way there and back.
+    Channels that make up no whole group map to none: they are cut within the groups, which the other side does not
+    notice. Where the sides differ in width, neighbours share a root, or some have none; ``reverse`` then returns what
+    this one was given, so that roots survive the way there and back.
     """
 
     reverse: "SameGroups"
@@ -85,24 +85,25 @@ class SameGroups:
             return self.reverse.given
         inputs, outputs = self.layer.in_channels // self.layer.groups, self.layer.out_channels // self.layer.groups
         own, other = (inputs, outputs) if self.reads else (outputs, inputs)
-        here = {each.idx for each in indices}
-        whole = {index // own for index in here if here.issuperset(range(index // own * own, (index // own + 1) * own))}
+        cut = {each.idx for each in indices}
+        whole = {index // own for index in cut if cut.issuperset(range(index // own * own, (index // own + 1) * own))}
         self.given = indices
         self.found = [
-            each._replace(idx=place)
+            each._replace(idx=index)
             for each in indices
             if each.idx // own in whole
-            for place in _places(each.idx, own, other)
+            for index in _counterparts(each.idx, own, other)
         ]
         return self.found
 
 
 def can_spare_groups(layer: nn.modules.conv._ConvNd) -> bool:
+    """Tell whether the groups of ``layer`` are many or narrow enough to be cut as a whole."""
     return layer.groups >= FEW or max(layer.in_channels, layer.out_channels) <= WIDE * layer.groups
 
 
-def tie_sides(node: Node, pruner: GroupedConvPruner) -> None:
-    """Makes the inputs of a convolution depend on its outputs, group by group, and the outputs on the inputs."""
+def couple_sides(node: Node, pruner: GroupedConvPruner) -> None:
+    """Make the inputs of a convolution depend on its outputs, group by group, and the outputs on the inputs."""
     into, out = pruner.prune_in_channels, pruner.prune_out_channels
     forth, back = SameGroups(node.module, reads=True), SameGroups(node.module, reads=False)
     forth.reverse, back.reverse = back, forth
@@ -112,21 +113,23 @@ def tie_sides(node: Node, pruner: GroupedConvPruner) -> None:
         node.dependencies.append(dependency)
 
 
-def untie_sides(node: Node) -> None:
-    node.dependencies = [dependency for dependency in node.dependencies if not _is_tie(dependency)]
+def decouple_sides(node: Node) -> None:
+    """Take back :func:`couple_sides`."""
+    node.dependencies = [dependency for dependency in node.dependencies if not _couples_sides(dependency)]
 
 
 def loses_groups(node: Node) -> bool:
-    """Whether the sides of ``node`` are tied."""
-    return any(map(_is_tie, node.dependencies))
+    """Tell whether ``node`` is cut by whole groups, its inputs and outputs coupled."""
+    return any(map(_couples_sides, node.dependencies))
 
 
 def is_grouped(module: nn.Module) -> bool:
-    """With as many groups as outputs it is depthwise to torch-pruning, which cuts it by whole groups itself."""
+    """Tell whether ``module`` is a convolution with 1 < groups < channels."""
+    # With as many groups as outputs it is depthwise to torch-pruning, which cuts it by whole groups itself.
     return isinstance(module, nn.modules.conv._ConvNd) and 1 < module.groups < module.out_channels
 
 
-def _is_tie(dependency: Dependency) -> bool:
+def _couples_sides(dependency: Dependency) -> bool:
     return isinstance(dependency.index_mapping[0], SameGroups)
 
 
@@ -138,7 +141,7 @@ def _are_groups(idxs: Sequence[int], width: int) -> bool:
     return len(idxs) == width * len({index // width for index in idxs})
 
 
-def _places(index: int, own: int, other: int) -> range:
-    """Of ``other`` channels those of which the ``index``-th of ``own`` is the counterpart, in the same group."""
-    group, place = divmod(index, own)
-    return range(group * other - (-place * other // own), group * other - (-(place + 1) * other // own))
+def _counterparts(index: int, own: int, other: int) -> range:
+    """Return the channels on the other side, ``other`` for each group, that channel ``index`` of ``own`` maps to."""
+    group, offset = divmod(index, own)
+    return range(group * other - (-offset * other // own), group * other - (-(offset + 1) * other // own))

@@ -1,6 +1,6 @@
-"""Operations that change the number of channels, which torch-pruning takes for ones that leave it.
+"""Operations that change the number of channels, and that torch-pruning takes for ones that keep it.
 
-Each says where a channel goes and which channels one comes from; all other operations are left to torch-pruning.
+Each maps a channel that goes in to those that come out, and back. All other operations are left to torch-pruning.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -11,18 +11,25 @@ from torch import nn
 from torch_pruning.dependency import Node
 from torch_pruning.ops import OPTYPE, DummyPruner
 
-Places = Callable[[int], Iterable[int]]
+Indices = Callable[[int], Iterable[int]]
 
 
 @dataclass(eq=False)
 class Resize:
-    """``width`` channels come out of ``node``; ``forth`` and ``back`` map one that goes in, and one that comes out."""
+    """An operation that changes the number of channels.
+
+    Attributes:
+        width: the number of channels that come out.
+        inputs: the number of channels that go in, as a function of ``width``.
+        forth: maps a channel that goes in to the channels that come out.
+        back: maps a channel that comes out to the channels that go in.
+    """
 
     node: Node
     width: int
     inputs: Callable[[int], int]
-    forth: Places
-    back: Places
+    forth: Indices
+    back: Indices
 
 
 class ResizePruner(DummyPruner):  # type: ignore[misc]
@@ -48,16 +55,16 @@ class ResizePruner(DummyPruner):  # type: ignore[misc]
 class Mapping:
     """An index mapping of torch-pruning."""
 
-    def __init__(self, places: Places):
-        self.places = places
+    def __init__(self, mapped: Indices):
+        self.mapped = mapped
 
     def __call__(self, indices: Sequence[Any]) -> Sequence[Any]:
-        found = (each._replace(idx=place) for each in indices for place in self.places(each.idx))
+        found = (each._replace(idx=index) for each in indices for index in self.mapped(each.idx))
         return list(dict.fromkeys(found))
 
 
 def resize_of(node: Node) -> Resize | None:
-    """Return what ``node`` does to channels where that is known here."""
+    """Return how ``node`` changes the channels, or None if it keeps them or is not one of ``KINDS``."""
     operation = type(node.grad_fn).__name__
     if node.type != OPTYPE.ELEMENTWISE or operation not in KINDS:
         return None
@@ -66,7 +73,7 @@ def resize_of(node: Node) -> Resize | None:
 
 
 def map_channels(resize: Resize) -> None:
-    """Sets the mapping on the way into the operation, in the place that torch-pruning keeps for concatenations."""
+    """Set the index mapping into the operation, where torch-pruning keeps that of concatenations."""
     node = resize.node
     for source in node.inputs:
         for dependency in node.dependencies:

@@ -1,4 +1,4 @@
-"""The plan of a cut: which channels and which blocks went, as plain JSON that any later build of the network follows.
+"""The plan of a cut, as plain JSON: which channels and which blocks to take out of a newly built network.
 
 An entry is ``[layer, is_output, channels]``, as torch-pruning writes its history, or ``[block, "identity"]``.
 """
@@ -19,13 +19,13 @@ IDENTITY = "identity"
 
 
 def apply_plan(network: nn.Module, plan: Plan, input_shape: tuple[int, ...]) -> nn.Module:
-    """Cuts the channels and drops the blocks of ``plan`` out of a freshly built network, in place and in order.
+    """Cut the channels and drop the blocks of ``plan`` out of a newly built network, in place and in order.
 
     Computed weights, such as weight norm's, are made plain ones first.
 
     Raises:
-        ModelError: the plan names layers that the network does not have, and was made for another one; or it holds
-            an entry that is none. The network is then as it was.
+        ModelError: the plan names layers that the network does not have, or holds an invalid entry. The network is
+            then as it was.
     """
     _must_fit(network, plan)
     fold(network)
@@ -42,8 +42,8 @@ def cut_channels(network: nn.Module, input_shape: tuple[int, ...], cuts: Sequenc
     """Cut channels out of ``network``, in place, and return the plan of it.
 
     Args:
-        input_shape: one input without its batch.
-        cuts: the path of a group's root, and which of its output channels go with all that hangs on them.
+        input_shape: shape of one input, without the batch.
+        cuts: the path of each group's root, with the output channels to cut; all that depends on these goes too.
     """
     graph, layers = channel_graph(network, input_shape), dict(network.named_modules())
     for root, channels in cuts:
@@ -54,7 +54,7 @@ def cut_channels(network: nn.Module, input_shape: tuple[int, ...], cuts: Sequenc
 
 
 def to_identity(network: nn.Module, path: str) -> None:
-    """Puts ``nn.Identity`` in the place of the module at ``path``, under each name that it goes by."""
+    """Replace the module at ``path`` by ``nn.Identity``, under each of its names."""
     block = network.get_submodule(path)
     paths = [name for name, module in network.named_modules(remove_duplicate=False) if module is block]
     identity = nn.Identity().train(block.training)
@@ -64,7 +64,7 @@ def to_identity(network: nn.Module, path: str) -> None:
 
 
 def widths(network: nn.Module) -> dict[str, int]:
-    """Output channels of each convolution and linear layer."""
+    """Return the number of output channels of each convolution and linear layer, by path."""
     found = {}
     for name, module in network.named_modules():
         if isinstance(module, nn.modules.conv._ConvNd):

@@ -1,4 +1,4 @@
-"""A network whose channels are ranked: any number of cuts can be tried on copies of it."""
+"""A network whose channel groups are ranked, and copies of it at any widths."""
 
 import copy
 import math
@@ -18,11 +18,11 @@ from edgekd.prune.importance import build_importance, collect_gradients
 from edgekd.prune.importance.gradients import Batches, Loss
 from edgekd.prune.plan import Plan, cut_channels, example_input, widths
 from edgekd.prune.structure import Structure, structure_of
-from edgekd.prune.trial import LeftWhole, in_words, withheld
+from edgekd.prune.verification import Unpruned, describe_unpruned, find_unprunable
 from edgekd.ranges import COUNT, SEED, SHARE_OR_ALL
 from edgekd.registry import nearest
 
-# Layers that a message names.
+# The most layers that a message names.
 SHOWN = 4
 Keeps = tuple[int, ...]
 
@@ -33,23 +33,28 @@ class Prunable:
     The layer that gives the logits is never among them.
 
     Args:
-        input_shape: one input without its batch.
+        input_shape: shape of one input, without the batch.
         importance: an entry of ``IMPORTANCES``.
-        reduction: over the layers of a group, of ``REDUCTIONS``; the importance's own when left out.
-        scope: what decides between groups, of ``SCOPES``: ``paths`` those that are left (:meth:`loss`), whatever the
-            scores; or one threshold for scores over the whole network, per layer, or among groups of one topology.
+        reduction: an entry of ``REDUCTIONS``, over the layers of a group; the importance's own if left out.
+        scope: how widths are allocated between groups, one of ``SCOPES``. ``paths`` keeps as many paths through the
+            network as it can (:meth:`loss`), whatever the scores. The others set one threshold for scores: over the
+            whole network, per layer, or among groups of one topology.
         round_to: widths stay multiples of this; runtimes are fast at multiples of 8 or 16.
         max_ratio: the largest share of a group's channels that may go, in (0, 1].
         ignore: path patterns (``layer1.*``) of layers to leave alone.
-        batches: (inputs, labels) for importances that look at gradients.
-        loss: of (logits, labels), for the same.
-        seed: of importances that draw.
+        batches: (inputs, labels) for importances that need gradients.
+        loss: ``loss(logits, labels)``, for the same.
+        seed: seed of importances that draw at random.
         weights: factors above 0 for all scores of a group, by the path in ``roots``, as
-            :func:`edgekd.prune.harm.harms` measures them; 1 for groups that are left out. A group's
-            channels keep their order, and what ranks or adds up scores of several groups sees the weighted ones.
+            :func:`edgekd.prune.weights.sensitivity_weights` computes them; 1 for groups that are left out. A group's
+            channels keep their order; only comparisons and sums over several groups change.
+
+    Attributes:
+        roots: the path of each group's root.
+        unpruned: the layers that cannot be cut, with the reasons.
 
     Raises:
-        ModelError: there is nothing to prune, a pattern matches nothing, or a weight is of no group or not above 0.
+        ModelError: there is nothing to prune, a pattern matches nothing, or a weight has no group or is not above 0.
     """
 
     def __init__(
@@ -85,39 +90,40 @@ class Prunable:
             layers = dict(self.network.named_modules())
             ignored = [layers[name] for name in matching(self.network, ignore)]
             names = {module: name for name, module in layers.items()}
-            kept = withheld(self.network, input_shape, graph, ignored)
-            self.left = kept.left
-            self.groups: list[ChannelGroup] = find_groups(graph, score, scope, [*ignored, *kept.failed])
+            unprunable = find_unprunable(self.network, input_shape, graph, ignored)
+            self.unpruned = unprunable.reasons
+            self.groups: list[ChannelGroup] = find_groups(graph, score, scope, [*ignored, *unprunable.layers])
         if all(len(group.scores) == 1 for group in self.groups):
-            raise ModelError(_nothing_left(network, importance, self.left))
+            raise ModelError(_nothing_left(network, importance, self.unpruned))
         self.roots = [names[group.root] for group in self.groups]
         self.is_weighted = bool(weights)
         self.groups = _weighted(self.groups, self.roots, weights or {})
         self.structure: Structure = structure_of(self.network, graph, self.groups)
-        _in_the_modes_of(network, self.network)
+        _copy_modes(network, self.network)
 
     def at_ratio(self, ratio: float) -> Keeps:
-        """Scores to keep in each group when about ``ratio`` of all channels go, the lowest of all first."""
+        """Return the number of scores to keep in each group when about ``ratio`` of all channels go, lowest first."""
         ranked = torch.cat([group.scores.repeat_interleave(group.repeats) for group in self.groups]).sort().values
         threshold = ranked[min(int(len(ranked) * ratio), len(ranked) - 1)]
         return tuple(self.rounded(group, int((group.scores >= threshold).sum())) for group in self.groups)
 
     def rounded(self, group: ChannelGroup, wanted: int) -> int:
+        """Return the number of scores to keep: at least ``wanted``, within ``round_to`` and ``max_ratio``."""
         return group.keep(wanted, self.round_to, self.max_ratio)
 
     def steps(self, group: ChannelGroup, most: int) -> list[int]:
-        """At most ``most`` numbers of scores that the group could keep, ascending, evenly spread; the last is all."""
+        """Return up to ``most`` numbers of scores that ``group`` can keep, ascending and evenly spread, up to all."""
         count = len(group.scores)
         shares = (math.ceil(count * index / most) for index in range(most + 1))
         return sorted({self.rounded(group, wanted) for wanted in shares} | {count})[-most:]
 
     def loss(self, index: int, keep: int) -> float:
-        """What the network loses where the group at ``index`` keeps ``keep`` of its scores, to add up over groups.
+        """Compute the loss where the group at ``index`` keeps ``keep`` of its scores; losses add up over groups.
 
-        It is −log of the share of channels that stay, once for each layer that has them: summed over the groups, −log
-        of the share of paths from input to output that are left. Magnitudes say little between groups, and a sum of
-        them empties some layers almost wholly before it touches others. Where ``weights`` were measured they stand in
-        place of the number of layers, so that half of the channels lose as much as their weighted scores say.
+        It is −log of the share of channels that stay, times the number of layers that have them. Summed over the
+        groups this is −log of the share of paths from input to output that are left. Magnitudes say little between
+        groups, and a sum of them empties some layers almost wholly before it touches others. With ``weights`` these
+        replace the number of layers, so that half of the channels lose what their weighted scores say.
         """
         group = self.groups[index]
         half = max(1, len(group.scores) // 2)
@@ -125,12 +131,16 @@ class Prunable:
         return -layers * math.log(keep / len(group.scores))
 
     def cut(self, keeps: Sequence[int]) -> tuple[nn.Module, Plan]:
-        """A copy that keeps the best ``keeps`` of each group's scores, and the plan of it."""
+        """Return a copy that keeps the best ``keeps`` scores of each group, and its plan.
+
+        Raises:
+            ModelError: the network does not run with these widths.
+        """
         network = copy.deepcopy(self.network)
         cuts = [(root, group.cut(keep)) for root, group, keep in zip(self.roots, self.groups, keeps, strict=True)]
         plan = cut_channels(network, self.input_shape, [(root, channels) for root, channels in cuts if channels])
         self._must_run(network, [root for root, channels in cuts if channels])
-        _in_the_modes_of(self.network, network)
+        _copy_modes(self.network, network)
         return network, plan
 
     def _must_run(self, network: nn.Module, roots: Sequence[str]) -> None:
@@ -144,13 +154,14 @@ class Prunable:
             ) from error
 
     def cut_to(self, widths: Sequence[int]) -> tuple[nn.Module, Plan]:
-        """As :meth:`cut`, by the number of channels that each group keeps."""
+        """Cut as :meth:`cut` does, to the given number of channels in each group."""
         return self.cut([width // group.repeats for width, group in zip(widths, self.groups, strict=True)])
 
 
-def _nothing_left(network: nn.Module, importance: str, left: Sequence[LeftWhole]) -> str:
+def _nothing_left(network: nn.Module, importance: str, unpruned: Sequence[Unpruned]) -> str:
     words = f"{type(network).__name__} has no channels to prune by importance {importance!r}"
-    return f"{words}: choose another importance, ignore fewer layers, or leave the stage out{in_words(left)}"
+    advice = "choose another importance, ignore fewer layers, or leave the stage out"
+    return f"{words}: {advice}{describe_unpruned(unpruned)}"
 
 
 def _weighted(groups: Sequence[ChannelGroup], roots: Sequence[str], weights: Mapping[str, float]) -> list[ChannelGroup]:
@@ -160,7 +171,7 @@ def _weighted(groups: Sequence[ChannelGroup], roots: Sequence[str], weights: Map
                 f"a weight is given to {root!r}, which is the root of no channel group{nearest(root, roots)}; known: "
                 f"{', '.join(roots)}"
             )
-        # With 0 all channels of a group are alike, and no longer the least important ones go.
+        # With 0 all channels of a group are equal, and not the least important ones go.
         if not 0 < weight < math.inf:
             raise ModelError(f"the scores of {root!r} cannot be weighted with {weight}: give a number above 0")
     return [
@@ -168,15 +179,19 @@ def _weighted(groups: Sequence[ChannelGroup], roots: Sequence[str], weights: Map
     ]
 
 
-def _in_the_modes_of(original: nn.Module, copied: nn.Module) -> None:
-    """Finding groups leaves a network in evaluation mode."""
+def _copy_modes(original: nn.Module, copied: nn.Module) -> None:
+    # Finding groups leaves a network in evaluation mode.
     modes = {path: module.training for path, module in original.named_modules(remove_duplicate=False)}
     for path, module in copied.named_modules():
         module.training = modes[path]
 
 
 def matching(network: nn.Module, patterns: Sequence[str]) -> list[str]:
-    """Paths of the layers that one of ``patterns`` matches; each must match one."""
+    """Return the paths of the layers that one of ``patterns`` matches.
+
+    Raises:
+        ModelError: a pattern matches no layer.
+    """
     names = list(widths(network))
     found = set()
     for pattern in patterns:

@@ -1,4 +1,4 @@
-"""Importances by name, and what each of them is."""
+"""The registry of importances, and their interface."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar, Literal
@@ -13,9 +13,9 @@ Gradients = Literal["none", "batch", "sample"]
 
 
 class Importance(ABC):
-    """What makes a channel worth keeping. A group is the set of channels that must be cut together.
+    """A score for every channel of a dependency group, the set of channels that must be cut together.
 
-    ``gradients`` says what :func:`edgekd.prune.importance.collect_gradients` must have left in the weights before:
+    ``gradients`` says what :func:`edgekd.prune.importance.collect_gradients` must store in the weights before:
     nothing, the loss's gradient, or the mean square of each sample's gradient.
     """
 
@@ -23,12 +23,13 @@ class Importance(ABC):
 
     @abstractmethod
     def __call__(self, group: tp.Group) -> Tensor | None:
-        """A score of at least 0 for each channel of the group's root, (channels,) float64 on the CPU.
+        """Score each channel of the group's root: (channels,) float64 on the CPU, at least 0.
 
-        None where this importance says nothing of the group.
+        Returns:
+            The scores, or None if this importance does not apply to the group.
 
         Raises:
-            ModelError: a score is not finite, or a gradient is not there.
+            ModelError: a score is not finite, or a gradient is missing.
         """
 
 

@@ -1,4 +1,4 @@
-"""How far an iterative cut has come after each of its steps, as pure functions of progress."""
+"""Schedules of iterative pruning: the share to keep after each step, as pure functions of progress."""
 
 from collections.abc import Callable
 
@@ -10,29 +10,29 @@ SCHEDULES: Registry[Callable[[float], float]] = Registry("pruning schedule", Mod
 
 @SCHEDULES.register("linear")
 def linear(progress: float) -> float:
-    """As much at every step."""
+    """Cut the same amount at every step."""
     return progress
 
 
 @SCHEDULES.register("cubic")
 def cubic(progress: float) -> float:
-    """Most of it early, where there is much to spare: Zhu and Gupta, "To prune, or not to prune" (2017), equation 1."""
+    """Cut most of it early, where there is much to spare: Zhu and Gupta, "To prune, or not to prune" (2017), eq. 1."""
     return 1 - (1 - progress) ** 3
 
 
 def shares(kind: str, final: float, steps: int) -> tuple[float, ...]:
-    """The share of the network to keep after each of ``steps`` cuts; before the first it is 1.
+    """Compute the share of the network to keep after each of ``steps`` cuts; before the first it is 1.
 
     >>> shares("cubic", 0.2, 2)
     (0.30000000000000004, 0.2)
 
     Args:
         kind: an entry of ``SCHEDULES``.
-        final: the last of them, to the bit, in (0, 1].
+        final: the last share, to the bit, in (0, 1].
         steps: 1 or more.
 
     Raises:
-        ModelError: an unknown schedule, or a share or number of steps that cannot be.
+        ModelError: an unknown schedule, or a share or number of steps out of range.
     """
     if not 0 < final <= 1:
         raise ModelError(f"a pruning schedule cannot end at a share of {final}: give one above 0 and at most 1")

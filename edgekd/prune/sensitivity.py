@@ -1,4 +1,4 @@
-"""What each channel group's cut costs by itself: one group, one width, one score, and the time that it takes."""
+"""Sensitivity scan: each channel group is cut alone, and the network scored and timed without the channels."""
 
 import copy
 import math
@@ -31,10 +31,11 @@ Latency = Callable[[nn.Module], float]
 
 @dataclass(frozen=True)
 class ScannedCut:
-    """``width`` channels are left.
+    """A cut of one channel group to ``width`` channels.
 
-    ``score``, and ``latency`` as a share of the uncut network's, are None where the time did not reach them; so is
-    ``latency`` where none was asked for.
+    Attributes:
+        score: None where the time limit left it out.
+        latency: as a share of the uncut network's; None where the time limit left it out or none was asked for.
     """
 
     ratio: float
@@ -45,10 +46,14 @@ class ScannedCut:
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """What the network scores with one channel group cut alone, and ``uncut`` with none.
+    """The scores of a network with one channel group cut alone.
 
-    ``share`` is that of the group's layers in the network's MACs; a layer between two groups counts for both. A width
-    that rounding leaves as it is scores what the uncut network does, and takes as long.
+    A cut that rounding leaves at the full width has the score and the latency of the uncut network.
+
+    Attributes:
+        layer: the path of the group's root.
+        share: the share of the group's layers in the network's MACs; a layer between two groups counts for both.
+        uncut: the score of the uncut network.
     """
 
     layer: str
@@ -59,7 +64,7 @@ class Sensitivity:
 
     @property
     def missing(self) -> tuple[float, ...]:
-        """The ratios that were not scored."""
+        """Return the ratios that were not scored."""
         return tuple(cut.ratio for cut in self.cuts if cut.score is None)
 
 
@@ -88,38 +93,37 @@ def scan(
     seconds: float | None = None,
     cache: Path | None = None,
 ) -> list[Sensitivity]:
-    """Cuts each channel group alone by each ratio, and scores and times what is left. The most MACs first.
+    """Cut each channel group alone by each ratio, and score and time the network. Groups with most MACs come first.
 
-    Under a time limit the middle ratio of every group comes first, the group with the most MACs before the others,
-    then the ratios beside it. What does not fit is missing from the result, never guessed. ``network`` itself is left
-    as it is.
+    Under a time limit the middle ratio of every group is scored first, in the order of the groups' MACs, then the
+    ratios next to it. Cuts that do not fit are missing from the result, never guessed. ``network`` itself is left as it
+    is.
 
     Args:
-        input_shape: one input without its batch.
+        input_shape: shape of one input, without the batch.
         score: called with a copy in evaluation mode, such as the validation accuracy; more is better. It must give
             the same number for the same network.
-        latency: called with the same copy after it; gives the cut network's time over the uncut one's, above 0. From a
-            table of layer times it is :func:`edgekd.prune.latency.predict.predictor`, and from a clock
-            ``lambda cut: clock.time(cut).measured`` with :class:`edgekd.prune.clock.Clock`.
-        latency_setting: what latencies depend on, such as ``"int8, 1 thread, my-phone"``. The cache keeps those of each
-            setting apart, and cannot tell by itself that another one is meant.
+        latency: called with the same copy after it; gives the cut network's time over the uncut one's, above 0. With a
+            table of layer times use :func:`edgekd.prune.latency.predict.predictor`; with a
+            :class:`edgekd.prune.clock.Clock`, ``lambda cut: clock.time(cut).measured``.
+        latency_setting: the setting of the latencies, such as ``"int8, 1 thread, my-phone"``. The cache keeps settings
+            apart by this text alone.
         ratios: shares of a group's channels to cut, in (0, 1).
-        importance, reduction: as of :class:`Prunable`; they say which channels go.
+        importance, reduction: as of :class:`Prunable`; they rank the channels of a group.
         round_to: the widths that are left are multiples of this.
-        batches: inputs of shape (N, *input_shape) to estimate BatchNorm's statistics anew from after each cut; with
-            none they stay as they were.
+        batches: inputs of shape (N, *input_shape) to estimate BatchNorm's statistics from after each cut; without
+            them the statistics stay as they are.
         ignore: path patterns of layers to leave alone.
-        labelled: (inputs, labels) for importances that look at gradients.
-        loss: of (logits, labels), for the same.
-        seconds: the time limit; a cut is not begun where one as long as the last would not end in time. The uncut
+        labelled: (inputs, labels) for importances that need gradients.
+        loss: ``loss(logits, labels)``, for the same.
+        seconds: the time limit. A cut is not begun if one as long as the last would not end in time. The uncut
             network is scored in any case.
-        cache: a folder to keep scores and latencies in, for these weights and batches. Another call, or one after a
-            kill, measures only what is not there, be it the latency alone. Where the uncut network now scores
-            otherwise, the file's scores are not used.
+        cache: a folder for scores and latencies, for these weights and batches. Another call, or one after a kill,
+            measures only what is missing there. Scores of the file are ignored if the uncut network's score differs.
 
     Raises:
-        ModelError: no channels to cut, a ratio that cannot be, an uncut network whose score is not finite, or a
-            latency that is not above 0.
+        ModelError: no channels to cut, a ratio out of range, an uncut network whose score is not finite, or a latency
+            that is not above 0.
         StorageError: the cache cannot be written.
     """
     _must_be_shares(ratios)
@@ -145,21 +149,21 @@ def scan(
         uncut = _uncut(network, score)
         spent: dict[tuple[str, ...], float] = {("score",): time.perf_counter() - begun}
         path = cache and cache / f"sensitivity-{_key(network, input_shape, batches)[:16]}.json"
-        found = _Found(path, uncut, latency_setting)
+        found = _ScanCache(path, uncut, latency_setting)
         measures = {"score": score} if latency is None else {"score": score, "latency": latency}
         for trial in track(trials.values(), "sensitivity of channel groups", len(trials)):
             begun = time.perf_counter()
-            missing = tuple(what for what in measures if found.find(what, trial) is None)
+            missing = tuple(measure for measure in measures if found.find(measure, trial) is None)
             if missing and begun + spent.get(missing, max(spent.values())) <= end:
                 smaller = _cut(prunable, trial, batches)
-                for what in missing:
-                    found.add(what, trial, float(measures[what](smaller)))
+                for measure in missing:
+                    found.add(measure, trial, float(measures[measure](smaller)))
                 spent[missing] = time.perf_counter() - begun
 
     def cuts(group: int) -> tuple[ScannedCut, ...]:
         own = [(ratio, trials[group, ratio]) for ratio in ratios]
         return tuple(
-            ScannedCut(ratio, trial.keep * repeats[group], **{what: found.find(what, trial) for what in measures})
+            ScannedCut(ratio, trial.keep * repeats[group], **{name: found.find(name, trial) for name in measures})
             for ratio, trial in own
         )
 
@@ -167,39 +171,39 @@ def scan(
     return [Sensitivity(prunable.roots[each], width[each], shares[each], uncut, cuts(each)) for each in groups]
 
 
-class _Found:
-    """Scores and latencies by plan, and latencies of other settings to be kept with them."""
+class _ScanCache:
+    """Scores and latencies by plan, and the file's latencies of other settings."""
 
     def __init__(self, path: Path | None, uncut: float, setting: str):
         self.path, self.uncut, self.setting = path, uncut, setting
-        document, whole = _read(path), _name([])
+        document, uncut_plan = _read(path), _name([])
         latencies = document.get("latencies")
         known = latencies if isinstance(latencies, dict) else {}
         self.latencies = {str(name): _numbers(values) for name, values in known.items()}
-        self.latencies[setting] = {whole: 1.0, **self.latencies.get(setting, {})}
-        # Of another score, the file's are of no use; latencies are the same whatever the score.
+        self.latencies[setting] = {uncut_plan: 1.0, **self.latencies.get(setting, {})}
+        # Another uncut score means another score function; latencies do not depend on it.
         scores = _numbers(document.get("scores")) if document.get("uncut") == uncut else {}
-        self.of = {"score": {whole: uncut, **scores}, "latency": self.latencies[setting]}
+        self.values = {"score": {uncut_plan: uncut, **scores}, "latency": self.latencies[setting]}
 
-    def find(self, what: str, trial: _Trial) -> float | None:
-        return self.of[what].get(_name(trial.plan))
+    def find(self, measure: str, trial: _Trial) -> float | None:
+        return self.values[measure].get(_name(trial.plan))
 
-    def add(self, what: str, trial: _Trial, value: float) -> None:
-        if what == "latency" and not 0 < value < math.inf:
+    def add(self, measure: str, trial: _Trial, value: float) -> None:
+        if measure == "latency" and not 0 < value < math.inf:
             layer, _, channels = trial.plan[0]
             raise ModelError(
                 f"without {len(channels)} channels of {layer!r} the network takes {value} of its time: latency must "
                 "give a number above 0"
             )
-        self.of[what][_name(trial.plan)] = value
+        self.values[measure][_name(trial.plan)] = value
         if self.path is not None:
             with locked(self.path, "the scan of sensitivity"):
                 self._write(self.path)
 
     def _write(self, path: Path) -> None:
-        """With what other processes have found meanwhile."""
-        other = _Found(path, self.uncut, self.setting)
-        scores = {**other.of["score"], **self.of["score"]}
+        """Write the file, merged with what other processes have measured meanwhile."""
+        other = _ScanCache(path, self.uncut, self.setting)
+        scores = {**other.values["score"], **self.values["score"]}
         latencies = {name: {**other.latencies.get(name, {}), **own} for name, own in self.latencies.items()}
         # JSON has no NaN, and float() reads it from a string.
         plain = {name: each if math.isfinite(each) else str(each) for name, each in scores.items()}
@@ -236,7 +240,7 @@ def _cut(prunable: Prunable, trial: _Trial, batches: Sequence[Tensor]) -> nn.Mod
 
 def _shares(prunable: Prunable) -> list[float]:
     structure, macs = prunable.structure, macs_by_module(prunable.network, prunable.input_shape)
-    total = sum(macs.get(layer, 0) for layer in structure.sides)
+    total = sum(macs.get(layer, 0) for layer in structure.fans)
     own = [sum(macs.get(layer, 0) for layer in structure.layers_of(index)) for index in range(len(prunable.groups))]
     return [each / total for each in own]
 

@@ -10,22 +10,21 @@ import torch
 from torch import Tensor, nn
 
 from edgekd.errors import ModelError, TrainingError
+from edgekd.prune.coupling import CoupledChannels, coupled_channels
 from edgekd.prune.graph import channel_graph
-from edgekd.prune.importance.gradients import unharmed
-from edgekd.prune.importance.members import Member, members
-from edgekd.prune.importance.ties import Ties, ties
-from edgekd.prune.trial import withheld
+from edgekd.prune.group_members import GroupMember, group_members
+from edgekd.prune.importance.gradients import restored
+from edgekd.prune.verification import find_unprunable
 from edgekd.ranges import NOT_NEGATIVE, POSITIVE
 
 
 class GroupNorm:
-    """Draws the weakest channels of every dependency group to zero, through all layers of the group alike.
+    """Group-norm regulariser: draws the weakest channels of every dependency group to zero, in all layers of the group.
 
-    It adds the gradient of strength/2 · Σ γ_k ‖w_k‖² over the channels k of each group, w_k all that the group's
-    layers have of the channel, γ_k = 2^(α (I_max − I_k) / (I_max − I_min)) and I_k = ‖w_k‖² taken as constant: a
-    weight decay of ``strength`` on the strongest channel and 2^α times that on the weakest. Channels that a grouped
-    convolution can only lose together share their I_k. Biases, and layers that give the network's outputs, are left
-    alone. Nothing is random.
+    It adds the gradient of strength/2 · Σ γ_k ‖w_k‖² over the channels k of each group. Here w_k are all weights of
+    the channel in the group's layers, γ_k = 2^(α (I_max − I_k) / (I_max − I_min)), and I_k = ‖w_k‖² is taken as
+    constant: a weight decay of ``strength`` on the strongest channel, and of 2^α times that on the weakest. Coupled
+    channels share their I_k. Biases, and layers that give the network's outputs, are left alone. Nothing is random.
 
     >>> regulariser = GroupNorm(network, input_shape, strength=1e-3)  # doctest: +SKIP
     >>> loss.backward()
@@ -33,14 +32,14 @@ class GroupNorm:
     >>> optimizer.step()
 
     Args:
-        network: as it is trained; after a cut, or where layers are replaced, it takes a new regulariser.
-        input_shape: one input without its batch.
-        strength: above 0; in units of the optimiser's weight decay. 1e-4 to 1e-2 are usual.
-        alpha: at least 0; 0 is a plain weight decay, 4 the paper's.
+        network: the network in training. After a cut, or where layers are replaced, make a new regulariser.
+        input_shape: shape of one input, without the batch.
+        strength: above 0, in units of the optimiser's weight decay; 1e-4 to 1e-2 are usual.
+        alpha: at least 0; 0 is a plain weight decay, 4 the paper's value.
         ignored: layers whose channels will not be cut.
 
     Raises:
-        TrainingError: a strength or alpha out of range.
+        TrainingError: ``strength`` or ``alpha`` is out of range.
         ModelError: there is no group whose channels could be cut.
     """
 
@@ -64,16 +63,16 @@ class GroupNorm:
 
     @torch.no_grad()
     def step(self) -> None:
-        """Adds to the gradients that are there, in place.
+        """Add the regulariser's gradient to the gradients that are there, in place.
 
         Raises:
             TrainingError: no parameter has a gradient yet.
         """
         regularised = False
-        for parts, tied in self._groups.values():
-            means = tied.mean(_squares(parts, tied.width))
-            strengths = self.strength * tied.spread(shrinkage(means, self.alpha))
-            for member in parts:
+        for members, coupling in self._groups.values():
+            means = coupling.mean(_squares(members, coupling.width))
+            strengths = self.strength * coupling.spread(shrinkage(means, self.alpha))
+            for member in members:
                 if member.weight.grad is not None:
                     spread = member.spread(strengths).to(member.weight)
                     member.weight.grad.addcmul_(member.weight, spread)
@@ -83,12 +82,12 @@ class GroupNorm:
 
     @torch.no_grad()
     def norms(self) -> dict[str, Tensor]:
-        """‖w_k‖ of each channel now, (channels,) by the path of the group's root."""
-        return {root: _squares(parts, tied.width).sqrt() for root, (parts, tied) in self._groups.items()}
+        """Return the present ‖w_k‖ of each channel, (channels,) by the path of the group's root."""
+        return {root: _squares(members, coupling.width).sqrt() for root, (members, coupling) in self._groups.items()}
 
 
 def shrinkage(importances: Tensor, alpha: float) -> Tensor:
-    """γ of each channel, in [1, 2^alpha]; 1 for all where ``importances`` (channels,) are equal."""
+    """Compute γ of each channel, in [1, 2^alpha]; 1 for all where ``importances`` (channels,) are equal."""
     span = importances.max() - importances.min()
     below = (importances.max() - importances) / span.where(span > 0, span.new_ones(()))
     return torch.exp2(alpha * below)
@@ -96,21 +95,22 @@ def shrinkage(importances: Tensor, alpha: float) -> Tensor:
 
 def _groups(
     network: nn.Module, input_shape: tuple[int, ...], ignored: Sequence[nn.Module]
-) -> dict[str, tuple[list[Member], Ties]]:
+) -> dict[str, tuple[list[GroupMember], CoupledChannels]]:
     paths = {module: path for path, module in network.named_modules()}
     # Tracing follows autograd: a frozen layer would not be seen.
-    with unharmed(network):
+    with restored(network):
         network.requires_grad_(True)
         graph = channel_graph(network, input_shape)
-        kept = [*ignored, *withheld(network, input_shape, graph, ignored).failed]
+        kept = [*ignored, *find_unprunable(network, input_shape, graph, ignored).layers]
     return {
-        paths[group[0].dep.target.module]: (list(members(group)), ties(group)) for group in graph.get_all_groups(kept)
+        paths[group[0].dep.target.module]: (list(group_members(group)), coupled_channels(group))
+        for group in graph.get_all_groups(kept)
     }
 
 
-def _squares(parts: Sequence[Member], width: int) -> Tensor:
+def _squares(members: Sequence[GroupMember], width: int) -> Tensor:
     total = torch.zeros(width, dtype=torch.float64)
-    for member in parts:
+    for member in members:
         # On the CPU additions to one place have an order.
         total.index_add_(0, member.channels, member.rows(member.weight).square().sum(1).cpu().double())
     return total

@@ -1,8 +1,9 @@
-"""How the widths of layers follow from the widths of the channel groups."""
+"""Fan-in and fan-out of every layer as functions of the widths of the channel groups."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
 import torch_pruning as tp
 from torch import nn
@@ -12,48 +13,63 @@ from edgekd.prune.groups import ChannelGroup
 
 
 @dataclass(frozen=True)
-class Side:
-    """Channels that a layer reads or writes: ``constant``, and for each group (own, of): ``own`` for ``of`` of it."""
+class Fan:
+    """A layer's fan-in or fan-out: constant + Σ ⌈width · own / of⌉ over the channel groups that it depends on.
+
+    Attributes:
+        factors: (own, of) by the index of the group.
+    """
 
     constant: int
     factors: Mapping[int, tuple[int, int]]
 
     def width(self, widths: Sequence[int] | Mapping[int, int]) -> int:
+        """Return the number of channels where the groups have ``widths``."""
         return self.constant + sum(-(-widths[group] * own // of) for group, (own, of) in self.factors.items())
+
+
+class Fans(NamedTuple):
+    """Both sides of a layer."""
+
+    fan_in: Fan
+    fan_out: Fan
 
 
 @dataclass(frozen=True)
 class Structure:
-    """What each layer reads and writes, by module path.
+    """The fan-in and fan-out of each layer, by module path.
 
-    Layers in ``tied`` have groups of one width, whatever their own: depthwise ones, and those that lose whole groups.
+    Attributes:
+        coupled: layers whose groups keep their width, since inputs and outputs are cut by whole groups: depthwise
+            convolutions, and grouped ones with many groups.
     """
 
-    sides: Mapping[str, tuple[Side, Side]]
-    tied: frozenset[str]
+    fans: Mapping[str, Fans]
+    coupled: frozenset[str]
 
     def widths_of(self, layer: str, widths: Sequence[int]) -> tuple[int, int]:
-        """(inputs, outputs) of ``layer`` where the groups have ``widths`` channels."""
-        reads, writes = self.sides[layer]
-        return reads.width(widths), writes.width(widths)
+        """Return (inputs, outputs) of ``layer`` where the groups have ``widths`` channels."""
+        fan_in, fan_out = self.fans[layer]
+        return fan_in.width(widths), fan_out.width(widths)
 
     def layers_of(self, group: int) -> list[str]:
-        return [name for name, sides in self.sides.items() if any(group in side.factors for side in sides)]
+        """Return the layers that read or write channels of the group with this index."""
+        return [name for name, fans in self.fans.items() if any(group in fan.factors for fan in fans)]
 
 
 def structure_of(network: nn.Module, graph: tp.DependencyGraph, groups: Sequence[ChannelGroup]) -> Structure:
-    """The structure of ``network``, whose dependency graph and groups these are.
+    """Find the structure of ``network`` from its dependency graph and its channel groups.
 
-    A flattened image gives a layer many inputs for each channel, a concatenation gives it those of several groups.
+    Behind a flattened image a layer has many inputs for each channel; behind a concatenation, those of several groups.
     """
     names = {module: name for name, module in network.named_modules() if _has_widths(module)}
     reads: dict[str, dict[int, tuple[int, int]]] = {name: {} for name in names.values()}
     writes: dict[str, dict[int, tuple[int, int]]] = {name: {} for name in names.values()}
     for index, group in enumerate(groups):
         pruner = graph.get_pruner_of_module(group.root)
-        whole = graph.get_pruning_group(group.root, pruner.prune_out_channels, list(range(group.width)))
+        all_channels = graph.get_pruning_group(group.root, pruner.prune_out_channels, list(range(group.width)))
         touched: dict[tuple[str, bool], set[int]] = {}
-        for dependency, channels in whole:
+        for dependency, channels in all_channels:
             module = dependency.target.module
             if module in names:
                 is_output = graph.is_out_channel_pruning_fn(dependency.handler)
@@ -62,16 +78,16 @@ def structure_of(network: nn.Module, graph: tp.DependencyGraph, groups: Sequence
                     touched.setdefault((names[module], False), set()).update(channels)
         for (name, is_output), found in touched.items():
             (writes if is_output else reads)[name][index] = Fraction(len(found), group.width).as_integer_ratio()
-    full = [group.width for group in groups]
-    sides = {
-        name: (_side(_inputs(module), reads[name], full), _side(_outputs(module), writes[name], full))
+    uncut = [group.width for group in groups]
+    fans = {
+        name: Fans(_fan(_inputs(module), reads[name], uncut), _fan(_outputs(module), writes[name], uncut))
         for module, name in names.items()
     }
-    return Structure(sides, frozenset(name for module, name in names.items() if _is_tied(module, graph)))
+    return Structure(fans, frozenset(name for module, name in names.items() if _is_coupled(module, graph)))
 
 
-def _side(width: int, factors: dict[int, tuple[int, int]], full: Sequence[int]) -> Side:
-    return Side(width - Side(0, factors).width(full), factors)
+def _fan(width: int, factors: dict[int, tuple[int, int]], uncut: Sequence[int]) -> Fan:
+    return Fan(width - Fan(0, factors).width(uncut), factors)
 
 
 def _has_widths(module: nn.Module) -> bool:
@@ -84,7 +100,7 @@ def _is_depthwise(module: nn.Module) -> bool:
     return module.groups == module.in_channels == module.out_channels > 1
 
 
-def _is_tied(module: nn.Module, graph: tp.DependencyGraph) -> bool:
+def _is_coupled(module: nn.Module, graph: tp.DependencyGraph) -> bool:
     node = graph.module2node.get(module)
     return _is_depthwise(module) or (node is not None and loses_groups(node))
 

@@ -139,7 +139,7 @@ def views(): return Views()
 """
 
 
-def test_what_pruning_leaves_whole_is_said_before_training(tmp_path, capsys):
+def test_unpruned_layers_are_named_before_training(tmp_path, capsys):
     (tmp_path / "views.py").write_text(VIEWS)
     text = f"{DATA}teacher: {{model: 'views.py:views', train: {{epochs: 0}}}}\nstages: [{{prune: {{macs: 0.6}}}}]\n"
     recipe = load_recipe(write_recipe(tmp_path, text), ["prune.round_to=1"])
@@ -147,8 +147,8 @@ def test_what_pruning_leaves_whole_is_said_before_training(tmp_path, capsys):
     [note] = planned.notes
     print_plan(recipe, planned)
     assert capsys.readouterr().out.splitlines()[-1] == note
-    assert note.startswith("prune    left whole: b: view needs this width (shape")
-    with pytest.raises(ModelError, match="has no channels to prune.*Left whole: b: view needs this width"):
+    assert note.startswith("prune    unpruned: b: view needs this width (shape")
+    with pytest.raises(ModelError, match="has no channels to prune.*Unpruned: b: view needs this width"):
         plan(load_recipe(write_recipe(tmp_path, text), ["prune.ignore=[a]"]))
 
 

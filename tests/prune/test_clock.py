@@ -10,7 +10,7 @@ from edgekd.export import export_onnx
 from edgekd.preprocess import Preprocess
 from edgekd.prune.budget import Pruned, prune
 from edgekd.prune.clock import Clock, Timing
-from edgekd.prune.guard import never_slower
+from edgekd.prune.latency_check import check_latency
 
 SHAPE = (3, 32, 32)
 WRITE = partial(export_onnx, preprocess=Preprocess("image", SHAPE, (0.5,) * 3, (0.25,) * 3))
@@ -66,10 +66,10 @@ def test_another_rounding_where_the_network_would_be_slower():
     network = separable(64)
     with Clock(network, WRITE, seconds=0.2, sittings=3) as clock:
         assert cut(network, 1).network[0].out_channels == 62
-        found = never_slower(lambda step: cut(network, step), clock, (1, 8, 16))
-    assert [step for step, _ in found.refused] == [1]
-    assert found.refused[0][1].is_slower
-    assert found.refused[0][1].measured > 1.1
+        found = check_latency(lambda step: cut(network, step), clock, (1, 8, 16))
+    assert [step for step, _ in found.rejected] == [1]
+    assert found.rejected[0][1].is_slower
+    assert found.rejected[0][1].measured > 1.1
     assert found.round_to == 8
     assert found.pruned.network[0].out_channels == 56
     assert not found.timing.is_slower
@@ -86,17 +86,17 @@ def test_where_no_rounding_helps_the_fastest_is_taken():
     network = separable(16)
     clock = Readings(network, WRITE)
     readings = [1.3, 1.3, 1.1, 1.1, 1.2, 1.2]
-    found = never_slower(lambda step: cut(network, step, macs=0.9), clock, (1, 2, 4))
+    found = check_latency(lambda step: cut(network, step, macs=0.9), clock, (1, 2, 4))
     assert (found.round_to, found.timing.measured, found.timing.is_slower) == (2, 1.1, True)
-    assert [(step, timing.measured) for step, timing in found.refused] == [(1, 1.3), (4, 1.2)]
+    assert [(step, timing.measured) for step, timing in found.rejected] == [(1, 1.3), (4, 1.2)]
     readings = [1.3, 1.3]
-    found = never_slower(lambda step: cut(network, step, macs=0.5), clock, (1, 16))
+    found = check_latency(lambda step: cut(network, step, macs=0.5), clock, (1, 16))
     assert (found.round_to, readings) == (1, [])
     # By chance slower once
     readings = [1.3, 0.9]
-    assert never_slower(lambda step: cut(network, step, macs=0.9), clock, (1,)).timing.measured == 0.9
+    assert check_latency(lambda step: cut(network, step, macs=0.9), clock, (1,)).timing.measured == 0.9
     with pytest.raises(ModelError, match="cannot reach 1% of the MACs"):
-        never_slower(lambda step: cut(network, step, macs=0.01), clock, (8,))
+        check_latency(lambda step: cut(network, step, macs=0.01), clock, (8,))
 
 
 def test_beyond_the_interval():

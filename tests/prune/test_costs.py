@@ -39,7 +39,7 @@ def test_a_share_is_that_of_the_cut_network(name):
     costs = CutCosts(prunable, Counted(), steps=4)
     costs.measure()
     total = sum(layer.macs for layer in costs.layers.values())
-    costs.timed(total)
+    costs.set_latency(total)
     for step in range(min(len(choice.widths) for choice in costs.choices)):
         widths = tuple(choice.widths[step] for choice in costs.choices)
         cut = macs_by_module(prunable.cut_to(widths)[0], shape)
@@ -53,7 +53,7 @@ def test_groups_behind_a_concatenation_are_interpolated():
     costs = CutCosts(prunable, Counted(), steps=3)
     costs.measure()
     layer = costs.layers["grouped"]
-    assert len(prunable.structure.sides["grouped"][0].factors) == 2
+    assert len(prunable.structure.fans["grouped"][0].factors) == 2
     measured = {each for each in costs.table if (each.kernel, each.sizes) == (layer.kernel, layer.sizes)}
     assert {each.inputs // each.groups for each in measured} == {4}
-    assert costs.of_layer("grouped", 20, 20) == pytest.approx(layer.macs * 20 / 24)
+    assert costs.layer_cost("grouped", 20, 20) == pytest.approx(layer.macs * 20 / 24)

@@ -176,17 +176,17 @@ def scalings(*blocks: tuple[float, int]) -> nn.Sequential:
 
 
 def shift(whole: nn.Module):
-    """How far a network's answer is from ``whole``'s, as a logarithm: that of the factors which are missing."""
+    """How far a network's output is from ``whole``'s, as a logarithm: that of the factors which are missing."""
     x = torch.ones(1, 2)
     exact = whole(x).detach()
     return lambda network: float((network(x).detach() / exact).log().abs()[0, 0])
 
 
-def test_harm_is_of_each_block_alone_least_first():
+def test_each_block_is_ranked_alone_the_least_degradation_first():
     network = scalings((2.0, 1), (1.25, 1), (0.4, 1))
     ranked = rank(network, ["0", "1", "2"], shift(network))
     assert [block for block, _ in ranked] == ["1", "0", "2"]
-    assert [harm for _, harm in ranked] == pytest.approx([math.log(1.25), math.log(2), math.log(2.5)], rel=1e-4)
+    assert [value for _, value in ranked] == pytest.approx([math.log(1.25), math.log(2), math.log(2.5)], rel=1e-4)
 
 
 def test_divergence_against_a_forward_pass_that_goes_around_the_block():
@@ -207,85 +207,89 @@ def test_divergence_against_a_forward_pass_that_goes_around_the_block():
     assert list(found.values()) == sorted(found.values())
 
 
-def test_the_network_is_unharmed_whatever_harm_does_to_its_copy():
+def test_the_network_stays_as_it_is_whatever_is_done_to_its_copy():
     network = build("resnet20", SMALL, 10)
     network.layer2.eval()
     before, modes = copy.deepcopy(network.state_dict()), [module.training for module in network.modules()]
     inputs = torch.randn(4, *SMALL)
 
-    def harm(shorter: nn.Module) -> float:
+    def degradation(shorter: nn.Module) -> float:
         assert not any(module.training for module in shorter.modules())
         reestimate(shorter, [inputs])
         return float(shorter.train()(inputs).sum())
 
-    rank(network, blocks_of(network, SMALL), harm)
-    short = cut_depth(network, SMALL, cost=count_parameters, target=0.95, harm=harm, greedy=False)
+    rank(network, blocks_of(network, SMALL), degradation)
+    short = cut_depth(network, SMALL, cost=count_parameters, target=0.95, degradation=degradation, greedy=False)
     assert [module.training for module in network.modules()] == modes
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
     assert short.network.training and not short.network.layer2.training
 
 
 @pytest.mark.parametrize("greedy", [True, False])
-def test_the_least_harm_for_the_cost_saved_goes_first(greedy):
-    """Harms 0.693, 0.095, 0.405 and 0.182 over 1, 1, 4 and 2 parts of 8: the fourth, second, third, first."""
+def test_the_least_degradation_for_the_cost_saved_goes_first(greedy):
+    """Degradations of 0.693, 0.095, 0.405 and 0.182 over 1, 1, 4 and 2 parts of 8: the fourth, second, third, first."""
     blocks = ((2.0, 1), (1.1, 1), (1.5, 4), (1.2, 2))
     network = scalings(*blocks)
     logs = np.log([factor for factor, _ in blocks])
     ratios = logs / [size for _, size in blocks]
     assert list(np.argsort(ratios)) == [3, 1, 2, 0]
     for target, count in [(0.99, 1), (0.75, 1), (0.74, 2), (0.625, 2), (0.62, 3), (0.125, 3), (0.01, 4)]:
-        short = cut_depth(network, (2,), cost=count_parameters, target=target, harm=shift(network), greedy=greedy)
+        short = cut_depth(
+            network, (2,), cost=count_parameters, target=target, degradation=shift(network), greedy=greedy
+        )
         assert [block for block, _ in short.dropped] == ["3", "1", "2", "0"][:count]
         assert short.plan == [[block, "identity"] for block, _ in short.dropped]
         alone = logs[[3, 1, 2, 0]][:count]
-        assert [harm for _, harm in short.dropped] == pytest.approx(np.cumsum(alone) if greedy else alone, rel=1e-4)
+        assert [value for _, value in short.dropped] == pytest.approx(np.cumsum(alone) if greedy else alone, rel=1e-4)
         assert short.after == count_parameters(short.network) == 64 * short.share
         assert short.share <= target
 
 
-@pytest.mark.parametrize(("greedy", "second", "harm"), [(True, "1", 5 / 1.5), (False, "0", 4)])
-def test_greedily_it_sees_that_two_blocks_undo_each_other(greedy, second, harm):
-    """The factor 1.5 goes first. Without 1/5 too the answer is 5/1.5 off, without 4 as well as 1.5 six times."""
+@pytest.mark.parametrize(("greedy", "second", "factor"), [(True, "1", 5 / 1.5), (False, "0", 4)])
+def test_greedily_it_sees_that_two_blocks_undo_each_other(greedy, second, factor):
+    """The factor 1.5 goes first. Without 1/5 too the output is 5/1.5 off, without 4 as well as 1.5 six times."""
     network = scalings((4.0, 1), (0.2, 1), (1.5, 1))
-    short = cut_depth(network, (2,), cost=count_parameters, target=0.34, harm=shift(network), greedy=greedy)
+    short = cut_depth(network, (2,), cost=count_parameters, target=0.34, degradation=shift(network), greedy=greedy)
     assert [block for block, _ in short.dropped] == ["2", second]
-    assert short.dropped[-1][1] == pytest.approx(math.log(harm), rel=1e-4)
+    assert short.dropped[-1][1] == pytest.approx(math.log(factor), rel=1e-4)
 
 
 def test_of_harmless_blocks_the_one_that_saves_most_goes_first():
     network = scalings((1.5, 1), (1.0, 1), (1.0, 3), (1.0, 2))
-    short = cut_depth(network, (2,), cost=count_parameters, target=0.3, harm=shift(network))
+    short = cut_depth(network, (2,), cost=count_parameters, target=0.3, degradation=shift(network))
     assert [block for block, _ in short.dropped] == ["2", "3"]
 
 
-def test_a_block_without_which_there_is_no_answer_stays():
+def test_a_block_without_which_there_is_no_output_stays():
     network = scalings((3.0, 1), (2.0, 1), (1.5, 1))
 
-    def harm(shorter: nn.Module) -> float:
+    def degradation(shorter: nn.Module) -> float:
         return math.nan if isinstance(shorter[2], nn.Identity) else shift(network)(shorter)
 
-    assert rank(network, ["2", "0", "1"], harm)[-1] == ("2", math.inf)
-    short = cut_depth(network, (2,), cost=count_parameters, target=0.4, harm=harm)
+    assert rank(network, ["2", "0", "1"], degradation)[-1] == ("2", math.inf)
+    short = cut_depth(network, (2,), cost=count_parameters, target=0.4, degradation=degradation)
     assert [block for block, _ in short.dropped] == ["1", "0"]
     with pytest.raises(ModelError) as error:
-        cut_depth(network, (2,), cost=count_parameters, target=0.3, harm=harm)
+        cut_depth(network, (2,), cost=count_parameters, target=0.3, degradation=degradation)
     assert str(error.value) == (
         "dropping blocks cannot reach 30% of the cost: without 2 residual blocks, all that Sequential can spare, 33% "
         "is left; raise the target, or cut channels too"
     )
-    with pytest.raises(ModelError, match="^the harm of the whole network is not finite"):
-        cut_depth(network, (2,), cost=count_parameters, target=0.9, harm=lambda _: math.nan)
+    with pytest.raises(ModelError, match="^the degradation of the uncut network is not finite"):
+        cut_depth(network, (2,), cost=count_parameters, target=0.9, degradation=lambda _: math.nan)
 
 
 @pytest.mark.parametrize(
     ("name", "blocks", "left"),
     [("resnet20", 7, "19%"), ("resnet8", 1, "62%"), ("small_cnn", 0, "100%")],
 )
-def test_the_least_that_can_be_reached_is_known_before_any_harm(name, blocks, left):
+def test_the_least_that_can_be_reached_is_known_before_any_measurement(name, blocks, left):
     """ResNet-20 has 40,813,184 MACs at 32x32 with its two projections, each of the seven blocks 4,718,592."""
     measured = []
     with pytest.raises(ModelError) as error:
-        cut_depth(build(name, IMAGE, 10), IMAGE, cost=lambda n: count_macs(n, IMAGE), target=0.1, harm=measured.append)
+        cut_depth(
+            build(name, IMAGE, 10), IMAGE, cost=lambda n: count_macs(n, IMAGE), target=0.1, degradation=measured.append
+        )
     assert f"cannot reach 10% of the cost: without {blocks} residual blocks, " in str(error.value)
     assert f" can spare, {left} is left; raise the target, or cut channels too" in str(error.value)
     assert not measured
@@ -294,7 +298,7 @@ def test_the_least_that_can_be_reached_is_known_before_any_harm(name, blocks, le
 def test_the_plan_makes_the_same_network():
     torch.manual_seed(0)
     network = build("resnet20", SMALL, 10)
-    short = cut_depth(network, SMALL, cost=count_parameters, target=0.8, harm=lambda n: -count_parameters(n))
+    short = cut_depth(network, SMALL, cost=count_parameters, target=0.8, degradation=lambda n: -count_parameters(n))
     fresh = apply_plan(build("resnet20", SMALL, 10), short.plan, SMALL)
     fresh.load_state_dict(short.network.state_dict())
     x = torch.randn(4, *SMALL)

@@ -3,14 +3,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from edgekd.prune.coupling import CoupledChannels
 from edgekd.prune.graph import channel_graph
 from edgekd.prune.groups import ChannelGroup, find_groups
-from edgekd.prune.importance import Ties, build_importance
+from edgekd.prune.importance import build_importance
 
 
 def group(count: int, parts: int = 1, chunk: int = 1, kernels: int = 1) -> ChannelGroup:
     scores = torch.tensor([float((7 * index) % count) for index in range(count)])
-    return ChannelGroup(nn.Identity(), scores, Ties(count * parts * chunk, parts, chunk, kernels))
+    return ChannelGroup(nn.Identity(), scores, CoupledChannels(count * parts * chunk, parts, chunk, kernels))
 
 
 @pytest.mark.parametrize(
@@ -61,22 +62,22 @@ def test_kernels_inside_of_groups_keep_their_steps(count, parts, kernels, wanted
 
 def test_the_lowest_scores_go():
     scores = torch.tensor([3.0, 1.0, 2.0, 1.0, 5.0])
-    assert ChannelGroup(nn.Identity(), scores, Ties(5)).cut(3) == [1, 3]
-    assert ChannelGroup(nn.Identity(), scores, Ties(5)).cut(5) == []
-    same_places = ChannelGroup(nn.Identity(), scores, Ties(10, parts=2))
+    assert ChannelGroup(nn.Identity(), scores, CoupledChannels(5)).cut(3) == [1, 3]
+    assert ChannelGroup(nn.Identity(), scores, CoupledChannels(5)).cut(5) == []
+    same_places = ChannelGroup(nn.Identity(), scores, CoupledChannels(10, parts=2))
     assert same_places.cut(4) == [1, 6], "the same place in both groups"
     assert (same_places.width, same_places.repeats) == (10, 2)
-    whole = ChannelGroup(nn.Identity(), scores, Ties(15, chunk=3))
+    whole = ChannelGroup(nn.Identity(), scores, CoupledChannels(15, chunk=3))
     assert whole.cut(3) == [3, 4, 5, 9, 10, 11], "all channels of two groups"
     assert whole.lost(3) == 2 * 3 * 1.0
-    both = ChannelGroup(nn.Identity(), scores, Ties(20, parts=2, chunk=2))
+    both = ChannelGroup(nn.Identity(), scores, CoupledChannels(20, parts=2, chunk=2))
     assert both.cut(4) == [2, 3, 12, 13]
 
 
 def test_of_each_branch_one_stays():
     scores = torch.tensor([3.0, 1.0, 2.0, 4.0, 5.0])
-    plain = ChannelGroup(nn.Identity(), scores, Ties(5))
-    found = ChannelGroup(nn.Identity(), scores, Ties(5), (frozenset({0, 1, 2}), frozenset({3, 4})))
+    plain = ChannelGroup(nn.Identity(), scores, CoupledChannels(5))
+    found = ChannelGroup(nn.Identity(), scores, CoupledChannels(5), (frozenset({0, 1, 2}), frozenset({3, 4})))
     assert (plain.cut(2), plain.keep(0, 1, 1.0)) == ([1, 2, 0], 1)
     assert (found.cut(2), found.keep(0, 1, 1.0)) == ([1, 2, 3], 2)
     assert (plain.lost(2), found.lost(2)) == (6.0, 7.0)

@@ -42,7 +42,7 @@ def test_nothing_is_lost_where_all_stays_and_more_with_every_channel(network):
         assert steps[0] > 0
 
 
-def test_measured_harm_in_place_of_layers(network):
+def test_measured_sensitivity_in_place_of_layers(network):
     plain = Prunable(network, SHAPE)
     weights = {root: 2.0 + index for index, root in enumerate(plain.roots)}
     weighted = Prunable(network, SHAPE, weights=weights)

@@ -31,12 +31,12 @@ def halved(network: nn.Module) -> tuple[nn.Module, Plan] | None:
     try:
         prunable = Prunable(network, SHAPE, round_to=1)
     except ModelError as error:
-        assert "Left whole: " in str(error) and "prune.ignore" in str(error)
+        assert "Unpruned: " in str(error) and "prune.ignore" in str(error)
         return None
     keeps = [prunable.rounded(group, len(group.scores) // 2) for group in prunable.groups]
     smaller, plan = prunable.cut(keeps)
     assert count_parameters(smaller) < count_parameters(network)
-    assert all(left.layers and left.reason for left in prunable.left)
+    assert all(left.layers and left.reason for left in prunable.unpruned)
     return smaller.eval(), plan
 
 

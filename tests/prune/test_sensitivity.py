@@ -12,9 +12,9 @@ from edgekd.errors import ModelError, StorageError
 from edgekd.models import build, count_macs, count_parameters
 from edgekd.models.batchnorm import reestimate
 from edgekd.prune import apply_plan, prune, widths
-from edgekd.prune.harm import harms
 from edgekd.prune.prunable import Prunable
 from edgekd.prune.sensitivity import ScannedCut, Sensitivity, scan
+from edgekd.prune.weights import sensitivity_weights
 
 IMAGE = (3, 8, 8)
 
@@ -362,7 +362,7 @@ def of_group(prunable: Prunable, layer: str, cuts: dict[int, float | None], uncu
     return Sensitivity(layer, width, 0.1, uncut, tuple(ScannedCut(0.5, kept, score) for kept, score in cuts.items()))
 
 
-def test_harms_against_the_formula(network):
+def test_weights_against_the_formula(network):
     prunable = Prunable(network, IMAGE, round_to=1)
     scanned = [
         of_group(prunable, "layer1.conv1", {12: 0.8, 8: 0.4, 4: 0.2}),
@@ -374,21 +374,21 @@ def test_harms_against_the_formula(network):
     second = (0.01 + 0.01 + 0.3) / sum(least_lost(prunable, "layer2.conv1", width) for width in (24, 16, 8))
     third = 0.2 / least_lost(prunable, "layer3.conv1", 48)
     expected = {"layer1.conv1": first, "layer2.conv1": second, "layer3.conv1": third}
-    weights = harms(scanned, prunable, floor=0.01)
+    weights = sensitivity_weights(scanned, prunable, floor=0.01)
     assert set(weights) == set(prunable.roots)
     for root, weight in weights.items():
         assert weight == pytest.approx(expected.get(root, sorted(expected.values())[1])), root
 
 
 @pytest.mark.parametrize("broken", [math.nan, math.inf, -math.inf])
-def test_a_score_that_is_not_finite_is_the_greatest_harm_of_all(network, broken):
+def test_a_score_that_is_not_finite_is_the_greatest_loss_of_all(network, broken):
     prunable = Prunable(network, IMAGE, round_to=1)
     scanned = [
         of_group(prunable, "layer1.conv1", {12: 0.8, 8: broken}),
         of_group(prunable, "layer2.conv1", {24: 0.2}),
         of_group(prunable, "layer3.conv1", {32: broken}),
     ]
-    weights = harms(scanned, prunable)
+    weights = sensitivity_weights(scanned, prunable)
     lost = sum(least_lost(prunable, "layer1.conv1", width) for width in (12, 8))
     assert weights["layer1.conv1"] == pytest.approx((0.1 + 0.7) / lost)
     assert weights["layer3.conv1"] == pytest.approx(0.7 / least_lost(prunable, "layer3.conv1", 32))
@@ -398,16 +398,17 @@ def test_two_ratios_of_one_width_count_once(network):
     prunable = Prunable(network, IMAGE)
     one, cut = of_group(prunable, "layer1.conv1", {8: 0.4}), ScannedCut(0.25, 8, 0.4)
     twice = Sensitivity(one.layer, one.width, one.share, one.uncut, (cut, cut, ScannedCut(0.1, 16, 0.9)))
-    assert harms([one], prunable) == harms([twice], prunable)
+    assert sensitivity_weights([one], prunable) == sensitivity_weights([twice], prunable)
 
 
-def test_weighted_scores_of_grouped_convolutions_add_up_to_the_harm():
+def test_weighted_scores_of_grouped_convolutions_add_up_to_the_measured_loss():
     torch.manual_seed(0)
     network = nn.Sequential(
         nn.Conv2d(3, 16, 3), nn.Conv2d(16, 16, 3, groups=4), nn.Flatten(), nn.Linear(16 * 16, 8), nn.Linear(8, 2)
     )
     found = scan(network, IMAGE, Score(), round_to=1)
-    weighted = Prunable(network, IMAGE, round_to=1, weights=harms(found, Prunable(network, IMAGE), floor=1e-6))
+    weights = sensitivity_weights(found, Prunable(network, IMAGE), floor=1e-6)
+    weighted = Prunable(network, IMAGE, round_to=1, weights=weights)
     assert {group.repeats for group in weighted.groups} == {1, 4}
     for each in found:
         group = weighted.groups[weighted.roots.index(each.layer)]
@@ -416,7 +417,7 @@ def test_weighted_scores_of_grouped_convolutions_add_up_to_the_harm():
 
 
 @pytest.mark.parametrize(("scope", "untold", "told"), [("global", 32, 8), ("paths", 24, 16)])
-def test_channels_that_do_no_harm_go_first(network, scope, untold, told):
+def test_channels_without_effect_go_first(network, scope, untold, told):
     """A block whose last BatchNorm is silent does nothing, however large its filters are."""
     torch.manual_seed(3)
     network, inputs = copy.deepcopy(network).eval(), torch.randn(64, *IMAGE)
@@ -432,7 +433,7 @@ def test_channels_that_do_no_harm_go_first(network, scope, untold, told):
     found = scan(network, IMAGE, likeness)
     block = next(each for each in found if each.layer == "layer2.conv1")
     assert [cut.score for cut in block.cuts] == [1.0] * 3
-    weights = harms(found, Prunable(network, IMAGE, importance="l2", scope=scope), floor=1e-6)
+    weights = sensitivity_weights(found, Prunable(network, IMAGE, importance="l2", scope=scope), floor=1e-6)
     blind = prune(network, IMAGE, macs=0.7, importance="l2", scope=scope)
     seeing = prune(network, IMAGE, macs=0.7, importance="l2", scope=scope, weights=weights)
     assert count_macs(seeing.network, IMAGE) <= 0.7 * count_macs(network, IMAGE)
@@ -440,13 +441,13 @@ def test_channels_that_do_no_harm_go_first(network, scope, untold, told):
     assert likeness(seeing.network.eval()) > likeness(blind.network.eval())
 
 
-def test_what_harms_cannot_be_found(network):
+def test_weights_that_cannot_be_computed(network):
     prunable = Prunable(network, IMAGE, ignore=("layer1.conv1",))
     some = of_group(prunable, "layer2.conv1", {16: 0.5})
 
     def says(scanned: list[Sensitivity], floor: float = 1e-3) -> str:
         with pytest.raises(ModelError) as error:
-            harms(scanned, prunable, floor)
+            sensitivity_weights(scanned, prunable, floor)
         return str(error.value)
 
     assert says([some], 0.0) == "floor must be a finite number above 0, got 0.0"
@@ -460,4 +461,4 @@ def test_what_harms_cannot_be_found(network):
         "the scan is of another network: 'layer3.conv1' has 64 channels in ResNet8, and 48 in the scan; scan this one"
     )
     ignored = Sensitivity("layer1.conv1", 16, 0.1, 0.9, (ScannedCut(0.5, 8, 0.1),))
-    assert harms([some, ignored], prunable) == harms([some], prunable)
+    assert sensitivity_weights([some, ignored], prunable) == sensitivity_weights([some], prunable)

@@ -154,8 +154,8 @@ def test_some_channels_fall_and_others_stand(sparse):
         assert sparse.kept[root].max() > 8 * sparse.kept[root].min()
     (plain_accuracy, plain_loss), (accuracy, loss) = held_out(plain.network), held_out(sparse.network)
     assert accuracy > plain_accuracy - 0.05
-    harm = held_out(half_as_wide(sparse))[1] - loss
-    assert harm < 0.5 * (held_out(half_as_wide(plain))[1] - plain_loss), "the cut costs less after it"
+    lost = held_out(half_as_wide(sparse))[1] - loss
+    assert lost < 0.5 * (held_out(half_as_wide(plain))[1] - plain_loss), "the cut costs less after it"
 
 
 def test_it_is_the_same_each_time(sparse):

@@ -39,16 +39,18 @@ def test_widths_are_those_after_a_cut(name):
         ]
         cut, _ = prunable.cut(keeps)
         channels = [keep * group.repeats for group, keep in zip(prunable.groups, keeps, strict=True)]
-        for layer in prunable.structure.sides:
+        for layer in prunable.structure.fans:
             assert prunable.structure.widths_of(layer, channels) == widths(cut.get_submodule(layer)), layer
-            if layer in prunable.structure.tied:
+            if layer in prunable.structure.coupled:
                 before, after = network.get_submodule(layer), cut.get_submodule(layer)
                 assert after.in_channels * before.groups == before.in_channels * after.groups
 
 
-def test_what_is_tied():
-    found = {name: Prunable(make(), shape).structure.tied for name, (make, shape) in MADE.items() if name in NETWORKS}
+def test_coupled_layers():
+    found = {
+        name: Prunable(make(), shape).structure.coupled for name, (make, shape) in MADE.items() if name in NETWORKS
+    }
     assert found["six groups"] == found["wider outputs"] == found["transposed"] == {"2"}
     assert found["two groups"] == found["two transposed groups"] == found["shuffled"] == frozenset()
     assert found["residual"] == {"grouped"}
-    assert Prunable(copy.deepcopy(CASES["depthwise"].network()), (3, 6, 6)).structure.tied == {"depth"}
+    assert Prunable(copy.deepcopy(CASES["depthwise"].network()), (3, 6, 6)).structure.coupled == {"depth"}

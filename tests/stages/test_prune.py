@@ -108,7 +108,7 @@ def test_several_cuts(cut, start, schedule, first):
     assert len(result.spec.pruning) == 2
 
 
-def test_what_is_left_whole_is_in_the_figures(digits, tmp_path):
+def test_unpruned_layers_are_in_the_figures(digits, tmp_path):
     network = composed(["buffer_mean"], "pooled")
     job = Job(
         **{"name": "01-prune", "network": network, "spec": Spec("own", SHAPE, 4), "data": digits, "seed": 0},
@@ -201,7 +201,7 @@ def test_sparse_learning_weakens_the_weakest_channels(cut, start, tmp_path):
     assert shares[1] < shares[0]
 
 
-def test_measured_harm_ranks(cut, start, monkeypatch, tmp_path):
+def test_measured_sensitivity_ranks(cut, start, monkeypatch, tmp_path):
     """Where every cut of one group costs all accuracy, that group is left alone."""
     spared = "layer1.conv1"
     of = accuracy_of

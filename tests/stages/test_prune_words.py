@@ -37,10 +37,10 @@ def test_towards_an_accuracy():
     ]
 
 
-def test_what_was_left_whole():
+def test_unpruned_layers():
     left = [{"layers": ["a", "b"], "operation": "view", "reason": "view needs this width"}]
     assert described({"cuts": [{"name": "cut-1", "of": "MACs", "kept": 0.7, "left_whole": left}]}) == [
-        ("Cut 1", "70.0 % of the MACs kept; left whole: a, b (view needs this width)")
+        ("Cut 1", "70.0 % of the MACs kept; unpruned: a, b (view needs this width)")
     ]
 
 

@@ -1,20 +1,18 @@
-"""What makes a channel worth keeping: ``build_importance("taylor")(group)``; one file per method."""
+"""Importances of channels: ``build_importance("taylor")(group)``; one file per method."""
 
 from edgekd.prune.importance.bn_scale import BNScale
 from edgekd.prune.importance.build import build_importance
 from edgekd.prune.importance.filter_norm import L1, L2
 from edgekd.prune.importance.fisher import Fisher
 from edgekd.prune.importance.fpgm import FPGM
-from edgekd.prune.importance.gradients import collect_gradients, unharmed
+from edgekd.prune.importance.gradients import collect_gradients
 from edgekd.prune.importance.group import GroupImportance
 from edgekd.prune.importance.group_magnitude import GroupMagnitude
 from edgekd.prune.importance.lamp import LAMP, lamp
-from edgekd.prune.importance.members import Member, members
 from edgekd.prune.importance.random import Random
 from edgekd.prune.importance.reduction import REDUCTIONS
 from edgekd.prune.importance.scope import SCOPES, normalised, topology
 from edgekd.prune.importance.taylor import Taylor
-from edgekd.prune.importance.ties import Ties, branches, ties
 
 __all__ = [
     "FPGM",
@@ -27,17 +25,11 @@ __all__ = [
     "Fisher",
     "GroupImportance",
     "GroupMagnitude",
-    "Member",
     "Random",
     "Taylor",
-    "Ties",
-    "branches",
     "build_importance",
     "collect_gradients",
     "lamp",
-    "members",
     "normalised",
-    "ties",
     "topology",
-    "unharmed",
 ]

@@ -2,16 +2,16 @@
 
 from torch import Tensor, nn
 
+from edgekd.prune.group_members import GroupMember
 from edgekd.prune.importance.group import GroupImportance, on_cpu
-from edgekd.prune.importance.members import Member
 from edgekd.prune.registry import IMPORTANCES
 
 
 @IMPORTANCES.register("bn_scale")
 class BNScale(GroupImportance):
-    """|γ| of the group's BatchNorms; nothing for a group in which a channel has none."""
+    """|γ| of the group's BatchNorms; no scores for a group in which a channel has no BatchNorm."""
 
-    def rows(self, member: Member) -> Tensor | None:
+    def row_scores(self, member: GroupMember) -> Tensor | None:
         if not isinstance(member.layer, nn.modules.batchnorm._BatchNorm):
             return None
         return on_cpu(member.rows(member.weight)).abs().sum(1)

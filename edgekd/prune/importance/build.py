@@ -4,7 +4,7 @@ from edgekd.prune.registry import IMPORTANCES, Importance
 
 
 def build_importance(name: str, reduction: str | None = None) -> Importance:
-    """The importance called ``name``, with its own reduction unless another one is given.
+    """Build the importance called ``name``, with its own reduction unless another one is given.
 
     >>> build_importance("taylor", reduction="max").gradients
     'batch'

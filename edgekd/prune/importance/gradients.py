@@ -1,4 +1,4 @@
-"""What importances by gradients need in the weights before they score."""
+"""Gradients that importances such as Taylor and Fisher need in the weights before they score."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from edgekd.errors import ModelError
-from edgekd.prune.importance.members import Member
+from edgekd.prune.group_members import GroupMember
 from edgekd.prune.registry import Gradients
 
 Batches = Iterable[tuple[Tensor, Tensor]]
@@ -19,20 +19,20 @@ SQUARED = "squared_grad"
 
 @contextmanager
 def collect_gradients(network: nn.Module, batches: Batches | None, loss: Loss, kind: Gradients) -> Iterator[None]:
-    """Inside, the weights hold what an importance needs; afterwards ``network`` is as it was.
+    """Store in the weights the gradients that an importance needs; on leaving, restore ``network``.
 
-    Gradients are of the network in eval mode, for all parameters, frozen ones too. They stay with these very
-    parameters: a deep copy has none.
+    Gradients are those of the network in evaluation mode, for all parameters, frozen ones too. They stay with these
+    very parameters: a deep copy has none.
 
     >>> with collect_gradients(network, batches, F.cross_entropy, importance.gradients):  # doctest: +SKIP
     ...     scores = [importance(group) for group in groups]
 
     Args:
-        batches: (inputs, labels), the first dimension of both the samples. Only read where ``kind`` asks for it.
-        loss: of (logits, labels), a scalar; the mean over the samples.
-        kind: an importance's ``gradients``. ``batch`` leaves the gradient of the mean loss over all samples in
-            ``.grad``; ``sample`` the mean over the samples of each one's squared gradient in ``.squared_grad``, for
-            one forward and backward pass each; ``none`` does nothing.
+        batches: (inputs, labels), samples along the first dimension of both; read only where ``kind`` asks for them.
+        loss: ``loss(logits, labels)``, a scalar, the mean over the samples.
+        kind: an importance's ``gradients``. ``batch`` stores the gradient of the mean loss over all samples in
+            ``.grad``. ``sample`` stores the mean over the samples of each one's squared gradient in
+            ``.squared_grad``, at one forward and backward pass for each. ``none`` does nothing.
 
     Raises:
         ModelError: no batches, a loss that is not a scalar of the weights, or a gradient that is not finite.
@@ -44,7 +44,7 @@ def collect_gradients(network: nn.Module, batches: Batches | None, loss: Loss, k
         return
     if batches is None:
         raise ModelError("this importance needs gradients: give batches of inputs and labels, or choose another one")
-    with unharmed(network):
+    with restored(network):
         network.eval()
         for parameter in network.parameters():
             parameter.grad = None
@@ -59,8 +59,8 @@ def collect_gradients(network: nn.Module, batches: Batches | None, loss: Loss, k
 
 
 @contextmanager
-def unharmed(network: nn.Module) -> Iterator[None]:
-    """Puts training flags, gradients and ``requires_grad`` back; a parameter that was cut meanwhile has no gradient."""
+def restored(network: nn.Module) -> Iterator[None]:
+    """Restore training modes, gradients and ``requires_grad`` on leaving; parameters cut meanwhile have no gradient."""
     modes = {module: module.training for module in network.modules()}
     before = {
         name: (each, each.grad, getattr(each, SQUARED, None), each.requires_grad)
@@ -80,8 +80,8 @@ def unharmed(network: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(requires_grad)
 
 
-def gradient_of(member: Member) -> Tensor:
-    """The loss's gradient for the member's weight, that ``collect_gradients`` left there.
+def gradient_of(member: GroupMember) -> Tensor:
+    """Return the loss's gradient for the member's weight, stored by ``collect_gradients``.
 
     Raises:
         ModelError: it is not there.
@@ -89,8 +89,8 @@ def gradient_of(member: Member) -> Tensor:
     return _found(member, member.weight.grad, "batch")
 
 
-def squared_gradient_of(member: Member) -> Tensor:
-    """The mean square of the samples' gradients for the member's weight, that ``collect_gradients`` left there.
+def squared_gradient_of(member: GroupMember) -> Tensor:
+    """Return the mean square of the samples' gradients for the member's weight, stored by ``collect_gradients``.
 
     Raises:
         ModelError: it is not there.
@@ -98,7 +98,7 @@ def squared_gradient_of(member: Member) -> Tensor:
     return _found(member, getattr(member.weight, SQUARED, None), "sample")
 
 
-def _found(member: Member, gradient: Tensor | None, kind: Gradients) -> Tensor:
+def _found(member: GroupMember, gradient: Tensor | None, kind: Gradients) -> Tensor:
     if gradient is None:
         raise ModelError(
             f"{member.name} has no gradients to rank channels by: score the network itself, not a copy of it, inside "

@@ -1,4 +1,4 @@
-"""Importances that look at every layer of a group."""
+"""Importances that score channels in every layer of a dependency group."""
 
 from abc import abstractmethod
 
@@ -7,17 +7,17 @@ import torch_pruning as tp
 from torch import Tensor
 
 from edgekd.errors import ModelError
-from edgekd.prune.importance.members import Member, members
+from edgekd.prune.group_members import GroupMember, group_members
 from edgekd.prune.importance.reduction import REDUCTIONS
 from edgekd.prune.registry import Importance
 
 
 class GroupImportance(Importance):
-    """Scores channels in each layer of a group by itself, then reduces over the layers.
+    """Scores channels in each layer of a group separately, then reduces over the layers.
 
     Args:
         reduction: an entry of ``REDUCTIONS``: ``mean``, ``sum``, ``max``, ``first`` or ``product``.
-        normalise: divide by the mean over the group's channels, which makes groups comparable.
+        normalise: divide by the mean over the group's channels, so that groups compare.
 
     Raises:
         ModelError: there is no such reduction.
@@ -28,32 +28,32 @@ class GroupImportance(Importance):
         self.normalise = normalise
 
     @abstractmethod
-    def rows(self, member: Member) -> Tensor | None:
-        """(rows,): what each row adds to the score of its channel; None where this kind of layer has no say."""
+    def row_scores(self, member: GroupMember) -> Tensor | None:
+        """Return what each row adds to its channel's score, (rows,), or None if this kind of layer does not count."""
 
-    def finished(self, sums: Tensor) -> Tensor:
-        """(channels,) scores in one layer, from the sums over each channel's rows."""
+    def channel_scores(self, sums: Tensor) -> Tensor:
+        """Return the scores in one layer, (channels,), from the sums over each channel's rows."""
         return sums
 
     @torch.no_grad()
     def __call__(self, group: tp.Group) -> Tensor | None:
         width = len(group[0].idxs)
-        layers, has = [], []
-        for member in members(group):
-            rows = self.rows(member)
+        layers, scored = [], []
+        for member in group_members(group):
+            rows = self.row_scores(member)
             if rows is not None:
                 sums = torch.zeros(width, dtype=torch.float64).index_add_(0, member.channels, rows.double())
-                layers.append(self.finished(sums))
-                has.append(torch.zeros(width, dtype=torch.bool).index_fill_(0, member.channels, True))
-        # A channel that no layer speaks for would score 0 and go first.
-        if not layers or not torch.stack(has).any(0).all():
+                layers.append(self.channel_scores(sums))
+                scored.append(torch.zeros(width, dtype=torch.bool).index_fill_(0, member.channels, True))
+        # A channel that no layer scores would have 0 and go first.
+        if not layers or not torch.stack(scored).any(0).all():
             return None
-        scores = self.reduction(torch.stack(layers), torch.stack(has))
+        scores = self.reduction(torch.stack(layers), torch.stack(scored))
         return finite(scores / _mean_or_one(scores) if self.normalise else scores, group)
 
 
 def on_cpu(tensor: Tensor) -> Tensor:
-    """At least float32, and on the CPU, where sums come out the same whatever the network's device."""
+    """Move ``tensor`` to the CPU, where sums are the same whatever the network's device, as float32 at least."""
     return tensor.detach().cpu().to(torch.promote_types(tensor.dtype, torch.float32))
 
 
@@ -64,6 +64,7 @@ def _mean_or_one(scores: Tensor) -> Tensor:
 
 
 def finite(scores: Tensor, group: tp.Group) -> Tensor:
+    """Return ``scores``, or raise ModelError if one is not finite."""
     if not torch.isfinite(scores).all():
         raise ModelError(
             f"the channels of {group[0].dep.target.name} cannot be ranked: a weight or a gradient in the group is "

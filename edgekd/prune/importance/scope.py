@@ -1,4 +1,4 @@
-"""What makes the scores of different groups comparable, so that one threshold serves them all."""
+"""Normalisation of scores between groups, so that one threshold serves them all."""
 
 from collections.abc import Hashable, Sequence
 
@@ -13,13 +13,12 @@ SCOPES = ("paths", "global", "layer", "isomorphic")
 
 
 def normalised(scores_by_group: Sequence[Tensor], scope: str, topologies: Sequence[Hashable]) -> list[Tensor]:
-    """Scores to be ranked together: a threshold that cuts a share of all cuts the same share of each class.
+    """Normalise scores so that a threshold that cuts a share of all channels cuts the same share of each class.
 
-    ``global`` leaves the scores as they are, and all groups are one class; so does ``paths``, where no threshold
-    is set over groups. Otherwise a score becomes its rank within
-    its class over the class's size, in (0, 1]: a group by itself is a class for ``layer``, all groups of one topology
-    are for ``isomorphic`` (Fang et al., "Isomorphic Pruning for Vision Models", 2024). Of equal scores the first ranks
-    lowest.
+    ``global`` leaves the scores as they are, and all groups are one class; so does ``paths``, where no threshold is
+    set over groups. Otherwise a score becomes its rank within its class over the class's size, in (0, 1]. For
+    ``layer`` each group is a class; for ``isomorphic`` all groups of one topology are one (Fang et al., "Isomorphic
+    Pruning for Vision Models", 2024). Of equal scores the first ranks lowest.
 
     Args:
         scores_by_group: (channels,) for each group.
@@ -39,12 +38,12 @@ def normalised(scores_by_group: Sequence[Tensor], scope: str, topologies: Sequen
 
 
 def topology(group: tp.Group) -> Hashable:
-    """The structure of ``group``: kinds of layers and how each is cut, in order; its widths do not matter."""
+    """Return the topology of ``group``: kinds of layers and how each is cut, in order, whatever their widths."""
     return tuple(
         (
             type(item.dep.source.module),
             type(item.dep.target.module),
-            # A depthwise convolution differs from another one by who cuts it only.
+            # A depthwise convolution differs from another one only by the function that cuts it.
             type(item.dep.handler.__self__),
             item.dep.handler.__name__,
         )

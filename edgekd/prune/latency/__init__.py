@@ -1,9 +1,8 @@
-"""Times of layers at any widths, measured on this machine: ``table.measure(layers_of(network, shape).values())``."""
+"""Latencies of layers at any widths, measured on a machine: ``table.measure(layers_of(network, shape).values())``."""
 
 from edgekd.prune.latency.layer import Layer
 from edgekd.prune.latency.network import layers_of
-from edgekd.prune.latency.predict import LayerTimes, predict, predictor
+from edgekd.prune.latency.predict import LayerTimes, network_ms, predict, predictor
 from edgekd.prune.latency.table import LatencyTable
-from edgekd.prune.latency.whole import network_ms
 
 __all__ = ["LatencyTable", "Layer", "LayerTimes", "layers_of", "network_ms", "predict", "predictor"]

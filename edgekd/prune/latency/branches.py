@@ -1,7 +1,7 @@
-"""Layers side by side in one ONNX file, as ONNX Runtime finds them in a network's file at the same precision.
+"""ONNX models with one branch for each layer, as ONNX Runtime meets the layer in a network's file.
 
-Every branch has an input of its own and ends in little, so that neither counts for what is in between: floats become
-blocks of channels by a reordering before the layer and are averaged behind it, codes are turned and cut.
+Every branch has an input of its own and a small output, so that neither affects the layer's time. Floats are reordered
+into blocks of channels before the layer and averaged behind it; int8 codes are converted before, and sliced behind.
 """
 
 from collections.abc import Sequence
@@ -15,17 +15,17 @@ from edgekd.prune.latency.layer import Layer
 
 OPSET, IR_VERSION = 20, 10
 PREFIX = "layer_"
-# Neither zero, with which a processor may be faster, nor so small that sums of products are.
+# Not zero, with which a processor may be faster, and not so small that products underflow.
 WEIGHT, SCALE = 0.01, 0.02
 
 
 def branches(layers: Sequence[Layer], precision: str, codes: type[np.uint8 | np.int8] = np.uint8) -> ModelProto:
-    """A model that computes each of ``layers`` once; what belongs to the n-th is named ``layer_n`` and more.
+    """Build a model that computes each of ``layers`` once; names of the n-th begin with ``layer_n``.
 
     Args:
         layers: each with one size.
-        precision: ``float32``, or ``int8`` for QuantizeLinear and DequantizeLinear around what computes in int8.
-        codes: of int8's activations: ``np.uint8``, or ``np.int8`` on Arm.
+        precision: ``float32``, or ``int8`` for QuantizeLinear and DequantizeLinear around int8 layers.
+        codes: the type of int8 activations: ``np.uint8``, or ``np.int8`` on Arm.
     """
     parts = [_Branch(f"{PREFIX}{index}", layer, precision, codes) for index, layer in enumerate(layers)]
     graph = helper.make_graph(
@@ -46,7 +46,7 @@ class _Branch:
         self.nodes: list[NodeProto] = []
         self.constants: list[TensorProto] = []
         [size] = layer.sizes
-        # An open batch, as in a network's file: ONNX Runtime joins other operators where it knows the shape.
+        # An open batch, as in a network's file: ONNX Runtime fuses other operators where it knows the shape.
         per_sample = (*size, layer.inputs) if layer.kind == "linear" else (layer.inputs, *size)
         dtype = helper.np_dtype_to_tensor_dtype(np.dtype(codes if self.in_int8 else np.float32))
         self.given = helper.make_tensor_value_info(f"{name}/input", dtype, ["batch", *per_sample])
@@ -60,7 +60,7 @@ class _Branch:
             y = self._node("Relu", [y])
         if self.in_int8:
             y = self._node("QuantizeLinear", [y, *self._step(0 if self.layer.activation else 128)])
-        return self._little(y)
+        return self._reduce(y)
 
     def _weighted(self, x: str) -> str:
         layer = self.layer
@@ -100,8 +100,8 @@ class _Branch:
             self._constant(f"zero_point_{len(self.constants)}", zero_point),
         ]
 
-    def _little(self, y: str) -> str:
-        """Takes the large output away, whose place in memory would be fetched anew for every inference."""
+    def _reduce(self, y: str) -> str:
+        """Reduce the large output, whose memory would be fetched again in every inference."""
         if self.layer.sizes == ((),):
             return y
         if not self.in_int8:
@@ -114,8 +114,8 @@ class _Branch:
         self.nodes.append(helper.make_node(operator, inputs, [output], name=output, **attributes))
         return output
 
-    def _constant(self, what: str, value: np.ndarray) -> str:
-        name = f"{self.name}/{what}"
+    def _constant(self, suffix: str, value: np.ndarray) -> str:
+        name = f"{self.name}/{suffix}"
         dtype = helper.np_dtype_to_tensor_dtype(value.dtype)
         self.constants.append(helper.make_tensor(name, dtype, value.shape, value.tobytes(), raw=True))
         return name

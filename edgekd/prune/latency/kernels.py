@@ -1,4 +1,4 @@
-"""Times of many layers at once, as multiples of a reference layer's."""
+"""Kernel times of many layers at once, as multiples of a reference layer's."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -16,20 +16,25 @@ from edgekd.errors import MeasurementError
 from edgekd.files import temporary_folder
 from edgekd.prune.latency.branches import PREFIX, branches
 from edgekd.prune.latency.layer import Layer
-from edgekd.prune.latency.readings import Reading, readings
+from edgekd.prune.latency.readings import Reading, fast, readings
 
-# One of ResNet's, of some 0.1 ms: the machine's speed is that of this layer, which is timed with all others.
+# A layer of ResNet, of some 0.1 ms. It is timed with all others and stands for the machine's speed.
 REFERENCE = Layer("conv", 64, 64, ((14, 14),), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), activation=True)
 COPIES = 3
-# Of one model: layers, weights and multiply-accumulates.
+# The most layers, weights and multiply-accumulates of one model.
 MOST_LAYERS, MOST_WEIGHTS, MOST_MACS = 32, 16e6, 1e9
 WARMUP_RUNS, MIN_RUNS, MAX_RUNS, SECONDS = 2, 15, 60, 0.15
 NAME = re.compile(rf"{PREFIX}(\d+)/")
+# The small layers whose time shows the profiler's overhead.
+SMALL = Layer("conv", 16, 16, ((4, 4),), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), activation=True)
+SMALL_LAYERS, SMALL_RUNS, SMALL_WARMUP = 32, 40, 10
+# The other models take its weights out of the cache: the second of its own inferences counts.
+ORDER = ("reference", "small", "plain", "plain")
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What all times of a table have in common."""
+    """The setting that all times of a table share."""
 
     precision: str
     threads: int
@@ -38,7 +43,7 @@ class Setting:
 
     @contextmanager
     def files(self, models: Mapping[str, Sequence[Layer]]) -> Iterator[dict[str, Path]]:
-        """Each with these layers side by side."""
+        """Write an ONNX file for each of ``models``, one branch for each layer, and yield the paths."""
         with temporary_folder() as folder:
             paths = {name: folder / f"{name}.onnx" for name in models}
             for name, layers in models.items():
@@ -48,14 +53,14 @@ class Setting:
 
 @dataclass(frozen=True)
 class KernelTimes:
-    """Readings of layers as multiples of the reference layer's, and the milliseconds of that."""
+    """Readings of layers as multiples of the reference layer's, and the reference's milliseconds."""
 
     multiples: dict[str, float]
     reference_ms: float
 
 
 def batches_of(layers: Collection[Layer]) -> Iterator[list[Layer]]:
-    """Layers for one model, alike in work: the small ones are run oftener."""
+    """Yield the layers of one model at a time, similar in work, since small ones are run more often."""
     batch: list[Layer] = []
     weights = macs = 0
     for layer in sorted(layers, key=lambda each: (each.macs, str(each))):
@@ -71,10 +76,10 @@ def batches_of(layers: Collection[Layer]) -> Iterator[list[Layer]]:
 
 
 def kernel_times(layers: Sequence[Layer], setting: Setting) -> KernelTimes:
-    """Times each of ``layers``, which have one size each, in one model.
+    """Time each of ``layers``, which have one size each, in one model.
 
     Raises:
-        MeasurementError: ONNX Runtime does not load or run them, or computes one of them by other kernels.
+        MeasurementError: ONNX Runtime does not load or run them, or uses other kernels for one of them.
     """
     with setting.files({"layers": [*layers, *[REFERENCE] * COPIES]}) as files:
         turns = Turns(files, ["layers"], files, setting.threads, WARMUP_RUNS, MIN_RUNS, MAX_RUNS, SECONDS)
@@ -90,6 +95,23 @@ def kernel_times(layers: Sequence[Layer], setting: Setting) -> KernelTimes:
 
 
 def by_layer(readings: Sequence[Reading]) -> dict[int, float]:
-    """Milliseconds of the kernels that compute a product, by the place of their layer."""
+    """Return the milliseconds of the kernels of convolutions and matrix products, by the index of their layer."""
     named = ((NAME.match(reading.name), reading) for reading in readings if is_weighted(reading.op))
     return {int(name[1]): reading.ms for name, reading in named if name}
+
+
+def profiler_overhead(setting: Setting) -> float:
+    """Measure what ONNX Runtime's profiler adds to each kernel, as a multiple of the reference layer's reading.
+
+    It is some microseconds, as long as a small layer: how far the kernels of small layers together exceed an
+    inference without the profiler, for each kernel.
+    """
+    with setting.files({"small": [SMALL] * SMALL_LAYERS, "reference": [REFERENCE]}) as files:
+        models = {**files, "plain": files["small"]}
+        turns = Turns(models, ORDER, files, setting.threads, SMALL_WARMUP, SMALL_RUNS, SMALL_RUNS)
+        taken = setting.target.turns(turns)
+    kernels = readings(taken, turns, "small")
+    reference_ms = by_layer(readings(taken, turns, "reference"))[0]
+    plain_ms = fast(taken.times_ns[:, -1]) / 1e6
+    excess_ms = (sum(kernel.ms for kernel in kernels) - plain_ms) / len(kernels)
+    return max(excess_ms, 0.0) / reference_ms

@@ -1,4 +1,4 @@
-"""What a layer's time depends on."""
+"""The description of a layer that its latency depends on."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -12,10 +12,10 @@ Size = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Layer:
-    """A convolution or a linear layer for one input, less its values.
+    """A convolution or a linear layer for one input, without its weights.
 
-    Shapes of the input, without its batch: (``inputs``, \\*size) for convolutions, (\\*size, ``inputs``) for linear
-    layers, whose size is ``()`` for plain features.
+    Its input has the shape (``inputs``, \\*size) for convolutions, (\\*size, ``inputs``) for linear layers, without the
+    batch. The size is ``()`` for plain features.
     """
 
     kind: Literal["conv", "conv_transpose", "linear"]
@@ -26,12 +26,12 @@ class Layer:
     kernel: Size = ()
     stride: Size = ()
     padding: Size = ()
-    """Before each axis, then behind each axis, as ONNX has it."""
+    """Begin of each axis, then end of each axis, as in ONNX."""
     dilation: Size = ()
     output_padding: Size = ()
     groups: int = 1
     activation: bool = False
-    """A ReLU or the like follows, which runtimes compute with the layer."""
+    """A ReLU or another clamp follows, which runtimes fuse with the layer."""
 
     def __str__(self) -> str:
         about = [self.kind, f"{self.inputs}>{self.outputs}"]
@@ -43,7 +43,7 @@ class Layer:
 
     @property
     def calls(self) -> int:
-        """How often one inference computes it."""
+        """Return how often one inference computes the layer."""
         return len(self.sizes)
 
     @property
@@ -52,7 +52,7 @@ class Layer:
 
     @property
     def weight_shape(self) -> Size:
-        """As PyTorch and ONNX store it."""
+        """Return the shape of the weight as PyTorch and ONNX store it."""
         first, second = (self.inputs, self.outputs) if self.kind == "conv_transpose" else (self.outputs, self.inputs)
         return (first, second // self.groups, *self.kernel)
 
@@ -62,27 +62,27 @@ class Layer:
 
     @property
     def elements(self) -> int:
-        """Activations that it writes in one inference."""
+        """Return the number of activations that the layer writes in one inference."""
         return self.outputs * sum(map(prod, self.output_sizes))
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates of one inference."""
+        """Return the multiply-accumulates of one inference."""
         pixels = self.sizes if self.kind == "conv_transpose" else self.output_sizes
         return prod(self.weight_shape) * sum(map(prod, pixels))
 
     def each_call(self) -> Iterator["Layer"]:
-        """The layer as it is called each time."""
+        """Yield the layer with the size of each call."""
         return (replace(self, sizes=(size,)) for size in self.sizes)
 
     def resized(self, inputs: int, outputs: int, groups: int | None = None) -> "Layer":
-        """The same layer at other widths; depthwise it stays depthwise.
+        """Return the layer at other widths; a depthwise layer stays depthwise.
 
         Args:
-            groups: as many as now where left out.
+            groups: the number of groups; as many as now if left out.
 
         Raises:
-            ModelError: no such layer can be: its groups do not divide the widths, or depthwise they differ.
+            ModelError: the groups do not divide the widths, or those of a depthwise layer differ.
         """
         if min(inputs, outputs) < 1:
             raise ModelError(f"{self} cannot have {inputs} inputs and {outputs} outputs: keep at least one of each")

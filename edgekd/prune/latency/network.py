@@ -1,4 +1,4 @@
-"""The layers of a network, from one forward pass."""
+"""The layers of a network and their input sizes, from one forward pass."""
 
 import copy
 from collections import defaultdict
@@ -17,7 +17,7 @@ from edgekd.prune.latency.layer import Layer, Size
 from edgekd.prune.plan import example_input
 
 ATEN = torch.ops.aten
-# In evaluation mode they are folded into the layer before them.
+# Operators that are folded into the layer before them in evaluation mode.
 FOLDED = {ATEN.native_batch_norm, ATEN._native_batch_norm_legit_no_training, ATEN.cudnn_batch_norm}
 CLAMPS = {
     *(ATEN.relu, ATEN.relu_, ATEN.hardtanh, ATEN.hardtanh_),
@@ -26,13 +26,13 @@ CLAMPS = {
 
 
 def layers_of(network: nn.Module, input_shape: tuple[int, ...]) -> dict[str, Layer]:
-    """The convolutions and linear layers by path, in the order in which one inference first calls them.
+    """Return the convolutions and linear layers by path, in the order in which one inference first calls them.
 
-    ``network`` itself is left as it is. What is computed without calling such a module, as the projections of
-    PyTorch's attention are, is not among them.
+    ``network`` itself is left as it is. Layers whose module is not called, such as the projections of PyTorch's
+    attention, are not found.
 
     Args:
-        input_shape: one input without its batch.
+        input_shape: shape of one input, without the batch.
 
     Raises:
         ModelError: the network does not take such an input, or calls no such layer.
@@ -67,7 +67,7 @@ def layers_of(network: nn.Module, input_shape: tuple[int, ...]) -> dict[str, Lay
 
 
 class _Activations(TorchDispatchMode):
-    """Finds the layers whose output goes into a ReLU or the like, whether that is a module or a function."""
+    """Finds the layers whose output goes into a ReLU or another clamp, be it a module or a function."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -115,7 +115,7 @@ def _padding(module: _ConvNd) -> Size:
 
 
 def _sizes(module: nn.Module, x: Tensor) -> list[Size]:
-    """One size, or as many as there are samples where the network makes several of one, such as windows or patches."""
+    """Return one size, or one for each sample where the network makes several of one, such as windows or patches."""
     shape = tuple(x.shape)
     if isinstance(module, nn.Linear):
         return [shape[1:-1] if shape[0] == 1 and len(shape) > 1 else shape[:-1]]

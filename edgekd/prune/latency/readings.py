@@ -1,4 +1,4 @@
-"""ONNX Runtime's kernels one by one, as its own profiler reads them."""
+"""Times of single kernels, from ONNX Runtime's profiler."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from edgekd.bench.runtimes.onnxruntime.trace import KERNEL, Event, identity, last_runs
 from edgekd.bench.runtimes.onnxruntime.turns import Taken, Turns
 
-# Others on the machine only ever slow a kernel down.
+# Other processes can only slow a kernel down.
 FASTEST = 0.2
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A kernel's time in one inference, the profiler's own work in it included."""
+    """A kernel's time in one inference, including the profiler's overhead."""
 
     name: str
     op: str
@@ -25,7 +25,7 @@ class Reading:
 
 
 def readings(taken: Taken, turns: Turns, name: str) -> list[Reading]:
-    """Of the inferences of ``name`` that counted. What a loop runs often counts once, with all its time."""
+    """Return the kernels of the model ``name`` with their times; kernels within a loop are added up."""
     inferences, _ = last_runs(taken.events[name], taken.runs(name, turns))
     spent = [_spent(kernels) for kernels in inferences]
     first = {identity(event): event for event in inferences[0]}
@@ -41,7 +41,7 @@ def readings(taken: Taken, turns: Turns, name: str) -> list[Reading]:
 
 
 def fast(times: Sequence[float] | NDArray[Any]) -> float:
-    """The mean of the fastest fifth: about the tenth percentile, in finer steps than those of the clock."""
+    """Return the mean of the fastest fifth: about the tenth percentile, in finer steps than the clock's."""
     ordered = np.sort(np.asarray(times, dtype=np.float64))
     return float(ordered[: max(1, round(FASTEST * len(ordered)))].mean())
 

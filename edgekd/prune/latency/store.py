@@ -1,4 +1,4 @@
-"""Times of layers on a machine, kept in the user's cache folder."""
+"""Readings of layers on a machine, stored in the user's cache folder."""
 
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,9 +14,9 @@ VERSION = 1
 
 @dataclass
 class ReadingStore:
-    """One file for a ``machine``, its packages, the threads and the precision.
+    """The readings of a machine, its packages, threads and precision; one file for each.
 
-    All are multiples of the reference layer's time, which is kept in milliseconds as it is at the machine's best.
+    Readings are multiples of the reference layer's, which is stored in milliseconds, the best that was measured.
     """
 
     precision: str
@@ -24,9 +24,9 @@ class ReadingStore:
     multiples: dict[str, float] = field(default_factory=dict)
     reference_ms: float | None = None
     overhead: float | None = None
-    """Of the profiler on each kernel, in the multiples too."""
+    """What the profiler adds to each kernel, as a multiple too."""
     fresh: bool = False
-    """What the file holds is not looked at, and is gone when it is written."""
+    """Ignore the file, and replace it when readings are saved."""
 
     def __post_init__(self) -> None:
         key = sha256(canonical_json([VERSION, self.precision, self.machine]))
@@ -34,7 +34,7 @@ class ReadingStore:
         self.load()
 
     def load(self) -> None:
-        """Adds what is in the file; nothing where it is missing or damaged: that is measured again."""
+        """Add the file's readings; a missing or damaged file adds none."""
         if self.fresh:
             return
         try:
@@ -48,13 +48,15 @@ class ReadingStore:
         self.add(multiples, reference_ms)
 
     def add(self, multiples: dict[str, float], reference_ms: float) -> None:
+        """Add readings that are not known yet, and keep the smaller reference time."""
         self.multiples = {**multiples, **self.multiples}
         self.reference_ms = min(reference_ms, self.reference_ms or reference_ms)
 
     def save(self) -> None:
-        # A home that cannot be written to costs the measurement each time, nothing else.
+        """Write the file, merged with what other processes have measured meanwhile."""
+        # A home that cannot be written to only costs the measurement each time.
         with suppress(StorageError), locked(self.path, "the table of layer times"):
-            self.load()  # what another process measured meanwhile
+            self.load()
             document = {
                 "machine": self.machine,
                 "precision": self.precision,

@@ -1,4 +1,4 @@
-"""The table of layer times of a machine."""
+"""The table of layer latencies of a machine."""
 
 from collections.abc import Callable, Collection, Iterable
 
@@ -6,31 +6,30 @@ import numpy as np
 
 from edgekd.bench.target import LocalTarget, TimingTarget
 from edgekd.errors import MeasurementError
-from edgekd.prune.latency.kernels import Setting, batches_of, kernel_times
+from edgekd.prune.latency.kernels import Setting, batches_of, kernel_times, profiler_overhead
 from edgekd.prune.latency.layer import Layer
-from edgekd.prune.latency.overhead import overhead
 from edgekd.prune.latency.store import ReadingStore
 
 PRECISIONS = ("float32", "int8")
 ARM = ("aarch64", "arm64")
-# A kernel takes some time, whatever the clock could tell of it.
+# No kernel takes less, whatever the clock resolves.
 LEAST_MS = 1e-4
 
 Progress = Callable[[int, int], None]
 
 
 class LatencyTable:
-    """What layers cost in ONNX Runtime on a machine: ``table[layer]`` is one inference's milliseconds in it.
+    """Latencies of layers in ONNX Runtime on a machine: ``table[layer]`` is milliseconds in one inference.
 
-    A time is that of the layer's kernel alone, as it runs within a network at batch 1, without what the runtime does
-    between layers. All times are at one speed of the machine, its best while it was measured: next to every few layers
-    a reference layer is timed, and only the ratio to it is believed. What was measured is kept in the user's cache.
+    A latency is that of the layer's kernel alone, as it runs within a network at batch 1, without the runtime's work
+    between layers. All are at one speed of the machine, its best while it was measured: a reference layer is timed with
+    every few layers, and only the ratio to it counts. Readings are stored in the user's cache.
 
     Args:
         precision: ``float32``; or ``int8``: 8-bit activations, and 8-bit weights per channel.
-        threads: of ONNX Runtime.
-        fresh: measure again what was measured there before.
-        target: where times are taken; this machine by default.
+        threads: threads of ONNX Runtime.
+        fresh: ignore earlier readings, and measure again.
+        target: the machine that measures; this one if left out.
 
     Raises:
         MeasurementError: another precision, or no threads.
@@ -53,7 +52,7 @@ class LatencyTable:
         return all(str(each) in self._store.multiples for each in layer.each_call())
 
     def __getitem__(self, layer: Layer) -> float:
-        """Milliseconds of ``layer`` in one inference, all its calls together.
+        """Return the milliseconds of ``layer`` in one inference, all its calls together.
 
         Raises:
             MeasurementError: it was not measured.
@@ -63,7 +62,10 @@ class LatencyTable:
         return sum(self.at_best(self._store.multiples[str(each)]) for each in layer.each_call())
 
     def at_best(self, multiple: float) -> float:
-        """Milliseconds of a kernel at the machine's best; ``multiple`` is its reading over the reference layer's.
+        """Return the milliseconds of a kernel at the machine's best speed.
+
+        Args:
+            multiple: its reading over the reference layer's.
 
         Raises:
             MeasurementError: the table is empty.
@@ -74,19 +76,19 @@ class LatencyTable:
         return max((multiple - store.overhead) * store.reference_ms, LEAST_MS)
 
     def measure(self, layers: Iterable[Layer], progress: Progress | None = None) -> int:
-        """Measures those of ``layers`` that are missing, and gives their number.
+        """Measure those of ``layers`` that are missing, and return their number.
 
-        What is missing is counted by its sizes: a layer that is called at two sizes is two.
+        A layer that is called at two sizes counts as two.
 
         Args:
-            progress: called after every few layers with the number that is done, and that of all that were missing.
+            progress: called after every few layers with the number done and the number of all that were missing.
 
         Raises:
             MeasurementError: ONNX Runtime does not load or run one of them.
         """
         missing = self._missing(layers)
         if missing and self._store.overhead is None:
-            self._store.overhead = overhead(self.setting)
+            self._store.overhead = profiler_overhead(self.setting)
         done = 0
         for batch in batches_of(missing):
             times = kernel_times(batch, self.setting)

@@ -45,4 +45,4 @@ def check(stage: Prune, trial: Trial) -> tuple[str, ...]:
     prunable = Prunable(network, shape, **ranking)
     if goal in COUNTS and stage.depth is None and (stage.steps or 1) == 1:
         must_reach(goal, getattr(stage, goal), prunable)
-    return tuple(f"left whole: {left}" for left in prunable.left)
+    return tuple(f"unpruned: {layers}" for layers in prunable.unpruned)

@@ -16,12 +16,12 @@ from edgekd.prune import IMPORTANCES
 from edgekd.prune.budget import Pruned, prune_to
 from edgekd.prune.clock import Clock, Timing
 from edgekd.prune.counts import COUNTS
-from edgekd.prune.guard import never_slower
 from edgekd.prune.latency import LatencyTable, layers_of, network_ms, predictor
+from edgekd.prune.latency_check import check_latency
+from edgekd.prune.latency_target import prune_to_latency
 from edgekd.prune.plan import Plan
 from edgekd.prune.prunable import Prunable
-from edgekd.prune.timed import prune_to_latency
-from edgekd.prune.trial import LeftWhole
+from edgekd.prune.verification import Unpruned
 from edgekd.stages.deployment import writer
 from edgekd.stages.job import Job
 from edgekd.train.device import channels_last
@@ -44,14 +44,14 @@ class Cutter:
 
     Args:
         first: the network before any cut.
-        weights: of channel groups, by measured harm.
+        weights: of channel groups, by measured sensitivity.
     """
 
     def __init__(self, job: Job, first: nn.Module, weights: Mapping[str, float] | None = None):
         self.job, self.section, self.first, self.weights = job, job.stage, first, weights
         self.shape = job.spec.input_shape
         self.round_to: int = self.section.round_to or job.needs.channels
-        self.left: tuple[LeftWhole, ...] = ()
+        self.unpruned: tuple[Unpruned, ...] = ()
 
     def to(self, goal: str, share: float, network: nn.Module) -> Cut:
         """``network``, which came of the first one, cut to ``share`` of what that one costs by ``goal``.
@@ -72,18 +72,20 @@ class Cutter:
 
         if not (self.section.check_latency and self.job.needs.timed):
             pruned = cut(self.round_to)
-            return Cut(pruned.network, pruned.plan, {"of": count.words, "kept": pruned.after / whole, **self._left()})
+            return Cut(
+                pruned.network, pruned.plan, {"of": count.words, "kept": pruned.after / whole, **self._unpruned()}
+            )
         with self.place() as place, Clock(self.first, self._write, self.threads, target=place) as clock:
-            guarded = never_slower(cut, clock, self._roundings())
+            checked = check_latency(cut, clock, self._roundings())
         figures = {
             "of": count.words,
-            "kept": guarded.pruned.after / whole,
-            "round_to": guarded.round_to,
-            "timing": guarded.timing.to_json(),
-            "refused": [_refused(step, timing) for step, timing in guarded.refused],
-            **self._left(),
+            "kept": checked.pruned.after / whole,
+            "round_to": checked.round_to,
+            "timing": checked.timing.to_json(),
+            "refused": [_rejected(step, timing) for step, timing in checked.rejected],
+            **self._unpruned(),
         }
-        return Cut(guarded.pruned.network, guarded.pruned.plan, figures)
+        return Cut(checked.pruned.network, checked.pruned.plan, figures)
 
     def _timed(self, network: nn.Module, share: float) -> Cut:
         prunable = self._prunable(network, self.round_to)
@@ -94,17 +96,17 @@ class Cutter:
             "kept": found.timing.measured,
             "timing": found.timing.to_json(),
             "tried": [timing.to_json() for timing in found.tried],
-            **self._left(),
+            **self._unpruned(),
         }
         return Cut(found.network, found.plan, figures)
 
     def _prunable(self, network: nn.Module, round_to: int) -> Prunable:
         prunable = Prunable(network, self.shape, **self.ranking(round_to))
-        self.left = prunable.left
+        self.unpruned = prunable.unpruned
         return prunable
 
-    def _left(self) -> dict[str, Any]:
-        return {"left_whole": [asdict(each) for each in self.left]} if self.left else {}
+    def _unpruned(self) -> dict[str, Any]:
+        return {"left_whole": [asdict(each) for each in self.unpruned]} if self.unpruned else {}
 
     def ranking(self, round_to: int) -> dict[str, Any]:
         """Arguments of :class:`~edgekd.prune.prunable.Prunable`."""
@@ -165,5 +167,5 @@ def labelled(job: Job, count: int) -> Iterator[tuple[Tensor, Tensor]]:
         yield channels_last(data.to_input(raw)), labels
 
 
-def _refused(step: int, timing: Timing) -> dict[str, Any]:
+def _rejected(step: int, timing: Timing) -> dict[str, Any]:
     return {"round_to": step, **timing.to_json()}

@@ -30,8 +30,8 @@ def _told(cut: Mapping[str, Any]) -> str:
         parts.append(f"so widths are multiples of {cut['round_to']}")
     if tried := cut.get("tried", [])[:-1]:
         parts.append(f"{len(tried)} other cut{'s' if len(tried) > 1 else ''} timed")
-    if left := cut.get("left_whole"):
-        parts.append(f"left whole: {'; '.join(map(_left, left))}")
+    if unpruned := cut.get("left_whole"):
+        parts.append(f"unpruned: {'; '.join(map(_unpruned, unpruned))}")
     if "validation_accuracy" in cut:
         parts.append(
             f"{percent(cut['validation_accuracy'])} after training, {'enough' if cut['met'] else 'not enough'}"
@@ -39,8 +39,8 @@ def _told(cut: Mapping[str, Any]) -> str:
     return "; ".join(parts)
 
 
-def _left(left: Mapping[str, Any]) -> str:
-    return f"{', '.join(left['layers'])} ({left['reason']})"
+def _unpruned(layers: Mapping[str, Any]) -> str:
+    return f"{', '.join(layers['layers'])} ({layers['reason']})"
 
 
 def _timing(timing: Mapping[str, Any]) -> str:

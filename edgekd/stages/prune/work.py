@@ -18,11 +18,11 @@ from edgekd.models import count_macs, count_parameters
 from edgekd.models.batchnorm import reestimate
 from edgekd.prune import widths
 from edgekd.prune.depth import cut_depth
-from edgekd.prune.harm import harms
 from edgekd.prune.prunable import Prunable, matching
 from edgekd.prune.schedule import shares
 from edgekd.prune.sensitivity import Sensitivity, scan
 from edgekd.prune.sparse import GroupNorm
+from edgekd.prune.weights import sensitivity_weights
 from edgekd.quantize.sensitivity import divergence
 from edgekd.stages.checkpoints import StageCheckpoints
 from edgekd.stages.job import History, How, Job, Modes, Result, later
@@ -35,7 +35,7 @@ logger = get_logger(__name__)
 # What is tried first towards an accuracy, how fine a step ends it, and how many there are at most.
 FIRST_STEP, FINEST_STEP, MOST_STEPS = 0.7, 0.96, 8
 # Validation samples that blocks are ranked on.
-HARM_SAMPLES = 512
+RANKING_SAMPLES = 512
 
 
 def prune(job: Job) -> Result:
@@ -149,16 +149,17 @@ class _Pruning:
 
     def _without_blocks(self, network: nn.Module) -> Cut:
         batches = self._inputs(self.stage.batchnorm_batches)
-        samples = self.data.validation.select(torch.arange(min(HARM_SAMPLES, len(self.data.validation))))
+        samples = self.data.validation.select(torch.arange(min(RANKING_SAMPLES, len(self.data.validation))))
         exact = logits_of(network, self.data, samples).log_softmax(1)
 
-        def harm(shorter: nn.Module) -> float:
+        def degradation(shorter: nn.Module) -> float:
             if batches:
                 reestimate(shorter, batches)
             return float(divergence(logits_of(shorter, self.data, samples), exact))
 
         shape = self.job.spec.input_shape
-        short = cut_depth(network, shape, cost=lambda each: count_macs(each, shape), target=self.stage.depth, harm=harm)
+        macs = partial(count_macs, input_shape=shape)
+        short = cut_depth(network, shape, cost=macs, target=self.stage.depth, degradation=degradation)
         return Cut(
             short.network,
             short.plan,
@@ -195,7 +196,7 @@ class _Pruning:
                 latency_setting=canonical_json([asdict(self.job.needs), cutter.machine() if timed else None]).decode(),
                 **settings,
             )
-        return found, harms(found, Prunable(network, shape, **ranking), 1 / len(self.data.validation))
+        return found, sensitivity_weights(found, Prunable(network, shape, **ranking), 1 / len(self.data.validation))
 
     def _accuracy(self, network: nn.Module) -> float:
         return accuracy_of(network, self.data, self.data.validation)

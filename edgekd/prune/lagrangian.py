@@ -1,10 +1,9 @@
-"""Widths that lose the least importance at a given cost.
+"""Allocation of widths by coordinate descent on the Lagrangian: the least importance lost at a given cost.
 
-Each channel group takes one of a few widths. What is lost is the sum of the scores of the channels that go; what a
-width costs depends on the groups beside it, since a layer's time follows from its inputs and its outputs. For a price
-of cost the groups take in turns the width with the least loss plus price times cost, until none changes (coordinate
-descent on the Lagrangian); the price is found by bisection, and what is left of the budget is given back to the groups
-that gain most by it.
+Each channel group takes one of a few widths. The loss is the sum of the scores of the channels that go. The cost of a
+width depends on the neighbouring groups, since a layer's time follows from its inputs and its outputs. For a given
+multiplier (a price of cost) the groups take in turns the width with the least loss plus multiplier times cost, until
+none changes. The multiplier is found by bisection, and what is left of the budget goes to the groups that gain most.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,29 +15,30 @@ SWEEPS, BISECTIONS, PRECISION = 20, 40, 1e-6
 
 @dataclass(frozen=True)
 class WidthChoice:
-    """A group's widths, ascending, and the importance that each of them loses; the last is the group as it is."""
+    """A group's candidate widths, ascending, and the importance that each loses; the last is the uncut group."""
 
     widths: Sequence[int]
     losses: Sequence[float]
 
 
-class WidthSearch:
-    """Chooses widths for groups.
+class LagrangianAllocator:
+    """Finds widths for channel groups within a budget.
 
     Args:
-        choices: of each group.
-        cost: of a group's layers, all else given: ``cost(group, widths)``; ``None`` for ``group`` is the whole network.
+        choices: candidate widths of each group.
+        cost: ``cost(group, widths)`` is the cost of the group's layers at these widths; of the whole network where
+            ``group`` is None.
     """
 
     def __init__(self, choices: Sequence[WidthChoice], cost: Callable[[int | None, Widths], float]):
         self.choices, self.cost = choices, cost
 
     def cheapest(self) -> Widths:
-        """The narrowest that there is."""
+        """Return the narrowest widths that there are."""
         return tuple(choice.widths[0] for choice in self.choices)
 
     def within(self, budget: float) -> Widths | None:
-        """Widths that cost at most ``budget`` and lose little for it; None where no widths do."""
+        """Return widths that cost at most ``budget`` and lose little importance, or None if no widths do."""
         if self.cost(None, self.cheapest()) > budget:
             return None
         full = tuple(choice.widths[-1] for choice in self.choices)
@@ -60,7 +60,7 @@ class WidthSearch:
                 break
         return self._filled(best, budget)
 
-    def _at(self, price: float, start: Widths) -> Widths:
+    def _at(self, multiplier: float, start: Widths) -> Widths:
         widths = list(start)
         for _ in range(SWEEPS):
             before = list(widths)
@@ -68,7 +68,7 @@ class WidthSearch:
                 widths[group] = min(
                     zip(choice.widths, choice.losses, strict=True),
                     # of two that are as good the wider
-                    key=lambda each: (each[1] + price * self._with(widths, group, each[0]), -each[0]),
+                    key=lambda each: (each[1] + multiplier * self._with(widths, group, each[0]), -each[0]),
                 )[0]
             if widths == before:
                 break
@@ -78,7 +78,7 @@ class WidthSearch:
         return self.cost(group, (*widths[:group], width, *widths[group + 1 :]))
 
     def _filled(self, widths: Widths, budget: float) -> Widths:
-        """Wider where the budget allows, the most importance for the cost first."""
+        """Widen groups while the budget allows, the most importance for the cost first."""
         while True:
             left = budget - self.cost(None, widths)
             gains = []

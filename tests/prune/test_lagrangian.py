@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from edgekd.prune.search import WidthChoice, WidthSearch
+from edgekd.prune.lagrangian import LagrangianAllocator, WidthChoice
 
 WIDTHS = (8, 16, 24, 32)
 
@@ -36,7 +36,7 @@ def test_it_is_near_the_best_of_all_choices(seed):
     full = chain.cost(None, (32,) * 5)
     everything = list(itertools.product(WIDTHS, repeat=5))
     for share in (0.75, 0.5, 0.25):
-        found = WidthSearch(chain.choices, chain.cost).within(share * full)
+        found = LagrangianAllocator(chain.choices, chain.cost).within(share * full)
         assert found is not None
         assert chain.cost(None, found) <= share * full
         best = min(chain.loss(widths) for widths in everything if chain.cost(None, widths) <= share * full)
@@ -46,12 +46,12 @@ def test_it_is_near_the_best_of_all_choices(seed):
 
 def test_what_costs_less_than_the_budget_is_left_alone():
     chain = Chain(0, groups=3)
-    assert WidthSearch(chain.choices, chain.cost).within(chain.cost(None, (32, 32, 32))) == (32, 32, 32)
+    assert LagrangianAllocator(chain.choices, chain.cost).within(chain.cost(None, (32, 32, 32))) == (32, 32, 32)
 
 
 def test_no_widths_for_a_budget_below_the_narrowest():
     chain = Chain(0, groups=3)
-    search = WidthSearch(chain.choices, chain.cost)
+    search = LagrangianAllocator(chain.choices, chain.cost)
     least = chain.cost(None, (8, 8, 8))
     assert search.within(0.99 * least) is None
     assert search.within(least) == search.cheapest() == (8, 8, 8)
@@ -65,6 +65,6 @@ def test_a_cut_that_saves_nothing_is_not_made():
         return float(sum(steps[width] for width in (widths if group is None else widths[group : group + 1])))
 
     choices = [WidthChoice(WIDTHS, [24.0, 16.0, 8.0, 0.0])] * 3
-    found = WidthSearch(choices, cost).within(80)
+    found = LagrangianAllocator(choices, cost).within(80)
     assert found is not None
     assert sorted(found) == [16, 32, 32]

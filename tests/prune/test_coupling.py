@@ -3,28 +3,29 @@ import pytest
 import torch
 from torch import nn
 
-from edgekd.prune.importance import Ties, branches, build_importance, ties
+from edgekd.prune.coupling import CoupledChannels, branches, coupled_channels
+from edgekd.prune.importance import build_importance
 from tests.prune.importance.networks import CASES, Concatenated, PartlyConcatenated, groups_of, made
 
 
 @pytest.mark.parametrize(
     ("case", "expected"),
     [
-        ("residual add", Ties(6)),
-        ("depthwise", Ties(6)),
-        ("linear behind a flatten", Ties(6)),
-        ("into groups", Ties(20, parts=2, kernels=2)),
+        ("residual add", CoupledChannels(6)),
+        ("depthwise", CoupledChannels(6)),
+        ("linear behind a flatten", CoupledChannels(6)),
+        ("into groups", CoupledChannels(20, parts=2, kernels=2)),
         # out into two groups of the transposed one
-        ("out of groups, into transposed groups", Ties(24, parts=2, kernels=2)),
-        ("out of transposed groups", Ties(20, parts=2, kernels=2)),
-        ("two filters per input", Ties(10, chunk=2)),
-        ("whole groups", Ties(12, chunk=3)),
-        ("whole transposed groups", Ties(12, chunk=3)),
-        ("whole groups by their inputs", Ties(12, chunk=3)),
+        ("out of groups, into transposed groups", CoupledChannels(24, parts=2, kernels=2)),
+        ("out of transposed groups", CoupledChannels(20, parts=2, kernels=2)),
+        ("two filters per input", CoupledChannels(10, chunk=2)),
+        ("whole groups", CoupledChannels(12, chunk=3)),
+        ("whole transposed groups", CoupledChannels(12, chunk=3)),
+        ("whole groups by their inputs", CoupledChannels(12, chunk=3)),
     ],
 )
 def test_what_can_only_go_together(case, expected):
-    assert ties(groups_of(made(CASES[case].network))[CASES[case].root]) == expected
+    assert coupled_channels(groups_of(made(CASES[case].network))[CASES[case].root]) == expected
 
 
 def chain(*layers: nn.Module) -> nn.Module:
@@ -38,23 +39,32 @@ def conv(groups: int) -> nn.Module:
 @pytest.mark.parametrize(
     ("layers", "expected"),
     [
-        ([conv(6), conv(4)], [Ties(48, chunk=24)]),  # groups of 8, and of 12
-        ([conv(6), conv(12)], [Ties(48, chunk=8)]),
-        ([conv(6), conv(3)], [Ties(48, parts=3, kernels=3), Ties(48, parts=3, chunk=8, kernels=3)]),
-        ([conv(6), nn.GroupNorm(12, 48)], [Ties(48, chunk=8)]),  # two groups of the norm go with each
-        ([conv(6), nn.GroupNorm(3, 48)], [Ties(48, parts=3, chunk=8)]),
+        ([conv(6), conv(4)], [CoupledChannels(48, chunk=24)]),  # groups of 8, and of 12
+        ([conv(6), conv(12)], [CoupledChannels(48, chunk=8)]),
+        (
+            [conv(6), conv(3)],
+            [CoupledChannels(48, parts=3, kernels=3), CoupledChannels(48, parts=3, chunk=8, kernels=3)],
+        ),
+        ([conv(6), nn.GroupNorm(12, 48)], [CoupledChannels(48, chunk=8)]),  # two groups of the norm go with each
+        ([conv(6), nn.GroupNorm(3, 48)], [CoupledChannels(48, parts=3, chunk=8)]),
         # groups of 12 and of 8, and then parts of 12 and of 16: nothing whole could go
-        ([conv(6), nn.GroupNorm(4, 48)], [Ties(48, parts=12, kernels=6), Ties(48, parts=6, kernels=6)]),
-        ([conv(4), conv(3)], [Ties(48, parts=n, kernels=n) for n in (3, 12, 4)]),
-        ([nn.GroupNorm(8, 48)], [Ties(48, parts=8)]),
-        ([nn.GroupNorm(48, 48)], [Ties(48)]),
-        ([nn.GroupNorm(1, 48)], [Ties(48)]),
-        ([conv(2), nn.GroupNorm(4, 48)], [Ties(48, parts=4, kernels=2), Ties(48, parts=2, kernels=2)]),
+        (
+            [conv(6), nn.GroupNorm(4, 48)],
+            [CoupledChannels(48, parts=12, kernels=6), CoupledChannels(48, parts=6, kernels=6)],
+        ),
+        ([conv(4), conv(3)], [CoupledChannels(48, parts=n, kernels=n) for n in (3, 12, 4)]),
+        ([nn.GroupNorm(8, 48)], [CoupledChannels(48, parts=8)]),
+        ([nn.GroupNorm(48, 48)], [CoupledChannels(48)]),
+        ([nn.GroupNorm(1, 48)], [CoupledChannels(48)]),
+        (
+            [conv(2), nn.GroupNorm(4, 48)],
+            [CoupledChannels(48, parts=4, kernels=2), CoupledChannels(48, parts=2, kernels=2)],
+        ),
     ],
     ids=str,
 )
 def test_layers_in_groups_beside_each_other(layers, expected):
-    assert [ties(group) for group in groups_of(chain(*layers)).values()] == expected
+    assert [coupled_channels(group) for group in groups_of(chain(*layers)).values()] == expected
 
 
 @pytest.mark.parametrize("joined", [nn.Conv2d(9, 27, 1, groups=3), nn.GroupNorm(3, 9)])
@@ -62,10 +72,12 @@ def test_a_part_of_what_a_layer_in_groups_reads_cannot_be_cut(joined):
     network = Concatenated()
     network.joined = nn.Sequential(joined, nn.Conv2d(27 if isinstance(joined, nn.Conv2d) else 9, 4, 1))
     groups = groups_of(network)
-    assert [(ties(groups[name]).scores, ties(groups[name]).repeats) for name in ("left", "right")] == [(1, 4), (1, 5)]
+    assert [
+        (coupled_channels(groups[name]).scores, coupled_channels(groups[name]).repeats) for name in ("left", "right")
+    ] == [(1, 4), (1, 5)]
 
 
-TIED = Ties(24, parts=2, chunk=3)
+TIED = CoupledChannels(24, parts=2, chunk=3)
 
 
 def test_means_over_what_goes_together():
@@ -85,10 +97,10 @@ def test_spread_and_back():
 
 def test_branches_are_layers_with_some_of_the_channels():
     [group] = groups_of(made(PartlyConcatenated)).values()
-    assert set(branches(group, ties(group))) == {frozenset({0, 1, 2}), frozenset({3, 4, 5, 6})}
+    assert set(branches(group, coupled_channels(group))) == {frozenset({0, 1, 2}), frozenset({3, 4, 5, 6})}
     for case in ("whole groups", "whole groups by their inputs", "linear behind a flatten"):
         group = groups_of(made(CASES[case].network))[CASES[case].root]
-        assert branches(group, ties(group)) == ()
+        assert branches(group, coupled_channels(group)) == ()
 
 
 def test_chance_and_lamp_are_of_whole_groups():

@@ -1,4 +1,4 @@
-"""Measured harm in place of scores between channel groups."""
+"""Weights for channel groups from a sensitivity scan, so that measurements decide between groups and not scores."""
 
 import math
 from collections.abc import Sequence
@@ -12,39 +12,42 @@ from edgekd.ranges import POSITIVE
 from edgekd.registry import nearest
 
 
-def harms(scanned: Sequence[Sensitivity], prunable: Prunable, floor: float = 1e-3) -> dict[str, float]:
-    """Factors, by group, that make the scores of ``prunable`` add up to the harm that was measured.
+def sensitivity_weights(scanned: Sequence[Sensitivity], prunable: Prunable, floor: float = 1e-3) -> dict[str, float]:
+    """Compute a factor for each group that makes the scores of ``prunable`` add up to the measured sensitivity.
 
     An importance ranks the channels of one group. Between groups its scores say little, however they are normalised,
     since networks are far more sensitive in some layers than in others (Li et al., "Pruning Filters for Efficient
-    ConvNets", 2017, section 3.2); so the measured score decides there, as in NetAdapt (Yang et al., 2018). Given
-    to :class:`Prunable` as ``weights``, what a group loses by its scores is in the units of the measured one:
+    ConvNets", 2017, section 3.2). So the measured score decides there, as in NetAdapt (Yang et al., 2018). With these
+    ``weights`` a :class:`Prunable` has the importance that a group loses in the units of the measured score:
     w = Σ max(s − s', floor) / Σ lost, over the widths that were measured, where s is the uncut network's score, s' the
-    cut one's, and lost what :meth:`ChannelGroup.lost` gives for ``prunable`` as it is. Groups without a measurement,
-    or whose cut channels all score 0, get the median.
+    cut one's, and lost is :meth:`ChannelGroup.lost` of the given ``prunable``. Groups without a measurement, or whose
+    cut channels all score 0, get the median.
 
-    >>> weights = harms(scan(network, shape, accuracy), Prunable(network, shape))  # doctest: +SKIP
+    >>> weights = sensitivity_weights(scan(network, shape, accuracy), Prunable(network, shape))  # doctest: +SKIP
     >>> prune(network, shape, macs=0.5, weights=weights)  # doctest: +SKIP
 
     Args:
-        scanned: of the same network. A score that is not finite counts as the greatest harm among all cuts.
-        prunable: with the importance and the scope that the weights are for, and no weights yet.
-        floor: the least harm of a cut, above 0: the smallest difference that the score can tell, such as 1/n for the
-            accuracy on n samples. With nothing below it, noise gives no group a weight of 0 or less.
+        scanned: sensitivities of the same network. A score that is not finite counts as the greatest loss of all cuts.
+        prunable: the importance and the scope that the weights are for, without weights.
+        floor: the least loss of a cut, above 0: the smallest difference that the score resolves, such as 1/n for the
+            accuracy on n samples. It keeps noise from giving a group a weight of 0 or less.
+
+    Returns:
+        Weights above 0, by the path of each group's root.
 
     Raises:
-        ModelError: ``floor`` is not above 0, ``scanned`` is of another network, or holds no measured cut.
+        ModelError: ``floor`` is not above 0; ``scanned`` is of another network, or holds no measured cut.
     """
     POSITIVE.check(ModelError, floor=floor)
     measured = {each.layer: _by_width(each, floor) for each in scanned}
-    finite = [harm for by_width in measured.values() for harm in by_width.values() if harm < math.inf]
+    finite = [loss for by_width in measured.values() for loss in by_width.values() if loss < math.inf]
     worst = max(finite, default=floor)
     weights: dict[str, float] = {}
     for each in scanned:
         group, by_width = _group_of(each, prunable), measured[each.layer]
         lost = sum(group.lost(width // group.repeats) for width in by_width) if group else 0.0
         if lost > 0:
-            weights[each.layer] = sum(min(harm, worst) for harm in by_width.values()) / lost
+            weights[each.layer] = sum(min(loss, worst) for loss in by_width.values()) / lost
     if not weights:
         raise ModelError("the scan measured no cut of these groups: give it more time, or other ratios")
     usual = median(weights.values())
@@ -52,7 +55,7 @@ def harms(scanned: Sequence[Sensitivity], prunable: Prunable, floor: float = 1e-
 
 
 def _by_width(sensitivity: Sensitivity, floor: float) -> dict[int, float]:
-    """By width; rounding may give two ratios one width, or none of the channels to cut."""
+    """Return the loss of score by width; rounding may give two ratios one width, or no channels to cut."""
     scores = {cut.width: cut.score for cut in sensitivity.cuts if cut.width < sensitivity.width}
     return {
         width: max(sensitivity.uncut - score, floor) if math.isfinite(score) else math.inf
@@ -62,7 +65,7 @@ def _by_width(sensitivity: Sensitivity, floor: float) -> dict[int, float]:
 
 
 def _group_of(sensitivity: Sensitivity, prunable: Prunable) -> ChannelGroup | None:
-    layer, layers, name = sensitivity.layer, prunable.structure.sides, type(prunable.network).__name__
+    layer, layers, name = sensitivity.layer, prunable.structure.fans, type(prunable.network).__name__
     if layer not in layers:
         raise ModelError(f"the scan is of another network: {name} has no layer {layer!r}{nearest(layer, layers)}")
     if layer not in prunable.roots:  # ignored here, and not in the scan

@@ -1,4 +1,4 @@
-"""What cannot be cut is named with the reason, and what can be cut is cut whole."""
+"""Layers that cannot be cut are named with the reason, and all others are cut."""
 
 from typing import Any
 
@@ -11,20 +11,20 @@ from edgekd.errors import ModelError
 from edgekd.prune import Prunable, prune
 from edgekd.prune.graph import channel_graph
 from edgekd.prune.sparse import GroupNorm
-from edgekd.prune.trial import LeftWhole, in_words, withheld
+from edgekd.prune.verification import Unpruned, describe_unpruned, find_unprunable
 from tests.prune.blocks import BLOCKS
 from tests.prune.random_networks import SHAPE, composed
 
 
-def left_by(kind: str, head: str = "pooled") -> list[LeftWhole]:
+def left_by(kind: str, head: str = "pooled") -> list[Unpruned]:
     network = composed([kind], head)
-    return list(withheld(network, SHAPE, channel_graph(network, SHAPE)).left)
+    return list(find_unprunable(network, SHAPE, channel_graph(network, SHAPE)).reasons)
 
 
 def widths_after(kind: str, keep: float = 0.5) -> dict[str, int]:
     """Of each layer of the block, where half of every group goes."""
     prunable = Prunable(composed([kind], "pooled"), SHAPE, round_to=1)
-    assert not prunable.left
+    assert not prunable.unpruned
     network, _ = prunable.cut([prunable.rounded(each, int(len(each.scores) * keep)) for each in prunable.groups])
     return {name: getattr(layer, "out_channels", 0) for name, layer in network.blocks[0].named_children()}
 
@@ -111,7 +111,7 @@ def test_nothing_is_left_to_prune():
         prune(OneLayer(), SHAPE, macs=0.5)
     assert str(error.value).startswith(
         "OneLayer has no channels to prune by importance 'group_magnitude': choose another importance, ignore fewer "
-        "layers, or leave the stage out. Left whole: conv: view needs this width (shape '[-1, 512]' is invalid for "
+        "layers, or leave the stage out. Unpruned: conv: view needs this width (shape '[-1, 512]' is invalid for "
     )
     assert str(error.value).endswith(
         ". Write an operation so that it takes any width, as flatten(1) in place of view(-1, 512), or name its layers "
@@ -119,14 +119,14 @@ def test_nothing_is_left_to_prune():
     )
 
 
-def test_a_share_that_cannot_be_reached_names_what_is_left_whole():
-    with pytest.raises(ModelError, match=r"pruning cannot reach 1% of the MACs.*Left whole: blocks\.0\.conv: sub in"):
+def test_a_share_that_cannot_be_reached_names_the_unpruned_layers():
+    with pytest.raises(ModelError, match=r"pruning cannot reach 1% of the MACs.*Unpruned: blocks\.0\.conv: sub in"):
         prune(composed(["buffer_mean"], "pooled"), SHAPE, macs=0.01)
 
 
 def test_named_layers_are_not_tried():
     network = composed(["buffer_mean"], "pooled")
-    assert Prunable(network, SHAPE, ignore=["blocks.0.conv"]).left == ()
+    assert Prunable(network, SHAPE, ignore=["blocks.0.conv"]).unpruned == ()
 
 
 def test_the_regulariser_leaves_them_alone():
@@ -134,13 +134,13 @@ def test_the_regulariser_leaves_them_alone():
 
 
 def test_a_plain_network_is_tried_once(monkeypatch):
-    from edgekd.prune import trial
+    from edgekd.prune import verification
 
     cuts: list[Any] = []
-    real = trial.cut_channels
-    monkeypatch.setattr(trial, "cut_channels", lambda *args: cuts.append(args) or real(*args))
+    real = verification.cut_channels
+    monkeypatch.setattr(verification, "cut_channels", lambda *args: cuts.append(args) or real(*args))
     network = composed(["plain", "residual", "grouped", "dense"], "two_added")
-    assert withheld(network, SHAPE, channel_graph(network, SHAPE)).left == ()
+    assert find_unprunable(network, SHAPE, channel_graph(network, SHAPE)).reasons == ()
     assert len(cuts) == 1
 
 
@@ -153,23 +153,23 @@ def test_a_network_that_insists_on_a_type():
         def forward(self, x: Tensor) -> Tensor:
             return self.last(self.conv(x.float()).mean((2, 3)))
 
-    assert Prunable(Single(), SHAPE, round_to=1).left == ()
+    assert Prunable(Single(), SHAPE, round_to=1).unpruned == ()
 
 
 def test_weights_that_are_zero_hide_nothing():
     network = composed(["rolled"], "pooled")
     nn.init.zeros_(network.head.last.weight)
-    assert [left.layers for left in withheld(network, SHAPE, channel_graph(network, SHAPE)).left] == [
+    assert [left.layers for left in find_unprunable(network, SHAPE, channel_graph(network, SHAPE)).reasons] == [
         ("blocks.0.conv",)
     ]
 
 
-def test_in_words():
-    assert in_words(()) == ""
-    many = [LeftWhole((f"layer{number}",), "view", "view needs this width") for number in range(5)]
-    assert in_words(many).startswith(". Left whole: layer0: view needs this width; layer1: ")
-    assert "; and 2 more. Write" in in_words(many)
-    assert str(LeftWhole(("a", "b", "c", "d", "e"), "", "why")) == "a, b, c and 2 more: why"
+def test_describe_unpruned():
+    assert describe_unpruned(()) == ""
+    many = [Unpruned((f"layer{number}",), "view", "view needs this width") for number in range(5)]
+    assert describe_unpruned(many).startswith(". Unpruned: layer0: view needs this width; layer1: ")
+    assert "; and 2 more. Write" in describe_unpruned(many)
+    assert str(Unpruned(("a", "b", "c", "d", "e"), "", "why")) == "a, b, c and 2 more: why"
 
 
 def test_a_network_is_left_as_it_was():

@@ -7,13 +7,12 @@ from torch import nn
 from edgekd.errors import ModelError
 from edgekd.models import build, count_macs
 from edgekd.prune import prune, widths
+from edgekd.prune.allocator import ThresholdAllocator, allocator
 from edgekd.prune.budget import must_reach
-from edgekd.prune.choose import chooser
 from edgekd.prune.costs import CutCosts
 from edgekd.prune.counts import COUNTS
 from edgekd.prune.importance import SCOPES
 from edgekd.prune.prunable import Prunable
-from edgekd.prune.thresholds import Thresholds
 
 SHAPE = (3, 16, 16)
 
@@ -26,7 +25,7 @@ def network() -> nn.Module:
 
 def costs(prunable: Prunable) -> CutCosts:
     found = CutCosts(prunable, COUNTS["macs"], steps=32)
-    found.counted(count_macs(prunable.network, SHAPE))
+    found.set_total(count_macs(prunable.network, SHAPE))
     return found
 
 
@@ -34,7 +33,7 @@ def costs(prunable: Prunable) -> CutCosts:
 def test_no_milder_cut_is_within_the_budget(network, scope):
     prunable = Prunable(network, SHAPE, scope=scope, round_to=1)
     cost = costs(prunable).share
-    found = Thresholds(prunable, cost).within(0.5)
+    found = ThresholdAllocator(prunable, cost).within(0.5)
     assert found is not None and cost(None, found) <= 0.5
     channels = sum(group.width for group in prunable.groups)
     for ratio in [step / channels for step in range(channels)]:
@@ -45,7 +44,7 @@ def test_no_milder_cut_is_within_the_budget(network, scope):
 
 def test_no_cut_is_within_what_cannot_be_reached(network):
     prunable = Prunable(network, SHAPE, scope="global", max_ratio=0.5)
-    thresholds = Thresholds(prunable, costs(prunable).share)
+    thresholds = ThresholdAllocator(prunable, costs(prunable).share)
     assert thresholds.within(0.1) is None
     assert thresholds.cheapest() == tuple(group.width // 2 for group in prunable.groups)
 
@@ -54,7 +53,7 @@ def test_paths_are_searched_and_scores_have_thresholds(network):
     """An importance between groups: with one filter a thousand times as large, its layer stays whole by its scores."""
     for scope, kept in (("global", 32), ("paths", 24)):
         prunable = Prunable(_loud(network), SHAPE, scope=scope, importance="l2")
-        found = chooser(prunable, costs(prunable)).within(0.7)
+        found = allocator(prunable, costs(prunable)).within(0.7)
         assert found is not None
         assert found[prunable.roots.index("layer2.conv1")] == kept
 
@@ -80,7 +79,7 @@ def test_counts_are_of_the_cut_network(network):
     """Of a ResNet the multiply-accumulates are all in layers: what is chosen by them needs no second try."""
     prunable = Prunable(network, SHAPE)
     found = costs(prunable)
-    chosen = chooser(prunable, found).within(0.6)
+    chosen = allocator(prunable, found).within(0.6)
     assert chosen is not None
     cut, _ = prunable.cut_to(chosen)
     assert count_macs(cut, SHAPE) / count_macs(network, SHAPE) == pytest.approx(found.share(None, chosen), rel=1e-12)

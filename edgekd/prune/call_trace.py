@@ -1,4 +1,4 @@
-"""What a network's forward pass calls, and with normalisation over channels set aside."""
+"""A trace of the functions that a network's forward pass calls, without normalisation over channels."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from torch.utils.hooks import RemovableHandle
 from edgekd.errors import first_line
 
 Shape = tuple[int, ...]
-# These leave channels where they are, or are known layers; where outputs differ, something else is at fault.
+# These keep channels where they are, or are known layers: where outputs differ, another operation is the cause.
 KNOWN = frozenset(
     {
         *("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "linear"),
@@ -26,25 +26,25 @@ KNOWN = frozenset(
         *("cat", "flatten", "permute", "transpose", "contiguous", "size", "dim"),
     }
 )
-# Attributes of tensors, and what `with torch.no_grad()` calls.
+# Attributes of tensors, and the calls of `with torch.no_grad()`.
 UNCOUNTED = frozenset({"__get__", "__set__", "_set_grad_enabled", "set_grad_enabled"})
 
 
 @dataclass(frozen=True)
 class FunctionCall:
-    """A function that was called in the module at ``path``, and the shapes that went in and came out."""
+    """A function called in the module at ``path``, with the shapes of its arguments and results."""
 
     path: str
     name: str
-    given: tuple[Shape, ...] = ()
-    shapes: tuple[Shape, ...] = ()
+    arguments: tuple[Shape, ...] = ()
+    results: tuple[Shape, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.name} in {self.path!r}" if self.path else self.name
 
 
-class Watch(TorchFunctionMode):
-    """Within the block ``calls`` are those of ``network``, and norms over channels only bound each value by itself."""
+class CallTrace(TorchFunctionMode):
+    """A context manager that records the ``calls`` of ``network``; norms over channels only bound each value."""
 
     def __init__(self, network: nn.Module):
         super().__init__()
@@ -52,7 +52,7 @@ class Watch(TorchFunctionMode):
         self._network, self._inside = network, [""]
         self._hooks: list[RemovableHandle] = []
 
-    def __enter__(self) -> "Watch":
+    def __enter__(self) -> "CallTrace":
         for path, module in self._network.named_modules():
             self._hooks.append(module.register_forward_pre_hook(lambda *_, path=path: self._inside.append(path)))
             self._hooks.append(module.register_forward_hook(lambda *_: self._leave()))
@@ -72,40 +72,40 @@ class Watch(TorchFunctionMode):
         name = getattr(func, "__name__", str(func))
         if name in UNCOUNTED:
             return func(*args, **(kwargs or {}))
-        given = tuple(_shapes((args, list((kwargs or {}).values()))))
-        self.calls.append(FunctionCall(self._inside[-1], name, given))
+        arguments = tuple(_shapes((args, list((kwargs or {}).values()))))
+        self.calls.append(FunctionCall(self._inside[-1], name, arguments))
         result = NORMS.get(func, func)(*args, **(kwargs or {}))
-        self.calls[-1] = FunctionCall(self._inside[-1], name, given, tuple(_shapes(result)))
+        self.calls[-1] = FunctionCall(self._inside[-1], name, arguments, tuple(_shapes(result)))
         return result
 
     def _leave(self) -> None:
         self._inside.pop()
 
 
-def culprit(
+def failing_operation(
     expected: Sequence[FunctionCall], found: Sequence[FunctionCall], error: Exception | None
 ) -> tuple[str, str]:
-    """Return the operation at which the cut network went astray, and words for it.
+    """Return the operation at which the cut network departs from the uncut one, and the reason in words.
 
     Args:
-        expected: of the whole network.
-        found: of the cut one.
-        error: that it ended in.
+        expected: calls of the uncut network.
+        found: calls of the cut network.
+        error: the exception in which the cut network ended, if it did.
     """
     cut: list[FunctionCall] = []
     for before, after in zip(expected, found, strict=False):
         if before.name != after.name:
             break
-        if any(a[:1] != b[:1] or len(a) != len(b) for a, b in zip(before.shapes, after.shapes, strict=False)):
+        if any(a[:1] != b[:1] or len(a) != len(b) for a, b in zip(before.results, after.results, strict=False)):
             return str(after), f"{after} has a fixed size"
-        if before.given != after.given:
+        if before.arguments != after.arguments:
             cut.append(after)
     suspects = [call for call in cut if call.name not in KNOWN]
     if error is None:
         calls = suspects or cut[-1:]
         where = str(calls[0]) if calls else "an operation"
         return where, f"{where} does not keep channels apart"
-    # An operation that is known fails since one before it gave it a width that it cannot take.
+    # A known operation fails because one before it gave it a width that it cannot take.
     calls = suspects or list(found)
     where = str(calls[-1]) if calls else "the forward pass"
     return where, f"{where} needs this width ({first_line(error)[:120]})"

@@ -10,8 +10,8 @@ from edgekd.models import build, count_macs
 from edgekd.preprocess import Preprocess
 from edgekd.prune import apply_plan, widths
 from edgekd.prune.latency import LatencyTable
+from edgekd.prune.latency_target import NEAR, prune_to_latency
 from edgekd.prune.prunable import Prunable
-from edgekd.prune.timed import NEAR, prune_to_latency
 
 SHAPE = (3, 32, 32)
 WRITE = partial(export_onnx, preprocess=Preprocess("image", SHAPE, (0.5,) * 3, (0.25,) * 3))

@@ -1,4 +1,4 @@
-"""Which parameters of a dependency group belong to which of its channels.
+"""Members of a dependency group: its layers, and which of their parameters belong to which channel.
 
 torch-pruning's importances each walk the group themselves, and not alike: they leave depthwise filters out, give an
 input of a grouped convolution the weights of all its groups, and stop at a transposed convolution in groups and at a
@@ -16,20 +16,20 @@ from torch_pruning.dependency import Node
 
 from edgekd.prune.grouped import loses_groups
 
-MIXES = (nn.modules.conv._ConvNd, nn.Linear)
-SCALES = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm, nn.GroupNorm, nn.LayerNorm)
+MIXING_LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
+NORM_LAYERS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm, nn.GroupNorm, nn.LayerNorm)
 
 
 @dataclass(frozen=True, eq=False)
-class Member:
-    """A layer of a group, by one of its two sides.
+class GroupMember:
+    """A layer of a dependency group, by its inputs or by its outputs.
 
     Attributes:
-        name: the layer's path and what it is, for messages.
-        reads: the group's channels are the layer's inputs; otherwise it gives them out or scales them.
+        name: the layer's path and kind, for messages.
+        reads: the group's channels are the layer's inputs; otherwise the layer writes or scales them.
         indices: (rows,) the layer's own channels that belong to the group.
         channels: (rows,) the group's channel that each of them belongs to. Behind a flattened image several rows
-            belong to one channel, in a concatenation a member has some of the channels only.
+            belong to one channel; in a concatenation a member has only some of the channels.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Member:
         return weight
 
     def rows(self, tensor: Tensor) -> Tensor:
-        """(rows, elements): what ``tensor``, shaped like the weight, has of each of ``indices``."""
+        """Return the slices (rows, elements) of ``tensor``, shaped like the weight, at ``indices``."""
         if self._on_first_axis:
             rows = tensor.reshape(len(tensor), -1)
         else:
@@ -55,7 +55,7 @@ class Member:
         return rows if torch.equal(self.indices, torch.arange(len(rows))) else rows[self.indices]
 
     def spread(self, values: Tensor) -> Tensor:
-        """``values`` (the group's channels,) to be multiplied with the weight; 0 for what is not the group's."""
+        """Broadcast ``values`` (the group's channels,) to the weight; 0 where the weight is not the group's."""
         shape, ones = self.weight.shape, [1] * (self.weight.ndim - 2)
         own = values.new_zeros(shape[0] if self._on_first_axis else self._groups * shape[1])
         own[self.indices] = values[self.channels]
@@ -73,29 +73,29 @@ class Member:
         return self.reads == bool(getattr(self.layer, "transposed", False))
 
 
-def members(group: tp.Group) -> Iterator[Member]:
-    """The convolutions, linear layers and norms of ``group`` that have weights, its root first.
+def group_members(group: tp.Group) -> Iterator[GroupMember]:
+    """Yield the convolutions, linear layers and norms of ``group`` that have weights, its root first.
 
-    What loses whole groups is there by one side only, as what is depthwise is: the other one has the same weights.
+    Layers that lose whole groups, and depthwise ones, appear by one side only: the other has the same weights.
     """
     positions = {index: position for position, index in enumerate(group[0].idxs)}
-    told_apart = _sides_that_tell_apart(group)
+    finer = _finer_sides(group)
     for item in group.items:
         node, roots = item.dep.target, item.root_idxs
         layer = node.module
-        if not isinstance(layer, MIXES + SCALES) or layer.weight is None:
+        if not isinstance(layer, MIXING_LAYERS + NORM_LAYERS) or layer.weight is None:
             continue
-        if told_apart.get(node, item) is not item:
+        if finer.get(node, item) is not item:
             continue
         # torch-pruning loses the roots' indices behind an expand, as in attention with grouped queries.
-        if any(root is None for root in roots) or (isinstance(layer, SCALES) and layer.weight.ndim != 1):
+        if any(root is None for root in roots) or (isinstance(layer, NORM_LAYERS) and layer.weight.ndim != 1):
             continue
         channels = torch.tensor([positions[root] for root in roots])
-        yield Member(node.name, layer, reads(item), torch.tensor(item.idxs), channels)
+        yield GroupMember(node.name, layer, reads(item), torch.tensor(item.idxs), channels)
 
 
-def _sides_that_tell_apart(group: tp.Group) -> dict[Node, Any]:
-    """Of what loses whole groups the side on which most of the group's channels are; of two alike the outputs."""
+def _finer_sides(group: tp.Group) -> dict[Node, Any]:
+    """Return for each layer that loses whole groups its side with more of the group's channels, or its outputs."""
     found: dict[Node, Any] = {}
     for item in group.items:
         if loses_groups(item.dep.target):
@@ -106,6 +106,6 @@ def _sides_that_tell_apart(group: tp.Group) -> dict[Node, Any]:
 
 
 def reads(item: Any) -> bool:
-    """Whether an item of a dependency group is a layer by its inputs."""
+    """Tell whether an item of a dependency group is a layer by its inputs."""
     # Norms and depthwise convolutions are cut by one function on both sides, the one for outputs.
     return bool(item.dep.handler.__name__ == "prune_in_channels")
