@@ -28,8 +28,8 @@ __version__ = "0.1.0"
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 ROOMS = (
-    *("artifact", "bench", "bundle", "chain", "data", "distill", "export", "factorize", "lint"),
-    *("models", "options", "preprocess", "prune", "quantize", "recipe", "report", "stats", "tensorrt", "train"),
+    *("artifact", "bench", "bundle", "chain", "data", "distill", "export", "factorize", "lint", "models"),
+    *("options", "preprocess", "prune", "quantize", "recipe", "report", "stats", "tasks", "tensorrt", "train"),
 )
 
 if TYPE_CHECKING:

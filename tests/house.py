@@ -9,9 +9,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 HOUSE = ROOT / "edgekd"
 MAP = ROOT / "docs/map.md"
-# Modules that only who asks for them imports.
 MODULE = re.compile(r"edgekd(\.\w+)+")
-ON_DEMAND = ("edgekd.bench.runtimes.pytorch", "edgekd.bench.runtimes.tensorrt")
+# Modules that only who asks for them imports.
+ON_DEMAND = re.compile(r"edgekd\.(bench\.runtimes\.(pytorch|tensorrt)|tasks\.\w+\.train)\b")
 TORCH = ("torch", "torchvision", "torchao", "torch_pruning", "lightning", "lightning_fabric", "timm")
 HEAD = """\
 # The house
@@ -57,7 +57,12 @@ FLOORS = (
         *(Room(name) for name in ("figures", "folders", "log", "ranges", "registry")),
         Room("stats", "paired.py"),
     ),
-    (Room("files"), Room("options", "data.py"), Room("progress"), Room("records", "shape.py")),
+    (
+        *(Room(name) for name in ("files", "progress")),
+        Room("options", "data.py"),
+        Room("records", "shape.py"),
+        Room("tasks", "task.py"),
+    ),
     (
         *(Room(name) for name in ("arrayfiles", "artifact_cache", "external", "images", "user_cache", "userhash")),
         Room("artifact", torch=True),

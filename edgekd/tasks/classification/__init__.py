@@ -1,0 +1,92 @@
+"""One class for each sample: softmax, cross-entropy, accuracy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from edgekd.tasks.metric import Correct, Metric
+from edgekd.tasks.signature import LOGITS, Signature, must_give_logits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from edgekd.tasks.classification.score import ClassPredictions
+    from edgekd.tasks.task import Arrays, Tensors
+
+
+def _correct(predictions: ClassPredictions, targets: Arrays) -> Correct:
+    from edgekd.tasks.classification import score
+
+    return Correct(score.correct(predictions, targets))
+
+
+@dataclass(frozen=True)
+class Classification:
+    """Each sample belongs to one of the classes ``names``.
+
+    Outputs: ``logits`` (N, classes). Targets: ``classes`` (N,), whole numbers from 0; ``known`` (N,), optional.
+    """
+
+    names: tuple[str, ...]
+
+    name: ClassVar[str] = "classification"
+    metrics: ClassVar[Sequence[Metric]] = (Metric("accuracy", "accuracy", "%", "higher", "mcnemar", _correct),)
+
+    def check(self, signature: Signature, targets: Arrays) -> None:
+        from edgekd.tasks.classification import score
+
+        must_give_logits(signature, len(self.names), "class")
+        score.must_be_classes(targets, len(self.names))
+
+    def check_outputs(self, outputs: Tensors, network: str) -> None:
+        from edgekd.tasks.classification import train
+
+        train.must_be_logits(outputs[LOGITS], network)
+
+    def warnings(self, targets: Arrays) -> list[str]:
+        return []
+
+    def loss(self, outputs: Tensors, targets: Tensors, label_smoothing: float = 0.0) -> dict[str, Tensor]:
+        from edgekd.tasks.classification import train
+
+        return {
+            "labels": train.cross_entropy(outputs[LOGITS], targets["classes"], targets.get("known"), label_smoothing)
+        }
+
+    def soft_loss(
+        self, student: Tensors, teacher: Tensors, targets: Tensors, temperature: float | None = None
+    ) -> dict[str, Tensor]:
+        from edgekd.tasks.classification import train
+
+        return {"teacher": train.kd_loss(student[LOGITS], teacher[LOGITS], 4.0 if temperature is None else temperature)}
+
+    def divergence(self, outputs: Tensors, reference: Tensors) -> Tensor:
+        from edgekd.tasks.classification import train
+
+        return train.divergence(outputs[LOGITS], reference[LOGITS])
+
+    def decode(self, outputs: Arrays) -> ClassPredictions:
+        from edgekd.tasks.classification import score
+
+        return score.decode(outputs[LOGITS])
+
+    def decoder(self) -> dict[str, Any]:
+        return {}
+
+    def agree(self, ours: ClassPredictions, theirs: ClassPredictions) -> NDArray[np.bool_]:
+        return ours.classes == theirs.classes
+
+    def settled(self, outputs: Arrays, tolerance: float) -> NDArray[np.bool_]:
+        from edgekd.tasks.classification import score
+
+        return score.settled(outputs[LOGITS], tolerance)
+
+    def entries(self, predictions: ClassPredictions, top: int = 3) -> list[dict[str, Any]]:
+        from edgekd.tasks.classification import score
+
+        return score.entries(predictions, self.names, top)

@@ -1,0 +1,174 @@
+"""Classes from logits, and how good they are. NumPy alone, from Python 3.8 on, so that a device can do it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from edgekd.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    Arrays = Mapping[str, NDArray[Any]]
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+
+BINS = 15
+# Of class predictions that are none, since a logit is no finite number. It is no class's number, so never correct.
+NO_CLASS = -1
+
+
+@dataclass(frozen=True, eq=False)
+class ClassPredictions:
+    """``classes`` (N,), :data:`NO_CLASS` where logits are not finite, and ``probabilities`` (N, classes) if known."""
+
+    classes: Ints
+    probabilities: Floats | None = None
+
+
+def decode(logits: NDArray[Any]) -> ClassPredictions:
+    """Return the class with the largest logit of each sample, the first of equal ones; logits (N, classes)."""
+    finite = np.isfinite(logits).all(1)
+    with np.errstate(invalid="ignore"):
+        return ClassPredictions(np.where(finite, logits.argmax(1), NO_CLASS), softmax(logits))
+
+
+def softmax(logits: NDArray[Any]) -> Floats:
+    """Return the probabilities of classes, (N, classes), in float64."""
+    shifted = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
+    found: Floats = shifted / shifted.sum(1, keepdims=True)
+    return found
+
+
+def correct(predictions: ClassPredictions, targets: Arrays) -> NDArray[np.bool_]:
+    """Return which of the samples that are known are predicted correctly: (N,), or fewer where some are not known."""
+    found: NDArray[np.bool_] = predictions.classes == targets["classes"]
+    return found[targets["known"]] if "known" in targets else found
+
+
+def correct_by_class(classes: NDArray[Any], targets: NDArray[Any], count: int) -> list[int]:
+    """Return how many samples of each of ``count`` classes are predicted correctly; predicted and true classes (N,)."""
+    found: list[int] = np.bincount(targets[classes == targets], minlength=count).tolist()
+    return found
+
+
+class ReliabilityBin(NamedTuple):
+    """``n`` predictions of about one confidence: their mean ``confidence``, and the share that is correct."""
+
+    n: int
+    confidence: float
+    accuracy: float
+
+
+def reliability(predictions: ClassPredictions, targets: NDArray[Any], bins: int = BINS) -> list[ReliabilityBin]:
+    """Return the bins of equal width in which predictions lie, by rising confidence: the points of a reliability
+    diagram. True classes are (N,)."""
+    confidence = _probabilities(predictions).max(1)
+    correct = (predictions.classes == targets).astype(np.float64)
+    # The right end belongs to a bin: a confidence of 1 is in the last one.
+    place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    counts, *sums = (np.bincount(place, each, bins) for each in (np.ones_like(correct), confidence, correct))
+    return [
+        ReliabilityBin(int(n), float(confident / n), float(right / n))
+        for n, confident, right in zip(counts, *sums)  # noqa: B905  (Python 3.8 has no strict)
+        if n
+    ]
+
+
+def expected_calibration_error(predictions: ClassPredictions, targets: NDArray[Any], bins: int = BINS) -> float:
+    """Return how far confidence is from accuracy: Σ |bin| / N · |accuracy − confidence| over bins of equal width.
+
+    Naeini et al. (2015), as in Guo et al., "On Calibration of Modern Neural Networks" (2017), equation 3. In [0, 1]; 0
+    is calibrated. True classes are (N,).
+    """
+    found = reliability(predictions, targets, bins)
+    return sum(each.n * abs(each.accuracy - each.confidence) for each in found) / len(targets)
+
+
+def negative_log_likelihood(logits: NDArray[Any], targets: NDArray[Any]) -> float:
+    """Return the mean of −log of the true class's probability, in nats; logits (N, classes), true classes (N,)."""
+    shifted = logits.astype(np.float64) - logits.max(1, keepdims=True)
+    log_likelihood = shifted[np.arange(len(shifted)), targets] - np.log(np.exp(shifted).sum(1))
+    return float(-log_likelihood.mean())
+
+
+class GrownConfusion(NamedTuple):
+    """Samples of the class ``target`` that were predicted to be ``predicted``: ``before`` of them, and ``after``."""
+
+    target: int
+    predicted: int
+    before: int
+    after: int
+
+
+def grown_confusions(
+    targets: NDArray[Any], before: NDArray[Any], after: NDArray[Any], least: int = 2, most: int = 10
+) -> list[GrownConfusion]:
+    """Return the at most ``most`` mistakes that grew by ``least`` samples or more, those that grew most first.
+
+    Args:
+        targets, before, after: true classes (N,) and those that two networks predict, each from 0 on.
+    """
+    was, now = (_mistakes(targets, classes) for classes in (before, after))
+    grown = [
+        GrownConfusion(*pair, was.get(pair, 0), count)
+        for pair, count in now.items()
+        if count - was.get(pair, 0) >= least
+    ]
+    return sorted(grown, key=lambda each: (each.before - each.after, -each.after, each[:2]))[:most]
+
+
+def lost_classes(counts: Sequence[int], before: Sequence[int], after: Sequence[int], most: float = 3.0) -> list[int]:
+    """Return the classes of which more than ``most`` points are predicted correctly no longer.
+
+    Args:
+        counts: samples of each class; ``before`` and ``after`` of these are predicted correctly.
+    """
+    triples = enumerate(zip(counts, before, after))  # noqa: B905
+    return [number for number, (n, was, now) in triples if n and 100 * (was - now) > most * n]
+
+
+def settled(logits: NDArray[Any], tolerance: float) -> NDArray[np.bool_]:
+    """Return whose two largest logits lie further apart than ``tolerance``: (N,), of logits (N, classes)."""
+    if logits.shape[1] == 1:
+        return np.ones(len(logits), bool)
+    best = np.sort(logits, axis=1)
+    found: NDArray[np.bool_] = best[:, -1] - best[:, -2] > tolerance
+    return found
+
+
+def entries(predictions: ClassPredictions, names: Sequence[str], top: int = 3) -> list[dict[str, Any]]:
+    """Return each sample's ``label``, its ``probability``, and the ``top`` most probable of these."""
+    found = []
+    for probabilities in _probabilities(predictions):
+        best = np.argsort(-probabilities, kind="stable")[:top]
+        ranked = [{"label": names[i], "probability": float(probabilities[i])} for i in best]
+        found.append({**ranked[0], "top": ranked})
+    return found
+
+
+def must_be_classes(targets: Arrays, count: int) -> None:
+    """Refuse targets that are not whole numbers from 0 to ``count`` − 1, one for each sample: DataError."""
+    classes = targets["classes"]
+    if classes.ndim != 1 or not len(classes) or not np.issubdtype(classes.dtype, np.integer):
+        raise DataError(f"labels are {classes.dtype} {classes.shape}, expected one integer for each sample")
+    known = classes[targets["known"]] if "known" in targets else classes
+    if len(known) and (known.min() < 0 or known.max() >= count):
+        raise DataError(f"labels are {known.min()} to {known.max()}, and there are the classes 0 to {count - 1}")
+
+
+def _probabilities(predictions: ClassPredictions) -> Floats:
+    if predictions.probabilities is None:
+        raise DataError("only the predicted classes are known, not their probabilities: decode the logits")
+    return predictions.probabilities
+
+
+def _mistakes(targets: NDArray[Any], classes: NDArray[Any]) -> dict[tuple[int, int], int]:
+    wrong = classes != targets
+    pairs, counts = np.unique(np.stack([targets[wrong], classes[wrong]], 1), axis=0, return_counts=True)
+    return {(int(target), int(predicted)): int(n) for (target, predicted), n in zip(pairs, counts)}  # noqa: B905

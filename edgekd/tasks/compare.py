@@ -1,0 +1,117 @@
+"""Two networks on the same samples: how much worse the second is, and how surely. One answer for every metric."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from edgekd.errors import EdgekdError
+from edgekd.stats.paired import drop, drop_interval
+from edgekd.tasks.metric import Correct
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edgekd.tasks.metric import Evidence, Metric
+
+
+@dataclass(frozen=True)
+class MetricDifference:
+    """How much worse one network is than another, in the metric's own scale (0.01 of a share is one point).
+
+    Attributes:
+        before, after: the metric of both.
+        drop: how much worse ``after`` is, whichever way the metric is better; below 0 where it is better.
+        lower, upper: one-sided bounds of the true drop, each at the confidence that was asked for.
+        interval: two-sided, at that confidence.
+        p: one-sided, how often chance alone gives such a drop: McNemar's exact test, or samples swapped at random.
+        n: the number of samples.
+        lost, won: samples that were right before and are wrong now, and the other way round; None where samples are
+            not right or wrong.
+    """
+
+    before: float
+    after: float
+    drop: float
+    lower: float
+    upper: float
+    interval: tuple[float, float]
+    p: float
+    n: int
+    lost: int | None = None
+    won: int | None = None
+
+    @property
+    def is_worse(self) -> bool:
+        """Return whether the samples show a drop at the confidence that was asked for."""
+        return self.lower > 0
+
+    @property
+    def is_better(self) -> bool:
+        """Return whether the samples show a gain at the confidence that was asked for."""
+        return self.upper < 0
+
+
+def compare(
+    metric: Metric, before: Evidence, after: Evidence, confidence: float = 0.95, seed: int = 0
+) -> MetricDifference:
+    """Compare two networks on the same samples, in the same order.
+
+    The lower bound is above 0 only where the exact test finds a drop too, and the upper one below 0 only where it finds
+    a gain: right or wrong by McNemar's test, anything else by swapping the two networks' predictions at random.
+
+    Args:
+        before, after: what ``metric.evidence`` gives of both networks.
+        confidence: of each bound by itself, in (0.5, 1).
+        seed: of the draws, which both networks share.
+
+    Raises:
+        EdgekdError: the two are not of the same samples.
+    """
+    if before.n != after.n or not before.n:
+        raise EdgekdError(
+            f"{metric.name} of {before.n} and of {after.n} samples cannot be compared in pairs: give both networks' "
+            "predictions for one test set, in its order"
+        )
+    if metric.test == "mcnemar":
+        return _right_or_wrong(metric, before, after, confidence)
+    return _resampled(metric, before, after, confidence, seed)
+
+
+def _right_or_wrong(metric: Metric, before: Evidence, after: Evidence, confidence: float) -> MetricDifference:
+    if not isinstance(before, Correct) or not isinstance(after, Correct):
+        raise EdgekdError(f"{metric.name} is compared by McNemar's test: its evidence must say which samples are right")
+    # An array of bools is as good a sequence of them as any.
+    ours, theirs = (cast("Sequence[bool]", each.correct) for each in (before, after))
+    found = drop(ours, theirs, confidence)
+    return MetricDifference(
+        before=before.value(),
+        after=after.value(),
+        drop=found.value,
+        lower=found.at_least,
+        upper=found.at_most,
+        interval=drop_interval(found.lost, found.won, before.n, confidence),
+        p=found.p,
+        n=before.n,
+        lost=found.lost,
+        won=found.won,
+    )
+
+
+def _resampled(metric: Metric, before: Evidence, after: Evidence, confidence: float, seed: int) -> MetricDifference:
+    from edgekd.stats.bootstrap import bootstrap_bounds, bootstrap_differences, randomisation_p
+
+    values = before.value(), after.value()
+    better, worse = (before, after) if metric.better == "higher" else (after, before)
+    differences = bootstrap_differences(better, worse, seed=seed)
+    lower, upper = bootstrap_bounds(differences, before.n, confidence)
+    of_drop, of_gain = randomisation_p(better.joined(worse), metric.drop(*values), seed=seed)
+    return MetricDifference(
+        *values,
+        drop=metric.drop(*values),
+        lower=lower if of_drop < 1 - confidence else min(lower, 0.0),
+        upper=upper if of_gain < 1 - confidence else max(upper, 0.0),
+        interval=bootstrap_bounds(differences, before.n, (1 + confidence) / 2),
+        p=of_drop,
+        n=before.n,
+    )

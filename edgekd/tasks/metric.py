@@ -1,0 +1,105 @@
+"""What a network is judged by: metrics, and the evidence from which a metric follows for any weights of samples."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Literal
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+# NumPy is imported where it is used: a gate that compares right with wrong starts without it.
+
+
+class Evidence(ABC):
+    """What one network did on each of N samples, all that a metric needs.
+
+    Subclasses are dataclasses whose fields are arrays of N rows, and give :meth:`values`. A sample is what is drawn
+    from the world: an image, a document, a speaker; never a box or a pixel.
+    """
+
+    @abstractmethod
+    def values(self, weights: Floats) -> Floats:
+        """Return the metric (draws,) for each row of ``weights`` (draws, N), which are at least 0 and not all 0."""
+
+    @property
+    def n(self) -> int:
+        """Return the number of samples."""
+        return len(next(iter(self.arrays().values())))
+
+    def value(self, weights: Floats | None = None) -> float:
+        """Return the metric, of all samples alike or for ``weights`` (N,)."""
+        import numpy as np
+
+        row = np.ones(self.n) if weights is None else np.asarray(weights, np.float64)
+        return float(self.values(row[None])[0])
+
+    def arrays(self) -> dict[str, Any]:
+        """Return what the evidence holds, by field: for a .npz, of which ``type(self)(**arrays)`` makes it again."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+
+    def joined(self, other: Evidence) -> Evidence:
+        """Return the evidence of these samples and then ``other``'s."""
+        import numpy as np
+
+        theirs = other.arrays()
+        return type(self)(**{name: np.concatenate([ours, theirs[name]]) for name, ours in self.arrays().items()})
+
+
+@dataclass(frozen=True, eq=False)
+class Correct(Evidence):
+    """Which samples (N,) are predicted correctly; the metric is their share, in [0, 1]."""
+
+    correct: Sequence[bool] | NDArray[np.bool_]
+
+    def values(self, weights: Floats) -> Floats:
+        import numpy as np
+
+        found: Floats = weights @ np.asarray(self.correct, np.float64) / weights.sum(1)
+        return found
+
+    def value(self, weights: Floats | None = None) -> float:
+        return sum(map(bool, self.correct)) / self.n if weights is None else super().value(weights)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure of a network on a test set.
+
+    Attributes:
+        name: as recipes, reports and policies write it.
+        title: as people read it.
+        unit: of a value as people read it; ``%`` is for shares, which are computed in [0, 1].
+        better: which values are.
+        test: what tells two networks apart: McNemar's exact test where a sample is right or wrong, and the evidence is
+            :class:`Correct`; else a bootstrap of samples.
+        evidence: takes a task's predictions and its targets, by name.
+    """
+
+    name: str
+    title: str
+    unit: str
+    better: Literal["higher", "lower"]
+    test: Literal["mcnemar", "bootstrap"]
+    evidence: Callable[[Any, Mapping[str, NDArray[Any]]], Evidence]
+
+    @property
+    def scale(self) -> int:
+        """Return what a value is multiplied by to be read in ``unit``."""
+        return 100 if self.unit == "%" else 1
+
+    @property
+    def unit_of_differences(self) -> str:
+        """Return the unit of differences: points for shares."""
+        return "points" if self.unit == "%" else self.unit
+
+    def drop(self, before: float, after: float) -> float:
+        """Return how much worse ``after`` is, below 0 where it is better."""
+        return before - after if self.better == "higher" else after - before

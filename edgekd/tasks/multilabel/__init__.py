@@ -1,0 +1,136 @@
+"""Any number of labels for each sample: a sigmoid for each, binary cross-entropy, mean average precision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from edgekd.errors import ModelError
+from edgekd.tasks.metric import Evidence, Metric
+from edgekd.tasks.signature import LOGITS, Signature, must_give_logits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from edgekd.tasks.multilabel.score import LabelPredictions
+    from edgekd.tasks.task import Arrays, Tensors
+
+THRESHOLD = 0.5
+
+
+def _average_precision(predictions: LabelPredictions, targets: Arrays) -> Evidence:
+    from edgekd.tasks.multilabel import evidence
+
+    return evidence.average_precision(predictions, targets)
+
+
+def _macro_f1(predictions: LabelPredictions, targets: Arrays) -> Evidence:
+    from edgekd.tasks.multilabel import evidence
+
+    return evidence.macro_f1(predictions, targets)
+
+
+@dataclass(frozen=True)
+class Multilabel:
+    """Each sample has any number of the labels ``names``.
+
+    Outputs: ``logits`` (N, labels). Targets: ``labels`` (N, labels) of 0 and 1; ``known`` (N, labels), optional.
+
+    Attributes:
+        thresholds: the probability from which on each label is predicted, 0.5 for all if left out;
+            :func:`edgekd.tasks.multilabel.score.best_thresholds` finds them on validation samples.
+        positive_weights: how many times as much a sample with the label counts in the loss, for each label; 1 if left
+            out.
+
+    Raises:
+        ModelError: there are not as many thresholds or weights as labels, or they are out of their range.
+    """
+
+    names: tuple[str, ...]
+    thresholds: tuple[float, ...] | None = None
+    positive_weights: tuple[float, ...] | None = None
+
+    name: ClassVar[str] = "multilabel"
+    metrics: ClassVar[Sequence[Metric]] = (
+        Metric("map", "mean average precision", "%", "higher", "bootstrap", _average_precision),
+        Metric("macro_f1", "macro F1", "%", "higher", "bootstrap", _macro_f1),
+    )
+
+    def __post_init__(self) -> None:
+        for field, high in (("thresholds", 1.0), ("positive_weights", float("inf"))):
+            values = getattr(self, field)
+            if values is None:
+                continue
+            if len(values) != len(self.names) or not all(0 < value < high for value in values):
+                bounds = "above 0 and below 1" if high == 1 else "above 0"
+                raise ModelError(f"{field} are {list(values)}; expected {len(self.names)} numbers {bounds}")
+            object.__setattr__(self, field, tuple(values))
+
+    def check(self, signature: Signature, targets: Arrays) -> None:
+        from edgekd.tasks.multilabel import score
+
+        must_give_logits(signature, len(self.names), "label")
+        score.must_be_labels(targets, len(self.names))
+
+    def check_outputs(self, outputs: Tensors, network: str) -> None:
+        from edgekd.tasks.multilabel import train
+
+        train.must_be_logits(outputs[LOGITS], network)
+
+    def warnings(self, targets: Arrays) -> list[str]:
+        from edgekd.tasks.multilabel import score
+
+        left_out = [self.names[label] for label in score.without_positives(targets)]
+        if not left_out:
+            return []
+        return [f"no sample is known to have {', '.join(map(repr, left_out))}: mAP and macro F1 leave these labels out"]
+
+    def loss(self, outputs: Tensors, targets: Tensors, label_smoothing: float = 0.0) -> dict[str, Tensor]:
+        from edgekd.tasks.multilabel import train
+
+        found = train.binary_cross_entropy(
+            outputs[LOGITS], targets["labels"], targets.get("known"), self.positive_weights, label_smoothing
+        )
+        return {"labels": found}
+
+    def soft_loss(
+        self, student: Tensors, teacher: Tensors, targets: Tensors, temperature: float | None = None
+    ) -> dict[str, Tensor]:
+        from edgekd.tasks.multilabel import train
+
+        found = train.mld_loss(student[LOGITS], teacher[LOGITS], 1.0 if temperature is None else temperature)
+        return {"teacher": found}
+
+    def divergence(self, outputs: Tensors, reference: Tensors) -> Tensor:
+        from edgekd.tasks.multilabel import train
+
+        return train.divergence(outputs[LOGITS], reference[LOGITS])
+
+    def decode(self, outputs: Arrays) -> LabelPredictions:
+        from edgekd.tasks.multilabel import score
+
+        return score.decode(outputs[LOGITS], self._thresholds)
+
+    def decoder(self) -> dict[str, Any]:
+        return {"thresholds": list(self._thresholds)}
+
+    def agree(self, ours: LabelPredictions, theirs: LabelPredictions) -> NDArray[np.bool_]:
+        return (ours.labels == theirs.labels).all(1)
+
+    def settled(self, outputs: Arrays, tolerance: float) -> NDArray[np.bool_]:
+        from edgekd.tasks.multilabel import score
+
+        return score.settled(outputs[LOGITS], self._thresholds, tolerance)
+
+    def entries(self, predictions: LabelPredictions, top: int = 3) -> list[dict[str, Any]]:
+        from edgekd.tasks.multilabel import score
+
+        return score.entries(predictions, self.names, top)
+
+    @property
+    def _thresholds(self) -> tuple[float, ...]:
+        return self.thresholds or (THRESHOLD,) * len(self.names)

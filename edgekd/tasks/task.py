@@ -1,0 +1,68 @@
+"""What every task is asked. Nothing outside of ``edgekd.tasks`` knows what a class or a label is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from edgekd.tasks.metric import Metric
+    from edgekd.tasks.signature import Signature
+
+    # Outputs and targets, each tensor (N, ...) by its name. An entry ``known`` of targets is False where the sample,
+    # or the label of a sample, has not been annotated.
+    Tensors = Mapping[str, Tensor]
+    Arrays = Mapping[str, NDArray[Any]]
+
+
+class Task(Protocol):
+    """What a network is for; frozen, made of the names of its classes or labels and of its decoder's options.
+
+    Methods of arrays need NumPy alone, methods of tensors import PyTorch when they are called.
+    """
+
+    name: ClassVar[str]
+    metrics: ClassVar[Sequence[Metric]]  # the first is the budget's and the ladder's
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the names of classes or labels, in the order of outputs."""
+
+    def check(self, signature: Signature, targets: Arrays) -> None:
+        """Refuse a network or targets that are not the task's: ModelError, DataError."""
+
+    def check_outputs(self, outputs: Tensors, network: str) -> None:
+        """Refuse outputs that are not what the losses take, such as probabilities: ModelError naming ``network``."""
+
+    def warnings(self, targets: Arrays) -> list[str]:
+        """Return what makes metrics on these targets say less than they seem to."""
+
+    def loss(self, outputs: Tensors, targets: Tensors, label_smoothing: float = 0.0) -> dict[str, Tensor]:
+        """Return what the outputs lose against the targets, by term; what is not known counts nothing."""
+
+    def soft_loss(
+        self, student: Tensors, teacher: Tensors, targets: Tensors, temperature: float | None = None
+    ) -> dict[str, Tensor]:
+        """Return what the student's outputs lose against the teacher's, by term; None takes the usual temperature."""
+
+    def divergence(self, outputs: Tensors, reference: Tensors) -> Tensor:
+        """Return how far each sample's outputs are from the reference's, in nats: (N,), at least 0 but for rounding."""
+
+    def decode(self, outputs: Arrays) -> Any:
+        """Return the predictions that the outputs mean, as :attr:`metrics` take them."""
+
+    def decoder(self) -> dict[str, Any]:
+        """Return the options of :meth:`decode` as JSON: ``type(task)(names, **decoder)`` decodes alike."""
+
+    def agree(self, ours: Any, theirs: Any) -> NDArray[np.bool_]:
+        """Return which samples (N,) two networks predict alike."""
+
+    def settled(self, outputs: Arrays, tolerance: float) -> NDArray[np.bool_]:
+        """Return for which samples (N,) the outputs are further than ``tolerance`` from another prediction."""
+
+    def entries(self, predictions: Any, top: int = 3) -> list[dict[str, Any]]:
+        """Return each sample's prediction as JSON, with the ``top`` most probable classes or labels."""
