@@ -28,14 +28,15 @@ def binary_cross_entropy(
         TrainingError: ``label_smoothing`` is out of its range.
     """
     SHARE_OR_NONE.check(TrainingError, label_smoothing=label_smoothing)
-    wide = full(logits)
-    weights = None if positive_weights is None else wide.new_tensor(positive_weights)
-    smooth = labels.to(wide.dtype) * (1 - label_smoothing) + label_smoothing / 2
-    each = F.binary_cross_entropy_with_logits(wide, smooth, pos_weight=weights, reduction="none")
-    if known is None:
-        return each.mean()
-    # Not by multiplication: what is not known may be any number, NaN too.
-    return each[known].mean() if known.any() else 0 * wide.sum()
+    wide, smooth = full(logits), full(labels) * (1 - label_smoothing) + label_smoothing / 2
+    weights = None if positive_weights is None else wide.new_tensor(positive_weights).expand_as(wide)
+    if known is not None:
+        if not known.any():
+            return 0 * wide.sum()
+        # Not by multiplication: what is not known may be any number, NaN too.
+        wide, smooth = wide[known], smooth[known]
+        weights = None if weights is None else weights[known]
+    return F.binary_cross_entropy_with_logits(wide, smooth.to(wide.dtype), pos_weight=weights)
 
 
 def mld_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0) -> Tensor:

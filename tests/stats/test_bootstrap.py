@@ -1,0 +1,76 @@
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from edgekd.stats.bootstrap import bootstrap_bounds, bootstrap_differences, randomisation_p
+
+
+@dataclass
+class Mean:
+    """A metric whose bootstrap has a closed form."""
+
+    samples: np.ndarray
+
+    @property
+    def n(self):
+        return len(self.samples)
+
+    def values(self, weights):
+        return weights @ self.samples / weights.sum(1)
+
+
+def pair(n, seed=0, shift=0.0):
+    random = np.random.default_rng(seed)
+    common = random.normal(size=n)
+    return Mean(common + 0.1 * random.normal(size=n) + shift), Mean(common + 0.1 * random.normal(size=n))
+
+
+def test_differences_have_the_standard_error_of_paired_samples():
+    before, after = pair(400, shift=0.02)
+    found = bootstrap_differences(before, after, draws=4000)
+    apart = before.samples - after.samples
+    assert found.mean() == pytest.approx(apart.mean(), abs=4 * apart.std() / 20 / 63)
+    assert found.std() == pytest.approx(apart.std() / 20, rel=0.05)
+    assert found.std() < 0.2 * before.samples.std() / 20, "what both have in common cancels out"
+
+
+def test_draws_are_the_same_each_time_and_another_seeds_are_others():
+    before, after = pair(50)
+    first, again, other = (bootstrap_differences(before, after, 20, seed) for seed in (3, 3, 4))
+    assert (first == again).all() and (first != other).any()
+
+
+def test_draws_do_not_depend_on_how_many_are_computed_at_a_time(monkeypatch):
+    before, after = pair(50)
+    whole = bootstrap_differences(before, after, 37)
+    monkeypatch.setattr("edgekd.stats.bootstrap.CHUNK", 210)
+    np.testing.assert_allclose(bootstrap_differences(before, after, 37), whole, rtol=1e-12)
+
+
+def test_bounds_are_students():
+    before, after = pair(12, shift=0.1)
+    found = bootstrap_bounds(bootstrap_differences(before, after, draws=40_000), 12, 0.95)
+    apart = before.samples - after.samples
+    reach = stats.t.ppf(0.95, 11) * apart.std(ddof=1) / 12**0.5
+    assert found == pytest.approx((apart.mean() - reach, apart.mean() + reach), abs=0.1 * reach)
+
+
+def test_the_lower_bound_holds_as_often_as_it_says():
+    trials, truth = 400, 0.02
+    held = 0
+    for seed in range(trials):
+        before, after = pair(60, seed, shift=truth)
+        held += bootstrap_bounds(bootstrap_differences(before, after, 300, seed), 60)[0] <= truth
+    assert held / trials == pytest.approx(0.95, abs=3 * (0.95 * 0.05 / trials) ** 0.5)
+
+
+@pytest.mark.parametrize(("lost", "won"), [(8, 2), (5, 5), (1, 0), (0, 3)])
+def test_of_right_and_wrong_the_p_values_are_mcnemars(lost, won):
+    before, after = np.zeros(100), np.zeros(100)
+    before[:lost] = after[lost : lost + won] = 1
+    draws = 20_000
+    found = randomisation_p(Mean(np.concatenate([before, after])), (lost - won) / 100, draws)
+    exact = [stats.binomtest(lost, lost + won, alternative=alternative).pvalue for alternative in ("greater", "less")]
+    assert found == pytest.approx(exact, abs=4 * 0.5 / draws**0.5)

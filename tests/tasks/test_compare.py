@@ -1,0 +1,88 @@
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from edgekd.errors import EdgekdError
+from edgekd.stats.paired import drop, drop_interval
+from edgekd.tasks.compare import compare
+from edgekd.tasks.metric import Correct, Evidence, Metric
+
+ACCURACY = Metric("accuracy", "accuracy", "%", "higher", "mcnemar", Correct)
+ERROR = Metric("mae", "mean absolute error", "mm", "lower", "bootstrap", Correct)
+SHARE = Metric("share", "share", "%", "higher", "bootstrap", Correct)
+
+
+@dataclass(frozen=True, eq=False)
+class MeanError(Evidence):
+    errors: np.ndarray
+
+    def values(self, weights):
+        return weights @ self.errors / weights.sum(1)
+
+
+def right_or_wrong(n, lost, won):
+    before, after = np.zeros((2, n), bool)
+    before[:lost] = after[lost : lost + won] = True
+    before[n // 2 :] = after[n // 2 :] = True
+    return Correct(before), Correct(after)
+
+
+def test_right_or_wrong_as_the_paired_tests_have_it():
+    before, after = right_or_wrong(400, 30, 11)
+    found, expected = compare(ACCURACY, before, after, 0.99), drop(before.correct, after.correct, 0.99)
+    assert (found.drop, found.lower, found.upper, found.p) == (
+        *(expected.value, expected.at_least, expected.at_most, expected.p),
+    )
+    assert (found.lost, found.won, found.n) == (30, 11, 400)
+    assert found.interval == drop_interval(30, 11, 400, 0.99)
+    assert (found.before, found.after) == (230 / 400, 211 / 400)
+
+
+def test_what_is_worse_where_less_is_better():
+    random = np.random.default_rng(0)
+    errors = random.exponential(size=300)
+    more = errors + random.normal(0.1, 0.2, size=300)
+    found = compare(ERROR, MeanError(errors), MeanError(more))
+    apart = more - errors
+    reach = stats.t.ppf(0.95, 299) * apart.std(ddof=1) / 300**0.5
+    assert found.drop == pytest.approx(apart.mean())
+    assert (found.lower, found.upper) == pytest.approx((apart.mean() - reach, apart.mean() + reach), abs=0.15 * reach)
+    assert found.interval[0] < found.lower < found.drop < found.upper < found.interval[1]
+    assert found.is_worse and not found.is_better
+    back = compare(ERROR, MeanError(more), MeanError(errors))
+    assert back.drop == -found.drop and back.is_better and back.p > 0.99
+
+
+@pytest.mark.parametrize("lost", [3, 4, 5, 9])
+def test_few_samples_that_differ_are_judged_as_mcnemar_does(lost):
+    """Where three samples were lost and none won, 95.02 % of bootstrap draws hold one of them."""
+    before, after = right_or_wrong(400, lost, 0)
+    exact, resampled = compare(ACCURACY, before, after), compare(SHARE, before, after)
+    assert resampled.p == pytest.approx(exact.p, abs=0.02)
+    assert resampled.is_worse == exact.is_worse == (lost >= 5)
+    assert (resampled.lost, resampled.won) == (None, None)
+
+
+def test_the_same_predictions():
+    same, _ = right_or_wrong(100, 5, 3)
+    found = compare(SHARE, same, same)
+    assert (found.drop, found.lower, found.upper, found.interval, found.p) == (0, 0, 0, (0, 0), 1)
+    assert not found.is_worse and not found.is_better
+
+
+def test_networks_of_one_quality_are_seldom_told_apart():
+    random, trials, n = np.random.default_rng(0), 60, 80
+    alarms = 0
+    for _ in range(trials):
+        errors = random.exponential(size=(2, n))
+        alarms += compare(ERROR, MeanError(errors[0]), MeanError(errors[1])).is_worse
+    assert alarms <= stats.binom.ppf(0.999, trials, 0.05)
+
+
+def test_other_samples_are_refused():
+    with pytest.raises(EdgekdError, match="accuracy of 3 and of 4 samples cannot be compared in pairs: give both"):
+        compare(ACCURACY, Correct([True] * 3), Correct([True] * 4))
+    with pytest.raises(EdgekdError, match="must say which samples are right"):
+        compare(ACCURACY, MeanError(np.ones(3)), MeanError(np.ones(3)))

@@ -1,0 +1,20 @@
+import re
+
+import pytest
+
+from edgekd.errors import RecipeError
+from edgekd.tasks.registry import TASKS
+
+
+def test_a_task_is_found_by_its_name():
+    for name, task in TASKS.items():
+        assert TASKS.find(name).name == name
+        made = task(("a", "b"))
+        assert task(made.names, **made.decoder()).decoder() == made.decoder()
+        assert task.metrics and all(metric.title for metric in task.metrics)
+
+
+def test_an_unknown_one_names_the_nearest():
+    said = "unknown task 'multi-label' (did you mean 'multilabel'?); known: classification, multilabel"
+    with pytest.raises(RecipeError, match=f"^{re.escape(said)}$"):
+        TASKS.find("multi-label")
