@@ -29,7 +29,7 @@ def share(found: Record) -> str:
 
 def hidden(record: Record) -> str:
     rows = [[str(each["lost"]), str(each["won"]), share(each)] for each in record["accuracy_by_won"]]
-    return markdown(["Answers lost", "Answers won", "Failed"], rows)
+    return markdown(["Lost", "Gained", "Failed"], rows)
 
 
 def moved(record: Record) -> str:

@@ -26,7 +26,7 @@ def blocks(language):
 def place(run_folder, tmp_path, monkeypatch):
     """A folder with both runs of the page, without the trainings that lead to them."""
     (tmp_path / "runs").mkdir()
-    for name in ("agreed", "now"):
+    for name in ("first", "now"):
         run_folder(name).rename(tmp_path / "runs" / name)
     shutil.copy(DOCS.parent / "recipes/quickstart.yaml", tmp_path / "recipe.yaml")
     monkeypatch.setattr(interrupt, "leave_on_signal", lambda *_: None)
@@ -54,7 +54,7 @@ def test_the_commands_run_in_order(place, monkeypatch):
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 def test_a_workflow_is_yaml_and_its_gate_runs(path, place, monkeypatch):
-    assert call("edgekd baseline promote runs/agreed baseline.json", monkeypatch) == 0
+    assert call("edgekd baseline promote runs/first baseline.json", monkeypatch) == 0
     steps = yaml.safe_load(path.read_text())
     scripts = steps["edgekd"]["script"] if "edgekd" in steps else [s.get("run") for s in steps["jobs"]["gate"]["steps"]]
     gates = [script for script in scripts if script and script.startswith("edgekd check")]
@@ -72,7 +72,7 @@ def test_the_policy_is_one(tmp_path):
 
 
 def test_the_python_runs(place, monkeypatch, capsys):
-    assert call("edgekd baseline promote runs/agreed baseline.json", monkeypatch) == 0
+    assert call("edgekd baseline promote runs/first baseline.json", monkeypatch) == 0
     names = {}
     for block in blocks("python"):
         exec(block, names)

@@ -47,7 +47,8 @@ from edgekd.files import canonical_json, sha256, sha256_file
 from edgekd.gate import GateSubject as Judged
 from edgekd.gate import Policy, check
 from edgekd.gate.files import keep_files, kept_file
-from edgekd.gate.subject import BESIDE, subject_of
+from edgekd.gate.row import GateRow
+from edgekd.gate.subject import subject_of
 from edgekd.progress import track
 from edgekd.recipe import Recipe, Target, load_recipe
 from edgekd.records.rows import deployed_of, teacher_of
@@ -60,6 +61,7 @@ LARGER, SLOWER = 0.01, 0.10
 # Of two networks that differ by chance alone; beyond it the figures are shown, and are no goal.
 WON = (0, 10, 20, 40, 80, 160)
 LESS_ACCURATE = 0.9
+VS_BASELINE = "latency_vs_baseline"
 
 
 Evaluation = dict[str, Any]
@@ -92,7 +94,7 @@ def main() -> None:
         "false_alarms": share(len(alarms), len(verdicts)),
         "warned": share(sum(bool(verdict.at("warn")) for verdict in verdicts), len(verdicts)),
         "alarms": [[f"{each.metric}: {each.what}" for each in alarm.at("fail")] for alarm in alarms],
-        "beside_baseline": spread_of([one[BESIDE]["ratio"] for one in series]),
+        "beside_baseline": spread_of([one[VS_BASELINE]["ratio"] for one in series]),
         "planted": {kind: share(sum(found), len(found)) for kind, found in caught.items()},
         "accuracy_by_won": by_won(case.report, planted),
         "without_the_file": without_the_file(case.report, others, planted),
@@ -110,7 +112,7 @@ def main() -> None:
 def case_of(run: Path, baseline: Path) -> Case:
     report, recipe = json.loads((run / "report.json").read_text()), load_recipe(run / "recipe.lock.yaml")
     keep_files(run, baseline)
-    agreed = kept_file(baseline, ends(report)[1])
+    agreed = kept_file(baseline, GateRow.of_report(ends(report)[1], None))
     return Case(run, report, agreed, recipe, load_data(recipe.data, recipe.seed))
 
 
@@ -138,7 +140,12 @@ def beside_baseline(case: Case, number: int) -> Evaluation:
     plan = plan_beside(file, case.agreed, Target(device="cpu", runtime="onnxruntime"), seed=number)
     found = measure(plan)[NOW]
     beside = of_record(found, sha256_file(case.agreed)).to_json()
-    return {"accuracy": sum(right) / len(right), "right": encode_correct(right), BESIDE: beside, "valid": found.valid}
+    return {
+        "accuracy": sum(right) / len(right),
+        "right": encode_correct(right),
+        VS_BASELINE: beside,
+        "valid": found.valid,
+    }
 
 
 def beside_teacher(case: Case, number: int) -> Evaluation:
@@ -148,7 +155,7 @@ def beside_teacher(case: Case, number: int) -> Evaluation:
         sittings=SITTINGS, question=case.recipe.budget.latency_ratio or 1.0, seed=number,
     )  # fmt: skip
     found = measure(plan)["student"]
-    return {"latency_vs_teacher": found.latency_vs_reference or {}, BESIDE: None, "valid": found.valid}
+    return {"latency_vs_teacher": found.latency_vs_reference or {}, VS_BASELINE: None, "valid": found.valid}
 
 
 def ends(report: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -190,7 +197,7 @@ def regressions(case: Case, series: list[Evaluation], count: int) -> dict[str, l
             for each in range(count)
         ],
         "latency": [
-            fails(before, evaluated(report, slower(one, BESIDE)), "latency_ratio")
+            fails(before, evaluated(report, slower(one, VS_BASELINE)), "latency_ratio")
             for one in (dice.choice(series) for _ in range(count))
         ],
         "fallback": [fell_back(case.run, report, dice) for _ in range(count)],

@@ -79,14 +79,14 @@ def promote(
     from edgekd.gate.files import keep_files
 
     subject = load_subject(report)
-    doubts = subject.doubts()
+    warnings = subject.warnings()
     kept = keep_files(report, file) if files else []
     subject.save(file)
     tell(f"{file}: {subject.name}, {', '.join(subject.rows)}")
     for path in kept:
         tell(f"{path}: {path.stat().st_size} bytes")
-    for doubt in doubts:
-        logger.warning(doubt)
+    for warning in warnings:
+        logger.warning(warning)
 
 
 def show(verdict: "Verdict", baseline: Path, current: Path) -> None:

@@ -1,4 +1,4 @@
-"""Whether a network is still as good as the one that was agreed on: two reports and a policy give a verdict.
+"""The regression gate: a report is compared with a baseline under a policy, and the result is a verdict.
 
 Nothing here imports torch.
 """

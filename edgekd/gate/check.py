@@ -5,19 +5,20 @@ from dataclasses import replace
 
 from edgekd.figures import ABSENT
 from edgekd.gate.comparable import NotComparable, must_be_comparable
-from edgekd.gate.metrics import METRICS, Question, accuracy, bounded, unheld
+from edgekd.gate.metrics import METRICS, Question, accuracy, bounded, new_figure
 from edgekd.gate.policy import Policy
+from edgekd.gate.row import GateRow
 from edgekd.gate.subject import GateSubject
 from edgekd.gate.verdict import ORDER, Finding, Level, Verdict
 
 
 def check(baseline: GateSubject, current: GateSubject, policy: Policy | None = None) -> Verdict:
-    """Judge every figure that the baseline has, wherever its network runs, and all figures that the policy bounds.
+    """Judge every metric of the baseline at every place, and all metrics that the policy bounds.
 
-    A figure that the current report lacks fails, where the baseline has it or the policy names it.
+    A metric that the current report lacks fails if the baseline has it or the policy names it.
 
     Raises:
-        NotComparable: they are of other samples, another machine, runtime, teacher or number of threads, or nothing
+        NotComparable: they are of other samples, another machine, runtime, teacher or number of threads, or no metric
             in them can be judged.
     """
     policy = policy or Policy()
@@ -30,27 +31,28 @@ def check(baseline: GateSubject, current: GateSubject, policy: Policy | None = N
 
 def _figures(baseline: GateSubject, current: GateSubject, policy: Policy) -> Iterator[Finding]:
     for place in dict.fromkeys([*baseline.rows, *current.rows]):
-        row, now = baseline.rows.get(place, {}), current.rows.get(place, {})
+        row, now = baseline.rows.get(place, GateRow()), current.rows.get(place, GateRow())
         for metric, judge in METRICS.items():
             question = Question(place, metric, policy.rules[metric], policy.confidence, row, now)
-            if metric in row:
+            before, after = question.figures()
+            if before is not None:
                 yield _both(bounded(question), judge(question))
-            elif metric in now:
+            elif after is not None:
                 yield bounded(question) or _new(question, baseline)
 
 
 def _new(question: Question, baseline: GateSubject) -> Finding:
-    """A network at one more place answers the same samples, so that its accuracy is held to that elsewhere."""
-    places = {place: row for place, row in baseline.rows.items() if "accuracy" in row}
-    if question.metric != "accuracy" or question.baseline or not places:
-        return unheld(question)
-    least = min(places, key=lambda place: float(places[place]["accuracy"]))
-    found = accuracy(replace(question, baseline=places[least]))
-    return replace(found, what=f"{found.what}; this place is new, and held to {least}")
+    """A network at a new place classifies the same samples: its accuracy is compared with the least elsewhere."""
+    known = {place: row.accuracy for place, row in baseline.rows.items() if row.accuracy is not None}
+    if question.metric != "accuracy" or question.place in baseline.rows or not known:
+        return new_figure(question)
+    least = min(known, key=lambda place: known[place])
+    found = accuracy(replace(question, baseline=baseline.rows[least]))
+    return replace(found, what=f"{found.what}; this place is new, and compared with {least}")
 
 
 def _both(bound: Finding | None, found: Finding) -> Finding:
-    """A broken bound is told first, with its own numbers."""
+    """A broken bound comes first, with its own numbers."""
     if bound is None:
         return found
     level = min(bound.level, found.level, key=ORDER.index)
@@ -62,7 +64,7 @@ def _absent(baseline: GateSubject, current: GateSubject, policy: Policy) -> Iter
     rows = [*baseline.rows.values(), *current.rows.values()]
     for metric in METRICS:
         rule = policy.rules[metric]
-        if metric in policy.named and rule.judges and not any(metric in row for row in rows):
+        if metric in policy.named and rule.judges and all(getattr(row, metric) is None for row in rows):
             what = f"the policy names {metric}, and neither the run nor the baseline has it"
             level: Level = "warn" if rule.level == "warn" else "fail"
             advice = "run the recipe with a target that it is measured on, or take it out of the policy"

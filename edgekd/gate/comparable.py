@@ -1,22 +1,25 @@
-"""Whether two reports can be compared at all."""
+"""Which facts two reports must share to be compared."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from edgekd.errors import EdgekdError
 from edgekd.gate.policy import Policy
-from edgekd.gate.subject import GateSubject, is_beside
+from edgekd.gate.row import GateRow, TeacherFigures
+from edgekd.gate.subject import GateSubject
 from edgekd.records.facts import TEST_SET, device_of
 from edgekd.records.rows import PLACE
 
 
 class FactDifference(NamedTuple):
+    """A fact that the two reports do not share."""
+
     field: str
-    baseline: Any
-    current: Any
+    baseline: object
+    current: object
 
 
 class NotComparable(EdgekdError):
-    """The figures are of other samples or another machine; ``differences`` says which facts differ."""
+    """The two reports are of other samples or another machine; ``differences`` are the facts that differ."""
 
     exit_code = 3
 
@@ -31,9 +34,13 @@ class NotComparable(EdgekdError):
 
 
 def must_be_comparable(baseline: GateSubject, current: GateSubject, policy: Policy) -> None:
-    """Raises :class:`NotComparable` with every fact that differs or that one of the two lacks."""
+    """Check that both reports are of the same samples, machine, runtime and teacher.
+
+    Raises:
+        NotComparable: with every fact that differs or that one of the two lacks.
+    """
     # A device that one of the two was not measured on leaves the figures of the others what they are.
-    shared = devices(baseline) & devices(current)
+    shared = _devices(baseline) & _devices(current)
     names = sorted(
         name for name in {*baseline.facts, *current.facts} if device_of(name) is None or device_of(name) in shared
     )
@@ -50,8 +57,8 @@ def must_be_comparable(baseline: GateSubject, current: GateSubject, policy: Poli
         raise NotComparable(found)
 
 
-def devices(subject: GateSubject) -> set[str | None]:
-    return {device_of(fact) for fact in subject.facts} | {row.get("device") for row in subject.rows.values()}
+def _devices(subject: GateSubject) -> set[str | None]:
+    return {device_of(fact) for fact in subject.facts} | {row.device for row in subject.rows.values()}
 
 
 def _other_teachers(baseline: GateSubject, current: GateSubject, policy: Policy) -> list[FactDifference]:
@@ -59,16 +66,16 @@ def _other_teachers(baseline: GateSubject, current: GateSubject, policy: Policy)
     rule = policy.rules["latency_ratio"]
     found = []
     for place, row in baseline.rows.items():
-        # A baseline of an older edgekd does not tell its teacher.
-        before, now = row.get("teacher"), current.rows.get(place, {})
-        judged = "latency_ratio" in now and (not is_beside(row, now) or rule.bounds)
-        if not before or not judged or rule.level == "information":
+        now = current.rows.get(place, GateRow())
+        is_judged = now.latency_ratio is not None and (not now.is_timed_against(row) or rule.bounds)
+        # A baseline of an older edgekd does not say its teacher.
+        if row.teacher is None or not is_judged or rule.level == "information":
             continue
-        after = now.get("teacher", {})
+        after = vars(now.teacher or TeacherFigures())
         found += [
-            FactDifference(f"the teacher's {name} on {place}", before[name], after.get(name))
-            for name in before
-            if before[name] != after.get(name)
+            FactDifference(f"the teacher's {name} on {place}", value, after[name])
+            for name, value in vars(row.teacher).items()
+            if value not in (None, after[name])
         ]
     return found
 
@@ -81,19 +88,19 @@ def _elsewhere(baseline: GateSubject, current: GateSubject) -> list[FactDifferen
     )
     found = []
     for row in before.values():
-        same = [other for other in now.values() if other.get("runtime") == row.get("runtime")]
+        same = [other for other in now.values() if other.runtime == row.runtime]
         found += [
-            FactDifference(f"{field} in {row.get('runtime')}", row.get(field), same[0].get(field))
+            FactDifference(f"{field} in {row.runtime}", getattr(row, field), getattr(same[0], field))
             for field in PLACE
-            if same and same[0].get(field) != row.get(field)
+            if same and getattr(same[0], field) != getattr(row, field)
         ]
     if not found and not set(baseline.rows) & set(current.rows):
         found.append(FactDifference("places", sorted(baseline.rows), sorted(current.rows)))
     return found
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     if value is None:
-        return "not told"
+        return "unknown"
     text = " ".join(map(str, value)) if isinstance(value, list) else str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

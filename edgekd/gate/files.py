@@ -1,4 +1,4 @@
-"""The networks' files beside a baseline: later runs are timed in turns with them."""
+"""The networks' files in a folder next to a baseline: later runs are timed in turns with them."""
 
 import re
 from collections.abc import Mapping
@@ -7,6 +7,7 @@ from typing import Any
 
 from edgekd.errors import EdgekdError
 from edgekd.files import is_file, make_folder, read_object, sha256_file, storage, write_bytes
+from edgekd.gate.row import GateRow
 from edgekd.records.rows import rows_of_deployed
 
 NAMED = 16  # digits of the hash
@@ -14,15 +15,17 @@ OWN = re.compile(r"[0-9a-f]{16}\.onnx")
 
 
 def folder_of(baseline: Path) -> Path:
+    """Return the folder of the baseline's files, which need not exist."""
     return baseline.with_name(f"{baseline.stem}-files")
 
 
 def keep_files(run: Path, baseline: Path) -> list[Path]:
-    """Copies the files of the last network of the run in the folder ``run`` to beside ``baseline``, named by their
-    hashes; those of an earlier baseline go.
+    """Copy the deployed network's files from the run in the folder ``run`` to :func:`folder_of` ``baseline``.
+
+    They are named by their hashes; files of an earlier baseline are removed.
 
     Raises:
-        EdgekdError: the run is not whole, or its report does not say its files' hashes.
+        EdgekdError: the run is not complete, or its report lacks the files' hashes.
     """
     if not run.is_dir():
         raise EdgekdError(f"{run} is no folder, and the networks' files lie in the run's: give that, or leave --files")
@@ -44,14 +47,14 @@ def keep_files(run: Path, baseline: Path) -> list[Path]:
     return sorted(folder / name for name in files)
 
 
-def kept_file(baseline: Path, row: Mapping[str, Any]) -> Path:
-    """The file whose figures ``row`` of the baseline holds.
+def kept_file(baseline: Path, row: GateRow) -> Path:
+    """Return the kept file that ``row`` of the baseline is of.
 
     Raises:
         EdgekdError: it was not kept, is missing, or is another one.
     """
-    wanted = row.get("file_sha256")
-    if not isinstance(wanted, str):
+    wanted = row.file_sha256
+    if wanted is None:
         raise EdgekdError(f"{baseline} does not say which file it is of: promote it again, with --files")
     path = folder_of(baseline) / _name(wanted)
     if not path.is_file():

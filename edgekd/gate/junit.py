@@ -7,7 +7,7 @@ from edgekd.gate.verdict import Verdict
 
 
 def render_junit(verdict: Verdict) -> str:
-    """One test case for each finding; warnings are in its output, since JUnit has none."""
+    """Return JUnit XML with a test case for each finding; warnings are its output, since JUnit has none."""
     failed = verdict.at("fail")
     counts = {"tests": str(len(verdict.findings)), "failures": str(len(failed)), "errors": "0"}
     suites = ElementTree.Element("testsuites", counts)

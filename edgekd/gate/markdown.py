@@ -8,7 +8,7 @@ PROMOTE = "edgekd baseline promote RUN BASELINE --files"
 
 
 def render_markdown(verdict: Verdict) -> str:
-    """The headline, what is wrong with what to do, then all figures; it ends with a line break."""
+    """Return the headline, what is wrong with what to do, then all figures, and a line break at the end."""
     parts = [f"### {'❌' if not verdict.passed else '✅'} {escape_markdown(verdict.headline())}"]
     parts += ["\n".join(_grave(finding) for finding in (*verdict.at("fail"), *verdict.at("warn")))]
     rows = [_cells(finding) for finding in verdict.findings]

@@ -1,7 +1,7 @@
-"""How each metric is judged: the answers in pairs, a ratio by its interval, counts and kinds exactly."""
+"""How each metric is judged: accuracy in pairs of predictions, a ratio by its interval, counts and kinds exactly."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any, NamedTuple
@@ -9,40 +9,40 @@ from typing import Any, NamedTuple
 from edgekd.errors import EdgekdError
 from edgekd.figures import ABSENT, exceeds, in_hundredths, significant, told_apart
 from edgekd.gate.policy import Rule
-from edgekd.gate.subject import BESIDE, is_beside, right_of
+from edgekd.gate.row import GateRow, TimeRatio
 from edgekd.gate.verdict import Finding, Level
 from edgekd.registry import Registry
 from edgekd.stats.paired import drop
 
-Row = Mapping[str, Any]
 RETRAIN = "see what the change does to the network, or, if it is meant, promote the new baseline"
 MEASURE = "measure again on a quiet machine"
-# No trouble of a measurement makes a network take this many times as long.
-TROUBLE = 2.0
-# Of the ratio's own interval.
-INTERVAL = NormalDist().inv_cdf(0.975)
+# No disturbance of a measurement makes a network take this many times as long.
+DISTURBANCE = 2.0
 
 
 @dataclass(frozen=True)
 class Question:
-    """One metric of one row, in both reports; ``baseline`` is never absent."""
+    """One metric at one place, in both reports."""
 
     place: str
     metric: str
     rule: Rule
     confidence: float
-    baseline: Row
-    current: Row
+    baseline: GateRow
+    current: GateRow
 
     def figures(self) -> tuple[Any, Any]:
-        return self.baseline.get(self.metric), self.current.get(self.metric)
+        """Return the metric before and now, each None if it was not measured."""
+        return getattr(self.baseline, self.metric), getattr(self.current, self.metric)
 
     def finding(self, level: Level, values: Sequence[str], what: str, advice: str = "") -> Finding:
+        """Return a finding of at most the level that the rule allows."""
         if self.rule.level == "information" or (level == "fail" and self.rule.level == "warn"):
             level = self.rule.level
-        return self.as_it_is(level, values, what, advice)
+        return self.fixed_finding(level, values, what, advice)
 
-    def as_it_is(self, level: Level, values: Sequence[str], what: str, advice: str = "") -> Finding:
+    def fixed_finding(self, level: Level, values: Sequence[str], what: str, advice: str = "") -> Finding:
+        """Return a finding of this level, whatever the rule's."""
         before, after = values
         return Finding(self.place, self.metric, level, before, after, what, advice if level in ("fail", "warn") else "")
 
@@ -53,19 +53,18 @@ METRICS: Registry[Judge] = Registry("metric", EdgekdError)
 
 @METRICS.register("accuracy")
 def accuracy(question: Question) -> Finding:
+    """Judge a loss of accuracy by the exact test on paired predictions."""
     before, after = question.figures()
     if after is None:
         return missing(question)
     values = shown("accuracy", before, after)
-    answers = right_of(question.baseline), right_of(question.current)
-    if answers[0] is None or answers[1] is None or len(answers[0]) != len(answers[1]):
-        what = "the answers on the test samples are not kept in both, so that they cannot be compared in pairs"
+    correct = question.baseline.correct, question.current.correct
+    if correct[0] is None or correct[1] is None or len(correct[0]) != len(correct[1]):
+        what = "the predictions on the test samples are not kept in both, so that they cannot be compared in pairs"
         return question.finding("fail", values, what, "run and promote again with this version of edgekd")
-    found, allowed = drop(answers[0], answers[1], question.confidence), question.rule.allows(before)
+    found, allowed = drop(correct[0], correct[1], question.confidence), question.rule.allows(before)
     lost, at_least, limit = told_apart([found.value, found.at_least, allowed], in_hundredths, 2)
-    counted = (
-        f"{found.lost} of {question.current['n']} samples lost and {found.won} won, McNemar p = {p_value(found.p)}"
-    )
+    counted = f"{found.lost} of {question.current.n} samples lost and {found.won} won, McNemar p = {p_value(found.p)}"
     what = f"{lost} points lost, at least {at_least} {confidently(question)}; {counted}; allowed {limit}"
     level = worse(found.value, found.at_least, allowed, question.rule, before)
     if level == "ok" and exceeds(-found.at_most, allowed):
@@ -75,31 +74,35 @@ def accuracy(question: Question) -> Finding:
 
 @METRICS.register("latency_ratio")
 def latency_ratio(question: Question) -> Finding:
-    """Student over teacher now, over the same of the baseline; or, where the run timed its student in turns with the
-    baseline's own file, the ratio of these two, which what else runs on the machine hardly moves."""
+    """Judge the ratio of the student's latency to the teacher's against the baseline's ratio.
+
+    Where the run timed its student in turns with the baseline's own file, the ratio of these two is judged instead:
+    other load on the machine hardly moves it.
+    """
     before, after = question.figures()
     if after is None:
         return missing(question)
-    judged = beside_baseline(question) if is_beside(question.baseline, question.current) else by_teacher(question)
+    timed = question.current.latency_vs_baseline if question.current.is_timed_against(question.baseline) else None
+    judged = against_teacher(before, after) if timed is None else against_baseline(timed)
     values = told_apart([judged.before, judged.after], decimals, 4)
     reach = NormalDist().inv_cdf(question.confidence) * (judged.spread or 0)
-    if judged.spread is None or reach > math.log(TROUBLE):
+    if judged.spread is None or reach > math.log(DISTURBANCE):
         what = (
             f"a ratio {'without an' if judged.spread is None else 'with so wide an'} interval cannot be told from noise"
         )
-        return question.finding("fail", values, what, "measure for longer: six sittings or more")
-    if contradicted(question, judged):
-        moved = f"its ratio to the same teacher went from {before['ratio']:.4f} to {after['ratio']:.4f}"
+        return question.finding("fail", values, what, "measure for longer: six launches or more")
+    if timed is not None and is_contradicted(question, timed):
+        moved = f"its ratio to the same teacher went from {before.ratio:.4f} to {after.ratio:.4f}"
         what = f"{values[1]} of {judged.of}, and {moved}: one of the two is wrong"
         return question.finding("fail", values, what, MEASURE)
-    change, allowed = judged.after / judged.before - 1, question.rule.allows(before["ratio"]) / before["ratio"]
+    change, allowed = judged.after / judged.before - 1, question.rule.allows(before.ratio) / before.ratio
     at_least, at_most = ((1 + change) * math.exp(sign * reach) - 1 for sign in (-1, 1))
     by, surely, limit = told_apart([change, at_least, allowed], in_hundredths, 1)
     sure = f"at least {signed(surely)}% {confidently(question)}"
     what = f"{signed(by)}% of {judged.of}, {sure}; allowed {signed(limit)}%"
-    level = worse(change, at_least, allowed, question.rule, before["ratio"], relative=True)
-    if not judged.valid and not (level == "fail" and judged.after >= TROUBLE * judged.before):
-        return question.finding("warn", values, f"{what}; measured in trouble", MEASURE)
+    level = worse(change, at_least, allowed, question.rule, before.ratio, relative=True)
+    if not judged.valid and not (level == "fail" and judged.after >= DISTURBANCE * judged.before):
+        return question.finding("warn", values, f"{what}; the measurement was disturbed", MEASURE)
     if level == "ok" and exceeds(-at_most, allowed):
         level = "better"
     advice = "profile both files ('edgekd profile'), or, if it is meant, promote the new baseline"
@@ -107,7 +110,7 @@ def latency_ratio(question: Question) -> Finding:
 
 
 class TimesInTurns(NamedTuple):
-    """Two times in one unit; ``spread`` is the standard error of the logarithm of the one over the other."""
+    """Two times in one unit, of what; ``spread`` is the standard error of the logarithm of their ratio."""
 
     before: float
     after: float
@@ -116,33 +119,30 @@ class TimesInTurns(NamedTuple):
     valid: bool
 
 
-def beside_baseline(question: Question) -> TimesInTurns:
-    found = question.current[BESIDE]
-    of = "the baseline's own time, in turns"
-    return TimesInTurns(1.0, found["ratio"], spread(found), of, found.get("valid", True))
+def against_baseline(timed: TimeRatio) -> TimesInTurns:
+    """Return the time in turns with the baseline's own file, which is 1."""
+    return TimesInTurns(1.0, timed.ratio, timed.spread, "the baseline's own time, in turns", timed.valid)
 
 
-def contradicted(question: Question, judged: TimesInTurns) -> bool:
-    """Whether the time beside the baseline's own file is another one than beside the same teacher."""
-    before, after = question.figures()
-    if not is_beside(question.baseline, question.current) or question.baseline.get("teacher") != question.current.get(
-        "teacher"
-    ):
-        return False
-    drift = after["ratio"] / before["ratio"] / judged.after
-    return not 1 / TROUBLE <= drift <= TROUBLE
-
-
-def by_teacher(question: Question) -> TimesInTurns:
-    before, after = question.figures()
-    widths = spread(before), spread(after)
+def against_teacher(before: TimeRatio, after: TimeRatio) -> TimesInTurns:
+    """Return the ratios to the teacher's time, before and now."""
+    widths = before.spread, after.spread
     width = None if widths[0] is None or widths[1] is None else math.hypot(widths[0], widths[1])
-    valid = before.get("valid", True) and after.get("valid", True)
-    return TimesInTurns(before["ratio"], after["ratio"], width, "the teacher's time", valid)
+    return TimesInTurns(before.ratio, after.ratio, width, "the teacher's time", before.valid and after.valid)
+
+
+def is_contradicted(question: Question, timed: TimeRatio) -> bool:
+    """Tell whether the time against the baseline's own file is far from that against the same teacher."""
+    before, after = question.figures()
+    if question.baseline.teacher != question.current.teacher:
+        return False
+    drift = after.ratio / before.ratio / timed.ratio
+    return not 1 / DISTURBANCE <= drift <= DISTURBANCE
 
 
 @METRICS.register("operators")
 def operators(question: Question) -> Finding:
+    """Judge the operators of the file, none of which may change."""
     before, after = question.figures()
     if after is None:
         return missing(question)
@@ -160,6 +160,7 @@ def operators(question: Question) -> Finding:
 
 @METRICS.register("precision")
 def precision(question: Question) -> Finding:
+    """Judge the precision of the file, which may not change."""
     before, after = question.figures()
     if after is None:
         return missing(question)
@@ -172,7 +173,7 @@ def precision(question: Question) -> Finding:
 
 @METRICS.register("size_bytes", "params", "macs", "int8_coverage", "latency_ms")
 def counted(question: Question) -> Finding:
-    """A figure without noise."""
+    """Judge a figure without noise."""
     before, after = question.figures()
     if after is None:
         return missing(question)
@@ -191,7 +192,7 @@ def counted(question: Question) -> Finding:
 
 
 def worse(value: float, at_least: float, allowed: float, rule: Rule, baseline: float, relative: bool = False) -> Level:
-    """``relative`` values are shares of the baseline."""
+    """Return the level of a worsening by ``value`` and surely ``at_least`` that, both shares if ``relative``."""
     if exceeds(at_least, allowed):
         return "fail"
     soft = rule.warn.allows(baseline) / (baseline if relative else 1) if rule.warn else allowed
@@ -199,8 +200,10 @@ def worse(value: float, at_least: float, allowed: float, rule: Rule, baseline: f
 
 
 def bounded(question: Question) -> Finding | None:
-    """What the policy's floor or ceiling says of the figure itself, whatever the baseline's and however it was
-    measured; None where it holds or there is none."""
+    """Return a finding if the figure itself is beyond the policy's floor or ceiling, else None.
+
+    Neither the baseline's figure nor a disturbed measurement changes that.
+    """
     rule, before, after = question.rule, *map(value_of, question.figures())
     level: Level = "warn" if rule.level == "warn" else "fail"
     if after is None:
@@ -212,19 +215,20 @@ def bounded(question: Question) -> Finding | None:
         if bound is not None and broken:
             now, limit = shown(question.metric, after, bound)
             values = (ABSENT if before is None else shown(question.metric, before)[0], now)
-            return question.as_it_is(level, values, f"{word} {limit}", RETRAIN)
+            return question.fixed_finding(level, values, f"{word} {limit}", RETRAIN)
     return None
 
 
-def unheld(question: Question) -> Finding:
-    """A figure that the baseline does not have, so that only bounds hold it."""
-    value = value_of(question.current[question.metric])
+def new_figure(question: Question) -> Finding:
+    """Return the finding of a figure that the baseline does not have."""
+    value = value_of(question.figures()[1])
     now = ABSENT if value is None else shown(question.metric, value)[0]
-    what = "new: the baseline has no such figure, and promoting this run holds later ones to it"
-    return question.as_it_is("information", (ABSENT, now), what)
+    what = "new: the baseline has no such figure, and later runs are compared with it once this run is promoted"
+    return question.fixed_finding("information", (ABSENT, now), what)
 
 
 def missing(question: Question) -> Finding:
+    """Return the finding of a figure that the baseline has and the run lacks."""
     before = value_of(question.figures()[0])
     values = ("given" if before is None else shown(question.metric, before)[0], ABSENT)
     advice = "run the recipe to its end with the same targets, and look at the report's warnings"
@@ -232,19 +236,13 @@ def missing(question: Question) -> Finding:
 
 
 def value_of(figure: Any) -> float | None:
-    """The number that a bound is about."""
-    number = figure.get("ratio") if isinstance(figure, Mapping) else figure
+    """Return the number that bounds apply to, or None if the figure is no number."""
+    number = figure.ratio if isinstance(figure, TimeRatio) else figure
     return number if isinstance(number, int | float) else None
 
 
-def spread(ratio: Mapping[str, Any]) -> float | None:
-    """The standard error of the ratio's logarithm."""
-    ends = ratio.get("ci95")
-    return math.log(ends[1] / ends[0]) / (2 * INTERVAL) if ends else None
-
-
 def shown(metric: str, *values: float) -> list[str]:
-    """Figures of ``metric`` with their unit, those that differ told apart."""
+    """Format figures of ``metric`` with their unit, with digits enough to tell those apart that differ."""
     if metric in ("accuracy", "int8_coverage"):
         return [f"{text} %" for text in told_apart([*values, 0, 1], in_hundredths, 1)[: len(values)]]
     if metric == "size_bytes":

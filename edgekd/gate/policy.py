@@ -1,4 +1,4 @@
-"""What may change between two reports, and by how much: data, from TOML."""
+"""The gate's policy, from TOML: which metrics may get worse, and by how much."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,23 +17,26 @@ TABLE = "tool.edgekd.gate"
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far a metric may get worse: the larger of ``absolute``, in its own unit, and ``relative``, a share of the
-    baseline's; both at least 0."""
+    """How far a metric may get worse: by ``absolute``, in its own unit, or by ``relative``, a share of the baseline.
+
+    The larger one counts, and both are at least 0.
+    """
 
     absolute: float = 0.0
     relative: float = 0.0
 
     def allows(self, baseline: float) -> float:
+        """Return the worsening that is allowed, in the metric's own unit."""
         return max(self.absolute, self.relative * abs(baseline))
 
 
 @dataclass(frozen=True)
 class Rule(Tolerance):
-    """Of one metric.
+    """The tolerance of one metric, and what exceeding it means.
 
     ``direction`` says which way is better, or that nothing may change. A worsening beyond the tolerance is a failure
-    or, by ``level``, a warning or a mere figure; one beyond ``warn`` is a warning. ``floor`` and ``ceiling`` bound the
-    value itself, whatever the baseline's is.
+    or, by ``level``, a warning or mere information; one beyond ``warn`` is a warning. ``floor`` and ``ceiling`` bound
+    the value itself, whatever the baseline's is.
     """
 
     direction: Literal["higher", "lower", "same"] = "same"
@@ -44,12 +47,12 @@ class Rule(Tolerance):
 
     @property
     def bounds(self) -> bool:
-        """Whether the value itself is bounded."""
+        """Tell whether the value itself is bounded."""
         return self.floor is not None or self.ceiling is not None
 
     @property
     def judges(self) -> bool:
-        """Whether anything can fail or warn by it."""
+        """Tell whether anything can fail or warn by it."""
         return self.level != "information" or self.bounds
 
 
@@ -80,7 +83,7 @@ DEFAULTS: dict[str, Rule] = {
 
 @dataclass(frozen=True)
 class Policy:
-    """Rules by metric, the confidence of each bound, in (0.5, 1), and the metrics that were asked for by name.
+    """Rules by metric, the confidence of each bound, in (0.5, 1), and the metrics that the policy names.
 
     >>> Policy.of({"metrics": {"accuracy": {"points": 1}}}).rules["accuracy"].absolute
     0.01
@@ -92,10 +95,10 @@ class Policy:
 
     @classmethod
     def of(cls, document: Mapping[str, Any], source: str = "the policy") -> "Policy":
-        """Return the policy that ``document`` says: ``confidence``, and ``metrics`` that change the usual rules.
+        """Read a policy from ``confidence`` and the ``metrics`` that change the default rules.
 
         Raises:
-            EdgekdError: a metric, key or value is not known, cannot be, or does nothing.
+            EdgekdError: a metric or key is unknown, or a value is impossible or has no effect.
         """
         if not isinstance(document, Mapping):
             raise EdgekdError(f"{source}: expected a table with confidence and metrics")
@@ -111,12 +114,12 @@ class Policy:
 
 
 def load_policy(path: Path | None = None) -> Policy:
-    """From a TOML file of its own, or the table ``tool.edgekd.gate`` of a ``pyproject.toml``.
+    """Load a policy from a TOML file of its own, or from the table ``tool.edgekd.gate`` of a ``pyproject.toml``.
 
-    Without ``path`` it is looked for in ``./pyproject.toml``, and is the usual one where there is none.
+    Without ``path`` it is taken from ``./pyproject.toml``; without that table it is the default policy.
 
     Raises:
-        EdgekdError: the file is missing, no TOML, or says what cannot be.
+        EdgekdError: the file is missing, no TOML, or holds an unknown key or an impossible value.
     """
     project = Path("pyproject.toml")
     if path is None:
@@ -230,7 +233,7 @@ def _must_know(table: Mapping[str, Any], known: Sequence[str], where: str) -> No
 
 
 def number(value: Any) -> float | None:
-    """``value`` where it is a finite number."""
+    """Return ``value`` if it is a finite number, else None."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if abs(value) <= LARGEST and math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""For a test suite of one's own: a test takes ``assert_no_regression`` and calls it with a run and a baseline."""
+"""The pytest plugin: a test takes the fixture ``assert_no_regression`` and calls it with a run and a baseline."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,15 +14,15 @@ Assertion = Callable[..., Verdict]
 
 
 def regression_free(report: Path | str, baseline: Path | str, policy: Path | str | None = None) -> Verdict:
-    """The verdict, where nothing failed.
+    """Return the verdict if nothing failed.
 
     Args:
         report: a run's folder or its report.json.
         baseline: what ``edgekd baseline promote`` wrote, or another report.
-        policy: a TOML file; by ``./pyproject.toml`` where it is left out.
+        policy: a TOML file; without it ``./pyproject.toml`` is looked at.
 
     Raises:
-        AssertionError: something failed; it says what, by how much and how surely.
+        AssertionError: a metric failed; the message says which, by how much and how surely.
         EdgekdError: a file cannot be read, or the two cannot be compared.
     """
     rules = load_policy(Path(policy) if policy is not None else None)
@@ -35,5 +35,5 @@ def regression_free(report: Path | str, baseline: Path | str, policy: Path | str
 
 @pytest.fixture
 def assert_no_regression() -> Assertion:
-    """:func:`regression_free`."""
+    """Return :func:`regression_free`."""
     return regression_free

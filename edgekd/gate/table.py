@@ -14,6 +14,7 @@ STYLES: "dict[Level, str]" = {"fail": "bold red", "warn": "yellow", "better": "g
 
 
 def render_table(verdict: Verdict) -> Table:
+    """Return the verdict as a table of rich."""
     table = Table(title=escape(verdict.headline()))
     for heading in ("", "Where", "Metric"):
         table.add_column(heading, overflow="fold")

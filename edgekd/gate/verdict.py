@@ -1,4 +1,4 @@
-"""What the gate says: one finding for each metric of each row."""
+"""The gate's result: one finding for each metric of each row."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -9,7 +9,7 @@ ORDER: tuple[Level, ...] = ("fail", "warn", "better", "ok", "information")
 
 @dataclass(frozen=True)
 class Finding:
-    """``what`` says it in words: by how much, how surely, and what was allowed; ``advice`` what to do."""
+    """The result for one metric at one place: ``what`` says by how much, how surely, and what was allowed."""
 
     place: str
     metric: str
@@ -22,7 +22,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Findings, the gravest first."""
+    """Findings, the most severe first."""
 
     name: str
     findings: tuple[Finding, ...]
@@ -37,13 +37,14 @@ class Verdict:
 
     @property
     def judged(self) -> bool:
-        """Whether any figure was held to anything."""
+        """Tell whether any metric was compared or bounded."""
         return any(finding.level != "information" for finding in self.findings)
 
     def at(self, level: Level) -> tuple[Finding, ...]:
         return tuple(finding for finding in self.findings if finding.level == level)
 
     def headline(self) -> str:
+        """Return the verdict in one line."""
         failed, warned, better = (len(self.at(level)) for level in ("fail", "warn", "better"))
         said = f"{failed} of {len(self.findings)} checks failed" if failed else "passed"
         more = [f"{warned} to look at"] if warned else []

@@ -1,1 +1,1 @@
-"""What a report and a baseline hold: its shape, which rows are of one place, and what makes two comparable."""
+"""Reports and baselines as JSON documents: their shape, their rows by place, and the facts that make two comparable."""

@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+# By names that are open, since each device adds its own; values are compared and shown, nothing else.
+Facts = Mapping[str, object]
 TEST_SET = "test set"
-SEPARATOR = ": "  # of a device and what is known of it
+SEPARATOR = ": "  # between a device and the name of its fact
 
 
-def facts_of(report: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what two reports must share to be compared: the test set, the machine and the devices."""
+def facts_of(report: Mapping[str, Any]) -> Facts:
+    """Return the facts that two reports must share to be compared."""
     data, environment = report.get("data") or {}, report.get("environment") or {}
     cpu = environment.get("cpu") or {}
     facts = {
@@ -29,8 +31,7 @@ def device_of(fact: str) -> str | None:
     return device if separator else None
 
 
-def _of_devices(devices: Mapping[str, Any]) -> dict[str, Any]:
-    """What makes figures of one device incomparable with those of a report before."""
+def _of_devices(devices: Mapping[str, Any]) -> Facts:
     return {
         f"{name}{SEPARATOR}{what}": found
         for name, facts in devices.items()

@@ -1,4 +1,4 @@
-"""What a report says of its networks: which is the teacher, which is deployed. Its order must say the same."""
+"""Roles of a report's networks: which is the teacher, which is deployed. The order of its rows must agree."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,11 +10,11 @@ WITH_ROLES = 2  # the first version whose rows have roles
 
 
 def roles_must_agree(report: Mapping[str, Any]) -> None:
-    """Check the roles of a report's rows and its deployed network; nothing of version 1 needs to have them.
+    """Check the roles of a report's rows and its deployed network; version 1 may be without them.
 
     Raises:
-        Malformed: they are missing, contradict each other, or say otherwise than the order of the rows, by which
-            version 1 was read: the teacher's first, the deployed network's last.
+        Malformed: they are missing, contradict each other, or contradict the order of the rows, which is all that
+            version 1 has: the teacher's first, the deployed network's last.
     """
     rows, deployed = report.get("rows") or [], report.get("deployed")
     roles: dict[str, str | None] = {}

@@ -1,7 +1,7 @@
-"""What a report and a baseline must hold: types, ranges, and an order where there is one.
+"""The shape of a report and a baseline: types, ranges, and order where there is one.
 
-In plain Python, since a gate must not wait for pydantic. What is not named here may be anything: a newer edgekd may
-have added it.
+It is plain Python, since a gate must not wait for pydantic. Keys that are not named here may hold anything: a newer
+edgekd may have added them.
 """
 
 import math
@@ -19,7 +19,7 @@ ROLES = ("teacher", "student", "ensemble")
 
 
 class Malformed(EdgekdError):
-    """A report or a baseline holds what cannot be; ``key`` is where."""
+    """A report or a baseline holds an impossible value at ``key``."""
 
     def __init__(self, key: str, says: str, source: object = ""):
         self.key, self.says = key, says
@@ -27,11 +27,12 @@ class Malformed(EdgekdError):
         super().__init__(" ".join(whole.split()))
 
 
+# Checks a value found at a key, and raises Malformed.
 Reader = Callable[[Any, str], None]
 
 
 def number(least: float = -math.inf, most: float = math.inf, above: float = -math.inf) -> Reader:
-    """A finite number within bounds."""
+    """Return the reader of a finite number within bounds."""
 
     def read(value: Any, key: str) -> None:
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -39,29 +40,34 @@ def number(least: float = -math.inf, most: float = math.inf, above: float = -mat
         if (isinstance(value, int) and abs(value) > LARGEST) or not math.isfinite(value):
             raise Malformed(key, f"{brief(value)} is no finite number")
         if not least <= value <= most or value <= above:
-            raise Malformed(key, f"{brief(value)} is not {bounds(least, most, above)}")
+            raise Malformed(key, f"{brief(value)} is not {_bounds(least, most, above)}")
 
     return read
 
 
 def count(value: Any, key: str) -> None:
+    """Check a whole number of at least 0."""
     number(0, LARGEST)(value, key)
     if not isinstance(value, int):
         raise Malformed(key, f"{brief(value)} is no whole number")
 
 
 def text(value: Any, key: str) -> None:
+    """Check a text that UTF-8 can hold."""
     if not isinstance(value, str) or any("\ud800" <= letter <= "\udfff" for letter in value):
         raise Malformed(key, f"{brief(value)} is no text")
 
 
 def path(value: Any, key: str) -> None:
+    """Check the path of a file."""
     text(value, key)
     if not value or not value.isprintable():
         raise Malformed(key, f"{brief(value)} is no path")
 
 
 def one_of(*words: str) -> Reader:
+    """Return the reader of one of ``words``."""
+
     def read(value: Any, key: str) -> None:
         text(value, key)
         if value not in words:
@@ -82,7 +88,7 @@ def sha256(value: Any, key: str) -> None:
 
 
 def interval(end: Reader) -> Reader:
-    """Two ends, the lower one first."""
+    """Return the reader of two ends, the lower one first."""
 
     def read(value: Any, key: str) -> None:
         if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 2:
@@ -96,6 +102,8 @@ def interval(end: Reader) -> Reader:
 
 
 def several(each: Reader) -> Reader:
+    """Return the reader of a list whose items ``each`` reads."""
+
     def read(value: Any, key: str) -> None:
         if not isinstance(value, Sequence) or isinstance(value, str):
             raise Malformed(key, f"{brief(value)} is no list")
@@ -106,7 +114,7 @@ def several(each: Reader) -> Reader:
 
 
 def named(each: Reader) -> Reader:
-    """A table of any names."""
+    """Return the reader of a table of any names, whose values ``each`` reads."""
 
     def read(value: Any, key: str) -> None:
         if not isinstance(value, Mapping):
@@ -119,7 +127,7 @@ def named(each: Reader) -> Reader:
 
 
 def table(fields: Mapping[str, Reader], required: Sequence[str] = (), then: Reader | None = None) -> Reader:
-    """A table whose ``fields`` are absent, null or as their readers say, and which ``then`` looks at as a whole."""
+    """Return the reader of a table: ``fields`` that are there are read, and then the whole is, by ``then``."""
 
     def read(value: Any, key: str) -> None:
         named(anything)(value, key)
@@ -136,11 +144,11 @@ def table(fields: Mapping[str, Reader], required: Sequence[str] = (), then: Read
 
 
 def anything(value: Any, key: str) -> None:
-    pass
+    """Accept any value."""
 
 
 def ascending(value: Mapping[str, Any], key: str) -> None:
-    """Percentiles in their order, each within its interval."""
+    """Check that percentiles ascend, each within its interval."""
     known = [name for name in PERCENTILES if value.get(name) is not None]
     for lower, upper in pairwise(known):
         if exceeds(value[lower], value[upper]):
@@ -150,7 +158,7 @@ def ascending(value: Mapping[str, Any], key: str) -> None:
 
 
 def holds(name: str, ends: str) -> Reader:
-    """The interval ``ends`` holds the figure ``name``."""
+    """Return the reader of a table whose interval ``ends`` holds the figure ``name``."""
 
     def read(value: Mapping[str, Any], key: str) -> None:
         figure, within = value.get(name), value.get(ends)
@@ -162,7 +170,7 @@ def holds(name: str, ends: str) -> Reader:
 
 
 def met_if_within(value: Mapping[str, Any], key: str) -> None:
-    """A check of the budget is met where its value is within its bound, and only there."""
+    """Check that a promise of the budget is met exactly if its value is within its bound."""
     figure, bound, met = value.get("value"), value["bound"], value["met"]
     if met != (figure is not None and not exceeds(figure, bound)):
         said = "met" if met else "not met"
@@ -170,6 +178,7 @@ def met_if_within(value: Mapping[str, Any], key: str) -> None:
 
 
 def met_if_all(value: Mapping[str, Any], key: str) -> None:
+    """Check that the budget is met exactly if all its checks are."""
     if value["met"] != all(check["met"] for check in value["checks"]):
         raise Malformed(under(key, "met"), f"it is said to be {value['met']}, and its checks say otherwise")
 
@@ -274,10 +283,10 @@ BASELINE = table(
 
 
 def must_have_shape(document: Mapping[str, Any], shape: Reader, known: int, source: object) -> None:
-    """Check a report or a baseline, whose newest version that can be read is ``known``.
+    """Check a report or a baseline, of which ``known`` is the newest version that can be read.
 
     Raises:
-        EdgekdError: it is of a later version, or something in it cannot be.
+        EdgekdError: it is of a later version, or holds an impossible value.
     """
     version = document.get("schema_version", known)
     if isinstance(version, int) and version > known:
@@ -293,12 +302,13 @@ def must_have_shape(document: Mapping[str, Any], shape: Reader, known: int, sour
 
 
 def under(key: str, name: object) -> str:
+    """Return the key of ``name`` within the table at ``key``."""
     shown = brief(name) if isinstance(name, str) and not name.isprintable() else str(name)[:60]
     return f"{key}.{shown}" if key else shown
 
 
 def brief(value: Any) -> str:
-    """``value`` for a message: of one line, not long, and not written out where it is."""
+    """Return ``value`` for a message, in one short line."""
     if isinstance(value, Mapping | list | tuple):
         return "a table" if isinstance(value, Mapping) else "a list"
     if isinstance(value, int) and abs(value) > LARGEST:
@@ -307,7 +317,7 @@ def brief(value: Any) -> str:
     return shown if len(shown) <= 40 else f"{shown[:37]}..."
 
 
-def bounds(least: float, most: float, above: float) -> str:
+def _bounds(least: float, most: float, above: float) -> str:
     if above > -math.inf:
         return f"above {above:g}"
     return f"at least {least:g}" if most >= LARGEST else f"between {least:g} and {most:g}"

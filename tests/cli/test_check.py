@@ -65,8 +65,8 @@ def test_files_are_kept_beside_the_baseline_and_asked_for_again(run_folder, edge
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ({"latency_vs_teacher": None}, "it has no latency beside the teacher's, so that a slower network will pass"),
-        ({"valid": False}, "it was measured in trouble, so that a slower network is a warning at most"),
+        ({"latency_vs_teacher": None}, "it has no ratio to the teacher's latency, so that a slower network will pass"),
+        ({"valid": False}, "the measurement was disturbed, so that a slower network is a warning at most"),
         ({"latency_vs_teacher": {"ratio": 0.25}}, "its latency has no interval, so that every later run fails"),
     ],
 )
@@ -78,7 +78,7 @@ def test_what_a_baseline_cannot_hold_is_said_when_it_is_promoted(row, said, run_
 @pytest.mark.parametrize("row", [{"right": None}, {"accuracy": None}, {"n": None, "right": None}])
 def test_a_run_without_its_answers_is_no_baseline(row, run_folder, edgekd, tmp_path):
     done = edgekd("baseline", "promote", run_folder("agreed", **row), tmp_path / "baseline.json")
-    assert done.code == 1 and "does not say which test samples it had right" in done.err
+    assert done.code == 1 and "does not say which test samples were classified correctly" in done.err
     assert not (tmp_path / "baseline.json").exists()
 
 

@@ -170,7 +170,7 @@ def test_a_row_that_is_new_is_said_and_held_to_the_accuracy_elsewhere(run_folder
     verdict = check(before, load_subject(run_folder("two", report={"rows": [new, *rows]})))
     assert verdict.passed
     found = {each.metric: each for each in verdict.findings if each.place == "cpu, tensorrt, 1 thread"}
-    assert found["accuracy"].what.endswith("this place is new, and held to cpu, onnxruntime, 1 thread")
+    assert found["accuracy"].what.endswith("this place is new, and compared with cpu, onnxruntime, 1 thread")
     assert found["size_bytes"].what.startswith("new: the baseline has no such figure")
     wrong = {**new, "accuracy": 0.0, "right": encode_correct([False] * 2000)}
     failed = check(before, load_subject(run_folder("wrong", report={"rows": [wrong, *rows]}))).at("fail")

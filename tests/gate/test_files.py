@@ -6,6 +6,7 @@ from edgekd.errors import EdgekdError
 from edgekd.files import sha256
 from edgekd.gate import load_subject
 from edgekd.gate.files import folder_of, keep_files, kept_file
+from edgekd.gate.row import GateRow
 
 FILE = b"a network"
 PLACE = "cpu, onnxruntime, 1 thread"
@@ -52,7 +53,7 @@ def test_a_file_that_is_missing_or_another_one_is_no_baseline(run, tmp_path):
     with pytest.raises(EdgekdError, match="is not the file .* 'git lfs pull'"):
         kept_file(baseline, row_of(run))
     with pytest.raises(EdgekdError, match="does not say which file it is of: promote it again, with --files"):
-        kept_file(baseline, {})
+        kept_file(baseline, GateRow())
 
 
 def test_a_run_that_was_changed_is_not_kept_and_the_old_files_stay(run, tmp_path):

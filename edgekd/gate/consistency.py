@@ -1,4 +1,4 @@
-"""What a report says in two places must be the same in both."""
+"""Checks that a report does not contradict itself, nor the files beside it."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -22,12 +22,12 @@ DRIFT = 2.0
 SHOWN = 100
 
 
-def must_agree(report: Mapping[str, Any], samples: int | None) -> None:
+def check_report(report: Mapping[str, Any], samples: int | None) -> None:
     """Check the rows of a report, of a test set of ``samples``.
 
     Raises:
-        Malformed: two rows are of one network at one place, figures contradict each other, or it is not clear which
-            network is the teacher and which is deployed.
+        Malformed: two rows are of one network at one place, figures contradict each other, or the teacher or the
+            deployed network is not clear.
     """
     rows = report["rows"]
     roles_must_agree(report)
@@ -39,41 +39,50 @@ def must_agree(report: Mapping[str, Any], samples: int | None) -> None:
         if place in found:
             raise Malformed(key, f"{place[0]} on {place[1]} is in rows.{found[place]} already: which one counts?")
         found[place] = number
-        answers_must_agree(row, samples, key)
+        check_correct(row, samples, key)
     for place, number in found.items():
-        beside = found.get((teacher, place[1]))
-        if beside is not None and beside != number:
-            times_must_agree(rows[number], rows[beside], f"rows.{number}")
+        reference = found.get((teacher, place[1]))
+        if reference not in (None, number):
+            check_times(rows[number], rows[reference], f"rows.{number}")
 
 
-def answers_must_agree(row: Row, samples: int | None, key: str) -> None:
-    """Check how many answers are right, where a row of a report or a baseline says it more than once."""
+def check_correct(row: Row, samples: int | None, key: str) -> None:
+    """Check the number of correct predictions wherever a row of a report or a baseline states it.
+
+    Raises:
+        Malformed: two of the statements differ, or one is impossible.
+    """
     accuracy, n, text = row.get("accuracy"), row.get("n"), row.get("right")
     if n is not None and samples is not None and n != samples:
         raise Malformed(f"{key}.n", f"it was tested on {n} samples, and the test set has {samples}")
     if text is not None:
-        right = decode_correct(text, n)
-        if right is None:
+        bits = decode_correct(text, n)
+        if bits is None:
             raise Malformed(f"{key}.right", f"it does not hold one bit for each of {n} samples")
-        if accuracy is not None and not close(sum(right), accuracy * len(right)):
-            said = f"{sum(right)} of {n} answers are right, and the accuracy is said to be {accuracy}"
+        if accuracy is not None and not _is_close(sum(bits), accuracy * len(bits)):
+            said = f"{sum(bits)} of {n} predictions are correct, and the accuracy is said to be {accuracy}"
             raise Malformed(f"{key}.accuracy", said)
     if accuracy is None or not n:
         return
     correct = round(accuracy * n)
-    if not close(correct, accuracy * n):
-        raise Malformed(f"{key}.accuracy", f"no number of right answers among {n} gives {accuracy}")
+    if not _is_close(correct, accuracy * n):
+        raise Malformed(f"{key}.accuracy", f"no number of correct predictions among {n} gives {accuracy}")
     interval, due = row.get("accuracy_ci95"), wilson_interval(correct, n)
     if interval is not None and not all(math.isclose(*ends, abs_tol=SAME) for ends in zip(interval, due, strict=True)):
         said = f"{interval[0]:.4f} to {interval[1]:.4f} is not the interval of {correct} of {n}"
         raise Malformed(f"{key}.accuracy_ci95", f"{said}, {due[0]:.4f} to {due[1]:.4f}")
 
 
-def close(a: float, b: float) -> bool:
+def _is_close(a: float, b: float) -> bool:
     return math.isclose(a, b, rel_tol=1e-9, abs_tol=SAME)
 
 
-def times_must_agree(row: Row, teacher: Row, key: str) -> None:
+def check_times(row: Row, teacher: Row, key: str) -> None:
+    """Check that the ratio to the teacher's time is near the ratio of the two medians.
+
+    Raises:
+        Malformed: it is not, or a median is missing.
+    """
     ratio = (row.get("latency_vs_teacher") or {}).get("ratio")
     if ratio is None:
         return
@@ -86,11 +95,11 @@ def times_must_agree(row: Row, teacher: Row, key: str) -> None:
         raise Malformed(f"{key}.latency_vs_teacher.ratio", said)
 
 
-def files_must_agree(rows: Iterable[Row], folder: Path) -> None:
-    """Check the files of ``rows`` that lie in the run's ``folder``; one that is not there any more says nothing.
+def check_files(rows: Iterable[Row], folder: Path) -> None:
+    """Check the files of ``rows`` in the run's ``folder``, but those that are not there any more.
 
     Raises:
-        Malformed: a file is of another size or content than its row says, or of no run.
+        Malformed: a file has another size or content than its row says, or is outside the folder.
     """
     for row in rows:
         name = row.get("file")
