@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# Tails of 1 % then hold 20 draws.
 DRAWS = 2000
+# As many lie beyond a bound, however high the confidence.
+IN_TAIL = 20
 # Weights at a time: what is computed from them then stays in the processor's cache.
 CHUNK = 2**18
 # Two values that differ by less are one: sums of the same terms in another order.
@@ -31,12 +32,22 @@ class _Weighted(Protocol):
     def values(self, weights: NDArray[np.float64]) -> NDArray[np.float64]: ...
 
 
+def draws_for(confidence: float) -> int:
+    """Return how many draws a one-sided bound at ``confidence`` takes.
+
+    >>> draws_for(0.95), draws_for(0.999)
+    (2000, 20000)
+    """
+    return max(DRAWS, round(IN_TAIL / (1 - confidence)))
+
+
 def bootstrap_differences(
     before: _Weighted, after: _Weighted, draws: int = DRAWS, seed: int = 0
 ) -> NDArray[np.float64]:
     """Return ``before`` minus ``after`` on each of ``draws`` test sets that are drawn with replacement: (draws,).
 
-    Both are computed on the same draws, so what makes a drawn set easy or hard for both cancels out.
+    Both are computed on the same draws, so what makes a drawn set easy or hard for both cancels out. Draws on which a
+    metric has no value (NaN), such as one without a sample of any label, are left out.
 
     Args:
         before, after: of the same samples in the same order.
@@ -48,7 +59,8 @@ def bootstrap_differences(
         for each in weights:
             each[:] = np.bincount(random.integers(n, size=n), minlength=n)
         found.append(before.values(weights) - after.values(weights))
-    return np.concatenate(found)
+    differences = np.concatenate(found)
+    return differences[~np.isnan(differences)]
 
 
 def bootstrap_bounds(differences: NDArray[np.float64], n: int, confidence: float = 0.95) -> tuple[float, float]:

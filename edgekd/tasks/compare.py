@@ -66,7 +66,7 @@ def compare(
         seed: of the draws, which both networks share.
 
     Raises:
-        EdgekdError: the two are not of the same samples.
+        EdgekdError: the two are not of the same samples, or the metric of one is no number.
     """
     if before.n != after.n or not before.n:
         raise EdgekdError(
@@ -99,13 +99,15 @@ def _right_or_wrong(metric: Metric, before: Evidence, after: Evidence, confidenc
 
 
 def _resampled(metric: Metric, before: Evidence, after: Evidence, confidence: float, seed: int) -> MetricDifference:
-    from edgekd.stats.bootstrap import bootstrap_bounds, bootstrap_differences, randomisation_p
+    from edgekd.stats.bootstrap import bootstrap_bounds, bootstrap_differences, draws_for, randomisation_p
 
-    values = before.value(), after.value()
+    values, draws = (before.value(), after.value()), draws_for(confidence)
+    if any(value != value for value in values):
+        raise EdgekdError(f"{metric.name} is no number for one of the two networks: look at its outputs")
     better, worse = (before, after) if metric.better == "higher" else (after, before)
-    differences = bootstrap_differences(better, worse, seed=seed)
+    differences = bootstrap_differences(better, worse, draws, seed)
     lower, upper = bootstrap_bounds(differences, before.n, confidence)
-    of_drop, of_gain = randomisation_p(better.joined(worse), metric.drop(*values), seed=seed)
+    of_drop, of_gain = randomisation_p(better.joined(worse), metric.drop(*values), draws, seed)
     return MetricDifference(
         *values,
         drop=metric.drop(*values),

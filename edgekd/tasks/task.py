@@ -41,6 +41,9 @@ class Task(Protocol):
     def warnings(self, targets: Arrays) -> list[str]:
         """Return what makes metrics on these targets say less than they seem to."""
 
+    def strata(self, targets: Arrays) -> NDArray[np.int64] | None:
+        """Return the group (N,) that each sample is drawn from when samples are split, or None to draw from all."""
+
     def loss(self, outputs: Tensors, targets: Tensors, label_smoothing: float = 0.0) -> dict[str, Tensor]:
         """Return what the outputs lose against the targets, by term; what is not known counts nothing."""
 
@@ -54,6 +57,9 @@ class Task(Protocol):
 
     def decode(self, outputs: Arrays) -> Any:
         """Return the predictions that the outputs mean, as :attr:`metrics` take them."""
+
+    def details(self, outputs: Arrays, targets: Arrays) -> dict[str, Any]:
+        """Return further figures as JSON: by class or label, and how far probabilities are to be trusted."""
 
     def decoder(self) -> dict[str, Any]:
         """Return the options of :meth:`decode` as JSON: ``type(task)(names, **decoder)`` decodes alike."""

@@ -49,6 +49,17 @@ def test_draws_do_not_depend_on_how_many_are_computed_at_a_time(monkeypatch):
     np.testing.assert_allclose(bootstrap_differences(before, after, 37), whole, rtol=1e-12)
 
 
+def test_draws_without_a_value_are_left_out():
+    class OfTheFirst(Mean):
+        def values(self, weights):
+            return np.where(weights[:, 0] > 0, super().values(weights), np.nan)
+
+    before, after = (OfTheFirst(each.samples) for each in pair(50))
+    found = bootstrap_differences(before, after, 2000)
+    assert len(found) == pytest.approx(2000 * (1 - 0.98**50), abs=4 * 22)
+    assert not np.isnan(found).any()
+
+
 def test_bounds_are_students():
     before, after = pair(12, shift=0.1)
     found = bootstrap_bounds(bootstrap_differences(before, after, draws=40_000), 12, 0.95)

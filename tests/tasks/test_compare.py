@@ -81,6 +81,17 @@ def test_networks_of_one_quality_are_seldom_told_apart():
     assert alarms <= stats.binom.ppf(0.999, trials, 0.05)
 
 
+def test_high_confidence_takes_more_draws():
+    before, after = right_or_wrong(400, 40, 0)
+    assert compare(SHARE, before, after, 0.9995).is_worse
+    assert not compare(SHARE, *right_or_wrong(400, 10, 0), 0.9995).is_worse
+
+
+def test_no_number_is_refused():
+    with pytest.raises(EdgekdError, match="mae is no number for one of the two networks"):
+        compare(ERROR, MeanError(np.ones(3)), MeanError(np.array([1, np.nan, 1])))
+
+
 def test_other_samples_are_refused():
     with pytest.raises(EdgekdError, match="accuracy of 3 and of 4 samples cannot be compared in pairs: give both"):
         compare(ACCURACY, Correct([True] * 3), Correct([True] * 4))

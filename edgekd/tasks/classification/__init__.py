@@ -51,6 +51,10 @@ class Classification:
     def warnings(self, targets: Arrays) -> list[str]:
         return []
 
+    def strata(self, targets: Arrays) -> NDArray[np.int64] | None:
+        classes: NDArray[np.int64] = targets["classes"]
+        return None if "known" in targets and not targets["known"].all() else classes
+
     def loss(self, outputs: Tensors, targets: Tensors, label_smoothing: float = 0.0) -> dict[str, Tensor]:
         from edgekd.tasks.classification import train
 
@@ -74,6 +78,11 @@ class Classification:
         from edgekd.tasks.classification import score
 
         return score.decode(outputs[LOGITS])
+
+    def details(self, outputs: Arrays, targets: Arrays) -> dict[str, Any]:
+        from edgekd.tasks.classification import score
+
+        return score.details(outputs[LOGITS], targets)
 
     def decoder(self) -> dict[str, Any]:
         return {}

@@ -97,6 +97,20 @@ def negative_log_likelihood(logits: NDArray[Any], targets: NDArray[Any]) -> floa
     return float(-log_likelihood.mean())
 
 
+def details(logits: NDArray[Any], targets: Arrays) -> dict[str, Any]:
+    """Return what accuracy does not say, of the samples that are known, as reports keep it; logits (N, classes)."""
+    classes = targets["classes"]
+    if "known" in targets:
+        logits, classes = logits[targets["known"]], classes[targets["known"]]
+    predictions = decode(logits)
+    return {
+        "right_by_class": correct_by_class(predictions.classes, classes, logits.shape[1]),
+        "expected_calibration_error": expected_calibration_error(predictions, classes),
+        "reliability": [each._asdict() for each in reliability(predictions, classes)],
+        "negative_log_likelihood": negative_log_likelihood(logits, classes),
+    }
+
+
 class GrownConfusion(NamedTuple):
     """Samples of the class ``target`` that were predicted to be ``predicted``: ``before`` of them, and ``after``."""
 

@@ -89,6 +89,9 @@ class Multilabel:
             return []
         return [f"no sample is known to have {', '.join(map(repr, left_out))}: mAP and macro F1 leave these labels out"]
 
+    def strata(self, targets: Arrays) -> NDArray[np.int64] | None:
+        return None
+
     def loss(self, outputs: Tensors, targets: Tensors, label_smoothing: float = 0.0) -> dict[str, Tensor]:
         from edgekd.tasks.multilabel import train
 
@@ -114,6 +117,11 @@ class Multilabel:
         from edgekd.tasks.multilabel import score
 
         return score.decode(outputs[LOGITS], self._thresholds)
+
+    def details(self, outputs: Arrays, targets: Arrays) -> dict[str, Any]:
+        from edgekd.tasks.multilabel import evidence
+
+        return evidence.details(self.decode(outputs), targets)
 
     def decoder(self) -> dict[str, Any]:
         return {"thresholds": list(self._thresholds)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -43,6 +44,17 @@ def macro_f1(predictions: LabelPredictions, targets: Arrays) -> MacroF1:
     return MacroF1(predictions.labels, *_must_have_positives(targets))
 
 
+def details(predictions: LabelPredictions, targets: Arrays) -> dict[str, Any]:
+    """Return what the means over labels are means of; None for a label that no sample is known to have."""
+    found = {
+        "average_precision_by_label": average_precision(predictions, targets),
+        "f1_by_label": macro_f1(predictions, targets),
+    }
+    everything = np.ones((1, len(predictions.labels)))
+    by_label = {name: each.by_label(everything)[:, 0].tolist() for name, each in found.items()}
+    return {name: [None if value != value else value for value in values] for name, values in by_label.items()}
+
+
 def _must_have_positives(targets: Arrays) -> tuple[Bools, Bools]:
     labels, known = labels_and_known(targets)
     if not labels.any():
@@ -50,28 +62,46 @@ def _must_have_positives(targets: Arrays) -> tuple[Bools, Bools]:
     return labels, known
 
 
+class _MeanOverLabels(Evidence):
+    """The mean over the labels of which ``weights`` leave a sample."""
+
+    @abstractmethod
+    def by_label(self, weights: Floats) -> Floats:
+        """Return the metric of each label for each row of ``weights``: (labels, draws), NaN without a sample."""
+
+    def values(self, weights: Floats) -> Floats:
+        by_label = self.by_label(weights)
+        known = ~np.isnan(by_label)
+        return _divide(np.where(known, by_label, 0.0).sum(0), known.sum(0).astype(np.float64))
+
+
 @dataclass(frozen=True, eq=False)
-class AveragePrecision(Evidence):
+class AveragePrecision(_MeanOverLabels):
     """Scores, labels and which of these are known: (N, labels) each.
 
     Σ (recallₖ − recallₖ₋₁) · precisionₖ over the distinct scores of each label, as scikit-learn and torchmetrics have
-    it, without interpolation; then the mean over the labels that weights leave a sample of.
+    it, without interpolation; then the mean over labels.
     """
 
     scores: Floats
     labels: Bools
     known: Bools
 
-    def values(self, weights: Floats) -> Floats:
-        return _mean_of_known(np.stack([each.average_precision(weights) for each in self._ranked]))
+    def by_label(self, weights: Floats) -> Floats:
+        found = np.full((len(self._ranked), len(weights)), np.nan)
+        for row, ranked in zip(found, self._ranked):  # noqa: B905  (Python 3.8 has no strict)
+            if ranked:
+                row[:] = ranked.average_precision(weights)
+        return found
 
     @cached_property
-    def _ranked(self) -> list[_RankedLabel]:
-        return [
-            _RankedLabel.of(self.scores[known, label], self.labels[known, label], known)
-            for label in range(self.labels.shape[1])
-            if self.labels[(known := np.flatnonzero(self.known[:, label])), label].any()
-        ]
+    def _ranked(self) -> list[_RankedLabel | None]:
+        return [self._rank(label) for label in range(self.labels.shape[1])]
+
+    def _rank(self, label: int) -> _RankedLabel | None:
+        known = np.flatnonzero(self.known[:, label])
+        labels = self.labels[known, label]
+        return _RankedLabel.of(self.scores[known, label], labels, known) if labels.any() else None
 
 
 class _RankedLabel(NamedTuple):
@@ -109,25 +139,19 @@ class _RankedLabel(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class MacroF1(Evidence):
+class MacroF1(_MeanOverLabels):
     """Predicted labels, true labels and which of these are known: (N, labels) each."""
 
     predicted: Bools
     labels: Bools
     known: Bools
 
-    def values(self, weights: Floats) -> Floats:
+    def by_label(self, weights: Floats) -> Floats:
         parts = (self.predicted & self.labels, self.predicted & self.known, self.labels)
         hits, predicted, positives = (weights @ each.astype(np.float64) for each in parts)
         f1 = _divide(2 * hits, predicted + positives)
-        return _mean_of_known(np.where(positives > 0, f1, np.nan).T)
+        return np.where(positives > 0, f1, np.nan).T
 
 
 def _divide(numerators: Floats, denominators: Floats) -> Floats:
     return np.divide(numerators, denominators, out=np.full_like(numerators, np.nan), where=denominators > 0)
-
-
-def _mean_of_known(by_label: Floats) -> Floats:
-    """Return the mean over labels (labels, draws) of what is not NaN: (draws,)."""
-    known = ~np.isnan(by_label)
-    return _divide(np.where(known, by_label, 0.0).sum(0), known.sum(0).astype(np.float64))

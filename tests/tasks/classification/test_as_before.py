@@ -1,5 +1,6 @@
 """The task computes what the rooms that still do it themselves compute."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from edgekd.bundle.golden import Golden
 from edgekd.bundle.predict import softmax
 from edgekd.chain.confusion import NamedPredictions, by_class
+from edgekd.chain.evaluation import FileRecord
 from edgekd.errors import ModelError
 from edgekd.export import parity
 from edgekd.quantize import sensitivity
@@ -75,6 +77,16 @@ def test_confidence_but_for_the_last_bits_of_exponentials(drawn):
     )
     for found, expected in ours_and_theirs:
         assert found == pytest.approx(expected, rel=1e-12)
+
+
+def test_details_have_the_keys_of_a_files_record(drawn):
+    logits, _, labels = drawn
+    found = TASK.details({"logits": logits.numpy()}, {"classes": labels.numpy()})
+    assert set(found) <= {field.name for field in dataclasses.fields(FileRecord)}
+    assert found["right_by_class"] == quality.right_by_class(logits, labels, CLASSES)
+    known = labels % 2 == 0
+    some = TASK.details({"logits": logits.numpy()}, {"classes": labels.numpy(), "known": known.numpy()})
+    assert some == TASK.details({"logits": logits[known].numpy()}, {"classes": labels[known].numpy()})
 
 
 def test_the_bins_of_given_probabilities_to_the_bit(drawn):

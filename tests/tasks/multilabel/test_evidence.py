@@ -6,7 +6,7 @@ from sklearn.metrics import average_precision_score, f1_score
 
 from edgekd.errors import DataError
 from edgekd.tasks.multilabel import Multilabel
-from edgekd.tasks.multilabel.evidence import AveragePrecision, average_precision, macro_f1
+from edgekd.tasks.multilabel.evidence import AveragePrecision, average_precision, details, macro_f1
 from edgekd.tasks.multilabel.score import decode
 from tests.tasks.multilabel.drawn import drawn, partly
 
@@ -102,6 +102,19 @@ def test_a_label_that_no_sample_has_is_left_out():
     for metric in (average_precision, macro_f1):
         whole, part = metric(ours, {"labels": targets}), metric(fewer, {"labels": targets[:, others]})
         assert whole.value() == pytest.approx(part.value())
+
+
+def test_details_are_what_the_means_are_of():
+    logits, targets = drawn()
+    targets[:, 2] = 0
+    predictions = decode(logits, HALF)
+    found = details(predictions, {"labels": targets})
+    expected = average_precision_score(targets[:, 4], predictions.probabilities[:, 4])
+    assert found["average_precision_by_label"][4] == pytest.approx(expected)
+    assert found["f1_by_label"][4] == pytest.approx(f1_score(targets[:, 4], predictions.labels[:, 4]))
+    for metric, values in zip((average_precision, macro_f1), found.values(), strict=True):
+        assert values.pop(2) is None
+        assert np.mean(values) == pytest.approx(metric(predictions, {"labels": targets}).value())
 
 
 def test_no_label_at_all():
