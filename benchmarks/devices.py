@@ -28,9 +28,9 @@ from rich.console import Console
 from rich.table import Table
 
 import edgekd
-from edgekd.bench import LatencyRecord, Plan, Subject, measure
+from edgekd.bench import LatencyRecord, Plan, Workload, measure
 from edgekd.chain.evaluate import departure
-from edgekd.chain.measure import SECONDS, SITTINGS
+from edgekd.chain.measure import LAUNCHES, SECONDS
 from edgekd.data import DataSet, in_order, load_data
 from edgekd.devices.jetson.command import Build, EngineTiming, build_command, timing_command
 from edgekd.devices.registry import find_device
@@ -116,8 +116,8 @@ def on_this_cpu(files: Mapping[str, Path], here: Mapping[str, Any], data: DataSe
 
 
 def plan(files: Mapping[str, Path], threads: int) -> Plan:
-    subjects = {name: Subject(str(path)) for name, path in files.items()}
-    return Plan(subjects, TEACHER, threads, seconds=SECONDS, max_seconds=2 * SECONDS, sittings=SITTINGS)
+    workloads = {name: Workload(str(path)) for name, path in files.items()}
+    return Plan(workloads, TEACHER, threads, seconds=SECONDS, max_seconds=2 * SECONDS, launches=LAUNCHES)
 
 
 def on_device(
@@ -158,7 +158,7 @@ def row(
     latency: dict[str, Any] = {}
     if record:
         latency = {"latency_ms": dict(record.latency_ms), "valid": record.valid}
-        latency["warnings"] = [caution.to_json() for caution in record.warnings]
+        latency["warnings"] = [warning.to_json() for warning in record.warnings]
         latency["latency_vs_teacher"] = dict(record.latency_vs_reference) if record.latency_vs_reference else None
     return {
         **{"device": device, "runtime": "onnxruntime", "threads": threads, "model": model},

@@ -19,8 +19,8 @@ from rich.table import Table
 from torch.utils.benchmark import Timer
 
 from edgekd.bench.clock import collect
-from edgekd.bench.conduct import measure
-from edgekd.bench.plan import Plan, Subject
+from edgekd.bench.plan import Plan, Workload
+from edgekd.bench.runner import measure
 from edgekd.bench.runtimes.pytorch.session import TorchSession
 from edgekd.errors import MeasurementError
 from edgekd.stats.ratios import ratio_of_medians
@@ -39,11 +39,11 @@ def plans(names: list[str], precisions: list[str], device: str, quick: bool) -> 
     for name in names[:1] if quick else names:
         for precision in precisions[:1] if quick else precisions:
             shape = (1, 3, pixels, pixels)
-            subjects = {
-                way: Subject(f"{NETWORKS}:{name}", runtime, device, shape, precision)
+            workloads = {
+                way: Workload(f"{NETWORKS}:{name}", runtime, device, shape, precision)
                 for way, runtime in runtimes.items()
             }
-            plan = Plan(subjects, "eager", seconds=0.8, max_seconds=0.8, sittings=6)
+            plan = Plan(workloads, "eager", seconds=0.8, max_seconds=0.8, launches=6)
             made |= {f"{name} {precision} batch {batch}": replace(plan, batch=batch) for batch in batches}
     return made
 

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from edgekd.bench import Plan, Subject, measure
+from edgekd.bench import Plan, Workload, measure
 from edgekd.export import export_onnx
 from edgekd.figures import percent
 from edgekd.files import make_folder, write_json
@@ -41,8 +41,8 @@ NETWORKS = {
 }
 QUICK = ("ResNet-56",)
 SHARE, LEAST, SEED = 0.5, 0.44, 0
-SETTINGS = {"seconds": 3.0, "max_seconds": 6.0, "sittings": 8}
-QUICK_SETTINGS = {"seconds": 0.6, "max_seconds": 1.2, "sittings": 6}
+SETTINGS = {"seconds": 3.0, "max_seconds": 6.0, "launches": 8}
+QUICK_SETTINGS = {"seconds": 0.6, "max_seconds": 1.2, "launches": 6}
 
 
 def made(name: str) -> tuple[nn.Module, tuple[int, ...]]:
@@ -65,8 +65,8 @@ def run(name: str, settings: dict[str, Any], folder: Path) -> dict[str, Any]:
     }
     for label, each in files.items():
         write(lay_out(each), folder / f"{label}.onnx")
-    subjects = {label: Subject(str(folder / f"{label}.onnx")) for label in files}
-    records = measure(Plan(subjects, "whole", **settings))
+    workloads = {label: Workload(str(folder / f"{label}.onnx")) for label in files}
+    records = measure(Plan(workloads, "whole", **settings))
     return {
         "network": name,
         "shape": shape,

@@ -43,7 +43,7 @@ from torch import Tensor, nn
 from edgekd.artifact import capture
 from edgekd.artifact_cache import METRICS, ArtifactCache
 from edgekd.bench import Plan as BenchPlan
-from edgekd.bench import Subject, fingerprint, measure
+from edgekd.bench import Workload, fingerprint, measure
 from edgekd.chain.done import Done
 from edgekd.distill import KD, Distillation
 from edgekd.errors import ModelError, TrainingError
@@ -104,7 +104,7 @@ class Settings:
     seeds: int = 3
     seconds: float = 2.0
     max_seconds: float = 3.0
-    sittings: int = 8
+    launches: int = 8
 
     def aims(self) -> dict[str, tuple[float, ...]]:
         return {
@@ -116,13 +116,13 @@ class Settings:
         }
 
     def timing(self) -> dict[str, float]:
-        return {"seconds": self.seconds, "max_seconds": self.max_seconds, "sittings": self.sittings}
+        return {"seconds": self.seconds, "max_seconds": self.max_seconds, "launches": self.launches}
 
 
 QUICK = Settings(
     **{"train_limit": 400, "test_limit": 300, "ratios": (0.1,), "macs": (0.4,), "latency": (0.5,)},
     **{"tries": ((0.92, False), (0.92, True)), "middle": 0.1},
-    **{"rates": (0.02, 0.05), "epochs": 1, "seeds": 2, "seconds": 0.6, "max_seconds": 0.6, "sittings": 6},
+    **{"rates": (0.02, 0.05), "epochs": 1, "seeds": 2, "seconds": 0.6, "max_seconds": 0.6, "launches": 6},
 )
 
 
@@ -371,12 +371,12 @@ def run_all(
 
 def timed(study: Study, cuts: list[Cut], files: list[Path], timing: dict[str, float]) -> list[dict[str, Any]]:
     """Each file's latency, and its share of the uncut network's, all of one run."""
-    subjects = {one.name: Subject(str(file)) for one, file in zip(cuts, files, strict=True)}
+    workloads = {one.name: Workload(str(file)) for one, file in zip(cuts, files, strict=True)}
     reference = next(one.name for one in cuts if one.method == UNCUT)
 
     def make(folder: Path) -> None:
-        say(f"timing of {len(subjects)} files")
-        records = measure(BenchPlan(subjects, reference, **timing))
+        say(f"timing of {len(workloads)} files")
+        records = measure(BenchPlan(workloads, reference, **timing))
         write_json(folder / "latency.json", {name: kept_of(record) for name, record in records.items()})
 
     key = [[sha256_file(file) for file in files], timing, machine()]

@@ -33,7 +33,7 @@ from torchvision import models
 import edgekd
 from edgekd.artifact import Spec, capture
 from edgekd.artifact_cache import ArtifactCache
-from edgekd.bench import Plan, Subject, fingerprint, measure
+from edgekd.bench import Plan, Workload, fingerprint, measure
 from edgekd.errors import EdgekdError, ExportError, first_line
 from edgekd.export import export_onnx
 from edgekd.export.runtime import CPU
@@ -58,8 +58,8 @@ SIDES = {
 SHARE, TOLERANCE, GOAL = 0.5, 1e-4, 72
 ROUNDINGS = (8, 16, 32)
 SEED, STATISTICS, BATCH, IMAGES = 0, 16, 8, 2
-SETTINGS = {"seconds": 1.0, "max_seconds": 1.5, "sittings": 6}
-QUICK_SETTINGS = {"seconds": 0.6, "max_seconds": 1.2, "sittings": 6}
+SETTINGS = {"seconds": 1.0, "max_seconds": 1.5, "launches": 6}
+QUICK_SETTINGS = {"seconds": 0.6, "max_seconds": 1.2, "launches": 6}
 # torchvision's and edgekd's ways to an ONNX file end at the 2 GiB of one protobuf.
 MOST_PARAMETERS = 500e6
 PRUNED, FLOAT, ABOUT = "pruned.onnx", "float.onnx", "about.json"
@@ -205,7 +205,7 @@ def timed(
     whole = float_file(name, files)
     if isinstance(whole, str):
         return {"untimed": whole}
-    subjects = {"pruned": Subject(str(pruned)), "unpruned": Subject(str(whole))}
+    workloads = {"pruned": Workload(str(pruned)), "unpruned": Workload(str(whole))}
     found = fingerprint()
     # Both files of a ratio ran on one core; which one it was says nothing of the ratio.
     cpu = {fact: value for fact, value in found["cpu"].items() if fact != "affinity"}
@@ -216,9 +216,9 @@ def timed(
         return {"untimed": "not timed yet"}
     if folder is None:
         say(f"  {name}: timing")
-        records = measure(Plan(subjects, "unpruned", **settings))
+        records = measure(Plan(workloads, "unpruned", **settings))
         with store.new(name, key) as new:
-            write_json(new / "latency.json", {subject: kept_of(record) for subject, record in records.items()})
+            write_json(new / "latency.json", {workload: kept_of(record) for workload, record in records.items()})
         folder = store.place(name, key)
     latency = json.loads((folder / "latency.json").read_text())
     ratio, interval = ratio_over_launches(latencies(latency["pruned"]), latencies(latency["unpruned"]))

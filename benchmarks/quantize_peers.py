@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edgekd.artifact_cache import ArtifactCache
-from edgekd.bench import LatencyRecord, Plan, Subject, fingerprint, measure
+from edgekd.bench import LatencyRecord, Plan, Workload, fingerprint, measure
 from edgekd.figures import ABSENT, significant
 from edgekd.files import canonical_json, make_folder, sha256, sha256_file, write_json
 from edgekd.stats.ratios import ratio_over_launches
@@ -30,8 +30,8 @@ from edgekd.stats.ratios import ratio_over_launches
 ROOT = Path(__file__).parents[1]
 RESNETS = ("resnet18", "resnet50", *SMALL)
 QUICK = ("mobilenet_v3_small", "cifar_resnet20")
-SETTINGS = {"seconds": 2.0, "max_seconds": 3.0, "sittings": 8}
-QUICK_SETTINGS = {"seconds": 0.6, "max_seconds": 1.2, "sittings": 6}
+SETTINGS = {"seconds": 2.0, "max_seconds": 3.0, "launches": 8}
+QUICK_SETTINGS = {"seconds": 0.6, "max_seconds": 1.2, "launches": 6}
 OVER_PEER, RESNET_GAIN = 1.02, 2.5
 VERSION = 1
 Times = dict[str, list[list[float]]]
@@ -46,8 +46,8 @@ def timed(name: str, entries: dict[str, Entry], settings: dict[str, Any], store:
     folder = store.find(name, key)
     if folder is None:
         say(f"  {name}: timing of {', '.join(files)}")
-        subjects = {method: Subject(str(file)) for method, file in files.items()}
-        records = measure(Plan(subjects, OURS if OURS in subjects else FLOAT, **settings))
+        workloads = {method: Workload(str(file)) for method, file in files.items()}
+        records = measure(Plan(workloads, OURS if OURS in workloads else FLOAT, **settings))
         with store.new(name, key) as new:
             write_json(new / "latency.json", {method: kept_of(record) for method, record in records.items()})
         folder = store.place(name, key)
@@ -59,7 +59,7 @@ def kept_of(record: LatencyRecord) -> dict[str, Any]:
     """A record with the median of each round in place of every sample."""
     document = record.to_json()
     document.pop("raw_ns")
-    rounds = [[float(np.median(block)) for block in sitting] for sitting in record.raw_ns]
+    rounds = [[float(np.median(block)) for block in launch] for launch in record.raw_ns]
     return {**document, "round_medians_ns": rounds}
 
 
@@ -87,7 +87,7 @@ def ratio(latency: dict[str, Any], other: str) -> dict[str, Any]:
 
 def latencies(record: dict[str, Any]) -> list[list[list[float]]]:
     """A block of one median for each round, as ratios take it."""
-    return [[[median] for median in sitting] for sitting in record["round_medians_ns"]]
+    return [[[median] for median in launch] for launch in record["round_medians_ns"]]
 
 
 def show(rows: list[dict[str, Any]]) -> None:

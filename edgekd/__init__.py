@@ -8,7 +8,7 @@ The pieces of the command, for one's own loop; each room is imported when it is 
     pruned = edgekd.prune.prune(network, (3, 32, 32), macs=0.5)
     graph = edgekd.quantize.prepare(pruned.network, (3, 32, 32))
     edgekd.export.export_onnx(edgekd.quantize.convert(graph), path, preprocess)
-    plan = edgekd.bench.Plan({"teacher": edgekd.bench.Subject(teacher), "student": edgekd.bench.Subject(path)})
+    plan = edgekd.bench.Plan({"teacher": edgekd.bench.Workload(teacher), "student": edgekd.bench.Workload(path)})
     edgekd.bench.measure(plan)
 
 Nothing is printed: what happens is logged below the logger ``edgekd``.

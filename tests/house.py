@@ -70,7 +70,7 @@ FLOORS = (
     ),
     (Room("preprocess"), Room("tensorrt", "builder.py"), Room("userfile")),
     (
-        Room("bench", "conduct.py"),
+        Room("bench", "runner.py"),
         Room("bundle", "manifest.py"),
         Room("export", "onnx_file.py", torch=True),
         Room("lint", "conduct.py"),

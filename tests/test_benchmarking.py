@@ -32,7 +32,7 @@ def test_every_warning_is_explained():
     said = {code: "**no**" in rest for code, rest in re.findall(r"^\| `(\w+)` \|(.*)$", PAGE, re.MULTILINE)}
     rooms = ("edgekd/bench", "edgekd/devices")
     source = "".join(path.read_text() for room in rooms for path in (ROOT / room).glob("*.py"))
-    assert set(said) == set(re.findall(r'Caution\("(\w+)"', source))
+    assert set(said) == set(re.findall(r'MeasurementWarning\(\s*"(\w+)"', source))
     assert {code for code, invalid in said.items() if invalid} == records.INVALIDATING
 
 

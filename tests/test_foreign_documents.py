@@ -10,7 +10,7 @@ from edgekd.artifact import MODEL, Artifact
 from edgekd.bundle.verify import verify
 from edgekd.cli.bundle import read_card
 from edgekd.cli.lint import load as load_onnx
-from edgekd.cli.subjects import onnx_file, subject
+from edgekd.cli.workloads import onnx_file, workload
 from edgekd.devices import engines
 from edgekd.devices.registry import devices
 from edgekd.errors import EdgekdError
@@ -65,7 +65,7 @@ def bundled(path: Path) -> object:
 
 def stage(path: Path) -> object:
     path.rename(path.parent / MODEL)
-    return subject(str(path.parent), "pytorch", "cpu")
+    return workload(str(path.parent), "pytorch", "cpu")
 
 
 def onnx(path: Path) -> object:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from edgekd.bench import Plan, Subject
+from edgekd.bench import Plan, Workload
 from edgekd.distill import DKD, KD, Distillation, Schedule, Term, dist_loss, dkd_loss, kd_loss
 from edgekd.errors import EdgekdError
 from edgekd.models import build
@@ -52,7 +52,7 @@ def logits():
     return torch.randn(2, 3), torch.randn(2, 3)
 
 
-SUBJECTS = {"a": Subject("a.onnx")}
+WORKLOADS = {"a": Workload("a.onnx")}
 ENTRIES: dict[str, tuple[Callable[[object], object], list[object]]] = {
     "macs": (lambda value: prune(network(), SHAPE, macs=value), [1.5, 0, 1, -0.5]),
     "params": (lambda value: prune(network(), SHAPE, params=value), [1.5, 0]),
@@ -78,14 +78,14 @@ ENTRIES: dict[str, tuple[Callable[[object], object], list[object]]] = {
     "label_smoothing": (lambda value: Distillation(network(), KD(), label_smoothing=value), [1, -0.1]),
     "label_smoothing of labels": (CrossEntropy, [1, 2, -0.1]),
     "weight": (lambda value: Term("kd", KD(), value), [-1]),
-    "seconds": (lambda value: Plan(SUBJECTS, seconds=value), [-1, 0]),
-    "max_seconds": (lambda value: Plan(SUBJECTS, max_seconds=value), [-1, 0]),
-    "width": (lambda value: Plan(SUBJECTS, width=value), [0, -0.02]),
-    "warmup_s": (lambda value: Plan(SUBJECTS, warmup_s=value), [-1]),
-    "threads": (lambda value: Plan(SUBJECTS, threads=value), [0, 1.5]),
-    "batch": (lambda value: Plan(SUBJECTS, batch=value), [0, -1]),
-    "sittings": (lambda value: Plan(SUBJECTS, sittings=value), [0, 2.5]),
-    "shape": (lambda value: Subject("a.onnx", shape=(1, value)), [0, -1, 2.5]),
+    "seconds": (lambda value: Plan(WORKLOADS, seconds=value), [-1, 0]),
+    "max_seconds": (lambda value: Plan(WORKLOADS, max_seconds=value), [-1, 0]),
+    "width": (lambda value: Plan(WORKLOADS, width=value), [0, -0.02]),
+    "warmup_s": (lambda value: Plan(WORKLOADS, warmup_s=value), [-1]),
+    "threads": (lambda value: Plan(WORKLOADS, threads=value), [0, 1.5]),
+    "batch": (lambda value: Plan(WORKLOADS, batch=value), [0, -1]),
+    "launches": (lambda value: Plan(WORKLOADS, launches=value), [0, 2.5]),
+    "shape": (lambda value: Workload("a.onnx", shape=(1, value)), [0, -1, 2.5]),
     "iterations": (lambda value: RoundingSearch(iterations=value), [0, 1.5]),
     "learning_rate": (lambda value: RoundingSearch(learning_rate=value), [0, -1]),
     "warm_up": (lambda value: RoundingSearch(warm_up=value), [1, -0.1]),

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from edgekd.bench import LatencyRecord, MemoryRecord, Plan, Subject
-from edgekd.bench.conduct import Sitting, record
+from edgekd.bench import LatencyRecord, MemoryRecord, Plan, Workload
+from edgekd.bench.runner import Launch, record
 
 if TYPE_CHECKING:
     from edgekd.chain.done import Done
@@ -80,7 +80,7 @@ def brief_measurements(patch: pytest.MonkeyPatch, profiles: bool = False) -> Non
     from edgekd.chain import measure
 
     patch.setattr(measure, "SECONDS", 0.1)
-    patch.setattr(measure, "SITTINGS", 2)
+    patch.setattr(measure, "LAUNCHES", 2)
     patch.setattr(measure, "PROFILE_RUNS", 2)
     if not profiles:
         patch.setattr(measure, "ends", lambda labels: [])
@@ -89,25 +89,25 @@ def brief_measurements(patch: pytest.MonkeyPatch, profiles: bool = False) -> Non
 def fixed_times(patch: pytest.MonkeyPatch) -> None:
     """A test double of this machine's clock: each file takes a time by its size, with nothing at work beside it."""
     patch.setattr("edgekd.chain.measure.carry_out", timed_by_size)
-    patch.setattr("edgekd.chain.measure.peak_memory", lambda subject, *_: MemoryRecord(60_000_000, 40_000_000))
+    patch.setattr("edgekd.chain.measure.peak_memory", lambda workload, *_: MemoryRecord(60_000_000, 40_000_000))
     patch.setattr("edgekd.chain.measure.ends", lambda labels: [])
     patch.setattr("edgekd.bench.target.measure", timed_by_size)
-    patch.setattr("edgekd.bench.conduct.governor", lambda: None)
+    patch.setattr("edgekd.bench.runner.governor", lambda: None)
 
 
 def timed_by_size(plan: Plan, *_: object) -> dict[str, LatencyRecord]:
-    sittings = [sitting(plan, number) for number in range(plan.sittings)]
-    return {name: record(plan, name, sittings) for name in plan.subjects}
+    launches = [launch(plan, number) for number in range(plan.launches)]
+    return {name: record(plan, name, launches) for name in plan.workloads}
 
 
-def sitting(plan: Plan, number: int) -> Sitting:
+def launch(plan: Plan, number: int) -> Launch:
     about: dict[str, Any] = {"load_ms": 1.0, "first_ms": 1.0, "batch": 1, "cpus": [0]}
-    opened = {name: {**about, "providers": ["CPUExecutionProvider"]} for name in plan.subjects}
-    rounds = {name: [times(subject, number, n) for n in range(30)] for name, subject in plan.subjects.items()}
-    return Sitting(opened, rounds, {name: {} for name in plan.subjects}, np.array([[1.0, 0.0]]), 0)
+    opened = {name: {**about, "providers": ["CPUExecutionProvider"]} for name in plan.workloads}
+    rounds = {name: [times(workload, number, n) for n in range(30)] for name, workload in plan.workloads.items()}
+    return Launch(opened, rounds, {name: {} for name in plan.workloads}, np.array([[1.0, 0.0]]), 0)
 
 
-def times(subject: Subject, number: int, round_: int) -> np.ndarray[Any, Any]:
+def times(workload: Workload, number: int, round_: int) -> np.ndarray[Any, Any]:
     """Nanoseconds of twenty inferences, within a percent of each other."""
     noise = np.random.default_rng([number, round_]).uniform(0.995, 1.005, 20)
-    return (noise * (20_000 + Path(subject.model).stat().st_size)).astype(np.int64)
+    return (noise * (20_000 + Path(workload.model).stat().st_size)).astype(np.int64)

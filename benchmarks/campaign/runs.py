@@ -34,7 +34,7 @@ from edgekd.log import get_logger
 from edgekd.prune.clock import Clock, Timing
 measure.SECONDS, measure.SITTINGS, measure.PROFILE_RUNS = 0.1, 2, 2
 measure.ends = lambda labels: labels[-1:]
-cuts.Clock = partial(Clock, seconds=0.1, sittings=2)
+cuts.Clock = partial(Clock, seconds=0.1, launches=2)
 Timing.is_slower = property(lambda timing: False)
 pack_run = run.pack_run
 run.pack_run = lambda folder: (get_logger("edgekd.chain").info("  packing"), pack_run(folder))

@@ -40,7 +40,7 @@ from repeats import hog, keep, lines
 from edgekd.bench import Plan, Subject, measure
 from edgekd.chain.beside import NOW, of_record, plan_beside
 from edgekd.chain.inventory import int8_coverage, operator_counts
-from edgekd.chain.measure import SECONDS, SITTINGS
+from edgekd.chain.measure import LAUNCHES, SECONDS
 from edgekd.data import DataSet, load_data
 from edgekd.export import runtime_logits
 from edgekd.files import canonical_json, sha256, sha256_file
@@ -98,7 +98,7 @@ def main() -> None:
         "planted": {kind: share(sum(found), len(found)) for kind, found in caught.items()},
         "accuracy_by_won": by_won(case.report, planted),
         "without_the_file": without_the_file(case.report, others, planted),
-        "settings": {"seconds": SECONDS, "sittings": SITTINGS, "policy": "the usual one"},
+        "settings": {"seconds": SECONDS, "sittings": LAUNCHES, "policy": "the usual one"},
         "evaluations": [{key: value for key, value in one.items() if key != "right"} for one in series],
     }
     tell(figures)
@@ -152,7 +152,7 @@ def beside_teacher(case: Case, number: int) -> Evaluation:
     teacher, student = (Subject(str(case.run / row["file"])) for row in ends(case.report))
     plan = Plan(
         {"teacher": teacher, "student": student}, "teacher", 1, 1, SECONDS, 2 * SECONDS,
-        sittings=SITTINGS, question=case.recipe.budget.latency_ratio or 1.0, seed=number,
+        launches=LAUNCHES, question=case.recipe.budget.latency_ratio or 1.0, seed=number,
     )  # fmt: skip
     found = measure(plan)["student"]
     return {"latency_vs_teacher": found.latency_vs_reference or {}, VS_BASELINE: None, "valid": found.valid}

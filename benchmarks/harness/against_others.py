@@ -2,7 +2,7 @@
 
     python benchmarks/harness/against_others.py --json benchmarks/results/harness/against_others.json
 
-The two of a pair take turns on one CPU in random order, in processes that are started anew for every sitting;
+The two of a pair take turns on one CPU in random order, in processes that are started anew for every launch;
 benchmark_app starts anew for every turn. A round's ratio is edgekd's median over the other's.
 
 benchmark_app's figure is taken below OpenVINO's Python binding, edgekd's is what the caller waits for. The difference,
@@ -32,7 +32,7 @@ from rich.table import Table
 from small_networks import NETWORKS, shape, write_onnx
 
 from edgekd.bench.cpus import quietest
-from edgekd.bench.plan import Subject
+from edgekd.bench.plan import Workload
 from edgekd.figures import ABSENT
 from edgekd.stats.ratios import ratio_over_launches
 
@@ -45,7 +45,7 @@ PAIRS: dict[str, dict[str, Any]] = {
     "OpenVINO": {"tools": ("edgekd openvino", BENCHMARK_APP), "sittings": 8, "rounds": 2, "seconds": 1},
     "PyTorch": {"tools": ("edgekd pytorch", "torch.utils.benchmark"), "sittings": 6, "rounds": 12, "seconds": 0.06},
 }
-QUICK_SITTINGS = 2
+QUICK_LAUNCHES = 2
 BOUND = 0.03
 
 Clock = Callable[[float], tuple[float, int]]
@@ -53,7 +53,7 @@ Turn = dict[str, dict[str, float]]
 
 
 class Resident:
-    """A tool of ``tools.py``, alive for a sitting."""
+    """A tool of ``tools.py``, alive for a launch."""
 
     def __init__(self, name: str, network: str, model: Path):
         command = [sys.executable, str(HERE / "tools.py"), name, network, str(model)]
@@ -107,7 +107,7 @@ class BenchmarkApp:
         return float(median[1]) * {"us": 1e3, "ms": 1e6}[median[2]], int(runs[1])
 
 
-def sit(pair: dict[str, Any], network: str, model: Path, order: random.Random) -> list[Turn]:
+def run_launch(pair: dict[str, Any], network: str, model: Path, order: random.Random) -> list[Turn]:
     """Rounds of one turn of each tool, in random order."""
     tools = list(pair["tools"])
     with ExitStack() as stack:
@@ -124,8 +124,8 @@ def one_round(clocks: dict[str, Clock], tools: list[str], seconds: float) -> Tur
     return turns
 
 
-def ratio(sittings: list[list[Turn]], tools: tuple[str, str]) -> tuple[float, tuple[float, float]]:
-    ours, theirs = ([[[turn[name]["median_ns"]] for turn in rounds] for rounds in sittings] for name in tools)
+def ratio(launches: list[list[Turn]], tools: tuple[str, str]) -> tuple[float, tuple[float, float]]:
+    ours, theirs = ([[[turn[name]["median_ns"]] for turn in rounds] for rounds in launches] for name in tools)
     return ratio_over_launches(ours, theirs)
 
 
@@ -134,12 +134,12 @@ def compare(quick: bool, folder: Path) -> list[dict[str, Any]]:
     present = [pair for pair in PAIRS if pair != "OpenVINO" or find_spec("openvino")]
     order, cases = random.Random(0), [(pair, network) for pair in present for network in NETWORKS]
     taken: dict[tuple[str, str], list[list[Turn]]] = {case: [] for case in cases}
-    for sitting in range(QUICK_SITTINGS if quick else max(pair["sittings"] for pair in PAIRS.values())):
-        say(f"sitting {sitting + 1}")
-        wanted = [case for case in cases if sitting < PAIRS[case[0]]["sittings"]]
+    for launch in range(QUICK_LAUNCHES if quick else max(pair["sittings"] for pair in PAIRS.values())):
+        say(f"launch {launch + 1}")
+        wanted = [case for case in cases if launch < PAIRS[case[0]]["sittings"]]
         for pair, network in order.sample(wanted, len(wanted)):
-            taken[pair, network].append(sit(PAIRS[pair], network, models[network], order))
-    rows = [row(pair, network, sittings) for (pair, network), sittings in taken.items()]
+            taken[pair, network].append(run_launch(PAIRS[pair], network, models[network], order))
+    rows = [row(pair, network, launches) for (pair, network), launches in taken.items()]
     for entry in rows:
         if entry["runtime"] == "OpenVINO":
             entry["binding_ns"] = binding_ns(entry["network"], models[entry["network"]])
@@ -149,17 +149,17 @@ def compare(quick: bool, folder: Path) -> list[dict[str, Any]]:
 def binding_ns(network: str, model: Path) -> float:
     from openvino_session import OpenVinoSession
 
-    session = OpenVinoSession(Subject(str(model), "openvino", shape=(1, *shape(network))))
+    session = OpenVinoSession(Workload(str(model), "openvino", shape=(1, *shape(network))))
     session.binding_ns(50)
     return session.binding_ns()
 
 
-def row(pair: str, network: str, sittings: list[list[Turn]]) -> dict[str, Any]:
+def row(pair: str, network: str, launches: list[list[Turn]]) -> dict[str, Any]:
     tools = PAIRS[pair]["tools"]
-    value, interval = ratio(sittings, tools)
+    value, interval = ratio(launches, tools)
     return {
         **{"runtime": pair, "network": network, "shape": [1, *shape(network)], "tools": tools},
-        **{"sittings": sittings, "ratio": value, "ci95": interval},
+        **{"sittings": launches, "ratio": value, "ci95": interval},
     }
 
 

@@ -208,7 +208,7 @@ class Models(Kind):
         self.model = onnx.load(folder / "a.onnx")
 
     def case(self, random: Random, folder: Path) -> tuple[int, Use]:
-        from edgekd.bench.plan import Subject
+        from edgekd.bench.plan import Workload
         from edgekd.bench.runtimes.onnxruntime.session import OnnxSession
         from edgekd.cli.lint import load, sentences, table
         from edgekd.lint import lint
@@ -226,7 +226,7 @@ class Models(Kind):
             json.dumps(found.to_json())
 
         def run() -> None:
-            OnnxSession(Subject(str(path)), 1, 1).run()
+            OnnxSession(Workload(str(path)), 1, 1).run()
 
         return size, use if random.random() < 0.7 else run
 
@@ -407,9 +407,9 @@ class Devices(Kind):
         }  # fmt: skip
 
     def case(self, random: Random, folder: Path) -> tuple[int, Use]:
-        from edgekd.bench.plan import Plan, Subject
-        from edgekd.bench.runtimes.onnxruntime.turns import Turns
-        from edgekd.devices import accuracy, latency, probe, turns
+        from edgekd.bench.plan import Plan, Workload
+        from edgekd.bench.runtimes.onnxruntime.interleave import InterleavedRuns
+        from edgekd.devices import accuracy, interleave, latency, probe
         from edgekd.devices.registry import Device
 
         job = random.choice(sorted(self.events))
@@ -430,15 +430,17 @@ class Devices(Kind):
                     probe.describe(found)
                     json.dumps(found.to_json())
                 case "latency":
-                    plan = Plan({"a": Subject("a.onnx")}, "a", sittings=2)
-                    for record in latency.measure_there(desk, plan, found=good).values():
+                    plan = Plan({"a": Workload("a.onnx")}, "a", launches=2)
+                    for record in latency.measure_on_device(desk, plan, found=good).values():
                         json.dumps(record.to_json(), allow_nan=False)
                 case "answers":
-                    accuracy.answers_there(desk, {"a": Path("a")}, np.zeros((3, 2), np.float32))["a"].accuracy(
+                    accuracy.predict_on_device(desk, {"a": Path("a")}, np.zeros((3, 2), np.float32))["a"].accuracy(
                         np.ones(3)
                     )
                 case "turns":
-                    turns.turns_there(desk, Turns({"a": Path("a")}, ("a", "a"), ("a",), 1, 0, 1, 2))
+                    interleave.interleave_on_device(
+                        desk, InterleavedRuns({"a": Path("a")}, ("a", "a"), ("a",), 1, 0, 1, 2)
+                    )
 
         return sum(map(len, lines)), use
 

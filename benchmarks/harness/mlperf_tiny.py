@@ -26,10 +26,10 @@ from common import finish, goal, options, say
 from rich.console import Console
 from rich.table import Table
 
-from edgekd.bench.conduct import measure
 from edgekd.bench.energy import EnergyMeter
-from edgekd.bench.plan import Plan, Subject
+from edgekd.bench.plan import Plan, Workload
 from edgekd.bench.records import LatencyRecord
+from edgekd.bench.runner import measure
 from edgekd.bench.runtimes import open_session
 from edgekd.data import load_data
 from edgekd.errors import MeasurementError
@@ -97,7 +97,7 @@ def write_int8(network: nn.Module, examples: Tensor, path: Path, preprocess: Pre
 
 def joules_per_inference(path: Path, seconds: float) -> dict[str, Any]:
     """Of the whole processor, idle share and neighbours included; or why there is no figure."""
-    session = open_session(Subject(str(path)))
+    session = open_session(Workload(str(path)))
     session.run()
     try:
         meter = EnergyMeter()
@@ -134,7 +134,7 @@ def show(models: dict[str, Path], records: dict[str, LatencyRecord], energy: dic
 def kept(record: LatencyRecord) -> dict[str, Any]:
     """With the median of each round for its hundred thousand samples: all that ratios are made of."""
     figures = record.to_json()
-    figures["round_medians_ns"] = [[percentile(block, 0.5) for block in sitting] for sitting in figures.pop("raw_ns")]
+    figures["round_medians_ns"] = [[percentile(block, 0.5) for block in launch] for launch in figures.pop("raw_ns")]
     return figures
 
 
@@ -143,8 +143,8 @@ def main() -> None:
     seconds = 3.0 if arguments.quick else 15.0
     with tempfile.TemporaryDirectory(dir=arguments.out) as name:
         models = write_models(Path(name), epochs=1 if arguments.quick else 5)
-        subjects = {key: Subject(str(path)) for key, path in models.items()}
-        records = measure(Plan(subjects, reference="float32", threads=1, seconds=seconds, max_seconds=2 * seconds))
+        workloads = {key: Workload(str(path)) for key, path in models.items()}
+        records = measure(Plan(workloads, reference="float32", threads=1, seconds=seconds, max_seconds=2 * seconds))
         energy = {key: joules_per_inference(path, seconds / 3) for key, path in models.items()}
         show(models, records, energy)
         sizes = {key: path.stat().st_size for key, path in models.items()}

@@ -11,27 +11,27 @@ from edgekd.errors import MeasurementError
 
 
 class OpenVinoSession(Session):
-    """``subject.shape`` fixes the first input's shape, batch included."""
+    """``workload.shape`` fixes the first input's shape, batch included."""
 
     def load(self) -> None:
         core = openvino.Core()
-        model = core.read_model(self.subject.model)
-        if self.subject.shape is None:
-            raise MeasurementError(f"{self.subject.model}: OpenVINO is timed at one shape; give --shape")
-        model.reshape(list(self.subject.shape))
+        model = core.read_model(self.workload.model)
+        if self.workload.shape is None:
+            raise MeasurementError(f"{self.workload.model}: OpenVINO is timed at one shape; give --shape")
+        model.reshape(list(self.workload.shape))
         settings = {
             "INFERENCE_NUM_THREADS": self.threads,
             "NUM_STREAMS": 1,
-            "INFERENCE_PRECISION_HINT": self.subject.precision or "f32",
+            "INFERENCE_PRECISION_HINT": self.workload.precision or "f32",
         }
         self._request = core.compile_model(model, "CPU", settings).create_infer_request()
         self.providers = ["CPU"]
 
     def place_inputs(self, seed: int) -> None:
-        assert self.subject.shape is not None
-        values = np.random.default_rng(seed).random(self.subject.shape, dtype=np.float32)
+        assert self.workload.shape is not None
+        values = np.random.default_rng(seed).random(self.workload.shape, dtype=np.float32)
         self._request.set_input_tensor(openvino.Tensor(values))
-        self.batch = self.subject.shape[0]
+        self.batch = self.workload.shape[0]
 
     def run(self) -> object:
         # The call that benchmark_app makes too; start_async() would hand the work to another thread.

@@ -26,7 +26,7 @@ from rich.table import Table
 
 from edgekd.bench.clock import collect
 from edgekd.bench.cpus import quietest
-from edgekd.bench.plan import Subject
+from edgekd.bench.plan import Workload
 from edgekd.bench.runtimes import open_session
 from edgekd.bench.runtimes.session import Session
 from edgekd.stats.percentiles import percentile, percentile_interval
@@ -71,7 +71,7 @@ def collected_ns(call: Callable[[], Any], calls: int) -> tuple[float, float]:
 
 
 def of_the_loop(calls: int) -> dict[str, float]:
-    session = Stub(Subject("nothing"))
+    session = Stub(Workload("nothing"))
     bare = bare_ns(session.run, calls)
     whole, sampled = collected_ns(session.run, calls)
     return {"bare": bare, "whole": whole, "sampled": sampled, "around": whole - bare, "inside": sampled - bare}
@@ -80,7 +80,7 @@ def of_the_loop(calls: int) -> dict[str, float]:
 def wrapped_nothing() -> Session:
     """A real session whose ONNX Runtime does nothing: an inference's own noise would drown a call's cost."""
     with tempfile.TemporaryDirectory() as folder:
-        session = open_session(Subject(str(repeated_convs(Path(folder) / "tiny.onnx", 1, channels=1, size=2))))
+        session = open_session(Workload(str(repeated_convs(Path(folder) / "tiny.onnx", 1, channels=1, size=2))))
     session._session = NoRuntime()  # type: ignore[attr-defined]
     return session
 

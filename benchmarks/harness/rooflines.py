@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from common import finish, goal, options
 
-from edgekd.bench.plan import Subject
-from edgekd.bench.profile.conduct import profile_on_roofs
+from edgekd.bench.plan import Workload
+from edgekd.bench.profile.profiler import profile_against_roofline
 from edgekd.cli.profile import shares
 from edgekd.export import export_onnx
 from edgekd.figures import percent, significant
@@ -115,7 +115,7 @@ def main() -> None:
         for case in cases(arguments.quick):
             for precision, path in write_pair(case, Path(aside)).items():
                 # The roofs are measured anew for the first file only, so that all four stand under the same ones.
-                document = profile_on_roofs(Subject(str(path)), THREADS, 1, runs, fresh=not rows)
+                document = profile_against_roofline(Workload(str(path)), THREADS, 1, runs, fresh=not rows)
                 rows.append(row_of(case, precision, document))
                 draw_roofline(document, folder / f"{case.name}-{precision}.png")
     Console(width=200).print(table(rows))

@@ -2,7 +2,7 @@
 
 A model against itself, on an idle machine and with a process that hogs the other core: the true ratio is 1, and the
 95 % interval should hold it. Then a model against one with 5 % more work in it: that must be found. Each comparison
-goes the way of ``edgekd bench A --against B``, early stopping and all, in less time and with fewer sittings (the
+goes the way of ``edgekd bench A --against B``, early stopping and all, in less time and with fewer launches (the
 settings are recorded). A run that was stopped goes on from where it was.
 """
 
@@ -19,13 +19,13 @@ from common import finish, goal, options, say
 from planted import instructions, repeated_convs
 from repeats import hog, keep, lines
 
-from edgekd.bench import LatencyRecord, Plan, Subject, measure
+from edgekd.bench import LatencyRecord, Plan, Workload, measure
 from edgekd.progress import track
 from edgekd.stats.proportion import wilson_interval
 
 LAYERS, MORE = 20, 21
 # Less than edgekd bench takes, so that five hundred of them fit into an hour.
-SETTINGS = {"seconds": 0.45, "max_seconds": 0.9, "sittings": 6, "warmup_s": 0.03, "resolution": 0.05, "width": 1.0}
+SETTINGS = {"seconds": 0.45, "max_seconds": 0.9, "launches": 6, "warmup_s": 0.03, "resolution": 0.05, "width": 1.0}
 FULL = {"idle": 200, "hogged": 200, "planted": 100}
 QUICK = {"idle": 6, "hogged": 6, "planted": 4}
 
@@ -62,7 +62,7 @@ def main() -> None:
 
 def comparisons(condition: str, count: int, models: dict[str, Path], kept: Path | None) -> Iterator[dict[str, Any]]:
     done = {one["seed"]: one for one in lines(kept) if (one["condition"], one["settings"]) == (condition, SETTINGS)}
-    subjects = (models["equal"], models["more" if condition == "planted" else "equal"])
+    workloads = (models["equal"], models["more" if condition == "planted" else "equal"])
     with hog(condition == "hogged") as cpu:
         for seed in track(range(count), condition, count):
             if seed not in done:
@@ -71,7 +71,7 @@ def comparisons(condition: str, count: int, models: dict[str, Path], kept: Path 
                     "seed": seed,
                     "settings": SETTINGS,
                     "hog_on": cpu,
-                    **compare(*subjects, seed),
+                    **compare(*workloads, seed),
                 }
                 keep(kept, done[seed])
             yield done[seed]
@@ -80,7 +80,7 @@ def comparisons(condition: str, count: int, models: dict[str, Path], kept: Path 
 def compare(equal: Path, other: Path, seed: int) -> dict[str, Any]:
     started = monotonic()
     plan = Plan(
-        {"reference": Subject(str(equal)), "model": Subject(str(other))}, "reference",
+        {"reference": Workload(str(equal)), "model": Workload(str(other))}, "reference",
         seed=seed, **SETTINGS,
     )  # fmt: skip
     records = measure(plan)
@@ -91,7 +91,7 @@ def compare(equal: Path, other: Path, seed: int) -> dict[str, Any]:
         "p50_ms": [record.latency_ms["p50"] for record in records.values()],
         "cpus": model.cpus,
         "sittings": len(model.raw_ns),
-        "warnings": [caution.code for caution in model.warnings],
+        "warnings": [warning.code for warning in model.warnings],
         "seconds": monotonic() - started,
     }
 

@@ -43,11 +43,11 @@ def edgekd_pytorch(name: str, model: str) -> Turn:
 
 def edgekd(model: str, runtime: str, shape: tuple[int, ...] | None, **args: str) -> Turn:
     from edgekd.bench.clock import collect, collector_off, warm_up
-    from edgekd.bench.plan import Subject
+    from edgekd.bench.plan import Workload
     from edgekd.bench.runtimes import open_session
     from edgekd.stats.percentiles import percentile
 
-    session = open_session(Subject(model, runtime, shape=shape, args=args), threads=1)
+    session = open_session(Workload(model, runtime, shape=shape, args=args), threads=1)
     warm_up(session.run)
 
     def turn(seconds: float) -> tuple[float, int]:

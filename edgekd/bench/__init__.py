@@ -1,36 +1,34 @@
-"""Timing that can be trusted and explained. Imports torch only to time it; names are imported when first used."""
+"""Latency and memory of models, measured so that the result can be trusted. Imports torch only to time it."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgekd.bench.caution import Caution
     from edgekd.bench.clock import sample
     from edgekd.bench.compare import interleave, ratio_to, summarise
-    from edgekd.bench.conduct import measure
     from edgekd.bench.environment import fingerprint, warnings_now
-    from edgekd.bench.plan import Plan, Subject
-    from edgekd.bench.records import LatencyRecord, MemoryRecord
+    from edgekd.bench.plan import Plan, Workload
+    from edgekd.bench.records import LatencyRecord, MeasurementWarning, MemoryRecord
+    from edgekd.bench.runner import measure
     from edgekd.bench.runtimes import open_session
     from edgekd.bench.worker import memory
 
-HOME = {
-    "caution": ("Caution",),
+EXPORTS = {
     "clock": ("sample",),
     "compare": ("interleave", "ratio_to", "summarise"),
-    "conduct": ("measure",),
     "environment": ("fingerprint", "warnings_now"),
-    "plan": ("Plan", "Subject"),
-    "records": ("LatencyRecord", "MemoryRecord"),
+    "plan": ("Plan", "Workload"),
+    "records": ("LatencyRecord", "MeasurementWarning", "MemoryRecord"),
+    "runner": ("measure",),
     "runtimes": ("open_session",),
     "worker": ("memory",),
 }
 __all__ = [
-    "Caution",
     "LatencyRecord",
+    "MeasurementWarning",
     "MemoryRecord",
     "Plan",
-    "Subject",
+    "Workload",
     "fingerprint",
     "interleave",
     "measure",
@@ -44,7 +42,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    for module, names in HOME.items():
+    for module, names in EXPORTS.items():
         if name in names:
             return getattr(import_module(f"{__name__}.{module}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

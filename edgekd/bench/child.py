@@ -1,6 +1,6 @@
-"""``python -m edgekd.bench.child``: one model and nothing else in a process, told what to do line by line.
+"""The measuring process: ``python -m edgekd.bench.child`` loads one model and obeys commands line by line.
 
-A line of JSON in, ``{"command", ...arguments}``, is a line of JSON out, ``{"result"}`` or ``{"error"}``. Standard
+A line of JSON in, ``{"command", ...arguments}``, gives a line of JSON out, ``{"result"}`` or ``{"error"}``. Standard
 input stays open as long as the parent lives; its end ends this process, whatever it is doing.
 """
 
@@ -32,7 +32,7 @@ class Loaded:
 
 @COMMANDS.register("prepare")
 def prepare(runtime: str, cpus: list[int]) -> None:
-    """Imports, which several processes do at a time, and then keeps to ``cpus``."""
+    """Import the runtime, which several processes may do at a time, then pin this process to ``cpus``."""
     from edgekd.bench import compare  # noqa: F401
     from edgekd.bench.runtimes import RUNTIMES
 
@@ -42,11 +42,11 @@ def prepare(runtime: str, cpus: list[int]) -> None:
 
 
 @COMMANDS.register("open")
-def open_(subject: dict[str, Any], threads: int, batch: int, seed: int) -> dict[str, Any]:
-    from edgekd.bench.plan import Subject
+def open_(workload: dict[str, Any], threads: int, batch: int, seed: int) -> dict[str, Any]:
+    from edgekd.bench.plan import Workload
     from edgekd.bench.runtimes import open_session
 
-    session = Loaded.session = open_session(Subject.from_json(subject), threads, batch, seed)
+    session = Loaded.session = open_session(Workload.from_json(workload), threads, batch, seed)
     figures = {"load_ms": session.load_ms, "first_ms": session.first_run_ms()}
     # For good: this process does nothing but run the model, and a collection in its midst would be counted.
     gc.collect()
@@ -81,12 +81,12 @@ def transfers(seconds: float) -> dict[str, list[int]]:
 
 
 @COMMANDS.register("memory")
-def memory(subject: dict[str, Any], threads: int, batch: int, runs: int = 3) -> dict[str, int]:
+def memory(workload: dict[str, Any], threads: int, batch: int, runs: int = 3) -> dict[str, int]:
     from edgekd.bench.memory import peak_rss_bytes, rss_bytes
-    from edgekd.bench.plan import Subject
+    from edgekd.bench.plan import Workload
     from edgekd.bench.runtimes import RUNTIMES
 
-    wanted = Subject.from_json(subject)
+    wanted = Workload.from_json(workload)
     runtime = RUNTIMES.find(wanted.runtime)()
     baseline = rss_bytes()
     session = runtime(wanted, threads, batch)
@@ -96,11 +96,11 @@ def memory(subject: dict[str, Any], threads: int, batch: int, runs: int = 3) -> 
 
 
 @COMMANDS.register("profile")
-def profile(subject: dict[str, Any], threads: int, batch: int, runs: int, trace_to: str | None) -> dict[str, Any]:
-    from edgekd.bench.plan import Subject
-    from edgekd.bench.profile.measure import profile_subject
+def profile(workload: dict[str, Any], threads: int, batch: int, runs: int, trace_to: str | None) -> dict[str, Any]:
+    from edgekd.bench.plan import Workload
+    from edgekd.bench.profile.measure import profile_workload
 
-    return profile_subject(Subject.from_json(subject), threads, batch, runs, Path(trace_to) if trace_to else None)
+    return profile_workload(Workload.from_json(workload), threads, batch, runs, Path(trace_to) if trace_to else None)
 
 
 @COMMANDS.register("roofs")
@@ -111,7 +111,7 @@ def roofs(threads: int) -> dict[str, Any]:
 
 
 def requests() -> "queue.SimpleQueue[dict[str, Any]]":
-    """What the parent asks, read by a thread, so that its end is noticed in the middle of a long inference."""
+    """Return the queue of the parent's requests, filled by a thread: the parent's end ends a long inference too."""
     waiting: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
 
     def read() -> None:
@@ -124,7 +124,7 @@ def requests() -> "queue.SimpleQueue[dict[str, Any]]":
     return waiting
 
 
-def answer(request: dict[str, Any]) -> dict[str, Any]:
+def respond(request: dict[str, Any]) -> dict[str, Any]:
     try:
         return {"result": COMMANDS.find(request.pop("command"))(**request)}
     except EdgekdError as error:
@@ -132,12 +132,12 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    # What a library prints must not end up among the answers.
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    # What a library prints must not end up among the responses.
+    output = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     waiting = requests()
     while True:
-        answers.write(json.dumps(answer(waiting.get())) + "\n")
+        output.write(json.dumps(respond(waiting.get())) + "\n")
 
 
 if __name__ == "__main__":

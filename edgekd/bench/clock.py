@@ -1,4 +1,4 @@
-"""Timing a call: a closed loop without think time, a monotonic clock, warm, and the collector off."""
+"""Timing of a call: closed loop without think time, monotonic clock, after a warm-up, garbage collector off."""
 
 import gc
 from collections.abc import Callable, Iterator
@@ -24,14 +24,14 @@ def sample(
     min_runs: int = 30,
     max_runs: int = 100_000,
 ) -> Nanoseconds:
-    """Nanoseconds of each call after a warm-up: for ``seconds``, but ``min_runs`` to ``max_runs`` of them."""
+    """Return the nanoseconds of each call after a warm-up: ``seconds`` of calls, but ``min_runs`` to ``max_runs``."""
     warm_up(call, warmup_s, warmup_runs)
     with collector_off():
         return collect(call, seconds, min_runs, max_runs)
 
 
 def warm_up(call: Call, seconds: float = 0.5, runs: int = 10) -> Nanoseconds:
-    """Runs for ``seconds`` and ``runs``, then goes on until steady, four times as long at most."""
+    """Call for ``seconds`` and ``runs``, then until times are steady, for four times ``seconds`` at most."""
     started = perf_counter_ns()
     times = collect(call, seconds, runs)
     while not is_steady(times) and perf_counter_ns() - started < PATIENCE * seconds * 1e9:
@@ -40,7 +40,7 @@ def warm_up(call: Call, seconds: float = 0.5, runs: int = 10) -> Nanoseconds:
 
 
 def is_steady(times: NDArray[Any], tolerance: float = STEADY) -> bool:
-    """Whether the median of the last third is within ``tolerance`` of that of the middle third."""
+    """Tell whether the medians of the last and the middle third of ``times`` differ by at most ``tolerance``."""
     if len(times) < 3:
         return False
     _, middle, last = (np.median(third) for third in np.array_split(times, 3))

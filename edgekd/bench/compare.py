@@ -1,7 +1,7 @@
-"""Contenders timed in turns, so that what the machine does to one it does to all.
+"""Interleaved timing of several candidates, so that whatever the machine does affects all of them.
 
-Two figures taken one after the other differ by whatever the machine did in between. Here every round runs a
-small block of each contender, in an order drawn anew, and ratios are taken over rounds.
+Two times measured one after the other differ by whatever the machine did in between. Here every round runs a
+small block of each candidate, in a new random order, and ratios are taken over rounds.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -28,8 +28,8 @@ Rounds = list[Nanoseconds]
 Blocks = Sequence[NDArray[Any]]
 
 
-class Contender(Protocol):
-    """Something to time: a call in this process, or a process of its own."""
+class TimingCandidate(Protocol):
+    """A call to time: in this process, or in a process of its own."""
 
     def warm_up(self, seconds: float) -> Nanoseconds: ...
 
@@ -54,34 +54,34 @@ def interleave(
     seed: int = 0,
     warmup_s: float = 0.5,
 ) -> dict[str, Rounds]:
-    """Nanoseconds of each call of each contender in this process, a block per round.
+    """Return the nanoseconds of each candidate's calls in this process, one block per round.
 
-    ``seconds`` is the time for each contender. It is exceeded for the sake of 30 rounds, four times at most.
+    ``seconds`` is the time for each candidate. It is exceeded for the sake of 30 rounds, four times at most.
     Without ``block_runs`` a block holds as many runs as take about 10 ms.
     """
     if not callables or seconds <= 0:
-        raise MeasurementError("nothing to time: give at least one contender and more than 0 seconds")
-    contenders = {name: InProcess(call) for name, call in callables.items()}
-    runs = {name: block_runs or runs_per_block(one.warm_up(warmup_s)) for name, one in contenders.items()}
+        raise MeasurementError("nothing to time: give at least one candidate and more than 0 seconds")
+    candidates = {name: InProcess(call) for name, call in callables.items()}
+    runs = {name: block_runs or runs_per_block(one.warm_up(warmup_s)) for name, one in candidates.items()}
     with collector_off():
-        return take_turns(contenders, runs, seconds, MIN_ROUNDS, np.random.default_rng(seed))
+        return take_turns(candidates, runs, seconds, MIN_ROUNDS, np.random.default_rng(seed))
 
 
 def take_turns(
-    contenders: Mapping[str, Contender],
+    candidates: Mapping[str, TimingCandidate],
     runs: Mapping[str, int],
     seconds: float,
     min_rounds: int,
     order: np.random.Generator,
 ) -> dict[str, Rounds]:
-    names = list(contenders)
+    names = list(candidates)
     blocks: dict[str, Rounds] = {name: [] for name in names}
     started, rounds, budget = perf_counter(), 0, seconds * len(names)
     while not is_over(rounds, min_rounds, perf_counter() - started, budget):
         for index in order.permutation(len(names)):
             name = names[index]
             # The one before left its data in the caches, and its idle threads spin on for a moment.
-            blocks[name].append(contenders[name].block(runs[name], settle=len(names) > 1))
+            blocks[name].append(candidates[name].block(runs[name], settle=len(names) > 1))
         rounds += 1
     return blocks
 
@@ -102,7 +102,7 @@ def block(call: Call, runs: int, settle: bool) -> Nanoseconds:
 
 
 def summarise(samples: NDArray[Any] | Blocks) -> dict[str, Any]:
-    """Figures in milliseconds of ``samples`` in nanoseconds; what their number does not carry is absent.
+    """Summarise ``samples`` (nanoseconds) in milliseconds; statistics that need more samples are absent.
 
     ``ci95_p50`` and its like are order-statistic intervals: they say what more samples of the same loading would
     change, and nothing of another loading or another day.
@@ -119,7 +119,7 @@ def summarise(samples: NDArray[Any] | Blocks) -> dict[str, Any]:
 
 
 def ratio_to(blocks: Blocks, reference: Blocks, seed: int = 0) -> dict[str, Any]:
-    """``{"ratio", "ci95"}``: under 1 is faster than the reference."""
+    """Return ``{"ratio", "ci95"}`` of the two medians; under 1 is faster than the reference."""
     ratio, interval = ratio_of_medians(blocks, reference, seed)
     return {"ratio": ratio, "ci95": list(interval)}
 

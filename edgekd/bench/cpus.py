@@ -1,4 +1,4 @@
-"""Which CPUs to measure on: whole cores before the twins of a core, and those that others leave alone."""
+"""The CPUs to measure on: whole cores before hyper-thread twins, and idle ones before busy ones."""
 
 import os
 import time
@@ -11,7 +11,10 @@ GLANCE_S = 0.1
 
 
 def quietest(count: int, seconds: float = GLANCE_S) -> list[int]:
-    """``count`` CPUs of those this process may use, or all where there are fewer; looks on for ``seconds``."""
+    """Return the ``count`` least busy CPUs that this process may use, after watching for ``seconds``.
+
+    Where there are fewer than ``count``, all are returned.
+    """
     usable = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     if count >= len(usable):
         return usable
@@ -48,7 +51,7 @@ def share(start: "psutil._common.scputimes", end: "psutil._common.scputimes") ->
 
 
 def siblings(cpu: int, sysfs: Path = SYSFS) -> set[int]:
-    """The CPUs that share a core with ``cpu``, itself included."""
+    """Return the CPUs that share a core with ``cpu``, itself included."""
     path = sysfs / f"cpu{cpu}/topology/thread_siblings_list"
     if not path.exists():
         return {cpu}

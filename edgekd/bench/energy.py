@@ -1,4 +1,4 @@
-"""The energy that the processor says it took, from the counters that Linux shows (Intel and AMD: RAPL)."""
+"""Energy of the processor packages, read from the counters that Linux exposes (RAPL on Intel and AMD)."""
 
 from pathlib import Path
 
@@ -8,10 +8,10 @@ POWERCAP = Path("/sys/class/powercap")
 
 
 class EnergyMeter:
-    """Joules since this was made, of all processor packages together and of everything that runs on them.
+    """A meter of the joules that all processor packages took since it was made, whatever ran on them.
 
-    A counter starts again from 0 past some 65 or 262 kJ, minutes at full power. Once is put right; read it more
-    often than that. Raises :class:`MeasurementError` where there is no counter, or none that may be read.
+    A counter wraps around after some 65 or 262 kJ, minutes at full power. The meter corrects one wrap between two
+    readings: read it more often than that. Raises :class:`MeasurementError` if there is no readable counter.
     """
 
     def __init__(self, powercap: Path = POWERCAP):
@@ -20,6 +20,7 @@ class EnergyMeter:
         self._sum = 0
 
     def joules(self) -> float:
+        """Return the joules taken so far."""
         now = [microjoules(package) for package in self._packages]
         for package, before, after in zip(self._packages, self._last, now, strict=True):
             self._sum += after - before if after >= before else after - before + counter_range(package)
@@ -28,7 +29,7 @@ class EnergyMeter:
 
 
 def packages(powercap: Path = POWERCAP) -> list[Path]:
-    """Whole packages only: cores, graphics and memory are zones within one, and psys holds them all."""
+    """Return the counters of whole packages: cores, graphics and memory are zones within one, psys holds them all."""
     zones = (zone for zone in sorted(powercap.glob("intel-rapl:*")) if (zone / "name").is_file())
     found = [zone for zone in zones if (zone / "name").read_text().startswith("package")]
     if not found:

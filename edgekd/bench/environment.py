@@ -1,4 +1,4 @@
-"""The machine and the software that a figure belongs to, and what on them makes it doubtful."""
+"""The machine and software that a measurement belongs to, and what on them makes it unreliable."""
 
 import os
 import platform
@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from edgekd.bench.caution import Caution
+from edgekd.bench.records import MeasurementWarning
 
 PACKAGES = ("edgekd", "numpy", "onnx", "onnxruntime", "openvino", "tensorrt", "torch", "torchvision", "torchao")
 
@@ -29,7 +29,7 @@ Times = NDArray[np.float64]
 
 
 def fingerprint() -> dict[str, Any]:
-    """Machine and versions as plain JSON; what cannot be read is absent. Imports no package that it names."""
+    """Return machine and versions as JSON; what cannot be read is absent. Imports no package that it names."""
     return {
         "cpu": cpu(),
         "memory_bytes": psutil.virtual_memory().total,
@@ -58,7 +58,7 @@ def cpu() -> dict[str, Any]:
 
 
 def cpuinfo(path: Path = Path("/proc/cpuinfo")) -> dict[str, str]:
-    """The first processor's lines."""
+    """Return the entries of the first processor."""
     if not path.exists():
         return {}
     first = path.read_text(errors="replace").split("\n\n")[0]
@@ -67,7 +67,7 @@ def cpuinfo(path: Path = Path("/proc/cpuinfo")) -> dict[str, str]:
 
 
 def device_tree_model(path: Path = Path("/proc/device-tree/model")) -> str | None:
-    """Boards name themselves here; Arm's cpuinfo has no model name."""
+    """Return the board's name for itself; Arm's cpuinfo has no model name."""
     return path.read_text(errors="replace").strip("\0\n ") if path.exists() else None
 
 
@@ -80,7 +80,7 @@ def usable_cpus() -> int:
 
 
 def governor(cpus: Path = Path("/sys/devices/system/cpu")) -> str | None:
-    """The frequency governors in use, joined by commas; ``None`` where the kernel shows none."""
+    """Return the frequency governors in use, joined by commas, or None if the kernel shows none."""
     names = {path.read_text().strip() for path in cpus.glob("cpu[0-9]*/cpufreq/scaling_governor")}
     return ",".join(sorted(names)) or None
 
@@ -103,10 +103,10 @@ def packages() -> dict[str, str]:
 
 
 class Neighbours:
-    """How much of the machine was taken by anything but this process and ``pids`` since this was made.
+    """A watch on how much of the machine others use: processes other than this one and ``pids``.
 
-    With ``cpus``, to which ``pids`` keep, how much of these where that is more: on a large machine one process on
-    the CPU that is measured on is a small share of the whole.
+    With ``cpus``, to which ``pids`` are pinned, the share of these counts where it is larger: on a large machine one
+    process on the CPU that is measured on is a small share of the whole.
     """
 
     def __init__(self, pids: Sequence[int] = (), cpus: Sequence[int] = ()) -> None:
@@ -120,15 +120,18 @@ class Neighbours:
         return np.array([seconds(each, own), seconds(here, own)])
 
     def taken(self) -> Times:
-        """Seconds in all and those that others took, of the machine and of ``cpus``; they add up over sittings."""
+        """Return seconds in all and seconds used by others, of the machine and of ``cpus``, since this was made.
+
+        They add up over launches.
+        """
         return self.now() - self.started
 
     def share(self) -> float:
-        """0 for a machine to itself, 1 for none of it left. What the hypervisor took counts."""
+        """Return the share that others used, 0 to 1; what the hypervisor took counts as others."""
         return share_of(self.taken())
 
-    def cautions(self) -> list[Caution]:
-        return busy_cautions(self.share())
+    def warnings(self) -> list[MeasurementWarning]:
+        return busy_warnings(self.share())
 
 
 def seconds(cpus: "Sequence[psutil._common.scputimes]", own: float) -> list[float]:
@@ -142,11 +145,11 @@ def share_of(taken: Times) -> float:
     return max(min(1.0, max(0.0, others / total)) if total > 0 else 0.0 for total, others in taken)
 
 
-def busy_cautions(share: float) -> list[Caution]:
+def busy_warnings(share: float) -> list[MeasurementWarning]:
     if share <= BUSY_SHARE:
         return []
     message = f"others kept {share:.0%} of the CPUs busy: stop them, or trust the ratios only"
-    return [Caution("busy_neighbour", message)]
+    return [MeasurementWarning("busy_neighbour", message)]
 
 
 def cpu_seconds(pid: int) -> float:
@@ -155,26 +158,26 @@ def cpu_seconds(pid: int) -> float:
 
 
 def throttle_events(cpus: Path = Path("/sys/devices/system/cpu")) -> int:
-    """How often the processor was slowed for its heat since the machine started, where it counts that."""
+    """Return how often the processor has slowed itself for heat since boot, as far as it counts that."""
     counters = cpus.glob("cpu[0-9]*/thermal_throttle/*_throttle_count")
     return sum(int(counter.read_text()) for counter in counters)
 
 
-def throttle_cautions(events: int) -> list[Caution]:
+def throttle_warnings(events: int) -> list[MeasurementWarning]:
     message = f"the processor was slowed for its heat {events} times: cool it, or lower its power limit"
-    return [Caution("throttled", message)] if events else []
+    return [MeasurementWarning("throttled", message)] if events else []
 
 
-def governor_cautions(name: str | None) -> list[Caution]:
-    """``name`` is what :func:`governor` tells."""
+def governor_warnings(name: str | None) -> list[MeasurementWarning]:
+    """Warn of governors other than performance; ``name`` is as :func:`governor` returns it."""
     if name in (None, "performance"):
         return []
     message = f"the CPU governor is {name}, so the clock follows the load: 'cpupower frequency-set -g performance'"
-    return [Caution("cpu_governor_not_performance", message)]
+    return [MeasurementWarning("cpu_governor_not_performance", message)]
 
 
-def warnings_now(seconds: float = 0.3) -> list[Caution]:
-    """What would spoil a measurement started now; looks at the machine for ``seconds``."""
+def warnings_now(seconds: float = 0.3) -> list[MeasurementWarning]:
+    """Return the warnings that a measurement started now would get, after watching for ``seconds``."""
     neighbours = Neighbours()
     time.sleep(seconds)
-    return governor_cautions(governor()) + neighbours.cautions()
+    return governor_warnings(governor()) + neighbours.warnings()

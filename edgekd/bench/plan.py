@@ -1,7 +1,7 @@
-"""What is to be measured, as plain data.
+"""Measurement plans, as plain data.
 
-A device is whatever takes a plan and hands back a record of each subject: :func:`edgekd.bench.conduct.measure` does
-it on this machine. A plan names files and nothing else of a machine, so that it can be carried to where it is run.
+:func:`edgekd.bench.runner.measure` carries a plan out on this machine, :mod:`edgekd.devices` on another. A plan names
+files and nothing else of a machine, so that it can be sent to where it is run.
 """
 
 from collections.abc import Mapping
@@ -13,8 +13,8 @@ from edgekd.ranges import COUNT, NOT_NEGATIVE, POSITIVE, SEED
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A model and the runtime that runs it.
+class Workload:
+    """A model, and the runtime and device that run it.
 
     ``model`` is a file that the runtime loads by itself; for PyTorch ``path.py:function``, which gives the network.
     ``shape`` is the shape of the first input, batch included, where the model does not say it.
@@ -35,27 +35,27 @@ class Subject:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> "Subject":
+    def from_json(cls, document: Mapping[str, Any]) -> "Workload":
         shape = document.get("shape")
         return cls(**{**document, "shape": None if shape is None else tuple(shape)})
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Subjects timed in turns, for ``seconds`` each and longer where the figures ask for it.
+    """Workloads timed in turns, for ``seconds`` each and for longer while the results are unclear.
 
-    Every one of the ``sittings`` loads each subject anew, in a process of its own. More are added, until each
-    subject had ``max_seconds``, while the 95 % interval of a median is wider than ``width`` of it, or while that of
-    a ratio to ``reference`` holds ``question`` and reaches further than ``resolution`` from it.
+    Every one of the ``launches`` loads each workload anew, in a process of its own. More launches follow until each
+    workload had ``max_seconds``, as long as one of these holds: the 95 % interval of a median is wider than ``width``
+    of it, or that of a ratio to ``reference`` contains ``question`` and reaches beyond ``resolution`` from it.
     """
 
-    subjects: Mapping[str, Subject]
+    workloads: Mapping[str, Workload]
     reference: str | None = None
     threads: int = 1
     batch: int = 1
     seconds: float = 3.0
     max_seconds: float | None = None
-    sittings: int = 8
+    launches: int = 8
     width: float = 0.02
     question: float = 1.0
     resolution: float = 0.01
@@ -63,7 +63,7 @@ class Plan:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not self.subjects:
+        if not self.workloads:
             raise MeasurementError("nothing to time: give at least one model")
         POSITIVE.check(
             MeasurementError,
@@ -74,11 +74,11 @@ class Plan:
             resolution=self.resolution,
         )
         NOT_NEGATIVE.check(MeasurementError, warmup_s=self.warmup_s)
-        COUNT.check(MeasurementError, threads=self.threads, batch=self.batch, sittings=self.sittings)
+        COUNT.check(MeasurementError, threads=self.threads, batch=self.batch, launches=self.launches)
         SEED.check(MeasurementError, seed=self.seed)
-        if self.reference is not None and self.reference not in self.subjects:
+        if self.reference is not None and self.reference not in self.workloads:
             raise MeasurementError(
-                f"the reference {self.reference!r} is not among the models: {', '.join(self.subjects)}"
+                f"the reference {self.reference!r} is not among the models: {', '.join(self.workloads)}"
             )
 
     def to_json(self) -> dict[str, Any]:
@@ -86,5 +86,5 @@ class Plan:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "Plan":
-        subjects = {name: Subject.from_json(subject) for name, subject in document["subjects"].items()}
-        return cls(**{**document, "subjects": subjects})
+        workloads = {name: Workload.from_json(workload) for name, workload in document["workloads"].items()}
+        return cls(**{**document, "workloads": workloads})

@@ -1,19 +1,28 @@
-"""What a measurement hands back, and its JSON. A figure that was not measured is absent."""
+"""Results of a measurement, and their JSON. A metric that was not measured is absent."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from edgekd.bench.caution import Caution
-
-# With these the figure is not what it says it is; with any other it is, on a machine that was not at rest.
+# With one of these a measured time is not what it claims to be; with any other the machine was merely not at rest.
 INVALIDATING = {"too_few_samples", "too_few_cpus", "throttled", "emulated", "other_power_mode"}
 
 
 @dataclass(frozen=True)
-class LatencyRecord:
-    """One model's times in milliseconds, and every sample: ``raw_ns`` by sitting, by round.
+class MeasurementWarning:
+    """A reason to doubt a measurement: a code for machines, a sentence for people."""
 
-    Steady state is in ``latency_ms``; ``load_ms`` and ``first_ms`` (the first inference) are medians over sittings.
+    code: str
+    message: str
+
+    def to_json(self) -> dict[str, str]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class LatencyRecord:
+    """One model's times in milliseconds, and every sample: ``raw_ns`` by launch, by round.
+
+    Steady state is in ``latency_ms``; ``load_ms`` and ``first_ms`` (the first inference) are medians over launches.
     On a GPU the inputs and outputs lie there, and the copies are ``transfers_ms``, ``in`` and ``out``.
     ``latency_vs_reference`` is its time over the reference's. ``energy`` is that of one inference in ``joules``, what
     the board takes at rest included, with the mean ``watts`` and the ``rails`` that they are of.
@@ -32,20 +41,20 @@ class LatencyRecord:
     transfers_ms: dict[str, Any] | None = None
     latency_vs_reference: dict[str, Any] | None = None
     energy: dict[str, Any] | None = None
-    warnings: tuple[Caution, ...] = field(default=())
+    warnings: tuple[MeasurementWarning, ...] = field(default=())
 
     @property
     def valid(self) -> bool:
-        return not any(caution.code in INVALIDATING for caution in self.warnings)
+        return not any(warning.code in INVALIDATING for warning in self.warnings)
 
     def to_json(self) -> dict[str, Any]:
-        figures = {key: value for key, value in asdict(self).items() if value is not None}
-        return {**figures, "warnings": [caution.to_json() for caution in self.warnings], "valid": self.valid}
+        document = {key: value for key, value in asdict(self).items() if value is not None}
+        return {**document, "warnings": [warning.to_json() for warning in self.warnings], "valid": self.valid}
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> "LatencyRecord":
-        figures = {"load_ms": None, "first_ms": None} | {k: v for k, v in document.items() if k != "valid"}
-        return cls(**{**figures, "warnings": tuple(Caution(**caution) for caution in document["warnings"])})
+        known = {"load_ms": None, "first_ms": None} | {key: each for key, each in document.items() if key != "valid"}
+        return cls(**{**known, "warnings": tuple(MeasurementWarning(**each) for each in document["warnings"])})
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,12 @@ import platform
 from types import TracebackType
 from typing import Any, Protocol
 
-from edgekd.bench.conduct import Shown, measure
 from edgekd.bench.environment import fingerprint
 from edgekd.bench.plan import Plan
 from edgekd.bench.profile.cache import machine_facts
 from edgekd.bench.records import LatencyRecord
-from edgekd.bench.runtimes.onnxruntime.turns import Taken, Turns, take
+from edgekd.bench.runner import ProgressHook, measure
+from edgekd.bench.runtimes.onnxruntime.interleave import InterleavedRuns, InterleavedTimes, take
 from edgekd.bench.worker import memory
 
 
@@ -31,17 +31,19 @@ class TimingTarget(Protocol):
         """Return the facts that times on this machine depend on, as JSON."""
         ...
 
-    def latency(self, plan: Plan, timeout_s: float | None = None, shown: Shown = iter) -> dict[str, LatencyRecord]:
+    def latency(
+        self, plan: Plan, timeout_s: float | None = None, progress: ProgressHook = iter
+    ) -> dict[str, LatencyRecord]:
         """Time the plan's models as :func:`edgekd.bench.measure` does."""
         ...
 
-    def turns(self, turns: Turns) -> Taken:
+    def turns(self, turns: InterleavedRuns) -> InterleavedTimes:
         """Run inferences in turns and record their kernels."""
         ...
 
 
 class LocalTarget:
-    """This machine: its CPU or its GPU, whichever each subject names."""
+    """This machine: its CPU or its GPU, whichever each workload names."""
 
     def __enter__(self) -> "LocalTarget":
         return self
@@ -60,13 +62,15 @@ class LocalTarget:
     def environment(self) -> dict[str, Any]:
         return fingerprint()
 
-    def latency(self, plan: Plan, timeout_s: float | None = None, shown: Shown = iter) -> dict[str, LatencyRecord]:
-        return measure(plan, timeout_s, shown)
+    def latency(
+        self, plan: Plan, timeout_s: float | None = None, progress: ProgressHook = iter
+    ) -> dict[str, LatencyRecord]:
+        return measure(plan, timeout_s, progress)
 
-    def turns(self, turns: Turns) -> Taken:
+    def turns(self, turns: InterleavedRuns) -> InterleavedTimes:
         return take(turns)
 
     def memory(self, plan: Plan) -> dict[str, dict[str, Any]]:
-        """Return the peak memory of each subject, as :func:`edgekd.bench.memory` measures it."""
-        subjects = plan.subjects.items()
-        return {name: memory(subject, plan.threads, plan.batch).to_json() for name, subject in subjects}
+        """Return the peak memory of each workload, as :func:`edgekd.bench.memory` measures it."""
+        workloads = plan.workloads.items()
+        return {name: memory(workload, plan.threads, plan.batch).to_json() for name, workload in workloads}

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.artifact_cache import METRICS, ArtifactCache
-from edgekd.bench import LatencyRecord, Plan, Subject
+from edgekd.bench import LatencyRecord, Plan, Workload
 from edgekd.chain import measure as here
 from edgekd.chain.chunks import chunks
 from edgekd.chain.evaluate import LEAST_AGREEMENT, Exported, departure, save_array
@@ -119,10 +119,10 @@ class _Visit:
         return self._open.enter_context(RemoteTarget(self.site.device))
 
     def times(self, name: str, about: list[Any], plan: Plan, cache: ArtifactCache) -> Path:
-        key = sha256(canonical_json([*about, plan.seconds, plan.sittings, plan.question]))
+        key = sha256(canonical_json([*about, plan.seconds, plan.launches, plan.question]))
 
         def fill(folder: Path) -> None:
-            logger.info(f"  {name}: {len(plan.subjects)} files in turns")
+            logger.info(f"  {name}: {len(plan.workloads)} files in turns")
             latency = self.there.latency(plan)
             write_json(folder / METRICS, {"latency": {label: one.to_json() for label, one in latency.items()}})
 
@@ -170,20 +170,20 @@ class _Visit:
 
 def plan_of(files: dict[str, Path], target: Target, question: float) -> Plan:
     return Plan(
-        {label: Subject(str(path), target.runtime) for label, path in files.items()},
+        {label: Workload(str(path), target.runtime) for label, path in files.items()},
         next(iter(files)),
         target.threads,
         1,
         here.SECONDS,
         2 * here.SECONDS,
-        sittings=here.SITTINGS,
+        launches=here.LAUNCHES,
         question=question,
     )
 
 
 def doubts(folder: Path) -> set[str]:
     records = json.loads((folder / METRICS).read_text())["latency"].values()
-    return {caution["code"] for record in records for caution in record["warnings"]}
+    return {warning["code"] for record in records for warning in record["warnings"]}
 
 
 def file_for(export: Exported, target: Target) -> Path | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekd.artifact_cache import METRICS, ArtifactCache
-from edgekd.bench import Plan, Subject
+from edgekd.bench import Plan, Workload
 from edgekd.bench.profile.cache import machine_facts
 from edgekd.bench.records import LatencyRecord
 from edgekd.bench.target import LocalTarget
@@ -77,7 +77,7 @@ def time_beside(
 def _timed(file: Path, agreed: Path, target: Target, site: DeviceSite | None, cache: ArtifactCache) -> BesideBaseline:
     facts: Any = lasting(site) if site else machine_facts(target.threads)
     hashes = [sha256_file(each) for each in (file, agreed)]
-    about = ["beside", VERSION, usual.SECONDS, usual.SITTINGS, hashes, target.model_dump(), facts]
+    about = ["beside", VERSION, usual.SECONDS, usual.LAUNCHES, hashes, target.model_dump(), facts]
     name, key = f"{target.device}-{target.runtime}-{target.threads}-beside", sha256(canonical_json(about))
 
     def fill(folder: Path) -> None:
@@ -93,15 +93,15 @@ def _timed(file: Path, agreed: Path, target: Target, site: DeviceSite | None, ca
 
 
 def plan_beside(file: Path, agreed: Path, target: Target, seed: int = 0) -> Plan:
-    subjects = {BEFORE: Subject(str(agreed), target.runtime), NOW: Subject(str(file), target.runtime)}
+    workloads = {BEFORE: Workload(str(agreed), target.runtime), NOW: Workload(str(file), target.runtime)}
     return Plan(
-        subjects,
+        workloads,
         BEFORE,
         target.threads,
         1,
         usual.SECONDS,
         2 * usual.SECONDS,
-        usual.SITTINGS,
+        usual.LAUNCHES,
         ANY_WIDTH,
         resolution=RESOLUTION,
         seed=seed,

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from edgekd.artifact_cache import METRICS, ArtifactCache
-from edgekd.bench import LatencyRecord, MemoryRecord, Plan, Subject, fingerprint
+from edgekd.bench import LatencyRecord, MemoryRecord, Plan, Workload, fingerprint
 from edgekd.bench import measure as carry_out
 from edgekd.bench import memory as peak_memory
-from edgekd.bench.profile.conduct import profile_on_roofs
+from edgekd.bench.profile.profiler import profile_against_roofline
 from edgekd.chain.evaluate import Exported
 from edgekd.files import canonical_json, sha256, sha256_file, write_json
 from edgekd.log import get_logger
@@ -18,9 +18,9 @@ from edgekd.recipe import Target
 logger = get_logger(__name__)
 
 VERSION = 2
-# For each network; a run measures several at once, and the wider intervals of fewer sittings are narrow enough.
+# For each network; a run measures several at once, and the wider intervals of fewer launches are narrow enough.
 SECONDS = 3.0
-SITTINGS = 6
+LAUNCHES = 6
 PROFILE_RUNS = 50
 
 
@@ -44,23 +44,23 @@ def measure(exports: Sequence[Exported], target: Target, cache: ArtifactCache, q
     machine = {key: environment.get(key) for key in ("cpu", "packages", "kernel")}
     files = [sha256_file(export.onnx) for export in exports]
     key = sha256(
-        canonical_json(["latency", VERSION, SECONDS, SITTINGS, PROFILE_RUNS, question, files, target.threads, machine])
+        canonical_json(["latency", VERSION, SECONDS, LAUNCHES, PROFILE_RUNS, question, files, target.threads, machine])
     )
     name = f"cpu-onnxruntime-{target.threads}"
 
     def fill(folder: Path) -> None:
         logger.info(f"  latency on this CPU, {target.threads} thread{'s' if target.threads > 1 else ''}, interleaved")
-        subjects = {export.label: Subject(str(export.onnx)) for export in exports}
+        workloads = {export.label: Workload(str(export.onnx)) for export in exports}
         plan = Plan(
-            subjects, exports[0].label, target.threads, 1, SECONDS, 2 * SECONDS, sittings=SITTINGS, question=question
+            workloads, exports[0].label, target.threads, 1, SECONDS, 2 * SECONDS, launches=LAUNCHES, question=question
         )
         latency = carry_out(plan)
-        memory = {label: peak_memory(subject, target.threads) for label, subject in subjects.items()}
+        memory = {label: peak_memory(workload, target.threads) for label, workload in workloads.items()}
         content = {
             "environment": environment,
             "latency": {label: record.to_json() for label, record in latency.items()},
             "memory": {label: record.to_json() for label, record in memory.items()},
-            "profiles": [profile(label, subjects[label], target.threads) for label in ends(list(subjects))],
+            "profiles": [profile(label, workloads[label], target.threads) for label in ends(list(workloads))],
         }
         write_json(folder / METRICS, content)
 
@@ -78,7 +78,7 @@ def ends(labels: list[str]) -> list[str]:
     return list(dict.fromkeys((labels[0], labels[-1])))
 
 
-def profile(label: str, subject: Subject, threads: int) -> dict[str, Any]:
-    found = profile_on_roofs(subject, threads, runs=PROFILE_RUNS)
+def profile(label: str, workload: Workload, threads: int) -> dict[str, Any]:
+    found = profile_against_roofline(workload, threads, runs=PROFILE_RUNS)
     kept = ("runtime", "threads", "batch", "runs", "roofs", "summary", "layers")
     return {"model": label, **{key: found[key] for key in kept}}

@@ -94,7 +94,7 @@ class Rows:
     ) -> schema.Row:
         latency = where.latency
         ratio = latency.latency_vs_reference if latency else None
-        cautions = latency.warnings if latency else []
+        warnings = latency.warnings if latency else []
         return schema.Row(
             model=label,
             role="ensemble" if label == ENSEMBLE else "teacher" if label == self.teacher else "student",
@@ -110,7 +110,7 @@ class Rows:
             peak_rss_bytes=where.peak_rss_bytes,
             energy_mj=1000 * latency.energy["joules"] if latency and latency.energy else None,
             valid=latency.valid if latency else True,
-            warnings=(*(schema.Note(code=each.code, message=each.message) for each in cautions), *notes),
+            warnings=(*(schema.Note(code=each.code, message=each.message) for each in warnings), *notes),
             **self._accuracy(predictions),
             **(about or {}),
         )

@@ -16,7 +16,7 @@ from edgekd.plain_text import rich
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from edgekd.bench.plan import Plan, Subject
+    from edgekd.bench.plan import Plan, Workload
     from edgekd.devices.targets import LocalTarget, RemoteTarget
 
 logger = get_logger(__name__)
@@ -100,9 +100,14 @@ def bench(
         float | None,
         typer.Option(min=0.1, help="Time for each model while the figures are not clear.", show_default="4 x seconds"),
     ] = None,
-    sittings: Annotated[
+    launches: Annotated[
         int,
-        typer.Option(min=1, help="Times that each model is loaded anew, at least; a ratio's interval needs 6."),
+        typer.Option(
+            "--launches",
+            "--sittings",
+            min=1,
+            help="Processes in which each model is loaded anew, at least; a ratio's interval needs 6.",
+        ),
     ] = 8,
     decide: Annotated[
         float, typer.Option(min=1e-6, help="The ratio in question (its time over the reference's): goes on around it.")
@@ -124,16 +129,16 @@ def bench(
     """Time models in turns, each in a process of its own, with intervals and the ratio to one of them."""
     from edgekd.bench.plan import Plan
     from edgekd.cli.interrupt import leave_on_signal
-    from edgekd.cli.subjects import parse_shape, subjects
+    from edgekd.cli.workloads import parse_shape, workloads
     from edgekd.devices.targets import LocalTarget, resolve_target
 
     target = resolve_target(device, lock_clocks)
     kind = device if isinstance(target, LocalTarget) else "cpu"
-    found = subjects(reference_first(models, against), runtime or [], kind, parse_shape(shape), precision)
+    found = workloads(reference_first(models, against), runtime or [], kind, parse_shape(shape), precision)
     reference = next(iter(found)) if len(found) > 1 else None
     check_times(seconds, max_seconds)
     plans = [
-        Plan(found, reference, one, size, seconds, max_seconds, sittings, question=decide)
+        Plan(found, reference, one, size, seconds, max_seconds, launches, question=decide)
         for one, size in product(threads or [1], batch or [1])
     ]
     leave_on_signal()
@@ -177,25 +182,25 @@ def document(
 
 
 def rows_of(target: "LocalTarget | RemoteTarget", plan: "Plan", timeout_s: float | None) -> list[dict[str, Any]]:
-    from edgekd.cli.subjects import size_bytes
+    from edgekd.cli.workloads import size_bytes
 
-    records = target.latency(plan, timeout_s, shown=lambda sittings: progress(sittings, plan))
+    records = target.latency(plan, timeout_s, progress=lambda launches: progress(launches, plan))
     memory = target.memory(plan)
     return [
-        described(name, subject, size_bytes(subject)) | memory[name] | records[name].to_json()
-        for name, subject in plan.subjects.items()
+        described(name, workload, size_bytes(workload)) | memory[name] | records[name].to_json()
+        for name, workload in plan.workloads.items()
     ]
 
 
-def described(name: str, subject: "Subject", size: int | None) -> dict[str, Any]:
-    row = {"model": name, "file": subject.model, "precision": subject.precision, "size_bytes": size}
+def described(name: str, workload: "Workload", size: int | None) -> dict[str, Any]:
+    row = {"model": name, "file": workload.model, "precision": workload.precision, "size_bytes": size}
     return {key: value for key, value in row.items() if value is not None}
 
 
-def progress(sittings: Iterator[Any], plan: "Plan") -> Iterable[Any]:
+def progress(launches: Iterator[Any], plan: "Plan") -> Iterable[Any]:
     from edgekd.progress import track
 
-    return track(sittings, f"sittings, {threads_and_batch(plan.threads, plan.batch)}", plan.sittings)
+    return track(launches, f"launches, {threads_and_batch(plan.threads, plan.batch)}", plan.launches)
 
 
 def threads_and_batch(threads: int, batch: int) -> str:
@@ -216,16 +221,16 @@ def show(document: Mapping[str, Any], json_file: Path | None) -> None:
             Console(width=None if sys.stdout.isatty() else 180).print(shown)
         if json_file:
             write_json(json_file, document)
-    for message, names in cautions(document).items():
+    for message, names in warnings(document).items():
         logger.warning(f"{names}: {message}")
 
 
-def cautions(document: Mapping[str, Any]) -> dict[str, str]:
+def warnings(document: Mapping[str, Any]) -> dict[str, str]:
     """Each message once, with the models it is about."""
     about: dict[str, list[str]] = {}
     for row in document["models"]:
-        for caution in row["warnings"]:
-            about.setdefault(f"{caution['message']} [{caution['code']}]", []).append(row["model"])
+        for warning in row["warnings"]:
+            about.setdefault(f"{warning['message']} [{warning['code']}]", []).append(row["model"])
     return {message: ", ".join(dict.fromkeys(names)) for message, names in about.items()}
 
 

@@ -37,7 +37,7 @@ def lint(
 ) -> int:
     """Say of each layer whether it will run in int8, which rule decides, and what to change."""
     from edgekd.cli.interrupt import leave_on_signal
-    from edgekd.cli.subjects import onnx_file
+    from edgekd.cli.workloads import onnx_file
     from edgekd.lint import lint as lint_model
 
     leave_on_signal()

@@ -60,17 +60,17 @@ def profile(
     fresh: Annotated[bool, typer.Option("--fresh", help="Measure what this machine can do again.")] = False,
 ) -> None:
     """Time each layer of a model and hold it against what this machine can compute and move at best."""
-    from edgekd.bench.profile.conduct import profile_on_roofs
+    from edgekd.bench.profile.profiler import profile_against_roofline
     from edgekd.cli.interrupt import leave_on_signal
-    from edgekd.cli.subjects import parse_shape, runtime_for, subject
+    from edgekd.cli.workloads import parse_shape, runtime_for, workload
 
     if picture is not None and picture.suffix not in PICTURES:
         raise MeasurementError(f"--picture {picture}: expected a file that ends in {' or '.join(PICTURES)}")
     if (runtime := runtime_for(model)) == "tensorrt":
         raise MeasurementError(f"{model}: an engine's layers are timed by 'trtexec --dumpProfile'; give the ONNX file")
-    profiled = subject(model, runtime, "cpu", parse_shape(shape))
+    profiled = workload(model, runtime, "cpu", parse_shape(shape))
     leave_on_signal()
-    document = profile_on_roofs(profiled, threads, batch, runs, trace, fresh)
+    document = profile_against_roofline(profiled, threads, batch, runs, trace, fresh)
     show(document, top, json_file)
     if picture is not None:
         from edgekd.report.roofline import draw_roofline
@@ -98,7 +98,7 @@ def show(document: Mapping[str, Any], top: int, json_file: Path | None) -> None:
 def warnings(document: Mapping[str, Any]) -> list[str]:
     """Each with its code."""
     from edgekd.bench.environment import BUSY_SHARE
-    from edgekd.bench.profile.attention import NOT_COUNTED
+    from edgekd.bench.profile.roofline import NOT_COUNTED
 
     advice = {
         "summary": "while the layers were timed, which may have slowed them: stop them and profile again",

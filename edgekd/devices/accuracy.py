@@ -44,7 +44,7 @@ def pack(path: Path, inputs: NDArray[np.float32]) -> Path:
     return path
 
 
-def answers_there(
+def predict_on_device(
     remote: Remote,
     models: Mapping[str, Path],
     inputs: NDArray[np.float32],
@@ -79,7 +79,7 @@ def answers_there(
     return {name: DevicePredictions(classes, cut if (classes < 0).any() else None) for name, classes in found.items()}
 
 
-def outputs_there(
+def outputs_on_device(
     remote: Remote, model: Path, inputs: NDArray[np.float32], threads: int = 1, timeout_s: float = 3600
 ) -> NDArray[Any]:
     """The first output (N, ...) of an ONNX file for ``inputs`` (N, ...) on the device.

@@ -16,7 +16,7 @@ from time import monotonic
 from typing import IO
 
 from edgekd.devices.address import Address
-from edgekd.devices.mishaps import CutError, TransientError, failure, last_line
+from edgekd.devices.ssh_errors import CutError, TransientError, failure, last_line
 from edgekd.errors import DeviceError
 from edgekd.files import storage
 from edgekd.pipes import FloodError, Lines, SlowError

@@ -10,9 +10,9 @@ from typing import Any
 from edgekd import strict_json
 from edgekd.devices import runner
 from edgekd.devices.events import AnswerError
-from edgekd.devices.mishaps import last_line
 from edgekd.devices.registry import Device, add_command
 from edgekd.devices.ssh import Ssh
+from edgekd.devices.ssh_errors import last_line
 from edgekd.errors import DeviceError
 
 RUNNER = Path(runner.__file__)

@@ -16,7 +16,7 @@ from typing import IO, Any
 from edgekd.devices.address import Address
 from edgekd.devices.connection import COMPLAINTS, GRACE_S, OURS, Connection, bounded, in_shell, plain_environment
 from edgekd.devices.events import AnswerError
-from edgekd.devices.mishaps import DeviceTimeError, last_line
+from edgekd.devices.ssh_errors import DeviceTimeError, last_line
 from edgekd.errors import DeviceError
 from edgekd.pipes import FloodError, Lines, SlowError
 

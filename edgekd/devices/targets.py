@@ -10,17 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.bench import LatencyRecord, Plan
-from edgekd.bench.conduct import Shown
-from edgekd.bench.runtimes.onnxruntime.turns import Taken, Turns
+from edgekd.bench.runner import ProgressHook
+from edgekd.bench.runtimes.onnxruntime.interleave import InterleavedRuns, InterleavedTimes
 from edgekd.bench.target import LocalTarget
-from edgekd.devices.accuracy import DevicePredictions, answers_there, outputs_there
-from edgekd.devices.latency import measure_there
+from edgekd.devices.accuracy import DevicePredictions, outputs_on_device, predict_on_device
+from edgekd.devices.interleave import interleave_on_device
+from edgekd.devices.latency import measure_on_device
 from edgekd.devices.probe import Probe, probed
 from edgekd.devices.registry import LOCAL, Device, find_device
 from edgekd.devices.remote import Remote
 from edgekd.devices.tensorrt import measure_engines
-from edgekd.devices.tensorrt_answers import engine_answers
-from edgekd.devices.turns import turns_there
+from edgekd.devices.tensorrt_predictions import predict_with_engines
 from edgekd.errors import DeviceError, MeasurementError
 
 # What makes a device another one, of what it says of itself.
@@ -60,18 +60,20 @@ class RemoteTarget:
         mode = {"power_mode": found["power_mode"]} if "power_mode" in found else {}
         return {"cpu": {"model": facts["cpu"], "architecture": facts["architecture"]}, **mode, "device": found}
 
-    def latency(self, plan: Plan, timeout_s: float | None = None, shown: Shown = iter) -> dict[str, LatencyRecord]:
-        """Time the plan's models on the device. ``shown`` is not called: all results arrive at once.
+    def latency(
+        self, plan: Plan, timeout_s: float | None = None, progress: ProgressHook = iter
+    ) -> dict[str, LatencyRecord]:
+        """Time the plan's models on the device. ``progress`` is not called: all results arrive at once.
 
         Raises:
             MeasurementError: TensorRT's times and ONNX Runtime's in one plan: they are not taken in turns; or clocks
                 locked for other runtimes.
         """
-        runtimes = {subject.runtime for subject in plan.subjects.values()}
+        runtimes = {workload.runtime for workload in plan.workloads.values()}
         if self.lock_clocks and runtimes != {"tensorrt"}:
             raise MeasurementError("--lock-clocks is for TensorRT's times; leave it out, or give --runtime tensorrt")
         if "tensorrt" not in runtimes:
-            return measure_there(self.remote, plan, timeout_s, self.found)
+            return measure_on_device(self.remote, plan, timeout_s, self.found)
         if len(runtimes) > 1:
             raise MeasurementError("TensorRT and other runtimes are not timed in turns through SSH: one --runtime each")
         return measure_engines(self.remote, plan, timeout_s, self.found, lock_clocks=self.lock_clocks)
@@ -86,23 +88,23 @@ class RemoteTarget:
         mode = self.found.power_mode.name if self.found.power_mode else None
         return {**about, "power_mode": mode, "device": self.remote.device.name, "threads": threads}
 
-    def turns(self, turns: Turns) -> Taken:
-        return turns_there(self.remote, turns)
+    def turns(self, turns: InterleavedRuns) -> InterleavedTimes:
+        return interleave_on_device(self.remote, turns)
 
     def answers(
         self, runtime: str, models: Mapping[str, Path], inputs: NDArray[np.float32], threads: int = 1
     ) -> dict[str, DevicePredictions]:
         """Return the class that each of ``models`` predicts for each of ``inputs`` (N, ...), preprocessed."""
         if runtime == "tensorrt":
-            return engine_answers(self.remote, models, inputs, found=self.found)
-        return answers_there(self.remote, models, inputs, threads)
+            return predict_with_engines(self.remote, models, inputs, found=self.found)
+        return predict_on_device(self.remote, models, inputs, threads)
 
     def outputs(self, model: Path, inputs: NDArray[np.float32]) -> NDArray[Any]:
         """Return the first output (N, ...) of an ONNX file for ``inputs`` (N, ...) in the device's ONNX Runtime."""
-        return outputs_there(self.remote, model, inputs)
+        return outputs_on_device(self.remote, model, inputs)
 
     def memory(self, plan: Plan) -> dict[str, dict[str, Any]]:
-        return {name: {} for name in plan.subjects}
+        return {name: {} for name in plan.workloads}
 
 
 def resolve_target(name: str, lock_clocks: bool = False) -> LocalTarget | RemoteTarget:

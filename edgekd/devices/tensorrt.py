@@ -1,4 +1,4 @@
-"""Latency and energy of TensorRT engines on a device: every sitting runs each engine's ``trtexec`` anew, in turns."""
+"""Latency and energy of TensorRT engines on a device: every launch runs each engine's ``trtexec`` anew, in turns."""
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,21 +9,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.bench.caution import Caution
 from edgekd.bench.compare import MIN_ROUNDS
-from edgekd.bench.conduct import Sitting, against_reference, longest, ratio
-from edgekd.bench.plan import Plan, Subject
-from edgekd.bench.records import LatencyRecord
+from edgekd.bench.plan import Plan, Workload
+from edgekd.bench.records import LatencyRecord, MeasurementWarning
+from edgekd.bench.runner import Launch, against_reference, default_timeout_s, ratio
 from edgekd.devices.engines import BUILD_S, DeviceEngine, EngineBuilder, builder_of, engine_of, numbered, requests_of
 from edgekd.devices.events import AnswerError, answers_of, number, text, whole
 from edgekd.devices.jetson.command import MIN_QUERIES, EngineTiming, timing_command, written_warmup_ms
-from edgekd.devices.jetson.figures import cautions, latency_ms
+from edgekd.devices.jetson.figures import latency_ms, query_warnings
 from edgekd.devices.jetson.power import PowerSample, energy_j, total_rails
 from edgekd.devices.jetson.rails import rails_of
 from edgekd.devices.jetson.tegrastats import parse_tegrastats
-from edgekd.devices.jetson.throttling import clock_cautions, counter_cautions, temperature_cautions
+from edgekd.devices.jetson.throttling import clock_warnings, counter_warnings, temperature_warnings
 from edgekd.devices.jetson.trtexec import Query, parse_times
-from edgekd.devices.latency import cautions_of, cut_short, not_seen
+from edgekd.devices.latency import cut_short, device_warnings, not_seen
 from edgekd.devices.probe import Probe, probed
 from edgekd.devices.remote import Remote
 from edgekd.errors import DeviceError, MeasurementError
@@ -55,20 +54,20 @@ class Run:
 def measure_engines(
     remote: Remote, plan: Plan, timeout_s: float | None = None, found: Probe | None = None, *, lock_clocks: bool = False
 ) -> dict[str, LatencyRecord]:
-    """A record of each subject of ``plan``, whose engines are built there unless they lie there, and timed in turns.
+    """A record of each workload of ``plan``, whose engines are built there unless they lie there, and timed in turns.
 
     Times are those of the kernels, without copies, in a CUDA graph. ``found`` is what the device said of itself.
     ``lock_clocks`` needs a sudo there that does not ask; the clocks are put back whatever happens.
 
     Raises:
-        DeviceError: no trtexec there, it refuses a file, or not one sitting was finished.
+        DeviceError: no trtexec there, it refuses a file, or not one launch was finished.
     """
     found = found or probed(remote)
     builder = builder_of(found)
     if lock_clocks and not found.facts.get("jetson", {}).get("sudo"):
         raise DeviceError(f"--lock-clocks: sudo asks for a password on {remote.device.name}; lock them by hand there")
     engines = engines_of(builder, plan)
-    for path, place in numbered(Path(subject.model) for subject in plan.subjects.values()).items():
+    for path, place in numbered(Path(workload.model) for workload in plan.workloads.values()).items():
         remote.put(path, f"{place}.onnx")
     wanted = list(runs_of(builder, engines, plan))
     request = {
@@ -79,8 +78,8 @@ def measure_engines(
     }
     runs: list[tuple[str, Run]] = []
     limits: Mapping[str, float] = {}
-    doubts = [*cautions_of(found), not_seen(remote.device.name)]
-    limit = timeout_s or BUILD_S * len(engines) + longest(plan)
+    warnings = [*device_warnings(found), not_seen(remote.device.name)]
+    limit = timeout_s or BUILD_S * len(engines) + default_timeout_s(plan)
     try:
         for event in remote.events(request, limit):
             with answers_of(remote.device.name):
@@ -96,35 +95,35 @@ def measure_engines(
         if len(runs) < len(engines):
             raise
         whole = len(runs) // len(engines)
-        doubts.insert(0, cut_short(whole, plan, error))
-    sittings = sittings_of(runs, plan)
+        warnings.insert(0, cut_short(whole, plan, error))
+    launches = run_launches(runs, plan)
     return {
-        name: record(plan, name, runs, sittings, builder.name, engines[name].shape[0], limits, doubts)
-        for name in plan.subjects
+        name: record(plan, name, runs, launches, builder.name, engines[name].shape[0], limits, warnings)
+        for name in plan.workloads
     }
 
 
 def engines_of(builder: EngineBuilder, plan: Plan) -> dict[str, DeviceEngine]:
-    numbers = numbered(Path(subject.model) for subject in plan.subjects.values())
+    numbers = numbered(Path(workload.model) for workload in plan.workloads.values())
     return {
-        name: engine_for(builder, subject, numbers[Path(subject.model)], plan.batch)
-        for name, subject in plan.subjects.items()
+        name: engine_for(builder, workload, numbers[Path(workload.model)], plan.batch)
+        for name, workload in plan.workloads.items()
     }
 
 
-def engine_for(builder: EngineBuilder, subject: Subject, number: int, batch: int) -> DeviceEngine:
-    engine = engine_of(builder, Path(subject.model), number, batch)
+def engine_for(builder: EngineBuilder, workload: Workload, number: int, batch: int) -> DeviceEngine:
+    engine = engine_of(builder, Path(workload.model), number, batch)
     if batch not in (1, engine.shape[0]):
-        raise MeasurementError(f"{subject.model} fixes its batch at {engine.shape[0]}, not {batch}; leave out --batch")
-    if subject.shape not in (None, engine.shape):
-        raise MeasurementError(f"{subject.model} takes {engine.shape}, not {subject.shape}; leave out --shape")
+        raise MeasurementError(f"{workload.model} fixes its batch at {engine.shape[0]}, not {batch}; leave out --batch")
+    if workload.shape not in (None, engine.shape):
+        raise MeasurementError(f"{workload.model} takes {engine.shape}, not {workload.shape}; leave out --shape")
     return engine
 
 
 def runs_of(builder: EngineBuilder, engines: Mapping[str, DeviceEngine], plan: Plan) -> Iterator[dict[str, Any]]:
-    order, seconds = random.Random(plan.seed), max(1, round(plan.seconds / plan.sittings))
-    queries = -(-MIN_QUERIES // plan.sittings)
-    for _ in range(plan.sittings):
+    order, seconds = random.Random(plan.seed), max(1, round(plan.seconds / plan.launches))
+    queries = -(-MIN_QUERIES // plan.launches)
+    for _ in range(plan.launches):
         for name in order.sample(list(engines), len(engines)):
             engine, times = engines[name], "times.json"
             timing = EngineTiming(engine.file, times, seconds, queries=queries, shapes=engine.shapes)
@@ -157,12 +156,12 @@ def power_of(samples: Sequence[Any]) -> list[PowerSample]:
     ]
 
 
-def sittings_of(runs: Sequence[tuple[str, Run]], plan: Plan) -> list[Sitting]:
-    """Whole ones; a run's queries in as many parts as make thirty rounds of all sittings together."""
-    each, parts = len(plan.subjects), -(-MIN_ROUNDS // plan.sittings)
+def run_launches(runs: Sequence[tuple[str, Run]], plan: Plan) -> list[Launch]:
+    """Whole ones; a run's queries in as many parts as make thirty rounds of all launches together."""
+    each, parts = len(plan.workloads), -(-MIN_ROUNDS // plan.launches)
     whole = [dict(runs[start : start + each]) for start in range(0, len(runs) - each + 1, each)]
     return [
-        Sitting({}, {name: parted(run, parts) for name, run in one.items()}, {}, np.zeros((2, 2)), 0) for one in whole
+        Launch({}, {name: parted(run, parts) for name, run in one.items()}, {}, np.zeros((2, 2)), 0) for one in whole
     ]
 
 
@@ -177,13 +176,13 @@ def record(
     plan: Plan,
     name: str,
     runs: Sequence[tuple[str, Run]],
-    sittings: Sequence[Sitting],
+    launches: Sequence[Launch],
     runtime: str,
     batch: int,
     limits: Mapping[str, float],
-    doubts: Sequence[Caution],
+    warnings: Sequence[MeasurementWarning],
 ) -> LatencyRecord:
-    own = [run for model, run in runs if model == name][: len(sittings)]
+    own = [run for model, run in runs if model == name][: len(launches)]
     queries = [query for run in own for query in run.queries]
     first = LatencyRecord(
         latency_ms=latency_ms(queries),
@@ -192,21 +191,25 @@ def record(
         threads=plan.threads,
         batch=batch,
         providers=[runtime],
-        raw_ns=[[block.tolist() for block in sitting.rounds[name]] for sitting in sittings],
+        raw_ns=[[block.tolist() for block in launch.rounds[name]] for launch in launches],
         runtime="tensorrt",
         device="cuda",
         energy=energy_of(own),
-        warnings=(*doubts, *few(queries), *cautions(queries), *throttling(own, limits)),
+        warnings=(*warnings, *few(queries), *query_warnings(queries), *throttling(own, limits)),
     )
     if plan.reference in (None, name):
         return first
-    return replace(first, latency_vs_reference=against_reference(*ratio(plan, sittings, name)))
+    return replace(first, latency_vs_reference=against_reference(*ratio(plan, launches, name)))
 
 
-def few(queries: Sequence[Query]) -> list[Caution]:
+def few(queries: Sequence[Query]) -> list[MeasurementWarning]:
     if len(queries) >= FEW:
         return []
-    return [Caution("too_few_samples", f"{len(queries)} queries in the time given, {FEW} are needed; more --seconds")]
+    return [
+        MeasurementWarning(
+            "too_few_samples", f"{len(queries)} queries in the time given, {FEW} are needed; more --seconds"
+        )
+    ]
 
 
 def energy_of(runs: Sequence[Run]) -> dict[str, Any] | None:
@@ -226,9 +229,9 @@ def energy_of(runs: Sequence[Run]) -> dict[str, Any] | None:
     return {"joules": joules / inferences, "watts": joules / seconds, "rails": list(rails), "n": inferences}
 
 
-def throttling(runs: Sequence[Run], limits: Mapping[str, float]) -> list[Caution]:
+def throttling(runs: Sequence[Run], limits: Mapping[str, float]) -> list[MeasurementWarning]:
     if not runs:
         return []
     board = [sample for run in runs for sample in run.board]
-    counted = counter_cautions(runs[0].over_current[0], runs[-1].over_current[1])
-    return [*counted, *temperature_cautions(board, limits), *clock_cautions(board)]
+    counted = counter_warnings(runs[0].over_current[0], runs[-1].over_current[1])
+    return [*counted, *temperature_warnings(board, limits), *clock_warnings(board)]

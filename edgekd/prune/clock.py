@@ -9,12 +9,12 @@ from typing import Any
 
 from torch import nn
 
-from edgekd.bench import Plan, Subject
+from edgekd.bench import Plan, Workload
 from edgekd.bench.target import LocalTarget, TimingTarget
 from edgekd.files import temporary_folder
 
 Write = Callable[[nn.Module, Path], object]
-SITTINGS = 6
+LAUNCHES = 6
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,11 @@ class Clock:
         write: Write,
         threads: int = 1,
         seconds: float = 1.5,
-        sittings: int = SITTINGS,
+        launches: int = LAUNCHES,
         target: TimingTarget | None = None,
     ):
         self.reference, self.write = reference, write
-        self.threads, self.seconds, self.sittings = threads, seconds, sittings
+        self.threads, self.seconds, self.launches = threads, seconds, launches
         self.target = target or LocalTarget()
 
     def __enter__(self) -> "Clock":
@@ -78,9 +78,9 @@ class Clock:
             EdgekdError: it cannot be exported, or the runtime does not run it.
         """
         self.write(network, self.after)
-        subjects = {"before": Subject(str(self.before)), "after": Subject(str(self.after))}
-        plan = Plan(subjects, "before", self.threads, 1, self.seconds, 2 * self.seconds, sittings=self.sittings)
+        workloads = {"before": Workload(str(self.before)), "after": Workload(str(self.after))}
+        plan = Plan(workloads, "before", self.threads, 1, self.seconds, 2 * self.seconds, launches=self.launches)
         against = self.target.latency(plan)["after"].latency_vs_reference
         assert against is not None
-        ci95 = against.get("ci95")  # absent where there were too few sittings
+        ci95 = against.get("ci95")  # absent where there were too few launches
         return Timing(against["ratio"], tuple(ci95) if ci95 else None, predicted)

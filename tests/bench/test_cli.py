@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from edgekd.bench.plan import Subject
+from edgekd.bench.plan import Workload
 from edgekd.cli.bench import reference_first
-from edgekd.cli.subjects import bundled, onnx_file, parse_shape, size_bytes, subjects
+from edgekd.cli.workloads import bundled, onnx_file, parse_shape, size_bytes, workloads
 from edgekd.errors import MeasurementError
 from tests.test_external import with_weights_outside
 
@@ -36,7 +36,7 @@ def bundle(folder: Path, manifest: object, model: bytes = b"") -> Path:
 
 def test_json_document_of_a_bundle_against_a_file(light, heavy, tmp_path):
     packed = bundle(tmp_path / "packed", {"model": "student.onnx"}, light.read_bytes())
-    done = run(packed, "--against", heavy, "--seconds", 0.2, "--max-seconds", 0.2, "--sittings", 2, "--json", "-")
+    done = run(packed, "--against", heavy, "--seconds", 0.2, "--max-seconds", 0.2, "--launches", 2, "--json", "-")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     reference, student = document["models"]
@@ -50,14 +50,14 @@ def test_json_document_of_a_bundle_against_a_file(light, heavy, tmp_path):
     assert student["size_bytes"] == light.stat().st_size
     assert student["peak_rss_bytes"] > student["baseline_rss_bytes"]
     assert document["environment"]["packages"]["onnxruntime"]
-    codes = {caution["code"] for row in document["models"] for caution in row["warnings"]}
+    codes = {warning["code"] for row in document["models"] for warning in row["warnings"]}
     assert all(f"[{code}]" in done.stderr for code in codes)
-    assert {"ratio"} == set(student["latency_vs_reference"]), "two sittings have no interval"
+    assert {"ratio"} == set(student["latency_vs_reference"]), "two launches have no interval"
 
 
 def test_table_and_file(light, tmp_path):
     figures = tmp_path / "figures.json"
-    quick = ("--seconds", 0.1, "--max-seconds", 0.1, "--sittings", 2)
+    quick = ("--seconds", 0.1, "--max-seconds", 0.1, "--launches", 2)
     done = run(light, *quick, "--batch", 1, "--batch", 4, "--json", figures)
     assert done.returncode == 0, done.stderr
     assert "p50" in done.stdout
@@ -92,8 +92,8 @@ def test_folder_without_manifest(tmp_path):
         bundled(tmp_path)
 
 
-def given(*models, runtimes=(), shape=None) -> dict[str, Subject]:
-    return subjects([str(model) for model in models], runtimes, "cpu", shape, None)
+def given(*models, runtimes=(), shape=None) -> dict[str, Workload]:
+    return workloads([str(model) for model in models], runtimes, "cpu", shape, None)
 
 
 def test_labels_are_unique(light):
@@ -125,10 +125,10 @@ def test_a_file_in_a_runtime_that_does_not_take_it(light):
 
 def test_size_counts_weights_beside_the_graph(tmp_path):
     model, files = with_weights_outside(tmp_path / "a.onnx", "weights.bin")
-    assert size_bytes(Subject(str(model))) == sum(path.stat().st_size for path in (model, *files))
+    assert size_bytes(Workload(str(model))) == sum(path.stat().st_size for path in (model, *files))
     (tmp_path / "a.onnx.data").write_bytes(b"of another model")
-    assert size_bytes(Subject(str(model))) == sum(path.stat().st_size for path in (model, *files))
-    assert size_bytes(Subject("net.py:make", "pytorch")) is None
+    assert size_bytes(Workload(str(model))) == sum(path.stat().st_size for path in (model, *files))
+    assert size_bytes(Workload("net.py:make", "pytorch")) is None
 
 
 def test_reference_is_measured_once_unless_it_is_alone():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edgekd.bench.compare import interleave, ratio_to, runs_per_block, summarise
-from edgekd.bench.plan import Subject
+from edgekd.bench.plan import Workload
 from edgekd.bench.runtimes import open_session
 from edgekd.errors import MeasurementError
 
@@ -15,7 +15,7 @@ def recorder(log: list[str], name: str):
     return lambda: log.append(name)
 
 
-def test_every_round_runs_every_contender_in_a_new_order():
+def test_every_round_runs_every_candidate_in_a_new_order():
     log: list[str] = []
     interleave({name: recorder(log, name) for name in "abc"}, 0.03, block_runs=1, seed=1)
     rounds = [tuple(log[start : start + 6 : 2]) for start in range(0, len(log), 6)]
@@ -35,11 +35,11 @@ def test_order_follows_the_seed():
     assert logs[0][:both] == logs[1][:both]
 
 
-def test_blocks_are_about_ten_milliseconds_of_a_warm_contender():
+def test_blocks_are_about_ten_milliseconds_of_a_warm_candidate():
     assert runs_per_block(np.array([9_000_000] * 20 + [1_000_000] * 10)) == 10
     assert runs_per_block(np.array([50_000_000] * 3)) == 1
-    contenders = {"short": lambda: time.sleep(0.0005), "long": lambda: time.sleep(0.005)}
-    blocks = interleave(contenders, 0.1, warmup_s=0.02)
+    candidates = {"short": lambda: time.sleep(0.0005), "long": lambda: time.sleep(0.005)}
+    blocks = interleave(candidates, 0.1, warmup_s=0.02)
     assert len(blocks["short"]) == len(blocks["long"]) >= 3
     assert len(blocks["short"][0]) > len(blocks["long"][0])
 
@@ -72,7 +72,7 @@ def test_summary_leaves_out_what_too_few_samples_do_not_carry():
 
 
 def test_a_model_against_itself_is_as_fast_as_itself(light):
-    run = open_session(Subject(str(light))).run
+    run = open_session(Workload(str(light))).run
     held, ratios = 0, []
     for seed in range(8):
         blocks = interleave({"a": run, "b": run}, 0.1, block_runs=20, seed=seed)

@@ -55,7 +55,7 @@ def test_governors(tmp_path, monkeypatch):
         (tmp_path / cpu / "cpufreq/scaling_governor").write_text(name + "\n")
     assert governor(tmp_path) == "performance,powersave"
     monkeypatch.setattr(environment, "governor", lambda: "powersave")
-    assert "cpu_governor_not_performance" in [caution.code for caution in warnings_now(0.01)]
+    assert "cpu_governor_not_performance" in [warning.code for warning in warnings_now(0.01)]
 
 
 def test_a_busy_neighbour_is_noticed():
@@ -65,7 +65,7 @@ def test_a_busy_neighbour_is_noticed():
         watch = Neighbours()
         time.sleep(0.5)
         assert watch.share() > 0.5 / psutil.cpu_count()
-        codes = [caution.code for caution in watch.cautions()]
+        codes = [warning.code for warning in watch.warnings()]
     finally:
         neighbour.kill()
         neighbour.wait()

@@ -5,8 +5,8 @@ import sys
 import psutil
 import pytest
 
-from edgekd.bench import Subject, memory
-from edgekd.bench.worker import TimeLimit, Worker, ask_once, last_words
+from edgekd.bench import Workload, memory
+from edgekd.bench.worker import TimeLimit, Worker, call_once, failure_message
 from edgekd.errors import MeasurementError
 
 from .conftest import write_model
@@ -14,7 +14,7 @@ from .conftest import write_model
 
 def test_peak_memory_holds_the_weights_and_not_the_parent(tmp_path):
     parent_has = bytearray(400 << 20)
-    record = memory(Subject(str(write_model(tmp_path / "large.onnx", width=3072))))
+    record = memory(Workload(str(write_model(tmp_path / "large.onnx", width=3072))))
     weights = 3072 * 3072 * 4
     assert weights <= record.peak_rss_bytes - record.baseline_rss_bytes < 5 * weights
     assert record.peak_rss_bytes < len(parent_has)
@@ -22,28 +22,28 @@ def test_peak_memory_holds_the_weights_and_not_the_parent(tmp_path):
 
 def test_refusals_arrive_as_the_childs_own_line(tmp_path):
     with pytest.raises(MeasurementError, match=r"^no such file: [^\n]*none\.onnx; give[^\n]*$"):
-        memory(Subject(str(tmp_path / "none.onnx")))
+        memory(Workload(str(tmp_path / "none.onnx")))
 
 
 def test_an_unknown_command_is_refused():
     with pytest.raises(MeasurementError, match="unknown command 'dance'"):
-        ask_once("dance", {})
+        call_once("dance", {})
 
 
 def test_a_crash_says_its_last_line(light):
     with pytest.raises(MeasurementError, match="TypeError"):
-        ask_once("memory", {"subject": Subject(str(light)).to_json(), "legs": 4})
+        call_once("memory", {"workload": Workload(str(light)).to_json(), "legs": 4})
 
 
 def test_a_killed_child_is_explained():
-    assert "SIGKILL; the system may have run out of memory" in last_words(-signal.SIGKILL, "")
-    assert last_words(-signal.SIGSEGV, "a\nlast line\n").endswith("SIGSEGV: last line")
+    assert "SIGKILL; the system may have run out of memory" in failure_message(-signal.SIGKILL, "")
+    assert failure_message(-signal.SIGSEGV, "a\nlast line\n").endswith("SIGSEGV: last line")
 
 
 def test_it_keeps_to_its_cpus(light):
     with Worker("light", 1, TimeLimit(30)) as worker:
-        worker.ask("prepare", runtime="onnxruntime", cpus=[0])
-        opened = worker.ask("open", subject=Subject(str(light)).to_json(), threads=1, batch=2, seed=0)
+        worker.call("prepare", runtime="onnxruntime", cpus=[0])
+        opened = worker.call("open", workload=Workload(str(light)).to_json(), threads=1, batch=2, seed=0)
         assert opened["cpus"] == [0] == psutil.Process(worker.pid).cpu_affinity()
         assert opened["batch"] == 2
         assert len(worker.warm_up(0.01)) >= 10
@@ -61,9 +61,9 @@ def test_no_collection_falls_into_a_sample(tmp_path):
         "        assert Asks.runs == 1 or not gc.isenabled()\n"
         "        return x\n"
     )
-    subject = Subject(f"{tmp_path / 'gc_off.py'}:Asks", "pytorch", shape=(1, 3))
+    workload = Workload(f"{tmp_path / 'gc_off.py'}:Asks", "pytorch", shape=(1, 3))
     with Worker("asks", 1, TimeLimit(60)) as worker:
-        worker.ask("open", subject=subject.to_json(), threads=1, batch=1, seed=0)
+        worker.call("open", workload=workload.to_json(), threads=1, batch=1, seed=0)
         assert len(worker.block(5, settle=True)) == 5
 
 
@@ -75,8 +75,8 @@ def test_what_a_library_prints_is_not_taken_for_an_answer(tmp_path):
         "        print('{\"result\": 3}')\n"
         "        return x\n"
     )
-    subject = Subject(f"{tmp_path / 'loud.py'}:Loud", "pytorch", shape=(1, 3))
-    assert memory(subject).peak_rss_bytes > 0
+    workload = Workload(f"{tmp_path / 'loud.py'}:Loud", "pytorch", shape=(1, 3))
+    assert memory(workload).peak_rss_bytes > 0
 
 
 def test_nothing_in_the_working_directory_is_imported(light, tmp_path, monkeypatch):
@@ -84,16 +84,16 @@ def test_nothing_in_the_working_directory_is_imported(light, tmp_path, monkeypat
         (tmp_path / f"{name}.py").write_text("raise RuntimeError('a user file, not the library')")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", ["", *sys.path])
-    assert memory(Subject(str(light))).peak_rss_bytes > 0
+    assert memory(Workload(str(light))).peak_rss_bytes > 0
 
 
 @pytest.mark.parametrize(
     ("imports", "absent"),
     [
         ("edgekd.stats.ratios", {"torch", "onnxruntime", "onnx", "psutil"}),
-        ("edgekd.bench.conduct, edgekd.bench.worker", {"torch", "onnxruntime", "onnx"}),
+        ("edgekd.bench.runner, edgekd.bench.worker", {"torch", "onnxruntime", "onnx"}),
         ("edgekd.bench.runtimes.onnxruntime.session, edgekd.bench.child", {"torch", "onnx"}),
-        ("edgekd.cli.bench, edgekd.cli.subjects", {"torch", "onnxruntime", "onnx", "numpy"}),
+        ("edgekd.cli.bench, edgekd.cli.workloads", {"torch", "onnxruntime", "onnx", "numpy"}),
     ],
 )
 def test_what_an_import_does_not_bring(imports, absent):
@@ -105,7 +105,7 @@ def test_what_an_import_does_not_bring(imports, absent):
 def test_public_names_are_there():
     import edgekd.bench
 
-    named = {name for names in edgekd.bench.HOME.values() for name in names}
+    named = {name for names in edgekd.bench.EXPORTS.values() for name in names}
     assert named == set(edgekd.bench.__all__)
     assert all(getattr(edgekd.bench, name) for name in named)
     with pytest.raises(AttributeError):

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from edgekd.artifact_cache import ArtifactCache
-from edgekd.bench.caution import Caution
-from edgekd.bench.records import LatencyRecord
+from edgekd.bench.records import LatencyRecord, MeasurementWarning
 from edgekd.chain import beside
 from edgekd.chain.beside import BEFORE, NOW, plan_beside
 from edgekd.chain.sites import DeviceSite
@@ -20,7 +19,10 @@ FACTS = {"facts": {"board": "a board"}}
 def test_the_ratio_is_the_new_files_time_over_the_baselines():
     plan = plan_beside(Path("new.onnx"), Path("agreed.onnx"), Target(device="cpu", runtime="onnxruntime"))
     assert plan.reference == BEFORE
-    assert {name: subject.model for name, subject in plan.subjects.items()} == {BEFORE: "agreed.onnx", NOW: "new.onnx"}
+    assert {name: workload.model for name, workload in plan.workloads.items()} == {
+        BEFORE: "agreed.onnx",
+        NOW: "new.onnx",
+    }
 
 
 class Place:
@@ -39,11 +41,11 @@ class Place:
 
     def latency(self, plan):
         self.asked += 1
-        warnings = tuple(Caution(code, "a doubt") for code in self.codes)
+        warnings = tuple(MeasurementWarning(code, "a doubt") for code in self.codes)
         record = LatencyRecord(
             {"p50": 1.0, "n": 1}, None, None, 1, 1, [], [], latency_vs_reference={"ratio": 1.25}, warnings=warnings
         )
-        return dict.fromkeys(plan.subjects, record)
+        return dict.fromkeys(plan.workloads, record)
 
 
 @pytest.mark.parametrize(

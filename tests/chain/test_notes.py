@@ -43,8 +43,8 @@ def placement(chosen: str, ratio: float | None = 1.3, accepted: bool = True, **m
 
 def record(ns: int, to_teacher: float | None) -> LatencyRecord:
     against = {"ratio": to_teacher, "ci95": [to_teacher, to_teacher]} if to_teacher else None
-    sittings = [[[ns + index, ns, ns] for index in range(6)] for _ in range(6)]
-    return LatencyRecord({"p50": ns / 1e6, "n": 108}, None, None, 1, 1, [], sittings, latency_vs_reference=against)
+    launches = [[[ns + index, ns, ns] for index in range(6)] for _ in range(6)]
+    return LatencyRecord({"p50": ns / 1e6, "n": 108}, None, None, 1, 1, [], launches, latency_vs_reference=against)
 
 
 def notes(*exports: Any, **records: LatencyRecord) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ import pytest
 from torch import nn
 
 from edgekd.data import DataSet
-from edgekd.devices.accuracy import answers_there
+from edgekd.devices.accuracy import predict_on_device
 from edgekd.devices.registry import find_device
 from edgekd.devices.remote import Remote
 from edgekd.export import export_onnx, runtime_logits
@@ -86,7 +86,7 @@ def test_it_says_that_it_is_an_aarch64_and_emulated(edgekd):
 
 def test_its_times_are_marked_as_invalid(edgekd, tmp_path):
     model = write_model(tmp_path / "model.onnx")
-    done = edgekd("bench", model, "--device", "board", "--seconds", 0.5, "--sittings", 1, "--json", "-")
+    done = edgekd("bench", model, "--device", "board", "--seconds", 0.5, "--launches", 1, "--json", "-")
     assert done.code == 0, done.err
     document = json.loads(done.out)
     assert document["environment"]["cpu"]["architecture"] == "aarch64"
@@ -111,7 +111,7 @@ def files(digits: DataSet, trained: nn.Module, tmp_path_factory: pytest.TempPath
 def test_it_answers_as_this_machine_does(digits, files):
     inputs = digits.to_input(digits.test.raw).numpy()
     with Remote(find_device("board")) as remote:
-        there = answers_there(remote, files, inputs, timeout_s=300)
+        there = predict_on_device(remote, files, inputs, timeout_s=300)
     for name, path in files.items():
         # Step by step: products of full int8 weights saturate on processors of x86 without VNNI.
         here = runtime_logits(path, digits.inputs(digits.test), optimised=name != "onnxruntime-arm").argmax(1).numpy()

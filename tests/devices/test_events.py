@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgekd.bench.plan import Plan, Subject
-from edgekd.bench.runtimes.onnxruntime.turns import Turns
-from edgekd.devices import accuracy, latency, probe, remote, turns
+from edgekd.bench.plan import Plan, Workload
+from edgekd.bench.runtimes.onnxruntime.interleave import InterleavedRuns
+from edgekd.devices import accuracy, interleave, latency, probe, remote
 from edgekd.devices.connection import bounded
 from edgekd.devices.events import AnswerError
 from edgekd.devices.registry import Device
@@ -20,7 +20,7 @@ from edgekd.errors import DeviceError
 from edgekd.pipes import FloodError, Lines, SlowError
 
 ABOUT = {"load_ms": 1.0, "first_ms": 1.0, "batch": 1, "cpus": [0], "providers": ["CPUExecutionProvider"]}
-SITTING = {
+LAUNCH = {
     "event": "sitting",
     "opened": {"a": ABOUT},
     "rounds": {"a": [[1000, 1100]] * 30},
@@ -114,7 +114,7 @@ def repr_json(value: object) -> bytes:
 
 
 DONE = {"event": "done"}
-PLAN = Plan({"a": Subject("a.onnx")}, "a", sittings=1)
+PLAN = Plan({"a": Workload("a.onnx")}, "a", launches=1)
 
 
 def changed(event: dict, path: str, value: object) -> dict:
@@ -123,7 +123,7 @@ def changed(event: dict, path: str, value: object) -> dict:
 
 
 def test_what_can_be_is_taken():
-    assert latency.measure_there(Told(SITTING, DONE), PLAN, found=probe.understood(Device("desk", "board"), FACTS))
+    assert latency.measure_on_device(Told(LAUNCH, DONE), PLAN, found=probe.understood(Device("desk", "board"), FACTS))
     assert probe.probed(Told(FACTS)).facts["cores"] == 4
 
 
@@ -154,17 +154,17 @@ def test_what_can_be_is_taken():
         ("governor", {}),
     ],
 )
-def test_sittings_that_cannot_be_are_refused(path, value):
+def test_launches_that_cannot_be_are_refused(path, value):
     found = probe.understood(Device("desk", "board"), FACTS)
     with pytest.raises(AnswerError, match="desk sent an answer that cannot be"):
-        latency.measure_there(
-            Told(SITTING, changed(SITTING, path, value), DONE), Plan(PLAN.subjects, sittings=2), found=found
+        latency.measure_on_device(
+            Told(LAUNCH, changed(LAUNCH, path, value), DONE), Plan(PLAN.workloads, launches=2), found=found
         )
 
 
-def test_more_sittings_than_were_asked_for_are_refused():
+def test_more_launches_than_were_asked_for_are_refused():
     with pytest.raises(AnswerError, match="not asked for"):
-        latency.measure_there(Told(*[SITTING] * 3), PLAN, found=probe.understood(Device("desk", "board"), FACTS))
+        latency.measure_on_device(Told(*[LAUNCH] * 3), PLAN, found=probe.understood(Device("desk", "board"), FACTS))
 
 
 @pytest.mark.parametrize(
@@ -213,20 +213,20 @@ def test_answers_that_cannot_be_are_refused(model, first, classes):
     good = {"event": "answers", "model": "a", "first": 1, "classes": [1]}
     bad = {"event": "answers", "model": model, "first": first, "classes": classes}
     with pytest.raises(AnswerError):
-        accuracy.answers_there(Told(good, bad, DONE), {"a": Path("a.onnx")}, np.zeros((3, 2), np.float32))
+        accuracy.predict_on_device(Told(good, bad, DONE), {"a": Path("a.onnx")}, np.zeros((3, 2), np.float32))
 
 
 @pytest.mark.parametrize("shape", [[4, 2], [3, 3], [3, -2], [3, 2**60], "3", None, []])
 def test_outputs_of_another_shape_are_refused(shape):
     event = {"event": "outputs", "shape": shape}
     with pytest.raises(AnswerError):
-        accuracy.outputs_there(Told(event, DONE), Path("a.onnx"), np.zeros((3, 2), np.float32))
-    found = accuracy.outputs_there(Told({**event, "shape": [3, 2]}, DONE), Path("a"), np.zeros((3, 2), np.float32))
+        accuracy.outputs_on_device(Told(event, DONE), Path("a.onnx"), np.zeros((3, 2), np.float32))
+    found = accuracy.outputs_on_device(Told({**event, "shape": [3, 2]}, DONE), Path("a"), np.zeros((3, 2), np.float32))
     assert found.shape == (3, 2)
 
 
 @pytest.mark.parametrize("times", [[[1, 2], [3]], [[1]], [[1, -2]], [], [[]], 5, None])
 def test_turns_that_cannot_be_are_refused(times):
-    asked = Turns({"a": Path("a.onnx")}, ("a", "a"), (), threads=1, warmup=0, least=1, most=2)
+    asked = InterleavedRuns({"a": Path("a.onnx")}, ("a", "a"), (), threads=1, warmup=0, least=1, most=2)
     with pytest.raises(AnswerError):
-        turns.turns_there(Told({"event": "turns", "times_ns": times, "events": {}}, DONE), asked)
+        interleave.interleave_on_device(Told({"event": "turns", "times_ns": times, "events": {}}, DONE), asked)

@@ -23,7 +23,7 @@ from tests.devices.conftest import abandoned, left_since, watched
 from tests.devices.server import Server, free_port, keygen
 from tests.needs import find, require
 
-LONG, IN_PARTS = ("--seconds", 60, "--sittings", 1), ("--seconds", 20, "--sittings", 40)
+LONG, IN_PARTS = ("--seconds", 60, "--launches", 1), ("--seconds", 20, "--launches", 40)
 ODD = ("two words; 'quoted'", '"$(touch gone)`id`', "-rf *", "new\nline", "ünï&|")
 
 
@@ -243,7 +243,7 @@ def test_a_connection_cut_before_anything_was_measured(clean, desk, edgekd, mode
 
 def test_a_table_that_was_finished_before_the_cut_is_shown(clean, desk, edgekd, model):
     desk(clean.config)
-    tables = ("--threads", 1, "--threads", 2, "--sittings", 1, "--seconds", 1, "--json", "-")
+    tables = ("--threads", 1, "--threads", 2, "--launches", 1, "--seconds", 1, "--json", "-")
     with meanwhile(opened(clean, 2), clean.cut):
         done = edgekd("bench", model, "--device", "desk", *tables)
     assert done.code == 1
@@ -261,7 +261,7 @@ def test_what_was_measured_before_the_cut_counts(clean, desk, edgekd, model):
     assert 1 <= len(row["raw_ns"]) <= 4
     [warning] = [warning for warning in row["warnings"] if warning["code"] == "cut_short"]
     assert warning["message"].startswith(
-        f"{len(row['raw_ns'])} of 40 sittings were measured before this: the connection to board was cut"
+        f"{len(row['raw_ns'])} of 40 launches were measured before this: the connection to board was cut"
     )
     assert warning["message"] in done.err and "Traceback" not in done.err
 
@@ -329,7 +329,7 @@ def test_a_clock_that_is_wrong_is_told(clean, desk, edgekd, late):
 def test_a_clock_that_is_wrong_times_as_any_other(clean, desk, edgekd, model, late):
     desk(clean.config, late)
     started = time.monotonic()
-    done = edgekd("bench", model, "--device", "desk", "--seconds", 0.5, "--sittings", 2, "--json", "-")
+    done = edgekd("bench", model, "--device", "desk", "--seconds", 0.5, "--launches", 2, "--json", "-")
     elapsed_ms = 1000 * (time.monotonic() - started)
     assert done.code == 0, done.err
     document = json.loads(done.out)
@@ -341,7 +341,7 @@ def test_a_clock_that_is_wrong_times_as_any_other(clean, desk, edgekd, model, la
 def test_models_of_any_name(clean, desk, edgekd, tmp_path):
     desk(clean.config)
     models = [write_model(tmp_path / f"{name}.onnx") for name in ODD]
-    done = edgekd("bench", *models, "--device", "desk", "--seconds", 0.1, "--sittings", 1, "--json", "-")
+    done = edgekd("bench", *models, "--device", "desk", "--seconds", 0.1, "--launches", 1, "--json", "-")
     assert done.code == 0, done.err
     assert [row["file"] for row in json.loads(done.out)["models"]] == list(map(str, models))
     assert not Path("gone").exists() and not (Path.home() / "gone").exists()

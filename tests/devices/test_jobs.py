@@ -10,9 +10,9 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from edgekd.bench.plan import Plan, Subject
-from edgekd.devices.accuracy import DevicePredictions, answers_there
-from edgekd.devices.latency import measure_there
+from edgekd.bench.plan import Plan, Workload
+from edgekd.devices.accuracy import DevicePredictions, predict_on_device
+from edgekd.devices.latency import measure_on_device
 from edgekd.devices.probe import understood
 from edgekd.devices.registry import Device
 from edgekd.devices.remote import Remote
@@ -39,14 +39,14 @@ def files(tmp_path_factory) -> dict[str, Path]:
 
 
 def plan(files: dict[str, Path], **more: object) -> Plan:
-    subjects = {name: Subject(str(path)) for name, path in files.items()}
-    return Plan(subjects, "one", **{"seconds": 0.6, "sittings": 6, "warmup_s": 0.02, **more})  # type: ignore[arg-type]
+    workloads = {name: Workload(str(path)) for name, path in files.items()}
+    return Plan(workloads, "one", **{"seconds": 0.6, "launches": 6, "warmup_s": 0.02, **more})  # type: ignore[arg-type]
 
 
 def test_latency_there(remote, files):
-    found = measure_there(remote, plan(files))
+    found = measure_on_device(remote, plan(files))
     assert len(found["six"].raw_ns) == 6
-    flat = np.concatenate([np.concatenate(sitting) for sitting in map(list, found["six"].raw_ns)])
+    flat = np.concatenate([np.concatenate(launch) for launch in map(list, found["six"].raw_ns)])
     assert found["six"].latency_ms["n"] == len(flat)
     assert found["six"].latency_ms["p50"] == pytest.approx(np.median(flat) / 1e6, rel=0.05)
     ratio = found["six"].latency_vs_reference
@@ -68,8 +68,8 @@ def spinning() -> Iterator[None]:
 
 
 def test_what_else_runs_there_is_told(remote, files, spinning):
-    found = measure_there(remote, plan(files, seconds=1.5))
-    assert "busy_neighbour" in {caution.code for caution in found["six"].warnings}
+    found = measure_on_device(remote, plan(files, seconds=1.5))
+    assert "busy_neighbour" in {warning.code for warning in found["six"].warnings}
 
 
 @pytest.mark.parametrize(
@@ -89,18 +89,18 @@ def test_what_a_device_says_of_itself_meanwhile(remote, files, taken, governor, 
             yield {"opened": opened, "rounds": rounds, "taken": taken, "governor": governor}
 
     monkeypatch.setattr(remote, "events", events)
-    found = measure_there(remote, plan(files), found=FOUND)
-    assert {caution.code for caution in found["six"].warnings} == codes
+    found = measure_on_device(remote, plan(files), found=FOUND)
+    assert {warning.code for warning in found["six"].warnings} == codes
 
 
 def test_other_runtimes_are_refused(remote, files):
     with pytest.raises(MeasurementError, match="pytorch on cpu is not timed through SSH"):
-        measure_there(remote, Plan({"x": Subject(str(files["one"]), "pytorch")}))
+        measure_on_device(remote, Plan({"x": Workload(str(files["one"]), "pytorch")}))
 
 
 def test_answers_are_those_of_this_machine(remote, files):
     inputs = np.random.default_rng(0).normal(size=(75, 128)).astype(np.float32)
-    found = answers_there(remote, files, inputs)
+    found = predict_on_device(remote, files, inputs)
     for name, path in files.items():
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         expected = session.run(None, {"x": inputs})[0].argmax(1)

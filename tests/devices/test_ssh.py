@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 from edgekd.devices.address import Address
-from edgekd.devices.mishaps import CutError, DeviceTimeError
 from edgekd.devices.ssh import Ssh
+from edgekd.devices.ssh_errors import CutError, DeviceTimeError
 from edgekd.errors import DeviceError
 from tests.devices.server import Server
 

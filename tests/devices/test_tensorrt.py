@@ -13,7 +13,7 @@ import onnx
 import psutil
 import pytest
 
-from edgekd.bench.plan import Plan, Subject
+from edgekd.bench.plan import Plan, Workload
 from edgekd.devices.engines import builder_of, engine_of
 from edgekd.devices.jetson.trtexec import Query
 from edgekd.devices.probe import Probe, describe
@@ -58,8 +58,8 @@ def files(tmp_path) -> dict[str, Path]:
 
 
 def plan(files: dict[str, Path], **more: object) -> Plan:
-    subjects = {name: Subject(str(path), "tensorrt") for name, path in files.items()}
-    return Plan(subjects, "large", **{"seconds": 1, "sittings": 2, **more})  # type: ignore[arg-type]
+    workloads = {name: Workload(str(path), "tensorrt") for name, path in files.items()}
+    return Plan(workloads, "large", **{"seconds": 1, "launches": 2, **more})  # type: ignore[arg-type]
 
 
 def test_a_jetson_tells_what_it_is(orin):
@@ -81,9 +81,9 @@ def test_engines_are_timed_in_turns(orin, files, jetson):
     assert small.latency_vs_reference is not None
     assert small.latency_vs_reference["ratio"] == pytest.approx(sizes[0] / sizes[1], rel=1e-3)
     assert small.providers == ["TensorRT 10.3.0"] and small.load_ms is None
-    assert sum(len(sitting) for sitting in small.raw_ns) == 30
+    assert sum(len(launch) for launch in small.raw_ns) == 30
     assert large.valid, large.warnings
-    assert [caution.code for caution in large.warnings] == ["neighbours_not_seen"]
+    assert [warning.code for warning in large.warnings] == ["neighbours_not_seen"]
     assert len(jetson.engines()) == 2
     commands = jetson.trtexec_log.read_text().splitlines()
     assert sum("--loadEngine" in words for words in commands) == 4
@@ -92,7 +92,7 @@ def test_engines_are_timed_in_turns(orin, files, jetson):
 
 def test_the_energy_of_an_inference(orin, files):
     with RemoteTarget(orin) as there:
-        [record] = there.latency(plan({"large": files["large"]}, sittings=1)).values()
+        [record] = there.latency(plan({"large": files["large"]}, launches=1)).values()
     assert record.energy is not None
     assert record.energy["watts"] == pytest.approx(MW / 1000)
     assert record.energy["rails"] == ["VDD_IN"]
@@ -102,7 +102,7 @@ def test_the_energy_of_an_inference(orin, files):
 def test_an_engine_is_built_once(orin, files, jetson):
     for _ in range(2):
         with RemoteTarget(orin) as there:
-            there.latency(plan({"large": files["large"]}, sittings=1))
+            there.latency(plan({"large": files["large"]}, launches=1))
     commands = jetson.trtexec_log.read_text().splitlines()
     assert sum("--onnx" in words for words in commands) == 1
 
@@ -112,7 +112,7 @@ def test_engines_of_other_shapes_stay_what_they_are(orin, files):
     inputs = np.zeros((5, 64), np.float32)
     for _ in range(2):
         with RemoteTarget(orin) as there:
-            there.latency(plan({"large": files["large"]}, sittings=1))
+            there.latency(plan({"large": files["large"]}, launches=1))
             assert there.answers("tensorrt", {"large": files["large"]}, inputs)["large"].n == 5
 
 
@@ -177,7 +177,7 @@ def test_a_file_that_trtexec_refuses(orin, tmp_path):
 
 def test_clocks_are_locked_and_put_back(orin, files, jetson):
     with RemoteTarget(orin, lock_clocks=True) as there:
-        there.latency(plan({"large": files["large"]}, sittings=1))
+        there.latency(plan({"large": files["large"]}, launches=1))
     store, lock, restore = jetson.clocks.read_text().splitlines()
     assert store.startswith("--store ") and lock == "" and restore == store.replace("--store", "--restore")
     assert list(jetson.cache.glob("edgekd/clocks-*")) == []
@@ -238,9 +238,9 @@ def test_sudo_that_asks_is_not_used(tmp_path, files):
 def test_over_current_and_heat_are_told(orin, files, jetson):
     jetson.put("sys/devices/virtual/thermal/thermal_zone0/trip_point_0_temp", "40000\n")
     with RemoteTarget(orin) as there:
-        [record] = there.latency(plan({"large": files["large"]}, sittings=1)).values()
+        [record] = there.latency(plan({"large": files["large"]}, launches=1)).values()
     assert not record.valid
-    assert "tj reached" in " ".join(caution.message for caution in record.warnings)
+    assert "tj reached" in " ".join(warning.message for warning in record.warnings)
 
 
 def test_no_trtexec(clean, files):
@@ -269,9 +269,9 @@ def test_power_is_that_of_the_queries_that_count():
 )
 def test_what_a_file_fixes_is_not_asked_otherwise(orin, tmp_path, change, message):
     fixed = write_model(tmp_path / "fixed.onnx", width=16, shape=[1, 16])
-    subject = Subject(str(fixed), "tensorrt", shape=change.pop("shape", None))
+    workload = Workload(str(fixed), "tensorrt", shape=change.pop("shape", None))
     with RemoteTarget(orin) as there, pytest.raises(MeasurementError, match=message):
-        there.latency(Plan({"fixed": subject}, seconds=1, sittings=1, **change))
+        there.latency(Plan({"fixed": workload}, seconds=1, launches=1, **change))
 
 
 def test_no_onnx_file(orin, tmp_path):
@@ -286,13 +286,13 @@ def test_no_onnx_file(orin, tmp_path):
 def test_locked_clocks_are_for_tensorrt(orin, files):
     there = RemoteTarget(orin, lock_clocks=True)
     with pytest.raises(MeasurementError, match="--lock-clocks is for TensorRT's times"):
-        there.latency(Plan({"large": Subject(str(files["large"]))}))
+        there.latency(Plan({"large": Workload(str(files["large"]))}))
 
 
 def test_the_command(orin, files, edgekd, monkeypatch, tmp_path):
     monkeypatch.setenv("EDGEKD_DEVICES", str(tmp_path / "devices.json"))
     add_device(orin)
-    words = ("--device", "orin", "--runtime", "tensorrt", "--seconds", 1, "--sittings", 1)
+    words = ("--device", "orin", "--runtime", "tensorrt", "--seconds", 1, "--launches", 1)
     done = edgekd("bench", *files.values(), *words, "--json", "-")
     assert done.code == 0, done.err
     document = json.loads(done.out)

@@ -37,7 +37,7 @@ def cut(network: nn.Module, step: int, macs: float = 0.96) -> Pruned:
 @pytest.mark.slow
 def test_a_smaller_network_takes_less():
     network = separable(64)
-    with Clock(network, WRITE, seconds=0.2, sittings=3) as clock:
+    with Clock(network, WRITE, seconds=0.2, launches=3) as clock:
         timing = clock.time(separable(32), predicted=0.5)
         folder = clock.before.parent
         assert folder.is_dir()
@@ -64,7 +64,7 @@ def test_nothing_is_left_where_the_reference_cannot_be_written(tmp_path, monkeyp
 def test_another_rounding_where_the_network_would_be_slower():
     """At 62 of 64 channels the network has 6 % fewer multiply-accumulates and takes twice as long."""
     network = separable(64)
-    with Clock(network, WRITE, seconds=0.2, sittings=3) as clock:
+    with Clock(network, WRITE, seconds=0.2, launches=3) as clock:
         assert cut(network, 1).network[0].out_channels == 62
         found = check_latency(lambda step: cut(network, step), clock, (1, 8, 16))
     assert [step for step, _ in found.rejected] == [1]

@@ -90,7 +90,7 @@ def test_ratio_interval_covers_as_often_as_it_says():
 
 
 def launches(random: np.random.Generator, factor: float, count: int = 8, rounds: int = 12):
-    """Sittings that differ by 0.5 % in how both were loaded, on a machine with fits of a third."""
+    """Launches that differ by 0.5 % in how both were loaded, on a machine with fits of a third."""
     loaded = random.normal(scale=0.005, size=count)
     noise = 0.01 * random.standard_t(3, (count, rounds)) + random.choice([0, 0, 0, 0.3, -0.3], (count, rounds))
     ones = np.ones((count, rounds, 1))
@@ -141,7 +141,7 @@ def test_sureness_stretches_as_students_t():
     np.testing.assert_allclose(stretched(2.0, (1.0, 4.0), 6, 0.95), (1.0, 4.0))
 
 
-def test_ratio_of_swapped_contenders_is_the_inverse():
+def test_ratio_of_swapped_candidates_is_the_inverse():
     a, b = slowed_rounds(0, 1.7)
     ratio, (low, high) = ratio_of_medians(a, b, seed=3)
     inverse, (its_low, its_high) = ratio_of_medians(b, a, seed=3)

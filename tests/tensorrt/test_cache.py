@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from edgekd.bench.plan import Subject
+from edgekd.bench.plan import Workload
 from edgekd.bench.runtimes import open_session
 from edgekd.errors import ExportError, MeasurementError, StorageError
 from edgekd.tensorrt import engine_for, foreign, read_record
@@ -137,6 +137,6 @@ def test_the_gpu_here_is_compared(rtx, model, tmp_path, gpu):
     engine = engine_for(model, tmp_path, other)
     assert f"was built for {other} and this machine has {gpu.name}" in foreign(engine)
     with pytest.raises(MeasurementError, match=f"was built for {other}"):
-        open_session(Subject(str(engine), "tensorrt", "cuda"))
+        open_session(Workload(str(engine), "tensorrt", "cuda"))
     if gpu.capability in known:
         assert foreign(engine_for(model, tmp_path, gpu.capability)) == ""

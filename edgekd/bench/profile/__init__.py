@@ -1,1 +1,1 @@
-"""Where the time of one inference goes, layer by layer, and how far each layer is from the machine's limit."""
+"""Time of each layer in one inference, and its distance from the machine's roofline."""

@@ -1,4 +1,4 @@
-"""Bytes per second by working set, from copies in NumPy, which lets go of the interpreter's lock for them."""
+"""Memory bandwidth by working set, measured by copies in NumPy, which releases the interpreter's lock for them."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +22,7 @@ Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 
 def measure_bandwidth(threads: int, sizes: Sequence[int] = SIZES) -> tuple[tuple[int, float], ...]:
-    """GB/s, bytes read and bytes written, of ``threads`` threads that share each working set out among them."""
+    """Return (bytes, GB/s) pairs, reads and writes counted, of ``threads`` threads that share each working set."""
     with ThreadPoolExecutor(threads) as pool:
         rates = [best_rate(size, threads, pool) for size in sizes]
     # The rate at which a larger set is copied is one at which a smaller one can be.
@@ -31,7 +31,7 @@ def measure_bandwidth(threads: int, sizes: Sequence[int] = SIZES) -> tuple[tuple
 
 
 def best_rate(size: int, threads: int, pool: ThreadPoolExecutor) -> float:
-    """The best of many short repetitions: what others take of the machine only slows a copy, and this is a roof."""
+    """Return the best of many short repetitions: other processes can only slow a copy down."""
     best = 0.0
     for distance in DISTANCES:
         pairs = [buffers(size // threads, distance) for _ in range(threads)]
@@ -42,7 +42,7 @@ def best_rate(size: int, threads: int, pool: ThreadPoolExecutor) -> float:
 
 
 def buffers(size: int, distance: int) -> Pair:
-    """Views of ``size`` bytes in all, source and target, each a window that moves by a cache line many times.
+    """Return views of ``size`` bytes in all, source and target, each a window that moves by a cache line many times.
 
     A copy of some kilobytes is over before the call that makes it; moving on within one call keeps the working
     set and takes the call out of the figure.

@@ -1,4 +1,4 @@
-"""The roofs of this machine, measured once and kept in the user's cache folder."""
+"""The roofs of this machine, measured once and cached in the user's cache folder."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,7 +15,7 @@ SCHEMA_VERSION = 1
 
 
 def cached_roofs(threads: int, measure: Callable[[int], Roofs], fresh: bool = False) -> Roofs:
-    """What was measured here before with as many threads; ``measure(threads)`` where nothing was, or ``fresh``."""
+    """Return the cached roofs for ``threads``, or call ``measure(threads)`` if there are none or ``fresh`` is set."""
     machine = machine_facts(threads)
     path = cache_folder() / f"roofs-{sha256(canonical_json(machine))[:16]}.json"
     if not fresh and (known := read(path)):
@@ -32,7 +32,7 @@ def cached_roofs(threads: int, measure: Callable[[int], Roofs], fresh: bool = Fa
 
 
 def read(path: Path) -> Roofs | None:
-    """``None`` for a file that is missing or damaged: it is measured again."""
+    """Return the cached roofs, or None if the file is missing or damaged: they are then measured again."""
     try:
         return Roofs.from_json(read_object(path, "it is made again")["roofs"]) if is_file(path) else None
     except (EdgekdError, ValueError, KeyError, TypeError, AttributeError, IndexError):
@@ -40,7 +40,7 @@ def read(path: Path) -> Roofs | None:
 
 
 def machine_facts(threads: int) -> dict[str, Any]:
-    """What the roofs depend on."""
+    """Return the facts that the roofs depend on."""
     import numpy
     import onnxruntime
 

@@ -1,4 +1,4 @@
-"""What a runtime's profiler tells of each layer, in one form for all runtimes."""
+"""Layer times from a runtime's profiler, in one form for all runtimes."""
 
 from dataclasses import asdict, dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""One profile by whichever runtime the subject names, in this process."""
+"""A profile by the runtime that the workload names, taken in this process."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -6,25 +6,25 @@ from pathlib import Path
 from typing import Any
 
 from edgekd.bench.environment import Neighbours
-from edgekd.bench.plan import Subject
+from edgekd.bench.plan import Workload
 from edgekd.bench.profile.layers import LayerProfile
 from edgekd.errors import MeasurementError
 from edgekd.registry import Registry
 
-Profiler = Callable[[Subject, int, int, int, "Path | None"], LayerProfile]
+Profiler = Callable[[Workload, int, int, int, "Path | None"], LayerProfile]
 
 PROFILERS: Registry[Callable[[], Profiler]] = Registry("runtime that can be profiled", MeasurementError)
 
 
-def profile_subject(
-    subject: Subject, threads: int, batch: int, runs: int, trace_to: Path | None = None
+def profile_workload(
+    workload: Workload, threads: int, batch: int, runs: int, trace_to: Path | None = None
 ) -> dict[str, Any]:
-    """The JSON of a :class:`LayerProfile`: the median time of each layer over ``runs`` inferences."""
+    """Return a :class:`LayerProfile` as JSON: the median time of each layer over ``runs`` inferences."""
     if runs < 1:
         raise MeasurementError(f"{runs} runs are nothing to take a median of; give --runs 1 or more")
-    profile = PROFILERS.find(subject.runtime)()
+    profile = PROFILERS.find(workload.runtime)()
     neighbours = Neighbours()
-    found = profile(subject, threads, batch, runs, trace_to)
+    found = profile(workload, threads, batch, runs, trace_to)
     return replace(found, busy=neighbours.share()).to_json()
 
 

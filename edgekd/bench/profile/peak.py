@@ -1,6 +1,6 @@
-"""Multiply-accumulates per second of ONNX Runtime's own kernels: the roof is what the runtime reaches.
+"""Peak multiply-accumulates per second, as ONNX Runtime's own kernels reach them.
 
-Products of square matrices and 3×3 convolutions, in float32 and with uint8 activations by int8 weights.
+Measured with products of square matrices and 3×3 convolutions, in float32 and with uint8 activations by int8 weights.
 """
 
 from collections.abc import Iterator
@@ -45,7 +45,7 @@ class PeakWork(NamedTuple):
 
 
 def measure_peaks(threads: int) -> dict[str, float]:
-    """GMAC/s by precision: the fastest inference of the fastest kernel."""
+    """Return GMAC/s by precision, from the fastest inference of the fastest kernel."""
     peaks: dict[str, float] = {}
     for work in works():
         precision = work.kernel.precision
@@ -62,7 +62,7 @@ def works() -> Iterator[PeakWork]:
 
 
 def rate(work: PeakWork, threads: int) -> float:
-    """Of the shortest of many inferences: what others take of the machine only makes one longer, and this is a roof."""
+    """Return GMAC/s of the shortest of many inferences: other processes can only make one longer."""
     import onnxruntime
 
     from edgekd.bench.runtimes.onnxruntime.session import CPU, session_options

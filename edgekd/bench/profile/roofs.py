@@ -1,7 +1,7 @@
-"""What this machine's cores can do at best: multiply-accumulates by precision, bytes by working set.
+"""The rates that this machine reaches at best: multiply-accumulates by precision, bytes by working set.
 
-The cache-aware roofline of Ilic, Pratas and Sousa (2014): every layer of memory has a bandwidth of its own, and a
-layer is held against that of the smallest one that its data fits in.
+The cache-aware roofline of Ilic, Pratas and Sousa (2014): every level of memory has a bandwidth of its own, and a
+layer is held against that of the smallest level that its data fits in.
 """
 
 from bisect import bisect_left
@@ -14,7 +14,7 @@ CONVERSIONS = {"float16": "float32", "bfloat16": "float32"}  # what a CPU withou
 
 @dataclass(frozen=True)
 class Roofs:
-    """Rates that were really reached with ``threads`` threads.
+    """Rates measured with ``threads`` threads.
 
     ``peak`` is in GMAC/s by precision; ``bandwidth`` pairs a working set in bytes with GB/s, read and written;
     ``busy`` is the share of the machine that others took meanwhile.
@@ -26,10 +26,14 @@ class Roofs:
     busy: float = 0.0
 
     def peak_of(self, precision: str) -> float:
+        """Return GMAC/s at ``precision``, or at the one that the CPU converts it to."""
         return self.peak.get(precision) or self.peak[CONVERSIONS.get(precision, "float32")]
 
     def bandwidth_at(self, working_set: float) -> float:
-        """Between two measured sizes, straight on logarithmic axes; level beyond the smallest and the largest."""
+        """Return GB/s at ``working_set`` bytes.
+
+        Between two measured sizes it is linear on logarithmic axes, and constant beyond the smallest and the largest.
+        """
         sizes = [size for size, _ in self.bandwidth]
         rates = [rate for _, rate in self.bandwidth]
         after = bisect_left(sizes, working_set)
@@ -41,7 +45,7 @@ class Roofs:
     def limit_ms(
         self, macs: int, nbytes: int, precision: str, weight_bytes: int = 0, all_weights: int = 0
     ) -> tuple[float, str]:
-        """The least time for this work, and whether ``compute`` or ``memory`` sets it.
+        """Return the least time for this work, and whether ``compute`` or ``memory`` sets it.
 
         A layer's weights are read once an inference. Until the next, those of all the others have gone through the
         caches, so that they come from where ``all_weights`` fit.
@@ -64,7 +68,7 @@ class Roofs:
 
 
 def measure_roofs(threads: int = 1) -> Roofs:
-    """Some seconds of products and copies in this process, which should be pinned to ``threads`` CPUs."""
+    """Measure products and copies in this process for some seconds; it should be pinned to ``threads`` CPUs."""
     from edgekd.bench.environment import Neighbours
     from edgekd.bench.profile.bandwidth import measure_bandwidth
     from edgekd.bench.profile.peak import measure_peaks

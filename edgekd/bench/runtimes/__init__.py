@@ -6,7 +6,7 @@ A runtime is imported when it is asked for, so that none is needed but the one t
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from edgekd.bench.plan import Subject
+from edgekd.bench.plan import Workload
 from edgekd.errors import MeasurementError
 from edgekd.registry import Registry
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 RUNTIMES: "Registry[Callable[[], type[Session]]]" = Registry("runtime", MeasurementError)
 
 
-def open_session(subject: Subject, threads: int = 1, batch: int = 1, seed: int = 0) -> "Session":
-    """``subject`` loaded by its runtime, inputs in place."""
-    return RUNTIMES.find(subject.runtime)()(subject, threads, batch, seed)
+def open_session(workload: Workload, threads: int = 1, batch: int = 1, seed: int = 0) -> "Session":
+    """Load ``workload`` in its runtime, with inputs in place."""
+    return RUNTIMES.find(workload.runtime)()(workload, threads, batch, seed)
 
 
 @RUNTIMES.register("onnxruntime", "onnxruntime-tensorrt")

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from edgekd.bench.caution import Caution
 from edgekd.bench.compare import summarise
+from edgekd.bench.records import MeasurementWarning
 from edgekd.devices.jetson.trtexec import Query
 from edgekd.errors import MeasurementError
 
@@ -24,17 +24,17 @@ def latency_ms(queries: Sequence[Query], copies: bool = False) -> dict[str, Any]
     return summarise(np.array([query.latency if copies else query.compute for query in queries]) * 1e6)
 
 
-def cautions(queries: Sequence[Query]) -> list[Caution]:
+def query_warnings(queries: Sequence[Query]) -> list[MeasurementWarning]:
     """What trtexec warns of too, with its bounds: bound by the host, bound by copies, clocks that move."""
     compute = np.array([query.compute for query in queries])
     enqueue, h2d, d2h = (np.median([getattr(query, name) for query in queries]) for name in ("enqueue", "h2d", "d2h"))
     found = []
     if enqueue > ENQUEUE_SHARE * np.median(compute):
         message = "handing over the work takes as long as doing it: the CPU is measured too; use a CUDA graph"
-        found.append(Caution("enqueue_bound", message))
+        found.append(MeasurementWarning("enqueue_bound", message))
     if max(h2d, d2h) >= np.median(compute):
-        found.append(Caution("transfer_bound", "copying takes as long as computing"))
+        found.append(MeasurementWarning("transfer_bound", "copying takes as long as computing"))
     if (spread := float(compute.std() / compute.mean())) > UNSTABLE:
         message = f"the times' standard deviation is {spread:.1%} of their mean: lock the clocks"
-        found.append(Caution("cov_high", message))
+        found.append(MeasurementWarning("cov_high", message))
     return found

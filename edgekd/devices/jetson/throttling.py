@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from edgekd.bench.caution import Caution
+from edgekd.bench.records import MeasurementWarning
 from edgekd.devices.jetson.tegrastats import Tegrastats
 
 # /sys/class/hwmon/hwmon*/oc*_event_cnt, where the folder's name is soctherm_oc.
@@ -15,7 +15,7 @@ LOADED = 50  # percent; an idle GPU's clock falls by itself
 CODE = "throttled"
 
 
-def counter_cautions(before: Mapping[str, int], after: Mapping[str, int]) -> list[Caution]:
+def counter_warnings(before: Mapping[str, int], after: Mapping[str, int]) -> list[MeasurementWarning]:
     """Over-current events between two readings of the counters, ``oc1`` to ``oc3``; they only ever grow."""
     found = []
     for name, count in after.items():
@@ -23,22 +23,22 @@ def counter_cautions(before: Mapping[str, int], after: Mapping[str, int]) -> lis
         if events > 0:
             why = COUNTERS.get(name, "an over-current event")
             message = f"{why} {events} times ({name}), and the board slowed itself: a lower power mode, a better supply"
-            found.append(Caution(CODE, message))
+            found.append(MeasurementWarning(CODE, message))
     return found
 
 
-def temperature_cautions(samples: Sequence[Tegrastats], limits_c: Mapping[str, float]) -> list[Caution]:
+def temperature_warnings(samples: Sequence[Tegrastats], limits_c: Mapping[str, float]) -> list[MeasurementWarning]:
     """Zones that reached the limit at which the board slows itself: their passive trip points in °C."""
     found = []
     for zone, limit in limits_c.items():
         hottest = max((sample.temperatures_c.get(zone, limit - 1) for sample in samples), default=limit - 1)
         if hottest >= limit:
             message = f"{zone} reached {hottest:g} °C and slows down from {limit:g} °C on: cool the board"
-            found.append(Caution(CODE, message))
+            found.append(MeasurementWarning(CODE, message))
     return found
 
 
-def clock_cautions(samples: Sequence[Tegrastats]) -> list[Caution]:
+def clock_warnings(samples: Sequence[Tegrastats]) -> list[MeasurementWarning]:
     """A GPU that was at work and ended up slower than it began, by over 5 % of its clock."""
     gpus = [sample.gpu for sample in samples if sample.gpu and sample.gpu.mhz]
     clocks = [max(gpu.mhz) for gpu in gpus if gpu.percent is None or gpu.percent >= LOADED]
@@ -48,4 +48,4 @@ def clock_cautions(samples: Sequence[Tegrastats]) -> list[Caution]:
     if last >= DROP * first:
         return []
     message = f"the GPU's clock fell from {first:g} to {last:g} MHz under load: cool the board, or lock a lower clock"
-    return [Caution(CODE, message)]
+    return [MeasurementWarning(CODE, message)]

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from edgekd.bench.runtimes.onnxruntime.interleave import InterleavedRuns
 from edgekd.bench.runtimes.onnxruntime.join import is_weighted
-from edgekd.bench.runtimes.onnxruntime.turns import Turns
 from edgekd.bench.target import LocalTarget, TimingTarget
 from edgekd.errors import MeasurementError
 from edgekd.files import temporary_folder
@@ -82,7 +82,7 @@ def kernel_times(layers: Sequence[Layer], setting: Setting) -> KernelTimes:
         MeasurementError: ONNX Runtime does not load or run them, or uses other kernels for one of them.
     """
     with setting.files({"layers": [*layers, *[REFERENCE] * COPIES]}) as files:
-        turns = Turns(files, ["layers"], files, setting.threads, WARMUP_RUNS, MIN_RUNS, MAX_RUNS, SECONDS)
+        turns = InterleavedRuns(files, ["layers"], files, setting.threads, WARMUP_RUNS, MIN_RUNS, MAX_RUNS, SECONDS)
         taken = setting.target.turns(turns)
     read = by_layer(readings(taken, turns, "layers"))
     missing = [layer for index, layer in enumerate(layers) if index not in read]
@@ -108,7 +108,7 @@ def profiler_overhead(setting: Setting) -> float:
     """
     with setting.files({"small": [SMALL] * SMALL_LAYERS, "reference": [REFERENCE]}) as files:
         models = {**files, "plain": files["small"]}
-        turns = Turns(models, ORDER, files, setting.threads, SMALL_WARMUP, SMALL_RUNS, SMALL_RUNS)
+        turns = InterleavedRuns(models, ORDER, files, setting.threads, SMALL_WARMUP, SMALL_RUNS, SMALL_RUNS)
         taken = setting.target.turns(turns)
     kernels = readings(taken, turns, "small")
     reference_ms = by_layer(readings(taken, turns, "reference"))[0]

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from torch import nn
 
-from edgekd.bench.runtimes.onnxruntime.turns import Turns
+from edgekd.bench.runtimes.onnxruntime.interleave import InterleavedRuns
 from edgekd.errors import MeasurementError
 from edgekd.prune.latency.kernels import COPIES, REFERENCE, by_layer
 from edgekd.prune.latency.layer import Layer
@@ -98,7 +98,7 @@ def network_ms(path: Path | str, table: LatencyTable, seconds: float = 1.5) -> f
     setting, order = table.setting, ["network"] * TURN + ["reference"]
     with setting.files({"reference": [REFERENCE] * COPIES}) as files:
         models = {**files, "network": Path(path)}
-        turns = Turns(models, order, models, setting.threads, WARMUP_TURNS, MIN_TURNS, MAX_TURNS, seconds)
+        turns = InterleavedRuns(models, order, models, setting.threads, WARMUP_TURNS, MIN_TURNS, MAX_TURNS, seconds)
         taken = setting.target.turns(turns)
     kernels = readings(taken, turns, "network")
     reference_ms = sum(by_layer(readings(taken, turns, "reference")).values()) / COPIES

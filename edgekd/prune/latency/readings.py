@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekd.bench.runtimes.onnxruntime.interleave import InterleavedRuns, InterleavedTimes
 from edgekd.bench.runtimes.onnxruntime.trace import KERNEL, Event, identity, last_runs
-from edgekd.bench.runtimes.onnxruntime.turns import Taken, Turns
 
 # Other processes can only slow a kernel down.
 FASTEST = 0.2
@@ -24,7 +24,7 @@ class Reading:
     ms: float
 
 
-def readings(taken: Taken, turns: Turns, name: str) -> list[Reading]:
+def readings(taken: InterleavedTimes, turns: InterleavedRuns, name: str) -> list[Reading]:
     """Return the kernels of the model ``name`` with their times; kernels within a loop are added up."""
     inferences, _ = last_runs(taken.events[name], taken.runs(name, turns))
     spent = [_spent(kernels) for kernels in inferences]

@@ -11,7 +11,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from edgekd.bench import Plan, Subject
+from edgekd.bench import Plan, Workload
 from edgekd.bench.profile.layers import LayerTime
 from edgekd.bench.runtimes.onnxruntime.profile import layer_times
 from edgekd.bench.target import LocalTarget, TimingTarget
@@ -122,7 +122,7 @@ def _time(
             files[name] = kept
             paths[name] = _write(model, target, kept, folder / f"{name}.onnx")
     plan = Plan(
-        {name: Subject(str(path)) for name, path in paths.items()}, FLOAT, threads, 1, seconds, seconds, sittings=6
+        {name: Workload(str(path)) for name, path in paths.items()}, FLOAT, threads, 1, seconds, seconds, launches=6
     )
     records = at.latency(plan)
     timed = []

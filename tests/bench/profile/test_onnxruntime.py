@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from edgekd.bench.plan import Subject
+from edgekd.bench.plan import Workload
 from edgekd.bench.profile.layers import LayerProfile
-from edgekd.bench.profile.measure import profile_subject
+from edgekd.bench.profile.measure import profile_workload
 from edgekd.bench.runtimes.onnxruntime.profile import profile
 from edgekd.errors import MeasurementError
 from tests.bench.profile.networks import RESIDUAL_MACS, quantised, residual
@@ -18,24 +18,24 @@ def residual_file(tmp_path_factory):
 
 
 def test_each_layer_has_the_network_s_name_and_its_own_work(residual_file):
-    layers = profile(Subject(str(residual_file)), 1, 1, 3).layers
+    layers = profile(Workload(str(residual_file)), 1, 1, 3).layers
     assert {layer.name: layer.macs for layer in layers if layer.macs} == RESIDUAL_MACS
     assert all(layer.ms >= 0 for layer in layers)
 
 
 def test_the_work_grows_with_the_batch_and_the_weights_do_not(residual_file):
-    one, four = (profile(Subject(str(residual_file)), 1, batch, 3).layers for batch in (1, 4))
+    one, four = (profile(Workload(str(residual_file)), 1, batch, 3).layers for batch in (1, 4))
     assert sum(layer.macs for layer in four) == 4 * sum(RESIDUAL_MACS.values())
     assert sum(layer.weight_bytes for layer in four) == sum(layer.weight_bytes for layer in one)
 
 
 def test_bytes_of_a_product(residual_file):
-    [head] = [layer for layer in profile(Subject(str(residual_file)), 1, 1, 3).layers if layer.name == "head"]
+    [head] = [layer for layer in profile(Workload(str(residual_file)), 1, 1, 3).layers if layer.name == "head"]
     assert (head.bytes, head.weight_bytes, head.precision) == (4 * (6 + 5 * 6 + 5 + 5), 4 * (5 * 6 + 5), "float32")
 
 
 def test_an_int8_convolution_is_joined_to_the_float_layer(tmp_path):
-    layers = profile(Subject(str(quantised(tmp_path / "q.onnx"))), 1, 1, 3).layers
+    layers = profile(Workload(str(quantised(tmp_path / "q.onnx"))), 1, 1, 3).layers
     [conv] = [layer for layer in layers if layer.macs]
     assert (conv.name, conv.op, conv.precision) == ("features.conv", "QLinearConv", "int8")
     assert conv.macs == 64 * 16 * 8 * 9
@@ -55,12 +55,12 @@ def test_module_paths_of_both_exporters_of_pytorch(tmp_path):
     for number, dynamo in enumerate((True, False)):
         path = tmp_path / f"{number}.onnx"
         torch.onnx.export(network, (torch.zeros(1, 3, 8, 8),), str(path), dynamo=dynamo, verbose=False)
-        layers = profile(Subject(str(path)), 1, 1, 2).layers
+        layers = profile(Workload(str(path)), 1, 1, 2).layers
         assert [layer.name for layer in layers if layer.macs] == ["0", "1.0", "3"]
 
 
 def test_a_profile_goes_through_json_and_leaves_a_trace(residual_file, tmp_path):
-    document = profile_subject(Subject(str(residual_file)), 1, 1, 3, tmp_path / "trace.json")
+    document = profile_workload(Workload(str(residual_file)), 1, 1, 3, tmp_path / "trace.json")
     found = LayerProfile.from_json(json.loads(json.dumps(document)))
     assert 3 <= found.runs <= 12
     events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
@@ -70,18 +70,18 @@ def test_a_profile_goes_through_json_and_leaves_a_trace(residual_file, tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("subject", "message"),
+    ("workload", "message"),
     [
-        (Subject("nowhere.onnx"), "no such file: nowhere.onnx"),
-        (Subject("x.onnx", device="cuda"), "does not wait for cuda"),
-        (Subject("x.onnx", runtime="openvino"), "unknown runtime that can be profiled 'openvino'"),
+        (Workload("nowhere.onnx"), "no such file: nowhere.onnx"),
+        (Workload("x.onnx", device="cuda"), "does not wait for cuda"),
+        (Workload("x.onnx", runtime="openvino"), "unknown runtime that can be profiled 'openvino'"),
     ],
 )
-def test_what_cannot_be_profiled(subject, message):
+def test_what_cannot_be_profiled(workload, message):
     with pytest.raises(MeasurementError, match=message):
-        profile_subject(subject, 1, 1, 3)
+        profile_workload(workload, 1, 1, 3)
 
 
 def test_no_runs(residual_file):
     with pytest.raises(MeasurementError, match="0 runs are nothing to take a median of; give --runs 1 or more"):
-        profile_subject(Subject(str(residual_file)), 1, 1, 0)
+        profile_workload(Workload(str(residual_file)), 1, 1, 0)

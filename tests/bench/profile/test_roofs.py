@@ -4,8 +4,8 @@ from dataclasses import replace
 import pytest
 
 from edgekd.bench.profile import bandwidth, cache, peak
-from edgekd.bench.profile.attention import judge, kind, summary, worst_first
 from edgekd.bench.profile.layers import LayerProfile, LayerTime
+from edgekd.bench.profile.roofline import kind, layer_limits, most_to_win_first, summary
 from edgekd.bench.profile.roofs import Roofs, measure_roofs
 
 ROOFS = Roofs(1, {"float32": 50.0, "int8": 100.0}, ((1 << 10, 100.0), (1 << 20, 25.0)))
@@ -36,26 +36,26 @@ def test_weights_come_from_where_all_weights_fit():
 
 
 def test_layers_by_the_time_to_win():
-    judged = judge(PROFILE, ROOFS)
-    assert [each.bound for each in judged] == ["compute", "memory", "memory", "overhead"]
-    assert [each.layer.name for each in worst_first(judged)] == ["conv", "head", "turn", "view"]
-    assert judged[0].share == pytest.approx(0.5)
-    assert judged[3].winnable_ms == 0.01
+    limits = layer_limits(PROFILE, ROOFS)
+    assert [each.bound for each in limits] == ["compute", "memory", "memory", "overhead"]
+    assert [each.layer.name for each in most_to_win_first(limits)] == ["conv", "head", "turn", "view"]
+    assert limits[0].share == pytest.approx(0.5)
+    assert limits[3].winnable_ms == 0.01
 
 
 def test_a_layer_above_its_roof_has_nothing_to_win():
-    [judged] = judge(LayerProfile((LayerTime("fast", "Conv", 0.1, 10_000_000, 0, "float32"),), 0.1, 1), ROOFS)
-    assert (judged.share, judged.winnable_ms) == (pytest.approx(2.0), 0.0)
+    [limit] = layer_limits(LayerProfile((LayerTime("fast", "Conv", 0.1, 10_000_000, 0, "float32"),), 0.1, 1), ROOFS)
+    assert (limit.share, limit.winnable_ms) == (pytest.approx(2.0), 0.0)
 
 
 @pytest.mark.parametrize("op", ["LSTM", "Einsum", "FusedConv"])
 def test_products_that_nobody_counted_have_nothing_to_win(op):
-    [judged] = judge(LayerProfile((LayerTime("dark", op, 0.3, 0, 4000, "float32"),), 0.3, 1), ROOFS)
-    assert (judged.bound, judged.limit_ms, judged.winnable_ms) == ("not counted", 0.3, 0.0)
+    [limit] = layer_limits(LayerProfile((LayerTime("dark", op, 0.3, 0, 4000, "float32"),), 0.3, 1), ROOFS)
+    assert (limit.bound, limit.limit_ms, limit.winnable_ms) == ("not counted", 0.3, 0.0)
 
 
 def test_the_whole():
-    whole = summary(PROFILE, judge(PROFILE, ROOFS))
+    whole = summary(PROFILE, layer_limits(PROFILE, ROOFS))
     assert whole["ms_by_kind"] == pytest.approx({"float32": 0.4, "int8": 0.1, "conversion": 0.05, "other": 0.01})
     assert whole["ms_by_bound"] == pytest.approx({"compute": 0.4, "memory": 0.15, "overhead": 0.01})
     assert whole["limit_ms"] == pytest.approx(0.2 + (1 << 20) / 25e6 + 1024 / 100e6)

@@ -2,15 +2,15 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from edgekd.bench.plan import Subject
+from edgekd.bench.plan import Workload
 from edgekd.bench.runtimes import RUNTIMES, open_session
 from edgekd.bench.runtimes.onnxruntime.session import OnnxSession
 from edgekd.errors import MeasurementError
 from tests.bench.conftest import write_model
 
 
-def opened(path, shape=None, threads=1, batch=1, seed=0, **subject) -> OnnxSession:
-    return open_session(Subject(str(path), shape=shape, **subject), threads, batch, seed)
+def opened(path, shape=None, threads=1, batch=1, seed=0, **workload) -> OnnxSession:
+    return open_session(Workload(str(path), shape=shape, **workload), threads, batch, seed)
 
 
 def refusal(call) -> str:
@@ -84,7 +84,7 @@ def test_an_unknown_runtime_names_the_nearest(light):
 
 
 def test_profile_is_written(light, tmp_path):
-    session = OnnxSession(Subject(str(light)), profile_to=tmp_path / "profile")
+    session = OnnxSession(Workload(str(light)), profile_to=tmp_path / "profile")
     session.run()
     written = session.end_profiling()
     assert written.parent == tmp_path

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from edgekd.bench.plan import Subject
+from edgekd.bench.plan import Workload
 from edgekd.bench.runtimes import open_session
 from edgekd.bench.runtimes.pytorch.profile import REMAINDER, leaves, profile
 from edgekd.bench.runtimes.pytorch.session import TorchSession, shape_in_force
@@ -15,12 +15,12 @@ from edgekd.errors import MeasurementError
 NETWORKS = Path(__file__).with_name("networks.py")
 
 
-def subject(function: str = "linear", runtime: str = "pytorch", **fields: object) -> Subject:
-    return Subject(f"{NETWORKS}:{function}", runtime, **{"shape": (1, 8), **fields})  # type: ignore[arg-type]
+def workload(function: str = "linear", runtime: str = "pytorch", **fields: object) -> Workload:
+    return Workload(f"{NETWORKS}:{function}", runtime, **{"shape": (1, 8), **fields})  # type: ignore[arg-type]
 
 
 def test_runs_the_network_in_eval_mode():
-    session = open_session(subject(args={"width": 3}))
+    session = open_session(workload(args={"width": 3}))
     assert session.run().shape == (1, 3)
     assert not session.network.training
     assert session.run().grad_fn is None
@@ -30,25 +30,25 @@ def test_runs_the_network_in_eval_mode():
 
 
 def test_the_input_comes_from_the_seed():
-    same, other = (open_session(subject(), seed=seed).input for seed in (3, 4))
-    assert torch.equal(open_session(subject(), seed=3).input, same)
+    same, other = (open_session(workload(), seed=seed).input for seed in (3, 4))
+    assert torch.equal(open_session(workload(), seed=3).input, same)
     assert not torch.equal(same, other)
 
 
 @pytest.mark.parametrize("precision", ["float32", "float16", "bfloat16"])
 def test_network_and_input_are_cast(precision):
-    session = open_session(subject(precision=precision))
+    session = open_session(workload(precision=precision))
     assert session.run().dtype == getattr(torch, precision)
 
 
 def test_without_a_precision_the_networks_own_is_kept():
-    assert open_session(subject("doubles")).run().dtype == torch.float64
+    assert open_session(workload("doubles")).run().dtype == torch.float64
 
 
 def test_threads_are_those_asked_for_and_float32_is_ieee():
     before = torch.get_num_threads()
     try:
-        open_session(subject(), threads=2)
+        open_session(workload(), threads=2)
         assert torch.get_num_threads() == 2
         assert not torch.backends.cuda.matmul.allow_tf32
         assert not torch.backends.cudnn.allow_tf32
@@ -72,25 +72,25 @@ def test_a_network_of_ones_own_is_left_alone():
 
 
 def test_batch_replaces_that_of_the_shape():
-    session = open_session(subject(), batch=4)
+    session = open_session(workload(), batch=4)
     assert session.batch == 4
     assert session.run().shape[0] == 4
-    assert shape_in_force(subject(shape=(4, 8)), 1) == (4, 8)
+    assert shape_in_force(workload(shape=(4, 8)), 1) == (4, 8)
 
 
 @pytest.mark.parametrize(
     ("broken", "words"),
     [
-        (subject(shape=None), "give --shape"),
-        (subject(precision="int8"), "float32, float16, bfloat16"),
-        (subject(runtime="pytorch-cudagraph"), "on a CPU time pytorch"),
-        (subject(device="tpu"), "--device cpu or cuda"),
-        (subject("no_network"), "gives a str; it must return a torch.nn.Module"),
-        (subject("linaer"), "did you mean 'linear'"),
-        (subject(args={"widht": 3}), "did you mean 'width'"),
-        (Subject("model.onnx", "pytorch", shape=(1, 8)), "path/to/file.py:function"),
-        (subject("breaks"), "at the shape (1, 8) in float32: no such"),
-        (subject(shape=(1, 9)), "at the shape (1, 9)"),
+        (workload(shape=None), "give --shape"),
+        (workload(precision="int8"), "float32, float16, bfloat16"),
+        (workload(runtime="pytorch-cudagraph"), "on a CPU time pytorch"),
+        (workload(device="tpu"), "--device cpu or cuda"),
+        (workload("no_network"), "gives a str; it must return a torch.nn.Module"),
+        (workload("linaer"), "did you mean 'linear'"),
+        (workload(args={"widht": 3}), "did you mean 'width'"),
+        (Workload("model.onnx", "pytorch", shape=(1, 8)), "path/to/file.py:function"),
+        (workload("breaks"), "at the shape (1, 8) in float32: no such"),
+        (workload(shape=(1, 9)), "at the shape (1, 9)"),
     ],
 )
 def test_mistakes_are_one_line(broken, words):
@@ -102,13 +102,13 @@ def test_mistakes_are_one_line(broken, words):
 
 def test_another_batch_than_the_shapes_is_refused():
     with pytest.raises(MeasurementError, match="leave out --batch"):
-        open_session(subject(shape=(2, 8)), batch=3)
+        open_session(workload(shape=(2, 8)), batch=3)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_cuda_that_is_not_there_is_refused():
     with pytest.raises(MeasurementError, match="finds no CUDA device here; give --device cpu"):
-        open_session(subject(device="cuda"))
+        open_session(workload(device="cuda"))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -126,7 +126,7 @@ def test_on_a_gpu_the_runtimes_agree(runtime):
 @pytest.fixture(scope="module")
 def profiled(tmp_path_factory):
     trace = tmp_path_factory.mktemp("profile") / "new" / "trace.json"
-    return profile(subject("residual", shape=(2, 4, 4, 4)), runs=5, trace_to=trace), trace
+    return profile(workload("residual", shape=(2, 4, 4, 4)), runs=5, trace_to=trace), trace
 
 
 def test_every_module_has_its_path_time_and_work(profiled):
@@ -157,8 +157,8 @@ def test_trace_names_the_layers(profiled):
 
 
 def test_macs_agree_with_pytorchs_own_counter():
-    layers = profile(subject("residual", shape=(2, 4, 4, 4)), runs=1).layers
-    session = open_session(subject("residual", shape=(2, 4, 4, 4)))
+    layers = profile(workload("residual", shape=(2, 4, 4, 4)), runs=1).layers
+    session = open_session(workload("residual", shape=(2, 4, 4, 4)))
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         session.network(session.input)
     assert sum(layer.macs for layer in layers) == counter.get_total_flops() / 2
@@ -171,13 +171,13 @@ def test_network_of_one_module_goes_by_its_class():
 @pytest.mark.parametrize("runtime", ["pytorch-compiled", "pytorch-cudagraph"])
 def test_fused_layers_are_not_profiled(runtime):
     with pytest.raises(MeasurementError, match="profile the runtime pytorch instead"):
-        profile(subject("residual", runtime))
+        profile(workload("residual", runtime))
 
 
 @pytest.mark.slow
 def test_what_does_not_compile_is_one_line():
     with pytest.raises(MeasurementError, match="does not run as pytorch-compiled .*; see whether it does as pytorch"):
-        open_session(subject("breaks", "pytorch-compiled")).run()
+        open_session(workload("breaks", "pytorch-compiled")).run()
 
 
 @pytest.mark.slow

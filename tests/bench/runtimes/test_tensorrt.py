@@ -4,7 +4,7 @@ from importlib import import_module
 import pytest
 import torch
 
-from edgekd.bench.plan import Subject
+from edgekd.bench.plan import Workload
 from edgekd.bench.runtimes import open_session
 from edgekd.bench.runtimes.tensorrt.profile import join, parse_layers, profile
 from edgekd.bench.runtimes.tensorrt.session import DTYPES, values, wanted_shape
@@ -107,12 +107,12 @@ def test_values_of_every_type(dtype):
 
 def test_an_engine_on_the_cpu_is_refused(tmp_path):
     with pytest.raises(MeasurementError, match="give --device cuda"):
-        open_session(Subject(str(tmp_path / "m.plan"), "tensorrt", "cpu"))
+        open_session(Workload(str(tmp_path / "m.plan"), "tensorrt", "cpu"))
 
 
 def test_missing_engine(tmp_path):
     with pytest.raises(MeasurementError, match="no such file"):
-        open_session(Subject(str(tmp_path / "m.plan"), "tensorrt", "cuda"))
+        open_session(Workload(str(tmp_path / "m.plan"), "tensorrt", "cuda"))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -120,14 +120,14 @@ def test_without_library_or_gpu_the_way_out_is_named(tmp_path):
     engine = tmp_path / "m.plan"
     engine.write_bytes(b"engine")
     with pytest.raises(MeasurementError, match=r"edgekd\[tensorrt\]|time the ONNX file on the CPU"):
-        open_session(Subject(str(engine), "tensorrt", "cuda"))
+        open_session(Workload(str(engine), "tensorrt", "cuda"))
 
 
 def test_what_cannot_be_profiled_says_so(tmp_path):
     with pytest.raises(MeasurementError, match="nsys"):
-        profile(Subject("m.plan", "tensorrt", "cuda"), trace_to=tmp_path / "trace.json")
+        profile(Workload("m.plan", "tensorrt", "cuda"), trace_to=tmp_path / "trace.json")
     with pytest.raises(MeasurementError, match="without cuda_graph"):
-        profile(Subject("m.plan", "tensorrt", "cuda", args={"cuda_graph": True}))
+        profile(Workload("m.plan", "tensorrt", "cuda", args={"cuda_graph": True}))
 
 
 @pytest.fixture(params=PACKAGES)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from edgekd.devices.jetson.figures import cautions, latency_ms
+from edgekd.devices.jetson.figures import latency_ms, query_warnings
 from edgekd.devices.jetson.trtexec import Query
 from edgekd.errors import MeasurementError
 
@@ -33,9 +33,9 @@ def test_no_p99_of_few_and_no_figure_of_none():
         (queries([0.97, 1.03] * 9), "cov_high"),  # a standard deviation of exactly 3 % of the mean
     ],
 )
-def test_cautions(given, code):
-    assert [caution.code for caution in cautions(given)] == [code]
+def test_warnings(given, code):
+    assert [warning.code for warning in query_warnings(given)] == [code]
 
 
-def test_a_quiet_run_has_no_caution():
-    assert cautions(queries([0.98, 1.02] * 9, enqueue=0.8, h2d=0.9)) == []
+def test_a_quiet_run_has_no_warning():
+    assert query_warnings(queries([0.98, 1.02] * 9, enqueue=0.8, h2d=0.9)) == []

@@ -1,7 +1,7 @@
 import pytest
 
 from edgekd.devices.jetson.tegrastats import parse_tegrastats
-from edgekd.devices.jetson.throttling import clock_cautions, counter_cautions, temperature_cautions
+from edgekd.devices.jetson.throttling import clock_warnings, counter_warnings, temperature_warnings
 from tests.devices.jetson.samples import TEGRASTATS
 
 
@@ -10,16 +10,16 @@ def gpu(*mhz: int, percent: int = 99) -> list[object]:
 
 
 def test_counters_that_grew():
-    [caution] = counter_cautions({"oc1": 4, "oc3": 7}, {"oc1": 4, "oc3": 9})
-    assert (caution.code, "2 times (oc3)" in caution.message) == ("throttled", True)
-    assert counter_cautions({"oc1": 4}, {"oc1": 4, "oc2": 1}) == []
+    [warning] = counter_warnings({"oc1": 4, "oc3": 7}, {"oc1": 4, "oc3": 9})
+    assert (warning.code, "2 times (oc3)" in warning.message) == ("throttled", True)
+    assert counter_warnings({"oc1": 4}, {"oc1": 4, "oc2": 1}) == []
 
 
 def test_a_zone_at_its_limit():
     hot = [parse_tegrastats(TEGRASTATS["Orin Nano, loaded, sudo"])]  # tj 65.562 °C
-    [caution] = temperature_cautions(hot, {"tj": 65.5, "cpu": 99.0, "unknown": 1.0})
-    assert "tj reached 65.562 °C" in caution.message
-    assert temperature_cautions([], {"tj": 1.0}) == []
+    [warning] = temperature_warnings(hot, {"tj": 65.5, "cpu": 99.0, "unknown": 1.0})
+    assert "tj reached 65.562 °C" in warning.message
+    assert temperature_warnings([], {"tj": 1.0}) == []
 
 
 @pytest.mark.parametrize(
@@ -33,4 +33,4 @@ def test_a_zone_at_its_limit():
     ],
 )
 def test_a_clock_that_fell(samples, slowed):
-    assert bool(clock_cautions(samples)) is slowed
+    assert bool(clock_warnings(samples)) is slowed

@@ -6,7 +6,7 @@ import onnx
 import pytest
 from onnx import helper
 
-from edgekd.bench.runtimes.onnxruntime.turns import Taken, Turns
+from edgekd.bench.runtimes.onnxruntime.interleave import InterleavedRuns, InterleavedTimes
 from edgekd.bench.target import LocalTarget
 from edgekd.devices.registry import Device
 from edgekd.devices.targets import RemoteTarget
@@ -33,7 +33,7 @@ def test_the_fastest_fifth():
 
 
 @pytest.fixture(params=["here", "there"])
-def take(request) -> Callable[[Turns], Taken]:
+def take(request) -> Callable[[InterleavedRuns], InterleavedTimes]:
     """In this process, and in the runner's on this machine behind sshd."""
     if request.param == "here":
         return LocalTarget().turns
@@ -48,7 +48,7 @@ def test_each_kernel_is_read(take, tmp_path):
     files = {name: tmp_path / f"{name}.onnx" for name in ("three", "one")}
     for name, count in (("three", 3), ("one", 1)):
         onnx.save(products(count), files[name])
-    turns = Turns(files, ("three", "one", "one"), ("three",), threads=1, warmup=1, least=5, most=5)
+    turns = InterleavedRuns(files, ("three", "one", "one"), ("three",), threads=1, warmup=1, least=5, most=5)
     taken = take(turns)
     assert taken.times_ns.shape == (5, 3) and (taken.times_ns > 0).all()
     assert taken.times_ns[:, 0].min() > taken.times_ns[:, 2].min()
@@ -65,5 +65,7 @@ def test_each_kernel_is_read(take, tmp_path):
 def test_turns_go_on_until_the_time_is_over(take, tmp_path):
     onnx.save(products(1), tmp_path / "one.onnx")
     models = {"one": tmp_path / "one.onnx"}
-    assert len(take(Turns(models, ("one",), (), 1, warmup=0, least=2, most=10_000, seconds=0.0)).times_ns) == 2
-    assert len(take(Turns(models, ("one",), (), 1, warmup=0, least=2, most=7, seconds=60.0)).times_ns) == 7
+    assert (
+        len(take(InterleavedRuns(models, ("one",), (), 1, warmup=0, least=2, most=10_000, seconds=0.0)).times_ns) == 2
+    )
+    assert len(take(InterleavedRuns(models, ("one",), (), 1, warmup=0, least=2, most=7, seconds=60.0)).times_ns) == 7

@@ -1,4 +1,4 @@
-"""From the graph that ONNX Runtime made back to the network's own layers.
+"""Steps of ONNX Runtime's optimised graph, joined to the layers of the network that it was made from.
 
 ONNX Runtime fuses, renames and lays out anew. What survives of a layer is one of: an initialiser that only it
 reads, the name of its last output, or its own name with something behind it.
@@ -24,7 +24,7 @@ PARAMETER = re.compile(r"(\.|_|/)(weight|bias|kernel)(_quantized|_scale|_zero_po
 
 
 def family(op: str) -> str:
-    """``Conv`` for every convolution, ``MatMul`` for every matrix product, ``Add`` for one in int8."""
+    """Return one name for all variants of an operator: ``Conv``, ``MatMul``, or ``Add`` for one in int8."""
     if "Conv" in op:
         return "Conv"
     return "MatMul" if "MatMul" in op or "Gemm" in op else op.removeprefix("QLinear")
@@ -35,7 +35,7 @@ def is_weighted(op: str) -> bool:
 
 
 class TensorGraph:
-    """An ONNX graph, with who makes and who reads each tensor."""
+    """An ONNX graph, with the producer and the readers of each tensor."""
 
     def __init__(self, path: Path):
         import onnx
@@ -58,11 +58,11 @@ class TensorGraph:
 
     @cached_property
     def by_name(self) -> dict[str, "NodeProto"]:
-        """Each node under its name and under those of its outputs."""
+        """Return each node under its name and under those of its outputs."""
         return {**self.producer, **{node.name: node for node in self.nodes if node.name}}
 
     def constant(self, name: str) -> "TensorProto | None":
-        """The stored tensor behind ``name``, through what only quantises or turns it."""
+        """Return the stored tensor behind ``name``, looking through quantising and transposing nodes."""
         while name not in self.constants:
             node = self.producer.get(name)
             if node is None or node.op_type not in PASSING:
@@ -71,17 +71,17 @@ class TensorGraph:
         return self.constants[name]
 
     def weight_shape(self, node: "NodeProto") -> tuple[int, ...] | None:
-        """The shape of a layer's weight as stored; ``None`` for a product of two activations."""
+        """Return the shape of a layer's weight as stored, or None for a product of two activations."""
         place = 3 if node.op_type.startswith("QLinear") or node.op_type == "QGemm" else 1
         stored = self.constant(node.input[place]) if len(node.input) > place else None
         return tuple(stored.dims) if stored is not None else None
 
 
 class Network(TensorGraph):
-    """The file as it was given: the layers that a profile is joined to."""
+    """The ONNX file as it was given: the layers that a profile is joined to."""
 
     def origin(self, made: "NodeProto", runtime: TensorGraph) -> "NodeProto | None":
-        """The layer that the runtime's node ``made`` computes, the weighted one where several are fused."""
+        """Return the layer that the runtime's node ``made`` computes, the weighted one where several are fused."""
         if not is_weighted(made.op_type):
             return next((found for found in self.traces(made) if family(found.op_type) == family(made.op_type)), None)
         traces = list(self.traces(made))
@@ -103,7 +103,7 @@ class Network(TensorGraph):
             words = words[: max(words.rfind(mark) for mark in "_/ ")] if re.search("[_/ ]", words) else ""
 
     def only_layer_of(self, constant: str) -> list["NodeProto"]:
-        """The one weighted layer that reads ``constant``; none where several share it, as they do zero points."""
+        """Return the one weighted layer that reads ``constant``, or nothing if several do, as with zero points."""
         found: list[NodeProto] = []
         waiting = [constant]
         while waiting:
@@ -115,7 +115,7 @@ class Network(TensorGraph):
         return found if len({id(node) for node in found}) == 1 else []
 
     def weighted(self, start: "NodeProto", made: "NodeProto", runtime: TensorGraph) -> Iterator["NodeProto"]:
-        """From the end of a fused chain up to its layer, past what is fused behind one."""
+        """Walk from the end of a fused chain up to its weighted layer, past what is fused behind one."""
         shape, waiting = runtime.weight_shape(made), [start]
         seen: set[int] = set()
         while waiting and len(seen) < FUSED:
@@ -129,7 +129,7 @@ class Network(TensorGraph):
                 yield node
 
     def label(self, node: "NodeProto") -> str | None:
-        """The module's path where the file tells it: by the weights' names, or by what the exporter wrote down."""
+        """Return the module's path if the file has it: from the weights' names, or from the exporter's metadata."""
         if is_weighted(node.op_type):
             stored = (self.constant(name) for name in node.input[1:])
             names = [
@@ -144,7 +144,7 @@ class Network(TensorGraph):
 
 
 def fits(stored: tuple[int, ...] | None, made: tuple[int, ...] | None) -> bool:
-    """Whether a layout could turn one weight into the other: dimensions turned, channels padded to a block's."""
+    """Return whether a change of layout could turn one weight into the other: permuted dimensions, padded channels."""
     if stored is None or made is None:
         return True
     if len(stored) != len(made):
@@ -153,7 +153,7 @@ def fits(stored: tuple[int, ...] | None, made: tuple[int, ...] | None) -> bool:
 
 
 def module_path(name: str) -> str:
-    """``layer1.0.conv1`` of ``/layer1/layer1.0/conv1/Conv``, as the older exporter of PyTorch writes it."""
+    """Return ``layer1.0.conv1`` for ``/layer1/layer1.0/conv1/Conv``, as PyTorch's older exporter writes it."""
     path: list[str] = []
     for part in name.split("/")[1:-1]:
         if path and part.startswith(path[-1] + "."):
@@ -163,7 +163,10 @@ def module_path(name: str) -> str:
 
 
 def nodes_of(steps: Sequence[KernelRun], runtime: TensorGraph) -> list["NodeProto | None"]:
-    """The node of each step. A saved graph is in the order of execution; names decide where a step is in a branch."""
+    """Return the node of each step, or None.
+
+    A saved graph is in the order of execution; names decide where a step is in a branch.
+    """
     if [step.op for step in steps] == [node.op_type for node in runtime.nodes]:
         return list(runtime.nodes)
     named = {(node.name, node.op_type): node for node in runtime.nodes}

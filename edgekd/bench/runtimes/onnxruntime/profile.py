@@ -1,4 +1,4 @@
-"""The time of each layer of an ONNX file in ONNX Runtime, from the runtime's own profiler."""
+"""Time of each layer of an ONNX file, from ONNX Runtime's own profiler."""
 
 import json
 from collections.abc import Sequence
@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgekd.bench.clock import collect, collector_off, warm_up
-from edgekd.bench.plan import Subject
+from edgekd.bench.plan import Workload
 from edgekd.bench.profile.layers import LayerProfile, LayerTime
+from edgekd.bench.runtimes.onnxruntime.interleave import InterleavedRuns
 from edgekd.bench.runtimes.onnxruntime.join import Network, TensorGraph, is_weighted, nodes_of
 from edgekd.bench.runtimes.onnxruntime.session import OnnxSession
 from edgekd.bench.runtimes.onnxruntime.trace import Event, KernelRun, chrome_trace, last_runs, steps_of
-from edgekd.bench.runtimes.onnxruntime.turns import Turns
 from edgekd.bench.runtimes.onnxruntime.work import activation_bytes_of, macs_of, precision_of, weight_bytes_of
 from edgekd.errors import MeasurementError
 from edgekd.files import temporary_folder, write_text
@@ -27,19 +27,19 @@ WARMUP_S, WARMUP_RUNS, MAX_WARMUP_RUNS = 0.3, 3, 200
 SECONDS, MORE = 0.5, 4
 
 
-def profile(subject: Subject, threads: int, batch: int, runs: int, trace_to: Path | None = None) -> LayerProfile:
-    """Each step's median over ``runs`` inferences, or more where these are over in half a second.
+def profile(workload: Workload, threads: int, batch: int, runs: int, trace_to: Path | None = None) -> LayerProfile:
+    """Profile ``runs`` inferences, or more where these take less than half a second, and return each step's median.
 
     ``trace_to`` is where a Chrome trace of them is written.
     """
-    if subject.device != "cpu":
+    if workload.device != "cpu":
         raise MeasurementError(
-            f"ONNX Runtime's profiler does not wait for {subject.device}: profile the TensorRT engine there"
+            f"ONNX Runtime's profiler does not wait for {workload.device}: profile the TensorRT engine there"
         )
-    unprofiled_ms = plain_ms(subject, threads, batch, runs)
+    unprofiled_ms = plain_ms(workload, threads, batch, runs)
     with temporary_folder() as folder:
         optimised = folder / "optimised.onnx"
-        session = OnnxSession(subject, threads, batch, profile_to=folder / "profile", optimized_to=optimised)
+        session = OnnxSession(workload, threads, batch, profile_to=folder / "profile", optimized_to=optimised)
         with collector_off():
             collect(session.run, WARMUP_S, WARMUP_RUNS, MAX_WARMUP_RUNS)
             counted = len(collect(session.run, SECONDS, runs, MORE * runs))
@@ -47,7 +47,7 @@ def profile(subject: Subject, threads: int, batch: int, runs: int, trace_to: Pat
         runtime = TensorGraph(optimised)
     inferences, total_ms = last_runs(events, counted)
     steps = steps_of(inferences)
-    layers = layers_of(steps, runtime, Network(Path(subject.model)))
+    layers = layers_of(steps, runtime, Network(Path(workload.model)))
     if trace_to is not None:
         known = {step.name: described(layer) for step, layer in zip(steps, layers, strict=True)}
         write_text(trace_to, json.dumps(chrome_trace(inferences, known)))
@@ -59,7 +59,7 @@ def layer_times(path: Path, threads: int, runs: int, target: "TimingTarget") -> 
     with temporary_folder() as folder:
         optimised = folder / "optimised.onnx"
         names = ("model",)
-        turns = Turns(
+        turns = InterleavedRuns(
             {"model": path}, names, names, threads, WARMUP_RUNS, runs, MORE * runs, SECONDS, {"model": optimised}
         )
         taken = target.turns(turns)
@@ -68,8 +68,8 @@ def layer_times(path: Path, threads: int, runs: int, target: "TimingTarget") -> 
     return layers_of(steps_of(inferences), runtime, Network(path))
 
 
-def plain_ms(subject: Subject, threads: int, batch: int, runs: int) -> float:
-    session = OnnxSession(subject, threads, batch)
+def plain_ms(workload: Workload, threads: int, batch: int, runs: int) -> float:
+    session = OnnxSession(workload, threads, batch)
     warm_up(session.run, WARMUP_S, WARMUP_RUNS)
     with collector_off():
         return float(np.median(collect(session.run, SECONDS, runs, MORE * runs))) / 1e6
@@ -91,7 +91,7 @@ def layers_of(steps: Sequence[KernelRun], runtime: TensorGraph, network: Network
 
 
 def name_of(step: KernelRun, origin: "NodeProto | None", network: Network, source: str | None) -> str:
-    """The module's path, or the step's own name and, for what is no layer, the one that it comes after."""
+    """Return the module's path, or the step's own name with the layer that it comes after if it is no layer itself."""
     if origin is not None and (label := network.label(origin)):
         return label
     own = ((origin.name if origin is not None else "") or step.name).removeprefix("node_")

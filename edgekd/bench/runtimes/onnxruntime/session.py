@@ -1,4 +1,4 @@
-"""An ONNX file in ONNX Runtime, with everything that colours a timing set explicitly."""
+"""An ONNX file in ONNX Runtime, with every setting that affects timing made explicit."""
 
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ Feeds = dict[str, NDArray[Any]]
 
 
 class OnnxSession(Session):
-    """``profile_to`` is where ONNX Runtime's profile is written, less its time stamp; timing without it."""
+    """An ONNX Runtime session; ``profile_to`` is where its profile is written, less the time stamp."""
 
     def __init__(self, *args: Any, profile_to: Path | None = None, optimized_to: Path | None = None, **rest: Any):
         self.profile_to = profile_to
@@ -40,7 +40,7 @@ class OnnxSession(Session):
         super().__init__(*args, **rest)
 
     def load(self) -> None:
-        path, provider = existing(self.subject.model), self.provider()
+        path, provider = existing(self.workload.model), self.provider()
         options = session_options(self.threads)
         if self.profile_to:
             options.enable_profiling = True
@@ -60,7 +60,7 @@ class OnnxSession(Session):
             raise MeasurementError(f"{path} runs on {self.providers}, not on {provider}: not measured")
 
     def provider(self) -> str:
-        asked = (self.subject.runtime, self.subject.device)
+        asked = (self.workload.runtime, self.workload.device)
         if asked not in PROVIDERS:
             known = ", ".join(f"{runtime} on {device}" for runtime, device in PROVIDERS)
             raise MeasurementError(f"{asked[0]} on {asked[1]} is not something edgekd can time; known: {known}")
@@ -74,23 +74,23 @@ class OnnxSession(Session):
     def place_inputs(self, seed: int) -> None:
         nodes = self._session.get_inputs()
         self.batch = self._batch_in_force(nodes[0]) if nodes else self.batch
-        self.feeds: Feeds = example(self.subject, nodes, self.batch, seed)
-        self._binding = self._bind() if self.subject.device != "cpu" else None
+        self.feeds: Feeds = example(self.workload, nodes, self.batch, seed)
+        self._binding = self._bind() if self.workload.device != "cpu" else None
 
     def _batch_in_force(self, node: Any) -> int:
-        shape = shape_of(self.subject, node, self.batch, first=True)
+        shape = shape_of(self.workload, node, self.batch, first=True)
         if shape and self.batch not in (1, shape[0]):
             raise MeasurementError(
-                f"{self.subject.model} fixes its batch at {shape[0]}, not {self.batch}; leave out --batch"
+                f"{self.workload.model} fixes its batch at {shape[0]}, not {self.batch}; leave out --batch"
             )
         return shape[0] if shape else 1
 
     def _bind(self) -> Any:
         binding = self._session.io_binding()
         for name, value in self.feeds.items():
-            binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(value, self.subject.device, 0))
+            binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(value, self.workload.device, 0))
         for node in self._session.get_outputs():
-            binding.bind_output(node.name, self.subject.device)
+            binding.bind_output(node.name, self.workload.device)
         return binding
 
     def run(self) -> Any:
@@ -100,10 +100,10 @@ class OnnxSession(Session):
             self._session.run_with_iobinding(self._binding)
             return self._binding.synchronize_outputs()
         except Exception as error:
-            raise MeasurementError(f"{self.subject.model} loads but does not run: {one_line(error)}") from error
+            raise MeasurementError(f"{self.workload.model} loads but does not run: {one_line(error)}") from error
 
     def transfers(self) -> dict[str, Call]:
-        binding, device = self._binding, self.subject.device
+        binding, device = self._binding, self.workload.device
         if binding is None:
             return {}
         return {
@@ -134,29 +134,29 @@ def session_options(threads: int) -> onnxruntime.SessionOptions:
     return options
 
 
-def example(subject: Any, nodes: list[Any], batch: int, seed: int) -> Feeds:
-    """Random where an input is float or 8 bits wide, zeros (a valid index of anything) elsewhere."""
+def example(workload: Any, nodes: list[Any], batch: int, seed: int) -> Feeds:
+    """Return random values for a float or 8-bit input, and zeros (a valid index of anything) for others."""
     random = np.random.default_rng(seed)
     return {
-        node.name: values(subject.model, node, shape_of(subject, node, batch, number == 0), random)
+        node.name: values(workload.model, node, shape_of(workload, node, batch, number == 0), random)
         for number, node in enumerate(nodes)
     }
 
 
-def shape_of(subject: Any, node: Any, batch: int, first: bool) -> tuple[int, ...]:
-    if subject.shape is not None and first:
-        return tuple(subject.shape)
+def shape_of(workload: Any, node: Any, batch: int, first: bool) -> tuple[int, ...]:
+    if workload.shape is not None and first:
+        return tuple(workload.shape)
     dims = list(node.shape)
     if 0 in dims:
         raise MeasurementError(
-            f"{subject.model}: input {node.name!r} has the shape {node.shape}, which holds no value; export it again "
+            f"{workload.model}: input {node.name!r} has the shape {node.shape}, which holds no value; export it again "
             "with an open or a real size"
         )
     if dims and not isinstance(dims[0], int):
         dims[0] = batch
     if not all(isinstance(dim, int) for dim in dims):
         raise MeasurementError(
-            f"{subject.model}: input {node.name!r} has the shape {node.shape}, open beyond its batch; "
+            f"{workload.model}: input {node.name!r} has the shape {node.shape}, open beyond its batch; "
             "give the first input's with --shape, such as --shape 1,3,224,224, or fix it in the file"
         )
     return tuple(dims)

@@ -1,4 +1,4 @@
-"""ONNX Runtime's own profile, a Chrome trace, as steps of one inference."""
+"""ONNX Runtime's own profile, a Chrome trace, read as the steps of one inference."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ CONTAINERS = {"If", "Loop", "Scan"}  # their time is that of the steps inside, w
 
 @dataclass(frozen=True)
 class KernelRun:
-    """One kernel: its name in the runtime's graph, and the types and shapes that it saw."""
+    """One kernel's run: its name in the runtime's graph, and the types and shapes of its tensors."""
 
     name: str
     op: str
@@ -28,7 +28,7 @@ class KernelRun:
 
 
 def last_runs(events: Sequence[Event], runs: int) -> tuple[list[list[Event]], float]:
-    """The kernels of each of the last ``runs`` inferences, and the median inference in milliseconds."""
+    """Return the kernels of each of the last ``runs`` inferences, and the median inference in milliseconds."""
     inferences = [event for event in events if event["name"] == "model_run"][-runs:]
     if len(inferences) < runs:
         raise MeasurementError(
@@ -46,7 +46,7 @@ def is_kernel(event: Event) -> bool:
 
 
 def steps_of(inferences: Sequence[Sequence[Event]]) -> list[KernelRun]:
-    """The steps in the order in which the last inference ran them; a step in a loop counts once, with all its time."""
+    """Return the steps in the order of the last inference; a step in a loop counts once, with all its time."""
     times: dict[tuple[str, str], list[int]] = defaultdict(list)
     for kernels in inferences:
         spent: dict[tuple[str, str], int] = defaultdict(int)
@@ -64,7 +64,7 @@ def identity(event: Event) -> tuple[str, str]:
 
 
 def fine_median(microseconds: Sequence[int]) -> float:
-    """The median of times that the runtime cut to whole microseconds, spread over the one that it falls in."""
+    """Return the median of times cut to whole microseconds, spread over the one that it falls in."""
     return max(0.0, float(median_grouped([time + 0.5 for time in microseconds], interval=1)))
 
 
@@ -86,7 +86,7 @@ def typed_shapes(listed: Any) -> tuple[tuple[str, tuple[int, ...]], ...]:
 
 
 def chrome_trace(inferences: Sequence[Sequence[Event]], layers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The counted inferences for chrome://tracing or Perfetto, each kernel under its layer's name."""
+    """Return the counted inferences for chrome://tracing or Perfetto, each kernel under its layer's name."""
     events = []
     for kernels in inferences:
         for event in kernels:

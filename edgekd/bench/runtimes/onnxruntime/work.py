@@ -1,4 +1,4 @@
-"""What a step of ONNX Runtime's graph has to compute and to move: multiply-accumulates and bytes."""
+"""Work of a step of ONNX Runtime's graph: multiply-accumulates and bytes moved."""
 
 from math import prod
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ PARTS = {"Gather", "Slice", "GatherElements"}  # read what they write, not all t
 
 
 def precision_of(step: KernelRun) -> str:
-    """Of the arithmetic: quantising is arithmetic on floats, whichever side of it they are on."""
+    """Return the precision of the arithmetic; quantising is arithmetic on floats on either side of it."""
     if step.op in ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"):
         return "float32"
     dtype = step.inputs[0][0] if step.inputs else step.outputs[0][0] if step.outputs else "float"
@@ -25,7 +25,7 @@ def precision_of(step: KernelRun) -> str:
 
 
 def macs_of(step: KernelRun, node: "NodeProto | None", origin: "NodeProto | None", network: Network) -> int:
-    """The layer's own multiply-accumulates: its weight is as the file stores it, without the runtime's padding."""
+    """Return the layer's own multiply-accumulates: its weight as the file stores it, without the runtime's padding."""
     if not step.inputs or not step.outputs or (origin is not None and not is_weighted(origin.op_type)):
         return 0
     if family(step.op) == "Conv":
@@ -37,7 +37,10 @@ def macs_of(step: KernelRun, node: "NodeProto | None", origin: "NodeProto | None
 
 
 def convolution_macs(step: KernelRun, node: "NodeProto | None", weight: tuple[int, ...]) -> int:
-    """Each output pixel meets every weight once; transposed, each input pixel does. 0 where the weight is unknown."""
+    """Return a convolution's multiply-accumulates, or 0 if the weight is unknown.
+
+    Each output pixel meets every weight once; in a transposed convolution each input pixel does.
+    """
     if len(weight) < 3:
         return 0
     shape = (step.inputs if "Transpose" in step.op else step.outputs)[0][1]
@@ -47,7 +50,7 @@ def convolution_macs(step: KernelRun, node: "NodeProto | None", weight: tuple[in
 
 
 def depth(step: KernelRun, node: "NodeProto | None") -> int:
-    """The length of the sums in a matrix product."""
+    """Return the length of the sums in a matrix product."""
     shape = step.inputs[0][1]
     turned = len(shape) > 1 and attribute(node, "transA")
     return shape[-2] if turned else shape[-1]
@@ -62,7 +65,7 @@ def attribute(node: "NodeProto | None", name: str) -> int:
 
 
 def weight_bytes_of(step: KernelRun, node: "NodeProto | None", runtime: TensorGraph) -> int:
-    """From the graph: the profile leaves out weights that were packed at loading."""
+    """Return the weight's bytes from the graph: the profile leaves out weights that were packed at loading."""
     if node is None or step.op in VIEWS or step.op in PARTS:
         return 0
     return sum(nbytes(runtime.constants[name]) for name in set(node.input) if name in runtime.constants)

@@ -1,4 +1,4 @@
-"""The time of each leaf module of a network in eager PyTorch, under the path that ``named_modules`` gives it."""
+"""Time of each leaf module of a network in eager PyTorch, under its path in ``named_modules``."""
 
 import os
 from bisect import bisect_right
@@ -17,7 +17,7 @@ from torch.profiler import ProfilerActivity, record_function
 from torch.utils._pytree import tree_leaves
 
 from edgekd.bench.clock import collect, collector_off, warm_up
-from edgekd.bench.plan import Subject
+from edgekd.bench.plan import Workload
 from edgekd.bench.profile.layers import LayerProfile, LayerTime
 from edgekd.bench.runtimes.pytorch.session import EAGER, TorchSession
 from edgekd.bench.runtimes.session import Session
@@ -32,7 +32,7 @@ TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 @dataclass
 class Work:
-    """What one inference asks of a layer, summed over its calls."""
+    """The work of a layer in one inference, summed over its calls."""
 
     op: str
     precision: str
@@ -41,18 +41,18 @@ class Work:
 
 
 def profile(
-    subject: Subject, threads: int = 1, batch: int = 1, runs: int = 30, trace_to: Path | None = None
+    workload: Workload, threads: int = 1, batch: int = 1, runs: int = 30, trace_to: Path | None = None
 ) -> LayerProfile:
-    """Times every leaf module by torch.profiler, on CUDA by its kernels; ``trace_to`` gets the Chrome trace.
+    """Time every leaf module by torch.profiler, on CUDA by its kernels; ``trace_to`` gets the Chrome trace.
 
     What runs between the modules (additions, functional calls, the hooks themselves) is the entry
     "outside of layers". ``total_ms`` is by the wall, so on CUDA it holds the time in which the GPU waits as well.
     """
-    if subject.runtime != EAGER:
-        raise MeasurementError(f"{subject.runtime} has its layers fused into one; profile the runtime {EAGER} instead")
+    if workload.runtime != EAGER:
+        raise MeasurementError(f"{workload.runtime} has its layers fused into one; profile the runtime {EAGER} instead")
     if runs < 1:
         raise MeasurementError(f"{runs} runs show nothing; profile 1 or more")
-    session = TorchSession(subject, threads, batch)
+    session = TorchSession(workload, threads, batch)
     work = observe(session)
     unprofiled_ms = plain_ms(session, runs)
     recorded = record(session, runs, trace_to)
@@ -72,7 +72,7 @@ def leaves(network: nn.Module) -> dict[str, nn.Module]:
 
 
 def observe(session: TorchSession) -> dict[str, Work]:
-    """One inference, apart from the timed ones, in which each layer's work is counted from its tensors."""
+    """Run one untimed inference and count each layer's work from its tensors."""
     work: dict[str, Work] = {}
 
     def watch(name: str, module: nn.Module) -> Any:
@@ -104,7 +104,7 @@ def precision(module: nn.Module, inputs: list[Tensor]) -> str:
 
 
 def macs(module: nn.Module, inputs: list[Tensor], outputs: list[Tensor]) -> int:
-    """Multiply-accumulates of one call; of a convolution with those that fall on its padding."""
+    """Return the multiply-accumulates of one call; of a convolution with those that fall on its padding."""
     if isinstance(module, CONVOLUTIONS):
         return outputs[0].numel() * module.weight[0].numel()
     if isinstance(module, TRANSPOSED):
@@ -116,7 +116,7 @@ def macs(module: nn.Module, inputs: list[Tensor], outputs: list[Tensor]) -> int:
 
 @contextmanager
 def ranges(network: nn.Module) -> Iterator[None]:
-    """Puts each leaf module's name into the trace, from before its forward to after it."""
+    """Record each leaf module's name in the trace, from before its forward to after it."""
     handles, open_ranges = [], {}
 
     def enter(name: str) -> Any:
@@ -144,7 +144,7 @@ def ranges(network: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def without_log() -> Iterator[None]:
-    """Kineto tells of its start and of a missing GPU on the file descriptor, past ``sys.stderr``."""
+    """Silence Kineto, which reports its start and a missing GPU on the file descriptor, past ``sys.stderr``."""
     kept = os.dup(2)
     with Path(os.devnull).open("wb") as nowhere:
         os.dup2(nowhere.fileno(), 2)
@@ -156,7 +156,7 @@ def without_log() -> Iterator[None]:
 
 
 def record(session: TorchSession, runs: int, trace_to: Path | None) -> list[Any]:
-    """The ranges of ``runs`` inferences; the first one, in which the profiler itself starts, is left out."""
+    """Return the ranges of ``runs`` inferences; the first, in which the profiler itself starts, is left out."""
     activities = [ProfilerActivity.CPU]
     if session.device.type == "cuda":
         activities.append(ProfilerActivity.CUDA)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from edgekd.bench.clock import Call
-from edgekd.bench.plan import Subject
+from edgekd.bench.plan import Workload
 from edgekd.bench.runtimes.session import Session
 from edgekd.errors import MeasurementError, first_line
 from edgekd.userfile import call, is_reference, load_function
@@ -20,16 +20,16 @@ WARM_UP_BEFORE_CAPTURE = 3
 
 
 class TorchSession(Session):
-    """``model`` is ``path.py:function``, which takes the subject's args and gives an ``nn.Module``.
+    """A network in PyTorch: ``model`` is ``path.py:function``, which takes the workload's args.
 
     The network is in eval mode and keeps its own memory layout: a function that wants channels_last gives its
     network so. Products of float32 are IEEE float32: TF32 is off. The input is one tensor of ``shape`` in [0, 1).
     Compiling and capturing are part of the first run.
     """
 
-    def __init__(self, subject: Subject, *args: Any, network: nn.Module | None = None, **rest: Any):
+    def __init__(self, workload: Workload, *args: Any, network: nn.Module | None = None, **rest: Any):
         self._network = network
-        super().__init__(subject, *args, **rest)
+        super().__init__(workload, *args, **rest)
 
     @classmethod
     def of(
@@ -41,20 +41,20 @@ class TorchSession(Session):
         precision: str | None = None,
         threads: int = 1,
     ) -> "TorchSession":
-        """A session of a copy of ``network``, to time in a loop of one's own.
+        """Make a session of a copy of ``network``, to time in a loop of one's own.
 
         >>> session = TorchSession.of(nn.Linear(8, 4), shape=(1, 8))
         >>> tuple(session.run().shape)
         (1, 4)
         """
-        subject = Subject(type(network).__name__, runtime, device, tuple(shape), precision)
-        return cls(subject, threads, shape[0], network=deepcopy(network))
+        workload = Workload(type(network).__name__, runtime, device, tuple(shape), precision)
+        return cls(workload, threads, shape[0], network=deepcopy(network))
 
     def load(self) -> None:
         self._dtype = self._precision()
         self.device = self._device()
         set_up(self.threads)
-        network = self._network if self._network is not None else build(self.subject)
+        network = self._network if self._network is not None else build(self.workload)
         try:
             self.network = network.eval().to(self.device, self._dtype)
         except Exception as error:
@@ -63,10 +63,10 @@ class TorchSession(Session):
 
     @property
     def _name(self) -> str:
-        return self.subject.model
+        return self.workload.model
 
     def _precision(self) -> torch.dtype | None:
-        precision = self.subject.precision
+        precision = self.workload.precision
         if precision is not None and precision not in PRECISIONS:
             raise MeasurementError(
                 f"PyTorch is not timed in {precision!r}; --precision is one of {', '.join(PRECISIONS)}, "
@@ -75,7 +75,7 @@ class TorchSession(Session):
         return PRECISIONS[precision] if precision else None
 
     def _device(self) -> torch.device:
-        name, runtime = self.subject.device, self.subject.runtime
+        name, runtime = self.workload.device, self.workload.runtime
         if name not in ("cpu", "cuda"):
             raise MeasurementError(f"PyTorch is timed on cpu and cuda, not on {name!r}; give --device cpu or cuda")
         if runtime == CUDA_GRAPH and name == "cpu":
@@ -88,7 +88,7 @@ class TorchSession(Session):
         return torch.device("cuda", torch.cuda.current_device()) if name == "cuda" else torch.device("cpu")
 
     def place_inputs(self, seed: int) -> None:
-        self.shape = shape_in_force(self.subject, self.batch)
+        self.shape = shape_in_force(self.workload, self.batch)
         self.batch = self.shape[0] if self.shape else 1
         dtype = self._dtype or own_dtype(self.network)
         values = torch.rand(self.shape, generator=torch.Generator().manual_seed(seed))
@@ -112,9 +112,9 @@ class TorchSession(Session):
 
     def _prepare(self) -> Call:
         network, inputs = self.network, self.input
-        if self.subject.runtime == CUDA_GRAPH:
+        if self.workload.runtime == CUDA_GRAPH:
             self._forward = capture(network, inputs)
-        elif self.subject.runtime == COMPILED:
+        elif self.workload.runtime == COMPILED:
             # The shape is fixed, so a second network of the same class is not to be compiled for any.
             compiled = torch.compile(network, dynamic=False)
             self._forward = lambda: compiled(inputs)
@@ -124,9 +124,9 @@ class TorchSession(Session):
 
     def _complaint(self, error: Exception) -> str:
         at = f"at the shape {self.shape} in {str(self.input.dtype).removeprefix('torch.')}: {first_line(error)}"
-        if self.subject.runtime == EAGER:
+        if self.workload.runtime == EAGER:
             return f"{self._name} does not run {at}"
-        return f"{self._name} does not run as {self.subject.runtime} {at}; see whether it does as {EAGER}"
+        return f"{self._name} does not run as {self.workload.runtime} {at}; see whether it does as {EAGER}"
 
     def transfers(self) -> dict[str, Call]:
         if self.device.type != "cuda":
@@ -140,20 +140,20 @@ class TorchSession(Session):
         }
 
 
-def build(subject: Subject) -> nn.Module:
-    if not is_reference(subject.model):
+def build(workload: Workload) -> nn.Module:
+    if not is_reference(workload.model):
         raise MeasurementError(
-            f"{subject.model}: PyTorch needs code that builds the network; name it as path/to/file.py:function"
+            f"{workload.model}: PyTorch needs code that builds the network; name it as path/to/file.py:function"
         )
-    function = load_function(subject.model, MeasurementError)
-    network = call(function, subject.model, MeasurementError, {}, dict(subject.args))
+    function = load_function(workload.model, MeasurementError)
+    network = call(function, workload.model, MeasurementError, {}, dict(workload.args))
     if not isinstance(network, nn.Module):
-        raise MeasurementError(f"{subject.model} gives a {type(network).__name__}; it must return a torch.nn.Module")
+        raise MeasurementError(f"{workload.model} gives a {type(network).__name__}; it must return a torch.nn.Module")
     return network
 
 
 def set_up(threads: int) -> None:
-    """Everything of the process that colours a timing, set explicitly."""
+    """Set everything of the process that affects timing explicitly."""
     torch.set_num_threads(threads)
     with suppress(RuntimeError):  # PyTorch takes it once only, and not after its pool has started
         torch.set_num_interop_threads(1)
@@ -169,21 +169,21 @@ def own_dtype(network: nn.Module) -> torch.dtype:
     return next((weight.dtype for weight in network.parameters() if weight.is_floating_point()), torch.float32)
 
 
-def shape_in_force(subject: Subject, batch: int) -> tuple[int, ...]:
-    shape = subject.shape
+def shape_in_force(workload: Workload, batch: int) -> tuple[int, ...]:
+    shape = workload.shape
     if shape is None:
         raise MeasurementError(
-            f"{subject.model}: a PyTorch network does not say what it takes; give --shape, such as --shape 1,3,224,224"
+            f"{workload.model}: a PyTorch network does not say what it takes; give --shape, such as --shape 1,3,224,224"
         )
     if batch == 1 or (shape and shape[0] == batch):
         return tuple(shape)
     if not shape or shape[0] != 1:
-        raise MeasurementError(f"{subject.model}: --shape {shape} fixes another batch than {batch}; leave out --batch")
+        raise MeasurementError(f"{workload.model}: --shape {shape} fixes another batch than {batch}; leave out --batch")
     return (batch, *shape[1:])
 
 
 def capture(network: nn.Module, inputs: Tensor) -> Call:
-    """Replays ``network(inputs)`` as one CUDA graph; its outputs lie where the capture left them."""
+    """Capture ``network(inputs)`` as a CUDA graph and return the call that replays it into the captured outputs."""
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):

@@ -1,4 +1,4 @@
-"""The time of each layer of an engine, joined to what its inspector says of it."""
+"""Time of each layer of an engine, joined to the inspector's description of it."""
 
 from dataclasses import replace
 from math import prod
@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter_ns
 
-from edgekd.bench.plan import Subject
+from edgekd.bench.plan import Workload
 from edgekd.bench.profile.layers import LayerProfile, LayerTime
 from edgekd.bench.runtimes.pytorch.profile import plain_ms
 from edgekd.bench.runtimes.tensorrt.session import TensorRTSession
@@ -17,9 +17,9 @@ BYTES = {"int4": 0.5, "float4": 0.5, "int8": 1, "float8": 1, "bool": 1, "float16
 
 
 def profile(
-    subject: Subject, threads: int = 1, batch: int = 1, runs: int = 30, trace_to: Path | None = None
+    workload: Workload, threads: int = 1, batch: int = 1, runs: int = 30, trace_to: Path | None = None
 ) -> LayerProfile:
-    """Times every layer by TensorRT's own events, in runs apart from any other timing.
+    """Time every layer by TensorRT's own events, in runs apart from any other timing.
 
     Precision, MACs and bytes are 0 or empty where the engine was built without ``--profilingVerbosity=detailed``.
     """
@@ -27,9 +27,9 @@ def profile(
         raise MeasurementError("TensorRT writes no trace; profile the engine with nsys for one")
     if runs < 1:
         raise MeasurementError(f"{runs} runs show nothing; profile 1 or more")
-    if subject.args.get("cuda_graph"):
+    if workload.args.get("cuda_graph"):
         raise MeasurementError("a CUDA graph reports no layers; profile the engine without cuda_graph")
-    session = TensorRTSession(subject, threads, batch)
+    session = TensorRTSession(workload, threads, batch)
     inspector = session.engine.create_engine_inspector()
     inspector.execution_context = session.context
     layers = parse_layers(inspector.get_engine_information(session.trt.LayerInformationFormat.JSON))
@@ -38,7 +38,7 @@ def profile(
 
 
 def record(session: TensorRTSession, runs: int) -> tuple[list[dict[str, float]], list[float]]:
-    """Milliseconds of each layer in each run, and of each run by the wall."""
+    """Return the milliseconds of each layer in each run, and the wall time of each run."""
     trt = session.trt
     times: list[dict[str, float]] = []
     wall: list[float] = []
@@ -71,7 +71,10 @@ def layer_time(name: str, ms: float, layer: Layer) -> LayerTime:
 
 
 def macs_of(layer: Layer) -> int:
-    """Of a convolution; 0 where the inspector does not say enough. Each weight is used once per output pixel."""
+    """Return a convolution's multiply-accumulates, or 0 if the inspector does not tell.
+
+    Each weight is used once per output pixel.
+    """
     weights, outputs = layer.get("Weights"), tensors(layer, "Outputs")
     if layer.get("ParameterType") != "Convolution" or not isinstance(weights, dict) or not outputs:
         return 0

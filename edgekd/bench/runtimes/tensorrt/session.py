@@ -27,10 +27,10 @@ DTYPES = {
 
 
 class TensorRTSession(Session):
-    """``model`` is an engine file. An engine is native code that runs as you: load only those that you built.
+    """A loaded engine file. An engine is native code that runs as you: load only those that you built.
 
     An engine belongs to one release of TensorRT and one kind of GPU; where edgekd built it, that is checked before
-    it is loaded. The subject's arg ``cuda_graph: true`` replays it as one CUDA graph, captured in the first run;
+    it is loaded. The workload's arg ``cuda_graph: true`` replays it as one CUDA graph, captured in the first run;
     ``providers`` says so.
     """
 
@@ -59,7 +59,7 @@ class TensorRTSession(Session):
             self.providers.append("CUDA graph")
 
     def _path(self) -> Path:
-        path, device = Path(self.subject.model), self.subject.device
+        path, device = Path(self.workload.model), self.workload.device
         if device != "cuda":
             raise MeasurementError(f"TensorRT runs on cuda, not on {device!r}; give --device cuda")
         if not path.is_file():
@@ -67,10 +67,10 @@ class TensorRTSession(Session):
         return path
 
     def _uses_graph(self) -> bool:
-        unknown = set(self.subject.args) - {"cuda_graph"}
+        unknown = set(self.workload.args) - {"cuda_graph"}
         if unknown:
             raise MeasurementError(f"TensorRT takes no argument {sorted(unknown)[0]!r}; args: cuda_graph")
-        return bool(self.subject.args.get("cuda_graph", False))
+        return bool(self.workload.args.get("cuda_graph", False))
 
     def place_inputs(self, seed: int) -> None:
         random = torch.Generator().manual_seed(seed)
@@ -79,7 +79,7 @@ class TensorRTSession(Session):
         for name in inputs:
             self._set_shape(name, first=name == inputs[0])
         if unknown := self.context.infer_shapes():
-            raise MeasurementError(f"{self.subject.model}: the shape of {', '.join(unknown)} stays open; give --shape")
+            raise MeasurementError(f"{self.workload.model}: the shape of {', '.join(unknown)} stays open; give --shape")
         self.tensors = {name: self._buffer(name, random) for name in names}
         self.inputs = [self.tensors[name] for name in inputs]
         self.outputs = [self.tensors[name] for name in names if name not in inputs]
@@ -92,14 +92,15 @@ class TensorRTSession(Session):
     def _set_shape(self, name: str, first: bool) -> None:
         if self.engine.is_shape_inference_io(name):
             raise MeasurementError(
-                f"{self.subject.model}: input {name!r} holds a shape, which edgekd cannot make; build with fixed shapes"
+                f"{self.workload.model}: input {name!r} holds a shape, which edgekd cannot make; build with fixed "
+                "shapes"
             )
         own = tuple(self.engine.get_tensor_shape(name))
-        shape = wanted_shape(self.subject.model, name, own, self.subject.shape if first else None, self.batch)
+        shape = wanted_shape(self.workload.model, name, own, self.workload.shape if first else None, self.batch)
         if not self.context.set_input_shape(name, shape):
             low, _, high = (tuple(dims) for dims in self.engine.get_tensor_profile_shape(name, 0))
             raise MeasurementError(
-                f"{self.subject.model} does not take {shape} as {name!r}: it was built for {low} to {high}; "
+                f"{self.workload.model} does not take {shape} as {name!r}: it was built for {low} to {high}; "
                 "give another --shape or --batch"
             )
 
@@ -110,12 +111,12 @@ class TensorRTSession(Session):
         if kind not in DTYPES or vectorized or min(shape, default=0) < 0:
             what = f"{kind}{' in vectors' if vectorized else ''} of shape {shape}"
             raise MeasurementError(
-                f"{self.subject.model}: tensor {name!r} is {what}, which edgekd cannot make; build the engine with "
+                f"{self.workload.model}: tensor {name!r} is {what}, which edgekd cannot make; build the engine with "
                 f"linear inputs and outputs of fixed shape in one of {', '.join(DTYPES)}"
             )
         tensor = values(shape, DTYPES[kind], random).to(self.device)
         if not self.context.set_tensor_address(name, tensor.data_ptr()):
-            raise MeasurementError(f"{self.subject.model}: {name!r} takes no address{self._logger.last()}")
+            raise MeasurementError(f"{self.workload.model}: {name!r} takes no address{self._logger.last()}")
         return tensor
 
     def run(self) -> list[Tensor]:
@@ -130,7 +131,7 @@ class TensorRTSession(Session):
 
     def enqueue(self) -> None:
         if not self.context.execute_async_v3(self.stream.cuda_stream):
-            raise MeasurementError(f"{self.subject.model} loads but does not run{self._logger.last()}")
+            raise MeasurementError(f"{self.workload.model} loads but does not run{self._logger.last()}")
 
     def _capture(self) -> torch.cuda.CUDAGraph:
         self.enqueue()  # what the engine allocates at its first run must not be captured
@@ -151,7 +152,7 @@ class TensorRTSession(Session):
 
 
 def wanted_shape(model: str, name: str, own: Sequence[int], given: Sequence[int] | None, batch: int) -> tuple[int, ...]:
-    """``own`` is the engine's, with -1 where it is open; ``given`` is that of --shape."""
+    """Return the input's shape; ``own`` is the engine's, with -1 where it is open, ``given`` is that of --shape."""
     shape = list(own if given is None else given)
     if own and own[0] == -1 and shape[0] in (-1, 1):
         shape[0] = batch
@@ -165,7 +166,7 @@ def wanted_shape(model: str, name: str, own: Sequence[int], given: Sequence[int]
 
 
 def values(shape: tuple[int, ...], dtype: torch.dtype, random: torch.Generator) -> Tensor:
-    """Random where the type is float or 8 bits wide, zeros (a valid index of anything) elsewhere."""
+    """Return random values for a float or 8-bit type, and zeros (a valid index of anything) for others."""
     if dtype.is_floating_point:
         return torch.rand(shape, generator=random).to(dtype)
     if dtype in (torch.int8, torch.uint8):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgekd.bench.plan import Subject
+from edgekd.bench.plan import Workload
 from edgekd.errors import EdgekdError, MeasurementError
 from edgekd.external import external_files
 from edgekd.files import read_object
@@ -12,19 +12,19 @@ NETWORK = Path(__file__).parents[1] / "chain" / "network.py"
 ENGINES = (".engine", ".plan")
 
 
-def subjects(
+def workloads(
     given: Sequence[str], runtimes: Sequence[str], device: str, shape: tuple[int, ...] | None, precision: str | None
-) -> dict[str, Subject]:
+) -> dict[str, Workload]:
     """Each model in each of the runtimes, or in the one that its kind of file is for."""
-    found: dict[str, Subject] = {}
+    found: dict[str, Workload] = {}
     for model in given:
         for runtime in runtimes or [runtime_for(model)]:
             name = f"{model} in {runtime}" if len(runtimes) > 1 else model
-            found[unused(name, found)] = subject(model, runtime, device, shape, precision)
+            found[unused(name, found)] = workload(model, runtime, device, shape, precision)
     return found
 
 
-def unused(name: str, taken: dict[str, Subject]) -> str:
+def unused(name: str, taken: dict[str, Workload]) -> str:
     label, number = name, 1
     while label in taken:
         number += 1
@@ -42,9 +42,9 @@ def is_network(model: str) -> bool:
     return ".py:" in model or (Path(model) / "model.json").is_file()
 
 
-def subject(
+def workload(
     model: str, runtime: str, device: str, shape: tuple[int, ...] | None = None, precision: str | None = None
-) -> Subject:
+) -> Workload:
     if is_network(model) != runtime.startswith("pytorch"):
         raise MeasurementError(
             f"{model} does not run in {runtime}: PyTorch takes a stage folder or path.py:function, "
@@ -53,14 +53,14 @@ def subject(
     if precision is not None and not is_network(model):
         raise MeasurementError(f"{model} has its precision in the file; --precision is for networks in PyTorch")
     if ".py:" in model:
-        return Subject(model, runtime, device, shape, precision)
+        return Workload(model, runtime, device, shape, precision)
     if is_network(model):
         return artifact(Path(model), runtime, device, shape, precision)
     path = engine_file(Path(model)) if runtime == "tensorrt" else onnx_file(Path(model))
-    return Subject(str(path), runtime, device, shape)
+    return Workload(str(path), runtime, device, shape)
 
 
-def artifact(folder: Path, runtime: str, device: str, shape: tuple[int, ...] | None, precision: str | None) -> Subject:
+def artifact(folder: Path, runtime: str, device: str, shape: tuple[int, ...] | None, precision: str | None) -> Workload:
     """A network of a run is one more function that gives a network."""
     try:
         spec = read_object(folder / "model.json", "run the recipe again")
@@ -71,7 +71,7 @@ def artifact(folder: Path, runtime: str, device: str, shape: tuple[int, ...] | N
         raise MeasurementError(
             f"{folder} only simulates int8 in PyTorch, at a speed that says nothing; give its file under exports/"
         )
-    return Subject(f"{NETWORK}:load", runtime, device, shape or (1, *own), precision, {"folder": str(folder)})
+    return Workload(f"{NETWORK}:load", runtime, device, shape or (1, *own), precision, {"folder": str(folder)})
 
 
 def engine_file(path: Path) -> Path:
@@ -105,12 +105,12 @@ def bundled(folder: Path) -> Path:
     return model
 
 
-def size_bytes(subject: Subject) -> int | None:
+def size_bytes(workload: Workload) -> int | None:
     """Of the file, and of the weights beside it where the graph keeps them there; absent for a network of code."""
-    if subject.runtime.startswith("pytorch"):
-        folder = subject.args.get("folder")
+    if workload.runtime.startswith("pytorch"):
+        folder = workload.args.get("folder")
         return (Path(folder) / "weights.safetensors").stat().st_size if folder else None
-    path = Path(subject.model)
+    path = Path(workload.model)
     beside = external_files(path, MeasurementError) if path.suffix == ".onnx" else ()
     return path.stat().st_size + sum(each.stat().st_size for each in beside)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from edgekd.bench.runtimes.onnxruntime.turns import Taken, Turns
+from edgekd.bench.runtimes.onnxruntime.interleave import InterleavedRuns, InterleavedTimes
 from edgekd.devices.events import DAY_S, answers_of, nanoseconds, number, text
 from edgekd.devices.remote import Remote
 from edgekd.errors import DeviceError
@@ -13,8 +13,8 @@ from edgekd.errors import DeviceError
 TIMEOUT_S = 600.0
 
 
-def turns_there(remote: Remote, turns: Turns, timeout_s: float = TIMEOUT_S) -> Taken:
-    """As :func:`edgekd.bench.runtimes.onnxruntime.turns.take` does it here.
+def interleave_on_device(remote: Remote, turns: InterleavedRuns, timeout_s: float = TIMEOUT_S) -> InterleavedTimes:
+    """As :func:`edgekd.bench.runtimes.onnxruntime.interleave.take` does it here.
 
     Raises:
         DeviceError: a model does not load or run there, or the connection or the time ended first.
@@ -29,15 +29,15 @@ def turns_there(remote: Remote, turns: Turns, timeout_s: float = TIMEOUT_S) -> T
     for name, path in turns.optimised.items():
         remote.get(f"optimised-{name}.onnx", path)
     with answers_of(remote.device.name):
-        return taken_of(told[0], turns)
+        return interleaved_times(told[0], turns)
 
 
-def taken_of(event: dict[str, Any], turns: Turns) -> Taken:
+def interleaved_times(event: dict[str, Any], turns: InterleavedRuns) -> InterleavedTimes:
     times = np.array([nanoseconds(row) for row in event["times_ns"]], np.int64)
     if times.ndim != 2 or times.shape[1] != len(turns.order):
         raise ValueError(f"times in the shape {times.shape}")
     events = {name: [kernel_of(each) for each in event["events"][name]] for name in turns.recorded}
-    return Taken(times, events)
+    return InterleavedTimes(times, events)
 
 
 def kernel_of(event: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -11,8 +11,8 @@ import numpy as np
 import psutil
 import pytest
 
-from edgekd.bench import LatencyRecord, Plan, Subject, conduct, measure
-from edgekd.bench.conduct import Sitting, affordable, around, is_enough, machine_cautions, sample_cautions
+from edgekd.bench import LatencyRecord, Plan, Workload, measure, runner
+from edgekd.bench.runner import Launch, affordable, is_enough, machine_warnings, sample_warnings, surroundings_warnings
 from edgekd.errors import MeasurementError
 
 from .conftest import write_model
@@ -21,9 +21,9 @@ pytestmark = pytest.mark.timing
 
 
 def plan_of(*paths, **rest) -> Plan:
-    subjects = {f"{path.stem}{number or ''}": Subject(str(path)) for number, path in enumerate(paths)}
-    rest = {"seconds": 0.2, "max_seconds": 0.2, "sittings": 6, "warmup_s": 0.02} | rest
-    return Plan(subjects, **rest)
+    workloads = {f"{path.stem}{number or ''}": Workload(str(path)) for number, path in enumerate(paths)}
+    rest = {"seconds": 0.2, "max_seconds": 0.2, "launches": 6, "warmup_s": 0.02} | rest
+    return Plan(workloads, **rest)
 
 
 def children() -> list[psutil.Process]:
@@ -58,7 +58,7 @@ def test_a_record_says_how_it_came_about(records):
     assert light.providers == ["CPUExecutionProvider"]
     assert len(light.cpus) == 1
     assert light.transfers_ms is None
-    assert len(light.raw_ns) == 6, "every sitting"
+    assert len(light.raw_ns) == 6, "every launch"
     samples = np.concatenate([np.concatenate(rounds) for rounds in light.raw_ns])
     assert len(samples) == light.latency_ms["n"]
     assert np.percentile(samples, 50, method="inverted_cdf") / 1e6 == light.latency_ms["p50"]
@@ -81,7 +81,7 @@ def test_reference_must_be_among_the_models(light):
         plan_of(light, reference="teacher")
 
 
-@pytest.mark.parametrize("wrong", [{"seconds": 0}, {"threads": 0}, {"sittings": 0}])
+@pytest.mark.parametrize("wrong", [{"seconds": 0}, {"threads": 0}, {"launches": 0}])
 def test_plans_that_cannot_be_carried_out(light, wrong):
     with pytest.raises(MeasurementError):
         plan_of(light, **wrong)
@@ -102,10 +102,10 @@ def test_a_time_limit_too_short_for_one_sample(light):
 
 
 def test_a_time_limit_in_the_middle_keeps_what_was_measured(light):
-    record = measure(plan_of(light, seconds=30, max_seconds=30, sittings=30), timeout_s=2.5)["light"]
+    record = measure(plan_of(light, seconds=30, max_seconds=30, launches=30), timeout_s=2.5)["light"]
     assert 1 <= len(record.raw_ns) < 30
     assert record.latency_ms["n"] > 0
-    assert "time_limit" in [caution.code for caution in record.warnings]
+    assert "time_limit" in [warning.code for warning in record.warnings]
 
 
 def test_a_process_killed_in_the_middle_is_explained(light):
@@ -125,8 +125,8 @@ def test_a_process_killed_in_the_middle_is_explained(light):
 def test_no_orphan_when_the_parent_is_killed(tmp_path):
     endless = write_model(tmp_path / "endless.onnx", width=2048, layers=60)
     code = (
-        "from edgekd.bench import Plan, Subject, measure\n"
-        f"measure(Plan({{'a': Subject({str(endless)!r}, shape=(4096, 2048))}}, seconds=60))"
+        "from edgekd.bench import Plan, Workload, measure\n"
+        f"measure(Plan({{'a': Workload({str(endless)!r}, shape=(4096, 2048))}}, seconds=60))"
     )
     parent = subprocess.Popen([sys.executable, "-c", code])
     found: list[psutil.Process] = []
@@ -140,18 +140,18 @@ def test_no_orphan_when_the_parent_is_killed(tmp_path):
 QUIET = np.array([[2.0, 0.0], [1.0, 0.0]])
 
 
-def sitting(**medians: float) -> Sitting:
+def launch(**medians: float) -> Launch:
     rounds = {name: [np.full(60, value * 1e6, np.int64)] * 4 for name, value in medians.items()}
-    return Sitting({}, rounds, {}, QUIET, 0)
+    return Launch({}, rounds, {}, QUIET, 0)
 
 
 @pytest.fixture
 def undecided(light, heavy) -> Plan:
-    return replace(plan_of(light, heavy, reference="light", sittings=8), seconds=1.0, max_seconds=4.0)
+    return replace(plan_of(light, heavy, reference="light", launches=8), seconds=1.0, max_seconds=4.0)
 
 
 def test_it_goes_on_while_the_ratio_is_in_question(undecided):
-    noisy = [sitting(light=1.0, heavy1=1.0 + shift) for shift in (-0.04, -0.03, -0.02, 0, 0.01, 0.02, 0.03, 0.04)]
+    noisy = [launch(light=1.0, heavy1=1.0 + shift) for shift in (-0.04, -0.03, -0.02, 0, 0.01, 0.02, 0.03, 0.04)]
     assert not is_enough(undecided, noisy)
     assert is_enough(replace(undecided, question=2.0), noisy), "2 is far outside"
     assert is_enough(replace(undecided, resolution=0.2), noisy), "nothing of interest is left"
@@ -160,18 +160,18 @@ def test_it_goes_on_while_the_ratio_is_in_question(undecided):
 
 
 def test_it_goes_on_while_a_median_is_vague(undecided):
-    clear = [sitting(light=1.0, heavy1=2.0) for _ in range(8)]
+    clear = [launch(light=1.0, heavy1=2.0) for _ in range(8)]
     assert is_enough(undecided, clear)
     wide = replace(clear[0], rounds={**clear[0].rounds, "light": [np.linspace(0.5e6, 1.5e6, 60)] * 4})
     assert not is_enough(undecided, [wide] * 8)
 
 
 def codes(*blocks: list[int]) -> list[str]:
-    one = Sitting({}, {"a": [np.array(block) for block in blocks]}, {}, QUIET, 0)
-    return [caution.code for caution in sample_cautions([one], "a")]
+    one = Launch({}, {"a": [np.array(block) for block in blocks]}, {}, QUIET, 0)
+    return [warning.code for warning in sample_warnings([one], "a")]
 
 
-def test_cautions_by_code():
+def test_warnings_by_code():
     assert codes(*[[100, 101, 102]] * 30) == []
     assert codes(*[[100, 101, 102]] * 29) == ["too_few_samples"]
     assert codes(*[[100, 130, 160]] * 30) == ["wide_spread"]
@@ -179,21 +179,23 @@ def test_cautions_by_code():
 
 
 def test_more_threads_than_cpus_is_not_valid(records):
-    crowded = replace(records["light"], warnings=tuple(machine_cautions(10_000)))
-    assert "too_few_cpus" in [caution.code for caution in crowded.warnings]
+    crowded = replace(records["light"], warnings=tuple(machine_warnings(10_000)))
+    assert "too_few_cpus" in [warning.code for warning in crowded.warnings]
     assert not crowded.valid
 
 
 def test_a_processor_slowed_for_its_heat_is_not_valid(records):
-    cautions = around([sitting(a=1.0), replace(sitting(a=1.0), throttle_events=2)])
-    assert [caution.code for caution in cautions] == ["throttled"]
-    assert not replace(records["light"], warnings=tuple(cautions)).valid
+    warnings = surroundings_warnings([launch(a=1.0), replace(launch(a=1.0), throttle_events=2)])
+    assert [warning.code for warning in warnings] == ["throttled"]
+    assert not replace(records["light"], warnings=tuple(warnings)).valid
 
 
 def test_a_neighbour_on_the_measured_cpu_counts_however_large_the_machine():
-    beside = replace(sitting(a=1.0), taken=np.array([[64.0, 1.0], [1.0, 0.6]]))
-    assert "kept 60% of the CPUs busy" in around([beside])[0].message
-    assert around([sitting(a=1.0)] * 3 + [replace(beside, taken=np.array([[2.0, 0.1], [1.0, 0.1]]))]) == []
+    beside = replace(launch(a=1.0), taken=np.array([[64.0, 1.0], [1.0, 0.6]]))
+    assert "kept 60% of the CPUs busy" in surroundings_warnings([beside])[0].message
+    assert (
+        surroundings_warnings([launch(a=1.0)] * 3 + [replace(beside, taken=np.array([[2.0, 0.1], [1.0, 0.1]]))]) == []
+    )
 
 
 def test_files_that_fix_different_batches_are_not_compared(light, tmp_path):
@@ -213,23 +215,21 @@ def test_a_plan_survives_json(light):
     [(1.0, 40, 0.9), *(pytest.param(truth, 100, 0.93, marks=pytest.mark.slow) for truth in (1.0, 1.05))],
 )
 def test_stopping_early_leaves_the_interval_true(undecided, monkeypatch, truth, runs, least):
-    """The whole rule, looks and all, on sittings that differ by 0.7 % in a machine with fits of 5 %."""
+    """The whole rule, looks and all, on launches that differ by 0.7 % in a machine with fits of 5 %."""
     random = np.random.default_rng(int(100 * truth))
 
-    def drawn(*_: object) -> Sitting:
+    def drawn(*_: object) -> Launch:
         loaded = truth * np.exp(random.normal(scale=0.007))
         times = {"light": np.ones(6), "heavy1": loaded * np.exp(0.02 * random.standard_t(3, 6))}
-        return Sitting(
-            {}, {name: [np.full(9, 1e6 * one) for one in each] for name, each in times.items()}, {}, QUIET, 0
-        )
+        return Launch({}, {name: [np.full(9, 1e6 * one) for one in each] for name, each in times.items()}, {}, QUIET, 0)
 
-    monkeypatch.setattr(conduct, "sit", drawn)
+    monkeypatch.setattr(runner, "run_launch", drawn)
     held, lengths = [], set()
     for seed in range(runs):
         plan = replace(undecided, seed=seed)
-        sittings = list(conduct.sittings_of(plan, [0], conduct.TimeLimit(60)))
-        low, high = conduct.ratio(plan, sittings, "heavy1")[1]
+        launches = list(runner.run_launches(plan, [0], runner.TimeLimit(60)))
+        low, high = runner.ratio(plan, launches, "heavy1")[1]
         held.append(low <= truth <= high)
-        lengths.add(len(sittings))
+        lengths.add(len(launches))
     assert np.mean(held) >= least
     assert len(lengths) > 1, "it stops at several looks"

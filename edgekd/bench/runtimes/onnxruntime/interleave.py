@@ -1,4 +1,4 @@
-"""Inferences of ONNX files in turns in one process, some of them with their kernels recorded by the runtime."""
+"""Interleaved inferences of several ONNX files in one process, some with their kernel times recorded."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -11,18 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.bench.clock import collector_off
-from edgekd.bench.plan import Subject
+from edgekd.bench.plan import Workload
 from edgekd.bench.runtimes.onnxruntime.session import OnnxSession
 from edgekd.bench.runtimes.onnxruntime.trace import Event
 from edgekd.files import temporary_folder
 
 
 @dataclass(frozen=True)
-class Turns:
-    """``order`` is one turn: names of ``models``, an inference at batch 1 each; ``recorded`` has its kernels recorded.
+class InterleavedRuns:
+    """Inferences at batch 1 to run in turns: ``order`` is one turn, by the names of ``models``.
 
-    After ``warmup`` turns they count, until ``seconds`` are over: ``least`` of them at least, ``most`` at most.
-    ``optimised`` says where the graphs are written that the runtime made of some of the models.
+    ONNX Runtime records the kernels of the models in ``recorded``. After ``warmup`` turns they count, until ``seconds``
+    are over, but ``least`` to ``most`` of them. ``optimised`` says for some models where their optimised graph goes.
     """
 
     models: Mapping[str, Path]
@@ -36,7 +36,7 @@ class Turns:
     optimised: Mapping[str, Path] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Without paths of this machine."""
+        """Return the request as JSON, without paths of this machine."""
         return {
             **{"order": list(self.order), "recorded": sorted(self.recorded), "threads": self.threads},
             **{"optimised": sorted(self.optimised)},
@@ -45,19 +45,19 @@ class Turns:
 
 
 @dataclass(frozen=True)
-class Taken:
-    """``times_ns`` (turns that counted, inferences in a turn); ``events`` of recorded models, those of all turns."""
+class InterleavedTimes:
+    """``times_ns`` (counted turns, inferences in a turn), and the trace ``events`` of recorded models in all turns."""
 
     times_ns: NDArray[np.int64]
     events: Mapping[str, list[Event]]
 
-    def runs(self, name: str, turns: Turns) -> int:
-        """Inferences of ``name`` that counted."""
+    def runs(self, name: str, turns: InterleavedRuns) -> int:
+        """Return the number of counted inferences of ``name``."""
         return len(self.times_ns) * list(turns.order).count(name)
 
 
-def take(turns: Turns) -> Taken:
-    """On this machine.
+def take(turns: InterleavedRuns) -> InterleavedTimes:
+    """Run the inferences on this machine.
 
     Raises:
         MeasurementError: a model does not load or run.
@@ -65,7 +65,7 @@ def take(turns: Turns) -> Taken:
     with temporary_folder() as folder:
         sessions = {
             name: OnnxSession(
-                Subject(str(path)),
+                Workload(str(path)),
                 turns.threads,
                 profile_to=folder / name if name in turns.recorded else None,
                 optimized_to=turns.optimised.get(name),
@@ -78,7 +78,7 @@ def take(turns: Turns) -> Taken:
             while len(times) < turns.least or (perf_counter_ns() < deadline and len(times) < turns.most):
                 times.append([timed(sessions[name]) for name in turns.order])
         events = {name: json.loads(sessions[name].end_profiling().read_text()) for name in turns.recorded}
-    return Taken(np.array(times, np.int64), events)
+    return InterleavedTimes(np.array(times, np.int64), events)
 
 
 def timed(session: OnnxSession) -> int:

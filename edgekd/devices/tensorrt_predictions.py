@@ -24,7 +24,7 @@ SAMPLES, BATCH_FILE, OUTPUTS = "samples.gz", "batch.bin", "outputs.json"
 PROCESS_S = 120.0
 
 
-def engine_answers(
+def predict_with_engines(
     remote: Remote,
     models: Mapping[str, Path],
     inputs: NDArray[np.float32],
