@@ -11,7 +11,6 @@ NOT_YET = {
     "artifact",
     "artifact_cache",
     "bench",
-    "bundle",
     "chain",
     "children",
     "cli",

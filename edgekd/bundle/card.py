@@ -1,4 +1,4 @@
-"""The model card of a bundle, written from its figures."""
+"""The model card of a bundle, written from its manifest."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -22,13 +22,13 @@ model repository for Triton Inference Server: `tritonserver --model-repository t
 
 
 def card(manifest: Manifest) -> str:
-    """Markdown with YAML front matter."""
+    """Return the model card: Markdown with YAML front matter."""
     image = manifest.preprocess["kind"] == "image"
     parts = [
         front_matter(image, manifest.licenses.get("model")),
         f"# {escape_markdown(manifest.name)}",
         f"A network with {len(manifest.labels)} classes, packed by edgekd.",
-        figures(manifest.measurements),
+        metrics(manifest.measurements),
         USE.format(model=manifest.model, example="picture.png" if image else "rows.csv"),
         inputs(manifest, image),
         "## Labels\n\n" + ", ".join(map(escape_markdown, manifest.labels)),
@@ -46,7 +46,7 @@ def front_matter(image: bool, license: str | None) -> str:
     return f"---\n{said}library_name: onnx\npipeline_tag: {task}\ntags: [edgekd, onnxruntime]\n---"
 
 
-def figures(measurements: Sequence[Mapping[str, Any]]) -> str:
+def metrics(measurements: Sequence[Mapping[str, Any]]) -> str:
     if not measurements:
         return "No figures were measured."
     notes = [
@@ -56,8 +56,8 @@ def figures(measurements: Sequence[Mapping[str, Any]]) -> str:
         for note in row.get("warnings") or []
     ]
     table = markdown_table(columns(measurements), measurements)
-    said = "Brackets hold 95 % intervals; – was not measured. Times faster is against the teacher."
-    return "\n\n".join(["## Figures", table, said, *(["\n".join(notes)] if notes else [])])
+    legend = "Brackets hold 95 % intervals; – was not measured. Times faster is against the teacher."
+    return "\n\n".join(["## Figures", table, legend, *(["\n".join(notes)] if notes else [])])
 
 
 def inputs(manifest: Manifest, image: bool) -> str:

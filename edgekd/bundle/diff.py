@@ -1,4 +1,4 @@
-"""What tells two bundles apart. Standard library only."""
+"""The differences between two bundles. Standard library only."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -7,7 +7,7 @@ from typing import Any
 from edgekd.bundle.manifest import Manifest
 from edgekd.files import canonical_json
 
-# Parts in the order of the table, and what tells their items apart; a mapping's items have their keys.
+# Parts in the order of the table, and the keys that name the items of their lists.
 PARTS = (
     *("name", "model", "platform", "schema_version", "files", "labels", "preprocess", "inputs", "outputs"),
     *("raw_inputs", "measurements", "self_test", "licenses", "lineage"),
@@ -26,7 +26,7 @@ ABSENT = None
 
 @dataclass(frozen=True)
 class Difference:
-    """``item`` of ``part`` in both bundles; None where one lacks it."""
+    """``item`` of ``part`` in the bundles ``a`` and ``b``; None where one lacks it."""
 
     part: str
     item: str
@@ -38,7 +38,7 @@ class Difference:
 
 
 def diff(a: Manifest, b: Manifest) -> list[Difference]:
-    """Every figure, label, file and fact that differs, part by part; of a file its size and hash."""
+    """List every metric, label, file and fact that differs, part by part; files by their size and hash."""
     ours, theirs = asdict(a), asdict(b)
     return [
         Difference(part, item.removeprefix(f"{part} "), before, after)
@@ -48,7 +48,7 @@ def diff(a: Manifest, b: Manifest) -> list[Difference]:
 
 
 def different(item: str, key: str, a: Any, b: Any) -> Iterator[tuple[str, Any, Any]]:
-    """``key`` is what the value is called where it stands, ``item`` its whole path."""
+    """Yield what differs between two values: ``key`` is their name where they are, ``item`` their whole path."""
     if same(a, b):
         return
     ours, theirs = members(key, a), members(key, b)
@@ -60,12 +60,12 @@ def different(item: str, key: str, a: Any, b: Any) -> Iterator[tuple[str, Any, A
 
 
 def same(a: Any, b: Any) -> bool:
-    """By their JSON: 1, 1.0 and true are three values there."""
+    """Tell whether two values are the same JSON, where 1, 1.0 and true are three values."""
     return canonical_json(a) == canonical_json(b)
 
 
 def members(key: str, value: Any) -> dict[str, Any] | None:
-    """The items of a mapping, or of a list whose items have names; None for what is compared whole."""
+    """Return the items of a mapping or of a list of named items, or None for a value that is compared whole."""
     if isinstance(value, Mapping):
         return dict(value)
     if key == "labels" and isinstance(value, Sequence):

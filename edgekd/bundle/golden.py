@@ -1,4 +1,4 @@
-"""Golden samples: whether a machine computes what was computed when the bundle was packed."""
+"""Golden samples: they show whether a machine computes the same outputs as when the bundle was packed."""
 
 import io
 import math
@@ -20,7 +20,7 @@ STEPS_ELSE = 12.0  # kernels of other CPUs round and saturate differently
 
 @dataclass(frozen=True)
 class SelfTest:
-    """``same_class`` of the ``judged`` golden samples had the class they had when packed.
+    """Result on ``n`` golden samples: ``same_class`` of the ``judged`` ones had the class they had when packed.
 
     Outputs may be ``tolerance`` = ``steps`` × ``step`` away from the packed ones.
     """
@@ -35,12 +35,13 @@ class SelfTest:
 
     @property
     def tolerance(self) -> float:
+        """Return the largest difference of outputs that passes."""
         return self.step * self.steps
 
 
 @dataclass(frozen=True)
 class Golden:
-    """Preprocessed ``inputs`` float32 (N, ...), ``outputs`` (N, classes), and how far others may be from these."""
+    """Preprocessed ``inputs`` float32 (N, ...), ``outputs`` (N, classes), and the tolerance ``step`` × ``steps``."""
 
     inputs: np.ndarray
     outputs: np.ndarray
@@ -49,7 +50,13 @@ class Golden:
 
     @classmethod
     def read(cls, folder: Path, contents: Mapping[str, bytes], manifest: Manifest, shape: tuple[int, ...]) -> "Golden":
-        """``contents`` are those of the bundle ``folder``, and ``shape`` that of one preprocessed sample."""
+        """Read the golden samples from the ``contents`` of the bundle ``folder``.
+
+        ``shape`` is that of one preprocessed sample.
+
+        Raises:
+            BundleError: they are missing, or of other shapes.
+        """
         try:
             inputs, outputs = (npy_of(contents[name]).astype(np.float32) for name in (INPUT, OUTPUT))
             step, steps = (float(manifest.self_test[key]) for key in ("step", "steps"))
@@ -65,8 +72,10 @@ class Golden:
         return cls(inputs, outputs, step, steps)
 
     def judge(self, got: np.ndarray) -> SelfTest:
-        """Every output must be within the tolerance, and every class the same except where the two best logits were
-        packed closer together than the tolerance: there, either class is right.
+        """Compare the outputs ``got`` (N, classes) with the packed ones.
+
+        Every output must be within the tolerance. Every class must be the same, except where the two best logits were
+        packed closer together than the tolerance: there, either class passes.
         """
         tolerance, expected = self.step * self.steps, self.outputs
         best = np.sort(expected, axis=1)
@@ -78,11 +87,16 @@ class Golden:
 
 
 def step_of(outputs: np.ndarray) -> float:
+    """Return a 255th of the range of ``outputs``."""
     return float(np.ptp(outputs)) / LEVELS or 1e-6
 
 
 def npy_of(content: bytes) -> np.ndarray:
-    """Return the array that a .npy file holds; ValueError where its header promises another number of bytes."""
+    """Return the array in a .npy file.
+
+    Raises:
+        ValueError: its header promises another number of bytes.
+    """
     file = io.BytesIO(content)
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     version = np.lib.format.read_magic(file)

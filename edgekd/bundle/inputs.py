@@ -1,4 +1,4 @@
-"""Which files a bundle is asked about: those that are named, and those in the folders that are named."""
+"""The files to predict: those that are named, and those in the folders that are named."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Licences are named by SPDX expressions, so that a machine can read them."""
+"""Licences as SPDX expressions, which a machine can read."""
 
 from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 
@@ -8,9 +8,10 @@ OF = ("model", "data")
 
 
 def spdx(of: str, expression: str) -> str:
-    """``expression`` as SPDX writes it: ``Apache-2.0`` of ``apache-2.0``.
+    """Return ``expression`` as SPDX spells it: ``Apache-2.0`` for ``apache-2.0``.
 
-    Raises :class:`BundleError` for what is none, or a licence of something else than the model and its data.
+    Raises:
+        BundleError: it is no SPDX expression, or ``of`` is neither the model nor its data.
     """
     if of not in OF:
         raise BundleError(f"licenses: {of!r} is not among {', '.join(OF)}")

@@ -1,4 +1,4 @@
-"""manifest.json: what is in a bundle. Standard library only, so that a bundle can be verified anywhere."""
+"""manifest.json, the contents of a bundle. Standard library only, so that a bundle can be verified anywhere."""
 
 import json
 import re
@@ -32,7 +32,7 @@ ADVICE = "take the bundle again from where it was packed"
 
 @dataclass(frozen=True)
 class File:
-    """``path`` is relative to the bundle, with forward slashes."""
+    """A file of a bundle: its ``path`` is relative to the bundle, with forward slashes."""
 
     path: str
     sha256: str
@@ -56,9 +56,11 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Manifest:
-    """``model`` predicts, and ``inputs`` and ``outputs`` are its; ``raw_inputs`` are those of the file that takes raw
-    images, where there is one. ``licenses`` are SPDX expressions of the ``model`` and of the ``data`` it learned from,
-    as far as they were said.
+    """The contents of a bundle.
+
+    ``model`` is the file that predicts, with its ``inputs`` and ``outputs``. ``raw_inputs`` are those of the file that
+    takes raw images, if there is one. ``licenses`` are SPDX expressions of the ``model`` and of its training ``data``,
+    as far as they are known.
     """
 
     name: str
@@ -88,7 +90,7 @@ class Manifest:
         require(bool(self.raw_inputs) == (RAW_MODEL in paths), f"raw_inputs are not those of {RAW_MODEL}")
 
     def to_bytes(self) -> bytes:
-        """The one text of this manifest, sealed with a sha256 of its own content."""
+        """Return the only text that is valid for this manifest, sealed with a sha256 of its content."""
         try:
             document = json.loads(canonical_json(asdict(self)))
         except (TypeError, ValueError) as error:
@@ -97,7 +99,11 @@ class Manifest:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> "Manifest":
-        """Raises :class:`BundleError` unless ``content`` is exactly what :meth:`to_bytes` writes."""
+        """Read a manifest.
+
+        Raises:
+            BundleError: ``content`` is not exactly what :meth:`to_bytes` writes.
+        """
         try:
             document = strict_json.parse(content)
             require(isinstance(document, dict), "not a JSON object")
@@ -111,16 +117,18 @@ class Manifest:
 
 
 def require(holds: object, otherwise: str) -> None:
+    """Raise :class:`BundleError` saying ``otherwise`` unless ``holds``."""
     if not holds:
         raise BundleError(f"{FILE_NAME}: {otherwise}; {ADVICE}")
 
 
 def is_label(name: str) -> bool:
+    """Return whether ``name`` can name a class: one line of printable text."""
     return bool(name) and name.isprintable()
 
 
 def is_inside(path: str) -> bool:
-    """Whether ``path`` is a plain relative path below the bundle, on every operating system."""
+    """Return whether ``path`` is a plain relative path below the bundle, on every operating system."""
     plain = not re.search(r'[\\:*?"<>|]', path) and path.isprintable() and str(PurePosixPath(path)) == path
     # Windows drops the one, and opens a device for the other.
     kept = not any(part.endswith((".", " ")) or RESERVED.fullmatch(part) for part in path.split("/"))
@@ -128,8 +136,9 @@ def is_inside(path: str) -> bool:
 
 
 def colliding(paths: Iterable[str]) -> tuple[str, str] | None:
-    """Return two of ``paths``, or of the folders that they lie in, that are one for a system that tells neither case
-    nor Unicode's forms apart, or a path that is another one's folder; None where there are none.
+    """Return two of ``paths`` or of their folders that cannot both exist on some system, or None.
+
+    They differ in nothing but case or Unicode's forms, or one path is the folder of the other.
     """
     seen: dict[str, str] = {}
     for path in paths:

@@ -1,4 +1,4 @@
-"""Packing: the same network and figures give the same bytes, and what fails its own self-test is not packed."""
+"""Packing: the same network and metrics give the same bytes, and a bundle must pass its own self-test."""
 
 import io
 import re
@@ -60,20 +60,24 @@ def pack(
     raw: np.ndarray | None = None,
     aside: bool = False,
 ) -> Path:
-    """Writes the bundle ``out`` whole or not at all, and returns it.
+    """Write the bundle ``out`` completely or not at all, and return it.
 
-    ``models`` maps a role to an ONNX file with its weights inline: ``float32`` becomes ``model.onnx``, any
-    other role ``model.<role>.onnx``. ``primary`` is the role that predicts (default ``int8``, or the only
-    one). ``golden`` is a preprocessed float32 batch and the primary's outputs for it in ONNX Runtime;
-    ``steps`` is how far another machine's outputs may be from them, in 255ths of their range (default: 0.25
-    for float32, 2 for float16, 12 otherwise). ``measurements`` are rows of report.json, ``card`` replaces the
-    generated model card. ``licenses`` are SPDX expressions of ``model`` and ``data``. ``raw`` holds the uint8 images
-    (N, C, H, W) that the golden input was made of: with them the bundle also gets ``model.raw.onnx``, which prepares
-    its images itself. An earlier bundle in the place is replaced; ``aside`` moves anything else aside that stands
-    there, and it is refused without.
+    Args:
+        models: ONNX files with inline weights by their role: ``float32`` becomes ``model.onnx``, any other role
+            ``model.<role>.onnx``.
+        golden: a preprocessed float32 batch, and the primary model's outputs for it in ONNX Runtime.
+        measurements: rows of report.json.
+        card: replaces the generated model card.
+        primary: the role that predicts; by default ``int8``, or the only one.
+        steps: how far another machine's outputs may be from the golden ones, in 255ths of their range; by default
+            0.25 for float32, 2 for float16, 12 otherwise.
+        licenses: SPDX expressions of ``model`` and ``data``.
+        raw: the uint8 images (N, C, H, W) that the golden input was made of; with them the bundle also gets
+            ``model.raw.onnx``, which preprocesses its images itself.
+        aside: move whatever is at ``out`` aside. Without it an earlier bundle is replaced, and anything else refused.
 
-    Raises :class:`BundleError` when the parts do not fit each other, or when the model does not give the
-    golden outputs here and now.
+    Raises:
+        BundleError: the parts do not fit each other, or the model does not give the golden outputs on this machine.
     """
     if not aside:
         refuse_to_overwrite(out)
@@ -123,23 +127,24 @@ def pack(
 
 
 def refuse_to_overwrite(out: Path) -> None:
+    """Raise :class:`BundleError` if ``out`` holds anything but a bundle."""
     if not lies_there(out) or (is_folder(out) and (is_bundle_alone(out) or not any(out.iterdir()))):
         return
     if is_folder(out) and is_bundle(out):
         raise BundleError(
-            f"{out}: holds {sorted(foreign(out))[0]} beside a bundle, so it is not overwritten; choose another folder, "
-            "or move that away"
+            f"{out}: holds {sorted(foreign(out))[0]} next to a bundle, so it is not overwritten; choose another "
+            "folder, or move that away"
         )
     raise BundleError(f"{out}: exists and is no bundle, so it is not overwritten; choose another folder")
 
 
 def is_bundle_alone(folder: Path) -> bool:
-    """Whether all that lies there are files that a bundle's manifest names, whole or damaged."""
+    """Return whether ``folder`` holds a bundle and no file that its manifest does not name."""
     return is_folder(folder) and is_bundle(folder) and not foreign(folder)
 
 
 def foreign(bundle: Path) -> set[str]:
-    """What lies in a bundle's folder and is not named in its manifest."""
+    """Return what is in a bundle's folder and not in its manifest."""
     document = read_object(bundle / FILE_NAME, "pack it again", BundleError)
     entries = document["files"] if isinstance(document["files"], list) else []
     named = {FILE_NAME, *(str(each.get("path")) for each in entries if isinstance(each, dict))}
@@ -150,7 +155,7 @@ def foreign(bundle: Path) -> set[str]:
 
 
 def holds(folder: Path, contents: Contents) -> bool:
-    """Whether a bundle with just these contents is there already, whatever lies beside it."""
+    """Return whether ``folder`` holds a bundle with these contents, whatever else it holds."""
     try:
         return is_folder(folder) and all(
             is_file(folder / name) and (folder / name).read_bytes() == content
@@ -161,7 +166,7 @@ def holds(folder: Path, contents: Contents) -> bool:
 
 
 def is_bundle(folder: Path) -> bool:
-    """By its seal: a manifest.json lies in folders of many other kinds."""
+    """Return whether ``folder`` holds a sealed manifest; other kinds of folders have a manifest.json too."""
     try:
         document = read_object(folder / FILE_NAME, "pack it again") if is_file(folder / FILE_NAME) else {}
     except EdgekdError:

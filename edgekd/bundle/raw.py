@@ -1,4 +1,4 @@
-"""A network's file with its preprocessing inside: it takes images as decoders give them."""
+"""A model file with its preprocessing inside: it takes images as decoders give them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,13 +15,14 @@ HEIGHT_TO_CHANNELS = (0, 3, 1, 2)  # NHWC to NCHW
 
 
 def with_raw_input(model: ModelProto, preprocess: Preprocess) -> ModelProto:
-    """A copy of ``model`` whose input ``image`` is uint8 (N, H, W, C), C 1 (grey) or 3 (RGB), of the network's size.
+    """Return a copy of ``model`` that takes raw images: ``image``, uint8 (N, H, W, C), C 1 (grey) or 3 (RGB).
 
-    It turns, casts, scales and normalises with the arithmetic of :meth:`Preprocess.apply`, operation by operation, so
-    that the network is fed the same bits. What the model says of its preprocessing is left out: nobody shall do it
-    twice.
+    It transposes, casts, scales and normalises with the arithmetic of :meth:`Preprocess.apply`, operation by
+    operation, so that the network gets the same bits. The model's metadata on preprocessing is left out, lest anybody
+    does it twice.
 
-    Raises :class:`BundleError` for a network of vectors, and for one with more inputs than one.
+    Raises:
+        BundleError: the network takes vectors, or more inputs than one.
     """
     initial = {each.name for each in model.graph.initializer}
     inputs = [each for each in model.graph.input if each.name not in initial]

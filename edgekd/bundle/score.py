@@ -1,4 +1,4 @@
-"""How many samples a bundle gets right, from arrays: needs NumPy and ONNX Runtime, and nothing else."""
+"""The accuracy of a bundle on arrays: needs NumPy and ONNX Runtime, and nothing else."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,25 +12,25 @@ from edgekd.errors import DataError
 
 @dataclass(frozen=True)
 class Score:
-    """``right`` of ``n`` samples."""
+    """``correct`` of ``n`` samples were classified correctly."""
 
-    right: int
+    correct: int
     n: int
 
     @property
     def accuracy(self) -> float:
-        """In 0..1."""
-        return self.right / self.n
+        """Return the share of correct samples, in [0, 1]."""
+        return self.correct / self.n
 
 
 def score(bundle: Path, samples: np.ndarray, labels: np.ndarray, batch: int = BATCH, threads: int = 0) -> Score:
-    """Verifies ``bundle`` and classifies ``samples`` with it.
+    """Verify ``bundle`` and classify ``samples`` with it.
 
     Args:
         samples: raw, before any scaling: uint8 (N, C, H, W) of the network's size, or float (N, F).
         labels: (N,) integers, positions in the manifest's labels.
         batch: samples in one inference, at least 1.
-        threads: of ONNX Runtime; 0 leaves it to it.
+        threads: of ONNX Runtime; 0 lets it choose.
 
     Raises:
         BundleError: the bundle was changed.
@@ -38,11 +38,11 @@ def score(bundle: Path, samples: np.ndarray, labels: np.ndarray, batch: int = BA
     """
     predictor = Predictor(bundle, threads)
     must_be_labels(labels, len(samples), len(predictor.manifest.labels))
-    right = 0
+    correct = 0
     for start in range(0, len(samples), batch):
         logits = predictor.run(predictor.preprocess.apply(samples[start : start + batch]), batch)
-        right += int((logits.argmax(1) == labels[start : start + batch]).sum())
-    return Score(right, len(samples))
+        correct += int((logits.argmax(1) == labels[start : start + batch]).sum())
+    return Score(correct, len(samples))
 
 
 def must_be_labels(labels: np.ndarray, n: int, classes: int) -> None:

@@ -21,17 +21,17 @@ DATATYPES = {
 
 
 class BundleSession:
-    """``inputs`` and ``outputs`` in Open Inference Protocol v2 terms."""
+    """A loaded model, with its ``inputs`` and ``outputs`` in Open Inference Protocol v2 terms."""
 
     def __init__(self, model: Path | bytes, threads: int = 0, name: str | None = None):
-        """``name`` is what messages call a ``model`` that is given by its bytes."""
+        """Load ``model``; ``name`` stands in messages for one that is given by its bytes."""
         self.runtime = load(model, threads, name or (str(model) if isinstance(model, Path) else "the model"))
         self.inputs, self.outputs = described(self.runtime.get_inputs()), described(self.runtime.get_outputs())
         shape = self.inputs[0].shape if self.inputs else ()
         self.fixed_batch = shape[0] if shape and shape[0] > 0 else None
 
     def run(self, inputs: np.ndarray, batch: int = BATCH) -> np.ndarray:
-        """The first output for ``inputs`` (N, ...), ``batch`` of them at a time; a fixed batch size is filled up."""
+        """Return the first output for ``inputs`` (N, ...), ``batch`` or the model's fixed batch size at a time."""
         step = self.fixed_batch or batch
         parts = [self.run_once(inputs[start : start + step]) for start in range(0, len(inputs), step)]
         return np.concatenate(parts)
@@ -69,7 +69,7 @@ def described(nodes: Sequence[Any]) -> tuple[Tensor, ...]:
 
 
 def takes(tensor: Tensor, preprocess: Preprocess) -> bool:
-    """Whether ``preprocess`` gives what a model takes at ``tensor``."""
+    """Return whether ``preprocess`` gives what a model takes at ``tensor``."""
     shape = tensor.shape[1:]
     if tensor.datatype != "FP32" or len(shape) != len(preprocess.shape):
         return False

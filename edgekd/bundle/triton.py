@@ -13,7 +13,7 @@ MAX_BATCH_SIZE = 64
 
 
 def config(name: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor], labels: str | None) -> str:
-    """config.pbtxt of the model ``name``; ``labels`` is the file of class names for the first output.
+    """Return config.pbtxt of the model ``name``; ``labels`` is the file of class names for the first output.
 
     When the first dimension of every tensor is free it is the batch, which Triton wants left out of ``dims``;
     otherwise ``max_batch_size`` is 0 and ``dims`` is the whole shape.

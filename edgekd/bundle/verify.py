@@ -1,4 +1,4 @@
-"""Whether a bundle is what was packed. Standard library only, and nothing from the bundle is ever run."""
+"""Checks that a bundle is as it was packed. Standard library only, and nothing from the bundle is ever run."""
 
 import hashlib
 import os
@@ -19,16 +19,17 @@ BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class Opened:
-    """A bundle that was verified, and the ``contents`` that were, by their paths: what is used is what was hashed."""
+    """A verified bundle with the ``contents`` of some files by their paths: the very bytes that were hashed."""
 
     manifest: Manifest
     contents: Mapping[str, bytes]
 
 
 def verify(folder: Path) -> Manifest:
-    """The manifest of ``folder``, after every file in it was found listed and every listed file unchanged.
+    """Return the manifest of ``folder`` after checking that its files are those listed, all unchanged.
 
-    Raises :class:`BundleError` naming the file for anything changed, missing, extra, or no plain file.
+    Raises:
+        BundleError: a file is changed, missing, extra, or no plain file; the message names it.
     """
     return opened(folder, lambda manifest: ()).manifest
 
@@ -79,9 +80,10 @@ def verified(folder: Path, keep: Callable[[Manifest], Collection[str]]) -> Opene
 
 
 def read(path: Path, size: int, keep: bool) -> tuple[str, bytes]:
-    """Return the sha256 of the plain file ``path``, of ``size`` bytes or fewer, and its content where it is to be kept.
+    """Return the sha256 of the plain file ``path``, of ``size`` bytes or fewer, and its content if ``keep``.
 
-    Raises :class:`BundleError` where it has become something else, or is longer.
+    Raises:
+        BundleError: it has become something else, or is longer.
     """
     digest, parts = hashlib.sha256(), []
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
@@ -101,7 +103,7 @@ def read(path: Path, size: int, keep: bool) -> tuple[str, bytes]:
 def walk(
     folder: Path, above: str, names: "Counter[tuple[int, int]]", linked: dict[tuple[int, int], tuple[str, int]]
 ) -> Iterator[tuple[str, int]]:
-    """Every file and empty folder with its size; files of several names are counted in ``names`` and ``linked``.
+    """Yield every file and empty folder with its size; files of several names are counted in ``names`` and ``linked``.
 
     Links are refused, not followed: what they point at could change at any time.
     """

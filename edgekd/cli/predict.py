@@ -1,11 +1,11 @@
-"""edgekd predict: run a bundle on files."""
+"""``edgekd predict``: run a bundle on files."""
 
 import csv
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,9 @@ from edgekd import plain_text
 from edgekd.cli.output import tell
 from edgekd.errors import EdgekdError
 from edgekd.figures import percent
+
+if TYPE_CHECKING:
+    from edgekd.bundle.predict import ClassProbability, SamplePrediction
 
 COLUMNS = ("label", "probability")
 
@@ -27,7 +30,7 @@ def predict(
     ],
     top: Annotated[int, typer.Option(min=1, help="How many of the most probable classes to print.")] = 1,
     batch: Annotated[int, typer.Option(min=1, help="Samples in one inference.")] = 32,
-    threads: Annotated[int, typer.Option(min=0, help="Of ONNX Runtime; 0 leaves it to it.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, help="Threads of ONNX Runtime; 0 lets it choose.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print one line of CSV for each sample.")] = False,
 ) -> None:
@@ -52,24 +55,22 @@ def predict(
             tell(line(each))
 
 
-def line(found: dict[str, Any]) -> str:
+def line(found: "SamplePrediction") -> str:
     name = f"{found['file']}:{found['row']}" if "row" in found else found["file"]
     return plain_text.line(f"{name}: ") + ", ".join(
         f"{best['label']} {percent(best['probability'])}" for best in found["top"]
     )
 
 
-def write_csv(found: Iterable[dict[str, Any]], rows: bool, top: int) -> None:
-    """``file``, ``row`` where files hold rows, ``label`` and ``probability``, then those of each next best class."""
+def write_csv(found: "Iterable[SamplePrediction]", rows: bool, top: int) -> None:
+    """Print ``file``, ``row`` if files hold rows, ``label`` and ``probability``, then those of each next class."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     ranks = [f"{column}{rank}" for rank in ["", *(f"_{n}" for n in range(2, top + 1))] for column in COLUMNS]
     writer.writerow(["file", *(["row"] if rows else []), *ranks])
     for each in found:
         where = [plain_text.line(each["file"]), *([each.get("row", 0)] if rows else [])]
-        writer.writerow([*where, *cells(each)])
+        writer.writerow([*where, *(cell for best in each["top"] for cell in cells(best))])
 
 
-def cells(found: dict[str, Any]) -> Iterator[str]:
-    for best in found["top"]:
-        yield best["label"]
-        yield f"{best['probability']:.6f}"
+def cells(best: "ClassProbability") -> tuple[str, str]:
+    return best["label"], f"{best['probability']:.6f}"

@@ -188,7 +188,7 @@ def test_somebody_elses_file_in_a_bundle_is_not_lost(
 ) -> None:
     (bundle / name).parent.mkdir(exist_ok=True)
     (bundle / name).write_text("theirs")
-    with pytest.raises(BundleError, match="beside a bundle, so it is not overwritten; choose another folder, or move"):
+    with pytest.raises(BundleError, match="next to a bundle, so it is not overwritten; choose another folder, or move"):
         pack(bundle, **parts | {"name": "second"})
     pack(bundle, **parts, aside=True)
     assert (bundle / name).read_text() == "theirs"  # nothing changed, so nothing had to make way

@@ -161,7 +161,7 @@ def test_what_was_verified_is_what_is_used(bundle: Path, draw: Callable[[str], P
 def test_the_self_test_holds_what_is_there_twice_against_the_manifest(bundle: Path, name: str, content: bytes) -> None:
     forge(bundle, name, content)
     verify(bundle)
-    with pytest.raises(BundleError, match=f"{name} says something else than the manifest"):
+    with pytest.raises(BundleError, match=f"{name} contradicts the manifest"):
         Predictor(bundle).self_test()
 
 

@@ -49,7 +49,7 @@ def test_it_counts(bundle: Path) -> None:
     images = np.zeros((3, 1, 8, 8), np.uint8)
     images[0, :, :, :4] = images[1, :, :, 4:] = 255
     found = score(bundle, images, np.array([1, 2, 1]))  # left, right, and dark that is called left
-    assert (found.right, found.n, found.accuracy) == (2, 3, 2 / 3)
+    assert (found.correct, found.n, found.accuracy) == (2, 3, 2 / 3)
 
 
 @pytest.mark.parametrize(
