@@ -37,7 +37,7 @@ from edgekd.devices.registry import find_device
 from edgekd.devices.targets import RemoteTarget
 from edgekd.errors import EdgekdError
 from edgekd.export import runtime_logits
-from edgekd.figures import ABSENT, significant
+from edgekd.formatting import ABSENT, significant
 from edgekd.quantize import calibrate, export_runtime, prepare
 from edgekd.recipe import load_recipe
 from edgekd.stats.proportion import wilson_interval

@@ -2,7 +2,7 @@
 
 from tables import Record, markdown, points
 
-from edgekd.figures import ABSENT
+from edgekd.formatting import ABSENT
 
 
 def methods(record: Record) -> str:

@@ -20,8 +20,8 @@ from torch import nn
 
 from edgekd.bench import Plan, Workload, measure
 from edgekd.export import export_onnx
-from edgekd.figures import percent
 from edgekd.files import make_folder, write_json
+from edgekd.formatting import percent
 from edgekd.models import build, count_macs
 from edgekd.preprocess import Preprocess
 from edgekd.prune import prune

@@ -48,8 +48,8 @@ from edgekd.chain.done import Done
 from edgekd.distill import KD, Distillation
 from edgekd.errors import ModelError, TrainingError
 from edgekd.export import export_onnx
-from edgekd.figures import ABSENT
 from edgekd.files import canonical_json, sha256, sha256_file, write_json
+from edgekd.formatting import ABSENT
 from edgekd.models import count_macs
 from edgekd.models.batchnorm import reestimate
 from edgekd.prune import prune, widths

@@ -37,8 +37,8 @@ from edgekd.bench import Plan, Workload, fingerprint, measure
 from edgekd.errors import EdgekdError, ExportError, first_line
 from edgekd.export import export_onnx
 from edgekd.export.runtime import CPU
-from edgekd.figures import ABSENT, significant
 from edgekd.files import canonical_json, make_folder, sha256, sha256_file, write_json
+from edgekd.formatting import ABSENT, significant
 from edgekd.models import build
 from edgekd.preprocess import Preprocess
 from edgekd.prune import prune

@@ -31,8 +31,8 @@ from rich.table import Table
 
 from edgekd.artifact_cache import ArtifactCache
 from edgekd.chain.done import Done
-from edgekd.figures import ABSENT
 from edgekd.files import canonical_json, sha256, sha256_file, write_json
+from edgekd.formatting import ABSENT
 from edgekd.recipe import Distill, Quantize, Student
 
 SEEDS, TRAIN_LIMIT, TEST_LIMIT, CALIBRATION = 3, 4000, 5000, 320

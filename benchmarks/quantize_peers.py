@@ -23,8 +23,8 @@ from rich.table import Table
 
 from edgekd.artifact_cache import ArtifactCache
 from edgekd.bench import LatencyRecord, Plan, Workload, fingerprint, measure
-from edgekd.figures import ABSENT, significant
 from edgekd.files import canonical_json, make_folder, sha256, sha256_file, write_json
+from edgekd.formatting import ABSENT, significant
 from edgekd.stats.ratios import ratio_over_launches
 
 ROOT = Path(__file__).parents[1]

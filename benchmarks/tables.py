@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from edgekd.figures import ABSENT, significant
+from edgekd.formatting import ABSENT, significant
 
 Record = dict[str, Any]
 

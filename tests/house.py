@@ -54,7 +54,7 @@ FLOORS = (
         Room("precision", torch=True),
     ),
     (
-        *(Room(name) for name in ("figures", "folders", "log", "ranges", "registry")),
+        *(Room(name) for name in ("folders", "formatting", "log", "ranges", "registry")),
         Room("stats", "paired.py"),
     ),
     (

@@ -20,7 +20,6 @@ NOT_YET = {
     "errors",
     "export",
     "external",
-    "figures",
     "files",
     "folders",
     "images",

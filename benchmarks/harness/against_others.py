@@ -33,7 +33,7 @@ from small_networks import NETWORKS, shape, write_onnx
 
 from edgekd.bench.cpus import quietest
 from edgekd.bench.plan import Workload
-from edgekd.figures import ABSENT
+from edgekd.formatting import ABSENT
 from edgekd.stats.ratios import ratio_over_launches
 
 HERE = Path(__file__).parent

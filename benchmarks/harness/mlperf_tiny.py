@@ -34,7 +34,7 @@ from edgekd.bench.runtimes import open_session
 from edgekd.data import load_data
 from edgekd.errors import MeasurementError
 from edgekd.export import export_onnx, float_convolutions
-from edgekd.figures import between, significant, size
+from edgekd.formatting import between, significant, size
 from edgekd.models import build, count_macs, count_parameters
 from edgekd.preprocess import Preprocess
 from edgekd.quantize import calibrate, convert, hold, prepare

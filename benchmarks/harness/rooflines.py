@@ -24,7 +24,7 @@ from edgekd.bench.plan import Workload
 from edgekd.bench.profile.profiler import profile_against_roofline
 from edgekd.cli.profile import shares
 from edgekd.export import export_onnx
-from edgekd.figures import percent, significant
+from edgekd.formatting import percent, significant
 from edgekd.models import build
 from edgekd.models.size import count_macs
 from edgekd.preprocess import Preprocess

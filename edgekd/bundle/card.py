@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgekd.bundle.manifest import RAW_MODEL, Manifest
-from edgekd.figures import columns, escape_markdown, markdown_table
+from edgekd.formatting import columns, escape_markdown, markdown_table
 from edgekd.plain_text import code
 
 USE = """\

@@ -13,7 +13,7 @@ from edgekd.chain.evaluation import FileRecord
 from edgekd.chain.measure import Measured
 from edgekd.data import DataSet
 from edgekd.devices.registry import LOCAL
-from edgekd.figures import significant
+from edgekd.formatting import significant
 from edgekd.quantize.search.rule import FLOAT, INT8, Placed
 from edgekd.recipe import Recipe, Target
 from edgekd.report import schema

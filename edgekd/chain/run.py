@@ -27,8 +27,8 @@ from edgekd.chain.teachers import evaluate_together
 from edgekd.chain.threads import hold_threads, threads_given_back
 from edgekd.data import DataSet, load_data
 from edgekd.export import runtime_logits
-from edgekd.figures import count
 from edgekd.files import write_json, write_text
+from edgekd.formatting import count
 from edgekd.log import get_logger
 from edgekd.quantize.search import Bounds
 from edgekd.recipe import Recipe

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgekd.errors import DeviceError, MeasurementError
-from edgekd.figures import ABSENT, Column, Row, between, milliseconds, part, significant, size, times_faster
+from edgekd.formatting import ABSENT, Column, Row, between, milliseconds, part, significant, size, times_faster
 from edgekd.log import get_logger
 from edgekd.plain_text import rich
 

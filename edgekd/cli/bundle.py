@@ -131,7 +131,7 @@ def show(folder: Folder, as_json: AsJson = False) -> None:
 
 
 def summary(manifest: dict[str, Any]) -> str:
-    from edgekd.figures import columns, markdown_table, size
+    from edgekd.formatting import columns, markdown_table, size
     from edgekd.plain_text import line
 
     tensors = [
@@ -192,7 +192,7 @@ def show_differences(found: list[dict[str, Any]], a: str, b: str) -> None:
 
 
 def cell(value: Any) -> str:
-    from edgekd.figures import ABSENT
+    from edgekd.formatting import ABSENT
 
     if value is None:
         return ABSENT

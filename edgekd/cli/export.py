@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgekd.cli.output import tell
-from edgekd.figures import percent, size
+from edgekd.formatting import percent, size
 
 if TYPE_CHECKING:
     from edgekd.chain.export import Written

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgekd.errors import ModelError, first_line
-from edgekd.figures import ABSENT, count, percent
+from edgekd.formatting import ABSENT, count, percent
 from edgekd.plain_text import line, rich
 
 if TYPE_CHECKING:

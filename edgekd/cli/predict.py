@@ -12,7 +12,7 @@ import typer
 from edgekd import plain_text
 from edgekd.cli.output import tell
 from edgekd.errors import EdgekdError
-from edgekd.figures import percent
+from edgekd.formatting import percent
 
 if TYPE_CHECKING:
     from edgekd.bundle.predict import ClassProbability, SamplePrediction

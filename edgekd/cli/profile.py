@@ -10,7 +10,7 @@ import typer
 
 from edgekd import plain_text
 from edgekd.errors import MeasurementError
-from edgekd.figures import ABSENT, Column, count, percent, significant, size
+from edgekd.formatting import ABSENT, Column, count, percent, significant, size
 from edgekd.log import get_logger
 from edgekd.plain_text import rich
 

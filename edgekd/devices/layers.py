@@ -12,7 +12,7 @@ from edgekd.devices.probe import Probe, probed
 from edgekd.devices.remote import Remote
 from edgekd.devices.tensorrt import INTERVAL_S
 from edgekd.errors import DeviceError, MeasurementError
-from edgekd.figures import percent, significant
+from edgekd.formatting import percent, significant
 
 SECONDS = 3
 FILES = {"times": "times.json", "profile": "profile.json", "layers": "layers.json"}

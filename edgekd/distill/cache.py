@@ -16,7 +16,6 @@ from edgekd.data.views import Views
 from edgekd.distill.cache_file import CacheFile
 from edgekd.distill.live import LOGITS, Live
 from edgekd.errors import EdgekdError, TrainingError
-from edgekd.figures import size
 from edgekd.files import (
     canonical_json,
     is_file,
@@ -30,6 +29,7 @@ from edgekd.files import (
     storage,
     write_json,
 )
+from edgekd.formatting import size
 from edgekd.log import get_logger
 from edgekd.progress import track
 from edgekd.registry import nearest

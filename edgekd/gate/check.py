@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from edgekd.figures import ABSENT
+from edgekd.formatting import ABSENT
 from edgekd.gate.comparable import NotComparable, must_be_comparable
 from edgekd.gate.metrics import METRICS, Question, accuracy, bounded, new_figure
 from edgekd.gate.policy import Policy

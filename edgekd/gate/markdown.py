@@ -1,6 +1,6 @@
 """The verdict for a pull request, as GitHub's Markdown."""
 
-from edgekd.figures import escape_markdown
+from edgekd.formatting import escape_markdown
 from edgekd.gate.verdict import Finding, Verdict
 
 MARKS = {"fail": "❌", "warn": "⚠️", "better": "✅", "ok": "✅", "information": "·"}

@@ -7,7 +7,7 @@ from statistics import NormalDist
 from typing import Any, NamedTuple
 
 from edgekd.errors import EdgekdError
-from edgekd.figures import ABSENT, exceeds, in_hundredths, significant, told_apart
+from edgekd.formatting import ABSENT, exceeds, format_distinct, in_hundredths, significant
 from edgekd.gate.policy import Rule
 from edgekd.gate.row import GateRow, TimeRatio
 from edgekd.gate.verdict import Finding, Level
@@ -63,7 +63,7 @@ def accuracy(question: Question) -> Finding:
         what = "the predictions on the test samples are not kept in both, so that they cannot be compared in pairs"
         return question.finding("fail", values, what, "run and promote again with this version of edgekd")
     found, allowed = drop(correct[0], correct[1], question.confidence), question.rule.allows(before)
-    lost, at_least, limit = told_apart([found.value, found.at_least, allowed], in_hundredths, 2)
+    lost, at_least, limit = format_distinct([found.value, found.at_least, allowed], in_hundredths, 2)
     counted = f"{found.lost} of {question.current.n} samples lost and {found.won} won, McNemar p = {p_value(found.p)}"
     what = f"{lost} points lost, at least {at_least} {confidently(question)}; {counted}; allowed {limit}"
     level = worse(found.value, found.at_least, allowed, question.rule, before)
@@ -84,7 +84,7 @@ def latency_ratio(question: Question) -> Finding:
         return missing(question)
     timed = question.current.latency_vs_baseline if question.current.is_timed_against(question.baseline) else None
     judged = against_teacher(before, after) if timed is None else against_baseline(timed)
-    values = told_apart([judged.before, judged.after], decimals, 4)
+    values = format_distinct([judged.before, judged.after], decimals, 4)
     reach = NormalDist().inv_cdf(question.confidence) * (judged.spread or 0)
     if judged.spread is None or reach > math.log(DISTURBANCE):
         what = (
@@ -97,7 +97,7 @@ def latency_ratio(question: Question) -> Finding:
         return question.finding("fail", values, what, MEASURE)
     change, allowed = judged.after / judged.before - 1, question.rule.allows(before.ratio) / before.ratio
     at_least, at_most = ((1 + change) * math.exp(sign * reach) - 1 for sign in (-1, 1))
-    by, surely, limit = told_apart([change, at_least, allowed], in_hundredths, 1)
+    by, surely, limit = format_distinct([change, at_least, allowed], in_hundredths, 1)
     sure = f"at least {signed(surely)}% {confidently(question)}"
     what = f"{signed(by)}% of {judged.of}, {sure}; allowed {signed(limit)}%"
     level = worse(change, at_least, allowed, question.rule, before.ratio, relative=True)
@@ -182,7 +182,7 @@ def counted(question: Question) -> Finding:
     ]
     allowed = question.rule.allows(before)
     by, limit = shown(question.metric, abs(after - before), allowed)
-    share = f" ({signed(told_apart([after / before - 1, 0], in_hundredths, 2)[0])}%)" if before else ""
+    share = f" ({signed(format_distinct([after / before - 1, 0], in_hundredths, 2)[0])}%)" if before else ""
     direction = f"{'-' if after < before else '+'}{by}{share}" if after != before else "as before"
     what = f"{direction}; allowed {limit}"
     level = worse(worsening, worsening, allowed, question.rule, before)
@@ -244,14 +244,14 @@ def value_of(figure: Any) -> float | None:
 def shown(metric: str, *values: float) -> list[str]:
     """Format figures of ``metric`` with their unit, with digits enough to tell those apart that differ."""
     if metric in ("accuracy", "int8_coverage"):
-        return [f"{text} %" for text in told_apart([*values, 0, 1], in_hundredths, 1)[: len(values)]]
+        return [f"{text} %" for text in format_distinct([*values, 0, 1], in_hundredths, 1)[: len(values)]]
     if metric == "size_bytes":
         return [f"{value:.0f} B" for value in values]
     if metric in ("params", "macs"):
         return [f"{value:.0f}" for value in values]
     if metric == "latency_ratio":
-        return told_apart(values, decimals, 4)
-    return told_apart(values, significant, 3)
+        return format_distinct(values, decimals, 4)
+    return format_distinct(values, significant, 3)
 
 
 def decimals(value: float, places: int) -> str:

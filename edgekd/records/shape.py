@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 from edgekd.errors import EdgekdError
-from edgekd.figures import exceeds
+from edgekd.formatting import exceeds
 
 LARGEST = 2**63 - 1  # of a count
 PERCENTILES = ("min", "p50", "p90", "p95", "p99")

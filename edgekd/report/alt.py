@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edgekd.figures import between, percent, significant, size
+from edgekd.formatting import between, percent, significant, size
 from edgekd.report.labels import row_labels
 from edgekd.report.pareto import fronts
 from edgekd.report.schema import Row

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from edgekd.errors import RecipeError
-from edgekd.figures import exceeds
+from edgekd.formatting import exceeds
 from edgekd.registry import nearest
 from edgekd.report.schema import Check, Row
 from edgekd.stats.correct import decode_correct

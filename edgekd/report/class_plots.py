@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from edgekd.figures import percent
+from edgekd.formatting import percent
 from edgekd.report.classes import said_of_classes, shown_classes
 from edgekd.report.colours import COLOURS
 from edgekd.report.plots import Picture, draw, plain_axes

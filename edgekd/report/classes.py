@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from edgekd.figures import Column, percent
+from edgekd.formatting import Column, percent
 from edgekd.report.schema import ByClass, ClassAnswers
 
 # More classes than these are shown by their ends alone.

@@ -1,9 +1,9 @@
-"""The columns of the page's smaller tables; those of rows are in :mod:`edgekd.figures`."""
+"""The columns of the page's smaller tables; those of rows are in :mod:`edgekd.formatting`."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from edgekd.figures import ABSENT, Column, between, percent, significant
+from edgekd.formatting import ABSENT, Column, between, percent, significant
 from edgekd.records.rows import place_of
 
 LAYERS = (

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from edgekd.figures import ABSENT, RESULTS, Column, percent
+from edgekd.formatting import ABSENT, RESULTS, Column, percent
 from edgekd.records.facts import facts_of
 from edgekd.report.classes import points
 from edgekd.report.deployed import deployed

@@ -1,6 +1,6 @@
 """The comparison of several runs, as one page and as Markdown."""
 
-from edgekd.figures import escape_markdown, markdown_table
+from edgekd.formatting import escape_markdown, markdown_table
 from edgekd.report.comparison import PAIRS, RUNS, Reports, differences, marks, pairs, run_rows, said
 from edgekd.report.html import page
 from edgekd.report.plots import row_pictures

@@ -7,7 +7,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from edgekd.figures import ABSENT, CALIBRATION, DETAILS, NAMES, columns, count, significant
+from edgekd.formatting import ABSENT, CALIBRATION, DETAILS, NAMES, columns, count, significant
 from edgekd.plain_text import document, line
 from edgekd.report.class_plots import class_pictures
 from edgekd.report.classes import class_columns, confusion_columns, said_of_classes, shown_classes

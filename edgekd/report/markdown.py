@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from edgekd.figures import columns, escape_markdown, markdown_table
+from edgekd.formatting import columns, escape_markdown, markdown_table
 from edgekd.report.classes import change, said_of_classes, shown_classes
 from edgekd.report.schema import ByClass, Report
 from edgekd.report.verdict import headline, lines, notes

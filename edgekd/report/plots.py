@@ -15,8 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from edgekd.figures import size
 from edgekd.files import write_bytes
+from edgekd.formatting import size
 from edgekd.report.alt import accuracy_alt, history_alt, size_alt, widths_alt
 from edgekd.report.colours import COLOURS, INK, PAPER
 from edgekd.report.labels import Mark, place_labels, row_labels

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from edgekd.figures import percent
+from edgekd.formatting import percent
 from edgekd.report.colours import COLOURS
 from edgekd.report.plots import Picture, draw, plain_axes
 from edgekd.report.schema import Row

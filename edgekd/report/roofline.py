@@ -14,8 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from edgekd.figures import percent, significant
 from edgekd.files import write_bytes
+from edgekd.formatting import percent, significant
 from edgekd.report.alt import roofline_alt
 from edgekd.report.colours import COLOURS, PAPER
 from edgekd.report.labels import Mark, place_labels, settle

@@ -4,7 +4,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from edgekd.errors import EdgekdError
-from edgekd.figures import ABSENT, significant
+from edgekd.formatting import ABSENT, significant
 from edgekd.report.classes import points
 from edgekd.report.deployed import chain_rows, is_teacher
 from edgekd.report.schema import Report, Row

@@ -8,7 +8,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from edgekd.figures import Column, columns
+from edgekd.formatting import Column, columns
 from edgekd.plain_text import line
 from edgekd.report.schema import Report
 from edgekd.report.verdict import headline, lines, notes

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from edgekd.figures import ABSENT, differ, exceeds, significant, told_apart
+from edgekd.formatting import ABSENT, differ, exceeds, format_distinct, significant
 from edgekd.report.schema import Check, Note, Report, Row
 
 MOST_OF_A_CODE = 5
@@ -59,7 +59,7 @@ def shown(check: Check) -> tuple[str, str]:
         return ABSENT, bound
     # What differs by the rounding of binary fractions alone is the same.
     value = check.value if differ(check.value, check.bound) else check.bound
-    return told_apart([value, check.bound], significant, 3)[0] + space(check.unit), bound
+    return format_distinct([value, check.bound], significant, 3)[0] + space(check.unit), bound
 
 
 def margin(check: Check) -> str:

@@ -6,7 +6,7 @@ import time
 from types import TracebackType
 from typing import Any
 
-from edgekd.figures import hundredths
+from edgekd.formatting import hundredths
 from edgekd.log import get_logger
 from edgekd.progress import is_drawn
 from edgekd.train import world

@@ -9,7 +9,7 @@ from edgekd.bench import LatencyRecord
 from edgekd.chain.evaluation import Evaluation, FileRecord
 from edgekd.chain.notes import doubts, slower
 from edgekd.export import Parity
-from edgekd.figures import significant
+from edgekd.formatting import significant
 from edgekd.quantize.search import Placed, PlacementCandidate
 from edgekd.recipe import Target
 from edgekd.report.schema import Report, Row

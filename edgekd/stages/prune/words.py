@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from edgekd.figures import percent
+from edgekd.formatting import percent
 
 
 def described(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from edgekd.figures import percent
+from edgekd.formatting import percent
 
 NAMES = {"half": "Half precision", "ptq": "Post-training", "qat": "Quantisation-aware training", "mixed": "Mixed"}
 

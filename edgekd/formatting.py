@@ -1,6 +1,6 @@
-"""How measured figures are written for people, the same in the terminal, in the report and on a model card.
+"""Numbers as text for people, the same in the terminal, in the report and on a model card.
 
-A figure that was not measured is shown as a dash.
+A value that was not measured is shown as a dash.
 """
 
 import math
@@ -22,8 +22,8 @@ def exceeds(value: float, bound: float) -> bool:
     return value > bound and not math.isclose(value, bound, rel_tol=NOISE, abs_tol=NOISE)
 
 
-def told_apart(values: Sequence[float], write: Callable[[float, int], str], digits: int) -> list[str]:
-    """Write all ``values`` with ``digits``, or with as many more as show those that differ as different."""
+def format_distinct(values: Sequence[float], write: Callable[[float, int], str], digits: int) -> list[str]:
+    """Format ``values`` with ``digits`` digits, or with as many more as make unequal ones read differently."""
     pairs = [(a, b) for a in range(len(values)) for b in range(a) if differ(values[a], values[b])]
     texts = [write(value, digits) for value in values]
     while digits < MOST_DIGITS and any(texts[a] == texts[b] for a, b in pairs):
@@ -33,32 +33,35 @@ def told_apart(values: Sequence[float], write: Callable[[float, int], str], digi
 
 
 def differ(a: float, b: float) -> bool:
+    """Tell whether two values differ by more than the rounding of binary fractions."""
     return exceeds(a, b) or exceeds(b, a)
 
 
 def percent(fraction: float | None, interval: Sequence[float] | None = None) -> str:
-    """``97.2 % (95.9–98.1)`` from fractions of one; what is not all, or not nothing, is not shown as such."""
+    """Format a share of one and its interval as ``97.2 % (95.9–98.1)``; 100 % and 0 % are exact."""
     if fraction is None:
         return ABSENT
     return f"{hundredths(fraction)} %" + between(interval, hundredths)
 
 
 def hundredths(fraction: float, digits: int = 1) -> str:
-    """``99.9`` from 0.999, with more digits where it would read 100.0 or 0.0 and is neither."""
-    return told_apart([fraction, 0, 1], in_hundredths, digits)[0]
+    """Format 0.999 as ``99.9``, with more digits where it would read 100.0 or 0.0 and is neither."""
+    return format_distinct([fraction, 0, 1], in_hundredths, digits)[0]
 
 
 def in_hundredths(fraction: float, places: int) -> str:
-    # Without the sign of a nought.
+    """Format 0.999 as ``99.9`` with that many decimal places."""
+    # Without the sign of a zero.
     return f"{round(100 * fraction, places) + 0.0:.{places}f}"
 
 
 def between(interval: Sequence[float] | None, write: Callable[[float], str]) -> str:
+    """Format an interval as `` (95.9–98.1)``, or as nothing if there is none."""
     return f" ({write(interval[0])}–{write(interval[1])})" if interval else ""
 
 
 def significant(value: float | None, digits: int = 3) -> str:
-    """Three significant digits without an exponent: 0.0412, 4.12, 41.2, 4120."""
+    """Format ``value`` with three significant digits and no exponent: 0.0412, 4.12, 41.2, 4120."""
     if value is None:
         return ABSENT
     if value == 0:
@@ -69,7 +72,7 @@ def significant(value: float | None, digits: int = 3) -> str:
 
 
 def scaled(value: float | None, units: Sequence[str]) -> str:
-    """``value`` in the largest of ``units`` (each 1000 times the one before) that leaves it at least 1."""
+    """Format ``value`` in the largest of ``units`` (each 1000 times the one before) that leaves it at least 1."""
     if value is None:
         return ABSENT
     step = 0
@@ -80,16 +83,17 @@ def scaled(value: float | None, units: Sequence[str]) -> str:
 
 
 def size(count: float | None) -> str:
-    """Bytes in decimal units: ``1.23 MB`` is 1,230,000 bytes."""
+    """Format bytes in decimal units: ``1.23 MB`` is 1,230,000 bytes."""
     return scaled(count, ("B", "kB", "MB", "GB", "TB"))
 
 
 def count(number: float | None) -> str:
+    """Format a count: ``1.23 M`` is 1,230,000."""
     return scaled(number, ("", "k", "M", "G", "T"))
 
 
 def times_faster(against: Row | None) -> str:
-    """``4.1× (3.9–4.3)``: teacher time over student time, from the stored student over teacher."""
+    """Format the speed-up ``4.1× (3.9–4.3)`` from the stored ratio of student time to teacher time."""
     if not against or not against.get("ratio"):
         return ABSENT
     low, high = against.get("ci95") or (None, None)
@@ -98,16 +102,20 @@ def times_faster(against: Row | None) -> str:
 
 
 class Column(NamedTuple):
+    """A column of a table of ``rows``: its heading, and the text of its cell in each row."""
+
     heading: str
     cell: Callable[[Row], str]
     number: bool = True
 
 
 def part(key: str, *, of: str) -> Callable[[Row], Any]:
+    """Return the reader of ``key`` in the part ``of`` a row, which gives None where that is absent."""
     return lambda row: (row.get(of) or {}).get(key)
 
 
 def milliseconds(key: str) -> Callable[[Row], str]:
+    """Return the formatter of a statistic of ``latency_ms``."""
     figure = part(key, of="latency_ms")
     return lambda row: significant(figure(row))
 
@@ -150,7 +158,7 @@ CALIBRATION = (
 
 
 def columns(rows: Iterable[Row], results: Sequence[Column] = RESULTS) -> list[Column]:
-    """The columns worth showing: device only when the rows differ in it, energy only when one has it."""
+    """Return the columns to show: the device only where rows differ in it, the energy only where one has it."""
     rows = list(rows)
     several, energy = len({row.get("device") for row in rows}) > 1, any(row.get("energy_mj") for row in rows)
     names = [column for column in NAMES if several or column.heading != "Device"]
@@ -158,11 +166,12 @@ def columns(rows: Iterable[Row], results: Sequence[Column] = RESULTS) -> list[Co
 
 
 def escape_markdown(text: str) -> str:
-    """``text`` as plain words inside a Markdown line or table cell, whatever it holds."""
+    """Return ``text`` as plain words for a Markdown line or table cell, whatever it holds."""
     return plain_text.markdown(text)
 
 
 def markdown_table(shown: Sequence[Column], rows: Iterable[Row]) -> str:
+    """Return a table of GitHub's Markdown."""
     lines = [
         "| " + " | ".join(column.heading for column in shown) + " |",
         "|" + "|".join("---:" if column.number else "---" for column in shown) + "|",
