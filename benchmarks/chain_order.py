@@ -52,7 +52,8 @@ class DistillQuantized(Quantize):
         def before_step(step: int, total: int) -> None:
             observe(job.network, step < self.freeze_after * total)
 
-        history = job.fit(job.network, float32=True, to_train=observe, to_eval=hold, before_step=before_step)
+        training = job.training.having(float32=True, to_train=observe, to_eval=hold, before_step=before_step)
+        history = job.fit(job.network, training=training)
         return Result(job.network, job.spec, {"history": history})
 
     def needs(self, recipe: Surroundings) -> None:

@@ -25,7 +25,7 @@ from edgekd.files import canonical_json, make_folder, sha256, sha256_file, write
 from edgekd.quantize.files import to_runtime
 from edgekd.quantize.places import to_places
 from edgekd.recipe import Recipe, Stage, Student, Teacher, Train, load_recipe
-from edgekd.stages.network import restore
+from edgekd.stages.network import quantization_of, restore
 
 ROOT = Path(__file__).parents[1]
 BATCH_SIZE, TEACHER_LR = 32, 0.002
@@ -98,17 +98,17 @@ def as_student(done: Done) -> Student:
 def exported(study: Study, done: Done) -> Path:
     """The ONNX file of a stage's network."""
     store, key = ArtifactCache(study.folder / "files"), sha256(canonical_json(["export", done.content]))
-    folder = store.find(done.label, key)
-    if folder is None:
-        with store.new(done.label, key) as new:
-            write_file(done, new / ONNX, study.data)
-        folder = store.place(done.label, key)
+
+    def fill(new: Path) -> None:
+        write_file(done, new / ONNX, study.data)
+
+    folder = store.keep(done.label, key, fill)
     return folder / ONNX
 
 
 def write_file(done: Done, path: Path, data: DataSet) -> None:
-    network, quantization = restore(done.artifact), done.artifact.spec.quantization
-    if not isinstance(network, GraphModule) or quantization is None:
+    network, quantization = restore(done.artifact), quantization_of(done.artifact.spec)
+    if not isinstance(network, GraphModule) or not quantization:
         export_onnx(network, path, data.preprocess, data.classes)
         return
     trained = quantization["profile"]
@@ -127,9 +127,9 @@ def answers(study: Study, file: Path) -> NDArray[np.int64]:
     """The classes that ONNX Runtime answers on the test set."""
     store = ArtifactCache(study.folder / "answers")
     key = sha256(canonical_json([sha256_file(file), study.data.fingerprint]))
-    folder = store.find("answers", key)
-    if folder is None:
-        with store.new("answers", key) as new:
-            np.save(new / "answers.npy", runtime_logits(file, study.data.inputs(study.data.test)).argmax(1).numpy())
-        folder = store.place("answers", key)
+
+    def fill(new: Path) -> None:
+        np.save(new / "answers.npy", runtime_logits(file, study.data.inputs(study.data.test)).argmax(1).numpy())
+
+    folder = store.keep("answers", key, fill)
     return np.load(folder / "answers.npy")

@@ -37,7 +37,7 @@ from edgekd.models import build
 from edgekd.preprocess import Preprocess
 from edgekd.recipe import Data, Train
 from edgekd.registry import Registry
-from edgekd.train import fit, logits_of
+from edgekd.train import FitOptions, fit, logits_of
 
 TEXTBOOK, TORCHDISTILL, LIVE, CACHED = "textbook", "torchdistill", "edgekd live", "edgekd cached"
 TEACHER, STUDENT, SHAPE, CLASSES = "teacher.pt", "student.pt", (3, 32, 32), 10
@@ -202,7 +202,7 @@ def edgekd(setup: Setup, pause: Pause, teacher: nn.Module | TeacherCache, views:
     section = Train(epochs=setup.epochs, lr=setup.lr, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, schedule="cosine")
     student, objective = setup.network(STUDENT), Distillation(teacher, KD(TEMPERATURE), HARD_WEIGHT)
     more: dict[str, Any] = {"before_step": lambda *_: pause(), "views": views, "seed": setup.seed}
-    fit(student, setup.data, section, objective, **more)
+    fit(student, setup.data, section, objective, FitOptions(**more))
     return student
 
 

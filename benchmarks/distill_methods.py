@@ -45,7 +45,7 @@ from edgekd.files import write_json
 from edgekd.models import build
 from edgekd.recipe import Train
 from edgekd.stages.network import restore
-from edgekd.train import CrossEntropy, Objective, fit
+from edgekd.train import CrossEntropy, FitOptions, Objective, fit
 
 PLAIN = "labels alone"
 BEST_ONNX = "best.onnx"
@@ -144,10 +144,12 @@ class Trainings:
             data,
             section,
             self.objective(method, network, seed),
-            seed=seed,
-            name=f"{self.name}, {name}, rate {section.lr:g}, seed {seed}",
-            views=self.views(seed),
-            log=remember,
+            FitOptions(
+                seed=seed,
+                name=f"{self.name}, {name}, rate {section.lr:g}, seed {seed}",
+                views=self.views(seed),
+                log=remember,
+            ),
         )
         for each, file in ((network, ONNX), (best["network"].eval(), BEST_ONNX)):
             export_onnx(each, folder / file, data.preprocess, data.classes)

@@ -39,7 +39,7 @@ from edgekd.files import write_json
 from edgekd.models import build
 from edgekd.recipe import Train
 from edgekd.stages.network import restore
-from edgekd.train import fit
+from edgekd.train import FitOptions, fit
 
 ALL, FEW, NONE = "all labels", "a tenth of the labels", "no labels"
 FEW_OF = 10
@@ -120,7 +120,7 @@ class Trainings:
         cache = TeacherCache.open(self.study.folder / "teachers", restore(self.teacher.artifact), data, views)
         objective = Distillation(cache, KD(TEMPERATURE), hard_weight(arrangement))
         name = f"{arrangement}, seed {seed}"
-        history = fit(network, data, section, objective, seed=seed, name=name, views=views)
+        history = fit(network, data, section, objective, FitOptions(seed=seed, name=name, views=views))
         self.export(network, folder)
         write_json(folder / METRICS, {"history": history})
 

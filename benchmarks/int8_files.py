@@ -140,16 +140,16 @@ def made(write: Callable[[], Path]) -> Made:
 def kept(store: ArtifactCache, label: str, inputs: list[Any], image: Images, write: Callable[[Path], Made]) -> Entry:
     """The entry of ``label``, written where the store does not hold it."""
     key = sha256(canonical_json([VERSION, label, *inputs]))
-    folder = store.find(label, key)
-    if folder is None:
+
+    def fill(new: Path) -> None:
         say(f"  {label}: being made")
-        with store.new(label, key) as new:
-            result = write(new)
-            error = result.error or runs(new / ONNX, image)
-            left, count = float_convolutions(new / ONNX) if error is None else ([], 0)
-            counts = {} if error else {"float_convolutions": len(left), "convolutions": count}
-            write_json(new / ABOUT, {"error": error, "seconds": result.seconds, **counts})
-        folder = store.place(label, key)
+        result = write(new)
+        error = result.error or runs(new / ONNX, image)
+        left, count = float_convolutions(new / ONNX) if error is None else ([], 0)
+        counts = {} if error else {"float_convolutions": len(left), "convolutions": count}
+        write_json(new / ABOUT, {"error": error, "seconds": result.seconds, **counts})
+
+    folder = store.keep(label, key, fill)
     about = json.loads((folder / ABOUT).read_text())
     return Entry(file=None if about["error"] else folder / ONNX, **about)
 

@@ -8,7 +8,7 @@ trained, and after the training, for each seed in another order. ``random`` is t
 validation samples. Starting network, teacher, samples and rates are those of prune_pareto.py; so is its folder.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,7 @@ def cut(study: Study, start: Done, way: Way, seed: int) -> Cut:
         pruned = prune(network, shape, macs=SHARE, **ranking)
         reestimate(pruned.network, statistics)
         spec = start.artifact.spec
-        capture(lay_out(pruned.network.eval()), replace(spec, pruning=(*spec.pruning, pruned.plan))).save(folder)
+        capture(lay_out(pruned.network.eval()), spec.then("prune", pruned.plan)).save(folder)
         export_onnx(pruned.network, folder / ONNX, data.preprocess, data.classes)
         write_json(folder / METRICS, {"macs": pruned.share})
 

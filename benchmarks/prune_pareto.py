@@ -22,7 +22,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,7 @@ from edgekd.recipe import Distill, Train
 from edgekd.stages.network import restore
 from edgekd.stages.prune.work import RANKING_SAMPLES
 from edgekd.stats.ratios import ratio_over_launches
-from edgekd.train import CrossEntropy, accuracy_of, fit, logits_of
+from edgekd.train import CrossEntropy, FitOptions, accuracy_of, fit, logits_of
 from edgekd.train.device import lay_out
 
 UNCUT, UNIFORM = "uncut", "torch-pruning, uniform"
@@ -241,12 +241,7 @@ CUTTERS: dict[str, Cutter] = {
 def kept(store: ArtifactCache, name: str, key: list[Any], make: Callable[[Path], None]) -> Path:
     """The folder that ``make`` filled, now or before."""
     digest = sha256(canonical_json([VERSION, *key]))
-    folder = store.find(name, digest)
-    if folder is None:
-        with store.new(name, digest) as new:
-            make(new)
-        folder = store.place(name, digest)
-    return folder
+    return store.keep(name, digest, make)
 
 
 def machine() -> dict[str, Any]:
@@ -284,7 +279,9 @@ def cut(study: Study, start: Done, method: str, aim: float, how: How = None) -> 
         shape = spec.input_shape
         about |= {"macs": count_macs(network, shape) / count_macs(restore(start.artifact), shape)}
         about |= {"widths": widths(network)}
-        capture(lay_out(network.eval()), replace(spec, pruning=(*spec.pruning, *plans))).save(folder)
+        for plan in plans:
+            spec = spec.then("prune", plan)
+        capture(lay_out(network.eval()), spec).save(folder)
         write_json(folder / METRICS, about)
 
     key = [name, start.content, study.data.fingerprint, versions(), own_sources(), machine()]
@@ -317,7 +314,7 @@ class Recoveries:
     def _train(self, one: Cut, recovery: str, seed: int, section: Train, folder: Path) -> None:
         network, data = restore(one.done.artifact), self.study.data
         name = f"{one.name}, {recovery}, rate {section.lr:g}, seed {seed}"
-        history = fit(network, data, section, self.objective(recovery), seed=seed, name=name)
+        history = fit(network, data, section, self.objective(recovery), FitOptions(seed=seed, name=name))
         export_onnx(network, folder / ONNX, data.preprocess, data.classes)
         write_json(folder / METRICS, {"history": history})
 

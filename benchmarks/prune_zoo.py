@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 import edgekd
-from edgekd.artifact import Spec, capture
+from edgekd.artifact import capture
 from edgekd.artifact_cache import ArtifactCache
 from edgekd.bench import Plan, Workload, fingerprint, measure
 from edgekd.errors import EdgekdError, ExportError, first_line
@@ -42,6 +42,7 @@ from edgekd.formatting import ABSENT, significant
 from edgekd.models import build
 from edgekd.preprocess import Preprocess
 from edgekd.prune import prune
+from edgekd.spec import Spec, Transform
 from edgekd.stats.ratios import ratio_over_launches
 from edgekd.train.device import lay_out
 
@@ -116,20 +117,20 @@ def preprocess_of(name: str) -> Preprocess:
 def check(name: str, store: ArtifactCache, round_to: int) -> tuple[dict[str, Any], Path]:
     """What became of a network, now or before, and the folder with its files."""
     label, key = f"{name}-pruned", sha256(canonical_json([VERSION, name, round_to, versions(), own_sources()]))
-    folder = store.find(label, key)
-    if folder is None:
+
+    def fill(new: Path) -> None:
         say(f"  {name}: being pruned")
-        with store.new(label, key) as new:
-            started = time.monotonic()
-            try:
-                found = through(name, new, round_to)
-            except EdgekdError as error:
-                found = {"error": first_line(error)}
-            except Exception as error:  # a library's own; the table shows it as the reason
-                found = {"error": f"{type(error).__name__}: {first_line(error)}"}
-            write_json(new / ABOUT, {**found, "seconds": round(time.monotonic() - started, 1)})
+        started = time.monotonic()
+        try:
+            found = through(name, new, round_to)
+        except EdgekdError as error:
+            found = {"error": first_line(error)}
+        except Exception as error:  # a library's own; the table shows it as the reason
+            found = {"error": f"{type(error).__name__}: {first_line(error)}"}
+        write_json(new / ABOUT, {**found, "seconds": round(time.monotonic() - started, 1)})
         gc.collect()
-        folder = store.place(label, key)
+
+    folder = store.keep(label, key, fill)
     return {
         "network": name,
         "shape": shape_of(name),
@@ -146,7 +147,7 @@ def through(name: str, folder: Path, round_to: int) -> dict[str, Any]:
     images, pruned_network = random_images(name, IMAGES, SEED + 1), lay_out(pruned.network.eval())
     with torch.no_grad():
         logits = pruned_network(images)
-    spec = Spec(f"torchvision/{name}", shape, 1000, pruning=(pruned.plan,))
+    spec = Spec(f"torchvision/{name}", shape, 1000, transforms=(Transform("prune", pruned.plan),))
     found |= reloaded(capture(pruned_network, spec), images, logits, folder)
     export_onnx(pruned_network, folder / PRUNED, preprocess_of(name))
     departure = float((in_runtime(folder / PRUNED, images) - logits).abs().max() / logits.abs().max())
@@ -211,15 +212,15 @@ def timed(
     cpu = {fact: value for fact, value in found["cpu"].items() if fact != "affinity"}
     machine = {"cpu": cpu, "packages": found["packages"], "kernel": found["kernel"]}
     key = sha256(canonical_json([VERSION, name, sha256_file(pruned), sha256_file(whole), settings, machine]))
-    folder = store.find(name, key)
-    if folder is None and not times:
+    if store.find(name, key) is None and not times:
         return {"untimed": "not timed yet"}
-    if folder is None:
+
+    def fill(new: Path) -> None:
         say(f"  {name}: timing")
         records = measure(Plan(workloads, "unpruned", **settings))
-        with store.new(name, key) as new:
-            write_json(new / "latency.json", {workload: kept_of(record) for workload, record in records.items()})
-        folder = store.place(name, key)
+        write_json(new / "latency.json", {workload: kept_of(record) for workload, record in records.items()})
+
+    folder = store.keep(name, key, fill)
     latency = json.loads((folder / "latency.json").read_text())
     ratio, interval = ratio_over_launches(latencies(latency["pruned"]), latencies(latency["unpruned"]))
     return {"latency": latency, "ratio": ratio, "ci95": list(interval) if interval else None}
@@ -231,10 +232,11 @@ def float_file(name: str, store: ArtifactCache) -> Path | str:
     if size > MOST_PARAMETERS:
         return f"the unpruned network's {size / 1e6:.0f} million parameters do not fit into one ONNX file"
     label, key = f"{name}-float", sha256(canonical_json([VERSION, name, versions()]))
-    if store.find(label, key) is None:
-        with store.new(label, key) as new:
-            export_onnx(lay_out(build_network(name)), new / FLOAT, preprocess_of(name))
-    return store.place(label, key) / FLOAT
+
+    def fill(new: Path) -> None:
+        export_onnx(lay_out(build_network(name)), new / FLOAT, preprocess_of(name))
+
+    return store.keep(label, key, fill) / FLOAT
 
 
 def versions() -> dict[str, str]:

@@ -96,14 +96,14 @@ def peers_file(study: Study, peer: str, float_file: Path, seed: int, count: int)
     name = peer.replace("/", "-").replace(" ", "-")
     key = sha256(canonical_json([peer, version_of(peer), sha256_file(float_file), study.data.fingerprint, seed, count]))
     store = ArtifactCache(study.folder / "peers")
-    folder = store.find(name, key)
-    if folder is None:
+
+    def fill(new: Path) -> None:
         images = calibration(study.data, seed, count).numpy()
-        with store.new(name, key) as new:
-            made = quantise(peer, float_file, new / "model.onnx", images)
-            error = made.error or runs(new / "model.onnx", images[:1])
-            write_json(new / "made.json", {"error": error, "seconds": made.seconds})
-        folder = store.place(name, key)
+        made = quantise(peer, float_file, new / "model.onnx", images)
+        error = made.error or runs(new / "model.onnx", images[:1])
+        write_json(new / "made.json", {"error": error, "seconds": made.seconds})
+
+    folder = store.keep(name, key, fill)
     error = json.loads((folder / "made.json").read_text())["error"]
     return (None, error) if error else (folder / "model.onnx", None)
 

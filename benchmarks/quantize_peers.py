@@ -43,14 +43,14 @@ def timed(name: str, entries: dict[str, Entry], settings: dict[str, Any], store:
     machine = {key: fingerprint()[key] for key in ("cpu", "packages", "kernel")}
     hashes = {method: sha256_file(file) for method, file in files.items()}
     key = sha256(canonical_json([VERSION, name, hashes, settings, machine]))
-    folder = store.find(name, key)
-    if folder is None:
+
+    def fill(new: Path) -> None:
         say(f"  {name}: timing of {', '.join(files)}")
         workloads = {method: Workload(str(file)) for method, file in files.items()}
         records = measure(Plan(workloads, OURS if OURS in workloads else FLOAT, **settings))
-        with store.new(name, key) as new:
-            write_json(new / "latency.json", {method: kept_of(record) for method, record in records.items()})
-        folder = store.place(name, key)
+        write_json(new / "latency.json", {method: kept_of(record) for method, record in records.items()})
+
+    folder = store.keep(name, key, fill)
     found: dict[str, Any] = json.loads((folder / "latency.json").read_text())
     return found
 

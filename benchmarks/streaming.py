@@ -29,7 +29,7 @@ from pathlib import Path
 from edgekd.data import load_data
 from edgekd.models import build
 from edgekd.recipe import Data, Train
-from edgekd.train import CrossEntropy, fit
+from edgekd.train import CrossEntropy, FitOptions, fit
 
 def say(event):
     print(event, psutil.Process().memory_full_info().pss, time.monotonic(), flush=True)
@@ -48,7 +48,7 @@ def stop(step, total):
     if step >= limit:
         raise Enough
 try:
-    fit(network, data, Train(epochs=1, lr=0.01), CrossEntropy(), before_step=stop)
+    fit(network, data, Train(epochs=1, lr=0.01), CrossEntropy(), FitOptions(before_step=stop))
 except Enough:
     pass
 say("trained")

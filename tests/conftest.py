@@ -70,11 +70,11 @@ def trained(digits: "DataSet") -> "nn.Module":
 
     from edgekd.models import build
     from edgekd.recipe import Train
-    from edgekd.train import CrossEntropy, fit
+    from edgekd.train import CrossEntropy, FitOptions, fit
 
     torch.manual_seed(0)
     network = build("small_cnn", digits.input_shape, 10, width=8)
-    fit(network, digits, Train(epochs=4, lr=0.1), CrossEntropy(), float32=True)
+    fit(network, digits, Train(epochs=4, lr=0.1), CrossEntropy(), FitOptions(float32=True))
     return network
 
 

@@ -65,10 +65,10 @@ FLOORS = (
     ),
     (
         *(Room(name) for name in ("arrayfiles", "artifact_cache", "external", "images", "user_cache", "userhash")),
-        Room("artifact", torch=True),
+        Room("spec"),
         Room("gate", "check.py"),
     ),
-    (Room("preprocess"), Room("tensorrt", "builder.py"), Room("userfile")),
+    (Room("artifact", torch=True), Room("preprocess"), Room("tensorrt", "builder.py"), Room("userfile")),
     (
         Room("bench", "runner.py"),
         Room("bundle", "manifest.py"),

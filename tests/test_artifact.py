@@ -6,16 +6,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from edgekd.artifact import MODEL, WEIGHTS, Artifact, Spec, capture, fill, tensors_of
+from edgekd.artifact import WEIGHTS, Artifact, capture, fill, tensors_of
 from edgekd.errors import ModelError
+from edgekd.spec import MODEL, Spec, Transform
 
 SPEC = Spec(
     builder="mlp",
     input_shape=(4,),
     num_classes=2,
     args={"hidden": [3]},
-    pruning=([["1", True, [0, 2]]],),
-    quantization={"profile": "onnxruntime-x86"},
+    transforms=(Transform("prune", [["1", True, [0, 2]]]), Transform("quantize", {"profile": "onnxruntime-x86"})),
 )
 
 
@@ -73,7 +73,7 @@ def break_model(folder: Path, change: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", ["{", "", "[]", "null", "3", '"text"', {"builder": "remove"}, {"more": 1}, {"pruning": 3},
+    "change", ["{", "", "[]", "null", "3", '"text"', {"builder": "remove"}, {"more": 1}, {"transforms": 3},
                {"schema_version": "remove"}],
 )  # fmt: skip
 def test_a_damaged_description(tmp_path, change):
@@ -98,7 +98,7 @@ def test_damaged_weights(tmp_path, damage):
 
 def test_another_version(tmp_path):
     artifact().save(tmp_path)
-    break_model(tmp_path, {"schema_version": 2})
+    break_model(tmp_path, {"schema_version": 3})
     with pytest.raises(ModelError) as error:
         Artifact.load(tmp_path)
     assert str(error.value) == f"{tmp_path / MODEL} was written by another version of edgekd; make it again"

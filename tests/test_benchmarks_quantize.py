@@ -10,10 +10,10 @@ import torch
 from scipy import stats
 from torch import nn
 
-from edgekd.artifact import Spec
 from edgekd.data import load_data
 from edgekd.errors import EdgekdError
 from edgekd.recipe import Data
+from edgekd.spec import Spec
 from edgekd.stages.job import Job
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from edgekd import strict_toml
-from edgekd.artifact import MODEL, Artifact
+from edgekd.artifact import Artifact
 from edgekd.bundle.verify import verify
 from edgekd.cli.bundle import read_card
 from edgekd.cli.lint import load as load_onnx
@@ -18,6 +18,7 @@ from edgekd.gate import load_subject
 from edgekd.gate.policy import load_policy
 from edgekd.recipe import load_recipe
 from edgekd.report.load import load_report
+from edgekd.spec import MODEL
 from edgekd.tensorrt.timing import read_timings
 
 DOCUMENTS = {

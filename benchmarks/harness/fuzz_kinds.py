@@ -343,8 +343,9 @@ class Checkpoints(Kind):
         import torch
         from safetensors.torch import save
 
-        from edgekd.artifact import Artifact, Spec, tensors_of
+        from edgekd.artifact import Artifact, tensors_of
         from edgekd.models import build
+        from edgekd.spec import Spec
 
         self.network = build("mlp", (4,), 3)
         state = self.network.state_dict()

@@ -41,7 +41,7 @@ from edgekd.quantize import calibrate, convert, hold, prepare
 from edgekd.recipe import Data, Train
 from edgekd.stats.percentiles import percentile
 from edgekd.stats.ratios import ratio_over_launches
-from edgekd.train import CrossEntropy, fit
+from edgekd.train import CrossEntropy, FitOptions, fit
 
 SHAPE, CLASSES, SEED = (3, 32, 32), 10, 0
 # The reference's parameters, running statistics among them, as Keras counts; and its multiply-accumulates.
@@ -74,7 +74,7 @@ def write_models(folder: Path, epochs: int) -> dict[str, Path]:
     """The files to time, and that the int8 ones are int8 throughout."""
     data = load_data(Data(source="digits", image_size=32, grayscale=False))
     trained = resnet8()
-    fit(trained, data, Train(epochs=epochs), CrossEntropy(), seed=SEED)
+    fit(trained, data, Train(epochs=epochs), CrossEntropy(), FitOptions(seed=SEED))
     noise = torch.randn(128, *SHAPE, generator=torch.Generator().manual_seed(SEED))
     digits = torch.cat([data.to_input(raw) for raw, _ in data.train.stream([torch.arange(128)])])
     preprocess = data.preprocess

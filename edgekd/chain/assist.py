@@ -35,4 +35,4 @@ def _train(call: FitCall, data: DataSet) -> None:
             "data, at the same path"
         )
     job = call.job(data)
-    job.train(job.network, call.how, call.modes)
+    job.train(job.network, call.how, call.training)

@@ -32,7 +32,7 @@ from edgekd.log import get_logger
 from edgekd.models import count_macs, count_parameters
 from edgekd.quantize.search import NO_BOUNDS, Bounds
 from edgekd.recipe import Target
-from edgekd.stages.network import build_spec, float_twin, restore
+from edgekd.stages.network import build_spec, float_twin, quantization_of, restore
 from edgekd.stages.targets import can_be_timed, file_profile, is_here
 from edgekd.train import logits_of
 from edgekd.train.quality import expected_calibration_error, negative_log_likelihood, reliability, right_by_class
@@ -86,7 +86,7 @@ def evaluate(
     # The answers are this runtime's on this processor: another one may saturate where this one does not.
     machine = [fingerprint()[key] for key in ("cpu", "packages")]
     spec = done.artifact.spec
-    is_placed = (spec.quantization or {}).get("placement") == MEASURED
+    is_placed = quantization_of(spec).get("placement") == MEASURED
     if is_placed and bounds.accuracy is None:  # no budget: what the stage itself was to keep
         bounds = replace(bounds, accuracy=done.metrics["floor"])
     placing = [PLACING, judged.device, judged.threads, asdict(bounds)] if is_placed else []
@@ -102,7 +102,7 @@ def evaluate(
 def _fill(
     folder: Path, artifact: Artifact, data: DataSet, wanted: Sequence[str], judged: Target, bounds: Bounds
 ) -> None:
-    network, quantization = restore(artifact), artifact.spec.quantization or {}
+    network, quantization = restore(artifact), quantization_of(artifact.spec)
     trained = quantization.get("profile")
     profiles = served(trained, wanted)
     measured = quantization.get("placement") == MEASURED

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import onnx
 
-from edgekd.artifact import MODEL, Artifact
+from edgekd.artifact import Artifact
 from edgekd.artifact_cache import KEY_DIGITS
 from edgekd.bench.target import LocalTarget
 from edgekd.chain.files import ONNX, Placing, write_files
@@ -16,6 +16,7 @@ from edgekd.export.profile import PROFILES
 from edgekd.files import folder_to_fill, is_file, is_folder, lies_there, read_object, require_file
 from edgekd.lint import Lint, lint
 from edgekd.preprocess import Preprocess
+from edgekd.spec import MODEL
 from edgekd.stages.network import restore
 from edgekd.stages.targets import is_here
 from edgekd.tensorrt import engine_for

@@ -8,7 +8,6 @@ from onnx import ModelProto
 from torch import nn
 from torch.fx import GraphModule
 
-from edgekd.artifact import Spec
 from edgekd.bench.target import TimingTarget
 from edgekd.errors import ExportError
 from edgekd.export import half, to_onnx
@@ -19,6 +18,8 @@ from edgekd.quantize.files import to_runtime
 from edgekd.quantize.places import to_places
 from edgekd.quantize.search import NO_BOUNDS, Bounds, Correct, Placed, place, place_untimed
 from edgekd.quantize.search.rule import FLOAT
+from edgekd.spec import Spec
+from edgekd.stages.network import quantization_of
 
 ONNX = "model.onnx"
 MEASURED = "measured"  # of the recipe's ``placement``
@@ -90,7 +91,7 @@ class _Writer:
         placing: Placing | None,
     ):
         self.network, self.placing = network, placing
-        self.quantization = spec.quantization or {}
+        self.quantization = quantization_of(spec)
         export = to_places if isinstance(network, GraphModule) else to_onnx
         self.exported: ModelProto = export(network, preprocess, classes)  # type: ignore[arg-type]
 

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from edgekd.artifact import Spec, tensors_of
+from edgekd.artifact import tensors_of
 from edgekd.data import DataSet
 from edgekd.errors import ModelError, first_line
+from edgekd.spec import Spec
 
 SAMPLES, DRAWN = 2, 2
 # Large inputs, so that logits that happen to lie between 0 and 1 don't pass for probabilities.

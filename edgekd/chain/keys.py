@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edgekd.artifact import Spec
 from edgekd.data import DataSet
 from edgekd.files import canonical_json, sha256, sha256_file
+from edgekd.spec import Spec
 
 # Goes up when the same checkpoint would give other weights.
 CHECKPOINT_RULE = "averaged weights first"

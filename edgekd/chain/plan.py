@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from edgekd.artifact import Spec
 from edgekd.chain.fit import must_fit
 from edgekd.chain.keys import network_key
 from edgekd.data import DataSet
 from edgekd.errors import RecipeError
 from edgekd.models import code_of, count_macs, count_parameters, load_checkpoint
 from edgekd.recipe import Recipe
+from edgekd.spec import Spec
 from edgekd.stages.job import Trial
 from edgekd.stages.network import build_spec
 from edgekd.train.transfer import Transfer

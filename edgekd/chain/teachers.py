@@ -8,7 +8,6 @@ from pathlib import Path
 
 from torch import nn
 
-from edgekd.artifact import Spec
 from edgekd.artifact_cache import METRICS, ArtifactCache
 from edgekd.chain.done import Done
 from edgekd.chain.evaluate import PYTORCH, VERSION, save_array
@@ -18,6 +17,7 @@ from edgekd.distill.ensemble import Choose, Ensemble
 from edgekd.files import canonical_json, sha256, write_json
 from edgekd.log import get_logger
 from edgekd.models import count_macs, count_parameters
+from edgekd.spec import Spec
 from edgekd.stages.network import restore
 from edgekd.train import answers_of
 

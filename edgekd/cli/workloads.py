@@ -7,6 +7,8 @@ from edgekd.bench.plan import Workload
 from edgekd.errors import EdgekdError, MeasurementError
 from edgekd.external import external_files
 from edgekd.files import read_object
+from edgekd.spec import MODEL, Spec
+from edgekd.stages import Quantize
 
 NETWORK = Path(__file__).parents[1] / "chain" / "network.py"
 ENGINES = (".engine", ".plan")
@@ -63,15 +65,16 @@ def workload(
 def artifact(folder: Path, runtime: str, device: str, shape: tuple[int, ...] | None, precision: str | None) -> Workload:
     """A network of a run is one more function that gives a network."""
     try:
-        spec = read_object(folder / "model.json", "run the recipe again")
-        own, simulated = tuple(spec["input_shape"]), spec.get("quantization") is not None
-    except (EdgekdError, ValueError, KeyError, TypeError) as error:
-        raise MeasurementError(f"{folder / 'model.json'} names no input shape; run the recipe again") from error
-    if simulated:
+        spec = Spec.read(folder)
+    except EdgekdError as error:
+        raise MeasurementError(f"{folder / MODEL} describes no network; run the recipe again") from error
+    if "profile" in (spec.change_by(Quantize.name) or {}):
         raise MeasurementError(
             f"{folder} only simulates int8 in PyTorch, at a speed that says nothing; give its file under exports/"
         )
-    return Workload(f"{NETWORK}:load", runtime, device, shape or (1, *own), precision, {"folder": str(folder)})
+    return Workload(
+        f"{NETWORK}:load", runtime, device, shape or (1, *spec.input_shape), precision, {"folder": str(folder)}
+    )
 
 
 def engine_file(path: Path) -> Path:

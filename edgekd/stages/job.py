@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,23 +11,39 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from edgekd.artifact import Artifact, Spec, capture
+from edgekd.artifact import Artifact, capture
 from edgekd.data import DataSet
 from edgekd.distill.ensemble import Ensemble
 from edgekd.files import sha256
+from edgekd.options import Train
+from edgekd.spec import Spec
 from edgekd.stages.deployment import Deployment, Precisions
 from edgekd.stages.network import restore
 from edgekd.stages.objective import distillation, terms_of
 from edgekd.stages.stage import Stage
-from edgekd.train import CrossEntropy, Objective, answers_of, fit, world
+from edgekd.train import CrossEntropy, FitOptions, Objective, answers_of, fit, world
 from edgekd.train.batches import mix
 from edgekd.train.device import make_fabric
 
 Log = Callable[[dict[str, Any]], None]
 History = list[dict[str, Any]]
-Modes = dict[str, Any]
-How = Callable[["Job", nn.Module], Modes]
 Needs = Deployment | Precisions
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training of a stage; the stage's own objective where it names none."""
+
+    section: Train
+    options: FitOptions
+    objective: Objective | None = None
+
+    def having(self, **options: Any) -> Training:
+        """Return this training with other :class:`~edgekd.train.FitOptions`."""
+        return replace(self, options=replace(self.options, **options))
+
+
+How = Callable[["Job", nn.Module, Training], Training]
 
 
 def later(entry: dict[str, Any], done: int) -> dict[str, Any]:
@@ -54,41 +70,46 @@ class Job:
     teacher_specs: tuple[Spec, ...] = ()
     """Of the teacher, or of all that an ensemble has."""
 
+    @property
+    def training(self) -> Training:
+        """Return the training that the stage's own options describe."""
+        options = FitOptions(
+            seed=self.seed, name=self.name, folder=self.folder, teacher_answers=self.teacher_answers, log=self.log
+        )
+        return Training(self.stage.train_options, options)
+
     def fit(
         self,
         network: nn.Module,
         how: How | None = None,
         *,
+        training: Training | None = None,
         spec: Spec | None = None,
-        log: Log | None = None,
-        **modes: Any,
     ) -> History:
-        """Train ``network`` by the stage's own options.
+        """Train ``network``.
 
         Of several processes the first one calls this; the others are in :func:`edgekd.chain.assist.assist`.
 
         Args:
-            how: makes more arguments of :func:`edgekd.train.fit`; under torchrun, a function of a module.
+            how: changes the training to one that can't be pickled; under torchrun, a function of a module.
+            training: :attr:`training` if left out.
             spec: what describes ``network``; :attr:`spec` if left out.
-            log: receives each epoch's entry; :attr:`log` if left out.
-            modes: more such arguments; under torchrun, what can be pickled.
         """
-        modes = {"teacher_answers": self.teacher_answers, **modes}
+        training = training or self.training
         if world.size() > 1:
-            world.broadcast(FitCall.of(self, network, spec or self.spec, how, modes))
-        return self.train(network, how, {**modes, "log": log or self.log})
+            world.broadcast(FitCall.of(self, network, spec or self.spec, how, training))
+        return self.train(network, how, training)
 
-    def train(self, network: nn.Module, how: How | None, modes: Modes) -> History:
-        """:meth:`fit` in this process, of several or alone."""
+    def train(self, network: nn.Module, how: How | None, training: Training) -> History:
+        """Do the work of :meth:`fit` in this process, of several or alone."""
         # What adapters start from must not depend on what was done before in this process.
         torch.manual_seed(mix(self.seed, 4, 0))
-        modes = {**modes, **(how(self, network) if how else {})}
-        section = modes.pop("section", self.stage.train_options)
-        objective = modes.pop("objective", None) or self.objective(network)
-        settings: dict[str, Any] = {"seed": self.seed, "name": self.name, "folder": self.folder, **modes}
+        training = how(self, network, training) if how else training
+        objective = training.objective or self.objective(network)
         if not isinstance(objective, CrossEntropy):
-            return fit(network, self.data, section, objective, **settings)
-        return fit(network, self.data.labelled_only(), section, objective, **{**settings, "teacher_answers": None})
+            return fit(network, self.data, training.section, objective, training.options)
+        options = replace(training.options, teacher_answers=None)
+        return fit(network, self.data.labelled_only(), training.section, objective, options)
 
     @cached_property
     def teacher_answers(self) -> Tensor | None:
@@ -121,17 +142,19 @@ class FitCall:
     """Their :func:`labels_digest`."""
     rest: dict[str, Any]
     how: How | None
-    modes: Modes
+    training: Training
 
     @staticmethod
-    def of(job: Job, network: nn.Module, spec: Spec, how: How | None, modes: Modes) -> FitCall:
+    def of(job: Job, network: nn.Module, spec: Spec, how: How | None, training: Training) -> FitCall:
         taught, together = job.teacher, None
         members = [taught] if taught else []
         if isinstance(taught, Ensemble):
             members, together = list(taught.teachers), taught.options
         teachers = tuple(capture(each, own) for each, own in zip(members, job.teacher_specs, strict=True))
         rest = {name: getattr(job, name) for name in ("name", "stage", "seed", "folder", "needs")}
-        return FitCall(capture(network, spec), teachers, together, labels_digest(job.data), rest, how, modes)
+        return FitCall(
+            capture(network, spec), teachers, together, labels_digest(job.data), rest, how, training.having(log=None)
+        )
 
     def job(self, data: DataSet) -> Job:
         """The same job in another process, which keeps nothing and tells nobody."""

@@ -1,23 +1,22 @@
-"""Between a network on disk and one in memory: build, cut, quantise, fill, in that order."""
+"""Between a network on disk and one in memory: build, change as the stages did, fill, in that order."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from edgekd.artifact import Artifact, Spec, fill
-from edgekd.errors import ModelError
+from edgekd.artifact import Artifact, fill
+from edgekd.errors import ModelError, first_line
 from edgekd.models import build, code_of
 from edgekd.models.fold import fold
-from edgekd.prune import apply_plan
-from edgekd.quantize import prepare
+from edgekd.spec import MODEL, Spec, Transform
+from edgekd.stages import STAGES, Quantize
 from edgekd.train.device import lay_out
 
 
 def build_spec(spec: Spec, load: Callable[[nn.Module], Any] | None = None) -> nn.Module:
-    """The network that ``spec`` describes, with random weights, ready to be filled.
+    """Build the network that ``spec`` describes, with random weights, ready to be filled.
 
     Args:
         load: gives the network as its builder made it other weights, before computed ones are folded into plain ones.
@@ -30,15 +29,28 @@ def build_spec(spec: Spec, load: Callable[[nn.Module], Any] | None = None) -> nn
     if load is not None:
         load(network)
     fold(network)
-    for plan in spec.pruning:
-        apply_plan(network, plan, spec.input_shape)
-    if is_simulated(spec):
-        return prepare(network, spec.input_shape, (spec.quantization or {})["profile"])
+    for transform in spec.transforms:
+        network = _changed(network, transform, spec)
     return network
 
 
+def _changed(network: nn.Module, transform: Transform, spec: Spec) -> nn.Module:
+    if transform.stage not in STAGES:
+        raise ModelError(
+            f"this network of {spec.builder_name} was changed by a stage {transform.stage!r} that this edgekd does "
+            f"not have; it has {', '.join(STAGES)}: bring edgekd up to date, or run again"
+        )
+    try:
+        return STAGES[transform.stage].apply(network, transform.change, spec.input_shape)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise ModelError(
+            f"the change by {transform.stage} in {MODEL} does not fit {spec.builder_name}: {first_line(error)}; "
+            "run again"
+        ) from error
+
+
 def restore(artifact: Artifact) -> nn.Module:
-    """The network of ``artifact`` in evaluation mode, giving the same outputs to the bit as when it was saved."""
+    """Build the network of ``artifact`` in evaluation mode, giving the same outputs to the bit as when it was saved."""
     network = build_spec(artifact.spec)
     fill(network, artifact.tensors)
     # Training leaves convolutions in this layout, and the layout decides the order of sums.
@@ -47,12 +59,17 @@ def restore(artifact: Artifact) -> nn.Module:
 
 
 def is_simulated(spec: Spec) -> bool:
-    """Whether the network is a graph that simulates 8 bits; in half precision only its file is another."""
-    return spec.quantization is not None and "profile" in spec.quantization
+    """Return whether the network is a graph that simulates 8 bits; in half precision only its file is another."""
+    return "profile" in quantization_of(spec)
+
+
+def quantization_of(spec: Spec) -> dict[str, Any]:
+    """Return how the network is quantised, or an empty mapping if it is not."""
+    return spec.change_by(Quantize.name) or {}
 
 
 def load(folder: Path | str) -> nn.Module:
-    """The network in a stage's folder.
+    """Load the network in a stage's folder.
 
     >>> network = edgekd.load("runs/quickstart/stages/02-prune-0123456789ab")  # doctest: +SKIP
     """
@@ -60,5 +77,5 @@ def load(folder: Path | str) -> nn.Module:
 
 
 def float_twin(spec: Spec) -> Spec:
-    """The same network before quantisation; its parameters and MACs are the quantised one's."""
-    return replace(spec, quantization=None)
+    """Return the same network before quantisation; its parameters and MACs are the quantised one's."""
+    return spec.before(Quantize.name)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from pydantic import Field
 
+from edgekd.errors import ModelError
 from edgekd.options import Budget, Target, Train
 
 if TYPE_CHECKING:
@@ -97,8 +98,12 @@ class Stage(Train):
 
     @staticmethod
     def apply(network: "nn.Module", change: Any, input_shape: tuple[int, ...]) -> "nn.Module":
-        """Give ``network`` the structure that the stage gave it, as its transform ``change`` in a saved spec says."""
-        raise NotImplementedError
+        """Give ``network`` the structure that the stage gave it, as its transform ``change`` in a saved spec says.
+
+        Raises:
+            ModelError: the stage changes no structure, or the change is of another network.
+        """
+        raise ModelError("the stage changes no network's structure: the file is damaged; run again")
 
     @staticmethod
     def describe(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """The teacher: its checkpoint, trained further where the recipe says so."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from edgekd.options import Train
@@ -39,5 +40,5 @@ class Pretraining(Stage):
 
         if self.train is None:
             return Result(job.network.eval(), job.spec, {"history": []})
-        objective = CrossEntropy(self.train.label_smoothing)
-        return Result(job.network, job.spec, {"history": job.fit(job.network, objective=objective)})
+        training = replace(job.training, objective=CrossEntropy(self.train.label_smoothing))
+        return Result(job.network, job.spec, {"history": job.fit(job.network, training=training)})

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,35 +37,13 @@ Mode = Callable[[nn.Module], Any]
 History = list[dict[str, Any]]
 
 
-def fit(
-    network: nn.Module,
-    data: DataSet,
-    section: Train,
-    objective: Objective,
-    *,
-    seed: int = 0,
-    name: str = "training",
-    folder: Path | None = None,
-    save_every: float = 10.0,
-    float32: bool = False,
-    to_train: Mode = nn.Module.train,
-    to_eval: Mode = nn.Module.eval,
-    before_step: Callable[[int, int], None] | None = None,
-    after_backward: Callable[[], None] | None = None,
-    begin: float = 0.0,
-    views: Views | None = None,
-    teacher_answers: Tensor | None = None,
-    log: Callable[[dict[str, Any]], None] | None = None,
-) -> History:
-    """Trains ``network`` in place and gives its history, one entry per epoch.
+@dataclass(frozen=True)
+class FitOptions:
+    """How :func:`fit` goes about a training, beside what its :class:`~edgekd.options.Train` says.
 
-    A step depends on nothing but the weights, ``seed`` and its own number, so a training that is killed
-    and goes on from its checkpoint ends in the same bits as one that is not.
-
-    Under torchrun all processes call it alike. They train one network, the first one's, on ``data.batch_size`` samples
-    each, and have the same weights and the same history after it; the first one alone keeps checkpoints.
-
-    Args:
+    Attributes:
+        seed: start of all random numbers.
+        name: of the training, for progress and messages.
         folder: where checkpoints are kept, at most every ``save_every`` seconds; none without it.
         float32: refuse reduced precision also where the device has it.
         to_train, to_eval: how to switch modes; exported graphs need ways of their own.
@@ -73,20 +52,49 @@ def fit(
         begin: the share of the learning rate's schedule that is left out at its start, in [0, 1).
         views: of the training images, a fixed one in each epoch, in place of random ones.
         teacher_answers: (N,), what :func:`~edgekd.train.answers_of` gives of a teacher on ``data.validation``; each
-            entry then has its accuracy there, and the agreement, the share of samples that both answer alike.
+            entry then has its accuracy there, and the agreement, the share of samples that both classify alike.
         log: receives each epoch's entry.
+    """
+
+    seed: int = 0
+    name: str = "training"
+    folder: Path | None = None
+    save_every: float = 10.0
+    float32: bool = False
+    to_train: Mode = nn.Module.train
+    to_eval: Mode = nn.Module.eval
+    before_step: Callable[[int, int], None] | None = None
+    after_backward: Callable[[], None] | None = None
+    begin: float = 0.0
+    views: Views | None = None
+    teacher_answers: Tensor | None = None
+    log: Callable[[dict[str, Any]], None] | None = None
+
+    def __post_init__(self) -> None:
+        SEED.check(TrainingError, seed=self.seed)
+        NOT_NEGATIVE.check(TrainingError, save_every=self.save_every)
+        SHARE_OR_NONE.check(TrainingError, begin=self.begin)
+
+
+USUAL = FitOptions()
+
+
+def fit(
+    network: nn.Module, data: DataSet, section: Train, objective: Objective, options: FitOptions = USUAL
+) -> History:
+    """Train ``network`` in place and return its history, one entry per epoch.
+
+    A step depends on nothing but the weights, the seed and its own number, so a training that is killed
+    and goes on from its checkpoint ends in the same bits as one that is not.
+
+    Under torchrun all processes call it alike. They train one network, the first one's, on ``data.batch_size`` samples
+    each, and have the same weights and the same history after it; the first one alone keeps checkpoints.
 
     Raises:
         TrainingError: the loss is no longer a finite number, ``section`` names layers that are not there, or another
             process of several has ended.
     """
-    SEED.check(TrainingError, seed=seed)
-    NOT_NEGATIVE.check(TrainingError, save_every=save_every)
-    SHARE_OR_NONE.check(TrainingError, begin=begin)
-    training = _Training(network, data, section, objective, seed, name, folder, save_every, float32)
-    training.to_train, training.to_eval, training.before_step, training.log = to_train, to_eval, before_step, log
-    training.after_backward, training.begin, training.views = after_backward, begin, views
-    training.teacher_answers = teacher_answers
+    training = _Training(network, data, section, objective, options)
     with world.explained():
         return training.run()
 
@@ -94,30 +102,10 @@ def fit(
 class _Training:
     """One call of :func:`fit`."""
 
-    to_train: Mode
-    to_eval: Mode
-    before_step: Callable[[int, int], None] | None
-    after_backward: Callable[[], None] | None
-    begin: float
-    views: Views | None
-    teacher_answers: Tensor | None
-    log: Callable[[dict[str, Any]], None] | None
-
-    def __init__(
-        self,
-        network: nn.Module,
-        data: DataSet,
-        section: Train,
-        objective: Objective,
-        seed: int,
-        name: str,
-        folder: Path | None,
-        save_every: float,
-        float32: bool,
-    ):
-        self.network, self.data, self.section, self.seed, self.name = network, data, section, seed, name
-        self.folder, self.save_every, self.saved = folder, save_every, time.monotonic()
-        self.fabric = make_fabric(float32)
+    def __init__(self, network: nn.Module, data: DataSet, section: Train, objective: Objective, options: FitOptions):
+        self.network, self.data, self.section, self.options = network, data, section, options
+        self.saved = time.monotonic()
+        self.fabric = make_fabric(options.float32)
         if world.size() > 1:
             fill(network, world.broadcast(tensors_of(network)))
         self.channels_last = trains_channels_last(network, self.fabric.device)
@@ -133,9 +121,9 @@ class _Training:
         self.average = AveragedModel(network, multi_avg_fn=averaging) if averaging else None
         modules = {"network": network, "average": self.average, "learned": learned}
         self.modules = {name: module for name, module in modules.items() if module is not None}
-        self.state = load_state(folder, self.modules, self.optimizer.optimizer) if folder else State()
+        self.state = load_state(options.folder, self.modules, self.optimizer.optimizer) if options.folder else State()
         self.shared = SharedLoss(self.wrapped, self.objective, learned) if world.size() > 1 else None
-        self.per_epoch = len(batches(data, seed, 0))
+        self.per_epoch = len(batches(data, options.seed, 0))
         self.total = section.epochs * self.per_epoch
 
     def run(self) -> History:
@@ -146,18 +134,18 @@ class _Training:
             self.transfer.leave()
         if self.average:
             self.network.load_state_dict(self.average.module.state_dict())
-        self.to_eval(self.network)
+        self.options.to_eval(self.network)
         self.network.cpu()
         self.objective.cpu()
         return self.state.history
 
     def run_epochs(self) -> None:
-        with StageProgress(self.name, self.section.epochs, self.per_epoch, self.state) as progress:
+        with StageProgress(self.options.name, self.section.epochs, self.per_epoch, self.state) as progress:
             while self.state.step < self.total:
                 epoch, done = divmod(self.state.step, self.per_epoch)
-                self.to_train(self.network)
+                self.options.to_train(self.network)
                 self.transfer.enter(epoch)
-                order = [world.share(indices) for indices in batches(self.data, self.seed, epoch)[done:]]
+                order = [world.share(indices) for indices in batches(self.data, self.options.seed, epoch)[done:]]
                 for indices, (raw, labels) in zip(order, self.data.train.stream(order), strict=True):
                     self.step(raw, labels, indices)
                     progress.step(self.state)
@@ -166,15 +154,15 @@ class _Training:
                 entry = self.end_of_epoch(epoch)
                 self.save_if_due()
                 progress.epoch(entry)
-                if self.log:
-                    self.log(entry)
+                if self.options.log:
+                    self.options.log(entry)
 
     def step(self, raw: Tensor, labels: Tensor, indices: Tensor) -> None:
         state, device = self.state, self.fabric.device
-        _prepare(self.optimizer, self.rate(state.step), self.seed, state.step)
-        if self.before_step:
-            self.before_step(state.step, self.total)
-        view = self.views.of_epoch(state.step // self.per_epoch) if self.views else None
+        _prepare(self.optimizer, self.rate(state.step), self.options.seed, state.step)
+        if self.options.before_step:
+            self.options.before_step(state.step, self.total)
+        view = self.options.views.of_epoch(state.step // self.per_epoch) if self.options.views else None
         inputs = self.inputs(raw, indices, view)
         inputs = (channels_last(inputs) if self.channels_last else channels_first(inputs)).to(device)
         with self.fabric.autocast():
@@ -184,8 +172,8 @@ class _Training:
         self.fabric.backward(loss)
         if self.l2_sp:
             self.l2_sp.pull()
-        if self.after_backward:
-            self.after_backward()
+        if self.options.after_backward:
+            self.options.after_backward()
         if self.section.clip_norm:
             self.fabric.clip_gradients(
                 self.wrapped, self.optimizer, max_norm=self.section.clip_norm, error_if_nonfinite=False
@@ -201,9 +189,9 @@ class _Training:
         self.check()
 
     def inputs(self, raw: Tensor, indices: Tensor, view: int | None) -> Tensor:
-        if self.views and view is not None:
-            return self.data.to_input(self.views.augment(raw, self.data.augment, view, indices))
-        generator = torch.Generator().manual_seed(mix(self.seed, 3, self.state.step))
+        if self.options.views and view is not None:
+            return self.data.to_input(self.options.views.augment(raw, self.data.augment, view, indices))
+        generator = torch.Generator().manual_seed(mix(self.options.seed, 3, self.state.step))
         # Drawn for the samples of all processes, as one of them would.
         count, draws = len(raw) * world.size(), draws_of(self.data.augment)
         drawn = world.share(torch.rand(count, draws, dtype=torch.float64, generator=generator))
@@ -219,7 +207,7 @@ class _Training:
         state = self.state
         sums = [float(value) for value in (state.loss_sum, *state.term_sums.values())]
         first, *rest = world.mean(torch.tensor(sums, dtype=torch.float64)).tolist()
-        state.loss_sum = _finite(first, "loss", self.name, self.epoch, self.section)
+        state.loss_sum = _finite(first, "loss", self.options.name, self.epoch, self.section)
         state.term_sums = dict(zip(state.term_sums, rest, strict=True))
 
     def may_save(self) -> bool:
@@ -227,10 +215,10 @@ class _Training:
         return world.size() == 1 or self.state.step % FINITE_EVERY == 0
 
     def save_if_due(self) -> None:
-        if self.folder is None or not world.broadcast(time.monotonic() - self.saved > self.save_every):
+        if self.options.folder is None or not world.broadcast(time.monotonic() - self.saved > self.options.save_every):
             return
         self.read_losses()
-        world.on_first(partial(save_state, self.folder, self.state, self.modules, self.optimizer.optimizer))
+        world.on_first(partial(save_state, self.options.folder, self.state, self.modules, self.optimizer.optimizer))
         self.saved = time.monotonic()
 
     @property
@@ -239,11 +227,11 @@ class _Training:
 
     def end_of_epoch(self, epoch: int) -> dict[str, Any]:
         judged = self.average.module if self.average else self.network
-        self.to_eval(judged)
+        self.options.to_eval(judged)
         # The loss is of the weights before the last update; only the network's answers tell what that one did.
         validation, last = self.data.validation, self.state.step - 1
-        figures = judge(shared_answers_of(judged, self.data, validation), validation, self.teacher_answers)
-        _finite(figures["validation_accuracy"], "validation accuracy", self.name, epoch, self.section)
+        figures = judge(shared_answers_of(judged, self.data, validation), validation, self.options.teacher_answers)
+        _finite(figures["validation_accuracy"], "validation accuracy", self.options.name, epoch, self.section)
         figures |= self.objective.figures(last / self.total)
         loss = self.state.loss_sum / self.per_epoch
         entry: dict[str, Any] = {"epoch": epoch + 1, "loss": loss, "lr": self.rate(last), **figures}
@@ -254,7 +242,7 @@ class _Training:
         return entry
 
     def rate(self, step: int) -> float:
-        return learning_rate(self.section.schedule, self.section.lr, step, self.total, self.begin)
+        return learning_rate(self.section.schedule, self.section.lr, step, self.total, self.options.begin)
 
 
 def _read(loss: Tensor) -> Any:

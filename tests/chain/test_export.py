@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from edgekd.artifact import MODEL, Spec, capture
+from edgekd.artifact import capture
 from edgekd.chain.export import KEY_DIGITS, export, last_stage
 from edgekd.errors import EdgekdError, ExportError
 from edgekd.models import build
+from edgekd.spec import MODEL, Spec
 
 
 def stage(root: Path, name: str) -> Path:

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from edgekd.artifact import Spec
 from edgekd.chain.fit import inputs_of, must_fit
 from edgekd.data import load_data
 from edgekd.errors import ModelError
 from edgekd.models import build
 from edgekd.recipe import Data
+from edgekd.spec import Spec
 
 SPEC = Spec("net.py:make", (1, 8, 8), 10)
 

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from edgekd.artifact import Spec, capture, content_of
+from edgekd.artifact import capture, content_of
 from edgekd.chain.plan import Start
 from edgekd.models import build, code_of
+from edgekd.spec import Spec
 
 ARGS = {"input_shape": (1, 8, 8), "num_classes": 3}
 NET = "from torch import nn\ndef make(): return nn.Sequential(nn.Flatten(), nn.Linear(64, 3))\n"

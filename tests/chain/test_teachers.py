@@ -6,12 +6,12 @@ import torch
 from torch import nn
 
 import edgekd
-from edgekd.artifact import Spec
 from edgekd.chain.run import plan, run
 from edgekd.data import load_data
 from edgekd.distill import Ensemble
 from edgekd.errors import EdgekdError
 from edgekd.recipe import Quantize, load_recipe
+from edgekd.spec import Spec
 from edgekd.stages.deployment import Precisions
 from edgekd.stages.job import Job
 from edgekd.stages.quantize.work import quantize

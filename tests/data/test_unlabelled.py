@@ -14,7 +14,7 @@ from edgekd.errors import DataError
 from edgekd.folders import IMAGES
 from edgekd.models import build
 from edgekd.recipe import Data, Train
-from edgekd.train import CrossEntropy, fit
+from edgekd.train import CrossEntropy, FitOptions, fit
 from edgekd.train.batches import batches
 
 COUNT = 11
@@ -161,7 +161,7 @@ def test_a_network_is_trained_on_both(pictures, share):
     data = load(pictures, unlabelled_share=share, augment=("crop", "flip"))
     torch.manual_seed(0)
     network: nn.Module = build("small_cnn", (1, 8, 8), 10, width=4)
-    history = fit(network, data, Train(epochs=2, lr=0.05), CrossEntropy(), float32=True)
+    history = fit(network, data, Train(epochs=2, lr=0.05), CrossEntropy(), FitOptions(float32=True))
     assert len(history) == 2 and all(np.isfinite(entry["loss"]) for entry in history)
 
 

@@ -8,7 +8,7 @@ from torch import nn
 from edgekd.distill import DIST, DKD, KD, SP, Distillation, FitNet, Schedule, Standardized, Term, kd_loss, shapes
 from edgekd.models import build
 from edgekd.recipe import Train
-from edgekd.train import Batch, CrossEntropy, accuracy_of, fit
+from edgekd.train import Batch, CrossEntropy, FitOptions, accuracy_of, fit
 
 
 def networks() -> tuple[nn.Module, nn.Module]:
@@ -50,7 +50,7 @@ def test_the_teacher_is_left_as_it_is(few_digits):
     teacher, student = networks()
     before = copy.deepcopy(teacher.state_dict())
     objective = Distillation(teacher, KD())
-    fit(student, few_digits, Train(epochs=1), objective, float32=True)
+    fit(student, few_digits, Train(epochs=1), objective, FitOptions(float32=True))
     assert not any(module.training for module in teacher.modules())
     assert all(parameter.grad is None for parameter in teacher.parameters())
     assert all(torch.equal(before[name], value) for name, value in teacher.state_dict().items())
@@ -60,7 +60,7 @@ def test_a_student_learns_from_its_teacher_alone(digits, trained):
     """Without a single label."""
     _, student = networks()
     objective = Distillation(copy.deepcopy(trained), KD(4.0), hard_weight=0)
-    fit(student, digits, Train(epochs=3, lr=0.1), objective, float32=True)
+    fit(student, digits, Train(epochs=3, lr=0.1), objective, FitOptions(float32=True))
     assert accuracy_of(student, digits, digits.validation) > 0.8
 
 
@@ -136,7 +136,7 @@ def test_adapters_are_trained_along_and_the_terms_are_told(few_digits):
     hint = FitNet(*([shapes(network, ["0"], (1, 8, 8))[0]] for network in (student, teacher)))
     before = copy.deepcopy(hint.state_dict())
     objective = Distillation(teacher, [Term("fitnet", hint, 1.0, [("0", "0")])], hard_weight=0.5)
-    history = fit(student, few_digits, Train(epochs=1), objective, float32=True)
+    history = fit(student, few_digits, Train(epochs=1), objective, FitOptions(float32=True))
     weights = [name for name, _ in hint.named_parameters()]
     assert weights and all(not torch.equal(before[name], hint.state_dict()[name]) for name in weights)
     assert set(history[0]["terms"]) == {"labels", "fitnet"}

@@ -43,7 +43,7 @@ def test_the_same_networks_and_files(now, recipe):
     assert ours == theirs
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", ["teacher", "pruned", "quantized", *NETWORKS])
 def test_a_saved_network_gives_what_it_gave(name):
     expected = np.array(json.loads((WRITTEN / name / "logits.json").read_text()))
     np.testing.assert_allclose(logits(WRITTEN / name), expected, rtol=1e-4, atol=1e-5)

@@ -12,12 +12,13 @@ from torch.nn.utils import spectral_norm as old_spectral_norm
 from torch.nn.utils import weight_norm as old_weight_norm
 
 import edgekd
-from edgekd.artifact import Spec, capture
+from edgekd.artifact import capture
 from edgekd.errors import ModelError
 from edgekd.files import sha256_file
 from edgekd.models import load_checkpoint
 from edgekd.models.fold import copyable, fold
 from edgekd.prune import prune as prune_channels
+from edgekd.spec import Spec, Transform
 from edgekd.stages.network import build_spec
 
 
@@ -91,7 +92,14 @@ def test_cut_saved_and_reloaded_to_the_bit(way, tmp_path):
     network = build(way).eval()
     pruned = prune_channels(network, SHAPE, macs=0.6, round_to=1)
     builder = f"{Path(__file__)}:build"
-    spec = Spec(builder, SHAPE, 4, {"way": way}, pruning=(pruned.plan,), code=(sha256_file(Path(__file__)),))
+    spec = Spec(
+        builder,
+        SHAPE,
+        4,
+        {"way": way},
+        transforms=(Transform("prune", pruned.plan),),
+        code=(sha256_file(Path(__file__)),),
+    )
     capture(pruned.network, spec).save(tmp_path)
     x = torch.randn(2, *SHAPE)
     assert torch.equal(edgekd.load(tmp_path)(x), pruned.network.eval()(x))

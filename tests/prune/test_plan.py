@@ -5,11 +5,12 @@ import torch
 from torch import nn
 
 import edgekd
-from edgekd.artifact import Spec, capture
+from edgekd.artifact import capture
 from edgekd.errors import ModelError
 from edgekd.models import build
 from edgekd.prune import apply_plan, prune, widths
 from edgekd.prune.depth import blocks_of, drop
+from edgekd.spec import Spec
 from edgekd.train.device import lay_out
 
 IMAGE = (3, 16, 16)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import edgekd
-from edgekd.artifact import Spec, capture
+from edgekd.artifact import capture
 from edgekd.errors import ModelError
 from edgekd.export import export_onnx
 from edgekd.models import code_of, count_parameters
@@ -18,6 +18,7 @@ from edgekd.models.fold import fold
 from edgekd.preprocess import Preprocess
 from edgekd.prune import Prunable
 from edgekd.prune.plan import Plan
+from edgekd.spec import Spec, Transform
 from edgekd.train.device import lay_out
 from tests.prune.blocks import BLOCKS, NORMALISES
 from tests.prune.masked import masked
@@ -92,7 +93,14 @@ def test_reloaded_to_the_bit(seed, tmp_path):
     smaller, plan = found
     builder = f"{FILE}:build_seed"
     args = {"seed": seed}
-    spec = Spec(builder, SHAPE, CLASSES, args, pruning=(plan,), code=code_of(builder, SHAPE, CLASSES, args))
+    spec = Spec(
+        builder,
+        SHAPE,
+        CLASSES,
+        args,
+        transforms=(Transform("prune", plan),),
+        code=code_of(builder, SHAPE, CLASSES, args),
+    )
     capture(smaller, spec).save(tmp_path)
     x = torch.randn(3, *SHAPE, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():

@@ -9,12 +9,13 @@ import torch
 from torch import nn
 
 import edgekd
-from edgekd.artifact import Spec, capture
+from edgekd.artifact import capture
 from edgekd.export import export_onnx
 from edgekd.files import sha256_file
 from edgekd.models import build, count_macs
 from edgekd.preprocess import Preprocess
 from edgekd.prune import prune
+from edgekd.spec import Spec, Transform
 from edgekd.train.device import lay_out
 from tests.prune.zoo import CLASSES, SHAPE
 
@@ -40,7 +41,7 @@ def halved(name: str) -> tuple[nn.Module, Spec]:
     pruned = prune(network, SHAPE, macs=0.5, round_to=4)
     assert count_macs(pruned.network, SHAPE) <= 0.5 * count_macs(network, SHAPE)
     builder = f"{NETWORKS}:{name}"
-    spec = Spec(builder, SHAPE, CLASSES, pruning=(pruned.plan,), code=(sha256_file(NETWORKS),))
+    spec = Spec(builder, SHAPE, CLASSES, transforms=(Transform("prune", pruned.plan),), code=(sha256_file(NETWORKS),))
     return lay_out(pruned.network.eval()), spec
 
 

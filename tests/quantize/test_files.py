@@ -3,12 +3,13 @@ import onnx
 import pytest
 import torch
 
-from edgekd.artifact import Artifact, Spec, capture, fill
+from edgekd.artifact import Artifact, capture, fill
 from edgekd.errors import EdgekdError, ExportError
 from edgekd.export.profile import PROFILES, must_serve
 from edgekd.quantize import prepare
 from edgekd.quantize.fake_quant import FakeQuantize, fake_quants, weighted
 from edgekd.quantize.files import audit, to_runtime
+from edgekd.spec import Spec
 from tests.export.deploy.networks import IMAGE
 from tests.export.deploy.traced import deployed, quantised, traced
 
@@ -121,7 +122,7 @@ def test_a_graph_comes_back_from_its_tensors(tmp_path):
     for layer in weighted(graph):
         if layer.layer == "two.0":
             layer.weight_fake_quant.disable_fake_quant()
-    spec = Spec("cifar_resnet20", IMAGE, 4, {}, quantization={"profile": "portable"})
+    spec = Spec("cifar_resnet20", IMAGE, 4).then("quantize", {"profile": "portable"})
     capture(graph, spec).save(tmp_path)
     again = prepare(network, IMAGE, "portable")
     fill(again, Artifact.load(tmp_path).tensors)

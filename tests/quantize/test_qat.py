@@ -12,7 +12,7 @@ from edgekd.export import parity
 from edgekd.models import build
 from edgekd.quantize import calibrate, convert, hold, observe, prepare
 from edgekd.recipe import Train
-from edgekd.train import CrossEntropy, accuracy_of, fit, logits_of
+from edgekd.train import CrossEntropy, FitOptions, accuracy_of, fit, logits_of
 
 SHAPE = (1, 8, 8)
 
@@ -131,7 +131,13 @@ def test_every_parameter_trains():
 def test_a_quantised_network_reads_digits_as_well(digits, trained):
     graph = prepare(trained, SHAPE)
     calibrate(graph, [digits.to_input(digits.train.raw[:256])])
-    fit(graph, digits, Train(epochs=1, lr=0.001), CrossEntropy(), float32=True, to_train=observe, to_eval=hold)
+    fit(
+        graph,
+        digits,
+        Train(epochs=1, lr=0.001),
+        CrossEntropy(),
+        FitOptions(float32=True, to_train=observe, to_eval=hold),
+    )
     assert accuracy_of(graph, digits, digits.test) > accuracy_of(trained, digits, digits.test) - 0.02
     same = parity(logits_of(convert(graph), digits, digits.test), logits_of(graph, digits, digits.test))
     assert same.agreement == 1.0

@@ -7,11 +7,11 @@ import pytest
 from torch import nn
 
 import edgekd
-from edgekd.artifact import Spec
 from edgekd.chain.run import run
 from edgekd.data import load_data
 from edgekd.models import build
 from edgekd.recipe import Prune, load_recipe
+from edgekd.spec import Spec
 from edgekd.stages.deployment import Deployment
 from edgekd.stages.job import Job
 from edgekd.stages.prune.work import prune

@@ -6,14 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from edgekd.artifact import Spec, tensors_of
+from edgekd.artifact import tensors_of
 from edgekd.chain.run import plan
 from edgekd.distill import KD, Distillation
 from edgekd.models import build
 from edgekd.recipe import Distill, load_recipe
+from edgekd.spec import Spec
 from edgekd.stages.distill.work import distill
 from edgekd.stages.job import Job
-from edgekd.train import accuracy_of, fit
+from edgekd.train import FitOptions, accuracy_of, fit
 from tests.toy import run_stages, write_recipe
 
 SPEC = Spec("small_cnn", (1, 8, 8), 10, {"width": 4})
@@ -43,7 +44,9 @@ def test_the_second_generation_is_the_students_own_training_with_the_first_as_te
     first, second = born("one"), born("two", generations=2)
     torch.manual_seed(0)
     again = build("small_cnn", SPEC.input_shape, 10, width=4)
-    history = fit(again, few_digits, Distill(epochs=2, lr=0.1), Distillation(first.network, KD(4.0)), seed=1)
+    history = fit(
+        again, few_digits, Distill(epochs=2, lr=0.1), Distillation(first.network, KD(4.0)), FitOptions(seed=1)
+    )
     assert same(second.network, again)
     entries = second.metrics["history"]
     assert [entry["loss"] for entry in entries] == [entry["loss"] for entry in (*first.metrics["history"], *history)]

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from edgekd.artifact import Spec
 from edgekd.quantize.fake_quant import FakeQuantize, fake_quants, weighted
 from edgekd.quantize.sensitivity import float_layers
 from edgekd.recipe import Budget, Quantize, Target
+from edgekd.spec import Spec
 from edgekd.stages.deployment import Precisions
 from edgekd.stages.job import Job, Result
 from edgekd.stages.quantize.work import quantize
@@ -54,7 +54,7 @@ def test_a_loose_budget_stops_at_calibration(climb):
     assert rungs(result) == [("half", "skipped"), ("ptq", True)]
     assert (result.metrics["stopped"], result.metrics["history"]) == ("ptq", [])
     assert result.metrics["rungs"][1]["calibration"] == "minmax"
-    assert result.spec.quantization == {"profile": "onnxruntime-x86", "placement": "measured"}
+    assert result.spec.change_by("quantize") == {"profile": "onnxruntime-x86", "placement": "measured"}
 
 
 def test_the_reason_to_skip_half_precision(climb):
@@ -126,19 +126,19 @@ def test_half_precision_where_every_target_computes_in_it(climb):
     result = climb(1.0, GPU)
     assert rungs(result) == [("half", True)]
     assert result.metrics["stopped"] == "half"
-    assert result.spec.quantization == {"precision": "float16"}
+    assert result.spec.change_by("quantize") == {"precision": "float16"}
     assert not any(isinstance(module, FakeQuantize) for module in result.network.modules())
 
 
 def test_half_precision_that_is_not_enough_is_followed(climb):
     result = climb(-50.0, GPU, rungs=("half", "ptq"))
     assert rungs(result) == [("half", False), ("ptq", False)]
-    assert result.spec.quantization["profile"] == "tensorrt"
+    assert result.spec.change_by("quantize")["profile"] == "tensorrt"
     assert not any(module.zero_point.any() for module in fake_quants(result.network).values())
 
 
 def test_half_alone_is_half(climb):
-    assert climb(1.0, rungs=("half",)).spec.quantization == {"precision": "float16"}
+    assert climb(1.0, rungs=("half",)).spec.change_by("quantize") == {"precision": "float16"}
 
 
 def test_calibration_is_chosen_by_accuracy(climb):

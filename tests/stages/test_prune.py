@@ -12,11 +12,12 @@ import pytest
 import torch
 from torch import nn
 
-from edgekd.artifact import Spec, capture
+from edgekd.artifact import capture
 from edgekd.errors import ModelError
 from edgekd.models import build, count_macs
 from edgekd.prune import widths
 from edgekd.recipe import Prune, load_recipe
+from edgekd.spec import Spec
 from edgekd.stages.checkpoints import StageCheckpoints
 from edgekd.stages.deployment import Deployment, deployment
 from edgekd.stages.job import Job, Result
@@ -91,7 +92,7 @@ def test_one_cut(cut, start):
     result = cut(macs=0.5)
     assert 0.35 < kept(result, start) <= 0.5
     assert result.metrics["kept"]["macs"] == kept(result, start) == result.metrics["cuts"][0]["kept"]
-    assert len(result.spec.pruning) == len(result.metrics["history"]) == 1
+    assert len(result.spec.transforms) == len(result.metrics["history"]) == 1
     assert {each["layer"]: each["after"] for each in result.metrics["widths"]} == widths(result.network)
     assert {each["layer"]: each["before"] for each in result.metrics["widths"]} == widths(start[0])
     saved = capture(result.network, result.spec)
@@ -105,7 +106,7 @@ def test_several_cuts(cut, start, schedule, first):
     assert first - 0.12 < shares[0] <= first
     assert shares[1] == kept(result, start) <= 0.4
     assert [entry["epoch"] for entry in result.metrics["history"]] == [1, 2, 3]
-    assert len(result.spec.pruning) == 2
+    assert len(result.spec.transforms) == 2
 
 
 def test_unpruned_layers_are_in_the_figures(digits, tmp_path):

@@ -17,7 +17,7 @@ from edgekd.errors import ModelError
 from edgekd.models import build
 from edgekd.quantize import calibrate, hold, observe, prepare
 from edgekd.recipe import Train
-from edgekd.train import CrossEntropy, fit
+from edgekd.train import CrossEntropy, FitOptions, fit
 from edgekd.train.checkpoint import PATTERN, State, load_state, save_state
 
 EPOCHS, PER_EPOCH = 3, 5
@@ -55,8 +55,8 @@ def float_run(make: Callable[[], nn.Module], section: Train, float32: bool) -> R
 
         network = make()
         history = fit(
-            network, data, section, CrossEntropy(), seed=7, folder=folder, save_every=0, float32=float32,
-            before_step=before_step,
+            network, data, section, CrossEntropy(), FitOptions(seed=7, folder=folder, save_every=0, float32=float32,
+            before_step=before_step),
         )  # fmt: skip
         return network, history
 
@@ -83,8 +83,8 @@ def quantised_run(width: int, section: Train) -> Run:
             observe(graph, step < 0.5 * total)
 
         history = fit(
-            graph, data, section, CrossEntropy(), seed=7, folder=folder, save_every=0, float32=True,
-            to_train=observe, to_eval=hold, before_step=before_step,
+            graph, data, section, CrossEntropy(), FitOptions(seed=7, folder=folder, save_every=0, float32=True,
+            to_train=observe, to_eval=hold, before_step=before_step),
         )  # fmt: skip
         return graph, history
 
@@ -133,7 +133,9 @@ def test_stopped_at_the_end_of_an_epoch(few_digits, tmp_path):
 
     def train(log: Callable[[dict[str, Any]], None] | None, folder: Path | None) -> nn.Module:
         network = with_dropout()
-        fit(network, few_digits, section, CrossEntropy(), folder=folder, save_every=0, float32=True, log=log)
+        fit(
+            network, few_digits, section, CrossEntropy(), FitOptions(folder=folder, save_every=0, float32=True, log=log)
+        )
         return network
 
     def stop(entry: dict[str, Any]) -> None:

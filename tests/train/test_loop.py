@@ -9,7 +9,7 @@ from edgekd.artifact import tensors_of
 from edgekd.errors import TrainingError
 from edgekd.models import build
 from edgekd.recipe import Train
-from edgekd.train import Batch, CrossEntropy, Objective, accuracy_of, answers_of, fit, logits_of
+from edgekd.train import Batch, CrossEntropy, FitOptions, Objective, accuracy_of, answers_of, fit, logits_of
 from edgekd.train.batches import batches
 from edgekd.train.loop import _optimizer
 from edgekd.train.transfer import Transfer
@@ -28,7 +28,7 @@ def test_digits_are_learned(digits, trained):
 def test_the_history_says_what_happened(few_digits):
     network, seen = small(), []
     section = Train(epochs=3, lr=0.05, schedule="cosine")
-    history = fit(network, few_digits, section, CrossEntropy(), float32=True, log=seen.append)
+    history = fit(network, few_digits, section, CrossEntropy(), FitOptions(float32=True, log=seen.append))
     assert history == seen
     assert [entry["epoch"] for entry in history] == [1, 2, 3]
     steps = 3 * (len(few_digits.train) // 32)
@@ -41,7 +41,9 @@ def test_the_history_says_what_happened(few_digits):
 def test_the_history_tells_of_the_teacher(few_digits, trained):
     network, validation = small(), few_digits.validation
     teacher = answers_of(trained, few_digits, validation)
-    history = fit(network, few_digits, Train(epochs=2), CrossEntropy(), float32=True, teacher_answers=teacher)
+    history = fit(
+        network, few_digits, Train(epochs=2), CrossEntropy(), FitOptions(float32=True, teacher_answers=teacher)
+    )
     ours, theirs = (logits_of(each, few_digits, validation).argmax(1) for each in (network, trained))
     assert history[-1]["agreement"] == pytest.approx(float((ours == theirs).double().mean()))
     right = float((theirs == validation.labels).double().mean())
@@ -50,7 +52,7 @@ def test_the_history_tells_of_the_teacher(few_digits, trained):
 
 def test_no_epochs_change_nothing(few_digits, tmp_path):
     network = small()
-    assert fit(network, few_digits, Train(epochs=0), CrossEntropy(), folder=tmp_path) == []
+    assert fit(network, few_digits, Train(epochs=0), CrossEntropy(), FitOptions(folder=tmp_path)) == []
     assert all(torch.equal(value, small().state_dict()[name]) for name, value in network.state_dict().items())
     assert not network.training
     assert not list(tmp_path.iterdir())
@@ -58,7 +60,7 @@ def test_no_epochs_change_nothing(few_digits, tmp_path):
 
 def test_each_step_is_announced(few_digits):
     steps: list[tuple[int, int]] = []
-    fit(small(), few_digits, Train(epochs=2), CrossEntropy(), before_step=lambda *step: steps.append(step))
+    fit(small(), few_digits, Train(epochs=2), CrossEntropy(), FitOptions(before_step=lambda *step: steps.append(step)))
     assert steps == [(step, 10) for step in range(10)]
 
 
@@ -76,7 +78,7 @@ class Recorder(Objective):
 
 def test_an_epoch_sees_whole_batches_of_different_samples(digits):
     recorder = Recorder()
-    fit(small(), digits, Train(epochs=1), recorder, float32=True)
+    fit(small(), digits, Train(epochs=1), recorder, FitOptions(float32=True))
     assert [len(batch) for batch in recorder.batches] == [32] * (len(digits.train) // 32)
     seen = {row.numpy().tobytes() for batch in recorder.batches for row in batch}
     known = {row.numpy().tobytes() for row in digits.to_input(digits.train.raw)}
@@ -100,7 +102,7 @@ def test_one_step_of_sgd_by_hand(digits):
     network = build("mlp", (1, 8, 8), 10, hidden=())
     weight, bias = network[1].weight.detach().clone(), network[1].bias.detach().clone()
     section = Train(epochs=1, lr=0.1, momentum=0.9, weight_decay=0.01, schedule="constant")
-    fit(network, replace(digits, batch_size=len(digits.train)), section, CrossEntropy(), float32=True)
+    fit(network, replace(digits, batch_size=len(digits.train)), section, CrossEntropy(), FitOptions(float32=True))
     x = digits.to_input(digits.train.raw).flatten(1).double()
     probability = torch.softmax(x @ weight.double().T + bias.double(), 1)
     error = (probability - nn.functional.one_hot(digits.train.labels, 10)) / len(x)
@@ -125,8 +127,8 @@ def test_the_average_is_the_average(few_digits):
             weights.append(network[0].weight.detach().double().clone())
 
     plain = small()
-    fit(plain, few_digits, Train(epochs=2, lr=0.05), CrossEntropy(), float32=True)
-    fit(network, few_digits, section, CrossEntropy(), float32=True, before_step=collect)
+    fit(plain, few_digits, Train(epochs=2, lr=0.05), CrossEntropy(), FitOptions(float32=True))
+    fit(network, few_digits, section, CrossEntropy(), FitOptions(float32=True, before_step=collect))
     weights.append(plain[0].weight.detach().double())
     average = weights[0]
     for weight in weights[1:]:
@@ -147,7 +149,7 @@ def test_the_gradient_is_clipped(few_digits):
     network = small()
     before = torch.cat([p.detach().flatten() for p in network.parameters()])
     section = Train(epochs=1, lr=1.0, momentum=0.0, weight_decay=0.0, schedule="constant", clip_norm=0.01)
-    fit(network, few_digits, section, CrossEntropy(), float32=True)
+    fit(network, few_digits, section, CrossEntropy(), FitOptions(float32=True))
     after = torch.cat([p.detach().flatten() for p in network.parameters()])
     assert 0 < float((after - before).norm()) <= 5 * 0.01 * 1.0001
 
@@ -160,7 +162,7 @@ class SquaredError(Objective):
 
 def test_a_loss_that_explodes(few_digits):
     with pytest.raises(TrainingError) as error:
-        fit(small(), few_digits, Train(epochs=2, lr=1e6), SquaredError(), name="distill", float32=True)
+        fit(small(), few_digits, Train(epochs=2, lr=1e6), SquaredError(), FitOptions(name="distill", float32=True))
     assert str(error.value) == (
         "distill: the loss became nan in epoch 1; lower lr (now 1e+06), "
         "or set clip_norm (now None), and run again: it starts from the last stage"
@@ -170,7 +172,7 @@ def test_a_loss_that_explodes(few_digits):
 def test_same_seed_same_bits(few_digits):
     networks = [small(), small(), small()]
     for network, seed in zip(networks, (1, 1, 2), strict=True):
-        fit(network, few_digits, Train(epochs=1), CrossEntropy(), seed=seed)
+        fit(network, few_digits, Train(epochs=1), CrossEntropy(), FitOptions(seed=seed))
     first, same, other = (tensors_of(network) for network in networks)
     assert all(torch.equal(first[name], same[name]) for name in first)
     assert not all(torch.equal(first[name], other[name]) for name in first)

@@ -11,7 +11,7 @@ from edgekd.data import DataSet
 from edgekd.errors import TrainingError
 from edgekd.models import build
 from edgekd.recipe import Train
-from edgekd.train import CrossEntropy, fit
+from edgekd.train import CrossEntropy, FitOptions, fit
 from edgekd.train.l2_sp import L2SP
 from edgekd.train.transfer import Transfer, parts, trained
 
@@ -29,7 +29,7 @@ def plain(**settings: Any) -> Train:
 def changed(data: DataSet, section: Train, **arguments: Any) -> set[str]:
     """Names of the tensors that a training moves."""
     before, after = tensors_of(network()), network()
-    fit(after, data, section, CrossEntropy(), float32=True, **arguments)
+    fit(after, data, section, CrossEntropy(), FitOptions(float32=True, **arguments))
     return {name for name, value in tensors_of(after).items() if not torch.equal(value, before[name])}
 
 
@@ -67,14 +67,14 @@ def test_a_norm_without_weights_is_frozen_by_its_path(few_digits):
 
     for pattern, moves in (("[01]", False), ("0", True)):
         after = normed()
-        fit(after, few_digits, plain(freeze=(pattern,)), CrossEntropy(), float32=True)
+        fit(after, few_digits, plain(freeze=(pattern,)), CrossEntropy(), FitOptions(float32=True))
         assert bool(after[1].running_mean.any()) == moves
 
 
 def test_gradients_are_asked_for_again_when_it_is_done(few_digits):
     after = network()
     after.bn1.weight.requires_grad_(False)
-    fit(after, few_digits, plain(train_only=("linear",)), CrossEntropy(), float32=True)
+    fit(after, few_digits, plain(train_only=("linear",)), CrossEntropy(), FitOptions(float32=True))
     assert [name for name, p in after.named_parameters() if not p.requires_grad] == ["bn1.weight"]
 
 
@@ -88,7 +88,7 @@ def test_gradients_are_asked_for_again_after_an_error(few_digits):
 
     after = network()
     with pytest.raises(Stop):
-        fit(after, few_digits, plain(freeze=("layer1",)), CrossEntropy(), before_step=stop)
+        fit(after, few_digits, plain(freeze=("layer1",)), CrossEntropy(), FitOptions(before_step=stop))
     assert all(p.requires_grad for p in after.parameters())
 
 
@@ -98,7 +98,7 @@ def test_one_part_more_is_trained_after_each_so_many_epochs(few_digits):
     def look(entry: dict[str, Any]) -> None:
         seen.append(sorted({name.split(".")[0] for name, p in after.named_parameters() if p.grad is not None}))
 
-    fit(after, few_digits, plain(epochs=7, unfreeze_every=2), CrossEntropy(), float32=True, log=look)
+    fit(after, few_digits, plain(epochs=7, unfreeze_every=2), CrossEntropy(), FitOptions(float32=True, log=look))
     last = [["linear"], ["layer3", "linear"], ["layer2", "layer3", "linear"]]
     assert seen == [last[0], last[0], last[1], last[1], last[2], last[2], ["layer1", *last[2]]]
     assert not torch.equal(after.layer1.bn1.running_mean, network().layer1.bn1.running_mean)
@@ -128,7 +128,13 @@ def test_each_part_has_its_share_of_the_learning_rate(few_digits):
                 raise Stop
 
         with pytest.raises(Stop):
-            fit(after, few_digits, plain(lr=0.01, **settings), CrossEntropy(), float32=True, before_step=stop)
+            fit(
+                after,
+                few_digits,
+                plain(lr=0.01, **settings),
+                CrossEntropy(),
+                FitOptions(float32=True, before_step=stop),
+            )
         before = dict(network().named_parameters())
         moves.append({name: (p - before[name]).detach().double() for name, p in after.named_parameters()})
     for name, full in moves[0].items():
@@ -172,7 +178,7 @@ def test_l2_sp_by_hand(digits):
         w = [(p - rate * g).detach().requires_grad_() for p, g in zip(w, torch.autograd.grad(loss, w), strict=True)]
     data = replace(digits, train=digits.train.select(torch.arange(32)))
     section = plain(epochs=3, lr=rate, l2_sp=alpha, weight_decay=decay)
-    fit(net, data, section, CrossEntropy(), float32=True)
+    fit(net, data, section, CrossEntropy(), FitOptions(float32=True))
     for ours, theirs in zip(net.parameters(), w, strict=True):
         torch.testing.assert_close(ours.detach().double(), theirs.detach(), rtol=1e-4, atol=1e-6)
 
@@ -180,7 +186,7 @@ def test_l2_sp_by_hand(digits):
 def test_the_pull_holds_the_weights(few_digits):
     def moved(**settings: Any) -> float:
         after, before = network(), dict(network().named_parameters())
-        fit(after, few_digits, plain(epochs=3, **settings), CrossEntropy(), float32=True)
+        fit(after, few_digits, plain(epochs=3, **settings), CrossEntropy(), FitOptions(float32=True))
         return sum(float((p - before[n]).norm()) for n, p in after.named_parameters() if not n.startswith("linear"))
 
     assert moved(l2_sp=1.0) < 0.8 * moved()
@@ -289,8 +295,8 @@ def test_stopped_and_started_again_it_ends_in_the_same_bits(few_digits, tmp_path
 
         own = network()
         history = fit(
-            own, few_digits, SECTIONS[name], CrossEntropy(), seed=3, folder=folder, save_every=0, float32=True,
-            before_step=before_step,
+            own, few_digits, SECTIONS[name], CrossEntropy(),
+            FitOptions(seed=3, folder=folder, save_every=0, float32=True, before_step=before_step),
         )  # fmt: skip
         return tensors_of(own), history
 

@@ -18,7 +18,7 @@ from edgekd.errors import DataError
 from edgekd.log import show_logs
 from edgekd.models import build
 from edgekd.recipe import Data, Train
-from edgekd.train import CrossEntropy, Objective, fit, world
+from edgekd.train import CrossEntropy, FitOptions, Objective, fit, world
 
 EPOCHS = 3
 
@@ -36,8 +36,8 @@ def train(batch_size: int, *, kind: str = "labels", folder: Path | None = None, 
             os.kill(os.getpid(), signal.SIGKILL)
 
     history = fit(
-        network, data, section, objective_of(kind, network), float32=True, folder=folder, save_every=0,
-        before_step=before_step,
+        network, data, section, objective_of(kind, network), FitOptions(float32=True, folder=folder, save_every=0,
+        before_step=before_step),
     )  # fmt: skip
     return {"history": history, "weights": {name: t.tolist() for name, t in tensors_of(network).items()}}
 

@@ -12,7 +12,7 @@ from edgekd.distill.ensemble import Ensemble
 from edgekd.errors import TrainingError
 from edgekd.stages.checkpoints import StageCheckpoints
 from edgekd.stages.distill.options import Distill
-from edgekd.stages.job import History, Job, Modes, Result, Trial, later
+from edgekd.stages.job import History, Job, Result, Training, Trial, later
 from edgekd.stages.objective import between_generations, distillation, terms_of
 from edgekd.train import world
 from edgekd.train.device import make_fabric, trains_channels_last
@@ -65,8 +65,8 @@ def _train(job: Job) -> History:
     return job.fit(job.network, None if job.stage.views is None else on_views)
 
 
-def on_views(job: Job, network: nn.Module) -> Modes:
-    """Arguments of :func:`edgekd.train.fit` for a student that sees fixed views."""
+def on_views(job: Job, network: nn.Module, training: Training) -> Training:
+    """Let the student see fixed views, whose teacher's logits may be computed once."""
     if job.teacher is None:
         raise TrainingError("a distillation has a teacher, and there is none")
     section, data = job.stage, job.data
@@ -87,4 +87,4 @@ def on_views(job: Job, network: nn.Module) -> Modes:
             channels_last=trains_channels_last(network, make_fabric(False).device),
         )
         teacher = world.in_turns(opened)
-    return {"objective": distillation(section, teacher, terms), "views": views}
+    return replace(training.having(views=views), objective=distillation(section, teacher, terms))

@@ -25,8 +25,9 @@ from edgekd.prune.sparse import GroupNorm
 from edgekd.prune.weights import sensitivity_weights
 from edgekd.quantize.sensitivity import divergence
 from edgekd.stages.checkpoints import StageCheckpoints
-from edgekd.stages.job import History, How, Job, Modes, Result, later
+from edgekd.stages.job import History, How, Job, Result, Training, later
 from edgekd.stages.prune.cutter import Cut, Cutter, labelled
+from edgekd.stages.prune.options import Prune
 from edgekd.train import accuracy_of, logits_of
 from edgekd.user_cache import cache_folder
 
@@ -117,8 +118,8 @@ class _Pruning:
             made = cut(at.network)
             if self.stage.batchnorm_batches:
                 reestimate(made.network, self._inputs(self.stage.batchnorm_batches))
-            plans = (*at.spec.pruning, *([made.plan] if made.plan else []))
-            return Result(made.network, replace(at.spec, pruning=plans), {"name": name, **made.figures})
+            spec = at.spec.then(Prune.name, made.plan) if made.plan else at.spec
+            return Result(made.network, spec, {"name": name, **made.figures})
 
         kept = self.journal.keep(name, make)
         self.cuts.append(kept.metrics)
@@ -130,17 +131,14 @@ class _Pruning:
         def make() -> Result:
             section, rewind = self.stage.model_copy(update={"epochs": epochs}), self.stage.rewind
             begin = 1 - epochs / rewind if rewind else 0.0
-            history = self.job.fit(
-                at.network,
-                how,
-                spec=at.spec,
+            training = replace(self.job.training, section=section).having(
                 log=lambda entry: self.job.log(later(entry, done)),
-                section=section,
                 begin=begin,
                 name=f"{self.job.name}, {name}",
                 # Its own folder: a checkpoint fits one network alone.
                 folder=self.job.folder / f"training-{name}",
             )
+            history = self.job.fit(at.network, how, training=training, spec=at.spec)
             return Result(at.network, at.spec, {"history": history})
 
         kept = self.journal.keep(name, make)
@@ -228,8 +226,8 @@ def _read(path: Path) -> dict[str, Any] | None:
     return document if {"weights", "sensitivity"} <= document.keys() else None
 
 
-def sparsely(job: Job, network: nn.Module) -> Modes:
-    """Arguments of :func:`edgekd.train.fit` for a training that draws weak channels to zero."""
+def sparsely(job: Job, network: nn.Module, training: Training) -> Training:
+    """Draw weak channels to zero while training."""
     ignored = [network.get_submodule(name) for name in matching(network, job.stage.ignore)]
     regulariser = GroupNorm(network, job.spec.input_shape, job.stage.sparse, ignored=ignored)
-    return {"after_backward": regulariser.step}
+    return training.having(after_backward=regulariser.step)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from edgekd.artifact import Spec, capture, fill
+from edgekd.artifact import capture, fill
 from edgekd.data import Samples
 from edgekd.distill.ensemble import first_of
 from edgekd.log import get_logger
@@ -25,7 +25,9 @@ from edgekd.quantize.equalization import equalize
 from edgekd.quantize.fake_quant import FakeQuantize, fake_quants, weighted
 from edgekd.quantize.rounding import RoundingSearch
 from edgekd.quantize.sensitivity import divergence, float_layers, leave_in_float, sensitivities
-from edgekd.stages.job import Job, Modes, Result
+from edgekd.spec import Spec
+from edgekd.stages.job import Job, Result, Training
+from edgekd.stages.quantize.options import Quantize
 from edgekd.train import CrossEntropy, accuracy_of, logits_of, world
 from edgekd.train.device import channels_last
 from edgekd.train.phased import Phased
@@ -128,7 +130,7 @@ def _to_half_and_back(_: nn.Module, __: Any, output: Any) -> Any:
 
 def _as_float16(job: Job, climb: Climb) -> Result:
     metrics = {"history": [], "stopped": "half", **asdict(climb)}
-    return Result(job.network, replace(job.spec, quantization={"precision": "float16"}), metrics)
+    return Result(job.network, job.spec.then(Quantize.name, {"precision": "float16"}), metrics)
 
 
 class _EightBits:
@@ -161,7 +163,7 @@ class _EightBits:
 
     @property
     def spec(self) -> Spec:
-        return replace(self.job.spec, quantization={"profile": self.profile, "placement": self.stage.placement})
+        return self.job.spec.then(Quantize.name, {"profile": self.profile, "placement": self.stage.placement})
 
     def accuracy(self, samples: Samples | None = None) -> float:
         hold(self.graph)
@@ -235,8 +237,8 @@ class _EightBits:
         return False
 
 
-def simulating(job: Job, graph: nn.Module) -> Modes:
-    """Arguments of :func:`edgekd.train.fit` for training with simulated quantisation."""
+def simulating(job: Job, graph: nn.Module, training: Training) -> Training:
+    """Train with simulated quantisation."""
     assert isinstance(graph, GraphModule)
     section = job.stage
     quantisers = list(fake_quants(graph).values())
@@ -250,14 +252,14 @@ def simulating(job: Job, graph: nn.Module) -> Modes:
     def before_step(step: int, total: int) -> None:
         observe(graph, not section.learned_scales and step < section.freeze_after * total)
 
-    return {
-        "objective": objective,
-        "float32": True,
-        "to_train": hold if section.learned_scales else observe,
-        "to_eval": hold,
-        "before_step": before_step,
-        "after_backward": partial(_share_ranges, quantisers) if world.size() > 1 else None,
-    }
+    simulated = training.having(
+        float32=True,
+        to_train=hold if section.learned_scales else observe,
+        to_eval=hold,
+        before_step=before_step,
+        after_backward=partial(_share_ranges, quantisers) if world.size() > 1 else None,
+    )
+    return replace(simulated, objective=objective)
 
 
 def _share_ranges(quantisers: Sequence[FakeQuantize]) -> None:
