@@ -15,7 +15,7 @@ from edgekd.recipe.dialect import RecipeDumper
 from edgekd.recipe.sections import Student, Teacher
 from edgekd.recipe.stages import AnyStage
 from edgekd.recipe.tree import Loc, Tree
-from edgekd.stages import Stage, first_misplaced
+from edgekd.stages import STAGES, Stage, first_misplaced
 
 PATHS: tuple[Loc, ...] = (
     ("data", "path"),
@@ -47,7 +47,7 @@ class Recipe(Section):
         default=None, description="the smaller network; the teacher's own network when left out"
     )
     stages: tuple[Annotated[Stage, AnyStage], ...] = Field(
-        strict=False, min_length=1, description="a list of distill, prune and quantize"
+        strict=False, min_length=1, description=f"a list of {', '.join(STAGES)}"
     )
     targets: tuple[Target, ...] = Field(
         default=(Target(),), strict=False, min_length=1, description="where the student must run"

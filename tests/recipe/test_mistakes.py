@@ -253,13 +253,14 @@ DISTILL = (
         (
             "- distill",
             "- distil",
-            "r.yaml:6: stages.0: unknown stage 'distil' (did you mean 'distill'?); known: distill, prune, quantize",
+            "r.yaml:6: stages.0: unknown stage 'distil' (did you mean 'distill'?); known: distill, factorize, prune, "
+            "quantize",
         ),
         (
             "- distill",
             "- {distill: {}, prune: {}}",
-            "r.yaml:6: stages.0: expected one stage: distill, prune, quantize; as a word, or as a mapping of "
-            "that one key",
+            "r.yaml:6: stages.0: expected one stage: distill, factorize, prune, quantize; as a word, or as a mapping "
+            "of that one key",
         ),
         (
             "- distill",
@@ -269,7 +270,8 @@ DISTILL = (
         (
             "stages:\n  - distill\n  - prune: {macs: 0.5}",
             "stages: []",
-            "r.yaml:5: stages: expected a list that is not empty, each item a stage: distill, prune, quantize, got []",
+            "r.yaml:5: stages: expected a list that is not empty, each item a stage: distill, factorize, prune, "
+            "quantize, got []",
         ),
         (
             "- prune: {macs: 0.5}",
@@ -301,7 +303,8 @@ DISTILL = (
         (
             "macs: 0.5}",
             "macs: 0.5}\n  - quantize\n  - distill",
-            "r.yaml:9: stages.3: distill cannot follow quantize; it may come first, or after distill or prune",
+            "r.yaml:9: stages.3: distill cannot follow quantize; it may come first, or after distill, factorize or "
+            "prune",
         ),
         (
             "  - distill\n",

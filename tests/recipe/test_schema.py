@@ -76,8 +76,8 @@ def test_python_is_held_to_the_same_rules() -> None:
 def test_schema_is_json_and_names_every_form_of_a_stage() -> None:
     schema = json.loads(json.dumps(json_schema()))
     forms = schema["properties"]["stages"]["items"]["anyOf"]
-    assert forms[0] == {"enum": ["distill", "prune", "quantize"]}
-    assert [form["required"] for form in forms[1:]] == [["distill"], ["prune"], ["quantize"]]
+    assert forms[0] == {"enum": ["distill", "factorize", "prune", "quantize"]}
+    assert [form["required"] for form in forms[1:]] == [["distill"], ["factorize"], ["prune"], ["quantize"]]
     assert schema["$defs"]["Distill"]["properties"]["temperature"]["exclusiveMinimum"] == 0
 
 

@@ -1,0 +1,131 @@
+"""Low-rank factorisation as a stage: factors in the place of layers, then training."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field, model_validator
+from typing_extensions import Self
+
+from edgekd.figures import percent
+from edgekd.options import Mistake
+from edgekd.options.section import Text
+from edgekd.stages.stage import Stage
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from edgekd.factorize import Factorized
+    from edgekd.stages.job import Job, Result, Trial
+
+
+class Factorize(Stage):
+    """Replace layers by low-rank factors, then train them."""
+
+    name: ClassVar[str] = "factorize"
+    product: ClassVar[str] = "factorized"
+    shrinks: ClassVar[bool] = True
+    told: ClassVar[frozenset[str]] = frozenset({"factorized", "left_whole", "kept", "energy"})
+
+    epochs: int = Field(default=5, ge=0, description="passes over the training samples after the factorisation")
+    lr: float = Field(default=0.02, gt=0, description="highest learning rate")
+    macs: float | None = Field(default=None, gt=0, lt=1, description="share of the multiply-accumulates to keep")
+    energy: float | None = Field(
+        default=None, gt=0, lt=1, description="share of its squared singular values that each layer keeps"
+    )
+    methods: tuple[Text, ...] = Field(
+        default=("svd", "tucker", "spatial"),
+        strict=False,
+        min_length=1,
+        description="decompositions to choose from; each layer gets the cheapest",
+    )
+    round_to: int = Field(default=8, ge=1, description="ranks are multiples of this")
+    ignore: tuple[Text, ...] = Field(default=(), strict=False, description="layers left as they are, by name")
+    teacher: bool = Field(default=True, description="keep the teacher while training")
+
+    @model_validator(mode="after")
+    def one_goal(self) -> Self:
+        if self.macs is None and self.energy is None:
+            raise Mistake("nothing says how far to factorise; give macs or energy, e.g. macs: 0.5, the share to keep")
+        if self.macs is not None and self.energy is not None:
+            raise Mistake("macs and energy exclude each other; give one of the two", "energy")
+        return self
+
+    @property
+    def learns_from_teacher(self) -> bool:
+        """Return whether the teacher's logits are learned from."""
+        return self.teacher
+
+    def check(self, trial: "Trial") -> tuple[str, ...]:
+        """Try whether the goal can be reached, and name the layers that have no cheaper factors.
+
+        Which layers those are depends on the weights where the goal is an energy, so only the methods are checked then.
+        """
+        from edgekd.factorize import METHODS
+
+        for method in self.methods:
+            METHODS.find(method)
+        if self.macs is None:
+            return ()
+        return tuple(f"left whole: {left}" for left in self._factorize(trial.network(), trial.input_shape).left)
+
+    def run(self, job: "Job") -> "Result":
+        """Factorise the network and train the factors."""
+        from edgekd.stages.checkpoints import StageCheckpoints
+        from edgekd.stages.job import Result
+
+        def factors() -> Result:
+            found = self._factorize(job.network.eval(), job.spec.input_shape)
+            return Result(found.network, job.spec.then(self.name, found.plan), _metrics(found))
+
+        # Factors are found anew otherwise after a kill, and with them the weights that a checkpoint is of.
+        at = StageCheckpoints(job.folder / "steps").keep("factors", factors)
+        history = job.fit(at.network, spec=at.spec)
+        return Result(at.network, at.spec, {"history": history, **at.metrics})
+
+    @staticmethod
+    def apply(network: "nn.Module", change: Any, input_shape: tuple[int, ...]) -> "nn.Module":
+        """Put factors in the place of the layers that the plan ``change`` names."""
+        from edgekd.factorize import apply_plan
+
+        return apply_plan(network, change)
+
+    @staticmethod
+    def describe(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Return how much was kept, and by which factors."""
+        if "factorized" not in metrics:
+            return []
+        layers = [f"{each['path']} ({each['method']}, {_ranks(each['ranks'])})" for each in metrics["factorized"]]
+        kept = f"{percent(metrics['kept']['macs'])} of the MACs, {percent(metrics['energy'])} of each layer's energy"
+        left = [f"{each['path']} ({each['reason']})" for each in metrics["left_whole"]]
+        return [
+            ("Kept", kept),
+            ("Factorised", ", ".join(layers)),
+            *([("Left whole", ", ".join(left))] if left else []),
+        ]
+
+    def _factorize(self, network: "nn.Module", input_shape: tuple[int, ...]) -> "Factorized":
+        from edgekd.factorize import factorize
+
+        return factorize(
+            network,
+            input_shape,
+            macs=self.macs,
+            energy=self.energy,
+            methods=self.methods,
+            ignore=self.ignore,
+            round_to=self.round_to,
+        )
+
+
+def _metrics(found: "Factorized") -> dict[str, Any]:
+    return {
+        "kept": {"macs": found.share},
+        "energy": found.energy,
+        "factorized": [asdict(layer) for layer in found.layers],
+        "left_whole": [asdict(layer) for layer in found.left],
+    }
+
+
+def _ranks(ranks: list[int]) -> str:
+    return f"rank{'s' if len(ranks) > 1 else ''} {' and '.join(map(str, ranks))}"
