@@ -37,7 +37,7 @@ from common import finish, goal, options, say
 from fallback import layers_in_float, quantised_layers
 from repeats import hog, keep, lines
 
-from edgekd.bench import Plan, Subject, measure
+from edgekd.bench import Plan, Workload, measure
 from edgekd.chain.beside import NOW, of_record, plan_beside
 from edgekd.chain.inventory import int8_coverage, operator_counts
 from edgekd.chain.measure import LAUNCHES, SECONDS
@@ -149,7 +149,7 @@ def beside_baseline(case: Case, number: int) -> Evaluation:
 
 
 def beside_teacher(case: Case, number: int) -> Evaluation:
-    teacher, student = (Subject(str(case.run / row["file"])) for row in ends(case.report))
+    teacher, student = (Workload(str(case.run / row["file"])) for row in ends(case.report))
     plan = Plan(
         {"teacher": teacher, "student": student}, "teacher", 1, 1, SECONDS, 2 * SECONDS,
         launches=LAUNCHES, question=case.recipe.budget.latency_ratio or 1.0, seed=number,

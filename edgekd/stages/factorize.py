@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from edgekd.figures import percent
+from edgekd.formatting import percent
 from edgekd.options import Mistake
 from edgekd.options.section import Text
 from edgekd.stages.stage import Stage
