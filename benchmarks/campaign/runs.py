@@ -29,12 +29,13 @@ budget: {accuracy_drop: 100}
 # Times are short and decide nothing, so that two runs end in the same bytes.
 BRIEFLY = """
 from functools import partial
-from edgekd.chain import cuts, measure, run
+from edgekd.chain import measure, run
 from edgekd.log import get_logger
 from edgekd.prune.clock import Clock, Timing
+from edgekd.stages.prune import cutter
 measure.SECONDS, measure.SITTINGS, measure.PROFILE_RUNS = 0.1, 2, 2
 measure.ends = lambda labels: labels[-1:]
-cuts.Clock = partial(Clock, seconds=0.1, launches=2)
+cutter.Clock = partial(Clock, seconds=0.1, launches=2)
 Timing.is_slower = property(lambda timing: False)
 pack_run = run.pack_run
 run.pack_run = lambda folder: (get_logger("edgekd.chain").info("  packing"), pack_run(folder))
