@@ -42,7 +42,6 @@ NOT_YET = {
     "strict_json",
     "strict_toml",
     "tensorrt",
-    "train",
     "user_cache",
     "usercode",
     "userfile",

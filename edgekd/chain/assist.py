@@ -8,7 +8,7 @@ from edgekd.log import quiet
 from edgekd.recipe import Recipe
 from edgekd.report.schema import Report
 from edgekd.stages.job import FitCall, labels_digest
-from edgekd.train import world
+from edgekd.train import distributed
 
 
 def assist(recipe: Recipe) -> Report:
@@ -21,7 +21,7 @@ def assist(recipe: Recipe) -> Report:
     """
     data: DataSet | None = None
     with quiet():  # one of all processes speaks
-        while isinstance(word := world.broadcast(cast("FitCall | Report", None)), FitCall):
+        while isinstance(word := distributed.broadcast(cast("FitCall | Report", None)), FitCall):
             # Not before: the first process may have had to fetch it.
             data = data or load_data(recipe.data, recipe.seed)
             _train(word, data)
@@ -31,8 +31,8 @@ def assist(recipe: Recipe) -> Report:
 def _train(call: FitCall, data: DataSet) -> None:
     if labels_digest(data) != call.labels:
         raise DataError(
-            f"rank {world.rank()} has other training samples in {data.name} than rank 0: give every machine the same "
-            "data, at the same path"
+            f"rank {distributed.rank()} has other training samples in {data.name} than rank 0: give every machine "
+            "the same data, at the same path"
         )
     job = call.job(data)
     job.train(job.network, call.how, call.training)

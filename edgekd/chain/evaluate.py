@@ -35,7 +35,7 @@ from edgekd.recipe import Target
 from edgekd.stages.network import build_spec, float_twin, quantization_of, restore
 from edgekd.stages.targets import can_be_timed, file_profile, is_here
 from edgekd.train import logits_of
-from edgekd.train.quality import expected_calibration_error, negative_log_likelihood, reliability, right_by_class
+from edgekd.train.quality import correct_by_class, expected_calibration_error, negative_log_likelihood, reliability
 
 logger = get_logger(__name__)
 
@@ -175,7 +175,7 @@ def _describe(folder: Path, file: RuntimeFile, ours: Tensor, data: DataSet) -> F
         placement=file.placement,
         runtime=EMULATED if emulated else ONNX_RUNTIME,
         predictions=predictions,
-        right_by_class=right_by_class(theirs, data.test.labels, len(data.classes)),
+        right_by_class=correct_by_class(theirs, data.test.labels, len(data.classes)),
         expected_calibration_error=expected_calibration_error(theirs, data.test.labels),
         reliability=reliability(theirs, data.test.labels),
         negative_log_likelihood=negative_log_likelihood(theirs, data.test.labels),

@@ -35,7 +35,7 @@ from edgekd.recipe import Recipe
 from edgekd.report.html import render_html
 from edgekd.report.schema import Report
 from edgekd.stages.targets import is_measured_here
-from edgekd.train import world
+from edgekd.train import distributed
 
 logger = get_logger(__name__)
 
@@ -98,8 +98,8 @@ def run(
     Raises:
         EdgekdError: bad input, a training that diverges, a disk that refuses, a folder that holds other things.
     """
-    world.launch()
-    if not world.is_first():
+    distributed.launch()
+    if not distributed.is_rank_zero():
         return assist(recipe)
     with run_folder(folder), threads_given_back():
         recipe, sites = located(recipe)
@@ -134,7 +134,7 @@ def run(
         unless_made(folder, page.name, ["report.json"], lambda: write_text(page, render_html(report.to_json())))
         unless_made(folder, "bundle", ["report.json", "recipe.lock.yaml", "exports"], lambda: pack_run(folder))
         finished.record(folder, recipe, planned.data, report, command)
-        return world.broadcast(report)
+        return distributed.broadcast(report)
 
 
 def _export(recipe: Recipe, data: DataSet, stages: list[Done], cache: ArtifactCache) -> list[Exported]:

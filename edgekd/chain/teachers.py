@@ -19,7 +19,7 @@ from edgekd.log import get_logger
 from edgekd.models import count_macs, count_parameters
 from edgekd.spec import Spec
 from edgekd.stages.network import restore
-from edgekd.train import answers_of
+from edgekd.train import predictions_of
 
 logger = get_logger(__name__)
 
@@ -74,8 +74,8 @@ def evaluate_together(teachers: Teachers, data: DataSet, cache: ArtifactCache) -
     def fill(folder: Path) -> None:
         logger.info(f"  {ENSEMBLE}: evaluation")
         network = teachers.network()
-        answers = answers_of(network, data, data.test)
-        save_array(folder / PYTORCH, answers.int().numpy())
+        predictions = predictions_of(network, data, data.test)
+        save_array(folder / PYTORCH, predictions.int().numpy())
         figures = {
             "n": len(data.test),
             "params": count_parameters(network),

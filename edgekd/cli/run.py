@@ -54,16 +54,16 @@ def run(
         report = finished(folder, loaded, command)
     if report is None:
         from edgekd.chain import run as chain
-        from edgekd.train import world
+        from edgekd.train import distributed
 
-        if dry_run and not world.is_first():
+        if dry_run and not distributed.is_rank_zero():
             return
         if dry_run:
             print_plan(loaded, chain.plan(loaded))
             return
         watch = tensorboard_writer(folder) if tensorboard else None
         report = chain.run(loaded, folder, fresh=fresh, command=command, watch=watch, beside=beside)
-        if not world.is_first():
+        if not distributed.is_rank_zero():
             return
     if as_json:
         print(json.dumps(report.to_json(), indent=1, sort_keys=True))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from edgekd.train import world
+from edgekd.train import distributed
 
 
 class GradientBalance(nn.Module):
@@ -42,7 +42,7 @@ class GradientBalance(nn.Module):
     def _measure(self, terms: Sequence[Tensor], parameters: Sequence[Tensor]) -> None:
         for index, term in enumerate(terms):
             gradients = torch.autograd.grad(term, parameters, retain_graph=True, allow_unused=True)
-            squares = [world.mean(each).float().square().sum() for each in gradients if each is not None]
+            squares = [distributed.mean(each).float().square().sum() for each in gradients if each is not None]
             norm = torch.stack(squares).sum().sqrt() if squares else torch.zeros(())
             if not norm.isfinite():
                 continue

@@ -35,7 +35,7 @@ from edgekd.progress import track
 from edgekd.registry import nearest
 from edgekd.scratch import remove_leftovers
 from edgekd.train.device import channels_last as in_channels_last
-from edgekd.train.memory import freed_memory_kept
+from edgekd.train.memory import keep_freed_memory
 
 logger = get_logger(__name__)
 
@@ -115,7 +115,7 @@ class TeacherCache:
         work = _Work(folder, live, dtype, _key(teacher, live, dtype, key))
         if not work.is_whole():
             # A second process waits, and finds what the first one has written.
-            with locked(work.place, f"  the teacher's answers in {work.place}"), freed_memory_kept():
+            with locked(work.place, f"  the teacher's answers in {work.place}"), keep_freed_memory():
                 work.check()
                 work.finish()
         return cls(work.place, views, work.files, channels_last)

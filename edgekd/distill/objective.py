@@ -14,7 +14,7 @@ from edgekd.distill.taps import Taps
 from edgekd.errors import TrainingError
 from edgekd.ranges import NOT_NEGATIVE, POSITIVE, SHARE_OR_NONE, Range
 from edgekd.train import Batch, Objective
-from edgekd.train.objective import of_labels
+from edgekd.train.objective import cross_entropy
 
 
 @dataclass(frozen=True)
@@ -71,14 +71,14 @@ class Distillation(Objective):
         logits, values = self._compare(network, batch)
         factors = self.balance(values, list(network.parameters())) if self.balance is not None else [1.0] * len(values)
         hard = value_at(self.hard_weight, batch.progress)
-        found = {"labels": hard * of_labels(logits.float(), batch.labels, self.label_smoothing)} if hard else {}
+        found = {"labels": hard * cross_entropy(logits.float(), batch.labels, self.label_smoothing)} if hard else {}
         if hard < 1:
             for term, value, factor in zip(self.losses, values, factors, strict=True):
                 found[term.name] = (1 - hard) * (factor * value_at(term.weight, batch.progress)) * value
         return found
 
-    def figures(self, progress: float) -> dict[str, float]:
-        """``temperature``: of the first loss that has one."""
+    def metrics(self, progress: float) -> dict[str, float]:
+        """Return the ``temperature`` of the first loss that has one."""
         fixed = [each.temperature for each in self._with_temperature()]
         return {"temperature": value_at(self.temperature or fixed[0], progress)} if fixed else {}
 

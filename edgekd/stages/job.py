@@ -21,7 +21,7 @@ from edgekd.stages.deployment import Deployment, Precisions
 from edgekd.stages.network import restore
 from edgekd.stages.objective import distillation, terms_of
 from edgekd.stages.stage import Stage
-from edgekd.train import CrossEntropy, FitOptions, Objective, answers_of, fit, world
+from edgekd.train import CrossEntropy, FitOptions, Objective, distributed, fit, predictions_of
 from edgekd.train.batches import mix
 from edgekd.train.device import make_fabric
 
@@ -74,7 +74,11 @@ class Job:
     def training(self) -> Training:
         """Return the training that the stage's own options describe."""
         options = FitOptions(
-            seed=self.seed, name=self.name, folder=self.folder, teacher_answers=self.teacher_answers, log=self.log
+            seed=self.seed,
+            name=self.name,
+            folder=self.folder,
+            teacher_predictions=self.teacher_predictions,
+            log=self.log,
         )
         return Training(self.stage.train_options, options)
 
@@ -96,8 +100,8 @@ class Job:
             spec: what describes ``network``; :attr:`spec` if left out.
         """
         training = training or self.training
-        if world.size() > 1:
-            world.broadcast(FitCall.of(self, network, spec or self.spec, how, training))
+        if distributed.world_size() > 1:
+            distributed.broadcast(FitCall.of(self, network, spec or self.spec, how, training))
         return self.train(network, how, training)
 
     def train(self, network: nn.Module, how: How | None, training: Training) -> History:
@@ -108,18 +112,18 @@ class Job:
         objective = training.objective or self.objective(network)
         if not isinstance(objective, CrossEntropy):
             return fit(network, self.data, training.section, objective, training.options)
-        options = replace(training.options, teacher_answers=None)
+        options = replace(training.options, teacher_predictions=None)
         return fit(network, self.data.labelled_only(), training.section, objective, options)
 
     @cached_property
-    def teacher_answers(self) -> Tensor | None:
-        """What the teacher answers to the validation samples: (N,) classes; computed once for the whole stage."""
+    def teacher_predictions(self) -> Tensor | None:
+        """Return the teacher's predictions on the validation samples, (N,), computed once a stage."""
         if self.teacher is None:
             return None
         self.teacher.eval().to(make_fabric(False).device)
-        answers = answers_of(self.teacher, self.data, self.data.validation)
+        predictions = predictions_of(self.teacher, self.data, self.data.validation)
         self.teacher.cpu()
-        return answers
+        return predictions
 
     def objective(self, network: nn.Module) -> Objective:
         """The teacher's loss where there is a teacher, the labels' alone where there is none."""

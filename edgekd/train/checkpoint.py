@@ -1,4 +1,4 @@
-"""Where a killed training goes on from: one safetensors file, named by its step and its content's hash."""
+"""Checkpoints of a training: one safetensors file, named by its step and its content's hash."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from edgekd.artifact import fill, tensors_of
 from edgekd.files import is_file, make_folder, sha256, write_bytes
 from edgekd.log import get_logger
-from edgekd.train import world
+from edgekd.train import distributed
 
 logger = get_logger(__name__)
 
@@ -24,7 +24,7 @@ NAME = re.compile(r"step-\d{8,}-[0-9a-f]{16}\.safetensors")
 
 @dataclass
 class State:
-    """All that a training loop is at one step."""
+    """The state of a training loop at one step, beside its tensors."""
 
     step: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -33,7 +33,7 @@ class State:
 
 
 def save_state(folder: Path, state: State, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer) -> None:
-    """Writes the new file before the old ones go, so that there is a whole one at any moment."""
+    """Save a checkpoint, and remove the older ones after it is written, so that a whole one is there at any moment."""
     tensors = {f"{name}/{key}": t for name, module in modules.items() for key, t in tensors_of(module).items()}
     for index, slots in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{index}/{key}": torch.as_tensor(value) for key, value in slots.items()}
@@ -48,11 +48,11 @@ def save_state(folder: Path, state: State, modules: dict[str, nn.Module], optimi
 
 
 def load_state(folder: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer) -> State:
-    """Goes back to the newest whole file in ``folder``; a fresh :class:`State` where there is none.
+    """Restore the newest whole checkpoint in ``folder``; return its state, or a fresh one if there is none.
 
-    Of several processes the first one reads it for all.
+    Rank 0 reads it for all.
     """
-    state, content = world.on_first(lambda: _newest(folder))
+    state, content = distributed.on_rank_zero(lambda: _newest(folder))
     if content:
         tensors = load(content)
         for name, module in modules.items():

@@ -1,4 +1,4 @@
-"""Where training runs and in which precision; Fabric does the rest."""
+"""The device and the precision of a training; Fabric does the rest."""
 
 from collections.abc import Iterator, Sequence
 from operator import attrgetter
@@ -9,14 +9,14 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from edgekd.train import world
+from edgekd.train import distributed
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 Precision = Literal["32-true", "bf16-mixed"]
 
 
 def has_fast_bf16() -> bool:
-    """Whether products of bfloat16 run natively: on other processors they are emulated and slower than float32."""
+    """Return whether bfloat16 runs natively; on other processors it is emulated and slower than float32."""
     if torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
     checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
@@ -24,24 +24,27 @@ def has_fast_bf16() -> bool:
 
 
 def make_fabric(float32: bool = False) -> Fabric:
-    """One device: the GPU where there is one, and of several processes each its own. ``float32`` refuses less."""
+    """Make a Fabric for one device: the rank's own GPU, or the CPU. With ``float32`` nothing is less precise."""
     precision: Precision = "bf16-mixed" if has_fast_bf16() and not float32 else "32-true"
-    own = [world.local_rank()] if world.size() > 1 and torch.cuda.is_available() else 1
+    own = [distributed.local_rank()] if distributed.world_size() > 1 and torch.cuda.is_available() else 1
     return Fabric(accelerator="auto", devices=own, precision=precision)
 
 
 def channels_last(inputs: Tensor) -> Tensor:
-    """Images (N, C, H, W) in the layout in which convolutions are up to three times faster; the rest as it is."""
+    """Return images (N, C, H, W) in the channels-last layout, in which convolutions are up to three times faster.
+
+    Return other tensors as they are.
+    """
     return inputs.contiguous(memory_format=torch.channels_last) if inputs.ndim == 4 else inputs
 
 
 def channels_first(inputs: Tensor) -> Tensor:
-    """A copy in the usual layout; ``contiguous()`` would leave the strides of one channel or one pixel as they are."""
+    """Return a copy in the usual layout; ``contiguous()`` would keep the strides of one channel or one pixel."""
     return inputs.clone(memory_format=torch.contiguous_format)
 
 
 def lay_out(network: ModuleT, last: bool = True) -> ModuleT:
-    """Puts the weights of 2-d convolutions in that layout, in place; ``last=False`` takes them out of it.
+    """Put the weights of 2-d convolutions into the channels-last layout, in place, or with ``last=False`` out of it.
 
     ``Module.to(memory_format=...)`` would do it, but fails at the first 3-d convolution.
     """
@@ -51,7 +54,7 @@ def lay_out(network: ModuleT, last: bool = True) -> ModuleT:
 
 
 def trains_channels_last(network: nn.Module, device: torch.device) -> bool:
-    """Whether gradients are right in that layout.
+    """Return whether gradients are correct in the channels-last layout.
 
     On a CPU, oneDNN writes past its memory in the gradient of a strided 1x1 convolution whose input channels
     do not fill one register (uxlfoundation/oneDNN issue 6035): a crash, or numbers other than the gradient's.

@@ -1,4 +1,4 @@
-"""What a network answers, sample by sample."""
+"""Logits and predictions of a network, sample by sample, and the metrics of a validation."""
 
 import math
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from edgekd.data import DataSet, Samples, in_order
-from edgekd.train import world
+from edgekd.train import distributed
 from edgekd.train.device import channels_last
 
 # A hundred thousand validation samples of a thousand classes need not have all their logits in memory at once.
@@ -15,7 +15,10 @@ CHUNK = 16_384
 
 @torch.inference_mode()
 def logits_of(network: nn.Module, data: DataSet, samples: Samples, batch_size: int | None = None) -> Tensor:
-    """Logits (N, classes) in float32 on the CPU, in the order of ``samples``; the network is in evaluation mode."""
+    """Return logits (N, classes) in float32 on the CPU, in the order of ``samples``.
+
+    The network is in evaluation mode already.
+    """
     device = next(network.parameters()).device
     parts = []
     for raw, _ in in_order(samples, batch_size or data.batch_size):
@@ -23,8 +26,8 @@ def logits_of(network: nn.Module, data: DataSet, samples: Samples, batch_size: i
     return torch.cat(parts)
 
 
-def answers_of(network: nn.Module, data: DataSet, samples: Samples) -> Tensor:
-    """The classes (N,) of the largest logits, in the order of ``samples``; −1 where a sample's are not all finite."""
+def predictions_of(network: nn.Module, data: DataSet, samples: Samples) -> Tensor:
+    """Return the classes (N,) of the largest logits, in the order of ``samples``; −1 where logits are not finite."""
     parts = []
     for chunk in torch.arange(len(samples)).split(CHUNK):
         logits = logits_of(network, data, samples.select(chunk))
@@ -32,39 +35,45 @@ def answers_of(network: nn.Module, data: DataSet, samples: Samples) -> Tensor:
     return torch.cat(parts)
 
 
-def shared_answers_of(network: nn.Module, data: DataSet, samples: Samples) -> Tensor:
-    """:func:`answers_of` in all processes at once, each of which looks at its share; all have all answers."""
-    if world.size() == 1:
-        return answers_of(network, data, samples)
-    # All shares are equally long: the last sample fills them up.
-    padded = torch.arange(-(-len(samples) // world.size()) * world.size()).clamp(max=len(samples) - 1)
-    own = answers_of(network, data, samples.select(world.share(padded)))
-    return world.gathered(own)[: len(samples)]
+def distributed_predictions_of(network: nn.Module, data: DataSet, samples: Samples) -> Tensor:
+    """Return :func:`predictions_of` all ``samples`` on all ranks, each of which predicts its shard of them."""
+    ranks = distributed.world_size()
+    if ranks == 1:
+        return predictions_of(network, data, samples)
+    # All shards are equally long: the last sample fills them up.
+    padded = torch.arange(-(-len(samples) // ranks) * ranks).clamp(max=len(samples) - 1)
+    own = predictions_of(network, data, samples.select(distributed.shard(padded)))
+    return distributed.all_gather(own)[: len(samples)]
 
 
 def accuracy_of(network: nn.Module, data: DataSet, samples: Samples) -> float:
-    """Share of ``samples`` whose largest logit is the label, in [0, 1]; NaN where logits are not finite."""
-    return _accuracy(answers_of(network, data, samples), samples)
+    """Return the share of ``samples`` whose largest logit is the label's, in [0, 1]; NaN if logits are not finite."""
+    return _accuracy(predictions_of(network, data, samples), samples)
 
 
-def judge(answers: Tensor, samples: Samples, teacher_answers: Tensor | None = None) -> dict[str, float]:
-    """``validation_accuracy``; with a teacher its own, ``teacher_validation_accuracy``, and the ``agreement`` of both.
+def validation_metrics(
+    predictions: Tensor, samples: Samples, teacher_predictions: Tensor | None = None
+) -> dict[str, float]:
+    """Compute ``validation_accuracy``, and with a teacher ``teacher_validation_accuracy`` and ``agreement``.
 
     Args:
-        answers, teacher_answers: (N,), of :func:`answers_of` the validation ``samples``.
+        predictions, teacher_predictions: (N,), from :func:`predictions_of` on the validation ``samples``.
 
     Returns:
-        Shares of the samples, in [0, 1]: of right answers, and of equal ones.
+        Shares of the samples, in [0, 1]; ``agreement`` is that of equal predictions.
     """
-    own = {"validation_accuracy": _accuracy(answers, samples)}
-    if teacher_answers is None:
+    own = {"validation_accuracy": _accuracy(predictions, samples)}
+    if teacher_predictions is None:
         return own
-    agreement = _share_equal(answers, teacher_answers)
-    return {**own, "teacher_validation_accuracy": _accuracy(teacher_answers, samples), "agreement": agreement}
+    return {
+        **own,
+        "teacher_validation_accuracy": _accuracy(teacher_predictions, samples),
+        "agreement": _share_equal(predictions, teacher_predictions),
+    }
 
 
-def _accuracy(answers: Tensor, samples: Samples) -> float:
-    return math.nan if (answers < 0).any() else _share_equal(answers, samples.labels)
+def _accuracy(predictions: Tensor, samples: Samples) -> float:
+    return math.nan if (predictions < 0).any() else _share_equal(predictions, samples.labels)
 
 
 def _share_equal(first: Tensor, second: Tensor) -> float:

@@ -1,4 +1,4 @@
-"""BatchNorm over the samples of all processes, so that more of them are as one with larger batches."""
+"""BatchNorm over the samples of all ranks, so that several ranks train as one with larger batches."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,14 +9,14 @@ from torch import Tensor
 from torch.nn.modules._functions import SyncBatchNorm
 from torch.overrides import TorchFunctionMode
 
-from edgekd.train import world
+from edgekd.train import distributed
 
 
 class GlobalBatchNorm(TorchFunctionMode):
-    """Within the block ``F.batch_norm`` takes the statistics of a training batch over all processes.
+    """Context manager in which ``F.batch_norm`` computes the statistics of a training batch over all ranks.
 
     Modules stay what they are: torch's ``convert_sync_batchnorm`` would replace them, knows no BatchNorm with an
-    activation of its own, and has no CPUs. All processes have equally many samples.
+    activation of its own, and needs GPUs. All ranks have equally many samples.
     """
 
     def __torch_function__(
@@ -32,15 +32,15 @@ NAMES = ("input", "running_mean", "running_var", "weight", "bias", "training", "
 
 
 class _Mean(torch.autograd.Function):
-    """Over the processes. Each one's loss depends on the others' inputs, so gradients are means too."""
+    """The mean over the ranks. Each one's loss depends on the others' inputs, so gradients are means too."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
-        return world.mean(values)
+        return distributed.mean(values)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        return world.mean(gradients[0])
+        return distributed.mean(gradients[0])
 
 
 def _batch_norm(
@@ -55,14 +55,14 @@ def _batch_norm(
 ) -> Tensor:
     if input.device.type == "cuda":
         group, running = torch.distributed.group.WORLD, (running_mean, running_var)
-        return SyncBatchNorm.apply(input, weight, bias, *running, eps, momentum, group, world.size())
+        return SyncBatchNorm.apply(input, weight, bias, *running, eps, momentum, group, distributed.world_size())
     x, dims = input.float(), (0, *range(2, input.ndim))
     shape = (1, -1, *(1,) * (input.ndim - 2))
     mean = _Mean.apply(x.mean(dims))
     centred = x - mean.view(shape)
     variance = _Mean.apply(centred.square().mean(dims))
     if running_mean is not None and running_var is not None:
-        count = world.size() * input.numel() // input.shape[1]
+        count = distributed.world_size() * input.numel() // input.shape[1]
         running_mean.lerp_(mean.detach(), momentum)
         running_var.lerp_(variance.detach() * (count / max(1, count - 1)), momentum)
     result = centred * (variance + eps).rsqrt().view(shape)

@@ -23,12 +23,12 @@ class L2SP:
         self.pairs: list[tuple[nn.Parameter, Tensor]] = [(w, w.detach().clone()) for w in weights]
 
     def penalty(self) -> Tensor:
-        """α/2 · ‖w − w⁰‖², a scalar."""
+        """Return α/2 · ‖w − w⁰‖², a scalar."""
         return self.strength / 2 * torch.stack([(w - start).square().sum() for w, start in self.pairs]).sum()
 
     @torch.no_grad()
     def pull(self) -> None:
-        """Adds the gradient of :meth:`penalty`, α · (w − w⁰), to the gradients that are there."""
+        """Add the gradient of :meth:`penalty`, α · (w − w⁰), to the gradients that are there."""
         for weight, start in self.pairs:
             if weight.grad is not None:
                 weight.grad.add_(weight - start, alpha=self.strength)

@@ -18,17 +18,17 @@ from edgekd.data.views import Views
 from edgekd.errors import TrainingError
 from edgekd.options import Train
 from edgekd.ranges import NOT_NEGATIVE, SEED, SHARE_OR_NONE
-from edgekd.train import world
+from edgekd.train import distributed
 from edgekd.train.batches import batches, mix
 from edgekd.train.checkpoint import State, load_state, save_state
 from edgekd.train.device import channels_first, channels_last, lay_out, make_fabric, trains_channels_last
-from edgekd.train.evaluate import judge, shared_answers_of
+from edgekd.train.distributed_loss import DistributedLoss
+from edgekd.train.evaluate import distributed_predictions_of, validation_metrics
 from edgekd.train.l2_sp import L2SP
-from edgekd.train.memory import freed_memory_kept
+from edgekd.train.memory import keep_freed_memory
 from edgekd.train.objective import Batch, Objective, total
 from edgekd.train.progress import StageProgress
 from edgekd.train.schedule import learning_rate
-from edgekd.train.shared_loss import SharedLoss
 from edgekd.train.transfer import Transfer
 
 FINITE_EVERY = 50
@@ -51,7 +51,7 @@ class FitOptions:
         after_backward: called when gradients are there and not yet clipped.
         begin: the share of the learning rate's schedule that is left out at its start, in [0, 1).
         views: of the training images, a fixed one in each epoch, in place of random ones.
-        teacher_answers: (N,), what :func:`~edgekd.train.answers_of` gives of a teacher on ``data.validation``; each
+        teacher_predictions: (N,), from :func:`~edgekd.train.predictions_of` for a teacher on ``data.validation``; each
             entry then has its accuracy there, and the agreement, the share of samples that both classify alike.
         log: receives each epoch's entry.
     """
@@ -67,7 +67,7 @@ class FitOptions:
     after_backward: Callable[[], None] | None = None
     begin: float = 0.0
     views: Views | None = None
-    teacher_answers: Tensor | None = None
+    teacher_predictions: Tensor | None = None
     log: Callable[[dict[str, Any]], None] | None = None
 
     def __post_init__(self) -> None:
@@ -95,7 +95,7 @@ def fit(
             process of several has ended.
     """
     training = _Training(network, data, section, objective, options)
-    with world.explained():
+    with distributed.translate_errors():
         return training.run()
 
 
@@ -106,8 +106,8 @@ class _Training:
         self.network, self.data, self.section, self.options = network, data, section, options
         self.saved = time.monotonic()
         self.fabric = make_fabric(options.float32)
-        if world.size() > 1:
-            fill(network, world.broadcast(tensors_of(network)))
+        if distributed.world_size() > 1:
+            fill(network, distributed.broadcast(tensors_of(network)))
         self.channels_last = trains_channels_last(network, self.fabric.device)
         lay_out(network, self.channels_last)
         self.objective = lay_out(objective.to(self.fabric.device), self.channels_last)
@@ -122,13 +122,14 @@ class _Training:
         modules = {"network": network, "average": self.average, "learned": learned}
         self.modules = {name: module for name, module in modules.items() if module is not None}
         self.state = load_state(options.folder, self.modules, self.optimizer.optimizer) if options.folder else State()
-        self.shared = SharedLoss(self.wrapped, self.objective, learned) if world.size() > 1 else None
+        alone = distributed.world_size() == 1
+        self.ranks = None if alone else DistributedLoss(self.wrapped, self.objective, learned)
         self.per_epoch = len(batches(data, options.seed, 0))
         self.total = section.epochs * self.per_epoch
 
     def run(self) -> History:
         try:
-            with freed_memory_kept():
+            with keep_freed_memory():
                 self.run_epochs()
         finally:
             self.transfer.leave()
@@ -145,7 +146,7 @@ class _Training:
                 epoch, done = divmod(self.state.step, self.per_epoch)
                 self.options.to_train(self.network)
                 self.transfer.enter(epoch)
-                order = [world.share(indices) for indices in batches(self.data, self.options.seed, epoch)[done:]]
+                order = [distributed.shard(indices) for indices in batches(self.data, self.options.seed, epoch)[done:]]
                 for indices, (raw, labels) in zip(order, self.data.train.stream(order), strict=True):
                     self.step(raw, labels, indices)
                     progress.step(self.state)
@@ -167,7 +168,7 @@ class _Training:
         inputs = (channels_last(inputs) if self.channels_last else channels_first(inputs)).to(device)
         with self.fabric.autocast():
             batch = Batch(inputs, labels.to(device), indices.to(device), state.step / self.total, view)
-            terms = self.shared.terms(batch) if self.shared else self.objective.terms(self.wrapped, batch)
+            terms = self.ranks.terms(batch) if self.ranks else self.objective.terms(self.wrapped, batch)
             loss = total(terms)
         self.fabric.backward(loss)
         if self.l2_sp:
@@ -193,8 +194,8 @@ class _Training:
             return self.data.to_input(self.options.views.augment(raw, self.data.augment, view, indices))
         generator = torch.Generator().manual_seed(mix(self.options.seed, 3, self.state.step))
         # Drawn for the samples of all processes, as one of them would.
-        count, draws = len(raw) * world.size(), draws_of(self.data.augment)
-        drawn = world.share(torch.rand(count, draws, dtype=torch.float64, generator=generator))
+        count, draws = len(raw) * distributed.world_size(), draws_of(self.data.augment)
+        drawn = distributed.shard(torch.rand(count, draws, dtype=torch.float64, generator=generator))
         return self.data.to_input(augment_with(raw, self.data.augment, drawn))
 
     def check(self) -> None:
@@ -206,19 +207,20 @@ class _Training:
         # What was added up since the last time is this process's own; it becomes the mean of all.
         state = self.state
         sums = [float(value) for value in (state.loss_sum, *state.term_sums.values())]
-        first, *rest = world.mean(torch.tensor(sums, dtype=torch.float64)).tolist()
+        first, *rest = distributed.mean(torch.tensor(sums, dtype=torch.float64)).tolist()
         state.loss_sum = _finite(first, "loss", self.options.name, self.epoch, self.section)
         state.term_sums = dict(zip(state.term_sums, rest, strict=True))
 
     def may_save(self) -> bool:
         # Several processes agree on it by a message, which is not worth sending after every step.
-        return world.size() == 1 or self.state.step % FINITE_EVERY == 0
+        return distributed.world_size() == 1 or self.state.step % FINITE_EVERY == 0
 
     def save_if_due(self) -> None:
-        if self.options.folder is None or not world.broadcast(time.monotonic() - self.saved > self.options.save_every):
+        folder, is_due = self.options.folder, time.monotonic() - self.saved > self.options.save_every
+        if folder is None or not distributed.broadcast(is_due):
             return
         self.read_losses()
-        world.on_first(partial(save_state, self.options.folder, self.state, self.modules, self.optimizer.optimizer))
+        distributed.on_rank_zero(partial(save_state, folder, self.state, self.modules, self.optimizer.optimizer))
         self.saved = time.monotonic()
 
     @property
@@ -226,15 +228,16 @@ class _Training:
         return (self.state.step - 1) // self.per_epoch
 
     def end_of_epoch(self, epoch: int) -> dict[str, Any]:
-        judged = self.average.module if self.average else self.network
-        self.options.to_eval(judged)
-        # The loss is of the weights before the last update; only the network's answers tell what that one did.
+        evaluated = self.average.module if self.average else self.network
+        self.options.to_eval(evaluated)
+        # The loss is of the weights before the last update; only the network's predictions tell what that one did.
         validation, last = self.data.validation, self.state.step - 1
-        figures = judge(shared_answers_of(judged, self.data, validation), validation, self.options.teacher_answers)
-        _finite(figures["validation_accuracy"], "validation accuracy", self.options.name, epoch, self.section)
-        figures |= self.objective.figures(last / self.total)
+        predictions = distributed_predictions_of(evaluated, self.data, validation)
+        metrics = validation_metrics(predictions, validation, self.options.teacher_predictions)
+        _finite(metrics["validation_accuracy"], "validation accuracy", self.options.name, epoch, self.section)
+        metrics |= self.objective.metrics(last / self.total)
         loss = self.state.loss_sum / self.per_epoch
-        entry: dict[str, Any] = {"epoch": epoch + 1, "loss": loss, "lr": self.rate(last), **figures}
+        entry: dict[str, Any] = {"epoch": epoch + 1, "loss": loss, "lr": self.rate(last), **metrics}
         if self.state.term_sums:
             entry["terms"] = {name: value / self.per_epoch for name, value in self.state.term_sums.items()}
         self.state.history.append(entry)
@@ -260,7 +263,7 @@ def _prepare(optimizer: Any, rate: float, seed: int, step: int) -> None:
     for group in optimizer.param_groups:
         group["lr"] = rate * group["lr_scale"]
     optimizer.zero_grad()
-    torch.manual_seed(mix(seed, 2, step) + world.rank())
+    torch.manual_seed(mix(seed, 2, step) + distributed.rank())
 
 
 def _finite(value: float, what: str, name: str, epoch: int, section: Train) -> float:

@@ -1,4 +1,4 @@
-"""Memory that a training step frees is there for the next step, rather than given back to the system in between."""
+"""Keeps the memory that a training step frees for the next step, rather than giving it back to the system."""
 
 import ctypes
 import os
@@ -14,13 +14,13 @@ ALREADY_CHOSEN = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUN
 
 
 @contextmanager
-def freed_memory_kept() -> Iterator[None]:
-    """Inside, glibc keeps up to 1 GiB of freed memory; afterwards the system has it back.
+def keep_freed_memory() -> Iterator[None]:
+    """Let glibc keep up to 1 GiB of freed memory inside the block, and give it back to the system afterwards.
 
     A step frees and allocates every activation anew, some MiB each. glibc gives part of that back to the system, which
     then has to clear thousands of pages for every step of a small network on a CPU: some percent of its time. It is a
-    setting of the whole process. Elsewhere than in glibc, and where the environment has settings of its own, nothing
-    changes.
+    setting of the whole process. Nothing changes with another C library, or if the environment has settings of its
+    own.
     """
     library = None if any(name in os.environ for name in ALREADY_CHOSEN) else _glibc()
     if library is None:

@@ -1,4 +1,4 @@
-"""What a training loop minimises."""
+"""Objectives: what a training loop minimises."""
 
 from dataclasses import dataclass
 
@@ -16,9 +16,9 @@ class Batch:
     Attributes:
         inputs: (N, \\*shape).
         labels: (N,), below 0 where a sample has none.
-        indices: (N,), the samples' places in the training set, where an objective needs to know them.
+        indices: (N,), positions of the samples in the training set, for objectives that need them.
         progress: the share of the training that is done, in [0, 1).
-        view: the fixed view that the inputs are of, where the training goes by those.
+        view: the number of the fixed view that the inputs are, if the training uses fixed views.
     """
 
     inputs: Tensor
@@ -29,24 +29,21 @@ class Batch:
 
 
 class Objective(nn.Module):
-    """Subclasses give the :meth:`terms` whose sum is the loss; a teacher inside moves with ``.to(device)``."""
+    """A loss, the sum of named :meth:`terms` that subclasses compute; a teacher inside moves with ``.to(device)``."""
 
     def terms(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """What ``network`` loses on ``batch``, by name, each with its weight."""
+        """Compute the terms of the loss of ``network`` on ``batch`` by name, each multiplied by its weight."""
         raise NotImplementedError
 
     def forward(self, network: nn.Module, batch: Batch) -> Tensor:
         return total(self.terms(network, batch))
 
-    def figures(self, progress: float) -> dict[str, float]:
-        """What of the objective itself is worth telling where the share ``progress`` of the training is done."""
+    def metrics(self, progress: float) -> dict[str, float]:
+        """Return values of the objective itself for the history, at the share ``progress`` of the training."""
         return {}
 
     def learned(self) -> nn.Module | None:
-        """What is trained along with the network and dropped after, and what a checkpoint must keep of the objective.
-
-        None where there is nothing.
-        """
+        """Return a module that is trained along with the network and kept in checkpoints alone, or None."""
         return None
 
 
@@ -59,18 +56,44 @@ class CrossEntropy(Objective):
         self.label_smoothing = label_smoothing
 
     def terms(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        return {"labels": of_labels(network(batch.inputs), batch.labels, self.label_smoothing)}
+        return {"labels": cross_entropy(network(batch.inputs), batch.labels, self.label_smoothing)}
+
+
+class Phased(Objective):
+    """The objective ``first`` until the share ``until`` of the steps is done, then the objective ``then``.
+
+    With :class:`CrossEntropy` and a distillation it is training that the teacher joins later.
+    """
+
+    def __init__(self, first: Objective, then: Objective, until: float):
+        super().__init__()
+        self.first, self.then, self.until = first, then, until
+
+    def terms(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        return self._at(batch.progress).terms(network, batch)
+
+    def metrics(self, progress: float) -> dict[str, float]:
+        return self._at(progress).metrics(progress)
+
+    def learned(self) -> nn.Module | None:
+        learned = [each.learned() for each in (self.first, self.then)]
+        modules = [each for each in learned if each is not None]
+        return nn.ModuleList(modules) if modules else None
+
+    def _at(self, progress: float) -> Objective:
+        return self.first if progress < self.until else self.then
 
 
 def total(terms: dict[str, Tensor]) -> Tensor:
+    """Sum ``terms``, one or more, in their order."""
     first, *rest = terms.values()
     for each in rest:
         first = first + each
     return first
 
 
-def of_labels(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy, the mean over the samples that have a label; 0 where none has.
+def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """Compute the cross-entropy, the mean over the samples that have a label; 0 if none has.
 
     Args:
         logits: (N, classes).

@@ -9,20 +9,20 @@ from typing import Any
 from edgekd.formatting import hundredths
 from edgekd.log import get_logger
 from edgekd.progress import is_drawn
-from edgekd.train import world
+from edgekd.train import distributed
 from edgekd.train.checkpoint import State
 
 logger = get_logger(__name__)
 
 
 class StageProgress:
-    """Shows one stage's epochs; a context manager because a live bar must be put away. One process of several does."""
+    """Progress of one stage's training, shown by rank 0; a context manager, because a live bar must be removed."""
 
     def __init__(self, name: str, epochs: int, per_epoch: int, state: State):
         self.name, self.epochs, self.per_epoch = name, epochs, per_epoch
         self.started, self.first = time.monotonic(), state.step
         self.bar: Any = None
-        self.shown = world.is_first()
+        self.shown = distributed.is_rank_zero()
         if state.step and self.shown:
             logger.info(f"  {name}: goes on from step {state.step} of {epochs * per_epoch}")
 
@@ -44,6 +44,7 @@ class StageProgress:
             self.bar.stop()
 
     def step(self, state: State) -> None:
+        """Move the bar to the step of ``state``."""
         if self.bar is not None:
             self.bar.update(self.task, completed=state.step)
 

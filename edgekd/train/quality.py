@@ -1,4 +1,4 @@
-"""What an accuracy does not say of a network's answers."""
+"""Metrics of predictions beside accuracy: calibration error, reliability, likelihood, correct samples by class."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ BINS = 15
 
 
 def expected_calibration_error(logits: Tensor, labels: Tensor, bins: int = BINS) -> float:
-    """How far confidence is from accuracy: Σ |bin| / N · |accuracy − confidence| over bins of equal width.
+    """Compute the expected calibration error: Σ |bin| / N · |accuracy − confidence| over bins of equal width.
 
     Naeini et al. (2015), as in Guo et al., "On Calibration of Modern Neural Networks" (2017), equation 3.
 
@@ -26,7 +26,7 @@ def expected_calibration_error(logits: Tensor, labels: Tensor, bins: int = BINS)
 
 
 class Bin(NamedTuple):
-    """Of the ``n`` answers of about one confidence their mean ``confidence``, and the share that is right."""
+    """A bin of ``n`` predictions of similar confidence: their mean ``confidence``, and the share that is correct."""
 
     n: int
     confidence: float
@@ -34,30 +34,30 @@ class Bin(NamedTuple):
 
 
 def reliability(logits: Tensor, labels: Tensor, bins: int = BINS) -> list[Bin]:
-    """The bins of equal width in which answers lie, by rising confidence: the points of a reliability diagram.
+    """Sort predictions into bins of equal width by confidence, as in a reliability diagram; leave empty ones out.
 
     Args:
         logits: (N, classes).
         labels: (N,).
     """
-    confidence, answer = logits.double().softmax(1).max(1)
-    right = (answer == labels).double()
+    confidence, predicted = logits.double().softmax(1).max(1)
+    correct = (predicted == labels).double()
     # The right end belongs to a bin: a confidence of 1 is in the last one.
     place = ((confidence * bins).ceil().long() - 1).clamp(0, bins - 1)
     zeros = torch.zeros(bins, dtype=torch.float64)
-    counts, *sums = (zeros.index_add(0, place, each) for each in (torch.ones_like(right), confidence, right))
+    counts, *sums = (zeros.index_add(0, place, each) for each in (torch.ones_like(correct), confidence, correct))
     return [
-        Bin(int(n), float(confident / n), float(correct / n))
-        for n, confident, correct in zip(counts, *sums, strict=True)
+        Bin(int(n), float(confidences / n), float(corrects / n))
+        for n, confidences, corrects in zip(counts, *sums, strict=True)
         if n
     ]
 
 
 def negative_log_likelihood(logits: Tensor, labels: Tensor) -> float:
-    """The mean of −log of the probability given to the label, in nats; logits (N, classes), labels (N,)."""
+    """Compute the mean of −log of the label's probability, in nats; logits (N, classes), labels (N,)."""
     return float(F.cross_entropy(logits.double(), labels))
 
 
-def right_by_class(logits: Tensor, labels: Tensor, classes: int) -> list[int]:
-    """How many samples of each class are answered rightly; logits (N, classes), labels (N,)."""
+def correct_by_class(logits: Tensor, labels: Tensor, classes: int) -> list[int]:
+    """Count the correctly classified samples of each class; logits (N, classes), labels (N,)."""
     return torch.bincount(labels[logits.argmax(1) == labels], minlength=classes).tolist()

@@ -1,4 +1,4 @@
-"""Which weights of a network are trained, from when on, and at which rate, where they were trained before."""
+"""Transfer learning: which weights of a network are trained, from which epoch on, and at which rate."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
@@ -18,13 +18,13 @@ FEWEST_PARTS = 3
 
 
 class Transfer:
-    """What ``section`` says of the weights of ``network``; nothing changes before :meth:`enter`.
+    """The options of transfer learning in ``section``, applied to ``network``; nothing changes before :meth:`enter`.
 
     ``freeze`` and ``train_only`` choose weights. ``unfreeze_every`` trains the last part first, and so many epochs
     later each time one part more: gradual unfreezing (Howard and Ruder, "Universal Language Model Fine-tuning for
     Text Classification", 2018, section 3.3). ``lr_decay`` gives each part that share of the next one's learning rate:
     discriminative fine-tuning (section 3.2, where it is 1/2.6). Weights that :class:`edgekd.train.l2_sp.L2SP` pulls
-    have no weight decay. Parts are those of :func:`parts`, whatever is chosen.
+    back have no weight decay. :func:`parts` says what the parts are, whatever is frozen.
 
     Raises:
         TrainingError: a pattern matches nothing, or nothing is left to train.
@@ -41,7 +41,7 @@ class Transfer:
         self.scales = {name: scale for part, scale in zip(self.parts, scales, strict=True) for name in part}
 
     def groups(self, along: Iterable[nn.Parameter] = ()) -> list[dict[str, Any]]:
-        """Parameter groups of an optimizer, with their ``lr_scale``; ``along`` are trained beside the network."""
+        """Return an optimizer's parameter groups, each with its ``lr_scale``; ``along`` is trained too."""
         members = [(self.scales[name], self._decays(name, p), p) for name, p in self.trained.items()]
         members += [(1.0, p.ndim > 1, p) for p in along if p.requires_grad]
         return [
@@ -55,7 +55,7 @@ class Transfer:
         ]
 
     def enter(self, epoch: int) -> None:
-        """Freezes what epoch ``epoch`` (from 0) does not train; BatchNorm that is frozen keeps its statistics."""
+        """Freeze what epoch ``epoch`` (from 0) does not train; frozen BatchNorm keeps its statistics."""
         open_now = set(self._open(epoch))
         for name, parameter in self.network.named_parameters():
             parameter.requires_grad_(name in open_now)
@@ -64,7 +64,7 @@ class Transfer:
                 module.eval()
 
     def leave(self) -> None:
-        """Gradients are asked for again where they were before; modes of modules are left to the caller."""
+        """Restore ``requires_grad`` of all parameters; the caller restores the modes of modules."""
         for parameter, wanted in self.before.items():
             parameter.requires_grad_(wanted)
 
@@ -87,11 +87,11 @@ class Transfer:
 
 
 def parts(network: nn.Module) -> list[list[str]]:
-    """Names of the parameters, part by part, from the input to the output.
+    """Split the parameters into parts, from the input to the output, and return their names.
 
-    A part is a child of ``network`` with weights, and what follows it without any, such as BatchNorm. Where these are
-    fewer than three, the largest container among them is opened, so that features and a classifier are the parts of
-    the features and the classifier. Order is the order of registration.
+    A part is a child of ``network`` with weights, and what follows it without any, such as BatchNorm. If these are
+    fewer than three, the largest container among them is opened: features and a classifier become the parts of the
+    features and the classifier. Order is the order of registration.
     """
     units = _units(network)
     while len(units) < FEWEST_PARTS:
@@ -111,7 +111,7 @@ def parts(network: nn.Module) -> list[list[str]]:
 
 
 def trained(network: nn.Module, freeze: Sequence[str], train_only: Sequence[str]) -> dict[str, nn.Parameter]:
-    """The parameters that ``train_only`` matches, all where it is empty, less those that ``freeze`` matches.
+    """Select the parameters that ``train_only`` matches, or all if it is empty, less those that ``freeze`` matches.
 
     Patterns are those of fnmatch, for the path of a parameter or of a module that holds it: ``layer1``, ``layer1.*``,
     ``*.bias``. Parameters that ask for no gradient are left out.

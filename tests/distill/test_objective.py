@@ -112,10 +112,10 @@ def test_the_temperature_follows_its_schedule():
 def test_the_temperature_is_told():
     teacher, _ = networks()
     schedule = Schedule("linear", 8.0, 2.0)
-    assert Distillation(teacher, KD(3.0)).figures(0.5) == {"temperature": 3.0}
-    assert Distillation(teacher, Standardized(KD(3.0)), temperature=schedule).figures(0.5) == {"temperature": 5.0}
-    assert Distillation(teacher, DIST()).figures(0.5) == {"temperature": 1.0}
-    assert Distillation(teacher, [Term("sp", SP([(4, 2, 2)], [(8, 2, 2)]), 1.0, [("0", "0")])]).figures(0.5) == {}
+    assert Distillation(teacher, KD(3.0)).metrics(0.5) == {"temperature": 3.0}
+    assert Distillation(teacher, Standardized(KD(3.0)), temperature=schedule).metrics(0.5) == {"temperature": 5.0}
+    assert Distillation(teacher, DIST()).metrics(0.5) == {"temperature": 1.0}
+    assert Distillation(teacher, [Term("sp", SP([(4, 2, 2)], [(8, 2, 2)]), 1.0, [("0", "0")])]).metrics(0.5) == {}
 
 
 def test_balanced_terms_pull_alike():

@@ -7,8 +7,8 @@ from torch import nn
 
 from edgekd.data import DataSet, InMemory
 from edgekd.preprocess import Preprocess
-from edgekd.train import accuracy_of, answers_of, logits_of
-from edgekd.train.evaluate import judge
+from edgekd.train import accuracy_of, logits_of, predictions_of
+from edgekd.train.evaluate import validation_metrics
 
 
 def vectors(count: int = 11) -> DataSet:
@@ -35,21 +35,21 @@ def test_the_batch_size_does_not_matter():
     assert whole.shape == (11, 2) and not whole.requires_grad
 
 
-def test_answers_are_the_largest_logits_where_these_are_finite(monkeypatch):
+def test_predictions_are_the_largest_logits_where_these_are_finite(monkeypatch):
     data, network = vectors(), nn.Linear(3, 2)
     # chunks of less than a batch, and a last one that is not full
     monkeypatch.setattr("edgekd.train.evaluate.CHUNK", 3)
     expected = logits_of(network, data, data.test).argmax(1)
-    assert torch.equal(answers_of(network, data, data.test), expected)
+    assert torch.equal(predictions_of(network, data, data.test), expected)
     data.test.raw[4] = math.nan
     expected[4] = -1
-    assert torch.equal(answers_of(network, data, data.test), expected)
+    assert torch.equal(predictions_of(network, data, data.test), expected)
     assert math.isnan(accuracy_of(network, data, data.test))
 
 
-def test_student_and_teacher_are_judged_by_hand():
+def test_validation_metrics_by_hand():
     samples = vectors(4).test  # labels 0, 1, 0, 1
-    answers, teacher = torch.tensor([0, 1, 1, 0]), torch.tensor([0, 1, 0, 0])
-    assert judge(answers, samples) == {"validation_accuracy": 0.5}
+    predictions, teacher = torch.tensor([0, 1, 1, 0]), torch.tensor([0, 1, 0, 0])
+    assert validation_metrics(predictions, samples) == {"validation_accuracy": 0.5}
     expected = {"validation_accuracy": 0.5, "teacher_validation_accuracy": 0.75, "agreement": 0.75}
-    assert judge(answers, samples, teacher) == pytest.approx(expected)
+    assert validation_metrics(predictions, samples, teacher) == pytest.approx(expected)

@@ -9,7 +9,7 @@ from edgekd.artifact import tensors_of
 from edgekd.errors import TrainingError
 from edgekd.models import build
 from edgekd.recipe import Train
-from edgekd.train import Batch, CrossEntropy, FitOptions, Objective, accuracy_of, answers_of, fit, logits_of
+from edgekd.train import Batch, CrossEntropy, FitOptions, Objective, accuracy_of, fit, logits_of, predictions_of
 from edgekd.train.batches import batches
 from edgekd.train.loop import _optimizer
 from edgekd.train.transfer import Transfer
@@ -40,9 +40,9 @@ def test_the_history_says_what_happened(few_digits):
 
 def test_the_history_tells_of_the_teacher(few_digits, trained):
     network, validation = small(), few_digits.validation
-    teacher = answers_of(trained, few_digits, validation)
+    teacher = predictions_of(trained, few_digits, validation)
     history = fit(
-        network, few_digits, Train(epochs=2), CrossEntropy(), FitOptions(float32=True, teacher_answers=teacher)
+        network, few_digits, Train(epochs=2), CrossEntropy(), FitOptions(float32=True, teacher_predictions=teacher)
     )
     ours, theirs = (logits_of(each, few_digits, validation).argmax(1) for each in (network, trained))
     assert history[-1]["agreement"] == pytest.approx(float((ours == theirs).double().mean()))

@@ -16,7 +16,7 @@ SCRIPT = """
 import resource, runpy, sys
 import numpy as np
 from contextlib import nullcontext
-freed_memory_kept = runpy.run_path(sys.argv[2])["freed_memory_kept"]
+keep_freed_memory = runpy.run_path(sys.argv[2])["keep_freed_memory"]
 
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -25,7 +25,7 @@ def step():
     blocks = [np.ones(40 << 18, np.float32) for _ in range(3)]
     del blocks
 
-with freed_memory_kept() if sys.argv[1] == "kept" else nullcontext():
+with keep_freed_memory() if sys.argv[1] == "kept" else nullcontext():
     for _ in range(2):
         step()
     before = faults()

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.special import log_softmax, softmax
 
-from edgekd.train.quality import expected_calibration_error, negative_log_likelihood, reliability, right_by_class
+from edgekd.train.quality import correct_by_class, expected_calibration_error, negative_log_likelihood, reliability
 
 
 def answers(seed: int, count: int = 500) -> tuple[torch.Tensor, torch.Tensor]:
@@ -48,7 +48,7 @@ def test_the_likelihood_by_scipy():
     assert negative_log_likelihood(logits, labels) == pytest.approx(expected)
 
 
-def test_what_is_right_by_class():
+def test_correct_by_class():
     logits, labels = answers(2)
     expected = [int(((logits.argmax(1) == k) & (labels == k)).sum()) for k in range(9)]
-    assert right_by_class(logits, labels, 9) == expected
+    assert correct_by_class(logits, labels, 9) == expected

@@ -13,7 +13,7 @@ from edgekd.distill.losses.memory import MemoryBank, draw_negatives
 from edgekd.distill.registry import LOSSES, FeatureLoss, Shape
 from edgekd.errors import TrainingError
 from edgekd.precision import full
-from edgekd.train import world
+from edgekd.train import distributed
 
 
 def nce_loss(
@@ -106,9 +106,9 @@ class CRD(FeatureLoss):
         loss = self._contrast(0, self.teacher_memory.similarities(ours, places))
         loss = loss + self._contrast(1, self.student_memory.similarities(theirs, places))
         if self.training:
-            places = world.gathered(indices)
-            self.student_memory.update(world.gathered(ours.detach()), places)
-            self.teacher_memory.update(world.gathered(theirs.detach()), places)
+            places = distributed.all_gather(indices)
+            self.student_memory.update(distributed.all_gather(ours.detach()), places)
+            self.teacher_memory.update(distributed.all_gather(theirs.detach()), places)
         return loss
 
     def _contrast(self, side: int, similarities: Tensor) -> Tensor:
@@ -116,7 +116,7 @@ class CRD(FeatureLoss):
         return nce_loss(similarities[:, 0], similarities[:, 1:], self.samples, log_z, self.tau)
 
     def _constant(self, side: int, similarities: Tensor) -> Tensor:
-        log_mean = world.mean((similarities / self.tau).flatten().logsumexp(0)) - math.log(similarities.numel())
+        log_mean = distributed.mean((similarities / self.tau).flatten().logsumexp(0)) - math.log(similarities.numel())
         # Asking whether there is a constant already would wait for a GPU at every step.
         constant = torch.where(self.log_z[side].isnan(), log_mean + math.log(self.samples), self.log_z[side])
         if self.training:

@@ -14,7 +14,7 @@ from edgekd.stages.checkpoints import StageCheckpoints
 from edgekd.stages.distill.options import Distill
 from edgekd.stages.job import History, Job, Result, Training, Trial, later
 from edgekd.stages.objective import between_generations, distillation, terms_of
-from edgekd.train import world
+from edgekd.train import distributed
 from edgekd.train.device import make_fabric, trains_channels_last
 from edgekd.user_cache import cache_folder
 
@@ -86,5 +86,5 @@ def on_views(job: Job, network: nn.Module, training: Training) -> Training:
             key=job.teacher.rule if isinstance(job.teacher, Ensemble) else "",
             channels_last=trains_channels_last(network, make_fabric(False).device),
         )
-        teacher = world.in_turns(opened)
+        teacher = distributed.rank_zero_first(opened)
     return replace(training.having(views=views), objective=distillation(section, teacher, terms))

@@ -28,9 +28,9 @@ from edgekd.quantize.sensitivity import divergence, float_layers, leave_in_float
 from edgekd.spec import Spec
 from edgekd.stages.job import Job, Result, Training
 from edgekd.stages.quantize.options import Quantize
-from edgekd.train import CrossEntropy, accuracy_of, logits_of, world
+from edgekd.train import CrossEntropy, accuracy_of, distributed, logits_of
 from edgekd.train.device import channels_last
-from edgekd.train.phased import Phased
+from edgekd.train.objective import Phased
 
 logger = get_logger(__name__)
 
@@ -257,7 +257,7 @@ def simulating(job: Job, graph: nn.Module, training: Training) -> Training:
         to_train=hold if section.learned_scales else observe,
         to_eval=hold,
         before_step=before_step,
-        after_backward=partial(_share_ranges, quantisers) if world.size() > 1 else None,
+        after_backward=partial(_share_ranges, quantisers) if distributed.world_size() > 1 else None,
     )
     return replace(simulated, objective=objective)
 
@@ -267,7 +267,7 @@ def _share_ranges(quantisers: Sequence[FakeQuantize]) -> None:
     if not observed:
         return
     # The smallest of averages that began at one value is the average of the smallest: what one process would have.
-    bounds = world.largest(torch.cat([part for each in observed for part in (-each.min_val, each.max_val)]))
+    bounds = distributed.maximum(torch.cat([part for each in observed for part in (-each.min_val, each.max_val)]))
     parts = iter(bounds.split([each.min_val.numel() for each in observed for _ in range(2)]))
     for each in observed:
         each.set_range(-next(parts), next(parts))

@@ -18,7 +18,7 @@ from edgekd.tasks.classification import Classification, score
 from edgekd.tasks.compare import compare
 from edgekd.tasks.metric import Correct
 from edgekd.train import quality
-from edgekd.train.objective import of_labels
+from edgekd.train.objective import cross_entropy
 
 N, CLASSES = 1000, 10
 TASK = Classification(tuple(map(str, range(CLASSES))))
@@ -41,7 +41,7 @@ def test_the_loss_to_the_bit(drawn):
             targets = {"classes": chosen, "known": chosen >= 0}
             found = TASK.loss({"logits": logits}, targets, smoothing)
             assert {name: float(value) for name, value in found.items()} == {
-                "labels": float(of_labels(logits, chosen, smoothing))
+                "labels": float(cross_entropy(logits, chosen, smoothing))
             }
 
 
@@ -60,7 +60,7 @@ def test_predictions_and_what_is_correct_to_the_bit(drawn):
     right = logits.argmax(1) == labels
     evidence = accuracy.evidence(predictions, {"classes": labels.numpy()})
     assert evidence.value() == int(right.sum()) / N
-    assert score.correct_by_class(predictions.classes, labels.numpy(), CLASSES) == quality.right_by_class(
+    assert score.correct_by_class(predictions.classes, labels.numpy(), CLASSES) == quality.correct_by_class(
         logits, labels, CLASSES
     )
 
@@ -83,7 +83,7 @@ def test_details_have_the_keys_of_a_files_record(drawn):
     logits, _, labels = drawn
     found = TASK.details({"logits": logits.numpy()}, {"classes": labels.numpy()})
     assert set(found) <= {field.name for field in dataclasses.fields(FileRecord)}
-    assert found["right_by_class"] == quality.right_by_class(logits, labels, CLASSES)
+    assert found["right_by_class"] == quality.correct_by_class(logits, labels, CLASSES)
     known = labels % 2 == 0
     some = TASK.details({"logits": logits.numpy()}, {"classes": labels.numpy(), "known": known.numpy()})
     assert some == TASK.details({"logits": logits[known].numpy()}, {"classes": labels[known].numpy()})

@@ -1,4 +1,4 @@
-"""What test_world.py has torchrun start: a training on digits that leaves what each process has of it in a folder."""
+"""A script for torchrun: trains on digits, and writes what each rank has of it into a folder."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from edgekd.errors import DataError
 from edgekd.log import show_logs
 from edgekd.models import build
 from edgekd.recipe import Data, Train
-from edgekd.train import CrossEntropy, FitOptions, Objective, fit, world
+from edgekd.train import CrossEntropy, FitOptions, Objective, distributed, fit
 
 EPOCHS = 3
 
@@ -27,12 +27,12 @@ def train(batch_size: int, *, kind: str = "labels", folder: Path | None = None, 
     data = load_data(
         Data(source="digits", batch_size=batch_size, train_limit=400, test_limit=60, augment=("crop", "flip"))
     )
-    torch.manual_seed(world.rank())  # all are to start from the first one's weights
+    torch.manual_seed(distributed.rank())  # all are to start from the first one's weights
     network = build("resnet8", (1, 8, 8), 10, width=8)
     section = Train(epochs=EPOCHS, lr=0.05, freeze=["layer1"] if kind == "frozen" else [], clip_norm=1.0)
 
     def before_step(step: int, total: int) -> None:
-        if die and step == 2 * total // EPOCHS + 2 and world.rank() == 1:
+        if die and step == 2 * total // EPOCHS + 2 and distributed.rank() == 1:
             os.kill(os.getpid(), signal.SIGKILL)
 
     history = fit(
@@ -47,7 +47,7 @@ def objective_of(kind: str, network: nn.Module) -> Objective:
         return CrossEntropy()
     torch.manual_seed(5)
     teacher = build("resnet8", (1, 8, 8), 10, width=12).eval()
-    torch.manual_seed(world.rank())  # adapters too are the first one's
+    torch.manual_seed(distributed.rank())  # adapters too are the first one's
     terms = build_terms([Wanted("kd"), Wanted("reviewkd")], network, teacher, (1, 8, 8), temperature=4.0)
     return Distillation(teacher, terms, hard_weight=0.0, balance=True)
 
@@ -59,18 +59,18 @@ def refuse() -> None:
 def words() -> dict[str, Any]:
     """What the collectives give in this process."""
     try:
-        world.on_first(refuse)
+        distributed.on_rank_zero(refuse)
         refused = ""
     except DataError as error:
         refused = str(error)
     return {
-        "rank": world.rank(),
-        "on_first": world.on_first(lambda: f"from rank {world.rank()}"),
-        "mean": float(world.mean(torch.tensor(float(world.rank())))),
-        "largest": float(world.largest(torch.tensor(float(world.rank())))),
-        "share": world.share(torch.arange(7)).tolist(),
-        "gathered": world.gathered(world.share(torch.arange(6))).tolist(),
-        "in_turns": world.in_turns(lambda: world.rank()),
+        "rank": distributed.rank(),
+        "on_rank_zero": distributed.on_rank_zero(lambda: f"from rank {distributed.rank()}"),
+        "mean": float(distributed.mean(torch.tensor(float(distributed.rank())))),
+        "maximum": float(distributed.maximum(torch.tensor(float(distributed.rank())))),
+        "shard": distributed.shard(torch.arange(7)).tolist(),
+        "all_gather": distributed.all_gather(distributed.shard(torch.arange(6))).tolist(),
+        "rank_zero_first": distributed.rank_zero_first(lambda: distributed.rank()),
         "refused": refused,
     }
 
@@ -80,4 +80,4 @@ if __name__ == "__main__":
     out, kinds = Path(sys.argv[1]), sys.argv[2].split(",")
     found = {kind: train(16, kind=kind, folder=out / kind, die="--die" in sys.argv) for kind in kinds}
     found["words"] = words()
-    (out / f"rank-{world.rank()}.json").write_text(json.dumps(found))
+    (out / f"rank-{distributed.rank()}.json").write_text(json.dumps(found))

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from edgekd.train import Batch, Objective
-from edgekd.train.phased import Phased
+from edgekd.train.objective import Phased
 
 
 class Constant(Objective):
@@ -28,12 +28,12 @@ def test_the_first_share_of_the_steps(until, first):
 
 def test_each_part_tells_its_own_figures():
     class Telling(Constant):
-        def figures(self, progress):
+        def metrics(self, progress):
             return {"value": self.value, "progress": progress}
 
     objective = Phased(Constant(1.0), Telling(2.0), 0.5)
-    assert objective.figures(0.4) == {}
-    assert objective.figures(0.5) == {"value": 2.0, "progress": 0.5}
+    assert objective.metrics(0.4) == {}
+    assert objective.metrics(0.5) == {"value": 2.0, "progress": 0.5}
 
 
 def test_what_is_learned_along_is_that_of_both():

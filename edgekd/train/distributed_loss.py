@@ -1,30 +1,31 @@
-"""An objective whose gradients are those of all processes' samples."""
+"""An objective whose gradients are those of all ranks' samples."""
 
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from edgekd.train import world
+from edgekd.train import distributed
 from edgekd.train.global_batchnorm import GlobalBatchNorm
 from edgekd.train.objective import Batch, Objective
 
 
-class SharedLoss:
-    """The terms of ``objective`` on this process's batch, to be called in all processes at once.
+class DistributedLoss:
+    """The terms of ``objective`` on this rank's batch; all ranks call it at once.
 
-    The network is not wrapped, the whole loss is: so what is learned beside the network is trained together too, and
-    a layer that is only tapped for its features counts as used.
+    DistributedDataParallel wraps the whole loss rather than the network. What is learned along with the network is
+    then trained together too, and a layer that is only hooked for its features counts as used.
 
     Args:
         network: as ``objective`` takes it.
-        learned: what is trained along with it.
+        learned: a module that is trained along with it.
     """
 
     def __init__(self, network: nn.Module, objective: Objective, learned: nn.Module | None):
-        self._parallel = world.parallel(_Terms(network, objective, learned))
+        self._parallel = distributed.data_parallel(_Terms(network, objective, learned))
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the weighted terms of this rank's ``batch`` by name."""
         # Fabric converts what it is given, and cannot convert what is frozen.
         with GlobalBatchNorm():
             found: dict[str, Tensor] = self._parallel(vars(batch))

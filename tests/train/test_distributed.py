@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from edgekd.train import world
-from tests.train.together import train
+from edgekd.train import distributed
+from tests.train.training_script import train
 
 ROOT = Path(__file__).parents[2]
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone")
@@ -24,8 +24,8 @@ def start(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([*TORCHRUN, *arguments], env=environment, capture_output=True, text=True, cwd=ROOT)
 
 
-def together(out: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    return start(ROOT / "tests" / "train" / "together.py", out, *arguments)
+def train_by_two(out: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return start(ROOT / "tests" / "train" / "training_script.py", out, *arguments)
 
 
 def ranks(out: Path) -> list[dict[str, Any]]:
@@ -38,8 +38,8 @@ def trained_by_two(tmp_path_factory):
 
     @cache
     def run(kind: str) -> tuple[Path, "subprocess.CompletedProcess[str]", list[dict[str, Any]]]:
-        out = tmp_path_factory.mktemp("together")
-        ended = together(out, kind)
+        out = tmp_path_factory.mktemp("by_two")
+        ended = train_by_two(out, kind)
         assert ended.returncode == 0, ended.stderr
         return out, ended, ranks(out)
 
@@ -85,32 +85,35 @@ def test_what_the_collectives_give(trained_by_two):
     for rank, found in enumerate(trained_by_two("labels")[2]):
         assert found["words"] == {
             "rank": rank,
-            "on_first": "from rank 0",
+            "on_rank_zero": "from rank 0",
             "mean": 0.5,
-            "largest": 1.0,
-            "share": [rank, 2 + rank, 4 + rank],
-            "gathered": [0, 1, 2, 3, 4, 5],
-            "in_turns": rank,
+            "maximum": 1.0,
+            "shard": [rank, 2 + rank, 4 + rank],
+            "all_gather": [0, 1, 2, 3, 4, 5],
+            "rank_zero_first": rank,
             "refused": "the first one refuses",
         }
 
 
 def test_alone_there_is_nothing_to_do():
     values = torch.arange(5.0)
-    assert (world.size(), world.rank(), world.is_first()) == (1, 0, True)
-    assert world.mean(values) is values and world.gathered(values) is values and world.largest(values) is values
-    assert torch.equal(world.share(values), values)
-    assert world.on_first(lambda: 3) == world.in_turns(lambda: 3) == world.broadcast(3) == 3
+    assert (distributed.world_size(), distributed.rank(), distributed.is_rank_zero()) == (1, 0, True)
+    assert all(
+        collective(values) is values for collective in (distributed.mean, distributed.all_gather, distributed.maximum)
+    )
+    assert torch.equal(distributed.shard(values), values)
+    assert [call(lambda: 3) for call in (distributed.on_rank_zero, distributed.rank_zero_first)] == [3, 3]
+    assert distributed.broadcast(3) == 3
     assert not torch.distributed.is_initialized()
 
 
 @pytest.mark.slow
 def test_the_death_of_one_ends_all_and_the_same_command_goes_on(tmp_path, trained_by_two):
-    died = together(tmp_path, "labels", "--die")
+    died = train_by_two(tmp_path, "labels", "--die")
     assert died.returncode != 0
     assert "training 2/3" in died.stderr and "training 3/3" not in died.stderr
     assert not list(tmp_path.glob("rank-*"))
-    again = together(tmp_path, "labels")
+    again = train_by_two(tmp_path, "labels")
     assert again.returncode == 0, again.stderr
     assert "goes on from step" in again.stderr
     first, second = ranks(tmp_path)
