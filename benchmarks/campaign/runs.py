@@ -33,7 +33,7 @@ from edgekd.chain import measure, run
 from edgekd.log import get_logger
 from edgekd.prune.clock import Clock, Timing
 from edgekd.stages.prune import cutter
-measure.SECONDS, measure.SITTINGS, measure.PROFILE_RUNS = 0.1, 2, 2
+measure.SECONDS, measure.LAUNCHES, measure.PROFILE_RUNS = 0.1, 2, 2
 measure.ends = lambda labels: labels[-1:]
 cutter.Clock = partial(Clock, seconds=0.1, launches=2)
 Timing.is_slower = property(lambda timing: False)
