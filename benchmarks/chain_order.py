@@ -24,8 +24,8 @@ from paired import accuracy, difference, packed
 from rich.console import Console
 from rich.table import Table
 
-from edgekd.chain.done import Done
 from edgekd.errors import TrainingError
+from edgekd.pipeline.done import Done
 from edgekd.quantize import hold, observe
 from edgekd.recipe import Distill, Prune, Quantize, Stage
 from edgekd.stages.job import Job, Result

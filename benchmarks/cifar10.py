@@ -16,12 +16,12 @@ from torch import Tensor
 from torch.fx import GraphModule
 
 from edgekd.artifact_cache import ArtifactCache
-from edgekd.chain.done import Done
-from edgekd.chain.runner import Runner
 from edgekd.data import DataSet, load_data
 from edgekd.export import export_onnx, runtime_logits
 from edgekd.export.profile import PROFILES
 from edgekd.files import canonical_json, make_folder, sha256, sha256_file, write_bytes
+from edgekd.pipeline.done import Done
+from edgekd.pipeline.runner import Runner
 from edgekd.quantize.files import to_runtime
 from edgekd.quantize.places import to_places
 from edgekd.recipe import Recipe, Stage, Student, Teacher, Train, load_recipe

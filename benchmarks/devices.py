@@ -29,8 +29,6 @@ from rich.table import Table
 
 import edgekd
 from edgekd.bench import LatencyRecord, Plan, Workload, measure
-from edgekd.chain.evaluate import departure
-from edgekd.chain.measure import LAUNCHES, SECONDS
 from edgekd.data import DataSet, in_order, load_data
 from edgekd.devices.jetson.command import Build, EngineTiming, build_command, timing_command
 from edgekd.devices.registry import find_device
@@ -38,6 +36,8 @@ from edgekd.devices.targets import RemoteTarget
 from edgekd.errors import EdgekdError
 from edgekd.export import runtime_logits
 from edgekd.formatting import ABSENT, significant
+from edgekd.pipeline.evaluate import departure
+from edgekd.pipeline.measure import LAUNCHES, SECONDS
 from edgekd.quantize import calibrate, export_runtime, prepare
 from edgekd.recipe import load_recipe
 from edgekd.stats.proportion import wilson_interval

@@ -35,7 +35,6 @@ from rich.table import Table
 from torch import nn
 
 from edgekd.artifact_cache import METRICS, ArtifactCache
-from edgekd.chain.done import Done
 from edgekd.data.views import Views
 from edgekd.distill import Distillation, Wanted, build_terms
 from edgekd.distill.cache import TeacherCache
@@ -43,6 +42,7 @@ from edgekd.distill.objective import Term
 from edgekd.export import export_onnx
 from edgekd.files import write_json
 from edgekd.models import build
+from edgekd.pipeline.done import Done
 from edgekd.recipe import Train
 from edgekd.stages.network import restore
 from edgekd.train import CrossEntropy, FitOptions, Objective, fit

@@ -27,7 +27,6 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from edgekd.artifact_cache import METRICS, ArtifactCache
-from edgekd.chain.done import Done
 from edgekd.data import DataSet
 from edgekd.data.samples import Joined
 from edgekd.data.unlabelled import unlabelled_images
@@ -37,6 +36,7 @@ from edgekd.distill.cache import TeacherCache
 from edgekd.export import export_onnx
 from edgekd.files import write_json
 from edgekd.models import build
+from edgekd.pipeline.done import Done
 from edgekd.recipe import Train
 from edgekd.stages.network import restore
 from edgekd.train import FitOptions, fit

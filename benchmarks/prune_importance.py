@@ -23,10 +23,10 @@ from rich.table import Table
 
 from edgekd.artifact import capture
 from edgekd.artifact_cache import METRICS, ArtifactCache
-from edgekd.chain.done import Done
 from edgekd.export import export_onnx
 from edgekd.files import write_json
 from edgekd.models.batchnorm import reestimate
+from edgekd.pipeline.done import Done
 from edgekd.prune import IMPORTANCES, prune
 from edgekd.prune.prunable import Prunable
 from edgekd.prune.sensitivity import scan

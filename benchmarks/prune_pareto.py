@@ -44,7 +44,6 @@ from edgekd.artifact import capture
 from edgekd.artifact_cache import METRICS, ArtifactCache
 from edgekd.bench import Plan as BenchPlan
 from edgekd.bench import Workload, fingerprint, measure
-from edgekd.chain.done import Done
 from edgekd.distill import KD, Distillation
 from edgekd.errors import ModelError, TrainingError
 from edgekd.export import export_onnx
@@ -52,6 +51,7 @@ from edgekd.files import canonical_json, sha256, sha256_file, write_json
 from edgekd.formatting import ABSENT
 from edgekd.models import count_macs
 from edgekd.models.batchnorm import reestimate
+from edgekd.pipeline.done import Done
 from edgekd.prune import prune, widths
 from edgekd.prune.depth import cut_depth
 from edgekd.prune.latency import LatencyTable

@@ -30,9 +30,9 @@ from rich.console import Console
 from rich.table import Table
 
 from edgekd.artifact_cache import ArtifactCache
-from edgekd.chain.done import Done
 from edgekd.files import canonical_json, sha256, sha256_file, write_json
 from edgekd.formatting import ABSENT
+from edgekd.pipeline.done import Done
 from edgekd.recipe import Distill, Quantize, Student
 
 SEEDS, TRAIN_LIMIT, TEST_LIMIT, CALIBRATION = 3, 4000, 5000, 320

@@ -28,12 +28,13 @@ __version__ = "0.1.0"
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 ROOMS = (
-    *("artifact", "bench", "bundle", "chain", "data", "distill", "export", "factorize", "lint", "models"),
-    *("options", "preprocess", "prune", "quantize", "recipe", "report", "stats", "tasks", "tensorrt", "train"),
+    *("artifact", "bench", "bundle", "data", "distill", "export", "factorize", "lint", "models", "options"),
+    *("pipeline", "preprocess", "prune", "quantize", "recipe", "report", "stages", "stats", "tasks", "tensorrt"),
+    "train",
 )
 
 if TYPE_CHECKING:
-    from edgekd.chain.run import run as run
+    from edgekd.pipeline.run import run as run
     from edgekd.stages.network import load as load
 
 
@@ -41,7 +42,7 @@ def __getattr__(name: str) -> "Any":
     if name == "load":
         return import_module("edgekd.stages.network").load
     if name == "run":
-        return import_module("edgekd.chain.run").run
+        return import_module("edgekd.pipeline.run").run
     if name in ROOMS:
         return import_module(f"edgekd.{name}")
     raise AttributeError(f"module 'edgekd' has no attribute {name!r}")

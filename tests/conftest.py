@@ -84,7 +84,7 @@ def toy_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.toy import fixed_times, made_once, write_recipe
 
     def make(folder: Path) -> None:
-        from edgekd.chain.run import run
+        from edgekd.pipeline.run import run
         from edgekd.recipe import load_recipe
 
         with pytest.MonkeyPatch.context() as patch:

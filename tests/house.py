@@ -87,7 +87,7 @@ FLOORS = (
     (Room("distill", "objective.py", torch=True),),
     (Room("stages", "stage.py", torch=True),),
     (Room("recipe", "schema.py"), Room("report", "schema.py")),
-    (Room("chain", "run.py", torch=True),),
+    (Room("pipeline", "run.py", torch=True),),
     (Room("cli", "main.py"),),
 )
 ROOMS = {room.name: (floor, room) for floor, rooms in enumerate(FLOORS, start=1) for room in rooms}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgekd.chain.run import plan, run
+from edgekd.pipeline.run import plan, run
 from edgekd.recipe import load_recipe
 from tests.toy import fixed_times
 

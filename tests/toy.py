@@ -12,7 +12,7 @@ from edgekd.bench import LatencyRecord, MemoryRecord, Plan, Workload
 from edgekd.bench.runner import Launch, record
 
 if TYPE_CHECKING:
-    from edgekd.chain.done import Done
+    from edgekd.pipeline.done import Done
     from edgekd.recipe import Recipe
 
 RECIPE = """\
@@ -42,9 +42,9 @@ def write_recipe(folder: Path, text: str = RECIPE) -> Path:
 
 def run_stages(recipe: "Recipe", folder: Path) -> "list[Done]":
     """The stages alone: nothing is exported, measured or packed."""
-    from edgekd.chain.runner import Runner
     from edgekd.data import load_data
     from edgekd.files import make_folder
+    from edgekd.pipeline.runner import Runner
 
     return Runner(recipe, load_data(recipe.data, recipe.seed), make_folder(folder)).run()
 
@@ -77,7 +77,7 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
 
 def brief_measurements(patch: pytest.MonkeyPatch, profiles: bool = False) -> None:
     """Figures that are there and mean nothing; ``profiles`` for layers too, which take seconds."""
-    from edgekd.chain import measure
+    from edgekd.pipeline import measure
 
     patch.setattr(measure, "SECONDS", 0.1)
     patch.setattr(measure, "LAUNCHES", 2)
@@ -88,9 +88,9 @@ def brief_measurements(patch: pytest.MonkeyPatch, profiles: bool = False) -> Non
 
 def fixed_times(patch: pytest.MonkeyPatch) -> None:
     """A test double of this machine's clock: each file takes a time by its size, with nothing at work beside it."""
-    patch.setattr("edgekd.chain.measure.carry_out", timed_by_size)
-    patch.setattr("edgekd.chain.measure.peak_memory", lambda workload, *_: MemoryRecord(60_000_000, 40_000_000))
-    patch.setattr("edgekd.chain.measure.ends", lambda labels: [])
+    patch.setattr("edgekd.pipeline.measure.carry_out", timed_by_size)
+    patch.setattr("edgekd.pipeline.measure.peak_memory", lambda workload, *_: MemoryRecord(60_000_000, 40_000_000))
+    patch.setattr("edgekd.pipeline.measure.ends", lambda labels: [])
     patch.setattr("edgekd.bench.target.measure", timed_by_size)
     patch.setattr("edgekd.bench.runner.governor", lambda: None)
 

@@ -158,7 +158,7 @@ def work(run: Path) -> Path:
 def damaged(folder: Path, whole: Reference, quick: bool) -> list[Outcome]:
     """Of each, in a copy of a finished run; in this process, which has loaded the libraries already."""
     exec(BRIEFLY, {})
-    from edgekd.chain import measure
+    from edgekd.pipeline import measure
 
     torch.set_num_threads(1)  # as the other processes have it
     measure._is_valid = lambda entry: True
@@ -168,7 +168,7 @@ def damaged(folder: Path, whole: Reference, quick: bool) -> list[Outcome]:
 
 
 def _suffer(folder: Path, whole: Reference, damage: Damage) -> Outcome:
-    from edgekd.chain.run import run as chain
+    from edgekd.pipeline.run import run as chain
     from edgekd.recipe import load_recipe
 
     run, cache, mine = (folder / name for name in ("run", "cache", "mine"))

@@ -29,7 +29,7 @@ budget: {accuracy_drop: 100}
 # Times are short and decide nothing, so that two runs end in the same bytes.
 BRIEFLY = """
 from functools import partial
-from edgekd.chain import measure, run
+from edgekd.pipeline import measure, run
 from edgekd.log import get_logger
 from edgekd.prune.clock import Clock, Timing
 from edgekd.stages.prune import cutter
@@ -38,7 +38,7 @@ measure.ends = lambda labels: labels[-1:]
 cutter.Clock = partial(Clock, seconds=0.1, launches=2)
 Timing.is_slower = property(lambda timing: False)
 pack_run = run.pack_run
-run.pack_run = lambda folder: (get_logger("edgekd.chain").info("  packing"), pack_run(folder))
+run.pack_run = lambda folder: (get_logger("edgekd.pipeline").info("  packing"), pack_run(folder))
 """
 LAUNCH = f"""
 from edgekd.cli.interrupt import leave_on_signal

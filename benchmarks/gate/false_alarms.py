@@ -38,9 +38,6 @@ from fallback import layers_in_float, quantised_layers
 from repeats import hog, keep, lines
 
 from edgekd.bench import Plan, Workload, measure
-from edgekd.chain.beside import NOW, of_record, plan_beside
-from edgekd.chain.inventory import int8_coverage, operator_counts
-from edgekd.chain.measure import LAUNCHES, SECONDS
 from edgekd.data import DataSet, load_data
 from edgekd.export import runtime_logits
 from edgekd.files import canonical_json, sha256, sha256_file
@@ -49,6 +46,9 @@ from edgekd.gate import Policy, check
 from edgekd.gate.files import keep_files, kept_file
 from edgekd.gate.row import GateRow
 from edgekd.gate.subject import subject_of
+from edgekd.pipeline.beside import NOW, of_record, plan_beside
+from edgekd.pipeline.inventory import int8_coverage, operator_counts
+from edgekd.pipeline.measure import LAUNCHES, SECONDS
 from edgekd.progress import track
 from edgekd.recipe import Recipe, Target, load_recipe
 from edgekd.records.rows import deployed_of, teacher_of

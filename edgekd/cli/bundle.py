@@ -47,7 +47,7 @@ def pack(
     from edgekd.cli.interrupt import leave_on_signal
 
     leave_on_signal()
-    from edgekd.chain.pack import pack_run
+    from edgekd.pipeline.pack import pack_run
 
     said = {"model": license_, "data": data_license}
     folder = pack_run(

@@ -11,7 +11,7 @@ from edgekd.cli.output import tell
 from edgekd.formatting import percent, size
 
 if TYPE_CHECKING:
-    from edgekd.chain.export import Written
+    from edgekd.pipeline.export import Written
 
 
 def export(
@@ -31,7 +31,7 @@ def export(
     from edgekd.cli.interrupt import leave_on_signal
 
     leave_on_signal()
-    from edgekd.chain.export import export as write
+    from edgekd.pipeline.export import export as write
 
     written = write(source, list(dict.fromkeys(target)), out, threads=threads, capability=capability)
     if as_json:

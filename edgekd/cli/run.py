@@ -41,7 +41,7 @@ def run(
     from edgekd.cli.interrupt import leave_on_signal
 
     leave_on_signal("; the same command goes on from here")
-    from edgekd.chain.places import said
+    from edgekd.pipeline.places import said
     from edgekd.recipe import load_recipe
 
     loaded = load_recipe(recipe, set_)
@@ -49,20 +49,20 @@ def run(
     command = shlex.join(["edgekd", *map(said, sys.argv[1:])])
     report = None
     if not (dry_run or fresh or beside) and os.environ.get("WORLD_SIZE", "1") == "1":
-        from edgekd.chain.finished import finished
+        from edgekd.pipeline.finished import finished
 
         report = finished(folder, loaded, command)
     if report is None:
-        from edgekd.chain import run as chain
+        from edgekd.pipeline.run import plan, run
         from edgekd.train import distributed
 
         if dry_run and not distributed.is_rank_zero():
             return
         if dry_run:
-            print_plan(loaded, chain.plan(loaded))
+            print_plan(loaded, plan(loaded))
             return
         watch = tensorboard_writer(folder) if tensorboard else None
-        report = chain.run(loaded, folder, fresh=fresh, command=command, watch=watch, beside=beside)
+        report = run(loaded, folder, fresh=fresh, command=command, watch=watch, beside=beside)
         if not distributed.is_rank_zero():
             return
     if as_json:

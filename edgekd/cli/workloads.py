@@ -10,7 +10,7 @@ from edgekd.files import read_object
 from edgekd.spec import MODEL, Spec
 from edgekd.stages import Quantize
 
-NETWORK = Path(__file__).parents[1] / "chain" / "network.py"
+NETWORK = Path(__file__).parents[1] / "stages" / "network.py"
 ENGINES = (".engine", ".plan")
 
 

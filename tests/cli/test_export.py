@@ -6,7 +6,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-from edgekd.chain.run import run
+from edgekd.pipeline.run import run
 from edgekd.recipe import load_recipe
 from tests.toy import RECIPE, fixed_times, write_recipe
 

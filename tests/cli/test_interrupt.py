@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from edgekd.chain.folder import LOCK
 from edgekd.cli.main import main
+from edgekd.pipeline.folder import LOCK
 from tests.toy import RECIPE, product_hashes, write_recipe
 
 # Nothing is timed here, so nothing needs to be: a target that is elsewhere is skipped.
@@ -25,7 +25,7 @@ UNTIMED = START + STAGE + "targets:\n  - {device: elsewhere, runtime: onnxruntim
 
 
 FORKED = multiprocessing.get_context("forkserver")
-FORKED.set_forkserver_preload(["edgekd.chain.run", "edgekd.cli.main", "edgekd.cli.run", "edgekd.recipe"])
+FORKED.set_forkserver_preload(["edgekd.pipeline.run", "edgekd.cli.main", "edgekd.cli.run", "edgekd.recipe"])
 
 
 class Command:

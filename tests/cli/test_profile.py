@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -73,3 +74,13 @@ def test_a_network_in_pytorch(edgekd, known_roofs, tmp_path):
 def test_an_engine_is_for_another_tool(edgekd, tmp_path):
     (tmp_path / "a.engine").touch()
     assert "trtexec" in edgekd("profile", tmp_path / "a.engine").err
+
+
+def test_a_network_of_a_run_is_a_function_that_loads_it():
+    from edgekd.cli.workloads import workload
+
+    folder = Path(__file__).parents[1] / "frozen/written/pruned"
+    found = workload(str(folder), "pytorch", "cpu", None, None)
+    path, _, function = found.model.partition(":")
+    assert Path(path).is_file() and f"def {function}(" in Path(path).read_text()
+    assert found.args == {"folder": str(folder)}

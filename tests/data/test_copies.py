@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from edgekd.chain.notes import doubtful_data
 from edgekd.data import DataSet, InMemory, load_data
 from edgekd.data.copies import doubts_on
+from edgekd.pipeline.notes import doubtful_data
 from edgekd.preprocess import Preprocess
 from edgekd.recipe import Data
 

@@ -87,8 +87,8 @@ def named(path: Path) -> str:
 def main(folder: Path) -> None:
     import pytest
 
-    from edgekd.chain.run import run
     from edgekd.files import sha256_file
+    from edgekd.pipeline.run import run
     from edgekd.recipe import load_recipe
     from tests.frozen.recipes import RECIPES, write
     from tests.toy import fixed_times

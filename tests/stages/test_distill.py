@@ -7,9 +7,9 @@ import pytest
 from torch import nn
 
 import edgekd
-from edgekd.chain.run import run
 from edgekd.data import load_data
 from edgekd.models import build
+from edgekd.pipeline.run import run
 from edgekd.recipe import Prune, load_recipe
 from edgekd.spec import Spec
 from edgekd.stages.deployment import Deployment

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from edgekd.artifact import tensors_of
-from edgekd.chain.run import plan
 from edgekd.distill import KD, Distillation
 from edgekd.models import build
+from edgekd.pipeline.run import plan
 from edgekd.recipe import Distill, load_recipe
 from edgekd.spec import Spec
 from edgekd.stages.distill.work import distill

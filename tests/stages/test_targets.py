@@ -1,6 +1,6 @@
 import pytest
 
-from edgekd.chain.files import served
+from edgekd.pipeline.files import served
 from edgekd.recipe import Target
 from edgekd.stages.targets import compute_float16, file_profile, is_here
 

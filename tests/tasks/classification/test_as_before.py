@@ -9,10 +9,10 @@ import torch
 
 from edgekd.bundle.golden import Golden
 from edgekd.bundle.predict import softmax
-from edgekd.chain.confusion import NamedPredictions, by_class
-from edgekd.chain.evaluation import FileRecord
 from edgekd.errors import ModelError
 from edgekd.export import parity
+from edgekd.pipeline.confusion import NamedPredictions, by_class
+from edgekd.pipeline.evaluation import FileRecord
 from edgekd.quantize import sensitivity
 from edgekd.tasks.classification import Classification, score
 from edgekd.tasks.compare import compare
@@ -122,7 +122,7 @@ def test_a_bundles_probabilities_and_self_test_to_the_bit(drawn):
 
 
 def test_the_refusal_of_probabilities(drawn):
-    from edgekd.chain.fit import _probabilities
+    from edgekd.pipeline.fit import _probabilities
 
     for form in (lambda x: x.softmax(1), lambda x: x.log_softmax(1), lambda x: x.sigmoid()):
         with pytest.raises(ModelError, match=_probabilities(form(drawn[0]))):

@@ -1,0 +1,207 @@
+"""Each stage's network as exported files, with what they answer on the test set in PyTorch and in the runtime."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property, partial
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from edgekd.artifact import Artifact
+from edgekd.artifact_cache import METRICS, ArtifactCache
+from edgekd.bench import fingerprint
+from edgekd.data import DataSet
+from edgekd.devices.targets import LocalTarget, RemoteTarget, resolve_target
+from edgekd.errors import DeviceError
+from edgekd.export import Outputs, Parity, first_departure, float_convolutions, parity, runtime_logits
+from edgekd.files import canonical_json, sha256, write_bytes, write_json
+from edgekd.log import get_logger
+from edgekd.models import count_macs, count_parameters
+from edgekd.pipeline.chunks import chunks
+from edgekd.pipeline.done import Done
+from edgekd.pipeline.evaluation import Evaluation, FileRecord
+from edgekd.pipeline.files import MEASURED, ONNX, Placing, RuntimeFile, served, write_files
+from edgekd.pipeline.inventory import int8_coverage, operator_counts
+from edgekd.pipeline.names import ONNX_RUNTIME, SAMPLES
+from edgekd.quantize.search import NO_BOUNDS, Bounds
+from edgekd.recipe import Target
+from edgekd.stages.network import build_spec, float_twin, quantization_of, restore
+from edgekd.stages.targets import can_be_timed, file_profile, is_here
+from edgekd.train import logits_of
+from edgekd.train.quality import correct_by_class, expected_calibration_error, negative_log_likelihood, reliability
+
+logger = get_logger(__name__)
+
+VERSION = 7
+# Goes up with the rule that placements are chosen by.
+PLACING = 2
+# Answers that agree on fewer samples than this are looked into.
+LEAST_AGREEMENT = 0.995
+DEPARTURE_SAMPLES = 64
+EMULATED = "onnxruntime, unoptimised"
+# Of the test samples, beside what is answered on them.
+LABELS = "labels.npy"
+PYTORCH = "predictions-pytorch.npy"
+GOLDEN_SAMPLES = 8
+
+
+@dataclass(frozen=True)
+class Exported:
+    """One network's files and their answers on the test set."""
+
+    label: str
+    done: Done
+    folder: Path
+
+    @property
+    def onnx(self) -> Path:
+        return self.folder / ONNX
+
+    @cached_property
+    def evaluation(self) -> Evaluation:
+        return Evaluation.from_json(json.loads((self.folder / METRICS).read_text()))
+
+
+def evaluate(
+    done: Done,
+    number: int,
+    data: DataSet,
+    cache: ArtifactCache,
+    targets: Sequence[Target] = (),
+    bounds: Bounds = NO_BOUNDS,
+) -> Exported:
+    """Exports and evaluates ``done`` for its targets, or finds that it has been before."""
+    name = f"{number:02d}-{done.label}"
+    judged = targets[0] if targets else Target()
+    # The file that is measured here comes first.
+    targets = sorted(targets, key=lambda target: not is_here(file_profile(target)))
+    wanted = list(dict.fromkeys(map(file_profile, targets))) or ["onnxruntime-x86"]
+    # The answers are this runtime's on this processor: another one may saturate where this one does not.
+    machine = [fingerprint()[key] for key in ("cpu", "packages")]
+    spec = done.artifact.spec
+    is_placed = quantization_of(spec).get("placement") == MEASURED
+    if is_placed and bounds.accuracy is None:  # no budget: what the stage itself was to keep
+        bounds = replace(bounds, accuracy=done.metrics["floor"])
+    placing = [PLACING, judged.device, judged.threads, asdict(bounds)] if is_placed else []
+    key = sha256(canonical_json(["export", VERSION, done.content, data.fingerprint, machine, wanted, placing]))
+
+    def fill(folder: Path) -> None:
+        logger.info(f"  {done.label}: export and evaluation")
+        _fill(folder, done.artifact, data, wanted, judged, bounds)
+
+    return Exported(done.label, done, cache.keep(name, key, fill))
+
+
+def _fill(
+    folder: Path, artifact: Artifact, data: DataSet, wanted: Sequence[str], judged: Target, bounds: Bounds
+) -> None:
+    network, quantization = restore(artifact), quantization_of(artifact.spec)
+    trained = quantization.get("profile")
+    profiles = served(trained, wanted)
+    measured = quantization.get("placement") == MEASURED
+    with _placing(judged, profiles[0], data, bounds) if measured else nullcontext() as placing:
+        files = write_files(folder, network, artifact.spec, data.preprocess, data.classes, profiles, placing)
+    ours = logits_of(network, data, data.test)
+    save_array(folder / LABELS, data.test.labels.int().numpy())
+    save_array(folder / SAMPLES, _golden(data))
+    save_array(folder / PYTORCH, ours.argmax(1).int().numpy())
+    float_network = build_spec(float_twin(artifact.spec))
+    evaluation = Evaluation(
+        files=tuple(_describe(folder, file, ours, data) for file in files),
+        precision="int8" if trained else "float32",
+        n=len(data.test),
+        params=count_parameters(float_network),
+        macs=count_macs(float_network, data.input_shape),
+    )
+    write_json(folder / METRICS, evaluation.to_json())
+
+
+@contextmanager
+def _placing(judged: Target, first: str, data: DataSet, bounds: Bounds) -> Iterator[Placing]:
+    """For the target that the budget is judged on; where that cannot be timed, for the first file, here if it can."""
+    if not can_be_timed(judged):
+        here = LocalTarget() if is_here(first) else None
+        yield Placing(first, 1, here, bounds, partial(_correct, data=data, optimised=here is not None))
+        return
+    with resolve_target(judged.device) as at:
+        correct = (
+            partial(_correct, data=data) if isinstance(at, LocalTarget) else partial(_correct_there, at=at, data=data)
+        )
+        yield Placing(file_profile(judged), judged.threads, at, bounds, correct)
+
+
+def _correct(path: Path, data: DataSet, optimised: bool = True) -> NDArray[np.bool_]:
+    """Which validation samples the file classifies correctly in ONNX Runtime here: (N,)."""
+    logits = runtime_logits(path, data.inputs(data.validation), optimised)
+    return (logits.argmax(1) == data.validation.labels).numpy()
+
+
+def _correct_there(path: Path, at: RemoteTarget, data: DataSet) -> NDArray[np.bool_]:
+    files = {"asked": path}
+    found = [at.answers("onnxruntime", files, inputs)["asked"] for inputs in chunks(data, data.validation)]
+    if cut := next((each.cut for each in found if each.cut), None):
+        raise DeviceError(f"a placement was not scored to its end: {cut}")
+    return np.concatenate([each.classes for each in found]) == data.validation.labels.numpy()
+
+
+def _golden(data: DataSet) -> np.ndarray:
+    """Some of the test samples as they are before any scaling, from all over the set: folders come class by class."""
+    n = len(data.test)
+    chosen = data.test.select(torch.linspace(0, n - 1, min(GOLDEN_SAMPLES, n)).long())
+    ((raw, _),) = chosen.stream([torch.arange(len(chosen))])
+    return raw.numpy()
+
+
+def _describe(folder: Path, file: RuntimeFile, ours: Tensor, data: DataSet) -> FileRecord:
+    path = folder / file.name
+    model = onnx.load(path)
+    emulated = not is_here(file.profile)
+    theirs = runtime_logits(path, data.inputs(data.test), optimised=not emulated)
+    predictions = f"predictions-{'onnxruntime' if file.name == ONNX else file.profile}.npy"
+    save_array(folder / predictions, theirs.argmax(1).int().numpy())
+    same = parity(ours, theirs)
+    left, convolutions = ([], 0) if emulated else float_convolutions(path)
+    return FileRecord(
+        file=file.name,
+        profile=file.profile,
+        precision=file.precision,
+        placement=file.placement,
+        runtime=EMULATED if emulated else ONNX_RUNTIME,
+        predictions=predictions,
+        right_by_class=correct_by_class(theirs, data.test.labels, len(data.classes)),
+        expected_calibration_error=expected_calibration_error(theirs, data.test.labels),
+        reliability=reliability(theirs, data.test.labels),
+        negative_log_likelihood=negative_log_likelihood(theirs, data.test.labels),
+        parity=same,
+        departs_at=None if emulated else _departure(path, same, data),
+        size_bytes=path.stat().st_size,
+        operators=operator_counts(model),
+        int8_coverage=int8_coverage(model, file.profile, confirm=not emulated),
+        convolutions=convolutions,
+        float_convolutions=left,
+    )
+
+
+def _departure(path: Path, same: Parity, data: DataSet) -> str | None:
+    return None if same.agreement >= LEAST_AGREEMENT else departure(path, data)
+
+
+def departure(path: Path, data: DataSet, outputs: Outputs | None = None) -> str | None:
+    """The layer of :func:`edgekd.export.first_departure` on some test samples."""
+    samples = data.test.select(torch.arange(min(DEPARTURE_SAMPLES, len(data.test))))
+    ((raw, _),) = samples.stream([torch.arange(len(samples))])
+    found = first_departure(path, data.to_input(raw).numpy(), outputs=outputs)
+    return found.layer if found else None
+
+
+def save_array(path: Path, values: np.ndarray) -> None:
+    buffer = BytesIO()
+    np.save(buffer, values, allow_pickle=False)
+    write_bytes(path, buffer.getvalue())

@@ -1,0 +1,84 @@
+"""Latency, memory and layers of the exported files, each file's time against the teacher's, in turns."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from edgekd.artifact_cache import METRICS, ArtifactCache
+from edgekd.bench import LatencyRecord, MemoryRecord, Plan, Workload, fingerprint
+from edgekd.bench import measure as carry_out
+from edgekd.bench import memory as peak_memory
+from edgekd.bench.profile.profiler import profile_against_roofline
+from edgekd.files import canonical_json, sha256, sha256_file, write_json
+from edgekd.log import get_logger
+from edgekd.pipeline.evaluate import Exported
+from edgekd.recipe import Target
+
+logger = get_logger(__name__)
+
+VERSION = 2
+# For each network; a run measures several at once, and the wider intervals of fewer launches are narrow enough.
+SECONDS = 3.0
+LAUNCHES = 6
+PROFILE_RUNS = 50
+
+
+class Measured:
+    """The latency and memory of every network on one target, and the layers of the first and the last."""
+
+    def __init__(self, folder: Path):
+        content = json.loads((folder / METRICS).read_text())
+        self.latency = {label: LatencyRecord.from_json(record) for label, record in content["latency"].items()}
+        self.memory = {label: MemoryRecord(**record) for label, record in content["memory"].items()}
+        self.profiles: list[dict[str, Any]] = content["profiles"]
+        self.environment = content["environment"]
+
+
+def measure(exports: Sequence[Exported], target: Target, cache: ArtifactCache, question: float = 1.0) -> Measured:
+    """Measures on this machine's CPU, or finds what was measured before of the same files on the same machine.
+
+    ``question`` is the ratio to the teacher that the budget asks about: measuring goes on around it.
+    """
+    environment = fingerprint()
+    machine = {key: environment.get(key) for key in ("cpu", "packages", "kernel")}
+    files = [sha256_file(export.onnx) for export in exports]
+    key = sha256(
+        canonical_json(["latency", VERSION, SECONDS, LAUNCHES, PROFILE_RUNS, question, files, target.threads, machine])
+    )
+    name = f"cpu-onnxruntime-{target.threads}"
+
+    def fill(folder: Path) -> None:
+        logger.info(f"  latency on this CPU, {target.threads} thread{'s' if target.threads > 1 else ''}, interleaved")
+        workloads = {export.label: Workload(str(export.onnx)) for export in exports}
+        plan = Plan(
+            workloads, exports[0].label, target.threads, 1, SECONDS, 2 * SECONDS, launches=LAUNCHES, question=question
+        )
+        latency = carry_out(plan)
+        memory = {label: peak_memory(workload, target.threads) for label, workload in workloads.items()}
+        content = {
+            "environment": environment,
+            "latency": {label: record.to_json() for label, record in latency.items()},
+            "memory": {label: record.to_json() for label, record in memory.items()},
+            "profiles": [profile(label, workloads[label], target.threads) for label in ends(list(workloads))],
+        }
+        write_json(folder / METRICS, content)
+
+    with cache.kept(name, key, fill, _is_valid) as folder:
+        return Measured(folder)
+
+
+def _is_valid(folder: Path) -> bool:
+    """What was measured in trouble is measured again, in the hope of a better moment."""
+    return all(record.valid for record in Measured(folder).latency.values())
+
+
+def ends(labels: list[str]) -> list[str]:
+    """The teacher and what became of it."""
+    return list(dict.fromkeys((labels[0], labels[-1])))
+
+
+def profile(label: str, workload: Workload, threads: int) -> dict[str, Any]:
+    found = profile_against_roofline(workload, threads, runs=PROFILE_RUNS)
+    kept = ("runtime", "threads", "batch", "runs", "roofs", "summary", "layers")
+    return {"model": label, **{key: found[key] for key in kept}}

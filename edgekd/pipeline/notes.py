@@ -1,0 +1,186 @@
+"""What a report warns of: what a reader would not see in the figures."""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+
+from edgekd.bench import LatencyRecord
+from edgekd.data import DataSet
+from edgekd.devices.registry import LOCAL
+from edgekd.formatting import significant
+from edgekd.pipeline.abroad import Abroad, record_for
+from edgekd.pipeline.evaluate import LEAST_AGREEMENT, Exported
+from edgekd.pipeline.evaluation import FileRecord
+from edgekd.pipeline.measure import Measured
+from edgekd.quantize.search.rule import FLOAT, INT8, Placed
+from edgekd.recipe import Recipe, Target
+from edgekd.report import schema
+from edgekd.stages import STAGES
+from edgekd.stages.targets import file_profile
+from edgekd.stats.ratios import ratio_over_launches
+
+# Points of accuracy that a class may lose to the teacher before it is named.
+MOST_LOST = 3
+
+
+def doubts(label: str, file: FileRecord) -> list[schema.Note]:
+    """Warn of what a file does otherwise than its reader would expect."""
+    notes, left = [], file.float_convolutions
+    if file.precision == "int8" and left:
+        names = ", ".join(left[:5]) + (f" and {len(left) - 5} more" if len(left) > 5 else "")
+        is_placed_apart = file.placement is not None and file.placement.chosen != INT8
+        why = "by measurement" if is_placed_apart else "although they are quantised"
+        message = f"{len(left)} of {file.convolutions} convolutions run in float in ONNX Runtime, {why}: {names}"
+        notes.append(schema.Note(code="float_convolutions", message=message))
+    return notes + (_placement_notes(file.placement) if file.placement else []) + disagreement(label, file)
+
+
+def _placement_notes(placement: Placed) -> list[schema.Note]:
+    candidates = {each.name: each for each in placement.candidates}
+    notes = []
+    if "size" in placement.missed:
+        message = "no placement of int8 layers is within the size that the budget allows"
+        notes.append(schema.Note(code="no_placement_fits", message=message))
+    if "accuracy" in placement.missed:
+        which = "no placement" if not any(each.accepted for each in candidates.values()) else "no faster placement"
+        message = (
+            f"{which} keeps the accuracy that is needed on the validation samples; of those that the samples cannot "
+            "tell from the most accurate, this is the fastest"
+        )
+        notes.append(schema.Note(code="no_placement_fits", message=message))
+    elif placement.chosen == FLOAT:
+        code, why = (
+            ("int8_not_faster", "takes longer")
+            if candidates[INT8].is_slower
+            else ("int8_not_accurate", "is not accurate enough")
+        )
+        notes.append(schema.Note(code=code, message=f"this file is float: in int8 the network {why}"))
+    return notes
+
+
+def disagreement(label: str, file: FileRecord) -> list[schema.Note]:
+    """Warn where a file predicts otherwise than its network."""
+    agreement = file.parity.agreement
+    if agreement >= LEAST_AGREEMENT:
+        return []
+    where = f"; it departs from what the file says at {file.departs_at}" if file.departs_at else ""
+    message = f"{label} answers as PyTorch does on only {agreement:.1%} of the test samples in {file.runtime}{where}"
+    return [schema.Note(code="runtime_disagrees", message=message)]
+
+
+def slower(
+    exports: Sequence[Exported], measured: Mapping[Target, Measured], abroad: Sequence[Abroad]
+) -> list[schema.Note]:
+    """Warn wherever a quantised file, or a pruned network's, is surely slower than the one that it came from.
+
+    Nothing else tells such a slowdown, and the figure is the quotient of the ratios that the report's rows show.
+    """
+    records = {target: figures.latency for target, figures in measured.items()}
+    records |= {there.target: {label: there.latency(label) for label in there.labels} for there in abroad}
+    notes = []
+    for before, after in pairwise(exports):
+        for target, latency in records.items():
+            file, older = (record_for(export, target) or export.evaluation.here for export in (after, before))
+            why = _why_slower(file, older, after.done.name)
+            if why is None or not {before.label, after.label} <= set(latency):
+                continue
+            ours, theirs = latency[after.label], latency[before.label]
+            interval = ratio_over_launches(ours.raw_ns, theirs.raw_ns)[1]
+            if interval and interval[0] > 1:
+                times = significant(_to_reference(ours) / _to_reference(theirs))
+                message = (
+                    f"on {target.device}/{target.runtime} {after.label} takes {times} times as long as "
+                    f"{before.label}: {why.reason}"
+                )
+                notes.append(schema.Note(code=why.code, message=message))
+    return notes
+
+
+class _Slow(NamedTuple):
+    code: str
+    reason: str
+
+
+SMALLER = "it is smaller, not faster, on this processor"
+REASONS = {
+    "size": "its float file is larger than the budget allows",
+    "accuracy": "its float file is surely less accurate, and misses the accuracy that is needed",
+    None: SMALLER,
+}
+
+
+def _why_slower(file: FileRecord, before: FileRecord, stage: str) -> _Slow | None:
+    if before.precision == "float32" != file.precision:
+        slower_for = file.placement.slower_for if file.placement else None
+        return _Slow(f"{file.precision}_slower_than_float", REASONS[slower_for])
+    kind = STAGES.get(stage)
+    return _Slow(f"{kind.product}_slower_than_before", SMALLER) if kind and kind.shrinks else None
+
+
+def _to_reference(record: LatencyRecord) -> float:
+    return record.latency_vs_reference["ratio"] if record.latency_vs_reference else 1.0
+
+
+def classes_lost(teacher: Exported, student: Exported, data: DataSet) -> list[schema.Note]:
+    """A warning for each class that the student answers much worse than the teacher, whatever the accuracy says."""
+    counts = torch.bincount(data.test.labels, minlength=len(data.classes)).tolist()
+    rights = (export.evaluation.here.right_by_class for export in (teacher, student))
+    return [
+        schema.Note(
+            code="class_lost",
+            message=f"{student.label} answers {after / count:.1%} of class {name!r} rightly and the teacher "
+            f"{before / count:.1%}, on {count} test samples",
+        )
+        for name, count, before, after in zip(data.classes, counts, *rights, strict=True)
+        if count and 100 * (before - after) > MOST_LOST * count
+    ]
+
+
+def doubtful_data(data: DataSet) -> list[schema.Note]:
+    """A warning for each thing in the data that makes figures on them doubtful."""
+    return [schema.Note(code=doubt.code, message=doubt.message) for doubt in data.doubts]
+
+
+def skipped_target(target: Target) -> schema.Note:
+    way = (
+        "of this machine, cpu/onnxruntime is measured; TensorRT is on registered devices"
+        if target.device in LOCAL
+        else f"no device of that name is registered; 'edgekd devices add {target.device} --ssh user@host' adds it"
+    )
+    message = f"nothing was measured for {target.device}/{target.runtime}: {way}"
+    return schema.Note(code="target_skipped", message=message)
+
+
+def disagreement_abroad(there: Abroad) -> list[schema.Note]:
+    """A warning for each file that answers otherwise on its device than it does here."""
+    where = f"{there.target.device}/{there.target.runtime}"
+    return [
+        schema.Note(
+            code="device_disagrees",
+            message=f"{label} answers on {where} as it does here on only {there.agreement(label):.1%} of the test "
+            f"samples{_departing(there, label)}: trust the figures of the device it will run on",
+        )
+        for label in there.labels
+        if there.agreement(label) < LEAST_AGREEMENT
+    ]
+
+
+def _departing(there: Abroad, label: str) -> str:
+    layer = there.departs_at(label)
+    return f"; it departs from what the file says at {layer}" if layer else ""
+
+
+def not_served(recipe: Recipe, last: Exported) -> list[schema.Note]:
+    """A warning for each target that the way of quantising gives no file for."""
+    written = {file.profile for file in last.evaluation.files}
+    return [
+        schema.Note(
+            code="target_not_served",
+            message=f"there is no file for {target.device}/{target.runtime}: the network was quantised for another "
+            "runtime; leave quantize.profile out, or set it to portable",
+        )
+        for target in recipe.targets
+        if file_profile(target) not in written
+    ]

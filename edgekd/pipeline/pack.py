@@ -1,0 +1,165 @@
+"""From a finished run's folder to a bundle, by its files alone: no data, no training, no torch."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from edgekd import __version__
+from edgekd.artifact_cache import damaged_file
+from edgekd.bundle.pack import pack
+from edgekd.bundle.session import BundleSession
+from edgekd.errors import BundleError, RecipeError
+from edgekd.files import read_object
+from edgekd.pipeline.names import ONNX_RUNTIME, SAMPLES
+from edgekd.preprocess import Preprocess
+from edgekd.recipe.load import read_text
+from edgekd.recipe.tree import Origin, parse
+from edgekd.report.schema import Report
+from edgekd.userfile import is_reference
+
+# Some raw test samples, beside each network's file.
+# Of a row of the report: what leads into the run folder, and the answers that the gate reads there.
+LEFT_BEHIND = ("file", "predictions", "right", "reliability")
+
+Row = Mapping[str, Any]
+
+
+def pack_run(
+    run: Path,
+    out: Path | None = None,
+    *,
+    stage: str | None = None,
+    name: str | None = None,
+    licenses: Mapping[str, str] | None = None,
+    raw_input: bool = False,
+    card: str | None = None,
+) -> Path:
+    """Packs a network of the finished run in the folder ``run`` into ``out`` (``run/bundle`` if left out).
+
+    Args:
+        stage: as the report calls the network, such as ``distilled``; the last one if left out.
+        name: of the bundle; the recipe's if left out.
+        licenses: SPDX expressions of ``model`` and ``data``.
+        raw_input: adds a file that takes raw uint8 images and prepares them itself.
+        card: replaces the generated model card.
+
+    Raises:
+        BundleError: the run is not finished or was changed, has no such network, or :func:`edgekd.bundle.pack.pack`
+            refuses it.
+    """
+    report = read_report(run)
+    networks = by_label(report, run)
+    label = chosen(networks, stage, run)
+    row = networks[label]
+    file = whole(run / row["file"])
+    preprocess, labels = task(file)
+    raw = np.load(file.with_name(SAMPLES), allow_pickle=False)
+    inputs = preprocess.apply(raw)
+    return pack(
+        run / "bundle" if out is None else out,
+        name=name or report["name"],
+        models={row["precision"]: file, **float_twin(networks, label, run)},
+        primary=row["precision"],
+        labels=labels,
+        preprocess=preprocess,
+        golden=(inputs, BundleSession(file, threads=1).run(inputs)),
+        measurements=measurements(report, {next(iter(networks)), label}),
+        lineage=lineage(report, run, label, [*networks].index(label)),
+        licenses=licenses,
+        raw=must_be_images(raw, preprocess) if raw_input else None,
+        card=card,
+        aside=out is None,
+    )
+
+
+def read_report(run: Path) -> dict[str, Any]:
+    file = run / "report.json"
+    if not file.exists():
+        raise BundleError(f"{run}: holds no report.json, so no run has finished there; let 'edgekd run' end")
+    return Report.from_json(read_object(file, "run the recipe again", BundleError), file).to_json()
+
+
+def by_label(report: Mapping[str, Any], run: Path) -> dict[str, Row]:
+    """Each network's first row in ONNX Runtime, in the order of the chain, teacher first."""
+    found: dict[str, Row] = {}
+    for row in report["rows"]:
+        if row["runtime"] == ONNX_RUNTIME and row.get("file"):
+            found.setdefault(row["model"], row)
+    if not found:
+        raise BundleError(f"{run}: its report has no file for ONNX Runtime; run the recipe again")
+    return found
+
+
+def chosen(networks: Mapping[str, Row], stage: str | None, run: Path) -> str:
+    label = [*networks][-1] if stage is None else stage
+    if label not in networks:
+        raise BundleError(f"{run}: has no network {label!r}; it has {', '.join(networks)}")
+    return label
+
+
+def whole(file: Path) -> Path:
+    """``file`` if its folder is as the run left it."""
+    if not file.is_file():
+        raise BundleError(f"{file}: is missing; run the recipe again")
+    if damaged := damaged_file(file.parent):
+        raise BundleError(f"{damaged}: is not as the run left it; run the recipe again")
+    if not file.with_name(SAMPLES).is_file():
+        raise BundleError(f"{file.parent}: holds no {SAMPLES}, so it is of an older edgekd; run the recipe again")
+    return file
+
+
+def task(file: Path) -> tuple[Preprocess, list[str]]:
+    said = {entry.key: entry.value for entry in onnx.load(file, load_external_data=False).metadata_props}
+    return Preprocess.from_json(json.loads(said["edgekd.preprocess"])), json.loads(said["edgekd.labels"])
+
+
+def float_twin(networks: Mapping[str, Row], label: str, run: Path) -> dict[str, Path]:
+    """The last float32 network that an int8 one was made of; the teacher is none."""
+    before = [*networks][1 : [*networks].index(label)]
+    floats = [networks[each] for each in before if networks[each]["precision"] == "float32"]
+    return {"float32": whole(run / floats[-1]["file"])} if networks[label]["precision"] == "int8" and floats else {}
+
+
+def measurements(report: Mapping[str, Any], labels: set[str]) -> list[Row]:
+    rows = [row for row in report["rows"] if row["model"] in labels]
+    return [{key: value for key, value in row.items() if key not in LEFT_BEHIND} for row in rows]
+
+
+def must_be_images(raw: np.ndarray, preprocess: Preprocess) -> np.ndarray:
+    if preprocess.kind != "image":
+        raise BundleError("--raw-input is for images; this network takes vectors of numbers, leave it out")
+    return raw
+
+
+def lineage(report: Mapping[str, Any], run: Path, label: str, stages: int) -> dict[str, Any]:
+    """What the network was made of: hashes of recipe, data and ``stages``, the teachers, and the tools' versions."""
+    data, environment = report.get("data") or {}, report["environment"]
+    done = [{"name": stage["name"], "key": stage["key"]} for stage in report["stages"]]
+    taught = [stage for stage in done if stage["name"].startswith("teacher")]
+    return {
+        "recipe": {"name": report["name"], "sha256": report["recipe_sha256"]},
+        "data": {key: data[key] for key in ("name", "fingerprint", "train", "validation", "test") if key in data},
+        "network": label,
+        "teachers": teachers(run, [stage["key"] for stage in taught]),
+        "stages": [stage for stage in done if stage not in taught][:stages],
+        "tools": {"python": environment["python"], **environment.get("packages", {}), "edgekd": __version__},
+    }
+
+
+def nameless(model: str) -> str:
+    """Return ``model`` without the folder of the user's file that builds it."""
+    return Path(model).name if is_reference(model) else model
+
+
+def teachers(run: Path, keys: Sequence[str]) -> list[dict[str, str]]:
+    try:
+        lock = parse(read_text(run / "recipe.lock.yaml", ""), lambda line: Origin("recipe.lock.yaml", run))
+        section = lock.value["teacher"]
+        models = [str(each["model"]) for each in (section, *section["others"])]
+    except (RecipeError, KeyError, TypeError) as error:
+        raise BundleError(f"{run / 'recipe.lock.yaml'}: cannot be read ({error!r}); run the recipe again") from error
+    return [{"model": nameless(model), "key": key} for model, key in zip(models, keys, strict=False)]

@@ -1,0 +1,97 @@
+"""The stages of a recipe with their networks, before anything runs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from edgekd.data import DataSet
+from edgekd.errors import RecipeError
+from edgekd.models import code_of, count_macs, count_parameters, load_checkpoint
+from edgekd.pipeline.fit import must_fit
+from edgekd.pipeline.keys import network_key
+from edgekd.recipe import Recipe
+from edgekd.spec import Spec
+from edgekd.stages.job import Trial
+from edgekd.stages.network import build_spec
+from edgekd.train.transfer import Transfer
+
+
+@dataclass(frozen=True)
+class Start:
+    """A network before its first stage."""
+
+    spec: Spec
+    checkpoint: Path | None
+    seed: int
+    new_head: bool = False
+    checkpoint_key: str | None = None
+
+    @property
+    def key(self) -> str:
+        return network_key(self.spec, self.checkpoint, self.new_head, self.checkpoint_key)
+
+    def network(self) -> nn.Module:
+        torch.manual_seed(self.seed)
+        return build_spec(self.spec, self._load)
+
+    def _load(self, network: nn.Module) -> None:
+        if self.checkpoint is not None:
+            load_checkpoint(network, self.checkpoint, self.new_head, self.checkpoint_key)
+
+
+@dataclass(frozen=True)
+class Size:
+    params: int
+    macs: int
+
+
+def start_of(section: Any, data: DataSet, seed: int) -> Start:
+    """``section`` is one of the recipe's teachers, or its student."""
+    shape, classes, args = data.input_shape, len(data.classes), dict(section.args)
+    spec = Spec(section.model, shape, classes, args, code=code_of(section.model, shape, classes, args))
+    return Start(spec, section.checkpoint, seed, section.new_head, section.checkpoint_key)
+
+
+def starts_of_teachers(recipe: Recipe, data: DataSet) -> list[Start]:
+    """The first teacher's, then the others', each with a seed of its own: teachers that are alike must not be one."""
+    sections = (recipe.teacher, *recipe.teacher.others)
+    return [start_of(each, data, (recipe.seed + number) % 2**32) for number, each in enumerate(sections)]
+
+
+def size_of(start: Start, inputs: Tensor, trained: bool = True) -> Size:
+    """Build the network and run it on ``inputs``, so that what does not fit the data is found before any training."""
+    network = start.network()
+    must_fit(network, start.spec, inputs, trained)
+    return Size(count_parameters(network), count_macs(network, start.spec.input_shape))
+
+
+def must_compress(recipe: Recipe, teachers: Sequence[Start], start: Start, samples: int) -> tuple[str, ...]:
+    """Try what the stages need of the networks before hours of training lead up to them.
+
+    Returns what its user should know of each stage, a line each.
+    """
+    student, taught = start.network().eval(), teachers[0].network().eval()
+    for own, teacher in zip(teachers, (recipe.teacher, *recipe.teacher.others), strict=True):
+        if teacher.train is not None:
+            Transfer(own.network(), teacher.train)
+    notes: list[str] = []
+    for stage in recipe.stages:
+        Transfer(student, stage)
+        trial = Trial(start.network, student, taught, start.spec.input_shape, samples, stage.needs(recipe))
+        notes += [f"{stage.name:8} {note}" for note in stage.check(trial)]
+    return tuple(notes)
+
+
+def must_shrink(recipe: Recipe, teacher: Size, student: Size) -> None:
+    """Refuses a student with more parameters than its teacher: whatever follows, it is no compression."""
+    assert recipe.student is not None
+    if student.params > teacher.params:
+        raise RecipeError(
+            f"student {recipe.student.model} has {student.params:,} parameters, more than the "
+            f"{teacher.params:,} of the teacher {recipe.teacher.model}: name a smaller student, or leave "
+            "student out to compress the teacher's own network"
+        )

@@ -1,0 +1,137 @@
+"""The rows of a run's report: each network in each runtime."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekd.bench import LatencyRecord
+from edgekd.files import sha256_file
+from edgekd.pipeline.abroad import Abroad, record_for
+from edgekd.pipeline.evaluate import PYTORCH, Exported
+from edgekd.pipeline.evaluation import Evaluation, FileRecord
+from edgekd.pipeline.measure import Measured
+from edgekd.pipeline.names import ONNX_RUNTIME
+from edgekd.pipeline.notes import disagreement, doubts
+from edgekd.pipeline.teachers import ENSEMBLE
+from edgekd.recipe import Target
+from edgekd.report import schema
+from edgekd.stats.correct import encode_correct
+from edgekd.stats.proportion import wilson_interval
+
+
+@dataclass(frozen=True)
+class Where:
+    """What ran a network, and what was measured of it there."""
+
+    runtime: str
+    precision: str
+    device: str = "cpu"
+    threads: int | None = None
+    built_for: str | None = None
+    latency: LatencyRecord | None = None
+    peak_rss_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Rows:
+    """``folder`` is the run's, ``labels`` (N,) the true classes of the test samples, ``teacher`` a network's label."""
+
+    folder: Path
+    labels: NDArray[Any]
+    teacher: str
+
+    def network(self, label: str, evaluation: Evaluation, folder: Path) -> schema.Row:
+        """Return the row of a network itself, in PyTorch."""
+        return self._row(label, evaluation, Where("pytorch", evaluation.precision), folder / PYTORCH)
+
+    def emulated(self, export: Exported, file: FileRecord) -> schema.Row:
+        """Return the row of a file for a runtime that is not here, as ONNX Runtime computes it step by step."""
+        where = Where(file.runtime, file.precision, built_for=file.profile)
+        predictions, about = export.folder / file.predictions, self._file(export, file)
+        return self._row(export.label, export.evaluation, where, predictions, about, disagreement(export.label, file))
+
+    def here(self, export: Exported, target: Target | None = None, measured: Measured | None = None) -> schema.Row:
+        """Return the row of the file that this machine runs, timed where a target had it measured."""
+        file, where = export.evaluation.here, Where(ONNX_RUNTIME, export.evaluation.here.precision)
+        if target and measured:
+            latency, memory = measured.latency[export.label], measured.memory[export.label]
+            where = replace(where, threads=target.threads, latency=latency, peak_rss_bytes=memory.peak_rss_bytes)
+        confidence = {
+            "expected_calibration_error": file.expected_calibration_error,
+            "reliability": tuple(schema.ConfidenceBin(**each._asdict()) for each in file.reliability),
+            "negative_log_likelihood": file.negative_log_likelihood,
+        }
+        predictions, about = export.folder / file.predictions, {**self._file(export, file), **confidence}
+        return self._row(export.label, export.evaluation, where, predictions, about, doubts(export.label, file))
+
+    def there(self, export: Exported, there: Abroad) -> schema.Row:
+        """Return the row of a file on another device, with its predictions and times from there."""
+        target, file = there.target, record_for(export, there.target)
+        assert file is not None
+        where = Where(
+            target.runtime,
+            file.precision,
+            device=target.device,
+            threads=target.threads if target.runtime == ONNX_RUNTIME else None,
+            latency=there.latency(export.label),
+        )
+        return self._row(
+            export.label, export.evaluation, where, there.predictions(export.label), self._file(export, file)
+        )
+
+    def _row(
+        self,
+        label: str,
+        evaluation: Evaluation,
+        where: Where,
+        predictions: Path,
+        about: dict[str, Any] | None = None,
+        notes: Sequence[schema.Note] = (),
+    ) -> schema.Row:
+        latency = where.latency
+        ratio = latency.latency_vs_reference if latency else None
+        warnings = latency.warnings if latency else []
+        return schema.Row(
+            model=label,
+            role="ensemble" if label == ENSEMBLE else "teacher" if label == self.teacher else "student",
+            runtime=where.runtime,
+            precision=where.precision,
+            device=where.device,
+            threads=where.threads,
+            built_for=where.built_for,
+            params=evaluation.params,
+            macs=evaluation.macs,
+            latency_ms=schema.Latency(**latency.latency_ms) if latency else None,
+            latency_vs_teacher=schema.Ratio(**ratio) if ratio else None,
+            peak_rss_bytes=where.peak_rss_bytes,
+            energy_mj=1000 * latency.energy["joules"] if latency and latency.energy else None,
+            valid=latency.valid if latency else True,
+            warnings=(*(schema.Note(code=each.code, message=each.message) for each in warnings), *notes),
+            **self._accuracy(predictions),
+            **(about or {}),
+        )
+
+    def _file(self, export: Exported, file: FileRecord) -> dict[str, Any]:
+        path = export.folder / file.file
+        return {
+            "file": str(path.relative_to(self.folder)),
+            "file_sha256": sha256_file(path),
+            "size_bytes": file.size_bytes,
+            "operators": dict(file.operators),
+            "int8_coverage": file.int8_coverage,
+        }
+
+    def _accuracy(self, predictions: Path) -> dict[str, Any]:
+        right = np.load(predictions) == self.labels
+        n, correct = len(right), int(right.sum())
+        return {
+            "accuracy": correct / n,
+            "accuracy_ci95": wilson_interval(correct, n),
+            "n": n,
+            "predictions": str(predictions.relative_to(self.folder)),
+            "right": encode_correct(right),
+        }

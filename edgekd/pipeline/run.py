@@ -1,0 +1,172 @@
+"""A whole run: data, stages, exports, measurements, report, bundle, all in one folder that it can go on from."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgekd.artifact_cache import ArtifactCache
+from edgekd.data import DataSet, load_data
+from edgekd.export import runtime_logits
+from edgekd.files import write_json, write_text
+from edgekd.formatting import count
+from edgekd.log import get_logger
+from edgekd.pipeline import finished
+from edgekd.pipeline.abroad import file_for, measure_abroad
+from edgekd.pipeline.assist import assist
+from edgekd.pipeline.beside import agreed_files, time_beside
+from edgekd.pipeline.done import Done
+from edgekd.pipeline.evaluate import Exported, evaluate
+from edgekd.pipeline.fit import inputs_of
+from edgekd.pipeline.folder import LOG, RECIPE, begin, run_folder
+from edgekd.pipeline.log import RunLog
+from edgekd.pipeline.measure import measure
+from edgekd.pipeline.pack import pack_run
+from edgekd.pipeline.places import without_places
+from edgekd.pipeline.plan import Size, must_compress, must_shrink, size_of, start_of, starts_of_teachers
+from edgekd.pipeline.products import unless_made
+from edgekd.pipeline.report import make_report
+from edgekd.pipeline.runner import Runner
+from edgekd.pipeline.sites import located
+from edgekd.pipeline.teachers import evaluate_together
+from edgekd.pipeline.threads import hold_threads, threads_given_back
+from edgekd.quantize.search import Bounds
+from edgekd.recipe import Recipe
+from edgekd.report.html import render_html
+from edgekd.report.schema import Report
+from edgekd.stages.targets import is_measured_here
+from edgekd.train import distributed
+
+logger = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What a run would do, known without training anything."""
+
+    data: DataSet
+    teacher: Size
+    student: Size
+    others: tuple[Size, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What its user should know of its stages, such as layers that pruning leaves whole."""
+
+    @property
+    def sizes(self) -> dict[str, Size]:
+        """Of each network, by what it is to the others."""
+        others = {f"teacher {number}": each for number, each in enumerate(self.others, start=2)}
+        return {"teacher": self.teacher, **others, "student": self.student}
+
+
+def plan(recipe: Recipe) -> RunPlan:
+    """Loads the data and builds the networks, to find what cannot work before any time is spent."""
+    data = load_data(recipe.data, recipe.seed)
+    teachers = starts_of_teachers(recipe, data)
+    start = teachers[0]
+    inputs = inputs_of(data)
+    first, *rest = (recipe.teacher, *recipe.teacher.others)
+    learns = [first.train is not None or recipe.student is None, *(each.train is not None for each in rest)]
+    teacher, *others = [size_of(each, inputs, trained) for each, trained in zip(teachers, learns, strict=True)]
+    student = teacher
+    if recipe.student is not None:
+        start = start_of(recipe.student, data, recipe.seed)
+        student = size_of(start, inputs)
+        must_shrink(recipe, teacher, student)
+    notes = must_compress(recipe, teachers, start, len(data.train))
+    return RunPlan(data, teacher, student, tuple(others), notes)
+
+
+def run(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    fresh: bool = False,
+    command: str = "",
+    watch: Callable[[str, dict[str, Any]], None] | None = None,
+    beside: Path | None = None,
+) -> Report:
+    """Runs ``recipe`` in ``folder``; started again after any end, it goes on from where it was.
+
+    Args:
+        fresh: forget what earlier runs made in the folder and start over, once the recipe has been planned.
+        command: what repeats this run, for the report.
+        watch: called with the stage's name and each epoch's figures.
+        beside: a baseline with its files, which the last network is timed in turns with.
+
+    Under torchrun all processes call it and get the report; the first one alone does more than train.
+
+    Raises:
+        EdgekdError: bad input, a training that diverges, a disk that refuses, a folder that holds other things.
+    """
+    distributed.launch()
+    if not distributed.is_rank_zero():
+        return assist(recipe)
+    with run_folder(folder), threads_given_back():
+        recipe, sites = located(recipe)
+        agreed = agreed_files(beside, recipe, sites) if beside else {}
+        planned = plan(recipe)
+        _announce(planned)
+        begin(folder, fresh)
+        hold_threads(RunLog(folder / LOG))
+        write_text(folder / RECIPE, recipe.to_yaml())
+        runner = Runner(recipe, planned.data, folder, watch)
+        stages = runner.run()
+        exports_store = ArtifactCache(folder / "exports")
+        exports = _export(recipe, planned.data, stages, exports_store)
+        together = evaluate_together(runner.teachers, planned.data, exports_store)
+        here = [target for target in recipe.targets if is_measured_here(target)]
+        question = recipe.budget.latency_ratio or 1.0
+        measurements = ArtifactCache(folder / "measurements")
+        measured = {target: measure(exports, target, measurements, question) for target in here}
+        abroad = [
+            measure_abroad(exports, target, sites[target.device], planned.data, measurements, question)
+            for target in recipe.targets
+            if target.device in sites and any(file_for(export, target) for export in exports)
+        ]
+        besides = time_beside(exports[-1], agreed, sites, measurements)
+        full = make_report(
+            recipe, planned.data, exports, runner.teachers, together, measured, abroad, besides, runner.log, folder,
+            command,
+        )  # fmt: skip
+        report = Report.from_json(without_places(full.to_json(), folder, recipe.written))
+        write_json(folder / "report.json", report.to_json())
+        page = folder / "report.html"
+        unless_made(folder, page.name, ["report.json"], lambda: write_text(page, render_html(report.to_json())))
+        unless_made(folder, "bundle", ["report.json", "recipe.lock.yaml", "exports"], lambda: pack_run(folder))
+        finished.record(folder, recipe, planned.data, report, command)
+        return distributed.broadcast(report)
+
+
+def _export(recipe: Recipe, data: DataSet, stages: list[Done], cache: ArtifactCache) -> list[Exported]:
+    """The teacher's files first: what students must keep is told by them."""
+    teacher = evaluate(stages[0], 0, data, cache, recipe.targets)
+    bounds = Bounds(_least_accuracy(recipe, data, teacher), _largest(recipe, teacher))
+    rest = [evaluate(done, n, data, cache, recipe.targets, bounds) for n, done in enumerate(stages[1:], start=1)]
+    return [teacher, *rest]
+
+
+def _least_accuracy(recipe: Recipe, data: DataSet, teacher: Exported) -> float | None:
+    """On the validation samples, which placements may be chosen by."""
+    drop = recipe.budget.accuracy_drop
+    if drop is None or not any(stage.quantizes_for(recipe.targets) for stage in recipe.stages):
+        return None
+    right = runtime_logits(teacher.onnx, data.inputs(data.validation)).argmax(1) == data.validation.labels
+    return float(right.double().mean()) - drop / 100
+
+
+def _largest(recipe: Recipe, teacher: Exported) -> float | None:
+    budget = recipe.budget
+    bounds = [
+        *([budget.size_mb * 1e6] if budget.size_mb else []),
+        *([budget.size_ratio * teacher.evaluation.here.size_bytes] if budget.size_ratio else []),
+    ]
+    return min(bounds, default=None)
+
+
+def _announce(planned: RunPlan) -> None:
+    data = planned.data
+    logger.info(
+        f"{data.name}: {len(data.train)} training, {len(data.validation)} validation, {len(data.test)} test samples"
+    )
+    for role, size in planned.sizes.items():
+        logger.info(f"{role}: {size.params:,} parameters, {count(size.macs)} multiply-accumulates")

@@ -1,0 +1,86 @@
+"""The teachers of a run, which answer as one, and what they answer on the test set."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from torch import nn
+
+from edgekd.artifact_cache import METRICS, ArtifactCache
+from edgekd.data import DataSet
+from edgekd.distill.ensemble import Choose, Ensemble
+from edgekd.files import canonical_json, sha256, write_json
+from edgekd.log import get_logger
+from edgekd.models import count_macs, count_parameters
+from edgekd.pipeline.done import Done
+from edgekd.pipeline.evaluate import PYTORCH, VERSION, save_array
+from edgekd.pipeline.evaluation import Evaluation
+from edgekd.spec import Spec
+from edgekd.stages.network import restore
+from edgekd.train import predictions_of
+
+logger = get_logger(__name__)
+
+ENSEMBLE = "ensemble"
+
+
+@dataclass(frozen=True)
+class Teachers:
+    """Finished teachers. The first is the one that the recipe compresses and that reports and budgets compare with."""
+
+    members: tuple[Done, ...]
+    combine: Choose = "mean"
+    weights: Sequence[float] | None = None
+
+    @cached_property
+    def content(self) -> str:
+        """A hash of the networks and of how they answer as one; that of a single teacher is its network's."""
+        if len(self.members) == 1:
+            return self.members[0].content
+        return sha256(canonical_json([[each.content for each in self.members], self.combine, self.weights]))
+
+    @property
+    def first(self) -> "Teachers":
+        return Teachers(self.members[:1])
+
+    @property
+    def specs(self) -> tuple[Spec, ...]:
+        return tuple(each.artifact.spec for each in self.members)
+
+    def network(self) -> nn.Module:
+        networks = [restore(each.artifact) for each in self.members]
+        return networks[0] if len(networks) == 1 else Ensemble(networks, self.weights, self.combine)
+
+
+@dataclass(frozen=True)
+class Together:
+    """What an ensemble answers on the test set; nothing of it is deployed, so it has no file and no latency."""
+
+    folder: Path
+
+    @cached_property
+    def evaluation(self) -> Evaluation:
+        return Evaluation((), "float32", **json.loads((self.folder / METRICS).read_text()))
+
+
+def evaluate_together(teachers: Teachers, data: DataSet, cache: ArtifactCache) -> Together | None:
+    """Evaluates an ensemble, or finds that it has been before; None where there is one teacher alone."""
+    if len(teachers.members) == 1:
+        return None
+    name, key = f"00-{ENSEMBLE}", sha256(canonical_json([ENSEMBLE, VERSION, teachers.content, data.fingerprint]))
+
+    def fill(folder: Path) -> None:
+        logger.info(f"  {ENSEMBLE}: evaluation")
+        network = teachers.network()
+        predictions = predictions_of(network, data, data.test)
+        save_array(folder / PYTORCH, predictions.int().numpy())
+        figures = {
+            "n": len(data.test),
+            "params": count_parameters(network),
+            "macs": count_macs(network, data.input_shape),
+        }
+        write_json(folder / METRICS, figures)
+
+    return Together(cache.keep(name, key, fill))

@@ -1,0 +1,73 @@
+"""What is timed beside a baseline's file, and when it is timed again."""
+
+from pathlib import Path
+
+import pytest
+
+from edgekd.artifact_cache import ArtifactCache
+from edgekd.bench.records import LatencyRecord, MeasurementWarning
+from edgekd.devices.registry import Device
+from edgekd.files import sha256_file
+from edgekd.pipeline import beside
+from edgekd.pipeline.beside import BEFORE, NOW, plan_beside
+from edgekd.pipeline.sites import DeviceSite
+from edgekd.recipe import Target
+
+FACTS = {"facts": {"board": "a board"}}
+
+
+def test_the_ratio_is_the_new_files_time_over_the_baselines():
+    plan = plan_beside(Path("new.onnx"), Path("agreed.onnx"), Target(device="cpu", runtime="onnxruntime"))
+    assert plan.reference == BEFORE
+    assert {name: workload.model for name, workload in plan.workloads.items()} == {
+        BEFORE: "agreed.onnx",
+        NOW: "new.onnx",
+    }
+
+
+class Place:
+    """A test double: a place that tells one record, with doubts."""
+
+    def __init__(self, *codes: str):
+        self.codes, self.asked = codes, 0
+
+    def __call__(self, *_: object) -> "Place":
+        return self
+
+    def __enter__(self) -> "Place":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def latency(self, plan):
+        self.asked += 1
+        warnings = tuple(MeasurementWarning(code, "a doubt") for code in self.codes)
+        record = LatencyRecord(
+            {"p50": 1.0, "n": 1}, None, None, 1, 1, [], [], latency_vs_reference={"ratio": 1.25}, warnings=warnings
+        )
+        return dict.fromkeys(plan.workloads, record)
+
+
+@pytest.mark.parametrize(
+    ("codes", "on_device", "times"),
+    [
+        ((), True, 1),
+        (("cut_short",), True, 2),
+        (("emulated",), True, 1),  # it will be that at every moment
+        ((), False, 1),
+        (("too_few_samples",), False, 2),
+    ],
+)
+def test_what_another_moment_may_mend_is_timed_again(codes, on_device, times, tmp_path, monkeypatch):
+    place = Place(*codes)
+    monkeypatch.setattr(beside, "RemoteTarget", place)
+    monkeypatch.setattr(beside, "LocalTarget", place)
+    files = [tmp_path / "new.onnx", tmp_path / "agreed.onnx"]
+    for file in files:
+        file.write_bytes(file.name.encode())
+    target = Target(device="desk" if on_device else "cpu", runtime="onnxruntime")
+    site = DeviceSite(Device("desk", "board"), FACTS) if on_device else None
+    for _ in range(2):
+        found = beside._timed(*files, target, site, ArtifactCache(tmp_path / "measurements"))
+    assert place.asked == times
+    assert (found.ratio, found.baseline_sha256) == (1.25, sha256_file(files[1]))

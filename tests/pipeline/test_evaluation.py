@@ -1,0 +1,36 @@
+"""What is known of an exported network, as it lies on disk."""
+
+import json
+
+from edgekd.pipeline.evaluation import Evaluation
+from edgekd.quantize.search import Placed, PlacementCandidate
+from edgekd.train.quality import Bin
+from tests.pipeline.test_notes import file_record
+
+
+def test_it_survives_json():
+    placed = Placed(
+        "int8", (PlacementCandidate("int8", (), 0.5, (0.4, 0.6)), PlacementCandidate("float", ("a",), 1.0, None, False))
+    )
+    files = (
+        file_record(profile="onnxruntime-x86", placement=placed, departs_at="conv1"),
+        file_record(file="model-tensorrt.onnx", profile="tensorrt", reliability=(Bin(3, 0.5, 1.0),)),
+    )
+    whole = Evaluation(files, "int8", 10, 100, 1000)
+    again = Evaluation.from_json(json.loads(json.dumps(whole.to_json())))
+    assert json.dumps(again.to_json()) == json.dumps(whole.to_json())
+    assert again.here.placement == placed
+    assert again.files[1].reliability == (Bin(3, 0.5, 1.0),)
+
+
+def test_a_file_is_found_by_what_it_is_written_for():
+    whole = Evaluation((file_record(), file_record(profile="tensorrt", file="other.onnx")), "int8", 10, 100, 1000)
+    assert (whole.here.profile, whole.file_for("tensorrt").file) == ("onnxruntime-x86", "other.onnx")
+    assert whole.file_for("onnxruntime-arm") is None
+
+
+def test_what_earlier_versions_wrote_is_read():
+    """The first file's entries stand beside the network's own."""
+    document = Evaluation((file_record(), file_record(profile="tensorrt")), "int8", 10, 100, 1000).to_json()
+    assert (document["profile"], document["precision_pytorch"], document["params"]) == ("onnxruntime-x86", "int8", 100)
+    assert [each["profile"] for each in document["others"]] == ["tensorrt"]

@@ -1,0 +1,123 @@
+"""What a report warns of, on made-up files and times."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from edgekd.bench import LatencyRecord
+from edgekd.export import Parity
+from edgekd.formatting import significant
+from edgekd.pipeline.evaluation import Evaluation, FileRecord
+from edgekd.pipeline.notes import doubts, slower
+from edgekd.quantize.search import Placed, PlacementCandidate
+from edgekd.recipe import Target
+from edgekd.report.schema import Report, Row
+from edgekd.report.steps import steps
+from edgekd.train.quality import Bin
+
+CPU = Target(device="cpu", runtime="onnxruntime")
+
+
+def file_record(**more: Any) -> FileRecord:
+    whole: dict[str, Any] = {
+        **{"file": "model.onnx", "profile": "onnxruntime-x86", "precision": "float32", "placement": None},
+        **{"runtime": "onnxruntime", "predictions": "predictions.npy", "right_by_class": (5, 5)},
+        **{"expected_calibration_error": 0.0, "reliability": (Bin(10, 1.0, 1.0),), "negative_log_likelihood": 0.1},
+        **{"parity": Parity(1.0, 0.0, 10, 0.0, 0.0), "departs_at": None, "size_bytes": 1000},
+        **{"operators": {"Gemm": 1}, "int8_coverage": 0.0, "convolutions": 0, "float_convolutions": ()},
+    }
+    return FileRecord(**{**whole, **more})
+
+
+def export(label: str, stage: str = "distill", **more: Any) -> Any:
+    evaluation = Evaluation((file_record(**more),), "float32", 10, 100, 1000)
+    return SimpleNamespace(label=label, done=SimpleNamespace(name=stage), evaluation=evaluation)
+
+
+def placement(chosen: str, ratio: float | None = 1.3, accepted: bool = True, **more: Any) -> Placed:
+    ratios = {"int8": ratio, "float": 1.0, "mixed": 1.1}
+    candidates = tuple(PlacementCandidate(name, (), each, None, accepted) for name, each in ratios.items())
+    return Placed(chosen, candidates, **more)
+
+
+def record(ns: int, to_teacher: float | None) -> LatencyRecord:
+    against = {"ratio": to_teacher, "ci95": [to_teacher, to_teacher]} if to_teacher else None
+    launches = [[[ns + index, ns, ns] for index in range(6)] for _ in range(6)]
+    return LatencyRecord({"p50": ns / 1e6, "n": 108}, None, None, 1, 1, [], launches, latency_vs_reference=against)
+
+
+def notes(*exports: Any, **records: LatencyRecord) -> list[tuple[str, str]]:
+    measured: Any = {CPU: SimpleNamespace(latency=records)}
+    return [(note.code, note.message) for note in slower(exports, measured, [])]
+
+
+@pytest.mark.parametrize(
+    ("slower_for", "why"),
+    [
+        ("size", "its float file is larger than the budget allows"),
+        ("accuracy", "its float file is surely less accurate, and misses the accuracy that is needed"),
+        (None, "it is smaller, not faster, on this processor"),
+    ],
+)
+def test_a_slowdown_is_told_once_with_its_reason_and_the_figure_of_the_rows(slower_for, why):
+    placed = placement("int8", slower_for=slower_for)
+    before, after = export("distilled"), export("quantized", "quantize", precision="int8", placement=placed)
+    found = notes(before, after, distilled=record(1000, 0.5), quantized=record(1230, 0.61))
+    assert found == [
+        ("int8_slower_than_float", f"on cpu/onnxruntime quantized takes 1.22 times as long as distilled: {why}")
+    ]
+    assert doubts("quantized", after.evaluation.here) == []
+
+
+def test_a_file_that_may_be_as_fast_is_not_called_slower():
+    before, after = export("teacher"), export("quantized", "quantize", precision="int8", placement=placement("int8"))
+    assert notes(before, after, teacher=record(1000, None), quantized=record(1000, 1.0)) == []
+    assert notes(before, after, teacher=record(1000, None)) == []
+
+
+@pytest.mark.parametrize(
+    ("stage", "figures", "code"),
+    [
+        ("prune", {}, "pruned_slower_than_before"),
+        ("quantize", {"precision": "float16"}, "float16_slower_than_float"),
+        ("quantize", {"precision": "int8"}, "int8_slower_than_float"),
+    ],
+)
+def test_every_way_to_be_slower_has_a_code(stage, figures, code):
+    before, after = export("teacher"), export("smaller", stage, **figures)
+    [(found, message)] = notes(before, after, teacher=record(1000, None), smaller=record(1400, 1.4))
+    assert (found, "takes 1.40 times as long as teacher" in message) == (code, True)
+
+
+@pytest.mark.parametrize(
+    ("placed", "code", "words"),
+    [
+        (placement("float"), "int8_not_faster", "in int8 the network takes longer"),
+        (placement("float", 0.6), "int8_not_accurate", "in int8 the network is not accurate enough"),
+        (placement("float", None), "int8_not_accurate", "in int8 the network is not accurate enough"),
+        (placement("float", missed=("accuracy",)), "no_placement_fits", "no faster placement keeps the accuracy"),
+        (placement("int8", missed=("size",)), "no_placement_fits", "no placement of int8 layers is within the size"),
+    ],
+)
+def test_why_a_placement_was_chosen(placed, code, words):
+    [note] = doubts("quantized", file_record(placement=placed))
+    assert note.code == code
+    assert words in note.message
+    assert "times" not in note.message  # the figure of a slowdown stands beside what was measured at the end
+
+
+def test_no_placement_at_all_keeps_the_accuracy():
+    placed = placement("float", accepted=False, missed=("accuracy",))
+    [note] = doubts("quantized", file_record(placement=placed))
+    assert note.message.startswith("no placement keeps the accuracy")
+
+
+def test_the_steps_of_the_report_show_the_same_quotient():
+    assert significant(0.61 / 0.5) == "1.22"
+    rows = [
+        Row(model=name, runtime="onnxruntime", precision="int8", latency_vs_teacher={"ratio": ratio})
+        for name, ratio in (("distilled", 0.5), ("quantized", 0.61))
+    ]
+    [step] = steps(Report(name="run", recipe_sha256="0", rows=tuple(rows)))
+    assert step.latency == "× 1.22"
