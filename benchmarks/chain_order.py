@@ -26,7 +26,7 @@ from rich.table import Table
 
 from edgekd.errors import TrainingError
 from edgekd.pipeline.done import Done
-from edgekd.quantize import hold, observe
+from edgekd.quantize import freeze_ranges, observe
 from edgekd.recipe import Distill, Prune, Quantize, Stage
 from edgekd.stages.job import Job, Result
 from edgekd.stages.stage import Surroundings
@@ -52,7 +52,7 @@ class DistillQuantized(Quantize):
         def before_step(step: int, total: int) -> None:
             observe(job.network, step < self.freeze_after * total)
 
-        training = job.training.having(float32=True, to_train=observe, to_eval=hold, before_step=before_step)
+        training = job.training.having(float32=True, to_train=observe, to_eval=freeze_ranges, before_step=before_step)
         history = job.fit(job.network, training=training)
         return Result(job.network, job.spec, {"history": history})
 

@@ -23,7 +23,7 @@ from edgekd.files import canonical_json, make_folder, sha256, sha256_file, write
 from edgekd.pipeline.done import Done
 from edgekd.pipeline.runner import Runner
 from edgekd.quantize.files import to_runtime
-from edgekd.quantize.places import to_places
+from edgekd.quantize.qdq import to_qdq
 from edgekd.recipe import Recipe, Stage, Student, Teacher, Train, load_recipe
 from edgekd.stages.network import quantization_of, restore
 
@@ -113,8 +113,8 @@ def write_file(done: Done, path: Path, data: DataSet) -> None:
         return
     trained = quantization["profile"]
     target = x86_profile() if PROFILES.find(trained).runtime is None else trained
-    places = to_places(network, data.preprocess, data.classes)
-    write_bytes(path, to_runtime(places, network, trained, target).SerializeToString(deterministic=True))
+    qdq = to_qdq(network, data.preprocess, data.classes)
+    write_bytes(path, to_runtime(qdq, network, trained, target).SerializeToString(deterministic=True))
 
 
 def calibration(data: DataSet, seed: int, count: int) -> Tensor:

@@ -26,8 +26,8 @@ from edgekd.models import build
 from edgekd.preprocess import Preprocess
 from edgekd.quantize import calibrate, prepare
 from edgekd.quantize.files import to_runtime
-from edgekd.quantize.places import to_places
-from edgekd.quantize.search import place
+from edgekd.quantize.placement import search_placement
+from edgekd.quantize.qdq import to_qdq
 
 TORCHVISION = (
     *("resnet18", "resnet50", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large", "efficientnet_b0"),
@@ -69,8 +69,8 @@ def edgekd_file(network: nn.Module, shape: tuple[int, ...], batches: Sequence[Te
     profile = x86_profile()
     graph = prepare(network, shape, profile)
     calibrate(graph, batches)
-    places = to_places(graph, Preprocess("image", shape, MEAN, STD))
-    model = to_runtime(places, graph, profile, profile, place(places, profile).keep_float)
+    qdq = to_qdq(graph, Preprocess("image", shape, MEAN, STD))
+    model = to_runtime(qdq, graph, profile, profile, search_placement(qdq, profile).keep_float)
     write_bytes(folder / ONNX, model.SerializeToString(deterministic=True))
     return folder / ONNX
 

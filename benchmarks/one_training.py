@@ -22,7 +22,7 @@ from torch.fx import GraphModule
 from edgekd.export import parity, runtime_logits
 from edgekd.files import make_folder, write_bytes
 from edgekd.quantize.files import audit, to_runtime
-from edgekd.quantize.places import to_places
+from edgekd.quantize.qdq import to_qdq
 from edgekd.recipe import Quantize
 from edgekd.stages.network import restore
 from edgekd.train import logits_of
@@ -35,10 +35,10 @@ def compare(study: Study, name: str, graph: GraphModule, folder: Path) -> list[d
     data = study.data
     ours = logits_of(graph, data, data.test)
     right = float((ours.argmax(1) == data.test.labels).double().mean())
-    places = to_places(graph, data.preprocess, data.classes)
+    qdq = to_qdq(graph, data.preprocess, data.classes)
     found = []
     for target, optimised in FILES.items():
-        model = to_runtime(places, graph, "portable", target)
+        model = to_runtime(qdq, graph, "portable", target)
         path = folder / f"{name}-{target}.onnx"
         write_bytes(path, model.SerializeToString(deterministic=True))
         theirs = runtime_logits(path, data.inputs(data.test), optimised)

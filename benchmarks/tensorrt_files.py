@@ -23,7 +23,7 @@ from edgekd.lint import lint
 from edgekd.preprocess import Preprocess
 from edgekd.quantize import calibrate, prepare
 from edgekd.quantize.files import audit, to_runtime
-from edgekd.quantize.places import to_places
+from edgekd.quantize.qdq import to_qdq
 from edgekd.tensorrt import build, layer_precisions, library, parse_errors
 
 GPUS = ("SM80", "SM86", "SM89", "SM120")
@@ -41,7 +41,7 @@ def check(name: str) -> dict[str, Any]:
     try:
         graph = prepare(build_network(name), SHAPE, "portable")
         calibrate(graph, [images()])
-        model = to_runtime(to_places(graph, Preprocess("image", SHAPE, MEAN, STD)), graph, "portable", "tensorrt")
+        model = to_runtime(to_qdq(graph, Preprocess("image", SHAPE, MEAN, STD)), graph, "portable", "tensorrt")
         content = model.SerializeToString(deterministic=True)
         refused = [f"{error.node}: {error.reason}" for error in parse_errors(content)]
         built = {} if refused else {gpu: described(content, gpu) for gpu in GPUS}
@@ -72,8 +72,8 @@ def affine() -> dict[str, Any]:
     """A file for ONNX Runtime on x86, held against the TensorRT profile."""
     graph = prepare(build_network("resnet18"), SHAPE, "onnxruntime-x86")
     calibrate(graph, [images()])
-    places = to_places(graph, Preprocess("image", SHAPE, MEAN, STD))
-    model = to_runtime(places, graph, "onnxruntime-x86", "onnxruntime-x86")
+    qdq = to_qdq(graph, Preprocess("image", SHAPE, MEAN, STD))
+    model = to_runtime(qdq, graph, "onnxruntime-x86", "onnxruntime-x86")
     found = lint(model, "tensorrt", confirm=False)
     refusals = [finding for layer in found.layers for finding in layer.findings if finding.effect == "refused"]
     errors = parse_errors(model.SerializeToString())

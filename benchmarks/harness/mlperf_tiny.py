@@ -37,7 +37,7 @@ from edgekd.export import export_onnx, float_convolutions
 from edgekd.formatting import between, significant, size
 from edgekd.models import build, count_macs, count_parameters
 from edgekd.preprocess import Preprocess
-from edgekd.quantize import calibrate, convert, hold, prepare
+from edgekd.quantize import calibrate, convert, freeze_ranges, prepare
 from edgekd.recipe import Data, Train
 from edgekd.stats.percentiles import percentile
 from edgekd.stats.ratios import ratio_over_launches
@@ -88,7 +88,7 @@ def write_models(folder: Path, epochs: int) -> dict[str, Path]:
 def write_int8(network: nn.Module, examples: Tensor, path: Path, preprocess: Preprocess) -> Path:
     graph = prepare(network, SHAPE)
     calibrate(graph, examples.split(32))
-    hold(graph)
+    freeze_ranges(graph)
     export_onnx(convert(graph), path, preprocess)
     left, convolutions = float_convolutions(path)
     say(f"  {path.name}: {convolutions - len(left)} of {convolutions} convolutions in int8")

@@ -28,7 +28,7 @@ from edgekd.formatting import percent, significant
 from edgekd.models import build
 from edgekd.models.size import count_macs
 from edgekd.preprocess import Preprocess
-from edgekd.quantize import calibrate, convert, hold, prepare
+from edgekd.quantize import calibrate, convert, freeze_ranges, prepare
 from edgekd.report.roofline import draw_roofline
 
 SEED, THREADS, WORST = 0, 1, 5
@@ -63,7 +63,7 @@ def write_pair(case: Case, folder: Path) -> dict[str, Path]:
     files = {"float32": export_onnx(network, folder / f"{case.name}-float32.onnx", preprocess)}
     graph: nn.Module = prepare(network, case.shape)
     calibrate(graph, [torch.randn(8, *case.shape)])
-    hold(graph)
+    freeze_ranges(graph)
     files["int8"] = export_onnx(convert(graph), folder / f"{case.name}-int8.onnx", preprocess)
     return files
 

@@ -1,11 +1,13 @@
-"""A network as an ONNX file: dynamic batch, weights inline, nothing of the machine that wrote it."""
+"""Export of a network to ONNX: dynamic batch, weights inline, no trace of the machine that wrote the file."""
 
 import ast
 import copy
 import json
 from collections import Counter
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import onnx
 import torch
@@ -17,14 +19,13 @@ from torch.fx import GraphModule
 
 from edgekd import __version__
 from edgekd.errors import ExportError, first_line
-from edgekd.export.operators import keep_operators
 from edgekd.files import write_bytes
 from edgekd.log import quiet
 from edgekd.preprocess import Preprocess
 
 OPSET = 20
 INPUT, OUTPUT = "input", "logits"
-# where the exporter keeps the path of the module that a node comes from, as a Python list of every level
+# where the exporter stores the paths of a node's modules, as a Python list of every level
 SCOPES = "pkg.torch.onnx.name_scopes"
 
 
@@ -35,10 +36,10 @@ def export_onnx(
     classes: Iterable[str] = (),
     opset: int = OPSET,
 ) -> Path:
-    """Writes ``network`` (float, or int8 from :func:`edgekd.quantize.convert`) to ``path``.
+    """Write ``network`` (float, or int8 from :func:`edgekd.quantize.convert`) to ``path``.
 
-    The file takes ``input`` float32 (batch, *shape) and gives ``logits`` (batch, classes). How raw input
-    becomes the network's and what the classes are called is written into its metadata.
+    The file takes ``input`` float32 (batch, *shape) and gives ``logits`` (batch, classes). Its metadata holds the
+    preprocessing and the names of the classes.
 
     Raises:
         ExportError: the network cannot be exported, or the exporter's result is not valid.
@@ -49,14 +50,14 @@ def export_onnx(
 
 
 def to_onnx(network: nn.Module, preprocess: Preprocess, classes: Iterable[str], opset: int = OPSET) -> ModelProto:
-    """The same as a protobuf in memory."""
+    """Export ``network`` as :func:`export_onnx` does, to a protobuf in memory."""
     model = _exported(network, preprocess.shape, opset)
     written = {entry.domain: entry.version for entry in model.opset_import}
     if written.get("") != opset:
         raise ExportError(f"opset {opset} was asked for and {written.get('')} written; ask for {written.get('')}")
     model.producer_name, model.producer_version = "edgekd", __version__
     _name_by_layer(model)
-    _forget_the_machine(model)
+    _strip_metadata(model)
     model.graph.name = "edgekd"
     onnx.helper.set_model_props(
         model,
@@ -75,14 +76,14 @@ def to_onnx(network: nn.Module, preprocess: Preprocess, classes: Iterable[str], 
 def _exported(network: nn.Module, shape: tuple[int, ...], opset: int) -> ModelProto:
     network = copy.deepcopy(network)
     if not isinstance(network, GraphModule):
-        # In training mode its dropout would be written into the file; quantised graphs have no modes.
+        # In training mode dropout would be exported; quantised graphs have no modes.
         network.eval()
-    # Of channels-last weights the exporter makes seven nodes more around the pooling, to turn what needs no turning.
+    # For channels-last weights the exporter adds seven needless nodes around the pooling.
     network.to(memory_format=torch.contiguous_format)
     example = torch.zeros(2, *shape)
-    keep_operators()
+    cache_operator_table()
     try:
-        # The exporter greets on standard output, which belongs to results, and prints what it cannot trace.
+        # The exporter prints to standard output, which belongs to results.
         with quiet():
             program = torch.onnx.export(
                 network,
@@ -104,7 +105,7 @@ def _exported(network: nn.Module, shape: tuple[int, ...], opset: int) -> ModelPr
 
 
 def _name_by_layer(model: ModelProto) -> None:
-    """``layer1.0.conv1/Conv`` for the exporter's ``node_Conv_72``: the path of the module, then the operator."""
+    """Rename nodes from the exporter's ``node_Conv_72`` to module path and operator, ``layer1.0.conv1/Conv``."""
     seen: Counter[str] = Counter()
     for node in model.graph.node:
         scopes = next((entry.value for entry in node.metadata_props if entry.key == SCOPES), "[]")
@@ -114,11 +115,33 @@ def _name_by_layer(model: ModelProto) -> None:
         node.name = name if seen[name] == 1 else f"{name}_{seen[name]}"
 
 
-def _forget_the_machine(message: Message) -> None:
-    """The exporter records stack traces with paths, here and there at every depth."""
+def _strip_metadata(message: Message) -> None:
+    """Remove the stack traces with paths that the exporter records at every depth."""
     for field, value in message.ListFields():
         if field.name in ("metadata_props", "doc_string"):
             message.ClearField(field.name)
         elif field.message_type is not None and not field.message_type.GetOptions().map_entry:
             for child in value if isinstance(value, Iterable) else [value]:
-                _forget_the_machine(child)
+                _strip_metadata(child)
+
+
+@cache
+def cache_operator_table() -> None:
+    """Let PyTorch's exporter build its table of operators once in this process; each export gets a copy.
+
+    The exporter builds it for each network from the source of five hundred functions, a fifth of an export's time.
+    """
+    try:
+        from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+        build = cache(ONNXRegistry.from_torchlib)
+    except (ImportError, AttributeError):  # a PyTorch that has no such table to keep
+        return
+
+    def from_torchlib(_: type, *args: Any, **options: Any) -> Any:
+        built = build(*args, **options)
+        table = copy.copy(built)
+        table.functions = {name: list(found) for name, found in built.functions.items()}
+        return table
+
+    ONNXRegistry.from_torchlib = classmethod(from_torchlib)  # type: ignore[assignment]

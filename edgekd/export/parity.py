@@ -1,4 +1,4 @@
-"""Whether two runtimes answer alike, and the layer from which on they do not."""
+"""Parity of two runtimes on the same inputs, and the first layer at which they differ."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,9 +17,11 @@ STEPS = 255
 
 @dataclass(frozen=True)
 class Parity:
-    """``agreement``: share of samples with the same class; differences of their logits.
+    """How closely two sets of logits agree.
 
-    A step is what 8 bits resolve of our logits: a 255th of the range from the smallest to the largest.
+    Attributes:
+        agreement: share of samples with the same predicted class.
+        max_steps, mean_steps: differences in quantisation steps, 1/255 of the range of the reference's logits.
     """
 
     agreement: float
@@ -29,59 +31,60 @@ class Parity:
     mean_steps: float
 
 
-def parity(ours: Tensor, theirs: Tensor) -> Parity:
-    """Compares logits (N, classes) of the same samples."""
-    agreement = float((ours.argmax(1) == theirs.argmax(1)).double().mean())
-    difference = (ours - theirs).abs()
-    step = max(float(ours.max() - ours.min()), 1e-12) / STEPS
-    return Parity(
-        agreement, float(difference.max()), len(ours), float(difference.max()) / step, float(difference.mean()) / step
-    )
+def parity(reference: Tensor, logits: Tensor) -> Parity:
+    """Compare ``logits`` (N, classes) with those of a ``reference`` on the same samples."""
+    agreement = float((reference.argmax(1) == logits.argmax(1)).double().mean())
+    difference = (reference - logits).abs()
+    step = max(float(reference.max() - reference.min()), 1e-12) / STEPS
+    largest, mean = float(difference.max()), float(difference.mean())
+    return Parity(agreement, largest, len(reference), largest / step, mean / step)
 
 
 @dataclass(frozen=True)
-class Departure:
-    """The first rounded activation whose codes a runtime's optimisations moved by more than ``bound`` steps."""
+class Mismatch:
+    """The first quantised activation whose codes a runtime's optimisations change by more than ``bound`` steps."""
 
     layer: str
     steps: float
     bound: float
 
 
-# The first output (N, ...) that a file gives for inputs (N, ...).
+# Runs a file on inputs (N, ...) and returns its first output (N, ...).
 Outputs = Callable[[Path, np.ndarray], np.ndarray]
 
 
-def first_departure(
+def first_mismatch(
     path: Path, inputs: np.ndarray, bound: float = 1.5, outputs: Outputs | None = None
-) -> Departure | None:
-    """Where ONNX Runtime, optimised, leaves the arithmetic that the file describes; ``None`` where it does not.
+) -> Mismatch | None:
+    """Find where optimised ONNX Runtime departs from the file's arithmetic; return None if it does not.
 
-    The file is cut off behind one rounded activation after another, by halves, and run with optimisations and, here,
-    without: the first cut whose codes differ by more than ``bound`` is the answer. One step is a tie rounded the
-    other way; more is 8-bit products that saturate, a scale read wrongly, a fusion that computes something else.
+    The file is cut off behind quantised activations, by bisection, and run with and (on this machine) without
+    optimisations. The first cut whose codes differ by more than ``bound`` is returned. A difference of one step is a
+    tie rounded the other way. More means saturated 8-bit products, a wrong scale, or a fusion that computes something
+    else.
 
     Args:
-        inputs: of shape (N, ...), as the file's input takes them.
+        inputs: (N, ...), as the file's input takes them.
         outputs: runs a cut file with optimisations, by default here;
             :meth:`edgekd.devices.targets.RemoteTarget.outputs` does it on a device.
     """
-    there = outputs or optimised_outputs
+    outputs = outputs or optimised_outputs
     model = onnx.load(path)
     steps = [node for node in model.graph.node if node.op_type == "QuantizeLinear"]
     low, high = 0, len(steps)
-    found: Departure | None = None
+    found: Mismatch | None = None
     while low < high:
         middle = (low + high) // 2
-        difference = _difference(model, steps[middle].output[0], inputs, there)
+        difference = _difference(model, steps[middle].output[0], inputs, outputs)
         if difference > bound:
-            found, high = Departure(_layer(model, steps[middle].input[0]), difference, bound), middle
+            found, high = Mismatch(_layer(model, steps[middle].input[0]), difference, bound), middle
         else:
             low = middle + 1
     return found
 
 
 def optimised_outputs(path: Path, inputs: np.ndarray) -> np.ndarray:
+    """Run ``path`` in ONNX Runtime on this machine with all optimisations, and return its first output."""
     return _run(path, inputs, "ORT_ENABLE_ALL")
 
 
@@ -95,8 +98,8 @@ def _difference(model: ModelProto, codes: str, inputs: np.ndarray, outputs: Outp
     with temporary_folder() as folder:
         path = folder / "cut.onnx"
         path.write_bytes(cut.SerializeToString())
-        told, found = (run(path, inputs).astype(np.int32) for run in (_plain_outputs, outputs))
-    return float(np.abs(told - found).max(initial=0))
+        reference, found = (run(path, inputs).astype(np.int32) for run in (_plain_outputs, outputs))
+    return float(np.abs(reference - found).max(initial=0))
 
 
 def _plain_outputs(path: Path, inputs: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What each runtime wants of a quantised graph, as data: how it is trained, and how its file is written."""
+"""Quantisation profiles of runtimes, as data: how a network is trained for a runtime, and how its file is written."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -7,14 +7,14 @@ from edgekd.errors import ExportError
 from edgekd.registry import Registry
 
 EIGHT_BITS, SEVEN_BITS = (-127, 127), (-64, 63)
-# A dead channel's range is zero; its scale must be above it. It is a number of float16, too.
+# A dead channel has a range of zero and needs a scale above it. The value is exact in float16.
 SMALLEST_SCALE = 2.0**-16
-# Of QLinearConv and its kin, and what ONNX Runtime passes 8-bit codes through unchanged.
+# Operators with integer kernels, and those that ONNX Runtime passes 8-bit codes through unchanged.
 ONNXRUNTIME_KERNELS = (
     "Conv Gemm MatMul BatchNormalization Add Mul Concat Split Sigmoid HardSigmoid HardSwish "
     "MaxPool AveragePool GlobalAveragePool ReduceMean Flatten Reshape Transpose Squeeze"
 )
-# TensorRT moves what lies between these into int8 by itself; a ConvTranspose runs in float16 even when quantised.
+# TensorRT moves the operators between these into int8 itself; a ConvTranspose runs in float16 even when quantised.
 TENSORRT_KERNELS = "Conv Gemm MatMul"
 
 
@@ -27,35 +27,35 @@ class Profile:
 
     name: str
     activations: Literal["affine", "symmetric"] = "affine"
-    """Symmetric ranges have their zero point at 0 of int8; affine ones anywhere in uint8."""
+    """Symmetric ranges have zero point 0 in int8; affine ones any zero point in uint8."""
     saturates: bool = False
-    """The processor adds pairs of 8-bit products in 16 bits, so that weights must leave room."""
+    """The processor adds pairs of 8-bit products in 16 bits, so that weights must stay smaller."""
     float16_scales: bool = False
-    """Scales are numbers of float16, so that a file with float16 types holds the trained ones to the bit."""
+    """Scales are rounded to float16, so that a file with float16 types holds the trained ones to the bit."""
 
     runtime: Literal["onnxruntime", "tensorrt"] | None = "onnxruntime"
-    """None where no file is written for it: it is only trained for."""
+    """None for a profile that is only trained for, without files of its own."""
     kernels: tuple[str, ...] = tuple(ONNXRUNTIME_KERNELS.split())
     """Operators that compute in int8."""
     activation_type: Literal["uint8", "int8"] = "uint8"
     quantised_outputs: bool = True
-    """Convolutions and sums give int8; without it their outputs stay in float until the next layer asks."""
+    """Convolutions and sums have quantised outputs; otherwise only the inputs of int8 layers are quantised."""
     float16: bool = False
-    """What is not int8 is float16, with float32 at the edges."""
+    """Types outside int8 are float16, with float32 inputs and outputs."""
     computes_float16: bool = False
     """A float16 file runs faster than a float32 one."""
     channels: int = 8
     """Widths that are multiples of this fill the runtime's kernels."""
 
     def weight_range(self, nonnegative_input: bool) -> tuple[int, int]:
-        """Codes that a layer's weights may have.
+        """Return the smallest and the largest code of a layer's weights.
 
-        Two products of the largest codes must fit in 16 bits where the processor saturates. Symmetric codes of
-        what is never negative stay under 128, and 2·127·127 = 32258 fits; else 2·255·127 = 64770 does not,
-        and seven bits do: 2·255·64 = 32640.
+        Where the processor saturates, two products of the largest codes must fit in 16 bits. Symmetric codes of
+        nonnegative inputs stay under 128, and 2·127·127 = 32258 fits. Otherwise 2·255·127 = 64770 does not, and
+        weights have seven bits: 2·255·64 = 32640.
         """
-        roomy = self.activations == "symmetric" and nonnegative_input
-        return SEVEN_BITS if self.saturates and not roomy else EIGHT_BITS
+        seven_bit_inputs = self.activations == "symmetric" and nonnegative_input
+        return SEVEN_BITS if self.saturates and not seven_bit_inputs else EIGHT_BITS
 
 
 PROFILES: Registry[Profile] = Registry("quantisation profile", ExportError)
@@ -83,21 +83,21 @@ for _profile in (
 
 
 def must_serve(trained: str, target: str) -> None:
-    """Refuses to write a file for ``target`` from a network trained for ``trained``.
+    """Refuse a file for ``target`` from a network trained for ``trained``, if the profiles are incompatible.
 
     Raises:
-        ExportError: the runtime would refuse the file, or give other answers than the trained network.
+        ExportError: the runtime would refuse the file, or its outputs would differ from the trained network's.
     """
-    ours, theirs = PROFILES.find(trained), PROFILES.find(target)
-    if theirs.runtime is None:
+    source, wanted = PROFILES.find(trained), PROFILES.find(target)
+    if wanted.runtime is None:
         files = ", ".join(name for name, profile in PROFILES.items() if profile.runtime)
         raise ExportError(f"{target} is a way to train, no runtime; export for one of {files}")
     reason = None
-    if theirs.activations == "symmetric" and ours.activations != "symmetric":
-        reason = f"its activations have zero points, which {theirs.runtime} refuses"
-    elif theirs.saturates and not ours.saturates:
+    if wanted.activations == "symmetric" and source.activations != "symmetric":
+        reason = f"its activations have zero points, which {wanted.runtime} refuses"
+    elif wanted.saturates and not source.saturates:
         reason = "its 8-bit weights overflow on x86 processors without VNNI"
-    elif theirs.float16_scales and not ours.float16_scales:
+    elif wanted.float16_scales and not source.float16_scales:
         reason = "its scales are not numbers of float16"
     if reason:
         raise ExportError(

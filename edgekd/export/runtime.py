@@ -1,4 +1,4 @@
-"""What an exported file answers in ONNX Runtime, and which of its convolutions run in int8 there."""
+"""Outputs of an exported file in ONNX Runtime, and the convolutions that run in int8 there."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,10 +16,12 @@ CPU = "CPUExecutionProvider"
 
 
 def runtime_logits(path: Path, batches: Iterable[Tensor], optimised: bool = True, threads: int = 0) -> Tensor:
-    """Return the logits (N, classes) of the file in ONNX Runtime on the CPU, in the order of ``batches``, inputs each.
+    """Return the logits (N, classes) of the file in ONNX Runtime on the CPU, in the order of the input ``batches``.
 
-    Without optimisations it computes what the file says, step by step: so a file for another runtime is checked. With
-    0 ``threads`` the runtime takes as many as there are cores.
+    Args:
+        optimised: without optimisations ONNX Runtime computes the operators as the file has them, which checks files
+            for other runtimes.
+        threads: 0 for as many as there are cores.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -32,11 +34,11 @@ def runtime_logits(path: Path, batches: Iterable[Tensor], optimised: bool = True
 
 
 def float_convolutions(path: Path) -> tuple[list[str], int]:
-    """Names of the convolutions that ONNX Runtime leaves in float, and the number of all convolutions."""
+    """Return the names of the convolutions that ONNX Runtime runs in float, and the number of all convolutions."""
     with temporary_folder() as folder:
         optimised = folder / "optimised.onnx"
         options = onnxruntime.SessionOptions()
-        # Above EXTENDED the file holds layouts of this processor; the int8 fusions are all made by then.
+        # Above EXTENDED the file holds this processor's layouts; all int8 fusions are made by then.
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         options.optimized_model_filepath = str(optimised)
         _session(path, options)

@@ -20,7 +20,7 @@ from edgekd.bench import fingerprint
 from edgekd.data import DataSet
 from edgekd.devices.targets import LocalTarget, RemoteTarget, resolve_target
 from edgekd.errors import DeviceError
-from edgekd.export import Outputs, Parity, first_departure, float_convolutions, parity, runtime_logits
+from edgekd.export import Outputs, Parity, first_mismatch, float_convolutions, parity, runtime_logits
 from edgekd.files import canonical_json, sha256, write_bytes, write_json
 from edgekd.log import get_logger
 from edgekd.models import count_macs, count_parameters
@@ -30,7 +30,7 @@ from edgekd.pipeline.evaluation import Evaluation, FileRecord
 from edgekd.pipeline.files import MEASURED, ONNX, Placing, RuntimeFile, served, write_files
 from edgekd.pipeline.inventory import int8_coverage, operator_counts
 from edgekd.pipeline.names import ONNX_RUNTIME, SAMPLES
-from edgekd.quantize.search import NO_BOUNDS, Bounds
+from edgekd.quantize.placement import NO_BOUNDS, Bounds
 from edgekd.recipe import Target
 from edgekd.stages.network import build_spec, float_twin, quantization_of, restore
 from edgekd.stages.targets import can_be_timed, file_profile, is_here
@@ -194,10 +194,10 @@ def _departure(path: Path, same: Parity, data: DataSet) -> str | None:
 
 
 def departure(path: Path, data: DataSet, outputs: Outputs | None = None) -> str | None:
-    """The layer of :func:`edgekd.export.first_departure` on some test samples."""
+    """Return the layer of :func:`edgekd.export.first_mismatch` on some test samples."""
     samples = data.test.select(torch.arange(min(DEPARTURE_SAMPLES, len(data.test))))
     ((raw, _),) = samples.stream([torch.arange(len(samples))])
-    found = first_departure(path, data.to_input(raw).numpy(), outputs=outputs)
+    found = first_mismatch(path, data.to_input(raw).numpy(), outputs=outputs)
     return found.layer if found else None
 
 

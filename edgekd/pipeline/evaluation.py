@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from edgekd.export import Parity
-from edgekd.quantize.search import Placed
+from edgekd.quantize.placement import PlacementResult
 from edgekd.train.quality import Bin
 
 
@@ -29,7 +29,7 @@ class FileRecord:
     file: str
     profile: str
     precision: str
-    placement: Placed | None
+    placement: PlacementResult | None
     runtime: str
     predictions: str
     right_by_class: Sequence[int]
@@ -54,7 +54,7 @@ class FileRecord:
         return cls(
             **{
                 **document,
-                "placement": Placed.from_json(placement) if placement else None,
+                "placement": PlacementResult.from_json(placement) if placement else None,
                 "reliability": tuple(Bin(**each) for each in document["reliability"]),
                 "parity": Parity(**document["parity"]),
             }

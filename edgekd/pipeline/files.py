@@ -15,9 +15,16 @@ from edgekd.export.profile import PROFILES, must_serve
 from edgekd.files import write_bytes
 from edgekd.preprocess import Preprocess
 from edgekd.quantize.files import to_runtime
-from edgekd.quantize.places import to_places
-from edgekd.quantize.search import NO_BOUNDS, Bounds, Correct, Placed, place, place_untimed
-from edgekd.quantize.search.rule import FLOAT
+from edgekd.quantize.placement import (
+    NO_BOUNDS,
+    Bounds,
+    CorrectSamples,
+    PlacementResult,
+    choose_untimed,
+    search_placement,
+)
+from edgekd.quantize.placement.choice import FLOAT
+from edgekd.quantize.qdq import to_qdq
 from edgekd.spec import Spec
 from edgekd.stages.network import quantization_of
 
@@ -32,7 +39,7 @@ class RuntimeFile:
     name: str
     profile: str
     precision: str
-    placement: Placed | None = None
+    placement: PlacementResult | None = None
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,7 @@ class Placing:
     threads: int
     at: TimingTarget | None
     bounds: Bounds = NO_BOUNDS
-    correct: Correct | None = None
+    correct: CorrectSamples | None = None
 
 
 def write_files(
@@ -92,10 +99,10 @@ class _Writer:
     ):
         self.network, self.placing = network, placing
         self.quantization = quantization_of(spec)
-        export = to_places if isinstance(network, GraphModule) else to_onnx
+        export = to_qdq if isinstance(network, GraphModule) else to_onnx
         self.exported: ModelProto = export(network, preprocess, classes)  # type: ignore[arg-type]
 
-    def __call__(self, profile: str) -> tuple[ModelProto, str, Placed | None]:
+    def __call__(self, profile: str) -> tuple[ModelProto, str, PlacementResult | None]:
         if not isinstance(self.network, GraphModule):
             is_half = self.quantization.get("precision") == "float16" or PROFILES.find(profile).float16
             return (half(self.exported), "float16", None) if is_half else (self.exported, "float32", None)
@@ -106,13 +113,15 @@ class _Writer:
         model = to_runtime(self.exported, self.network, trained, profile, keep_float)
         return model, "float32" if placed and placed.chosen == FLOAT else "int8", placed
 
-    def _placed(self, profile: str) -> Placed | None:
+    def _placed(self, profile: str) -> PlacementResult | None:
         how = self.placing
         if how is None or how.profile != profile or self.quantization.get("placement") != MEASURED:
             return None
         if how.at is None:
-            return place_untimed(self.exported, profile, how.bounds, how.correct)
-        return place(self.exported, profile, threads=how.threads, bounds=how.bounds, correct=how.correct, at=how.at)
+            return choose_untimed(self.exported, profile, how.bounds, how.correct)
+        return search_placement(
+            self.exported, profile, threads=how.threads, bounds=how.bounds, correct=how.correct, at=how.at
+        )
 
 
 def served(trained: str | None, wanted: Sequence[str]) -> list[str]:

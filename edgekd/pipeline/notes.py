@@ -14,7 +14,7 @@ from edgekd.pipeline.abroad import Abroad, record_for
 from edgekd.pipeline.evaluate import LEAST_AGREEMENT, Exported
 from edgekd.pipeline.evaluation import FileRecord
 from edgekd.pipeline.measure import Measured
-from edgekd.quantize.search.rule import FLOAT, INT8, Placed
+from edgekd.quantize.placement.choice import FLOAT, INT8, PlacementResult
 from edgekd.recipe import Recipe, Target
 from edgekd.report import schema
 from edgekd.stages import STAGES
@@ -37,7 +37,7 @@ def doubts(label: str, file: FileRecord) -> list[schema.Note]:
     return notes + (_placement_notes(file.placement) if file.placement else []) + disagreement(label, file)
 
 
-def _placement_notes(placement: Placed) -> list[schema.Note]:
+def _placement_notes(placement: PlacementResult) -> list[schema.Note]:
     candidates = {each.name: each for each in placement.candidates}
     notes = []
     if "size" in placement.missed:

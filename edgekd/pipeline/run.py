@@ -30,7 +30,7 @@ from edgekd.pipeline.runner import Runner
 from edgekd.pipeline.sites import located
 from edgekd.pipeline.teachers import evaluate_together
 from edgekd.pipeline.threads import hold_threads, threads_given_back
-from edgekd.quantize.search import Bounds
+from edgekd.quantize.placement import Bounds
 from edgekd.recipe import Recipe
 from edgekd.report.html import render_html
 from edgekd.report.schema import Report

@@ -1,11 +1,11 @@
 """Quantisation: ``graph = prepare(network, (3, 32, 32))``, train it, ``convert(graph)``."""
 
 from edgekd.export.profile import PROFILES, Profile
-from edgekd.quantize.biases import settle_biases
+from edgekd.quantize.biases import round_biases
 from edgekd.quantize.calibration import CALIBRATIONS, calibrate
 from edgekd.quantize.fake_quant import FakeQuantize
 from edgekd.quantize.files import export_runtime
-from edgekd.quantize.qat import convert, hold, observe, prepare
+from edgekd.quantize.qat import convert, freeze_ranges, observe, prepare
 from edgekd.quantize.quantizer import RuntimeQuantizer
 
 __all__ = [
@@ -17,8 +17,8 @@ __all__ = [
     "calibrate",
     "convert",
     "export_runtime",
-    "hold",
+    "freeze_ranges",
     "observe",
     "prepare",
-    "settle_biases",
+    "round_biases",
 ]

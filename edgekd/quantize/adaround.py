@@ -12,12 +12,12 @@ from torch.fx import GraphModule, Node
 
 from edgekd.errors import ModelError
 from edgekd.progress import track
-from edgekd.quantize.calibration import fitting, float_copy, hold_calibrated
-from edgekd.quantize.fake_quant import Weighted, weighted
+from edgekd.quantize.calibration import checked_batches, float_copy, freeze_calibrated
+from edgekd.quantize.fake_quant import WeightedLayer, weighted_layers
+from edgekd.quantize.layerwise import LayerwiseForward
 from edgekd.quantize.patches import MATRIX_PRODUCTS, MatrixProduct
-from edgekd.quantize.placement import CLAMPS
-from edgekd.quantize.rounding import Problem, RoundingSearch, learn_rounding
-from edgekd.quantize.walk import Walk
+from edgekd.quantize.quantizer import CLAMPS
+from edgekd.quantize.rounding import RoundingProblem, RoundingSearch, learn_rounding
 
 # 256 MiB of a layer's inputs
 LARGEST_SAMPLE = 2**26
@@ -25,24 +25,24 @@ LARGEST_SAMPLE = 2**26
 
 @dataclass(frozen=True)
 class LayerRounding:
-    """What rounding came to for one layer, on the positions that it was learned from."""
+    """The rounding of one layer's weights, with its errors on the positions that it was learned from."""
 
     layer: str
     error: float
     """Mean squared difference from the float layer's output, after its activation function."""
     nearest_error: float
-    """The same with each weight rounded to the nearest."""
+    """The error with each weight rounded to the nearest."""
     turned: int
-    """Weights that are not rounded to the nearest."""
+    """The number of weights that are not rounded to the nearest."""
 
 
 @dataclass(frozen=True)
 class AdaRound:
-    """What became of a graph's weights."""
+    """The result of AdaRound on a graph."""
 
     layers: tuple[LayerRounding, ...]
     skipped: dict[str, str]
-    """By layer, why its weights are left as they were, to be rounded to the nearest."""
+    """By layer, the reason for which its weights are not changed, and will be rounded to the nearest."""
 
 
 def adaround(
@@ -51,21 +51,21 @@ def adaround(
     search: RoundingSearch | None = None,
     positions: int = 16384,
 ) -> AdaRound:
-    """Rounds each weight up or down so that the layers' outputs stay what they are in float.
+    """Round each weight up or down so that the layers' outputs stay close to the float network's.
 
-    Layers go in order of execution. Each is fitted by itself: its inputs come from the quantised layers before it,
-    its target from the float network, both through the activation function that follows (eq. 25). A layer whose
-    outputs rounding to the nearest serves better, on the same positions, is rounded to the nearest.
+    Layers are fitted one by one in order of execution. The inputs of each come from the quantised layers before it,
+    the target from the float network, both through the activation function that follows (eq. 25). A layer for which
+    rounding to the nearest has a smaller error, on the same positions, is rounded to the nearest.
 
-    The weights are then on the grid of their scales, which therefore must not be observed again: equalise before,
-    calibrate before, correct biases after.
+    The weights are then on the grid of their scales, which must not be observed again: equalise before, calibrate
+    before, correct biases after.
 
     Args:
-        graph: a prepared and calibrated one; its weights are changed.
-        batches: of (N, ...) inputs on the graph's device, 1,000 samples or so; all are held in memory, with
-            their activations at a layer.
-        positions: of a layer's outputs, samples times pixels, that are drawn at random to fit it to; fewer
-            where the inputs for them would take more than 256 MiB.
+        graph: a prepared and calibrated graph; its weights are changed.
+        batches: (N, ...) inputs on the graph's device, 1,000 samples or so; all are held in memory, with their
+            activations at one layer.
+        positions: the number of output positions (samples times pixels) to draw at random for fitting a layer; fewer
+            where their inputs would take more than 256 MiB.
 
     Raises:
         ModelError: there is no batch, or one of another shape, or the graph was not calibrated.
@@ -73,11 +73,11 @@ def adaround(
     if positions < 1:
         raise ModelError(f"AdaRound needs positions to fit layers to: at least 1, got {positions}")
     search = search or RoundingSearch()
-    samples = list(fitting(graph, batches))
-    hold_calibrated(graph)
+    samples = list(checked_batches(graph, batches))
+    freeze_calibrated(graph)
     skipped = _skipped(graph)
-    layers = [layer for layer in weighted(graph) if layer.layer not in skipped]
-    quantised, reference = Walk(graph, samples), Walk(float_copy(graph), samples)
+    layers = [layer for layer in weighted_layers(graph) if layer.layer not in skipped]
+    quantised, reference = LayerwiseForward(graph, samples), LayerwiseForward(float_copy(graph), samples)
     done = []
     for layer in track(layers, "rounding weights", len(layers)):
         name, weight = layer.node.name, graph.get_parameter(layer.weight_name).detach()
@@ -91,9 +91,9 @@ def adaround(
 
 def _skipped(graph: GraphModule) -> dict[str, str]:
     parameters = {name for name, _ in graph.named_parameters()}
-    uses = Counter(layer.weight_name for layer in weighted(graph))
+    uses = Counter(layer.weight_name for layer in weighted_layers(graph))
     reasons = {}
-    for layer in weighted(graph):
+    for layer in weighted_layers(graph):
         if layer.weight_fake_quant is None or not layer.weight_fake_quant.fake_quant_enabled[0]:
             reasons[layer.layer] = "it stays in float"
         elif layer.node.target not in MATRIX_PRODUCTS:
@@ -108,7 +108,7 @@ def _skipped(graph: GraphModule) -> dict[str, str]:
 def _sample(
     product: MatrixProduct, pairs: Iterable[tuple[Tensor, Tensor]], per_sample: float, seed: int
 ) -> tuple[Tensor, Tensor]:
-    """Inputs (groups, positions, columns) and outputs (groups, positions, outputs) at random positions."""
+    """Draw inputs (groups, positions, columns) and outputs (groups, positions, outputs) at random positions."""
     generator = torch.Generator().manual_seed(seed)
     columns, targets = [], []
     for read, output in pairs:
@@ -120,7 +120,7 @@ def _sample(
 
 
 def _round(
-    layer: Weighted, graph: GraphModule, columns: Tensor, targets: Tensor, search: RoundingSearch
+    layer: WeightedLayer, graph: GraphModule, columns: Tensor, targets: Tensor, search: RoundingSearch
 ) -> LayerRounding:
     weight = graph.get_parameter(layer.weight_name)
     problem = _problem(layer, graph, columns, targets)
@@ -134,7 +134,7 @@ def _round(
     return LayerRounding(layer.layer, error, nearest_error, int((codes != nearest).sum()))
 
 
-def _problem(layer: Weighted, graph: GraphModule, columns: Tensor, targets: Tensor) -> Problem:
+def _problem(layer: WeightedLayer, graph: GraphModule, columns: Tensor, targets: Tensor) -> RoundingProblem:
     weight, fake_quant = graph.get_parameter(layer.weight_name).detach(), layer.weight_fake_quant
     assert fake_quant is not None
     product, activation = MatrixProduct.of(layer.node, weight), _activation(layer.node)
@@ -142,8 +142,8 @@ def _problem(layer: Weighted, graph: GraphModule, columns: Tensor, targets: Tens
     scale = fake_quant.scale.detach().reshape(per_channel).expand(len(weight), *[1] * (weight.ndim - 1))
     zero_point = int(fake_quant.zero_point.flatten()[0])
     bias = weight.new_zeros(len(weight)) if layer.bias_name is None else graph.get_parameter(layer.bias_name).detach()
-    return Problem(
-        # as torch's fake-quantisation computes it, which decides ties: a channel's largest weight is on one
+    return RoundingProblem(
+        # as torch's fake-quantisation computes it, which decides ties: a channel's largest weight is a tie
         steps=product.rows(weight * scale.reciprocal()),
         scale=product.rows(scale),
         lowest=fake_quant.quant_min - zero_point,
@@ -156,7 +156,7 @@ def _problem(layer: Weighted, graph: GraphModule, columns: Tensor, targets: Tens
 
 
 def _activation(node: Node) -> Callable[[Tensor], Tensor]:
-    """The clamp that alone reads ``node``, or nothing."""
+    """Return the clamp that is the only reader of ``node``, or the identity."""
     users = list(node.users)
     if len(users) == 1 and users[0].target in CLAMPS:
         clamp = users[0]

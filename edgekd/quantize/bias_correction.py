@@ -9,41 +9,41 @@ from torch import Tensor
 from torch.fx import GraphModule
 
 from edgekd.progress import track
-from edgekd.quantize.calibration import fitting, float_copy, hold_calibrated
-from edgekd.quantize.fake_quant import Weighted, weighted
-from edgekd.quantize.walk import Walk
+from edgekd.quantize.calibration import checked_batches, float_copy, freeze_calibrated
+from edgekd.quantize.fake_quant import WeightedLayer, weighted_layers
+from edgekd.quantize.layerwise import LayerwiseForward
 
 
 @dataclass(frozen=True)
 class BiasCorrection:
-    """What became of a graph's biases."""
+    """The result of bias correction on a graph."""
 
     shifts: dict[str, Tensor]
-    """By layer, what was added: (channels,) in the units of the layer's output."""
+    """By layer, the correction that was added: (channels,) in the units of the layer's output."""
     skipped: dict[str, str]
-    """By layer, why its bias was left alone."""
+    """By layer, the reason for which its bias was not changed."""
 
 
 @torch.no_grad()
 def correct_biases(graph: GraphModule, batches: Iterable[Tensor]) -> BiasCorrection:
-    """Adds to each bias what quantisation takes from the mean of the layer's output: E[float] − E[quantised].
+    """Add to each bias the shift of the mean of the layer's output by quantisation: E[float] − E[quantised].
 
-    This is the empirical variant (appendix D): layers go in order of execution, and the quantised inputs of each
-    come from layers that are corrected already. Means are over samples and positions, before the activation
+    This is the empirical variant (appendix D): layers are corrected in order of execution, and the quantised inputs of
+    each come from layers that are corrected already. Means are over samples and positions, before the activation
     function. A layer without a bias keeps its shift, which becomes part of the next layer's.
 
     Args:
-        graph: a prepared and calibrated one; its biases are changed.
-        batches: of (N, ...) inputs on the graph's device; all are held in memory, with their activations at a layer.
+        graph: a prepared and calibrated graph; its biases are changed.
+        batches: (N, ...) inputs on the graph's device; all are held in memory, with their activations at one layer.
 
     Raises:
         ModelError: there is no batch, or one of another shape, or the graph was not calibrated.
     """
-    samples = list(fitting(graph, batches))
-    hold_calibrated(graph)
-    skipped = _without_bias_of_their_own(graph)
-    layers = [layer for layer in weighted(graph) if layer.layer not in skipped]
-    quantised, reference = Walk(graph, samples), Walk(float_copy(graph), samples)
+    samples = list(checked_batches(graph, batches))
+    freeze_calibrated(graph)
+    skipped = _skipped(graph)
+    layers = [layer for layer in weighted_layers(graph) if layer.layer not in skipped]
+    quantised, reference = LayerwiseForward(graph, samples), LayerwiseForward(float_copy(graph), samples)
     shifts: dict[str, Tensor] = {}
     for layer in track(layers, "correcting biases", len(layers)):
         name, axis = layer.node.name, _channel_axis(layer)
@@ -54,10 +54,10 @@ def correct_biases(graph: GraphModule, batches: Iterable[Tensor]) -> BiasCorrect
     return BiasCorrection(shifts, skipped)
 
 
-def _without_bias_of_their_own(graph: GraphModule) -> dict[str, str]:
-    uses = Counter(layer.bias_name for layer in weighted(graph))
+def _skipped(graph: GraphModule) -> dict[str, str]:
+    uses = Counter(layer.bias_name for layer in weighted_layers(graph))
     reasons = {}
-    for layer in weighted(graph):
+    for layer in weighted_layers(graph):
         if layer.bias_name is None:
             reasons[layer.layer] = "it has no bias"
         elif uses[layer.bias_name] > 1:
@@ -71,5 +71,5 @@ def _mean(batches: Iterable[Tensor], channel_axis: int) -> Tensor:
     return torch.stack(sums).sum(0) / sum(counts)
 
 
-def _channel_axis(layer: Weighted) -> int:
+def _channel_axis(layer: WeightedLayer) -> int:
     return -1 if layer.node.target is torch.ops.aten.linear.default else 1

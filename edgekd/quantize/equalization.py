@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch.fx import GraphModule, Node
 
-from edgekd.quantize.fake_quant import TRANSPOSED, Weighted, fake_quant_of, groups_of, weighted
-from edgekd.quantize.placement import CLAMPS
+from edgekd.quantize.fake_quant import TRANSPOSED, WeightedLayer, fake_quant_of, groups_of, weighted_layers
+from edgekd.quantize.quantizer import CLAMPS
 
 aten = torch.ops.aten
 
@@ -29,43 +29,42 @@ TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class Equalization:
-    """What became of the pairs of layers of which the second alone reads the first."""
+    """The result of cross-layer equalisation on pairs of layers, the second the only reader of the first."""
 
     pairs: tuple[tuple[str, str], ...]
     skipped: dict[tuple[str, str], str]
-    """By pair, what kept it from being equalised."""
+    """By pair, the reason for which it was not equalised."""
 
 
 @torch.no_grad()
 def equalize(graph: GraphModule) -> Equalization:
-    """Gives the channels between two layers equal ranges in both, so that one scale for a tensor fits them all.
+    """Equalise the weight ranges of the channels between two layers, so that one scale for a tensor fits them all.
 
-    Where r1 = max|W1| of an output channel and r2 = max|W2| of the same input channel, the first layer is
-    divided by s = sqrt(r1 / r2) and the second multiplied by it (eq. 11), after which both ranges are
-    sqrt(r1·r2). Pairs are gone through again until no s is further from 1 than 1e-4, as a layer may be in two
-    of them: a depthwise convolution and its neighbours end with (r1·r2·r3)^(1/3). Between two layers there may
-    be a ReLU and poolings, but not a ReLU6, which is not homogeneous. Channels that are zero in either layer
-    stay as they are.
+    Where r1 = max|W1| of an output channel and r2 = max|W2| of the same input channel, the first layer is divided by
+    s = sqrt(r1 / r2) and the second multiplied by it (eq. 11), after which both ranges are sqrt(r1·r2). This is
+    repeated over all pairs until no s is further from 1 than 1e-4, as a layer may be in two pairs: a depthwise
+    convolution and its neighbours end with (r1·r2·r3)^(1/3). Between two layers there may be a ReLU and poolings, but
+    not a ReLU6, which is not homogeneous. Channels that are zero in either layer stay as they are.
 
     Args:
-        graph: a prepared one that is not calibrated yet, because ranges move; its weights and biases are
-            changed, what it computes in float is not.
+        graph: a prepared graph before calibration, because ranges move. Its weights and biases are changed, its float
+            outputs are not.
     """
-    pairs: list[tuple[Weighted, Weighted]] = []
+    pairs: list[tuple[WeightedLayer, WeightedLayer]] = []
     skipped: dict[tuple[str, str], str] = {}
-    for first, second, obstacle in _neighbours(graph):
-        if obstacle is None:
+    for first, second, reason in _neighbours(graph):
+        if reason is None:
             pairs.append((first, second))
         else:
-            skipped[first.layer, second.layer] = obstacle
+            skipped[first.layer, second.layer] = reason
     for _ in range(SWEEPS):
         if max((_equalize(graph, first, second) for first, second in pairs), default=0.0) <= TOLERANCE:
             break
     return Equalization(tuple((first.layer, second.layer) for first, second in pairs), skipped)
 
 
-def _equalize(graph: GraphModule, first: Weighted, second: Weighted) -> float:
-    """How far the furthest s is from 1, as a logarithm."""
+def _equalize(graph: GraphModule, first: WeightedLayer, second: WeightedLayer) -> float:
+    """Equalise one pair, and return the largest |log s|."""
     weight, reading = graph.get_parameter(first.weight_name), graph.get_parameter(second.weight_name)
     groups = groups_of(second.node)
     ranges = weight.abs().flatten(1).amax(1)
@@ -80,19 +79,19 @@ def _equalize(graph: GraphModule, first: Weighted, second: Weighted) -> float:
     return float(s.log().abs().max())
 
 
-def _neighbours(graph: GraphModule) -> Iterator[tuple[Weighted, Weighted, str | None]]:
-    layers = {layer.node: layer for layer in weighted(graph)}
+def _neighbours(graph: GraphModule) -> Iterator[tuple[WeightedLayer, WeightedLayer, str | None]]:
+    layers = {layer.node: layer for layer in weighted_layers(graph)}
     parameters = {name for name, _ in graph.named_parameters()}
     uses = Counter(name for layer in layers.values() for name in (layer.weight_name, layer.bias_name))
     for first in layers.values():
         node, between = _reader(graph, first.node)
         if node is not None and node in layers:
             second = layers[node]
-            yield first, second, _obstacle(first, second, between, parameters, uses)
+            yield first, second, _reason_to_skip(first, second, between, parameters, uses)
 
 
 def _reader(graph: GraphModule, node: Node) -> tuple[Node | None, list[Node]]:
-    """The layer that alone reads ``node``, and the functions on the way."""
+    """Return the layer that is the only reader of ``node``, and the operators between."""
     between: list[Node] = []
     while len(node.users) == 1:
         before, node = node, next(iter(node.users))
@@ -103,8 +102,12 @@ def _reader(graph: GraphModule, node: Node) -> tuple[Node | None, list[Node]]:
     return None, between
 
 
-def _obstacle(
-    first: Weighted, second: Weighted, between: list[Node], parameters: Collection[str], uses: Counter[str | None]
+def _reason_to_skip(
+    first: WeightedLayer,
+    second: WeightedLayer,
+    between: list[Node],
+    parameters: Collection[str],
+    uses: Counter[str | None],
 ) -> str | None:
     clamp = next((node for node in between if node.target in BOUNDED), None)
     if clamp is not None:

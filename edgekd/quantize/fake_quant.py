@@ -1,4 +1,4 @@
-"""Simulated quantisation whose range is observed, set, or learned; and where a prepared graph has it."""
+"""Fake-quantisation with an observed, set, or learned range; and the fake-quants and layers of a prepared graph."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -29,13 +29,13 @@ TRANSPOSED = {aten.conv_transpose1d.default, aten.conv_transpose2d.input, aten.c
 
 
 class FakeQuantize(FakeQuantizeBase):
-    """Rounds to ``quant_min``..``quant_max`` steps of ``scale`` around ``zero_point``, with gradients straight through.
+    """Rounds to ``quant_min``..``quant_max`` steps of ``scale`` around ``zero_point``, with straight-through gradients.
 
     Args:
         dtype: torch.int8 or torch.uint8, the type of the codes.
         qscheme: per tensor affine or symmetric, or per channel symmetric along ``ch_axis``.
-        averaging: how far a batch moves the range towards its own: 1 follows at once, for weights.
-        float16_scales: round each scale up to a number of float16.
+        averaging: weight of a new batch's range in the moving average; 1 takes the new range, for weights.
+        float16_scales: round each scale up to a float16 number.
     """
 
     scale: Tensor
@@ -72,7 +72,7 @@ class FakeQuantize(FakeQuantizeBase):
         return self.quantised(x) if self.fake_quant_enabled[0] else x
 
     def observe(self, x: Tensor) -> None:
-        """Moves the range towards that of ``x``."""
+        """Update the moving average of the range with that of ``x``."""
         low, high = self._extremes(x)
         if self.min_val.shape == low.shape and torch.isfinite(self.min_val).all():
             low = self.min_val + self.averaging * (low - self.min_val)
@@ -86,9 +86,9 @@ class FakeQuantize(FakeQuantizeBase):
         return low.reshape(1), high.reshape(1)
 
     def set_range(self, low: Tensor, high: Tensor) -> None:
-        """Sets scale and zero point for values from ``low`` to ``high``, both of shape (1,) or (channels,).
+        """Set scale and zero point for values from ``low`` to ``high``, both of shape (1,) or (channels,).
 
-        The range is widened to hold 0, which every runtime pads with; a range of nothing gets a scale above it.
+        The range is widened to contain 0, which every runtime pads with. An empty range gets the smallest scale.
         """
         with torch.no_grad():
             self.min_val, self.max_val = low.detach().float().clone(), high.detach().float().clone()
@@ -107,7 +107,7 @@ class FakeQuantize(FakeQuantizeBase):
         if not self.float16_scales:
             return scale
         half = scale.half()
-        # upwards, so that nothing of the range is cut off
+        # upwards, so that the range is not clipped
         return torch.where(half.float() < scale, torch.nextafter(half, torch.full_like(half, torch.inf)), half).float()
 
     def _assign(self, scale: Tensor, zero_point: Tensor) -> None:
@@ -117,7 +117,7 @@ class FakeQuantize(FakeQuantizeBase):
         self.zero_point.copy_(zero_point)
 
     def quantised(self, x: Tensor) -> Tensor:
-        """``x`` on the grid, as float32."""
+        """Round ``x`` to the grid, as float32."""
         if isinstance(self.scale, nn.Parameter):
             return self._with_learned_scale(x)
         low, high = self.quant_min, self.quant_max
@@ -126,7 +126,7 @@ class FakeQuantize(FakeQuantizeBase):
         return torch.fake_quantize_per_tensor_affine(x, self.scale, self.zero_point, low, high)
 
     def _with_learned_scale(self, x: Tensor) -> Tensor:
-        # What is stored is what is used; the gradient goes to the parameter as if nothing had been rounded.
+        # The stored scale is used, and the gradient goes to the parameter straight through the rounding.
         size = self.scale.abs()
         scale = size + (self._storable(size.detach()) - size).detach()
         zero_point, low, high = self.zero_point.to(scale.dtype), self.quant_min, self.quant_max
@@ -139,24 +139,24 @@ class FakeQuantize(FakeQuantizeBase):
         return torch._fake_quantize_learnable_per_tensor_affine(x, scale, zero_point, low, high, factor)
 
     def learn_scale(self) -> None:
-        """Makes the scale a parameter: learned step size quantisation (LSQ; Esser et al. 2020, eq. 3 and section 2.2).
+        """Make the scale a parameter: learned step size quantisation (LSQ; Esser et al. 2020, eq. 3 and section 2.2).
 
-        The observer goes off: the loss moves the scale from now on.
+        The observer is disabled: from now on the loss moves the scale.
         """
         self.disable_observer()
         scale = self.scale
         del self._buffers["scale"]
         self.scale = nn.Parameter(scale.clone())
 
-    def settle_scale(self) -> None:
-        """Makes the learned scale a buffer again, with the value that was used last."""
+    def freeze_scale(self) -> None:
+        """Make the learned scale a buffer again, with the value that was used last."""
         if isinstance(self.scale, nn.Parameter):
             scale = self._storable(self.scale.detach().abs())
             del self._parameters["scale"]
             self.register_buffer("scale", scale)
 
     def calculate_qparams(self, **_: Any) -> tuple[Tensor, Tensor]:
-        """Scale and zero point as they were trained: what is exported is this, to the bit."""
+        """Return scale and zero point as they were trained; they are exported to the bit."""
         return self.scale.detach(), self.zero_point
 
     def extra_repr(self) -> str:
@@ -164,7 +164,7 @@ class FakeQuantize(FakeQuantizeBase):
 
 
 @dataclass(frozen=True)
-class Weighted:
+class WeightedLayer:
     """A convolution or linear layer of a prepared graph."""
 
     node: Node
@@ -177,43 +177,43 @@ class Weighted:
 
 
 def fake_quants(graph: GraphModule) -> dict[str, FakeQuantize]:
-    """Every place of simulated quantisation by its name in the graph; places with a shared range are one."""
+    """Return all fake-quants by their names in the graph; tensors that share a range have one."""
     return {name: module for name, module in graph.named_modules() if isinstance(module, FakeQuantize)}
 
 
-def weighted(graph: GraphModule) -> list[Weighted]:
-    """The convolutions and linear layers in order of execution, quantised or not."""
+def weighted_layers(graph: GraphModule) -> list[WeightedLayer]:
+    """Return the convolutions and linear layers in order of execution, quantised or not."""
     return [_weighted(graph, node) for node in graph.graph.nodes if node.target in WEIGHTED]
 
 
 def groups_of(node: Node) -> int:
-    """Of a convolution, transposed or not; a linear layer has one."""
+    """Return the number of groups of a convolution, transposed or not; 1 for a linear layer."""
     groups = node.args[6] if len(node.args) > 6 else 1
     assert isinstance(groups, int)
     return groups
 
 
 def layer_of(node: Node) -> str:
-    """The path of the module that ``node`` was called in; empty for the network itself."""
+    """Return the path of the module that ``node`` was called in; empty for the network itself."""
     stack = node.meta.get("nn_module_stack") or {}
     return next(reversed(stack.values()))[0] if stack else ""
 
 
 def fake_quant_of(graph: GraphModule, node: object) -> FakeQuantize | None:
-    """The module behind ``node`` where it is a place of simulated quantisation."""
+    """Return the fake-quant that ``node`` calls, or None if it calls none."""
     if isinstance(node, Node) and node.op == "call_module":
         module = graph.get_submodule(str(node.target))
         return module if isinstance(module, FakeQuantize) else None
     return None
 
 
-def _weighted(graph: GraphModule, node: Node) -> Weighted:
+def _weighted(graph: GraphModule, node: Node) -> WeightedLayer:
     weight = node.args[1]
     quantiser = fake_quant_of(graph, weight)
     named = weight.args[0] if quantiser and isinstance(weight, Node) else weight
     bias = node.args[2] if len(node.args) > 2 else None
     assert isinstance(named, Node)
-    return Weighted(
+    return WeightedLayer(
         node,
         layer_of(node),
         str(named.target),

@@ -1,4 +1,4 @@
-"""A trained, fake-quantised graph as the file of a runtime, with every scale checked against the trained one."""
+"""Export of a trained, fake-quantised graph to a runtime's file, with every scale checked against the trained one."""
 
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
@@ -10,12 +10,12 @@ from torch.fx import GraphModule
 
 from edgekd.errors import ExportError
 from edgekd.export.deploy import deploy
-from edgekd.export.deploy.places import WEIGHTED
+from edgekd.export.deploy.qdq import WEIGHTED
 from edgekd.export.profile import must_serve
 from edgekd.files import write_bytes
 from edgekd.preprocess import Preprocess
-from edgekd.quantize.fake_quant import FakeQuantize, Weighted, weighted
-from edgekd.quantize.places import to_places
+from edgekd.quantize.fake_quant import FakeQuantize, WeightedLayer, weighted_layers
+from edgekd.quantize.qdq import to_qdq
 
 
 def export_runtime(
@@ -28,57 +28,58 @@ def export_runtime(
     classes: Iterable[str] = (),
     keep_float: Collection[str] = (),
 ) -> Path:
-    """Writes the file of ``graph`` that runs fastest in the runtime of ``target``.
+    """Write the file of ``graph`` that runs fastest in the runtime of ``target``.
 
-    For several targets, or a placement that is measured, export once with
-    :func:`edgekd.quantize.places.to_places` and make each file with :func:`to_runtime`.
+    For several targets, or a measured placement, export once with :func:`edgekd.quantize.qdq.to_qdq` and make each
+    file with :func:`to_runtime`.
 
     Args:
-        graph: as :func:`edgekd.quantize.prepare` made it, calibrated or trained.
-        target, trained: profiles, the one to write for and the one that ``graph`` was prepared with.
+        graph: made by :func:`edgekd.quantize.prepare`, and calibrated or trained.
+        target: the profile to write for.
+        trained: the profile that ``graph`` was prepared with.
 
     Raises:
         ExportError: ``trained`` does not serve ``target``, or the graph cannot be exported.
     """
     must_serve(trained, target)
-    model = to_runtime(to_places(graph, preprocess, classes), graph, trained, target, keep_float)
+    model = to_runtime(to_qdq(graph, preprocess, classes), graph, trained, target, keep_float)
     write_bytes(Path(path), model.SerializeToString(deterministic=True))
     return Path(path)
 
 
 def to_runtime(
-    places: ModelProto, graph: GraphModule, trained: str, target: str, keep_float: Collection[str] = ()
+    qdq: ModelProto, graph: GraphModule, trained: str, target: str, keep_float: Collection[str] = ()
 ) -> ModelProto:
-    """The file for ``target``, audited: it holds the scales that ``graph`` was trained with, to the bit.
+    """Convert a Q/DQ model for ``target``, and check that it has the trained scales of ``graph``, to the bit.
 
     Args:
-        places: of :func:`edgekd.quantize.places.to_places`, from the same ``graph``.
+        qdq: the result of :func:`edgekd.quantize.qdq.to_qdq` for the same ``graph``.
         trained: the profile that ``graph`` was prepared with.
         keep_float: as for :func:`edgekd.export.deploy.deploy`.
 
     Raises:
-        ExportError: ``trained`` does not serve ``target``, or the file would not hold what was trained.
+        ExportError: ``trained`` does not serve ``target``, or the file's scales are not the trained ones.
     """
     must_serve(trained, target)
-    model = deploy(places, target, keep_float)
+    model = deploy(qdq, target, keep_float)
     audit(model, graph)
     return model
 
 
 def audit(model: ModelProto, graph: GraphModule) -> int:
-    """Compares the scale of every weight, and of every input that was trained, with those of ``graph``, bit for bit.
+    """Compare the scales of all weights and trained inputs with those of ``graph``, bit for bit.
 
     Returns:
-        How many scales were compared.
+        The number of scales that were compared.
 
     Raises:
-        ExportError: one differs, naming its layer and both values.
+        ExportError: a scale differs; the message names its layer and both values.
     """
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     steps = {node.output[0]: node for node in model.graph.node if node.op_type == "DequantizeLinear"}
     # A module that is called twice, or calls a function twice, has several layers under one path.
-    trained: dict[str, list[Weighted]] = {}
-    for layer in weighted(graph):
+    trained: dict[str, list[WeightedLayer]] = {}
+    for layer in weighted_layers(graph):
         trained.setdefault(layer.layer, []).append(layer)
     compared = 0
     for node in model.graph.node:
@@ -102,9 +103,9 @@ def _scale(step: NodeProto, constants: dict[str, onnx.TensorProto]) -> np.ndarra
 
 
 def _must_equal(written: np.ndarray, modules: Sequence[FakeQuantize], node: NodeProto) -> None:
-    ours = [module.scale.detach().cpu().numpy().astype(np.float32).reshape(-1) for module in modules]
-    if not any(np.array_equal(written, each) for each in ours):
+    trained = [module.scale.detach().cpu().numpy().astype(np.float32).reshape(-1) for module in modules]
+    if not any(np.array_equal(written, each) for each in trained):
         raise ExportError(
-            f"{node.name}: the file's scale {written[:3]} is not the trained one {ours[0][:3]}; "
-            "please report it with the network: this file would answer otherwise than it was trained to"
+            f"{node.name}: the file's scale {written[:3]} is not the trained one {trained[0][:3]}; "
+            "please report it with the network: the outputs of this file would differ from the trained network's"
         )

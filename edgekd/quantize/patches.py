@@ -1,4 +1,4 @@
-"""A convolution as a matrix product, at some of its output's positions only."""
+"""Convolutions as matrix products, at selected positions of the output."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ MATRIX_PRODUCTS = CONVOLUTIONS | {aten.linear.default}
 
 @dataclass(frozen=True)
 class MatrixProduct:
-    """``output[position] = columns · weightᵀ + bias`` for each group of a layer's channels.
+    """A layer as a matrix product: ``output[position] = columns · weightᵀ + bias`` for each group of channels.
 
     >>> product = MatrixProduct.of(node, weight)  # doctest: +SKIP
     """
@@ -24,13 +24,13 @@ class MatrixProduct:
     """(rows, columns) of a convolution, None for a linear layer."""
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
-    """As ``torch.nn.functional.pad`` takes it: left, right, top, bottom."""
+    """In the order of ``torch.nn.functional.pad``: left, right, top, bottom."""
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
 
     @classmethod
     def of(cls, node: Node, weight: Tensor) -> "MatrixProduct":
-        """The one that ``node`` computes, a call of one of ``MATRIX_PRODUCTS``."""
+        """Return the product that ``node`` computes, a call of one of ``MATRIX_PRODUCTS``."""
         if node.target is aten.linear.default:
             return cls(None)
         kernel = _pair(list(weight.shape[2:]), 1)
@@ -42,21 +42,22 @@ class MatrixProduct:
         return cls(kernel, _pair(given.get("stride", [1]), 1), padding, dilation, groups)
 
     def rows(self, weight: Tensor) -> Tensor:
-        """(groups, outputs, columns) of a weight with a value per output channel first."""
+        """Reshape a weight, its output channels first, to (groups, outputs, columns)."""
         return weight.reshape(self.groups, weight.shape[0] // self.groups, -1)
 
     def positions(self, output: Tensor) -> int:
+        """Return the number of positions of ``output``: samples times pixels."""
         return output.numel() // output.shape[-1 if self.kernel is None else 1]
 
     def outputs(self, output: Tensor, chosen: Tensor) -> Tensor:
-        """(groups, positions, outputs) of what the layer gives at the positions ``chosen``."""
+        """Return the layer's outputs at the positions ``chosen``, (groups, positions, outputs)."""
         last = output if self.kernel is None else output.movedim(1, -1)
         # not reshape, which would copy all of a transposed output for a few of its positions
         index = torch.unravel_index(chosen, last.shape[:-1])
         return last[index].reshape(len(chosen), self.groups, -1).transpose(0, 1)
 
     def columns(self, inputs: Tensor, output: Tensor, chosen: Tensor) -> Tensor:
-        """(groups, positions, columns) of what the layer reads for the positions ``chosen``."""
+        """Return the layer's inputs for the positions ``chosen``, (groups, positions, columns)."""
         if self.kernel is None:
             return inputs.flatten(0, -2)[chosen][None]
         if inputs.ndim == 3:
@@ -74,7 +75,7 @@ class MatrixProduct:
 
 
 def _pair(values: object, missing: int) -> tuple[int, int]:
-    """A convolution of one dimension is one of two whose rows have one value."""
+    """Return (rows, columns); a one-dimensional convolution has rows of one value."""
     assert isinstance(values, (list, tuple))
     return (missing, values[0]) if len(values) == 1 else (values[0], values[1])
 

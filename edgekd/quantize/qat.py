@@ -1,4 +1,4 @@
-"""From a float network to a fake-quantised graph to train or calibrate, and on to int8."""
+"""Quantisation-aware training: from a float network to a fake-quantised graph, and on to int8."""
 
 import copy
 from collections.abc import Collection
@@ -12,7 +12,7 @@ from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
 from edgekd.errors import ModelError, first_line
 from edgekd.log import quiet
-from edgekd.quantize.fake_quant import fake_quants, weighted
+from edgekd.quantize.fake_quant import fake_quants, weighted_layers
 from edgekd.quantize.quantizer import RuntimeQuantizer
 
 aten = torch.ops.aten
@@ -24,15 +24,15 @@ def prepare(
     profile: str = "onnxruntime-x86",
     keep_float: Collection[str] = (),
 ) -> GraphModule:
-    """A fake-quantised graph that computes what ``network`` does, to train as one would the network.
+    """Return a fake-quantised graph of ``network``, to calibrate or to train in the network's place.
 
-    BatchNorm is folded into the convolutions first: that is what is deployed, and it saves the training
-    of statistics that quantisation noise would disturb.
+    BatchNorm is folded into the convolutions first, as in deployment; quantisation noise would disturb the training of
+    its statistics.
 
     Args:
-        input_shape: of one sample, without the batch.
-        profile: a name of :data:`PROFILES`; where the graph will run.
-        keep_float: paths of layers that stay in float, each with all that is under it.
+        input_shape: shape of one sample, without the batch.
+        profile: an entry of :data:`PROFILES`, for the runtime of the graph.
+        keep_float: paths of layers that stay in float, each with all layers under it.
 
     Raises:
         ModelError: the network cannot be exported, holds a weight that is not finite, or has no layer to quantise.
@@ -47,19 +47,19 @@ def prepare(
             _drop_concatenations_of_one(exported.graph)
             _keep_shared_convolutions(exported.graph)
             graph = prepare_pt2e(exported, quantizer)
-            _take_out(graph)
+            _remove_aliases(graph)
     except Exception as error:  # tracing runs the user's code, which may raise anything
         raise ModelError(
             f"{type(network).__name__} cannot be exported for quantisation: {first_line(error)}; "
             "avoid branches on the input's values and Python numbers taken from tensors"
         ) from error
-    graph.requires_grad_(True)  # folding leaves the biases that it makes without gradients
+    graph.requires_grad_(True)  # folding makes biases without gradients
     _must_quantise(graph, type(network).__name__, keep_float)
     return graph
 
 
 def _drop_concatenations_of_one(graph: Graph) -> None:
-    """DenseNet's first layers: a rounding behind one would round the same numbers twice."""
+    """Remove concatenations of one tensor, as in DenseNet's first layers: it would be quantised twice."""
     for node in graph.find_nodes(op="call_function", target=aten.cat.default):
         parts = node.args[0]
         if isinstance(parts, (list, tuple)) and len(parts) == 1 and isinstance(parts[0], Node):
@@ -68,7 +68,7 @@ def _drop_concatenations_of_one(graph: Graph) -> None:
 
 
 def _keep_shared_convolutions(graph: Graph) -> None:
-    """torchao folds a BatchNorm into its convolution also where others read the convolution's own result."""
+    """Insert an alias before a BatchNorm whose convolution has other readers, lest torchao fold it nevertheless."""
     for node in graph.find_nodes(op="call_function", target=aten.batch_norm.default):
         source = node.args[0]
         if isinstance(source, Node) and len(source.users) > 1:
@@ -78,7 +78,7 @@ def _keep_shared_convolutions(graph: Graph) -> None:
             node.replace_input_with(source, between)
 
 
-def _take_out(graph: GraphModule) -> None:
+def _remove_aliases(graph: GraphModule) -> None:
     for node in graph.graph.find_nodes(op="call_function", target=aten.alias.default):
         node.replace_all_uses_with(node.args[0])
         graph.graph.erase_node(node)
@@ -97,7 +97,7 @@ def _must_be_finite(network: nn.Module) -> None:
 
 
 def _must_quantise(graph: GraphModule, name: str, keep_float: Collection[str]) -> None:
-    layers = weighted(graph)
+    layers = weighted_layers(graph)
     unknown = [kept for kept in keep_float if not any(_under(layer.layer, kept) for layer in layers)]
     if unknown:
         known = ", ".join(layer.layer for layer in layers)
@@ -112,19 +112,19 @@ def _under(layer: str, path: str) -> bool:
 
 
 def observe(graph: nn.Module, on: bool = True) -> None:
-    """Lets the ranges follow the data, or holds them."""
+    """Let the ranges of fake-quants follow the data, or freeze them."""
     graph.apply(enable_observer if on else disable_observer)
 
 
-def hold(graph: nn.Module) -> None:
-    """The evaluation mode of a fake-quantised graph: its ranges stay as they are."""
+def freeze_ranges(graph: nn.Module) -> None:
+    """Freeze the ranges of fake-quants, as for evaluation."""
     observe(graph, False)
 
 
 def convert(graph: GraphModule) -> GraphModule:
-    """The int8 graph of a trained one, with quantise and dequantise steps where it is quantised; a copy.
+    """Convert a trained graph to int8, with quantise and dequantise operators for its fake-quants; a copy.
 
-    Places whose fake-quantisation is disabled are float: so are the layers that mixed precision left out.
+    Disabled fake-quants become float, as in layers that mixed precision keeps in float.
     """
     graph = copy.deepcopy(graph)
     for name, module in fake_quants(graph).items():

@@ -1,26 +1,229 @@
-"""edgekd's quantizer for PT2E."""
+"""edgekd's quantizer for PT2E: annotates an exported graph wherever a known runtime could compute in int8.
 
+Convolutions and linear layers take 8-bit inputs and weights. The operators between them are quantised too, so that a
+runtime need not leave int8 from one to the next. A clamp belongs to the operator before it: only its output has a
+range. Which of these fake-quants become Q/DQ pairs of a file is decided for each runtime (:mod:`edgekd.export.deploy`).
+"""
+
+import operator
 from collections.abc import Collection
+from typing import cast
 
-from torch.fx import GraphModule
-from torchao.quantization.pt2e.quantizer import Quantizer
+import torch
+from torch import Tensor
+from torch.fx import Graph, GraphModule, Node
+from torchao.quantization.pt2e.quantizer import (
+    QuantizationAnnotation,
+    QuantizationSpec,
+    Quantizer,
+    SharedQuantizationSpec,
+)
 
-from edgekd.export.profile import PROFILES
-from edgekd.quantize.placement import Placement
+from edgekd.export.profile import PROFILES, Profile
+from edgekd.quantize.fake_quant import TRANSPOSED, WEIGHTED, FakeQuantize, groups_of, layer_of
+from edgekd.quantize.layerwise import dependents
+
+aten = torch.ops.aten
+
+CLAMPS = {
+    aten.relu.default,
+    aten.relu_.default,
+    aten.hardtanh.default,
+    aten.hardtanh_.default,
+    aten.relu6.default,
+    aten.relu6_.default,
+    aten.clamp.default,
+}
+BINARY = {aten.add.Tensor, aten.add_.Tensor, aten.mul.Tensor, aten.mul_.Tensor}
+UNARY = {
+    aten.hardswish.default,
+    aten.hardswish_.default,
+    aten.silu.default,
+    aten.silu_.default,
+    aten.sigmoid.default,
+    aten.hardsigmoid.default,
+    aten.hardsigmoid_.default,
+}
+AVERAGING = {aten.avg_pool2d.default, aten.adaptive_avg_pool2d.default, aten.mean.dim}
+# Operators whose output has the scale of the input, since they cannot leave its range.
+PASSING = AVERAGING | {
+    aten.max_pool2d.default,
+    aten.flatten.using_ints,
+    aten.view.default,
+    aten.reshape.default,
+    aten.permute.default,
+    aten.transpose.int,
+    aten.contiguous.default,
+    aten.dropout.default,
+    aten.dropout_.default,
+}
+SPLITTING = {aten.chunk.default, aten.split.Tensor, aten.split_with_sizes.default}
+NONNEGATIVE = {
+    aten.relu.default,
+    aten.relu_.default,
+    aten.relu6.default,
+    aten.relu6_.default,
+    aten.sigmoid.default,
+    aten.hardsigmoid.default,
+    aten.hardsigmoid_.default,
+}
+BOUNDED = {aten.hardtanh.default, aten.hardtanh_.default, aten.clamp.default}
+ANNOTATION = "quantization_annotation"
 
 
 class RuntimeQuantizer(Quantizer):
     """Places fake-quantisation where the runtime of ``profile`` computes in int8, except in the layers ``keep_float``.
 
     >>> prepare_pt2e(graph, RuntimeQuantizer("onnxruntime-x86"))  # doctest: +SKIP
+
+    Args:
+        profile: an entry of ``PROFILES``.
+        keep_float: paths of layers that stay in float, each with all layers under it.
     """
 
     def __init__(self, profile: str, keep_float: Collection[str] = ()):
         super().__init__()
-        self.placement = Placement(PROFILES.find(profile), keep_float)
+        self.profile, self.keep_float = PROFILES.find(profile), keep_float
 
     def annotate(self, model: GraphModule) -> GraphModule:
-        self.placement.annotate(model.graph)
+        """Annotate the nodes of a float graph, in place."""
+        graph = model.graph
+        activation = activation_spec(self.profile)
+        live = _activations(graph)
+        nodes = [node for node in graph.nodes if node in live and not self._is_kept(node)]
+        for node in nodes:
+            if node.target in WEIGHTED:
+                self._weighted(node, activation)
+            elif node.target in BINARY and all(argument in live for argument in node.args[:2]):
+                _annotate(node, dict.fromkeys(node.args[:2], activation), activation)
+            elif node.target in UNARY:
+                _annotate(node, {node.args[0]: activation}, activation)
+            elif node.target is aten.cat.default and live.issuperset(cast(list[Node], node.args[0])):
+                _concatenation(node, activation)
+        for node in nodes:
+            if node.target in PASSING and _is_quantised(node.args[0]) and not _has_own_divisor(node):
+                shared = None if _is_logits(node) else SharedQuantizationSpec((node.args[0], node))
+                node.meta[ANNOTATION] = QuantizationAnnotation({node.args[0]: activation}, shared, _annotated=True)
+            elif node.target in SPLITTING and _is_quantised(node.args[0]):
+                _splitting(node, activation)
         return model
 
-    def validate(self, model: GraphModule) -> None: ...
+    def validate(self, model: GraphModule) -> None:
+        """Accept every graph."""
+
+    def _is_kept(self, node: Node) -> bool:
+        layer = layer_of(node)
+        return any(layer == kept or layer.startswith(f"{kept}.") for kept in self.keep_float)
+
+    def _weighted(self, node: Node, activation: QuantizationSpec) -> None:
+        if node.target in TRANSPOSED and groups_of(node) > 1:
+            return  # its output channels lie along two axes, and scales of runtimes along one
+        if not isinstance(node.args[1], Node) or node.args[1].op != "get_attr":
+            return  # a weight that is computed in every forward pass
+        _annotate(node, {node.args[0]: activation, node.args[1]: self._weight(node)}, activation)
+
+    def _weight(self, node: Node) -> QuantizationSpec:
+        codes = self.profile.weight_range(_is_nonnegative(node.args[0]))
+        return weight_spec(self.profile, codes, ch_axis=1 if node.target in TRANSPOSED else 0)
+
+
+def activation_spec(profile: Profile) -> QuantizationSpec:
+    """Return torchao's specification of activations: one range per tensor, a moving average over the batches."""
+    symmetric = profile.activations == "symmetric"
+    return QuantizationSpec(
+        dtype=torch.int8 if symmetric else torch.uint8,
+        quant_min=-128 if symmetric else 0,
+        quant_max=127 if symmetric else 255,
+        qscheme=torch.per_tensor_symmetric if symmetric else torch.per_tensor_affine,
+        observer_or_fake_quant_ctr=FakeQuantize.with_args(float16_scales=profile.float16_scales),
+    )
+
+
+def weight_spec(profile: Profile, codes: tuple[int, int], ch_axis: int) -> QuantizationSpec:
+    """Return torchao's specification of weights: one range per output channel, that of the present weights."""
+    return QuantizationSpec(
+        dtype=torch.int8,
+        quant_min=codes[0],
+        quant_max=codes[1],
+        qscheme=torch.per_channel_symmetric,
+        ch_axis=ch_axis,
+        observer_or_fake_quant_ctr=FakeQuantize.with_args(
+            averaging=1.0, float16_scales=profile.float16_scales, ch_axis=ch_axis
+        ),
+    )
+
+
+def _annotate(node: Node, inputs: dict, output: QuantizationSpec | None) -> None:
+    """Annotate ``node``; if only a clamp reads it, the clamp's output is quantised instead. Logits stay in float."""
+    clamp = _following_clamp(node)
+    last = clamp or node
+    own = None if clamp or _is_logits(last) else output
+    node.meta[ANNOTATION] = QuantizationAnnotation(inputs, own, _annotated=True)
+    if clamp is not None:
+        clamp.meta[ANNOTATION] = QuantizationAnnotation({}, None if _is_logits(clamp) else output, _annotated=True)
+
+
+def _is_logits(node: Node) -> bool:
+    """Tell whether the values of ``node`` are network outputs, directly or through operators that keep each value."""
+    keeping = PASSING - AVERAGING
+    return any(user.op == "output" or (user.target in keeping and _is_logits(user)) for user in node.users)
+
+
+def _following_clamp(node: Node) -> Node | None:
+    users = list(node.users)
+    return users[0] if len(users) == 1 and users[0].target in CLAMPS else None
+
+
+def _concatenation(node: Node, activation: QuantizationSpec) -> None:
+    first, *others = cast(list[Node], node.args[0])
+    shared = SharedQuantizationSpec((first, node))
+    inputs = {first: activation} | dict.fromkeys([other for other in others if other is not first], shared)
+    node.meta[ANNOTATION] = QuantizationAnnotation(inputs, shared, _annotated=True)
+
+
+def _splitting(node: Node, activation: QuantizationSpec) -> None:
+    """Annotate a split, whose parts have the scale of its input."""
+    source = cast(Node, node.args[0])
+    node.meta[ANNOTATION] = QuantizationAnnotation({source: activation}, None, _annotated=True)
+    for part in node.users:
+        if part.target is operator.getitem:
+            shared = SharedQuantizationSpec((source, node))
+            part.meta[ANNOTATION] = QuantizationAnnotation({}, shared, _annotated=True)
+
+
+def _has_own_divisor(node: Node) -> bool:
+    """Tell whether ``node`` is an average pooling with its own divisor, whose output leaves the input's range."""
+    return node.target is aten.avg_pool2d.default and len(node.args) > 6 and node.args[6] is not None
+
+
+def _activations(graph: Graph) -> set[Node]:
+    """Return the floating-point nodes that depend on the network's input; arithmetic on parameters does not."""
+    [placeholder] = graph.find_nodes(op="placeholder")
+    return {node for node in dependents(placeholder) if _is_float(node.meta.get("val"))}
+
+
+def _is_float(value: object) -> bool:
+    """Tell whether ``value`` is one or several floating-point tensors; a Python number taken from one is not."""
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_float, value))
+    return isinstance(value, Tensor) and value.is_floating_point()
+
+
+def _is_quantised(node: object) -> bool:
+    if not isinstance(node, Node):
+        return False
+    annotation = node.meta.get(ANNOTATION)
+    return annotation is not None and annotation.output_qspec is not None
+
+
+def _is_nonnegative(node: object) -> bool:
+    """Tell whether no value can be below zero, whatever the input."""
+    if not isinstance(node, Node):
+        return False
+    if node.target in PASSING | SPLITTING or node.target is operator.getitem:
+        return _is_nonnegative(node.args[0])
+    if node.target is aten.cat.default:
+        return all(map(_is_nonnegative, cast(list[Node], node.args[0])))
+    if node.target in BOUNDED:
+        return len(node.args) > 1 and isinstance(node.args[1], (int, float)) and node.args[1] >= 0
+    return node.target in NONNEGATIVE

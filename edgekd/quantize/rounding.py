@@ -1,4 +1,4 @@
-"""The rounding of one layer's weights as an optimisation: Nagel et al. (2020), "Up or Down?", eq. 21 to 25."""
+"""Optimisation of one layer's weight rounding: Nagel et al. (2020), "Up or Down?", eq. 21 to 25."""
 
 import math
 from collections.abc import Callable
@@ -17,16 +17,16 @@ CHUNK = 4096
 
 @dataclass(frozen=True)
 class RoundingSearch:
-    """How the rounding of a layer is searched, with Adam."""
+    """Options of the optimisation with Adam."""
 
     iterations: int = 1000
     batch_size: int = 512
-    """Positions of the layer's output in a step."""
+    """Output positions of the layer in a step."""
     learning_rate: float = 0.03
     regularizer: float = 10.0
-    """λ, for an error in units of that of nearest rounding and a regulariser averaged over the weights."""
+    """λ, for an error relative to that of nearest rounding, and a regulariser averaged over the weights."""
     warm_up: float = 0.2
-    """The part of the iterations, from 0 to below 1, that goes without the regulariser."""
+    """The share of the iterations, in [0, 1), without the regulariser."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -37,8 +37,8 @@ class RoundingSearch:
 
 
 @dataclass(frozen=True)
-class Problem:
-    """A layer whose weights, in steps of their scales, are to be whole numbers.
+class RoundingProblem:
+    """A layer whose weights, in steps of their scales, are to be rounded to integers.
 
     With ``columns`` of one group of channels as X̂, its output is activation(X̂ · (scale · codes)ᵀ + bias).
     """
@@ -49,7 +49,7 @@ class Problem:
     """Broadcasts to ``steps``."""
     lowest: int
     highest: int
-    """Of the codes, less the zero point."""
+    """The range of the codes, less the zero point."""
     columns: Tensor
     """(groups, positions, columns): the quantised network's inputs."""
     targets: Tensor
@@ -59,51 +59,52 @@ class Problem:
     activation: Callable[[Tensor], Tensor]
 
     def nearest(self) -> Tensor:
+        """Return the codes of nearest rounding."""
         return torch.round(self.steps).clamp(self.lowest, self.highest)
 
     def between(self, up: Tensor) -> Tensor:
-        """⌊W / scale⌋ + ``up``, within the codes (eq. 22)."""
+        """Compute ⌊W / scale⌋ + ``up``, within the range of the codes (eq. 22)."""
         return (torch.floor(self.steps) + up).clamp(self.lowest, self.highest)
 
     def squared_error(self, codes: Tensor, chosen: Tensor | slice) -> Tensor:
-        """The mean over the positions ``chosen`` and the outputs."""
+        """Compute the mean squared error over the positions ``chosen`` and the outputs."""
         weight = (codes * self.scale).transpose(1, 2)
         outputs = self.activation(torch.baddbmm(self.bias, self.columns[:, chosen], weight))
         return (outputs - self.targets[:, chosen]).square().mean()
 
     @torch.no_grad()
     def error(self, codes: Tensor) -> float:
-        """The mean over all positions and outputs."""
+        """Compute the mean squared error over all positions and outputs."""
         count = self.columns.shape[1]
         parts = [slice(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
         return sum(float(self.squared_error(codes, part)) * (part.stop - part.start) for part in parts) / count
 
 
 def rectified_sigmoid(v: Tensor) -> Tensor:
-    """h(V) = clip(σ(V)·(ζ − γ) + γ, 0, 1), with ζ = 1.1 and γ = −0.1 (eq. 23)."""
+    """Compute h(V) = clip(σ(V)·(ζ − γ) + γ, 0, 1), with ζ = 1.1 and γ = −0.1 (eq. 23)."""
     return (torch.sigmoid(v) * (ZETA - GAMMA) + GAMMA).clamp(0, 1)
 
 
 def inverse_rectified_sigmoid(h: Tensor) -> Tensor:
-    """The V of which h(V) is ``h``, from 0 to 1."""
+    """Compute the V for which h(V) is ``h``, in [0, 1]."""
     return torch.logit((h - GAMMA) / (ZETA - GAMMA))
 
 
 def rounding_regularizer(h: Tensor, beta: float) -> Tensor:
-    """The mean of 1 − |2h − 1|^β (eq. 24): 0 where every h is 0 or 1, 1 where every h is a half."""
+    """Compute the mean of 1 − |2h − 1|^β (eq. 24): 0 where every h is 0 or 1, 1 where every h is 1/2."""
     return (1 - (2 * h - 1).abs().pow(beta)).mean()
 
 
 def annealed_beta(progress: float) -> float:
-    """β along a cosine from 20, which leaves all but the nearly decided free, to 2 as ``progress`` goes from 0 to 1."""
+    """Compute β on a cosine from 20, which leaves all but nearly decided weights free, to 2; ``progress`` in [0, 1]."""
     return LAST_BETA + (FIRST_BETA - LAST_BETA) * (1 + math.cos(math.pi * progress)) / 2
 
 
-def learn_rounding(problem: Problem, search: RoundingSearch) -> Tensor:
-    """Whole codes like ``problem.steps`` in shape, each the next below or above, of nearly the least error.
+def learn_rounding(problem: RoundingProblem, search: RoundingSearch) -> Tensor:
+    """Learn integer codes of the shape of ``problem.steps``, each the next below or above, of nearly the least error.
 
-    The error is in units of that of nearest rounding, so that λ means the same at 8 bits as at 4; the
-    paper's is in those of the output.
+    The error is relative to that of nearest rounding, so that λ means the same at 8 bits and at 4; the paper's is in
+    units of the output.
     """
     unit = problem.error(problem.nearest())
     if unit == 0:

@@ -3,13 +3,13 @@
 import json
 
 from edgekd.pipeline.evaluation import Evaluation
-from edgekd.quantize.search import Placed, PlacementCandidate
+from edgekd.quantize.placement import PlacementCandidate, PlacementResult
 from edgekd.train.quality import Bin
 from tests.pipeline.test_notes import file_record
 
 
 def test_it_survives_json():
-    placed = Placed(
+    placed = PlacementResult(
         "int8", (PlacementCandidate("int8", (), 0.5, (0.4, 0.6)), PlacementCandidate("float", ("a",), 1.0, None, False))
     )
     files = (

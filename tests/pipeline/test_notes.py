@@ -10,7 +10,7 @@ from edgekd.export import Parity
 from edgekd.formatting import significant
 from edgekd.pipeline.evaluation import Evaluation, FileRecord
 from edgekd.pipeline.notes import doubts, slower
-from edgekd.quantize.search import Placed, PlacementCandidate
+from edgekd.quantize.placement import PlacementCandidate, PlacementResult
 from edgekd.recipe import Target
 from edgekd.report.schema import Report, Row
 from edgekd.report.steps import steps
@@ -35,10 +35,10 @@ def export(label: str, stage: str = "distill", **more: Any) -> Any:
     return SimpleNamespace(label=label, done=SimpleNamespace(name=stage), evaluation=evaluation)
 
 
-def placement(chosen: str, ratio: float | None = 1.3, accepted: bool = True, **more: Any) -> Placed:
+def placement(chosen: str, ratio: float | None = 1.3, accepted: bool = True, **more: Any) -> PlacementResult:
     ratios = {"int8": ratio, "float": 1.0, "mixed": 1.1}
     candidates = tuple(PlacementCandidate(name, (), each, None, accepted) for name, each in ratios.items())
-    return Placed(chosen, candidates, **more)
+    return PlacementResult(chosen, candidates, **more)
 
 
 def record(ns: int, to_teacher: float | None) -> LatencyRecord:

@@ -11,10 +11,10 @@ from edgekd.errors import ModelError
 from edgekd.quantize import convert, prepare
 from edgekd.quantize.adaround import AdaRound, adaround
 from edgekd.quantize.calibration import as_float, calibrate
-from edgekd.quantize.fake_quant import weighted
+from edgekd.quantize.fake_quant import weighted_layers
+from edgekd.quantize.layerwise import LayerwiseForward
 from edgekd.quantize.rounding import RoundingSearch
-from edgekd.quantize.sensitivity import float_layers, leave_in_float
-from edgekd.quantize.walk import Walk
+from edgekd.quantize.sensitivity import float_layers, keep_in_float
 
 SHAPE = (3, 8, 8)
 QUICK = RoundingSearch(iterations=120, batch_size=256)
@@ -42,7 +42,7 @@ def samples() -> list[Tensor]:
 
 def calibrated(network: nn.Module, bits: int = 4) -> GraphModule:
     graph = prepare(network.eval(), SHAPE)
-    for layer in weighted(graph):
+    for layer in weighted_layers(graph):
         assert layer.weight_fake_quant is not None
         layer.weight_fake_quant.quant_min, layer.weight_fake_quant.quant_max = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
     calibrate(graph, samples(), "minmax")
@@ -64,10 +64,10 @@ def rounded(nearest: GraphModule) -> tuple[GraphModule, AdaRound]:
 
 def output_error(graph: GraphModule, reference: GraphModule, layer: int) -> float:
     """Of one layer before its activation function."""
-    name = weighted(graph)[layer].node.name
+    name = weighted_layers(graph)[layer].node.name
     with as_float(reference):
-        expected = [output.numpy().copy() for output in Walk(reference, samples()).outputs(name)]
-    found = [output.numpy().copy() for output in Walk(graph, samples()).outputs(name)]
+        expected = [output.numpy().copy() for output in LayerwiseForward(reference, samples()).outputs(name)]
+    found = [output.numpy().copy() for output in LayerwiseForward(graph, samples()).outputs(name)]
     return float(np.mean((np.concatenate(found) - np.concatenate(expected)) ** 2))
 
 
@@ -88,8 +88,10 @@ def test_the_reported_errors_are_those_of_the_graph(nearest, rounded):
 
 def test_weights_lie_on_the_grid_and_stay_there(nearest, rounded):
     graph, report = rounded
-    scales = [layer.weight_fake_quant.scale for layer in weighted(nearest)]
-    for layer, scale, before, entry in zip(weighted(graph), scales, weighted(nearest), report.layers, strict=True):
+    scales = [layer.weight_fake_quant.scale for layer in weighted_layers(nearest)]
+    for layer, scale, before, entry in zip(
+        weighted_layers(graph), scales, weighted_layers(nearest), report.layers, strict=True
+    ):
         weight = graph.get_parameter(layer.weight_name).detach()
         steps = (weight / scale.view(-1, *[1] * (weight.ndim - 1))).numpy()
         np.testing.assert_allclose(steps, np.round(steps), rtol=0, atol=1e-4)
@@ -150,7 +152,7 @@ def test_layers_that_are_left_alone_say_why():
 
 def test_a_layer_left_in_float_stays_there(nearest):
     graph = copy.deepcopy(nearest)
-    leave_in_float(graph, "grouped")
+    keep_in_float(graph, "grouped")
     before = graph.get_parameter("grouped.weight").clone()
     report = adaround(graph, samples(), RoundingSearch(iterations=5))
     assert report.skipped == {"grouped": "it stays in float"}

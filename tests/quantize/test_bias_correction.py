@@ -8,8 +8,8 @@ from edgekd.models import build
 from edgekd.quantize import prepare
 from edgekd.quantize.bias_correction import correct_biases
 from edgekd.quantize.calibration import as_float, calibrate
-from edgekd.quantize.fake_quant import weighted
-from edgekd.quantize.walk import Walk
+from edgekd.quantize.fake_quant import weighted_layers
+from edgekd.quantize.layerwise import LayerwiseForward
 
 SHAPE = (3, 8, 8)
 
@@ -22,7 +22,7 @@ def batches() -> list[Tensor]:
 def calibrated(network: nn.Module, codes: int = 127) -> torch.fx.GraphModule:
     """With weights of ``codes`` on either side of zero."""
     graph = prepare(network.eval(), SHAPE)
-    for layer in weighted(graph):
+    for layer in weighted_layers(graph):
         assert layer.weight_fake_quant is not None
         layer.weight_fake_quant.quant_min, layer.weight_fake_quant.quant_max = -codes, codes
     calibrate(graph, batches(), "minmax")
@@ -30,7 +30,7 @@ def calibrated(network: nn.Module, codes: int = 127) -> torch.fx.GraphModule:
 
 
 def mean_outputs(graph: torch.fx.GraphModule, name: str) -> np.ndarray:
-    outputs = [output.double().numpy() for output in Walk(graph, batches()).outputs(name)]
+    outputs = [output.double().numpy() for output in LayerwiseForward(graph, batches()).outputs(name)]
     channels = [np.moveaxis(output, 1, 0).reshape(output.shape[1], -1) for output in outputs]
     return np.concatenate(channels, 1).mean(1)
 
@@ -41,7 +41,7 @@ def mean_outputs(graph: torch.fx.GraphModule, name: str) -> np.ndarray:
 def test_a_single_layers_mean_shift_is_gone(layer):
     torch.manual_seed(0)
     graph = calibrated(layer, codes=3)
-    [only] = weighted(graph)
+    [only] = weighted_layers(graph)
     with as_float(graph):
         expected = mean_outputs(graph, only.node.name)
     before = mean_outputs(graph, only.node.name)
@@ -58,7 +58,7 @@ def test_every_layer_of_a_network_is_right_in_the_end():
     network = build("resnet8", SHAPE, 10, width=4)
     network(torch.rand(32, *SHAPE))
     graph = calibrated(network, codes=7)
-    names = [layer.node.name for layer in weighted(graph)]
+    names = [layer.node.name for layer in weighted_layers(graph)]
     with as_float(graph):
         expected = {name: mean_outputs(graph, name) for name in names}
     before = max(np.abs(mean_outputs(graph, name) - expected[name]).max() for name in names)
@@ -66,7 +66,7 @@ def test_every_layer_of_a_network_is_right_in_the_end():
     after = max(np.abs(mean_outputs(graph, name) - expected[name]).max() for name in names)
     assert before > 0.01
     assert after < 2e-6
-    assert list(report.shifts) == [layer.layer for layer in weighted(graph)]
+    assert list(report.shifts) == [layer.layer for layer in weighted_layers(graph)]
 
 
 class Biasless(nn.Module):

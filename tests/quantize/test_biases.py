@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from torch.fx import GraphModule
 
-from edgekd.quantize import calibrate, prepare, settle_biases
-from edgekd.quantize.fake_quant import weighted
-from edgekd.quantize.sensitivity import leave_in_float
+from edgekd.quantize import calibrate, prepare, round_biases
+from edgekd.quantize.fake_quant import weighted_layers
+from edgekd.quantize.sensitivity import keep_in_float
 from tests.quantize.conftest import SHAPE, Residual
 
 
@@ -20,9 +20,9 @@ def quantised() -> GraphModule:
 
 def test_biases_are_whole_steps_of_input_and_weight():
     graph = quantised()
-    before = {layer.layer: graph.get_parameter(layer.bias_name).clone() for layer in weighted(graph)}
-    assert settle_biases(graph) == ["stem", "one", "two", "head"]
-    for layer in weighted(graph):
+    before = {layer.layer: graph.get_parameter(layer.bias_name).clone() for layer in weighted_layers(graph)}
+    assert round_biases(graph) == ["stem", "one", "two", "head"]
+    for layer in weighted_layers(graph):
         bias = graph.get_parameter(layer.bias_name).detach().double().numpy()
         step = layer.input_fake_quant.scale.double().numpy() * layer.weight_fake_quant.scale.double().numpy()
         codes = bias / step
@@ -32,15 +32,17 @@ def test_biases_are_whole_steps_of_input_and_weight():
 
 def test_a_second_time_changes_nothing():
     graph = quantised()
-    settle_biases(graph)
+    round_biases(graph)
     once = copy.deepcopy(graph.state_dict())
-    settle_biases(graph)
+    round_biases(graph)
     assert all(torch.equal(once[name], value) for name, value in graph.state_dict().items())
 
 
 def test_layers_in_float_and_shared_biases_are_left_alone():
     graph = quantised()
-    leave_in_float(graph, "two")
-    before = graph.get_parameter(next(each.bias_name for each in weighted(graph) if each.layer == "two")).clone()
-    assert "two" not in settle_biases(graph)
-    assert torch.equal(before, graph.get_parameter(next(e.bias_name for e in weighted(graph) if e.layer == "two")))
+    keep_in_float(graph, "two")
+    before = graph.get_parameter(next(each.bias_name for each in weighted_layers(graph) if each.layer == "two")).clone()
+    assert "two" not in round_biases(graph)
+    assert torch.equal(
+        before, graph.get_parameter(next(e.bias_name for e in weighted_layers(graph) if e.layer == "two"))
+    )

@@ -165,13 +165,13 @@ def test_a_learned_scale_settles_on_what_was_used():
     with torch.no_grad():
         module.scale.mul_(-1.2345)  # an optimiser may carry it past zero
     used = module(x).detach()
-    module.settle_scale()
+    module.freeze_scale()
     assert not list(module.parameters())
     [scale] = module.scale.tolist()
     assert np.float16(scale) == scale > 0
     torch.testing.assert_close(module(x), used)
     settled: Tensor = module.scale.clone()
-    module.settle_scale()
+    module.freeze_scale()
     assert torch.equal(module.scale, settled)
 
 

@@ -7,7 +7,7 @@ from edgekd.artifact import Artifact, capture, fill
 from edgekd.errors import EdgekdError, ExportError
 from edgekd.export.profile import PROFILES, must_serve
 from edgekd.quantize import prepare
-from edgekd.quantize.fake_quant import FakeQuantize, fake_quants, weighted
+from edgekd.quantize.fake_quant import FakeQuantize, fake_quants, weighted_layers
 from edgekd.quantize.files import audit, to_runtime
 from edgekd.spec import Spec
 from tests.export.deploy.networks import IMAGE
@@ -21,7 +21,7 @@ def test_a_portable_graph_gives_every_file(target):
     made = traced("residual")
     model = to_runtime(made.model, made.graph, "portable", target)
     # the scale of each layer's weight and of what it reads
-    assert audit(model, made.graph) == 2 * len(weighted(made.graph)) == 14
+    assert audit(model, made.graph) == 2 * len(weighted_layers(made.graph)) == 14
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_weights_have_seven_bits_where_products_could_overflow():
     """What is never negative has codes under 128 and leaves room for eight: 2·127·127 = 32258 fits 16 bits."""
     codes = {
         layer.layer: (layer.weight_fake_quant.quant_min, layer.weight_fake_quant.quant_max)
-        for layer in weighted(traced("mobilenetv3").graph)
+        for layer in weighted_layers(traced("mobilenetv3").graph)
     }
     seven, eight = (-64, 63), (-127, 127)
     assert codes == {
@@ -119,7 +119,7 @@ def test_one_ulp_is_noticed():
 def test_a_graph_comes_back_from_its_tensors(tmp_path):
     """With a layer in float, a learned scale, and what was calibrated: same answers, same file."""
     network, graph, inputs = quantised("residual")
-    for layer in weighted(graph):
+    for layer in weighted_layers(graph):
         if layer.layer == "two.0":
             layer.weight_fake_quant.disable_fake_quant()
     spec = Spec("cifar_resnet20", IMAGE, 4).then("quantize", {"profile": "portable"})

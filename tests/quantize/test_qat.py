@@ -10,7 +10,7 @@ from edgekd.artifact import tensors_of
 from edgekd.errors import ModelError
 from edgekd.export import parity
 from edgekd.models import build
-from edgekd.quantize import calibrate, convert, hold, observe, prepare
+from edgekd.quantize import calibrate, convert, freeze_ranges, observe, prepare
 from edgekd.recipe import Train
 from edgekd.train import CrossEntropy, FitOptions, accuracy_of, fit, logits_of
 
@@ -88,7 +88,7 @@ def test_calibration_sees_the_float_network():
 def test_ranges_follow_the_data_or_are_held():
     graph = prepare(small(), SHAPE)
     calibrate(graph, [torch.randn(8, *SHAPE)])
-    for act, moves in ((hold, False), (observe, True)):
+    for act, moves in ((freeze_ranges, False), (observe, True)):
         before = ranges(graph)
         act(graph)
         graph(torch.randn(8, *SHAPE) * 5)
@@ -136,7 +136,7 @@ def test_a_quantised_network_reads_digits_as_well(digits, trained):
         digits,
         Train(epochs=1, lr=0.001),
         CrossEntropy(),
-        FitOptions(float32=True, to_train=observe, to_eval=hold),
+        FitOptions(float32=True, to_train=observe, to_eval=freeze_ranges),
     )
     assert accuracy_of(graph, digits, digits.test) > accuracy_of(trained, digits, digits.test) - 0.02
     same = parity(logits_of(convert(graph), digits, digits.test), logits_of(graph, digits, digits.test))

@@ -4,7 +4,7 @@ import torch
 
 from edgekd.errors import ModelError
 from edgekd.quantize.rounding import (
-    Problem,
+    RoundingProblem,
     RoundingSearch,
     annealed_beta,
     inverse_rectified_sigmoid,
@@ -36,9 +36,9 @@ def test_beta_goes_from_twenty_to_two():
     assert [annealed_beta(progress) for progress in (0, 0.5, 1)] == pytest.approx([20, 11, 2])
 
 
-def problem(columns: torch.Tensor, weight: torch.Tensor, scale: float, highest: int = 7) -> Problem:
+def problem(columns: torch.Tensor, weight: torch.Tensor, scale: float, highest: int = 7) -> RoundingProblem:
     """Of one group, whose target is its own float output."""
-    return Problem(
+    return RoundingProblem(
         steps=weight[None] / scale,
         scale=torch.full((1, 1, 1), scale),
         lowest=-highest,
@@ -60,7 +60,7 @@ def correlated(positions: int, columns: int, seed: int = 0) -> torch.Tensor:
 
 
 @pytest.fixture
-def layer() -> Problem:
+def layer() -> RoundingProblem:
     torch.manual_seed(0)
     return problem(correlated(2000, 24), torch.randn(6, 24) * 0.3, 0.12)
 

@@ -4,9 +4,9 @@ import torch.nn.functional as F
 
 from edgekd.artifact import tensors_of
 from edgekd.export import deploy
-from edgekd.quantize.fake_quant import fake_quants, weighted
-from edgekd.quantize.places import to_places
-from edgekd.quantize.sensitivity import float_layers, leave_in_float, sensitivities
+from edgekd.quantize.fake_quant import fake_quants, weighted_layers
+from edgekd.quantize.qdq import to_qdq
+from edgekd.quantize.sensitivity import float_layers, keep_in_float, sensitivities
 from tests.export.deploy.traced import PREPROCESS, constants, quantised
 
 
@@ -14,7 +14,7 @@ from tests.export.deploy.traced import PREPROCESS, constants, quantised
 def planted():
     """A network one of whose layers has scales a hundred times too wide."""
     _, graph, inputs = quantised("residual")
-    [layer] = [each for each in weighted(graph) if each.layer == "three.0"]
+    [layer] = [each for each in weighted_layers(graph) if each.layer == "three.0"]
     module = layer.weight_fake_quant
     module.set_range(module.min_val * 100, module.max_val * 100)
     return graph, inputs
@@ -24,15 +24,15 @@ def test_the_worst_layer_comes_first(planted):
     graph, inputs = planted
     found = sensitivities(graph, [inputs])
     assert found[0].layer == "three.0"
-    assert found[0].harm > 3 * found[1].harm
-    assert sorted((each.harm for each in found), reverse=True) == [each.harm for each in found]
-    assert {each.layer for each in found} == {layer.layer for layer in weighted(graph)}
+    assert found[0].divergence > 3 * found[1].divergence
+    assert sorted((each.divergence for each in found), reverse=True) == [each.divergence for each in found]
+    assert {each.layer for each in found} == {layer.layer for layer in weighted_layers(graph)}
 
 
 def test_harm_is_the_divergence_of_one_layer_alone(planted):
     """By hand: KL(float || one layer quantised), in nats for each sample; batches are pooled."""
     graph, inputs = planted
-    found = {each.layer: each.harm for each in sensitivities(graph, [inputs[:24], inputs[24:]])}
+    found = {each.layer: each.divergence for each in sensitivities(graph, [inputs[:24], inputs[24:]])}
 
     def logits(*enabled) -> torch.Tensor:
         for module in fake_quants(graph).values():
@@ -40,7 +40,7 @@ def test_harm_is_the_divergence_of_one_layer_alone(planted):
         with torch.no_grad():
             return graph(inputs).double()
 
-    [layer] = [each for each in weighted(graph) if each.layer == "three.0"]
+    [layer] = [each for each in weighted_layers(graph) if each.layer == "three.0"]
     exact, moved = logits(), logits(layer.weight_fake_quant, layer.input_fake_quant)
     p, q = F.softmax(exact, 1), F.softmax(moved, 1)
     by_hand = float((p * (p.log() - q.log())).sum() / len(inputs))
@@ -49,7 +49,7 @@ def test_harm_is_the_divergence_of_one_layer_alone(planted):
 
 def test_the_graph_is_left_as_it_was(planted):
     graph, inputs = planted
-    leave_in_float(graph, "one.0")
+    keep_in_float(graph, "one.0")
     before = {name: value.clone() for name, value in tensors_of(graph).items()}
     found = sensitivities(graph, [inputs])
     after = tensors_of(graph)
@@ -68,8 +68,8 @@ def test_also_where_it_is_interrupted(planted):
 
 def test_a_layer_left_in_float_is_float_in_the_file(planted):
     graph, _ = planted
-    leave_in_float(graph, "three.0")
-    exported = to_places(graph, PREPROCESS)
+    keep_in_float(graph, "three.0")
+    exported = to_qdq(graph, PREPROCESS)
     for target in ("onnxruntime-x86", "tensorrt"):
         model = deploy(exported, target)
         stored = constants(model)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from edgekd.quantize.fake_quant import FakeQuantize, fake_quants, weighted
+from edgekd.quantize.fake_quant import FakeQuantize, fake_quants, weighted_layers
 from edgekd.quantize.sensitivity import float_layers
 from edgekd.recipe import Budget, Quantize, Target
 from edgekd.spec import Spec
@@ -90,7 +90,7 @@ def test_mixed_precision_is_no_help_where_float_misses_too(climb):
 
 def ruin(graph: nn.Module, layer: str) -> None:
     """An input range so wide that three codes are used."""
-    [found] = [each for each in weighted(graph) if each.layer == layer]
+    [found] = [each for each in weighted_layers(graph) if each.layer == layer]
     low, high = torch.tensor([-200.0]), torch.tensor([200.0])
     module = found.weight_fake_quant
     channels = len(module.scale)
@@ -106,7 +106,7 @@ def one_layer_ruined(monkeypatch):
 
     def ruining(graph: nn.Module, batches: Any, method: str) -> None:
         calibrate(graph, batches, method)
-        layer = weighted(graph)[2].layer
+        layer = weighted_layers(graph)[2].layer
         ruin(graph, layer)
 
     monkeypatch.setattr(stage, "calibrate", ruining)
@@ -116,7 +116,7 @@ def test_mixed_precision_takes_out_what_harms(climb, one_layer_ruined):
     result = climb(3.0, rungs=("ptq", "mixed"))
     first, *_, last = result.metrics["rungs"]
     assert (first["rung"], first["met"]) == ("ptq", False)
-    ruined = weighted(result.network)[2].layer
+    ruined = weighted_layers(result.network)[2].layer
     assert (last["rung"], last["met"], last["float_layers"]) == ("mixed", True, [ruined])
     assert result.metrics["stopped"] == "mixed"
     assert result.metrics["float_layers"] == float_layers(result.network) == [ruined]

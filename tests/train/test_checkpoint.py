@@ -15,7 +15,7 @@ from edgekd.artifact import tensors_of
 from edgekd.data import DataSet
 from edgekd.errors import ModelError
 from edgekd.models import build
-from edgekd.quantize import calibrate, hold, observe, prepare
+from edgekd.quantize import calibrate, freeze_ranges, observe, prepare
 from edgekd.recipe import Train
 from edgekd.train import CrossEntropy, FitOptions, fit
 from edgekd.train.checkpoint import PATTERN, State, load_state, save_state
@@ -84,7 +84,7 @@ def quantised_run(width: int, section: Train) -> Run:
 
         history = fit(
             graph, data, section, CrossEntropy(), FitOptions(seed=7, folder=folder, save_every=0, float32=True,
-            to_train=observe, to_eval=hold, before_step=before_step),
+            to_train=observe, to_eval=freeze_ranges, before_step=before_step),
         )  # fmt: skip
         return graph, history
 

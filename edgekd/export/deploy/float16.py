@@ -1,17 +1,29 @@
-"""float16 inside, float32 at the edges, for runtimes that compute in the types that the graph is written in."""
+"""float16 types and weights inside, float32 inputs and outputs, for runtimes that compute in the graph's types."""
 
 import numpy as np
 import onnx_ir as ir
+from onnx import ModelProto
 
 from edgekd.errors import ExportError
-from edgekd.export.deploy.places import constant
+from edgekd.export.deploy.qdq import constant
 
-# These inputs are float32 by ONNX's definition, whatever the data: sizes, not values.
+# Inputs that ONNX defines as float32 whatever the data: sizes, not values.
 KEPT_FLOAT32 = {("Resize", 1), ("Resize", 2)}
 
 
+def half(model: ModelProto) -> ModelProto:
+    """Return a copy of ``model`` with float16 inside, of half the size.
+
+    Raises:
+        ExportError: a weight does not fit into float16.
+    """
+    inside = ir.from_proto(model)
+    to_float16(inside.graph)
+    return ir.to_proto(inside)
+
+
 def to_float16(graph: ir.Graph) -> None:
-    """Rewrites ``graph`` in place; its input and outputs stay float32.
+    """Convert ``graph`` to float16 in place; its inputs and outputs stay float32.
 
     Raises:
         ExportError: a constant does not fit into float16.
@@ -50,7 +62,7 @@ def _half(value: ir.Value) -> np.ndarray:
 
 
 def _retype(node: ir.Node) -> None:
-    """Types that the node names itself, and those that were inferred before."""
+    """Convert the types that the node declares, and those inferred before."""
     if node.op_type == "Cast" and node.attributes.get_int("to") == ir.DataType.FLOAT:
         node.attributes["to"] = ir.AttrInt64("to", int(ir.DataType.FLOAT16))
     for value in node.outputs:

@@ -1,11 +1,20 @@
-"""Which nodes of a quantised graph compute in int8 on a runtime, and which activations are rounded for them."""
+"""The plan of a runtime's file: which nodes compute in int8, and which Q/DQ pairs they need."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from edgekd.export.deploy.places import CLAMPS, WEIGHTED, QdqPair, Weight, before_clamp, constant, given, layer_of
+from edgekd.export.deploy.qdq import (
+    CLAMPS,
+    WEIGHTED,
+    QdqPair,
+    QuantizedWeight,
+    before_clamp,
+    constant,
+    layer_of,
+    required,
+)
 from edgekd.export.profile import Profile
 
 GATES = ("Sigmoid", "HardSigmoid")
@@ -13,6 +22,8 @@ GATES = ("Sigmoid", "HardSigmoid")
 
 @dataclass(frozen=True)
 class QdqPlan:
+    """The nodes that compute in int8, and the Q/DQ pairs that are kept and dropped for them."""
+
     int8: frozenset[ir.Node]
     kept: tuple[QdqPair, ...]
     dropped: tuple[QdqPair, ...]
@@ -20,48 +31,52 @@ class QdqPlan:
 
 def make_plan(
     graph: ir.Graph,
-    places: Collection[QdqPair],
-    weights: Collection[Weight],
+    pairs: Collection[QdqPair],
+    weights: Collection[QuantizedWeight],
     profile: Profile,
     keep_float: Collection[str],
 ) -> QdqPlan:
-    """``keep_float`` holds names of nodes, and paths of layers that stay in float with all that is under them."""
-    flow = _Flow(graph, places)
+    """Decide for the runtime of ``profile`` which nodes compute in int8.
+
+    Args:
+        keep_float: names of nodes, and paths of layers, that stay in float; paths with all layers under them.
+    """
+    flow = _Flow(graph, pairs)
     quantised = {weight.layer for weight in weights}
     int8: set[ir.Node] = set()
     for node in graph:
         if node.op_type not in profile.kernels or _is_kept(node, keep_float):
             continue
         if node.op_type in WEIGHTED:
-            computes = node in quantised and flow.behind(given(node, 0)) is not None
+            computes = node in quantised and flow.behind(required(node, 0)) is not None
         elif node.op_type in ("ReduceMean", "BatchNormalization") and not _is_of_images(node):
             computes = False
         else:
             computes = flow.stays_in_int8(node, int8)
         if computes:
             int8.add(node)
-    wanted = [place for place in places if flow.is_wanted(place, int8, profile)]
-    return QdqPlan(frozenset(int8), tuple(wanted), tuple(place for place in places if place not in wanted))
+    wanted = [pair for pair in pairs if flow.is_wanted(pair, int8, profile)]
+    return QdqPlan(frozenset(int8), tuple(wanted), tuple(pair for pair in pairs if pair not in wanted))
 
 
 class _Flow:
-    """How activations run through places and clamps."""
+    """The flow of activations through Q/DQ pairs and clamps."""
 
-    def __init__(self, graph: ir.Graph, places: Collection[QdqPair]):
-        self.by_result = {place.result: place for place in places}
-        self.by_source = {place.source: place for place in places}
+    def __init__(self, graph: ir.Graph, pairs: Collection[QdqPair]):
+        self.by_result = {pair.result: pair for pair in pairs}
+        self.by_source = {pair.source: pair for pair in pairs}
         self.depths = _depths(graph)
 
     def behind(self, value: ir.Value) -> QdqPair | None:
         return self.by_result.get(value)
 
     def origin(self, value: ir.Value) -> ir.Node | None:
-        """The operator whose result, rounded and clamped, ``value`` is."""
-        place = self.behind(value)
-        return before_clamp((place.source if place else value).producer())
+        """Return the operator whose result ``value`` is, looking through Q/DQ pairs and clamps."""
+        pair = self.behind(value)
+        return before_clamp((pair.source if pair else value).producer())
 
     def stays_in_int8(self, node: ir.Node, int8: Collection[ir.Node]) -> bool:
-        """For what has no weights: int8 where it comes in int8 and is rounded after, so that it is no island."""
+        """Tell whether an operator without weights computes in int8: with quantised inputs from int8, and outputs."""
         inputs = [value for value in node.inputs if value is not None and not value.is_initializer()]
         if not inputs or not all(self._arrives_rounded(value, int8) for value in inputs):
             return False
@@ -69,13 +84,13 @@ class _Flow:
         enough = any(arriving) if node.op_type in ("Add", "Concat") else all(arriving)
         if node.op_type in GATES and self._only_gates(node):
             return enough
-        # A hard-sigmoid gets a fixed range, which only a product takes.
+        # A hard-sigmoid gets a fixed range, which only a product can take.
         return enough and node.op_type != "HardSigmoid" and self._leaves_rounded(node)
 
     def _only_gates(self, node: ir.Node) -> bool:
-        """Whether the result only scales another activation, so that it can be rounded over 0..1."""
-        place = self.by_source.get(node.outputs[0])
-        readers = (place.result if place else node.outputs[0]).consumers()
+        """Tell whether the result only scales other activations, so that its range can be 0..1."""
+        pair = self.by_source.get(node.outputs[0])
+        readers = (pair.result if pair else node.outputs[0]).consumers()
         return bool(readers) and all(reader.op_type == "Mul" for reader in readers)
 
     def _arrives_rounded(self, value: ir.Value, int8: Collection[ir.Node]) -> bool:
@@ -92,27 +107,27 @@ class _Flow:
             result = uses[0].outputs[0]
         return result in self.by_source and len(result.consumers()) == 1
 
-    def is_wanted(self, place: QdqPair, int8: Collection[ir.Node], profile: Profile) -> bool:
-        readers = place.result.consumers()
+    def is_wanted(self, pair: QdqPair, int8: Collection[ir.Node], profile: Profile) -> bool:
+        readers = pair.result.consumers()
         if profile.quantised_outputs:
-            return any(reader in int8 for reader in readers) or self.origin(place.result) in int8
-        return any(reader in int8 or self._is_identity(place, reader, int8) for reader in readers)
+            return any(reader in int8 for reader in readers) or self.origin(pair.result) in int8
+        return any(reader in int8 or self._is_identity(pair, reader, int8) for reader in readers)
 
-    def _is_identity(self, place: QdqPair, reader: ir.Node, int8: Collection[ir.Node]) -> bool:
-        """Whether ``reader`` adds to this activation what a convolution gives, which then writes the sum itself.
+    def _is_identity(self, pair: QdqPair, reader: ir.Node, int8: Collection[ir.Node]) -> bool:
+        """Tell whether ``reader`` adds this activation to a convolution's output, so that the two are fused.
 
-        Of two branches the one with fewer layers behind it is the identity, as TensorRT's guide wants it rounded.
+        The branch with fewer layers is the identity, which TensorRT's guide recommends to quantise.
         """
         if reader.op_type != "Add":
             return False
-        other = next((value for value in reader.inputs if value is not None and value is not place.result), None)
+        other = next((value for value in reader.inputs if value is not None and value is not pair.result), None)
         if other is None or self.origin(other) not in int8:
             return False
-        return self.depths[place.result] < self.depths[other]
+        return self.depths[pair.result] < self.depths[other]
 
 
 def _depths(graph: ir.Graph) -> dict[ir.Value, int]:
-    """The most layers with weights on any way from the input to each activation."""
+    """Return the largest number of layers with weights on a path from the input to each activation."""
     depths: dict[ir.Value, int] = {}
     for node in graph:
         before = max((depths.get(value, 0) for value in node.inputs if value is not None), default=0)
@@ -121,8 +136,8 @@ def _depths(graph: ir.Graph) -> dict[ir.Value, int]:
 
 
 def _is_of_images(node: ir.Node) -> bool:
-    """Of (N, C, H, W), where a ReduceMean must be over the two last axes."""
-    shape = given(node, 0).shape
+    """Tell whether the input is (N, C, H, W), and a ReduceMean is over the two last axes."""
+    shape = required(node, 0).shape
     if shape is None or len(shape) != 4:
         return False
     if node.op_type != "ReduceMean":

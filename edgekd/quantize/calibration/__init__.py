@@ -1,4 +1,4 @@
-"""Ranges of activations: ``calibrate(graph, batches, "entropy")``; one file per method."""
+"""Calibration of activation ranges: ``calibrate(graph, batches, "entropy")``; one file per method."""
 
 from edgekd.quantize.calibration.collect import calibrate, collect
 from edgekd.quantize.calibration.entropy import entropy
@@ -7,7 +7,7 @@ from edgekd.quantize.calibration.minmax import minmax
 from edgekd.quantize.calibration.mse import mse
 from edgekd.quantize.calibration.percentile import percentile
 from edgekd.quantize.calibration.registry import CALIBRATIONS, Calibration
-from edgekd.quantize.calibration.states import as_float, fitting, float_copy, hold_calibrated
+from edgekd.quantize.calibration.states import as_float, checked_batches, float_copy, freeze_calibrated
 
 __all__ = [
     "CALIBRATIONS",
@@ -15,11 +15,11 @@ __all__ = [
     "Histogram",
     "as_float",
     "calibrate",
+    "checked_batches",
     "collect",
     "entropy",
-    "fitting",
     "float_copy",
-    "hold_calibrated",
+    "freeze_calibrated",
     "minmax",
     "mse",
     "percentile",

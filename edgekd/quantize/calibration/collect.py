@@ -1,4 +1,4 @@
-"""Ranges of a prepared graph's activations from what batches of data make of them."""
+"""Calibration of a prepared graph: histograms of its activations on batches of data, and ranges from them."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,29 +12,28 @@ from torchao.quantization.pt2e import disable_observer, enable_fake_quant
 from edgekd.errors import ModelError
 from edgekd.quantize.calibration.histogram import Histogram
 from edgekd.quantize.calibration.registry import CALIBRATIONS
-from edgekd.quantize.calibration.states import as_float, fitting
-from edgekd.quantize.fake_quant import FakeQuantize, fake_quants, layer_of, weighted
+from edgekd.quantize.calibration.states import as_float, checked_batches
+from edgekd.quantize.fake_quant import FakeQuantize, fake_quants, layer_of, weighted_layers
 
 
 def collect(graph: GraphModule, batches: Iterable[Tensor]) -> dict[str, Histogram]:
-    """What the float network's activations are, for every place where one is quantised.
+    """Collect histograms of the float network's activations at every fake-quant.
 
     Args:
-        graph: a prepared one; its ranges and what it quantises stay as they are.
-        batches: of (N, ...) inputs on the graph's device.
+        graph: a prepared graph; its ranges, and which fake-quants are enabled, stay as they are.
+        batches: (N, ...) inputs on the graph's device.
 
     Returns:
-        A histogram for each activation's FakeQuantize by its name in the graph; where tensors share a range,
-        of all of them.
+        A histogram for each activation's FakeQuantize, by its name in the graph; tensors that share a range have one.
 
     Raises:
-        ModelError: a value is NaN or infinite, or there is no batch, or one of another shape.
+        ModelError: a value is NaN or infinite, there is no batch, or a batch has another shape.
     """
-    places = _activation_places(graph)
-    histograms = {name: Histogram() for name in places}
-    counters = [(place, _Counter(histograms[name], _source(graph, name))) for name, place in places.items()]
+    modules = _activation_fake_quants(graph)
+    histograms = {name: Histogram() for name in modules}
+    counters = [(module, _Counter(histograms[name], _source(graph, name))) for name, module in modules.items()]
     with torch.no_grad(), as_float(graph), _hooked(counters):
-        for inputs in fitting(graph, batches):
+        for inputs in checked_batches(graph, batches):
             graph(inputs)
     return histograms
 
@@ -42,33 +41,33 @@ def collect(graph: GraphModule, batches: Iterable[Tensor]) -> dict[str, Histogra
 def calibrate(
     graph: GraphModule, batches: Iterable[Tensor], method: str = "minmax", **options: Any
 ) -> dict[str, Histogram]:
-    """Sets the ranges of activations with ``method``, those of weights to all of each channel, and holds them.
+    """Set the ranges of activations with ``method``, and those of weights to each channel's full range; freeze both.
 
-    Everything quantises afterwards, what was left in float as well.
+    All fake-quants are enabled afterwards, also those that were disabled before.
 
     Args:
-        graph: a prepared one.
-        batches: of (N, ...) inputs on the graph's device.
-        method: a name of ``CALIBRATIONS``.
-        options: the method's own, such as ``percentage``.
+        graph: a prepared graph.
+        batches: (N, ...) inputs on the graph's device.
+        method: an entry of ``CALIBRATIONS``.
+        options: options of the method, such as ``percentage``.
 
     Returns:
-        The histograms that the ranges were taken from.
+        The histograms that the ranges were computed from.
 
     Raises:
-        ModelError: ``method`` is unknown, and as :func:`collect`.
+        ModelError: ``method`` is unknown; and as for :func:`collect`.
     """
     find_range = CALIBRATIONS.find(method)
-    places = _activation_places(graph)
-    weights = [layer.weight_fake_quant for layer in weighted(graph) if layer.weight_fake_quant is not None]
-    # from the pass over the data, as a weight may be computed from parameters, by weight standardisation for one
-    with _hooked((place, _take_weight_range) for place in weights):
+    modules = _activation_fake_quants(graph)
+    weights = [layer.weight_fake_quant for layer in weighted_layers(graph) if layer.weight_fake_quant is not None]
+    # in the pass over the data, as a weight may be computed from parameters, for example by weight standardisation
+    with _hooked((module, _set_weight_range) for module in weights):
         histograms = collect(graph, batches)
     for name, histogram in histograms.items():
-        place = places[name]
-        low, high = find_range(histogram, place.quant_min, place.quant_max, place.symmetric, **options)
-        device = place.scale.device
-        place.set_range(torch.tensor([low], device=device), torch.tensor([high], device=device))
+        module = modules[name]
+        low, high = find_range(histogram, module.quant_min, module.quant_max, module.symmetric, **options)
+        device = module.scale.device
+        module.set_range(torch.tensor([low], device=device), torch.tensor([high], device=device))
     graph.apply(enable_fake_quant)
     graph.apply(disable_observer)
     return histograms
@@ -80,16 +79,16 @@ Hook = Callable[[nn.Module, tuple[Tensor, ...]], None]
 @contextmanager
 def _hooked(hooks: Iterable[tuple[FakeQuantize, Hook]]) -> Iterator[None]:
     with ExitStack() as stack:
-        for place, hook in hooks:
-            stack.callback(place.register_forward_pre_hook(hook).remove)
+        for module, hook in hooks:
+            stack.callback(module.register_forward_pre_hook(hook).remove)
         yield
 
 
-def _take_weight_range(place: nn.Module, arguments: tuple[Tensor, ...]) -> None:
-    assert isinstance(place, FakeQuantize)
+def _set_weight_range(module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+    assert isinstance(module, FakeQuantize)
     weight = arguments[0].detach()
-    rows = weight.reshape(1, -1) if place.ch_axis < 0 else weight.transpose(0, place.ch_axis).flatten(1)
-    place.set_range(*torch.aminmax(rows, dim=1))
+    rows = weight.reshape(1, -1) if module.ch_axis < 0 else weight.transpose(0, module.ch_axis).flatten(1)
+    module.set_range(*torch.aminmax(rows, dim=1))
 
 
 class _Counter:
@@ -105,14 +104,14 @@ class _Counter:
             ) from None
 
 
-def _activation_places(graph: GraphModule) -> dict[str, FakeQuantize]:
-    weights = {id(layer.weight_fake_quant) for layer in weighted(graph)}
+def _activation_fake_quants(graph: GraphModule) -> dict[str, FakeQuantize]:
+    weights = {id(layer.weight_fake_quant) for layer in weighted_layers(graph)}
     return {name: module for name, module in fake_quants(graph).items() if id(module) not in weights}
 
 
 def _source(graph: GraphModule, name: str) -> str:
-    place = next(node for node in graph.graph.nodes if node.op == "call_module" and node.target == name)
-    node = place.args[0]
+    call = next(node for node in graph.graph.nodes if node.op == "call_module" and node.target == name)
+    node = call.args[0]
     assert isinstance(node, Node)
     if node.op == "placeholder":
         return "the network's input"

@@ -16,39 +16,39 @@ SWEEPS = 3
 
 
 def divergence(counts: Tensor, start: int, stop: int, levels: int) -> float:
-    """KL(P ‖ Q) in nats when the bins ``start`` to ``stop`` are kept and merged into ``levels`` equal groups.
+    """Compute KL(P ‖ Q) in nats when the bins ``start`` to ``stop`` are kept and merged into ``levels`` equal groups.
 
-    P has what lies outside in the first and last bin that holds values. Q has each group's count, without what
-    lies outside, spread evenly over the bins of the group that hold values. Infinite if no bin does.
+    P counts the values outside in the first and the last occupied bin. Q spreads each group's count, without the
+    values outside, evenly over the occupied bins of the group. Infinite if no bin is occupied.
 
     Args:
         counts: (bins,) float64.
     """
     kept = counts[start:stop]
-    there = kept > 0
-    if not there.any():
+    occupied = kept > 0
+    if not occupied.any():
         return math.inf
-    inside = there.nonzero().flatten()
+    inside = occupied.nonzero().flatten()
     reference = kept.clone()
-    # Migacz has it in the outermost bins; where one of those is empty, Q is zero there and the divergence infinite
+    # Migacz adds them to the outermost bins; where one of those is empty, Q is zero there and the divergence infinite
     reference[inside[0]] += counts[:start].sum()
     reference[inside[-1]] += counts[stop:].sum()
     group = torch.arange(len(kept)) * levels // len(kept)
     mass = torch.zeros(levels, dtype=torch.float64).index_add_(0, group, kept)
-    members = torch.zeros(levels, dtype=torch.float64).index_add_(0, group, there.double())
-    candidate = (mass / members.clamp(min=1))[group][there]
-    p, q = reference[there] / reference.sum(), candidate / mass.sum()
+    members = torch.zeros(levels, dtype=torch.float64).index_add_(0, group, occupied.double())
+    candidate = (mass / members.clamp(min=1))[group][occupied]
+    p, q = reference[occupied] / reference.sum(), candidate / mass.sum()
     return float((p * (p / q).log()).sum())
 
 
 @CALIBRATIONS.register("entropy")
 def entropy(histogram: Histogram, quant_min: int, quant_max: int, symmetric: bool) -> tuple[float, float]:
-    """The range that loses the least information when its bins are merged into the type's levels.
+    """Compute the range that loses the least information when its bins are merged into the type's levels.
 
-    Symmetric ranges are Migacz's, over |x| with the levels of one sign. An affine range has all its levels: it is
-    cut to |x| in the same way first, then its two ends move in turn, each to the least divergence with the other
-    where it is. Exact zeros are left out: a level always lies on zero, and the peak that ReLU makes there would
-    otherwise pull the range in until it had a bin of its own.
+    Symmetric ranges are Migacz's, over |x| with the levels of one sign. For an affine range, with all levels, |x| is
+    cut in the same way first. Then its two ends move in turn, each to the least divergence given the other. Exact zeros
+    are left out: a level always lies on zero, and the peak that ReLU makes there would otherwise shrink the range until
+    it had a bin of its own.
     """
     low, high = minmax(histogram, quant_min, quant_max, symmetric)
     if low == high:
@@ -98,7 +98,7 @@ def _to(stop: int, zero: int) -> Callable[[int], tuple[int, int]]:
 def _least_divergent(
     counts: Tensor, levels: int, furthest: int, kept: Callable[[int], tuple[int, int]]
 ) -> tuple[int, int]:
-    """The best of ``kept(reach)`` for reaches up to ``furthest``, of those that have a bin for each level."""
+    """Return the best of ``kept(reach)`` for reaches up to ``furthest``, of those with a bin for each level."""
 
     def cost(reach: int) -> float:
         start, stop = kept(reach)
@@ -106,7 +106,7 @@ def _least_divergent(
             return math.inf
         return divergence(counts, start, stop, levels)
 
-    # from the widest on, which ties go to
+    # from the widest on, which wins ties
     step = max(furthest // CANDIDATES, 1)
     reach = min(range(furthest, -1, -step), key=cost)
     finer = max(step // FINER, 1)

@@ -1,4 +1,4 @@
-"""Counts of an activation's values, in one pass and the same in whatever order the batches come."""
+"""Histogram of an activation's values in one pass, independent of the order of the batches."""
 
 import math
 
@@ -49,27 +49,27 @@ class Histogram:
 
     @property
     def bound(self) -> float:
-        """The largest magnitude."""
+        """Return the largest magnitude."""
         return max(-self.low, self.high)
 
     @property
     def edges(self) -> Tensor:
-        """(bins + 1,) float64."""
+        """Return the edges of the bins, (bins + 1,) float64."""
         return (torch.arange(self.bins + 1, dtype=torch.float64) - self.bins // 2) * self.width
 
     @property
     def magnitudes(self) -> Tensor:
-        """(bins / 2,) int64: counts of |x|, from 0 upwards in steps of ``width``."""
+        """Return counts of |x|, from 0 upwards in steps of ``width``, (bins / 2,) int64."""
         half = self.bins // 2
         return self.counts[half:] + self.counts[:half].flip(0)
 
     def occupied(self) -> tuple[Tensor, Tensor]:
-        """Centres of the bins that hold values, and their counts; both float64."""
-        there = self.counts > 0
-        return (self.edges[:-1] + self.width / 2)[there], self.counts[there].double()
+        """Return the centres of the occupied bins, and their counts; both float64."""
+        occupied = self.counts > 0
+        return (self.edges[:-1] + self.width / 2)[occupied], self.counts[occupied].double()
 
     def add(self, values: Tensor) -> None:
-        """Counts ``values``, of any shape, floating type and device.
+        """Count ``values``, of any shape, floating type and device.
 
         Raises:
             ModelError: some are NaN or infinite, as float32.
@@ -104,4 +104,4 @@ class Histogram:
 
 def _odd(values: Tensor) -> str:
     nans, infinities = int(values.isnan().sum()), int(values.isinf().sum())
-    return " and ".join(f"{count} {what}" for count, what in ((nans, "NaN"), (infinities, "infinite")) if count)
+    return " and ".join(f"{count} {kind}" for count, kind in ((nans, "NaN"), (infinities, "infinite")) if count)

@@ -17,13 +17,13 @@ SWEEPS = 4
 def squared_error(
     histogram: Histogram, low: Tensor, high: Tensor, quant_min: int, quant_max: int, symmetric: bool
 ) -> Tensor:
-    """Mean of (x − Q(x))² for every candidate range, with each value at the centre of its bin.
+    """Compute the mean of (x − Q(x))² for every candidate range, with each value at the centre of its bin.
 
     Args:
         low, high: (candidates,), ``low <= 0 < high`` or ``low < 0 <= high``.
 
     Returns:
-        (candidates,) float64, less what a value's place in its bin adds to all of them alike.
+        (candidates,) float64, without the error of values within their bins, which is the same for all candidates.
     """
     values, counts = histogram.occupied()
     low, high = low.double()[:, None], high.double()[:, None]
@@ -38,11 +38,11 @@ def squared_error(
 
 @CALIBRATIONS.register("mse")
 def mse(histogram: Histogram, quant_min: int, quant_max: int, symmetric: bool) -> tuple[float, float]:
-    """The range whose quantised values are nearest to the values, in the mean square.
+    """Compute the range with the least mean squared quantisation error.
 
-    Candidates for an end are 1/1024 of the largest value to all of it. The two ends of an affine range are
-    searched in turn: the error is nearly convex in both, because what is clipped is convex in its end, and
-    rounding costs (high − low)² up to a factor.
+    Candidates for an end are 1/1024 of the largest value up to all of it. The two ends of an affine range are searched
+    in turn: the error is nearly convex in both, because the clipping error is convex in its end, and the rounding error
+    is (high − low)² up to a factor.
     """
     low, high = minmax(histogram, quant_min, quant_max, symmetric)
     if low == high:
@@ -72,12 +72,12 @@ def _with_high(error: Callable[[Tensor, Tensor], Tensor], high: float) -> Callab
     return lambda ends: error(ends, torch.full_like(ends, high))
 
 
-def _best_end(whole: float, error: Callable[[Tensor], Tensor]) -> float:
-    if whole == 0:
+def _best_end(largest: float, error: Callable[[Tensor], Tensor]) -> float:
+    if largest == 0:
         return 0.0
-    coarse = whole * 2.0 ** (-torch.arange(OCTAVES * PER_OCTAVE + 1, dtype=torch.float64) / PER_OCTAVE)
+    coarse = largest * 2.0 ** (-torch.arange(OCTAVES * PER_OCTAVE + 1, dtype=torch.float64) / PER_OCTAVE)
     best = coarse[error(coarse).argmin()]
     step = 1 / PER_OCTAVE
     fine = best * 2.0 ** torch.linspace(-step, step, 33, dtype=torch.float64)
-    fine = fine.clamp(-abs(whole), abs(whole))
+    fine = fine.clamp(-abs(largest), abs(largest))
     return float(fine[error(fine).argmin()])

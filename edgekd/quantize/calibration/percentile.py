@@ -13,16 +13,16 @@ from edgekd.ranges import Range
 def percentile(
     histogram: Histogram, quant_min: int, quant_max: int, symmetric: bool, percentage: float = 99.99
 ) -> tuple[float, float]:
-    """The range that ``percentage`` percent of the values are in.
+    """Compute the range that contains ``percentage`` percent of the values.
 
-    Symmetric ranges end at that percentile of |x|. Affine ones leave out as many values at either end,
-    or at the upper end only where no value is negative, and at the lower where none is positive.
+    Symmetric ranges end at that percentile of |x|. Affine ones leave out as many values at either end; at the upper end
+    only if no value is negative, at the lower only if none is positive.
 
     Args:
         percentage: above 50, at most 100.
 
     Raises:
-        ModelError: ``percentage`` is outside of its range.
+        ModelError: ``percentage`` is out of range.
     """
     Range(50, 100, open_low=True).check(ModelError, percentage=percentage)
     kept = percentage / 100
@@ -40,7 +40,7 @@ def _value(histogram: Histogram, fraction: float) -> float:
 
 
 def _quantile(counts: Tensor, fraction: float) -> float:
-    """In bins from the first one's edge."""
+    """Return the quantile, in bins from the first one's edge."""
     up_to = counts.cumsum(0).double()
     target = fraction * float(up_to[-1])
     index = min(int(torch.searchsorted(up_to, target)), len(counts) - 1)

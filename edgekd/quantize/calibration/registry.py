@@ -1,3 +1,5 @@
+"""The registry of calibration methods, and their interface."""
+
 from typing import Protocol
 
 from edgekd.errors import ModelError
@@ -6,9 +8,10 @@ from edgekd.registry import Registry
 
 
 class Calibration(Protocol):
-    """A range for the values of a histogram: ``low <= 0 <= high``, and ``-low == high`` where symmetric.
+    """A function that computes a range (low, high) for the values of a histogram.
 
-    ``low`` is 0 for an affine range of values that are never negative. Both are 0 where all values are.
+    ``low <= 0 <= high``, and ``-low == high`` if symmetric. ``low`` is 0 for an affine range of nonnegative values.
+    Both are 0 if all values are.
     """
 
     def __call__(

@@ -1,4 +1,4 @@
-"""What a prepared graph is put through: batches that fit it, with or without quantisation."""
+"""States of a prepared graph: in float, or with frozen ranges; and batches that fit it."""
 
 import copy
 from collections.abc import Iterable, Iterator
@@ -15,7 +15,7 @@ from edgekd.quantize.fake_quant import fake_quants
 
 @contextmanager
 def as_float(graph: GraphModule) -> Iterator[None]:
-    """Neither quantises nor observes, and is afterwards as it was."""
+    """Disable fake-quants and observers within the context, and restore them on leaving."""
     modules = fake_quants(graph).values()
     before = [(bool(module.fake_quant_enabled), bool(module.observer_enabled)) for module in modules]
     graph.apply(disable_fake_quant)
@@ -29,15 +29,15 @@ def as_float(graph: GraphModule) -> Iterator[None]:
 
 
 def float_copy(graph: GraphModule) -> GraphModule:
-    """A copy that computes without quantisation, its nodes named as those of ``graph``."""
+    """Return a copy of ``graph`` without quantisation; its nodes have the same names."""
     reference = copy.deepcopy(graph)
     reference.apply(disable_fake_quant)
     reference.apply(disable_observer)
     return reference
 
 
-def hold_calibrated(graph: GraphModule) -> None:
-    """Stops observing; what quantises, and what was left in float, stays so.
+def freeze_calibrated(graph: GraphModule) -> None:
+    """Freeze the ranges of a calibrated graph; fake-quants stay enabled or disabled as they are.
 
     Raises:
         ModelError: a range was never set.
@@ -48,11 +48,11 @@ def hold_calibrated(graph: GraphModule) -> None:
     graph.apply(disable_observer)
 
 
-def fitting(graph: GraphModule, batches: Iterable[Tensor]) -> Iterator[Tensor]:
-    """The ``batches``, of which there must be one, each of the shape that ``graph`` was exported for.
+def checked_batches(graph: GraphModule, batches: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Yield ``batches``, checked to have the shape that ``graph`` was exported for.
 
     Raises:
-        ModelError: there is none, or one has another shape.
+        ModelError: there is no batch, or one has another shape.
     """
     [placeholder] = graph.graph.find_nodes(op="placeholder")
     expected = tuple(placeholder.meta["val"].shape[1:])

@@ -16,15 +16,15 @@ from edgekd.data import Samples
 from edgekd.distill.ensemble import first_of
 from edgekd.log import get_logger
 from edgekd.models.batchnorm import reestimate
-from edgekd.quantize import hold, observe, prepare
+from edgekd.quantize import freeze_ranges, observe, prepare
 from edgekd.quantize.adaround import adaround
 from edgekd.quantize.bias_correction import correct_biases
-from edgekd.quantize.biases import settle_biases
+from edgekd.quantize.biases import round_biases
 from edgekd.quantize.calibration import CALIBRATIONS, calibrate
 from edgekd.quantize.equalization import equalize
-from edgekd.quantize.fake_quant import FakeQuantize, fake_quants, weighted
+from edgekd.quantize.fake_quant import FakeQuantize, fake_quants, weighted_layers
 from edgekd.quantize.rounding import RoundingSearch
-from edgekd.quantize.sensitivity import divergence, float_layers, leave_in_float, sensitivities
+from edgekd.quantize.sensitivity import divergence, float_layers, keep_in_float, sensitivities
 from edgekd.spec import Spec
 from edgekd.stages.job import Job, Result, Training
 from edgekd.stages.quantize.options import Quantize
@@ -166,7 +166,7 @@ class _EightBits:
         return self.job.spec.then(Quantize.name, {"profile": self.profile, "placement": self.stage.placement})
 
     def accuracy(self, samples: Samples | None = None) -> float:
-        hold(self.graph)
+        freeze_ranges(self.graph)
         return accuracy_of(self.graph, self.job.data, samples or self.job.data.validation)
 
     def _calibrate(self) -> None:
@@ -180,7 +180,7 @@ class _EightBits:
             adaround(self.graph, batches, RoundingSearch(iterations=section.adaround, seed=job.seed))
         if section.bias_correction:
             correct_biases(self.graph, batches)
-        settle_biases(self.graph)
+        round_biases(self.graph)
 
     def _best_calibration(self, batches: list[Tensor]) -> str:
         """Whose answers to validation samples stay closest to the float network's: accuracy tells too few apart."""
@@ -201,8 +201,8 @@ class _EightBits:
         before = capture(graph, job.spec).tensors
         self.history = job.fit(graph, simulating)
         for module in fake_quants(graph).values():
-            module.settle_scale()
-        settle_biases(graph)
+            module.freeze_scale()
+        round_biases(graph)
         trained = self.accuracy()
         keep = self.climb.keeps_trained(calibrated, trained, len(job.data.validation))
         self.weights = "trained" if keep else "calibrated"
@@ -214,7 +214,7 @@ class _EightBits:
 
     def _mix(self) -> bool:
         """Layers go back to float, the most harmful first, until the rest keeps the accuracy."""
-        layers = [layer for layer in weighted(self.graph) if layer.weight_fake_quant is not None]
+        layers = [layer for layer in weighted_layers(self.graph) if layer.weight_fake_quant is not None]
         most = int(self.stage.mixed_share * len(layers))
         if not self.climb.is_met(accuracy_of(self.job.network, self.job.data, self.job.data.validation)):
             self.climb.skip("mixed", "the float network misses the accuracy too")
@@ -228,7 +228,7 @@ class _EightBits:
             # twice as many each time: a layer more or less is not worth an evaluation
             share = max(1, tried)
             for each in scan[tried : min(tried + share, most)]:
-                leave_in_float(self.graph, each.layer)
+                keep_in_float(self.graph, each.layer)
             tried = min(tried + share, most)
             if self.climb.step("mixed", self.accuracy(), float_layers=float_layers(self.graph)):
                 return True
@@ -254,8 +254,8 @@ def simulating(job: Job, graph: nn.Module, training: Training) -> Training:
 
     simulated = training.having(
         float32=True,
-        to_train=hold if section.learned_scales else observe,
-        to_eval=hold,
+        to_train=freeze_ranges if section.learned_scales else observe,
+        to_eval=freeze_ranges,
         before_step=before_step,
         after_backward=partial(_share_ranges, quantisers) if distributed.world_size() > 1 else None,
     )

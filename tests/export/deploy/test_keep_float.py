@@ -6,7 +6,7 @@ import torch
 from onnx import ModelProto
 
 from edgekd.export import deploy, parity
-from edgekd.quantize.fake_quant import weighted
+from edgekd.quantize.fake_quant import weighted_layers
 from tests.export.deploy.traced import Traced, constants, count, deployed, run, traced
 
 TARGET = "onnxruntime-x86"
@@ -21,7 +21,7 @@ def in_float(model: ModelProto) -> list[str]:
 
 
 def trained_weight(made: Traced, path: str) -> np.ndarray:
-    [layer] = [each for each in weighted(made.graph) if each.layer == path]
+    [layer] = [each for each in weighted_layers(made.graph) if each.layer == path]
     with torch.no_grad():
         return layer.weight_fake_quant(made.graph.get_parameter(layer.weight_name)).numpy()
 

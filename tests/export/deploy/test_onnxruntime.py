@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from edgekd.export import deploy, parity
-from edgekd.quantize.fake_quant import weighted
+from edgekd.quantize.fake_quant import weighted_layers
 from tests.export.deploy.networks import NETWORKS
 from tests.export.deploy.traced import constants, count, deployed, readers, run, traced
 
@@ -60,7 +60,7 @@ def test_weights_are_the_trained_codes(name):
     assert not any(tensor.external_data for tensor in model.graph.initializer)
     stored = constants(model)
     steps = {node.output[0]: node for node in model.graph.node if node.op_type == "DequantizeLinear"}
-    layers = {layer.layer: layer for layer in weighted(made.graph)}
+    layers = {layer.layer: layer for layer in weighted_layers(made.graph)}
     found = [node for node in model.graph.node if node.op_type in LAYERS and node.name.partition("/")[0] in layers]
     assert len(found) == len(layers)
     for node in found:

@@ -18,7 +18,7 @@ from torch.fx import GraphModule
 from edgekd.export import deploy
 from edgekd.preprocess import Preprocess
 from edgekd.quantize import calibrate, prepare
-from edgekd.quantize.places import to_places
+from edgekd.quantize.qdq import to_qdq
 from tests.export.deploy.networks import IMAGE, NETWORKS
 
 PREPROCESS = Preprocess("image", IMAGE, (0.5,) * 3, (0.25,) * 3)
@@ -54,7 +54,7 @@ def quantised(name: str, profile: str = "portable") -> tuple[nn.Module, GraphMod
 @cache
 def traced(name: str, profile: str = "portable") -> Traced:
     network, graph, inputs = quantised(name, profile)
-    return Traced(network, graph, to_places(graph, PREPROCESS, ("a", "b", "c", "d")), inputs)
+    return Traced(network, graph, to_qdq(graph, PREPROCESS, ("a", "b", "c", "d")), inputs)
 
 
 @cache

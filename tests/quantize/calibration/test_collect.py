@@ -5,8 +5,8 @@ from torch import Tensor, nn
 
 from edgekd.errors import ModelError
 from edgekd.quantize import prepare
-from edgekd.quantize.calibration import CALIBRATIONS, as_float, calibrate, collect, hold_calibrated
-from edgekd.quantize.fake_quant import FakeQuantize, fake_quant_of, fake_quants, weighted
+from edgekd.quantize.calibration import CALIBRATIONS, as_float, calibrate, collect, freeze_calibrated
+from edgekd.quantize.fake_quant import FakeQuantize, fake_quant_of, fake_quants, weighted_layers
 
 SHAPE = (3, 8, 8)
 
@@ -43,7 +43,7 @@ def batches() -> list[Tensor]:
 
 
 def input_of(graph: torch.fx.GraphModule, layer: str) -> FakeQuantize:
-    [place] = [found.input_fake_quant for found in weighted(graph) if found.layer == layer]
+    [place] = [found.input_fake_quant for found in weighted_layers(graph) if found.layer == layer]
     assert place is not None
     return place
 
@@ -68,7 +68,7 @@ def test_histograms_are_of_the_float_network(network, batches):
 
 def test_weights_are_left_out(network, batches):
     graph = prepare(network, SHAPE)
-    assert len(collect(graph, batches)) == len(fake_quants(graph)) - len(weighted(graph))
+    assert len(collect(graph, batches)) == len(fake_quants(graph)) - len(weighted_layers(graph))
 
 
 def test_collecting_changes_nothing(network, batches):
@@ -91,7 +91,7 @@ def test_every_method_gives_ranges_that_work(network, batches, method):
     assert float(after_relu.min_val) == 0.0
     assert int(after_relu.zero_point) == 0
     constant = input_of(graph, "dead")
-    [relu] = next(layer.node for layer in weighted(graph) if layer.layer == "dead").users
+    [relu] = next(layer.node for layer in weighted_layers(graph) if layer.layer == "dead").users
     zeros = fake_quant_of(graph, next(iter(relu.users)))
     assert zeros is not None
     with torch.no_grad():
@@ -121,7 +121,7 @@ def test_options_reach_the_method(network, batches):
 def test_weights_get_the_range_of_each_channel(network, batches):
     graph = prepare(network, SHAPE, "onnxruntime-x86-vnni")
     calibrate(graph, batches)
-    [stem] = [layer for layer in weighted(graph) if layer.layer == "stem"]
+    [stem] = [layer for layer in weighted_layers(graph) if layer.layer == "stem"]
     assert stem.weight_fake_quant is not None
     steps = (stem.weight_fake_quant.quant_max - stem.weight_fake_quant.quant_min) / 2
     expected = network.stem.weight.detach().numpy().__abs__().max((1, 2, 3)) / steps
@@ -169,4 +169,4 @@ def test_an_unknown_method(network, batches):
 
 def test_a_graph_that_was_not_calibrated(network):
     with pytest.raises(ModelError, match="the range of .* was never set; calibrate the graph first"):
-        hold_calibrated(prepare(network, SHAPE))
+        freeze_calibrated(prepare(network, SHAPE))

@@ -1,9 +1,9 @@
-"""The same 8 bits as each runtime wants them: zero points that let it compute without leaving int8."""
+"""Zero points of activations in a runtime's file, chosen so that the runtime can fuse operators in int8."""
 
 import numpy as np
 import onnx_ir as ir
 
-from edgekd.export.deploy.places import QdqPair, constant, given
+from edgekd.export.deploy.qdq import QdqPair, constant, required
 from edgekd.export.profile import Profile
 
 NONNEGATIVE = ("Relu", "Sigmoid", "HardSigmoid", "Softmax")
@@ -14,29 +14,29 @@ KEEPING = (
 COMBINING = ("Add", "Mul", "Concat")
 
 
-def zero_point_for(place: QdqPair, profile: Profile) -> np.ndarray:
-    """The zero point of the file, for the trained scale: the codes move, what they stand for does not.
+def zero_point_for(pair: QdqPair, profile: Profile) -> np.ndarray:
+    """Return the file's zero point for the trained scale; codes are shifted, and the values they stand for stay.
 
-    ONNX Runtime takes a ReLU into the convolution before it only where zero is the smallest code. So what is never
-    negative gets that code; its values above the trained range are kept, where int8 would cut them off.
+    ONNX Runtime fuses a ReLU with the convolution before it only if 0 has the smallest code. So nonnegative
+    activations get that zero point. Values above the trained range then have codes too; ``fold_clips`` clips these.
     """
-    trained = place.zero_point
+    trained = pair.zero_point
     dtype = np.dtype(profile.activation_type)
     if profile.activations == "symmetric":
         return trained
     if trained.dtype == np.uint8:
         return (trained.astype(np.int16) + np.iinfo(dtype).min).astype(dtype)
     smallest = np.iinfo(dtype).min
-    return np.array(smallest if is_nonnegative(place.source) else smallest + 128, dtype)
+    return np.array(smallest if is_nonnegative(pair.source) else smallest + 128, dtype)
 
 
 def is_nonnegative(value: ir.Value) -> bool:
-    """Whether no element can be below zero, whatever the network's input."""
+    """Tell whether no element can be below zero, whatever the network's input."""
     node = value.producer()
     if node is None:
         return False
     if node.op_type in ("DequantizeLinear", "QuantizeLinear", *KEEPING):
-        return is_nonnegative(given(node, 0))
+        return is_nonnegative(required(node, 0))
     if node.op_type in COMBINING:
         return all(each is not None and is_nonnegative(each) for each in node.inputs)
     if node.op_type == "Clip":

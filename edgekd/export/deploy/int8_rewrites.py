@@ -1,8 +1,8 @@
-"""Operators that ONNX Runtime has no int8 kernel for, written as ones that it has, when they stand between others.
+"""Rewrites of gates (as in SE blocks), BatchNorm and global pooling into operators with int8 kernels in ONNX Runtime.
 
-A sum with 3, rounded to 8 bits over 0..6, is clamped to 0..6 by the rounding alone, and reading the same codes with a
-sixth of the scale divides by six. So hard-sigmoid is one 8-bit sum, hard-swish (Howard et al. 2019, section 5.2) that
-sum and a product, and neither leaves int8. Reading the gate in steps of 1/255 adds an error of 0.2 % of its range.
+A sum with 3, quantised to 8 bits over 0..6, is clamped to 0..6 by the quantisation alone. Dequantising the same codes
+with a sixth of the scale divides by six. So hard-sigmoid is one 8-bit sum, hard-swish (Howard et al. 2019, section 5.2)
+that sum and a product, and neither leaves int8. A gate in steps of 1/255 adds an error of 0.2 % of its range.
 """
 
 from collections.abc import Collection
@@ -10,7 +10,7 @@ from collections.abc import Collection
 import numpy as np
 import onnx_ir as ir
 
-from edgekd.export.deploy.places import QdqPair, constant, given, initializer
+from edgekd.export.deploy.qdq import QdqPair, constant, initializer, required
 from edgekd.export.profile import SMALLEST_SCALE, Profile
 
 STEPS = 255
@@ -18,16 +18,16 @@ STEPS = 255
 LARGEST = 63
 
 
-class Gates:
-    """Rewrites the gates and the global poolings of ``graph`` that compute in int8."""
+class Int8Rewriter:
+    """Rewrites the gates, BatchNorms and global poolings of ``graph`` that compute in int8."""
 
-    def __init__(self, graph: ir.Graph, places: Collection[QdqPair], profile: Profile):
-        self.graph, self.by_source = graph, {place.source: place for place in places}
+    def __init__(self, graph: ir.Graph, pairs: Collection[QdqPair], profile: Profile):
+        self.graph, self.by_source = graph, {pair.source: pair for pair in pairs}
         self.zero = np.array(np.iinfo(np.dtype(profile.activation_type)).min, profile.activation_type)
         self.count = 0
 
     def rewrite(self, int8: Collection[ir.Node]) -> list[ir.Node]:
-        """The QuantizeLinear nodes that were added."""
+        """Rewrite the nodes among ``int8``, in place, and return the QuantizeLinear nodes that were added."""
         added: list[ir.Node] = []
         for node in [node for node in self.graph if node in int8]:
             if node.op_type == "BatchNormalization":
@@ -43,7 +43,7 @@ class Gates:
         return added
 
     def _hard_swish(self, node: ir.Node) -> ir.Node:
-        x = given(node, 0)
+        x = required(node, 0)
         gate, step = self._gate(node, x)
         product = ir.node("Mul", [x, gate], name=f"{node.name}/Mul")
         node.append(product)
@@ -51,18 +51,18 @@ class Gates:
         return step
 
     def _hard_sigmoid(self, node: ir.Node) -> ir.Node:
-        gate, step = self._gate(node, given(node, 0))
-        place = self.by_source.get(node.outputs[0])
-        if place is not None:  # its trained range gives way to the fixed one
-            place.result.replace_all_uses_with(gate)
-            self.graph.remove([place.dequantize, place.quantize], safe=True)
+        gate, step = self._gate(node, required(node, 0))
+        pair = self.by_source.get(node.outputs[0])
+        if pair is not None:  # the fixed range replaces the trained one
+            pair.result.replace_all_uses_with(gate)
+            self.graph.remove([pair.dequantize, pair.quantize], safe=True)
         else:
             node.outputs[0].replace_all_uses_with(gate)
         self.graph.remove(node, safe=True)
         return step
 
     def _gate(self, node: ir.Node, x: ir.Value) -> tuple[ir.Value, ir.Node]:
-        """``clip(x + 3, 0, 6) / 6`` before ``node``, and the QuantizeLinear that clips."""
+        """Insert ``clip(x + 3, 0, 6) / 6`` before ``node``; return it, and the QuantizeLinear that clips."""
         three = self._dequantize(self._initializer(self.zero + self.zero.dtype.type(1)), 3.0, f"{node.name}/three")
         total = ir.node("Add", [x, three.outputs[0]], name=f"{node.name}/Add")
         step = self._quantize(total.outputs[0], 6 / STEPS, f"{node.name}/Clip")
@@ -79,9 +79,9 @@ class Gates:
         return step
 
     def _normalisation(self, node: ir.Node) -> None:
-        """A factor and a term for each channel are a depthwise convolution of 1x1, which takes the ReLU behind it too.
+        """Replace a BatchNorm by a depthwise 1x1 convolution, which also fuses with a following ReLU.
 
-        One weight for each scale loses nothing: its code is the largest.
+        With one weight for each scale quantisation is exact: the weight's code is the largest.
         """
         gamma, beta, mean, variance = (constant(value).astype(np.float64) for value in node.inputs[1:5])
         factor = gamma / np.sqrt(variance + node.attributes.get_float("epsilon", 1e-5))
@@ -96,18 +96,18 @@ class Gates:
         self._replace(node, convolution.outputs[0])
 
     def _global_pool(self, node: ir.Node) -> list[ir.Node]:
-        """A mean over an image is a pooling with an int8 kernel; its flattening stands behind, on the same codes."""
+        """Replace a mean over an image by a pooling with an int8 kernel, and flatten the same codes."""
         pool = ir.node("GlobalAveragePool", [node.inputs[0]], name=f"{node.name}/GlobalAveragePool")
         node.append(pool)
         if node.attributes.get_int("keepdims", 1):
             self._replace(node, pool.outputs[0])
             return []
-        place = self.by_source[node.outputs[0]]
+        pair = self.by_source[node.outputs[0]]
         flat = ir.node("Flatten", [pool.outputs[0]], {"axis": 1}, name=f"{node.name}/Flatten")
         pool.append(flat)
         self._replace(node, flat.outputs[0])
-        step = ir.node("QuantizeLinear", [pool.outputs[0], *place.quantize.inputs[1:]], name=f"{pool.name}/Q")
-        back = ir.node("DequantizeLinear", [step.outputs[0], *place.quantize.inputs[1:]], name=f"{pool.name}/DQ")
+        step = ir.node("QuantizeLinear", [pool.outputs[0], *pair.quantize.inputs[1:]], name=f"{pool.name}/Q")
+        back = ir.node("DequantizeLinear", [step.outputs[0], *pair.quantize.inputs[1:]], name=f"{pool.name}/DQ")
         pool.append([step, back])
         flat.replace_input_with(0, back.outputs[0])
         return [step]

@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import ModelProto, numpy_helper
 
-from edgekd.export import first_departure
+from edgekd.export import first_mismatch
 from tests.export.deploy.traced import deployed, traced
 
 
@@ -33,12 +33,12 @@ def loud(layer: str) -> ModelProto:
 
 def test_nothing_departs_from_a_clean_file(tmp_path):
     onnx.save(deployed("swish", "onnxruntime-x86"), tmp_path / "clean.onnx")
-    assert first_departure(tmp_path / "clean.onnx", traced("swish").inputs.numpy()) is None
+    assert first_mismatch(tmp_path / "clean.onnx", traced("swish").inputs.numpy()) is None
 
 
 def test_it_is_the_layer_whose_products_saturate(saturating, tmp_path):
     onnx.save(loud("stem.0"), tmp_path / "loud.onnx")
-    found = first_departure(tmp_path / "loud.onnx", np.full((4, 3, 8, 8), 1e3, np.float32))
+    found = first_mismatch(tmp_path / "loud.onnx", np.full((4, 3, 8, 8), 1e3, np.float32))
     assert found is not None
     assert found.layer == "stem.0/Conv"
     assert found.steps > found.bound == 1.5
@@ -47,4 +47,4 @@ def test_it_is_the_layer_whose_products_saturate(saturating, tmp_path):
 def test_a_looser_bound_takes_it(saturating, tmp_path):
     onnx.save(loud("stem.0"), tmp_path / "loud.onnx")
     inputs = np.full((4, 3, 8, 8), 1e3, np.float32)
-    assert first_departure(tmp_path / "loud.onnx", inputs, bound=256) is None
+    assert first_mismatch(tmp_path / "loud.onnx", inputs, bound=256) is None

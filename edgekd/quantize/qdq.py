@@ -1,7 +1,8 @@
-"""A fake-quantised graph as ONNX, with a QuantizeLinear and a DequantizeLinear at every trained place.
+"""Export of a fake-quantised graph to ONNX with a Q/DQ pair at every fake-quant.
 
 PyTorch's exporter takes a fortieth of a second for every node that it traces, and quantisation steps are most of the
-nodes. So each place goes through it as one product with a number that nothing else has, and becomes steps after it.
+nodes. So each fake-quant of an activation is exported as one product with a unique number, its marker, which is then
+replaced by a Q/DQ pair.
 """
 
 import copy
@@ -17,42 +18,38 @@ from torch.fx import GraphModule, Node
 
 from edgekd.errors import ExportError
 from edgekd.export import to_onnx
-from edgekd.export.deploy.places import WEIGHTED, constant, given, initializer, layer_of
+from edgekd.export.deploy.qdq import WEIGHTED, constant, initializer, layer_of, required
 from edgekd.export.onnx_file import OPSET
 from edgekd.preprocess import Preprocess
-from edgekd.quantize.fake_quant import FakeQuantize, Weighted, fake_quant_of, weighted
+from edgekd.quantize.fake_quant import FakeQuantize, WeightedLayer, fake_quant_of, weighted_layers
 
-# Far from any number that a network would multiply by, and exact in float32 with the place's number added.
-MARK = 2.0**22
+# Far from any number that a network would multiply by, and exact in float32 with an index added.
+MARKER = 2.0**22
 
 
-def to_places(
-    graph: GraphModule, preprocess: Preprocess, classes: Iterable[str] = (), opset: int = OPSET
-) -> ModelProto:
-    """``graph`` with steps where it is quantised; a copy, as :func:`edgekd.export.deploy.deploy` takes it.
-
-    A place whose fake-quantisation is disabled is float.
+def to_qdq(graph: GraphModule, preprocess: Preprocess, classes: Iterable[str] = (), opset: int = OPSET) -> ModelProto:
+    """Export ``graph`` to ONNX with a Q/DQ pair at every enabled fake-quant, for :func:`edgekd.export.deploy.deploy`.
 
     Raises:
         ExportError: the graph cannot be exported.
     """
-    marked, places = _mark(graph)
+    marked, modules = _mark(graph)
     model = ir.from_proto(to_onnx(marked, preprocess, classes, opset))
-    found = _unmark(model.graph, places)
-    if found != len(places):
+    found = _unmark(model.graph, modules)
+    if found != len(modules):
         raise ExportError(
-            f"{len(places)} activations are quantised and {found} came through PyTorch's exporter; "
+            f"{len(modules)} activations are quantised and {found} came through PyTorch's exporter; "
             "please report it with the network"
         )
     _quantise_weights(model.graph, graph)
-    RemoveUnusedNodesPass()(model)  # the marks' numbers
+    RemoveUnusedNodesPass()(model)  # the markers
     return ir.to_proto(model)
 
 
 def _mark(graph: GraphModule) -> tuple[GraphModule, list[FakeQuantize]]:
-    """A float copy with a product at each place of an activation, and the places in the products' order."""
+    """Return a float copy with a product in place of each activation's fake-quant, and these in the markers' order."""
     graph = copy.deepcopy(graph)
-    places: list[FakeQuantize] = []
+    modules: list[FakeQuantize] = []
     for node in list(graph.graph.nodes):
         module = fake_quant_of(graph, node)
         if module is None:
@@ -63,24 +60,24 @@ def _mark(graph: GraphModule) -> tuple[GraphModule, list[FakeQuantize]]:
             node.replace_all_uses_with(inside)
         else:
             with graph.graph.inserting_before(node):
-                mark = graph.graph.call_function(torch.ops.aten.mul.Tensor, (inside, MARK + len(places)))
-            mark.meta = dict(node.meta)
-            node.replace_all_uses_with(mark)
-            places.append(module)
+                marker = graph.graph.call_function(torch.ops.aten.mul.Tensor, (inside, MARKER + len(modules)))
+            marker.meta = dict(node.meta)
+            node.replace_all_uses_with(marker)
+            modules.append(module)
         graph.graph.erase_node(node)
     graph.delete_all_unused_submodules()
     graph.recompile()
-    return graph, places
+    return graph, modules
 
 
-def _unmark(graph: ir.Graph, places: list[FakeQuantize]) -> int:
+def _unmark(graph: ir.Graph, modules: list[FakeQuantize]) -> int:
     found = 0
     parameters: dict[int, list[ir.Value]] = {}
     for node in [node for node in graph if node.op_type == "Mul"]:
-        number = _number(node, len(places))
+        number = _number(node, len(modules))
         if number is None:
             continue
-        module = places[number]
+        module = modules[number]
         if id(module) not in parameters:
             scale, zero_point = module.calculate_qparams()
             dtype = np.int8 if module.dtype == torch.int8 else np.uint8
@@ -93,16 +90,16 @@ def _unmark(graph: ir.Graph, places: list[FakeQuantize]) -> int:
     return found
 
 
-def _number(node: ir.Node, places: int) -> int | None:
-    factor = ir.convenience.get_const_tensor(given(node, 1))
+def _number(node: ir.Node, count: int) -> int | None:
+    factor = ir.convenience.get_const_tensor(required(node, 1))
     if factor is None or factor.size != 1:
         return None
-    number = float(factor.numpy().reshape(())) - MARK
-    return int(number) if 0 <= number < places and number.is_integer() else None
+    number = float(factor.numpy().reshape(())) - MARKER
+    return int(number) if 0 <= number < count and number.is_integer() else None
 
 
 def _steps(graph: ir.Graph, node: ir.Node, parameters: list[ir.Value]) -> None:
-    x, name = given(node, 0), node.name
+    x, name = required(node, 0), node.name
     step = ir.node("QuantizeLinear", [x, *parameters], name=f"{name}/QuantizeLinear")
     back = ir.node("DequantizeLinear", [step.outputs[0], *parameters], name=f"{name}/DequantizeLinear")
     result = back.outputs[0]
@@ -115,17 +112,18 @@ def _steps(graph: ir.Graph, node: ir.Node, parameters: list[ir.Value]) -> None:
 
 
 def _quantise_weights(graph: ir.Graph, trained: GraphModule) -> None:
-    layers = [layer for layer in weighted(trained) if layer.weight_fake_quant and _is_on(layer.weight_fake_quant)]
-    by_name: dict[str, list[Weighted]] = {}
+    modules = ((layer, layer.weight_fake_quant) for layer in weighted_layers(trained))
+    layers = [layer for layer, module in modules if module and _is_on(module)]
+    by_name: dict[str, list[WeightedLayer]] = {}
     for layer in layers:
         by_name.setdefault(layer.weight_name, []).append(layer)
     by_path = {layer.layer: layer for layer in layers}
     done = set()
     for node in [node for node in graph if node.op_type in WEIGHTED]:
-        parameter = given(node, 1)
-        turned = parameter.producer()
-        if turned is not None and turned.op_type == "Transpose":
-            node, parameter = turned, given(turned, 0)
+        parameter = required(node, 1)
+        producer = parameter.producer()
+        if producer is not None and producer.op_type == "Transpose":
+            node, parameter = producer, required(producer, 0)
         # Layers that share a weight come in the same order in both graphs.
         same = by_name.get(str(parameter.name), [])
         found = (same.pop(0) if len(same) > 1 else same[0]) if same else by_path.get(layer_of(node))
@@ -144,13 +142,13 @@ def _is_on(module: FakeQuantize) -> bool:
     return bool(module.fake_quant_enabled[0])
 
 
-def _quantise(graph: ir.Graph, reader: ir.Node, parameter: ir.Value, layer: Weighted, weight: Tensor) -> None:
+def _quantise(graph: ir.Graph, reader: ir.Node, parameter: ir.Value, layer: WeightedLayer, weight: Tensor) -> None:
     module, name = layer.weight_fake_quant, parameter.name
     assert module is not None
     values = constant(parameter)
-    # The exporter turns the weight of a linear layer on tokens by itself, and calls it by another name.
-    turned = values.ndim == 2 and not np.array_equal(values, weight.detach().cpu().numpy())
-    axis = {"axis": values.ndim - 1 - module.ch_axis if turned else module.ch_axis}
+    # The exporter transposes the weight of a linear layer on tokens itself, and renames it.
+    transposed = values.ndim == 2 and not np.array_equal(values, weight.detach().cpu().numpy())
+    axis = {"axis": values.ndim - 1 - module.ch_axis if transposed else module.ch_axis}
     scale = module.scale.detach().cpu().numpy().astype(np.float32)
     parameters = [
         initializer(graph, f"{name}_scale_of", scale),

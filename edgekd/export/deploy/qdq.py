@@ -1,4 +1,4 @@
-"""A quantised graph as its exporter wrote it: places where an activation is rounded, and weights behind their steps."""
+"""The Q/DQ pairs of a quantised graph: those of its activations, and its quantised weights."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,17 +12,19 @@ CLAMPS = ("Relu", "Clip")
 
 @dataclass(frozen=True, eq=False)
 class QdqPair:
-    """An activation's QuantizeLinear and the one DequantizeLinear behind it."""
+    """An activation's QuantizeLinear and its only DequantizeLinear."""
 
     quantize: ir.Node
     dequantize: ir.Node
 
     @property
     def source(self) -> ir.Value:
-        return given(self.quantize, 0)
+        """Return the float activation before the pair."""
+        return required(self.quantize, 0)
 
     @property
     def result(self) -> ir.Value:
+        """Return the quantised activation behind the pair, as float."""
         return self.dequantize.outputs[0]
 
     @property
@@ -35,8 +37,8 @@ class QdqPair:
 
 
 @dataclass(frozen=True, eq=False)
-class Weight:
-    """The parameter of a layer with the scales of its output channels, and the codes that it may have."""
+class QuantizedWeight:
+    """The weight of a layer with the scales of its output channels, and the range of its codes."""
 
     layer: ir.Node
     parameter: ir.Value
@@ -48,27 +50,28 @@ class Weight:
 
     @property
     def codes(self) -> np.ndarray:
-        """As PyTorch rounds them: the product with the reciprocal, halves to even."""
+        """Return the int8 codes, rounded as PyTorch does: the product with the reciprocal, halves to even."""
         values = constant(self.parameter)
         shape = [-1 if dim == self.axis else 1 for dim in range(values.ndim)]
         steps = np.rint(values * (np.float32(1) / self.scale.reshape(shape)))
         return np.clip(steps, self.lowest, self.highest).astype(np.int8)
 
 
-def given(node: ir.Node, index: int) -> ir.Value:
-    """An input that the operator cannot do without."""
+def required(node: ir.Node, index: int) -> ir.Value:
+    """Return an input that the operator requires."""
     value = node.inputs[index]
     assert value is not None
     return value
 
 
 def constant(value: ir.Value | None) -> np.ndarray:
+    """Return the array of a constant."""
     assert value is not None and value.const_value is not None
     return value.const_value.numpy()
 
 
 def initializer(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
-    """``array`` as a new constant of the graph."""
+    """Add ``array`` to the graph as a new constant, and return it."""
     names, number = graph.initializers, 1
     while name in names:  # a weight that two layers share has a name for each
         number += 1
@@ -79,23 +82,23 @@ def initializer(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
 
 
 def before_clamp(node: ir.Node | None) -> ir.Node | None:
-    """The operator whose result ``node`` clamps, where nothing else reads that; else ``node``."""
-    if node is not None and node.op_type in CLAMPS and len(given(node, 0).uses()) == 1:
-        return given(node, 0).producer() or node
+    """Return the operator whose result ``node`` clamps, if nothing else reads it; otherwise ``node``."""
+    if node is not None and node.op_type in CLAMPS and len(required(node, 0).uses()) == 1:
+        return required(node, 0).producer() or node
     return node
 
 
 def layer_of(node: ir.Node) -> str:
-    """The path of the module that ``node`` belongs to, which the exporter's names begin with."""
+    """Return the path of the module that ``node`` belongs to, the first part of its name."""
     return (node.name or "").partition("/")[0]
 
 
-def places_of(graph: ir.Graph) -> list[QdqPair]:
-    """Every rounded activation; several DequantizeLinear behind one QuantizeLinear become one."""
+def qdq_pairs(graph: ir.Graph) -> list[QdqPair]:
+    """Return the Q/DQ pairs of all activations; several DequantizeLinear behind one QuantizeLinear become one."""
     return [
         QdqPair(node, _only_dequantize(graph, node))
         for node in graph
-        if node.op_type == "QuantizeLinear" and not given(node, 0).is_initializer()
+        if node.op_type == "QuantizeLinear" and not required(node, 0).is_initializer()
     ]
 
 
@@ -104,30 +107,31 @@ def _only_dequantize(graph: ir.Graph, quantize: ir.Node) -> ir.Node:
     for other in others:
         other.outputs[0].replace_all_uses_with(first.outputs[0])
         graph.remove(other, safe=True)
-    quantize.append(first)  # before whatever read any of them
+    quantize.append(first)  # before all readers
     return first
 
 
-def weights_of(graph: ir.Graph) -> Iterator[Weight]:
+def quantized_weights(graph: ir.Graph) -> Iterator[QuantizedWeight]:
+    """Yield the quantised weights of the graph, in the order of their layers."""
     for node in graph:
         if node.op_type in WEIGHTED and (weight := _weight_of(node)) is not None:
             yield weight
 
 
-def _weight_of(layer: ir.Node) -> Weight | None:
-    maker = given(layer, 1).producer()
+def _weight_of(layer: ir.Node) -> QuantizedWeight | None:
+    maker = required(layer, 1).producer()
     transposed = maker is not None and maker.op_type == "Transpose"
     if maker is not None and transposed:
-        maker = given(maker, 0).producer()
+        maker = required(maker, 0).producer()
     if maker is None or maker.op_type != "DequantizeLinear":
         return None
-    step = given(maker, 0).producer()
+    step = required(maker, 0).producer()
     lowest, highest = -128, 127
     if step is not None and step.op_type == "Clip":
         lowest, highest = int(constant(step.inputs[1])), int(constant(step.inputs[2]))
-        step = given(step, 0).producer()
-    if step is None or step.op_type != "QuantizeLinear" or not given(step, 0).is_initializer():
+        step = required(step, 0).producer()
+    if step is None or step.op_type != "QuantizeLinear" or not required(step, 0).is_initializer():
         return None
     axis = maker.attributes.get_int("axis", 1)
     scale = np.atleast_1d(constant(maker.inputs[1]))
-    return Weight(layer, given(step, 0), scale, axis, lowest, highest, transposed)
+    return QuantizedWeight(layer, required(step, 0), scale, axis, lowest, highest, transposed)

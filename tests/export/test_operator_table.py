@@ -2,7 +2,7 @@
 
 import pytest
 
-from edgekd.export.operators import keep_operators
+from edgekd.export.onnx_file import cache_operator_table
 
 
 def test_the_table_is_built_once_and_copied(monkeypatch):
@@ -22,8 +22,8 @@ def test_the_table_is_built_once_and_copied(monkeypatch):
             return table
 
     monkeypatch.setattr(registration, "ONNXRegistry", Table)
-    keep_operators.cache_clear()
-    keep_operators()
+    cache_operator_table.cache_clear()
+    cache_operator_table()
     first, second, other = (Table.from_torchlib(opset_version=opset) for opset in (18, 18, 17))
     first.functions["aten::relu"].append("mine")
     first.functions["mine::op"] = []
@@ -34,12 +34,12 @@ def test_the_table_is_built_once_and_copied(monkeypatch):
 def test_an_exporter_without_such_a_table_is_left_alone(monkeypatch):
     registration = pytest.importorskip("torch.onnx._internal.exporter._registration")
     monkeypatch.delattr(registration, "ONNXRegistry")
-    keep_operators.cache_clear()
-    keep_operators()
+    cache_operator_table.cache_clear()
+    cache_operator_table()
     assert not hasattr(registration, "ONNXRegistry")
 
 
 @pytest.fixture(autouse=True)
 def kept_again():
     yield
-    keep_operators.cache_clear()
+    cache_operator_table.cache_clear()

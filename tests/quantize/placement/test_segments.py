@@ -1,7 +1,7 @@
 import onnx_ir as ir
 import pytest
 
-from edgekd.quantize.search.segments import segments_of
+from edgekd.quantize.placement.segments import segments_of
 from tests.export.deploy.traced import traced
 
 # by hand, of images of 8x8: the layers of each segment, and what leaves it

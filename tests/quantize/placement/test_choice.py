@@ -6,7 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from edgekd.quantize.search.rule import Bounds, Placed, PlacementCandidate, choose, surely_worse
+from edgekd.quantize.placement.choice import (
+    Bounds,
+    PlacementCandidate,
+    PlacementResult,
+    choose_placement,
+    significantly_worse,
+)
 
 N = 1000
 SIZES = {"int8": 100, "mixed": 200, "float": 400}
@@ -17,9 +23,11 @@ def answers(wrong: int, n: int = N) -> np.ndarray:
     return np.arange(n) >= wrong
 
 
-def chosen(ratios: dict[str, float | None], bounds: Bounds, wrong: dict[str, int] | None = None, n: int = N) -> Placed:
+def chosen(
+    ratios: dict[str, float | None], bounds: Bounds, wrong: dict[str, int] | None = None, n: int = N
+) -> PlacementResult:
     candidates = [PlacementCandidate(name, (name,), ratio, None) for name, ratio in ratios.items()]
-    return choose(
+    return choose_placement(
         candidates,
         bounds,
         lambda one: SIZES[one.name],
@@ -135,7 +143,7 @@ def test_no_more_is_scored_than_need_be():
     candidates = [
         PlacementCandidate(name, (), ratio, None) for name, ratio in (("int8", 0.5), ("float", 1.0), ("mixed", 0.7))
     ]
-    placed = choose(candidates, ACCURATE, lambda one: pytest.fail("no size was asked for"), correct)
+    placed = choose_placement(candidates, ACCURATE, lambda one: pytest.fail("no size was asked for"), correct)
     assert (placed.chosen, asked) == ("mixed", ["int8", "mixed"])
     assert [each.accepted for each in placed.candidates] == [False, True, True]
 
@@ -151,7 +159,7 @@ def test_surely_worse_is_the_exact_test_of_mcnemar(lost, won):
     before = np.array([True] * lost + [False] * won + [True] * 5)
     after = np.array([False] * lost + [True] * won + [True] * 5)
     p = binomtest(lost, lost + won, alternative="greater").pvalue if lost + won else 1.0
-    assert surely_worse(after, before) == (p < 0.05)
+    assert significantly_worse(after, before) == (p < 0.05)
 
 
 @given(
@@ -167,7 +175,7 @@ def test_a_slower_file_comes_out_only_where_a_bound_forces_it(ratios, wrong, acc
     is_twin_too_large = size is not None and 100 <= size < 400
     if own.is_slower and not is_twin_too_large:
         assert placed.slower_for == "accuracy"
-        assert surely_worse(answers(wrong["float"]), answers(wrong[own.name]))
+        assert significantly_worse(answers(wrong["float"]), answers(wrong[own.name]))
         assert own.accepted or "size" in placed.missed
     if size is not None and size >= 100:
         assert SIZES[own.name] <= size

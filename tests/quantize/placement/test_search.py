@@ -7,7 +7,7 @@ import pytest
 
 from edgekd.errors import ExportError
 from edgekd.export import deploy
-from edgekd.quantize.search import Bounds, Placed, place, place_untimed
+from edgekd.quantize.placement import Bounds, PlacementResult, choose_untimed, search_placement
 from edgekd.user_cache import cache_folder
 from tests.export.deploy.traced import traced
 
@@ -24,8 +24,8 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def placed(model) -> Placed:
-    return place(model, TARGET, seconds=SECONDS)
+def placed(model) -> PlacementResult:
+    return search_placement(model, TARGET, seconds=SECONDS)
 
 
 def test_what_is_chosen_is_not_slower_than_float(placed, model):
@@ -63,13 +63,13 @@ def no_measuring(monkeypatch):
 def test_it_is_measured_once(placed, model, no_measuring):
     before = kept()
     assert before
-    assert place(model, TARGET, seconds=SECONDS) == placed
+    assert search_placement(model, TARGET, seconds=SECONDS) == placed
     assert kept() == before
 
 
 def test_or_again_when_asked_to(placed, model, no_measuring):
     with pytest.raises(Measured):
-        place(model, TARGET, seconds=SECONDS, fresh=True)
+        search_placement(model, TARGET, seconds=SECONDS, fresh=True)
 
 
 @pytest.mark.parametrize("content", ["{}", "", '{"candidates": [1]}'])
@@ -78,7 +78,7 @@ def test_a_damaged_document_is_measured_again(placed, model, no_measuring, conte
     for path in whole:
         path.write_text(content)
     with pytest.raises(Measured):
-        place(model, TARGET, seconds=SECONDS)
+        search_placement(model, TARGET, seconds=SECONDS)
     for path, before in whole.items():
         path.write_bytes(before)
 
@@ -91,33 +91,33 @@ def test_another_judge_is_asked_again(placed, model):
         asked.append(path.read_bytes())
         return np.full(100, b"QLinear" not in asked[-1] and b"QuantizeLinear" not in asked[-1])
 
-    judged = place(model, TARGET, seconds=SECONDS, bounds=Bounds(accuracy=0.9), correct=float_only)
+    judged = search_placement(model, TARGET, seconds=SECONDS, bounds=Bounds(accuracy=0.9), correct=float_only)
     assert judged.chosen == "float"
     assert asked[-1] == deploy(model, TARGET, ("",)).SerializeToString(deterministic=True)
     faster = [each for each in judged.candidates if each.ratio * 0.99 < 1.0 and each.name != "float"]
     assert [each.accepted for each in faster] == [False] * len(faster)
-    again = place(model, TARGET, seconds=SECONDS)
+    again = search_placement(model, TARGET, seconds=SECONDS)
     assert (again.chosen, again.candidates) == (placed.chosen, again.candidates)
     assert all(each.accepted for each in again.candidates)
 
 
 def test_where_none_is_accurate_enough_it_is_not_slower_than_float(model):
     bounds = Bounds(accuracy=0.5)
-    refused = place(model, TARGET, seconds=SECONDS, bounds=bounds, correct=lambda _: np.full(100, False))
+    refused = search_placement(model, TARGET, seconds=SECONDS, bounds=bounds, correct=lambda _: np.full(100, False))
     [chosen] = [each for each in refused.candidates if each.name == refused.chosen]
     assert (refused.missed, chosen.is_slower) == (("accuracy",), False)
     assert not any(each.accepted for each in refused.candidates)
 
 
 def test_where_nothing_can_be_timed(model):
-    assert place_untimed(model, "tensorrt", Bounds(), None).keep_float == ()
+    assert choose_untimed(model, "tensorrt", Bounds(), None).keep_float == ()
     size = len(deploy(model, "tensorrt").SerializeToString(deterministic=True))
-    assert place_untimed(model, "tensorrt", Bounds(size_bytes=size), None).missed == ()
-    placed = place_untimed(model, "tensorrt", Bounds(0.9), lambda path: np.full(100, path.name == "float.onnx"))
+    assert choose_untimed(model, "tensorrt", Bounds(size_bytes=size), None).missed == ()
+    placed = choose_untimed(model, "tensorrt", Bounds(0.9), lambda path: np.full(100, path.name == "float.onnx"))
     assert placed.chosen == "float"
 
 
 @pytest.mark.parametrize("target", ["tensorrt", "portable"])
 def test_what_is_not_measured_here(model, target):
     with pytest.raises(ExportError, match=f"placement is measured in ONNX Runtime; {target} is another"):
-        place(model, target)
+        search_placement(model, target)

@@ -1,4 +1,4 @@
-"""All batches through a graph, one layer after the other, so that a layer can be changed before it is passed."""
+"""A forward pass of all batches, layer by layer, in which a layer can be changed before it is computed."""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -8,15 +8,15 @@ from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
 
 
-class Walk:
-    """Holds what the nodes still to come read, for every batch, and computes each activation once.
+class LayerwiseForward:
+    """Runs a graph layer by layer, and computes each activation of each batch once.
 
-    Weights are read when a layer is passed: until then, a change to them counts. Memory is that of the
-    activations alive at one layer, for all samples.
+    Weights are read when a layer is passed; until then changes to them take effect. Memory is that of the activations
+    alive at one layer, for all samples.
 
-    >>> walk = Walk(graph, batches)  # doctest: +SKIP
-    >>> for layer in weighted(graph):  # doctest: +SKIP
-    ...     inputs = list(walk.inputs(layer.node.name))
+    >>> forward = LayerwiseForward(graph, batches)  # doctest: +SKIP
+    >>> for layer in weighted_layers(graph):  # doctest: +SKIP
+    ...     inputs = list(forward.inputs(layer.node.name))
     """
 
     def __init__(self, graph: GraphModule, batches: Sequence[Tensor]):
@@ -29,19 +29,19 @@ class Walk:
             run.env[placeholder] = inputs
 
     def inputs(self, name: str) -> Iterator[Tensor]:
-        """What the convolution or linear layer at the node ``name`` reads, batch by batch.
+        """Yield the inputs of the convolution or linear layer at the node ``name``, batch by batch.
 
-        Copies of a graph have the same names. Layers that were passed cannot be looked at again.
+        Copies of a graph have the same names. A layer that was passed cannot be read again.
         """
         [read, *_] = self._reach(name).all_input_nodes
         for run in self._runs:
             yield run.env[read]
 
     def outputs(self, name: str, keep: bool = False) -> Iterator[Tensor]:
-        """What the layer gives, batch by batch; a ReLU in place overwrites it later.
+        """Yield the outputs of the layer, batch by batch; an in-place ReLU overwrites them later.
 
         Args:
-            keep: the layer will not change any more, and need not be computed again when it is passed.
+            keep: the layer is final, and need not be computed again when it is passed.
         """
         node = self._reach(name)
         for run in self._runs:
@@ -72,7 +72,7 @@ class Walk:
         return value
 
     def _constants(self, node: Node) -> list[Node]:
-        """What ``node`` reads that does not depend on the input, each after what it reads itself."""
+        """Return the nodes that ``node`` reads and that do not depend on the input, in order of execution."""
         found: dict[Node, None] = {}
         for read in node.all_input_nodes:
             if read not in self._activations:
@@ -81,7 +81,7 @@ class Walk:
 
 
 def dependents(source: Node) -> list[Node]:
-    """``source`` and all that depends on it, in order of execution."""
+    """Return ``source`` and all nodes that depend on it, in order of execution."""
     found = {source}
     for node in source.graph.nodes:
         if not found.isdisjoint(node.all_input_nodes):

@@ -1,4 +1,4 @@
-"""Placement by measurement: which layers of a quantised network are faster in int8, and which are not."""
+"""Placement by measurement: which layers of a quantised network run in int8, and which in float."""
 
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
@@ -19,43 +19,51 @@ from edgekd.errors import EdgekdError, ExportError, StorageError
 from edgekd.export.deploy import deploy
 from edgekd.export.profile import PROFILES
 from edgekd.files import canonical_json, is_file, read_object, sha256, temporary_folder, write_bytes, write_json
-from edgekd.quantize.search.chain import Costs, cheapest
-from edgekd.quantize.search.rule import FLOAT, INT8, NO_BOUNDS, Bounds, Placed, PlacementCandidate, choose
-from edgekd.quantize.search.segments import Segment, segments_of
+from edgekd.quantize.placement.choice import (
+    FLOAT,
+    INT8,
+    NO_BOUNDS,
+    Bounds,
+    PlacementCandidate,
+    PlacementResult,
+    choose_placement,
+)
+from edgekd.quantize.placement.segments import Costs, Segment, cheapest, segments_of
 from edgekd.user_cache import cache_folder, made_once
 
 VERSION = 2
 EVERYTHING = ("",)
 RUNS = 20  # of each candidate, for the times of its layers
-# Rounding or unrounding an element takes about this long; several prices give several candidates to time.
-CHANGE_NS = (0.0, 0.5, 2.0)
-Correct = Callable[[Path], NDArray[np.bool_]]
+# Approximate costs of quantising or dequantising an element; each cost gives a candidate to time.
+CONVERSION_NS = (0.0, 0.5, 2.0)
+CorrectSamples = Callable[[Path], NDArray[np.bool_]]
 
 
-def place(
+def search_placement(
     model: ModelProto,
     target: str,
     *,
     threads: int = 1,
     seconds: float = 1.0,
     bounds: Bounds = NO_BOUNDS,
-    correct: Correct | None = None,
+    correct: CorrectSamples | None = None,
     fresh: bool = False,
     at: TimingTarget | None = None,
-) -> Placed:
-    """Times placements of ``model``, interleaved, and chooses one by :mod:`edgekd.quantize.search.rule`.
+) -> PlacementResult:
+    """Time placements of ``model``, interleaved, and choose one by :mod:`edgekd.quantize.placement.choice`.
 
-    Candidates: everything in int8, everything in float, and for several prices of changing between them the cheapest
-    way through the network's segments by ONNX Runtime's own times for each layer in int8 and in float.
+    Candidates are all layers in int8, all in float, and for several conversion costs the fastest placement of the
+    network's segments, by ONNX Runtime's own times for each layer in int8 and in float.
 
     Args:
-        model: with steps at every trained place, as for :func:`edgekd.export.deploy.deploy`.
+        model: with a Q/DQ pair at every fake-quant, as for :func:`edgekd.export.deploy.deploy`.
         target: a profile of ONNX Runtime for the processor.
-        seconds: for each candidate.
-        bounds: what the file must keep.
-        correct: (N,), which validation samples a candidate's file classifies correctly; needed for a bound on accuracy.
-        fresh: measure again what was measured there before.
-        at: this machine where it is left out.
+        seconds: time for each candidate.
+        bounds: bounds on the file's accuracy and size.
+        correct: returns for a candidate's file which validation samples it classifies correctly, (N,); needed for a
+            bound on accuracy.
+        fresh: ignore earlier measurements, and measure again.
+        at: the machine that measures; this one if left out.
 
     Raises:
         ExportError: the target is not measured in ONNX Runtime.
@@ -77,8 +85,8 @@ def place(
         return _choose(model, target, timed, bounds, correct, folder)
 
 
-def place_untimed(model: ModelProto, target: str, bounds: Bounds, correct: Correct | None) -> Placed:
-    """Chooses between all int8, which is taken for the faster, and the float twin, where neither can be timed."""
+def choose_untimed(model: ModelProto, target: str, bounds: Bounds, correct: CorrectSamples | None) -> PlacementResult:
+    """Choose between all int8, taken to be the faster, and all float, where neither can be timed."""
     both = [PlacementCandidate(INT8, (), None, None), PlacementCandidate(FLOAT, EVERYTHING, None, None)]
     with temporary_folder() as folder:
         return _choose(model, target, both, bounds, correct, folder)
@@ -89,22 +97,22 @@ def _choose(
     target: str,
     candidates: Sequence[PlacementCandidate],
     bounds: Bounds,
-    correct: Correct | None,
+    correct: CorrectSamples | None,
     folder: Path,
-) -> Placed:
+) -> PlacementResult:
     @cache
     def file(one: PlacementCandidate) -> Path:
         return _write(model, target, one.keep_float, folder / f"{one.name}.onnx")
 
-    def answered(one: PlacementCandidate) -> NDArray[np.bool_]:
+    def correct_samples(one: PlacementCandidate) -> NDArray[np.bool_]:
         assert correct is not None
         return correct(file(one))
 
-    return choose(candidates, bounds, lambda one: file(one).stat().st_size, answered)
+    return choose_placement(candidates, bounds, lambda one: file(one).stat().st_size, correct_samples)
 
 
 def _read(path: Path) -> list[PlacementCandidate] | None:
-    """The times alone: what is accurate enough is asked anew each time."""
+    """Return the candidates with their times; their accuracy is evaluated again each time."""
     try:
         found = read_object(path, "it is made again")["candidates"] if is_file(path) else None
         return found and [PlacementCandidate.from_json(each) for each in found]
@@ -144,7 +152,7 @@ def _by_profile(
     segments = segments_of(ir.from_proto(model))
     times = {name: _per_segment(layer_times(path, threads, RUNS, at), segments) for name, path in paths.items()}
     found: dict[str, tuple[str, ...]] = {}
-    for price in CHANGE_NS:
+    for price in CONVERSION_NS:
         change = [segment.width * price / 1e6 for segment in segments]
         in_float = cheapest(Costs(times[INT8], times[FLOAT], change))
         kept = tuple(
@@ -156,7 +164,7 @@ def _by_profile(
 
 
 def _per_segment(layers: Sequence[LayerTime], segments: list[Segment]) -> list[float]:
-    """A step counts for the segment of its layer, or of the layer that it comes after."""
+    """Add up times by segment; a Q/DQ step counts for the segment of its layer, or of the layer before it."""
     where = {name: index for index, segment in enumerate(segments) for name in (*segment.nodes, *segment.layers)}
     spent = [0.0] * len(segments)
     for layer in layers:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgekd.quantize.search.chain import Costs, cheapest
+from edgekd.quantize.placement.segments import Costs, cheapest
 
 TIMES = st.integers(0, 1000).map(float)
 

@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from edgekd.errors import ModelError
 from edgekd.export import deploy
 from edgekd.quantize import calibrate, prepare
-from edgekd.quantize.fake_quant import fake_quant_of, fake_quants, weighted
-from edgekd.quantize.places import MARK, to_places
+from edgekd.quantize.fake_quant import fake_quant_of, fake_quants, weighted_layers
+from edgekd.quantize.qdq import MARKER, to_qdq
 from tests.export.deploy.networks import IMAGE, NETWORKS
 from tests.export.deploy.traced import PREPROCESS, constants, count, run, traced
 
@@ -19,7 +19,7 @@ def test_a_step_for_every_place(name):
     uses = [fake_quant_of(made.graph, node) for node in made.graph.graph.nodes]
     places = [module for module in uses if module is not None]
     assert count(made.model)["QuantizeLinear"] == count(made.model)["DequantizeLinear"] == len(places)
-    assert sum(module.is_per_channel for module in places) == len(weighted(made.graph))
+    assert sum(module.is_per_channel for module in places) == len(weighted_layers(made.graph))
 
 
 @pytest.mark.parametrize("name", ["residual", "mobilenetv3", "tokens"])
@@ -33,7 +33,7 @@ def test_it_computes_what_the_graph_does(name):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_no_mark_is_left(name):
     for values in constants(traced(name).model).values():
-        assert np.abs(values.astype(np.float64)).max(initial=0) < MARK
+        assert np.abs(values.astype(np.float64)).max(initial=0) < MARKER
 
 
 def test_scales_are_the_graphs_own():
@@ -106,7 +106,7 @@ def test_a_dead_activation_is_a_range_of_nothing():
     inputs = torch.randn(8, *IMAGE)
     calibrate(graph, [inputs])
     assert all((module.scale > 0).all() for module in fake_quants(graph).values())
-    exported = to_places(graph, PREPROCESS)
+    exported = to_qdq(graph, PREPROCESS)
     with torch.no_grad():
         expected = graph(inputs).numpy()
     for target in ("onnxruntime-x86", "tensorrt"):

@@ -1,0 +1,14 @@
+"""Placement by measurement: ``search_placement(model, "onnxruntime-x86")``."""
+
+from edgekd.quantize.placement.choice import NO_BOUNDS, Bounds, PlacementCandidate, PlacementResult
+from edgekd.quantize.placement.search import CorrectSamples, choose_untimed, search_placement
+
+__all__ = [
+    "NO_BOUNDS",
+    "Bounds",
+    "CorrectSamples",
+    "PlacementCandidate",
+    "PlacementResult",
+    "choose_untimed",
+    "search_placement",
+]
