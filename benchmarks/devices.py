@@ -127,7 +127,7 @@ def on_device(
     with RemoteTarget(find_device(name)) as there:
         found = there.found.to_json()
         say(f"{name}: answers on {len(inputs)} samples")
-        answers = there.answers("onnxruntime", files, inputs)
+        answers = there.predict("onnxruntime", files, inputs)
         records = there.latency(plan(files, 1)) if timed else {}
         departs_at = {
             model: departure(files[model], data, there.outputs)

@@ -422,12 +422,12 @@ class Devices(Kind):
                 random.randrange(len(lines)), random.choice((b"", b"Welcome!", b"{}", b"[1]", b"\xff", lines[0]))
             )
         desk = told(lines)
-        good = probe.understood(Device("desk", "board"), self.events["probe"][0])
+        good = probe.parse_probe(Device("desk", "board"), self.events["probe"][0])
 
         def use() -> None:
             match job:
                 case "probe":
-                    found = probe.probed(desk)
+                    found = probe.probe_remote(desk)
                     probe.describe(found)
                     json.dumps(found.to_json())
                 case "latency":

@@ -47,11 +47,11 @@ def open_(workload: dict[str, Any], threads: int, batch: int, seed: int) -> dict
     from edgekd.bench.runtimes import open_session
 
     session = Loaded.session = open_session(Workload.from_json(workload), threads, batch, seed)
-    figures = {"load_ms": session.load_ms, "first_ms": session.first_run_ms()}
+    times = {"load_ms": session.load_ms, "first_ms": session.first_run_ms()}
     # For good: this process does nothing but run the model, and a collection in its midst would be counted.
     gc.collect()
     gc.disable()
-    return {**figures, "providers": session.providers, "batch": session.batch, "cpus": pinned_to()}
+    return {**times, "providers": session.providers, "batch": session.batch, "cpus": pinned_to()}
 
 
 def pinned_to() -> list[int] | None:

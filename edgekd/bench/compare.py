@@ -104,8 +104,8 @@ def block(call: Call, runs: int, settle: bool) -> Nanoseconds:
 def summarise(samples: NDArray[Any] | Blocks) -> dict[str, Any]:
     """Summarise ``samples`` (nanoseconds) in milliseconds; statistics that need more samples are absent.
 
-    ``ci95_p50`` and its like are order-statistic intervals: they say what more samples of the same loading would
-    change, and nothing of another loading or another day.
+    ``ci95_p50`` and its like are order-statistic intervals: they cover more samples of the same launch,
+    not another launch or another day.
     """
     times = flat(samples) / 1e6
     summary: dict[str, Any] = {"min": float(times.min()), "mean": float(times.mean()), "n": len(times)}

@@ -17,7 +17,7 @@ class Workload:
     """A model, and the runtime and device that run it.
 
     ``model`` is a file that the runtime loads by itself; for PyTorch ``path.py:function``, which gives the network.
-    ``shape`` is the shape of the first input, batch included, where the model does not say it.
+    ``shape`` is the shape of the first input, batch included, where the model leaves it open.
     """
 
     model: str

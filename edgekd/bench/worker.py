@@ -136,7 +136,7 @@ def memory(workload: Workload, threads: int = 1, batch: int = 1, timeout_s: floa
 def failure_message(code: int, stderr: str) -> str:
     lines = stderr.strip().splitlines()
     if code >= 0:
-        return lines[-1] if lines else f"the measuring process ended with code {code} and said nothing"
+        return lines[-1] if lines else f"the measuring process ended with code {code} and printed nothing"
     name = Signals(-code).name
     reason = "; the system may have run out of memory" if name == "SIGKILL" else ""
     return f"the measuring process was ended by {name}{reason}" + (f": {lines[-1]}" if lines else "")

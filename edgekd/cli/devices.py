@@ -117,12 +117,12 @@ def dla(
 def probe(name: Name, as_json: AsJson = False) -> None:
     """What a device is, what it can run, and what is missing there. Nothing is left on it."""
     from edgekd.cli.interrupt import leave_on_signal
-    from edgekd.devices.local import probe_here
+    from edgekd.devices.local import probe_local
     from edgekd.devices.probe import describe
     from edgekd.devices.probe import probe as ask
     from edgekd.devices.registry import find_device
 
     device = find_device(name)
     leave_on_signal()
-    found = ask(device) if device.ssh else probe_here(device)
+    found = ask(device) if device.ssh else probe_local(device)
     typer.echo(json.dumps(found.to_json(), indent=1) if as_json else plain_text.lines("\n".join(describe(found))))

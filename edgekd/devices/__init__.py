@@ -1,1 +1,1 @@
-"""The way to any device: this machine's CPU and GPU, a Jetson, a board on the desk with an SSH server."""
+"""Access to the devices that models run on: this machine's CPU and GPU, a Jetson, any board with an SSH server."""

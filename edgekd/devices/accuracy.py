@@ -1,4 +1,4 @@
-"""What models answer on a device: the same int8 file may answer otherwise on another processor."""
+"""Predictions of ONNX files on a device: the same int8 file may predict differently on another processor."""
 
 import math
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.devices.events import AnswerError, answers_of, text, whole
+from edgekd.devices.events import ResponseError, integer, reading_response, text
 from edgekd.devices.remote import Remote
 from edgekd.errors import DeviceError, MeasurementError
 from edgekd.files import temporary_folder
@@ -21,7 +21,7 @@ SIZE = 1 << 31
 
 @dataclass(frozen=True)
 class DevicePredictions:
-    """``classes`` (N,) int64, −1 where a sample was not reached; ``cut`` says why where some were not."""
+    """Predicted ``classes`` (N,) int64, −1 for a sample that was not reached; ``cut`` says why some were not."""
 
     classes: NDArray[np.int64]
     cut: str | None = field(default=None)
@@ -31,7 +31,7 @@ class DevicePredictions:
         return int(np.count_nonzero(self.classes >= 0))
 
     def accuracy(self, labels: NDArray[np.int64]) -> float:
-        """The share of ``labels`` (N,) that were met, of the samples that were reached."""
+        """Return the share of correctly classified samples among those that were reached; ``labels`` is (N,)."""
         reached = self.classes >= 0
         if not reached.any():
             raise MeasurementError("not one sample was scored on the device: no accuracy")
@@ -39,7 +39,7 @@ class DevicePredictions:
 
 
 def pack(path: Path, inputs: NDArray[np.float32]) -> Path:
-    """Writes ``inputs`` (N, ...), preprocessed as the model takes them, for the runner."""
+    """Write ``inputs`` (N, ...), preprocessed as the model takes them, for the runner."""
     np.savez_compressed(path, inputs=inputs)
     return path
 
@@ -51,12 +51,12 @@ def predict_on_device(
     threads: int = 1,
     timeout_s: float = 3600,
 ) -> dict[str, DevicePredictions]:
-    """The class that each of ``models`` gives each of ``inputs`` (N, ...) on the device.
+    """Return the class that each of ``models`` predicts for each of ``inputs`` (N, ...) on the device.
 
-    When the connection, the time or the runner ends early, the answers so far count, and the rest is −1.
+    When the connection, the time or the runner ends early, the predictions so far count, and the rest is −1.
 
     Raises:
-        DeviceError: not one answer came.
+        DeviceError: there is not one prediction.
     """
     files = {name: f"{number}.onnx" for number, name in enumerate(models)}
     with temporary_folder() as folder:
@@ -68,9 +68,9 @@ def predict_on_device(
     cut = None
     try:
         for event in remote.events(request, timeout_s):
-            with answers_of(remote.device.name):
+            with reading_response(remote.device.name):
                 keep(event, found)
-    except AnswerError:
+    except ResponseError:
         raise
     except DeviceError as error:
         if not any((classes >= 0).any() for classes in found.values()):
@@ -82,7 +82,7 @@ def predict_on_device(
 def outputs_on_device(
     remote: Remote, model: Path, inputs: NDArray[np.float32], threads: int = 1, timeout_s: float = 3600
 ) -> NDArray[Any]:
-    """The first output (N, ...) of an ONNX file for ``inputs`` (N, ...) on the device.
+    """Return the first output (N, ...) of an ONNX file for ``inputs`` (N, ...) on the device.
 
     Raises:
         DeviceError: the file does not load or run there, or the connection or the time ended first.
@@ -91,23 +91,23 @@ def outputs_on_device(
         remote.put(pack(folder / SAMPLES, inputs), SAMPLES)
         remote.put(model, "model.onnx")
         request = {"job": "outputs", "model": "model.onnx", "samples": SAMPLES, "threads": threads, "to": OUTPUTS}
-        said = list(remote.events(request, timeout_s))
-        with answers_of(remote.device.name):
-            sizes = [whole(size, "a size of the outputs", 0, SIZE) for size in said[0]["shape"]]
+        events = list(remote.events(request, timeout_s))
+        with reading_response(remote.device.name):
+            sizes = [integer(size, "a size of the outputs", 0, SIZE) for size in events[0]["shape"]]
             if sizes[:1] != [len(inputs)]:
                 raise ValueError(f"outputs for {sizes[:1]} samples, {len(inputs)} were sent")
             # Of eight bytes each, and the file's header.
             remote.get(OUTPUTS, folder / OUTPUTS, largest=math.prod(sizes) * 8 + 4096)
             found = np.array(np.lib.format.open_memmap(folder / OUTPUTS, mode="r"))
             if list(found.shape) != sizes or found.dtype.kind not in "fiub":
-                raise ValueError(f"outputs of the shape {found.shape}, said to be {sizes}")
+                raise ValueError(f"outputs of the shape {found.shape}, reported as {sizes}")
     return found
 
 
 def keep(event: dict[str, Any], found: Mapping[str, NDArray[np.int64]]) -> None:
     classes = found[text(event["model"], "the name of a model")]
-    answers = [whole(each, "a class", 0, CLASSES) for each in event["classes"]]
-    first = whole(event["first"], "the number of a sample", 0, len(classes) - len(answers))
-    if (classes[first : first + len(answers)] >= 0).any():
-        raise ValueError("a sample was answered twice")
-    classes[first : first + len(answers)] = answers
+    predicted = [integer(each, "a class", 0, CLASSES) for each in event["classes"]]
+    first = integer(event["first"], "the number of a sample", 0, len(classes) - len(predicted))
+    if (classes[first : first + len(predicted)] >= 0).any():
+        raise ValueError("a sample was predicted twice")
+    classes[first : first + len(predicted)] = predicted

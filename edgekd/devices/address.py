@@ -1,4 +1,4 @@
-"""Where a device is: a host, and the user and port where the user's own SSH configuration does not say them."""
+"""Network addresses of devices: a host, with user and port where the user's SSH configuration does not give them."""
 
 import re
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*\$?")
 
 @dataclass(frozen=True)
 class Address:
-    """``host`` is a name, an address, or an alias of the SSH configuration."""
+    """The address of an SSH server; ``host`` is a name, an address, or an alias of the SSH configuration."""
 
     host: str
     user: str | None = None
@@ -35,17 +35,17 @@ class Address:
         return f"{user}{host}" + (f":{self.port}" if self.port else "")
 
     def options(self) -> list[str]:
-        """For ssh and scp alike."""
+        """Return the options for ssh and scp."""
         user = ["-o", f"User={self.user}"] if self.user else []
         return user + (["-o", f"Port={self.port}"] if self.port else [])
 
     def file(self, path: str) -> str:
-        """As scp writes ``path`` there."""
+        """Return ``path`` on the host, as scp writes it."""
         return f"[{self.host}]:{path}" if ":" in self.host else f"{self.host}:{path}"
 
 
 def parse_address(text: str) -> Address:
-    """``[user@]host[:port]``; an IPv6 address with a port stands in brackets.
+    """Parse ``[user@]host[:port]``; an IPv6 address with a port stands in brackets.
 
     >>> parse_address("nvidia@orin.local:2222")
     Address(host='orin.local', user='nvidia', port=2222)

@@ -1,4 +1,4 @@
-"""One connection to a device for everything that is asked of it, and the folder there that lives as long as it."""
+"""One SSH connection to a device for all commands, and a temporary folder there that lives as long as it."""
 
 import os
 import re
@@ -16,7 +16,7 @@ from time import monotonic
 from typing import IO
 
 from edgekd.devices.address import Address
-from edgekd.devices.ssh_errors import CutError, TransientError, failure, last_line
+from edgekd.devices.ssh_errors import CutError, TransientError, connection_error, last_line
 from edgekd.errors import DeviceError
 from edgekd.files import storage
 from edgekd.pipes import FloodError, Lines, SlowError
@@ -39,7 +39,7 @@ HOLD = (
 
 
 class Connection:
-    """What ssh calls a master; other ssh and scp processes go through its socket.
+    """An SSH master connection; other ssh and scp processes go through its socket.
 
     It is a child of this process and reads from it, so it ends when this process does, however that ends.
     """
@@ -75,10 +75,10 @@ class Connection:
 
     def _open(self) -> None:
         mark = f"edgekd-{secrets.token_hex(8)}"
-        self._said = Path(self._private, "said").open("w+b")  # noqa: SIM115 - closed with the connection
+        self._stderr = Path(self._private, "stderr").open("w+b")  # noqa: SIM115 - closed with the connection
         self._process = subprocess.Popen(
             [*self.words("ssh", "yes"), "--", self.address.host, in_shell(HOLD.replace("MARK", mark))],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, env=plain_environment(), bufsize=0,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr, env=plain_environment(), bufsize=0,
             start_new_session=True,
             preexec_fn=bounded(MASTER_WRITES),
         )  # fmt: skip
@@ -100,7 +100,7 @@ class Connection:
                 if mark.encode() in line:
                     return line.decode(errors="replace")
         except SlowError:
-            raise failure(self.address, "timed out") from None
+            raise connection_error(self.address, "timed out") from None
         except FloodError as error:
             raise DeviceError(
                 f"{self.address} {error} before it did anything: its login shell prints without end; guard that in "
@@ -109,18 +109,18 @@ class Connection:
         raise self._no_connection()
 
     def _no_connection(self) -> DeviceError:
-        code, said = self._process.wait(), self.said()
+        code, stderr = self._process.wait(), self.stderr()
         if code == OURS:
-            return failure(self.address, said)
+            return connection_error(self.address, stderr)
         if code == NO_FOLDER:
             return DeviceError(
-                f"no folder can be made on {self.address}: {last_line(said)}; free some space, or set TMPDIR there"
+                f"no folder can be made on {self.address}: {last_line(stderr)}; free some space, or set TMPDIR there"
             )
-        return DeviceError(f"{self.address} lets you in but runs no commands: {last_line(said) or f'code {code}'}")
+        return DeviceError(f"{self.address} lets you in but runs no commands: {last_line(stderr) or f'code {code}'}")
 
-    def said(self) -> str:
-        self._said.seek(0)
-        return self._said.read(COMPLAINTS).decode(errors="replace")
+    def stderr(self) -> str:
+        self._stderr.seek(0)
+        return self._stderr.read(COMPLAINTS).decode(errors="replace")
 
     @property
     def alive(self) -> bool:
@@ -128,14 +128,14 @@ class Connection:
 
     def check(self) -> None:
         if not self.alive:
-            raise self.cut(self.said())
+            raise self.cut(self.stderr())
 
-    def cut(self, said: str) -> CutError:
-        why = f" ({last_line(said)})" if last_line(said) else ""
+    def cut(self, stderr: str) -> CutError:
+        why = f" ({last_line(stderr)})" if last_line(stderr) else ""
         return CutError(f"the connection to {self.address} was cut{why}; run the command again when it is back")
 
     def close(self) -> None:
-        """The folder goes first; a device that does not answer is left after ten seconds, and removes it itself."""
+        """Remove the folder, then close; a device that takes over ten seconds removes the folder by itself."""
         assert self._process.stdin is not None
         try:
             with suppress(BrokenPipeError):
@@ -150,14 +150,14 @@ class Connection:
         if self.alive:
             self._process.kill()
         self._process.wait()
-        streams: tuple[IO[bytes] | None, ...] = (self._process.stdin, self._process.stdout, self._said)
+        streams: tuple[IO[bytes] | None, ...] = (self._process.stdin, self._process.stdout, self._stderr)
         for stream in streams:
             with suppress(BrokenPipeError):
                 if stream:
                     stream.close()
 
     def words(self, program: str, master: str = "no") -> list[str]:
-        """``program`` (ssh or scp) and the options that lead it here; what follows is after ``--``."""
+        """Return the command line of ``program`` (ssh or scp) through this connection, up to and with ``--``."""
         ours = {
             "BatchMode": "yes", "ConnectTimeout": self.connect_timeout_s, "ControlMaster": master,
             "ControlPath": f"{self._private}/c", "ControlPersist": "no", "ServerAliveInterval": 5,
@@ -172,7 +172,7 @@ class Connection:
 
 
 def in_shell(script: str) -> str:
-    """Whatever the login shell is, a POSIX shell reads ``script``."""
+    """Return the command that has a POSIX shell run ``script``, whatever the login shell is."""
     return f"exec sh -c {shlex.quote(script)}"
 
 

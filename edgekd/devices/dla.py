@@ -1,34 +1,36 @@
-"""A report of what a Jetson's DLA takes of a network: an opt-in, and no speed-up by itself."""
+"""A report of the layers that a Jetson's DLA takes: an opt-in, and no speed-up by itself."""
 
 from pathlib import Path
 
-from edgekd.devices.engines import BUILD_S, builder_of, built_of, engine_of
-from edgekd.devices.events import answers_of
+from edgekd.devices.engines import BUILD_S, builder_of, engine_of, parse_build_result
+from edgekd.devices.events import reading_response
 from edgekd.devices.jetson.dla import DlaReport, parse_dla
-from edgekd.devices.probe import Probe, probed
+from edgekd.devices.probe import Probe, probe_remote
 from edgekd.devices.remote import Remote
 from edgekd.errors import DeviceError
 
 
 def dla_report(remote: Remote, model: Path, core: int = 0, found: Probe | None = None) -> DlaReport:
-    """Builds ``model`` for the DLA ``core`` with the GPU for what it does not take, and reads the log of that.
+    """Build ``model`` for the DLA ``core``, with the GPU as fallback, and parse the log of the build.
 
     A DLA takes float16 and fixed shapes: up to TensorRT 10 a float32 file is built in float16, in 11 its types rule.
 
     Raises:
-        DeviceError: no trtexec or no such core there, a file with Q/DQ, or a log that does not say where layers went.
+        DeviceError: no trtexec or no such core there, a file with Q/DQ, or a log that does not show where layers went.
     """
     if not model.is_file():
         raise DeviceError(f"no such file: {model}; give an ONNX file")
-    builder = builder_of(found or probed(remote))
+    builder = builder_of(found or probe_remote(remote))
     engine = engine_of(builder, model, 0, 1, core)
     if engine.quantised:
         raise DeviceError(f"{model} is quantised by Q/DQ, which a DLA does not take: give the float file")
     remote.put(model, engine.onnx)
     request = {"job": "tensorrt", "engines": {engine.file: engine.request}, "runs": [], "lock_clocks": False}
     try:
-        with answers_of(remote.device.name):
-            logs = [built_of(event).log for event in remote.events(request, BUILD_S) if event["event"] == "engine"]
+        with reading_response(remote.device.name):
+            logs = [
+                parse_build_result(event).log for event in remote.events(request, BUILD_S) if event["event"] == "engine"
+            ]
     except DeviceError as error:
         if "Cannot create DLA engine" in str(error):
             raise DeviceError(
@@ -38,7 +40,7 @@ def dla_report(remote: Remote, model: Path, core: int = 0, found: Probe | None =
     report = parse_dla("".join(logs))
     if not report.on_dla and not report.on_gpu:
         raise DeviceError(
-            f"the log of trtexec on {remote.device.name} does not say where layers went; please report it with the "
-            "versions that 'edgekd devices probe' tells"
+            f"the log of trtexec on {remote.device.name} does not show where layers went; please report it with the "
+            "versions that 'edgekd devices probe' shows"
         )
     return report

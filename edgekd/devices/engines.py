@@ -1,4 +1,4 @@
-"""ONNX files as TensorRT engines on a device, through the ``trtexec`` there, built once and kept there."""
+"""TensorRT engines that ``trtexec`` builds from ONNX files on a device, each built once and cached there."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ BUILD_S = 3600.0
 
 @dataclass(frozen=True)
 class EngineBuilder:
-    """``trtexec`` on a device. ``gpu`` tells boards apart whose engines do not fit each other."""
+    """``trtexec`` on a device; ``gpu`` identifies boards whose engines are interchangeable."""
 
     trtexec: str
     version: Version
@@ -31,7 +31,7 @@ class EngineBuilder:
 
 
 def builder_of(found: Probe) -> EngineBuilder:
-    """The one that the device said of itself.
+    """Return the builder that the device reported.
 
     Raises:
         DeviceError: there is none, or one whose flags are not known.
@@ -49,7 +49,7 @@ def builder_of(found: Probe) -> EngineBuilder:
 
 @dataclass(frozen=True)
 class DeviceEngine:
-    """One file's: its names in the folder there, and what its input is."""
+    """An engine on the device: its files in the folder there, the request that builds it, and its input."""
 
     onnx: str
     file: str
@@ -68,7 +68,7 @@ class DeviceEngine:
 def engine_of(
     builder: EngineBuilder, path: Path, number: int, batch: int, dla_core: int | None = None, detailed: bool = False
 ) -> DeviceEngine:
-    """For ``path``, which will be ``{number}.onnx`` there, at ``batch`` where the file leaves it open.
+    """Describe the engine of ``path``, sent as ``{number}.onnx``, at ``batch`` if the file leaves the batch open.
 
     Raises:
         MeasurementError: it is no ONNX file, has several inputs or one that is open beyond the batch.
@@ -110,7 +110,7 @@ def input_of(model: onnx.ModelProto, path: Path) -> onnx.ValueInfoProto:
 
 
 def dims_of(node: onnx.ValueInfoProto, path: Path) -> list[int | None]:
-    """``None`` for an open batch."""
+    """Return the dimensions of the input, with None for an open batch."""
     shape = node.type.tensor_type.shape.dim
     dims = [each.dim_value if each.dim_value > 0 else None for each in shape]  # some write an open one as -1 or 0
     if not dims or None in dims[1:]:
@@ -119,22 +119,22 @@ def dims_of(node: onnx.ValueInfoProto, path: Path) -> list[int | None]:
 
 
 @dataclass(frozen=True)
-class Built:
-    """``cached`` is whether it lay there; ``log`` is what trtexec said when it built it, where that was asked for."""
+class BuildResult:
+    """The result of a build; ``cached`` if the engine was there already, ``log`` is trtexec's if it was requested."""
 
     cached: bool
     seconds: float
     log: str = ""
 
 
-def built_of(event: Mapping[str, Any]) -> Built:
-    return Built(
+def parse_build_result(event: Mapping[str, Any]) -> BuildResult:
+    return BuildResult(
         event["cached"] is True, number(event["seconds"], "the time of building"), text(event.get("log", ""), "a log")
     )
 
 
-def requests_of(engines: Mapping[str, DeviceEngine]) -> dict[str, Mapping[str, Any]]:
-    """By file, so that one that has two names is built once."""
+def build_requests(engines: Mapping[str, DeviceEngine]) -> dict[str, Mapping[str, Any]]:
+    """Return the build requests by file, so that one file under two names is built once."""
     return {engine.file: engine.request for engine in engines.values()}
 
 

@@ -1,4 +1,4 @@
-"""What a device sends, held against what it can have meant: it may be broken, set wrong, or somebody else's."""
+"""Validation of what a device sends: it may be broken, misconfigured, or not the device that it claims to be."""
 
 import math
 from collections.abc import Iterator
@@ -13,20 +13,20 @@ DAY_NS = 86_400 * 10**9
 DAY_S = 86_400.0
 
 
-class AnswerError(DeviceError):
-    """What a device sent cannot be: none of its answers counts."""
+class ResponseError(DeviceError):
+    """A response that cannot be valid: nothing that the device sent is used."""
 
 
 @contextmanager
-def answers_of(device: str) -> Iterator[None]:
-    """Turn what goes wrong while an answer of ``device`` is read into an :class:`AnswerError`."""
+def reading_response(device: str) -> Iterator[None]:
+    """Turn errors while a response of ``device`` is read into a :class:`ResponseError`."""
     try:
         yield
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         reason = first_line(error) if type(error) is ValueError else f"{type(error).__name__}: {first_line(error)}"
-        raise AnswerError(
-            f"{device} sent an answer that cannot be ({reason[:200]}); none of its answers is used: is its clock set, "
-            "and are its Python and ONNX Runtime sound?"
+        raise ResponseError(
+            f"{device} sent an invalid response ({reason[:200]}), and nothing that it sent is used: is its clock "
+            "set, and are its Python and ONNX Runtime intact?"
         ) from error
 
 
@@ -38,7 +38,7 @@ def number(value: object, what: str, low: float = 0.0, high: float = math.inf) -
     return float(value)  # type: ignore[arg-type]
 
 
-def whole(value: object, what: str, low: int = 0, high: int = 2**62) -> int:
+def integer(value: object, what: str, low: int = 0, high: int = 2**62) -> int:
     """Return ``value`` if it is an integer in ``[low, high]``; ValueError names ``what`` where it is not."""
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
         raise ValueError(f"{what} is {short(value)}")
@@ -56,7 +56,7 @@ def nanoseconds(values: object) -> NDArray[np.int64]:
     """Return the times ``values``, each between one nanosecond and a day."""
     if not isinstance(values, list) or not values:
         raise ValueError(f"a list of times is {short(values)}")
-    return np.array([whole(value, "a time in nanoseconds", 1, DAY_NS) for value in values], np.int64)
+    return np.array([integer(value, "a time in nanoseconds", 1, DAY_NS) for value in values], np.int64)
 
 
 def short(value: object) -> str:

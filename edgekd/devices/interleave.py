@@ -1,4 +1,4 @@
-"""Inferences in turns on a device, with ONNX Runtime's own times of its kernels."""
+"""Interleaved inferences on a device, with ONNX Runtime's own times of its kernels."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from edgekd.bench.runtimes.onnxruntime.interleave import InterleavedRuns, InterleavedTimes
-from edgekd.devices.events import DAY_S, answers_of, nanoseconds, number, text
+from edgekd.devices.events import DAY_S, nanoseconds, number, reading_response, text
 from edgekd.devices.remote import Remote
 from edgekd.errors import DeviceError
 
@@ -14,7 +14,7 @@ TIMEOUT_S = 600.0
 
 
 def interleave_on_device(remote: Remote, turns: InterleavedRuns, timeout_s: float = TIMEOUT_S) -> InterleavedTimes:
-    """As :func:`edgekd.bench.runtimes.onnxruntime.interleave.take` does it here.
+    """Run the inferences on the device, as :func:`edgekd.bench.runtimes.onnxruntime.interleave.take` does here.
 
     Raises:
         DeviceError: a model does not load or run there, or the connection or the time ended first.
@@ -23,13 +23,13 @@ def interleave_on_device(remote: Remote, turns: InterleavedRuns, timeout_s: floa
     for path, name in names.items():
         remote.put(path, name)
     files = {name: names[path] for name, path in turns.models.items()}
-    told = list(remote.events({"job": "turns", "models": files, **turns.to_json()}, timeout_s))
-    if not told:
-        raise DeviceError(f"{remote.device.name} told no times; try again")
+    events = list(remote.events({"job": "turns", "models": files, **turns.to_json()}, timeout_s))
+    if not events:
+        raise DeviceError(f"{remote.device.name} sent no times; try again")
     for name, path in turns.optimised.items():
         remote.get(f"optimised-{name}.onnx", path)
-    with answers_of(remote.device.name):
-        return interleaved_times(told[0], turns)
+    with reading_response(remote.device.name):
+        return interleaved_times(events[0], turns)
 
 
 def interleaved_times(event: dict[str, Any], turns: InterleavedRuns) -> InterleavedTimes:
@@ -45,5 +45,5 @@ def kernel_of(event: Mapping[str, Any]) -> Mapping[str, Any]:
     number(event["dur"], "the time of a kernel in microseconds", 0, DAY_S * 1e6)
     number(event["ts"], "the moment of a kernel in microseconds")
     if not isinstance(event.get("args", {}), dict):
-        raise ValueError("what a kernel says of itself is no object")
+        raise ValueError("a kernel's arguments are no object")
     return event

@@ -1,4 +1,4 @@
-"""Latency of ONNX files on a device: the launches of :mod:`edgekd.bench.runner`, held there."""
+"""Latency of ONNX files on a device, measured in launches as :mod:`edgekd.bench.runner` does here."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,9 +12,9 @@ from edgekd.bench.environment import busy_warnings, governor_warnings, share_of
 from edgekd.bench.plan import Plan
 from edgekd.bench.records import LatencyRecord, MeasurementWarning
 from edgekd.bench.runner import Launch, against_reference, default_timeout_s, ratio, sample_warnings, times_of
-from edgekd.devices.events import DAY_S, AnswerError, answers_of, nanoseconds, text, whole
+from edgekd.devices.events import DAY_S, ResponseError, integer, nanoseconds, reading_response, text
 from edgekd.devices.events import number as number_of
-from edgekd.devices.probe import Probe, probed
+from edgekd.devices.probe import Probe, probe_remote
 from edgekd.devices.remote import Remote
 from edgekd.errors import DeviceError, MeasurementError
 
@@ -25,20 +25,19 @@ TICKS = 1 << 53
 def measure_on_device(
     remote: Remote, plan: Plan, timeout_s: float | None = None, found: Probe | None = None
 ) -> dict[str, LatencyRecord]:
-    """A record of each workload of ``plan``, whose files are copied to the device and timed there in turns.
+    """Measure the plan's workloads on the device: files are copied there and timed in turns.
 
-    ``found`` is what the device said of itself; it is asked where that is left out.
-
-    The number of launches is that of the plan; none are added for narrower intervals. When the connection, the time
-    or the runner ends early, what was measured so far counts, with a warning that says so.
+    ``probe`` is what the device is known to be; it is probed if that is left out. There are as many launches as the
+    plan says, and no more for narrower intervals. When the connection, the time or the runner ends early, what was
+    measured so far counts, with a warning.
 
     Raises:
         DeviceError: not one launch was finished.
         MeasurementError: a workload is not for ONNX Runtime on a CPU.
     """
     files = copy(remote, plan)
-    found = found or probed(remote)
-    warnings = [*device_warnings(found), *too_few(found, plan.threads)]
+    found = found or probe_remote(remote)
+    warnings = [*device_warnings(found), *too_few_cpus(found, plan.threads)]
     request = {
         "job": "latency", "models": files, "threads": plan.threads, "batch": plan.batch, "seconds": plan.seconds,
         "sittings": plan.launches, "seed": plan.seed, "warmup_s": plan.warmup_s,
@@ -48,27 +47,27 @@ def measure_on_device(
     governors: set[str | None] = set()
     try:
         for event in remote.events(request, timeout_s or default_timeout_s(plan)):
-            with answers_of(remote.device.name):
+            with reading_response(remote.device.name):
                 launches.append(launch_of(event, plan, len(launches)))
                 governors.add(governor_of(event))
-    except AnswerError:
+    except ResponseError:
         raise
     except DeviceError as error:
         if not launches:
             raise
-        warnings.insert(0, cut_short(len(launches), plan, error))
+        warnings.insert(0, cut_short_warning(len(launches), plan, error))
     warnings += [warning for each in governors for warning in governor_warnings(each)]
     taken = np.sum([launch.taken for launch in launches], axis=0)
-    warnings += busy_warnings(share_of(taken)) if taken.any() else [not_seen(remote.device.name)]
+    warnings += busy_warnings(share_of(taken)) if taken.any() else [neighbours_not_seen(remote.device.name)]
     return {name: record(plan, name, launches, warnings) for name in plan.workloads}
 
 
-def cut_short(launches: int, plan: Plan, why: DeviceError) -> MeasurementWarning:
+def cut_short_warning(launches: int, plan: Plan, why: DeviceError) -> MeasurementWarning:
     return MeasurementWarning("cut_short", f"{launches} of {plan.launches} launches were measured before this: {why}")
 
 
 def device_warnings(found: Probe) -> list[MeasurementWarning]:
-    """What the device says of itself that makes its times doubtful."""
+    """Return what is known of the device that makes its times unreliable."""
     device = found.device
     warnings = []
     if device.emulated:
@@ -78,11 +77,11 @@ def device_warnings(found: Probe) -> list[MeasurementWarning]:
     return warnings
 
 
-def not_seen(device: str) -> MeasurementWarning:
+def neighbours_not_seen(device: str) -> MeasurementWarning:
     return MeasurementWarning("neighbours_not_seen", f"what else ran on {device} meanwhile was not looked at")
 
 
-def too_few(found: Probe, threads: int) -> list[MeasurementWarning]:
+def too_few_cpus(found: Probe, threads: int) -> list[MeasurementWarning]:
     cores = found.facts["cores"]
     if threads <= cores:
         return []
@@ -91,7 +90,7 @@ def too_few(found: Probe, threads: int) -> list[MeasurementWarning]:
 
 
 def copy(remote: Remote, plan: Plan) -> dict[str, str]:
-    """Every file once, under a name of our own: what it is called here is nothing to the device."""
+    """Copy every file once, under a number, and return the file of each workload on the device."""
     there: dict[str, str] = {}
     for workload in plan.workloads.values():
         if (workload.runtime, workload.device) != ("onnxruntime", "cpu"):
@@ -106,26 +105,26 @@ def copy(remote: Remote, plan: Plan) -> dict[str, str]:
 
 
 def launch_of(event: dict[str, Any], plan: Plan, number: int) -> Launch:
-    """Raises ValueError and its like where ``event`` cannot be launch ``number`` of ``plan``."""
+    """Parse launch ``number`` of ``plan``; raise ValueError or its like if ``event`` cannot be that."""
     if number >= plan.launches or any(event[key].keys() != plan.workloads.keys() for key in ("rounds", "opened")):
-        raise ValueError("a launch that was not asked for")
+        raise ValueError("a launch that was not requested")
     rounds = {name: [nanoseconds(block) for block in event["rounds"][name]] for name in plan.workloads}
     if len({len(blocks) for blocks in rounds.values()}) != 1 or not next(iter(rounds.values())):
         raise ValueError("rounds without a block of each model")
-    opened = {name: opened_of(event["opened"][name]) for name in plan.workloads}
+    opened = {name: session_info(event["opened"][name]) for name in plan.workloads}
     taken = np.array([[number_of(each, "a count of ticks", -TICKS, TICKS) for each in row] for row in event["taken"]])
     if taken.shape != (2, 2):
         raise ValueError(f"ticks in the shape {taken.shape}")
     return Launch(opened, rounds, {name: {} for name in rounds}, taken, 0)
 
 
-def opened_of(event: dict[str, Any]) -> dict[str, Any]:
+def session_info(event: dict[str, Any]) -> dict[str, Any]:
     cpus = event["cpus"]
     return {
         "load_ms": number_of(event["load_ms"], "the time of loading", 0, DAY_S * 1000),
         "first_ms": number_of(event["first_ms"], "the time of the first inference", 0, DAY_S * 1000),
-        "batch": whole(event["batch"], "the batch", 1, 1 << 31),
-        "cpus": None if cpus is None else [whole(cpu, "a CPU", 0, CPUS) for cpu in cpus],
+        "batch": integer(event["batch"], "the batch", 1, 1 << 31),
+        "cpus": None if cpus is None else [integer(cpu, "a CPU", 0, CPUS) for cpu in cpus],
         "providers": [text(each, "a provider") for each in event["providers"]],
     }
 

@@ -1,14 +1,14 @@
-"""Where the time of an engine goes on a device: each layer's, with the types that it takes and gives."""
+"""Layer times of an engine on a device, with the types of each layer's inputs and outputs."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from edgekd.devices.engines import BUILD_S, builder_of, engine_of
-from edgekd.devices.events import answers_of, text
+from edgekd.devices.events import reading_response, text
 from edgekd.devices.jetson.command import EngineTiming, timing_command
 from edgekd.devices.jetson.trtexec import EngineLayerTime, LayerInfo, parse_layers, parse_profile
-from edgekd.devices.probe import Probe, probed
+from edgekd.devices.probe import Probe, probe_remote
 from edgekd.devices.remote import Remote
 from edgekd.devices.tensorrt import INTERVAL_S
 from edgekd.errors import DeviceError, MeasurementError
@@ -20,9 +20,9 @@ FILES = {"times": "times.json", "profile": "profile.json", "layers": "layers.jso
 
 @dataclass(frozen=True)
 class EngineLayer:
-    """Milliseconds of one inference, the median where trtexec tells it, and their share of the sum over all layers.
+    """A layer's milliseconds in one inference (the median if trtexec has it), and its share of all layers' time.
 
-    ``kind`` is empty, and ``takes`` and ``gives`` are, where the engine does not tell.
+    ``kind``, ``takes`` and ``gives`` are empty if the engine does not describe the layer.
     """
 
     name: str
@@ -35,7 +35,7 @@ class EngineLayer:
 
 @dataclass(frozen=True)
 class EngineLayers:
-    """In the order in which they run. Their sum is above the latency: a layer is timed by itself, without a graph."""
+    """Layers in running order. Their sum is above the latency: each is timed by itself, without a CUDA graph."""
 
     runtime: str
     batch: int
@@ -48,15 +48,15 @@ class EngineLayers:
 def engine_layers(
     remote: Remote, model: Path, batch: int = 1, seconds: int = SECONDS, found: Probe | None = None
 ) -> EngineLayers:
-    """Builds ``model`` there in detail, once, and times each layer for ``seconds``, in a run of its own.
+    """Build ``model`` there in detail and time each layer for ``seconds``, in a run of its own.
 
     Raises:
-        DeviceError: no trtexec there, it refuses the file, or tells no layer's time.
+        DeviceError: no trtexec there, it refuses the file, or reports no layer's time.
         MeasurementError: no ONNX file, or one whose inputs are open beyond the batch.
     """
     if not model.is_file():
         raise MeasurementError(f"no such file: {model}; give an ONNX file")
-    builder = builder_of(found or probed(remote))
+    builder = builder_of(found or probe_remote(remote))
     engine = engine_of(builder, model, 0, batch, detailed=True)
     timing = EngineTiming(
         engine.file,
@@ -72,16 +72,16 @@ def engine_layers(
     request = {"job": "tensorrt", "engines": {engine.file: engine.request}, "runs": [run], "lock_clocks": False}
     for event in remote.events(request, BUILD_S):
         if event["event"] == "run":
-            with answers_of(remote.device.name):
+            with reading_response(remote.device.name):
                 profile, about = (text(event["files"][name], f"the file {name}") for name in ("profile", "layers"))
             layers = joined(parse_profile(profile), parse_layers(about))
             if layers:
                 return EngineLayers(builder.name, engine.shape[0], layers)
-    raise DeviceError(f"trtexec on {remote.device.name} told no layer's time; try again, or with more --seconds")
+    raise DeviceError(f"trtexec on {remote.device.name} reported no layer's time; try again, or with more --seconds")
 
 
 def joined(times: list[EngineLayerTime], infos: list[LayerInfo]) -> tuple[EngineLayer, ...]:
-    """By name."""
+    """Join layer times with the engine's description of the layers, by name."""
     about = {info.name: info for info in infos}
     milliseconds = [each.median_ms if each.median_ms is not None else each.average_ms for each in times]
     total = sum(milliseconds) or 1.0
@@ -93,7 +93,7 @@ def joined(times: list[EngineLayerTime], infos: list[LayerInfo]) -> tuple[Engine
 
 
 def describe(found: EngineLayers, top: int) -> list[str]:
-    """Lines for a person: the ``top`` layers that take the most, and what convolves in which type."""
+    """Return lines of text: the ``top`` slowest layers, and how many convolving layers take int8."""
     slowest = sorted(found.layers, key=lambda layer: -layer.ms)[:top]
     lines = [
         f"{significant(layer.ms):>8} ms {percent(layer.share):>7}  {' '.join(layer.takes) or '?'} -> "

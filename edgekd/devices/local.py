@@ -1,4 +1,4 @@
-"""This machine's own devices, asked by the same runner."""
+"""This machine's own devices, probed by the same runner as remote ones."""
 
 import json
 import subprocess
@@ -7,7 +7,7 @@ from time import monotonic
 from typing import Any
 
 from edgekd import children
-from edgekd.devices.probe import Probe, understood
+from edgekd.devices.probe import Probe, parse_probe
 from edgekd.devices.registry import Device
 from edgekd.errors import DeviceError
 from edgekd.pipes import Lines, SlowError
@@ -15,14 +15,14 @@ from edgekd.pipes import Lines, SlowError
 TIMEOUT_S = 120.0
 
 
-def probe_here(device: Device) -> Probe:
-    """``cpu``, or ``cuda`` where NVIDIA's driver knows one."""
+def probe_local(device: Device) -> Probe:
+    """Probe ``cpu``, or ``cuda`` if NVIDIA's driver finds a GPU."""
     if device.name == "cpu":
-        return understood(device, ask_runner())
+        return parse_probe(device, ask_runner())
     gpu = cuda_name()
     if gpu is None:
         raise DeviceError("this machine has no GPU that nvidia-smi knows; 'edgekd devices add' names another")
-    return understood(device, {**ask_runner(), "board": gpu})
+    return parse_probe(device, {**ask_runner(), "board": gpu})
 
 
 def cuda_name() -> str | None:
@@ -35,10 +35,10 @@ def cuda_name() -> str | None:
 
 
 def ask_runner() -> dict[str, Any]:
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as stderr:
         process = subprocess.Popen(
             children.words("edgekd.devices.runner"), env=children.environment(),
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr,
         )  # fmt: skip
         assert process.stdin is not None and process.stdout is not None
         with process:
@@ -50,5 +50,7 @@ def ask_runner() -> dict[str, Any]:
                 line = None
             process.kill()
     if not line:
-        raise DeviceError("this machine said nothing of itself; run 'python -m edgekd.devices.runner' to see why")
+        raise DeviceError(
+            "this machine's own runner does not respond; run 'python -m edgekd.devices.runner' to see why"
+        )
     return dict(json.loads(line))

@@ -1,16 +1,16 @@
-"""What a device is, what it can run and what is missing, in plain words."""
+"""Probing a device: what it is, what it can run, and what is missing."""
 
 import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from edgekd.devices.events import answers_of, number, text, whole
+from edgekd.devices.events import integer, number, reading_response, text
 from edgekd.devices.jetson.command import is_known
 from edgekd.devices.jetson.power_mode import PowerMode, parse_power_mode
 from edgekd.devices.jetson.rails import rails_of
 from edgekd.devices.jetson.release import Release, compute_capability, parse_l4t_package, parse_nv_tegra_release
 from edgekd.devices.jetson.trtexec import parse_version
-from edgekd.devices.registry import Device, add_command
+from edgekd.devices.registry import Device, replace_command
 from edgekd.devices.remote import Remote
 from edgekd.errors import DeviceError
 
@@ -23,7 +23,7 @@ MODE = "MODE_"
 
 @dataclass(frozen=True)
 class Probe:
-    """``facts`` is the runner's own answer. ``clock_ahead_s`` is the least that the device's clock is wrong by."""
+    """The result of probing a device. ``clock_ahead_s`` is the least that its clock is wrong by."""
 
     device: Device
     facts: dict[str, Any]
@@ -35,7 +35,7 @@ class Probe:
 
     @property
     def can_run(self) -> list[str]:
-        """Runtimes in which ``edgekd bench --device`` times models there, by its names for them."""
+        """Return the runtimes in which ``edgekd bench --device`` can time models on the device."""
         there = {
             "onnxruntime": "onnxruntime" in self.facts["python"],
             "tensorrt": self.tensorrt is not None and is_known(self.tensorrt),
@@ -44,12 +44,12 @@ class Probe:
 
     @property
     def in_other_mode(self) -> str | None:
-        """What is wrong with the power mode, where the registry names one that it is not surely in."""
+        """Return what is wrong with the power mode, or None if it is the registered one or none is registered."""
         wanted, found = self.device.power_mode, self.power_mode
         if wanted is None:
             return None
         if found is None:
-            return f"power mode {wanted}: 'nvpmodel -q' does not say which it is in; leave the mode out of its entry"
+            return f"power mode {wanted}: 'nvpmodel -q' does not show which it is in; leave the mode out of its entry"
         if wanted.removeprefix(MODE) in (found.name.removeprefix(MODE), str(found.id)):
             return None
         return f"power mode {wanted}: it is in {found.name}; 'sudo nvpmodel -m' sets it"
@@ -77,28 +77,31 @@ class Probe:
 
 
 def probe(device: Device, timeout_s: float = 120) -> Probe:
-    """Asks ``device``, which must have an address, through its runner; nothing is changed there."""
+    """Probe ``device``, which must have an address, through its runner; nothing is changed there."""
     with Remote(device) as remote:
-        return probed(remote, timeout_s)
+        return probe_remote(remote, timeout_s)
 
 
-def probed(remote: Remote, timeout_s: float = 120) -> Probe:
-    """The same through a connection that is open."""
+def probe_remote(remote: Remote, timeout_s: float = 120) -> Probe:
+    """Probe a device through a connection that is open."""
     started = time.time()
     for event in remote.events({"job": "probe"}, timeout_s):
-        with answers_of(remote.device.name):
-            must_be_facts(event)
+        with reading_response(remote.device.name):
+            check_facts(event)
             clock = number(event["clock"], "the time")
-            return understood(remote.device, event, clock_ahead(started, clock, time.time()))
-    raise DeviceError(f"{remote.device.name} said nothing of itself; try again")
+            return parse_probe(remote.device, event, clock_ahead(started, clock, time.time()))
+    raise DeviceError(f"{remote.device.name} sent no facts of itself; try again")
 
 
 def clock_ahead(before: float, there: float, after: float) -> float:
-    """Seconds by which a clock that was read between two readings of ours is ahead at least, negative for behind."""
+    """Return the seconds by which a clock is ahead at least, negative for behind.
+
+    The clock was read ``there`` between two readings of ours, ``before`` and ``after``.
+    """
     return 0.0 if before <= there <= after else there - (after if there > after else before)
 
 
-def understood(device: Device, facts: dict[str, Any], clock_ahead_s: float = 0.0) -> Probe:
+def parse_probe(device: Device, facts: dict[str, Any], clock_ahead_s: float = 0.0) -> Probe:
     raw = facts.get("jetson", {})
     return Probe(
         device,
@@ -111,15 +114,15 @@ def understood(device: Device, facts: dict[str, Any], clock_ahead_s: float = 0.0
     )
 
 
-def must_be_facts(facts: dict[str, Any]) -> None:
-    """Raises ValueError and its like where ``facts`` cannot be what a runner says of a device."""
+def check_facts(facts: dict[str, Any]) -> None:
+    """Raise ValueError or its like if ``facts`` cannot be what a runner reports of a device."""
     for name in ("architecture", "system", "cpu"):
         text(facts[name], name)
     for name in ("board", "gpu", "governor", "kernel"):
         text(facts.get(name, ""), name)
-    whole(facts["cores"], "cores", 1, CORES)
+    integer(facts["cores"], "cores", 1, CORES)
     for name in ("free_disk_bytes", "memory_bytes", "free_memory_bytes"):
-        whole(facts.get(name, 0) if name != "free_disk_bytes" else facts[name], name)
+        integer(facts.get(name, 0) if name != "free_disk_bytes" else facts[name], name)
     python = facts["python"]
     for name in ("version", "executable"):
         text(python[name], f"python.{name}")
@@ -134,7 +137,7 @@ def must_be_facts(facts: dict[str, Any]) -> None:
 
 
 def describe(found: Probe) -> list[str]:
-    """Lines for a person: what it is, what it can run, what is missing."""
+    """Return lines of text: what the device is, what it can run, what is missing."""
     runs = " and ".join(found.can_run) or "nothing that edgekd can measure"
     return [
         f"{found.device.name}: {board(found.facts)}" + (", emulated: its times mean nothing" * found.device.emulated),
@@ -171,7 +174,7 @@ def packages(python: dict[str, Any]) -> str:
 
 
 def missing(found: Probe) -> list[str]:
-    """What stands in the way, each with what mends it."""
+    """Return what is missing, each with the way to get it."""
     lines = missing_packages(found)
     if found.release and not found.tensorrt:
         lines.append("trtexec, for TensorRT: 'sudo apt install libnvinfer-bin' there")
@@ -201,7 +204,7 @@ def missing_packages(found: Probe) -> list[str]:
     if not python.get("externally_managed"):
         return [*lines, f"{' and '.join(absent)}: '{executable} -m pip install {packages}' there"]
     there = f"'{executable} -m venv edge && edge/bin/pip install numpy onnxruntime' there"
-    here = add_command(replace(found.device, python="PATH/edge/bin/python"))
+    here = replace_command(replace(found.device, python="PATH/edge/bin/python"))
     return [*lines, f"{' and '.join(absent)}: the system's Python takes no packages, so {there}, and '{here}' here"]
 
 

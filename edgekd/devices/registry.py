@@ -18,11 +18,11 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Device:
-    """``ssh`` is ``[user@]host[:port]``, absent for this machine's own. ``python`` is the interpreter there.
+    """A device: ``ssh`` is ``[user@]host[:port]``, absent for this machine's own; ``python`` its interpreter.
 
-    ``power_mode`` is the one that figures are meant to be of: a device in another mode is told apart, never set.
-    ``ssh_config`` is a configuration file to use instead of the user's own. An ``emulated`` device's answers are its
-    processor's; its times mean nothing, and every record of them says so.
+    ``power_mode`` is the one to measure in: times of a device in another mode are invalid, and no mode is ever set.
+    ``ssh_config`` is a configuration file to use instead of the user's own. The predictions of an ``emulated``
+    device are its processor's; its times mean nothing, and every record of them says so.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Device:
         return parse_address(self.ssh)
 
 
-def add_command(device: Device) -> str:
+def replace_command(device: Device) -> str:
     """Return the command that changes the registry's entry to ``device``."""
     words = ["edgekd", "devices", "add", device.name, "--replace", "--ssh", device.ssh or "", "--python", device.python]
     words += ["--power-mode", device.power_mode] if device.power_mode else []
@@ -84,8 +84,8 @@ def devices(path: Path | None = None) -> dict[str, Device]:
         named = [Device(**{"name": name, **entry}) for name, entry in content["devices"].items()]
     except (EdgekdError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DeviceError(
-            f"{path} is no list of devices ({type(error).__name__}: {first_line(error)}); mend it, or move it away and "
-            "add the devices again"
+            f"{path} is no list of devices ({type(error).__name__}: {first_line(error)}); correct it, or move it away "
+            "and add the devices again"
         ) from error
     return {**LOCAL, **{device.name: device for device in named}}
 

@@ -1,4 +1,4 @@
-"""A device at work: the runner copied there, a job given to it, its events as they come."""
+"""The runner on a device: copied there, given a job, its events read as they come."""
 
 import json
 import re
@@ -9,8 +9,8 @@ from typing import Any
 
 from edgekd import strict_json
 from edgekd.devices import runner
-from edgekd.devices.events import AnswerError
-from edgekd.devices.registry import Device, add_command
+from edgekd.devices.events import ResponseError
+from edgekd.devices.registry import Device, replace_command
 from edgekd.devices.ssh import Ssh
 from edgekd.devices.ssh_errors import last_line
 from edgekd.errors import DeviceError
@@ -21,15 +21,15 @@ NAME = "runner.py"
 VERSION = re.compile(r"\d+\.\d+")
 
 
-def chatty(device: str, said: str) -> str:
+def unexpected_output(device: str, line: str) -> str:
     return (
-        f"{device} says {said[:60]!r} where an answer was awaited: its login shell prints text to commands; guard it "
-        "in ~/.bashrc there, so that it speaks to terminals alone"
+        f"{device} printed {line[:60]!r} instead of a response: its login shell prints text to commands; guard it in "
+        "~/.bashrc there, so that it prints to terminals alone"
     )
 
 
 class Remote(Ssh):
-    """``device`` with the runner in its folder; both are gone when the ``with`` block ends.
+    """``device`` with the runner in its temporary folder; both are gone when the ``with`` block ends.
 
     Raises:
         DeviceError: as :class:`~edgekd.devices.ssh.Ssh`, or there is no Python 3.8 there.
@@ -52,22 +52,22 @@ class Remote(Ssh):
     def _check_python(self) -> None:
         python, where = self.device.python, self.device.name
         outcome = self.run([python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"])
-        # A login shell may greet before it does what it was asked.
+        # A login shell may print a greeting before the command runs.
         version = (outcome.out.decode(errors="replace").split() or [""])[-1]
         if outcome.code in (NOT_FOUND, NOT_EXECUTABLE):
             raise DeviceError(
                 f"{where} has no {python}: 'sudo apt install python3' there, or name its Python with "
-                f"'{add_command(replace(self.device, python='PATH'))}'"
+                f"'{replace_command(replace(self.device, python='PATH'))}'"
             )
         if outcome.code or not version:
             raise DeviceError(f"{python} on {where} does not start: {last_line(outcome.err) or outcome.code}")
         if not VERSION.fullmatch(version):
-            raise DeviceError(chatty(where, version))
+            raise DeviceError(unexpected_output(where, version))
         if tuple(map(int, version.split("."))) < (3, 8):
             raise DeviceError(f"{python} on {where} is Python {version} and 3.8 is needed; name another with --python")
 
     def events(self, request: dict[str, Any], timeout_s: float) -> Iterator[dict[str, Any]]:
-        """What the runner tells of the job ``request``, up to its end.
+        """Run the job ``request`` and yield the runner's events, up to its end.
 
         Raises:
             DeviceError: the job failed, the runner ended early, the connection or the time did. Events that came
@@ -91,10 +91,12 @@ class Remote(Ssh):
             event = strict_json.parse(line)
         except ValueError as error:
             if line.lstrip().startswith(b"{"):
-                raise AnswerError(f"{self.device.name} sent an answer that cannot be ({error})") from error
-            raise DeviceError(chatty(self.device.name, line[:1000].decode(errors="replace").strip())) from error
+                raise ResponseError(f"{self.device.name} sent an invalid response ({error})") from error
+            raise DeviceError(
+                unexpected_output(self.device.name, line[:1000].decode(errors="replace").strip())
+            ) from error
         if not isinstance(event, dict) or not isinstance(event.get("event"), str):
-            raise DeviceError(chatty(self.device.name, line[:1000].decode(errors="replace").strip()))
+            raise DeviceError(unexpected_output(self.device.name, line[:1000].decode(errors="replace").strip()))
         return event
 
     def _guarded(self, words: list[str], timeout_s: float, stdin: bytes) -> Iterator[bytes]:

@@ -1,7 +1,7 @@
-"""What runs on a device: this one file, with Python 3.8 and what lies about there. It imports nothing of edgekd.
+"""The runner: the one file that is copied to a device and runs there, on Python 3.8. It imports nothing of edgekd.
 
 A line of JSON in, ``{"job", ...}``; lines of JSON out, ``{"event", ...}``, each as soon as it is known, so that what
-was measured is there when the connection is not. The input stays open as long as somebody waits for the answers; its
+was measured is there when the connection is not. The input stays open as long as somebody waits for the results; its
 end ends this process and, through their own inputs, its children.
 """
 
@@ -58,7 +58,7 @@ DTYPES = {
 
 
 class Refused(Exception):
-    """A reason that a person can read."""
+    """An error with a message for people."""
 
 
 # ---- what this is
@@ -106,9 +106,9 @@ def software() -> dict[str, Any]:
 
 
 def jetson() -> dict[str, Any]:
-    """Raw answers; they are read where the questions came from."""
+    """Return the raw output of NVIDIA's tools and files; the caller parses it."""
     trtexec = TRTEXEC if Path(ROOT + TRTEXEC).exists() else shutil.which("trtexec")
-    answers = {
+    reported = {
         "nv_tegra_release": read("/etc/nv_tegra_release"),
         "compatible": read("/proc/device-tree/compatible"),
         "l4t_package": said(["dpkg-query", "--show", "nvidia-l4t-core"], succeeds=True),
@@ -119,7 +119,7 @@ def jetson() -> dict[str, Any]:
         "sudo": sudo() or None,
         "rails": [texts(folder) for folder in rail_folders()],
     }
-    return {key: value for key, value in answers.items() if value}
+    return {key: value for key, value in reported.items() if value}
 
 
 def sudo() -> bool:
@@ -141,7 +141,7 @@ def said(words: Sequence[str], succeeds: bool = False) -> str | None:
 
 
 def rail_folders() -> list[Path]:
-    """Of the INA3221 monitors: as the kernel of JetPack 5 and later shows them, and as that of JetPack 4 does."""
+    """Return the folders of the INA3221 monitors, as the kernels of JetPack 4 and of JetPack 5 and later show them."""
     new = found("/sys/bus/i2c/devices", "*/hwmon/hwmon*")
     old = found("/sys/bus/i2c/drivers/ina3221x", "*/iio:device*")
     return [*(folder for folder in new if text_of(folder / "name") == "ina3221"), *old]
@@ -152,7 +152,7 @@ def found(folder: str, pattern: str) -> list[Path]:
 
 
 def texts(folder: Path) -> dict[str, str]:
-    """The small files there that hold figures and names."""
+    """Return the contents of the folder's small files, which hold values and names."""
     names = (path for path in sorted(folder.iterdir()) if path.name.startswith(RAIL_FILES))
     return {path.name: text for path, text in ((path, text_of(path)) for path in names) if text is not None}
 
@@ -196,7 +196,7 @@ def usable_cpus() -> list[int]:
 
 
 def latency(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Sittings of all models, each in a process of its own, in blocks that take turns in an order drawn anew."""
+    """Run launches of all models, each in a process of its own, in blocks that take turns in random order."""
     order = random.Random(request["seed"])
     cpus = quietest(request["threads"])
     for number in range(request["sittings"]):
@@ -254,7 +254,7 @@ def runs_per_block(times: list[int]) -> int:
 
 
 def quietest(count: int, seconds: float = 0.1) -> list[int]:
-    """The fastest cores first, and of these the ones that others leave alone."""
+    """Return the fastest cores, and of these the least busy."""
     usable = usable_cpus()
     if count >= len(usable):
         return usable
@@ -274,7 +274,7 @@ def busy_ticks() -> dict[int, int]:
 
 
 def cpu_ticks() -> dict[int, tuple[int, int]]:
-    """Of each CPU all ticks and those that were not idle."""
+    """Return for each CPU all ticks and the busy ones."""
     found: dict[int, tuple[int, int]] = {}
     for line in (read("/proc/stat") or "").splitlines():
         words = line.split()
@@ -285,7 +285,7 @@ def cpu_ticks() -> dict[int, tuple[int, int]]:
 
 
 def taken(own: Sequence[int], cpus: Sequence[int]) -> list[list[int]]:
-    """Of the machine, and of ``cpus``, to which the processes ``own`` keep: all ticks, and those that others took."""
+    """Return all ticks and those of others, of the machine and of ``cpus``, to which ``own`` are pinned."""
     each, ours = cpu_ticks(), sum(map(process_ticks, own))
     places = [list(each.values()), [each[cpu] for cpu in cpus if cpu in each]]
     return [[sum(total for total, _ in place), sum(busy for _, busy in place) - ours] for place in places]
@@ -298,7 +298,7 @@ def process_ticks(pid: int) -> int:
 
 
 class Child:
-    """This file again, in a process that does nothing but run one model."""
+    """This file run as a process that does nothing but run one model."""
 
     def __init__(self, name: str):
         self.name = name
@@ -447,7 +447,7 @@ def collect(run: Callable[[], Any], seconds: float, least: int, most: int | None
 
 
 def turns(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Inferences at batch 1 in turns in one process, and the runtime's own times of the kernels of some."""
+    """Run interleaved inferences at batch 1 in one process, some with the runtime's own kernel times."""
     recorded, threads = request["recorded"], request["threads"]
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, quietest(threads))
@@ -480,7 +480,7 @@ def nanoseconds(run: Callable[[], Any]) -> int:
 
 
 def kernels(trace: Path) -> list[dict[str, Any]]:
-    """Of a Chrome trace: whole inferences, and what ran in them."""
+    """Return the whole inferences of a Chrome trace, and the kernels that ran in them."""
     events = json.loads(trace.read_text())
     return [event for event in events if event["name"] == "model_run" or event["name"].endswith("_kernel_time")]
 
@@ -489,18 +489,18 @@ def kernels(trace: Path) -> list[dict[str, Any]]:
 
 
 def accuracy(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The class that each model gives each sample of ``inputs`` in a .npz file, a batch at a time."""
+    """Predict the class of each sample of ``inputs`` in a .npz file with each model, a batch at a time."""
     import numpy
 
     with numpy.load(request["samples"], allow_pickle=False) as packed:
         inputs = packed["inputs"]
     for name, file in request["models"].items():
-        for first, logits in answers(load(file, request["threads"]), inputs):
+        for first, logits in batch_outputs(load(file, request["threads"]), inputs):
             yield {"event": "answers", "model": name, "first": first, "classes": logits.argmax(1).tolist()}
 
 
-def answers(session: Any, inputs: Any) -> Iterator[tuple[int, Any]]:
-    """The first output for each batch of ``inputs``, with the number of the batch's first sample."""
+def batch_outputs(session: Any, inputs: Any) -> Iterator[tuple[int, Any]]:
+    """Yield the first output for each batch of ``inputs``, with the number of the batch's first sample."""
     import numpy
 
     node, output = session.get_inputs()[0], session.get_outputs()[0].name
@@ -513,13 +513,13 @@ def answers(session: Any, inputs: Any) -> Iterator[tuple[int, Any]]:
 
 
 def outputs(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The first output of a model for all of ``inputs`` in a .npz file, into the .npy file ``to``."""
+    """Write the first output of a model for all of ``inputs`` in a .npz file to the .npy file ``to``."""
     import numpy
 
     with numpy.load(request["samples"], allow_pickle=False) as packed:
         inputs = packed["inputs"]
     session = load(request["model"], request["threads"])
-    found = numpy.concatenate([batch for _, batch in answers(session, inputs)])
+    found = numpy.concatenate([batch for _, batch in batch_outputs(session, inputs)])
     numpy.save(request["to"], found, allow_pickle=False)
     yield {"event": "outputs", "shape": list(found.shape)}
 
@@ -528,7 +528,7 @@ def outputs(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def tensorrt(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Engines built or found, then the commands of ``runs``, each with what the board said of itself meanwhile."""
+    """Build or find the engines, then run the commands of ``runs`` while the board's sensors are watched."""
     yield from engines(request)
     yield {"event": "limits", "limits_c": thermal_limits()}
     with locked_clocks() if request["lock_clocks"] else nothing():
@@ -536,14 +536,14 @@ def tensorrt(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
             yield {"event": "run", "number": number, "model": run["model"], **watched(run)}
 
 
-def tensorrt_answers(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """What the engines give for each batch of ``samples``, a compressed file of nothing but numbers."""
+def tensorrt_outputs(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Run the engines on each batch of ``samples``, a compressed file of raw numbers."""
     yield from engines(request)
     with gzip.open(request["samples"]) as packed:
         for number in range(request["batches"]):
             Path(request["batch_file"]).write_bytes(packed.read(request["batch_bytes"]))
             for run in request["runs"]:
-                told(run["words"])
+                run_trtexec(run["words"])
                 text = Path(run["outputs"]).read_text(errors="replace")
                 yield {"event": "outputs", "model": run["model"], "number": number, "text": text}
 
@@ -554,7 +554,7 @@ def engines(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def built(engine: dict[str, Any]) -> dict[str, Any]:
-    """The engine under its file's name; it is kept by ``key``, which says all that it depends on."""
+    """Make the engine available under its file's name; its cache key is ``key``, a hash of all that it depends on."""
     kept = cache() / (engine["key"] + ".engine")
     beside = kept.with_suffix(".log")
     started, cached = time.perf_counter(), kept.is_file()
@@ -563,7 +563,7 @@ def built(engine: dict[str, Any]) -> dict[str, Any]:
         Path(engine["file"]).unlink()
     if not cached:
         log = Path("build.log")
-        log.write_text(told(engine["words"])[1][-LOG:])
+        log.write_text(run_trtexec(engine["words"])[1][-LOG:])
         # The engine last: where it lies, its log does.
         keep(log, beside)
         keep(Path(engine["file"]), kept)
@@ -579,7 +579,7 @@ def cache() -> Path:
 
 
 def keep(made: Path, place: Path) -> None:
-    """Whole or not at all: another run may look for it at any moment."""
+    """Copy a file into the cache, whole or not at all: another run may look for it at any moment."""
     place.parent.mkdir(parents=True, exist_ok=True)
     landing = place.with_name(f"{place.name}.{os.getpid()}")
     try:
@@ -594,15 +594,15 @@ def keep(made: Path, place: Path) -> None:
 def watched(run: dict[str, Any]) -> dict[str, Any]:
     before = over_current()
     with PowerWatch(run["interval_s"]) as watch:
-        began, _ = told(run["words"])
+        began, _ = run_trtexec(run["words"])
         ended = time.monotonic()
     about = {"began": began, "ended": ended, "rails": watch.rails, "tegrastats": watch.lines}
     files = {name: Path(file).read_text(errors="replace") for name, file in run["files"].items()}
     return {**about, "over_current": [before, over_current()], "files": files}
 
 
-def told(words: Sequence[str]) -> tuple[float | None, str]:
-    """When trtexec began its inferences, and all that it said. It ends when this process does."""
+def run_trtexec(words: Sequence[str]) -> tuple[float | None, str]:
+    """Run trtexec; return when its inferences began, and its output. It ends when this process does."""
     began, lines = None, []
     process = subprocess.Popen(
         words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=die_with_parent
@@ -627,7 +627,7 @@ def die_with_parent() -> None:
 
 
 class PowerWatch:
-    """The power rails and ``tegrastats``, each reading with the time that it was taken at."""
+    """Samples of the power rails and of ``tegrastats``, each with its time."""
 
     def __init__(self, interval_s: float):
         self.interval_s = interval_s
@@ -684,7 +684,7 @@ def over_current() -> dict[str, int]:
 
 
 def thermal_limits() -> dict[str, float]:
-    """The temperatures from which zones slow the board down: their first passive trip points."""
+    """Return the temperatures at which zones throttle the board: their first passive trip points."""
     limits: dict[str, float] = {}
     for zone in found("/sys/devices/virtual/thermal", "thermal_zone*"):
         for path in sorted(zone.glob("trip_point_*_type")):
@@ -703,7 +703,7 @@ def nothing() -> Iterator[None]:
 
 @contextmanager
 def locked_clocks() -> Iterator[None]:
-    """The clocks at the top of the power mode, and back as they were: also when this process is killed.
+    """Lock the clocks at the top of the power mode, and restore them also when this process is killed.
 
     A shell in a session of its own waits for the end of its input, which comes when this process ends, however it does.
     """
@@ -750,12 +750,12 @@ JOBS = {
     "accuracy": accuracy,
     "outputs": outputs,
     "tensorrt": tensorrt,
-    "tensorrt_answers": tensorrt_answers,
+    "tensorrt_outputs": tensorrt_outputs,
 }
 
 
 def requests_of_stdin() -> queue.Queue[dict[str, Any]]:
-    """Read by a thread, so that the end of the input is noticed in the middle of a long inference."""
+    """Return a queue filled by a thread, so that the end of the input is noticed in a long inference too."""
     waiting: queue.Queue[dict[str, Any]] = queue.Queue()
 
     def wait() -> None:
@@ -773,13 +773,13 @@ def one_line(error: BaseException) -> str:
 
 
 def main(words: Sequence[str]) -> None:
-    # What a library prints must not end up among the answers.
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    # What a library prints must not end up among the responses.
+    output = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
 
     def answer(document: dict[str, Any]) -> None:
-        answers.write(json.dumps(document) + "\n")
-        answers.flush()
+        output.write(json.dumps(document) + "\n")
+        output.flush()
 
     requests = requests_of_stdin()
     if words[1:] == ["child"]:

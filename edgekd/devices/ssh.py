@@ -1,4 +1,4 @@
-"""A device by the system's own ``ssh`` and ``scp``, with the user's configuration, keys and jump hosts."""
+"""Commands run on a device and files copied through the system's ``ssh`` and ``scp``, configured as the user has it."""
 
 import re
 import secrets
@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from edgekd.devices.address import Address
 from edgekd.devices.connection import COMPLAINTS, GRACE_S, OURS, Connection, bounded, in_shell, plain_environment
-from edgekd.devices.events import AnswerError
+from edgekd.devices.events import ResponseError
 from edgekd.devices.ssh_errors import DeviceTimeError, last_line
 from edgekd.errors import DeviceError
 from edgekd.pipes import FloodError, Lines, SlowError
@@ -27,7 +27,7 @@ PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a command ended; 255 is told as 254, because ssh uses 255 for its own failures."""
+    """The result of a command; exit code 255 is given as 254, because ssh uses 255 for its own failures."""
 
     code: int
     out: bytes
@@ -35,7 +35,7 @@ class Outcome:
 
 
 class Ssh:
-    """A connection with a fresh folder on the device, gone with all that is in it when the ``with`` block ends.
+    """A connection with a temporary folder on the device, which is removed when the ``with`` block ends.
 
     Commands run in that folder. ``config`` is a configuration file instead of the user's own (``ssh -F``).
 
@@ -62,28 +62,28 @@ class Ssh:
 
     @property
     def folder(self) -> str:
-        """The path of the fresh folder on the device."""
+        """Return the path of the temporary folder on the device."""
         return self._connection.folder
 
     def run(self, words: Sequence[str], timeout_s: float = 60, stdin: bytes = b"") -> Outcome:
-        """Runs ``words`` in the folder there; no shell reads them.
+        """Run ``words`` in the folder there; no shell reads them.
 
         Raises:
             CutError: the connection ended first.
             DeviceTimeError: ``timeout_s`` did; the command was stopped there where it has ``timeout`` (coreutils).
         """
         self._connection.check()
-        with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as said:
+        with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as stderr:
             given.write(stdin)
             given.seek(0)
             try:
                 code = subprocess.run(
-                    self._remote(words, timeout_s), stdin=given, stdout=out, stderr=said,
+                    self._remote(words, timeout_s), stdin=given, stdout=out, stderr=stderr,
                     timeout=timeout_s + GRACE_S, preexec_fn=bounded(COMPLAINTS), **ALONE,
                 ).returncode  # fmt: skip
             except subprocess.TimeoutExpired as error:
                 raise self._too_slow(words, timeout_s) from error
-            found = [file.read() for file in (out, said) if file.seek(0) == 0]
+            found = [file.read() for file in (out, stderr) if file.seek(0) == 0]
         if code == -SIGXFSZ:
             raise DeviceError(f"{words[0]} on {self.address} printed more than {COMPLAINTS >> 20} MiB, and was stopped")
         return self._outcome(words, timeout_s, code, found[0], found[1].decode(errors="replace"))
@@ -100,16 +100,16 @@ class Ssh:
         return Outcome(code, out, err)
 
     def lines(self, words: Sequence[str], timeout_s: float, stdin: bytes = b"") -> Iterator[bytes]:
-        """What ``words`` print, line by line as it comes; their input stays open until they end.
+        """Run ``words`` and yield what they print, line by line; their input stays open until they end.
 
-        Leaving the loop early closes their input, which is how they are told to stop. Raises as :meth:`run`, and
+        Leaving the loop early closes their input, which is their signal to stop. Raises as :meth:`run`, and
         :class:`DeviceError` with their last words where they end with another code than 0.
         """
         self._connection.check()
-        with tempfile.TemporaryFile() as said:
+        with tempfile.TemporaryFile() as stderr:
             process = subprocess.Popen(
                 self._remote(words, timeout_s),
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, bufsize=0, preexec_fn=bounded(COMPLAINTS),
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, bufsize=0, preexec_fn=bounded(COMPLAINTS),
                 **ALONE,
             )  # fmt: skip
             try:
@@ -118,14 +118,14 @@ class Ssh:
                     process.stdin.write(stdin)
                 yield from self._read_lines(process.stdout, words, timeout_s)
                 code = process.wait(GRACE_S)
-                said.seek(0)
-                outcome = self._outcome(words, timeout_s, code, b"", said.read().decode(errors="replace"))
+                stderr.seek(0)
+                outcome = self._outcome(words, timeout_s, code, b"", stderr.read().decode(errors="replace"))
             except subprocess.TimeoutExpired as error:
                 raise self._too_slow(words, timeout_s) from error
             finally:
                 stop(process)
         if outcome.code:
-            why = last_line(outcome.err) or "it said nothing"
+            why = last_line(outcome.err) or "it printed nothing"
             raise DeviceError(f"{words[0]} ended on {self.address} with code {outcome.code}: {why}")
 
     def _read_lines(self, stream: IO[bytes], words: Sequence[str], timeout_s: float) -> Iterator[bytes]:
@@ -136,10 +136,10 @@ class Ssh:
         except SlowError:
             raise self._too_slow(words, timeout_s) from None
         except FloodError as error:
-            raise AnswerError(f"{words[0]} on {self.address} {error}, and was stopped") from None
+            raise ResponseError(f"{words[0]} on {self.address} {error}, and was stopped") from None
 
     def put(self, local: Path, name: str, timeout_s: float = 600) -> None:
-        """Copies the file ``local`` to ``name`` in the folder there."""
+        """Copy the file ``local`` to ``name`` in the folder there."""
         if not local.is_file():
             raise DeviceError(f"no such file: {local}; nothing was copied to {self.address}")
         landing = name if PLAIN_NAME.fullmatch(name) else f"incoming-{secrets.token_hex(4)}"
@@ -150,34 +150,36 @@ class Ssh:
             self._must(["mv", "--", landing, f"./{name}"])
 
     def get(self, name: str, local: Path, timeout_s: float = 600, largest: int = LARGEST) -> None:
-        """Copies the file ``name`` in the folder there to ``local``; one of more than ``largest`` bytes is cut off."""
+        """Copy the file ``name`` in the folder there to ``local``; at most ``largest`` bytes of it."""
         source = name if PLAIN_NAME.fullmatch(name) else f"outgoing-{secrets.token_hex(4)}"
         if source != name:
             # scp has had two opinions on who reads the name there: a shell until 2022, nobody since.
             self._must(["ln", "-s", "--", f"./{name}", source])
         done = self._copy(self.address.file(f"{self.folder}/{source}"), str(local.absolute()), timeout_s, largest)
         if done.code == -SIGXFSZ:
-            raise AnswerError(f"{name} on {self.address} has more than {largest} bytes, and is not what was asked for")
+            raise ResponseError(
+                f"{name} on {self.address} has more than {largest} bytes, and is not the file that was requested"
+            )
         if done.code:
             self._connection.check()
-            said = last_line(done.err)
-            raise DeviceError(f"{name} was not copied from {self.address}: {said or 'scp said nothing'}")
+            stderr = last_line(done.err)
+            raise DeviceError(f"{name} was not copied from {self.address}: {stderr or 'scp printed nothing'}")
 
     def _copy(self, source: str, target: str, timeout_s: float, largest: int = COMPLAINTS) -> Outcome:
         self._connection.check()
         words = [*self._connection.words("scp"), "-q", "--", source, target]
         try:
-            with tempfile.TemporaryFile() as said:
+            with tempfile.TemporaryFile() as stderr:
                 done = subprocess.run(
-                    words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said, timeout=timeout_s,
+                    words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr, timeout=timeout_s,
                     preexec_fn=bounded(largest), **ALONE,
                 )  # fmt: skip
-                said.seek(0)
-                return Outcome(done.returncode, b"", said.read(COMPLAINTS).decode(errors="replace"))
+                stderr.seek(0)
+                return Outcome(done.returncode, b"", stderr.read(COMPLAINTS).decode(errors="replace"))
         except subprocess.TimeoutExpired as error:
             raise self._too_slow(["scp"], timeout_s) from error
 
-    def _not_put(self, local: Path, said: str) -> DeviceError:
+    def _not_put(self, local: Path, stderr: str) -> DeviceError:
         self._connection.check()
         size, free = local.stat().st_size, self.free_bytes()
         if free is not None and free < max(size, 4096):
@@ -185,7 +187,7 @@ class Ssh:
                 f"the disk of {self.address} is full: {local.name} has {size / 1e6:.2f} MB and {self.folder} room for "
                 f"{free / 1e6:.2f} MB; free some, or set TMPDIR there"
             )
-        return DeviceError(f"{local} was not copied to {self.address}: {last_line(said) or 'scp said nothing'}")
+        return DeviceError(f"{local} was not copied to {self.address}: {last_line(stderr) or 'scp printed nothing'}")
 
     def _must(self, words: Sequence[str]) -> None:
         outcome = self.run(words)
@@ -214,7 +216,7 @@ def limited(words: Sequence[str], folder: str, timeout_s: float) -> str:
 
 
 def stop(process: "subprocess.Popen[bytes]") -> None:
-    """Its input ends, then it does."""
+    """Close the process's input, then end it."""
     for stream in (process.stdin, process.stdout):
         with suppress(BrokenPipeError):
             if stream:

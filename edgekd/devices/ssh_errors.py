@@ -1,4 +1,4 @@
-"""What ssh and scp say when they fail, in words that tell what to do next."""
+"""Errors of ssh and scp, recognised in their messages, each with the next step."""
 
 import re
 
@@ -7,11 +7,11 @@ from edgekd.errors import DeviceError
 
 
 class CutError(DeviceError):
-    """The connection was there and is not any more; what ran on the device has ended with it."""
+    """The connection was lost, and what ran on the device has ended with it."""
 
 
 class DeviceTimeError(DeviceError):
-    """What ran on the device was not done in its time, and was stopped."""
+    """What ran on the device took longer than its time limit and was stopped."""
 
 
 class TransientError(DeviceError):
@@ -19,7 +19,7 @@ class TransientError(DeviceError):
 
 
 CHANGED = (
-    "the host key of {address} is not the one you know: the device was installed anew, or something else answers in "
+    "the host key of {address} is not the one you know: the device was installed anew, or something else responds in "
     "its place; when you are sure, 'ssh-keygen -R {host}' and 'ssh {address}' once"
 )
 UNKNOWN_KEY = "the host key of {address} is not known yet: 'ssh {address}' once, compare its fingerprint, and accept it"
@@ -28,7 +28,7 @@ DENIED = (
     "~/.ssh/config; edgekd never asks for a password"
 )
 
-MISHAPS = (
+PERMANENT = (
     ("REMOTE HOST IDENTIFICATION HAS CHANGED", CHANGED),
     ("Host key verification failed|No .* host key is known", UNKNOWN_KEY),
     ("Permission denied|Too many authentication failures", DENIED),
@@ -38,13 +38,13 @@ MISHAPS = (
     ),
     (
         "timed out|No route to host|Network is unreachable|Host is down",
-        "{address} does not answer: is it on and in this network, and is the port right?",
+        "{address} does not respond: is it on and in this network, and is the port right?",
     ),
 )
 TRANSIENT = (
     (
         "Connection refused",
-        "nothing answers SSH at {address}: start sshd there ('sudo systemctl start ssh'), or look at the port",
+        "nothing listens for SSH at {address}: start sshd there ('sudo systemctl start ssh'), or look at the port",
     ),
     (
         "kex_exchange|Connection reset|Connection closed|Broken pipe",
@@ -53,17 +53,17 @@ TRANSIENT = (
 )
 
 
-def failure(address: Address, said: str) -> DeviceError:
-    """Why no connection came to be, from what ssh wrote to standard error."""
-    for kind, table in ((DeviceError, MISHAPS), (TransientError, TRANSIENT)):
+def connection_error(address: Address, stderr: str) -> DeviceError:
+    """Return the reason why no connection was made, from ssh's standard error."""
+    for kind, table in ((DeviceError, PERMANENT), (TransientError, TRANSIENT)):
         for pattern, message in table:
-            if re.search(pattern, said):
+            if re.search(pattern, stderr):
                 return kind(message.format(address=address, host=address.host))
     return DeviceError(
-        f"ssh cannot reach {address}: {last_line(said) or 'it said nothing'}; does 'ssh {address}' work?"
+        f"ssh cannot reach {address}: {last_line(stderr) or 'it printed nothing'}; does 'ssh {address}' work?"
     )
 
 
-def last_line(said: str) -> str:
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+def last_line(stderr: str) -> str:
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     return lines[-1] if lines else ""

@@ -16,15 +16,15 @@ from edgekd.bench.target import LocalTarget
 from edgekd.devices.accuracy import DevicePredictions, outputs_on_device, predict_on_device
 from edgekd.devices.interleave import interleave_on_device
 from edgekd.devices.latency import measure_on_device
-from edgekd.devices.probe import Probe, probed
+from edgekd.devices.probe import Probe, probe_remote
 from edgekd.devices.registry import LOCAL, Device, find_device
 from edgekd.devices.remote import Remote
 from edgekd.devices.tensorrt import measure_engines
 from edgekd.devices.tensorrt_predictions import predict_with_engines
 from edgekd.errors import DeviceError, MeasurementError
 
-# What makes a device another one, of what it says of itself.
-LASTING = ("board", "cpu", "cores", "architecture", "system", "kernel", "python")
+# Facts by which two devices of one name are told apart.
+IDENTIFYING_FACTS = ("board", "cpu", "cores", "architecture", "system", "kernel", "python")
 
 
 class RemoteTarget:
@@ -51,7 +51,7 @@ class RemoteTarget:
 
     @cached_property
     def found(self) -> Probe:
-        return probed(self.remote)
+        return probe_remote(self.remote)
 
     def environment(self) -> dict[str, Any]:
         """Return what the device reports of itself, with its processor as in :func:`edgekd.bench.fingerprint`."""
@@ -84,14 +84,14 @@ class RemoteTarget:
 
     def facts(self, threads: int) -> dict[str, Any]:
         """Return the facts that times on the device depend on, as JSON."""
-        about = {name: self.found.facts.get(name) for name in LASTING}
+        about = {name: self.found.facts.get(name) for name in IDENTIFYING_FACTS}
         mode = self.found.power_mode.name if self.found.power_mode else None
         return {**about, "power_mode": mode, "device": self.remote.device.name, "threads": threads}
 
     def turns(self, turns: InterleavedRuns) -> InterleavedTimes:
         return interleave_on_device(self.remote, turns)
 
-    def answers(
+    def predict(
         self, runtime: str, models: Mapping[str, Path], inputs: NDArray[np.float32], threads: int = 1
     ) -> dict[str, DevicePredictions]:
         """Return the class that each of ``models`` predicts for each of ``inputs`` (N, ...), preprocessed."""

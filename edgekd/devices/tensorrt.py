@@ -13,8 +13,8 @@ from edgekd.bench.compare import MIN_ROUNDS
 from edgekd.bench.plan import Plan, Workload
 from edgekd.bench.records import LatencyRecord, MeasurementWarning
 from edgekd.bench.runner import Launch, against_reference, default_timeout_s, ratio
-from edgekd.devices.engines import BUILD_S, DeviceEngine, EngineBuilder, builder_of, engine_of, numbered, requests_of
-from edgekd.devices.events import AnswerError, answers_of, number, text, whole
+from edgekd.devices.engines import BUILD_S, DeviceEngine, EngineBuilder, build_requests, builder_of, engine_of, numbered
+from edgekd.devices.events import ResponseError, integer, number, reading_response, text
 from edgekd.devices.jetson.command import MIN_QUERIES, EngineTiming, timing_command, written_warmup_ms
 from edgekd.devices.jetson.figures import latency_ms, query_warnings
 from edgekd.devices.jetson.power import PowerSample, energy_j, total_rails
@@ -22,8 +22,8 @@ from edgekd.devices.jetson.rails import rails_of
 from edgekd.devices.jetson.tegrastats import parse_tegrastats
 from edgekd.devices.jetson.throttling import clock_warnings, counter_warnings, temperature_warnings
 from edgekd.devices.jetson.trtexec import Query, parse_times
-from edgekd.devices.latency import cut_short, device_warnings, not_seen
-from edgekd.devices.probe import Probe, probed
+from edgekd.devices.latency import cut_short_warning, device_warnings, neighbours_not_seen
+from edgekd.devices.probe import Probe, probe_remote
 from edgekd.devices.remote import Remote
 from edgekd.errors import DeviceError, MeasurementError
 
@@ -34,7 +34,7 @@ LINE = 20_000  # letters of tegrastats
 
 @dataclass(frozen=True)
 class Run:
-    """One engine timed once, and what the board said of itself meanwhile; times in seconds of the device's clock."""
+    """One timing of an engine, and the board's sensors meanwhile; times in seconds of the device's clock."""
 
     queries: Sequence[Query]
     began: float | None
@@ -44,7 +44,7 @@ class Run:
 
     @property
     def window(self) -> tuple[float, float] | None:
-        """From the first query that counts to the end of the last; trtexec's times begin with its inferences."""
+        """Return start and end of the counted queries, or None; trtexec's times begin with its inferences."""
         if self.began is None or not self.queries:
             return None
         first, last = self.queries[0], self.queries[-1]
@@ -54,15 +54,15 @@ class Run:
 def measure_engines(
     remote: Remote, plan: Plan, timeout_s: float | None = None, found: Probe | None = None, *, lock_clocks: bool = False
 ) -> dict[str, LatencyRecord]:
-    """A record of each workload of ``plan``, whose engines are built there unless they lie there, and timed in turns.
+    """Measure the plan's workloads as engines, built on the device unless they are cached there, and timed in turns.
 
-    Times are those of the kernels, without copies, in a CUDA graph. ``found`` is what the device said of itself.
-    ``lock_clocks`` needs a sudo there that does not ask; the clocks are put back whatever happens.
+    Times are those of the kernels, without copies, in a CUDA graph. ``probe`` is what the device is known to be.
+    ``lock_clocks`` needs a sudo there that asks for no password; the clocks are restored whatever happens.
 
     Raises:
         DeviceError: no trtexec there, it refuses a file, or not one launch was finished.
     """
-    found = found or probed(remote)
+    found = found or probe_remote(remote)
     builder = builder_of(found)
     if lock_clocks and not found.facts.get("jetson", {}).get("sudo"):
         raise DeviceError(f"--lock-clocks: sudo asks for a password on {remote.device.name}; lock them by hand there")
@@ -72,30 +72,29 @@ def measure_engines(
     wanted = list(runs_of(builder, engines, plan))
     request = {
         "job": "tensorrt",
-        "engines": requests_of(engines),
+        "engines": build_requests(engines),
         "runs": wanted,
         "lock_clocks": lock_clocks,
     }
     runs: list[tuple[str, Run]] = []
     limits: Mapping[str, float] = {}
-    warnings = [*device_warnings(found), not_seen(remote.device.name)]
+    warnings = [*device_warnings(found), neighbours_not_seen(remote.device.name)]
     limit = timeout_s or BUILD_S * len(engines) + default_timeout_s(plan)
     try:
         for event in remote.events(request, limit):
-            with answers_of(remote.device.name):
+            with reading_response(remote.device.name):
                 if event["event"] == "limits":
                     limits = {zone: number(limit, "a limit in °C", -300) for zone, limit in event["limits_c"].items()}
                 elif event["event"] == "run":
                     if event["model"] != wanted[len(runs)]["model"]:
-                        raise ValueError("a run of another model than was asked for")
-                    runs.append((event["model"], run_of(event, builder)))
-    except AnswerError:
+                        raise ValueError("a run of another model than was requested")
+                    runs.append((event["model"], parse_run(event, builder)))
+    except ResponseError:
         raise
     except DeviceError as error:
         if len(runs) < len(engines):
             raise
-        whole = len(runs) // len(engines)
-        warnings.insert(0, cut_short(whole, plan, error))
+        warnings.insert(0, cut_short_warning(len(runs) // len(engines), plan, error))
     launches = run_launches(runs, plan)
     return {
         name: record(plan, name, runs, launches, builder.name, engines[name].shape[0], limits, warnings)
@@ -131,7 +130,7 @@ def runs_of(builder: EngineBuilder, engines: Mapping[str, DeviceEngine], plan: P
             yield {"model": name, "words": words, "files": {"times": times}, "interval_s": INTERVAL_S}
 
 
-def run_of(event: Mapping[str, Any], builder: EngineBuilder) -> Run:
+def parse_run(event: Mapping[str, Any], builder: EngineBuilder) -> Run:
     before, after = event["over_current"]
     return Run(
         parse_times(event["files"]["times"], written_warmup_ms(builder.version)),
@@ -143,7 +142,7 @@ def run_of(event: Mapping[str, Any], builder: EngineBuilder) -> Run:
 
 
 def counts_of(event: Mapping[str, Any]) -> dict[str, int]:
-    return {name: whole(count, f"the counter {name}") for name, count in event.items()}
+    return {name: integer(count, f"the counter {name}") for name, count in event.items()}
 
 
 def power_of(samples: Sequence[Any]) -> list[PowerSample]:
@@ -157,11 +156,14 @@ def power_of(samples: Sequence[Any]) -> list[PowerSample]:
 
 
 def run_launches(runs: Sequence[tuple[str, Run]], plan: Plan) -> list[Launch]:
-    """Whole ones; a run's queries in as many parts as make thirty rounds of all launches together."""
+    """Return the launches that are complete.
+
+    A run's queries are split into as many parts as make thirty rounds of all launches together.
+    """
     each, parts = len(plan.workloads), -(-MIN_ROUNDS // plan.launches)
-    whole = [dict(runs[start : start + each]) for start in range(0, len(runs) - each + 1, each)]
+    integer = [dict(runs[start : start + each]) for start in range(0, len(runs) - each + 1, each)]
     return [
-        Launch({}, {name: parted(run, parts) for name, run in one.items()}, {}, np.zeros((2, 2)), 0) for one in whole
+        Launch({}, {name: parted(run, parts) for name, run in one.items()}, {}, np.zeros((2, 2)), 0) for one in integer
     ]
 
 
@@ -195,14 +197,14 @@ def record(
         runtime="tensorrt",
         device="cuda",
         energy=energy_of(own),
-        warnings=(*warnings, *few(queries), *query_warnings(queries), *throttling(own, limits)),
+        warnings=(*warnings, *too_few_queries(queries), *query_warnings(queries), *throttling(own, limits)),
     )
     if plan.reference in (None, name):
         return first
     return replace(first, latency_vs_reference=against_reference(*ratio(plan, launches, name)))
 
 
-def few(queries: Sequence[Query]) -> list[MeasurementWarning]:
+def too_few_queries(queries: Sequence[Query]) -> list[MeasurementWarning]:
     if len(queries) >= FEW:
         return []
     return [
@@ -213,7 +215,10 @@ def few(queries: Sequence[Query]) -> list[MeasurementWarning]:
 
 
 def energy_of(runs: Sequence[Run]) -> dict[str, Any] | None:
-    """Of the runs whose power was seen from end to end; ``None`` where none was, or no rail is the whole module's."""
+    """Return the energy of one inference over the runs whose power was sampled from end to end.
+
+    It is None if there are none, or if no rail is known to be the whole module's.
+    """
     joules, seconds, inferences = 0.0, 0.0, 0
     rails: tuple[str, ...] = ()
     for run in runs:

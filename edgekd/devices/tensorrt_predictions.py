@@ -1,4 +1,4 @@
-"""What TensorRT engines answer on a device, with nothing there but ``trtexec``: a process for each batch."""
+"""Predictions of TensorRT engines on a device, with nothing there but ``trtexec``: a process for each batch."""
 
 import gzip
 from collections.abc import Mapping
@@ -10,11 +10,11 @@ import onnx
 from numpy.typing import NDArray
 
 from edgekd.devices.accuracy import DevicePredictions
-from edgekd.devices.engines import BUILD_S, DeviceEngine, EngineBuilder, builder_of, engine_of, numbered, requests_of
-from edgekd.devices.events import AnswerError, answers_of, text, whole
-from edgekd.devices.jetson.command import answer_command
+from edgekd.devices.engines import BUILD_S, DeviceEngine, EngineBuilder, build_requests, builder_of, engine_of, numbered
+from edgekd.devices.events import ResponseError, integer, reading_response, text
+from edgekd.devices.jetson.command import inference_command
 from edgekd.devices.jetson.trtexec import parse_outputs
-from edgekd.devices.probe import Probe, probed
+from edgekd.devices.probe import Probe, probe_remote
 from edgekd.devices.remote import Remote
 from edgekd.errors import DeviceError, MeasurementError
 from edgekd.files import temporary_folder
@@ -32,16 +32,16 @@ def predict_with_engines(
     timeout_s: float | None = None,
     found: Probe | None = None,
 ) -> dict[str, DevicePredictions]:
-    """The class that each of ``models`` gives each of ``inputs`` (N, ...), preprocessed, in TensorRT on the device.
+    """Return the class that each of ``models`` predicts for each of ``inputs`` (N, ...) in TensorRT there.
 
     Every batch is a process that loads the engine anew, so files should leave their batch open. When the connection,
-    the time or the runner ends early, the answers so far count, and the rest is −1.
+    the time or the runner ends early, the predictions so far count, and the rest is −1.
 
     Raises:
-        DeviceError: no trtexec there, it refuses a file, or not one answer came.
+        DeviceError: no trtexec there, it refuses a file, or there is not one prediction.
         MeasurementError: the files fix different batches, or take no float32.
     """
-    builder = builder_of(found or probed(remote))
+    builder = builder_of(found or probe_remote(remote))
     numbers = numbered(models.values())
     engines = {name: engine_of(builder, path, numbers[path], batch) for name, path in models.items()}
     if odd := [name for name, engine in engines.items() if not engine.float32]:
@@ -55,13 +55,13 @@ def predict_with_engines(
         remote.put(packed(folder / SAMPLES, inputs, batch), SAMPLES)
     batches = -(-len(inputs) // batch)
     request = {
-        "job": "tensorrt_answers",
-        "engines": requests_of(engines),
+        "job": "tensorrt_outputs",
+        "engines": build_requests(engines),
         "samples": SAMPLES,
         "batch_file": BATCH_FILE,
         "batch_bytes": batch * inputs[0].nbytes,
         "batches": batches,
-        "runs": [run_of(builder, name, engine) for name, engine in engines.items()],
+        "runs": [parse_run(builder, name, engine) for name, engine in engines.items()],
     }
     limit = timeout_s or (BUILD_S + PROCESS_S * batches) * len(engines)
     outputs = {name: onnx.load(path, load_external_data=False).graph.output[0].name for name, path in models.items()}
@@ -70,11 +70,11 @@ def predict_with_engines(
     try:
         for event in remote.events(request, limit):
             if event["event"] == "outputs":
-                with answers_of(remote.device.name):
-                    name, first = event["model"], whole(event["number"], "a batch", 0, batches - 1) * batch
-                    answers = classes_of(event, outputs[name], batch)
-                    classes[name][first : first + batch] = answers[: len(inputs) - first]
-    except AnswerError:
+                with reading_response(remote.device.name):
+                    name, first = event["model"], integer(event["number"], "a batch", 0, batches - 1) * batch
+                    predicted = classes_of(event, outputs[name], batch)
+                    classes[name][first : first + batch] = predicted[: len(inputs) - first]
+    except ResponseError:
         raise
     except DeviceError as error:
         if not any((found >= 0).any() for found in classes.values()):
@@ -84,7 +84,7 @@ def predict_with_engines(
 
 
 def packed(path: Path, inputs: NDArray[np.float32], batch: int) -> Path:
-    """Whole batches, the last one filled up with its last sample."""
+    """Write whole batches, the last one filled up with its last sample."""
     missing = -len(inputs) % batch
     with gzip.open(path, "wb", compresslevel=1) as file:
         file.write(np.ascontiguousarray(inputs, np.float32).tobytes())
@@ -92,8 +92,8 @@ def packed(path: Path, inputs: NDArray[np.float32], batch: int) -> Path:
     return path
 
 
-def run_of(builder: EngineBuilder, name: str, engine: DeviceEngine) -> dict[str, Any]:
-    words = answer_command(
+def parse_run(builder: EngineBuilder, name: str, engine: DeviceEngine) -> dict[str, Any]:
+    words = inference_command(
         builder.trtexec, builder.version, engine.file, {engine.input: BATCH_FILE}, engine.shapes, OUTPUTS
     )
     return {"model": name, "words": words, "outputs": OUTPUTS}

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edgekd.artifact_cache import METRICS, ArtifactCache
 from edgekd.bench import LatencyRecord, Plan, Workload
 from edgekd.data import DataSet
-from edgekd.devices.targets import LASTING, RemoteTarget
+from edgekd.devices.targets import IDENTIFYING_FACTS, RemoteTarget
 from edgekd.errors import DeviceError
 from edgekd.files import canonical_json, sha256, sha256_file, write_json
 from edgekd.log import get_logger
@@ -206,7 +206,7 @@ def answers_here(export: Exported, target: Target) -> NDArray[np.int64]:
 
 
 def lasting(site: DeviceSite) -> dict[str, Any]:
-    facts = {key: site.facts["facts"].get(key) for key in LASTING}
+    facts = {key: site.facts["facts"].get(key) for key in IDENTIFYING_FACTS}
     return {**{key: site.facts.get(key) for key in ("tensorrt", "l4t", "power_mode")}, **facts}
 
 
@@ -215,7 +215,7 @@ def answered(
 ) -> dict[str, NDArray[np.int64]]:
     parts: dict[str, list[NDArray[np.int64]]] = {label: [] for label in files}
     for inputs in chunks(data, data.test):
-        for label, answers in there.answers(target.runtime, files, inputs, target.threads).items():
+        for label, answers in there.predict(target.runtime, files, inputs, target.threads).items():
             if answers.cut:
                 few = f"{answers.n} of {len(inputs)} samples"
                 raise DeviceError(f"{target.device}: {label} answered {few}: {answers.cut}")

@@ -145,7 +145,7 @@ def _correct(path: Path, data: DataSet, optimised: bool = True) -> NDArray[np.bo
 
 def _correct_there(path: Path, at: RemoteTarget, data: DataSet) -> NDArray[np.bool_]:
     files = {"asked": path}
-    found = [at.answers("onnxruntime", files, inputs)["asked"] for inputs in chunks(data, data.validation)]
+    found = [at.predict("onnxruntime", files, inputs)["asked"] for inputs in chunks(data, data.validation)]
     if cut := next((each.cut for each in found if each.cut), None):
         raise DeviceError(f"a placement was not scored to its end: {cut}")
     return np.concatenate([each.classes for each in found]) == data.validation.labels.numpy()

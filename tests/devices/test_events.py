@@ -14,7 +14,7 @@ from edgekd.bench.plan import Plan, Workload
 from edgekd.bench.runtimes.onnxruntime.interleave import InterleavedRuns
 from edgekd.devices import accuracy, interleave, latency, probe, remote
 from edgekd.devices.connection import bounded
-from edgekd.devices.events import AnswerError
+from edgekd.devices.events import ResponseError
 from edgekd.devices.registry import Device
 from edgekd.errors import DeviceError
 from edgekd.pipes import FloodError, Lines, SlowError
@@ -123,8 +123,8 @@ def changed(event: dict, path: str, value: object) -> dict:
 
 
 def test_what_can_be_is_taken():
-    assert latency.measure_on_device(Told(LAUNCH, DONE), PLAN, found=probe.understood(Device("desk", "board"), FACTS))
-    assert probe.probed(Told(FACTS)).facts["cores"] == 4
+    assert latency.measure_on_device(Told(LAUNCH, DONE), PLAN, found=probe.parse_probe(Device("desk", "board"), FACTS))
+    assert probe.probe_remote(Told(FACTS)).facts["cores"] == 4
 
 
 @pytest.mark.parametrize(
@@ -155,16 +155,16 @@ def test_what_can_be_is_taken():
     ],
 )
 def test_launches_that_cannot_be_are_refused(path, value):
-    found = probe.understood(Device("desk", "board"), FACTS)
-    with pytest.raises(AnswerError, match="desk sent an answer that cannot be"):
+    found = probe.parse_probe(Device("desk", "board"), FACTS)
+    with pytest.raises(ResponseError, match="desk sent an invalid response"):
         latency.measure_on_device(
             Told(LAUNCH, changed(LAUNCH, path, value), DONE), Plan(PLAN.workloads, launches=2), found=found
         )
 
 
 def test_more_launches_than_were_asked_for_are_refused():
-    with pytest.raises(AnswerError, match="not asked for"):
-        latency.measure_on_device(Told(*[LAUNCH] * 3), PLAN, found=probe.understood(Device("desk", "board"), FACTS))
+    with pytest.raises(ResponseError, match="not asked for"):
+        latency.measure_on_device(Told(*[LAUNCH] * 3), PLAN, found=probe.parse_probe(Device("desk", "board"), FACTS))
 
 
 @pytest.mark.parametrize(
@@ -176,8 +176,8 @@ def test_more_launches_than_were_asked_for_are_refused():
     ],
 )  # fmt: skip
 def test_facts_that_cannot_be_are_refused(path, value):
-    with pytest.raises(AnswerError):
-        probe.probed(Told(changed({**FACTS, "jetson": {}}, path, value)))
+    with pytest.raises(ResponseError):
+        probe.probe_remote(Told(changed({**FACTS, "jetson": {}}, path, value)))
 
 
 @pytest.mark.parametrize(
@@ -212,14 +212,14 @@ def test_lines_that_are_no_events_end_in_one_sentence(line):
 def test_answers_that_cannot_be_are_refused(model, first, classes):
     good = {"event": "answers", "model": "a", "first": 1, "classes": [1]}
     bad = {"event": "answers", "model": model, "first": first, "classes": classes}
-    with pytest.raises(AnswerError):
+    with pytest.raises(ResponseError):
         accuracy.predict_on_device(Told(good, bad, DONE), {"a": Path("a.onnx")}, np.zeros((3, 2), np.float32))
 
 
 @pytest.mark.parametrize("shape", [[4, 2], [3, 3], [3, -2], [3, 2**60], "3", None, []])
 def test_outputs_of_another_shape_are_refused(shape):
     event = {"event": "outputs", "shape": shape}
-    with pytest.raises(AnswerError):
+    with pytest.raises(ResponseError):
         accuracy.outputs_on_device(Told(event, DONE), Path("a.onnx"), np.zeros((3, 2), np.float32))
     found = accuracy.outputs_on_device(Told({**event, "shape": [3, 2]}, DONE), Path("a"), np.zeros((3, 2), np.float32))
     assert found.shape == (3, 2)
@@ -228,5 +228,5 @@ def test_outputs_of_another_shape_are_refused(shape):
 @pytest.mark.parametrize("times", [[[1, 2], [3]], [[1]], [[1, -2]], [], [[]], 5, None])
 def test_turns_that_cannot_be_are_refused(times):
     asked = InterleavedRuns({"a": Path("a.onnx")}, ("a", "a"), (), threads=1, warmup=0, least=1, most=2)
-    with pytest.raises(AnswerError):
+    with pytest.raises(ResponseError):
         interleave.interleave_on_device(Told({"event": "turns", "times_ns": times, "events": {}}, DONE), asked)

@@ -114,7 +114,7 @@ def kill(server: Server, last_word: str) -> Callable[[], None]:
 def test_a_host_that_is_down(clean, desk, ask):
     desk(clean.client_config("down", clean.key, None, port=free_port()))
     assert complaint(ask()) == (
-        "nothing answers SSH at board: start sshd there ('sudo systemctl start ssh'), or look at the port"
+        "nothing listens for SSH at board: start sshd there ('sudo systemctl start ssh'), or look at the port"
     )
 
 
@@ -124,7 +124,7 @@ def test_a_host_that_never_answers(clean, desk, edgekd):
         deaf.listen()
         desk(clean.client_config("deaf", clean.key, None, port=deaf.getsockname()[1]))
         assert complaint(edgekd("devices", "probe", "desk")) == (
-            "board does not answer: is it on and in this network, and is the port right?"
+            "board does not respond: is it on and in this network, and is the port right?"
         )
 
 
@@ -169,8 +169,8 @@ def test_python_is_missing(clean, desk, ask):
         ("echo 3.6", "{} on desk is Python 3.6 and 3.8 is needed; name another with --python"),
         ("echo broken >&2; exit 1", "{} on desk does not start: broken"),
         ("echo Welcome to the board; exec {python} \"$@\"",
-         "desk says 'Welcome to the board' where an answer was awaited: its login shell prints text to commands; "
-         "guard it in ~/.bashrc there, so that it speaks to terminals alone"),
+         "desk printed 'Welcome to the board' instead of a response: its login shell prints text to commands; "
+         "guard it in ~/.bashrc there, so that it prints to terminals alone"),
     ],
     ids=["old", "broken", "greets"],
 )  # fmt: skip

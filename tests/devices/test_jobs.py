@@ -13,14 +13,14 @@ import pytest
 from edgekd.bench.plan import Plan, Workload
 from edgekd.devices.accuracy import DevicePredictions, predict_on_device
 from edgekd.devices.latency import measure_on_device
-from edgekd.devices.probe import understood
+from edgekd.devices.probe import parse_probe
 from edgekd.devices.registry import Device
 from edgekd.devices.remote import Remote
 from edgekd.errors import MeasurementError
 from tests.bench.conftest import write_model
 
 FACTS = {"architecture": "aarch64", "cores": 4, "free_disk_bytes": 1e9, "python": {"version": "3.11.2"}}
-FOUND = understood(Device("desk", "board"), FACTS)
+FOUND = parse_probe(Device("desk", "board"), FACTS)
 
 
 @pytest.fixture

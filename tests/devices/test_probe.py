@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from edgekd.devices.probe import clock_ahead, describe, probe, understood
+from edgekd.devices.probe import clock_ahead, describe, parse_probe, probe
 from edgekd.devices.registry import Device
 from tests.cli.conftest import edgekd  # noqa: F401
 from tests.devices.fake_jetson import FakeJetson
@@ -54,7 +54,7 @@ FACTS = {
 
 
 def test_what_is_missing_in_plain_words():
-    assert describe(understood(Device("desk", "x"), FACTS, clock_ahead_s=-86400)) == [
+    assert describe(parse_probe(Device("desk", "x"), FACTS, clock_ahead_s=-86400)) == [
         "desk: aarch64 machine",
         "  Cortex-A76, 4 cores, 4.0 GB memory, 0.0 GB free disk",
         "  Debian, Python 3.11.2, numpy 1.26",
@@ -79,7 +79,9 @@ def test_how_packages_get_there(managed, way, tmp_path):
     (tmp_path / "config").write_text("")
     device = Device("desk", "pi@desk", power_mode="15W", ssh_config=str(tmp_path / "config"), emulated=True)
     python = {"version": "3.11.2", "executable": "/usr/bin/python3", **managed}
-    packages = next(line for line in describe(understood(device, {**FACTS, "python": python})) if "pip install" in line)
+    packages = next(
+        line for line in describe(parse_probe(device, {**FACTS, "python": python})) if "pip install" in line
+    )
     assert way in packages
     # The rest of the registry's entry stays what it is.
     words = "--replace --ssh pi@desk --python PATH/edge/bin/python --power-mode 15W --ssh-config"
@@ -87,12 +89,12 @@ def test_how_packages_get_there(managed, way, tmp_path):
 
 
 def test_a_mode_that_is_wanted_must_be_seen():
-    assert "'nvpmodel -q' does not say" in (
-        understood(Device("desk", "x", power_mode="15W"), FACTS).in_other_mode or ""
+    assert "'nvpmodel -q' does not show" in (
+        parse_probe(Device("desk", "x", power_mode="15W"), FACTS).in_other_mode or ""
     )
     said = {"jetson": {"nvpmodel": "NV Power Mode: MODE_15W\n2\n"}}
     for wanted, fits in (("15W", True), ("MODE_15W", True), ("2", True), ("30W", False)):
-        found = understood(Device("desk", "x", power_mode=wanted), {**FACTS, **said})
+        found = parse_probe(Device("desk", "x", power_mode=wanted), {**FACTS, **said})
         assert (found.in_other_mode is None) == fits
 
 

@@ -113,7 +113,7 @@ def test_engines_of_other_shapes_stay_what_they_are(orin, files):
     for _ in range(2):
         with RemoteTarget(orin) as there:
             there.latency(plan({"large": files["large"]}, launches=1))
-            assert there.answers("tensorrt", {"large": files["large"]}, inputs)["large"].n == 5
+            assert there.predict("tensorrt", {"large": files["large"]}, inputs)["large"].n == 5
 
 
 def test_what_an_engine_depends_on(orin, files, jetson):
@@ -142,7 +142,7 @@ def test_answers_are_those_of_the_file(orin, files):
     onnx.save(model, files["small"])
     inputs = random.normal(size=(70, 16)).astype(np.float32)
     with RemoteTarget(orin) as there:
-        found = there.answers("tensorrt", {"small": files["small"]}, inputs)["small"]
+        found = there.predict("tensorrt", {"small": files["small"]}, inputs)["small"]
     assert found.n == 70 and found.cut is None
     assert np.array_equal(found.classes, (inputs @ weight).argmax(1))
 
@@ -151,7 +151,7 @@ def test_the_last_batch_is_filled_up(orin, tmp_path):
     fixed = {"fixed": write_model(tmp_path / "fixed.onnx", width=16, shape=[32, 16])}
     inputs = np.random.default_rng(0).normal(size=(33, 16)).astype(np.float32)
     with RemoteTarget(orin) as there:
-        assert there.answers("tensorrt", fixed, inputs)["fixed"].n == 33
+        assert there.predict("tensorrt", fixed, inputs)["fixed"].n == 33
 
 
 def test_an_open_input_is_refused(orin, tmp_path):

@@ -151,7 +151,7 @@ def test_the_layer_that_a_device_computes_otherwise_is_named(registry, sshd, tmp
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("{device: off, runtime: onnxruntime}", "nothing answers SSH at 127.0.0.1:1"),
+        ("{device: off, runtime: onnxruntime}", "nothing listens for SSH at 127.0.0.1:1"),
         ("{device: desk, runtime: tensorrt}", "targets: desk cannot run tensorrt"),
         ("{device: desk, architecture: aarch64}", "targets: desk is x86_64, and the recipe says aarch64"),
     ],

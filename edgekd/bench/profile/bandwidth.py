@@ -45,7 +45,7 @@ def buffers(size: int, distance: int) -> Pair:
     """Return views of ``size`` bytes in all, source and target, each a window that moves by a cache line many times.
 
     A copy of some kilobytes is over before the call that makes it; moving on within one call keeps the working
-    set and takes the call out of the figure.
+    set and takes the call out of the measurement.
     """
     half = size // 2
     moves = max(1, min(64, half // (16 * LINE))) if size <= 2**22 else 1

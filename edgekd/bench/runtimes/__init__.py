@@ -1,6 +1,6 @@
 """Runtimes by name. Each folder holds the same files: ``session.py`` runs a model, ``profile.py`` times its layers.
 
-A runtime is imported when it is asked for, so that none is needed but the one that is measured.
+A runtime is imported when it is used, so that only the one that is measured must be installed.
 """
 
 from collections.abc import Callable

@@ -30,7 +30,7 @@ class Session(ABC):
 
     @abstractmethod
     def load(self) -> None:
-        """Load the model; raise MeasurementError if it would run elsewhere than asked."""
+        """Load the model; raise MeasurementError if it would run elsewhere than requested."""
 
     @abstractmethod
     def place_inputs(self, seed: int) -> None:

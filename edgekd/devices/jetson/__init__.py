@@ -1,5 +1,5 @@
-"""What NVIDIA's own tools and files on a Jetson say, read without guessing: text in, figures out.
+"""Parsers for NVIDIA's tools and files on a Jetson: text in, values out.
 
-The readers are pure, need the standard library alone and never raise: what they do not know they pass over, so that
-the next JetPack costs a figure and not a measurement.
+The parsers are pure, need the standard library alone and never raise. They skip what they do not know, so that the next
+JetPack costs a value and not a measurement.
 """

@@ -1,4 +1,4 @@
-"""The command lines of ``trtexec`` that mean the same measurement in TensorRT 8.2 to 11.
+"""Command lines of ``trtexec`` with the same meaning in TensorRT 8.2 to 11.
 
 TensorRT 11 turned the defaults round: CUDA graph, spin-wait and a run of its own for the profile are on, copies are
 off. The flags here ask for that in every release.
@@ -22,7 +22,7 @@ class Build:
     """An engine to build from ``onnx`` into ``engine``, both paths on the device.
 
     ``workspace_mib`` caps what building may take of a memory that the GPU shares with everything else. ``shapes`` are
-    those of inputs that the file leaves open. ``int8`` says that the file holds Q/DQ; TensorRT 8 must be told so,
+    those of inputs that the file leaves open. ``int8`` says that the file holds Q/DQ; TensorRT 8 needs a flag for it,
     later releases read it off the types. ``detailed`` keeps in the engine what its layers take and give. ``dla_core``
     is a report of what falls back, not a speed-up; it takes float16.
     """
@@ -56,7 +56,7 @@ class EngineTiming:
 
 
 def build_command(trtexec: str, version: Version, build: Build) -> list[str]:
-    """The words of the command that builds.
+    """Return the command that builds an engine.
 
     >>> build_command("trtexec", (8, 6, 2), Build("m.onnx", "m.engine", workspace_mib=512))[3:]
     ['--fp16', '--memPoolSize=workspace:512', '--skipInference']
@@ -77,7 +77,10 @@ def build_command(trtexec: str, version: Version, build: Build) -> list[str]:
 
 
 def types(version: Version, int8: bool, dla: bool) -> list[str]:
-    """In TensorRT 8 and 9 the builder is allowed types; in 10 the file's types rule if asked, in 11 always."""
+    """Return the flags for the types that the builder may use.
+
+    TensorRT 8 and 9 are allowed types; 10 follows the file's types if asked to; 11 always does.
+    """
     if version >= (11,):
         return []
     if version >= (10,) and not dla:
@@ -86,7 +89,7 @@ def types(version: Version, int8: bool, dla: bool) -> list[str]:
 
 
 def timing_command(trtexec: str, version: Version, timing: EngineTiming) -> list[str]:
-    """The words of the command that times. Lock the clocks first, or say that they were not."""
+    """Return the command that times an engine. Lock the clocks first, or say that they were not."""
     check(version)
     return [
         trtexec,
@@ -102,10 +105,10 @@ def timing_command(trtexec: str, version: Version, timing: EngineTiming) -> list
     ]
 
 
-def answer_command(
+def inference_command(
     trtexec: str, version: Version, engine: str, inputs: Mapping[str, str], shapes: Mapping[str, Sequence[int]], to: str
 ) -> list[str]:
-    """The words of the command that runs ``engine`` once on ``inputs``, files of raw numbers by the input's name.
+    """Return the command that runs ``engine`` once on ``inputs``, files of raw numbers by the input's name.
 
     What comes out is written to ``to``, which :func:`edgekd.devices.jetson.trtexec.parse_outputs` reads.
     """
@@ -138,7 +141,7 @@ def shapes_flag(shapes: Mapping[str, Sequence[int]]) -> list[str]:
 
 
 def written_warmup_ms(version: Version) -> int:
-    """Up to when the queries in the file of ``--exportTimes`` are warm-up: TensorRT 8.2 writes these too."""
+    """Return the length of the warm-up in the file of ``--exportTimes``: only TensorRT 8.2 writes it."""
     return WARMUP_MS if version < (8, 5) else 0
 
 
@@ -148,8 +151,8 @@ def is_known(version: Version) -> bool:
 
 def check(version: Version) -> None:
     if not is_known(version):
-        said = ".".join(map(str, version))
+        dotted = ".".join(map(str, version))
         raise DeviceError(
-            f"the trtexec there is of TensorRT {said}, and edgekd knows the flags of 8.2 to {NEWEST_MAJOR}; "
+            f"the trtexec there is of TensorRT {dotted}, and edgekd knows the flags of 8.2 to {NEWEST_MAJOR}; "
             "install one of these, or measure with --runtime onnxruntime"
         )

@@ -1,4 +1,4 @@
-"""What TensorRT put on a board's DLA and what fell back to the GPU, from the log of a build: it falls back silently."""
+"""Layers on the DLA, and those that silently fell back to the GPU, parsed from the log of TensorRT's build."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Fallback:
 
 @dataclass(frozen=True)
 class DlaReport:
-    """``on_dla`` and ``on_gpu`` are what the engine is made of: fused layers, by TensorRT's names for them."""
+    """The layers of the engine, fused and under TensorRT's names, by where they run, and why some fell back."""
 
     on_dla: tuple[str, ...]
     on_gpu: tuple[str, ...]
@@ -35,7 +35,7 @@ class DlaReport:
 
 
 def parse_dla(log: str) -> DlaReport:
-    """What is not told is not there.
+    """Parse a build's log; what it does not mention is absent.
 
     >>> parse_dla("[I] [TRT] [DlaLayer] {ForeignNode[conv1...relu1]}").on_dla
     ('{ForeignNode[conv1...relu1]}',)
@@ -55,7 +55,7 @@ def fallback_of(match: re.Match[str]) -> Fallback:
 
 
 def describe(found: DlaReport) -> list[str]:
-    """Lines for a person."""
+    """Return the report as lines of text."""
     counted = f"{len(found.on_dla)} layers of the engine on the DLA, {len(found.on_gpu)} on the GPU"
     why = [
         f"  to the GPU: {each.layer}{f' ({each.operator})' if each.operator else ''}, {each.why}"

@@ -1,4 +1,4 @@
-"""Figures from the raw queries that ``trtexec`` exports; its own summary changes from release to release."""
+"""Latency statistics of the raw queries that ``trtexec`` exports; its own summary changes from release to release."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +15,7 @@ UNSTABLE = 0.025
 
 
 def latency_ms(queries: Sequence[Query], copies: bool = False) -> dict[str, Any]:
-    """Percentiles with their intervals in milliseconds, as :func:`edgekd.bench.summarise` gives them.
+    """Return percentiles with intervals in milliseconds, as :func:`edgekd.bench.summarise` does.
 
     Of the kernels alone, or with ``copies`` of the transfers too.
     """
@@ -25,7 +25,7 @@ def latency_ms(queries: Sequence[Query], copies: bool = False) -> dict[str, Any]
 
 
 def query_warnings(queries: Sequence[Query]) -> list[MeasurementWarning]:
-    """What trtexec warns of too, with its bounds: bound by the host, bound by copies, clocks that move."""
+    """Return trtexec's own warnings, with its bounds: enqueue-bound, transfer-bound, unstable clocks."""
     compute = np.array([query.compute for query in queries])
     enqueue, h2d, d2h = (np.median([getattr(query, name) for query in queries]) for name in ("enqueue", "h2d", "d2h"))
     found = []

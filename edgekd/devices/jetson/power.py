@@ -1,4 +1,4 @@
-"""Energy from samples of a board's power rails. The rails are the module's: its carrier board is not in them."""
+"""Energy from samples of a board's power rails. These are the module's and leave out its carrier board."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -21,7 +21,7 @@ PowerSample = tuple[float, Mapping[str, float]]
 
 
 def total_rails(names: Iterable[str]) -> tuple[str, ...]:
-    """The rails that make up the module's power.
+    """Return the rails that add up to the module's power.
 
     Raises:
         MeasurementError: no set of rails is known to be the whole.
@@ -40,7 +40,7 @@ def total_rails(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def energy_j(samples: Sequence[PowerSample], start: float, end: float, rails: Sequence[str] | None = None) -> float:
-    """Joules of ``rails`` between the times ``start`` and ``end``.
+    """Return the energy in joules of ``rails`` between the times ``start`` and ``end``.
 
     ``samples`` are (seconds, milliwatts of each rail) on one clock; power is taken as linear between two of them.
 
@@ -63,7 +63,7 @@ def energy_j(samples: Sequence[PowerSample], start: float, end: float, rails: Se
 def energy_per_inference_j(
     samples: Sequence[PowerSample], start: float, end: float, inferences: int, rails: Sequence[str] | None = None
 ) -> float:
-    """Joules of one of ``inferences`` that filled the window; what the board takes at rest is in it."""
+    """Return the joules of one of ``inferences`` that filled the window, including the board's idle power."""
     if inferences < 1:
         raise MeasurementError("no inference in the window: no energy of one")
     return energy_j(samples, start, end, rails) / inferences

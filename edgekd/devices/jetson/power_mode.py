@@ -1,4 +1,4 @@
-"""The power mode that ``nvpmodel`` says, and the clocks that ``jetson_clocks --show`` says."""
+"""The power mode from ``nvpmodel``, and the clocks from ``jetson_clocks --show``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class PowerMode:
 
 
 def parse_power_mode(text: str) -> PowerMode | None:
-    """``nvpmodel -q``: the mode in force. Warnings around the two lines are passed over.
+    """Parse ``nvpmodel -q``: the mode in force. Warnings around the two lines are skipped.
 
     >>> parse_power_mode("NV Power Mode: MAXN" + chr(10) + "0")
     PowerMode(id=0, name='MAXN')
@@ -31,13 +31,13 @@ def parse_power_mode(text: str) -> PowerMode | None:
 
 
 def parse_power_modes(text: str) -> tuple[PowerMode, ...]:
-    """``nvpmodel -p --verbose``: the modes that the board has."""
+    """Parse ``nvpmodel -p --verbose``: the modes that the board has."""
     return tuple(PowerMode(int(number), name) for number, name in LISTED.findall(text))
 
 
 @dataclass(frozen=True)
 class ClockRange:
-    """In the tool's own units: kHz for CPUs, MHz for memory."""
+    """A clock in the tool's own units: kHz for CPUs, MHz for memory."""
 
     lowest: int
     highest: int
@@ -52,7 +52,7 @@ class ClockRange:
 
 @dataclass(frozen=True)
 class Clocks:
-    """``units`` has ``cpu0`` and so on, ``GPU`` and ``EMC``, as far as they are told."""
+    """Clocks by unit: ``cpu0`` and so on, ``GPU`` and ``EMC``, as far as the tool lists them."""
 
     soc: str | None = None
     machine: str | None = None
@@ -61,13 +61,13 @@ class Clocks:
 
     @property
     def locked(self) -> bool | None:
-        """Whether every unit that is online stands still; ``None`` where none was told."""
+        """Return whether the clock of every online unit is fixed, or None if none is listed."""
         online = [clock for clock in self.units.values() if clock.online]
         return all(clock.locked for clock in online) if online else None
 
 
 def parse_clocks(text: str) -> Clocks:
-    """``jetson_clocks --show``, which needs root; what is missing in it is missing here."""
+    """Parse ``jetson_clocks --show``, which needs root; what it leaves out is absent."""
     family, cpus = SOC.search(text), ONLINE.search(text)
     units = {name: clock for name, rest in UNIT.findall(text) if (clock := clock_of(rest))}
     return Clocks(family[1] if family else None, family[2] if family else None, numbers(cpus[1]) if cpus else (), units)
@@ -75,15 +75,15 @@ def parse_clocks(text: str) -> Clocks:
 
 def clock_of(rest: str) -> ClockRange | None:
     pairs = dict(PAIR.findall(rest))
-    told = [pairs.get(key, "") for key in ("MinFreq", "MaxFreq", "CurrentFreq")]
-    if not all(WHOLE.fullmatch(value) for value in told):
+    values = [pairs.get(key, "") for key in ("MinFreq", "MaxFreq", "CurrentFreq")]
+    if not all(WHOLE.fullmatch(value) for value in values):
         return None
-    lowest, highest, current = map(int, told)
+    lowest, highest, current = map(int, values)
     return ClockRange(lowest, highest, current, pairs.get("Online", "1") != "0", pairs.get("Governor"))
 
 
 def numbers(ranges: str) -> tuple[int, ...]:
-    """``0-3,6`` as its numbers; nothing where that is no list of CPUs."""
+    """Parse a list of CPUs such as ``0-3,6``; return nothing if it is none."""
     found: list[int] = []
     for part in ranges.split(","):
         low, _, high = part.partition("-")

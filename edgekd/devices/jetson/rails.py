@@ -1,4 +1,4 @@
-"""Power rails of the INA3221 monitors, as Linux names them in sysfs, without root and finer in time than tegrastats."""
+"""Power rails of the INA3221 monitors in sysfs: readable without root, and more often than tegrastats reports them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SUM = 7  # the monitor's seventh channel: "sum of shunt voltages"
 
 @dataclass(frozen=True)
 class RailReading:
-    """``alarm`` is whether the current is over its critical or its warning limit; ``None`` where that is not told."""
+    """A reading of a rail; ``alarm`` is whether its current is over a limit, None if the monitor does not tell."""
 
     name: str
     mw: float
@@ -22,7 +22,7 @@ class RailReading:
 
 
 def rails_of(files: Mapping[str, str]) -> tuple[RailReading, ...]:
-    """The rails of one monitor from the files of its folder, names to contents.
+    """Parse the rails of one monitor from the files of its folder, names to contents.
 
     JetPack 5 and up: ``in1_label``, ``in1_input`` (mV), ``curr1_input`` (mA), ``curr1_crit_alarm``,
     ``curr1_max_alarm``. JetPack 4: ``rail_name_0``, ``in_power0_input`` (mW). Channels named ``NC`` are not connected.

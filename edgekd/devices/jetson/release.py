@@ -1,4 +1,4 @@
-"""Which Jetson Linux (L4T), JetPack and GPU a board has, from the files and packages that say so."""
+"""The Jetson Linux (L4T), JetPack and GPU of a board, parsed from the files and packages that name them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SOC = re.compile(r"tegra[0-9]{3}")
 
 @dataclass(frozen=True)
 class Release:
-    """``l4t`` such as ``36.4.4``. ``board`` is what the image was built for, not the module that it runs on."""
+    """A release of Jetson Linux, ``36.4.4``; ``board`` is what the image was built for, not the actual module."""
 
     l4t: str
     board: str | None = None
@@ -36,7 +36,7 @@ class Release:
 
 
 def parse_nv_tegra_release(text: str) -> Release | None:
-    """``/etc/nv_tegra_release``, of which the first line counts.
+    """Parse the first line of ``/etc/nv_tegra_release``.
 
     >>> parse_nv_tegra_release("# R36 (release), REVISION: 4.4, BOARD: generic").jetpack
     '6.2.1'
@@ -50,7 +50,7 @@ def parse_nv_tegra_release(text: str) -> Release | None:
 
 
 def parse_l4t_package(text: str) -> Release | None:
-    """``dpkg-query --show nvidia-l4t-core``, for containers, which have no ``/etc/nv_tegra_release``."""
+    """Parse ``dpkg-query --show nvidia-l4t-core``, for containers, which have no ``/etc/nv_tegra_release``."""
     match = PACKAGE.search(text)
     return Release(three(match[1])) if match else None
 
@@ -61,11 +61,11 @@ def three(version: str) -> str:
 
 
 def soc_of(compatible: str) -> str | None:
-    """``tegra234`` from ``/proc/device-tree/compatible``, whose words end in NUL."""
+    """Return the SoC, such as ``tegra234``, from ``/proc/device-tree/compatible``, whose words end in NUL."""
     found = SOC.search(compatible)
     return found[0] if found else None
 
 
 def compute_capability(compatible: str) -> str | None:
-    """The GPU's, such as ``8.7``."""
+    """Return the GPU's compute capability, such as ``8.7``, or None if the SoC is unknown."""
     return CAPABILITIES.get(soc_of(compatible) or "")

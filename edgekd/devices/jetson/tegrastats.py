@@ -1,4 +1,4 @@
-"""A line of ``tegrastats``, of JetPack 4 to 7."""
+"""A parser for the output lines of ``tegrastats``, JetPack 4 to 7."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MEMORIES = ("RAM", "SWAP", "IRAM", "CPU")  # never the names of a rail or an eng
 
 @dataclass(frozen=True)
 class EngineLoad:
-    """A clocked unit. ``mhz`` has a value for each cluster; without root it is empty, and ``percent`` may be absent."""
+    """A clocked unit's load; ``mhz`` has a value per cluster and is empty without root, ``percent`` may be absent."""
 
     on: bool = True
     percent: int | None = None
@@ -25,7 +25,7 @@ class EngineLoad:
 
 @dataclass(frozen=True)
 class Rail:
-    """Milliwatts now, and since tegrastats was started: integrate the first, the second is of another time."""
+    """A rail's power in milliwatts now, and averaged since tegrastats was started: integrate the first."""
 
     mw: int
     average_mw: int
@@ -33,7 +33,7 @@ class Rail:
 
 @dataclass
 class Tegrastats:
-    """What a line said; what it did not say is ``None`` or not there.
+    """The values of a line; those that it lacks are None or absent.
 
     Memory is in MB of 2^20 bytes, ``largest_free_mb`` the largest free block times their number. ``cpus`` has an entry
     for each core. Temperatures are in °C under lower-case names, without those of sensors that are switched off and
@@ -57,7 +57,7 @@ class Tegrastats:
 
 
 def parse_tegrastats(line: str) -> Tegrastats:
-    """The figures in ``line``, which must be whole: a number that was cut short is a number too.
+    """Parse ``line``, which must be complete: a number that was cut short is a number too.
 
     >>> parse_tegrastats("RAM 1655/3956MB GR3D_FREQ 40%@921 CPU@39C POM_5V_IN 2132/2050").rails
     {'POM_5V_IN': Rail(mw=2132, average_mw=2050)}

@@ -1,4 +1,4 @@
-"""Whether a board slowed itself while it was measured: by its counters, its temperatures and its clocks."""
+"""Throttling of a board during a measurement, detected from its counters, temperatures and clocks."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,7 +16,7 @@ CODE = "throttled"
 
 
 def counter_warnings(before: Mapping[str, int], after: Mapping[str, int]) -> list[MeasurementWarning]:
-    """Over-current events between two readings of the counters, ``oc1`` to ``oc3``; they only ever grow."""
+    """Warn of over-current events between two readings of the counters ``oc1`` to ``oc3``, which only grow."""
     found = []
     for name, count in after.items():
         events = count - before.get(name, count)
@@ -28,7 +28,7 @@ def counter_warnings(before: Mapping[str, int], after: Mapping[str, int]) -> lis
 
 
 def temperature_warnings(samples: Sequence[Tegrastats], limits_c: Mapping[str, float]) -> list[MeasurementWarning]:
-    """Zones that reached the limit at which the board slows itself: their passive trip points in °C."""
+    """Warn of zones that reached the limit at which the board slows down: passive trip points in °C."""
     found = []
     for zone, limit in limits_c.items():
         hottest = max((sample.temperatures_c.get(zone, limit - 1) for sample in samples), default=limit - 1)
@@ -39,7 +39,7 @@ def temperature_warnings(samples: Sequence[Tegrastats], limits_c: Mapping[str, f
 
 
 def clock_warnings(samples: Sequence[Tegrastats]) -> list[MeasurementWarning]:
-    """A GPU that was at work and ended up slower than it began, by over 5 % of its clock."""
+    """Warn of a GPU whose clock under load fell by over 5 % during the measurement."""
     gpus = [sample.gpu for sample in samples if sample.gpu and sample.gpu.mhz]
     clocks = [max(gpu.mhz) for gpu in gpus if gpu.percent is None or gpu.percent >= LOADED]
     if len(clocks) < 3:

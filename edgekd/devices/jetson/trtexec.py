@@ -1,4 +1,4 @@
-"""What TensorRT's ``trtexec`` says of itself, and the files it exports, of TensorRT 8.2 to 11."""
+"""Parsers for the output of TensorRT's ``trtexec`` and the files that it exports, TensorRT 8.2 to 11."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OUTPUT = re.compile(
 
 
 def parse_version(text: str) -> tuple[int, int, int] | None:
-    """TensorRT's release from the banner that every run of trtexec prints.
+    """Parse TensorRT's release from the banner that every run of trtexec prints.
 
     One number up to 9 (8502 is 8.5.2), another from 10 on (100300 is 10.3.0), or dots.
 
@@ -40,7 +40,7 @@ def parse_version(text: str) -> tuple[int, int, int] | None:
 
 @dataclass(frozen=True)
 class Query:
-    """One inference in milliseconds. ``latency`` is its copies and its kernels, ``enqueue`` the host's part."""
+    """Times of one inference in milliseconds; ``latency`` includes copies, ``enqueue`` is the host's part."""
 
     compute: float
     latency: float
@@ -51,7 +51,7 @@ class Query:
 
 
 def parse_times(text: str, warmup_ms: float = 0.0) -> list[Query]:
-    """The queries in a file of ``--exportTimes``, those of the warm-up left out; of a cut file those that are whole.
+    """Parse a file of ``--exportTimes``: the queries after the warm-up, of a cut file those that are complete.
 
     ``warmup_ms`` is what ``--warmUp`` was: TensorRT 8.2 writes the warm-up's queries too, from 8.5 on it does not, so
     give it for 8.2 alone.
@@ -71,7 +71,7 @@ def query_of(entry: dict[str, Any]) -> Query | None:
 
 @dataclass(frozen=True)
 class EngineLayerTime:
-    """Milliseconds of a layer in one inference; the median from TensorRT 8.5 on."""
+    """A layer's time in one inference, in milliseconds; the median is there from TensorRT 8.5 on."""
 
     name: str
     average_ms: float
@@ -79,7 +79,10 @@ class EngineLayerTime:
 
 
 def parse_profile(text: str) -> list[EngineLayerTime]:
-    """The layers in a file of ``--exportProfile``; names are not escaped in it, and one that breaks it is left out."""
+    """Parse the layer times in a file of ``--exportProfile``.
+
+    Names are not escaped in it; a layer whose name breaks the JSON is left out.
+    """
     found = []
     for entry in objects(text):
         name, average, median = entry.get("name"), figure(entry.get("averageMs")), figure(entry.get("medianMs"))
@@ -99,7 +102,7 @@ class LayerInfo:
 
 
 def parse_layers(text: str) -> list[LayerInfo]:
-    """The layers in a file of ``--exportLayerInfo`` of an engine that was built in detail; none of one that was not."""
+    """Parse a file of ``--exportLayerInfo``; an engine that was not built in detail has no layers in it."""
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
@@ -115,14 +118,14 @@ def parse_layers(text: str) -> list[LayerInfo]:
 
 
 def types(tensors: Any) -> tuple[str, ...]:
-    """Of each tensor; TensorRT 11 says type and format apart, those before it in one text."""
-    told = [each for each in tensors if isinstance(each, dict)] if isinstance(tensors, list) else []
-    found = (TYPE.search(str(each.get("Datatype", each.get("Format/Datatype", "")))) for each in told)
+    """Return the type of each tensor; TensorRT 11 has type and format apart, earlier releases in one text."""
+    described = [each for each in tensors if isinstance(each, dict)] if isinstance(tensors, list) else []
+    found = (TYPE.search(str(each.get("Datatype", each.get("Format/Datatype", "")))) for each in described)
     return tuple(FLOATS.get(match[0].lower(), match[0].lower()) for match in found if match)
 
 
 def parse_outputs(text: str, name: str) -> tuple[tuple[int, ...], list[float]] | None:
-    """The shape and the values of the output ``name`` in a file of ``--exportOutput``; ``None`` where it is cut."""
+    """Parse shape and values of the output ``name`` in a file of ``--exportOutput``; None if it is cut short."""
     for match in OUTPUT.finditer(text):
         if match["name"] != name:
             continue
@@ -142,7 +145,7 @@ def figure(value: Any) -> float | None:
 
 
 def objects(text: str) -> Iterator[dict[str, Any]]:
-    """Each ``{...}`` that is JSON: a file that was cut short is not, but what stands in it is."""
+    """Parse each ``{...}`` that is JSON: in a file that was cut short some still are."""
     for match in OBJECT.finditer(text):
         try:
             entry = json.loads(match[0])

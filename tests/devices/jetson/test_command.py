@@ -3,8 +3,8 @@ import pytest
 from edgekd.devices.jetson.command import (
     Build,
     EngineTiming,
-    answer_command,
     build_command,
+    inference_command,
     timing_command,
     written_warmup_ms,
 )
@@ -77,11 +77,11 @@ def test_a_name_that_trtexec_would_misread():
 
 
 def test_answers_to_given_inputs():
-    words = answer_command("trtexec", (10, 3, 0), "m.engine", {"x": "batch.bin"}, {"x": (4, 3)}, "out.json")
+    words = inference_command("trtexec", (10, 3, 0), "m.engine", {"x": "batch.bin"}, {"x": (4, 3)}, "out.json")
     assert words[1:] == [
         *("--loadEngine=m.engine", "--loadInputs=x:batch.bin", "--exportOutput=out.json"),
         *("--warmUp=0", "--duration=0", "--iterations=1", "--shapes=x:4x3"),
     ]
-    assert "--includeDataTransfers" in answer_command("trtexec", (11, 4, 1), "m.engine", {"x": "b"}, {}, "out.json")
+    assert "--includeDataTransfers" in inference_command("trtexec", (11, 4, 1), "m.engine", {"x": "b"}, {}, "out.json")
     with pytest.raises(DeviceError, match="cannot be given values for an input named 'a:b'"):
-        answer_command("trtexec", (10, 3, 0), "m.engine", {"a:b": "b"}, {}, "out.json")
+        inference_command("trtexec", (10, 3, 0), "m.engine", {"a:b": "b"}, {}, "out.json")

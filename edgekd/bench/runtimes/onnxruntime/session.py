@@ -60,16 +60,16 @@ class OnnxSession(Session):
             raise MeasurementError(f"{path} runs on {self.providers}, not on {provider}: not measured")
 
     def provider(self) -> str:
-        asked = (self.workload.runtime, self.workload.device)
-        if asked not in PROVIDERS:
+        requested = (self.workload.runtime, self.workload.device)
+        if requested not in PROVIDERS:
             known = ", ".join(f"{runtime} on {device}" for runtime, device in PROVIDERS)
-            raise MeasurementError(f"{asked[0]} on {asked[1]} is not something edgekd can time; known: {known}")
-        if PROVIDERS[asked] not in onnxruntime.get_available_providers():
+            raise MeasurementError(f"{requested[0]} on {requested[1]} is not something edgekd can time; known: {known}")
+        if PROVIDERS[requested] not in onnxruntime.get_available_providers():
             raise MeasurementError(
-                f"{PROVIDERS[asked]} is not in this ONNX Runtime ({onnxruntime.__version__}), which has "
+                f"{PROVIDERS[requested]} is not in this ONNX Runtime ({onnxruntime.__version__}), which has "
                 f"{', '.join(onnxruntime.get_available_providers())}; 'pip install onnxruntime-gpu' brings it"
             )
-        return PROVIDERS[asked]
+        return PROVIDERS[requested]
 
     def place_inputs(self, seed: int) -> None:
         nodes = self._session.get_inputs()

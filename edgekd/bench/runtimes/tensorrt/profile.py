@@ -71,7 +71,7 @@ def layer_time(name: str, ms: float, layer: Layer) -> LayerTime:
 
 
 def macs_of(layer: Layer) -> int:
-    """Return a convolution's multiply-accumulates, or 0 if the inspector does not tell.
+    """Return a convolution's multiply-accumulates, or 0 if the inspector does not show them.
 
     Each weight is used once per output pixel.
     """
