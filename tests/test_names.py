@@ -36,7 +36,6 @@ NOT_YET = {
     "ranges",
     "recipe",
     "registry",
-    "report",
     "scratch",
     "stages",
     "strict_json",

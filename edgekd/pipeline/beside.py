@@ -27,7 +27,7 @@ from edgekd.pipeline.names import ONNX_RUNTIME
 from edgekd.pipeline.sites import DeviceSite
 from edgekd.recipe import Recipe, Target
 from edgekd.records.rows import place_of
-from edgekd.report.schema import BesideBaseline
+from edgekd.report.schema import AgainstBaseline
 from edgekd.stages.targets import is_measured_here
 
 logger = get_logger(__name__)
@@ -64,7 +64,7 @@ def place(target: Target) -> str:
 
 def time_beside(
     export: Exported, agreed: Mapping[Target, Path], sites: Mapping[str, DeviceSite], cache: ArtifactCache
-) -> dict[Target, BesideBaseline]:
+) -> dict[Target, AgainstBaseline]:
     """Measures, or finds what was measured before of the same two files at the same place."""
     files = {target: file_for(export, target) for target in agreed}
     return {
@@ -74,7 +74,7 @@ def time_beside(
     }
 
 
-def _timed(file: Path, agreed: Path, target: Target, site: DeviceSite | None, cache: ArtifactCache) -> BesideBaseline:
+def _timed(file: Path, agreed: Path, target: Target, site: DeviceSite | None, cache: ArtifactCache) -> AgainstBaseline:
     facts: Any = lasting(site) if site else machine_facts(target.threads)
     hashes = [sha256_file(each) for each in (file, agreed)]
     about = ["beside", VERSION, usual.SECONDS, usual.LAUNCHES, hashes, target.model_dump(), facts]
@@ -108,13 +108,13 @@ def plan_beside(file: Path, agreed: Path, target: Target, seed: int = 0) -> Plan
     )
 
 
-def of_record(record: LatencyRecord, baseline_sha256: str) -> BesideBaseline:
+def of_record(record: LatencyRecord, baseline_sha256: str) -> AgainstBaseline:
     """Of the record of what a plan of :func:`plan_beside` calls ``now``."""
-    return BesideBaseline(**(record.latency_vs_reference or {}), baseline_sha256=baseline_sha256, valid=record.valid)
+    return AgainstBaseline(**(record.latency_vs_reference or {}), baseline_sha256=baseline_sha256, valid=record.valid)
 
 
-def _read(folder: Path) -> BesideBaseline:
-    return BesideBaseline(**json.loads((folder / METRICS).read_text())["beside"])
+def _read(folder: Path) -> AgainstBaseline:
+    return AgainstBaseline(**json.loads((folder / METRICS).read_text())["beside"])
 
 
 def _is_passing(folder: Path, site: DeviceSite | None) -> bool:

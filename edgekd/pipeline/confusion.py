@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.report.schema import ByClass, ClassAnswers, Confusion
+from edgekd.report.schema import ByClass, ClassCounts, Confusion
 
 Numbers = NDArray[Any]
 
@@ -47,7 +47,7 @@ def by_class(
         after=after.model,
         runtime=runtime,
         classes=tuple(
-            ClassAnswers(name=name, n=n, right_before=was, right_after=now)
+            ClassCounts(name=name, n=n, right_before=was, right_after=now)
             for name, n, was, now in zip(names, counts, right_before, right_after, strict=True)
         ),
         confusions=tuple(

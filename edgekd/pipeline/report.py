@@ -21,7 +21,7 @@ from edgekd.pipeline.teachers import ENSEMBLE, Teachers, Together
 from edgekd.recipe import Recipe, Target
 from edgekd.report import schema
 from edgekd.report.budget import check
-from edgekd.report.deployed import beside, judged
+from edgekd.report.deployed import judged, same_place
 
 
 def make_report(
@@ -32,7 +32,7 @@ def make_report(
     together: Together | None,
     measured: Mapping[Target, Measured],
     abroad: Sequence[Abroad],
-    besides: Mapping[Target, schema.BesideBaseline],
+    besides: Mapping[Target, schema.AgainstBaseline],
     log: RunLog,
     folder: Path,
     command: str,
@@ -44,7 +44,7 @@ def make_report(
     rows += [of.emulated(export, file) for export in exports for file in export.evaluation.files[1:]]
     rows += _of_targets(of, recipe, exports, measured, abroad, besides)
     student = judged(rows)
-    teacher = next(row for row in beside(student, rows) if row.model == exports[0].label)
+    teacher = next(row for row in same_place(student, rows) if row.model == exports[0].label)
     environment = next(iter(measured.values())).environment if measured else fingerprint()
     if abroad:
         environment = {**environment, "devices": {each.target.device: dict(each.site.facts) for each in abroad}}
@@ -91,7 +91,7 @@ def _of_targets(
     exports: Sequence[Exported],
     measured: Mapping[Target, Measured],
     abroad: Sequence[Abroad],
-    besides: Mapping[Target, schema.BesideBaseline],
+    besides: Mapping[Target, schema.AgainstBaseline],
 ) -> list[schema.Row]:
     """Each network on each target; the first target's runtime comes last, because readers look for it there."""
     there = {each.target: each for each in abroad}

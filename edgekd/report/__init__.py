@@ -1,10 +1,10 @@
-"""What a run has shown, as a page, a table and pictures.
+"""The report of a run, as a page, a table and pictures.
 
-``schema`` is report.json, ``budget`` compares it with what the recipe promised, and ``html``, ``markdown``,
+``schema`` is report.json, ``budget`` compares it with the recipe's budget, and ``html``, ``markdown``,
 ``table`` and ``plots`` render it. Every rendering takes the document as a dict. ``comparison`` and
-``comparison_page`` hold several runs beside each other.
+``comparison_page`` compare several runs.
 
-The metrics of a stage are free, and these are rendered when they are there: ``params`` and ``macs`` after
+The metrics of a stage are free, and these are rendered if they are there: ``params`` and ``macs`` after
 the stage; ``history``, a list of ``{epoch, loss, lr, validation_accuracy}``, with ``agreement`` where there is a
 teacher; and from pruning ``widths``, a list of ``{layer, before, after}``.
 """

@@ -1,4 +1,4 @@
-"""What each picture shows, in words, for those who do not see it."""
+"""Descriptions of the pictures in words, for those who do not see them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

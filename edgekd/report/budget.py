@@ -1,4 +1,4 @@
-"""The budget: what was promised, what was measured, and whether it holds."""
+"""The budget: what was promised, what was measured, and whether it is met."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -10,14 +10,13 @@ from edgekd.report.schema import Check, Row
 from edgekd.stats.correct import decode_correct
 from edgekd.stats.paired import drop_interval
 
+# Of the student's row and the teacher's.
 Measure = Callable[[Row, Row], float | None]
-
-
 Interval = Callable[[Row, Row], tuple[float, float] | None]
 
 
 class Promise(NamedTuple):
-    """``interval``, where there is one, is that of ``measure`` at 95 % confidence."""
+    """A promise of the budget; ``interval`` gives the 95 % interval of ``measure``, if it has one."""
 
     unit: str
     measure: Measure
@@ -25,13 +24,15 @@ class Promise(NamedTuple):
 
 
 def accuracy_drop(student: Row, teacher: Row) -> float | None:
+    """Return the drop in points: 1.0 is one percentage point."""
+    """Return the drop in points: 1.0 is one percentage point."""
     if student.accuracy is None or teacher.accuracy is None:
         return None
     return 100 * (teacher.accuracy - student.accuracy)
 
 
 def accuracy_drop_interval(student: Row, teacher: Row) -> tuple[float, float] | None:
-    """In points, from the samples that the two answer differently; None where the answers were not kept."""
+    """Return the 95 % interval of the drop in points, or None if the predictions were not kept."""
     before, after = (decode_correct(row.right, row.n) for row in (teacher, student))
     if not before or not after or len(before) != len(after):
         return None
@@ -55,7 +56,7 @@ def latency_ms(student: Row, teacher: Row) -> float | None:
 
 
 def latency_ratio(student: Row, teacher: Row) -> float | None:
-    """Only the interleaved ratio counts: two times measured apart are not a comparison."""
+    """Return the interleaved ratio; two times that were measured apart are no comparison."""
     return student.latency_vs_teacher.ratio if student.latency_vs_teacher else None
 
 
@@ -69,10 +70,13 @@ PROMISES: dict[str, Promise] = {
 
 
 def check(budget: Mapping[str, float | None], student: Row, teacher: Row) -> list[Check]:
-    """One :class:`Check` per promise of ``budget``, in its order; an absent bound is no promise.
+    """Check each promise of ``budget``, in its order; None is no promise.
 
-    ``accuracy_drop`` is in points (1.0 is one percentage point), ``size_mb`` in 10^6 bytes, ``latency_ms``
-    the median, ratios are student over teacher. What was not measured is not met.
+    ``accuracy_drop`` is in points (1.0 is one percentage point), ``size_mb`` in 10^6 bytes, ``latency_ms`` the median,
+    and ratios are student over teacher. A promise whose value was not measured is not met.
+
+    Raises:
+        RecipeError: the budget has an unknown key.
     """
     checks = []
     for name, bound in budget.items():
@@ -88,7 +92,7 @@ def check(budget: Mapping[str, float | None], student: Row, teacher: Row) -> lis
             Check(
                 name=name,
                 bound=bound,
-                value=None if value is None else plain(value),
+                value=None if value is None else _plain(value),
                 unit=promise.unit,
                 met=met,
                 ci95=interval,
@@ -98,6 +102,6 @@ def check(budget: Mapping[str, float | None], student: Row, teacher: Row) -> lis
     return checks
 
 
-def plain(value: float) -> float:
-    """``value`` without the last digits, which are those of binary fractions: 100 * (0.98 - 0.97) is 1."""
+def _plain(value: float) -> float:
+    """Without the last digits, which are those of binary fractions: 100 * (0.98 - 0.97) is 1."""
     return float(f"{value:.12g}")

@@ -5,31 +5,31 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from edgekd.formatting import percent
-from edgekd.report.classes import said_of_classes, shown_classes
+from edgekd.report.classes import classes_sentence, shown_classes
 from edgekd.report.colours import COLOURS
 from edgekd.report.plots import Picture, draw, plain_axes
-from edgekd.report.schema import ByClass, ClassAnswers
+from edgekd.report.schema import ByClass, ClassCounts
 
 LONGEST_NAME = 24
 
 
 def class_pictures(by_class: ByClass) -> list[Picture]:
-    """One, or none where no class has samples."""
+    """Draw the picture of the classes, or none if no class has samples."""
     shown = shown_classes(by_class)
     if not shown:
         return []
     return [draw("Accuracy class by class", class_alt(by_class, shown), lambda: dumbbells(by_class, shown))]
 
 
-def class_alt(by_class: ByClass, shown: Sequence[ClassAnswers]) -> str:
+def class_alt(by_class: ByClass, shown: Sequence[ClassCounts]) -> str:
     described = [
         f"{each.name}: {percent(each.right_before / each.n)} before, {percent(each.right_after / each.n)} after"
         for each in shown
     ]
-    return f"{said_of_classes(by_class)} {'; '.join(described)}."
+    return f"{classes_sentence(by_class)} {'; '.join(described)}."
 
 
-def dumbbells(by_class: ByClass, shown: Sequence[ClassAnswers]) -> Figure:
+def dumbbells(by_class: ByClass, shown: Sequence[ClassCounts]) -> Figure:
     figure, (axes,) = plain_axes(1.0 + 0.26 * len(shown))
     places = range(len(shown))
     before = [100 * each.right_before / each.n for each in shown]
@@ -39,7 +39,7 @@ def dumbbells(by_class: ByClass, shown: Sequence[ClassAnswers]) -> Figure:
     axes.scatter(after, places, s=40, color=COLOURS[2], label=by_class.after)
     axes.set_yticks(places, [clipped(each.name) for each in shown])
     axes.set_ylim(len(shown) - 0.4, -0.6)
-    axes.set_xlabel("test samples answered rightly in %")
+    axes.set_xlabel("test samples classified correctly in %")
     axes.grid(True, axis="x")
     figure.legend(loc="outside upper right", ncols=2)
     return figure

@@ -1,40 +1,41 @@
-"""Class by class: which classes are worth showing, and how they and the grown confusions read."""
+"""The accuracy of each class and the confusions that grew: which are shown, and how they read."""
 
 from collections.abc import Sequence
 
 from edgekd.formatting import Column, percent
-from edgekd.report.schema import ByClass, ClassAnswers
+from edgekd.report.schema import ByClass, ClassCounts
 
 # More classes than these are shown by their ends alone.
 ALL_UP_TO = 15
-MOST_LOST, MOST_WON = 10, 3
+MOST_LOST, MOST_GAINED = 10, 3
 
 
-def change(answers: ClassAnswers) -> float:
-    """In points; below 0 where answers were lost. The class has samples."""
-    return 100 * (answers.right_after - answers.right_before) / answers.n
+def change(counts: ClassCounts) -> float:
+    """Return the change of a class's accuracy in points, below 0 for a loss. The class has samples."""
+    return 100 * (counts.right_after - counts.right_before) / counts.n
 
 
-def shown_classes(by_class: ByClass) -> list[ClassAnswers]:
-    """Those that have samples, what lost most first; of many the ten that lost most and the three that won most."""
+def shown_classes(by_class: ByClass) -> list[ClassCounts]:
+    """Return the classes with samples, the most lost first; of many, ten that lost and three that gained most."""
     ordered = sorted((each for each in by_class.classes if each.n), key=change)
-    return ordered if len(ordered) <= ALL_UP_TO else ordered[:MOST_LOST] + ordered[-MOST_WON:]
+    return ordered if len(ordered) <= ALL_UP_TO else ordered[:MOST_LOST] + ordered[-MOST_GAINED:]
 
 
-def said_of_classes(by_class: ByClass) -> str:
-    """One sentence: how many classes lost and won."""
+def classes_sentence(by_class: ByClass) -> str:
+    """Say in one sentence how many classes lost and gained accuracy."""
     changes = [change(each) for each in by_class.classes if each.n]
-    lost, won = sum(each < 0 for each in changes), sum(each > 0 for each in changes)
-    return f"Of {len(changes)} classes {lost} lost accuracy from {by_class.before} to {by_class.after} and {won} won."
+    lost, gained = sum(each < 0 for each in changes), sum(each > 0 for each in changes)
+    networks = f"from {by_class.before} to {by_class.after}"
+    return f"Of {len(changes)} classes {lost} lost accuracy {networks} and {gained} gained."
 
 
 def class_columns(by_class: ByClass) -> list[Column]:
-    """Of :func:`shown_classes` as JSON."""
+    """Return the columns of a table of :func:`shown_classes` as JSON."""
     return [
         Column("Class", lambda row: row["name"], number=False),
         Column(by_class.before, lambda row: percent(row["right_before"] / row["n"])),
         Column(by_class.after, lambda row: percent(row["right_after"] / row["n"])),
-        Column("Change", lambda row: points(change(ClassAnswers(**row)))),
+        Column("Change", lambda row: points(change(ClassCounts(**row)))),
         Column("Samples", lambda row: str(row["n"])),
     ]
 
@@ -42,7 +43,7 @@ def class_columns(by_class: ByClass) -> list[Column]:
 def confusion_columns(by_class: ByClass) -> list[Column]:
     return [
         Column("Class", lambda row: row["label"], number=False),
-        Column("Answered as", lambda row: row["answered"], number=False),
+        Column("Predicted as", lambda row: row["answered"], number=False),
         Column(by_class.before, lambda row: str(row["before"])),
         Column(by_class.after, lambda row: str(row["after"])),
         Column("More", lambda row: f"+{row['after'] - row['before']}"),
@@ -50,7 +51,7 @@ def confusion_columns(by_class: ByClass) -> list[Column]:
 
 
 def points(value: float, interval: Sequence[float] | None = None) -> str:
-    """``−1.4 points (−2.9 to +0.1)``, with a true minus sign."""
+    """Format a difference as ``−1.4 points (−2.9 to +0.1)``, with a true minus sign."""
     reach = f" ({signed(interval[0])} to {signed(interval[1])})" if interval else ""
     return f"{signed(value)} points{reach}"
 

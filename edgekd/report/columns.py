@@ -49,19 +49,19 @@ def two_digits(value: float | None) -> str:
     return ABSENT if value is None else f"{value:.2g}"
 
 
-def said_of_layers(profile: Mapping[str, Any]) -> str:
-    """In which precisions the layers that compute products run."""
+def precision_sentence(profile: Mapping[str, Any]) -> str:
+    """Say how many of the layers that multiply run in which precision."""
     computing = [layer["precision"] for layer in profile["layers"] if layer["macs"]]
     counted = [f"{computing.count(name)} in {name}" for name in dict.fromkeys(computing)]
-    return f"Of {len(computing)} layers that compute products, {' and '.join(counted)}." if computing else ""
+    return f"Of {len(computing)} layers that multiply, {' and '.join(counted)}." if computing else ""
 
 
-def said_beside(rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    """A sentence for each row that was timed in turns with a baseline's own file."""
+def baseline_sentences(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return a sentence for each row that was timed in turns with a baseline's own file."""
     return [
         f"{row['model']} on {place_of(row)} takes {significant(found['ratio'])}"
         f"{between(found.get('ci95'), significant)} times as long as the baseline's file "
-        f"{found['baseline_sha256'][:12]}, timed in turns{'' if found['valid'] else ', under conditions not to trust'}."
+        f"{found['baseline_sha256'][:12]}, timed in turns{'' if found['valid'] else ' (disturbed measurement)'}."
         for row in rows
         if (found := row.get("latency_vs_baseline"))
     ]

@@ -1,4 +1,4 @@
-"""Several runs beside each other: what each hands over, and how their accuracies differ in pairs."""
+"""The comparison of several runs: the deployed network of each, and how their accuracies differ in pairs."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -26,47 +26,49 @@ RUNS = (
 )
 PAIRS = (
     Column("Run", lambda pair: pair["run"], number=False),
-    Column("Beside", lambda pair: pair["beside"], number=False),
+    Column("Compared with", lambda pair: pair["beside"], number=False),
     Column("Accuracy", lambda pair: pair["accuracy"], number=False),
     Column("Lost", lambda pair: str(pair.get("lost", ABSENT))),
     Column("Won", lambda pair: str(pair.get("won", ABSENT))),
 )
 
 
-class Handed(NamedTuple):
-    """The last network of a run, where the budget looks at it."""
+class DeployedRow(NamedTuple):
+    """The row of a run that its budget is judged on."""
 
     run: str
     report: Report
     row: Row
 
 
-def handed_over(reports: Reports) -> list[Handed]:
-    """By the runs' names; a run that measured nothing has none."""
+def deployed_rows(reports: Reports) -> list[DeployedRow]:
+    """Return the deployed network's row of each run that measured anything."""
     found = ((name, report, deployed(report)) for name, report in reports.items())
-    return [Handed(name, report, row) for name, report, row in found if row is not None]
+    return [DeployedRow(name, report, row) for name, report, row in found if row is not None]
 
 
 def run_rows(reports: Reports) -> list[dict[str, Any]]:
-    """The row of each run's last network as JSON, with ``run`` and ``verdict``."""
-    return [{**each.row.to_json(), "run": each.run, "verdict": headline(each.report)} for each in handed_over(reports)]
+    """Return each run's row as JSON, with ``run`` and ``verdict``."""
+    return [
+        {**each.row.to_json(), "run": each.run, "verdict": headline(each.report)} for each in deployed_rows(reports)
+    ]
 
 
 def pairs(reports: Reports) -> list[dict[str, Any]]:
-    """Each run's accuracy beside the first one's, on the same samples where they are the same."""
-    found = handed_over(reports)
+    """Compare each run's accuracy with the first one's, on the same samples."""
+    found = deployed_rows(reports)
     return [{"run": other.run, "beside": found[0].run, **pair(found[0], other)} for other in found[1:]]
 
 
-def pair(first: Handed, other: Handed) -> dict[str, Any]:
-    """Points with a 95 % interval, and how many samples were ``lost`` and ``won``; or why there is none."""
+def pair(first: DeployedRow, other: DeployedRow) -> dict[str, Any]:
+    """Return the difference in points with its 95 % interval, the samples ``lost`` and ``won``, or why not."""
     if first.report.data is None or other.report.data is None:
         return {"accuracy": "not compared: a report does not say what was tested on"}
     if first.report.data.fingerprint != other.report.data.fingerprint:
         return {"accuracy": "not compared: the test sets differ"}
     before, after = (decode_correct(each.row.right, each.row.n) for each in (first, other))
     if not before or not after or len(before) != len(after):
-        return {"accuracy": "not compared: which answers were right was not kept; run both again"}
+        return {"accuracy": "not compared: the predictions were not kept; run both again"}
     lost = drop(before, after, ONE_SIDED)
     return {
         "accuracy": points(-100 * lost.value, (-100 * lost.at_most, -100 * lost.at_least)),
@@ -76,7 +78,7 @@ def pair(first: Handed, other: Handed) -> dict[str, Any]:
 
 
 def differences(reports: Reports) -> list[str]:
-    """The facts of data and machine in which the runs differ, one line each."""
+    """List the facts of data and machine in which the runs differ, one a line."""
     facts = {name: facts_of(report.to_json()) for name, report in reports.items() if report.rows}
     keys = dict.fromkeys(key for each in facts.values() for key in each)
     return [
@@ -92,12 +94,12 @@ def short(fact: Any, limit: int = 40) -> str:
 
 
 def marks(reports: Reports) -> list[Row]:
-    """The rows for one picture of all runs; those of several machines are several places."""
-    machines = {each.run: machine(each.report) for each in handed_over(reports)}
+    """Return the rows for one picture of all runs; each machine counts as a device of its own."""
+    machines = {each.run: machine(each.report) for each in deployed_rows(reports)}
     several = len(set(machines.values())) > 1
     return [
         each.row.model_copy(update={"model": each.run} | ({"device": machines[each.run]} if several else {}))
-        for each in handed_over(reports)
+        for each in deployed_rows(reports)
     ]
 
 
@@ -105,9 +107,9 @@ def machine(report: Report) -> str:
     return str((report.environment.get("cpu") or {}).get("model") or ABSENT)
 
 
-def said(reports: Reports) -> str:
-    """One sentence: who met the budget, and who is the most accurate."""
-    found = handed_over(reports)
+def summary(reports: Reports) -> str:
+    """Say in one sentence how many runs met their budget, and which is the most accurate."""
+    found = deployed_rows(reports)
     met = [each for each in found if each.report.budget and each.report.budget.checks and each.report.budget.met]
     best = max(found, key=lambda each: each.row.accuracy or 0, default=None)
     most = f"; the most accurate is {best.run} with {percent(best.row.accuracy)}" if best and best.row.accuracy else ""

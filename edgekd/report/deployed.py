@@ -1,4 +1,4 @@
-"""Which rows of a report are about what is deployed: the chain's networks where the deployed one runs."""
+"""The rows of a report at the place where the deployed network runs."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from edgekd.report.schema import Report, Row
 def deployed(report: Report) -> Row | None:
     """Return the row that the budget is checked on, or None where a report has no rows.
 
-    It is the one that the report names: whoever reads a report has checked that the order of its rows says the same.
+    It is the row that the report names: reading a report checks that the order of its rows says the same.
     """
     return judged(report.rows) if report.rows else None
 
@@ -19,16 +19,16 @@ def judged(rows: Sequence[Row]) -> Row:
     return rows[judged_at([row.model_dump(include={"model", *WHERE}) for row in rows])]
 
 
-def beside(row: Row, rows: Sequence[Row]) -> list[Row]:
-    """Return each network once, in its order, where ``row`` was taken."""
+def same_place(row: Row, rows: Sequence[Row]) -> list[Row]:
+    """Return each network's row at the place of ``row``, in their order."""
     where = (row.runtime, row.device, row.threads)
     return list({each.model: each for each in rows if (each.runtime, each.device, each.threads) == where}.values())
 
 
-def chain_rows(report: Report) -> list[Row]:
-    """Return each network once, in its order, where the deployed one runs."""
+def network_rows(report: Report) -> list[Row]:
+    """Return each network's row at the place where the deployed one runs, in their order."""
     row = deployed(report)
-    return beside(row, report.rows) if row else []
+    return same_place(row, report.rows) if row else []
 
 
 def is_teacher(row: Row, report: Report) -> bool:

@@ -10,14 +10,14 @@ from markupsafe import Markup
 from edgekd.formatting import ABSENT, CALIBRATION, DETAILS, NAMES, columns, count, significant
 from edgekd.plain_text import document, line
 from edgekd.report.class_plots import class_pictures
-from edgekd.report.classes import class_columns, confusion_columns, said_of_classes, shown_classes
-from edgekd.report.columns import LAYERS, PARITY, STEPS, WIDTHS, said_beside, said_of_layers
+from edgekd.report.classes import class_columns, classes_sentence, confusion_columns, shown_classes
+from edgekd.report.columns import LAYERS, PARITY, STEPS, WIDTHS, baseline_sentences, precision_sentence
 from edgekd.report.plots import Picture, pictures, stage_pictures
 from edgekd.report.reliability import reliability_pictures
 from edgekd.report.roofline import profile_pictures
 from edgekd.report.schema import ByClass, Report, StageRecord
 from edgekd.report.steps import steps
-from edgekd.report.verdict import headline, lines, notes
+from edgekd.report.verdict import headline, lines, warning_lines
 from edgekd.stages import STAGES
 
 DRAWN = {"history", "widths"}
@@ -25,7 +25,7 @@ HEADINGS = {"params": "Params", "macs": "MACs"}
 
 
 def render_html(report: Mapping[str, Any]) -> str:
-    """The whole page. Names in the report are shown as they are and never become markup."""
+    """Return the whole page. Names in the report are shown as they are and never become markup."""
     checked = Report.from_json(document(report))
     rows = [row.to_json() for row in checked.rows]
     profiles = [profile.to_json() for profile in checked.profiles]
@@ -37,11 +37,11 @@ def render_html(report: Mapping[str, Any]) -> str:
         checks=lines(checked),
         rows=rows,
         results=columns(rows),
-        beside=said_beside(rows),
+        baseline_sentences=baseline_sentences(rows),
         details=columns(rows, DETAILS),
         key_columns=sum(column in NAMES for column in columns(rows)),
         pictures=pictures(checked),
-        stages=[(stage, figures_of(stage), stage_pictures(stage)) for stage in checked.stages],
+        stages=[(stage, metrics_of(stage), stage_pictures(stage)) for stage in checked.stages],
         steps=[step._asdict() for step in steps(checked)],
         step_columns=STEPS,
         width_columns=WIDTHS,
@@ -49,18 +49,18 @@ def render_html(report: Mapping[str, Any]) -> str:
         calibration_pictures=reliability_pictures(checked.rows),
         calibration_columns=columns(rows, CALIBRATION),
         profile_pictures=profile_pictures(profiles),
-        profiles=[(profile, said_of_layers(profile)) for profile in profiles],
+        profiles=[(profile, precision_sentence(profile)) for profile in profiles],
         layer_columns=LAYERS,
         parity=[each.to_json() for each in checked.parity],
         parity_columns=PARITY,
         environment=list(flat(checked.environment)),
-        notes=notes(checked),
+        warnings=warning_lines(checked),
         **class_by_class(checked.by_class),
     )
 
 
 def page(template: str, **shown: Any) -> str:
-    """``template`` of this folder, filled; what is shown is escaped."""
+    """Fill ``template`` of this folder with ``shown``, escaped."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -74,7 +74,7 @@ def page(template: str, **shown: Any) -> str:
 
 
 def one_line(value: Any) -> Any:
-    """Text as one line, which cannot turn the direction of what follows; markup and figures as they are."""
+    """Return text as one line that cannot turn the direction of what follows, and anything else as it is."""
     return line(value) if type(value) is str else value
 
 
@@ -82,7 +82,7 @@ def class_by_class(by_class: ByClass | None) -> dict[str, Any]:
     if by_class is None:
         return {}
     return {
-        "said_of_classes": said_of_classes(by_class),
+        "classes_sentence": classes_sentence(by_class),
         "class_pictures": class_pictures(by_class),
         "class_rows": [each.to_json() for each in shown_classes(by_class)],
         "class_columns": class_columns(by_class),
@@ -101,18 +101,18 @@ def verdict(report: Report) -> str:
     return "met" if report.budget.met else "unmet"
 
 
-def figures_of(stage: StageRecord) -> list[tuple[str, str]]:
+def metrics_of(stage: StageRecord) -> list[tuple[str, str]]:
     found = [("Time", f"{significant(stage.seconds)} s")] if stage.seconds is not None else []
     kind = STAGES.get(stage.name)
-    told = kind.told if kind else frozenset()
+    described = kind.told if kind else frozenset()
     for key, value in stage.metrics.items():
-        if key not in DRAWN | told:
+        if key not in DRAWN | described:
             found += [(HEADINGS.get(name, name.replace("_", " ")), text) for name, text in flat({key: value})]
     return found + (kind.describe(stage.metrics) if kind else [])
 
 
 def flat(value: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
-    """Nested figures as dotted names with their text."""
+    """Yield nested values by dotted names, as text."""
     for key, inner in value.items():
         name = f"{above}{key}"
         if isinstance(inner, Mapping):

@@ -1,4 +1,4 @@
-"""Short names for rows, and places for them beside their points where they cover nothing."""
+"""Short labels for rows, placed near their points where they cover nothing."""
 
 import textwrap
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ End = Literal["point", "top", "bottom"]
 
 
 class LabelPosition(NamedTuple):
-    """Which part of the mark a label belongs to, and how far from it in points."""
+    """The part of the mark that a label is attached to, and the distance from it in points."""
 
     end: End
     right: int
@@ -41,7 +41,7 @@ PLACES = (
 
 
 def row_labels(rows: Sequence[Row]) -> list[str]:
-    """The model, with precision, runtime and device only where rows of one model differ in them."""
+    """Return the model of each row, with precision, runtime and device only where its rows differ in them."""
     return [" ".join(distinction(row, [other for other in rows if other.model == row.model])) for row in rows]
 
 
@@ -54,7 +54,7 @@ def distinction(row: Row, same_model: Sequence[Row]) -> list[str]:
 
 
 class Mark(NamedTuple):
-    """A point in the axes' own units, what to call it, and how far its whiskers reach."""
+    """A point in the axes' own units, its label, and the ends of its error bars."""
 
     x: float
     y: float
@@ -64,7 +64,7 @@ class Mark(NamedTuple):
 
 
 def place_labels(figure: Figure, axes: Axes, marks: Sequence[Mark]) -> None:
-    """Keeps for each mark the first place where its label covers nothing, or the one where it covers least."""
+    """Write each label at the first place where it covers nothing, or at the one where it covers least."""
     settle(figure)
     frame = axes.get_window_extent()
     taken = [box for mark in marks for box in covered(axes, mark)]
@@ -79,14 +79,14 @@ def place_labels(figure: Figure, axes: Axes, marks: Sequence[Mark]) -> None:
 
 
 def settle(figure: Figure) -> None:
-    """Fixes the layout, once, and with it where the points lie in pixels."""
+    """Fix the layout, once, and with it the pixels of all points."""
     if not isinstance(figure.get_layout_engine(), PlaceHolderLayoutEngine):
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
 
 
 def boxes(axes: Axes, mark: Mark) -> list[Bbox]:
-    """Where the label would be in each of :data:`PLACES`, in pixels; measured once, since its size is the same."""
+    """Return the label's box at each of :data:`PLACES`, in pixels; it is measured once, since its size is the same."""
     trial = write(axes, mark, LabelPosition("point", 0, 0))
     size = Text.get_window_extent(trial)
     trial.remove()
@@ -126,7 +126,7 @@ def end_of(mark: Mark, place: LabelPosition) -> float:
 
 
 def shift_of(place: LabelPosition) -> tuple[float, float]:
-    """In points, from the part of the mark that the label belongs to."""
+    """Return the shift in points from the part of the mark that the label is attached to."""
     shift = place.distance / (2**0.5 if place.right and place.up else 1)
     return 0 if place.end != "point" else place.right * shift, place.up * shift
 

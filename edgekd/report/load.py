@@ -1,4 +1,4 @@
-"""Reports of finished runs, from their folders."""
+"""Reports of finished runs, read from their folders."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ NAME = "report.json"
 
 
 def load_report(path: Path) -> Report:
-    """``path`` is a run's folder or its report.json.
+    """Load the report of a run from its folder or its report.json.
 
     Raises:
         EdgekdError: nothing is there, or it is no report of this schema version.
@@ -29,17 +29,17 @@ def load_report(path: Path) -> Report:
 
 @contextmanager
 def readable(name: str) -> Iterator[None]:
-    """Turn what a report's free figures do to its drawing into an :class:`EdgekdError`: a stage's may be anything."""
+    """Turn errors in drawing a report into an :class:`EdgekdError`: a stage's metrics may be anything."""
     try:
         yield
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise EdgekdError(
-            f"the report {name[:100]!r} holds a figure that cannot be shown ({type(error).__name__}: "
+            f"the report {name[:100]!r} holds a value that cannot be shown ({type(error).__name__}: "
             f"{first_line(error)[:200]}); take it again from the run that wrote it"
         ) from error
 
 
 def named(paths: Sequence[Path], reports: Sequence[Report]) -> list[str]:
-    """The reports' own names, with their paths where two are called the same."""
+    """Return the reports' names, with their paths where two have the same name."""
     names = [report.name for report in reports]
     return [f"{name} ({path})" if names.count(name) > 1 else name for name, path in zip(names, paths, strict=True)]

@@ -1,4 +1,4 @@
-"""The Pareto front: what nothing beats in both what it costs and what it is worth."""
+"""The Pareto front: points that no other one beats in both cost and worth."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from edgekd.report.schema import Row
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Places of those (cost, worth) that no other point equals in both and beats in one, the cheapest first."""
+    """Return the positions of the points (cost, worth) that no other one dominates, the cheapest first."""
     best, found = float("-inf"), []
     for place in sorted(range(len(points)), key=lambda place: (points[place][0], -points[place][1])):
         if points[place][1] > best:
@@ -16,7 +16,7 @@ def front(points: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def fronts(rows: Sequence[Row]) -> list[list[Row]]:
-    """Of accuracy against median latency, one for each runtime, device and number of threads that was timed."""
+    """Return the fronts of accuracy against median latency, one for each runtime, device and number of threads."""
     places: dict[tuple[object, ...], list[tuple[Row, float, float]]] = {}
     for row in rows:
         if row.accuracy is not None and row.latency_ms is not None:

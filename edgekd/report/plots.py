@@ -47,13 +47,15 @@ STYLE: Any = {
 
 
 class Picture(NamedTuple):
+    """A picture for a page, with its description in words."""
+
     title: str
     alt: str
     svg: str
 
 
 def picture(report: Mapping[str, Any], path: Path) -> None:
-    """Writes accuracy against latency as a PNG, for a README or a slide."""
+    """Write accuracy against latency as a PNG, for a README or a slide."""
     checked = Report.from_json(report)
     with matplotlib.rc_context(STYLE):
         figure = accuracy_against_latency(checked.rows)
@@ -63,7 +65,7 @@ def picture(report: Mapping[str, Any], path: Path) -> None:
 
 
 def pictures(report: Report) -> list[Picture]:
-    """Those pictures of the whole run for which there are figures."""
+    """Draw those pictures of the whole run whose data were measured."""
     return row_pictures(report.rows)
 
 
@@ -78,7 +80,7 @@ def row_pictures(rows: Sequence[Row]) -> list[Picture]:
 
 
 def stage_pictures(stage: StageRecord) -> list[Picture]:
-    """Training curves of one stage, and the widths that pruning left."""
+    """Draw the training curves of one stage, and the widths that pruning left."""
     found = []
     history, widths = stage.metrics.get("history"), stage.metrics.get("widths")
     if history:
@@ -97,7 +99,7 @@ def draw(title: str, alt: str, make: Callable[[], Figure]) -> Picture:
 
 
 def for_page(svg: str, prefix: str) -> str:
-    """Without prologue and fixed size, with ids of its own, and in the colour of the text around it."""
+    """Return ``svg`` without prologue and fixed size, with ids of its own, in the colour of the text around it."""
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor").replace(PAPER, "var(--paper)")
     svg = re.sub(r' (?:width|height)="[\d.]+pt"', "", svg, count=2)
     svg = svg.replace("'DejaVu Sans'", "sans-serif")
@@ -139,7 +141,7 @@ def accuracy_against_latency(rows: Sequence[Row]) -> Figure:
 
 
 def draw_fronts(axes: Axes, rows: Sequence[Row]) -> None:
-    """One for each place: what runs elsewhere is no alternative."""
+    """Draw a front for each place: a network that runs elsewhere is no alternative."""
     drawn = [[mark_of(row, "") for row in ours] for ours in fronts(rows) if len(ours) > 1]
     for marks in drawn:
         axes.plot(

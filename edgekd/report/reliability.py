@@ -1,4 +1,4 @@
-"""How far the confidence of answers is to be trusted, as a picture: the reliability diagram.
+"""The reliability diagram: accuracy at each confidence.
 
 Niculescu-Mizil and Caruana, "Predicting Good Probabilities with Supervised Learning" (2005), figure 1.
 """
@@ -16,7 +16,7 @@ LARGEST = 160  # points², a bin with all samples
 
 
 def reliability_pictures(rows: Sequence[Row]) -> list[Picture]:
-    """One of the first network and the last, or none where their bins are not known."""
+    """Draw the diagram of the first network and the last, or none if their bins are not known."""
     known = [row for row in rows if row.reliability]
     if not known:
         return []
@@ -28,12 +28,12 @@ def reliability_alt(rows: Sequence[Row]) -> str:
     described = [
         f"{row.model}: "
         + ", ".join(
-            f"{percent(each.accuracy)} right at a confidence of {percent(each.confidence)} ({each.n} samples)"
+            f"{percent(each.accuracy)} correct at a confidence of {percent(each.confidence)} ({each.n} samples)"
             for each in row.reliability or ()
         )
         for row in rows
     ]
-    return f"Reliability diagram: what is on the diagonal is as right as it is confident. {'; '.join(described)}."
+    return f"Reliability diagram: on the diagonal, accuracy equals confidence. {'; '.join(described)}."
 
 
 def diagram(rows: Sequence[Row]) -> Figure:
@@ -48,8 +48,8 @@ def diagram(rows: Sequence[Row]) -> Figure:
         areas = [12 + LARGEST * each.n / total for each in bins]
         axes.scatter(*places, s=areas, facecolor=fill, edgecolor=colour, linewidth=1.6, zorder=3)
         axes.scatter([], [], s=40, facecolor=fill, edgecolor=colour, linewidth=1.6, label=row.model)
-    axes.set_xlabel("confidence of the answer in %")
-    axes.set_ylabel("answered rightly in %")
+    axes.set_xlabel("confidence of the prediction in %")
+    axes.set_ylabel("accuracy in %")
     axes.set_xlim(0, 103)
     axes.set_ylim(0, 103)
     axes.grid(True)

@@ -1,4 +1,4 @@
-"""The roofline of one profile: how fast each layer computes against what the machine allows, and what is to be won."""
+"""The roofline of one profile: each layer's rate against the machine's limit, and the time that could be won."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -36,7 +36,7 @@ HALO = [withStroke(linewidth=2.5, foreground=PAPER)]
 
 
 def draw_roofline(document: Document, path: Path) -> None:
-    """Writes the figures of ``edgekd profile --json`` as a picture, PNG or SVG by the name of ``path``."""
+    """Draw the document of ``edgekd profile --json`` as a PNG or SVG, by the suffix of ``path``."""
     with matplotlib.rc_context(STYLE):
         image = io.BytesIO()
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type")) if path.suffix == ".svg" else {"Software": None}
@@ -71,12 +71,12 @@ def headline(document: Document) -> str:
     return (
         f"{significant(whole['unprofiled_ms'])} ms an inference on {threads} thread{'s' * (threads > 1)}, "
         f"{significant(whole['limit_ms'])} ms at the limit ({percent(whole['share'])})\n"
-        f"dots are the longest layers ({SHOWN:.0%} of the time in products), area their share"
+        f"dots are the longest layers ({SHOWN:.0%} of the time in multiplications), area their share"
     )
 
 
 def longest(layers: Sequence[Layer], worst: Sequence[Layer]) -> list[Layer]:
-    """Those that compute, without the many small ones that would only widen the axes."""
+    """Return the layers that multiply, without the many small ones that would only widen the axes."""
     computing = sorted((layer for layer in layers if layer["macs"]), key=lambda layer: layer["ms"], reverse=True)
     until = list(accumulate(layer["ms"] for layer in computing))
     return [
@@ -87,7 +87,7 @@ def longest(layers: Sequence[Layer], worst: Sequence[Layer]) -> list[Layer]:
 
 
 def rates(axes: Axes, roofs: Mapping[str, Any], layers: Sequence[Layer]) -> None:
-    """Dots under roofs."""
+    """Draw the layers as dots under the roofs."""
     peaks = peaks_of(layers, roofs)
     highest, slowest = max(peaks.values()), min(rate for _, rate in roofs["bandwidth"])
     across, along = [intensity(layer) for layer in layers], [speed(layer) for layer in layers]
@@ -113,7 +113,7 @@ def rates(axes: Axes, roofs: Mapping[str, Any], layers: Sequence[Layer]) -> None
 
 
 def peaks_of(layers: Sequence[Layer], roofs: Mapping[str, Any]) -> dict[str, float]:
-    """The roofs of the precisions that occur, that of float32 where none of them was measured."""
+    """Return the peaks of the precisions that occur, or that of float32 if none of them was measured."""
     found = {name: rate for name, rate in roofs["peak"].items() if any(layer["precision"] == name for layer in layers)}
     return found or {"float32": roofs["peak"]["float32"]}
 
@@ -133,7 +133,7 @@ def draw_roofs(axes: Axes, peaks: Mapping[str, float], bandwidth: Pairs) -> None
 
 
 def write_slopes(figure: Figure, axes: Axes, highest: float, bandwidth: Pairs) -> None:
-    """Along each slope, whose angle is known once the layout is."""
+    """Write the label of each slope along its line, whose angle is known once the layout is."""
     settle(figure)
     left, low = axes.get_xlim()[0], axes.get_ylim()[0]
     for size, rate in slopes(axes, highest, bandwidth):
@@ -147,14 +147,14 @@ def write_slopes(figure: Figure, axes: Axes, highest: float, bandwidth: Pairs) -
 
 
 def slopes(axes: Axes, highest: float, bandwidth: Pairs) -> list[Sequence[float]]:
-    """Those that are long enough in the picture to be named before they meet the roof."""
+    """Return the slopes that are long enough in the picture to be labelled before they meet the roof."""
     left, low = axes.get_xlim()[0], axes.get_ylim()[0]
     chosen = [pair for pair in bandwidth if pair[0] in SLOPES] or list(bandwidth[-1:])
     return [(size, rate) for size, rate in chosen if highest / rate > 2.5 * max(left, low / rate)]
 
 
 def bars(axes: Axes, worst: Sequence[Layer], total_ms: float) -> None:
-    """The layers with the most to win: what the machine needs, and what is on top of it."""
+    """Draw the layers with the most to win: the time that the machine needs, and the time on top of it."""
     colours = [PRECISIONS.get(layer["precision"], OTHER) if layer["macs"] else OTHER for layer in worst]
     needed = [min(layer["limit_ms"], layer["ms"]) for layer in worst]
     places = range(len(worst))

@@ -19,7 +19,7 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 class Part(BaseModel):
-    """Frozen, without NaN, keeping what a newer edgekd may have added."""
+    """A frozen part of a report, without NaN, which keeps fields that a newer edgekd may have added."""
 
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
 
@@ -49,21 +49,21 @@ class Latency(Part):
 
 
 class Ratio(Part):
-    """Student time over teacher time, interleaved."""
+    """The student's time over the teacher's, interleaved."""
 
     ratio: Positive
     ci95: tuple[Positive, Positive] | None = None
 
 
-class BesideBaseline(Ratio):
-    """Time over that of a baseline's file, interleaved."""
+class AgainstBaseline(Ratio):
+    """The time over that of a baseline's file, interleaved."""
 
     baseline_sha256: str
     valid: bool = True
 
 
 class ConfidenceBin(Part):
-    """``n`` answers of about one confidence: its mean, and the share of them that is right."""
+    """``n`` predictions of about one confidence: their mean confidence, and their accuracy."""
 
     n: Count
     confidence: Fraction
@@ -71,7 +71,7 @@ class ConfidenceBin(Part):
 
 
 class Row(Part):
-    """The figures of one (model, runtime, precision).
+    """The metrics of one network at one place.
 
     ``right`` has a bit for each test sample (:mod:`edgekd.stats.correct`), so that a report can be compared in pairs
     with another one by itself. ``built_for`` is the profile of a file whose runtime is not here.
@@ -97,7 +97,7 @@ class Row(Part):
     int8_coverage: Fraction | None = None
     latency_ms: Latency | None = None
     latency_vs_teacher: Ratio | None = None
-    latency_vs_baseline: BesideBaseline | None = None
+    latency_vs_baseline: AgainstBaseline | None = None
     peak_rss_bytes: Count | None = None
     energy_mj: float | None = None
     valid: bool = True
@@ -109,14 +109,14 @@ class Row(Part):
 
     @property
     def place(self) -> str:
-        """Where it was taken, as ``cpu, onnxruntime, 1 thread``."""
+        """Return where it was measured, as ``cpu, onnxruntime, 1 thread``."""
         return place_of(self.model_dump(include=set(PLACE)))
 
 
 class Check(Part):
     """One promise of the budget: ``value`` must not exceed ``bound``.
 
-    ``ci95`` is the interval of ``value`` that ``n`` samples leave; the verdict is by ``value``.
+    ``ci95`` is the interval of ``value`` on ``n`` samples; the verdict is by ``value``.
     """
 
     name: str
@@ -156,8 +156,8 @@ class StageRecord(Part):
     metrics: dict[str, Any] = {}
 
 
-class ClassAnswers(Part):
-    """Of the ``n`` test samples of one class, how many were answered rightly before and after."""
+class ClassCounts(Part):
+    """One class: how many of its ``n`` test samples were classified correctly before and after."""
 
     name: str
     n: Count
@@ -166,7 +166,7 @@ class ClassAnswers(Part):
 
 
 class Confusion(Part):
-    """How many test samples of the class ``label`` were answered as another class, before and after."""
+    """How many test samples of the class ``label`` were predicted as the class ``answered``, before and after."""
 
     label: str
     answered: str
@@ -175,7 +175,7 @@ class Confusion(Part):
 
 
 class ByClass(Part):
-    """What the models ``before`` and ``after`` answer in ``runtime``, class by class.
+    """The predictions of the models ``before`` and ``after`` in ``runtime``, class by class.
 
     ``confusions`` are those that grew by ``least_growth`` samples or more, the most grown first, not all of them.
     """
@@ -183,7 +183,7 @@ class ByClass(Part):
     before: str
     after: str
     runtime: str
-    classes: tuple[ClassAnswers, ...]
+    classes: tuple[ClassCounts, ...]
     confusions: tuple[Confusion, ...] = ()
     least_growth: Count = 1
 
@@ -192,7 +192,7 @@ class ParityRecord(Part):
     """How far a file's outputs are from the network's on ``n`` samples.
 
     A step is a 255th of the range of the network's logits. ``departs_at`` is the first layer at which the runtime
-    does not compute what the file says, looked for where the answers differ.
+    departs from the file, searched for if predictions differ.
     """
 
     model: str
@@ -227,7 +227,7 @@ class Deployed(Part):
 
 
 class Report(Part):
-    """What a run has shown. In version 1 the teacher comes first, the deployed network last; nothing else says so."""
+    """The report of a run. In version 1 the teacher comes first, the deployed network last; nothing else says so."""
 
     schema_version: Annotated[int, Field(ge=0, le=SCHEMA_VERSION)] = SCHEMA_VERSION
     name: str
@@ -246,7 +246,11 @@ class Report(Part):
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any], source: str | Path = "report") -> "Report":
-        """Raises :class:`EdgekdError` naming the first wrong key; ``source`` is how messages call it."""
+        """Read a report of this or an earlier schema version; ``source`` names it in messages.
+
+        Raises:
+            EdgekdError: a key is missing or wrong; the message names the first.
+        """
         must_have_shape(document, REPORT, SCHEMA_VERSION, source)
         try:
             roles_must_agree(document)

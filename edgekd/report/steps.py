@@ -1,4 +1,4 @@
-"""What each network of the chain changed, beside the one before it."""
+"""The changes of each network from the one before it."""
 
 from itertools import pairwise
 from typing import NamedTuple
@@ -6,7 +6,7 @@ from typing import NamedTuple
 from edgekd.errors import EdgekdError
 from edgekd.formatting import ABSENT, significant
 from edgekd.report.classes import points
-from edgekd.report.deployed import chain_rows, is_teacher
+from edgekd.report.deployed import is_teacher, network_rows
 from edgekd.report.schema import Report, Row
 from edgekd.stats.correct import decode_correct
 from edgekd.stats.paired import drop
@@ -16,7 +16,7 @@ ONE_SIDED = 0.975
 
 
 class Step(NamedTuple):
-    """Figures of ``model`` beside those of ``before``, as text."""
+    """The changes from the network ``before`` to ``model``, as text."""
 
     model: str
     before: str
@@ -28,7 +28,7 @@ class Step(NamedTuple):
 
 
 def steps(report: Report) -> list[Step]:
-    """One for each network after the first."""
+    """Return the changes of each network after the first."""
     return [
         Step(
             after.model,
@@ -39,24 +39,24 @@ def steps(report: Report) -> list[Step]:
             times(before.size_bytes, after.size_bytes),
             times(relative_time(before, report), relative_time(after, report)),
         )
-        for before, after in pairwise(chain_rows(report))
+        for before, after in pairwise(network_rows(report))
     ]
 
 
 def accuracy_change(before: Row, after: Row) -> str:
-    """In points with a 95 % interval where both rows tell which of the same samples they had right."""
+    """Format the change in points, with a 95 % interval if both rows kept their predictions on the same samples."""
     if before.accuracy is None or after.accuracy is None:
         return ABSENT
-    answers = [decode_correct(row.right, row.n) for row in (before, after)]
+    correct = [decode_correct(row.right, row.n) for row in (before, after)]
     try:
-        lost = drop(answers[0] or (), answers[1] or (), ONE_SIDED)
+        lost = drop(correct[0] or (), correct[1] or (), ONE_SIDED)
     except EdgekdError:  # not of the same samples, or not kept
         return points(100 * (after.accuracy - before.accuracy))
     return points(-100 * lost.value, (-100 * lost.at_most, -100 * lost.at_least))
 
 
 def relative_time(row: Row, report: Report) -> float | None:
-    """To the teacher's, which is what each network was timed in turns with."""
+    """Return the time relative to the teacher's, with which each network was timed in turns."""
     if row.latency_vs_teacher:
         return row.latency_vs_teacher.ratio
     return 1.0 if row.latency_ms and is_teacher(row, report) else None

@@ -11,16 +11,16 @@ from rich.text import Text
 from edgekd.formatting import Column, columns
 from edgekd.plain_text import line
 from edgekd.report.schema import Report
-from edgekd.report.verdict import headline, lines, notes
+from edgekd.report.verdict import headline, lines, warning_lines
 
 NARROW = 100
 LEFT_OUT_WHEN_NARROW = {"Params", "MACs"}
 
 
 def render_table(report: Mapping[str, Any]) -> Group:
-    """The rows, the verdict of each check, and the warnings, for ``rich.print``."""
+    """Return the rows, the verdict of each check, and the warnings, for ``rich.print``."""
     checked = Report.from_json(report)
-    warnings = [Text(line(f"warning: {note}"), style="yellow") for note in notes(checked)]
+    warnings = [Text(line(f"warning: {each}"), style="yellow") for each in warning_lines(checked)]
     return Group(Results(checked), *verdict(checked), *warnings)
 
 
@@ -58,6 +58,6 @@ def verdict(report: Report) -> list[Text]:
     for check in lines(report):
         text = Text(line(f"  {check.name}: {check.value}, {check.bound}: "))
         text.append(check.verdict, style="green" if check.met else "red")
-        beside = [*([check.margin] if check.value != check.margin else []), *([check.doubt] if check.doubt else [])]
-        found.append(text.append(line(f" ({'; '.join(beside)})") if beside else ""))
+        remarks = [each for each in (check.margin, check.uncertainty) if each and each != check.value]
+        found.append(text.append(line(f" ({'; '.join(remarks)})") if remarks else ""))
     return found

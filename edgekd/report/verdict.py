@@ -13,7 +13,7 @@ MOST_OF_A_CODE = 5
 class Line(NamedTuple):
     """One check: what was promised, what was measured, how far apart, and ``met`` or ``not met``.
 
-    ``doubt`` says where so few samples cannot tell which of the two it is; else it is empty.
+    ``uncertainty`` says so if the samples are too few to tell which of the two it is; else it is empty.
     """
 
     name: str
@@ -22,7 +22,7 @@ class Line(NamedTuple):
     margin: str
     verdict: str
     met: bool
-    doubt: str
+    uncertainty: str
 
 
 def headline(report: Report) -> str:
@@ -48,12 +48,12 @@ def line(check: Check) -> Line:
         margin=margin(check),
         verdict=verdict,
         met=check.met,
-        doubt=doubt(check),
+        uncertainty=uncertainty(check),
     )
 
 
 def shown(check: Check) -> tuple[str, str]:
-    """The value with its unit, and the bound, with as many digits as tell them apart."""
+    """Format the value with its unit, and the bound, with digits enough to tell them apart."""
     bound = f"{check.bound:.12g}"
     if check.value is None:
         return ABSENT, bound
@@ -69,7 +69,8 @@ def margin(check: Check) -> str:
     return f"{amount(apart, check.unit.removesuffix(' teacher'))} {'to spare' if check.met else 'too much'}"
 
 
-def doubt(check: Check) -> str:
+def uncertainty(check: Check) -> str:
+    """Say that the samples are too few to tell whether the bound holds, or nothing."""
     if check.ci95 is None or exceeds(check.ci95[0], check.bound) or not exceeds(check.ci95[1], check.bound):
         return ""
     low, high = (significant(end) for end in check.ci95)
@@ -84,20 +85,20 @@ def space(unit: str) -> str:
     return unit if unit.startswith("×") else f" {unit}"
 
 
-def notes(report: Report) -> list[str]:
-    """Every warning of the report, then those of its rows, one line for all rows that a code is said of."""
+def warning_lines(report: Report) -> list[str]:
+    """Return every warning of the report, then those of its rows, with one line for all rows of a code."""
     found = list(folded(report.warnings))
-    said: dict[str, list[tuple[Row, str]]] = {}
+    by_code: dict[str, list[tuple[Row, str]]] = {}
     for row in report.rows:
         for note in row.warnings:
-            said.setdefault(note.code, []).append((row, note.message))
+            by_code.setdefault(note.code, []).append((row, note.message))
         if not row.valid and not row.warnings:
             found.append(f"{row_name(row)}: the measurement is not valid")
-    return found + [row_note(code, rows) for code, rows in said.items()]
+    return found + [row_note(code, rows) for code, rows in by_code.items()]
 
 
 def folded(warnings: Sequence[Note]) -> Iterator[str]:
-    """The first few of each code; hundreds of classes may be lost."""
+    """Yield the first few warnings of each code; hundreds of classes may be lost."""
     counts = Counter(note.code for note in warnings)
     seen: Counter[str] = Counter()
     for note in warnings:

@@ -33,7 +33,7 @@ def test_several_get_one_page(finished, edgekd, tmp_path, monkeypatch):
     one, two = finished("one"), finished("two")
     done = edgekd("report", one, two / "report.json", "--json")
     assert done.code == 0
-    assert "<h1>one beside two</h1>" in (tmp_path / "comparison.html").read_text()
+    assert "<h1>one compared with two</h1>" in (tmp_path / "comparison.html").read_text()
     assert not (one / "report.html").exists()
     document = json.loads(done.out)
     assert [run["run"] for run in document["runs"]] == ["one", "two"]

@@ -95,7 +95,7 @@ def test_where_so_few_samples_cannot_tell_it_is_said_beside_the_verdict(
     [found] = check({"accuracy_drop": bound}, *answered(lost, won, n))
     assert found.met == met and found.n == n
     assert found.ci95 is not None and found.ci95[0] <= found.value <= found.ci95[1]
-    assert line(found).doubt.startswith(f"{n} samples cannot tell: between") == cannot_tell
+    assert line(found).uncertainty.startswith(f"{n} samples cannot tell: between") == cannot_tell
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from scipy.stats import binomtest
 
-from edgekd.report.comparison import differences, marks, pairs, run_rows, said
+from edgekd.report.comparison import differences, marks, pairs, run_rows, summary
 from edgekd.report.comparison_page import render_comparison, render_comparison_markdown
 from edgekd.report.pareto import fronts
 from edgekd.report.schema import Report
@@ -32,7 +32,7 @@ def test_each_run_hands_over_its_last_network(reports: dict[str, Report]) -> Non
     first, second = run_rows(reports)
     assert (first["run"], first["model"], first["precision"]) == ("first", "quantized", "int8")
     assert (first["verdict"], second["verdict"]) == ("Budget not met: 2 of 4 checks failed", "Budget met")
-    assert said(reports) == "1 of 2 runs met their budget; the most accurate is first with 97.2 %."
+    assert summary(reports) == "1 of 2 runs met their budget; the most accurate is first with 97.2 %."
 
 
 def test_accuracies_are_compared_in_pairs_with_the_first(reports: dict[str, Report]) -> None:

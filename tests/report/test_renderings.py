@@ -171,15 +171,15 @@ def test_everything_that_a_run_knows_is_on_the_page(sample_page: str) -> None:
         "To repeat it",
     ]
     assert "0.400 points to spare" in text
-    assert "Of 13 layers that compute products, 13 in int8." in text
+    assert "Of 13 layers that multiply, 13 in int8." in text
     assert "edgekd run recipes/parts.yaml --out runs/parts --set distill.epochs=30" in text
 
 
 def test_markdown_tells_of_the_classes_shortly(sample: dict[str, Any]) -> None:
     (told,) = (line for line in render_markdown(sample).splitlines() if line.startswith("Of 4 classes"))
     assert told == (
-        "Of 4 classes 2 lost accuracy from teacher to quantized and 1 won. Most lost: scratch, 388 → 379 right of 400; "
-        "ok, 746 → 744 right of 750. Confusions that grew: scratch as ok, 7 → 14; ok as dent, 1 → 3."
+        "Of 4 classes 2 lost accuracy from teacher to quantized and 1 gained. Most lost: scratch, 388 → 379 correct of "
+        "400; ok, 746 → 744 correct of 750. Confusions that grew: scratch as ok, 7 → 14; ok as dent, 1 → 3."
     )
 
 

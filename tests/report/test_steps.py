@@ -3,14 +3,14 @@ from typing import Any
 import pytest
 from scipy.stats import binomtest
 
-from edgekd.report.deployed import chain_rows, deployed
+from edgekd.report.deployed import deployed, network_rows
 from edgekd.report.schema import Report
 from edgekd.report.steps import steps
 
 
 def test_the_chain_is_followed_where_its_last_network_runs(sample: dict[str, Any]) -> None:
     report = Report.from_json(sample)
-    assert [row.model for row in chain_rows(report)] == ["teacher", "distilled", "pruned", "quantized"]
+    assert [row.model for row in network_rows(report)] == ["teacher", "distilled", "pruned", "quantized"]
     assert deployed(report) == report.rows[-1]
     assert deployed(Report(name="bare", recipe_sha256="0")) is None
 
