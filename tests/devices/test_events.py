@@ -162,8 +162,8 @@ def test_launches_that_cannot_be_are_refused(path, value):
         )
 
 
-def test_more_launches_than_were_asked_for_are_refused():
-    with pytest.raises(ResponseError, match="not asked for"):
+def test_more_launches_than_were_requested_are_refused():
+    with pytest.raises(ResponseError, match="not requested"):
         latency.measure_on_device(Told(*[LAUNCH] * 3), PLAN, found=probe.parse_probe(Device("desk", "board"), FACTS))
 
 
