@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edgekd.errors import TrainingError
-from edgekd.pipeline.done import Done
+from edgekd.pipeline.stage_result import StageResult
 from edgekd.quantize import freeze_ranges, observe
 from edgekd.recipe import Distill, Prune, Quantize, Stage
 from edgekd.stages.job import Job, Result
@@ -104,7 +104,7 @@ def run_all(study: Study, seeds: int, rate: float) -> list[dict[str, Any]]:
     return rows
 
 
-def history(done: Done) -> list[float]:
+def history(done: StageResult) -> list[float]:
     return [entry["validation_accuracy"] for entry in done.metrics["history"]]
 
 

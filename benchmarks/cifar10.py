@@ -20,8 +20,8 @@ from edgekd.data import DataSet, load_data
 from edgekd.export import export_onnx, runtime_logits
 from edgekd.export.profile import PROFILES
 from edgekd.files import canonical_json, make_folder, sha256, sha256_file, write_bytes
-from edgekd.pipeline.done import Done
 from edgekd.pipeline.runner import Runner
+from edgekd.pipeline.stage_result import StageResult
 from edgekd.quantize.files import to_runtime
 from edgekd.quantize.qdq import to_qdq
 from edgekd.recipe import Recipe, Stage, Student, Teacher, Train, load_recipe
@@ -40,7 +40,7 @@ class Study:
     data: DataSet
     folder: Path
 
-    def run(self, seed: int, stages: Sequence[Stage], student: Student | None = None) -> list[Done]:
+    def run(self, seed: int, stages: Sequence[Stage], student: Student | None = None) -> list[StageResult]:
         """The teacher and every stage's network."""
         changed = {"seed": seed, "stages": tuple(stages), "student": student or self.recipe.student}
         return Runner(self.recipe.model_copy(update=changed), self.data, self.folder).run()
@@ -89,13 +89,13 @@ def prepare_study(
     return replace(study, recipe=recipe.model_copy(update={"teacher": fixed}))
 
 
-def as_student(done: Done) -> Student:
+def as_student(done: StageResult) -> Student:
     """The network of a finished stage, to start from."""
     spec = done.artifact.spec
     return Student(model=spec.builder, args=spec.args, checkpoint=done.folder / "weights.safetensors")
 
 
-def exported(study: Study, done: Done) -> Path:
+def exported(study: Study, done: StageResult) -> Path:
     """The ONNX file of a stage's network."""
     store, key = ArtifactCache(study.folder / "files"), sha256(canonical_json(["export", done.content]))
 
@@ -106,7 +106,7 @@ def exported(study: Study, done: Done) -> Path:
     return folder / ONNX
 
 
-def write_file(done: Done, path: Path, data: DataSet) -> None:
+def write_file(done: StageResult, path: Path, data: DataSet) -> None:
     network, quantization = restore(done.artifact), quantization_of(done.artifact.spec)
     if not isinstance(network, GraphModule) or not quantization:
         export_onnx(network, path, data.preprocess, data.classes)

@@ -42,7 +42,7 @@ from edgekd.distill.objective import Term
 from edgekd.export import export_onnx
 from edgekd.files import write_json
 from edgekd.models import build
-from edgekd.pipeline.done import Done
+from edgekd.pipeline.stage_result import StageResult
 from edgekd.recipe import Train
 from edgekd.stages.network import restore
 from edgekd.train import CrossEntropy, FitOptions, Objective, fit
@@ -111,7 +111,7 @@ FULL = Settings(train_limit=None, validation=0.1, epochs=240)
 class Trainings:
     """Trains one student by any method; ``rate`` is that of all."""
 
-    def __init__(self, study: Study, teacher: Done, name: str, epochs: int):
+    def __init__(self, study: Study, teacher: StageResult, name: str, epochs: int):
         self.study, self.teacher, self.name, self.epochs = study, teacher, name, epochs
         self.methods = {**METHODS, **OF_STUDENT.get(name, {})}
         self.store = ArtifactCache(study.folder / "trained")

@@ -36,7 +36,7 @@ from edgekd.distill.cache import TeacherCache
 from edgekd.export import export_onnx
 from edgekd.files import write_json
 from edgekd.models import build
-from edgekd.pipeline.done import Done
+from edgekd.pipeline.stage_result import StageResult
 from edgekd.recipe import Train
 from edgekd.stages.network import restore
 from edgekd.train import FitOptions, fit
@@ -98,7 +98,7 @@ def new(study: Study, seed: int) -> nn.Module:
 
 
 class Trainings:
-    def __init__(self, study: Study, teacher: Done, settings: Settings):
+    def __init__(self, study: Study, teacher: StageResult, settings: Settings):
         self.study, self.teacher, self.settings = study, teacher, settings
         self.store = ArtifactCache(study.folder / "unlabelled")
 

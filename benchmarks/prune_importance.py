@@ -26,7 +26,7 @@ from edgekd.artifact_cache import METRICS, ArtifactCache
 from edgekd.export import export_onnx
 from edgekd.files import write_json
 from edgekd.models.batchnorm import reestimate
-from edgekd.pipeline.done import Done
+from edgekd.pipeline.stage_result import StageResult
 from edgekd.prune import IMPORTANCES, prune
 from edgekd.prune.prunable import Prunable
 from edgekd.prune.sensitivity import scan
@@ -55,7 +55,7 @@ WAYS = (
 )
 
 
-def cut(study: Study, start: Done, way: Way, seed: int) -> Cut:
+def cut(study: Study, start: StageResult, way: Way, seed: int) -> Cut:
     """The file of the network behind the cut lies in the folder too."""
     data, shape = study.data, study.data.input_shape
     name = f"{way.name.replace(', ', '-').replace(' ', '-')}-{seed}"
@@ -78,7 +78,7 @@ def cut(study: Study, start: Done, way: Way, seed: int) -> Cut:
 
     key = ["importance", way.name, SHARE, LABELLED, seed, start.content, data.fingerprint, versions(), own_sources()]
     folder = kept(ArtifactCache(study.folder / "cuts"), name, key, make)
-    return Cut(way.name, SHARE, Done("cut", name, folder.name, folder))
+    return Cut(way.name, SHARE, StageResult("cut", name, folder.name, folder))
 
 
 def labelled(study: Study) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -87,7 +87,7 @@ def labelled(study: Study) -> list[tuple[torch.Tensor, torch.Tensor]]:
     return [(data.to_input(raw), labels) for raw, labels in data.train.stream(chosen[:LABELLED])]
 
 
-def row_of(study: Study, start: Done, recoveries: Recoveries, way: Way, seeds: int) -> dict[str, Any]:
+def row_of(study: Study, start: StageResult, recoveries: Recoveries, way: Way, seeds: int) -> dict[str, Any]:
     before, after = [], []
     for seed in range(seeds):
         # Only the control draws; the others are cut once.

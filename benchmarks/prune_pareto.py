@@ -51,7 +51,7 @@ from edgekd.files import canonical_json, sha256, sha256_file, write_json
 from edgekd.formatting import ABSENT
 from edgekd.models import count_macs
 from edgekd.models.batchnorm import reestimate
-from edgekd.pipeline.done import Done
+from edgekd.pipeline.stage_result import StageResult
 from edgekd.prune import prune, widths
 from edgekd.prune.depth import cut_depth
 from edgekd.prune.latency import LatencyTable
@@ -132,7 +132,7 @@ class Cut:
 
     method: str
     aim: float
-    done: Done
+    done: StageResult
 
     @property
     def name(self) -> str:
@@ -254,7 +254,7 @@ def name_of(method: str, aim: float, how: How) -> str:
 
 
 def cut_each(
-    study: Study, start: Done, method: str, aim: float, ways: tuple[How, ...]
+    study: Study, start: StageResult, method: str, aim: float, ways: tuple[How, ...]
 ) -> tuple[list[Cut], dict[str, str]]:
     """The cuts that can be made; and why the others, by name, cannot: a processor may not run them so fast."""
     cuts, errors = [], {}
@@ -267,7 +267,7 @@ def cut_each(
     return cuts, errors
 
 
-def cut(study: Study, start: Done, method: str, aim: float, how: How = None) -> Cut:
+def cut(study: Study, start: StageResult, method: str, aim: float, how: How = None) -> Cut:
     name = name_of(method, aim, how)
 
     def make(folder: Path) -> None:
@@ -286,13 +286,13 @@ def cut(study: Study, start: Done, method: str, aim: float, how: How = None) -> 
 
     key = [name, start.content, study.data.fingerprint, versions(), own_sources(), machine()]
     folder = kept(ArtifactCache(study.folder / "cuts"), name, key, make)
-    return Cut(method, aim, Done("cut", name, folder.name, folder))
+    return Cut(method, aim, StageResult("cut", name, folder.name, folder))
 
 
 class Recoveries:
     """Trains cut networks on, each with and without the teacher; ``rates`` are those of the two."""
 
-    def __init__(self, study: Study, teacher: Done, epochs: int):
+    def __init__(self, study: Study, teacher: StageResult, epochs: int):
         self.study, self.teacher, self.epochs = study, teacher, epochs
         self.answering = Remembered(restore(teacher.artifact))
         self.store = ArtifactCache(study.folder / "recovered")
@@ -434,7 +434,7 @@ def goals(compared: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def prepared(arguments: argparse.Namespace) -> tuple[Settings, Study, Done, Recoveries]:
+def prepared(arguments: argparse.Namespace) -> tuple[Settings, Study, StageResult, Recoveries]:
     """How much is done, on what, the network that is cut, and what trains it on."""
     settings, folder = QUICK if arguments.quick else Settings(), arguments.out or ROOT / "runs/prune_pareto"
     study = prepare_study(folder, settings.train_limit, settings.test_limit, validation=settings.validation)

@@ -32,7 +32,7 @@ from rich.table import Table
 from edgekd.artifact_cache import ArtifactCache
 from edgekd.files import canonical_json, sha256, sha256_file, write_json
 from edgekd.formatting import ABSENT
-from edgekd.pipeline.done import Done
+from edgekd.pipeline.stage_result import StageResult
 from edgekd.recipe import Distill, Quantize, Student
 
 SEEDS, TRAIN_LIMIT, TEST_LIMIT, CALIBRATION = 3, 4000, 5000, 320
@@ -79,7 +79,7 @@ def edgekd_stages(name: str, calibration_batches: int) -> dict[str, Quantize]:
     }
 
 
-def float_networks(study: Study, part: Study) -> dict[str, Done]:
+def float_networks(study: Study, part: Study) -> dict[str, StageResult]:
     teacher = study.recipe.teacher
     # With projections for padded shortcuts, as a student has them; the outputs are the teacher's.
     large = Student(model=teacher.model, checkpoint=teacher.checkpoint)
@@ -108,7 +108,7 @@ def peers_file(study: Study, peer: str, float_file: Path, seed: int, count: int)
     return (None, error) if error else (folder / "model.onnx", None)
 
 
-def compare(study: Study, name: str, network: Done, seeds: int, count: int) -> list[Row]:
+def compare(study: Study, name: str, network: StageResult, seeds: int, count: int) -> list[Row]:
     """The float network, edgekd's methods and the peers, on the same test samples."""
     float_file = exported(study, network)
     rows = []

@@ -12,7 +12,7 @@ from edgekd.bench import LatencyRecord, MemoryRecord, Plan, Workload
 from edgekd.bench.runner import Launch, record
 
 if TYPE_CHECKING:
-    from edgekd.pipeline.done import Done
+    from edgekd.pipeline.stage_result import StageResult
     from edgekd.recipe import Recipe
 
 RECIPE = """\
@@ -40,7 +40,7 @@ def write_recipe(folder: Path, text: str = RECIPE) -> Path:
     return path
 
 
-def run_stages(recipe: "Recipe", folder: Path) -> "list[Done]":
+def run_stages(recipe: "Recipe", folder: Path) -> "list[StageResult]":
     """The stages alone: nothing is exported, measured or packed."""
     from edgekd.data import load_data
     from edgekd.files import make_folder

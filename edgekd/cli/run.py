@@ -41,7 +41,7 @@ def run(
     from edgekd.cli.interrupt import leave_on_signal
 
     leave_on_signal("; the same command goes on from here")
-    from edgekd.pipeline.places import said
+    from edgekd.pipeline.local_paths import said
     from edgekd.recipe import load_recipe
 
     loaded = load_recipe(recipe, set_)

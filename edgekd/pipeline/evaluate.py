@@ -25,11 +25,11 @@ from edgekd.files import canonical_json, sha256, write_bytes, write_json
 from edgekd.log import get_logger
 from edgekd.models import count_macs, count_parameters
 from edgekd.pipeline.chunks import chunks
-from edgekd.pipeline.done import Done
 from edgekd.pipeline.evaluation import Evaluation, FileRecord
 from edgekd.pipeline.files import MEASURED, ONNX, Placing, RuntimeFile, served, write_files
 from edgekd.pipeline.inventory import int8_coverage, operator_counts
 from edgekd.pipeline.names import ONNX_RUNTIME, SAMPLES
+from edgekd.pipeline.stage_result import StageResult
 from edgekd.quantize.placement import NO_BOUNDS, Bounds
 from edgekd.recipe import Target
 from edgekd.stages.network import build_spec, float_twin, quantization_of, restore
@@ -57,7 +57,7 @@ class Exported:
     """One network's files and their answers on the test set."""
 
     label: str
-    done: Done
+    done: StageResult
     folder: Path
 
     @property
@@ -70,7 +70,7 @@ class Exported:
 
 
 def evaluate(
-    done: Done,
+    done: StageResult,
     number: int,
     data: DataSet,
     cache: ArtifactCache,

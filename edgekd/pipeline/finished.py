@@ -10,7 +10,7 @@ from edgekd.devices.registry import LOCAL
 from edgekd.errors import EdgekdError
 from edgekd.files import canonical_json, read_object, sha256, sha256_file, write_json
 from edgekd.log import get_logger
-from edgekd.pipeline.products import digests, packages, source_digest
+from edgekd.pipeline.outputs import digests, packages, source_digest
 from edgekd.recipe import Recipe
 from edgekd.report.load import load_report
 from edgekd.report.schema import Report

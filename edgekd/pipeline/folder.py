@@ -11,7 +11,7 @@ from edgekd.bundle.pack import is_bundle_alone
 from edgekd.errors import StorageError
 from edgekd.files import ASIDE, is_file, is_folder, lies_there, make_folder, move_aside, storage, write_json
 from edgekd.pipeline.finished import FINISHED
-from edgekd.pipeline.products import PRODUCTS
+from edgekd.pipeline.outputs import PRODUCTS
 from edgekd.scratch import hold, remove_leftovers
 
 MARKER = "edgekd-run.json"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekd.files import storage
-from edgekd.pipeline.places import without_places
+from edgekd.pipeline.local_paths import without_local_paths
 
 
 class RunLog:
@@ -20,7 +20,7 @@ class RunLog:
         self.written = written or {}
 
     def write(self, event: str, **fields: Any) -> None:
-        about = without_places(fields, self.path.parent, self.written)
+        about = without_local_paths(fields, self.path.parent, self.written)
         line = json.dumps({"time": round(time.time(), 3), "event": event, **about})
         with storage(self.path), self.path.open("ab+") as file:
             # A kill may have cut the last line short; this one must not become part of it.

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from edgekd.data import DataSet
 from edgekd.errors import RecipeError
 from edgekd.models import code_of, count_macs, count_parameters, load_checkpoint
-from edgekd.pipeline.fit import must_fit
 from edgekd.pipeline.keys import network_key
+from edgekd.pipeline.network_check import check_network
 from edgekd.recipe import Recipe
 from edgekd.spec import Spec
 from edgekd.stages.job import Trial
@@ -65,7 +65,7 @@ def starts_of_teachers(recipe: Recipe, data: DataSet) -> list[Start]:
 def size_of(start: Start, inputs: Tensor, trained: bool = True) -> Size:
     """Build the network and run it on ``inputs``, so that what does not fit the data is found before any training."""
     network = start.network()
-    must_fit(network, start.spec, inputs, trained)
+    check_network(network, start.spec, inputs, trained)
     return Size(count_parameters(network), count_macs(network, start.spec.input_shape))
 
 

@@ -8,16 +8,23 @@ import numpy as np
 
 from edgekd.bench import fingerprint
 from edgekd.data import DataSet
-from edgekd.pipeline.abroad import Abroad
 from edgekd.pipeline.confusion import NamedPredictions, by_class
-from edgekd.pipeline.done import Done
 from edgekd.pipeline.evaluate import LABELS, Exported
 from edgekd.pipeline.log import RunLog
 from edgekd.pipeline.measure import Measured
 from edgekd.pipeline.names import ONNX_RUNTIME
-from edgekd.pipeline.notes import classes_lost, disagreement_abroad, doubtful_data, not_served, skipped_target, slower
-from edgekd.pipeline.rows import Rows
-from edgekd.pipeline.teachers import ENSEMBLE, Teachers, Together
+from edgekd.pipeline.remote import RemoteMeasurement
+from edgekd.pipeline.report_rows import Rows
+from edgekd.pipeline.stage_result import StageResult
+from edgekd.pipeline.teachers import ENSEMBLE, EnsembleEvaluation, Teachers
+from edgekd.pipeline.warnings import (
+    classes_lost,
+    data_warnings,
+    not_served,
+    remote_disagreement,
+    skipped_target,
+    slower,
+)
 from edgekd.recipe import Recipe, Target
 from edgekd.report import schema
 from edgekd.report.budget import check
@@ -29,9 +36,9 @@ def make_report(
     data: DataSet,
     exports: Sequence[Exported],
     teachers: Teachers,
-    together: Together | None,
+    together: EnsembleEvaluation | None,
     measured: Mapping[Target, Measured],
-    abroad: Sequence[Abroad],
+    abroad: Sequence[RemoteMeasurement],
     besides: Mapping[Target, schema.AgainstBaseline],
     log: RunLog,
     folder: Path,
@@ -65,11 +72,11 @@ def make_report(
         budget=schema.BudgetRecord.of(check(recipe.budget.model_dump(), student, teacher)),
         warnings=(
             *map(skipped_target, skipped),
-            *(note for each in abroad for note in disagreement_abroad(each)),
+            *(note for each in abroad for note in remote_disagreement(each)),
             *not_served(recipe, exports[-1]),
             *slower(exports, measured, abroad),
             *classes_lost(exports[0], exports[-1], data),
-            *doubtful_data(data),
+            *data_warnings(data),
         ),
         rows=tuple(rows),
         deployed=schema.Deployed(model=student.model, place=student.place),
@@ -90,7 +97,7 @@ def _of_targets(
     recipe: Recipe,
     exports: Sequence[Exported],
     measured: Mapping[Target, Measured],
-    abroad: Sequence[Abroad],
+    abroad: Sequence[RemoteMeasurement],
     besides: Mapping[Target, schema.AgainstBaseline],
 ) -> list[schema.Row]:
     """Each network on each target; the first target's runtime comes last, because readers look for it there."""
@@ -109,7 +116,7 @@ def _of_targets(
     return found or [of.here(export) for export in exports]
 
 
-def _has(there: Abroad | None, export: Exported) -> bool:
+def _has(there: RemoteMeasurement | None, export: Exported) -> bool:
     return there is not None and export.label in there.labels
 
 
@@ -127,7 +134,7 @@ def _stage(export: Exported, log: RunLog) -> schema.StageRecord:
     return schema.StageRecord(name=done.name, key=done.key, seconds=log.seconds_of(done.key), metrics=metrics)
 
 
-def _further_teacher(done: Done, log: RunLog) -> schema.StageRecord:
+def _further_teacher(done: StageResult, log: RunLog) -> schema.StageRecord:
     return schema.StageRecord(name=done.name, key=done.key, seconds=log.seconds_of(done.key), metrics=done.metrics)
 
 

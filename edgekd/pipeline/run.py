@@ -12,24 +12,24 @@ from edgekd.files import write_json, write_text
 from edgekd.formatting import count
 from edgekd.log import get_logger
 from edgekd.pipeline import finished
-from edgekd.pipeline.abroad import file_for, measure_abroad
-from edgekd.pipeline.assist import assist
-from edgekd.pipeline.beside import agreed_files, time_beside
-from edgekd.pipeline.done import Done
+from edgekd.pipeline.baseline_latency import baseline_files, compare_with_baseline
 from edgekd.pipeline.evaluate import Exported, evaluate
-from edgekd.pipeline.fit import inputs_of
 from edgekd.pipeline.folder import LOG, RECIPE, begin, run_folder
+from edgekd.pipeline.local_paths import without_local_paths
 from edgekd.pipeline.log import RunLog
 from edgekd.pipeline.measure import measure
+from edgekd.pipeline.network_check import check_inputs
+from edgekd.pipeline.outputs import make_output
 from edgekd.pipeline.pack import pack_run
-from edgekd.pipeline.places import without_places
 from edgekd.pipeline.plan import Size, must_compress, must_shrink, size_of, start_of, starts_of_teachers
-from edgekd.pipeline.products import unless_made
+from edgekd.pipeline.remote import file_for, measure_remote
 from edgekd.pipeline.report import make_report
+from edgekd.pipeline.resolve import resolve_targets
 from edgekd.pipeline.runner import Runner
-from edgekd.pipeline.sites import located
-from edgekd.pipeline.teachers import evaluate_together
+from edgekd.pipeline.stage_result import StageResult
+from edgekd.pipeline.teachers import evaluate_ensemble
 from edgekd.pipeline.threads import hold_threads, threads_given_back
+from edgekd.pipeline.worker import assist
 from edgekd.quantize.placement import Bounds
 from edgekd.recipe import Recipe
 from edgekd.report.html import render_html
@@ -63,7 +63,7 @@ def plan(recipe: Recipe) -> RunPlan:
     data = load_data(recipe.data, recipe.seed)
     teachers = starts_of_teachers(recipe, data)
     start = teachers[0]
-    inputs = inputs_of(data)
+    inputs = check_inputs(data)
     first, *rest = (recipe.teacher, *recipe.teacher.others)
     learns = [first.train is not None or recipe.student is None, *(each.train is not None for each in rest)]
     teacher, *others = [size_of(each, inputs, trained) for each, trained in zip(teachers, learns, strict=True)]
@@ -102,8 +102,8 @@ def run(
     if not distributed.is_rank_zero():
         return assist(recipe)
     with run_folder(folder), threads_given_back():
-        recipe, sites = located(recipe)
-        agreed = agreed_files(beside, recipe, sites) if beside else {}
+        recipe, sites = resolve_targets(recipe)
+        agreed = baseline_files(beside, recipe, sites) if beside else {}
         planned = plan(recipe)
         _announce(planned)
         begin(folder, fresh)
@@ -113,31 +113,31 @@ def run(
         stages = runner.run()
         exports_store = ArtifactCache(folder / "exports")
         exports = _export(recipe, planned.data, stages, exports_store)
-        together = evaluate_together(runner.teachers, planned.data, exports_store)
+        together = evaluate_ensemble(runner.teachers, planned.data, exports_store)
         here = [target for target in recipe.targets if is_measured_here(target)]
         question = recipe.budget.latency_ratio or 1.0
         measurements = ArtifactCache(folder / "measurements")
         measured = {target: measure(exports, target, measurements, question) for target in here}
         abroad = [
-            measure_abroad(exports, target, sites[target.device], planned.data, measurements, question)
+            measure_remote(exports, target, sites[target.device], planned.data, measurements, question)
             for target in recipe.targets
             if target.device in sites and any(file_for(export, target) for export in exports)
         ]
-        besides = time_beside(exports[-1], agreed, sites, measurements)
+        besides = compare_with_baseline(exports[-1], agreed, sites, measurements)
         full = make_report(
             recipe, planned.data, exports, runner.teachers, together, measured, abroad, besides, runner.log, folder,
             command,
         )  # fmt: skip
-        report = Report.from_json(without_places(full.to_json(), folder, recipe.written))
+        report = Report.from_json(without_local_paths(full.to_json(), folder, recipe.written))
         write_json(folder / "report.json", report.to_json())
         page = folder / "report.html"
-        unless_made(folder, page.name, ["report.json"], lambda: write_text(page, render_html(report.to_json())))
-        unless_made(folder, "bundle", ["report.json", "recipe.lock.yaml", "exports"], lambda: pack_run(folder))
+        make_output(folder, page.name, ["report.json"], lambda: write_text(page, render_html(report.to_json())))
+        make_output(folder, "bundle", ["report.json", "recipe.lock.yaml", "exports"], lambda: pack_run(folder))
         finished.record(folder, recipe, planned.data, report, command)
         return distributed.broadcast(report)
 
 
-def _export(recipe: Recipe, data: DataSet, stages: list[Done], cache: ArtifactCache) -> list[Exported]:
+def _export(recipe: Recipe, data: DataSet, stages: list[StageResult], cache: ArtifactCache) -> list[Exported]:
     """The teacher's files first: what students must keep is told by them."""
     teacher = evaluate(stages[0], 0, data, cache, recipe.targets)
     bounds = Bounds(_least_accuracy(recipe, data, teacher), _largest(recipe, teacher))

@@ -14,10 +14,10 @@ from edgekd.artifact_cache import METRICS, ArtifactCache
 from edgekd.data import DataSet
 from edgekd.files import write_json
 from edgekd.log import get_logger
-from edgekd.pipeline.done import Done
 from edgekd.pipeline.keys import stage_key
 from edgekd.pipeline.log import RunLog
 from edgekd.pipeline.plan import Start, start_of, starts_of_teachers
+from edgekd.pipeline.stage_result import StageResult
 from edgekd.pipeline.teachers import Teachers
 from edgekd.recipe import Recipe
 from edgekd.stages import Stage
@@ -36,7 +36,7 @@ class Planned:
     stage: Stage
     label: str
     key: str
-    start: Start | Done
+    start: Start | StageResult
     teachers: Teachers | None
     seed: int
     needs: Needs | None
@@ -72,12 +72,12 @@ class Runner:
         self.log = RunLog(folder / "log.jsonl", recipe.written)
         self.watch = watch
 
-    def run(self) -> list[Done]:
+    def run(self) -> list[StageResult]:
         """The first teacher and every stage's result, in order."""
         self.teachers = self._teachers()
         done = [self.teachers.members[0]]
         student = self.recipe.student
-        start: Start | Done = start_of(student, self.data, self.recipe.seed) if student else done[0]
+        start: Start | StageResult = start_of(student, self.data, self.recipe.seed) if student else done[0]
         for number, (stage, label) in enumerate(zip(self.recipe.stages, self._labels(), strict=True), start=1):
             start = self._do(self._plan(number, stage, label, start, self._kept(stage), self.recipe.seed))
             done.append(start)
@@ -106,22 +106,22 @@ class Runner:
         ]
 
     def _plan(
-        self, number: int, stage: Stage, label: str, start: Start | Done, teachers: Teachers | None, seed: int
+        self, number: int, stage: Stage, label: str, start: Start | StageResult, teachers: Teachers | None, seed: int
     ) -> Planned:
         settings, needs = stage.settings(), stage.needs(self.recipe)
         if needs:
             settings["needs"] = asdict(needs)
-        inputs = [start.content if isinstance(start, Done) else start.key, teachers.content if teachers else ""]
+        inputs = [start.content if isinstance(start, StageResult) else start.key, teachers.content if teachers else ""]
         key = stage_key(stage.name, stage.version, settings, inputs, self.data, seed)
         return Planned(number, stage, label, key, start, teachers, seed, needs)
 
-    def _do(self, planned: Planned) -> Done:
+    def _do(self, planned: Planned) -> StageResult:
         folder = self.cache.find(planned.place, planned.key)
         if folder:
             logger.info(f"  {planned.name}: done before ({folder.name})")
         else:
             folder = self.cache.keep(planned.place, planned.key, partial(self._execute, planned))
-        return Done(planned.name, planned.label, planned.key, folder)
+        return StageResult(planned.name, planned.label, planned.key, folder)
 
     def _execute(self, planned: Planned, folder: Path) -> None:
         logger.info(f"  {planned.name}: starts")
@@ -149,7 +149,7 @@ class Runner:
         seconds = {} if goes_on else {"seconds": round(time.monotonic() - started, 2)}
         self.log.write("stage", name=planned.name, key=planned.key, **seconds)
 
-    def _input(self, start: Start | Done) -> tuple[nn.Module, Any]:
+    def _input(self, start: Start | StageResult) -> tuple[nn.Module, Any]:
         if isinstance(start, Start):
             return start.network(), start.spec
         artifact = start.artifact

@@ -14,9 +14,9 @@ from edgekd.distill.ensemble import Choose, Ensemble
 from edgekd.files import canonical_json, sha256, write_json
 from edgekd.log import get_logger
 from edgekd.models import count_macs, count_parameters
-from edgekd.pipeline.done import Done
 from edgekd.pipeline.evaluate import PYTORCH, VERSION, save_array
 from edgekd.pipeline.evaluation import Evaluation
+from edgekd.pipeline.stage_result import StageResult
 from edgekd.spec import Spec
 from edgekd.stages.network import restore
 from edgekd.train import predictions_of
@@ -30,7 +30,7 @@ ENSEMBLE = "ensemble"
 class Teachers:
     """Finished teachers. The first is the one that the recipe compresses and that reports and budgets compare with."""
 
-    members: tuple[Done, ...]
+    members: tuple[StageResult, ...]
     combine: Choose = "mean"
     weights: Sequence[float] | None = None
 
@@ -55,7 +55,7 @@ class Teachers:
 
 
 @dataclass(frozen=True)
-class Together:
+class EnsembleEvaluation:
     """What an ensemble answers on the test set; nothing of it is deployed, so it has no file and no latency."""
 
     folder: Path
@@ -65,7 +65,7 @@ class Together:
         return Evaluation((), "float32", **json.loads((self.folder / METRICS).read_text()))
 
 
-def evaluate_together(teachers: Teachers, data: DataSet, cache: ArtifactCache) -> Together | None:
+def evaluate_ensemble(teachers: Teachers, data: DataSet, cache: ArtifactCache) -> EnsembleEvaluation | None:
     """Evaluates an ensemble, or finds that it has been before; None where there is one teacher alone."""
     if len(teachers.members) == 1:
         return None
@@ -83,4 +83,4 @@ def evaluate_together(teachers: Teachers, data: DataSet, cache: ArtifactCache) -
         }
         write_json(folder / METRICS, figures)
 
-    return Together(cache.keep(name, key, fill))
+    return EnsembleEvaluation(cache.keep(name, key, fill))

@@ -92,7 +92,7 @@ class Job:
     ) -> History:
         """Train ``network``.
 
-        Of several processes the first one calls this; the others are in :func:`edgekd.pipeline.assist.assist`.
+        Of several processes the first one calls this; the others are in :func:`edgekd.pipeline.worker.assist`.
 
         Args:
             how: changes the training to one that can't be pickled; under torchrun, a function of a module.

@@ -9,7 +9,7 @@ from PIL import Image
 
 from edgekd.data import DataSet, InMemory, load_data
 from edgekd.data.copies import doubts_on
-from edgekd.pipeline.notes import doubtful_data
+from edgekd.pipeline.warnings import data_warnings
 from edgekd.preprocess import Preprocess
 from edgekd.recipe import Data
 
@@ -97,5 +97,5 @@ def test_the_report_warns_of_them() -> None:
     found = tuple(doubts_on({"train": samples, "test": samples}, ["a", "b"]))
     scale = Preprocess("vector", (1,), (0.0,), (1.0,))
     data = DataSet("twins", ("a", "b"), scale, samples, samples, samples, doubts=found)
-    [note] = doubtful_data(data)
+    [note] = data_warnings(data)
     assert note.code == "test_samples_seen" and note.message.startswith("2 of 2 test samples are also trained on")

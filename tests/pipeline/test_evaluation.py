@@ -5,7 +5,7 @@ import json
 from edgekd.pipeline.evaluation import Evaluation
 from edgekd.quantize.placement import PlacementCandidate, PlacementResult
 from edgekd.train.quality import Bin
-from tests.pipeline.test_notes import file_record
+from tests.pipeline.test_warnings import file_record
 
 
 def test_it_survives_json():

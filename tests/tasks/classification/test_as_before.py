@@ -122,7 +122,7 @@ def test_a_bundles_probabilities_and_self_test_to_the_bit(drawn):
 
 
 def test_the_refusal_of_probabilities(drawn):
-    from edgekd.pipeline.fit import _probabilities
+    from edgekd.pipeline.network_check import _probabilities
 
     for form in (lambda x: x.softmax(1), lambda x: x.log_softmax(1), lambda x: x.sigmoid()):
         with pytest.raises(ModelError, match=_probabilities(form(drawn[0]))):

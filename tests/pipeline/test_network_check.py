@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from edgekd.data import load_data
 from edgekd.errors import ModelError
 from edgekd.models import build
-from edgekd.pipeline.fit import inputs_of, must_fit
+from edgekd.pipeline.network_check import check_inputs, check_network
 from edgekd.recipe import Data
 from edgekd.spec import Spec
 
@@ -31,12 +31,12 @@ class Net(nn.Module):
 
 @pytest.fixture(scope="module")
 def inputs() -> Tensor:
-    return inputs_of(load_data(Data(source="digits", train_limit=100, test_limit=20)))
+    return check_inputs(load_data(Data(source="digits", train_limit=100, test_limit=20)))
 
 
 def complaint(forward: Callable[[Net, Tensor], object], inputs: Tensor, trained: bool = True) -> str:
     with pytest.raises(ModelError) as error:
-        must_fit(Net(forward), SPEC, inputs, trained)
+        check_network(Net(forward), SPEC, inputs, trained)
     return str(error.value)
 
 
@@ -85,7 +85,7 @@ def test_another_output_in_training(inputs, training, says):
         return training(net, x) if net.training else net.layer(x)
 
     assert says in complaint(forward, inputs)
-    must_fit(Net(forward), SPEC, inputs, trained=False)
+    check_network(Net(forward), SPEC, inputs, trained=False)
 
 
 def count(net: Net, x: Tensor) -> Tensor:
@@ -139,9 +139,9 @@ def test_a_forward_pass_that_cannot_be_used(inputs, forward, says, trained):
     ],
 )
 def test_logits_of_all_kinds_pass(inputs, forward):
-    must_fit(Net(forward), SPEC, inputs)
+    check_network(Net(forward), SPEC, inputs)
 
 
 @pytest.mark.parametrize("model", ["resnet8", "small_cnn"])
 def test_built_in_networks_pass(inputs, model):
-    must_fit(build(model, (1, 8, 8), 10), SPEC, inputs)
+    check_network(build(model, (1, 8, 8), 10), SPEC, inputs)

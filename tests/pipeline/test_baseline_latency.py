@@ -8,16 +8,16 @@ from edgekd.artifact_cache import ArtifactCache
 from edgekd.bench.records import LatencyRecord, MeasurementWarning
 from edgekd.devices.registry import Device
 from edgekd.files import sha256_file
-from edgekd.pipeline import beside
-from edgekd.pipeline.beside import BEFORE, NOW, plan_beside
-from edgekd.pipeline.sites import DeviceSite
+from edgekd.pipeline import baseline_latency
+from edgekd.pipeline.baseline_latency import BEFORE, NOW, comparison_plan
+from edgekd.pipeline.resolve import ProbedDevice
 from edgekd.recipe import Target
 
 FACTS = {"facts": {"board": "a board"}}
 
 
 def test_the_ratio_is_the_new_files_time_over_the_baselines():
-    plan = plan_beside(Path("new.onnx"), Path("agreed.onnx"), Target(device="cpu", runtime="onnxruntime"))
+    plan = comparison_plan(Path("new.onnx"), Path("agreed.onnx"), Target(device="cpu", runtime="onnxruntime"))
     assert plan.reference == BEFORE
     assert {name: workload.model for name, workload in plan.workloads.items()} == {
         BEFORE: "agreed.onnx",
@@ -60,14 +60,14 @@ class Place:
 )
 def test_what_another_moment_may_mend_is_timed_again(codes, on_device, times, tmp_path, monkeypatch):
     place = Place(*codes)
-    monkeypatch.setattr(beside, "RemoteTarget", place)
-    monkeypatch.setattr(beside, "LocalTarget", place)
+    monkeypatch.setattr(baseline_latency, "RemoteTarget", place)
+    monkeypatch.setattr(baseline_latency, "LocalTarget", place)
     files = [tmp_path / "new.onnx", tmp_path / "agreed.onnx"]
     for file in files:
         file.write_bytes(file.name.encode())
     target = Target(device="desk" if on_device else "cpu", runtime="onnxruntime")
-    site = DeviceSite(Device("desk", "board"), FACTS) if on_device else None
+    site = ProbedDevice(Device("desk", "board"), FACTS) if on_device else None
     for _ in range(2):
-        found = beside._timed(*files, target, site, ArtifactCache(tmp_path / "measurements"))
+        found = baseline_latency._timed(*files, target, site, ArtifactCache(tmp_path / "measurements"))
     assert place.asked == times
     assert (found.ratio, found.baseline_sha256) == (1.25, sha256_file(files[1]))

@@ -13,7 +13,7 @@ from edgekd.files import canonical_json, read_object, sha256, sha256_file, write
 PRODUCTS = "products.json"
 
 
-def unless_made(folder: Path, name: str, sources: Iterable[str], make: Callable[[], Any]) -> None:
+def make_output(folder: Path, name: str, sources: Iterable[str], make: Callable[[], Any]) -> None:
     """Call ``make`` for the file or folder ``name`` unless it is, to the byte, what ``sources`` gave before.
 
     Args:

@@ -16,8 +16,8 @@ from edgekd.errors import DeviceError
 from edgekd.gate.files import keep_files
 from edgekd.gate.subject import load_subject, subject_of
 from edgekd.pipeline.evaluate import evaluate
+from edgekd.pipeline.resolve import resolve_targets
 from edgekd.pipeline.run import run
-from edgekd.pipeline.sites import located
 from edgekd.recipe import load_recipe
 from tests.devices import odd_runtime
 from tests.devices.conftest import sshd as sshd
@@ -107,7 +107,7 @@ def test_each_device_says_what_it_is_and_the_gate_compares_it(finished):
 
 def test_what_was_measured_is_not_measured_again(finished, recipe, monkeypatch):
     folder, report = finished
-    monkeypatch.setattr("edgekd.pipeline.abroad.answered", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr("edgekd.pipeline.remote.answered", lambda *_: pytest.fail("measured again"))
     again = run(recipe, folder)
     assert [row.latency_ms for row in again.rows] == [row.latency_ms for row in report.rows]
 
@@ -119,7 +119,7 @@ def test_answers_that_differ_there_are_told(finished, recipe, monkeypatch, tmp_p
     folder = Path(shutil.copytree(finished[0], tmp_path / "run"))
     for answers in (folder / "measurements").glob("*-answers-*"):
         shutil.rmtree(answers)
-    monkeypatch.setattr("edgekd.pipeline.abroad.answered", other)
+    monkeypatch.setattr("edgekd.pipeline.remote.answered", other)
     report = run(recipe, folder)
     told = [note.message for note in report.warnings if note.code == "device_disagrees"]
     assert len(told) == 6 and "answers on orin/tensorrt as it does here on only" in " ".join(told)
@@ -174,7 +174,7 @@ def test_a_network_is_pruned_to_a_latency_on_its_device(registry, sshd, tmp_path
     recipe = load_recipe(write_recipe(tmp_path, text))
     for name in ("measure", "take"):
         monkeypatch.setattr(f"edgekd.bench.target.{name}", lambda *_: pytest.fail("timed here"))
-    pruned = run_stages(located(recipe)[0], tmp_path / "run")[-1]
+    pruned = run_stages(resolve_targets(recipe)[0], tmp_path / "run")[-1]
     assert pruned.metrics["cuts"][0]["timing"]["measured"] <= 0.9
 
 
@@ -185,7 +185,7 @@ def test_placement_is_measured_on_the_device(registry, sshd, tmp_path, monkeypat
     recipe = load_recipe(write_recipe(tmp_path, text + "targets:\n  - {device: desk, runtime: onnxruntime}\n"))
     for name in ("measure", "take"):
         monkeypatch.setattr(f"edgekd.bench.target.{name}", lambda *_: pytest.fail("timed here"))
-    recipe, _ = located(recipe)
+    recipe, _ = resolve_targets(recipe)
     quantized = run_stages(recipe, tmp_path / "run")[-1]
     data, store = load_data(recipe.data, recipe.seed), ArtifactCache(tmp_path / "run/exports")
     placement = evaluate(quantized, 1, data, store, recipe.targets).evaluation.here.placement

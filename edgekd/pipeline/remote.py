@@ -24,7 +24,7 @@ from edgekd.pipeline.chunks import chunks
 from edgekd.pipeline.evaluate import LEAST_AGREEMENT, Exported, departure, save_array
 from edgekd.pipeline.evaluation import FileRecord
 from edgekd.pipeline.names import ONNX_RUNTIME
-from edgekd.pipeline.sites import DeviceSite
+from edgekd.pipeline.resolve import ProbedDevice
 from edgekd.recipe import Target
 from edgekd.stages.targets import file_profile
 
@@ -36,11 +36,11 @@ PASSING = {"cut_short", "throttled"}
 
 
 @dataclass(frozen=True)
-class Abroad:
+class RemoteMeasurement:
     """What was measured of a target: one entry for each network that it has a file of, by the network's label."""
 
     target: Target
-    site: DeviceSite
+    site: ProbedDevice
     times: Path
     answers: Path
 
@@ -75,34 +75,34 @@ class Abroad:
         return layer
 
 
-def measure_abroad(
+def measure_remote(
     exports: Sequence[Exported],
     target: Target,
-    site: DeviceSite,
+    site: ProbedDevice,
     data: DataSet,
     cache: ArtifactCache,
     question: float = 1.0,
-) -> Abroad:
+) -> RemoteMeasurement:
     """Measures on the device, or finds what was measured before of the same files on the same device.
 
     Raises:
         DeviceError: the device cannot be reached, or not all test samples were answered there.
     """
     files = {export.label: file for export in exports if (file := file_for(export, target))}
-    here = {export.label: answers_here(export, target) for export in exports if export.label in files}
+    here = {export.label: local_predictions(export, target) for export in exports if export.label in files}
     hashes = {label: sha256_file(path) for label, path in files.items()}
     about = [VERSION, hashes, target.model_dump(), lasting(site)]
     name = f"{target.device}-{target.runtime}-{target.threads}"
     with _Visit(site) as visit:
         times = visit.times(f"{name}-times", about, plan_of(files, target, question), cache)
         answers = visit.answers(f"{name}-answers", [*about, data.fingerprint], target, files, here, data, cache)
-    return Abroad(target, site, times, answers)
+    return RemoteMeasurement(target, site, times, answers)
 
 
 class _Visit:
     """To a device, which is connected to only where something is missing."""
 
-    def __init__(self, site: DeviceSite):
+    def __init__(self, site: ProbedDevice):
         self.site = site
         self._open = ExitStack()
 
@@ -197,7 +197,7 @@ def record_for(export: Exported, target: Target) -> FileRecord | None:
     return export.evaluation.file_for(file_profile(target))
 
 
-def answers_here(export: Exported, target: Target) -> NDArray[np.int64]:
+def local_predictions(export: Exported, target: Target) -> NDArray[np.int64]:
     """What its file answers here: where the file's runtime is not here, as ONNX Runtime does it step by step."""
     file = record_for(export, target)
     assert file is not None
@@ -205,7 +205,7 @@ def answers_here(export: Exported, target: Target) -> NDArray[np.int64]:
     return found
 
 
-def lasting(site: DeviceSite) -> dict[str, Any]:
+def lasting(site: ProbedDevice) -> dict[str, Any]:
     facts = {key: site.facts["facts"].get(key) for key in IDENTIFYING_FACTS}
     return {**{key: site.facts.get(key) for key in ("tensorrt", "l4t", "power_mode")}, **facts}
 

@@ -16,18 +16,18 @@ SPREAD = 30.0
 CLOSE = 1e-3
 
 
-def inputs_of(data: DataSet) -> Tensor:
+def check_inputs(data: DataSet) -> Tensor:
     """Return training samples, then drawn values: (``SAMPLES`` + ``DRAWN``, ...)."""
     [(raw, _)] = data.train.stream([torch.arange(min(SAMPLES, len(data.train)))])
     drawn = torch.randn(DRAWN, *data.input_shape, generator=torch.Generator().manual_seed(0)) * SPREAD
     return torch.cat([data.to_input(raw), drawn])
 
 
-def must_fit(network: nn.Module, spec: Spec, inputs: Tensor, trained: bool = True) -> None:
+def check_network(network: nn.Module, spec: Spec, inputs: Tensor, trained: bool = True) -> None:
     """Refuse a network that cannot take the data's input, give one logit per class, or learn.
 
     Args:
-        inputs: as :func:`inputs_of` gives them.
+        inputs: as :func:`check_inputs` gives them.
         trained: a stage will train it, so that it must do in training what it does in evaluation.
 
     Raises:

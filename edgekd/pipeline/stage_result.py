@@ -11,7 +11,7 @@ from edgekd.artifact_cache import METRICS
 
 
 @dataclass(frozen=True)
-class Done:
+class StageResult:
     """A finished stage in the run folder; ``label`` is what reports call its network."""
 
     name: str

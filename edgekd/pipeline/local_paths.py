@@ -10,7 +10,7 @@ from typing import Any
 LEFT_OUT = ("executable", "trtexec")
 
 
-def without_places(document: Any, folder: Path, written: Mapping[str, str]) -> Any:
+def without_local_paths(document: Any, folder: Path, written: Mapping[str, str]) -> Any:
     """Return ``document`` without absolute paths of this machine in its texts.
 
     The run's ``folder`` becomes its name, a path of the recipe what was ``written`` for it (or its name, where that

@@ -21,10 +21,10 @@ from edgekd.gate.files import kept_file
 from edgekd.gate.subject import load_subject
 from edgekd.log import get_logger
 from edgekd.pipeline import measure as usual
-from edgekd.pipeline.abroad import PASSING, file_for, lasting
 from edgekd.pipeline.evaluate import Exported
 from edgekd.pipeline.names import ONNX_RUNTIME
-from edgekd.pipeline.sites import DeviceSite
+from edgekd.pipeline.remote import PASSING, file_for, lasting
+from edgekd.pipeline.resolve import ProbedDevice
 from edgekd.recipe import Recipe, Target
 from edgekd.records.rows import place_of
 from edgekd.report.schema import AgainstBaseline
@@ -39,7 +39,7 @@ NOW, BEFORE = "now", "baseline"
 RESOLUTION, ANY_WIDTH = 0.02, 1.0
 
 
-def agreed_files(baseline: Path, recipe: Recipe, sites: Mapping[str, DeviceSite]) -> dict[Target, Path]:
+def baseline_files(baseline: Path, recipe: Recipe, sites: Mapping[str, ProbedDevice]) -> dict[Target, Path]:
     """The baseline's file of each target that figures are measured on.
 
     Raises:
@@ -62,8 +62,8 @@ def place(target: Target) -> str:
     return place_of({"device": target.device, "runtime": target.runtime, "threads": threads})
 
 
-def time_beside(
-    export: Exported, agreed: Mapping[Target, Path], sites: Mapping[str, DeviceSite], cache: ArtifactCache
+def compare_with_baseline(
+    export: Exported, agreed: Mapping[Target, Path], sites: Mapping[str, ProbedDevice], cache: ArtifactCache
 ) -> dict[Target, AgainstBaseline]:
     """Measures, or finds what was measured before of the same two files at the same place."""
     files = {target: file_for(export, target) for target in agreed}
@@ -74,7 +74,9 @@ def time_beside(
     }
 
 
-def _timed(file: Path, agreed: Path, target: Target, site: DeviceSite | None, cache: ArtifactCache) -> AgainstBaseline:
+def _timed(
+    file: Path, agreed: Path, target: Target, site: ProbedDevice | None, cache: ArtifactCache
+) -> AgainstBaseline:
     facts: Any = lasting(site) if site else machine_facts(target.threads)
     hashes = [sha256_file(each) for each in (file, agreed)]
     about = ["beside", VERSION, usual.SECONDS, usual.LAUNCHES, hashes, target.model_dump(), facts]
@@ -83,7 +85,7 @@ def _timed(file: Path, agreed: Path, target: Target, site: DeviceSite | None, ca
     def fill(folder: Path) -> None:
         logger.info(f"  {place(target)}: in turns with the baseline's file")
         with RemoteTarget(site.device) if site else LocalTarget() as there:
-            found = there.latency(plan_beside(file, agreed, target))[NOW]
+            found = there.latency(comparison_plan(file, agreed, target))[NOW]
         beside = of_record(found, hashes[1])
         write_json(folder / METRICS, {"beside": beside.to_json(), "codes": [each.code for each in found.warnings]})
 
@@ -92,7 +94,7 @@ def _timed(file: Path, agreed: Path, target: Target, site: DeviceSite | None, ca
         return _read(folder)
 
 
-def plan_beside(file: Path, agreed: Path, target: Target, seed: int = 0) -> Plan:
+def comparison_plan(file: Path, agreed: Path, target: Target, seed: int = 0) -> Plan:
     workloads = {BEFORE: Workload(str(agreed), target.runtime), NOW: Workload(str(file), target.runtime)}
     return Plan(
         workloads,
@@ -109,7 +111,7 @@ def plan_beside(file: Path, agreed: Path, target: Target, seed: int = 0) -> Plan
 
 
 def of_record(record: LatencyRecord, baseline_sha256: str) -> AgainstBaseline:
-    """Of the record of what a plan of :func:`plan_beside` calls ``now``."""
+    """Of the record of what a plan of :func:`comparison_plan` calls ``now``."""
     return AgainstBaseline(**(record.latency_vs_reference or {}), baseline_sha256=baseline_sha256, valid=record.valid)
 
 
@@ -117,7 +119,7 @@ def _read(folder: Path) -> AgainstBaseline:
     return AgainstBaseline(**json.loads((folder / METRICS).read_text())["beside"])
 
 
-def _is_passing(folder: Path, site: DeviceSite | None) -> bool:
+def _is_passing(folder: Path, site: ProbedDevice | None) -> bool:
     """Times of an emulated device, or in another power mode, are invalid at every moment."""
     if site is None:
         return not _read(folder).valid

@@ -17,14 +17,14 @@ ARCHITECTURES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "a
 
 
 @dataclass(frozen=True)
-class DeviceSite:
+class ProbedDevice:
     """A device that targets are on; ``facts`` is what it says of itself."""
 
     device: Device
     facts: Mapping[str, Any]
 
 
-def located(recipe: Recipe) -> tuple[Recipe, dict[str, DeviceSite]]:
+def resolve_targets(recipe: Recipe) -> tuple[Recipe, dict[str, ProbedDevice]]:
     """The recipe with the architecture of each registered device, and these devices by name.
 
     A device that is not registered has nothing measured on it; the report says so.
@@ -33,7 +33,7 @@ def located(recipe: Recipe) -> tuple[Recipe, dict[str, DeviceSite]]:
         DeviceError: a registered device does not answer, cannot run its target, or is not what the recipe says.
     """
     registry = devices()
-    sites: dict[str, DeviceSite] = {}
+    sites: dict[str, ProbedDevice] = {}
     targets = []
     for target in recipe.targets:
         if target.device in LOCAL and target.architecture:
@@ -49,12 +49,12 @@ def located(recipe: Recipe) -> tuple[Recipe, dict[str, DeviceSite]]:
     return recipe.model_copy(update={"targets": type(recipe.targets)(targets)}), sites
 
 
-def ask(device: Device) -> DeviceSite:
+def ask(device: Device) -> ProbedDevice:
     logger.info(f"{device.name}: asked what it is")
-    return DeviceSite(device, probe(device).to_json())
+    return ProbedDevice(device, probe(device).to_json())
 
 
-def on(target: Target, site: DeviceSite) -> Target:
+def on(target: Target, site: ProbedDevice) -> Target:
     name, facts = target.device, site.facts
     if target.runtime not in facts["can_run"]:
         lacks = "; ".join(facts["missing"]) or f"see 'edgekd devices probe {name}'"

@@ -10,10 +10,10 @@ from edgekd.bench import LatencyRecord
 from edgekd.data import DataSet
 from edgekd.devices.registry import LOCAL
 from edgekd.formatting import significant
-from edgekd.pipeline.abroad import Abroad, record_for
 from edgekd.pipeline.evaluate import LEAST_AGREEMENT, Exported
 from edgekd.pipeline.evaluation import FileRecord
 from edgekd.pipeline.measure import Measured
+from edgekd.pipeline.remote import RemoteMeasurement, record_for
 from edgekd.quantize.placement.choice import FLOAT, INT8, PlacementResult
 from edgekd.recipe import Recipe, Target
 from edgekd.report import schema
@@ -71,7 +71,7 @@ def disagreement(label: str, file: FileRecord) -> list[schema.Note]:
 
 
 def slower(
-    exports: Sequence[Exported], measured: Mapping[Target, Measured], abroad: Sequence[Abroad]
+    exports: Sequence[Exported], measured: Mapping[Target, Measured], abroad: Sequence[RemoteMeasurement]
 ) -> list[schema.Note]:
     """Warn wherever a quantised file, or a pruned network's, is surely slower than the one that it came from.
 
@@ -138,7 +138,7 @@ def classes_lost(teacher: Exported, student: Exported, data: DataSet) -> list[sc
     ]
 
 
-def doubtful_data(data: DataSet) -> list[schema.Note]:
+def data_warnings(data: DataSet) -> list[schema.Note]:
     """A warning for each thing in the data that makes figures on them doubtful."""
     return [schema.Note(code=doubt.code, message=doubt.message) for doubt in data.doubts]
 
@@ -153,7 +153,7 @@ def skipped_target(target: Target) -> schema.Note:
     return schema.Note(code="target_skipped", message=message)
 
 
-def disagreement_abroad(there: Abroad) -> list[schema.Note]:
+def remote_disagreement(there: RemoteMeasurement) -> list[schema.Note]:
     """A warning for each file that answers otherwise on its device than it does here."""
     where = f"{there.target.device}/{there.target.runtime}"
     return [
@@ -167,7 +167,7 @@ def disagreement_abroad(there: Abroad) -> list[schema.Note]:
     ]
 
 
-def _departing(there: Abroad, label: str) -> str:
+def _departing(there: RemoteMeasurement, label: str) -> str:
     layer = there.departs_at(label)
     return f"; it departs from what the file says at {layer}" if layer else ""
 

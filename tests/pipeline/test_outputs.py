@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from edgekd.files import write_bytes
-from edgekd.pipeline import products
-from edgekd.pipeline.products import unless_made
+from edgekd.pipeline import outputs
+from edgekd.pipeline.outputs import make_output
 
 
 class Product:
@@ -22,7 +22,7 @@ class Product:
 
     def again(self) -> int:
         """How often it has been made after another start."""
-        unless_made(self.folder, "bundle", ["report.json", "exports"], self.make)
+        make_output(self.folder, "bundle", ["report.json", "exports"], self.make)
         return self.made
 
 
@@ -52,19 +52,19 @@ def test_again_where_a_file_is_missing_or_the_record_is_damaged(product):
     (product.folder / "bundle/manifest.json").unlink()
     assert product.again() == 2
     for content in ("", "[]", '{"bundle": 1}'):
-        (product.folder / products.PRODUCTS).write_text(content)
+        (product.folder / outputs.PRODUCTS).write_text(content)
         product.again()
     assert (product.made, product.again()) == (5, 5)
 
 
 @pytest.mark.parametrize("about", ["source_digest", "packages"])
 def test_again_with_another_edgekd_or_package(product, monkeypatch, about):
-    monkeypatch.setattr(products, about, lambda: "another")
+    monkeypatch.setattr(outputs, about, lambda: "another")
     assert (product.again(), product.again()) == (2, 2)
 
 
 def test_each_product_has_its_own_key(product):
-    unless_made(
+    make_output(
         product.folder, "report.html", ["report.json"], lambda: write_bytes(product.folder / "report.html", b"")
     )
     assert product.again() == 1

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from edgekd.pipeline.local_paths import said, without_local_paths
 from edgekd.pipeline.log import RunLog
-from edgekd.pipeline.places import said, without_places
 
 PRIVATE = (tempfile.gettempdir() + "/", str(Path.home()) + "/", getpass.getuser() + "@", socket.gethostname())
 
@@ -50,7 +50,7 @@ def test_texts_lose_their_places(text, clean, tmp_path, monkeypatch):
         "/abs/data": "/abs/data",
     }
     document = {"warnings": [{"message": text.format(**places)}], "executable": "/home/pi/bin/python"}
-    found = without_places(document, tmp_path / "mine", written)
+    found = without_local_paths(document, tmp_path / "mine", written)
     assert found == {"warnings": [{"message": clean.format(**places)}]}
 
 

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from edgekd.bench import LatencyRecord
 from edgekd.files import sha256_file
-from edgekd.pipeline.abroad import Abroad, record_for
 from edgekd.pipeline.evaluate import PYTORCH, Exported
 from edgekd.pipeline.evaluation import Evaluation, FileRecord
 from edgekd.pipeline.measure import Measured
 from edgekd.pipeline.names import ONNX_RUNTIME
-from edgekd.pipeline.notes import disagreement, doubts
+from edgekd.pipeline.remote import RemoteMeasurement, record_for
 from edgekd.pipeline.teachers import ENSEMBLE
+from edgekd.pipeline.warnings import disagreement, doubts
 from edgekd.recipe import Target
 from edgekd.report import schema
 from edgekd.stats.correct import encode_correct
@@ -68,7 +68,7 @@ class Rows:
         predictions, about = export.folder / file.predictions, {**self._file(export, file), **confidence}
         return self._row(export.label, export.evaluation, where, predictions, about, doubts(export.label, file))
 
-    def there(self, export: Exported, there: Abroad) -> schema.Row:
+    def there(self, export: Exported, there: RemoteMeasurement) -> schema.Row:
         """Return the row of a file on another device, with its predictions and times from there."""
         target, file = there.target, record_for(export, there.target)
         assert file is not None

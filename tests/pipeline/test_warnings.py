@@ -9,7 +9,7 @@ from edgekd.bench import LatencyRecord
 from edgekd.export import Parity
 from edgekd.formatting import significant
 from edgekd.pipeline.evaluation import Evaluation, FileRecord
-from edgekd.pipeline.notes import doubts, slower
+from edgekd.pipeline.warnings import doubts, slower
 from edgekd.quantize.placement import PlacementCandidate, PlacementResult
 from edgekd.recipe import Target
 from edgekd.report.schema import Report, Row
