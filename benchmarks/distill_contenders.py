@@ -27,7 +27,7 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from edgekd.data import DataSet
-from edgekd.data.registry import SOURCES
+from edgekd.data.sources import SOURCES
 from edgekd.data.views import Views
 from edgekd.distill import KD, Distillation
 from edgekd.distill.cache import TeacherCache
@@ -91,7 +91,7 @@ class Setup:
     @cached_property
     def data(self) -> DataSet:
         section = Data(source="folder", path=self.folder / "images", image_size=32, mean=self.mean, std=self.std)
-        source = SOURCES.find("folder")(section)
+        source = SOURCES.find("folder").load(section)
         scale = Preprocess("image", source.shape, self.mean, self.std)
         # Nothing is chosen on the validation samples, and the others have none.
         some = source.train.select(torch.arange(self.batch_size))

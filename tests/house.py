@@ -59,7 +59,7 @@ FLOORS = (
     ),
     (
         *(Room(name) for name in ("files", "progress")),
-        Room("options", "data.py"),
+        Room("options", "section.py"),
         Room("records", "shape.py"),
         Room("tasks", "task.py"),
     ),

@@ -1,4 +1,4 @@
-"""Samples that come as arrays: a .npz file, or a function of the user's."""
+"""Samples from arrays: a .npz file, or a function of the user's."""
 
 import math
 from typing import Any
@@ -10,10 +10,10 @@ from torch import Tensor
 
 from edgekd import userfile
 from edgekd.arrayfiles import must_be_finite, read_npz
-from edgekd.data.registry import SOURCES, Source
+from edgekd.data.options import Data
 from edgekd.data.samples import InMemory
+from edgekd.data.sources import RawData
 from edgekd.errors import DataError, first_line
-from edgekd.options import Data
 from edgekd.preprocess import Preprocess
 
 LAYOUT = "images as uint8 (N, H, W), (N, H, W, C) or (N, C, H, W), or vectors as numbers (N, F)"
@@ -27,8 +27,8 @@ def from_arrays(
     train: tuple[Any, Any],
     test: tuple[Any, Any],
     classes: tuple[str, ...] | None = None,
-) -> Source:
-    """A source from (samples, labels) arrays; images take the size and colours that ``data`` asks for."""
+) -> RawData:
+    """Check (samples, labels) arrays and make samples of them; images take ``data``'s size and colours."""
     train_x, test_x = _array(train[0], f"{name}: train_x"), _array(test[0], f"{name}: test_x")
     train_raw, test_raw = _samples(train_x, f"{name}: train_x"), _samples(test_x, f"{name}: test_x")
     train_labels = _labels(train[1], len(train_raw), f"{name}: train_y")
@@ -50,7 +50,7 @@ def from_arrays(
         InMemory(raw if vectors else conform(raw, shape), labels, np.arange(len(labels)))
         for raw, labels in ((train_raw, train_labels), (test_raw, test_labels))
     ]
-    return Source(parts[0], parts[1], classes, "vector" if vectors else "image", shape)
+    return RawData(parts[0], parts[1], classes, "vector" if vectors else "image", shape)
 
 
 def _numbered(labels: Tensor, name: str) -> tuple[str, ...]:
@@ -73,18 +73,18 @@ def _must_be_alike(name: str, data: Data, ours: tuple[int, ...], theirs: tuple[i
 
 
 def image_shape(data: Data, own: tuple[int, ...]) -> tuple[int, int, int]:
-    """(C, H, W) after the recipe's ``image_size`` and ``grayscale``, each left as it is where not given."""
+    """Return (C, H, W) after the recipe's ``image_size`` and ``grayscale``; what is not given stays as it is."""
     channels = own[0] if data.grayscale is None else 1 if data.grayscale else 3
     return (channels, data.image_size or own[1], data.image_size or own[2])
 
 
 def unscaled(shape: tuple[int, ...]) -> Preprocess:
-    """What decodes and resizes to ``shape`` and leaves the pixels' scale alone."""
+    """Make a preprocessing that decodes and resizes to ``shape``, and leaves the pixels' scale alone."""
     return Preprocess(kind="image", shape=shape, mean=(0.0,) * shape[0], std=(1.0,) * shape[0])
 
 
 def conform(images: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Resizes uint8 (N, C, H, W) and converts its colours, by the same code that a bundle uses."""
+    """Resize uint8 (N, C, H, W) and convert its colours, by the same code that a bundle uses."""
     if tuple(images.shape[1:]) == shape:
         return images
     pre = unscaled(shape)
@@ -145,7 +145,7 @@ def _hint(labels: np.ndarray, count: int) -> str:
 
 
 def class_names(raw: Any) -> tuple[str, ...]:
-    """The names of the classes in an array or a list; bytes are UTF-8."""
+    """Read the names of the classes from an array or a list; bytes are UTF-8."""
     try:
         names = np.asarray(raw)
     except ValueError as error:
@@ -162,9 +162,8 @@ def _text(name: Any) -> str:
         raise DataError(f"the class name {name!r} is no text in UTF-8; save the names as text") from error
 
 
-@SOURCES.register("npz")
-def npz(data: Data) -> Source:
-    """A NumPy archive with ``train_x``, ``train_y``, ``test_x``, ``test_y`` and, where wanted, ``classes``."""
+def load_npz(data: Data) -> RawData:
+    """Load a NumPy archive with ``train_x``, ``train_y``, ``test_x``, ``test_y`` and, if given, ``classes``."""
     assert data.path is not None
     if not data.path.exists():
         raise DataError(f"there is no file {data.path}; data.path names a .npz with {', '.join(ARRAYS)}")
@@ -174,8 +173,8 @@ def npz(data: Data) -> Source:
     return from_arrays(str(data.path), data, train, test, classes)
 
 
-def from_function(data: Data) -> Source:
-    """``path.py:function`` returning ``{"train": (x, y), "test": (x, y), "classes": [...]}``."""
+def from_function(data: Data) -> RawData:
+    """Call ``path.py:function``, which returns ``{"train": (x, y), "test": (x, y), "classes": [...]}``."""
     function = userfile.load_function(data.source, DataError)
     content = userfile.call(function, data.source, DataError, {}, data.args)
     try:

@@ -1,16 +1,22 @@
-"""Random changes to a whole batch of raw images at once, in which each image has draws of its own."""
+"""Augmentations that a recipe may name: random changes to a batch of raw images, each with draws of its own.
+
+Functions import PyTorch when they are called: recipes are read without it.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from edgekd.errors import DataError
 from edgekd.registry import Registry
 
-Change = Callable[[Tensor, Tensor], Tensor]
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+Change = Callable[["Tensor", "Tensor"], "Tensor"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,7 @@ AUGMENTATIONS: Registry[Augmentation] = Registry("augmentation", DataError)
 
 
 def augmentation(name: str, draws: int) -> Callable[[Change], Change]:
-    """Registers a function under ``name``, for recipes' ``data.augment``."""
+    """Register a function under ``name``, for recipes' ``data.augment``."""
 
     def add(change: Change) -> Change:
         AUGMENTATIONS[name] = Augmentation(draws, change)
@@ -39,10 +45,13 @@ def augmentation(name: str, draws: int) -> Callable[[Change], Change]:
 
 @augmentation("crop", draws=2)
 def crop(images: Tensor, uniforms: Tensor) -> Tensor:
-    """Pads an eighth of the size on every side by zeros and cuts the old size out at random places.
+    """Pad an eighth of the size on every side by zeros, and cut the old size out at random places.
 
     The first draw says how far down, the second how far to the right.
     """
+    import torch
+    import torch.nn.functional as F
+
     count, _, height, width = images.shape
     pad_y, pad_x = max(1, height // 8), max(1, width // 8)
     padded = F.pad(images, (pad_x, pad_x, pad_y, pad_y))
@@ -54,12 +63,14 @@ def crop(images: Tensor, uniforms: Tensor) -> Tensor:
 
 @augmentation("flip", draws=1)
 def flip(images: Tensor, uniforms: Tensor) -> Tensor:
-    """Mirrors an image left to right where its draw is below a half."""
+    """Mirror the images whose draw is below a half left to right."""
+    import torch
+
     return torch.where(uniforms[:, :, None, None] < 0.5, images.flip(3), images)
 
 
 def draws_of(names: Iterable[str]) -> int:
-    """How many uniforms an image takes for the augmentations ``names``, all together.
+    """Count the uniforms that an image takes for the augmentations ``names``, all together.
 
     Raises:
         DataError: one is not known.
@@ -68,7 +79,7 @@ def draws_of(names: Iterable[str]) -> int:
 
 
 def augment(images: Tensor, names: Sequence[str], generator: torch.Generator) -> Tensor:
-    """``images`` changed by ``names``, one after the other, by draws of ``generator``.
+    """Change ``images`` by the augmentations ``names``, one after the other, with draws of ``generator``.
 
     Args:
         images: (N, C, H, W) uint8; left as they are.
@@ -76,12 +87,14 @@ def augment(images: Tensor, names: Sequence[str], generator: torch.Generator) ->
     Raises:
         DataError: an augmentation is not known.
     """
+    import torch
+
     drawn = torch.rand(len(images), draws_of(names), dtype=torch.float64, generator=generator)
     return augment_with(images, names, drawn)
 
 
 def augment_with(images: Tensor, names: Sequence[str], uniforms: Tensor) -> Tensor:
-    """``images`` changed by ``names``, one after the other.
+    """Change ``images`` by the augmentations ``names``, one after the other, with the draws ``uniforms``.
 
     Args:
         images: (N, C, H, W) uint8; left as they are.

@@ -13,16 +13,15 @@ from torch import Tensor
 
 from edgekd import userfile
 from edgekd.bundle.manifest import is_label
-from edgekd.data import folder, sklearn_sets, torchvision_sets  # noqa: F401  (they register themselves)
 from edgekd.data.arrays import from_function
-from edgekd.data.copies import Doubt, doubts_on
-from edgekd.data.registry import SOURCES, Source
+from edgekd.data.duplicates import DataWarning, find_duplicates
+from edgekd.data.options import Data
 from edgekd.data.samples import Joined, Samples, in_order
+from edgekd.data.sources import SOURCES, RawData
 from edgekd.data.unlabelled import unlabelled_images
 from edgekd.errors import DataError
 from edgekd.files import canonical_json, sha256
 from edgekd.log import get_logger
-from edgekd.options import Data
 from edgekd.preprocess import Preprocess
 
 logger = get_logger(__name__)
@@ -36,7 +35,7 @@ class DataSet:
 
     The validation samples are held out of the training samples: every choice is made on them, and the
     test samples are touched only to report. Training samples without a label have −1; ``unlabelled_share`` is their
-    share of each batch, all are mixed without it. ``doubts`` say what a reader of the figures should know.
+    share of each batch, all are mixed without it. ``warnings`` are for readers of metrics.
     """
 
     name: str
@@ -48,7 +47,7 @@ class DataSet:
     batch_size: int = 128
     augment: tuple[str, ...] = ()
     unlabelled_share: float | None = None
-    doubts: tuple[Doubt, ...] = ()
+    warnings: tuple[DataWarning, ...] = ()
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -56,20 +55,20 @@ class DataSet:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of every sample, label, class name, split and scale, and of the share of those without a label."""
+        """Return a hash of samples, labels, class names, split, scale and the share of unlabelled samples."""
         parts = [samples.digest() for samples in (self.train, self.validation, self.test)]
         share = [] if self.unlabelled_share is None else [self.unlabelled_share]
         return sha256(canonical_json([parts, self.classes, self.preprocess.scale, *share]))
 
     def labelled_only(self) -> DataSet:
-        """Without the training samples that have no label; the same where all have one."""
+        """Return this data set without the training samples that have no label."""
         known = self.train.labels >= 0
         if known.all():
             return self
         return replace(self, train=self.train.select(torch.nonzero(known).flatten()), unlabelled_share=None)
 
     def to_input(self, raw: Tensor) -> Tensor:
-        """Raw samples to the network's float32 input, with the arithmetic of :meth:`Preprocess.apply`."""
+        """Scale raw samples to the network's float32 input, with the arithmetic of :meth:`Preprocess.apply`."""
         view = (-1,) + (1,) * (raw.ndim - 2)
         mean = torch.tensor(self.preprocess.mean).view(view)
         std = torch.tensor(self.preprocess.std).view(view)
@@ -82,12 +81,13 @@ class DataSet:
 
 
 def load_data(data: Data, seed: int = 0) -> DataSet:
-    """Loads what the recipe's ``data`` section names and holds a validation split out of its training samples.
+    """Load the data that ``data`` names, and hold a validation split out of its training samples.
 
     Raises:
-        DataError: it is missing, damaged, or cannot be learned from.
+        DataError: the data are missing, damaged, or cannot be learned from.
     """
-    source = from_function(data) if userfile.is_reference(data.source) else SOURCES.find(data.source)(data)
+    load = from_function if userfile.is_reference(data.source) else SOURCES.find(data.source).load
+    source = load(data)
     if source.kind == "vector" and data.augment:
         raise DataError(f"data.augment: {', '.join(data.augment)} is for images, {data.source} gives vectors")
     if source.kind == "vector" and data.unlabelled is not None:
@@ -102,9 +102,10 @@ def load_data(data: Data, seed: int = 0) -> DataSet:
     preprocess = _scale(data, source, train)
     unlabelled = unlabelled_images(data, data.unlabelled, source.shape) if data.unlabelled is not None else None
     parts = {"train": train, "validation": validation, "test": test}
-    doubts = doubts_on(parts if unlabelled is None else {**parts, "unlabelled": unlabelled}, source.classes)
-    for doubt in doubts:
-        logger.warning(doubt.message)
+    everything = parts if unlabelled is None else {**parts, "unlabelled": unlabelled}
+    warnings = find_duplicates(everything, source.classes)
+    for each in warnings:
+        logger.warning(each.message)
     return DataSet(
         name=userfile.file_of(name).name if userfile.is_reference(name) else name,
         classes=source.classes,
@@ -115,7 +116,7 @@ def load_data(data: Data, seed: int = 0) -> DataSet:
         batch_size=data.batch_size,
         augment=data.augment,
         unlabelled_share=data.unlabelled_share,
-        doubts=tuple(doubts),
+        warnings=tuple(warnings),
     )
 
 
@@ -131,7 +132,7 @@ def _must_be_nameable(data: Data, classes: tuple[str, ...]) -> None:
         raise DataError(f"{where}: two classes are called {twice!r}; rename one of them")
 
 
-def _must_be_learnable(data: Data, source: Source, train: Samples) -> None:
+def _must_be_learnable(data: Data, source: RawData, train: Samples) -> None:
     where = data.path or data.source
     if len(source.classes) < 2:
         raise DataError(
@@ -177,7 +178,7 @@ def _shares(sizes: list[int], total: int) -> list[int]:
     return [max(min(1, size), min(count, size - 1)) for count, size in zip(counts, sizes, strict=True)]
 
 
-def _scale(data: Data, source: Source, train: Samples) -> Preprocess:
+def _scale(data: Data, source: RawData, train: Samples) -> Preprocess:
     channels = source.shape[0]
     if data.mean is not None and data.std is not None:
         if len(data.mean) != channels:

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from edgekd.data.arrays import image_shape, unscaled
-from edgekd.data.registry import SOURCES, Source
+from edgekd.data.options import Data
 from edgekd.data.samples import InMemory, Samples, Streamed
+from edgekd.data.sources import RawData
 from edgekd.errors import DataError
 from edgekd.folders import IMAGES, LINK, OUTSIDE, Found, entries, search, several
 from edgekd.images import open_image, prepare, reading, shape_of
 from edgekd.log import get_logger
-from edgekd.options import Data
 from edgekd.preprocess import Preprocess
 from edgekd.progress import track
 
@@ -30,21 +30,21 @@ IN_MEMORY_BYTES = 512 << 20
 LOOKED_AT = 64
 LAYOUT = "an image folder holds train/<class>/* and test/<class>/*"
 VALIDATION = ("dev", "val", "valid", "validation")
-# What makes pixels of a file's bytes, which stand for the pixels of streamed samples.
+# How pixels are made of a file's bytes; bytes stand for the pixels of streamed samples in fingerprints.
 DECODING = b"upright, over white\n"
 
 
-@SOURCES.register("folder")
-def folder(data: Data) -> Source:
+def load_folder(data: Data) -> RawData:
+    """Load an image folder; images stay in memory if they are few."""
     assert data.path is not None
     classes = _classes(data.path)
     names, labels = {}, {}
     for part in ("train", "test"):
         names[part], labels[part] = _scan(data.path / part, classes)
     shape = _shape(data, data.path, names["train"])
-    make = maker(data, sum(map(len, names.values())), shape)
+    make = loader(data, sum(map(len, names.values())), shape)
     parts = [make(data, data.path, shape, names[part], labels[part], part) for part in ("train", "test")]
-    return Source(parts[0], parts[1], classes, "image", shape)
+    return RawData(parts[0], parts[1], classes, "image", shape)
 
 
 def _classes(root: Path) -> tuple[str, ...]:
@@ -70,31 +70,32 @@ def _scan(root: Path, classes: tuple[str, ...]) -> tuple[np.ndarray, Tensor]:
     for name in classes:
         found = search(root / name, IMAGES)
         if not found.files:
-            raise nothing_in(root / name, found, "remove the folder of that class")
+            raise no_images(root / name, found, "remove the folder of that class")
         whole.add(found, f"{root.name}/{name}")
         counts.append(len(found.files))
-    beside = search(root, IMAGES, deep=False)
-    del beside.left_out[LINK]  # which classes may be
-    whole.left_out += beside.left_out + Counter({OUTSIDE: len(beside.files)})
-    whole.of_other_kinds += beside.of_other_kinds
-    tell(root, whole)
+    outside = search(root, IMAGES, deep=False)
+    del outside.left_out[LINK]  # which classes may be
+    whole.left_out += outside.left_out + Counter({OUTSIDE: len(outside.files)})
+    whole.of_other_kinds += outside.of_other_kinds
+    log_left_out(root, whole)
     labels = torch.repeat_interleave(torch.arange(len(classes)), torch.tensor(counts))
     return np.array([os.fsencode(name) for name in whole.files]), labels
 
 
-def nothing_in(root: Path, found: Found, otherwise: str) -> DataError:
-    """The error of a folder without any image."""
+def no_images(root: Path, found: Found, otherwise: str) -> DataError:
+    """Make the error for a folder without any image."""
     why = f" ({found.summary()})" if found.summary() else ""
     return DataError(f"{root} holds no {IMAGES}{why}: add some, or {otherwise}")
 
 
-def tell(root: Path, found: Found) -> None:
+def log_left_out(root: Path, found: Found) -> None:
+    """Log how many files of ``root`` are not read, and why."""
     if summary := found.summary():
         logger.info(f"{root}: {summary}")
 
 
 def own_shapes(root: Path, names: np.ndarray) -> set[tuple[int, int, int]]:
-    """(C, H, W) of some of the images, as they are in their files."""
+    """Return the shapes (C, H, W) of some of the images, as they are in their files."""
     chosen = np.unique(np.linspace(0, len(names) - 1, LOOKED_AT).astype(int))
     return {_own_shape(path_of(root, names[index])) for index in chosen}
 
@@ -122,7 +123,7 @@ def _shape(data: Data, root: Path, names: np.ndarray) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads an image by its name in ``root``; those of another size or colour only where the recipe says what of it."""
+    """A function that reads an image by its name in ``root``, and refuses what it is not allowed to convert."""
 
     root: Path
     into: Preprocess
@@ -150,8 +151,8 @@ def reader(data: Data, root: Path, shape: tuple[int, ...]) -> Reader:
     return Reader(root, unscaled(shape), data.image_size is not None, data.grayscale is not None)
 
 
-def maker(data: Data, count: int, shape: tuple[int, ...]) -> Callable[..., Samples]:
-    """What makes samples of (data, root, shape, names, labels, part): in memory or streamed, as ``count`` asks for."""
+def loader(data: Data, count: int, shape: tuple[int, ...]) -> Callable[..., Samples]:
+    """Choose the function of (data, root, shape, names, labels, part) that loads samples: into memory, or streamed."""
     fits = count * int(np.prod(shape)) <= IN_MEMORY_BYTES
     return _load if (fits if data.in_memory is None else data.in_memory) else _streamed
 

@@ -1,4 +1,4 @@
-"""Labelled samples, either held in memory or read as they are needed; the training loop cannot tell them apart."""
+"""Samples, held in memory or read as they are needed; the training loop cannot tell them apart."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Batch = tuple[Tensor, Tensor]
 
 
 class Samples(Protocol):
-    """Raw samples (uint8 images (C, H, W) or float32 vectors (F,)) with int64 class labels, −1 where there is none."""
+    """Raw samples (uint8 images (C, H, W) or float32 vectors (F,)) with int64 class labels, −1 for none."""
 
     @property
     def labels(self) -> Tensor: ...
@@ -27,13 +27,13 @@ class Samples(Protocol):
     def __len__(self) -> int: ...
 
     def select(self, indices: Tensor) -> Samples:
-        """The samples at ``indices``, in that order."""
+        """Return the samples at ``indices``, in that order."""
 
     def stream(self, batches: Sequence[Tensor]) -> Iterator[Batch]:
-        """One (samples, labels) pair for each tensor of indices in ``batches``."""
+        """Yield a (samples, labels) pair for each tensor of indices in ``batches``."""
 
     def digest(self) -> str:
-        """A hash of all that the samples are."""
+        """Hash the samples and their labels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +66,7 @@ class InMemory:
 class Streamed:
     """Samples read one by one in worker processes, for sets larger than memory.
 
-    ``read(key)`` gives one raw sample, and ``file(key)``, where there is one, says where it lies. ``keys`` is a NumPy
+    ``read(key)`` gives one raw sample, and ``file(key)``, if given, its file. ``keys`` is a NumPy
     array rather than a list of a million Python strings, whose reference counts would make every worker copy them page
     by page.
     """
@@ -110,7 +110,7 @@ class Streamed:
 
 
 class Joined:
-    """Two sets as one, each sample read by its own: those with labels and those without may come from two places."""
+    """Two sets as one, each sample read by its own: samples with labels and samples without may lie in two places."""
 
     def __init__(self, first: Samples, second: Samples, order: Tensor | None = None):
         self.first, self.second = first, second
@@ -146,7 +146,7 @@ class Joined:
 
 
 def _merged(parts: list[tuple[Tensor, Batch]]) -> Batch:
-    """One batch of several; each part's first tensor says where its samples go."""
+    """Merge parts into one batch; each part's first tensor says where its samples go."""
     where, (raw, _) = parts[0]
     whole, labels = raw.new_empty((len(where), *raw.shape[1:])), torch.empty(len(where), dtype=torch.long)
     for where, (samples, their_labels) in parts:
@@ -189,5 +189,5 @@ class _Batches:
 
 
 def in_order(samples: Samples, batch_size: int) -> Iterator[Batch]:
-    """All samples, first to last."""
+    """Yield all samples in batches, first to last."""
     return samples.stream(torch.arange(len(samples)).split(batch_size))

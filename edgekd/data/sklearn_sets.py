@@ -3,8 +3,8 @@
 import numpy as np
 
 from edgekd.data.arrays import from_arrays
-from edgekd.data.registry import SOURCES, Source
-from edgekd.options import Data
+from edgekd.data.options import Data
+from edgekd.data.sources import RawData
 
 
 def _split(x: np.ndarray, y: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
@@ -15,9 +15,8 @@ def _split(x: np.ndarray, y: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray],
     return (train_x, train_y), (test_x, test_y)
 
 
-@SOURCES.register("digits")
-def digits(data: Data) -> Source:
-    """1,797 handwritten digits of 8x8 grey pixels (Alpaydin and Kaynak, 1998)."""
+def digits(data: Data) -> RawData:
+    """Load 1,797 handwritten digits of 8x8 grey pixels (Alpaydin and Kaynak, 1998)."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
@@ -25,9 +24,8 @@ def digits(data: Data) -> Source:
     return from_arrays("digits", data, *_split(images, bunch.target), tuple("0123456789"))
 
 
-@SOURCES.register("breast_cancer")
-def breast_cancer(data: Data) -> Source:
-    """569 vectors of 30 measurements of cell nuclei, malignant or benign (Street et al., 1993)."""
+def breast_cancer(data: Data) -> RawData:
+    """Load 569 vectors of 30 measurements of cell nuclei, malignant or benign (Street et al., 1993)."""
     from sklearn.datasets import load_breast_cancer
 
     bunch = load_breast_cancer()

@@ -1,4 +1,4 @@
-"""torchvision's data sets, downloaded where there is a network."""
+"""torchvision's data sets, downloaded if there is a network."""
 
 from pathlib import Path
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from edgekd.data.arrays import from_arrays
-from edgekd.data.registry import SOURCES, Source
+from edgekd.data.options import Data
+from edgekd.data.sources import RawData
 from edgekd.errors import DataError, first_line
-from edgekd.options import Data
 
 CLASS_NAMES = {
     "mnist": "MNIST",
@@ -20,8 +20,8 @@ CLASS_NAMES = {
 DAMAGE = (RuntimeError, AssertionError, ValueError, TypeError, KeyError, IndexError, EOFError)
 
 
-@SOURCES.register(*CLASS_NAMES)
-def torchvision_set(data: Data) -> Source:
+def load_torchvision(data: Data) -> RawData:
+    """Load the data set that ``data.source`` names from ``data.path``, or download it to there."""
     root = data.path or Path("data")
     parts = [_part(data, root, train) for train in (True, False)]
     pairs = [(np.asarray(part.data), np.asarray(part.targets)) for part in parts]

@@ -1,4 +1,4 @@
-"""A folder of images without labels, which are trained on beside the labelled ones."""
+"""A folder of images without labels, which are trained on together with the labelled ones."""
 
 import os
 from pathlib import Path
@@ -6,19 +6,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from edgekd.data.folder import maker, nothing_in, own_shapes, tell
+from edgekd.data.folder import loader, log_left_out, no_images, own_shapes
+from edgekd.data.options import Data
 from edgekd.data.samples import Samples
 from edgekd.errors import DataError
 from edgekd.folders import IMAGES, search
-from edgekd.options import Data
 
 NO_LABEL = -1
 
 
 def unlabelled_images(data: Data, root: Path, shape: tuple[int, ...]) -> Samples:
-    """All images in ``root`` or deeper, with the label −1, as uint8 images of ``shape`` (C, H, W).
+    """Load all images in ``root`` or deeper, with the label −1, as uint8 images of ``shape`` (C, H, W).
 
-    What is left out is said, hidden files and folders aside (:mod:`edgekd.folders`).
+    What is left out is logged, hidden files and folders aside (:mod:`edgekd.folders`).
 
     Raises:
         DataError: there is no such folder, or no image in it, or they are of another shape and ``data`` does not say
@@ -26,8 +26,8 @@ def unlabelled_images(data: Data, root: Path, shape: tuple[int, ...]) -> Samples
     """
     names = _scan(root)
     _must_become(data, root, names, shape)
-    make = maker(data, len(names), shape)
-    return make(data, root, shape, names, torch.full((len(names),), NO_LABEL), "unlabelled")
+    load = loader(data, len(names), shape)
+    return load(data, root, shape, names, torch.full((len(names),), NO_LABEL), "unlabelled")
 
 
 def _scan(root: Path) -> np.ndarray:
@@ -35,8 +35,8 @@ def _scan(root: Path) -> np.ndarray:
         raise DataError(f"there is no folder {root}: data.unlabelled names a folder of images without labels")
     found = search(root, IMAGES)
     if not found.files:
-        raise nothing_in(root, found, "leave data.unlabelled out")
-    tell(root, found)
+        raise no_images(root, found, "leave data.unlabelled out")
+    log_left_out(root, found)
     return np.array([os.fsencode(name) for name in found.files])
 
 

@@ -1,4 +1,4 @@
-"""A fixed number of augmented views of each sample, the same whenever and with whomever it is looked at."""
+"""A fixed number of augmented views of each sample, the same in every epoch and batch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,11 +38,11 @@ class Views:
             raise DataError(f"{self.count} views of each sample cannot be seen: give 1 or more")
 
     def of_epoch(self, epoch: int) -> int:
-        """The view that ``epoch``, counted from 0, sees."""
+        """Return the number of the view that ``epoch``, counted from 0, sees."""
         return epoch % self.count
 
     def uniforms(self, view: int, indices: Tensor, draws: int) -> Tensor:
-        """(N, ``draws``) float64 in [0, 1), the multiples of 2**-53, for :func:`edgekd.data.augment.augment_with`.
+        """Draw (N, ``draws``) float64 in [0, 1), multiples of 2**-53, for :func:`edgekd.data.augment.augment_with`.
 
         Args:
             view: in [0, ``count``).
@@ -59,7 +59,7 @@ class Views:
         return torch.from_numpy((bits >> np.uint64(11)) * 2.0**-53)
 
     def augment(self, images: Tensor, names: Sequence[str], view: int, indices: Tensor) -> Tensor:
-        """The view of ``images``, (N, C, H, W) uint8, the samples at ``indices``, by the augmentations ``names``.
+        """Change ``images``, (N, C, H, W) uint8, the samples at ``indices``, to one of their views by ``names``.
 
         Raises:
             DataError: there is no such view, or augmentation.
@@ -68,7 +68,7 @@ class Views:
 
 
 def splitmix64(states: np.ndarray, number: np.ndarray | int) -> np.ndarray:
-    """Output ``number``, counted from 0, of the generators seeded by ``states``, uint64."""
+    """Compute output ``number``, counted from 0, of the generators seeded by ``states``, uint64."""
     # At least one dimension: NumPy warns of scalars that wrap around.
     z = states + GAMMA * (np.atleast_1d(np.asarray(number, np.uint64)) + np.uint64(1))
     z = (z ^ (z >> np.uint64(30))) * FIRST

@@ -23,5 +23,5 @@ class Target(Section):
 
     @property
     def place(self) -> tuple[str, str, int | None]:
-        """What tells two targets apart: TensorRT has no threads, and a device one architecture."""
+        """Return what tells two targets apart: TensorRT has no threads, and a device one architecture."""
         return self.device, self.runtime, self.threads if self.runtime == "onnxruntime" else None

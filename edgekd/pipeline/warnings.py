@@ -140,7 +140,7 @@ def classes_lost(teacher: Exported, student: Exported, data: DataSet) -> list[sc
 
 def data_warnings(data: DataSet) -> list[schema.Note]:
     """A warning for each thing in the data that makes figures on them doubtful."""
-    return [schema.Note(code=doubt.code, message=doubt.message) for doubt in data.doubts]
+    return [schema.Note(code=each.code, message=each.message) for each in data.warnings]
 
 
 def skipped_target(target: Target) -> schema.Note:

@@ -1,10 +1,13 @@
 """Recipes: what to compress, with which data, by which stages, for which devices, within which budget."""
 
-from edgekd.options import SOURCES, Budget, Data, Target, Train
+from edgekd.data.options import Data
+from edgekd.data.sources import SOURCES
+from edgekd.options import Budget, Target
 from edgekd.recipe.load import load_recipe
 from edgekd.recipe.schema import Recipe, json_schema
 from edgekd.recipe.sections import FurtherTeacher, Student, Teacher
 from edgekd.stages import STAGES, Distill, Prune, Quantize, Stage
+from edgekd.train.options import Train
 
 __all__ = [
     "SOURCES",

@@ -53,7 +53,11 @@ for kind, (pattern, first) in RESOLVERS.items():
 
 
 def scalar(node: yaml.ScalarNode) -> str | int | float | bool | None:
-    """The value of ``node``; ValueError says why it has none."""
+    """Return the value of ``node``.
+
+    Raises:
+        ValueError: it has none.
+    """
     match node.tag.removeprefix(TAG):
         case "null":
             return None

@@ -18,10 +18,13 @@ LARGEST = 256 << 10
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Loads the recipe at ``path``, changed by ``overrides`` as ``--set`` writes them (``prune.macs=0.4``).
+    """Load the recipe at ``path``, changed by ``overrides`` as ``--set`` writes them (``prune.macs=0.4``).
 
-    Relative paths are made absolute: against the folder of the file that wrote them, or against the current
-    directory where an override did. Raises :class:`RecipeError` with a line for each mistake.
+    Relative paths are made absolute: against the folder of the file that wrote them, and those of overrides against
+    the current directory.
+
+    Raises:
+        RecipeError: with a line for each mistake.
     """
     tree = read_extended(path, ())
     for setting in overrides:
@@ -34,7 +37,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def read_extended(path: Path, below: tuple[Path, ...], asked: str = "") -> Tree:
-    """The recipe at ``path`` laid over those that it extends; ``below`` are the files that extend it."""
+    """Read the recipe at ``path`` and lay it over those that it extends; ``below`` are the files that extend it."""
     tree = read(path, asked)
     files = (*below, path.resolve())
     if files[-1] in below:
@@ -81,7 +84,7 @@ def read_text(path: Path, asked: str) -> str:
 
 
 def make_paths_absolute(tree: Tree) -> dict[str, str]:
-    """Makes the paths in ``tree`` absolute; the result says how each of them was written."""
+    """Make the paths in ``tree`` absolute; return how each of them was written."""
     written = {}
     for loc in paths_of(tree):
         value = tree.at(loc)

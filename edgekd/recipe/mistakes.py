@@ -7,16 +7,16 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from edgekd.errors import RecipeError
+from edgekd.recipe.expected import choices, expected, kind_at
 from edgekd.recipe.schema import Recipe
 from edgekd.recipe.tree import Loc, Tree, mistake
-from edgekd.recipe.words import choices, expected, kind_at
 from edgekd.registry import nearest
 
 MOST = 10
 
 
 def explain(error: ValidationError, tree: Tree) -> RecipeError:
-    """All mistakes that ``error`` holds, one line each, at most ten."""
+    """Turn ``error`` into one with a line for each mistake, at most ten."""
     # pydantic counts an item with a mistake as missing, and then calls the list too short as well.
     lines = [
         one_line(details, tree)
@@ -56,7 +56,7 @@ def unknown_key(loc: Loc) -> str:
 
 def unexpected(loc: Loc, value: Any) -> str:
     kind, bounds = kind_at(loc)
-    hint = nearest(value, choices(kind)) if isinstance(value, str) else ""
+    hint = nearest(value, choices(kind, bounds)) if isinstance(value, str) else ""
     return f"expected {expected(kind, bounds)}, got {shown(value)}{hint}"
 
 

@@ -12,7 +12,7 @@ from edgekd.stages import STAGES
 
 
 def override(tree: Tree, setting: str) -> None:
-    """Changes ``tree`` by ``setting``: ``prune.macs=0.4``, ``stages.0.epochs=2``, ``data.workers=0``."""
+    """Change ``tree`` by ``setting``: ``prune.macs=0.4``, ``stages.0.epochs=2``, ``data.workers=0``."""
     key, equals, text = setting.partition("=")
     origin = Origin(f"--set {setting}", Path.cwd())
     parts = key.strip().split(".")
@@ -33,7 +33,7 @@ def spell_out_stages(tree: Tree) -> None:
 
 
 def paths(tree: Tree, parts: list[str], origin: Origin) -> list[list[str]]:
-    """The full paths that ``parts`` stands for; a stage's name stands for all stages of that name."""
+    """Return the full paths that ``parts`` stands for; a stage's name stands for all stages of that name."""
     names = stage_names(tree)
     first, *rest = parts
     if first in STAGES:
@@ -56,7 +56,7 @@ def stage_names(tree: Tree) -> list[str]:
 
 
 def within_stage(parts: list[str], names: list[str]) -> list[str]:
-    """``0.epochs`` as ``0.distill.epochs``, the way that it is nested."""
+    """Rewrite ``0.epochs`` as ``0.distill.epochs``, the way that it is nested."""
     index, *rest = parts
     by_index = {str(number): name for number, name in enumerate(names)}
     name = by_index.get(index, rest[0])
@@ -64,7 +64,7 @@ def within_stage(parts: list[str], names: list[str]) -> list[str]:
 
 
 def locate(tree: Tree, path: list[str], origin: Origin) -> Loc:
-    """The location that ``path`` names; sections missing on the way to it are made."""
+    """Find the location that ``path`` names, and make the sections that are missing on the way to it."""
     loc: Loc = ()
     for part in path:
         holder = tree.at(loc)

@@ -1,4 +1,4 @@
-"""A whole recipe as one frozen object, and the two forms it is written in."""
+"""A whole recipe as one frozen object, and its forms as YAML and as JSON Schema."""
 
 import re
 from collections.abc import Mapping
@@ -9,8 +9,9 @@ import yaml
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 from typing_extensions import Self
 
+from edgekd.data.options import Data
 from edgekd.files import canonical_json, sha256
-from edgekd.options import Budget, Data, Mistake, Section, Target
+from edgekd.options import Budget, Mistake, Section, Target
 from edgekd.recipe.dialect import RecipeDumper
 from edgekd.recipe.sections import Student, Teacher
 from edgekd.recipe.stages import AnyStage
@@ -59,6 +60,7 @@ class Recipe(Section):
     @field_validator("name")
     @classmethod
     def names_a_folder(cls, name: str) -> str:
+        """Refuse a name that a folder cannot have."""
         if not re.fullmatch(NAME, name):
             raise Mistake(
                 f"{name!r} cannot name a folder; use at most 100 letters, digits, '.', '_' and '-', "
@@ -68,7 +70,8 @@ class Recipe(Section):
 
     @field_validator("targets")
     @classmethod
-    def of_one_place_each(cls, targets: tuple[Target, ...]) -> tuple[Target, ...]:
+    def different_targets(cls, targets: tuple[Target, ...]) -> tuple[Target, ...]:
+        """Refuse a target that is there twice."""
         places = [target.place for target in targets]
         for index, place in enumerate(places):
             if place in places[:index]:
@@ -78,6 +81,7 @@ class Recipe(Section):
     @field_validator("stages")
     @classmethod
     def in_order(cls, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+        """Refuse stages in an order that cannot be."""
         misplaced = first_misplaced(stages)
         if misplaced:
             index, reason = misplaced
@@ -86,6 +90,7 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def student_learns_first(self) -> Self:
+        """Refuse to compress a student with random weights."""
         first, student = self.stages[0], self.student
         is_random = student is not None and (student.checkpoint is None or student.new_head)
         if student is not None and is_random and not first.starts_from_random_weights:
@@ -98,16 +103,16 @@ class Recipe(Section):
         return self
 
     def dump(self) -> dict[str, Any]:
-        """The recipe as plain JSON values in the form of the YAML, with defaults, without what is None."""
+        """Return the recipe as JSON values in the form of the YAML, with defaults, without what is None."""
         return plain(self)
 
     def to_yaml(self) -> str:
-        """The recipe as YAML that loads as the same recipe."""
+        """Write the recipe as YAML that loads as the same recipe."""
         return yaml.dump(self.dump(), Dumper=RecipeDumper, sort_keys=False, allow_unicode=True, width=110)
 
     @property
     def sha256(self) -> str:
-        """Of :meth:`dump` with its paths as they were written, so that it is the same on every machine."""
+        """Return the hash of :meth:`dump` with paths as they were written, so that it is the same on every machine."""
         tree = Tree(self.dump())
         for loc in paths_of(tree):
             path = tree.at(loc)
@@ -117,18 +122,18 @@ class Recipe(Section):
 
     @property
     def written(self) -> Mapping[str, str]:
-        """How each of its absolute paths was written."""
+        """Return how each of its absolute paths was written."""
         return dict(self._written)
 
     def written_with(self, paths: dict[str, str]) -> Self:
-        """This recipe, knowing how each of its absolute ``paths`` was written."""
+        """Return this recipe, knowing how each of its absolute ``paths`` was written."""
         copy = self.model_copy()
         copy._written = paths
         return copy
 
 
 def paths_of(tree: Tree) -> list[Loc]:
-    """Where a path may stand in ``tree``, a recipe or what may become one."""
+    """Locate the paths in ``tree``, a recipe or what may become one."""
     others = tree.at(OTHERS)
     count = len(others) if isinstance(others, list) else 0
     return [*PATHS, *((*OTHERS, index, key) for index in range(count) for key in ("checkpoint", "model"))]
@@ -146,7 +151,7 @@ def plain(value: Any) -> Any:
 
 
 def json_schema() -> dict[str, Any]:
-    """JSON Schema of a recipe's YAML, for editors. A recipe that extends another may leave keys out."""
+    """Make the JSON Schema of a recipe's YAML, for editors. A recipe that extends another may leave keys out."""
     schema = Recipe.model_json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["properties"]["extends"] = {"type": "string", "description": "a recipe that this one changes"}

@@ -1,16 +1,13 @@
-"""The sections of a recipe that are not stages. Descriptions feed the JSON Schema and the messages."""
+"""A recipe's sections for networks. Descriptions feed the JSON Schema and the messages."""
 
 from typing import Any, Literal
 
-from pydantic import (
-    Field,
-    NonNegativeFloat,
-    model_validator,
-)
+from pydantic import Field, NonNegativeFloat, model_validator
 from typing_extensions import Self
 
-from edgekd.options import Mistake, Section, Train
+from edgekd.options import Mistake, Section
 from edgekd.options.section import FilePath, Text
+from edgekd.train.options import Train
 
 NO_HEAD = "there is no checkpoint whose last layer could be left out; give checkpoint, or leave new_head out"
 CHECKPOINT_KEY = "which of several networks' weights in the file, such as state_dict; the averaged ones when left out"
@@ -39,6 +36,7 @@ class FurtherTeacher(Section):
 
     @model_validator(mode="after")
     def has_weights(self) -> Self:
+        """Refuse a teacher that has not learned anything."""
         if self.checkpoint is None and self.train is None:
             raise Mistake(
                 "no weights; give checkpoint (a file) or train (how to train it; "
@@ -65,6 +63,7 @@ class Teacher(FurtherTeacher):
 
     @model_validator(mode="after")
     def combines(self) -> Self:
+        """Refuse ways to combine teachers that there are not."""
         if self.combine != "mean" and not self.others:
             raise Mistake("there is one teacher only; give others, or leave combine out", "combine")
         if self.weights is None:
@@ -95,5 +94,6 @@ class Student(Section):
 
     @model_validator(mode="after")
     def has_a_checkpoint_to_choose_from(self) -> Self:
+        """Refuse options of a checkpoint if there is none."""
         _need_a_checkpoint(self)
         return self

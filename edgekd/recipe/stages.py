@@ -11,7 +11,7 @@ from edgekd.stages import STAGES, Stage
 
 
 def as_mapping(stage: Any) -> Any:
-    """``stage`` as a mapping of its name to its settings, from any form that it may have."""
+    """Return ``stage``, in any of its forms, as a mapping of its name to its settings."""
     if isinstance(stage, Stage):
         return {stage.name: stage}
     if isinstance(stage, str):
@@ -25,7 +25,7 @@ def as_mapping(stage: Any) -> Any:
 
 
 class AnyStage:
-    """Tells pydantic to read each form of a stage; mistakes are located at ``stages.0.distill.epochs``."""
+    """Validation of a stage in any of its forms; mistakes are located at ``stages.0.distill.epochs``."""
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:

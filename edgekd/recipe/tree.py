@@ -16,7 +16,7 @@ DEEPEST = 20
 
 @dataclass(frozen=True)
 class Origin:
-    """What to call the place that a value was written in, and where its relative paths start from."""
+    """The place that a value was written in, as messages call it, and the folder that its relative paths start from."""
 
     place: str
     folder: Path
@@ -24,11 +24,13 @@ class Origin:
 
 @dataclass
 class Tree:
+    """A YAML value, and the origins of all values in it by their locations."""
+
     value: Any = None
     origins: dict[Loc, Origin] = field(default_factory=dict)
 
     def at(self, loc: Loc) -> Any:
-        """The value at ``loc``; None where there is none."""
+        """Return the value at ``loc``, or None."""
         value = self.value
         for part in loc:
             if isinstance(value, dict):
@@ -38,24 +40,24 @@ class Tree:
         return value
 
     def origin(self, loc: Loc) -> Origin:
-        """Where the value at ``loc`` was written, or else the section around it."""
+        """Return where the value at ``loc`` was written, or else the section around it."""
         while loc not in self.origins:
             loc = loc[:-1]
         return self.origins[loc]
 
     def below(self, loc: Loc) -> dict[Loc, Origin]:
-        """The origins of the value at ``loc`` and of all in it."""
+        """Return the origins of the value at ``loc`` and of all in it."""
         return {other: origin for other, origin in self.origins.items() if other[: len(loc)] == loc}
 
     def put(self, loc: Loc, value: Any, origins: dict[Loc, Origin]) -> None:
-        """Puts ``value`` at ``loc``, whose parent exists; ``origins`` are those of ``loc`` and all below."""
+        """Put ``value`` at ``loc``, whose parent exists; ``origins`` are those of ``loc`` and all below."""
         self.at(loc[:-1])[loc[-1]] = value
         for other in self.below(loc):
             del self.origins[other]
         self.origins |= origins
 
     def lay_over(self, over: "Tree", loc: Loc = ()) -> None:
-        """Merges ``over`` into this tree: mappings key by key, everything else replaced whole."""
+        """Merge ``over`` into this tree: mappings key by key, everything else replaced whole."""
         for key, value in over.at(loc).items():
             here = (*loc, key)
             if isinstance(value, dict) and isinstance(self.at(here), dict):
@@ -66,7 +68,7 @@ class Tree:
 
 
 def parse(text: str, origin_of_line: Callable[[int], Origin]) -> Tree:
-    """Reads YAML of which ``origin_of_line`` says what each line, from 1 on, is called."""
+    """Read YAML; ``origin_of_line`` says what each line, from 1 on, is called."""
     try:
         node = yaml.compose(text, Loader=RecipeLoader)
         return TreeBuilder(origin_of_line).build(node)

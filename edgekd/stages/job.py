@@ -15,7 +15,6 @@ from edgekd.artifact import Artifact, capture
 from edgekd.data import DataSet
 from edgekd.distill.ensemble import Ensemble
 from edgekd.files import sha256
-from edgekd.options import Train
 from edgekd.spec import Spec
 from edgekd.stages.deployment import Deployment, Precisions
 from edgekd.stages.network import restore
@@ -24,6 +23,7 @@ from edgekd.stages.stage import Stage
 from edgekd.train import CrossEntropy, FitOptions, Objective, distributed, fit, predictions_of
 from edgekd.train.batches import mix
 from edgekd.train.device import make_fabric
+from edgekd.train.options import Train
 
 Log = Callable[[dict[str, Any]], None]
 History = list[dict[str, Any]]

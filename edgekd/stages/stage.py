@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 from pydantic import Field
 
 from edgekd.errors import ModelError
-from edgekd.options import Budget, Target, Train
+from edgekd.options import Budget, Target
+from edgekd.train.options import Train
 
 if TYPE_CHECKING:
     from torch import nn

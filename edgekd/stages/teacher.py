@@ -3,8 +3,8 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from edgekd.options import Train
 from edgekd.stages.stage import Stage
+from edgekd.train.options import Train
 
 if TYPE_CHECKING:
     from edgekd.stages.job import Job, Result

@@ -1,7 +1,30 @@
 """The training loop and the evaluation that every stage shares."""
 
-from edgekd.train.evaluate import accuracy_of, logits_of, predictions_of
-from edgekd.train.loop import FitOptions, fit
-from edgekd.train.objective import Batch, CrossEntropy, Objective
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Batch", "CrossEntropy", "FitOptions", "Objective", "accuracy_of", "fit", "logits_of", "predictions_of"]
+if TYPE_CHECKING:
+    from edgekd.train.evaluate import accuracy_of as accuracy_of
+    from edgekd.train.evaluate import logits_of as logits_of
+    from edgekd.train.evaluate import predictions_of as predictions_of
+    from edgekd.train.loop import FitOptions as FitOptions
+    from edgekd.train.loop import fit as fit
+    from edgekd.train.objective import Batch as Batch
+    from edgekd.train.objective import CrossEntropy as CrossEntropy
+    from edgekd.train.objective import Objective as Objective
+    from edgekd.train.options import Train as Train
+
+# Recipes import the options of this room, and no PyTorch.
+EXPORTS = {
+    "evaluate": ("accuracy_of", "logits_of", "predictions_of"),
+    "loop": ("FitOptions", "fit"),
+    "objective": ("Batch", "CrossEntropy", "Objective"),
+    "options": ("Train",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in EXPORTS.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

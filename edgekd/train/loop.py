@@ -16,7 +16,6 @@ from edgekd.data import DataSet
 from edgekd.data.augment import augment_with, draws_of
 from edgekd.data.views import Views
 from edgekd.errors import TrainingError
-from edgekd.options import Train
 from edgekd.ranges import NOT_NEGATIVE, SEED, SHARE_OR_NONE
 from edgekd.train import distributed
 from edgekd.train.batches import batches, mix
@@ -27,6 +26,8 @@ from edgekd.train.evaluate import distributed_predictions_of, validation_metrics
 from edgekd.train.l2_sp import L2SP
 from edgekd.train.memory import keep_freed_memory
 from edgekd.train.objective import Batch, Objective, total
+from edgekd.train.optimizers import OPTIMIZERS
+from edgekd.train.options import Train
 from edgekd.train.progress import StageProgress
 from edgekd.train.schedule import learning_rate
 from edgekd.train.transfer import Transfer
@@ -39,7 +40,7 @@ History = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class FitOptions:
-    """How :func:`fit` goes about a training, beside what its :class:`~edgekd.options.Train` says.
+    """How :func:`fit` goes about a training, beside what its :class:`~edgekd.train.Train` says.
 
     Attributes:
         seed: start of all random numbers.
@@ -114,7 +115,8 @@ class _Training:
         learned = objective.learned()
         along = list(learned.parameters()) if learned else []
         self.transfer = Transfer(network, section)
-        self.wrapped, self.optimizer = self.fabric.setup(network, _optimizer(self.transfer.groups(along), section))
+        optimizer = OPTIMIZERS.find(section.optimizer)(self.transfer.groups(along), section)
+        self.wrapped, self.optimizer = self.fabric.setup(network, optimizer)
         # Before a checkpoint is loaded: the pull is towards where the training first began.
         self.l2_sp = L2SP(self.transfer.pulled.values(), section.l2_sp) if section.l2_sp else None
         averaging = get_ema_multi_avg_fn(section.ema) if section.ema else None
@@ -251,12 +253,6 @@ class _Training:
 def _read(loss: Tensor) -> Any:
     # Reading a GPU's loss waits for the GPU, so there it is added up without being read.
     return float(loss.detach()) if loss.device.type == "cpu" else loss.detach()
-
-
-def _optimizer(groups: list[dict[str, Any]], section: Train) -> torch.optim.Optimizer:
-    if section.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=section.lr)
-    return torch.optim.SGD(groups, lr=section.lr, momentum=section.momentum, nesterov=section.momentum > 0)
 
 
 def _prepare(optimizer: Any, rate: float, seed: int, step: int) -> None:

@@ -9,12 +9,6 @@ from edgekd.registry import Registry
 SCHEDULES: Registry[Callable[[float], float]] = Registry("schedule", TrainingError)
 
 
-@SCHEDULES.register("constant")
-def constant(progress: float) -> float:
-    """Stay at the peak."""
-    return 1.0
-
-
 @SCHEDULES.register("cosine")
 def cosine(progress: float) -> float:
     """Fall from the peak to zero (Loshchilov and Hutter, "SGDR", 2017, equation 5, one cycle)."""
@@ -27,6 +21,12 @@ def one_cycle(progress: float, warm_up: float = 0.25) -> float:
     if progress < warm_up:
         return max(progress, 1e-3) / warm_up
     return cosine((progress - warm_up) / (1 - warm_up))
+
+
+@SCHEDULES.register("constant")
+def constant(progress: float) -> float:
+    """Stay at the peak."""
+    return 1.0
 
 
 def learning_rate(schedule: str, peak: float, step: int, total: int, begin: float = 0.0) -> float:

@@ -10,8 +10,8 @@ from torch import nn
 
 from edgekd.errors import TrainingError
 from edgekd.models.checkpoint import last_layer
-from edgekd.options import Train
 from edgekd.registry import nearest
+from edgekd.train.options import Train
 
 # A network of fewer parts, such as features and a classifier, says too little of what comes after what.
 FEWEST_PARTS = 3

@@ -11,7 +11,7 @@ from edgekd.models import build
 from edgekd.recipe import Train
 from edgekd.train import Batch, CrossEntropy, FitOptions, Objective, accuracy_of, fit, logits_of, predictions_of
 from edgekd.train.batches import batches
-from edgekd.train.loop import _optimizer
+from edgekd.train.optimizers import OPTIMIZERS
 from edgekd.train.transfer import Transfer
 
 
@@ -138,8 +138,8 @@ def test_the_average_is_the_average(few_digits):
 
 def test_what_decays():
     section = Train(weight_decay=0.1)
-    optimizer = _optimizer(Transfer(small(), section).groups(), section)
-    decayed, free = (group for group in optimizer.param_groups)
+    optimizer = OPTIMIZERS["sgd"](Transfer(small(), section).groups(), section)
+    decayed, free = optimizer.param_groups
     assert decayed["weight_decay"] == 0.1 and all(p.ndim > 1 for p in decayed["params"])
     assert free["weight_decay"] == 0.0 and all(p.ndim <= 1 for p in free["params"])
 

@@ -1,4 +1,4 @@
-"""Samples that are there more than once: in training and test, or under two labels."""
+"""Duplicate samples: in training and test, or under two labels."""
 
 import hashlib
 import os
@@ -16,8 +16,8 @@ TAIL = 4096
 
 
 @dataclass(frozen=True)
-class Doubt:
-    """What is doubtful in the data: ``code`` for machines, ``message`` for people."""
+class DataWarning:
+    """Something in the data that makes metrics doubtful: ``code`` for machines, ``message`` for people."""
 
     code: str
     message: str
@@ -31,9 +31,8 @@ class _Sample:
     name: str
 
 
-def doubts_on(parts: Mapping[str, Samples], classes: Sequence[str]) -> list[Doubt]:
-    """Return a doubt where samples of ``parts["test"]`` are also in another part, and where equal samples have
-    different labels.
+def find_duplicates(parts: Mapping[str, Samples], classes: Sequence[str]) -> list[DataWarning]:
+    """Warn of samples of ``parts["test"]`` that are also in another part, and of equal samples with different labels.
 
     Samples in memory are equal if all values are, streamed ones if their files are. The label −1 contradicts none.
     """
@@ -93,7 +92,7 @@ def _tail(path: Path) -> bytes:
         return hashlib.blake2b(file.read(), digest_size=16).digest()
 
 
-def _seen(groups: Iterable[list[_Sample]], tested: int) -> list[Doubt]:
+def _seen(groups: Iterable[list[_Sample]], tested: int) -> list[DataWarning]:
     twins = sorted(
         (sample.index, sample.name, next(other.name for other in group if other.part != "test"))
         for group in groups
@@ -108,10 +107,10 @@ def _seen(groups: Iterable[list[_Sample]], tested: int) -> list[Doubt]:
         f"{len(twins)} of {tested} test samples {'are' if len(twins) > 1 else 'is'} also trained on or chosen by "
         f"({pairs}): the accuracy is not that of unseen samples; remove them from one of the two"
     )
-    return [Doubt("test_samples_seen", message)]
+    return [DataWarning("test_samples_seen", message)]
 
 
-def _contradicting(groups: Iterable[list[_Sample]], classes: Sequence[str]) -> list[Doubt]:
+def _contradicting(groups: Iterable[list[_Sample]], classes: Sequence[str]) -> list[DataWarning]:
     pairs = []
     for group in groups:
         first: dict[int, _Sample] = {}
@@ -125,4 +124,4 @@ def _contradicting(groups: Iterable[list[_Sample]], classes: Sequence[str]) -> l
         return []
     what = "samples are" if len(pairs) > 1 else "sample is"
     message = f"{len(pairs)} {what} there under different labels ({several(pairs, 2)}); keep the right one"
-    return [Doubt("contradicting_labels", message)]
+    return [DataWarning("contradicting_labels", message)]

@@ -1,13 +1,13 @@
-"""What a recipe expects at a place, in plain words taken from the schema."""
+"""What a recipe may have at a place, as words for messages; taken from the types of the sections."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types as at
 
-from edgekd.options import Section
+from edgekd.options import Registered, Section
 from edgekd.recipe.schema import Recipe
 from edgekd.recipe.tree import Loc
 from edgekd.stages import STAGES, Stage
@@ -23,7 +23,7 @@ PLAIN = {
 
 
 def kind_at(loc: Loc) -> tuple[Any, list[Any]]:
-    """The bare type at ``loc`` and the bounds on it."""
+    """Return the bare type at ``loc`` and the bounds on it."""
     kind: Any = Recipe
     bounds: list[Any] = []
     for part in loc:
@@ -38,7 +38,7 @@ def kind_at(loc: Loc) -> tuple[Any, list[Any]]:
 
 
 def bare(kind: Any, bounds: Iterable[Any]) -> tuple[Any, list[Any]]:
-    """``kind`` without Annotated and None, and the bounds that were around it."""
+    """Strip Annotated and None off ``kind``; return it with the bounds that were around it."""
     if get_origin(kind) is Annotated:
         kind, *more = get_args(kind)
         return bare(kind, [*bounds, *more])
@@ -48,13 +48,16 @@ def bare(kind: Any, bounds: Iterable[Any]) -> tuple[Any, list[Any]]:
     return kind, list(bounds)
 
 
-def choices(kind: Any) -> tuple[str, ...]:
-    return get_args(kind) if get_origin(kind) is Literal else ()
+def choices(kind: Any, bounds: Iterable[Any]) -> tuple[str, ...]:
+    """Return the words that a value may be, or none if it may be others."""
+    registered = (name for bound in bounds if isinstance(bound, Registered) for name in bound.names)
+    return get_args(kind) if get_origin(kind) is Literal else tuple(registered)
 
 
-def expected(kind: Any, bounds: Iterable[Any] = ()) -> str:
-    if choices(kind):
-        return " or ".join(map(repr, choices(kind)))
+def expected(kind: Any, bounds: Sequence[Any] = ()) -> str:
+    """Describe the values of the type ``kind`` within ``bounds``: "a whole number of at least 1"."""
+    if words := choices(kind, bounds):
+        return " or ".join(map(repr, words))
     if kind is Stage:
         return f"a stage: {', '.join(STAGES)}"
     if isinstance(kind, type) and issubclass(kind, Section):

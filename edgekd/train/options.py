@@ -1,10 +1,12 @@
-"""How a network is trained."""
+"""The options of a training."""
 
-from typing import Literal
+from typing import Annotated
 
 from pydantic import Field
 
-from edgekd.options.section import Section, Text
+from edgekd.options.section import Registered, Section, Text
+from edgekd.train.optimizers import OPTIMIZERS
+from edgekd.train.schedule import SCHEDULES
 
 
 class Train(Section):
@@ -12,10 +14,10 @@ class Train(Section):
 
     epochs: int = Field(default=10, ge=0, description="passes over the training samples")
     lr: float = Field(default=0.1, gt=0, description="highest learning rate")
-    optimizer: Literal["sgd", "adamw"] = Field(default="sgd", description="what takes the steps")
+    optimizer: Annotated[str, Registered(OPTIMIZERS)] = Field(default="sgd", description="what takes the steps")
     momentum: float = Field(default=0.9, ge=0, lt=1, description="momentum of sgd")
     weight_decay: float = Field(default=5e-4, ge=0, description="weight decay")
-    schedule: Literal["cosine", "one_cycle", "constant"] = Field(
+    schedule: Annotated[str, Registered(SCHEDULES)] = Field(
         default="one_cycle", description="learning rate over the steps"
     )
     clip_norm: float | None = Field(default=None, gt=0, description="clip the gradient to this norm")

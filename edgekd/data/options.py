@@ -1,18 +1,17 @@
-"""Where samples come from and how they are prepared."""
+"""The options of data: a recipe's section ``data``."""
 
 import re
-from typing import Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, PositiveFloat, field_validator, model_validator
 from typing_extensions import Self
 
-from edgekd.options.section import FilePath, Mistake, Section, Text
+from edgekd.data.augment import AUGMENTATIONS
+from edgekd.data.sources import SOURCES
+from edgekd.options.section import FilePath, Mistake, Registered, Section, Text
 from edgekd.pixels import why_no_scale
 from edgekd.registry import nearest
 
-SOURCES = ("digits", "breast_cancer", "folder", "npz", "mnist", "fashion_mnist", "cifar10", "cifar100")
-SOURCES_WITH_PATH = ("folder", "npz")
-IMAGE_SOURCES = tuple(source for source in SOURCES if source not in ("breast_cancer", "npz"))
 FUNCTION = re.compile(r".+\.py:[A-Za-z_]\w*")
 
 
@@ -25,7 +24,7 @@ class Data(Section):
     image_size: int | None = Field(default=None, ge=4, le=8192, description="side in pixels that images are resized to")
     grayscale: bool | None = Field(default=None, description="one channel instead of three")
     batch_size: int = Field(default=128, ge=1, description="samples per training step")
-    augment: tuple[Literal["crop", "flip"], ...] = Field(
+    augment: tuple[Annotated[str, Registered(AUGMENTATIONS)], ...] = Field(
         default=(), strict=False, description="random changes to training images"
     )
     validation: float = Field(
@@ -53,6 +52,7 @@ class Data(Section):
     @field_validator("source")
     @classmethod
     def known_source(cls, source: str) -> str:
+        """Refuse a source that is neither registered nor a function of the user's."""
         if source in SOURCES or FUNCTION.fullmatch(source):
             return source
         raise Mistake(
@@ -61,20 +61,24 @@ class Data(Section):
 
     @model_validator(mode="after")
     def consistent(self) -> Self:
-        if self.source in SOURCES_WITH_PATH and self.path is None:
+        """Refuse keys that do not go together."""
+        source = SOURCES.get(self.source)
+        if source and source.needs_path and self.path is None:
             raise Mistake(f"source {self.source} needs path: the folder or file to read", "source")
-        if self.args and self.source in SOURCES:
+        if self.args and source:
             raise Mistake(f"only a source 'path.py:function' takes args, {self.source} does not", "args")
         if (self.mean is None) != (self.std is None):
             raise Mistake("mean and std go together; give both or neither", "mean" if self.mean else "std")
         if self.mean is not None and self.std is not None and len(self.mean) != len(self.std):
             raise Mistake(f"{len(self.std)} values, but mean has {len(self.mean)}; give one per channel", "std")
-        if self.source in IMAGE_SOURCES and self.mean and self.std and (why := why_no_scale(self.mean, self.std)):
+        is_images = source is not None and source.images
+        if is_images and self.mean and self.std and (why := why_no_scale(self.mean, self.std)):
             raise Mistake(why, "mean" if why_no_scale(self.mean, (1,)) else "std")
         return self
 
     @model_validator(mode="after")
     def shares_batches(self) -> Self:
+        """Refuse a share of unlabelled samples that no batch can have."""
         if self.unlabelled_share is not None and self.unlabelled is None:
             raise Mistake("there are no unlabelled images; give unlabelled, a folder of them", "unlabelled_share")
         if self.unlabelled_share is not None and self.batch_size < 2:

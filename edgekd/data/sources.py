@@ -1,0 +1,94 @@
+"""Data sources that a recipe may name; each imports what it needs when it is loaded, so that PyTorch can wait."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from edgekd.errors import DataError
+from edgekd.registry import Registry
+
+if TYPE_CHECKING:
+    from edgekd.data.options import Data
+    from edgekd.data.samples import Samples
+
+
+@dataclass(frozen=True, eq=False)
+class RawData:
+    """Training and test samples as a source has them, before any split or scaling."""
+
+    train: Samples
+    test: Samples
+    classes: tuple[str, ...]
+    kind: Literal["image", "vector"]
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Source:
+    """An entry of :data:`SOURCES`.
+
+    Attributes:
+        load: reads the samples that a recipe's section ``data`` describes.
+        images: whether they are images, whatever the section says.
+        needs_path: whether the section must have a ``path``.
+    """
+
+    load: Callable[[Data], RawData]
+    images: bool
+    needs_path: bool
+
+
+SOURCES: Registry[Source] = Registry("data source", DataError)
+Load = Callable[["Data"], RawData]
+
+
+def source(*names: str, images: bool, needs_path: bool = False) -> Callable[[Load], Load]:
+    """Register a function that loads data under ``names``."""
+
+    def register(load: Load) -> Load:
+        SOURCES.register(*names)(Source(load, images, needs_path))
+        return load
+
+    return register
+
+
+@source("digits", images=True)
+def digits(data: Data) -> RawData:
+    """Load 1,797 handwritten digits of 8x8 grey pixels (Alpaydin and Kaynak, 1998)."""
+    from edgekd.data import sklearn_sets
+
+    return sklearn_sets.digits(data)
+
+
+@source("breast_cancer", images=False)
+def breast_cancer(data: Data) -> RawData:
+    """Load 569 vectors of 30 measurements of cell nuclei, malignant or benign (Street et al., 1993)."""
+    from edgekd.data import sklearn_sets
+
+    return sklearn_sets.breast_cancer(data)
+
+
+@source("folder", images=True, needs_path=True)
+def folder(data: Data) -> RawData:
+    """Load images in ``train/<class>/*`` and ``test/<class>/*``."""
+    from edgekd.data.folder import load_folder
+
+    return load_folder(data)
+
+
+@source("npz", images=False, needs_path=True)
+def npz(data: Data) -> RawData:
+    """Load a NumPy archive of images or vectors."""
+    from edgekd.data.arrays import load_npz
+
+    return load_npz(data)
+
+
+@source("mnist", "fashion_mnist", "cifar10", "cifar100", images=True)
+def torchvision_set(data: Data) -> RawData:
+    """Load one of torchvision's data sets."""
+    from edgekd.data.torchvision_sets import load_torchvision
+
+    return load_torchvision(data)
