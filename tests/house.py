@@ -73,7 +73,7 @@ FLOORS = (
         Room("bench", "runner.py"),
         Room("bundle", "manifest.py"),
         Room("export", "onnx_file.py", torch=True),
-        Room("lint", "conduct.py"),
+        Room("lint", "linter.py"),
         Room("models", "build.py", torch=True),
     ),
     (

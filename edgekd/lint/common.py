@@ -1,16 +1,16 @@
-"""Rules that hold on every runtime: a layer computes in int8 only on what is quantised."""
+"""Rules of every runtime: a layer computes in int8 only if its inputs are quantised."""
 
+from edgekd.lint.layer import LayerContext, node_label
 from edgekd.lint.result import LintVerdict
 from edgekd.lint.rule import Rules
-from edgekd.lint.site import LintSite, named
 from edgekd.registry import Registry
 
 INPUTS: Rules = Registry("rule on inputs")
 
 
 @INPUTS.register("not_quantised")
-def not_quantised(site: LintSite) -> LintVerdict | None:
-    if site.activation is not None or site.weight is not None:
+def not_quantised(layer: LayerContext) -> LintVerdict | None:
+    if layer.activation is not None or layer.weight is not None:
         return None
     return LintVerdict(
         "float",
@@ -20,27 +20,27 @@ def not_quantised(site: LintSite) -> LintVerdict | None:
 
 
 @INPUTS.register("activation_float")
-def activation_float(site: LintSite) -> LintVerdict | None:
-    if site.activation is not None or site.weight is None:
+def activation_float(layer: LayerContext) -> LintVerdict | None:
+    if layer.activation is not None or layer.weight is None:
         return None
     return LintVerdict(
         "float",
-        f"its activation comes in float{from_where(site)}",
+        f"its activation comes in float{from_where(layer)}",
         "put a QuantizeLinear and DequantizeLinear before the layer",
     )
 
 
 @INPUTS.register("weight_float")
-def weight_float(site: LintSite) -> LintVerdict | None:
-    if site.activation is None or site.weight is not None or site.folded_weight:
+def weight_float(layer: LayerContext) -> LintVerdict | None:
+    if layer.activation is None or layer.weight is not None or layer.folded_weight:
         return None
     return LintVerdict(
         "float",
-        f"its second input {site.node.input[1]!r} is computed in float",
+        f"its second input {layer.node.input[1]!r} is computed in float",
         "put a QuantizeLinear and DequantizeLinear on it",
     )
 
 
-def from_where(site: LintSite) -> str:
-    made = site.graph.source(site.node.input[0])
-    return f" from {named(made)}" if made is not None else ""
+def from_where(layer: LayerContext) -> str:
+    made = layer.graph.source(layer.node.input[0])
+    return f" from {node_label(made)}" if made is not None else ""

@@ -1,4 +1,4 @@
-"""What a runtime itself did with each node of a file, told by names that survive its fusions."""
+"""What a runtime did with each node of a file, read from node names that survive its fusions."""
 
 import re
 from dataclasses import dataclass, field
@@ -12,10 +12,10 @@ MARK = re.compile(r"edgekd_node_(\d+)(?!\d)")
 
 @dataclass(frozen=True)
 class Confirmation:
-    """``int8`` tells by the place of a node in the file whether it was computed in int8; what is not in it is unknown.
+    """A runtime's own statement: ``int8`` maps the index of a node in the file to whether it computed in int8.
 
-    ``by`` names the runtime, ``refusal`` is why it does not take the file; without ``by`` nobody was asked, and
-    ``reason`` is why.
+    Nodes that are not in it are unknown. ``by`` names the runtime, ``refusal`` is why it does not take the file.
+    Without ``by`` no runtime was consulted, and ``reason`` is why.
     """
 
     by: str | None = None
@@ -24,19 +24,19 @@ class Confirmation:
     int8: dict[int, bool] = field(default_factory=dict)
 
 
-def marked(model: "ModelProto") -> "ModelProto":
-    """A copy in which every node is named by its place."""
+def with_marked_nodes(model: "ModelProto") -> "ModelProto":
+    """Return a copy in which every node is named by its index."""
     copy: Any = type(model)()
     copy.CopyFrom(model)
-    for place, node in enumerate(copy.graph.node):
-        node.name = f"edgekd_node_{place}"
+    for index, node in enumerate(copy.graph.node):
+        node.name = f"edgekd_node_{index}"
     return copy  # type: ignore[no-any-return]
 
 
-def places(text: str) -> list[int]:
-    """The places named in ``text``, a node's name or what a runtime wrote down about it."""
+def node_indices(text: str) -> list[int]:
+    """Return the indices in ``text``, a node's name or a runtime's description of it."""
     return [int(found) for found in MARK.findall(text)]
 
 
-def place_of(node: "NodeProto") -> int | None:
-    return next(iter(places(node.name)), None)
+def node_index(node: "NodeProto") -> int | None:
+    return next(iter(node_indices(node.name)), None)

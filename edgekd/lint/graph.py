@@ -1,7 +1,7 @@
-"""An ONNX graph read for its quantisation: who makes and who reads each tensor, which constants lie behind it.
+"""An ONNX graph read for its quantisation: producers and readers of each tensor, and the constants behind it.
 
-What other tools write differs in form only: a weight may be stored in int8 behind a DequantizeLinear, or in float
-behind both; parameters may be initialisers or Constant nodes; Identity may stand anywhere. None of it is seen here.
+Files of different tools differ in form only. A weight may be stored in int8 behind a DequantizeLinear, or in float
+behind both; parameters may be initialisers or Constant nodes; Identity may stand anywhere. This view hides all that.
 """
 
 from collections import defaultdict
@@ -22,7 +22,7 @@ SEEN_THROUGH = {"Identity", "Dropout"}
 
 @dataclass(frozen=True)
 class Quantiser:
-    """A QuantizeLinear or DequantizeLinear; ``scale`` is ``None`` where it is computed, ``axis`` where it is absent."""
+    """A QuantizeLinear or DequantizeLinear; ``scale`` is None if it is computed, ``axis`` if it is absent."""
 
     node: "NodeProto"
     scale: NDArray[Any] | None
@@ -36,12 +36,12 @@ class Quantiser:
 
     @property
     def zero(self) -> int:
-        """The zero point of a tensor quantised as a whole; 0 where the file gives none."""
+        """Return the zero point of a per-tensor quantiser; 0 if the file gives none."""
         return int(self.zero_point.flat[0]) if self.zero_point is not None and self.zero_point.size else 0
 
 
 class LintGraph:
-    """Tensors by name. Subgraphs of If and Loop are not looked into."""
+    """A graph whose tensors are addressed by name. Subgraphs of If and Loop are ignored."""
 
     def __init__(self, model: "ModelProto"):
         self.model = model
@@ -65,19 +65,19 @@ class LintGraph:
         return found
 
     def readers(self, name: str) -> list["NodeProto"]:
-        """The nodes that read a tensor, once for each time they do."""
+        """Return the nodes that read a tensor, once for each time they do."""
         found = []
         for node in self.direct_readers.get(name, ()):
             found += self.readers(node.output[0]) if node.op_type in SEEN_THROUGH else [node]
         return found
 
     def is_output(self, name: str) -> bool:
-        """Whether the network hands the tensor out, be it through an Identity."""
+        """Return whether the tensor is an output of the network, also through an Identity."""
         onward = (node.output[0] for node in self.direct_readers.get(name, ()) if node.op_type in SEEN_THROUGH)
         return name in self.outputs or any(self.is_output(each) for each in onward)
 
     def root(self, name: str) -> str:
-        """The name under which the tensor was made."""
+        """Return the name under which the tensor was made."""
         node = self.producer.get(name)
         while node is not None and node.op_type in SEEN_THROUGH:
             name = node.input[0]
@@ -85,17 +85,17 @@ class LintGraph:
         return name
 
     def uses(self, name: str) -> int:
-        """How often a tensor is read, being handed out included."""
+        """Return how often a tensor is read, counting an output of the network as one read."""
         root = self.root(name)
         return len(self.readers(root)) + self.is_output(root)
 
     def source(self, name: str) -> "NodeProto | None":
-        """The node that makes a tensor; ``None`` for an input of the network or a constant."""
+        """Return the node that makes a tensor, or None for an input of the network or a constant."""
         node = self.producer.get(self.root(name))
         return node if node is None or node.op_type != "Constant" else None
 
     def stored(self, name: str) -> "TensorProto | None":
-        """The constant behind ``name``, without reading its values."""
+        """Return the constant behind ``name`` without reading its values."""
         while name not in self._constants:
             node = self.producer.get(name)
             if node is None or node.op_type not in SEEN_THROUGH:
@@ -134,7 +134,7 @@ class LintGraph:
         return next((dtype_name(value.type.tensor_type.elem_type) for value in typed), None) or "uint8"
 
     def dequantiser(self, name: str, through: Iterable[str] = ()) -> Quantiser | None:
-        """The DequantizeLinear that makes a tensor, also past operators in ``through``, which move values only."""
+        """Return the DequantizeLinear that makes a tensor, also past ``through``, operators that only move values."""
         node = self.source(name)
         while node is not None and node.op_type in through:
             node = self.source(node.input[0])
@@ -142,7 +142,7 @@ class LintGraph:
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int | None, ...]]:
-        """The shapes that ONNX can infer; an open dimension, which some write as -1 or 0, is ``None``."""
+        """Return the shapes that ONNX can infer; an open dimension, which some tools write as -1 or 0, is None."""
         import onnx
 
         try:

@@ -1,4 +1,4 @@
-"""Multiply-accumulates of one sample, from the shapes that the file tells."""
+"""Multiply-accumulates of one sample, from the shapes in the file."""
 
 from math import prod
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def macs_of(node: "NodeProto", graph: LintGraph) -> int | None:
-    """Each output value of a convolution is the sum of one filter's products; ``None`` where a shape is open.
+    """Return the multiply-accumulates of a weighted layer, or None if a shape is open.
 
     An open first dimension is the batch, of which one sample is counted.
     """

@@ -1,4 +1,4 @@
-"""What the linter says: findings on layers, and how much of the network runs in int8."""
+"""The linter's results: findings on layers, and how much of the network runs in int8."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ EFFECTS: tuple[Effect, ...] = ("refused", "float", "accuracy", "slow", "note")
 
 
 class LintVerdict(NamedTuple):
-    """What a rule says of a layer it is broken in."""
+    """A rule's finding on a layer that breaks it, before it has a code."""
 
     effect: Effect
     message: str
@@ -18,9 +18,11 @@ class LintVerdict(NamedTuple):
 
 @dataclass(frozen=True)
 class LintFinding:
-    """``effect`` is what it costs: the runtime refuses the file or fails at its first run (``refused``), the layer
-    stays in ``float``, its numbers are other than those that were simulated (``accuracy``), it runs in int8 and gains
-    little (``slow``), or it is a ``note``."""
+    """A finding; ``effect`` is what it costs.
+
+    The runtime refuses the file or fails at its first run (``refused``), the layer stays in ``float``, its numbers are
+    other than those that were simulated (``accuracy``), it gains little in int8 (``slow``), or it is a ``note``.
+    """
 
     code: str
     effect: Effect
@@ -30,7 +32,7 @@ class LintFinding:
 
 @dataclass(frozen=True)
 class LintedLayer:
-    """One layer of the file. ``predicted`` is what the rules say, ``confirmed`` what the runtime itself did with it.
+    """A layer of the file: ``predicted`` by the rules, ``confirmed`` by what the runtime did with it.
 
     ``weighted`` layers (convolutions and matrix products) are those that the coverage counts; ``macs`` are
     multiply-accumulates of one sample, or ``None`` where the file leaves a shape open.
@@ -50,7 +52,7 @@ class LintedLayer:
 
     @property
     def rule(self) -> str | None:
-        """The code of the finding that decides, the gravest one."""
+        """Return the code of the gravest finding, which decides."""
         return self.findings[0].code if self.findings else None
 
     @property
@@ -66,17 +68,17 @@ class LintedLayer:
         return self.confirmed is not None and self.confirmed != self.predicted
 
     def to_json(self) -> dict[str, Any]:
-        said = {"int8": self.int8, "rule": self.rule, "message": self.message, "advice": self.advice}
+        outcome = {"int8": self.int8, "rule": self.rule, "message": self.message, "advice": self.advice}
         known = {"predicted": self.predicted, "confirmed": self.confirmed, "macs": self.macs}
         findings = [vars(finding) for finding in self.findings]
-        return {"name": self.name, "op": self.op, "weighted": self.weighted, **said, **known, "findings": findings}
+        return {"name": self.name, "op": self.op, "weighted": self.weighted, **outcome, **known, "findings": findings}
 
 
 @dataclass(frozen=True)
 class Lint:
-    """The layers in the order of the file, and what is said of the file as a whole.
+    """The layers in the order of the file, and findings on the file as a whole.
 
-    ``confirmed_by`` names the runtime that was asked, ``not_confirmed`` is why none was.
+    ``confirmed_by`` names the runtime that was consulted, ``not_confirmed`` is why none was.
     """
 
     target: str
@@ -91,17 +93,17 @@ class Lint:
 
     @property
     def refused(self) -> bool:
-        """Whether the runtime does not load the file or fails at its first run."""
+        """Return whether the runtime refuses the file or fails at its first run."""
         return any(finding.effect == "refused" for finding in self.all_findings())
 
     @property
     def coverage_of(self) -> Literal["MACs", "layers"]:
-        """What the coverage is a share of: the number of layers where the file leaves a shape open."""
+        """Return the unit of the coverage: MACs, or the number of layers if the file leaves a shape open."""
         return "MACs" if sum(layer.macs or 0 for layer in self.weighted) and self._all_counted() else "layers"
 
     @property
     def coverage(self) -> float:
-        """The share, 0 to 1, of convolutions and matrix products that runs in int8; 0 for a file that is refused."""
+        """Return the share, 0 to 1, of convolutions and matrix products that runs in int8; 0 for a refused file."""
         if self.refused:
             return 0.0
         counted = self.coverage_of == "MACs"
@@ -111,7 +113,7 @@ class Lint:
 
     @property
     def disagreements(self) -> tuple[str, ...]:
-        """Names of the layers where the rules say one thing and the runtime did another."""
+        """Return the names of the layers where rules and runtime disagree."""
         return tuple(layer.name for layer in self.layers if layer.disagrees)
 
     def all_findings(self) -> Iterable[LintFinding]:
@@ -124,12 +126,12 @@ class Lint:
 
     def to_json(self) -> dict[str, Any]:
         share = {"coverage": self.coverage, "coverage_of": self.coverage_of, "refused": self.refused}
-        asked = {"confirmed_by": self.confirmed_by, "not_confirmed": self.not_confirmed}
+        confirmation = {"confirmed_by": self.confirmed_by, "not_confirmed": self.not_confirmed}
         return {
             "schema_version": 1,
             "target": self.target,
             **share,
-            **asked,
+            **confirmation,
             "disagreements": list(self.disagreements),
             "findings": [vars(finding) for finding in self.findings],
             "layers": [layer.to_json() for layer in self.layers],

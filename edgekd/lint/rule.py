@@ -1,35 +1,35 @@
-"""A rule is a function of one layer; a registry holds those of a runtime for one kind of layer, gravest first."""
+"""Rules are functions of one layer; a registry holds those of a runtime for one kind of layer, gravest first."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from edgekd.lint.layer import LayerContext
 from edgekd.lint.result import EFFECTS, LintFinding, LintVerdict
-from edgekd.lint.site import LintSite
 from edgekd.registry import Registry
 
-Rule = Callable[[LintSite], LintVerdict | None]
+Rule = Callable[[LayerContext], LintVerdict | None]
 Rules = Registry[Rule]
 
 
 class Rulebook(NamedTuple):
-    """``deciding`` rules say whether a layer runs in int8; ``of_int8`` what comes of it then."""
+    """The rules for a kind of layer: ``deciding`` ones, and ``of_int8`` for what follows if it runs in int8."""
 
     deciding: Rules
     of_int8: Rules
 
 
-def judge(site: LintSite, book: Rulebook) -> tuple[LintFinding, ...]:
-    """What the rules find in a layer, the gravest first; those of the same effect in the order of the registries."""
-    found = tuple(_findings(site, book.deciding))
+def apply_rules(layer: LayerContext, rulebook: Rulebook) -> tuple[LintFinding, ...]:
+    """Return the findings on a layer, gravest first; within an effect they are in the order of the registries."""
+    found = tuple(_findings(layer, rulebook.deciding))
     if runs_in_int8(found):
-        found += tuple(_findings(site, book.of_int8))
+        found += tuple(_findings(layer, rulebook.of_int8))
     return tuple(sorted(found, key=lambda finding: EFFECTS.index(finding.effect)))
 
 
-def _findings(site: LintSite, rules: Rules) -> Iterator[LintFinding]:
+def _findings(layer: LayerContext, rules: Rules) -> Iterator[LintFinding]:
     for code, rule in rules.items():
-        if (said := rule(site)) is not None:
-            yield LintFinding(code, *said)
+        if (verdict := rule(layer)) is not None:
+            yield LintFinding(code, *verdict)
 
 
 def runs_in_int8(findings: tuple[LintFinding, ...]) -> bool:
@@ -37,7 +37,7 @@ def runs_in_int8(findings: tuple[LintFinding, ...]) -> bool:
 
 
 def joined(kind: str, *parts: Rules) -> Rules:
-    """One registry of the rules of several, in their order."""
+    """Join the rules of several registries into one, in their order."""
     whole: Rules = Registry(kind)
     for part in parts:
         whole.update(part)

@@ -1,4 +1,4 @@
-"""Where a file is to run: the rules that hold there, and who can be asked."""
+"""The targets of the linter: the rules that hold there, and the runtime that can confirm them."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ from edgekd.errors import ModelError
 from edgekd.lint import onnxruntime, tensorrt
 from edgekd.lint.confirm import Confirmation
 from edgekd.lint.graph import LintGraph
+from edgekd.lint.layer import LayerContext
 from edgekd.lint.onnxruntime.confirm import confirm as ask_onnxruntime
 from edgekd.lint.result import LintFinding
 from edgekd.lint.rule import Rulebook
-from edgekd.lint.site import LintSite
 from edgekd.lint.tensorrt.confirm import confirm as ask_tensorrt
 from edgekd.lint.tensorrt.file import file_findings
 from edgekd.registry import Registry
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LintTarget:
-    """``rules`` by operator; ``islands`` those of any other operator between two quantisers, if they cost there."""
+    """A runtime on a processor: ``rules`` by operator, ``islands`` for any other operator between two quantisers."""
 
     name: str
     rules: dict[str, Rulebook]
@@ -33,8 +33,8 @@ class LintTarget:
     saturates: bool = False
     also_moving: tuple[str, ...] = ()
 
-    def site(self, graph: LintGraph, node: "NodeProto") -> LintSite:
-        return LintSite(graph, node, self.converts_int8, self.saturates, self.also_moving)
+    def layer(self, graph: LintGraph, node: "NodeProto") -> LayerContext:
+        return LayerContext(graph, node, self.converts_int8, self.saturates, self.also_moving)
 
 
 TARGETS: Registry[LintTarget] = Registry("target of the linter", ModelError)

@@ -5,7 +5,7 @@ from collections import Counter
 import onnx
 
 from edgekd.lint import lint
-from edgekd.lint.site import WEIGHTED
+from edgekd.lint.layer import WEIGHTED
 
 
 def operator_counts(model: onnx.ModelProto) -> dict[str, int]:

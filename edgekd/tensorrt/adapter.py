@@ -11,12 +11,12 @@ from edgekd.errors import EdgekdError, ExportError, first_line
 
 PACKAGES = ("tensorrt", "tensorrt_rtx")
 LAYER_LIST = "Layers:"
-ECHO = "catchCudaError"  # follows every other error where there is no driver, and says nothing of its own
+ECHO = "catchCudaError"  # follows every other error where there is no driver, and adds nothing
 PLACE = re.compile(r"\s*In \w+ at /\S+:\d+\b")
 
 
 def library(error: type[EdgekdError] = ExportError) -> Any:
-    """The module of the installed package, ``tensorrt`` before ``tensorrt_rtx``.
+    """Import the installed package, ``tensorrt`` before ``tensorrt_rtx``.
 
     Raises:
         error: none is installed, or the one that is does not load.
@@ -33,12 +33,12 @@ def library(error: type[EdgekdError] = ExportError) -> Any:
 
 
 def version(trt: Any) -> str:
-    """As ``tensorrt_rtx 1.7.1.116``: an engine belongs to both words of it."""
+    """Return package and version, as ``tensorrt_rtx 1.7.1.116``: an engine belongs to both."""
     return f"{trt.__name__} {trt.__version__}"
 
 
 def builds_ahead(trt: Any) -> bool:
-    """Whether it builds for a GPU that is not here: TensorRT for RTX does, TensorRT measures kernels on the GPU."""
+    """Return whether the library builds for other GPUs: TensorRT for RTX does, TensorRT times kernels on this one."""
     return bool(trt.__name__ == "tensorrt_rtx")
 
 
@@ -60,14 +60,14 @@ def _logger_of(trt: Any) -> Any:
                 self.layers = message
 
         def last(self) -> str:
-            said = [text for message in self.errors if (text := plain(message))]
-            return f": {said[-1]}" if said else ""
+            errors = [text for message in self.errors if (text := plain(message))]
+            return f": {errors[-1]}" if errors else ""
 
     return Errors()
 
 
 def errors_of(trt: Any) -> Any:
-    """A logger that prints nothing: ``last()`` is the last error, for a message that a user reads.
+    """Return a logger that prints nothing; its ``last()`` is the last error, for a message to the user.
 
     It is one logger for the process, emptied here: TensorRT goes on with the first that it was given and ignores
     all later ones for as long as any of its objects lives.
@@ -78,13 +78,13 @@ def errors_of(trt: Any) -> Any:
 
 
 def plain(message: str) -> str:
-    """``message`` on one line of at most 300 characters, without places in TensorRT's own source."""
+    """Return ``message`` on one line of at most 300 characters, without locations in TensorRT's own source."""
     lines = [line for line in message.splitlines() if ECHO not in line]
     return " ".join(PLACE.sub("", " ".join(lines)).split())[:300]
 
 
-def words(call: Callable[[], str]) -> str:
-    """What a binding says, or nothing where a damaged file makes it bytes that are no text."""
+def decoded(call: Callable[[], str]) -> str:
+    """Return what a binding returns, or nothing if a damaged file makes it bytes that are no text."""
     with suppress(UnicodeDecodeError):
         return call()
     return ""

@@ -1,4 +1,4 @@
-"""ONNX to a TensorRT engine, by calls that TensorRT 10, TensorRT 11 and TensorRT for RTX have in common."""
+"""Engines built from ONNX, by calls that TensorRT 10, TensorRT 11 and TensorRT for RTX have in common."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ Batches = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Engine:
-    """A built engine. ``gpu`` is empty where it was built ahead of time, for every GPU of its ``capability``.
+    """A built engine; ``gpu`` is empty if it was built ahead of time, for every GPU of its ``capability``.
 
     ``layers`` are the inspector's, by name, or the builder's own list of them where no GPU can load the engine;
     None where neither is known.
@@ -44,15 +44,15 @@ def build(
     timing_cache: Path | None = None,
     batches: Batches = (1, 1, 1),
 ) -> Engine:
-    """Builds the ONNX file ``model``, strongly typed: int8 where it has Q/DQ, float16 where its types say so.
+    """Build the ONNX file ``model``, strongly typed: int8 where it has Q/DQ, float16 where its types are so.
 
     Args:
         model: its bytes, weights inside.
         capability: as ``"SM89"``, to build ahead of time for a GPU that need not be here; TensorRT for RTX only.
             None builds for the GPU of this machine.
         workspace_bytes: the most scratch memory on the GPU that a kernel may ask for.
-        timing_cache: a file of kernel timings, read where it is there, and written; not in TensorRT for RTX,
-            which times none.
+        timing_cache: a file of kernel timings, read if it exists, and written; not in TensorRT for RTX, which
+            times none.
         batches: the least, the usual and the largest batch of inputs that leave it open; kernels are chosen for the
             usual one. A file that fixes its batch is built as it is.
 
@@ -82,7 +82,7 @@ def build(
 
 
 def target_of(capability: str | None) -> Gpu:
-    """The GPU here, or one without a name of the ``capability`` that the installed library can build for."""
+    """Return the GPU here, or one without a name of the ``capability`` that the library can build for."""
     return _target(library(), capability)
 
 
@@ -131,7 +131,7 @@ def _config(trt: Any, parsed: Parsed, target: Gpu, workspace_bytes: int, batches
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace_bytes)
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     if builds_ahead(trt):
-        # Left unsaid, it builds for GPUs of its own choice, even where there is none.
+        # Without this it builds for GPUs of its own choice, even where there is none.
         chosen = trt.ComputeCapability.CURRENT if target.name else trt.ComputeCapability.__members__[target.capability]
         config.num_compute_capabilities = 1
         config.set_compute_capability(chosen, 0)

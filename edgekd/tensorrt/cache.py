@@ -1,4 +1,4 @@
-"""Engines built once and kept in a folder, each under the name of all that went into it."""
+"""A cache of engines in a folder, each under a name made from all that went into it."""
 
 import re
 from dataclasses import replace
@@ -9,7 +9,7 @@ from edgekd.files import canonical_json, locked, make_folder, sha256, sha256_fil
 from edgekd.tensorrt.adapter import builds_ahead, library
 from edgekd.tensorrt.builder import WORKSPACE_BYTES, Batches, build, target_of
 from edgekd.tensorrt.gpu import Gpu
-from edgekd.tensorrt.record import Record, read_record, write_record
+from edgekd.tensorrt.record import EngineRecord, read_record, write_record
 
 
 def engine_for(
@@ -20,7 +20,7 @@ def engine_for(
     workspace_bytes: int = WORKSPACE_BYTES,
     batches: Batches = (1, 1, 1),
 ) -> Path:
-    """The engine of the ONNX file ``model`` in ``folder``: the one that is there, or a new one.
+    """Return the engine of the ONNX file ``model`` in ``folder``, built now if it is not there.
 
     One is used again only where the model's SHA-256, TensorRT's release, the GPU (or ``capability``) and the
     arguments are the same and the file has not changed since; see :func:`edgekd.tensorrt.build` for the arguments.
@@ -53,24 +53,24 @@ def _read(model: Path) -> bytes:
         raise StorageError(f"cannot read {model}: {first_line(error)}") from error
 
 
-def _record(model: bytes, target: Gpu, workspace_bytes: int, batches: Batches) -> Record:
+def _record(model: bytes, target: Gpu, workspace_bytes: int, batches: Batches) -> EngineRecord:
     trt = library()
-    return Record(
+    return EngineRecord(
         sha256(model), trt.__name__, trt.__version__, target.capability, target.name, *batches, workspace_bytes, ""
     )
 
 
-def _release(record: Record) -> str:
-    words = (record.library, record.version, record.gpu, record.capability)
-    return re.sub(r"[^\w.]+", "-", "-".join(word for word in words if word))
+def _release(record: EngineRecord) -> str:
+    decoded = (record.library, record.version, record.gpu, record.capability)
+    return re.sub(r"[^\w.]+", "-", "-".join(word for word in decoded if word))
 
 
-def _name(record: Record) -> str:
+def _name(record: EngineRecord) -> str:
     arguments = sha256(canonical_json([record.min_batch, record.batch, record.max_batch, record.workspace_bytes]))
     return f"{record.model_sha256[:16]}-{_release(record)}-{arguments[:8]}.engine"
 
 
-def _is_there(engine: Path, wanted: Record) -> bool:
+def _is_there(engine: Path, wanted: EngineRecord) -> bool:
     if not engine.is_file():
         return False
     try:

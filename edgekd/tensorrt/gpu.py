@@ -1,4 +1,4 @@
-"""The GPU of this machine, asked of NVIDIA's driver itself: neither torch nor TensorRT is needed for it."""
+"""The GPU of this machine, queried from NVIDIA's driver itself: neither torch nor TensorRT is needed for it."""
 
 import ctypes
 import sys
@@ -12,14 +12,14 @@ MAJOR, MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR
 
 @dataclass(frozen=True)
 class Gpu:
-    """``name`` as the driver says it; ``capability`` as in ``SM89``."""
+    """A GPU: the driver's ``name`` for it, and its compute ``capability`` as in ``SM89``."""
 
     name: str
     capability: str
 
 
 def current_gpu() -> Gpu:
-    """The first GPU that CUDA_VISIBLE_DEVICES leaves, on which TensorRT builds and runs.
+    """Return the first GPU that CUDA_VISIBLE_DEVICES leaves, on which TensorRT builds and runs.
 
     Raises:
         ExportError: there is no driver, or it finds no GPU.

@@ -40,7 +40,7 @@ Layer = dict[str, Any]
 
 
 def parse_layers(document: str) -> dict[str, Layer]:
-    """Layers by name from the inspector's JSON; a layer of which only the name is known is empty."""
+    """Parse the inspector's JSON into layers by name; a layer of which only the name is known is empty."""
     try:
         entries = json.loads(document).get("Layers", [])
     except (json.JSONDecodeError, AttributeError):  # 8 and 10 leave quotes in names as they are
@@ -50,7 +50,7 @@ def parse_layers(document: str) -> dict[str, Layer]:
 
 
 def logged_layers(text: str) -> dict[str, Layer]:
-    """The same from the list that TensorRT for RTX logs as it builds, which needs no GPU as the inspector does."""
+    """Parse the list that TensorRT for RTX logs as it builds; unlike the inspector it needs no GPU."""
     return {found["Name"]: _logged(found) for found in LAYER.finditer(text)}
 
 
@@ -67,7 +67,7 @@ def _tensor(found: re.Match[str]) -> Layer:
 
 
 def layer_precisions(layers: dict[str, Layer]) -> dict[str, Counter[str]]:
-    """How many layers of each type run in each precision, as ``{"correlation": {"int8": 20}, "gemm": {"int8": 1}}``.
+    """Count the layers of each type by precision, as ``{"correlation": {"int8": 20}, "gemm": {"int8": 1}}``.
 
     A type is as TensorRT names it: convolutions are ``correlation`` in TensorRT for RTX, ``CaskConvolution`` in 10.
     Layers without tensors (synchronisation, shapes) are left out.
@@ -80,7 +80,7 @@ def layer_precisions(layers: dict[str, Layer]) -> dict[str, Counter[str]]:
 
 
 def precision_of(layer: Layer) -> str:
-    """That of the weights where there are any, else of the first input: outputs may be of another."""
+    """Return the precision of the weights, or of the first input if there are none: outputs may have another."""
     weights = layer.get("Weights")
     if isinstance(weights, dict) and weights.get("Count"):
         return named(str(weights.get("Type", "")))
@@ -96,6 +96,6 @@ def datatype(tensor: Layer) -> str:
 
 
 def named(text: str) -> str:
-    """The precision in the inspector's ``text``, empty where it names none."""
+    """Return the precision in the inspector's ``text``, empty if it names none."""
     found = re.findall(r"[a-z]+\d*", text.lower())
     return next((PRECISIONS[word] for word in found if word in PRECISIONS), "")

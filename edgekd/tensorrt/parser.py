@@ -1,4 +1,4 @@
-"""ONNX read by TensorRT's own parser into a strongly typed network: each tensor has the type that the file gives it."""
+"""TensorRT's own ONNX parser, which makes a strongly typed network: each tensor has the type in the file."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,12 +8,12 @@ from google.protobuf.message import DecodeError
 
 from edgekd.errors import ExportError
 from edgekd.external import tensors_outside
-from edgekd.tensorrt.adapter import errors_of, library, plain, version, words
+from edgekd.tensorrt.adapter import decoded, errors_of, library, plain, version
 
 
 @dataclass(frozen=True)
 class ParseError:
-    """``node`` and ``op`` are empty where the file as a whole is refused."""
+    """A reason why the parser refuses a file; ``node`` and ``op`` are empty if it is the file as a whole."""
 
     node: str
     op: str
@@ -25,7 +25,7 @@ class ParseError:
 
 @dataclass(frozen=True)
 class Parsed:
-    """The network, and what must outlive it: the parser owns the weights that it reads."""
+    """A parsed network, and what must outlive it: the parser owns the weights that it reads."""
 
     builder: Any
     network: Any
@@ -34,7 +34,7 @@ class Parsed:
 
 
 def parse_errors(model: bytes) -> list[ParseError]:
-    """Why the installed TensorRT does not take the ONNX file ``model``; empty where it does.
+    """Return the reasons why the installed TensorRT does not take the ONNX file ``model``.
 
     The parser stops at the first node that it refuses. TensorRT for RTX parses with no GPU present.
 
@@ -86,5 +86,5 @@ def _strongly_typed(trt: Any) -> int:
 
 
 def _error(error: Any) -> ParseError:
-    reason = plain(words(error.desc))
-    return ParseError(words(error.node_name), words(error.node_operator), reason or "no reason given")
+    reason = plain(decoded(error.desc))
+    return ParseError(decoded(error.node_name), decoded(error.node_operator), reason or "no reason given")

@@ -1,4 +1,4 @@
-"""What an engine was built from and for, in a JSON file beside it: an engine runs nowhere else, and says so badly."""
+"""Records of what an engine was built from and for, in a JSON file beside it: an engine runs nowhere else."""
 
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -10,8 +10,8 @@ from edgekd.tensorrt.gpu import current_gpu
 
 
 @dataclass(frozen=True)
-class Record:
-    """Where the engine came from. ``gpu`` is empty where any GPU of the ``capability`` will do."""
+class EngineRecord:
+    """The origin of an engine; ``gpu`` is empty if any GPU of the ``capability`` will do."""
 
     model_sha256: str
     library: str
@@ -29,21 +29,23 @@ def record_path(engine: Path) -> Path:
     return engine.with_name(f"{engine.name}.json")
 
 
-def write_record(engine: Path, record: Record) -> None:
+def write_record(engine: Path, record: EngineRecord) -> None:
     write_json(record_path(engine), asdict(record))
 
 
-def read_record(engine: Path) -> Record:
-    """What stands beside ``engine``.
+def read_record(engine: Path) -> EngineRecord:
+    """Read the record beside ``engine``.
 
     Raises:
         ExportError: it is damaged, or not there.
     """
     try:
         content = read_object(record_path(engine), "build again")
-        if {field.name: field.type for field in fields(Record)} != {name: type(content[name]) for name in content}:
+        if {field.name: field.type for field in fields(EngineRecord)} != {
+            name: type(content[name]) for name in content
+        }:
             raise TypeError("its fields are not those of a record")
-        return Record(**content)
+        return EngineRecord(**content)
     except (EdgekdError, ValueError, TypeError, KeyError) as error:
         raise ExportError(
             f"{record_path(engine)} is no record of an engine ({first_line(error)}); delete {engine.name} and "
@@ -51,21 +53,21 @@ def read_record(engine: Path) -> Record:
         ) from error
 
 
-def foreign(engine: Path) -> str:
-    """Why ``engine`` must not be loaded here, for a message; empty where nothing speaks against it.
+def incompatibility(engine: Path) -> str:
+    """Return the reason why ``engine`` must not be loaded here, empty if there is none.
 
-    An engine is code that runs as you, and TensorRT loads what it can of any file: so this is asked first. Engines
+    An engine is code that runs as you, and TensorRT loads what it can of any file, so this is checked first. Engines
     without a record (trtexec's) pass: nothing is known of them.
     """
     if not record_path(engine).exists():
         return ""
     try:
-        return _foreign(engine, read_record(engine))
+        return _incompatibility(engine, read_record(engine))
     except EdgekdError as error:
         return f"{engine} cannot be judged: {error}"
 
 
-def _foreign(engine: Path, record: Record) -> str:
+def _incompatibility(engine: Path, record: EngineRecord) -> str:
     trt = library()
     if (record.library, record.version) != (trt.__name__, trt.__version__):
         return (

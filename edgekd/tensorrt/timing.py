@@ -10,7 +10,7 @@ LARGEST = 1 << 32
 
 
 def read_timings(config: Any, path: Path) -> None:
-    """Gives ``config`` the timings in ``path``; with no such file it starts to collect some.
+    """Give ``config`` the timings in ``path``; if there is no such file, it starts to collect some.
 
     Raises:
         ExportError: they were measured on another GPU or by another release.
@@ -28,5 +28,5 @@ def read_timings(config: Any, path: Path) -> None:
 
 
 def write_timings(config: Any, path: Path) -> None:
-    """Writes what ``config`` knows after a build, whole or not at all."""
+    """Write the timings of ``config`` after a build, whole or not at all."""
     write_bytes(path, bytes(config.get_timing_cache().serialize()))

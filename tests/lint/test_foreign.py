@@ -10,7 +10,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from edgekd.errors import ModelError
 from edgekd.lint import lint
 from edgekd.lint.graph import LintGraph
-from edgekd.lint.site import quantised
+from edgekd.lint.layer import quantised
 from tests.lint.graphs import I8, U8, Net, run
 
 FEED = np.random.default_rng(1).standard_normal((2, 16, 8, 8)).astype(np.float32)

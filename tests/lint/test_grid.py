@@ -92,9 +92,9 @@ def test_the_rules_say_what_the_optimised_graph_shows(op, name):
         said = target.confirm(made, target)
         assert found.refused == (said.refusal is not None), (combination, said.refusal)
         if not found.refused:
-            place = next(place for place, node in enumerate(made.graph.node) if node.name == "layer")
+            index = next(index for index, node in enumerate(made.graph.node) if node.name == "layer")
             predicted = next(layer.predicted for layer in found.layers if layer.name == "layer")
-            assert predicted == said.int8[place], combination
+            assert predicted == said.int8[index], combination
             seen.add(predicted)
     assert seen == {True, False}
 

@@ -8,7 +8,7 @@ import pytest
 from edgekd.bench.plan import Workload
 from edgekd.bench.runtimes import open_session
 from edgekd.errors import ExportError, MeasurementError, StorageError
-from edgekd.tensorrt import engine_for, foreign, read_record
+from edgekd.tensorrt import engine_for, incompatibility, read_record
 from edgekd.tensorrt.record import record_path
 from tests.tensorrt.graphs import one_conv
 
@@ -108,7 +108,7 @@ def test_without_a_gpu_nothing_is_made(model, tmp_path, no_gpu):
 def test_an_engine_without_a_record_passes(tmp_path):
     engine = tmp_path / "trtexec.engine"
     engine.write_bytes(b"engine")
-    assert foreign(engine) == ""
+    assert incompatibility(engine) == ""
 
 
 @pytest.mark.parametrize(
@@ -124,19 +124,19 @@ def test_engines_from_elsewhere_are_refused(model, tmp_path, changes, words):
     engine = engine_for(model, tmp_path, "SM89")
     record = record_path(engine)
     record.write_text(json.dumps({**json.loads(record.read_text()), **changes}))
-    assert re.search(words, foreign(engine))
+    assert re.search(words, incompatibility(engine))
 
 
 def test_an_engine_for_a_gpu_that_is_not_here(model, tmp_path, no_gpu):
-    assert "cannot be judged: " in foreign(engine_for(model, tmp_path, "SM89"))
+    assert "cannot be judged: " in incompatibility(engine_for(model, tmp_path, "SM89"))
 
 
 def test_the_gpu_here_is_compared(rtx, model, tmp_path, gpu):
     known = [name for name in rtx.ComputeCapability.__members__ if name.startswith("SM")]
     other = next(name for name in known if name != gpu.capability)
     engine = engine_for(model, tmp_path, other)
-    assert f"was built for {other} and this machine has {gpu.name}" in foreign(engine)
+    assert f"was built for {other} and this machine has {gpu.name}" in incompatibility(engine)
     with pytest.raises(MeasurementError, match=f"was built for {other}"):
         open_session(Workload(str(engine), "tensorrt", "cuda"))
     if gpu.capability in known:
-        assert foreign(engine_for(model, tmp_path, gpu.capability)) == ""
+        assert incompatibility(engine_for(model, tmp_path, gpu.capability)) == ""

@@ -1,10 +1,10 @@
-"""ONNX Runtime's own word: the graph that it writes after its optimisation."""
+"""Confirmation by ONNX Runtime: the graph that it writes after its optimisation."""
 
 from typing import TYPE_CHECKING, Protocol
 
 from edgekd.errors import first_line
 from edgekd.files import temporary_folder
-from edgekd.lint.confirm import Confirmation, marked, place_of
+from edgekd.lint.confirm import Confirmation, node_index, with_marked_nodes
 from edgekd.lint.graph import QUANTIZE
 
 if TYPE_CHECKING:
@@ -24,19 +24,19 @@ class Converts(Protocol):
 
 
 def confirm(model: "ModelProto", target: Converts) -> Confirmation:
-    """Loads the file on this machine, with the optimiser set as on the target's processor."""
+    """Load the file on this machine, with the optimiser set as on the target's processor."""
     import onnxruntime
 
     by = f"ONNX Runtime {onnxruntime.__version__}"
     try:
-        optimised = optimise(marked(model), target.converts_int8)
+        optimised = optimise(with_marked_nodes(model), target.converts_int8)
     except Exception as error:  # what onnxruntime raises derives from no common class
         return Confirmation(by, refusal=first_line(error))
     return Confirmation(by, int8=computed_in_int8(model.graph, optimised))
 
 
 def optimise(model: "ModelProto", converts_int8: bool) -> "GraphProto":
-    """The graph after all fusions that do not depend on the layouts of this machine's processor."""
+    """Return the graph after all fusions that do not depend on the layouts of this machine's processor."""
     import onnx
     import onnxruntime
 
@@ -53,11 +53,11 @@ def optimise(model: "ModelProto", converts_int8: bool) -> "GraphProto":
 
 
 def computed_in_int8(given: "GraphProto", optimised: "GraphProto") -> dict[int, bool]:
-    """By place in ``given``; a node that is gone was taken in by another, or was idle."""
+    """Return by index in ``given`` what computed in int8; a missing node was fused into another, or did nothing."""
     makers = {name: node for node in optimised.node for name in node.output}
     typed = {value.name for value in optimised.input if value.type.tensor_type.elem_type in INT8_TYPES}
-    found = {place: is_int8(node, makers, typed) for node in optimised.node if (place := place_of(node)) is not None}
-    return {place: found[place] for place in range(len(given.node)) if place in found}
+    found = {index: is_int8(node, makers, typed) for node in optimised.node if (index := node_index(node)) is not None}
+    return {index: found[index] for index in range(len(given.node)) if index in found}
 
 
 def is_int8(node: "NodeProto", makers: dict[str, "NodeProto"], typed: set[str]) -> bool:

@@ -1,10 +1,10 @@
-"""What ONNX Runtime asks of the inputs of a convolution or a matrix product."""
+"""Rules on the inputs of a convolution or a matrix product in ONNX Runtime."""
 
 from edgekd.lint.common import INPUTS
+from edgekd.lint.layer import LayerContext
 from edgekd.lint.onnxruntime.types import EIGHT_BITS, input_type
 from edgekd.lint.result import LintVerdict
 from edgekd.lint.rule import Rules, joined
-from edgekd.lint.site import LintSite
 from edgekd.registry import Registry
 
 RULES: Rules = joined("rule on inputs", INPUTS)
@@ -14,15 +14,15 @@ UNFOLDED = "keep the DequantizeLinear of the weight: simplify the float file bef
 
 
 @RULES.register("weights_folded")
-def weights_folded(site: LintSite) -> LintVerdict | None:
-    if site.activation is None or not site.folded_weight or _quantises_it_itself(site):
+def weights_folded(layer: LayerContext) -> LintVerdict | None:
+    if layer.activation is None or not layer.folded_weight or _quantises_it_itself(layer):
         return None
     return LintVerdict("float", "its weight is stored in float: a simplifier folded its DequantizeLinear", UNFOLDED)
 
 
 @OF_INT8.register("weights_folded")
-def weights_folded_anew(site: LintSite) -> LintVerdict | None:
-    if not site.folded_weight:
+def weights_folded_anew(layer: LayerContext) -> LintVerdict | None:
+    if not layer.folded_weight:
         return None
     return LintVerdict(
         "accuracy",
@@ -33,16 +33,18 @@ def weights_folded_anew(site: LintSite) -> LintVerdict | None:
 
 
 @RULES.register("bits")
-def bits(site: LintSite) -> LintVerdict | None:
-    wide = [each.dtype for each in (site.activation, site.weight) if each is not None and each.dtype not in EIGHT_BITS]
+def bits(layer: LayerContext) -> LintVerdict | None:
+    wide = [
+        each.dtype for each in (layer.activation, layer.weight) if each is not None and each.dtype not in EIGHT_BITS
+    ]
     if not wide:
         return None
     return LintVerdict("float", f"it is quantised to {wide[0]}; the CPU has int8 kernels only", "quantise to 8 bits")
 
 
 @RULES.register("int8_activation")
-def int8_activation(site: LintSite) -> LintVerdict | None:
-    if site.activation is None or not site.converts_int8 or input_type(site, site.node.input[0]) != "int8":
+def int8_activation(layer: LayerContext) -> LintVerdict | None:
+    if layer.activation is None or not layer.converts_int8 or input_type(layer, layer.node.input[0]) != "int8":
         return None
     return LintVerdict(
         "float",
@@ -53,17 +55,17 @@ def int8_activation(site: LintSite) -> LintVerdict | None:
 
 
 @RULES.register("weight_type")
-def weight_type(site: LintSite) -> LintVerdict | None:
-    if site.activation is None or site.weight is None or site.weight.dtype != "uint8":
+def weight_type(layer: LayerContext) -> LintVerdict | None:
+    if layer.activation is None or layer.weight is None or layer.weight.dtype != "uint8":
         return None
-    if input_type(site, site.node.input[0]) != "int8":
+    if input_type(layer, layer.node.input[0]) != "int8":
         return None
     return LintVerdict("float", "int8 activations with uint8 weights have no kernel", "quantise the weights to int8")
 
 
 @OF_INT8.register("activation_per_channel")
-def activation_per_channel(site: LintSite) -> LintVerdict | None:
-    if site.activation is None or not site.activation.per_channel:
+def activation_per_channel(layer: LayerContext) -> LintVerdict | None:
+    if layer.activation is None or not layer.activation.per_channel:
         return None
     return LintVerdict(
         "refused",
@@ -72,8 +74,8 @@ def activation_per_channel(site: LintSite) -> LintVerdict | None:
     )
 
 
-def _quantises_it_itself(site: LintSite) -> bool:
+def _quantises_it_itself(layer: LayerContext) -> bool:
     """ONNX Runtime does so for Conv and Gemm with a stored bias or none, where the output is quantised."""
-    bias_stored = site.bias is None or site.graph.stored(site.bias) is not None
-    takes = site.op in ("Conv", "Gemm") or site.bias_sum is not None
-    return takes and bias_stored and site.output_quantiser is not None
+    bias_stored = layer.bias is None or layer.graph.stored(layer.bias) is not None
+    takes = layer.op in ("Conv", "Gemm") or layer.bias_sum is not None
+    return takes and bias_stored and layer.output_quantiser is not None

@@ -1,4 +1,4 @@
-"""What ONNX Runtime asks of sums, products of activations, concatenations, and poolings."""
+"""Rules on sums, products of activations, concatenations and poolings in ONNX Runtime."""
 
 from typing import Any
 
@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from edgekd.lint.common import from_where
 from edgekd.lint.graph import Quantiser
+from edgekd.lint.layer import LayerContext, node_label
 from edgekd.lint.onnxruntime.types import EIGHT_BITS, input_type
 from edgekd.lint.result import LintVerdict
 from edgekd.lint.rule import Rules
-from edgekd.lint.site import LintSite, named
 from edgekd.registry import Registry
 
 JOINS: Rules = Registry("rule on sums and concatenations")
@@ -22,14 +22,16 @@ SCALARS_ONLY = ("Add", "Mul", "AveragePool")
 
 
 @JOINS.register("residual_float")
-def residual_float(site: LintSite) -> LintVerdict | None:
-    """Both sides of a residual have a quantiser, or the sum is in float and the convolution before it too."""
-    missing = [name for name in site.node.input if site.graph.dequantiser(name, site.moving) is None]
+def residual_float(layer: LayerContext) -> LintVerdict | None:
+    """Check that both inputs of a sum are quantised; else the sum and the convolution before it are in float."""
+    missing = [name for name in layer.node.input if layer.graph.dequantiser(name, layer.moving) is None]
     if not missing:
         return None
-    makers = [site.graph.source(name) for name in missing]
-    sources = [named(maker) if maker is not None else repr(name) for maker, name in zip(makers, missing, strict=True)]
-    if len(missing) == len(site.node.input):
+    makers = [layer.graph.source(name) for name in missing]
+    sources = [
+        node_label(maker) if maker is not None else repr(name) for maker, name in zip(makers, missing, strict=True)
+    ]
+    if len(missing) == len(layer.node.input):
         return LintVerdict("float", "none of its inputs is quantised", "put a quantiser on each of its inputs")
     return LintVerdict(
         "float",
@@ -39,8 +41,8 @@ def residual_float(site: LintSite) -> LintVerdict | None:
 
 
 @JOINS.register("input_types")
-def input_types(site: LintSite) -> LintVerdict | None:
-    types = {kind for name in site.node.input if (kind := input_type(site, name)) is not None}
+def input_types(layer: LayerContext) -> LintVerdict | None:
+    types = {kind for name in layer.node.input if (kind := input_type(layer, name)) is not None}
     if len(types) > 1:
         return LintVerdict(
             "float", f"its inputs are {' and '.join(sorted(types))}", "quantise all activations to one type"
@@ -51,10 +53,10 @@ def input_types(site: LintSite) -> LintVerdict | None:
 
 
 @OF_INT8.register("concat_scales")
-def concat_scales(site: LintSite) -> LintVerdict | None:
-    """Runs in int8, but brings each input to the output's scale one by one instead of copying it."""
-    quantisers = [*_inputs(site), *([site.output_quantiser] if site.output_quantiser else [])]
-    if site.op != "Concat" or len({parameters(each) for each in quantisers}) < 2:
+def concat_scales(layer: LayerContext) -> LintVerdict | None:
+    """Check for several scales: it runs in int8, but requantises its inputs one by one instead of copying them."""
+    quantisers = [*_inputs(layer), *([layer.output_quantiser] if layer.output_quantiser else [])]
+    if layer.op != "Concat" or len({parameters(each) for each in quantisers}) < 2:
         return None
     return LintVerdict(
         "slow",
@@ -64,26 +66,26 @@ def concat_scales(site: LintSite) -> LintVerdict | None:
 
 
 @OF_INT8.register("scale_shape")
-def scale_shape(site: LintSite) -> LintVerdict | None:
-    quantisers = [*_inputs(site), *([site.output_quantiser] if site.output_quantiser else [])]
+def scale_shape(layer: LayerContext) -> LintVerdict | None:
+    quantisers = [*_inputs(layer), *([layer.output_quantiser] if layer.output_quantiser else [])]
     lists = [each for each in quantisers if _is_list(each.scale) or _is_list(each.zero_point)]
-    if site.op not in SCALARS_ONLY or not lists:
+    if layer.op not in SCALARS_ONLY or not lists:
         return None
     return LintVerdict(
         "refused",
-        f"{named(lists[0].node)} has its scale or zero point in a list, not as a scalar: ONNX Runtime makes it a "
-        f"QLinear{site.op}, which it then refuses",
+        f"{node_label(lists[0].node)} has its scale or zero point in a list, not as a scalar: ONNX Runtime makes it a "
+        f"QLinear{layer.op}, which it then refuses",
         "write scales and zero points of activations as scalars, of no dimension",
     )
 
 
 @UNARY.register("activation_float")
-def activation_float(site: LintSite) -> LintVerdict | None:
-    if site.activation is not None:
+def activation_float(layer: LayerContext) -> LintVerdict | None:
+    if layer.activation is not None:
         return None
     return LintVerdict(
         "float",
-        f"its input comes in float{from_where(site)}",
+        f"its input comes in float{from_where(layer)}",
         "put a QuantizeLinear and DequantizeLinear before it",
     )
 
@@ -94,8 +96,8 @@ def parameters(quantiser: Quantiser) -> tuple[object, ...]:
     return scale, quantiser.zero, quantiser.dtype
 
 
-def _inputs(site: LintSite) -> list[Quantiser]:
-    found = (site.graph.dequantiser(name, site.moving) for name in site.node.input)
+def _inputs(layer: LayerContext) -> list[Quantiser]:
+    found = (layer.graph.dequantiser(name, layer.moving) for name in layer.node.input)
     return [each for each in found if each is not None]
 
 

@@ -1,14 +1,14 @@
-"""Where a layer's output must go for ONNX Runtime to fuse it: to one QuantizeLinear, past clamps that it makes idle."""
+"""Rules on a layer's output: ONNX Runtime fuses it if it goes to one QuantizeLinear, past clamps that do nothing."""
 
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgekd.lint.graph import LintGraph, Quantiser, attribute
+from edgekd.lint.layer import LayerContext, Output, node_label, node_labels
 from edgekd.lint.onnxruntime.types import EIGHT_BITS, input_type, output_type
 from edgekd.lint.result import LintVerdict
 from edgekd.lint.rule import Rules
-from edgekd.lint.site import LintSite, Output, listed, named
 from edgekd.registry import Registry
 
 if TYPE_CHECKING:
@@ -20,73 +20,73 @@ RULES: Rules = Registry("rule on outputs")
 
 
 @CONVOLUTION.register("output_float")
-def output_float(site: LintSite) -> LintVerdict | None:
-    """Also of sums and poolings: nothing but a matrix product has a kernel from int8 to float."""
-    if site.output_quantiser is not None or not touches_int8(site):
+def output_float(layer: LayerContext) -> LintVerdict | None:
+    """Check that the output is quantised: only a matrix product has a kernel from int8 to float."""
+    if layer.output_quantiser is not None or not touches_int8(layer):
         return None
     return LintVerdict(
-        "float", f"its output is not quantised: {where_to(site.output)}", "put a QuantizeLinear behind it, alone"
+        "float", f"its output is not quantised: {where_to(layer.output)}", "put a QuantizeLinear behind it, alone"
     )
 
 
 @PRODUCT.register("output_float")
-def product_output(site: LintSite) -> LintVerdict | None:
-    """A product may hand out float, but not through a clamp, and not beside a QuantizeLinear."""
-    output = site.output
-    if output.quantiser is not None or site.activation is None or site.op == "ConvTranspose":
+def product_output(layer: LayerContext) -> LintVerdict | None:
+    """Check that a product's float output does not pass a clamp or go to a QuantizeLinear too."""
+    output = layer.output
+    if output.quantiser is not None or layer.activation is None or layer.op == "ConvTranspose":
         return None
     if output.several_ways and not output.clamps:
         return LintVerdict(
             "float", f"its output is quantised and also read in float: {where_to(output)}", "quantise it once"
         )
-    if output.clamps and len(output.readers) == 1 and not output.handed_out:
+    if output.clamps and len(output.readers) == 1 and not output.is_output:
         return LintVerdict(
             "float",
-            f"{listed(output.clamps)} behind it is read in float: {where_to(output)}",
+            f"{node_labels(output.clamps)} behind it is read in float: {where_to(output)}",
             "put a QuantizeLinear behind it",
         )
     return None
 
 
 @RULES.register("relu_zero_point")
-def relu_zero_point(site: LintSite) -> LintVerdict | None:
-    """A ReLU is idle only where the smallest code already stands for zero."""
-    taken = site.output_quantiser
-    if taken is None or taken.dtype not in EIGHT_BITS or not touches_int8(site):
+def relu_zero_point(layer: LayerContext) -> LintVerdict | None:
+    """Check that the smallest code already stands for zero: only then does a ReLU do nothing."""
+    taken = layer.output_quantiser
+    if taken is None or taken.dtype not in EIGHT_BITS or not touches_int8(layer):
         return None
-    left = [node for node in site.output.clamps if node.op_type == "Relu" and not makes_idle(site.graph, taken, node)]
+    left = [node for node in layer.output.clamps if node.op_type == "Relu" and not makes_idle(layer.graph, taken, node)]
     if not left:
         return None
     return LintVerdict(
         "float",
-        f"{listed(left)} is not absorbed: its output has the {taken.dtype} zero point {taken.zero}, not "
+        f"{node_labels(left)} is not absorbed: its output has the {taken.dtype} zero point {taken.zero}, not "
         f"{np.iinfo(taken.dtype).min}" + (" (symmetric activations)" if _symmetric(taken) else ""),
         "quantise what comes out of a ReLU to uint8 with zero point 0",
     )
 
 
 @RULES.register("clip_range")
-def clip_range(site: LintSite) -> LintVerdict | None:
-    taken = site.output_quantiser
-    if taken is None or taken.dtype not in EIGHT_BITS or not touches_int8(site):
+def clip_range(layer: LayerContext) -> LintVerdict | None:
+    taken = layer.output_quantiser
+    if taken is None or taken.dtype not in EIGHT_BITS or not touches_int8(layer):
         return None
-    left = [node for node in site.output.clamps if node.op_type == "Clip" and not makes_idle(site.graph, taken, node)]
+    left = [node for node in layer.output.clamps if node.op_type == "Clip" and not makes_idle(layer.graph, taken, node)]
     if not left:
         return None
     return LintVerdict(
         "float",
-        f"{listed(left)} is not absorbed: {range_of(taken)} reaches beyond {bounds_text(site, left[0])}",
+        f"{node_labels(left)} is not absorbed: {range_of(taken)} reaches beyond {bounds_text(layer, left[0])}",
         "let the quantised range end where the Clip does: for a ReLU6 uint8, zero point 0, scale 6/255",
     )
 
 
 @RULES.register("type_mismatch")
-def type_mismatch(site: LintSite) -> LintVerdict | None:
-    into, out = input_type(site, site.node.input[0]), output_type(site)
+def type_mismatch(layer: LayerContext) -> LintVerdict | None:
+    into, out = input_type(layer, layer.node.input[0]), output_type(layer)
     if into is None or out is None or into == out:
         return None
-    single = site.activation is not None and site.output_quantiser is not None
-    same = single and site.activation.dtype == site.output_quantiser.dtype  # type: ignore[union-attr]
+    single = layer.activation is not None and layer.output_quantiser is not None
+    same = single and layer.activation.dtype == layer.output_quantiser.dtype  # type: ignore[union-attr]
     why = ": on x86 ONNX Runtime makes int8 uint8 only where it is read once" if same else ""
     return LintVerdict(
         "float",
@@ -95,12 +95,12 @@ def type_mismatch(site: LintSite) -> LintVerdict | None:
     )
 
 
-def touches_int8(site: LintSite) -> bool:
-    return any(site.graph.dequantiser(name, site.moving) is not None for name in site.node.input if name)
+def touches_int8(layer: LayerContext) -> bool:
+    return any(layer.graph.dequantiser(name, layer.moving) is not None for name in layer.node.input if name)
 
 
 def makes_idle(graph: LintGraph, taken: Quantiser, clamp: "NodeProto") -> bool:
-    """Whether ``clamp`` changes no value within the quantised range: rint(bound / scale) + zero is at its ends."""
+    """Return whether ``clamp`` changes no value of the quantised range: rint(bound / scale) + zero is at its ends."""
     if taken.scale is None or taken.scale.size != 1:
         return False
     ends = np.iinfo(taken.dtype)
@@ -110,7 +110,7 @@ def makes_idle(graph: LintGraph, taken: Quantiser, clamp: "NodeProto") -> bool:
 
 
 def bounds(graph: LintGraph, clamp: "NodeProto") -> tuple[float, float]:
-    """NaN for a bound that is computed."""
+    """Return the clamp's bounds, NaN for one that is computed."""
     if clamp.op_type == "Relu":
         return 0.0, float("inf")
     found = []
@@ -134,13 +134,13 @@ def range_of(taken: Quantiser) -> str:
     return f"the quantised range [{scale * (ends.min - taken.zero):.4g}, {scale * (ends.max - taken.zero):.4g}]"
 
 
-def bounds_text(site: LintSite, clamp: "NodeProto") -> str:
-    low, high = bounds(site.graph, clamp)
+def bounds_text(layer: LayerContext, clamp: "NodeProto") -> str:
+    low, high = bounds(layer.graph, clamp)
     return f"[{low:g}, {high:g}]"
 
 
 def where_to(output: Output) -> str:
-    ways = [named(node) for node in output.readers] + ["an output of the network"] * output.handed_out
+    ways = [node_label(node) for node in output.readers] + ["an output of the network"] * output.is_output
     return "it goes to " + ", ".join(dict.fromkeys(ways)) if ways else "nothing reads it"
 
 

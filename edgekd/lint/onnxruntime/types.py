@@ -1,22 +1,22 @@
-"""The types that ONNX Runtime's optimiser sees, after what it does to them on x86.
+"""The types that ONNX Runtime's optimiser sees, after its conversions on x86.
 
-There a QuantizeLinear to int8 is made one to uint8, zero point moved, where a single DequantizeLinear reads it. Since
-each reader of a DequantizeLinear is given one of its own before, that of a residual, read twice, stays in int8.
+There a QuantizeLinear to int8 becomes one to uint8, with its zero point moved, if a single DequantizeLinear reads it.
+Each reader of a DequantizeLinear is given one of its own before that, so a residual, read twice, stays in int8.
 """
 
 from edgekd.lint.graph import DEQUANTIZE, QUANTIZE
-from edgekd.lint.site import LintSite
+from edgekd.lint.layer import LayerContext
 
 EIGHT_BITS = ("int8", "uint8")
 
 
-def input_type(site: LintSite, name: str) -> str | None:
-    """That of a quantised input; ``None`` for one in float."""
-    graph = site.graph
-    quantiser = graph.dequantiser(name, site.moving)
+def input_type(layer: LayerContext, name: str) -> str | None:
+    """Return the type of a quantised input, or None for one in float."""
+    graph = layer.graph
+    quantiser = graph.dequantiser(name, layer.moving)
     if quantiser is None:
         return None
-    if quantiser.dtype != "int8" or not site.converts_int8:
+    if quantiser.dtype != "int8" or not layer.converts_int8:
         return quantiser.dtype
     if graph.uses(name) > 1:
         return "int8"
@@ -27,14 +27,14 @@ def input_type(site: LintSite, name: str) -> str | None:
     return "uint8" if converted else "int8"
 
 
-def output_type(site: LintSite) -> str | None:
-    """That of the quantised output; ``None`` where it goes on in float."""
-    quantiser, graph = site.output_quantiser, site.graph
+def output_type(layer: LayerContext) -> str | None:
+    """Return the type of the quantised output, or None if it stays in float."""
+    quantiser, graph = layer.output_quantiser, layer.graph
     if quantiser is None:
         return None
-    if quantiser.dtype != "int8" or not site.converts_int8:
+    if quantiser.dtype != "int8" or not layer.converts_int8:
         return quantiser.dtype
-    if site.output.moved:
+    if layer.output.moved:
         return "uint8"
     readers = graph.readers(quantiser.node.output[0])
     single = graph.uses(quantiser.node.output[0]) == len(readers) == 1

@@ -1,10 +1,10 @@
-"""What ONNX Runtime asks of the weight's scales and values."""
+"""Rules on the scales and values of weights in ONNX Runtime."""
 
 import numpy as np
 
+from edgekd.lint.layer import LayerContext
 from edgekd.lint.result import LintVerdict
 from edgekd.lint.rule import Rules
-from edgekd.lint.site import LintSite
 from edgekd.registry import Registry
 
 RULES: Rules = Registry("rule on weights")
@@ -15,29 +15,29 @@ REDUCED = (-64, 63)
 
 
 @RULES.register("weight_axis")
-def weight_axis(site: LintSite) -> LintVerdict | None:
-    """Only the fusion of a Gemm looks at the axis, and that of a float bias into any layer."""
-    if not site.misplaced_scales or not (site.op == "Gemm" or site.bias_sum is not None or _float_bias(site)):
+def weight_axis(layer: LayerContext) -> LintVerdict | None:
+    """Check the axis of the scales where a fusion does: that of a Gemm, or of a float bias into any layer."""
+    if not layer.misplaced_scales or not (layer.op == "Gemm" or layer.bias_sum is not None or _float_bias(layer)):
         return None
-    return LintVerdict("float", *_axes(site))
+    return LintVerdict("float", *_axes(layer))
 
 
 @OF_INT8.register("weight_axis")
-def weight_axis_ignored(site: LintSite) -> LintVerdict | None:
-    if not site.misplaced_scales:
+def weight_axis_ignored(layer: LayerContext) -> LintVerdict | None:
+    if not layer.misplaced_scales:
         return None
-    message, advice = _axes(site)
-    if site.weight_shape[site.weight_axis] == site.weight_shape[site.channel_axis]:
+    message, advice = _axes(layer)
+    if layer.weight_shape[layer.weight_axis] == layer.weight_shape[layer.channel_axis]:
         return LintVerdict("accuracy", f"{message}: ONNX Runtime takes them for the outputs', which is wrong", advice)
     return LintVerdict("refused", f"{message}: ONNX Runtime loads it and fails at the first run", advice)
 
 
 @OF_INT8.register("weights_saturate")
-def weights_saturate(site: LintSite) -> LintVerdict | None:
-    """Registered for every target; only x86 without VNNI adds pairs of products in 16 bits."""
-    if not site.saturates or site.activation is None or site.weight is None or site.weight.dtype != "int8":
+def weights_saturate(layer: LayerContext) -> LintVerdict | None:
+    """Check for weights that saturate; only x86 without VNNI adds pairs of products in 16 bits."""
+    if not layer.saturates or layer.activation is None or layer.weight is None or layer.weight.dtype != "int8":
         return None
-    weight = site.stored_weight
+    weight = layer.stored_weight
     if weight is None or not weight.size or (weight.min() >= REDUCED[0] and weight.max() <= REDUCED[1]):
         return None
     beyond = int(np.count_nonzero((weight < REDUCED[0]) | (weight > REDUCED[1])))
@@ -49,13 +49,13 @@ def weights_saturate(site: LintSite) -> LintVerdict | None:
     )
 
 
-def _axes(site: LintSite) -> tuple[str, str]:
-    wanted = site.channel_axis
+def _axes(layer: LayerContext) -> tuple[str, str]:
+    wanted = layer.channel_axis
     return (
-        f"its weight's scales lie on axis {site.weight_axis}, its output channels on axis {wanted}",
+        f"its weight's scales lie on axis {layer.weight_axis}, its output channels on axis {wanted}",
         f"quantise the weight per tensor, or with axis={wanted}",
     )
 
 
-def _float_bias(site: LintSite) -> bool:
-    return site.bias is not None and site.graph.stored(site.bias) is not None
+def _float_bias(layer: LayerContext) -> bool:
+    return layer.bias is not None and layer.graph.stored(layer.bias) is not None

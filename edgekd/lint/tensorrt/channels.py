@@ -1,11 +1,11 @@
-"""Which convolutions TensorRT computes faster in int8 than in float16.
+"""Rules on convolutions that TensorRT computes no faster in int8 than in float16.
 
-The choice that NVIDIA's Model-Optimizer makes when it places Q/DQ (graph_utils.py, find_nodes_from_convs_to_exclude).
+They follow NVIDIA's Model-Optimizer where it places Q/DQ (graph_utils.py, find_nodes_from_convs_to_exclude).
 """
 
+from edgekd.lint.layer import LayerContext
 from edgekd.lint.result import LintVerdict
 from edgekd.lint.rule import Rules
-from edgekd.lint.site import LintSite
 from edgekd.registry import Registry
 
 OF_INT8: Rules = Registry("rule on channels")
@@ -15,22 +15,22 @@ ADVICE = "leave it in float16 (no quantisers around it), or prune to multiples o
 
 
 @OF_INT8.register("channels")
-def channels(site: LintSite) -> LintVerdict | None:
-    if site.op not in ("Conv", "ConvTranspose") or len(site.weight_shape) < 3:
+def channels(layer: LayerContext) -> LintVerdict | None:
+    if layer.op not in ("Conv", "ConvTranspose") or len(layer.weight_shape) < 3:
         return None
-    out, into = counts(site)
-    if (out >= FULL and into >= FULL) or _dense_exception(site, out, into) or _grouped_exception(site, out):
+    out, into = counts(layer)
+    if (out >= FULL and into >= FULL) or _dense_exception(layer, out, into) or _grouped_exception(layer, out):
         return None
-    of = f", {site.group} groups" if site.group > 1 else ""
-    kernel = "x".join(map(str, site.weight_shape[2:]))
+    of = f", {layer.group} groups" if layer.group > 1 else ""
+    kernel = "x".join(map(str, layer.weight_shape[2:]))
     return LintVerdict(
         "slow", f"{into} to {out} channels{of}, kernel {kernel}: int8 kernels are padded to 16 or 32", ADVICE
     )
 
 
 @OF_INT8.register("transposed")
-def transposed(site: LintSite) -> LintVerdict | None:
-    if site.op != "ConvTranspose":
+def transposed(layer: LayerContext) -> LintVerdict | None:
+    if layer.op != "ConvTranspose":
         return None
     return LintVerdict(
         "note",
@@ -40,37 +40,37 @@ def transposed(site: LintSite) -> LintVerdict | None:
 
 
 @OF_INT8.register("grouped")
-def grouped(site: LintSite) -> LintVerdict | None:
-    if site.op != "Conv" or site.group == 1 or not site.weight_shape:
+def grouped(layer: LayerContext) -> LintVerdict | None:
+    if layer.op != "Conv" or layer.group == 1 or not layer.weight_shape:
         return None
-    if site.weight_shape[1] == 1:
+    if layer.weight_shape[1] == 1:
         return None
     return LintVerdict(
         "slow",
-        f"it has {site.group} groups of several channels, which TensorRT may compute one by one in int8",
+        f"it has {layer.group} groups of several channels, which TensorRT may compute one by one in int8",
         "time it against float16",
     )
 
 
-def counts(site: LintSite) -> tuple[int, int]:
-    """Output channels, and input channels of a group."""
-    first, second = site.weight_shape[:2]
-    return (second * site.group, first // site.group) if site.op == "ConvTranspose" else (first, second)
+def counts(layer: LayerContext) -> tuple[int, int]:
+    """Return the output channels, and the input channels of a group."""
+    first, second = layer.weight_shape[:2]
+    return (second * layer.group, first // layer.group) if layer.op == "ConvTranspose" else (first, second)
 
 
-def _dense_exception(site: LintSite, out: int, into: int) -> bool:
+def _dense_exception(layer: LayerContext, out: int, into: int) -> bool:
     in_eights = out % PART == 0 or into % PART == 0
-    square = len(set(site.weight_shape[2:])) == 1
-    return site.group == 1 and in_eights and (_is_first(site) or out >= FULL or into >= FULL) and square
+    square = len(set(layer.weight_shape[2:])) == 1
+    return layer.group == 1 and in_eights and (_is_first(layer) or out >= FULL or into >= FULL) and square
 
 
-def _grouped_exception(site: LintSite, out: int) -> bool:
-    return site.group > 1 and out % PART == 0 and min(site.weight_shape[2:]) >= 3
+def _grouped_exception(layer: LayerContext, out: int) -> bool:
+    return layer.group > 1 and out % PART == 0 and min(layer.weight_shape[2:]) >= 3
 
 
-def _is_first(site: LintSite) -> bool:
+def _is_first(layer: LayerContext) -> bool:
     """Whether nothing but quantisers lies between the network's input and the layer."""
-    node = site.graph.source(site.node.input[0])
+    node = layer.graph.source(layer.node.input[0])
     while node is not None and node.op_type in ("QuantizeLinear", "DequantizeLinear"):
-        node = site.graph.source(node.input[0])
+        node = layer.graph.source(node.input[0])
     return node is None

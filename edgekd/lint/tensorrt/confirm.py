@@ -1,10 +1,10 @@
-"""TensorRT's own word: its parser, and the layers of the engine that it builds."""
+"""Confirmation by TensorRT: its parser, and the layers of the engine that it builds."""
 
 import re
 from typing import TYPE_CHECKING
 
 from edgekd.errors import EdgekdError
-from edgekd.lint.confirm import Confirmation, marked, places
+from edgekd.lint.confirm import Confirmation, node_indices, with_marked_nodes
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -15,12 +15,12 @@ PRODUCT = re.compile("conv|correlation|gemm|matmul|matrix", re.IGNORECASE)
 
 
 def confirm(model: "ModelProto", target: object) -> Confirmation:
-    """Parses the file and builds an engine, for the GPU of this machine or ahead of time."""
+    """Parse the file and build an engine, for the GPU of this machine or ahead of time."""
     try:
         from edgekd.tensorrt import build, current_gpu, library, parse_errors
     except ImportError as error:
         return Confirmation(reason=str(error))
-    content = marked(model).SerializeToString()
+    content = with_marked_nodes(model).SerializeToString()
     try:
         trt = library()
         by = f"{trt.__name__} {trt.__version__}"
@@ -46,7 +46,7 @@ def _precisions(layers: dict[str, dict[str, object]]) -> dict[int, bool]:
 
     found: dict[int, bool] = {}
     for name, layer in layers.items():
-        own = places(name) or places(str(layer.get("Metadata", "")))
+        own = node_indices(name) or node_indices(str(layer.get("Metadata", "")))
         if own and PRODUCT.search(str(layer.get("LayerType", ""))):
             found[own[0]] = precision_of(layer) == "int8"
     return found
@@ -54,7 +54,7 @@ def _precisions(layers: dict[str, dict[str, object]]) -> dict[int, bool]:
 
 def _with_names(reason: str, model: "ModelProto") -> str:
     """The file's own names in place of the marks."""
-    for place in sorted(set(places(reason)), reverse=True):
-        node = model.graph.node[place]
-        reason = reason.replace(f"edgekd_node_{place}", node.name or node.output[0])
+    for index in sorted(set(node_indices(reason)), reverse=True):
+        node = model.graph.node[index]
+        reason = reason.replace(f"edgekd_node_{index}", node.name or node.output[0])
     return reason

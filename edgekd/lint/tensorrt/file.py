@@ -1,4 +1,4 @@
-"""What is wrong with a file as a whole for TensorRT."""
+"""Findings on a file as a whole for TensorRT."""
 
 from collections.abc import Iterator
 
@@ -7,9 +7,9 @@ from edgekd.lint.result import LintFinding
 from edgekd.lint.tensorrt.parameters import elsewhere
 
 
-def file_findings(graph: LintGraph, said: set[str]) -> Iterator[LintFinding]:
-    """``said`` are the codes that layers have."""
-    yield from elsewhere(graph, said)
+def file_findings(graph: LintGraph, reported: set[str]) -> Iterator[LintFinding]:
+    """Yield findings on the whole file; ``reported`` are the codes that layers have already."""
+    yield from elsewhere(graph, reported)
     scales = [graph.quantiser(node).scale for node in graph.nodes if node.op_type == DEQUANTIZE]
     if any(scale is not None and scale.dtype.name == "float32" for scale in scales):
         yield LintFinding(

@@ -1,13 +1,13 @@
-"""What TensorRT's parser asks of every QuantizeLinear and DequantizeLinear."""
+"""Rules of TensorRT's parser on every QuantizeLinear and DequantizeLinear."""
 
 from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from edgekd.lint.graph import DEQUANTIZE, QUANTIZE, LintGraph, Quantiser
+from edgekd.lint.layer import LayerContext, node_label
 from edgekd.lint.result import LintFinding, LintVerdict
 from edgekd.lint.rule import Rules
-from edgekd.lint.site import LintSite, named
 from edgekd.registry import Registry
 
 PARAMETERS: Rules = Registry("rule on quantisers")
@@ -17,11 +17,11 @@ CHECKS: dict[str, Callable[[LintGraph, Quantiser], LintVerdict | None]] = {}
 def check(
     code: str,
 ) -> Callable[[Callable[[LintGraph, Quantiser], LintVerdict | None]], Callable[..., LintVerdict | None]]:
-    """Registers a check of one quantiser, and as a rule of a layer that of each quantiser around it."""
+    """Register a check of one quantiser, and a rule that applies it to every quantiser around a layer."""
 
     def add(check: Callable[[LintGraph, Quantiser], LintVerdict | None]) -> Callable[..., LintVerdict | None]:
-        def of_layer(site: LintSite) -> LintVerdict | None:
-            return next((said for each in around(site) if (said := check(site.graph, each)) is not None), None)
+        def of_layer(layer: LayerContext) -> LintVerdict | None:
+            return next((found for each in around(layer) if (found := check(layer.graph, each)) is not None), None)
 
         CHECKS[code] = check
         PARAMETERS[code] = of_layer
@@ -36,7 +36,7 @@ def zero_point(graph: LintGraph, quantiser: Quantiser) -> LintVerdict | None:
         return None
     return LintVerdict(
         "refused",
-        f"{named(quantiser.node)} has the zero point {int(np.ravel(quantiser.zero_point)[0])}: TensorRT takes "
+        f"{node_label(quantiser.node)} has the zero point {int(np.ravel(quantiser.zero_point)[0])}: TensorRT takes "
         "symmetric quantisation only",
         "export for tensorrt: int8, zero point 0",
     )
@@ -48,7 +48,7 @@ def scale(graph: LintGraph, quantiser: Quantiser) -> LintVerdict | None:
         return None
     return LintVerdict(
         "refused",
-        f"{named(quantiser.node)} has a scale of {float(np.min(quantiser.scale)):g}: all must be positive",
+        f"{node_label(quantiser.node)} has a scale of {float(np.min(quantiser.scale)):g}: all must be positive",
         "give dead channels the scale 1",
     )
 
@@ -60,12 +60,12 @@ def uint8(graph: LintGraph, quantiser: Quantiser) -> LintVerdict | None:
     if graph.stored(quantiser.node.input[0]) is not None and quantiser.node.op_type == DEQUANTIZE:
         return LintVerdict(
             "refused",
-            f"{named(quantiser.node)} has a uint8 constant, which the parser does not take",
+            f"{node_label(quantiser.node)} has a uint8 constant, which the parser does not take",
             "quantise weights to int8, zero point 0",
         )
     return LintVerdict(
         "accuracy",
-        f"{named(quantiser.node)} is uint8, which TensorRT reads as int8: values above 127 scales are cut",
+        f"{node_label(quantiser.node)} is uint8, which TensorRT reads as int8: values above 127 scales are cut",
         "quantise activations to int8, zero point 0",
     )
 
@@ -75,7 +75,7 @@ def bits(graph: LintGraph, quantiser: Quantiser) -> LintVerdict | None:
     if quantiser.dtype not in ("int16", "uint16"):
         return None
     return LintVerdict(
-        "refused", f"{named(quantiser.node)} is {quantiser.dtype}, a type that TensorRT lacks", "quantise to int8"
+        "refused", f"{node_label(quantiser.node)} is {quantiser.dtype}, a type that TensorRT lacks", "quantise to int8"
     )
 
 
@@ -85,28 +85,28 @@ def bias_quantised(graph: LintGraph, quantiser: Quantiser) -> LintVerdict | None
         return None
     return LintVerdict(
         "refused",
-        f"{named(quantiser.node)} dequantises int32, a bias, which TensorRT refuses",
+        f"{node_label(quantiser.node)} dequantises int32, a bias, which TensorRT refuses",
         "leave biases in float (QuantizeBias=False in onnxruntime.quantization)",
     )
 
 
-def around(site: LintSite) -> Iterator[Quantiser]:
-    """The quantisers of the layer's inputs, weight and output; the QuantizeLinear before a DequantizeLinear too."""
-    for name in site.node.input:
-        node = site.graph.source(name)
+def around(layer: LayerContext) -> Iterator[Quantiser]:
+    """Yield the quantisers of inputs, weight and output, and the QuantizeLinear before a DequantizeLinear."""
+    for name in layer.node.input:
+        node = layer.graph.source(name)
         while node is not None and node.op_type in (QUANTIZE, DEQUANTIZE, "Transpose"):
             if node.op_type != "Transpose":
-                yield site.graph.quantiser(node)
-            node = site.graph.source(node.input[0])
-    if site.output_quantiser is not None:
-        yield site.output_quantiser
+                yield layer.graph.quantiser(node)
+            node = layer.graph.source(node.input[0])
+    if layer.output_quantiser is not None:
+        yield layer.output_quantiser
 
 
-def elsewhere(graph: LintGraph, said: set[str]) -> Iterator[LintFinding]:
-    """One finding for each code that no layer has, over all quantisers of the file."""
+def elsewhere(graph: LintGraph, reported: set[str]) -> Iterator[LintFinding]:
+    """Yield one finding for each code that no layer has, over all quantisers of the file."""
     quantisers = [graph.quantiser(node) for node in graph.nodes if node.op_type in (QUANTIZE, DEQUANTIZE)]
     for code, check in CHECKS.items():
         found = [verdict for each in quantisers if (verdict := check(graph, each)) is not None]
-        if found and code not in said:
+        if found and code not in reported:
             more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
             yield LintFinding(code, found[0].effect, found[0].message + more, found[0].advice)

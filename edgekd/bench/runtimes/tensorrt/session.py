@@ -12,7 +12,7 @@ from edgekd.bench.runtimes.pytorch.session import copy, provider
 from edgekd.bench.runtimes.session import Session
 from edgekd.errors import MeasurementError
 from edgekd.tensorrt.adapter import errors_of, library, version
-from edgekd.tensorrt.record import foreign
+from edgekd.tensorrt.record import incompatibility
 
 DTYPES = {
     "FLOAT": torch.float32,
@@ -39,7 +39,7 @@ class TensorRTSession(Session):
         self.trt = library(MeasurementError)
         if not torch.cuda.is_available():
             raise MeasurementError("TensorRT needs an NVIDIA GPU and finds none here; time the ONNX file on the CPU")
-        if reason := foreign(path):
+        if reason := incompatibility(path):
             raise MeasurementError(reason)
         self.device = torch.device("cuda", torch.cuda.current_device())
         self.stream = torch.cuda.Stream(self.device)

@@ -1,4 +1,4 @@
-"""Whether a graph is one at all: rules may then take for granted what ONNX promises of every graph."""
+"""Validation of graphs, so that rules may rely on what ONNX promises of every graph."""
 
 import math
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 PACKED = {"UINT4": 2, "INT4": 2, "FLOAT4E2M1": 2, "UINT2": 4, "INT2": 4}  # values in a byte
 
 
-def must_be_whole(model: "ModelProto") -> None:
+def check_graph(model: "ModelProto") -> None:
     """Raise :class:`ModelError` for a graph with a loop, a node without an input or output that its operator has, or a
     constant that holds more or fewer values than its shape says.
     """
@@ -20,19 +20,19 @@ def must_be_whole(model: "ModelProto") -> None:
     before: set[str] = set()
     for node in model.graph.node:
         if late := next((name for name in node.input if name in made and name not in before), None):
-            raise wrong(node, f"takes {late[:80]!r} before it is made")
+            raise node_error(node, f"takes {late[:80]!r} before it is made")
         if twice := next((name for name in node.output if name in before), None):
-            raise wrong(node, f"makes {twice[:80]!r} a second time")
+            raise node_error(node, f"makes {twice[:80]!r} a second time")
         before.update(name for name in node.output if name)
-        must_have_parts(node, opsets.get(node.domain or "ai.onnx"))
+        check_node(node, opsets.get(node.domain or "ai.onnx"))
         for attribute in node.attribute:
             if attribute.HasField("t"):
-                must_hold_its_values(attribute.t)
+                check_constant(attribute.t)
     for tensor in model.graph.initializer:
-        must_hold_its_values(tensor)
+        check_constant(tensor)
 
 
-def must_have_parts(node: "NodeProto", version: int | None) -> None:
+def check_node(node: "NodeProto", version: int | None) -> None:
     import onnx
 
     if node.domain not in ("", "ai.onnx") or not onnx.defs.has(node.op_type):
@@ -42,16 +42,16 @@ def must_have_parts(node: "NodeProto", version: int | None) -> None:
     except Exception:  # a version that it does not know
         schema = onnx.defs.get_schema(node.op_type)
     if not schema.min_input <= len(node.input) <= schema.max_input:
-        raise wrong(node, f"has {len(node.input)} inputs, and takes {schema.min_input} or more")
+        raise node_error(node, f"has {len(node.input)} inputs, and takes {schema.min_input} or more")
     if not schema.min_output <= len(node.output) <= schema.max_output or not node.output[0]:
-        raise wrong(node, f"has {len(node.output)} outputs, and gives {schema.min_output} or more")
+        raise node_error(node, f"has {len(node.output)} outputs, and gives {schema.min_output} or more")
     needed = (each for each in list(schema.inputs)[: len(node.input)])
     for name, each in zip(node.input, needed, strict=False):
         if not name and each.option == onnx.defs.OpSchema.FormalParameterOption.Single:
-            raise wrong(node, f"lacks its input {each.name!r}")
+            raise node_error(node, f"lacks its input {each.name!r}")
 
 
-def must_hold_its_values(tensor: "TensorProto") -> None:
+def check_constant(tensor: "TensorProto") -> None:
     from onnx import TensorProto, helper, numpy_helper
 
     try:
@@ -72,6 +72,6 @@ def must_hold_its_values(tensor: "TensorProto") -> None:
         raise ModelError(f"the constant {about} is damaged ({error}); export the file again") from error
 
 
-def wrong(node: "NodeProto", what: str) -> ModelError:
+def node_error(node: "NodeProto", what: str) -> ModelError:
     name = node.name or ", ".join(node.output)
     return ModelError(f"the node {name[:80]!r} ({node.op_type[:40]}) {what}; export the file again")

@@ -21,28 +21,30 @@ MOVING = ("MaxPool", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Slice")
 
 @dataclass(frozen=True)
 class Output:
-    """The way from a layer's output to the QuantizeLinear that takes it, past ``clamps`` and what moves values.
+    """The path from a layer's output to the QuantizeLinear that takes it, past ``clamps`` and what moves values.
 
-    ``quantiser`` is ``None`` where no single one takes it; ``readers`` are then the nodes that do, and
-    ``several_ways`` says that a QuantizeLinear is only one of them. ``moved`` lies behind a :data:`MOVING` node.
+    ``quantiser`` is None if no single one takes it; ``readers`` are then the nodes that do, and ``several_ways`` says
+    that a QuantizeLinear is only one of them. ``moved`` says that it lies behind a :data:`MOVING` node.
     """
 
     quantiser: Quantiser | None
     clamps: tuple["NodeProto", ...]
     readers: tuple["NodeProto", ...] = ()
-    handed_out: bool = False
+    is_output: bool = False
     moved: bool = False
 
     @property
     def several_ways(self) -> bool:
-        ways = len(self.readers) + self.handed_out
+        ways = len(self.readers) + self.is_output
         return ways > 1 and any(node.op_type == QUANTIZE for node in self.readers)
 
 
 @dataclass(frozen=True)
-class LintSite:
-    """``converts_int8``: the runtime turns int8 activations into uint8, as ONNX Runtime does on x86; ``saturates``:
-    it adds products of 8 bits in 16; ``also_moving``: operators besides :data:`MOVING` that quantisers pass.
+class LayerContext:
+    """A node with the quantisation around it, as the rules read it.
+
+    ``converts_int8``: the runtime turns int8 activations into uint8, as ONNX Runtime does on x86. ``saturates``: it
+    adds products of 8 bits in 16. ``also_moving``: operators besides :data:`MOVING` that quantisers pass.
     """
 
     graph: LintGraph
@@ -53,7 +55,7 @@ class LintSite:
 
     @property
     def moving(self) -> tuple[str, ...]:
-        """MaxPool takes int8 from opset 12 on."""
+        """Return the operators that quantisers pass; MaxPool takes int8 from opset 12 on."""
         known = MOVING if self.graph.opset >= 12 else tuple(op for op in MOVING if op != "MaxPool")
         return known + self.also_moving
 
@@ -67,7 +69,7 @@ class LintSite:
 
     @cached_property
     def weight(self) -> Quantiser | None:
-        """Behind the second input; its axis is that of the tensor the layer reads, after a Transpose between."""
+        """Return the quantiser of the second input; its axis is that of the tensor after any Transpose."""
         node, turns = self.graph.source(self.node.input[1]), []
         while node is not None and node.op_type == "Transpose":
             turns.append(node)
@@ -82,19 +84,19 @@ class LintSite:
 
     @cached_property
     def weight_shape(self) -> tuple[int, ...]:
-        """Empty where it is not known."""
+        """Return the weight's shape, empty if it is not known."""
         shape = self.graph.shapes.get(self.node.input[1]) or ()
         return () if None in shape else tuple(size for size in shape if size is not None)
 
     @cached_property
     def folded_weight(self) -> bool:
-        """A weight that is stored in float and has no DequantizeLinear."""
+        """Return whether the weight is stored in float without a DequantizeLinear."""
         stored = self.graph.stored(self.node.input[1])
         return self.weight is None and stored is not None
 
     @cached_property
     def stored_weight(self) -> NDArray[Any] | None:
-        """The integers of the weight, as stored or as its QuantizeLinear makes them."""
+        """Return the integers of the weight, as stored or as its QuantizeLinear makes them."""
         if self.weight is None:
             return None
         name = self.weight.node.input[0]
@@ -106,7 +108,7 @@ class LintSite:
 
     @cached_property
     def bias_sum(self) -> "NodeProto | None":
-        """The Add of a constant behind a matrix product, which runtimes take for its bias."""
+        """Return the Add of a constant behind a matrix product, which runtimes take for its bias."""
         if self.op != "MatMul" or len(self.graph.shapes.get(self.node.input[0], ())) != 2:
             return None
         readers = self.graph.readers(self.node.output[0])
@@ -117,7 +119,7 @@ class LintSite:
 
     @cached_property
     def bias(self) -> str | None:
-        """The tensor that is added to every sum."""
+        """Return the name of the tensor that is added to every sum."""
         if self.bias_sum is not None:
             return next(name for name in self.bias_sum.input if name not in self._names_of_output)
         given = self.node.input[2] if self.op != "MatMul" and len(self.node.input) > 2 else ""
@@ -125,13 +127,14 @@ class LintSite:
 
     @cached_property
     def output(self) -> Output:
+        """Return the path of the output to its quantiser or its readers."""
         name = (self.bias_sum or self.node).output[0]
         clamps: list[NodeProto] = []
         moved = False
         while True:
-            readers, handed_out = self.graph.readers(name), self.graph.is_output(name)
-            if len(readers) != 1 or handed_out:
-                return Output(None, tuple(clamps), tuple(readers), handed_out, moved)
+            readers, is_output = self.graph.readers(name), self.graph.is_output(name)
+            if len(readers) != 1 or is_output:
+                return Output(None, tuple(clamps), tuple(readers), is_output, moved)
             [reader] = readers
             if reader.op_type == QUANTIZE:
                 return Output(self.graph.quantiser(reader), tuple(clamps), (reader,), False, moved)
@@ -154,7 +157,7 @@ class LintSite:
 
     @cached_property
     def channel_axis(self) -> int:
-        """The axis of the weight that its output channels lie on."""
+        """Return the axis of the weight's output channels."""
         if self.op == "Gemm":
             return 0 if attribute(self.node, "transB", 0) else 1
         if self.op == "MatMul":
@@ -163,13 +166,13 @@ class LintSite:
 
     @property
     def weight_axis(self) -> int:
-        """The axis that the scales of the weight lie on; ONNX's default is 1."""
+        """Return the axis of the weight's scales; ONNX's default is 1."""
         axis = 1 if self.weight is None or self.weight.axis is None else self.weight.axis
         return axis % len(self.weight_shape) if self.weight_shape else axis
 
     @property
     def misplaced_scales(self) -> bool:
-        """Whether the weight has several scales, and not one for each output channel."""
+        """Return whether the weight has several scales that are not one per output channel."""
         several = self.activation is not None and self.weight is not None and self.weight.per_channel
         return several and bool(self.weight_shape) and self.weight_axis != self.channel_axis
 
@@ -188,7 +191,7 @@ class LintSite:
 
 
 def quantised(values: NDArray[Any], by: Quantiser) -> NDArray[Any] | None:
-    """y = clamp(round(x / scale) + zero point), as QuantizeLinear is defined."""
+    """Quantise ``values`` as QuantizeLinear is defined: y = clamp(round(x / scale) + zero point)."""
     if by.scale is None or by.dtype not in ("int8", "uint8"):
         return None
     ends = np.iinfo(by.dtype)
@@ -201,13 +204,13 @@ def quantised(values: NDArray[Any], by: Quantiser) -> NDArray[Any] | None:
     return np.clip(steps, ends.min, ends.max)
 
 
-def named(node: "NodeProto") -> str:
-    """A node as messages call it: the name that the file gives it, or that of its output."""
+def node_label(node: "NodeProto") -> str:
+    """Return a node's operator and name for messages; a node without a name goes by its output's."""
     return f"{node.op_type} {node.name or node.output[0]!r}"
 
 
-def listed(nodes: Iterable["NodeProto"]) -> str:
-    return ", ".join(dict.fromkeys(named(node) for node in nodes))
+def node_labels(nodes: Iterable["NodeProto"]) -> str:
+    return ", ".join(dict.fromkeys(node_label(node) for node in nodes))
 
 
 def _turned(turn: "NodeProto", axis: int, rank: int) -> int:

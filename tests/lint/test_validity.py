@@ -4,7 +4,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgekd.errors import ModelError
 from edgekd.lint import lint
-from edgekd.lint.whole import must_be_whole
+from edgekd.lint.validity import check_graph
 
 
 def model(*nodes, weights=()):
@@ -29,10 +29,10 @@ CONV = helper.make_node("Conv", ["x", "w"], ["y"], name="conv")
 
 
 def test_what_is_whole_passes():
-    must_be_whole(model(CONV, weights=[weight()]))
-    must_be_whole(model(helper.make_node("Odd", ["x"], ["y"], domain="some.where")))
+    check_graph(model(CONV, weights=[weight()]))
+    check_graph(model(helper.make_node("Odd", ["x"], ["y"], domain="some.where")))
     packed = helper.make_tensor("w", TensorProto.INT4, [3], bytes(2), raw=True)
-    must_be_whole(model(helper.make_node("Relu", ["x"], ["y"]), weights=[packed]))
+    check_graph(model(helper.make_node("Relu", ["x"], ["y"]), weights=[packed]))
 
 
 @pytest.mark.parametrize(
