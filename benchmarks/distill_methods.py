@@ -36,7 +36,7 @@ from torch import nn
 
 from edgekd.artifact_cache import METRICS, ArtifactCache
 from edgekd.data.views import Views
-from edgekd.distill import Distillation, Wanted, build_terms
+from edgekd.distill import Distillation, LossSpec, build_terms
 from edgekd.distill.cache import TeacherCache
 from edgekd.distill.objective import Term
 from edgekd.export import export_onnx
@@ -66,27 +66,27 @@ POINTS = 1.5
 class Method:
     """``hard`` is the weight of the labels; the losses have what is left of 1, times their own weights."""
 
-    losses: tuple[Wanted, ...]
+    losses: tuple[LossSpec, ...]
     hard: float = 0.5
 
 
 METHODS: dict[str, Method | None] = {
     PLAIN: None,
-    "kd": Method((Wanted("kd"),), hard=0.1),
+    "kd": Method((LossSpec("kd"),), hard=0.1),
     # Sun et al., "Logit Standardization in Knowledge Distillation" (CVPR 2024): 9 for the teacher, 0.1 for the labels.
-    "kd, standardised": Method((Wanted("kd", 10.0, {"temperature": 2.0}, standardize=True),), hard=0.1),
-    "dkd": Method((Wanted("dkd"),)),
-    "dist": Method((Wanted("dist", options={"beta": 2.0, "gamma": 2.0}),)),
-    "fitnet": Method((Wanted("fitnet"),)),
-    "at": Method((Wanted("at"),)),
-    "sp": Method((Wanted("sp"),)),
-    "rkd": Method((Wanted("rkd"),)),
-    "pkt": Method((Wanted("pkt"),)),
-    "reviewkd": Method((Wanted("reviewkd"),)),
-    "crd": Method((Wanted("crd"),)),
+    "kd, standardised": Method((LossSpec("kd", 10.0, {"temperature": 2.0}, standardize=True),), hard=0.1),
+    "dkd": Method((LossSpec("dkd"),)),
+    "dist": Method((LossSpec("dist", options={"beta": 2.0, "gamma": 2.0}),)),
+    "fitnet": Method((LossSpec("fitnet"),)),
+    "at": Method((LossSpec("at"),)),
+    "sp": Method((LossSpec("sp"),)),
+    "rkd": Method((LossSpec("rkd"),)),
+    "pkt": Method((LossSpec("pkt"),)),
+    "reviewkd": Method((LossSpec("reviewkd"),)),
+    "crd": Method((LossSpec("crd"),)),
 }
 # Its published width is 512 where the deepest map has 1280 channels: that is fourteen minutes where others take one.
-OF_STUDENT = {"mobilenet_v2": {"reviewkd": Method((Wanted("reviewkd", options={"mid_channels": 64}),))}}
+OF_STUDENT = {"mobilenet_v2": {"reviewkd": Method((LossSpec("reviewkd", options={"mid_channels": 64}),))}}
 LOGITS = ("kd", "kd, standardised", "dkd", "dist")
 
 

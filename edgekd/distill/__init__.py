@@ -1,7 +1,8 @@
-"""Carrying a teacher's knowledge over to a student."""
+"""Knowledge distillation: losses by which a student learns from a teacher."""
 
-from edgekd.distill.build import Wanted, build_terms
+from edgekd.distill.build import LossSpec, build_terms
 from edgekd.distill.ensemble import Ensemble
+from edgekd.distill.feature_hooks import FeatureHooks, candidate_layers, feature_shapes, pair_layers
 from edgekd.distill.losses.at import AT, at_loss
 from edgekd.distill.losses.crd import CRD
 from edgekd.distill.losses.dist import DIST, dist_loss
@@ -16,7 +17,6 @@ from edgekd.distill.objective import Distillation, Term
 from edgekd.distill.registry import LOSSES, FeatureLoss, LogitLoss
 from edgekd.distill.schedule import Schedule
 from edgekd.distill.standardize import Standardized, standardize
-from edgekd.distill.taps import Taps, candidates, pair, shapes
 
 __all__ = [
     "AT",
@@ -30,28 +30,28 @@ __all__ = [
     "SP",
     "Distillation",
     "Ensemble",
+    "FeatureHooks",
     "FeatureLoss",
     "FitNet",
     "LogitLoss",
+    "LossSpec",
     "ReviewKD",
     "Schedule",
     "Standardized",
-    "Taps",
     "Term",
-    "Wanted",
     "at_loss",
     "build_terms",
-    "candidates",
+    "candidate_layers",
     "dist_loss",
     "dkd_loss",
+    "feature_shapes",
     "fitnet_loss",
     "hcl_loss",
     "kd_loss",
-    "pair",
+    "pair_layers",
     "pkt_loss",
     "rkd_angle_loss",
     "rkd_distance_loss",
-    "shapes",
     "sp_loss",
     "standardize",
 ]

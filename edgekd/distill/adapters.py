@@ -1,4 +1,4 @@
-"""What makes features of two networks comparable entry by entry."""
+"""Adapters that make features of two networks comparable entry by entry."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -8,11 +8,11 @@ from edgekd.errors import TrainingError
 
 
 class Adapter(nn.Module):
-    """A student's features in the teacher's channels; trained along with the student and dropped after.
+    """Projects a student's features to the teacher's channels; trained along with the student and dropped after.
 
-    A 1×1 convolution and BatchNorm for maps, the regressor of Tian, Krishnan and Isola, "Contrastive Representation
-    Distillation" (2020), without its ReLU, since layers may be paired before their activation; a linear layer for
-    vectors. Sizes stay as they are: :func:`match_sizes` is for them.
+    For maps it is a 1×1 convolution and BatchNorm, the regressor of Tian, Krishnan and Isola, "Contrastive
+    Representation Distillation" (2020), without its ReLU, since layers may be paired before their activation. For
+    vectors it is a linear layer. Sizes stay as they are; see :func:`match_sizes`.
 
     Args:
         student_shape, teacher_shape: without the batch, both (C, H, W) or both (C,).
@@ -35,24 +35,24 @@ class Adapter(nn.Module):
             self.project, self.norm = nn.Linear(inputs, outputs), nn.Identity()
 
     def forward(self, student: Tensor) -> Tensor:
-        """(N, C, H, W) or (N, C) to the same with the teacher's channels.
+        """Project (N, C, H, W) or (N, C) to the teacher's channels.
 
         Raises:
-            TrainingError: in training there is one value per channel, which has no variance.
+            TrainingError: there is one value per channel in training, which has no variance.
         """
         if self.training and student.ndim == 4 and student.numel() == student.shape[1]:
             raise TrainingError(
                 "an adapter's BatchNorm has one value per channel to take a variance of: use batches of two samples "
-                "or more, or tap a layer of more places"
+                "or more, or choose a layer of more positions"
             )
         return self.norm(self.project(student.to(self.project.weight.dtype)))
 
 
 def match_sizes(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    """Both maps at the smaller height and the smaller width of the two, by adaptive average pooling.
+    """Pool both maps to the smaller height and the smaller width of the two, by adaptive averages.
 
     Args:
-        student, teacher: (N, C, H, W), of any channels each; or (N, C), which come back as they are.
+        student, teacher: (N, C, H, W) of any channels each; or (N, C), which are returned as they are.
 
     Raises:
         TrainingError: one is a map and the other a vector, or one is neither.
@@ -71,6 +71,6 @@ def _pooled(x: Tensor, size: tuple[int, int]) -> Tensor:
 def _check(student: Shape, teacher: Shape) -> None:
     if len(student) != len(teacher) or len(student) not in (1, 3):
         raise TrainingError(
-            f"features of shape {student} of the student cannot be compared with {teacher} of the teacher: tap layers "
-            "that both give maps (C, H, W), or both vectors (C,)"
+            f"features of shape {student} of the student cannot be compared with {teacher} of the teacher: choose "
+            "layers that both give maps (C, H, W), or both vectors (C,)"
         )

@@ -1,4 +1,4 @@
-"""Weights that follow the sizes of gradients."""
+"""Weights of loss terms that balance the norms of their gradients."""
 
 from collections.abc import Sequence
 
@@ -9,16 +9,16 @@ from edgekd.train import distributed
 
 
 class GradientBalance(nn.Module):
-    """Brings the gradients of all terms to the size of the first one's.
+    """Scales the gradients of all terms to the norm of the first one's.
 
     As in GradNorm (Chen et al., "GradNorm: Gradient Normalization for Adaptive Loss Balancing", 2018) terms are
     compared by the norms of their gradients; here the weights are set to the ratio rather than learned. Norms are
-    measured every ``every`` calls, since each costs a backward pass for each term, and averaged. They are of all
-    processes' samples under torchrun.
+    measured every ``every`` calls, since a measurement costs a backward pass for each term, and averaged. Under
+    torchrun they cover the samples of all processes.
 
     Args:
-        count: of terms.
-        momentum: of the averages, in [0, 1).
+        count: number of terms.
+        momentum: momentum of the averages, in [0, 1).
     """
 
     norms: Tensor
@@ -31,12 +31,12 @@ class GradientBalance(nn.Module):
         self.register_buffer("calls", torch.zeros((), dtype=torch.long))
 
     def forward(self, terms: Sequence[Tensor], parameters: Sequence[Tensor]) -> list[float]:
-        """A factor for each of ``terms``, whose gradients are taken by ``parameters``."""
+        """Return a factor for each of ``terms``, from their gradients with respect to ``parameters``."""
         if int(self.calls) % self.every == 0:
             self._measure(terms, [parameter for parameter in parameters if parameter.requires_grad])
         self.calls += 1
         first, *_ = norms = self.norms.tolist()
-        # A term without a gradient has no size to bring anywhere.
+        # A term without a gradient cannot be scaled.
         return [first / norm if first > 0 and norm > 0 else 1.0 for norm in norms]
 
     def _measure(self, terms: Sequence[Tensor], parameters: Sequence[Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""Losses from their names."""
+"""Construction of loss terms from the names of their methods."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -8,11 +8,11 @@ from typing import Any
 from torch import nn
 
 from edgekd.distill.ensemble import first_of, path_in
+from edgekd.distill.feature_hooks import feature_shapes, pair_layers
 from edgekd.distill.objective import Term
 from edgekd.distill.registry import LOSSES, FeatureLoss, LogitLoss
 from edgekd.distill.schedule import Schedule
 from edgekd.distill.standardize import Standardized
-from edgekd.distill.taps import pair, shapes
 from edgekd.errors import TrainingError
 from edgekd.registry import nearest
 
@@ -20,8 +20,8 @@ Pairs = Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """A loss to be built; left out, ``weight`` is the method's usual one, and ``pairs`` are found."""
+class LossSpec:
+    """A loss to build; without ``weight`` it has the method's default, without ``pairs`` the layers are found."""
 
     method: str
     weight: float | Schedule | None = None
@@ -31,7 +31,7 @@ class Wanted:
 
 
 def build_terms(
-    wanted: Sequence[Wanted],
+    wanted: Sequence[LossSpec],
     student: nn.Module,
     teacher: nn.Module,
     input_shape: tuple[int, ...],
@@ -39,13 +39,14 @@ def build_terms(
     temperature: float | None = None,
     samples: int = 0,
 ) -> list[Term]:
-    """The terms of a :class:`~edgekd.distill.Distillation`.
+    """Build the terms of a :class:`~edgekd.distill.Distillation`.
 
     Args:
-        teacher: of an :class:`~edgekd.distill.Ensemble` the first one's features are compared; pairs name its layers.
-        input_shape: one input without its batch.
-        temperature: of the losses that have one and are not given another by their options.
-        samples: how many the training set has.
+        teacher: the teacher. Of an :class:`~edgekd.distill.Ensemble` the first teacher's features are compared, and
+            pairs name its layers.
+        input_shape: shape of one input, without the batch.
+        temperature: for the losses that have one, unless their options give another.
+        samples: number of samples in the training set.
 
     Raises:
         TrainingError: a method, option or layer is not known, or shapes cannot be compared.
@@ -58,7 +59,7 @@ def build_terms(
 
 
 def _term(
-    wanted: Wanted,
+    wanted: LossSpec,
     name: str,
     student: nn.Module,
     teacher: nn.Module,
@@ -87,22 +88,26 @@ def _term(
         raise TrainingError(f"{wanted.method} compares features and has no logits to standardize: leave it out")
     assert issubclass(kind, FeatureLoss)
     first = first_of(teacher)
-    pairs = wanted.pairs or _usual(kind, student, first, input_shape)
-    ours, theirs = ([each[side] for each in pairs] for side in (0, 1))
-    built = kind(shapes(student, ours, input_shape), shapes(first, theirs, input_shape), samples=samples, **options)
+    pairs = wanted.pairs or _default_pairs(kind, student, first, input_shape)
+    student_paths, teacher_paths = ([pair[side] for pair in pairs] for side in (0, 1))
+    student_shapes = feature_shapes(student, student_paths, input_shape)
+    teacher_shapes = feature_shapes(first, teacher_paths, input_shape)
+    built = kind(student_shapes, teacher_shapes, samples=samples, **options)
     weight = built.weight if wanted.weight is None else wanted.weight
-    return Term(name, built, weight, [(ours, path_in(teacher, theirs)) for ours, theirs in pairs])
+    return Term(name, built, weight, [(path, path_in(teacher, other)) for path, other in pairs])
 
 
-def _usual(kind: type[FeatureLoss], student: nn.Module, teacher: nn.Module, input_shape: tuple[int, ...]) -> Pairs:
-    found = pair(student, teacher, input_shape)
-    places = kind.usual(shapes(student, [ours for ours, _ in found], input_shape))
-    if not places:
+def _default_pairs(
+    kind: type[FeatureLoss], student: nn.Module, teacher: nn.Module, input_shape: tuple[int, ...]
+) -> Pairs:
+    found = pair_layers(student, teacher, input_shape)
+    chosen = kind.default_layers(feature_shapes(student, [path for path, _ in found], input_shape))
+    if not chosen:
         raise TrainingError(
             f"no layers of {type(student).__name__} and {type(teacher).__name__} were found that this method could "
             "compare: name them in pairs, student and teacher"
         )
-    return [found[place] for place in places]
+    return [found[index] for index in chosen]
 
 
 def _unique(names: Sequence[str], index: int) -> str:

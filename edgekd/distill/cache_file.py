@@ -1,4 +1,4 @@
-"""An array on disk that is written piece by piece and read as it is needed."""
+"""An array on disk that is written in chunks and read through a memory map."""
 
 import hashlib
 import os
@@ -11,9 +11,9 @@ from edgekd.files import is_file, lies_there, move_aside, storage
 
 
 class CacheFile:
-    """(views, samples, \\*shape) in the .npy format; a piece is a range of samples in all views.
+    """An array (views, samples, \\*shape) in the .npy format; a chunk is a range of samples in all views.
 
-    What was not written yet is zeros, and it is not known here what was: pieces are told apart by their digests.
+    Chunks that are not written yet are zeros. The file does not record which are written; their digests tell.
     """
 
     def __init__(self, path: Path, shape: tuple[int, ...], dtype: str):
@@ -25,12 +25,12 @@ class CacheFile:
         self.row_bytes = int(np.prod(shape[2:])) * self.dtype.itemsize
 
     def prepare(self) -> None:
-        """Makes the file, or gives one that was cut or has another header the right size and header.
+        """Create the file, or correct the header and the size of an existing one.
 
-        What has its name and is no file, such as a link, is moved aside: nothing is written through it.
+        Anything else of that name, such as a link, is moved aside: nothing is written through it.
 
         Raises:
-            StorageError: the disk refused.
+            StorageError: the file cannot be written.
         """
         if lies_there(self.path) and not is_file(self.path):
             move_aside(self.path)
@@ -41,12 +41,13 @@ class CacheFile:
                 file.truncate(len(self.header) + self.shape[0] * self.shape[1] * self.row_bytes)
 
     def write(self, start: int, rows: np.ndarray) -> str:
-        """``rows``, (views, n, \\*shape), of the samples from ``start`` on; on the disk when this is done.
+        """Write ``rows`` (views, n, \\*shape) of the samples from ``start`` on, through to the disk.
 
-        Gives what :meth:`digest` must be of them.
+        Returns:
+            Their digest, as :meth:`digest` computes it.
 
         Raises:
-            StorageError: the disk refused; the piece may be half written then.
+            StorageError: the file cannot be written; the chunk may then be written in part.
         """
         # Not through the memory map: there a full disk ends the process instead of raising an error.
         stored = np.ascontiguousarray(rows, self.dtype)
@@ -59,7 +60,7 @@ class CacheFile:
         return hashlib.sha256(stored.data).hexdigest()
 
     def digest(self, start: int, stop: int) -> str | None:
-        """SHA-256 of a piece as it is on the disk, view by view; None where the file is missing or is another array."""
+        """Compute the SHA-256 of a chunk on disk, view by view; return None if the file is missing or another array."""
         digest = hashlib.sha256()
         try:
             if not is_file(self.path):
@@ -75,7 +76,7 @@ class CacheFile:
         return digest.hexdigest()
 
     def open(self) -> np.ndarray:
-        """The array, memory-mapped and read-only."""
+        """Return the array, memory-mapped and read-only."""
         with storage(self.path):
             return np.asarray(np.memmap(self.path, self.dtype, "r", len(self.header), self.shape))
 

@@ -1,4 +1,4 @@
-"""Several teachers that answer as one.
+"""Ensembles: several teachers whose predictions are combined.
 
 Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network" (2015), section 1, take the arithmetic or the
 geometric mean of the predictive distributions of an ensemble as the soft targets.
@@ -21,22 +21,21 @@ Space = Literal["probabilities", "logits"]
 
 
 class Ensemble(nn.Module):
-    """Networks for the same inputs and classes, whose logits (N, classes) become one answer of that shape.
+    """Networks for the same inputs and classes, whose logits (N, classes) are combined.
 
     It stays in evaluation mode, and no gradient reaches the teachers or passes through them.
 
     Args:
-        teachers: they take inputs prepared in the same way; their parameters are frozen.
-        weights: one for each teacher in the mean, at least 0, of any positive sum; equal if left out.
-        choose: ``mean``, or ``confidence``: for each sample the teacher alone whose most likely class has the highest
+        teachers: networks that take the same inputs; their parameters are frozen.
+        weights: the weight of each teacher in the mean, at least 0, with any positive sum; equal if left out.
+        choose: ``mean``, or ``confidence``: for each sample the one teacher whose most likely class has the highest
             probability, the first of equals.
-        space: ``probabilities`` averages these and answers with their logarithms, which a softmax turns into the mean
-            again (the arithmetic mean of the distributions); ``logits`` averages the logits as they are (the geometric
-            mean, up to its normalisation). The teacher that ``confidence`` chooses answers with log-probabilities or
-            with its logits.
+        space: ``probabilities`` averages the distributions and returns the logarithms, of which a softmax is the
+            arithmetic mean again. ``logits`` averages the logits (the geometric mean, up to its normalisation). With
+            ``confidence`` the chosen teacher's log-probabilities or logits are returned.
 
     Raises:
-        TrainingError: no teachers, or options that cannot be; when called, teachers that do not answer alike.
+        TrainingError: no teachers, or invalid options; when called, outputs of different shapes.
     """
 
     def __init__(
@@ -60,13 +59,13 @@ class Ensemble(nn.Module):
 
     @property
     def options(self) -> dict[str, Any]:
-        """What makes the same ensemble of the same teachers."""
+        """Return the arguments that make the same ensemble of the same teachers."""
         weights = None if self.choose == "confidence" else self.weights
         return {"weights": weights, "choose": self.choose, "space": self.space}
 
     @property
     def rule(self) -> str:
-        """How the answers become one, as JSON: what a hash of the teachers' weights does not tell."""
+        """Return the rule of combination as JSON, which a hash of the teachers' weights does not cover."""
         return json.dumps([self.choose, self.space, self.weights])
 
     def train(self, mode: bool = True) -> "Ensemble":
@@ -75,45 +74,45 @@ class Ensemble(nn.Module):
 
     @torch.no_grad()
     def forward(self, inputs: Tensor) -> Tensor:
-        """(N, classes), in float32 at least."""
+        """Return the combined logits (N, classes), in float32 at least."""
         logits = self._logits(inputs)
-        answers = logits if self.space == "logits" else logits.log_softmax(-1)
+        outputs = logits if self.space == "logits" else logits.log_softmax(-1)
         if self.choose == "confidence":
-            chosen = _doubt(logits).argmin(0)
-            return answers[chosen, torch.arange(len(chosen), device=chosen.device)]
-        weights = answers.new_tensor(self.weights)[:, None, None]
-        return (weights * answers).sum(0) if self.space == "logits" else (weights.log() + answers).logsumexp(0)
+            chosen = _log_odds_against(logits).argmin(0)
+            return outputs[chosen, torch.arange(len(chosen), device=chosen.device)]
+        weights = outputs.new_tensor(self.weights)[:, None, None]
+        return (weights * outputs).sum(0) if self.space == "logits" else (weights.log() + outputs).logsumexp(0)
 
     def _logits(self, inputs: Tensor) -> Tensor:
-        """(teachers, N, classes)"""
-        answers = [teacher(inputs) for teacher in self.teachers]
-        for index, answer in enumerate(answers):
-            if not isinstance(answer, Tensor) or answer.ndim != 2:
-                said = tuple(answer.shape) if isinstance(answer, Tensor) else f"a {type(answer).__name__}"
-                raise TrainingError(f"{self._name(index)} answers {said}: wrap it so that it gives logits (N, classes)")
-            if answer.shape != answers[0].shape:
+        """Return the logits of all teachers, (teachers, N, classes)."""
+        outputs = [teacher(inputs) for teacher in self.teachers]
+        for index, output in enumerate(outputs):
+            if not isinstance(output, Tensor) or output.ndim != 2:
+                found = tuple(output.shape) if isinstance(output, Tensor) else f"a {type(output).__name__}"
+                raise TrainingError(f"{self._name(index)} gives {found}: wrap it so that it gives logits (N, classes)")
+            if output.shape != outputs[0].shape:
                 raise TrainingError(
-                    f"{self._name(0)} answers with {answers[0].shape[1]} classes and {self._name(index)} with "
-                    f"{answer.shape[1]}: teachers of one ensemble are trained on the same classes"
+                    f"{self._name(0)} gives {outputs[0].shape[1]} classes and {self._name(index)} "
+                    f"{output.shape[1]}: teachers of one ensemble are trained on the same classes"
                 )
-        return torch.stack([full(answer) for answer in answers])
+        return torch.stack([full(output) for output in outputs])
 
     def _name(self, index: int) -> str:
         return f"teacher {index} ({type(self.teachers[index]).__name__})"
 
 
 def first_of(teacher: nn.Module) -> nn.Module:
-    """The first teacher of an ensemble, or the one that there is."""
+    """Return the first teacher of an ensemble, or ``teacher`` itself."""
     return teacher.teachers[0] if isinstance(teacher, Ensemble) else teacher
 
 
 def path_in(teacher: nn.Module, path: str) -> str:
-    """Where ``teacher`` has the layer ``path`` of :func:`first_of` it."""
+    """Return the path in ``teacher`` of the layer ``path`` of :func:`first_of` it."""
     return f"teachers.0.{path}" if isinstance(teacher, Ensemble) else path
 
 
-def _doubt(logits: Tensor) -> Tensor:
-    """Logarithm of the odds against the most likely class."""
+def _log_odds_against(logits: Tensor) -> Tensor:
+    """Compute the logarithm of the odds against the most likely class."""
     # Probabilities above 1 − 6e-8 are all 1 in float32, and could not be compared.
     best = logits.argmax(-1, keepdim=True)
     return (logits - logits.gather(-1, best)).scatter(-1, best, -math.inf).logsumexp(-1)

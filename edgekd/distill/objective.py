@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from edgekd.distill.balance import GradientBalance
 from edgekd.distill.cache import TeacherCache
+from edgekd.distill.feature_hooks import FeatureHooks
 from edgekd.distill.registry import FeatureLoss, LogitLoss
 from edgekd.distill.schedule import Schedule, value_at
-from edgekd.distill.taps import Taps
 from edgekd.errors import TrainingError
 from edgekd.ranges import NOT_NEGATIVE, POSITIVE, SHARE_OR_NONE, Range
 from edgekd.train import Batch, Objective
@@ -19,7 +19,7 @@ from edgekd.train.objective import cross_entropy
 
 @dataclass(frozen=True)
 class Term:
-    """One loss of a sum; ``pairs`` are the (student, teacher) layers that a loss of features compares, by path."""
+    """A weighted loss; ``pairs`` are the paths of (student, teacher) layers that a loss of features compares."""
 
     name: str
     loss: LogitLoss | FeatureLoss
@@ -35,12 +35,12 @@ class Distillation(Objective):
     """``hard_weight`` · cross-entropy + (1 − ``hard_weight``) · Σ weight · loss.
 
     Args:
-        teacher: run live, in evaluation mode and without gradients; or its answers on fixed views, computed before.
+        teacher: a network, run in evaluation mode and without gradients; or its outputs on fixed views, cached before.
         losses: one, such as :class:`edgekd.distill.KD`, or several with their weights.
         hard_weight: weight of the labels, in [0, 1].
-        label_smoothing: of the hard labels, in [0, 1).
-        temperature: of every loss that has one, where it changes over the training.
-        balance: brings the gradients of all losses to the size of the first one's, before their weights.
+        label_smoothing: smoothing of the hard labels, in [0, 1).
+        temperature: a schedule for every loss that has a temperature.
+        balance: scale the gradients of all losses to the norm of the first one's, before their weights.
     """
 
     def __init__(
@@ -88,10 +88,10 @@ class Distillation(Objective):
         return nn.ModuleList(kept) if kept else None
 
     def _compare(self, network: nn.Module, batch: Batch) -> tuple[Tensor, list[Tensor]]:
-        """The student's logits, and each loss by itself."""
-        ours, theirs = ([pair[side] for term in self.losses for pair in term.pairs] for side in (0, 1))
-        targets, taught = self._teach(theirs, batch)
-        logits, features = _run(network, ours, batch.inputs)
+        """Return the student's logits, and the value of each loss."""
+        student_paths, teacher_paths = ([pair[side] for term in self.losses for pair in term.pairs] for side in (0, 1))
+        targets, taught = self._teach(teacher_paths, batch)
+        logits, features = _run(network, student_paths, batch.inputs)
         values = []
         for term in self.losses:
             if isinstance(term.loss, FeatureLoss):
@@ -108,7 +108,7 @@ class Distillation(Objective):
                 return _run(self.teacher, paths, batch.inputs)
         if batch.indices is None or batch.view is None:
             raise TrainingError(
-                "the teacher's answers are of fixed views of known samples: train with fit(..., views=cache.views), or "
+                "the teacher's outputs are of fixed views of known samples: train with fit(..., views=cache.views), or "
                 "give the teacher itself"
             )
         where, device = (batch.view, batch.indices.cpu()), batch.inputs.device
@@ -127,6 +127,6 @@ class Distillation(Objective):
 def _run(network: nn.Module, paths: Sequence[str], inputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
     if not paths:
         return network(inputs), {}
-    with Taps(network, list(dict.fromkeys(paths))) as taps:
+    with FeatureHooks(network, list(dict.fromkeys(paths))) as hooks:
         logits = network(inputs)
-    return logits, taps.read()
+    return logits, hooks.read()

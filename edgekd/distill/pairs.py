@@ -1,4 +1,4 @@
-"""A loss of one pair of layers, over all of them."""
+"""The mean of a loss over pairs of layers."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,23 +11,23 @@ from edgekd.errors import TrainingError
 def mean_over_pairs(
     loss: Callable[[Tensor, Tensor], Tensor], student: Sequence[Tensor], teacher: Sequence[Tensor]
 ) -> Tensor:
-    """The mean of ``loss``(student, teacher) over the pairs.
+    """Average ``loss(student, teacher)`` over the pairs.
 
     Args:
         student, teacher: features, pair by pair, of the same samples.
 
     Raises:
-        TrainingError: there is no pair, or a feature without its partner, or partners are of other samples.
+        TrainingError: there is no pair, a feature has no partner, or partners have different numbers of samples.
     """
     if not student or len(student) != len(teacher):
         raise TrainingError(
             f"features come in pairs, and there are {len(student)} of the student and {len(teacher)} of the teacher: "
             "give one of each for every pair"
         )
-    for ours, theirs in zip(student, teacher, strict=True):
-        if len(ours) != len(theirs):
+    for own, reference in zip(student, teacher, strict=True):
+        if len(own) != len(reference):
             raise TrainingError(
-                f"the student's features are of {len(ours)} samples and the teacher's of {len(theirs)}: "
+                f"the student's features are of {len(own)} samples and the teacher's of {len(reference)}: "
                 "give both networks the same batch"
             )
-    return torch.stack([loss(ours, theirs) for ours, theirs in zip(student, teacher, strict=True)]).mean()
+    return torch.stack([loss(own, reference) for own, reference in zip(student, teacher, strict=True)]).mean()

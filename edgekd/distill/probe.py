@@ -1,4 +1,4 @@
-"""What is there at a moment of a network's pass."""
+"""Snapshots of tensors in a forward pass, and an example pass that leaves no trace in the network."""
 
 import math
 from collections.abc import Iterator
@@ -14,45 +14,46 @@ from torch.nn.parallel import DistributedDataParallel
 from edgekd.errors import TrainingError, first_line
 from edgekd.models.modes import in_evaluation
 
-# Class and distillation tokens stand before the patches.
+# Class and distillation tokens come before the patches.
 EXTRA_TOKENS = 2
-# By its size the batch is told from other first axes.
+# The batch axis is recognised by its size.
 SAMPLES = 2
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A value, and the state that it was in where it is a tensor."""
+class Snapshot:
+    """A value, and its version at that moment if it is a tensor."""
 
     value: Any
     version: int
 
     @property
     def overwritten(self) -> bool:
+        """Tell whether the tensor was written to in place since."""
         return version_of(self.value) != self.version
 
 
-def see(value: Any) -> Seen:
-    return Seen(value, version_of(value))
+def snapshot(value: Any) -> Snapshot:
+    return Snapshot(value, version_of(value))
 
 
 def version_of(value: Any) -> int:
-    """Grows whenever a tensor, or a view of it, is written to in place."""
+    """Return autograd's version of a tensor, which grows with every write in place; 0 for other values."""
     return value._version if isinstance(value, Tensor) and not value.is_inference() else 0
 
 
 def unwrapped(network: nn.Module) -> nn.Module:
-    """The network inside what Fabric and DistributedDataParallel put around it."""
+    """Return the network inside the wrappers of Fabric and DistributedDataParallel."""
     while is_wrapped(network) or isinstance(network, DistributedDataParallel):
         network = network.module  # type: ignore[assignment]
     return network
 
 
 def as_map(features: Tensor) -> Tensor:
-    """Tokens (N, T, C) as a map (N, C, H, W); anything else as it is.
+    """Reshape tokens (N, T, C) to a map (N, C, H, W); return other features as they are.
 
-    The map is square where T is a square number, or one after one or two leading tokens (of the class, and of
-    distillation), which are left out; otherwise it has one row of T tokens.
+    The map is square if T is a square number, possibly without one or two leading tokens (class and distillation),
+    which are left out. Otherwise it has one row of T tokens.
     """
     if features.ndim != 3:
         return features
@@ -64,13 +65,13 @@ def as_map(features: Tensor) -> Tensor:
     return features.transpose(1, 2).unsqueeze(2)
 
 
-def run(network: nn.Module, input_shape: tuple[int, ...]) -> Any:
-    """What ``network`` answers to two samples of zeros in evaluation mode.
+def run_example(network: nn.Module, input_shape: tuple[int, ...]) -> Any:
+    """Run ``network`` on two samples of zeros in evaluation mode, and return its output.
 
     Its modes and buffers and the random state are left as they are.
 
     Raises:
-        TrainingError: it does not run on such an input.
+        TrainingError: the network does not run on such an input.
     """
     weight = next((each for each in network.parameters() if each.is_floating_point()), torch.empty(0))
     example = torch.zeros(SAMPLES, *input_shape, device=weight.device, dtype=weight.dtype)

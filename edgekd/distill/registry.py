@@ -1,4 +1,4 @@
-"""Distillation losses by name, and what each of them is."""
+"""The registry of distillation losses, and their interfaces."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -12,40 +12,40 @@ Shape = tuple[int, ...]
 
 
 class LogitLoss(nn.Module):
-    """Of what a student and a teacher answer.
+    """A loss of a student's and a teacher's logits.
 
-    A loss that has a ``temperature`` reads it at each call: a schedule may change it between two.
+    A loss with a ``temperature`` reads it at each call, so that a schedule may change it.
     """
 
     temperature: float
 
     def forward(self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor | None = None) -> Tensor:
-        """A scalar, at least 0, in float32 at least.
+        """Compute the loss, a scalar of at least 0, in float32 at least.
 
         Args:
             student_logits, teacher_logits: (N, classes).
-            labels: (N,), of the losses that look at them; below 0 where a sample has none. Where they are left out, or
-                for such samples, the teacher's answer stands for the label.
+            labels: (N,), for losses that use them; below 0 for a sample without a label. Without labels, and for such
+                samples, the teacher's prediction replaces the label.
         """
         raise NotImplementedError
 
 
 class FeatureLoss(nn.Module):
-    """Of features that a student and a teacher have at layers that were paired.
+    """A loss of a student's and a teacher's features at paired layers.
 
-    Parameters of its own, such as those of adapters, are trained along with the student's and dropped after.
+    Its own parameters, such as those of adapters, are trained along with the student's and dropped after.
 
     Args:
-        student_shapes, teacher_shapes: of the features without their batch, (C, H, W) or (C,), in order of depth, pair
-            by pair.
-        samples: how many the training set has, for losses that remember each of them.
+        student_shapes, teacher_shapes: shapes of the features without the batch, (C, H, W) or (C,), pair by pair in
+            order of depth.
+        samples: number of samples in the training set, for losses that store one vector for each.
 
     Raises:
         TrainingError: the method cannot compare such shapes.
     """
 
     weight: ClassVar[float] = 1.0
-    """RepDistiller's, beside a cross-entropy of weight 1."""
+    """The default weight: RepDistiller's, for a cross-entropy of weight 1."""
 
     def __init__(self, student_shapes: Sequence[Shape], teacher_shapes: Sequence[Shape], *, samples: int = 0):
         super().__init__()
@@ -57,16 +57,16 @@ class FeatureLoss(nn.Module):
         self.student_shapes, self.teacher_shapes, self.samples = tuple(student_shapes), tuple(teacher_shapes), samples
 
     @classmethod
-    def usual(cls, shapes: Sequence[Shape]) -> list[int]:
-        """Of layers with such ``shapes``, in order of depth, the places of those that it compares: here all maps."""
-        return [place for place, shape in enumerate(shapes) if len(shape) == 3]
+    def default_layers(cls, shapes: Sequence[Shape]) -> list[int]:
+        """Return the indices of the layers to compare by default, given all ``shapes`` in order of depth: all maps."""
+        return [index for index, shape in enumerate(shapes) if len(shape) == 3]
 
     def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor], indices: Tensor | None = None) -> Tensor:
-        """A scalar, at least 0, in float32 at least: the mean over the pairs where the paper has one pair.
+        """Compute the loss, a scalar of at least 0, in float32 at least: the mean over the pairs if the paper has one.
 
         Args:
             student, teacher: the features, (N, *shape) each, in the order of the shapes.
-            indices: (N,), the samples' places in the training set, of losses that remember them.
+            indices: (N,), the samples' indices in the training set, for losses that store vectors.
         """
         raise NotImplementedError
 

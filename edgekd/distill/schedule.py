@@ -1,4 +1,4 @@
-"""Values that change while a student is trained."""
+"""Schedules of values that change during training."""
 
 import math
 from dataclasses import dataclass
@@ -12,16 +12,16 @@ Form = Literal["linear", "cosine", "step"]
 
 @dataclass(frozen=True)
 class Schedule:
-    """From ``start`` to ``end``, which it keeps from ``until`` on.
+    """A value that goes from ``start`` to ``end``, and stays there from ``until`` on.
 
     ``linear`` from 0 with a small ``until`` is a warm-up; ``step`` is ``start`` before ``until``.
 
     Args:
-        form: ``linear``, ``cosine`` (half of one, slow at both ends) or ``step``.
+        form: ``linear``, ``cosine`` (half a period, slow at both ends) or ``step``.
         until: a share of the training, in (0, 1].
 
     Raises:
-        TrainingError: there is no such form, or ``until`` is no such share.
+        TrainingError: there is no such form, or ``until`` is out of range.
     """
 
     form: Form
@@ -36,7 +36,7 @@ class Schedule:
         Range().check(TrainingError, start=self.start, end=self.end)
 
     def __call__(self, progress: float) -> float:
-        """The value where the share ``progress`` of the training is done, in [0, 1]."""
+        """Return the value at ``progress``, the share of the training that is done, in [0, 1]."""
         if progress >= self.until:
             return self.end
         if self.form == "step":
@@ -48,5 +48,5 @@ class Schedule:
 
 
 def value_at(value: float | Schedule, progress: float) -> float:
-    """Of a number the number."""
+    """Return the value of a schedule at ``progress``, or a constant itself."""
     return value(progress) if isinstance(value, Schedule) else value

@@ -9,10 +9,10 @@ from edgekd.precision import full
 
 
 def standardize(logits: Tensor, eps: float = 1e-7) -> Tensor:
-    """(logits − mean) / √(variance + eps²) over the classes, sample by sample: algorithm 1, its τ left to the loss.
+    """Compute (logits − mean) / √(variance + eps²) over the classes of each sample: algorithm 1, τ left to the loss.
 
-    The variance is the population's, over the number of classes, as the paper writes it; its authors' code has the
-    sample's, which makes the result smaller by √(1 − 1 / classes). Each result lies within ±√(classes − 1).
+    The variance is the population's, over the number of classes, as in the paper. The authors' code has the sample's,
+    which makes the result smaller by √(1 − 1 / classes). Each result lies within ±√(classes − 1).
 
     Args:
         logits: (N, classes).
@@ -21,19 +21,19 @@ def standardize(logits: Tensor, eps: float = 1e-7) -> Tensor:
     Returns:
         (N, classes), in float32 at least.
     """
-    # Layer normalisation without weights is this formula, in passes that do not lose the deviations of large logits.
+    # Layer normalisation without weights is this formula, computed without cancellation for large logits.
     return F.layer_norm(full(logits), logits.shape[1:], eps=eps**2)
 
 
 class Standardized(LogitLoss):
-    """A loss of standardized logits, which leaves it to the student how large its own are.
+    """A loss of standardized logits, for which the scale of the student's logits does not matter.
 
     The paper distils with KD at a temperature of 2 and a weight of 9.
 
     >>> loss = Standardized(KD(temperature=2.0))(student_logits, teacher_logits)  # doctest: +SKIP
 
     Raises:
-        TrainingError: ``loss`` is not one of logits.
+        TrainingError: ``loss`` is not a loss of logits.
     """
 
     def __init__(self, loss: LogitLoss):

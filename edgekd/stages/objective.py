@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 from torch import nn
 
 from edgekd.distill import Distillation, Schedule
-from edgekd.distill.build import Wanted, build_terms
+from edgekd.distill.build import LossSpec, build_terms
 from edgekd.distill.cache import TeacherCache
 from edgekd.distill.objective import Term
 from edgekd.stages.distill.options import Distill, Loss
@@ -22,10 +22,10 @@ def terms_of(
     Raises:
         TrainingError: a method, an option or a layer is not known, or shapes cannot be compared.
     """
-    wanted = [Wanted("kd")]
+    wanted = [LossSpec("kd")]
     if isinstance(section, Distill):
         wanted = [
-            Wanted(
+            LossSpec(
                 each.method,
                 _schedule(each.weight_schedule) or each.weight,
                 each.options,

@@ -79,7 +79,7 @@ def test_equal_sizes_and_vectors_come_back_as_they_are():
 @pytest.mark.parametrize(("student", "teacher"), [((3, 4, 4), (5,)), ((5,), (3, 4, 4)), ((3, 4), (5, 4)), ((), ())])
 def test_shapes_that_cannot_be_compared(student, teacher):
     expected = (
-        f"features of shape {student} of the student cannot be compared with {teacher} of the teacher: tap layers "
+        f"features of shape {student} of the student cannot be compared with {teacher} of the teacher: choose layers "
         "that both give maps (C, H, W), or both vectors (C,)"
     )
     with pytest.raises(TrainingError) as error:

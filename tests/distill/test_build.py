@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from edgekd.distill import LOSSES, Ensemble, FeatureLoss, Standardized, Taps, Wanted, build_terms
+from edgekd.distill import LOSSES, Ensemble, FeatureHooks, FeatureLoss, LossSpec, Standardized, build_terms
 from edgekd.errors import TrainingError
 from edgekd.models import build
 
@@ -19,14 +19,14 @@ def networks() -> tuple[nn.Module, nn.Module]:
 
 def test_every_method_by_its_name_alone(networks):
     for method in LOSSES:
-        [term] = build_terms([Wanted(method)], *networks, SHAPE, temperature=3.0, samples=100)
+        [term] = build_terms([LossSpec(method)], *networks, SHAPE, temperature=3.0, samples=100)
         assert term.name == method
         assert isinstance(term.loss, LOSSES[method])
         assert bool(term.pairs) == isinstance(term.loss, FeatureLoss)
 
 
 def test_the_temperature_is_the_recipes_where_the_loss_has_one(networks):
-    wanted = [Wanted("kd"), Wanted("kd", options={"temperature": 7.0}), Wanted("sp")]
+    wanted = [LossSpec("kd"), LossSpec("kd", options={"temperature": 7.0}), LossSpec("sp")]
     first, second, _ = build_terms(wanted, *networks, SHAPE, temperature=3.0)
     assert (first.loss.temperature, second.loss.temperature) == (3.0, 7.0)
     assert (first.name, second.name) == ("kd", "kd 2")
@@ -35,46 +35,49 @@ def test_the_temperature_is_the_recipes_where_the_loss_has_one(networks):
 def test_of_an_ensemble_the_first_ones_layers_are_named_and_compared(networks):
     student, teacher = copy.deepcopy(networks)
     ensemble = Ensemble([teacher, build("small_cnn", SHAPE, 10)])
-    for wanted in (Wanted("at"), Wanted("at", pairs=[("layer2", "layer2")])):
+    for wanted in (LossSpec("at"), LossSpec("at", pairs=[("layer2", "layer2")])):
         [alone], [together] = (build_terms([wanted], student, each, SHAPE) for each in (teacher, ensemble))
         assert together.pairs == [(ours, f"teachers.0.{theirs}") for ours, theirs in alone.pairs]
     inputs = torch.randn(2, *SHAPE)
-    with Taps(ensemble, ["teachers.0.layer2"]) as taps:
+    with FeatureHooks(ensemble, ["teachers.0.layer2"]) as hooks:
         ensemble(inputs)
     expected = teacher.layer2(teacher.layer1(teacher.bn1(teacher.conv1(inputs)).relu()))
-    torch.testing.assert_close(taps.read()["teachers.0.layer2"], expected)
+    torch.testing.assert_close(hooks.read()["teachers.0.layer2"], expected)
 
 
 def test_standardised(networks):
-    [term] = build_terms([Wanted("kd", standardize=True)], *networks, SHAPE)
+    [term] = build_terms([LossSpec("kd", standardize=True)], *networks, SHAPE)
     assert isinstance(term.loss, Standardized)
 
 
 def test_usual_pairs_and_weights(networks):
-    wanted = [Wanted(method) for method in ("fitnet", "at", "sp", "crd", "reviewkd")]
+    wanted = [LossSpec(method) for method in ("fitnet", "at", "sp", "crd", "reviewkd")]
     terms = build_terms(wanted, *networks, SHAPE, samples=100)
     assert [len(term.pairs) for term in terms] == [1, 3, 1, 1, 4]
     assert [term.weight for term in terms] == [100.0, 1000.0, 3000.0, 0.8, 1.0]
     assert terms[0].pairs[0][0].startswith("layer2")
-    assert build_terms([Wanted("at", weight=5.0)], *networks, SHAPE)[0].weight == 5.0
+    assert build_terms([LossSpec("at", weight=5.0)], *networks, SHAPE)[0].weight == 5.0
 
 
 def test_named_pairs(networks):
     pairs = (("layer1", "layer1"), ("layer3", "layer3"))
-    [term] = build_terms([Wanted("at", pairs=pairs)], *networks, SHAPE)
+    [term] = build_terms([LossSpec("at", pairs=pairs)], *networks, SHAPE)
     assert tuple(term.pairs) == pairs
 
 
 @pytest.mark.parametrize(
     ("wanted", "says"),
     [
-        (Wanted("kdd"), "unknown distillation method 'kdd' (did you mean 'kd'?)"),
-        (Wanted("dkd", options={"betta": 1}), "dkd has no option 'betta' (did you mean 'beta'?)"),
-        (Wanted("kd", options={"temperature": 0}), "temperature must be a number above 0, got 0"),
-        (Wanted("kd", pairs=(("layer1", "layer1"),)), "kd compares logits and has no pairs of layers: leave pairs out"),
-        (Wanted("at", standardize=True), "at compares features and has no logits to standardize: leave it out"),
-        (Wanted("at", pairs=(("layer9", "layer1"),)), "'layer9'"),
-        (Wanted("fitnet", pairs=(("layer1", "linear"),)), "(10,)"),
+        (LossSpec("kdd"), "unknown distillation method 'kdd' (did you mean 'kd'?)"),
+        (LossSpec("dkd", options={"betta": 1}), "dkd has no option 'betta' (did you mean 'beta'?)"),
+        (LossSpec("kd", options={"temperature": 0}), "temperature must be a number above 0, got 0"),
+        (
+            LossSpec("kd", pairs=(("layer1", "layer1"),)),
+            "kd compares logits and has no pairs of layers: leave pairs out",
+        ),
+        (LossSpec("at", standardize=True), "at compares features and has no logits to standardize: leave it out"),
+        (LossSpec("at", pairs=(("layer9", "layer1"),)), "'layer9'"),
+        (LossSpec("fitnet", pairs=(("layer1", "linear"),)), "(10,)"),
     ],
 )
 def test_what_cannot_be_built(networks, wanted, says):

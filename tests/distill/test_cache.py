@@ -106,8 +106,8 @@ def test_every_batch_is_full_and_every_view_is_computed_once(tmp_path, resnet, d
     assert [BATCH] * (probe + VIEWS.count * chunks) == CALLS
     assert torch.equal(everything(cache), whole)
     assert not torch.equal(whole[0], whole[1])
-    said = f"2 views of 150 samples, 10 numbers each, 12.0 kB to write in {cache.place}"
-    assert capsys.readouterr().err == f"  teacher's answers: {said}\n"
+    said = f"2 views of 150 samples, 10 numbers each, 12.0 kB to write in {cache.folder}"
+    assert capsys.readouterr().err == f"  teacher's outputs: {said}\n"
     CALLS.clear()
     assert torch.equal(everything(opened(tmp_path, hooked(resnet), data)), whole)
     assert CALLS == [BATCH], "finished, it costs one batch to be believed"
@@ -115,16 +115,16 @@ def test_every_batch_is_full_and_every_view_is_computed_once(tmp_path, resnet, d
 
 def test_the_file_is_an_array_of_numpy_with_a_digest_for_each_chunk(tmp_path, resnet, data, whole):
     cache = opened(tmp_path, resnet, data)
-    array = np.load(cache.place / "logits.npy", mmap_mode="r")
+    array = np.load(cache.folder / "logits.npy", mmap_mode="r")
     assert array.dtype == np.float32 and np.array_equal(array, whole.numpy())
     assert array.nbytes == cache.size_bytes == cache_bytes(SAMPLES, 2, CLASSES) == 12_000
-    assert (cache.place / "logits.npy").stat().st_size == 12_128
-    index = json.loads((cache.place / "index.json").read_text())
+    assert (cache.folder / "logits.npy").stat().st_size == 12_128
+    index = json.loads((cache.folder / "index.json").read_text())
     expected = {
         str(start): {"logits.npy": sha256(array[:, start : start + 64].tobytes())} for start in range(0, 150, 64)
     }
     assert index["sha256"] == expected
-    assert sorted(path.name for path in cache.place.iterdir()) == ["index.json", "logits.npy"]
+    assert sorted(path.name for path in cache.folder.iterdir()) == ["index.json", "logits.npy"]
 
 
 def test_features_are_kept_too(tmp_path, resnet, data, whole):
@@ -148,7 +148,7 @@ def test_half_the_room(tmp_path, resnet, data, whole):
     assert cache.logits(0, torch.arange(2)).dtype == torch.float32
     assert torch.equal(everything(cache), whole.half().float())
     assert cache.size_bytes == cache_bytes(SAMPLES, 2, CLASSES, "float16") == 6_000
-    with pytest.raises(TrainingError, match="cannot be kept as 'float'"):
+    with pytest.raises(TrainingError, match="cannot be stored as 'float'"):
         opened(tmp_path, resnet, data, dtype="float")
 
 
@@ -195,15 +195,15 @@ def test_what_the_answers_depend_on_has_a_cache_of_its_own(tmp_path, resnet, dat
         opened(tmp_path, resnet, data, dtype="float16"),
         opened(tmp_path, resnet, data, layers=["linear:input"]),
     ]
-    assert len({cache.place for cache in caches}) == len(caches)
-    assert opened(tmp_path, resnet, data).place == caches[0].place
+    assert len({cache.folder for cache in caches}) == len(caches)
+    assert opened(tmp_path, resnet, data).folder == caches[0].folder
 
 
 @pytest.mark.parametrize("name", ["logits.npy", "index.json"])
 @pytest.mark.parametrize("damage", ["flipped", "cut", "gone"])
 def test_damage_is_noticed_said_and_mended(tmp_path, resnet, data, whole, capsys, name, damage):
     cache = opened(tmp_path, resnet, data)
-    path = cache.place / name
+    path = cache.folder / name
     content = bytearray(path.read_bytes())
     content[-40] ^= 1
     if damage == "gone":
@@ -215,7 +215,7 @@ def test_damage_is_noticed_said_and_mended(tmp_path, resnet, data, whole, capsys
     assert torch.equal(everything(opened(tmp_path, hooked(resnet), data)), whole)
     if name == "logits.npy":
         lost = {"flipped": 22, "cut": 150, "gone": 150}[damage]
-        warning = f"warning: {cache.place} is not as it was written; the answers on {lost} samples are computed again"
+        warning = f"warning: {cache.folder} is not as it was written; the outputs on {lost} samples are computed again"
         assert capsys.readouterr().err.splitlines()[0] == warning
         assert len(CALLS) == 1 + 2 * (1 if damage == "flipped" else 5)
     CALLS.clear()
@@ -227,7 +227,7 @@ def test_damage_is_noticed_said_and_mended(tmp_path, resnet, data, whole, capsys
 @pytest.mark.parametrize("kind", ["link", "broken link", "pipe"])
 def test_nothing_is_written_through_what_stands_in_a_files_place(tmp_path, resnet, data, whole, name, kind):
     cache = opened(tmp_path / "cache", resnet, data)
-    path = cache.place / name
+    path = cache.folder / name
     outside = path.rename(tmp_path / "outside")
     before = {each: each.read_bytes() for each in (*outside.glob("*"), outside) if each.is_file()}
     os.mkfifo(path) if kind == "pipe" else path.symlink_to(outside if kind == "link" else tmp_path / "nowhere")
@@ -238,13 +238,13 @@ def test_nothing_is_written_through_what_stands_in_a_files_place(tmp_path, resne
 
 
 def test_other_code_with_the_same_weights_is_noticed(tmp_path, resnet, data, whole, capsys):
-    place = opened(tmp_path, resnet, data).place
+    place = opened(tmp_path, resnet, data).folder
     capsys.readouterr()
     changed = deepcopy(resnet)
     changed.register_forward_hook(lambda _module, _inputs, output: 1.5 * output)
     again = opened(tmp_path, changed, data)
-    assert again.place == place
-    assert capsys.readouterr().err.startswith(f"warning: the teacher no longer answers what is in {place}; all is")
+    assert again.folder == place
+    assert capsys.readouterr().err.startswith(f"warning: the teacher's outputs are no longer those in {place}; all are")
     assert torch.equal(everything(again), 1.5 * whole)
 
 
@@ -291,15 +291,15 @@ def test_killed_while_it_writes_it_does_again_what_was_not_recorded(
     cache = opened(tmp_path, hooked(resnet), data)
     assert torch.equal(everything(cache), whole)
     assert len(CALLS) == 1 + left
-    assert sorted(path.name for path in cache.place.iterdir()) == ["index.json", "logits.npy"]
+    assert sorted(path.name for path in cache.folder.iterdir()) == ["index.json", "logits.npy"]
 
 
 def test_too_little_room_is_refused_before_anything_is_written(small_disk, resnet, data):
     with pytest.raises(TrainingError) as error:
         opened(small_disk, hooked(resnet), data, Views(12))
     assert str(error.value) == (
-        "the teacher's answers take 72.0 kB (12 views of 150 samples, 10 numbers each), and "
-        f"{small_disk} has 65.5 kB free: free some space, keep fewer views or layers, keep float16, or choose another "
+        "the teacher's outputs take 72.0 kB (12 views of 150 samples, 10 numbers each), and "
+        f"{small_disk} has 65.5 kB free: free some space, store fewer views or layers, use float16, or choose another "
         "folder"
     )
     assert list(small_disk.iterdir()) == [] and len(CALLS) == 1
@@ -339,9 +339,9 @@ def test_a_file_that_may_not_grow_ends_in_a_clear_error(tmp_path, resnet, data, 
 def test_answers_that_are_not_finite_are_refused(tmp_path, resnet, data):
     large = nn.Sequential(resnet, nn.Linear(CLASSES, CLASSES))
     large[1].weight.data.fill_(1e6)
-    with pytest.raises(TrainingError, match="logits are not all finite numbers in float16: keep them as float32"):
+    with pytest.raises(TrainingError, match="logits are not all finite numbers in float16: store them as float32"):
         opened(tmp_path, large, data, dtype="float16")
     assert opened(tmp_path, large, data).size_bytes == 12_000
     large[1].weight.data.fill_(torch.nan)
-    with pytest.raises(TrainingError, match="logits are not all finite numbers in float32: mend it, or train it again"):
+    with pytest.raises(TrainingError, match="logits are not all finite numbers in float32: fix it, or train it again"):
         opened(tmp_path, large, data)

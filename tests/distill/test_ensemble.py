@@ -183,7 +183,7 @@ def test_teachers_of_other_classes():
     with pytest.raises(TrainingError) as error:
         ensemble(torch.zeros(2, *SHAPE))
     assert str(error.value) == (
-        "teacher 0 (Sequential) answers with 5 classes and teacher 2 (Sequential) with 6: "
+        "teacher 0 (Sequential) gives 5 classes and teacher 2 (Sequential) 6: "
         "teachers of one ensemble are trained on the same classes"
     )
 
@@ -195,6 +195,6 @@ def test_teachers_that_give_no_logits():
 
     with pytest.raises(TrainingError) as error:
         Ensemble([Pair()])(torch.zeros(2, CLASSES))
-    assert str(error.value) == "teacher 0 (Pair) answers a tuple: wrap it so that it gives logits (N, classes)"
-    with pytest.raises(TrainingError, match=r"^teacher 0 \(Identity\) answers \(2, 1, 8, 8\): wrap it"):
+    assert str(error.value) == "teacher 0 (Pair) gives a tuple: wrap it so that it gives logits (N, classes)"
+    with pytest.raises(TrainingError, match=r"^teacher 0 \(Identity\) gives \(2, 1, 8, 8\): wrap it"):
         Ensemble([nn.Identity()])(torch.zeros(2, *SHAPE))

@@ -5,7 +5,19 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from edgekd.distill import DIST, DKD, KD, SP, Distillation, FitNet, Schedule, Standardized, Term, kd_loss, shapes
+from edgekd.distill import (
+    DIST,
+    DKD,
+    KD,
+    SP,
+    Distillation,
+    FitNet,
+    Schedule,
+    Standardized,
+    Term,
+    feature_shapes,
+    kd_loss,
+)
 from edgekd.models import build
 from edgekd.recipe import Train
 from edgekd.train import Batch, CrossEntropy, FitOptions, accuracy_of, fit
@@ -91,7 +103,9 @@ def test_a_sum_of_losses_with_their_weights():
     teacher, student = networks()
     inputs, labels = batch()
     paths = ("0", "0")
-    hint = FitNet(*([shape] for shape in (shapes(n, [paths[0]], (1, 8, 8))[0] for n in (student, teacher)))).eval()
+    hint = FitNet(
+        *([shape] for shape in (feature_shapes(n, [paths[0]], (1, 8, 8))[0] for n in (student, teacher)))
+    ).eval()
     terms = [Term("kd", KD(2.0), 0.5), Term("fitnet", hint, Schedule("linear", 0.0, 10.0), [paths])]
     found = Distillation(teacher, terms, hard_weight=0.2).terms(student.eval(), Batch(inputs, labels, progress=0.25))
     assert list(found) == ["labels", "kd", "fitnet"]
@@ -133,7 +147,7 @@ def test_balanced_terms_pull_alike():
 
 def test_adapters_are_trained_along_and_the_terms_are_told(few_digits):
     teacher, student = networks()
-    hint = FitNet(*([shapes(network, ["0"], (1, 8, 8))[0]] for network in (student, teacher)))
+    hint = FitNet(*([feature_shapes(network, ["0"], (1, 8, 8))[0]] for network in (student, teacher)))
     before = copy.deepcopy(hint.state_dict())
     objective = Distillation(teacher, [Term("fitnet", hint, 1.0, [("0", "0")])], hard_weight=0.5)
     history = fit(student, few_digits, Train(epochs=1), objective, FitOptions(float32=True))

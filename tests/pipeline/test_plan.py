@@ -158,7 +158,7 @@ def test_unpruned_layers_are_named_before_training(tmp_path, capsys):
         (["distill.method=kdd"], "unknown distillation method 'kdd' (did you mean 'kd'?)"),
         (["distill.options={betta: 2}", "distill.method=dkd"], "dkd has no option 'betta' (did you mean 'beta'?)"),
         (["distill.method=fitnet", "distill.pairs=[[9x, '0']]"], "has no layer '9x'"),
-        (["distill.method=fitnet", "distill.pairs=[['0', '14']]"], "tap layers that both give maps"),
+        (["distill.method=fitnet", "distill.pairs=[['0', '14']]"], "choose layers that both give maps"),
         (["distill.also=[{method: crd, pairs: [['0', '0'], ['4', '4']]}]"], "crd compares one pair of layers"),
         (["distill.options={temperature: 0}"], "temperature must be a number above 0, got 0"),
     ],

@@ -55,7 +55,7 @@ def test_a_distillation_gives_the_report_of_one_process(tmp_path):
     recipe = write_recipe(tmp_path, DISTILLED)
     said = finish((*TOGETHER[:-1], IN_FLOAT32), recipe, tmp_path / "two")
     finish((*ALONE[:-1], IN_FLOAT32), recipe, tmp_path / "one", "--set", "data.batch_size=50")
-    assert said.count("distill: starts") == 1 and said.count("teacher's answers: ") == 1
+    assert said.count("distill: starts") == 1 and said.count("teacher's outputs: ") == 1
     two, one = report(tmp_path / "two"), report(tmp_path / "one")
     for ours, theirs in zip(two["stages"], one["stages"], strict=True):
         for mine, other in zip(ours["metrics"]["history"], theirs["metrics"]["history"], strict=True):

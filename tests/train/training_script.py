@@ -13,7 +13,7 @@ from torch import nn
 from edgekd.artifact import tensors_of
 from edgekd.data import load_data
 from edgekd.distill import Distillation
-from edgekd.distill.build import Wanted, build_terms
+from edgekd.distill.build import LossSpec, build_terms
 from edgekd.errors import DataError
 from edgekd.log import show_logs
 from edgekd.models import build
@@ -48,7 +48,7 @@ def objective_of(kind: str, network: nn.Module) -> Objective:
     torch.manual_seed(5)
     teacher = build("resnet8", (1, 8, 8), 10, width=12).eval()
     torch.manual_seed(distributed.rank())  # adapters too are the first one's
-    terms = build_terms([Wanted("kd"), Wanted("reviewkd")], network, teacher, (1, 8, 8), temperature=4.0)
+    terms = build_terms([LossSpec("kd"), LossSpec("reviewkd")], network, teacher, (1, 8, 8), temperature=4.0)
     return Distillation(teacher, terms, hard_weight=0.0, balance=True)
 
 

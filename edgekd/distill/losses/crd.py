@@ -19,11 +19,11 @@ from edgekd.train import distributed
 def nce_loss(
     positive: Tensor, negative: Tensor, samples: int, log_z: Tensor | float = 0.0, tau: float = 0.07
 ) -> Tensor:
-    """−log h(positive) − Σ log(1 − h(negative)), averaged over the batch, with h(s) = p / (p + K/M), p = exp(s/τ) / Z.
+    """Compute −log h(positive) − Σ log(1 − h(negative)), averaged over the batch.
 
-    h is the probability that a pair is of one sample and not one of K that noise drew from the M samples of the set.
-    The paper has Z = 1; RepDistiller, which the published figures are from, estimates it. It also adds 1e-7 to each
-    denominator, which sums in log-space need not.
+    h(s) = p / (p + K/M), with p = exp(s/τ) / Z, is the probability that a pair is of one sample and not one of K noise
+    samples from the M of the set. The paper has Z = 1; RepDistiller, which the published figures are from, estimates
+    it. It also adds 1e-7 to each denominator, which sums in log-space do not need.
 
     Args:
         positive: (N,), similarities of embeddings of the same sample, cosines for unit vectors.
@@ -42,25 +42,25 @@ def nce_loss(
 
 @LOSSES.register("crd")
 class CRD(FeatureLoss):
-    """:func:`nce_loss` of the student's embeddings against a memory of the teacher's, plus the other way round.
+    """The :func:`nce_loss` of the student's embeddings against a memory bank of the teacher's, plus the reverse.
 
     Features of one pair of layers, maps by their means, are embedded by a linear layer each and normalised. In training
-    mode a forward pass moves the memory, by the samples of all processes under torchrun, and the first one sets log Z
-    to that of mean(exp(s/τ)) · M.
+    mode a forward pass updates the memory banks, with the samples of all processes under torchrun, and the first one
+    sets Z to mean(exp(s/τ)) · M.
 
-    RepDistiller's published figures draw negatives from other classes; without labels its draw may meet the sample
-    itself. Here they are any other samples, and never the sample itself.
+    RepDistiller's published figures draw negatives from other classes; without labels its draw may hit the sample
+    itself. Here negatives are any other samples, and never the sample itself.
 
     Args:
-        student_shapes, teacher_shapes: one of each.
-        samples: at least 2.
+        student_shapes, teacher_shapes: one shape each.
+        samples: number of samples in the training set, at least 2.
         feat_dim: width of the embeddings.
-        negatives: for each sample, but all others at most.
+        negatives: number of negatives for each sample, at most all others.
         tau: the temperature, above 0.
-        momentum: of the memory, in [0, 1).
+        momentum: momentum of the memory banks, in [0, 1).
 
     Raises:
-        TrainingError: there is not exactly one pair, or no training set to remember, or an option cannot be; on a call,
+        TrainingError: there is not exactly one pair, or no training set, or an option is out of range; on a call,
             indices are missing or not of the set.
 
     >>> loss = CRD([(64,)], [(256,)], samples=50000)
@@ -84,7 +84,7 @@ class CRD(FeatureLoss):
         super().__init__(student_shapes, teacher_shapes, samples=samples)
         _check_set(len(self.student_shapes), samples)
         _check_options(feat_dim, negatives, tau, momentum)
-        # Not "temperature": a recipe's is of softened answers, 4 as a rule, and is set wherever a loss has that option.
+        # Not "temperature": a recipe's is of softened logits, 4 as a rule, and is set for every loss with that option.
         self.negatives, self.tau = min(negatives, samples - 1), tau
         self.student_embedding = nn.Linear(self.student_shapes[0][0], feat_dim)
         self.teacher_embedding = nn.Linear(self.teacher_shapes[0][0], feat_dim)
@@ -93,22 +93,22 @@ class CRD(FeatureLoss):
         self.register_buffer("log_z", torch.full((2,), math.nan))
 
     @classmethod
-    def usual(cls, shapes: Sequence[Shape]) -> list[int]:
-        """The deepest."""
+    def default_layers(cls, shapes: Sequence[Shape]) -> list[int]:
+        """Return the deepest layer."""
         return [len(shapes) - 1] if shapes else []
 
     def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor], indices: Tensor | None = None) -> Tensor:
-        indices = self._places(indices, student[0])
-        ours = _embedded(self.student_embedding, student[0])
-        theirs = _embedded(self.teacher_embedding, teacher[0])
+        indices = self._checked(indices, student[0])
+        own = _embedded(self.student_embedding, student[0])
+        reference = _embedded(self.teacher_embedding, teacher[0])
         drawn = draw_negatives(indices, self.negatives, self.samples)
-        places = torch.cat([indices[:, None], drawn], dim=1)
-        loss = self._contrast(0, self.teacher_memory.similarities(ours, places))
-        loss = loss + self._contrast(1, self.student_memory.similarities(theirs, places))
+        compared = torch.cat([indices[:, None], drawn], dim=1)
+        loss = self._contrast(0, self.teacher_memory.similarities(own, compared))
+        loss = loss + self._contrast(1, self.student_memory.similarities(reference, compared))
         if self.training:
-            places = distributed.all_gather(indices)
-            self.student_memory.update(distributed.all_gather(ours.detach()), places)
-            self.teacher_memory.update(distributed.all_gather(theirs.detach()), places)
+            gathered = distributed.all_gather(indices)
+            self.student_memory.update(distributed.all_gather(own.detach()), gathered)
+            self.teacher_memory.update(distributed.all_gather(reference.detach()), gathered)
         return loss
 
     def _contrast(self, side: int, similarities: Tensor) -> Tensor:
@@ -117,27 +117,27 @@ class CRD(FeatureLoss):
 
     def _constant(self, side: int, similarities: Tensor) -> Tensor:
         log_mean = distributed.mean((similarities / self.tau).flatten().logsumexp(0)) - math.log(similarities.numel())
-        # Asking whether there is a constant already would wait for a GPU at every step.
+        # A branch on whether the constant is set would wait for the GPU at every step.
         constant = torch.where(self.log_z[side].isnan(), log_mean + math.log(self.samples), self.log_z[side])
         if self.training:
             self.log_z[side] = constant
         return constant
 
-    def _places(self, indices: Tensor | None, like: Tensor) -> Tensor:
+    def _checked(self, indices: Tensor | None, like: Tensor) -> Tensor:
         if indices is None:
             raise TrainingError(
-                "crd remembers every sample and was not told which ones the batch has: pass indices, their places in "
-                "the training set, or choose a method that needs none, such as 'sp' or 'pkt'"
+                "crd stores a vector for every sample and needs the batch's indices in the training set: pass them as "
+                "indices, or choose a method that needs none, such as 'sp' or 'pkt'"
             )
         if indices.shape != like.shape[:1]:
             raise TrainingError(
                 f"crd got indices of shape {tuple(indices.shape)} for {len(like)} samples: pass one for each sample"
             )
-        # A GPU checks the range itself, when it looks the samples up; reading it here would wait for it.
+        # A GPU checks the range itself in the look-up; reading it here would wait for it.
         if indices.device.type == "cpu" and not 0 <= int(indices.min()) <= int(indices.max()) < self.samples:
             raise TrainingError(
                 f"crd got indices from {int(indices.min())} to {int(indices.max())}, outside a training set of "
-                f"{self.samples}: pass places in that set, or its true size as samples"
+                f"{self.samples}: pass indices in that set, or its true size as samples"
             )
         return indices.to(like.device)
 
@@ -154,7 +154,7 @@ def _check_set(pairs: int, samples: int) -> None:
         )
     if samples < 2:
         raise TrainingError(
-            f"crd remembers every sample of the training set and needs 2 at least, got samples={samples}: "
+            f"crd stores a vector for every sample of the training set and needs 2 at least, got samples={samples}: "
             "pass the size of the set as samples"
         )
 

@@ -7,20 +7,20 @@ from edgekd.distill.losses.options import check_temperature, check_weights
 from edgekd.distill.registry import LOSSES, LogitLoss
 from edgekd.precision import full
 
-SMALLEST_NORM = 1e-4  # of both, where the 1e-8 that the authors' code adds to the product of the norms begins to tell
+SMALLEST_NORM = 1e-4  # of both, where the 1e-8 that the authors' code adds to the product of the norms takes effect
 
 
 def dist_loss(
     student_logits: Tensor, teacher_logits: Tensor, beta: float = 1.0, gamma: float = 1.0, temperature: float = 1.0
 ) -> Tensor:
-    """T² · (β · inter + γ · intra), sections 3.1 and 3.2.
+    """Compute T² · (β · inter + γ · intra), sections 3.1 and 3.2.
 
-    Both are means of 1 − Pearson's correlation of the student's and the teacher's softmax(logits / T): inter of the
-    samples' rows, intra of the classes' columns. A student that ranks as its teacher does need not be as sure of it.
-    The paper's equations have no T²; its authors' code does, as KD has, and so does this.
+    Both are means of 1 − Pearson's correlation of the student's and the teacher's softmax(logits / T): inter over the
+    samples' rows, intra over the classes' columns. A student with its teacher's ranking need not match its confidence.
+    The paper's equations have no T²; its authors' code has it, as KD does, and so has this.
 
-    A row or column whose norm about its mean is below 1e-4 counts as the less related the smaller it is. Constant
-    ones, and so the columns of a single sample, cost nothing against one another, and 0.5 against one that varies.
+    A row or column whose norm about its mean is below 1e-4 counts less the smaller the norm is. Constant ones, and so
+    the columns of a single sample, cost nothing against one another, and 0.5 against one that varies.
 
     Args:
         student_logits, teacher_logits: (N, classes).
@@ -40,7 +40,7 @@ def dist_loss(
 
 
 def _pearson_distance(a: Tensor, b: Tensor) -> Tensor:
-    # Of unit vectors 1 − a·b is half of ‖a − b‖², which has no cancellation and is 0 for equal ones, constant or not.
+    # For unit vectors 1 − a·b is half of ‖a − b‖², which has no cancellation and is 0 for equal ones, constant or not.
     difference = _standard(a) - _standard(b)
     return difference.square().sum(1).mean() / 2
 
@@ -51,7 +51,7 @@ def _standard(x: Tensor) -> Tensor:
 
 @LOSSES.register("dist")
 class DIST(LogitLoss):
-    """:func:`dist_loss` as a module.
+    """DIST (:func:`dist_loss`) as a module.
 
     >>> loss = DIST(beta=2.0, gamma=2.0)(student_logits, teacher_logits)  # doctest: +SKIP
 

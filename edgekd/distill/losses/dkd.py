@@ -18,17 +18,17 @@ def dkd_loss(
     beta: float = 8.0,
     temperature: float = 4.0,
 ) -> Tensor:
-    """T² · (α · TCKD + β · NCKD), equation 7, averaged over the batch.
+    """Compute T² · (α · TCKD + β · NCKD), equation 7, averaged over the batch.
 
-    TCKD is the Kullback-Leibler divergence between how sure teacher and student are of the target class against all
-    others, NCKD that between how they spread what they leave to the others. KD is TCKD plus NCKD times the teacher's
-    probability of the others (equation 6), so that little is learned of the others where the teacher is sure; here
-    ``beta`` says how much.
+    TCKD is the Kullback-Leibler divergence between the teacher's and the student's probabilities of the target class
+    against all others, NCKD that between their distributions over the other classes. KD is TCKD plus NCKD times the
+    teacher's probability of the others (equation 6), so that little is learned of the others where the teacher is
+    confident; here ``beta`` weights them.
 
     Args:
         student_logits, teacher_logits: (N, classes), of two classes or more.
-        labels: (N,), the target classes. Where they are below 0 or left out, the class that the teacher answers.
-        alpha, beta: at least 0. The authors have α = 1 and, by the pair of networks, β = 2 to 8 on CIFAR-100.
+        labels: (N,), the target classes. Where they are below 0 or left out, the teacher's prediction.
+        alpha, beta: at least 0. The authors have α = 1 and, depending on the networks, β = 2 to 8 on CIFAR-100.
         temperature: above 0.
 
     Returns:
@@ -41,30 +41,30 @@ def dkd_loss(
     check_temperature(temperature)
     if student_logits.shape[1] < 2:
         raise TrainingError(
-            f"dkd tells the target class from the others, and the logits are of {student_logits.shape[1]} class: "
+            f"dkd separates the target class from the others, and the logits are of {student_logits.shape[1]} class: "
             "distil with a loss of features instead"
         )
-    answers = teacher_logits.argmax(1)
-    target = answers if labels is None else torch.where(labels < 0, answers, labels)
+    predicted = teacher_logits.argmax(1)
+    target = predicted if labels is None else torch.where(labels < 0, predicted, labels)
     student, teacher = (_decouple(full(logits) / temperature, target) for logits in (student_logits, teacher_logits))
     tckd, nckd = (
-        F.kl_div(ours, theirs, reduction="batchmean", log_target=True)
-        for ours, theirs in zip(student, teacher, strict=True)
+        F.kl_div(own, reference, reduction="batchmean", log_target=True)
+        for own, reference in zip(student, teacher, strict=True)
     )
     return (alpha * tckd + beta * nckd) * temperature**2
 
 
 def _decouple(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     target = target[:, None]
-    places = torch.arange(logits.shape[1] - 1, device=logits.device)
-    others = logits.gather(1, places + (places >= target))
+    index = torch.arange(logits.shape[1] - 1, device=logits.device)
+    others = logits.gather(1, index + (index >= target))
     binary = torch.cat([logits.gather(1, target), others.logsumexp(1, keepdim=True)], dim=1)
     return binary.log_softmax(1), others.log_softmax(1)
 
 
 @LOSSES.register("dkd")
 class DKD(LogitLoss):
-    """:func:`dkd_loss` as a module.
+    """Decoupled knowledge distillation (:func:`dkd_loss`) as a module.
 
     >>> loss = DKD(alpha=1.0, beta=8.0)(student_logits, teacher_logits, labels)  # doctest: +SKIP
 

@@ -12,9 +12,9 @@ from edgekd.precision import full
 
 
 def fitnet_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """(student − teacher)², averaged over all entries; equation 3 has half of the sum over a sample's.
+    """Compute (student − teacher)², averaged over all entries; equation 3 has half of the sum over a sample's.
 
-    The mean is what RepDistiller has, and what its weight of 100 belongs to.
+    RepDistiller has the mean, which its weight of 100 belongs to.
 
     Args:
         student, teacher: (N, C, H, W) or (N, C) of equal channels; maps of other sizes are pooled to the smaller one.
@@ -28,9 +28,9 @@ def fitnet_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
 @LOSSES.register("fitnet")
 class FitNet(FeatureLoss):
-    """:func:`fitnet_loss` of the student's features behind an :class:`Adapter` of each pair.
+    """The hint loss (:func:`fitnet_loss`) of the student's features behind an :class:`Adapter` for each pair.
 
-    Equal shapes have one too, as in RepDistiller: which channel means what is not the same in two networks.
+    Equal shapes have an adapter too, as in RepDistiller, since channels of two networks do not correspond.
 
     >>> loss = FitNet([(16, 8, 8)], [(64, 8, 8)])([student], [teacher])  # doctest: +SKIP
     """
@@ -40,12 +40,12 @@ class FitNet(FeatureLoss):
     def __init__(self, student_shapes: Sequence[Shape], teacher_shapes: Sequence[Shape], *, samples: int = 0):
         super().__init__(student_shapes, teacher_shapes, samples=samples)
         shapes = zip(student_shapes, teacher_shapes, strict=True)
-        self.adapters = nn.ModuleList(Adapter(ours, theirs) for ours, theirs in shapes)
+        self.adapters = nn.ModuleList(Adapter(student, teacher) for student, teacher in shapes)
 
     @classmethod
-    def usual(cls, shapes: Sequence[Shape]) -> list[int]:
-        """The map in the middle, as in the paper."""
-        maps = super().usual(shapes)
+    def default_layers(cls, shapes: Sequence[Shape]) -> list[int]:
+        """Return the map in the middle, as in the paper."""
+        maps = super().default_layers(shapes)
         return maps[(len(maps) - 1) // 2 :][:1]
 
     def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor], indices: Tensor | None = None) -> Tensor:

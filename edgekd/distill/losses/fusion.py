@@ -6,12 +6,12 @@ from torch import Tensor, nn
 
 
 class ABF(nn.Module):
-    """Brings a student's map to the teacher's shape, mixed with what came down from the deeper levels.
+    """Maps a student's features to the teacher's shape, fused with those of the deeper levels.
 
     Args:
-        student_channels, teacher_channels: of the maps at this level.
-        mid_channels: of the mixture that is handed on, the same at all levels.
-        fuse: whether there is a deeper level; the deepest of all has none.
+        student_channels, teacher_channels: channels of the maps at this level.
+        mid_channels: channels of the fused map, the same at all levels.
+        fuse: whether there is a deeper level.
     """
 
     def __init__(self, student_channels: int, mid_channels: int, teacher_channels: int, fuse: bool):
@@ -21,12 +21,12 @@ class ABF(nn.Module):
         self.attention = nn.Conv2d(2 * mid_channels, 2, 1) if fuse else None
 
     def forward(self, student: Tensor, deeper: Tensor | None, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """What stands against the teacher's map, and what the next level up takes as ``deeper``.
+        """Return the map to compare with the teacher's, and the fused map for the next level up.
 
         Args:
             student: (N, student_channels, H, W).
-            deeper: (N, mid_channels, any, any); looked at where the level fuses.
-            size: of the teacher's map.
+            deeper: (N, mid_channels, any, any), the fused map of the next deeper level; used if the level fuses.
+            size: (H, W) of the teacher's map.
 
         Returns:
             (N, teacher_channels, *size) and (N, mid_channels, *size).
@@ -34,8 +34,8 @@ class ABF(nn.Module):
         mixed = self.reduce(student.to(next(self.parameters()).dtype))
         if self.attention is not None and deeper is not None:
             deeper = _resized(deeper, (mixed.shape[2], mixed.shape[3]))
-            ours, theirs = self.attention(torch.cat([mixed, deeper], dim=1)).sigmoid().split(1, dim=1)
-            mixed = mixed * ours + deeper * theirs
+            own, other = self.attention(torch.cat([mixed, deeper], dim=1)).sigmoid().split(1, dim=1)
+            mixed = mixed * own + deeper * other
         mixed = _resized(mixed, size)
         return self.expand(mixed), mixed
 

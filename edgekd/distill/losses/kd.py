@@ -9,7 +9,7 @@ from edgekd.tasks.classification.train import kd_loss
 
 @LOSSES.register("kd")
 class KD(LogitLoss):
-    """:func:`kd_loss` as a module.
+    """Knowledge distillation (:func:`kd_loss`) as a module.
 
     >>> loss = KD(temperature=4.0)(student_logits, teacher_logits)  # doctest: +SKIP
 

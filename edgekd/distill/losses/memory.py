@@ -6,13 +6,13 @@ from torch import Tensor, nn
 
 
 class MemoryBank(nn.Module):
-    """A unit vector for each sample of the training set, that follows the sample's embedding from epoch to epoch.
+    """A unit vector for each sample of the training set, the moving average of the sample's embeddings.
 
-    The vectors are a buffer and go into checkpoints; they begin anywhere on the sphere.
+    The vectors are a buffer and go into checkpoints. They start at random on the sphere.
 
     Args:
-        samples: how many the training set has.
-        width: of the embeddings.
+        samples: number of samples in the training set.
+        width: width of the embeddings.
         momentum: the share of the old vector that an update keeps, in [0, 1).
     """
 
@@ -23,12 +23,12 @@ class MemoryBank(nn.Module):
         self.momentum = momentum
         self.register_buffer("vectors", F.normalize(torch.randn(samples, width), dim=1))
 
-    def similarities(self, embedded: Tensor, places: Tensor) -> Tensor:
-        """Inner products with the vectors at ``places``; the bank itself gets no gradient.
+    def similarities(self, embedded: Tensor, indices: Tensor) -> Tensor:
+        """Compute inner products with the vectors at ``indices``; the bank itself gets no gradient.
 
         Args:
             embedded: (N, width).
-            places: (N, K), of samples in the training set.
+            indices: (N, K), of samples in the training set.
 
         Returns:
             (N, K).
@@ -36,22 +36,22 @@ class MemoryBank(nn.Module):
         # One product with the whole bank reads it once; N·K gathered vectors are half a gigabyte at 64·16384 and took
         # a CPU 25 times as long.
         with torch.autocast(embedded.device.type, enabled=False):
-            return (embedded @ self.vectors.to(embedded.dtype).T).gather(1, places)
+            return (embedded @ self.vectors.to(embedded.dtype).T).gather(1, indices)
 
     @torch.no_grad()
     def update(self, embedded: Tensor, indices: Tensor) -> None:
-        """Moves the vectors of the samples ``indices``, (N,), towards ``embedded``, (N, width), back on the sphere."""
+        """Average ``embedded`` (N, width) into the vectors of the samples ``indices`` (N,), and normalise these."""
         moved = self.momentum * self.vectors[indices] + (1 - self.momentum) * embedded.to(self.vectors.dtype)
         # A new tensor: the backward pass still needs the vectors that the similarities came from.
         self.vectors = self.vectors.index_copy(0, indices, F.normalize(moved, dim=1))
 
 
 def draw_negatives(indices: Tensor, count: int, samples: int) -> Tensor:
-    """``count`` other samples for each of ``indices``, drawn by torch's global generator of their device.
+    """Draw ``count`` other samples for each of ``indices``, by torch's global generator of their device.
 
-    Each row is drawn uniformly without replacement and never has the row's own sample. All rows are cut out of one
-    permutation, so they are not independent of each other. A row has no sample twice, which is what makes gradients on
-    a GPU the same in every run.
+    Each row is drawn uniformly without replacement and never has the row's own sample. All rows are parts of one
+    permutation, so they are not independent. No row has a sample twice, which makes gradients on a GPU the same in
+    every run.
 
     Args:
         indices: (N,), in [0, samples).

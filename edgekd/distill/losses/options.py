@@ -1,4 +1,4 @@
-"""What the options of logit losses may be."""
+"""Checks of the options of logit losses."""
 
 import math
 from numbers import Real
@@ -7,16 +7,16 @@ from edgekd.errors import TrainingError
 
 
 def check_temperature(temperature: float) -> None:
-    """Raises a TrainingError where it is not above 0 and finite."""
+    """Raise a TrainingError if ``temperature`` is not above 0 and finite."""
     if not _is_number(temperature) or not 0 < temperature < math.inf:
         raise TrainingError(
             f"temperature must be a number above 0, got {temperature!r}: "
-            "give 1 to take the answers as they are, more (4 is usual) to soften them"
+            "give 1 to take the logits as they are, more (4 is usual) to soften them"
         )
 
 
 def check_weights(**weights: float) -> None:
-    """Raises a TrainingError where one is below 0 or not finite, or where all are 0."""
+    """Raise a TrainingError if a weight is below 0 or not finite, or if all are 0."""
     for name, weight in weights.items():
         if not _is_number(weight) or not 0 <= weight < math.inf:
             raise TrainingError(

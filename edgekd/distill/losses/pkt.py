@@ -14,20 +14,20 @@ FLOOR = 1e-7
 
 
 def pkt_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """KL(teacher ‖ student) of the probabilities with which one sample of a batch picks another by its similarity.
+    """Compute KL(teacher ‖ student) of the probabilities with which samples of a batch are neighbours.
 
     The kernel is (1 + cosine) / 2, and a sample's probabilities are its kernels with the others over their sum. As in
-    the paper it does not pick itself; the authors' code and RepDistiller let it. The KL divergences of the N samples
-    are summed and divided by N², as in that code, for which RepDistiller's weight of 30000 is.
+    the paper the sample itself is left out; the authors' code and RepDistiller include it. The KL divergences of the N
+    samples are summed and divided by N², as in that code, which RepDistiller's weight of 30000 belongs to.
 
     Args:
-        student, teacher: (N, C), of any width each; maps (N, C, H, W) are averaged over their places.
+        student, teacher: (N, C), of any width each; maps (N, C, H, W) are averaged over their positions.
 
     Returns:
-        A scalar, at least 0, in nats; 0 for batches of one or two, which leave nothing to pick.
+        A scalar, at least 0, in nats; 0 for batches of one or two.
     """
-    ours, theirs = _log_probabilities(student), _log_probabilities(teacher)
-    return F.kl_div(ours, theirs, reduction="sum", log_target=True) / len(student) ** 2
+    own, reference = _log_probabilities(student), _log_probabilities(teacher)
+    return F.kl_div(own, reference, reduction="sum", log_target=True) / len(student) ** 2
 
 
 def _log_probabilities(x: Tensor) -> Tensor:
@@ -41,7 +41,7 @@ def _log_probabilities(x: Tensor) -> Tensor:
 
 @LOSSES.register("pkt")
 class PKT(FeatureLoss):
-    """:func:`pkt_loss` of each pair.
+    """Probabilistic knowledge transfer (:func:`pkt_loss`) of each pair.
 
     >>> loss = PKT([(64,)], [(128,)])([student], [teacher])  # doctest: +SKIP
     """
@@ -49,8 +49,8 @@ class PKT(FeatureLoss):
     weight = 30000.0
 
     @classmethod
-    def usual(cls, shapes: Sequence[Shape]) -> list[int]:
-        """The deepest."""
+    def default_layers(cls, shapes: Sequence[Shape]) -> list[int]:
+        """Return the deepest layer."""
         return [len(shapes) - 1] if shapes else []
 
     def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor], indices: Tensor | None = None) -> Tensor:

@@ -15,11 +15,11 @@ WIDEST = 512
 
 
 def hcl_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """The hierarchical context loss, section 3: squared errors of the maps and of what pooling leaves of them.
+    """Compute the hierarchical context loss of section 3: squared errors of the maps and of pooled maps.
 
-    The mean squared error at full size has the weight 1; after average pooling to 4×4, 2×2 and 1×1 each has half the
-    weight of the one before, and the sum is divided by the sum of the weights. Levels that are not smaller than both
-    sides of the map are skipped.
+    The mean squared error at full size has weight 1. After average pooling to 4×4, 2×2 and 1×1 each has half the weight
+    of the one before, and the sum is divided by the sum of the weights. Levels that are not smaller than both sides of
+    the map are skipped.
 
     Args:
         student, teacher: (N, C, H, W), or (N, C) for maps of 1×1.
@@ -42,23 +42,23 @@ def hcl_loss(student: Tensor, teacher: Tensor) -> Tensor:
             continue
         weight /= 2
         total += weight
-        ours, theirs = (F.adaptive_avg_pool2d(x, level) for x in (student, teacher))
-        loss = loss + weight * F.mse_loss(ours, theirs)
+        own, reference = (F.adaptive_avg_pool2d(x, level) for x in (student, teacher))
+        loss = loss + weight * F.mse_loss(own, reference)
     return loss / total
 
 
 @LOSSES.register("reviewkd")
 class ReviewKD(FeatureLoss):
-    """:func:`hcl_loss` of each teacher's map and of the student's maps at that level and at all deeper ones.
+    """The :func:`hcl_loss` of each of the teacher's maps and the student's maps at that level and all deeper ones.
 
-    From the deepest level up, :class:`~edgekd.distill.losses.fusion.ABF` mixes what the deeper levels left into the
-    student's map of the level. The levels' losses are added up, as in the paper.
+    From the deepest level up, :class:`~edgekd.distill.losses.fusion.ABF` fuses the deeper levels with the student's map
+    of the level. The levels' losses are added up, as in the paper.
 
     Args:
-        mid_channels: of the mixture; those of the student's deepest level, but 512 at most, where left out.
+        mid_channels: channels of the fused maps; if left out those of the student's deepest level, at most 512.
 
     Raises:
-        TrainingError: a pair is of a map and a vector, or of neither; on a call, BatchNorm has one value only.
+        TrainingError: a pair is of a map and a vector, or of neither; on a call, BatchNorm has a single value.
 
     >>> loss = ReviewKD([(16, 32, 32), (64,)], [(64, 32, 32), (256,)])
     >>> loss(student_features, teacher_features)  # doctest: +SKIP
@@ -88,18 +88,18 @@ class ReviewKD(FeatureLoss):
         )
 
     @classmethod
-    def usual(cls, shapes: Sequence[Shape]) -> list[int]:
-        """All maps and the vectors."""
-        return [place for place, shape in enumerate(shapes) if len(shape) in (1, 3)]
+    def default_layers(cls, shapes: Sequence[Shape]) -> list[int]:
+        """Return all maps and vectors."""
+        return [index for index, shape in enumerate(shapes) if len(shape) in (1, 3)]
 
     def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor], indices: Tensor | None = None) -> Tensor:
         self._check_batch(len(student[0]))
         losses: list[Tensor] = []
         mixed: Tensor | None = None
-        for fusion, ours, theirs in reversed(list(zip(self.fusions, student, teacher, strict=True))):
-            goal = _as_map(full(theirs))
-            reviewed, mixed = fusion(_as_map(full(ours)), mixed, goal.shape[2:])
-            losses.append(hcl_loss(reviewed, goal))
+        for fusion, own, reference in reversed(list(zip(self.fusions, student, teacher, strict=True))):
+            target = _as_map(full(reference))
+            reviewed, mixed = fusion(_as_map(full(own)), mixed, target.shape[2:])
+            losses.append(hcl_loss(reviewed, target))
         return sum(losses[1:], start=losses[0])
 
     def _check_batch(self, count: int) -> None:
@@ -114,11 +114,11 @@ class ReviewKD(FeatureLoss):
 def _check_pair(student: Shape, teacher: Shape) -> None:
     for shape in (student, teacher):
         if len(shape) not in (1, 3):
-            raise TrainingError(f"reviewkd compares maps (C, H, W) and vectors (C,), not {shape}: tap another layer")
+            raise TrainingError(f"reviewkd compares maps (C, H, W) and vectors (C,), not {shape}: choose another layer")
     if len(student) != len(teacher) and max(_area(student), _area(teacher)) > 1:
         raise TrainingError(
             f"reviewkd cannot compare the student's {student} with the teacher's {teacher}: "
-            "tap a map of both or a vector of both"
+            "choose a map of both or a vector of both"
         )
 
 

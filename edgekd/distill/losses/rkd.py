@@ -14,14 +14,14 @@ from edgekd.precision import full
 
 
 def rkd_distance_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Huber's loss (δ = 1) of ‖x_i − x_j‖ / μ between student and teacher, μ the mean of a batch's distances above 0.
+    """Compute Huber's loss (δ = 1) of ‖x_i − x_j‖ / μ between student and teacher.
 
-    The mean over all N² pairs, as in the authors' code, where the paper has the sum; a sample's distance to itself
-    adds nothing.
+    μ is the mean of a batch's distances above 0. The loss is the mean over all N² pairs, as in the authors' code, where
+    the paper has the sum; a sample's distance to itself adds nothing.
 
     Args:
-        student, teacher: (N, C), of any width each; maps (N, C, H, W) are averaged over their places, since the paper
-            compares embeddings.
+        student, teacher: (N, C), of any width each; maps (N, C, H, W) are averaged over their positions, since the
+            paper compares embeddings.
 
     Returns:
         A scalar, at least 0; 0 for a batch of one.
@@ -30,13 +30,13 @@ def rkd_distance_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def rkd_angle_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Huber's loss (δ = 1) of the cosine of the angle x_i, x_j, x_k, at x_j, between student and teacher.
+    """Compute Huber's loss (δ = 1) of the cosine of the angle x_i, x_j, x_k, at x_j, between student and teacher.
 
-    The mean over all N³ triples, as in the authors' code, where the paper has the sum over distinct ones; the others
-    add nothing. It needs memory for N² · C + N³ numbers of each network.
+    It is the mean over all N³ triples, as in the authors' code, where the paper has the sum over distinct ones; the
+    others add nothing. It needs memory for N² · C + N³ numbers of each network.
 
     Args:
-        student, teacher: as of :func:`rkd_distance_loss`.
+        student, teacher: as for :func:`rkd_distance_loss`.
 
     Returns:
         A scalar in [0, 1.5].
@@ -65,7 +65,7 @@ class RKD(FeatureLoss):
         distance_weight, angle_weight: at least 0, not both 0; the paper's for classification are 25 and 50.
 
     Raises:
-        TrainingError: a weight cannot be.
+        TrainingError: a weight is below 0 or not finite, or both are 0.
 
     >>> loss = RKD([(64,)], [(128,)])([student], [teacher])  # doctest: +SKIP
     """
@@ -90,8 +90,8 @@ class RKD(FeatureLoss):
         self.distance_weight, self.angle_weight = distance_weight, angle_weight
 
     @classmethod
-    def usual(cls, shapes: Sequence[Shape]) -> list[int]:
-        """The deepest."""
+    def default_layers(cls, shapes: Sequence[Shape]) -> list[int]:
+        """Return the deepest layer."""
         return [len(shapes) - 1] if shapes else []
 
     def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor], indices: Tensor | None = None) -> Tensor:

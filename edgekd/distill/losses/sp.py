@@ -11,13 +11,13 @@ from edgekd.precision import full
 
 
 def sp_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """‖G_T − G_S‖²_F / N², G the inner products of a batch's flattened features with each row at an L2 norm of 1.
+    """Compute ‖G_T − G_S‖²_F / N², where G are the inner products of a batch's flattened features, in rows of norm 1.
 
-    Two networks are alike where they find the same samples similar; shapes need not be. RepDistiller's weight of 3000
+    It is small where both networks find the same samples similar; shapes may differ. RepDistiller's weight of 3000
     belongs to batches of 64.
 
     Args:
-        student, teacher: (N, ...); a batch of one has no other sample to be similar to and costs nothing.
+        student, teacher: (N, ...); the loss of a batch of one is 0.
 
     Returns:
         A scalar in [0, 4 / N].
@@ -31,7 +31,7 @@ def _similarities(x: Tensor) -> Tensor:
 
 @LOSSES.register("sp")
 class SP(FeatureLoss):
-    """:func:`sp_loss` of each pair.
+    """Similarity-preserving distillation (:func:`sp_loss`) of each pair.
 
     >>> loss = SP([(16, 8, 8)], [(64, 4, 4)])([student], [teacher])  # doctest: +SKIP
     """
@@ -39,9 +39,9 @@ class SP(FeatureLoss):
     weight = 3000.0
 
     @classmethod
-    def usual(cls, shapes: Sequence[Shape]) -> list[int]:
-        """The deepest map, as RepDistiller has it."""
-        return super().usual(shapes)[-1:]
+    def default_layers(cls, shapes: Sequence[Shape]) -> list[int]:
+        """Return the deepest map, as in RepDistiller."""
+        return super().default_layers(shapes)[-1:]
 
     def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor], indices: Tensor | None = None) -> Tensor:
         return mean_over_pairs(sp_loss, student, teacher)

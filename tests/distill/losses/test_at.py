@@ -92,5 +92,5 @@ def test_the_module_is_the_mean_of_the_function_over_pairs():
 
 @pytest.mark.parametrize(("student", "teacher"), [((3,), (5,)), ((3, 4, 4), (5,)), ((3, 4, 4), (5, 1, 1))])
 def test_what_has_no_places_is_refused(student, teacher):
-    with pytest.raises(TrainingError, match="of more than one: tap layers before the pooling$"):
+    with pytest.raises(TrainingError, match="of more than one: choose layers before the pooling$"):
         AT([student], [teacher])

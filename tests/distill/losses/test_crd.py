@@ -251,7 +251,7 @@ def test_the_usual_options_are_the_defaults():
     assert loss.student_memory.vectors.shape == loss.teacher_memory.vectors.shape == (50000, 128)
     assert {"log_z", "student_memory.vectors", "teacher_memory.vectors"} <= set(loss.state_dict())
     assert LOSSES.find("crd") is CRD
-    assert CRD.usual([(16, 32, 32), (32, 16, 16), (64,)]) == [2]
+    assert CRD.default_layers([(16, 32, 32), (32, 16, 16), (64,)]) == [2]
 
 
 @pytest.mark.parametrize("samples", [0, 1])
@@ -268,9 +268,9 @@ def test_more_than_one_pair():
 @pytest.mark.parametrize(
     ("indices", "message"),
     [
-        (None, "crd remembers every sample and was not told which ones the batch has: pass indices"),
+        (None, "crd stores a vector for every sample and needs the batch's indices"),
         (torch.arange(3), r"crd got indices of shape \(3,\) for 4 samples: pass one for each sample"),
-        (torch.tensor([0, 1, 2, 30]), "crd got indices from 0 to 30, outside a training set of 30: pass places"),
+        (torch.tensor([0, 1, 2, 30]), "crd got indices from 0 to 30, outside a training set of 30: pass indices"),
         (torch.tensor([0, 1, -1, 2]), "crd got indices from -1 to 2, outside"),
     ],
 )

@@ -119,5 +119,7 @@ def test_other_options_that_cannot_be():
 
 
 def test_one_class_has_no_others():
-    with pytest.raises(TrainingError, match="^dkd tells the target class from the others, and the logits are of 1 "):
+    with pytest.raises(
+        TrainingError, match="^dkd separates the target class from the others, and the logits are of 1 "
+    ):
         dkd_loss(torch.zeros(3, 1), torch.zeros(3, 1))

@@ -73,7 +73,7 @@ def test_temperatures_that_cannot_be(temperature):
         KD(temperature)
     assert str(error.value) == (
         f"temperature must be a number above 0, got {temperature!r}: "
-        "give 1 to take the answers as they are, more (4 is usual) to soften them"
+        "give 1 to take the logits as they are, more (4 is usual) to soften them"
     )
 
 

@@ -251,7 +251,7 @@ def test_fusion_gives_both_maps_in_the_teachers_size():
 
 
 def test_all_maps_and_vectors_are_compared():
-    assert ReviewKD.usual([(16, 32, 32), (10, 64), (32, 16, 16), (64,)]) == [0, 2, 3]
+    assert ReviewKD.default_layers([(16, 32, 32), (10, 64), (32, 16, 16), (64,)]) == [0, 2, 3]
 
 
 def test_a_short_training_brings_the_student_closer():
@@ -272,8 +272,8 @@ def test_a_short_training_brings_the_student_closer():
 @pytest.mark.parametrize(
     ("student", "teacher", "message"),
     [
-        ((3, 8, 8), (5,), r"student's \(3, 8, 8\) with the teacher's \(5,\): tap a map of both or a vector of both"),
-        ((10, 64), (10, 64), r"maps \(C, H, W\) and vectors \(C,\), not \(10, 64\): tap another layer"),
+        ((3, 8, 8), (5,), r"student's \(3, 8, 8\) with the teacher's \(5,\): choose a map of both or a vector of both"),
+        ((10, 64), (10, 64), r"maps \(C, H, W\) and vectors \(C,\), not \(10, 64\): choose another layer"),
     ],
 )
 def test_layers_that_cannot_be_compared(student, teacher, message):

@@ -1,4 +1,4 @@
-"""A teacher run as it is run beside a student in training, so that what it answers has the same bits."""
+"""Runs a teacher exactly as in a student's training, so that its outputs have the same bits."""
 
 from collections.abc import Sequence
 from copy import deepcopy
@@ -8,23 +8,24 @@ from torch import Tensor, nn
 
 from edgekd.data import DataSet
 from edgekd.data.views import Views
-from edgekd.distill.taps import Taps
+from edgekd.distill.feature_hooks import FeatureHooks
 from edgekd.train.device import channels_first, channels_last, lay_out, make_fabric
 
-# A network's own path: what it gives.
+# The path of a network itself, whose output is the logits.
 LOGITS = ""
 
 
-class Live:
+class TeacherRunner:
     """A copy of ``teacher`` in evaluation mode on the training's device; the teacher itself stays as it is.
 
-    Kernels of a CPU are chosen by the size of the batch, and the last bits with them. In batches of one size a sample
-    has the same bits whichever samples are with it, so all have :attr:`batch_size` here, also the last one.
+    CPU kernels, and so the last bits of outputs, depend on the size of the batch. In batches of one size a sample has
+    the same bits whatever the other samples, so all batches have :attr:`batch_size` here, also the last one.
 
     Args:
-        layers: to be tapped, as of :class:`~edgekd.distill.taps.Taps`.
+        layers: paths of layers whose features are returned, as for
+            :class:`~edgekd.distill.feature_hooks.FeatureHooks`.
         last: whether the student trains in the channels-last layout.
-        float32: as of :func:`edgekd.train.fit`.
+        float32: as for :func:`edgekd.train.fit`.
     """
 
     def __init__(
@@ -37,14 +38,14 @@ class Live:
         self.batch_size = min(data.batch_size, len(data.train))
 
     def batches(self, start: int, stop: int) -> list[Tensor]:
-        """The indices of samples in order; the last batch is filled with its own once more."""
+        """Return the indices of samples in order, by batch; the last batch is filled up with its own samples."""
         parts = torch.arange(start, stop).split(self.batch_size)
         return [part[torch.arange(self.batch_size) % len(part)] for part in parts]
 
-    def answers(self, raw: Tensor, indices: Tensor, view: int) -> dict[str, Tensor]:
-        """The logits and the tapped layers' features, (N, \\*shape) float32 on the CPU, by path."""
+    def outputs(self, raw: Tensor, indices: Tensor, view: int) -> dict[str, Tensor]:
+        """Return the logits and the layers' features, (N, \\*shape) float32 on the CPU, by path."""
         inputs = self.data.to_input(self.views.augment(raw, self.data.augment, view, indices))
         inputs = (channels_last(inputs) if self.last else channels_first(inputs)).to(self.fabric.device)
-        with torch.no_grad(), self.fabric.autocast(), Taps(self.network, self.layers) as taps:
+        with torch.no_grad(), self.fabric.autocast(), FeatureHooks(self.network, self.layers) as hooks:
             logits = self.network(inputs)
-        return {path: x.float().cpu() for path, x in {LOGITS: logits, **taps.read()}.items()}
+        return {path: x.float().cpu() for path, x in {LOGITS: logits, **hooks.read()}.items()}

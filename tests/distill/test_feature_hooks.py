@@ -13,7 +13,14 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 from torchvision import models
 
-from edgekd.distill.taps import LayerCandidate, Taps, as_map, candidates, pair, shapes
+from edgekd.distill.feature_hooks import (
+    FeatureHooks,
+    LayerCandidate,
+    as_map,
+    candidate_layers,
+    feature_shapes,
+    pair_layers,
+)
 from edgekd.errors import TrainingError
 from edgekd.models import build
 
@@ -47,7 +54,7 @@ def by_hand(network: nn.Module, inputs: torch.Tensor) -> dict[str, torch.Tensor]
     return {"conv1": conv, "layer2": second, "linear:input": network.layer3(second).mean((2, 3))}
 
 
-def hooks(network: nn.Module) -> int:
+def count_hooks(network: nn.Module) -> int:
     return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in network.modules())
 
 
@@ -90,17 +97,17 @@ class Checkpointed(nn.Module):
 
 def test_features_by_hand():
     network, inputs = resnet8(), batch()
-    with Taps(network, PATHS) as taps:
+    with FeatureHooks(network, PATHS) as hooks:
         network(inputs)
-    same(taps.read(), by_hand(network, inputs))
+    same(hooks.read(), by_hand(network, inputs))
 
 
 def test_gradients_flow_through_features():
     network, inputs = resnet8(), batch()
-    with Taps(network, PATHS) as taps:
+    with FeatureHooks(network, PATHS) as hooks:
         network(inputs)
     sums = [
-        sum(each.square().sum() for each in features.values()) for features in (taps.read(), by_hand(network, inputs))
+        sum(each.square().sum() for each in features.values()) for features in (hooks.read(), by_hand(network, inputs))
     ]
     ours, theirs = (torch.autograd.grad(each, (network.conv1.weight, network.layer3.conv1.weight)) for each in sums)
     torch.testing.assert_close(ours, theirs)
@@ -109,9 +116,9 @@ def test_gradients_flow_through_features():
 def test_a_teacher_without_gradients():
     network, inputs = resnet8(), batch()
     for mode in (torch.no_grad, torch.inference_mode):
-        with Taps(network, PATHS) as taps, mode():
+        with FeatureHooks(network, PATHS) as hooks, mode():
             network(inputs)
-        found = taps.read()
+        found = hooks.read()
         assert not any(each.requires_grad for each in found.values())
         same(found, by_hand(network, inputs))
 
@@ -124,60 +131,60 @@ def test_inside_wrappers():
     try:
         wrappers = (Fabric(accelerator="cpu", devices=1).setup(network), DistributedDataParallel(network))
         for wrapped in (*wrappers, nn.Sequential(network)):
-            with Taps(network, PATHS) as taps:
+            with FeatureHooks(network, PATHS) as hooks:
                 wrapped(inputs)
-            same(taps.read(), expected)
+            same(hooks.read(), expected)
         for wrapped in wrappers:
-            with Taps(wrapped, PATHS) as taps:
+            with FeatureHooks(wrapped, PATHS) as hooks:
                 wrapped(inputs)
-            same(taps.read(), expected)
-            assert shapes(wrapped, ["layer2"], SHAPE) == [(8, 16, 16)]
-            assert candidates(wrapped, SHAPE) == candidates(network, SHAPE)
+            same(hooks.read(), expected)
+            assert feature_shapes(wrapped, ["layer2"], SHAPE) == [(8, 16, 16)]
+            assert candidate_layers(wrapped, SHAPE) == candidate_layers(network, SHAPE)
     finally:
         dist.destroy_process_group()
 
 
 def test_hooks_are_removed():
     network = resnet8()
-    taps = Taps(network, PATHS)
-    assert hooks(network) == 0
-    with taps:
-        assert hooks(network) == len(PATHS) + 2
-    assert hooks(network) == 0
-    with pytest.raises(RuntimeError), taps:
+    hooks = FeatureHooks(network, PATHS)
+    assert count_hooks(network) == 0
+    with hooks:
+        assert count_hooks(network) == len(PATHS) + 2
+    assert count_hooks(network) == 0
+    with pytest.raises(RuntimeError), hooks:
         network(torch.zeros(4, 1, 8, 8))
-    assert hooks(network) == 0
+    assert count_hooks(network) == 0
     with pytest.raises(TrainingError, match="^ResNet8 was not called since"):
-        taps.read()
-    taps.attach()
-    taps.attach()
-    assert hooks(network) == len(PATHS) + 2
-    taps.detach()
-    assert hooks(network) == 0
+        hooks.read()
+    hooks.attach()
+    hooks.attach()
+    assert count_hooks(network) == len(PATHS) + 2
+    hooks.detach()
+    assert count_hooks(network) == 0
 
 
 def test_taps_can_be_entered_again():
-    network, taps = resnet8(), Taps(resnet8(), PATHS)
+    network, hooks = resnet8(), FeatureHooks(resnet8(), PATHS)
     for seed in (1, 2):
-        with taps:
-            taps.network(batch(seed))
-        same(taps.read(), by_hand(network, batch(seed)))
+        with hooks:
+            hooks.network(batch(seed))
+        same(hooks.read(), by_hand(network, batch(seed)))
 
 
 def test_the_last_pass_counts():
     """As after an evaluation between two steps."""
     network = resnet8()
-    with Taps(network, PATHS) as taps:
+    with FeatureHooks(network, PATHS) as hooks:
         network(batch(1))
         network(batch(2))
-    same(taps.read(), by_hand(network, batch(2)))
+    same(hooks.read(), by_hand(network, batch(2)))
 
 
 def test_features_do_not_live_on():
     network = resnet8()
-    with Taps(network, PATHS) as taps:
+    with FeatureHooks(network, PATHS) as hooks:
         network(batch())
-        features = taps.read()
+        features = hooks.read()
         last = [weakref.ref(each) for each in features.values()]
         del features
         gc.collect()
@@ -186,64 +193,64 @@ def test_features_do_not_live_on():
 
 def test_a_copy_of_a_tapped_network_is_its_own():
     network = resnet8()
-    with Taps(network, PATHS) as taps:
+    with FeatureHooks(network, PATHS) as hooks:
         network(batch(1))
         copy.deepcopy(network)(batch(2))
-    same(taps.read(), by_hand(network, batch(1)))
+    same(hooks.read(), by_hand(network, batch(1)))
 
 
 def test_checkpointed_layers_run_again_unseen():
     network, inputs = Checkpointed(), torch.randn(3, 4)
-    with Taps(network, ["layer"]) as taps:
+    with FeatureHooks(network, ["layer"]) as hooks:
         loss = network(inputs).sum()
-        features = taps.read()["layer"]
+        features = hooks.read()["layer"]
         loss.backward()
         torch.testing.assert_close(features, network.layer(inputs))
         with pytest.raises(TrainingError, match="^Checkpointed was not called since its features were last read$"):
-            taps.read()
+            hooks.read()
 
 
 def test_dropout_in_place_leaves_the_input_that_was_tapped():
     network = nn.Sequential(nn.Linear(4, 4), nn.Sequential(nn.Dropout(0.9, inplace=True), nn.Linear(4, 2)))
     inputs = torch.randn(8, 4)
-    with Taps(network, ["1:input"]) as taps:
+    with FeatureHooks(network, ["1:input"]) as hooks:
         network(inputs)
-    torch.testing.assert_close(taps.read()["1:input"], network[0](inputs))
+    torch.testing.assert_close(hooks.read()["1:input"], network[0](inputs))
 
 
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
-        ("never", "layer 'never' was not called in this pass: tap one that is called once"),
-        ("twice", "layer 'twice' was called 2 times in this pass: tap one that is called once"),
-        ("several", "'several' is a tuple and no tensor of features: tap a layer inside or around it"),
-        ("counts", "'counts' is a torch.int64 and no tensor of features: tap a layer inside or around it"),
+        ("never", "layer 'never' was not called in this pass: choose one that is called once"),
+        ("twice", "layer 'twice' was called 2 times in this pass: choose one that is called once"),
+        ("several", "'several' is a tuple and no tensor of features: choose a layer inside or around it"),
+        ("counts", "'counts' is a torch.int64 and no tensor of features: choose a layer inside or around it"),
         (
             "early",
-            "what layer 'early' gives is overwritten in place by a later one: tap that one, or build the network "
+            "what layer 'early' gives is overwritten in place by a later one: choose that one, or build the network "
             "without operations in place",
         ),
     ],
 )
 def test_layers_without_features(path, expected):
     network = Calls()
-    with Taps(network, [path]) as taps:
+    with FeatureHooks(network, [path]) as hooks:
         network(torch.randn(2, 4))
     with pytest.raises(TrainingError) as error:
-        taps.read()
+        hooks.read()
     assert str(error.value) == expected
 
 
 @pytest.mark.parametrize("path", ["layer4", "layer4:input"])
 def test_a_path_that_names_no_layer(path):
     with pytest.raises(TrainingError) as error:
-        Taps(resnet8(), [path])
+        FeatureHooks(resnet8(), [path])
     assert str(error.value) == (
         "ResNet8 has no layer 'layer4' (did you mean 'layer3'?); "
-        "edgekd.distill.taps.candidates(network, input_shape) lists those that can be tapped"
+        "edgekd.distill.feature_hooks.candidate_layers(network, input_shape) lists those that can be used"
     )
     with pytest.raises(TrainingError, match="^ResNet8 has no layer ''; "):
-        shapes(resnet8(), [""], SHAPE)
+        feature_shapes(resnet8(), [""], SHAPE)
 
 
 @pytest.mark.parametrize(
@@ -264,18 +271,18 @@ def test_vectors_and_maps_stay(shape):
 
 def test_shapes_in_the_order_of_the_paths():
     network = resnet8()
-    assert shapes(network, ["linear:input", "layer2", "conv1", "layer2"], SHAPE) == [
+    assert feature_shapes(network, ["linear:input", "layer2", "conv1", "layer2"], SHAPE) == [
         (16,),
         (8, 16, 16),
         (4, 32, 32),
         (8, 16, 16),
     ]
-    assert shapes(network.double(), ["linear"], SHAPE) == [(10,)]
-    assert shapes(vit(), ["conv_proj", "encoder", "heads:input"], LARGE) == [(32, 4, 4), (32, 4, 4), (32,)]
+    assert feature_shapes(network.double(), ["linear"], SHAPE) == [(10,)]
+    assert feature_shapes(vit(), ["conv_proj", "encoder", "heads:input"], LARGE) == [(32, 4, 4), (32, 4, 4), (32,)]
 
 
 @pytest.mark.parametrize(
-    "look", [lambda network: shapes(network, ["0"], (1, 8, 8)), lambda n: candidates(n, (1, 8, 8))]
+    "look", [lambda network: feature_shapes(network, ["0"], (1, 8, 8)), lambda n: candidate_layers(n, (1, 8, 8))]
 )
 def test_a_look_leaves_the_network_as_it_is(look):
     """Its modes, its statistics, the random state, and what its layers count even in evaluation."""
@@ -292,17 +299,17 @@ def test_a_look_leaves_the_network_as_it_is(look):
     assert [module.training for module in network.modules()] == [True, False, True, True]
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
     assert torch.equal(torch.get_rng_state(), state)
-    assert hooks(network) == 0
+    assert count_hooks(network) == 0
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
-@pytest.mark.parametrize("look", [lambda network, shape: shapes(network, ["conv1"], shape), candidates])
+@pytest.mark.parametrize("look", [lambda network, shape: feature_shapes(network, ["conv1"], shape), candidate_layers])
 def test_an_input_of_another_shape(look):
     network = resnet8()
     with pytest.raises(TrainingError, match=r"^ResNet8 does not run on an input of \(2, 1, 8, 8\): ") as error:
         look(network, (1, 8, 8))
     assert str(error.value).endswith("; give the shape of one input without its batch")
-    assert hooks(network) == 0
+    assert count_hooks(network) == 0
 
 
 def test_candidates_of_a_small_network():
@@ -315,7 +322,7 @@ def test_candidates_of_a_small_network():
         nn.Flatten(),
         nn.Sequential(nn.Dropout(), nn.Linear(4, 3)),
     )
-    assert candidates(network, (1, 8, 8)) == [
+    assert candidate_layers(network, (1, 8, 8)) == [
         LayerCandidate("0", (4, 4, 4), 2 / 8),
         LayerCandidate("3", (4, 1, 1), 5 / 8),
         LayerCandidate("5:input", (4,), 6 / 8),
@@ -323,20 +330,20 @@ def test_candidates_of_a_small_network():
 
 
 def test_candidates_are_called_once():
-    assert [each.path for each in candidates(Calls(), (4,))] == ["once", "early:input"]
+    assert [each.path for each in candidate_layers(Calls(), (4,))] == ["once", "early:input"]
 
 
 def test_every_candidate_can_be_tapped():
     for network, shape in ((models.resnet18(num_classes=10), LARGE), (models.mobilenet_v2(), LARGE), (vit(), LARGE)):
-        found = candidates(network, shape)
-        assert shapes(network, [each.path for each in found], shape) == [each.shape for each in found]
+        found = candidate_layers(network, shape)
+        assert feature_shapes(network, [each.path for each in found], shape) == [each.shape for each in found]
         depths = [each.depth for each in found]
         assert depths == sorted(depths)
         assert 0 < depths[0] < 0.1
         assert 0.9 < depths[-1] <= 1
-        with Taps(network.train(), [each.path for each in found]) as taps:
+        with FeatureHooks(network.train(), [each.path for each in found]) as hooks:
             network(torch.randn(2, *shape))
-        assert list(taps.read()) == [each.path for each in found]
+        assert list(hooks.read()) == [each.path for each in found]
 
 
 STAGES = [("layer1", "layer1"), ("layer2", "layer2"), ("layer3", "layer3"), ("linear:input", "linear:input")]
@@ -364,25 +371,25 @@ PAIRS = {
 def test_pairs_are_the_ends_of_stages(names):
     shape = LARGE if "torchvision" in names else SHAPE
     student, teacher = (blank(name, shape) for name in names.split())
-    found = pair(student, teacher, shape)
+    found = pair_layers(student, teacher, shape)
     assert found == PAIRS[names]
     ours, theirs = (
-        shapes(each, [paths[side] for paths in found], shape) for side, each in enumerate((student, teacher))
+        feature_shapes(each, [paths[side] for paths in found], shape) for side, each in enumerate((student, teacher))
     )
     assert [each[1:] for each in ours] == [each[1:] for each in theirs]
-    assert pair(student, teacher, shape, count=2) == PAIRS[names][-2:]
+    assert pair_layers(student, teacher, shape, count=2) == PAIRS[names][-2:]
 
 
 def test_sizes_relative_to_the_smallest():
     """A teacher for photographs shrinks small images at once: its maps of 16x16 are of its first layer."""
     student, teacher = blank("resnet20", SHAPE), blank("torchvision/resnet18", SHAPE)
-    assert pair(student, teacher, SHAPE) == [*STAGES[:3], ("linear:input", "fc:input")]
-    assert shapes(teacher, ["layer1", "layer2", "layer3"], SHAPE) == [(64, 8, 8), (128, 4, 4), (256, 2, 2)]
+    assert pair_layers(student, teacher, SHAPE) == [*STAGES[:3], ("linear:input", "fc:input")]
+    assert feature_shapes(teacher, ["layer1", "layer2", "layer3"], SHAPE) == [(64, 8, 8), (128, 4, 4), (256, 2, 2)]
 
 
 def test_vision_transformers():
-    assert pair(vit(), vit(48), LARGE) == [("encoder", "encoder"), ("heads:input", "heads:input")]
-    assert pair(blank("torchvision/resnet18", LARGE), vit(), LARGE) == [
+    assert pair_layers(vit(), vit(48), LARGE) == [("encoder", "encoder"), ("heads:input", "heads:input")]
+    assert pair_layers(blank("torchvision/resnet18", LARGE), vit(), LARGE) == [
         ("layer3", "encoder"),
         ("fc:input", "heads:input"),
     ]
@@ -390,7 +397,7 @@ def test_vision_transformers():
 
 def test_vectors_alone():
     student, teacher = (build("mlp", (8,), 3, hidden=hidden) for hidden in ((4,), (6, 5)))
-    assert pair(student, teacher, (8,)) == [("3:input", "5:input")]
+    assert pair_layers(student, teacher, (8,)) == [("3:input", "5:input")]
 
 
 def test_the_end_of_a_stage_is_before_the_block_that_shrinks_it():
@@ -399,16 +406,21 @@ def test_the_end_of_a_stage_is_before_the_block_that_shrinks_it():
     pooling = nn.Sequential(nn.Conv2d(8, 8, 3, 1, 1), nn.ReLU(), nn.MaxPool2d(2))
     head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2))
     network = nn.Sequential(nn.Conv2d(1, 4, 1), expanding, pooling, head)
-    assert pair(network, network, (1, 16, 16)) == [("0", "0"), ("2.1", "2.1"), ("2", "2"), ("3.2:input", "3.2:input")]
+    assert pair_layers(network, network, (1, 16, 16)) == [
+        ("0", "0"),
+        ("2.1", "2.1"),
+        ("2", "2"),
+        ("3.2:input", "3.2:input"),
+    ]
 
 
 def test_networks_that_share_nothing():
     student, teacher = build("mlp", (8,), 3, hidden=()), build("mlp", (8,), 3)
     with pytest.raises(TrainingError) as error:
-        pair(student, teacher, (8,))
+        pair_layers(student, teacher, (8,))
     assert str(error.value) == (
         "no layers of Sequential and Sequential go together by depth and resolution: "
         "name them in pairs, student and teacher"
     )
     with pytest.raises(TrainingError, match="^0 pairs of layers cannot be had: give 1 or more, or leave count out"):
-        pair(teacher, teacher, (8,), count=0)
+        pair_layers(teacher, teacher, (8,), count=0)

@@ -1,4 +1,4 @@
-"""The layers of a network that have features to compare."""
+"""A traced forward pass, and the layers of a network whose features can be compared."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from edgekd.distill.probe import SAMPLES, Seen, as_map, run, see, unwrapped
+from edgekd.distill.probe import SAMPLES, Snapshot, as_map, run_example, snapshot, unwrapped
 from edgekd.distill.registry import Shape
 
 INPUT = ":input"
@@ -17,11 +17,11 @@ Size = tuple[int, ...]
 
 @dataclass(frozen=True)
 class LayerCandidate:
-    """A layer to tap.
+    """A layer with features.
 
     Attributes:
-        path: for :class:`edgekd.distill.taps.Taps`.
-        shape: of its features without their batch.
+        path: its path for :class:`edgekd.distill.feature_hooks.FeatureHooks`.
+        shape: the shape of its features, without the batch.
         depth: the share of the network's innermost modules that have run when it is done, in [0, 1].
     """
 
@@ -30,100 +30,112 @@ class LayerCandidate:
     depth: float
 
 
-def candidates(network: nn.Module, input_shape: tuple[int, ...]) -> list[LayerCandidate]:
-    """The layers of ``network`` that can be tapped, in the order in which they are done.
+def candidate_layers(network: nn.Module, input_shape: tuple[int, ...]) -> list[LayerCandidate]:
+    """Return the layers of ``network`` whose features can be compared, in the order in which they are done.
 
-    These are called once and give one map (N, C, H, W), vectors (N, C) or tokens (N, T, C) that nothing overwrites. Of
-    those that give the same features the outermost is here; what only reshapes or drops is not, nor are the logits.
-    What the classifier takes is, as ``path:input``: few networks have a module that gives it. Maps with channels last,
-    such as Swin's, cannot be told from others and are taken for (C, H, W).
+    They are called once and give one map (N, C, H, W), vectors (N, C) or tokens (N, T, C) that nothing overwrites. Of
+    layers that give the same features the outermost is returned. Layers that only reshape or drop are left out, and so
+    are the logits. The input of the classifier is returned as ``path:input``, since few networks have a module that
+    gives it. Maps with channels last, such as Swin's, cannot be distinguished and are taken for (C, H, W).
 
     Raises:
         TrainingError: the network does not run on such an input.
     """
-    return Pass(network, input_shape).candidates
+    return TracedForward(network, input_shape).candidates
 
 
 @dataclass(frozen=True)
 class ModuleCall:
-    """A module was called: what it took and gave, and how many innermost modules were done before and after."""
+    """A call of a module, with its input and output.
+
+    Attributes:
+        begun, done: the number of innermost modules that had run before and after the call.
+    """
 
     path: str
     module: nn.Module
-    taken: Seen
-    given: Seen
+    taken: Snapshot
+    given: Snapshot
     begun: int
     done: int
 
     @property
     def passes_on(self) -> bool:
-        """Whether it gives what it took, in another shape at most."""
+        """Tell whether the output is the input, at most in another shape."""
         return self.given.version == self.taken.version and _same(self.given.value, self.taken.value)
 
     @property
     def has_features(self) -> bool:
+        """Tell whether the output is a map, vectors or tokens that nothing overwrites."""
         value = self.given.value
         if not isinstance(value, Tensor) or not value.is_floating_point() or self.given.overwritten:
             return False
-        # These work on the last axis: it is that of the channels.
+        # These layers work on the last axis, which then holds the channels.
         channels_last = value.ndim == 4 and type(self.module) in (nn.Linear, nn.LayerNorm)
         return 2 <= value.ndim <= 4 and len(value) == SAMPLES and not channels_last and not self.passes_on
 
     def steps_down(self, size: Size, sizes: set[Size]) -> bool:
-        """Whether it takes maps of ``size`` and gives them in the next smaller one of ``sizes``."""
+        """Tell whether the input has maps of ``size`` and the output maps of the next smaller one of ``sizes``."""
         before, after = _size(self.taken.value), _size(self.given.value)
         if before != size or prod(after) >= prod(size):
             return False
         return not any(prod(after) < prod(each) < prod(size) for each in sizes)
 
 
-class Pass:
-    """One pass of ``network``, with all that its modules took and gave."""
+class TracedForward:
+    """One forward pass of ``network``, with the inputs and outputs of its modules.
+
+    Attributes:
+        calls: the modules that were called once, in the order in which they were done.
+        output: the call of the network itself.
+        embedding: the input of the classifier, if it was found.
+        candidates: the layers whose features can be compared, in order of depth.
+    """
 
     def __init__(self, network: nn.Module, input_shape: tuple[int, ...]):
         network = unwrapped(network)
         self.leaves = 0
         self.calls: list[ModuleCall] = []
-        self._open: list[tuple[Seen, int]] = []
+        self._open: list[tuple[Snapshot, int]] = []
         handles = []
         for path, module in network.named_modules():
             handles.append(module.register_forward_pre_hook(self._begin))
             handles.append(module.register_forward_hook(partial(self._end, path)))
         try:
-            run(network, input_shape)
+            run_example(network, input_shape)
         finally:
             for handle in handles:
                 handle.remove()
         often = Counter(call.path for call in self.calls)
-        self.answer = self.calls.pop()
+        self.output = self.calls.pop()
         self.calls = [call for call in self.calls if often[call.path] == 1]
         self.embedding = self._embedding()
         self.candidates = self._candidates()
 
     def ends(self) -> dict[Size, LayerCandidate]:
-        """The last layer of each size of maps, in order of depth."""
+        """Return the last layer of each size of maps, in order of depth."""
         maps = [each for each in self.candidates if len(each.shape) == 3 and each.shape[1:] != (1, 1)]
         sizes = {each.shape[1:] for each in maps}
         ends = {}
         for size in sizes:
-            here = [each for each in maps if each.shape[1:] == size]
-            outside = [each for each in here if not self._begins_a_step(each, size, sizes)]
-            ends[size] = (outside or here)[-1]
+            alike = [each for each in maps if each.shape[1:] == size]
+            outside = [each for each in alike if not self._begins_a_step(each, size, sizes)]
+            ends[size] = (outside or alike)[-1]
         return dict(sorted(ends.items(), key=lambda item: item[1].depth))
 
     def _begin(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        self._open.append((see(inputs[0] if inputs else None), self.leaves))
+        self._open.append((snapshot(inputs[0] if inputs else None), self.leaves))
 
     def _end(self, path: str, module: nn.Module, inputs: object, output: Any) -> None:
         taken, begun = self._open.pop()
         self.leaves += next(module.children(), None) is None
-        self.calls.append(ModuleCall(path, module, taken, see(output), begun, self.leaves))
+        self.calls.append(ModuleCall(path, module, taken, snapshot(output), begun, self.leaves))
 
     def _candidates(self) -> list[LayerCandidate]:
         kept: dict[tuple[int, int, int], ModuleCall] = {}
         for call in self.calls:
-            if call.has_features and not _same(call.given.value, self.answer.given.value):
-                # The outer of two that give the same is done later.
+            if call.has_features and not _same(call.given.value, self.output.given.value):
+                # The outer of two modules with the same output is done later.
                 key = _memory(call.given.value)
                 kept.pop(key, None)
                 kept[key] = call
@@ -131,30 +143,30 @@ class Pass:
         return sorted([*found, *filter(None, [self.embedding])], key=lambda each: each.depth)
 
     def _embedding(self) -> LayerCandidate | None:
-        """What the classifier takes, as the first of the modules before it that only drop takes it."""
-        answer, classifier = self.answer.given.value, [call for call in self.calls if type(call.module) is nn.Linear]
-        if not classifier or not _same(classifier[-1].given.value, answer):
+        """Find the input of the last linear layer, looking through dropout."""
+        logits, classifier = self.output.given.value, [call for call in self.calls if type(call.module) is nn.Linear]
+        if not classifier or not _same(classifier[-1].given.value, logits):
             return None
         features = classifier[-1].taken
-        if _same(features.value, self.answer.taken.value):
+        if _same(features.value, self.output.taken.value):
             return None
-        takers = [
+        readers = [
             call
             for call in self.calls
-            if (_same(call.given.value, answer) or call.passes_on)
+            if (_same(call.given.value, logits) or call.passes_on)
             and _same(call.taken.value, features.value)
             and call.taken.value.ndim == 2
             and not call.taken.overwritten
         ]
-        # Of those that begin together the outermost is done last.
-        first = min(reversed(takers), key=lambda call: call.begun)
+        # Of modules that begin together the outermost is done last.
+        first = min(reversed(readers), key=lambda call: call.begun)
         return self._candidate(first.path + INPUT, features.value, first.begun)
 
     def _candidate(self, path: str, features: Tensor, leaves: int) -> LayerCandidate:
         return LayerCandidate(path, tuple(as_map(features).shape[1:]), leaves / self.leaves)
 
     def _begins_a_step(self, layer: LayerCandidate, size: Size, sizes: set[Size]) -> bool:
-        """Whether it lies in the first half of a block that shrinks maps by one step, as expanding convolutions do."""
+        """Tell whether ``layer`` is in the first half of a block that shrinks maps, as expanding convolutions are."""
         done = round(layer.depth * self.leaves)
         return any(
             layer.path.startswith(call.path + ".")
@@ -169,7 +181,7 @@ def _size(value: Any) -> Size:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Whether two are the same numbers in memory."""
+    """Tell whether two tensors are the same numbers in memory."""
     return isinstance(one, Tensor) and isinstance(other, Tensor) and _memory(one) == _memory(other)
 
 
