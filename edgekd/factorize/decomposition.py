@@ -6,11 +6,13 @@ Weights are decomposed in float64 on the CPU, so that the same network gives the
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgekd.errors import ModelError
@@ -51,7 +53,7 @@ class Decomposition(ABC):
 
     def __init__(self, layer: Layer, positions: Positions, round_to: int = 1):
         self.layer, self.positions, self.round_to = layer, positions, round_to
-        self.weight = layer.weight.detach().to("cpu", torch.float64)
+        self.weight = layer.weight.detach().cpu()
 
     @staticmethod
     @abstractmethod
@@ -70,7 +72,10 @@ class Decomposition(ABC):
 
     @abstractmethod
     def ranks(self, discard: float) -> Ranks:
-        """Return the cheapest ranks that discard at most the share ``discard`` of the squared singular values."""
+        """Return the cheapest ranks that discard at most the share ``discard`` of the squared singular values.
+
+        At 1 they are the cheapest of all, whatever the weight.
+        """
 
     @abstractmethod
     def macs(self, ranks: Ranks) -> int:
@@ -85,28 +90,30 @@ METHODS: Registry[type[Decomposition]] = Registry("factorisation method", ModelE
 
 
 class Spectrum:
-    """The squared singular values of a matrix, as shares of their sum."""
+    """The squared singular values of a matrix, as shares of their sum; computed when they are first asked for."""
 
     def __init__(self, matrix: Tensor):
+        self._matrix = matrix
+        self.full = min(matrix.shape)
+
+    @cached_property
+    def tails(self) -> NDArray[np.float64]:
+        """Return at index r the share that rank r discards; the last, at full rank, is 0."""
         # Eigenvalues of the Gram matrix of the shorter side: the longer one is often nine times as long.
-        short = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+        matrix = self._matrix.to(torch.float64)
+        short = matrix if matrix.shape[0] == self.full else matrix.T
         ascending = np.maximum(torch.linalg.eigvalsh(short @ short.T).numpy(), 0.0)
         tails = np.concatenate([[0.0], ascending.cumsum()])[::-1]
-        self.tails = tails / tails[0] if tails[0] > 0 else tails
-        """At index r the share that rank r discards; it ends with 0 at full rank."""
+        return tails / tails[0] if tails[0] > 0 else tails
 
     def rank(self, discard: float, round_to: int = 1) -> int:
         """Return the least rank that discards at most the share ``discard``, rounded up to a multiple, or full."""
-        least = max(1, int(np.searchsorted(-self.tails, -discard)))
+        least = 1 if discard >= 1 else max(1, int(np.searchsorted(-self.tails, -discard)))
         return min(-(-least // round_to) * round_to, self.full)
 
     def candidates(self, round_to: int = 1) -> list[int]:
         """Return the ranks that there are: multiples of ``round_to``, and full."""
         return [*range(round_to, self.full, round_to), self.full]
-
-    @property
-    def full(self) -> int:
-        return len(self.tails) - 1
 
 
 def singular_factors(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:
@@ -114,7 +121,7 @@ def singular_factors(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:
 
     Each takes the square root of the singular values, so that neither has all of the range.
     """
-    left, values, right = torch.linalg.svd(matrix, full_matrices=False)
+    left, values, right = torch.linalg.svd(matrix.to(torch.float64), full_matrices=False)
     root = values[:rank].sqrt()
     return left[:, :rank] * root, root[:, None] * right[:rank]
 

@@ -97,43 +97,76 @@ def factorize(
     for method in methods:
         METHODS.find(method)
     smaller = fold(copy.deepcopy(copyable(network)))
-    candidates, left = find_candidates(smaller, input_shape, ignore)
-    if not candidates:
-        raise ModelError(f"{type(network).__name__} has no layer to factorise: leave the stage out{_in_words(left)}")
-    before = count_macs(smaller, input_shape)
-    search = RankSearch(candidates, before, methods, round_to)
-    discard = 1 - energy if energy is not None else _to_macs(search, cast(float, macs), round_to, left)
+    search, left = _search(smaller, input_shape, methods, ignore, round_to)
+    if macs is not None:
+        _must_reach(search, macs, left)
+        discard = cast(float, search.within(macs * search.macs))
+    else:
+        discard = 1 - cast(float, energy)
     choices = search.at(discard)
     if not choices:
         raise ModelError(_nothing_cheaper(search, 1 - discard, left))
     layers = tuple(_factorize(smaller, search, choice) for choice in choices)
-    factorized = {layer.path for layer in layers}
-    left += [
-        WholeLayer(one.path, f"no factors are cheaper at {1 - discard:.1%} of its energy")
-        for one in candidates
-        if one.path not in factorized
-    ]
-    order = [path for path, _ in network.named_modules()]
+    left += _without(search, choices, f"no factors are cheaper at {1 - discard:.1%} of its energy")
     return Factorized(
         smaller,
         [[layer.path, layer.method, list(layer.ranks)] for layer in layers],
         layers,
-        tuple(sorted(left, key=lambda layer: order.index(layer.path))),
+        _in_order(network, left),
         1 - discard,
-        before,
+        search.macs,
         count_macs(smaller, input_shape),
     )
 
 
-def _to_macs(search: RankSearch, share: float, round_to: int, left: Sequence[WholeLayer]) -> float:
-    discard = search.within(share * search.macs)
-    if discard is None:
-        least = math.ceil(1000 * search.least()) / 10
+def must_reach(
+    network: nn.Module,
+    input_shape: tuple[int, ...],
+    *,
+    macs: float | None = None,
+    methods: Sequence[str] = ("svd", "tucker", "spatial"),
+    ignore: Sequence[str] = (),
+    round_to: int = 8,
+) -> tuple[WholeLayer, ...]:
+    """Return the layers that :func:`factorize` leaves whole whatever their weights; nothing is decomposed.
+
+    Raises:
+        ModelError: as :func:`factorize` does where no weights could reach ``macs``, or a pattern matches nothing.
+    """
+    for method in methods:
+        METHODS.find(method)
+    search, left = _search(fold(copy.deepcopy(copyable(network))), input_shape, methods, ignore, round_to)
+    if macs is not None:
+        _must_reach(search, macs, left)
+    return _in_order(network, left + _without(search, search.at(1.0), "no factors are cheaper at any rank"))
+
+
+def _search(
+    network: nn.Module, input_shape: tuple[int, ...], methods: Sequence[str], ignore: Sequence[str], round_to: int
+) -> tuple[RankSearch, list[WholeLayer]]:
+    candidates, left = find_candidates(network, input_shape, ignore)
+    if not candidates:
+        raise ModelError(f"{type(network).__name__} has no layer to factorise: leave the stage out{_in_words(left)}")
+    return RankSearch(candidates, count_macs(network, input_shape), methods, round_to), left
+
+
+def _must_reach(search: RankSearch, share: float, left: Sequence[WholeLayer]) -> None:
+    if search.least() > share * search.macs:
+        least = math.ceil(1000 * search.least() / search.macs) / 10
         raise ModelError(
-            f"factorisation cannot reach {share:.1%} of the MACs: with ranks in multiples of {round_to} the least is "
-            f"{least}%; raise macs, lower round_to, or ignore fewer layers{_in_words(left)}"
+            f"factorisation cannot reach {share:.1%} of the MACs: with ranks in multiples of {search.round_to} the "
+            f"least is {least}%; raise macs, lower round_to, or ignore fewer layers{_in_words(left)}"
         )
-    return discard
+
+
+def _without(search: RankSearch, choices: Sequence[Choice], reason: str) -> list[WholeLayer]:
+    chosen = {choice.candidate.path for choice in choices}
+    return [WholeLayer(one.path, reason) for one, _ in search.ways if one.path not in chosen]
+
+
+def _in_order(network: nn.Module, left: Sequence[WholeLayer]) -> tuple[WholeLayer, ...]:
+    order = [path for path, _ in network.named_modules()]
+    return tuple(sorted(left, key=lambda layer: order.index(layer.path)))
 
 
 def _factorize(network: nn.Module, search: RankSearch, choice: Choice) -> FactorizedLayer:

@@ -33,7 +33,7 @@ class RankSearch:
     """
 
     def __init__(self, candidates: Sequence[Candidate], macs: int, methods: Sequence[str], round_to: int):
-        self.macs = macs
+        self.macs, self.round_to = macs, round_to
         self.ways: list[tuple[Candidate, dict[str, Decomposition]]] = []
         for one in candidates:
             fitting = [name for name in methods if METHODS.find(name).suits(one.layer)]
@@ -72,9 +72,9 @@ class RankSearch:
                 low = middle
         return high
 
-    def least(self) -> float:
-        """Return the least share of the network's multiply-accumulates that any ranks reach."""
-        return self.cost(self.at(1.0)) / self.macs
+    def least(self) -> int:
+        """Count the fewest multiply-accumulates that any ranks reach, whatever the weights."""
+        return self.cost(self.at(1.0))
 
     def decomposition(self, choice: Choice) -> Decomposition:
         return next(ways[choice.method] for candidate, ways in self.ways if candidate is choice.candidate)

@@ -61,7 +61,7 @@ class Tucker2(Decomposition):
         (into, out), taps = self.spectra, kernel_area(self.layer)
         found = []
         for rank_in in into.candidates(self.round_to):
-            rest = discard - into.tails[rank_in]
+            rest = 1.0 if discard >= 1 else discard - into.tails[rank_in]
             # The full rank has no layer of its own, and may be cheaper than the least.
             for rank_out in {out.rank(rest, self.round_to), out.full} if rest >= 0 else ():
                 # A core has no more independent rows than columns.
@@ -75,7 +75,7 @@ class Tucker2(Decomposition):
         return first + taps * ranks[0] * ranks[1] * positions.output + last
 
     def factors(self, ranks: Ranks) -> Factors:
-        tensor, (rank_in, rank_out) = self._tensor, ranks
+        tensor, (rank_in, rank_out) = self._tensor.to(torch.float64), ranks
         outputs, inputs, _ = tensor.shape
         into, out = _basis(tensor, 1, rank_in), _basis(tensor, 0, rank_out)
         # With one side at full rank the other's basis is the best already.

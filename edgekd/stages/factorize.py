@@ -57,17 +57,18 @@ class Factorize(Stage):
         return self.teacher
 
     def check(self, trial: "Trial") -> tuple[str, ...]:
-        """Try whether the goal can be reached, and name the layers that have no cheaper factors.
+        """Try whether the goal can be reached, and name the layers that have no cheaper factors at any rank."""
+        from edgekd.factorize import must_reach
 
-        Which layers those are depends on the weights where the goal is an energy, so only the methods are checked then.
-        """
-        from edgekd.factorize import METHODS
-
-        for method in self.methods:
-            METHODS.find(method)
-        if self.macs is None:
-            return ()
-        return tuple(f"left whole: {left}" for left in self._factorize(trial.network(), trial.input_shape).left)
+        left = must_reach(
+            trial.network(),
+            trial.input_shape,
+            macs=self.macs,
+            methods=self.methods,
+            ignore=self.ignore,
+            round_to=self.round_to,
+        )
+        return tuple(f"left whole: {layer}" for layer in left)
 
     def run(self, job: "Job") -> "Result":
         """Factorise the network and train the factors."""

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from edgekd.errors import ModelError
-from edgekd.factorize import factorize
+from edgekd.factorize import factorize, must_reach
 from edgekd.models import build, count_macs
 from tests.factorize.networks import Everything, Mobile, Sequence
 
@@ -209,3 +209,32 @@ def test_nothing_to_factorise(network, says):
     with pytest.raises(ModelError) as error:
         factorize(network, (3, 16, 16), energy=0.5)
     assert str(error.value) == says
+
+
+def test_the_least_share_does_not_depend_on_the_weights():
+    network = made("resnet8")
+    with pytest.raises(ModelError) as error:
+        factorize(network, IMAGE, macs=0.01)
+    with pytest.raises(ModelError) as reached:
+        must_reach(made("resnet8"), IMAGE, macs=0.01)
+    assert str(error.value) == str(reached.value)
+    least = float(str(error.value).partition("the least is ")[2].partition("%")[0]) / 100
+    # At random weights, the flattest of spectra, too.
+    assert least - 0.001 < factorize(network, IMAGE, macs=least).share <= least
+
+
+def test_what_is_left_whatever_the_weights():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 3, 3, groups=3), nn.Conv2d(3, 16, 1), nn.Conv2d(16, 64, 3), nn.Flatten())
+    assert [str(layer) for layer in must_reach(network, IMAGE, macs=0.9)] == [
+        "0: a depthwise convolution",
+        "1: no factors are cheaper at any rank",
+    ]
+    assert must_reach(network, IMAGE, ignore=("0", "1")) == ()
+
+
+def test_nothing_is_decomposed_to_know_what_can_be_reached(monkeypatch):
+    monkeypatch.setattr(torch.linalg, "eigvalsh", None)
+    assert must_reach(made("resnet8"), IMAGE, macs=0.5) == ()
+    with pytest.raises(TypeError):
+        factorize(made("resnet8"), IMAGE, macs=0.5)
