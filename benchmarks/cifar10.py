@@ -18,10 +18,10 @@ from torch.fx import GraphModule
 from edgekd.artifact_cache import ArtifactCache
 from edgekd.data import DataSet, load_data
 from edgekd.export import export_onnx, runtime_logits
-from edgekd.export.profile import PROFILES
 from edgekd.files import canonical_json, make_folder, sha256, sha256_file, write_bytes
 from edgekd.pipeline.runner import Runner
 from edgekd.pipeline.stage_result import StageResult
+from edgekd.profiles import PROFILES
 from edgekd.quantize.files import to_runtime
 from edgekd.quantize.qdq import to_qdq
 from edgekd.recipe import Recipe, Stage, Student, Teacher, Train, load_recipe

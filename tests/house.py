@@ -58,7 +58,7 @@ FLOORS = (
         Room("stats", "paired.py"),
     ),
     (
-        *(Room(name) for name in ("files", "progress")),
+        *(Room(name) for name in ("files", "profiles", "progress")),
         Room("options", "section.py"),
         Room("records", "shape.py"),
         Room("tasks", "task.py"),

@@ -4,8 +4,8 @@ from edgekd.export.deploy import deploy
 from edgekd.export.deploy.float16 import half
 from edgekd.export.onnx_file import export_onnx, to_onnx
 from edgekd.export.parity import Mismatch, Outputs, Parity, first_mismatch, parity
-from edgekd.export.profile import PROFILES, Profile
 from edgekd.export.runtime import float_convolutions, runtime_logits
+from edgekd.profiles import PROFILES, Profile
 
 __all__ = [
     "PROFILES",

@@ -11,11 +11,11 @@ from edgekd.artifact import Artifact
 from edgekd.artifact_cache import KEY_DIGITS
 from edgekd.bench.target import LocalTarget
 from edgekd.errors import EdgekdError, ExportError
-from edgekd.export.profile import PROFILES
 from edgekd.files import folder_to_fill, is_file, is_folder, lies_there, read_object, require_file
 from edgekd.lint import Lint, lint
 from edgekd.pipeline.files import ONNX, Placing, write_files
 from edgekd.preprocess import Preprocess
+from edgekd.profiles import PROFILES
 from edgekd.spec import MODEL
 from edgekd.stages.network import restore
 from edgekd.stages.targets import is_here

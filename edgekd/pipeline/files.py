@@ -11,9 +11,9 @@ from torch.fx import GraphModule
 from edgekd.bench.target import TimingTarget
 from edgekd.errors import ExportError
 from edgekd.export import half, to_onnx
-from edgekd.export.profile import PROFILES, must_serve
 from edgekd.files import write_bytes
 from edgekd.preprocess import Preprocess
+from edgekd.profiles import PROFILES, must_serve
 from edgekd.quantize.files import to_runtime
 from edgekd.quantize.placement import (
     NO_BOUNDS,

@@ -1,6 +1,6 @@
 """Quantisation: ``graph = prepare(network, (3, 32, 32))``, train it, ``convert(graph)``."""
 
-from edgekd.export.profile import PROFILES, Profile
+from edgekd.profiles import PROFILES, Profile
 from edgekd.quantize.biases import round_biases
 from edgekd.quantize.calibration import CALIBRATIONS, calibrate
 from edgekd.quantize.fake_quant import FakeQuantize

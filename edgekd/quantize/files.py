@@ -11,9 +11,9 @@ from torch.fx import GraphModule
 from edgekd.errors import ExportError
 from edgekd.export.deploy import deploy
 from edgekd.export.deploy.qdq import WEIGHTED
-from edgekd.export.profile import must_serve
 from edgekd.files import write_bytes
 from edgekd.preprocess import Preprocess
+from edgekd.profiles import must_serve
 from edgekd.quantize.fake_quant import FakeQuantize, WeightedLayer, weighted_layers
 from edgekd.quantize.qdq import to_qdq
 

@@ -19,7 +19,7 @@ from torchao.quantization.pt2e.quantizer import (
     SharedQuantizationSpec,
 )
 
-from edgekd.export.profile import PROFILES, Profile
+from edgekd.profiles import PROFILES, Profile
 from edgekd.quantize.fake_quant import TRANSPOSED, WEIGHTED, FakeQuantize, groups_of, layer_of
 from edgekd.quantize.layerwise import dependents
 

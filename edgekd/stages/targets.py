@@ -4,8 +4,8 @@ import platform
 from collections.abc import Iterable
 
 from edgekd.devices.registry import LOCAL, devices
-from edgekd.export.profile import PROFILES
 from edgekd.options import Target
+from edgekd.profiles import PROFILES
 
 ARM = ("aarch64", "arm64")
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from edgekd.export.profile import SMALLEST_SCALE
+from edgekd.profiles import SMALLEST_SCALE
 from edgekd.quantize import FakeQuantize, prepare
 from edgekd.quantize.fake_quant import fake_quants
 from tests.export.deploy.networks import IMAGE, NETWORKS, PreActivation

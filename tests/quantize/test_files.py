@@ -5,7 +5,7 @@ import torch
 
 from edgekd.artifact import Artifact, capture, fill
 from edgekd.errors import EdgekdError, ExportError
-from edgekd.export.profile import PROFILES, must_serve
+from edgekd.profiles import PROFILES, must_serve
 from edgekd.quantize import prepare
 from edgekd.quantize.fake_quant import FakeQuantize, fake_quants, weighted_layers
 from edgekd.quantize.files import audit, to_runtime

@@ -4,8 +4,8 @@ import torch
 
 from edgekd.artifact import tensors_of
 from edgekd.errors import ExportError
-from edgekd.export.profile import SMALLEST_SCALE
 from edgekd.models import build
+from edgekd.profiles import SMALLEST_SCALE
 from edgekd.quantize import PROFILES, calibrate, convert, prepare
 
 

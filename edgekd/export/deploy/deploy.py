@@ -25,7 +25,7 @@ from edgekd.export.deploy.qdq import (
     required,
 )
 from edgekd.export.deploy.zero_points import zero_point_for
-from edgekd.export.profile import PROFILES, Profile
+from edgekd.profiles import PROFILES, Profile
 
 
 def deploy(model: ModelProto, profile: str, keep_float: Collection[str] = ()) -> ModelProto:

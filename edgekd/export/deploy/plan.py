@@ -15,7 +15,7 @@ from edgekd.export.deploy.qdq import (
     layer_of,
     required,
 )
-from edgekd.export.profile import Profile
+from edgekd.profiles import Profile
 
 GATES = ("Sigmoid", "HardSigmoid")
 

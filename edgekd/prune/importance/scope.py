@@ -1,40 +1,51 @@
 """Normalisation of scores between groups, so that one threshold serves them all."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import torch
 import torch_pruning as tp
 from torch import Tensor
 
 from edgekd.errors import ModelError
-from edgekd.registry import nearest
+from edgekd.registry import Registry
 
-SCOPES = ("paths", "global", "layer", "isomorphic")
+Normalise = Callable[[Sequence[Tensor], Sequence[Hashable]], list[Tensor]]
+SCOPES: Registry[Normalise] = Registry("scope", ModelError)
 
 
 def normalised(scores_by_group: Sequence[Tensor], scope: str, topologies: Sequence[Hashable]) -> list[Tensor]:
     """Normalise scores so that a threshold that cuts a share of all channels cuts the same share of each class.
 
-    ``global`` leaves the scores as they are, and all groups are one class; so does ``paths``, where no threshold is
-    set over groups. Otherwise a score becomes its rank within its class over the class's size, in (0, 1]. For
-    ``layer`` each group is a class; for ``isomorphic`` all groups of one topology are one (Fang et al., "Isomorphic
-    Pruning for Vision Models", 2024). Of equal scores the first ranks lowest.
+    Scopes other than ``paths`` and ``global`` replace a score by its rank within its class over the class's size, in
+    (0, 1]. Of equal scores the first ranks lowest.
 
     Args:
         scores_by_group: (channels,) for each group.
-        scope: one of ``SCOPES``.
+        scope: an entry of ``SCOPES``.
         topologies: :func:`topology` of each group, in the same order.
 
     Raises:
         ModelError: there is no such scope.
     """
-    if scope in ("paths", "global"):
-        return list(scores_by_group)
-    if scope == "layer":
-        return _ranks(scores_by_group, range(len(scores_by_group)))
-    if scope == "isomorphic":
-        return _ranks(scores_by_group, topologies)
-    raise ModelError(f"unknown scope {scope!r}{nearest(scope, SCOPES)}; known: {', '.join(SCOPES)}")
+    return SCOPES.find(scope)(scores_by_group, topologies)
+
+
+@SCOPES.register("paths", "global")
+def whole_network(scores_by_group: Sequence[Tensor], topologies: Sequence[Hashable]) -> list[Tensor]:
+    """Leave the scores as they are: all groups are one class, or no threshold is set over groups."""
+    return list(scores_by_group)
+
+
+@SCOPES.register("layer")
+def each_layer(scores_by_group: Sequence[Tensor], topologies: Sequence[Hashable]) -> list[Tensor]:
+    """Rank the scores of each group by itself."""
+    return _ranks(scores_by_group, range(len(scores_by_group)))
+
+
+@SCOPES.register("isomorphic")
+def each_topology(scores_by_group: Sequence[Tensor], topologies: Sequence[Hashable]) -> list[Tensor]:
+    """Rank the scores of all groups of one topology: Fang et al., "Isomorphic Pruning for Vision Models" (2024)."""
+    return _ranks(scores_by_group, topologies)
 
 
 def topology(group: tp.Group) -> Hashable:

@@ -17,8 +17,8 @@ from edgekd.bench.runtimes.onnxruntime.profile import layer_times
 from edgekd.bench.target import LocalTarget, TimingTarget
 from edgekd.errors import EdgekdError, ExportError, StorageError
 from edgekd.export.deploy import deploy
-from edgekd.export.profile import PROFILES
 from edgekd.files import canonical_json, is_file, read_object, sha256, temporary_folder, write_bytes, write_json
+from edgekd.profiles import PROFILES
 from edgekd.quantize.placement.choice import (
     FLOAT,
     INT8,

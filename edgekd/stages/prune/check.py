@@ -8,8 +8,9 @@ from edgekd.prune import IMPORTANCES
 from edgekd.prune.budget import must_reach
 from edgekd.prune.counts import COUNTS
 from edgekd.prune.depth import must_shorten
-from edgekd.prune.importance import build_importance
+from edgekd.prune.importance import SCOPES, build_importance
 from edgekd.prune.prunable import Prunable
+from edgekd.prune.schedule import SCHEDULES
 from edgekd.stages.job import Trial
 from edgekd.stages.prune.options import Prune
 
@@ -29,6 +30,8 @@ def check(stage: Prune, trial: Trial) -> tuple[str, ...]:
             "to a share of the MACs"
         )
     build_importance(stage.importance, stage.reduction)
+    SCOPES.find(stage.scope)
+    SCHEDULES.find(stage.cut_schedule)
     ranking: dict[str, Any] = {
         "scope": stage.scope,
         "round_to": stage.round_to or deployed.channels,

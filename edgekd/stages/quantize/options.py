@@ -1,11 +1,13 @@
 """The options of quantisation."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from edgekd.options import Target
+from edgekd.options import Registered, Target
+from edgekd.options.section import Text
+from edgekd.profiles import PROFILES
 from edgekd.stages.quantize.words import described
 from edgekd.stages.stage import Form, Stage, Surroundings
 
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
 
     from edgekd.stages.deployment import Precisions
     from edgekd.stages.job import Job, Result, Trial
+
+# Every calibration is tried, and the best taken.
+AUTO = "auto"
 
 
 class Quantize(Stage):
@@ -33,15 +38,15 @@ class Quantize(Stage):
         min_length=1,
         description="what is tried, in this order, until the accuracy budget is met",
     )
-    profile: Literal["onnxruntime-x86", "onnxruntime-x86-vnni", "onnxruntime-arm", "tensorrt", "portable"] | None = (
-        Field(default=None, description="the runtime to quantise for; the targets' own when left out")
+    profile: Annotated[str, Registered(PROFILES)] | None = Field(
+        default=None, description="the runtime to quantise for; the targets' own when left out"
     )
     epochs: int = Field(default=2, ge=0, description="passes over the training samples in quantisation-aware training")
     lr: float = Field(default=1e-4, gt=0, description="highest learning rate")
     # Without BatchNorm to rescale them, folded weights diverge at the rates that a float network trains at.
     clip_norm: float | None = Field(default=1.0, gt=0, description="clip the gradient to this norm")
-    calibration: Literal["auto", "minmax", "percentile", "mse", "entropy"] = Field(
-        default="auto", description="how first ranges are found; auto takes the best on the validation samples"
+    calibration: Text = Field(
+        default=AUTO, description="how first ranges are found; auto takes the best on the validation samples"
     )
     calibration_batches: int = Field(default=8, ge=1, description="batches that set the first ranges")
     batchnorm_batches: int = Field(
@@ -89,9 +94,11 @@ class Quantize(Stage):
         return None if set(self.rungs) == {"half"} else self.profile or training_profile(targets)
 
     def check(self, trial: "Trial") -> tuple[str, ...]:
-        """Trace the network with simulated quantisation."""
-        from edgekd.quantize import prepare
+        """Find the calibration, and trace the network with simulated quantisation."""
+        from edgekd.quantize import CALIBRATIONS, prepare
 
+        if self.calibration != AUTO:
+            CALIBRATIONS.find(self.calibration)
         prepare(trial.network(), trial.input_shape)
         return ()
 

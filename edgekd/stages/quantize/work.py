@@ -27,7 +27,7 @@ from edgekd.quantize.rounding import RoundingSearch
 from edgekd.quantize.sensitivity import divergence, float_layers, keep_in_float, sensitivities
 from edgekd.spec import Spec
 from edgekd.stages.job import Job, Result, Training
-from edgekd.stages.quantize.options import Quantize
+from edgekd.stages.quantize.options import AUTO, Quantize
 from edgekd.train import CrossEntropy, accuracy_of, distributed, logits_of
 from edgekd.train.device import channels_last
 from edgekd.train.objective import Phased
@@ -174,7 +174,7 @@ class _EightBits:
         if section.equalize:
             equalize(self.graph)
         batches = list(_batches(job, section.calibration_batches))
-        self.method = self._best_calibration(batches) if section.calibration == "auto" else section.calibration
+        self.method = self._best_calibration(batches) if section.calibration == AUTO else section.calibration
         calibrate(self.graph, batches, self.method)
         if section.adaround:
             adaround(self.graph, batches, RoundingSearch(iterations=section.adaround, seed=job.seed))

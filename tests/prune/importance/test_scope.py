@@ -56,7 +56,7 @@ def test_of_equals_the_first_ranks_lowest():
 def test_an_unknown_scope():
     with pytest.raises(ModelError) as error:
         normalised(scores(), "layers", TOPOLOGIES)
-    assert str(error.value) == "unknown scope 'layers' (did you mean 'layer'?); known: paths, global, layer, isomorphic"
+    assert str(error.value) == "unknown scope 'layers' (did you mean 'layer'?); known: global, isomorphic, layer, paths"
 
 
 def test_blocks_of_a_stage_are_isomorphic():
