@@ -12,7 +12,7 @@ from torch import nn
 
 from edgekd.data import DataSet, load_data
 from edgekd.models import build, load_checkpoint
-from edgekd.options import Data, Train
+from edgekd.recipe import Data, Train
 from edgekd.spec import Spec
 
 IMAGES, CHECKPOINTS = "cifar10-jpeg", "checkpoints"

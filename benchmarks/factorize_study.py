@@ -30,9 +30,9 @@ from edgekd.factorize import factorize
 from edgekd.files import canonical_json, make_folder, sha256, sha256_file, write_json
 from edgekd.models import count_macs, count_parameters
 from edgekd.models.batchnorm import reestimate
-from edgekd.options import Train
 from edgekd.prune import prune
 from edgekd.quantize import calibrate, export_runtime, prepare
+from edgekd.recipe import Train
 from edgekd.spec import Spec
 from edgekd.stages import Prune
 from edgekd.stages.factorize import Factorize
