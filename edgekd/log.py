@@ -1,4 +1,4 @@
-"""Logging: edgekd logs and prints nothing by itself; the command shows what is logged on standard error."""
+"""Logging: edgekd logs and prints nothing by itself; ``edgekd.cli`` shows it on standard error."""
 
 import logging
 import sys

@@ -1,4 +1,4 @@
-"""``edgekd bench``: how fast models are, side by side, here or on a device."""
+"""``edgekd bench``: the latency of models, side by side, on this machine or on a device."""
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -41,7 +41,7 @@ def verdict(row: Row) -> str:
     return times_faster(against) + (f", {NO_DIFFERENCE}" if low <= 1 <= high else "")
 
 
-FIGURES = (
+COLUMNS = (
     percentile("p50"),
     Column("p90", milliseconds("p90")),
     Column("p95", milliseconds("p95")),
@@ -98,7 +98,7 @@ def bench(
     seconds: Annotated[float, typer.Option(min=0.1, help="Time for each model.")] = 3.0,
     max_seconds: Annotated[
         float | None,
-        typer.Option(min=0.1, help="Time for each model while the figures are not clear.", show_default="4 x seconds"),
+        typer.Option(min=0.1, help="Time for each model while its result is not clear.", show_default="4 x seconds"),
     ] = None,
     launches: Annotated[
         int,
@@ -123,7 +123,7 @@ def bench(
     ] = False,
     json_file: Annotated[
         Path | None,
-        typer.Option("--json", metavar="FILE", help="All figures and every sample as JSON; - for standard output."),
+        typer.Option("--json", metavar="FILE", help="All data and every sample as JSON; - for standard output."),
     ] = None,
 ) -> None:
     """Time models in turns, each in a process of its own, with intervals and the ratio to one of them."""
@@ -157,7 +157,7 @@ def check_times(seconds: float, max_seconds: float | None) -> None:
 
 
 def reference_first(models: list[str], against: str | None) -> list[str]:
-    """A reference that is among several models is measured once; one model against itself, twice."""
+    """Put the reference first: one that is among several models is measured once, a model against itself twice."""
     if against is None:
         return models
     others = [model for model in models if model != against]
@@ -167,7 +167,7 @@ def reference_first(models: list[str], against: str | None) -> list[str]:
 def document(
     target: "LocalTarget | RemoteTarget", plans: "list[Plan]", timeout_s: float | None
 ) -> tuple[dict[str, Any], DeviceError | None]:
-    """What was measured, and what ended it before the last table."""
+    """Measure ``plans``, and return the document with the error that ended it early, if one did."""
     environment, rows, cut = target.environment(), [], None
     for number, plan in enumerate(plans):
         try:
@@ -226,7 +226,7 @@ def show(document: Mapping[str, Any], json_file: Path | None) -> None:
 
 
 def warnings(document: Mapping[str, Any]) -> dict[str, str]:
-    """Each message once, with the models it is about."""
+    """Return each warning once, with the models that it is about."""
     about: dict[str, list[str]] = {}
     for row in document["models"]:
         for warning in row["warnings"]:
@@ -235,7 +235,7 @@ def warnings(document: Mapping[str, Any]) -> dict[str, str]:
 
 
 def tables(document: Mapping[str, Any]) -> "Iterator[Table]":
-    """One for each number of threads and each batch, which are never mixed."""
+    """Yield a table for each number of threads and each batch, which are never mixed."""
     rows = document["models"]
     for threads, batch in dict.fromkeys((row["threads"], row["batch"]) for row in rows):
         ours = [row for row in rows if (row["threads"], row["batch"]) == (threads, batch)]
@@ -249,12 +249,12 @@ def table(rows: list[Row], cpu: str, reference: str | None) -> "Table":
     where = cpu if first["device"] == "cpu" else first["providers"][0]
     shown = Table(title=rich(f"{where}, {threads_and_batch(first['threads'], first['batch'])}, in ms"))
     shown.add_column("model", overflow="fold")
-    figures = [column for column in FIGURES if column.heading not in OPTIONAL or first.get(OPTIONAL[column.heading])]
-    for column in figures:
+    columns = [column for column in COLUMNS if column.heading not in OPTIONAL or first.get(OPTIONAL[column.heading])]
+    for column in columns:
         shown.add_column(column.heading, justify="right")
     for row in rows:
         marked = row["model"] + ("" if row["valid"] else " (!)")
-        shown.add_row(rich(marked), *(column.cell(row) for column in figures))
+        shown.add_row(rich(marked), *(column.cell(row) for column in columns))
     if len(rows) > 1:
         shown.caption = rich(f"times as fast as {reference}; in brackets 95 % intervals")
     return shown

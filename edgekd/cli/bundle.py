@@ -1,4 +1,4 @@
-"""edgekd bundle: pack, verify, show and diff."""
+"""``edgekd bundle``: pack, verify, show and diff."""
 
 import json
 from pathlib import Path
@@ -26,14 +26,16 @@ def pack(
         typer.Option(help="A network by its name in the report; the last if left out.", show_default=False),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="Of the bundle; the recipe's if left out.", show_default=False)
+        str | None, typer.Option(help="The bundle's name; the recipe's if left out.", show_default=False)
     ] = None,
     license_: Annotated[
         str | None,
-        typer.Option("--license", metavar="SPDX", help="Of the network, such as Apache-2.0.", show_default=False),
+        typer.Option(
+            "--license", metavar="SPDX", help="The network's licence, such as Apache-2.0.", show_default=False
+        ),
     ] = None,
     data_license: Annotated[
-        str | None, typer.Option(metavar="SPDX", help="Of the data that it learned from.", show_default=False)
+        str | None, typer.Option(metavar="SPDX", help="The licence of its training data.", show_default=False)
     ] = None,
     raw_input: Annotated[
         bool, typer.Option("--raw-input", help="Add a file that takes raw uint8 images (N, H, W, C).")
@@ -49,13 +51,13 @@ def pack(
     leave_on_signal()
     from edgekd.pipeline.pack import pack_run
 
-    said = {"model": license_, "data": data_license}
+    licences = {"model": license_, "data": data_license}
     folder = pack_run(
         run,
         out,
         stage=stage,
         name=name,
-        licenses={of: license for of, license in said.items() if license is not None},
+        licenses={of: license for of, license in licences.items() if license is not None},
         raw_input=raw_input,
         card=read_card(card) if card else None,
     )
@@ -112,16 +114,16 @@ def golden_test(folder: Path) -> dict[str, Any]:
     result = Predictor(folder).self_test()
     if not result.passed:
         raise BundleError(
-            f"{folder}: computes something else on this machine: {result.same_class} of {result.judged} classes "
+            f"{folder}: this machine computes other outputs: {result.same_class} of {result.judged} classes "
             f"agree, largest difference {result.max_abs_difference:.3g}, allowed {result.tolerance:.3g}; "
-            "measure its accuracy here before using it"
+            "measure its accuracy on this machine before using it"
         )
     return asdict(result)
 
 
 @app.command()
 def show(folder: Folder, as_json: AsJson = False) -> None:
-    """Print what a bundle holds, after verifying it."""
+    """Print the contents of a bundle, after verifying it."""
     from dataclasses import asdict
 
     from edgekd.bundle.verify import verify as check

@@ -1,4 +1,4 @@
-"""``edgekd check`` and ``edgekd baseline``: is the network still as good as the one that was agreed on?"""
+"""``edgekd check`` and ``edgekd baseline``: the regression gate and its baselines."""
 
 import json
 import os
@@ -20,11 +20,13 @@ logger = get_logger(__name__)
 NOT_MET = 2
 SUMMARY = "GITHUB_STEP_SUMMARY"
 
-baseline_app = typer.Typer(no_args_is_help=True, add_completion=False, help="What later runs are held to.")
+baseline_app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="The run that later ones are compared with."
+)
 
 
 def check(
-    baseline: Annotated[Path, typer.Option(help="What 'edgekd baseline promote' wrote, or a report.json.")],
+    baseline: Annotated[Path, typer.Option(help="The file that 'edgekd baseline promote' wrote, or a report.json.")],
     current: Annotated[Path, typer.Option(help="A run's folder, or its report.json.")],
     policy: Annotated[
         Path | None,
@@ -34,11 +36,11 @@ def check(
     markdown: Annotated[Path | None, typer.Option(help="Write Markdown to this file.", show_default=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> int:
-    """Hold a run to a baseline: 0 nothing got worse, 2 something did, 3 the two cannot be compared.
+    """Compare a run with a baseline: 0 nothing got worse, 2 something did, 3 the two cannot be compared.
 
-    Accuracy is compared in pairs on the same test samples, latency by the time beside the baseline's own file ('edgekd
-    run --beside') or the ratio to the teacher, with its interval, and sizes and counts exactly. In GitHub Actions the
-    Markdown goes to the step summary too.
+    Accuracy is compared in pairs on the same test samples. Latency is compared with the baseline's own file ('edgekd
+    run --beside'), else by the ratio to the teacher, with its interval. Sizes and counts are compared exactly. In
+    GitHub Actions the Markdown goes to the step summary too.
     """
     from edgekd.files import write_text
     from edgekd.gate import check as judge
@@ -67,13 +69,13 @@ def promote(
     file: Annotated[Path, typer.Argument(help="The baseline to write; commit it.", show_default=False)],
     files: Annotated[
         bool,
-        typer.Option("--files", help="Keep the network's files beside it, for 'edgekd run --beside'."),
+        typer.Option("--files", help="Keep the network's files next to it, for 'edgekd run --beside'."),
     ] = False,
 ) -> None:
-    """Make a run the baseline: its last network's figures and its answers on the test samples, one bit each.
+    """Make a run the baseline: the metrics of its deployed network, and one bit for each test sample.
 
     With --files its ONNX files go to <baseline>-files: 'edgekd run --beside' times a later network in turns with
-    them, which tells a slower one on a busy machine too.
+    them, which detects a slower one on a busy machine too.
     """
     from edgekd.gate import load_subject
     from edgekd.gate.files import keep_files

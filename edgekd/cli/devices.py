@@ -1,4 +1,4 @@
-"""``edgekd devices``: name devices, list them, ask them what they are."""
+"""``edgekd devices``: register devices, list them, probe them."""
 
 import json
 from pathlib import Path
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="Name the devices that models must run on, and ask them what they can.",
+    help="Register the devices that models must run on, and probe them.",
 )
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="What the device is called here.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The device's name in the registry.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
@@ -26,19 +26,20 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")
 def add(
     name: Name,
     ssh: Annotated[str, typer.Option(metavar="[USER@]HOST[:PORT]", help="As ssh takes it, or an alias of yours.")],
-    python: Annotated[str, typer.Option(help="The Python there, 3.8 or newer.")] = "python3",
+    python: Annotated[str, typer.Option(help="Its Python, 3.8 or newer.")] = "python3",
     power_mode: Annotated[
-        str | None, typer.Option(help="The nvpmodel mode that figures are meant to be of; it is checked, not set.")
+        str | None, typer.Option(help="The nvpmodel mode to measure in; it is checked, not set.")
     ] = None,
     ssh_config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A configuration for ssh instead of ~/.ssh/config.")
     ] = None,
     emulated: Annotated[
-        bool, typer.Option("--emulated", help="No real hardware: its answers count, its times are marked as invalid.")
+        bool,
+        typer.Option("--emulated", help="No real hardware: its predictions count, its times are marked as invalid."),
     ] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Replace the device of this name.")] = False,
 ) -> None:
-    """Name a device with an SSH server; keys and jump hosts are those of your own SSH configuration."""
+    """Register a device with an SSH server; keys and jump hosts are those of your own SSH configuration."""
     from edgekd.devices.registry import Device, add_device
 
     config = str(ssh_config.expanduser().resolve()) if ssh_config else None
@@ -48,7 +49,7 @@ def add(
 
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
-    """The devices by name, and where each is."""
+    """List the registered devices and their addresses."""
     from edgekd.devices.registry import devices
 
     known = devices()
@@ -79,7 +80,7 @@ def layers(
     top: Annotated[int, typer.Option(min=1, help="Layers to show, those that take the most.")] = 15,
     as_json: AsJson = False,
 ) -> None:
-    """Where the time of a TensorRT engine goes on a device: each layer's, with the types that it takes and gives."""
+    """Time each layer of a TensorRT engine on a device, with the types of its inputs and outputs."""
     from edgekd.cli.interrupt import leave_on_signal
     from edgekd.devices.layers import describe, engine_layers
     from edgekd.devices.registry import find_device
@@ -96,10 +97,10 @@ def layers(
 def dla(
     name: Name,
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="An ONNX file.")],
-    core: Annotated[int, typer.Option(min=0, max=1, help="Of the board's DLA cores.")] = 0,
+    core: Annotated[int, typer.Option(min=0, max=1, help="The number of the DLA core.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Which layers a Jetson's DLA takes, and which fall back to the GPU and why; the engine is built for it there."""
+    """Build an engine for a Jetson's DLA, and list the layers that it takes and those that fall back to the GPU."""
     from edgekd.cli.interrupt import leave_on_signal
     from edgekd.devices.dla import dla_report
     from edgekd.devices.jetson.dla import describe
@@ -115,7 +116,7 @@ def dla(
 
 @app.command()
 def probe(name: Name, as_json: AsJson = False) -> None:
-    """What a device is, what it can run, and what is missing there. Nothing is left on it."""
+    """Ask a device for its hardware, what it can run, and what is missing. Nothing is left on it."""
     from edgekd.cli.interrupt import leave_on_signal
     from edgekd.devices.local import probe_local
     from edgekd.devices.probe import describe

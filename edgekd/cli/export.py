@@ -20,8 +20,8 @@ def export(
         list[str],
         typer.Option(help="onnxruntime-x86, onnxruntime-x86-vnni, onnxruntime-arm or tensorrt; give it once for each."),
     ],
-    out: Annotated[Path, typer.Option(help="Where the files go, a folder for each target.")] = Path("export"),
-    threads: Annotated[int, typer.Option(min=1, help="Threads that placement is measured with.")] = 1,
+    out: Annotated[Path, typer.Option(help="The folder to write to, with a folder for each target.")] = Path("export"),
+    threads: Annotated[int, typer.Option(min=1, help="Threads with which placement is measured.")] = 1,
     capability: Annotated[
         str | None, typer.Option(help="Build TensorRT's engine ahead of time for this GPU, such as SM89.")
     ] = None,

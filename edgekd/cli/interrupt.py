@@ -25,10 +25,10 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def leave_on_signal(how_to_go_on: str = "") -> None:
-    """Ends with 128 plus the signal's number (130 for Ctrl-C, 143 for SIGTERM), its child processes first.
+    """End the process at a signal, with 128 plus its number (130 for Ctrl-C, 143 for SIGTERM), its children first.
 
-    Its temporary files go with it, and those of processes that were killed before go now. A device sees its
-    connection end and puts its own side away.
+    Its temporary files are removed, and those of processes that were killed before. A device sees its connection end
+    and cleans up its own side.
     """
     remove_leftovers(Path(tempfile.gettempdir()))
     reader, writer = os.pipe()
@@ -53,7 +53,7 @@ def leave_on_signal(how_to_go_on: str = "") -> None:
         try:
             end_children()
             remove_all_scratch()
-            # Of the children, which are dead by now.
+            # Those of the children, which have ended by now.
             remove_leftovers(Path(tempfile.gettempdir()))
         finally:
             os._exit(128 + number)

@@ -1,4 +1,4 @@
-"""``edgekd lint``: which layers of a file will run in int8 on a target, and what to change for the others."""
+"""``edgekd lint``: the layers of a file that will run in int8 on a target, and what to change for the others."""
 
 import json
 import sys
@@ -28,7 +28,7 @@ def lint(
     ],
     min_coverage: Annotated[
         float,
-        typer.Option(min=0.0, max=1.0, help="Exit with 2 where a smaller share of the multiply-accumulates is int8."),
+        typer.Option(min=0.0, max=1.0, help="Exit with 2 if a smaller share of the multiply-accumulates is int8."),
     ] = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
     confirm: Annotated[
@@ -97,7 +97,7 @@ def runs_in(layer: "LintedLayer") -> str:
 
 
 def sentences(found: "Lint") -> list[str]:
-    """What holds for the file, then the whole in one line, then who said so."""
+    """Return the findings on the whole file, its int8 coverage, and which runtime confirmed it."""
     inside = sum(layer.int8 for layer in found.weighted)
     lines = [f"{finding.code}: {finding.message}; {finding.advice}" for finding in found.findings]
     if found.refused:

@@ -12,7 +12,6 @@ import typer
 from typer.main import get_command, get_group
 
 from edgekd.errors import EdgekdError, first_line
-from edgekd.log import show_logs
 from edgekd.plain_text import lines
 
 INTERRUPTED = 130
@@ -43,7 +42,7 @@ def application() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
         help="Distil, prune and quantise a network for the device it must run on, and prove that it still passes.",
-        epilog="Exit codes: 0 done; 1 a mistake in the use or in a tool; 2 the budget or the gate is not met; "
+        epilog="Exit codes: 0 done; 1 a usage error or a failing tool; 2 the budget or the gate is not met; "
         "3 not comparable; 130 interrupted, or 143 by SIGTERM: resumable. --debug anywhere shows an error's traceback.",
     )
     app.callback()(lambda: None)
@@ -75,11 +74,9 @@ def alone(name: str) -> Callable[..., Any]:
 def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            # File names may hold bytes that are no text, and a terminal may speak less than Unicode.
+            # File names may hold bytes that are no text, and a terminal may know less than Unicode.
             stream.reconfigure(errors="backslashreplace")
-    show_logs()
-    # torchao's registration of its enums is answered by a warning that no user can act on, and Fabric says each time in
-    # which precision it trains.
+    # Nobody can act on the warning about torchao's enums, and Fabric logs its precision at each training.
     logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
     logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
     debug = "--debug" in sys.argv
@@ -107,7 +104,7 @@ def main() -> NoReturn:
 
 
 def unexpected(error: Exception) -> str:
-    # A path of the user's that the system refuses to look at.
+    # The system refuses to look at a path that the user gave.
     if isinstance(error, OSError) and error.errno in REFUSED and error.filename:
         return f"{error.filename}: {error.strerror}; give another path, or mend that"
     reason = f"{type(error).__name__}: {first_line(error)}"

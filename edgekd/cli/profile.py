@@ -1,4 +1,4 @@
-"""``edgekd profile``: where the time of one inference goes, and how far each layer is from the machine's limit."""
+"""``edgekd profile``: the time of each layer in one inference, and how far it is from the machine's limit."""
 
 import json
 import sys
@@ -55,11 +55,11 @@ def profile(
         Path | None, typer.Option(metavar="FILE", help="Every run for chrome://tracing or Perfetto, as JSON.")
     ] = None,
     json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="All figures as JSON; - for standard output.")
+        Path | None, typer.Option("--json", metavar="FILE", help="All data as JSON; - for standard output.")
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Measure what this machine can do again.")] = False,
 ) -> None:
-    """Time each layer of a model and hold it against what this machine can compute and move at best."""
+    """Time each layer of a model and compare it with what this machine can compute and move at best."""
     from edgekd.bench.profile.profiler import profile_against_roofline
     from edgekd.cli.interrupt import leave_on_signal
     from edgekd.cli.workloads import parse_shape, runtime_for, workload
@@ -96,7 +96,7 @@ def show(document: Mapping[str, Any], top: int, json_file: Path | None) -> None:
 
 
 def warnings(document: Mapping[str, Any]) -> list[str]:
-    """Each with its code."""
+    """Return the warnings, each with its code."""
     from edgekd.bench.environment import BUSY_SHARE
     from edgekd.bench.profile.roofline import NOT_COUNTED
 
@@ -135,7 +135,7 @@ def table(document: Mapping[str, Any], top: int) -> "Table":
 
 
 def sentences(document: Mapping[str, Any]) -> list[str]:
-    """The whole in four lines."""
+    """Return the summary in four lines."""
     whole, roofs = document["summary"], document["roofs"]
     peaks = ", ".join(f"{significant(rate)} GMAC/s in {name}" for name, rate in sorted(roofs["peak"].items()))
     (small, fast), (large, slow) = roofs["bandwidth"][0], roofs["bandwidth"][-1]

@@ -25,7 +25,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 @app.command()
 def check(recipes: Files, overrides: Set = [], as_json: Json = False) -> None:  # noqa: B006
-    """Say whether recipes can run, and what is wrong where not."""
+    """Check that recipes can run, and list every mistake."""
     from edgekd.recipe import load_recipe
 
     results: list[dict[str, Any]] = []

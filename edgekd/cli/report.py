@@ -1,4 +1,4 @@
-"""``edgekd report``: a run's page again, or several runs beside each other."""
+"""``edgekd report``: a run's page again, or the comparison of several runs."""
 
 import json
 import sys
@@ -24,9 +24,9 @@ def report(
     markdown: Annotated[Path | None, typer.Option(help="Write Markdown to this file.", show_default=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
-    """Write the page of a run again, or one page that holds several runs beside each other.
+    """Write the page of a run again, or one page that compares several runs.
 
-    Accuracies are compared in pairs with the first run's where the test sets are the same.
+    Accuracies are compared in pairs with the first run's if the test sets are the same.
     """
     from edgekd.files import write_text
     from edgekd.report.load import load_report, named, readable
@@ -38,7 +38,7 @@ def report(
 
         raise EdgekdError(f"a run is given twice: {', '.join(map(str, runs))}; give each once")
     page = out or (page_of(runs[0]) if len(runs) == 1 else Path(COMPARISON))
-    with readable(" beside ".join(reports)):
+    with readable(", ".join(reports)):
         html, text, document = rendered(reports)
     write_text(page, html)
     if markdown:
@@ -54,7 +54,7 @@ def page_of(run: Path) -> Path:
 
 
 def rendered(reports: "Reports") -> tuple[str, str, object]:
-    """The page, the Markdown and what ``--json`` prints."""
+    """Return the page, the Markdown and the document that ``--json`` prints."""
     if len(reports) == 1:
         from edgekd.report.html import render_html
         from edgekd.report.markdown import render_markdown

@@ -33,7 +33,7 @@ def run(
             show_default=False,
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option(help="Load the data, build the networks, say what would be done.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Load the data, build the networks, print what would be done.")] = False,
     tensorboard: Annotated[bool, typer.Option(help="Write TensorBoard events into the run folder too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON document.")] = False,
 ) -> None:
@@ -89,13 +89,13 @@ def print_result(report: dict[str, Any], folder: Path) -> None:
 
     from edgekd.report.table import render_table
 
-    # A pipe has no width; tables cut to 80 columns lose their figures.
+    # A pipe has no width; tables cut to 80 columns lose their numbers.
     Console(width=None if sys.stdout.isatty() else 140).print(render_table(report))
     tell(f"report  {folder / 'report.html'}\nbundle  {folder / 'bundle'}")
 
 
 def scalars(entry: dict[str, Any]) -> Iterator[tuple[str, float]]:
-    """The figures of an epoch; a loss's terms are below ``terms``."""
+    """Yield the metrics of an epoch by name; the terms of a loss are below ``terms``."""
     for name, value in entry.items():
         if isinstance(value, dict):
             yield from ((f"{name}/{inner}", each) for inner, each in value.items())

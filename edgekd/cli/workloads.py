@@ -1,4 +1,4 @@
-"""From what stands on the command line to what a runtime loads."""
+"""Workloads from the models that are named on the command line."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ ENGINES = (".engine", ".plan")
 def workloads(
     given: Sequence[str], runtimes: Sequence[str], device: str, shape: tuple[int, ...] | None, precision: str | None
 ) -> dict[str, Workload]:
-    """Each model in each of the runtimes, or in the one that its kind of file is for."""
+    """Return each model in each of ``runtimes``, or in the one that its kind of file is for, by a unique name."""
     found: dict[str, Workload] = {}
     for model in given:
         for runtime in runtimes or [runtime_for(model)]:
@@ -63,7 +63,7 @@ def workload(
 
 
 def artifact(folder: Path, runtime: str, device: str, shape: tuple[int, ...] | None, precision: str | None) -> Workload:
-    """A network of a run is one more function that gives a network."""
+    """Return the workload of a network of a run, which a function loads from the stage's ``folder``."""
     try:
         spec = Spec.read(folder)
     except EdgekdError as error:
@@ -109,13 +109,13 @@ def bundled(folder: Path) -> Path:
 
 
 def size_bytes(workload: Workload) -> int | None:
-    """Of the file, and of the weights beside it where the graph keeps them there; absent for a network of code."""
+    """Return the size of the model's file and its external weights, or None for a network of code."""
     if workload.runtime.startswith("pytorch"):
         folder = workload.args.get("folder")
         return (Path(folder) / "weights.safetensors").stat().st_size if folder else None
     path = Path(workload.model)
-    beside = external_files(path, MeasurementError) if path.suffix == ".onnx" else ()
-    return path.stat().st_size + sum(each.stat().st_size for each in beside)
+    weights = external_files(path, MeasurementError) if path.suffix == ".onnx" else ()
+    return path.stat().st_size + sum(each.stat().st_size for each in weights)
 
 
 def parse_shape(text: str | None) -> tuple[int, ...] | None:

@@ -104,7 +104,9 @@ def test_runtimes_are_what_the_files_are_for(light, tmp_path):
     (tmp_path / "a.engine").touch()
     stage = tmp_path / "01-distill"
     stage.mkdir()
-    (stage / "model.json").write_text(json.dumps({"input_shape": [3, 8, 8]}))
+    (stage / "model.json").write_text(
+        json.dumps({"schema_version": 1, "builder": "net.py:make", "num_classes": 10, "input_shape": [3, 8, 8]})
+    )
     found = given(light, tmp_path / "a.engine", stage, "net.py:make")
     assert [one.runtime for one in found.values()] == ["onnxruntime", "tensorrt", "pytorch", "pytorch"]
     assert found[str(stage)].shape == (1, 3, 8, 8)

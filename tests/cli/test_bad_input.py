@@ -62,7 +62,7 @@ def test_wrong_type(refused, tmp_path):
 def test_a_stage_order_that_cannot_be(refused):
     text = replaced(RECIPE, "  - prune: {macs: 0.6, round_to: 2, check_latency: false, epochs: 1}\n", "") + ""
     text = replaced(text, "budget:", "  - prune: {macs: 0.6}\nbudget:")
-    assert "prune cannot follow quantize; it may come first, or after distill or prune" in refused(text)
+    assert "prune cannot follow quantize; it may come first, or after distill, factorize or prune" in refused(text)
 
 
 def test_missing_recipe(edgekd, tmp_path):
