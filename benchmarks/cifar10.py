@@ -19,7 +19,9 @@ from edgekd.artifact_cache import ArtifactCache
 from edgekd.data import DataSet, load_data
 from edgekd.export import export_onnx, runtime_logits
 from edgekd.files import canonical_json, make_folder, sha256, sha256_file, write_bytes
-from edgekd.pipeline.runner import Runner
+from edgekd.pipeline.log import RunLog
+from edgekd.pipeline.node import Nodes
+from edgekd.pipeline.runner import StageRunner
 from edgekd.pipeline.stage_result import StageResult
 from edgekd.profiles import PROFILES
 from edgekd.quantize.files import to_runtime
@@ -43,7 +45,9 @@ class Study:
     def run(self, seed: int, stages: Sequence[Stage], student: Student | None = None) -> list[StageResult]:
         """The teacher and every stage's network."""
         changed = {"seed": seed, "stages": tuple(stages), "student": student or self.recipe.student}
-        return Runner(self.recipe.model_copy(update=changed), self.data, self.folder).run()
+        recipe = self.recipe.model_copy(update=changed)
+        log = RunLog(self.folder / "log.jsonl", recipe.written)
+        return StageRunner(recipe, self.data, Nodes(self.folder), log).run()[1]
 
     def limited(self, count: int) -> "Study":
         """The same with ``count`` of its training samples, the rest as it is."""

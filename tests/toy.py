@@ -44,9 +44,12 @@ def run_stages(recipe: "Recipe", folder: Path) -> "list[StageResult]":
     """The stages alone: nothing is exported, measured or packed."""
     from edgekd.data import load_data
     from edgekd.files import make_folder
-    from edgekd.pipeline.runner import Runner
+    from edgekd.pipeline.log import RunLog
+    from edgekd.pipeline.node import Nodes
+    from edgekd.pipeline.runner import StageRunner
 
-    return Runner(recipe, load_data(recipe.data, recipe.seed), make_folder(folder)).run()
+    data, nodes = load_data(recipe.data, recipe.seed), Nodes(make_folder(folder))
+    return StageRunner(recipe, data, nodes, RunLog(folder / "log.jsonl", recipe.written)).run()[1]
 
 
 def product_hashes(run: Path) -> dict[str, str]:

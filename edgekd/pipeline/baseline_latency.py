@@ -6,10 +6,12 @@ float one don't slow down alike. Two networks of one kind do, so this ratio is w
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from edgekd.artifact_cache import METRICS, ArtifactCache
+from edgekd.artifact_cache import METRICS
 from edgekd.bench import Plan, Workload
 from edgekd.bench.profile.cache import machine_facts
 from edgekd.bench.records import LatencyRecord
@@ -21,9 +23,9 @@ from edgekd.gate.files import kept_file
 from edgekd.gate.subject import load_subject
 from edgekd.log import get_logger
 from edgekd.pipeline import measure as usual
-from edgekd.pipeline.evaluate import Exported
 from edgekd.pipeline.names import ONNX_RUNTIME
-from edgekd.pipeline.remote import PASSING, file_for, lasting
+from edgekd.pipeline.node import Node
+from edgekd.pipeline.remote import PASSING, lasting
 from edgekd.pipeline.resolve import ProbedDevice
 from edgekd.recipe import Recipe, Target
 from edgekd.records.rows import place_of
@@ -62,36 +64,43 @@ def place(target: Target) -> str:
     return place_of({"device": target.device, "runtime": target.runtime, "threads": threads})
 
 
-def compare_with_baseline(
-    export: Exported, agreed: Mapping[Target, Path], sites: Mapping[str, ProbedDevice], cache: ArtifactCache
-) -> dict[Target, AgainstBaseline]:
-    """Measures, or finds what was measured before of the same two files at the same place."""
-    files = {target: file_for(export, target) for target in agreed}
-    return {
-        target: _timed(file, agreed[target], target, sites.get(target.device), cache)
-        for target, file in files.items()
-        if file
-    }
+@dataclass(frozen=True)
+class ComparisonNode(Node[AgainstBaseline]):
+    """The time of ``file`` over that of the baseline's, on one target; ``device`` is where it is not this machine."""
 
+    file: Path
+    baseline: Path
+    target: Target
+    device: ProbedDevice | None
 
-def _timed(
-    file: Path, agreed: Path, target: Target, site: ProbedDevice | None, cache: ArtifactCache
-) -> AgainstBaseline:
-    facts: Any = lasting(site) if site else machine_facts(target.threads)
-    hashes = [sha256_file(each) for each in (file, agreed)]
-    about = ["beside", VERSION, usual.SECONDS, usual.LAUNCHES, hashes, target.model_dump(), facts]
-    name, key = f"{target.device}-{target.runtime}-{target.threads}-beside", sha256(canonical_json(about))
+    within: ClassVar[str] = "measurements"
 
-    def fill(folder: Path) -> None:
-        logger.info(f"  {place(target)}: in turns with the baseline's file")
-        with RemoteTarget(site.device) if site else LocalTarget() as there:
-            found = there.latency(comparison_plan(file, agreed, target))[NOW]
-        beside = of_record(found, hashes[1])
+    @property
+    def name(self) -> str:
+        return f"{self.target.device}-{self.target.runtime}-{self.target.threads}-beside"
+
+    @cached_property
+    def key(self) -> str:
+        facts: Any = lasting(self.device) if self.device else machine_facts(self.target.threads)
+        hashes = [sha256_file(each) for each in (self.file, self.baseline)]
+        about = ["beside", VERSION, usual.SECONDS, usual.LAUNCHES, hashes, self.target.model_dump(), facts]
+        return sha256(canonical_json(about))
+
+    def fill(self, folder: Path, workplace: Path) -> None:
+        logger.info(f"  {place(self.target)}: in turns with the baseline's file")
+        with RemoteTarget(self.device.device) if self.device else LocalTarget() as target:
+            found = target.latency(comparison_plan(self.file, self.baseline, self.target))[NOW]
+        beside = of_record(found, sha256_file(self.baseline))
         write_json(folder / METRICS, {"beside": beside.to_json(), "codes": [each.code for each in found.warnings]})
 
-    # What was measured in trouble is measured again, in the hope of a better moment.
-    with cache.kept(name, key, fill, lambda folder: not _is_passing(folder, site)) as folder:
-        return _read(folder)
+    def holds(self, folder: Path) -> bool:
+        # Times of an emulated device, or in another power mode, are invalid at every moment.
+        if self.device is None:
+            return self.read(folder).valid
+        return not PASSING & set(json.loads((folder / METRICS).read_text())["codes"])
+
+    def read(self, folder: Path) -> AgainstBaseline:
+        return AgainstBaseline(**json.loads((folder / METRICS).read_text())["beside"])
 
 
 def comparison_plan(file: Path, agreed: Path, target: Target, seed: int = 0) -> Plan:
@@ -113,14 +122,3 @@ def comparison_plan(file: Path, agreed: Path, target: Target, seed: int = 0) -> 
 def of_record(record: LatencyRecord, baseline_sha256: str) -> AgainstBaseline:
     """Of the record of what a plan of :func:`comparison_plan` calls ``now``."""
     return AgainstBaseline(**(record.latency_vs_reference or {}), baseline_sha256=baseline_sha256, valid=record.valid)
-
-
-def _read(folder: Path) -> AgainstBaseline:
-    return AgainstBaseline(**json.loads((folder / METRICS).read_text())["beside"])
-
-
-def _is_passing(folder: Path, site: ProbedDevice | None) -> bool:
-    """Times of an emulated device, or in another power mode, are invalid at every moment."""
-    if site is None:
-        return not _read(folder).valid
-    return bool(PASSING & set(json.loads((folder / METRICS).read_text())["codes"]))

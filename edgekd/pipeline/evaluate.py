@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from io import BytesIO
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import onnx
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgekd.artifact import Artifact
-from edgekd.artifact_cache import METRICS, ArtifactCache
+from edgekd.artifact_cache import METRICS
 from edgekd.bench import fingerprint
 from edgekd.data import DataSet
 from edgekd.devices.targets import LocalTarget, RemoteTarget, resolve_target
@@ -29,6 +30,7 @@ from edgekd.pipeline.evaluation import Evaluation, FileRecord
 from edgekd.pipeline.files import MEASURED, ONNX, Placing, RuntimeFile, served, write_files
 from edgekd.pipeline.inventory import int8_coverage, operator_counts
 from edgekd.pipeline.names import ONNX_RUNTIME, SAMPLES
+from edgekd.pipeline.node import Node
 from edgekd.pipeline.stage_result import StageResult
 from edgekd.quantize.placement import NO_BOUNDS, Bounds
 from edgekd.recipe import Target
@@ -69,72 +71,100 @@ class Exported:
         return Evaluation.from_json(json.loads((self.folder / METRICS).read_text()))
 
 
-def evaluate(
-    done: StageResult,
-    number: int,
-    data: DataSet,
-    cache: ArtifactCache,
-    targets: Sequence[Target] = (),
-    bounds: Bounds = NO_BOUNDS,
-) -> Exported:
-    """Exports and evaluates ``done`` for its targets, or finds that it has been before."""
-    name = f"{number:02d}-{done.label}"
-    judged = targets[0] if targets else Target()
-    # The file that is measured here comes first.
-    targets = sorted(targets, key=lambda target: not is_here(file_profile(target)))
-    wanted = list(dict.fromkeys(map(file_profile, targets))) or ["onnxruntime-x86"]
-    # The answers are this runtime's on this processor: another one may saturate where this one does not.
-    machine = [fingerprint()[key] for key in ("cpu", "packages")]
-    spec = done.artifact.spec
-    is_placed = quantization_of(spec).get("placement") == MEASURED
-    if is_placed and bounds.accuracy is None:  # no budget: what the stage itself was to keep
-        bounds = replace(bounds, accuracy=done.metrics["floor"])
-    placing = [PLACING, judged.device, judged.threads, asdict(bounds)] if is_placed else []
-    key = sha256(canonical_json(["export", VERSION, done.content, data.fingerprint, machine, wanted, placing]))
+@dataclass(frozen=True)
+class ExportNode(Node[Exported]):
+    """The files of a stage's network, and what they predict for the test set.
 
-    def fill(folder: Path) -> None:
-        logger.info(f"  {done.label}: export and evaluation")
-        _fill(folder, done.artifact, data, wanted, judged, bounds)
+    Attributes:
+        number: of the stage in the recipe; the teacher has 0.
+        targets: of the recipe.
+        asked: the bounds that a measured placement of int8 layers must keep.
+    """
 
-    return Exported(done.label, done, cache.keep(name, key, fill))
+    done: StageResult
+    number: int
+    data: DataSet
+    targets: Sequence[Target] = ()
+    asked: Bounds = NO_BOUNDS
 
+    within: ClassVar[str] = "exports"
 
-def _fill(
-    folder: Path, artifact: Artifact, data: DataSet, wanted: Sequence[str], judged: Target, bounds: Bounds
-) -> None:
-    network, quantization = restore(artifact), quantization_of(artifact.spec)
-    trained = quantization.get("profile")
-    profiles = served(trained, wanted)
-    measured = quantization.get("placement") == MEASURED
-    with _placing(judged, profiles[0], data, bounds) if measured else nullcontext() as placing:
-        files = write_files(folder, network, artifact.spec, data.preprocess, data.classes, profiles, placing)
-    ours = logits_of(network, data, data.test)
-    save_array(folder / LABELS, data.test.labels.int().numpy())
-    save_array(folder / SAMPLES, _golden(data))
-    save_array(folder / PYTORCH, ours.argmax(1).int().numpy())
-    float_network = build_spec(float_twin(artifact.spec))
-    evaluation = Evaluation(
-        files=tuple(_describe(folder, file, ours, data) for file in files),
-        precision="int8" if trained else "float32",
-        n=len(data.test),
-        params=count_parameters(float_network),
-        macs=count_macs(float_network, data.input_shape),
-    )
-    write_json(folder / METRICS, evaluation.to_json())
+    @property
+    def name(self) -> str:
+        return f"{self.number:02d}-{self.done.label}"
 
+    @cached_property
+    def key(self) -> str:
+        # The predictions are this runtime's on this processor: another one may saturate where this one does not.
+        machine = [fingerprint()[key] for key in ("cpu", "packages")]
+        judged = self._judged
+        placing = [PLACING, judged.device, judged.threads, asdict(self._bounds)] if self._is_placed else []
+        about = ["export", VERSION, self.done.content, self.data.fingerprint, machine, self._profiles, placing]
+        return sha256(canonical_json(about))
 
-@contextmanager
-def _placing(judged: Target, first: str, data: DataSet, bounds: Bounds) -> Iterator[Placing]:
-    """For the target that the budget is judged on; where that cannot be timed, for the first file, here if it can."""
-    if not can_be_timed(judged):
-        here = LocalTarget() if is_here(first) else None
-        yield Placing(first, 1, here, bounds, partial(_correct, data=data, optimised=here is not None))
-        return
-    with resolve_target(judged.device) as at:
-        correct = (
-            partial(_correct, data=data) if isinstance(at, LocalTarget) else partial(_correct_there, at=at, data=data)
+    def fill(self, folder: Path, workplace: Path) -> None:
+        logger.info(f"  {self.done.label}: export and evaluation")
+        artifact, data = self._artifact, self.data
+        network, trained = restore(artifact), quantization_of(artifact.spec).get("profile")
+        profiles = served(trained, self._profiles)
+        with self._placing(profiles[0]) if self._is_placed else nullcontext() as placing:
+            files = write_files(folder, network, artifact.spec, data.preprocess, data.classes, profiles, placing)
+        ours = logits_of(network, data, data.test)
+        save_array(folder / LABELS, data.test.labels.int().numpy())
+        save_array(folder / SAMPLES, _golden(data))
+        save_array(folder / PYTORCH, ours.argmax(1).int().numpy())
+        float_network = build_spec(float_twin(artifact.spec))
+        evaluation = Evaluation(
+            files=tuple(_describe(folder, file, ours, data) for file in files),
+            precision="int8" if trained else "float32",
+            n=len(data.test),
+            params=count_parameters(float_network),
+            macs=count_macs(float_network, data.input_shape),
         )
-        yield Placing(file_profile(judged), judged.threads, at, bounds, correct)
+        write_json(folder / METRICS, evaluation.to_json())
+
+    def read(self, folder: Path) -> Exported:
+        return Exported(self.done.label, self.done, folder)
+
+    @cached_property
+    def _artifact(self) -> Artifact:
+        return self.done.artifact
+
+    @property
+    def _judged(self) -> Target:
+        return self.targets[0] if self.targets else Target()
+
+    @property
+    def _profiles(self) -> list[str]:
+        # The file that is measured here comes first.
+        targets = sorted(self.targets, key=lambda target: not is_here(file_profile(target)))
+        return list(dict.fromkeys(map(file_profile, targets))) or ["onnxruntime-x86"]
+
+    @property
+    def _is_placed(self) -> bool:
+        return bool(quantization_of(self._artifact.spec).get("placement") == MEASURED)
+
+    @property
+    def _bounds(self) -> Bounds:
+        if self.asked.accuracy is None:  # no budget: what the stage itself was to keep
+            return replace(self.asked, accuracy=self.done.metrics["floor"])
+        return self.asked
+
+    @contextmanager
+    def _placing(self, first: str) -> Iterator[Placing]:
+        """Measure on the budget's target or, where that cannot be timed, the first file, here if it runs here."""
+        judged, data = self._judged, self.data
+        if not can_be_timed(judged):
+            here = LocalTarget() if is_here(first) else None
+            correct = partial(_correct, data=data, optimised=here is not None)
+            yield Placing(first, 1, here, self._bounds, correct)
+            return
+        with resolve_target(judged.device) as at:
+            if isinstance(at, LocalTarget):
+                yield Placing(file_profile(judged), judged.threads, at, self._bounds, partial(_correct, data=data))
+                return
+            correct = partial(_correct_there, at=at, data=data)
+            yield Placing(file_profile(judged), judged.threads, at, self._bounds, correct)
 
 
 def _correct(path: Path, data: DataSet, optimised: bool = True) -> NDArray[np.bool_]:

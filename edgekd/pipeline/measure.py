@@ -1,11 +1,13 @@
 """Latency, memory and layers of the exported files, each file's time against the teacher's, in turns."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from edgekd.artifact_cache import METRICS, ArtifactCache
+from edgekd.artifact_cache import METRICS
 from edgekd.bench import LatencyRecord, MemoryRecord, Plan, Workload, fingerprint
 from edgekd.bench import measure as carry_out
 from edgekd.bench import memory as peak_memory
@@ -13,6 +15,7 @@ from edgekd.bench.profile.profiler import profile_against_roofline
 from edgekd.files import canonical_json, sha256, sha256_file, write_json
 from edgekd.log import get_logger
 from edgekd.pipeline.evaluate import Exported
+from edgekd.pipeline.node import Node
 from edgekd.recipe import Target
 
 logger = get_logger(__name__)
@@ -35,42 +38,56 @@ class Measured:
         self.environment = content["environment"]
 
 
-def measure(exports: Sequence[Exported], target: Target, cache: ArtifactCache, question: float = 1.0) -> Measured:
-    """Measures on this machine's CPU, or finds what was measured before of the same files on the same machine.
+@dataclass(frozen=True)
+class LatencyNode(Node[Measured]):
+    """Latency, memory and layers of all networks on this machine's CPU.
 
-    ``question`` is the ratio to the teacher that the budget asks about: measuring goes on around it.
+    Attributes:
+        question: the ratio to the teacher that the budget asks about: measuring goes on around it.
     """
-    environment = fingerprint()
-    machine = {key: environment.get(key) for key in ("cpu", "packages", "kernel")}
-    files = [sha256_file(export.onnx) for export in exports]
-    key = sha256(
-        canonical_json(["latency", VERSION, SECONDS, LAUNCHES, PROFILE_RUNS, question, files, target.threads, machine])
-    )
-    name = f"cpu-onnxruntime-{target.threads}"
 
-    def fill(folder: Path) -> None:
-        logger.info(f"  latency on this CPU, {target.threads} thread{'s' if target.threads > 1 else ''}, interleaved")
-        workloads = {export.label: Workload(str(export.onnx)) for export in exports}
-        plan = Plan(
-            workloads, exports[0].label, target.threads, 1, SECONDS, 2 * SECONDS, launches=LAUNCHES, question=question
-        )
+    exports: Sequence[Exported]
+    target: Target
+    question: float = 1.0
+
+    within: ClassVar[str] = "measurements"
+
+    @property
+    def name(self) -> str:
+        return f"cpu-onnxruntime-{self.target.threads}"
+
+    @cached_property
+    def key(self) -> str:
+        machine = {key: self._environment.get(key) for key in ("cpu", "packages", "kernel")}
+        files = [sha256_file(export.onnx) for export in self.exports]
+        how = ["latency", VERSION, SECONDS, LAUNCHES, PROFILE_RUNS, self.question]
+        return sha256(canonical_json([*how, files, self.target.threads, machine]))
+
+    @cached_property
+    def _environment(self) -> Mapping[str, Any]:
+        return fingerprint()
+
+    def fill(self, folder: Path, workplace: Path) -> None:
+        threads = self.target.threads
+        logger.info(f"  latency on this CPU, {threads} thread{'s' if threads > 1 else ''}, interleaved")
+        workloads = {export.label: Workload(str(export.onnx)) for export in self.exports}
+        first, question = self.exports[0].label, self.question
+        plan = Plan(workloads, first, threads, 1, SECONDS, 2 * SECONDS, launches=LAUNCHES, question=question)
         latency = carry_out(plan)
-        memory = {label: peak_memory(workload, target.threads) for label, workload in workloads.items()}
+        memory = {label: peak_memory(workload, threads) for label, workload in workloads.items()}
         content = {
-            "environment": environment,
+            "environment": self._environment,
             "latency": {label: record.to_json() for label, record in latency.items()},
             "memory": {label: record.to_json() for label, record in memory.items()},
-            "profiles": [profile(label, workloads[label], target.threads) for label in ends(list(workloads))],
+            "profiles": [profile(label, workloads[label], threads) for label in ends(list(workloads))],
         }
         write_json(folder / METRICS, content)
 
-    with cache.kept(name, key, fill, _is_valid) as folder:
+    def holds(self, folder: Path) -> bool:
+        return all(record.valid for record in Measured(folder).latency.values())
+
+    def read(self, folder: Path) -> Measured:
         return Measured(folder)
-
-
-def _is_valid(folder: Path) -> bool:
-    """What was measured in trouble is measured again, in the hope of a better moment."""
-    return all(record.valid for record in Measured(folder).latency.values())
 
 
 def ends(labels: list[str]) -> list[str]:

@@ -1,18 +1,18 @@
 """The exported files on a registered device: their latency there, in turns, and what they answer there."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.artifact_cache import METRICS, ArtifactCache
+from edgekd.artifact_cache import METRICS
 from edgekd.bench import LatencyRecord, Plan, Workload
 from edgekd.data import DataSet
 from edgekd.devices.targets import IDENTIFYING_FACTS, RemoteTarget
@@ -24,6 +24,7 @@ from edgekd.pipeline.chunks import chunks
 from edgekd.pipeline.evaluate import LEAST_AGREEMENT, Exported, departure, save_array
 from edgekd.pipeline.evaluation import FileRecord
 from edgekd.pipeline.names import ONNX_RUNTIME
+from edgekd.pipeline.node import Node, Nodes
 from edgekd.pipeline.resolve import ProbedDevice
 from edgekd.recipe import Target
 from edgekd.stages.targets import file_profile
@@ -78,35 +79,35 @@ class RemoteMeasurement:
 def measure_remote(
     exports: Sequence[Exported],
     target: Target,
-    site: ProbedDevice,
+    device: ProbedDevice,
     data: DataSet,
-    cache: ArtifactCache,
+    nodes: Nodes,
     question: float = 1.0,
 ) -> RemoteMeasurement:
-    """Measures on the device, or finds what was measured before of the same files on the same device.
+    """Measure on ``device``, which is connected to only where something is missing.
+
+    Args:
+        question: the ratio to the teacher that the budget asks about.
 
     Raises:
         DeviceError: the device cannot be reached, or not all test samples were answered there.
     """
     files = {export.label: file for export in exports if (file := file_for(export, target))}
     here = {export.label: local_predictions(export, target) for export in exports if export.label in files}
-    hashes = {label: sha256_file(path) for label, path in files.items()}
-    about = [VERSION, hashes, target.model_dump(), lasting(site)]
-    name = f"{target.device}-{target.runtime}-{target.threads}"
-    with _Visit(site) as visit:
-        times = visit.times(f"{name}-times", about, plan_of(files, target, question), cache)
-        answers = visit.answers(f"{name}-answers", [*about, data.fingerprint], target, files, here, data, cache)
-    return RemoteMeasurement(target, site, times, answers)
+    with LazyConnection(device) as connection:
+        times = nodes.make(RemoteLatencyNode(files, target, connection, question))
+        answers = nodes.make(RemotePredictionsNode(files, target, connection, here, data))
+    return RemoteMeasurement(target, device, times, answers)
 
 
-class _Visit:
-    """To a device, which is connected to only where something is missing."""
+class LazyConnection:
+    """A device that is connected to when it is first used, and left at the end of the ``with`` block."""
 
-    def __init__(self, site: ProbedDevice):
-        self.site = site
+    def __init__(self, device: ProbedDevice):
+        self.device = device
         self._open = ExitStack()
 
-    def __enter__(self) -> "_Visit":
+    def __enter__(self) -> "LazyConnection":
         return self
 
     def __exit__(
@@ -115,60 +116,102 @@ class _Visit:
         self._open.__exit__(kind, error, trace)
 
     @cached_property
-    def there(self) -> RemoteTarget:
-        return self._open.enter_context(RemoteTarget(self.site.device))
+    def target(self) -> RemoteTarget:
+        """Return the connected device."""
+        return self._open.enter_context(RemoteTarget(self.device.device))
 
-    def times(self, name: str, about: list[Any], plan: Plan, cache: ArtifactCache) -> Path:
-        key = sha256(canonical_json([*about, plan.seconds, plan.launches, plan.question]))
 
-        def fill(folder: Path) -> None:
-            logger.info(f"  {name}: {len(plan.workloads)} files in turns")
-            latency = self.there.latency(plan)
-            write_json(folder / METRICS, {"latency": {label: one.to_json() for label, one in latency.items()}})
+@dataclass(frozen=True)
+class _RemoteNode(Node[Path]):
+    """Something of ``files``, by their networks' labels, that is found out on a device."""
 
-        # What was measured in trouble is measured again, in the hope of a better moment.
-        with cache.kept(name, key, fill, lambda folder: not PASSING & doubts(folder)) as folder:
-            return folder
+    files: Mapping[str, Path]
+    target: Target
+    connection: LazyConnection
 
-    def answers(
-        self,
-        name: str,
-        about: list[Any],
-        target: Target,
-        files: dict[str, Path],
-        here: dict[str, NDArray[np.int64]],
-        data: DataSet,
-        cache: ArtifactCache,
-    ) -> Path:
-        key = sha256(canonical_json(about))
+    within: ClassVar[str] = "measurements"
 
-        def fill(folder: Path) -> None:
-            logger.info(f"  {name}: {len(data.test)} test samples")
-            found = answered(self.there, target, files, data)
-            agreement = {label: float(np.mean(found[label] == here[label])) for label in files}
-            # TensorRT fuses what it cuts otherwise: its layers are not those of a file that is cut off.
-            doubted = [
-                each for each, share in agreement.items() if share < LEAST_AGREEMENT and target.runtime == ONNX_RUNTIME
-            ]
-            departs_at = {label: self._departure(files[label], data) for label in doubted}
-            named = {label: f"predictions-{number}.npy" for number, label in enumerate(files)}
-            for label, file in named.items():
-                save_array(folder / file, found[label].astype(np.int32))
-            content = {"predictions": named, "agreement": agreement, "departs_at": departs_at}
-            write_json(folder / METRICS, content)
+    @property
+    def _place(self) -> str:
+        return f"{self.target.device}-{self.target.runtime}-{self.target.threads}"
 
-        return cache.keep(name, key, fill)
+    @cached_property
+    def _about(self) -> list[Any]:
+        hashes = {label: sha256_file(path) for label, path in self.files.items()}
+        return [VERSION, hashes, self.target.model_dump(), lasting(self.connection.device)]
 
-    def _departure(self, file: Path, data: DataSet) -> str | None:
+    def read(self, folder: Path) -> Path:
+        return folder
+
+
+@dataclass(frozen=True)
+class RemoteLatencyNode(_RemoteNode):
+    """The latency of each file there, interleaved."""
+
+    question: float = 1.0
+
+    @property
+    def name(self) -> str:
+        return f"{self._place}-times"
+
+    @cached_property
+    def key(self) -> str:
+        plan = self._plan
+        return sha256(canonical_json([*self._about, plan.seconds, plan.launches, plan.question]))
+
+    @property
+    def _plan(self) -> Plan:
+        return plan_of(self.files, self.target, self.question)
+
+    def fill(self, folder: Path, workplace: Path) -> None:
+        logger.info(f"  {self.name}: {len(self.files)} files in turns")
+        latency = self.connection.target.latency(self._plan)
+        write_json(folder / METRICS, {"latency": {label: one.to_json() for label, one in latency.items()}})
+
+    def holds(self, folder: Path) -> bool:
+        return not PASSING & doubts(folder)
+
+
+@dataclass(frozen=True)
+class RemotePredictionsNode(_RemoteNode):
+    """What each file predicts there for the test set; ``here`` is what it predicts here."""
+
+    here: Mapping[str, NDArray[np.int64]]
+    data: DataSet
+
+    @property
+    def name(self) -> str:
+        return f"{self._place}-answers"
+
+    @cached_property
+    def key(self) -> str:
+        return sha256(canonical_json([*self._about, self.data.fingerprint]))
+
+    def fill(self, folder: Path, workplace: Path) -> None:
+        logger.info(f"  {self.name}: {len(self.data.test)} test samples")
+        files = self.files
+        found = answered(self.connection.target, self.target, files, self.data)
+        agreement = {label: float(np.mean(found[label] == self.here[label])) for label in files}
+        # TensorRT fuses what it cuts otherwise: its layers are not those of a file that is cut off.
+        can_depart = self.target.runtime == ONNX_RUNTIME
+        doubted = [label for label, share in agreement.items() if share < LEAST_AGREEMENT and can_depart]
+        departs_at = {label: self._departure(files[label]) for label in doubted}
+        named = {label: f"predictions-{number}.npy" for number, label in enumerate(files)}
+        for label, file in named.items():
+            save_array(folder / file, found[label].astype(np.int32))
+        write_json(folder / METRICS, {"predictions": named, "agreement": agreement, "departs_at": departs_at})
+
+    def _departure(self, file: Path) -> str | None:
         try:
-            return departure(file, data, self.there.outputs)
+            return departure(file, self.data, self.connection.target.outputs)
         except DeviceError as error:
-            # The answers count without it.
-            logger.warning(f"the layer that {self.site.device.name} computes otherwise was not found: {error}")
+            # The predictions count without it.
+            name = self.connection.device.device.name
+            logger.warning(f"the layer that {name} computes otherwise was not found: {error}")
             return None
 
 
-def plan_of(files: dict[str, Path], target: Target, question: float) -> Plan:
+def plan_of(files: Mapping[str, Path], target: Target, question: float) -> Plan:
     return Plan(
         {label: Workload(str(path), target.runtime) for label, path in files.items()},
         next(iter(files)),
@@ -211,7 +254,7 @@ def lasting(site: ProbedDevice) -> dict[str, Any]:
 
 
 def answered(
-    there: RemoteTarget, target: Target, files: dict[str, Path], data: DataSet
+    there: RemoteTarget, target: Target, files: Mapping[str, Path], data: DataSet
 ) -> dict[str, NDArray[np.int64]]:
     parts: dict[str, list[NDArray[np.int64]]] = {label: [] for label in files}
     for inputs in chunks(data, data.test):

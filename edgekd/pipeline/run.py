@@ -5,29 +5,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgekd.artifact_cache import ArtifactCache
 from edgekd.data import DataSet, load_data
 from edgekd.export import runtime_logits
 from edgekd.files import write_json, write_text
 from edgekd.formatting import count
 from edgekd.log import get_logger
 from edgekd.pipeline import finished
-from edgekd.pipeline.baseline_latency import baseline_files, compare_with_baseline
-from edgekd.pipeline.evaluate import Exported, evaluate
+from edgekd.pipeline.baseline_latency import ComparisonNode, baseline_files
+from edgekd.pipeline.evaluate import Exported, ExportNode
 from edgekd.pipeline.folder import LOG, RECIPE, begin, run_folder
 from edgekd.pipeline.local_paths import without_local_paths
 from edgekd.pipeline.log import RunLog
-from edgekd.pipeline.measure import measure
+from edgekd.pipeline.measure import LatencyNode
 from edgekd.pipeline.network_check import check_inputs
+from edgekd.pipeline.node import Nodes
 from edgekd.pipeline.outputs import make_output
 from edgekd.pipeline.pack import pack_run
 from edgekd.pipeline.plan import Size, must_compress, must_shrink, size_of, start_of, starts_of_teachers
 from edgekd.pipeline.remote import file_for, measure_remote
 from edgekd.pipeline.report import make_report
 from edgekd.pipeline.resolve import resolve_targets
-from edgekd.pipeline.runner import Runner
+from edgekd.pipeline.runner import StageRunner
 from edgekd.pipeline.stage_result import StageResult
-from edgekd.pipeline.teachers import evaluate_ensemble
+from edgekd.pipeline.teachers import EnsembleNode
 from edgekd.pipeline.threads import hold_threads, threads_given_back
 from edgekd.pipeline.worker import assist
 from edgekd.quantize.placement import Bounds
@@ -107,26 +107,28 @@ def run(
         planned = plan(recipe)
         _announce(planned)
         begin(folder, fresh)
-        hold_threads(RunLog(folder / LOG))
+        log = RunLog(folder / LOG, recipe.written)
+        hold_threads(log)
         write_text(folder / RECIPE, recipe.to_yaml())
-        runner = Runner(recipe, planned.data, folder, watch)
-        stages = runner.run()
-        exports_store = ArtifactCache(folder / "exports")
-        exports = _export(recipe, planned.data, stages, exports_store)
-        together = evaluate_ensemble(runner.teachers, planned.data, exports_store)
-        here = [target for target in recipe.targets if is_measured_here(target)]
+        data, nodes = planned.data, Nodes(folder)
+        teachers, stages = StageRunner(recipe, data, nodes, log, watch).run()
+        exports = _export(recipe, data, stages, nodes)
+        ensemble = nodes.make(EnsembleNode(teachers, data)) if len(teachers.members) > 1 else None
         question = recipe.budget.latency_ratio or 1.0
-        measurements = ArtifactCache(folder / "measurements")
-        measured = {target: measure(exports, target, measurements, question) for target in here}
-        abroad = [
-            measure_remote(exports, target, sites[target.device], planned.data, measurements, question)
+        here = [target for target in recipe.targets if is_measured_here(target)]
+        measured = {target: nodes.make(LatencyNode(exports, target, question)) for target in here}
+        remote = [
+            measure_remote(exports, target, sites[target.device], data, nodes, question)
             for target in recipe.targets
             if target.device in sites and any(file_for(export, target) for export in exports)
         ]
-        besides = compare_with_baseline(exports[-1], agreed, sites, measurements)
+        compared = {
+            target: nodes.make(ComparisonNode(file, baseline, target, sites.get(target.device)))
+            for target, baseline in agreed.items()
+            if (file := file_for(exports[-1], target))
+        }
         full = make_report(
-            recipe, planned.data, exports, runner.teachers, together, measured, abroad, besides, runner.log, folder,
-            command,
+            recipe, data, exports, teachers, ensemble, measured, remote, compared, log, folder, command,
         )  # fmt: skip
         report = Report.from_json(without_local_paths(full.to_json(), folder, recipe.written))
         write_json(folder / "report.json", report.to_json())
@@ -137,12 +139,12 @@ def run(
         return distributed.broadcast(report)
 
 
-def _export(recipe: Recipe, data: DataSet, stages: list[StageResult], cache: ArtifactCache) -> list[Exported]:
+def _export(recipe: Recipe, data: DataSet, stages: list[StageResult], nodes: Nodes) -> list[Exported]:
     """The teacher's files first: what students must keep is told by them."""
-    teacher = evaluate(stages[0], 0, data, cache, recipe.targets)
+    teacher = nodes.make(ExportNode(stages[0], 0, data, recipe.targets))
     bounds = Bounds(_least_accuracy(recipe, data, teacher), _largest(recipe, teacher))
-    rest = [evaluate(done, n, data, cache, recipe.targets, bounds) for n, done in enumerate(stages[1:], start=1)]
-    return [teacher, *rest]
+    rest = enumerate(stages[1:], start=1)
+    return [teacher, *(nodes.make(ExportNode(done, n, data, recipe.targets, bounds)) for n, done in rest)]
 
 
 def _least_accuracy(recipe: Recipe, data: DataSet, teacher: Exported) -> float | None:

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 from torch import nn
 
-from edgekd.artifact_cache import METRICS, ArtifactCache
+from edgekd.artifact_cache import METRICS
 from edgekd.data import DataSet
 from edgekd.distill.ensemble import Choose, Ensemble
 from edgekd.files import canonical_json, sha256, write_json
@@ -16,6 +17,7 @@ from edgekd.log import get_logger
 from edgekd.models import count_macs, count_parameters
 from edgekd.pipeline.evaluate import PYTORCH, VERSION, save_array
 from edgekd.pipeline.evaluation import Evaluation
+from edgekd.pipeline.node import Node
 from edgekd.pipeline.stage_result import StageResult
 from edgekd.spec import Spec
 from edgekd.stages.network import restore
@@ -65,22 +67,26 @@ class EnsembleEvaluation:
         return Evaluation((), "float32", **json.loads((self.folder / METRICS).read_text()))
 
 
-def evaluate_ensemble(teachers: Teachers, data: DataSet, cache: ArtifactCache) -> EnsembleEvaluation | None:
-    """Evaluates an ensemble, or finds that it has been before; None where there is one teacher alone."""
-    if len(teachers.members) == 1:
-        return None
-    name, key = f"00-{ENSEMBLE}", sha256(canonical_json([ENSEMBLE, VERSION, teachers.content, data.fingerprint]))
+@dataclass(frozen=True)
+class EnsembleNode(Node[EnsembleEvaluation]):
+    """What several teachers predict as one for the test set."""
 
-    def fill(folder: Path) -> None:
+    teachers: Teachers
+    data: DataSet
+
+    within: ClassVar[str] = "exports"
+    name: ClassVar[str] = f"00-{ENSEMBLE}"
+
+    @cached_property
+    def key(self) -> str:
+        return sha256(canonical_json([ENSEMBLE, VERSION, self.teachers.content, self.data.fingerprint]))
+
+    def fill(self, folder: Path, workplace: Path) -> None:
         logger.info(f"  {ENSEMBLE}: evaluation")
-        network = teachers.network()
-        predictions = predictions_of(network, data, data.test)
-        save_array(folder / PYTORCH, predictions.int().numpy())
-        figures = {
-            "n": len(data.test),
-            "params": count_parameters(network),
-            "macs": count_macs(network, data.input_shape),
-        }
-        write_json(folder / METRICS, figures)
+        network, data = self.teachers.network(), self.data
+        save_array(folder / PYTORCH, predictions_of(network, data, data.test).int().numpy())
+        counts = {"params": count_parameters(network), "macs": count_macs(network, data.input_shape)}
+        write_json(folder / METRICS, {"n": len(data.test), **counts})
 
-    return EnsembleEvaluation(cache.keep(name, key, fill))
+    def read(self, folder: Path) -> EnsembleEvaluation:
+        return EnsembleEvaluation(folder)

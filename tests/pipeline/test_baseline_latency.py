@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from edgekd.artifact_cache import ArtifactCache
 from edgekd.bench.records import LatencyRecord, MeasurementWarning
 from edgekd.devices.registry import Device
 from edgekd.files import sha256_file
 from edgekd.pipeline import baseline_latency
-from edgekd.pipeline.baseline_latency import BEFORE, NOW, comparison_plan
+from edgekd.pipeline.baseline_latency import BEFORE, NOW, ComparisonNode, comparison_plan
+from edgekd.pipeline.node import Nodes
 from edgekd.pipeline.resolve import ProbedDevice
 from edgekd.recipe import Target
 
@@ -68,6 +68,6 @@ def test_what_another_moment_may_mend_is_timed_again(codes, on_device, times, tm
     target = Target(device="desk" if on_device else "cpu", runtime="onnxruntime")
     site = ProbedDevice(Device("desk", "board"), FACTS) if on_device else None
     for _ in range(2):
-        found = baseline_latency._timed(*files, target, site, ArtifactCache(tmp_path / "measurements"))
+        found = Nodes(tmp_path).make(ComparisonNode(*files, target, site))
     assert place.asked == times
     assert (found.ratio, found.baseline_sha256) == (1.25, sha256_file(files[1]))

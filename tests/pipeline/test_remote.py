@@ -9,13 +9,13 @@ import numpy as np
 import onnx
 import pytest
 
-from edgekd.artifact_cache import ArtifactCache
 from edgekd.data import load_data
 from edgekd.devices.registry import Device, add_device
 from edgekd.errors import DeviceError
 from edgekd.gate.files import keep_files
 from edgekd.gate.subject import load_subject, subject_of
-from edgekd.pipeline.evaluate import evaluate
+from edgekd.pipeline.evaluate import ExportNode
+from edgekd.pipeline.node import Nodes
 from edgekd.pipeline.resolve import resolve_targets
 from edgekd.pipeline.run import run
 from edgekd.recipe import load_recipe
@@ -187,8 +187,8 @@ def test_placement_is_measured_on_the_device(registry, sshd, tmp_path, monkeypat
         monkeypatch.setattr(f"edgekd.bench.target.{name}", lambda *_: pytest.fail("timed here"))
     recipe, _ = resolve_targets(recipe)
     quantized = run_stages(recipe, tmp_path / "run")[-1]
-    data, store = load_data(recipe.data, recipe.seed), ArtifactCache(tmp_path / "run/exports")
-    placement = evaluate(quantized, 1, data, store, recipe.targets).evaluation.here.placement
+    node = ExportNode(quantized, 1, load_data(recipe.data, recipe.seed), recipe.targets)
+    placement = Nodes(tmp_path / "run").make(node).evaluation.here.placement
     assert {each.name for each in placement.candidates} >= {"int8", "float"}
     assert all(each.ratio > 0 for each in placement.candidates)
 

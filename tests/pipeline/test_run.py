@@ -10,7 +10,6 @@ import pytest
 import torch
 
 import edgekd
-from edgekd.artifact_cache import ArtifactCache
 from edgekd.bundle.predict import Predictor
 from edgekd.bundle.verify import verify
 from edgekd.data import load_data
@@ -18,7 +17,8 @@ from edgekd.errors import EdgekdError, StorageError
 from edgekd.files import sha256_file
 from edgekd.gate import load_subject
 from edgekd.gate.files import keep_files
-from edgekd.pipeline.evaluate import evaluate
+from edgekd.pipeline.evaluate import ExportNode
+from edgekd.pipeline.node import Nodes
 from edgekd.pipeline.run import run
 from edgekd.recipe import load_recipe
 from edgekd.report.schema import Report
@@ -131,8 +131,8 @@ def test_a_second_run_does_nothing_again(finished, recipe, again, capsys):
 
 def test_the_same_recipe_elsewhere_gives_the_same_bytes(finished, recipe, tmp_path):
     elsewhere = run_stages(recipe, tmp_path / "elsewhere")
-    data, store = load_data(recipe.data, recipe.seed), ArtifactCache(tmp_path / "exports")
-    exported = evaluate(elsewhere[-1], 3, data, store, recipe.targets)
+    data = load_data(recipe.data, recipe.seed)
+    exported = Nodes(tmp_path).make(ExportNode(elsewhere[-1], 3, data, recipe.targets))
     ours, theirs = product_hashes(tmp_path / "elsewhere"), product_hashes(finished[0])
     assert [Path(name).name for name in ours].count("weights.safetensors") == 4
     [file] = (finished[0] / "exports").glob("03-quantized-*/model.onnx")

@@ -1,0 +1,73 @@
+"""A piece of a run, and the one way in which a run makes whatever it keeps."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import ClassVar, Generic, TypeVar
+
+from edgekd.artifact_cache import ArtifactCache
+
+R = TypeVar("R")
+
+
+class Node(ABC, Generic[R]):
+    """A function of other nodes' results, options, data and a seed, with a key that hashes all of these.
+
+    Attributes:
+        within: the folder of the run that results of this kind are kept in.
+        name: of the result's folder, before the start of its key.
+    """
+
+    within: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def name(self) -> str: ...
+
+    @property
+    @abstractmethod
+    def key(self) -> str: ...
+
+    @abstractmethod
+    def fill(self, folder: Path, workplace: Path) -> None:
+        """Write the result into the empty ``folder``.
+
+        Args:
+            workplace: may be made, and then keeps unfinished work from which a node that was killed goes on.
+        """
+
+    @abstractmethod
+    def read(self, folder: Path) -> R:
+        """Return the result that :meth:`fill` wrote, now or before."""
+
+    def holds(self, folder: Path) -> bool:
+        """Return whether a result from before still counts; what was measured in trouble is better measured again."""
+        return True
+
+    def found(self, folder: Path) -> None:
+        """Take note that the result was there."""
+
+
+class Nodes:
+    """The results of a run's nodes, in the run's ``folder``."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self._caches: dict[str, ArtifactCache] = {}
+
+    def make(self, node: Node[R]) -> R:
+        """Return the node's result, made now unless it is there, undamaged, from before."""
+        cache, made = self._cache(node.within), []
+
+        def fill(folder: Path) -> None:
+            made.append(folder)
+            node.fill(folder, cache.workplace(node.name, node.key))
+
+        with cache.kept(node.name, node.key, fill, node.holds) as folder:
+            if not made:
+                node.found(folder)
+            return node.read(folder)
+
+    def _cache(self, within: str) -> ArtifactCache:
+        if within not in self._caches:
+            self._caches[within] = ArtifactCache(self.folder / within)
+        return self._caches[within]

@@ -1,0 +1,116 @@
+"""A stage of a run as a node."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch import nn
+
+from edgekd.artifact import capture
+from edgekd.artifact_cache import METRICS
+from edgekd.data import DataSet
+from edgekd.files import write_json
+from edgekd.log import get_logger
+from edgekd.pipeline.keys import stage_key
+from edgekd.pipeline.log import RunLog
+from edgekd.pipeline.node import Node
+from edgekd.pipeline.plan import Start
+from edgekd.pipeline.stage_result import StageResult
+from edgekd.pipeline.teachers import Teachers
+from edgekd.spec import Spec
+from edgekd.stages import Stage
+from edgekd.stages.job import Job, Needs
+from edgekd.stages.network import restore
+from edgekd.stages.teacher import Pretraining
+
+logger = get_logger(__name__)
+Watch = Callable[[str, dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class StageNode(Node[StageResult]):
+    """The network that a stage makes of another one.
+
+    Attributes:
+        number: of the stage in the recipe; teachers have 0.
+        label: what reports call the network.
+        teachers: those that the stage learns from, or compares with.
+        watch: called with the stage's name and each epoch's entry.
+    """
+
+    number: int
+    stage: Stage
+    label: str
+    start: Start | StageResult
+    teachers: Teachers | None
+    data: DataSet
+    seed: int
+    needs: Needs | None
+    log: RunLog
+    watch: Watch | None = None
+
+    within: ClassVar[str] = "stages"
+
+    @property
+    def stage_name(self) -> str:
+        # Of several teachers each is told from the others by its label.
+        return self.label if isinstance(self.stage, Pretraining) else self.stage.name
+
+    @property
+    def name(self) -> str:
+        return f"{self.number:02d}-{self.stage_name}"
+
+    @cached_property
+    def key(self) -> str:
+        settings = self.stage.settings()
+        if self.needs:
+            settings["needs"] = asdict(self.needs)
+        start = self.start.content if isinstance(self.start, StageResult) else self.start.key
+        inputs = [start, self.teachers.content if self.teachers else ""]
+        return stage_key(self.stage.name, self.stage.version, settings, inputs, self.data, self.seed)
+
+    def fill(self, folder: Path, workplace: Path) -> None:
+        logger.info(f"  {self.stage_name}: starts")
+        started, goes_on = time.monotonic(), workplace.exists()
+        result = self.stage.run(self._job(workplace))
+        capture(result.network, result.spec).save(folder)
+        write_json(folder / METRICS, result.metrics)
+        # Of a stage that went on from a checkpoint only the last part was timed, so it has no time.
+        seconds = {} if goes_on else {"seconds": round(time.monotonic() - started, 2)}
+        self.log.write("stage", name=self.stage_name, key=self.key, **seconds)
+
+    def found(self, folder: Path) -> None:
+        logger.info(f"  {self.stage_name}: done before ({folder.name})")
+
+    def read(self, folder: Path) -> StageResult:
+        return StageResult(self.stage_name, self.label, self.key, folder)
+
+    def _job(self, workplace: Path) -> Job:
+        network, spec = self._network()
+        return Job(
+            name=self.stage_name,
+            network=network,
+            spec=spec,
+            stage=self.stage,
+            data=self.data,
+            seed=self.seed,
+            teacher=self.teachers.network() if self.teachers else None,
+            teacher_specs=self.teachers.specs if self.teachers else (),
+            folder=workplace,
+            log=self._write,
+            needs=self.needs,
+        )
+
+    def _network(self) -> tuple[nn.Module, Spec]:
+        if isinstance(self.start, Start):
+            return self.start.network(), self.start.spec
+        artifact = self.start.artifact
+        return restore(artifact), artifact.spec
+
+    def _write(self, entry: dict[str, Any]) -> None:
+        self.log.write("epoch", stage=self.stage_name, **entry)
+        if self.watch:
+            self.watch(self.stage_name, entry)

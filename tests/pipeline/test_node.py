@@ -1,0 +1,67 @@
+"""One way of making whatever a run keeps."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from edgekd.pipeline.node import Node, Nodes
+
+
+@dataclass(frozen=True)
+class Word(Node[str]):
+    """Writes a word, and notes what is done with it."""
+
+    word: str
+    key: str = "0123456789abcdef"
+    done: list[str] = field(default_factory=list)
+    still_holds: bool = True
+
+    within: ClassVar[str] = "words"
+    name: ClassVar[str] = "00-word"
+
+    def fill(self, folder: Path, workplace: Path) -> None:
+        self.done.append("resumed" if workplace.exists() else "made")
+        workplace.mkdir(exist_ok=True)
+        if self.word == "killed":
+            raise KeyboardInterrupt
+        (folder / "word").write_text(self.word)
+
+    def found(self, folder: Path) -> None:
+        self.done.append("found")
+
+    def holds(self, folder: Path) -> bool:
+        return self.still_holds
+
+    def read(self, folder: Path) -> str:
+        return (folder / "word").read_text()
+
+
+def test_made_once_and_then_found(tmp_path):
+    first, again = Word("a"), Word("b")
+    assert (Nodes(tmp_path).make(first), Nodes(tmp_path).make(again)) == ("a", "a")
+    assert (first.done, again.done) == (["made"], ["found"])
+    assert [path.name for path in (tmp_path / "words").iterdir()] == ["00-word-0123456789ab"]
+
+
+def test_another_key_is_another_result(tmp_path):
+    nodes = Nodes(tmp_path)
+    assert (nodes.make(Word("a")), nodes.make(Word("b", key="f" * 64))) == ("a", "b")
+
+
+def test_what_holds_no_longer_or_is_damaged_is_made_again(tmp_path):
+    nodes = Nodes(tmp_path)
+    nodes.make(Word("a"))
+    assert nodes.make(Word("b", still_holds=False)) == "b"
+    (tmp_path / "words/00-word-0123456789ab/word").write_text("c")
+    assert nodes.make(Word("d")) == "d"
+
+
+def test_a_node_that_was_killed_finds_its_workplace(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        Nodes(tmp_path).make(Word("killed"))
+    again = Word("a")
+    assert Nodes(tmp_path).make(again) == "a"
+    assert again.done == ["resumed"]
+    assert [path.name for path in (tmp_path / "words").iterdir()] == ["00-word-0123456789ab"]
