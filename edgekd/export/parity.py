@@ -17,7 +17,7 @@ STEPS = 255
 
 @dataclass(frozen=True)
 class Parity:
-    """How closely two sets of logits agree.
+    """The agreement of two sets of logits.
 
     Attributes:
         agreement: share of samples with the same predicted class.

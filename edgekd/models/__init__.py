@@ -1,4 +1,4 @@
-"""Where networks come from: ``build("resnet20", input_shape=(3, 32, 32), num_classes=10)``."""
+"""Construction of networks and loading of checkpoints: ``build("resnet20", (3, 32, 32), num_classes=10)``."""
 
 from edgekd.models.build import build, code_of
 from edgekd.models.checkpoint import load_checkpoint

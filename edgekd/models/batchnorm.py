@@ -1,4 +1,4 @@
-"""BatchNorm's statistics, estimated anew."""
+"""Re-estimation of BatchNorm's statistics."""
 
 from collections.abc import Iterable
 
@@ -12,10 +12,10 @@ NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 @torch.no_grad()
 def reestimate(network: nn.Module, batches: Iterable[Tensor]) -> int:
-    """Sets the running mean and variance of every BatchNorm to the plain average over ``batches``.
+    """Set the running mean and variance of every BatchNorm to the plain average over ``batches``.
 
-    For after something changed the activations and before it is used: a cut, or a fold into quantised weights.
-    Nothing else learns or drops out; the network ends in the mode that it came in.
+    This is needed after activations have changed, as by a cut, or before a fold into quantised weights. Weights stay,
+    dropout is off, and the network's mode is restored.
 
     Args:
         batches: inputs of shape (N, ...), of two samples or more.
@@ -24,7 +24,7 @@ def reestimate(network: nn.Module, batches: Iterable[Tensor]) -> int:
         TrainingError: there is a BatchNorm and no batch; its statistics are then 0 and 1.
 
     Returns:
-        How many layers have new statistics; 0 where there is no BatchNorm, and no batch is asked for.
+        The number of layers with new statistics; 0 without BatchNorm, and then ``batches`` is not read.
     """
     norms = [module for module in network.modules() if isinstance(module, NORMS) and module.track_running_stats]
     if not norms:

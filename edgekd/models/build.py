@@ -1,4 +1,4 @@
-"""From a name in a recipe to a network: edgekd's own, torchvision's, timm's, or a user's function."""
+"""Construction of networks by name: edgekd's own, torchvision's, timm's, or a user's function."""
 
 from contextlib import suppress
 from functools import partial
@@ -13,21 +13,21 @@ from edgekd.models import cifar_resnet, tiny  # noqa: F401  (their entries regis
 from edgekd.models.registry import MODELS
 from edgekd.registry import nearest
 
-# Heads that only exist in training would come alive with widths that pruning has not followed.
+# Heads that only exist in training would have widths that pruning has not followed.
 TORCHVISION_EXTRAS = {"googlenet": {"aux_logits": False}, "inception_v3": {"aux_logits": False}}
 
 
 def build(name: str, input_shape: tuple[int, ...], num_classes: int, **args: Any) -> nn.Module:
-    """Builds the network ``name`` with random weights.
+    """Build the network ``name`` with random weights.
 
     Args:
         name: an entry of ``MODELS``, ``torchvision/<name>``, ``timm/<name>`` or ``path.py:function``.
-        input_shape: the input without its batch: (channels, height, width) or (features,).
+        input_shape: shape of one input, without the batch: (channels, height, width) or (features,).
         num_classes: the number of logits.
-        args: what else the builder takes.
+        args: further arguments of the builder.
 
     Raises:
-        ModelError: no such network, or it refuses these arguments.
+        ModelError: there is no such network, or it refuses these arguments.
     """
     offered = {"input_shape": tuple(input_shape), "num_classes": num_classes}
     if userfile.is_reference(name):
@@ -54,7 +54,7 @@ def code_of(name: str, input_shape: tuple[int, ...], num_classes: int, args: dic
     def use() -> None:
         with torch.random.fork_rng(devices=[]):
             network = build(name, input_shape, num_classes, **args)
-            with suppress(Exception), torch.no_grad():  # whether it takes this input is not the question here
+            with suppress(Exception), torch.no_grad():  # an input that the network refuses does not matter here
                 network.eval()(torch.zeros(2, *input_shape))
 
     return userfile.code_of(name, use, list(input_shape), num_classes, args)

@@ -1,4 +1,4 @@
-"""Weights trained elsewhere, loaded into a network whole or not at all."""
+"""Loading of checkpoints, completely or not at all."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from edgekd.errors import ModelError
 from edgekd.log import get_logger
 from edgekd.models.checkpoint_file import read_checkpoint, state_dicts
-from edgekd.models.choice import choose, some
+from edgekd.models.choice import choose, shortened
 from edgekd.models.values import must_be_weights
 
 logger = get_logger(__name__)
@@ -20,22 +20,22 @@ NEW_HEAD = "; new_head: true leaves out this layer, and the rest fits"
 
 
 def load_checkpoint(network: nn.Module, path: Path, new_head: bool = False, checkpoint_key: str | None = None) -> None:
-    """Load ``path`` into ``network``, every weight of it.
+    """Load all weights of ``network`` from the checkpoint ``path``.
 
-    Takes a state dict by itself or inside dicts (``state_dict``, ``model``, ...), with or without a prefix that
-    wrappers leave (``module.``, ``net.``), in any floating type. Where several fit the network, the averaged ones are
-    taken (``state_dict_ema``, ``model_ema``, an AveragedModel's). Standard error says what was chosen and what was
-    left out. Torch files are read with ``weights_only=True``: code in them is never run.
+    It may be a state dict, or hold one inside dicts (``state_dict``, ``model``, ...), with or without a prefix of
+    wrappers (``module.``, ``net.``), in any floating type. If several state dicts fit the network, the averaged one is
+    loaded (``state_dict_ema``, ``model_ema``, an AveragedModel's). The choice, and what is left out, is logged. Torch
+    files are read with ``weights_only=True``: code in them is never run.
 
     Args:
-        new_head: leave out those tensors of the last layer (:func:`last_layer`) that have another shape, such as a
-            classifier's of another number of classes; the network keeps its own, and standard error says so.
-        checkpoint_key: which of several to take: the keys and the prefix in front of its names, joined by dots, such
-            as ``state_dict`` or ``state_dict.student``; ``.`` is the file's outermost state dict.
+        new_head: leave out tensors of the last layer (:func:`last_layer`) that have another shape, such as those of a
+            classifier with another number of classes; the network keeps its own, which is logged.
+        checkpoint_key: the state dict to load: the keys and the prefix of its names, joined by dots, such as
+            ``state_dict`` or ``state_dict.student``; ``.`` is the file's outermost state dict.
 
     Raises:
-        ModelError: the file is missing, not a checkpoint, holds code, is for another network, holds several that
-            fit equally well, or values that are no weights; the message lists what.
+        ModelError: the file is missing, not a checkpoint, holds code, is for another network, holds several state
+            dicts that fit equally well, or values that are no weights; the message lists them.
     """
     own = network.state_dict()
     counters = {name: value for name, value in own.items() if name.endswith(BATCH_COUNTER)}
@@ -106,4 +106,4 @@ def _mismatch(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
             ],
         ),
     ]
-    return "; ".join(f"{what}: {some(names)}" for what, names in parts if names)
+    return "; ".join(f"{kind}: {shortened(names)}" for kind, names in parts if names)

@@ -1,4 +1,4 @@
-"""What a checkpoint's file holds: safetensors, or torch files read without running what is in them."""
+"""Reading of checkpoint files: safetensors, or torch files without running code in them."""
 
 import pickle
 import re
@@ -14,26 +14,26 @@ from torch import Tensor
 
 from edgekd.errors import ModelError, first_line
 
-# An optimiser's state has the shapes of the weights, and is none.
+# An optimiser's state has the shapes of the weights, but is not weights.
 NO_WEIGHTS = re.compile(r"optim|sched|scaler|callback", re.IGNORECASE)
 DEPTH = 4
 
 
 def read_checkpoint(path: Path) -> object:
-    """Return what ``path`` holds; code in it is never run.
+    """Return the content of ``path``; code in it is never run.
 
     Raises:
         ModelError: the file is missing, not a checkpoint, or holds more than tensors.
     """
     if path.exists() and not path.is_file():
-        what = "a folder" if path.is_dir() else "not a regular file"
-        raise ModelError(f"{path} is {what}; give the path of a .safetensors, .pt or .pth file")
+        kind = "a folder" if path.is_dir() else "not a regular file"
+        raise ModelError(f"{path} is {kind}; give the path of a .safetensors, .pt or .pth file")
     if not path.is_file():
         raise ModelError(f"there is no checkpoint {path}; give the path of a .safetensors, .pt or .pth file")
     try:
         if _is_safetensors(path):
             return load_file(path)
-        # timm and torchvision keep the command's arguments beside the weights: plain values in a Namespace.
+        # timm and torchvision store the command's arguments with the weights: plain values in a Namespace.
         with torch.serialization.safe_globals([Namespace]), path.open("rb") as file:
             return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # on damage, the unpickler raises IndexError, struct.error, AssertionError and more

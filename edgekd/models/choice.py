@@ -1,4 +1,4 @@
-"""Which of a checkpoint's weights a network gets: those that fit it, and of several the averaged ones."""
+"""The choice among a checkpoint's state dicts: the one that fits the network, and of several the averaged one."""
 
 import re
 from collections import Counter
@@ -14,7 +14,7 @@ from edgekd.errors import ModelError
 from edgekd.registry import nearest
 
 AVERAGED = re.compile(r"(^|[._])(\w*ema|ema\w*|swa|averaged?|avg|n_averaged|shadow)([._]|$)", re.IGNORECASE)
-# What losses, metrics and profilers register in the module that is saved with the network in it.
+# Tensors that losses, metrics and profilers register in the module that is saved with the network in it.
 FOREIGN = re.compile(
     r"(^n_averaged$)|(^|\.)total_(ops|params)$|^(criterion|loss\w*|\w+_loss(es)?|metrics?|\w+_(metrics?|acc(uracy)?))\."
 )
@@ -26,34 +26,43 @@ Complaint = Callable[[Mapping[str, Tensor]], str]
 
 @dataclass(frozen=True)
 class CheckpointCandidate:
-    """A network's weights inside a checkpoint: a state dict, and what stands in front of the names in it."""
+    """A network's weights inside a checkpoint.
+
+    Attributes:
+        at: the keys that lead to the state dict.
+        prefix: the prefix of the network's names in it.
+        state: the state dict.
+        names: names of the network's own parameters and buffers.
+    """
 
     at: tuple[str, ...]
     prefix: str
     state: Mapping[str, Tensor]
     names: frozenset[str]
-    """What the network calls its own."""
 
     @property
     def label(self) -> str:
-        """What ``checkpoint_key`` chooses it by."""
+        """Return the ``checkpoint_key`` that chooses it."""
         return ".".join([*self.at, *([self.prefix.rstrip(".")] if self.prefix else [])]) or TOP
 
     @property
     def is_averaged(self) -> bool:
-        """As PyTorch's AveragedModel, timm and torchvision mark a moving average of the weights."""
+        """Tell whether it is a moving average, as marked by PyTorch's AveragedModel, timm and torchvision."""
         return bool(AVERAGED.search(self.label)) or "n_averaged" in self.state
 
     @cached_property
     def weights(self) -> dict[str, Tensor]:
+        """Return its tensors by the network's names."""
         return {name.removeprefix(self.prefix): self.state[name] for name in self.state if self._takes(name)}
 
     @property
     def left_out(self) -> list[str]:
+        """Return the names in the state dict that are not the network's."""
         return [name for name in self.state if not self._takes(name)]
 
     @property
     def known(self) -> int:
+        """Return the number of the network's names that it has."""
         return sum(name in self.weights for name in self.names)
 
     def _takes(self, name: str) -> bool:
@@ -63,11 +72,13 @@ class CheckpointCandidate:
 
 @dataclass(frozen=True)
 class CheckpointChoice:
+    """The chosen candidate, and the others that hold a similar network."""
+
     chosen: CheckpointCandidate
     others: tuple[CheckpointCandidate, ...] = ()
 
     def __str__(self) -> str:
-        """What was chosen and what was left; nothing where there was only one thing to take."""
+        """Describe what was chosen and what was left out; empty if there was nothing to choose."""
         parts = []
         if self.others:
             averaged = "the averaged weights " if self.chosen.is_averaged else ""
@@ -75,7 +86,7 @@ class CheckpointChoice:
             parts.append(f"takes {averaged}{self.chosen.label}, not {others} (checkpoint_key chooses another)")
         left_out = [n for n in self.chosen.left_out if not any(n.startswith(o.prefix or n) for o in self.others)]
         if left_out and left_out != ["n_averaged"]:
-            parts.append(f"leaves out what is not this network's: {some(left_out)}")
+            parts.append(f"leaves out what is not this network's: {shortened(left_out)}")
         return "; ".join(parts)
 
 
@@ -86,16 +97,16 @@ def choose(
     key: str | None,
     path: Path,
 ) -> CheckpointChoice:
-    """Choose the weights of a network with parameters and buffers called ``names``.
+    """Choose the weights for a network with parameters and buffers called ``names``.
 
-    Those that fit are taken; of several that fit, the averaged ones.
+    Weights that fit are preferred, and of several that fit the averaged ones.
 
     Args:
-        complaint: says what of some weights does not fit the network; nothing where they fit.
-        key: the label of those to take, or the start of it.
+        complaint: describes how weights do not fit the network; returns an empty text if they fit.
+        key: the label of the weights to choose, or its beginning.
 
     Raises:
-        ModelError: several fit that differ, none or several of them averaged; or there is nothing under ``key``.
+        ModelError: several fit and differ, none or several of them averaged; or there is nothing under ``key``.
     """
     candidates = [each for at, state in state_dicts.items() for each in _in(at, state, frozenset(names))]
     if key is not None:
@@ -116,13 +127,14 @@ def choose(
     )
 
 
-def some(names: Sequence[str]) -> str:
+def shortened(names: Sequence[str]) -> str:
+    """Join the first names, with the number of the others."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more
 
 
 def _in(at: tuple[str, ...], state: Mapping[str, Tensor], names: frozenset[str]) -> list[CheckpointCandidate]:
-    """One for each prefix under which names of the network stand; the whole state dict where none does."""
+    """Return a candidate for each prefix of the network's names, or the whole state dict if there is none."""
     counts: Counter[str] = Counter()
     for name in state:
         starts = [0, *(dot.end() for dot in re.finditer(r"\.", name))]
@@ -137,7 +149,7 @@ def _under(key: str, candidates: list[CheckpointCandidate], path: Path) -> list[
     found = found or [each for each in candidates if each.label.startswith(f"{key}.")]
     if not found:
         labels = [each.label for each in candidates]
-        raise ModelError(f"{path} holds no weights under {key!r}{nearest(key, labels)}; it has: {some(labels)}")
+        raise ModelError(f"{path} holds no weights under {key!r}{nearest(key, labels)}; it has: {shortened(labels)}")
     return found
 
 

@@ -12,7 +12,7 @@ Shortcut = Literal["conv", "pad"]
 
 
 class PadShortcut(nn.Module):
-    """Option A of the paper: every second pixel, the new channels zero. It has no weights and cannot be pruned."""
+    """Option A of the paper: every second pixel, new channels zero. It has no weights and cannot be pruned."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -24,7 +24,7 @@ class PadShortcut(nn.Module):
 
 
 def conv_shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential:
-    """Option B of the paper, a 1x1 projection."""
+    """Return option B of the paper, a 1x1 projection."""
     return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
 
 
@@ -74,7 +74,7 @@ class CifarResNet(nn.Module):
         return self.linear(F.adaptive_avg_pool2d(x, 1).flatten(1))
 
     def adopt_state_dict(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Completes the weights of a network with padded shortcuts for one with projections.
+        """Complete the weights of a network with padded shortcuts for one with projections.
 
         A projection whose weight is a padded identity computes what option A computes, so published
         checkpoints of option A load into a network that can be pruned.

@@ -1,6 +1,6 @@
-"""Weights computed from others, as weight norm and spectral norm compute them, made plain weights.
+"""Folding of computed weights, such as those of weight norm and spectral norm, into plain weights.
 
-Pruning and quantisation change a layer's weight, and a weight that is computed anew from its parts before each call
+Pruning and quantisation change a layer's weight, and a weight that is computed from other parameters before each call
 would undo that. torch has two mechanisms for such weights, parametrisations and the older hooks.
 """
 
@@ -26,10 +26,10 @@ REMOVE: dict[type, Callable[[nn.Module, str], Any]] = {
 def fold(network: nn.Module) -> nn.Module:
     """Replace every computed weight of ``network`` by its present value, in place, and return ``network``.
 
-    What the network gives in evaluation mode stays the same.
+    Its outputs in evaluation mode stay the same.
 
     Raises:
-        ModelError: a parametrisation cannot be taken away; the message names the layer.
+        ModelError: a parametrisation cannot be removed; the message names the layer.
     """
     # In training mode spectral norm would take another step of its power iteration.
     with in_evaluation(network):
@@ -45,7 +45,7 @@ def fold(network: nn.Module) -> nn.Module:
 
 
 def copyable(network: nn.Module) -> nn.Module:
-    """Return ``network`` itself, fit to be copied: the last forward pass left a hook's weight with its graph."""
+    """Detach the weights that hooks computed in the last forward pass, so that ``network`` can be copied; return it."""
     for module in network.modules():
         for _, name in _hooked(module):
             value = module.__dict__.get(name)

@@ -1,4 +1,4 @@
-"""Looking at a network without leaving a trace in its modes."""
+"""Temporary modes of a network."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from torch import nn
 
 @contextmanager
 def in_evaluation(network: nn.Module) -> Iterator[None]:
-    """``network`` in evaluation mode; afterwards each of its modules is in the mode that it had."""
+    """Put ``network`` in evaluation mode within the context, and restore the mode of each module on leaving."""
     modes = {module: module.training for module in network.modules()}
     network.eval()
     try:

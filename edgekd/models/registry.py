@@ -1,4 +1,4 @@
-"""The networks that a recipe can name; an entry takes the input's shape without the batch, and the classes."""
+"""The registry of networks; an entry is called with the input's shape, without the batch, and the number of classes."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""What a network costs on paper: parameters and multiply-accumulates."""
+"""Counts of a network's parameters and multiply-accumulates."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,12 +14,12 @@ def count_parameters(network: nn.Module) -> int:
 
 
 def count_macs(network: nn.Module, input_shape: tuple[int, ...]) -> int:
-    """Multiply-accumulates of one sample in convolutions and matrix products, in evaluation mode."""
+    """Count the multiply-accumulates of one sample in convolutions and matrix products, in evaluation mode."""
     return int(_counted(network, input_shape).get_total_flops()) // 2
 
 
 def macs_by_module(network: nn.Module, input_shape: tuple[int, ...]) -> dict[str, int]:
-    """Those of each module that has any, by its path; a container's are those of all that is in it."""
+    """Count the multiply-accumulates of each module that has any, by path; containers include their modules'."""
     prefix = f"{type(network).__name__}."
     counts = _counted(network, input_shape).get_flop_counts()
     return {
@@ -41,7 +41,7 @@ def _counted(network: nn.Module, input_shape: tuple[int, ...]) -> FlopCounterMod
 
 @contextmanager
 def _unfused_attention() -> Iterator[None]:
-    # The counter knows products of matrices, and not the kernels that attention is fused into on a CPU.
+    # The counter knows matrix products, but not the fused kernels of attention on a CPU.
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

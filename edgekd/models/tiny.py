@@ -37,7 +37,7 @@ def resnet8(input_shape: tuple[int, ...], num_classes: int, width: int = 16) -> 
 
 @MODELS.register("small_cnn")
 def small_cnn(input_shape: tuple[int, ...], num_classes: int, width: int = 16) -> nn.Module:
-    """Three convolutions of ``width``, 2 and 4 times ``width`` channels, each halving the picture."""
+    """Build three convolutions of ``width``, 2 and 4 times ``width`` channels, each halving the image."""
     layers: list[nn.Module] = []
     channels = input_shape[0]
     for outputs in (width, 2 * width, 4 * width):
@@ -53,7 +53,7 @@ def small_cnn(input_shape: tuple[int, ...], num_classes: int, width: int = 16) -
 
 @MODELS.register("mlp")
 def mlp(input_shape: tuple[int, ...], num_classes: int, hidden: Sequence[int] = (64, 64)) -> nn.Module:
-    """A fully connected network over the flattened input."""
+    """Build a fully connected network over the flattened input."""
     layers: list[nn.Module] = [nn.Flatten()]
     features = 1
     for size in input_shape:

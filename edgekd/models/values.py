@@ -1,4 +1,4 @@
-"""What a tensor must be to serve as a network's weight."""
+"""Checks of the tensors of a checkpoint."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,21 +7,21 @@ import torch
 from torch import Tensor, nn
 
 from edgekd.errors import ModelError
-from edgekd.models.choice import some
+from edgekd.models.choice import shortened
 
 
 def must_be_weights(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    """Refuse a ``state`` for ``network``, of ``path``, whose values it cannot compute with.
+    """Refuse a ``state`` from ``path`` with tensors that ``network`` cannot compute with.
 
     Raises:
         ModelError: codes of a quantised network, values that are not finite in the network's own type, tensors
-            without values, or nothing but zeros; the message says which and where.
+            without values, or only zeros; the message says which and where.
     """
     parameters = dict(network.named_parameters(remove_duplicate=False))
     own = network.state_dict()
     wrong = [f"{n} {why}" for n, value in state.items() if (why := _wrong(n, value, own[n], n in parameters))]
     if wrong:
-        raise ModelError(f"{path} holds what cannot be weights of this {type(network).__name__}: {some(wrong)}")
+        raise ModelError(f"{path} holds what cannot be weights of this {type(network).__name__}: {shortened(wrong)}")
     matrices = [value for name, value in state.items() if name in parameters and value.ndim > 1]
     if matrices and not any(value.any() for value in matrices):
         raise ModelError(f"{path} holds a network whose weights are all 0; was it saved before it was filled?")

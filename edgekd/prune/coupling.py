@@ -20,7 +20,7 @@ SPLITS = (OPTYPE.SPLIT, OPTYPE.SLICE, OPTYPE.UNBIND)
 
 @dataclass(frozen=True)
 class CoupledChannels:
-    """How the channels of a dependency group are coupled.
+    """The coupling between the channels of a dependency group.
 
     They fall into ``parts`` that are cut alike, and in each part ``chunk`` neighbours go at once. A set of coupled
     channels has one score.
@@ -129,7 +129,7 @@ class _Layer:
 
     @cached_property
     def groups(self) -> dict[int, list[int]]:
-        """Positions in the root, by the group of the layer."""
+        """Return the positions in the root, by the group of the layer."""
         found = defaultdict(list)
         for index, position in self.positions.items():
             found[index // self.size].append(position)
