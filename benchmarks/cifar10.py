@@ -20,7 +20,7 @@ from edgekd.data import DataSet, load_data
 from edgekd.export import export_onnx, runtime_logits
 from edgekd.files import canonical_json, make_folder, sha256, sha256_file, write_bytes
 from edgekd.pipeline.log import RunLog
-from edgekd.pipeline.node import Nodes
+from edgekd.pipeline.node import NodeCache
 from edgekd.pipeline.runner import StageRunner
 from edgekd.pipeline.stage_result import StageResult
 from edgekd.profiles import PROFILES
@@ -47,7 +47,7 @@ class Study:
         changed = {"seed": seed, "stages": tuple(stages), "student": student or self.recipe.student}
         recipe = self.recipe.model_copy(update=changed)
         log = RunLog(self.folder / "log.jsonl", recipe.written)
-        return StageRunner(recipe, self.data, Nodes(self.folder), log).run()[1]
+        return StageRunner(recipe, self.data, NodeCache(self.folder), log).run()[1]
 
     def limited(self, count: int) -> "Study":
         """The same with ``count`` of its training samples, the rest as it is."""

@@ -45,10 +45,10 @@ def run_stages(recipe: "Recipe", folder: Path) -> "list[StageResult]":
     from edgekd.data import load_data
     from edgekd.files import make_folder
     from edgekd.pipeline.log import RunLog
-    from edgekd.pipeline.node import Nodes
+    from edgekd.pipeline.node import NodeCache
     from edgekd.pipeline.runner import StageRunner
 
-    data, nodes = load_data(recipe.data, recipe.seed), Nodes(make_folder(folder))
+    data, nodes = load_data(recipe.data, recipe.seed), NodeCache(make_folder(folder))
     return StageRunner(recipe, data, nodes, RunLog(folder / "log.jsonl", recipe.written)).run()[1]
 
 

@@ -9,7 +9,7 @@ from edgekd.lint.layer import WEIGHTED
 
 
 def operator_counts(model: onnx.ModelProto) -> dict[str, int]:
-    """Nodes by operator, with its domain where it is not ONNX's own."""
+    """NodeCache by operator, with its domain where it is not ONNX's own."""
     names = [f"{node.domain}.{node.op_type}" if node.domain else node.op_type for node in model.graph.node]
     return dict(sorted(Counter(names).items()))
 

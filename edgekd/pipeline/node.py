@@ -47,7 +47,7 @@ class Node(ABC, Generic[R]):
         """Take note that the result was there."""
 
 
-class Nodes:
+class NodeCache:
     """The results of a run's nodes, in the run's ``folder``."""
 
     def __init__(self, folder: Path):

@@ -24,7 +24,7 @@ from edgekd.pipeline.chunks import chunks
 from edgekd.pipeline.evaluate import LEAST_AGREEMENT, Exported, departure, save_array
 from edgekd.pipeline.evaluation import FileRecord
 from edgekd.pipeline.names import ONNX_RUNTIME
-from edgekd.pipeline.node import Node, Nodes
+from edgekd.pipeline.node import Node, NodeCache
 from edgekd.pipeline.resolve import ProbedDevice
 from edgekd.recipe import Target
 from edgekd.stages.targets import file_profile
@@ -81,7 +81,7 @@ def measure_remote(
     target: Target,
     device: ProbedDevice,
     data: DataSet,
-    nodes: Nodes,
+    nodes: NodeCache,
     question: float = 1.0,
 ) -> RemoteMeasurement:
     """Measure on ``device``, which is connected to only where something is missing.

@@ -18,7 +18,7 @@ from edgekd.pipeline.local_paths import without_local_paths
 from edgekd.pipeline.log import RunLog
 from edgekd.pipeline.measure import LatencyNode
 from edgekd.pipeline.network_check import check_inputs
-from edgekd.pipeline.node import Nodes
+from edgekd.pipeline.node import NodeCache
 from edgekd.pipeline.outputs import make_output
 from edgekd.pipeline.pack import pack_run
 from edgekd.pipeline.plan import Size, must_compress, must_shrink, size_of, start_of, starts_of_teachers
@@ -110,7 +110,7 @@ def run(
         log = RunLog(folder / LOG, recipe.written)
         hold_threads(log)
         write_text(folder / RECIPE, recipe.to_yaml())
-        data, nodes = planned.data, Nodes(folder)
+        data, nodes = planned.data, NodeCache(folder)
         teachers, stages = StageRunner(recipe, data, nodes, log, watch).run()
         exports = _export(recipe, data, stages, nodes)
         ensemble = nodes.make(EnsembleNode(teachers, data)) if len(teachers.members) > 1 else None
@@ -139,7 +139,7 @@ def run(
         return distributed.broadcast(report)
 
 
-def _export(recipe: Recipe, data: DataSet, stages: list[StageResult], nodes: Nodes) -> list[Exported]:
+def _export(recipe: Recipe, data: DataSet, stages: list[StageResult], nodes: NodeCache) -> list[Exported]:
     """The teacher's files first: what students must keep is told by them."""
     teacher = nodes.make(ExportNode(stages[0], 0, data, recipe.targets))
     bounds = Bounds(_least_accuracy(recipe, data, teacher), _largest(recipe, teacher))

@@ -2,7 +2,7 @@
 
 from edgekd.data import DataSet
 from edgekd.pipeline.log import RunLog
-from edgekd.pipeline.node import Nodes
+from edgekd.pipeline.node import NodeCache
 from edgekd.pipeline.plan import Start, start_of, starts_of_teachers
 from edgekd.pipeline.stage_node import StageNode, Watch
 from edgekd.pipeline.stage_result import StageResult
@@ -15,7 +15,7 @@ from edgekd.stages.teacher import Pretraining
 class StageRunner:
     """Runs the stages of ``recipe`` on ``data``."""
 
-    def __init__(self, recipe: Recipe, data: DataSet, nodes: Nodes, log: RunLog, watch: Watch | None = None):
+    def __init__(self, recipe: Recipe, data: DataSet, nodes: NodeCache, log: RunLog, watch: Watch | None = None):
         self.recipe, self.data, self.nodes, self.log, self.watch = recipe, data, nodes, log, watch
 
     def run(self) -> tuple[Teachers, list[StageResult]]:

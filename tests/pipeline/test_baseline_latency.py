@@ -9,7 +9,7 @@ from edgekd.devices.registry import Device
 from edgekd.files import sha256_file
 from edgekd.pipeline import baseline_latency
 from edgekd.pipeline.baseline_latency import BEFORE, NOW, ComparisonNode, comparison_plan
-from edgekd.pipeline.node import Nodes
+from edgekd.pipeline.node import NodeCache
 from edgekd.pipeline.resolve import ProbedDevice
 from edgekd.recipe import Target
 
@@ -68,6 +68,6 @@ def test_what_another_moment_may_mend_is_timed_again(codes, on_device, times, tm
     target = Target(device="desk" if on_device else "cpu", runtime="onnxruntime")
     site = ProbedDevice(Device("desk", "board"), FACTS) if on_device else None
     for _ in range(2):
-        found = Nodes(tmp_path).make(ComparisonNode(*files, target, site))
+        found = NodeCache(tmp_path).make(ComparisonNode(*files, target, site))
     assert place.asked == times
     assert (found.ratio, found.baseline_sha256) == (1.25, sha256_file(files[1]))

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import pytest
 
-from edgekd.pipeline.node import Node, Nodes
+from edgekd.pipeline.node import Node, NodeCache
 
 
 @dataclass(frozen=True)
@@ -40,18 +40,18 @@ class Word(Node[str]):
 
 def test_made_once_and_then_found(tmp_path):
     first, again = Word("a"), Word("b")
-    assert (Nodes(tmp_path).make(first), Nodes(tmp_path).make(again)) == ("a", "a")
+    assert (NodeCache(tmp_path).make(first), NodeCache(tmp_path).make(again)) == ("a", "a")
     assert (first.done, again.done) == (["made"], ["found"])
     assert [path.name for path in (tmp_path / "words").iterdir()] == ["00-word-0123456789ab"]
 
 
 def test_another_key_is_another_result(tmp_path):
-    nodes = Nodes(tmp_path)
+    nodes = NodeCache(tmp_path)
     assert (nodes.make(Word("a")), nodes.make(Word("b", key="f" * 64))) == ("a", "b")
 
 
 def test_what_holds_no_longer_or_is_damaged_is_made_again(tmp_path):
-    nodes = Nodes(tmp_path)
+    nodes = NodeCache(tmp_path)
     nodes.make(Word("a"))
     assert nodes.make(Word("b", still_holds=False)) == "b"
     (tmp_path / "words/00-word-0123456789ab/word").write_text("c")
@@ -60,8 +60,8 @@ def test_what_holds_no_longer_or_is_damaged_is_made_again(tmp_path):
 
 def test_a_node_that_was_killed_finds_its_workplace(tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        Nodes(tmp_path).make(Word("killed"))
+        NodeCache(tmp_path).make(Word("killed"))
     again = Word("a")
-    assert Nodes(tmp_path).make(again) == "a"
+    assert NodeCache(tmp_path).make(again) == "a"
     assert again.done == ["resumed"]
     assert [path.name for path in (tmp_path / "words").iterdir()] == ["00-word-0123456789ab"]

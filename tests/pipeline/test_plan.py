@@ -9,7 +9,7 @@ from edgekd.data import load_data
 from edgekd.errors import EdgekdError, ModelError
 from edgekd.pipeline.evaluate import ExportNode
 from edgekd.pipeline.log import RunLog
-from edgekd.pipeline.node import Nodes
+from edgekd.pipeline.node import NodeCache
 from edgekd.pipeline.run import plan
 from edgekd.recipe import load_recipe
 from tests.toy import RECIPE, run_stages, write_recipe
@@ -180,7 +180,7 @@ def test_a_calibration_that_is_not_known_is_found_before_training(tmp_path):
 def test_sums_of_whole_numbers_stay_as_they_are(recipe, tmp_path):
     made = recipe("counting", "[{quantize: {epochs: 0, rungs: [ptq], calibration: minmax, placement: int8}}]")
     last = run_stages(made, tmp_path / "run")[-1]
-    exported = Nodes(tmp_path / "run").make(ExportNode(last, 1, load_data(made.data, made.seed), made.targets))
+    exported = NodeCache(tmp_path / "run").make(ExportNode(last, 1, load_data(made.data, made.seed), made.targets))
     assert exported.evaluation.here.parity.agreement > 0.9
 
 

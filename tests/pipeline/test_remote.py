@@ -15,7 +15,7 @@ from edgekd.errors import DeviceError
 from edgekd.gate.files import keep_files
 from edgekd.gate.subject import load_subject, subject_of
 from edgekd.pipeline.evaluate import ExportNode
-from edgekd.pipeline.node import Nodes
+from edgekd.pipeline.node import NodeCache
 from edgekd.pipeline.resolve import resolve_targets
 from edgekd.pipeline.run import run
 from edgekd.recipe import load_recipe
@@ -188,7 +188,7 @@ def test_placement_is_measured_on_the_device(registry, sshd, tmp_path, monkeypat
     recipe, _ = resolve_targets(recipe)
     quantized = run_stages(recipe, tmp_path / "run")[-1]
     node = ExportNode(quantized, 1, load_data(recipe.data, recipe.seed), recipe.targets)
-    placement = Nodes(tmp_path / "run").make(node).evaluation.here.placement
+    placement = NodeCache(tmp_path / "run").make(node).evaluation.here.placement
     assert {each.name for each in placement.candidates} >= {"int8", "float"}
     assert all(each.ratio > 0 for each in placement.candidates)
 

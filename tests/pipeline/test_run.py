@@ -18,7 +18,7 @@ from edgekd.files import sha256_file
 from edgekd.gate import load_subject
 from edgekd.gate.files import keep_files
 from edgekd.pipeline.evaluate import ExportNode
-from edgekd.pipeline.node import Nodes
+from edgekd.pipeline.node import NodeCache
 from edgekd.pipeline.run import run
 from edgekd.recipe import load_recipe
 from edgekd.report.schema import Report
@@ -132,7 +132,7 @@ def test_a_second_run_does_nothing_again(finished, recipe, again, capsys):
 def test_the_same_recipe_elsewhere_gives_the_same_bytes(finished, recipe, tmp_path):
     elsewhere = run_stages(recipe, tmp_path / "elsewhere")
     data = load_data(recipe.data, recipe.seed)
-    exported = Nodes(tmp_path).make(ExportNode(elsewhere[-1], 3, data, recipe.targets))
+    exported = NodeCache(tmp_path).make(ExportNode(elsewhere[-1], 3, data, recipe.targets))
     ours, theirs = product_hashes(tmp_path / "elsewhere"), product_hashes(finished[0])
     assert [Path(name).name for name in ours].count("weights.safetensors") == 4
     [file] = (finished[0] / "exports").glob("03-quantized-*/model.onnx")
