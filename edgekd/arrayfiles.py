@@ -1,4 +1,4 @@
-"""Arrays from files of others: .npy, .npz and .csv, whose headers are read before any memory is taken."""
+"""Arrays from untrusted files: .npy, .npz and .csv, whose headers are checked before any memory is taken."""
 
 import csv
 import io
@@ -17,7 +17,7 @@ from edgekd.files import require_file
 from edgekd.folders import ROWS
 
 LONGEST_HEADER = 1 << 14
-# Below this size, what is packed hard is read whatever it was packed by.
+# Below this size, any compression ratio is accepted.
 HARMLESS = 1 << 30
 MOST_PACKED = 200
 READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -25,7 +25,7 @@ READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.re
 
 @dataclass(frozen=True)
 class Header:
-    """What a .npy says of its array; ``start`` is where the values begin."""
+    """The header of a .npy; ``start`` is the offset of the first value."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -33,11 +33,12 @@ class Header:
 
     @property
     def nbytes(self) -> int:
+        """Return the size of the values in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
 
 
 def read_npy(path: Path) -> np.ndarray:
-    """The plain array in ``path``.
+    """Read the plain array in ``path``.
 
     Raises:
         DataError: it is no such file, or the array does not fit into memory.
@@ -53,7 +54,7 @@ def read_npy(path: Path) -> np.ndarray:
 
 
 def read_npz(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) -> dict[str, np.ndarray]:
-    """The plain arrays ``needed``, and those of ``optional`` that are there.
+    """Read the plain arrays ``needed``, and those of ``optional`` that the archive has.
 
     Raises:
         DataError: it is no archive of them, one is missing, or they do not fit into memory.
@@ -127,7 +128,7 @@ def _size(nbytes: int) -> str:
 
 
 def read_rows(path: Path) -> np.ndarray:
-    """A .npy or .csv of one sample per row, as float64 (N, F).
+    """Read a .npy or .csv of one sample per row, as float64 (N, F).
 
     Raises:
         DataError: it holds anything but finite numbers.
@@ -150,10 +151,10 @@ def read_rows(path: Path) -> np.ndarray:
 
 
 def must_be_finite(rows: np.ndarray, name: str) -> None:
-    """Return only if all values of ``rows`` (N, ...) are finite in float32, which networks compute in.
+    """Check that all values of ``rows`` (N, ...) are finite in float32, in which networks compute.
 
     Raises:
-        DataError: it names the first row that has another.
+        DataError: a value is not; the message names the first such row.
     """
     with np.errstate(over="ignore"):
         finite = np.isfinite(rows.astype(np.float32, copy=False)).reshape(len(rows), -1)
@@ -168,25 +169,25 @@ def must_be_finite(rows: np.ndarray, name: str) -> None:
 
 
 def read_csv(path: Path) -> np.ndarray:
-    """Rows of numbers below a line of column names, where there is one."""
+    """Read rows of numbers, below an optional line of column names."""
     require_file(path, DataError)
     with path.open(newline="", encoding="utf-8-sig") as file:
         lines = [(number, line) for number, line in enumerate(csv.reader(file), 1) if line]
-    if lines and not any(map(is_number, lines[0][1])):
+    if lines and not any(map(_is_number, lines[0][1])):
         del lines[0]  # column names
     if not lines:
         raise DataError(f"{path}: holds no rows")
     for number, line in lines:
-        wrong = [cell for cell in line if not is_number(cell)]
+        wrong = [cell for cell in line if not _is_number(cell)]
         if wrong or len(line) != len(lines[0][1]):
             what = f"{wrong[0]!r} is not a number" if wrong else f"{len(line)} values, not {len(lines[0][1])}"
             raise DataError(f"{path}: line {number}: {what}")
     return np.array([[float(cell) for cell in line] for _, line in lines])
 
 
-def is_number(cell: str) -> bool:
+def _is_number(cell: str) -> bool:
     try:
         float(cell)
     except ValueError:
         return False
-    return "_" not in cell  # which Python reads over
+    return "_" not in cell  # which Python ignores in numbers

@@ -1,4 +1,4 @@
-"""Starting this Python anew for a module of edgekd, which then imports what this process would import."""
+"""Child processes: this Python runs a module of edgekd, with the import path of this process."""
 
 import os
 import sys

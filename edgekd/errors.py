@@ -1,18 +1,18 @@
-"""Everything that edgekd raises on purpose. A message says what is wrong, where, and what to do next."""
+"""The errors that edgekd raises. A message says what is wrong, where, and what to do next."""
 
 
 class EdgekdError(Exception):
-    """Base of all errors that a user can mend; ``exit_code`` is what the command ends with."""
+    """Base of all errors that a user can mend; ``exit_code`` is the command's."""
 
     exit_code = 1
 
 
 class RecipeError(EdgekdError):
-    """The recipe, or a command-line override of it, says something that cannot be."""
+    """The recipe, or a command-line override of it, has an impossible value."""
 
 
 class DataError(EdgekdError):
-    """The data set is missing, damaged, or not what the recipe says."""
+    """The data set is missing, damaged, or does not match the recipe."""
 
 
 class ModelError(EdgekdError):
@@ -28,7 +28,7 @@ class ExportError(EdgekdError):
 
 
 class MeasurementError(EdgekdError):
-    """A figure cannot be measured as asked."""
+    """Something cannot be measured as asked."""
 
 
 class DeviceError(EdgekdError):
@@ -44,6 +44,6 @@ class StorageError(EdgekdError):
 
 
 def first_line(error: BaseException) -> str:
-    """What ``error`` says first, for a message of one line; its type where it says nothing."""
+    """Return the first line of ``error``, or its type if it has no message."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""Where an ONNX file keeps weights that are not inside it: in files beside it that its tensors name."""
+"""External weights of an ONNX file: files in its folder that its tensors name."""
 
 import os
 import re
@@ -35,7 +35,7 @@ def external_files(path: Path, error: type[EdgekdError]) -> tuple[Path, ...]:
 
 
 def tensors_outside(model: "ModelProto") -> list["TensorProto"]:
-    """Return the tensors of ``model``, in subgraphs and attributes too, whose values lie in another file."""
+    """Return the tensors of ``model``, in subgraphs and attributes too, whose values are in another file."""
     return [tensor for tensor in _tensors(model) if tensor.data_location == tensor.EXTERNAL]
 
 
@@ -47,12 +47,12 @@ def _file_of(tensor: "TensorProto", path: Path, error: type[EdgekdError]) -> Pat
     if not location or inner.anchor or ".." in inner.parts:
         raise error(
             f"{path} keeps the weights {tensor.name!r} in {location!r}, which is not a file in its folder; "
-            "export it again with the weights inside or beside it"
+            "export it again with the weights inside or next to it"
         )
     file = path.parent / location
     # Unlike Path.is_file, this says no to a name that is too long for any file.
     if not os.path.isfile(file):  # noqa: PTH113
-        raise error(f"{path} keeps weights in a missing file: {location[:SHOWN]}; put it beside")
+        raise error(f"{path} keeps weights in a missing file: {location[:SHOWN]}; put it next to the model")
     start, length = (int(said[key]) if NUMBER.fullmatch(said.get(key, "")) else 0 for key in ("offset", "length"))
     if start + length > file.stat().st_size:
         raise error(

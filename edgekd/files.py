@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and the canonical bytes that hashes are taken of."""
+"""Atomic writing of files and folders, checked reading, and the canonical bytes that are hashed."""
 
 import errno
 import hashlib
@@ -39,13 +39,14 @@ ADVICE = {
 
 
 def storage_error(error: OSError, path: Path) -> StorageError:
+    """Return the error for a failed write to ``path``, with advice on its cause."""
     reason = ADVICE.get(error.errno or 0, error.strerror or str(error))
     return StorageError(f"cannot write {path}: {reason}")
 
 
 @contextmanager
 def storage(path: Path) -> Iterator[None]:
-    """Turns the disk's refusals about ``path`` into a :class:`StorageError`."""
+    """Turn errors of the file system about ``path`` into a :class:`StorageError`."""
     try:
         yield
     except OSError as error:
@@ -53,6 +54,7 @@ def storage(path: Path) -> Iterator[None]:
 
 
 def make_folder(path: Path) -> Path:
+    """Make ``path`` and its parents where they are missing, and return it."""
     with storage(path):
         path.mkdir(parents=True, exist_ok=True)
     return path
@@ -60,20 +62,20 @@ def make_folder(path: Path) -> Path:
 
 @contextmanager
 def folder_to_fill(path: Path) -> Iterator[Path]:
-    """Make ``path`` and what leads to it; where the block fails, those of them that are still empty go again."""
+    """Make ``path`` and its parents; if the block fails, those of them that are still empty are removed."""
     made = [each for each in (path, *path.parents) if not lies_there(each)]
     make_folder(path)
     try:
         yield path
     except BaseException:
-        with suppress(OSError):  # one that holds something stays
+        with suppress(OSError):  # one that is not empty stays
             for each in made:
                 each.rmdir()
         raise
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Writes beside ``path``, flushes to the disk, and renames: a reader sees all of it or the old file."""
+    """Write to a scratch file, flush to the disk, and rename: a reader sees all of it or the old file."""
     make_folder(path.parent)
     with _scratch(path.parent, path) as aside, storage(path):
         new = aside / CONTENT
@@ -97,11 +99,11 @@ def write_json(path: Path, content: Any) -> None:
 def new_folder(
     path: Path, is_ours: Callable[[Path], bool], stays: Callable[[Path], bool] = lambda folder: False
 ) -> Iterator[Path]:
-    """A folder to fill, renamed to ``path`` when the block ends well, removed when it does not.
+    """Make a folder to fill, renamed to ``path`` if the block succeeds and removed if it fails.
 
     Args:
-        is_ours: whether a folder that stands in the place by then may go; anything else is moved aside.
-        stays: whether it stays instead, and the new one goes: another process was faster.
+        is_ours: tells whether a folder that is at ``path`` by then may be replaced; anything else is moved aside.
+        stays: tells whether it is kept and the new one removed, because another process was faster.
     """
     make_folder(path.parent)
     with _scratch(path.parent, path) as aside:
@@ -118,7 +120,7 @@ def new_folder(
 
 
 def make_way(path: Path, is_ours: Callable[[Path], bool], scratch_folder: Path) -> None:
-    """Frees the place ``path``: an empty folder or edgekd's own goes into a scratch folder, anything else aside."""
+    """Free the place ``path``: an empty folder or edgekd's own goes into ``scratch_folder``, anything else aside."""
     if not lies_there(path):
         return
     if is_folder(path) and (not any(path.iterdir()) or is_ours(path)):
@@ -128,7 +130,7 @@ def make_way(path: Path, is_ours: Callable[[Path], bool], scratch_folder: Path) 
 
 
 def move_aside(path: Path) -> None:
-    """Moves ``path`` into the folder ``edgekd-aside`` beside it, and says so: nothing is deleted.
+    """Move ``path`` into the folder ``edgekd-aside`` next to it, with a warning; nothing is deleted.
 
     Raises:
         StorageError: it cannot be moved.
@@ -143,26 +145,26 @@ def move_aside(path: Path) -> None:
 
 
 def lies_there(path: Path) -> bool:
-    """Whether anything has this name, be it a link that leads nowhere."""
+    """Return whether anything has this name, even a broken link."""
     return os.path.lexists(path)
 
 
 def is_folder(path: Path) -> bool:
-    """Whether it is a folder itself; a link to one is not."""
+    """Return whether ``path`` is a folder and not a link to one."""
     return path.is_dir() and not path.is_symlink()
 
 
 def is_file(path: Path) -> bool:
-    """Whether it is a file itself; a link to one is not, and neither is a pipe, which has no end."""
+    """Return whether ``path`` is a plain file: no link to one, and no pipe, which has no end."""
     return path.is_file() and not path.is_symlink()
 
 
 @contextmanager
 def locked(place: Path, what: str) -> Iterator[None]:
-    """Lets one process at a time make what comes to ``place``; another one says so, by the name ``what``, and waits.
+    """Let one process at a time make ``place``; others log that they wait for ``what``.
 
     Raises:
-        StorageError: the lock file cannot be written beside ``place``.
+        StorageError: the lock file cannot be written next to ``place``.
     """
     make_folder(place.parent)
     with ExitStack() as stack:
@@ -174,7 +176,7 @@ def locked(place: Path, what: str) -> Iterator[None]:
 
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """A folder among the system's temporary files, removed when the block ends.
+    """Make a folder among the system's temporary files, removed when the block ends.
 
     If the process is killed before, the next one that makes such a folder removes it.
     """
@@ -244,15 +246,16 @@ def reason_of(error: OSError | ValueError) -> str:
 
 
 def kind_of(mode: int) -> str:
+    """Return what a path of this mode leads to, in words."""
     kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}
     return kinds.get(stat.S_IFMT(mode), "a device")
 
 
 def read_object(path: Path, advice: str, kind: type[EdgekdError] = EdgekdError) -> dict[str, Any]:
-    """Return the JSON object that ``path`` holds, as strictly as :func:`edgekd.strict_json.parse` reads it.
+    """Read the JSON object in ``path``, as strictly as :func:`edgekd.strict_json.parse`.
 
     Raises:
-        kind: ``path`` cannot be read or holds none; the message ends in ``advice``.
+        kind: ``path`` cannot be read or holds no such object; the message ends with ``advice``.
     """
     try:
         content = read_content(path, kind)
@@ -268,7 +271,7 @@ def read_object(path: Path, advice: str, kind: type[EdgekdError] = EdgekdError) 
 
 
 def canonical_json(value: Any) -> bytes:
-    """The one JSON text of ``value``: sorted keys, no spaces, no NaN."""
+    """Return the canonical JSON of ``value``: sorted keys, no spaces, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 

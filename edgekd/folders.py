@@ -1,4 +1,4 @@
-"""Which files of a folder are read: one rule for training folders, unlabelled images and predictions."""
+"""The files of a folder that are read: one rule for training folders, unlabelled images and predictions."""
 
 import os
 import stat
@@ -10,14 +10,14 @@ from pathlib import Path
 from edgekd.errors import DataError
 from edgekd.plain_text import line
 
-# What systems and archivers leave in every folder; hidden files, AppleDouble's among them, begin with a full stop.
+# Systems and archivers leave these in every folder; hidden files, AppleDouble's among them, begin with a full stop.
 LITTER = ("__macosx", "thumbs.db", "desktop.ini")
 SHOWN = 4
 
 
 @dataclass(frozen=True)
 class FileKind:
-    """Files that are read for what their names end in, in any case."""
+    """A kind of files, known by the endings of their names in any case."""
 
     name: str
     endings: tuple[str, ...]
@@ -49,13 +49,13 @@ class Found:
     left_out: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def add(self, other: "Found", below: str) -> None:
-        """Takes over what was found in the folder ``below``."""
+        """Add what was found in the folder ``below``."""
         self.files += [f"{below}/{name}" for name in other.files]
         self.of_other_kinds += other.of_other_kinds
         self.left_out += other.left_out
 
     def summary(self) -> str | None:
-        """One line on what was left out, None where nothing was; what is hidden does not count."""
+        """Say in one line what was left out, or return None; hidden files do not count."""
         parts = [f"{count} {reason[count > 1]}" for reason, count in self.left_out.items()]
         if self.of_other_kinds:
             endings = sorted(self.of_other_kinds)
@@ -71,7 +71,7 @@ def is_hidden(name: str) -> bool:
 
 
 def entries(folder: Path) -> Iterator[os.DirEntry[str]]:
-    """What is in ``folder`` and not hidden, by name.
+    """Yield the entries of ``folder`` that are not hidden, by name.
 
     Raises:
         DataError: it cannot be read.
@@ -84,7 +84,7 @@ def entries(folder: Path) -> Iterator[os.DirEntry[str]]:
 
 
 def search(root: Path, kind: FileKind, deep: bool = True) -> Found:
-    """The files of ``kind`` in ``root``, and below it where ``deep``; each folder's own before those further down.
+    """Find the files of ``kind`` in ``root``, and below it if ``deep``; a folder's own files come before deeper ones.
 
     Links to files are followed, links to folders are not.
 
@@ -129,6 +129,6 @@ def ending(name: str) -> str:
 
 
 def several(names: Iterable[str], most: int = SHOWN) -> str:
-    """The first ``most`` of ``names``, and a sign that there are more."""
+    """List the first ``most`` of ``names``, with a sign if there are more."""
     listed = list(names)
     return ", ".join(map(line, listed[:most])) + (", …" if len(listed) > most else "")

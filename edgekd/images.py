@@ -27,7 +27,7 @@ MOST_PIXELS = 1 << 26
 GREY = ("1", "L", "LA", "La", "I", "F")
 TRANSPARENT = ("LA", "La", "PA", "RGBA", "RGBa")
 EXIF_ORIENTATION = 0x0112
-# EXIF 2.32, 4.6.4 A: how the stored rows and columns lie in the picture, and what sets them upright.
+# EXIF 2.32, 4.6.4 A: the orientation of the stored rows and columns, and the transposition that sets them upright.
 UPRIGHT = {
     2: "FLIP_LEFT_RIGHT",
     3: "ROTATE_180",
@@ -42,12 +42,16 @@ ADVICE = "replace the file or remove it from the data"
 
 @cache
 def load_pillow() -> ModuleType:
-    """Imported where image files are read: a device that feeds arrays need not have it."""
+    """Import Pillow, which a device that takes arrays need not have.
+
+    Raises:
+        DataError: it is not installed.
+    """
     try:
         from PIL import Image
     except ImportError as error:
         raise DataError("image files are read by Pillow, which is not installed: pip install pillow") from error
-    # What it warns of is either mended by itself or refused here, by the file's name.
+    # It mends what it warns of, or the file is refused here by its name.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     logging.getLogger("PIL").setLevel(logging.CRITICAL)
     return Image
@@ -55,7 +59,7 @@ def load_pillow() -> ModuleType:
 
 @contextmanager
 def reading(source: Path | bytes | Image.Image) -> Iterator[None]:
-    """Turns whatever decoding raises into a :class:`DataError` that names ``source``."""
+    """Turn whatever decoding raises into a :class:`DataError` that names ``source``."""
     pillow = load_pillow()
     name = str(source) if isinstance(source, Path) else "image"
     try:
@@ -74,7 +78,11 @@ def reading(source: Path | bytes | Image.Image) -> Iterator[None]:
 
 
 def open_image(source: Path | bytes) -> Image.Image:
-    """The first frame, decoded, as it is in the file."""
+    """Decode the first frame, as it is in the file.
+
+    Raises:
+        DataError: the file is missing, or the image is too large.
+    """
     if isinstance(source, Path):
         require_file(source, DataError)
     file = source if isinstance(source, Path) else io.BytesIO(source)
@@ -86,7 +94,7 @@ def open_image(source: Path | bytes) -> Image.Image:
 
 
 def prepare(image: Image.Image, upright: bool = True, over_white: bool = True) -> Image.Image:
-    """``image`` set ``upright`` as its EXIF data say, in 8 bits, its transparent pixels laid ``over_white``.
+    """Return ``image`` in 8 bits, ``upright`` by its EXIF orientation, with transparent pixels ``over_white``.
 
     Raises:
         DataError: its pixels have no known range.
@@ -110,7 +118,7 @@ def prepare(image: Image.Image, upright: bool = True, over_white: bool = True) -
 
 
 def shape_of(image: Image.Image) -> tuple[int, int, int]:
-    """(C, H, W) of a prepared image, C 1 (grey) or 3."""
+    """Return (C, H, W) of a prepared image, with C 1 (grey) or 3."""
     return (1 if image.mode in GREY else 3, image.height, image.width)
 
 

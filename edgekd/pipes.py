@@ -1,4 +1,4 @@
-"""Lines from a process that may say nothing, say it slowly, or never stop: within a deadline and within bounds."""
+"""Lines from a process that may be silent, slow or endless, read within a deadline and within bounds."""
 
 import os
 import select
@@ -12,11 +12,11 @@ PIECE = 1 << 20
 
 
 class SlowError(Exception):
-    """The deadline is over."""
+    """The deadline has passed."""
 
 
 class FloodError(Exception):
-    """More came than anything that was asked for can be; the message says how much, after the sender's name."""
+    """More came than any valid response can hold; the message says how much, to be put after the sender's name."""
 
 
 class Lines:
@@ -49,7 +49,7 @@ class Lines:
         return self._whole.popleft()
 
     def piece(self, deadline: float) -> bytes:
-        """Return what is there next, whether a whole line or not, and nothing at the end."""
+        """Return the next bytes, whether a whole line or not, and none at the end."""
         left = deadline - monotonic()
         if left <= 0 or not select.select([self._handle], [], [], left)[0]:
             raise SlowError

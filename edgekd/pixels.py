@@ -1,12 +1,12 @@
-"""The scale of pixels, known to recipes and to bundles without any library."""
+"""The valid range of a pixel's mean and std, for recipes and bundles alike, without any library."""
 
 from collections.abc import Sequence
 
 
 def why_no_scale(mean: Sequence[float], std: Sequence[float]) -> str | None:
-    """Return what is wrong with a mean and a std per channel of pixels in 0..1; None where nothing is.
+    """Return what is wrong with a mean and a std per channel of pixels in 0..1, or None.
 
-    No std of such pixels exceeds 0.5; up to 1 is taken, which leaves them as they are.
+    No std of such pixels exceeds 0.5; up to 1 is accepted, which leaves them unscaled.
     """
     wrong = [value for value in mean if not 0 <= value <= 1] or [value for value in std if not 0 < value <= 1]
     if not wrong:

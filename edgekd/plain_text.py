@@ -1,4 +1,4 @@
-"""Text from elsewhere on its way out, by what it is put into: names of operators, labels, files, what devices say.
+"""Untrusted text escaped for its medium: names of operators, labels and files, and output of devices.
 
 Nothing in it moves a terminal, starts a line, becomes markup, or is taken for a command by a CI server that reads the
 output. What cannot be shown is written as Python writes it, such as ``\\x1b``.

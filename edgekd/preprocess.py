@@ -1,4 +1,4 @@
-"""How raw input becomes the network's input: the one place that training, evaluation and bundles share."""
+"""From raw input to the network's input: the one implementation that training, evaluation and bundles share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["image", "vector"]
 MODES = {1: "L", 3: "RGB"}
-# What is said of decoding in the JSON, by what it means; bundles from before these keys did neither.
+# The words for decoding in the JSON, and their meaning; bundles from before these keys did neither.
 ORIENTATION, TRANSPARENCY = {"exif": True, "ignored": False}, {"white": True, "dropped": False}
 
 
@@ -65,7 +65,7 @@ class Preprocess:
 
     @property
     def scale(self) -> dict[str, Any]:
-        """What :meth:`apply` does, as JSON."""
+        """Return the settings of :meth:`apply` as JSON."""
         return {"kind": self.kind, "shape": list(self.shape), "mean": list(self.mean), "std": list(self.std)}
 
     def to_json(self) -> dict[str, Any]:
@@ -78,7 +78,11 @@ class Preprocess:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Preprocess:
-        """The inverse of :meth:`to_json`; raises :class:`DataError` on anything else."""
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            DataError: it is no preprocessing.
+        """
         try:
             shape = tuple(int(size) for size in document["shape"])
             mean, std = (tuple(float(x) for x in document[key]) for key in ("mean", "std"))
@@ -91,7 +95,7 @@ class Preprocess:
             raise DataError(f"preprocess: not a preprocessing section ({error!r})") from error
 
     def decode(self, source: Path | bytes | Image.Image) -> np.ndarray:
-        """One image as uint8 (C, H, W), converted and resized (bilinear, antialiased) where it differs."""
+        """Decode an image to uint8 (C, H, W), converted and resized (bilinear, antialiased) if it differs."""
         if self.kind != "image":
             raise DataError("preprocess: this network takes vectors of numbers, not images")
         with reading(source):
@@ -99,11 +103,11 @@ class Preprocess:
             return self.fit(self.prepare(image))
 
     def prepare(self, image: Image.Image) -> Image.Image:
-        """``image`` upright, opaque and of 8 bits, of its own size and colours."""
+        """Return ``image`` upright, opaque and in 8 bits, of its own size and colours."""
         return prepare(image, self.upright, self.over_white)
 
     def fit(self, image: Image.Image) -> np.ndarray:
-        """A prepared image as uint8 (C, H, W) in this colour and size; its aspect ratio is not kept."""
+        """Return a prepared image as uint8 (C, H, W) in this colour and size; its aspect ratio is not kept."""
         channels, height, width = self.shape
         if height * width > MOST_PIXELS:
             raise DataError(f"{width}x{height} pixels are more than the {MOST_PIXELS:,} that an image may have")
@@ -114,7 +118,7 @@ class Preprocess:
         return np.ascontiguousarray(pixels[None] if channels == 1 else pixels.transpose(2, 0, 1))
 
     def apply(self, raw: np.ndarray) -> np.ndarray:
-        """Raw uint8 (N, C, H, W) or float (N, F) to what the network is fed, in float32."""
+        """Turn raw uint8 (N, C, H, W) or float (N, F) into the network's input, in float32."""
         if raw.ndim != len(self.shape) + 1 or raw.shape[1:] != self.shape:
             expected = ", ".join(map(str, self.shape))
             raise DataError(f"preprocess: input is {raw.shape}, expected (N, {expected})")
@@ -130,7 +134,7 @@ class Preprocess:
         return ((values / np.float32(255) if self.kind == "image" else values) - mean) / std
 
     def read(self, path: Path) -> np.ndarray:
-        """A file as a batch for :meth:`apply`: an image, or a .npy or .csv with one sample per row."""
+        """Read a file as a batch for :meth:`apply`: an image, or a .npy or .csv with one sample per row."""
         if self.kind == "image":
             return self.decode(path)[None]
         rows = read_rows(path)

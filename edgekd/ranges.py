@@ -1,4 +1,4 @@
-"""The numbers that an argument may be, said once and checked where a caller comes in."""
+"""Ranges of numeric arguments, declared once and checked where a caller comes in."""
 
 import math
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class Range:
         return " ".join(["a whole number" if self.whole else "a finite number", *[" and ".join(bounds)]]).strip()
 
     def check(self, error: type[EdgekdError], **values: object) -> None:
-        """Raise ``error`` where one of ``values``, by its argument's name, is not in the range; None is left out."""
+        """Raise ``error`` if one of ``values``, by its argument's name, is not in the range; None passes."""
         for name, value in values.items():
             if value is not None and value not in self:
                 raise error(f"{name} must be {self}, got {value!r}")

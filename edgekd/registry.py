@@ -1,4 +1,4 @@
-"""A registry is a dict with a decorator, and an error that names the nearest entry."""
+"""Registries: a dict with a decorator, and an error that names the nearest entry."""
 
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """`` (did you mean 'x'?)`` for the closest of ``known``, or nothing when none is close."""
+    """Return `` (did you mean 'x'?)`` for the closest of ``known``, or nothing if none is close."""
     close = get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f" (did you mean {close[0]!r}?)" if close else ""
 

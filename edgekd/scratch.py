@@ -1,4 +1,4 @@
-"""Names that are edgekd's own for a while: each is locked by the process that made it, and the lock ends with it.
+"""Scratch folders and lock files: each is locked by the process that made it, and the lock ends with that process.
 
 Whoever finds such a name and can lock it knows that its owner is dead. A process id would not tell: it is given out
 again, and it means nothing in another container or on another machine that shares the disk.
@@ -95,12 +95,12 @@ def hold(path: Path, waits: Callable[[], object] | None = None) -> Iterator[None
 
 
 def lock_of(place: Path) -> Path:
-    """Return the lock file for what is made at ``place``; it is removed when nobody holds it."""
+    """Return the lock file of ``place``; it is removed when nobody holds it."""
     return place.with_name(f"{PREFIX}{place.name}.lock")
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what processes that have ended left in ``folder``; what a living one holds stays."""
+    """Remove what ended processes left in ``folder``, but not what a living one holds."""
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith(PREFIX):
@@ -134,7 +134,7 @@ def _remove_left_folder(folder: Path) -> None:
 
 @contextmanager
 def _locked_if_left(path: Path) -> Iterator[bytes]:
-    """Give the start of a lock file that nobody holds; raises :class:`OSError` where somebody does."""
+    """Give the start of a lock file that nobody holds; raises :class:`OSError` if somebody does."""
     handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""JSON from elsewhere, read so that whatever comes back can be walked, compared, written and put into arithmetic."""
+"""Untrusted JSON, read within bounds: every value can be walked, compared, written and computed with."""
 
 import codecs
 import json
@@ -16,7 +16,7 @@ OTHER_ENCODINGS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE
 
 
 def parse(content: bytes) -> Any:
-    """Return the document that ``content`` holds.
+    """Parse the JSON document ``content``.
 
     Raises:
         ValueError: ``content`` is no JSON in UTF-8, is nested deeper than 64 levels, names a key twice, or holds a

@@ -1,4 +1,4 @@
-"""TOML from elsewhere, read within bounds of time and memory."""
+"""Untrusted TOML, read within bounds of time and memory."""
 
 import sys
 from typing import Any
@@ -14,7 +14,7 @@ MOST_PARTS = 32
 
 
 def parse(content: bytes) -> dict[str, Any]:
-    """Return the table that ``content`` holds.
+    """Parse the TOML table ``content``.
 
     Raises:
         ValueError: ``content`` is no TOML, or holds a key, a number or a depth that no policy has. The message is one

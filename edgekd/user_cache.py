@@ -1,4 +1,4 @@
-"""Where everything is kept that can be made again: measurements of this machine, layers, teachers' logits."""
+"""The user's cache, which can be made again: measurements of this machine, layers, teachers' logits."""
 
 import os
 from collections.abc import Iterator
@@ -18,9 +18,9 @@ def cache_folder() -> Path:
 
 @contextmanager
 def made_once(path: Path, what: str) -> Iterator[None]:
-    """Let one process at a time measure what comes to ``path`` in the cache folder; two at once would slow each other.
+    """Let one process at a time measure the entry ``path`` of the cache; two at once would slow each other.
 
-    Where the cache folder cannot be written, each measures for itself.
+    If the cache folder cannot be written, each measures for itself.
     """
     with ExitStack() as stack:
         with suppress(StorageError):

@@ -1,4 +1,4 @@
-"""A user's modules: found beside the file that imports them, kept apart from another file's, read from their source."""
+"""A user's modules: found next to the file that imports them, separate for each file, read from their source."""
 
 import builtins
 import importlib
@@ -21,7 +21,7 @@ INSTALLED = ("site-packages", "dist-packages")
 
 @dataclass(eq=False)
 class Program:
-    """A user's file as it was loaded last, with the modules that it brought in."""
+    """A user's file as it was last loaded, with the modules that it imported."""
 
     path: Path
     modules: dict[str, ModuleType] = field(default_factory=dict)
@@ -32,14 +32,14 @@ class Program:
 
     @property
     def package(self) -> Path | None:
-        """The outermost package that the file lies in."""
+        """Return the folder of the outermost package that holds the file."""
         inside = [folder for folder in self.path.parents if (folder / "__init__.py").is_file()]
         whole = [each for each, parent in zip(inside, self.path.parents, strict=False) if each == parent]
         return whole[-1] if whole else None
 
     @property
     def places(self) -> list[str]:
-        """Where its imports are looked for first."""
+        """Return the folders in which its imports are looked for first."""
         return [str(self.folder), *([str(self.package.parent)] if self.package else [])]
 
 
@@ -67,7 +67,7 @@ def file_of_module(module: ModuleType) -> Path | None:
 
 @contextmanager
 def at_home(path: Path, fresh: bool = False) -> Iterator[None]:
-    """Let the code of the user's file ``path`` import what lies beside it, whatever else has modules of those names.
+    """Let the user's file ``path`` import modules next to it, even if other modules have their names.
 
     Args:
         fresh: forget the modules that it brought in before, so that they are read again.

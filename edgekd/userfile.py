@@ -1,4 +1,4 @@
-"""``path.py:function``: a user's own function, loaded from a file that can import what lies beside it."""
+"""``path.py:function``: a user's own function, loaded from a file that can import modules next to it."""
 
 import inspect
 from collections.abc import Callable
@@ -22,7 +22,11 @@ def file_of(reference: str) -> Path:
 
 
 def load_function(reference: str, error: type[EdgekdError]) -> Callable[..., Any]:
-    """The function that ``path.py:function`` names; ``error`` is raised where there is none."""
+    """Load the function that ``path.py:function`` names.
+
+    Raises:
+        error: there is none.
+    """
     path, name = file_of(reference), reference.rpartition(":")[2]
     if not path.is_file():
         raise error(f"{reference}: there is no file {path}; a reference is written path/to/file.py:function")
@@ -47,7 +51,7 @@ def call(
     offered: dict[str, Any],
     args: dict[str, Any],
 ) -> Any:
-    """Calls with all of ``args`` and those of ``offered`` that the function's signature names."""
+    """Call the function with all of ``args``, and with those of ``offered`` that its signature names."""
     parameters = inspect.signature(function).parameters
     takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     named = {key: value for key, value in offered.items() if takes_all or key in parameters}
@@ -65,7 +69,7 @@ def call(
 
 
 def code_of(reference: str, use: Callable[[], Any], *call: Any) -> tuple[str, ...]:
-    """Hash what ``path.py:function`` depends on: the user's modules, and the files that they read.
+    """Hash the dependencies of ``path.py:function``: the user's modules, and the files that they read.
 
     Args:
         use: loads the function and does with it what the result depends on.

@@ -1,4 +1,4 @@
-"""What a user's function depends on, as hashes: its file, every module of the user's, and the files that they read."""
+"""Hashes of a user's function: its file, every module of the user's that it imports, and the files that they read."""
 
 import ast
 import importlib.util
@@ -28,7 +28,7 @@ _known: dict[Hashable, _Inputs] = {}
 
 
 def digests(path: Path, use: Callable[[], object], key: Hashable) -> tuple[str, ...]:
-    """Hash the user's file ``path`` and all of the user's files that ``use`` needs of it: code, and what code reads.
+    """Hash the user's file ``path`` and all user files that ``use`` needs: code, and the files that code reads.
 
     The first is the file's own SHA-256; the others' are of their names and contents, in the order of the names.
     Modules that are imported inside functions count too, called or not.

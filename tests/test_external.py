@@ -75,7 +75,7 @@ def test_weights_in_attributes_and_subgraphs(tmp_path):
 def test_a_name_that_no_file_can_have(tmp_path, location):
     path = tmp_path / "net.onnx"
     path.write_bytes(model([outside("w", location)]).SerializeToString())
-    with pytest.raises(ModelError, match="keeps weights in a missing file: .{1,100}; put it beside"):
+    with pytest.raises(ModelError, match="keeps weights in a missing file: .{1,100}; put it next to the model"):
         external_files(path, ModelError)
 
 
@@ -95,7 +95,7 @@ def test_weights_inside(tmp_path):
 @pytest.mark.parametrize(
     ("location", "says"),
     [
-        ("gone.bin", "net.onnx keeps weights in a missing file: gone.bin; put it beside"),
+        ("gone.bin", "net.onnx keeps weights in a missing file: gone.bin; put it next to the model"),
         (".", "net.onnx keeps weights in a missing file: ."),
         ("../w.bin", "in '../w.bin', which is not a file in its folder"),
         ("a/../../w.bin", "which is not a file in its folder"),
