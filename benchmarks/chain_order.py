@@ -30,6 +30,7 @@ from edgekd.quantize import freeze_ranges, observe
 from edgekd.recipe import Distill, Prune, Quantize, Stage
 from edgekd.stages.job import Job, Result
 from edgekd.stages.stage import Surroundings
+from edgekd.train.history import history_to_json
 
 TRAIN_LIMIT, SEEDS = 6000, 3
 QUICK_TRAIN_LIMIT, QUICK_TEST_LIMIT, QUICK_SEEDS = 600, 500, 2
@@ -54,7 +55,7 @@ class DistillQuantized(Quantize):
 
         training = job.training.having(float32=True, to_train=observe, to_eval=freeze_ranges, before_step=before_step)
         history = job.fit(job.network, training=training)
-        return Result(job.network, job.spec, {"history": history})
+        return Result(job.network, job.spec, {"history": history_to_json(history)})
 
     def needs(self, recipe: Surroundings) -> None:
         return None

@@ -46,6 +46,7 @@ from edgekd.pipeline.stage_result import StageResult
 from edgekd.recipe import Train
 from edgekd.stages.network import restore
 from edgekd.train import CrossEntropy, FitOptions, Objective, fit
+from edgekd.train.history import Epoch, history_to_json
 
 PLAIN = "labels alone"
 BEST_ONNX = "best.onnx"
@@ -133,11 +134,12 @@ class Trainings:
     def _train(self, name: str, method: Method | None, seed: int, section: Train, folder: Path) -> None:
         data = self.study.data
         network = self.student(seed)
-        best: dict[str, Any] = {"validation_accuracy": -1.0}
+        best: dict[str, Any] = {"accuracy": -1.0}
 
-        def remember(entry: dict[str, Any]) -> None:
-            if entry["validation_accuracy"] > best["validation_accuracy"]:
-                best.update(entry, network=copy.deepcopy(network))
+        def remember(epoch: Epoch) -> None:
+            accuracy = epoch.metrics["validation_accuracy"]
+            if accuracy > best["accuracy"]:
+                best.update(accuracy=accuracy, epoch=epoch.number, network=copy.deepcopy(network))
 
         history = fit(
             network,
@@ -153,7 +155,7 @@ class Trainings:
         )
         for each, file in ((network, ONNX), (best["network"].eval(), BEST_ONNX)):
             export_onnx(each, folder / file, data.preprocess, data.classes)
-        write_json(folder / METRICS, {"history": history, "best_epoch": best["epoch"]})
+        write_json(folder / METRICS, {"history": history_to_json(history), "best_epoch": best["epoch"]})
 
     def student(self, seed: int) -> nn.Module:
         builder, arguments = STUDENTS[self.name]

@@ -40,6 +40,7 @@ from edgekd.pipeline.stage_result import StageResult
 from edgekd.recipe import Train
 from edgekd.stages.network import restore
 from edgekd.train import FitOptions, fit
+from edgekd.train.history import history_to_json
 
 ALL, FEW, NONE = "all labels", "a tenth of the labels", "no labels"
 FEW_OF = 10
@@ -122,7 +123,7 @@ class Trainings:
         name = f"{arrangement}, seed {seed}"
         history = fit(network, data, section, objective, FitOptions(seed=seed, name=name, views=views))
         self.export(network, folder)
-        write_json(folder / METRICS, {"history": history})
+        write_json(folder / METRICS, {"history": history_to_json(history)})
 
     def export(self, network: nn.Module, folder: Path) -> None:
         export_onnx(network.eval(), folder / ONNX, self.study.data.preprocess, self.study.data.classes)

@@ -39,6 +39,7 @@ from edgekd.stages.factorize import Factorize
 from edgekd.stages.network import load
 from edgekd.train import CrossEntropy, FitOptions, fit
 from edgekd.train.device import lay_out
+from edgekd.train.history import history_to_json
 
 WHOLE, FACTORISED, TUCKER, PRUNED = "whole", "factorised", "factorised, no spatial", "pruned"
 FLOAT, INT8 = "float", "int8"
@@ -115,7 +116,7 @@ class Study:
         def make(folder: Path) -> None:
             say(f"{self.network.name}: training before anything is taken")
             history = fit(network, self.data, section, CrossEntropy(), FitOptions(name=self.network.name))
-            write_json(folder / HISTORY, {"history": history})
+            write_json(folder / HISTORY, {"history": history_to_json(history)})
             capture(network, self.network.spec).save(folder)
 
         return self.keep("start", [section.model_dump(mode="json"), sha256_of(network)], make)
@@ -154,7 +155,7 @@ class Study:
             network, objective = load(before), Distillation(self.teacher, KD(TEMPERATURE), HARD_WEIGHT)
             about = FitOptions(seed=seed, name=f"{self.network.name}, {name}")
             history = fit(network, self.data, section, objective, about)
-            write_json(folder / HISTORY, {"history": history})
+            write_json(folder / HISTORY, {"history": history_to_json(history)})
             capture(network, Spec.read(before)).save(folder)
             self._write_files(lay_out(network).eval(), folder)
 

@@ -67,6 +67,7 @@ from edgekd.stages.prune.work import RANKING_SAMPLES
 from edgekd.stats.ratios import ratio_over_launches
 from edgekd.train import CrossEntropy, FitOptions, accuracy_of, fit, logits_of
 from edgekd.train.device import lay_out
+from edgekd.train.history import history_to_json
 
 UNCUT, UNIFORM = "uncut", "torch-pruning, uniform"
 BY_MACS, BY_LATENCY = "edgekd by MACs", "edgekd by latency"
@@ -316,7 +317,7 @@ class Recoveries:
         name = f"{one.name}, {recovery}, rate {section.lr:g}, seed {seed}"
         history = fit(network, data, section, self.objective(recovery), FitOptions(seed=seed, name=name))
         export_onnx(network, folder / ONNX, data.preprocess, data.classes)
-        write_json(folder / METRICS, {"history": history})
+        write_json(folder / METRICS, {"history": history_to_json(history)})
 
     def choose_rates(self, one: Cut, rates: tuple[float, ...]) -> dict[str, dict[str, float]]:
         """Takes for each recovery the rate with the highest validation accuracy; gives those of all rates."""

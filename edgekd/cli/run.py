@@ -4,14 +4,17 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edgekd.cli.output import tell
+
+if TYPE_CHECKING:
+    from edgekd.train import Epoch
 
 BUDGET_NOT_MET = 2
 
@@ -94,16 +97,7 @@ def print_result(report: dict[str, Any], folder: Path) -> None:
     tell(f"report  {folder / 'report.html'}\nbundle  {folder / 'bundle'}")
 
 
-def scalars(entry: dict[str, Any]) -> Iterator[tuple[str, float]]:
-    """Yield the metrics of an epoch by name; the terms of a loss are below ``terms``."""
-    for name, value in entry.items():
-        if isinstance(value, dict):
-            yield from ((f"{name}/{inner}", each) for inner, each in value.items())
-        elif name != "epoch":
-            yield name, value
-
-
-def tensorboard_writer(folder: Path) -> Callable[[str, dict[str, Any]], None]:
+def tensorboard_writer(folder: Path) -> "Callable[[str, Epoch], None]":
     from edgekd.errors import EdgekdError
     from edgekd.files import storage
 
@@ -116,10 +110,10 @@ def tensorboard_writer(folder: Path) -> Callable[[str, dict[str, Any]], None]:
     def writer() -> SummaryWriter:
         return SummaryWriter(str(folder / "tensorboard"))
 
-    def watch(stage: str, entry: dict[str, Any]) -> None:
+    def watch(stage: str, epoch: "Epoch") -> None:
         with storage(folder / "tensorboard"):
-            for name, value in scalars(entry):
-                writer().add_scalar(f"{stage}/{name}", value, entry["epoch"])
+            for name, value in epoch.scalars().items():
+                writer().add_scalar(f"{stage}/{name}", value, epoch.number)
             writer().flush()
 
     return watch

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from edgekd.data import DataSet, load_data
 from edgekd.export import runtime_logits
@@ -35,7 +34,7 @@ from edgekd.recipe import Recipe
 from edgekd.report.html import render_html
 from edgekd.report.schema import Report
 from edgekd.stages.targets import is_measured_here
-from edgekd.train import distributed
+from edgekd.train import Epoch, distributed
 
 logger = get_logger(__name__)
 
@@ -82,7 +81,7 @@ def run(
     *,
     fresh: bool = False,
     command: str = "",
-    watch: Callable[[str, dict[str, Any]], None] | None = None,
+    watch: Callable[[str, Epoch], None] | None = None,
     beside: Path | None = None,
 ) -> Report:
     """Runs ``recipe`` in ``folder``; started again after any end, it goes on from where it was.
@@ -90,7 +89,7 @@ def run(
     Args:
         fresh: forget what earlier runs made in the folder and start over, once the recipe has been planned.
         command: what repeats this run, for the report.
-        watch: called with the stage's name and each epoch's figures.
+        watch: called with the stage's name and each epoch.
         beside: a baseline with its files, which the last network is timed in turns with.
 
     Under torchrun all processes call it and get the report; the first one alone does more than train.

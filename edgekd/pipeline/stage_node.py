@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import nn
 
@@ -25,9 +25,10 @@ from edgekd.stages import Stage
 from edgekd.stages.job import Job, Needs
 from edgekd.stages.network import restore
 from edgekd.stages.teacher import Pretraining
+from edgekd.train import Epoch
 
 logger = get_logger(__name__)
-Watch = Callable[[str, dict[str, Any]], None]
+Watch = Callable[[str, Epoch], None]
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class StageNode(Node[StageResult]):
         number: of the stage in the recipe; teachers have 0.
         label: what reports call the network.
         teachers: those that the stage learns from, or compares with.
-        watch: called with the stage's name and each epoch's entry.
+        watch: called with the stage's name and each epoch.
     """
 
     number: int
@@ -110,7 +111,7 @@ class StageNode(Node[StageResult]):
         artifact = self.start.artifact
         return restore(artifact), artifact.spec
 
-    def _write(self, entry: dict[str, Any]) -> None:
-        self.log.write("epoch", stage=self.stage_name, **entry)
+    def _write(self, epoch: Epoch) -> None:
+        self.log.write("epoch", stage=self.stage_name, **epoch.to_json())
         if self.watch:
-            self.watch(self.stage_name, entry)
+            self.watch(self.stage_name, epoch)

@@ -11,6 +11,7 @@ from edgekd.formatting import percent
 from edgekd.options import Mistake
 from edgekd.options.section import Text
 from edgekd.stages.stage import Stage
+from edgekd.train.history import history_to_json
 
 if TYPE_CHECKING:
     from torch import nn
@@ -82,7 +83,7 @@ class Factorize(Stage):
         # Factors are found anew otherwise after a kill, and with them the weights that a checkpoint is of.
         at = StageCheckpoints(job.folder / "steps").keep("factors", factors)
         history = job.fit(at.network, spec=at.spec)
-        return Result(at.network, at.spec, {"history": history, **at.metrics})
+        return Result(at.network, at.spec, {"history": history_to_json(history), **at.metrics})
 
     @staticmethod
     def apply(network: "nn.Module", change: Any, input_shape: tuple[int, ...]) -> "nn.Module":

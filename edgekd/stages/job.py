@@ -23,10 +23,10 @@ from edgekd.stages.stage import Stage
 from edgekd.train import CrossEntropy, FitOptions, Objective, distributed, fit, predictions_of
 from edgekd.train.batches import mix
 from edgekd.train.device import make_fabric
+from edgekd.train.history import Epoch, History
 from edgekd.train.options import Train
 
-Log = Callable[[dict[str, Any]], None]
-History = list[dict[str, Any]]
+Log = Callable[[Epoch], None]
 Needs = Deployment | Precisions
 
 
@@ -44,11 +44,6 @@ class Training:
 
 
 How = Callable[["Job", nn.Module, Training], Training]
-
-
-def later(entry: dict[str, Any], done: int) -> dict[str, Any]:
-    """``entry`` of a training that ``done`` epochs of the same stage went before."""
-    return {**entry, "epoch": done + entry["epoch"]}
 
 
 @dataclass(frozen=True)

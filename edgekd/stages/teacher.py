@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from edgekd.stages.stage import Stage
+from edgekd.train.history import history_to_json
 from edgekd.train.options import Train
 
 if TYPE_CHECKING:
@@ -41,4 +42,4 @@ class Pretraining(Stage):
         if self.train is None:
             return Result(job.network.eval(), job.spec, {"history": []})
         training = replace(job.training, objective=CrossEntropy(self.train.label_smoothing))
-        return Result(job.network, job.spec, {"history": job.fit(job.network, training=training)})
+        return Result(job.network, job.spec, {"history": history_to_json(job.fit(job.network, training=training))})

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from edgekd.train.evaluate import accuracy_of as accuracy_of
     from edgekd.train.evaluate import logits_of as logits_of
     from edgekd.train.evaluate import predictions_of as predictions_of
+    from edgekd.train.history import Epoch as Epoch
     from edgekd.train.loop import FitOptions as FitOptions
     from edgekd.train.loop import fit as fit
     from edgekd.train.objective import Batch as Batch
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 # Recipes import the options of this room, and no PyTorch.
 EXPORTS = {
     "evaluate": ("accuracy_of", "logits_of", "predictions_of"),
+    "history": ("Epoch",),
     "loop": ("FitOptions", "fit"),
     "objective": ("Batch", "CrossEntropy", "Objective"),
     "options": ("Train",),

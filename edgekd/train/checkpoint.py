@@ -15,6 +15,7 @@ from edgekd.artifact import fill, tensors_of
 from edgekd.files import is_file, make_folder, sha256, write_bytes
 from edgekd.log import get_logger
 from edgekd.train import distributed
+from edgekd.train.history import History, history_from_json, history_to_json
 
 logger = get_logger(__name__)
 
@@ -27,9 +28,18 @@ class State:
     """The state of a training loop at one step, beside its tensors."""
 
     step: int = 0
-    history: list[dict[str, Any]] = field(default_factory=list)
+    history: History = field(default_factory=list)
     loss_sum: float = 0.0
     term_sums: dict[str, float] = field(default_factory=dict)
+
+    @staticmethod
+    def from_json(document: dict[str, Any]) -> "State":
+        """Read what :meth:`to_json` gave."""
+        return State(**{**document, "history": history_from_json(document["history"])})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what a checkpoint holds of the state."""
+        return {**vars(self), "history": history_to_json(self.history)}
 
 
 def save_state(folder: Path, state: State, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer) -> None:
@@ -38,7 +48,7 @@ def save_state(folder: Path, state: State, modules: dict[str, nn.Module], optimi
     for index, slots in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{index}/{key}": torch.as_tensor(value) for key, value in slots.items()}
     contiguous = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-    content = save(contiguous, {"state": json.dumps(vars(state))})
+    content = save(contiguous, {"state": json.dumps(state.to_json())})
     old = _files(make_folder(folder))
     new = folder / f"step-{state.step:08d}-{sha256(content)[:16]}.safetensors"
     write_bytes(new, content)
@@ -72,7 +82,7 @@ def _newest(folder: Path) -> tuple[State, bytes]:
         content = path.read_bytes()
         if path.stem.endswith(sha256(content)[:16]):
             with safe_open(path, "pt") as file:
-                return State(**json.loads(file.metadata()["state"])), content
+                return State.from_json(json.loads(file.metadata()["state"])), content
         logger.warning(f"{path} is damaged; it is not used, and the training goes on from before it")
     return State(), b""
 

@@ -23,6 +23,7 @@ from edgekd.train.checkpoint import State, load_state, save_state
 from edgekd.train.device import channels_first, channels_last, lay_out, make_fabric, trains_channels_last
 from edgekd.train.distributed_loss import DistributedLoss
 from edgekd.train.evaluate import distributed_predictions_of, validation_metrics
+from edgekd.train.history import Epoch, History
 from edgekd.train.l2_sp import L2SP
 from edgekd.train.memory import keep_freed_memory
 from edgekd.train.objective import Batch, Objective, total
@@ -35,7 +36,6 @@ from edgekd.train.transfer import Transfer
 FINITE_EVERY = 50
 
 Mode = Callable[[nn.Module], Any]
-History = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class FitOptions:
     begin: float = 0.0
     views: Views | None = None
     teacher_predictions: Tensor | None = None
-    log: Callable[[dict[str, Any]], None] | None = None
+    log: Callable[[Epoch], None] | None = None
 
     def __post_init__(self) -> None:
         SEED.check(TrainingError, seed=self.seed)
@@ -229,7 +229,7 @@ class _Training:
     def epoch(self) -> int:
         return (self.state.step - 1) // self.per_epoch
 
-    def end_of_epoch(self, epoch: int) -> dict[str, Any]:
+    def end_of_epoch(self, epoch: int) -> Epoch:
         evaluated = self.average.module if self.average else self.network
         self.options.to_eval(evaluated)
         # The loss is of the weights before the last update; only the network's predictions tell what that one did.
@@ -239,9 +239,8 @@ class _Training:
         _finite(metrics["validation_accuracy"], "validation accuracy", self.options.name, epoch, self.section)
         metrics |= self.objective.metrics(last / self.total)
         loss = self.state.loss_sum / self.per_epoch
-        entry: dict[str, Any] = {"epoch": epoch + 1, "loss": loss, "lr": self.rate(last), **metrics}
-        if self.state.term_sums:
-            entry["terms"] = {name: value / self.per_epoch for name, value in self.state.term_sums.items()}
+        terms = {name: value / self.per_epoch for name, value in self.state.term_sums.items()}
+        entry = Epoch(epoch + 1, loss, self.rate(last), metrics, terms)
         self.state.history.append(entry)
         self.state.loss_sum, self.state.term_sums = 0.0, {}
         return entry

@@ -11,6 +11,7 @@ from edgekd.log import get_logger
 from edgekd.progress import is_drawn
 from edgekd.train import distributed
 from edgekd.train.checkpoint import State
+from edgekd.train.history import Epoch
 
 logger = get_logger(__name__)
 
@@ -48,13 +49,14 @@ class StageProgress:
         if self.bar is not None:
             self.bar.update(self.task, completed=state.step)
 
-    def epoch(self, entry: dict[str, Any]) -> None:
+    def epoch(self, entry: Epoch) -> None:
+        """Log an epoch that has ended."""
         if not self.shown:
             return
-        agreement = f"agreement {hundredths(entry['agreement'], 2)} %  " if "agreement" in entry else ""
-        validation = f"validation {hundredths(entry['validation_accuracy'], 2)} %  "
+        agreement = f"agreement {hundredths(entry.metrics['agreement'], 2)} %  " if "agreement" in entry.metrics else ""
+        validation = f"validation {hundredths(entry.metrics['validation_accuracy'], 2)} %  "
         line = (
-            f"  {self.name} {entry['epoch']}/{self.epochs}  loss {entry['loss']:.4f}  "
+            f"  {self.name} {entry.number}/{self.epochs}  loss {entry.loss:.4f}  "
             f"{validation}{agreement}{time.monotonic() - self.started:.0f} s"
         )
         logger.info(line)  # rich prints above a live bar what comes to standard error

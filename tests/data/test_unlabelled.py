@@ -162,7 +162,7 @@ def test_a_network_is_trained_on_both(pictures, share):
     torch.manual_seed(0)
     network: nn.Module = build("small_cnn", (1, 8, 8), 10, width=4)
     history = fit(network, data, Train(epochs=2, lr=0.05), CrossEntropy(), FitOptions(float32=True))
-    assert len(history) == 2 and all(np.isfinite(entry["loss"]) for entry in history)
+    assert len(history) == 2 and all(np.isfinite(entry.loss) for entry in history)
 
 
 def test_what_is_not_there(pictures, tmp_path):

@@ -153,6 +153,6 @@ def test_adapters_are_trained_along_and_the_terms_are_told(few_digits):
     history = fit(student, few_digits, Train(epochs=1), objective, FitOptions(float32=True))
     weights = [name for name, _ in hint.named_parameters()]
     assert weights and all(not torch.equal(before[name], hint.state_dict()[name]) for name in weights)
-    assert set(history[0]["terms"]) == {"labels", "fitnet"}
-    assert sum(history[0]["terms"].values()) == pytest.approx(history[0]["loss"])
+    assert set(history[0].terms) == {"labels", "fitnet"}
+    assert sum(history[0].terms.values()) == pytest.approx(history[0].loss)
     assert not [name for name in student.state_dict() if "adapter" in name]

@@ -8,6 +8,7 @@ import pytest
 from edgekd.pipeline.run import run
 from edgekd.recipe import load_recipe
 from edgekd.report.html import render_html
+from edgekd.train import Epoch
 from tests.toy import brief_measurements, write_recipe
 
 CUBES = """
@@ -75,9 +76,9 @@ def test_tensorboard_gets_every_epoch(tmp_path: Path):
     from edgekd.cli.run import tensorboard_writer
 
     watch = tensorboard_writer(tmp_path)
-    for epoch in (1, 2):
-        figures = {"loss": 1.0 / epoch, "lr": 0.1, "validation_accuracy": 0.5, "agreement": 0.9, "temperature": 4.0}
-        watch("distill", {"epoch": epoch, **figures, "terms": {"labels": 0.25, "kd": 0.5 * epoch}})
+    for number in (1, 2):
+        metrics = {"validation_accuracy": 0.5, "agreement": 0.9, "temperature": 4.0}
+        watch("distill", Epoch(number, 1.0 / number, 0.1, metrics, {"labels": 0.25, "kd": 0.5 * number}))
     events = event_accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     names = ("loss", "lr", "validation_accuracy", "agreement", "temperature", "terms/labels", "terms/kd")

@@ -15,6 +15,7 @@ from edgekd.spec import Spec
 from edgekd.stages.distill.work import distill
 from edgekd.stages.job import Job
 from edgekd.train import FitOptions, accuracy_of, fit
+from edgekd.train.history import history_to_json
 from tests.toy import run_stages, write_recipe
 
 SPEC = Spec("small_cnn", (1, 8, 8), 10, {"width": 4})
@@ -49,7 +50,8 @@ def test_the_second_generation_is_the_students_own_training_with_the_first_as_te
     )
     assert same(second.network, again)
     entries = second.metrics["history"]
-    assert [entry["loss"] for entry in entries] == [entry["loss"] for entry in (*first.metrics["history"], *history)]
+    losses = [*(entry["loss"] for entry in first.metrics["history"]), *(epoch.loss for epoch in history)]
+    assert [entry["loss"] for entry in entries] == losses
     taught = accuracy_of(first.network, few_digits, few_digits.validation)
     assert [entry["teacher_validation_accuracy"] for entry in entries[2:]] == [taught, taught]
 
@@ -58,7 +60,7 @@ def test_the_epochs_go_on_over_the_generations(born):
     logged = []
     history = born(generations=3, epochs=1, logged=logged.append).metrics["history"]
     assert [(entry["epoch"], entry["generation"]) for entry in history] == [(1, 1), (2, 2), (3, 3)]
-    assert logged == history
+    assert history_to_json(logged) == history
 
 
 def test_killed_in_its_second_generation_it_ends_in_the_same_bits(born, tmp_path):
@@ -66,8 +68,8 @@ def test_killed_in_its_second_generation_it_ends_in_the_same_bits(born, tmp_path
     section = {"generations": 2, "also": [{"method": "fitnet"}]}
     whole = born("whole", **section)
 
-    def killed(entry):
-        if entry["epoch"] == 3:
+    def killed(epoch):
+        if epoch.number == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -75,7 +77,7 @@ def test_killed_in_its_second_generation_it_ends_in_the_same_bits(born, tmp_path
     assert (tmp_path / "killed" / "generations").is_dir()
     epochs = []
     resumed = born("killed", logged=epochs.append, **section)
-    assert [entry["generation"] for entry in epochs] == [2] * len(epochs)
+    assert [epoch.generation for epoch in epochs] == [2] * len(epochs)
     assert same(resumed.network, whole.network)
     assert resumed.metrics == whole.metrics
 

@@ -4,7 +4,6 @@ import copy
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -17,7 +16,7 @@ from edgekd.errors import ModelError
 from edgekd.models import build
 from edgekd.quantize import calibrate, freeze_ranges, observe, prepare
 from edgekd.recipe import Train
-from edgekd.train import CrossEntropy, FitOptions, fit
+from edgekd.train import CrossEntropy, Epoch, FitOptions, fit
 from edgekd.train.checkpoint import PATTERN, State, load_state, save_state
 
 EPOCHS, PER_EPOCH = 3, 5
@@ -44,11 +43,11 @@ def vector_network() -> nn.Module:
     return build("mlp", (1, 8, 8), 10, hidden=(16,))
 
 
-Run = Callable[[DataSet, Path | None, int | None], tuple[nn.Module, list[dict[str, Any]]]]
+Run = Callable[[DataSet, Path | None, int | None], tuple[nn.Module, list[Epoch]]]
 
 
 def float_run(make: Callable[[], nn.Module], section: Train, float32: bool) -> Run:
-    def run(data: DataSet, folder: Path | None, stop: int | None) -> tuple[nn.Module, list[dict[str, Any]]]:
+    def run(data: DataSet, folder: Path | None, stop: int | None) -> tuple[nn.Module, list[Epoch]]:
         def before_step(step: int, total: int) -> None:
             if step == stop:
                 raise Stop
@@ -74,7 +73,7 @@ def calibrated(width: int, data: DataSet) -> GraphModule:
 def quantised_run(width: int, section: Train) -> Run:
     """As the quantize stage does it: ranges follow the data for the first half of the steps."""
 
-    def run(data: DataSet, folder: Path | None, stop: int | None) -> tuple[nn.Module, list[dict[str, Any]]]:
+    def run(data: DataSet, folder: Path | None, stop: int | None) -> tuple[nn.Module, list[Epoch]]:
         graph = copy.deepcopy(calibrated(width, data))
 
         def before_step(step: int, total: int) -> None:
@@ -131,15 +130,15 @@ def test_stopped_and_started_again(name, few_digits, tmp_path):
 def test_stopped_at_the_end_of_an_epoch(few_digits, tmp_path):
     section = Train(epochs=EPOCHS, lr=0.1)
 
-    def train(log: Callable[[dict[str, Any]], None] | None, folder: Path | None) -> nn.Module:
+    def train(log: Callable[[Epoch], None] | None, folder: Path | None) -> nn.Module:
         network = with_dropout()
         fit(
             network, few_digits, section, CrossEntropy(), FitOptions(folder=folder, save_every=0, float32=True, log=log)
         )
         return network
 
-    def stop(entry: dict[str, Any]) -> None:
-        if entry["epoch"] == 2:
+    def stop(epoch: Epoch) -> None:
+        if epoch.number == 2:
             raise Stop
 
     with pytest.raises(Stop):

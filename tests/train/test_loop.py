@@ -30,12 +30,12 @@ def test_the_history_says_what_happened(few_digits):
     section = Train(epochs=3, lr=0.05, schedule="cosine")
     history = fit(network, few_digits, section, CrossEntropy(), FitOptions(float32=True, log=seen.append))
     assert history == seen
-    assert [entry["epoch"] for entry in history] == [1, 2, 3]
+    assert [entry.number for entry in history] == [1, 2, 3]
     steps = 3 * (len(few_digits.train) // 32)
     last = [0.05 * (1 + math.cos(math.pi * (steps * epoch // 3 - 1) / steps)) / 2 for epoch in (1, 2, 3)]
-    assert [entry["lr"] for entry in history] == pytest.approx(last)
-    assert history[-1]["loss"] < history[0]["loss"]
-    assert history[-1]["validation_accuracy"] == accuracy_of(network, few_digits, few_digits.validation)
+    assert [entry.lr for entry in history] == pytest.approx(last)
+    assert history[-1].loss < history[0].loss
+    assert history[-1].metrics["validation_accuracy"] == accuracy_of(network, few_digits, few_digits.validation)
 
 
 def test_the_history_tells_of_the_teacher(few_digits, trained):
@@ -45,9 +45,9 @@ def test_the_history_tells_of_the_teacher(few_digits, trained):
         network, few_digits, Train(epochs=2), CrossEntropy(), FitOptions(float32=True, teacher_predictions=teacher)
     )
     ours, theirs = (logits_of(each, few_digits, validation).argmax(1) for each in (network, trained))
-    assert history[-1]["agreement"] == pytest.approx(float((ours == theirs).double().mean()))
+    assert history[-1].metrics["agreement"] == pytest.approx(float((ours == theirs).double().mean()))
     right = float((theirs == validation.labels).double().mean())
-    assert [entry["teacher_validation_accuracy"] for entry in history] == pytest.approx([right, right])
+    assert [entry.metrics["teacher_validation_accuracy"] for entry in history] == pytest.approx([right, right])
 
 
 def test_no_epochs_change_nothing(few_digits, tmp_path):

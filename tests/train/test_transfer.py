@@ -11,7 +11,7 @@ from edgekd.data import DataSet
 from edgekd.errors import TrainingError
 from edgekd.models import build
 from edgekd.recipe import Train
-from edgekd.train import CrossEntropy, FitOptions, fit
+from edgekd.train import CrossEntropy, Epoch, FitOptions, fit
 from edgekd.train.l2_sp import L2SP
 from edgekd.train.transfer import Transfer, parts, trained
 
@@ -95,7 +95,7 @@ def test_gradients_are_asked_for_again_after_an_error(few_digits):
 def test_one_part_more_is_trained_after_each_so_many_epochs(few_digits):
     after, seen = network(), []
 
-    def look(entry: dict[str, Any]) -> None:
+    def look(epoch: Epoch) -> None:
         seen.append(sorted({name.split(".")[0] for name, p in after.named_parameters() if p.grad is not None}))
 
     fit(after, few_digits, plain(epochs=7, unfreeze_every=2), CrossEntropy(), FitOptions(float32=True, log=look))
@@ -288,7 +288,7 @@ SECTIONS = {
 
 @pytest.mark.parametrize("name", SECTIONS)
 def test_stopped_and_started_again_it_ends_in_the_same_bits(few_digits, tmp_path, name):
-    def train(stop_at: int | None, folder: Any) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
+    def train(stop_at: int | None, folder: Any) -> tuple[dict[str, Tensor], list[Epoch]]:
         def before_step(step: int, total: int) -> None:
             if step == stop_at:
                 raise Stop

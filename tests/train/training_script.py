@@ -19,6 +19,7 @@ from edgekd.log import show_logs
 from edgekd.models import build
 from edgekd.recipe import Data, Train
 from edgekd.train import CrossEntropy, FitOptions, Objective, distributed, fit
+from edgekd.train.history import history_to_json
 
 EPOCHS = 3
 
@@ -39,7 +40,10 @@ def train(batch_size: int, *, kind: str = "labels", folder: Path | None = None, 
         network, data, section, objective_of(kind, network), FitOptions(float32=True, folder=folder, save_every=0,
         before_step=before_step),
     )  # fmt: skip
-    return {"history": history, "weights": {name: t.tolist() for name, t in tensors_of(network).items()}}
+    return {
+        "history": history_to_json(history),
+        "weights": {name: t.tolist() for name, t in tensors_of(network).items()},
+    }
 
 
 def objective_of(kind: str, network: nn.Module) -> Objective:

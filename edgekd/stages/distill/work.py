@@ -12,10 +12,11 @@ from edgekd.distill.ensemble import Ensemble
 from edgekd.errors import TrainingError
 from edgekd.stages.checkpoints import StageCheckpoints
 from edgekd.stages.distill.options import Distill
-from edgekd.stages.job import History, Job, Result, Training, Trial, later
+from edgekd.stages.job import Job, Result, Training, Trial
 from edgekd.stages.objective import between_generations, distillation, terms_of
 from edgekd.train import distributed
 from edgekd.train.device import make_fabric, trains_channels_last
+from edgekd.train.history import History, history_from_json, history_to_json
 from edgekd.user_cache import cache_folder
 
 
@@ -30,13 +31,13 @@ def check(stage: Distill, trial: Trial) -> tuple[str, ...]:
 def distill(job: Job) -> Result:
     """Trains the student on the teacher's answers and the labels, and again on what it then answers itself."""
     if job.stage.generations == 1:
-        return Result(job.network, job.spec, {"history": _train(job)})
+        return Result(job.network, job.spec, {"history": history_to_json(_train(job))})
     return _in_generations(job)
 
 
 def _in_generations(job: Job) -> Result:
     """Born-again networks (Furlanello et al., 2018, section 3): each is taught by the one before."""
-    journal, epochs, history = StageCheckpoints(job.folder / "generations"), job.stage.epochs, History()
+    journal, epochs, history = StageCheckpoints(job.folder / "generations"), job.stage.epochs, []
     own, at = job, Result(job.network, job.spec, {})
     for number in range(1, job.stage.generations + 1):
         done = (number - 1) * epochs
@@ -44,8 +45,8 @@ def _in_generations(job: Job) -> Result:
             section = between_generations(job.stage)
             own = replace(job, teacher=at.network, teacher_specs=(at.spec,), stage=section)
         at = journal.keep(f"generation-{number}", partial(_born, own, number, done))
-        history += [{**later(entry, done), "generation": number} for entry in at.metrics["history"]]
-    return Result(at.network, at.spec, {"history": history})
+        history += [entry.after(done, number) for entry in history_from_json(at.metrics["history"])]
+    return Result(at.network, at.spec, {"history": history_to_json(history)})
 
 
 def _born(job: Job, number: int, done: int) -> Result:
@@ -56,9 +57,9 @@ def _born(job: Job, number: int, done: int) -> Result:
         # Its own order of the samples, as the paper trains each from a random seed of its own.
         seed=(job.seed + number - 1) % 2**32,
         folder=job.folder / f"training-{number}",
-        log=lambda entry: job.log({**later(entry, done), "generation": number}),
+        log=lambda entry: job.log(entry.after(done, number)),
     )
-    return Result(own.network, own.spec, {"history": _train(own)})
+    return Result(own.network, own.spec, {"history": history_to_json(_train(own))})
 
 
 def _train(job: Job) -> History:

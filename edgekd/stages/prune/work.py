@@ -25,10 +25,11 @@ from edgekd.prune.sparse import GroupNorm
 from edgekd.prune.weights import sensitivity_weights
 from edgekd.quantize.sensitivity import divergence
 from edgekd.stages.checkpoints import StageCheckpoints
-from edgekd.stages.job import History, How, Job, Result, Training, later
+from edgekd.stages.job import How, Job, Result, Training
 from edgekd.stages.prune.cutter import Cut, Cutter, labelled
 from edgekd.stages.prune.options import Prune
 from edgekd.train import accuracy_of, logits_of
+from edgekd.train.history import History, history_from_json, history_to_json
 from edgekd.user_cache import cache_folder
 
 logger = get_logger(__name__)
@@ -132,17 +133,17 @@ class _Pruning:
             section, rewind = self.stage.model_copy(update={"epochs": epochs}), self.stage.rewind
             begin = 1 - epochs / rewind if rewind else 0.0
             training = replace(self.job.training, section=section).having(
-                log=lambda entry: self.job.log(later(entry, done)),
+                log=lambda entry: self.job.log(entry.after(done)),
                 begin=begin,
                 name=f"{self.job.name}, {name}",
                 # Its own folder: a checkpoint fits one network alone.
                 folder=self.job.folder / f"training-{name}",
             )
             history = self.job.fit(at.network, how, training=training, spec=at.spec)
-            return Result(at.network, at.spec, {"history": history})
+            return Result(at.network, at.spec, {"history": history_to_json(history)})
 
         kept = self.journal.keep(name, make)
-        self.history += [later(entry, done) for entry in kept.metrics["history"]]
+        self.history += [entry.after(done) for entry in history_from_json(kept.metrics["history"])]
         return kept
 
     def _without_blocks(self, network: nn.Module) -> Cut:
@@ -207,7 +208,7 @@ class _Pruning:
         macs, params = count_macs(last, shape), count_parameters(last)
         kept = {"macs": macs / count_macs(first, shape), "params": params / count_parameters(first)}
         return {
-            "history": self.history,
+            "history": history_to_json(self.history),
             "macs": macs,
             "params": params,
             "kept": kept,

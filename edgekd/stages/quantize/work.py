@@ -30,6 +30,7 @@ from edgekd.stages.job import Job, Result, Training
 from edgekd.stages.quantize.options import AUTO, Quantize
 from edgekd.train import CrossEntropy, accuracy_of, distributed, logits_of
 from edgekd.train.device import channels_last
+from edgekd.train.history import History, history_to_json
 from edgekd.train.objective import Phased
 
 logger = get_logger(__name__)
@@ -140,7 +141,7 @@ class _EightBits:
         self.job, self.climb, self.stage = job, climb, job.stage
         self.profile: str = job.stage.profile or job.needs.profile
         self.graph = prepare(job.network, job.spec.input_shape, self.profile)
-        self.history: list[dict[str, Any]] = []
+        self.history: History = []
         self.weights = "calibrated"
 
     def run(self) -> Result:
@@ -153,7 +154,7 @@ class _EightBits:
         if not met and "mixed" in self.stage.rungs and self._mix():
             stopped = "mixed"
         metrics = {
-            "history": self.history,
+            "history": history_to_json(self.history),
             "weights": self.weights,
             "stopped": stopped,
             "float_layers": float_layers(self.graph),
