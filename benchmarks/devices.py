@@ -157,9 +157,10 @@ def row(
     right = int((answers == data.test.labels.numpy()).sum())
     latency: dict[str, Any] = {}
     if record:
-        latency = {"latency_ms": dict(record.latency_ms), "valid": record.valid}
+        latency = {"latency_ms": record.latency_ms.to_json(), "valid": record.valid}
         latency["warnings"] = [warning.to_json() for warning in record.warnings]
-        latency["latency_vs_teacher"] = dict(record.latency_vs_reference) if record.latency_vs_reference else None
+        ratio = record.latency_vs_reference
+        latency["latency_vs_teacher"] = ratio.to_json() if ratio else None
     return {
         **{"device": device, "runtime": "onnxruntime", "threads": threads, "model": model},
         **{"accuracy": right / len(answers), "accuracy_ci95": wilson_interval(right, len(answers))},

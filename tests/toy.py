@@ -9,6 +9,7 @@ import pytest
 from filelock import FileLock
 
 from edgekd.bench import LatencyRecord, MemoryRecord, Plan, Workload
+from edgekd.bench.records import SessionInfo
 from edgekd.bench.runner import Launch, record
 
 if TYPE_CHECKING:
@@ -104,8 +105,7 @@ def timed_by_size(plan: Plan, *_: object) -> dict[str, LatencyRecord]:
 
 
 def launch(plan: Plan, number: int) -> Launch:
-    about: dict[str, Any] = {"load_ms": 1.0, "first_ms": 1.0, "batch": 1, "cpus": [0]}
-    opened = {name: {**about, "providers": ["CPUExecutionProvider"]} for name in plan.workloads}
+    opened = dict.fromkeys(plan.workloads, SessionInfo(1.0, 1.0, ["CPUExecutionProvider"], 1, [0]))
     rounds = {name: [times(workload, number, n) for n in range(30)] for name, workload in plan.workloads.items()}
     return Launch(opened, rounds, {name: {} for name in plan.workloads}, np.array([[1.0, 0.0]]), 0)
 

@@ -155,7 +155,8 @@ def beside_teacher(case: Case, number: int) -> Evaluation:
         launches=LAUNCHES, question=case.recipe.budget.latency_ratio or 1.0, seed=number,
     )  # fmt: skip
     found = measure(plan)["student"]
-    return {"latency_vs_teacher": found.latency_vs_reference or {}, VS_BASELINE: None, "valid": found.valid}
+    ratio = found.latency_vs_reference
+    return {"latency_vs_teacher": ratio.to_json() if ratio else {}, VS_BASELINE: None, "valid": found.valid}
 
 
 def ends(report: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -115,7 +115,7 @@ def joules_per_inference(path: Path, seconds: float) -> dict[str, Any]:
 def show(models: dict[str, Path], records: dict[str, LatencyRecord], energy: dict[str, dict[str, Any]]) -> None:
     table = Table("ResNet-8", "Size", "p50 ms (95 %)", "p90 ms (95 %)", "p99 ms (95 %)", "Times faster", "mJ")
     for name, record in records.items():
-        times = record.latency_ms
+        times = record.latency_ms.to_json()
         cells = [
             significant(times.get(p)) + between(times.get(f"ci95_{p}"), significant) for p in ("p50", "p90", "p99")
         ]
@@ -123,7 +123,7 @@ def show(models: dict[str, Path], records: dict[str, LatencyRecord], energy: dic
         joules = energy[name].get("joules")
         table.add_row(
             *(name, size(models[name].stat().st_size), *cells),
-            *(f"{1 / ratio['ratio']:.2f}" if ratio else "", significant(joules and 1000 * joules)),
+            *(f"{1 / ratio.ratio:.2f}" if ratio else "", significant(joules and 1000 * joules)),
         )
     console = Console(width=140)
     console.print(table)

@@ -87,8 +87,8 @@ def compare(equal: Path, other: Path, seed: int) -> dict[str, Any]:
     model: LatencyRecord = records["model"]
     assert model.latency_vs_reference is not None
     return {
-        **model.latency_vs_reference,
-        "p50_ms": [record.latency_ms["p50"] for record in records.values()],
+        **model.latency_vs_reference.to_json(),
+        "p50_ms": [record.latency_ms.p50 for record in records.values()],
         "cpus": model.cpus,
         "sittings": len(model.raw_ns),
         "warnings": [warning.code for warning in model.warnings],

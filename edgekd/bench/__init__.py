@@ -8,7 +8,14 @@ if TYPE_CHECKING:
     from edgekd.bench.compare import interleave, ratio_to, summarise
     from edgekd.bench.environment import fingerprint, warnings_now
     from edgekd.bench.plan import Plan, Workload
-    from edgekd.bench.records import LatencyRecord, MeasurementWarning, MemoryRecord
+    from edgekd.bench.records import (
+        EnergyRecord,
+        LatencyRatio,
+        LatencyRecord,
+        LatencySummary,
+        MeasurementWarning,
+        MemoryRecord,
+    )
     from edgekd.bench.runner import measure
     from edgekd.bench.runtimes import open_session
     from edgekd.bench.worker import memory
@@ -18,13 +25,23 @@ EXPORTS = {
     "compare": ("interleave", "ratio_to", "summarise"),
     "environment": ("fingerprint", "warnings_now"),
     "plan": ("Plan", "Workload"),
-    "records": ("LatencyRecord", "MeasurementWarning", "MemoryRecord"),
+    "records": (
+        "EnergyRecord",
+        "LatencyRatio",
+        "LatencyRecord",
+        "LatencySummary",
+        "MeasurementWarning",
+        "MemoryRecord",
+    ),
     "runner": ("measure",),
     "runtimes": ("open_session",),
     "worker": ("memory",),
 }
 __all__ = [
+    "EnergyRecord",
+    "LatencyRatio",
     "LatencyRecord",
+    "LatencySummary",
     "MeasurementWarning",
     "MemoryRecord",
     "Plan",

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from edgekd.bench import clock
 from edgekd.bench.clock import Call, Nanoseconds, collect, collector_off
+from edgekd.bench.records import LatencyRatio, LatencySummary
 from edgekd.errors import MeasurementError
 from edgekd.stats.percentiles import percentile, percentile_interval
 from edgekd.stats.ratios import ratio_of_medians
@@ -101,27 +102,19 @@ def block(call: Call, runs: int, settle: bool) -> Nanoseconds:
     return collect(call, 0, runs, runs)
 
 
-def summarise(samples: NDArray[Any] | Blocks) -> dict[str, Any]:
-    """Summarise ``samples`` (nanoseconds) in milliseconds; statistics that need more samples are absent.
-
-    ``ci95_p50`` and its like are order-statistic intervals: they cover more samples of the same launch,
-    not another launch or another day.
-    """
+def summarise(samples: NDArray[Any] | Blocks) -> LatencySummary:
+    """Summarise ``samples`` (nanoseconds) in milliseconds."""
     times = flat(samples) / 1e6
-    summary: dict[str, Any] = {"min": float(times.min()), "mean": float(times.mean()), "n": len(times)}
+    percentiles: dict[str, Any] = {}
     for name, p in PERCENTILES.items():
-        if name == "p99" and len(times) < MIN_FOR_P99:
-            continue
-        summary[name] = percentile(times, p)
-        if interval := percentile_interval(times, p):
-            summary[f"ci95_{name}"] = list(interval)
-    return summary
+        if name != "p99" or len(times) >= MIN_FOR_P99:
+            percentiles |= {name: percentile(times, p), f"ci95_{name}": percentile_interval(times, p)}
+    return LatencySummary(float(times.min()), float(times.mean()), len(times), **percentiles)
 
 
-def ratio_to(blocks: Blocks, reference: Blocks, seed: int = 0) -> dict[str, Any]:
-    """Return ``{"ratio", "ci95"}`` of the two medians; under 1 is faster than the reference."""
-    ratio, interval = ratio_of_medians(blocks, reference, seed)
-    return {"ratio": ratio, "ci95": list(interval)}
+def ratio_to(blocks: Blocks, reference: Blocks, seed: int = 0) -> LatencyRatio:
+    """Return the ratio of the two medians over rounds; under 1 is faster than the reference."""
+    return LatencyRatio(*ratio_of_medians(blocks, reference, seed))
 
 
 def flat(samples: NDArray[Any] | Blocks) -> NDArray[Any]:

@@ -1,7 +1,10 @@
 """Results of a measurement, and their JSON. A metric that was not measured is absent."""
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
+
+from edgekd.stats.percentiles import Interval
 
 # With one of these a measured time is not what it claims to be; with any other the machine was merely not at rest.
 INVALIDATING = {"too_few_samples", "too_few_cpus", "throttled", "emulated", "other_power_mode"}
@@ -19,16 +22,87 @@ class MeasurementWarning:
 
 
 @dataclass(frozen=True)
+class LatencySummary:
+    """Statistics of ``n`` latencies in milliseconds; a percentile that needs more samples is None.
+
+    ``ci95_p50`` and its like are order-statistic intervals: they cover more samples of the same launches, not another
+    launch or another day.
+    """
+
+    min: float
+    mean: float
+    n: int
+    p50: float
+    ci95_p50: Interval | None = None
+    p90: float | None = None
+    ci95_p90: Interval | None = None
+    p95: float | None = None
+    ci95_p95: Interval | None = None
+    p99: float | None = None
+    ci95_p99: Interval | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return _without_none(asdict(self))
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "LatencySummary":
+        known: Any = {key: tuple(each) if isinstance(each, list) else each for key, each in document.items()}
+        return cls(**known)
+
+
+@dataclass(frozen=True)
+class LatencyRatio:
+    """A latency over the reference's; ``ci95`` is None if there were too few launches for an interval."""
+
+    ratio: float
+    ci95: Interval | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return _without_none(asdict(self))
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "LatencyRatio":
+        interval = document.get("ci95")
+        return cls(document["ratio"], (interval[0], interval[1]) if interval else None)
+
+
+@dataclass(frozen=True)
+class EnergyRecord:
+    """Energy of one inference, the board's idle power included; mean ``watts``, of ``rails``, over ``n`` inferences."""
+
+    joules: float
+    watts: float
+    rails: tuple[str, ...]
+    n: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "rails": list(self.rails)}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "EnergyRecord":
+        return cls(**{**document, "rails": tuple(document["rails"])})
+
+
+@dataclass(frozen=True)
+class SessionInfo:
+    """A loaded model: the times of loading and of the first inference, and where it really runs."""
+
+    load_ms: float
+    first_ms: float
+    providers: list[str]
+    batch: int
+    cpus: list[int] | None
+
+
+@dataclass(frozen=True)
 class LatencyRecord:
     """One model's times in milliseconds, and every sample: ``raw_ns`` by launch, by round.
 
     Steady state is in ``latency_ms``; ``load_ms`` and ``first_ms`` (the first inference) are medians over launches.
     On a GPU the inputs and outputs lie there, and the copies are ``transfers_ms``, ``in`` and ``out``.
-    ``latency_vs_reference`` is its time over the reference's. ``energy`` is that of one inference in ``joules``, what
-    the board takes at rest included, with the mean ``watts`` and the ``rails`` that they are of.
     """
 
-    latency_ms: dict[str, Any]
+    latency_ms: LatencySummary
     load_ms: float | None
     first_ms: float | None
     threads: int
@@ -38,9 +112,9 @@ class LatencyRecord:
     runtime: str = "onnxruntime"
     device: str = "cpu"
     cpus: list[int] | None = None
-    transfers_ms: dict[str, Any] | None = None
-    latency_vs_reference: dict[str, Any] | None = None
-    energy: dict[str, Any] | None = None
+    transfers_ms: Mapping[str, LatencySummary] | None = None
+    latency_vs_reference: LatencyRatio | None = None
+    energy: EnergyRecord | None = None
     warnings: tuple[MeasurementWarning, ...] = field(default=())
 
     @property
@@ -48,13 +122,35 @@ class LatencyRecord:
         return not any(warning.code in INVALIDATING for warning in self.warnings)
 
     def to_json(self) -> dict[str, Any]:
-        document = {key: value for key, value in asdict(self).items() if value is not None}
-        return {**document, "warnings": [warning.to_json() for warning in self.warnings], "valid": self.valid}
+        transfers, ratio, energy = self.transfers_ms, self.latency_vs_reference, self.energy
+        document: dict[str, Any] = {
+            **{each.name: getattr(self, each.name) for each in fields(self)},
+            "latency_ms": self.latency_ms.to_json(),
+            "transfers_ms": transfers and {way: summary.to_json() for way, summary in transfers.items()},
+            "latency_vs_reference": ratio and ratio.to_json(),
+            "energy": energy and energy.to_json(),
+            "warnings": [warning.to_json() for warning in self.warnings],
+        }
+        return {**_without_none(document), "valid": self.valid}
 
     @classmethod
-    def from_json(cls, document: dict[str, Any]) -> "LatencyRecord":
+    def from_json(cls, document: Mapping[str, Any]) -> "LatencyRecord":
         known = {"load_ms": None, "first_ms": None} | {key: each for key, each in document.items() if key != "valid"}
-        return cls(**{**known, "warnings": tuple(MeasurementWarning(**each) for each in document["warnings"])})
+        ratio, energy, transfers = (document.get(key) for key in ("latency_vs_reference", "energy", "transfers_ms"))
+        return cls(
+            **{
+                **known,
+                "latency_ms": LatencySummary.from_json(document["latency_ms"]),
+                "transfers_ms": transfers and {way: LatencySummary.from_json(one) for way, one in transfers.items()},
+                "latency_vs_reference": ratio and LatencyRatio.from_json(ratio),
+                "energy": energy and EnergyRecord.from_json(energy),
+                "warnings": tuple(MeasurementWarning(**each) for each in document["warnings"]),
+            }
+        )
+
+
+def _without_none(document: dict[str, Any]) -> dict[str, Any]:
+    return {key: list(each) if isinstance(each, tuple) else each for key, each in document.items() if each is not None}
 
 
 @dataclass(frozen=True)

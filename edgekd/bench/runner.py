@@ -21,7 +21,7 @@ from edgekd.bench.environment import (
     usable_cpus,
 )
 from edgekd.bench.plan import Plan
-from edgekd.bench.records import LatencyRecord, MeasurementWarning
+from edgekd.bench.records import LatencyRatio, LatencyRecord, LatencySummary, MeasurementWarning, SessionInfo
 from edgekd.bench.worker import TimeLimit, TimeLimitError, Worker
 from edgekd.errors import MeasurementError
 from edgekd.ranges import POSITIVE
@@ -41,7 +41,7 @@ STOPPING_CONFIDENCE = 0.99
 class Launch:
     """Results of one launch, by workload: its session, its rounds and copies; and what else the machine did."""
 
-    opened: dict[str, dict[str, Any]]
+    opened: dict[str, SessionInfo]
     rounds: dict[str, Rounds]
     transfers: dict[str, dict[str, list[int]]]
     taken: np.ndarray[Any, Any]
@@ -122,16 +122,18 @@ def workers(plan: Plan, cpus: Sequence[int], limit: TimeLimit) -> Iterator[dict[
         yield started
 
 
-def load_all(plan: Plan, candidates: Mapping[str, Worker]) -> dict[str, dict[str, Any]]:
+def load_all(plan: Plan, candidates: Mapping[str, Worker]) -> dict[str, SessionInfo]:
     """Load the workloads one after the other: loading is timed too."""
     opened = {
-        name: worker.call(
-            "open", workload=plan.workloads[name].to_json(), threads=plan.threads, batch=plan.batch, seed=plan.seed
+        name: SessionInfo(
+            **worker.call(
+                "open", workload=plan.workloads[name].to_json(), threads=plan.threads, batch=plan.batch, seed=plan.seed
+            )
         )
         for name, worker in candidates.items()
     }
-    if len({about["batch"] for about in opened.values()}) > 1:
-        batches = ", ".join(f"{name} {about['batch']}" for name, about in opened.items())
+    if len({session.batch for session in opened.values()}) > 1:
+        batches = ", ".join(f"{name} {session.batch}" for name, session in opened.items())
         raise MeasurementError(f"the files fix different batches ({batches}); time them apart, or export them alike")
     return opened
 
@@ -177,21 +179,20 @@ def times_of(launches: Sequence[Launch], name: str) -> np.ndarray[Any, Any]:
 
 
 def record(plan: Plan, name: str, launches: Sequence[Launch]) -> LatencyRecord:
-    opened = [launch.opened[name] for launch in launches]
-    workload, about = plan.workloads[name], opened[0]
-    against = None if plan.reference in (None, name) else against_reference(*ratio(plan, launches, name))
+    sessions = [launch.opened[name] for launch in launches]
+    workload, first = plan.workloads[name], sessions[0]
     return LatencyRecord(
         latency_ms=summarise(times_of(launches, name)),
-        latency_vs_reference=against,
-        load_ms=float(np.median([one["load_ms"] for one in opened])),
-        first_ms=float(np.median([one["first_ms"] for one in opened])),
+        latency_vs_reference=vs_reference(plan, launches, name),
+        load_ms=float(np.median([session.load_ms for session in sessions])),
+        first_ms=float(np.median([session.first_ms for session in sessions])),
         transfers_ms=transfers_of(launches, name),
         runtime=workload.runtime,
         device=workload.device,
         threads=plan.threads,
-        batch=about["batch"],
-        cpus=about["cpus"],
-        providers=about["providers"],
+        batch=first.batch,
+        cpus=first.cpus,
+        providers=first.providers,
         raw_ns=[[block.tolist() for block in launch.rounds[name]] for launch in launches],
         warnings=(
             *machine_warnings(plan.threads),
@@ -202,11 +203,12 @@ def record(plan: Plan, name: str, launches: Sequence[Launch]) -> LatencyRecord:
     )
 
 
-def against_reference(value: float, interval: tuple[float, float] | None) -> dict[str, Any]:
-    return {"ratio": value} | ({"ci95": list(interval)} if interval else {})
+def vs_reference(plan: Plan, launches: Sequence[Launch], name: str) -> LatencyRatio | None:
+    """Return the ratio to the plan's reference, or None for the reference itself."""
+    return None if plan.reference in (None, name) else LatencyRatio(*ratio(plan, launches, name))
 
 
-def transfers_of(launches: Sequence[Launch], name: str) -> dict[str, Any] | None:
+def transfers_of(launches: Sequence[Launch], name: str) -> dict[str, LatencySummary] | None:
     ways = launches[0].transfers[name]
     if not ways:
         return None

@@ -1,7 +1,6 @@
 """Latency of ONNX files on a device, measured in launches as :mod:`edgekd.bench.runner` does here."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,8 @@ import numpy as np
 from edgekd.bench.compare import summarise
 from edgekd.bench.environment import busy_warnings, governor_warnings, share_of
 from edgekd.bench.plan import Plan
-from edgekd.bench.records import LatencyRecord, MeasurementWarning
-from edgekd.bench.runner import Launch, against_reference, default_timeout_s, ratio, sample_warnings, times_of
+from edgekd.bench.records import LatencyRecord, MeasurementWarning, SessionInfo
+from edgekd.bench.runner import Launch, default_timeout_s, sample_warnings, times_of, vs_reference
 from edgekd.devices.events import DAY_S, ResponseError, integer, nanoseconds, reading_response, text
 from edgekd.devices.events import number as number_of
 from edgekd.devices.probe import Probe, probe_remote
@@ -118,15 +117,15 @@ def launch_of(event: dict[str, Any], plan: Plan, number: int) -> Launch:
     return Launch(opened, rounds, {name: {} for name in rounds}, taken, 0)
 
 
-def session_info(event: dict[str, Any]) -> dict[str, Any]:
+def session_info(event: dict[str, Any]) -> SessionInfo:
     cpus = event["cpus"]
-    return {
-        "load_ms": number_of(event["load_ms"], "the time of loading", 0, DAY_S * 1000),
-        "first_ms": number_of(event["first_ms"], "the time of the first inference", 0, DAY_S * 1000),
-        "batch": integer(event["batch"], "the batch", 1, 1 << 31),
-        "cpus": None if cpus is None else [integer(cpu, "a CPU", 0, CPUS) for cpu in cpus],
-        "providers": [text(each, "a provider") for each in event["providers"]],
-    }
+    return SessionInfo(
+        load_ms=number_of(event["load_ms"], "the time of loading", 0, DAY_S * 1000),
+        first_ms=number_of(event["first_ms"], "the time of the first inference", 0, DAY_S * 1000),
+        providers=[text(each, "a provider") for each in event["providers"]],
+        batch=integer(event["batch"], "the batch", 1, 1 << 31),
+        cpus=None if cpus is None else [integer(cpu, "a CPU", 0, CPUS) for cpu in cpus],
+    )
 
 
 def governor_of(event: dict[str, Any]) -> str | None:
@@ -134,18 +133,16 @@ def governor_of(event: dict[str, Any]) -> str | None:
 
 
 def record(plan: Plan, name: str, launches: Sequence[Launch], warnings: Sequence[MeasurementWarning]) -> LatencyRecord:
-    opened = [launch.opened[name] for launch in launches]
-    first = LatencyRecord(
+    sessions = [launch.opened[name] for launch in launches]
+    return LatencyRecord(
         latency_ms=summarise(times_of(launches, name)),
-        load_ms=float(np.median([one["load_ms"] for one in opened])),
-        first_ms=float(np.median([one["first_ms"] for one in opened])),
+        load_ms=float(np.median([session.load_ms for session in sessions])),
+        first_ms=float(np.median([session.first_ms for session in sessions])),
         threads=plan.threads,
-        batch=opened[0]["batch"],
-        cpus=opened[0]["cpus"],
-        providers=opened[0]["providers"],
+        batch=sessions[0].batch,
+        cpus=sessions[0].cpus,
+        providers=sessions[0].providers,
         raw_ns=[[block.tolist() for block in launch.rounds[name]] for launch in launches],
+        latency_vs_reference=vs_reference(plan, launches, name),
         warnings=(*warnings, *sample_warnings(launches, name)),
     )
-    if plan.reference in (None, name):
-        return first
-    return replace(first, latency_vs_reference=against_reference(*ratio(plan, launches, name)))

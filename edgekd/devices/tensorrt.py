@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from edgekd.bench.compare import MIN_ROUNDS
 from edgekd.bench.plan import Plan, Workload
-from edgekd.bench.records import LatencyRecord, MeasurementWarning
-from edgekd.bench.runner import Launch, against_reference, default_timeout_s, ratio
+from edgekd.bench.records import EnergyRecord, LatencyRecord, MeasurementWarning
+from edgekd.bench.runner import Launch, default_timeout_s, vs_reference
 from edgekd.devices.engines import BUILD_S, DeviceEngine, EngineBuilder, build_requests, builder_of, engine_of, numbered
 from edgekd.devices.events import ResponseError, integer, number, reading_response, text
 from edgekd.devices.jetson.command import MIN_QUERIES, EngineTiming, timing_command, written_warmup_ms
@@ -186,7 +186,7 @@ def record(
 ) -> LatencyRecord:
     own = [run for model, run in runs if model == name][: len(launches)]
     queries = [query for run in own for query in run.queries]
-    first = LatencyRecord(
+    return LatencyRecord(
         latency_ms=latency_ms(queries),
         load_ms=None,
         first_ms=None,
@@ -196,12 +196,10 @@ def record(
         raw_ns=[[block.tolist() for block in launch.rounds[name]] for launch in launches],
         runtime="tensorrt",
         device="cuda",
+        latency_vs_reference=vs_reference(plan, launches, name),
         energy=energy_of(own),
         warnings=(*warnings, *too_few_queries(queries), *query_warnings(queries), *throttling(own, limits)),
     )
-    if plan.reference in (None, name):
-        return first
-    return replace(first, latency_vs_reference=against_reference(*ratio(plan, launches, name)))
 
 
 def too_few_queries(queries: Sequence[Query]) -> list[MeasurementWarning]:
@@ -214,7 +212,7 @@ def too_few_queries(queries: Sequence[Query]) -> list[MeasurementWarning]:
     ]
 
 
-def energy_of(runs: Sequence[Run]) -> dict[str, Any] | None:
+def energy_of(runs: Sequence[Run]) -> EnergyRecord | None:
     """Return the energy of one inference over the runs whose power was sampled from end to end.
 
     It is None if there are none, or if no rail is known to be the whole module's.
@@ -231,7 +229,7 @@ def energy_of(runs: Sequence[Run]) -> dict[str, Any] | None:
         seconds, inferences = seconds + end - start, inferences + len(run.queries)
     if not inferences:
         return None
-    return {"joules": joules / inferences, "watts": joules / seconds, "rails": list(rails), "n": inferences}
+    return EnergyRecord(joules / inferences, joules / seconds, rails, inferences)
 
 
 def throttling(runs: Sequence[Run], limits: Mapping[str, float]) -> list[MeasurementWarning]:

@@ -121,4 +121,5 @@ def comparison_plan(file: Path, agreed: Path, target: Target, seed: int = 0) -> 
 
 def of_record(record: LatencyRecord, baseline_sha256: str) -> AgainstBaseline:
     """Of the record of what a plan of :func:`comparison_plan` calls ``now``."""
-    return AgainstBaseline(**(record.latency_vs_reference or {}), baseline_sha256=baseline_sha256, valid=record.valid)
+    ratio = record.latency_vs_reference
+    return AgainstBaseline(**(ratio.to_json() if ratio else {}), baseline_sha256=baseline_sha256, valid=record.valid)

@@ -120,7 +120,7 @@ def _why_slower(file: FileRecord, before: FileRecord, stage: str) -> _Slow | Non
 
 
 def _to_reference(record: LatencyRecord) -> float:
-    return record.latency_vs_reference["ratio"] if record.latency_vs_reference else 1.0
+    return record.latency_vs_reference.ratio if record.latency_vs_reference else 1.0
 
 
 def classes_lost(teacher: Exported, student: Exported, data: DataSet) -> list[schema.Note]:

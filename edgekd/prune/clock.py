@@ -82,5 +82,4 @@ class Clock:
         plan = Plan(workloads, "before", self.threads, 1, self.seconds, 2 * self.seconds, launches=self.launches)
         against = self.target.latency(plan)["after"].latency_vs_reference
         assert against is not None
-        ci95 = against.get("ci95")  # absent where there were too few launches
-        return Timing(against["ratio"], tuple(ci95) if ci95 else None, predicted)
+        return Timing(against.ratio, against.ci95, predicted)

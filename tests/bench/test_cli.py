@@ -15,6 +15,8 @@ COMMAND = """
 import typer
 from edgekd.cli.bench import bench
 from edgekd.errors import EdgekdError
+from edgekd.log import show_logs
+show_logs()
 try:
     typer.run(bench)
 except EdgekdError as error:

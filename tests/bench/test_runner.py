@@ -44,10 +44,10 @@ def records(light, heavy):
 
 def test_a_slower_model_is_found(records):
     light, heavy = records["light"], records["heavy1"]
-    low, high = heavy.latency_vs_reference["ci95"]
-    assert 1.3 < low <= heavy.latency_vs_reference["ratio"] <= high < 8
+    low, high = heavy.latency_vs_reference.ci95
+    assert 1.3 < low <= heavy.latency_vs_reference.ratio <= high < 8
     assert light.latency_vs_reference is None
-    assert heavy.latency_ms["p50"] > 1.5 * light.latency_ms["p50"]
+    assert heavy.latency_ms.p50 > 1.5 * light.latency_ms.p50
 
 
 def test_a_record_says_how_it_came_about(records):
@@ -60,8 +60,8 @@ def test_a_record_says_how_it_came_about(records):
     assert light.transfers_ms is None
     assert len(light.raw_ns) == 6, "every launch"
     samples = np.concatenate([np.concatenate(rounds) for rounds in light.raw_ns])
-    assert len(samples) == light.latency_ms["n"]
-    assert np.percentile(samples, 50, method="inverted_cdf") / 1e6 == light.latency_ms["p50"]
+    assert len(samples) == light.latency_ms.n
+    assert np.percentile(samples, 50, method="inverted_cdf") / 1e6 == light.latency_ms.p50
 
 
 def test_record_survives_json(records):
@@ -104,7 +104,7 @@ def test_a_time_limit_too_short_for_one_sample(light):
 def test_a_time_limit_in_the_middle_keeps_what_was_measured(light):
     record = measure(plan_of(light, seconds=30, max_seconds=30, launches=30), timeout_s=2.5)["light"]
     assert 1 <= len(record.raw_ns) < 30
-    assert record.latency_ms["n"] > 0
+    assert record.latency_ms.n > 0
     assert "time_limit" in [warning.code for warning in record.warnings]
 
 

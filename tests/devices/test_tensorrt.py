@@ -77,9 +77,9 @@ def test_engines_are_timed_in_turns(orin, files, jetson):
         records = there.latency(plan(files))
     small, large = records["small"], records["large"]
     sizes = [path.stat().st_size for path in files.values()]
-    assert large.latency_ms["p50"] == pytest.approx(MS_PER_KB * sizes[1] / 1000)
+    assert large.latency_ms.p50 == pytest.approx(MS_PER_KB * sizes[1] / 1000)
     assert small.latency_vs_reference is not None
-    assert small.latency_vs_reference["ratio"] == pytest.approx(sizes[0] / sizes[1], rel=1e-3)
+    assert small.latency_vs_reference.ratio == pytest.approx(sizes[0] / sizes[1], rel=1e-3)
     assert small.providers == ["TensorRT 10.3.0"] and small.load_ms is None
     assert sum(len(launch) for launch in small.raw_ns) == 30
     assert large.valid, large.warnings
@@ -94,9 +94,9 @@ def test_the_energy_of_an_inference(orin, files):
     with RemoteTarget(orin) as there:
         [record] = there.latency(plan({"large": files["large"]}, launches=1)).values()
     assert record.energy is not None
-    assert record.energy["watts"] == pytest.approx(MW / 1000)
-    assert record.energy["rails"] == ["VDD_IN"]
-    assert record.energy["joules"] == pytest.approx(MW / 1000 * record.latency_ms["p50"] / 1000)
+    assert record.energy.watts == pytest.approx(MW / 1000)
+    assert record.energy.rails == ("VDD_IN",)
+    assert record.energy.joules == pytest.approx(MW / 1000 * record.latency_ms.p50 / 1000)
 
 
 def test_an_engine_is_built_once(orin, files, jetson):
@@ -255,8 +255,8 @@ def test_power_is_that_of_the_queries_that_count():
     assert run.window == pytest.approx((10.8, 11.0))
     power = [(10.0 + tenth / 10, {"VDD_IN": 1000.0 if 8 <= tenth <= 10 else 9000.0}) for tenth in range(15)]
     energy = energy_of([replace(run, power=power)])
-    assert energy is not None and energy["watts"] == pytest.approx(1.0)
-    assert energy["joules"] == pytest.approx(0.2 / 3)
+    assert energy is not None and energy.watts == pytest.approx(1.0)
+    assert energy.joules == pytest.approx(0.2 / 3)
     assert energy_of([replace(run, power=power[:10]), replace(run, began=None, power=power)]) is None
 
 

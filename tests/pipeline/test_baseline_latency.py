@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from edgekd.bench.records import LatencyRecord, MeasurementWarning
+from edgekd.bench.records import LatencyRatio, LatencyRecord, LatencySummary, MeasurementWarning
 from edgekd.devices.registry import Device
 from edgekd.files import sha256_file
 from edgekd.pipeline import baseline_latency
@@ -43,7 +43,15 @@ class Place:
         self.asked += 1
         warnings = tuple(MeasurementWarning(code, "a doubt") for code in self.codes)
         record = LatencyRecord(
-            {"p50": 1.0, "n": 1}, None, None, 1, 1, [], [], latency_vs_reference={"ratio": 1.25}, warnings=warnings
+            LatencySummary(1.0, 1.0, 1, 1.0),
+            None,
+            None,
+            1,
+            1,
+            [],
+            [],
+            latency_vs_reference=LatencyRatio(1.25),
+            warnings=warnings,
         )
         return dict.fromkeys(plan.workloads, record)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from edgekd.bench import LatencyRecord
+from edgekd.bench import LatencyRatio, LatencyRecord, LatencySummary
 from edgekd.export import Parity
 from edgekd.formatting import significant
 from edgekd.pipeline.evaluation import Evaluation, FileRecord
@@ -42,9 +42,11 @@ def placement(chosen: str, ratio: float | None = 1.3, accepted: bool = True, **m
 
 
 def record(ns: int, to_teacher: float | None) -> LatencyRecord:
-    against = {"ratio": to_teacher, "ci95": [to_teacher, to_teacher]} if to_teacher else None
+    against = LatencyRatio(to_teacher, (to_teacher, to_teacher)) if to_teacher else None
     launches = [[[ns + index, ns, ns] for index in range(6)] for _ in range(6)]
-    return LatencyRecord({"p50": ns / 1e6, "n": 108}, None, None, 1, 1, [], launches, latency_vs_reference=against)
+    return LatencyRecord(
+        LatencySummary(ns / 1e6, ns / 1e6, 108, ns / 1e6), None, None, 1, 1, [], launches, latency_vs_reference=against
+    )
 
 
 def notes(*exports: Any, **records: LatencyRecord) -> list[tuple[str, str]]:

@@ -1,12 +1,11 @@
 """Latency statistics of the raw queries that ``trtexec`` exports; its own summary changes from release to release."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from edgekd.bench.compare import summarise
-from edgekd.bench.records import MeasurementWarning
+from edgekd.bench.records import LatencySummary, MeasurementWarning
 from edgekd.devices.jetson.trtexec import Query
 from edgekd.errors import MeasurementError
 
@@ -14,7 +13,7 @@ ENQUEUE_SHARE = 0.8
 UNSTABLE = 0.025
 
 
-def latency_ms(queries: Sequence[Query], copies: bool = False) -> dict[str, Any]:
+def latency_ms(queries: Sequence[Query], copies: bool = False) -> LatencySummary:
     """Return percentiles with intervals in milliseconds, as :func:`edgekd.bench.summarise` does.
 
     Of the kernels alone, or with ``copies`` of the transfers too.

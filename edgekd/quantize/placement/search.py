@@ -136,8 +136,8 @@ def _time(
     timed = []
     for name, kept in files.items():
         against = records[name].latency_vs_reference
-        ratio, interval = (against["ratio"], against["ci95"]) if against else (1.0, None)
-        timed.append(PlacementCandidate(name, tuple(kept), ratio, tuple(interval) if interval else None))
+        ratio, interval = (against.ratio, against.ci95) if against else (1.0, None)
+        timed.append(PlacementCandidate(name, tuple(kept), ratio, interval))
     return timed
 
 

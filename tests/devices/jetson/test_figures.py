@@ -13,14 +13,14 @@ def queries(compute: object, enqueue: float = 0.1, h2d: float = 0.2, d2h: float 
 
 def test_percentiles_of_the_raw_samples():
     found = latency_ms(queries(np.arange(1, 501)))
-    assert (found["n"], found["min"], found["mean"]) == (500, 1.0, 250.5)
-    assert [found[name] for name in ("p50", "p90", "p99")] == [250.0, 450.0, 495.0]
-    assert found["ci95_p50"][0] < 250 < found["ci95_p50"][1]
-    assert latency_ms(queries(np.arange(1, 501)), copies=True)["p50"] == pytest.approx(250.3)
+    assert (found.n, found.min, found.mean) == (500, 1.0, 250.5)
+    assert [found.p50, found.p90, found.p99] == [250.0, 450.0, 495.0]
+    assert found.ci95_p50[0] < 250 < found.ci95_p50[1]
+    assert latency_ms(queries(np.arange(1, 501)), copies=True).p50 == pytest.approx(250.3)
 
 
 def test_no_p99_of_few_and_no_figure_of_none():
-    assert "p99" not in latency_ms(queries([1.0] * 399))
+    assert latency_ms(queries([1.0] * 399)).p99 is None
     with pytest.raises(MeasurementError, match="no queries"):
         latency_ms([])
 
