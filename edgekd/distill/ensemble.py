@@ -7,7 +7,7 @@ geometric mean of the predictive distributions of an ensemble as the soft target
 import json
 import math
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Literal, TypedDict, get_args
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,14 @@ from edgekd.registry import nearest
 
 Choose = Literal["mean", "confidence"]
 Space = Literal["probabilities", "logits"]
+
+
+class EnsembleOptions(TypedDict):
+    """Arguments of :class:`Ensemble` beside its teachers."""
+
+    weights: list[float] | None
+    choose: Choose
+    space: Space
 
 
 class Ensemble(nn.Module):
@@ -58,7 +66,7 @@ class Ensemble(nn.Module):
         self.eval()
 
     @property
-    def options(self) -> dict[str, Any]:
+    def options(self) -> EnsembleOptions:
         """Return the arguments that make the same ensemble of the same teachers."""
         weights = None if self.choose == "confidence" else self.weights
         return {"weights": weights, "choose": self.choose, "space": self.space}

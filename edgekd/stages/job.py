@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from edgekd.artifact import Artifact, capture
 from edgekd.data import DataSet
-from edgekd.distill.ensemble import Ensemble
+from edgekd.distill.ensemble import Ensemble, EnsembleOptions
 from edgekd.files import sha256
 from edgekd.spec import Spec
 from edgekd.stages.deployment import Deployment, Precisions
@@ -135,8 +135,8 @@ class FitCall:
 
     network: Artifact
     teachers: tuple[Artifact, ...]
-    together: dict[str, Any] | None
-    """How several teachers answer as one: options of :class:`~edgekd.distill.Ensemble`."""
+    together: EnsembleOptions | None
+    """The options of the :class:`~edgekd.distill.Ensemble` of several teachers."""
     labels: str
     """Their :func:`labels_digest`."""
     rest: dict[str, Any]

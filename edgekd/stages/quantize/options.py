@@ -22,7 +22,7 @@ AUTO = "auto"
 
 
 class Quantize(Stage):
-    """Climb from half precision over post-training to quantisation-aware training, as far as the budget needs."""
+    """Lower the precision: by half precision, post-training or quantisation-aware training, as the budget needs."""
 
     name: ClassVar[str] = "quantize"
     product: ClassVar[str] = "quantized"
@@ -103,7 +103,7 @@ class Quantize(Stage):
         return ()
 
     def run(self, job: "Job") -> "Result":
-        """Go through ``rungs`` until the validation accuracy that the budget asks for is kept."""
+        """Try the steps ``rungs`` in order until the validation accuracy of the budget is kept."""
         from edgekd.stages.quantize.work import quantize
 
         return quantize(job)
@@ -117,5 +117,5 @@ class Quantize(Stage):
 
     @staticmethod
     def describe(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """Return what each rung gave, and why the next was tried."""
+        """Return what each step gave, and why the next was tried."""
         return described(metrics)

@@ -1,4 +1,4 @@
-"""The ladder of the quantize stage: each rung costs more than the one before, and is tried only where that misses."""
+"""Precision escalation: fp16, post-training quantisation, QAT and mixed precision, until one keeps the accuracy."""
 
 import copy
 import math
@@ -35,86 +35,96 @@ from edgekd.train.objective import Phased
 
 logger = get_logger(__name__)
 
-# Validation samples that calibrations are compared on, and that a layer's harm is measured on.
+# Validation samples that calibrations are compared on, and that layers' sensitivities are measured on.
 CHOICE_SAMPLES, SCAN_SAMPLES = 2048, 512
 
 
 @dataclass
-class Climb:
-    """What was tried and why the next rung was, for the report."""
+class Escalation:
+    """The steps that were tried, with the validation accuracy of each and the one that is needed.
+
+    Attributes:
+        floor: the validation accuracy that is needed.
+        rungs: the steps, in the form of the report.
+    """
 
     floor: float
     why_floor: str
     rungs: list[dict[str, Any]] = field(default_factory=list)
 
     def is_met(self, accuracy: float) -> bool:
+        """Tell whether ``accuracy`` is enough."""
         return round(self.floor - accuracy, 9) <= 0  # 0.1 - 0.01 is a hair above 0.09
 
     def keeps_trained(self, calibrated: float, trained: float, n: int) -> bool:
-        """Whether weights of ``trained`` validation accuracy are kept rather than those that were calibrated.
+        """Tell whether to keep trained weights rather than calibrated ones, by their validation accuracies.
 
-        Of two that keep the accuracy the trained ones, unless ``n`` samples tell that they are worse; else the better.
+        If both keep the accuracy, the trained weights are kept unless they are significantly worse on ``n`` samples;
+        otherwise the better ones are.
         """
         if trained >= calibrated:
             return True
         return self.is_met(trained) and calibrated - trained <= noise(calibrated, trained, n)
 
-    def step(self, rung: str, accuracy: float, **more: Any) -> bool:
-        """Notes a rung's validation accuracy and says whether it is enough."""
+    def step(self, name: str, accuracy: float, **more: Any) -> bool:
+        """Record the validation accuracy of a step, and return whether it is enough."""
         met = self.is_met(accuracy)
-        self.rungs.append({"rung": rung, "validation_accuracy": accuracy, "met": met, **more})
+        self.rungs.append({"rung": name, "validation_accuracy": accuracy, "met": met, **more})
         words = "enough" if met else "not enough"
         logger.info(
-            f"  quantize: {rung} gives {accuracy:.2%} on the validation samples, {words} ({self.floor:.2%} needed)"
+            f"  quantize: {name} gives {accuracy:.2%} on the validation samples, {words} ({self.floor:.2%} needed)"
         )
         return met
 
-    def skip(self, rung: str, why: str) -> None:
-        self.rungs.append({"rung": rung, "skipped": why})
+    def skip(self, name: str, why: str) -> None:
+        """Record that a step was skipped, and the reason."""
+        self.rungs.append({"rung": name, "skipped": why})
 
 
 def quantize(job: Job) -> Result:
-    """Climbs ``rungs`` until the validation accuracy that the budget asks for is kept."""
+    """Try the steps ``rungs`` in order until the validation accuracy of the budget is kept."""
     section = job.stage
-    job.network.eval()  # one from a checkpoint is not, and looking at its answers would move its statistics
+    job.network.eval()  # a network from a checkpoint is not, and a forward pass would move its statistics
     if section.batchnorm_batches:
         reestimate(job.network, _batches(job, section.batchnorm_batches))
-    climb = _floor(job)
-    if "half" in section.rungs and (result := _half(job, climb)) is not None:
+    escalation = _escalation(job)
+    if "half" in section.rungs and (result := _half(job, escalation)) is not None:
         return result
     if set(section.rungs) == {"half"}:
-        return _as_float16(job, climb)
-    return _EightBits(job, climb).run()
+        return _as_float16(job, escalation)
+    return _EightBits(job, escalation).run()
 
 
-def _floor(job: Job) -> Climb:
+def _escalation(job: Job) -> Escalation:
     own = accuracy_of(job.network, job.data, job.data.validation)
     drop = job.needs.accuracy_drop
     if drop is not None and job.teacher is not None:
         teacher = accuracy_of(first_of(job.teacher), job.data, job.data.validation)
-        return Climb(teacher - drop / 100, f"the teacher's {teacher:.2%}, less the budget's {drop:g} points")
+        return Escalation(teacher - drop / 100, f"the teacher's {teacher:.2%}, less the budget's {drop:g} points")
     slack = noise(own, own, len(job.data.validation))
-    return Climb(own - slack, f"the float network's {own:.2%}, less what {len(job.data.validation)} samples can tell")
+    return Escalation(
+        own - slack, f"the float network's {own:.2%}, less what {len(job.data.validation)} samples can tell"
+    )
 
 
 def noise(first: float, second: float, n: int) -> float:
-    """Two standard errors of the difference of two accuracies: what ``n`` samples cannot tell from nothing."""
+    """Return two standard errors of the difference of two accuracies on ``n`` samples each."""
     mean = (first + second) / 2
     return 2 * math.sqrt(2 * mean * (1 - mean) / n)
 
 
-def _half(job: Job, climb: Climb) -> Result | None:
+def _half(job: Job, escalation: Escalation) -> Result | None:
     if not job.needs.computes_float16:
-        climb.skip("half", "not every target computes in float16: its file would be smaller, not faster")
+        escalation.skip("half", "not every target computes in float16: its file would be smaller, not faster")
         return None
     rounded = _rounded_to_half(job.network)
-    if not climb.step("half", accuracy_of(rounded, job.data, job.data.validation)):
+    if not escalation.step("half", accuracy_of(rounded, job.data, job.data.validation)):
         return None
-    return _as_float16(job, climb)
+    return _as_float16(job, escalation)
 
 
 def _rounded_to_half(network: nn.Module) -> nn.Module:
-    """``network`` with the weights that a float16 file holds, and each module's output rounded as it would be there."""
+    """Return ``network`` with weights and module outputs rounded to float16, as in a float16 file."""
     rounded = copy.deepcopy(network).eval()
     with torch.no_grad():
         for value in [*rounded.parameters(), *rounded.buffers()]:
@@ -129,16 +139,16 @@ def _to_half_and_back(_: nn.Module, __: Any, output: Any) -> Any:
     return output.half().to(output.dtype) if isinstance(output, Tensor) and output.is_floating_point() else output
 
 
-def _as_float16(job: Job, climb: Climb) -> Result:
-    metrics = {"history": [], "stopped": "half", **asdict(climb)}
+def _as_float16(job: Job, escalation: Escalation) -> Result:
+    metrics = {"history": [], "stopped": "half", **asdict(escalation)}
     return Result(job.network, job.spec.then(Quantize.name, {"precision": "float16"}), metrics)
 
 
 class _EightBits:
     """Post-training quantisation, training, and mixed precision of one graph."""
 
-    def __init__(self, job: Job, climb: Climb):
-        self.job, self.climb, self.stage = job, climb, job.stage
+    def __init__(self, job: Job, escalation: Escalation):
+        self.job, self.escalation, self.stage = job, escalation, job.stage
         self.profile: str = job.stage.profile or job.needs.profile
         self.graph = prepare(job.network, job.spec.input_shape, self.profile)
         self.history: History = []
@@ -147,7 +157,7 @@ class _EightBits:
     def run(self) -> Result:
         self._calibrate()
         calibrated = self.accuracy()
-        met = self.climb.step("ptq", calibrated, **self._post_training()) and "ptq" in self.stage.rungs
+        met = self.escalation.step("ptq", calibrated, **self._post_training()) and "ptq" in self.stage.rungs
         stopped = "ptq"
         if not met and "qat" in self.stage.rungs and self.stage.epochs:
             met, stopped = self._train(calibrated), "qat"
@@ -158,7 +168,7 @@ class _EightBits:
             "weights": self.weights,
             "stopped": stopped,
             "float_layers": float_layers(self.graph),
-            **asdict(self.climb),
+            **asdict(self.escalation),
         }
         return Result(self.graph, self.spec, metrics)
 
@@ -184,13 +194,13 @@ class _EightBits:
         round_biases(self.graph)
 
     def _best_calibration(self, batches: list[Tensor]) -> str:
-        """Whose answers to validation samples stay closest to the float network's: accuracy tells too few apart."""
+        """Choose the calibration with the least divergence from the float network; accuracy distinguishes too few."""
         samples = _first(self.job.data.validation, CHOICE_SAMPLES)
-        exact = logits_of(self.job.network, self.job.data, samples).log_softmax(1)
+        reference = logits_of(self.job.network, self.job.data, samples).log_softmax(1)
         found = {}
         for method in sorted(CALIBRATIONS):
             calibrate(self.graph, batches, method)
-            found[method] = float(divergence(logits_of(self.graph, self.job.data, samples), exact))
+            found[method] = float(divergence(logits_of(self.graph, self.job.data, samples), reference))
         return min(found, key=lambda method: found[method])
 
     def _post_training(self) -> dict[str, Any]:
@@ -205,22 +215,22 @@ class _EightBits:
             module.freeze_scale()
         round_biases(graph)
         trained = self.accuracy()
-        keep = self.climb.keeps_trained(calibrated, trained, len(job.data.validation))
+        keep = self.escalation.keeps_trained(calibrated, trained, len(job.data.validation))
         self.weights = "trained" if keep else "calibrated"
         if not keep:
             lost = 100 * (calibrated - trained)
             logger.info(f"  quantize: training lost {lost:.2f} points, the calibrated weights are kept")
             fill(graph, before)
-        return self.climb.step("qat", trained, kept=keep) and keep
+        return self.escalation.step("qat", trained, kept=keep) and keep
 
     def _mix(self) -> bool:
-        """Layers go back to float, the most harmful first, until the rest keeps the accuracy."""
+        """Return layers to float, the most sensitive first, until the accuracy is kept."""
         layers = [layer for layer in weighted_layers(self.graph) if layer.weight_fake_quant is not None]
         most = int(self.stage.mixed_share * len(layers))
-        if not self.climb.is_met(accuracy_of(self.job.network, self.job.data, self.job.data.validation)):
-            self.climb.skip("mixed", "the float network misses the accuracy too")
+        if not self.escalation.is_met(accuracy_of(self.job.network, self.job.data, self.job.data.validation)):
+            self.escalation.skip("mixed", "the float network misses the accuracy too")
             return False
-        if self.climb.step("mixed", self.accuracy(), float_layers=[]):
+        if self.escalation.step("mixed", self.accuracy(), float_layers=[]):
             return True
         scan = sensitivities(self.graph, list(_inputs(self.job, _first(self.job.data.validation, SCAN_SAMPLES))))
         before = capture(self.graph, self.job.spec).tensors
@@ -231,10 +241,10 @@ class _EightBits:
             for each in scan[tried : min(tried + share, most)]:
                 keep_in_float(self.graph, each.layer)
             tried = min(tried + share, most)
-            if self.climb.step("mixed", self.accuracy(), float_layers=float_layers(self.graph)):
+            if self.escalation.step("mixed", self.accuracy(), float_layers=float_layers(self.graph)):
                 return True
         fill(self.graph, before)
-        self.climb.skip("mixed", f"{tried} of {len(layers)} layers in float are not enough; all stay in 8 bits")
+        self.escalation.skip("mixed", f"{tried} of {len(layers)} layers in float are not enough; all stay in 8 bits")
         return False
 
 

@@ -1,4 +1,4 @@
-"""The rungs of the quantize stage: each is tried where the one before misses, and the metrics say why."""
+"""Precision escalation: each step is tried where the one before misses, and the metrics say why."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ QUICK = {"epochs": 1, "calibration": "minmax", "calibration_batches": 2, "bias_c
 
 
 @pytest.fixture
-def climb(digits, trained, tmp_path):
+def escalate(digits, trained, tmp_path):
     """Quantises the trained network of the tests; it is its own teacher."""
     import copy
 
@@ -45,44 +45,44 @@ def climb(digits, trained, tmp_path):
     return run
 
 
-def rungs(result: Result) -> list[tuple[str, Any]]:
+def steps(result: Result) -> list[tuple[str, Any]]:
     return [(each["rung"], each.get("met", "skipped")) for each in result.metrics["rungs"]]
 
 
-def test_a_loose_budget_stops_at_calibration(climb):
-    result = climb(50.0)
-    assert rungs(result) == [("half", "skipped"), ("ptq", True)]
+def test_a_loose_budget_stops_at_calibration(escalate):
+    result = escalate(50.0)
+    assert steps(result) == [("half", "skipped"), ("ptq", True)]
     assert (result.metrics["stopped"], result.metrics["history"]) == ("ptq", [])
     assert result.metrics["rungs"][1]["calibration"] == "minmax"
     assert result.spec.change_by("quantize") == {"profile": "onnxruntime-x86", "placement": "measured"}
 
 
-def test_the_reason_to_skip_half_precision(climb):
-    [half, *_] = climb(50.0).metrics["rungs"]
+def test_the_reason_to_skip_half_precision(escalate):
+    [half, *_] = escalate(50.0).metrics["rungs"]
     assert half == {
         "rung": "half",
         "skipped": "not every target computes in float16: its file would be smaller, not faster",
     }
 
 
-def test_the_floor_is_the_teachers_accuracy_less_the_budget(climb, digits, trained):
+def test_the_floor_is_the_teachers_accuracy_less_the_budget(escalate, digits, trained):
     teacher = accuracy_of(trained, digits, digits.validation)
-    metrics = climb(2.0).metrics
+    metrics = escalate(2.0).metrics
     assert metrics["floor"] == pytest.approx(teacher - 0.02)
     assert metrics["why_floor"] == f"the teacher's {teacher:.2%}, less the budget's 2 points"
 
 
-def test_a_tight_budget_goes_on_to_training(climb):
+def test_a_tight_budget_goes_on_to_training(escalate):
     """A drop below none: no network of this training is that good."""
-    result = climb(-50.0, rungs=("ptq", "qat"))
-    assert rungs(result) == [("ptq", False), ("qat", False)]
+    result = escalate(-50.0, rungs=("ptq", "qat"))
+    assert steps(result) == [("ptq", False), ("qat", False)]
     assert result.metrics["stopped"] == "qat"
     assert len(result.metrics["history"]) >= 1
     assert "kept" in result.metrics["rungs"][1]
 
 
-def test_mixed_precision_is_no_help_where_float_misses_too(climb):
-    result = climb(-50.0, rungs=("ptq", "mixed"))
+def test_mixed_precision_is_no_help_where_float_misses_too(escalate):
+    result = escalate(-50.0, rungs=("ptq", "mixed"))
     *_, mixed = result.metrics["rungs"]
     assert mixed == {"rung": "mixed", "skipped": "the float network misses the accuracy too"}
     assert result.metrics["float_layers"] == []
@@ -112,8 +112,8 @@ def one_layer_ruined(monkeypatch):
     monkeypatch.setattr(stage, "calibrate", ruining)
 
 
-def test_mixed_precision_takes_out_what_harms(climb, one_layer_ruined):
-    result = climb(3.0, rungs=("ptq", "mixed"))
+def test_mixed_precision_keeps_the_most_sensitive_layer_in_float(escalate, one_layer_ruined):
+    result = escalate(3.0, rungs=("ptq", "mixed"))
     first, *_, last = result.metrics["rungs"]
     assert (first["rung"], first["met"]) == ("ptq", False)
     ruined = weighted_layers(result.network)[2].layer
@@ -122,27 +122,27 @@ def test_mixed_precision_takes_out_what_harms(climb, one_layer_ruined):
     assert result.metrics["float_layers"] == float_layers(result.network) == [ruined]
 
 
-def test_half_precision_where_every_target_computes_in_it(climb):
-    result = climb(1.0, GPU)
-    assert rungs(result) == [("half", True)]
+def test_half_precision_where_every_target_computes_in_it(escalate):
+    result = escalate(1.0, GPU)
+    assert steps(result) == [("half", True)]
     assert result.metrics["stopped"] == "half"
     assert result.spec.change_by("quantize") == {"precision": "float16"}
     assert not any(isinstance(module, FakeQuantize) for module in result.network.modules())
 
 
-def test_half_precision_that_is_not_enough_is_followed(climb):
-    result = climb(-50.0, GPU, rungs=("half", "ptq"))
-    assert rungs(result) == [("half", False), ("ptq", False)]
+def test_half_precision_that_is_not_enough_is_followed(escalate):
+    result = escalate(-50.0, GPU, rungs=("half", "ptq"))
+    assert steps(result) == [("half", False), ("ptq", False)]
     assert result.spec.change_by("quantize")["profile"] == "tensorrt"
     assert not any(module.zero_point.any() for module in fake_quants(result.network).values())
 
 
-def test_half_alone_is_half(climb):
-    assert climb(1.0, rungs=("half",)).spec.change_by("quantize") == {"precision": "float16"}
+def test_half_alone_is_half(escalate):
+    assert escalate(1.0, rungs=("half",)).spec.change_by("quantize") == {"precision": "float16"}
 
 
-def test_calibration_is_chosen_by_accuracy(climb):
-    result = climb(50.0, calibration="auto")
+def test_calibration_is_chosen_by_accuracy(escalate):
+    result = escalate(50.0, calibration="auto")
     assert result.metrics["rungs"][1]["calibration"] in ("minmax", "percentile", "mse", "entropy")
 
 
