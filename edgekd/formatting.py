@@ -105,7 +105,7 @@ class Column(NamedTuple):
     """A column of a table of ``rows``: its heading, and the text of its cell in each row."""
 
     heading: str
-    cell: Callable[[Row], str]
+    cell: Callable[[Any], str]
     number: bool = True
 
 

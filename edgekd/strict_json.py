@@ -5,7 +5,11 @@ import json
 import math
 import re
 from collections import Counter
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 DEEPEST = 64
 MOST_ITEMS = 4_000_000  # of 8 to 200 bytes each in memory
@@ -80,3 +84,9 @@ def _float(digits: str) -> float:
 
 def _constant(name: str) -> float:
     raise ValueError(f"{name} is no number")
+
+
+def build(kind: type[T], table: Mapping[str, Any], **others: Any) -> T:
+    """Return the dataclass ``kind`` of those values of ``table`` that it has a field for, and of ``others``."""
+    names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{name: value for name, value in table.items() if name in names} | others)

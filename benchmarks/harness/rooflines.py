@@ -29,6 +29,7 @@ from edgekd.models import build
 from edgekd.models.size import count_macs
 from edgekd.preprocess import Preprocess
 from edgekd.quantize import calibrate, convert, freeze_ranges, prepare
+from edgekd.report.profile import LayersUnderRoofs
 from edgekd.report.roofline import draw_roofline
 
 SEED, THREADS, WORST = 0, 1, 5
@@ -117,7 +118,7 @@ def main() -> None:
                 # The roofs are measured anew for the first file only, so that all four stand under the same ones.
                 document = profile_against_roofline(Workload(str(path)), THREADS, 1, runs, fresh=not rows)
                 rows.append(row_of(case, precision, document))
-                draw_roofline(document, folder / f"{case.name}-{precision}.png")
+                draw_roofline(LayersUnderRoofs.from_json(document), folder / f"{case.name}-{precision}.png")
     Console(width=200).print(table(rows))
     finish(arguments, {"profiles": rows}, goals(rows))
 

@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,20 +17,22 @@ from edgekd.plain_text import rich
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from edgekd.report.profile import LayersUnderRoofs
+
 logger = get_logger(__name__)
 
 PICTURES = (".png", ".svg")
 
 COLUMNS = (
-    Column("ms", lambda row: significant(row["ms"])),
-    Column("of the time", lambda row: percent(row["of_total"])),
-    Column("MACs", lambda row: count(row["macs"]) if row["macs"] else ABSENT),
-    Column("bytes", lambda row: size(row["bytes"]) if row["bytes"] else ABSENT),
-    Column("in", lambda row: row["precision"], number=False),
-    Column("limit ms", lambda row: significant(row["limit_ms"])),
-    Column("of the limit", lambda row: percent(row["share"])),
-    Column("bound by", lambda row: row["bound"], number=False),
-    Column("to win ms", lambda row: significant(row["winnable_ms"])),
+    Column("ms", lambda layer: significant(layer.ms)),
+    Column("of the time", lambda layer: percent(layer.of_total)),
+    Column("MACs", lambda layer: count(layer.macs) if layer.macs else ABSENT),
+    Column("bytes", lambda layer: size(layer.bytes) if layer.bytes else ABSENT),
+    Column("in", lambda layer: layer.precision, number=False),
+    Column("limit ms", lambda layer: significant(layer.limit_ms)),
+    Column("of the limit", lambda layer: percent(layer.share)),
+    Column("bound by", lambda layer: layer.bound, number=False),
+    Column("to win ms", lambda layer: significant(layer.winnable_ms)),
 )
 
 
@@ -63,6 +65,8 @@ def profile(
     from edgekd.bench.profile.profiler import profile_against_roofline
     from edgekd.cli.interrupt import leave_on_signal
     from edgekd.cli.workloads import parse_shape, runtime_for, workload
+    from edgekd.files import write_json
+    from edgekd.report.profile import LayersUnderRoofs
 
     if picture is not None and picture.suffix not in PICTURES:
         raise MeasurementError(f"--picture {picture}: expected a file that ends in {' or '.join(PICTURES)}")
@@ -71,82 +75,78 @@ def profile(
     profiled = workload(model, runtime, "cpu", parse_shape(shape))
     leave_on_signal()
     document = profile_against_roofline(profiled, threads, batch, runs, trace, fresh)
-    show(document, top, json_file)
-    if picture is not None:
-        from edgekd.report.roofline import draw_roofline
-
-        draw_roofline(document, picture)
-
-
-def show(document: Mapping[str, Any], top: int, json_file: Path | None) -> None:
-    from rich.console import Console
-
-    from edgekd.files import write_json
-
+    found = LayersUnderRoofs.from_json(document)
     if json_file == Path("-"):
         sys.stdout.write(json.dumps(document, indent=1, sort_keys=True) + "\n")
     else:
-        console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
-        console.print(table(document, top))
-        console.print(plain_text.lines("\n".join(sentences(document))), markup=False)
+        show(found, document["environment"]["cpu"]["model"], top)
         if json_file:
             write_json(json_file, document)
-    for line in warnings(document):
+    for line in warnings(found):
         logger.warning(line)
+    if picture is not None:
+        from edgekd.report.roofline import draw_roofline
+
+        draw_roofline(found, picture)
 
 
-def warnings(document: Mapping[str, Any]) -> list[str]:
+def show(found: "LayersUnderRoofs", cpu: str, top: int) -> None:
+    from rich.console import Console
+
+    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    console.print(table(found, cpu, top))
+    console.print(plain_text.lines("\n".join(sentences(found))), markup=False)
+
+
+def warnings(found: "LayersUnderRoofs") -> list[str]:
     """Return the warnings, each with its code."""
     from edgekd.bench.environment import BUSY_SHARE
     from edgekd.bench.profile.roofline import NOT_COUNTED
 
-    advice = {
-        "summary": "while the layers were timed, which may have slowed them: stop them and profile again",
-        "roofs": "while the roofs were measured, which may be too low: --fresh measures them again",
-    }
-    shares = {part: document[part]["busy"] for part in advice}
+    parts = (
+        (found.summary, "while the layers were timed, which may have slowed them: stop them and profile again"),
+        (found.roofs, "while the roofs were measured, which may be too low: --fresh measures them again"),
+    )
     busy = [
-        f"others kept {share:.0%} of the CPUs busy {advice[part]} [busy_neighbour]"
-        for part, share in shares.items()
-        if share > BUSY_SHARE
+        f"others kept {part.busy:.0%} of the CPUs busy {advice} [busy_neighbour]"
+        for part, advice in parts
+        if part.busy > BUSY_SHARE
     ]
-    uncounted = dict.fromkeys(layer["op"] for layer in document["layers"] if layer["bound"] == NOT_COUNTED)
+    uncounted = dict.fromkeys(layer.op for layer in found.layers if layer.bound == NOT_COUNTED)
     if not uncounted:
         return busy
     return [*busy, f"the arithmetic of {', '.join(uncounted)} is not counted: taken to be at its limit [not_counted]"]
 
 
-def table(document: Mapping[str, Any], top: int) -> "Table":
+def table(found: "LayersUnderRoofs", cpu: str, top: int) -> "Table":
     from rich.table import Table
 
-    threads, cpu = document["threads"], document["environment"]["cpu"]["model"]
-    title = f"{document['model']} on {cpu}, {threads} thread{'s' * (threads > 1)}, batch {document['batch']}"
+    title = f"{found.model} on {cpu}, {found.threads} thread{'s' * (found.threads > 1)}, batch {found.batch}"
     shown = Table(title=rich(title))
     shown.add_column("layer", overflow="fold")
     shown.add_column("op", overflow="fold")
     for column in COLUMNS:
         shown.add_column(column.heading, justify="right" if column.number else "left")
-    worst = sorted(document["layers"], key=lambda row: row["winnable_ms"], reverse=True)
-    for row in worst[:top]:
-        shown.add_row(rich(row["name"]), rich(row["op"]), *(column.cell(row) for column in COLUMNS))
-    if len(worst) > top:
-        shown.caption = f"the {top} of {len(worst)} steps with the most to win; --top shows more, --json all"
+    for layer in found.worst(top):
+        shown.add_row(rich(layer.name), rich(layer.op), *(column.cell(layer) for column in COLUMNS))
+    if len(found.layers) > top:
+        shown.caption = f"the {top} of {len(found.layers)} steps with the most to win; --top shows more, --json all"
     return shown
 
 
-def sentences(document: Mapping[str, Any]) -> list[str]:
+def sentences(found: "LayersUnderRoofs") -> list[str]:
     """Return the summary in four lines."""
-    whole, roofs = document["summary"], document["roofs"]
-    peaks = ", ".join(f"{significant(rate)} GMAC/s in {name}" for name, rate in sorted(roofs["peak"].items()))
-    (small, fast), (large, slow) = roofs["bandwidth"][0], roofs["bandwidth"][-1]
-    memory = f"{significant(fast)} GB/s within {small >> 10} KiB, {significant(slow)} GB/s within {large >> 20} MiB"
+    whole, roofs = found.summary, found.roofs
+    peaks = ", ".join(f"{significant(rate)} GMAC/s in {name}" for name, rate in sorted(roofs.peak.items()))
+    (small, fast), (large, slow) = roofs.bandwidth[0], roofs.bandwidth[-1]
+    near, far = f"{significant(fast)} GB/s within {int(small) >> 10} KiB", f"{significant(slow)} GB/s within"
     return [
-        f"{significant(whole['unprofiled_ms'])} ms an inference; the limit is {significant(whole['limit_ms'])} ms, "
-        f"so it runs at {percent(whole['share'])} of what the machine could do",
-        f"time in layers: {shares(whole['ms_by_kind'])}; bound by: {shares(whole['ms_by_bound'])}",
-        f"this machine reaches {peaks}; {memory}",
-        f"under the profiler {significant(whole['total_ms'])} ms: it adds some microseconds "
-        f"to each of the {len(document['layers'])} steps",
+        f"{significant(whole.unprofiled_ms)} ms an inference; the limit is {significant(whole.limit_ms)} ms, "
+        f"so it runs at {percent(whole.share)} of what the machine could do",
+        f"time in layers: {shares(whole.ms_by_kind)}; bound by: {shares(whole.ms_by_bound)}",
+        f"this machine reaches {peaks}; {near}, {far} {int(large) >> 20} MiB",
+        f"under the profiler {significant(whole.total_ms)} ms: it adds some microseconds "
+        f"to each of the {len(found.layers)} steps",
     ]
 
 

@@ -2,16 +2,15 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any, TypeVar
 
 from edgekd.stats.correct import decode_correct
+from edgekd.strict_json import build
 
 # Of a ratio's own interval.
 INTERVAL = NormalDist().inv_cdf(0.975)
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -93,11 +92,11 @@ class GateRow:
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> "GateRow":
         """Read the row of a baseline, whose shape was checked."""
-        return made(
+        return build(
             cls,
             row,
             latency_ratio=ratio_of(TimeRatio, row.get("latency_ratio")),
-            teacher=None if row.get("teacher") is None else made(TeacherFigures, row["teacher"]),
+            teacher=None if row.get("teacher") is None else build(TeacherFigures, row["teacher"]),
             latency_vs_baseline=None,
         )
 
@@ -105,12 +104,12 @@ class GateRow:
     def of_report(cls, row: Mapping[str, Any], teacher: Mapping[str, Any] | None) -> "GateRow":
         """Read the row of a report, whose shape was checked, with the ``teacher``'s row at the same place."""
         ratio = ratio_of(TimeRatio, row.get("latency_vs_teacher"), valid=row.get("valid", True) is not False)
-        return made(
+        return build(
             cls,
             row,
             latency_ms=(row.get("latency_ms") or {}).get("p50"),
             latency_ratio=ratio,
-            teacher=made(TeacherFigures, teacher or {}) if ratio else None,
+            teacher=build(TeacherFigures, teacher or {}) if ratio else None,
             latency_vs_baseline=ratio_of(BaselineRatio, row.get("latency_vs_baseline")),
         )
 
@@ -119,12 +118,6 @@ class GateRow:
         found = {name: value for name, value in vars(self).items() if value is not None}
         found.pop("latency_vs_baseline", None)
         return found | {name: found[name].to_json() for name in ("latency_ratio", "teacher") if name in found}
-
-
-def made(kind: type[T], figures: Mapping[str, Any], **others: Any) -> T:
-    """Return the dataclass ``kind`` of those ``figures`` that it has a field for, and of ``others``."""
-    names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
-    return kind(**{name: value for name, value in figures.items() if name in names} | others)
 
 
 R = TypeVar("R", bound=TimeRatio)
@@ -136,4 +129,4 @@ def ratio_of(kind: type[R], figures: Mapping[str, Any] | None, **others: Any) ->
         return None
     known = {name: value for name, value in figures.items() if value is not None}
     ends = known.get("ci95")
-    return made(kind, known, ci95=tuple(ends) if ends else None, **others)
+    return build(kind, known, ci95=tuple(ends) if ends else None, **others)

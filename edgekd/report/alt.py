@@ -6,6 +6,7 @@ from typing import Any
 from edgekd.formatting import between, percent, significant, size
 from edgekd.report.labels import row_labels
 from edgekd.report.pareto import fronts
+from edgekd.report.profile import LayersUnderRoofs
 from edgekd.report.schema import Row
 
 
@@ -45,14 +46,12 @@ def widths_alt(widths: Sequence[Mapping[str, Any]]) -> str:
     return f"Channels of {len(widths)} layers, {before} before and {after} after in all."
 
 
-def roofline_alt(profile: Mapping[str, Any], most: int = 3) -> str:
-    whole = profile["summary"]
-    worst = sorted(profile["layers"], key=lambda layer: layer["winnable_ms"], reverse=True)[:most]
+def roofline_alt(profile: LayersUnderRoofs, most: int = 3) -> str:
     named = [
-        f"{each['name']}: {significant(each['ms'])} ms, of which {significant(each['limit_ms'])} ms are the limit"
-        for each in worst
+        f"{each.name}: {significant(each.ms)} ms, of which {significant(each.limit_ms)} ms are the limit"
+        for each in profile.worst(most)
     ]
     return (
-        f"Roofline of {profile['model']}: it runs at {percent(whole['share'])} of what the machine could do. "
+        f"Roofline of {profile.model}: it runs at {percent(profile.summary.share)} of what the machine could do. "
         f"The most is to be won in {'; '.join(named)}."
     )

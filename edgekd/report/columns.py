@@ -5,15 +5,16 @@ from typing import Any
 
 from edgekd.formatting import ABSENT, Column, between, percent, significant
 from edgekd.records.rows import place_of
+from edgekd.report.profile import LayersUnderRoofs
 
 LAYERS = (
-    Column("Layer", lambda layer: str(layer["name"]), number=False),
-    Column("Operator", lambda layer: str(layer["op"]), number=False),
-    Column("Precision", lambda layer: str(layer["precision"]), number=False),
-    Column("Time µs", lambda layer: significant(1000 * layer["ms"])),
-    Column("Share", lambda layer: percent(layer["of_total"])),
-    Column("Limit µs", lambda layer: significant(1000 * layer["limit_ms"])),
-    Column("Bound by", lambda layer: str(layer["bound"]), number=False),
+    Column("Layer", lambda layer: str(layer.name), number=False),
+    Column("Operator", lambda layer: str(layer.op), number=False),
+    Column("Precision", lambda layer: str(layer.precision), number=False),
+    Column("Time µs", lambda layer: significant(1000 * layer.ms)),
+    Column("Share", lambda layer: percent(layer.of_total)),
+    Column("Limit µs", lambda layer: significant(1000 * layer.limit_ms)),
+    Column("Bound by", lambda layer: str(layer.bound), number=False),
 )
 WIDTHS = (
     Column("Layer", lambda width: str(width["layer"]), number=False),
@@ -49,9 +50,9 @@ def two_digits(value: float | None) -> str:
     return ABSENT if value is None else f"{value:.2g}"
 
 
-def precision_sentence(profile: Mapping[str, Any]) -> str:
+def precision_sentence(profile: LayersUnderRoofs) -> str:
     """Say how many of the layers that multiply run in which precision."""
-    computing = [layer["precision"] for layer in profile["layers"] if layer["macs"]]
+    computing = [layer.precision for layer in profile.layers if layer.macs]
     counted = [f"{computing.count(name)} in {name}" for name in dict.fromkeys(computing)]
     return f"Of {len(computing)} layers that multiply, {' and '.join(counted)}." if computing else ""
 

@@ -13,6 +13,7 @@ from edgekd.report.class_plots import class_pictures
 from edgekd.report.classes import class_columns, classes_sentence, confusion_columns, shown_classes
 from edgekd.report.columns import LAYERS, PARITY, STEPS, WIDTHS, baseline_sentences, precision_sentence
 from edgekd.report.plots import Picture, pictures, stage_pictures
+from edgekd.report.profile import LayersUnderRoofs
 from edgekd.report.reliability import reliability_pictures
 from edgekd.report.roofline import profile_pictures
 from edgekd.report.schema import ByClass, Report, StageRecord
@@ -28,7 +29,7 @@ def render_html(report: Mapping[str, Any]) -> str:
     """Return the whole page. Names in the report are shown as they are and never become markup."""
     checked = Report.from_json(document(report))
     rows = [row.to_json() for row in checked.rows]
-    profiles = [profile.to_json() for profile in checked.profiles]
+    profiles = [LayersUnderRoofs.from_json(profile.to_json()) for profile in checked.profiles]
     return page(
         "page.html.jinja",
         report=checked,

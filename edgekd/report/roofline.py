@@ -20,9 +20,7 @@ from edgekd.report.alt import roofline_alt
 from edgekd.report.colours import COLOURS, PAPER
 from edgekd.report.labels import Mark, place_labels, settle
 from edgekd.report.plots import STYLE, WIDTH, Picture, draw
-
-Layer = Mapping[str, Any]
-Document = Mapping[str, Any]
+from edgekd.report.profile import LayersUnderRoofs, MeasuredRoofs, ProfiledLayer
 
 Pairs = Sequence[Sequence[float]]
 
@@ -35,71 +33,72 @@ SLOPES = (2**15, 2**24, 2**28)
 HALO = [withStroke(linewidth=2.5, foreground=PAPER)]
 
 
-def draw_roofline(document: Document, path: Path) -> None:
-    """Draw the document of ``edgekd profile --json`` as a PNG or SVG, by the suffix of ``path``."""
+def draw_roofline(profile: LayersUnderRoofs, path: Path) -> None:
+    """Draw a layer profile as a PNG or SVG, by the suffix of ``path``."""
     with matplotlib.rc_context(STYLE):
         image = io.BytesIO()
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type")) if path.suffix == ".svg" else {"Software": None}
         options: dict[str, Any] = {"dpi": 200, "facecolor": "white", "metadata": nothing}
-        roofline(document).savefig(image, format=path.suffix[1:], **options)
+        roofline(profile).savefig(image, format=path.suffix[1:], **options)
     write_bytes(path, image.getvalue())
 
 
-def profile_pictures(profiles: Sequence[Document]) -> list[Picture]:
-    return [draw(f"Time per layer: {each['model']}", roofline_alt(each), partial(roofline, each)) for each in profiles]
+def profile_pictures(profiles: Sequence[LayersUnderRoofs]) -> list[Picture]:
+    """Draw the roofline of each profile."""
+    return [draw(f"Time per layer: {each.model}", roofline_alt(each), partial(roofline, each)) for each in profiles]
 
 
-def roofline(document: Document) -> Figure:
-    worst = sorted(document["layers"], key=lambda layer: layer["winnable_ms"], reverse=True)[:NUMBERED]
+def roofline(profile: LayersUnderRoofs) -> Figure:
+    worst, roofs = profile.worst(NUMBERED), profile.roofs
     low = 0.6 + 0.22 * len(worst)
     figure = Figure(figsize=(WIDTH, HIGH + low), layout="constrained")
     above, below = figure.subplots(2, 1, height_ratios=(HIGH, low))
-    bars(below, worst, document["summary"]["layers_ms"])
-    figure.suptitle(headline(document), fontsize=9, x=0.01, ha="left")
-    shown = longest(document["layers"], worst)
+    bars(below, worst, profile.summary.layers_ms)
+    figure.suptitle(headline(profile), fontsize=9, x=0.01, ha="left")
+    shown = longest(profile.layers, worst)
     if shown:
-        rates(above, document["roofs"], shown)
-        highest = max(peaks_of(shown, document["roofs"]).values())
-        write_slopes(figure, above, highest, document["roofs"]["bandwidth"])
-        marks = [mark_of(layer, str(number)) for number, layer in enumerate(worst, 1) if layer["macs"]]
+        rates(above, roofs, shown)
+        highest = max(peaks_of(shown, roofs).values())
+        write_slopes(figure, above, highest, roofs.bandwidth)
+        marks = [mark_of(layer, str(number)) for number, layer in enumerate(worst, 1) if layer.macs]
         place_labels(figure, above, marks)
     return figure
 
 
-def headline(document: Document) -> str:
-    whole, threads = document["summary"], document["threads"]
+def headline(profile: LayersUnderRoofs) -> str:
+    whole, threads = profile.summary, profile.threads
     return (
-        f"{significant(whole['unprofiled_ms'])} ms an inference on {threads} thread{'s' * (threads > 1)}, "
-        f"{significant(whole['limit_ms'])} ms at the limit ({percent(whole['share'])})\n"
+        f"{significant(whole.unprofiled_ms)} ms an inference on {threads} thread{'s' * (threads > 1)}, "
+        f"{significant(whole.limit_ms)} ms at the limit ({percent(whole.share)})\n"
         f"dots are the longest layers ({SHOWN:.0%} of the time in multiplications), area their share"
     )
 
 
-def longest(layers: Sequence[Layer], worst: Sequence[Layer]) -> list[Layer]:
+def longest(layers: Sequence[ProfiledLayer], worst: Sequence[ProfiledLayer]) -> list[ProfiledLayer]:
     """Return the layers that multiply, without the many small ones that would only widen the axes."""
-    computing = sorted((layer for layer in layers if layer["macs"]), key=lambda layer: layer["ms"], reverse=True)
-    until = list(accumulate(layer["ms"] for layer in computing))
+    computing = sorted((layer for layer in layers if layer.macs), key=lambda layer: layer.ms, reverse=True)
+    until = list(accumulate(layer.ms for layer in computing))
     return [
         layer
         for layer, spent in zip(computing, until, strict=True)
-        if spent - layer["ms"] < SHOWN * until[-1] or layer in worst
+        if spent - layer.ms < SHOWN * until[-1] or layer in worst
     ]
 
 
-def rates(axes: Axes, roofs: Mapping[str, Any], layers: Sequence[Layer]) -> None:
+def rates(axes: Axes, roofs: MeasuredRoofs, layers: Sequence[ProfiledLayer]) -> None:
     """Draw the layers as dots under the roofs."""
     peaks = peaks_of(layers, roofs)
-    highest, slowest = max(peaks.values()), min(rate for _, rate in roofs["bandwidth"])
+    highest, slowest = max(peaks.values()), min(rate for _, rate in roofs.bandwidth)
     across, along = [intensity(layer) for layer in layers], [speed(layer) for layer in layers]
     axes.set(xscale="log", yscale="log")
     axes.set_xlim(min(min(across) / 2, highest / slowest / 8), max(across) * 2)
     axes.set_ylim(min(min(along) / 2, highest / 12), highest * 2)
-    draw_roofs(axes, peaks, roofs["bandwidth"])
-    for name in dict.fromkeys(layer["precision"] for layer in layers):
-        ours = [layer for layer in layers if layer["precision"] == name]
+    draw_roofs(axes, peaks, roofs.bandwidth)
+    for name in dict.fromkeys(layer.precision for layer in layers):
+        ours = [layer for layer in layers if layer.precision == name]
         axes.scatter(
             [intensity(layer) for layer in ours], [speed(layer) for layer in ours],
-            s=[12 + 900 * layer["of_total"] for layer in ours],
+            s=[12 + 900 * layer.of_total for layer in ours],
             color=PRECISIONS.get(name, OTHER), alpha=0.75, edgecolor=PAPER, linewidth=0.6, zorder=3,
         )  # fmt: skip
     for axis in (axes.xaxis, axes.yaxis):
@@ -112,10 +111,10 @@ def rates(axes: Axes, roofs: Mapping[str, Any], layers: Sequence[Layer]) -> None
     axes.grid(True)
 
 
-def peaks_of(layers: Sequence[Layer], roofs: Mapping[str, Any]) -> dict[str, float]:
+def peaks_of(layers: Sequence[ProfiledLayer], roofs: MeasuredRoofs) -> dict[str, float]:
     """Return the peaks of the precisions that occur, or that of float32 if none of them was measured."""
-    found = {name: rate for name, rate in roofs["peak"].items() if any(layer["precision"] == name for layer in layers)}
-    return found or {"float32": roofs["peak"]["float32"]}
+    found = {name: rate for name, rate in roofs.peak.items() if any(layer.precision == name for layer in layers)}
+    return found or {"float32": roofs.peak["float32"]}
 
 
 def draw_roofs(axes: Axes, peaks: Mapping[str, float], bandwidth: Pairs) -> None:
@@ -153,36 +152,36 @@ def slopes(axes: Axes, highest: float, bandwidth: Pairs) -> list[Sequence[float]
     return [(size, rate) for size, rate in chosen if highest / rate > 2.5 * max(left, low / rate)]
 
 
-def bars(axes: Axes, worst: Sequence[Layer], total_ms: float) -> None:
+def bars(axes: Axes, worst: Sequence[ProfiledLayer], total_ms: float) -> None:
     """Draw the layers with the most to win: the time that the machine needs, and the time on top of it."""
-    colours = [PRECISIONS.get(layer["precision"], OTHER) if layer["macs"] else OTHER for layer in worst]
-    needed = [min(layer["limit_ms"], layer["ms"]) for layer in worst]
+    colours = [PRECISIONS.get(layer.precision, OTHER) if layer.macs else OTHER for layer in worst]
+    needed = [min(layer.limit_ms, layer.ms) for layer in worst]
     places = range(len(worst))
     axes.barh(places, needed, color=colours, height=0.7)
-    axes.barh(places, [layer["winnable_ms"] for layer in worst], left=needed, color=colours, alpha=0.35, height=0.7)
+    axes.barh(places, [layer.winnable_ms for layer in worst], left=needed, color=colours, alpha=0.35, height=0.7)
     for place, layer in enumerate(worst):
-        words = f"{percent(layer['ms'] / total_ms)}, {layer['bound']}"
-        axes.annotate(words, (layer["ms"], place), (4, 0), textcoords="offset points", va="center", fontsize=7.5)
+        words = f"{percent(layer.ms / total_ms)}, {layer.bound}"
+        axes.annotate(words, (layer.ms, place), (4, 0), textcoords="offset points", va="center", fontsize=7.5)
     axes.set_yticks(places, [f"{short(layer)}  {number}" for number, layer in enumerate(worst, 1)], fontsize=8.5)
     axes.invert_yaxis()
     axes.margins(x=0.3)
     axes.set_xlabel("ms: full colour is the limit, pale can be won")
 
 
-def short(layer: Layer, limit: int = 24) -> str:
-    name = str(layer["name"]).partition(" after ")[0]
+def short(layer: ProfiledLayer, limit: int = 24) -> str:
+    name = str(layer.name).partition(" after ")[0]
     return name if len(name) <= limit else "…" + name[1 - limit :]
 
 
-def intensity(layer: Layer) -> float:
-    return float(layer["macs"] / max(1, layer["bytes"]))
+def intensity(layer: ProfiledLayer) -> float:
+    return float(layer.macs / max(1, layer.bytes))
 
 
-def speed(layer: Layer) -> float:
-    return float(layer["macs"] / layer["ms"] / 1e6) if layer["ms"] else 0.0
+def speed(layer: ProfiledLayer) -> float:
+    return float(layer.macs / layer.ms / 1e6) if layer.ms else 0.0
 
 
-def mark_of(layer: Layer, text: str) -> Mark:
+def mark_of(layer: ProfiledLayer, text: str) -> Mark:
     x, y = intensity(layer), speed(layer)
     return Mark(x, y, text, (x, x), (y, y))
 

@@ -1,20 +1,19 @@
-from typing import Any
-
 import pytest
 
+from edgekd.report.profile import LayersUnderRoofs, ProfiledLayer
 from edgekd.report.roofline import draw_roofline, intensity, longest, short, speed
 
 ROOFS = {"peak": {"float32": 50.0, "int8": 100.0}, "bandwidth": [[1 << 15, 100.0], [1 << 28, 20.0]]}
 
 
-def layer(name: str, ms: float, macs: int, precision: str = "float32") -> dict[str, Any]:
-    limit = {"limit_ms": ms / 2, "winnable_ms": ms / 2, "bound": "compute", "of_total": ms / 2}
-    return {"name": name, "op": "Conv", "ms": ms, "macs": macs, "bytes": 1000, "precision": precision, **limit}
+def layer(name: str, ms: float, macs: int, precision: str = "float32") -> ProfiledLayer:
+    return ProfiledLayer(name, "Conv", ms, ms / 2, macs, 1000, precision, ms / 2, ms / 2, "compute")
 
 
-def document(*layers: dict[str, Any]) -> dict[str, Any]:
+def profile(*layers: ProfiledLayer) -> LayersUnderRoofs:
     summary = {"layers_ms": 2.0, "unprofiled_ms": 1.9, "limit_ms": 1.0, "share": 0.53}
-    return {"threads": 1, "roofs": ROOFS, "summary": summary, "layers": list(layers)}
+    document = {"threads": 1, "roofs": ROOFS, "summary": summary, "layers": [vars(each) for each in layers]}
+    return LayersUnderRoofs.from_json(document)
 
 
 @pytest.mark.parametrize(
@@ -27,14 +26,14 @@ def document(*layers: dict[str, Any]) -> dict[str, Any]:
     ],
 )
 def test_pictures_of_any_profile(layers, tmp_path):
-    draw_roofline(document(*layers), tmp_path / "p.png")
+    draw_roofline(profile(*layers), tmp_path / "p.png")
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_same_figures_give_the_same_bytes(tmp_path):
     paths = [tmp_path / name for name in ("a.svg", "b.svg")]
     for path in paths:
-        draw_roofline(document(layer("conv", 1.0, 10**7)), path)
+        draw_roofline(profile(layer("conv", 1.0, 10**7)), path)
     assert paths[0].read_bytes() == paths[1].read_bytes()
     assert "GMAC/s" in paths[0].read_text()
 
@@ -50,5 +49,5 @@ def test_small_layers_are_left_out_unless_they_are_listed():
 
 
 def test_long_names_keep_their_end():
-    assert short({"name": "backbone.features.denseblock1.denselayer2.conv2"}) == "…lock1.denselayer2.conv2"
-    assert short({"name": "add_70 after layer1.0.conv2"}) == "add_70"
+    assert short(layer("backbone.features.denseblock1.denselayer2.conv2", 1.0, 1)) == "…lock1.denselayer2.conv2"
+    assert short(layer("add_70 after layer1.0.conv2", 1.0, 1)) == "add_70"
