@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -130,6 +131,99 @@ def _imported(path: Path, nodes: "list[ast.AST] | list[ast.stmt]") -> set[str]:
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and MODULE.fullmatch(node.value):
             names.add(node.value)  # for import_module, or a process of its own
     return names
+
+
+# Files that read or write documents of JSON, TOML and YAML as they are, before they become records or after.
+EDGE = {
+    "bench/child.py": "messages between two processes",
+    "bench/worker.py": "messages between two processes",
+    "bundle/diff.py": "compares two documents item by item",
+    "bundle/manifest.py": "reads manifest.json with the standard library alone",
+    "devices/runner.py": "messages of a program that is copied to a device as one file",
+    "files.py": "reads JSON objects",
+    "gate/consistency.py": "checks a report's document",
+    "gate/policy.py": "reads TOML",
+    "gate/row.py": "reads rows of a report and of a baseline",
+    "gate/subject.py": "reads a report's document and a baseline's",
+    "pipeline/log.py": "writes lines of JSON",
+    "recipe/tree.py": "reads YAML",
+    "records/facts.py": "reads a report's document",
+    "records/roles.py": "checks a report's document",
+    "records/rows.py": "reads a report's document",
+    "records/shape.py": "checks documents of a report and of a baseline",
+    "report/profile.py": "reads a profile's document",
+    "spec.py": "reads and writes model.json",
+    "strict_json.py": "reads JSON",
+    "strict_toml.py": "reads TOML",
+}
+
+
+# Files of fewer lines that a single file of their room imports are folded into it; these stay.
+SMALL = 40
+STAY = {
+    "bundle/licenses.py": "brings the list of SPDX; packing is long enough",
+    "devices/jetson/figures.py": "parses a Jetson's own output, as its siblings do",
+    "lint/macs.py": "a measure of the graph, apart from the rules",
+    "lint/tensorrt/file.py": "rules of a file as a whole, as each runtime has them",
+    "options/budget.py": "a section of the recipe is a file",
+    "options/target.py": "a section of the recipe is a file",
+    "pipeline/inventory.py": "the operators of a file, apart from its evaluation",
+    "pipeline/threads.py": "the state of PyTorch, which a run holds and gives back",
+    "pipeline/worker.py": "the part of the other processes of a run",
+    "prune/importance/build.py": "importances by their names",
+    "stages/order.py": "a rule over all stages",
+    "stages/quantize/words.py": "describes a stage's metrics, as pruning has it",
+    "tensorrt/timing.py": "a cache, apart from the builder",
+    "train/l2_sp.py": "a method from a paper is a file",
+}
+# Folders whose files are entries of a registry: each method, rule or source is a file, however short.
+REGISTRIES = (
+    "data/",
+    "distill/losses/",
+    "lint/onnxruntime/",
+    "lint/tensorrt/",
+    "prune/importance/",
+    "quantize/calibration/",
+)
+
+
+def small_files() -> set[str]:
+    """Return the short files that a single other file of their room imports."""
+    files = {path.relative_to(HOUSE).as_posix(): path for path in HOUSE.rglob("*.py")}
+    importers: dict[str, set[str]] = {name: set() for name in files}
+    for name, path in files.items():
+        for module in imports(path):
+            found = file_of(module) if module.startswith("edgekd.") else None
+            if found is not None and found != path:
+                importers[found.relative_to(HOUSE).as_posix()].add(name)
+    return {
+        name
+        for name, path in files.items()
+        if not path.stem.startswith("__")
+        and len(path.read_text().splitlines()) < SMALL
+        and len(importers[name]) == 1
+        and all(each.partition("/")[0] == name.partition("/")[0] for each in importers[name])
+    }
+
+
+def loose_tables() -> Counter[str]:
+    """Count annotations ``dict[str, Any]`` and ``Mapping[str, Any]`` by room.
+
+    Not counted are the files of ``EDGE``, and functions whose name says ``json``, such as ``to_json``.
+    """
+    found: Counter[str] = Counter()
+    for path in HOUSE.rglob("*.py"):
+        name = path.relative_to(HOUSE).as_posix()
+        if name not in EDGE:
+            found[name.partition("/")[0].removesuffix(".py")] += _loose(ast.parse(path.read_text()))
+    return found
+
+
+def _loose(node: ast.AST) -> int:
+    if isinstance(node, ast.FunctionDef) and "json" in node.name:
+        return 0
+    here = isinstance(node, ast.Subscript) and ast.unparse(node) in ("dict[str, Any]", "Mapping[str, Any]")
+    return here + sum(map(_loose, ast.iter_child_nodes(node)))
 
 
 def room_of(module: str) -> str | None:

@@ -155,8 +155,6 @@ class Bundles(Kind):
         self.manifest = json.loads(self.files["manifest.json"])
 
     def case(self, random: Random, folder: Path) -> tuple[int, Use]:
-        from dataclasses import asdict
-
         from edgekd.bundle.diff import diff
         from edgekd.bundle.predict import Predictor
         from edgekd.bundle.verify import verify
@@ -172,7 +170,7 @@ class Bundles(Kind):
 
         def use() -> None:
             manifest = verify(folder / "bundle")
-            summary(asdict(manifest))
+            summary(manifest)
             diff(verify(self.good), manifest)
             Predictor(folder / "bundle", 1).self_test()
 

@@ -2,11 +2,18 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgekd import plain_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edgekd.bundle.diff import Difference
+    from edgekd.bundle.golden import SelfTest
+    from edgekd.bundle.manifest import Manifest
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Pack, check, describe and compare bundles.")
 
@@ -97,17 +104,18 @@ def verify(
     from edgekd.bundle.verify import verify as check
 
     manifest = check(folder)
-    found: dict[str, Any] = {"ok": True, "name": manifest.name, "files": len(manifest.files)}
+    result = golden_test(folder) if self_test else None
+    if as_json:
+        found = {"ok": True, "name": manifest.name, "files": len(manifest.files)}
+        typer.echo(json.dumps({**found, **({"self_test": vars(result)} if result else {})}, indent=1))
+        return
     line = f"ok: {manifest.name}, {len(manifest.files)} files as packed"
-    if self_test:
-        found["self_test"] = result = golden_test(folder)
-        line += f"; {result['n']} golden samples within {result['steps']:g} steps of {result['step']:.3g}"
-    typer.echo(json.dumps(found, indent=1) if as_json else plain_text.lines(line))
+    if result:
+        line += f"; {result.n} golden samples within {result.steps:g} steps of {result.step:.3g}"
+    typer.echo(plain_text.lines(line))
 
 
-def golden_test(folder: Path) -> dict[str, Any]:
-    from dataclasses import asdict
-
+def golden_test(folder: Path) -> "SelfTest":
     from edgekd.bundle.predict import Predictor
     from edgekd.errors import BundleError
 
@@ -118,7 +126,7 @@ def golden_test(folder: Path) -> dict[str, Any]:
             f"agree, largest difference {result.max_abs_difference:.3g}, allowed {result.tolerance:.3g}; "
             "measure its accuracy on this machine before using it"
         )
-    return asdict(result)
+    return result
 
 
 @app.command()
@@ -129,25 +137,25 @@ def show(folder: Folder, as_json: AsJson = False) -> None:
     from edgekd.bundle.verify import verify as check
 
     manifest = check(folder)
-    typer.echo(json.dumps(asdict(manifest), indent=1) if as_json else plain_text.lines(summary(asdict(manifest))))
+    typer.echo(json.dumps(asdict(manifest), indent=1) if as_json else plain_text.lines(summary(manifest)))
 
 
-def summary(manifest: dict[str, Any]) -> str:
+def summary(manifest: "Manifest") -> str:
     from edgekd.formatting import columns, markdown_table, size
     from edgekd.plain_text import line
 
     tensors = [
-        line(f"{kind[:-1]}  {each['name']}  {each['datatype']} {list(each['shape'])}")
-        for kind in ("inputs", "outputs")
-        for each in manifest[kind]
+        line(f"{kind}  {each.name}  {each.datatype} {list(each.shape)}")
+        for kind, group in (("input", manifest.inputs), ("output", manifest.outputs))
+        for each in group
     ]
-    files = [line(f"{file['path']}  {size(file['bytes'])}  {file['role']}") for file in manifest["files"]]
-    rows = manifest["measurements"]
+    files = [line(f"{file.path}  {size(file.bytes)}  {file.role}") for file in manifest.files]
+    rows = manifest.measurements
     return "\n".join(
         [
-            f"{manifest['name']}, predicts with {manifest['model']}",
+            f"{manifest.name}, predicts with {manifest.model}",
             *tensors,
-            line(f"labels  {', '.join(manifest['labels'])}"),
+            line(f"labels  {', '.join(manifest.labels)}"),
             *files,
             *([markdown_table(columns(rows), rows)] if rows else []),
         ]
@@ -169,11 +177,11 @@ def diff(
         document = {"equal": not found, "differences": [each.to_json() for each in found]}
         typer.echo(json.dumps(document, indent=1))
     else:
-        show_differences([each.to_json() for each in found], str(a), str(b))
+        show_differences(found, str(a), str(b))
     return DIFFERENT if found else 0
 
 
-def show_differences(found: list[dict[str, Any]], a: str, b: str) -> None:
+def show_differences(found: "Sequence[Difference]", a: str, b: str) -> None:
     import sys
 
     from rich.console import Console
@@ -188,12 +196,12 @@ def show_differences(found: list[dict[str, Any]], a: str, b: str) -> None:
     for heading in ("Part", "Item", a, b):
         table.add_column(Text(plain_text.line(heading)), overflow="fold")
     for each in found:
-        cells = (each["part"], each["item"], cell(each["a"]), cell(each["b"]))
+        cells = (each.part, each.item, cell(each.a), cell(each.b))
         table.add_row(*(Text(plain_text.line(text)) for text in cells))
     console.print(table)
 
 
-def cell(value: Any) -> str:
+def cell(value: object) -> str:
     from edgekd.formatting import ABSENT
 
     if value is None:

@@ -54,14 +54,14 @@ def list_(as_json: AsJson = False) -> None:
 
     known = devices()
     if as_json:
-        typer.echo(json.dumps([entry(device) for device in known.values()], indent=1))
+        typer.echo(json.dumps([to_json(device) for device in known.values()], indent=1))
         return
     width = max(map(len, known))
     for device in known.values():
         tell(f"{device.name:{width}}  {device.ssh or 'this machine'}")
 
 
-def entry(device: "Device") -> dict[str, Any]:
+def to_json(device: "Device") -> dict[str, Any]:
     from dataclasses import asdict
 
     return {

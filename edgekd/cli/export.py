@@ -35,13 +35,13 @@ def export(
 
     written = write(source, list(dict.fromkeys(target)), out, threads=threads, capability=capability)
     if as_json:
-        sys.stdout.write(json.dumps([document(each) for each in written], indent=1) + "\n")
+        sys.stdout.write(json.dumps([to_json(each) for each in written], indent=1) + "\n")
         return
     for each in written:
         tell("\n".join(lines(each)))
 
 
-def document(written: "Written") -> dict[str, Any]:
+def to_json(written: "Written") -> dict[str, Any]:
     return {
         "target": written.target,
         "file": str(written.path),

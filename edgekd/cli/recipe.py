@@ -28,19 +28,19 @@ def check(recipes: Files, overrides: Set = [], as_json: Json = False) -> None:  
     """Check that recipes can run, and list every mistake."""
     from edgekd.recipe import load_recipe
 
-    results: list[dict[str, Any]] = []
-    mistakes: list[str] = []
+    documents, mistakes = [], []
     for path in recipes:
         try:
-            results.append(summary(path, load_recipe(path, overrides)))
+            loaded = load_recipe(path, overrides)
         except RecipeError as error:
-            results.append({"path": str(path), "ok": False, "mistakes": str(error).splitlines()})
+            documents.append({"path": str(path), "ok": False, "mistakes": str(error).splitlines()})
             mistakes.append(str(error))
             continue
+        documents.append({"path": str(path), "ok": True, **to_json(loaded)})
         if not as_json:
-            tell(line(results[-1]))
+            tell(line(loaded))
     if as_json:
-        typer.echo(json.dumps(results, indent=1))
+        typer.echo(json.dumps(documents, indent=1))
     if mistakes:
         raise RecipeError("\n".join(mistakes))
 
@@ -62,17 +62,10 @@ def show(recipe: File, overrides: Set = [], as_json: Json = False) -> None:  # n
     typer.echo(json.dumps(loaded.dump(), indent=1) if as_json else plain_text.lines(loaded.to_yaml().rstrip()))
 
 
-def summary(path: Path, recipe: "Recipe") -> dict[str, Any]:
-    return {
-        "path": str(path),
-        "ok": True,
-        "name": recipe.name,
-        "stages": [stage.name for stage in recipe.stages],
-        "sha256": recipe.sha256,
-    }
+def to_json(recipe: "Recipe") -> dict[str, Any]:
+    return {"name": recipe.name, "stages": [stage.name for stage in recipe.stages], "sha256": recipe.sha256}
 
 
-def line(result: dict[str, Any]) -> str:
-    stages = result["stages"]
-    count = "1 stage" if len(stages) == 1 else f"{len(stages)} stages"
-    return f"ok  {result['name']}  ({count}: {' -> '.join(stages)})"
+def line(recipe: "Recipe") -> str:
+    count = "1 stage" if len(recipe.stages) == 1 else f"{len(recipe.stages)} stages"
+    return f"ok  {recipe.name}  ({count}: {' -> '.join(stage.name for stage in recipe.stages)})"
