@@ -21,7 +21,7 @@ Space = Literal["probabilities", "logits"]
 
 
 class EnsembleOptions(TypedDict):
-    """Arguments of :class:`Ensemble` beside its teachers."""
+    """Arguments of :class:`Ensemble`, without the teachers."""
 
     weights: list[float] | None
     choose: Choose
@@ -55,7 +55,7 @@ class Ensemble(nn.Module):
     ):
         super().__init__()
         if not teachers:
-            raise TrainingError("an ensemble without teachers has no answer: give it at least one network")
+            raise TrainingError("an ensemble without teachers has no outputs: give it at least one network")
         _check_option("choose", choose, get_args(Choose))
         _check_option("space", space, get_args(Space))
         if weights is not None and choose == "confidence":

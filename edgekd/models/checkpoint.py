@@ -85,7 +85,7 @@ def _said(path: Path, own: Mapping[str, Tensor], state: Mapping[str, Tensor], ot
     if not other:
         return f"  {path}: the last layer has this network's shape, and is loaded with the rest"
     shapes = ", ".join(f"{name} {tuple(state[name].shape)} is {tuple(own[name].shape)} here" for name in other)
-    return f"  {path}: the last layer is left out and starts anew: {shapes}"
+    return f"  {path}: the last layer is left out and keeps its new weights: {shapes}"
 
 
 @cache

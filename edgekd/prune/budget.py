@@ -76,7 +76,7 @@ def prune_to(target: str, share: float, prunable: Prunable) -> Pruned:
             return pruned
         # Costs outside the layers are estimates, and some widths are interpolated.
         aim = min(aim, costs.share(None, widths)) * share / pruned.share
-    return _hardest(target, share, prunable, allocation.cheapest())
+    return _smallest(target, share, prunable, allocation.cheapest())
 
 
 def must_reach(target: str, share: float, prunable: Prunable) -> None:
@@ -85,7 +85,7 @@ def must_reach(target: str, share: float, prunable: Prunable) -> None:
     Raises:
         ModelError: the share cannot be reached; the message says the least that can.
     """
-    _hardest(target, share, prunable, allocator(prunable, _costs(target, prunable)).cheapest())
+    _smallest(target, share, prunable, allocator(prunable, _costs(target, prunable)).cheapest())
 
 
 def _costs(target: str, prunable: Prunable) -> CutCosts:
@@ -101,7 +101,7 @@ def _cut(target: str, prunable: Prunable, widths: Widths) -> Pruned:
     return Pruned(smaller, plan, count(prunable.network, shape), count(smaller, shape))
 
 
-def _hardest(target: str, share: float, prunable: Prunable, widths: Widths) -> Pruned:
+def _smallest(target: str, share: float, prunable: Prunable, widths: Widths) -> Pruned:
     pruned = _cut(target, prunable, widths)
     if pruned.share > share:
         raise ModelError(

@@ -51,13 +51,13 @@ class ChannelGroup:
 
     def lost(self, keep: int) -> float:
         """Return the importance of the channels that go when the best ``keep`` scores stay."""
-        return float(self.scores[self._gone(keep)].sum()) * self.repeats
+        return float(self.scores[self._removed(keep)].sum()) * self.repeats
 
     def cut(self, keep: int) -> list[int]:
         """Return the indices of the channels that go when the best ``keep`` scores stay."""
-        return self.coupling.channels(self._gone(keep))
+        return self.coupling.channels(self._removed(keep))
 
-    def _gone(self, keep: int) -> list[int]:
+    def _removed(self, keep: int) -> list[int]:
         order: list[int] = torch.argsort(self.scores, stable=True).tolist()
         best = self._best()
         return sorted(order, key=best.__contains__)[: len(order) - keep]

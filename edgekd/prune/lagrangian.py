@@ -45,22 +45,22 @@ class LagrangianAllocator:
         if self.cost(None, full) <= budget:
             return full
         low, high = 0.0, 1.0
-        best = self._at(high, full)
+        best = self._descend(high, full)
         while self.cost(None, best) > budget:
             low, high = high, 4 * high
-            best = self._at(high, full) if high < 1e12 else self.cheapest()
+            best = self._descend(high, full) if high < 1e12 else self.cheapest()
         for _ in range(BISECTIONS):
             middle = (low + high) / 2
-            found = self._at(middle, full)
+            found = self._descend(middle, full)
             if self.cost(None, found) <= budget:
                 best, high = found, middle
             else:
                 low = middle
             if high - low < PRECISION * high:
                 break
-        return self._filled(best, budget)
+        return self._widened(best, budget)
 
-    def _at(self, multiplier: float, start: Widths) -> Widths:
+    def _descend(self, multiplier: float, start: Widths) -> Widths:
         widths = list(start)
         for _ in range(SWEEPS):
             before = list(widths)
@@ -68,16 +68,16 @@ class LagrangianAllocator:
                 widths[group] = min(
                     zip(choice.widths, choice.losses, strict=True),
                     # of two that are as good the wider
-                    key=lambda each: (each[1] + multiplier * self._with(widths, group, each[0]), -each[0]),
+                    key=lambda each: (each[1] + multiplier * self._cost_with(widths, group, each[0]), -each[0]),
                 )[0]
             if widths == before:
                 break
         return tuple(widths)
 
-    def _with(self, widths: list[int], group: int, width: int) -> float:
+    def _cost_with(self, widths: list[int], group: int, width: int) -> float:
         return self.cost(group, (*widths[:group], width, *widths[group + 1 :]))
 
-    def _filled(self, widths: Widths, budget: float) -> Widths:
+    def _widened(self, widths: Widths, budget: float) -> Widths:
         """Widen groups while the budget allows, the most importance for the cost first."""
         while True:
             left = budget - self.cost(None, widths)

@@ -13,7 +13,7 @@ from edgekd.errors import ModelError, TrainingError
 from edgekd.prune.coupling import CoupledChannels, coupled_channels
 from edgekd.prune.graph import channel_graph
 from edgekd.prune.group_members import GroupMember, group_members
-from edgekd.prune.importance.gradients import restored
+from edgekd.prune.importance.gradients import restoring
 from edgekd.prune.verification import find_unprunable
 from edgekd.ranges import NOT_NEGATIVE, POSITIVE
 
@@ -98,7 +98,7 @@ def _groups(
 ) -> dict[str, tuple[list[GroupMember], CoupledChannels]]:
     paths = {module: path for path, module in network.named_modules()}
     # Tracing follows autograd: a frozen layer would not be seen.
-    with restored(network):
+    with restoring(network):
         network.requires_grad_(True)
         graph = channel_graph(network, input_shape)
         kept = [*ignored, *find_unprunable(network, input_shape, graph, ignored).layers]

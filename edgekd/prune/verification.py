@@ -120,7 +120,7 @@ class _TrialCuts:
         self.shape, self.graph = input_shape, graph
         self.paths = {module: path for path, module in network.named_modules()}
         self.roots = {path: group.root for path, group in groups.items()}
-        cuts = {path: _some(group, number, generator) for number, (path, group) in enumerate(groups.items())}
+        cuts = {path: _trial_channels(group, number, generator) for number, (path, group) in enumerate(groups.items())}
         self.cuts = {path: channels for path, channels in cuts.items() if channels}
         self.specimen = _with_random_weights(network, generator)
         self.inputs = torch.randn(2, *input_shape, generator=generator).to(next(network.parameters()).device)
@@ -189,7 +189,7 @@ class _TrialCuts:
                     _zero_inputs(network.get_submodule(self.paths[node.module]), list(channels))
 
 
-def _some(group: ChannelGroup, number: int, generator: torch.Generator) -> list[int]:
+def _trial_channels(group: ChannelGroup, number: int, generator: torch.Generator) -> list[int]:
     """Choose channels to cut: the first, the last and others at random, up to half of them, and at least one.
 
     Neighbouring groups lose different numbers, which reveals an operation that requires the same of both.

@@ -174,7 +174,7 @@ def test_options_that_cannot_be(options, expected):
 
 
 def test_no_teachers():
-    with pytest.raises(TrainingError, match="^an ensemble without teachers has no answer: give it at least one"):
+    with pytest.raises(TrainingError, match="^an ensemble without teachers has no outputs: give it at least one"):
         Ensemble([])
 
 

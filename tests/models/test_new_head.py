@@ -27,7 +27,7 @@ def test_all_but_the_last_layer_is_loaded(path, capsys):
         source = fresh if name.startswith("linear.") else theirs
         assert torch.equal(value, source.state_dict()[name]), name
     assert capsys.readouterr().err == (
-        f"  {path}: the last layer is left out and starts anew: linear.weight (5, 16) is (3, 16) here, "
+        f"  {path}: the last layer is left out and keeps its new weights: linear.weight (5, 16) is (3, 16) here, "
         "linear.bias (5,) is (3,) here\n"
     )
     load_checkpoint(network(3, 1), path, new_head=True)

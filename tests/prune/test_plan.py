@@ -10,7 +10,7 @@ from edgekd.errors import ModelError
 from edgekd.models import build
 from edgekd.prune import apply_plan, prune, widths
 from edgekd.prune.depth import blocks_of, drop
-from edgekd.spec import Spec
+from edgekd.spec import Spec, Transform
 from edgekd.train.device import lay_out
 
 IMAGE = (3, 16, 16)
@@ -58,7 +58,8 @@ def test_depth_and_width_in_any_order_load_to_the_same_bits(name, shape, args, o
             network = pruned.network
             plans.append(pruned.plan)
     assert len(blocks_of(network, shape)) == blocks - 2 * order.count("depth")
-    capture(network, Spec(name, shape, 10, args, tuple(plans))).save(tmp_path)
+    spec = Spec(name, shape, 10, args, tuple(Transform("prune", plan) for plan in plans))
+    capture(network, spec).save(tmp_path)
     loaded = edgekd.load(tmp_path)
     x = torch.randn(4, *shape)
     with torch.no_grad():

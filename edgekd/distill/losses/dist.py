@@ -25,7 +25,7 @@ def dist_loss(
     Args:
         student_logits, teacher_logits: (N, classes).
         beta, gamma: at least 0. The defaults are the authors' code's; the paper trains classifiers with 2 and 2
-            beside a cross-entropy of weight 1.
+            with a cross-entropy of weight 1.
         temperature: above 0. The paper has 1 on ImageNet, and 4 on CIFAR-100.
 
     Returns:

@@ -1,12 +1,11 @@
 """Importances of channels: ``build_importance("taylor")(group)``; one file per method."""
 
 from edgekd.prune.importance.bn_scale import BNScale
-from edgekd.prune.importance.build import build_importance
 from edgekd.prune.importance.filter_norm import L1, L2
 from edgekd.prune.importance.fisher import Fisher
 from edgekd.prune.importance.fpgm import FPGM
 from edgekd.prune.importance.gradients import collect_gradients
-from edgekd.prune.importance.group import GroupImportance
+from edgekd.prune.importance.group import GroupImportance, build_importance
 from edgekd.prune.importance.group_magnitude import GroupMagnitude
 from edgekd.prune.importance.lamp import LAMP, lamp
 from edgekd.prune.importance.random import Random

@@ -44,7 +44,7 @@ def collect_gradients(network: nn.Module, batches: Batches | None, loss: Loss, k
         return
     if batches is None:
         raise ModelError("this importance needs gradients: give batches of inputs and labels, or choose another one")
-    with restored(network):
+    with restoring(network):
         network.eval()
         for parameter in network.parameters():
             parameter.grad = None
@@ -59,7 +59,7 @@ def collect_gradients(network: nn.Module, batches: Batches | None, loss: Loss, k
 
 
 @contextmanager
-def restored(network: nn.Module) -> Iterator[None]:
+def restoring(network: nn.Module) -> Iterator[None]:
     """Restore training modes, gradients and ``requires_grad`` on leaving; parameters cut meanwhile have no gradient."""
     modes = {module: module.training for module in network.modules()}
     before = {

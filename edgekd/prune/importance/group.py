@@ -9,7 +9,7 @@ from torch import Tensor
 from edgekd.errors import ModelError
 from edgekd.prune.group_members import GroupMember, group_members
 from edgekd.prune.importance.reduction import REDUCTIONS
-from edgekd.prune.registry import Importance
+from edgekd.prune.registry import IMPORTANCES, Importance
 
 
 class GroupImportance(Importance):
@@ -50,6 +50,27 @@ class GroupImportance(Importance):
             return None
         scores = self.reduction(torch.stack(layers), torch.stack(scored))
         return finite(scores / _mean_or_one(scores) if self.normalise else scores, group)
+
+
+def build_importance(name: str, reduction: str | None = None) -> Importance:
+    """Build the importance called ``name``, with its own reduction unless another one is given.
+
+    >>> build_importance("taylor", reduction="max").gradients
+    'batch'
+
+    Raises:
+        ModelError: there is no such importance or reduction, or it has nothing to reduce.
+    """
+    kind = IMPORTANCES.find(name)
+    if reduction is None:
+        return kind()
+    if not issubclass(kind, GroupImportance):
+        reducing = [each for each, other in IMPORTANCES.items() if issubclass(other, GroupImportance)]
+        raise ModelError(
+            f"importance {name!r} has no layers to reduce over: leave reduction {reduction!r} out, or choose one of "
+            + ", ".join(sorted(reducing))
+        )
+    return kind(reduction=reduction)
 
 
 def on_cpu(tensor: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ def predict(network_ms: float, before: Mapping[str, Layer], after: Mapping[str, 
 
 
 def predictor(
-    network: nn.Module, input_shape: tuple[int, ...], table: LatencyTable, whole_ms: float
+    network: nn.Module, input_shape: tuple[int, ...], table: LatencyTable, uncut_ms: float
 ) -> Callable[[nn.Module], float]:
     """Return a function that predicts the latency of a cut copy of ``network``, as a share of ``network``'s.
 
@@ -51,15 +51,15 @@ def predictor(
 
     Args:
         input_shape: shape of one input, without the batch.
-        whole_ms: the latency of ``network`` at the speed of the table, as :func:`network_ms` gives it after the
+        uncut_ms: the latency of ``network`` at the speed of the table, as :func:`network_ms` gives it after the
             table's last measurement; in (0, ∞).
 
     Raises:
-        MeasurementError: ``whole_ms`` is out of range, or ONNX Runtime does not run one of the layers.
+        MeasurementError: ``uncut_ms`` is out of range, or ONNX Runtime does not run one of the layers.
         ModelError: the network does not take such an input, or calls no layer that could be timed.
     """
-    if not 0 < whole_ms < math.inf:
-        raise MeasurementError(f"the whole network cannot take {whole_ms} ms: give what network_ms measures")
+    if not 0 < uncut_ms < math.inf:
+        raise MeasurementError(f"the network's latency cannot be {uncut_ms} ms: give the result of network_ms")
     before = layers_of(network, input_shape)
     table.measure(before.values())
     at_first = _total(before, table)
@@ -68,8 +68,8 @@ def predictor(
         after = layers_of(cut, input_shape)
         table.measure(after.values())
         # A measurement may find the machine at a better speed, to which the table then brings all of its times.
-        whole = whole_ms * _total(before, table) / at_first
-        return predict(whole, before, after, table) / whole
+        uncut = uncut_ms * _total(before, table) / at_first
+        return predict(uncut, before, after, table) / uncut
 
     return share
 

@@ -42,8 +42,8 @@ def halved(network: nn.Module) -> nn.Module:
 def test_the_share_of_a_cut_network_whose_layers_are_not_known(small, table):
     cut = halved(small)
     before, after = layers_of(small, SHAPE), layers_of(cut, SHAPE)
-    whole_ms = 2 * sum(table[layer] for layer in before.values())
-    share = predictor(small, SHAPE, table, whole_ms)
+    uncut_ms = 2 * sum(table[layer] for layer in before.values())
+    share = predictor(small, SHAPE, table, uncut_ms)
     assert share(small) == pytest.approx(1.0)
     found = share(cut)
     assert all(layer in table for layer in after.values())
@@ -82,7 +82,7 @@ def cut_alone(network: nn.Module, layer: str, width: int) -> nn.Module:
     )[0]
 
 
-@pytest.mark.parametrize("whole_ms", [0.0, -1.0, math.nan, math.inf])
-def test_a_whole_that_takes_no_time(small, home, whole_ms):
-    with pytest.raises(MeasurementError, match=f"the whole network cannot take {whole_ms} ms: give what network_ms"):
-        predictor(small, SHAPE, LatencyTable(), whole_ms)
+@pytest.mark.parametrize("uncut_ms", [0.0, -1.0, math.nan, math.inf])
+def test_a_latency_out_of_range(small, home, uncut_ms):
+    with pytest.raises(MeasurementError, match=f"the network's latency cannot be {uncut_ms} ms: give the result"):
+        predictor(small, SHAPE, LatencyTable(), uncut_ms)
