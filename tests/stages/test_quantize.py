@@ -7,7 +7,7 @@ import pytest
 import edgekd
 from edgekd.data import load_data
 from edgekd.recipe import load_recipe
-from edgekd.stages.quantize.work import Climb, noise
+from edgekd.stages.quantize.work import Escalation, noise
 from edgekd.train import accuracy_of
 from tests.toy import RECIPE, run_stages, write_recipe
 
@@ -29,13 +29,13 @@ def test_noise_of_a_difference():
     ],
 )
 def test_which_weights_are_kept(calibrated, trained, kept):
-    assert Climb(0.94, "").keeps_trained(calibrated, trained, 400) is kept
+    assert Escalation(0.94, "").keeps_trained(calibrated, trained, 400) is kept
 
 
 def test_a_floor_is_met_at_the_floor():
-    assert Climb(0.1 - 0.01, "").is_met(0.09)
-    assert Climb(0.07 - 0.01, "").is_met(0.06)
-    assert not Climb(0.94, "").is_met(0.9399)
+    assert Escalation(0.1 - 0.01, "").is_met(0.09)
+    assert Escalation(0.07 - 0.01, "").is_met(0.06)
+    assert not Escalation(0.94, "").is_met(0.9399)
 
 
 def test_a_training_that_ruins_the_network_is_not_kept(tmp_path, capsys):
