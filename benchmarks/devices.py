@@ -125,7 +125,7 @@ def on_device(
 ) -> list[dict[str, Any]]:
     inputs = np.concatenate([data.to_input(raw).numpy() for raw, _ in in_order(data.test, data.batch_size)])
     with RemoteTarget(find_device(name)) as there:
-        found = there.found.to_json()
+        found = there.probe.to_json()
         say(f"{name}: answers on {len(inputs)} samples")
         answers = there.predict("onnxruntime", files, inputs)
         records = there.latency(plan(files, 1)) if timed else {}

@@ -430,7 +430,7 @@ class Devices(Kind):
                     json.dumps(found.to_json())
                 case "latency":
                     plan = Plan({"a": Workload("a.onnx")}, "a", launches=2)
-                    for record in latency.measure_on_device(desk, plan, found=good).values():
+                    for record in latency.measure_on_device(desk, plan, probe=good).values():
                         json.dumps(record.to_json(), allow_nan=False)
                 case "answers":
                     accuracy.predict_on_device(desk, {"a": Path("a")}, np.zeros((3, 2), np.float32))["a"].accuracy(

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from edgekd.bench.environment import fingerprint
 from edgekd.bench.plan import Plan
 from edgekd.bench.profile.cache import machine_facts
-from edgekd.bench.records import LatencyRecord
+from edgekd.bench.records import LatencyRecord, MemoryRecord
 from edgekd.bench.runner import ProgressHook, measure
 from edgekd.bench.runtimes.onnxruntime.interleave import InterleavedRuns, InterleavedTimes, take
 from edgekd.bench.worker import memory
@@ -37,7 +37,7 @@ class TimingTarget(Protocol):
         """Time the plan's models as :func:`edgekd.bench.measure` does."""
         ...
 
-    def turns(self, turns: InterleavedRuns) -> InterleavedTimes:
+    def interleave(self, turns: InterleavedRuns) -> InterleavedTimes:
         """Run inferences in turns and record their kernels."""
         ...
 
@@ -67,10 +67,10 @@ class LocalTarget:
     ) -> dict[str, LatencyRecord]:
         return measure(plan, timeout_s, progress)
 
-    def turns(self, turns: InterleavedRuns) -> InterleavedTimes:
+    def interleave(self, turns: InterleavedRuns) -> InterleavedTimes:
         return take(turns)
 
-    def memory(self, plan: Plan) -> dict[str, dict[str, Any]]:
+    def memory(self, plan: Plan) -> dict[str, MemoryRecord]:
         """Return the peak memory of each workload, as :func:`edgekd.bench.memory` measures it."""
         workloads = plan.workloads.items()
-        return {name: memory(workload, plan.threads, plan.batch).to_json() for name, workload in workloads}
+        return {name: memory(workload, plan.threads, plan.batch) for name, workload in workloads}

@@ -185,9 +185,9 @@ def rows_of(target: "LocalTarget | RemoteTarget", plan: "Plan", timeout_s: float
     from edgekd.cli.workloads import size_bytes
 
     records = target.latency(plan, timeout_s, progress=lambda launches: progress(launches, plan))
-    memory = target.memory(plan)
+    memory = {name: record.to_json() for name, record in target.memory(plan).items()}
     return [
-        described(name, workload, size_bytes(workload)) | memory[name] | records[name].to_json()
+        described(name, workload, size_bytes(workload)) | memory.get(name, {}) | records[name].to_json()
         for name, workload in plan.workloads.items()
     ]
 

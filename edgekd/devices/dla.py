@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from edgekd.devices.engines import BUILD_S, builder_of, engine_of, parse_build_result
+from edgekd.devices.engines import BUILD_S, build_requests, builder_of, engine_of, parse_build_result
 from edgekd.devices.events import reading_response
 from edgekd.devices.jetson.dla import DlaReport, parse_dla
 from edgekd.devices.probe import Probe, probe_remote
@@ -10,7 +10,7 @@ from edgekd.devices.remote import Remote
 from edgekd.errors import DeviceError
 
 
-def dla_report(remote: Remote, model: Path, core: int = 0, found: Probe | None = None) -> DlaReport:
+def dla_report(remote: Remote, model: Path, core: int = 0, probe: Probe | None = None) -> DlaReport:
     """Build ``model`` for the DLA ``core``, with the GPU as fallback, and parse the log of the build.
 
     A DLA takes float16 and fixed shapes: up to TensorRT 10 a float32 file is built in float16, in 11 its types rule.
@@ -20,12 +20,12 @@ def dla_report(remote: Remote, model: Path, core: int = 0, found: Probe | None =
     """
     if not model.is_file():
         raise DeviceError(f"no such file: {model}; give an ONNX file")
-    builder = builder_of(found or probe_remote(remote))
+    builder = builder_of(probe or probe_remote(remote))
     engine = engine_of(builder, model, 0, 1, core)
     if engine.quantised:
         raise DeviceError(f"{model} is quantised by Q/DQ, which a DLA does not take: give the float file")
     remote.put(model, engine.onnx)
-    request = {"job": "tensorrt", "engines": {engine.file: engine.request}, "runs": [], "lock_clocks": False}
+    request = {"job": "tensorrt", "engines": build_requests([engine]), "runs": [], "lock_clocks": False}
     try:
         with reading_response(remote.device.name):
             logs = [

@@ -1,7 +1,7 @@
 """TensorRT engines that ``trtexec`` builds from ONNX files on a device, each built once and cached there."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,21 +30,31 @@ class EngineBuilder:
         return f"TensorRT {dotted(self.version)}"
 
 
-def builder_of(found: Probe) -> EngineBuilder:
+def builder_of(probe: Probe) -> EngineBuilder:
     """Return the builder that the device reported.
 
     Raises:
         DeviceError: there is none, or one whose flags are not known.
     """
-    raw = found.facts.get("jetson", {})
-    if "trtexec" not in raw or found.tensorrt is None:
+    facts, jetson = probe.facts, probe.facts.jetson
+    if not jetson.trtexec or probe.tensorrt is None:
         raise DeviceError(
-            f"{found.device.name} has no trtexec that works: 'sudo apt install libnvinfer-bin' there, or measure with "
+            f"{probe.device.name} has no trtexec that works: 'sudo apt install libnvinfer-bin' there, or measure with "
             "--runtime onnxruntime"
         )
-    check(found.tensorrt)
-    gpu = [raw.get("compatible"), *(found.facts.get(name) for name in ("board", "gpu"))]
-    return EngineBuilder(raw["trtexec"], found.tensorrt, " ".join(each for each in gpu if each))
+    check(probe.tensorrt)
+    gpu = " ".join(each for each in (jetson.compatible, facts.board, facts.gpu) if each)
+    return EngineBuilder(jetson.trtexec, probe.tensorrt, gpu)
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """A request to the runner: build ``file`` with ``words``, or find it in the cache under ``key``."""
+
+    words: list[str]
+    key: str
+    file: str
+    log: bool
 
 
 @dataclass(frozen=True)
@@ -53,7 +63,7 @@ class DeviceEngine:
 
     onnx: str
     file: str
-    request: Mapping[str, Any]
+    request: BuildRequest
     input: str
     shape: tuple[int, ...]
     open_batch: bool
@@ -88,7 +98,7 @@ def engine_of(
     # Not where trtexec is, nor the names, which depend on what else is measured with it.
     key = sha256(canonical_json([sha256_file(path), words("trtexec", "model"), builder.name, builder.gpu]))
     file = f"{number}.engine"
-    request = {"words": words(builder.trtexec, str(number)), "key": key, "file": file, "log": dla_core is not None}
+    request = BuildRequest(words(builder.trtexec, str(number)), key, file, log=dla_core is not None)
     float32 = node.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
     return DeviceEngine(f"{number}.onnx", file, request, node.name, shape, dims[0] is None, float32, quantised)
 
@@ -133,9 +143,9 @@ def parse_build_result(event: Mapping[str, Any]) -> BuildResult:
     )
 
 
-def build_requests(engines: Mapping[str, DeviceEngine]) -> dict[str, Mapping[str, Any]]:
+def build_requests(engines: Iterable[DeviceEngine]) -> dict[str, Any]:
     """Return the build requests by file, so that one file under two names is built once."""
-    return {engine.file: engine.request for engine in engines.values()}
+    return {engine.file: asdict(engine.request) for engine in engines}
 
 
 def numbered(paths: Iterable[Path]) -> dict[Path, int]:

@@ -22,7 +22,7 @@ TICKS = 1 << 53
 
 
 def measure_on_device(
-    remote: Remote, plan: Plan, timeout_s: float | None = None, found: Probe | None = None
+    remote: Remote, plan: Plan, timeout_s: float | None = None, probe: Probe | None = None
 ) -> dict[str, LatencyRecord]:
     """Measure the plan's workloads on the device: files are copied there and timed in turns.
 
@@ -35,8 +35,8 @@ def measure_on_device(
         MeasurementError: a workload is not for ONNX Runtime on a CPU.
     """
     files = copy(remote, plan)
-    found = found or probe_remote(remote)
-    warnings = [*device_warnings(found), *too_few_cpus(found, plan.threads)]
+    probe = probe or probe_remote(remote)
+    warnings = [*device_warnings(probe), *too_few_cpus(probe, plan.threads)]
     request = {
         "job": "latency", "models": files, "threads": plan.threads, "batch": plan.batch, "seconds": plan.seconds,
         "sittings": plan.launches, "seed": plan.seed, "warmup_s": plan.warmup_s,
@@ -65,14 +65,14 @@ def cut_short_warning(launches: int, plan: Plan, why: DeviceError) -> Measuremen
     return MeasurementWarning("cut_short", f"{launches} of {plan.launches} launches were measured before this: {why}")
 
 
-def device_warnings(found: Probe) -> list[MeasurementWarning]:
+def device_warnings(probe: Probe) -> list[MeasurementWarning]:
     """Return what is known of the device that makes its times unreliable."""
-    device = found.device
+    device = probe.device
     warnings = []
     if device.emulated:
         warnings.append(MeasurementWarning("emulated", f"{device.name} is emulated: its times mean nothing"))
-    if found.in_other_mode:
-        warnings.append(MeasurementWarning("other_power_mode", f"{device.name}: {found.in_other_mode}"))
+    if probe.in_other_mode:
+        warnings.append(MeasurementWarning("other_power_mode", f"{device.name}: {probe.in_other_mode}"))
     return warnings
 
 
@@ -80,8 +80,8 @@ def neighbours_not_seen(device: str) -> MeasurementWarning:
     return MeasurementWarning("neighbours_not_seen", f"what else ran on {device} meanwhile was not looked at")
 
 
-def too_few_cpus(found: Probe, threads: int) -> list[MeasurementWarning]:
-    cores = found.facts["cores"]
+def too_few_cpus(probe: Probe, threads: int) -> list[MeasurementWarning]:
+    cores = probe.facts.cores
     if threads <= cores:
         return []
     message = f"{threads} threads shared {cores} cores: this is not their speed; lower --threads"

@@ -4,13 +4,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from edgekd.devices.engines import BUILD_S, builder_of, engine_of
+from edgekd.devices.engines import BUILD_S, build_requests, builder_of, engine_of
 from edgekd.devices.events import reading_response, text
 from edgekd.devices.jetson.command import EngineTiming, timing_command
 from edgekd.devices.jetson.trtexec import EngineLayerTime, LayerInfo, parse_layers, parse_profile
 from edgekd.devices.probe import Probe, probe_remote
 from edgekd.devices.remote import Remote
-from edgekd.devices.tensorrt import INTERVAL_S
+from edgekd.devices.tensorrt import INTERVAL_S, RunRequest
 from edgekd.errors import DeviceError, MeasurementError
 from edgekd.formatting import percent, significant
 
@@ -46,7 +46,7 @@ class EngineLayers:
 
 
 def engine_layers(
-    remote: Remote, model: Path, batch: int = 1, seconds: int = SECONDS, found: Probe | None = None
+    remote: Remote, model: Path, batch: int = 1, seconds: int = SECONDS, probe: Probe | None = None
 ) -> EngineLayers:
     """Build ``model`` there in detail and time each layer for ``seconds``, in a run of its own.
 
@@ -56,7 +56,7 @@ def engine_layers(
     """
     if not model.is_file():
         raise MeasurementError(f"no such file: {model}; give an ONNX file")
-    builder = builder_of(found or probe_remote(remote))
+    builder = builder_of(probe or probe_remote(remote))
     engine = engine_of(builder, model, 0, batch, detailed=True)
     timing = EngineTiming(
         engine.file,
@@ -67,9 +67,9 @@ def engine_layers(
         shapes=engine.shapes,
     )
     words = timing_command(builder.trtexec, builder.version, timing)
-    run = {"model": "model", "words": words, "files": FILES, "interval_s": INTERVAL_S}
+    run = RunRequest("model", words, FILES, INTERVAL_S)
     remote.put(model, engine.onnx)
-    request = {"job": "tensorrt", "engines": {engine.file: engine.request}, "runs": [run], "lock_clocks": False}
+    request = {"job": "tensorrt", "engines": build_requests([engine]), "runs": [asdict(run)], "lock_clocks": False}
     for event in remote.events(request, BUILD_S):
         if event["event"] == "run":
             with reading_response(remote.device.name):

@@ -1,10 +1,12 @@
 """Probing a device: what it is, what it can run, and what is missing."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from edgekd.devices.events import integer, number, reading_response, text
+from edgekd.devices.events import number, reading_response
+from edgekd.devices.facts import PACKAGES, DeviceFacts, PythonFacts
 from edgekd.devices.jetson.command import is_known
 from edgekd.devices.jetson.power_mode import PowerMode, parse_power_mode
 from edgekd.devices.jetson.rails import rails_of
@@ -17,7 +19,6 @@ from edgekd.errors import DeviceError
 CLOCK_OFF_S = 2.0
 LITTLE_DISK = 200e6
 GB = 1e9
-CORES = 1 << 16
 MODE = "MODE_"
 
 
@@ -26,7 +27,7 @@ class Probe:
     """The result of probing a device. ``clock_ahead_s`` is the least that its clock is wrong by."""
 
     device: Device
-    facts: dict[str, Any]
+    facts: DeviceFacts
     clock_ahead_s: float = 0.0
     release: Release | None = None
     tensorrt: tuple[int, int, int] | None = None
@@ -37,7 +38,7 @@ class Probe:
     def can_run(self) -> list[str]:
         """Return the runtimes in which ``edgekd bench --device`` can time models on the device."""
         there = {
-            "onnxruntime": "onnxruntime" in self.facts["python"],
+            "onnxruntime": "onnxruntime" in self.facts.python.packages,
             "tensorrt": self.tensorrt is not None and is_known(self.tensorrt),
         }
         return [name for name, has in there.items() if has]
@@ -57,7 +58,7 @@ class Probe:
     def to_json(self) -> dict[str, Any]:
         document: dict[str, Any] = {
             "device": self.device.name,
-            "facts": self.facts,
+            "facts": self.facts.document,
             "clock_ahead_s": self.clock_ahead_s,
             "can_run": self.can_run,
             "missing": missing(self),
@@ -87,7 +88,6 @@ def probe_remote(remote: Remote, timeout_s: float = 120) -> Probe:
     started = time.time()
     for event in remote.events({"job": "probe"}, timeout_s):
         with reading_response(remote.device.name):
-            check_facts(event)
             clock = number(event["clock"], "the time")
             return parse_probe(remote.device, event, clock_ahead(started, clock, time.time()))
     raise DeviceError(f"{remote.device.name} sent no facts of itself; try again")
@@ -101,76 +101,52 @@ def clock_ahead(before: float, there: float, after: float) -> float:
     return 0.0 if before <= there <= after else there - (after if there > after else before)
 
 
-def parse_probe(device: Device, facts: dict[str, Any], clock_ahead_s: float = 0.0) -> Probe:
-    raw = facts.get("jetson", {})
+def parse_probe(device: Device, document: Mapping[str, Any], clock_ahead_s: float = 0.0) -> Probe:
+    """Read what the runner sent; raise ValueError or its like if it cannot be what a runner sends."""
+    facts = DeviceFacts.from_json(document)
+    jetson = facts.jetson
     return Probe(
         device,
         facts,
         clock_ahead_s,
-        parse_nv_tegra_release(raw.get("nv_tegra_release", "")) or parse_l4t_package(raw.get("l4t_package", "")),
-        parse_version(raw.get("trtexec_banner", "")),
-        parse_power_mode(raw.get("nvpmodel", "")),
-        tuple(rail.name for files in raw.get("rails", []) for rail in rails_of(files)),
+        parse_nv_tegra_release(jetson.nv_tegra_release) or parse_l4t_package(jetson.l4t_package),
+        parse_version(jetson.trtexec_banner),
+        parse_power_mode(jetson.nvpmodel),
+        tuple(rail.name for files in jetson.rails for rail in rails_of(files)),
     )
-
-
-def check_facts(facts: dict[str, Any]) -> None:
-    """Raise ValueError or its like if ``facts`` cannot be what a runner reports of a device."""
-    for name in ("architecture", "system", "cpu"):
-        text(facts[name], name)
-    for name in ("board", "gpu", "governor", "kernel"):
-        text(facts.get(name, ""), name)
-    integer(facts["cores"], "cores", 1, CORES)
-    for name in ("free_disk_bytes", "memory_bytes", "free_memory_bytes"):
-        integer(facts.get(name, 0) if name != "free_disk_bytes" else facts[name], name)
-    python = facts["python"]
-    for name in ("version", "executable"):
-        text(python[name], f"python.{name}")
-    for name in ("numpy", "onnxruntime", "numpy_fails", "onnxruntime_fails"):
-        text(python.get(name, ""), f"python.{name}")
-    raw = facts.get("jetson", {})
-    for name in ("nv_tegra_release", "l4t_package", "compatible", "trtexec", "trtexec_banner", "nvpmodel"):
-        text(raw.get(name, ""), f"jetson.{name}")
-    for files in raw.get("rails", []):
-        for name, content in files.items():
-            text(content, f"jetson.rails.{name}")
 
 
 def describe(found: Probe) -> list[str]:
     """Return lines of text: what the device is, what it can run, what is missing."""
-    runs = " and ".join(found.can_run) or "nothing that edgekd can measure"
+    facts, runs = found.facts, " and ".join(found.can_run) or "nothing that edgekd can measure"
     return [
-        f"{found.device.name}: {board(found.facts)}" + (", emulated: its times mean nothing" * found.device.emulated),
+        f"{found.device.name}: {facts.board or f'{facts.architecture} machine'}"
+        + (", emulated: its times mean nothing" * found.device.emulated),
         *(["  " + jetson_line(found)] if found.release else []),
-        f"  {found.facts['cpu']}, {found.facts['cores']} cores, {memory(found.facts)}",
-        f"  {found.facts['system']}, Python {found.facts['python']['version']}{packages(found.facts['python'])}",
+        f"  {facts.cpu}, {facts.cores} cores, {memory(facts)}",
+        f"  {facts.system}, Python {facts.python.version}{packages(facts.python)}",
         f"  can run: {runs}",
         *(f"  missing: {line}" for line in missing(found)),
     ]
-
-
-def board(facts: dict[str, Any]) -> str:
-    return str(facts.get("board") or f"{facts['architecture']} machine")
 
 
 def jetson_line(found: Probe) -> str:
     assert found.release is not None
     parts = [f"JetPack {found.release.jetpack}" if found.release.jetpack else None, f"Jetson Linux {found.release.l4t}"]
     parts.append(f"TensorRT {dotted(found.tensorrt)}" if found.tensorrt else None)
-    capability = compute_capability(found.facts["jetson"].get("compatible", ""))
+    capability = compute_capability(found.facts.jetson.compatible)
     parts.append(f"GPU of compute capability {capability}" if capability else None)
     parts.append(f"power mode {found.power_mode.name}" if found.power_mode else None)
     return ", ".join(part for part in parts if part)
 
 
-def memory(facts: dict[str, Any]) -> str:
-    total = facts.get("memory_bytes")
-    ram = f"{total / GB:.1f} GB memory, " if total else ""
-    return f"{ram}{facts['free_disk_bytes'] / GB:.1f} GB free disk"
+def memory(facts: DeviceFacts) -> str:
+    ram = f"{facts.memory_bytes / GB:.1f} GB memory, " if facts.memory_bytes else ""
+    return f"{ram}{facts.free_disk_bytes / GB:.1f} GB free disk"
 
 
-def packages(python: dict[str, Any]) -> str:
-    return "".join(f", {name} {python[name]}" for name in ("numpy", "onnxruntime") if name in python)
+def packages(python: PythonFacts) -> str:
+    return "".join(f", {name} {version}" for name, version in python.packages.items())
 
 
 def missing(found: Probe) -> list[str]:
@@ -180,8 +156,8 @@ def missing(found: Probe) -> list[str]:
         lines.append("trtexec, for TensorRT: 'sudo apt install libnvinfer-bin' there")
     if found.tensorrt and not is_known(found.tensorrt):
         lines.append(f"TensorRT that edgekd knows: it is {dotted(found.tensorrt)}, and 8.2 to 11 are known")
-    if found.facts["free_disk_bytes"] < LITTLE_DISK:
-        lines.append(f"disk: {found.facts['free_disk_bytes'] / 1e6:.0f} MB are free, models and engines need more")
+    if found.facts.free_disk_bytes < LITTLE_DISK:
+        lines.append(f"disk: {found.facts.free_disk_bytes / 1e6:.0f} MB are free, models and engines need more")
     if abs(found.clock_ahead_s) > CLOCK_OFF_S:
         way = "ahead" if found.clock_ahead_s > 0 else "behind"
         lines.append(
@@ -193,17 +169,15 @@ def missing(found: Probe) -> list[str]:
 
 
 def missing_packages(found: Probe) -> list[str]:
-    python, names = found.facts["python"], ("numpy", "onnxruntime")
-    lines = [
-        f"{name} is there and does not load: {python[f'{name}_fails']}" for name in names if f"{name}_fails" in python
-    ]
-    absent = [name for name in names if name not in python and f"{name}_fails" not in python]
+    python = found.facts.python
+    lines = [f"{name} is there and does not load: {reason}" for name, reason in python.broken.items()]
+    absent = [name for name in PACKAGES if name not in python.packages and name not in python.broken]
     if not absent:
         return lines
-    executable, packages = python["executable"], " ".join(absent)
-    if not python.get("externally_managed"):
-        return [*lines, f"{' and '.join(absent)}: '{executable} -m pip install {packages}' there"]
-    there = f"'{executable} -m venv edge && edge/bin/pip install numpy onnxruntime' there"
+    if not python.externally_managed:
+        install = f"'{python.executable} -m pip install {' '.join(absent)}' there"
+        return [*lines, f"{' and '.join(absent)}: {install}"]
+    there = f"'{python.executable} -m venv edge && edge/bin/pip install numpy onnxruntime' there"
     here = replace_command(replace(found.device, python="PATH/edge/bin/python"))
     return [*lines, f"{' and '.join(absent)}: the system's Python takes no packages, so {there}, and '{here}' here"]
 

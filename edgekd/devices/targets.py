@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.bench import LatencyRecord, Plan
+from edgekd.bench import LatencyRecord, MemoryRecord, Plan
 from edgekd.bench.runner import ProgressHook
 from edgekd.bench.runtimes.onnxruntime.interleave import InterleavedRuns, InterleavedTimes
 from edgekd.bench.target import LocalTarget
@@ -50,15 +50,15 @@ class RemoteTarget:
         self.remote.__exit__(kind, error, trace)
 
     @cached_property
-    def found(self) -> Probe:
+    def probe(self) -> Probe:
         return probe_remote(self.remote)
 
     def environment(self) -> dict[str, Any]:
         """Return what the device reports of itself, with its processor as in :func:`edgekd.bench.fingerprint`."""
-        found = self.found.to_json()
-        facts = found["facts"]
-        mode = {"power_mode": found["power_mode"]} if "power_mode" in found else {}
-        return {"cpu": {"model": facts["cpu"], "architecture": facts["architecture"]}, **mode, "device": found}
+        document = self.probe.to_json()
+        facts = document["facts"]
+        mode = {"power_mode": document["power_mode"]} if "power_mode" in document else {}
+        return {"cpu": {"model": facts["cpu"], "architecture": facts["architecture"]}, **mode, "device": document}
 
     def latency(
         self, plan: Plan, timeout_s: float | None = None, progress: ProgressHook = iter
@@ -73,22 +73,22 @@ class RemoteTarget:
         if self.lock_clocks and runtimes != {"tensorrt"}:
             raise MeasurementError("--lock-clocks is for TensorRT's times; leave it out, or give --runtime tensorrt")
         if "tensorrt" not in runtimes:
-            return measure_on_device(self.remote, plan, timeout_s, self.found)
+            return measure_on_device(self.remote, plan, timeout_s, self.probe)
         if len(runtimes) > 1:
             raise MeasurementError("TensorRT and other runtimes are not timed in turns through SSH: one --runtime each")
-        return measure_engines(self.remote, plan, timeout_s, self.found, lock_clocks=self.lock_clocks)
+        return measure_engines(self.remote, plan, timeout_s, self.probe, lock_clocks=self.lock_clocks)
 
     @property
     def architecture(self) -> str:
-        return str(self.found.facts["architecture"])
+        return self.probe.facts.architecture
 
     def facts(self, threads: int) -> dict[str, Any]:
         """Return the facts that times on the device depend on, as JSON."""
-        about = {name: self.found.facts.get(name) for name in IDENTIFYING_FACTS}
-        mode = self.found.power_mode.name if self.found.power_mode else None
+        about = {name: self.probe.facts.document.get(name) for name in IDENTIFYING_FACTS}
+        mode = self.probe.power_mode.name if self.probe.power_mode else None
         return {**about, "power_mode": mode, "device": self.remote.device.name, "threads": threads}
 
-    def turns(self, turns: InterleavedRuns) -> InterleavedTimes:
+    def interleave(self, turns: InterleavedRuns) -> InterleavedTimes:
         return interleave_on_device(self.remote, turns)
 
     def predict(
@@ -96,15 +96,16 @@ class RemoteTarget:
     ) -> dict[str, DevicePredictions]:
         """Return the class that each of ``models`` predicts for each of ``inputs`` (N, ...), preprocessed."""
         if runtime == "tensorrt":
-            return predict_with_engines(self.remote, models, inputs, found=self.found)
+            return predict_with_engines(self.remote, models, inputs, probe=self.probe)
         return predict_on_device(self.remote, models, inputs, threads)
 
     def outputs(self, model: Path, inputs: NDArray[np.float32]) -> NDArray[Any]:
         """Return the first output (N, ...) of an ONNX file for ``inputs`` (N, ...) in the device's ONNX Runtime."""
         return outputs_on_device(self.remote, model, inputs)
 
-    def memory(self, plan: Plan) -> dict[str, dict[str, Any]]:
-        return {name: {} for name in plan.workloads}
+    def memory(self, plan: Plan) -> dict[str, MemoryRecord]:
+        """Return nothing: peak memory is measured on this machine alone."""
+        return {}
 
 
 def resolve_target(name: str, lock_clocks: bool = False) -> LocalTarget | RemoteTarget:

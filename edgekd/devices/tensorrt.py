@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,16 @@ LINE = 20_000  # letters of tegrastats
 
 
 @dataclass(frozen=True)
+class RunRequest:
+    """A command of trtexec for the runner, the files that it writes, and the interval of power samples meanwhile."""
+
+    model: str
+    words: list[str]
+    files: dict[str, str]
+    interval_s: float
+
+
+@dataclass(frozen=True)
 class Run:
     """One timing of an engine, and the board's sensors meanwhile; times in seconds of the device's clock."""
 
@@ -52,7 +62,7 @@ class Run:
 
 
 def measure_engines(
-    remote: Remote, plan: Plan, timeout_s: float | None = None, found: Probe | None = None, *, lock_clocks: bool = False
+    remote: Remote, plan: Plan, timeout_s: float | None = None, probe: Probe | None = None, *, lock_clocks: bool = False
 ) -> dict[str, LatencyRecord]:
     """Measure the plan's workloads as engines, built on the device unless they are cached there, and timed in turns.
 
@@ -62,23 +72,23 @@ def measure_engines(
     Raises:
         DeviceError: no trtexec there, it refuses a file, or not one launch was finished.
     """
-    found = found or probe_remote(remote)
-    builder = builder_of(found)
-    if lock_clocks and not found.facts.get("jetson", {}).get("sudo"):
+    probe = probe or probe_remote(remote)
+    builder = builder_of(probe)
+    if lock_clocks and not probe.facts.jetson.sudo:
         raise DeviceError(f"--lock-clocks: sudo asks for a password on {remote.device.name}; lock them by hand there")
     engines = engines_of(builder, plan)
     for path, place in numbered(Path(workload.model) for workload in plan.workloads.values()).items():
         remote.put(path, f"{place}.onnx")
-    wanted = list(runs_of(builder, engines, plan))
+    requested = list(runs_of(builder, engines, plan))
     request = {
         "job": "tensorrt",
-        "engines": build_requests(engines),
-        "runs": wanted,
+        "engines": build_requests(engines.values()),
+        "runs": [asdict(run) for run in requested],
         "lock_clocks": lock_clocks,
     }
     runs: list[tuple[str, Run]] = []
     limits: Mapping[str, float] = {}
-    warnings = [*device_warnings(found), neighbours_not_seen(remote.device.name)]
+    warnings = [*device_warnings(probe), neighbours_not_seen(remote.device.name)]
     limit = timeout_s or BUILD_S * len(engines) + default_timeout_s(plan)
     try:
         for event in remote.events(request, limit):
@@ -86,7 +96,7 @@ def measure_engines(
                 if event["event"] == "limits":
                     limits = {zone: number(limit, "a limit in °C", -300) for zone, limit in event["limits_c"].items()}
                 elif event["event"] == "run":
-                    if event["model"] != wanted[len(runs)]["model"]:
+                    if event["model"] != requested[len(runs)].model:
                         raise ValueError("a run of another model than was requested")
                     runs.append((event["model"], parse_run(event, builder)))
     except ResponseError:
@@ -119,7 +129,7 @@ def engine_for(builder: EngineBuilder, workload: Workload, number: int, batch: i
     return engine
 
 
-def runs_of(builder: EngineBuilder, engines: Mapping[str, DeviceEngine], plan: Plan) -> Iterator[dict[str, Any]]:
+def runs_of(builder: EngineBuilder, engines: Mapping[str, DeviceEngine], plan: Plan) -> Iterator[RunRequest]:
     order, seconds = random.Random(plan.seed), max(1, round(plan.seconds / plan.launches))
     queries = -(-MIN_QUERIES // plan.launches)
     for _ in range(plan.launches):
@@ -127,7 +137,7 @@ def runs_of(builder: EngineBuilder, engines: Mapping[str, DeviceEngine], plan: P
             engine, times = engines[name], "times.json"
             timing = EngineTiming(engine.file, times, seconds, queries=queries, shapes=engine.shapes)
             words = timing_command(builder.trtexec, builder.version, timing)
-            yield {"model": name, "words": words, "files": {"times": times}, "interval_s": INTERVAL_S}
+            yield RunRequest(name, words, {"times": times}, INTERVAL_S)
 
 
 def parse_run(event: Mapping[str, Any], builder: EngineBuilder) -> Run:

@@ -2,6 +2,7 @@
 
 import gzip
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def predict_with_engines(
     inputs: NDArray[np.float32],
     batch: int = BATCH,
     timeout_s: float | None = None,
-    found: Probe | None = None,
+    probe: Probe | None = None,
 ) -> dict[str, DevicePredictions]:
     """Return the class that each of ``models`` predicts for each of ``inputs`` (N, ...) in TensorRT there.
 
@@ -41,7 +42,7 @@ def predict_with_engines(
         DeviceError: no trtexec there, it refuses a file, or there is not one prediction.
         MeasurementError: the files fix different batches, or take no float32.
     """
-    builder = builder_of(found or probe_remote(remote))
+    builder = builder_of(probe or probe_remote(remote))
     numbers = numbered(models.values())
     engines = {name: engine_of(builder, path, numbers[path], batch) for name, path in models.items()}
     if odd := [name for name, engine in engines.items() if not engine.float32]:
@@ -56,12 +57,12 @@ def predict_with_engines(
     batches = -(-len(inputs) // batch)
     request = {
         "job": "tensorrt_outputs",
-        "engines": build_requests(engines),
+        "engines": build_requests(engines.values()),
         "samples": SAMPLES,
         "batch_file": BATCH_FILE,
         "batch_bytes": batch * inputs[0].nbytes,
         "batches": batches,
-        "runs": [parse_run(builder, name, engine) for name, engine in engines.items()],
+        "runs": [asdict(output_request(builder, name, engine)) for name, engine in engines.items()],
     }
     limit = timeout_s or (BUILD_S + PROCESS_S * batches) * len(engines)
     outputs = {name: onnx.load(path, load_external_data=False).graph.output[0].name for name, path in models.items()}
@@ -92,11 +93,20 @@ def packed(path: Path, inputs: NDArray[np.float32], batch: int) -> Path:
     return path
 
 
-def parse_run(builder: EngineBuilder, name: str, engine: DeviceEngine) -> dict[str, Any]:
+@dataclass(frozen=True)
+class OutputRequest:
+    """A command of trtexec for the runner, which runs it for each batch, and the file that it writes."""
+
+    model: str
+    words: list[str]
+    outputs: str
+
+
+def output_request(builder: EngineBuilder, name: str, engine: DeviceEngine) -> OutputRequest:
     words = inference_command(
         builder.trtexec, builder.version, engine.file, {engine.input: BATCH_FILE}, engine.shapes, OUTPUTS
     )
-    return {"model": name, "words": words, "outputs": OUTPUTS}
+    return OutputRequest(name, words, OUTPUTS)
 
 
 def classes_of(event: Mapping[str, Any], output: str, batch: int) -> NDArray[np.int64]:

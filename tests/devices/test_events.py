@@ -123,8 +123,8 @@ def changed(event: dict, path: str, value: object) -> dict:
 
 
 def test_what_can_be_is_taken():
-    assert latency.measure_on_device(Told(LAUNCH, DONE), PLAN, found=probe.parse_probe(Device("desk", "board"), FACTS))
-    assert probe.probe_remote(Told(FACTS)).facts["cores"] == 4
+    assert latency.measure_on_device(Told(LAUNCH, DONE), PLAN, probe=probe.parse_probe(Device("desk", "board"), FACTS))
+    assert probe.probe_remote(Told(FACTS)).facts.cores == 4
 
 
 @pytest.mark.parametrize(
@@ -158,13 +158,13 @@ def test_launches_that_cannot_be_are_refused(path, value):
     found = probe.parse_probe(Device("desk", "board"), FACTS)
     with pytest.raises(ResponseError, match="desk sent an invalid response"):
         latency.measure_on_device(
-            Told(LAUNCH, changed(LAUNCH, path, value), DONE), Plan(PLAN.workloads, launches=2), found=found
+            Told(LAUNCH, changed(LAUNCH, path, value), DONE), Plan(PLAN.workloads, launches=2), probe=found
         )
 
 
 def test_more_launches_than_were_requested_are_refused():
     with pytest.raises(ResponseError, match="not requested"):
-        latency.measure_on_device(Told(*[LAUNCH] * 3), PLAN, found=probe.parse_probe(Device("desk", "board"), FACTS))
+        latency.measure_on_device(Told(*[LAUNCH] * 3), PLAN, probe=probe.parse_probe(Device("desk", "board"), FACTS))
 
 
 @pytest.mark.parametrize(

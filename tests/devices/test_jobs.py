@@ -19,7 +19,10 @@ from edgekd.devices.remote import Remote
 from edgekd.errors import MeasurementError
 from tests.bench.conftest import write_model
 
-FACTS = {"architecture": "aarch64", "cores": 4, "free_disk_bytes": 1e9, "python": {"version": "3.11.2"}}
+FACTS = {
+    **{"architecture": "aarch64", "system": "Debian", "cpu": "Cortex-A76", "cores": 4, "free_disk_bytes": 10**9},
+    "python": {"version": "3.11.2", "executable": "/usr/bin/python3"},
+}
 FOUND = parse_probe(Device("desk", "board"), FACTS)
 
 
@@ -89,7 +92,7 @@ def test_what_a_device_says_of_itself_meanwhile(remote, files, taken, governor, 
             yield {"opened": opened, "rounds": rounds, "taken": taken, "governor": governor}
 
     monkeypatch.setattr(remote, "events", events)
-    found = measure_on_device(remote, plan(files), found=FOUND)
+    found = measure_on_device(remote, plan(files), probe=FOUND)
     assert {warning.code for warning in found["six"].warnings} == codes
 
 

@@ -20,7 +20,7 @@ def board(server: Server, python: str = sys.executable, **more: str) -> Device:
 def test_this_machine_through_ssh(clean):
     found = probe(board(clean))
     assert found.can_run == ["onnxruntime"]
-    assert found.facts["cores"] == len(os.sched_getaffinity(0))
+    assert found.facts.cores == len(os.sched_getaffinity(0))
     assert abs(found.clock_ahead_s) < 1
     lines = describe(found)
     assert lines[0].startswith("desk: ") and "  can run: onnxruntime" in lines

@@ -14,9 +14,9 @@ import psutil
 import pytest
 
 from edgekd.bench.plan import Plan, Workload
-from edgekd.devices.engines import builder_of, engine_of
+from edgekd.devices.engines import build_requests, builder_of, engine_of
 from edgekd.devices.jetson.trtexec import Query
-from edgekd.devices.probe import Probe, describe
+from edgekd.devices.probe import describe, parse_probe
 from edgekd.devices.registry import Device, add_device
 from edgekd.devices.targets import RemoteTarget
 from edgekd.devices.tensorrt import Run, energy_of
@@ -64,7 +64,7 @@ def plan(files: dict[str, Path], **more: object) -> Plan:
 
 def test_a_jetson_tells_what_it_is(orin):
     with RemoteTarget(orin) as there:
-        found = there.found
+        found = there.probe
     assert found.can_run == ["onnxruntime", "tensorrt"]
     assert found.release is not None and (found.release.l4t, found.tensorrt) == ("36.4.4", (10, 3, 0))
     first, second = describe(found)[:2]
@@ -118,9 +118,9 @@ def test_engines_of_other_shapes_stay_what_they_are(orin, files):
 
 def test_what_an_engine_depends_on(orin, files, jetson):
     with RemoteTarget(orin) as there:
-        builder = builder_of(there.found)
+        builder = builder_of(there.probe)
     keys = {
-        engine_of(each, path, number, batch, dla).request["key"]
+        engine_of(each, path, number, batch, dla).request.key
         for each, path, number, batch, dla in (
             (builder, files["large"], 0, 1, None),
             (builder, files["large"], 1, 1, None),  # another name there is nothing
@@ -211,7 +211,7 @@ def words_of(process: psutil.Process) -> list[str]:
 
 
 def request_of(there: RemoteTarget, files: dict[str, Path]) -> dict:
-    builder = builder_of(there.found)
+    builder = builder_of(there.probe)
     engine = engine_of(builder, files["large"], 0, 1)
     there.remote.put(files["large"], "0.onnx")
     run = {
@@ -220,7 +220,7 @@ def request_of(there: RemoteTarget, files: dict[str, Path]) -> dict:
         "files": {"times": "times.json"},
         "interval_s": 0.05,
     }
-    return {"job": "tensorrt", "engines": {"0.engine": engine.request}, "runs": [run] * 50, "lock_clocks": True}
+    return {"job": "tensorrt", "engines": build_requests([engine]), "runs": [run] * 50, "lock_clocks": True}
 
 
 def test_sudo_that_asks_is_not_used(tmp_path, files):
@@ -245,8 +245,10 @@ def test_over_current_and_heat_are_told(orin, files, jetson):
 
 def test_no_trtexec(clean, files):
     device = Device("desk", "board", ssh_config=str(clean.config))
+    python = {"version": "3.11.2", "executable": "/usr/bin/python3"}
+    facts = {"architecture": "aarch64", "system": "Debian", "cpu": "A76", "cores": 4, "free_disk_bytes": 1}
     with pytest.raises(DeviceError, match="desk has no trtexec that works: 'sudo apt install libnvinfer-bin' there"):
-        builder_of(Probe(device, {"jetson": {}, "python": {}}))
+        builder_of(parse_probe(device, {**facts, "python": python}))
 
 
 def test_power_is_that_of_the_queries_that_count():

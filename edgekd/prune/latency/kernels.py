@@ -83,7 +83,7 @@ def kernel_times(layers: Sequence[Layer], setting: Setting) -> KernelTimes:
     """
     with setting.files({"layers": [*layers, *[REFERENCE] * COPIES]}) as files:
         turns = InterleavedRuns(files, ["layers"], files, setting.threads, WARMUP_RUNS, MIN_RUNS, MAX_RUNS, SECONDS)
-        taken = setting.target.turns(turns)
+        taken = setting.target.interleave(turns)
     read = by_layer(readings(taken, turns, "layers"))
     missing = [layer for index, layer in enumerate(layers) if index not in read]
     if missing:
@@ -109,7 +109,7 @@ def profiler_overhead(setting: Setting) -> float:
     with setting.files({"small": [SMALL] * SMALL_LAYERS, "reference": [REFERENCE]}) as files:
         models = {**files, "plain": files["small"]}
         turns = InterleavedRuns(models, ORDER, files, setting.threads, SMALL_WARMUP, SMALL_RUNS, SMALL_RUNS)
-        taken = setting.target.turns(turns)
+        taken = setting.target.interleave(turns)
     kernels = readings(taken, turns, "small")
     reference_ms = by_layer(readings(taken, turns, "reference"))[0]
     plain_ms = fast(taken.times_ns[:, -1]) / 1e6

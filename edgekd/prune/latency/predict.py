@@ -99,7 +99,7 @@ def network_ms(path: Path | str, table: LatencyTable, seconds: float = 1.5) -> f
     with setting.files({"reference": [REFERENCE] * COPIES}) as files:
         models = {**files, "network": Path(path)}
         turns = InterleavedRuns(models, order, models, setting.threads, WARMUP_TURNS, MIN_TURNS, MAX_TURNS, seconds)
-        taken = setting.target.turns(turns)
+        taken = setting.target.interleave(turns)
     kernels = readings(taken, turns, "network")
     reference_ms = sum(by_layer(readings(taken, turns, "reference")).values()) / COPIES
     return sum(table.at_best(kernel.ms / reference_ms) for kernel in kernels)

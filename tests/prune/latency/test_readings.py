@@ -36,12 +36,12 @@ def test_the_fastest_fifth():
 def take(request) -> Callable[[InterleavedRuns], InterleavedTimes]:
     """In this process, and in the runner's on this machine behind sshd."""
     if request.param == "here":
-        return LocalTarget().turns
+        return LocalTarget().interleave
     server = request.getfixturevalue("clean")
     there = RemoteTarget(Device("desk", "board", sys.executable, ssh_config=str(server.config)))
     there.__enter__()
     request.addfinalizer(there.__exit__)
-    return there.turns
+    return there.interleave
 
 
 def test_each_kernel_is_read(take, tmp_path):

@@ -62,7 +62,7 @@ def layer_times(path: Path, threads: int, runs: int, target: "TimingTarget") -> 
         turns = InterleavedRuns(
             {"model": path}, names, names, threads, WARMUP_RUNS, runs, MORE * runs, SECONDS, {"model": optimised}
         )
-        taken = target.turns(turns)
+        taken = target.interleave(turns)
         runtime = TensorGraph(optimised)
     inferences, _ = last_runs(taken.events["model"], taken.runs("model", turns))
     return layers_of(steps_of(inferences), runtime, Network(path))
