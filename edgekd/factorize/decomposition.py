@@ -116,14 +116,27 @@ class Spectrum:
         return [*range(round_to, self.full, round_to), self.full]
 
 
+def leading_vectors(matrix: Tensor, rank: int) -> Tensor:
+    """Return the ``rank`` leading left singular vectors of a matrix in float64, (rows, rank); all at full rank.
+
+    They are eigenvectors of its Gram matrix, which takes a fraction of the time of a singular value decomposition.
+    """
+    return torch.linalg.eigh(matrix @ matrix.T).eigenvectors[:, -rank:].flip(1)
+
+
 def singular_factors(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     """Return (rows, rank) and (rank, columns), whose product is the best approximation of ``matrix`` at ``rank``.
 
     Each takes the square root of the singular values, so that neither has all of the range.
     """
-    left, values, right = torch.linalg.svd(matrix.to(torch.float64), full_matrices=False)
-    root = values[:rank].sqrt()
-    return left[:, :rank] * root, root[:, None] * right[:rank]
+    matrix = matrix.to(torch.float64)
+    if matrix.shape[0] > matrix.shape[1]:
+        left, right = singular_factors(matrix.T, rank)
+        return right.T, left.T
+    vectors = leading_vectors(matrix, rank)
+    projected = vectors.T @ matrix
+    root = projected.norm(dim=1).sqrt()
+    return vectors * root, projected * torch.where(root > 0, 1 / root, 0.0)[:, None]
 
 
 def kernel_area(layer: Layer) -> int:

@@ -50,8 +50,8 @@ class SpatialSVD(Decomposition):
         return (self.spectrum.rank(discard, self.round_to),)
 
     def macs(self, ranks: Ranks) -> int:
-        rows, columns = self._matrix.shape
-        return ranks[0] * (rows * self.positions.between + columns * self.positions.output)
+        outputs, inputs, height, width = self.weight.shape
+        return ranks[0] * (inputs * height * self.positions.between + outputs * width * self.positions.output)
 
     def factors(self, ranks: Ranks) -> Factors:
         outputs, inputs, height, width = self.weight.shape

@@ -19,6 +19,7 @@ from edgekd.factorize.decomposition import (
     Ranks,
     Spectrum,
     kernel_area,
+    leading_vectors,
     pointwise,
     reshaped,
 )
@@ -98,11 +99,6 @@ def _unfolded(tensor: Tensor, axis: int) -> Tensor:
 
 
 def _basis(tensor: Tensor, axis: int, rank: int) -> Tensor:
-    """The ``rank`` leading left singular vectors of the unfolded tensor, (channels, rank); the identity at full rank.
-
-    They are eigenvectors of its Gram matrix, which is small.
-    """
+    """The leading left singular vectors of the unfolded tensor, (channels, rank); the identity at full rank."""
     matrix = _unfolded(tensor, axis)
-    if rank == matrix.shape[0]:
-        return torch.eye(rank, dtype=matrix.dtype)
-    return torch.linalg.eigh(matrix @ matrix.T).eigenvectors[:, -rank:].flip(1)
+    return torch.eye(rank, dtype=matrix.dtype) if rank == len(matrix) else leading_vectors(matrix, rank)
