@@ -23,6 +23,15 @@ from tests.house import (
     way_to_torch,
 )
 
+# First words of docstrings that are fragments; a word in -s is the third person, as in "Returns".
+FRAGMENTS = {
+    *("A", "All", "An", "As", "By", "Each", "Every", "For", "From", "How", "In", "It", "Its", "None", "Of", "One"),
+    *("That", "The", "Those", "What", "Where", "Whether", "Which", "With"),
+}
+VERBS_IN_S = {"Access", "Address", "Compress", "Discuss", "Express", "Guess", "Pass", "Process"}
+# Rooms where some still are.
+WITH_FRAGMENTS = {"pipeline", "stages", "artifact_cache"}
+
 NEVER = [("report", "gate"), ("export", "data"), ("train", "recipe"), ("data", "recipe"), ("prune", "train")]
 
 
@@ -84,3 +93,21 @@ def test_tables_of_anything_become_records():
 def test_short_files_of_one_importer_are_folded_or_have_a_reason():
     assert not {name for name in small_files() if name not in STAY and not name.startswith(REGISTRIES)}
     assert len(STAY) <= 20
+
+
+@pytest.mark.parametrize("name", [name for name in ROOMS if name not in WITH_FRAGMENTS])
+def test_docstrings_of_functions_begin_with_a_verb(name):
+    functions = [
+        (path, node)
+        for path in ROOMS[name][1].files
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and not node.name.startswith("_")
+    ]
+    found = [
+        (path, node.name, doc.split()[0].strip(".,:;")) for path, node in functions if (doc := ast.get_docstring(node))
+    ]
+    assert not [
+        f"{path.relative_to(HOUSE)}: {function} begins with {word!r}"
+        for path, function, word in found
+        if word in FRAGMENTS or (word.endswith("s") and word not in VERBS_IN_S)
+    ]

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from edgekd.distill.ensemble import first_of, path_in
+from edgekd.distill.ensemble import first_teacher, path_in
 from edgekd.distill.feature_hooks import feature_shapes, pair_layers
 from edgekd.distill.objective import Term
 from edgekd.distill.registry import LOSSES, FeatureLoss, LogitLoss
@@ -87,7 +87,7 @@ def _term(
     if wanted.standardize:
         raise TrainingError(f"{wanted.method} compares features and has no logits to standardize: leave it out")
     assert issubclass(kind, FeatureLoss)
-    first = first_of(teacher)
+    first = first_teacher(teacher)
     pairs = wanted.pairs or _default_pairs(kind, student, first, input_shape)
     student_paths, teacher_paths = ([pair[side] for pair in pairs] for side in (0, 1))
     student_shapes = feature_shapes(student, student_paths, input_shape)

@@ -109,13 +109,13 @@ class Ensemble(nn.Module):
         return f"teacher {index} ({type(self.teachers[index]).__name__})"
 
 
-def first_of(teacher: nn.Module) -> nn.Module:
+def first_teacher(teacher: nn.Module) -> nn.Module:
     """Return the first teacher of an ensemble, or ``teacher`` itself."""
     return teacher.teachers[0] if isinstance(teacher, Ensemble) else teacher
 
 
 def path_in(teacher: nn.Module, path: str) -> str:
-    """Return the path in ``teacher`` of the layer ``path`` of :func:`first_of` it."""
+    """Return the path in ``teacher`` of the layer ``path`` of :func:`first_teacher` it."""
     return f"teachers.0.{path}" if isinstance(teacher, Ensemble) else path
 
 

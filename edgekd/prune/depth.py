@@ -41,7 +41,7 @@ class DepthPruned:
         return self.after / self.before
 
 
-def blocks_of(network: nn.Module, input_shape: tuple[int, ...]) -> list[str]:
+def residual_blocks(network: nn.Module, input_shape: tuple[int, ...]) -> list[str]:
     """Return the paths of the residual blocks that ``nn.Identity`` can replace, in the network's order.
 
     A block is a module with convolutions or linear layers that is called once, with one tensor, gives one of the same
@@ -62,7 +62,7 @@ def blocks_of(network: nn.Module, input_shape: tuple[int, ...]) -> list[str]:
     return found[::-1]
 
 
-def drop(network: nn.Module, paths: Iterable[str]) -> Plan:
+def drop_blocks(network: nn.Module, paths: Iterable[str]) -> Plan:
     """Replace the modules at ``paths`` by ``nn.Identity``, in place, and return the plan of it.
 
     Raises:
@@ -77,7 +77,7 @@ def drop(network: nn.Module, paths: Iterable[str]) -> Plan:
     return plan
 
 
-def rank(network: nn.Module, blocks: Sequence[str], degradation: Degradation) -> list[tuple[str, float]]:
+def rank_blocks(network: nn.Module, blocks: Sequence[str], degradation: Degradation) -> list[tuple[str, float]]:
     """Measure the degradation without each of ``blocks`` alone, and return the blocks with it, least first.
 
     Args:
@@ -106,7 +106,7 @@ def cut_depth(
         input_shape: shape of one input, without the batch.
         cost: the cost of a network; called with copies in evaluation mode.
         target: the share of the cost to keep, in (0, 1).
-        degradation: as for :func:`rank`.
+        degradation: as for :func:`rank_blocks`.
         greedy: measure the remaining blocks again after each drop, n²/2 times for n blocks at most. Otherwise each is
             measured once, alone, which misses blocks that do each other's work.
 
@@ -126,7 +126,7 @@ def cut_depth(
         dropped.append(following)
         after = cost(_without(network, [block for block, _ in dropped]))
     shorter = copy.deepcopy(network)
-    plan = drop(shorter, [block for block, _ in dropped])
+    plan = drop_blocks(shorter, [block for block, _ in dropped])
     return DepthPruned(shorter, plan, tuple(dropped), before, after)
 
 
@@ -139,7 +139,7 @@ def must_shorten(
         ModelError: the target cannot be reached with all of these blocks dropped.
     """
     SHARE.check(ModelError, target=target)
-    blocks = blocks_of(network, input_shape)
+    blocks = residual_blocks(network, input_shape)
     before, least = cost(_without(network, ())), cost(_without(network, blocks))
     if least > target * before:
         raise _unreachable(network, target, least / before, len(blocks))
@@ -183,7 +183,7 @@ def _is_residual(block: nn.Module, like: Tensor) -> bool:
 
 def _without(network: nn.Module, blocks: Iterable[str]) -> nn.Module:
     shorter = copy.deepcopy(network).eval()
-    drop(shorter, blocks)
+    drop_blocks(shorter, blocks)
     return shorter
 
 

@@ -88,7 +88,7 @@ class Prunable:
             torch.random.default_generator.manual_seed(seed)
             graph = channel_graph(self.network, input_shape)
             layers = dict(self.network.named_modules())
-            ignored = [layers[name] for name in matching(self.network, ignore)]
+            ignored = [layers[name] for name in matching_layers(self.network, ignore)]
             names = {module: name for name, module in layers.items()}
             unprunable = find_unprunable(self.network, input_shape, graph, ignored)
             self.unpruned = unprunable.reasons
@@ -186,7 +186,7 @@ def _copy_modes(original: nn.Module, copied: nn.Module) -> None:
         module.training = modes[path]
 
 
-def matching(network: nn.Module, patterns: Sequence[str]) -> list[str]:
+def matching_layers(network: nn.Module, patterns: Sequence[str]) -> list[str]:
     """Return the paths of the layers that one of ``patterns`` matches.
 
     Raises:

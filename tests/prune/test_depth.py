@@ -19,7 +19,7 @@ from torchvision.models.vision_transformer import EncoderBlock
 from edgekd.errors import ModelError
 from edgekd.models import build, count_macs, count_parameters
 from edgekd.models.batchnorm import reestimate
-from edgekd.prune.depth import blocks_of, cut_depth, drop, rank
+from edgekd.prune.depth import cut_depth, drop_blocks, rank_blocks, residual_blocks
 from edgekd.prune.plan import apply_plan
 from edgekd.quantize.sensitivity import divergence
 
@@ -47,19 +47,19 @@ def test_the_residual_blocks_of_a_family(family):
     network = make()
     expected = [name for name, block in network.named_modules() if isinstance(block, kind) and is_residual(block)]
     assert len(expected) >= 2
-    assert blocks_of(network, IMAGE) == expected
+    assert residual_blocks(network, IMAGE) == expected
     assert network.training
-    drop(network, expected)
+    drop_blocks(network, expected)
     assert network.eval()(torch.randn(2, *IMAGE)).isfinite().all()
 
 
 def test_our_own_networks():
     within = ["layer1.0", "layer1.1", "layer1.2", "layer2.1", "layer2.2", "layer3.1", "layer3.2"]
-    assert blocks_of(build("resnet20", IMAGE, 10), IMAGE) == within
+    assert residual_blocks(build("resnet20", IMAGE, 10), IMAGE) == within
     padded = build("resnet20", IMAGE, 10, shortcut="pad")
-    assert blocks_of(padded, IMAGE) == within
-    assert blocks_of(build("resnet8", IMAGE, 10), IMAGE) == ["layer1"]
-    assert blocks_of(build("small_cnn", IMAGE, 10), IMAGE) == []
+    assert residual_blocks(padded, IMAGE) == within
+    assert residual_blocks(build("resnet8", IMAGE, 10), IMAGE) == ["layer1"]
+    assert residual_blocks(build("small_cnn", IMAGE, 10), IMAGE) == []
 
 
 class Residual(nn.Module):
@@ -110,7 +110,7 @@ class Mixture(nn.Module):
 
 
 def test_only_residual_blocks_that_identity_can_stand_in_for():
-    assert blocks_of(Mixture(), (4,)) == ["block", "relu_block"]
+    assert residual_blocks(Mixture(), (4,)) == ["block", "relu_block"]
 
 
 @pytest.mark.parametrize("value", [0.0, math.nan])
@@ -119,7 +119,7 @@ def test_it_does_not_depend_on_the_weights(value):
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.fill_(value)
-    assert blocks_of(network, IMAGE) == blocks_of(build("resnet20", IMAGE, 10), IMAGE)
+    assert residual_blocks(network, IMAGE) == residual_blocks(build("resnet20", IMAGE, 10), IMAGE)
 
 
 def test_dropped_blocks_hand_on_what_they_are_given():
@@ -131,7 +131,7 @@ def test_dropped_blocks_hand_on_what_they_are_given():
         y = network.layer1[2](network.layer1[0](y))
         y = network.layer2[2](network.layer2[1](network.layer2[0](y)))
         y = network.linear(network.layer3[0](y).mean((2, 3)))
-        plan = drop(network, ["layer1.1", "layer3.1", "layer3.2"])
+        plan = drop_blocks(network, ["layer1.1", "layer3.1", "layer3.2"])
         assert network(x).numpy() == pytest.approx(y.numpy(), abs=1e-5)
     assert plan == [["layer1.1", "identity"], ["layer3.1", "identity"], ["layer3.2", "identity"]]
 
@@ -151,7 +151,7 @@ def test_a_block_that_is_not_there(paths, says):
     network = build("resnet20", IMAGE, 10)
     before = str(network)
     with pytest.raises(ModelError) as error:
-        drop(network, paths)
+        drop_blocks(network, paths)
     assert str(error.value) == says
     assert str(network) == before
 
@@ -184,7 +184,7 @@ def shift(whole: nn.Module):
 
 def test_each_block_is_ranked_alone_the_least_degradation_first():
     network = scalings((2.0, 1), (1.25, 1), (0.4, 1))
-    ranked = rank(network, ["0", "1", "2"], shift(network))
+    ranked = rank_blocks(network, ["0", "1", "2"], shift(network))
     assert [block for block, _ in ranked] == ["1", "0", "2"]
     assert [value for _, value in ranked] == pytest.approx([math.log(1.25), math.log(2), math.log(2.5)], rel=1e-4)
 
@@ -194,10 +194,10 @@ def test_divergence_against_a_forward_pass_that_goes_around_the_block():
     network = build("resnet20", SMALL, 10)
     network(torch.randn(16, *SMALL))
     network.eval()
-    x, blocks = torch.randn(8, *SMALL), blocks_of(network, SMALL)
+    x, blocks = torch.randn(8, *SMALL), residual_blocks(network, SMALL)
     with torch.no_grad():
         exact = F.log_softmax(network(x), 1)
-        found = dict(rank(network, blocks, lambda shorter: float(divergence(shorter(x), exact)) / len(x)))
+        found = dict(rank_blocks(network, blocks, lambda shorter: float(divergence(shorter(x), exact)) / len(x)))
         whole = softmax(network(x).double().numpy(), 1)
         for block in blocks:
             hook = network.get_submodule(block).register_forward_hook(lambda _, given, output: given[0])
@@ -218,7 +218,7 @@ def test_the_network_stays_as_it_is_whatever_is_done_to_its_copy():
         reestimate(shorter, [inputs])
         return float(shorter.train()(inputs).sum())
 
-    rank(network, blocks_of(network, SMALL), degradation)
+    rank_blocks(network, residual_blocks(network, SMALL), degradation)
     short = cut_depth(network, SMALL, cost=count_parameters, target=0.95, degradation=degradation, greedy=False)
     assert [module.training for module in network.modules()] == modes
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
@@ -266,7 +266,7 @@ def test_a_block_without_which_there_is_no_output_stays():
     def degradation(shorter: nn.Module) -> float:
         return math.nan if isinstance(shorter[2], nn.Identity) else shift(network)(shorter)
 
-    assert rank(network, ["2", "0", "1"], degradation)[-1] == ("2", math.inf)
+    assert rank_blocks(network, ["2", "0", "1"], degradation)[-1] == ("2", math.inf)
     short = cut_depth(network, (2,), cost=count_parameters, target=0.4, degradation=degradation)
     assert [block for block, _ in short.dropped] == ["1", "0"]
     with pytest.raises(ModelError) as error:

@@ -9,7 +9,7 @@ from edgekd.artifact import capture
 from edgekd.errors import ModelError
 from edgekd.models import build
 from edgekd.prune import apply_plan, prune, widths
-from edgekd.prune.depth import blocks_of, drop
+from edgekd.prune.depth import drop_blocks, residual_blocks
 from edgekd.spec import Spec, Transform
 from edgekd.train.device import lay_out
 
@@ -49,15 +49,15 @@ def test_depth_and_width_in_any_order_load_to_the_same_bits(name, shape, args, o
     torch.manual_seed(0)
     network = build(name, shape, 10, **args)
     network(torch.randn(8, *shape))
-    blocks, plans = len(blocks_of(network, shape)), []
+    blocks, plans = len(residual_blocks(network, shape)), []
     for kind in order.split():
         if kind == "depth":
-            plans.append(drop(network, blocks_of(network, shape)[:2]))
+            plans.append(drop_blocks(network, residual_blocks(network, shape)[:2]))
         else:
             pruned = prune(network, shape, macs=0.8, round_to=4, max_ratio=0.5)
             network = pruned.network
             plans.append(pruned.plan)
-    assert len(blocks_of(network, shape)) == blocks - 2 * order.count("depth")
+    assert len(residual_blocks(network, shape)) == blocks - 2 * order.count("depth")
     spec = Spec(name, shape, 10, args, tuple(Transform("prune", plan) for plan in plans))
     capture(network, spec).save(tmp_path)
     loaded = edgekd.load(tmp_path)

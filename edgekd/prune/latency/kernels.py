@@ -16,7 +16,7 @@ from edgekd.errors import MeasurementError
 from edgekd.files import temporary_folder
 from edgekd.prune.latency.branches import PREFIX, branches
 from edgekd.prune.latency.layer import Layer
-from edgekd.prune.latency.readings import Reading, fast, readings
+from edgekd.prune.latency.readings import Reading, fast_mean, readings
 
 # A layer of ResNet, of some 0.1 ms. It is timed with all others and stands for the machine's speed.
 REFERENCE = Layer("conv", 64, 64, ((14, 14),), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), activation=True)
@@ -112,6 +112,6 @@ def profiler_overhead(setting: Setting) -> float:
         taken = setting.target.interleave(turns)
     kernels = readings(taken, turns, "small")
     reference_ms = by_layer(readings(taken, turns, "reference"))[0]
-    plain_ms = fast(taken.times_ns[:, -1]) / 1e6
+    plain_ms = fast_mean(taken.times_ns[:, -1]) / 1e6
     excess_ms = (sum(kernel.ms for kernel in kernels) - plain_ms) / len(kernels)
     return max(excess_ms, 0.0) / reference_ms

@@ -18,7 +18,7 @@ from edgekd.models import count_macs, count_parameters
 from edgekd.models.batchnorm import reestimate
 from edgekd.prune import widths
 from edgekd.prune.depth import cut_depth
-from edgekd.prune.prunable import Prunable, matching
+from edgekd.prune.prunable import Prunable, matching_layers
 from edgekd.prune.schedule import shares
 from edgekd.prune.sensitivity import Sensitivity, scan
 from edgekd.prune.sparse import GroupNorm
@@ -229,6 +229,6 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 def sparsely(job: Job, network: nn.Module, training: Training) -> Training:
     """Draw weak channels to zero while training."""
-    ignored = [network.get_submodule(name) for name in matching(network, job.stage.ignore)]
+    ignored = [network.get_submodule(name) for name in matching_layers(network, job.stage.ignore)]
     regulariser = GroupNorm(network, job.spec.input_shape, job.stage.sparse, ignored=ignored)
     return training.having(after_backward=regulariser.step)

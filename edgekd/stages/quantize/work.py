@@ -13,7 +13,7 @@ from torch.fx import GraphModule
 
 from edgekd.artifact import capture, fill
 from edgekd.data import Samples
-from edgekd.distill.ensemble import first_of
+from edgekd.distill.ensemble import first_teacher
 from edgekd.log import get_logger
 from edgekd.models.batchnorm import reestimate
 from edgekd.quantize import freeze_ranges, observe, prepare
@@ -99,7 +99,7 @@ def _escalation(job: Job) -> Escalation:
     own = accuracy_of(job.network, job.data, job.data.validation)
     drop = job.needs.accuracy_drop
     if drop is not None and job.teacher is not None:
-        teacher = accuracy_of(first_of(job.teacher), job.data, job.data.validation)
+        teacher = accuracy_of(first_teacher(job.teacher), job.data, job.data.validation)
         return Escalation(teacher - drop / 100, f"the teacher's {teacher:.2%}, less the budget's {drop:g} points")
     slack = noise(own, own, len(job.data.validation))
     return Escalation(
