@@ -100,7 +100,8 @@ def profile(workload: dict[str, Any], threads: int, batch: int, runs: int, trace
     from edgekd.bench.plan import Workload
     from edgekd.bench.profile.measure import profile_workload
 
-    return profile_workload(Workload.from_json(workload), threads, batch, runs, Path(trace_to) if trace_to else None)
+    trace = Path(trace_to) if trace_to else None
+    return profile_workload(Workload.from_json(workload), threads, batch, runs, trace).to_json()
 
 
 @COMMANDS.register("roofs")

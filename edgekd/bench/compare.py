@@ -105,7 +105,7 @@ def block(call: Call, runs: int, settle: bool) -> Nanoseconds:
 def summarise(samples: NDArray[Any] | Blocks) -> LatencySummary:
     """Summarise ``samples`` (nanoseconds) in milliseconds."""
     times = flat(samples) / 1e6
-    percentiles: dict[str, Any] = {}
+    percentiles: Any = {}
     for name, p in PERCENTILES.items():
         if name != "p99" or len(times) >= MIN_FOR_P99:
             percentiles |= {name: percentile(times, p), f"ci95_{name}": percentile_interval(times, p)}

@@ -4,6 +4,7 @@ import os
 import platform
 import time
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ Times = NDArray[np.float64]
 def fingerprint() -> dict[str, Any]:
     """Return machine and versions as JSON; what cannot be read is absent. Imports no package that it names."""
     return {
-        "cpu": cpu(),
+        "cpu": cpu().to_json(),
         "memory_bytes": psutil.virtual_memory().total,
         "load_average": [round(load, 2) for load in psutil.getloadavg()],
         "os": operating_system(),
@@ -41,20 +42,34 @@ def fingerprint() -> dict[str, Any]:
     }
 
 
-def cpu() -> dict[str, Any]:
+@dataclass(frozen=True)
+class CpuFacts:
+    """This machine's processor; what cannot be read is None. ``flags`` are those that runtimes choose kernels by."""
+
+    model: str
+    architecture: str
+    flags: list[str]
+    logical_cores: int | None
+    physical_cores: int | None
+    affinity: list[int] | None
+    governor: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
+
+def cpu() -> CpuFacts:
     about = cpuinfo()
-    model = about.get("model name") or device_tree_model() or platform.processor() or platform.machine()
     words = set((about.get("flags") or about.get("Features") or "").split())
-    facts: dict[str, Any] = {
-        "model": model,
-        "architecture": platform.machine(),
-        "flags": [flag for flag in FLAGS if flag in words],
-        "logical_cores": psutil.cpu_count(),
-        "physical_cores": psutil.cpu_count(logical=False),
-        "affinity": affinity(),
-        "governor": governor(),
-    }
-    return {key: value for key, value in facts.items() if value is not None}
+    return CpuFacts(
+        model=about.get("model name") or device_tree_model() or platform.processor() or platform.machine(),
+        architecture=platform.machine(),
+        flags=[flag for flag in FLAGS if flag in words],
+        logical_cores=psutil.cpu_count(),
+        physical_cores=psutil.cpu_count(logical=False),
+        affinity=affinity(),
+        governor=governor(),
+    )
 
 
 def cpuinfo(path: Path = Path("/proc/cpuinfo")) -> dict[str, str]:

@@ -72,5 +72,5 @@ def networks(recipe: Recipe) -> list[Any]:
 def key_of(recipe: Recipe, command: str) -> str:
     """A hash of the recipe, its checkpoints, this edgekd, every package beside it, and the machine."""
     checkpoints = [sha256_file(each.checkpoint) for each in networks(recipe) if each.checkpoint]
-    machine = [platform.python_version(), platform.release(), cpu()]
+    machine = [platform.python_version(), platform.release(), cpu().to_json()]
     return sha256(canonical_json([VERSION, recipe.dump(), command, checkpoints, source_digest(), packages(), machine]))

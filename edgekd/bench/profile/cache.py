@@ -44,7 +44,7 @@ def machine_facts(threads: int) -> dict[str, Any]:
     import numpy
     import onnxruntime
 
-    facts = cpu()
+    facts = cpu().to_json()
     usable = len(facts.pop("affinity", []))
     versions = {"numpy": numpy.__version__, "onnxruntime": onnxruntime.__version__}
     return {**facts, **versions, "usable_cpus": usable, "threads": threads, "schema_version": SCHEMA_VERSION}

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from edgekd.bench.environment import Neighbours
 from edgekd.bench.plan import Workload
@@ -18,14 +17,14 @@ PROFILERS: Registry[Callable[[], Profiler]] = Registry("runtime that can be prof
 
 def profile_workload(
     workload: Workload, threads: int, batch: int, runs: int, trace_to: Path | None = None
-) -> dict[str, Any]:
-    """Return a :class:`LayerProfile` as JSON: the median time of each layer over ``runs`` inferences."""
+) -> LayerProfile:
+    """Profile ``workload`` in its runtime: the median time of each layer over ``runs`` inferences."""
     if runs < 1:
         raise MeasurementError(f"{runs} runs are nothing to take a median of; give --runs 1 or more")
     profile = PROFILERS.find(workload.runtime)()
     neighbours = Neighbours()
     found = profile(workload, threads, batch, runs, trace_to)
-    return replace(found, busy=neighbours.share()).to_json()
+    return replace(found, busy=neighbours.share())
 
 
 @PROFILERS.register("onnxruntime")

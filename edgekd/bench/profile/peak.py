@@ -22,14 +22,14 @@ class Kernel(NamedTuple):
     op: str
     precision: str
     inputs: tuple[str, ...]
-    attributes: dict[str, Any]
+    pads: tuple[int, ...] = ()
 
 
-PADDED = {"pads": [1, 1, 1, 1]}
+PADDED = (1, 1, 1, 1)
 PRODUCTS = (
-    Kernel("MatMul", "float32", ("x", "w"), {}),
-    Kernel("MatMulInteger", "int8", ("x", "w", "zero", "weight_zero"), {}),
-    Kernel("QLinearMatMul", "int8", QUANTISED, {}),
+    Kernel("MatMul", "float32", ("x", "w")),
+    Kernel("MatMulInteger", "int8", ("x", "w", "zero", "weight_zero")),
+    Kernel("QLinearMatMul", "int8", QUANTISED),
 )
 CONVOLVING = (Kernel("Conv", "float32", ("x", "w"), PADDED), Kernel("QLinearConv", "int8", QUANTISED, PADDED))
 
@@ -85,8 +85,9 @@ def model_of(work: PeakWork) -> bytes:
     kernel, is_float = work.kernel, work.kernel.precision == "float32"
     kind = TensorProto.FLOAT if is_float else TensorProto.UINT8
     result = TensorProto.INT32 if kernel.op == "MatMulInteger" else kind
+    attributes: Any = {"pads": kernel.pads} if kernel.pads else {}
     graph = helper.make_graph(
-        [helper.make_node(kernel.op, kernel.inputs, ["y"], **kernel.attributes)],
+        [helper.make_node(kernel.op, kernel.inputs, ["y"], **attributes)],
         "peak",
         [helper.make_tensor_value_info("x", kind, work.shape)],
         [helper.make_tensor_value_info("y", result, None)],

@@ -34,9 +34,9 @@ def profile_against_roofline(
     roofs = cached_roofs(threads, measure_in_child, fresh)
     limits = layer_limits(found, roofs)
     whole = summary(found, limits)
-    layers = [{**each.to_json(), "of_total": each.layer.ms / whole["layers_ms"]} for each in limits]
+    layers = [{**each.to_json(), "of_total": each.layer.ms / whole.layers_ms} for each in limits]
     about = {"model": workload.model, "runtime": workload.runtime, "threads": threads, "batch": batch}
-    measured = {"environment": fingerprint(), "roofs": roofs.to_json(), "summary": whole, "layers": layers}
+    measured = {"environment": fingerprint(), "roofs": roofs.to_json(), "summary": whole.to_json(), "layers": layers}
     return {"schema_version": 1, **about, "runs": found.runs, **measured}
 
 

@@ -67,11 +67,30 @@ def kind(layer: LayerTime) -> str:
     return layer.precision if layer.macs else "other"
 
 
-def summary(profile: LayerProfile, limits: list[LayerLimit]) -> dict[str, Any]:
-    """Return where the time goes, and how far the whole network is from the sum of its layers' limits.
+@dataclass(frozen=True)
+class RooflineSummary:
+    """Where the time of a network goes, and how far it is from the sum of its layers' limits.
 
     ``share`` is that of the inference without the profiler, ``share_of_layers`` that of the profiled layers.
     """
+
+    total_ms: float
+    unprofiled_ms: float | None
+    busy: float
+    layers_ms: float
+    limit_ms: float
+    share: float
+    share_of_layers: float
+    macs: int
+    ms_by_kind: dict[str, float]
+    ms_by_bound: dict[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def summary(profile: LayerProfile, limits: list[LayerLimit]) -> RooflineSummary:
+    """Summarise a profile: where its time goes, and how far it is from its limits."""
     spent: dict[str, float] = defaultdict(float)
     bound: dict[str, float] = defaultdict(float)
     for each in limits:
@@ -79,15 +98,15 @@ def summary(profile: LayerProfile, limits: list[LayerLimit]) -> dict[str, Any]:
         bound[each.bound] += each.layer.ms
     layers_ms, limit_ms = sum(spent.values()), sum(each.limit_ms for each in limits)
     whole_ms = profile.unprofiled_ms or profile.total_ms
-    return {
-        "total_ms": profile.total_ms,
-        "unprofiled_ms": profile.unprofiled_ms,
-        "busy": profile.busy,
-        "layers_ms": layers_ms,
-        "limit_ms": limit_ms,
-        "share": limit_ms / whole_ms if whole_ms else 0.0,
-        "share_of_layers": limit_ms / layers_ms if layers_ms else 0.0,
-        "macs": sum(each.layer.macs for each in limits),
-        "ms_by_kind": dict(spent),
-        "ms_by_bound": dict(bound),
-    }
+    return RooflineSummary(
+        total_ms=profile.total_ms,
+        unprofiled_ms=profile.unprofiled_ms,
+        busy=profile.busy,
+        layers_ms=layers_ms,
+        limit_ms=limit_ms,
+        share=limit_ms / whole_ms if whole_ms else 0.0,
+        share_of_layers=limit_ms / layers_ms if layers_ms else 0.0,
+        macs=sum(each.layer.macs for each in limits),
+        ms_by_kind=dict(spent),
+        ms_by_bound=dict(bound),
+    )

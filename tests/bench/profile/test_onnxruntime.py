@@ -60,7 +60,7 @@ def test_module_paths_of_both_exporters_of_pytorch(tmp_path):
 
 
 def test_a_profile_goes_through_json_and_leaves_a_trace(residual_file, tmp_path):
-    document = profile_workload(Workload(str(residual_file)), 1, 1, 3, tmp_path / "trace.json")
+    document = profile_workload(Workload(str(residual_file)), 1, 1, 3, tmp_path / "trace.json").to_json()
     found = LayerProfile.from_json(json.loads(json.dumps(document)))
     assert 3 <= found.runs <= 12
     events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]

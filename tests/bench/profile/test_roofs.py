@@ -56,10 +56,10 @@ def test_products_that_nobody_counted_have_nothing_to_win(op):
 
 def test_the_whole():
     whole = summary(PROFILE, layer_limits(PROFILE, ROOFS))
-    assert whole["ms_by_kind"] == pytest.approx({"float32": 0.4, "int8": 0.1, "conversion": 0.05, "other": 0.01})
-    assert whole["ms_by_bound"] == pytest.approx({"compute": 0.4, "memory": 0.15, "overhead": 0.01})
-    assert whole["limit_ms"] == pytest.approx(0.2 + (1 << 20) / 25e6 + 1024 / 100e6)
-    assert whole["share"] == pytest.approx(whole["limit_ms"] / 0.5)
+    assert whole.ms_by_kind == pytest.approx({"float32": 0.4, "int8": 0.1, "conversion": 0.05, "other": 0.01})
+    assert whole.ms_by_bound == pytest.approx({"compute": 0.4, "memory": 0.15, "overhead": 0.01})
+    assert whole.limit_ms == pytest.approx(0.2 + (1 << 20) / 25e6 + 1024 / 100e6)
+    assert whole.share == pytest.approx(whole.limit_ms / 0.5)
     assert kind(VIEW) == "other"
 
 
