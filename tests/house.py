@@ -50,7 +50,7 @@ class Room:
 # Lowest first.
 FLOORS = (
     (
-        *(Room(name) for name in ("children", "errors", "pipes", "pixels", "plain_text", "scratch")),
+        *(Room(name) for name in ("children", "errors", "lazy", "pipes", "pixels", "plain_text", "scratch")),
         *(Room(name) for name in ("strict_json", "strict_toml", "usercode")),
         Room("precision", torch=True),
     ),
@@ -59,8 +59,7 @@ FLOORS = (
         Room("stats", "paired.py"),
     ),
     (
-        *(Room(name) for name in ("files", "profiles", "progress")),
-        Room("options", "section.py"),
+        *(Room(name) for name in ("files", "options", "profiles", "progress")),
         Room("records", "shape.py"),
         Room("tasks", "task.py"),
     ),
@@ -165,8 +164,6 @@ STAY = {
     "devices/jetson/figures.py": "parses a Jetson's own output, as its siblings do",
     "lint/macs.py": "a measure of the graph, apart from the rules",
     "lint/tensorrt/file.py": "rules of a file as a whole, as each runtime has them",
-    "options/budget.py": "a section of the recipe is a file",
-    "options/target.py": "a section of the recipe is a file",
     "pipeline/inventory.py": "the operators of a file, apart from its evaluation",
     "pipeline/threads.py": "the state of PyTorch, which a run holds and gives back",
     "pipeline/worker.py": "the part of the other processes of a run",

@@ -57,12 +57,25 @@ def test_links_to_files_of_the_repository_lead_somewhere():
 
 
 def test_the_page_on_recipes_names_every_key_and_every_choice():
+    from edgekd.data.augment import AUGMENTATIONS
+    from edgekd.data.sources import SOURCES
     from edgekd.prune import IMPORTANCES
+    from edgekd.prune.importance import REDUCTIONS, SCOPES
+    from edgekd.prune.schedule import SCHEDULES as CUT_SCHEDULES
+    from edgekd.quantize import CALIBRATIONS
     from edgekd.recipe import STAGES, Budget, Data, FurtherTeacher, Recipe, Student, Target, Teacher, Train
+    from edgekd.train.optimizers import OPTIMIZERS
+    from edgekd.train.schedule import SCHEDULES
 
     page = (Path(__file__).parents[1] / "docs" / "recipes.md").read_text()
+    registries = (
+        *(SOURCES, AUGMENTATIONS, OPTIMIZERS, SCHEDULES, IMPORTANCES, REDUCTIONS, SCOPES, CUT_SCHEDULES),
+        *(CALIBRATIONS, STAGES),
+    )
     sections = (Recipe, Data, Teacher, FurtherTeacher, Student, Train, Target, Budget, *STAGES.values())
-    keys = {key for section in sections for key in section.model_fields} | set(IMPORTANCES) | set(STAGES)
+    keys = {key for section in sections for key in section.model_fields} | {
+        name for registry in registries for name in registry
+    }
     assert [key for key in sorted(keys) if f"`{key}`" not in page] == []
 
 

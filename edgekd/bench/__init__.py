@@ -1,7 +1,8 @@
 """Latency and memory of models, measured so that the result can be trusted. Imports torch only to time it."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from edgekd.lazy import exporter
 
 if TYPE_CHECKING:
     from edgekd.bench.clock import sample
@@ -20,23 +21,6 @@ if TYPE_CHECKING:
     from edgekd.bench.runtimes import open_session
     from edgekd.bench.worker import memory
 
-EXPORTS = {
-    "clock": ("sample",),
-    "compare": ("interleave", "ratio_to", "summarise"),
-    "environment": ("fingerprint", "warnings_now"),
-    "plan": ("Plan", "Workload"),
-    "records": (
-        "EnergyRecord",
-        "LatencyRatio",
-        "LatencyRecord",
-        "LatencySummary",
-        "MeasurementWarning",
-        "MemoryRecord",
-    ),
-    "runner": ("measure",),
-    "runtimes": ("open_session",),
-    "worker": ("memory",),
-}
 __all__ = [
     "EnergyRecord",
     "LatencyRatio",
@@ -57,9 +41,23 @@ __all__ = [
     "warnings_now",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    for module, names in EXPORTS.items():
-        if name in names:
-            return getattr(import_module(f"{__name__}.{module}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = exporter(
+    __name__,
+    {
+        "clock": ("sample",),
+        "compare": ("interleave", "ratio_to", "summarise"),
+        "environment": ("fingerprint", "warnings_now"),
+        "plan": ("Plan", "Workload"),
+        "records": (
+            "EnergyRecord",
+            "LatencyRatio",
+            "LatencyRecord",
+            "LatencySummary",
+            "MeasurementWarning",
+            "MemoryRecord",
+        ),
+        "runner": ("measure",),
+        "runtimes": ("open_session",),
+        "worker": ("memory",),
+    },
+)

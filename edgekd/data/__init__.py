@@ -1,7 +1,8 @@
 """Where samples come from: ``load_data(Data(source="digits"), seed=0)`` gives train, validation and test."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from edgekd.lazy import exporter
 
 if TYPE_CHECKING:
     from edgekd.data.dataset import DataSet as DataSet
@@ -13,15 +14,11 @@ if TYPE_CHECKING:
     from edgekd.data.samples import in_order as in_order
 
 # Recipes import the options of this room, and no PyTorch.
-EXPORTS = {
-    "dataset": ("DataSet", "load_data"),
-    "options": ("Data",),
-    "samples": ("InMemory", "Samples", "Streamed", "in_order"),
-}
-
-
-def __getattr__(name: str) -> Any:
-    for module, names in EXPORTS.items():
-        if name in names:
-            return getattr(import_module(f"{__name__}.{module}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = exporter(
+    __name__,
+    {
+        "dataset": ("DataSet", "load_data"),
+        "options": ("Data",),
+        "samples": ("InMemory", "Samples", "Streamed", "in_order"),
+    },
+)

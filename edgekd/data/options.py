@@ -8,7 +8,7 @@ from typing_extensions import Self
 
 from edgekd.data.augment import AUGMENTATIONS
 from edgekd.data.sources import SOURCES
-from edgekd.options.section import FilePath, Mistake, Registered, Section, Text
+from edgekd.options import FilePath, Mistake, Registered, Section, Text
 from edgekd.pixels import why_no_scale
 from edgekd.registry import nearest
 

@@ -5,8 +5,7 @@ from typing import Any, Literal
 from pydantic import Field, NonNegativeFloat, model_validator
 from typing_extensions import Self
 
-from edgekd.options import Mistake, Section
-from edgekd.options.section import FilePath, Text
+from edgekd.options import FilePath, Mistake, Section, Text
 from edgekd.train.options import Train
 
 NO_HEAD = "there is no checkpoint whose last layer could be left out; give checkpoint, or leave new_head out"
@@ -21,7 +20,7 @@ def _need_a_checkpoint(section: Any) -> None:
 
 
 class FurtherTeacher(Section):
-    """A network that teaches beside the one to compress."""
+    """A network that teaches together with the one to compress."""
 
     model: Text = Field(description="a built-in network, torchvision/NAME, timm/NAME, or 'path.py:function'")
     args: dict[str, Any] = Field(default={}, description="arguments of the network's builder")
@@ -52,7 +51,9 @@ class Teacher(FurtherTeacher):
     """The network to compress."""
 
     others: tuple[FurtherTeacher, ...] = Field(
-        default=(), strict=False, description="further teachers; the student learns what all of them answer as one"
+        default=(),
+        strict=False,
+        description="further teachers; the student learns from all their predictions, combined",
     )
     combine: Literal["mean", "confidence"] = Field(
         default="mean", description="their probabilities' mean, or for each sample those of the surest teacher"

@@ -8,8 +8,7 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from edgekd.formatting import percent
-from edgekd.options import Mistake
-from edgekd.options.section import Text
+from edgekd.options import Mistake, Text
 from edgekd.stages.stage import Stage
 from edgekd.train.history import history_to_json
 

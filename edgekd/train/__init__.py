@@ -1,7 +1,8 @@
 """The training loop and the evaluation that every stage shares."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from edgekd.lazy import exporter
 
 if TYPE_CHECKING:
     from edgekd.train.evaluate import accuracy_of as accuracy_of
@@ -16,17 +17,13 @@ if TYPE_CHECKING:
     from edgekd.train.options import Train as Train
 
 # Recipes import the options of this room, and no PyTorch.
-EXPORTS = {
-    "evaluate": ("accuracy_of", "logits_of", "predictions_of"),
-    "history": ("Epoch",),
-    "loop": ("FitOptions", "fit"),
-    "objective": ("Batch", "CrossEntropy", "Objective"),
-    "options": ("Train",),
-}
-
-
-def __getattr__(name: str) -> Any:
-    for module, names in EXPORTS.items():
-        if name in names:
-            return getattr(import_module(f"{__name__}.{module}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = exporter(
+    __name__,
+    {
+        "evaluate": ("accuracy_of", "logits_of", "predictions_of"),
+        "history": ("Epoch",),
+        "loop": ("FitOptions", "fit"),
+        "objective": ("Batch", "CrossEntropy", "Objective"),
+        "options": ("Train",),
+    },
+)

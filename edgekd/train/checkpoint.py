@@ -25,7 +25,7 @@ NAME = re.compile(r"step-\d{8,}-[0-9a-f]{16}\.safetensors")
 
 @dataclass
 class State:
-    """The state of a training loop at one step, beside its tensors."""
+    """The state of a training loop at one step, apart from its tensors."""
 
     step: int = 0
     history: History = field(default_factory=list)

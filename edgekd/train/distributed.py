@@ -24,7 +24,7 @@ from edgekd.log import quiet
 T = TypeVar("T")
 # Rank 0 may measure for hours while the others wait; torchrun sees to it that none waits for a dead one.
 TIMEOUT = timedelta(days=30)
-# Objects go by gloo also beside GPUs: who waits there sleeps, and does not disturb what rank 0 measures.
+# Objects go by gloo on GPUs too: a rank that waits there sleeps, and does not disturb what rank 0 measures.
 BACKENDS = {"cpu": "gloo", "cuda": "cpu:gloo,cuda:nccl"}
 # Words of gloo's and NCCL's errors when a process at the other end is no more.
 PEER_LOST = ("gloo", "connection", "socket", "nccl", "store")
@@ -160,7 +160,7 @@ def translate_errors() -> Iterator[None]:
         if world_size() == 1 or not any(word in str(error).lower() for word in PEER_LOST):
             raise
         raise TrainingError(
-            f"rank {rank()} of {world_size()} lost the others: one of them has ended, and what it said last tells why; "
+            f"rank {rank()} of {world_size()} lost the others: one of them has ended, and its last message says why; "
             "the same command goes on from the last checkpoint"
         ) from error
 

@@ -40,7 +40,7 @@ Mode = Callable[[nn.Module], Any]
 
 @dataclass(frozen=True)
 class FitOptions:
-    """How :func:`fit` goes about a training, beside what its :class:`~edgekd.train.Train` says.
+    """How :func:`fit` goes about a training, apart from the options in :class:`~edgekd.train.Train`.
 
     Attributes:
         seed: start of all random numbers.

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from edgekd.options.section import Registered, Section, Text
+from edgekd.options import Registered, Section, Text
 from edgekd.train.optimizers import OPTIMIZERS
 from edgekd.train.schedule import SCHEDULES
 

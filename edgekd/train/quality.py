@@ -1,4 +1,4 @@
-"""Metrics of predictions beside accuracy: calibration error, reliability, likelihood, correct samples by class."""
+"""Metrics of predictions besides accuracy: calibration error, reliability, likelihood, correct samples by class."""
 
 from typing import NamedTuple
 

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from itertools import accumulate
 from operator import mul
-from typing import Any
 
 from torch import nn
 
 from edgekd.errors import TrainingError
 from edgekd.models.checkpoint import last_layer
 from edgekd.registry import nearest
+from edgekd.train.optimizers import Groups
 from edgekd.train.options import Train
 
 # A network of fewer parts, such as features and a classifier, says too little of what comes after what.
@@ -40,7 +40,7 @@ class Transfer:
         scales = list(accumulate([section.lr_decay] * (len(self.parts) - 1), mul, initial=1.0))[::-1]
         self.scales = {name: scale for part, scale in zip(self.parts, scales, strict=True) for name in part}
 
-    def groups(self, along: Iterable[nn.Parameter] = ()) -> list[dict[str, Any]]:
+    def groups(self, along: Iterable[nn.Parameter] = ()) -> Groups:
         """Return an optimizer's parameter groups, each with its ``lr_scale``; ``along`` is trained too."""
         members = [(self.scales[name], self._decays(name, p), p) for name, p in self.trained.items()]
         members += [(1.0, p.ndim > 1, p) for p in along if p.requires_grad]

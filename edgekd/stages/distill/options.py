@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field, Strict, model_validator
 from typing_extensions import Self
 
-from edgekd.options import Mistake, Section
-from edgekd.options.section import Text
+from edgekd.options import Mistake, Section, Text
 from edgekd.stages.stage import Stage
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ class Distill(Stage, Loss):
         default=None, ge=1, description="train on so many fixed augmented views of each image, a new one in each epoch"
     )
     cache: bool = Field(
-        default=True, description="with views, compute the teacher's answers once and keep them on disk"
+        default=True, description="with views, compute the teacher's outputs once and keep them on disk"
     )
     temperature_schedule: ScheduleOptions | None = Field(default=None, description="in place of a fixed temperature")
     hard_weight_schedule: ScheduleOptions | None = Field(default=None, description="in place of a fixed hard_weight")

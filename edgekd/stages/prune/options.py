@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from edgekd.options import Mistake
-from edgekd.options.section import Text
+from edgekd.options import Mistake, Text
 from edgekd.stages.prune.words import described
 from edgekd.stages.stage import Stage, Surroundings
 

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from edgekd.options import Registered, Target
-from edgekd.options.section import Text
+from edgekd.options import Registered, Target, Text
 from edgekd.profiles import PROFILES
 from edgekd.stages.quantize.words import described
 from edgekd.stages.stage import Form, Stage, Surroundings

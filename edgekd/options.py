@@ -1,9 +1,9 @@
-"""What all options have in common."""
+"""Options: typed, frozen, checked as they are made. Those of targets and budgets are here; rooms have their own."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, Strict
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
@@ -53,3 +53,35 @@ class Registered:
             expected = " or ".join(map(repr, self.names))
             raise PydanticCustomError("registered", "Input should be {expected}", {"expected": expected})
         return name
+
+
+class Target(Section):
+    """A device and the runtime on it."""
+
+    device: Text = Field(
+        default="cpu", description="cpu, or a registered device; nothing is measured on one that is not there"
+    )
+    runtime: Literal["onnxruntime", "tensorrt"] = Field(
+        default="onnxruntime", description="what runs the network there"
+    )
+    threads: int = Field(default=1, ge=1, description="threads that the runtime may use")
+    architecture: Literal["x86_64", "aarch64"] | None = Field(
+        default=None, description="of the device's processor, where the device is not registered and cannot be asked"
+    )
+
+    @property
+    def place(self) -> tuple[str, str, int | None]:
+        """Return what tells two targets apart: TensorRT has no threads, and a device one architecture."""
+        return self.device, self.runtime, self.threads if self.runtime == "onnxruntime" else None
+
+
+class Budget(Section):
+    """Bounds that the student must keep; one left out is not checked."""
+
+    accuracy_drop: float | None = Field(
+        default=None, description="points of accuracy that the student may lose to the teacher"
+    )
+    latency_ratio: float | None = Field(default=None, gt=0, description="student latency over teacher latency, at most")
+    size_ratio: float | None = Field(default=None, gt=0, description="student size over teacher size, at most")
+    latency_ms: float | None = Field(default=None, gt=0, description="student latency in milliseconds, at most")
+    size_mb: float | None = Field(default=None, gt=0, description="student size in megabytes, at most")
