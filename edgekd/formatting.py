@@ -170,7 +170,7 @@ def escape_markdown(text: str) -> str:
     return plain_text.markdown(text)
 
 
-def markdown_table(shown: Sequence[Column], rows: Iterable[Row]) -> str:
+def markdown_table(shown: Sequence[Column], rows: Iterable[Any]) -> str:
     """Return a table of GitHub's Markdown."""
     lines = [
         "| " + " | ".join(column.heading for column in shown) + " |",

@@ -151,6 +151,7 @@ EDGE = {
     "records/rows.py": "reads a report's document",
     "records/shape.py": "checks documents of a report and of a baseline",
     "report/profile.py": "reads a profile's document",
+    "report/schema.py": "report.json, whose metrics of stages, profiles and environment are free",
     "spec.py": "reads and writes model.json",
     "strict_json.py": "reads JSON",
     "strict_toml.py": "reads TOML",

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgekd.bundle.manifest import RAW_MODEL, Manifest
-from edgekd.formatting import columns, escape_markdown, markdown_table
+from edgekd.formatting import Row, columns, escape_markdown, markdown_table
 from edgekd.plain_text import code
 
 USE = """\
@@ -46,7 +46,7 @@ def front_matter(image: bool, license: str | None) -> str:
     return f"---\n{said}library_name: onnx\npipeline_tag: {task}\ntags: [edgekd, onnxruntime]\n---"
 
 
-def metrics(measurements: Sequence[Mapping[str, Any]]) -> str:
+def metrics(measurements: Sequence[Row]) -> str:
     if not measurements:
         return "No figures were measured."
     notes = [

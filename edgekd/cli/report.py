@@ -64,5 +64,6 @@ def rendered(reports: "Reports") -> tuple[str, str, object]:
     from edgekd.report.comparison import differences, pairs, run_rows
     from edgekd.report.comparison_page import render_comparison, render_comparison_markdown
 
-    document = {"runs": run_rows(reports), "pairs": pairs(reports), "differences": differences(reports)}
+    compared = [each.to_json() for each in pairs(reports)]
+    document = {"runs": run_rows(reports), "pairs": compared, "differences": differences(reports)}
     return render_comparison(reports), render_comparison_markdown(reports), document

@@ -1,13 +1,12 @@
 """Descriptions of the pictures in words, for those who do not see them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from edgekd.formatting import between, percent, significant, size
 from edgekd.report.labels import row_labels
 from edgekd.report.pareto import fronts
 from edgekd.report.profile import LayersUnderRoofs
-from edgekd.report.schema import Row
+from edgekd.report.schema import LayerWidth, Row
 
 
 def accuracy_alt(rows: Sequence[Row]) -> str:
@@ -41,8 +40,8 @@ def history_alt(history: Sequence[Mapping[str, float]]) -> str:
     )
 
 
-def widths_alt(widths: Sequence[Mapping[str, Any]]) -> str:
-    before, after = (sum(width[key] for width in widths) for key in ("before", "after"))
+def widths_alt(widths: Sequence[LayerWidth]) -> str:
+    before, after = sum(width.before for width in widths), sum(width.after for width in widths)
     return f"Channels of {len(widths)} layers, {before} before and {after} after in all."
 
 

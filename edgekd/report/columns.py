@@ -1,11 +1,10 @@
 """The columns of the page's smaller tables; those of rows are in :mod:`edgekd.formatting`."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from edgekd.formatting import ABSENT, Column, between, percent, significant
-from edgekd.records.rows import place_of
 from edgekd.report.profile import LayersUnderRoofs
+from edgekd.report.schema import ParityRecord, Row
 
 LAYERS = (
     Column("Layer", lambda layer: str(layer.name), number=False),
@@ -17,10 +16,10 @@ LAYERS = (
     Column("Bound by", lambda layer: str(layer.bound), number=False),
 )
 WIDTHS = (
-    Column("Layer", lambda width: str(width["layer"]), number=False),
-    Column("Before", lambda width: str(width["before"])),
-    Column("After", lambda width: str(width["after"])),
-    Column("Kept", lambda width: percent(width["after"] / width["before"])),
+    Column("Layer", lambda width: str(width.layer), number=False),
+    Column("Before", lambda width: str(width.before)),
+    Column("After", lambda width: str(width.after)),
+    Column("Kept", lambda width: percent(width.after / width.before)),
 )
 STEPS = (
     Column("Network", lambda step: f"{step['model']}, after {step['before']}", number=False),
@@ -31,19 +30,18 @@ STEPS = (
     Column("Latency", lambda step: step["latency"]),
 )
 PARITY = (
-    Column("Model", lambda parity: parity["model"], number=False),
+    Column("Model", lambda parity: parity.model, number=False),
     Column("Runtime", lambda parity: runtime_of(parity), number=False),
-    Column("Same class", lambda parity: percent(parity["agreement"])),
-    Column("Largest difference", lambda parity: two_digits(parity["max_abs_difference"])),
-    Column("Mean, in steps", lambda parity: two_digits(parity.get("mean_steps"))),
-    Column("Samples", lambda parity: str(parity["n"])),
+    Column("Same class", lambda parity: percent(parity.agreement)),
+    Column("Largest difference", lambda parity: two_digits(parity.max_abs_difference)),
+    Column("Mean, in steps", lambda parity: two_digits(parity.mean_steps)),
+    Column("Samples", lambda parity: str(parity.n)),
 )
 
 
-def runtime_of(parity: Mapping[str, Any]) -> str:
-    profile, departs_at = parity.get("profile"), parity.get("departs_at")
-    written_for = f", file for {profile}" if profile and profile != "float" else ""
-    return f"{parity['runtime']}{written_for}{f'; departs at {departs_at}' if departs_at else ''}"
+def runtime_of(parity: ParityRecord) -> str:
+    written_for = f", file for {parity.profile}" if parity.profile and parity.profile != "float" else ""
+    return f"{parity.runtime}{written_for}{f'; departs at {parity.departs_at}' if parity.departs_at else ''}"
 
 
 def two_digits(value: float | None) -> str:
@@ -57,12 +55,12 @@ def precision_sentence(profile: LayersUnderRoofs) -> str:
     return f"Of {len(computing)} layers that multiply, {' and '.join(counted)}." if computing else ""
 
 
-def baseline_sentences(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+def baseline_sentences(rows: Iterable[Row]) -> list[str]:
     """Return a sentence for each row that was timed in turns with a baseline's own file."""
     return [
-        f"{row['model']} on {place_of(row)} takes {significant(found['ratio'])}"
-        f"{between(found.get('ci95'), significant)} times as long as the baseline's file "
-        f"{found['baseline_sha256'][:12]}, timed in turns{'' if found['valid'] else ' (disturbed measurement)'}."
+        f"{row.model} on {row.place} takes {significant(found.ratio)}"
+        f"{between(found.ci95, significant)} times as long as the baseline's file "
+        f"{found.baseline_sha256[:12]}, timed in turns{'' if found.valid else ' (disturbed measurement)'}."
         for row in rows
-        if (found := row.get("latency_vs_baseline"))
+        if (found := row.latency_vs_baseline)
     ]

@@ -1,6 +1,7 @@
 """The comparison of several runs: the deployed network of each, and how their accuracies differ in pairs."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from edgekd.formatting import ABSENT, RESULTS, Column, percent
@@ -25,11 +26,11 @@ RUNS = (
     *(BY_HEADING[heading] for heading in ("Params", "MACs")),
 )
 PAIRS = (
-    Column("Run", lambda pair: pair["run"], number=False),
-    Column("Compared with", lambda pair: pair["beside"], number=False),
-    Column("Accuracy", lambda pair: pair["accuracy"], number=False),
-    Column("Lost", lambda pair: str(pair.get("lost", ABSENT))),
-    Column("Won", lambda pair: str(pair.get("won", ABSENT))),
+    Column("Run", lambda pair: pair.run, number=False),
+    Column("Compared with", lambda pair: pair.reference, number=False),
+    Column("Accuracy", lambda pair: pair.accuracy, number=False),
+    Column("Lost", lambda pair: ABSENT if pair.lost is None else str(pair.lost)),
+    Column("Won", lambda pair: ABSENT if pair.won is None else str(pair.won)),
 )
 
 
@@ -54,27 +55,46 @@ def run_rows(reports: Reports) -> list[dict[str, Any]]:
     ]
 
 
-def pairs(reports: Reports) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class PairedAccuracy:
+    """The difference of a run's accuracy from the ``reference`` run's, in points with its 95 % interval, or why not.
+
+    ``lost`` and ``won`` are samples that only the one or only the other classifies correctly.
+    """
+
+    run: str
+    reference: str
+    accuracy: str
+    lost: int | None = None
+    won: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        counts = {} if self.lost is None else {"lost": self.lost, "won": self.won}
+        return {"run": self.run, "beside": self.reference, "accuracy": self.accuracy, **counts}
+
+
+def pairs(reports: Reports) -> list[PairedAccuracy]:
     """Compare each run's accuracy with the first one's, on the same samples."""
     found = deployed_rows(reports)
-    return [{"run": other.run, "beside": found[0].run, **pair(found[0], other)} for other in found[1:]]
+    return [pair(found[0], other) for other in found[1:]]
 
 
-def pair(first: DeployedRow, other: DeployedRow) -> dict[str, Any]:
-    """Return the difference in points with its 95 % interval, the samples ``lost`` and ``won``, or why not."""
+def pair(first: DeployedRow, other: DeployedRow) -> PairedAccuracy:
+    """Compare the accuracies of two runs."""
+
+    def not_compared(why: str) -> PairedAccuracy:
+        return PairedAccuracy(other.run, first.run, f"not compared: {why}")
+
     if first.report.data is None or other.report.data is None:
-        return {"accuracy": "not compared: a report does not say what was tested on"}
+        return not_compared("a report does not say what was tested on")
     if first.report.data.fingerprint != other.report.data.fingerprint:
-        return {"accuracy": "not compared: the test sets differ"}
+        return not_compared("the test sets differ")
     before, after = (decode_correct(each.row.right, each.row.n) for each in (first, other))
     if not before or not after or len(before) != len(after):
-        return {"accuracy": "not compared: the predictions were not kept; run both again"}
+        return not_compared("the predictions were not kept; run both again")
     lost = drop(before, after, ONE_SIDED)
-    return {
-        "accuracy": points(-100 * lost.value, (-100 * lost.at_most, -100 * lost.at_least)),
-        "lost": lost.lost,
-        "won": lost.won,
-    }
+    text = points(-100 * lost.value, (-100 * lost.at_most, -100 * lost.at_least))
+    return PairedAccuracy(other.run, first.run, text, lost.lost, lost.won)
 
 
 def differences(reports: Reports) -> list[str]:
@@ -88,7 +108,7 @@ def differences(reports: Reports) -> list[str]:
     ]
 
 
-def short(fact: Any, limit: int = 40) -> str:
+def short(fact: object, limit: int = 40) -> str:
     text = ABSENT if fact is None else " ".join(map(str, fact)) if isinstance(fact, list) else str(fact)
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 

@@ -12,7 +12,7 @@ from edgekd.plain_text import document, line
 from edgekd.report.class_plots import class_pictures
 from edgekd.report.classes import class_columns, classes_sentence, confusion_columns, shown_classes
 from edgekd.report.columns import LAYERS, PARITY, STEPS, WIDTHS, baseline_sentences, precision_sentence
-from edgekd.report.plots import Picture, pictures, stage_pictures
+from edgekd.report.plots import Picture, pictures, stage_pictures, widths_of
 from edgekd.report.profile import LayersUnderRoofs
 from edgekd.report.reliability import reliability_pictures
 from edgekd.report.roofline import profile_pictures
@@ -38,11 +38,11 @@ def render_html(report: Mapping[str, Any]) -> str:
         checks=lines(checked),
         rows=rows,
         results=columns(rows),
-        baseline_sentences=baseline_sentences(rows),
+        baseline_sentences=baseline_sentences(checked.rows),
         details=columns(rows, DETAILS),
         key_columns=sum(column in NAMES for column in columns(rows)),
         pictures=pictures(checked),
-        stages=[(stage, metrics_of(stage), stage_pictures(stage)) for stage in checked.stages],
+        stages=[(stage, metrics_of(stage), widths_of(stage), stage_pictures(stage)) for stage in checked.stages],
         steps=[step._asdict() for step in steps(checked)],
         step_columns=STEPS,
         width_columns=WIDTHS,
@@ -52,7 +52,7 @@ def render_html(report: Mapping[str, Any]) -> str:
         profile_pictures=profile_pictures(profiles),
         profiles=[(profile, precision_sentence(profile)) for profile in profiles],
         layer_columns=LAYERS,
-        parity=[each.to_json() for each in checked.parity],
+        parity=checked.parity,
         parity_columns=PARITY,
         environment=list(flat(checked.environment)),
         warnings=warning_lines(checked),
@@ -112,7 +112,7 @@ def metrics_of(stage: StageRecord) -> list[tuple[str, str]]:
     return found + (kind.describe(stage.metrics) if kind else [])
 
 
-def flat(value: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+def flat(value: Mapping[str, object], above: str = "") -> Iterator[tuple[str, str]]:
     """Yield nested values by dotted names, as text."""
     for key, inner in value.items():
         name = f"{above}{key}"

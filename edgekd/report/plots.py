@@ -21,7 +21,7 @@ from edgekd.report.alt import accuracy_alt, history_alt, size_alt, widths_alt
 from edgekd.report.colours import COLOURS, INK, PAPER
 from edgekd.report.labels import Mark, place_labels, row_labels
 from edgekd.report.pareto import fronts
-from edgekd.report.schema import Report, Row, StageRecord
+from edgekd.report.schema import LayerWidth, Report, Row, StageRecord
 
 WIDTH = 5.4  # inches; at 10 points the text stays readable when a phone scales the picture down
 STYLE: Any = {
@@ -82,12 +82,17 @@ def row_pictures(rows: Sequence[Row]) -> list[Picture]:
 def stage_pictures(stage: StageRecord) -> list[Picture]:
     """Draw the training curves of one stage, and the widths that pruning left."""
     found = []
-    history, widths = stage.metrics.get("history"), stage.metrics.get("widths")
+    history, widths = stage.metrics.get("history"), widths_of(stage)
     if history:
         found.append(draw(f"Training of {stage.name}", history_alt(history), lambda: curves(history)))
     if widths:
         found.append(draw(f"Channels after {stage.name}", widths_alt(widths), lambda: channels(widths)))
     return found
+
+
+def widths_of(stage: StageRecord) -> list[LayerWidth]:
+    """Return the widths that pruning left in a stage, none if it did not prune."""
+    return [LayerWidth(**each) for each in stage.metrics.get("widths") or ()]
 
 
 def draw(title: str, alt: str, make: Callable[[], Figure]) -> Picture:
@@ -214,13 +219,13 @@ def curves(history: Sequence[Mapping[str, float]]) -> Figure:
     return figure
 
 
-def channels(widths: Sequence[Mapping[str, Any]]) -> Figure:
+def channels(widths: Sequence[LayerWidth]) -> Figure:
     figure, (axes,) = plain_axes(1.0 + 0.24 * len(widths))
     places = range(len(widths))
-    before, after = ([width[key] for width in widths] for key in ("before", "after"))
+    before, after = [width.before for width in widths], [width.after for width in widths]
     axes.barh(places, before, color=COLOURS[0], alpha=0.35, height=0.75, label="before")
     axes.barh(places, after, color=COLOURS[2], height=0.75, label="after")
-    axes.set_yticks(places, [str(width["layer"]) for width in widths], fontsize=8.5)
+    axes.set_yticks(places, [width.layer for width in widths], fontsize=8.5)
     axes.set_ylim(len(widths) - 0.4, -0.6)
     axes.set_xlabel("channels")
     figure.legend(loc="outside upper right", ncols=2)

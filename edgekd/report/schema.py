@@ -147,6 +147,14 @@ class DataRecord(Part):
     labels: str | None = None
 
 
+class LayerWidth(Part):
+    """The channels of a layer before and after pruning."""
+
+    layer: str
+    before: Count
+    after: Count
+
+
 class StageRecord(Part):
     """``metrics`` may hold ``history``, ``params``, ``macs`` and ``widths``, see :mod:`edgekd.report`."""
 

@@ -8,7 +8,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from edgekd.formatting import Column, columns
+from edgekd.formatting import Column, Row, columns
 from edgekd.plain_text import line
 from edgekd.report.schema import Report
 from edgekd.report.verdict import headline, lines, warning_lines
@@ -37,7 +37,7 @@ class Results:
             yield results(shown, rows)
 
 
-def results(shown: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> Table:
+def results(shown: Sequence[Column], rows: Sequence[Row]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in shown:
         with_interval = column.heading in ("Accuracy", "Times faster")

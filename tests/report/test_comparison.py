@@ -38,7 +38,7 @@ def test_each_run_hands_over_its_last_network(reports: dict[str, Report]) -> Non
 def test_accuracies_are_compared_in_pairs_with_the_first(reports: dict[str, Report]) -> None:
     (found,) = pairs(reports)
     low = 2 * binomtest(30, 30).proportion_ci(0.95, "exact").low - 1
-    assert found == {
+    assert found.to_json() == {
         "run": "second",
         "beside": "first",
         "accuracy": f"−2.0 points (−2.0 to −{100 * 30 * low / 1500:.1f})",
@@ -57,8 +57,8 @@ def test_accuracies_are_compared_in_pairs_with_the_first(reports: dict[str, Repo
 )
 def test_where_there_is_no_pair_it_says_why(reports: dict[str, Report], part: dict[str, Any], says: str) -> None:
     (found,) = pairs(reports | {"second": Report.from_json(sample() | part)})
-    assert says in found["accuracy"]
-    assert "lost" not in found
+    assert says in found.accuracy
+    assert found.lost is None and "lost" not in found.to_json()
 
 
 def test_the_facts_that_differ_are_named(reports: dict[str, Report]) -> None:
