@@ -32,7 +32,7 @@ from edgekd.prune.prunable import Prunable
 from edgekd.prune.sensitivity import scan
 from edgekd.prune.weights import sensitivity_weights
 from edgekd.stages.network import restore
-from edgekd.train import accuracy_of
+from edgekd.train import metric_of
 from edgekd.train.device import lay_out
 
 SHARE, LABELLED, RATE = 0.5, 8, 0.005
@@ -66,7 +66,7 @@ def cut(study: Study, start: StageResult, way: Way, seed: int) -> Cut:
         statistics = calibration(data, 0, STATISTICS).split(BATCH_SIZE)
         ranking = {"importance": way.importance, "scope": way.scope, "batches": labelled(study), "seed": seed}
         if way.is_weighted:
-            scanned = scan(network, shape, lambda each: accuracy_of(each, data, data.validation), batches=statistics)
+            scanned = scan(network, shape, lambda each: metric_of(each, data, data.validation), batches=statistics)
             prunable = Prunable(network, shape, **ranking)
             ranking["weights"] = sensitivity_weights(scanned, prunable, 1 / len(data.validation))
         pruned = prune(network, shape, macs=SHARE, **ranking)

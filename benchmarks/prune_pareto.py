@@ -60,12 +60,12 @@ from edgekd.prune.plan import Plan
 from edgekd.prune.prunable import Prunable
 from edgekd.prune.sensitivity import scan
 from edgekd.prune.weights import sensitivity_weights
-from edgekd.quantize.sensitivity import divergence
 from edgekd.recipe import Distill, Train
 from edgekd.stages.network import restore
 from edgekd.stages.prune.work import RANKING_SAMPLES
 from edgekd.stats.ratios import ratio_over_launches
-from edgekd.train import CrossEntropy, FitOptions, accuracy_of, fit, logits_of
+from edgekd.tasks.classification.train import divergence
+from edgekd.train import CrossEntropy, FitOptions, fit, logits_of, metric_of
 from edgekd.train.device import lay_out
 from edgekd.train.history import history_to_json
 
@@ -201,7 +201,7 @@ def measured_weights(study: Study, network: nn.Module) -> dict[str, float]:
     data, shape = study.data, study.data.input_shape
 
     def score(smaller: nn.Module) -> float:
-        return accuracy_of(smaller, data, data.validation)
+        return metric_of(smaller, data, data.validation)
 
     statistics = calibration(data, 0, STATISTICS).split(BATCH_SIZE)
     scanned = scan(network, shape, score, round_to=ROUND_TO, batches=statistics)
@@ -217,11 +217,11 @@ def chosen(study: Study, network: nn.Module, share: float, how: tuple[float, boo
     data, shape = study.data, study.data.input_shape
     statistics = calibration(data, 0, STATISTICS).split(BATCH_SIZE)
     samples = data.validation.select(torch.arange(min(RANKING_SAMPLES, len(data.validation))))
-    exact = logits_of(network, data, samples).log_softmax(1)
+    exact = logits_of(network, data, samples)
 
     def degradation(shorter: nn.Module) -> float:
         reestimate(shorter, statistics)
-        return float(divergence(logits_of(shorter, data, samples), exact))
+        return float(divergence(logits_of(shorter, data, samples), exact).sum())
 
     short = cut_depth(network, shape, cost=lambda each: count_macs(each, shape), target=depth, degradation=degradation)
     reestimate(short.network, statistics)

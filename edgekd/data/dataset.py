@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -23,6 +23,8 @@ from edgekd.errors import DataError
 from edgekd.files import canonical_json, sha256
 from edgekd.log import get_logger
 from edgekd.preprocess import Preprocess
+from edgekd.tasks.classification import Classification
+from edgekd.tasks.task import Task
 
 logger = get_logger(__name__)
 
@@ -48,6 +50,12 @@ class DataSet:
     augment: tuple[str, ...] = ()
     unlabelled_share: float | None = None
     warnings: tuple[DataWarning, ...] = ()
+    kind: Callable[[tuple[str, ...]], Task] = Classification
+
+    @cached_property
+    def task(self) -> Task:
+        """Return what a network is for on these samples."""
+        return self.kind(self.classes)
 
     @property
     def input_shape(self) -> tuple[int, ...]:

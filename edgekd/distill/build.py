@@ -15,6 +15,11 @@ from edgekd.distill.schedule import Schedule
 from edgekd.distill.standardize import Standardized
 from edgekd.errors import TrainingError
 from edgekd.registry import nearest
+from edgekd.tasks.classification import Classification
+from edgekd.tasks.task import Task
+
+# Arguments of losses that no recipe gives.
+GIVEN = ("student_shapes", "teacher_shapes", "task")
 
 Pairs = Sequence[tuple[str, str]]
 
@@ -38,6 +43,7 @@ def build_terms(
     *,
     temperature: float | None = None,
     samples: int = 0,
+    task: Task | None = None,
 ) -> list[Term]:
     """Build the terms of a :class:`~edgekd.distill.Distillation`.
 
@@ -47,13 +53,15 @@ def build_terms(
         input_shape: shape of one input, without the batch.
         temperature: for the losses that have one, unless their options give another.
         samples: number of samples in the training set.
+        task: what the networks are for; telling classes apart if left out.
 
     Raises:
-        TrainingError: a method, option or layer is not known, or shapes cannot be compared.
+        TrainingError: a method, option or layer is not known, or shapes or the task's outputs cannot be compared.
     """
+    task = task or Classification(())
     names = [each.method for each in wanted]
     return [
-        _term(each, _unique(names, index), student, teacher, input_shape, temperature, samples)
+        _term(each, _unique(names, index), student, teacher, input_shape, temperature, samples, task)
         for index, each in enumerate(wanted)
     ]
 
@@ -66,9 +74,11 @@ def _term(
     input_shape: tuple[int, ...],
     temperature: float | None,
     samples: int,
+    task: Task,
 ) -> Term:
     kind = LOSSES.find(wanted.method)
-    known = [name for name in inspect.signature(kind).parameters if name not in ("student_shapes", "teacher_shapes")]
+    parameters = inspect.signature(kind).parameters
+    known = [name for name in parameters if name not in GIVEN]
     options = dict(wanted.options)
     for option in options:
         if option not in known or option == "samples":
@@ -79,9 +89,15 @@ def _term(
     if temperature is not None and "temperature" in known:
         options.setdefault("temperature", temperature)
     if issubclass(kind, LogitLoss):
+        if task.outputs not in kind.outputs:
+            of_features = sorted(name for name, each in LOSSES.items() if issubclass(each, FeatureLoss))
+            raise TrainingError(
+                f"{wanted.method} compares {' or '.join(sorted(kind.outputs))}, and this network gives {task.outputs}: "
+                f"use kd, or a loss of features ({', '.join(of_features)})"
+            )
         if wanted.pairs:
             raise TrainingError(f"{wanted.method} compares logits and has no pairs of layers: leave pairs out")
-        loss: LogitLoss = kind(**options)
+        loss: LogitLoss = kind(**options, **({"task": task} if "task" in parameters else {}))
         weight = 1.0 if wanted.weight is None else wanted.weight
         return Term(name, Standardized(loss) if wanted.standardize else loss, weight)
     if wanted.standardize:

@@ -13,8 +13,10 @@ from edgekd.distill.registry import FeatureLoss, LogitLoss
 from edgekd.distill.schedule import Schedule, value_at
 from edgekd.errors import TrainingError
 from edgekd.ranges import NOT_NEGATIVE, POSITIVE, SHARE_OR_NONE, Range
+from edgekd.tasks.classification import Classification
+from edgekd.tasks.signature import LOGITS
+from edgekd.tasks.task import Task
 from edgekd.train import Batch, Objective
-from edgekd.train.objective import cross_entropy
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Term:
 
 
 class Distillation(Objective):
-    """``hard_weight`` · cross-entropy + (1 − ``hard_weight``) · Σ weight · loss.
+    """``hard_weight`` · the task's loss + (1 − ``hard_weight``) · Σ weight · loss.
 
     Args:
         teacher: a network, run in evaluation mode and without gradients; or its outputs on fixed views, cached before.
@@ -40,6 +42,7 @@ class Distillation(Objective):
         hard_weight: weight of the labels, in [0, 1].
         label_smoothing: smoothing of the hard labels, in [0, 1).
         temperature: a schedule for every loss that has a temperature.
+        task: whose loss against targets it is; that of classes if left out.
         balance: scale the gradients of all losses to the norm of the first one's, before their weights.
     """
 
@@ -52,6 +55,7 @@ class Distillation(Objective):
         *,
         temperature: Schedule | None = None,
         balance: bool = False,
+        task: Task | None = None,
     ):
         super().__init__()
         for end in (hard_weight.start, hard_weight.end) if isinstance(hard_weight, Schedule) else (hard_weight,):
@@ -63,6 +67,7 @@ class Distillation(Objective):
         self.losses = [Term("teacher", losses)] if isinstance(losses, LogitLoss) else list(losses)
         self.modules_of_losses = nn.ModuleList([term.loss for term in self.losses])
         self.hard_weight, self.label_smoothing, self.temperature = hard_weight, label_smoothing, temperature
+        self.task = task or Classification(())
         self.balance = GradientBalance(len(self.losses)) if balance and len(self.losses) > 1 else None
 
     def terms(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
@@ -71,11 +76,15 @@ class Distillation(Objective):
         logits, values = self._compare(network, batch)
         factors = self.balance(values, list(network.parameters())) if self.balance is not None else [1.0] * len(values)
         hard = value_at(self.hard_weight, batch.progress)
-        found = {"labels": hard * cross_entropy(logits.float(), batch.labels, self.label_smoothing)} if hard else {}
+        found = self._hard(logits, batch, hard) if hard else {}
         if hard < 1:
             for term, value, factor in zip(self.losses, values, factors, strict=True):
                 found[term.name] = (1 - hard) * (factor * value_at(term.weight, batch.progress)) * value
         return found
+
+    def _hard(self, logits: Tensor, batch: Batch, weight: float) -> dict[str, Tensor]:
+        terms = self.task.loss({LOGITS: logits.float()}, self.task.targets(batch.labels), self.label_smoothing)
+        return {name: weight * value for name, value in terms.items()}
 
     def metrics(self, progress: float) -> dict[str, float]:
         """Return the ``temperature`` of the first loss that has one."""

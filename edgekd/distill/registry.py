@@ -15,8 +15,12 @@ class LogitLoss(nn.Module):
     """A loss of a student's and a teacher's logits.
 
     A loss with a ``temperature`` reads it at each call, so that a schedule may change it.
+
+    Attributes:
+        outputs: the kinds of outputs that it compares, see :class:`edgekd.tasks.signature.TensorSpec`.
     """
 
+    outputs: ClassVar[frozenset[str]] = frozenset({"classes"})
     temperature: float
 
     def forward(self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor | None = None) -> Tensor:

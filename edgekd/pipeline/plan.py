@@ -17,6 +17,7 @@ from edgekd.recipe import Recipe
 from edgekd.spec import Spec
 from edgekd.stages.job import Trial
 from edgekd.stages.network import build_spec
+from edgekd.tasks.task import Task
 from edgekd.train.transfer import Transfer
 
 
@@ -69,7 +70,7 @@ def size_of(start: Start, inputs: Tensor, trained: bool = True) -> Size:
     return Size(count_parameters(network), count_macs(network, start.spec.input_shape))
 
 
-def must_compress(recipe: Recipe, teachers: Sequence[Start], start: Start, samples: int) -> tuple[str, ...]:
+def must_compress(recipe: Recipe, teachers: Sequence[Start], start: Start, samples: int, task: Task) -> tuple[str, ...]:
     """Try what the stages need of the networks before hours of training lead up to them.
 
     Returns what its user should know of each stage, a line each.
@@ -81,7 +82,7 @@ def must_compress(recipe: Recipe, teachers: Sequence[Start], start: Start, sampl
     notes: list[str] = []
     for stage in recipe.stages:
         Transfer(student, stage)
-        trial = Trial(start.network, student, taught, start.spec.input_shape, samples, stage.needs(recipe))
+        trial = Trial(start.network, student, taught, start.spec.input_shape, samples, task, stage.needs(recipe))
         notes += [f"{stage.name:8} {note}" for note in stage.check(trial)]
     return tuple(notes)
 

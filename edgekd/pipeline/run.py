@@ -71,7 +71,7 @@ def plan(recipe: Recipe) -> RunPlan:
         start = start_of(recipe.student, data, recipe.seed)
         student = size_of(start, inputs)
         must_shrink(recipe, teacher, student)
-    notes = must_compress(recipe, teachers, start, len(data.train))
+    notes = must_compress(recipe, teachers, start, len(data.train), data.task)
     return RunPlan(data, teacher, student, tuple(others), notes)
 
 

@@ -1,16 +1,18 @@
 """Sensitivity of a network to the quantisation of single layers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.fx import GraphModule
 
 from edgekd.progress import track
 from edgekd.quantize.calibration.states import as_float
 from edgekd.quantize.fake_quant import FakeQuantize, WeightedLayer, fake_quants, weighted_layers
+from edgekd.tasks.classification.train import divergence
+
+Divergence = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,9 @@ class LayerSensitivity:
 
 
 @torch.no_grad()
-def sensitivities(graph: GraphModule, batches: Sequence[Tensor]) -> list[LayerSensitivity]:
+def sensitivities(
+    graph: GraphModule, batches: Sequence[Tensor], divergence: Divergence = divergence
+) -> list[LayerSensitivity]:
     """Quantise one layer at a time, its weights and its input, and measure the divergence; the most sensitive first.
 
     The divergence is from the float network's logits, and distinguishes layers where accuracy cannot.
@@ -34,14 +38,17 @@ def sensitivities(graph: GraphModule, batches: Sequence[Tensor]) -> list[LayerSe
     Args:
         graph: a calibrated graph; it is left as it was.
         batches: inputs of shape (N, *input_shape); a few hundred samples are enough.
+        divergence: of logits from a reference, (N,); that of classes if left out.
     """
     layers = [layer for layer in weighted_layers(graph) if layer.weight_fake_quant is not None]
     with as_float(graph):
-        reference = [F.log_softmax(graph(inputs), 1) for inputs in batches]
+        reference = [graph(inputs) for inputs in batches]
         found = []
         for layer in track(layers, "sensitivity of layers", len(layers)):
             _enable(graph, modules_of(layer))
-            total = sum(divergence(graph(inputs), logits) for inputs, logits in zip(batches, reference, strict=True))
+            total = sum(
+                divergence(graph(inputs), logits).sum() for inputs, logits in zip(batches, reference, strict=True)
+            )
             found.append(LayerSensitivity(layer.layer, float(total) / sum(map(len, batches))))
     return sorted(found, key=lambda each: -each.divergence)
 
@@ -67,12 +74,3 @@ def modules_of(layer: WeightedLayer) -> tuple[FakeQuantize, ...]:
 def _enable(graph: GraphModule, chosen: Sequence[FakeQuantize]) -> None:
     for module in fake_quants(graph).values():
         module.enable_fake_quant(any(module is each for each in chosen))
-
-
-def divergence(logits: Tensor, reference: Tensor) -> Tensor:
-    """Compute the Kullback-Leibler divergence of ``logits`` (N, classes) from ``reference`` log-probabilities.
-
-    Returns:
-        A scalar, the sum over the samples, in nats.
-    """
-    return F.kl_div(F.log_softmax(logits, 1), reference, reduction="sum", log_target=True)

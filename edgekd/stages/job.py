@@ -20,10 +20,12 @@ from edgekd.stages.deployment import Deployment, Precisions
 from edgekd.stages.network import restore
 from edgekd.stages.objective import distillation, terms_of
 from edgekd.stages.stage import Stage
-from edgekd.train import CrossEntropy, FitOptions, Objective, distributed, fit, predictions_of
+from edgekd.tasks.task import Task
+from edgekd.train import FitOptions, Objective, distributed, fit, predictions_of
 from edgekd.train.batches import mix
 from edgekd.train.device import make_fabric
 from edgekd.train.history import Epoch, History
+from edgekd.train.objective import TaskLoss
 from edgekd.train.options import Train
 
 Log = Callable[[Epoch], None]
@@ -105,7 +107,7 @@ class Job:
         torch.manual_seed(mix(self.seed, 4, 0))
         training = how(self, network, training) if how else training
         objective = training.objective or self.objective(network)
-        if not isinstance(objective, CrossEntropy):
+        if not isinstance(objective, TaskLoss):
             return fit(network, self.data, training.section, objective, training.options)
         options = replace(training.options, teacher_predictions=None)
         return fit(network, self.data.labelled_only(), training.section, objective, options)
@@ -124,9 +126,10 @@ class Job:
         """The teacher's loss where there is a teacher, the labels' alone where there is none."""
         stage: Stage = self.stage
         if self.teacher is None or not stage.learns_from_teacher:
-            return CrossEntropy(stage.label_smoothing)
-        terms = terms_of(stage, network, self.teacher, self.spec.input_shape, len(self.data.train))
-        return distillation(stage, self.teacher, terms)
+            return TaskLoss(self.data.task, stage.label_smoothing)
+        task = self.data.task
+        terms = terms_of(stage, network, self.teacher, self.spec.input_shape, len(self.data.train), task)
+        return distillation(stage, self.teacher, terms, task)
 
 
 @dataclass(frozen=True)
@@ -184,6 +187,7 @@ class Trial:
     teacher: nn.Module
     input_shape: tuple[int, ...]
     samples: int
+    task: Task
     needs: Any = None
 
 

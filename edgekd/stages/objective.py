@@ -10,12 +10,18 @@ from edgekd.distill.cache import TeacherCache
 from edgekd.distill.objective import Term
 from edgekd.stages.distill.options import Distill, Loss
 from edgekd.stages.stage import Stage
+from edgekd.tasks.task import Task
 
 LossT = TypeVar("LossT", bound=Loss)
 
 
 def terms_of(
-    section: Stage, student: nn.Module, teacher: nn.Module, input_shape: tuple[int, ...], samples: int
+    section: Stage,
+    student: nn.Module,
+    teacher: nn.Module,
+    input_shape: tuple[int, ...],
+    samples: int,
+    task: Task | None = None,
 ) -> list[Term]:
     """The losses between both networks; of all stages but ``distill`` the teacher's probabilities alone.
 
@@ -34,7 +40,9 @@ def terms_of(
             )
             for each in (section, *section.also)
         ]
-    return build_terms(wanted, student, teacher, input_shape, temperature=section.temperature, samples=samples)
+    return build_terms(
+        wanted, student, teacher, input_shape, temperature=section.temperature, samples=samples, task=task
+    )
 
 
 def between_generations(section: Distill) -> Distill:
@@ -43,13 +51,21 @@ def between_generations(section: Distill) -> Distill:
     return first.model_copy(update={"also": tuple(map(_with_own_layers, section.also))})
 
 
-def distillation(section: Stage, teacher: nn.Module | TeacherCache, terms: list[Term]) -> Distillation:
+def distillation(
+    section: Stage, teacher: nn.Module | TeacherCache, terms: list[Term], task: Task | None = None
+) -> Distillation:
     if not isinstance(section, Distill):
-        return Distillation(teacher, terms, section.hard_weight, section.label_smoothing)
+        return Distillation(teacher, terms, section.hard_weight, section.label_smoothing, task=task)
     hard_weight = _schedule(section.hard_weight_schedule) or section.hard_weight
     temperature = _schedule(section.temperature_schedule)
     return Distillation(
-        teacher, terms, hard_weight, section.label_smoothing, temperature=temperature, balance=section.balance
+        teacher,
+        terms,
+        hard_weight,
+        section.label_smoothing,
+        temperature=temperature,
+        balance=section.balance,
+        task=task,
     )
 
 

@@ -37,9 +37,9 @@ class Pretraining(Stage):
     def run(self, job: "Job") -> "Result":
         """Train the teacher on the labels."""
         from edgekd.stages.job import Result
-        from edgekd.train import CrossEntropy
+        from edgekd.train.objective import TaskLoss
 
         if self.train is None:
             return Result(job.network.eval(), job.spec, {"history": []})
-        training = replace(job.training, objective=CrossEntropy(self.train.label_smoothing))
+        training = replace(job.training, objective=TaskLoss(job.data.task, self.train.label_smoothing))
         return Result(job.network, job.spec, {"history": history_to_json(job.fit(job.network, training=training))})

@@ -63,6 +63,14 @@ def bootstrap_differences(
     return differences[~np.isnan(differences)]
 
 
+def bootstrap_error(metric: _Weighted, draws: int = 200, seed: int = 0) -> float:
+    """Return the standard error of a metric, from ``draws`` test sets that are drawn with replacement."""
+    random, n = np.random.default_rng(seed), metric.n
+    weights = (np.bincount(random.integers(n, size=n), minlength=n).astype(np.float64) for _ in range(draws))
+    values = np.concatenate([metric.values(each[None]) for each in weights])
+    return float(np.nanstd(values, ddof=1))
+
+
 def bootstrap_bounds(differences: NDArray[np.float64], n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Return the one-sided lower and upper bound of a difference, each at ``confidence``, from its bootstrap draws.
 

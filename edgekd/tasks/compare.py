@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -76,6 +77,21 @@ def compare(
     if metric.test == "mcnemar":
         return _right_or_wrong(metric, before, after, confidence)
     return _resampled(metric, before, after, confidence, seed)
+
+
+def noise(metric: Metric, evidence: Evidence, first: float, second: float) -> float:
+    """Return two standard errors of the difference of two networks' values: what the samples cannot tell from nothing.
+
+    Args:
+        evidence: of one of the networks, or of one like them.
+        first, second: the values.
+    """
+    if metric.test == "mcnemar":
+        mean = (first + second) / 2
+        return 2 * math.sqrt(2 * mean * (1 - mean) / evidence.n)
+    from edgekd.stats.bootstrap import bootstrap_error
+
+    return 2 * math.sqrt(2) * bootstrap_error(evidence)
 
 
 def _right_or_wrong(metric: Metric, before: Evidence, after: Evidence, confidence: float) -> MetricDifference:

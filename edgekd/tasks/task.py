@@ -27,10 +27,23 @@ class Task(Protocol):
 
     name: ClassVar[str]
     metrics: ClassVar[Sequence[Metric]]  # the first is the budget's and the ladder's
+    outputs: ClassVar[str]  # the kind of the logits, see TensorSpec
 
     @property
     def names(self) -> tuple[str, ...]:
         """Return the names of classes or labels, in the order of outputs."""
+
+    def targets(self, stored: Any) -> dict[str, Any]:
+        """Return targets by name from the array or tensor (N, ...) that data sets store, negative where not known."""
+
+    def to_rows(self, outputs: Arrays) -> NDArray[Any]:
+        """Return what metrics and comparisons need of outputs, a row for each sample, as evaluations keep it."""
+
+    def from_rows(self, rows: NDArray[Any]) -> Any:
+        """Return the predictions that rows of :meth:`to_rows` mean, as :attr:`metrics` take them."""
+
+    def is_finite(self, rows: NDArray[Any]) -> bool:
+        """Return whether all outputs that rows of :meth:`to_rows` are of were finite numbers."""
 
     def check(self, signature: Signature, targets: Arrays) -> None:
         """Refuse a network or targets that are not the task's: ModelError, DataError."""

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from edgekd.data import DataSet, Samples, in_order
+from edgekd.tasks.metric import Evidence
+from edgekd.tasks.signature import LOGITS
 from edgekd.train import distributed
 from edgekd.train.device import channels_last
 
@@ -27,11 +29,14 @@ def logits_of(network: nn.Module, data: DataSet, samples: Samples, batch_size: i
 
 
 def predictions_of(network: nn.Module, data: DataSet, samples: Samples) -> Tensor:
-    """Return the classes (N,) of the largest logits, in the order of ``samples``; −1 where logits are not finite."""
+    """Return the rows (N, ...) that the task keeps of the outputs, in the order of ``samples``.
+
+    For classes they are the predicted ones (N,), −1 where logits are not finite.
+    """
     parts = []
     for chunk in torch.arange(len(samples)).split(CHUNK):
         logits = logits_of(network, data, samples.select(chunk))
-        parts.append(torch.where(logits.isfinite().all(1), logits.argmax(1), -1))
+        parts.append(torch.from_numpy(data.task.to_rows({LOGITS: logits.numpy()})))
     return torch.cat(parts)
 
 
@@ -46,35 +51,42 @@ def distributed_predictions_of(network: nn.Module, data: DataSet, samples: Sampl
     return distributed.all_gather(own)[: len(samples)]
 
 
-def accuracy_of(network: nn.Module, data: DataSet, samples: Samples) -> float:
-    """Return the share of ``samples`` whose largest logit is the label's, in [0, 1]; NaN if logits are not finite."""
-    return _accuracy(predictions_of(network, data, samples), samples)
+def metric_of(network: nn.Module, data: DataSet, samples: Samples) -> float:
+    """Return the task's first metric of ``network`` on ``samples``; NaN if outputs are not finite."""
+    return _value(predictions_of(network, data, samples), data, samples)
+
+
+def evidence_of(predictions: Tensor, data: DataSet, samples: Samples) -> Evidence:
+    """Return the evidence for the task's first metric, from :func:`predictions_of` on ``samples``."""
+    task, targets = data.task, data.task.targets(samples.labels.numpy())
+    return task.metrics[0].evidence(task.from_rows(predictions.numpy()), targets)
 
 
 def validation_metrics(
-    predictions: Tensor, samples: Samples, teacher_predictions: Tensor | None = None
+    predictions: Tensor, data: DataSet, teacher_predictions: Tensor | None = None
 ) -> dict[str, float]:
-    """Compute ``validation_accuracy``, and with a teacher ``teacher_validation_accuracy`` and ``agreement``.
+    """Compute the task's first metric, and with a teacher that of the teacher and the ``agreement`` of both.
 
     Args:
-        predictions, teacher_predictions: (N,), from :func:`predictions_of` on the validation ``samples``.
+        predictions, teacher_predictions: (N, ...), from :func:`predictions_of` on the validation samples.
 
     Returns:
-        Shares of the samples, in [0, 1]; ``agreement`` is that of equal predictions.
+        ``validation_accuracy``, ``teacher_validation_accuracy`` for accuracy, and so on; ``agreement`` is the share of
+        samples, in [0, 1], that both predict alike.
     """
-    own = {"validation_accuracy": _accuracy(predictions, samples)}
+    task, name = data.task, f"validation_{data.task.metrics[0].name}"
+    own = {name: _value(predictions, data, data.validation)}
     if teacher_predictions is None:
         return own
+    alike = task.agree(*(task.from_rows(each.numpy()) for each in (predictions, teacher_predictions)))
     return {
         **own,
-        "teacher_validation_accuracy": _accuracy(teacher_predictions, samples),
-        "agreement": _share_equal(predictions, teacher_predictions),
+        f"teacher_{name}": _value(teacher_predictions, data, data.validation),
+        "agreement": int(alike.sum()) / len(alike),
     }
 
 
-def _accuracy(predictions: Tensor, samples: Samples) -> float:
-    return math.nan if (predictions < 0).any() else _share_equal(predictions, samples.labels)
-
-
-def _share_equal(first: Tensor, second: Tensor) -> float:
-    return int((first == second).sum()) / len(first)
+def _value(predictions: Tensor, data: DataSet, samples: Samples) -> float:
+    if not data.task.is_finite(predictions.numpy()):
+        return math.nan
+    return evidence_of(predictions, data, samples).value()

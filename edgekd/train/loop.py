@@ -235,8 +235,10 @@ class _Training:
         # The loss is of the weights before the last update; only the network's predictions tell what that one did.
         validation, last = self.data.validation, self.state.step - 1
         predictions = distributed_predictions_of(evaluated, self.data, validation)
-        metrics = validation_metrics(predictions, validation, self.options.teacher_predictions)
-        _finite(metrics["validation_accuracy"], "validation accuracy", self.options.name, epoch, self.section)
+        metrics = validation_metrics(predictions, self.data, self.options.teacher_predictions)
+        headline = self.data.task.metrics[0]
+        value = metrics[f"validation_{headline.name}"]
+        _finite(value, f"validation {headline.title}", self.options.name, epoch, self.section)
         metrics |= self.objective.metrics(last / self.total)
         loss = self.state.loss_sum / self.per_epoch
         terms = {name: value / self.per_epoch for name, value in self.state.term_sums.items()}

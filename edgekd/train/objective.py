@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgekd.errors import TrainingError
 from edgekd.ranges import SHARE_OR_NONE
+from edgekd.tasks.classification import Classification
+from edgekd.tasks.signature import LOGITS
+from edgekd.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -47,22 +49,29 @@ class Objective(nn.Module):
         return None
 
 
-class CrossEntropy(Objective):
-    """The loss against labels alone; ``label_smoothing`` in [0, 1)."""
+class TaskLoss(Objective):
+    """The loss of ``task`` against targets alone; ``label_smoothing`` in [0, 1)."""
 
-    def __init__(self, label_smoothing: float = 0.0):
+    def __init__(self, task: Task, label_smoothing: float = 0.0):
         super().__init__()
         SHARE_OR_NONE.check(TrainingError, label_smoothing=label_smoothing)
-        self.label_smoothing = label_smoothing
+        self.task, self.label_smoothing = task, label_smoothing
 
     def terms(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        return {"labels": cross_entropy(network(batch.inputs), batch.labels, self.label_smoothing)}
+        return self.task.loss({LOGITS: network(batch.inputs)}, self.task.targets(batch.labels), self.label_smoothing)
+
+
+class CrossEntropy(TaskLoss):
+    """The loss against classes alone, in somebody's own loop."""
+
+    def __init__(self, label_smoothing: float = 0.0):
+        super().__init__(Classification(()), label_smoothing)
 
 
 class Phased(Objective):
     """The objective ``first`` until the share ``until`` of the steps is done, then the objective ``then``.
 
-    With :class:`CrossEntropy` and a distillation it is training that the teacher joins later.
+    With :class:`TaskLoss` and a distillation it is training that the teacher joins later.
     """
 
     def __init__(self, first: Objective, then: Objective, until: float):
@@ -90,19 +99,3 @@ def total(terms: dict[str, Tensor]) -> Tensor:
     for each in rest:
         first = first + each
     return first
-
-
-def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """Compute the cross-entropy, the mean over the samples that have a label; 0 if none has.
-
-    Args:
-        logits: (N, classes).
-        labels: (N,), below 0 where a sample has none.
-        label_smoothing: in [0, 1).
-    """
-    known = labels >= 0
-    if not known.all():
-        if not known.any():
-            return 0 * logits.sum()
-        logits, labels = logits[known], labels[known]
-    return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)

@@ -19,7 +19,7 @@ from edgekd.prune import Prunable, prune, widths
 from edgekd.prune import apply_plan as apply_cuts
 from edgekd.quantize import convert, observe, prepare
 from edgekd.quantize.files import export_runtime
-from edgekd.train import accuracy_of
+from edgekd.train import metric_of
 from edgekd.train.device import lay_out
 from tests.factorize.networks import Mobile, Residual
 
@@ -150,6 +150,6 @@ def test_what_cannot_be_reached_by_pruning_is_an_error_and_no_crash(name, images
 def test_factors_of_a_trained_network_answer_alike(digits, trained):
     """Without any training behind it: most of the energy of trained weights is in few directions."""
     found = factorize(trained, digits.input_shape, energy=0.85, round_to=1)
-    before, after = (accuracy_of(each, digits, digits.validation) for each in (trained, found.network))
+    before, after = (metric_of(each, digits, digits.validation) for each in (trained, found.network))
     assert found.share < 0.75
     assert after > before - 0.1

@@ -15,7 +15,7 @@ from edgekd.spec import Spec
 from edgekd.stages.deployment import Precisions
 from edgekd.stages.job import Job
 from edgekd.stages.quantize.work import quantize
-from edgekd.train import accuracy_of, logits_of
+from edgekd.train import logits_of, metric_of
 from tests.toy import run_stages, write_recipe
 
 RECIPE = """\
@@ -143,5 +143,5 @@ def test_the_budget_compares_with_the_first_teacher(few_digits, trained, tmp_pat
     section = Quantize(rungs=("ptq",), calibration="minmax", bias_correction=False, placement="int8")
     teacher = Ensemble([trained, *others], weights=[0, 1, 1])
     job = Job("01-quantize", trained, spec, section, few_digits, 0, teacher, tmp_path, lambda _: None, asked)
-    expected = accuracy_of(trained, few_digits, few_digits.validation) - 0.5
+    expected = metric_of(trained, few_digits, few_digits.validation) - 0.5
     assert quantize(job).metrics["floor"] == pytest.approx(expected)

@@ -12,7 +12,7 @@ from edgekd.export import parity
 from edgekd.models import build
 from edgekd.quantize import calibrate, convert, freeze_ranges, observe, prepare
 from edgekd.recipe import Train
-from edgekd.train import CrossEntropy, FitOptions, accuracy_of, fit, logits_of
+from edgekd.train import CrossEntropy, FitOptions, fit, logits_of, metric_of
 
 SHAPE = (1, 8, 8)
 
@@ -138,7 +138,7 @@ def test_a_quantised_network_reads_digits_as_well(digits, trained):
         CrossEntropy(),
         FitOptions(float32=True, to_train=observe, to_eval=freeze_ranges),
     )
-    assert accuracy_of(graph, digits, digits.test) > accuracy_of(trained, digits, digits.test) - 0.02
+    assert metric_of(graph, digits, digits.test) > metric_of(trained, digits, digits.test) - 0.02
     same = parity(logits_of(convert(graph), digits, digits.test), logits_of(graph, digits, digits.test))
     assert same.agreement == 1.0
 

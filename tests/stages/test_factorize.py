@@ -17,6 +17,7 @@ from edgekd.stages import STAGES
 from edgekd.stages.factorize import Factorize
 from edgekd.stages.job import Job, Result, Trial
 from edgekd.stages.network import restore
+from edgekd.tasks.classification import Classification
 from tests.toy import RECIPE, write_recipe
 
 SHAPE = (1, 8, 8)
@@ -94,7 +95,7 @@ def test_cuts_and_quantisation_follow(run, few_digits, tmp_path):
 
 
 def test_what_cannot_be_reached_is_known_before_training(network):
-    trial = Trial(lambda: copy.deepcopy(network), network, network, SHAPE, 100)
+    trial = Trial(lambda: copy.deepcopy(network), network, network, SHAPE, 100, Classification(tuple("abcdefghij")))
     with pytest.raises(ModelError, match=r"factorisation cannot reach 1.0% of the MACs.*the least is"):
         Factorize(macs=0.01).check(trial)
     with pytest.raises(ModelError, match="unknown .*'svdd' .did you mean 'svd'"):

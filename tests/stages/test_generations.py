@@ -14,7 +14,7 @@ from edgekd.recipe import Distill, load_recipe
 from edgekd.spec import Spec
 from edgekd.stages.distill.work import distill
 from edgekd.stages.job import Job
-from edgekd.train import FitOptions, accuracy_of, fit
+from edgekd.train import FitOptions, fit, metric_of
 from edgekd.train.history import history_to_json
 from tests.toy import run_stages, write_recipe
 
@@ -52,7 +52,7 @@ def test_the_second_generation_is_the_students_own_training_with_the_first_as_te
     entries = second.metrics["history"]
     losses = [*(entry["loss"] for entry in first.metrics["history"]), *(epoch.loss for epoch in history)]
     assert [entry["loss"] for entry in entries] == losses
-    taught = accuracy_of(first.network, few_digits, few_digits.validation)
+    taught = metric_of(first.network, few_digits, few_digits.validation)
     assert [entry["teacher_validation_accuracy"] for entry in entries[2:]] == [taught, taught]
 
 

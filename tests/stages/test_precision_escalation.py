@@ -14,7 +14,7 @@ from edgekd.stages.deployment import Precisions
 from edgekd.stages.job import Job, Result
 from edgekd.stages.quantize.work import quantize
 from edgekd.stages.targets import training_profile
-from edgekd.train import accuracy_of
+from edgekd.train import metric_of
 
 CPU = {"profile": "onnxruntime-x86", "computes_float16": False}
 GPU = {"profile": "tensorrt", "computes_float16": True}
@@ -66,7 +66,7 @@ def test_the_reason_to_skip_half_precision(escalate):
 
 
 def test_the_floor_is_the_teachers_accuracy_less_the_budget(escalate, digits, trained):
-    teacher = accuracy_of(trained, digits, digits.validation)
+    teacher = metric_of(trained, digits, digits.validation)
     metrics = escalate(2.0).metrics
     assert metrics["floor"] == pytest.approx(teacher - 0.02)
     assert metrics["why_floor"] == f"the teacher's {teacher:.2%}, less the budget's 2 points"

@@ -24,7 +24,7 @@ from edgekd.stages.job import Job, Result
 from edgekd.stages.network import restore
 from edgekd.stages.prune.cutter import Cutter
 from edgekd.stages.prune.work import prune
-from edgekd.train import accuracy_of
+from edgekd.train import metric_of
 from tests.prune.random_networks import SHAPE, composed
 from tests.toy import RECIPE, write_recipe
 
@@ -174,17 +174,17 @@ def test_as_small_as_the_accuracy_allows(cut, digits, start):
 def test_the_last_cut_that_keeps_the_accuracy_is_taken(cut, digits, start):
     result = cut(accuracy_drop=0.0, steps=3, epochs=2, lr=0.1)
     cuts = result.metrics["cuts"]
-    floor = accuracy_of(start[0], digits, digits.validation)
+    floor = metric_of(start[0], digits, digits.validation)
     assert result.metrics["floor"] == floor
     best = [each for each in cuts if each["met"]][-1]
     assert best["validation_accuracy"] >= floor
     assert kept(result, start) == best["kept"]
-    assert accuracy_of(result.network, digits, digits.validation) == best["validation_accuracy"]
+    assert metric_of(result.network, digits, digits.validation) == best["validation_accuracy"]
 
 
 def test_no_cut_keeps_the_accuracy(cut, start, monkeypatch):
     accuracies = iter([0.9, 0.1, 0.2])
-    monkeypatch.setattr("edgekd.stages.prune.work.accuracy_of", lambda *_: next(accuracies))
+    monkeypatch.setattr("edgekd.stages.prune.work.metric_of", lambda *_: next(accuracies))
     message = r"within 1 points of 90.00%: \d+% of the MACs, the most, gave 20.00%; raise accuracy_drop, epochs or st"
     with pytest.raises(ModelError, match=message):
         cut(accuracy_drop=1.0, steps=2, epochs=0)
@@ -205,12 +205,12 @@ def test_sparse_learning_weakens_the_weakest_channels(cut, start, tmp_path):
 def test_measured_sensitivity_ranks(cut, start, monkeypatch, tmp_path):
     """Where every cut of one group costs all accuracy, that group is left alone."""
     spared = "layer1.conv1"
-    of = accuracy_of
+    of = metric_of
 
     def fragile(network: nn.Module, *rest: Any) -> float:
         return of(network, *rest) if widths(network)[spared] == widths(start[0])[spared] else -100.0
 
-    monkeypatch.setattr("edgekd.stages.prune.work.accuracy_of", fragile)
+    monkeypatch.setattr("edgekd.stages.prune.work.metric_of", fragile)
     settings = {"macs": 0.6, "epochs": 0, "needs": replace(HERE, timed=False)}
     plain = cut(tmp_path / "plain", **settings)
     ranked = cut(tmp_path / "ranked", sensitivity=60.0, **settings)

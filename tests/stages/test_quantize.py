@@ -7,14 +7,19 @@ import pytest
 import edgekd
 from edgekd.data import load_data
 from edgekd.recipe import load_recipe
-from edgekd.stages.quantize.work import Escalation, noise
-from edgekd.train import accuracy_of
+from edgekd.stages.quantize.work import Escalation
+from edgekd.tasks.classification import Classification
+from edgekd.tasks.compare import noise
+from edgekd.tasks.metric import Correct
+from edgekd.train import metric_of
 from tests.toy import RECIPE, run_stages, write_recipe
 
 
 def test_noise_of_a_difference():
-    assert noise(0.9, 0.9, 200) == pytest.approx(2 * math.sqrt(0.9 * 0.1 / 200 + 0.9 * 0.1 / 200))
-    assert noise(1.0, 1.0, 50) == 0
+    [accuracy] = Classification.metrics
+    expected = 2 * math.sqrt(0.9 * 0.1 / 200 + 0.9 * 0.1 / 200)
+    assert noise(accuracy, Correct([True] * 200), 0.9, 0.9) == pytest.approx(expected)
+    assert noise(accuracy, Correct([True] * 50), 1.0, 1.0) == 0
 
 
 @pytest.mark.parametrize(
@@ -29,7 +34,8 @@ def test_noise_of_a_difference():
     ],
 )
 def test_which_weights_are_kept(calibrated, trained, kept):
-    assert Escalation(0.94, "").keeps_trained(calibrated, trained, 400) is kept
+    slack = noise(*Classification.metrics, Correct([True] * 400), calibrated, trained)
+    assert Escalation(0.94, "").keeps_trained(calibrated, trained, slack) is kept
 
 
 def test_a_floor_is_met_at_the_floor():
@@ -51,5 +57,5 @@ def test_a_training_that_ruins_the_network_is_not_kept(tmp_path, capsys):
     assert "the calibrated weights are kept" in capsys.readouterr().err
     assert quantized.metrics["weights"] == "calibrated"
     data = load_data(recipe.data, recipe.seed)
-    before, after = (accuracy_of(edgekd.load(done.folder), data, data.test) for done in (teacher, quantized))
+    before, after = (metric_of(edgekd.load(done.folder), data, data.test) for done in (teacher, quantized))
     assert after > before - 0.05 > 0.5

@@ -7,7 +7,7 @@ from torch import nn
 
 from edgekd.data import DataSet, InMemory
 from edgekd.preprocess import Preprocess
-from edgekd.train import accuracy_of, logits_of, predictions_of
+from edgekd.train import logits_of, metric_of, predictions_of
 from edgekd.train.evaluate import validation_metrics
 
 
@@ -25,7 +25,7 @@ def test_logits_and_accuracy_by_hand():
     expected = ((raw - [0.1, 0.2, 0.3]) / [1, 2, 3]) @ weight.T + bias
     np.testing.assert_allclose(logits_of(network, data, data.test).numpy(), expected, atol=1e-6)
     share = (expected.argmax(1) == data.test.labels.numpy()).mean()
-    assert accuracy_of(network, data, data.test) == share
+    assert metric_of(network, data, data.test) == share
 
 
 def test_the_batch_size_does_not_matter():
@@ -39,17 +39,17 @@ def test_predictions_are_the_largest_logits_where_these_are_finite(monkeypatch):
     data, network = vectors(), nn.Linear(3, 2)
     # chunks of less than a batch, and a last one that is not full
     monkeypatch.setattr("edgekd.train.evaluate.CHUNK", 3)
-    expected = logits_of(network, data, data.test).argmax(1)
+    expected = logits_of(network, data, data.test).argmax(1).int()
     assert torch.equal(predictions_of(network, data, data.test), expected)
     data.test.raw[4] = math.nan
     expected[4] = -1
     assert torch.equal(predictions_of(network, data, data.test), expected)
-    assert math.isnan(accuracy_of(network, data, data.test))
+    assert math.isnan(metric_of(network, data, data.test))
 
 
 def test_validation_metrics_by_hand():
-    samples = vectors(4).test  # labels 0, 1, 0, 1
+    data = vectors(4)  # labels 0, 1, 0, 1
     predictions, teacher = torch.tensor([0, 1, 1, 0]), torch.tensor([0, 1, 0, 0])
-    assert validation_metrics(predictions, samples) == {"validation_accuracy": 0.5}
+    assert validation_metrics(predictions, data) == {"validation_accuracy": 0.5}
     expected = {"validation_accuracy": 0.5, "teacher_validation_accuracy": 0.75, "agreement": 0.75}
-    assert validation_metrics(predictions, samples, teacher) == pytest.approx(expected)
+    assert validation_metrics(predictions, data, teacher) == pytest.approx(expected)

@@ -9,7 +9,7 @@ from edgekd.artifact import tensors_of
 from edgekd.errors import TrainingError
 from edgekd.models import build
 from edgekd.recipe import Train
-from edgekd.train import Batch, CrossEntropy, FitOptions, Objective, accuracy_of, fit, logits_of, predictions_of
+from edgekd.train import Batch, CrossEntropy, FitOptions, Objective, fit, logits_of, metric_of, predictions_of
 from edgekd.train.batches import batches
 from edgekd.train.optimizers import OPTIMIZERS
 from edgekd.train.transfer import Transfer
@@ -21,7 +21,7 @@ def small(seed: int = 0, **args: object) -> nn.Module:
 
 
 def test_digits_are_learned(digits, trained):
-    assert accuracy_of(trained, digits, digits.validation) > 0.9
+    assert metric_of(trained, digits, digits.validation) > 0.9
     assert not trained.training
 
 
@@ -35,7 +35,7 @@ def test_the_history_says_what_happened(few_digits):
     last = [0.05 * (1 + math.cos(math.pi * (steps * epoch // 3 - 1) / steps)) / 2 for epoch in (1, 2, 3)]
     assert [entry.lr for entry in history] == pytest.approx(last)
     assert history[-1].loss < history[0].loss
-    assert history[-1].metrics["validation_accuracy"] == accuracy_of(network, few_digits, few_digits.validation)
+    assert history[-1].metrics["validation_accuracy"] == metric_of(network, few_digits, few_digits.validation)
 
 
 def test_the_history_tells_of_the_teacher(few_digits, trained):

@@ -22,9 +22,10 @@ from edgekd.user_cache import cache_folder
 
 def check(stage: Distill, trial: Trial) -> tuple[str, ...]:
     """Match the losses with layers of both networks, and of the student with itself where it teaches itself."""
-    terms_of(stage, trial.student, trial.teacher, trial.input_shape, trial.samples)
+    terms_of(stage, trial.student, trial.teacher, trial.input_shape, trial.samples, trial.task)
     if stage.generations > 1:
-        terms_of(between_generations(stage), trial.student, trial.student, trial.input_shape, trial.samples)
+        own = between_generations(stage)
+        terms_of(own, trial.student, trial.student, trial.input_shape, trial.samples, trial.task)
     return ()
 
 
@@ -71,7 +72,7 @@ def on_views(job: Job, network: nn.Module, training: Training) -> Training:
     if job.teacher is None:
         raise TrainingError("a distillation has a teacher, and there is none")
     section, data = job.stage, job.data
-    terms = terms_of(section, network, job.teacher, job.spec.input_shape, len(data.train))
+    terms = terms_of(section, network, job.teacher, job.spec.input_shape, len(data.train), data.task)
     # Without augmentations all views are the same image.
     views = Views(section.views if data.augment else 1, job.seed)
     teacher: nn.Module | TeacherCache = job.teacher
@@ -88,4 +89,4 @@ def on_views(job: Job, network: nn.Module, training: Training) -> Training:
             channels_last=trains_channels_last(network, make_fabric(False).device),
         )
         teacher = distributed.rank_zero_first(opened)
-    return replace(training.having(views=views), objective=distillation(section, teacher, terms))
+    return replace(training.having(views=views), objective=distillation(section, teacher, terms, data.task))

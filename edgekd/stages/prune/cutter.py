@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from math import lcm
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,10 @@ from edgekd.prune.prunable import Prunable
 from edgekd.prune.verification import Unpruned
 from edgekd.stages.deployment import writer
 from edgekd.stages.job import Job
+from edgekd.tasks.signature import LOGITS
+from edgekd.tasks.task import Task
 from edgekd.train.device import channels_last
+from edgekd.train.objective import total
 
 # The multiples that are tried where a rounding makes a network slower.
 COARSER = (8, 16, 32)
@@ -120,6 +124,7 @@ class Cutter:
             "max_ratio": section.max_ratio,
             "ignore": section.ignore,
             "batches": None if gradients == "none" else list(labelled(self.job, section.importance_batches)),
+            "loss": partial(_loss, self.job.data.task),
             "seed": self.job.seed,
             "weights": self.weights,
         }
@@ -157,6 +162,10 @@ class Cutter:
     def _write(self, network: nn.Module, path: Path) -> None:
         batches = (inputs for inputs, _ in labelled(self.job, 1))
         writer(self.job.needs, self.shape, self.job.data.preprocess, batches)(network, path)
+
+
+def _loss(task: Task, logits: Tensor, stored: Tensor) -> Tensor:
+    return total(task.loss({LOGITS: logits}, task.targets(stored)))
 
 
 def labelled(job: Job, count: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -23,12 +23,12 @@ from edgekd.prune.schedule import shares
 from edgekd.prune.sensitivity import Sensitivity, scan
 from edgekd.prune.sparse import GroupNorm
 from edgekd.prune.weights import sensitivity_weights
-from edgekd.quantize.sensitivity import divergence
 from edgekd.stages.checkpoints import StageCheckpoints
 from edgekd.stages.job import How, Job, Result, Training
 from edgekd.stages.prune.cutter import Cut, Cutter, labelled
 from edgekd.stages.prune.options import Prune
-from edgekd.train import accuracy_of, logits_of
+from edgekd.tasks.signature import LOGITS
+from edgekd.train import logits_of, metric_of
 from edgekd.train.history import History, history_from_json, history_to_json
 from edgekd.user_cache import cache_folder
 
@@ -149,12 +149,13 @@ class _Pruning:
     def _without_blocks(self, network: nn.Module) -> Cut:
         batches = self._inputs(self.stage.batchnorm_batches)
         samples = self.data.validation.select(torch.arange(min(RANKING_SAMPLES, len(self.data.validation))))
-        exact = logits_of(network, self.data, samples).log_softmax(1)
+        reference = {LOGITS: logits_of(network, self.data, samples)}
 
         def degradation(shorter: nn.Module) -> float:
             if batches:
                 reestimate(shorter, batches)
-            return float(divergence(logits_of(shorter, self.data, samples), exact))
+            logits = {LOGITS: logits_of(shorter, self.data, samples)}
+            return float(self.data.task.divergence(logits, reference).sum())
 
         shape = self.job.spec.input_shape
         macs = partial(count_macs, input_shape=shape)
@@ -198,7 +199,7 @@ class _Pruning:
         return found, sensitivity_weights(found, Prunable(network, shape, **ranking), 1 / len(self.data.validation))
 
     def _accuracy(self, network: nn.Module) -> float:
-        return accuracy_of(network, self.data, self.data.validation)
+        return metric_of(network, self.data, self.data.validation)
 
     def _inputs(self, count: int) -> list[Tensor]:
         return [inputs for inputs, _ in labelled(self.job, count)]

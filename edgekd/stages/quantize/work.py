@@ -1,7 +1,6 @@
 """Precision escalation: fp16, post-training quantisation, QAT and mixed precision, until one keeps the accuracy."""
 
 import copy
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -24,14 +23,17 @@ from edgekd.quantize.calibration import CALIBRATIONS, calibrate
 from edgekd.quantize.equalization import equalize
 from edgekd.quantize.fake_quant import FakeQuantize, fake_quants, weighted_layers
 from edgekd.quantize.rounding import RoundingSearch
-from edgekd.quantize.sensitivity import divergence, float_layers, keep_in_float, sensitivities
+from edgekd.quantize.sensitivity import float_layers, keep_in_float, sensitivities
 from edgekd.spec import Spec
 from edgekd.stages.job import Job, Result, Training
 from edgekd.stages.quantize.options import AUTO, Quantize
-from edgekd.train import CrossEntropy, accuracy_of, distributed, logits_of
+from edgekd.tasks.compare import noise
+from edgekd.tasks.signature import LOGITS
+from edgekd.train import distributed, logits_of, metric_of, predictions_of
 from edgekd.train.device import channels_last
+from edgekd.train.evaluate import evidence_of
 from edgekd.train.history import History, history_to_json
-from edgekd.train.objective import Phased
+from edgekd.train.objective import Phased, TaskLoss
 
 logger = get_logger(__name__)
 
@@ -56,15 +58,15 @@ class Escalation:
         """Tell whether ``accuracy`` is enough."""
         return round(self.floor - accuracy, 9) <= 0  # 0.1 - 0.01 is a hair above 0.09
 
-    def keeps_trained(self, calibrated: float, trained: float, n: int) -> bool:
+    def keeps_trained(self, calibrated: float, trained: float, noise: float) -> bool:
         """Tell whether to keep trained weights rather than calibrated ones, by their validation accuracies.
 
-        If both keep the accuracy, the trained weights are kept unless they are significantly worse on ``n`` samples;
-        otherwise the better ones are.
+        If both keep the accuracy, the trained weights are kept unless they are worse by more than ``noise``; otherwise
+        the better ones are.
         """
         if trained >= calibrated:
             return True
-        return self.is_met(trained) and calibrated - trained <= noise(calibrated, trained, n)
+        return self.is_met(trained) and calibrated - trained <= noise
 
     def step(self, name: str, accuracy: float, **more: Any) -> bool:
         """Record the validation accuracy of a step, and return whether it is enough."""
@@ -96,21 +98,21 @@ def quantize(job: Job) -> Result:
 
 
 def _escalation(job: Job) -> Escalation:
-    own = accuracy_of(job.network, job.data, job.data.validation)
+    own = metric_of(job.network, job.data, job.data.validation)
     drop = job.needs.accuracy_drop
     if drop is not None and job.teacher is not None:
-        teacher = accuracy_of(first_teacher(job.teacher), job.data, job.data.validation)
+        teacher = metric_of(first_teacher(job.teacher), job.data, job.data.validation)
         return Escalation(teacher - drop / 100, f"the teacher's {teacher:.2%}, less the budget's {drop:g} points")
-    slack = noise(own, own, len(job.data.validation))
+    slack = _noise(job, own, own)
     return Escalation(
         own - slack, f"the float network's {own:.2%}, less what {len(job.data.validation)} samples can tell"
     )
 
 
-def noise(first: float, second: float, n: int) -> float:
-    """Return two standard errors of the difference of two accuracies on ``n`` samples each."""
-    mean = (first + second) / 2
-    return 2 * math.sqrt(2 * mean * (1 - mean) / n)
+def _noise(job: Job, first: float, second: float) -> float:
+    data = job.data
+    evidence = evidence_of(predictions_of(job.network, data, data.validation), data, data.validation)
+    return noise(data.task.metrics[0], evidence, first, second)
 
 
 def _half(job: Job, escalation: Escalation) -> Result | None:
@@ -118,7 +120,7 @@ def _half(job: Job, escalation: Escalation) -> Result | None:
         escalation.skip("half", "not every target computes in float16: its file would be smaller, not faster")
         return None
     rounded = _rounded_to_half(job.network)
-    if not escalation.step("half", accuracy_of(rounded, job.data, job.data.validation)):
+    if not escalation.step("half", metric_of(rounded, job.data, job.data.validation)):
         return None
     return _as_float16(job, escalation)
 
@@ -178,7 +180,7 @@ class _EightBits:
 
     def accuracy(self, samples: Samples | None = None) -> float:
         freeze_ranges(self.graph)
-        return accuracy_of(self.graph, self.job.data, samples or self.job.data.validation)
+        return metric_of(self.graph, self.job.data, samples or self.job.data.validation)
 
     def _calibrate(self) -> None:
         section, job = self.stage, self.job
@@ -196,11 +198,12 @@ class _EightBits:
     def _best_calibration(self, batches: list[Tensor]) -> str:
         """Choose the calibration with the least divergence from the float network; accuracy distinguishes too few."""
         samples = _first(self.job.data.validation, CHOICE_SAMPLES)
-        reference = logits_of(self.job.network, self.job.data, samples).log_softmax(1)
+        reference = {LOGITS: logits_of(self.job.network, self.job.data, samples)}
         found = {}
         for method in sorted(CALIBRATIONS):
             calibrate(self.graph, batches, method)
-            found[method] = float(divergence(logits_of(self.graph, self.job.data, samples), reference))
+            logits = {LOGITS: logits_of(self.graph, self.job.data, samples)}
+            found[method] = float(self.job.data.task.divergence(logits, reference).sum())
         return min(found, key=lambda method: found[method])
 
     def _post_training(self) -> dict[str, Any]:
@@ -215,7 +218,7 @@ class _EightBits:
             module.freeze_scale()
         round_biases(graph)
         trained = self.accuracy()
-        keep = self.escalation.keeps_trained(calibrated, trained, len(job.data.validation))
+        keep = self.escalation.keeps_trained(calibrated, trained, _noise(self.job, calibrated, trained))
         self.weights = "trained" if keep else "calibrated"
         if not keep:
             lost = 100 * (calibrated - trained)
@@ -223,16 +226,20 @@ class _EightBits:
             fill(graph, before)
         return self.escalation.step("qat", trained, kept=keep) and keep
 
+    def _divergence(self, logits: Tensor, reference: Tensor) -> Tensor:
+        return self.job.data.task.divergence({LOGITS: logits}, {LOGITS: reference})
+
     def _mix(self) -> bool:
         """Return layers to float, the most sensitive first, until the accuracy is kept."""
         layers = [layer for layer in weighted_layers(self.graph) if layer.weight_fake_quant is not None]
         most = int(self.stage.mixed_share * len(layers))
-        if not self.escalation.is_met(accuracy_of(self.job.network, self.job.data, self.job.data.validation)):
+        if not self.escalation.is_met(metric_of(self.job.network, self.job.data, self.job.data.validation)):
             self.escalation.skip("mixed", "the float network misses the accuracy too")
             return False
         if self.escalation.step("mixed", self.accuracy(), float_layers=[]):
             return True
-        scan = sensitivities(self.graph, list(_inputs(self.job, _first(self.job.data.validation, SCAN_SAMPLES))))
+        inputs = list(_inputs(self.job, _first(self.job.data.validation, SCAN_SAMPLES)))
+        scan = sensitivities(self.graph, inputs, self._divergence)
         before = capture(self.graph, self.job.spec).tensors
         tried = 0
         while tried < most:
@@ -258,7 +265,7 @@ def simulating(job: Job, graph: nn.Module, training: Training) -> Training:
             module.learn_scale()
     objective = job.objective(graph)
     if section.teacher and section.teacher_after and job.teacher is not None:
-        objective = Phased(CrossEntropy(section.label_smoothing), objective, section.teacher_after)
+        objective = Phased(TaskLoss(job.data.task, section.label_smoothing), objective, section.teacher_after)
 
     def before_step(step: int, total: int) -> None:
         observe(graph, not section.learned_scales and step < section.freeze_after * total)

@@ -35,7 +35,24 @@ class Classification:
     names: tuple[str, ...]
 
     name: ClassVar[str] = "classification"
+    outputs: ClassVar[str] = "classes"
     metrics: ClassVar[Sequence[Metric]] = (Metric("accuracy", "accuracy", "%", "higher", "mcnemar", _correct),)
+
+    def targets(self, stored: Any) -> dict[str, Any]:
+        return {"classes": stored, "known": stored >= 0}
+
+    def to_rows(self, outputs: Arrays) -> NDArray[Any]:
+        from edgekd.tasks.classification import score
+
+        return score.predicted_classes(outputs[LOGITS]).astype("int32")
+
+    def from_rows(self, rows: NDArray[Any]) -> ClassPredictions:
+        from edgekd.tasks.classification import score
+
+        return score.ClassPredictions(rows)
+
+    def is_finite(self, rows: NDArray[Any]) -> bool:
+        return bool((rows >= 0).all())
 
     def check(self, signature: Signature, targets: Arrays) -> None:
         from edgekd.tasks.classification import score

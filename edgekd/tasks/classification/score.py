@@ -33,9 +33,14 @@ class ClassPredictions:
 
 def decode(logits: NDArray[Any]) -> ClassPredictions:
     """Return the class with the largest logit of each sample, the first of equal ones; logits (N, classes)."""
-    finite = np.isfinite(logits).all(1)
     with np.errstate(invalid="ignore"):
-        return ClassPredictions(np.where(finite, logits.argmax(1), NO_CLASS), softmax(logits))
+        return ClassPredictions(predicted_classes(logits), softmax(logits))
+
+
+def predicted_classes(logits: NDArray[Any]) -> Ints:
+    """Return the class (N,) with the largest logit, :data:`NO_CLASS` where logits are not finite."""
+    found: Ints = np.where(np.isfinite(logits).all(1), logits.argmax(1), NO_CLASS)
+    return found
 
 
 def softmax(logits: NDArray[Any]) -> Floats:

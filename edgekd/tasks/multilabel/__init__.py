@@ -55,6 +55,7 @@ class Multilabel:
     positive_weights: tuple[float, ...] | None = None
 
     name: ClassVar[str] = "multilabel"
+    outputs: ClassVar[str] = "labels"
     metrics: ClassVar[Sequence[Metric]] = (
         Metric("map", "mean average precision", "%", "higher", "bootstrap", _average_precision),
         Metric("macro_f1", "macro F1", "%", "higher", "bootstrap", _macro_f1),
@@ -69,6 +70,20 @@ class Multilabel:
                 bounds = "above 0 and below 1" if high == 1 else "above 0"
                 raise ModelError(f"{field} are {list(values)}; expected {len(self.names)} numbers {bounds}")
             object.__setattr__(self, field, tuple(values))
+
+    def targets(self, stored: Any) -> dict[str, Any]:
+        return {"labels": stored, "known": stored >= 0}
+
+    def to_rows(self, outputs: Arrays) -> NDArray[Any]:
+        return outputs[LOGITS].astype("float32")
+
+    def from_rows(self, rows: NDArray[Any]) -> LabelPredictions:
+        return self.decode({LOGITS: rows})
+
+    def is_finite(self, rows: NDArray[Any]) -> bool:
+        import numpy as np
+
+        return bool(np.isfinite(rows).all())
 
     def check(self, signature: Signature, targets: Arrays) -> None:
         from edgekd.tasks.multilabel import score
