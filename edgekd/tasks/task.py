@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+
+Stored = TypeVar("Stored")  # an array or a tensor
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +35,7 @@ class Task(Protocol):
     def names(self) -> tuple[str, ...]:
         """Return the names of classes or labels, in the order of outputs."""
 
-    def targets(self, stored: Any) -> dict[str, Any]:
+    def targets(self, stored: Stored) -> dict[str, Stored]:
         """Return targets by name from the array or tensor (N, ...) that data sets store, negative where not known."""
 
     def to_rows(self, outputs: Arrays) -> NDArray[Any]:

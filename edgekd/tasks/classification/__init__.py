@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from edgekd.tasks.classification.score import ClassPredictions
-    from edgekd.tasks.task import Arrays, Tensors
+    from edgekd.tasks.task import Arrays, Stored, Tensors
 
 
 def _correct(predictions: ClassPredictions, targets: Arrays) -> Correct:
@@ -38,8 +38,8 @@ class Classification:
     outputs: ClassVar[str] = "classes"
     metrics: ClassVar[Sequence[Metric]] = (Metric("accuracy", "accuracy", "%", "higher", "mcnemar", _correct),)
 
-    def targets(self, stored: Any) -> dict[str, Any]:
-        return {"classes": stored, "known": stored >= 0}
+    def targets(self, stored: Stored) -> dict[str, Stored]:
+        return {"classes": stored, "known": stored >= 0}  # type: ignore[operator,dict-item]
 
     def to_rows(self, outputs: Arrays) -> NDArray[Any]:
         from edgekd.tasks.classification import score

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from edgekd.tasks.multilabel.score import LabelPredictions
-    from edgekd.tasks.task import Arrays, Tensors
+    from edgekd.tasks.task import Arrays, Stored, Tensors
 
 THRESHOLD = 0.5
 
@@ -71,8 +71,8 @@ class Multilabel:
                 raise ModelError(f"{field} are {list(values)}; expected {len(self.names)} numbers {bounds}")
             object.__setattr__(self, field, tuple(values))
 
-    def targets(self, stored: Any) -> dict[str, Any]:
-        return {"labels": stored, "known": stored >= 0}
+    def targets(self, stored: Stored) -> dict[str, Stored]:
+        return {"labels": stored, "known": stored >= 0}  # type: ignore[operator,dict-item]
 
     def to_rows(self, outputs: Arrays) -> NDArray[Any]:
         return outputs[LOGITS].astype("float32")
