@@ -138,6 +138,7 @@ EDGE = {
     "bench/worker.py": "messages between two processes",
     "bundle/diff.py": "compares two documents item by item",
     "bundle/manifest.py": "reads manifest.json with the standard library alone",
+    "devices/jetson/trtexec.py": "reads JSON that trtexec exports",
     "devices/runner.py": "messages of a program that is copied to a device as one file",
     "files.py": "reads JSON objects",
     "gate/consistency.py": "checks a report's document",
@@ -162,16 +163,13 @@ EDGE = {
 SMALL = 40
 STAY = {
     "bundle/licenses.py": "brings the list of SPDX; packing is long enough",
-    "devices/jetson/figures.py": "parses a Jetson's own output, as its siblings do",
-    "lint/macs.py": "a measure of the graph, apart from the rules",
-    "lint/tensorrt/file.py": "rules of a file as a whole, as each runtime has them",
+    "devices/jetson/latency.py": "reads trtexec's queries, as its siblings read a Jetson's other output",
     "pipeline/inventory.py": "the operators of a file, apart from its evaluation",
     "pipeline/threads.py": "the state of PyTorch, which a run holds and gives back",
     "pipeline/worker.py": "the part of the other processes of a run",
     "prune/importance/build.py": "importances by their names",
     "stages/order.py": "a rule over all stages",
     "stages/quantize/words.py": "describes a stage's metrics, as pruning has it",
-    "tensorrt/timing.py": "a cache, apart from the builder",
     "train/l2_sp.py": "a method from a paper is a file",
 }
 # Folders whose files are entries of a registry: each method, rule or source is a file, however short.

@@ -10,8 +10,7 @@ from onnx.external_data_helper import set_external_data
 
 from edgekd.errors import ModelError
 from edgekd.external import external_files
-from edgekd.lint.graph import LintGraph
-from edgekd.lint.macs import macs_of
+from edgekd.lint.graph import LintGraph, macs_of
 
 WEIGHT = np.ones((4, 3, 3, 3), np.float32)
 

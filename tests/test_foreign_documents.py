@@ -19,7 +19,7 @@ from edgekd.gate.policy import load_policy
 from edgekd.recipe import load_recipe
 from edgekd.report.load import load_report
 from edgekd.spec import MODEL
-from edgekd.tensorrt.timing import read_timings
+from edgekd.tensorrt.builder import read_timings
 
 DOCUMENTS = {
     "deep list": b"[" * 50_000,

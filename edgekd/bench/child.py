@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
 from edgekd.errors import EdgekdError, MeasurementError
 from edgekd.registry import Registry
 from edgekd.scratch import remove_all_scratch
@@ -21,6 +23,7 @@ from edgekd.scratch import remove_all_scratch
 if TYPE_CHECKING:
     from edgekd.bench.runtimes.session import Session
 
+STATUS = Path("/proc/self/status")
 COMMANDS: Registry[Callable[..., Any]] = Registry("command", MeasurementError)
 
 
@@ -82,7 +85,6 @@ def transfers(seconds: float) -> dict[str, list[int]]:
 
 @COMMANDS.register("memory")
 def memory(workload: dict[str, Any], threads: int, batch: int, runs: int = 3) -> dict[str, int]:
-    from edgekd.bench.memory import peak_rss_bytes, rss_bytes
     from edgekd.bench.plan import Workload
     from edgekd.bench.runtimes import RUNTIMES
 
@@ -93,6 +95,25 @@ def memory(workload: dict[str, Any], threads: int, batch: int, runs: int = 3) ->
     for _ in range(runs):
         session.run()
     return {"peak_rss_bytes": peak_rss_bytes(), "baseline_rss_bytes": baseline}
+
+
+def peak_rss_bytes() -> int:
+    # On Linux ru_maxrss survives exec: a child starts with its parent's peak, often a whole torch.
+    if STATUS.exists():
+        return status_bytes("VmHWM")
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def rss_bytes() -> int:
+    return int(psutil.Process().memory_info().rss)
+
+
+def status_bytes(key: str) -> int:
+    lines = dict(line.split(":", 1) for line in STATUS.read_text().splitlines())
+    return int(lines[key].split()[0]) * 1024
 
 
 @COMMANDS.register("profile")

@@ -71,6 +71,6 @@ class LocalTarget:
         return take(turns)
 
     def memory(self, plan: Plan) -> dict[str, MemoryRecord]:
-        """Return the peak memory of each workload, as :func:`edgekd.bench.memory` measures it."""
+        """Return the peak memory of each workload, as :func:`edgekd.bench.worker.memory` measures it."""
         workloads = plan.workloads.items()
         return {name: memory(workload, plan.threads, plan.batch) for name, workload in workloads}

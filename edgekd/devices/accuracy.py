@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.devices.events import ResponseError, integer, reading_response, text
+from edgekd.devices.events import Event, ResponseError, integer, reading_response, text
 from edgekd.devices.remote import Remote
 from edgekd.errors import DeviceError, MeasurementError
 from edgekd.files import temporary_folder
@@ -104,7 +104,7 @@ def outputs_on_device(
     return found
 
 
-def keep(event: dict[str, Any], found: Mapping[str, NDArray[np.int64]]) -> None:
+def keep(event: Event, found: Mapping[str, NDArray[np.int64]]) -> None:
     classes = found[text(event["model"], "the name of a model")]
     predicted = [integer(each, "a class", 0, CLASSES) for each in event["classes"]]
     first = integer(event["first"], "the number of a sample", 0, len(classes) - len(predicted))

@@ -1,6 +1,6 @@
 """TensorRT engines that ``trtexec`` builds from ONNX files on a device, each built once and cached there."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import onnx
 from google.protobuf.message import DecodeError
 
-from edgekd.devices.events import number, text
+from edgekd.devices.events import Event, number, text
 from edgekd.devices.jetson.command import Build, Version, build_command, check
 from edgekd.devices.probe import Probe, dotted
 from edgekd.errors import DeviceError, MeasurementError
@@ -137,7 +137,7 @@ class BuildResult:
     log: str = ""
 
 
-def parse_build_result(event: Mapping[str, Any]) -> BuildResult:
+def parse_build_result(event: Event) -> BuildResult:
     return BuildResult(
         event["cached"] is True, number(event["seconds"], "the time of building"), text(event.get("log", ""), "a log")
     )

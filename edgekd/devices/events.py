@@ -1,13 +1,17 @@
 """Validation of what a device sends: it may be broken, misconfigured, or not the device that it claims to be."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.errors import DeviceError, first_line
+
+# An object of JSON that the runner sent, not yet checked.
+Event = Mapping[str, Any]
 
 DAY_NS = 86_400 * 10**9
 DAY_S = 86_400.0

@@ -1,12 +1,9 @@
 """Interleaved inferences on a device, with ONNX Runtime's own times of its kernels."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from edgekd.bench.runtimes.onnxruntime.interleave import InterleavedRuns, InterleavedTimes
-from edgekd.devices.events import DAY_S, nanoseconds, number, reading_response, text
+from edgekd.devices.events import DAY_S, Event, nanoseconds, number, reading_response, text
 from edgekd.devices.remote import Remote
 from edgekd.errors import DeviceError
 
@@ -32,7 +29,7 @@ def interleave_on_device(remote: Remote, turns: InterleavedRuns, timeout_s: floa
         return interleaved_times(events[0], turns)
 
 
-def interleaved_times(event: dict[str, Any], turns: InterleavedRuns) -> InterleavedTimes:
+def interleaved_times(event: Event, turns: InterleavedRuns) -> InterleavedTimes:
     times = np.array([nanoseconds(row) for row in event["times_ns"]], np.int64)
     if times.ndim != 2 or times.shape[1] != len(turns.order):
         raise ValueError(f"times in the shape {times.shape}")
@@ -40,7 +37,7 @@ def interleaved_times(event: dict[str, Any], turns: InterleavedRuns) -> Interlea
     return InterleavedTimes(times, events)
 
 
-def kernel_of(event: Mapping[str, Any]) -> Mapping[str, Any]:
+def kernel_of(event: Event) -> Event:
     text(event["name"], "the name of a kernel")
     number(event["dur"], "the time of a kernel in microseconds", 0, DAY_S * 1e6)
     number(event["ts"], "the moment of a kernel in microseconds")

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -11,7 +10,7 @@ from edgekd.bench.environment import busy_warnings, governor_warnings, share_of
 from edgekd.bench.plan import Plan
 from edgekd.bench.records import LatencyRecord, MeasurementWarning, SessionInfo
 from edgekd.bench.runner import Launch, default_timeout_s, sample_warnings, times_of, vs_reference
-from edgekd.devices.events import DAY_S, ResponseError, integer, nanoseconds, reading_response, text
+from edgekd.devices.events import DAY_S, Event, ResponseError, integer, nanoseconds, reading_response, text
 from edgekd.devices.events import number as number_of
 from edgekd.devices.probe import Probe, probe_remote
 from edgekd.devices.remote import Remote
@@ -103,7 +102,7 @@ def copy(remote: Remote, plan: Plan) -> dict[str, str]:
     return {name: there[workload.model] for name, workload in plan.workloads.items()}
 
 
-def launch_of(event: dict[str, Any], plan: Plan, number: int) -> Launch:
+def launch_of(event: Event, plan: Plan, number: int) -> Launch:
     """Parse launch ``number`` of ``plan``; raise ValueError or its like if ``event`` cannot be that."""
     if number >= plan.launches or any(event[key].keys() != plan.workloads.keys() for key in ("rounds", "opened")):
         raise ValueError("a launch that was not requested")
@@ -117,7 +116,7 @@ def launch_of(event: dict[str, Any], plan: Plan, number: int) -> Launch:
     return Launch(opened, rounds, {name: {} for name in rounds}, taken, 0)
 
 
-def session_info(event: dict[str, Any]) -> SessionInfo:
+def session_info(event: Event) -> SessionInfo:
     cpus = event["cpus"]
     return SessionInfo(
         load_ms=number_of(event["load_ms"], "the time of loading", 0, DAY_S * 1000),
@@ -128,7 +127,7 @@ def session_info(event: dict[str, Any]) -> SessionInfo:
     )
 
 
-def governor_of(event: dict[str, Any]) -> str | None:
+def governor_of(event: Event) -> str | None:
     return None if event["governor"] is None else text(event["governor"], "the governor")
 
 

@@ -4,9 +4,9 @@ import json
 import subprocess
 import tempfile
 from time import monotonic
-from typing import Any
 
 from edgekd import children
+from edgekd.devices.events import Event
 from edgekd.devices.probe import Probe, parse_probe
 from edgekd.devices.registry import Device
 from edgekd.errors import DeviceError
@@ -34,7 +34,7 @@ def cuda_name() -> str | None:
     return done.stdout.strip().splitlines()[0] if done.returncode == 0 and done.stdout.strip() else None
 
 
-def ask_runner() -> dict[str, Any]:
+def ask_runner() -> Event:
     with tempfile.TemporaryFile() as stderr:
         process = subprocess.Popen(
             children.words("edgekd.devices.runner"), env=children.environment(),

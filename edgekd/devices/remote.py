@@ -9,7 +9,7 @@ from typing import Any
 
 from edgekd import strict_json
 from edgekd.devices import runner
-from edgekd.devices.events import ResponseError
+from edgekd.devices.events import Event, ResponseError
 from edgekd.devices.registry import Device, replace_command
 from edgekd.devices.ssh import Ssh
 from edgekd.devices.ssh_errors import last_line
@@ -66,7 +66,7 @@ class Remote(Ssh):
         if tuple(map(int, version.split("."))) < (3, 8):
             raise DeviceError(f"{python} on {where} is Python {version} and 3.8 is needed; name another with --python")
 
-    def events(self, request: dict[str, Any], timeout_s: float) -> Iterator[dict[str, Any]]:
+    def events(self, request: dict[str, Any], timeout_s: float) -> Iterator[Event]:
         """Run the job ``request`` and yield the runner's events, up to its end.
 
         Raises:
@@ -86,7 +86,7 @@ class Remote(Ssh):
         if not finished:
             raise DeviceError(f"the runner on {self.device.name} ended before it was done")
 
-    def _event(self, line: bytes) -> dict[str, Any]:
+    def _event(self, line: bytes) -> Event:
         try:
             event = strict_json.parse(line)
         except ValueError as error:

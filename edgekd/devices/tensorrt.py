@@ -14,9 +14,9 @@ from edgekd.bench.plan import Plan, Workload
 from edgekd.bench.records import EnergyRecord, LatencyRecord, MeasurementWarning
 from edgekd.bench.runner import Launch, default_timeout_s, vs_reference
 from edgekd.devices.engines import BUILD_S, DeviceEngine, EngineBuilder, build_requests, builder_of, engine_of, numbered
-from edgekd.devices.events import ResponseError, integer, number, reading_response, text
+from edgekd.devices.events import Event, ResponseError, integer, number, reading_response, text
 from edgekd.devices.jetson.command import MIN_QUERIES, EngineTiming, timing_command, written_warmup_ms
-from edgekd.devices.jetson.figures import latency_ms, query_warnings
+from edgekd.devices.jetson.latency import latency_ms, query_warnings
 from edgekd.devices.jetson.power import PowerSample, energy_j, total_rails
 from edgekd.devices.jetson.rails import rails_of
 from edgekd.devices.jetson.tegrastats import parse_tegrastats
@@ -140,7 +140,7 @@ def runs_of(builder: EngineBuilder, engines: Mapping[str, DeviceEngine], plan: P
             yield RunRequest(name, words, {"times": times}, INTERVAL_S)
 
 
-def parse_run(event: Mapping[str, Any], builder: EngineBuilder) -> Run:
+def parse_run(event: Event, builder: EngineBuilder) -> Run:
     before, after = event["over_current"]
     return Run(
         parse_times(event["files"]["times"], written_warmup_ms(builder.version)),
@@ -151,7 +151,7 @@ def parse_run(event: Mapping[str, Any], builder: EngineBuilder) -> Run:
     )
 
 
-def counts_of(event: Mapping[str, Any]) -> dict[str, int]:
+def counts_of(event: Event) -> dict[str, int]:
     return {name: integer(count, f"the counter {name}") for name, count in event.items()}
 
 

@@ -4,7 +4,6 @@ import gzip
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgekd.devices.accuracy import DevicePredictions
 from edgekd.devices.engines import BUILD_S, DeviceEngine, EngineBuilder, build_requests, builder_of, engine_of, numbered
-from edgekd.devices.events import ResponseError, integer, reading_response, text
+from edgekd.devices.events import Event, ResponseError, integer, reading_response, text
 from edgekd.devices.jetson.command import inference_command
 from edgekd.devices.jetson.trtexec import parse_outputs
 from edgekd.devices.probe import Probe, probe_remote
@@ -109,7 +108,7 @@ def output_request(builder: EngineBuilder, name: str, engine: DeviceEngine) -> O
     return OutputRequest(name, words, OUTPUTS)
 
 
-def classes_of(event: Mapping[str, Any], output: str, batch: int) -> NDArray[np.int64]:
+def classes_of(event: Event, output: str, batch: int) -> NDArray[np.int64]:
     found = parse_outputs(text(event["text"], "the outputs"), output)
     if found is None or found[0][0] != batch:
         raise DeviceError(f"{event['model']}: trtexec did not write all values of the output {output!r}")

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 from edgekd.errors import ModelError
 from edgekd.lint.confirm import Confirmation
-from edgekd.lint.graph import DEQUANTIZE, QUANTIZE, LintGraph
+from edgekd.lint.graph import DEQUANTIZE, QUANTIZE, LintGraph, macs_of
 from edgekd.lint.layer import MOVING, WEIGHTED, LayerContext
-from edgekd.lint.macs import macs_of
 from edgekd.lint.result import Lint, LintedLayer, LintFinding
 from edgekd.lint.rule import Rulebook, apply_rules, runs_in_int8
 from edgekd.lint.target import TARGETS, LintTarget

@@ -13,7 +13,7 @@ from edgekd.lint.onnxruntime.confirm import confirm as ask_onnxruntime
 from edgekd.lint.result import LintFinding
 from edgekd.lint.rule import Rulebook
 from edgekd.lint.tensorrt.confirm import confirm as ask_tensorrt
-from edgekd.lint.tensorrt.file import file_findings
+from edgekd.lint.tensorrt.parameters import file_findings
 from edgekd.registry import Registry
 
 if TYPE_CHECKING:

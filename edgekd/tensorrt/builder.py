@@ -6,15 +6,16 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from edgekd.errors import ExportError
+from edgekd.errors import EdgekdError, ExportError, StorageError
+from edgekd.files import lies_there, read_content, write_bytes
 from edgekd.registry import nearest
 from edgekd.tensorrt.adapter import builds_ahead, errors_of, library, version
 from edgekd.tensorrt.gpu import Gpu, current_gpu
 from edgekd.tensorrt.layers import Layer, logged_layers, parse_layers
 from edgekd.tensorrt.parser import Parsed, parse
-from edgekd.tensorrt.timing import read_timings, write_timings
 
 WORKSPACE_BYTES = 1 << 30
+LARGEST_TIMINGS = 1 << 32
 
 Batches = tuple[int, int, int]
 
@@ -162,3 +163,26 @@ def _inspected(trt: Any, logger: Any, plan: Any) -> dict[str, Layer]:
     if engine is None:
         return {}
     return parse_layers(engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON))
+
+
+def read_timings(config: Any, path: Path) -> None:
+    """Give ``config`` the timings in ``path``; if there is no such file, it starts to collect some.
+
+    Raises:
+        ExportError: they were measured on another GPU or by another release.
+        StorageError: the file cannot be read.
+    """
+    try:
+        known = read_content(path, limit=LARGEST_TIMINGS) if lies_there(path) else b""
+    except EdgekdError as error:
+        raise StorageError(f"{error}; name another timing cache") from error
+    timings = config.create_timing_cache(known)
+    if timings is None or not config.set_timing_cache(timings, ignore_mismatch=False):
+        raise ExportError(
+            f"{path} holds timings of another GPU or another release of TensorRT; delete it or name another file"
+        )
+
+
+def write_timings(config: Any, path: Path) -> None:
+    """Write the timings of ``config`` after a build, whole or not at all."""
+    write_bytes(path, bytes(config.get_timing_cache().serialize()))

@@ -2,7 +2,7 @@ import pytest
 
 from edgekd.errors import StorageError
 from edgekd.tensorrt.adapter import errors_of
-from edgekd.tensorrt.timing import read_timings, write_timings
+from edgekd.tensorrt.builder import read_timings, write_timings
 
 # TensorRT for RTX has the calls and times nothing, so this shows the files and not what is in them.
 pytestmark = pytest.mark.filterwarnings("ignore:.*Timing cache operations are no-ops:DeprecationWarning")

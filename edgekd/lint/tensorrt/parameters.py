@@ -110,3 +110,16 @@ def elsewhere(graph: LintGraph, reported: set[str]) -> Iterator[LintFinding]:
         if found and code not in reported:
             more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
             yield LintFinding(code, found[0].effect, found[0].message + more, found[0].advice)
+
+
+def file_findings(graph: LintGraph, reported: set[str]) -> Iterator[LintFinding]:
+    """Yield findings on the whole file; ``reported`` are the codes that layers have already."""
+    yield from elsewhere(graph, reported)
+    scales = [graph.quantiser(node).scale for node in graph.nodes if node.op_type == DEQUANTIZE]
+    if any(scale is not None and scale.dtype.name == "float32" for scale in scales):
+        yield LintFinding(
+            "float32_rest",
+            "note",
+            "what is not int8 is float32 in the file, and TensorRT computes in the types that the file gives",
+            "export the rest in float16, and time it against a float16 file without quantisers",
+        )

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from edgekd.devices.jetson.figures import latency_ms, query_warnings
+from edgekd.devices.jetson.latency import latency_ms, query_warnings
 from edgekd.devices.jetson.trtexec import Query
 from edgekd.errors import MeasurementError
 
