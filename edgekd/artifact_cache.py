@@ -44,7 +44,7 @@ class ArtifactCache:
         return self.root / f"{name}-{key[:KEY_DIGITS]}"
 
     def find(self, name: str, key: str) -> Path | None:
-        """The entry, or None where there is none, or a damaged one."""
+        """Return the entry, or None if it is missing or damaged."""
         place = self.place(name, key)
         return place if lies_there(place) and damaged_file(place) is None else None
 
@@ -78,7 +78,7 @@ class ArtifactCache:
             yield place
 
     def workplace(self, name: str, key: str) -> Path:
-        """Where unfinished work of an entry keeps what it needs to go on; for ``fill`` of :meth:`keep` alone."""
+        """Return the folder in which unfinished work of an entry is kept, for ``fill`` of :meth:`keep` alone."""
         place = self._workplace(name, key)
         if lies_there(place) and not is_folder(place):
             move_aside(place)
@@ -107,7 +107,7 @@ def write_sums(folder: Path) -> None:
 
 
 def damaged_file(place: Path) -> Path | None:
-    """The first file of an entry that is not as it was written, or is missing; None where all are.
+    """Return the first file of an entry that is changed or missing, or None.
 
     What lies there beside them, such as a file manager's ``.DS_Store``, is somebody else's.
     """
@@ -120,7 +120,7 @@ def damaged_file(place: Path) -> Path | None:
 
 
 def is_entry(place: Path) -> bool:
-    """Whether all that the folder holds are files that its sums name, whole or damaged."""
+    """Return whether the folder holds no file but those that its sums name, damaged or not."""
     recorded = _recorded(place / SUMS)
     return bool(recorded) and all(is_file(path) and path.name in {*recorded, SUMS} for path in place.iterdir())
 
