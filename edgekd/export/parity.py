@@ -11,8 +11,12 @@ from onnx import ModelProto
 from torch import Tensor
 
 from edgekd.files import temporary_folder
+from edgekd.tasks.classification import Classification
+from edgekd.tasks.signature import LOGITS
+from edgekd.tasks.task import Task
 
 STEPS = 255
+CLASSIFICATION = Classification(())
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,7 @@ class Parity:
     """The agreement of two sets of logits.
 
     Attributes:
-        agreement: share of samples with the same predicted class.
+        agreement: share of samples with the same prediction.
         max_steps, mean_steps: differences in quantisation steps, 1/255 of the range of the reference's logits.
     """
 
@@ -31,12 +35,13 @@ class Parity:
     mean_steps: float
 
 
-def parity(reference: Tensor, logits: Tensor) -> Parity:
-    """Compare ``logits`` (N, classes) with those of a ``reference`` on the same samples."""
-    agreement = float((reference.argmax(1) == logits.argmax(1)).double().mean())
+def parity(reference: Tensor, logits: Tensor, task: Task = CLASSIFICATION) -> Parity:
+    """Compare ``logits`` (N, ...) with those of a ``reference`` on the same samples, which predict for ``task``."""
     difference = (reference - logits).abs()
     step = max(float(reference.max() - reference.min()), 1e-12) / STEPS
     largest, mean = float(difference.max()), float(difference.mean())
+    rows = (task.to_rows({LOGITS: each.numpy()}) for each in (reference, logits))
+    agreement = float(task.agree(*map(task.from_rows, rows)).mean())
     return Parity(agreement, largest, len(reference), largest / step, mean / step)
 
 

@@ -1,6 +1,5 @@
 """Class by class, what became of the teacher's answers: how many are still right, and which mistakes grew."""
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -8,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.report.schema import ByClass, ClassCounts, Confusion
+from edgekd.tasks.classification.score import grown_confusions
 
 Numbers = NDArray[Any]
 
-MOST_CONFUSIONS = 10
 # One answer more is nothing that a report should point at.
 LEAST_GROWTH = 2
 
@@ -35,7 +34,7 @@ def by_class(
         runtime: where both were asked.
 
     Returns:
-        All classes, and the at most :data:`MOST_CONFUSIONS` mistakes that grew by :data:`LEAST_GROWTH` samples or
+        All classes, and the at most ten mistakes that grew by :data:`LEAST_GROWTH` samples or
         more, those that grew most first.
     """
     counts, right_before, right_after = (
@@ -52,18 +51,7 @@ def by_class(
         ),
         confusions=tuple(
             Confusion(label=names[label], answered=names[answered], before=was, after=now)
-            for (label, answered), was, now in _grown(labels, before.classes, after.classes)
+            for label, answered, was, now in grown_confusions(labels, before.classes, after.classes, LEAST_GROWTH)
         ),
         least_growth=LEAST_GROWTH,
     )
-
-
-def _grown(labels: Numbers, before: Numbers, after: Numbers) -> list[tuple[tuple[int, int], int, int]]:
-    was, now = (_mistakes(labels, answers) for answers in (before, after))
-    grown = [(pair, was[pair], now[pair]) for pair in now if now[pair] - was[pair] >= LEAST_GROWTH]
-    return sorted(grown, key=lambda each: (each[1] - each[2], -each[2], each[0]))[:MOST_CONFUSIONS]
-
-
-def _mistakes(labels: Numbers, answers: Numbers) -> Counter[tuple[int, int]]:
-    wrong = answers != labels
-    return Counter(zip(labels[wrong].tolist(), answers[wrong].tolist(), strict=True))

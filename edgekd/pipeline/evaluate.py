@@ -36,8 +36,10 @@ from edgekd.quantize.placement import NO_BOUNDS, Bounds
 from edgekd.recipe import Target
 from edgekd.stages.network import build_spec, float_twin, quantization_of, restore
 from edgekd.stages.targets import can_be_timed, file_profile, is_here
+from edgekd.tasks.metric import Correct, Evidence
+from edgekd.tasks.signature import LOGITS
 from edgekd.train import logits_of
-from edgekd.train.quality import correct_by_class, expected_calibration_error, negative_log_likelihood, reliability
+from edgekd.train.evaluate import evidence_of
 
 logger = get_logger(__name__)
 
@@ -112,7 +114,7 @@ class ExportNode(Node[Exported]):
         ours = logits_of(network, data, data.test)
         save_array(folder / LABELS, data.test.labels.int().numpy())
         save_array(folder / SAMPLES, _golden(data))
-        save_array(folder / PYTORCH, ours.argmax(1).int().numpy())
+        save_array(folder / PYTORCH, data.task.to_rows({LOGITS: ours.numpy()}))
         float_network = build_spec(float_twin(artifact.spec))
         evaluation = Evaluation(
             files=tuple(_describe(folder, file, ours, data) for file in files),
@@ -168,9 +170,17 @@ class ExportNode(Node[Exported]):
 
 
 def _correct(path: Path, data: DataSet, optimised: bool = True) -> NDArray[np.bool_]:
-    """Which validation samples the file classifies correctly in ONNX Runtime here: (N,)."""
+    """Return which validation samples (N,) the file predicts correctly in ONNX Runtime here."""
+    evidence = validation_evidence(path, data, optimised)
+    assert isinstance(evidence, Correct)
+    return np.asarray(evidence.correct)
+
+
+def validation_evidence(path: Path, data: DataSet, optimised: bool = True) -> Evidence:
+    """Return the evidence for the task's first metric, of the file in ONNX Runtime on the validation samples."""
     logits = runtime_logits(path, data.inputs(data.validation), optimised)
-    return (logits.argmax(1) == data.validation.labels).numpy()
+    rows = torch.from_numpy(data.task.to_rows({LOGITS: logits.numpy()}))
+    return evidence_of(rows, data, data.validation)
 
 
 def _correct_there(path: Path, at: RemoteTarget, data: DataSet) -> NDArray[np.bool_]:
@@ -195,8 +205,9 @@ def _describe(folder: Path, file: RuntimeFile, ours: Tensor, data: DataSet) -> F
     emulated = not is_here(file.profile)
     theirs = runtime_logits(path, data.inputs(data.test), optimised=not emulated)
     predictions = f"predictions-{'onnxruntime' if file.name == ONNX else file.profile}.npy"
-    save_array(folder / predictions, theirs.argmax(1).int().numpy())
-    same = parity(ours, theirs)
+    task, outputs = data.task, {LOGITS: theirs.numpy()}
+    save_array(folder / predictions, task.to_rows(outputs))
+    same = parity(ours, theirs, task)
     left, convolutions = ([], 0) if emulated else float_convolutions(path)
     return FileRecord(
         file=file.name,
@@ -205,10 +216,6 @@ def _describe(folder: Path, file: RuntimeFile, ours: Tensor, data: DataSet) -> F
         placement=file.placement,
         runtime=EMULATED if emulated else ONNX_RUNTIME,
         predictions=predictions,
-        right_by_class=correct_by_class(theirs, data.test.labels, len(data.classes)),
-        expected_calibration_error=expected_calibration_error(theirs, data.test.labels),
-        reliability=reliability(theirs, data.test.labels),
-        negative_log_likelihood=negative_log_likelihood(theirs, data.test.labels),
         parity=same,
         departs_at=None if emulated else _departure(path, same, data),
         size_bytes=path.stat().st_size,
@@ -216,6 +223,7 @@ def _describe(folder: Path, file: RuntimeFile, ours: Tensor, data: DataSet) -> F
         int8_coverage=int8_coverage(model, file.profile, confirm=not emulated),
         convolutions=convolutions,
         float_convolutions=left,
+        details=task.details(outputs, task.targets(data.test.labels.numpy())),
     )
 
 

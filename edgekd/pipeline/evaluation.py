@@ -1,12 +1,11 @@
 """What is known of an exported network: each of its files, and what they answer on the test set."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from edgekd.export import Parity
 from edgekd.quantize.placement import PlacementResult
-from edgekd.train.quality import Bin
 
 
 @dataclass(frozen=True)
@@ -19,11 +18,11 @@ class FileRecord:
         precision: that of its layers that compute products: int8 where any is.
         placement: how its int8 layers were chosen, where that was by measurement.
         runtime: what gave the answers.
-        right_by_class: correctly classified test samples of each class.
         parity: how far its outputs are from the network's.
         departs_at: the first layer at which the runtime leaves what the file says, looked for where answers differ.
         int8_coverage: share of the multiply-accumulates in int8, 0..1; None for a network that has none to speak of.
         convolutions, float_convolutions: how many there are, and the names of those that run in float.
+        details: what the task says of the predictions beside its metrics, see :meth:`edgekd.tasks.task.Task.details`.
     """
 
     file: str
@@ -32,10 +31,6 @@ class FileRecord:
     placement: PlacementResult | None
     runtime: str
     predictions: str
-    right_by_class: Sequence[int]
-    expected_calibration_error: float
-    reliability: Sequence[Bin]
-    negative_log_likelihood: float
     parity: Parity
     departs_at: str | None
     size_bytes: int
@@ -43,21 +38,22 @@ class FileRecord:
     int8_coverage: float | None
     convolutions: int
     float_convolutions: Sequence[str]
+    details: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         placement = self.placement.to_json() if self.placement else None
-        return {**asdict(self), "placement": placement, "reliability": [each._asdict() for each in self.reliability]}
+        known = {name: value for name, value in asdict(self).items() if name != "details"}
+        return {**known, "placement": placement, **self.details}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "FileRecord":
-        placement = document["placement"]
+        names = {each.name for each in fields(cls)}
+        known = {name: value for name, value in document.items() if name in names}
+        placement = known.pop("placement")
         return cls(
-            **{
-                **document,
-                "placement": PlacementResult.from_json(placement) if placement else None,
-                "reliability": tuple(Bin(**each) for each in document["reliability"]),
-                "parity": Parity(**document["parity"]),
-            }
+            **{**known, "parity": Parity(**known["parity"])},
+            placement=PlacementResult.from_json(placement) if placement else None,
+            details={name: value for name, value in document.items() if name not in names},
         )
 
 

@@ -1,7 +1,7 @@
 """Latency, memory and layers of the exported files, each file's time against the teacher's, in turns."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -58,14 +58,11 @@ class LatencyNode(Node[Measured]):
 
     @cached_property
     def key(self) -> str:
-        machine = {key: self._environment.get(key) for key in ("cpu", "packages", "kernel")}
+        environment = fingerprint()
+        machine = {key: environment.get(key) for key in ("cpu", "packages", "kernel")}
         files = [sha256_file(export.onnx) for export in self.exports]
         how = ["latency", VERSION, SECONDS, LAUNCHES, PROFILE_RUNS, self.question]
         return sha256(canonical_json([*how, files, self.target.threads, machine]))
-
-    @cached_property
-    def _environment(self) -> Mapping[str, Any]:
-        return fingerprint()
 
     def fill(self, folder: Path, workplace: Path) -> None:
         threads = self.target.threads
@@ -76,7 +73,7 @@ class LatencyNode(Node[Measured]):
         latency = carry_out(plan)
         memory = {label: peak_memory(workload, threads) for label, workload in workloads.items()}
         content = {
-            "environment": self._environment,
+            "environment": fingerprint(),
             "latency": {label: record.to_json() for label, record in latency.items()},
             "memory": {label: record.to_json() for label, record in memory.items()},
             "profiles": [profile(label, workloads[label], threads) for label in ends(list(workloads))],

@@ -9,6 +9,8 @@ from edgekd.artifact import tensors_of
 from edgekd.data import DataSet
 from edgekd.errors import ModelError, first_line
 from edgekd.spec import Spec
+from edgekd.tasks.signature import LOGITS
+from edgekd.tasks.task import Task
 
 SAMPLES, DRAWN = 2, 2
 # Large inputs, so that logits that happen to lie between 0 and 1 don't pass for probabilities.
@@ -23,11 +25,12 @@ def check_inputs(data: DataSet) -> Tensor:
     return torch.cat([data.to_input(raw), drawn])
 
 
-def check_network(network: nn.Module, spec: Spec, inputs: Tensor, trained: bool = True) -> None:
+def check_network(network: nn.Module, spec: Spec, inputs: Tensor, task: Task, trained: bool = True) -> None:
     """Refuse a network that cannot take the data's input, give one logit per class, or learn.
 
     Args:
         inputs: as :func:`check_inputs` gives them.
+        task: what the network is for.
         trained: a stage will train it, so that it must do in training what it does in evaluation.
 
     Raises:
@@ -57,11 +60,7 @@ def check_network(network: nn.Module, spec: Spec, inputs: Tensor, trained: bool 
             f"{spec.builder} changes its {name} in evaluation mode, so that its output depends on how often it ran: "
             "change it in training only (if self.training)"
         )
-    if form := _probabilities(together):
-        raise ModelError(
-            f"{spec.builder} gives probabilities, {form}; the losses apply the softmax themselves: return the logits, "
-            "the values before it"
-        )
+    task.check_outputs({LOGITS: together}, spec.builder)
     if trained:
         _must_learn(network, spec, inputs)
 
@@ -102,16 +101,3 @@ def _changed(network: nn.Module, before: Mapping[str, Tensor]) -> str:
 
 def _same(one: Tensor, other: Tensor) -> bool:
     return one.shape == other.shape and bool(((one == other) | ((one != one) & (other != other))).all())
-
-
-def _probabilities(output: Tensor) -> str:
-    rows = output[output.isfinite().all(1)].double()
-    if not len(rows):
-        return ""
-    if (rows >= 0).all() and (rows.sum(1) - 1).abs().max() < CLOSE:
-        return "not negative and 1 in sum, as after a softmax"
-    if (rows <= 0).all() and rows.logsumexp(1).abs().max() < CLOSE:
-        return "as their logarithms, 1 in sum, as after a log-softmax"
-    if (rows >= 0).all() and (rows <= 1).all() and not torch.equal(rows, rows[:1].expand_as(rows)):
-        return "between 0 and 1 for every input, as after a sigmoid"
-    return ""

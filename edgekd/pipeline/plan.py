@@ -63,10 +63,10 @@ def starts_of_teachers(recipe: Recipe, data: DataSet) -> list[Start]:
     return [start_of(each, data, (recipe.seed + number) % 2**32) for number, each in enumerate(sections)]
 
 
-def size_of(start: Start, inputs: Tensor, trained: bool = True) -> Size:
+def size_of(start: Start, inputs: Tensor, task: Task, trained: bool = True) -> Size:
     """Build the network and run it on ``inputs``, so that what does not fit the data is found before any training."""
     network = start.network()
-    check_network(network, start.spec, inputs, trained)
+    check_network(network, start.spec, inputs, task, trained)
     return Size(count_parameters(network), count_macs(network, start.spec.input_shape))
 
 

@@ -18,6 +18,7 @@ from edgekd.pipeline.report_rows import Rows
 from edgekd.pipeline.stage_result import StageResult
 from edgekd.pipeline.teachers import ENSEMBLE, EnsembleEvaluation, Teachers
 from edgekd.pipeline.warnings import (
+    BY_CLASS,
     classes_lost,
     data_warnings,
     not_served,
@@ -120,7 +121,9 @@ def _has(there: RemoteMeasurement | None, export: Exported) -> bool:
     return there is not None and export.label in there.labels
 
 
-def _by_class(data: DataSet, first: Exported, last: Exported) -> schema.ByClass:
+def _by_class(data: DataSet, first: Exported, last: Exported) -> schema.ByClass | None:
+    if BY_CLASS not in last.evaluation.here.details:
+        return None
     before, after = (
         NamedPredictions(export.label, np.load(export.folder / export.evaluation.here.predictions))
         for export in (first, last)

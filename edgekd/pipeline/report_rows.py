@@ -22,6 +22,9 @@ from edgekd.report import schema
 from edgekd.stats.correct import encode_correct
 from edgekd.stats.proportion import wilson_interval
 
+# Details of a task that rows have, too.
+CONFIDENCE = ("expected_calibration_error", "reliability", "negative_log_likelihood")
+
 
 @dataclass(frozen=True)
 class Where:
@@ -60,11 +63,7 @@ class Rows:
         if target and measured:
             latency, memory = measured.latency[export.label], measured.memory[export.label]
             where = replace(where, threads=target.threads, latency=latency, peak_rss_bytes=memory.peak_rss_bytes)
-        confidence = {
-            "expected_calibration_error": file.expected_calibration_error,
-            "reliability": tuple(schema.ConfidenceBin(**each._asdict()) for each in file.reliability),
-            "negative_log_likelihood": file.negative_log_likelihood,
-        }
+        confidence = {name: file.details[name] for name in CONFIDENCE if name in file.details}
         predictions, about = export.folder / file.predictions, {**self._file(export, file), **confidence}
         return self._row(export.label, export.evaluation, where, predictions, about, doubts(export.label, file))
 

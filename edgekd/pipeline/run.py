@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgekd.data import DataSet, load_data
-from edgekd.export import runtime_logits
 from edgekd.files import write_json, write_text
 from edgekd.formatting import count
 from edgekd.log import get_logger
 from edgekd.pipeline import finished
 from edgekd.pipeline.baseline_latency import ComparisonNode, baseline_files
-from edgekd.pipeline.evaluate import Exported, ExportNode
+from edgekd.pipeline.evaluate import Exported, ExportNode, validation_evidence
 from edgekd.pipeline.folder import LOG, RECIPE, begin, run_folder
 from edgekd.pipeline.local_paths import without_local_paths
 from edgekd.pipeline.log import RunLog
@@ -65,11 +64,13 @@ def plan(recipe: Recipe) -> RunPlan:
     inputs = check_inputs(data)
     first, *rest = (recipe.teacher, *recipe.teacher.others)
     learns = [first.train is not None or recipe.student is None, *(each.train is not None for each in rest)]
-    teacher, *others = [size_of(each, inputs, trained) for each, trained in zip(teachers, learns, strict=True)]
+    teacher, *others = [
+        size_of(each, inputs, data.task, trained) for each, trained in zip(teachers, learns, strict=True)
+    ]
     student = teacher
     if recipe.student is not None:
         start = start_of(recipe.student, data, recipe.seed)
-        student = size_of(start, inputs)
+        student = size_of(start, inputs, data.task)
         must_shrink(recipe, teacher, student)
     notes = must_compress(recipe, teachers, start, len(data.train), data.task)
     return RunPlan(data, teacher, student, tuple(others), notes)
@@ -151,8 +152,7 @@ def _least_accuracy(recipe: Recipe, data: DataSet, teacher: Exported) -> float |
     drop = recipe.budget.accuracy_drop
     if drop is None or not any(stage.quantizes_for(recipe.targets) for stage in recipe.stages):
         return None
-    right = runtime_logits(teacher.onnx, data.inputs(data.validation)).argmax(1) == data.validation.labels
-    return float(right.double().mean()) - drop / 100
+    return validation_evidence(teacher.onnx, data).value() - drop / 100
 
 
 def _largest(recipe: Recipe, teacher: Exported) -> float | None:

@@ -23,6 +23,7 @@ from edgekd.stats.ratios import ratio_over_launches
 
 # Points of accuracy that a class may lose to the teacher before it is named.
 MOST_LOST = 3
+BY_CLASS = "right_by_class"
 
 
 def doubts(label: str, file: FileRecord) -> list[schema.Note]:
@@ -125,8 +126,11 @@ def _to_reference(record: LatencyRecord) -> float:
 
 def classes_lost(teacher: Exported, student: Exported, data: DataSet) -> list[schema.Note]:
     """A warning for each class that the student answers much worse than the teacher, whatever the accuracy says."""
+    details = [export.evaluation.here.details for export in (teacher, student)]
+    if not all(BY_CLASS in each for each in details):
+        return []
     counts = torch.bincount(data.test.labels, minlength=len(data.classes)).tolist()
-    rights = (export.evaluation.here.right_by_class for export in (teacher, student))
+    rights = (each[BY_CLASS] for each in details)
     return [
         schema.Note(
             code="class_lost",

@@ -4,7 +4,6 @@ import json
 
 from edgekd.pipeline.evaluation import Evaluation
 from edgekd.quantize.placement import PlacementCandidate, PlacementResult
-from edgekd.train.quality import Bin
 from tests.pipeline.test_warnings import file_record
 
 
@@ -14,13 +13,15 @@ def test_it_survives_json():
     )
     files = (
         file_record(profile="onnxruntime-x86", placement=placed, departs_at="conv1"),
-        file_record(file="model-tensorrt.onnx", profile="tensorrt", reliability=(Bin(3, 0.5, 1.0),)),
+        file_record(
+            file="model-tensorrt.onnx", profile="tensorrt", details={"average_precision_by_label": [0.5, None]}
+        ),
     )
     whole = Evaluation(files, "int8", 10, 100, 1000)
     again = Evaluation.from_json(json.loads(json.dumps(whole.to_json())))
     assert json.dumps(again.to_json()) == json.dumps(whole.to_json())
     assert again.here.placement == placed
-    assert again.files[1].reliability == (Bin(3, 0.5, 1.0),)
+    assert again.files[1].details == {"average_precision_by_label": [0.5, None]}
 
 
 def test_a_file_is_found_by_what_it_is_written_for():

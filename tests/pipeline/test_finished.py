@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -82,7 +83,11 @@ def test_another_recipe_is_another_run(folder, tmp_path, changed):
 
 def test_so_are_another_command_another_edgekd_and_another_machine(folder, recipe, monkeypatch):
     assert finished.finished(folder, recipe, COMMAND + " --json") is None
-    for name, value in (("source_digest", "other"), ("packages", [["torch", "9"]]), ("cpu", {"model": "other"})):
+    for name, value in (
+        ("source_digest", "other"),
+        ("packages", [["torch", "9"]]),
+        ("cpu", SimpleNamespace(to_json=lambda: {"model": "other"})),
+    ):
         with monkeypatch.context() as patch:
             patch.setattr(finished, name, lambda value=value: value)
             assert finished.finished(folder, recipe, COMMAND) is None

@@ -13,7 +13,9 @@ from edgekd.models import build
 from edgekd.pipeline.network_check import check_inputs, check_network
 from edgekd.recipe import Data
 from edgekd.spec import Spec
+from edgekd.tasks.classification import Classification
 
+TASK = Classification(tuple("0123456789"))
 SPEC = Spec("net.py:make", (1, 8, 8), 10)
 
 
@@ -36,7 +38,7 @@ def inputs() -> Tensor:
 
 def complaint(forward: Callable[[Net, Tensor], object], inputs: Tensor, trained: bool = True) -> str:
     with pytest.raises(ModelError) as error:
-        check_network(Net(forward), SPEC, inputs, trained)
+        check_network(Net(forward), SPEC, inputs, TASK, trained)
     return str(error.value)
 
 
@@ -85,7 +87,7 @@ def test_another_output_in_training(inputs, training, says):
         return training(net, x) if net.training else net.layer(x)
 
     assert says in complaint(forward, inputs)
-    check_network(Net(forward), SPEC, inputs, trained=False)
+    check_network(Net(forward), SPEC, inputs, TASK, trained=False)
 
 
 def count(net: Net, x: Tensor) -> Tensor:
@@ -139,9 +141,9 @@ def test_a_forward_pass_that_cannot_be_used(inputs, forward, says, trained):
     ],
 )
 def test_logits_of_all_kinds_pass(inputs, forward):
-    check_network(Net(forward), SPEC, inputs)
+    check_network(Net(forward), SPEC, inputs, TASK)
 
 
 @pytest.mark.parametrize("model", ["resnet8", "small_cnn"])
 def test_built_in_networks_pass(inputs, model):
-    check_network(build(model, (1, 8, 8), 10), SPEC, inputs)
+    check_network(build(model, (1, 8, 8), 10), SPEC, inputs, TASK)

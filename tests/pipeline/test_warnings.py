@@ -14,16 +14,18 @@ from edgekd.quantize.placement import PlacementCandidate, PlacementResult
 from edgekd.recipe import Target
 from edgekd.report.schema import Report, Row
 from edgekd.report.steps import steps
-from edgekd.train.quality import Bin
 
 CPU = Target(device="cpu", runtime="onnxruntime")
+DETAILS = {
+    **{"right_by_class": [5, 5], "expected_calibration_error": 0.0, "negative_log_likelihood": 0.1},
+    "reliability": [{"n": 10, "confidence": 1.0, "accuracy": 1.0}],
+}
 
 
 def file_record(**more: Any) -> FileRecord:
     whole: dict[str, Any] = {
         **{"file": "model.onnx", "profile": "onnxruntime-x86", "precision": "float32", "placement": None},
-        **{"runtime": "onnxruntime", "predictions": "predictions.npy", "right_by_class": (5, 5)},
-        **{"expected_calibration_error": 0.0, "reliability": (Bin(10, 1.0, 1.0),), "negative_log_likelihood": 0.1},
+        **{"runtime": "onnxruntime", "predictions": "predictions.npy", "details": DETAILS},
         **{"parity": Parity(1.0, 0.0, 10, 0.0, 0.0), "departs_at": None, "size_bytes": 1000},
         **{"operators": {"Gemm": 1}, "int8_coverage": 0.0, "convolutions": 0, "float_convolutions": ()},
     }
