@@ -54,7 +54,7 @@ Made = tuple[nn.Module, Spec]
 class Settings:
     """How much is done; ``epochs`` behind a cut."""
 
-    train_limit: int = 3000
+    train_limit: int = 2500
     test_limit: int | None = 5000
     epochs: int = 2
     rates: tuple[float, ...] = (0.005, 0.02)
