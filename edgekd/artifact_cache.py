@@ -109,7 +109,7 @@ def write_sums(folder: Path) -> None:
 def damaged_file(place: Path) -> Path | None:
     """Return the first file of an entry that is changed or missing, or None.
 
-    What lies there beside them, such as a file manager's ``.DS_Store``, is somebody else's.
+    Other files in the folder, such as a file manager's ``.DS_Store``, are not edgekd's.
     """
     if not is_folder(place):
         return place

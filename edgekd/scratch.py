@@ -21,7 +21,7 @@ LOCK_FILE = re.compile(r"\.edgekd-tmp-.+\.lock")
 OWNER = ".owner"
 # What a scratch folder's lock file holds: a folder of another program that only has such a name is left alone.
 SIGNED = b"edgekd\n"
-# File systems without locks: nothing can be told of an owner there, so nothing is removed.
+# File systems without locks: the owner cannot be known there, so nothing is removed.
 UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF}
 
 # Of this process's scratch folders and lock files.

@@ -119,7 +119,7 @@ def _files(parts: list[str], program: Program, importer: Path | None = None, lev
 
 
 def _installed(name: str) -> list[str] | None:
-    """Where a module lies that isn't beside the file: on sys.path, or where a package that is edited in place says."""
+    """The location of a module that isn't next to the file: on sys.path, or of a package that is edited in place."""
     try:
         spec = importlib.util.find_spec(name)
     except (ImportError, ValueError):
@@ -144,10 +144,10 @@ def _read(opened: set[str], program: Program) -> Iterator[Path]:
     """The user's data among what was opened; what hidden and system folders hold is the libraries' own."""
     for name in opened:
         path = Path(os.path.realpath(name))
-        beside = path.is_relative_to(program.folder)
-        inner = path.relative_to(program.folder) if beside else path
+        is_near = path.is_relative_to(program.folder)
+        inner = path.relative_to(program.folder) if is_near else path
         foreign = any(part.startswith(".") for part in inner.parts) or "__pycache__" in inner.parts
         outside = [*SYSTEM, tempfile.gettempdir(), sys.prefix, sys.base_prefix]
-        system = not beside and any(path.is_relative_to(each) for each in outside)
+        system = not is_near and any(path.is_relative_to(each) for each in outside)
         if not foreign and not system and is_users(path) and path.is_file():
             yield path

@@ -1,4 +1,4 @@
-"""Checks that a report does not contradict itself, nor the files beside it."""
+"""Checks that a report does not contradict itself, nor the files of its run."""
 
 import math
 from collections.abc import Iterable, Mapping
