@@ -46,7 +46,7 @@ from edgekd.gate import Policy, check
 from edgekd.gate.files import keep_files, kept_file
 from edgekd.gate.row import GateRow
 from edgekd.gate.subject import subject_of
-from edgekd.pipeline.baseline_latency import NOW, comparison_plan, of_record
+from edgekd.pipeline.baseline_latency import NOW, against_baseline, comparison_plan
 from edgekd.pipeline.inventory import int8_coverage, operator_counts
 from edgekd.pipeline.measure import LAUNCHES, SECONDS
 from edgekd.progress import track
@@ -139,7 +139,7 @@ def beside_baseline(case: Case, number: int) -> Evaluation:
     right = (answers == case.data.test.labels).tolist()
     plan = comparison_plan(file, case.agreed, Target(device="cpu", runtime="onnxruntime"), seed=number)
     found = measure(plan)[NOW]
-    beside = of_record(found, sha256_file(case.agreed)).to_json()
+    beside = against_baseline(found, sha256_file(case.agreed)).to_json()
     return {
         "accuracy": sum(right) / len(right),
         "right": encode_correct(right),

@@ -44,12 +44,12 @@ def run(
     from edgekd.cli.interrupt import leave_on_signal
 
     leave_on_signal("; the same command goes on from here")
-    from edgekd.pipeline.local_paths import said
+    from edgekd.pipeline.local_paths import shorten_path
     from edgekd.recipe import load_recipe
 
     loaded = load_recipe(recipe, set_)
     folder = out or Path("runs") / loaded.name
-    command = shlex.join(["edgekd", *map(said, sys.argv[1:])])
+    command = shlex.join(["edgekd", *map(shorten_path, sys.argv[1:])])
     report = None
     if not (dry_run or fresh or beside) and os.environ.get("WORLD_SIZE", "1") == "1":
         from edgekd.pipeline.finished import finished
@@ -65,7 +65,7 @@ def run(
             print_plan(loaded, plan(loaded))
             return
         watch = tensorboard_writer(folder) if tensorboard else None
-        report = run(loaded, folder, fresh=fresh, command=command, watch=watch, beside=beside)
+        report = run(loaded, folder, fresh=fresh, command=command, watch=watch, baseline=beside)
         if not distributed.is_rank_zero():
             return
     if as_json:

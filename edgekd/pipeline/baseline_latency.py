@@ -25,7 +25,7 @@ from edgekd.log import get_logger
 from edgekd.pipeline import measure as usual
 from edgekd.pipeline.names import ONNX_RUNTIME
 from edgekd.pipeline.node import Node
-from edgekd.pipeline.remote import PASSING, lasting
+from edgekd.pipeline.remote import TRANSIENT, identifying_facts
 from edgekd.pipeline.resolve import ProbedDevice
 from edgekd.recipe import Recipe, Target
 from edgekd.records.rows import place_of
@@ -41,19 +41,19 @@ NOW, BEFORE = "now", "baseline"
 RESOLUTION, ANY_WIDTH = 0.02, 1.0
 
 
-def baseline_files(baseline: Path, recipe: Recipe, sites: Mapping[str, ProbedDevice]) -> dict[Target, Path]:
-    """The baseline's file of each target that figures are measured on.
+def baseline_files(baseline: Path, recipe: Recipe, probed: Mapping[str, ProbedDevice]) -> dict[Target, Path]:
+    """Return the baseline's file for each target that is measured.
 
     Raises:
-        EdgekdError: the baseline cannot be read, has no figures of any target, or lacks a file.
+        EdgekdError: the baseline cannot be read, has no figures for any target, or lacks a file.
     """
     rows = load_subject(baseline).rows
-    wanted = {target: place(target) for target in recipe.targets if is_measured_here(target) or target.device in sites}
+    wanted = {target: place(target) for target in recipe.targets if is_measured_here(target) or target.device in probed}
     # A target that came with this change is not judged yet.
     found = {target: kept_file(baseline, rows[name]) for target, name in wanted.items() if name in rows}
     if not found:
         raise EdgekdError(
-            f"{baseline}: has no figures of {'; '.join(wanted.values()) or 'a target that is measured'}, but of "
+            f"{baseline}: has no figures for {'; '.join(wanted.values()) or 'a target that is measured'}, but for "
             f"{'; '.join(rows)}: promote a baseline for this place, or leave out --beside"
         )
     return found
@@ -81,7 +81,7 @@ class ComparisonNode(Node[AgainstBaseline]):
 
     @cached_property
     def key(self) -> str:
-        facts: Any = lasting(self.device) if self.device else machine_facts(self.target.threads)
+        facts: Any = identifying_facts(self.device) if self.device else machine_facts(self.target.threads)
         hashes = [sha256_file(each) for each in (self.file, self.baseline)]
         about = ["beside", VERSION, usual.SECONDS, usual.LAUNCHES, hashes, self.target.model_dump(), facts]
         return sha256(canonical_json(about))
@@ -90,21 +90,21 @@ class ComparisonNode(Node[AgainstBaseline]):
         logger.info(f"  {place(self.target)}: in turns with the baseline's file")
         with RemoteTarget(self.device.device) if self.device else LocalTarget() as target:
             found = target.latency(comparison_plan(self.file, self.baseline, self.target))[NOW]
-        beside = of_record(found, sha256_file(self.baseline))
-        write_json(folder / METRICS, {"beside": beside.to_json(), "codes": [each.code for each in found.warnings]})
+        compared = against_baseline(found, sha256_file(self.baseline))
+        write_json(folder / METRICS, {"beside": compared.to_json(), "codes": [each.code for each in found.warnings]})
 
     def holds(self, folder: Path) -> bool:
         # Times of an emulated device, or in another power mode, are invalid at every moment.
         if self.device is None:
             return self.read(folder).valid
-        return not PASSING & set(json.loads((folder / METRICS).read_text())["codes"])
+        return not TRANSIENT & set(json.loads((folder / METRICS).read_text())["codes"])
 
     def read(self, folder: Path) -> AgainstBaseline:
         return AgainstBaseline(**json.loads((folder / METRICS).read_text())["beside"])
 
 
-def comparison_plan(file: Path, agreed: Path, target: Target, seed: int = 0) -> Plan:
-    workloads = {BEFORE: Workload(str(agreed), target.runtime), NOW: Workload(str(file), target.runtime)}
+def comparison_plan(file: Path, baseline: Path, target: Target, seed: int = 0) -> Plan:
+    workloads = {BEFORE: Workload(str(baseline), target.runtime), NOW: Workload(str(file), target.runtime)}
     return Plan(
         workloads,
         BEFORE,
@@ -119,7 +119,7 @@ def comparison_plan(file: Path, agreed: Path, target: Target, seed: int = 0) -> 
     )
 
 
-def of_record(record: LatencyRecord, baseline_sha256: str) -> AgainstBaseline:
-    """Of the record of what a plan of :func:`comparison_plan` calls ``now``."""
+def against_baseline(record: LatencyRecord, baseline_sha256: str) -> AgainstBaseline:
+    """Return the comparison with the baseline from the new file's record, as :func:`comparison_plan` measures it."""
     ratio = record.latency_vs_reference
     return AgainstBaseline(**(ratio.to_json() if ratio else {}), baseline_sha256=baseline_sha256, valid=record.valid)

@@ -1,4 +1,4 @@
-"""Class by class, what became of the teacher's answers: how many are still right, and which mistakes grew."""
+"""Class by class, the teacher's predictions against the student's: how many stayed correct, which mistakes grew."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -11,12 +11,12 @@ from edgekd.tasks.classification.score import grown_confusions
 
 Numbers = NDArray[Any]
 
-# One answer more is nothing that a report should point at.
+# One sample more is nothing that a report should point at.
 LEAST_GROWTH = 2
 
 
 class NamedPredictions(NamedTuple):
-    """(N,) classes that ``model`` answered, by their number."""
+    """(N,) classes that ``model`` predicted, by their number."""
 
     model: str
     classes: Numbers
@@ -25,19 +25,19 @@ class NamedPredictions(NamedTuple):
 def by_class(
     labels: Numbers, before: NamedPredictions, after: NamedPredictions, names: Sequence[str], runtime: str
 ) -> ByClass:
-    """What two networks answer on the same samples, class by class.
+    """Count what two networks predict on the same samples, class by class.
 
     Args:
         labels: (N,) true classes, by their number.
-        before, after: answers on the same samples in the same order.
+        before, after: predictions on the same samples in the same order.
         names: of the classes, by their number.
-        runtime: where both were asked.
+        runtime: that both ran in.
 
     Returns:
         All classes, and the at most ten mistakes that grew by :data:`LEAST_GROWTH` samples or
         more, those that grew most first.
     """
-    counts, right_before, right_after = (
+    counts, correct_before, correct_after = (
         np.bincount(chosen, minlength=len(names)).tolist()
         for chosen in (labels, *(labels[each.classes == labels] for each in (before, after)))
     )
@@ -47,11 +47,11 @@ def by_class(
         runtime=runtime,
         classes=tuple(
             ClassCounts(name=name, n=n, right_before=was, right_after=now)
-            for name, n, was, now in zip(names, counts, right_before, right_after, strict=True)
+            for name, n, was, now in zip(names, counts, correct_before, correct_after, strict=True)
         ),
         confusions=tuple(
-            Confusion(label=names[label], answered=names[answered], before=was, after=now)
-            for label, answered, was, now in grown_confusions(labels, before.classes, after.classes, LEAST_GROWTH)
+            Confusion(label=names[label], answered=names[predicted], before=was, after=now)
+            for label, predicted, was, now in grown_confusions(labels, before.classes, after.classes, LEAST_GROWTH)
         ),
         least_growth=LEAST_GROWTH,
     )

@@ -1,4 +1,4 @@
-"""Each stage's network as exported files, with what they answer on the test set in PyTorch and in the runtime."""
+"""Each stage's network as exported files, with what they predict on the test set in PyTorch and in the runtime."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -46,11 +46,11 @@ logger = get_logger(__name__)
 VERSION = 7
 # Goes up with the rule that placements are chosen by.
 PLACING = 2
-# Answers that agree on fewer samples than this are looked into.
+# Predictions that agree on fewer samples than this are looked into.
 LEAST_AGREEMENT = 0.995
 DEPARTURE_SAMPLES = 64
 EMULATED = "onnxruntime, unoptimised"
-# Of the test samples, beside what is answered on them.
+# The test samples' labels and predictions, in an export's folder.
 LABELS = "labels.npy"
 PYTORCH = "predictions-pytorch.npy"
 GOLDEN_SAMPLES = 8
@@ -58,7 +58,7 @@ GOLDEN_SAMPLES = 8
 
 @dataclass(frozen=True)
 class Exported:
-    """One network's files and their answers on the test set."""
+    """One network's files and their predictions on the test set."""
 
     label: str
     done: StageResult

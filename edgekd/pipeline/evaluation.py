@@ -1,4 +1,4 @@
-"""What is known of an exported network: each of its files, and what they answer on the test set."""
+"""What is known of an exported network: each of its files, and what they predict on the test set."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -10,19 +10,19 @@ from edgekd.quantize.placement import PlacementResult
 
 @dataclass(frozen=True)
 class FileRecord:
-    """One file of a network, and what it answers on the test set.
+    """One file of a network, and what it predicts on the test set.
 
     Attributes:
         file, predictions: names in the export's folder, of the ONNX file and of a .npy with a class per sample (N,).
         profile: what the file is written for.
         precision: that of its layers that compute products: int8 where any is.
         placement: how its int8 layers were chosen, where that was by measurement.
-        runtime: what gave the answers.
+        runtime: what gave the predictions.
         parity: how far its outputs are from the network's.
-        departs_at: the first layer at which the runtime leaves what the file says, looked for where answers differ.
+        departs_at: the first layer at which the runtime leaves what the file says, looked for where predictions differ.
         int8_coverage: share of the multiply-accumulates in int8, 0..1; None for a network that has none to speak of.
         convolutions, float_convolutions: how many there are, and the names of those that run in float.
-        details: what the task says of the predictions beside its metrics, see :meth:`edgekd.tasks.task.Task.details`.
+        details: the task's further figures of the predictions, see :meth:`edgekd.tasks.task.Task.details`.
     """
 
     file: str
@@ -72,7 +72,7 @@ class Evaluation:
 
     @property
     def here(self) -> FileRecord:
-        """The file that is measured on this machine."""
+        """Return the file that is measured on this machine."""
         return self.files[0]
 
     def file_for(self, profile: str) -> FileRecord | None:
@@ -80,7 +80,7 @@ class Evaluation:
         return next((file for file in self.files if file.profile == profile), None)
 
     def to_json(self) -> dict[str, Any]:
-        """As earlier versions wrote it: the first file's entries beside the network's own."""
+        """Return the document of earlier versions: the first file's entries and the network's own in one object."""
         here, *others = (file.to_json() for file in self.files)
         network = {"precision_pytorch": self.precision, "n": self.n, "params": self.params, "macs": self.macs}
         return {**here, **network, "others": others}

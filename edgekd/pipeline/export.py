@@ -39,9 +39,9 @@ class Written:
 def export(
     source: Path, targets: Sequence[str], out: Path, *, threads: int = 1, capability: str | None = None
 ) -> list[Written]:
-    """Writes a file into ``out`` for each of ``targets`` from a run folder's last network, or from a stage's.
+    """Write a file into ``out`` for each of ``targets`` from a run folder's last network, or from a stage's.
 
-    For TensorRT an engine is built beside it where TensorRT and its GPU are, or ahead of time for ``capability``
+    For TensorRT an engine is built next to it where TensorRT and its GPU are, or ahead of time for ``capability``
     (such as ``SM89``) with TensorRT for RTX.
 
     Raises:

@@ -66,7 +66,7 @@ def write_files(
     profiles: Sequence[str],
     placing: Placing | None = None,
 ) -> list[RuntimeFile]:
-    """The first profile's file is ``model.onnx``; the others have their profile in the name.
+    """Write a file for each profile: the first is ``model.onnx``, the others have their profile in the name.
 
     Args:
         network: as :func:`edgekd.stages.network.restore` gives it.
@@ -125,7 +125,7 @@ class _Writer:
 
 
 def served(trained: str | None, wanted: Sequence[str]) -> list[str]:
-    """Those of ``wanted`` that a network trained for ``trained`` has files for; one of its own where there are none."""
+    """Return those of ``wanted`` that a network trained for ``trained`` has files for, else one that it does have."""
     if trained is None:
         return list(wanted)
     fitting = [profile for profile in wanted if _serves(trained, profile)]

@@ -59,7 +59,7 @@ def finished(folder: Path, recipe: Recipe, command: str) -> Report | None:
 
 
 def is_settled(recipe: Recipe) -> bool:
-    """Whether all that the run depends on can be hashed before it starts."""
+    """Return whether all that the run depends on can be hashed before it starts."""
     return all(target.device in LOCAL for target in recipe.targets) and not any(
         is_reference(section.model) for section in networks(recipe)
     )
@@ -70,7 +70,7 @@ def networks(recipe: Recipe) -> list[Any]:
 
 
 def key_of(recipe: Recipe, command: str) -> str:
-    """A hash of the recipe, its checkpoints, this edgekd, every package beside it, and the machine."""
+    """Hash the recipe, its checkpoints, this edgekd, every installed package, and the machine."""
     checkpoints = [sha256_file(each.checkpoint) for each in networks(recipe) if each.checkpoint]
     machine = [platform.python_version(), platform.release(), cpu().to_json()]
     return sha256(canonical_json([VERSION, recipe.dump(), command, checkpoints, source_digest(), packages(), machine]))

@@ -48,7 +48,7 @@ def run_folder(folder: Path) -> Iterator[None]:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a run made it. Earlier versions wrote no marker; their runs began with the recipe."""
+    """Return whether a run made it. Earlier versions wrote no marker; their runs began with the recipe."""
     if is_file(folder / MARKER):
         return True
     return is_file(folder / RECIPE) and (is_file(folder / LOG) or (folder / "stages").is_dir())

@@ -9,13 +9,13 @@ from edgekd.lint.layer import WEIGHTED
 
 
 def operator_counts(model: onnx.ModelProto) -> dict[str, int]:
-    """NodeCache by operator, with its domain where it is not ONNX's own."""
+    """Count nodes by operator, with its domain where it is not ONNX's own."""
     names = [f"{node.domain}.{node.op_type}" if node.domain else node.op_type for node in model.graph.node]
     return dict(sorted(Counter(names).items()))
 
 
 def int8_coverage(model: onnx.ModelProto, profile: str, confirm: bool) -> float | None:
-    """The share of the multiply-accumulates that runs in int8; None for a network that has none to speak of.
+    """Return the share of the multiply-accumulates that runs in int8, or None if the network has hardly any.
 
     ``confirm`` asks the runtime itself, see :func:`edgekd.lint.lint`.
     """

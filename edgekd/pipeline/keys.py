@@ -20,7 +20,7 @@ def stage_key(
     data: DataSet,
     seed: int,
 ) -> str:
-    """``inputs`` are hashes of the networks that the stage starts from."""
+    """Hash what a stage's result depends on; ``inputs`` are hashes of the networks that it starts from."""
     samples = {"fingerprint": data.fingerprint, "batch_size": data.batch_size, "augment": data.augment}
     return sha256(canonical_json([name, version, section, list(inputs), samples, seed]))
 

@@ -35,7 +35,7 @@ def without_local_paths(document: Any, folder: Path, written: Mapping[str, str])
     return clean(document)
 
 
-def said(word: str) -> str:
+def shorten_path(word: str) -> str:
     """Return a word of a command line with the path in it, if it is absolute, relative to the working directory or,
     where it leads elsewhere, by its last part.
     """

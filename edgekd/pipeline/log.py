@@ -28,12 +28,12 @@ class RunLog:
             file.write(("\n" * torn + line + "\n").encode())
 
     def seconds_of(self, key: str) -> float | None:
-        """How long the stage of ``key`` took when it ran to its end."""
+        """Return how long the stage of ``key`` took when it ran to its end."""
         seconds = [entry.get("seconds") for entry in self._entries() if entry.get("key") == key]
         return seconds[-1] if seconds else None
 
     def threads(self) -> int | None:
-        """How many threads the run in this folder began with."""
+        """Return how many threads the run in this folder began with."""
         found = [entry.get("threads") for entry in self._entries() if entry.get("event") == "threads"]
         return next((each for each in found if isinstance(each, int) and each > 0), None)
 

@@ -88,7 +88,7 @@ class LatencyNode(Node[Measured]):
 
 
 def ends(labels: list[str]) -> list[str]:
-    """The teacher and what became of it."""
+    """Return the first and the last label: the teacher's and that of the network it became."""
     return list(dict.fromkeys((labels[0], labels[-1])))
 
 

@@ -18,7 +18,7 @@ def make_output(folder: Path, name: str, sources: Iterable[str], make: Callable[
 
     Args:
         folder: of the run.
-        sources: the files and folders in it that ``name`` is made of, beside edgekd and the packages that it uses.
+        sources: the files and folders in it that ``name`` is made of, apart from edgekd and the packages that it uses.
     """
     key = sha256(canonical_json([digests(folder, sources), source_digest(), packages()]))
     known = _read(folder / PRODUCTS)
@@ -37,7 +37,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 @cache
 def source_digest() -> str:
-    """A hash of edgekd's own files."""
+    """Hash edgekd's own files."""
     root = Path(edgekd.__file__).parent
     files = sorted(path for path in root.rglob("*") if path.suffix in (".py", ".jinja", ".yaml"))
     return sha256(canonical_json([[str(path.relative_to(root)), sha256_file(path)] for path in files]))
@@ -49,7 +49,7 @@ def packages() -> list[list[str]]:
 
 
 def digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
-    """The hash of each file in ``folder`` that ``names`` name or hold."""
+    """Return the hash of each file in ``folder`` that ``names`` name or hold."""
     wholes = [folder / name for name in names]
     paths = [path for whole in wholes for path in ([whole] if whole.is_file() else sorted(whole.rglob("*")))]
     return {str(path.relative_to(folder)): sha256_file(path) for path in paths if path.is_file()}

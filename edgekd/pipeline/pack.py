@@ -21,8 +21,7 @@ from edgekd.recipe.tree import Origin, parse
 from edgekd.report.schema import Report
 from edgekd.userfile import is_reference
 
-# Some raw test samples, beside each network's file.
-# Of a row of the report: what leads into the run folder, and the answers that the gate reads there.
+# Of a row of the report: what leads into the run folder, and the predictions that the gate reads there.
 LEFT_BEHIND = ("file", "predictions", "right", "reliability")
 
 Row = Mapping[str, Any]
@@ -38,7 +37,7 @@ def pack_run(
     raw_input: bool = False,
     card: str | None = None,
 ) -> Path:
-    """Packs a network of the finished run in the folder ``run`` into ``out`` (``run/bundle`` if left out).
+    """Pack a network of the finished run in the folder ``run`` into ``out`` (``run/bundle`` if left out).
 
     Args:
         stage: as the report calls the network, such as ``distilled``; the last one if left out.
@@ -84,7 +83,7 @@ def read_report(run: Path) -> dict[str, Any]:
 
 
 def by_label(report: Mapping[str, Any], run: Path) -> dict[str, Row]:
-    """Each network's first row in ONNX Runtime, in the order of the chain, teacher first."""
+    """Return each network's first row in ONNX Runtime, in the order of the stages, teacher first."""
     found: dict[str, Row] = {}
     for row in report["rows"]:
         if row["runtime"] == ONNX_RUNTIME and row.get("file"):
@@ -102,7 +101,11 @@ def chosen(networks: Mapping[str, Row], stage: str | None, run: Path) -> str:
 
 
 def whole(file: Path) -> Path:
-    """``file`` if its folder is as the run left it."""
+    """Return ``file`` if its folder is as the run left it.
+
+    Raises:
+        BundleError: it is missing or was changed.
+    """
     if not file.is_file():
         raise BundleError(f"{file}: is missing; run the recipe again")
     if damaged := damaged_file(file.parent):
@@ -113,12 +116,12 @@ def whole(file: Path) -> Path:
 
 
 def task(file: Path) -> tuple[Preprocess, list[str]]:
-    said = {entry.key: entry.value for entry in onnx.load(file, load_external_data=False).metadata_props}
-    return Preprocess.from_json(json.loads(said["edgekd.preprocess"])), json.loads(said["edgekd.labels"])
+    properties = {entry.key: entry.value for entry in onnx.load(file, load_external_data=False).metadata_props}
+    return Preprocess.from_json(json.loads(properties["edgekd.preprocess"])), json.loads(properties["edgekd.labels"])
 
 
 def float_twin(networks: Mapping[str, Row], label: str, run: Path) -> dict[str, Path]:
-    """The last float32 network that an int8 one was made of; the teacher is none."""
+    """Return the file of the last float32 student that an int8 network was made of, if any, by its precision."""
     before = [*networks][1 : [*networks].index(label)]
     floats = [networks[each] for each in before if networks[each]["precision"] == "float32"]
     return {"float32": whole(run / floats[-1]["file"])} if networks[label]["precision"] == "int8" and floats else {}
@@ -136,7 +139,7 @@ def must_be_images(raw: np.ndarray, preprocess: Preprocess) -> np.ndarray:
 
 
 def lineage(report: Mapping[str, Any], run: Path, label: str, stages: int) -> dict[str, Any]:
-    """What the network was made of: hashes of recipe, data and ``stages``, the teachers, and the tools' versions."""
+    """Return what the network was made of: hashes of recipe, data and ``stages``, teachers, and the tools' versions."""
     data, environment = report.get("data") or {}, report["environment"]
     done = [{"name": stage["name"], "key": stage["key"]} for stage in report["stages"]]
     taught = [stage for stage in done if stage["name"].startswith("teacher")]

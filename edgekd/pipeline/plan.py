@@ -51,14 +51,14 @@ class Size:
 
 
 def start_of(section: Any, data: DataSet, seed: int) -> Start:
-    """``section`` is one of the recipe's teachers, or its student."""
+    """Return the network that ``section`` names, one of the recipe's teachers or its student."""
     shape, classes, args = data.input_shape, len(data.classes), dict(section.args)
     spec = Spec(section.model, shape, classes, args, code=code_of(section.model, shape, classes, args))
     return Start(spec, section.checkpoint, seed, section.new_head, section.checkpoint_key)
 
 
 def starts_of_teachers(recipe: Recipe, data: DataSet) -> list[Start]:
-    """The first teacher's, then the others', each with a seed of its own: teachers that are alike must not be one."""
+    """Return all teachers, the first one first, each with its own seed so that equal sections differ in weights."""
     sections = (recipe.teacher, *recipe.teacher.others)
     return [start_of(each, data, (recipe.seed + number) % 2**32) for number, each in enumerate(sections)]
 
@@ -88,7 +88,7 @@ def must_compress(recipe: Recipe, teachers: Sequence[Start], start: Start, sampl
 
 
 def must_shrink(recipe: Recipe, teacher: Size, student: Size) -> None:
-    """Refuses a student with more parameters than its teacher: whatever follows, it is no compression."""
+    """Refuse a student with more parameters than its teacher: whatever follows, it is no compression."""
     assert recipe.student is not None
     if student.params > teacher.params:
         raise RecipeError(

@@ -1,4 +1,4 @@
-"""The exported files on a registered device: their latency there, in turns, and what they answer there."""
+"""The exported files on a registered device: their latency there, in turns, and what they predict there."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -32,8 +32,8 @@ from edgekd.stages.targets import file_profile
 logger = get_logger(__name__)
 
 VERSION = 2
-# Doubts about times that another moment may not have.
-PASSING = {"cut_short", "throttled"}
+# Warnings about times that another moment may not have.
+TRANSIENT = {"cut_short", "throttled"}
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class RemoteMeasurement:
     """What was measured of a target: one entry for each network that it has a file of, by the network's label."""
 
     target: Target
-    site: ProbedDevice
+    device: ProbedDevice
     times: Path
-    answers: Path
+    predicted: Path
 
     @cached_property
     def _records(self) -> dict[str, LatencyRecord]:
@@ -59,19 +59,19 @@ class RemoteMeasurement:
 
     @cached_property
     def _answered(self) -> dict[str, Any]:
-        content: dict[str, Any] = json.loads((self.answers / METRICS).read_text())
+        content: dict[str, Any] = json.loads((self.predicted / METRICS).read_text())
         return content
 
     def predictions(self, label: str) -> Path:
-        """Of a .npy file with the class of each test sample (N,)."""
-        return self.answers / self._answered["predictions"][label]
+        """Return the .npy file with the class of each test sample (N,)."""
+        return self.predicted / self._answered["predictions"][label]
 
     def agreement(self, label: str) -> float:
-        """The share of test samples that the file answers there as it does here."""
+        """Return the share of test samples that the file predicts there as it does here."""
         return float(self._answered["agreement"][label])
 
-    def departs_at(self, label: str) -> str | None:
-        """The first layer at which the runtime there leaves what the file says, looked for where answers differ."""
+    def first_mismatch(self, label: str) -> str | None:
+        """Return the first layer that the runtime there computes otherwise, looked for where predictions differ."""
         layer: str | None = self._answered["departs_at"].get(label)
         return layer
 
@@ -90,14 +90,14 @@ def measure_remote(
         question: the ratio to the teacher that the budget asks about.
 
     Raises:
-        DeviceError: the device cannot be reached, or not all test samples were answered there.
+        DeviceError: the device cannot be reached, or did not predict all test samples.
     """
     files = {export.label: file for export in exports if (file := file_for(export, target))}
     here = {export.label: local_predictions(export, target) for export in exports if export.label in files}
     with LazyConnection(device) as connection:
         times = nodes.make(RemoteLatencyNode(files, target, connection, question))
-        answers = nodes.make(RemotePredictionsNode(files, target, connection, here, data))
-    return RemoteMeasurement(target, device, times, answers)
+        predicted = nodes.make(RemotePredictionsNode(files, target, connection, here, data))
+    return RemoteMeasurement(target, device, times, predicted)
 
 
 class LazyConnection:
@@ -138,7 +138,7 @@ class _RemoteNode(Node[Path]):
     @cached_property
     def _about(self) -> list[Any]:
         hashes = {label: sha256_file(path) for label, path in self.files.items()}
-        return [VERSION, hashes, self.target.model_dump(), lasting(self.connection.device)]
+        return [VERSION, hashes, self.target.model_dump(), identifying_facts(self.connection.device)]
 
     def read(self, folder: Path) -> Path:
         return folder
@@ -169,7 +169,7 @@ class RemoteLatencyNode(_RemoteNode):
         write_json(folder / METRICS, {"latency": {label: one.to_json() for label, one in latency.items()}})
 
     def holds(self, folder: Path) -> bool:
-        return not PASSING & doubts(folder)
+        return not TRANSIENT & warning_codes(folder)
 
 
 @dataclass(frozen=True)
@@ -190,12 +190,12 @@ class RemotePredictionsNode(_RemoteNode):
     def fill(self, folder: Path, workplace: Path) -> None:
         logger.info(f"  {self.name}: {len(self.data.test)} test samples")
         files = self.files
-        found = answered(self.connection.target, self.target, files, self.data)
+        found = predict_test_set(self.connection.target, self.target, files, self.data)
         agreement = {label: float(np.mean(found[label] == self.here[label])) for label in files}
         # TensorRT fuses what it cuts otherwise: its layers are not those of a file that is cut off.
         can_depart = self.target.runtime == ONNX_RUNTIME
-        doubted = [label for label, share in agreement.items() if share < LEAST_AGREEMENT and can_depart]
-        departs_at = {label: self._departure(files[label]) for label in doubted}
+        departing = [label for label, share in agreement.items() if share < LEAST_AGREEMENT and can_depart]
+        departs_at = {label: self._departure(files[label]) for label in departing}
         named = {label: f"predictions-{number}.npy" for number, label in enumerate(files)}
         for label, file in named.items():
             save_array(folder / file, found[label].astype(np.int32))
@@ -224,43 +224,43 @@ def plan_of(files: Mapping[str, Path], target: Target, question: float) -> Plan:
     )
 
 
-def doubts(folder: Path) -> set[str]:
+def warning_codes(folder: Path) -> set[str]:
     records = json.loads((folder / METRICS).read_text())["latency"].values()
     return {warning["code"] for record in records for warning in record["warnings"]}
 
 
 def file_for(export: Exported, target: Target) -> Path | None:
-    """The network's file for the target's runtime and processor; None where its training serves it none."""
+    """Return the network's file for the target's runtime and processor, or None if its training serves none."""
     file = record_for(export, target)
     return export.folder / file.file if file else None
 
 
 def record_for(export: Exported, target: Target) -> FileRecord | None:
-    """What is known here of that file."""
+    """Return what is known here of that file."""
     return export.evaluation.file_for(file_profile(target))
 
 
 def local_predictions(export: Exported, target: Target) -> NDArray[np.int64]:
-    """What its file answers here: where the file's runtime is not here, as ONNX Runtime does it step by step."""
+    """Return what its file predicts here; ONNX Runtime emulates, step by step, a runtime that is not here."""
     file = record_for(export, target)
     assert file is not None
     found: NDArray[np.int64] = np.load(export.folder / file.predictions)
     return found
 
 
-def lasting(site: ProbedDevice) -> dict[str, Any]:
-    facts = {key: site.facts["facts"].get(key) for key in IDENTIFYING_FACTS}
-    return {**{key: site.facts.get(key) for key in ("tensorrt", "l4t", "power_mode")}, **facts}
+def identifying_facts(device: ProbedDevice) -> dict[str, Any]:
+    facts = {key: device.facts["facts"].get(key) for key in IDENTIFYING_FACTS}
+    return {**{key: device.facts.get(key) for key in ("tensorrt", "l4t", "power_mode")}, **facts}
 
 
-def answered(
+def predict_test_set(
     there: RemoteTarget, target: Target, files: Mapping[str, Path], data: DataSet
 ) -> dict[str, NDArray[np.int64]]:
     parts: dict[str, list[NDArray[np.int64]]] = {label: [] for label in files}
     for inputs in chunks(data, data.test):
-        for label, answers in there.predict(target.runtime, files, inputs, target.threads).items():
-            if answers.cut:
-                few = f"{answers.n} of {len(inputs)} samples"
-                raise DeviceError(f"{target.device}: {label} answered {few}: {answers.cut}")
-            parts[label].append(answers.classes)
+        for label, predicted in there.predict(target.runtime, files, inputs, target.threads).items():
+            if predicted.cut:
+                few = f"{predicted.n} of {len(inputs)} samples"
+                raise DeviceError(f"{target.device}: {label} predicted {few}: {predicted.cut}")
+            parts[label].append(predicted.classes)
     return {label: np.concatenate(each) for label, each in parts.items()}

@@ -39,24 +39,24 @@ def make_report(
     teachers: Teachers,
     together: EnsembleEvaluation | None,
     measured: Mapping[Target, Measured],
-    abroad: Sequence[RemoteMeasurement],
-    besides: Mapping[Target, schema.AgainstBaseline],
+    remote: Sequence[RemoteMeasurement],
+    compared: Mapping[Target, schema.AgainstBaseline],
     log: RunLog,
     folder: Path,
     command: str,
 ) -> schema.Report:
-    """The report of a whole run; the budget is checked on the last network in the first target's runtime."""
+    """Return the report of a whole run; the budget is checked on the last network in the first target's runtime."""
     of = Rows(folder, data.test.labels.numpy(), teacher=exports[0].label)
     rows = [of.network(export.label, export.evaluation, export.folder) for export in exports]
     rows += [of.network(ENSEMBLE, together.evaluation, together.folder)] if together else []
     rows += [of.emulated(export, file) for export in exports for file in export.evaluation.files[1:]]
-    rows += _of_targets(of, recipe, exports, measured, abroad, besides)
+    rows += _of_targets(of, recipe, exports, measured, remote, compared)
     student = judged(rows)
     teacher = next(row for row in same_place(student, rows) if row.model == exports[0].label)
     environment = next(iter(measured.values())).environment if measured else fingerprint()
-    if abroad:
-        environment = {**environment, "devices": {each.target.device: dict(each.site.facts) for each in abroad}}
-    skipped = [each for each in recipe.targets if each not in measured and each not in {one.target for one in abroad}]
+    if remote:
+        environment = {**environment, "devices": {each.target.device: dict(each.device.facts) for each in remote}}
+    skipped = [each for each in recipe.targets if each not in measured and each not in {one.target for one in remote}]
     return schema.Report(
         name=recipe.name,
         recipe_sha256=recipe.sha256,
@@ -73,9 +73,9 @@ def make_report(
         budget=schema.BudgetRecord.of(check(recipe.budget.model_dump(), student, teacher)),
         warnings=(
             *map(skipped_target, skipped),
-            *(note for each in abroad for note in remote_disagreement(each)),
+            *(note for each in remote for note in remote_disagreement(each)),
             *not_served(recipe, exports[-1]),
-            *slower(exports, measured, abroad),
+            *slower(exports, measured, remote),
             *classes_lost(exports[0], exports[-1], data),
             *data_warnings(data),
         ),
@@ -98,11 +98,11 @@ def _of_targets(
     recipe: Recipe,
     exports: Sequence[Exported],
     measured: Mapping[Target, Measured],
-    abroad: Sequence[RemoteMeasurement],
-    besides: Mapping[Target, schema.AgainstBaseline],
+    remote: Sequence[RemoteMeasurement],
+    compared: Mapping[Target, schema.AgainstBaseline],
 ) -> list[schema.Row]:
     """Each network on each target; the first target's runtime comes last, because readers look for it there."""
-    there = {each.target: each for each in abroad}
+    there = {each.target: each for each in remote}
     # Of a target that the last network has no file for, nothing can be said of what the recipe is for.
     reached = [each for each in recipe.targets if each in measured or _has(there.get(each), exports[-1])]
     found: list[schema.Row] = []
@@ -111,9 +111,9 @@ def _of_targets(
             found += [of.here(export, target, measured[target]) for export in exports]
         else:
             found += [of.there(export, there[target]) for export in exports if export.label in there[target].labels]
-        if target in besides:
-            found[-1] = found[-1].model_copy(update={"latency_vs_baseline": besides[target]})
-    # The answers and sizes in the runtime are known also where no target had its latency measured.
+        if target in compared:
+            found[-1] = found[-1].model_copy(update={"latency_vs_baseline": compared[target]})
+    # The predictions and sizes in the runtime are known also where no target had its latency measured.
     return found or [of.here(export) for export in exports]
 
 

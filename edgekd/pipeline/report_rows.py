@@ -16,7 +16,7 @@ from edgekd.pipeline.measure import Measured
 from edgekd.pipeline.names import ONNX_RUNTIME
 from edgekd.pipeline.remote import RemoteMeasurement, record_for
 from edgekd.pipeline.teachers import ENSEMBLE
-from edgekd.pipeline.warnings import disagreement, doubts
+from edgekd.pipeline.warnings import disagreement, file_warnings
 from edgekd.recipe import Target
 from edgekd.report import schema
 from edgekd.stats.correct import encode_correct
@@ -65,7 +65,7 @@ class Rows:
             where = replace(where, threads=target.threads, latency=latency, peak_rss_bytes=memory.peak_rss_bytes)
         confidence = {name: file.details[name] for name in CONFIDENCE if name in file.details}
         predictions, about = export.folder / file.predictions, {**self._file(export, file), **confidence}
-        return self._row(export.label, export.evaluation, where, predictions, about, doubts(export.label, file))
+        return self._row(export.label, export.evaluation, where, predictions, about, file_warnings(export.label, file))
 
     def there(self, export: Exported, there: RemoteMeasurement) -> schema.Row:
         """Return the row of a file on another device, with its predictions and times from there."""

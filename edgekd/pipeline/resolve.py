@@ -25,15 +25,15 @@ class ProbedDevice:
 
 
 def resolve_targets(recipe: Recipe) -> tuple[Recipe, dict[str, ProbedDevice]]:
-    """The recipe with the architecture of each registered device, and these devices by name.
+    """Return the recipe with the architecture of each registered device, and these devices by name.
 
     A device that is not registered has nothing measured on it; the report says so.
 
     Raises:
-        DeviceError: a registered device does not answer, cannot run its target, or is not what the recipe says.
+        DeviceError: a registered device does not respond, cannot run its target, or is not what the recipe says.
     """
     registry = devices()
-    sites: dict[str, ProbedDevice] = {}
+    probed: dict[str, ProbedDevice] = {}
     targets = []
     for target in recipe.targets:
         if target.device in LOCAL and target.architecture:
@@ -41,12 +41,12 @@ def resolve_targets(recipe: Recipe) -> tuple[Recipe, dict[str, ProbedDevice]]:
         if target.device in LOCAL or target.device not in registry:
             targets.append(target)
             continue
-        if target.device not in sites:
-            sites[target.device] = ask(registry[target.device])
-        targets.append(on(target, sites[target.device]))
-    if not sites:
-        return recipe, sites
-    return recipe.model_copy(update={"targets": type(recipe.targets)(targets)}), sites
+        if target.device not in probed:
+            probed[target.device] = ask(registry[target.device])
+        targets.append(on(target, probed[target.device]))
+    if not probed:
+        return recipe, probed
+    return recipe.model_copy(update={"targets": type(recipe.targets)(targets)}), probed
 
 
 def ask(device: Device) -> ProbedDevice:
@@ -54,8 +54,8 @@ def ask(device: Device) -> ProbedDevice:
     return ProbedDevice(device, probe(device).to_json())
 
 
-def on(target: Target, site: ProbedDevice) -> Target:
-    name, facts = target.device, site.facts
+def on(target: Target, device: ProbedDevice) -> Target:
+    name, facts = target.device, device.facts
     if target.runtime not in facts["can_run"]:
         lacks = "; ".join(facts["missing"]) or f"see 'edgekd devices probe {name}'"
         raise DeviceError(f"targets: {name} cannot run {target.runtime}: {lacks}")

@@ -27,7 +27,7 @@ from edgekd.pipeline.runner import StageRunner
 from edgekd.pipeline.stage_result import StageResult
 from edgekd.pipeline.teachers import EnsembleNode
 from edgekd.pipeline.threads import hold_threads, threads_given_back
-from edgekd.pipeline.worker import assist
+from edgekd.pipeline.worker import train_for_rank_zero
 from edgekd.quantize.placement import Bounds
 from edgekd.recipe import Recipe
 from edgekd.report.html import render_html
@@ -51,13 +51,13 @@ class RunPlan:
 
     @property
     def sizes(self) -> dict[str, Size]:
-        """Of each network, by what it is to the others."""
+        """Return the size of each network, by what it is to the others."""
         others = {f"teacher {number}": each for number, each in enumerate(self.others, start=2)}
         return {"teacher": self.teacher, **others, "student": self.student}
 
 
 def plan(recipe: Recipe) -> RunPlan:
-    """Loads the data and builds the networks, to find what cannot work before any time is spent."""
+    """Load the data and build the networks, to find what cannot work before any time is spent."""
     data = load_data(recipe.data, recipe.seed)
     teachers = starts_of_teachers(recipe, data)
     start = teachers[0]
@@ -83,15 +83,15 @@ def run(
     fresh: bool = False,
     command: str = "",
     watch: Callable[[str, Epoch], None] | None = None,
-    beside: Path | None = None,
+    baseline: Path | None = None,
 ) -> Report:
-    """Runs ``recipe`` in ``folder``; started again after any end, it goes on from where it was.
+    """Run ``recipe`` in ``folder``; started again after any end, it goes on from where it was.
 
     Args:
         fresh: forget what earlier runs made in the folder and start over, once the recipe has been planned.
         command: what repeats this run, for the report.
         watch: called with the stage's name and each epoch.
-        beside: a baseline with its files, which the last network is timed in turns with.
+        baseline: a baseline with its files, which the last network is timed in turns with.
 
     Under torchrun all processes call it and get the report; the first one alone does more than train.
 
@@ -100,10 +100,10 @@ def run(
     """
     distributed.launch()
     if not distributed.is_rank_zero():
-        return assist(recipe)
+        return train_for_rank_zero(recipe)
     with run_folder(folder), threads_given_back():
-        recipe, sites = resolve_targets(recipe)
-        agreed = baseline_files(beside, recipe, sites) if beside else {}
+        recipe, probed = resolve_targets(recipe)
+        compared_with = baseline_files(baseline, recipe, probed) if baseline else {}
         planned = plan(recipe)
         _announce(planned)
         begin(folder, fresh)
@@ -118,13 +118,13 @@ def run(
         here = [target for target in recipe.targets if is_measured_here(target)]
         measured = {target: nodes.make(LatencyNode(exports, target, question)) for target in here}
         remote = [
-            measure_remote(exports, target, sites[target.device], data, nodes, question)
+            measure_remote(exports, target, probed[target.device], data, nodes, question)
             for target in recipe.targets
-            if target.device in sites and any(file_for(export, target) for export in exports)
+            if target.device in probed and any(file_for(export, target) for export in exports)
         ]
         compared = {
-            target: nodes.make(ComparisonNode(file, baseline, target, sites.get(target.device)))
-            for target, baseline in agreed.items()
+            target: nodes.make(ComparisonNode(file, old, target, probed.get(target.device)))
+            for target, old in compared_with.items()
             if (file := file_for(exports[-1], target))
         }
         full = make_report(
@@ -140,7 +140,7 @@ def run(
 
 
 def _export(recipe: Recipe, data: DataSet, stages: list[StageResult], nodes: NodeCache) -> list[Exported]:
-    """The teacher's files first: what students must keep is told by them."""
+    """The teacher's files first: what students must keep follows from them."""
     teacher = nodes.make(ExportNode(stages[0], 0, data, recipe.targets))
     bounds = Bounds(_least_accuracy(recipe, data, teacher), _largest(recipe, teacher))
     rest = enumerate(stages[1:], start=1)

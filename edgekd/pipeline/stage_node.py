@@ -57,7 +57,7 @@ class StageNode(Node[StageResult]):
 
     @property
     def stage_name(self) -> str:
-        # Of several teachers each is told from the others by its label.
+        # A label distinguishes one of several teachers.
         return self.label if isinstance(self.stage, Pretraining) else self.stage.name
 
     @property

@@ -29,5 +29,5 @@ class StageResult:
 
     @cached_property
     def content(self) -> str:
-        """A hash of the network alone: two stages that give the same network are the same to what follows."""
+        """Hash the network alone: two stages that give the same network are the same to what follows."""
         return content_of(self.folder)

@@ -1,4 +1,4 @@
-"""The teachers of a run, which answer as one, and what they answer on the test set."""
+"""The teachers of a run, which predict as one, and what they predict on the test set."""
 
 import json
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ class Teachers:
 
     @cached_property
     def content(self) -> str:
-        """A hash of the networks and of how they answer as one; that of a single teacher is its network's."""
+        """Hash the networks and how they predict as one; for a single teacher, its network alone."""
         if len(self.members) == 1:
             return self.members[0].content
         return sha256(canonical_json([[each.content for each in self.members], self.combine, self.weights]))
@@ -58,7 +58,7 @@ class Teachers:
 
 @dataclass(frozen=True)
 class EnsembleEvaluation:
-    """What an ensemble answers on the test set; nothing of it is deployed, so it has no file and no latency."""
+    """What an ensemble predicts on the test set; nothing of it is deployed, so it has no file and no latency."""
 
     folder: Path
 

@@ -26,7 +26,7 @@ MOST_LOST = 3
 BY_CLASS = "right_by_class"
 
 
-def doubts(label: str, file: FileRecord) -> list[schema.Note]:
+def file_warnings(label: str, file: FileRecord) -> list[schema.Note]:
     """Warn of what a file does otherwise than its reader would expect."""
     notes, left = [], file.float_convolutions
     if file.precision == "int8" and left:
@@ -67,19 +67,19 @@ def disagreement(label: str, file: FileRecord) -> list[schema.Note]:
     if agreement >= LEAST_AGREEMENT:
         return []
     where = f"; it departs from what the file says at {file.departs_at}" if file.departs_at else ""
-    message = f"{label} answers as PyTorch does on only {agreement:.1%} of the test samples in {file.runtime}{where}"
+    message = f"{label} predicts as PyTorch does on only {agreement:.1%} of the test samples in {file.runtime}{where}"
     return [schema.Note(code="runtime_disagrees", message=message)]
 
 
 def slower(
-    exports: Sequence[Exported], measured: Mapping[Target, Measured], abroad: Sequence[RemoteMeasurement]
+    exports: Sequence[Exported], measured: Mapping[Target, Measured], remote: Sequence[RemoteMeasurement]
 ) -> list[schema.Note]:
     """Warn wherever a quantised file, or a pruned network's, is surely slower than the one that it came from.
 
-    Nothing else tells such a slowdown, and the figure is the quotient of the ratios that the report's rows show.
+    Nothing else shows such a slowdown, and the figure is the quotient of the ratios that the report's rows show.
     """
     records = {target: figures.latency for target, figures in measured.items()}
-    records |= {there.target: {label: there.latency(label) for label in there.labels} for there in abroad}
+    records |= {there.target: {label: there.latency(label) for label in there.labels} for there in remote}
     notes = []
     for before, after in pairwise(exports):
         for target, latency in records.items():
@@ -125,25 +125,25 @@ def _to_reference(record: LatencyRecord) -> float:
 
 
 def classes_lost(teacher: Exported, student: Exported, data: DataSet) -> list[schema.Note]:
-    """A warning for each class that the student answers much worse than the teacher, whatever the accuracy says."""
+    """Warn of each class that the student predicts much worse than the teacher, whatever the accuracy says."""
     details = [export.evaluation.here.details for export in (teacher, student)]
     if not all(BY_CLASS in each for each in details):
         return []
     counts = torch.bincount(data.test.labels, minlength=len(data.classes)).tolist()
-    rights = (each[BY_CLASS] for each in details)
+    correct = (each[BY_CLASS] for each in details)
     return [
         schema.Note(
             code="class_lost",
-            message=f"{student.label} answers {after / count:.1%} of class {name!r} rightly and the teacher "
+            message=f"{student.label} predicts {after / count:.1%} of class {name!r} correctly and the teacher "
             f"{before / count:.1%}, on {count} test samples",
         )
-        for name, count, before, after in zip(data.classes, counts, *rights, strict=True)
+        for name, count, before, after in zip(data.classes, counts, *correct, strict=True)
         if count and 100 * (before - after) > MOST_LOST * count
     ]
 
 
 def data_warnings(data: DataSet) -> list[schema.Note]:
-    """A warning for each thing in the data that makes figures on them doubtful."""
+    """Warn of each thing in the data that makes figures on them unreliable."""
     return [schema.Note(code=each.code, message=each.message) for each in data.warnings]
 
 
@@ -158,12 +158,12 @@ def skipped_target(target: Target) -> schema.Note:
 
 
 def remote_disagreement(there: RemoteMeasurement) -> list[schema.Note]:
-    """A warning for each file that answers otherwise on its device than it does here."""
+    """Warn of each file that predicts otherwise on its device than it does here."""
     where = f"{there.target.device}/{there.target.runtime}"
     return [
         schema.Note(
             code="device_disagrees",
-            message=f"{label} answers on {where} as it does here on only {there.agreement(label):.1%} of the test "
+            message=f"{label} predicts on {where} as it does here on only {there.agreement(label):.1%} of the test "
             f"samples{_departing(there, label)}: trust the figures of the device it will run on",
         )
         for label in there.labels
@@ -172,12 +172,12 @@ def remote_disagreement(there: RemoteMeasurement) -> list[schema.Note]:
 
 
 def _departing(there: RemoteMeasurement, label: str) -> str:
-    layer = there.departs_at(label)
+    layer = there.first_mismatch(label)
     return f"; it departs from what the file says at {layer}" if layer else ""
 
 
 def not_served(recipe: Recipe, last: Exported) -> list[schema.Note]:
-    """A warning for each target that the way of quantising gives no file for."""
+    """Warn of each target that the way of quantising gives no file for."""
     written = {file.profile for file in last.evaluation.files}
     return [
         schema.Note(

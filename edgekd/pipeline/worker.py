@@ -1,4 +1,4 @@
-"""The part of the processes of a run that are not its first: they train along, and leave the rest to it."""
+"""What all ranks but the first do in a run: they train whenever rank 0 does, and leave the rest to it."""
 
 from typing import cast
 
@@ -11,8 +11,8 @@ from edgekd.stages.job import FitCall, labels_digest
 from edgekd.train import distributed
 
 
-def assist(recipe: Recipe) -> Report:
-    """Trains along each time that the first process trains, until it is done with ``recipe``.
+def train_for_rank_zero(recipe: Recipe) -> Report:
+    """Train each time that the first process trains, until it is done with ``recipe``, and return its report.
 
     Nothing is written. Networks come from the first process; data and code are this machine's own.
 
@@ -20,12 +20,12 @@ def assist(recipe: Recipe) -> Report:
         EdgekdError: what the first process raises in a training; or it has ended.
     """
     data: DataSet | None = None
-    with quiet():  # one of all processes speaks
-        while isinstance(word := distributed.broadcast(cast("FitCall | Report", None)), FitCall):
+    with quiet():  # one of all processes logs
+        while isinstance(sent := distributed.broadcast(cast("FitCall | Report", None)), FitCall):
             # Not before: the first process may have had to fetch it.
             data = data or load_data(recipe.data, recipe.seed)
-            _train(word, data)
-    return word
+            _train(sent, data)
+    return sent
 
 
 def _train(call: FitCall, data: DataSet) -> None:

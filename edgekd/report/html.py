@@ -105,7 +105,7 @@ def verdict(report: Report) -> str:
 def metrics_of(stage: StageRecord) -> list[tuple[str, str]]:
     found = [("Time", f"{significant(stage.seconds)} s")] if stage.seconds is not None else []
     kind = STAGES.get(stage.name)
-    described = kind.told if kind else frozenset()
+    described = kind.described if kind else frozenset()
     for key, value in stage.metrics.items():
         if key not in DRAWN | described:
             found += [(HEADINGS.get(name, name.replace("_", " ")), text) for name, text in flat({key: value})]

@@ -1,4 +1,4 @@
-"""Networks on the way through one stage, each kept when it is made: a stage that was killed goes on behind the last."""
+"""Checkpoints of networks within one stage, each kept when it is made: a killed stage goes on from the last one."""
 
 import json
 from collections.abc import Callable
@@ -21,7 +21,7 @@ class StageCheckpoints:
         self.cache = ArtifactCache(folder)
 
     def keep(self, name: str, make: Callable[[], Result]) -> Result:
-        """What ``make`` gives, or gave before; read back from disk in either case, so that both are the same bits."""
+        """Return what ``make`` gives or gave before, read back from disk in either case: both are the same bits."""
 
         def fill(folder: Path) -> None:
             result = make()

@@ -25,7 +25,7 @@ class Factorize(Stage):
     name: ClassVar[str] = "factorize"
     product: ClassVar[str] = "factorized"
     shrinks: ClassVar[bool] = True
-    told: ClassVar[frozenset[str]] = frozenset({"factorized", "left_whole", "kept", "energy"})
+    described: ClassVar[frozenset[str]] = frozenset({"factorized", "left_whole", "kept", "energy"})
 
     epochs: int = Field(default=5, ge=0, description="passes over the training samples after the factorisation")
     lr: float = Field(default=0.02, gt=0, description="highest learning rate")

@@ -89,7 +89,8 @@ class Job:
     ) -> History:
         """Train ``network``.
 
-        Of several processes the first one calls this; the others are in :func:`edgekd.pipeline.worker.assist`.
+        Of several processes the first one calls this; the others are in
+        :func:`edgekd.pipeline.worker.train_for_rank_zero`.
 
         Args:
             how: changes the training to one that can't be pickled; under torchrun, a function of a module.
@@ -123,7 +124,7 @@ class Job:
         return predictions
 
     def objective(self, network: nn.Module) -> Objective:
-        """The teacher's loss where there is a teacher, the labels' alone where there is none."""
+        """Return the teacher's loss where there is a teacher, else the labels' alone."""
         stage: Stage = self.stage
         if self.teacher is None or not stage.learns_from_teacher:
             return TaskLoss(self.data.task, stage.label_smoothing)
@@ -159,7 +160,7 @@ class FitCall:
         )
 
     def job(self, data: DataSet) -> Job:
-        """The same job in another process, which keeps nothing and tells nobody."""
+        """Return the same job for another process, which keeps no checkpoints and logs nothing."""
         teachers = [restore(each) for each in self.teachers]
         taught = Ensemble(teachers, **self.together) if self.together else next(iter(teachers), None)
         specs = tuple(each.spec for each in self.teachers)
@@ -168,7 +169,7 @@ class FitCall:
 
 
 def labels_digest(data: DataSet) -> str:
-    """The SHA-256 of the training samples' labels."""
+    """Return the SHA-256 of the training samples' labels."""
     return sha256(data.train.labels.numpy().tobytes())
 
 

@@ -23,7 +23,7 @@ def terms_of(
     samples: int,
     task: Task | None = None,
 ) -> list[Term]:
-    """The losses between both networks; of all stages but ``distill`` the teacher's probabilities alone.
+    """Return the losses between both networks; of all stages but ``distill`` the teacher's probabilities alone.
 
     Raises:
         TrainingError: a method, an option or a layer is not known, or shapes cannot be compared.
@@ -46,7 +46,7 @@ def terms_of(
 
 
 def between_generations(section: Distill) -> Distill:
-    """``section`` with a teacher that is the student's own network: its layers are compared with themselves."""
+    """Return ``section`` for a teacher of the student's own structure: its layers are compared with themselves."""
     first = _with_own_layers(section)
     return first.model_copy(update={"also": tuple(map(_with_own_layers, section.also))})
 

@@ -1,4 +1,4 @@
-"""What a stage is: its options, where it may stand, what it checks, what it does, and how its metrics are told.
+"""What a stage is: its options, where it may stand, what it checks, what it does, and how its metrics are described.
 
 Modules of stages import PyTorch in their functions alone: recipes and reports read stages without it.
 """
@@ -32,7 +32,7 @@ class Surroundings(Protocol):
 
 
 class Stage(Train):
-    """A step of the chain: training, with the teacher's logits beside the labels.
+    """A step of a recipe: training on the teacher's logits and the labels.
 
     A stage is a subclass: its fields are the keys of its section in a recipe, and its docstring describes them.
 
@@ -45,7 +45,7 @@ class Stage(Train):
         starts_from_random_weights: whether it may be the first to train a student.
         compares_with_teacher: whether it is given the teacher where it does not learn from it, too.
         shrinks: whether its network must not be slower than the one before.
-        told: the metrics that :meth:`describe` puts into words.
+        described: the metrics that :meth:`describe` puts into words.
     """
 
     name: ClassVar[str]
@@ -56,7 +56,7 @@ class Stage(Train):
     starts_from_random_weights: ClassVar[bool] = False
     compares_with_teacher: ClassVar[bool] = False
     shrinks: ClassVar[bool] = False
-    told: ClassVar[frozenset[str]] = frozenset()
+    described: ClassVar[frozenset[str]] = frozenset()
 
     temperature: float = Field(default=4.0, gt=0, description="softens the logits of teacher and student")
     hard_weight: float = Field(
@@ -78,7 +78,7 @@ class Stage(Train):
         return self.model_dump(mode="json")
 
     def needs(self, recipe: Surroundings) -> "Needs | None":
-        """Return what the stage depends on beside its own options; its content key covers that too."""
+        """Return what the stage depends on apart from its own options; its content key covers that too."""
         return None
 
     def quantizes_for(self, targets: Sequence[Target]) -> str | None:
@@ -108,5 +108,5 @@ class Stage(Train):
 
     @staticmethod
     def describe(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """Return headings and texts for the metrics in :attr:`told`."""
+        """Return headings and texts for the metrics in :attr:`described`."""
         return []

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgekd.pipeline.local_paths import said, without_local_paths
+from edgekd.pipeline.local_paths import shorten_path, without_local_paths
 from edgekd.pipeline.log import RunLog
 
 PRIVATE = (tempfile.gettempdir() + "/", str(Path.home()) + "/", getpass.getuser() + "@", socket.gethostname())
@@ -68,7 +68,7 @@ def test_texts_lose_their_places(text, clean, tmp_path, monkeypatch):
 )
 def test_words_of_the_command(word, kept, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert said(word.format(cwd=Path.cwd())) == kept
+    assert shorten_path(word.format(cwd=Path.cwd())) == kept
 
 
 def test_the_log_holds_none(tmp_path):

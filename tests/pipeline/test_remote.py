@@ -122,7 +122,7 @@ def test_answers_that_differ_there_are_told(finished, recipe, monkeypatch, tmp_p
     monkeypatch.setattr("edgekd.pipeline.remote.answered", other)
     report = run(recipe, folder)
     told = [note.message for note in report.warnings if note.code == "device_disagrees"]
-    assert len(told) == 6 and "answers on orin/tensorrt as it does here on only" in " ".join(told)
+    assert len(told) == 6 and "predicts on orin/tensorrt as it does here on only" in " ".join(told)
 
 
 def odd_python(folder: Path) -> Path:
@@ -199,7 +199,7 @@ def test_a_baselines_files_are_timed_beside_the_new_ones_on_every_device(finishe
     baseline = tmp_path / "baseline.json"
     keep_files(folder, baseline)
     load_subject(folder).save(baseline)
-    rows = [row for row in run(recipe, folder, beside=baseline).rows if row.latency_vs_baseline]
+    rows = [row for row in run(recipe, folder, baseline=baseline).rows if row.latency_vs_baseline]
     assert {(row.device, row.runtime) for row in rows} == {
         ("cpu", "onnxruntime"), ("desk", "onnxruntime"), ("orin", "tensorrt")
     }  # fmt: skip

@@ -232,28 +232,28 @@ def baseline(finished, tmp_path):
 
 
 def test_a_run_is_timed_beside_the_files_of_a_baseline(recipe, again, baseline):
-    rows = run(recipe, again, beside=baseline).rows
+    rows = run(recipe, again, baseline=baseline).rows
     timed = [row for row in rows if row.latency_vs_baseline]
     assert timed == [rows[-1]]
     found = rows[-1].latency_vs_baseline
     assert found.baseline_sha256 == rows[-1].file_sha256 == sha256_file(again / rows[-1].file)
     assert found.ratio == pytest.approx(1, abs=0.01)
     # The same two files are not timed once more.
-    assert run(recipe, again, beside=baseline).rows[-1].latency_vs_baseline == found
+    assert run(recipe, again, baseline=baseline).rows[-1].latency_vs_baseline == found
     assert run(recipe, again).rows[-1].latency_vs_baseline is None
 
 
 def test_a_baseline_without_its_file_is_said_before_anything_is_trained(recipe, baseline, tmp_path):
     shutil.rmtree(tmp_path / "baseline-files")
     with pytest.raises(EdgekdError, match="is missing: keep it with 'edgekd baseline promote --files'"):
-        run(recipe, tmp_path / "run", beside=baseline)
+        run(recipe, tmp_path / "run", baseline=baseline)
     assert not (tmp_path / "run/stages").exists()
 
 
 def test_a_baseline_that_cannot_be_used_costs_no_stage_of_a_fresh_start(recipe, again, baseline, tmp_path):
     shutil.rmtree(tmp_path / "baseline-files")
     with pytest.raises(EdgekdError, match="is missing"):
-        run(recipe, again, beside=baseline, fresh=True)
+        run(recipe, again, baseline=baseline, fresh=True)
     assert len(list((again / "stages").iterdir())) == 4
 
 
@@ -261,6 +261,6 @@ def test_a_baseline_of_another_place_is_said_before_anything_is_trained(recipe, 
     baseline.write_text(
         re.sub(r'"threads": 1\b', '"threads": 8', baseline.read_text()).replace("1 thread", "8 threads")
     )
-    with pytest.raises(EdgekdError, match="has no figures of cpu, onnxruntime, 1 thread, but of .*8 threads"):
-        run(recipe, tmp_path / "run", beside=baseline)
+    with pytest.raises(EdgekdError, match="has no figures for cpu, onnxruntime, 1 thread, but for .*8 threads"):
+        run(recipe, tmp_path / "run", baseline=baseline)
     assert not (tmp_path / "run/stages").exists()

@@ -9,7 +9,7 @@ from edgekd.bench import LatencyRatio, LatencyRecord, LatencySummary
 from edgekd.export import Parity
 from edgekd.formatting import significant
 from edgekd.pipeline.evaluation import Evaluation, FileRecord
-from edgekd.pipeline.warnings import doubts, slower
+from edgekd.pipeline.warnings import file_warnings, slower
 from edgekd.quantize.placement import PlacementCandidate, PlacementResult
 from edgekd.recipe import Target
 from edgekd.report.schema import Report, Row
@@ -71,7 +71,7 @@ def test_a_slowdown_is_told_once_with_its_reason_and_the_figure_of_the_rows(slow
     assert found == [
         ("int8_slower_than_float", f"on cpu/onnxruntime quantized takes 1.22 times as long as distilled: {why}")
     ]
-    assert doubts("quantized", after.evaluation.here) == []
+    assert file_warnings("quantized", after.evaluation.here) == []
 
 
 def test_a_file_that_may_be_as_fast_is_not_called_slower():
@@ -105,7 +105,7 @@ def test_every_way_to_be_slower_has_a_code(stage, figures, code):
     ],
 )
 def test_why_a_placement_was_chosen(placed, code, words):
-    [note] = doubts("quantized", file_record(placement=placed))
+    [note] = file_warnings("quantized", file_record(placement=placed))
     assert note.code == code
     assert words in note.message
     assert "times" not in note.message  # the figure of a slowdown stands beside what was measured at the end
@@ -113,7 +113,7 @@ def test_why_a_placement_was_chosen(placed, code, words):
 
 def test_no_placement_at_all_keeps_the_accuracy():
     placed = placement("float", accepted=False, missed=("accuracy",))
-    [note] = doubts("quantized", file_record(placement=placed))
+    [note] = file_warnings("quantized", file_record(placement=placed))
     assert note.message.startswith("no placement keeps the accuracy")
 
 

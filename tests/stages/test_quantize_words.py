@@ -1,4 +1,4 @@
-from edgekd.stages.quantize.words import described
+from edgekd.stages.quantize.words import describe
 
 METRICS = {
     "floor": 0.9025,
@@ -20,8 +20,8 @@ METRICS = {
 }
 
 
-def test_every_rung_is_told():
-    assert described(METRICS) == [
+def test_every_rung_is_described():
+    assert describe(METRICS) == [
         ("Needed", "90.2 % on the validation samples: the teacher's 92.25%, less the budget's 2 points"),
         ("Half precision", "left out: not every target computes in float16"),
         ("Post-training", "79.5 % (mse, equalize, bias correction), not enough"),
@@ -34,8 +34,8 @@ def test_every_rung_is_told():
 
 def test_where_nothing_was_enough():
     metrics = {**METRICS, "rungs": METRICS["rungs"][:2], "stopped": "ptq", "float_layers": []}
-    assert described(metrics)[-1] == ("Stopped at", "Post-training: nothing above it is left to try")
+    assert describe(metrics)[-1] == ("Stopped at", "Post-training: nothing above it is left to try")
 
 
 def test_a_stage_without_rungs():
-    assert described({"history": []}) == []
+    assert describe({"history": []}) == []

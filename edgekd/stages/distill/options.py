@@ -38,7 +38,7 @@ class Loss(Section):
 
 
 class Distill(Stage, Loss):
-    """Train the student to answer as the teacher does."""
+    """Train the student to predict as the teacher does."""
 
     name: ClassVar[str] = "distill"
     product: ClassVar[str] = "distilled"
@@ -46,7 +46,7 @@ class Distill(Stage, Loss):
     starts_from_random_weights: ClassVar[bool] = True
 
     method: Text = Field(default="kd", description="the distillation loss")
-    also: tuple[Loss, ...] = Field(default=(), strict=False, description="losses beside the first, with their weights")
+    also: tuple[Loss, ...] = Field(default=(), strict=False, description="further losses, with their weights")
     balance: bool = Field(default=False, description="bring the gradients of all losses to the size of the first one's")
     views: int | None = Field(
         default=None, ge=1, description="train on so many fixed augmented views of each image, a new one in each epoch"

@@ -1,4 +1,4 @@
-"""The distill stage: with the teacher run live, or with its answers on fixed views, computed once; in generations."""
+"""The distill stage: with the teacher run live, or with its logits on fixed views, computed once; in generations."""
 
 from copy import deepcopy
 from dataclasses import replace
@@ -30,7 +30,7 @@ def check(stage: Distill, trial: Trial) -> tuple[str, ...]:
 
 
 def distill(job: Job) -> Result:
-    """Trains the student on the teacher's answers and the labels, and again on what it then answers itself."""
+    """Train the student on the teacher's logits and the labels, then further generations on the student's own."""
     if job.stage.generations == 1:
         return Result(job.network, job.spec, {"history": history_to_json(_train(job))})
     return _in_generations(job)
@@ -38,14 +38,14 @@ def distill(job: Job) -> Result:
 
 def _in_generations(job: Job) -> Result:
     """Born-again networks (Furlanello et al., 2018, section 3): each is taught by the one before."""
-    journal, epochs, history = StageCheckpoints(job.folder / "generations"), job.stage.epochs, []
+    checkpoints, epochs, history = StageCheckpoints(job.folder / "generations"), job.stage.epochs, []
     own, at = job, Result(job.network, job.spec, {})
     for number in range(1, job.stage.generations + 1):
         done = (number - 1) * epochs
         if number > 1:
             section = between_generations(job.stage)
             own = replace(job, teacher=at.network, teacher_specs=(at.spec,), stage=section)
-        at = journal.keep(f"generation-{number}", partial(_born, own, number, done))
+        at = checkpoints.keep(f"generation-{number}", partial(_born, own, number, done))
         history += [entry.after(done, number) for entry in history_from_json(at.metrics["history"])]
     return Result(at.network, at.spec, {"history": history_to_json(history)})
 

@@ -58,7 +58,7 @@ class Cutter:
         self.unpruned: tuple[Unpruned, ...] = ()
 
     def to(self, goal: str, share: float, network: nn.Module) -> Cut:
-        """``network``, which came of the first one, cut to ``share`` of what that one costs by ``goal``.
+        """Cut ``network``, which came of the first one, to ``share`` of what that one costs by ``goal``.
 
         Raises:
             ModelError: that share cannot be reached, or only by a slower network.
@@ -113,7 +113,7 @@ class Cutter:
         return {"left_whole": [asdict(each) for each in self.unpruned]} if self.unpruned else {}
 
     def ranking(self, round_to: int) -> dict[str, Any]:
-        """Arguments of :class:`~edgekd.prune.prunable.Prunable`."""
+        """Return the arguments of :class:`~edgekd.prune.prunable.Prunable`."""
         section = self.section
         gradients = IMPORTANCES.find(section.importance).gradients
         return {
@@ -131,7 +131,7 @@ class Cutter:
 
     @contextmanager
     def predictor(self, network: nn.Module) -> Iterator[Callable[[nn.Module], float]]:
-        """Of what cuts of ``network`` take, over what it takes itself, by the table of layer times."""
+        """Give a function from cuts of ``network`` to their time over its own, by the table of layer times."""
         with temporary_folder() as folder, self._table() as table:
             table.measure(layers_of(network, self.shape).values())
             path = folder / "network.onnx"
@@ -143,11 +143,11 @@ class Cutter:
         return int(self.job.needs.threads)
 
     def place(self) -> LocalTarget | RemoteTarget:
-        """Where the first target is."""
+        """Return the machine of the first target."""
         return resolve_target(self.job.needs.device)
 
     def machine(self) -> dict[str, Any]:
-        """What times there depend on."""
+        """Return the facts that times there depend on."""
         with self.place() as place:
             return place.facts(self.threads)
 
@@ -169,7 +169,7 @@ def _loss(task: Task, logits: Tensor, stored: Tensor) -> Tensor:
 
 
 def labelled(job: Job, count: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """``count`` batches of random training samples with their labels, the same for one seed."""
+    """Yield ``count`` batches of random training samples with their labels, the same for one seed."""
     data = job.data.labelled_only()
     chosen = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(job.seed))
     for raw, labels in data.train.stream(chosen.split(data.batch_size)[:count]):

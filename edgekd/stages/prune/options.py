@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from edgekd.options import Mistake, Text
-from edgekd.stages.prune.words import described
+from edgekd.stages.prune.words import describe
 from edgekd.stages.stage import Stage, Surroundings
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Prune(Stage):
     version: ClassVar[int] = 6
     compares_with_teacher: ClassVar[bool] = True
     shrinks: ClassVar[bool] = True
-    told: ClassVar[frozenset[str]] = frozenset({"cuts", "sensitivity", "floor"})
+    described: ClassVar[frozenset[str]] = frozenset({"cuts", "sensitivity", "floor"})
 
     epochs: int = Field(default=5, ge=0, description="passes over the training samples after the last cut")
     lr: float = Field(default=0.02, gt=0, description="highest learning rate")
@@ -83,7 +83,7 @@ class Prune(Stage):
 
     @property
     def goal(self) -> str | None:
-        """The key that says how far channels are cut."""
+        """Return the key that says how far channels are cut."""
         return next((name for name in GOALS if getattr(self, name) is not None), None)
 
     @model_validator(mode="after")
@@ -143,4 +143,4 @@ class Prune(Stage):
     @staticmethod
     def describe(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
         """Return what each cut left, in what time, and what was tried and refused."""
-        return described(metrics)
+        return describe(metrics)

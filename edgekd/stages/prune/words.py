@@ -6,9 +6,9 @@ from typing import Any
 from edgekd.formatting import percent
 
 
-def described(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+def describe(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return headings and texts, none where the stage cut nothing."""
-    found = [(_heading(cut["name"]), _told(cut)) for cut in metrics.get("cuts", [])]
+    found = [(_heading(cut["name"]), _cut(cut)) for cut in metrics.get("cuts", [])]
     if "floor" in metrics and found:
         found.insert(0, ("Needed", f"{percent(metrics['floor'])} on the validation samples"))
     return found + [("Most sensitive", text) for text in _sensitive(metrics.get("sensitivity", []))]
@@ -18,7 +18,7 @@ def _heading(name: str) -> str:
     return name.replace("-", " ").capitalize()
 
 
-def _told(cut: Mapping[str, Any]) -> str:
+def _cut(cut: Mapping[str, Any]) -> str:
     parts = [f"{percent(cut['kept'])} of the {cut['of']} kept"]
     if cut.get("dropped"):
         parts.append(f"without {', '.join(cut['dropped'])}")
@@ -56,5 +56,5 @@ def _sensitive(scan: list[Mapping[str, Any]], most: int = 3) -> list[str]:
         if cut["score"] is not None
     ]
     worst.sort(reverse=True)
-    told = [f"{layer} without {percent(ratio)}: {100 * lost:.2f} points" for lost, layer, ratio in worst[:most]]
-    return [", ".join(told)] if told else []
+    found = [f"{layer} without {percent(ratio)}: {100 * lost:.2f} points" for lost, layer, ratio in worst[:most]]
+    return [", ".join(found)] if found else []

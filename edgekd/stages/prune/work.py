@@ -48,7 +48,7 @@ def prune(job: Job) -> Result:
 class _Pruning:
     def __init__(self, job: Job):
         self.job, self.stage, self.data = job, job.stage, job.data
-        self.journal = StageCheckpoints(job.folder / "steps")
+        self.checkpoints = StageCheckpoints(job.folder / "steps")
         self.history: History = []
         self.cuts: list[dict[str, Any]] = []
         self.found: dict[str, Any] = {}
@@ -122,7 +122,7 @@ class _Pruning:
             spec = at.spec.then(Prune.name, made.plan) if made.plan else at.spec
             return Result(made.network, spec, {"name": name, **made.figures})
 
-        kept = self.journal.keep(name, make)
+        kept = self.checkpoints.keep(name, make)
         self.cuts.append(kept.metrics)
         return kept
 
@@ -142,7 +142,7 @@ class _Pruning:
             history = self.job.fit(at.network, how, training=training, spec=at.spec)
             return Result(at.network, at.spec, {"history": history_to_json(history)})
 
-        kept = self.journal.keep(name, make)
+        kept = self.checkpoints.keep(name, make)
         self.history += [entry.after(done) for entry in history_from_json(kept.metrics["history"])]
         return kept
 

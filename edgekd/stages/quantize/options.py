@@ -7,7 +7,7 @@ from pydantic import Field
 
 from edgekd.options import Registered, Target, Text
 from edgekd.profiles import PROFILES
-from edgekd.stages.quantize.words import described
+from edgekd.stages.quantize.words import describe
 from edgekd.stages.stage import Form, Stage, Surroundings
 
 if TYPE_CHECKING:
@@ -29,7 +29,9 @@ class Quantize(Stage):
     # A fake-quantised graph takes no cut and no further float training.
     gives: ClassVar[Form] = "quantized"
     compares_with_teacher: ClassVar[bool] = True
-    told: ClassVar[frozenset[str]] = frozenset({"rungs", "floor", "why_floor", "stopped", "float_layers", "weights"})
+    described: ClassVar[frozenset[str]] = frozenset(
+        {"rungs", "floor", "why_floor", "stopped", "float_layers", "weights"}
+    )
 
     rungs: tuple[Literal["half", "ptq", "qat", "mixed"], ...] = Field(
         default=("half", "ptq", "qat", "mixed"),
@@ -117,4 +119,4 @@ class Quantize(Stage):
     @staticmethod
     def describe(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
         """Return what each step gave, and why the next was tried."""
-        return described(metrics)
+        return describe(metrics)

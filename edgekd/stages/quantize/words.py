@@ -8,12 +8,12 @@ from edgekd.formatting import percent
 NAMES = {"half": "Half precision", "ptq": "Post-training", "qat": "Quantisation-aware training", "mixed": "Mixed"}
 
 
-def described(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+def describe(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return headings and texts, none where nothing was tried."""
     steps = metrics.get("rungs", [])
     if not steps:
         return []
-    found = [(NAMES.get(each["rung"], each["rung"]), _told(each)) for each in steps]
+    found = [(NAMES.get(each["rung"], each["rung"]), _step(each)) for each in steps]
     stopped = NAMES.get(metrics["stopped"], metrics["stopped"])
     met = any(each.get("met") for each in steps)
     why = "enough" if met else "nothing above it is left to try"
@@ -23,7 +23,7 @@ def described(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [("Needed", needed), *found, ("Stopped at", f"{stopped}: {why}"), *in_float]
 
 
-def _told(step: Mapping[str, Any]) -> str:
+def _step(step: Mapping[str, Any]) -> str:
     if "skipped" in step:
         return f"left out: {step['skipped']}"
     used = [*([step["calibration"]] if "calibration" in step else []), *step.get("with", [])]

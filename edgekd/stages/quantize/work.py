@@ -301,7 +301,7 @@ def _inputs(job: Job, samples: Samples) -> Iterator[Tensor]:
 
 
 def _batches(job: Job, number: int) -> Iterator[Tensor]:
-    """Random training samples, the same for one seed."""
+    """Yield random training samples, the same for one seed."""
     data = job.data
     count = min(len(data.train), number * data.batch_size)
     chosen = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(job.seed))[:count]
