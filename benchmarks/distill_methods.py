@@ -128,7 +128,7 @@ class Trainings:
         section = Train(epochs=self.epochs, lr=rate or self.rate, clip_norm=5.0)
         key = [STUDENTS[self.name], repr(method), section.model_dump(mode="json"), seed, TEMPERATURE, BATCH_SIZE]
         key += [self.teacher.content if method else "", self.study.data.fingerprint, versions()]
-        folder_name = f"{self.name}-{name}".translate(str.maketrans({",": "", " ": "-", "+": "and"}))
+        folder_name = f"{self.name}-{name}".replace(",", "").replace(" ", "-").replace("+", "and")
         return kept(self.store, folder_name, key, partial(self._train, name, method, seed, section))
 
     def _train(self, name: str, method: Method | None, seed: int, section: Train, folder: Path) -> None:

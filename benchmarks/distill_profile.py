@@ -1,7 +1,7 @@
 """Where the time of a distillation's steps goes, by torch.profiler, and how fast the machine multiplies matrices."""
 
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -40,15 +40,16 @@ def profiled(setup: Setup, contender: Callable[..., nn.Module]) -> dict[str, Any
 
     with scopes(), suppress(Enough):
         contender(setup, pause)
-    groups: Counter[str] = Counter()
+    groups: dict[str, float] = defaultdict(float)
     for event in profiler.events() or ():
         groups[group_of(event)] += event.self_cpu_time_total / 1000 / setup.steps
     wall = 1000 * (walls[1] - walls[0]) / setup.steps
     groups["Python, and waiting"] = wall - sum(groups.values())
+    longest = dict(sorted(groups.items(), key=lambda group: group[1], reverse=True))
     macs = {name: count_macs(setup.network(name), SHAPE) * setup.batch_size for name in (TEACHER, STUDENT)}
     return {
-        "milliseconds": dict(groups.most_common()),
-        "share": {name: value / wall for name, value in groups.most_common()},
+        "milliseconds": longest,
+        "share": {name: value / wall for name, value in longest.items()},
         "gflops": rate,
         # Twice backward, by the weights and by the inputs.
         "least_ms": {TEACHER: 2e-6 * macs[TEACHER] / rate, STUDENT: 3 * 2e-6 * macs[STUDENT] / rate},

@@ -69,9 +69,10 @@ class Room:
 
     def setup(self, name: str, seed: int = 0, epochs: int | None = None) -> Path:
         s, data = self.settings, self.study.data
-        scale = {"mean": data.preprocess.mean, "std": data.preprocess.std}
-        sizes = {"batch_size": s.batch_size, "lr": s.lr, "views": s.views, "steps": s.steps}
-        setup = Setup(folder=self.folder, epochs=epochs or s.epochs, seed=seed, **sizes, **scale)
+        setup = Setup(
+            folder=self.folder, epochs=epochs or s.epochs, seed=seed, batch_size=s.batch_size, lr=s.lr, views=s.views,
+            steps=s.steps, mean=data.preprocess.mean, std=data.preprocess.std,
+        )  # fmt: skip
         document = {**asdict(setup), "folder": ""}
         # Finished work is found again by the name of its setup.
         path = self.folder / f"{name}-{sha256(canonical_json(document))[:8]}.json"
@@ -86,9 +87,8 @@ class Room:
         with (self.folder / f"{contender}.log").open("a") as log:
             return subprocess.Popen(
                 [python, str(script), str(setup), contender, what],
-                env={**os.environ, **threads},
-                **{"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": log, "text": True},
-            )
+                env={**os.environ, **threads}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
+            )  # fmt: skip
 
     def run(self, setup: Path, contender: str, what: str) -> float:
         """The seconds that the whole process took."""
@@ -121,7 +121,7 @@ def fill_room(folder: Path, settings: Settings) -> Study:
     return study
 
 
-def pace(room: Room, contenders: Sequence[str]) -> dict[str, list[float]]:
+def pace(room: Room, contenders: list[str]) -> dict[str, list[float]]:
     """Seconds of every contender's turn in each round; a first round, which warms up, is left out."""
     setup = room.setup("pace", epochs=ENDLESS)
     processes = {name: room.start(setup, name, "pace") for name in contenders}

@@ -133,7 +133,7 @@ def rows_of(study: Study, trainings: Trainings, seeds: int) -> list[dict[str, An
     ways: dict[str, Callable[[int], Path]] = {UNTRAINED: trainings.untrained}
     for arrangement, data in arranged(study, study.folder / "images").items():
         ways[arrangement] = partial(trainings.run, arrangement, data)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, way in ways.items():
         right = [answers(study, way(seed) / ONNX) == study.labels for seed in range(seeds)]
         rows.append({"labels": name, "right": right, "accuracy": accuracy(right)})

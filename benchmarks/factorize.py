@@ -97,7 +97,7 @@ def rows_of(study: Study, rates: dict[str, float]) -> list[dict[str, Any]]:
 
 def compared(row: dict[str, Any], other: dict[str, Any], kind: str) -> dict[str, Any]:
     """Points of accuracy over ``other``, and the share of its time."""
-    value, interval = ratio_over_launches(*(latencies(each["latency"][kind]) for each in (row, other)))
+    value, interval = ratio_over_launches(latencies(row["latency"][kind]), latencies(other["latency"][kind]))
     time = {"ratio": value, "ci95": list(interval or (value, value))}
     return {"accuracy": difference(row["right"][kind], other["right"][kind]), "time": time}
 

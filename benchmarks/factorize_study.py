@@ -66,10 +66,7 @@ class Settings:
         return {"seconds": self.seconds, "max_seconds": self.max_seconds, "launches": self.launches}
 
 
-QUICK = Settings(
-    **{"train_limit": 80, "test_limit": 100, "epochs": 1, "rates": (0.005,)},
-    **{"seconds": 0.3, "max_seconds": 0.3, "launches": 6},
-)
+QUICK = Settings(train_limit=80, test_limit=100, epochs=1, rates=(0.005,), seconds=0.3, max_seconds=0.3, launches=6)
 
 
 def by_factors(network: nn.Module, about: Network, share: float, **settings: Any) -> Made:

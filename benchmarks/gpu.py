@@ -35,7 +35,7 @@ def plans(names: list[str], precisions: list[str], device: str, quick: bool) -> 
     """One for each network, precision and batch, in which the runtimes take turns."""
     pixels, batches = (64, (1,)) if quick else (224, (1, 64))
     runtimes = {name: runtime for name, runtime in RUNTIMES.items() if device == "cuda" or name != "cudagraph"}
-    made = {}
+    made: dict[str, Plan] = {}
     for name in names[:1] if quick else names:
         for precision in precisions[:1] if quick else precisions:
             shape = (1, 3, pixels, pixels)
@@ -77,7 +77,8 @@ def against_timer(device: str, quick: bool, rounds: int = 40, runs: int = 10) ->
 
 def distance(times: dict[str, list[float]]) -> float:
     """How far the two are apart, as a share of the peer's figure."""
-    ratio, _ = ratio_of_medians(*([np.array([figure]) for figure in times[name]] for name in ("edgekd", "timer")))
+    ours, theirs = ([np.array([figure]) for figure in times[name]] for name in ("edgekd", "timer"))
+    ratio, _ = ratio_of_medians(ours, theirs)
     return abs(ratio - 1)
 
 

@@ -5,6 +5,7 @@
 A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``; what is between is replaced.
 """
 
+import argparse
 import json
 import re
 from collections.abc import Callable
@@ -56,6 +57,7 @@ def filled(page: str) -> str:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     for page in PAGES:
         path = ROOT / page
         path.write_text(filled(path.read_text()))

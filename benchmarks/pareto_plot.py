@@ -36,7 +36,9 @@ class Curve:
         """In percent, the mean over seeds."""
         return 100 * self.right.mean((1, 2))
 
-    def resampled(self, random: np.random.Generator, seeds: NDArray[Any], samples: NDArray[Any]) -> tuple[Floats, ...]:
+    def resampled(
+        self, random: np.random.Generator, seeds: NDArray[Any], samples: NDArray[Any]
+    ) -> tuple[Floats, Floats]:
         """Latencies within their intervals, and accuracies of ``seeds`` on ``samples`` (times that each was drawn)."""
         spread = np.log(self.ci95[:, 1] / self.ci95[:, 0]) / (2 * NORMAL)
         latency = self.latency * np.exp(spread * random.standard_normal(len(spread)))
@@ -90,7 +92,7 @@ def resampled_ratios(ours: Curve, theirs: Curve) -> tuple[Floats, Floats]:
     _, seeds, samples = ours.right.shape
     each = np.empty((RESAMPLES, len(ours.latency)))
     for row in each:
-        chosen = random.integers(seeds, size=seeds)
+        chosen = random.integers(seeds, size=(seeds,))
         counts = np.bincount(random.integers(samples, size=samples), minlength=samples)
         row[:] = times_faster(*ours.resampled(random, chosen, counts), theirs.resampled(random, chosen, counts))
     return times_faster(ours.latency, ours.accuracy, (theirs.latency, theirs.accuracy)), each
@@ -100,7 +102,7 @@ def interval(values: Floats) -> list[float]:
     return [float(end) for end in np.quantile(values, [0.025, 0.975])]
 
 
-def picture(rows: Sequence[Mapping[str, Any]], styles: Mapping[str, str], uncut: str, path: Path) -> None:
+def picture(rows: Sequence[Mapping[str, Any]], styles: Mapping[str, Any], uncut: str, path: Path) -> None:
     """Writes a PNG: a colour for each method, from the uncut network on, and a line style for each recovery.
 
     A row has ``method``, ``latency`` (a share), ``latency_ci95`` and ``accuracy`` by recovery, as ``paired`` gives it.

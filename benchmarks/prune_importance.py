@@ -64,7 +64,12 @@ def cut(study: Study, start: StageResult, way: Way, seed: int) -> Cut:
         say(f"{way.name}: being cut")
         network = restore(start.artifact)
         statistics = calibration(data, 0, STATISTICS).split(BATCH_SIZE)
-        ranking = {"importance": way.importance, "scope": way.scope, "batches": labelled(study), "seed": seed}
+        ranking: dict[str, Any] = {
+            "importance": way.importance,
+            "scope": way.scope,
+            "batches": labelled(study),
+            "seed": seed,
+        }
         if way.is_weighted:
             scanned = scan(network, shape, lambda each: metric_of(each, data, data.validation), batches=statistics)
             prunable = Prunable(network, shape, **ranking)

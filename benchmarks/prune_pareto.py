@@ -65,7 +65,7 @@ from edgekd.stages.network import restore
 from edgekd.stages.prune.work import RANKING_SAMPLES
 from edgekd.stats.ratios import ratio_over_launches
 from edgekd.tasks.classification.train import divergence
-from edgekd.train import CrossEntropy, FitOptions, fit, logits_of, metric_of
+from edgekd.train import CrossEntropy, FitOptions, Objective, fit, logits_of, metric_of
 from edgekd.train.device import lay_out
 from edgekd.train.history import history_to_json
 
@@ -116,15 +116,15 @@ class Settings:
             CHOSEN: self.latency,
         }
 
-    def timing(self) -> dict[str, float]:
+    def timing(self) -> dict[str, Any]:
         return {"seconds": self.seconds, "max_seconds": self.max_seconds, "launches": self.launches}
 
 
 QUICK = Settings(
-    **{"train_limit": 400, "test_limit": 300, "ratios": (0.1,), "macs": (0.4,), "latency": (0.5,)},
-    **{"tries": ((0.92, False), (0.92, True)), "middle": 0.1},
-    **{"rates": (0.02, 0.05), "epochs": 1, "seeds": 2, "seconds": 0.6, "max_seconds": 0.6, "launches": 6},
-)
+    train_limit=400, test_limit=300, ratios=(0.1,), macs=(0.4,), latency=(0.5,),
+    tries=((0.92, False), (0.92, True)), middle=0.1,
+    rates=(0.02, 0.05), epochs=1, seeds=2, seconds=0.6, max_seconds=0.6, launches=6,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -208,8 +208,9 @@ def measured_weights(study: Study, network: nn.Module) -> dict[str, float]:
     return sensitivity_weights(scanned, Prunable(network, shape, round_to=ROUND_TO), 1 / len(data.validation))
 
 
-def chosen(study: Study, network: nn.Module, share: float, how: tuple[float, bool]) -> Made:
+def chosen(study: Study, network: nn.Module, share: float, how: How) -> Made:
     """Blocks are ranked as the prune stage ranks them, by the divergence of the logits on validation samples."""
+    assert how is not None
     depth, by_harm = how
     if depth == 1:
         found, plans, about = to_latency(study, network, share, network, by_harm)
@@ -299,7 +300,7 @@ class Recoveries:
         self.store = ArtifactCache(study.folder / "recovered")
         self.rates: dict[str, float] = {}
 
-    def objective(self, recovery: str) -> nn.Module:
+    def objective(self, recovery: str) -> Objective:
         if recovery == PLAIN:
             return CrossEntropy()
         return Distillation(self.answering, KD(TEMPERATURE), HARD_WEIGHT)
@@ -367,7 +368,7 @@ def run_all(
     return rows, [recoveries.run(one, TAUGHT, 0) / ONNX for one in cuts]
 
 
-def timed(study: Study, cuts: list[Cut], files: list[Path], timing: dict[str, float]) -> list[dict[str, Any]]:
+def timed(study: Study, cuts: list[Cut], files: list[Path], timing: dict[str, Any]) -> list[dict[str, Any]]:
     """Each file's latency, and its share of the uncut network's, all of one run."""
     workloads = {one.name: Workload(str(file)) for one, file in zip(cuts, files, strict=True)}
     reference = next(one.name for one in cuts if one.method == UNCUT)
@@ -390,8 +391,8 @@ def timed(study: Study, cuts: list[Cut], files: list[Path], timing: dict[str, fl
 
 def curve(rows: list[dict[str, Any]], methods: tuple[str, ...], recovery: str) -> Curve:
     own = [row for row in rows if row["method"] in methods]
-    values = (np.array([row[key] for row in own]) for key in ("latency", "latency_ci95"))
-    return Curve(*values, np.array([row["right"][recovery] for row in own]))
+    latency, ci95 = (np.array([row[key] for row in own]) for key in ("latency", "latency_ci95"))
+    return Curve(latency, ci95, np.array([row["right"][recovery] for row in own]))
 
 
 def compare(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -447,7 +448,9 @@ def main() -> None:
     arguments = options(__doc__)
     settings, study, start, recoveries = prepared(arguments)
     tried = recoveries.choose_rates(cut(study, start, UNIFORM, settings.middle), settings.rates)
-    cuts, of_tries, unreached = [], {}, {}
+    cuts: list[Cut] = []
+    of_tries: dict[str, float] = {}
+    unreached: dict[str, str] = {}
     for method, aims in settings.aims().items():
         for aim in aims:
             tries, errors = cut_each(study, start, method, aim, settings.tries if method == CHOSEN else (None,))

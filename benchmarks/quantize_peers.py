@@ -81,7 +81,7 @@ def row(name: str, entries: dict[str, Entry], latency: dict[str, Any]) -> dict[s
 
 def ratio(latency: dict[str, Any], other: str) -> dict[str, Any]:
     """edgekd's time over that of ``other``."""
-    value, interval = ratio_over_launches(*(latencies(latency[method]) for method in (OURS, other)))
+    value, interval = ratio_over_launches(latencies(latency[OURS]), latencies(latency[other]))
     return {"ratio": value} | ({"ci95": list(interval)} if interval else {})
 
 

@@ -3,8 +3,8 @@
 python benchmarks/record_run.py runs/cifar10 benchmarks/results/cifar10
 """
 
+import argparse
 import json
-import sys
 from pathlib import Path
 
 from edgekd.files import write_json, write_text
@@ -13,7 +13,11 @@ from edgekd.report.plots import picture
 
 
 def main() -> None:
-    run, results = map(Path, sys.argv[1:3])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path, help="a finished run")
+    parser.add_argument("results", type=Path, help="the folder of results")
+    arguments = parser.parse_args()
+    run, results = arguments.run, arguments.results
     report = json.loads((run / "report.json").read_text())
     write_json(results / "report.json", report)
     picture(report, results / "accuracy-latency.png")

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -80,7 +81,7 @@ def held(process: psutil.Process) -> int:
     return total
 
 
-def train(folder: Path, steps: int) -> tuple[list[list[float]], list[int]]:
+def train(folder: Path, steps: int) -> tuple[list[list[Any]], list[int]]:
     command = [sys.executable, "-c", TRAIN, str(folder / "set"), str(steps)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     samples = []

@@ -34,7 +34,7 @@ import onnx
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from common import finish, goal, options, say
-from fallback import layers_in_float, quantised_layers
+from gate.fallback import layers_in_float, quantised_layers
 from repeats import hog, keep, lines
 
 from edgekd.bench import Plan, Workload, measure
@@ -220,11 +220,11 @@ def lost_answers(report: dict[str, Any], before: list[bool], won: int, dice: ran
     gone = dice.sample([place for place, right in enumerate(before) if right], LOST_NET + len(gained))
     for place in (*gained, *gone):
         after[place] = not before[place]
-    answered = [
+    first, second = (
         changed(report, n=SAMPLES, accuracy=sum(answers) / SAMPLES, right=encode_correct(answers))
         for answers in (before, after)
-    ]
-    return fails(*answered, "accuracy")
+    )
+    return fails(first, second, "accuracy")
 
 
 def slower(one: Evaluation, key: str) -> Evaluation:

@@ -27,13 +27,14 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 from common import finish, goal, options, say
+from harness.small_networks import NETWORKS, shape, write_onnx
 from rich.console import Console
 from rich.table import Table
-from small_networks import NETWORKS, shape, write_onnx
 
 from edgekd.bench.cpus import quietest
 from edgekd.bench.plan import Workload
 from edgekd.formatting import ABSENT
+from edgekd.stats.percentiles import Interval
 from edgekd.stats.ratios import ratio_over_launches
 
 HERE = Path(__file__).parent
@@ -124,7 +125,7 @@ def one_round(clocks: dict[str, Clock], tools: list[str], seconds: float) -> Tur
     return turns
 
 
-def ratio(launches: list[list[Turn]], tools: tuple[str, str]) -> tuple[float, tuple[float, float]]:
+def ratio(launches: list[list[Turn]], tools: tuple[str, str]) -> tuple[float, Interval | None]:
     ours, theirs = ([[[turn[name]["median_ns"]] for turn in rounds] for rounds in launches] for name in tools)
     return ratio_over_launches(ours, theirs)
 
@@ -147,7 +148,7 @@ def compare(quick: bool, folder: Path) -> list[dict[str, Any]]:
 
 
 def binding_ns(network: str, model: Path) -> float:
-    from openvino_session import OpenVinoSession
+    from harness.openvino_session import OpenVinoSession
 
     session = OpenVinoSession(Workload(str(model), "openvino", shape=(1, *shape(network))))
     session.binding_ns(50)

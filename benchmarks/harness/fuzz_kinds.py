@@ -434,7 +434,7 @@ class Devices(Kind):
                         json.dumps(record.to_json(), allow_nan=False)
                 case "answers":
                     accuracy.predict_on_device(desk, {"a": Path("a")}, np.zeros((3, 2), np.float32))["a"].accuracy(
-                        np.ones(3)
+                        np.ones(3, np.int64)
                     )
                 case "turns":
                     interleave.interleave_on_device(
@@ -465,7 +465,7 @@ def write_model(path: Path, quantised: bool = False) -> None:
     from onnx import TensorProto, helper, numpy_helper
 
     random = np.random.default_rng(0)
-    weights = {
+    weights: dict[str, Any] = {
         "w": random.normal(size=(4, 1, 3, 3)).astype(np.float32),
         "v": random.normal(size=(3, 256)).astype(np.float32),
     }

@@ -150,6 +150,7 @@ def main() -> None:
         sizes = {key: path.stat().st_size for key, path in models.items()}
     network = against_published(resnet8())
     ratio, interval = ratio_over_launches(records[TRAINED].raw_ns, records[RANDOM].raw_ns)
+    assert interval is not None  # of as many launches as a plan has by itself
     say(f"trained over random weights, int8: {ratio:.4f} ({interval[0]:.4f} to {interval[1]:.4f})")
     figures = {
         "network": network,

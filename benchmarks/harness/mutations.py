@@ -56,7 +56,8 @@ def damaged(content: bytes, random: Random) -> bytes:
 
 def places(document: Any) -> list[tuple[Any, ...]]:
     """The path of every value in ``document``."""
-    found, todo = [], [((), document)]
+    found: list[tuple[Any, ...]] = []
+    todo: list[tuple[tuple[Any, ...], Any]] = [((), document)]
     while todo:
         above, value = todo.pop()
         items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()

@@ -20,7 +20,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from common import finish, goal, options
-from planted import repeated_convs
+from harness.planted import repeated_convs
 from rich.console import Console
 from rich.table import Table
 

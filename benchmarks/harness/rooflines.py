@@ -62,7 +62,7 @@ def write_pair(case: Case, folder: Path) -> dict[str, Path]:
             nn.init.normal_(module.bias, std=0.1)  # training leaves none at zero, where the exporter drops them
     preprocess = Preprocess("image", case.shape, (0.5,) * 3, (0.25,) * 3)
     files = {"float32": export_onnx(network, folder / f"{case.name}-float32.onnx", preprocess)}
-    graph: nn.Module = prepare(network, case.shape)
+    graph = prepare(network, case.shape)
     calibrate(graph, [torch.randn(8, *case.shape)])
     freeze_ranges(graph)
     files["int8"] = export_onnx(convert(graph), folder / f"{case.name}-int8.onnx", preprocess)
@@ -110,7 +110,8 @@ def table(rows: list[dict[str, Any]]) -> Table:
 
 def main() -> None:
     arguments = options(__doc__)
-    rows, runs = [], 20 if arguments.quick else 100
+    rows: list[dict[str, Any]] = []
+    runs = 20 if arguments.quick else 100
     with TemporaryDirectory() as aside:
         folder = arguments.out or Path(aside)
         for case in cases(arguments.quick):

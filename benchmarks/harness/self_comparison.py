@@ -16,7 +16,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from common import finish, goal, options, say
-from planted import instructions, repeated_convs
+from harness.planted import instructions, repeated_convs
 from repeats import hog, keep, lines
 
 from edgekd.bench import LatencyRecord, Plan, Workload, measure
@@ -25,7 +25,14 @@ from edgekd.stats.proportion import wilson_interval
 
 LAYERS, MORE = 20, 21
 # Less than edgekd bench takes, so that five hundred of them fit into an hour.
-SETTINGS = {"seconds": 0.45, "max_seconds": 0.9, "launches": 6, "warmup_s": 0.03, "resolution": 0.05, "width": 1.0}
+SETTINGS: dict[str, Any] = {
+    "seconds": 0.45,
+    "max_seconds": 0.9,
+    "launches": 6,
+    "warmup_s": 0.03,
+    "resolution": 0.05,
+    "width": 1.0,
+}
 FULL = {"idle": 200, "hogged": 200, "planted": 100}
 QUICK = {"idle": 6, "hogged": 6, "planted": 4}
 
@@ -40,7 +47,7 @@ def main() -> None:
             repeated_convs(path, layers)
         counted = {name: instructions(path, 5 if arguments.quick else 10) for name, path in models.items()}
         raw = {condition: list(comparisons(condition, n, models, kept)) for condition, n in counts.items()}
-    figures = {condition: summary(condition, results) for condition, results in raw.items()}
+    figures: dict[str, Any] = {condition: summary(condition, results) for condition, results in raw.items()}
     report(figures, counted)
     figures |= {
         "settings": SETTINGS,

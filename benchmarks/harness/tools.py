@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 Turn = Callable[[float], tuple[float, int]]
 
 # The resident tools; OpenVINO's benchmark_app is a program of its own.
@@ -27,15 +29,15 @@ def edgekd_onnxruntime(name: str, model: str) -> Turn:
 
 @tool("edgekd openvino")
 def edgekd_openvino(name: str, model: str) -> Turn:
-    import openvino_session  # noqa: F401  (registers itself)
-    from small_networks import shape
+    import harness.openvino_session  # noqa: F401  (registers itself)
+    from harness.small_networks import shape
 
     return edgekd(model, "openvino", (1, *shape(name)))
 
 
 @tool("edgekd pytorch")
 def edgekd_pytorch(name: str, model: str) -> Turn:
-    from small_networks import shape
+    from harness.small_networks import shape
 
     builder = f"{Path(__file__).with_name('small_networks.py')}:network"
     return edgekd(builder, "pytorch", (1, *shape(name)), name=name)
@@ -96,7 +98,7 @@ def torch_timer(name: str, model: str) -> Turn:
     import logging
 
     import torch
-    from small_networks import network, shape
+    from harness.small_networks import network, shape
 
     # It warns of a missing GPU, which nobody asked for.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
