@@ -107,7 +107,7 @@ def test_each_device_says_what_it_is_and_the_gate_compares_it(finished):
 
 def test_what_was_measured_is_not_measured_again(finished, recipe, monkeypatch):
     folder, report = finished
-    monkeypatch.setattr("edgekd.pipeline.remote.answered", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr("edgekd.pipeline.remote.predict_test_set", lambda *_: pytest.fail("measured again"))
     again = run(recipe, folder)
     assert [row.latency_ms for row in again.rows] == [row.latency_ms for row in report.rows]
 
@@ -119,7 +119,7 @@ def test_answers_that_differ_there_are_told(finished, recipe, monkeypatch, tmp_p
     folder = Path(shutil.copytree(finished[0], tmp_path / "run"))
     for answers in (folder / "measurements").glob("*-answers-*"):
         shutil.rmtree(answers)
-    monkeypatch.setattr("edgekd.pipeline.remote.answered", other)
+    monkeypatch.setattr("edgekd.pipeline.remote.predict_test_set", other)
     report = run(recipe, folder)
     told = [note.message for note in report.warnings if note.code == "device_disagrees"]
     assert len(told) == 6 and "predicts on orin/tensorrt as it does here on only" in " ".join(told)
