@@ -78,7 +78,7 @@ def one_training(record: Record) -> str:
         ]
         for row in record["rows"]
     ]
-    heads = ["Network, file", "PyTorch %", "File, points", "Same answer %", "Largest / mean difference, steps"]
+    heads = ["Network, file", "PyTorch %", "File, points", "Same prediction %", "Largest / mean difference, steps"]
     return markdown(heads, rows)
 
 
@@ -136,7 +136,7 @@ def pareto(record: Record) -> str:
         for row in record["rows"]
     ]
     recoveries = [f"{recovery} %" for recovery in record["rows"][0]["accuracy"]]
-    return markdown(["Cut, told", "MACs", "Latency", *recoveries, "teacher, points"], rows)
+    return markdown(["Cut, target", "MACs", "Latency", *recoveries, "teacher, points"], rows)
 
 
 def importances(record: Record) -> str:
