@@ -112,10 +112,10 @@ def exported(study: Study, done: StageResult) -> Path:
 
 def write_file(done: StageResult, path: Path, data: DataSet) -> None:
     network, quantization = restore(done.artifact), quantization_of(done.artifact.spec)
-    if not isinstance(network, GraphModule) or not quantization:
+    if not isinstance(network, GraphModule) or not quantization.profile:
         export_onnx(network, path, data.preprocess, data.classes)
         return
-    trained = quantization["profile"]
+    trained = quantization.profile
     target = x86_profile() if PROFILES.find(trained).runtime is None else trained
     qdq = to_qdq(network, data.preprocess, data.classes)
     write_bytes(path, to_runtime(qdq, network, trained, target).SerializeToString(deterministic=True))

@@ -6,10 +6,12 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import fields
-from typing import Any, TypeVar
+from dataclasses import asdict, fields
+from typing import Any, TypeAlias, TypeVar
 
 T = TypeVar("T")
+# A JSON object as it is read or written, before it becomes a record or after.
+JsonObject: TypeAlias = dict[str, Any]
 
 DEEPEST = 64
 MOST_ITEMS = 4_000_000  # of 8 to 200 bytes each in memory
@@ -90,3 +92,8 @@ def build(kind: type[T], table: Mapping[str, Any], **others: Any) -> T:
     """Return the dataclass ``kind`` of those values of ``table`` that it has a field for, and of ``others``."""
     names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
     return kind(**{name: value for name, value in table.items() if name in names} | others)
+
+
+def known_to_json(record: Any) -> JsonObject:
+    """Return a dataclass as JSON, without those fields that are None, nor those of the dataclasses in it."""
+    return asdict(record, dict_factory=lambda items: {name: value for name, value in items if value is not None})

@@ -169,7 +169,6 @@ STAY = {
     "pipeline/worker.py": "the part of the other processes of a run",
     "prune/importance/build.py": "importances by their names",
     "stages/order.py": "a rule over all stages",
-    "stages/quantize/words.py": "describes a stage's metrics, as pruning has it",
     "train/l2_sp.py": "a method from a paper is a file",
 }
 # Folders whose files are entries of a registry: each method, rule or source is a file, however short.

@@ -107,7 +107,7 @@ class ExportNode(Node[Exported]):
     def fill(self, folder: Path, workplace: Path) -> None:
         logger.info(f"  {self.done.label}: export and evaluation")
         artifact, data = self._artifact, self.data
-        network, trained = restore(artifact), quantization_of(artifact.spec).get("profile")
+        network, trained = restore(artifact), quantization_of(artifact.spec).profile
         profiles = served(trained, self._profiles)
         with self._placing(profiles[0]) if self._is_placed else nullcontext() as placing:
             files = write_files(folder, network, artifact.spec, data.preprocess, data.classes, profiles, placing)
@@ -144,7 +144,7 @@ class ExportNode(Node[Exported]):
 
     @property
     def _is_placed(self) -> bool:
-        return bool(quantization_of(self._artifact.spec).get("placement") == MEASURED)
+        return quantization_of(self._artifact.spec).placement == MEASURED
 
     @property
     def _bounds(self) -> Bounds:

@@ -104,9 +104,10 @@ class _Writer:
 
     def __call__(self, profile: str) -> tuple[ModelProto, str, PlacementResult | None]:
         if not isinstance(self.network, GraphModule):
-            is_half = self.quantization.get("precision") == "float16" or PROFILES.find(profile).float16
+            is_half = self.quantization.precision == "float16" or PROFILES.find(profile).float16
             return (half(self.exported), "float16", None) if is_half else (self.exported, "float32", None)
-        trained = str(self.quantization["profile"])
+        trained = self.quantization.profile
+        assert trained is not None
         must_serve(trained, profile)
         placed = self._placed(profile)
         keep_float = placed.keep_float if placed else ()
@@ -115,7 +116,7 @@ class _Writer:
 
     def _placed(self, profile: str) -> PlacementResult | None:
         how = self.placing
-        if how is None or how.profile != profile or self.quantization.get("placement") != MEASURED:
+        if how is None or how.profile != profile or self.quantization.placement != MEASURED:
             return None
         if how.at is None:
             return choose_untimed(self.exported, profile, how.bounds, how.correct)

@@ -1,6 +1,5 @@
 """Low-rank factorisation as a stage: factors in the place of layers, then training."""
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -10,6 +9,7 @@ from typing_extensions import Self
 from edgekd.formatting import percent
 from edgekd.options import Mistake, Text
 from edgekd.stages.stage import Stage
+from edgekd.strict_json import JsonObject
 from edgekd.train.history import history_to_json
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class Factorize(Stage):
         return apply_plan(network, change)
 
     @staticmethod
-    def describe(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    def describe(metrics: JsonObject) -> list[tuple[str, str]]:
         """Return how much was kept, and by which factors."""
         if "factorized" not in metrics:
             return []
@@ -119,7 +119,7 @@ class Factorize(Stage):
         )
 
 
-def _metrics(found: "Factorized") -> dict[str, Any]:
+def _metrics(found: "Factorized") -> JsonObject:
     return {
         "kept": {"macs": found.share},
         "energy": found.energy,

@@ -20,6 +20,7 @@ from edgekd.stages.deployment import Deployment, Precisions
 from edgekd.stages.network import restore
 from edgekd.stages.objective import distillation, terms_of
 from edgekd.stages.stage import Stage
+from edgekd.strict_json import JsonObject
 from edgekd.tasks.task import Task
 from edgekd.train import FitOptions, Objective, distributed, fit, predictions_of
 from edgekd.train.batches import mix
@@ -143,9 +144,13 @@ class FitCall:
     """The options of the :class:`~edgekd.distill.Ensemble` of several teachers."""
     labels: str
     """Their :func:`labels_digest`."""
-    rest: dict[str, Any]
     how: How | None
     training: Training
+    name: str
+    stage: Any
+    seed: int
+    folder: Path
+    needs: Any
 
     @staticmethod
     def of(job: Job, network: nn.Module, spec: Spec, how: How | None, training: Training) -> FitCall:
@@ -154,18 +159,37 @@ class FitCall:
         if isinstance(taught, Ensemble):
             members, together = list(taught.teachers), taught.options
         teachers = tuple(capture(each, own) for each, own in zip(members, job.teacher_specs, strict=True))
-        rest = {name: getattr(job, name) for name in ("name", "stage", "seed", "folder", "needs")}
         return FitCall(
-            capture(network, spec), teachers, together, labels_digest(job.data), rest, how, training.having(log=None)
+            network=capture(network, spec),
+            teachers=teachers,
+            together=together,
+            labels=labels_digest(job.data),
+            how=how,
+            training=training.having(log=None),
+            name=job.name,
+            stage=job.stage,
+            seed=job.seed,
+            folder=job.folder,
+            needs=job.needs,
         )
 
     def job(self, data: DataSet) -> Job:
         """Return the same job for another process, which keeps no checkpoints and logs nothing."""
         teachers = [restore(each) for each in self.teachers]
         taught = Ensemble(teachers, **self.together) if self.together else next(iter(teachers), None)
-        specs = tuple(each.spec for each in self.teachers)
-        own: dict[str, Any] = {"network": restore(self.network), "spec": self.network.spec, "data": data}
-        return Job(teacher=taught, teacher_specs=specs, log=lambda entry: None, **own, **self.rest)
+        return Job(
+            name=self.name,
+            network=restore(self.network),
+            spec=self.network.spec,
+            stage=self.stage,
+            data=data,
+            seed=self.seed,
+            teacher=taught,
+            teacher_specs=tuple(each.spec for each in self.teachers),
+            folder=self.folder,
+            log=lambda entry: None,
+            needs=self.needs,
+        )
 
 
 def labels_digest(data: DataSet) -> str:
@@ -198,4 +222,4 @@ class Result:
 
     network: nn.Module
     spec: Spec
-    metrics: dict[str, Any]
+    metrics: JsonObject

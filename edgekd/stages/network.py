@@ -1,6 +1,7 @@
 """Between a network on disk and one in memory: build, change as the stages did, fill, in that order."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from edgekd.models import build, code_of
 from edgekd.models.fold import fold
 from edgekd.spec import MODEL, Spec, Transform
 from edgekd.stages import STAGES, Quantize
+from edgekd.strict_json import build as build_record
 from edgekd.train.device import lay_out
 
 
@@ -60,12 +62,27 @@ def restore(artifact: Artifact) -> nn.Module:
 
 def is_simulated(spec: Spec) -> bool:
     """Return whether the network is a graph that simulates 8 bits; in half precision only its file is another."""
-    return "profile" in quantization_of(spec)
+    return quantization_of(spec).profile is not None
 
 
-def quantization_of(spec: Spec) -> dict[str, Any]:
-    """Return how the network is quantised, or an empty mapping if it is not."""
-    return spec.change_by(Quantize.name) or {}
+@dataclass(frozen=True)
+class Quantization:
+    """How a network is quantised; all None if it is not.
+
+    Attributes:
+        profile: what its simulated 8 bits are trained for.
+        placement: how the int8 layers of its file are chosen.
+        precision: float16 where only the file is another.
+    """
+
+    profile: str | None = None
+    placement: str | None = None
+    precision: str | None = None
+
+
+def quantization_of(spec: Spec) -> Quantization:
+    """Return how the network is quantised."""
+    return build_record(Quantization, spec.change_by(Quantize.name) or {})
 
 
 def load(folder: Path | str) -> nn.Module:

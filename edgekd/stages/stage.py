@@ -3,13 +3,14 @@
 Modules of stages import PyTorch in their functions alone: recipes and reports read stages without it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from pydantic import Field
 
 from edgekd.errors import ModelError
 from edgekd.options import Budget, Target
+from edgekd.strict_json import JsonObject
 from edgekd.train.options import Train
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class Stage(Train):
         """Return how the network is trained, or None where it is not."""
         return self
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> JsonObject:
         """Return the options that the stage's content key depends on, as JSON."""
         return self.model_dump(mode="json")
 
@@ -107,6 +108,6 @@ class Stage(Train):
         raise ModelError("the stage changes no network's structure: the file is damaged; run again")
 
     @staticmethod
-    def describe(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    def describe(metrics: JsonObject) -> list[tuple[str, str]]:
         """Return headings and texts for the metrics in :attr:`described`."""
         return []

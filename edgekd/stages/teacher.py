@@ -1,9 +1,10 @@
 """The teacher: its checkpoint, trained further where the recipe says so."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from edgekd.stages.stage import Stage
+from edgekd.strict_json import JsonObject
 from edgekd.train.history import history_to_json
 from edgekd.train.options import Train
 
@@ -30,7 +31,7 @@ class Pretraining(Stage):
         """Return how the teacher is trained, or None where its checkpoint is taken as it is."""
         return self.train
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> JsonObject:
         """Return the options of the training alone, as JSON."""
         return self.train.model_dump(mode="json") if self.train else {}
 

@@ -116,7 +116,7 @@ def test_unpruned_layers_are_in_the_figures(digits, tmp_path):
         **{"stage": Prune(macs=0.8, round_to=1, check_latency=False), "teacher": None, "folder": tmp_path},
         **{"log": lambda _: None, "needs": HERE},
     )
-    [left] = json.loads(json.dumps(Cutter(job, network).to("macs", 0.8, network).figures))["left_whole"]
+    [left] = json.loads(json.dumps(Cutter(job, network).to("macs", 0.8, network).figures.to_json()))["left_whole"]
     assert left["layers"] == ["blocks.0.conv"]
     assert left["operation"] == "sub in 'blocks.0'"
     assert left["reason"].startswith("sub in 'blocks.0' needs this width (")

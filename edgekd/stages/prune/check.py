@@ -1,6 +1,6 @@
 """Whether a pruning can reach its goal, known before anything is trained."""
 
-from typing import Any
+from functools import partial
 
 from edgekd.errors import RecipeError
 from edgekd.models import count_macs
@@ -32,20 +32,16 @@ def check(stage: Prune, trial: Trial) -> tuple[str, ...]:
     build_importance(stage.importance, stage.reduction)
     SCOPES.find(stage.scope)
     SCHEDULES.find(stage.cut_schedule)
-    ranking: dict[str, Any] = {
-        "scope": stage.scope,
-        "round_to": stage.round_to or deployed.channels,
-        "max_ratio": stage.max_ratio,
-        "ignore": stage.ignore,
-    }
+    round_to = stage.round_to or deployed.channels
+    ranked = partial(Prunable, scope=stage.scope, round_to=round_to, max_ratio=stage.max_ratio, ignore=stage.ignore)
     if IMPORTANCES.find(stage.importance).gradients == "none":
-        ranking["importance"] = stage.importance
+        ranked = partial(ranked, importance=stage.importance)
     if stage.depth is not None:
         must_shorten(network, shape, cost=lambda each: count_macs(each, shape), target=stage.depth)
     goal = stage.goal
     if goal is None:
         return ()
-    prunable = Prunable(network, shape, **ranking)
+    prunable = ranked(network, shape)
     if goal in COUNTS and stage.depth is None and (stage.steps or 1) == 1:
         must_reach(goal, getattr(stage, goal), prunable)
     return tuple(f"unpruned: {layers}" for layers in prunable.unpruned)

@@ -1,12 +1,11 @@
 """One cut after another of a stage's network, each to a share of what the network had at first."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from math import lcm
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +14,9 @@ from edgekd.devices.targets import LocalTarget, RemoteTarget, resolve_target
 from edgekd.files import temporary_folder
 from edgekd.prune import IMPORTANCES
 from edgekd.prune.budget import Pruned, prune_to
-from edgekd.prune.clock import Clock, Timing
+from edgekd.prune.clock import Clock
 from edgekd.prune.counts import COUNTS
+from edgekd.prune.importance.gradients import Batches, Loss
 from edgekd.prune.latency import LatencyTable, layers_of, network_ms, predictor
 from edgekd.prune.latency_check import check_latency
 from edgekd.prune.latency_target import prune_to_latency
@@ -25,6 +25,8 @@ from edgekd.prune.prunable import Prunable
 from edgekd.prune.verification import Unpruned
 from edgekd.stages.deployment import writer
 from edgekd.stages.job import Job
+from edgekd.stages.prune.figures import CutFigures, CutTiming, KeptLayers
+from edgekd.strict_json import JsonObject
 from edgekd.tasks.signature import LOGITS
 from edgekd.tasks.task import Task
 from edgekd.train.device import channels_last
@@ -40,7 +42,26 @@ class Cut:
 
     network: nn.Module
     plan: Plan
-    figures: dict[str, Any]
+    figures: CutFigures
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """How channels are ranked: the arguments of :class:`~edgekd.prune.prunable.Prunable`."""
+
+    importance: str
+    reduction: str | None
+    scope: str
+    round_to: int
+    max_ratio: float
+    ignore: Sequence[str]
+    batches: Batches | None
+    loss: Loss
+    seed: int
+    weights: Mapping[str, float] | None
+
+    def prunable(self, network: nn.Module, shape: tuple[int, ...]) -> Prunable:
+        return Prunable(network, shape, **vars(self))
 
 
 class Cutter:
@@ -55,7 +76,6 @@ class Cutter:
         self.job, self.section, self.first, self.weights = job, job.stage, first, weights
         self.shape = job.spec.input_shape
         self.round_to: int = self.section.round_to or job.needs.channels
-        self.unpruned: tuple[Unpruned, ...] = ()
 
     def to(self, goal: str, share: float, network: nn.Module) -> Cut:
         """Cut ``network``, which came of the first one, to ``share`` of what that one costs by ``goal``.
@@ -69,65 +89,61 @@ class Cutter:
         whole = count.of(self.first, self.shape)
         relative = share * whole / count.of(network, self.shape)
         if relative >= 1:
-            return Cut(network, [], {"of": count.words, "kept": share / relative})
+            return Cut(network, [], CutFigures(count.words, share / relative))
+
+        unpruned: tuple[Unpruned, ...] = ()
 
         def cut(step: int) -> Pruned:
-            return prune_to(goal, relative, self._prunable(network, step))
+            nonlocal unpruned
+            prunable = self.ranking(step).prunable(network, self.shape)
+            unpruned = prunable.unpruned
+            return prune_to(goal, relative, prunable)
 
         if not (self.section.check_latency and self.job.needs.timed):
             pruned = cut(self.round_to)
-            return Cut(
-                pruned.network, pruned.plan, {"of": count.words, "kept": pruned.after / whole, **self._unpruned()}
-            )
+            figures = CutFigures(count.words, pruned.after / whole, left_whole=_kept(unpruned))
+            return Cut(pruned.network, pruned.plan, figures)
         with self.place() as place, Clock(self.first, self._write, self.threads, target=place) as clock:
             checked = check_latency(cut, clock, self._roundings())
-        figures = {
-            "of": count.words,
-            "kept": checked.pruned.after / whole,
-            "round_to": checked.round_to,
-            "timing": checked.timing.to_json(),
-            "refused": [_rejected(step, timing) for step, timing in checked.rejected],
-            **self._unpruned(),
-        }
+        figures = CutFigures(
+            count.words,
+            checked.pruned.after / whole,
+            round_to=checked.round_to,
+            timing=CutTiming.of(checked.timing),
+            refused=[CutTiming.of(timing, step) for step, timing in checked.rejected],
+            left_whole=_kept(unpruned),
+        )
         return Cut(checked.pruned.network, checked.pruned.plan, figures)
 
     def _timed(self, network: nn.Module, share: float) -> Cut:
-        prunable = self._prunable(network, self.round_to)
+        prunable = self.ranking(self.round_to).prunable(network, self.shape)
         with self._table() as table:
             found = prune_to_latency(prunable, share, table, self._write, reference=self.first)
-        figures = {
-            "of": "time",
-            "kept": found.timing.measured,
-            "timing": found.timing.to_json(),
-            "tried": [timing.to_json() for timing in found.tried],
-            **self._unpruned(),
-        }
+        figures = CutFigures(
+            "time",
+            found.timing.measured,
+            timing=CutTiming.of(found.timing),
+            tried=[CutTiming.of(timing) for timing in found.tried],
+            left_whole=_kept(prunable.unpruned),
+        )
         return Cut(found.network, found.plan, figures)
 
-    def _prunable(self, network: nn.Module, round_to: int) -> Prunable:
-        prunable = Prunable(network, self.shape, **self.ranking(round_to))
-        self.unpruned = prunable.unpruned
-        return prunable
-
-    def _unpruned(self) -> dict[str, Any]:
-        return {"left_whole": [asdict(each) for each in self.unpruned]} if self.unpruned else {}
-
-    def ranking(self, round_to: int) -> dict[str, Any]:
-        """Return the arguments of :class:`~edgekd.prune.prunable.Prunable`."""
+    def ranking(self, round_to: int) -> Ranking:
+        """Return how channels are ranked, their numbers rounded to multiples of ``round_to``."""
         section = self.section
         gradients = IMPORTANCES.find(section.importance).gradients
-        return {
-            "importance": section.importance,
-            "reduction": section.reduction,
-            "scope": section.scope,
-            "round_to": round_to,
-            "max_ratio": section.max_ratio,
-            "ignore": section.ignore,
-            "batches": None if gradients == "none" else list(labelled(self.job, section.importance_batches)),
-            "loss": partial(_loss, self.job.data.task),
-            "seed": self.job.seed,
-            "weights": self.weights,
-        }
+        return Ranking(
+            importance=section.importance,
+            reduction=section.reduction,
+            scope=section.scope,
+            round_to=round_to,
+            max_ratio=section.max_ratio,
+            ignore=section.ignore,
+            batches=None if gradients == "none" else list(labelled(self.job, section.importance_batches)),
+            loss=partial(_loss, self.job.data.task),
+            seed=self.job.seed,
+            weights=self.weights,
+        )
 
     @contextmanager
     def predictor(self, network: nn.Module) -> Iterator[Callable[[nn.Module], float]]:
@@ -146,7 +162,7 @@ class Cutter:
         """Return the machine of the first target."""
         return resolve_target(self.job.needs.device)
 
-    def machine(self) -> dict[str, Any]:
+    def machine(self) -> JsonObject:
         """Return the facts that times there depend on."""
         with self.place() as place:
             return place.facts(self.threads)
@@ -176,5 +192,5 @@ def labelled(job: Job, count: int) -> Iterator[tuple[Tensor, Tensor]]:
         yield channels_last(data.to_input(raw)), labels
 
 
-def _rejected(step: int, timing: Timing) -> dict[str, Any]:
-    return {"round_to": step, **timing.to_json()}
+def _kept(unpruned: Sequence[Unpruned]) -> list[KeptLayers] | None:
+    return [KeptLayers.of(each) for each in unpruned] or None

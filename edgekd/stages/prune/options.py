@@ -1,6 +1,5 @@
 """The options of pruning."""
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, model_validator
@@ -9,6 +8,7 @@ from typing_extensions import Self
 from edgekd.options import Mistake, Text
 from edgekd.stages.prune.words import describe
 from edgekd.stages.stage import Stage, Surroundings
+from edgekd.strict_json import JsonObject
 
 if TYPE_CHECKING:
     from torch import nn
@@ -141,6 +141,6 @@ class Prune(Stage):
         return network
 
     @staticmethod
-    def describe(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    def describe(metrics: JsonObject) -> list[tuple[str, str]]:
         """Return what each cut left, in what time, and what was tried and refused."""
         return describe(metrics)

@@ -3,10 +3,9 @@
 import json
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +17,7 @@ from edgekd.models import count_macs, count_parameters
 from edgekd.models.batchnorm import reestimate
 from edgekd.prune import widths
 from edgekd.prune.depth import cut_depth
-from edgekd.prune.prunable import Prunable, matching_layers
+from edgekd.prune.prunable import matching_layers
 from edgekd.prune.schedule import shares
 from edgekd.prune.sensitivity import Sensitivity, scan
 from edgekd.prune.sparse import GroupNorm
@@ -26,7 +25,9 @@ from edgekd.prune.weights import sensitivity_weights
 from edgekd.stages.checkpoints import StageCheckpoints
 from edgekd.stages.job import How, Job, Result, Training
 from edgekd.stages.prune.cutter import Cut, Cutter, labelled
+from edgekd.stages.prune.figures import CutFigures
 from edgekd.stages.prune.options import Prune
+from edgekd.strict_json import JsonObject, build
 from edgekd.tasks.signature import LOGITS
 from edgekd.train import logits_of, metric_of
 from edgekd.train.history import History, history_from_json, history_to_json
@@ -50,8 +51,9 @@ class _Pruning:
         self.job, self.stage, self.data = job, job.stage, job.data
         self.checkpoints = StageCheckpoints(job.folder / "steps")
         self.history: History = []
-        self.cuts: list[dict[str, Any]] = []
-        self.found: dict[str, Any] = {}
+        self.cuts: list[CutFigures] = []
+        self.floor: float | None = None
+        self.sensitivity: list[JsonObject] | None = None
 
     def run(self) -> Result:
         section, before = self.stage, widths(self.job.network.eval())
@@ -96,7 +98,7 @@ class _Pruning:
                 break
             tried = self._train(f"step-{number}", tried, self.stage.epochs)
             accuracy = self._accuracy(tried.network)
-            self.cuts[-1] |= {"validation_accuracy": accuracy, "met": accuracy >= floor}
+            self.cuts[-1] = replace(self.cuts[-1], validation_accuracy=accuracy, met=accuracy >= floor)
             words = "enough" if accuracy >= floor else "not enough"
             logger.info(f"  prune: {target:.1%} of the MACs give {accuracy:.2%}, {words} ({floor:.2%} needed)")
             if accuracy >= floor:
@@ -108,10 +110,10 @@ class _Pruning:
         if least is None:
             raise ModelError(
                 f"no cut that was tried keeps the validation accuracy within {self.stage.accuracy_drop:g} points of "
-                f"{own:.2%}: {self.cuts[-1]['kept']:.0%} of the MACs, the most, gave "
-                f"{self.cuts[-1]['validation_accuracy']:.2%}; raise accuracy_drop, epochs or steps"
+                f"{own:.2%}: {self.cuts[-1].kept:.0%} of the MACs, the most, gave "
+                f"{self.cuts[-1].validation_accuracy:.2%}; raise accuracy_drop, epochs or steps"
             )
-        self.found["floor"] = floor
+        self.floor = floor
         return at
 
     def _cut(self, name: str, at: Result, cut: Callable[[nn.Module], Cut]) -> Result:
@@ -120,10 +122,10 @@ class _Pruning:
             if self.stage.batchnorm_batches:
                 reestimate(made.network, self._inputs(self.stage.batchnorm_batches))
             spec = at.spec.then(Prune.name, made.plan) if made.plan else at.spec
-            return Result(made.network, spec, {"name": name, **made.figures})
+            return Result(made.network, spec, replace(made.figures, name=name).to_json())
 
         kept = self.checkpoints.keep(name, make)
-        self.cuts.append(kept.metrics)
+        self.cuts.append(CutFigures.from_json(kept.metrics))
         return kept
 
     def _train(self, name: str, at: Result, epochs: int, how: How | None = None) -> Result:
@@ -160,43 +162,42 @@ class _Pruning:
         shape = self.job.spec.input_shape
         macs = partial(count_macs, input_shape=shape)
         short = cut_depth(network, shape, cost=macs, target=self.stage.depth, degradation=degradation)
-        return Cut(
-            short.network,
-            short.plan,
-            {"of": "MACs", "kept": short.share, "dropped": [path for path, _ in short.dropped]},
-        )
+        figures = CutFigures("MACs", short.share, dropped=[path for path, _ in short.dropped])
+        return Cut(short.network, short.plan, figures)
 
     def _weights(self, network: nn.Module) -> Mapping[str, float]:
         """By a scan that is kept: its length is time, and gone through again it would find other figures."""
         path = self.job.folder / "sensitivity.json"
-        document = _read(path)
-        if document is None:
+        kept = _read(path)
+        if kept is None:
             found, weights = self._scan(network)
             write_json(path, {"weights": weights, "sensitivity": [asdict(each) for each in found]})
-            document = json.loads(path.read_text())
-        self.found["sensitivity"] = document["sensitivity"]
-        return document["weights"]
+            kept = build(_Scan, json.loads(path.read_text()))
+        self.sensitivity = kept.sensitivity
+        return kept.weights
 
     def _scan(self, network: nn.Module) -> tuple[list[Sensitivity], dict[str, float]]:
         section, shape = self.stage, self.job.spec.input_shape
         cutter = Cutter(self.job, network)
         ranking = cutter.ranking(cutter.round_to)
-        settings = {key: ranking[key] for key in ("importance", "reduction", "round_to", "ignore")}
         timed = self.job.needs.timed
         with cutter.predictor(network) if timed else nullcontext() as latency:
             found = scan(
                 network,
                 shape,
                 self._accuracy,
-                labelled=ranking["batches"],
+                importance=ranking.importance,
+                reduction=ranking.reduction,
+                round_to=ranking.round_to,
+                ignore=ranking.ignore,
+                labelled=ranking.batches,
                 batches=self._inputs(section.batchnorm_batches),
                 seconds=section.sensitivity,
                 cache=cache_folder() / "sensitivity",
                 latency=latency,
                 latency_setting=canonical_json([asdict(self.job.needs), cutter.machine() if timed else None]).decode(),
-                **settings,
             )
-        return found, sensitivity_weights(found, Prunable(network, shape, **ranking), 1 / len(self.data.validation))
+        return found, sensitivity_weights(found, ranking.prunable(network, shape), 1 / len(self.data.validation))
 
     def _accuracy(self, network: nn.Module) -> float:
         return metric_of(network, self.data, self.data.validation)
@@ -204,7 +205,7 @@ class _Pruning:
     def _inputs(self, count: int) -> list[Tensor]:
         return [inputs for inputs, _ in labelled(self.job, count)]
 
-    def _metrics(self, first: nn.Module, last: nn.Module, before: Mapping[str, int]) -> dict[str, Any]:
+    def _metrics(self, first: nn.Module, last: nn.Module, before: Mapping[str, int]) -> JsonObject:
         after, shape = widths(last), self.job.spec.input_shape
         macs, params = count_macs(last, shape), count_parameters(last)
         kept = {"macs": macs / count_macs(first, shape), "params": params / count_parameters(first)}
@@ -213,19 +214,27 @@ class _Pruning:
             "macs": macs,
             "params": params,
             "kept": kept,
-            "cuts": self.cuts,
-            **self.found,
+            "cuts": [each.to_json() for each in self.cuts],
+            **({"floor": self.floor} if self.floor is not None else {}),
+            **({"sensitivity": self.sensitivity} if self.sensitivity is not None else {}),
             # A layer of a block that was dropped has no channels left.
             "widths": [{"layer": name, "before": before[name], "after": after.get(name, 0)} for name in before],
         }
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+@dataclass(frozen=True)
+class _Scan:
+    """The weights of channel groups, and the cuts that they follow from, as the report has them."""
+
+    weights: Mapping[str, float]
+    sensitivity: list[JsonObject]
+
+
+def _read(path: Path) -> _Scan | None:
     try:
-        document = read_object(path, "it is made again") if is_file(path) else {}
-    except EdgekdError:
+        return build(_Scan, read_object(path, "it is made again")) if is_file(path) else None
+    except (EdgekdError, TypeError):
         return None
-    return document if {"weights", "sensitivity"} <= document.keys() else None
 
 
 def sparsely(job: Job, network: nn.Module, training: Training) -> Training:

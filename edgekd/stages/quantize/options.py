@@ -1,14 +1,15 @@
 """The options of quantisation."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from edgekd.options import Registered, Target, Text
 from edgekd.profiles import PROFILES
-from edgekd.stages.quantize.words import describe
+from edgekd.stages.quantize.steps import describe
 from edgekd.stages.stage import Form, Stage, Surroundings
+from edgekd.strict_json import JsonObject
 
 if TYPE_CHECKING:
     from torch import nn
@@ -117,6 +118,6 @@ class Quantize(Stage):
         return prepare(network, input_shape, change["profile"]) if "profile" in change else network
 
     @staticmethod
-    def describe(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    def describe(metrics: JsonObject) -> list[tuple[str, str]]:
         """Return what each step gave, and why the next was tried."""
         return describe(metrics)

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -27,6 +27,8 @@ from edgekd.quantize.sensitivity import float_layers, keep_in_float, sensitiviti
 from edgekd.spec import Spec
 from edgekd.stages.job import Job, Result, Training
 from edgekd.stages.quantize.options import AUTO, Quantize
+from edgekd.stages.quantize.steps import EscalationStep
+from edgekd.strict_json import JsonObject
 from edgekd.tasks.compare import noise
 from edgekd.tasks.signature import LOGITS
 from edgekd.train import distributed, logits_of, metric_of, predictions_of
@@ -47,12 +49,11 @@ class Escalation:
 
     Attributes:
         floor: the validation accuracy that is needed.
-        rungs: the steps, in the form of the report.
     """
 
     floor: float
     why_floor: str
-    rungs: list[dict[str, Any]] = field(default_factory=list)
+    steps: list[EscalationStep] = field(default_factory=list)
 
     def is_met(self, accuracy: float) -> bool:
         """Tell whether ``accuracy`` is enough."""
@@ -69,9 +70,9 @@ class Escalation:
         return self.is_met(trained) and calibrated - trained <= noise
 
     def step(self, name: str, accuracy: float, **more: Any) -> bool:
-        """Record the validation accuracy of a step, and return whether it is enough."""
+        """Record a step with its validation accuracy and further fields, and return whether it is enough."""
         met = self.is_met(accuracy)
-        self.rungs.append({"rung": name, "validation_accuracy": accuracy, "met": met, **more})
+        self.steps.append(EscalationStep(name, accuracy, met, **more))
         words = "enough" if met else "not enough"
         logger.info(
             f"  quantize: {name} gives {accuracy:.2%} on the validation samples, {words} ({self.floor:.2%} needed)"
@@ -80,7 +81,11 @@ class Escalation:
 
     def skip(self, name: str, why: str) -> None:
         """Record that a step was skipped, and the reason."""
-        self.rungs.append({"rung": name, "skipped": why})
+        self.steps.append(EscalationStep(name, skipped=why))
+
+    def to_json(self) -> JsonObject:
+        rungs = [each.to_json() for each in self.steps]
+        return {"floor": self.floor, "why_floor": self.why_floor, "rungs": rungs}
 
 
 def quantize(job: Job) -> Result:
@@ -142,7 +147,7 @@ def _to_half_and_back(_: nn.Module, __: Any, output: Any) -> Any:
 
 
 def _as_float16(job: Job, escalation: Escalation) -> Result:
-    metrics = {"history": [], "stopped": "half", **asdict(escalation)}
+    metrics = {"history": [], "stopped": "half", **escalation.to_json()}
     return Result(job.network, job.spec.then(Quantize.name, {"precision": "float16"}), metrics)
 
 
@@ -159,7 +164,9 @@ class _EightBits:
     def run(self) -> Result:
         self._calibrate()
         calibrated = self.accuracy()
-        met = self.escalation.step("ptq", calibrated, **self._post_training()) and "ptq" in self.stage.rungs
+        used = [name for name in ("equalize", "adaround", "bias_correction") if getattr(self.stage, name)]
+        met = self.escalation.step("ptq", calibrated, calibration=self.method, corrections=used)
+        met = met and "ptq" in self.stage.rungs
         stopped = "ptq"
         if not met and "qat" in self.stage.rungs and self.stage.epochs:
             met, stopped = self._train(calibrated), "qat"
@@ -170,7 +177,7 @@ class _EightBits:
             "weights": self.weights,
             "stopped": stopped,
             "float_layers": float_layers(self.graph),
-            **asdict(self.escalation),
+            **self.escalation.to_json(),
         }
         return Result(self.graph, self.spec, metrics)
 
@@ -205,10 +212,6 @@ class _EightBits:
             logits = {LOGITS: logits_of(self.graph, self.job.data, samples)}
             found[method] = float(self.job.data.task.divergence(logits, reference).sum())
         return min(found, key=lambda method: found[method])
-
-    def _post_training(self) -> dict[str, Any]:
-        used = [name for name in ("equalize", "adaround", "bias_correction") if getattr(self.stage, name)]
-        return {"calibration": self.method, "with": used}
 
     def _train(self, calibrated: float) -> bool:
         job, graph = replace(self.job, spec=self.spec), self.graph

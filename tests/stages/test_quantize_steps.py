@@ -1,4 +1,4 @@
-from edgekd.stages.quantize.words import describe
+from edgekd.stages.quantize.steps import describe
 
 METRICS = {
     "floor": 0.9025,
