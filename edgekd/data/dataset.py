@@ -70,7 +70,7 @@ class DataSet:
 
     def labelled_only(self) -> DataSet:
         """Return this data set without the training samples that have no label."""
-        known = self.train.labels >= 0
+        known = (self.train.labels >= 0).flatten(1).any(1) if self.train.labels.ndim > 1 else self.train.labels >= 0
         if known.all():
             return self
         return replace(self, train=self.train.select(torch.nonzero(known).flatten()), unlabelled_share=None)

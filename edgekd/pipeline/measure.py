@@ -65,7 +65,8 @@ class LatencyNode(Node[Measured]):
         return sha256(canonical_json([*how, files, self.target.threads, machine]))
 
     def fill(self, folder: Path, workplace: Path) -> None:
-        threads = self.target.threads
+        # Before what is measured loads the machine itself.
+        threads, environment = self.target.threads, fingerprint()
         logger.info(f"  latency on this CPU, {threads} thread{'s' if threads > 1 else ''}, interleaved")
         workloads = {export.label: Workload(str(export.onnx)) for export in self.exports}
         first, question = self.exports[0].label, self.question
@@ -73,7 +74,7 @@ class LatencyNode(Node[Measured]):
         latency = carry_out(plan)
         memory = {label: peak_memory(workload, threads) for label, workload in workloads.items()}
         content = {
-            "environment": fingerprint(),
+            "environment": environment,
             "latency": {label: record.to_json() for label, record in latency.items()},
             "memory": {label: record.to_json() for label, record in memory.items()},
             "profiles": [profile(label, workloads[label], threads) for label in ends(list(workloads))],

@@ -57,6 +57,11 @@ class NodeCache:
     def make(self, node: Node[R]) -> R:
         """Return the node's result, made now unless it is there, undamaged, from before."""
         cache, made = self._cache(node.within), []
+        # Without a lock, so that results may lie in a folder that is read only.
+        found = cache.find(node.name, node.key)
+        if found and type(node).holds is Node.holds:
+            node.found(found)
+            return node.read(found)
 
         def fill(folder: Path) -> None:
             made.append(folder)

@@ -187,7 +187,9 @@ def _copy_modes(original: nn.Module, copied: nn.Module) -> None:
 
 
 def matching_layers(network: nn.Module, patterns: Sequence[str]) -> list[str]:
-    """Return the paths of the layers that one of ``patterns`` matches.
+    """Return the paths of the layers that one of ``patterns`` matches, or a module that they are in.
+
+    What was one layer may be several in a module of its name, after a factorisation.
 
     Raises:
         ModelError: a pattern matches no layer.
@@ -195,8 +197,13 @@ def matching_layers(network: nn.Module, patterns: Sequence[str]) -> list[str]:
     names = list(widths(network))
     found = set()
     for pattern in patterns:
-        matching = [name for name in names if fnmatchcase(name, pattern)]
+        matching = [name for name in names if any(fnmatchcase(part, pattern) for part in _parts(name))]
         if not matching:
             raise ModelError(f"prune.ignore: {pattern!r} matches no layer{nearest(pattern, names)}")
         found.update(matching)
     return sorted(found)
+
+
+def _parts(path: str) -> list[str]:
+    names = path.split(".")
+    return [".".join(names[:count]) for count in range(1, len(names) + 1)]

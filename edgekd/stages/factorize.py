@@ -1,7 +1,7 @@
 """Low-rank factorisation as a stage: factors in the place of layers, then training."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 from typing_extensions import Self
@@ -33,7 +33,7 @@ class Factorize(Stage):
     energy: float | None = Field(
         default=None, gt=0, lt=1, description="share of its squared singular values that each layer keeps"
     )
-    methods: tuple[Text, ...] = Field(
+    methods: tuple[Literal["svd", "tucker", "spatial"], ...] = Field(
         default=("svd", "tucker", "spatial"),
         strict=False,
         min_length=1,
@@ -89,6 +89,8 @@ class Factorize(Stage):
         """Put factors in the place of the layers that the plan ``change`` names."""
         from edgekd.factorize import apply_plan
 
+        if not isinstance(change, list):
+            raise TypeError(f"a factorisation's plan is a list, not a {type(change).__name__}")
         return apply_plan(network, change)
 
     @staticmethod

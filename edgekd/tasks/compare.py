@@ -11,7 +11,7 @@ from edgekd.stats.paired import drop, drop_interval
 from edgekd.tasks.metric import Correct
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from edgekd.tasks.metric import Evidence, Metric
 
@@ -79,19 +79,20 @@ def compare(
     return _resampled(metric, before, after, confidence, seed)
 
 
-def noise(metric: Metric, evidence: Evidence, first: float, second: float) -> float:
+def noise(metric: Metric, n: int, first: float, second: float, evidence: Callable[[], Evidence]) -> float:
     """Return two standard errors of the difference of two networks' values: what the samples cannot tell from nothing.
 
     Args:
-        evidence: of one of the networks, or of one like them.
+        n: the number of samples.
         first, second: the values.
+        evidence: gives that of one of the networks, or of one like them; called where values do not tell.
     """
     if metric.test == "mcnemar":
         mean = (first + second) / 2
-        return 2 * math.sqrt(2 * mean * (1 - mean) / evidence.n)
+        return 2 * math.sqrt(2 * mean * (1 - mean) / n)
     from edgekd.stats.bootstrap import bootstrap_error
 
-    return 2 * math.sqrt(2) * bootstrap_error(evidence)
+    return 2 * math.sqrt(2) * bootstrap_error(evidence())
 
 
 def _right_or_wrong(metric: Metric, before: Evidence, after: Evidence, confidence: float) -> MetricDifference:

@@ -54,7 +54,8 @@ class StageProgress:
         if not self.shown:
             return
         agreement = f"agreement {hundredths(entry.metrics['agreement'], 2)} %  " if "agreement" in entry.metrics else ""
-        validation = f"validation {hundredths(entry.metrics['validation_accuracy'], 2)} %  "
+        # The task's first metric comes first.
+        validation = f"validation {hundredths(next(iter(entry.metrics.values())), 2)} %  "
         line = (
             f"  {self.name} {entry.number}/{self.epochs}  loss {entry.loss:.4f}  "
             f"{validation}{agreement}{time.monotonic() - self.started:.0f} s"

@@ -107,9 +107,6 @@ def test_a_network_for_images_and_data_of_vectors(tmp_path):
     ("settings", "reason"),
     [
         (["prune.importance=bogus"], "unknown importance 'bogus'"),
-        (["prune.scope=layers"], "unknown scope 'layers' (did you mean 'layer'?)"),
-        (["prune.reduction=meen"], "unknown reduction 'meen' (did you mean 'mean'?)"),
-        (["prune.cut_schedule=cubik"], "unknown pruning schedule 'cubik' (did you mean 'cubic'?)"),
         (["prune.ignore=[nothere]"], "'nothere' matches no layer"),
         (["prune.ignore=['*']"], "has no channels to prune"),
         (["prune.macs=0.001"], "pruning cannot reach 0% of the MACs"),
@@ -170,11 +167,6 @@ def test_a_distillation_that_cannot_be_is_found_before_training(tmp_path, settin
     with pytest.raises(EdgekdError) as error:
         plan(load_recipe(write_recipe(tmp_path), settings))
     assert reason in str(error.value)
-
-
-def test_a_calibration_that_is_not_known_is_found_before_training(tmp_path):
-    with pytest.raises(ModelError, match=r"unknown calibration method 'entropie' \(did you mean 'entropy'\?\)"):
-        plan(load_recipe(write_recipe(tmp_path), ["quantize.calibration=entropie"]))
 
 
 def test_sums_of_whole_numbers_stay_as_they_are(recipe, tmp_path):

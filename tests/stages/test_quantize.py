@@ -10,16 +10,20 @@ from edgekd.recipe import load_recipe
 from edgekd.stages.quantize.work import Escalation
 from edgekd.tasks.classification import Classification
 from edgekd.tasks.compare import noise
-from edgekd.tasks.metric import Correct
+from edgekd.tasks.metric import Evidence
 from edgekd.train import metric_of
 from tests.toy import RECIPE, run_stages, write_recipe
+
+
+def never() -> Evidence:
+    pytest.fail("the values of accuracy are enough")
 
 
 def test_noise_of_a_difference():
     [accuracy] = Classification.metrics
     expected = 2 * math.sqrt(0.9 * 0.1 / 200 + 0.9 * 0.1 / 200)
-    assert noise(accuracy, Correct([True] * 200), 0.9, 0.9) == pytest.approx(expected)
-    assert noise(accuracy, Correct([True] * 50), 1.0, 1.0) == 0
+    assert noise(accuracy, 200, 0.9, 0.9, never) == pytest.approx(expected)
+    assert noise(accuracy, 50, 1.0, 1.0, never) == 0
 
 
 @pytest.mark.parametrize(
@@ -34,7 +38,7 @@ def test_noise_of_a_difference():
     ],
 )
 def test_which_weights_are_kept(calibrated, trained, kept):
-    slack = noise(*Classification.metrics, Correct([True] * 400), calibrated, trained)
+    slack = noise(*Classification.metrics, 400, calibrated, trained, never)
     assert Escalation(0.94, "").keeps_trained(calibrated, trained, slack) is kept
 
 

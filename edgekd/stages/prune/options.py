@@ -1,6 +1,6 @@
 """The options of pruning."""
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 from typing_extensions import Self
@@ -45,10 +45,10 @@ class Prune(Stage):
     )
     importance: Text = Field(default="group_magnitude", description="what ranks the channels")
     importance_batches: int = Field(default=8, ge=1, description="training batches for importances by gradients")
-    reduction: Text | None = Field(
+    reduction: Literal["mean", "sum", "max", "first", "product"] | None = Field(
         default=None, description="over the layers of channels that go together; the importance's own when left out"
     )
-    scope: Text = Field(
+    scope: Literal["paths", "global", "layer", "isomorphic"] = Field(
         default="paths",
         description="what decides between layers: the paths that are left, or a threshold for the scores of the whole "
         "network, of each layer, or of groups of one topology",
@@ -64,7 +64,7 @@ class Prune(Stage):
     steps: int | None = Field(
         default=None, ge=1, description="cuts on the way, 1 when left out; with accuracy_drop those tried at most, 8"
     )
-    cut_schedule: Text = Field(default="cubic", description="how far each of the steps goes")
+    cut_schedule: Literal["linear", "cubic"] = Field(default="cubic", description="how far each of the steps goes")
     step_epochs: int = Field(default=1, ge=0, description="passes over the training samples between the steps")
     batchnorm_batches: int = Field(
         default=16, ge=0, description="batches to estimate BatchNorm's statistics from after each cut; 0 leaves them"
@@ -137,6 +137,8 @@ class Prune(Stage):
         """Cut ``network`` as the channel plan ``change`` says."""
         from edgekd.prune import apply_plan
 
+        if not isinstance(change, list):
+            raise TypeError(f"a channel plan is a list, not a {type(change).__name__}")
         apply_plan(network, change, input_shape)
         return network
 

@@ -1,11 +1,11 @@
 """The options of quantisation."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
-from edgekd.options import Registered, Target, Text
+from edgekd.options import Registered, Target
 from edgekd.profiles import PROFILES
 from edgekd.stages.quantize.steps import describe
 from edgekd.stages.stage import Form, Stage, Surroundings
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from edgekd.stages.job import Job, Result, Trial
 
 # Every calibration is tried, and the best taken.
-AUTO = "auto"
+AUTO: Final = "auto"
 
 
 class Quantize(Stage):
@@ -47,7 +47,7 @@ class Quantize(Stage):
     lr: float = Field(default=1e-4, gt=0, description="highest learning rate")
     # Without BatchNorm to rescale them, folded weights diverge at the rates that a float network trains at.
     clip_norm: float | None = Field(default=1.0, gt=0, description="clip the gradient to this norm")
-    calibration: Text = Field(
+    calibration: Literal["auto", "minmax", "percentile", "mse", "entropy"] = Field(
         default=AUTO, description="how first ranges are found; auto takes the best on the validation samples"
     )
     calibration_batches: int = Field(default=8, ge=1, description="batches that set the first ranges")
@@ -115,6 +115,8 @@ class Quantize(Stage):
         """Give ``network`` its simulated quantisation; in half precision only its file is another."""
         from edgekd.quantize import prepare
 
+        if not isinstance(change, dict):
+            raise TypeError(f"a quantisation is a mapping, not a {type(change).__name__}")
         return prepare(network, input_shape, change["profile"]) if "profile" in change else network
 
     @staticmethod

@@ -30,6 +30,7 @@ from edgekd.stages.quantize.options import AUTO, Quantize
 from edgekd.stages.quantize.steps import EscalationStep
 from edgekd.strict_json import JsonObject
 from edgekd.tasks.compare import noise
+from edgekd.tasks.metric import Evidence
 from edgekd.tasks.signature import LOGITS
 from edgekd.train import distributed, logits_of, metric_of, predictions_of
 from edgekd.train.device import channels_last
@@ -116,8 +117,11 @@ def _escalation(job: Job) -> Escalation:
 
 def _noise(job: Job, first: float, second: float) -> float:
     data = job.data
-    evidence = evidence_of(predictions_of(job.network, data, data.validation), data, data.validation)
-    return noise(data.task.metrics[0], evidence, first, second)
+
+    def evidence() -> Evidence:
+        return evidence_of(predictions_of(job.network, data, data.validation), data, data.validation)
+
+    return noise(data.task.metrics[0], len(data.validation), first, second, evidence)
 
 
 def _half(job: Job, escalation: Escalation) -> Result | None:
