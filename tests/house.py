@@ -206,19 +206,28 @@ def loose_tables() -> Counter[str]:
 
     Not counted are the files of ``EDGE``, and functions whose name says ``json``, such as ``to_json``.
     """
+    return _annotations("dict[str, Any]", "Mapping[str, Any]")
+
+
+def json_objects() -> Counter[str]:
+    """Count annotations ``JsonObject``, for documents on their way to or from disk, in the same files."""
+    return _annotations("JsonObject")
+
+
+def _annotations(*kinds: str) -> Counter[str]:
     found: Counter[str] = Counter()
     for path in HOUSE.rglob("*.py"):
         name = path.relative_to(HOUSE).as_posix()
         if name not in EDGE:
-            found[name.partition("/")[0].removesuffix(".py")] += _loose(ast.parse(path.read_text()))
+            found[name.partition("/")[0].removesuffix(".py")] += _count(ast.parse(path.read_text()), kinds)
     return found
 
 
-def _loose(node: ast.AST) -> int:
+def _count(node: ast.AST, kinds: tuple[str, ...]) -> int:
     if isinstance(node, ast.FunctionDef) and "json" in node.name:
         return 0
-    here = isinstance(node, ast.Subscript) and ast.unparse(node) in ("dict[str, Any]", "Mapping[str, Any]")
-    return here + sum(map(_loose, ast.iter_child_nodes(node)))
+    here = isinstance(node, ast.Subscript | ast.Name) and ast.unparse(node) in kinds
+    return here + sum(_count(each, kinds) for each in ast.iter_child_nodes(node))
 
 
 def room_of(module: str) -> str | None:

@@ -16,6 +16,7 @@ from edgekd.bench import Plan, Workload
 from edgekd.bench.profile.cache import machine_facts
 from edgekd.bench.records import LatencyRecord
 from edgekd.bench.target import LocalTarget
+from edgekd.devices.probe import Probe
 from edgekd.devices.targets import RemoteTarget
 from edgekd.errors import EdgekdError
 from edgekd.files import canonical_json, sha256, sha256_file, write_json
@@ -26,7 +27,6 @@ from edgekd.pipeline import measure as usual
 from edgekd.pipeline.names import ONNX_RUNTIME
 from edgekd.pipeline.node import Node
 from edgekd.pipeline.remote import TRANSIENT, identifying_facts
-from edgekd.pipeline.resolve import ProbedDevice
 from edgekd.recipe import Recipe, Target
 from edgekd.records.rows import place_of
 from edgekd.report.schema import AgainstBaseline
@@ -41,7 +41,7 @@ NOW, BEFORE = "now", "baseline"
 RESOLUTION, ANY_WIDTH = 0.02, 1.0
 
 
-def baseline_files(baseline: Path, recipe: Recipe, probed: Mapping[str, ProbedDevice]) -> dict[Target, Path]:
+def baseline_files(baseline: Path, recipe: Recipe, probed: Mapping[str, Probe]) -> dict[Target, Path]:
     """Return the baseline's file for each target that is measured.
 
     Raises:
@@ -66,12 +66,12 @@ def place(target: Target) -> str:
 
 @dataclass(frozen=True)
 class ComparisonNode(Node[AgainstBaseline]):
-    """The time of ``file`` over that of the baseline's, on one target; ``device`` is where it is not this machine."""
+    """The time of ``file`` over the baseline's on one target; ``probe`` is of its device, or None for this machine."""
 
     file: Path
     baseline: Path
     target: Target
-    device: ProbedDevice | None
+    probe: Probe | None
 
     within: ClassVar[str] = "measurements"
 
@@ -81,21 +81,21 @@ class ComparisonNode(Node[AgainstBaseline]):
 
     @cached_property
     def key(self) -> str:
-        facts: Any = identifying_facts(self.device) if self.device else machine_facts(self.target.threads)
+        facts: Any = identifying_facts(self.probe) if self.probe else machine_facts(self.target.threads)
         hashes = [sha256_file(each) for each in (self.file, self.baseline)]
         about = ["beside", VERSION, usual.SECONDS, usual.LAUNCHES, hashes, self.target.model_dump(), facts]
         return sha256(canonical_json(about))
 
     def fill(self, folder: Path, workplace: Path) -> None:
         logger.info(f"  {place(self.target)}: in turns with the baseline's file")
-        with RemoteTarget(self.device.device) if self.device else LocalTarget() as target:
+        with RemoteTarget(self.probe.device) if self.probe else LocalTarget() as target:
             found = target.latency(comparison_plan(self.file, self.baseline, self.target))[NOW]
         compared = against_baseline(found, sha256_file(self.baseline))
         write_json(folder / METRICS, {"beside": compared.to_json(), "codes": [each.code for each in found.warnings]})
 
     def holds(self, folder: Path) -> bool:
         # Times of an emulated device, or in another power mode, are invalid at every moment.
-        if self.device is None:
+        if self.probe is None:
             return self.read(folder).valid
         return not TRANSIENT & set(json.loads((folder / METRICS).read_text())["codes"])
 

@@ -223,7 +223,7 @@ def _describe(folder: Path, file: RuntimeFile, ours: Tensor, data: DataSet) -> F
         int8_coverage=int8_coverage(model, file.profile, confirm=not emulated),
         convolutions=convolutions,
         float_convolutions=left,
-        details=task.details(outputs, task.targets(data.test.labels.numpy())),
+        details=task.details(outputs, task.targets(data.test.labels.numpy())).to_json(),
     )
 
 

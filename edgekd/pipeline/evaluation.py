@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
 
 from edgekd.export import Parity
 from edgekd.quantize.placement import PlacementResult
+from edgekd.strict_json import JsonObject
 
 
 @dataclass(frozen=True)
@@ -38,15 +38,15 @@ class FileRecord:
     int8_coverage: float | None
     convolutions: int
     float_convolutions: Sequence[str]
-    details: Mapping[str, Any] = field(default_factory=dict)
+    details: JsonObject = field(default_factory=dict)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         placement = self.placement.to_json() if self.placement else None
         known = {name: value for name, value in asdict(self).items() if name != "details"}
         return {**known, "placement": placement, **self.details}
 
     @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> "FileRecord":
+    def from_json(cls, document: JsonObject) -> "FileRecord":
         names = {each.name for each in fields(cls)}
         known = {name: value for name, value in document.items() if name in names}
         placement = known.pop("placement")
@@ -79,14 +79,14 @@ class Evaluation:
         """Return the file that is written for ``profile``, or None if the network's training serves it none."""
         return next((file for file in self.files if file.profile == profile), None)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Return the document of earlier versions: the first file's entries and the network's own in one object."""
         here, *others = (file.to_json() for file in self.files)
         network = {"precision_pytorch": self.precision, "n": self.n, "params": self.params, "macs": self.macs}
         return {**here, **network, "others": others}
 
     @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> "Evaluation":
+    def from_json(cls, document: JsonObject) -> "Evaluation":
         here = dict(document)
         others = here.pop("others")
         precision, n, params, macs = (here.pop(name) for name in ("precision_pytorch", "n", "params", "macs"))

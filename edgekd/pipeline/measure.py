@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from edgekd.artifact_cache import METRICS
 from edgekd.bench import LatencyRecord, MemoryRecord, Plan, Workload, fingerprint
@@ -17,6 +17,8 @@ from edgekd.log import get_logger
 from edgekd.pipeline.evaluate import Exported
 from edgekd.pipeline.node import Node
 from edgekd.recipe import Target
+from edgekd.report.schema import ProfileRecord
+from edgekd.strict_json import JsonObject
 
 logger = get_logger(__name__)
 
@@ -34,7 +36,7 @@ class Measured:
         content = json.loads((folder / METRICS).read_text())
         self.latency = {label: LatencyRecord.from_json(record) for label, record in content["latency"].items()}
         self.memory = {label: MemoryRecord(**record) for label, record in content["memory"].items()}
-        self.profiles: list[dict[str, Any]] = content["profiles"]
+        self.profiles = tuple(ProfileRecord(**each) for each in content["profiles"])
         self.environment = content["environment"]
 
 
@@ -93,7 +95,7 @@ def ends(labels: list[str]) -> list[str]:
     return list(dict.fromkeys((labels[0], labels[-1])))
 
 
-def profile(label: str, workload: Workload, threads: int) -> dict[str, Any]:
+def profile(label: str, workload: Workload, threads: int) -> JsonObject:
     found = profile_against_roofline(workload, threads, runs=PROFILE_RUNS)
     kept = ("runtime", "threads", "batch", "runs", "roofs", "summary", "layers")
     return {"model": label, **{key: found[key] for key in kept}}

@@ -9,6 +9,7 @@ from typing import Any
 import edgekd
 from edgekd.errors import EdgekdError
 from edgekd.files import canonical_json, read_object, sha256, sha256_file, write_json
+from edgekd.strict_json import JsonObject
 
 PRODUCTS = "products.json"
 
@@ -28,7 +29,7 @@ def make_output(folder: Path, name: str, sources: Iterable[str], make: Callable[
     write_json(folder / PRODUCTS, {**known, name: [key, digests(folder, [name])]})
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> JsonObject:
     try:
         return read_object(path, "it is made again")
     except EdgekdError:

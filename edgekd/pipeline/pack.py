@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import onnx
@@ -19,12 +19,18 @@ from edgekd.preprocess import Preprocess
 from edgekd.recipe.load import read_text
 from edgekd.recipe.tree import Origin, parse
 from edgekd.report.schema import Report
+from edgekd.strict_json import JsonObject
 from edgekd.userfile import is_reference
 
 # Of a row of the report: what leads into the run folder, and the predictions that the gate reads there.
 LEFT_BEHIND = ("file", "predictions", "right", "reliability")
 
-Row = Mapping[str, Any]
+
+class RunFile(NamedTuple):
+    """A network's file, below the run's folder, and its precision."""
+
+    file: str
+    precision: str
 
 
 def pack_run(
@@ -53,16 +59,16 @@ def pack_run(
     report = read_report(run)
     networks = by_label(report, run)
     label = chosen(networks, stage, run)
-    row = networks[label]
-    file = whole(run / row["file"])
+    precision = networks[label].precision
+    file = whole(run / networks[label].file)
     preprocess, labels = task(file)
     raw = np.load(file.with_name(SAMPLES), allow_pickle=False)
     inputs = preprocess.apply(raw)
     return pack(
         run / "bundle" if out is None else out,
-        name=name or report["name"],
-        models={row["precision"]: file, **float_twin(networks, label, run)},
-        primary=row["precision"],
+        name=name or report.name,
+        models={precision: file, **float_twin(networks, label, run)},
+        primary=precision,
         labels=labels,
         preprocess=preprocess,
         golden=(inputs, BundleSession(file, threads=1).run(inputs)),
@@ -75,25 +81,25 @@ def pack_run(
     )
 
 
-def read_report(run: Path) -> dict[str, Any]:
+def read_report(run: Path) -> Report:
     file = run / "report.json"
     if not file.exists():
         raise BundleError(f"{run}: holds no report.json, so no run has finished there; let 'edgekd run' end")
-    return Report.from_json(read_object(file, "run the recipe again", BundleError), file).to_json()
+    return Report.from_json(read_object(file, "run the recipe again", BundleError), file)
 
 
-def by_label(report: Mapping[str, Any], run: Path) -> dict[str, Row]:
+def by_label(report: Report, run: Path) -> dict[str, RunFile]:
     """Return each network's first row in ONNX Runtime, in the order of the stages, teacher first."""
-    found: dict[str, Row] = {}
-    for row in report["rows"]:
-        if row["runtime"] == ONNX_RUNTIME and row.get("file"):
-            found.setdefault(row["model"], row)
+    found: dict[str, RunFile] = {}
+    for row in report.rows:
+        if row.runtime == ONNX_RUNTIME and row.file:
+            found.setdefault(row.model, RunFile(row.file, row.precision))
     if not found:
         raise BundleError(f"{run}: its report has no file for ONNX Runtime; run the recipe again")
     return found
 
 
-def chosen(networks: Mapping[str, Row], stage: str | None, run: Path) -> str:
+def chosen(networks: Mapping[str, RunFile], stage: str | None, run: Path) -> str:
     label = [*networks][-1] if stage is None else stage
     if label not in networks:
         raise BundleError(f"{run}: has no network {label!r}; it has {', '.join(networks)}")
@@ -120,15 +126,15 @@ def task(file: Path) -> tuple[Preprocess, list[str]]:
     return Preprocess.from_json(json.loads(properties["edgekd.preprocess"])), json.loads(properties["edgekd.labels"])
 
 
-def float_twin(networks: Mapping[str, Row], label: str, run: Path) -> dict[str, Path]:
+def float_twin(networks: Mapping[str, RunFile], label: str, run: Path) -> dict[str, Path]:
     """Return the file of the last float32 student that an int8 network was made of, if any, by its precision."""
     before = [*networks][1 : [*networks].index(label)]
-    floats = [networks[each] for each in before if networks[each]["precision"] == "float32"]
-    return {"float32": whole(run / floats[-1]["file"])} if networks[label]["precision"] == "int8" and floats else {}
+    floats = [networks[each] for each in before if networks[each].precision == "float32"]
+    return {"float32": whole(run / floats[-1].file)} if networks[label].precision == "int8" and floats else {}
 
 
-def measurements(report: Mapping[str, Any], labels: set[str]) -> list[Row]:
-    rows = [row for row in report["rows"] if row["model"] in labels]
+def measurements(report: Report, labels: set[str]) -> list[JsonObject]:
+    rows = [row.to_json() for row in report.rows if row.model in labels]
     return [{key: value for key, value in row.items() if key not in LEFT_BEHIND} for row in rows]
 
 
@@ -138,13 +144,13 @@ def must_be_images(raw: np.ndarray, preprocess: Preprocess) -> np.ndarray:
     return raw
 
 
-def lineage(report: Mapping[str, Any], run: Path, label: str, stages: int) -> dict[str, Any]:
+def lineage(report: Report, run: Path, label: str, stages: int) -> JsonObject:
     """Return what the network was made of: hashes of recipe, data and ``stages``, teachers, and the tools' versions."""
-    data, environment = report.get("data") or {}, report["environment"]
-    done = [{"name": stage["name"], "key": stage["key"]} for stage in report["stages"]]
+    data, environment = report.data.to_json() if report.data else {}, report.environment
+    done = [{"name": stage.name, "key": stage.key} for stage in report.stages]
     taught = [stage for stage in done if stage["name"].startswith("teacher")]
     return {
-        "recipe": {"name": report["name"], "sha256": report["recipe_sha256"]},
+        "recipe": {"name": report.name, "sha256": report.recipe_sha256},
         "data": {key: data[key] for key in ("name", "fingerprint", "train", "validation", "test") if key in data},
         "network": label,
         "teachers": teachers(run, [stage["key"] for stage in taught]),

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from edgekd.data import DataSet
 from edgekd.errors import RecipeError
+from edgekd.files import canonical_json, sha256, sha256_file
 from edgekd.models import code_of, count_macs, count_parameters, load_checkpoint
-from edgekd.pipeline.keys import network_key
 from edgekd.pipeline.network_check import check_network
 from edgekd.recipe import Recipe
 from edgekd.spec import Spec
@@ -19,6 +19,9 @@ from edgekd.stages.job import Trial
 from edgekd.stages.network import build_spec
 from edgekd.tasks.task import Task
 from edgekd.train.transfer import Transfer
+
+# Goes up when the same checkpoint would give other weights.
+CHECKPOINT_RULE = "averaged weights first"
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,14 @@ class Start:
 
     @property
     def key(self) -> str:
-        return network_key(self.spec, self.checkpoint, self.new_head, self.checkpoint_key)
+        """Hash the builder with its arguments and the user's code, and what the checkpoint holds."""
+        contents = [*self.spec.code, *([sha256_file(self.checkpoint)] if self.checkpoint else [])]
+        choices = [
+            *(["new head"] if self.new_head else []),
+            *([CHECKPOINT_RULE] if self.checkpoint else []),
+            *([self.checkpoint_key] if self.checkpoint_key else []),
+        ]
+        return sha256(canonical_json([self.spec.builder_name, self.spec.args, contents, *choices]))
 
     def network(self) -> nn.Module:
         torch.manual_seed(self.seed)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from edgekd.artifact_cache import METRICS
 from edgekd.bench import LatencyRecord, Plan, Workload
 from edgekd.data import DataSet
+from edgekd.devices.probe import Probe
 from edgekd.devices.targets import IDENTIFYING_FACTS, RemoteTarget
 from edgekd.errors import DeviceError
 from edgekd.files import canonical_json, sha256, sha256_file, write_json
@@ -25,9 +26,9 @@ from edgekd.pipeline.evaluate import LEAST_AGREEMENT, Exported, departure, save_
 from edgekd.pipeline.evaluation import FileRecord
 from edgekd.pipeline.names import ONNX_RUNTIME
 from edgekd.pipeline.node import Node, NodeCache
-from edgekd.pipeline.resolve import ProbedDevice
 from edgekd.recipe import Target
 from edgekd.stages.targets import file_profile
+from edgekd.strict_json import JsonObject, build
 
 logger = get_logger(__name__)
 
@@ -37,11 +38,26 @@ TRANSIENT = {"cut_short", "throttled"}
 
 
 @dataclass(frozen=True)
+class RemotePredictions:
+    """What a device predicts for the test set, by the networks' labels.
+
+    Attributes:
+        predictions: names of .npy files with the class of each test sample (N,).
+        agreement: the share of test samples that a file predicts there as it does here.
+        departs_at: the first layer that the runtime there computes otherwise, looked for where predictions differ.
+    """
+
+    predictions: Mapping[str, str]
+    agreement: Mapping[str, float]
+    departs_at: Mapping[str, str | None]
+
+
+@dataclass(frozen=True)
 class RemoteMeasurement:
     """What was measured of a target: one entry for each network that it has a file of, by the network's label."""
 
     target: Target
-    device: ProbedDevice
+    probe: Probe
     times: Path
     predicted: Path
 
@@ -58,33 +74,31 @@ class RemoteMeasurement:
         return self._records[label]
 
     @cached_property
-    def _answered(self) -> dict[str, Any]:
-        content: dict[str, Any] = json.loads((self.predicted / METRICS).read_text())
-        return content
+    def _predictions(self) -> RemotePredictions:
+        return build(RemotePredictions, json.loads((self.predicted / METRICS).read_text()))
 
     def predictions(self, label: str) -> Path:
         """Return the .npy file with the class of each test sample (N,)."""
-        return self.predicted / self._answered["predictions"][label]
+        return self.predicted / self._predictions.predictions[label]
 
     def agreement(self, label: str) -> float:
         """Return the share of test samples that the file predicts there as it does here."""
-        return float(self._answered["agreement"][label])
+        return self._predictions.agreement[label]
 
     def first_mismatch(self, label: str) -> str | None:
         """Return the first layer that the runtime there computes otherwise, looked for where predictions differ."""
-        layer: str | None = self._answered["departs_at"].get(label)
-        return layer
+        return self._predictions.departs_at.get(label)
 
 
 def measure_remote(
     exports: Sequence[Exported],
     target: Target,
-    device: ProbedDevice,
+    probe: Probe,
     data: DataSet,
     nodes: NodeCache,
     question: float = 1.0,
 ) -> RemoteMeasurement:
-    """Measure on ``device``, which is connected to only where something is missing.
+    """Measure on the device of ``probe``, which is connected to only where something is missing.
 
     Args:
         question: the ratio to the teacher that the budget asks about.
@@ -94,17 +108,17 @@ def measure_remote(
     """
     files = {export.label: file for export in exports if (file := file_for(export, target))}
     here = {export.label: local_predictions(export, target) for export in exports if export.label in files}
-    with LazyConnection(device) as connection:
+    with LazyConnection(probe) as connection:
         times = nodes.make(RemoteLatencyNode(files, target, connection, question))
         predicted = nodes.make(RemotePredictionsNode(files, target, connection, here, data))
-    return RemoteMeasurement(target, device, times, predicted)
+    return RemoteMeasurement(target, probe, times, predicted)
 
 
 class LazyConnection:
     """A device that is connected to when it is first used, and left at the end of the ``with`` block."""
 
-    def __init__(self, device: ProbedDevice):
-        self.device = device
+    def __init__(self, probe: Probe):
+        self.probe = probe
         self._open = ExitStack()
 
     def __enter__(self) -> "LazyConnection":
@@ -118,7 +132,7 @@ class LazyConnection:
     @cached_property
     def target(self) -> RemoteTarget:
         """Return the connected device."""
-        return self._open.enter_context(RemoteTarget(self.device.device))
+        return self._open.enter_context(RemoteTarget(self.probe.device))
 
 
 @dataclass(frozen=True)
@@ -138,7 +152,7 @@ class _RemoteNode(Node[Path]):
     @cached_property
     def _about(self) -> list[Any]:
         hashes = {label: sha256_file(path) for label, path in self.files.items()}
-        return [VERSION, hashes, self.target.model_dump(), identifying_facts(self.connection.device)]
+        return [VERSION, hashes, self.target.model_dump(), identifying_facts(self.connection.probe)]
 
     def read(self, folder: Path) -> Path:
         return folder
@@ -199,14 +213,14 @@ class RemotePredictionsNode(_RemoteNode):
         named = {label: f"predictions-{number}.npy" for number, label in enumerate(files)}
         for label, file in named.items():
             save_array(folder / file, found[label].astype(np.int32))
-        write_json(folder / METRICS, {"predictions": named, "agreement": agreement, "departs_at": departs_at})
+        write_json(folder / METRICS, asdict(RemotePredictions(named, agreement, departs_at)))
 
     def _departure(self, file: Path) -> str | None:
         try:
             return departure(file, self.data, self.connection.target.outputs)
         except DeviceError as error:
             # The predictions count without it.
-            name = self.connection.device.device.name
+            name = self.connection.probe.device.name
             logger.warning(f"the layer that {name} computes otherwise was not found: {error}")
             return None
 
@@ -248,9 +262,10 @@ def local_predictions(export: Exported, target: Target) -> NDArray[np.int64]:
     return found
 
 
-def identifying_facts(device: ProbedDevice) -> dict[str, Any]:
-    facts = {key: device.facts["facts"].get(key) for key in IDENTIFYING_FACTS}
-    return {**{key: device.facts.get(key) for key in ("tensorrt", "l4t", "power_mode")}, **facts}
+def identifying_facts(probe: Probe) -> JsonObject:
+    facts, document = probe.facts.document, probe.to_json()
+    versions = {key: document.get(key) for key in ("tensorrt", "l4t", "power_mode")}
+    return {**versions, **{key: facts.get(key) for key in IDENTIFYING_FACTS}}
 
 
 def predict_test_set(

@@ -55,7 +55,7 @@ def make_report(
     teacher = next(row for row in same_place(student, rows) if row.model == exports[0].label)
     environment = next(iter(measured.values())).environment if measured else fingerprint()
     if remote:
-        environment = {**environment, "devices": {each.target.device: dict(each.device.facts) for each in remote}}
+        environment = {**environment, "devices": {each.target.device: each.probe.to_json() for each in remote}}
     skipped = [each for each in recipe.targets if each not in measured and each not in {one.target for one in remote}]
     return schema.Report(
         name=recipe.name,
@@ -88,7 +88,7 @@ def make_report(
         ),
         by_class=_by_class(data, exports[0], exports[-1]) if len(exports) > 1 else None,
         parity=tuple(parity for export in exports for parity in _parities(export)),
-        profiles=tuple(schema.ProfileRecord(**each) for figures in measured.values() for each in figures.profiles),
+        profiles=tuple(each for figures in measured.values() for each in figures.profiles),
         command=command,
     )
 

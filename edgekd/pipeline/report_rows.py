@@ -21,6 +21,7 @@ from edgekd.recipe import Target
 from edgekd.report import schema
 from edgekd.stats.correct import encode_correct
 from edgekd.stats.proportion import wilson_interval
+from edgekd.strict_json import JsonObject
 
 # Details of a task that rows have, too.
 CONFIDENCE = ("expected_calibration_error", "reliability", "negative_log_likelihood")
@@ -40,6 +41,28 @@ class Where:
 
 
 @dataclass(frozen=True)
+class FileFigures:
+    """What rows have of an exported file."""
+
+    file: str
+    file_sha256: str
+    size_bytes: int
+    operators: dict[str, int]
+    int8_coverage: float | None
+
+
+@dataclass(frozen=True)
+class AccuracyFigures:
+    """What rows have of predictions; ``right`` has a bit for each test sample."""
+
+    accuracy: float
+    accuracy_ci95: tuple[float, float]
+    n: int
+    predictions: str
+    right: str
+
+
+@dataclass(frozen=True)
 class Rows:
     """``folder`` is the run's, ``labels`` (N,) the true classes of the test samples, ``teacher`` a network's label."""
 
@@ -54,8 +77,10 @@ class Rows:
     def emulated(self, export: Exported, file: FileRecord) -> schema.Row:
         """Return the row of a file for a runtime that is not here, as ONNX Runtime computes it step by step."""
         where = Where(file.runtime, file.precision, built_for=file.profile)
-        predictions, about = export.folder / file.predictions, self._file(export, file)
-        return self._row(export.label, export.evaluation, where, predictions, about, disagreement(export.label, file))
+        predictions, figures = export.folder / file.predictions, self._file(export, file)
+        return self._row(
+            export.label, export.evaluation, where, predictions, figures, notes=disagreement(export.label, file)
+        )
 
     def here(self, export: Exported, target: Target | None = None, measured: Measured | None = None) -> schema.Row:
         """Return the row of the file that this machine runs, timed where a target had it measured."""
@@ -64,8 +89,11 @@ class Rows:
             latency, memory = measured.latency[export.label], measured.memory[export.label]
             where = replace(where, threads=target.threads, latency=latency, peak_rss_bytes=memory.peak_rss_bytes)
         confidence = {name: file.details[name] for name in CONFIDENCE if name in file.details}
-        predictions, about = export.folder / file.predictions, {**self._file(export, file), **confidence}
-        return self._row(export.label, export.evaluation, where, predictions, about, file_warnings(export.label, file))
+        predictions, figures = export.folder / file.predictions, self._file(export, file)
+        return self._row(
+            *(export.label, export.evaluation, where, predictions, figures, confidence),
+            notes=file_warnings(export.label, file),
+        )
 
     def there(self, export: Exported, there: RemoteMeasurement) -> schema.Row:
         """Return the row of a file on another device, with its predictions and times from there."""
@@ -88,7 +116,8 @@ class Rows:
         evaluation: Evaluation,
         where: Where,
         predictions: Path,
-        about: dict[str, Any] | None = None,
+        figures: FileFigures | None = None,
+        confidence: JsonObject | None = None,
         notes: Sequence[schema.Note] = (),
     ) -> schema.Row:
         latency = where.latency
@@ -110,27 +139,28 @@ class Rows:
             energy_mj=1000 * latency.energy.joules if latency and latency.energy else None,
             valid=latency.valid if latency else True,
             warnings=(*(schema.Note(code=each.code, message=each.message) for each in warnings), *notes),
-            **self._accuracy(predictions),
-            **(about or {}),
+            **vars(self._accuracy(predictions)),
+            **(vars(figures) if figures else {}),
+            **(confidence or {}),
         )
 
-    def _file(self, export: Exported, file: FileRecord) -> dict[str, Any]:
+    def _file(self, export: Exported, file: FileRecord) -> FileFigures:
         path = export.folder / file.file
-        return {
-            "file": str(path.relative_to(self.folder)),
-            "file_sha256": sha256_file(path),
-            "size_bytes": file.size_bytes,
-            "operators": dict(file.operators),
-            "int8_coverage": file.int8_coverage,
-        }
+        return FileFigures(
+            file=str(path.relative_to(self.folder)),
+            file_sha256=sha256_file(path),
+            size_bytes=file.size_bytes,
+            operators=dict(file.operators),
+            int8_coverage=file.int8_coverage,
+        )
 
-    def _accuracy(self, predictions: Path) -> dict[str, Any]:
-        right = np.load(predictions) == self.labels
-        n, correct = len(right), int(right.sum())
-        return {
-            "accuracy": correct / n,
-            "accuracy_ci95": wilson_interval(correct, n),
-            "n": n,
-            "predictions": str(predictions.relative_to(self.folder)),
-            "right": encode_correct(right),
-        }
+    def _accuracy(self, predictions: Path) -> AccuracyFigures:
+        is_correct = np.load(predictions) == self.labels
+        n, correct = len(is_correct), int(is_correct.sum())
+        return AccuracyFigures(
+            accuracy=correct / n,
+            accuracy_ci95=wilson_interval(correct, n),
+            n=n,
+            predictions=str(predictions.relative_to(self.folder)),
+            right=encode_correct(is_correct),
+        )

@@ -1,10 +1,6 @@
 """Where a recipe's targets are: this machine, or registered devices, which are asked before any time is spent."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
-
-from edgekd.devices.probe import probe
+from edgekd.devices.probe import Probe, missing, probe
 from edgekd.devices.registry import LOCAL, Device, devices
 from edgekd.errors import DeviceError
 from edgekd.log import get_logger
@@ -16,16 +12,8 @@ logger = get_logger(__name__)
 ARCHITECTURES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
 
 
-@dataclass(frozen=True)
-class ProbedDevice:
-    """A device that targets are on; ``facts`` is what it says of itself."""
-
-    device: Device
-    facts: Mapping[str, Any]
-
-
-def resolve_targets(recipe: Recipe) -> tuple[Recipe, dict[str, ProbedDevice]]:
-    """Return the recipe with the architecture of each registered device, and these devices by name.
+def resolve_targets(recipe: Recipe) -> tuple[Recipe, dict[str, Probe]]:
+    """Return the recipe with the architecture of each registered device, and the probes of these devices by name.
 
     A device that is not registered has nothing measured on it; the report says so.
 
@@ -33,7 +21,7 @@ def resolve_targets(recipe: Recipe) -> tuple[Recipe, dict[str, ProbedDevice]]:
         DeviceError: a registered device does not respond, cannot run its target, or is not what the recipe says.
     """
     registry = devices()
-    probed: dict[str, ProbedDevice] = {}
+    probed: dict[str, Probe] = {}
     targets = []
     for target in recipe.targets:
         if target.device in LOCAL and target.architecture:
@@ -42,24 +30,23 @@ def resolve_targets(recipe: Recipe) -> tuple[Recipe, dict[str, ProbedDevice]]:
             targets.append(target)
             continue
         if target.device not in probed:
-            probed[target.device] = ask(registry[target.device])
+            probed[target.device] = probe_device(registry[target.device])
         targets.append(on(target, probed[target.device]))
     if not probed:
         return recipe, probed
     return recipe.model_copy(update={"targets": type(recipe.targets)(targets)}), probed
 
 
-def ask(device: Device) -> ProbedDevice:
+def probe_device(device: Device) -> Probe:
     logger.info(f"{device.name}: asked what it is")
-    return ProbedDevice(device, probe(device).to_json())
+    return probe(device)
 
 
-def on(target: Target, device: ProbedDevice) -> Target:
-    name, facts = target.device, device.facts
-    if target.runtime not in facts["can_run"]:
-        lacks = "; ".join(facts["missing"]) or f"see 'edgekd devices probe {name}'"
+def on(target: Target, found: Probe) -> Target:
+    name, spelled = target.device, found.facts.architecture
+    if target.runtime not in found.can_run:
+        lacks = "; ".join(missing(found)) or f"see 'edgekd devices probe {name}'"
         raise DeviceError(f"targets: {name} cannot run {target.runtime}: {lacks}")
-    spelled = facts["facts"]["architecture"]
     architecture = ARCHITECTURES.get(spelled.lower())
     if architecture is None:
         raise DeviceError(f"targets: {name} is a {spelled}, and files are written for x86_64 and aarch64")

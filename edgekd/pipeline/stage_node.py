@@ -12,9 +12,8 @@ from torch import nn
 from edgekd.artifact import capture
 from edgekd.artifact_cache import METRICS
 from edgekd.data import DataSet
-from edgekd.files import write_json
+from edgekd.files import canonical_json, sha256, write_json
 from edgekd.log import get_logger
-from edgekd.pipeline.keys import stage_key
 from edgekd.pipeline.log import RunLog
 from edgekd.pipeline.node import Node
 from edgekd.pipeline.plan import Start
@@ -66,12 +65,13 @@ class StageNode(Node[StageResult]):
 
     @cached_property
     def key(self) -> str:
-        settings = self.stage.settings()
+        stage, data, settings = self.stage, self.data, self.stage.settings()
         if self.needs:
             settings["needs"] = asdict(self.needs)
         start = self.start.content if isinstance(self.start, StageResult) else self.start.key
         inputs = [start, self.teachers.content if self.teachers else ""]
-        return stage_key(self.stage.name, self.stage.version, settings, inputs, self.data, self.seed)
+        samples = {"fingerprint": data.fingerprint, "batch_size": data.batch_size, "augment": data.augment}
+        return sha256(canonical_json([stage.name, stage.version, settings, inputs, samples, self.seed]))
 
     def fill(self, folder: Path, workplace: Path) -> None:
         logger.info(f"  {self.stage_name}: starts")

@@ -4,10 +4,10 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from edgekd.artifact import Artifact, content_of
 from edgekd.artifact_cache import METRICS
+from edgekd.strict_json import JsonObject
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,9 @@ class StageResult:
         return Artifact.load(self.folder)
 
     @cached_property
-    def metrics(self) -> dict[str, Any]:
-        return json.loads((self.folder / METRICS).read_text())
+    def metrics(self) -> JsonObject:
+        found: JsonObject = json.loads((self.folder / METRICS).read_text())
+        return found
 
     @cached_property
     def content(self) -> str:

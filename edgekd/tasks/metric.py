@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
+    Rows = Sequence[bool] | NDArray[Any]  # one for each sample
 
 # NumPy is imported where it is used: a gate that compares right with wrong starts without it.
 
@@ -41,7 +42,7 @@ class Evidence(ABC):
         row = np.ones(self.n) if weights is None else np.asarray(weights, np.float64)
         return float(self.values(row[None])[0])
 
-    def arrays(self) -> dict[str, Any]:
+    def arrays(self) -> dict[str, Rows]:
         """Return what the evidence holds, by field: for a .npz, of which ``type(self)(**arrays)`` makes it again."""
         return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from edgekd.strict_json import JsonObject
     from edgekd.tasks.metric import Metric
     from edgekd.tasks.signature import Signature
 
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
     # or the label of a sample, has not been annotated.
     Tensors = Mapping[str, Tensor]
     Arrays = Mapping[str, NDArray[Any]]
+
+
+class Details(Protocol):
+    """A task's figures beyond its metrics, as reports keep them."""
+
+    def to_json(self) -> JsonObject: ...
 
 
 class Task(Protocol):
@@ -73,10 +80,10 @@ class Task(Protocol):
     def decode(self, outputs: Arrays) -> Any:
         """Return the predictions that the outputs mean, as :attr:`metrics` take them."""
 
-    def details(self, outputs: Arrays, targets: Arrays) -> dict[str, Any]:
-        """Return further figures as JSON: by class or label, and how far probabilities are to be trusted."""
+    def details(self, outputs: Arrays, targets: Arrays) -> Details:
+        """Return further figures: by class or label, and how far probabilities are to be trusted."""
 
-    def decoder(self) -> dict[str, Any]:
+    def decoder(self) -> JsonObject:
         """Return the options of :meth:`decode` as JSON: ``type(task)(names, **decoder)`` decodes alike."""
 
     def agree(self, ours: Any, theirs: Any) -> NDArray[np.bool_]:
@@ -85,5 +92,5 @@ class Task(Protocol):
     def settled(self, outputs: Arrays, tolerance: float) -> NDArray[np.bool_]:
         """Return for which samples (N,) the outputs are further than ``tolerance`` from another prediction."""
 
-    def entries(self, predictions: Any, top: int = 3) -> list[dict[str, Any]]:
+    def predictions_to_json(self, predictions: Any, top: int = 3) -> list[JsonObject]:
         """Return each sample's prediction as JSON, with the ``top`` most probable classes or labels."""

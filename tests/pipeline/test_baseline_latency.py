@@ -5,15 +5,19 @@ from pathlib import Path
 import pytest
 
 from edgekd.bench.records import LatencyRatio, LatencyRecord, LatencySummary, MeasurementWarning
+from edgekd.devices.facts import DeviceFacts
+from edgekd.devices.probe import Probe
 from edgekd.devices.registry import Device
 from edgekd.files import sha256_file
 from edgekd.pipeline import baseline_latency
 from edgekd.pipeline.baseline_latency import BEFORE, NOW, ComparisonNode, comparison_plan
 from edgekd.pipeline.node import NodeCache
-from edgekd.pipeline.resolve import ProbedDevice
 from edgekd.recipe import Target
 
-FACTS = {"facts": {"board": "a board"}}
+FACTS = {
+    **{"architecture": "x86_64", "system": "Linux", "cpu": "a processor", "cores": 1, "free_disk_bytes": 1},
+    "python": {"version": "3.8", "executable": "python3"},
+}
 
 
 def test_the_ratio_is_the_new_files_time_over_the_baselines():
@@ -74,8 +78,8 @@ def test_what_another_moment_may_mend_is_timed_again(codes, on_device, times, tm
     for file in files:
         file.write_bytes(file.name.encode())
     target = Target(device="desk" if on_device else "cpu", runtime="onnxruntime")
-    site = ProbedDevice(Device("desk", "board"), FACTS) if on_device else None
+    probe = Probe(Device("desk", "board"), DeviceFacts.from_json(FACTS)) if on_device else None
     for _ in range(2):
-        found = NodeCache(tmp_path).make(ComparisonNode(*files, target, site))
+        found = NodeCache(tmp_path).make(ComparisonNode(*files, target, probe))
     assert place.asked == times
     assert (found.ratio, found.baseline_sha256) == (1.25, sha256_file(files[1]))

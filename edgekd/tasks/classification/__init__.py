@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from edgekd.tasks.classification.score import ClassPredictions
+    from edgekd.strict_json import JsonObject
+    from edgekd.tasks.classification.score import ClassDetails, ClassPredictions
     from edgekd.tasks.task import Arrays, Stored, Tensors
 
 
@@ -96,12 +97,12 @@ class Classification:
 
         return score.decode(outputs[LOGITS])
 
-    def details(self, outputs: Arrays, targets: Arrays) -> dict[str, Any]:
+    def details(self, outputs: Arrays, targets: Arrays) -> ClassDetails:
         from edgekd.tasks.classification import score
 
         return score.details(outputs[LOGITS], targets)
 
-    def decoder(self) -> dict[str, Any]:
+    def decoder(self) -> JsonObject:
         return {}
 
     def agree(self, ours: ClassPredictions, theirs: ClassPredictions) -> NDArray[np.bool_]:
@@ -112,7 +113,7 @@ class Classification:
 
         return score.settled(outputs[LOGITS], tolerance)
 
-    def entries(self, predictions: ClassPredictions, top: int = 3) -> list[dict[str, Any]]:
+    def predictions_to_json(self, predictions: ClassPredictions, top: int = 3) -> list[JsonObject]:
         from edgekd.tasks.classification import score
 
-        return score.entries(predictions, self.names, top)
+        return score.predictions_to_json(predictions, self.names, top)

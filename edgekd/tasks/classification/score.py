@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from edgekd.strict_json import JsonObject
+
     Arrays = Mapping[str, NDArray[Any]]
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
@@ -102,18 +104,31 @@ def negative_log_likelihood(logits: NDArray[Any], targets: NDArray[Any]) -> floa
     return float(-log_likelihood.mean())
 
 
-def details(logits: NDArray[Any], targets: Arrays) -> dict[str, Any]:
+@dataclass(frozen=True)
+class ClassDetails:
+    """What accuracy does not say, of the samples that are known; see the functions of the same names."""
+
+    right_by_class: list[int]
+    expected_calibration_error: float
+    reliability: list[ReliabilityBin]
+    negative_log_likelihood: float
+
+    def to_json(self) -> JsonObject:
+        return {**vars(self), "reliability": [each._asdict() for each in self.reliability]}
+
+
+def details(logits: NDArray[Any], targets: Arrays) -> ClassDetails:
     """Return what accuracy does not say, of the samples that are known, as reports keep it; logits (N, classes)."""
     classes = targets["classes"]
     if "known" in targets:
         logits, classes = logits[targets["known"]], classes[targets["known"]]
     predictions = decode(logits)
-    return {
-        "right_by_class": correct_by_class(predictions.classes, classes, logits.shape[1]),
-        "expected_calibration_error": expected_calibration_error(predictions, classes),
-        "reliability": [each._asdict() for each in reliability(predictions, classes)],
-        "negative_log_likelihood": negative_log_likelihood(logits, classes),
-    }
+    return ClassDetails(
+        right_by_class=correct_by_class(predictions.classes, classes, logits.shape[1]),
+        expected_calibration_error=expected_calibration_error(predictions, classes),
+        reliability=reliability(predictions, classes),
+        negative_log_likelihood=negative_log_likelihood(logits, classes),
+    )
 
 
 class GrownConfusion(NamedTuple):
@@ -161,7 +176,7 @@ def settled(logits: NDArray[Any], tolerance: float) -> NDArray[np.bool_]:
     return found
 
 
-def entries(predictions: ClassPredictions, names: Sequence[str], top: int = 3) -> list[dict[str, Any]]:
+def predictions_to_json(predictions: ClassPredictions, names: Sequence[str], top: int = 3) -> list[JsonObject]:
     """Return each sample's ``label``, its ``probability``, and the ``top`` most probable of these."""
     found = []
     for probabilities in _probabilities(predictions):

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from edgekd.strict_json import JsonObject
+    from edgekd.tasks.multilabel.evidence import LabelDetails
     from edgekd.tasks.multilabel.score import LabelPredictions
     from edgekd.tasks.task import Arrays, Stored, Tensors
 
@@ -133,12 +135,12 @@ class Multilabel:
 
         return score.decode(outputs[LOGITS], self._thresholds)
 
-    def details(self, outputs: Arrays, targets: Arrays) -> dict[str, Any]:
+    def details(self, outputs: Arrays, targets: Arrays) -> LabelDetails:
         from edgekd.tasks.multilabel import evidence
 
         return evidence.details(self.decode(outputs), targets)
 
-    def decoder(self) -> dict[str, Any]:
+    def decoder(self) -> JsonObject:
         return {"thresholds": list(self._thresholds)}
 
     def agree(self, ours: LabelPredictions, theirs: LabelPredictions) -> NDArray[np.bool_]:
@@ -149,10 +151,10 @@ class Multilabel:
 
         return score.settled(outputs[LOGITS], self._thresholds, tolerance)
 
-    def entries(self, predictions: LabelPredictions, top: int = 3) -> list[dict[str, Any]]:
+    def predictions_to_json(self, predictions: LabelPredictions, top: int = 3) -> list[JsonObject]:
         from edgekd.tasks.multilabel import score
 
-        return score.entries(predictions, self.names, top)
+        return score.predictions_to_json(predictions, self.names, top)
 
     @property
     def _thresholds(self) -> tuple[float, ...]:

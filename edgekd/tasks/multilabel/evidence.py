@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from edgekd.strict_json import JsonObject
     from edgekd.tasks.multilabel.score import LabelPredictions
 
     Arrays = Mapping[str, NDArray[Any]]
@@ -44,15 +45,22 @@ def macro_f1(predictions: LabelPredictions, targets: Arrays) -> MacroF1:
     return MacroF1(predictions.labels, *_must_have_positives(targets))
 
 
-def details(predictions: LabelPredictions, targets: Arrays) -> dict[str, Any]:
-    """Return what the means over labels are means of; None for a label that no sample is known to have."""
-    found = {
-        "average_precision_by_label": average_precision(predictions, targets),
-        "f1_by_label": macro_f1(predictions, targets),
-    }
-    everything = np.ones((1, len(predictions.labels)))
-    by_label = {name: each.by_label(everything)[:, 0].tolist() for name, each in found.items()}
-    return {name: [None if value != value else value for value in values] for name, values in by_label.items()}
+@dataclass(frozen=True)
+class LabelDetails:
+    """What the means over labels are means of; None for a label that no sample is known to have."""
+
+    average_precision_by_label: list[float | None]
+    f1_by_label: list[float | None]
+
+    def to_json(self) -> JsonObject:
+        return dict(vars(self))
+
+
+def details(predictions: LabelPredictions, targets: Arrays) -> LabelDetails:
+    """Return the metrics of each label."""
+    every = np.ones((1, len(predictions.labels)))
+    found = (metric(predictions, targets).by_label(every)[:, 0] for metric in (average_precision, macro_f1))
+    return LabelDetails(*([None if value != value else value for value in each.tolist()] for each in found))
 
 
 def _must_have_positives(targets: Arrays) -> tuple[Bools, Bools]:

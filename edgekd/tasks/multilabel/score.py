@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from edgekd.strict_json import JsonObject
+
     Arrays = Mapping[str, NDArray[Any]]
     Floats = NDArray[np.float64]
 
@@ -85,7 +87,7 @@ def settled(logits: NDArray[Any], thresholds: Sequence[float], tolerance: float)
     return found
 
 
-def entries(predictions: LabelPredictions, names: Sequence[str], top: int = 3) -> list[dict[str, Any]]:
+def predictions_to_json(predictions: LabelPredictions, names: Sequence[str], top: int = 3) -> list[JsonObject]:
     """Return each sample's predicted ``labels``, and the ``top`` most probable ones with their probabilities."""
     found = []
     for predicted, probabilities in zip(predictions.labels, predictions.probabilities):  # noqa: B905  (Python 3.8)

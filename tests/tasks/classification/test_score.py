@@ -84,7 +84,7 @@ def test_classes_that_were_lost():
 
 
 def test_entries_are_ranked():
-    [found] = score.entries(decode(np.log([[0.25, 0.5, 0.25]])), ["ok", "scratch", "dent"], top=2)
+    [found] = score.predictions_to_json(decode(np.log([[0.25, 0.5, 0.25]])), ["ok", "scratch", "dent"], top=2)
     assert [each["label"] for each in found["top"]] == ["scratch", "ok"]
     assert (found["label"], found["probability"]) == ("scratch", pytest.approx(0.5))
 

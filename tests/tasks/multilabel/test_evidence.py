@@ -110,9 +110,9 @@ def test_details_are_what_the_means_are_of():
     predictions = decode(logits, HALF)
     found = details(predictions, {"labels": targets})
     expected = average_precision_score(targets[:, 4], predictions.probabilities[:, 4])
-    assert found["average_precision_by_label"][4] == pytest.approx(expected)
-    assert found["f1_by_label"][4] == pytest.approx(f1_score(targets[:, 4], predictions.labels[:, 4]))
-    for metric, values in zip((average_precision, macro_f1), found.values(), strict=True):
+    assert found.average_precision_by_label[4] == pytest.approx(expected)
+    assert found.f1_by_label[4] == pytest.approx(f1_score(targets[:, 4], predictions.labels[:, 4]))
+    for metric, values in zip((average_precision, macro_f1), found.to_json().values(), strict=True):
         assert values.pop(2) is None
         assert np.mean(values) == pytest.approx(metric(predictions, {"labels": targets}).value())
 

@@ -67,7 +67,9 @@ def test_which_predictions_are_settled():
 
 
 def test_entries():
-    [found] = score.entries(score.decode(np.array([[2.0, -1.0, 1.0]]), [0.5] * 3), ["cat", "dog", "car"], top=2)
+    [found] = score.predictions_to_json(
+        score.decode(np.array([[2.0, -1.0, 1.0]]), [0.5] * 3), ["cat", "dog", "car"], top=2
+    )
     assert found["labels"] == ["cat", "car"]
     assert found["top"] == [
         {"label": "cat", "probability": pytest.approx(expit(2))},
