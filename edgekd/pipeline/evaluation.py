@@ -1,4 +1,4 @@
-"""What is known of an exported network: each of its files, and what they predict on the test set."""
+"""Records of an exported network: each of its files, with its size and its predictions on the test set."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields

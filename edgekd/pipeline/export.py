@@ -26,7 +26,7 @@ PREPROCESS = "edgekd.preprocess"
 
 @dataclass(frozen=True)
 class Written:
-    """A file, what the linter says of it, and its engine or why there is none."""
+    """A file, the linter's findings, and its engine or why there is none."""
 
     target: str
     path: Path

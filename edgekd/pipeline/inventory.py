@@ -1,4 +1,4 @@
-"""What an exported file is made of: its operators, and how much of its arithmetic is in int8."""
+"""The operators of an exported file, and the share of its arithmetic that is in int8."""
 
 from collections import Counter
 

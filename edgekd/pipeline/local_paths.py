@@ -1,4 +1,4 @@
-"""What others will read says nothing of where things lay on this machine, or whose they were."""
+"""Texts for other readers without this machine's paths or its users' names."""
 
 import re
 import tempfile

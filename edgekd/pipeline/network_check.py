@@ -1,4 +1,4 @@
-"""Whether a network can be trained, compressed and compared at all: what a few forward passes tell."""
+"""Checks by a few forward passes that a network can be trained, compressed and compared."""
 
 from collections.abc import Mapping
 

@@ -58,10 +58,10 @@ def pack_run(
     """
     report = read_report(run)
     networks = by_label(report, run)
-    label = chosen(networks, stage, run)
+    label = choose_label(networks, stage, run)
     precision = networks[label].precision
-    file = whole(run / networks[label].file)
-    preprocess, labels = task(file)
+    file = require_undamaged(run / networks[label].file)
+    preprocess, labels = read_metadata(file)
     raw = np.load(file.with_name(SAMPLES), allow_pickle=False)
     inputs = preprocess.apply(raw)
     return pack(
@@ -99,14 +99,14 @@ def by_label(report: Report, run: Path) -> dict[str, RunFile]:
     return found
 
 
-def chosen(networks: Mapping[str, RunFile], stage: str | None, run: Path) -> str:
+def choose_label(networks: Mapping[str, RunFile], stage: str | None, run: Path) -> str:
     label = [*networks][-1] if stage is None else stage
     if label not in networks:
         raise BundleError(f"{run}: has no network {label!r}; it has {', '.join(networks)}")
     return label
 
 
-def whole(file: Path) -> Path:
+def require_undamaged(file: Path) -> Path:
     """Return ``file`` if its folder is as the run left it.
 
     Raises:
@@ -121,7 +121,7 @@ def whole(file: Path) -> Path:
     return file
 
 
-def task(file: Path) -> tuple[Preprocess, list[str]]:
+def read_metadata(file: Path) -> tuple[Preprocess, list[str]]:
     properties = {entry.key: entry.value for entry in onnx.load(file, load_external_data=False).metadata_props}
     return Preprocess.from_json(json.loads(properties["edgekd.preprocess"])), json.loads(properties["edgekd.labels"])
 
@@ -130,7 +130,9 @@ def float_twin(networks: Mapping[str, RunFile], label: str, run: Path) -> dict[s
     """Return the file of the last float32 student that an int8 network was made of, if any, by its precision."""
     before = [*networks][1 : [*networks].index(label)]
     floats = [networks[each] for each in before if networks[each].precision == "float32"]
-    return {"float32": whole(run / floats[-1].file)} if networks[label].precision == "int8" and floats else {}
+    return (
+        {"float32": require_undamaged(run / floats[-1].file)} if networks[label].precision == "int8" and floats else {}
+    )
 
 
 def measurements(report: Report, labels: set[str]) -> list[JsonObject]:
@@ -153,22 +155,22 @@ def lineage(report: Report, run: Path, label: str, stages: int) -> JsonObject:
         "recipe": {"name": report.name, "sha256": report.recipe_sha256},
         "data": {key: data[key] for key in ("name", "fingerprint", "train", "validation", "test") if key in data},
         "network": label,
-        "teachers": teachers(run, [stage["key"] for stage in taught]),
+        "teachers": read_teachers(run, [stage["key"] for stage in taught]),
         "stages": [stage for stage in done if stage not in taught][:stages],
         "tools": {"python": environment["python"], **environment.get("packages", {}), "edgekd": __version__},
     }
 
 
-def nameless(model: str) -> str:
+def without_folder(model: str) -> str:
     """Return ``model`` without the folder of the user's file that builds it."""
     return Path(model).name if is_reference(model) else model
 
 
-def teachers(run: Path, keys: Sequence[str]) -> list[dict[str, str]]:
+def read_teachers(run: Path, keys: Sequence[str]) -> list[dict[str, str]]:
     try:
         lock = parse(read_text(run / "recipe.lock.yaml", ""), lambda line: Origin("recipe.lock.yaml", run))
         section = lock.value["teacher"]
         models = [str(each["model"]) for each in (section, *section["others"])]
     except (RecipeError, KeyError, TypeError) as error:
         raise BundleError(f"{run / 'recipe.lock.yaml'}: cannot be read ({error!r}); run the recipe again") from error
-    return [{"model": nameless(model), "key": key} for model, key in zip(models, keys, strict=False)]
+    return [{"model": without_folder(model), "key": key} for model, key in zip(models, keys, strict=False)]

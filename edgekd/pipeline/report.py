@@ -103,7 +103,7 @@ def _of_targets(
 ) -> list[schema.Row]:
     """Each network on each target; the first target's runtime comes last, because readers look for it there."""
     there = {each.target: each for each in remote}
-    # Of a target that the last network has no file for, nothing can be said of what the recipe is for.
+    # A target that the last network has no file for cannot judge the recipe.
     reached = [each for each in recipe.targets if each in measured or _has(there.get(each), exports[-1])]
     found: list[schema.Row] = []
     for target in sorted(reached, key=lambda target: target.runtime == reached[0].runtime):

@@ -1,4 +1,4 @@
-"""Where a recipe's targets are: this machine, or registered devices, which are asked before any time is spent."""
+"""The devices of a recipe's targets: this machine, or registered ones, which are probed before a run starts."""
 
 from edgekd.devices.probe import Probe, missing, probe
 from edgekd.devices.registry import LOCAL, Device, devices
@@ -31,7 +31,7 @@ def resolve_targets(recipe: Recipe) -> tuple[Recipe, dict[str, Probe]]:
             continue
         if target.device not in probed:
             probed[target.device] = probe_device(registry[target.device])
-        targets.append(on(target, probed[target.device]))
+        targets.append(with_architecture(target, probed[target.device]))
     if not probed:
         return recipe, probed
     return recipe.model_copy(update={"targets": type(recipe.targets)(targets)}), probed
@@ -42,7 +42,8 @@ def probe_device(device: Device) -> Probe:
     return probe(device)
 
 
-def on(target: Target, found: Probe) -> Target:
+def with_architecture(target: Target, found: Probe) -> Target:
+    """Return ``target`` with its device's architecture, or raise DeviceError if the device cannot run it."""
     name, spelled = target.device, found.facts.architecture
     if target.runtime not in found.can_run:
         lacks = "; ".join(missing(found)) or f"see 'edgekd devices probe {name}'"

@@ -1,4 +1,4 @@
-"""What a report warns of: what a reader would not see in the figures."""
+"""Warnings of a report: facts that its figures do not show."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise

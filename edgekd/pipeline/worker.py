@@ -1,4 +1,4 @@
-"""What all ranks but the first do in a run: they train whenever rank 0 does, and leave the rest to it."""
+"""The part of all ranks but the first in a run: they train whenever rank 0 does, and leave the rest to it."""
 
 from typing import cast
 

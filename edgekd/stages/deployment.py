@@ -1,4 +1,4 @@
-"""How a recipe's network is deployed, and the file that its first target would run while a stage is at work on it."""
+"""The deployment of a recipe's network, and the file that its first target would run while a stage is at work on it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

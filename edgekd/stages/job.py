@@ -1,4 +1,4 @@
-"""What a stage is given, and what it gives back."""
+"""The input and the result of a stage."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import TypeVar
 
 from edgekd.artifact import Artifact, capture
 from edgekd.data import DataSet
@@ -31,6 +32,8 @@ from edgekd.train.options import Train
 
 Log = Callable[[Epoch], None]
 Needs = Deployment | Precisions
+StageT = TypeVar("StageT", bound=Stage, default=Any)
+NeedsT = TypeVar("NeedsT", default=Any)
 
 
 @dataclass(frozen=True)
@@ -50,20 +53,19 @@ How = Callable[["Job", nn.Module, Training], Training]
 
 
 @dataclass(frozen=True)
-class Job:
+class Job(Generic[StageT, NeedsT]):
     """All that a stage may depend on, and where it may keep checkpoints."""
 
     name: str
     network: nn.Module
     spec: Spec
-    stage: Any
-    """The :class:`~edgekd.stages.Stage` with its options; each kind of stage knows its own."""
+    stage: StageT
     data: DataSet
     seed: int
     teacher: nn.Module | None
     folder: Path
     log: Log
-    needs: Any = None
+    needs: NeedsT = None  # type: ignore[assignment]
     """What :meth:`edgekd.stages.Stage.needs` gave."""
     teacher_specs: tuple[Spec, ...] = ()
     """Of the teacher, or of all that an ensemble has."""
@@ -78,7 +80,9 @@ class Job:
             teacher_predictions=self.teacher_predictions,
             log=self.log,
         )
-        return Training(self.stage.train_options, options)
+        section = self.stage.train_options
+        assert section is not None
+        return Training(section, options)
 
     def fit(
         self,
@@ -126,7 +130,7 @@ class Job:
 
     def objective(self, network: nn.Module) -> Objective:
         """Return the teacher's loss where there is a teacher, else the labels' alone."""
-        stage: Stage = self.stage
+        stage = self.stage
         if self.teacher is None or not stage.learns_from_teacher:
             return TaskLoss(self.data.task, stage.label_smoothing)
         task = self.data.task

@@ -1,4 +1,4 @@
-"""What a stage minimises, from its section of the recipe."""
+"""The objective of a stage, from its section of the recipe."""
 
 from typing import Any, TypeVar
 

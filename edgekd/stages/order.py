@@ -1,4 +1,4 @@
-"""Which stage may follow which, from what each takes and gives."""
+"""The order of stages, from the form of network that each takes and gives."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What a stage is: its options, where it may stand, what it checks, what it does, and how its metrics are described.
+"""The base class of stages: options, place in a recipe, checks, work, and the description of their metrics.
 
 Modules of stages import PyTorch in their functions alone: recipes and reports read stages without it.
 """

@@ -1,4 +1,4 @@
-"""Two networks on the same samples: how much worse the second is, and how surely. One answer for every metric."""
+"""Two networks on the same samples: how much worse the second is, and how surely, alike for every metric."""
 
 from __future__ import annotations
 
@@ -80,12 +80,12 @@ def compare(
 
 
 def noise(metric: Metric, n: int, first: float, second: float, evidence: Callable[[], Evidence]) -> float:
-    """Return two standard errors of the difference of two networks' values: what the samples cannot tell from nothing.
+    """Return two standard errors of the difference of two networks' values: what the samples cannot distinguish from 0.
 
     Args:
         n: the number of samples.
         first, second: the values.
-        evidence: gives that of one of the networks, or of one like them; called where values do not tell.
+        evidence: gives that of one of the networks, or of one like them; called where values are not enough.
     """
     if metric.test == "mcnemar":
         mean = (first + second) / 2

@@ -1,4 +1,4 @@
-"""What a network is judged by: metrics, and the evidence from which a metric follows for any weights of samples."""
+"""Metrics of networks, and the evidence from which a metric follows for any weights of samples."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Metric:
         title: as people read it.
         unit: of a value as people read it; ``%`` is for shares, which are computed in [0, 1].
         better: which values are.
-        test: what tells two networks apart: McNemar's exact test where a sample is right or wrong, and the evidence is
+        test: what compares two networks: McNemar's exact test where a sample is right or wrong, and the evidence is
             :class:`Correct`; else a bootstrap of samples.
         evidence: takes a task's predictions and its targets, by name.
     """

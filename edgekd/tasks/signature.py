@@ -1,4 +1,4 @@
-"""What a network takes and gives: tensors by name, with shapes, types and what they mean."""
+"""Inputs and outputs of a network: tensors by name, with shapes, types and meanings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every task is asked. Nothing outside of ``edgekd.tasks`` knows what a class or a label is."""
+"""The protocol of a task. Nothing outside of ``edgekd.tasks`` knows what a class or a label is."""
 
 from __future__ import annotations
 

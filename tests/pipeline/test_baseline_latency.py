@@ -1,4 +1,4 @@
-"""What is timed beside a baseline's file, and when it is timed again."""
+"""Comparisons with a baseline's file: what is timed, and when it is timed again."""
 
 from pathlib import Path
 
@@ -21,16 +21,16 @@ FACTS = {
 
 
 def test_the_ratio_is_the_new_files_time_over_the_baselines():
-    plan = comparison_plan(Path("new.onnx"), Path("agreed.onnx"), Target(device="cpu", runtime="onnxruntime"))
+    plan = comparison_plan(Path("new.onnx"), Path("baseline.onnx"), Target(device="cpu", runtime="onnxruntime"))
     assert plan.reference == BEFORE
     assert {name: workload.model for name, workload in plan.workloads.items()} == {
-        BEFORE: "agreed.onnx",
+        BEFORE: "baseline.onnx",
         NOW: "new.onnx",
     }
 
 
 class Place:
-    """A test double: a place that tells one record, with doubts."""
+    """A test double: a target that gives one record, with warnings."""
 
     def __init__(self, *codes: str):
         self.codes, self.asked = codes, 0
@@ -45,7 +45,7 @@ class Place:
 
     def latency(self, plan):
         self.asked += 1
-        warnings = tuple(MeasurementWarning(code, "a doubt") for code in self.codes)
+        warnings = tuple(MeasurementWarning(code, "a warning") for code in self.codes)
         record = LatencyRecord(
             LatencySummary(1.0, 1.0, 1, 1.0),
             None,
@@ -74,7 +74,7 @@ def test_what_another_moment_may_mend_is_timed_again(codes, on_device, times, tm
     place = Place(*codes)
     monkeypatch.setattr(baseline_latency, "RemoteTarget", place)
     monkeypatch.setattr(baseline_latency, "LocalTarget", place)
-    files = [tmp_path / "new.onnx", tmp_path / "agreed.onnx"]
+    files = [tmp_path / "new.onnx", tmp_path / "baseline.onnx"]
     for file in files:
         file.write_bytes(file.name.encode())
     target = Target(device="desk" if on_device else "cpu", runtime="onnxruntime")

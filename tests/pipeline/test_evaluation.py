@@ -31,7 +31,7 @@ def test_a_file_is_found_by_what_it_is_written_for():
 
 
 def test_what_earlier_versions_wrote_is_read():
-    """The first file's entries stand beside the network's own."""
+    """The first file's entries stand next to the network's own."""
     document = Evaluation((file_record(), file_record(profile="tensorrt")), "int8", 10, 100, 1000).to_json()
     assert (document["profile"], document["precision_pytorch"], document["params"]) == ("onnxruntime-x86", "int8", 100)
     assert [each["profile"] for each in document["others"]] == ["tensorrt"]

@@ -121,8 +121,8 @@ def test_answers_that_differ_there_are_told(finished, recipe, monkeypatch, tmp_p
         shutil.rmtree(answers)
     monkeypatch.setattr("edgekd.pipeline.remote.predict_test_set", other)
     report = run(recipe, folder)
-    told = [note.message for note in report.warnings if note.code == "device_disagrees"]
-    assert len(told) == 6 and "predicts on orin/tensorrt as it does here on only" in " ".join(told)
+    found = [note.message for note in report.warnings if note.code == "device_disagrees"]
+    assert len(found) == 6 and "predicts on orin/tensorrt as it does here on only" in " ".join(found)
 
 
 def odd_python(folder: Path) -> Path:
@@ -140,12 +140,12 @@ def test_the_layer_that_a_device_computes_otherwise_is_named(registry, sshd, tmp
     add_device(Device("odd", "board", str(odd_python(tmp_path)), ssh_config=str(sshd.config)), replace=True)
     recipe = load_recipe(write_recipe(tmp_path, RECIPE + "targets:\n  - {device: odd, runtime: onnxruntime}\n"))
     report = run(recipe, toy_again)
-    told = {note.message.split()[0]: note.message for note in report.warnings if note.code == "device_disagrees"}
+    found = {note.message.split()[0]: note.message for note in report.warnings if note.code == "device_disagrees"}
     model = onnx.load(toy_again / rows_on(report, "odd")["quantized"].file)
     second = [node.name for node in model.graph.node if node.op_type == "Conv"][1]
-    assert f"of the test samples; it departs from what the file says at {second}: trust" in told["quantized"]
+    assert f"of the test samples; it departs from what the file says at {second}: trust" in found["quantized"]
     # A float network has no codes to compare.
-    assert "departs" not in told["teacher"]
+    assert "departs" not in found["teacher"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Several teachers of one recipe: what is taught, what is told, and what runs again."""
+"""Several teachers of one recipe: what students learn, what is reported, and what runs again."""
 
 import numpy as np
 import pytest
@@ -68,8 +68,8 @@ def test_the_student_learned_from_all_of_them(report, folder):
     mean, labels = probabilities(folder, "validation")
     stages = {stage.name: stage for stage in report.stages}
     assert list(stages) == [*NAMES, "distill"]
-    told = [entry["teacher_validation_accuracy"] for entry in stages["distill"].metrics["history"]]
-    assert told == pytest.approx([(mean.argmax(1) == labels).mean()] * 2)
+    reported = [entry["teacher_validation_accuracy"] for entry in stages["distill"].metrics["history"]]
+    assert reported == pytest.approx([(mean.argmax(1) == labels).mean()] * 2)
 
 
 def test_teachers_that_are_alike_are_not_one(report, folder):

@@ -108,7 +108,7 @@ def test_why_a_placement_was_chosen(placed, code, words):
     [note] = file_warnings("quantized", file_record(placement=placed))
     assert note.code == code
     assert words in note.message
-    assert "times" not in note.message  # the figure of a slowdown stands beside what was measured at the end
+    assert "times" not in note.message  # the figure of a slowdown stands next to what was measured at the end
 
 
 def test_no_placement_at_all_keeps_the_accuracy():

@@ -29,14 +29,14 @@ def check(stage: Distill, trial: Trial) -> tuple[str, ...]:
     return ()
 
 
-def distill(job: Job) -> Result:
+def distill(job: Job[Distill]) -> Result:
     """Train the student on the teacher's logits and the labels, then further generations on the student's own."""
     if job.stage.generations == 1:
         return Result(job.network, job.spec, {"history": history_to_json(_train(job))})
     return _in_generations(job)
 
 
-def _in_generations(job: Job) -> Result:
+def _in_generations(job: Job[Distill]) -> Result:
     """Born-again networks (Furlanello et al., 2018, section 3): each is taught by the one before."""
     checkpoints, epochs, history = StageCheckpoints(job.folder / "generations"), job.stage.epochs, []
     own, at = job, Result(job.network, job.spec, {})
@@ -50,7 +50,7 @@ def _in_generations(job: Job) -> Result:
     return Result(at.network, at.spec, {"history": history_to_json(history)})
 
 
-def _born(job: Job, number: int, done: int) -> Result:
+def _born(job: Job[Distill], number: int, done: int) -> Result:
     own = replace(
         job,
         name=f"{job.name}, generation {number}",
@@ -63,18 +63,18 @@ def _born(job: Job, number: int, done: int) -> Result:
     return Result(own.network, own.spec, {"history": history_to_json(_train(own))})
 
 
-def _train(job: Job) -> History:
+def _train(job: Job[Distill]) -> History:
     return job.fit(job.network, None if job.stage.views is None else on_views)
 
 
-def on_views(job: Job, network: nn.Module, training: Training) -> Training:
+def on_views(job: Job[Distill], network: nn.Module, training: Training) -> Training:
     """Let the student see fixed views, whose teacher's logits may be computed once."""
     if job.teacher is None:
         raise TrainingError("a distillation has a teacher, and there is none")
     section, data = job.stage, job.data
     terms = terms_of(section, network, job.teacher, job.spec.input_shape, len(data.train), data.task)
     # Without augmentations all views are the same image.
-    views = Views(section.views if data.augment else 1, job.seed)
+    views = Views((section.views or 1) if data.augment else 1, job.seed)
     teacher: nn.Module | TeacherCache = job.teacher
     if section.cache:
         layers = [path for term in terms for _, path in term.pairs]

@@ -1,4 +1,4 @@
-"""Whether a pruning can reach its goal, known before anything is trained."""
+"""A check before any training that a pruning can reach its goal."""
 
 from functools import partial
 

@@ -23,14 +23,17 @@ from edgekd.prune.latency_target import prune_to_latency
 from edgekd.prune.plan import Plan
 from edgekd.prune.prunable import Prunable
 from edgekd.prune.verification import Unpruned
-from edgekd.stages.deployment import writer
+from edgekd.stages.deployment import Deployment, writer
 from edgekd.stages.job import Job
 from edgekd.stages.prune.figures import CutFigures, CutTiming, KeptLayers
+from edgekd.stages.prune.options import Prune
 from edgekd.strict_json import JsonObject
 from edgekd.tasks.signature import LOGITS
 from edgekd.tasks.task import Task
 from edgekd.train.device import channels_last
 from edgekd.train.objective import total
+
+PruneJob = Job[Prune, Deployment]
 
 # The multiples that are tried where a rounding makes a network slower.
 COARSER = (8, 16, 32)
@@ -72,7 +75,7 @@ class Cutter:
         weights: of channel groups, by measured sensitivity.
     """
 
-    def __init__(self, job: Job, first: nn.Module, weights: Mapping[str, float] | None = None):
+    def __init__(self, job: PruneJob, first: nn.Module, weights: Mapping[str, float] | None = None):
         self.job, self.section, self.first, self.weights = job, job.stage, first, weights
         self.shape = job.spec.input_shape
         self.round_to: int = self.section.round_to or job.needs.channels
@@ -184,7 +187,7 @@ def _loss(task: Task, logits: Tensor, stored: Tensor) -> Tensor:
     return total(task.loss({LOGITS: logits}, task.targets(stored)))
 
 
-def labelled(job: Job, count: int) -> Iterator[tuple[Tensor, Tensor]]:
+def labelled(job: PruneJob, count: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield ``count`` batches of random training samples with their labels, the same for one seed."""
     data = job.data.labelled_only()
     chosen = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(job.seed))

@@ -1,4 +1,4 @@
-"""What a cut left of a network, and in what time, as the report has it."""
+"""Records of cuts: what each left of a network, and in what time, as the report has it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

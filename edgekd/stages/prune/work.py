@@ -23,8 +23,8 @@ from edgekd.prune.sensitivity import Sensitivity, scan
 from edgekd.prune.sparse import GroupNorm
 from edgekd.prune.weights import sensitivity_weights
 from edgekd.stages.checkpoints import StageCheckpoints
-from edgekd.stages.job import How, Job, Result, Training
-from edgekd.stages.prune.cutter import Cut, Cutter, labelled
+from edgekd.stages.job import How, Result, Training
+from edgekd.stages.prune.cutter import Cut, Cutter, PruneJob, labelled
 from edgekd.stages.prune.figures import CutFigures
 from edgekd.stages.prune.options import Prune
 from edgekd.strict_json import JsonObject, build
@@ -41,13 +41,13 @@ FIRST_STEP, FINEST_STEP, MOST_STEPS = 0.7, 0.96, 8
 RANKING_SAMPLES = 512
 
 
-def prune(job: Job) -> Result:
+def prune(job: PruneJob) -> Result:
     """Cut down to the goal in one step or several, and train what is left after each."""
     return _Pruning(job).run()
 
 
 class _Pruning:
-    def __init__(self, job: Job):
+    def __init__(self, job: PruneJob):
         self.job, self.stage, self.data = job, job.stage, job.data
         self.checkpoints = StageCheckpoints(job.folder / "steps")
         self.history: History = []
@@ -62,21 +62,20 @@ class _Pruning:
             at = self._train("sparse", at, section.sparse_epochs, sparsely)
         first = at.network
         if section.depth:
-            at = self._cut("depth", at, self._without_blocks)
+            at = self._cut("depth", at, partial(self._without_blocks, section.depth))
             if section.goal:
                 at = self._train("after-depth", at, section.step_epochs)
         cutter = Cutter(self.job, first, self._weights(at.network) if section.sensitivity else None)
         if section.goal == "accuracy_drop":
             at = self._to_accuracy(at, cutter)
         elif section.goal:
-            at = self._in_steps(at, cutter)
+            at = self._in_steps(at, cutter, section.goal)
         else:
             at = self._train("last", at, section.epochs)
         return Result(at.network, at.spec, self._metrics(first, at.network, before))
 
-    def _in_steps(self, at: Result, cutter: Cutter) -> Result:
-        goal, share = self.stage.goal, getattr(self.stage, self.stage.goal)
-        targets = shares(self.stage.cut_schedule, share, self.stage.steps or 1)
+    def _in_steps(self, at: Result, cutter: Cutter, goal: str) -> Result:
+        targets = shares(self.stage.cut_schedule, getattr(self.stage, goal), self.stage.steps or 1)
         for number, target in enumerate(targets, start=1):
             at = self._cut(f"cut-{number}", at, partial(cutter.to, goal, target))
             epochs = self.stage.epochs if number == len(targets) else self.stage.step_epochs
@@ -85,8 +84,9 @@ class _Pruning:
 
     def _to_accuracy(self, at: Result, cutter: Cutter) -> Result:
         """Ever fewer multiply-accumulates while the trained network keeps the accuracy, in ever finer steps."""
-        own = self._accuracy(at.network)
-        floor, step, kept, least = own - self.stage.accuracy_drop / 100, FIRST_STEP, 1.0, None
+        own, drop = self._accuracy(at.network), self.stage.accuracy_drop
+        assert drop is not None
+        floor, step, kept, least = own - drop / 100, FIRST_STEP, 1.0, None
         for number in range(1, (self.stage.steps or MOST_STEPS) + 1):
             target = kept * step
             try:
@@ -109,7 +109,7 @@ class _Pruning:
                 break
         if least is None:
             raise ModelError(
-                f"no cut that was tried keeps the validation accuracy within {self.stage.accuracy_drop:g} points of "
+                f"no cut that was tried keeps the validation accuracy within {drop:g} points of "
                 f"{own:.2%}: {self.cuts[-1].kept:.0%} of the MACs, the most, gave "
                 f"{self.cuts[-1].validation_accuracy:.2%}; raise accuracy_drop, epochs or steps"
             )
@@ -148,7 +148,7 @@ class _Pruning:
         self.history += [entry.after(done) for entry in history_from_json(kept.metrics["history"])]
         return kept
 
-    def _without_blocks(self, network: nn.Module) -> Cut:
+    def _without_blocks(self, depth: float, network: nn.Module) -> Cut:
         batches = self._inputs(self.stage.batchnorm_batches)
         samples = self.data.validation.select(torch.arange(min(RANKING_SAMPLES, len(self.data.validation))))
         reference = {LOGITS: logits_of(network, self.data, samples)}
@@ -161,7 +161,7 @@ class _Pruning:
 
         shape = self.job.spec.input_shape
         macs = partial(count_macs, input_shape=shape)
-        short = cut_depth(network, shape, cost=macs, target=self.stage.depth, degradation=degradation)
+        short = cut_depth(network, shape, cost=macs, target=depth, degradation=degradation)
         figures = CutFigures("MACs", short.share, dropped=[path for path, _ in short.dropped])
         return Cut(short.network, short.plan, figures)
 
@@ -237,8 +237,9 @@ def _read(path: Path) -> _Scan | None:
         return None
 
 
-def sparsely(job: Job, network: nn.Module, training: Training) -> Training:
+def sparsely(job: PruneJob, network: nn.Module, training: Training) -> Training:
     """Draw weak channels to zero while training."""
+    assert job.stage.sparse is not None
     ignored = [network.get_submodule(name) for name in matching_layers(network, job.stage.ignore)]
     regulariser = GroupNorm(network, job.spec.input_shape, job.stage.sparse, ignored=ignored)
     return training.having(after_backward=regulariser.step)

@@ -25,6 +25,7 @@ from edgekd.quantize.fake_quant import FakeQuantize, fake_quants, weighted_layer
 from edgekd.quantize.rounding import RoundingSearch
 from edgekd.quantize.sensitivity import float_layers, keep_in_float, sensitivities
 from edgekd.spec import Spec
+from edgekd.stages.deployment import Precisions
 from edgekd.stages.job import Job, Result, Training
 from edgekd.stages.quantize.options import AUTO, Quantize
 from edgekd.stages.quantize.steps import EscalationStep
@@ -39,6 +40,8 @@ from edgekd.train.history import History, history_to_json
 from edgekd.train.objective import Phased, TaskLoss
 
 logger = get_logger(__name__)
+
+QuantizeJob = Job[Quantize, Precisions]
 
 # Validation samples that calibrations are compared on, and that layers' sensitivities are measured on.
 CHOICE_SAMPLES, SCAN_SAMPLES = 2048, 512
@@ -89,7 +92,7 @@ class Escalation:
         return {"floor": self.floor, "why_floor": self.why_floor, "rungs": rungs}
 
 
-def quantize(job: Job) -> Result:
+def quantize(job: QuantizeJob) -> Result:
     """Try the steps ``rungs`` in order until the validation accuracy of the budget is kept."""
     section = job.stage
     job.network.eval()  # a network from a checkpoint is not, and a forward pass would move its statistics
@@ -103,7 +106,7 @@ def quantize(job: Job) -> Result:
     return _EightBits(job, escalation).run()
 
 
-def _escalation(job: Job) -> Escalation:
+def _escalation(job: QuantizeJob) -> Escalation:
     own = metric_of(job.network, job.data, job.data.validation)
     drop = job.needs.accuracy_drop
     if drop is not None and job.teacher is not None:
@@ -115,7 +118,7 @@ def _escalation(job: Job) -> Escalation:
     )
 
 
-def _noise(job: Job, first: float, second: float) -> float:
+def _noise(job: QuantizeJob, first: float, second: float) -> float:
     data = job.data
 
     def evidence() -> Evidence:
@@ -124,7 +127,7 @@ def _noise(job: Job, first: float, second: float) -> float:
     return noise(data.task.metrics[0], len(data.validation), first, second, evidence)
 
 
-def _half(job: Job, escalation: Escalation) -> Result | None:
+def _half(job: QuantizeJob, escalation: Escalation) -> Result | None:
     if not job.needs.computes_float16:
         escalation.skip("half", "not every target computes in float16: its file would be smaller, not faster")
         return None
@@ -150,7 +153,7 @@ def _to_half_and_back(_: nn.Module, __: Any, output: Any) -> Any:
     return output.half().to(output.dtype) if isinstance(output, Tensor) and output.is_floating_point() else output
 
 
-def _as_float16(job: Job, escalation: Escalation) -> Result:
+def _as_float16(job: QuantizeJob, escalation: Escalation) -> Result:
     metrics = {"history": [], "stopped": "half", **escalation.to_json()}
     return Result(job.network, job.spec.then(Quantize.name, {"precision": "float16"}), metrics)
 
@@ -158,7 +161,7 @@ def _as_float16(job: Job, escalation: Escalation) -> Result:
 class _EightBits:
     """Post-training quantisation, training, and mixed precision of one graph."""
 
-    def __init__(self, job: Job, escalation: Escalation):
+    def __init__(self, job: QuantizeJob, escalation: Escalation):
         self.job, self.escalation, self.stage = job, escalation, job.stage
         self.profile: str = job.stage.profile or job.needs.profile
         self.graph = prepare(job.network, job.spec.input_shape, self.profile)
@@ -262,7 +265,7 @@ class _EightBits:
         return False
 
 
-def simulating(job: Job, graph: nn.Module, training: Training) -> Training:
+def simulating(job: QuantizeJob, graph: nn.Module, training: Training) -> Training:
     """Train with simulated quantisation."""
     assert isinstance(graph, GraphModule)
     section = job.stage
@@ -302,12 +305,12 @@ def _first(samples: Samples, count: int) -> Samples:
     return samples.select(torch.arange(min(count, len(samples))))
 
 
-def _inputs(job: Job, samples: Samples) -> Iterator[Tensor]:
+def _inputs(job: QuantizeJob, samples: Samples) -> Iterator[Tensor]:
     for raw, _ in samples.stream(torch.arange(len(samples)).split(job.data.batch_size)):
         yield channels_last(job.data.to_input(raw))
 
 
-def _batches(job: Job, number: int) -> Iterator[Tensor]:
+def _batches(job: QuantizeJob, number: int) -> Iterator[Tensor]:
     """Yield random training samples, the same for one seed."""
     data = job.data
     count = min(len(data.train), number * data.batch_size)

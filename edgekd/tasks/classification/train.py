@@ -1,4 +1,4 @@
-"""What a network that tells classes apart learns from: labels and a teacher."""
+"""Losses of a network that distinguishes classes: on labels and against a teacher."""
 
 import torch
 import torch.nn.functional as F

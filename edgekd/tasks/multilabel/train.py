@@ -1,4 +1,4 @@
-"""What a network that finds labels learns from: labels and a teacher."""
+"""Losses of a network that finds labels: on labels and against a teacher."""
 
 from collections.abc import Sequence
 
