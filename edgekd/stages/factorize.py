@@ -41,6 +41,9 @@ class Factorize(Stage):
     )
     round_to: int = Field(default=8, ge=1, description="ranks are multiples of this")
     ignore: tuple[Text, ...] = Field(default=(), strict=False, description="layers left as they are, by name")
+    batchnorm_batches: int = Field(
+        default=16, ge=0, description="batches to estimate BatchNorm's statistics from after it; 0 leaves them"
+    )
     teacher: bool = Field(default=True, description="keep the teacher while training")
 
     @model_validator(mode="after")
@@ -68,15 +71,18 @@ class Factorize(Stage):
             ignore=self.ignore,
             round_to=self.round_to,
         )
-        return tuple(f"left whole: {layer}" for layer in left)
+        return tuple(f"not factorised: {layer}" for layer in left)
 
     def run(self, job: "Job") -> "Result":
         """Factorise the network and train the factors."""
+        from edgekd.models.batchnorm import reestimate
         from edgekd.stages.checkpoints import StageCheckpoints
         from edgekd.stages.job import Result
 
         def factors() -> Result:
             found = self._factorize(job.network.eval(), job.spec.input_shape)
+            if self.batchnorm_batches:
+                reestimate(found.network, [inputs for inputs, _ in job.labelled(self.batchnorm_batches)])
             return Result(found.network, job.spec.then(self.name, found.plan), _metrics(found))
 
         # Factors are found anew otherwise after a kill, and with them the weights that a checkpoint is of.
@@ -104,7 +110,7 @@ class Factorize(Stage):
         return [
             ("Kept", kept),
             ("Factorised", ", ".join(layers)),
-            *([("Left whole", ", ".join(left))] if left else []),
+            *([("Not factorised", ", ".join(left))] if left else []),
         ]
 
     def _factorize(self, network: "nn.Module", input_shape: tuple[int, ...]) -> "Factorized":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +25,7 @@ from edgekd.strict_json import JsonObject
 from edgekd.tasks.task import Task
 from edgekd.train import FitOptions, Objective, distributed, fit, predictions_of
 from edgekd.train.batches import mix
-from edgekd.train.device import make_fabric
+from edgekd.train.device import channels_last, make_fabric
 from edgekd.train.history import Epoch, History
 from edgekd.train.objective import TaskLoss
 from edgekd.train.options import Train
@@ -117,6 +117,13 @@ class Job(Generic[StageT, NeedsT]):
             return fit(network, self.data, training.section, objective, training.options)
         options = replace(training.options, teacher_predictions=None)
         return fit(network, self.data.labelled_only(), training.section, objective, options)
+
+    def labelled(self, count: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield ``count`` batches of random training inputs with their targets, the same for one seed."""
+        data = self.data.labelled_only()
+        chosen = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(self.seed))
+        for raw, targets in data.train.stream(chosen.split(data.batch_size)[:count]):
+            yield channels_last(data.to_input(raw)), targets
 
     @cached_property
     def teacher_predictions(self) -> Tensor | None:

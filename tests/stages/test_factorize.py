@@ -98,7 +98,7 @@ def test_what_cannot_be_reached_is_known_before_training(network):
     trial = Trial(lambda: copy.deepcopy(network), network, network, SHAPE, 100, Classification(tuple("abcdefghij")))
     with pytest.raises(ModelError, match=r"factorisation cannot reach 1.0% of the MACs.*the least is"):
         Factorize(macs=0.01).check(trial)
-    assert all(note.startswith("left whole: ") for note in Factorize(macs=0.6, round_to=2).check(trial))
+    assert all(note.startswith("not factorised: ") for note in Factorize(macs=0.6, round_to=2).check(trial))
 
 
 @pytest.mark.parametrize(
@@ -135,6 +135,13 @@ def test_in_words():
     assert Factorize.describe(metrics) == [
         ("Kept", "50.0 % of the MACs, 91.2 % of each layer's energy"),
         ("Factorised", "a (svd, rank 8), b (tucker, ranks 8 and 16)"),
-        ("Left whole", "c (depthwise)"),
+        ("Not factorised", "c (depthwise)"),
     ]
     assert Factorize.describe({"history": []}) == []
+
+
+def test_statistics_of_batchnorm_are_those_of_the_factorised_network(run, network, tmp_path):
+    kept, again = (run(tmp_path / str(count), epochs=0, batchnorm_batches=count).network for count in (0, 4))
+    name = "bn1.running_mean"
+    assert torch.equal(dict(kept.named_buffers())[name], dict(network.named_buffers())[name])
+    assert not torch.equal(dict(again.named_buffers())[name], dict(network.named_buffers())[name])

@@ -7,7 +7,6 @@ from functools import partial
 from math import lcm
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from edgekd.devices.targets import LocalTarget, RemoteTarget, resolve_target
@@ -30,7 +29,6 @@ from edgekd.stages.prune.options import Prune
 from edgekd.strict_json import JsonObject
 from edgekd.tasks.signature import LOGITS
 from edgekd.tasks.task import Task
-from edgekd.train.device import channels_last
 from edgekd.train.objective import total
 
 PruneJob = Job[Prune, Deployment]
@@ -142,7 +140,7 @@ class Cutter:
             round_to=round_to,
             max_ratio=section.max_ratio,
             ignore=section.ignore,
-            batches=None if gradients == "none" else list(labelled(self.job, section.importance_batches)),
+            batches=None if gradients == "none" else list(self.job.labelled(section.importance_batches)),
             loss=partial(_loss, self.job.data.task),
             seed=self.job.seed,
             weights=self.weights,
@@ -179,20 +177,12 @@ class Cutter:
         return list(dict.fromkeys([self.round_to, *(lcm(self.round_to, step) for step in COARSER)]))
 
     def _write(self, network: nn.Module, path: Path) -> None:
-        batches = (inputs for inputs, _ in labelled(self.job, 1))
+        batches = (inputs for inputs, _ in self.job.labelled(1))
         writer(self.job.needs, self.shape, self.job.data.preprocess, batches)(network, path)
 
 
 def _loss(task: Task, logits: Tensor, stored: Tensor) -> Tensor:
     return total(task.loss({LOGITS: logits}, task.targets(stored)))
-
-
-def labelled(job: PruneJob, count: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield ``count`` batches of random training samples with their labels, the same for one seed."""
-    data = job.data.labelled_only()
-    chosen = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(job.seed))
-    for raw, labels in data.train.stream(chosen.split(data.batch_size)[:count]):
-        yield channels_last(data.to_input(raw)), labels
 
 
 def _kept(unpruned: Sequence[Unpruned]) -> list[KeptLayers] | None:

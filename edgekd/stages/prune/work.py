@@ -24,7 +24,7 @@ from edgekd.prune.sparse import GroupNorm
 from edgekd.prune.weights import sensitivity_weights
 from edgekd.stages.checkpoints import StageCheckpoints
 from edgekd.stages.job import How, Result, Training
-from edgekd.stages.prune.cutter import Cut, Cutter, PruneJob, labelled
+from edgekd.stages.prune.cutter import Cut, Cutter, PruneJob
 from edgekd.stages.prune.figures import CutFigures
 from edgekd.stages.prune.options import Prune
 from edgekd.strict_json import JsonObject, build
@@ -203,7 +203,7 @@ class _Pruning:
         return metric_of(network, self.data, self.data.validation)
 
     def _inputs(self, count: int) -> list[Tensor]:
-        return [inputs for inputs, _ in labelled(self.job, count)]
+        return [inputs for inputs, _ in self.job.labelled(count)]
 
     def _metrics(self, first: nn.Module, last: nn.Module, before: Mapping[str, int]) -> JsonObject:
         after, shape = widths(last), self.job.spec.input_shape
