@@ -59,7 +59,7 @@ def test_of_a_network_that_was_cut_before(network, table):
 
 @pytest.mark.slow
 def test_what_cannot_be_reached(network, table):
-    with pytest.raises(ModelError, match=r"cannot reach 1% of the latency: the least that measured is \d+%"):
+    with pytest.raises(ModelError, match=r"cannot reach 1% of the latency: the least that was measured is \d+%"):
         prune_to_latency(Prunable(network, SHAPE), 0.01, table, WRITE, seconds=0.3)
 
 
