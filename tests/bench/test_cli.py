@@ -38,7 +38,7 @@ def bundle(folder: Path, manifest: object, model: bytes = b"") -> Path:
 
 def test_json_document_of_a_bundle_against_a_file(light, heavy, tmp_path):
     packed = bundle(tmp_path / "packed", {"model": "student.onnx"}, light.read_bytes())
-    done = run(packed, "--against", heavy, "--seconds", 0.2, "--max-seconds", 0.2, "--launches", 2, "--json", "-")
+    done = run(packed, "--against", heavy, "--seconds", 0.1, "--max-seconds", 0.1, "--launches", 2, "--json", "-")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     reference, student = document["models"]
