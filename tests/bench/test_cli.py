@@ -59,7 +59,7 @@ def test_json_document_of_a_bundle_against_a_file(light, heavy, tmp_path):
 
 def test_table_and_file(light, tmp_path):
     figures = tmp_path / "figures.json"
-    quick = ("--seconds", 0.1, "--max-seconds", 0.1, "--launches", 2)
+    quick = ("--seconds", 0.1, "--max-seconds", 0.1, "--launches", 1)
     done = run(light, *quick, "--batch", 1, "--batch", 4, "--json", figures)
     assert done.returncode == 0, done.stderr
     assert "p50" in done.stdout
