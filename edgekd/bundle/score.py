@@ -8,6 +8,7 @@ import numpy as np
 from edgekd.bundle.predict import Predictor
 from edgekd.bundle.session import BATCH
 from edgekd.errors import DataError
+from edgekd.tasks.classification.score import predicted_classes
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def score(bundle: Path, samples: np.ndarray, labels: np.ndarray, batch: int = BA
     correct = 0
     for start in range(0, len(samples), batch):
         logits = predictor.run(predictor.preprocess.apply(samples[start : start + batch]), batch)
-        correct += int((logits.argmax(1) == labels[start : start + batch]).sum())
+        correct += int((predicted_classes(logits) == labels[start : start + batch]).sum())
     return Score(correct, len(samples))
 
 

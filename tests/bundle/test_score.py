@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgekd.bundle.predict import Predictor
 from edgekd.bundle.score import score
 from edgekd.errors import DataError
 
@@ -50,6 +51,14 @@ def test_it_counts(bundle: Path) -> None:
     images[0, :, :, :4] = images[1, :, :, 4:] = 255
     found = score(bundle, images, np.array([1, 2, 1]))  # left, right, and dark that is called left
     assert (found.correct, found.n, found.accuracy) == (2, 3, 2 / 3)
+
+
+def test_a_sample_whose_logits_are_no_numbers_is_wrong(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the report counts it: of infinite logits the largest says nothing."""
+    samples = np.zeros((3, *Predictor(bundle).preprocess.shape), np.uint8)
+    logits = np.array([[1.0, 0.0], [np.inf, 0.0], [np.nan, 0.0]], np.float32)
+    monkeypatch.setattr(Predictor, "run", lambda self, inputs, batch: logits[: len(inputs)])
+    assert score(bundle, samples, np.zeros(3, int), batch=3).correct == 1
 
 
 @pytest.mark.parametrize(
