@@ -16,6 +16,7 @@ from edgekd.bundle.verify import opened
 from edgekd.errors import BundleError
 from edgekd.files import canonical_json, sha256
 from edgekd.preprocess import Preprocess
+from edgekd.tasks.classification.score import softmax
 
 
 class ClassProbability(TypedDict):
@@ -169,8 +170,3 @@ def same_document(text: str, known: object) -> bool:
         return bool(canonical_json(strict_json.parse(text.encode())) == canonical_json(known))
     except ValueError:
         return False
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    shifted = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
-    return shifted / shifted.sum(1, keepdims=True)

@@ -86,6 +86,21 @@ class Decomposition(ABC):
         """Compute the weights of :meth:`structure`; each may still have to be reshaped to its layer's."""
 
 
+class OneRank(Decomposition):
+    """A decomposition by one truncated SVD, of the weight unfolded to a matrix."""
+
+    @property
+    @abstractmethod
+    def _matrix(self) -> Tensor: ...
+
+    @cached_property
+    def spectrum(self) -> "Spectrum":
+        return Spectrum(self._matrix)
+
+    def ranks(self, discard: float) -> Ranks:
+        return (self.spectrum.rank(discard, self.round_to),)
+
+
 METHODS: Registry[type[Decomposition]] = Registry("factorisation method", ModelError)
 
 

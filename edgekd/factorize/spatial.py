@@ -4,25 +4,23 @@ Jaderberg et al., "Speeding up Convolutional Neural Networks with Low Rank Expan
 form of Tai et al., "Convolutional neural networks with low-rank regularization" (2016), theorem 1.
 """
 
-from functools import cached_property
 from typing import Any, cast
 
 from torch import Tensor, nn
 
 from edgekd.factorize.decomposition import (
     METHODS,
-    Decomposition,
     Factors,
     Layer,
+    OneRank,
     Ranks,
-    Spectrum,
     reshaped,
     singular_factors,
 )
 
 
 @METHODS.register("spatial")
-class SpatialSVD(Decomposition):
+class SpatialSVD(OneRank):
     """W (outputs, inputs, height, width), unfolded to (inputs · height, outputs · width), by truncated SVD."""
 
     @staticmethod
@@ -41,13 +39,6 @@ class SpatialSVD(Decomposition):
             reshaped(layer, layer.weight.shape[1], rank, **_along(layer, 0)),
             reshaped(layer, rank, layer.weight.shape[0], layer.bias is not None, **_along(layer, 1)),
         ]
-
-    @cached_property
-    def spectrum(self) -> Spectrum:
-        return Spectrum(self._matrix)
-
-    def ranks(self, discard: float) -> Ranks:
-        return (self.spectrum.rank(discard, self.round_to),)
 
     def macs(self, ranks: Ranks) -> int:
         outputs, inputs, height, width = self.weight.shape

@@ -4,17 +4,14 @@ Denton et al., "Exploiting Linear Structure Within Convolutional Networks for Ef
 approximation at its rank by the theorem of Eckart and Young.
 """
 
-from functools import cached_property
-
 from torch import Tensor
 
 from edgekd.factorize.decomposition import (
     METHODS,
-    Decomposition,
     Factors,
     Layer,
+    OneRank,
     Ranks,
-    Spectrum,
     kernel_area,
     pointwise,
     reshaped,
@@ -23,7 +20,7 @@ from edgekd.factorize.decomposition import (
 
 
 @METHODS.register("svd")
-class TruncatedSVD(Decomposition):
+class TruncatedSVD(OneRank):
     """W (outputs, inputs) as (outputs, rank) times (rank, inputs); the first layer has the stride."""
 
     @staticmethod
@@ -39,13 +36,6 @@ class TruncatedSVD(Decomposition):
         outputs, inputs = layer.weight.shape[:2]
         [rank] = ranks
         return [reshaped(layer, inputs, rank), pointwise(layer, rank, outputs, layer.bias is not None)]
-
-    @cached_property
-    def spectrum(self) -> Spectrum:
-        return Spectrum(self._matrix)
-
-    def ranks(self, discard: float) -> Ranks:
-        return (self.spectrum.rank(discard, self.round_to),)
 
     def macs(self, ranks: Ranks) -> int:
         return ranks[0] * sum(self._matrix.shape) * self.positions.output

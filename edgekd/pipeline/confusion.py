@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.report.schema import ByClass, ClassCounts, Confusion
-from edgekd.tasks.classification.score import grown_confusions
+from edgekd.tasks.classification.score import correct_by_class, grown_confusions
 
 Numbers = NDArray[Any]
 
@@ -37,17 +36,14 @@ def by_class(
         All classes, and the at most ten mistakes that grew by :data:`LEAST_GROWTH` samples or
         more, those that grew most first.
     """
-    counts, correct_before, correct_after = (
-        np.bincount(chosen, minlength=len(names)).tolist()
-        for chosen in (labels, *(labels[each.classes == labels] for each in (before, after)))
-    )
+    counts, *correct = (correct_by_class(each, labels, len(names)) for each in (labels, before.classes, after.classes))
     return ByClass(
         before=before.model,
         after=after.model,
         runtime=runtime,
         classes=tuple(
             ClassCounts(name=name, n=n, right_before=was, right_after=now)
-            for name, n, was, now in zip(names, counts, correct_before, correct_after, strict=True)
+            for name, n, was, now in zip(names, counts, *correct, strict=True)
         ),
         confusions=tuple(
             Confusion(label=names[label], answered=names[predicted], before=was, after=now)

@@ -20,6 +20,7 @@ from edgekd.report import schema
 from edgekd.stages import STAGES
 from edgekd.stages.targets import file_profile
 from edgekd.stats.ratios import ratio_over_launches
+from edgekd.tasks.classification.score import lost_classes
 
 # Points of accuracy that a class may lose to the teacher before it is named.
 MOST_LOST = 3
@@ -130,15 +131,14 @@ def classes_lost(teacher: Exported, student: Exported, data: DataSet) -> list[sc
     if not all(BY_CLASS in each for each in details):
         return []
     counts = torch.bincount(data.test.labels, minlength=len(data.classes)).tolist()
-    correct = (each[BY_CLASS] for each in details)
+    was, now = (each[BY_CLASS] for each in details)
     return [
         schema.Note(
             code="class_lost",
-            message=f"{student.label} predicts {after / count:.1%} of class {name!r} correctly and the teacher "
-            f"{before / count:.1%}, on {count} test samples",
+            message=f"{student.label} predicts {now[each] / counts[each]:.1%} of class {data.classes[each]!r} "
+            f"correctly and the teacher {was[each] / counts[each]:.1%}, on {counts[each]} test samples",
         )
-        for name, count, before, after in zip(data.classes, counts, *correct, strict=True)
-        if count and 100 * (before - after) > MOST_LOST * count
+        for each in lost_classes(counts, was, now, MOST_LOST)
     ]
 
 
