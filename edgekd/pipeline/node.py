@@ -58,8 +58,7 @@ class NodeCache:
         """Return the node's result, made now unless it is there, undamaged, from before."""
         cache, made = self._cache(node.within), []
         # Without a lock, so that results may lie in a folder that is read only.
-        found = cache.find(node.name, node.key)
-        if found and type(node).holds is Node.holds:
+        if type(node).holds is Node.holds and (found := cache.find(node.name, node.key)):
             node.found(found)
             return node.read(found)
 

@@ -65,3 +65,16 @@ def test_a_node_that_was_killed_finds_its_workplace(tmp_path):
     assert NodeCache(tmp_path).make(again) == "a"
     assert again.done == ["resumed"]
     assert [path.name for path in (tmp_path / "words").iterdir()] == ["00-word-0123456789ab"]
+
+
+class Settled(Word):
+    """A word that counts for good."""
+
+    holds = Node.holds
+
+
+def test_what_is_there_is_read_without_a_lock(tmp_path, monkeypatch):
+    NodeCache(tmp_path).make(Settled("a"))
+    monkeypatch.setattr("edgekd.artifact_cache.locked", lambda *_: pytest.fail("locked"))
+    again = Settled("b")
+    assert (NodeCache(tmp_path).make(again), again.done) == ("a", ["found"])
