@@ -101,7 +101,7 @@ def test_another_judge_is_asked_again(placed, model):
     assert all(each.accepted for each in again.candidates)
 
 
-def test_where_none_is_accurate_enough_it_is_not_slower_than_float(model):
+def test_where_none_is_accurate_enough_it_is_not_slower_than_float(placed, model):
     bounds = Bounds(accuracy=0.5)
     refused = search_placement(model, TARGET, seconds=SECONDS, bounds=bounds, correct=lambda _: np.full(100, False))
     [chosen] = [each for each in refused.candidates if each.name == refused.chosen]
