@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, Strict
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, Strict, model_validator
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from typing_extensions import Self
 
 # Strict everywhere: YAML already has types, and `epochs: true` must not mean 1.
 FilePath = Annotated[Path, Strict(False)]
@@ -81,7 +82,30 @@ class Budget(Section):
     accuracy_drop: float | None = Field(
         default=None, description="points of accuracy that the student may lose to the teacher"
     )
+    drop: dict[Text, float] | None = Field(
+        default=None,
+        description="by metric of the task, how much worse than the teacher it may be: points of shares",
+    )
     latency_ratio: float | None = Field(default=None, gt=0, description="student latency over teacher latency, at most")
     size_ratio: float | None = Field(default=None, gt=0, description="student size over teacher size, at most")
     latency_ms: float | None = Field(default=None, gt=0, description="student latency in milliseconds, at most")
     size_mb: float | None = Field(default=None, gt=0, description="student size in megabytes, at most")
+
+    @model_validator(mode="after")
+    def said_once(self) -> Self:
+        """Refuse a bound that is there in its short form too."""
+        if self.accuracy_drop is not None and self.drop and "accuracy" in self.drop:
+            raise Mistake("accuracy_drop says the same; leave one of them out", "drop", "accuracy")
+        return self
+
+    @property
+    def drops(self) -> Mapping[str, float]:
+        """Return how much worse each metric may get, in its unit of differences: points for shares."""
+        short = {} if self.accuracy_drop is None else {"accuracy": self.accuracy_drop}
+        return {**short, **(self.drop or {})}
+
+    @property
+    def promises(self) -> Mapping[str, float]:
+        """Return the bounds by name, a metric's as ``accuracy_drop``, without those left out."""
+        drops = {f"{metric}_drop": most for metric, most in self.drops.items()}
+        return {**drops, **self.model_dump(exclude={"accuracy_drop", "drop"}, exclude_none=True)}

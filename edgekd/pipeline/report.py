@@ -70,7 +70,7 @@ def make_report(
             test=len(data.test),
             labels=str((exports[-1].folder / LABELS).relative_to(folder)),
         ),
-        budget=schema.BudgetRecord.of(check(recipe.budget.model_dump(), student, teacher)),
+        budget=schema.BudgetRecord.of(check(recipe.budget.promises, student, teacher)),
         warnings=(
             *map(skipped_target, skipped),
             *(note for each in remote for note in remote_disagreement(each)),

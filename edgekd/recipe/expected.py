@@ -29,6 +29,8 @@ def kind_at(loc: Loc) -> tuple[Any, list[Any]]:
     for part in loc:
         if isinstance(part, int):
             kind, bounds = bare(get_args(kind)[0], [])
+        elif get_origin(kind) is dict:
+            kind, bounds = bare(get_args(kind)[1], [])
         elif kind is Stage:
             kind, bounds = STAGES[part], []
         else:

@@ -11,12 +11,15 @@ from typing_extensions import Self
 
 from edgekd.data.options import Data
 from edgekd.files import canonical_json, sha256
-from edgekd.options import Budget, Mistake, Section, Target
+from edgekd.options import Budget, Mistake, Registered, Section, Target
 from edgekd.recipe.dialect import RecipeDumper
 from edgekd.recipe.sections import Student, Teacher
 from edgekd.recipe.stages import AnyStage
 from edgekd.recipe.tree import Loc, Tree
+from edgekd.registry import nearest
 from edgekd.stages import STAGES, Stage, first_misplaced
+from edgekd.tasks.registry import DEFAULT, TASKS
+from edgekd.tasks.task import Task
 
 PATHS: tuple[Loc, ...] = (
     ("data", "path"),
@@ -42,6 +45,9 @@ class Recipe(Section):
     name: str = Field(description="a name for the run and its folder", json_schema_extra={"pattern": f"^{NAME}$"})
     # NumPy takes no seed beyond 32 bits.
     seed: int = Field(default=0, ge=0, le=2**32 - 1, description="start of all random numbers")
+    task: Annotated[str, Registered(TASKS)] | None = Field(
+        default=None, description="what the network is for; classification when left out"
+    )
     data: Data = Field(description="where samples come from")
     teacher: Teacher = Field(description="the network to compress")
     student: Student | None = Field(
@@ -101,6 +107,25 @@ class Recipe(Section):
                 "student",
             )
         return self
+
+    @model_validator(mode="after")
+    def bounds_metrics_of_the_task(self) -> Self:
+        """Refuse a budget for metrics that the task does not have."""
+        known = [metric.name for metric in self.kind.metrics]
+        wrong = next((name for name in self.budget.drops if name not in known), None)
+        if wrong is not None:
+            at = ("drop", wrong) if wrong in (self.budget.drop or {}) else ("accuracy_drop",)
+            raise Mistake(
+                f"{wrong!r} is no metric of the task {self.kind.name}{nearest(wrong, known)}; give drop with "
+                f"{' or '.join(known)}",
+                *("budget", *at),
+            )
+        return self
+
+    @property
+    def kind(self) -> type[Task]:
+        """Return the task's class, which is called with the names of classes or labels."""
+        return TASKS[self.task or DEFAULT]
 
     def dump(self) -> dict[str, Any]:
         """Return the recipe as JSON values in the form of the YAML, with defaults, without what is None."""

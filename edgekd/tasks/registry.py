@@ -6,6 +6,8 @@ from edgekd.tasks.classification import Classification
 from edgekd.tasks.multilabel import Multilabel
 from edgekd.tasks.task import Task
 
+# What a recipe, a report or a bundle that names no task is for.
+DEFAULT = "classification"
 TASKS: Registry[type[Task]] = Registry("task", RecipeError)
 TASKS["classification"] = Classification
 TASKS["multilabel"] = Multilabel

@@ -40,7 +40,7 @@ def test_check_goes_on_after_a_mistake(write: Write) -> None:
     assert result.stdout == "ok  small  (2 stages: distill -> prune)\n"
     assert isinstance(result.exception, RecipeError)
     assert str(result.exception).splitlines() == [
-        "bad.yaml:8: sed: unknown key (did you mean 'seed'?); known: name, seed, data, teacher, student, "
+        "bad.yaml:8: sed: unknown key (did you mean 'seed'?); known: name, seed, task, data, teacher, student, "
         "stages, targets, budget, extends",
         "none.yaml: no such file",
     ]

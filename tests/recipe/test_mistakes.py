@@ -25,7 +25,7 @@ DISTILL = (
         (
             "name: small",
             "name: small\nbuget: {}",
-            "r.yaml:2: buget: unknown key (did you mean 'budget'?); known: name, seed, data, teacher, "
+            "r.yaml:2: buget: unknown key (did you mean 'budget'?); known: name, seed, task, data, teacher, "
             "student, stages, targets, budget, extends",
         ),
         (
@@ -347,8 +347,35 @@ DISTILL = (
         (
             "name: small",
             "name: small\nbudget: [" + ", ".join(["accuracy"] * 9) + "]",
-            "r.yaml:2: budget: expected a section with the keys accuracy_drop, latency_ratio, size_ratio, "
+            "r.yaml:2: budget: expected a section with the keys accuracy_drop, drop, latency_ratio, size_ratio, "
             'latency_ms, size_mb, got ["accuracy", "accuracy", "accuracy", "accuracy", "accurac...',
+        ),
+        (
+            "name: small",
+            "name: small\ntask: multilable",
+            "r.yaml:2: task: expected 'classification' or 'multilabel', got 'multilable' (did you mean 'multilabel'?)",
+        ),
+        (
+            "name: small",
+            "name: small\ntask: multilabel\nbudget: {drop: {mpa: 1.0}}",
+            "r.yaml:3: budget.drop.mpa: 'mpa' is no metric of the task multilabel (did you mean 'map'?); give drop "
+            "with map or macro_f1",
+        ),
+        (
+            "name: small",
+            "name: small\ntask: multilabel\nbudget: {accuracy_drop: 1.0}",
+            "r.yaml:3: budget.accuracy_drop: 'accuracy' is no metric of the task multilabel; give drop with "
+            "map or macro_f1",
+        ),
+        (
+            "name: small",
+            "name: small\nbudget: {accuracy_drop: 1.0, drop: {accuracy: 2.0}}",
+            "r.yaml:2: budget.drop.accuracy: accuracy_drop says the same; leave one of them out",
+        ),
+        (
+            "name: small",
+            "name: small\nbudget: {drop: {accuracy: much}}",
+            "r.yaml:2: budget.drop.accuracy: expected a number, got 'much'",
         ),
     ],
 )
