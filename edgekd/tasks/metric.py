@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from edgekd.errors import DataError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Literal
@@ -24,7 +26,15 @@ class Evidence(ABC):
 
     Subclasses are dataclasses whose fields are arrays of N rows, and give :meth:`values`. A sample is what is drawn
     from the world: an image, a document, a speaker; never a box or a pixel.
+
+    Raises:
+        DataError: the arrays are not of the same samples.
     """
+
+    def __post_init__(self) -> None:
+        if len({len(rows) for rows in self.arrays().values()}) != 1:
+            counts = ", ".join(f"{name} {len(rows)}" for name, rows in self.arrays().items())
+            raise DataError(f"evidence has a row for each sample, and not as many in each array: {counts}")
 
     @abstractmethod
     def values(self, weights: Floats) -> Floats:
@@ -82,6 +92,7 @@ class Metric:
         test: what compares two networks: McNemar's exact test where a sample is right or wrong, and the evidence is
             :class:`Correct`; else a bootstrap of samples.
         evidence: takes a task's predictions and its targets, by name.
+        evidence_type: gives the class of the evidence, which a file's arrays make again.
     """
 
     name: str
@@ -90,6 +101,7 @@ class Metric:
     better: Literal["higher", "lower"]
     test: Literal["mcnemar", "bootstrap"]
     evidence: Callable[[Any, Mapping[str, NDArray[Any]]], Evidence]
+    evidence_type: Callable[[], type[Evidence]]
 
     @property
     def scale(self) -> int:

@@ -9,9 +9,9 @@ from edgekd.stats.paired import drop, drop_interval
 from edgekd.tasks.compare import compare
 from edgekd.tasks.metric import Correct, Evidence, Metric
 
-ACCURACY = Metric("accuracy", "accuracy", "%", "higher", "mcnemar", Correct)
-ERROR = Metric("mae", "mean absolute error", "mm", "lower", "bootstrap", Correct)
-SHARE = Metric("share", "share", "%", "higher", "bootstrap", Correct)
+ACCURACY = Metric("accuracy", "accuracy", "%", "higher", "mcnemar", Correct, lambda: Correct)
+ERROR = Metric("mae", "mean absolute error", "mm", "lower", "bootstrap", Correct, lambda: Correct)
+SHARE = Metric("share", "share", "%", "higher", "bootstrap", Correct, lambda: Correct)
 
 
 @dataclass(frozen=True, eq=False)

@@ -46,8 +46,8 @@ def test_correct_is_a_share_and_takes_what_a_report_keeps():
 
 
 def test_how_people_read_it():
-    share = Metric("accuracy", "accuracy", "%", "higher", "mcnemar", Correct)
-    length = Metric("mae", "mean absolute error", "mm", "lower", "bootstrap", Correct)
+    share = Metric("accuracy", "accuracy", "%", "higher", "mcnemar", Correct, lambda: Correct)
+    length = Metric("mae", "mean absolute error", "mm", "lower", "bootstrap", Correct, lambda: Correct)
     assert (share.scale, share.unit_of_differences, share.drop(0.9, 0.8)) == (100, "points", pytest.approx(0.1))
     assert (length.scale, length.unit_of_differences, length.drop(2, 1.5)) == (1, "mm", -0.5)
 

@@ -37,7 +37,9 @@ class Classification:
 
     name: ClassVar[str] = "classification"
     outputs: ClassVar[str] = "classes"
-    metrics: ClassVar[Sequence[Metric]] = (Metric("accuracy", "accuracy", "%", "higher", "mcnemar", _correct),)
+    metrics: ClassVar[Sequence[Metric]] = (
+        Metric("accuracy", "accuracy", "%", "higher", "mcnemar", _correct, lambda: Correct),
+    )
 
     def targets(self, stored: Stored) -> dict[str, Stored]:
         return {"classes": stored, "known": stored >= 0}  # type: ignore[operator,dict-item]

@@ -36,6 +36,18 @@ def _macro_f1(predictions: LabelPredictions, targets: Arrays) -> Evidence:
     return evidence.macro_f1(predictions, targets)
 
 
+def _ap_type() -> type[Evidence]:
+    from edgekd.tasks.multilabel.evidence import AveragePrecision
+
+    return AveragePrecision
+
+
+def _f1_type() -> type[Evidence]:
+    from edgekd.tasks.multilabel.evidence import MacroF1
+
+    return MacroF1
+
+
 @dataclass(frozen=True)
 class Multilabel:
     """Each sample has any number of the labels ``names``.
@@ -59,8 +71,8 @@ class Multilabel:
     name: ClassVar[str] = "multilabel"
     outputs: ClassVar[str] = "labels"
     metrics: ClassVar[Sequence[Metric]] = (
-        Metric("map", "mean average precision", "%", "higher", "bootstrap", _average_precision),
-        Metric("macro_f1", "macro F1", "%", "higher", "bootstrap", _macro_f1),
+        Metric("map", "mean average precision", "%", "higher", "bootstrap", _average_precision, _ap_type),
+        Metric("macro_f1", "macro F1", "%", "higher", "bootstrap", _macro_f1, _f1_type),
     )
 
     def __post_init__(self) -> None:

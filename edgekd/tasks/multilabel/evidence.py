@@ -73,6 +73,21 @@ def _must_have_positives(targets: Arrays) -> tuple[Bools, Bools]:
 class _MeanOverLabels(Evidence):
     """The mean over the labels of which ``weights`` leave a sample."""
 
+    labels: Bools
+    known: Bools
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        arrays = {name: np.asarray(rows) for name, rows in self.arrays().items()}
+        if self.labels.ndim != 2 or {each.shape for each in arrays.values()} != {self.labels.shape}:
+            shapes = ", ".join(f"{name} {each.shape}" for name, each in arrays.items())
+            raise DataError(f"evidence on labels is (N, labels) in each array, not {shapes}")
+        for name, each in arrays.items():
+            if each.dtype.kind != ("f" if name == "scores" else "b"):
+                raise DataError(
+                    f"evidence on labels is bool, and its scores are floating-point; {name} is {each.dtype}"
+                )
+
     @abstractmethod
     def by_label(self, weights: Floats) -> Floats:
         """Return the metric of each label for each row of ``weights``: (labels, draws), NaN without a sample."""
