@@ -52,27 +52,22 @@ def bootstrap_differences(
     Args:
         before, after: of the same samples in the same order.
     """
-    random, n = np.random.default_rng(seed), before.n
-    found = []
-    for size in _chunks(draws, n):
-        weights = np.empty((size, n))
-        for each in weights:
-            each[:] = np.bincount(random.integers(n, size=n), minlength=n)
-        found.append(before.values(weights) - after.values(weights))
-    differences = np.concatenate(found)
-    return differences[~np.isnan(differences)]
+    drawn = _draws(before.n, draws, seed)
+    return _numbers([before.values(weights) - after.values(weights) for weights in drawn])
+
+
+def bootstrap_values(metric: _Weighted, draws: int = DRAWS, seed: int = 0) -> NDArray[np.float64]:
+    """Return a metric on each of ``draws`` test sets that are drawn with replacement: (draws,), without NaN."""
+    return _numbers([metric.values(weights) for weights in _draws(metric.n, draws, seed)])
 
 
 def bootstrap_error(metric: _Weighted, draws: int = 200, seed: int = 0) -> float:
     """Return the standard error of a metric, from ``draws`` test sets that are drawn with replacement."""
-    random, n = np.random.default_rng(seed), metric.n
-    weights = (np.bincount(random.integers(n, size=n), minlength=n).astype(np.float64) for _ in range(draws))
-    values = np.concatenate([metric.values(each[None]) for each in weights])
-    return float(np.nanstd(values, ddof=1))
+    return float(bootstrap_values(metric, draws, seed).std(ddof=1))
 
 
-def bootstrap_bounds(differences: NDArray[np.float64], n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the one-sided lower and upper bound of a difference, each at ``confidence``, from its bootstrap draws.
+def bootstrap_bounds(draws: NDArray[np.float64], n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the one-sided lower and upper bound of a metric or a difference, each at ``confidence``, from its draws.
 
     Percentiles, moved out to where Student's t of ``n`` samples has them (Hesterberg 2015, "What teachers should know
     about the bootstrap", 5.3). Not BCa: where few samples tell two networks apart, the draws are skewed towards a
@@ -81,7 +76,7 @@ def bootstrap_bounds(differences: NDArray[np.float64], n: int, confidence: float
     """
     reach = math.sqrt(n / max(n - 1, 1)) * float(stdtrit(max(n - 1, 1), confidence))
     tail = NormalDist().cdf(-reach)
-    low, high = np.quantile(differences, [tail, 1 - tail])
+    low, high = np.quantile(draws, [tail, 1 - tail])
     return float(low), float(high)
 
 
@@ -104,6 +99,20 @@ def randomisation_p(joined: _Weighted, difference: float, draws: int = DRAWS, se
         larger += int(np.count_nonzero(ours - theirs >= difference - TIE))
         smaller += int(np.count_nonzero(ours - theirs <= difference + TIE))
     return larger / (1 + draws), smaller / (1 + draws)
+
+
+def _draws(n: int, draws: int, seed: int) -> Iterator[NDArray[np.float64]]:
+    random = np.random.default_rng(seed)
+    for size in _chunks(draws, n):
+        weights = np.empty((size, n))
+        for each in weights:
+            each[:] = np.bincount(random.integers(n, size=n), minlength=n)
+        yield weights
+
+
+def _numbers(parts: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    found = np.concatenate(parts)
+    return found[~np.isnan(found)]
 
 
 def _chunks(draws: int, n: int) -> Iterator[int]:

@@ -1,4 +1,4 @@
-"""Two networks on the same samples: how much worse the second is, and how surely, alike for every metric."""
+"""How surely samples show a network's metric, and how much worse than another network it is, for every metric."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from edgekd.errors import EdgekdError
 from edgekd.stats.paired import drop, drop_interval
+from edgekd.stats.proportion import wilson_interval
 from edgekd.tasks.metric import Correct
 
 if TYPE_CHECKING:
@@ -77,6 +78,29 @@ def compare(
     if metric.test == "mcnemar":
         return _right_or_wrong(metric, before, after, confidence)
     return _resampled(metric, before, after, confidence, seed)
+
+
+def interval(metric: Metric, evidence: Evidence, confidence: float = 0.95, seed: int = 0) -> tuple[float, float]:
+    """Return the two-sided interval of a network's metric: Wilson's, or percentiles of bootstrap draws.
+
+    Args:
+        evidence: what ``metric.evidence`` gives of the network.
+        confidence: in (0, 1).
+        seed: of the draws.
+
+    Raises:
+        EdgekdError: there is no sample, or the metric is no number.
+    """
+    if metric.test == "mcnemar":
+        if not isinstance(evidence, Correct):
+            raise EdgekdError(f"{metric.name} is a share: its evidence must say which samples are right")
+        return wilson_interval(sum(map(bool, evidence.correct)), evidence.n, confidence)
+    from edgekd.stats.bootstrap import bootstrap_bounds, bootstrap_values, draws_for
+
+    one_sided = (1 + confidence) / 2
+    if not evidence.n or not len(values := bootstrap_values(evidence, draws_for(one_sided), seed)):
+        raise EdgekdError(f"{metric.name} is no number: look at the network's outputs")
+    return bootstrap_bounds(values, evidence.n, one_sided)
 
 
 def noise(metric: Metric, n: int, first: float, second: float, evidence: Callable[[], Evidence]) -> float:

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from edgekd.errors import EdgekdError
+from edgekd.errors import EdgekdError, MeasurementError
 from edgekd.stats.paired import drop, drop_interval
-from edgekd.tasks.compare import compare
+from edgekd.stats.proportion import wilson_interval
+from edgekd.tasks.compare import compare, interval
 from edgekd.tasks.metric import Correct, Evidence, Metric
 
 ACCURACY = Metric("accuracy", "accuracy", "%", "higher", "mcnemar", Correct, lambda: Correct)
@@ -97,3 +98,26 @@ def test_other_samples_are_refused():
         compare(ACCURACY, Correct([True] * 3), Correct([True] * 4))
     with pytest.raises(EdgekdError, match="must say which samples are right"):
         compare(ACCURACY, MeanError(np.ones(3)), MeanError(np.ones(3)))
+
+
+def test_the_interval_of_a_share_is_wilsons():
+    evidence, _ = right_or_wrong(400, 30, 11)
+    assert interval(ACCURACY, evidence, 0.9) == wilson_interval(230, 400, 0.9)
+    with pytest.raises(MeasurementError):
+        interval(ACCURACY, Correct(()))
+
+
+@pytest.mark.parametrize("confidence", [0.8, 0.95])
+def test_the_interval_of_a_mean_is_students(confidence):
+    errors = np.random.default_rng(0).exponential(size=300)
+    reach = stats.t.ppf((1 + confidence) / 2, 299) * errors.std(ddof=1) / 300**0.5
+    found = interval(ERROR, MeanError(errors), confidence)
+    assert found == pytest.approx((errors.mean() - reach, errors.mean() + reach), abs=0.15 * reach)
+    assert found == interval(ERROR, MeanError(errors), confidence), "the same draws"
+    assert found != interval(ERROR, MeanError(errors), confidence, seed=1)
+
+
+def test_a_metric_that_is_no_number_has_no_interval():
+    for errors in (np.full(3, np.nan), np.empty(0)):
+        with pytest.raises(EdgekdError, match="mae is no number"):
+            interval(ERROR, MeanError(errors))
