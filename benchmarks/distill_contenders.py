@@ -37,6 +37,7 @@ from edgekd.models import build
 from edgekd.preprocess import Preprocess
 from edgekd.recipe import Data, Train
 from edgekd.registry import Registry
+from edgekd.tasks.classification import Classification
 from edgekd.train import FitOptions, fit, logits_of
 
 TEXTBOOK, TORCHDISTILL, LIVE, CACHED = "textbook", "torchdistill", "edgekd live", "edgekd cached"
@@ -91,7 +92,7 @@ class Setup:
     @cached_property
     def data(self) -> DataSet:
         section = Data(source="folder", path=self.folder / "images", image_size=32, mean=self.mean, std=self.std)
-        source = SOURCES.find("folder").load(section)
+        source = SOURCES.find("folder").load(section, Classification)
         scale = Preprocess("image", source.shape, self.mean, self.std)
         # Nothing is chosen on the validation samples, and the others have none.
         some = source.train.select(torch.arange(self.batch_size))

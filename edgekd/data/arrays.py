@@ -1,6 +1,5 @@
 """Samples from arrays: a .npz file, or a function of the user's."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,8 @@ from edgekd.data.samples import InMemory
 from edgekd.data.sources import RawData
 from edgekd.errors import DataError, first_line
 from edgekd.preprocess import Preprocess
+from edgekd.tasks.classification import Classification
+from edgekd.tasks.task import Task
 
 LAYOUT = "images as uint8 (N, H, W), (N, H, W, C) or (N, C, H, W), or vectors as numbers (N, F)"
 ARRAYS = ("train_x", "train_y", "test_x", "test_y")
@@ -26,18 +27,25 @@ def from_arrays(
     data: Data,
     train: tuple[Any, Any],
     test: tuple[Any, Any],
-    classes: tuple[str, ...] | None = None,
+    names: tuple[str, ...] | None = None,
+    kind: type[Task] = Classification,
 ) -> RawData:
-    """Check (samples, labels) arrays and make samples of them; images take ``data``'s size and colours."""
+    """Check (samples, targets) arrays and make samples of them; images take ``data``'s size and colours.
+
+    ``names`` are those of the task's classes or labels.
+    """
     train_x, test_x = _array(train[0], f"{name}: train_x"), _array(test[0], f"{name}: test_x")
     train_raw, test_raw = _samples(train_x, f"{name}: train_x"), _samples(test_x, f"{name}: test_x")
-    train_labels = _labels(train[1], len(train_raw), f"{name}: train_y")
-    test_labels = _labels(test[1], len(test_raw), f"{name}: test_y")
-    if classes is None:
-        classes = _numbered(train_labels, name)
-    for labels in (train_labels, test_labels):
-        if int(labels.max()) >= len(classes):
-            raise DataError(f"{name}: a label is {int(labels.max())}, but there are {len(classes)} classes (0 first)")
+    targets = [
+        kind.read_targets(_array(raw, where), len(samples), where)
+        for raw, samples, where in (
+            (train[1], train_raw, f"{name}: train_y"),
+            (test[1], test_raw, f"{name}: test_y"),
+        )
+    ]
+    names = kind.numbered(targets[0], name) if names is None else names
+    for each in targets:
+        kind(names).must_be_named(each, name)
     _must_be_alike(name, data, tuple(train_raw.shape), tuple(test_raw.shape))
     if WHOLE[train_x.dtype.kind] != WHOLE[test_x.dtype.kind]:
         raise DataError(
@@ -47,21 +55,10 @@ def from_arrays(
     vectors = train_raw.ndim == 2
     shape = (train_raw.shape[1],) if vectors else image_shape(data, tuple(train_raw.shape[1:]))
     parts = [
-        InMemory(raw if vectors else conform(raw, shape), labels, np.arange(len(labels)))
-        for raw, labels in ((train_raw, train_labels), (test_raw, test_labels))
+        InMemory(raw if vectors else conform(raw, shape), torch.from_numpy(each), np.arange(len(each)))
+        for raw, each in zip((train_raw, test_raw), targets, strict=True)
     ]
-    return RawData(parts[0], parts[1], classes, "vector" if vectors else "image", shape)
-
-
-def _numbered(labels: Tensor, name: str) -> tuple[str, ...]:
-    """Classes without names; each needs samples of its own, so there are no more than samples."""
-    count = int(labels.max()) + 1
-    if count > len(labels):
-        raise DataError(
-            f"{name}: the largest label is {count - 1}, and there are {len(labels)} training samples: labels number "
-            "the classes from 0, without gaps"
-        )
-    return tuple(map(str, range(count)))
+    return RawData(parts[0], parts[1], names, "vector" if vectors else "image", shape)
 
 
 def _must_be_alike(name: str, data: Data, ours: tuple[int, ...], theirs: tuple[int, ...]) -> None:
@@ -119,31 +116,6 @@ def _samples(array: np.ndarray, name: str) -> Tensor:
     return torch.from_numpy(np.require(array, requirements=["C", "W"]))
 
 
-def _labels(raw: Any, count: int, name: str) -> Tensor:
-    labels = _array(raw, name)
-    if labels.ndim != 1 or len(labels) != count or labels.dtype.kind not in "biu":
-        hint = _hint(labels, count)
-        raise DataError(
-            f"{name} gives {count} samples and labels of shape {labels.shape} ({labels.dtype}); "
-            f"expected one whole number per sample{hint}"
-        )
-    smallest, largest = int(labels.min()), int(labels.max())
-    if smallest < 0:
-        raise DataError(f"{name}: labels start at 0, the smallest is {smallest}")
-    if largest >= 1 << 31:
-        raise DataError(f"{name}: a label is {largest}: labels number the classes from 0, without gaps")
-    return torch.from_numpy(labels.astype(np.int64))
-
-
-def _hint(labels: np.ndarray, count: int) -> str:
-    if labels.ndim == 2 and len(labels) == count:
-        return ": take column 0" if labels.shape[1] == 1 else ": of one-hot rows, argmax(1) gives it"
-    if labels.dtype.kind == "f" and labels.shape == (count,):
-        whole = bool(np.isfinite(labels).all()) and all(math.floor(value) == value for value in labels[:1000])
-        return ": save them as integers" if whole else ", without fractions or NaN"
-    return ""
-
-
 def class_names(raw: Any) -> tuple[str, ...]:
     """Read the names of the classes from an array or a list; bytes are UTF-8."""
     try:
@@ -162,7 +134,7 @@ def _text(name: Any) -> str:
         raise DataError(f"the class name {name!r} is no text in UTF-8; save the names as text") from error
 
 
-def load_npz(data: Data) -> RawData:
+def load_npz(data: Data, kind: type[Task] = Classification) -> RawData:
     """Load a NumPy archive with ``train_x``, ``train_y``, ``test_x``, ``test_y`` and, if given, ``classes``."""
     assert data.path is not None
     if not data.path.exists():
@@ -170,10 +142,10 @@ def load_npz(data: Data) -> RawData:
     content = read_npz(data.path, ARRAYS, ["classes"])
     classes = class_names(content["classes"]) if "classes" in content else None
     train, test = ((content[f"{part}_x"], content[f"{part}_y"]) for part in ("train", "test"))
-    return from_arrays(str(data.path), data, train, test, classes)
+    return from_arrays(str(data.path), data, train, test, classes, kind)
 
 
-def from_function(data: Data) -> RawData:
+def from_function(data: Data, kind: type[Task] = Classification) -> RawData:
     """Call ``path.py:function``, which returns ``{"train": (x, y), "test": (x, y), "classes": [...]}``."""
     function = userfile.load_function(data.source, DataError)
     content = userfile.call(function, data.source, DataError, {}, data.args)
@@ -187,4 +159,4 @@ def from_function(data: Data) -> RawData:
             f"{data.source} must return {{'train': (x, y), 'test': (x, y), 'classes': [...]}} with {LAYOUT}; "
             f"it gave a {type(content).__name__}"
         ) from error
-    return from_arrays(data.source, data, *pairs, classes)
+    return from_arrays(data.source, data, *pairs, classes, kind)

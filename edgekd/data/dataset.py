@@ -16,7 +16,7 @@ from edgekd.bundle.manifest import is_label
 from edgekd.data.arrays import from_function
 from edgekd.data.duplicates import DataWarning, find_duplicates
 from edgekd.data.options import Data
-from edgekd.data.samples import Joined, Samples, in_order
+from edgekd.data.samples import Joined, Samples, has_target, in_order
 from edgekd.data.sources import SOURCES, RawData
 from edgekd.data.unlabelled import unlabelled_images
 from edgekd.errors import DataError
@@ -63,14 +63,16 @@ class DataSet:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Return a hash of samples, labels, class names, split, scale and the share of unlabelled samples."""
+        """Return a hash of samples, targets, names, split, scale, the share of unlabelled samples, and the task."""
         parts = [samples.digest() for samples in (self.train, self.validation, self.test)]
         share = [] if self.unlabelled_share is None else [self.unlabelled_share]
-        return sha256(canonical_json([parts, self.classes, self.preprocess.scale, *share]))
+        # Those of classes are older than tasks are.
+        task = [] if isinstance(self.task, Classification) else [self.task.name]
+        return sha256(canonical_json([parts, self.classes, self.preprocess.scale, *share, *task]))
 
     def labelled_only(self) -> DataSet:
         """Return this data set without the training samples that have no label."""
-        known = (self.train.labels >= 0).flatten(1).any(1) if self.train.labels.ndim > 1 else self.train.labels >= 0
+        known = has_target(self.train)
         if known.all():
             return self
         return replace(self, train=self.train.select(torch.nonzero(known).flatten()), unlabelled_share=None)
@@ -88,30 +90,34 @@ class DataSet:
         return (self.to_input(raw) for raw, _ in in_order(samples, self.batch_size))
 
 
-def load_data(data: Data, seed: int = 0) -> DataSet:
-    """Load the data that ``data`` names, and hold a validation split out of its training samples.
+def load_data(data: Data, seed: int = 0, kind: type[Task] = Classification) -> DataSet:
+    """Load the data that ``data`` names for a task of ``kind``, and hold out a validation split.
 
     Raises:
-        DataError: the data are missing, damaged, or cannot be learned from.
+        DataError: the data are missing, damaged, not the task's, or cannot be learned from.
     """
     load = from_function if userfile.is_reference(data.source) else SOURCES.find(data.source).load
-    source = load(data)
+    source = load(data, kind)
+    task = kind(source.classes)
     if source.kind == "vector" and data.augment:
         raise DataError(f"data.augment: {', '.join(data.augment)} is for images, {data.source} gives vectors")
     if source.kind == "vector" and data.unlabelled is not None:
         raise DataError(f"data.unlabelled: {data.unlabelled} is for images, {data.source} gives vectors; leave it out")
     _must_be_nameable(data, source.classes)
-    train = _limited(source.train, data.train_limit)
-    _must_be_learnable(data, source, train)
-    test = _limited(source.test, data.test_limit)
-    keep, held_out = _split(train.labels, data.validation, seed)
+    train = _limited(source.train, data.train_limit, task)
+    advice = "" if data.train_limit is None else "raise data.train_limit"
+    task.must_be_learnable(train.labels.numpy(), data.path or data.source, advice)
+    test = _limited(source.test, data.test_limit, task)
+    keep, held_out = _split(train.labels, data.validation, seed, task)
     train, validation = train.select(keep), train.select(held_out)
     name = data.path.name if data.source == "folder" and data.path else data.source
     preprocess = _scale(data, source, train)
-    unlabelled = unlabelled_images(data, data.unlabelled, source.shape) if data.unlabelled is not None else None
+    unlabelled = None
+    if data.unlabelled is not None:
+        unlabelled = unlabelled_images(data, data.unlabelled, source.shape, source.train.labels.shape[1:])
     parts = {"train": train, "validation": validation, "test": test}
     everything = parts if unlabelled is None else {**parts, "unlabelled": unlabelled}
-    warnings = find_duplicates(everything, source.classes)
+    warnings = [*find_duplicates(everything, task), *_told_by_task(task, validation=validation, test=test)]
     for each in warnings:
         logger.warning(each.message)
     return DataSet(
@@ -125,7 +131,16 @@ def load_data(data: Data, seed: int = 0) -> DataSet:
         augment=data.augment,
         unlabelled_share=data.unlabelled_share,
         warnings=tuple(warnings),
+        kind=kind,
     )
+
+
+def _told_by_task(task: Task, **parts: Samples) -> list[DataWarning]:
+    return [
+        DataWarning("metrics_say_less", f"{part} samples: {message}")
+        for part, samples in parts.items()
+        for message in task.warnings(task.targets(samples.labels.numpy()))
+    ]
 
 
 def _must_be_nameable(data: Data, classes: tuple[str, ...]) -> None:
@@ -140,39 +155,27 @@ def _must_be_nameable(data: Data, classes: tuple[str, ...]) -> None:
         raise DataError(f"{where}: two classes are called {twice!r}; rename one of them")
 
 
-def _must_be_learnable(data: Data, source: RawData, train: Samples) -> None:
-    where = data.path or data.source
-    if len(source.classes) < 2:
-        raise DataError(
-            f"{where} has one class only ({source.classes[0]}): there is nothing to tell apart; add another"
-        )
-    counts = torch.bincount(train.labels, minlength=len(source.classes))
-    scarce = [name for name, count in zip(source.classes, counts.tolist(), strict=True) if count < 2]
-    if scarce:
-        advice = "add more, or drop the class" if data.train_limit is None else "raise data.train_limit"
-        raise DataError(f"{where}: class {scarce[0]!r} has fewer than two training samples; {advice}")
-
-
-def _limited(samples: Samples, limit: int | None) -> Samples:
+def _limited(samples: Samples, limit: int | None, task: Task) -> Samples:
     if limit is None or limit >= len(samples):
         return samples
-    return samples.select(_stratified(samples.labels, limit, seed=0))
+    return samples.select(_drawn(samples.labels, limit, 0, task))
 
 
-def _split(labels: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor]:
-    held_out = _stratified(labels, round(len(labels) * share), seed)
+def _split(labels: Tensor, share: float, seed: int, task: Task) -> tuple[Tensor, Tensor]:
+    held_out = _drawn(labels, round(len(labels) * share), seed, task)
     chosen = torch.zeros(len(labels), dtype=torch.bool)
     chosen[held_out] = True
     return torch.nonzero(~chosen).flatten(), held_out
 
 
-def _stratified(labels: Tensor, total: int, seed: int) -> Tensor:
-    """``total`` indices in ascending order, each class by its share, at least one of it and never all."""
+def _drawn(labels: Tensor, total: int, seed: int, task: Task) -> Tensor:
+    """``total`` indices in ascending order, of each of the task's strata by its share, at least one and never all."""
+    strata = task.strata(task.targets(labels.numpy()))
+    groups = torch.zeros(len(labels), dtype=torch.long) if strata is None else torch.from_numpy(strata)
     generator = torch.Generator().manual_seed(seed)
     parts = []
-    sizes = torch.bincount(labels).tolist()
-    for label, count in enumerate(_shares(sizes, total)):
-        members = torch.nonzero(labels == label).flatten()
+    for group, count in enumerate(_shares(torch.bincount(groups).tolist(), total)):
+        members = torch.nonzero(groups == group).flatten()
         parts.append(members[torch.randperm(len(members), generator=generator)[:count]])
     return torch.cat(parts).sort().values
 

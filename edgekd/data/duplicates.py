@@ -3,14 +3,19 @@
 import hashlib
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgekd.data.samples import InMemory, Samples, Streamed
 from edgekd.folders import several
 from edgekd.plain_text import line
 from edgekd.progress import track
+from edgekd.tasks.task import Task
 
 TAIL = 4096
 
@@ -27,14 +32,14 @@ class DataWarning:
 class _Sample:
     part: str
     index: int
-    label: int
+    target: NDArray[np.int64]
     name: str
 
 
-def find_duplicates(parts: Mapping[str, Samples], classes: Sequence[str]) -> list[DataWarning]:
-    """Warn of samples of ``parts["test"]`` that are also in another part, and of equal samples with different labels.
+def find_duplicates(parts: Mapping[str, Samples], task: Task) -> list[DataWarning]:
+    """Warn of samples of ``parts["test"]`` that are also in another part, and of equal samples with different targets.
 
-    Samples in memory are equal if all values are, streamed ones if their files are. The label −1 contradicts none.
+    Samples in memory are equal if all values are, streamed ones if their files are. What is not known contradicts none.
     """
     groups: dict[bytes, list[_Sample]] = defaultdict(list)
     digests = {part: _digests(samples) for part, samples in parts.items() if isinstance(samples, InMemory)}
@@ -44,7 +49,7 @@ def find_duplicates(parts: Mapping[str, Samples], classes: Sequence[str]) -> lis
         for index, digest in enumerate(found):
             if digest in repeated:
                 groups[digest].append(_sample(part, parts[part], index))
-    return [*_seen(groups.values(), len(parts["test"])), *_contradicting(groups.values(), classes)]
+    return [*_seen(groups.values(), len(parts["test"]), task), *_contradicting(groups.values(), task)]
 
 
 def _all(found: Iterable[list[bytes]]) -> Iterable[bytes]:
@@ -55,7 +60,7 @@ def _sample(part: str, samples: Samples, index: int) -> _Sample:
     keys = samples.keys if isinstance(samples, (InMemory, Streamed)) else None
     key = index if keys is None else keys[index]
     name = line(os.fsdecode(bytes(key))) if isinstance(key, bytes) else f"row {key} of {_source(part)}"
-    return _Sample(part, index, int(samples.labels[index]), name)
+    return _Sample(part, index, samples.labels[index].numpy(), name)
 
 
 def _source(part: str) -> str:
@@ -92,7 +97,7 @@ def _tail(path: Path) -> bytes:
         return hashlib.blake2b(file.read(), digest_size=16).digest()
 
 
-def _seen(groups: Iterable[list[_Sample]], tested: int) -> list[DataWarning]:
+def _seen(groups: Iterable[list[_Sample]], tested: int, task: Task) -> list[DataWarning]:
     twins = sorted(
         (sample.index, sample.name, next(other.name for other in group if other.part != "test"))
         for group in groups
@@ -105,23 +110,26 @@ def _seen(groups: Iterable[list[_Sample]], tested: int) -> list[DataWarning]:
     pairs = several((f"{ours} is {theirs}" for _, ours, theirs in twins), 3)
     message = (
         f"{len(twins)} of {tested} test samples {'are' if len(twins) > 1 else 'is'} also trained on or chosen by "
-        f"({pairs}): the accuracy is not that of unseen samples; remove them from one of the two"
+        f"({pairs}): the {task.metrics[0].title} is not that of unseen samples; remove them from one of the two"
     )
     return [DataWarning("test_samples_seen", message)]
 
 
-def _contradicting(groups: Iterable[list[_Sample]], classes: Sequence[str]) -> list[DataWarning]:
+def _contradicting(groups: Iterable[list[_Sample]], task: Task) -> list[DataWarning]:
     pairs = []
     for group in groups:
-        first: dict[int, _Sample] = {}
+        first: dict[bytes, _Sample] = {}
         for sample in group:
-            if sample.label >= 0:
-                first.setdefault(sample.label, sample)
-        if len(first) > 1:
-            ours, theirs = list(first.values())[:2]
-            pairs.append(f"{ours.name} is {classes[ours.label]!r}, {theirs.name} is {classes[theirs.label]!r}")
+            first.setdefault(sample.target.tobytes(), sample)
+        found = (pair for pair in combinations(first.values(), 2) if _contradict(pair[0].target, pair[1].target))
+        if pair := next(found, None):
+            pairs.append(", ".join(f"{each.name} is {task.describe(each.target)}" for each in pair))
     if not pairs:
         return []
     what = "samples are" if len(pairs) > 1 else "sample is"
     message = f"{len(pairs)} {what} there under different labels ({several(pairs, 2)}); keep the right one"
     return [DataWarning("contradicting_labels", message)]
+
+
+def _contradict(ours: NDArray[np.int64], theirs: NDArray[np.int64]) -> bool:
+    return bool(((ours >= 0) & (theirs >= 0) & (ours != theirs)).any())

@@ -19,7 +19,7 @@ Batch = tuple[Tensor, Tensor]
 
 
 class Samples(Protocol):
-    """Raw samples (uint8 images (C, H, W) or float32 vectors (F,)) with int64 class labels, −1 for none."""
+    """Raw samples (uint8 images (C, H, W) or float32 vectors (F,)) with int64 targets (N, ...), −1 where not known."""
 
     @property
     def labels(self) -> Tensor: ...
@@ -147,11 +147,16 @@ class Joined:
 
 def _merged(parts: list[tuple[Tensor, Batch]]) -> Batch:
     """Merge parts into one batch; each part's first tensor says where its samples go."""
-    where, (raw, _) = parts[0]
-    whole, labels = raw.new_empty((len(where), *raw.shape[1:])), torch.empty(len(where), dtype=torch.long)
+    where, (raw, first) = parts[0]
+    whole, labels = raw.new_empty((len(where), *raw.shape[1:])), first.new_empty((len(where), *first.shape[1:]))
     for where, (samples, their_labels) in parts:
         whole[where], labels[where] = samples, their_labels
     return whole, labels
+
+
+def has_target(samples: Samples) -> Tensor:
+    """Return which samples (N,) have a target that is known, at least in part."""
+    return (samples.labels >= 0).reshape(len(samples), -1).any(1)
 
 
 class _Reader(Dataset[Batch | EdgekdError]):

@@ -12,6 +12,7 @@ from edgekd.registry import Registry
 if TYPE_CHECKING:
     from edgekd.data.options import Data
     from edgekd.data.samples import Samples
+    from edgekd.tasks.task import Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,23 +26,26 @@ class RawData:
     shape: tuple[int, ...]
 
 
+Load = Callable[["Data", "type[Task]"], RawData]
+
+
 @dataclass(frozen=True)
 class Source:
     """An entry of :data:`SOURCES`.
 
     Attributes:
-        load: reads the samples that a recipe's section ``data`` describes.
+        load: reads the samples that a recipe's section ``data`` describes, with targets of the task that is asked for
+            or, where it knows one kind alone, those that it has.
         images: whether they are images, whatever the section says.
         needs_path: whether the section must have a ``path``.
     """
 
-    load: Callable[[Data], RawData]
+    load: Load
     images: bool
     needs_path: bool
 
 
 SOURCES: Registry[Source] = Registry("data source", DataError)
-Load = Callable[["Data"], RawData]
 
 
 def source(*names: str, images: bool, needs_path: bool = False) -> Callable[[Load], Load]:
@@ -55,7 +59,7 @@ def source(*names: str, images: bool, needs_path: bool = False) -> Callable[[Loa
 
 
 @source("digits", images=True)
-def digits(data: Data) -> RawData:
+def digits(data: Data, kind: type[Task]) -> RawData:
     """Load 1,797 handwritten digits of 8x8 grey pixels (Alpaydin and Kaynak, 1998)."""
     from edgekd.data import sklearn_sets
 
@@ -63,7 +67,7 @@ def digits(data: Data) -> RawData:
 
 
 @source("breast_cancer", images=False)
-def breast_cancer(data: Data) -> RawData:
+def breast_cancer(data: Data, kind: type[Task]) -> RawData:
     """Load 569 vectors of 30 measurements of cell nuclei, malignant or benign (Street et al., 1993)."""
     from edgekd.data import sklearn_sets
 
@@ -71,7 +75,7 @@ def breast_cancer(data: Data) -> RawData:
 
 
 @source("folder", images=True, needs_path=True)
-def folder(data: Data) -> RawData:
+def folder(data: Data, kind: type[Task]) -> RawData:
     """Load images in ``train/<class>/*`` and ``test/<class>/*``."""
     from edgekd.data.folder import load_folder
 
@@ -79,15 +83,15 @@ def folder(data: Data) -> RawData:
 
 
 @source("npz", images=False, needs_path=True)
-def npz(data: Data) -> RawData:
+def npz(data: Data, kind: type[Task]) -> RawData:
     """Load a NumPy archive of images or vectors."""
     from edgekd.data.arrays import load_npz
 
-    return load_npz(data)
+    return load_npz(data, kind)
 
 
 @source("mnist", "fashion_mnist", "cifar10", "cifar100", images=True)
-def torchvision_set(data: Data) -> RawData:
+def torchvision_set(data: Data, kind: type[Task]) -> RawData:
     """Load one of torchvision's data sets."""
     from edgekd.data.torchvision_sets import load_torchvision
 

@@ -15,8 +15,8 @@ from edgekd.folders import IMAGES, search
 NO_LABEL = -1
 
 
-def unlabelled_images(data: Data, root: Path, shape: tuple[int, ...]) -> Samples:
-    """Load all images in ``root`` or deeper, with the label −1, as uint8 images of ``shape`` (C, H, W).
+def unlabelled_images(data: Data, root: Path, shape: tuple[int, ...], target: tuple[int, ...] = ()) -> Samples:
+    """Load all images in ``root`` or deeper, as uint8 images of ``shape`` (C, H, W), with −1 in a ``target`` of shape.
 
     What is left out is logged, hidden files and folders aside (:mod:`edgekd.folders`).
 
@@ -27,7 +27,7 @@ def unlabelled_images(data: Data, root: Path, shape: tuple[int, ...]) -> Samples
     names = _scan(root)
     _must_become(data, root, names, shape)
     load = loader(data, len(names), shape)
-    return load(data, root, shape, names, torch.full((len(names),), NO_LABEL), "unlabelled")
+    return load(data, root, shape, names, torch.full((len(names), *target), NO_LABEL), "unlabelled")
 
 
 def _scan(root: Path) -> np.ndarray:

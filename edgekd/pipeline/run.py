@@ -58,7 +58,7 @@ class RunPlan:
 
 def plan(recipe: Recipe) -> RunPlan:
     """Load the data and build the networks, to find what cannot work before any time is spent."""
-    data = load_data(recipe.data, recipe.seed)
+    data = load_data(recipe.data, recipe.seed, recipe.kind)
     teachers = starts_of_teachers(recipe, data)
     start = teachers[0]
     inputs = check_inputs(data)

@@ -38,9 +38,28 @@ class Task(Protocol):
     metrics: ClassVar[Sequence[Metric]]  # the first is the budget's and the ladder's
     outputs: ClassVar[str]  # the kind of the logits, see TensorSpec
 
+    def __init__(self, names: tuple[str, ...]) -> None: ...
+
     @property
     def names(self) -> tuple[str, ...]:
         """Return the names of classes or labels, in the order of outputs."""
+
+    @classmethod
+    def read_targets(cls, raw: NDArray[Any], count: int, where: str) -> NDArray[np.int64]:
+        """Return a user's array for ``count`` samples as data sets store it, negative where not known: DataError."""
+
+    @classmethod
+    def numbered(cls, stored: NDArray[np.int64], where: str) -> tuple[str, ...]:
+        """Return names of classes or labels, for training targets whose user has given none: DataError."""
+
+    def must_be_named(self, stored: NDArray[np.int64], where: str) -> None:
+        """Refuse targets that :attr:`names` do not fit: DataError."""
+
+    def must_be_learnable(self, stored: NDArray[np.int64], where: object, advice: str = "") -> None:
+        """Refuse training targets from which nothing can be learned: DataError, with ``advice`` to get more."""
+
+    def describe(self, stored: NDArray[np.int64]) -> str:
+        """Return the target of one sample for a message."""
 
     def targets(self, stored: Stored) -> dict[str, Stored]:
         """Return targets by name from the array or tensor (N, ...) that data sets store, negative where not known."""
@@ -76,6 +95,9 @@ class Task(Protocol):
 
     def divergence(self, outputs: Tensors, reference: Tensors) -> Tensor:
         """Return how far each sample's outputs are from the reference's, in nats: (N,), at least 0 but for rounding."""
+
+    def fitted(self, outputs: Arrays, targets: Arrays) -> Task:
+        """Return this task with the options of :meth:`decode` that are best on validation samples."""
 
     def decode(self, outputs: Arrays) -> Any:
         """Return the predictions that the outputs mean, as :attr:`metrics` take them."""

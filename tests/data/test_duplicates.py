@@ -12,6 +12,7 @@ from edgekd.data.duplicates import find_duplicates
 from edgekd.pipeline.warnings import data_warnings
 from edgekd.preprocess import Preprocess
 from edgekd.recipe import Data
+from edgekd.tasks.classification import Classification
 
 RANDOM = np.random.default_rng(0)
 
@@ -87,14 +88,16 @@ def test_rows_of_arrays_are_named_by_number(tmp_path: Path) -> None:
 def test_counts_are_of_samples_and_of_groups() -> None:
     train = memory([[1.0], [1.0], [2.0], [3.0]], [0, 1, 0, 0])
     test = memory([[1.0], [1.0], [9.0], [9.0]], [0, 0, 1, 1])
-    found = {each.code: each.message for each in find_duplicates({"train": train, "test": test}, ["a", "b"])}
+    found = {
+        each.code: each.message for each in find_duplicates({"train": train, "test": test}, Classification(("a", "b")))
+    }
     assert found["test_samples_seen"].startswith("2 of 4 test samples are")
     assert found["contradicting_labels"].startswith("1 sample is there under different labels")
 
 
 def test_the_report_warns_of_them() -> None:
     samples = memory([[1.0], [2.0]], [0, 1])
-    found = tuple(find_duplicates({"train": samples, "test": samples}, ["a", "b"]))
+    found = tuple(find_duplicates({"train": samples, "test": samples}, Classification(("a", "b"))))
     scale = Preprocess("vector", (1,), (0.0,), (1.0,))
     data = DataSet("twins", ("a", "b"), scale, samples, samples, samples, warnings=found)
     [note] = data_warnings(data)

@@ -41,6 +41,31 @@ class Classification:
         Metric("accuracy", "accuracy", "%", "higher", "mcnemar", _correct, lambda: Correct),
     )
 
+    @classmethod
+    def read_targets(cls, raw: NDArray[Any], count: int, where: str) -> NDArray[np.int64]:
+        from edgekd.tasks.classification import targets
+
+        return targets.read_targets(raw, count, where)
+
+    @classmethod
+    def numbered(cls, stored: NDArray[np.int64], where: str) -> tuple[str, ...]:
+        from edgekd.tasks.classification import targets
+
+        return targets.numbered(stored, where)
+
+    def must_be_named(self, stored: NDArray[np.int64], where: str) -> None:
+        from edgekd.tasks.classification import targets
+
+        targets.must_be_named(stored, self.names, where)
+
+    def must_be_learnable(self, stored: NDArray[np.int64], where: object, advice: str = "") -> None:
+        from edgekd.tasks.classification import targets
+
+        targets.must_be_learnable(stored, self.names, where, advice)
+
+    def describe(self, stored: NDArray[np.int64]) -> str:
+        return repr(self.names[int(stored)])
+
     def targets(self, stored: Stored) -> dict[str, Stored]:
         return {"classes": stored, "known": stored >= 0}  # type: ignore[operator,dict-item]
 
@@ -93,6 +118,9 @@ class Classification:
         from edgekd.tasks.classification import train
 
         return train.divergence(outputs[LOGITS], reference[LOGITS])
+
+    def fitted(self, outputs: Arrays, targets: Arrays) -> Classification:
+        return self
 
     def decode(self, outputs: Arrays) -> ClassPredictions:
         from edgekd.tasks.classification import score

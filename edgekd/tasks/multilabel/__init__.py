@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from edgekd.errors import ModelError
@@ -85,6 +85,33 @@ class Multilabel:
                 raise ModelError(f"{field} are {list(values)}; expected {len(self.names)} numbers {bounds}")
             object.__setattr__(self, field, tuple(values))
 
+    @classmethod
+    def read_targets(cls, raw: NDArray[Any], count: int, where: str) -> NDArray[np.int64]:
+        from edgekd.tasks.multilabel import targets
+
+        return targets.read_targets(raw, count, where)
+
+    @classmethod
+    def numbered(cls, stored: NDArray[np.int64], where: str) -> tuple[str, ...]:
+        from edgekd.tasks.multilabel import targets
+
+        return targets.numbered(stored, where)
+
+    def must_be_named(self, stored: NDArray[np.int64], where: str) -> None:
+        from edgekd.tasks.multilabel import targets
+
+        targets.must_be_named(stored, self.names, where)
+
+    def must_be_learnable(self, stored: NDArray[np.int64], where: object, advice: str = "") -> None:
+        from edgekd.tasks.multilabel import targets
+
+        targets.must_be_learnable(stored, self.names, where, advice)
+
+    def describe(self, stored: NDArray[np.int64]) -> str:
+        from edgekd.tasks.multilabel import targets
+
+        return targets.describe(stored, self.names)
+
     def targets(self, stored: Stored) -> dict[str, Stored]:
         return {"labels": stored, "known": stored >= 0}  # type: ignore[operator,dict-item]
 
@@ -141,6 +168,11 @@ class Multilabel:
         from edgekd.tasks.multilabel import train
 
         return train.divergence(outputs[LOGITS], reference[LOGITS])
+
+    def fitted(self, outputs: Arrays, targets: Arrays) -> Multilabel:
+        from edgekd.tasks.multilabel import score
+
+        return replace(self, thresholds=tuple(score.best_thresholds(score.sigmoid(outputs[LOGITS]), targets)))
 
     def decode(self, outputs: Arrays) -> LabelPredictions:
         from edgekd.tasks.multilabel import score
