@@ -7,6 +7,7 @@ from typing import Any
 
 from edgekd.errors import EdgekdError, ModelError
 from edgekd.files import read_object
+from edgekd.tasks.signature import Shape, Signature
 
 SCHEMA_VERSION = 2
 LARGEST_SIZE = 1 << 31
@@ -28,6 +29,7 @@ class Spec:
     Attributes:
         transforms: in the order that they were made.
         code: :func:`edgekd.models.code_of` the builder; other code is another network.
+        signature: what it takes and gives, where that is not one tensor ``input`` of ``input_shape`` and ``logits``.
     """
 
     builder: str
@@ -36,6 +38,12 @@ class Spec:
     args: dict[str, Any] = field(default_factory=dict)
     transforms: tuple[Transform, ...] = ()
     code: tuple[str, ...] = ()
+    signature: Signature | None = None
+
+    @property
+    def inputs(self) -> Shape | Signature:
+        """Return what the network takes, as the functions that compress and export networks do."""
+        return self.signature or self.input_shape
 
     def then(self, stage: str, change: Any) -> "Spec":
         """Return this network after one more change."""
@@ -50,7 +58,9 @@ class Spec:
         return next((each.change for each in reversed(self.transforms) if each.stage == stage), None)
 
     def to_json(self) -> dict[str, Any]:
-        return {"schema_version": SCHEMA_VERSION, **asdict(self)}
+        content = {"schema_version": SCHEMA_VERSION, **asdict(replace(self, signature=None))}
+        del content["signature"]
+        return content if self.signature is None else {**content, "signature": self.signature.to_json()}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "Spec":
@@ -65,6 +75,8 @@ class Spec:
         content["transforms"] = tuple(Transform(**each) for each in content["transforms"])
         for key in ("input_shape", "code"):
             content[key] = tuple(content.get(key, ()))
+        if "signature" in content:
+            content["signature"] = Signature.from_json(content["signature"])
         spec = cls(**content)
         _must_be_typed(spec)
         return spec

@@ -7,6 +7,7 @@ import pytest
 from edgekd.errors import ModelError
 from edgekd.spec import MODEL, Spec, Transform
 from edgekd.stages.network import build_spec
+from edgekd.tasks.signature import Signature, TensorSpec
 
 PLAN, QUANTIZATION = [["1", True, [0, 2]]], {"profile": "onnxruntime-x86", "placement": "int8"}
 OLD = {
@@ -32,6 +33,25 @@ def test_what_is_written_is_read_again():
     spec = Spec("mlp", (4,), 2).then("quantize", QUANTIZATION).then("prune", PLAN)
     assert Spec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
     assert spec.to_json()["schema_version"] == 2
+
+
+def test_a_signature_is_written_only_where_there_is_one():
+    spec = Spec("mlp", (4,), 2)
+    assert "signature" not in spec.to_json() and spec.inputs == (4,)
+    signature = Signature((TensorSpec("ids", ("length",), "int64", (0, 9)),), (TensorSpec("tags", ("length", 3)),))
+    several = Spec("mlp", (), 2, signature=signature).then("prune", PLAN)
+    assert several.inputs == Spec.from_json(json.loads(json.dumps(several.to_json()))).inputs == signature
+
+
+@pytest.mark.parametrize(
+    "signature", [3, {}, {"inputs": [], "outputs": []}, {"inputs": [{"name": "a"}], "outputs": []}]
+)
+def test_a_damaged_signature(tmp_path, signature):
+    (tmp_path / MODEL).write_text(json.dumps({**Spec("mlp", (4,), 2).to_json(), "signature": signature}))
+    with pytest.raises(
+        ModelError, match="is not a network that edgekd saved, or is damaged|a signature needs an input"
+    ):
+        Spec.read(tmp_path)
 
 
 def test_changes_by_stage():

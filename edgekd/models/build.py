@@ -12,6 +12,7 @@ from edgekd.errors import ModelError
 from edgekd.models import cifar_resnet, tiny  # noqa: F401  (their entries register themselves)
 from edgekd.models.registry import MODELS
 from edgekd.registry import nearest
+from edgekd.tasks.signature import Shape, Signature
 
 # Heads that only exist in training would have widths that pruning has not followed.
 TORCHVISION_EXTRAS = {"googlenet": {"aux_logits": False}, "inception_v3": {"aux_logits": False}}
@@ -43,10 +44,15 @@ def build(name: str, input_shape: tuple[int, ...], num_classes: int, **args: Any
     return network
 
 
-def code_of(name: str, input_shape: tuple[int, ...], num_classes: int, args: dict[str, Any]) -> tuple[str, ...]:
+def code_of(
+    name: str, input_shape: Shape, num_classes: int, args: dict[str, Any], signature: Signature | None = None
+) -> tuple[str, ...]:
     """Hash the user's files that the network ``name`` depends on, in building and in its forward pass.
 
     A change in any of them makes another network. Networks that are not ``path.py:function`` depend on none.
+
+    Args:
+        signature: what the network takes, where that is not one tensor of ``input_shape``.
     """
     if not userfile.is_reference(name):
         return ()
@@ -55,7 +61,7 @@ def code_of(name: str, input_shape: tuple[int, ...], num_classes: int, args: dic
         with torch.random.fork_rng(devices=[]):
             network = build(name, input_shape, num_classes, **args)
             with suppress(Exception), torch.no_grad():  # an input that the network refuses does not matter here
-                network.eval()(torch.zeros(2, *input_shape))
+                network.eval()(*Signature.of(signature or input_shape).example())
 
     return userfile.code_of(name, use, list(input_shape), num_classes, args)
 

@@ -23,7 +23,7 @@ def build_spec(spec: Spec, load: Callable[[nn.Module], Any] | None = None) -> nn
     Args:
         load: gives the network as its builder made it other weights, before computed ones are folded into plain ones.
     """
-    if spec.code != code_of(spec.builder, spec.input_shape, spec.num_classes, spec.args):
+    if spec.code != code_of(spec.builder, spec.input_shape, spec.num_classes, spec.args, spec.signature):
         raise ModelError(
             f"{spec.builder} has changed since this network was saved: bring the old file back, or run again"
         )

@@ -1,0 +1,211 @@
+"""The signature of a network, found by running it on an example."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from edgekd.errors import ModelError, first_line
+from edgekd.models.modes import in_evaluation
+from edgekd.tasks.signature import (
+    INPUT,
+    Inputs,
+    OpenDimension,
+    Signature,
+    TensorSpec,
+    arguments_of,
+    output_tensors,
+)
+
+
+def find_signature(
+    network: nn.Module,
+    example: Inputs,
+    *,
+    open: Mapping[str, Mapping[int, str]] | None = None,
+    limits: Mapping[str, tuple[int | None, int | None]] | None = None,
+    outputs: Sequence[str] = (),
+) -> Signature:
+    """Find the inputs and outputs of ``network`` by one pass in evaluation mode, and another if a dimension is open.
+
+    >>> find_signature(network, (image, tokens), open={"tokens": {1: "length"}})  # doctest: +SKIP
+
+    A bare tensor is ``input``; those of a tuple have the names of the parameters of ``forward``, those of a dict its
+    keys. A bare output is ``logits``; those of a dict have its keys, others ``output_0``, ``output_1`` and so on.
+
+    Integers are bounded by the rows of the embedding that they index directly, otherwise by the example's values;
+    floats by 0 and 1, or the example's values outside of these.
+
+    Args:
+        example: a batch of inputs that the network takes, the batch in front.
+        open: the axes of inputs whose size differs from call to call, with a name for each; one name is one size. The
+            batch, axis 0, is always open.
+        limits: the least and the largest size of open dimensions, None for no limit.
+        outputs: names for the outputs in their order, in place of those found.
+
+    Raises:
+        ModelError: the network does not take the example, names do not fit, or an output has no batch.
+    """
+    names, tensors = _named_inputs(network, example)
+    open, limits = open or {}, limits or {}
+    specs, sizes = _input_specs(names, tensors, open)
+    traced = _IndexTrace(tensors)
+    found = _outputs_of(network, tensors, traced)
+    specs = [traced.bounded(spec, tensor) for spec, tensor in zip(specs, tensors, strict=True)]
+    if outputs and len(outputs) != len(found):
+        raise ModelError(f"{len(outputs)} names are given for the {len(found)} outputs {', '.join(found)}")
+    dimensions = [OpenDimension(name, size, *limits.get(name, (None, None))) for name, size in sizes.items()]
+    if unknown := next((name for name in limits if name not in sizes), None):
+        raise ModelError(f"limits are given for {unknown!r}, which no axis of an input is named")
+    inputs = Signature(tuple(specs), (), tuple(dimensions))
+    shapes = _output_shapes(network, inputs, found, len(tensors[0]))
+    named = zip(outputs or found, shapes, found.values(), strict=True)
+    return Signature(
+        inputs.inputs, tuple(TensorSpec(name, shape, _dtype(tensor)) for name, shape, tensor in named), inputs.open
+    )
+
+
+def _named_inputs(network: nn.Module, example: Inputs) -> tuple[list[str], tuple[Tensor, ...]]:
+    if isinstance(example, Tensor):
+        return [INPUT], (example,)
+    parameters = [
+        each.name
+        for each in inspect.signature(network.forward).parameters.values()
+        if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)
+    ]
+    if isinstance(example, Mapping):
+        names = list(example)
+        order = parameters[: len(names)]
+        if sorted(order) != sorted(names):
+            raise ModelError(
+                f"{type(network).__name__}.forward takes {', '.join(parameters)}, and the example has "
+                f"{', '.join(names)}: wrap the network in a module whose forward takes exactly these, one by one"
+            )
+        return order, tuple(example[name] for name in order)
+    tensors = arguments_of(example)
+    names = parameters if len(parameters) >= len(tensors) else [f"{INPUT}_{index}" for index in range(len(tensors))]
+    return names[: len(tensors)], tensors
+
+
+def _input_specs(
+    names: Sequence[str], tensors: Sequence[Tensor], axes: Mapping[str, Mapping[int, str]]
+) -> tuple[list[TensorSpec], dict[str, int]]:
+    if unknown := next((name for name in axes if name not in names), None):
+        raise ModelError(f"no input is named {unknown!r}; the inputs are {', '.join(names)}")
+    batches = {len(each) if each.ndim else 0 for each in tensors}
+    if len(batches) != 1 or 0 in batches:
+        raise ModelError(f"the example's tensors have batches of {sorted(batches)}: give one size for all, in axis 0")
+    sizes: dict[str, int] = {}
+    specs = []
+    for name, tensor in zip(names, tensors, strict=True):
+        shape: list[int | str] = list(tensor.shape[1:])
+        for axis, dimension in axes.get(name, {}).items():
+            if not 0 < axis < tensor.ndim:
+                raise ModelError(
+                    f"axis {axis} of {name!r} cannot be named: give 1 to {tensor.ndim - 1}; axis 0 is the batch"
+                )
+            if sizes.setdefault(dimension, tensor.shape[axis]) != tensor.shape[axis]:
+                raise ModelError(
+                    f"the open dimension {dimension!r} has {sizes[dimension]} and {tensor.shape[axis]} in the example: "
+                    "one name is one size"
+                )
+            shape[axis - 1] = dimension
+        specs.append(TensorSpec(name, tuple(shape), _dtype(tensor)))
+    return specs, sizes
+
+
+class _IndexTrace(TorchFunctionMode):
+    """Notes for each input that indexes an embedding directly how many rows it may choose from."""
+
+    def __init__(self, inputs: Sequence[Tensor]):
+        super().__init__()
+        self.rows: dict[int, int] = {}
+        self.inputs = {id(each) for each in inputs}
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = dict(zip(("input", "weight"), args, strict=False)) | (kwargs or {})
+        if func is F.embedding and id(given["input"]) in self.inputs:
+            index = id(given["input"])
+            self.rows[index] = min(len(given["weight"]), self.rows.get(index, len(given["weight"])))
+        return func(*args, **(kwargs or {}))
+
+    def bounded(self, spec: TensorSpec, tensor: Tensor) -> TensorSpec:
+        low, high = (0.0, 1.0)
+        if id(tensor) in self.rows:
+            high = self.rows[id(tensor)] - 1
+        elif tensor.numel():
+            low, high = (float(each) for each in torch.aminmax(tensor.to(torch.float32)))
+            if spec.is_float or spec.dtype == "bool":
+                low, high = min(low, 0.0), max(high, 1.0)
+        return TensorSpec(spec.name, spec.shape, spec.dtype, (low, high))
+
+
+def _outputs_of(network: nn.Module, inputs: Sequence[Tensor], trace: _IndexTrace | None = None) -> dict[str, Tensor]:
+    shapes = ", ".join(str(tuple(each.shape)) for each in inputs)
+    with torch.no_grad(), in_evaluation(network):
+        try:
+            if trace is None:
+                given = network(*inputs)
+            else:
+                with trace:
+                    given = network(*inputs)
+        except Exception as error:  # the forward pass is the user's code
+            raise ModelError(
+                f"{type(network).__name__} does not take inputs of {shapes}: {first_line(error)}"
+            ) from error
+    found = output_tensors(given)
+    for name, tensor in found.items():
+        if not tensor.ndim or len(tensor) != len(inputs[0]):
+            raise ModelError(
+                f"{type(network).__name__} gives {name!r} of shape {tuple(tensor.shape)} for {len(inputs[0])} samples: "
+                "every output has the batch in front; leave out losses and what is common to all samples"
+            )
+    return found
+
+
+def _output_shapes(
+    network: nn.Module, inputs: Signature, found: Mapping[str, Tensor], batch: int
+) -> list[tuple[int | str, ...]]:
+    """Return the shape of each output, with names where it changes with the open dimensions."""
+    shapes: list[tuple[int | str, ...]] = [tuple(each.shape[1:]) for each in found.values()]
+    if not inputs.dimensions:
+        return shapes
+    sizes = {name: each.size for name, each in inputs.dimensions.items()}
+    other = _other_sizes(inputs.dimensions)
+    weight = next(network.parameters(), None)
+    example = inputs.sized(**other).example(batch, like=weight)
+    again = _outputs_of(network, example)
+    names = {(sizes[name], other[name]): name for name in sizes}
+    for index, (name, tensor) in enumerate(again.items()):
+        pairs = zip(shapes[index], tensor.shape[1:], strict=True)
+        shapes[index] = tuple(
+            before if before == after else names.get((int(before), after), _derived(name, axis))
+            for axis, (before, after) in enumerate(pairs, 1)
+        )
+    return shapes
+
+
+def _other_sizes(dimensions: Mapping[str, OpenDimension]) -> dict[str, int]:
+    """Return another size for each, far from the example's where there may be strides, and no two by one step."""
+    other: dict[str, int] = {}
+    for name, each in dimensions.items():
+        most = min(each.most or 3 * each.size, 3 * each.size)
+        taken = {other[done] - dimensions[done].size for done in other}
+        sizes = (*range(most, each.size, -1), *range(each.size - 1, (each.least or 1) - 1, -1))
+        chosen = next((size for size in sizes if size - each.size not in taken), None)
+        if chosen is None:
+            raise ModelError(f"the open dimension {name!r} has no other size than {each.size}: give it as a fixed one")
+        other[name] = chosen
+    return other
+
+
+def _derived(name: str, axis: int) -> str:
+    return "".join(letter if letter.isalnum() else "_" for letter in f"{name}_{axis}")
+
+
+def _dtype(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
