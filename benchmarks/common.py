@@ -42,7 +42,7 @@ def finish(arguments: argparse.Namespace, figures: dict[str, Any], goals: Sequen
     document = {
         "command": " ".join(["python", *sys.argv]),
         "quick": arguments.quick,
-        "environment": fingerprint(),
+        "environment": fingerprint().to_json(),
         **figures,
         "goals": list(goals),
     }

@@ -46,7 +46,7 @@ class Made:
 def saturates() -> bool:
     """Whether this processor adds pairs of 8-bit products in 16 bits, so that weights must have 7."""
     about = cpu()
-    return about.architecture == "x86_64" and not WIDE_SUMS & set(about.flags)
+    return about.architecture == "x86_64" and not WIDE_SUMS & set(about.flags or [])
 
 
 def x86_profile() -> str:

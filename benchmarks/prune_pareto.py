@@ -247,7 +247,8 @@ def kept(store: ArtifactCache, name: str, key: list[Any], make: Callable[[Path],
 
 
 def machine() -> dict[str, Any]:
-    return {part: fingerprint()[part] for part in ("cpu", "packages", "kernel")}
+    here = fingerprint().to_json()
+    return {part: here[part] for part in ("cpu", "packages", "kernel")}
 
 
 def name_of(method: str, aim: float, how: How) -> str:

@@ -16,6 +16,7 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -209,8 +210,8 @@ def timed(
     workloads = {"pruned": Workload(str(pruned)), "unpruned": Workload(str(whole))}
     found = fingerprint()
     # Both files of a ratio ran on one core; which one it was says nothing of the ratio.
-    cpu = {fact: value for fact, value in found["cpu"].items() if fact != "affinity"}
-    machine = {"cpu": cpu, "packages": found["packages"], "kernel": found["kernel"]}
+    cpu = replace(found.cpu, affinity=None).to_json()
+    machine = {"cpu": cpu, "packages": found.packages, "kernel": found.kernel}
     key = sha256(canonical_json([VERSION, name, sha256_file(pruned), sha256_file(whole), settings, machine]))
     if store.find(name, key) is None and not times:
         return {"untimed": "not timed yet"}
@@ -301,7 +302,7 @@ def main() -> None:
     settings = QUICK_SETTINGS if arguments.quick else SETTINGS
     files, measurements = ArtifactCache(folder / "files"), ArtifactCache(folder / "measurements")
     rows, done = [], earlier_rows(arguments.earlier)
-    cpu = fingerprint()["cpu"]["model"]
+    cpu = fingerprint().cpu.model
     for name in arguments.only or (QUICK if arguments.quick else known):
         rows.append(done.get(name) or {"cpu": cpu, **row_of(name, files, measurements, settings, not arguments.files)})
         say(f"{name}: {rows[-1]['error'] or 'through'} ({rows[-1]['seconds']} s)")

@@ -40,7 +40,8 @@ Times = dict[str, list[list[float]]]
 def timed(name: str, entries: dict[str, Entry], settings: dict[str, Any], store: ArtifactCache) -> dict[str, Any]:
     """Latency of every file of a network, measured now or before on this machine."""
     files = {method: entry.file for method, entry in entries.items() if entry.file is not None}
-    machine = {key: fingerprint()[key] for key in ("cpu", "packages", "kernel")}
+    here = fingerprint().to_json()
+    machine = {key: here[key] for key in ("cpu", "packages", "kernel")}
     hashes = {method: sha256_file(file) for method, file in files.items()}
     key = sha256(canonical_json([VERSION, name, hashes, settings, machine]))
 

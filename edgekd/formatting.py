@@ -92,13 +92,13 @@ def count(number: float | None) -> str:
     return scaled(number, ("", "k", "M", "G", "T"))
 
 
-def times_faster(against: Row | None) -> str:
-    """Format the speed-up ``4.1× (3.9–4.3)`` from the stored ratio of student time to teacher time."""
-    if not against or not against.get("ratio"):
+def times_faster(ratio: float | None, interval: Sequence[float] | None = None) -> str:
+    """Format the speed-up ``4.1× (3.9–4.3)`` from the ratio of student time to teacher time and its interval."""
+    if not ratio:
         return ABSENT
-    low, high = against.get("ci95") or (None, None)
-    interval = [1 / high, 1 / low] if low and high else None
-    return f"{significant(1 / against['ratio'])}×" + between(interval, significant)
+    low, high = interval or (0.0, 0.0)
+    turned = [1 / high, 1 / low] if low and high else None
+    return f"{significant(1 / ratio)}×" + between(turned, significant)
 
 
 class Column(NamedTuple):
@@ -120,6 +120,11 @@ def milliseconds(key: str) -> Callable[[Row], str]:
     return lambda row: significant(figure(row))
 
 
+def _against_teacher(row: Row) -> str:
+    against = row.get("latency_vs_teacher") or {}
+    return times_faster(against.get("ratio"), against.get("ci95"))
+
+
 NAMES = (
     Column("Model", lambda row: row["model"] + ("" if row.get("valid", True) else " (!)"), number=False),
     Column("Runtime", lambda row: row["runtime"], number=False),
@@ -132,7 +137,7 @@ RESULTS = (
     Column("Params", lambda row: count(row.get("params"))),
     Column("MACs", lambda row: count(row.get("macs"))),
     Column("p50 ms", milliseconds("p50")),
-    Column("Times faster", lambda row: times_faster(row.get("latency_vs_teacher"))),
+    Column("Times faster", _against_teacher),
 )
 ENERGY = Column("Energy mJ", lambda row: significant(row.get("energy_mj")))
 DETAILS = (

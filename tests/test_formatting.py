@@ -30,8 +30,8 @@ def test_percent() -> None:
 
 
 def test_times_faster_turns_ratio_and_interval_over() -> None:
-    assert formatting.times_faster({"ratio": 0.25, "ci95": [0.2, 0.5]}) == "4.00× (2.00–5.00)"
-    assert formatting.times_faster({"ratio": 2.0}) == "0.500×"
+    assert formatting.times_faster(0.25, [0.2, 0.5]) == "4.00× (2.00–5.00)"
+    assert formatting.times_faster(2.0) == "0.500×"
     assert formatting.times_faster(None) == "–"
 
 

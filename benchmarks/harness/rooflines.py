@@ -117,7 +117,8 @@ def main() -> None:
         for case in cases(arguments.quick):
             for precision, path in write_pair(case, Path(aside)).items():
                 # The roofs are measured anew for the first file only, so that all four stand under the same ones.
-                document = profile_against_roofline(Workload(str(path)), THREADS, 1, runs, fresh=not rows)
+                found = profile_against_roofline(Workload(str(path)), THREADS, 1, runs, fresh=not rows)
+                document = found.to_json()
                 rows.append(row_of(case, precision, document))
                 draw_roofline(LayersUnderRoofs.from_json(document), folder / f"{case.name}-{precision}.png")
     Console(width=200).print(table(rows))

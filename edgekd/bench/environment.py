@@ -29,33 +29,49 @@ BUSY_SHARE = 0.1
 Times = NDArray[np.float64]
 
 
-def fingerprint() -> dict[str, Any]:
-    """Return machine and versions as JSON; what cannot be read is absent. Imports no package that it names."""
-    return {
-        "cpu": cpu().to_json(),
-        "memory_bytes": psutil.virtual_memory().total,
-        "load_average": [round(load, 2) for load in psutil.getloadavg()],
-        "os": operating_system(),
-        "kernel": platform.release(),
-        "python": platform.python_version(),
-        "packages": packages(),
-    }
-
-
 @dataclass(frozen=True)
 class CpuFacts:
-    """This machine's processor; what cannot be read is None. ``flags`` are those that runtimes choose kernels by."""
+    """A machine's processor; what cannot be read is None. ``flags`` are those that runtimes choose kernels by."""
 
     model: str
     architecture: str
-    flags: list[str]
-    logical_cores: int | None
-    physical_cores: int | None
-    affinity: list[int] | None
-    governor: str | None
+    flags: list[str] | None = None
+    logical_cores: int | None = None
+    physical_cores: int | None = None
+    affinity: list[int] | None = None
+    governor: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {key: value for key, value in asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Environment:
+    """This machine and the software on it; ``packages`` has the versions of those that are installed."""
+
+    cpu: CpuFacts
+    memory_bytes: int
+    load_average: list[float]
+    os: str
+    kernel: str
+    python: str
+    packages: dict[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "cpu": self.cpu.to_json()}
+
+
+def fingerprint() -> Environment:
+    """Return this machine and the versions on it. Imports no package that it names."""
+    return Environment(
+        cpu=cpu(),
+        memory_bytes=psutil.virtual_memory().total,
+        load_average=[round(load, 2) for load in psutil.getloadavg()],
+        os=operating_system(),
+        kernel=platform.release(),
+        python=platform.python_version(),
+        packages=packages(),
+    )
 
 
 def cpu() -> CpuFacts:

@@ -1,7 +1,7 @@
 """Results of a measurement, and their JSON. A metric that was not measured is absent."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from edgekd.stats.percentiles import Interval
@@ -42,7 +42,7 @@ class LatencySummary:
     ci95_p99: Interval | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return _without_none(asdict(self))
+        return asdict(self, dict_factory=_measured)
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "LatencySummary":
@@ -58,7 +58,7 @@ class LatencyRatio:
     ci95: Interval | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return _without_none(asdict(self))
+        return asdict(self, dict_factory=_measured)
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "LatencyRatio":
@@ -76,7 +76,7 @@ class EnergyRecord:
     n: int
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "rails": list(self.rails)}
+        return asdict(self, dict_factory=_measured)
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "EnergyRecord":
@@ -122,16 +122,8 @@ class LatencyRecord:
         return not any(warning.code in INVALIDATING for warning in self.warnings)
 
     def to_json(self) -> dict[str, Any]:
-        transfers, ratio, energy = self.transfers_ms, self.latency_vs_reference, self.energy
-        document: dict[str, Any] = {
-            **{each.name: getattr(self, each.name) for each in fields(self)},
-            "latency_ms": self.latency_ms.to_json(),
-            "transfers_ms": transfers and {way: summary.to_json() for way, summary in transfers.items()},
-            "latency_vs_reference": ratio and ratio.to_json(),
-            "energy": energy and energy.to_json(),
-            "warnings": [warning.to_json() for warning in self.warnings],
-        }
-        return {**_without_none(document), "valid": self.valid}
+        document = asdict(replace(self, raw_ns=[]), dict_factory=_measured)
+        return {**document, "raw_ns": self.raw_ns, "valid": self.valid}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "LatencyRecord":
@@ -149,8 +141,8 @@ class LatencyRecord:
         )
 
 
-def _without_none(document: dict[str, Any]) -> dict[str, Any]:
-    return {key: list(each) if isinstance(each, tuple) else each for key, each in document.items() if each is not None}
+def _measured(fields: Iterable[tuple[str, object]]) -> dict[str, object]:
+    return {key: list(each) if isinstance(each, tuple) else each for key, each in fields if each is not None}
 
 
 @dataclass(frozen=True)

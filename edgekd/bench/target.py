@@ -4,13 +4,19 @@ import platform
 from types import TracebackType
 from typing import Any, Protocol
 
-from edgekd.bench.environment import fingerprint
+from edgekd.bench.environment import Environment, fingerprint
 from edgekd.bench.plan import Plan
-from edgekd.bench.profile.cache import machine_facts
+from edgekd.bench.profile.cache import MachineFacts, machine_facts
 from edgekd.bench.records import LatencyRecord, MemoryRecord
 from edgekd.bench.runner import ProgressHook, measure
 from edgekd.bench.runtimes.onnxruntime.interleave import InterleavedRuns, InterleavedTimes, take
 from edgekd.bench.worker import memory
+
+
+class Facts(Protocol):
+    """Facts that times on a machine depend on: readings of another machine are not used."""
+
+    def to_json(self) -> dict[str, Any]: ...
 
 
 class TimingTarget(Protocol):
@@ -27,8 +33,8 @@ class TimingTarget(Protocol):
         """Return the processor's architecture: ``x86_64``, ``aarch64``."""
         ...
 
-    def facts(self, threads: int) -> dict[str, Any]:
-        """Return the facts that times on this machine depend on, as JSON."""
+    def facts(self, threads: int) -> Facts:
+        """Return the facts that times on this machine depend on."""
         ...
 
     def latency(
@@ -56,10 +62,10 @@ class LocalTarget:
     def architecture(self) -> str:
         return platform.machine()
 
-    def facts(self, threads: int) -> dict[str, Any]:
+    def facts(self, threads: int) -> MachineFacts:
         return machine_facts(threads)
 
-    def environment(self) -> dict[str, Any]:
+    def environment(self) -> Environment:
         return fingerprint()
 
     def latency(

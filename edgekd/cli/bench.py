@@ -1,62 +1,22 @@
 """``edgekd bench``: the latency of models, side by side, on this machine or on a device."""
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgekd.cli.bench_result import TimedModel, TimedModels, tables, threads_and_batch, warnings
 from edgekd.errors import DeviceError, MeasurementError
-from edgekd.formatting import ABSENT, Column, Row, between, milliseconds, part, significant, size, times_faster
 from edgekd.log import get_logger
-from edgekd.plain_text import rich
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
-    from edgekd.bench.plan import Plan, Workload
+    from edgekd.bench.plan import Plan
     from edgekd.devices.targets import LocalTarget, RemoteTarget
 
 logger = get_logger(__name__)
-
-NO_DIFFERENCE = "no difference seen"
-
-
-def percentile(name: str) -> Column:
-    figure, interval = milliseconds(name), part(f"ci95_{name}", of="latency_ms")
-    return Column(name, lambda row: figure(row) + between(interval(row), significant))
-
-
-def per_second(row: Row) -> str:
-    return significant(1000 * row["batch"] / row["latency_ms"]["mean"])
-
-
-def verdict(row: Row) -> str:
-    against = row.get("latency_vs_reference")
-    if not against:
-        return ABSENT
-    low, high = against.get("ci95") or (0.0, 0.0)
-    return times_faster(against) + (f", {NO_DIFFERENCE}" if low <= 1 <= high else "")
-
-
-COLUMNS = (
-    percentile("p50"),
-    Column("p90", milliseconds("p90")),
-    Column("p95", milliseconds("p95")),
-    Column("p99", milliseconds("p99")),
-    Column("times as fast", verdict),
-    Column("images/s", per_second),
-    Column("energy", lambda row: significant(1000 * row["energy"]["joules"]) + " mJ" if row.get("energy") else ABSENT),
-    Column("first", lambda row: significant(row.get("first_ms"))),
-    Column("load", lambda row: significant(row.get("load_ms"))),
-    Column("copies in, out", lambda row: " + ".join(significant(way["p50"]) for way in row["transfers_ms"].values())),
-    Column("size", lambda row: size(row.get("size_bytes"))),
-    Column("peak memory", lambda row: size(row.get("peak_rss_bytes"))),
-)
-# Shown only where it was measured.
-OPTIONAL = {"copies in, out": "transfers_ms", "energy": "energy"}
 
 
 def bench(
@@ -143,10 +103,10 @@ def bench(
     ]
     leave_on_signal()
     with target:
-        measured, cut = document(target, plans, timeout)
+        measured = measure_all(target, plans, timeout)
     show(measured, json_file)
-    if cut:
-        raise cut
+    if measured.cut:
+        raise measured.cut
 
 
 def check_times(seconds: float, max_seconds: float | None) -> None:
@@ -164,37 +124,29 @@ def reference_first(models: list[str], against: str | None) -> list[str]:
     return [against, *(others or models)]
 
 
-def document(
-    target: "LocalTarget | RemoteTarget", plans: "list[Plan]", timeout_s: float | None
-) -> tuple[dict[str, Any], DeviceError | None]:
-    """Measure ``plans``, and return the document with the error that ended it early, if one did."""
-    environment, rows, cut = target.environment(), [], None
+def measure_all(target: "LocalTarget | RemoteTarget", plans: "list[Plan]", timeout_s: float | None) -> TimedModels:
+    """Measure ``plans``, or as many as a device lets."""
+    environment, models = target.environment(), list[TimedModel]()
     for number, plan in enumerate(plans):
         try:
-            rows += rows_of(target, plan, timeout_s)
+            models += measure(target, plan, timeout_s)
         except DeviceError as error:
             if number == 0:
                 raise
             cut = DeviceError(f"{number} of {len(plans)} tables were measured before this: {error}")
-            break
-    about = {"schema_version": 2, "environment": environment, "reference": plans[0].reference}
-    return {**about, "models": rows, **({"cut": str(cut)} if cut else {})}, cut
+            return TimedModels(environment, plans[0].reference, models, cut)
+    return TimedModels(environment, plans[0].reference, models)
 
 
-def rows_of(target: "LocalTarget | RemoteTarget", plan: "Plan", timeout_s: float | None) -> list[dict[str, Any]]:
+def measure(target: "LocalTarget | RemoteTarget", plan: "Plan", timeout_s: float | None) -> list[TimedModel]:
     from edgekd.cli.workloads import size_bytes
 
-    records = target.latency(plan, timeout_s, progress=lambda launches: progress(launches, plan))
-    memory = {name: record.to_json() for name, record in target.memory(plan).items()}
+    times = target.latency(plan, timeout_s, progress=lambda launches: progress(launches, plan))
+    memory = target.memory(plan)
     return [
-        described(name, workload, size_bytes(workload)) | memory.get(name, {}) | records[name].to_json()
+        TimedModel(name, workload, size_bytes(workload), times[name], memory.get(name))
         for name, workload in plan.workloads.items()
     ]
-
-
-def described(name: str, workload: "Workload", size: int | None) -> dict[str, Any]:
-    row = {"model": name, "file": workload.model, "precision": workload.precision, "size_bytes": size}
-    return {key: value for key, value in row.items() if value is not None}
 
 
 def progress(launches: Iterator[Any], plan: "Plan") -> Iterable[Any]:
@@ -203,11 +155,7 @@ def progress(launches: Iterator[Any], plan: "Plan") -> Iterable[Any]:
     return track(launches, f"launches, {threads_and_batch(plan.threads, plan.batch)}", plan.launches)
 
 
-def threads_and_batch(threads: int, batch: int) -> str:
-    return f"{threads} thread{'s' * (threads > 1)}, batch {batch}"
-
-
-def show(document: Mapping[str, Any], json_file: Path | None) -> None:
+def show(found: TimedModels, json_file: Path | None) -> None:
     import json
 
     from rich.console import Console
@@ -215,46 +163,11 @@ def show(document: Mapping[str, Any], json_file: Path | None) -> None:
     from edgekd.files import write_json
 
     if json_file == Path("-"):
-        sys.stdout.write(json.dumps(document, indent=1, sort_keys=True) + "\n")
+        sys.stdout.write(json.dumps(found.to_json(), indent=1, sort_keys=True) + "\n")
     else:
-        for shown in tables(document):
+        for shown in tables(found):
             Console(width=None if sys.stdout.isatty() else 180).print(shown)
         if json_file:
-            write_json(json_file, document)
-    for message, names in warnings(document).items():
+            write_json(json_file, found.to_json())
+    for message, names in warnings(found.models).items():
         logger.warning(f"{names}: {message}")
-
-
-def warnings(document: Mapping[str, Any]) -> dict[str, str]:
-    """Return each warning once, with the models that it is about."""
-    about: dict[str, list[str]] = {}
-    for row in document["models"]:
-        for warning in row["warnings"]:
-            about.setdefault(f"{warning['message']} [{warning['code']}]", []).append(row["model"])
-    return {message: ", ".join(dict.fromkeys(names)) for message, names in about.items()}
-
-
-def tables(document: Mapping[str, Any]) -> "Iterator[Table]":
-    """Yield a table for each number of threads and each batch, which are never mixed."""
-    rows = document["models"]
-    for threads, batch in dict.fromkeys((row["threads"], row["batch"]) for row in rows):
-        ours = [row for row in rows if (row["threads"], row["batch"]) == (threads, batch)]
-        yield table(ours, document["environment"]["cpu"]["model"], document["reference"])
-
-
-def table(rows: list[Row], cpu: str, reference: str | None) -> "Table":
-    from rich.table import Table
-
-    first = rows[0]
-    where = cpu if first["device"] == "cpu" else first["providers"][0]
-    shown = Table(title=rich(f"{where}, {threads_and_batch(first['threads'], first['batch'])}, in ms"))
-    shown.add_column("model", overflow="fold")
-    columns = [column for column in COLUMNS if column.heading not in OPTIONAL or first.get(OPTIONAL[column.heading])]
-    for column in columns:
-        shown.add_column(column.heading, justify="right")
-    for row in rows:
-        marked = row["model"] + ("" if row["valid"] else " (!)")
-        shown.add_row(rich(marked), *(column.cell(row) for column in columns))
-    if len(rows) > 1:
-        shown.caption = rich(f"times as fast as {reference}; in brackets 95 % intervals")
-    return shown

@@ -74,12 +74,13 @@ def profile(
         raise MeasurementError(f"{model}: an engine's layers are timed by 'trtexec --dumpProfile'; give the ONNX file")
     profiled = workload(model, runtime, "cpu", parse_shape(shape))
     leave_on_signal()
-    document = profile_against_roofline(profiled, threads, batch, runs, trace, fresh)
+    measured = profile_against_roofline(profiled, threads, batch, runs, trace, fresh)
+    document = measured.to_json()
     found = LayersUnderRoofs.from_json(document)
     if json_file == Path("-"):
         sys.stdout.write(json.dumps(document, indent=1, sort_keys=True) + "\n")
     else:
-        show(found, document["environment"]["cpu"]["model"], top)
+        show(found, measured.environment.cpu.model, top)
         if json_file:
             write_json(json_file, document)
     for line in warnings(found):

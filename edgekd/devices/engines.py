@@ -1,9 +1,8 @@
 """TensorRT engines that ``trtexec`` builds from ONNX files on a device, each built once and cached there."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import onnx
 from google.protobuf.message import DecodeError
@@ -143,9 +142,9 @@ def parse_build_result(event: Event) -> BuildResult:
     )
 
 
-def build_requests(engines: Iterable[DeviceEngine]) -> dict[str, Any]:
+def build_requests(engines: Iterable[DeviceEngine]) -> dict[str, BuildRequest]:
     """Return the build requests by file, so that one file under two names is built once."""
-    return {engine.file: asdict(engine.request) for engine in engines}
+    return {engine.file: engine.request for engine in engines}
 
 
 def numbered(paths: Iterable[Path]) -> dict[Path, int]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edgekd.devices.events import integer, text
+from edgekd.devices.events import Event, integer, text
 
 CORES = 1 << 16
 PACKAGES = ("numpy", "onnxruntime")
@@ -71,7 +71,7 @@ class DeviceFacts:
     memory_bytes: int
     python: PythonFacts
     jetson: JetsonFacts
-    document: Mapping[str, Any]
+    document: Event
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "DeviceFacts":

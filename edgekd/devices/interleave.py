@@ -1,8 +1,11 @@
 """Interleaved inferences on a device, with ONNX Runtime's own times of its kernels."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from edgekd.bench.runtimes.onnxruntime.interleave import InterleavedRuns, InterleavedTimes
+from edgekd.bench.runtimes.onnxruntime.trace import Trace
 from edgekd.devices.events import DAY_S, Event, nanoseconds, number, reading_response, text
 from edgekd.devices.remote import Remote
 from edgekd.errors import DeviceError
@@ -33,14 +36,12 @@ def interleaved_times(event: Event, turns: InterleavedRuns) -> InterleavedTimes:
     times = np.array([nanoseconds(row) for row in event["times_ns"]], np.int64)
     if times.ndim != 2 or times.shape[1] != len(turns.order):
         raise ValueError(f"times in the shape {times.shape}")
-    events = {name: [kernel_of(each) for each in event["events"][name]] for name in turns.recorded}
-    return InterleavedTimes(times, events)
+    return InterleavedTimes(times, {name: trace_of(event["events"][name]) for name in turns.recorded})
 
 
-def kernel_of(event: Event) -> Event:
-    text(event["name"], "the name of a kernel")
-    number(event["dur"], "the time of a kernel in microseconds", 0, DAY_S * 1e6)
-    number(event["ts"], "the moment of a kernel in microseconds")
-    if not isinstance(event.get("args", {}), dict):
-        raise ValueError("a kernel's arguments are no object")
-    return event
+def trace_of(events: Sequence[Event]) -> Trace:
+    for event in events:
+        text(event["name"], "the name of a kernel")
+        number(event["dur"], "the time of a kernel in microseconds", 0, DAY_S * 1e6)
+        number(event["ts"], "the moment of a kernel in microseconds")
+    return Trace.from_json(events)

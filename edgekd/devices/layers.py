@@ -69,7 +69,7 @@ def engine_layers(
     words = timing_command(builder.trtexec, builder.version, timing)
     run = RunRequest("model", words, FILES, INTERVAL_S)
     remote.put(model, engine.onnx)
-    request = {"job": "tensorrt", "engines": build_requests([engine]), "runs": [asdict(run)], "lock_clocks": False}
+    request = {"job": "tensorrt", "engines": build_requests([engine]), "runs": [run], "lock_clocks": False}
     for event in remote.events(request, BUILD_S):
         if event["event"] == "run":
             with reading_response(remote.device.name):

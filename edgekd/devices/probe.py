@@ -1,11 +1,10 @@
 """Probing a device: what it is, what it can run, and what is missing."""
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from edgekd.devices.events import number, reading_response
+from edgekd.devices.events import Event, number, reading_response
 from edgekd.devices.facts import PACKAGES, DeviceFacts, PythonFacts
 from edgekd.devices.jetson.command import is_known
 from edgekd.devices.jetson.power_mode import PowerMode, parse_power_mode
@@ -101,7 +100,7 @@ def clock_ahead(before: float, there: float, after: float) -> float:
     return 0.0 if before <= there <= after else there - (after if there > after else before)
 
 
-def parse_probe(device: Device, document: Mapping[str, Any], clock_ahead_s: float = 0.0) -> Probe:
+def parse_probe(device: Device, document: Event, clock_ahead_s: float = 0.0) -> Probe:
     """Read what the runner sent; raise ValueError or its like if it cannot be what a runner sends."""
     facts = DeviceFacts.from_json(document)
     jetson = facts.jetson

@@ -2,10 +2,9 @@
 
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from edgekd import strict_json
 from edgekd.devices import runner
@@ -66,8 +65,8 @@ class Remote(Ssh):
         if tuple(map(int, version.split("."))) < (3, 8):
             raise DeviceError(f"{python} on {where} is Python {version} and 3.8 is needed; name another with --python")
 
-    def events(self, request: dict[str, Any], timeout_s: float) -> Iterator[Event]:
-        """Run the job ``request`` and yield the runner's events, up to its end.
+    def events(self, request: Mapping[str, object], timeout_s: float) -> Iterator[Event]:
+        """Run the job ``request``, which may hold records, and yield the runner's events, up to its end.
 
         Raises:
             DeviceError: the job failed, the runner ended early, the connection or the time did. Events that came
@@ -75,7 +74,7 @@ class Remote(Ssh):
         """
         words = [self.device.python, NAME]
         finished = False
-        for line in self._guarded(words, timeout_s, json.dumps(request).encode() + b"\n"):
+        for line in self._guarded(words, timeout_s, json.dumps(request, default=asdict).encode() + b"\n"):
             event = self._event(line)
             if event["event"] == "failed":
                 raise DeviceError(f"{self.device.name}: {str(event.get('why'))[:2000]}")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGXFSZ
 from time import monotonic
-from typing import IO, Any
+from typing import IO
 
 from edgekd.devices.address import Address
 from edgekd.devices.connection import COMPLAINTS, GRACE_S, OURS, Connection, bounded, in_shell, plain_environment
@@ -23,6 +23,8 @@ from edgekd.pipes import FloodError, Lines, SlowError
 TIME_OVER = 124
 LARGEST = 4 << 30  # of a file that comes from a device
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
+# Children have sessions of their own: Ctrl-C in a terminal reaches this process alone, which then puts things away.
+ENVIRONMENT = plain_environment()
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,9 @@ class Ssh:
             given.seek(0)
             try:
                 code = subprocess.run(
-                    self._remote(words, timeout_s), stdin=given, stdout=out, stderr=stderr,
-                    timeout=timeout_s + GRACE_S, preexec_fn=bounded(COMPLAINTS), **ALONE,
+                    self._remote(words, timeout_s),
+                    stdin=given, stdout=out, stderr=stderr, timeout=timeout_s + GRACE_S,
+                    preexec_fn=bounded(COMPLAINTS), env=ENVIRONMENT, start_new_session=True,
                 ).returncode  # fmt: skip
             except subprocess.TimeoutExpired as error:
                 raise self._too_slow(words, timeout_s) from error
@@ -110,7 +113,7 @@ class Ssh:
             process = subprocess.Popen(
                 self._remote(words, timeout_s),
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, bufsize=0, preexec_fn=bounded(COMPLAINTS),
-                **ALONE,
+                env=ENVIRONMENT, start_new_session=True,
             )  # fmt: skip
             try:
                 assert process.stdin is not None and process.stdout is not None
@@ -172,7 +175,7 @@ class Ssh:
             with tempfile.TemporaryFile() as stderr:
                 done = subprocess.run(
                     words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr, timeout=timeout_s,
-                    preexec_fn=bounded(largest), **ALONE,
+                    preexec_fn=bounded(largest), env=ENVIRONMENT, start_new_session=True,
                 )  # fmt: skip
                 stderr.seek(0)
                 return Outcome(done.returncode, b"", stderr.read(COMPLAINTS).decode(errors="replace"))
@@ -226,7 +229,3 @@ def stop(process: "subprocess.Popen[bytes]") -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-# Ctrl-C in a terminal reaches this process alone, which then puts things away.
-ALONE: dict[str, Any] = {"env": plain_environment(), "start_new_session": True}

@@ -1,6 +1,7 @@
 """Targets that plans are timed on: this machine, or a registered device. Both are context managers."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.bench import LatencyRecord, MemoryRecord, Plan
+from edgekd.bench.environment import CpuFacts
 from edgekd.bench.runner import ProgressHook
 from edgekd.bench.runtimes.onnxruntime.interleave import InterleavedRuns, InterleavedTimes
 from edgekd.bench.target import LocalTarget
@@ -25,6 +27,34 @@ from edgekd.errors import DeviceError, MeasurementError
 
 # Facts by which two devices of one name are told apart.
 IDENTIFYING_FACTS = ("board", "cpu", "cores", "architecture", "system", "kernel", "python")
+
+
+@dataclass(frozen=True)
+class RemoteEnvironment:
+    """A device that times are measured on, as it reports itself."""
+
+    probe: Probe
+
+    @property
+    def cpu(self) -> CpuFacts:
+        return CpuFacts(self.probe.facts.cpu, self.probe.facts.architecture)
+
+    def to_json(self) -> dict[str, Any]:
+        mode = {"power_mode": self.probe.power_mode.name} if self.probe.power_mode else {}
+        return {"cpu": self.cpu.to_json(), **mode, "device": self.probe.to_json()}
+
+
+@dataclass(frozen=True)
+class RemoteFacts:
+    """Facts that times on a device depend on."""
+
+    probe: Probe
+    threads: int
+
+    def to_json(self) -> dict[str, Any]:
+        about = {name: self.probe.facts.document.get(name) for name in IDENTIFYING_FACTS}
+        mode = self.probe.power_mode.name if self.probe.power_mode else None
+        return {**about, "power_mode": mode, "device": self.probe.device.name, "threads": self.threads}
 
 
 class RemoteTarget:
@@ -53,12 +83,8 @@ class RemoteTarget:
     def probe(self) -> Probe:
         return probe_remote(self.remote)
 
-    def environment(self) -> dict[str, Any]:
-        """Return what the device reports of itself, with its processor as in :func:`edgekd.bench.fingerprint`."""
-        document = self.probe.to_json()
-        facts = document["facts"]
-        mode = {"power_mode": document["power_mode"]} if "power_mode" in document else {}
-        return {"cpu": {"model": facts["cpu"], "architecture": facts["architecture"]}, **mode, "device": document}
+    def environment(self) -> RemoteEnvironment:
+        return RemoteEnvironment(self.probe)
 
     def latency(
         self, plan: Plan, timeout_s: float | None = None, progress: ProgressHook = iter
@@ -82,11 +108,8 @@ class RemoteTarget:
     def architecture(self) -> str:
         return self.probe.facts.architecture
 
-    def facts(self, threads: int) -> dict[str, Any]:
-        """Return the facts that times on the device depend on, as JSON."""
-        about = {name: self.probe.facts.document.get(name) for name in IDENTIFYING_FACTS}
-        mode = self.probe.power_mode.name if self.probe.power_mode else None
-        return {**about, "power_mode": mode, "device": self.remote.device.name, "threads": threads}
+    def facts(self, threads: int) -> RemoteFacts:
+        return RemoteFacts(self.probe, threads)
 
     def interleave(self, turns: InterleavedRuns) -> InterleavedTimes:
         return interleave_on_device(self.remote, turns)

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,7 @@ def measure_engines(
     request = {
         "job": "tensorrt",
         "engines": build_requests(engines.values()),
-        "runs": [asdict(run) for run in requested],
+        "runs": requested,
         "lock_clocks": lock_clocks,
     }
     runs: list[tuple[str, Run]] = []

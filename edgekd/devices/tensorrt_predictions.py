@@ -2,7 +2,7 @@
 
 import gzip
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +61,7 @@ def predict_with_engines(
         "batch_file": BATCH_FILE,
         "batch_bytes": batch * inputs[0].nbytes,
         "batches": batches,
-        "runs": [asdict(output_request(builder, name, engine)) for name, engine in engines.items()],
+        "runs": [output_request(builder, name, engine) for name, engine in engines.items()],
     }
     limit = timeout_s or (BUILD_S + PROCESS_S * batches) * len(engines)
     outputs = {name: onnx.load(path, load_external_data=False).graph.output[0].name for name, path in models.items()}

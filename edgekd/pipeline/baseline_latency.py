@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from edgekd.artifact_cache import METRICS
 from edgekd.bench import Plan, Workload
@@ -81,7 +81,7 @@ class ComparisonNode(Node[AgainstBaseline]):
 
     @cached_property
     def key(self) -> str:
-        facts: Any = identifying_facts(self.probe) if self.probe else machine_facts(self.target.threads)
+        facts = identifying_facts(self.probe) if self.probe else machine_facts(self.target.threads).to_json()
         hashes = [sha256_file(each) for each in (self.file, self.baseline)]
         about = ["beside", VERSION, usual.SECONDS, usual.LAUNCHES, hashes, self.target.model_dump(), facts]
         return sha256(canonical_json(about))

@@ -98,7 +98,8 @@ class ExportNode(Node[Exported]):
     @cached_property
     def key(self) -> str:
         # The predictions are this runtime's on this processor: another one may saturate where this one does not.
-        machine = [fingerprint()[key] for key in ("cpu", "packages")]
+        here = fingerprint()
+        machine = [here.cpu.to_json(), here.packages]
         judged = self._judged
         placing = [PLACING, judged.device, judged.threads, asdict(self._bounds)] if self._is_placed else []
         about = ["export", VERSION, self.done.content, self.data.fingerprint, machine, self._profiles, placing]

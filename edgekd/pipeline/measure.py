@@ -18,7 +18,6 @@ from edgekd.pipeline.evaluate import Exported
 from edgekd.pipeline.node import Node
 from edgekd.recipe import Target
 from edgekd.report.schema import ProfileRecord
-from edgekd.strict_json import JsonObject
 
 logger = get_logger(__name__)
 
@@ -60,15 +59,15 @@ class LatencyNode(Node[Measured]):
 
     @cached_property
     def key(self) -> str:
-        environment = fingerprint()
-        machine = {key: environment.get(key) for key in ("cpu", "packages", "kernel")}
+        here = fingerprint()
+        machine = {"cpu": here.cpu.to_json(), "packages": here.packages, "kernel": here.kernel}
         files = [sha256_file(export.onnx) for export in self.exports]
         how = ["latency", VERSION, SECONDS, LAUNCHES, PROFILE_RUNS, self.question]
         return sha256(canonical_json([*how, files, self.target.threads, machine]))
 
     def fill(self, folder: Path, workplace: Path) -> None:
         # Before what is measured loads the machine itself.
-        threads, environment = self.target.threads, fingerprint()
+        threads, environment = self.target.threads, fingerprint().to_json()
         logger.info(f"  latency on this CPU, {threads} thread{'s' if threads > 1 else ''}, interleaved")
         workloads = {export.label: Workload(str(export.onnx)) for export in self.exports}
         first, question = self.exports[0].label, self.question
@@ -79,7 +78,7 @@ class LatencyNode(Node[Measured]):
             "environment": environment,
             "latency": {label: record.to_json() for label, record in latency.items()},
             "memory": {label: record.to_json() for label, record in memory.items()},
-            "profiles": [profile(label, workloads[label], threads) for label in ends(list(workloads))],
+            "profiles": [profile(label, workloads[label], threads).to_json() for label in ends(list(workloads))],
         }
         write_json(folder / METRICS, content)
 
@@ -95,7 +94,6 @@ def ends(labels: list[str]) -> list[str]:
     return list(dict.fromkeys((labels[0], labels[-1])))
 
 
-def profile(label: str, workload: Workload, threads: int) -> JsonObject:
-    found = profile_against_roofline(workload, threads, runs=PROFILE_RUNS)
-    kept = ("runtime", "threads", "batch", "runs", "roofs", "summary", "layers")
-    return {"model": label, **{key: found[key] for key in kept}}
+def profile(label: str, workload: Workload, threads: int) -> ProfileRecord:
+    found = profile_against_roofline(workload, threads, runs=PROFILE_RUNS).to_json()
+    return ProfileRecord(**{**{key: found[key] for key in ProfileRecord.model_fields}, "model": label})

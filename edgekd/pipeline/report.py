@@ -53,7 +53,7 @@ def make_report(
     rows += _of_targets(of, recipe, exports, measured, remote, compared)
     student = judged(rows)
     teacher = next(row for row in same_place(student, rows) if row.model == exports[0].label)
-    environment = next(iter(measured.values())).environment if measured else fingerprint()
+    environment = next(iter(measured.values())).environment if measured else fingerprint().to_json()
     if remote:
         environment = {**environment, "devices": {each.target.device: each.probe.to_json() for each in remote}}
     skipped = [each for each in recipe.targets if each not in measured and each not in {one.target for one in remote}]

@@ -27,7 +27,7 @@ BogoMIPS\t: 31.25
 
 
 def test_fingerprint_is_json_and_true():
-    found = json.loads(json.dumps(fingerprint(), allow_nan=False))
+    found = json.loads(json.dumps(fingerprint().to_json(), allow_nan=False))
     assert found["packages"]["numpy"] == numpy.__version__
     assert found["packages"]["onnxruntime"] == version("onnxruntime")
     assert found["cpu"]["affinity"] == sorted(os.sched_getaffinity(0))

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgekd.bench.environment import BUSY_SHARE, cpu
+from edgekd.bench.environment import BUSY_SHARE, CpuFacts, cpu
 from edgekd.bench.profile.roofs import Roofs
 from edgekd.errors import EdgekdError, StorageError
 from edgekd.files import canonical_json, is_file, read_object, sha256, write_json
@@ -16,7 +17,7 @@ SCHEMA_VERSION = 1
 
 def cached_roofs(threads: int, measure: Callable[[int], Roofs], fresh: bool = False) -> Roofs:
     """Return the cached roofs for ``threads``, or call ``measure(threads)`` if there are none or ``fresh`` is set."""
-    machine = machine_facts(threads)
+    machine = machine_facts(threads).to_json()
     path = cache_folder() / f"roofs-{sha256(canonical_json(machine))[:16]}.json"
     if not fresh and (known := read(path)):
         return known
@@ -39,12 +40,26 @@ def read(path: Path) -> Roofs | None:
         return None
 
 
-def machine_facts(threads: int) -> dict[str, Any]:
+@dataclass(frozen=True)
+class MachineFacts:
+    """Facts that times on this machine depend on."""
+
+    cpu: CpuFacts
+    threads: int
+    numpy: str
+    onnxruntime: str
+
+    def to_json(self) -> dict[str, Any]:
+        # Which CPUs are usable does not matter, only how many.
+        usable = {"usable_cpus": len(self.cpu.affinity or [])}
+        versions = {"numpy": self.numpy, "onnxruntime": self.onnxruntime}
+        cpu = replace(self.cpu, affinity=None).to_json()
+        return {**cpu, **versions, **usable, "threads": self.threads, "schema_version": SCHEMA_VERSION}
+
+
+def machine_facts(threads: int) -> MachineFacts:
     """Return the facts that the roofs depend on."""
     import numpy
     import onnxruntime
 
-    facts = cpu().to_json()
-    usable = len(facts.pop("affinity", []))
-    versions = {"numpy": numpy.__version__, "onnxruntime": onnxruntime.__version__}
-    return {**facts, **versions, "usable_cpus": usable, "threads": threads, "schema_version": SCHEMA_VERSION}
+    return MachineFacts(cpu(), threads, numpy.__version__, onnxruntime.__version__)

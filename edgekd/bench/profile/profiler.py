@@ -1,13 +1,14 @@
 """A layer profile taken in a fresh process on this machine, compared with the machine's roofline."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgekd.bench.environment import fingerprint
+from edgekd.bench.environment import Environment, fingerprint
 from edgekd.bench.plan import Workload
 from edgekd.bench.profile.cache import cached_roofs
 from edgekd.bench.profile.layers import LayerProfile
-from edgekd.bench.profile.roofline import layer_limits, summary
+from edgekd.bench.profile.roofline import LayerLimit, RooflineSummary, layer_limits, summary
 from edgekd.bench.profile.roofs import Roofs
 from edgekd.bench.worker import call_once
 from edgekd.errors import MeasurementError
@@ -18,13 +19,37 @@ logger = get_logger(__name__)
 TIMEOUT_S = 600
 
 
+@dataclass(frozen=True)
+class ProfileUnderRoofs:
+    """The layers of ``workload`` in running order, their limits under the machine's ``roofs``, and their summary."""
+
+    workload: Workload
+    threads: int
+    batch: int
+    runs: int
+    environment: Environment
+    roofs: Roofs
+    summary: RooflineSummary
+    layers: tuple[LayerLimit, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "schema_version": 1,
+            "environment": self.environment.to_json(),
+            **{"model": self.workload.model, "runtime": self.workload.runtime},
+            **{"threads": self.threads, "batch": self.batch, "runs": self.runs},
+            "roofs": self.roofs.to_json(),
+            "summary": self.summary.to_json(),
+            "layers": [{**each.to_json(), "of_total": each.layer.ms / self.summary.layers_ms} for each in self.layers],
+        }
+
+
 def profile_against_roofline(
     workload: Workload, threads: int = 1, batch: int = 1, runs: int = 50, trace: Path | None = None, fresh: bool = False
-) -> dict[str, Any]:
-    """Profile ``workload`` and return environment, roofs, summary and each layer in running order, as JSON.
+) -> ProfileUnderRoofs:
+    """Profile ``workload`` and compare each layer with what this machine can compute and move at best.
 
-    Each layer has its ``ms``, the ``limit_ms`` that the roofs allow, what it is ``bound`` by, and its share
-    ``of_total``. ``trace`` is where a Chrome trace goes; ``fresh`` measures the machine again.
+    ``trace`` is where a Chrome trace goes; ``fresh`` measures the machine again.
     """
     if workload.device != "cpu":
         raise MeasurementError(f"there is no roofline for {workload.device} yet; profile on the CPU")
@@ -34,10 +59,7 @@ def profile_against_roofline(
     roofs = cached_roofs(threads, measure_in_child, fresh)
     limits = layer_limits(found, roofs)
     whole = summary(found, limits)
-    layers = [{**each.to_json(), "of_total": each.layer.ms / whole.layers_ms} for each in limits]
-    about = {"model": workload.model, "runtime": workload.runtime, "threads": threads, "batch": batch}
-    measured = {"environment": fingerprint(), "roofs": roofs.to_json(), "summary": whole.to_json(), "layers": layers}
-    return {"schema_version": 1, **about, "runs": found.runs, **measured}
+    return ProfileUnderRoofs(workload, threads, batch, found.runs, fingerprint(), roofs, whole, tuple(limits))
 
 
 def measure_in_child(threads: int) -> Roofs:

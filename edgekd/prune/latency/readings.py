@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.bench.runtimes.onnxruntime.interleave import InterleavedRuns, InterleavedTimes
-from edgekd.bench.runtimes.onnxruntime.trace import KERNEL, Event, identity, last_runs
+from edgekd.bench.runtimes.onnxruntime.trace import KernelRun
 
 # Other processes can only slow a kernel down.
 FASTEST = 0.2
@@ -26,17 +26,13 @@ class Reading:
 
 def readings(taken: InterleavedTimes, turns: InterleavedRuns, name: str) -> list[Reading]:
     """Return the kernels of the model ``name`` with their times; kernels within a loop are added up."""
-    inferences, _ = last_runs(taken.events[name], taken.runs(name, turns))
+    inferences, _ = taken.traces[name].last(taken.runs(name, turns))
     spent = [_spent(kernels) for kernels in inferences]
-    first = {identity(event): event for event in inferences[0]}
+    first = {kernel.identity: kernel for kernel in inferences[0]}
     return [
         # The profiler cuts to whole microseconds.
-        Reading(
-            event["name"].removesuffix(KERNEL),
-            event["args"]["op_name"],
-            (fast_mean([each.get(key, 0) for each in spent]) + 0.5) / 1e3,
-        )
-        for key, event in first.items()
+        Reading(kernel.name, kernel.op, (fast_mean([each.get(key, 0) for each in spent]) + 0.5) / 1e3)
+        for key, kernel in first.items()
     ]
 
 
@@ -46,8 +42,8 @@ def fast_mean(times: Sequence[float] | NDArray[Any]) -> float:
     return float(ordered[: max(1, round(FASTEST * len(ordered)))].mean())
 
 
-def _spent(kernels: Sequence[Event]) -> dict[tuple[str, str], int]:
-    microseconds: dict[tuple[str, str], int] = defaultdict(int)
-    for event in kernels:
-        microseconds[identity(event)] += event["dur"]
+def _spent(kernels: Sequence[KernelRun]) -> dict[tuple[str, str], float]:
+    microseconds: dict[tuple[str, str], float] = defaultdict(int)
+    for kernel in kernels:
+        microseconds[kernel.identity] += kernel.duration
     return microseconds

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
 
+from edgekd.bench.target import Facts
 from edgekd.errors import EdgekdError, StorageError
 from edgekd.files import canonical_json, is_file, locked, read_object, sha256, write_json
 from edgekd.user_cache import cache_folder
@@ -20,7 +21,7 @@ class ReadingStore:
     """
 
     precision: str
-    machine: dict[str, Any]
+    machine: Facts
     multiples: dict[str, float] = field(default_factory=dict)
     reference_ms: float | None = None
     overhead: float | None = None
@@ -29,7 +30,7 @@ class ReadingStore:
     """Ignore the file, and replace it when readings are saved."""
 
     def __post_init__(self) -> None:
-        key = sha256(canonical_json([VERSION, self.precision, self.machine]))
+        key = sha256(canonical_json([VERSION, self.precision, self.machine.to_json()]))
         self.path = cache_folder() / f"latency-{key[:16]}.json"
         self.load()
 
@@ -58,7 +59,7 @@ class ReadingStore:
         with suppress(StorageError), locked(self.path, "the table of layer times"):
             self.load()
             document = {
-                "machine": self.machine,
+                "machine": self.machine.to_json(),
                 "precision": self.precision,
                 "reference_ms": self.reference_ms,
                 "overhead": self.overhead,

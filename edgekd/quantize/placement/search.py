@@ -71,7 +71,7 @@ def search_placement(
     if PROFILES.find(target).runtime != "onnxruntime":
         raise ExportError(f"placement is measured in ONNX Runtime; {target} is another runtime's profile")
     at = at or LocalTarget()
-    machine = at.facts(threads)
+    machine = at.facts(threads).to_json()
     content = sha256(model.SerializeToString(deterministic=True))
     key = sha256(canonical_json([VERSION, content, target, seconds, machine]))
     path = cache_folder() / f"placement-{key[:16]}.json"

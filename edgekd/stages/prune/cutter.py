@@ -9,6 +9,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from edgekd.bench.target import Facts
 from edgekd.devices.targets import LocalTarget, RemoteTarget, resolve_target
 from edgekd.files import temporary_folder
 from edgekd.prune import IMPORTANCES
@@ -26,7 +27,6 @@ from edgekd.stages.deployment import Deployment, writer
 from edgekd.stages.job import Job
 from edgekd.stages.prune.figures import CutFigures, CutTiming, KeptLayers
 from edgekd.stages.prune.options import Prune
-from edgekd.strict_json import JsonObject
 from edgekd.tasks.signature import LOGITS
 from edgekd.tasks.task import Task
 from edgekd.train.objective import total
@@ -163,7 +163,7 @@ class Cutter:
         """Return the machine of the first target."""
         return resolve_target(self.job.needs.device)
 
-    def machine(self) -> JsonObject:
+    def machine(self) -> Facts:
         """Return the facts that times there depend on."""
         with self.place() as place:
             return place.facts(self.threads)

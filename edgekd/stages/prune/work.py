@@ -181,6 +181,7 @@ class _Pruning:
         cutter = Cutter(self.job, network)
         ranking = cutter.ranking(cutter.round_to)
         timed = self.job.needs.timed
+        machine = cutter.machine().to_json() if timed else None
         with cutter.predictor(network) if timed else nullcontext() as latency:
             found = scan(
                 network,
@@ -195,7 +196,7 @@ class _Pruning:
                 seconds=section.sensitivity,
                 cache=cache_folder() / "sensitivity",
                 latency=latency,
-                latency_setting=canonical_json([asdict(self.job.needs), cutter.machine() if timed else None]).decode(),
+                latency_setting=canonical_json([asdict(self.job.needs), machine]).decode(),
             )
         return found, sensitivity_weights(found, ranking.prunable(network, shape), 1 / len(self.data.validation))
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from edgekd.bench.runtimes.onnxruntime.trace import chrome_trace, last_runs, steps_of
+from edgekd.bench.profile.layers import LayerTime
+from edgekd.bench.runtimes.onnxruntime.trace import Trace, steps_of, trace_to_json
 from edgekd.errors import MeasurementError
 
 
@@ -23,7 +24,7 @@ EVENTS = [*WARM_UP, *run(3000, 10, 5), *run(4000, 30, 5), *run(5000, 20, 6)]
 
 
 def test_warm_up_runs_are_dropped_and_medians_taken_of_the_rest():
-    inferences, total_ms = last_runs(EVENTS, 3)
+    inferences, total_ms = Trace.from_json(EVENTS).last(3)
     stem, head = steps_of(inferences)
     assert total_ms == 0.030
     assert (stem.name, stem.op, stem.inputs, stem.activation_bytes) == ("stem", "Conv", (("float", (1, 3)),), 12)
@@ -35,19 +36,20 @@ def test_warm_up_runs_are_dropped_and_medians_taken_of_the_rest():
 def test_a_step_of_a_loop_counts_once_with_all_its_time():
     events = [*run(1000, 10, 5), kernel("loop", "Loop", 1, 1001, 17), kernel("stem", "Conv", 9, 1018, 7)]
     events[2]["dur"] = 40
-    stem, head = steps_of(last_runs(events, 1)[0])
+    stem, head = steps_of(Trace.from_json(events).last(1)[0])
     assert stem.ms == pytest.approx(0.0175)
     assert head.name == "head"
 
 
 def test_a_profile_that_overflowed_is_refused():
     with pytest.raises(MeasurementError, match="recorded 4 of 5 runs.*give fewer --runs"):
-        last_runs(EVENTS, 5)
+        Trace.from_json(EVENTS).last(5)
 
 
 def test_the_trace_carries_the_layers_names():
-    inferences, _ = last_runs(EVENTS, 1)
-    [first, second] = chrome_trace(inferences, {"stem": {"name": "features.0", "macs": 6}})["traceEvents"]
+    inferences, _ = Trace.from_json(EVENTS).last(1)
+    layer = LayerTime("features.0", "Conv", 0.02, macs=6, bytes=24, precision="float32")
+    [first, second] = trace_to_json(inferences, {"stem": layer})["traceEvents"]
     assert (first["name"], first["cat"], first["ts"], first["dur"]) == ("features.0", "Conv", 5001, 20)
-    assert first["args"] == {"node": "stem", "name": "features.0", "macs": 6}
+    assert first["args"] == {"node": "stem", "name": "features.0", "macs": 6, "bytes": 24, "precision": "float32"}
     assert second["args"]["node"] == "head"

@@ -52,11 +52,11 @@ def test_each_kernel_is_read(take, tmp_path):
     taken = take(turns)
     assert taken.times_ns.shape == (5, 3) and (taken.times_ns > 0).all()
     assert taken.times_ns[:, 0].min() > taken.times_ns[:, 2].min()
-    assert list(taken.events) == ["three"]
+    assert list(taken.traces) == ["three"]
     read = readings(taken, turns, "three")
     assert [reading.name for reading in read] == ["product_0", "product_1", "product_2"]
     for reading in read:
-        times = [event["dur"] for event in taken.events["three"] if event["name"] == f"{reading.name}_kernel_time"]
+        times = [kernel.duration for kernel in taken.traces["three"].kernels if kernel.name == reading.name]
         assert len(times) == 6
         assert reading.ms == (min(times[1:]) + 0.5) / 1e3  # a fifth of five is one
         assert reading.op == "MatMul"

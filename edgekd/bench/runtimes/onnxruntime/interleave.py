@@ -1,6 +1,5 @@
 """Interleaved inferences of several ONNX files in one process, some with their kernel times recorded."""
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from edgekd.bench.clock import collector_off
 from edgekd.bench.plan import Workload
 from edgekd.bench.runtimes.onnxruntime.session import OnnxSession
-from edgekd.bench.runtimes.onnxruntime.trace import Event
+from edgekd.bench.runtimes.onnxruntime.trace import Trace
 from edgekd.files import temporary_folder
 
 
@@ -46,10 +45,10 @@ class InterleavedRuns:
 
 @dataclass(frozen=True)
 class InterleavedTimes:
-    """``times_ns`` (counted turns, inferences in a turn), and the trace ``events`` of recorded models in all turns."""
+    """``times_ns`` (counted turns, inferences in a turn), and the traces of recorded models in all turns."""
 
     times_ns: NDArray[np.int64]
-    events: Mapping[str, list[Event]]
+    traces: Mapping[str, Trace]
 
     def runs(self, name: str, turns: InterleavedRuns) -> int:
         """Return the number of counted inferences of ``name``."""
@@ -77,8 +76,8 @@ def take(turns: InterleavedRuns) -> InterleavedTimes:
             times, deadline = [], perf_counter_ns() + round(turns.seconds * 1e9)
             while len(times) < turns.least or (perf_counter_ns() < deadline and len(times) < turns.most):
                 times.append([timed(sessions[name]) for name in turns.order])
-        events = {name: json.loads(sessions[name].end_profiling().read_text()) for name in turns.recorded}
-    return InterleavedTimes(np.array(times, np.int64), events)
+        traces = {name: sessions[name].end_profiling() for name in turns.recorded}
+    return InterleavedTimes(np.array(times, np.int64), traces)
 
 
 def timed(session: OnnxSession) -> int:

@@ -13,7 +13,7 @@ from edgekd.bench.profile.layers import LayerProfile, LayerTime
 from edgekd.bench.runtimes.onnxruntime.interleave import InterleavedRuns
 from edgekd.bench.runtimes.onnxruntime.join import Network, TensorGraph, is_weighted, nodes_of
 from edgekd.bench.runtimes.onnxruntime.session import OnnxSession
-from edgekd.bench.runtimes.onnxruntime.trace import Event, KernelRun, chrome_trace, last_runs, steps_of
+from edgekd.bench.runtimes.onnxruntime.trace import KernelRun, steps_of, trace_to_json
 from edgekd.bench.runtimes.onnxruntime.work import activation_bytes_of, macs_of, precision_of, weight_bytes_of
 from edgekd.errors import MeasurementError
 from edgekd.files import temporary_folder, write_text
@@ -43,14 +43,14 @@ def profile(workload: Workload, threads: int, batch: int, runs: int, trace_to: P
         with collector_off():
             collect(session.run, WARMUP_S, WARMUP_RUNS, MAX_WARMUP_RUNS)
             counted = len(collect(session.run, SECONDS, runs, MORE * runs))
-        events: list[Event] = json.loads(session.end_profiling().read_text())
+        trace = session.end_profiling()
         runtime = TensorGraph(optimised)
-    inferences, total_ms = last_runs(events, counted)
+    inferences, total_ms = trace.last(counted)
     steps = steps_of(inferences)
     layers = layers_of(steps, runtime, Network(Path(workload.model)))
     if trace_to is not None:
-        known = {step.name: described(layer) for step, layer in zip(steps, layers, strict=True)}
-        write_text(trace_to, json.dumps(chrome_trace(inferences, known)))
+        known = {step.name: layer for step, layer in zip(steps, layers, strict=True)}
+        write_text(trace_to, json.dumps(trace_to_json(inferences, known)))
     return LayerProfile(tuple(layers), total_ms, counted, unprofiled_ms)
 
 
@@ -64,7 +64,7 @@ def layer_times(path: Path, threads: int, runs: int, target: "TimingTarget") -> 
         )
         taken = target.interleave(turns)
         runtime = TensorGraph(optimised)
-    inferences, _ = last_runs(taken.events["model"], taken.runs("model", turns))
+    inferences, _ = taken.traces["model"].last(taken.runs("model", turns))
     return layers_of(steps_of(inferences), runtime, Network(path))
 
 
@@ -96,7 +96,3 @@ def name_of(step: KernelRun, origin: "NodeProto | None", network: Network, sourc
         return label
     own = ((origin.name if origin is not None else "") or step.name).removeprefix("node_")
     return f"{own} after {source}" if source and not is_weighted(step.op) else own
-
-
-def described(layer: LayerTime) -> dict[str, object]:
-    return {"name": layer.name, "macs": layer.macs, "bytes": layer.bytes, "precision": layer.precision}

@@ -1,5 +1,6 @@
 """An ONNX file in ONNX Runtime, with every setting that affects timing made explicit."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from edgekd.bench.clock import Call
+from edgekd.bench.runtimes.onnxruntime.trace import Trace
 from edgekd.bench.runtimes.session import Session
 from edgekd.errors import MeasurementError
 
@@ -111,8 +113,8 @@ class OnnxSession(Session):
             "out": binding.copy_outputs_to_cpu,
         }
 
-    def end_profiling(self) -> Path:
-        return Path(self._session.end_profiling())
+    def end_profiling(self) -> Trace:
+        return Trace.from_json(json.loads(Path(self._session.end_profiling()).read_text()))
 
 
 def existing(model: str) -> Path:

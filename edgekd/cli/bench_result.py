@@ -1,0 +1,134 @@
+"""The result of ``edgekd bench``: its JSON, its tables and its warnings."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from edgekd.errors import DeviceError
+from edgekd.formatting import ABSENT, Column, between, significant, size, times_faster
+from edgekd.plain_text import rich
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from edgekd.bench.environment import Environment
+    from edgekd.bench.plan import Workload
+    from edgekd.bench.records import LatencyRecord, MemoryRecord
+    from edgekd.devices.targets import RemoteEnvironment
+
+NO_DIFFERENCE = "no difference seen"
+
+
+@dataclass(frozen=True)
+class TimedModel:
+    """A model's times and, on this machine, its peak memory."""
+
+    name: str
+    workload: "Workload"
+    size_bytes: int | None
+    times: "LatencyRecord"
+    memory: "MemoryRecord | None"
+
+    def to_json(self) -> dict[str, Any]:
+        file, precision = self.workload.model, self.workload.precision
+        about = {"model": self.name, "file": file, "precision": precision, "size_bytes": self.size_bytes}
+        known = {key: value for key, value in about.items() if value is not None}
+        return {**known, **(self.memory.to_json() if self.memory else {}), **self.times.to_json()}
+
+
+@dataclass(frozen=True)
+class TimedModels:
+    """All models in all tables; ``cut`` is the error that ended the measurement early."""
+
+    environment: "Environment | RemoteEnvironment"
+    reference: str | None
+    models: Sequence[TimedModel]
+    cut: DeviceError | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        about = {"schema_version": 2, "environment": self.environment.to_json(), "reference": self.reference}
+        cut = {"cut": str(self.cut)} if self.cut else {}
+        return {**about, "models": [model.to_json() for model in self.models], **cut}
+
+
+def median(model: TimedModel) -> str:
+    latency = model.times.latency_ms
+    return significant(latency.p50) + between(latency.ci95_p50, significant)
+
+
+def per_second(model: TimedModel) -> str:
+    return significant(1000 * model.times.batch / model.times.latency_ms.mean)
+
+
+def verdict(model: TimedModel) -> str:
+    against = model.times.latency_vs_reference
+    if not against:
+        return ABSENT
+    low, high = against.ci95 or (0.0, 0.0)
+    return times_faster(against.ratio, against.ci95) + (f", {NO_DIFFERENCE}" if low <= 1 <= high else "")
+
+
+def energy(model: TimedModel) -> str:
+    spent = model.times.energy
+    return significant(1000 * spent.joules) + " mJ" if spent else ABSENT
+
+
+def copies(model: TimedModel) -> str:
+    return " + ".join(significant(way.p50) for way in (model.times.transfers_ms or {}).values())
+
+
+COLUMNS = (
+    Column("p50", median),
+    Column("p90", lambda model: significant(model.times.latency_ms.p90)),
+    Column("p95", lambda model: significant(model.times.latency_ms.p95)),
+    Column("p99", lambda model: significant(model.times.latency_ms.p99)),
+    Column("times as fast", verdict),
+    Column("images/s", per_second),
+    Column("energy", energy),
+    Column("first", lambda model: significant(model.times.first_ms)),
+    Column("load", lambda model: significant(model.times.load_ms)),
+    Column("copies in, out", copies),
+    Column("size", lambda model: size(model.size_bytes)),
+    Column("peak memory", lambda model: size(model.memory.peak_rss_bytes if model.memory else None)),
+)
+
+
+def warnings(models: Sequence[TimedModel]) -> dict[str, str]:
+    """Return each warning once, with the models that it is about."""
+    about: dict[str, list[str]] = {}
+    for model in models:
+        for warning in model.times.warnings:
+            about.setdefault(f"{warning.message} [{warning.code}]", []).append(model.name)
+    return {message: ", ".join(dict.fromkeys(names)) for message, names in about.items()}
+
+
+def tables(found: TimedModels) -> "Iterator[Table]":
+    """Yield a table for each number of threads and each batch, which are never mixed."""
+    groups: dict[tuple[int, int], list[TimedModel]] = {}
+    for model in found.models:
+        groups.setdefault((model.times.threads, model.times.batch), []).append(model)
+    for models in groups.values():
+        yield table(models, found.environment.cpu.model, found.reference)
+
+
+def table(models: Sequence[TimedModel], cpu: str, reference: str | None) -> "Table":
+    from rich.table import Table
+
+    first = models[0].times
+    where = cpu if first.device == "cpu" else first.providers[0]
+    shown = Table(title=rich(f"{where}, {threads_and_batch(first.threads, first.batch)}, in ms"))
+    shown.add_column("model", overflow="fold")
+    left_out = {"copies in, out": not first.transfers_ms, "energy": not first.energy}
+    columns = [column for column in COLUMNS if not left_out.get(column.heading)]
+    for column in columns:
+        shown.add_column(column.heading, justify="right")
+    for model in models:
+        marked = model.name + ("" if model.times.valid else " (!)")
+        shown.add_row(rich(marked), *(column.cell(model) for column in columns))
+    if len(models) > 1:
+        shown.caption = rich(f"times as fast as {reference}; in brackets 95 % intervals")
+    return shown
+
+
+def threads_and_batch(threads: int, batch: int) -> str:
+    return f"{threads} thread{'s' * (threads > 1)}, batch {batch}"
