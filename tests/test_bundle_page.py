@@ -62,7 +62,7 @@ def test_the_commands_run_in_order_and_then_the_python(
     capsys.readouterr()
     [text] = blocks("python")
     exec(text, {})
-    assert re.fullmatch(r"\d+ of 100\n", capsys.readouterr().out)
+    assert re.fullmatch(r"accuracy [\d.]+ \([\d.]+, [\d.]+\) on 100\n", capsys.readouterr().out)
 
 
 @pytest.mark.skipif(

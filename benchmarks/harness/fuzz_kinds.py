@@ -139,6 +139,7 @@ class Bundles(Kind):
         from edgekd.bundle.pack import pack
         from edgekd.bundle.session import BundleSession
         from edgekd.preprocess import Preprocess
+        from edgekd.tasks.classification import Classification
 
         preprocess = Preprocess("image", (1, 8, 8), (0.5,), (0.5,))
         write_model(folder / "a.onnx")
@@ -146,8 +147,8 @@ class Bundles(Kind):
         inputs = preprocess.apply(samples)
         outputs = BundleSession(folder / "a.onnx", 1).run(inputs)
         self.good = pack(
-            folder / "bundle", name="small", models={"float32": folder / "a.onnx"}, labels=["a", "b", "c"],
-            preprocess=preprocess, golden=(inputs, outputs), raw=samples,
+            folder / "bundle", name="small", models={"float32": folder / "a.onnx"}, preprocess=preprocess,
+            task=Classification(("a", "b", "c")), golden=(inputs, outputs), raw=samples,
         )  # fmt: skip
         self.files = {
             str(path.relative_to(self.good)): path.read_bytes() for path in self.good.rglob("*.*") if path.is_file()

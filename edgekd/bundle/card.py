@@ -7,6 +7,7 @@ from typing import Any
 from edgekd.bundle.manifest import RAW_MODEL, Manifest
 from edgekd.formatting import Row, columns, escape_markdown, markdown_table
 from edgekd.plain_text import code
+from edgekd.tasks.task import Task
 
 USE = """\
 ## Use
@@ -21,16 +22,16 @@ model repository for Triton Inference Server: `tritonserver --model-repository t
 """
 
 
-def card(manifest: Manifest) -> str:
+def card(manifest: Manifest, task: Task) -> str:
     """Return the model card: Markdown with YAML front matter."""
     image = manifest.preprocess["kind"] == "image"
     parts = [
         front_matter(image, manifest.licenses.get("model")),
         f"# {escape_markdown(manifest.name)}",
-        f"A network with {len(manifest.labels)} classes, packed by edgekd.",
+        f"A network with {len(task.names)} {task.outputs}, packed by edgekd.",
         metrics(manifest.measurements),
         USE.format(model=manifest.model, example="picture.png" if image else "rows.csv"),
-        inputs(manifest, image),
+        inputs(manifest, task, image),
         "## Labels\n\n" + ", ".join(map(escape_markdown, manifest.labels)),
         licences(manifest.licenses),
         lineage(manifest.lineage),
@@ -60,7 +61,7 @@ def metrics(measurements: Sequence[Row]) -> str:
     return "\n\n".join(["## Figures", table, legend, *(["\n".join(notes)] if notes else [])])
 
 
-def inputs(manifest: Manifest, image: bool) -> str:
+def inputs(manifest: Manifest, task: Task, image: bool) -> str:
     preprocess = manifest.preprocess
     shape = " × ".join(map(str, preprocess["shape"]))
     few = len(preprocess["mean"]) <= 3
@@ -68,7 +69,7 @@ def inputs(manifest: Manifest, image: bool) -> str:
     steps = [
         f"Subtract the mean {mean} and divide by the std {std}.",
         f"Input {code(manifest.inputs[0].name)}: {manifest.inputs[0].datatype}, batch × {shape}.",
-        f"Output {code(manifest.outputs[0].name)}: one logit per class.",
+        f"Output {code(manifest.outputs[0].name)}: {escape_markdown(task.describe_outputs())}.",
     ]
     if image:
         colour = "grey" if preprocess["shape"][0] == 1 else "RGB"

@@ -6,11 +6,12 @@ from typing import Any
 
 from edgekd.bundle.manifest import Manifest
 from edgekd.files import canonical_json
+from edgekd.strict_json import JsonObject
 
 # Parts in the order of the table, and the keys that name the items of their lists.
 PARTS = (
-    *("name", "model", "platform", "schema_version", "files", "labels", "preprocess", "inputs", "outputs"),
-    *("raw_inputs", "measurements", "self_test", "licenses", "lineage"),
+    *("name", "model", "platform", "schema_version", "task", "files", "labels", "decoder", "preprocess"),
+    *("inputs", "outputs", "raw_inputs", "measurements", "self_test", "licenses", "lineage"),
 )
 NAMED_BY = {
     "files": ("path",),
@@ -39,12 +40,17 @@ class Difference:
 
 def diff(a: Manifest, b: Manifest) -> list[Difference]:
     """List every metric, label, file and fact that differs, part by part; files by their size and hash."""
-    ours, theirs = asdict(a), asdict(b)
+    ours, theirs = facts(a), facts(b)
     return [
         Difference(part, item.removeprefix(f"{part} "), before, after)
         for part in PARTS
         for item, before, after in different(part, part, ours[part], theirs[part])
     ]
+
+
+def facts(manifest: Manifest) -> JsonObject:
+    computed = {"schema_version": manifest.schema_version, "decoder": manifest.decoder_by_label}
+    return {**asdict(manifest), **computed}
 
 
 def different(item: str, key: str, a: Any, b: Any) -> Iterator[tuple[str, Any, Any]]:

@@ -11,6 +11,8 @@ import numpy as np
 
 from edgekd.bundle.manifest import Manifest
 from edgekd.errors import BundleError
+from edgekd.tasks.signature import LOGITS
+from edgekd.tasks.task import Task
 
 INPUT, OUTPUT, RAW = "golden/input.npy", "golden/output.npy", "golden/raw.npy"
 LEVELS = 255  # of 8 bits: a step is this share of the golden outputs' range
@@ -20,7 +22,7 @@ STEPS_ELSE = 12.0  # kernels of other CPUs round and saturate differently
 
 @dataclass(frozen=True)
 class SelfTest:
-    """Result on ``n`` golden samples: ``same_class`` of the ``judged`` ones had the class they had when packed.
+    """Result on ``n`` golden samples: ``alike`` of the ``judged`` ones are predicted as when they were packed.
 
     Outputs may be ``tolerance`` = ``steps`` × ``step`` away from the packed ones.
     """
@@ -28,7 +30,7 @@ class SelfTest:
     passed: bool
     n: int
     judged: int
-    same_class: int
+    alike: int
     max_abs_difference: float
     step: float
     steps: float
@@ -41,15 +43,18 @@ class SelfTest:
 
 @dataclass(frozen=True)
 class Golden:
-    """Preprocessed ``inputs`` float32 (N, ...), ``outputs`` (N, classes), and the tolerance ``step`` × ``steps``."""
+    """Preprocessed ``inputs`` float32 (N, ...) and ``outputs`` (N, labels), with the tolerance ``step`` × ``steps``."""
 
     inputs: np.ndarray
     outputs: np.ndarray
     step: float
     steps: float
+    task: Task
 
     @classmethod
-    def read(cls, folder: Path, contents: Mapping[str, bytes], manifest: Manifest, shape: tuple[int, ...]) -> "Golden":
+    def read(
+        cls, folder: Path, contents: Mapping[str, bytes], manifest: Manifest, shape: tuple[int, ...], task: Task
+    ) -> "Golden":
         """Read the golden samples from the ``contents`` of the bundle ``folder``.
 
         ``shape`` is that of one preprocessed sample.
@@ -63,27 +68,26 @@ class Golden:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BundleError(f"{folder}: its self-test cannot be read ({error!r}); pack it again") from error
         n = inputs.shape[:1]
-        expected = n + shape, (*n, len(manifest.labels))
+        expected = n + shape, (*n, len(task.names))
         if (inputs.shape, outputs.shape) != expected or not inputs.size:
             raise BundleError(
                 f"{folder}: golden samples are {inputs.shape} to {outputs.shape}, "
                 f"expected {expected[0]} to {expected[1]}; pack it again"
             )
-        return cls(inputs, outputs, step, steps)
+        return cls(inputs, outputs, step, steps, task)
 
     def judge(self, got: np.ndarray) -> SelfTest:
-        """Compare the outputs ``got`` (N, classes) with the packed ones.
+        """Compare the outputs ``got`` (N, labels) with the packed ones.
 
-        Every output must be within the tolerance. Every class must be the same, except where the two best logits were
-        packed closer together than the tolerance: there, either class passes.
+        Every output must be within the tolerance. Every prediction must be the same, except where the packed outputs
+        are closer to another prediction than the tolerance: there, either passes.
         """
-        tolerance, expected = self.step * self.steps, self.outputs
-        best = np.sort(expected, axis=1)
-        clear = best[:, -1] - best[:, -2] > tolerance if best.shape[1] > 1 else np.ones(len(best), bool)
-        same = (got.argmax(1) == expected.argmax(1))[clear]
-        apart = float(np.abs(got - expected).max())
-        passed = apart <= tolerance and bool(same.all())
-        return SelfTest(passed, len(expected), int(clear.sum()), int(same.sum()), apart, self.step, self.steps)
+        tolerance, task, expected = self.step * self.steps, self.task, {LOGITS: self.outputs}
+        settled = task.settled(expected, tolerance)
+        alike = task.agree(task.decode({LOGITS: got}), task.decode(expected))[settled]
+        apart = float(np.abs(got - self.outputs).max())
+        passed = apart <= tolerance and bool(alike.all())
+        return SelfTest(passed, len(got), int(settled.sum()), int(alike.sum()), apart, self.step, self.steps)
 
 
 def step_of(outputs: np.ndarray) -> float:

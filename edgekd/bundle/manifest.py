@@ -11,9 +11,12 @@ from unicodedata import normalize
 from edgekd import strict_json
 from edgekd.errors import BundleError
 from edgekd.files import canonical_json, sha256
+from edgekd.strict_json import JsonObject
+from edgekd.tasks.registry import DEFAULT
 
 FILE_NAME = "manifest.json"
-SCHEMA_VERSION = 1
+# Version 1 names no task: it is of classification, which its readers know alone.
+SCHEMA_VERSIONS = (1, 2)
 RAW_MODEL, LABELS = "model.raw.onnx", "labels.txt"
 PLATFORM = "onnxruntime_onnx"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -26,6 +29,7 @@ KINDS = {
     **dict.fromkeys(("preprocess", "self_test", "lineage", "licenses"), dict),
     "schema_version": int,
 }
+KINDS_OF_TASK = {"task": str, "decoder": dict}
 RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")
 ADVICE = "take the bundle again from where it was packed"
 
@@ -59,8 +63,9 @@ class Manifest:
     """The contents of a bundle.
 
     ``model`` is the file that predicts, with its ``inputs`` and ``outputs``. ``raw_inputs`` are those of the file that
-    takes raw images, if there is one. ``licenses`` are SPDX expressions of the ``model`` and of its training ``data``,
-    as far as they are known.
+    takes raw images, if there is one. ``task`` is what the network is for: with the names ``labels`` and the options
+    ``decoder`` it makes predictions of outputs. ``licenses`` are SPDX expressions of the ``model`` and of its training
+    ``data``, as far as they are known.
     """
 
     name: str
@@ -75,12 +80,13 @@ class Manifest:
     lineage: dict[str, Any] = field(default_factory=dict)
     licenses: dict[str, str] = field(default_factory=dict)
     raw_inputs: tuple[Tensor, ...] = ()
+    task: str = DEFAULT
+    decoder: JsonObject = field(default_factory=dict)
     platform: str = PLATFORM
-    schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
         paths = [file.path for file in self.files]
-        require(self.schema_version == SCHEMA_VERSION, f"schema_version is not {SCHEMA_VERSION}")
+        require(NAME.fullmatch(self.task), f"task: {self.task!r} is not a plain name")
         require(NAME.fullmatch(self.name), f"name: {self.name!r} is not a plain name")
         require(len(set(paths)) == len(paths), "files: a path is listed twice")
         if collision := colliding(paths):
@@ -89,10 +95,30 @@ class Manifest:
         require(self.inputs and self.outputs, "inputs or outputs are empty")
         require(bool(self.raw_inputs) == (RAW_MODEL in paths), f"raw_inputs are not those of {RAW_MODEL}")
 
+    @property
+    def schema_version(self) -> int:
+        """Return 1 for a plain classifier, as earlier versions wrote it, and 2 for what their readers do not know."""
+        return 2 if self.task != DEFAULT or self.decoder else 1
+
+    @property
+    def decoder_by_label(self) -> JsonObject:
+        """Return the decoder's options, those with a value for each label as mappings from the labels' names."""
+        names = self.labels if len(set(self.labels)) == len(self.labels) else ()
+        return {
+            option: dict(zip(names, value, strict=True)) if names and is_list_of(len(names), value) else value
+            for option, value in self.decoder.items()
+        }
+
+    def to_json(self) -> JsonObject:
+        """Return the document that :meth:`to_bytes` seals."""
+        document = {**asdict(self), "schema_version": self.schema_version}
+        left_out = KINDS_OF_TASK if self.schema_version == 1 else ()
+        return {key: value for key, value in document.items() if key not in left_out}
+
     def to_bytes(self) -> bytes:
         """Return the only text that is valid for this manifest, sealed with a sha256 of its content."""
         try:
-            document = json.loads(canonical_json(asdict(self)))
+            document = json.loads(canonical_json(self.to_json()))
         except (TypeError, ValueError) as error:
             raise BundleError(f"{FILE_NAME}: cannot be written as JSON: {error}") from error
         return written(document | {"seal": sha256(canonical_json(document))})
@@ -113,13 +139,20 @@ class Manifest:
         except ValueError as error:
             raise BundleError(f"{FILE_NAME}: not the JSON of a bundle ({error}); {ADVICE}") from error
         require(sealed, "its content does not match its seal, so it was changed after packing")
-        return cls(**parts(document))
+        version = document["schema_version"]
+        manifest = cls(**parts(document))
+        require(manifest.schema_version == version, f"schema_version is {version}, and its content is of another one")
+        return manifest
 
 
 def require(holds: object, otherwise: str) -> None:
     """Raise :class:`BundleError` saying ``otherwise`` unless ``holds``."""
     if not holds:
         raise BundleError(f"{FILE_NAME}: {otherwise}; {ADVICE}")
+
+
+def is_list_of(n: int, value: object) -> bool:
+    return isinstance(value, list) and len(value) == n
 
 
 def is_label(name: str) -> bool:
@@ -162,15 +195,16 @@ def written(document: Mapping[str, Any]) -> bytes:
 
 
 def readable(version: object) -> None:
-    if version != SCHEMA_VERSION:
+    if version not in SCHEMA_VERSIONS:
         raise BundleError(
-            f"{FILE_NAME}: schema_version is {version!r}, this edgekd reads {SCHEMA_VERSION}; "
+            f"{FILE_NAME}: schema_version is {version!r}, this edgekd reads {' and '.join(map(str, SCHEMA_VERSIONS))}; "
             "read it with the edgekd that packed it, or a newer one"
         )
 
 
-def parts(document: dict[str, Any]) -> dict[str, Any]:
-    checked = section(document, KINDS, "")
+def parts(document: JsonObject) -> JsonObject:
+    kinds = KINDS if document["schema_version"] == 1 else KINDS | KINDS_OF_TASK
+    checked = {key: value for key, value in section(document, kinds, "").items() if key != "schema_version"}
     files = [File(**section(file, FILE_KINDS, "files: ")) for file in checked["files"]]
     tensors = {key: tuple(tensor(each, f"{key}: ") for each in checked[key]) for key in TENSORS}
     items(checked["labels"], str, "labels")

@@ -36,6 +36,7 @@ from edgekd.files import (
     storage,
 )
 from edgekd.preprocess import Preprocess
+from edgekd.tasks.task import Task
 
 CARD = "README.md"
 ROLE = re.compile(r"[a-z0-9][a-z0-9._-]*")
@@ -48,7 +49,7 @@ def pack(
     *,
     name: str,
     models: Mapping[str, Path],
-    labels: Sequence[str],
+    task: Task,
     preprocess: Preprocess,
     golden: tuple[np.ndarray, np.ndarray],
     measurements: Sequence[Mapping[str, Any]] = (),
@@ -65,6 +66,7 @@ def pack(
     Args:
         models: ONNX files with inline weights by their role: ``float32`` becomes ``model.onnx``, any other role
             ``model.<role>.onnx``.
+        task: what the network is for, with the names of its classes or labels and its decoder's options.
         golden: a preprocessed float32 batch, and the primary model's outputs for it in ONNX Runtime.
         measurements: rows of report.json.
         card: replaces the generated model card.
@@ -82,20 +84,19 @@ def pack(
     if not aside:
         refuse_to_overwrite(out)
     primary = primary or chosen(models)
-    check_parts(name, models, primary, labels)
+    check_parts(name, models, primary, task.names)
     read = {role: read_content(path, BundleError, LARGEST_FILE) for role, path in models.items()}
     protos = {role: model_of(content, models[role]) for role, content in read.items()}
     inputs, outputs = signature(read[primary], models[primary], preprocess)
-    golden_input, golden_output = check_golden(golden, preprocess, len(labels))
+    golden_input, golden_output = check_golden(golden, preprocess, len(task.names))
     contents: Contents = {
-        LABELS: ("labels", "".join(f"{label}\n" for label in labels).encode()),
+        LABELS: ("labels", "".join(f"{label}\n" for label in task.names).encode()),
         golden_samples.INPUT: ("golden.input", npy(golden_input)),
         golden_samples.OUTPUT: ("golden.output", npy(golden_output)),
         **{file_name(role): (f"model.{role}", content) for role, content in read.items()},
     }
     if raw is not None:
         contents |= raw_view(protos[primary], preprocess, raw, golden_input)
-    contents |= triton_view(name, contents, file_name(primary), triton.config(name, inputs, outputs, LABELS))
     draft = Manifest(
         name=name,
         model=file_name(primary),
@@ -103,7 +104,9 @@ def pack(
         inputs=inputs,
         outputs=outputs,
         preprocess=preprocess.to_json(),
-        labels=tuple(labels),
+        task=task.name,
+        labels=task.names,
+        decoder=task.decoder(),
         self_test={
             "n": len(golden_input),
             "step": step_of(golden_output),
@@ -114,7 +117,8 @@ def pack(
         licenses={key: spdx(key, said) for key, said in (licenses or {}).items()},
         raw_inputs=raw_inputs(inputs[0], preprocess) if raw is not None else (),
     )
-    contents[CARD] = ("card", (card or card_of(draft)).encode())
+    contents |= triton_view(draft, task, contents)
+    contents[CARD] = ("card", (card or card_of(draft, task)).encode())
     manifest = replace(draft, files=listed(contents)).to_bytes()
     contents[FILE_NAME] = ("manifest", manifest)
     with new_folder(out, is_bundle_alone, stays=partial(holds, contents=contents)) as folder:
@@ -249,7 +253,7 @@ def raw_inputs(taken: Tensor, preprocess: Preprocess) -> tuple[Tensor, ...]:
 def check_self_test(result: SelfTest) -> None:
     if not result.passed:
         raise BundleError(
-            f"the model does not give its golden outputs: {result.same_class} of {result.judged} classes agree, "
+            f"the model does not give its golden outputs: {result.alike} of {result.judged} predictions agree, "
             f"largest difference {result.max_abs_difference:.3g}, allowed {result.tolerance:.3g}; "
             "compute the golden outputs with the primary model in ONNX Runtime"
         )
@@ -259,11 +263,12 @@ def file_name(role: str) -> str:
     return "model.onnx" if role == "float32" else f"model.{role}.onnx"
 
 
-def triton_view(name: str, contents: Contents, model: str, config: str) -> Contents:
+def triton_view(manifest: Manifest, task: Task, contents: Contents) -> Contents:
+    folder = f"triton/{manifest.name}"
     return {
-        f"triton/{name}/config.pbtxt": ("triton", config.encode()),
-        f"triton/{name}/{LABELS}": ("triton", contents[LABELS][1]),
-        f"triton/{name}/1/model.onnx": ("triton", contents[model][1]),
+        f"{folder}/config.pbtxt": ("triton", triton.config_of(manifest, task).encode()),
+        f"{folder}/1/model.onnx": ("triton", contents[manifest.model][1]),
+        **({f"{folder}/{LABELS}": ("triton", contents[LABELS][1])} if triton.ranks_classes(task) else {}),
     }
 
 

@@ -1,35 +1,67 @@
-"""The accuracy of a bundle on arrays: needs NumPy and ONNX Runtime, and nothing else."""
+"""The metrics of a bundle on arrays: needs NumPy and ONNX Runtime, and for intervals of resampled metrics SciPy."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgekd.bundle.predict import Predictor
 from edgekd.bundle.session import BATCH
 from edgekd.errors import DataError
-from edgekd.tasks.classification.score import predicted_classes
+from edgekd.tasks.compare import interval
+from edgekd.tasks.metric import Evidence, Metric
+from edgekd.tasks.signature import LOGITS
+from edgekd.tasks.task import Task
+
+if TYPE_CHECKING:
+    from edgekd.tasks.task import Arrays
+
+NUMBERS = "biuf"  # NumPy's kinds
+
+
+@dataclass(frozen=True)
+class MetricScore:
+    """A metric of a bundle, and the evidence that :func:`edgekd.tasks.compare.compare` takes."""
+
+    metric: Metric
+    evidence: Evidence
+
+    @cached_property
+    def value(self) -> float:
+        """Return the metric; a share is in [0, 1]."""
+        return self.evidence.value()
+
+    def interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        """Return the two-sided interval: Wilson's of a share of samples, else by bootstrap, which takes seconds."""
+        return interval(self.metric, self.evidence, confidence)
 
 
 @dataclass(frozen=True)
 class Score:
-    """``correct`` of ``n`` samples were classified correctly."""
+    """The task's metrics by their names, the first of which is its headline."""
 
-    correct: int
-    n: int
+    metrics: Mapping[str, MetricScore]
 
     @property
-    def accuracy(self) -> float:
-        """Return the share of correct samples, in [0, 1]."""
-        return self.correct / self.n
+    def headline(self) -> MetricScore:
+        return next(iter(self.metrics.values()))
+
+    @property
+    def n(self) -> int:
+        """Return the number of samples that were judged."""
+        return self.headline.evidence.n
 
 
 def score(bundle: Path, samples: np.ndarray, labels: np.ndarray, batch: int = BATCH, threads: int = 0) -> Score:
-    """Verify ``bundle`` and classify ``samples`` with it.
+    """Verify ``bundle``, predict ``samples`` with it and return the metrics of its task.
 
     Args:
         samples: raw, before any scaling: uint8 (N, C, H, W) of the network's size, or float (N, F).
-        labels: (N,) integers, positions in the manifest's labels.
+        labels: for classification (N,) integers, positions in the manifest's labels; for multilabel (N, labels) of 0
+            and 1. Negative where not known.
         batch: samples in one inference, at least 1.
         threads: of ONNX Runtime; 0 lets it choose.
 
@@ -38,16 +70,22 @@ def score(bundle: Path, samples: np.ndarray, labels: np.ndarray, batch: int = BA
         DataError: samples of another shape or type, or labels that do not fit them.
     """
     predictor = Predictor(bundle, threads)
-    must_be_labels(labels, len(samples), len(predictor.manifest.labels))
-    correct = 0
+    task = predictor.task
+    targets = read_targets(task, labels, len(samples))
+    rows = []
     for start in range(0, len(samples), batch):
         logits = predictor.run(predictor.preprocess.apply(samples[start : start + batch]), batch)
-        correct += int((predicted_classes(logits) == labels[start : start + batch]).sum())
-    return Score(correct, len(samples))
+        rows.append(task.to_rows({LOGITS: logits}))
+    predictions = task.from_rows(np.concatenate(rows))
+    evidence = {metric.name: MetricScore(metric, metric.evidence(predictions, targets)) for metric in task.metrics}
+    return Score(evidence)
 
 
-def must_be_labels(labels: np.ndarray, n: int, classes: int) -> None:
-    if n < 1 or labels.shape != (n,) or not np.issubdtype(labels.dtype, np.integer):
-        raise DataError(f"labels are {labels.dtype} {labels.shape}, expected one integer for each of {n} samples")
-    if labels.min() < 0 or labels.max() >= classes:
-        raise DataError(f"labels are {labels.min()} to {labels.max()}, the bundle has the classes 0 to {classes - 1}")
+def read_targets(task: Task, labels: np.ndarray, n: int) -> "Arrays":
+    if not n or labels.shape[:1] != (n,) or labels.dtype.kind not in NUMBERS:
+        raise DataError(f"labels are {labels.dtype} {labels.shape}, expected numbers for each of {n} samples")
+    targets = task.targets(labels)
+    task.check_targets(targets)
+    if "known" in targets and not targets["known"].any():
+        raise DataError("no label is known: there is nothing to score by")
+    return targets

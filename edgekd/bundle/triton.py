@@ -1,10 +1,12 @@
 """A Triton model repository that serves the bundle as it is."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from edgekd.bundle.manifest import PLATFORM, Tensor
+from edgekd.bundle.manifest import LABELS, PLATFORM, Manifest, Tensor
 from edgekd.errors import BundleError
+from edgekd.files import canonical_json
+from edgekd.tasks.task import Task
 
 DATATYPES = {
     "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "FP32", "FP64",
@@ -12,7 +14,37 @@ DATATYPES = {
 MAX_BATCH_SIZE = 64
 
 
-def config(name: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor], labels: str | None) -> str:
+def config_of(manifest: Manifest, task: Task) -> str:
+    """Return config.pbtxt of a bundle.
+
+    Where more than the largest logit decides, clients find task, labels and the decoder's options in its parameters.
+    """
+    parameters = {
+        "task": manifest.task,
+        "labels": canonical_json(manifest.labels).decode(),
+        "decoder": canonical_json(manifest.decoder).decode(),
+    }
+    return config(
+        manifest.name,
+        manifest.inputs,
+        manifest.outputs,
+        LABELS if ranks_classes(task) else None,
+        {} if ranks_classes(task) else parameters,
+    )
+
+
+def ranks_classes(task: Task) -> bool:
+    """Return whether Triton's classification extension means what the task does: one class, by the largest logit."""
+    return task.outputs == "classes" and not task.decoder()
+
+
+def config(
+    name: str,
+    inputs: Sequence[Tensor],
+    outputs: Sequence[Tensor],
+    labels: str | None,
+    parameters: Mapping[str, str] | None = None,
+) -> str:
     """Return config.pbtxt of the model ``name``; ``labels`` is the file of class names for the first output.
 
     When the first dimension of every tensor is free it is the batch, which Triton wants left out of ``dims``;
@@ -28,6 +60,10 @@ def config(name: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor], label
     lines += [section("input", tensor, batched, None) for tensor in inputs]
     for tensor in outputs:
         lines.append(section("output", tensor, batched, labels if tensor is outputs[0] else None))
+    lines += [
+        f"parameters {{\n  key: {quoted(f'edgekd.{key}')}\n  value: {{ string_value: {quoted(value)} }}\n}}"
+        for key, value in (parameters or {}).items()
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -122,9 +122,9 @@ def golden_test(folder: Path) -> "SelfTest":
     result = Predictor(folder).self_test()
     if not result.passed:
         raise BundleError(
-            f"{folder}: this machine computes other outputs: {result.same_class} of {result.judged} classes "
+            f"{folder}: this machine computes other outputs: {result.alike} of {result.judged} predictions "
             f"agree, largest difference {result.max_abs_difference:.3g}, allowed {result.tolerance:.3g}; "
-            "measure its accuracy on this machine before using it"
+            "score it on this machine before using it"
         )
     return result
 
@@ -132,12 +132,10 @@ def golden_test(folder: Path) -> "SelfTest":
 @app.command()
 def show(folder: Folder, as_json: AsJson = False) -> None:
     """Print the contents of a bundle, after verifying it."""
-    from dataclasses import asdict
-
     from edgekd.bundle.verify import verify as check
 
     manifest = check(folder)
-    typer.echo(json.dumps(asdict(manifest), indent=1) if as_json else plain_text.lines(summary(manifest)))
+    typer.echo(json.dumps(manifest.to_json(), indent=1) if as_json else plain_text.lines(summary(manifest)))
 
 
 def summary(manifest: "Manifest") -> str:
@@ -154,12 +152,20 @@ def summary(manifest: "Manifest") -> str:
     return "\n".join(
         [
             f"{manifest.name}, predicts with {manifest.model}",
+            line(f"task  {manifest.task}"),
             *tensors,
             line(f"labels  {', '.join(manifest.labels)}"),
+            *(line(f"{option}  {option_text(value)}") for option, value in manifest.decoder_by_label.items()),
             *files,
             *([markdown_table(columns(rows), rows)] if rows else []),
         ]
     )
+
+
+def option_text(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{label} {each}" for label, each in value.items())
+    return json.dumps(value)
 
 
 @app.command()

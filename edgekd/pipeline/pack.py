@@ -20,6 +20,7 @@ from edgekd.recipe.load import read_text
 from edgekd.recipe.tree import Origin, parse
 from edgekd.report.schema import Report
 from edgekd.strict_json import JsonObject
+from edgekd.tasks.classification import Classification
 from edgekd.userfile import is_reference
 
 # Of a row of the report: what leads into the run folder, and the predictions that the gate reads there.
@@ -69,7 +70,7 @@ def pack_run(
         name=name or report.name,
         models={precision: file, **float_twin(networks, label, run)},
         primary=precision,
-        labels=labels,
+        task=Classification(tuple(labels)),
         preprocess=preprocess,
         golden=(inputs, BundleSession(file, threads=1).run(inputs)),
         measurements=measurements(report, {next(iter(networks)), label}),

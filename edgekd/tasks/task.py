@@ -28,6 +28,18 @@ class Details(Protocol):
     def to_json(self) -> JsonObject: ...
 
 
+class SamplePrediction(Protocol):
+    """The prediction of one sample, as people and programs read it. Where outputs are not finite, there is none."""
+
+    def to_json(self) -> JsonObject: ...
+
+    def to_text(self) -> str:
+        """Return one line for people."""
+
+    def to_cells(self) -> dict[str, str]:
+        """Return cells of CSV by their columns, the same ones for all samples."""
+
+
 class Task(Protocol):
     """What a network is for; frozen, made of the names of its classes or labels and of its decoder's options.
 
@@ -38,7 +50,7 @@ class Task(Protocol):
     metrics: ClassVar[Sequence[Metric]]  # the first is the budget's and the ladder's
     outputs: ClassVar[str]  # the kind of the logits, see TensorSpec
 
-    def __init__(self, names: tuple[str, ...]) -> None: ...
+    def __init__(self, names: tuple[str, ...], **options: Any) -> None: ...
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -75,6 +87,9 @@ class Task(Protocol):
 
     def check(self, signature: Signature, targets: Arrays) -> None:
         """Refuse a network or targets that are not the task's: ModelError, DataError."""
+
+    def check_targets(self, targets: Arrays) -> None:
+        """Refuse targets that are not the task's: DataError."""
 
     def check_outputs(self, outputs: Tensors, network: str) -> None:
         """Refuse outputs that are not what the losses take, such as probabilities: ModelError naming ``network``."""
@@ -114,5 +129,8 @@ class Task(Protocol):
     def settled(self, outputs: Arrays, tolerance: float) -> NDArray[np.bool_]:
         """Return for which samples (N,) the outputs are further than ``tolerance`` from another prediction."""
 
-    def predictions_to_json(self, predictions: Any, top: int = 3) -> list[JsonObject]:
-        """Return each sample's prediction as JSON, with the ``top`` most probable classes or labels."""
+    def describe_outputs(self) -> str:
+        """Return how outputs are decoded, for the readers of a model card: plain words on one line."""
+
+    def sample_predictions(self, predictions: Any, top: int = 3) -> Sequence[SamplePrediction]:
+        """Return each sample's prediction by names, with the ``top`` most probable classes or labels."""

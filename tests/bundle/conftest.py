@@ -8,11 +8,12 @@ from PIL import Image
 
 from edgekd.bundle.pack import pack
 from edgekd.preprocess import Preprocess
+from edgekd.tasks.classification import Classification
 from tests.cli.conftest import edgekd as edgekd
 
 from .models import golden_of, linear_model
 
-LABELS = ["dark", "left", "right"]
+LABELS = ("dark", "left", "right")
 PREPROCESS = Preprocess("image", (1, 8, 8), (0.5,), (0.5,))
 MEASUREMENTS = [
     {"model": "teacher", "runtime": "onnxruntime", "precision": "float32", "accuracy": 0.98, "size_bytes": 44_000_000,
@@ -37,7 +38,7 @@ def parts(tmp_path: Path) -> dict[str, Any]:
     return {
         "name": "halves",
         "models": models,
-        "labels": LABELS,
+        "task": Classification(LABELS),
         "preprocess": PREPROCESS,
         "golden": golden_of(models["int8"]),
         "measurements": MEASUREMENTS,

@@ -9,6 +9,7 @@ import pytest
 from edgekd.bundle.diff import Difference, diff
 from edgekd.bundle.pack import pack
 from edgekd.bundle.verify import verify
+from edgekd.tasks.classification import Classification
 
 from .conftest import MEASUREMENTS, PREPROCESS
 from .models import golden_of, linear_model
@@ -68,7 +69,7 @@ def test_the_command(edgekd: Callable[..., Any], bundle: Path, parts: dict[str, 
     again = pack(tmp_path / "again", **parts)
     done = edgekd("bundle", "diff", bundle, again)
     assert (done.code, done.out) == (0, "nothing differs\n")
-    pack(again, **parts | {"labels": ["[dark]", "left", "right"]})
+    pack(again, **parts | {"task": Classification(("[dark]", "left", "right"))})
     done = edgekd("bundle", "diff", bundle, again)
     assert done.code == 2
     assert ["labels", "0", "dark", "[dark]"] in [line.split() for line in done.out.splitlines()]

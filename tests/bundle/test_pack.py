@@ -18,6 +18,7 @@ from edgekd.bundle.pack import pack
 from edgekd.bundle.verify import verify
 from edgekd.errors import BundleError
 from edgekd.preprocess import Preprocess
+from edgekd.tasks.classification import Classification
 
 TRITON_CLIENT = "tritonclient==2.73.0"
 
@@ -107,8 +108,8 @@ def weights_outside(path: Path) -> Path:
     ("change", "says"),
     [
         ({"name": "../up"}, "name"),
-        ({"labels": ["a", "b"]}, "one logit per label"),
-        ({"labels": ["a", "b", "c\nd"]}, "one line"),
+        ({"task": Classification(("a", "b"))}, "one logit per label"),
+        ({"task": Classification(("a", "b", "c\nd"))}, "one line"),
         ({"primary": "float16"}, "not among"),
         ({"models": {}}, "primary"),
         ({"preprocess": Preprocess("image", (3, 8, 8), (0.5,) * 3, (0.5,) * 3)}, r"gives FP32 \[-1, 3, 8, 8\]"),

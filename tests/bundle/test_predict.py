@@ -25,6 +25,7 @@ from edgekd.cli.predict import predict as predict_command
 from edgekd.errors import BundleError, DataError
 from edgekd.files import sha256
 from edgekd.preprocess import Preprocess
+from edgekd.tasks.classification import Classification
 
 from .models import golden_of, linear_model, vector_model
 from .test_verify import reseal
@@ -67,7 +68,7 @@ def test_a_fixed_batch_is_filled_up(parts: dict[str, Any], tmp_path: Path, batch
 
 def test_the_self_test(bundle: Path) -> None:
     result = Predictor(bundle).self_test()
-    assert result.passed and result.same_class == result.judged <= result.n == 4
+    assert result.passed and result.alike == result.judged <= result.n == 4
     assert result.max_abs_difference < 1e-6
 
 
@@ -82,7 +83,7 @@ def test_the_self_test_fails_on_other_outputs(bundle: Path) -> None:
     run = predictor.run
     predictor.run = lambda batch: run(batch) + 10  # type: ignore[method-assign]
     shifted = predictor.self_test()
-    assert not shifted.passed and shifted.same_class == shifted.judged
+    assert not shifted.passed and shifted.alike == shifted.judged
     predictor.run = lambda batch: run(batch)[:, ::-1]  # type: ignore[method-assign]
     assert not predictor.self_test().passed
 
@@ -239,7 +240,7 @@ def test_command_show(bundle: Path) -> None:
     assert "input  input  FP32 [-1, 1, 8, 8]" in text and "labels  dark, left, right" in text
     assert "| quantized |" in text
     shown = json.loads(RUN.invoke(bundle_app, ["show", str(bundle), "--json"], catch_exceptions=False).output)
-    assert shown == json.loads(json.dumps(dataclasses.asdict(verify(bundle))))
+    assert shown == json.loads(json.dumps(verify(bundle).to_json()))
 
 
 def test_command_predict(bundle: Path, draw: Callable[[str], Path]) -> None:
@@ -332,8 +333,8 @@ def test_command_predict_on_rows(edgekd: Any, tmp_path: Path) -> None:
     model = vector_model(tmp_path / "rows.onnx")
     fed = np.array([[1.0, 0.0], [0.0, 1.0]], np.float32)
     vector = Preprocess("vector", (2,), (0.0, 0.0), (1.0, 1.0))
-    packed = pack(tmp_path / "b", name="rows", models={"float32": model}, labels=["a,\"b", "c"], preprocess=vector,
-                  golden=(fed, fed))  # fmt: skip
+    packed = pack(tmp_path / "b", name="rows", models={"float32": model}, task=Classification(("a,\"b", "c")),
+                  preprocess=vector, golden=(fed, fed))  # fmt: skip
     (tmp_path / "rows.csv").write_text("1,0\n0,1\n")
     done = edgekd("predict", packed, tmp_path / "rows.csv", "--csv", "--top", 9)
     rows = list(csv.DictReader(io.StringIO(done.out)))

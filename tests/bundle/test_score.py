@@ -1,4 +1,4 @@
-"""Accuracy from the bundle alone."""
+"""Metrics from the bundle alone."""
 
 import json
 import os
@@ -13,6 +13,7 @@ import pytest
 from edgekd.bundle.predict import Predictor
 from edgekd.bundle.score import score
 from edgekd.errors import DataError
+from edgekd.stats.proportion import wilson_interval
 
 ROOT = Path(__file__).parents[2]
 # What onnxruntime imports or its wheel asks for, apart from NumPy.
@@ -25,7 +26,8 @@ import numpy as np
 from edgekd.bundle.score import score
 with np.load(sys.argv[2], allow_pickle=False) as file:
     found = score(Path(sys.argv[1]), file["images"], file["labels"])
-print(json.dumps({"accuracy": found.accuracy, "n": found.n, "modules": sorted(sys.modules)}))
+metrics = {name: [each.value, *each.interval()] for name, each in found.metrics.items()}
+print(json.dumps({**metrics, "n": found.n, "modules": sorted(sys.modules)}))
 """
 
 
@@ -43,14 +45,20 @@ def reported(run: Path) -> float:
 
 def test_it_is_the_reports(toy_run: Path, toy_samples: tuple[np.ndarray, np.ndarray]) -> None:
     for batch in (1, 7, 100):
-        assert score(toy_run / "bundle", *toy_samples, batch=batch).accuracy == reported(toy_run)
+        assert score(toy_run / "bundle", *toy_samples, batch=batch).headline.value == reported(toy_run)
 
 
 def test_it_counts(bundle: Path) -> None:
     images = np.zeros((3, 1, 8, 8), np.uint8)
     images[0, :, :, :4] = images[1, :, :, 4:] = 255
     found = score(bundle, images, np.array([1, 2, 1]))  # left, right, and dark that is called left
-    assert (found.correct, found.n, found.accuracy) == (2, 3, 2 / 3)
+    assert (list(found.metrics), found.n, found.headline.value) == (["accuracy"], 3, 2 / 3)
+    assert found.headline.interval() == wilson_interval(2, 3)
+
+
+def test_samples_whose_class_is_not_known_are_left_out(bundle: Path) -> None:
+    found = score(bundle, np.zeros((3, 1, 8, 8), np.uint8), np.array([0, 1, -1]))
+    assert (found.n, found.headline.value) == (2, 0.5)
 
 
 def test_a_sample_whose_logits_are_no_numbers_is_wrong(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,16 +66,18 @@ def test_a_sample_whose_logits_are_no_numbers_is_wrong(bundle: Path, monkeypatch
     samples = np.zeros((3, *Predictor(bundle).preprocess.shape), np.uint8)
     logits = np.array([[1.0, 0.0], [np.inf, 0.0], [np.nan, 0.0]], np.float32)
     monkeypatch.setattr(Predictor, "run", lambda self, inputs, batch: logits[: len(inputs)])
-    assert score(bundle, samples, np.zeros(3, int), batch=3).correct == 1
+    assert score(bundle, samples, np.zeros(3, int), batch=3).headline.evidence.correct.tolist() == [True, False, False]
 
 
 @pytest.mark.parametrize(
     ("labels", "says"),
     [
-        (np.array([0, 1]), "one integer for each of 3"),
+        (np.array([0, 1]), "expected numbers for each of 3 samples"),
+        (np.array(["a", "b", "c"]), "expected numbers for each of 3 samples"),
         (np.array([0.0, 1.0, 2.0]), "float64"),
+        (np.eye(3, dtype=int), "one integer for each"),
         (np.array([0, 1, 3]), "classes 0 to 2"),
-        (np.array([0, 1, -1]), "-1 to 1"),
+        (np.full(3, -1), "no label is known"),
     ],
 )
 def test_labels_that_do_not_fit_are_refused(bundle: Path, labels: np.ndarray, says: str) -> None:
@@ -82,7 +92,8 @@ def test_the_reading_half_needs_numpy_and_onnxruntime_alone(toy_run: Path, sampl
         [sys.executable, "-c", block + imports + SCORE, toy_run / "bundle", samples_file],
         check=True, capture_output=True, text=True,
     )  # fmt: skip
-    assert json.loads(done.stdout)["accuracy"] == reported(toy_run)
+    accuracy, low, high = json.loads(done.stdout)["accuracy"]
+    assert low < accuracy == reported(toy_run) < high
 
 
 @pytest.mark.slow
@@ -95,5 +106,5 @@ def test_in_an_environment_of_its_own(toy_run: Path, samples_file: Path, tmp_pat
         check=True, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     found = json.loads(done.stdout)
-    assert (found["accuracy"], found["n"]) == (reported(toy_run), 100)
+    assert (found["accuracy"][0], found["n"]) == (reported(toy_run), 100)
     assert not set(ABSENT) & set(found["modules"])

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from edgekd.strict_json import JsonObject
-    from edgekd.tasks.classification.score import ClassDetails, ClassPredictions
+    from edgekd.tasks.classification.score import ClassDetails, ClassPredictions, PredictedClass
     from edgekd.tasks.task import Arrays, Stored, Tensors
 
 
@@ -83,9 +83,12 @@ class Classification:
         return bool((rows >= 0).all())
 
     def check(self, signature: Signature, targets: Arrays) -> None:
+        must_give_logits(signature, len(self.names), "class")
+        self.check_targets(targets)
+
+    def check_targets(self, targets: Arrays) -> None:
         from edgekd.tasks.classification import score
 
-        must_give_logits(signature, len(self.names), "class")
         score.must_be_classes(targets, len(self.names))
 
     def check_outputs(self, outputs: Tensors, network: str) -> None:
@@ -143,7 +146,10 @@ class Classification:
 
         return score.settled(outputs[LOGITS], tolerance)
 
-    def predictions_to_json(self, predictions: ClassPredictions, top: int = 3) -> list[JsonObject]:
+    def describe_outputs(self) -> str:
+        return "one logit per class"
+
+    def sample_predictions(self, predictions: ClassPredictions, top: int = 3) -> list[PredictedClass]:
         from edgekd.tasks.classification import score
 
-        return score.predictions_to_json(predictions, self.names, top)
+        return score.sample_predictions(predictions, self.names, top)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from edgekd.errors import DataError
+from edgekd.tasks.ranking import MostProbable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -176,14 +177,28 @@ def settled(logits: NDArray[Any], tolerance: float) -> NDArray[np.bool_]:
     return found
 
 
-def predictions_to_json(predictions: ClassPredictions, names: Sequence[str], top: int = 3) -> list[JsonObject]:
-    """Return each sample's ``label``, its ``probability``, and the ``top`` most probable of these."""
-    found = []
-    for probabilities in _probabilities(predictions):
-        best = np.argsort(-probabilities, kind="stable")[:top]
-        ranked = [{"label": names[i], "probability": float(probabilities[i])} for i in best]
-        found.append({**ranked[0], "top": ranked})
-    return found
+@dataclass(frozen=True)
+class PredictedClass:
+    """The class of one sample, the first of ``ranking``, which is empty where logits are not finite."""
+
+    ranking: MostProbable
+
+    def to_json(self) -> JsonObject:
+        best = self.ranking.best[0]._asdict() if self.ranking.best else {"label": None, "probability": None}
+        return {**best, "top": self.ranking.to_json()}
+
+    def to_text(self) -> str:
+        return self.ranking.to_text()
+
+    def to_cells(self) -> dict[str, str]:
+        return self.ranking.to_cells()
+
+
+def sample_predictions(predictions: ClassPredictions, names: Sequence[str], top: int = 3) -> list[PredictedClass]:
+    """Return each sample's prediction by name, with the ``top`` most probable classes."""
+    lost = predictions.classes == NO_CLASS
+    probabilities = np.where(lost[:, None], np.nan, _probabilities(predictions))
+    return [PredictedClass(MostProbable.of(each, names, top)) for each in probabilities]
 
 
 def must_be_classes(targets: Arrays, count: int) -> None:

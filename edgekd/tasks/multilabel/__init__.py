@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from edgekd.strict_json import JsonObject
     from edgekd.tasks.multilabel.evidence import LabelDetails
-    from edgekd.tasks.multilabel.score import LabelPredictions
+    from edgekd.tasks.multilabel.score import LabelPredictions, PredictedLabels
     from edgekd.tasks.task import Arrays, Stored, Tensors
 
 THRESHOLD = 0.5
@@ -127,9 +127,12 @@ class Multilabel:
         return bool(np.isfinite(rows).all())
 
     def check(self, signature: Signature, targets: Arrays) -> None:
+        must_give_logits(signature, len(self.names), "label")
+        self.check_targets(targets)
+
+    def check_targets(self, targets: Arrays) -> None:
         from edgekd.tasks.multilabel import score
 
-        must_give_logits(signature, len(self.names), "label")
         score.must_be_labels(targets, len(self.names))
 
     def check_outputs(self, outputs: Tensors, network: str) -> None:
@@ -195,10 +198,18 @@ class Multilabel:
 
         return score.settled(outputs[LOGITS], self._thresholds, tolerance)
 
-    def predictions_to_json(self, predictions: LabelPredictions, top: int = 3) -> list[JsonObject]:
+    def describe_outputs(self) -> str:
+        # Not rounded: whoever decodes by them decodes alike.
+        thresholds = ", ".join(f"{name} {value}" for name, value in zip(self.names, self._thresholds))  # noqa: B905
+        return (
+            "one logit per label; a label is predicted where 1 / (1 + exp(−logit)) is at least its threshold: "
+            f"{thresholds}"
+        )
+
+    def sample_predictions(self, predictions: LabelPredictions, top: int = 3) -> list[PredictedLabels]:
         from edgekd.tasks.multilabel import score
 
-        return score.predictions_to_json(predictions, self.names, top)
+        return score.sample_predictions(predictions, self.names, top)
 
     @property
     def _thresholds(self) -> tuple[float, ...]:

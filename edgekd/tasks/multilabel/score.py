@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgekd.errors import DataError
+from edgekd.tasks.ranking import MostProbable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
     Arrays = Mapping[str, NDArray[Any]]
     Floats = NDArray[np.float64]
+
+# Of labels in a cell of CSV, as pandas' get_dummies takes them.
+SEPARATOR = "|"
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,14 +91,32 @@ def settled(logits: NDArray[Any], thresholds: Sequence[float], tolerance: float)
     return found
 
 
-def predictions_to_json(predictions: LabelPredictions, names: Sequence[str], top: int = 3) -> list[JsonObject]:
-    """Return each sample's predicted ``labels``, and the ``top`` most probable ones with their probabilities."""
-    found = []
-    for predicted, probabilities in zip(predictions.labels, predictions.probabilities):  # noqa: B905  (Python 3.8)
-        best = np.argsort(-probabilities, kind="stable")[:top]
-        ranked = [{"label": names[i], "probability": float(probabilities[i])} for i in best]
-        found.append({"labels": [names[i] for i in np.flatnonzero(predicted).tolist()], "top": ranked})
-    return found
+@dataclass(frozen=True)
+class PredictedLabels:
+    """The ``labels`` of one sample, and the most probable ones. A label whose logit is NaN is in neither."""
+
+    labels: tuple[str, ...]
+    ranking: MostProbable
+
+    def to_json(self) -> JsonObject:
+        return {"labels": list(self.labels), "top": self.ranking.to_json()}
+
+    def to_text(self) -> str:
+        return f"{', '.join(self.labels) or 'no label'} ({self.ranking.to_text()})"
+
+    def to_cells(self) -> dict[str, str]:
+        return {"labels": SEPARATOR.join(self.labels), **self.ranking.to_cells()}
+
+
+def sample_predictions(predictions: LabelPredictions, names: Sequence[str], top: int = 3) -> list[PredictedLabels]:
+    """Return each sample's predicted labels by name, with the ``top`` most probable ones."""
+    rows = zip(predictions.labels, predictions.probabilities)  # noqa: B905  (Python 3.8 has no strict)
+    return [
+        PredictedLabels(
+            tuple(names[i] for i in np.flatnonzero(labels).tolist()), MostProbable.of(probabilities, names, top)
+        )
+        for labels, probabilities in rows
+    ]
 
 
 def must_be_labels(targets: Arrays, count: int) -> None:

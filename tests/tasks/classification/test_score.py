@@ -84,9 +84,21 @@ def test_classes_that_were_lost():
 
 
 def test_entries_are_ranked():
-    [found] = score.predictions_to_json(decode(np.log([[0.25, 0.5, 0.25]])), ["ok", "scratch", "dent"], top=2)
+    logits = np.array([np.log([0.25, 0.5, 0.25]), [0, -np.inf, 0]])
+    one, none = score.sample_predictions(decode(logits), ["ok", "scratch", "dent"], top=2)
+    found = one.to_json()
     assert [each["label"] for each in found["top"]] == ["scratch", "ok"]
     assert (found["label"], found["probability"]) == ("scratch", pytest.approx(0.5))
+    assert one.to_text() == "scratch 50.0 %, ok 25.0 %"
+    assert one.to_cells() == {
+        "label": "scratch",
+        "probability": "0.500000",
+        "label_2": "ok",
+        "probability_2": "0.250000",
+    }
+    # As its report counts it: of an infinite logit nothing is predicted.
+    assert none.to_json() == {"label": None, "probability": None, "top": []}
+    assert none.to_cells() == dict.fromkeys(one.to_cells(), "")
 
 
 def test_which_predictions_are_settled():

@@ -67,14 +67,20 @@ def test_which_predictions_are_settled():
 
 
 def test_entries():
-    [found] = score.predictions_to_json(
-        score.decode(np.array([[2.0, -1.0, 1.0]]), [0.5] * 3), ["cat", "dog", "car"], top=2
-    )
+    predictions = score.decode(np.array([[2.0, -1.0, 1.0], [-1.0, -2.0, np.nan]]), [0.5] * 3)
+    one, other = score.sample_predictions(predictions, ["cat", "dog", "car"], top=2)
+    found = one.to_json()
     assert found["labels"] == ["cat", "car"]
     assert found["top"] == [
         {"label": "cat", "probability": pytest.approx(expit(2))},
         {"label": "car", "probability": pytest.approx(expit(1))},
     ]
+    assert one.to_text() == "cat, car (cat 88.1 %, car 73.1 %)"
+    assert one.to_cells() == {
+        **{"labels": "cat|car", "label": "cat", "probability": "0.880797"},
+        **{"label_2": "car", "probability_2": "0.731059"},
+    }
+    assert other.to_text() == "no label (cat 26.9 %, dog 11.9 %)", "what is no number is no label"
 
 
 @pytest.mark.parametrize(
