@@ -2,14 +2,15 @@
 
 from edgekd.export.deploy import deploy
 from edgekd.export.deploy.float16 import half
-from edgekd.export.onnx_file import export_onnx, to_onnx
-from edgekd.export.parity import Mismatch, Outputs, Parity, first_mismatch, parity
-from edgekd.export.runtime import float_convolutions, runtime_logits
+from edgekd.export.onnx_file import export_onnx, signature_of, to_onnx
+from edgekd.export.parity import Mismatch, OutputParity, Outputs, Parity, first_mismatch, output_parity, parity
+from edgekd.export.runtime import float_convolutions, runtime_logits, runtime_outputs
 from edgekd.profiles import PROFILES, Profile
 
 __all__ = [
     "PROFILES",
     "Mismatch",
+    "OutputParity",
     "Outputs",
     "Parity",
     "Profile",
@@ -18,7 +19,10 @@ __all__ = [
     "first_mismatch",
     "float_convolutions",
     "half",
+    "output_parity",
     "parity",
     "runtime_logits",
+    "runtime_outputs",
+    "signature_of",
     "to_onnx",
 ]

@@ -6,66 +6,84 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import onnx
+import onnx_ir as ir
 import torch
 from google.protobuf.message import Message
 from onnx import ModelProto
 from torch import nn
-from torch.export import Dim
 from torch.fx import GraphModule
 
 from edgekd import __version__
-from edgekd.errors import ExportError, first_line
+from edgekd.errors import EdgekdError, ExportError, first_line
 from edgekd.files import write_bytes
 from edgekd.log import quiet
 from edgekd.preprocess import Preprocess
+from edgekd.strict_json import parse
+from edgekd.tasks.signature import INPUT, LOGITS, Shape, Signature, TensorSpec
 
 OPSET = 20
-INPUT, OUTPUT = "input", "logits"
 # where the exporter stores the paths of a node's modules, as a Python list of every level
 SCOPES = "pkg.torch.onnx.name_scopes"
+SIGNATURE = "signature"
 
 
 def export_onnx(
     network: nn.Module,
     path: Path | str,
-    preprocess: Preprocess,
+    preprocess: Preprocess | None,
     classes: Iterable[str] = (),
     opset: int = OPSET,
+    inputs: Shape | Signature | None = None,
 ) -> Path:
     """Write ``network`` (float, or int8 from :func:`edgekd.quantize.convert`) to ``path``.
 
-    The file takes ``input`` float32 (batch, *shape) and gives ``logits`` (batch, classes). Its metadata holds the
-    preprocessing and the names of the classes.
+    The file takes ``input`` float32 (batch, *shape) and gives ``logits`` (batch, classes), or what ``inputs`` names.
+    Its metadata holds the preprocessing, the names of the classes, and a signature other than these two tensors.
+
+    Args:
+        preprocess: of the input that is an image or a vector; None where there is none, and then ``inputs`` is needed.
+        inputs: what the network takes and gives; one tensor of ``preprocess.shape`` if left out.
 
     Raises:
         ExportError: the network cannot be exported, or the exporter's result is not valid.
     """
-    content = to_onnx(network, preprocess, classes, opset).SerializeToString(deterministic=True)
+    content = to_onnx(network, preprocess, classes, opset, inputs).SerializeToString(deterministic=True)
     write_bytes(Path(path), content)
     return Path(path)
 
 
-def to_onnx(network: nn.Module, preprocess: Preprocess, classes: Iterable[str], opset: int = OPSET) -> ModelProto:
+def to_onnx(
+    network: nn.Module,
+    preprocess: Preprocess | None,
+    classes: Iterable[str],
+    opset: int = OPSET,
+    inputs: Shape | Signature | None = None,
+) -> ModelProto:
     """Export ``network`` as :func:`export_onnx` does, to a protobuf in memory."""
-    model = _exported(network, preprocess.shape, opset)
+    if preprocess is None and inputs is None:
+        raise ExportError("neither preprocess nor inputs says what the network takes: give one of them")
+    signature = Signature.of(inputs if inputs is not None else preprocess.shape)  # type: ignore[union-attr]
+    model = _exported(network, signature, opset)
     written = {entry.domain: entry.version for entry in model.opset_import}
     if written.get("") != opset:
         raise ExportError(f"opset {opset} was asked for and {written.get('')} written; ask for {written.get('')}")
+    must_be_open(model, signature)
     model.producer_name, model.producer_version = "edgekd", __version__
     _name_by_layer(model)
     _strip_metadata(model)
     model.graph.name = "edgekd"
-    onnx.helper.set_model_props(
-        model,
-        {
-            "edgekd.preprocess": json.dumps(preprocess.to_json(), sort_keys=True),
-            "edgekd.labels": json.dumps(list(classes)),
-        },
-    )
+    about = {
+        "preprocess": preprocess and preprocess.to_json(),
+        "labels": list(classes),
+        SIGNATURE: None if signature.is_single else signature.to_json(),
+    }
+    kept = {f"edgekd.{key}": json.dumps(value, sort_keys=True) for key, value in about.items() if value is not None}
+    onnx.helper.set_model_props(model, kept)
     try:
         onnx.checker.check_model(model, full_check=True)
     except Exception as error:
@@ -73,27 +91,45 @@ def to_onnx(network: nn.Module, preprocess: Preprocess, classes: Iterable[str], 
     return model
 
 
-def _exported(network: nn.Module, shape: tuple[int, ...], opset: int) -> ModelProto:
+def signature_of(model: ModelProto) -> Signature | None:
+    """Return the signature in the metadata of a file that :func:`export_onnx` wrote, or None for the usual one.
+
+    Raises:
+        ExportError: it is damaged.
+    """
+    text = next((entry.value for entry in model.metadata_props if entry.key == f"edgekd.{SIGNATURE}"), None)
+    if text is None:
+        return None
+    try:
+        return Signature.from_json(parse(text.encode()))
+    except (EdgekdError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ExportError(
+            f"the file's metadata edgekd.{SIGNATURE} are damaged: {first_line(error)}; export it again"
+        ) from error
+
+
+def _exported(network: nn.Module, signature: Signature, opset: int) -> ModelProto:
     network = copy.deepcopy(network)
     if not isinstance(network, GraphModule):
         # In training mode dropout would be exported; quantised graphs have no modes.
         network.eval()
     # For channels-last weights the exporter adds seven needless nodes around the pooling.
     network.to(memory_format=torch.contiguous_format)
-    example = torch.zeros(2, *shape)
     cache_operator_table()
+    # For other names the exporter does not look whether they are free.
+    single = signature.is_single
     try:
         # The exporter prints to standard output, which belongs to results.
         with quiet():
             program = torch.onnx.export(
                 network,
-                (example,),
-                input_names=[INPUT],
-                output_names=[OUTPUT],
+                signature.example(),
+                input_names=[INPUT] if single else None,
+                output_names=[LOGITS] if single else None,
                 dynamo=True,
                 opset_version=opset,
                 external_data=False,
-                dynamic_shapes=({0: Dim("batch")},),
+                dynamic_shapes=signature.dynamic_shapes(),
                 verbose=False,
             )
     except Exception as error:
@@ -101,7 +137,61 @@ def _exported(network: nn.Module, shape: tuple[int, ...], opset: int) -> ModelPr
         reason = first_line(error.__cause__ or error)
         raise ExportError(f"{type(network).__name__} cannot be exported to ONNX: {reason}") from error
     assert program is not None
+    if not single:
+        _name_tensors(program.model.graph, signature)
     return program.model_proto
+
+
+def _name_tensors(graph: ir.Graph, signature: Signature) -> None:
+    """Give the inputs and outputs the names of ``signature``, and other values that have one of these another."""
+    given = len(graph.inputs), len(graph.outputs)
+    expected = len(signature.inputs), len(signature.outputs) or given[1]
+    if given != expected:
+        raise ExportError(
+            f"the exporter wrote {given[0]} inputs and {given[1]} outputs, and the network's signature names "
+            f"{expected[0]} and {expected[1]}: find it anew (edgekd.models.signature.find_signature)"
+        )
+    for index, value in enumerate(graph.outputs):
+        # One value that is given twice, or an input that is handed on, has one name otherwise.
+        if value in graph.inputs or value in graph.outputs[:index]:
+            graph.append(same := ir.node("Identity", [value]))
+            same.outputs[0].type, same.outputs[0].shape = value.type, value.shape
+            graph.outputs[index] = same.outputs[0]
+    values = [*graph.inputs, *graph.initializers.values(), *(value for node in graph for value in node.outputs)]
+    wanted = dict(zip([*graph.inputs, *graph.outputs], [*signature.inputs, *signature.outputs], strict=False))
+    names = {spec.name for spec in wanted.values()}
+    taken = names | {str(value.name) for value in values}
+    for value in values:
+        if value not in wanted and value.name in names:
+            value.name = next(name for n in count(1) if (name := f"{value.name}_{n}") not in taken)
+            taken.add(value.name)
+    # Two inputs may change their names.
+    for value in wanted:
+        value.name = f"{value.name}_unnamed"
+    for value, spec in wanted.items():
+        value.name = spec.name
+    for value, spec in zip(graph.outputs, signature.outputs, strict=False):
+        _open_dimensions(value, spec)
+
+
+def _open_dimensions(value: ir.Value, spec: TensorSpec) -> None:
+    """Name the dimensions of an output that are open, where the exporter wrote the example's size, as behind a GRU."""
+    if value.shape is not None and len(value.shape) == len(spec.shape) + 1:
+        for axis, size in enumerate(spec.shape, 1):
+            if isinstance(size, str) and isinstance(value.shape[axis], int):
+                value.shape[axis] = ir.SymbolicDim(size)
+
+
+def must_be_open(model: ModelProto, signature: Signature) -> None:
+    """Refuse a file with a size in the place of an open dimension."""
+    for spec, value in zip(signature.inputs, model.graph.input, strict=True):
+        dims = value.type.tensor_type.shape.dim[1:]
+        fixed = [size for size, dim in zip(spec.shape, dims, strict=True) if isinstance(size, str) and dim.dim_value]
+        if fixed:
+            raise ExportError(
+                f"the exporter fixed the open dimension {fixed[0]!r} of {spec.name!r} to the example's size: give it "
+                "as a fixed size, or make the network depend on no number taken from the shape"
+            )
 
 
 def _name_by_layer(model: ModelProto) -> None:

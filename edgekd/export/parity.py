@@ -1,15 +1,18 @@
 """Parity of two runtimes on the same inputs, and the first layer at which they differ."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
+import torch
 from onnx import ModelProto
 from torch import Tensor
 
+from edgekd.errors import ExportError
 from edgekd.files import temporary_folder
 from edgekd.tasks.classification import Classification
 from edgekd.tasks.signature import LOGITS
@@ -35,14 +38,66 @@ class Parity:
     mean_steps: float
 
 
+@dataclass(frozen=True)
+class OutputParity:
+    """How far one output of two runtimes is apart.
+
+    Attributes:
+        n: the number of samples.
+        max_steps, mean_steps: differences in quantisation steps, 1/255 of the range of the reference's values.
+    """
+
+    max_abs_difference: float
+    n: int
+    max_steps: float
+    mean_steps: float
+
+
 def parity(reference: Tensor, logits: Tensor, task: Task = CLASSIFICATION) -> Parity:
     """Compare ``logits`` (N, ...) with those of a ``reference`` on the same samples, which predict for ``task``."""
-    difference = (reference - logits).abs()
-    step = max(float(reference.max() - reference.min()), 1e-12) / STEPS
-    largest, mean = float(difference.max()), float(difference.mean())
+    found = output_parity([{LOGITS: reference}], [{LOGITS: logits}])[LOGITS]
     rows = (task.to_rows({LOGITS: each.numpy()}) for each in (reference, logits))
     agreement = float(task.agree(*map(task.from_rows, rows)).mean())
-    return Parity(agreement, largest, len(reference), largest / step, mean / step)
+    return Parity(agreement, found.max_abs_difference, found.n, found.max_steps, found.mean_steps)
+
+
+def output_parity(
+    reference: Iterable[Mapping[str, Tensor]], outputs: Iterable[Mapping[str, Tensor]]
+) -> dict[str, OutputParity]:
+    """Compare the outputs of two runtimes on the same batches, name by name.
+
+    >>> ours = (signature.named(network(*batch)) for batch in batches)  # doctest: +SKIP
+    >>> output_parity(ours, runtime_outputs(path, batches))["boxes"].max_steps  # doctest: +SKIP
+
+    Args:
+        reference, outputs: tensors (N, ...) by name, batch by batch; batches may differ in their open dimensions.
+
+    Raises:
+        ExportError: the two have other names, or tensors of other shapes.
+    """
+    found: dict[str, list[tuple[Tensor, Tensor]]] = {}
+    for ours, theirs in zip(reference, outputs, strict=True):
+        if set(ours) != set(theirs):
+            raise ExportError(f"the outputs {', '.join(theirs)} are compared with {', '.join(ours)}: name them alike")
+        for name, tensor in ours.items():
+            if tensor.shape != theirs[name].shape:
+                shapes = f"{tuple(theirs[name].shape)}, the reference's {tuple(tensor.shape)}"
+                raise ExportError(f"the output {name!r} has the shape {shapes}: compare them on the same samples")
+            found.setdefault(name, []).append((tensor, theirs[name]))
+    return {name: _difference_of(pairs) for name, pairs in found.items()}
+
+
+def _difference_of(pairs: Sequence[tuple[Tensor, Tensor]]) -> OutputParity:
+    low, high = (min(float(ours.min()) for ours, _ in pairs), max(float(ours.max()) for ours, _ in pairs))
+    step = max(high - low, 1e-12) / STEPS
+    differences = [_apart(ours, theirs) for ours, theirs in pairs]
+    largest = max(float(each.max()) for each in differences)
+    mean = float(torch.cat([each.flatten() for each in differences]).mean())
+    return OutputParity(largest, sum(len(ours) for ours, _ in pairs), largest / step, mean / step)
+
+
+def _apart(ours: Tensor, theirs: Tensor) -> Tensor:
+    return (ours - theirs).abs() if ours.is_floating_point() else (ours.double() - theirs.double()).abs()
 
 
 @dataclass(frozen=True)
@@ -56,11 +111,11 @@ class Mismatch:
 
 # Runs a file on inputs (N, ...) and returns its first output (N, ...).
 Outputs = Callable[[Path, np.ndarray], np.ndarray]
+# The inputs of a file, each (N, ...): of one, or of several in their order.
+Arrays = np.ndarray | Sequence[np.ndarray]
 
 
-def first_mismatch(
-    path: Path, inputs: np.ndarray, bound: float = 1.5, outputs: Outputs | None = None
-) -> Mismatch | None:
+def first_mismatch(path: Path, inputs: Arrays, bound: float = 1.5, outputs: Outputs | None = None) -> Mismatch | None:
     """Find where optimised ONNX Runtime departs from the file's arithmetic; return None if it does not.
 
     The file is cut off behind quantised activations, by bisection, and run with and (on this machine) without
@@ -69,18 +124,27 @@ def first_mismatch(
     else.
 
     Args:
-        inputs: (N, ...), as the file's input takes them.
+        inputs: (N, ...), as the file's input takes them; of several inputs one array each, in their order.
         outputs: runs a cut file with optimisations, by default here;
-            :meth:`edgekd.devices.targets.RemoteTarget.outputs` does it on a device.
+            :meth:`edgekd.devices.targets.RemoteTarget.outputs` does it on a device, for files with one input.
+
+    Raises:
+        ExportError: several inputs are to be run elsewhere.
     """
-    outputs = outputs or optimised_outputs
+    if outputs is None:
+        optimised = partial(_run, inputs=inputs, level="ORT_ENABLE_ALL")
+    elif isinstance(inputs, np.ndarray):
+        optimised = partial(_elsewhere, inputs=inputs, outputs=outputs)
+    else:
+        raise ExportError("a file with several inputs is compared on this machine only: leave outputs out")
+    runs = partial(_run, inputs=inputs, level="ORT_DISABLE_ALL"), optimised
     model = onnx.load(path)
     steps = [node for node in model.graph.node if node.op_type == "QuantizeLinear"]
     low, high = 0, len(steps)
     found: Mismatch | None = None
     while low < high:
         middle = (low + high) // 2
-        difference = _difference(model, steps[middle].output[0], inputs, outputs)
+        difference = _difference(model, steps[middle].output[0], runs)
         if difference > bound:
             found, high = Mismatch(_layer(model, steps[middle].input[0]), difference, bound), middle
         else:
@@ -88,12 +152,7 @@ def first_mismatch(
     return found
 
 
-def optimised_outputs(path: Path, inputs: np.ndarray) -> np.ndarray:
-    """Run ``path`` in ONNX Runtime on this machine with all optimisations, and return its first output."""
-    return _run(path, inputs, "ORT_ENABLE_ALL")
-
-
-def _difference(model: ModelProto, codes: str, inputs: np.ndarray, outputs: Outputs) -> float:
+def _difference(model: ModelProto, codes: str, runs: Iterable[Callable[[Path], np.ndarray]]) -> float:
     cut = ModelProto()
     cut.CopyFrom(model)
     del cut.graph.output[:]
@@ -103,21 +162,23 @@ def _difference(model: ModelProto, codes: str, inputs: np.ndarray, outputs: Outp
     with temporary_folder() as folder:
         path = folder / "cut.onnx"
         path.write_bytes(cut.SerializeToString())
-        reference, found = (run(path, inputs).astype(np.int32) for run in (_plain_outputs, outputs))
+        reference, found = (run(path).astype(np.int32) for run in runs)
     return float(np.abs(reference - found).max(initial=0))
 
 
-def _plain_outputs(path: Path, inputs: np.ndarray) -> np.ndarray:
-    return _run(path, inputs, "ORT_DISABLE_ALL")
-
-
-def _run(path: Path, inputs: np.ndarray, level: str) -> np.ndarray:
+def _run(path: Path, inputs: Arrays, level: str) -> np.ndarray:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    result: Sequence[np.ndarray] = session.run(None, {session.get_inputs()[0].name: inputs})
+    given = [inputs] if isinstance(inputs, np.ndarray) else inputs
+    names = [each.name for each in session.get_inputs()]
+    result: Sequence[np.ndarray] = session.run(None, dict(zip(names, given, strict=True)))
     return result[0]
+
+
+def _elsewhere(path: Path, inputs: np.ndarray, outputs: Outputs) -> np.ndarray:
+    return outputs(path, inputs)
 
 
 def _layer(model: ModelProto, activation: str) -> str:

@@ -1,6 +1,6 @@
 """Outputs of an exported file in ONNX Runtime, and the convolutions that run in int8 there."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,26 +11,47 @@ from torch import Tensor
 
 from edgekd.errors import ExportError, first_line
 from edgekd.files import temporary_folder
+from edgekd.tasks.signature import Inputs, arguments_of
 
 CPU = "CPUExecutionProvider"
 
 
-def runtime_logits(path: Path, batches: Iterable[Tensor], optimised: bool = True, threads: int = 0) -> Tensor:
-    """Return the logits (N, classes) of the file in ONNX Runtime on the CPU, in the order of the input ``batches``.
+def runtime_logits(path: Path, batches: Iterable[Inputs], optimised: bool = True, threads: int = 0) -> Tensor:
+    """Return the first output (N, ...) of the file, the logits of a classifier, as :func:`runtime_outputs` gives it."""
+    found = (next(iter(each.values())) for each in runtime_outputs(path, batches, optimised, threads))
+    return torch.from_numpy(np.concatenate([each.numpy() for each in found]))
+
+
+def runtime_outputs(
+    path: Path, batches: Iterable[Inputs], optimised: bool = True, threads: int = 0
+) -> Iterator[dict[str, Tensor]]:
+    """Yield the outputs of the file by name in ONNX Runtime on the CPU, batch by batch.
 
     Args:
+        batches: a tensor each for a file with one input; else tensors in the order of its inputs, or by their names.
         optimised: without optimisations ONNX Runtime computes the operators as the file has them, which checks files
             for other runtimes.
         threads: 0 for as many as there are cores.
+
+    Raises:
+        ExportError: ONNX Runtime cannot load the file, or a batch has other inputs.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     if not optimised:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = _session(path, options)
-    name = session.get_inputs()[0].name
-    parts = [session.run(None, {name: inputs.numpy()})[0] for inputs in batches]
-    return torch.from_numpy(np.concatenate(parts))
+    inputs, outputs = ([each.name for each in side] for side in (session.get_inputs(), session.get_outputs()))
+    for batch in batches:
+        found = session.run(None, {name: tensor.numpy() for name, tensor in _by_name(batch, inputs, path).items()})
+        yield {name: torch.from_numpy(array) for name, array in zip(outputs, found, strict=True)}
+
+
+def _by_name(batch: Inputs, names: Sequence[str], path: Path) -> Mapping[str, Tensor]:
+    given = batch if isinstance(batch, Mapping) else dict(enumerate(arguments_of(batch)))
+    if len(given) != len(names) or (isinstance(batch, Mapping) and set(given) != set(names)):
+        raise ExportError(f"{path} takes {', '.join(names)}; the batch has {', '.join(map(str, given))}")
+    return dict(zip(names, given.values(), strict=True)) if given is not batch else batch
 
 
 def float_convolutions(path: Path) -> tuple[list[str], int]:
