@@ -127,18 +127,18 @@ def on_device(
     with RemoteTarget(find_device(name)) as there:
         found = there.probe.to_json()
         say(f"{name}: answers on {len(inputs)} samples")
-        answers = there.predict("onnxruntime", files, inputs)
+        answers = there.predict("onnxruntime", files, inputs, data.task)
         records = there.latency(plan(files, 1)) if timed else {}
         departs_at = {
             model: departure(files[model], data, there.outputs)
             for model in files
-            if np.mean(answers[model].classes == here[model]) < AGREEMENT
+            if np.mean(answers[model].rows == here[model]) < AGREEMENT
         }
     if cut := next((each.cut for each in answers.values() if each.cut), None):
         raise EdgekdError(f"{name}: {cut}")
     return [
         {
-            **row(name, 1, model, answers[model].classes, here[model], data, records.get(model)),
+            **row(name, 1, model, answers[model].rows, here[model], data, records.get(model)),
             **{"emulated": not timed, "probe": found, "departs_at": departs_at.get(model)},
         }
         for model in files

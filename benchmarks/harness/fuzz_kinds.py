@@ -402,15 +402,17 @@ class Devices(Kind):
                                   "nvpmodel": "NV Power Mode: MAXN\n0", "rails": [{"in1_label": "VDD_IN"}]}}],
             "latency": [{"event": "sitting", "opened": {"a": about}, "rounds": {"a": [[1000, 1100]] * 30},
                          "taken": [[1000, 20], [500, 10]], "governor": "performance"}] * 2,
-            "answers": [{"event": "answers", "model": "a", "first": first, "classes": [1]} for first in range(3)],
+            "rows": [{"event": "rows", "model": "a", "first": first, "shape": [1, 2], "data": "AAAAAAAAAAA="}
+                     for first in range(3)],
             "turns": [{"event": "turns", "times_ns": [[1000, 1100]] * 5, "events": {"a": [kernel]}}],
         }  # fmt: skip
 
     def case(self, random: Random, folder: Path) -> tuple[int, Use]:
         from edgekd.bench.plan import Plan, Workload
         from edgekd.bench.runtimes.onnxruntime.interleave import InterleavedRuns
-        from edgekd.devices import accuracy, interleave, latency, probe
+        from edgekd.devices import interleave, latency, predictions, probe
         from edgekd.devices.registry import Device
+        from edgekd.tasks.multilabel import Multilabel
 
         job = random.choice(sorted(self.events))
         lines = [as_json(event) for event in (*self.events[job], {"event": "done"})]
@@ -433,10 +435,9 @@ class Devices(Kind):
                     plan = Plan({"a": Workload("a.onnx")}, "a", launches=2)
                     for record in latency.measure_on_device(desk, plan, probe=good).values():
                         json.dumps(record.to_json(), allow_nan=False)
-                case "answers":
-                    accuracy.predict_on_device(desk, {"a": Path("a")}, np.zeros((3, 2), np.float32))["a"].accuracy(
-                        np.ones(3, np.int64)
-                    )
+                case "rows":
+                    task, inputs = Multilabel(("x", "y")), np.zeros((3, 2), np.float32)
+                    predictions.predict_on_device(desk, {"a": Path("a")}, inputs, task)["a"].value(np.eye(3, 2))
                 case "turns":
                     interleave.interleave_on_device(
                         desk, InterleavedRuns({"a": Path("a")}, ("a", "a"), ("a",), 1, 0, 1, 2)

@@ -7,6 +7,7 @@ end ends this process and, through their own inputs, its children.
 
 from __future__ import annotations
 
+import base64
 import ctypes
 import fcntl
 import gc
@@ -485,18 +486,35 @@ def kernels(trace: Path) -> list[dict[str, Any]]:
     return [event for event in events if event["name"] == "model_run" or event["name"].endswith("_kernel_time")]
 
 
-# ---- how right models are
+# ---- what models predict
 
 
-def accuracy(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Predict the class of each sample of ``inputs`` in a .npz file with each model, a batch at a time."""
+def predictions(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Run each model on ``inputs`` in a .npz file, a batch at a time, and send what ``reduction`` keeps of outputs."""
     import numpy
 
     with numpy.load(request["samples"], allow_pickle=False) as packed:
         inputs = packed["inputs"]
+    reduce = REDUCTIONS[request["reduction"]]
     for name, file in request["models"].items():
         for first, logits in batch_outputs(load(file, request["threads"]), inputs):
-            yield {"event": "answers", "model": name, "first": first, "classes": logits.argmax(1).tolist()}
+            rows = reduce(logits)
+            data = base64.b64encode(rows.tobytes()).decode()
+            yield {"event": "rows", "model": name, "first": first, "shape": list(rows.shape), "data": data}
+
+
+def largest(logits: Any) -> Any:
+    """Return the place of each sample's largest logit, -1 where one is not finite."""
+    import numpy
+
+    return numpy.where(numpy.isfinite(logits).all(1), logits.argmax(1), -1).astype("<i4")
+
+
+def every(logits: Any) -> Any:
+    return logits.astype("<f4")
+
+
+REDUCTIONS = {"argmax": largest, "none": every}
 
 
 def batch_outputs(session: Any, inputs: Any) -> Iterator[tuple[int, Any]]:
@@ -747,7 +765,7 @@ JOBS = {
     "probe": probe,
     "latency": latency,
     "turns": turns,
-    "accuracy": accuracy,
+    "predictions": predictions,
     "outputs": outputs,
     "tensorrt": tensorrt,
     "tensorrt_outputs": tensorrt_outputs,

@@ -15,15 +15,16 @@ from edgekd.bench.environment import CpuFacts
 from edgekd.bench.runner import ProgressHook
 from edgekd.bench.runtimes.onnxruntime.interleave import InterleavedRuns, InterleavedTimes
 from edgekd.bench.target import LocalTarget
-from edgekd.devices.accuracy import DevicePredictions, outputs_on_device, predict_on_device
 from edgekd.devices.interleave import interleave_on_device
 from edgekd.devices.latency import measure_on_device
+from edgekd.devices.predictions import DevicePredictions, outputs_on_device, predict_on_device
 from edgekd.devices.probe import Probe, probe_remote
 from edgekd.devices.registry import LOCAL, Device, find_device
 from edgekd.devices.remote import Remote
 from edgekd.devices.tensorrt import measure_engines
 from edgekd.devices.tensorrt_predictions import predict_with_engines
 from edgekd.errors import DeviceError, MeasurementError
+from edgekd.tasks.task import Task
 
 # Facts by which two devices of one name are told apart.
 IDENTIFYING_FACTS = ("board", "cpu", "cores", "architecture", "system", "kernel", "python")
@@ -115,12 +116,12 @@ class RemoteTarget:
         return interleave_on_device(self.remote, turns)
 
     def predict(
-        self, runtime: str, models: Mapping[str, Path], inputs: NDArray[np.float32], threads: int = 1
+        self, runtime: str, models: Mapping[str, Path], inputs: NDArray[np.float32], task: Task, threads: int = 1
     ) -> dict[str, DevicePredictions]:
-        """Return the class that each of ``models`` predicts for each of ``inputs`` (N, ...), preprocessed."""
+        """Return what each of ``models`` predicts for each of ``inputs`` (N, ...), preprocessed."""
         if runtime == "tensorrt":
-            return predict_with_engines(self.remote, models, inputs, probe=self.probe)
-        return predict_on_device(self.remote, models, inputs, threads)
+            return predict_with_engines(self.remote, models, inputs, task, probe=self.probe)
+        return predict_on_device(self.remote, models, inputs, task, threads)
 
     def outputs(self, model: Path, inputs: NDArray[np.float32]) -> NDArray[Any]:
         """Return the first output (N, ...) of an ONNX file for ``inputs`` (N, ...) in the device's ONNX Runtime."""

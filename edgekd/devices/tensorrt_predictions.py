@@ -9,15 +9,17 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from edgekd.devices.accuracy import DevicePredictions
 from edgekd.devices.engines import BUILD_S, DeviceEngine, EngineBuilder, build_requests, builder_of, engine_of, numbered
 from edgekd.devices.events import Event, ResponseError, integer, reading_response, text
 from edgekd.devices.jetson.command import inference_command
 from edgekd.devices.jetson.trtexec import parse_outputs
+from edgekd.devices.predictions import DevicePredictions, PredictionsSoFar
 from edgekd.devices.probe import Probe, probe_remote
 from edgekd.devices.remote import Remote
 from edgekd.errors import DeviceError, MeasurementError
 from edgekd.files import temporary_folder
+from edgekd.tasks.signature import LOGITS
+from edgekd.tasks.task import Task
 
 BATCH = 256
 SAMPLES, BATCH_FILE, OUTPUTS = "samples.gz", "batch.bin", "outputs.json"
@@ -28,14 +30,15 @@ def predict_with_engines(
     remote: Remote,
     models: Mapping[str, Path],
     inputs: NDArray[np.float32],
+    task: Task,
     batch: int = BATCH,
     timeout_s: float | None = None,
     probe: Probe | None = None,
 ) -> dict[str, DevicePredictions]:
-    """Return the class that each of ``models`` predicts for each of ``inputs`` (N, ...) in TensorRT there.
+    """Return what each of ``models`` predicts for each of ``inputs`` (N, ...) in TensorRT there.
 
     Every batch is a process that loads the engine anew, so files should leave their batch open. When the connection,
-    the time or the runner ends early, the predictions so far count, and the rest is −1.
+    the time or the runner ends early, the predictions so far count.
 
     Raises:
         DeviceError: no trtexec there, it refuses a file, or there is not one prediction.
@@ -65,22 +68,22 @@ def predict_with_engines(
     }
     limit = timeout_s or (BUILD_S + PROCESS_S * batches) * len(engines)
     outputs = {name: onnx.load(path, load_external_data=False).graph.output[0].name for name, path in models.items()}
-    classes = {name: np.full(len(inputs), -1, np.int64) for name in models}
+    found = {name: PredictionsSoFar(task, len(inputs)) for name in models}
     cut = None
     try:
         for event in remote.events(request, limit):
             if event["event"] == "outputs":
                 with reading_response(remote.device.name):
                     name, first = event["model"], integer(event["number"], "a batch", 0, batches - 1) * batch
-                    predicted = classes_of(event, outputs[name], batch)
-                    classes[name][first : first + batch] = predicted[: len(inputs) - first]
+                    logits = logits_of(event, outputs[name], batch, len(task.names))
+                    found[name].put(first, task.to_rows({LOGITS: logits[: len(inputs) - first]}))
     except ResponseError:
         raise
     except DeviceError as error:
-        if not any((found >= 0).any() for found in classes.values()):
+        if not any(each.reached.any() for each in found.values()):
             raise
         cut = str(error)
-    return {name: DevicePredictions(found, cut if (found < 0).any() else None) for name, found in classes.items()}
+    return {name: each.ended(cut) for name, each in found.items()}
 
 
 def packed(path: Path, inputs: NDArray[np.float32], batch: int) -> Path:
@@ -108,11 +111,10 @@ def output_request(builder: EngineBuilder, name: str, engine: DeviceEngine) -> O
     return OutputRequest(name, words, OUTPUTS)
 
 
-def classes_of(event: Event, output: str, batch: int) -> NDArray[np.int64]:
+def logits_of(event: Event, output: str, batch: int, labels: int) -> NDArray[np.float64]:
     found = parse_outputs(text(event["text"], "the outputs"), output)
     if found is None or found[0][0] != batch:
         raise DeviceError(f"{event['model']}: trtexec did not write all values of the output {output!r}")
-    logits = np.array(found[1]).reshape(batch, -1)
-    if not np.isfinite(logits).all():
-        raise ValueError("outputs that are no numbers")
-    return logits.argmax(1)
+    if len(found[1]) != batch * labels:
+        raise ValueError(f"outputs of the shape {found[0]}, expected {(batch, labels)}")
+    return np.array(found[1]).reshape(batch, labels)

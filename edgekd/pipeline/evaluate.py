@@ -186,10 +186,13 @@ def validation_evidence(path: Path, data: DataSet, optimised: bool = True) -> Ev
 
 def _correct_there(path: Path, at: RemoteTarget, data: DataSet) -> NDArray[np.bool_]:
     files = {"asked": path}
-    found = [at.predict("onnxruntime", files, inputs)["asked"] for inputs in chunks(data, data.validation)]
+    parts = chunks(data, data.validation)
+    found = [at.predict("onnxruntime", files, inputs, data.task)["asked"] for inputs in parts]
     if cut := next((each.cut for each in found if each.cut), None):
         raise DeviceError(f"a placement was not scored to its end: {cut}")
-    return np.concatenate([each.classes for each in found]) == data.validation.labels.numpy()
+    evidence = evidence_of(torch.from_numpy(np.concatenate([each.rows for each in found])), data, data.validation)
+    assert isinstance(evidence, Correct)
+    return np.asarray(evidence.correct)
 
 
 def _golden(data: DataSet) -> np.ndarray:

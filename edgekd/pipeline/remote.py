@@ -33,6 +33,8 @@ from edgekd.strict_json import JsonObject, build
 logger = get_logger(__name__)
 
 VERSION = 2
+# Goes up with what a device's predictions are: from 2 on, outputs that are not finite predict nothing.
+PREDICTIONS = 2
 # Warnings about times that another moment may not have.
 TRANSIENT = {"cut_short", "throttled"}
 
@@ -42,7 +44,7 @@ class RemotePredictions:
     """What a device predicts for the test set, by the networks' labels.
 
     Attributes:
-        predictions: names of .npy files with the class of each test sample (N,).
+        predictions: names of .npy files with a row for each test sample (N, ...), see ``Task.to_rows``.
         agreement: the share of test samples that a file predicts there as it does here.
         departs_at: the first layer that the runtime there computes otherwise, looked for where predictions differ.
     """
@@ -78,7 +80,7 @@ class RemoteMeasurement:
         return build(RemotePredictions, json.loads((self.predicted / METRICS).read_text()))
 
     def predictions(self, label: str) -> Path:
-        """Return the .npy file with the class of each test sample (N,)."""
+        """Return the .npy file with a row for each test sample (N, ...), as the task keeps them."""
         return self.predicted / self._predictions.predictions[label]
 
     def agreement(self, label: str) -> float:
@@ -190,7 +192,7 @@ class RemoteLatencyNode(_RemoteNode):
 class RemotePredictionsNode(_RemoteNode):
     """What each file predicts there for the test set; ``here`` is what it predicts here."""
 
-    here: Mapping[str, NDArray[np.int64]]
+    here: Mapping[str, NDArray[Any]]
     data: DataSet
 
     @property
@@ -199,20 +201,21 @@ class RemotePredictionsNode(_RemoteNode):
 
     @cached_property
     def key(self) -> str:
-        return sha256(canonical_json([*self._about, self.data.fingerprint]))
+        return sha256(canonical_json([*self._about, self.data.fingerprint, PREDICTIONS]))
 
     def fill(self, folder: Path, workplace: Path) -> None:
         logger.info(f"  {self.name}: {len(self.data.test)} test samples")
-        files = self.files
+        files, task = self.files, self.data.task
         found = predict_test_set(self.connection.target, self.target, files, self.data)
-        agreement = {label: float(np.mean(found[label] == self.here[label])) for label in files}
+        pairs = {label: [task.from_rows(rows[label]) for rows in (found, self.here)] for label in files}
+        agreement = {label: float(task.agree(*pair).mean()) for label, pair in pairs.items()}
         # TensorRT fuses what it cuts otherwise: its layers are not those of a file that is cut off.
         can_depart = self.target.runtime == ONNX_RUNTIME
         departing = [label for label, share in agreement.items() if share < LEAST_AGREEMENT and can_depart]
         departs_at = {label: self._departure(files[label]) for label in departing}
         named = {label: f"predictions-{number}.npy" for number, label in enumerate(files)}
         for label, file in named.items():
-            save_array(folder / file, found[label].astype(np.int32))
+            save_array(folder / file, found[label])
         write_json(folder / METRICS, asdict(RemotePredictions(named, agreement, departs_at)))
 
     def _departure(self, file: Path) -> str | None:
@@ -254,11 +257,11 @@ def record_for(export: Exported, target: Target) -> FileRecord | None:
     return export.evaluation.file_for(file_profile(target))
 
 
-def local_predictions(export: Exported, target: Target) -> NDArray[np.int64]:
-    """Return what its file predicts here; ONNX Runtime emulates, step by step, a runtime that is not here."""
+def local_predictions(export: Exported, target: Target) -> NDArray[Any]:
+    """Return what its file predicts here (N, ...); ONNX Runtime emulates, step by step, a runtime that is not here."""
     file = record_for(export, target)
     assert file is not None
-    found: NDArray[np.int64] = np.load(export.folder / file.predictions)
+    found: NDArray[Any] = np.load(export.folder / file.predictions)
     return found
 
 
@@ -270,12 +273,12 @@ def identifying_facts(probe: Probe) -> JsonObject:
 
 def predict_test_set(
     there: RemoteTarget, target: Target, files: Mapping[str, Path], data: DataSet
-) -> dict[str, NDArray[np.int64]]:
-    parts: dict[str, list[NDArray[np.int64]]] = {label: [] for label in files}
+) -> dict[str, NDArray[Any]]:
+    parts: dict[str, list[NDArray[Any]]] = {label: [] for label in files}
     for inputs in chunks(data, data.test):
-        for label, predicted in there.predict(target.runtime, files, inputs, target.threads).items():
+        for label, predicted in there.predict(target.runtime, files, inputs, data.task, target.threads).items():
             if predicted.cut:
                 few = f"{predicted.n} of {len(inputs)} samples"
                 raise DeviceError(f"{target.device}: {label} predicted {few}: {predicted.cut}")
-            parts[label].append(predicted.classes)
+            parts[label].append(predicted.rows)
     return {label: np.concatenate(each) for label, each in parts.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
 Stored = TypeVar("Stored")  # an array or a tensor
 
@@ -49,6 +49,7 @@ class Task(Protocol):
     name: ClassVar[str]
     metrics: ClassVar[Sequence[Metric]]  # the first is the budget's and the ladder's
     outputs: ClassVar[str]  # the kind of the logits, see TensorSpec
+    reduction: ClassVar[Literal["argmax", "none"]]  # makes rows of the logits on a device, as to_rows does here
 
     def __init__(self, names: tuple[str, ...], **options: Any) -> None: ...
 

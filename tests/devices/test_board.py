@@ -13,7 +13,7 @@ import pytest
 from torch import nn
 
 from edgekd.data import DataSet
-from edgekd.devices.accuracy import predict_on_device
+from edgekd.devices.predictions import predict_on_device
 from edgekd.devices.registry import find_device
 from edgekd.devices.remote import Remote
 from edgekd.export import export_onnx, runtime_logits
@@ -111,10 +111,10 @@ def files(digits: DataSet, trained: nn.Module, tmp_path_factory: pytest.TempPath
 def test_it_answers_as_this_machine_does(digits, files):
     inputs = digits.to_input(digits.test.raw).numpy()
     with Remote(find_device("board")) as remote:
-        there = predict_on_device(remote, files, inputs, timeout_s=300)
+        there = predict_on_device(remote, files, inputs, digits.task, timeout_s=300)
     for name, path in files.items():
         # Step by step: products of full int8 weights saturate on processors of x86 without VNNI.
         here = runtime_logits(path, digits.inputs(digits.test), optimised=name != "onnxruntime-arm").argmax(1).numpy()
         assert there[name].cut is None
-        assert there[name].accuracy(here) >= AGREEMENT
-        assert there[name].accuracy(digits.test.labels.numpy()) >= 0.9
+        assert there[name].value(here) >= AGREEMENT
+        assert there[name].value(digits.test.labels.numpy()) >= 0.9

@@ -1,5 +1,6 @@
 """A device that floods, drips, or sends what cannot be: local processes and made-up events in its place."""
 
+import base64
 import json
 import os
 import subprocess
@@ -12,12 +13,14 @@ import pytest
 
 from edgekd.bench.plan import Plan, Workload
 from edgekd.bench.runtimes.onnxruntime.interleave import InterleavedRuns
-from edgekd.devices import accuracy, interleave, latency, probe, remote
+from edgekd.devices import interleave, latency, predictions, probe, remote
 from edgekd.devices.connection import bounded
 from edgekd.devices.events import ResponseError
 from edgekd.devices.registry import Device
 from edgekd.errors import DeviceError
 from edgekd.pipes import FloodError, Lines, SlowError
+from edgekd.tasks.classification import Classification
+from edgekd.tasks.multilabel import Multilabel
 
 ABOUT = {"load_ms": 1.0, "first_ms": 1.0, "batch": 1, "cpus": [0], "providers": ["CPUExecutionProvider"]}
 LAUNCH = {
@@ -202,26 +205,60 @@ def test_lines_that_are_no_events_end_in_one_sentence(line):
     assert len(str(error.value)) < 400
 
 
-@pytest.mark.parametrize(
-    ("model", "first", "classes"),
-    [
-        ("b", 0, [1]), ("a", -1, [1]), ("a", 0, [-1]), ("a", 0, [1.5]), ("a", 2, [1, 1]), ("a", 0, [1] * 9),
-        ("a", "0", [1]), ("a", 0, None), ({}, 0, [1]), ("a", 0, [2**40]),
-    ],
-)  # fmt: skip
-def test_answers_that_cannot_be_are_refused(model, first, classes):
-    good = {"event": "answers", "model": "a", "first": 1, "classes": [1]}
-    bad = {"event": "answers", "model": model, "first": first, "classes": classes}
+CLASSES, TWO_LABELS = Classification(("a", "b", "c")), Multilabel(("a", "b"))
+
+
+def rows_event(first: int, rows: np.ndarray, model: str = "a") -> dict:
+    data = base64.b64encode(rows.tobytes()).decode()
+    return {"event": "rows", "model": model, "first": first, "shape": list(rows.shape), "data": data}
+
+
+def predicted(task, *events: object) -> predictions.DevicePredictions:
+    return predictions.predict_on_device(Told(*events), {"a": Path("a.onnx")}, np.zeros((3, 2), np.float32), task)["a"]
+
+
+def test_predictions_so_far_count_when_the_device_fails():
+    failed = {"event": "failed", "why": "no memory"}
+    rows = np.array([[1, np.nan]], np.float32)
+    found = predicted(TWO_LABELS, rows_event(1, rows), failed)
+    assert (found.reached.tolist(), found.cut) == ([False, True, False], "desk: no memory")
+    np.testing.assert_array_equal(found.rows, [[np.nan, np.nan], [1, np.nan], [np.nan, np.nan]])
+    with pytest.raises(DeviceError, match="no memory"):
+        predicted(TWO_LABELS, failed)
+
+
+@pytest.mark.parametrize("event", [
+    pytest.param({"model": "b"}, id="another model"), pytest.param({"model": {}}, id="no name"),
+    pytest.param({"first": -1}, id="before the first"), pytest.param({"first": 3}, id="after the last"),
+    pytest.param({"first": "0"}, id="no number"), pytest.param({"first": 1}, id="twice"),
+    pytest.param({"shape": [2]}, id="more than was sent"), pytest.param({"shape": [-1]}, id="less than none"),
+    pytest.param({"shape": [1, 1]}, id="another shape"), pytest.param({"shape": []}, id="no shape"),
+    pytest.param({"shape": [2**30] * 9}, id="a huge shape"), pytest.param({"shape": "1"}, id="shape is text"),
+    pytest.param({"data": "AQAAA"}, id="cut short"), pytest.param({"data": "?" * 8}, id="no base64"),
+    pytest.param({"data": [1]}, id="data is a list"), pytest.param({"data": "AwAAAA=="}, id="class 3 of 0 to 2"),
+    pytest.param({"data": "/v///w=="}, id="class -2"),
+])  # fmt: skip
+def test_predictions_that_cannot_be_are_refused(event):
+    good = rows_event(1, np.array([1], "<i4"))
     with pytest.raises(ResponseError):
-        accuracy.predict_on_device(Told(good, bad, DONE), {"a": Path("a.onnx")}, np.zeros((3, 2), np.float32))
+        predicted(CLASSES, good, {**good, "first": 0, **event}, DONE)
+    assert predicted(CLASSES, good, {**good, "first": 0}, DONE).rows.tolist() == [1, 1, -1]
+
+
+@pytest.mark.parametrize("rows", [np.zeros((1, 3), "<f4"), np.zeros((1, 2), "<f8"), np.zeros(1, "<i4")])
+def test_rows_of_another_form_are_refused(rows):
+    with pytest.raises(ResponseError):
+        predicted(TWO_LABELS, rows_event(0, rows), DONE)
 
 
 @pytest.mark.parametrize("shape", [[4, 2], [3, 3], [3, -2], [3, 2**60], "3", None, []])
 def test_outputs_of_another_shape_are_refused(shape):
     event = {"event": "outputs", "shape": shape}
     with pytest.raises(ResponseError):
-        accuracy.outputs_on_device(Told(event, DONE), Path("a.onnx"), np.zeros((3, 2), np.float32))
-    found = accuracy.outputs_on_device(Told({**event, "shape": [3, 2]}, DONE), Path("a"), np.zeros((3, 2), np.float32))
+        predictions.outputs_on_device(Told(event, DONE), Path("a.onnx"), np.zeros((3, 2), np.float32))
+    found = predictions.outputs_on_device(
+        Told({**event, "shape": [3, 2]}, DONE), Path("a"), np.zeros((3, 2), np.float32)
+    )
     assert found.shape == (3, 2)
 
 

@@ -1,4 +1,4 @@
-"""Latency and accuracy through a real sshd, on this machine's own Python."""
+"""Latency and predictions through a real sshd, on this machine's own Python."""
 
 import os
 import subprocess
@@ -11,12 +11,15 @@ import onnxruntime
 import pytest
 
 from edgekd.bench.plan import Plan, Workload
-from edgekd.devices.accuracy import DevicePredictions, predict_on_device
 from edgekd.devices.latency import measure_on_device
+from edgekd.devices.predictions import DevicePredictions, PredictionsSoFar, predict_on_device
 from edgekd.devices.probe import parse_probe
 from edgekd.devices.registry import Device
 from edgekd.devices.remote import Remote
 from edgekd.errors import MeasurementError
+from edgekd.tasks.classification import Classification
+from edgekd.tasks.multilabel import Multilabel
+from edgekd.tasks.signature import LOGITS
 from tests.bench.conftest import write_model
 
 FACTS = {
@@ -101,18 +104,44 @@ def test_other_runtimes_are_refused(remote, files):
         measure_on_device(remote, Plan({"x": Workload(str(files["one"]), "pytorch")}))
 
 
-def test_answers_are_those_of_this_machine(remote, files):
+NAMES = tuple(map(str, range(128)))
+
+
+@pytest.mark.parametrize(
+    "task", [Classification(NAMES), Multilabel(NAMES, thresholds=(0.3,) * 128)], ids=["classes", "labels"]
+)
+def test_predictions_are_those_of_this_machine(remote, files, task):
     inputs = np.random.default_rng(0).normal(size=(75, 128)).astype(np.float32)
-    found = predict_on_device(remote, files, inputs)
+    inputs[40] = np.nan
+    inputs[41, 0] = np.inf
+    found = predict_on_device(remote, files, inputs, task)
     for name, path in files.items():
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-        expected = session.run(None, {"x": inputs})[0].argmax(1)
-        assert np.array_equal(found[name].classes, expected)
-        assert (found[name].cut, found[name].n, found[name].accuracy(expected)) == (None, 75, 1.0)
+        expected = task.to_rows({LOGITS: session.run(None, {"x": inputs})[0]})
+        np.testing.assert_array_equal(found[name].rows, expected, strict=True)
+        assert not task.is_finite(found[name].rows[40:42])
+        assert (found[name].cut, found[name].n) == (None, 75)
 
 
-def test_accuracy_is_of_what_was_reached():
-    answers = DevicePredictions(np.array([1, 2, -1, -1]), "cut")
-    assert answers.accuracy(np.array([1, 1, 1, 1])) == 0.5
+def test_the_metric_is_of_what_was_reached():
+    task = Classification(("a", "b", "c"))
+    found = PredictionsSoFar(task, 4)
+    found.put(0, np.array([1, 2], np.int32))
+    ended = found.ended("cut")
+    assert (ended.n, ended.cut, ended.rows.tolist()) == (2, "cut", [1, 2, -1, -1])
+    assert ended.value(np.array([1, 1, 1, 1])) == 0.5
+    assert ended.value(np.array([1, -1, 1, 1])) == 1, "of the second the class is not known"
     with pytest.raises(MeasurementError, match="not one sample"):
-        DevicePredictions(np.array([-1])).accuracy(np.array([1]))
+        PredictionsSoFar(task, 1).ended("cut").value(np.array([1]))
+
+
+def test_thresholds_decide_on_what_a_device_sent():
+    rows, targets = np.array([[2.0, -1.0], [1.0, 1.0], [-2.0, np.nan]], np.float32), np.array([[1, 0], [0, 1], [1, 1]])
+    reached = np.array([True, True, False])
+    found = DevicePredictions(Multilabel(("a", "b")), rows, reached, "cut")
+    assert found.value(targets) == 1, "the first is ranked first for both labels"
+    [_, macro_f1] = found.task.metrics
+    for thresholds, expected in (((0.5, 0.5), (2 / 3 + 1) / 2), ((0.8, 0.5), 1)):
+        task = Multilabel(("a", "b"), thresholds)
+        evidence = macro_f1.evidence(task.from_rows(rows[reached]), task.targets(targets[reached]))
+        assert evidence.value() == pytest.approx(expected)

@@ -5,8 +5,13 @@ import json
 import subprocess
 import sys
 
+import numpy as np
+import pytest
+
 from edgekd.devices.remote import RUNNER
-from edgekd.devices.runner import taken
+from edgekd.devices.runner import REDUCTIONS, taken
+from edgekd.tasks.registry import TASKS
+from edgekd.tasks.signature import LOGITS
 
 
 def runner(request: dict[str, object], python: str = sys.executable) -> list[dict]:
@@ -35,9 +40,17 @@ def test_probe_on_this_machine():
 
 
 def test_a_failure_is_told_not_thrown():
-    [event] = runner({"job": "accuracy", "samples": "absent.npz", "models": {}, "threads": 1})
+    [event] = runner({"job": "predictions", "samples": "absent.npz", "models": {}, "threads": 1})
     assert event["event"] == "failed"
     assert event["why"].startswith("FileNotFoundError: ") and "absent.npz" in event["why"]
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_its_reductions_are_what_tasks_keep_of_outputs(name):
+    task = TASKS[name](("a", "b", "c", "d"))
+    logits = np.random.default_rng(0).normal(size=(50, 4)).round(1).astype(np.float32)
+    logits[[3, 7, 9], [0, 1, 2]] = np.nan, np.inf, -np.inf
+    np.testing.assert_array_equal(REDUCTIONS[task.reduction](logits), task.to_rows({LOGITS: logits}), strict=True)
 
 
 def test_the_end_of_its_input_ends_it():

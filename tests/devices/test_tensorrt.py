@@ -15,12 +15,15 @@ import pytest
 
 from edgekd.bench.plan import Plan, Workload
 from edgekd.devices.engines import build_requests, builder_of, engine_of
+from edgekd.devices.events import ResponseError
 from edgekd.devices.jetson.trtexec import Query
 from edgekd.devices.probe import describe, parse_probe
 from edgekd.devices.registry import Device, add_device
 from edgekd.devices.targets import RemoteTarget
 from edgekd.devices.tensorrt import Run, energy_of
 from edgekd.errors import DeviceError, MeasurementError
+from edgekd.tasks.classification import Classification
+from edgekd.tasks.multilabel import Multilabel
 from tests.bench.conftest import write_model
 from tests.cli.conftest import edgekd as edgekd
 from tests.devices.fake_jetson import MW, FakeJetson
@@ -55,6 +58,13 @@ def files(tmp_path) -> dict[str, Path]:
         "small": write_model(tmp_path / "small 'one'; x.onnx", width=16),
         "large": write_model(tmp_path / "large.onnx", width=64),
     }
+
+
+NAMES = tuple(map(str, range(64)))
+
+
+def of_classes(count: int) -> Classification:
+    return Classification(NAMES[:count])
 
 
 def plan(files: dict[str, Path], **more: object) -> Plan:
@@ -113,7 +123,7 @@ def test_engines_of_other_shapes_stay_what_they_are(orin, files):
     for _ in range(2):
         with RemoteTarget(orin) as there:
             there.latency(plan({"large": files["large"]}, launches=1))
-            assert there.predict("tensorrt", {"large": files["large"]}, inputs)["large"].n == 5
+            assert there.predict("tensorrt", {"large": files["large"]}, inputs, of_classes(64))["large"].n == 5
 
 
 def test_what_an_engine_depends_on(orin, files, jetson):
@@ -141,17 +151,22 @@ def test_answers_are_those_of_the_file(orin, files):
     model.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(weight, "w"))
     onnx.save(model, files["small"])
     inputs = random.normal(size=(70, 16)).astype(np.float32)
+    inputs[69] = np.nan
     with RemoteTarget(orin) as there:
-        found = there.predict("tensorrt", {"small": files["small"]}, inputs)["small"]
+        found = there.predict("tensorrt", {"small": files["small"]}, inputs, of_classes(16))["small"]
+        labels = there.predict("tensorrt", {"small": files["small"]}, inputs, Multilabel(NAMES[:16]))["small"]
+        with pytest.raises(ResponseError, match=r"outputs of the shape \(256, 16\), expected \(256, 4\)"):
+            there.predict("tensorrt", {"small": files["small"]}, inputs, of_classes(4))
     assert found.n == 70 and found.cut is None
-    assert np.array_equal(found.classes, (inputs @ weight).argmax(1))
+    assert np.array_equal(found.rows, [*(inputs[:69] @ weight).argmax(1), -1]), "of NaN nothing is predicted"
+    np.testing.assert_allclose(labels.rows, inputs @ weight, rtol=1e-4, atol=1e-4)
 
 
 def test_the_last_batch_is_filled_up(orin, tmp_path):
     fixed = {"fixed": write_model(tmp_path / "fixed.onnx", width=16, shape=[32, 16])}
     inputs = np.random.default_rng(0).normal(size=(33, 16)).astype(np.float32)
     with RemoteTarget(orin) as there:
-        assert there.predict("tensorrt", fixed, inputs)["fixed"].n == 33
+        assert there.predict("tensorrt", fixed, inputs, of_classes(16))["fixed"].n == 33
 
 
 def test_an_open_input_is_refused(orin, tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from edgekd.tasks.metric import Correct, Metric
 from edgekd.tasks.signature import LOGITS, Signature, must_give_logits
@@ -37,6 +37,7 @@ class Classification:
 
     name: ClassVar[str] = "classification"
     outputs: ClassVar[str] = "classes"
+    reduction: ClassVar[Literal["argmax", "none"]] = "argmax"
     metrics: ClassVar[Sequence[Metric]] = (
         Metric("accuracy", "accuracy", "%", "higher", "mcnemar", _correct, lambda: Correct),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from edgekd.errors import ModelError
 from edgekd.tasks.metric import Evidence, Metric
@@ -70,6 +70,7 @@ class Multilabel:
 
     name: ClassVar[str] = "multilabel"
     outputs: ClassVar[str] = "labels"
+    reduction: ClassVar[Literal["argmax", "none"]] = "none"
     metrics: ClassVar[Sequence[Metric]] = (
         Metric("map", "mean average precision", "%", "higher", "bootstrap", _average_precision, _ap_type),
         Metric("macro_f1", "macro F1", "%", "higher", "bootstrap", _macro_f1, _f1_type),

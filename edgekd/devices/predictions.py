@@ -1,0 +1,162 @@
+"""Predictions of ONNX files on a device: the same int8 file may predict differently on another processor."""
+
+import base64
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekd.devices.events import Event, ResponseError, integer, reading_response, text
+from edgekd.devices.remote import Remote
+from edgekd.errors import DeviceError, MeasurementError
+from edgekd.files import temporary_folder
+from edgekd.tasks.signature import LOGITS
+from edgekd.tasks.task import Task
+
+SAMPLES, OUTPUTS = "samples.npz", "outputs.npy"
+SIZE = 1 << 31
+
+
+@dataclass(frozen=True, eq=False)
+class DevicePredictions:
+    """What a network predicts on a device for N samples.
+
+    Attributes:
+        task: what the network is for.
+        rows: (N, ...), of each sample as :meth:`edgekd.tasks.task.Task.to_rows` has it.
+        reached: (N,), False for samples that were not run; their rows predict nothing.
+        cut: why some were not run.
+    """
+
+    task: Task
+    rows: NDArray[Any]
+    reached: NDArray[np.bool_]
+    cut: str | None = None
+
+    @property
+    def n(self) -> int:
+        return int(np.count_nonzero(self.reached))
+
+    def value(self, targets: NDArray[Any]) -> float:
+        """Return the task's first metric on the samples that were reached.
+
+        Args:
+            targets: (N, ...), as data sets store them: numbers of classes, or 0 and 1 for each label.
+        """
+        if not self.reached.any():
+            raise MeasurementError("not one sample was predicted on the device: no metric")
+        known = self.task.targets(np.asarray(targets)[self.reached])
+        return self.task.metrics[0].evidence(self.task.from_rows(self.rows[self.reached]), known).value()
+
+
+class PredictionsSoFar:
+    """The rows of one network, filled in as they come from a device."""
+
+    def __init__(self, task: Task, n: int):
+        nothing = np.full((1, len(task.names)), np.nan, np.float32)
+        self.task = task
+        self.rows = np.repeat(task.to_rows({LOGITS: nothing}), n, axis=0)
+        self.reached = np.zeros(n, bool)
+
+    def put(self, first: int, rows: NDArray[Any]) -> None:
+        """Keep the ``rows`` of the samples from ``first`` on: ValueError for any that are there already."""
+        place = slice(first, first + len(rows))
+        if self.reached[place].any():
+            raise ValueError("a sample was predicted twice")
+        self.rows[place], self.reached[place] = rows, True
+
+    def ended(self, cut: str | None) -> DevicePredictions:
+        """Return what there is; ``cut`` says why nothing more comes, None at the regular end."""
+        return DevicePredictions(self.task, self.rows, self.reached, None if self.reached.all() else cut)
+
+
+def pack(path: Path, inputs: NDArray[np.float32]) -> Path:
+    """Write ``inputs`` (N, ...), preprocessed as the model takes them, for the runner."""
+    np.savez_compressed(path, inputs=inputs)
+    return path
+
+
+def predict_on_device(
+    remote: Remote,
+    models: Mapping[str, Path],
+    inputs: NDArray[np.float32],
+    task: Task,
+    threads: int = 1,
+    timeout_s: float = 3600,
+) -> dict[str, DevicePredictions]:
+    """Return what each of ``models`` predicts for each of ``inputs`` (N, ...) on the device.
+
+    The outputs are reduced there to what the task keeps of them. When the connection, the time or the runner ends
+    early, the predictions so far count.
+
+    Raises:
+        DeviceError: there is not one prediction.
+    """
+    files = {name: f"{number}.onnx" for number, name in enumerate(models)}
+    with temporary_folder() as folder:
+        remote.put(pack(folder / SAMPLES, inputs), SAMPLES)
+    for name, path in models.items():
+        remote.put(path, files[name])
+    found = {name: PredictionsSoFar(task, len(inputs)) for name in models}
+    request = {
+        **{"job": "predictions", "models": files, "samples": SAMPLES, "threads": threads},
+        "reduction": task.reduction,
+    }
+    cut = None
+    try:
+        for event in remote.events(request, timeout_s):
+            with reading_response(remote.device.name):
+                keep(event, found)
+    except ResponseError:
+        raise
+    except DeviceError as error:
+        if not any(each.reached.any() for each in found.values()):
+            raise
+        cut = str(error)
+    return {name: each.ended(cut) for name, each in found.items()}
+
+
+def outputs_on_device(
+    remote: Remote, model: Path, inputs: NDArray[np.float32], threads: int = 1, timeout_s: float = 3600
+) -> NDArray[Any]:
+    """Return the first output (N, ...) of an ONNX file for ``inputs`` (N, ...) on the device.
+
+    Raises:
+        DeviceError: the file does not load or run there, or the connection or the time ended first.
+    """
+    with temporary_folder() as folder:
+        remote.put(pack(folder / SAMPLES, inputs), SAMPLES)
+        remote.put(model, "model.onnx")
+        request = {"job": "outputs", "model": "model.onnx", "samples": SAMPLES, "threads": threads, "to": OUTPUTS}
+        events = list(remote.events(request, timeout_s))
+        with reading_response(remote.device.name):
+            sizes = [integer(size, "a size of the outputs", 0, SIZE) for size in events[0]["shape"]]
+            if sizes[:1] != [len(inputs)]:
+                raise ValueError(f"outputs for {sizes[:1]} samples, {len(inputs)} were sent")
+            # Of eight bytes each, and the file's header.
+            remote.get(OUTPUTS, folder / OUTPUTS, largest=math.prod(sizes) * 8 + 4096)
+            found = np.array(np.lib.format.open_memmap(folder / OUTPUTS, mode="r"))
+            if list(found.shape) != sizes or found.dtype.kind not in "fiub":
+                raise ValueError(f"outputs of the shape {found.shape}, reported as {sizes}")
+    return found
+
+
+def keep(event: Event, found: Mapping[str, PredictionsSoFar]) -> None:
+    so_far = found[text(event["model"], "the name of a model")]
+    rows = rows_of(event, so_far.rows[:0])
+    if rows.dtype.kind == "i" and len(rows) and not -1 <= rows.min() <= rows.max() < len(so_far.task.names):
+        raise ValueError(f"a class that is none of {len(so_far.task.names)}")
+    so_far.put(integer(event["first"], "the number of a sample", 0, len(so_far.rows) - len(rows)), rows)
+
+
+def rows_of(event: Event, like: NDArray[Any]) -> NDArray[Any]:
+    """Return the rows that an event holds, which are of the type and, but for their number, the shape of ``like``."""
+    shape = [integer(size, "a size of the predictions", 0, SIZE) for size in event["shape"]]
+    content = base64.b64decode(text(event["data"], "the predictions"), validate=True)
+    if shape[1:] != list(like.shape[1:]) or len(content) != math.prod(shape) * like.itemsize:
+        raise ValueError(f"{len(content)} bytes of predictions {shape}, expected [N, {like.shape[1:]}] of {like.dtype}")
+    return np.frombuffer(content, like.dtype.newbyteorder("<")).astype(like.dtype).reshape(shape)
