@@ -7,13 +7,14 @@ from edgekd.tensorrt.adapter import PACKAGES, errors_of, library
 from edgekd.tensorrt.builder import WORKSPACE_BYTES, Engine, build
 from edgekd.tensorrt.cache import engine_for
 from edgekd.tensorrt.gpu import Gpu, current_gpu
-from edgekd.tensorrt.layers import layer_precisions, parse_layers, precision_of
+from edgekd.tensorrt.layers import BuiltLayer, layer_precisions, parse_layers
 from edgekd.tensorrt.parser import ParseError, parse_errors
 from edgekd.tensorrt.record import EngineRecord, incompatibility, read_record
 
 __all__ = [
     "PACKAGES",
     "WORKSPACE_BYTES",
+    "BuiltLayer",
     "Engine",
     "EngineRecord",
     "Gpu",
@@ -27,6 +28,5 @@ __all__ = [
     "library",
     "parse_errors",
     "parse_layers",
-    "precision_of",
     "read_record",
 ]

@@ -11,7 +11,7 @@ from edgekd.files import lies_there, read_content, write_bytes
 from edgekd.registry import nearest
 from edgekd.tensorrt.adapter import builds_ahead, errors_of, library, version
 from edgekd.tensorrt.gpu import Gpu, current_gpu
-from edgekd.tensorrt.layers import Layer, logged_layers, parse_layers
+from edgekd.tensorrt.layers import BuiltLayer, logged_layers, parse_layers
 from edgekd.tensorrt.parser import Parsed, parse
 
 WORKSPACE_BYTES = 1 << 30
@@ -34,7 +34,7 @@ class Engine:
     capability: str
     gpu: str
     seconds: float
-    layers: dict[str, Layer] | None = field(repr=False)
+    layers: dict[str, BuiltLayer] | None = field(repr=False)
 
 
 def build(
@@ -158,7 +158,7 @@ def _open_batches(profile: Any, inputs: Iterable[Any], batches: Batches) -> bool
     return found
 
 
-def _inspected(trt: Any, logger: Any, plan: Any) -> dict[str, Layer]:
+def _inspected(trt: Any, logger: Any, plan: Any) -> dict[str, BuiltLayer]:
     engine = trt.Runtime(logger).deserialize_cuda_engine(plan)
     if engine is None:
         return {}

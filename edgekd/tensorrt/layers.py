@@ -3,6 +3,8 @@
 import json
 import re
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 # As the inspector of 10 and 11 spells them, inside "Row major linear FP16 format" or on their own.
@@ -27,71 +29,125 @@ DATATYPE_FIELDS = ("DataType", "Datatype", "Format/Datatype", "Format")
 
 LAYER = re.compile(
     r"^Name: (?P<Name>.*), LayerType: (?P<LayerType>[^,]*), Inputs: \[(?P<Inputs>.*?)\], "
-    r"Constants: \[(?P<Constants>.*?)\], Outputs: \[(?P<Outputs>.*?)\], TacticName: (?P<TacticName>.*?), "
+    r"Constants: \[.*?\], Outputs: \[(?P<Outputs>.*?)\], TacticName: .*?, "
     r"StreamId: \d+, Metadata: ?(?P<Metadata>.*)$",
     re.MULTILINE,
 )
 TENSOR = re.compile(
-    r"\{ Name: (?P<Name>.*?), Dimensions: \[(?P<Dimensions>[-\d,]*)\], .*?"
+    r"\{ Name: .*?, Dimensions: \[(?P<Dimensions>[-\d,]*)\], .*?"
     r"Datatype: (?P<Datatype>\w+), Format: (?P<Format>.*?) \}"
 )
 
-Layer = dict[str, Any]
+
+@dataclass(frozen=True)
+class LayerTensor:
+    """A tensor of a layer: an open dimension is -1, and a precision that is not named is empty."""
+
+    dimensions: tuple[int, ...]
+    precision: str
 
 
-def parse_layers(document: str) -> dict[str, Layer]:
-    """Parse the inspector's JSON into layers by name; a layer of which only the name is known is empty."""
+@dataclass(frozen=True)
+class LayerWeights:
+    """The number of a layer's weights or biases, and their precision."""
+
+    count: int
+    precision: str
+
+
+@dataclass(frozen=True)
+class BuiltLayer:
+    """A layer of an engine; ``kind`` and ``parameters`` are TensorRT's names for what it computes.
+
+    A layer of which only the name is known has nothing else.
+    """
+
+    name: str
+    kind: str = ""
+    parameters: str = ""
+    metadata: str = ""
+    inputs: tuple[LayerTensor, ...] = ()
+    outputs: tuple[LayerTensor, ...] = ()
+    weights: LayerWeights | None = None
+    bias: LayerWeights | None = None
+
+    @property
+    def precision(self) -> str:
+        """Return the precision of the weights, or of the first input if there are none: outputs may have another."""
+        if self.weights and self.weights.count:
+            return self.weights.precision
+        return self.inputs[0].precision if self.inputs else ""
+
+
+def parse_layers(document: str) -> dict[str, BuiltLayer]:
+    """Parse the inspector's JSON into layers by name."""
     try:
         entries = json.loads(document).get("Layers", [])
     except (json.JSONDecodeError, AttributeError):  # 8 and 10 leave quotes in names as they are
         return {}
     found = [{"Name": entry} if isinstance(entry, str) else entry for entry in entries]
-    return {layer["Name"]: layer for layer in found if "Name" in layer}
+    return {entry["Name"]: layer_from_json(entry) for entry in found if "Name" in entry}
 
 
-def logged_layers(text: str) -> dict[str, Layer]:
+def layer_from_json(entry: Mapping[str, Any]) -> BuiltLayer:
+    """Read one layer of the inspector's document."""
+    return BuiltLayer(
+        entry["Name"],
+        kind=entry.get("LayerType", ""),
+        parameters=entry.get("ParameterType", ""),
+        metadata=entry.get("Metadata", ""),
+        inputs=_inspected(entry.get("Inputs")),
+        outputs=_inspected(entry.get("Outputs")),
+        weights=_weights(entry.get("Weights")),
+        bias=_weights(entry.get("Bias")),
+    )
+
+
+def _inspected(tensors: Any) -> tuple[LayerTensor, ...]:
+    # Only their names, in an engine that was not built in detail.
+    described = [tensor for tensor in tensors or [] if isinstance(tensor, dict)]
+    return tuple(LayerTensor(tuple(tensor.get("Dimensions", ())), datatype(tensor)) for tensor in described)
+
+
+def _weights(found: Any) -> LayerWeights | None:
+    return LayerWeights(found.get("Count", 0), named(str(found.get("Type", "")))) if isinstance(found, dict) else None
+
+
+def logged_layers(text: str) -> dict[str, BuiltLayer]:
     """Parse the list that TensorRT for RTX logs as it builds; unlike the inspector it needs no GPU."""
-    return {found["Name"]: _logged(found) for found in LAYER.finditer(text)}
+    return {
+        found["Name"]: BuiltLayer(
+            found["Name"],
+            found["LayerType"],
+            metadata=found["Metadata"],
+            inputs=_logged(found["Inputs"]),
+            outputs=_logged(found["Outputs"]),
+        )
+        for found in LAYER.finditer(text)
+    }
 
 
-def _logged(found: re.Match[str]) -> Layer:
-    layer: Layer = found.groupdict()
-    for key in ("Inputs", "Constants", "Outputs"):
-        layer[key] = [_tensor(tensor) for tensor in TENSOR.finditer(layer[key])]
-    return layer
+def _logged(tensors: str) -> tuple[LayerTensor, ...]:
+    return tuple(
+        LayerTensor(tuple(int(size) for size in found["Dimensions"].split(",") if size), datatype(found.groupdict()))
+        for found in TENSOR.finditer(tensors)
+    )
 
 
-def _tensor(found: re.Match[str]) -> Layer:
-    dimensions = [int(size) for size in found["Dimensions"].split(",") if size]
-    return {**found.groupdict(), "Dimensions": dimensions}
+def layer_precisions(layers: Mapping[str, BuiltLayer]) -> dict[str, Counter[str]]:
+    """Count the layers of each kind by precision, as ``{"correlation": {"int8": 20}, "gemm": {"int8": 1}}``.
 
-
-def layer_precisions(layers: dict[str, Layer]) -> dict[str, Counter[str]]:
-    """Count the layers of each type by precision, as ``{"correlation": {"int8": 20}, "gemm": {"int8": 1}}``.
-
-    A type is as TensorRT names it: convolutions are ``correlation`` in TensorRT for RTX, ``CaskConvolution`` in 10.
+    A kind is as TensorRT names it: convolutions are ``correlation`` in TensorRT for RTX, ``CaskConvolution`` in 10.
     Layers without tensors (synchronisation, shapes) are left out.
     """
     counts: dict[str, Counter[str]] = {}
     for layer in layers.values():
-        if precision := precision_of(layer):
-            counts.setdefault(layer.get("LayerType", ""), Counter())[precision] += 1
+        if layer.precision:
+            counts.setdefault(layer.kind, Counter())[layer.precision] += 1
     return counts
 
 
-def precision_of(layer: Layer) -> str:
-    """Return the precision of the weights, or of the first input if there are none: outputs may have another."""
-    weights = layer.get("Weights")
-    if isinstance(weights, dict) and weights.get("Count"):
-        return named(str(weights.get("Type", "")))
-    return next((datatype(tensor) for tensor in tensors(layer, "Inputs")), "")
-
-
-def tensors(layer: Layer, key: str) -> list[Layer]:
-    return [tensor for tensor in layer.get(key) or [] if isinstance(tensor, dict)]
-
-
-def datatype(tensor: Layer) -> str:
+def datatype(tensor: Mapping[str, object]) -> str:
     return next((found for key in DATATYPE_FIELDS if (found := named(str(tensor.get(key, ""))))), "")
 
 

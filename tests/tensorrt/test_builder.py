@@ -24,14 +24,10 @@ def test_int8_is_built_ahead_of_time(rtx, capability):
 
 def test_layers_say_which_nodes_they_run(rtx):
     engine = build(residual_net(), "SM89")
-    convolutions = [layer for layer in engine.layers.values() if layer["LayerType"] == "correlation"]
+    convolutions = [layer for layer in engine.layers.values() if layer.kind == "correlation"]
     named = [node.name for node in onnx.load_model_from_string(residual_net()).graph.node if node.op_type == "Conv"]
-    assert [
-        name for name in named if any(f"[ONNX Layer: {name}]" in layer["Metadata"] for layer in convolutions)
-    ] == named
-    first = convolutions[0]
-    assert first["Inputs"][0]["Dimensions"][1:] == [16, 8, 8]
-    assert first["Constants"][0]["Dimensions"] == [32, 16, 3, 3]
+    assert [name for name in named if any(f"[ONNX Layer: {name}]" in layer.metadata for layer in convolutions)] == named
+    assert convolutions[0].inputs[0].dimensions[1:] == (16, 8, 8)
 
 
 # The parser takes it, and the convolution runs in float16: only the layers tell.
@@ -49,7 +45,7 @@ def test_without_q_and_dq_the_types_of_the_file_decide(rtx):
 
 def test_a_fixed_batch_needs_no_batches(rtx):
     engine = build(residual_net((2, 16, 8, 8)), "SM89")
-    shapes = [tensor["Dimensions"][0] for layer in engine.layers.values() for tensor in layer["Inputs"]]
+    shapes = [tensor.dimensions[0] for layer in engine.layers.values() for tensor in layer.inputs]
     assert set(shapes) == {2}
 
 

@@ -2,7 +2,15 @@ import json
 
 import pytest
 
-from edgekd.tensorrt.layers import layer_precisions, logged_layers, named, parse_layers, precision_of
+from edgekd.tensorrt.layers import (
+    BuiltLayer,
+    LayerTensor,
+    layer_from_json,
+    layer_precisions,
+    logged_layers,
+    named,
+    parse_layers,
+)
 
 # Of TensorRT for RTX 1.7.1, as it builds a Q/DQ convolution for SM89.
 LIST = """Layers:
@@ -17,12 +25,12 @@ I/O Tensors:
 
 def test_the_builders_list():
     shapes, conv, relu = logged_layers(LIST).values()
-    assert (shapes["LayerType"], shapes["Inputs"], shapes["Metadata"]) == ("shape_call", [], "")
-    assert (conv["Name"], conv["LayerType"]) == ("conv, 1_myl0_2", "correlation")
-    assert [tensor["Dimensions"] for tensor in conv["Constants"]] == [[32, 16, 3, 3], [1, 32, 1, 1]]
-    assert [tensor["Datatype"] for tensor in conv["Inputs"] + conv["Outputs"]] == ["Int8", "Float"]
-    assert conv["Metadata"] == "[ONNX Layer: conv, 1][ONNX Layer: dq]"
-    assert relu["Inputs"][0]["Dimensions"] == []
+    assert shapes == BuiltLayer("__mye631_0_myl0_0", "shape_call")
+    assert (conv.name, conv.kind) == ("conv, 1_myl0_2", "correlation")
+    assert conv.inputs == (LayerTensor((-1, 16, 16, 16), "int8"),)
+    assert conv.outputs == (LayerTensor((-1, 32, 16, 16), "float32"),)
+    assert conv.metadata == "[ONNX Layer: conv, 1][ONNX Layer: dq]"
+    assert relu.inputs == (LayerTensor((), "float16"),)
 
 
 def test_precisions_are_counted_by_type():
@@ -30,8 +38,11 @@ def test_precisions_are_counted_by_type():
 
 
 def test_the_inspector_and_the_list_are_read_alike():
-    layers = logged_layers(LIST)
-    assert layer_precisions(parse_layers(json.dumps({"Layers": list(layers.values())}))) == layer_precisions(layers)
+    conv = {"Name": "conv, 1_myl0_2", "LayerType": "correlation", "Metadata": "[ONNX Layer: conv, 1][ONNX Layer: dq]"}
+    conv["Inputs"] = [{"Name": "q", "Dimensions": [-1, 16, 16, 16], "Datatype": "Int8"}]
+    conv["Outputs"] = [{"Name": "out", "Dimensions": [-1, 32, 16, 16], "Datatype": "Float"}]
+    [inspected] = parse_layers(json.dumps({"Layers": [conv]})).values()
+    assert inspected == logged_layers(LIST)[conv["Name"]]
 
 
 @pytest.mark.parametrize("text", ["", "Layers:\n", "Layers:\nName: a, LayerType: b\n"])
@@ -41,9 +52,10 @@ def test_a_list_of_another_kind_is_no_list(text):
 
 def test_precision_is_that_of_the_weights():
     tensor = {"Name": "x", "Format/Datatype": "Row major linear FP16 format"}
-    assert precision_of({"Weights": {"Type": "Int8", "Count": 9}, "Inputs": [tensor]}) == "int8"
-    assert precision_of({"Weights": {"Type": "Int8", "Count": 0}, "Inputs": [tensor]}) == "float16"
-    assert precision_of({"Inputs": ["x"]}) == ""
+    weights = {"Type": "Int8", "Count": 9}
+    assert layer_from_json({"Name": "a", "Weights": weights, "Inputs": [tensor]}).precision == "int8"
+    assert layer_from_json({"Name": "a", "Weights": {**weights, "Count": 0}, "Inputs": [tensor]}).precision == "float16"
+    assert layer_from_json({"Name": "a", "Inputs": ["x"]}).precision == ""
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Confirmation by TensorRT: its parser, and the layers of the engine that it builds."""
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from edgekd.errors import EdgekdError
@@ -8,6 +9,8 @@ from edgekd.lint.confirm import Confirmation, node_indices, with_marked_nodes
 
 if TYPE_CHECKING:
     from onnx import ModelProto
+
+    from edgekd.tensorrt import BuiltLayer
 
 # TensorRT for RTX builds for a GPU that is not here: of its capabilities the nearest to Jetson Orin's.
 AHEAD = "SM86"
@@ -40,15 +43,13 @@ def confirm(model: "ModelProto", target: object) -> Confirmation:
     return Confirmation(f"{by} for {capability or 'this GPU'}", int8=_precisions(layers or {}))
 
 
-def _precisions(layers: dict[str, dict[str, object]]) -> dict[int, bool]:
+def _precisions(layers: Mapping[str, "BuiltLayer"]) -> dict[int, bool]:
     """Of layers that multiply; those that only bring values to a scale are named after them too."""
-    from edgekd.tensorrt import precision_of
-
     found: dict[int, bool] = {}
     for name, layer in layers.items():
-        own = node_indices(name) or node_indices(str(layer.get("Metadata", "")))
-        if own and PRODUCT.search(str(layer.get("LayerType", ""))):
-            found[own[0]] = precision_of(layer) == "int8"
+        own = node_indices(name) or node_indices(layer.metadata)
+        if own and PRODUCT.search(layer.kind):
+            found[own[0]] = layer.precision == "int8"
     return found
 
 

@@ -1,5 +1,6 @@
 """Time of each layer of an engine, joined to the inspector's description of it."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from math import prod
 from pathlib import Path
@@ -11,7 +12,7 @@ from edgekd.bench.profile.layers import LayerProfile, LayerTime
 from edgekd.bench.runtimes.pytorch.profile import plain_ms
 from edgekd.bench.runtimes.tensorrt.session import TensorRTSession
 from edgekd.errors import MeasurementError
-from edgekd.tensorrt.layers import Layer, datatype, named, parse_layers, precision_of, tensors
+from edgekd.tensorrt.layers import BuiltLayer, LayerTensor, parse_layers
 
 BYTES = {"int4": 0.5, "float4": 0.5, "int8": 1, "float8": 1, "bool": 1, "float16": 2, "bfloat16": 2, "int64": 8}
 
@@ -60,43 +61,37 @@ def record(session: TensorRTSession, runs: int) -> tuple[list[dict[str, float]],
     return times, wall
 
 
-def join(times: list[dict[str, float]], wall: list[float], layers: dict[str, Layer]) -> LayerProfile:
-    names = list(dict.fromkeys(name for run in times for name in run))
-    steps = tuple(layer_time(name, median(run.get(name, 0.0) for run in times), layers.get(name, {})) for name in names)
+def join(times: list[dict[str, float]], wall: list[float], layers: Mapping[str, BuiltLayer]) -> LayerProfile:
+    known = [layers.get(name, BuiltLayer(name)) for name in dict.fromkeys(name for run in times for name in run)]
+    steps = tuple(layer_time(layer, median(run.get(layer.name, 0.0) for run in times)) for layer in known)
     return LayerProfile(steps, median(wall), len(times))
 
 
-def layer_time(name: str, ms: float, layer: Layer) -> LayerTime:
-    return LayerTime(name, layer.get("LayerType", ""), ms, macs_of(layer), bytes_of(layer), precision_of(layer))
+def layer_time(layer: BuiltLayer, ms: float) -> LayerTime:
+    return LayerTime(layer.name, layer.kind, ms, macs_of(layer), bytes_of(layer), layer.precision)
 
 
-def macs_of(layer: Layer) -> int:
+def macs_of(layer: BuiltLayer) -> int:
     """Return a convolution's multiply-accumulates, or 0 if the inspector does not show them.
 
     Each weight is used once per output pixel.
     """
-    weights, outputs = layer.get("Weights"), tensors(layer, "Outputs")
-    if layer.get("ParameterType") != "Convolution" or not isinstance(weights, dict) or not outputs:
+    if layer.parameters != "Convolution" or not layer.weights or not layer.outputs:
         return 0
-    shape = outputs[0].get("Dimensions", [])
+    shape = layer.outputs[0].dimensions
     if len(shape) < 3 or min(shape) < 0:
         return 0
-    return int(shape[0] * prod(shape[2:]) * weights.get("Count", 0))
+    return shape[0] * prod(shape[2:]) * layer.weights.count
 
 
-def bytes_of(layer: Layer) -> int:
-    found = [*tensors(layer, "Inputs"), *tensors(layer, "Outputs")]
-    total = sum(elements(tensor) * width(datatype(tensor)) for tensor in found)
-    for key in ("Weights", "Bias"):
-        state = layer.get(key)
-        if isinstance(state, dict):
-            total += state.get("Count", 0) * width(named(str(state.get("Type", ""))))
-    return round(total)
+def bytes_of(layer: BuiltLayer) -> int:
+    moved = sum(elements(tensor) * width(tensor.precision) for tensor in (*layer.inputs, *layer.outputs))
+    stored = sum(each.count * width(each.precision) for each in (layer.weights, layer.bias) if each)
+    return round(moved + stored)
 
 
-def elements(tensor: Layer) -> int:
-    shape = tensor.get("Dimensions", [])
-    return prod(shape) if shape and min(shape) >= 0 else 0
+def elements(tensor: LayerTensor) -> int:
+    return prod(tensor.dimensions) if tensor.dimensions and min(tensor.dimensions) >= 0 else 0
 
 
 def width(precision: str) -> float:
