@@ -63,15 +63,14 @@ class Preprocess:
         if self.kind == "image" and (why := why_no_scale(self.mean, self.std)):
             raise DataError(f"preprocess: mean and std: {why}")
 
-    @property
-    def scale(self) -> dict[str, Any]:
+    def scale_to_json(self) -> dict[str, Any]:
         """Return the settings of :meth:`apply` as JSON."""
         return {"kind": self.kind, "shape": list(self.shape), "mean": list(self.mean), "std": list(self.std)}
 
     def to_json(self) -> dict[str, Any]:
         if self.kind != "image":
-            return self.scale
-        return self.scale | {
+            return self.scale_to_json()
+        return self.scale_to_json() | {
             "orientation": "exif" if self.upright else "ignored",
             "transparency": "white" if self.over_white else "dropped",
         }

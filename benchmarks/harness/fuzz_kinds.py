@@ -48,7 +48,7 @@ class Recipes(Kind):
         def use() -> None:
             recipe = load_recipe(path)
             recipe.to_yaml()
-            json.dumps(recipe.dump())
+            json.dumps(recipe.to_json())
 
         return size, use
 

@@ -59,7 +59,7 @@ def show(recipe: File, overrides: Set = [], as_json: Json = False) -> None:  # n
     from edgekd.recipe import load_recipe
 
     loaded = load_recipe(recipe, overrides)
-    typer.echo(json.dumps(loaded.dump(), indent=1) if as_json else plain_text.lines(loaded.to_yaml().rstrip()))
+    typer.echo(json.dumps(loaded.to_json(), indent=1) if as_json else plain_text.lines(loaded.to_yaml().rstrip()))
 
 
 def to_json(recipe: "Recipe") -> dict[str, Any]:

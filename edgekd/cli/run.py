@@ -7,13 +7,16 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgekd.cli.output import tell
 
 if TYPE_CHECKING:
+    from edgekd.pipeline.run import RunPlan
+    from edgekd.recipe import Recipe
+    from edgekd.report.schema import Report
     from edgekd.train import Epoch
 
 BUDGET_NOT_MET = 2
@@ -71,12 +74,12 @@ def run(
     if as_json:
         print(json.dumps(report.to_json(), indent=1, sort_keys=True))
     else:
-        print_result(report.to_json(), folder)
+        print_result(report, folder)
     if report.budget is not None and not report.budget.met:
         raise typer.Exit(BUDGET_NOT_MET)
 
 
-def print_plan(recipe: Any, plan: Any) -> None:
+def print_plan(recipe: "Recipe", plan: "RunPlan") -> None:
     data = plan.data
     tell(f"{recipe.name}: {' -> '.join(['teacher', *(stage.name for stage in recipe.stages)])}")
     tell(f"data     {data.name} {data.fingerprint[:12]}, input {tuple(data.input_shape)}, {len(data.classes)} classes")
@@ -87,13 +90,13 @@ def print_plan(recipe: Any, plan: Any) -> None:
         tell(note)
 
 
-def print_result(report: dict[str, Any], folder: Path) -> None:
+def print_result(report: "Report", folder: Path) -> None:
     from rich.console import Console
 
     from edgekd.report.table import render_table
 
     # A pipe has no width; tables cut to 80 columns lose their numbers.
-    Console(width=None if sys.stdout.isatty() else 140).print(render_table(report))
+    Console(width=None if sys.stdout.isatty() else 140).print(render_table(report.to_json()))
     tell(f"report  {folder / 'report.html'}\nbundle  {folder / 'bundle'}")
 
 

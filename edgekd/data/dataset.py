@@ -68,7 +68,7 @@ class DataSet:
         share = [] if self.unlabelled_share is None else [self.unlabelled_share]
         # Those of classes are older than tasks are.
         task = [] if isinstance(self.task, Classification) else [self.task.name]
-        return sha256(canonical_json([parts, self.classes, self.preprocess.scale, *share, *task]))
+        return sha256(canonical_json([parts, self.classes, self.preprocess.scale_to_json(), *share, *task]))
 
     def labelled_only(self) -> DataSet:
         """Return this data set without the training samples that have no label."""

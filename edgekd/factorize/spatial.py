@@ -4,7 +4,7 @@ Jaderberg et al., "Speeding up Convolutional Neural Networks with Low Rank Expan
 form of Tai et al., "Convolutional neural networks with low-rank regularization" (2016), theorem 1.
 """
 
-from typing import Any, cast
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -36,7 +36,7 @@ class SpatialSVD(OneRank):
     def structure(layer: Layer, ranks: Ranks) -> list[Layer]:
         [rank] = ranks
         return [
-            reshaped(layer, layer.weight.shape[1], rank, **_along(layer, 0)),
+            reshaped(layer, layer.weight.shape[1], rank, False, **_along(layer, 0)),
             reshaped(layer, rank, layer.weight.shape[0], layer.bias is not None, **_along(layer, 1)),
         ]
 
@@ -59,13 +59,13 @@ class SpatialSVD(OneRank):
         return self.weight.permute(1, 2, 0, 3).flatten(2).flatten(0, 1)
 
 
-def _along(layer: Layer, axis: int) -> dict[str, Any]:
+def _along(layer: Layer, axis: int) -> dict[str, tuple[int, ...]]:
     """Return the geometry of ``layer`` along one axis, and of a single tap along the other."""
 
     def keep(name: str, other: int) -> tuple[int, ...]:
         return tuple(size if index == axis else other for index, size in enumerate(getattr(layer, name)))
 
-    geometry: dict[str, Any] = {name: keep(name, 1) for name in ("kernel_size", "stride", "dilation")}
+    geometry = {name: keep(name, 1) for name in ("kernel_size", "stride", "dilation")}
     # "same" and "valid" mean the same for each axis by itself.
     is_named = isinstance(cast(nn.Conv2d, layer).padding, str)
     return geometry if is_named else {**geometry, "padding": keep("padding", 0)}

@@ -34,9 +34,9 @@ def build(name: str, input_shape: tuple[int, ...], num_classes: int, **args: Any
     if userfile.is_reference(name):
         network = userfile.call(userfile.load_function(name, ModelError), name, ModelError, offered, args)
     elif name.startswith("torchvision/"):
-        network = _torchvision(name.removeprefix("torchvision/"), input_shape, num_classes, args)
+        network = _torchvision(name.removeprefix("torchvision/"), input_shape, num_classes, **args)
     elif name.startswith("timm/"):
-        network = _timm(name.removeprefix("timm/"), input_shape, num_classes, args)
+        network = _timm(name.removeprefix("timm/"), input_shape, num_classes, **args)
     else:
         network = userfile.call(MODELS.find(name), f"model {name}", ModelError, offered, args)
     if not isinstance(network, nn.Module):
@@ -66,7 +66,7 @@ def code_of(
     return userfile.code_of(name, use, list(input_shape), num_classes, args)
 
 
-def _torchvision(name: str, input_shape: tuple[int, ...], num_classes: int, args: dict[str, Any]) -> nn.Module:
+def _torchvision(name: str, input_shape: Shape, num_classes: int, **args: Any) -> nn.Module:
     from torchvision import models
 
     known = models.list_models(module=models)
@@ -80,7 +80,7 @@ def _torchvision(name: str, input_shape: tuple[int, ...], num_classes: int, args
     return userfile.call(partial(models.get_model, name), f"torchvision/{name}", ModelError, {}, arguments)
 
 
-def _timm(name: str, input_shape: tuple[int, ...], num_classes: int, args: dict[str, Any]) -> nn.Module:
+def _timm(name: str, input_shape: Shape, num_classes: int, **args: Any) -> nn.Module:
     try:
         import timm
     except ImportError as cause:

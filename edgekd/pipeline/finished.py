@@ -73,4 +73,5 @@ def key_of(recipe: Recipe, command: str) -> str:
     """Hash the recipe, its checkpoints, this edgekd, every installed package, and the machine."""
     checkpoints = [sha256_file(each.checkpoint) for each in networks(recipe) if each.checkpoint]
     machine = [platform.python_version(), platform.release(), cpu().to_json()]
-    return sha256(canonical_json([VERSION, recipe.dump(), command, checkpoints, source_digest(), packages(), machine]))
+    about = [VERSION, recipe.to_json(), command, checkpoints, source_digest(), packages(), machine]
+    return sha256(canonical_json(about))

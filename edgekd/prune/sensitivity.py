@@ -176,13 +176,10 @@ class _ScanCache:
 
     def __init__(self, path: Path | None, uncut: float, setting: str):
         self.path, self.uncut, self.setting = path, uncut, setting
-        document, uncut_plan = _read(path), _name([])
-        latencies = document.get("latencies")
-        known = latencies if isinstance(latencies, dict) else {}
-        self.latencies = {str(name): _numbers(values) for name, values in known.items()}
-        self.latencies[setting] = {uncut_plan: 1.0, **self.latencies.get(setting, {})}
+        stored, uncut_plan = _read(path), _name([])
+        self.latencies = {**stored.latencies, setting: {uncut_plan: 1.0, **stored.latencies.get(setting, {})}}
         # Another uncut score means another score function; latencies do not depend on it.
-        scores = _numbers(document.get("scores")) if document.get("uncut") == uncut else {}
+        scores = stored.scores if stored.uncut == uncut else {}
         self.values = {"score": {uncut_plan: uncut, **scores}, "latency": self.latencies[setting]}
 
     def find(self, measure: str, trial: _Trial) -> float | None:
@@ -261,12 +258,26 @@ def _key(network: nn.Module, input_shape: tuple[int, ...], batches: Sequence[Ten
     return sha256(canonical_json([VERSION, str(network), input_shape]) + content)
 
 
-def _read(path: Path | None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Stored:
+    uncut: float | None
+    scores: dict[str, float]
+    latencies: dict[str, dict[str, float]]
+
+
+def _read(path: Path | None) -> _Stored:
     # A file that is missing or damaged holds nothing.
     try:
-        return read_object(path, "it is made again") if path and is_file(path) else {}
+        document = read_object(path, "it is made again") if path and is_file(path) else {}
     except EdgekdError:
-        return {}
+        document = {}
+    latencies = document.get("latencies")
+    known = latencies if isinstance(latencies, dict) else {}
+    return _Stored(
+        document.get("uncut"),
+        _numbers(document.get("scores")),
+        {str(setting): _numbers(values) for setting, values in known.items()},
+    )
 
 
 def _numbers(values: Any) -> dict[str, float]:

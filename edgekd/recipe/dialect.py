@@ -2,7 +2,7 @@
 
 import math
 import re
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import yaml
 
@@ -21,7 +21,7 @@ RESOLVERS = {
 
 
 class RecipeLoader(yaml.SafeLoader):
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}  # type: ignore[misc]
+    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}  # type: ignore[misc]
 
     nodes = depth = 0
 

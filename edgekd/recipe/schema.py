@@ -127,18 +127,18 @@ class Recipe(Section):
         """Return the task's class, which is called with the names of classes or labels."""
         return TASKS[self.task or DEFAULT]
 
-    def dump(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Return the recipe as JSON values in the form of the YAML, with defaults, without what is None."""
         return plain(self)
 
     def to_yaml(self) -> str:
         """Write the recipe as YAML that loads as the same recipe."""
-        return yaml.dump(self.dump(), Dumper=RecipeDumper, sort_keys=False, allow_unicode=True, width=110)
+        return yaml.dump(self.to_json(), Dumper=RecipeDumper, sort_keys=False, allow_unicode=True, width=110)
 
     @property
     def sha256(self) -> str:
-        """Return the hash of :meth:`dump` with paths as they were written, so that it is the same on every machine."""
-        tree = Tree(self.dump())
+        """Return the hash of :meth:`to_json` with paths as they were written: it is the same on every machine."""
+        tree = Tree(self.to_json())
         for loc in paths_of(tree):
             path = tree.at(loc)
             if path is not None:

@@ -67,7 +67,7 @@ def test_show(write: Write) -> None:
     write(run("show", "r.yaml", "--set", "prune.macs=0.4", "--set", "seed=3"), "shown.yaml")
     shown = load_recipe(Path("shown.yaml"))
     assert shown == load_recipe(Path("r.yaml"), ["prune.macs=0.4", "seed=3"])
-    assert json.loads(run("show", "--json", "shown.yaml")) == shown.dump()
+    assert json.loads(run("show", "--json", "shown.yaml")) == shown.to_json()
 
 
 def test_schema() -> None:

@@ -35,7 +35,7 @@ def test_override(write: Write, complaint: Complaint, setting: str, loc: Any, va
     if loc is None:
         assert value in complaint(SMALL, setting)
         return
-    dump: Any = load_recipe(write(), [setting]).dump()
+    dump: Any = load_recipe(write(), [setting]).to_json()
     for part in loc:
         dump = dump[part]
     assert dump == value

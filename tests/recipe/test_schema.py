@@ -30,9 +30,9 @@ def test_yaml_loads_as_the_same_recipe(path: Path, tmp_path: Path) -> None:
     recipe = load_recipe(path)
     again = tmp_path / "again.yaml"
     again.write_text(recipe.to_yaml())
-    assert load_recipe(again).dump() == recipe.dump()
+    assert load_recipe(again).to_json() == recipe.to_json()
     assert load_recipe(again).stages == recipe.stages
-    assert json.loads(json.dumps(recipe.dump())) == recipe.dump()
+    assert json.loads(json.dumps(recipe.to_json())) == recipe.to_json()
 
 
 def test_text_that_looks_like_something_else_survives(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_text_that_looks_like_something_else_survives(tmp_path: Path) -> None:
 
 
 def test_dump_has_defaults_and_leaves_none_out() -> None:
-    dump = built().dump()
+    dump = built().to_json()
     assert dump["stages"][0]["distill"]["temperature"] == 2.0
     assert dump["stages"][1]["prune"]["max_ratio"] == 0.9
     assert dump["data"]["batch_size"] == 128
@@ -94,7 +94,7 @@ def errors(recipe: Any) -> list[str]:
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
 def test_shipped_recipes_satisfy_the_schema(path: Path) -> None:
     assert errors(yaml.safe_load(path.read_text())) == []
-    assert errors(load_recipe(path).dump()) == []
+    assert errors(load_recipe(path).to_json()) == []
 
 
 @pytest.mark.parametrize(
