@@ -83,6 +83,8 @@ def compare(
 def interval(metric: Metric, evidence: Evidence, confidence: float = 0.95, seed: int = 0) -> tuple[float, float]:
     """Return the two-sided interval of a network's metric: Wilson's, or percentiles of bootstrap draws.
 
+    It holds the metric, which percentiles alone need not do where draws of few samples leave out labels.
+
     Args:
         evidence: what ``metric.evidence`` gives of the network.
         confidence: in (0, 1).
@@ -100,7 +102,8 @@ def interval(metric: Metric, evidence: Evidence, confidence: float = 0.95, seed:
     one_sided = (1 + confidence) / 2
     if not evidence.n or not len(values := bootstrap_values(evidence, draws_for(one_sided), seed)):
         raise EdgekdError(f"{metric.name} is no number: look at the network's outputs")
-    return bootstrap_bounds(values, evidence.n, one_sided)
+    (low, high), value = bootstrap_bounds(values, evidence.n, one_sided), evidence.value()
+    return min(low, value), max(high, value)
 
 
 def noise(metric: Metric, n: int, first: float, second: float, evidence: Callable[[], Evidence]) -> float:

@@ -173,8 +173,13 @@ def test_triton_config_is_of_tritons_own_schema(bundle: Path, tmp_path: Path) ->
     assert {f"TYPE_{each}" for each in triton.DATATYPES} <= set(schema.DataType.keys())
     with pytest.raises(text_format.ParseError):
         text_format.Parse('name: "a"\ninputs {}', schema.ModelConfig())
-    fixed = triton.config('a "quoted" name', [Tensor("x", "FP16", (1, 4))], [Tensor("y", "INT64", (1, 2))], None)
+    thresholds = '{"thresholds":[0.5]}'
+    fixed = triton.config(
+        'a "quoted" name', [Tensor("x", "FP16", (1, 4))], [Tensor("y", "INT64", (1, 2))], None, {"decoder": thresholds}
+    )
     parsed = text_format.Parse(fixed, schema.ModelConfig())
+    [(key, value)] = parsed.parameters.items()
+    assert (key.removeprefix("edgekd."), value.string_value) == ("decoder", thresholds)
     assert (parsed.name, parsed.max_batch_size, list(parsed.input[0].dims)) == ('a "quoted" name', 0, [1, 4])
 
 

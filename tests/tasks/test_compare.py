@@ -117,6 +117,20 @@ def test_the_interval_of_a_mean_is_students(confidence):
     assert found != interval(ERROR, MeanError(errors), confidence, seed=1)
 
 
+@dataclass(frozen=True, eq=False)
+class Largest(MeanError):
+    """On draws it is never more than on all samples, and mostly less."""
+
+    def values(self, weights):
+        return np.where(weights > 0, self.errors, 0).max(1) - (weights != 1).any(1)
+
+
+def test_an_interval_holds_the_metric():
+    evidence = Largest(np.arange(10.0))
+    low, high = interval(ERROR, evidence)
+    assert low < 8 and high == evidence.value() == 9
+
+
 def test_a_metric_that_is_no_number_has_no_interval():
     for errors in (np.full(3, np.nan), np.empty(0)):
         with pytest.raises(EdgekdError, match="mae is no number"):
