@@ -147,6 +147,7 @@ EDGE = {
     "records/facts.py": "reads a report's document",
     "records/roles.py": "checks a report's document",
     "records/rows.py": "reads a report's document",
+    "records/readers.py": "checks documents value by value",
     "records/shape.py": "checks documents of a report and of a baseline",
     "report/profile.py": "reads a profile's document",
     "report/schema.py": "report.json, whose metrics of stages, profiles and environment are free",

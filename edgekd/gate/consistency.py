@@ -7,9 +7,9 @@ from typing import Any
 
 from edgekd.errors import first_line
 from edgekd.files import sha256_file
+from edgekd.records.readers import Malformed
 from edgekd.records.roles import roles_must_agree
 from edgekd.records.rows import place_of, teacher_of
-from edgekd.records.shape import Malformed
 from edgekd.stats.correct import decode_correct
 from edgekd.stats.proportion import wilson_interval
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from edgekd import strict_toml
 from edgekd.errors import EdgekdError
 from edgekd.files import read_content
-from edgekd.records.shape import LARGEST
+from edgekd.records.readers import LARGEST
 from edgekd.registry import nearest
 
 TABLE = "tool.edgekd.gate"

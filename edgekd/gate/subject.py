@@ -12,9 +12,10 @@ from edgekd.errors import EdgekdError
 from edgekd.files import read_object, write_json
 from edgekd.gate.consistency import check_correct, check_files, check_report
 from edgekd.gate.row import GateRow
+from edgekd.records import shape
 from edgekd.records.facts import Facts, facts_of
+from edgekd.records.readers import Malformed, under
 from edgekd.records.rows import deployed_of, place_of, rows_of_deployed, teacher_of
-from edgekd.records.shape import BASELINE, REPORT, Malformed, must_have_shape, under
 
 KIND, SCHEMA_VERSION = "edgekd baseline", 1
 REPORT_VERSION = 2
@@ -92,7 +93,7 @@ def subject_of(report: Mapping[str, Any], source: object = "the report") -> Gate
     Raises:
         Malformed: a value is impossible, or two contradict each other; ``source`` is the file's name in the message.
     """
-    must_have_shape(report, REPORT, REPORT_VERSION, source)
+    shape.must_have_shape(report, shape.report, REPORT_VERSION, source)
     data = report.get("data") or {}
     try:
         for key, value in (("rows", report.get("rows")), ("data.fingerprint", data.get("fingerprint"))):
@@ -111,7 +112,7 @@ def subject_of(report: Mapping[str, Any], source: object = "the report") -> Gate
 
 
 def _of_baseline(document: Mapping[str, Any], path: Path) -> GateSubject:
-    must_have_shape(document, BASELINE, SCHEMA_VERSION, path)
+    shape.must_have_shape(document, shape.baseline, SCHEMA_VERSION, path)
     facts, rows = document["facts"], document["rows"]
     try:
         for place, row in rows.items():

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from edgekd.records.readers import Malformed, brief
 from edgekd.records.rows import judged_at, place_of
-from edgekd.records.shape import Malformed, brief
 
 WITH_ROLES = 2  # the first version whose rows have roles
 

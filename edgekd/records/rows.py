@@ -3,9 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from edgekd.tasks.registry import DEFAULT, TASKS
+from edgekd.tasks.task import Task
+
 # These differ between the rows of one network.
 PLACE = ("device", "runtime", "threads", "built_for")
 WHERE = ("runtime", "device", "threads")
+
+
+def task_of(document: Mapping[str, Any]) -> type[Task]:
+    """Return the task of a report or a baseline: classification, where it names none."""
+    return TASKS.find(document.get("task") or DEFAULT)
 
 
 def teacher_of(report: Mapping[str, Any]) -> str:

@@ -1,150 +1,37 @@
-"""The shape of a report and a baseline: types, ranges, and order where there is one.
+"""The shape of a report and a baseline: types, ranges, and order where there is one."""
 
-It is plain Python, since a gate must not wait for pydantic. Keys that are not named here may hold anything: a newer
-edgekd may have added them.
-"""
-
-import math
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 from edgekd.errors import EdgekdError
 from edgekd.formatting import exceeds
+from edgekd.records.readers import (
+    Malformed,
+    Reader,
+    all_of,
+    anything,
+    brief,
+    count,
+    flag,
+    holds,
+    interval,
+    named,
+    number,
+    one_of,
+    path,
+    several,
+    sha256,
+    table,
+    text,
+    under,
+)
+from edgekd.records.rows import task_of
+from edgekd.tasks.metric import Metric
+from edgekd.tasks.registry import TASKS
 
-LARGEST = 2**63 - 1  # of a count
 PERCENTILES = ("min", "p50", "p90", "p95", "p99")
 ROLES = ("teacher", "student", "ensemble")
-
-
-class Malformed(EdgekdError):
-    """A report or a baseline holds an impossible value at ``key``."""
-
-    def __init__(self, key: str, says: str, source: object = ""):
-        self.key, self.says = key, says
-        whole = f"{source}: {key or 'document'}: {says}; give a file as edgekd wrote it, or run the recipe again"
-        super().__init__(" ".join(whole.split()))
-
-
-# Checks a value found at a key, and raises Malformed.
-Reader = Callable[[Any, str], None]
-
-
-def number(least: float = -math.inf, most: float = math.inf, above: float = -math.inf) -> Reader:
-    """Return the reader of a finite number within bounds."""
-
-    def read(value: Any, key: str) -> None:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise Malformed(key, f"{brief(value)} is no number")
-        if (isinstance(value, int) and abs(value) > LARGEST) or not math.isfinite(value):
-            raise Malformed(key, f"{brief(value)} is no finite number")
-        if not least <= value <= most or value <= above:
-            raise Malformed(key, f"{brief(value)} is not {_bounds(least, most, above)}")
-
-    return read
-
-
-def count(value: Any, key: str) -> None:
-    """Check a whole number of at least 0."""
-    number(0, LARGEST)(value, key)
-    if not isinstance(value, int):
-        raise Malformed(key, f"{brief(value)} is no whole number")
-
-
-def text(value: Any, key: str) -> None:
-    """Check a text that UTF-8 can hold."""
-    if not isinstance(value, str) or any("\ud800" <= letter <= "\udfff" for letter in value):
-        raise Malformed(key, f"{brief(value)} is no text")
-
-
-def path(value: Any, key: str) -> None:
-    """Check the path of a file."""
-    text(value, key)
-    if not value or not value.isprintable():
-        raise Malformed(key, f"{brief(value)} is no path")
-
-
-def one_of(*words: str) -> Reader:
-    """Return the reader of one of ``words``."""
-
-    def read(value: Any, key: str) -> None:
-        text(value, key)
-        if value not in words:
-            raise Malformed(key, f"{brief(value)} is none of {', '.join(words)}")
-
-    return read
-
-
-def flag(value: Any, key: str) -> None:
-    if not isinstance(value, bool):
-        raise Malformed(key, f"{brief(value)} is neither true nor false")
-
-
-def sha256(value: Any, key: str) -> None:
-    text(value, key)
-    if not re.fullmatch(r"[0-9a-f]{64}", value):
-        raise Malformed(key, f"{brief(value)} is no SHA-256 of 64 hexadecimal digits")
-
-
-def interval(end: Reader) -> Reader:
-    """Return the reader of two ends, the lower one first."""
-
-    def read(value: Any, key: str) -> None:
-        if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 2:
-            raise Malformed(key, f"{brief(value)} is no pair of a lower and an upper end")
-        for place, each in enumerate(value):
-            end(each, f"{key}.{place}")
-        if value[0] > value[1]:
-            raise Malformed(key, f"the lower end {value[0]} is above the upper end {value[1]}")
-
-    return read
-
-
-def several(each: Reader) -> Reader:
-    """Return the reader of a list whose items ``each`` reads."""
-
-    def read(value: Any, key: str) -> None:
-        if not isinstance(value, Sequence) or isinstance(value, str):
-            raise Malformed(key, f"{brief(value)} is no list")
-        for place, one in enumerate(value):
-            each(one, under(key, place))
-
-    return read
-
-
-def named(each: Reader) -> Reader:
-    """Return the reader of a table of any names, whose values ``each`` reads."""
-
-    def read(value: Any, key: str) -> None:
-        if not isinstance(value, Mapping):
-            raise Malformed(key, f"{brief(value)} is no table")
-        for name, one in value.items():
-            text(name, key)
-            each(one, under(key, name))
-
-    return read
-
-
-def table(fields: Mapping[str, Reader], required: Sequence[str] = (), then: Reader | None = None) -> Reader:
-    """Return the reader of a table: ``fields`` that are there are read, and then the whole is, by ``then``."""
-
-    def read(value: Any, key: str) -> None:
-        named(anything)(value, key)
-        for name in required:
-            if value.get(name) is None:
-                raise Malformed(under(key, name), "is missing")
-        for name, reader in fields.items():
-            if value.get(name) is not None:
-                reader(value[name], under(key, name))
-        if then:
-            then(value, key)
-
-    return read
-
-
-def anything(value: Any, key: str) -> None:
-    """Accept any value."""
 
 
 def ascending(value: Mapping[str, Any], key: str) -> None:
@@ -155,18 +42,6 @@ def ascending(value: Mapping[str, Any], key: str) -> None:
             raise Malformed(under(key, upper), f"{value[upper]} is below {lower}, which is {value[lower]}")
     for name in known:
         holds(name, f"ci95_{name}")(value, key)
-
-
-def holds(name: str, ends: str) -> Reader:
-    """Return the reader of a table whose interval ``ends`` holds the figure ``name``."""
-
-    def read(value: Mapping[str, Any], key: str) -> None:
-        figure, within = value.get(name), value.get(ends)
-        if figure is not None and within is not None and (exceeds(within[0], figure) or exceeds(figure, within[1])):
-            said = f"{name} is {figure}, which its interval {within[0]} to {within[1]} does not hold"
-            raise Malformed(under(key, ends), said)
-
-    return read
 
 
 def met_if_within(value: Mapping[str, Any], key: str) -> None:
@@ -195,9 +70,9 @@ FIGURES: dict[str, Reader] = {
     "runtime": text,
     "threads": count,
     "built_for": text,
-    "accuracy": SHARE,
     "n": count,
     "right": text,
+    "evidence": table({"file": path, "sha256": sha256}, ("file", "sha256")),
     "file_sha256": sha256,
     "size_bytes": count,
     "params": count,
@@ -207,9 +82,58 @@ FIGURES: dict[str, Reader] = {
     "int8_coverage": SHARE,
 }
 NOTES = several(table({"code": text, "message": text}, ("code", "message")))
-ROW = table(
-    {
+CHECK = table(
+    {"name": text, "bound": number(), "value": number(), "unit": text, "met": flag, "ci95": interval(number())},
+    ("name", "bound", "unit", "met"),
+    met_if_within,
+)
+FACTS = table({"python": named(anything)})
+OF_TEACHER = ("file_sha256", "size_bytes", "params", "macs", "precision")
+
+
+def report(value: Any, key: str) -> None:
+    """Check a report, whose rows have the metrics of its task."""
+    rows = several(_row(_metrics(value, key)))
+    data = {"name": text, "fingerprint": text, "classes": several(text), "train": count, "validation": count}
+    fields = {
+        "name": text,
+        "recipe_sha256": text,
+        "command": text,
+        "rows": rows,
+        "deployed": table({"model": text, "place": text}, ("model", "place")),
+        "warnings": NOTES,
+        "budget": table({"met": flag, "checks": several(CHECK)}, ("met", "checks"), met_if_all),
+        "data": table({**data, "test": count}),
+        "environment": table({"cpu": named(anything), "devices": named(table({"facts": FACTS}))}),
+    }
+    table(fields, ("name", "recipe_sha256"))(value, key)
+
+
+def baseline(value: Any, key: str) -> None:
+    """Check a baseline, whose rows have the metrics of its task."""
+    metrics = _metrics(value, key)
+    row = {
         **FIGURES,
+        **_figures(metrics),
+        "latency_ratio": table(RATIO, ("ratio",), holds("ratio", "ci95")),
+        "latency_ms": POSITIVE,
+        "teacher": table({**{name: FIGURES[name] for name in OF_TEACHER}, **_figures(metrics)}),
+    }
+    rows = named(table(row, ("runtime", "precision", metrics[0].name)))
+    table({"name": text, "facts": table({"test samples": count}), "rows": rows}, ("facts", "rows"))(value, key)
+
+
+def _metrics(value: Any, key: str) -> Sequence[Metric]:
+    table({"task": one_of(*TASKS)})(value, key)
+    return task_of(value).metrics
+
+
+def _row(metrics: Sequence[Metric]) -> Reader:
+    timed = {**RATIO, "baseline_sha256": text}
+    fields = {
+        **FIGURES,
+        **_figures(metrics),
+        **{f"{metric.name}_ci95": interval(_range(metric)) for metric in metrics},
         "model": text,
         "role": one_of(*ROLES),
         "expected_calibration_error": SHARE,
@@ -218,68 +142,25 @@ ROW = table(
         "energy_mj": number(),
         "predictions": text,
         "warnings": NOTES,
-        "accuracy_ci95": interval(SHARE),
         "latency_ms": table(TIMES, ("p50", "n"), ascending),
         "latency_vs_teacher": table(RATIO, ("ratio",), holds("ratio", "ci95")),
-        "latency_vs_baseline": table(
-            {**RATIO, "baseline_sha256": text}, ("ratio", "baseline_sha256"), holds("ratio", "ci95")
-        ),
+        "latency_vs_baseline": table(timed, ("ratio", "baseline_sha256"), holds("ratio", "ci95")),
         "file": path,
         "valid": flag,
-    },
-    ("model", "runtime", "precision"),
-    holds("accuracy", "accuracy_ci95"),
-)
-CHECK = table(
-    {"name": text, "bound": number(), "value": number(), "unit": text, "met": flag, "ci95": interval(number())},
-    ("name", "bound", "unit", "met"),
-    met_if_within,
-)
-FACTS = table({"python": named(anything)})
-REPORT = table(
-    {
-        "name": text,
-        "recipe_sha256": text,
-        "command": text,
-        "rows": several(ROW),
-        "deployed": table({"model": text, "place": text}, ("model", "place")),
-        "warnings": NOTES,
-        "budget": table({"met": flag, "checks": several(CHECK)}, ("met", "checks"), met_if_all),
-        "data": table(
-            {
-                "name": text,
-                "fingerprint": text,
-                "classes": several(text),
-                "train": count,
-                "validation": count,
-                "test": count,
-            }
-        ),
-        "environment": table(
-            {"cpu": named(anything), "devices": named(table({"facts": FACTS}))},
-        ),
-    },
-    ("name", "recipe_sha256"),
-)
-TEACHER = {name: FIGURES[name] for name in ("file_sha256", "accuracy", "size_bytes", "params", "macs", "precision")}
-BASELINE = table(
-    {
-        "name": text,
-        "facts": table({"test samples": count}),
-        "rows": named(
-            table(
-                {
-                    **FIGURES,
-                    "latency_ratio": table(RATIO, ("ratio",), holds("ratio", "ci95")),
-                    "latency_ms": POSITIVE,
-                    "teacher": table(TEACHER),
-                },
-                ("runtime", "precision", "accuracy"),
-            )
-        ),
-    },
-    ("facts", "rows"),
-)
+    }
+    return table(
+        fields,
+        ("model", "runtime", "precision"),
+        all_of(holds(metric.name, f"{metric.name}_ci95") for metric in metrics),
+    )
+
+
+def _figures(metrics: Sequence[Metric]) -> dict[str, Reader]:
+    return {metric.name: _range(metric) for metric in metrics}
+
+
+def _range(metric: Metric) -> Reader:
+    return SHARE if metric.unit == "%" else number()
 
 
 def must_have_shape(document: Mapping[str, Any], shape: Reader, known: int, source: object) -> None:
@@ -299,25 +180,3 @@ def must_have_shape(document: Mapping[str, Any], shape: Reader, known: int, sour
         shape(document, "")
     except Malformed as found:
         raise Malformed(found.key, found.says, source) from None
-
-
-def under(key: str, name: object) -> str:
-    """Return the key of ``name`` within the table at ``key``."""
-    shown = brief(name) if isinstance(name, str) and not name.isprintable() else str(name)[:60]
-    return f"{key}.{shown}" if key else shown
-
-
-def brief(value: Any) -> str:
-    """Return ``value`` for a message, in one short line."""
-    if isinstance(value, Mapping | list | tuple):
-        return "a table" if isinstance(value, Mapping) else "a list"
-    if isinstance(value, int) and abs(value) > LARGEST:
-        return "a number beyond all counts"
-    shown = repr(value)
-    return shown if len(shown) <= 40 else f"{shown[:37]}..."
-
-
-def _bounds(least: float, most: float, above: float) -> str:
-    if above > -math.inf:
-        return f"above {above:g}"
-    return f"at least {least:g}" if most >= LARGEST else f"between {least:g} and {most:g}"

@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgekd.errors import EdgekdError
+from edgekd.records import shape
+from edgekd.records.readers import Malformed
 from edgekd.records.roles import roles_must_agree
 from edgekd.records.rows import PLACE, place_of
-from edgekd.records.shape import REPORT, Malformed, must_have_shape
 
 SCHEMA_VERSION = 2
 
@@ -259,7 +260,7 @@ class Report(Part):
         Raises:
             EdgekdError: a key is missing or wrong; the message names the first.
         """
-        must_have_shape(document, REPORT, SCHEMA_VERSION, source)
+        shape.must_have_shape(document, shape.report, SCHEMA_VERSION, source)
         try:
             roles_must_agree(document)
         except Malformed as found:
