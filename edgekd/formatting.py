@@ -60,6 +60,15 @@ def between(interval: Sequence[float] | None, write: Callable[[float], str]) -> 
     return f" ({write(interval[0])}–{write(interval[1])})" if interval else ""
 
 
+def points(value: float, interval: Sequence[float] | None = None) -> str:
+    """Format a difference as ``−1.4 points (−2.9 to +0.1)``, with a true minus sign."""
+    return f"{signed(value)} points" + (f" ({signed(interval[0])} to {signed(interval[1])})" if interval else "")
+
+
+def signed(value: float) -> str:
+    return f"{value:+.1f}".replace("-0.0", "0.0").replace("+0.0", "0.0").replace("-", "−")
+
+
 def significant(value: float | None, digits: int = 3) -> str:
     """Format ``value`` with three significant digits and no exponent: 0.0412, 4.12, 41.2, 4120."""
     if value is None:
@@ -132,7 +141,6 @@ NAMES = (
     Column("Precision", lambda row: row["precision"], number=False),
 )
 RESULTS = (
-    Column("Accuracy", lambda row: percent(row.get("accuracy"), row.get("accuracy_ci95"))),
     Column("Size", lambda row: size(row.get("size_bytes"))),
     Column("Params", lambda row: count(row.get("params"))),
     Column("MACs", lambda row: count(row.get("macs"))),
@@ -156,13 +164,12 @@ DETAILS = (
 )
 
 CALIBRATION = (
-    Column("Accuracy", lambda row: percent(row.get("accuracy"), row.get("accuracy_ci95"))),
     Column("Calibration error", lambda row: percent(row.get("expected_calibration_error"))),
     Column("Negative log likelihood", lambda row: significant(row.get("negative_log_likelihood"))),
 )
 
 
-def columns(rows: Iterable[Row], results: Sequence[Column] = RESULTS) -> list[Column]:
+def columns(rows: Iterable[Row], results: Sequence[Column]) -> list[Column]:
     """Return the columns to show: the device only where rows differ in it, the energy only where one has it."""
     rows = list(rows)
     several, energy = len({row.get("device") for row in rows}) > 1, any(row.get("energy_mj") for row in rows)

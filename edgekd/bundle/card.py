@@ -7,6 +7,7 @@ from typing import Any
 from edgekd.bundle.manifest import RAW_MODEL, Manifest
 from edgekd.formatting import Row, columns, escape_markdown, markdown_table
 from edgekd.plain_text import code
+from edgekd.tasks.metric import result_columns
 from edgekd.tasks.task import Task
 
 USE = """\
@@ -29,7 +30,7 @@ def card(manifest: Manifest, task: Task) -> str:
         front_matter(image, manifest.licenses.get("model")),
         f"# {escape_markdown(manifest.name)}",
         f"A network with {len(task.names)} {task.outputs}, packed by edgekd.",
-        metrics(manifest.measurements),
+        metrics(manifest.measurements, task),
         USE.format(model=manifest.model, example="picture.png" if image else "rows.csv"),
         inputs(manifest, task, image),
         "## Labels\n\n" + ", ".join(map(escape_markdown, manifest.labels)),
@@ -47,7 +48,7 @@ def front_matter(image: bool, license: str | None) -> str:
     return f"---\n{said}library_name: onnx\npipeline_tag: {task}\ntags: [edgekd, onnxruntime]\n---"
 
 
-def metrics(measurements: Sequence[Row]) -> str:
+def metrics(measurements: Sequence[Row], task: Task) -> str:
     if not measurements:
         return "No figures were measured."
     notes = [
@@ -56,7 +57,7 @@ def metrics(measurements: Sequence[Row]) -> str:
         for row in measurements
         for note in row.get("warnings") or []
     ]
-    table = markdown_table(columns(measurements), measurements)
+    table = markdown_table(columns(measurements, result_columns(task.metrics)), measurements)
     legend = "Brackets hold 95 % intervals; – was not measured. Times faster is against the teacher."
     return "\n\n".join(["## Figures", table, legend, *(["\n".join(notes)] if notes else [])])
 

@@ -141,6 +141,8 @@ def show(folder: Folder, as_json: AsJson = False) -> None:
 def summary(manifest: "Manifest") -> str:
     from edgekd.formatting import columns, markdown_table, size
     from edgekd.plain_text import line
+    from edgekd.tasks.metric import result_columns
+    from edgekd.tasks.registry import TASKS
 
     tensors = [
         line(f"{kind}  {each.name}  {each.datatype} {list(each.shape)}")
@@ -157,7 +159,7 @@ def summary(manifest: "Manifest") -> str:
             line(f"labels  {', '.join(manifest.labels)}"),
             *(line(f"{option}  {option_text(value)}") for option, value in manifest.decoder_by_label.items()),
             *files,
-            *([markdown_table(columns(rows), rows)] if rows else []),
+            *([markdown_table(columns(rows, result_columns(TASKS.find(manifest.task).metrics)), rows)] if rows else []),
         ]
     )
 

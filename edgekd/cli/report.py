@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,7 +27,7 @@ def report(
 ) -> None:
     """Write the page of a run again, or one page that compares several runs.
 
-    Accuracies are compared in pairs with the first run's if the test sets are the same.
+    The task's first metric is compared in pairs with the first run's if the test sets are the same.
     """
     from edgekd.files import write_text
     from edgekd.report.load import load_report, named, readable
@@ -39,7 +40,7 @@ def report(
         raise EdgekdError(f"a run is given twice: {', '.join(map(str, runs))}; give each once")
     page = out or (page_of(runs[0]) if len(runs) == 1 else Path(COMPARISON))
     with readable(", ".join(reports)):
-        html, text, document = rendered(reports)
+        html, text, document = rendered(reports, dict(zip(reports, map(folder_of, runs), strict=True)))
     write_text(page, html)
     if markdown:
         write_text(markdown, text)
@@ -50,20 +51,25 @@ def report(
 
 
 def page_of(run: Path) -> Path:
-    return (run if run.is_dir() else run.parent) / PAGE
+    return folder_of(run) / PAGE
 
 
-def rendered(reports: "Reports") -> tuple[str, str, object]:
+def folder_of(run: Path) -> Path:
+    return run if run.is_dir() else run.parent
+
+
+def rendered(reports: "Reports", folders: Mapping[str, Path]) -> tuple[str, str, object]:
     """Return the page, the Markdown and the document that ``--json`` prints."""
     if len(reports) == 1:
         from edgekd.report.html import render_html
         from edgekd.report.markdown import render_markdown
 
-        (document,) = (each.to_json() for each in reports.values())
-        return render_html(document), render_markdown(document), document
+        (document,), (folder,) = (each.to_json() for each in reports.values()), folders.values()
+        return render_html(document, folder), render_markdown(document), document
     from edgekd.report.comparison import differences, pairs, run_rows
     from edgekd.report.comparison_page import render_comparison, render_comparison_markdown
 
-    compared = [each.to_json() for each in pairs(reports)]
-    document = {"runs": run_rows(reports), "pairs": compared, "differences": differences(reports)}
-    return render_comparison(reports), render_comparison_markdown(reports), document
+    compared = pairs(reports, folders)
+    as_json = [each.to_json() for each in compared]
+    document = {"runs": run_rows(reports), "pairs": as_json, "differences": differences(reports)}
+    return render_comparison(reports, compared), render_comparison_markdown(reports, compared), document

@@ -2,25 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 
 from edgekd.bench import fingerprint
 from edgekd.data import DataSet
-from edgekd.pipeline.confusion import NamedPredictions, by_class
 from edgekd.pipeline.evaluate import LABELS, Exported
 from edgekd.pipeline.log import RunLog
 from edgekd.pipeline.measure import Measured
 from edgekd.pipeline.names import ONNX_RUNTIME
+from edgekd.pipeline.node import NodeCache
 from edgekd.pipeline.remote import RemoteMeasurement
 from edgekd.pipeline.report_rows import Rows
 from edgekd.pipeline.stage_result import StageResult
 from edgekd.pipeline.teachers import ENSEMBLE, EnsembleEvaluation, Teachers
 from edgekd.pipeline.warnings import (
-    BY_CLASS,
-    classes_lost,
     data_warnings,
+    lost_groups,
     not_served,
     remote_disagreement,
     skipped_target,
@@ -30,6 +28,8 @@ from edgekd.recipe import Recipe, Target
 from edgekd.report import schema
 from edgekd.report.budget import check
 from edgekd.report.deployed import judged, same_place
+from edgekd.tasks.breakdown import Breakdown, NamedPredictions
+from edgekd.tasks.registry import DEFAULT
 
 
 def make_report(
@@ -42,11 +42,12 @@ def make_report(
     remote: Sequence[RemoteMeasurement],
     compared: Mapping[Target, schema.AgainstBaseline],
     log: RunLog,
-    folder: Path,
+    nodes: NodeCache,
     command: str,
 ) -> schema.Report:
     """Return the report of a whole run; the budget is checked on the last network in the first target's runtime."""
-    of = Rows(folder, data.test.labels.numpy(), teacher=exports[0].label)
+    folder = nodes.folder
+    of = Rows(folder, data, nodes, teacher=exports[0].label)
     rows = [of.network(export.label, export.evaluation, export.folder) for export in exports]
     rows += [of.network(ENSEMBLE, together.evaluation, together.folder)] if together else []
     rows += [of.emulated(export, file) for export in exports for file in export.evaluation.files[1:]]
@@ -56,9 +57,11 @@ def make_report(
     environment = next(iter(measured.values())).environment if measured else fingerprint().to_json()
     if remote:
         environment = {**environment, "devices": {each.target.device: each.probe.to_json() for each in remote}}
+    breakdown = _breakdown(data, exports[0], exports[-1]) if len(exports) > 1 else None
     skipped = [each for each in recipe.targets if each not in measured and each not in {one.target for one in remote}]
     return schema.Report(
         name=recipe.name,
+        task=None if data.task.name == DEFAULT else data.task.name,
         recipe_sha256=recipe.sha256,
         environment=environment,
         data=schema.DataRecord(
@@ -70,13 +73,13 @@ def make_report(
             test=len(data.test),
             labels=str((exports[-1].folder / LABELS).relative_to(folder)),
         ),
-        budget=schema.BudgetRecord.of(check(recipe.budget.promises, student, teacher)),
+        budget=schema.BudgetRecord.of(check(recipe.budget.promises, student, teacher, data.task.metrics, folder)),
         warnings=(
             *map(skipped_target, skipped),
             *(note for each in remote for note in remote_disagreement(each)),
             *not_served(recipe, exports[-1]),
             *slower(exports, measured, remote),
-            *classes_lost(exports[0], exports[-1], data),
+            *(lost_groups(breakdown) if breakdown else ()),
             *data_warnings(data),
         ),
         rows=tuple(rows),
@@ -86,7 +89,7 @@ def make_report(
             *(_further_teacher(done, log) for done in teachers.members[1:]),
             *(_stage(export, log) for export in exports[1:]),
         ),
-        by_class=_by_class(data, exports[0], exports[-1]) if len(exports) > 1 else None,
+        **(schema.broken_down(data.task, breakdown) if breakdown else {}),
         parity=tuple(parity for export in exports for parity in _parities(export)),
         profiles=tuple(each for figures in measured.values() for each in figures.profiles),
         command=command,
@@ -121,14 +124,12 @@ def _has(there: RemoteMeasurement | None, export: Exported) -> bool:
     return there is not None and export.label in there.labels
 
 
-def _by_class(data: DataSet, first: Exported, last: Exported) -> schema.ByClass | None:
-    if BY_CLASS not in last.evaluation.here.details:
-        return None
+def _breakdown(data: DataSet, first: Exported, last: Exported) -> Breakdown:
     before, after = (
-        NamedPredictions(export.label, np.load(export.folder / export.evaluation.here.predictions))
+        NamedPredictions(export.label, data.task.from_rows(np.load(export.folder / export.evaluation.here.predictions)))
         for export in (first, last)
     )
-    return by_class(data.test.labels.numpy(), before, after, data.classes, ONNX_RUNTIME)
+    return data.task.breakdown(before, after, data.task.targets(data.test.labels.numpy()), ONNX_RUNTIME)
 
 
 def _stage(export: Exported, log: RunLog) -> schema.StageRecord:

@@ -3,24 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from edgekd.bench import LatencyRecord
+from edgekd.data import DataSet
 from edgekd.files import sha256_file
 from edgekd.pipeline.evaluate import PYTORCH, Exported
 from edgekd.pipeline.evaluation import Evaluation, FileRecord
 from edgekd.pipeline.measure import Measured
 from edgekd.pipeline.names import ONNX_RUNTIME
+from edgekd.pipeline.node import NodeCache
 from edgekd.pipeline.remote import RemoteMeasurement, record_for
+from edgekd.pipeline.scores import scores
 from edgekd.pipeline.teachers import ENSEMBLE
 from edgekd.pipeline.warnings import disagreement, file_warnings
 from edgekd.recipe import Target
 from edgekd.report import schema
-from edgekd.stats.correct import encode_correct
-from edgekd.stats.proportion import wilson_interval
 from edgekd.strict_json import JsonObject
 
 # Details of a task that rows have, too.
@@ -52,22 +49,12 @@ class FileFigures:
 
 
 @dataclass(frozen=True)
-class AccuracyFigures:
-    """What rows have of predictions; ``right`` has a bit for each test sample."""
-
-    accuracy: float
-    accuracy_ci95: tuple[float, float]
-    n: int
-    predictions: str
-    right: str
-
-
-@dataclass(frozen=True)
 class Rows:
-    """``folder`` is the run's, ``labels`` (N,) the true classes of the test samples, ``teacher`` a network's label."""
+    """``folder`` is the run's, ``teacher`` a network's label; evidence in files is kept by ``nodes``."""
 
     folder: Path
-    labels: NDArray[Any]
+    data: DataSet
+    nodes: NodeCache
     teacher: str
 
     def network(self, label: str, evaluation: Evaluation, folder: Path) -> schema.Row:
@@ -120,7 +107,7 @@ class Rows:
         confidence: JsonObject | None = None,
         notes: Sequence[schema.Note] = (),
     ) -> schema.Row:
-        latency = where.latency
+        latency, found = where.latency, scores(predictions, self.data.task, self.data, self.nodes)
         ratio = latency.latency_vs_reference if latency else None
         warnings = latency.warnings if latency else []
         return schema.Row(
@@ -139,7 +126,8 @@ class Rows:
             energy_mj=1000 * latency.energy.joules if latency and latency.energy else None,
             valid=latency.valid if latency else True,
             warnings=(*(schema.Note(code=each.code, message=each.message) for each in warnings), *notes),
-            **vars(self._accuracy(predictions)),
+            **found.to_json(),
+            predictions=str(predictions.relative_to(self.folder)),
             **(vars(figures) if figures else {}),
             **(confidence or {}),
         )
@@ -152,15 +140,4 @@ class Rows:
             size_bytes=file.size_bytes,
             operators=dict(file.operators),
             int8_coverage=file.int8_coverage,
-        )
-
-    def _accuracy(self, predictions: Path) -> AccuracyFigures:
-        is_correct = np.load(predictions) == self.labels
-        n, correct = len(is_correct), int(is_correct.sum())
-        return AccuracyFigures(
-            accuracy=correct / n,
-            accuracy_ci95=wilson_interval(correct, n),
-            n=n,
-            predictions=str(predictions.relative_to(self.folder)),
-            right=encode_correct(is_correct),
         )

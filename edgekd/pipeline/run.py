@@ -128,12 +128,12 @@ def run(
             if (file := file_for(exports[-1], target))
         }
         full = make_report(
-            recipe, data, exports, teachers, ensemble, measured, remote, compared, log, folder, command,
+            recipe, data, exports, teachers, ensemble, measured, remote, compared, log, nodes, command,
         )  # fmt: skip
         report = Report.from_json(without_local_paths(full.to_json(), folder, recipe.written))
         write_json(folder / "report.json", report.to_json())
         page = folder / "report.html"
-        make_output(folder, page.name, ["report.json"], lambda: write_text(page, render_html(report.to_json())))
+        make_output(folder, page.name, ["report.json"], lambda: write_text(page, render_html(report.to_json(), folder)))
         make_output(folder, "bundle", ["report.json", "recipe.lock.yaml", "exports"], lambda: pack_run(folder))
         finished.record(folder, recipe, planned.data, report, command)
         return distributed.broadcast(report)

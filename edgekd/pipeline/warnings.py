@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-import torch
-
 from edgekd.bench import LatencyRecord
 from edgekd.data import DataSet
 from edgekd.devices.registry import LOCAL
@@ -20,11 +18,7 @@ from edgekd.report import schema
 from edgekd.stages import STAGES
 from edgekd.stages.targets import file_profile
 from edgekd.stats.ratios import ratio_over_launches
-from edgekd.tasks.classification.score import lost_classes
-
-# Points of accuracy that a class may lose to the teacher before it is named.
-MOST_LOST = 3
-BY_CLASS = "right_by_class"
+from edgekd.tasks.breakdown import Breakdown
 
 
 def file_warnings(label: str, file: FileRecord) -> list[schema.Note]:
@@ -125,21 +119,9 @@ def _to_reference(record: LatencyRecord) -> float:
     return record.latency_vs_reference.ratio if record.latency_vs_reference else 1.0
 
 
-def classes_lost(teacher: Exported, student: Exported, data: DataSet) -> list[schema.Note]:
-    """Warn of each class that the student predicts much worse than the teacher, whatever the accuracy says."""
-    details = [export.evaluation.here.details for export in (teacher, student)]
-    if not all(BY_CLASS in each for each in details):
-        return []
-    counts = torch.bincount(data.test.labels, minlength=len(data.classes)).tolist()
-    was, now = (each[BY_CLASS] for each in details)
-    return [
-        schema.Note(
-            code="class_lost",
-            message=f"{student.label} predicts {now[each] / counts[each]:.1%} of class {data.classes[each]!r} "
-            f"correctly and the teacher {was[each] / counts[each]:.1%}, on {counts[each]} test samples",
-        )
-        for each in lost_classes(counts, was, now, MOST_LOST)
-    ]
+def lost_groups(breakdown: Breakdown) -> list[schema.Note]:
+    """Warn of each class or label that the student predicts much worse, whatever the metrics say."""
+    return [schema.Note(code=each.code, message=each.message) for each in breakdown.lost()]
 
 
 def data_warnings(data: DataSet) -> list[schema.Note]:

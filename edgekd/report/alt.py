@@ -7,20 +7,21 @@ from edgekd.report.labels import row_labels
 from edgekd.report.pareto import fronts
 from edgekd.report.profile import LayersUnderRoofs
 from edgekd.report.schema import LayerWidth, Row
+from edgekd.tasks.metric import Metric
 
 
-def accuracy_alt(rows: Sequence[Row]) -> str:
-    known = [(row, row.latency_ms) for row in rows if row.accuracy is not None and row.latency_ms is not None]
+def metric_alt(rows: Sequence[Row], metric: Metric) -> str:
+    known = [(row, row.latency_ms) for row in rows if row.figure(metric) is not None and row.latency_ms is not None]
     labels = row_labels([row for row, _ in known])
     described = [
-        f"{label}: {percent(row.accuracy, row.accuracy_ci95)} at {significant(latency.p50)} ms"
+        f"{label}: {metric.shown(row.figure(metric), row.interval(metric))} at {significant(latency.p50)} ms"
         + between(latency.ci95_p50, significant)
         for (row, latency), label in zip(known, labels, strict=True)
     ]
-    best = [row for each in fronts(rows) for row in each]
+    best = [row for each in fronts(rows, metric) for row in each]
     on_front = [label for (row, _), label in zip(known, labels, strict=True) if any(row is one for one in best)]
     return (
-        f"Accuracy against median latency, with 95 % intervals. {'; '.join(described)}. "
+        f"{metric.heading} against median latency, with 95 % intervals. {'; '.join(described)}. "
         f"On the Pareto front: {', '.join(on_front)}."
     )
 
@@ -31,12 +32,12 @@ def size_alt(rows: Sequence[Row]) -> str:
     return "File sizes. " + "; ".join(described) + "."
 
 
-def history_alt(history: Sequence[Mapping[str, float]]) -> str:
+def history_alt(history: Sequence[Mapping[str, float]], metric: Metric) -> str:
     last = history[-1]
     agreement = f", in agreement with the teacher on {percent(last['agreement'])}" if "agreement" in last else ""
     return (
         f"Curves over {len(history)} epochs, ending at a loss of {significant(last.get('loss'))} and "
-        f"a validation accuracy of {percent(last.get('validation_accuracy'))}{agreement}."
+        f"a validation {metric.title} of {metric.shown(last.get(f'validation_{metric.name}'))}{agreement}."
     )
 
 

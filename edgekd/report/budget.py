@@ -1,14 +1,17 @@
 """The budget: what was promised, what was measured, and whether it is met."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from edgekd.errors import RecipeError
 from edgekd.formatting import exceeds
 from edgekd.registry import nearest
+from edgekd.report.paired import Placed, difference
 from edgekd.report.schema import Check, Row
-from edgekd.stats.correct import decode_correct
-from edgekd.stats.paired import drop_interval
+from edgekd.tasks.metric import Metric
+
+DROP = "_drop"
 
 # Of the student's row and the teacher's.
 Measure = Callable[[Row, Row], float | None]
@@ -23,22 +26,24 @@ class Promise(NamedTuple):
     interval: Interval = lambda student, teacher: None
 
 
-def accuracy_drop(student: Row, teacher: Row) -> float | None:
-    """Return the drop in points: 1.0 is one percentage point."""
-    """Return the drop in points: 1.0 is one percentage point."""
-    if student.accuracy is None or teacher.accuracy is None:
-        return None
-    return 100 * (teacher.accuracy - student.accuracy)
+def drop_of(metric: Metric, folder: Path | None) -> Promise:
+    """Return the promise that a metric gets no worse than so much, in its unit of differences.
 
+    The interval is None where what the rows keep of the samples, in files of ``folder``, cannot be compared in pairs.
+    """
 
-def accuracy_drop_interval(student: Row, teacher: Row) -> tuple[float, float] | None:
-    """Return the 95 % interval of the drop in points, or None if the predictions were not kept."""
-    before, after = (decode_correct(row.right, row.n) for row in (teacher, student))
-    if not before or not after or len(before) != len(after):
-        return None
-    pairs = list(zip(before, after, strict=True))
-    low, high = drop_interval(pairs.count((True, False)), pairs.count((False, True)), len(pairs))
-    return round(100 * low, 6), round(100 * high, 6)
+    def measure(student: Row, teacher: Row) -> float | None:
+        before, after = teacher.figure(metric), student.figure(metric)
+        return None if before is None or after is None else metric.scale * metric.drop(before, after)
+
+    def interval(student: Row, teacher: Row) -> tuple[float, float] | None:
+        found = difference(metric, Placed(teacher, folder), Placed(student, folder))
+        if found is None:
+            return None
+        low, high = found.interval
+        return round(metric.scale * low, 6), round(metric.scale * high, 6)
+
+    return Promise(metric.unit_of_differences, measure, interval)
 
 
 def size_ratio(student: Row, teacher: Row) -> float | None:
@@ -61,7 +66,6 @@ def latency_ratio(student: Row, teacher: Row) -> float | None:
 
 
 PROMISES: dict[str, Promise] = {
-    "accuracy_drop": Promise("points", accuracy_drop, accuracy_drop_interval),
     "latency_ratio": Promise("× teacher", latency_ratio),
     "latency_ms": Promise("ms", latency_ms),
     "size_mb": Promise("MB", size_mb),
@@ -69,37 +73,45 @@ PROMISES: dict[str, Promise] = {
 }
 
 
-def check(budget: Mapping[str, float | None], student: Row, teacher: Row) -> list[Check]:
-    """Check each promise of ``budget``, in its order; None is no promise.
+def check(
+    bounds: Mapping[str, float], student: Row, teacher: Row, metrics: Sequence[Metric], folder: Path | None = None
+) -> list[Check]:
+    """Check each promise of the budget, in the order of ``bounds``.
 
-    ``accuracy_drop`` is in points (1.0 is one percentage point), ``size_mb`` in 10^6 bytes, ``latency_ms`` the median,
-    and ratios are student over teacher. A promise whose value was not measured is not met.
+    Args:
+        bounds: ``METRIC_drop`` in the metric's unit of differences (1.0 of accuracy is one percentage point),
+            ``size_mb`` in 10^6 bytes, ``latency_ms`` the median, and ratios of student over teacher.
+        metrics: the task's.
+        folder: of the report, for evidence in files.
+
+    Returns:
+        What was measured, and whether it is within its bound; what was not measured is not met.
 
     Raises:
-        RecipeError: the budget has an unknown key.
+        RecipeError: a bound is of no known promise.
     """
-    checks = []
-    for name, bound in budget.items():
-        if name not in PROMISES:
-            raise RecipeError(f"budget: unknown key {name!r}{nearest(name, PROMISES)}; known: {', '.join(PROMISES)}")
-        if bound is None:
-            continue
-        promise = PROMISES[name]
-        value = promise.measure(student, teacher)
-        met = value is not None and not exceeds(value, bound)
-        interval = promise.interval(student, teacher) if value is not None else None
-        checks.append(
-            Check(
-                name=name,
-                bound=bound,
-                value=None if value is None else _plain(value),
-                unit=promise.unit,
-                met=met,
-                ci95=interval,
-                n=student.n if interval else None,
-            )
-        )
-    return checks
+    promises = {**{f"{metric.name}{DROP}": drop_of(metric, folder) for metric in metrics}, **PROMISES}
+    return [_check(name, bound, _find(promises, name), student, teacher) for name, bound in bounds.items()]
+
+
+def _find(promises: Mapping[str, Promise], name: str) -> Promise:
+    if name not in promises:
+        raise RecipeError(f"budget: unknown key {name!r}{nearest(name, promises)}; known: {', '.join(promises)}")
+    return promises[name]
+
+
+def _check(name: str, bound: float, promise: Promise, student: Row, teacher: Row) -> Check:
+    value = promise.measure(student, teacher)
+    interval = promise.interval(student, teacher) if value is not None else None
+    return Check(
+        name=name,
+        bound=bound,
+        value=None if value is None else _plain(value),
+        unit=promise.unit,
+        met=value is not None and not exceeds(value, bound),
+        ci95=interval,
+        n=student.n if interval else None,
+    )
 
 
 def _plain(value: float) -> float:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from edgekd.formatting import ABSENT, Column, between, percent, significant
 from edgekd.report.profile import LayersUnderRoofs
 from edgekd.report.schema import ParityRecord, Row
+from edgekd.tasks.metric import Metric
 
 LAYERS = (
     Column("Layer", lambda layer: str(layer.name), number=False),
@@ -21,22 +22,25 @@ WIDTHS = (
     Column("After", lambda width: str(width.after)),
     Column("Kept", lambda width: percent(width.after / width.before)),
 )
-STEPS = (
-    Column("Network", lambda step: f"{step['model']}, after {step['before']}", number=False),
-    Column("Accuracy", lambda step: step["accuracy"]),
-    Column("Params", lambda step: step["params"]),
-    Column("MACs", lambda step: step["macs"]),
-    Column("Size", lambda step: step["size"]),
-    Column("Latency", lambda step: step["latency"]),
-)
 PARITY = (
     Column("Model", lambda parity: parity.model, number=False),
     Column("Runtime", lambda parity: runtime_of(parity), number=False),
-    Column("Same class", lambda parity: percent(parity.agreement)),
+    Column("Same prediction", lambda parity: percent(parity.agreement)),
     Column("Largest difference", lambda parity: two_digits(parity.max_abs_difference)),
     Column("Mean, in steps", lambda parity: two_digits(parity.mean_steps)),
     Column("Samples", lambda parity: str(parity.n)),
 )
+
+
+def step_columns(metric: Metric) -> list[Column]:
+    return [
+        Column("Network", lambda step: f"{step.model}, after {step.before}", number=False),
+        Column(metric.heading, lambda step: step.metric),
+        Column("Params", lambda step: step.params),
+        Column("MACs", lambda step: step.macs),
+        Column("Size", lambda step: step.size),
+        Column("Latency", lambda step: step.latency),
+    ]
 
 
 def runtime_of(parity: ParityRecord) -> str:

@@ -1,37 +1,64 @@
-"""The comparison of several runs: the deployed network of each, and how their accuracies differ in pairs."""
+"""The comparison of several runs: the deployed network of each, and how their task's first metric differs in pairs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from edgekd.formatting import ABSENT, RESULTS, Column, percent
+from edgekd.errors import EdgekdError
+from edgekd.formatting import ABSENT, Column
 from edgekd.records.facts import facts_of
-from edgekd.report.classes import points
 from edgekd.report.deployed import deployed
+from edgekd.report.paired import ONE_SIDED, Placed, difference, shown_difference
 from edgekd.report.schema import Report, Row
-from edgekd.report.steps import ONE_SIDED
 from edgekd.report.verdict import headline
-from edgekd.stats.correct import decode_correct
-from edgekd.stats.paired import drop
+from edgekd.tasks.metric import Metric, result_columns
 
 Reports = Mapping[str, Report]
 
-BY_HEADING = {column.heading: column for column in RESULTS}
-RUNS = (
-    Column("Run", lambda run: run["run"], number=False),
-    Column("Verdict", lambda run: run["verdict"], number=False),
-    *(BY_HEADING[heading] for heading in ("Accuracy", "Times faster", "p50 ms", "Size")),
-    Column("Network", lambda run: f"{run['model']}, {run['precision']}", number=False),
-    Column("Runtime", lambda run: run["runtime"], number=False),
-    *(BY_HEADING[heading] for heading in ("Params", "MACs")),
-)
-PAIRS = (
-    Column("Run", lambda pair: pair.run, number=False),
-    Column("Compared with", lambda pair: pair.reference, number=False),
-    Column("Accuracy", lambda pair: pair.accuracy, number=False),
-    Column("Lost", lambda pair: ABSENT if pair.lost is None else str(pair.lost)),
-    Column("Won", lambda pair: ABSENT if pair.won is None else str(pair.won)),
-)
+IN_SHORT, IN_DETAIL = ("Times faster", "p50 ms", "Size"), ("Params", "MACs")
+
+
+def metric_of(reports: Reports) -> Metric:
+    """Return the first metric of the task that the runs are for.
+
+    Raises:
+        EdgekdError: they are for several tasks.
+    """
+    found = {report.metrics[0].name: report.metrics[0] for report in reports.values()}
+    if len(found) > 1:
+        tasks = "; ".join(f"{name}: {report.metrics[0].title}" for name, report in reports.items())
+        raise EdgekdError(f"the runs are for tasks of other metrics and cannot be compared: {tasks}")
+    (metric,) = found.values()
+    return metric
+
+
+def run_columns(reports: Reports) -> list[Column]:
+    """Return the columns of a table of :func:`run_rows`."""
+    metric = metric_of(reports)
+    by_heading = {column.heading: column for column in result_columns([metric])}
+    return [
+        Column("Run", lambda run: run["run"], number=False),
+        Column("Verdict", lambda run: run["verdict"], number=False),
+        *(by_heading[heading] for heading in (metric.heading, *IN_SHORT)),
+        Column("Network", lambda run: f"{run['model']}, {run['precision']}", number=False),
+        Column("Runtime", lambda run: run["runtime"], number=False),
+        *(by_heading[heading] for heading in IN_DETAIL),
+    ]
+
+
+def pair_columns(metric: Metric) -> list[Column]:
+    """Return the columns of a table of :func:`pairs`."""
+    counts = [
+        Column("Lost", lambda pair: ABSENT if pair.lost is None else str(pair.lost)),
+        Column("Won", lambda pair: ABSENT if pair.won is None else str(pair.won)),
+    ]
+    return [
+        Column("Run", lambda pair: pair.run, number=False),
+        Column("Compared with", lambda pair: pair.reference, number=False),
+        Column(metric.heading, lambda pair: pair.difference, number=False),
+        *(counts if metric.test == "mcnemar" else []),
+    ]
 
 
 class DeployedRow(NamedTuple):
@@ -56,45 +83,49 @@ def run_rows(reports: Reports) -> list[dict[str, Any]]:
 
 
 @dataclass(frozen=True)
-class PairedAccuracy:
-    """The difference of a run's accuracy from the ``reference`` run's, in points with its 95 % interval, or why not.
+class PairedRuns:
+    """The difference of a run's ``metric`` from the ``reference`` run's, with its 95 % interval, or why there is none.
 
-    ``lost`` and ``won`` are samples that only the one or only the other classifies correctly.
+    ``lost`` and ``won`` are samples that only the one or only the other predicts correctly, where samples are right or
+    wrong.
     """
 
     run: str
     reference: str
-    accuracy: str
+    metric: str
+    difference: str
     lost: int | None = None
     won: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         counts = {} if self.lost is None else {"lost": self.lost, "won": self.won}
-        return {"run": self.run, "beside": self.reference, "accuracy": self.accuracy, **counts}
+        return {"run": self.run, "beside": self.reference, self.metric: self.difference, **counts}
 
 
-def pairs(reports: Reports) -> list[PairedAccuracy]:
-    """Compare each run's accuracy with the first one's, on the same samples."""
-    found = deployed_rows(reports)
-    return [pair(found[0], other) for other in found[1:]]
+def pairs(reports: Reports, folders: Mapping[str, Path] | None = None) -> list[PairedRuns]:
+    """Compare each run's metric with the first one's, on the same samples.
+
+    ``folders`` are the runs' by name, for evidence in files.
+    """
+    found, metric = deployed_rows(reports), metric_of(reports)
+    return [pair(found[0], other, metric, folders or {}) for other in found[1:]]
 
 
-def pair(first: DeployedRow, other: DeployedRow) -> PairedAccuracy:
-    """Compare the accuracies of two runs."""
+def pair(first: DeployedRow, other: DeployedRow, metric: Metric, folders: Mapping[str, Path]) -> PairedRuns:
+    """Compare two runs."""
 
-    def not_compared(why: str) -> PairedAccuracy:
-        return PairedAccuracy(other.run, first.run, f"not compared: {why}")
+    def not_compared(why: str) -> PairedRuns:
+        return PairedRuns(other.run, first.run, metric.name, f"not compared: {why}")
 
     if first.report.data is None or other.report.data is None:
         return not_compared("a report does not say what was tested on")
     if first.report.data.fingerprint != other.report.data.fingerprint:
         return not_compared("the test sets differ")
-    before, after = (decode_correct(each.row.right, each.row.n) for each in (first, other))
-    if not before or not after or len(before) != len(after):
+    before, after = (Placed(each.row, folders.get(each.run)) for each in (first, other))
+    found = difference(metric, before, after, ONE_SIDED)
+    if found is None:
         return not_compared("the predictions were not kept; run both again")
-    lost = drop(before, after, ONE_SIDED)
-    text = points(-100 * lost.value, (-100 * lost.at_most, -100 * lost.at_least))
-    return PairedAccuracy(other.run, first.run, text, lost.lost, lost.won)
+    return PairedRuns(other.run, first.run, metric.name, shown_difference(metric, found), found.lost, found.won)
 
 
 def differences(reports: Reports) -> list[str]:
@@ -128,9 +159,12 @@ def machine(report: Report) -> str:
 
 
 def summary(reports: Reports) -> str:
-    """Say in one sentence how many runs met their budget, and which is the most accurate."""
-    found = deployed_rows(reports)
+    """Say in one sentence how many runs met their budget, and which one's metric is the best."""
+    found, metric = deployed_rows(reports), metric_of(reports)
     met = [each for each in found if each.report.budget and each.report.budget.checks and each.report.budget.met]
-    best = max(found, key=lambda each: each.row.accuracy or 0, default=None)
-    most = f"; the most accurate is {best.run} with {percent(best.row.accuracy)}" if best and best.row.accuracy else ""
-    return f"{len(met)} of {len(reports)} runs met their budget{most}."
+    values = [(value, each.run) for each in found if (value := each.row.figure(metric)) is not None]
+    said = ""
+    if values:
+        best, run = (max if metric.better == "higher" else min)(values, key=lambda each: each[0])
+        said = f"; the best {metric.title} is {metric.shown(best)}, of {run}"
+    return f"{len(met)} of {len(reports)} runs met their budget{said}."

@@ -9,26 +9,32 @@ from markupsafe import Markup
 
 from edgekd.formatting import ABSENT, CALIBRATION, DETAILS, NAMES, columns, count, significant
 from edgekd.plain_text import document, line
-from edgekd.report.class_plots import class_pictures
-from edgekd.report.classes import class_columns, classes_sentence, confusion_columns, shown_classes
-from edgekd.report.columns import LAYERS, PARITY, STEPS, WIDTHS, baseline_sentences, precision_sentence
+from edgekd.records.rows import task_of
+from edgekd.report.columns import LAYERS, PARITY, WIDTHS, baseline_sentences, precision_sentence, step_columns
+from edgekd.report.panels import panel_pictures
 from edgekd.report.plots import Picture, pictures, stage_pictures, widths_of
 from edgekd.report.profile import LayersUnderRoofs
 from edgekd.report.reliability import reliability_pictures
 from edgekd.report.roofline import profile_pictures
-from edgekd.report.schema import ByClass, Report, StageRecord
+from edgekd.report.schema import Report, StageRecord
 from edgekd.report.steps import steps
 from edgekd.report.verdict import headline, lines, warning_lines
 from edgekd.stages import STAGES
+from edgekd.tasks.metric import result_columns
 
 DRAWN = {"history", "widths"}
 HEADINGS = {"params": "Params", "macs": "MACs"}
 
 
-def render_html(report: Mapping[str, Any]) -> str:
-    """Return the whole page. Names in the report are shown as they are and never become markup."""
+def render_html(report: Mapping[str, Any], folder: Path | None = None) -> str:
+    """Return the whole page. Names in the report are shown as they are and never become markup.
+
+    ``folder`` is the report's: the files in it tell how surely some metrics changed.
+    """
     checked = Report.from_json(document(report))
-    rows = [row.to_json() for row in checked.rows]
+    rows, metrics = [row.to_json() for row in checked.rows], checked.metrics
+    results, breakdown = columns(rows, result_columns(metrics)), checked.breakdown()
+    panel = breakdown.panel() if breakdown else None
     profiles = [LayersUnderRoofs.from_json(profile.to_json()) for profile in checked.profiles]
     return page(
         "page.html.jinja",
@@ -37,18 +43,22 @@ def render_html(report: Mapping[str, Any]) -> str:
         verdict=verdict(checked),
         checks=lines(checked),
         rows=rows,
-        results=columns(rows),
+        results=results,
+        metric=metrics[0],
+        kinds=task_of({"task": checked.task}).outputs,
         baseline_sentences=baseline_sentences(checked.rows),
         details=columns(rows, DETAILS),
-        key_columns=sum(column in NAMES for column in columns(rows)),
+        key_columns=sum(column in NAMES for column in results),
         pictures=pictures(checked),
-        stages=[(stage, metrics_of(stage), widths_of(stage), stage_pictures(stage)) for stage in checked.stages],
-        steps=[step._asdict() for step in steps(checked)],
-        step_columns=STEPS,
+        stages=[
+            (stage, metrics_of(stage), widths_of(stage), stage_pictures(stage, metrics[0])) for stage in checked.stages
+        ],
+        steps=steps(checked, folder),
+        step_columns=step_columns(metrics[0]),
         width_columns=WIDTHS,
         calibrated=[row for row in rows if "expected_calibration_error" in row or "negative_log_likelihood" in row],
         calibration_pictures=reliability_pictures(checked.rows),
-        calibration_columns=columns(rows, CALIBRATION),
+        calibration_columns=columns(rows, [metrics[0].column(), *CALIBRATION]),
         profile_pictures=profile_pictures(profiles),
         profiles=[(profile, precision_sentence(profile)) for profile in profiles],
         layer_columns=LAYERS,
@@ -56,7 +66,8 @@ def render_html(report: Mapping[str, Any]) -> str:
         parity_columns=PARITY,
         environment=list(flat(checked.environment)),
         warnings=warning_lines(checked),
-        **class_by_class(checked.by_class),
+        panel=panel,
+        panel_pictures=panel_pictures(panel) if panel else [],
     )
 
 
@@ -77,19 +88,6 @@ def page(template: str, **shown: Any) -> str:
 def one_line(value: Any) -> Any:
     """Return text as one line that cannot turn the direction of what follows, and anything else as it is."""
     return line(value) if type(value) is str else value
-
-
-def class_by_class(by_class: ByClass | None) -> dict[str, Any]:
-    if by_class is None:
-        return {}
-    return {
-        "classes_sentence": classes_sentence(by_class),
-        "class_pictures": class_pictures(by_class),
-        "class_rows": [each.to_json() for each in shown_classes(by_class)],
-        "class_columns": class_columns(by_class),
-        "confusions": [each.to_json() for each in by_class.confusions],
-        "confusion_columns": confusion_columns(by_class),
-    }
 
 
 def svg(picture: Picture) -> Markup:

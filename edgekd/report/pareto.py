@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from edgekd.report.schema import Row
+from edgekd.tasks.metric import Metric
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[int]:
@@ -15,11 +16,13 @@ def front(points: Sequence[tuple[float, float]]) -> list[int]:
     return found
 
 
-def fronts(rows: Sequence[Row]) -> list[list[Row]]:
-    """Return the fronts of accuracy against median latency, one for each runtime, device and number of threads."""
+def fronts(rows: Sequence[Row], metric: Metric) -> list[list[Row]]:
+    """Return the fronts of a metric against median latency, one for each runtime, device and number of threads."""
+    worth = 1 if metric.better == "higher" else -1
     places: dict[tuple[object, ...], list[tuple[Row, float, float]]] = {}
     for row in rows:
-        if row.accuracy is not None and row.latency_ms is not None:
+        value = row.figure(metric)
+        if value is not None and row.latency_ms is not None:
             place = (row.runtime, row.device, row.threads)
-            places.setdefault(place, []).append((row, row.latency_ms.p50, row.accuracy))
-    return [[timed[at][0] for at in front([(cost, worth) for _, cost, worth in timed])] for timed in places.values()]
+            places.setdefault(place, []).append((row, row.latency_ms.p50, worth * value))
+    return [[timed[at][0] for at in front([each[1:] for each in timed])] for timed in places.values()]

@@ -17,11 +17,12 @@ from matplotlib.figure import Figure
 
 from edgekd.files import write_bytes
 from edgekd.formatting import size
-from edgekd.report.alt import accuracy_alt, history_alt, size_alt, widths_alt
+from edgekd.report.alt import history_alt, metric_alt, size_alt, widths_alt
 from edgekd.report.colours import COLOURS, INK, PAPER
 from edgekd.report.labels import Mark, place_labels, row_labels
 from edgekd.report.pareto import fronts
 from edgekd.report.schema import LayerWidth, Report, Row, StageRecord
+from edgekd.tasks.metric import Metric
 
 WIDTH = 5.4  # inches; at 10 points the text stays readable when a phone scales the picture down
 STYLE: Any = {
@@ -55,10 +56,10 @@ class Picture(NamedTuple):
 
 
 def picture(report: Mapping[str, Any], path: Path) -> None:
-    """Write accuracy against latency as a PNG, for a README or a slide."""
+    """Write the task's first metric against latency as a PNG, for a README or a slide."""
     checked = Report.from_json(report)
     with matplotlib.rc_context(STYLE):
-        figure = accuracy_against_latency(checked.rows)
+        figure = metric_against_latency(checked.rows, checked.metrics[0])
         image = io.BytesIO()
         figure.savefig(image, format="png", dpi=200, facecolor="white", metadata={"Software": None})
     write_bytes(path, image.getvalue())
@@ -66,25 +67,25 @@ def picture(report: Mapping[str, Any], path: Path) -> None:
 
 def pictures(report: Report) -> list[Picture]:
     """Draw those pictures of the whole run whose data were measured."""
-    return row_pictures(report.rows)
+    return row_pictures(report.rows, report.metrics[0])
 
 
-def row_pictures(rows: Sequence[Row]) -> list[Picture]:
+def row_pictures(rows: Sequence[Row], metric: Metric) -> list[Picture]:
     found = []
-    if any(timed(row) for row in rows):
-        title = "Accuracy against latency"
-        found.append(draw(title, accuracy_alt(rows), lambda: accuracy_against_latency(rows)))
+    if any(timed(row, metric) for row in rows):
+        title = f"{metric.heading} against latency"
+        found.append(draw(title, metric_alt(rows, metric), lambda: metric_against_latency(rows, metric)))
     if any(row.size_bytes for row in rows):
         found.append(draw("Size", size_alt(rows), lambda: sizes(rows)))
     return found
 
 
-def stage_pictures(stage: StageRecord) -> list[Picture]:
+def stage_pictures(stage: StageRecord, metric: Metric) -> list[Picture]:
     """Draw the training curves of one stage, and the widths that pruning left."""
     found = []
     history, widths = stage.metrics.get("history"), widths_of(stage)
     if history:
-        found.append(draw(f"Training of {stage.name}", history_alt(history), lambda: curves(history)))
+        found.append(draw(f"Training of {stage.name}", history_alt(history, metric), lambda: curves(history, metric)))
     if widths:
         found.append(draw(f"Channels after {stage.name}", widths_alt(widths), lambda: channels(widths)))
     return found
@@ -117,17 +118,17 @@ def plain_axes(height: float, panels: int = 1) -> tuple[Figure, list[Axes]]:
     return figure, list(figure.subplots(1, panels, squeeze=False)[0])
 
 
-def timed(row: Row) -> bool:
-    return row.accuracy is not None and row.latency_ms is not None
+def timed(row: Row, metric: Metric) -> bool:
+    return row.figure(metric) is not None and row.latency_ms is not None
 
 
-def accuracy_against_latency(rows: Sequence[Row]) -> Figure:
+def metric_against_latency(rows: Sequence[Row], metric: Metric) -> Figure:
     figure, (axes,) = plain_axes(4.0)
     names = list(dict.fromkeys(row.model for row in rows))
-    shown = [row for row in rows if timed(row)]
+    shown = [row for row in rows if timed(row, metric)]
     marks = []
     for row, label in zip(shown, row_labels(shown), strict=True):
-        mark = mark_of(row, label)
+        mark = mark_of(row, metric, label)
         axes.errorbar(
             [mark.x], [mark.y], xerr=reach(mark.x, mark.across), yerr=reach(mark.y, mark.along),
             fmt="o" if row.precision == "float32" else "s", markersize=7, elinewidth=1.2, capsize=2.5,
@@ -135,19 +136,19 @@ def accuracy_against_latency(rows: Sequence[Row]) -> Figure:
             markerfacecolor=None if row.valid else "none",
         )  # fmt: skip
         marks.append(mark)
-    draw_fronts(axes, rows)
+    draw_fronts(axes, rows, metric)
     log_milliseconds(axes, [mark.x for mark in marks])
     axes.set_xlabel("median latency in ms, log scale (left is faster)")
-    axes.set_ylabel("accuracy in %")
+    axes.set_ylabel(metric.axis)
     axes.grid(True)
     axes.margins(x=0.2, y=0.18)
     place_labels(figure, axes, marks)
     return figure
 
 
-def draw_fronts(axes: Axes, rows: Sequence[Row]) -> None:
+def draw_fronts(axes: Axes, rows: Sequence[Row], metric: Metric) -> None:
     """Draw a front for each place: a network that runs elsewhere is no alternative."""
-    drawn = [[mark_of(row, "") for row in ours] for ours in fronts(rows) if len(ours) > 1]
+    drawn = [[mark_of(row, metric) for row in ours] for ours in fronts(rows, metric) if len(ours) > 1]
     for marks in drawn:
         axes.plot(
             [mark.x for mark in marks], [mark.y for mark in marks], drawstyle="steps-post",
@@ -158,11 +159,11 @@ def draw_fronts(axes: Axes, rows: Sequence[Row]) -> None:
         axes.figure.legend(handles=[front], loc="outside upper right", fontsize=8.5)
 
 
-def mark_of(row: Row, label: str) -> Mark:
-    x, y = row.latency_ms.p50 if row.latency_ms else 0.0, row.accuracy or 0.0
+def mark_of(row: Row, metric: Metric, label: str = "") -> Mark:
+    x, y = row.latency_ms.p50 if row.latency_ms else 0.0, row.figure(metric) or 0.0
     across = (row.latency_ms.ci95_p50 if row.latency_ms else None) or (x, x)
-    low, high = row.accuracy_ci95 or (y, y)
-    return Mark(x, 100 * y, label, across, (100 * low, 100 * high))
+    low, high = row.interval(metric) or (y, y)
+    return Mark(x, metric.scale * y, label, across, (metric.scale * low, metric.scale * high))
 
 
 def reach(value: float, interval: Sequence[float]) -> list[list[float]]:
@@ -195,19 +196,16 @@ def sizes(rows: Sequence[Row]) -> Figure:
     return figure
 
 
-def curves(history: Sequence[Mapping[str, float]]) -> Figure:
-    panels = {
-        "loss": "training loss",
-        "validation_accuracy": "validation accuracy in %",
-        "agreement": "agreement in %",
-    }
+def curves(history: Sequence[Mapping[str, float]], metric: Metric) -> Figure:
+    value = f"validation_{metric.name}"
+    panels = {"loss": "training loss", value: f"validation {metric.axis}", "agreement": "agreement in %"}
+    scales = {"loss": 1, value: metric.scale, "agreement": 100}
     shown = {key: text for key, text in panels.items() if any(key in epoch for epoch in history)}
     figure, every = plain_axes(2.3, max(1, len(shown)))
     for axes, (key, text) in zip(every, shown.items(), strict=False):
         known = [(epoch["epoch"], epoch[key]) for epoch in history if epoch.get(key) is not None]
-        scale = 1 if key == "loss" else 100
         axes.plot(
-            [x for x, _ in known], [scale * y for _, y in known],
+            [x for x, _ in known], [scales[key] * y for _, y in known],
             color=COLOURS[1 if key == "loss" else 3], marker="." if len(known) < 30 else "",
         )  # fmt: skip
         axes.set_title(text, fontsize=10)

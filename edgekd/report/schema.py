@@ -1,16 +1,23 @@
 """report.json, schema version 2. A figure that was not measured is absent, never zero or guessed."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from typing_extensions import Self
 
 from edgekd.errors import EdgekdError
 from edgekd.records import shape
+from edgekd.records.evidence import kept_evidence
 from edgekd.records.readers import Malformed
 from edgekd.records.roles import roles_must_agree
-from edgekd.records.rows import PLACE, place_of
+from edgekd.records.rows import PLACE, place_of, task_of
+from edgekd.tasks.breakdown import Breakdown
+from edgekd.tasks.evidence_file import EvidenceFile
+from edgekd.tasks.metric import Evidence, Metric
+from edgekd.tasks.task import Task
 
 SCHEMA_VERSION = 2
 
@@ -72,10 +79,11 @@ class ConfidenceBin(Part):
 
 
 class Row(Part):
-    """The metrics of one network at one place.
+    """The figures of one network at one place; the task's metrics are those of :meth:`figure` and :meth:`interval`.
 
-    ``right`` has a bit for each test sample (:mod:`edgekd.stats.correct`), so that a report can be compared in pairs
-    with another one by itself. ``built_for`` is the profile of a file whose runtime is not here.
+    So that a report can be compared in pairs with another one by itself, ``right`` has a bit for each test sample
+    (:mod:`edgekd.stats.correct`), and ``evidence`` names a file for metrics of which samples are not right or wrong.
+    ``built_for`` is the profile of a file whose runtime is not here.
     """
 
     model: str
@@ -85,8 +93,6 @@ class Row(Part):
     device: str | None = None
     threads: Count | None = None
     built_for: str | None = None
-    accuracy: Fraction | None = None
-    accuracy_ci95: tuple[Fraction, Fraction] | None = None
     n: Count | None = None
     expected_calibration_error: Fraction | None = None
     reliability: tuple[ConfidenceBin, ...] | None = None
@@ -107,6 +113,33 @@ class Row(Part):
     file_sha256: str | None = None
     predictions: str | None = None
     right: str | None = None
+    evidence: EvidenceFile | None = None
+
+    @model_validator(mode="after")
+    def has_finite_figures(self) -> Self:
+        """Refuse NaN and infinity also where a metric's name is no field."""
+        for name, value in (self.model_extra or {}).items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"{name} is {value}, no finite number")
+        return self
+
+    def figure(self, metric: Metric) -> float | None:
+        """Return the value of a metric, or None if it was not measured."""
+        return (self.model_extra or {}).get(metric.name)
+
+    def interval(self, metric: Metric) -> tuple[float, float] | None:
+        """Return the 95 % interval of a metric, or None if it was not measured."""
+        found = (self.model_extra or {}).get(f"{metric.name}_ci95")
+        return (found[0], found[1]) if found else None
+
+    def kept_evidence(self, metrics: Iterable[Metric], folder: Path | None = None) -> dict[str, Evidence]:
+        """Return what the row keeps of each sample, by metric; what lies in files only from a report's ``folder``.
+
+        Raises:
+            DataError: the file is missing, or not the one that was written with the report.
+        """
+        row = self.model_dump(include={"right", "n", "evidence"})
+        return kept_evidence(row, metrics, folder, "give the run's whole folder, or run the recipe again")
 
     @property
     def place(self) -> str:
@@ -165,38 +198,6 @@ class StageRecord(Part):
     metrics: dict[str, Any] = {}
 
 
-class ClassCounts(Part):
-    """One class: how many of its ``n`` test samples were classified correctly before and after."""
-
-    name: str
-    n: Count
-    right_before: Count
-    right_after: Count
-
-
-class Confusion(Part):
-    """How many test samples of the class ``label`` were predicted as the class ``answered``, before and after."""
-
-    label: str
-    answered: str
-    before: Count
-    after: Count
-
-
-class ByClass(Part):
-    """The predictions of the models ``before`` and ``after`` in ``runtime``, class by class.
-
-    ``confusions`` are those that grew by ``least_growth`` samples or more, the most grown first, not all of them.
-    """
-
-    before: str
-    after: str
-    runtime: str
-    classes: tuple[ClassCounts, ...]
-    confusions: tuple[Confusion, ...] = ()
-    least_growth: Count = 1
-
-
 class ParityRecord(Part):
     """How far a file's outputs are from the network's on ``n`` samples.
 
@@ -236,10 +237,14 @@ class Deployed(Part):
 
 
 class Report(Part):
-    """The report of a run. In version 1 the teacher comes first, the deployed network last; nothing else says so."""
+    """The report of a run; ``task`` is None for classification.
+
+    In version 1 the teacher comes first, the deployed network last; nothing else says so.
+    """
 
     schema_version: Annotated[int, Field(ge=0, le=SCHEMA_VERSION)] = SCHEMA_VERSION
     name: str
+    task: str | None = None
     recipe_sha256: str
     environment: dict[str, Any] = {}
     data: DataRecord | None = None
@@ -248,10 +253,20 @@ class Report(Part):
     rows: tuple[Row, ...] = ()
     deployed: Deployed | None = None
     stages: tuple[StageRecord, ...] = ()
-    by_class: ByClass | None = None
     parity: tuple[ParityRecord, ...] = ()
     profiles: tuple[ProfileRecord, ...] = ()
     command: str | None = None
+
+    @property
+    def metrics(self) -> Sequence[Metric]:
+        """Return the task's metrics; the first is the budget's."""
+        return task_of({"task": self.task}).metrics
+
+    def breakdown(self) -> Breakdown | None:
+        """Return the metric of each class or label of the teacher and the deployed network, or None if it has none."""
+        task = task_of({"task": self.task})
+        kept = (self.model_extra or {}).get(task.breakdown_key)
+        return None if kept is None else task.breakdown_from_json(kept)
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any], source: str | Path = "report") -> "Report":
@@ -266,10 +281,17 @@ class Report(Part):
         except Malformed as found:
             raise Malformed(found.key, found.says, source) from None
         try:
-            return cls.model_validate({"schema_version": 1, **document})
+            report = cls.model_validate({"schema_version": 1, **document})
+            report.breakdown()
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(map(str, first["loc"])) or "document"
             raise EdgekdError(
                 f"{source}: {key}: {first['msg']}; expected a report.json of schema version {SCHEMA_VERSION}"
             ) from error
+        return report
+
+
+def broken_down(task: Task, breakdown: Breakdown) -> dict[str, Any]:
+    """Return the entry of a report that keeps the breakdown of its task's metric."""
+    return {task.breakdown_key: breakdown.to_json()}

@@ -1,39 +1,39 @@
 """The changes of each network from the one before it."""
 
 from itertools import pairwise
+from pathlib import Path
 from typing import NamedTuple
 
-from edgekd.errors import EdgekdError
 from edgekd.formatting import ABSENT, significant
-from edgekd.report.classes import points
 from edgekd.report.deployed import is_teacher, network_rows
+from edgekd.report.paired import ONE_SIDED, Placed, difference, shown_difference
 from edgekd.report.schema import Report, Row
-from edgekd.stats.correct import decode_correct
-from edgekd.stats.paired import drop
-
-# Two bounds of this confidence make an interval of 95 %.
-ONE_SIDED = 0.975
+from edgekd.tasks.metric import Metric
 
 
 class Step(NamedTuple):
-    """The changes from the network ``before`` to ``model``, as text."""
+    """The changes from the network ``before`` to ``model``, as text; ``metric`` is the task's first."""
 
     model: str
     before: str
-    accuracy: str
+    metric: str
     params: str
     macs: str
     size: str
     latency: str
 
 
-def steps(report: Report) -> list[Step]:
-    """Return the changes of each network after the first."""
+def steps(report: Report, folder: Path | None = None) -> list[Step]:
+    """Return the changes of each network after the first.
+
+    ``folder`` is the report's, for evidence in files: without it, a metric that needs it has no interval.
+    """
+    metric = report.metrics[0]
     return [
         Step(
             after.model,
             before.model,
-            accuracy_change(before, after),
+            metric_change(metric, before, after, folder),
             times(before.params, after.params),
             times(before.macs, after.macs),
             times(before.size_bytes, after.size_bytes),
@@ -43,16 +43,13 @@ def steps(report: Report) -> list[Step]:
     ]
 
 
-def accuracy_change(before: Row, after: Row) -> str:
-    """Format the change in points, with a 95 % interval if both rows kept their predictions on the same samples."""
-    if before.accuracy is None or after.accuracy is None:
+def metric_change(metric: Metric, before: Row, after: Row, folder: Path | None) -> str:
+    """Format the change, with a 95 % interval if both rows kept what they predicted for the same samples."""
+    values = [row.figure(metric) for row in (before, after)]
+    if values[0] is None or values[1] is None:
         return ABSENT
-    correct = [decode_correct(row.right, row.n) for row in (before, after)]
-    try:
-        lost = drop(correct[0] or (), correct[1] or (), ONE_SIDED)
-    except EdgekdError:  # not of the same samples, or not kept
-        return points(100 * (after.accuracy - before.accuracy))
-    return points(-100 * lost.value, (-100 * lost.at_most, -100 * lost.at_least))
+    found = difference(metric, Placed(before, folder), Placed(after, folder), ONE_SIDED)
+    return metric.shown_change(values[1] - values[0]) if found is None else shown_difference(metric, found)
 
 
 def relative_time(row: Row, report: Report) -> float | None:

@@ -12,6 +12,7 @@ from edgekd.formatting import Column, Row, columns
 from edgekd.plain_text import line
 from edgekd.report.schema import Report
 from edgekd.report.verdict import headline, lines, warning_lines
+from edgekd.tasks.metric import result_columns
 
 NARROW = 100
 LEFT_OUT_WHEN_NARROW = {"Params", "MACs"}
@@ -31,16 +32,17 @@ class Results:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         rows = [row.to_json() for row in self.report.rows]
         left_out = LEFT_OUT_WHEN_NARROW if options.max_width < NARROW else ()
-        shown = [column for column in columns(rows) if column.heading not in left_out]
+        metrics = self.report.metrics
+        shown = [column for column in columns(rows, result_columns(metrics)) if column.heading not in left_out]
         yield Text(line(self.report.name), style="bold italic")
         if rows:
-            yield results(shown, rows)
+            yield results(shown, rows, ("Times faster", *(metric.heading for metric in metrics)))
 
 
-def results(shown: Sequence[Column], rows: Sequence[Row]) -> Table:
+def results(shown: Sequence[Column], rows: Sequence[Row], with_intervals: Sequence[str]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in shown:
-        with_interval = column.heading in ("Accuracy", "Times faster")
+        with_interval = column.heading in with_intervals
         table.add_column(
             column.heading,
             justify="right" if column.number else "left",

@@ -35,14 +35,16 @@ def headline(report: Report) -> str:
 
 
 def lines(report: Report) -> list[Line]:
-    return [line(check) for check in (report.budget.checks if report.budget else ())]
+    drops = {f"{metric.name}_drop": f"{metric.title} drop" for metric in report.metrics}
+    checks = report.budget.checks if report.budget else ()
+    return [line(check, drops.get(check.name)) for check in checks]
 
 
-def line(check: Check) -> Line:
+def line(check: Check, name: str | None = None) -> Line:
     verdict = "met" if check.met else "not met" if check.value is not None else "not met (not measured)"
     value, bound = shown(check)
     return Line(
-        name=check.name.removesuffix("_ms").removesuffix("_mb").replace("_", " "),
+        name=name or check.name.removesuffix("_ms").removesuffix("_mb").replace("_", " "),
         value=value,
         bound=f"at most {bound}{space(check.unit)}",
         margin=margin(check),

@@ -7,9 +7,10 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from edgekd.errors import DataError
+from edgekd.formatting import RESULTS, Column, between, percent, points, significant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Literal
 
     import numpy as np
@@ -113,6 +114,42 @@ class Metric:
         """Return the unit of differences: points for shares."""
         return "points" if self.unit == "%" else self.unit
 
+    @property
+    def heading(self) -> str:
+        """Return the title as it begins a line."""
+        return self.title[:1].upper() + self.title[1:]
+
+    @property
+    def axis(self) -> str:
+        """Return the title with the unit."""
+        return f"{self.title} in {self.unit}" if self.unit else self.title
+
+    def shown(self, value: float | None, interval: Sequence[float] | None = None) -> str:
+        """Format a value and its interval as ``97.2 % (95.9–98.1)``, or ``4.12 mm (3.9–4.3)``."""
+        if self.unit == "%" or value is None:
+            return percent(value, interval)
+        return f"{significant(value)} {self.unit}".rstrip() + between(interval, significant)
+
+    def shown_change(self, change: float, interval: Sequence[float] | None = None) -> str:
+        """Format a change as ``−1.4 points (−2.9 to +0.1)``, or ``+0.12 mm (−0.3 to +0.5)``; both are in own scale."""
+        if self.unit == "%":
+            return points(100 * change, [100 * end for end in interval] if interval else None)
+        reach = f" ({_signed(interval[0])} to {_signed(interval[1])})" if interval else ""
+        return f"{_signed(change)} {self.unit}".rstrip() + reach
+
+    def column(self) -> Column:
+        """Return the column of a table of rows that holds the metric with its interval."""
+        return Column(self.heading, lambda row: self.shown(row.get(self.name), row.get(f"{self.name}_ci95")))
+
     def drop(self, before: float, after: float) -> float:
         """Return how much worse ``after`` is, below 0 where it is better."""
         return before - after if self.better == "higher" else after - before
+
+
+def result_columns(metrics: Iterable[Metric]) -> list[Column]:
+    """Return the columns of a table of rows: these metrics, then size and latency."""
+    return [*(metric.column() for metric in metrics), *RESULTS]
+
+
+def _signed(value: float) -> str:
+    return ("−" if value < 0 else "+" if value > 0 else "") + significant(abs(value))

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from edgekd.strict_json import JsonObject
+    from edgekd.tasks.breakdown import Breakdown, NamedPredictions
     from edgekd.tasks.metric import Metric
     from edgekd.tasks.signature import Signature
 
@@ -50,6 +51,7 @@ class Task(Protocol):
     metrics: ClassVar[Sequence[Metric]]  # the first is the budget's and the ladder's
     outputs: ClassVar[str]  # the kind of the logits, see TensorSpec
     reduction: ClassVar[Literal["argmax", "none"]]  # makes rows of the logits on a device, as to_rows does here
+    breakdown_key: ClassVar[str]  # of a report, which keeps the breakdown there
 
     def __init__(self, names: tuple[str, ...], **options: Any) -> None: ...
 
@@ -120,6 +122,13 @@ class Task(Protocol):
 
     def details(self, outputs: Arrays, targets: Arrays) -> Details:
         """Return further figures: by class or label, and how far probabilities are to be trusted."""
+
+    def breakdown(self, before: NamedPredictions, after: NamedPredictions, targets: Arrays, runtime: str) -> Breakdown:
+        """Return the metric of each class or label for two networks' predictions of the same samples in ``runtime``."""
+
+    @staticmethod
+    def breakdown_from_json(document: JsonObject) -> Breakdown:
+        """Read what :meth:`Breakdown.to_json` wrote: pydantic's ValidationError if it is none."""
 
     def decoder(self) -> JsonObject:
         """Return the options of :meth:`decode` as JSON: ``type(task)(names, **decoder)`` decodes alike."""

@@ -91,7 +91,7 @@ def test_accuracy_is_what_the_stored_predictions_say(finished, recipe):
 def test_classes_add_up_to_the_accuracy_of_the_teacher_and_the_last_network(finished):
     _, report = finished
     rows = {row.model: row for row in report.rows if row.runtime == "onnxruntime"}
-    found = report.by_class
+    found = report.breakdown()
     assert (found.before, found.after) == ("teacher", "quantized")
     assert [each.name for each in found.classes] == list(report.data.classes)
     assert sum(each.n for each in found.classes) == 100

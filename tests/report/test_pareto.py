@@ -3,6 +3,9 @@ import pytest
 
 from edgekd.report.pareto import front, fronts
 from edgekd.report.schema import Latency, Row
+from edgekd.tasks.classification import Classification
+
+(ACCURACY,) = Classification.metrics
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -24,5 +27,5 @@ def timed(model: str, ms: float, accuracy: float, threads: int = 1) -> Row:
 
 def test_each_place_has_its_own() -> None:
     rows = [timed("a", 2, 0.9), timed("b", 1, 0.8), timed("c", 1.5, 0.7), timed("d", 0.5, 0.99, threads=4)]
-    assert [[row.model for row in each] for each in fronts(rows)] == [["b", "a"], ["d"]]
-    assert fronts([Row(model="a", runtime="r", precision="p")]) == []
+    assert [[row.model for row in each] for each in fronts(rows, ACCURACY)] == [["b", "a"], ["d"]]
+    assert fronts([Row(model="a", runtime="r", precision="p")], ACCURACY) == []

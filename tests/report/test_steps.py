@@ -39,10 +39,10 @@ def test_accuracy_is_compared_in_pairs(sample: dict[str, Any]) -> None:
     interval = binomtest(lost, lost).proportion_ci(0.95, "exact")
     low, high = (100 * lost * (2 * share - 1) / 1500 for share in interval)
     assert high == pytest.approx(100 * lost / 1500)
-    assert step.accuracy == f"−{100 * lost / 1500:.1f} points (−{high:.1f} to {-low:+.1f})".replace("+0.0", "0.0")
+    assert step.metric == f"−{100 * lost / 1500:.1f} points (−{high:.1f} to {-low:+.1f})".replace("+0.0", "0.0")
 
 
 def test_without_the_answers_there_is_no_interval(sample: dict[str, Any]) -> None:
     for row in sample["rows"]:
         row.pop("right", None)
-    assert steps(Report.from_json(sample))[0].accuracy == "−0.3 points"
+    assert steps(Report.from_json(sample))[0].metric == "−0.3 points"

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from edgekd.strict_json import JsonObject
+    from edgekd.tasks.breakdown import NamedPredictions
+    from edgekd.tasks.classification.by_class import ByClass
     from edgekd.tasks.classification.score import ClassDetails, ClassPredictions, PredictedClass
     from edgekd.tasks.task import Arrays, Stored, Tensors
 
@@ -38,6 +40,7 @@ class Classification:
     name: ClassVar[str] = "classification"
     outputs: ClassVar[str] = "classes"
     reduction: ClassVar[Literal["argmax", "none"]] = "argmax"
+    breakdown_key: ClassVar[str] = "by_class"
     metrics: ClassVar[Sequence[Metric]] = (
         Metric("accuracy", "accuracy", "%", "higher", "mcnemar", _correct, lambda: Correct),
     )
@@ -135,6 +138,17 @@ class Classification:
         from edgekd.tasks.classification import score
 
         return score.details(outputs[LOGITS], targets)
+
+    def breakdown(self, before: NamedPredictions, after: NamedPredictions, targets: Arrays, runtime: str) -> ByClass:
+        from edgekd.tasks.classification.by_class import by_class
+
+        return by_class(before, after, targets, self.names, runtime)
+
+    @staticmethod
+    def breakdown_from_json(document: JsonObject) -> ByClass:
+        from edgekd.tasks.classification.by_class import ByClass
+
+        return ByClass.from_json(document)
 
     def decoder(self) -> JsonObject:
         return {}

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from edgekd.strict_json import JsonObject
+    from edgekd.tasks.breakdown import NamedPredictions
+    from edgekd.tasks.multilabel.by_label import ByLabel
     from edgekd.tasks.multilabel.evidence import LabelDetails
     from edgekd.tasks.multilabel.score import LabelPredictions, PredictedLabels
     from edgekd.tasks.task import Arrays, Stored, Tensors
@@ -71,6 +73,7 @@ class Multilabel:
     name: ClassVar[str] = "multilabel"
     outputs: ClassVar[str] = "labels"
     reduction: ClassVar[Literal["argmax", "none"]] = "none"
+    breakdown_key: ClassVar[str] = "by_label"
     metrics: ClassVar[Sequence[Metric]] = (
         Metric("map", "mean average precision", "%", "higher", "bootstrap", _average_precision, _ap_type),
         Metric("macro_f1", "macro F1", "%", "higher", "bootstrap", _macro_f1, _f1_type),
@@ -187,6 +190,17 @@ class Multilabel:
         from edgekd.tasks.multilabel import evidence
 
         return evidence.details(self.decode(outputs), targets)
+
+    def breakdown(self, before: NamedPredictions, after: NamedPredictions, targets: Arrays, runtime: str) -> ByLabel:
+        from edgekd.tasks.multilabel.by_label import by_label
+
+        return by_label(before, after, targets, self.names, runtime)
+
+    @staticmethod
+    def breakdown_from_json(document: JsonObject) -> ByLabel:
+        from edgekd.tasks.multilabel.by_label import ByLabel
+
+        return ByLabel.from_json(document)
 
     def decoder(self) -> JsonObject:
         return {"thresholds": list(self._thresholds)}

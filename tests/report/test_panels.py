@@ -2,10 +2,10 @@ from typing import Any
 
 import pytest
 
-from edgekd.report.class_plots import class_pictures
-from edgekd.report.classes import change, points, shown_classes
+from edgekd.formatting import points
 from edgekd.report.html import render_html
-from edgekd.report.schema import ByClass
+from edgekd.report.panels import panel_pictures
+from edgekd.tasks.classification.by_class import ByClass
 
 
 def of(*classes: tuple[int, int, int]) -> dict[str, Any]:
@@ -17,13 +17,13 @@ def of(*classes: tuple[int, int, int]) -> dict[str, Any]:
 
 
 def test_few_are_all_shown_what_lost_most_first_and_empty_ones_not() -> None:
-    shown = shown_classes(ByClass(**of((10, 9, 9), (0, 0, 0), (20, 20, 15), (10, 8, 9))))
-    assert [(each.name, change(each)) for each in shown] == [("class 2", -25), ("class 0", 0), ("class 3", 10)]
+    shown = ByClass(**of((10, 9, 9), (0, 0, 0), (20, 20, 15), (10, 8, 9))).panel().table.rows
+    assert [(each.name, each.change) for each in shown] == [("class 2", -25), ("class 0", 0), ("class 3", 10)]
 
 
 def test_of_a_thousand_the_ends_are_shown() -> None:
     many = of(*((50, 40, 40 - (number % 7) + (number % 5)) for number in range(1000)))
-    shown = shown_classes(ByClass(**many))
+    shown = ByClass(**many).panel().table.rows
     changes = sorted(each["right_after"] - 40 for each in many["classes"])
     assert [each.right_after - 40 for each in shown] == changes[:10] + changes[-3:]
     page = render_html({"schema_version": 1, "name": "many", "recipe_sha256": "0", "by_class": many})
@@ -32,7 +32,7 @@ def test_of_a_thousand_the_ends_are_shown() -> None:
 
 
 def test_without_samples_there_is_no_picture() -> None:
-    assert class_pictures(ByClass(**of((0, 0, 0)))) == []
+    assert panel_pictures(ByClass(**of((0, 0, 0))).panel()) == []
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,109 @@
+"""A metric class by class, or label by label, for two networks on the same samples: what a report keeps and shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from pydantic import BaseModel, ConfigDict
+from typing_extensions import Self
+
+from edgekd.formatting import Column
+from edgekd.strict_json import JsonObject
+
+# More groups than these are shown by their ends alone.
+ALL_UP_TO = 15
+MOST_LOST, MOST_GAINED = 10, 3
+# So many are named in a short text.
+NAMED = 3
+
+
+class NamedPredictions(NamedTuple):
+    """What ``network`` predicts, as the task's :meth:`edgekd.tasks.task.Task.decode` gives it."""
+
+    network: str
+    predictions: Any
+
+
+class LostGroup(NamedTuple):
+    """A class or a label that the second network predicts much worse: a ``code`` for machines, a message for people."""
+
+    code: str
+    message: str
+
+
+class GroupChange(NamedTuple):
+    """A class or a label with the share of it, in [0, 1], before and after."""
+
+    name: str
+    before: float
+    after: float
+
+
+@dataclass(frozen=True)
+class PanelTable:
+    """A table; the first ``keys`` columns name its rows. ``note`` is shown above it, ``instead`` where it is empty."""
+
+    title: str
+    columns: Sequence[Column]
+    rows: Sequence[Any]
+    keys: int = 1
+    note: str = ""
+    instead: str = ""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A part of a report's page.
+
+    Attributes:
+        name: of the part in links.
+        sentences: above the picture; the first says the most in short.
+        picture: its title; it shows ``groups`` before and after, along ``axis``.
+        table: next to the picture; ``further`` are below.
+        short: the whole in a line or two, for a pull request.
+    """
+
+    name: str
+    heading: str
+    sentences: Sequence[str]
+    picture: str
+    axis: str
+    before: str
+    after: str
+    groups: Sequence[GroupChange]
+    table: PanelTable
+    further: Sequence[PanelTable]
+    short: str
+
+
+class Breakdown(Protocol):
+    """The metric of each class or label for two networks."""
+
+    def to_json(self) -> JsonObject:
+        """Return what a report keeps of it."""
+
+    def lost(self) -> list[LostGroup]:
+        """Return the classes or labels that the second network predicts much worse than the first."""
+
+    def panel(self) -> Panel:
+        """Return what a report's page shows of it."""
+
+
+class BreakdownPart(BaseModel):
+    """A frozen part of a breakdown, without NaN, which keeps fields that a newer edgekd may have added."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
+
+    @classmethod
+    def from_json(cls, document: JsonObject) -> Self:
+        return cls.model_validate(document)
+
+    def to_json(self) -> JsonObject:
+        return self.model_dump(mode="json", exclude_none=True)
+
+
+def ends(falling: Sequence[Any]) -> list[Any]:
+    """Return those of ``falling``, the most lost first, that are shown: all, or of many those at the two ends."""
+    return list(falling) if len(falling) <= ALL_UP_TO else [*falling[:MOST_LOST], *falling[-MOST_GAINED:]]
