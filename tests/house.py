@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -199,6 +200,35 @@ def small_files() -> set[str]:
         and len(importers[name]) == 1
         and all(each.partition("/")[0] == name.partition("/")[0] for each in importers[name])
     }
+
+
+def circle_of(room: Room) -> list[str]:
+    """Return files of ``room`` each of which imports the next, the first one last again, or nothing if there is none.
+
+    Imports in functions and for annotations count; modules in strings do not: they are processes of their own.
+    """
+    files = {path: path.relative_to(HOUSE).as_posix() for path in room.files}
+    graph = {
+        name: {files[each] for each in map(file_of, modules_imported(path)) if each in files and each != path}
+        for path, name in files.items()
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(reversed(error.args[1]))
+    return []
+
+
+def modules_imported(path: Path) -> set[str]:
+    """Return the modules that ``path`` imports, not the packages that they are in."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names = (f"{node.module}.{alias.name}" for alias in node.names)
+            found |= {name if file_of(name) else str(node.module) for name in names}
+    return found
 
 
 def loose_tables() -> Counter[str]:

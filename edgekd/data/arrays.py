@@ -1,4 +1,4 @@
-"""Samples from arrays: a .npz file, or a function of the user's."""
+"""Samples from arrays, as a .npz file has them."""
 
 from typing import Any
 
@@ -7,11 +7,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from edgekd import userfile
 from edgekd.arrayfiles import must_be_finite, read_npz
-from edgekd.data.options import Data
+from edgekd.data.raw import RawData, SourceKeys
 from edgekd.data.samples import InMemory
-from edgekd.data.sources import RawData
 from edgekd.errors import DataError, first_line
 from edgekd.preprocess import Preprocess
 from edgekd.tasks.classification import Classification
@@ -24,7 +22,7 @@ WHOLE = {"b": "whole", "i": "whole", "u": "whole", "f": "floating"}
 
 def from_arrays(
     name: str,
-    data: Data,
+    data: SourceKeys,
     train: tuple[Any, Any],
     test: tuple[Any, Any],
     names: tuple[str, ...] | None = None,
@@ -61,7 +59,7 @@ def from_arrays(
     return RawData(parts[0], parts[1], names, "vector" if vectors else "image", shape)
 
 
-def _must_be_alike(name: str, data: Data, ours: tuple[int, ...], theirs: tuple[int, ...]) -> None:
+def _must_be_alike(name: str, data: SourceKeys, ours: tuple[int, ...], theirs: tuple[int, ...]) -> None:
     images = len(ours) == len(theirs) == 4
     sized, coloured = images and data.image_size is not None, images and data.grayscale is not None
     if len(ours) != len(theirs) or (ours[1] != theirs[1] and not coloured) or (ours[2:] != theirs[2:] and not sized):
@@ -69,7 +67,7 @@ def _must_be_alike(name: str, data: Data, ours: tuple[int, ...], theirs: tuple[i
         raise DataError(f"{name}: training samples are {ours}, test samples {theirs}; they must be alike{way}")
 
 
-def image_shape(data: Data, own: tuple[int, ...]) -> tuple[int, int, int]:
+def image_shape(data: SourceKeys, own: tuple[int, ...]) -> tuple[int, int, int]:
     """Return (C, H, W) after the recipe's ``image_size`` and ``grayscale``; what is not given stays as it is."""
     channels = own[0] if data.grayscale is None else 1 if data.grayscale else 3
     return (channels, data.image_size or own[1], data.image_size or own[2])
@@ -134,7 +132,7 @@ def _text(name: Any) -> str:
         raise DataError(f"the class name {name!r} is no text in UTF-8; save the names as text") from error
 
 
-def load_npz(data: Data, kind: type[Task] = Classification) -> RawData:
+def load_npz(data: SourceKeys, kind: type[Task] = Classification) -> RawData:
     """Load a NumPy archive with ``train_x``, ``train_y``, ``test_x``, ``test_y`` and, if given, ``classes``."""
     assert data.path is not None
     if not data.path.exists():
@@ -143,20 +141,3 @@ def load_npz(data: Data, kind: type[Task] = Classification) -> RawData:
     classes = class_names(content["classes"]) if "classes" in content else None
     train, test = ((content[f"{part}_x"], content[f"{part}_y"]) for part in ("train", "test"))
     return from_arrays(str(data.path), data, train, test, classes, kind)
-
-
-def from_function(data: Data, kind: type[Task] = Classification) -> RawData:
-    """Call ``path.py:function``, which returns ``{"train": (x, y), "test": (x, y), "classes": [...]}``."""
-    function = userfile.load_function(data.source, DataError)
-    content = userfile.call(function, data.source, DataError, {}, data.args)
-    try:
-        train, test = content["train"], content["test"]
-        named = content.get("classes")
-        classes = class_names(list(named)) if named is not None else None
-        pairs = (train[0], train[1]), (test[0], test[1])
-    except (TypeError, KeyError, IndexError, AttributeError) as error:
-        raise DataError(
-            f"{data.source} must return {{'train': (x, y), 'test': (x, y), 'classes': [...]}} with {LAYOUT}; "
-            f"it gave a {type(content).__name__}"
-        ) from error
-    return from_arrays(data.source, data, *pairs, classes, kind)

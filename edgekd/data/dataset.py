@@ -13,11 +13,12 @@ from torch import Tensor
 
 from edgekd import userfile
 from edgekd.bundle.manifest import is_label
-from edgekd.data.arrays import from_function
 from edgekd.data.duplicates import DataWarning, find_duplicates
+from edgekd.data.function import from_function
 from edgekd.data.options import Data
+from edgekd.data.raw import RawData
 from edgekd.data.samples import Joined, Samples, has_target, in_order
-from edgekd.data.sources import SOURCES, RawData
+from edgekd.data.sources import SOURCES
 from edgekd.data.unlabelled import unlabelled_images
 from edgekd.errors import DataError
 from edgekd.files import canonical_json, sha256

@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 
 from edgekd.data.arrays import image_shape, unscaled
-from edgekd.data.options import Data
+from edgekd.data.raw import RawData, SourceKeys
 from edgekd.data.samples import InMemory, Samples, Streamed
-from edgekd.data.sources import RawData
 from edgekd.errors import DataError
 from edgekd.folders import IMAGES, LINK, OUTSIDE, Found, entries, search, several
 from edgekd.images import open_image, prepare, reading, shape_of
@@ -34,7 +33,7 @@ VALIDATION = ("dev", "val", "valid", "validation")
 DECODING = b"upright, over white\n"
 
 
-def load_folder(data: Data) -> RawData:
+def load_folder(data: SourceKeys) -> RawData:
     """Load an image folder; images stay in memory if they are few."""
     assert data.path is not None
     classes = _classes(data.path)
@@ -109,7 +108,7 @@ def path_of(root: Path, name: bytes) -> Path:
     return root / os.fsdecode(bytes(name))
 
 
-def _shape(data: Data, root: Path, names: np.ndarray) -> tuple[int, ...]:
+def _shape(data: SourceKeys, root: Path, names: np.ndarray) -> tuple[int, ...]:
     """The shape that all images take: what the recipe says, and where it says nothing, what they all have."""
     found = own_shapes(root, names)
     first = min(found)
@@ -147,17 +146,19 @@ class Reader:
             return torch.from_numpy(self.into.fit(image))
 
 
-def reader(data: Data, root: Path, shape: tuple[int, ...]) -> Reader:
+def reader(data: SourceKeys, root: Path, shape: tuple[int, ...]) -> Reader:
     return Reader(root, unscaled(shape), data.image_size is not None, data.grayscale is not None)
 
 
-def loader(data: Data, count: int, shape: tuple[int, ...]) -> Callable[..., Samples]:
+def loader(data: SourceKeys, count: int, shape: tuple[int, ...]) -> Callable[..., Samples]:
     """Choose the function of (data, root, shape, names, labels, part) that loads samples: into memory, or streamed."""
     fits = count * int(np.prod(shape)) <= IN_MEMORY_BYTES
     return _load if (fits if data.in_memory is None else data.in_memory) else _streamed
 
 
-def _load(data: Data, root: Path, shape: tuple[int, ...], names: np.ndarray, labels: Tensor, part: str) -> Samples:
+def _load(
+    data: SourceKeys, root: Path, shape: tuple[int, ...], names: np.ndarray, labels: Tensor, part: str
+) -> Samples:
     raw = torch.empty((len(names), *shape), dtype=torch.uint8)
     with ThreadPoolExecutor(max(1, data.workers)) as pool:
         images = pool.map(reader(data, root, shape), names)
@@ -166,7 +167,9 @@ def _load(data: Data, root: Path, shape: tuple[int, ...], names: np.ndarray, lab
     return InMemory(raw, labels, names)
 
 
-def _streamed(data: Data, root: Path, shape: tuple[int, ...], names: np.ndarray, labels: Tensor, part: str) -> Samples:
+def _streamed(
+    data: SourceKeys, root: Path, shape: tuple[int, ...], names: np.ndarray, labels: Tensor, part: str
+) -> Samples:
     # The test set decides what may be compared, so its bytes count; reading all bytes of a training set
     # of a million images would take as long as an epoch, so there a file's size and date stand for it.
     signature = partial(_contents if part == "test" else _dates, root)

@@ -3,8 +3,7 @@
 import numpy as np
 
 from edgekd.data.arrays import from_arrays
-from edgekd.data.options import Data
-from edgekd.data.sources import RawData
+from edgekd.data.raw import RawData, SourceKeys
 
 
 def _split(x: np.ndarray, y: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
@@ -15,7 +14,7 @@ def _split(x: np.ndarray, y: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray],
     return (train_x, train_y), (test_x, test_y)
 
 
-def digits(data: Data) -> RawData:
+def digits(data: SourceKeys) -> RawData:
     """Load 1,797 handwritten digits of 8x8 grey pixels (Alpaydin and Kaynak, 1998)."""
     from sklearn.datasets import load_digits
 
@@ -24,7 +23,7 @@ def digits(data: Data) -> RawData:
     return from_arrays("digits", data, *_split(images, bunch.target), tuple("0123456789"))
 
 
-def breast_cancer(data: Data) -> RawData:
+def breast_cancer(data: SourceKeys) -> RawData:
     """Load 569 vectors of 30 measurements of cell nuclei, malignant or benign (Street et al., 1993)."""
     from sklearn.datasets import load_breast_cancer
 

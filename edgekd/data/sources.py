@@ -4,29 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from edgekd.errors import DataError
 from edgekd.registry import Registry
 
 if TYPE_CHECKING:
-    from edgekd.data.options import Data
-    from edgekd.data.samples import Samples
+    from edgekd.data.raw import RawData, SourceKeys
     from edgekd.tasks.task import Task
 
 
-@dataclass(frozen=True, eq=False)
-class RawData:
-    """Training and test samples as a source has them, before any split or scaling."""
-
-    train: Samples
-    test: Samples
-    classes: tuple[str, ...]
-    kind: Literal["image", "vector"]
-    shape: tuple[int, ...]
-
-
-Load = Callable[["Data", "type[Task]"], RawData]
+Load = Callable[["SourceKeys", "type[Task]"], "RawData"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +47,7 @@ def source(*names: str, images: bool, needs_path: bool = False) -> Callable[[Loa
 
 
 @source("digits", images=True)
-def digits(data: Data, kind: type[Task]) -> RawData:
+def digits(data: SourceKeys, kind: type[Task]) -> RawData:
     """Load 1,797 handwritten digits of 8x8 grey pixels (Alpaydin and Kaynak, 1998)."""
     from edgekd.data import sklearn_sets
 
@@ -67,7 +55,7 @@ def digits(data: Data, kind: type[Task]) -> RawData:
 
 
 @source("breast_cancer", images=False)
-def breast_cancer(data: Data, kind: type[Task]) -> RawData:
+def breast_cancer(data: SourceKeys, kind: type[Task]) -> RawData:
     """Load 569 vectors of 30 measurements of cell nuclei, malignant or benign (Street et al., 1993)."""
     from edgekd.data import sklearn_sets
 
@@ -75,7 +63,7 @@ def breast_cancer(data: Data, kind: type[Task]) -> RawData:
 
 
 @source("folder", images=True, needs_path=True)
-def folder(data: Data, kind: type[Task]) -> RawData:
+def folder(data: SourceKeys, kind: type[Task]) -> RawData:
     """Load images in ``train/<class>/*`` and ``test/<class>/*``."""
     from edgekd.data.folder import load_folder
 
@@ -83,7 +71,7 @@ def folder(data: Data, kind: type[Task]) -> RawData:
 
 
 @source("npz", images=False, needs_path=True)
-def npz(data: Data, kind: type[Task]) -> RawData:
+def npz(data: SourceKeys, kind: type[Task]) -> RawData:
     """Load a NumPy archive of images or vectors."""
     from edgekd.data.arrays import load_npz
 
@@ -91,7 +79,7 @@ def npz(data: Data, kind: type[Task]) -> RawData:
 
 
 @source("mnist", "fashion_mnist", "cifar10", "cifar100", images=True)
-def torchvision_set(data: Data, kind: type[Task]) -> RawData:
+def torchvision_set(data: SourceKeys, kind: type[Task]) -> RawData:
     """Load one of torchvision's data sets."""
     from edgekd.data.torchvision_sets import load_torchvision
 

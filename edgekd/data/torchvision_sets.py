@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 
 from edgekd.data.arrays import from_arrays
-from edgekd.data.options import Data
-from edgekd.data.sources import RawData
+from edgekd.data.raw import RawData, SourceKeys
 from edgekd.errors import DataError, first_line
 
 CLASS_NAMES = {
@@ -20,7 +19,7 @@ CLASS_NAMES = {
 DAMAGE = (RuntimeError, AssertionError, ValueError, TypeError, KeyError, IndexError, EOFError)
 
 
-def load_torchvision(data: Data) -> RawData:
+def load_torchvision(data: SourceKeys) -> RawData:
     """Load the data set that ``data.source`` names from ``data.path``, or download it to there."""
     root = data.path or Path("data")
     parts = [_part(data, root, train) for train in (True, False)]
@@ -28,7 +27,7 @@ def load_torchvision(data: Data) -> RawData:
     return from_arrays(data.source, data, pairs[0], pairs[1], tuple(parts[0].classes))
 
 
-def _part(data: Data, root: Path, train: bool) -> Any:
+def _part(data: SourceKeys, root: Path, train: bool) -> Any:
     from torchvision import datasets
 
     kind = getattr(datasets, CLASS_NAMES[data.source])

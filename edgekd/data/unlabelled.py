@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from edgekd.data.folder import loader, log_left_out, no_images, own_shapes
-from edgekd.data.options import Data
+from edgekd.data.raw import SourceKeys
 from edgekd.data.samples import Samples
 from edgekd.errors import DataError
 from edgekd.folders import IMAGES, search
@@ -15,7 +15,7 @@ from edgekd.folders import IMAGES, search
 NO_LABEL = -1
 
 
-def unlabelled_images(data: Data, root: Path, shape: tuple[int, ...], target: tuple[int, ...] = ()) -> Samples:
+def unlabelled_images(data: SourceKeys, root: Path, shape: tuple[int, ...], target: tuple[int, ...] = ()) -> Samples:
     """Load all images in ``root`` or deeper, as uint8 images of ``shape`` (C, H, W), with −1 in a ``target`` of shape.
 
     What is left out is logged, hidden files and folders aside (:mod:`edgekd.folders`).
@@ -40,7 +40,7 @@ def _scan(root: Path) -> np.ndarray:
     return np.array([os.fsencode(name) for name in found.files])
 
 
-def _must_become(data: Data, root: Path, names: np.ndarray, shape: tuple[int, ...]) -> None:
+def _must_become(data: SourceKeys, root: Path, names: np.ndarray, shape: tuple[int, ...]) -> None:
     for channels, height, width in sorted(own_shapes(root, names)):
         if data.image_size is None and (height, width) != shape[1:]:
             raise DataError(

@@ -115,7 +115,8 @@ class _Training:
         learned = objective.learned()
         along = list(learned.parameters()) if learned else []
         self.transfer = Transfer(network, section)
-        optimizer = OPTIMIZERS.find(section.optimizer)(self.transfer.groups(along), section)
+        groups = self.transfer.groups(along)
+        optimizer = OPTIMIZERS.find(section.optimizer)(groups, section.lr, section.momentum)
         self.wrapped, self.optimizer = self.fabric.setup(network, optimizer)
         # Before a checkpoint is loaded: the pull is towards where the training first began.
         self.l2_sp = L2SP(self.transfer.pulled.values(), section.l2_sp) if section.l2_sp else None

@@ -11,25 +11,24 @@ from edgekd.registry import Registry
 if TYPE_CHECKING:
     from torch.optim import Optimizer
 
-    from edgekd.train.options import Train
-
 # PyTorch's own type: parameters, and settings that are theirs alone.
 Groups = list[dict[str, Any]]
 
-OPTIMIZERS: Registry[Callable[[Groups, Train], Optimizer]] = Registry("optimizer", TrainingError)
+# Each takes parameters, the highest learning rate and a momentum, which it may have no use for.
+OPTIMIZERS: Registry[Callable[[Groups, float, float], Optimizer]] = Registry("optimizer", TrainingError)
 
 
 @OPTIMIZERS.register("sgd")
-def sgd(groups: Groups, options: Train) -> Optimizer:
+def sgd(groups: Groups, lr: float, momentum: float) -> Optimizer:
     """Make SGD, with Nesterov's momentum if there is any."""
     from torch.optim import SGD
 
-    return SGD(groups, lr=options.lr, momentum=options.momentum, nesterov=options.momentum > 0)
+    return SGD(groups, lr=lr, momentum=momentum, nesterov=momentum > 0)
 
 
 @OPTIMIZERS.register("adamw")
-def adamw(groups: Groups, options: Train) -> Optimizer:
+def adamw(groups: Groups, lr: float, momentum: float) -> Optimizer:
     """Make AdamW (Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019)."""
     from torch.optim import AdamW
 
-    return AdamW(groups, lr=options.lr)
+    return AdamW(groups, lr=lr)

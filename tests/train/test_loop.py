@@ -138,7 +138,7 @@ def test_the_average_is_the_average(few_digits):
 
 def test_what_decays():
     section = Train(weight_decay=0.1)
-    optimizer = OPTIMIZERS["sgd"](Transfer(small(), section).groups(), section)
+    optimizer = OPTIMIZERS["sgd"](Transfer(small(), section).groups(), section.lr, section.momentum)
     decayed, free = optimizer.param_groups
     assert decayed["weight_decay"] == 0.1 and all(p.ndim > 1 for p in decayed["params"])
     assert free["weight_decay"] == 0.0 and all(p.ndim <= 1 for p in free["params"])

@@ -1,0 +1,26 @@
+"""Samples from a function of the user's, which a recipe names as ``path.py:function``."""
+
+from edgekd import userfile
+from edgekd.data.arrays import LAYOUT, class_names, from_arrays
+from edgekd.data.options import Data
+from edgekd.data.raw import RawData
+from edgekd.errors import DataError
+from edgekd.tasks.classification import Classification
+from edgekd.tasks.task import Task
+
+
+def from_function(data: Data, kind: type[Task] = Classification) -> RawData:
+    """Call ``path.py:function``, which returns ``{"train": (x, y), "test": (x, y), "classes": [...]}``."""
+    function = userfile.load_function(data.source, DataError)
+    content = userfile.call(function, data.source, DataError, {}, data.args)
+    try:
+        train, test = content["train"], content["test"]
+        named = content.get("classes")
+        classes = class_names(list(named)) if named is not None else None
+        pairs = (train[0], train[1]), (test[0], test[1])
+    except (TypeError, KeyError, IndexError, AttributeError) as error:
+        raise DataError(
+            f"{data.source} must return {{'train': (x, y), 'test': (x, y), 'classes': [...]}} with {LAYOUT}; "
+            f"it gave a {type(content).__name__}"
+        ) from error
+    return from_arrays(data.source, data, *pairs, classes, kind)

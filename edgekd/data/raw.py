@@ -1,0 +1,40 @@
+"""From a recipe's section ``data`` to raw samples: the keys that sources read, and what they give."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from edgekd.data.samples import Samples
+
+
+class SourceKeys(Protocol):
+    """The keys that sources read. :class:`edgekd.data.options.Data` has them among others."""
+
+    @property
+    def source(self) -> str: ...
+    @property
+    def path(self) -> Path | None: ...
+    @property
+    def image_size(self) -> int | None: ...
+    @property
+    def grayscale(self) -> bool | None: ...
+    @property
+    def in_memory(self) -> bool | None: ...
+    @property
+    def workers(self) -> int: ...
+    @property
+    def download(self) -> bool: ...
+
+
+@dataclass(frozen=True, eq=False)
+class RawData:
+    """Training and test samples as a source has them, before any split or scaling."""
+
+    train: Samples
+    test: Samples
+    classes: tuple[str, ...]
+    kind: Literal["image", "vector"]
+    shape: tuple[int, ...]
