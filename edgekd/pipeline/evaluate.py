@@ -1,9 +1,9 @@
 """Each stage's network as exported files, with what they predict on the test set in PyTorch and in the runtime."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from io import BytesIO
 from pathlib import Path
@@ -32,12 +32,13 @@ from edgekd.pipeline.inventory import int8_coverage, operator_counts
 from edgekd.pipeline.names import ONNX_RUNTIME, SAMPLES
 from edgekd.pipeline.node import Node
 from edgekd.pipeline.stage_result import StageResult
-from edgekd.quantize.placement import NO_BOUNDS, Bounds
+from edgekd.quantize.placement import NO_BOUNDS, Bounds, MetricBound
 from edgekd.recipe import Target
 from edgekd.stages.network import build_spec, float_twin, quantization_of, restore
 from edgekd.stages.targets import can_be_timed, file_profile, is_here
-from edgekd.tasks.metric import Correct, Evidence
+from edgekd.tasks.metric import Evidence
 from edgekd.tasks.signature import LOGITS
+from edgekd.tasks.task import Task
 from edgekd.train import logits_of
 from edgekd.train.evaluate import evidence_of
 
@@ -101,7 +102,7 @@ class ExportNode(Node[Exported]):
         here = fingerprint()
         machine = [here.cpu.to_json(), here.packages]
         judged = self._judged
-        placing = [PLACING, judged.device, judged.threads, asdict(self._bounds)] if self._is_placed else []
+        placing = [PLACING, judged.device, judged.threads, self._bounds.to_json()] if self._is_placed else []
         about = ["export", VERSION, self.done.content, self.data.fingerprint, machine, self._profiles, placing]
         return sha256(canonical_json(about))
 
@@ -149,8 +150,9 @@ class ExportNode(Node[Exported]):
 
     @property
     def _bounds(self) -> Bounds:
-        if self.asked.accuracy is None:  # no budget: what the stage itself was to keep
-            return replace(self.asked, accuracy=self.done.metrics["floor"])
+        if self.asked.metric is None:  # no budget: what the stage itself was to keep
+            bound = MetricBound(self.data.task.metrics[0], self.done.metrics["floor"])
+            return replace(self.asked, metric=bound)
         return self.asked
 
     @contextmanager
@@ -159,22 +161,13 @@ class ExportNode(Node[Exported]):
         judged, data = self._judged, self.data
         if not can_be_timed(judged):
             here = LocalTarget() if is_here(first) else None
-            correct = partial(_correct, data=data, optimised=here is not None)
-            yield Placing(first, 1, here, self._bounds, correct)
+            evidence = partial(validation_evidence, data=data, optimised=here is not None)
+            yield Placing(first, 1, here, self._bounds, evidence)
             return
         with resolve_target(judged.device) as at:
-            if isinstance(at, LocalTarget):
-                yield Placing(file_profile(judged), judged.threads, at, self._bounds, partial(_correct, data=data))
-                return
-            correct = partial(_correct_there, at=at, data=data)
-            yield Placing(file_profile(judged), judged.threads, at, self._bounds, correct)
-
-
-def _correct(path: Path, data: DataSet, optimised: bool = True) -> NDArray[np.bool_]:
-    """Return which validation samples (N,) the file predicts correctly in ONNX Runtime here."""
-    evidence = validation_evidence(path, data, optimised)
-    assert isinstance(evidence, Correct)
-    return np.asarray(evidence.correct)
+            found = partial(validation_evidence, data=data)
+            evidence = found if isinstance(at, LocalTarget) else partial(_evidence_there, at=at, data=data)
+            yield Placing(file_profile(judged), judged.threads, at, self._bounds, evidence)
 
 
 def validation_evidence(path: Path, data: DataSet, optimised: bool = True) -> Evidence:
@@ -184,15 +177,14 @@ def validation_evidence(path: Path, data: DataSet, optimised: bool = True) -> Ev
     return evidence_of(rows, data, data.validation)
 
 
-def _correct_there(path: Path, at: RemoteTarget, data: DataSet) -> NDArray[np.bool_]:
+def _evidence_there(path: Path, at: RemoteTarget, data: DataSet) -> Evidence:
     files = {"asked": path}
     parts = chunks(data, data.validation)
     found = [at.predict("onnxruntime", files, inputs, data.task)["asked"] for inputs in parts]
     if cut := next((each.cut for each in found if each.cut), None):
         raise DeviceError(f"a placement was not scored to its end: {cut}")
-    evidence = evidence_of(torch.from_numpy(np.concatenate([each.rows for each in found])), data, data.validation)
-    assert isinstance(evidence, Correct)
-    return np.asarray(evidence.correct)
+    rows = np.concatenate([each.rows for each in found])
+    return evidence_of(torch.from_numpy(rows), data, data.validation)
 
 
 def _golden(data: DataSet) -> np.ndarray:
@@ -209,7 +201,7 @@ def _describe(folder: Path, file: RuntimeFile, ours: Tensor, data: DataSet) -> F
     emulated = not is_here(file.profile)
     theirs = runtime_logits(path, data.inputs(data.test), optimised=not emulated)
     predictions = f"predictions-{'onnxruntime' if file.name == ONNX else file.profile}.npy"
-    task, outputs = data.task, {LOGITS: theirs.numpy()}
+    task, outputs = _fitted(path, data, emulated), {LOGITS: theirs.numpy()}
     save_array(folder / predictions, task.to_rows(outputs))
     same = parity(ours, theirs, task)
     left, convolutions = ([], 0) if emulated else float_convolutions(path)
@@ -227,8 +219,18 @@ def _describe(folder: Path, file: RuntimeFile, ours: Tensor, data: DataSet) -> F
         int8_coverage=int8_coverage(model, file.profile, confirm=not emulated),
         convolutions=convolutions,
         float_convolutions=left,
+        decoder=task.decoder(),
         details=task.details(outputs, task.targets(data.test.labels.numpy())).to_json(),
     )
+
+
+def _fitted(path: Path, data: DataSet, emulated: bool) -> Task:
+    """The task with the decoder that is best for the file's outputs on the validation samples."""
+
+    def outputs() -> Mapping[str, NDArray[np.float32]]:
+        return {LOGITS: runtime_logits(path, data.inputs(data.validation), optimised=not emulated).numpy()}
+
+    return data.task.fitted(outputs, data.task.targets(data.validation.labels.numpy()))
 
 
 def _departure(path: Path, same: Parity, data: DataSet) -> str | None:

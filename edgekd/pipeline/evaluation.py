@@ -22,6 +22,7 @@ class FileRecord:
         departs_at: the first layer at which the runtime leaves what the file says, looked for where predictions differ.
         int8_coverage: share of the multiply-accumulates in int8, 0..1; None for a network that has none to speak of.
         convolutions, float_convolutions: how many there are, and the names of those that run in float.
+        decoder: the options by which the task decodes the file's outputs, chosen on the validation samples.
         details: the task's further figures of the predictions, see :meth:`edgekd.tasks.task.Task.details`.
     """
 
@@ -38,12 +39,14 @@ class FileRecord:
     int8_coverage: float | None
     convolutions: int
     float_convolutions: Sequence[str]
+    decoder: JsonObject = field(default_factory=dict)
     details: JsonObject = field(default_factory=dict)
 
     def to_json(self) -> JsonObject:
         placement = self.placement.to_json() if self.placement else None
-        known = {name: value for name, value in asdict(self).items() if name != "details"}
-        return {**known, "placement": placement, **self.details}
+        known = {name: value for name, value in asdict(self).items() if name not in ("details", "decoder")}
+        decoder = {"decoder": self.decoder} if self.decoder else {}
+        return {**known, "placement": placement, **decoder, **self.details}
 
     @classmethod
     def from_json(cls, document: JsonObject) -> "FileRecord":

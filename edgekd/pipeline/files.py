@@ -18,7 +18,7 @@ from edgekd.quantize.files import to_runtime
 from edgekd.quantize.placement import (
     NO_BOUNDS,
     Bounds,
-    CorrectSamples,
+    EvidenceOf,
     PlacementResult,
     choose_untimed,
     search_placement,
@@ -46,15 +46,15 @@ class RuntimeFile:
 class Placing:
     """Which layers of the file for ``profile`` are int8 is measured ``at`` a place, with so many ``threads``.
 
-    Where ``at`` is None nothing can be timed, and the file is all int8 or all float. ``correct`` says which validation
-    samples a placement's file classifies correctly; ``bounds`` are what it must keep.
+    Where ``at`` is None nothing can be timed, and the file is all int8 or all float. ``evidence`` gives that of a
+    placement's file on the validation samples; ``bounds`` are what it must keep.
     """
 
     profile: str
     threads: int
     at: TimingTarget | None
     bounds: Bounds = NO_BOUNDS
-    correct: CorrectSamples | None = None
+    evidence: EvidenceOf | None = None
 
 
 def write_files(
@@ -119,9 +119,9 @@ class _Writer:
         if how is None or how.profile != profile or self.quantization.placement != MEASURED:
             return None
         if how.at is None:
-            return choose_untimed(self.exported, profile, how.bounds, how.correct)
+            return choose_untimed(self.exported, profile, how.bounds, how.evidence)
         return search_placement(
-            self.exported, profile, threads=how.threads, bounds=how.bounds, correct=how.correct, at=how.at
+            self.exported, profile, threads=how.threads, bounds=how.bounds, evidence=how.evidence, at=how.at
         )
 
 

@@ -28,7 +28,7 @@ from edgekd.pipeline.stage_result import StageResult
 from edgekd.pipeline.teachers import EnsembleNode
 from edgekd.pipeline.threads import hold_threads, threads_given_back
 from edgekd.pipeline.worker import train_for_rank_zero
-from edgekd.quantize.placement import Bounds
+from edgekd.quantize.placement import Bounds, MetricBound
 from edgekd.recipe import Recipe
 from edgekd.report.html import render_html
 from edgekd.report.schema import Report
@@ -142,17 +142,18 @@ def run(
 def _export(recipe: Recipe, data: DataSet, stages: list[StageResult], nodes: NodeCache) -> list[Exported]:
     """The teacher's files first: what students must keep follows from them."""
     teacher = nodes.make(ExportNode(stages[0], 0, data, recipe.targets))
-    bounds = Bounds(_least_accuracy(recipe, data, teacher), _largest(recipe, teacher))
+    bounds = Bounds(_metric_bound(recipe, data, teacher), _largest(recipe, teacher))
     rest = enumerate(stages[1:], start=1)
     return [teacher, *(nodes.make(ExportNode(done, n, data, recipe.targets, bounds)) for n, done in rest)]
 
 
-def _least_accuracy(recipe: Recipe, data: DataSet, teacher: Exported) -> float | None:
+def _metric_bound(recipe: Recipe, data: DataSet, teacher: Exported) -> MetricBound | None:
     """On the validation samples, which placements may be chosen by."""
-    drop = recipe.budget.accuracy_drop
+    metric = data.task.metrics[0]
+    drop = recipe.budget.drops.get(metric.name)
     if drop is None or not any(stage.quantizes_for(recipe.targets) for stage in recipe.stages):
         return None
-    return validation_evidence(teacher.onnx, data).value() - drop / 100
+    return MetricBound(metric, metric.limit(validation_evidence(teacher.onnx, data).value(), drop))
 
 
 def _largest(recipe: Recipe, teacher: Exported) -> float | None:

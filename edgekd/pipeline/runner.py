@@ -1,6 +1,7 @@
 """The stages of a recipe, run in order."""
 
 from edgekd.data import DataSet
+from edgekd.distill.ensemble import Space
 from edgekd.pipeline.log import RunLog
 from edgekd.pipeline.node import NodeCache
 from edgekd.pipeline.plan import Start, start_of, starts_of_teachers
@@ -29,7 +30,9 @@ class StageRunner:
             own = section.others[number - 2] if number > 1 else section
             label = f"teacher-{number}" if number > 1 else "teacher"
             found.append(self._run(0, Pretraining(train=own.train), label, start, None, start.seed))
-        return Teachers(tuple(found), section.combine, section.weights)
+        # Of labels that exclude none another, the mean of logits is the geometric mean of each one's two chances.
+        space: Space = "probabilities" if self.data.task.outputs == "classes" else "logits"
+        return Teachers(tuple(found), section.combine, section.weights, space)
 
     def _students(self, teachers: Teachers) -> list[StageResult]:
         student, found = self.recipe.student, []

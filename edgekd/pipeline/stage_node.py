@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
@@ -67,7 +67,7 @@ class StageNode(Node[StageResult]):
     def key(self) -> str:
         stage, data, settings = self.stage, self.data, self.stage.settings()
         if self.needs:
-            settings["needs"] = asdict(self.needs)
+            settings["needs"] = self.needs.to_json()
         start = self.start.content if isinstance(self.start, StageResult) else self.start.key
         inputs = [start, self.teachers.content if self.teachers else ""]
         samples = {"fingerprint": data.fingerprint, "batch_size": data.batch_size, "augment": data.augment}

@@ -11,7 +11,7 @@ from torch import nn
 
 from edgekd.artifact_cache import METRICS
 from edgekd.data import DataSet
-from edgekd.distill.ensemble import Choose, Ensemble
+from edgekd.distill.ensemble import Choose, Ensemble, Space
 from edgekd.files import canonical_json, sha256, write_json
 from edgekd.log import get_logger
 from edgekd.models import count_macs, count_parameters
@@ -35,6 +35,7 @@ class Teachers:
     members: tuple[StageResult, ...]
     combine: Choose = "mean"
     weights: Sequence[float] | None = None
+    space: Space = "probabilities"
 
     @cached_property
     def content(self) -> str:
@@ -53,7 +54,7 @@ class Teachers:
 
     def network(self) -> nn.Module:
         networks = [restore(each.artifact) for each in self.members]
-        return networks[0] if len(networks) == 1 else Ensemble(networks, self.weights, self.combine)
+        return networks[0] if len(networks) == 1 else Ensemble(networks, self.weights, self.combine, self.space)
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class EnsembleNode(Node[EnsembleEvaluation]):
     def fill(self, folder: Path, workplace: Path) -> None:
         logger.info(f"  {ENSEMBLE}: evaluation")
         network, data = self.teachers.network(), self.data
-        save_array(folder / PYTORCH, predictions_of(network, data, data.test).int().numpy())
+        save_array(folder / PYTORCH, predictions_of(network, data, data.test).numpy())
         counts = {"params": count_parameters(network), "macs": count_macs(network, data.input_shape)}
         write_json(folder / METRICS, {"n": len(data.test), **counts})
 

@@ -12,13 +12,14 @@ from edgekd.pipeline.evaluate import LEAST_AGREEMENT, Exported
 from edgekd.pipeline.evaluation import FileRecord
 from edgekd.pipeline.measure import Measured
 from edgekd.pipeline.remote import RemoteMeasurement, record_for
-from edgekd.quantize.placement.choice import FLOAT, INT8, PlacementResult
+from edgekd.quantize.placement.choice import FLOAT, INT8, SIZE, PlacementResult
 from edgekd.recipe import Recipe, Target
 from edgekd.report import schema
 from edgekd.stages import STAGES
 from edgekd.stages.targets import file_profile
 from edgekd.stats.ratios import ratio_over_launches
 from edgekd.tasks.breakdown import Breakdown
+from edgekd.tasks.registry import metric_named
 
 
 def file_warnings(label: str, file: FileRecord) -> list[schema.Note]:
@@ -39,11 +40,11 @@ def _placement_notes(placement: PlacementResult) -> list[schema.Note]:
     if "size" in placement.missed:
         message = "no placement of int8 layers is within the size that the budget allows"
         notes.append(schema.Note(code="no_placement_fits", message=message))
-    if "accuracy" in placement.missed:
+    if metric := next((name for name in placement.missed if name != SIZE), None):
         which = "no placement" if not any(each.accepted for each in candidates.values()) else "no faster placement"
         message = (
-            f"{which} keeps the accuracy that is needed on the validation samples; of those that the samples cannot "
-            "tell from the most accurate, this is the fastest"
+            f"{which} keeps the {metric_named(metric).title} that is needed on the validation samples; of those that "
+            "the samples cannot tell from the best, this is the fastest"
         )
         notes.append(schema.Note(code="no_placement_fits", message=message))
     elif placement.chosen == FLOAT:
@@ -100,19 +101,23 @@ class _Slow(NamedTuple):
 
 
 SMALLER = "it is smaller, not faster, on this processor"
-REASONS = {
-    "size": "its float file is larger than the budget allows",
-    "accuracy": "its float file is surely less accurate, and misses the accuracy that is needed",
-    None: SMALLER,
-}
 
 
 def _why_slower(file: FileRecord, before: FileRecord, stage: str) -> _Slow | None:
     if before.precision == "float32" != file.precision:
         slower_for = file.placement.slower_for if file.placement else None
-        return _Slow(f"{file.precision}_slower_than_float", REASONS[slower_for])
+        return _Slow(f"{file.precision}_slower_than_float", _reason(slower_for))
     kind = STAGES.get(stage)
     return _Slow(f"{kind.product}_slower_than_before", SMALLER) if kind and kind.shrinks else None
+
+
+def _reason(bound: str | None) -> str:
+    if bound is None:
+        return SMALLER
+    if bound == SIZE:
+        return "its float file is larger than the budget allows"
+    title = metric_named(bound).title
+    return f"its float file is surely worse in {title}, and misses the {title} that is needed"
 
 
 def _to_reference(record: LatencyRecord) -> float:

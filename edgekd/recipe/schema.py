@@ -122,6 +122,17 @@ class Recipe(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def confident_of_one_class(self) -> Self:
+        """Refuse to choose among teachers by their most likely class where there is none."""
+        if self.teacher.combine == "confidence" and self.kind.outputs != "classes":
+            raise Mistake(
+                f"confidence is that of the most likely class, and the task is {self.kind.name}; leave combine out",
+                "teacher",
+                "combine",
+            )
+        return self
+
     @property
     def kind(self) -> type[Task]:
         """Return the task's class, which is called with the names of classes or labels."""

@@ -1,7 +1,7 @@
 """The deployment of a recipe's network, and the file that its first target would run while a stage is at work on it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from edgekd.quantize.calibration import calibrate
 from edgekd.quantize.files import export_runtime
 from edgekd.stages.stage import Surroundings
 from edgekd.stages.targets import can_be_timed, compute_float16, file_profile, training_profile
+from edgekd.strict_json import JsonObject
 
 # Ranges make no difference to the time of a file: a few samples are enough.
 BATCHES = 1
@@ -41,20 +42,27 @@ class Deployment:
     precision: str
     channels: int
 
+    def to_json(self) -> JsonObject:
+        return asdict(self)
+
 
 @dataclass(frozen=True)
 class Precisions:
-    """What a recipe's targets compute in, and what its budget leaves of accuracy.
+    """What a recipe's targets compute in, and what its budget leaves of the task's first metric.
 
     Attributes:
-        accuracy_drop: points that may be lost to the teacher, or None if the budget says nothing.
+        drop: what may be lost to the teacher, in the metric's unit of differences; None if the budget says nothing.
         profile: what to quantise for so that every target gets its file.
         computes_float16: whether half precision makes every target faster.
     """
 
-    accuracy_drop: float | None
+    drop: float | None
     profile: str
     computes_float16: bool
+
+    def to_json(self) -> JsonObject:
+        # By the names of earlier versions, so that what they have quantised is found again.
+        return {"accuracy_drop": self.drop, "profile": self.profile, "computes_float16": self.computes_float16}
 
 
 def deployment(recipe: Surroundings) -> Deployment:
@@ -75,9 +83,9 @@ def deployment(recipe: Surroundings) -> Deployment:
 
 
 def precisions(recipe: Surroundings) -> Precisions:
-    """Return what the targets of ``recipe`` compute in, and what its budget leaves of accuracy."""
+    """Return what the targets of ``recipe`` compute in, and what its budget leaves."""
     return Precisions(
-        accuracy_drop=recipe.budget.accuracy_drop,
+        drop=recipe.budget.drops.get(recipe.kind.metrics[0].name),
         profile=training_profile(recipe.targets),
         computes_float16=compute_float16(recipe.targets),
     )

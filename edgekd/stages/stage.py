@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from edgekd.stages.job import Job, Needs, Result, Trial
+    from edgekd.tasks.task import Task
 
 Form = Literal["float", "quantized"]
 
@@ -30,6 +31,8 @@ class Surroundings(Protocol):
     def targets(self) -> Sequence[Target]: ...
     @property
     def budget(self) -> Budget: ...
+    @property
+    def kind(self) -> "type[Task]": ...
 
 
 class Stage(Train):
@@ -47,6 +50,7 @@ class Stage(Train):
         compares_with_teacher: whether it is given the teacher where it does not learn from it, too.
         shrinks: whether its network must not be slower than the one before.
         described: the metrics that :meth:`describe` puts into words.
+        newer: options that the stage's key covers where they are given alone: it gave the same without them before.
     """
 
     name: ClassVar[str]
@@ -58,6 +62,7 @@ class Stage(Train):
     compares_with_teacher: ClassVar[bool] = False
     shrinks: ClassVar[bool] = False
     described: ClassVar[frozenset[str]] = frozenset()
+    newer: ClassVar[frozenset[str]] = frozenset()
 
     temperature: float = Field(default=4.0, gt=0, description="softens the logits of teacher and student")
     hard_weight: float = Field(
@@ -76,7 +81,8 @@ class Stage(Train):
 
     def settings(self) -> JsonObject:
         """Return the options that the stage's content key depends on, as JSON."""
-        return self.model_dump(mode="json")
+        known = self.model_dump(mode="json")
+        return {name: value for name, value in known.items() if name not in self.newer or value is not None}
 
     def needs(self, recipe: Surroundings) -> "Needs | None":
         """Return what the stage depends on apart from its own options; its content key covers that too."""

@@ -145,6 +145,18 @@ class Metric:
         """Return how much worse ``after`` is, below 0 where it is better."""
         return before - after if self.better == "higher" else after - before
 
+    def limit(self, reference: float, drop: float) -> float:
+        """Return the worst value that is within ``drop`` of ``reference``, in the unit of differences."""
+        return reference - drop / self.scale if self.better == "higher" else reference + drop / self.scale
+
+    def keeps(self, value: float, limit: float) -> bool:
+        """Return whether ``value`` is as good as ``limit``, but for rounding: 0.1 − 0.01 is a hair above 0.09."""
+        return round(self.drop(limit, value), 9) <= 0
+
+    def precisely(self, value: float) -> str:
+        """Format a value as ``97.24%``, or ``4.123 mm``, where close values are compared."""
+        return f"{value:.2%}" if self.unit == "%" else f"{significant(value, 4)} {self.unit}".rstrip()
+
 
 def result_columns(metrics: Iterable[Metric]) -> list[Column]:
     """Return the columns of a table of rows: these metrics, then size and latency."""

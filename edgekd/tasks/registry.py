@@ -3,6 +3,7 @@
 from edgekd.errors import RecipeError
 from edgekd.registry import Registry
 from edgekd.tasks.classification import Classification
+from edgekd.tasks.metric import Metric
 from edgekd.tasks.multilabel import Multilabel
 from edgekd.tasks.task import Task
 
@@ -11,3 +12,14 @@ DEFAULT = "classification"
 TASKS: Registry[type[Task]] = Registry("task", RecipeError)
 TASKS["classification"] = Classification
 TASKS["multilabel"] = Multilabel
+
+
+def metric_named(name: str) -> Metric:
+    """Return a metric of any task.
+
+    Raises:
+        RecipeError: no task has it.
+    """
+    metrics = Registry[Metric]("metric", RecipeError)
+    metrics.update({metric.name: metric for task in TASKS.values() for metric in task.metrics})
+    return metrics.find(name)

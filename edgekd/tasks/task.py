@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
 Stored = TypeVar("Stored")  # an array or a tensor
@@ -114,8 +114,11 @@ class Task(Protocol):
     def divergence(self, outputs: Tensors, reference: Tensors) -> Tensor:
         """Return how far each sample's outputs are from the reference's, in nats: (N,), at least 0 but for rounding."""
 
-    def fitted(self, outputs: Arrays, targets: Arrays) -> Task:
-        """Return this task with the options of :meth:`decode` that are best on validation samples."""
+    def fitted(self, outputs: Callable[[], Arrays], targets: Arrays) -> Task:
+        """Return this task with the options of :meth:`decode` that are best on validation samples.
+
+        ``outputs`` gives a network's outputs for them, and is called only where there is something to choose.
+        """
 
     def decode(self, outputs: Arrays) -> Any:
         """Return the predictions that the outputs mean, as :attr:`metrics` take them."""

@@ -139,7 +139,7 @@ def test_the_budget_compares_with_the_first_teacher(few_digits, trained, tmp_pat
     torch.manual_seed(0)
     others = [nn.Sequential(nn.Flatten(), nn.Linear(64, 10)) for _ in range(2)]
     spec = Spec("small_cnn", few_digits.input_shape, 10, {"width": 8})
-    asked = Precisions(accuracy_drop=50.0, profile="portable", computes_float16=False)
+    asked = Precisions(drop=50.0, profile="portable", computes_float16=False)
     section = Quantize(rungs=("ptq",), calibration="minmax", bias_correction=False, placement="int8")
     teacher = Ensemble([trained, *others], weights=[0, 1, 1])
     job = Job("01-quantize", trained, spec, section, few_digits, 0, teacher, tmp_path, lambda _: None, asked)

@@ -60,7 +60,7 @@ def notes(*exports: Any, **records: LatencyRecord) -> list[tuple[str, str]]:
     ("slower_for", "why"),
     [
         ("size", "its float file is larger than the budget allows"),
-        ("accuracy", "its float file is surely less accurate, and misses the accuracy that is needed"),
+        ("accuracy", "its float file is surely worse in accuracy, and misses the accuracy that is needed"),
         (None, "it is smaller, not faster, on this processor"),
     ],
 )

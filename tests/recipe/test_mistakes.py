@@ -277,7 +277,7 @@ DISTILL = (
             "- prune: {macs: 0.5}",
             "- prune",
             "r.yaml:7: stages.1.prune: nothing says how far to prune; give macs, params, size, "
-            "latency, accuracy_drop or depth, e.g. macs: 0.5, the share to keep",
+            "latency, accuracy_drop, drop or depth, e.g. macs: 0.5, the share to keep",
         ),
         (
             "macs: 0.5",

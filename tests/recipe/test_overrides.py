@@ -82,8 +82,9 @@ KEYS = "distill, factorize, prune, quantize, name, seed, task, data, teacher, st
             "--set prune.mcas=0.4: stages.1.prune.mcas: unknown key (did you mean 'macs'?); known: epochs, "
             "lr, optimizer, momentum, weight_decay, schedule, clip_norm, label_smoothing, ema, freeze, train_only, "
             "unfreeze_every, lr_decay, l2_sp, temperature, hard_weight, macs, params, size, latency, accuracy_drop, "
-            "depth, importance, importance_batches, reduction, scope, sensitivity, round_to, max_ratio, ignore, steps, "
-            "cut_schedule, step_epochs, batchnorm_batches, rewind, sparse, sparse_epochs, check_latency, teacher",
+            "drop, depth, importance, importance_batches, reduction, scope, sensitivity, round_to, max_ratio, ignore, "
+            "steps, cut_schedule, step_epochs, batchnorm_batches, rewind, sparse, sparse_epochs, check_latency, "
+            "teacher",
         ),
         (
             "quantize.epochs=1",

@@ -14,6 +14,8 @@ from edgekd.tasks.metric import Evidence
 from edgekd.train import metric_of
 from tests.toy import RECIPE, run_stages, write_recipe
 
+[ACCURACY] = Classification.metrics
+
 
 def never() -> Evidence:
     pytest.fail("the values of accuracy are enough")
@@ -39,13 +41,13 @@ def test_noise_of_a_difference():
 )
 def test_which_weights_are_kept(calibrated, trained, kept):
     slack = noise(*Classification.metrics, 400, calibrated, trained, never)
-    assert Escalation(0.94, "").keeps_trained(calibrated, trained, slack) is kept
+    assert Escalation(ACCURACY, 0.94, "").keeps_trained(calibrated, trained, slack) is kept
 
 
 def test_a_floor_is_met_at_the_floor():
-    assert Escalation(0.1 - 0.01, "").is_met(0.09)
-    assert Escalation(0.07 - 0.01, "").is_met(0.06)
-    assert not Escalation(0.94, "").is_met(0.9399)
+    assert Escalation(ACCURACY, 0.1 - 0.01, "").is_met(0.09)
+    assert Escalation(ACCURACY, 0.07 - 0.01, "").is_met(0.06)
+    assert not Escalation(ACCURACY, 0.94, "").is_met(0.9399)
 
 
 def test_a_training_that_ruins_the_network_is_not_kept(tmp_path, capsys):

@@ -1,40 +1,49 @@
 """The choice between placements: one rule for all cases.
 
-The rule chooses the fastest file within the bounds on size and accuracy. A file slower than its float twin (the same
-network in float) is chosen only if the twin is too large, or misses the accuracy significantly. If no file keeps the
-accuracy, the choice is the fastest of those that are not significantly less accurate than the best; where the twin is
-small enough, only files that are not slower than it are considered. A size that no file keeps is ignored.
+The rule chooses the fastest file within the bounds on size and on the task's metric. A file slower than its float twin
+(the same network in float) is chosen only if the twin is too large, or misses the bound on the metric significantly. If
+no file keeps that bound, the choice is the fastest of those that are not significantly worse than the best; where the
+twin is small enough, only files that are not slower than it are considered. A size that no file keeps is ignored.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from edgekd.stats.paired import mcnemar
+from edgekd.strict_json import JsonObject
+from edgekd.tasks.compare import compare
+from edgekd.tasks.metric import Evidence, Metric
 
 INT8, FLOAT = "int8", "float"
 # A candidate's time must be at most this share of all int8's to justify the larger file.
 LEAST_GAIN = 0.99
-# Significance level of the exact McNemar test.
+# Significance level of the paired test.
 SIGNIFICANCE = 0.05
+SIZE = "size"
 
-Bound = Literal["accuracy", "size"]
+
+@dataclass(frozen=True)
+class MetricBound:
+    """A bound on what a file predicts: the worst value of ``metric`` on the validation samples."""
+
+    metric: Metric
+    limit: float
+
+    def is_kept_by(self, found: Evidence) -> bool:
+        """Tell whether the metric of ``found`` is within the bound."""
+        return self.metric.keeps(found.value(), self.limit)
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """Bounds on a file: the least share of correctly classified validation samples, and the largest size in bytes."""
+    """Bounds on a file: on the task's metric, and the largest size in bytes."""
 
-    accuracy: float | None = None
+    metric: MetricBound | None = None
     size_bytes: float | None = None
 
-    def least_correct(self, n: int) -> int:
-        """Return the least number of ``n`` samples for the accuracy, robust to rounding: 93 of 100 for 0.94 - 0.01."""
-        return math.ceil(round((self.accuracy or 0.0) * n, 6))
+    def to_json(self) -> JsonObject:
+        metric = {self.metric.metric.name: self.metric.limit} if self.metric else {}
+        return {**metric, "size_bytes": self.size_bytes}
 
 
 NO_BOUNDS = Bounds()
@@ -76,14 +85,14 @@ class PlacementResult:
     """The chosen placement, and all candidates.
 
     Attributes:
-        missed: the bounds that the chosen placement misses.
+        missed: the bounds that the chosen placement misses: the metric's name, ``size``.
         slower_for: the bound because of which a slower placement than the float twin was chosen.
     """
 
     chosen: str
     candidates: tuple[PlacementCandidate, ...]
-    missed: tuple[Bound, ...] = ()
-    slower_for: Bound | None = None
+    missed: tuple[str, ...] = ()
+    slower_for: str | None = None
 
     @property
     def keep_float(self) -> tuple[str, ...]:
@@ -103,53 +112,52 @@ def choose_placement(
     candidates: Sequence[PlacementCandidate],
     bounds: Bounds,
     size_of: Callable[[PlacementCandidate], int],
-    correct: Callable[[PlacementCandidate], NDArray[np.bool_]],
+    evidence: Callable[[PlacementCandidate], Evidence],
 ) -> PlacementResult:
     """Choose the candidate to write.
 
     Args:
         candidates: all int8, the float twin, and any others.
         size_of: returns the bytes of a candidate's file; called only with a bound on the size.
-        correct: returns which validation samples the file classifies correctly, (N,); called only with a bound on the
-            accuracy, for the fastest candidates first, and only until one is accurate enough.
+        evidence: returns the metric's evidence for a candidate's file on the validation samples; called only with a
+            bound on the metric, for the fastest candidates first, and only until one keeps it.
     """
     ranked = sorted(candidates, key=_rank)
     small = ranked if bounds.size_bytes is None else [one for one in ranked if size_of(one) <= bounds.size_bytes]
     pool = small or ranked
-    evaluated: dict[str, NDArray[np.bool_]] = {}
-
-    def is_accurate(one: PlacementCandidate) -> bool:
-        if bounds.accuracy is None:
-            return True
-        evaluated[one.name] = correct(one)
-        return _is_enough(evaluated[one.name], bounds)
-
-    accurate = next((one for one in pool if is_accurate(one)), None)
-    as_fast = [one for one in pool if not one.is_slower] or pool
-    chosen = accurate or max(as_fast, key=lambda one: int(evaluated[one.name].sum()))
-    rivals = as_fast if accurate is None else [one for one in as_fast if chosen.is_slower and not one.is_slower]
-    if alike := [one for one in rivals if not significantly_worse(evaluated[one.name], evaluated[chosen.name])]:
-        chosen = alike[0]
-    inaccurate = {name for name, found in evaluated.items() if not _is_enough(found, bounds)}
+    chosen, bad = _by_metric(pool, bounds.metric, evidence) if bounds.metric else (pool[0], set())
     large = {one.name for one in ranked} - {one.name for one in small}
-    missed: dict[Bound, set[str]] = {"accuracy": inaccurate, "size": large}
-    is_twin_too_large = all(one.name != FLOAT for one in pool)
+    missed = {bounds.metric.metric.name: bad} if bounds.metric else {}
+    forced = SIZE if all(one.name != FLOAT for one in pool) else next(iter(missed), None)
     return PlacementResult(
         chosen.name,
-        tuple(replace(one, accepted=one.name not in inaccurate | large) for one in candidates),
-        tuple(bound for bound, names in missed.items() if chosen.name in names),
-        ("size" if is_twin_too_large else "accuracy") if chosen.is_slower else None,
+        tuple(replace(one, accepted=one.name not in bad | large) for one in candidates),
+        tuple(bound for bound, names in {**missed, SIZE: large}.items() if chosen.name in names),
+        forced if chosen.is_slower else None,
     )
 
 
-def significantly_worse(correct: NDArray[np.bool_], reference: NDArray[np.bool_]) -> bool:
-    """Tell whether ``correct`` is less accurate than ``reference``, (N,) each, by the exact McNemar test."""
-    lost, won = int((reference & ~correct).sum()), int((correct & ~reference).sum())
-    return lost > won and mcnemar(lost, won) < SIGNIFICANCE
+def _by_metric(
+    pool: Sequence[PlacementCandidate], bound: MetricBound, evidence: Callable[[PlacementCandidate], Evidence]
+) -> tuple[PlacementCandidate, set[str]]:
+    """Return the choice among ``pool``, the fastest first, and the names of those that miss the bound."""
+    found: dict[str, Evidence] = {}
+    good = None
+    for one in pool:
+        found[one.name] = evidence(one)
+        if bound.is_kept_by(found[one.name]):
+            good = one
+            break
+    as_fast = [one for one in pool if not one.is_slower] or pool
+    best = min(as_fast, key=lambda one: bound.metric.drop(0, found[one.name].value())) if good is None else good
+    rivals = as_fast if good is None else [one for one in as_fast if best.is_slower and not one.is_slower]
+    alike = (one for one in rivals if not significantly_worse(bound.metric, found[one.name], found[best.name]))
+    return next(alike, best), {name for name, each in found.items() if not bound.is_kept_by(each)}
 
 
-def _is_enough(correct: NDArray[np.bool_], bounds: Bounds) -> bool:
-    return int(correct.sum()) >= bounds.least_correct(len(correct))
+def significantly_worse(metric: Metric, found: Evidence, reference: Evidence) -> bool:
+    """Tell whether ``found`` is worse than ``reference`` on the same samples, by the metric's paired test."""
+    return compare(metric, reference, found).p < SIGNIFICANCE
 
 
 def _rank(each: PlacementCandidate) -> float:

@@ -6,9 +6,7 @@ from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
-import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 from onnx import ModelProto
 
 from edgekd.bench import Plan, Workload
@@ -29,6 +27,7 @@ from edgekd.quantize.placement.choice import (
     choose_placement,
 )
 from edgekd.quantize.placement.segments import Costs, Segment, cheapest, segments_of
+from edgekd.tasks.metric import Evidence
 from edgekd.user_cache import cache_folder, made_once
 
 VERSION = 2
@@ -36,7 +35,7 @@ EVERYTHING = ("",)
 RUNS = 20  # of each candidate, for the times of its layers
 # Approximate costs of quantising or dequantising an element; each cost gives a candidate to time.
 CONVERSION_NS = (0.0, 0.5, 2.0)
-CorrectSamples = Callable[[Path], NDArray[np.bool_]]
+EvidenceOf = Callable[[Path], Evidence]
 
 
 def search_placement(
@@ -46,7 +45,7 @@ def search_placement(
     threads: int = 1,
     seconds: float = 1.0,
     bounds: Bounds = NO_BOUNDS,
-    correct: CorrectSamples | None = None,
+    evidence: EvidenceOf | None = None,
     fresh: bool = False,
     at: TimingTarget | None = None,
 ) -> PlacementResult:
@@ -59,9 +58,9 @@ def search_placement(
         model: with a Q/DQ pair at every fake-quant, as for :func:`edgekd.export.deploy.deploy`.
         target: a profile of ONNX Runtime for the processor.
         seconds: time for each candidate.
-        bounds: bounds on the file's accuracy and size.
-        correct: returns for a candidate's file which validation samples it classifies correctly, (N,); needed for a
-            bound on accuracy.
+        bounds: bounds on the file's metric and size.
+        evidence: returns the metric's evidence for a candidate's file on the validation samples; needed for a bound on
+            the metric.
         fresh: ignore earlier measurements, and measure again.
         at: the machine that measures; this one if left out.
 
@@ -82,14 +81,14 @@ def search_placement(
                 timed = _time(model, target, threads, seconds, folder, at)
                 with suppress(StorageError):  # a home that cannot be written to costs the search each time, no more
                     write_json(path, {"machine": machine, "candidates": [asdict(each) for each in timed]})
-        return _choose(model, target, timed, bounds, correct, folder)
+        return _choose(model, target, timed, bounds, evidence, folder)
 
 
-def choose_untimed(model: ModelProto, target: str, bounds: Bounds, correct: CorrectSamples | None) -> PlacementResult:
+def choose_untimed(model: ModelProto, target: str, bounds: Bounds, evidence: EvidenceOf | None) -> PlacementResult:
     """Choose between all int8, taken to be the faster, and all float, where neither can be timed."""
     both = [PlacementCandidate(INT8, (), None, None), PlacementCandidate(FLOAT, EVERYTHING, None, None)]
     with temporary_folder() as folder:
-        return _choose(model, target, both, bounds, correct, folder)
+        return _choose(model, target, both, bounds, evidence, folder)
 
 
 def _choose(
@@ -97,22 +96,22 @@ def _choose(
     target: str,
     candidates: Sequence[PlacementCandidate],
     bounds: Bounds,
-    correct: CorrectSamples | None,
+    evidence: EvidenceOf | None,
     folder: Path,
 ) -> PlacementResult:
     @cache
     def file(one: PlacementCandidate) -> Path:
         return _write(model, target, one.keep_float, folder / f"{one.name}.onnx")
 
-    def correct_samples(one: PlacementCandidate) -> NDArray[np.bool_]:
-        assert correct is not None
-        return correct(file(one))
+    def evidence_of(one: PlacementCandidate) -> Evidence:
+        assert evidence is not None
+        return evidence(file(one))
 
-    return choose_placement(candidates, bounds, lambda one: file(one).stat().st_size, correct_samples)
+    return choose_placement(candidates, bounds, lambda one: file(one).stat().st_size, evidence_of)
 
 
 def _read(path: Path) -> list[PlacementCandidate] | None:
-    """Return the candidates with their times; their accuracy is evaluated again each time."""
+    """Return the candidates with their times; what they predict is evaluated again each time."""
     try:
         found = read_object(path, "it is made again")["candidates"] if is_file(path) else None
         return found and [PlacementCandidate.from_json(each) for each in found]

@@ -29,6 +29,12 @@ def check(stage: Prune, trial: Trial) -> tuple[str, ...]:
             "cannot be timed: put cpu or a registered device with onnxruntime first ('edgekd devices list'), or prune "
             "to a share of the MACs"
         )
+    metric = trial.task.metrics[0]
+    if stage.accuracy_drop is not None and metric.name != "accuracy":
+        raise RecipeError(
+            f"prune.accuracy_drop is of classification, and the task is {trial.task.name}: give drop, in "
+            f"{metric.unit_of_differences} of {metric.title}"
+        )
     build_importance(stage.importance, stage.reduction)
     SCOPES.find(stage.scope)
     SCHEDULES.find(stage.cut_schedule)

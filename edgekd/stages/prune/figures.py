@@ -1,9 +1,10 @@
 """Records of cuts: what each left of a network, and in what time, as the report has it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from edgekd.stages.validation import ValidationFigure
 from edgekd.strict_json import JsonObject, build, known_to_json
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class CutFigures:
         dropped: the residual blocks that were dropped.
         round_to: the multiple that widths were rounded to, where roundings were timed; ``refused`` were slower.
         tried: every cut that was timed on the way to a latency, the last one included.
-        validation_accuracy, met: after training, and whether it is enough, where that decides.
+        figure, met: after training, on the validation samples, and whether it is enough, where that decides.
     """
 
     of: str
@@ -64,11 +65,11 @@ class CutFigures:
     refused: Sequence[CutTiming] | None = None
     tried: Sequence[CutTiming] | None = None
     left_whole: Sequence[KeptLayers] | None = None
-    validation_accuracy: float | None = None
+    figure: ValidationFigure | None = None
     met: bool | None = None
 
     def to_json(self) -> JsonObject:
-        return known_to_json(self)
+        return {**known_to_json(replace(self, figure=None)), **(self.figure.to_json() if self.figure else {})}
 
     @classmethod
     def from_json(cls, document: JsonObject) -> "CutFigures":
@@ -81,4 +82,5 @@ class CutFigures:
             refused=None if refused is None else [build(CutTiming, each) for each in refused],
             tried=None if tried is None else [build(CutTiming, each) for each in tried],
             left_whole=None if left is None else [build(KeptLayers, each) for each in left],
+            figure=ValidationFigure.from_json(document),
         )

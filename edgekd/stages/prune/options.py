@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from edgekd.stages.deployment import Deployment
     from edgekd.stages.job import Job, Result, Trial
 
-GOALS = ("macs", "params", "size", "latency", "accuracy_drop")
+GOALS = ("macs", "params", "size", "latency", "accuracy_drop", "drop")
 
 
 class Prune(Stage):
@@ -28,6 +28,7 @@ class Prune(Stage):
     compares_with_teacher: ClassVar[bool] = True
     shrinks: ClassVar[bool] = True
     described: ClassVar[frozenset[str]] = frozenset({"cuts", "sensitivity", "floor"})
+    newer: ClassVar[frozenset[str]] = frozenset({"drop"})
 
     epochs: int = Field(default=5, ge=0, description="passes over the training samples after the last cut")
     lr: float = Field(default=0.02, gt=0, description="highest learning rate")
@@ -39,6 +40,9 @@ class Prune(Stage):
     )
     accuracy_drop: float | None = Field(
         default=None, ge=0, description="points of validation accuracy that may go, for a network as small as it gets"
+    )
+    drop: float | None = Field(
+        default=None, ge=0, description="the same of the task's first metric, in points or in the metric's own unit"
     )
     depth: float | None = Field(
         default=None, gt=0, lt=1, description="share of the multiply-accumulates to keep by dropping residual blocks"
@@ -62,7 +66,7 @@ class Prune(Stage):
     max_ratio: float = Field(default=0.9, gt=0, lt=1, description="largest share of a layer's channels that may go")
     ignore: tuple[str, ...] = Field(default=(), strict=False, description="layers left as they are, by name")
     steps: int | None = Field(
-        default=None, ge=1, description="cuts on the way, 1 when left out; with accuracy_drop those tried at most, 8"
+        default=None, ge=1, description="cuts on the way, 1 when left out; with a drop those tried at most, 8"
     )
     cut_schedule: Literal["linear", "cubic"] = Field(default="cubic", description="how far each of the steps goes")
     step_epochs: int = Field(default=1, ge=0, description="passes over the training samples between the steps")
@@ -85,6 +89,11 @@ class Prune(Stage):
     def goal(self) -> str | None:
         """Return the key that says how far channels are cut."""
         return next((name for name in GOALS if getattr(self, name) is not None), None)
+
+    @property
+    def largest_drop(self) -> float | None:
+        """Return how much worse the task's first metric may get, where that is the goal."""
+        return self.drop if self.accuracy_drop is None else self.accuracy_drop
 
     @model_validator(mode="after")
     def one_goal(self) -> Self:

@@ -1,5 +1,7 @@
 """The cuts of the prune stage as text: what each left, in what time, and what was tried and refused."""
 
+from dataclasses import replace
+
 from edgekd.formatting import percent
 from edgekd.stages.prune.figures import CutFigures, CutTiming, KeptLayers
 from edgekd.strict_json import JsonObject
@@ -12,7 +14,9 @@ def describe(metrics: JsonObject) -> list[tuple[str, str]]:
     cuts = [CutFigures.from_json(each) for each in metrics.get("cuts", [])]
     found = [((cut.name or "cut").replace("-", " ").capitalize(), _cut(cut)) for cut in cuts]
     if "floor" in metrics and found:
-        found.insert(0, ("Needed", f"{percent(metrics['floor'])} on the validation samples"))
+        figure = next((cut.figure for cut in cuts if cut.figure), None)
+        floor = str(replace(figure, value=metrics["floor"])) if figure else percent(metrics["floor"])
+        found.insert(0, ("Needed", f"{floor} on the validation samples"))
     return found + [("Most sensitive", text) for text in _sensitive(metrics)]
 
 
@@ -30,8 +34,8 @@ def _cut(cut: CutFigures) -> str:
         parts.append(f"{others} other cut{'s' if others > 1 else ''} timed")
     if cut.left_whole:
         parts.append(f"unpruned: {'; '.join(map(_kept, cut.left_whole))}")
-    if cut.validation_accuracy is not None:
-        parts.append(f"{percent(cut.validation_accuracy)} after training, {'enough' if cut.met else 'not enough'}")
+    if cut.figure is not None:
+        parts.append(f"{cut.figure} after training, {'enough' if cut.met else 'not enough'}")
     return "; ".join(parts)
 
 

@@ -27,6 +27,7 @@ from edgekd.stages.job import How, Result, Training
 from edgekd.stages.prune.cutter import Cut, Cutter, PruneJob
 from edgekd.stages.prune.figures import CutFigures
 from edgekd.stages.prune.options import Prune
+from edgekd.stages.validation import ValidationFigure
 from edgekd.strict_json import JsonObject, build
 from edgekd.tasks.signature import LOGITS
 from edgekd.train import logits_of, metric_of
@@ -49,6 +50,7 @@ def prune(job: PruneJob) -> Result:
 class _Pruning:
     def __init__(self, job: PruneJob):
         self.job, self.stage, self.data = job, job.stage, job.data
+        self.metric = job.data.task.metrics[0]
         self.checkpoints = StageCheckpoints(job.folder / "steps")
         self.history: History = []
         self.cuts: list[CutFigures] = []
@@ -66,8 +68,8 @@ class _Pruning:
             if section.goal:
                 at = self._train("after-depth", at, section.step_epochs)
         cutter = Cutter(self.job, first, self._weights(at.network) if section.sensitivity else None)
-        if section.goal == "accuracy_drop":
-            at = self._to_accuracy(at, cutter)
+        if section.largest_drop is not None:
+            at = self._to_limit(at, cutter, section.largest_drop)
         elif section.goal:
             at = self._in_steps(at, cutter, section.goal)
         else:
@@ -82,11 +84,10 @@ class _Pruning:
             at = self._train(f"step-{number}", at, epochs)
         return at
 
-    def _to_accuracy(self, at: Result, cutter: Cutter) -> Result:
-        """Ever fewer multiply-accumulates while the trained network keeps the accuracy, in ever finer steps."""
-        own, drop = self._accuracy(at.network), self.stage.accuracy_drop
-        assert drop is not None
-        floor, step, kept, least = own - drop / 100, FIRST_STEP, 1.0, None
+    def _to_limit(self, at: Result, cutter: Cutter, drop: float) -> Result:
+        """Ever fewer multiply-accumulates while the trained network keeps the metric, in ever finer steps."""
+        metric, own = self.metric, self._value(at.network)
+        floor, step, kept, least = metric.limit(own, drop), FIRST_STEP, 1.0, None
         for number in range(1, (self.stage.steps or MOST_STEPS) + 1):
             target = kept * step
             try:
@@ -97,11 +98,12 @@ class _Pruning:
                 logger.info(f"  prune: {error}")
                 break
             tried = self._train(f"step-{number}", tried, self.stage.epochs)
-            accuracy = self._accuracy(tried.network)
-            self.cuts[-1] = replace(self.cuts[-1], validation_accuracy=accuracy, met=accuracy >= floor)
-            words = "enough" if accuracy >= floor else "not enough"
-            logger.info(f"  prune: {target:.1%} of the MACs give {accuracy:.2%}, {words} ({floor:.2%} needed)")
-            if accuracy >= floor:
+            value = self._value(tried.network)
+            met = metric.drop(floor, value) <= 0
+            self.cuts[-1] = replace(self.cuts[-1], figure=ValidationFigure(metric, value), met=met)
+            words = f"{'enough' if met else 'not enough'} ({metric.precisely(floor)} needed)"
+            logger.info(f"  prune: {target:.1%} of the MACs give {metric.precisely(value)}, {words}")
+            if met:
                 at, kept, least = tried, target, number
             else:
                 step = step**0.5
@@ -109,9 +111,9 @@ class _Pruning:
                 break
         if least is None:
             raise ModelError(
-                f"no cut that was tried keeps the validation accuracy within {drop:g} points of "
-                f"{own:.2%}: {self.cuts[-1].kept:.0%} of the MACs, the most, gave "
-                f"{self.cuts[-1].validation_accuracy:.2%}; raise accuracy_drop, epochs or steps"
+                f"no cut that was tried keeps the validation {metric.title} within {drop:g} "
+                f"{metric.unit_of_differences} of {metric.precisely(own)}: {self.cuts[-1].kept:.0%} of the MACs, the "
+                f"most, gave {metric.precisely(value)}; raise {self.stage.goal}, epochs or steps"
             )
         self.floor = floor
         return at
@@ -186,12 +188,13 @@ class _Pruning:
             found = scan(
                 network,
                 shape,
-                self._accuracy,
+                self._value,
                 importance=ranking.importance,
                 reduction=ranking.reduction,
                 round_to=ranking.round_to,
                 ignore=ranking.ignore,
                 labelled=ranking.batches,
+                loss=ranking.loss,
                 batches=self._inputs(section.batchnorm_batches),
                 seconds=section.sensitivity,
                 cache=cache_folder() / "sensitivity",
@@ -200,7 +203,7 @@ class _Pruning:
             )
         return found, sensitivity_weights(found, ranking.prunable(network, shape), 1 / len(self.data.validation))
 
-    def _accuracy(self, network: nn.Module) -> float:
+    def _value(self, network: nn.Module) -> float:
         return metric_of(network, self.data, self.data.validation)
 
     def _inputs(self, count: int) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""Precision escalation: fp16, post-training quantisation, QAT and mixed precision, until one keeps the accuracy."""
+"""Precision escalation: fp16, post-training quantisation, QAT and mixed precision, until one keeps the metric."""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -29,9 +29,10 @@ from edgekd.stages.deployment import Precisions
 from edgekd.stages.job import Job, Result, Training
 from edgekd.stages.quantize.options import AUTO, Quantize
 from edgekd.stages.quantize.steps import EscalationStep
+from edgekd.stages.validation import ValidationFigure
 from edgekd.strict_json import JsonObject
 from edgekd.tasks.compare import noise
-from edgekd.tasks.metric import Evidence
+from edgekd.tasks.metric import Evidence, Metric
 from edgekd.tasks.signature import LOGITS
 from edgekd.train import distributed, logits_of, metric_of, predictions_of
 from edgekd.train.device import channels_last
@@ -49,38 +50,36 @@ CHOICE_SAMPLES, SCAN_SAMPLES = 2048, 512
 
 @dataclass
 class Escalation:
-    """The steps that were tried, with the validation accuracy of each and the one that is needed.
+    """The steps that were tried, with the value of ``metric`` on the validation samples of each.
 
     Attributes:
-        floor: the validation accuracy that is needed.
+        floor: the worst value that is enough.
     """
 
+    metric: Metric
     floor: float
     why_floor: str
     steps: list[EscalationStep] = field(default_factory=list)
 
-    def is_met(self, accuracy: float) -> bool:
-        """Tell whether ``accuracy`` is enough."""
-        return round(self.floor - accuracy, 9) <= 0  # 0.1 - 0.01 is a hair above 0.09
+    def is_met(self, value: float) -> bool:
+        """Tell whether ``value`` is enough."""
+        return self.metric.keeps(value, self.floor)
 
     def keeps_trained(self, calibrated: float, trained: float, noise: float) -> bool:
-        """Tell whether to keep trained weights rather than calibrated ones, by their validation accuracies.
+        """Tell whether to keep trained weights rather than calibrated ones, by their values on the validation samples.
 
-        If both keep the accuracy, the trained weights are kept unless they are worse by more than ``noise``; otherwise
+        If both are enough, the trained weights are kept unless they are worse by more than ``noise``; otherwise
         the better ones are.
         """
-        if trained >= calibrated:
-            return True
-        return self.is_met(trained) and calibrated - trained <= noise
+        lost = self.metric.drop(calibrated, trained)
+        return lost <= 0 or (self.is_met(trained) and lost <= noise)
 
-    def step(self, name: str, accuracy: float, **more: Any) -> bool:
-        """Record a step with its validation accuracy and further fields, and return whether it is enough."""
-        met = self.is_met(accuracy)
-        self.steps.append(EscalationStep(name, accuracy, met, **more))
-        words = "enough" if met else "not enough"
-        logger.info(
-            f"  quantize: {name} gives {accuracy:.2%} on the validation samples, {words} ({self.floor:.2%} needed)"
-        )
+    def step(self, name: str, value: float, **more: Any) -> bool:
+        """Record a step with its value on the validation samples and further fields; return whether it is enough."""
+        met, metric = self.is_met(value), self.metric
+        self.steps.append(EscalationStep(name, ValidationFigure(metric, value), met, **more))
+        words = f"{'enough' if met else 'not enough'} ({metric.precisely(self.floor)} needed)"
+        logger.info(f"  quantize: {name} gives {metric.precisely(value)} on the validation samples, {words}")
         return met
 
     def skip(self, name: str, why: str) -> None:
@@ -93,7 +92,7 @@ class Escalation:
 
 
 def quantize(job: QuantizeJob) -> Result:
-    """Try the steps ``rungs`` in order until the validation accuracy of the budget is kept."""
+    """Try the steps ``rungs`` in order until one keeps what the budget asks on the validation samples."""
     section = job.stage
     job.network.eval()  # a network from a checkpoint is not, and a forward pass would move its statistics
     if section.batchnorm_batches:
@@ -107,15 +106,19 @@ def quantize(job: QuantizeJob) -> Result:
 
 
 def _escalation(job: QuantizeJob) -> Escalation:
-    own = metric_of(job.network, job.data, job.data.validation)
-    drop = job.needs.accuracy_drop
+    metric, own = job.data.task.metrics[0], metric_of(job.network, job.data, job.data.validation)
+    drop = job.needs.drop
     if drop is not None and job.teacher is not None:
         teacher = metric_of(first_teacher(job.teacher), job.data, job.data.validation)
-        return Escalation(teacher - drop / 100, f"the teacher's {teacher:.2%}, less the budget's {drop:g} points")
-    slack = _noise(job, own, own)
-    return Escalation(
-        own - slack, f"the float network's {own:.2%}, less what {len(job.data.validation)} samples can tell"
-    )
+        allowed = f"{drop:g} {metric.unit_of_differences}"
+        return Escalation(
+            metric,
+            metric.limit(teacher, drop),
+            f"the teacher's {metric.precisely(teacher)}, less the budget's {allowed}",
+        )
+    slack = metric.scale * _noise(job, own, own)
+    told = f"what {len(job.data.validation)} samples can tell"
+    return Escalation(metric, metric.limit(own, slack), f"the float network's {metric.precisely(own)}, less {told}")
 
 
 def _noise(job: QuantizeJob, first: float, second: float) -> float:
@@ -170,7 +173,7 @@ class _EightBits:
 
     def run(self) -> Result:
         self._calibrate()
-        calibrated = self.accuracy()
+        calibrated = self.value()
         used = [name for name in ("equalize", "adaround", "bias_correction") if getattr(self.stage, name)]
         met = self.escalation.step("ptq", calibrated, calibration=self.method, corrections=used)
         met = met and "ptq" in self.stage.rungs
@@ -192,9 +195,9 @@ class _EightBits:
     def spec(self) -> Spec:
         return self.job.spec.then(Quantize.name, {"profile": self.profile, "placement": self.stage.placement})
 
-    def accuracy(self, samples: Samples | None = None) -> float:
+    def value(self) -> float:
         freeze_ranges(self.graph)
-        return metric_of(self.graph, self.job.data, samples or self.job.data.validation)
+        return metric_of(self.graph, self.job.data, self.job.data.validation)
 
     def _calibrate(self) -> None:
         section, job = self.stage, self.job
@@ -210,7 +213,7 @@ class _EightBits:
         round_biases(self.graph)
 
     def _best_calibration(self, batches: list[Tensor]) -> str:
-        """Choose the calibration with the least divergence from the float network; accuracy distinguishes too few."""
+        """Choose the calibration with the least divergence from the float network; its metric distinguishes too few."""
         samples = _first(self.job.data.validation, CHOICE_SAMPLES)
         reference = {LOGITS: logits_of(self.job.network, self.job.data, samples)}
         found = {}
@@ -227,12 +230,13 @@ class _EightBits:
         for module in fake_quants(graph).values():
             module.freeze_scale()
         round_biases(graph)
-        trained = self.accuracy()
+        trained = self.value()
         keep = self.escalation.keeps_trained(calibrated, trained, _noise(self.job, calibrated, trained))
         self.weights = "trained" if keep else "calibrated"
         if not keep:
-            lost = 100 * (calibrated - trained)
-            logger.info(f"  quantize: training lost {lost:.2f} points, the calibrated weights are kept")
+            metric = self.escalation.metric
+            lost = f"{metric.scale * metric.drop(calibrated, trained):.2f} {metric.unit_of_differences}"
+            logger.info(f"  quantize: training lost {lost}, the calibrated weights are kept")
             fill(graph, before)
         return self.escalation.step("qat", trained, kept=keep) and keep
 
@@ -240,13 +244,13 @@ class _EightBits:
         return self.job.data.task.divergence({LOGITS: logits}, {LOGITS: reference})
 
     def _mix(self) -> bool:
-        """Return layers to float, the most sensitive first, until the accuracy is kept."""
+        """Return layers to float, the most sensitive first, until the metric is kept."""
         layers = [layer for layer in weighted_layers(self.graph) if layer.weight_fake_quant is not None]
         most = int(self.stage.mixed_share * len(layers))
         if not self.escalation.is_met(metric_of(self.job.network, self.job.data, self.job.data.validation)):
-            self.escalation.skip("mixed", "the float network misses the accuracy too")
+            self.escalation.skip("mixed", f"the float network misses the {self.escalation.metric.title} too")
             return False
-        if self.escalation.step("mixed", self.accuracy(), float_layers=[]):
+        if self.escalation.step("mixed", self.value(), float_layers=[]):
             return True
         inputs = list(_inputs(self.job, _first(self.job.data.validation, SCAN_SAMPLES)))
         scan = sensitivities(self.graph, inputs, self._divergence)
@@ -258,7 +262,7 @@ class _EightBits:
             for each in scan[tried : min(tried + share, most)]:
                 keep_in_float(self.graph, each.layer)
             tried = min(tried + share, most)
-            if self.escalation.step("mixed", self.accuracy(), float_layers=float_layers(self.graph)):
+            if self.escalation.step("mixed", self.value(), float_layers=float_layers(self.graph)):
                 return True
         fill(self.graph, before)
         self.escalation.skip("mixed", f"{tried} of {len(layers)} layers in float are not enough; all stay in 8 bits")

@@ -9,7 +9,7 @@ from edgekd.tasks.metric import Correct, Metric
 from edgekd.tasks.signature import LOGITS, Signature, must_give_logits
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -126,7 +126,7 @@ class Classification:
 
         return train.divergence(outputs[LOGITS], reference[LOGITS])
 
-    def fitted(self, outputs: Arrays, targets: Arrays) -> Classification:
+    def fitted(self, outputs: Callable[[], Arrays], targets: Arrays) -> Classification:
         return self
 
     def decode(self, outputs: Arrays) -> ClassPredictions:

@@ -10,7 +10,7 @@ from edgekd.tasks.metric import Evidence, Metric
 from edgekd.tasks.signature import LOGITS, Signature, must_give_logits
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -176,10 +176,11 @@ class Multilabel:
 
         return train.divergence(outputs[LOGITS], reference[LOGITS])
 
-    def fitted(self, outputs: Arrays, targets: Arrays) -> Multilabel:
+    def fitted(self, outputs: Callable[[], Arrays], targets: Arrays) -> Multilabel:
         from edgekd.tasks.multilabel import score
 
-        return replace(self, thresholds=tuple(score.best_thresholds(score.sigmoid(outputs[LOGITS]), targets)))
+        best = score.best_thresholds(score.sigmoid(outputs()[LOGITS]), targets)
+        return replace(self, thresholds=tuple(best))
 
     def decode(self, outputs: Arrays) -> LabelPredictions:
         from edgekd.tasks.multilabel import score

@@ -7,11 +7,18 @@ import pytest
 
 from edgekd.errors import ExportError
 from edgekd.export import deploy
-from edgekd.quantize.placement import Bounds, PlacementResult, choose_untimed, search_placement
+from edgekd.quantize.placement import Bounds, MetricBound, PlacementResult, choose_untimed, search_placement
+from edgekd.tasks.classification import Classification
+from edgekd.tasks.metric import Correct
 from edgekd.user_cache import cache_folder
 from tests.export.deploy.traced import traced
 
+[ACCURACY] = Classification.metrics
 TARGET, SECONDS = "onnxruntime-x86", 0.05
+
+
+def accurate(share: float) -> Bounds:
+    return Bounds(MetricBound(ACCURACY, share))
 
 
 def kept() -> dict[Path, int]:
@@ -87,11 +94,11 @@ def test_another_judge_is_asked_again(placed, model):
     """The times are kept, what is accurate enough is not: fastest first, until one is taken."""
     asked: list[bytes] = []
 
-    def float_only(path: Path) -> np.ndarray:
+    def float_only(path: Path) -> Correct:
         asked.append(path.read_bytes())
-        return np.full(100, b"QLinear" not in asked[-1] and b"QuantizeLinear" not in asked[-1])
+        return Correct(np.full(100, b"QLinear" not in asked[-1] and b"QuantizeLinear" not in asked[-1]))
 
-    judged = search_placement(model, TARGET, seconds=SECONDS, bounds=Bounds(accuracy=0.9), correct=float_only)
+    judged = search_placement(model, TARGET, seconds=SECONDS, bounds=accurate(0.9), evidence=float_only)
     assert judged.chosen == "float"
     assert asked[-1] == deploy(model, TARGET, ("",)).SerializeToString(deterministic=True)
     faster = [each for each in judged.candidates if each.ratio * 0.99 < 1.0 and each.name != "float"]
@@ -102,8 +109,8 @@ def test_another_judge_is_asked_again(placed, model):
 
 
 def test_where_none_is_accurate_enough_it_is_not_slower_than_float(placed, model):
-    bounds = Bounds(accuracy=0.5)
-    refused = search_placement(model, TARGET, seconds=SECONDS, bounds=bounds, correct=lambda _: np.full(100, False))
+    wrong = Correct(np.full(100, False))
+    refused = search_placement(model, TARGET, seconds=SECONDS, bounds=accurate(0.5), evidence=lambda _: wrong)
     [chosen] = [each for each in refused.candidates if each.name == refused.chosen]
     assert (refused.missed, chosen.is_slower) == (("accuracy",), False)
     assert not any(each.accepted for each in refused.candidates)
@@ -113,7 +120,9 @@ def test_where_nothing_can_be_timed(model):
     assert choose_untimed(model, "tensorrt", Bounds(), None).keep_float == ()
     size = len(deploy(model, "tensorrt").SerializeToString(deterministic=True))
     assert choose_untimed(model, "tensorrt", Bounds(size_bytes=size), None).missed == ()
-    placed = choose_untimed(model, "tensorrt", Bounds(0.9), lambda path: np.full(100, path.name == "float.onnx"))
+    placed = choose_untimed(
+        model, "tensorrt", accurate(0.9), lambda path: Correct(np.full(100, path.name == "float.onnx"))
+    )
     assert placed.chosen == "float"
 
 

@@ -77,7 +77,7 @@ def test_a_chain_of_stages(data, teacher, tmp_path):
     int8 = run(rungs, data, teacher, tmp_path / "2", Precisions(None, "onnxruntime-x86", False), pruned)
     values = [metric_of(each.network, data, data.test) for each in (student, pruned, int8)]
     assert min(values) > metric_of(teacher, data, data.test) - 0.05
-    assert int8.metrics["rungs"][-1]["validation_accuracy"] == metric_of(int8.network, data, data.validation)
+    assert int8.metrics["rungs"][-1]["validation_map"] == metric_of(int8.network, data, data.validation)
 
 
 def test_the_file_predicts_what_the_network_does(data, teacher, tmp_path):
