@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from edgekd.export import Parity
 from edgekd.quantize.placement import PlacementResult
 from edgekd.strict_json import JsonObject
+from edgekd.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -13,7 +14,8 @@ class FileRecord:
     """One file of a network, and what it predicts on the test set.
 
     Attributes:
-        file, predictions: names in the export's folder, of the ONNX file and of a .npy with a class per sample (N,).
+        file, predictions: names in the export's folder, of the ONNX file and of a .npy with a row for each sample
+            (N, ...), see :meth:`edgekd.tasks.task.Task.to_rows`.
         profile: what the file is written for.
         precision: that of its layers that compute products: int8 where any is.
         placement: how its int8 layers were chosen, where that was by measurement.
@@ -41,6 +43,10 @@ class FileRecord:
     float_convolutions: Sequence[str]
     decoder: JsonObject = field(default_factory=dict)
     details: JsonObject = field(default_factory=dict)
+
+    def fitted(self, task: Task) -> Task:
+        """Return the task of the data with this file's decoder."""
+        return type(task)(task.names, **self.decoder)
 
     def to_json(self) -> JsonObject:
         placement = self.placement.to_json() if self.placement else None

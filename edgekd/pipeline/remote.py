@@ -29,6 +29,7 @@ from edgekd.pipeline.node import Node, NodeCache
 from edgekd.recipe import Target
 from edgekd.stages.targets import file_profile
 from edgekd.strict_json import JsonObject, build
+from edgekd.tasks.task import Task
 
 logger = get_logger(__name__)
 
@@ -108,11 +109,14 @@ def measure_remote(
     Raises:
         DeviceError: the device cannot be reached, or did not predict all test samples.
     """
-    files = {export.label: file for export in exports if (file := file_for(export, target))}
-    here = {export.label: local_predictions(export, target) for export in exports if export.label in files}
+    held = [(export, file) for export in exports if (file := record_for(export, target))]
+    files = {export.label: export.folder / file.file for export, file in held}
+    # ONNX Runtime emulates, step by step, a runtime that is not here.
+    here = {export.label: np.load(export.folder / file.predictions) for export, file in held}
+    tasks = {export.label: file.fitted(data.task) for export, file in held}
     with LazyConnection(probe) as connection:
         times = nodes.make(RemoteLatencyNode(files, target, connection, question))
-        predicted = nodes.make(RemotePredictionsNode(files, target, connection, here, data))
+        predicted = nodes.make(RemotePredictionsNode(files, target, connection, here, tasks, data))
     return RemoteMeasurement(target, probe, times, predicted)
 
 
@@ -190,9 +194,10 @@ class RemoteLatencyNode(_RemoteNode):
 
 @dataclass(frozen=True)
 class RemotePredictionsNode(_RemoteNode):
-    """What each file predicts there for the test set; ``here`` is what it predicts here."""
+    """What each file predicts there for the test set; ``here`` is what it predicts here, decoded by ``tasks``."""
 
     here: Mapping[str, NDArray[Any]]
+    tasks: Mapping[str, Task]
     data: DataSet
 
     @property
@@ -201,14 +206,14 @@ class RemotePredictionsNode(_RemoteNode):
 
     @cached_property
     def key(self) -> str:
-        return sha256(canonical_json([*self._about, self.data.fingerprint, PREDICTIONS]))
+        decoders = {label: task.decoder() for label, task in self.tasks.items()}
+        return sha256(canonical_json([*self._about, self.data.fingerprint, PREDICTIONS, decoders]))
 
     def fill(self, folder: Path, workplace: Path) -> None:
         logger.info(f"  {self.name}: {len(self.data.test)} test samples")
-        files, task = self.files, self.data.task
+        files = self.files
         found = predict_test_set(self.connection.target, self.target, files, self.data)
-        pairs = {label: [task.from_rows(rows[label]) for rows in (found, self.here)] for label in files}
-        agreement = {label: float(task.agree(*pair).mean()) for label, pair in pairs.items()}
+        agreement = {label: share_alike(self.tasks[label], found[label], self.here[label]) for label in files}
         # TensorRT fuses what it cuts otherwise: its layers are not those of a file that is cut off.
         can_depart = self.target.runtime == ONNX_RUNTIME
         departing = [label for label, share in agreement.items() if share < LEAST_AGREEMENT and can_depart]
@@ -257,12 +262,9 @@ def record_for(export: Exported, target: Target) -> FileRecord | None:
     return export.evaluation.file_for(file_profile(target))
 
 
-def local_predictions(export: Exported, target: Target) -> NDArray[Any]:
-    """Return what its file predicts here (N, ...); ONNX Runtime emulates, step by step, a runtime that is not here."""
-    file = record_for(export, target)
-    assert file is not None
-    found: NDArray[Any] = np.load(export.folder / file.predictions)
-    return found
+def share_alike(task: Task, there: NDArray[Any], here: NDArray[Any]) -> float:
+    """Return the share of samples that rows of predictions there and here mean the same for."""
+    return float(task.agree(task.from_rows(there), task.from_rows(here)).mean())
 
 
 def identifying_facts(probe: Probe) -> JsonObject:

@@ -4,6 +4,8 @@ import json
 
 from edgekd.pipeline.evaluation import Evaluation
 from edgekd.quantize.placement import PlacementCandidate, PlacementResult
+from edgekd.tasks.classification import Classification
+from edgekd.tasks.multilabel import Multilabel
 from tests.pipeline.test_warnings import file_record
 
 
@@ -22,6 +24,16 @@ def test_it_survives_json():
     assert json.dumps(again.to_json()) == json.dumps(whole.to_json())
     assert again.here.placement == placed
     assert again.files[1].details == {"average_precision_by_label": [0.5, None]}
+
+
+def test_a_file_is_decoded_by_its_own_thresholds():
+    task, thresholds = Multilabel(("a", "b"), positive_weights=(1, 2)), [0.3, 0.6]
+    whole = Evaluation((file_record(decoder={"thresholds": thresholds}), file_record()), "int8", 10, 100, 1000)
+    document = json.loads(json.dumps(whole.to_json()))
+    assert document["decoder"] == {"thresholds": thresholds} and "decoder" not in document["others"][0]
+    fitted = Evaluation.from_json(document).here.fitted(task)
+    assert (fitted.names, fitted.decoder()) == (("a", "b"), {"thresholds": thresholds})
+    assert whole.files[1].fitted(Classification(("a",))) == Classification(("a",))
 
 
 def test_a_file_is_found_by_what_it_is_written_for():

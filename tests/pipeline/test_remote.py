@@ -3,22 +3,29 @@
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+import torch
 
-from edgekd.data import load_data
-from edgekd.devices.registry import Device, add_device
+from edgekd.data import DataSet, InMemory, load_data
+from edgekd.devices.registry import Device, add_device, find_device
+from edgekd.devices.targets import RemoteTarget
 from edgekd.errors import DeviceError
 from edgekd.gate.files import keep_files
 from edgekd.gate.subject import load_subject, subject_of
 from edgekd.pipeline.evaluate import ExportNode
 from edgekd.pipeline.node import NodeCache
+from edgekd.pipeline.remote import LazyConnection, RemotePredictionsNode
 from edgekd.pipeline.resolve import resolve_targets
 from edgekd.pipeline.run import run
-from edgekd.recipe import load_recipe
+from edgekd.preprocess import Preprocess
+from edgekd.recipe import Target, load_recipe
+from edgekd.tasks.multilabel import Multilabel
+from tests.bundle.models import vector_model
 from tests.devices import odd_runtime
 from tests.devices.conftest import sshd as sshd
 from tests.devices.fake_jetson import MW, FakeJetson
@@ -123,6 +130,30 @@ def test_answers_that_differ_there_are_told(finished, recipe, monkeypatch, tmp_p
     report = run(recipe, folder)
     found = [note.message for note in report.warnings if note.code == "device_disagrees"]
     assert len(found) == 6 and "predicts on orin/tensorrt as it does here on only" in " ".join(found)
+
+
+@pytest.mark.parametrize("thresholds", [(0.5, 0.5), (0.3, 0.9)])
+def test_labels_that_a_device_finds_are_compared_by_the_files_thresholds(registry, tmp_path, thresholds):
+    random = np.random.default_rng(0)
+    inputs = random.normal(size=(60, 2)).astype(np.float32)
+    inputs[7] = np.nan
+    samples = InMemory(torch.from_numpy(inputs), torch.zeros((60, 2), dtype=torch.long))
+    scale = Preprocess("vector", (2,), (0.0, 0.0), (1.0, 1.0))
+    data = DataSet("two", ("a", "b"), scale, samples, samples, samples, kind=Multilabel)
+    here = inputs + random.normal(0, 0.5, inputs.shape).astype(np.float32)
+    with RemoteTarget(find_device("desk")) as desk:
+        connection = LazyConnection(desk.probe)
+    node = RemotePredictionsNode(
+        *({"net": vector_model(tmp_path / "net.onnx")}, Target(device="desk", runtime="onnxruntime"), connection),
+        *({"net": here}, {"net": Multilabel(("a", "b"), thresholds)}, data),
+    )
+    with connection:
+        node.fill(tmp_path, tmp_path)
+    found = json.loads((tmp_path / "metrics.json").read_text())
+    np.testing.assert_array_equal(np.load(tmp_path / found["predictions"]["net"]), inputs, strict=True)
+    ours, theirs = (1 / (1 + np.exp(-each)) >= thresholds for each in (here, inputs))
+    assert found["agreement"]["net"] == (ours == theirs).all(1).mean() < 1
+    assert node.key != replace(node, tasks={"net": Multilabel(("a", "b"), (0.4, 0.4))}).key
 
 
 def odd_python(folder: Path) -> Path:
