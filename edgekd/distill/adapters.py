@@ -3,8 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edgekd.distill.registry import Shape
 from edgekd.errors import TrainingError
+from edgekd.tasks.signature import Shape
 
 
 class Adapter(nn.Module):

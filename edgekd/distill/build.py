@@ -16,6 +16,7 @@ from edgekd.distill.standardize import Standardized
 from edgekd.errors import TrainingError
 from edgekd.registry import nearest
 from edgekd.tasks.classification import Classification
+from edgekd.tasks.signature import Shape, Signature
 from edgekd.tasks.task import Task
 
 # Arguments of losses that no recipe gives.
@@ -39,7 +40,7 @@ def build_terms(
     wanted: Sequence[LossSpec],
     student: nn.Module,
     teacher: nn.Module,
-    input_shape: tuple[int, ...],
+    input_shape: Shape | Signature,
     *,
     temperature: float | None = None,
     samples: int = 0,
@@ -50,7 +51,7 @@ def build_terms(
     Args:
         teacher: the teacher. Of an :class:`~edgekd.distill.Ensemble` the first teacher's features are compared, and
             pairs name its layers.
-        input_shape: shape of one input, without the batch.
+        input_shape: shape of one input, without the batch; or a signature.
         temperature: for the losses that have one, unless their options give another.
         samples: number of samples in the training set.
         task: what the networks are for; telling classes apart if left out.
@@ -71,7 +72,7 @@ def _term(
     name: str,
     student: nn.Module,
     teacher: nn.Module,
-    input_shape: tuple[int, ...],
+    input_shape: Shape | Signature,
     temperature: float | None,
     samples: int,
     task: Task,
@@ -114,7 +115,7 @@ def _term(
 
 
 def _default_pairs(
-    kind: type[FeatureLoss], student: nn.Module, teacher: nn.Module, input_shape: tuple[int, ...]
+    kind: type[FeatureLoss], student: nn.Module, teacher: nn.Module, input_shape: Shape | Signature
 ) -> Pairs:
     found = pair_layers(student, teacher, input_shape)
     chosen = kind.default_layers(feature_shapes(student, [path for path, _ in found], input_shape))

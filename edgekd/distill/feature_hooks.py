@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from edgekd.distill.probe import Snapshot, as_map, run_example, snapshot, unwrapped
-from edgekd.distill.registry import Shape
 from edgekd.distill.traced_forward import INPUT, LayerCandidate, Size, TracedForward, candidate_layers
 from edgekd.errors import TrainingError
 from edgekd.registry import nearest
+from edgekd.tasks.signature import Shape, Signature
 
 __all__ = ["FeatureHooks", "LayerCandidate", "as_map", "candidate_layers", "feature_shapes", "pair_layers"]
 
@@ -110,7 +110,7 @@ class FeatureHooks:
             self._found[path].append(snapshot(value))
 
 
-def feature_shapes(network: nn.Module, paths: Sequence[str], input_shape: tuple[int, ...]) -> list[Shape]:
+def feature_shapes(network: nn.Module, paths: Sequence[str], input_shape: Shape | Signature) -> list[Shape]:
     """Return the shapes of the features at ``paths``, without the batch, in evaluation mode.
 
     The network's modes and buffers and the random state are left as they are.
@@ -125,7 +125,7 @@ def feature_shapes(network: nn.Module, paths: Sequence[str], input_shape: tuple[
 
 
 def pair_layers(
-    student: nn.Module, teacher: nn.Module, input_shape: tuple[int, ...], count: int | None = None
+    student: nn.Module, teacher: nn.Module, input_shape: Shape | Signature, count: int | None = None
 ) -> list[tuple[str, str]]:
     """Pair layers of the student and the teacher: the ends of stages, then the inputs of the classifiers.
 

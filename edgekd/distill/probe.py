@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from edgekd.errors import TrainingError, first_line
 from edgekd.models.modes import in_evaluation
+from edgekd.tasks.signature import Shape, Signature, shapes_of
 
 # Class and distillation tokens come before the patches.
 EXTRA_TOKENS = 2
@@ -65,8 +66,8 @@ def as_map(features: Tensor) -> Tensor:
     return features.transpose(1, 2).unsqueeze(2)
 
 
-def run_example(network: nn.Module, input_shape: tuple[int, ...]) -> Any:
-    """Run ``network`` on two samples of zeros in evaluation mode, and return its output.
+def run_example(network: nn.Module, input_shape: Shape | Signature) -> Any:
+    """Run ``network`` on two samples of zeros, or values near to them, in evaluation mode, and return its output.
 
     Its modes and buffers and the random state are left as they are.
 
@@ -74,14 +75,14 @@ def run_example(network: nn.Module, input_shape: tuple[int, ...]) -> Any:
         TrainingError: the network does not run on such an input.
     """
     weight = next((each for each in network.parameters() if each.is_floating_point()), torch.empty(0))
-    example = torch.zeros(SAMPLES, *input_shape, device=weight.device, dtype=weight.dtype)
+    example = Signature.of(input_shape).example(SAMPLES, like=weight)
     devices = [weight.device] if weight.is_cuda else []
     with torch.no_grad(), _unchanged(network), torch.random.fork_rng(devices):
         try:
-            return network(example)
+            return network(*example)
         except Exception as error:  # the forward pass is the user's code
             raise TrainingError(
-                f"{type(network).__name__} does not run on an input of {tuple(example.shape)}: {first_line(error)}; "
+                f"{type(network).__name__} does not run on inputs of {shapes_of(example)}: {first_line(error)}; "
                 "give the shape of one input without its batch"
             ) from error
 

@@ -7,8 +7,7 @@ from torch import Tensor, nn
 
 from edgekd.errors import TrainingError
 from edgekd.registry import Registry
-
-Shape = tuple[int, ...]
+from edgekd.tasks.signature import Shape
 
 
 class LogitLoss(nn.Module):

@@ -7,9 +7,10 @@ from math import prod
 from typing import Any
 
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from edgekd.distill.probe import SAMPLES, Snapshot, as_map, run_example, snapshot, unwrapped
-from edgekd.distill.registry import Shape
+from edgekd.tasks.signature import Shape, Signature
 
 INPUT = ":input"
 Size = tuple[int, ...]
@@ -30,13 +31,13 @@ class LayerCandidate:
     depth: float
 
 
-def candidate_layers(network: nn.Module, input_shape: tuple[int, ...]) -> list[LayerCandidate]:
+def candidate_layers(network: nn.Module, input_shape: Shape | Signature) -> list[LayerCandidate]:
     """Return the layers of ``network`` whose features can be compared, in the order in which they are done.
 
     They are called once and give one map (N, C, H, W), vectors (N, C) or tokens (N, T, C) that nothing overwrites. Of
     layers that give the same features the outermost is returned. Layers that only reshape or drop are left out, and so
-    are the logits. The input of the classifier is returned as ``path:input``, since few networks have a module that
-    gives it. Maps with channels last, such as Swin's, cannot be distinguished and are taken for (C, H, W).
+    are the network's outputs. The input of the classifier is returned as ``path:input``, since few networks have a
+    module that gives it. Maps with channels last, such as Swin's, cannot be distinguished and are taken for (C, H, W).
 
     Raises:
         TrainingError: the network does not run on such an input.
@@ -92,7 +93,7 @@ class TracedForward:
         candidates: the layers whose features can be compared, in order of depth.
     """
 
-    def __init__(self, network: nn.Module, input_shape: tuple[int, ...]):
+    def __init__(self, network: nn.Module, input_shape: Shape | Signature):
         network = unwrapped(network)
         self.leaves = 0
         self.calls: list[ModuleCall] = []
@@ -134,7 +135,7 @@ class TracedForward:
     def _candidates(self) -> list[LayerCandidate]:
         kept: dict[tuple[int, int, int], ModuleCall] = {}
         for call in self.calls:
-            if call.has_features and not _same(call.given.value, self.output.given.value):
+            if call.has_features and not self._is_output(call.given.value):
                 # The outer of two modules with the same output is done later.
                 key = _memory(call.given.value)
                 kept.pop(key, None)
@@ -144,10 +145,10 @@ class TracedForward:
 
     def _embedding(self) -> LayerCandidate | None:
         """Find the input of the last linear layer, looking through dropout."""
-        logits, classifier = self.output.given.value, [call for call in self.calls if type(call.module) is nn.Linear]
-        if not classifier or not _same(classifier[-1].given.value, logits):
+        classifier = [call for call in self.calls if type(call.module) is nn.Linear]
+        if not classifier or not self._is_output(classifier[-1].given.value):
             return None
-        features = classifier[-1].taken
+        features, logits = classifier[-1].taken, classifier[-1].given.value
         if _same(features.value, self.output.taken.value):
             return None
         readers = [
@@ -161,6 +162,9 @@ class TracedForward:
         # Of modules that begin together the outermost is done last.
         first = min(reversed(readers), key=lambda call: call.begun)
         return self._candidate(first.path + INPUT, features.value, first.begun)
+
+    def _is_output(self, value: Any) -> bool:
+        return any(_same(value, output) for output in tree_leaves(self.output.given.value))
 
     def _candidate(self, path: str, features: Tensor, leaves: int) -> LayerCandidate:
         return LayerCandidate(path, tuple(as_map(features).shape[1:]), leaves / self.leaves)

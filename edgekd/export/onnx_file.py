@@ -6,7 +6,6 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from functools import cache
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from torch.fx import GraphModule
 
 from edgekd import __version__
 from edgekd.errors import EdgekdError, ExportError, first_line
+from edgekd.export.names import name_values
 from edgekd.files import write_bytes
 from edgekd.log import quiet
 from edgekd.preprocess import Preprocess
@@ -143,7 +143,7 @@ def _exported(network: nn.Module, signature: Signature, opset: int) -> ModelProt
 
 
 def _name_tensors(graph: ir.Graph, signature: Signature) -> None:
-    """Give the inputs and outputs the names of ``signature``, and other values that have one of these another."""
+    """Give the inputs and outputs the names of ``signature``, and open dimensions of outputs theirs."""
     given = len(graph.inputs), len(graph.outputs)
     expected = len(signature.inputs), len(signature.outputs) or given[1]
     if given != expected:
@@ -151,25 +151,8 @@ def _name_tensors(graph: ir.Graph, signature: Signature) -> None:
             f"the exporter wrote {given[0]} inputs and {given[1]} outputs, and the network's signature names "
             f"{expected[0]} and {expected[1]}: find it anew (edgekd.models.signature.find_signature)"
         )
-    for index, value in enumerate(graph.outputs):
-        # One value that is given twice, or an input that is handed on, has one name otherwise.
-        if value in graph.inputs or value in graph.outputs[:index]:
-            graph.append(same := ir.node("Identity", [value]))
-            same.outputs[0].type, same.outputs[0].shape = value.type, value.shape
-            graph.outputs[index] = same.outputs[0]
-    values = [*graph.inputs, *graph.initializers.values(), *(value for node in graph for value in node.outputs)]
-    wanted = dict(zip([*graph.inputs, *graph.outputs], [*signature.inputs, *signature.outputs], strict=False))
-    names = {spec.name for spec in wanted.values()}
-    taken = names | {str(value.name) for value in values}
-    for value in values:
-        if value not in wanted and value.name in names:
-            value.name = next(name for n in count(1) if (name := f"{value.name}_{n}") not in taken)
-            taken.add(value.name)
-    # Two inputs may change their names.
-    for value in wanted:
-        value.name = f"{value.name}_unnamed"
-    for value, spec in wanted.items():
-        value.name = spec.name
+    names = [each.name for each in signature.outputs] or [str(value.name) for value in graph.outputs]
+    name_values(graph, [each.name for each in signature.inputs], names)
     for value, spec in zip(graph.outputs, signature.outputs, strict=False):
         _open_dimensions(value, spec)
 

@@ -18,6 +18,7 @@ from edgekd.factorize.ranks import Choice, RankSearch
 from edgekd.models import count_macs
 from edgekd.models.fold import copyable, fold
 from edgekd.ranges import COUNT, SHARE
+from edgekd.tasks.signature import Shape, Signature
 
 # Layers that a message names.
 SHOWN = 3
@@ -66,7 +67,7 @@ class Factorized:
 
 def factorize(
     network: nn.Module,
-    input_shape: tuple[int, ...],
+    input_shape: Shape | Signature,
     *,
     macs: float | None = None,
     energy: float | None = None,
@@ -80,7 +81,7 @@ def factorize(
     would not get cheaper is left whole.
 
     Args:
-        input_shape: one input without its batch.
+        input_shape: shape of one input, without the batch; or a signature.
         macs: the share of the network's multiply-accumulates to keep, in (0, 1).
         energy: in place of ``macs``: the share of its squared singular values that each layer keeps, in (0, 1).
         methods: entries of ``METHODS``.
@@ -121,7 +122,7 @@ def factorize(
 
 def must_reach(
     network: nn.Module,
-    input_shape: tuple[int, ...],
+    input_shape: Shape | Signature,
     *,
     macs: float | None = None,
     methods: Sequence[str] = ("svd", "tucker", "spatial"),
@@ -142,7 +143,7 @@ def must_reach(
 
 
 def _search(
-    network: nn.Module, input_shape: tuple[int, ...], methods: Sequence[str], ignore: Sequence[str], round_to: int
+    network: nn.Module, input_shape: Shape | Signature, methods: Sequence[str], ignore: Sequence[str], round_to: int
 ) -> tuple[RankSearch, list[WholeLayer]]:
     candidates, left = find_candidates(network, input_shape, ignore)
     if not candidates:

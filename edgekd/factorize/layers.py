@@ -15,6 +15,7 @@ from edgekd.factorize.decomposition import Layer, Positions
 from edgekd.factorize.plan import replace
 from edgekd.models.modes import in_evaluation
 from edgekd.registry import nearest
+from edgekd.tasks.signature import Shape, Signature, shapes_of
 
 WEIGHTED = (_ConvNd, nn.Linear, nn.Bilinear)
 
@@ -44,7 +45,7 @@ class Candidate:
 
 
 def find_candidates(
-    network: nn.Module, input_shape: tuple[int, ...], ignore: Sequence[str] = ()
+    network: nn.Module, input_shape: Shape | Signature, ignore: Sequence[str] = ()
 ) -> tuple[list[Candidate], list[WholeLayer]]:
     """Return the layers that can be factorised, and those that cannot be; ``network`` is afterwards as it was.
 
@@ -110,24 +111,23 @@ def _positions(layer: Layer, inputs: torch.Size, outputs: torch.Size) -> Positio
     return Positions(samples * prod(before), samples * prod((*after[:1], *before[1:])), samples * prod(after))
 
 
-def _probed(network: nn.Module, input_shape: tuple[int, ...], paths: Sequence[str]) -> dict[str, _Probe | None]:
+def _probed(network: nn.Module, input_shape: Shape | Signature, paths: Sequence[str]) -> dict[str, _Probe | None]:
     """Run the network with a probe around each of ``paths``; None where it does not do with one what it did."""
-    weight = next(network.parameters())
     generator = torch.Generator().manual_seed(0)
-    example = torch.rand(1, *input_shape, generator=generator).to(weight)
+    example = Signature.of(input_shape).example(1, next(network.parameters()), generator)
 
     def run() -> object:
         # A forward pass may draw.
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.default_generator.manual_seed(0)
-            return network(example)
+            return network(*example)
 
     with in_evaluation(network):
         try:
             expected = run()
         except Exception as error:  # the forward pass is the user's code
             raise ModelError(
-                f"{type(network).__name__} does not run on an input of {tuple(example.shape)}: {first_line(error)}; "
+                f"{type(network).__name__} does not run on inputs of {shapes_of(example)}: {first_line(error)}; "
                 "give input_shape without the batch"
             ) from error
         probes = _around(network, paths, lambda: _same(run(), expected))

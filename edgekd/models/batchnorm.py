@@ -3,22 +3,23 @@
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from edgekd.errors import TrainingError
+from edgekd.tasks.signature import Inputs, arguments_of
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 @torch.no_grad()
-def reestimate(network: nn.Module, batches: Iterable[Tensor]) -> int:
+def reestimate(network: nn.Module, batches: Iterable[Inputs]) -> int:
     """Set the running mean and variance of every BatchNorm to the plain average over ``batches``.
 
     This is needed after activations have changed, as by a cut, or before a fold into quantised weights. Weights stay,
     dropout is off, and the network's mode is restored.
 
     Args:
-        batches: inputs of shape (N, ...), of two samples or more.
+        batches: inputs of shape (N, ...), of two samples or more; of a network with several, a tuple of them.
 
     Raises:
         TrainingError: there is a BatchNorm and no batch; its statistics are then 0 and 1.
@@ -39,7 +40,7 @@ def reestimate(network: nn.Module, batches: Iterable[Tensor]) -> int:
     seen = 0
     try:
         for inputs in batches:
-            network(inputs)
+            network(*arguments_of(inputs))
             seen += 1
     finally:
         for norm in norms:

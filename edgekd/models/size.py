@@ -8,17 +8,22 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from edgekd.tasks.signature import Shape, Signature
+
 
 def count_parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def count_macs(network: nn.Module, input_shape: tuple[int, ...]) -> int:
-    """Count the multiply-accumulates of one sample in convolutions and matrix products, in evaluation mode."""
+def count_macs(network: nn.Module, input_shape: Shape | Signature) -> int:
+    """Count the multiply-accumulates of one sample in convolutions and matrix products, in evaluation mode.
+
+    Open dimensions have the size that ``input_shape`` gives them in examples.
+    """
     return int(_counted(network, input_shape).get_total_flops()) // 2
 
 
-def macs_by_module(network: nn.Module, input_shape: tuple[int, ...]) -> dict[str, int]:
+def macs_by_module(network: nn.Module, input_shape: Shape | Signature) -> dict[str, int]:
     """Count the multiply-accumulates of each module that has any, by path; containers include their modules'."""
     prefix = f"{type(network).__name__}."
     counts = _counted(network, input_shape).get_flop_counts()
@@ -29,12 +34,12 @@ def macs_by_module(network: nn.Module, input_shape: tuple[int, ...]) -> dict[str
     }
 
 
-def _counted(network: nn.Module, input_shape: tuple[int, ...]) -> FlopCounterMode:
+def _counted(network: nn.Module, input_shape: Shape | Signature) -> FlopCounterMode:
     training = network.training
     network.eval()
-    weight = next(network.parameters())
+    example = Signature.of(input_shape).example(1, like=next(network.parameters()))
     with torch.no_grad(), _unfused_attention(), FlopCounterMode(display=False) as counter:
-        network(torch.zeros(1, *input_shape, device=weight.device, dtype=weight.dtype))
+        network(*example)
     network.train(training)
     return counter
 

@@ -14,6 +14,7 @@ from edgekd.prune.plan import Plan
 from edgekd.prune.prunable import Prunable
 from edgekd.prune.verification import describe_unpruned
 from edgekd.ranges import SHARE
+from edgekd.tasks.signature import Shape, Signature
 
 # The most candidate widths of a group, and the most cuts until one is within the target.
 STEPS, ROUNDS = 32, 8
@@ -35,7 +36,7 @@ class Pruned:
 
 def prune(
     network: nn.Module,
-    input_shape: tuple[int, ...],
+    input_shape: Shape | Signature,
     *,
     macs: float | None = None,
     params: float | None = None,
@@ -47,7 +48,7 @@ def prune(
     ``network`` itself is left as it is. The layer that gives the logits is never cut.
 
     Args:
-        input_shape: shape of one input, without the batch.
+        input_shape: shape of one input, without the batch; or a signature.
         macs, params, size: the share to keep, in (0, 1); give exactly one of them.
         ranking: arguments of :class:`Prunable`: importance, reduction, scope, round_to, max_ratio, ignore, batches,
             loss, seed, weights.

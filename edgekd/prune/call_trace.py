@@ -23,7 +23,7 @@ KNOWN = frozenset(
         *("elu", "leaky_relu", "clamp", "exp", "sqrt", "pow", "neg", "add", "add_", "mul", "mul_", "sub", "div"),
         *("__add__", "__radd__", "__iadd__", "__mul__", "__rmul__", "__imul__", "__sub__", "__truediv__", "mean"),
         *("max_pool1d", "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "max_pool2d_with_indices", "interpolate"),
-        *("cat", "flatten", "permute", "transpose", "contiguous", "size", "dim"),
+        *("cat", "embedding", "flatten", "permute", "transpose", "contiguous", "size", "dim"),
     }
 )
 # Attributes of tensors, and the calls of `with torch.no_grad()`.

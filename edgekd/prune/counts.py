@@ -10,6 +10,7 @@ from edgekd.errors import ModelError
 from edgekd.models import count_macs, count_parameters
 from edgekd.prune.latency import Layer
 from edgekd.registry import Registry
+from edgekd.tasks.signature import Shape, Signature
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Count:
     """
 
     words: str
-    of: Callable[[nn.Module, tuple[int, ...]], int]
+    of: Callable[[nn.Module, Shape | Signature], int]
     of_layer: Callable[[Layer], int]
 
     def measure(self, layers: Iterable[Layer]) -> int:
@@ -36,7 +37,7 @@ def _weights(layer: Layer) -> int:
     return prod(layer.weight_shape)
 
 
-def _bytes(network: nn.Module, _: tuple[int, ...]) -> int:
+def _bytes(network: nn.Module, _: Shape | Signature) -> int:
     """Return the bytes of all tensors; a file has some kilobytes more for its graph, whatever the widths."""
     return sum(value.numel() * value.element_size() for value in network.state_dict().values())
 

@@ -14,9 +14,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from edgekd.errors import ModelError
-from edgekd.prune.plan import IDENTITY, Plan, apply_plan, example_input, widths
+from edgekd.prune.graph import example_inputs
+from edgekd.prune.plan import IDENTITY, Plan, apply_plan, widths
 from edgekd.ranges import SHARE
 from edgekd.registry import nearest
+from edgekd.tasks.signature import Shape, Signature
 
 Degradation = Callable[[nn.Module], float]
 
@@ -41,7 +43,7 @@ class DepthPruned:
         return self.after / self.before
 
 
-def residual_blocks(network: nn.Module, input_shape: tuple[int, ...]) -> list[str]:
+def residual_blocks(network: nn.Module, input_shape: Shape | Signature) -> list[str]:
     """Return the paths of the residual blocks that ``nn.Identity`` can replace, in the network's order.
 
     A block is a module with convolutions or linear layers that is called once, with one tensor, gives one of the same
@@ -50,7 +52,7 @@ def residual_blocks(network: nn.Module, input_shape: tuple[int, ...]) -> list[st
     the stage that they make up.
 
     Args:
-        input_shape: shape of one input, without the batch.
+        input_shape: shape of one input, without the batch; or a signature.
     """
     original = copy.deepcopy(network).eval()
     found: list[str] = []
@@ -91,7 +93,7 @@ def rank_blocks(network: nn.Module, blocks: Sequence[str], degradation: Degradat
 
 def cut_depth(
     network: nn.Module,
-    input_shape: tuple[int, ...],
+    input_shape: Shape | Signature,
     *,
     cost: Callable[[nn.Module], float],
     target: float,
@@ -103,7 +105,7 @@ def cut_depth(
     ``network`` itself is left as it is.
 
     Args:
-        input_shape: shape of one input, without the batch.
+        input_shape: shape of one input, without the batch; or a signature.
         cost: the cost of a network; called with copies in evaluation mode.
         target: the share of the cost to keep, in (0, 1).
         degradation: as for :func:`rank_blocks`.
@@ -131,7 +133,7 @@ def cut_depth(
 
 
 def must_shorten(
-    network: nn.Module, input_shape: tuple[int, ...], *, cost: Callable[[nn.Module], float], target: float
+    network: nn.Module, input_shape: Shape | Signature, *, cost: Callable[[nn.Module], float], target: float
 ) -> tuple[list[str], float]:
     """Return the blocks that could be dropped, and the cost with all of them. The arguments are :func:`cut_depth`'s.
 
@@ -146,7 +148,7 @@ def must_shorten(
     return blocks, before
 
 
-def _shape_keepers(network: nn.Module, input_shape: tuple[int, ...]) -> dict[str, Tensor]:
+def _shape_keepers(network: nn.Module, input_shape: Shape | Signature) -> dict[str, Tensor]:
     calls: dict[nn.Module, list[Tensor | None]] = {}
 
     def note(module: nn.Module, args: tuple[object, ...], kwargs: dict[str, object], output: object) -> None:
@@ -163,7 +165,7 @@ def _shape_keepers(network: nn.Module, input_shape: tuple[int, ...]) -> dict[str
     hooks = [module.register_forward_hook(note, with_kwargs=True) for module in paths]
     try:
         with torch.no_grad():
-            network(example_input(network, input_shape))
+            network(*example_inputs(network, input_shape))
     finally:
         for hook in hooks:
             hook.remove()

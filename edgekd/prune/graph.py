@@ -17,6 +17,7 @@ from typing import Any
 import torch
 import torch_pruning as tp
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 from torch_pruning.dependency import Node
 from torch_pruning.dependency.shape_infer import init_shape_information
 from torch_pruning.ops import OPTYPE
@@ -40,6 +41,7 @@ from edgekd.prune.grouped import (
     is_grouped,
 )
 from edgekd.prune.operations import ResizePruner, map_channels, resize_of
+from edgekd.tasks.signature import Shape, Signature, shapes_of
 
 WEIGHTED = (OPTYPE.CONV, OPTYPE.DEPTHWISE_CONV, OPTYPE.LINEAR)
 MAPPED = (OPTYPE.CONCAT, OPTYPE.SPLIT, OPTYPE.RESHAPE, OPTYPE.UNBIND, OPTYPE.EXPAND, OPTYPE.SLICE)
@@ -156,13 +158,21 @@ class ChannelGraph(tp.DependencyGraph):  # type: ignore[misc]
                 self._own_pruners[module] = self._grouped
             elif isinstance(module, nn.GroupNorm):
                 self._own_pruners[module] = self._norms
-        nodes = Nodes(super()._trace(*arguments, **options))
+        given: list[Tensor] = []
+
+        def note(outputs: Any) -> Any:
+            given.extend(leaf for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor))
+            return outputs
+
+        nodes = Nodes(super()._trace(*arguments, **{**options, "output_transform": note}))
         for node in nodes.values():
             resize = resize_of(node)
             if resize is not None:
                 self._resizes.known[node.module] = resize
                 self._own_pruners[node.module] = self._resizes
-        ends = [node for node in nodes.values() if not node.outputs]
+        # An output may be read by other layers too.
+        made = {output.grad_fn for output in given}
+        ends = [node for node in nodes.values() if not node.outputs or node.grad_fn in made]
         self.outputs = [node.module for node in _last_weights(ends)]
         shared = tied_weights(self.model)
         reasons = (
@@ -213,19 +223,19 @@ class ChannelGraph(tp.DependencyGraph):  # type: ignore[misc]
         )
 
 
-def channel_graph(network: nn.Module, input_shape: tuple[int, ...]) -> ChannelGraph:
+def channel_graph(network: nn.Module, input_shape: Shape | Signature) -> ChannelGraph:
     """Trace the dependency graph of ``network``, which is left in evaluation mode.
 
     Layers that only run in training, such as auxiliary heads, are in the graph.
 
     Args:
-        input_shape: shape of one input, without the batch.
+        input_shape: shape of one input, without the batch; or a signature.
 
     Raises:
         ModelError: the network's operations cannot be traced; or it has layers that only run in training, and does
             not run in training mode on this input.
     """
-    example = example_input(network, input_shape)
+    example = example_inputs(network, input_shape)
     # Left to itself torch-pruning first tries the samples as so many arguments.
     forward = _in_training if _has_training_layers(network.eval(), example) else _call
     with torch.enable_grad(), _all_traced(network), warnings.catch_warnings():
@@ -242,10 +252,10 @@ def channel_graph(network: nn.Module, input_shape: tuple[int, ...]) -> ChannelGr
     return graph
 
 
-def example_input(network: nn.Module, input_shape: tuple[int, ...]) -> Tensor:
-    """Return a batch of two zero inputs on the network's device."""
+def example_inputs(network: nn.Module, input_shape: Shape | Signature, batch: int = 2) -> tuple[Tensor, ...]:
+    """Make zeros, or values near to them, as the network's inputs on its device."""
     # Two samples: a BatchNorm in training mode refuses one.
-    return torch.zeros(2, *input_shape, device=next(network.parameters()).device)
+    return Signature.of(input_shape).example(batch, like=next(network.parameters()))
 
 
 @contextmanager
@@ -261,8 +271,8 @@ def _all_traced(network: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(False)
 
 
-def _call(network: nn.Module, example: Tensor) -> Any:
-    return network(example)
+def _call(network: nn.Module, example: Sequence[Tensor]) -> Any:
+    return network(*example)
 
 
 def _sizes(node: Node) -> list[int] | None:
@@ -284,7 +294,7 @@ def _last_weights(ends: Sequence[Node]) -> list[Node]:
     return found
 
 
-def _has_training_layers(network: nn.Module, example: Tensor) -> bool:
+def _has_training_layers(network: nn.Module, example: Sequence[Tensor]) -> bool:
     called: set[nn.Module] = set()
     # Attention reads the weights of its own layers and never calls them.
     inside = {part for m in network.modules() if isinstance(m, nn.MultiheadAttention) for part in m.modules()}
@@ -292,22 +302,22 @@ def _has_training_layers(network: nn.Module, example: Tensor) -> bool:
     hooks = [layer.register_forward_pre_hook(lambda module, _: called.add(module)) for layer in layers]
     try:
         with torch.no_grad():
-            network(example)
+            network(*example)
     finally:
         for hook in hooks:
             hook.remove()
     return any(layer not in called for layer in layers)
 
 
-def _in_training(network: nn.Module, example: Tensor) -> Any:
+def _in_training(network: nn.Module, example: Sequence[Tensor]) -> Any:
     statistics = {name: buffer.clone() for name, buffer in network.named_buffers()}
     network.train()
     try:
-        return network(example)
+        return network(*example)
     except Exception as error:  # the forward pass is the user's code
         raise ModelError(
             f"{type(network).__name__} has layers that run in training only, and fails there on an input of "
-            f"{tuple(example.shape)}: {first_line(error)}; build it without them (aux_logits: false), or for larger "
+            f"{shapes_of(example)}: {first_line(error)}; build it without them (aux_logits: false), or for larger "
             "images"
         ) from error
     finally:

@@ -12,13 +12,13 @@ from torch import nn
 from edgekd.errors import ModelError
 from edgekd.models.fold import fold
 from edgekd.prune.graph import channel_graph
-from edgekd.prune.graph import example_input as example_input
+from edgekd.tasks.signature import Shape, Signature
 
 Plan = list[list[Any]]
 IDENTITY = "identity"
 
 
-def apply_plan(network: nn.Module, plan: Plan, input_shape: tuple[int, ...]) -> nn.Module:
+def apply_plan(network: nn.Module, plan: Plan, input_shape: Shape | Signature) -> nn.Module:
     """Cut the channels and drop the blocks of ``plan`` out of a newly built network, in place and in order.
 
     Computed weights, such as weight norm's, are made plain ones first.
@@ -38,11 +38,11 @@ def apply_plan(network: nn.Module, plan: Plan, input_shape: tuple[int, ...]) -> 
     return network
 
 
-def cut_channels(network: nn.Module, input_shape: tuple[int, ...], cuts: Sequence[tuple[str, Sequence[int]]]) -> Plan:
+def cut_channels(network: nn.Module, input_shape: Shape | Signature, cuts: Sequence[tuple[str, Sequence[int]]]) -> Plan:
     """Cut channels out of ``network``, in place, and return the plan of it.
 
     Args:
-        input_shape: shape of one input, without the batch.
+        input_shape: shape of one input, without the batch; or a signature.
         cuts: the path of each group's root, with the output channels to cut; all that depends on these goes too.
     """
     graph, layers = channel_graph(network, input_shape), dict(network.named_modules())

@@ -12,15 +12,16 @@ from torch import nn
 
 from edgekd.errors import ModelError, first_line
 from edgekd.models.fold import copyable, fold
-from edgekd.prune.graph import channel_graph
+from edgekd.prune.graph import channel_graph, example_inputs
 from edgekd.prune.groups import ChannelGroup, find_groups
 from edgekd.prune.importance import build_importance, collect_gradients
 from edgekd.prune.importance.gradients import Batches, Loss
-from edgekd.prune.plan import Plan, cut_channels, example_input, widths
+from edgekd.prune.plan import Plan, cut_channels, widths
 from edgekd.prune.structure import Structure, structure_of
 from edgekd.prune.verification import Unpruned, describe_unpruned, find_unprunable
 from edgekd.ranges import COUNT, SEED, SHARE_OR_ALL
 from edgekd.registry import nearest
+from edgekd.tasks.signature import Shape, Signature
 
 # The most layers that a message names.
 SHOWN = 4
@@ -33,7 +34,7 @@ class Prunable:
     The layer that gives the logits is never among them.
 
     Args:
-        input_shape: shape of one input, without the batch.
+        input_shape: shape of one input, without the batch; or a signature.
         importance: an entry of ``IMPORTANCES``.
         reduction: an entry of ``REDUCTIONS``, over the layers of a group; the importance's own if left out.
         scope: how widths are allocated between groups, one of ``SCOPES``. ``paths`` keeps as many paths through the
@@ -60,7 +61,7 @@ class Prunable:
     def __init__(
         self,
         network: nn.Module,
-        input_shape: tuple[int, ...],
+        input_shape: Shape | Signature,
         *,
         importance: str = "group_magnitude",
         reduction: str | None = None,
@@ -146,7 +147,7 @@ class Prunable:
     def _must_run(self, network: nn.Module, roots: Sequence[str]) -> None:
         try:
             with torch.no_grad():
-                network.eval()(example_input(network, self.input_shape))
+                network.eval()(*example_inputs(network, self.input_shape))
         except Exception as error:  # the forward pass is the user's code
             raise ModelError(
                 f"{type(network).__name__} does not run with fewer channels in {', '.join(roots[:SHOWN])}: "

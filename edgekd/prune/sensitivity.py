@@ -10,7 +10,7 @@ from typing import Any
 
 import torch.nn.functional as F
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import nn
 
 from edgekd.artifact import tensors_of
 from edgekd.errors import EdgekdError, ModelError
@@ -23,6 +23,7 @@ from edgekd.prune.importance.gradients import Batches, Loss
 from edgekd.prune.plan import Plan
 from edgekd.prune.prunable import Prunable
 from edgekd.ranges import SHARE
+from edgekd.tasks.signature import Inputs, Shape, Signature, arguments_of
 
 VERSION = 1
 Score = Callable[[nn.Module], float]
@@ -77,7 +78,7 @@ class _Trial:
 
 def scan(
     network: nn.Module,
-    input_shape: tuple[int, ...],
+    input_shape: Shape | Signature,
     score: Score,
     *,
     latency: Latency | None = None,
@@ -86,7 +87,7 @@ def scan(
     importance: str = "group_magnitude",
     reduction: str | None = None,
     round_to: int = 8,
-    batches: Sequence[Tensor] = (),
+    batches: Sequence[Inputs] = (),
     ignore: Sequence[str] = (),
     labelled: Batches | None = None,
     loss: Loss = F.cross_entropy,
@@ -100,7 +101,7 @@ def scan(
     is.
 
     Args:
-        input_shape: shape of one input, without the batch.
+        input_shape: shape of one input, without the batch; or a signature.
         score: called with a copy in evaluation mode, such as the validation accuracy; more is better. It must give
             the same number for the same network.
         latency: called with the same copy after it; gives the cut network's time over the uncut one's, above 0. With a
@@ -111,8 +112,8 @@ def scan(
         ratios: shares of a group's channels to cut, in (0, 1).
         importance, reduction: as of :class:`Prunable`; they rank the channels of a group.
         round_to: the widths that are left are multiples of this.
-        batches: inputs of shape (N, *input_shape) to estimate BatchNorm's statistics from after each cut; without
-            them the statistics stay as they are.
+        batches: inputs of shape (N, *input_shape), or tuples of several inputs, to estimate BatchNorm's statistics
+            from after each cut; without them the statistics stay as they are.
         ignore: path patterns of layers to leave alone.
         labelled: (inputs, labels) for importances that need gradients.
         loss: ``loss(logits, labels)``, for the same.
@@ -226,7 +227,7 @@ def _trial(prunable: Prunable, index: int, ratio: float) -> _Trial:
     return _Trial(index, keep, [[prunable.roots[index], True, channels]] if channels else [])
 
 
-def _cut(prunable: Prunable, trial: _Trial, batches: Sequence[Tensor]) -> nn.Module:
+def _cut(prunable: Prunable, trial: _Trial, batches: Sequence[Inputs]) -> nn.Module:
     keeps = [len(group.scores) for group in prunable.groups]
     keeps[trial.group] = trial.keep
     smaller, _ = prunable.cut(keeps)
@@ -252,10 +253,14 @@ def _name(plan: Plan) -> str:
     return sha256(canonical_json(plan))[:16]
 
 
-def _key(network: nn.Module, input_shape: tuple[int, ...], batches: Sequence[Tensor]) -> str:
-    tensors = {**tensors_of(network), **{f"batch {index}": batch for index, batch in enumerate(batches)}}
+def _key(network: nn.Module, input_shape: Shape | Signature, batches: Sequence[Inputs]) -> str:
+    signature, tensors = Signature.of(input_shape), tensors_of(network)
+    for index, batch in enumerate(batches):
+        for place, tensor in enumerate(arguments_of(batch)):
+            tensors[f"batch {index}.{place}" if place else f"batch {index}"] = tensor
     content = save({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()})
-    return sha256(canonical_json([VERSION, str(network), input_shape]) + content)
+    taken = signature.inputs[0].shape if signature.is_single else signature.to_json()
+    return sha256(canonical_json([VERSION, str(network), taken]) + content)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from edgekd.prune.group_members import GroupMember, group_members
 from edgekd.prune.importance.gradients import restoring
 from edgekd.prune.verification import find_unprunable
 from edgekd.ranges import NOT_NEGATIVE, POSITIVE
+from edgekd.tasks.signature import Shape, Signature
 
 
 class GroupNorm:
@@ -33,7 +34,7 @@ class GroupNorm:
 
     Args:
         network: the network in training. After a cut, or where layers are replaced, make a new regulariser.
-        input_shape: shape of one input, without the batch.
+        input_shape: shape of one input, without the batch; or a signature.
         strength: above 0, in units of the optimiser's weight decay; 1e-4 to 1e-2 are usual.
         alpha: at least 0; 0 is a plain weight decay, 4 the paper's value.
         ignored: layers whose channels will not be cut.
@@ -46,7 +47,7 @@ class GroupNorm:
     def __init__(
         self,
         network: nn.Module,
-        input_shape: tuple[int, ...],
+        input_shape: Shape | Signature,
         strength: float = 1e-3,
         alpha: float = 4.0,
         ignored: Sequence[nn.Module] = (),
@@ -94,7 +95,7 @@ def shrinkage(importances: Tensor, alpha: float) -> Tensor:
 
 
 def _groups(
-    network: nn.Module, input_shape: tuple[int, ...], ignored: Sequence[nn.Module]
+    network: nn.Module, input_shape: Shape | Signature, ignored: Sequence[nn.Module]
 ) -> dict[str, tuple[list[GroupMember], CoupledChannels]]:
     paths = {module: path for path, module in network.named_modules()}
     # Tracing follows autograd: a frozen layer would not be seen.

@@ -21,6 +21,7 @@ from edgekd.prune.call_trace import CallTrace, FunctionCall, failing_operation
 from edgekd.prune.graph import ChannelGraph
 from edgekd.prune.groups import ChannelGroup, unscored
 from edgekd.prune.plan import Plan, cut_channels
+from edgekd.tasks.signature import Shape, Signature
 
 # Tolerance relative to the change that the cut makes: rounding is below it, a wrong channel above.
 SINGLE, DOUBLE = 1e-4, 1e-7
@@ -73,7 +74,7 @@ class Unprunable:
 
 
 def find_unprunable(
-    network: nn.Module, input_shape: tuple[int, ...], graph: ChannelGraph, ignored: Sequence[nn.Module] = ()
+    network: nn.Module, input_shape: Shape | Signature, graph: ChannelGraph, ignored: Sequence[nn.Module] = ()
 ) -> Unprunable:
     """Find the groups of ``graph`` that cannot be cut, each with the reason.
 
@@ -112,7 +113,7 @@ class _TrialCuts:
     def __init__(
         self,
         network: nn.Module,
-        input_shape: tuple[int, ...],
+        input_shape: Shape | Signature,
         graph: ChannelGraph,
         groups: Mapping[str, ChannelGroup],
     ):
@@ -123,7 +124,7 @@ class _TrialCuts:
         cuts = {path: _trial_channels(group, number, generator) for number, (path, group) in enumerate(groups.items())}
         self.cuts = {path: channels for path, channels in cuts.items() if channels}
         self.specimen = _with_random_weights(network, generator)
-        self.inputs = torch.randn(2, *input_shape, generator=generator).to(next(network.parameters()).device)
+        self.inputs = Signature.of(input_shape).example(2, next(network.parameters()), generator)
         self.failed: dict[str, tuple[str, str]] = {}
 
     def run(self) -> dict[str, tuple[str, str]]:
@@ -166,7 +167,8 @@ class _TrialCuts:
             return None
         # A difference in single precision may be rounding.
         networks = (copy.deepcopy(self.specimen), masked, pruned)
-        uncut, reference, cut = (_traced(each.double(), self.inputs.double()) for each in networks)
+        doubled = [each.double() if each.is_floating_point() else each for each in self.inputs]
+        uncut, reference, cut = (_traced(each.double(), doubled) for each in networks)
         if found.error is None and _same(uncut, reference, cut, DOUBLE):
             return None
         return failing_operation(expected.calls, found.calls, found.error)
@@ -235,11 +237,11 @@ def _zero_inputs(layer: nn.Module, channels: list[int]) -> None:
             layer.weight[group * outputs : (group + 1) * outputs, offset] = 0
 
 
-def _traced(network: nn.Module, inputs: Tensor) -> _Traced:
+def _traced(network: nn.Module, inputs: Sequence[Tensor]) -> _Traced:
     with CallTrace(network) as trace, torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(0)
         try:
-            return _Traced(tuple(_tensors(network(inputs))), trace.calls)
+            return _Traced(tuple(_tensors(network(*inputs))), trace.calls)
         except Exception as error:  # the user's code, with other widths than it was written for
             return _Traced((), trace.calls, error)
 

@@ -18,6 +18,7 @@ from edgekd.quantize.layerwise import LayerwiseForward
 from edgekd.quantize.patches import MATRIX_PRODUCTS, MatrixProduct
 from edgekd.quantize.quantizer import CLAMPS
 from edgekd.quantize.rounding import RoundingProblem, RoundingSearch, learn_rounding
+from edgekd.tasks.signature import Inputs
 
 # 256 MiB of a layer's inputs
 LARGEST_SAMPLE = 2**26
@@ -47,7 +48,7 @@ class AdaRound:
 
 def adaround(
     graph: GraphModule,
-    batches: Iterable[Tensor],
+    batches: Iterable[Inputs],
     search: RoundingSearch | None = None,
     positions: int = 16384,
 ) -> AdaRound:
@@ -62,8 +63,8 @@ def adaround(
 
     Args:
         graph: a prepared and calibrated graph; its weights are changed.
-        batches: (N, ...) inputs on the graph's device, 1,000 samples or so; all are held in memory, with their
-            activations at one layer.
+        batches: (N, ...) inputs on the graph's device, or tuples of several, 1,000 samples or so; all are held in
+            memory, with their activations at one layer.
         positions: the number of output positions (samples times pixels) to draw at random for fitting a layer; fewer
             where their inputs would take more than 256 MiB.
 
@@ -84,7 +85,7 @@ def adaround(
         pairs = zip(quantised.inputs(name), reference.outputs(name, keep=True), strict=True)
         product = MatrixProduct.of(layer.node, weight)
         wanted = min(positions, LARGEST_SAMPLE // product.rows(weight)[:, 0].numel())
-        columns, targets = _sample(product, pairs, wanted / sum(map(len, samples)), search.seed)
+        columns, targets = _sample(product, pairs, wanted / sum(len(each[0]) for each in samples), search.seed)
         done.append(_round(layer, graph, columns, targets, search))
     return AdaRound(tuple(done), skipped)
 

@@ -12,6 +12,7 @@ from edgekd.progress import track
 from edgekd.quantize.calibration import checked_batches, float_copy, freeze_calibrated
 from edgekd.quantize.fake_quant import WeightedLayer, weighted_layers
 from edgekd.quantize.layerwise import LayerwiseForward
+from edgekd.tasks.signature import Inputs
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class BiasCorrection:
 
 
 @torch.no_grad()
-def correct_biases(graph: GraphModule, batches: Iterable[Tensor]) -> BiasCorrection:
+def correct_biases(graph: GraphModule, batches: Iterable[Inputs]) -> BiasCorrection:
     """Add to each bias the shift of the mean of the layer's output by quantisation: E[float] − E[quantised].
 
     This is the empirical variant (appendix D): layers are corrected in order of execution, and the quantised inputs of
@@ -34,7 +35,8 @@ def correct_biases(graph: GraphModule, batches: Iterable[Tensor]) -> BiasCorrect
 
     Args:
         graph: a prepared and calibrated graph; its biases are changed.
-        batches: (N, ...) inputs on the graph's device; all are held in memory, with their activations at one layer.
+        batches: (N, ...) inputs on the graph's device, or tuples of several; all are held in memory, with their
+            activations at one layer.
 
     Raises:
         ModelError: there is no batch, or one of another shape, or the graph was not calibrated.

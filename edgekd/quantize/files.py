@@ -16,17 +16,19 @@ from edgekd.preprocess import Preprocess
 from edgekd.profiles import must_serve
 from edgekd.quantize.fake_quant import FakeQuantize, WeightedLayer, weighted_layers
 from edgekd.quantize.qdq import to_qdq
+from edgekd.tasks.signature import Shape, Signature
 
 
 def export_runtime(
     graph: GraphModule,
     path: Path | str,
-    preprocess: Preprocess,
+    preprocess: Preprocess | None,
     target: str,
     *,
     trained: str = "portable",
     classes: Iterable[str] = (),
     keep_float: Collection[str] = (),
+    inputs: Shape | Signature | None = None,
 ) -> Path:
     """Write the file of ``graph`` that runs fastest in the runtime of ``target``.
 
@@ -37,12 +39,13 @@ def export_runtime(
         graph: made by :func:`edgekd.quantize.prepare`, and calibrated or trained.
         target: the profile to write for.
         trained: the profile that ``graph`` was prepared with.
+        preprocess, classes, inputs: as for :func:`edgekd.export.export_onnx`.
 
     Raises:
         ExportError: ``trained`` does not serve ``target``, or the graph cannot be exported.
     """
     must_serve(trained, target)
-    model = to_runtime(to_qdq(graph, preprocess, classes), graph, trained, target, keep_float)
+    model = to_runtime(to_qdq(graph, preprocess, classes, inputs=inputs), graph, trained, target, keep_float)
     write_bytes(Path(path), model.SerializeToString(deterministic=True))
     return Path(path)
 

@@ -5,7 +5,9 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
-from torch.fx import GraphModule, Interpreter, Node
+from torch.fx import Graph, GraphModule, Interpreter, Node
+
+from edgekd.tasks.signature import Inputs, arguments_of
 
 
 class LayerwiseForward:
@@ -19,14 +21,14 @@ class LayerwiseForward:
     ...     inputs = list(forward.inputs(layer.node.name))
     """
 
-    def __init__(self, graph: GraphModule, batches: Sequence[Tensor]):
-        [placeholder] = graph.graph.find_nodes(op="placeholder")
-        reached = dependents(placeholder)
+    def __init__(self, graph: GraphModule, batches: Sequence[Inputs]):
+        inputs = inputs_of(graph.graph)
+        reached = dependents(inputs)
         self._activations = set(reached)
-        self._ahead = deque(node for node in reached if node is not placeholder)
+        self._ahead = deque(node for node in reached if node not in inputs)
         self._runs = [Interpreter(graph) for _ in batches]
-        for run, inputs in zip(self._runs, batches, strict=True):
-            run.env[placeholder] = inputs
+        for run, batch in zip(self._runs, batches, strict=True):
+            run.env.update(zip(inputs, arguments_of(batch), strict=True))
 
     def inputs(self, name: str) -> Iterator[Tensor]:
         """Yield the inputs of the convolution or linear layer at the node ``name``, batch by batch.
@@ -80,10 +82,15 @@ class LayerwiseForward:
         return list(found)
 
 
-def dependents(source: Node) -> list[Node]:
-    """Return ``source`` and all nodes that depend on it, in order of execution."""
-    found = {source}
-    for node in source.graph.nodes:
+def inputs_of(graph: Graph) -> list[Node]:
+    """Return the nodes of the network's inputs, in their order."""
+    return list(graph.find_nodes(op="placeholder"))
+
+
+def dependents(sources: Sequence[Node]) -> list[Node]:
+    """Return ``sources`` and all nodes that depend on them, in order of execution."""
+    found, nodes = set(sources), sources[0].graph.nodes
+    for node in nodes:
         if not found.isdisjoint(node.all_input_nodes):
             found.add(node)
-    return [node for node in source.graph.nodes if node in found]
+    return [node for node in nodes if node in found]

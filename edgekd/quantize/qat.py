@@ -5,7 +5,6 @@ from collections.abc import Collection
 
 import torch
 from torch import nn
-from torch.export import Dim
 from torch.fx import Graph, GraphModule, Node
 from torchao.quantization.pt2e import disable_observer, enable_observer
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
@@ -14,13 +13,14 @@ from edgekd.errors import ModelError, first_line
 from edgekd.log import quiet
 from edgekd.quantize.fake_quant import fake_quants, weighted_layers
 from edgekd.quantize.quantizer import RuntimeQuantizer
+from edgekd.tasks.signature import Shape, Signature
 
 aten = torch.ops.aten
 
 
 def prepare(
     network: nn.Module,
-    input_shape: tuple[int, ...],
+    input_shape: Shape | Signature,
     profile: str = "onnxruntime-x86",
     keep_float: Collection[str] = (),
 ) -> GraphModule:
@@ -29,8 +29,11 @@ def prepare(
     BatchNorm is folded into the convolutions first, as in deployment; quantisation noise would disturb the training of
     its statistics.
 
+    The graph is called as the network is, with the inputs of the signature one by one. Integer inputs and embeddings
+    of them stay as they are; what is computed from these in floats is quantised.
+
     Args:
-        input_shape: shape of one sample, without the batch.
+        input_shape: shape of one input, without the batch; or a signature.
         profile: an entry of :data:`PROFILES`, for the runtime of the graph.
         keep_float: paths of layers that stay in float, each with all layers under it.
 
@@ -39,11 +42,13 @@ def prepare(
     """
     network = copy.deepcopy(network).eval().cpu()
     _must_be_finite(network)
-    example = torch.zeros(2, *input_shape)
+    signature = Signature.of(input_shape)
     quantizer = RuntimeQuantizer(profile, keep_float)
     try:
         with quiet():
-            exported = torch.export.export(network, (example,), dynamic_shapes=({0: Dim("batch")},)).module()
+            exported = torch.export.export(
+                network, signature.example(), dynamic_shapes=signature.dynamic_shapes()
+            ).module()
             _drop_concatenations_of_one(exported.graph)
             _keep_shared_convolutions(exported.graph)
             graph = prepare_pt2e(exported, quantizer)

@@ -19,22 +19,33 @@ from torch.fx import GraphModule, Node
 from edgekd.errors import ExportError
 from edgekd.export import to_onnx
 from edgekd.export.deploy.qdq import WEIGHTED, constant, initializer, layer_of, required
+from edgekd.export.names import name_values
 from edgekd.export.onnx_file import OPSET
 from edgekd.preprocess import Preprocess
 from edgekd.quantize.fake_quant import FakeQuantize, WeightedLayer, fake_quant_of, weighted_layers
+from edgekd.tasks.signature import Shape, Signature
 
 # Far from any number that a network would multiply by, and exact in float32 with an index added.
 MARKER = 2.0**22
 
 
-def to_qdq(graph: GraphModule, preprocess: Preprocess, classes: Iterable[str] = (), opset: int = OPSET) -> ModelProto:
+def to_qdq(
+    graph: GraphModule,
+    preprocess: Preprocess | None,
+    classes: Iterable[str] = (),
+    opset: int = OPSET,
+    inputs: Shape | Signature | None = None,
+) -> ModelProto:
     """Export ``graph`` to ONNX with a Q/DQ pair at every enabled fake-quant, for :func:`edgekd.export.deploy.deploy`.
+
+    The arguments are those of :func:`edgekd.export.export_onnx`.
 
     Raises:
         ExportError: the graph cannot be exported.
     """
     marked, modules = _mark(graph)
-    model = ir.from_proto(to_onnx(marked, preprocess, classes, opset))
+    model = ir.from_proto(to_onnx(marked, preprocess, classes, opset, inputs))
+    names = [[str(value.name) for value in side] for side in (model.graph.inputs, model.graph.outputs)]
     found = _unmark(model.graph, modules)
     if found != len(modules):
         raise ExportError(
@@ -43,12 +54,14 @@ def to_qdq(graph: GraphModule, preprocess: Preprocess, classes: Iterable[str] = 
         )
     _quantise_weights(model.graph, graph)
     RemoveUnusedNodesPass()(model)  # the markers
+    name_values(model.graph, *names)
     return ir.to_proto(model)
 
 
 def _mark(graph: GraphModule) -> tuple[GraphModule, list[FakeQuantize]]:
     """Return a float copy with a product in place of each activation's fake-quant, and these in the markers' order."""
     graph = copy.deepcopy(graph)
+    graph.graph.eliminate_dead_code()  # the exporter drops it too, and its markers
     modules: list[FakeQuantize] = []
     for node in list(graph.graph.nodes):
         module = fake_quant_of(graph, node)

@@ -21,7 +21,7 @@ from torchao.quantization.pt2e.quantizer import (
 
 from edgekd.profiles import PROFILES, Profile
 from edgekd.quantize.fake_quant import TRANSPOSED, WEIGHTED, FakeQuantize, groups_of, layer_of
-from edgekd.quantize.layerwise import dependents
+from edgekd.quantize.layerwise import dependents, inputs_of
 
 aten = torch.ops.aten
 
@@ -197,9 +197,8 @@ def _has_own_divisor(node: Node) -> bool:
 
 
 def _activations(graph: Graph) -> set[Node]:
-    """Return the floating-point nodes that depend on the network's input; arithmetic on parameters does not."""
-    [placeholder] = graph.find_nodes(op="placeholder")
-    return {node for node in dependents(placeholder) if _is_float(node.meta.get("val"))}
+    """Return the floating-point nodes that depend on the network's inputs; arithmetic on parameters does not."""
+    return {node for node in dependents(inputs_of(graph)) if _is_float(node.meta.get("val"))}
 
 
 def _is_float(value: object) -> bool:

@@ -2,17 +2,21 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
+from edgekd.errors import ModelError
 from edgekd.progress import track
 from edgekd.quantize.calibration.states import as_float
 from edgekd.quantize.fake_quant import FakeQuantize, WeightedLayer, fake_quants, weighted_layers
-from edgekd.tasks.classification.train import divergence
+from edgekd.tasks.classification.train import divergence as of_classes
+from edgekd.tasks.signature import Inputs, arguments_of
 
-Divergence = Callable[[Tensor, Tensor], Tensor]
+# Of a network's outputs from a reference's, for each sample.
+Divergence = Callable[[Any, Any], Tensor]
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class LayerSensitivity:
 
 @torch.no_grad()
 def sensitivities(
-    graph: GraphModule, batches: Sequence[Tensor], divergence: Divergence = divergence
+    graph: GraphModule, batches: Sequence[Inputs], divergence: Divergence = of_classes
 ) -> list[LayerSensitivity]:
     """Quantise one layer at a time, its weights and its input, and measure the divergence; the most sensitive first.
 
@@ -37,19 +41,27 @@ def sensitivities(
 
     Args:
         graph: a calibrated graph; it is left as it was.
-        batches: inputs of shape (N, *input_shape); a few hundred samples are enough.
-        divergence: of logits from a reference, (N,); that of classes if left out.
+        batches: inputs of shape (N, *input_shape), or tuples of several; a few hundred samples are enough.
+        divergence: of the graph's outputs from a reference's, (N,); of a classifier's logits if left out.
+
+    Raises:
+        ModelError: ``divergence`` was left out, and the graph gives something else than one tensor.
     """
+    arguments = [arguments_of(inputs) for inputs in batches]
     layers = [layer for layer in weighted_layers(graph) if layer.weight_fake_quant is not None]
     with as_float(graph):
-        reference = [graph(inputs) for inputs in batches]
+        reference = [graph(*inputs) for inputs in arguments]
+        if divergence is of_classes and not all(isinstance(each, Tensor) for each in reference):
+            raise ModelError(
+                "the graph gives several outputs: say how far they are apart (divergence=lambda ours, reference: ...)"
+            )
         found = []
         for layer in track(layers, "sensitivity of layers", len(layers)):
             _enable(graph, modules_of(layer))
             total = sum(
-                divergence(graph(inputs), logits).sum() for inputs, logits in zip(batches, reference, strict=True)
+                divergence(graph(*inputs), exact).sum() for inputs, exact in zip(arguments, reference, strict=True)
             )
-            found.append(LayerSensitivity(layer.layer, float(total) / sum(map(len, batches))))
+            found.append(LayerSensitivity(layer.layer, float(total) / sum(len(inputs[0]) for inputs in arguments)))
     return sorted(found, key=lambda each: -each.divergence)
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from edgekd.strict_json import JsonObject
 
-# Of one input, without the batch.
+# Of one sample, without the batch.
 Shape = tuple[int, ...]
 # Inputs of a network: the tensor (N, ...) of one, or those of several in their order or by their names.
 Inputs: TypeAlias = "Tensor | Sequence[Tensor] | Mapping[str, Tensor]"
@@ -282,11 +282,18 @@ class Signature:
         return Signature(**read, open=tuple(OpenDimension(**each) for each in document.get("open", ())))
 
 
-def arguments_of(inputs: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Return the arguments of a call from a batch: a tensor is the only one."""
+def arguments_of(inputs: Inputs) -> tuple[Tensor, ...]:
+    """Return the arguments of a call ``network(*arguments)`` from a batch; those of a mapping in its own order."""
     from torch import Tensor
 
-    return (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    if isinstance(inputs, Tensor):
+        return (inputs,)
+    return tuple(inputs.values() if isinstance(inputs, Mapping) else inputs)
+
+
+def shapes_of(inputs: Inputs) -> str:
+    """Return the shapes of a batch's tensors as text: ``(2, 3, 32, 32)``, of several ``(2, 3, 32, 32), (2, 8)``."""
+    return ", ".join(str(tuple(each.shape)) for each in arguments_of(inputs))
 
 
 def output_tensors(outputs: Any) -> dict[str, Tensor]:

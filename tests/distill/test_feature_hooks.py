@@ -306,7 +306,7 @@ def test_a_look_leaves_the_network_as_it_is(look):
 @pytest.mark.parametrize("look", [lambda network, shape: feature_shapes(network, ["conv1"], shape), candidate_layers])
 def test_an_input_of_another_shape(look):
     network = resnet8()
-    with pytest.raises(TrainingError, match=r"^ResNet8 does not run on an input of \(2, 1, 8, 8\): ") as error:
+    with pytest.raises(TrainingError, match=r"^ResNet8 does not run on inputs of \(2, 1, 8, 8\): ") as error:
         look(network, (1, 8, 8))
     assert str(error.value).endswith("; give the shape of one input without its batch")
     assert count_hooks(network) == 0

@@ -99,6 +99,6 @@ def test_an_input_that_the_network_does_not_take():
     with pytest.raises(ModelError) as error:
         find_candidates(build("mlp", (30,), 10), (31,))
     assert str(error.value) == (
-        "Sequential does not run on an input of (1, 31): mat1 and mat2 shapes cannot be multiplied (1x31 and 30x64); "
+        "Sequential does not run on inputs of (1, 31): mat1 and mat2 shapes cannot be multiplied (1x31 and 30x64); "
         "give input_shape without the batch"
     )

@@ -7,9 +7,10 @@ from torch import Tensor
 from edgekd.distill.adapters import match_sizes
 from edgekd.distill.geometry import unit
 from edgekd.distill.pairs import mean_over_pairs
-from edgekd.distill.registry import LOSSES, FeatureLoss, Shape
+from edgekd.distill.registry import LOSSES, FeatureLoss
 from edgekd.errors import TrainingError
 from edgekd.precision import full
+from edgekd.tasks.signature import Shape
 
 
 def at_loss(student: Tensor, teacher: Tensor) -> Tensor:

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from edgekd.distill.geometry import embedding, unit
 from edgekd.distill.losses.memory import MemoryBank, draw_negatives
-from edgekd.distill.registry import LOSSES, FeatureLoss, Shape
+from edgekd.distill.registry import LOSSES, FeatureLoss
 from edgekd.errors import TrainingError
 from edgekd.precision import full
+from edgekd.tasks.signature import Shape
 from edgekd.train import distributed
 
 

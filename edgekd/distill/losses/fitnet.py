@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from edgekd.distill.adapters import Adapter, match_sizes
 from edgekd.distill.pairs import mean_over_pairs
-from edgekd.distill.registry import LOSSES, FeatureLoss, Shape
+from edgekd.distill.registry import LOSSES, FeatureLoss
 from edgekd.precision import full
+from edgekd.tasks.signature import Shape
 
 
 def fitnet_loss(student: Tensor, teacher: Tensor) -> Tensor:

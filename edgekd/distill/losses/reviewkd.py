@@ -6,9 +6,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgekd.distill.losses.fusion import ABF
-from edgekd.distill.registry import LOSSES, FeatureLoss, Shape
+from edgekd.distill.registry import LOSSES, FeatureLoss
 from edgekd.errors import TrainingError
 from edgekd.precision import full
+from edgekd.tasks.signature import Shape
 
 LEVELS = (4, 2, 1)
 WIDEST = 512

@@ -6,8 +6,9 @@ from torch import Tensor
 
 from edgekd.distill.geometry import inner_products, unit
 from edgekd.distill.pairs import mean_over_pairs
-from edgekd.distill.registry import LOSSES, FeatureLoss, Shape
+from edgekd.distill.registry import LOSSES, FeatureLoss
 from edgekd.precision import full
+from edgekd.tasks.signature import Shape
 
 
 def sp_loss(student: Tensor, teacher: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ from edgekd.export.deploy.qdq import (
     required,
 )
 from edgekd.export.deploy.zero_points import zero_point_for
+from edgekd.export.names import name_values
 from edgekd.profiles import PROFILES, Profile
 
 
@@ -42,6 +43,7 @@ def deploy(model: ModelProto, profile: str, keep_float: Collection[str] = ()) ->
     wanted = PROFILES.find(profile)
     inside = ir.from_proto(model)
     graph = inside.graph
+    names = [[str(value.name) for value in side] for side in (graph.inputs, graph.outputs)]
     weights = list(quantized_weights(graph))
     pairs = qdq_pairs(graph)
     plan = make_plan(graph, pairs, weights, wanted, keep_float)
@@ -63,6 +65,7 @@ def deploy(model: ModelProto, profile: str, keep_float: Collection[str] = ()) ->
     if wanted.float16:
         to_float16(graph)
     _finish(inside, wanted)
+    name_values(graph, *names)
     result = ir.to_proto(inside)
     _check(result, plan, weights, added)
     return result

@@ -1,18 +1,23 @@
 """Gradients that importances such as Taylor and Fisher need in the weights before they score."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import get_args
+from operator import itemgetter
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from edgekd.errors import ModelError
 from edgekd.prune.group_members import GroupMember
 from edgekd.prune.registry import Gradients
+from edgekd.tasks.signature import Inputs, arguments_of
 
-Batches = Iterable[tuple[Tensor, Tensor]]
-Loss = Callable[[Tensor, Tensor], Tensor]
+# Inputs and labels, which may be any nesting of tensors.
+Batches = Iterable[tuple[Inputs, Any]]
+# Of the network's output and the labels.
+Loss = Callable[[Any, Any], Tensor]
 # As BackPACK keeps what autograd does not.
 SQUARED = "squared_grad"
 
@@ -28,8 +33,9 @@ def collect_gradients(network: nn.Module, batches: Batches | None, loss: Loss, k
     ...     scores = [importance(group) for group in groups]
 
     Args:
-        batches: (inputs, labels), samples along the first dimension of both; read only where ``kind`` asks for them.
-        loss: ``loss(logits, labels)``, a scalar, the mean over the samples.
+        batches: (inputs, labels), samples along the first dimension of all their tensors; read only where ``kind``
+            asks for them.
+        loss: ``loss(outputs, labels)``, a scalar, the mean over the samples.
         kind: an importance's ``gradients``. ``batch`` stores the gradient of the mean loss over all samples in
             ``.grad``. ``sample`` stores the mean over the samples of each one's squared gradient in
             ``.squared_grad``, at one forward and backward pass for each. ``none`` does nothing.
@@ -114,13 +120,17 @@ def _means(network: nn.Module, batches: Batches, loss: Loss, kind: Gradients) ->
     device = next(iter(sums)).device
     samples = 0
     for inputs, labels in batches:
-        size = 1 if kind == "sample" else len(inputs)
-        for part in zip(inputs.to(device).split(size), labels.to(device).split(size), strict=True):
-            gradients = _gradients(network, *part, loss, list(sums))
+        arguments = arguments_of(inputs)
+        count = len(arguments[0])
+        size = 1 if kind == "sample" else count
+        batch = tree_map(lambda tensor: tensor.to(device), (arguments, labels))
+        for start in range(0, count, size):
+            some, some_labels = tree_map(itemgetter(slice(start, start + size)), batch)
+            gradients = _gradients(network, some, some_labels, loss, list(sums))
             for total, gradient in zip(sums.values(), gradients, strict=True):
                 if gradient is not None:
                     total += gradient.square() if kind == "sample" else size * gradient
-        samples += len(inputs)
+        samples += count
     if not samples:
         raise ModelError("no batch to take gradients from: give at least one")
     names = {each: name for name, each in network.named_parameters()}
@@ -134,10 +144,10 @@ def _means(network: nn.Module, batches: Batches, loss: Loss, kind: Gradients) ->
 
 
 def _gradients(
-    network: nn.Module, inputs: Tensor, labels: Tensor, loss: Loss, parameters: list[nn.Parameter]
+    network: nn.Module, inputs: Sequence[Tensor], labels: Any, loss: Loss, parameters: list[nn.Parameter]
 ) -> tuple[Tensor | None, ...]:
     with torch.enable_grad():
-        value = loss(network(inputs), labels)
+        value = loss(network(*inputs), labels)
     if value.numel() != 1 or not value.requires_grad:
         raise ModelError(
             f"the loss must be one number that depends on the weights, got {tuple(value.shape)}: reduce it to the mean "

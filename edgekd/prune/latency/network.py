@@ -13,8 +13,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from edgekd.errors import ModelError, first_line
+from edgekd.prune.graph import example_inputs
 from edgekd.prune.latency.layer import Layer, Size
-from edgekd.prune.plan import example_input
+from edgekd.tasks.signature import Shape, Signature, shapes_of
 
 ATEN = torch.ops.aten
 # Operators that are folded into the layer before them in evaluation mode.
@@ -25,14 +26,14 @@ CLAMPS = {
 }
 
 
-def layers_of(network: nn.Module, input_shape: tuple[int, ...]) -> dict[str, Layer]:
+def layers_of(network: nn.Module, input_shape: Shape | Signature) -> dict[str, Layer]:
     """Return the convolutions and linear layers by path, in the order in which one inference first calls them.
 
     ``network`` itself is left as it is. Layers whose module is not called, such as the projections of PyTorch's
     attention, are not found.
 
     Args:
-        input_shape: shape of one input, without the batch.
+        input_shape: shape of one input, without the batch; or a signature.
 
     Raises:
         ModelError: the network does not take such an input, or calls no such layer.
@@ -50,13 +51,14 @@ def layers_of(network: nn.Module, input_shape: tuple[int, ...]) -> dict[str, Lay
     modules = {path: module for path, module in network.named_modules() if isinstance(module, _ConvNd | nn.Linear)}
     for path, module in modules.items():
         module.register_forward_hook(partial(called, path))
+    example = example_inputs(network, input_shape, batch=1) if modules else ()
     try:
         with torch.no_grad(), follow:
             if modules:
-                network(example_input(network, input_shape)[:1])
+                network(*example)
     except Exception as error:  # whatever the network's own code raises
         raise ModelError(
-            f"{type(network).__name__} does not take an input of shape {input_shape}: {first_line(error)}"
+            f"{type(network).__name__} does not take inputs of {shapes_of(example)}: {first_line(error)}"
         ) from error
     if not found:
         raise ModelError(f"{type(network).__name__} calls no convolution and no linear layer: there is nothing to time")

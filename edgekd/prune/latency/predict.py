@@ -14,6 +14,7 @@ from edgekd.prune.latency.layer import Layer
 from edgekd.prune.latency.network import layers_of
 from edgekd.prune.latency.readings import readings
 from edgekd.prune.latency.table import LatencyTable
+from edgekd.tasks.signature import Shape, Signature
 
 # The reference layer takes the network's weights out of the cache: the first run after it is slower.
 TURN, WARMUP_TURNS, MIN_TURNS, MAX_TURNS = 4, 2, 6, 58
@@ -40,7 +41,7 @@ def predict(network_ms: float, before: Mapping[str, Layer], after: Mapping[str, 
 
 
 def predictor(
-    network: nn.Module, input_shape: tuple[int, ...], table: LatencyTable, uncut_ms: float
+    network: nn.Module, input_shape: Shape | Signature, table: LatencyTable, uncut_ms: float
 ) -> Callable[[nn.Module], float]:
     """Return a function that predicts the latency of a cut copy of ``network``, as a share of ``network``'s.
 
@@ -50,7 +51,7 @@ def predictor(
     >>> scan(network, shape, accuracy, latency=share)  # doctest: +SKIP
 
     Args:
-        input_shape: shape of one input, without the batch.
+        input_shape: shape of one input, without the batch; or a signature.
         uncut_ms: the latency of ``network`` at the speed of the table, as :func:`network_ms` gives it after the
             table's last measurement; in (0, ∞).
 

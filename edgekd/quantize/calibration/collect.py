@@ -14,14 +14,16 @@ from edgekd.quantize.calibration.histogram import Histogram
 from edgekd.quantize.calibration.registry import CALIBRATIONS
 from edgekd.quantize.calibration.states import as_float, checked_batches
 from edgekd.quantize.fake_quant import FakeQuantize, fake_quants, layer_of, weighted_layers
+from edgekd.quantize.layerwise import inputs_of
+from edgekd.tasks.signature import Inputs
 
 
-def collect(graph: GraphModule, batches: Iterable[Tensor]) -> dict[str, Histogram]:
+def collect(graph: GraphModule, batches: Iterable[Inputs]) -> dict[str, Histogram]:
     """Collect histograms of the float network's activations at every fake-quant.
 
     Args:
         graph: a prepared graph; its ranges, and which fake-quants are enabled, stay as they are.
-        batches: (N, ...) inputs on the graph's device.
+        batches: (N, ...) inputs on the graph's device; of a network with several, tuples of them.
 
     Returns:
         A histogram for each activation's FakeQuantize, by its name in the graph; tensors that share a range have one.
@@ -34,12 +36,12 @@ def collect(graph: GraphModule, batches: Iterable[Tensor]) -> dict[str, Histogra
     counters = [(module, _Counter(histograms[name], _source(graph, name))) for name, module in modules.items()]
     with torch.no_grad(), as_float(graph), _hooked(counters):
         for inputs in checked_batches(graph, batches):
-            graph(inputs)
+            graph(*inputs)
     return histograms
 
 
 def calibrate(
-    graph: GraphModule, batches: Iterable[Tensor], method: str = "minmax", **options: Any
+    graph: GraphModule, batches: Iterable[Inputs], method: str = "minmax", **options: Any
 ) -> dict[str, Histogram]:
     """Set the ranges of activations with ``method``, and those of weights to each channel's full range; freeze both.
 
@@ -47,7 +49,7 @@ def calibrate(
 
     Args:
         graph: a prepared graph.
-        batches: (N, ...) inputs on the graph's device.
+        batches: (N, ...) inputs on the graph's device; of a network with several, tuples of them.
         method: an entry of ``CALIBRATIONS``.
         options: options of the method, such as ``percentage``.
 
@@ -114,5 +116,5 @@ def _source(graph: GraphModule, name: str) -> str:
     node = call.args[0]
     assert isinstance(node, Node)
     if node.op == "placeholder":
-        return "the network's input"
+        return "the network's input" if len(inputs_of(graph.graph)) == 1 else f"the network's input {node.name!r}"
     return f"the output of layer {layer_of(node)!r} ({node.name})" if layer_of(node) else f"the output of {node.name}"

@@ -11,6 +11,8 @@ from torchao.quantization.pt2e import disable_fake_quant, disable_observer
 
 from edgekd.errors import ModelError
 from edgekd.quantize.fake_quant import fake_quants
+from edgekd.quantize.layerwise import inputs_of
+from edgekd.tasks.signature import Inputs, arguments_of
 
 
 @contextmanager
@@ -48,21 +50,41 @@ def freeze_calibrated(graph: GraphModule) -> None:
     graph.apply(disable_observer)
 
 
-def checked_batches(graph: GraphModule, batches: Iterable[Tensor]) -> Iterator[Tensor]:
-    """Yield ``batches``, checked to have the shape that ``graph`` was exported for.
+def checked_batches(graph: GraphModule, batches: Iterable[Inputs]) -> Iterator[tuple[Tensor, ...]]:
+    """Yield the arguments of a call for each of ``batches``, checked to be those that ``graph`` was exported for.
 
     Raises:
-        ModelError: there is no batch, or one has another shape.
+        ModelError: there is no batch, or one has other inputs, or another shape.
     """
-    [placeholder] = graph.graph.find_nodes(op="placeholder")
-    expected = tuple(placeholder.meta["val"].shape[1:])
+    expected = {node.name: node.meta["val"] for node in inputs_of(graph.graph)}
     seen = 0
-    for inputs in batches:
-        if tuple(inputs.shape[1:]) != expected:
-            shape = ", ".join(map(str, ("N", *expected)))
-            raise ModelError(f"calibration data of shape {tuple(inputs.shape)}: the network takes ({shape})")
-        seen += len(inputs)
-        if len(inputs):
-            yield inputs
+    for batch in batches:
+        arguments = arguments_of(batch)
+        if len(arguments) != len(expected):
+            raise ModelError(
+                f"calibration data of {len(arguments)} inputs: the network takes {', '.join(expected)}, in this order"
+            )
+        for (name, wanted), tensor in zip(expected.items(), arguments, strict=True):
+            if not _fits(tensor, wanted):
+                taker = f"input {name!r}" if len(expected) > 1 else "the network"
+                raise ModelError(f"calibration data of shape {_described(tensor)}: {taker} takes {_described(wanted)}")
+        seen += len(arguments[0])
+        if len(arguments[0]):
+            yield arguments
     if not seen:
         raise ModelError("no calibration data: give at least one batch of inputs")
+
+
+def _fits(tensor: Tensor, wanted: Tensor) -> bool:
+    if tensor.ndim != wanted.ndim or tensor.is_floating_point() != wanted.is_floating_point():
+        return False
+    # An open dimension is a symbol there.
+    return all(own == size for own, size in zip(tensor.shape[1:], wanted.shape[1:], strict=True) if type(size) is int)
+
+
+def _described(tensor: Tensor) -> str:
+    batch, *sizes = (
+        size if type(size) is int else "N" if axis == 0 else "any" for axis, size in enumerate(tensor.shape)
+    )
+    kind = "" if tensor.is_floating_point() else f" of {str(tensor.dtype).removeprefix('torch.')}"
+    return f"({', '.join(map(str, (batch, *sizes)))}){kind}"

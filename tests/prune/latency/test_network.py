@@ -83,7 +83,7 @@ def test_the_network_is_left_alone(training):
 
 
 def test_what_cannot_be_asked(small):
-    with pytest.raises(ModelError, match=r"Small does not take an input of shape \(4, 28, 28\): Given groups=1"):
+    with pytest.raises(ModelError, match=r"Small does not take inputs of \(1, 4, 28, 28\): Given groups=1"):
         layers_of(small, (4, 28, 28))
     with pytest.raises(ModelError, match="calls no convolution and no linear layer"):
         layers_of(nn.Sequential(nn.ReLU()), (3,))
