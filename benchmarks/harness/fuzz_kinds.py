@@ -139,7 +139,7 @@ class Bundles(Kind):
         from edgekd.bundle.pack import pack
         from edgekd.bundle.session import BundleSession
         from edgekd.preprocess import Preprocess
-        from edgekd.tasks.classification import Classification
+        from edgekd.tasks.multilabel import Multilabel
 
         preprocess = Preprocess("image", (1, 8, 8), (0.5,), (0.5,))
         write_model(folder / "a.onnx")
@@ -148,7 +148,7 @@ class Bundles(Kind):
         outputs = BundleSession(folder / "a.onnx", 1).run(inputs)
         self.good = pack(
             folder / "bundle", name="small", models={"float32": folder / "a.onnx"}, preprocess=preprocess,
-            task=Classification(("a", "b", "c")), golden=(inputs, outputs), raw=samples,
+            task=Multilabel(("a", "b", "c"), (0.3, 0.5, 0.7)), golden=(inputs, outputs), raw=samples,
         )  # fmt: skip
         self.files = {
             str(path.relative_to(self.good)): path.read_bytes() for path in self.good.rglob("*.*") if path.is_file()
