@@ -140,6 +140,7 @@ EDGE = {
     "devices/runner.py": "messages of a program that is copied to a device as one file",
     "files.py": "reads JSON objects",
     "gate/consistency.py": "checks a report's document",
+    "gate/evidence.py": "reads a baseline's document",
     "gate/policy.py": "reads TOML",
     "gate/row.py": "reads rows of a report and of a baseline",
     "gate/subject.py": "reads a report's document and a baseline's",

@@ -44,14 +44,13 @@ from edgekd.files import canonical_json, sha256, sha256_file
 from edgekd.gate import GateSubject as Judged
 from edgekd.gate import Policy, check
 from edgekd.gate.files import keep_files, kept_file
-from edgekd.gate.row import GateRow
 from edgekd.gate.subject import subject_of
 from edgekd.pipeline.baseline_latency import NOW, against_baseline, comparison_plan
 from edgekd.pipeline.inventory import int8_coverage, operator_counts
 from edgekd.pipeline.measure import LAUNCHES, SECONDS
 from edgekd.progress import track
 from edgekd.recipe import Recipe, Target, load_recipe
-from edgekd.records.rows import deployed_of, teacher_of
+from edgekd.records.rows import deployed_of, place_of, teacher_of
 from edgekd.stats.correct import decode_correct, encode_correct
 from edgekd.stats.proportion import wilson_interval
 
@@ -112,7 +111,7 @@ def main() -> None:
 def case_of(run: Path, baseline: Path) -> Case:
     report, recipe = json.loads((run / "report.json").read_text()), load_recipe(run / "recipe.lock.yaml")
     keep_files(run, baseline)
-    agreed = kept_file(baseline, GateRow.of_report(ends(report)[1], None))
+    agreed = kept_file(baseline, subject_of(report).rows[place_of(ends(report)[1])])
     return Case(run, report, agreed, recipe, load_data(recipe.data, recipe.seed))
 
 

@@ -38,7 +38,7 @@ def check(
 ) -> int:
     """Compare a run with a baseline: 0 nothing got worse, 2 something did, 3 the two cannot be compared.
 
-    Accuracy is compared in pairs on the same test samples. Latency is compared with the baseline's own file ('edgekd
+    Metrics are compared in pairs on the same test samples. Latency is compared with the baseline's own file ('edgekd
     run --beside'), else by the ratio to the teacher, with its interval. Sizes and counts are compared exactly. In
     GitHub Actions the Markdown goes to the step summary too.
     """
@@ -72,7 +72,9 @@ def promote(
         typer.Option("--files", help="Keep the network's files next to it, for 'edgekd run --beside'."),
     ] = False,
 ) -> None:
-    """Make a run the baseline: the metrics of its deployed network, and one bit for each test sample.
+    """Make a run the baseline: the metrics of its deployed network, and what it predicted for each test sample.
+
+    Where samples are right or wrong that is one bit each; else a file in <baseline>-files, to be committed too.
 
     With --files its ONNX files go to <baseline>-files: 'edgekd run --beside' times a later network in turns with
     them, which detects a slower one on a busy machine too.
@@ -94,7 +96,7 @@ def promote(
 def show(verdict: "Verdict", baseline: Path, current: Path) -> None:
     from rich.console import Console
 
-    from edgekd.gate.files import folder_of
+    from edgekd.gate.files import has_files
     from edgekd.gate.table import render_table
 
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
@@ -104,7 +106,7 @@ def show(verdict: "Verdict", baseline: Path, current: Path) -> None:
         console.print(plain_text.line(line), markup=False, soft_wrap=True)
     if not verdict.passed or verdict.at("better"):
         meant = "if this is meant" if not verdict.passed else "better than the baseline; to keep it"
-        files = folder_of(baseline).is_dir()
+        files = has_files(baseline)
         run = current.parent if files and current.is_file() else current
         way = f"edgekd baseline promote {run} {baseline}{' --files' if files else ''}"
         console.print(plain_text.line(f"{meant}: {way}"), markup=False, soft_wrap=True)

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 from edgekd.formatting import ABSENT
 from edgekd.gate.comparable import NotComparable, must_be_comparable
-from edgekd.gate.metrics import METRICS, Question, accuracy, bounded, new_figure
+from edgekd.gate.metrics import METRICS
 from edgekd.gate.policy import Policy
+from edgekd.gate.quality import quality
+from edgekd.gate.question import Judge, Question, bounded, new_figure
 from edgekd.gate.row import GateRow
 from edgekd.gate.subject import GateSubject
 from edgekd.gate.verdict import ORDER, Finding, Level, Verdict
@@ -30,9 +33,10 @@ def check(baseline: GateSubject, current: GateSubject, policy: Policy | None = N
 
 
 def _figures(baseline: GateSubject, current: GateSubject, policy: Policy) -> Iterator[Finding]:
+    judges = _judges(baseline)
     for place in dict.fromkeys([*baseline.rows, *current.rows]):
         row, now = baseline.rows.get(place, GateRow()), current.rows.get(place, GateRow())
-        for metric, judge in METRICS.items():
+        for metric, judge in judges.items():
             question = Question(place, metric, policy.rules[metric], policy.confidence, row, now)
             before, after = question.figures()
             if before is not None:
@@ -41,13 +45,21 @@ def _figures(baseline: GateSubject, current: GateSubject, policy: Policy) -> Ite
                 yield bounded(question) or _new(question, baseline)
 
 
+def _judges(baseline: GateSubject) -> dict[str, Judge]:
+    """The task's metrics first."""
+    return {**{metric.name: partial(quality, metric=metric) for metric in baseline.task.metrics}, **METRICS}
+
+
 def _new(question: Question, baseline: GateSubject) -> Finding:
-    """A network at a new place classifies the same samples: its accuracy is compared with the least elsewhere."""
-    known = {place: row.accuracy for place, row in baseline.rows.items() if row.accuracy is not None}
-    if question.metric != "accuracy" or question.place in baseline.rows or not known:
+    """A network at a new place predicts the same samples: a task's metric is compared with the worst one elsewhere."""
+    metric = next((each for each in baseline.task.metrics if each.name == question.metric), None)
+    if metric is None or question.place in baseline.rows:
         return new_figure(question)
-    least = min(known, key=lambda place: known[place])
-    found = accuracy(replace(question, baseline=baseline.rows[least]))
+    known = {place: row.metrics[metric.name] for place, row in baseline.rows.items() if metric.name in row.metrics}
+    if not known:
+        return new_figure(question)
+    least = (min if metric.better == "higher" else max)(known, key=lambda place: known[place])
+    found = quality(replace(question, baseline=baseline.rows[least]), metric)
     return replace(found, what=f"{found.what}; this place is new, and compared with {least}")
 
 
@@ -60,11 +72,11 @@ def _both(bound: Finding | None, found: Finding) -> Finding:
 
 
 def _absent(baseline: GateSubject, current: GateSubject, policy: Policy) -> Iterator[Finding]:
-    """Metrics that the policy names, and that neither of the two has anywhere."""
+    """Metrics that the policy names, and that neither of the two has anywhere; it may name other tasks' metrics too."""
     rows = [*baseline.rows.values(), *current.rows.values()]
-    for metric in METRICS:
+    for metric in _judges(baseline):
         rule = policy.rules[metric]
-        if metric in policy.named and rule.judges and all(getattr(row, metric) is None for row in rows):
+        if metric in policy.named and rule.judges and all(row.figure(metric) is None for row in rows):
             what = f"the policy names {metric}, and neither the run nor the baseline has it"
             level: Level = "warn" if rule.level == "warn" else "fail"
             advice = "run the recipe with a target that it is measured on, or take it out of the policy"

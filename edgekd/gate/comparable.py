@@ -34,11 +34,13 @@ class NotComparable(EdgekdError):
 
 
 def must_be_comparable(baseline: GateSubject, current: GateSubject, policy: Policy) -> None:
-    """Check that both reports are of the same samples, machine, runtime and teacher.
+    """Check that both reports are of the same task, samples, machine, runtime and teacher.
 
     Raises:
         NotComparable: with every fact that differs or that one of the two lacks.
     """
+    if baseline.task is not current.task:
+        raise NotComparable([FactDifference("task", baseline.task.name, current.task.name)])
     # A device that one of the two was not measured on leaves the figures of the others what they are.
     shared = _devices(baseline) & _devices(current)
     names = sorted(
@@ -71,11 +73,11 @@ def _other_teachers(baseline: GateSubject, current: GateSubject, policy: Policy)
         # A baseline of an older edgekd does not say its teacher.
         if row.teacher is None or not is_judged or rule.level == "information":
             continue
-        after = vars(now.teacher or TeacherFigures())
+        after = (now.teacher or TeacherFigures()).to_json()
         found += [
-            FactDifference(f"the teacher's {name} on {place}", value, after[name])
-            for name, value in vars(row.teacher).items()
-            if value not in (None, after[name])
+            FactDifference(f"the teacher's {name} on {place}", value, after.get(name))
+            for name, value in row.teacher.to_json().items()
+            if value != after.get(name)
         ]
     return found
 

@@ -1,7 +1,7 @@
 """Checks that a report does not contradict itself, nor the files of its run."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +9,10 @@ from edgekd.errors import first_line
 from edgekd.files import sha256_file
 from edgekd.records.readers import Malformed
 from edgekd.records.roles import roles_must_agree
-from edgekd.records.rows import place_of, teacher_of
+from edgekd.records.rows import place_of, task_of, teacher_of
 from edgekd.stats.correct import decode_correct
 from edgekd.stats.proportion import wilson_interval
+from edgekd.tasks.metric import Evidence, Metric
 
 Row = Mapping[str, Any]
 
@@ -23,7 +24,7 @@ SHOWN = 100
 
 
 def check_report(report: Mapping[str, Any], samples: int | None) -> None:
-    """Check the rows of a report, of a test set of ``samples``.
+    """Check the rows of a report, of a test set of ``samples``; evidence in files is left out.
 
     Raises:
         Malformed: two rows are of one network at one place, figures contradict each other, or the teacher or the
@@ -31,7 +32,7 @@ def check_report(report: Mapping[str, Any], samples: int | None) -> None:
     """
     rows = report["rows"]
     roles_must_agree(report)
-    teacher = teacher_of(report)
+    teacher, metrics = teacher_of(report), task_of(report).metrics
     found: dict[tuple[str, str], int] = {}
     for number, row in enumerate(rows):
         key = f"rows.{number}"
@@ -39,38 +40,62 @@ def check_report(report: Mapping[str, Any], samples: int | None) -> None:
         if place in found:
             raise Malformed(key, f"{place[0]} on {place[1]} is in rows.{found[place]} already: which one counts?")
         found[place] = number
-        check_correct(row, samples, key)
+        check_correct(row, samples, metrics, key)
     for place, number in found.items():
         reference = found.get((teacher, place[1]))
         if reference not in (None, number):
             check_times(rows[number], rows[reference], f"rows.{number}")
 
 
-def check_correct(row: Row, samples: int | None, key: str) -> None:
+def check_correct(row: Row, samples: int | None, metrics: Iterable[Metric], key: str) -> None:
     """Check the number of correct predictions wherever a row of a report or a baseline states it.
+
+    Args:
+        metrics: the task's; it matters to those of which a sample is right or wrong.
 
     Raises:
         Malformed: two of the statements differ, or one is impossible.
     """
-    accuracy, n, text = row.get("accuracy"), row.get("n"), row.get("right")
+    n, text = row.get("n"), row.get("right")
     if n is not None and samples is not None and n != samples:
         raise Malformed(f"{key}.n", f"it was tested on {n} samples, and the test set has {samples}")
-    if text is not None:
-        bits = decode_correct(text, n)
-        if bits is None:
-            raise Malformed(f"{key}.right", f"it does not hold one bit for each of {n} samples")
-        if accuracy is not None and not _is_close(sum(bits), accuracy * len(bits)):
-            said = f"{sum(bits)} of {n} predictions are correct, and the accuracy is said to be {accuracy}"
-            raise Malformed(f"{key}.accuracy", said)
-    if accuracy is None or not n:
+    bits = decode_correct(text, n)
+    if text is not None and bits is None:
+        raise Malformed(f"{key}.right", f"it does not hold one bit for each of {n} samples")
+    for metric in metrics:
+        if metric.test == "mcnemar":
+            _check_share(row, metric, bits, key)
+
+
+def _check_share(row: Row, metric: Metric, bits: Sequence[bool] | None, key: str) -> None:
+    value, n = row.get(metric.name), row.get("n")
+    if bits is not None and value is not None and not _is_close(sum(bits), value * len(bits)):
+        said = f"{sum(bits)} of {n} predictions are correct, and the {metric.title} is said to be {value}"
+        raise Malformed(f"{key}.{metric.name}", said)
+    if value is None or not n:
         return
-    correct = round(accuracy * n)
-    if not _is_close(correct, accuracy * n):
-        raise Malformed(f"{key}.accuracy", f"no number of correct predictions among {n} gives {accuracy}")
-    interval, due = row.get("accuracy_ci95"), wilson_interval(correct, n)
+    correct = round(value * n)
+    if not _is_close(correct, value * n):
+        raise Malformed(f"{key}.{metric.name}", f"no number of correct predictions among {n} gives {value}")
+    name = f"{metric.name}_ci95"
+    interval, due = row.get(name), wilson_interval(correct, n)
     if interval is not None and not all(math.isclose(*ends, abs_tol=SAME) for ends in zip(interval, due, strict=True)):
         said = f"{interval[0]:.4f} to {interval[1]:.4f} is not the interval of {correct} of {n}"
-        raise Malformed(f"{key}.accuracy_ci95", f"{said}, {due[0]:.4f} to {due[1]:.4f}")
+        raise Malformed(f"{key}.{name}", f"{said}, {due[0]:.4f} to {due[1]:.4f}")
+
+
+def check_evidence(row: Row, kept: Mapping[str, Evidence], key: str) -> None:
+    """Check that evidence gives the metrics that ``row`` states.
+
+    Raises:
+        Malformed: it gives another value, or is of other samples.
+    """
+    for name, evidence in kept.items():
+        if evidence.n != row.get("n", evidence.n):
+            raise Malformed(f"{key}.evidence", f"it is of {evidence.n} samples, and the row of {row['n']}")
+        stated, found = row.get(name), evidence.value()
+        if stated is not None and not math.isclose(stated, found, rel_tol=SAME, abs_tol=SAME):
+            raise Malformed(f"{key}.{name}", f"it is said to be {stated}, and its evidence gives {found:.6g}")
 
 
 def _is_close(a: float, b: float) -> bool:

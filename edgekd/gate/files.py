@@ -7,16 +7,16 @@ from typing import Any
 
 from edgekd.errors import EdgekdError
 from edgekd.files import is_file, make_folder, read_object, sha256_file, storage, write_bytes
+from edgekd.gate.evidence import NAMED, folder_of
 from edgekd.gate.row import GateRow
 from edgekd.records.rows import rows_of_deployed
 
-NAMED = 16  # digits of the hash
 OWN = re.compile(r"[0-9a-f]{16}\.onnx")
 
 
-def folder_of(baseline: Path) -> Path:
-    """Return the folder of the baseline's files, which need not exist."""
-    return baseline.with_name(f"{baseline.stem}-files")
+def has_files(baseline: Path) -> bool:
+    """Return whether networks' files were kept next to ``baseline``."""
+    return any(OWN.fullmatch(path.name) for path in folder_of(baseline).glob("*.onnx"))
 
 
 def keep_files(run: Path, baseline: Path) -> list[Path]:

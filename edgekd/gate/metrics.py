@@ -1,75 +1,20 @@
-"""How each metric is judged: accuracy in pairs of predictions, a ratio by its interval, counts and kinds exactly."""
+"""How figures that every task has are judged: a ratio by its interval, counts and kinds exactly."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from edgekd.errors import EdgekdError
-from edgekd.formatting import ABSENT, exceeds, format_distinct, in_hundredths, significant
-from edgekd.gate.policy import Rule
-from edgekd.gate.row import GateRow, TimeRatio
-from edgekd.gate.verdict import Finding, Level
+from edgekd.formatting import exceeds, format_distinct, in_hundredths
+from edgekd.gate.question import RETRAIN, Judge, Question, confidently, decimals, missing, shown, signed, worse
+from edgekd.gate.row import TimeRatio
+from edgekd.gate.verdict import Finding
 from edgekd.registry import Registry
-from edgekd.stats.paired import drop
 
-RETRAIN = "see what the change does to the network, or, if it is meant, promote the new baseline"
 MEASURE = "measure again on a quiet machine"
 # No disturbance of a measurement makes a network take this many times as long.
 DISTURBANCE = 2.0
-
-
-@dataclass(frozen=True)
-class Question:
-    """One metric at one place, in both reports."""
-
-    place: str
-    metric: str
-    rule: Rule
-    confidence: float
-    baseline: GateRow
-    current: GateRow
-
-    def figures(self) -> tuple[Any, Any]:
-        """Return the metric before and now, each None if it was not measured."""
-        return getattr(self.baseline, self.metric), getattr(self.current, self.metric)
-
-    def finding(self, level: Level, values: Sequence[str], what: str, advice: str = "") -> Finding:
-        """Return a finding of at most the level that the rule allows."""
-        if self.rule.level == "information" or (level == "fail" and self.rule.level == "warn"):
-            level = self.rule.level
-        return self.fixed_finding(level, values, what, advice)
-
-    def fixed_finding(self, level: Level, values: Sequence[str], what: str, advice: str = "") -> Finding:
-        """Return a finding of this level, whatever the rule's."""
-        before, after = values
-        return Finding(self.place, self.metric, level, before, after, what, advice if level in ("fail", "warn") else "")
-
-
-Judge = Callable[[Question], Finding]
 METRICS: Registry[Judge] = Registry("metric", EdgekdError)
-
-
-@METRICS.register("accuracy")
-def accuracy(question: Question) -> Finding:
-    """Judge a loss of accuracy by the exact test on paired predictions."""
-    before, after = question.figures()
-    if after is None:
-        return missing(question)
-    values = shown("accuracy", before, after)
-    correct = question.baseline.correct, question.current.correct
-    if correct[0] is None or correct[1] is None or len(correct[0]) != len(correct[1]):
-        what = "the predictions on the test samples are not kept in both, so that they cannot be compared in pairs"
-        return question.finding("fail", values, what, "run and promote again with this version of edgekd")
-    found, allowed = drop(correct[0], correct[1], question.confidence), question.rule.allows(before)
-    lost, at_least, limit = format_distinct([found.value, found.at_least, allowed], in_hundredths, 2)
-    counted = f"{found.lost} of {question.current.n} samples lost and {found.won} won, McNemar p = {p_value(found.p)}"
-    what = f"{lost} points lost, at least {at_least} {confidently(question)}; {counted}; allowed {limit}"
-    level = worse(found.value, found.at_least, allowed, question.rule, before)
-    if level == "ok" and exceeds(-found.at_most, allowed):
-        level, what = "better", f"{in_hundredths(-found.value, 2)} points won; {counted}"
-    return question.finding(level, values, what, RETRAIN)
 
 
 @METRICS.register("latency_ratio")
@@ -189,82 +134,3 @@ def counted(question: Question) -> Finding:
     if level == "ok" and exceeds(-worsening, allowed):
         level = "better"
     return question.finding(level, shown(question.metric, before, after), what, RETRAIN)
-
-
-def worse(value: float, at_least: float, allowed: float, rule: Rule, baseline: float, relative: bool = False) -> Level:
-    """Return the level of a worsening by ``value`` and surely ``at_least`` that, both shares if ``relative``."""
-    if exceeds(at_least, allowed):
-        return "fail"
-    soft = rule.warn.allows(baseline) / (baseline if relative else 1) if rule.warn else allowed
-    return "warn" if exceeds(value, min(allowed, soft)) else "ok"
-
-
-def bounded(question: Question) -> Finding | None:
-    """Return a finding if the figure itself is beyond the policy's floor or ceiling, else None.
-
-    Neither the baseline's figure nor a disturbed measurement changes that.
-    """
-    rule, before, after = question.rule, *map(value_of, question.figures())
-    level: Level = "warn" if rule.level == "warn" else "fail"
-    if after is None:
-        return None
-    for bound, broken, word in (
-        (rule.floor, rule.floor is not None and exceeds(rule.floor, after), "below the floor of"),
-        (rule.ceiling, rule.ceiling is not None and exceeds(after, rule.ceiling), "above the ceiling of"),
-    ):
-        if bound is not None and broken:
-            now, limit = shown(question.metric, after, bound)
-            values = (ABSENT if before is None else shown(question.metric, before)[0], now)
-            return question.fixed_finding(level, values, f"{word} {limit}", RETRAIN)
-    return None
-
-
-def new_figure(question: Question) -> Finding:
-    """Return the finding of a figure that the baseline does not have."""
-    value = value_of(question.figures()[1])
-    now = ABSENT if value is None else shown(question.metric, value)[0]
-    what = "new: the baseline has no such figure, and later runs are compared with it once this run is promoted"
-    return question.fixed_finding("information", (ABSENT, now), what)
-
-
-def missing(question: Question) -> Finding:
-    """Return the finding of a figure that the baseline has and the run lacks."""
-    before = value_of(question.figures()[0])
-    values = ("given" if before is None else shown(question.metric, before)[0], ABSENT)
-    advice = "run the recipe to its end with the same targets, and look at the report's warnings"
-    return question.finding("fail", values, f"{question.metric} is missing, and the baseline has it", advice)
-
-
-def value_of(figure: Any) -> float | None:
-    """Return the number that bounds apply to, or None if the figure is no number."""
-    number = figure.ratio if isinstance(figure, TimeRatio) else figure
-    return number if isinstance(number, int | float) else None
-
-
-def shown(metric: str, *values: float) -> list[str]:
-    """Format figures of ``metric`` with their unit, with digits enough to tell those apart that differ."""
-    if metric in ("accuracy", "int8_coverage"):
-        return [f"{text} %" for text in format_distinct([*values, 0, 1], in_hundredths, 1)[: len(values)]]
-    if metric == "size_bytes":
-        return [f"{value:.0f} B" for value in values]
-    if metric in ("params", "macs"):
-        return [f"{value:.0f}" for value in values]
-    if metric == "latency_ratio":
-        return format_distinct(values, decimals, 4)
-    return format_distinct(values, significant, 3)
-
-
-def decimals(value: float, places: int) -> str:
-    return f"{value:.{places}f}"
-
-
-def signed(text: str) -> str:
-    return text if text.startswith("-") else f"+{text}"
-
-
-def confidently(question: Question) -> str:
-    return f"with {100 * question.confidence:.4g}% confidence"
-
-
-def p_value(p: float) -> str:
-    return f"{p:.2g}" if p >= 1e-6 else "below 0.000001"

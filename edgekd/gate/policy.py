@@ -4,81 +4,22 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from edgekd import strict_toml
 from edgekd.errors import EdgekdError
 from edgekd.files import read_content
+from edgekd.gate.rules import COUNTS, KINDS, Rule, Tolerance, default_rules, is_share, task_metrics
 from edgekd.records.readers import LARGEST
 from edgekd.registry import nearest
 
 TABLE = "tool.edgekd.gate"
 
 
-@dataclass(frozen=True)
-class Tolerance:
-    """How far a metric may get worse: by ``absolute``, in its own unit, or by ``relative``, a share of the baseline.
-
-    The larger one counts, and both are at least 0.
-    """
-
-    absolute: float = 0.0
-    relative: float = 0.0
-
-    def allows(self, baseline: float) -> float:
-        """Return the worsening that is allowed, in the metric's own unit."""
-        return max(self.absolute, self.relative * abs(baseline))
-
-
-@dataclass(frozen=True)
-class Rule(Tolerance):
-    """The tolerance of one metric, and what exceeding it means.
-
-    ``direction`` says which way is better, or that nothing may change. A worsening beyond the tolerance is a failure
-    or, by ``level``, a warning or mere information; one beyond ``warn`` is a warning. ``floor`` and ``ceiling`` bound
-    the value itself, whatever the baseline's is.
-    """
-
-    direction: Literal["higher", "lower", "same"] = "same"
-    level: Literal["fail", "warn", "information"] = "fail"
-    warn: Tolerance | None = None
-    floor: float | None = None
-    ceiling: float | None = None
-
-    @property
-    def bounds(self) -> bool:
-        """Tell whether the value itself is bounded."""
-        return self.floor is not None or self.ceiling is not None
-
-    @property
-    def judges(self) -> bool:
-        """Tell whether anything can fail or warn by it."""
-        return self.level != "information" or self.bounds
-
-
-# Shares of one, and whole numbers.
-SHARES, COUNTS = ("accuracy", "int8_coverage"), ("size_bytes", "params", "macs")
-# May not change at all, so that there is nothing to allow.
-KINDS = ("operators", "precision")
-# A better value of these is known, and judged as such.
-FIXED = ("accuracy", "latency_ratio", *KINDS)
-# The recipe's units, by the metric, and what makes them the metric's own.
-UNITS = {"points": (SHARES, 0.01), "mb": (("size_bytes",), 1e6)}
 # More than this of a share is points by mistake; more confidence than this lets everything pass.
 MOST_OF_A_SHARE, MOST_CONFIDENCE = 0.1, 0.9999
 MOST = "points = 10"
 CHOICES = {"direction": ("higher", "lower", "same"), "level": ("fail", "warn", "information")}
-DEFAULTS: dict[str, Rule] = {
-    "accuracy": Rule(direction="higher", absolute=0.005),
-    "latency_ratio": Rule(direction="lower", relative=0.05),
-    "size_bytes": Rule(direction="lower"),
-    "params": Rule(direction="lower"),
-    "macs": Rule(direction="lower"),
-    "int8_coverage": Rule(direction="higher"),
-    "precision": Rule(direction="same"),
-    "operators": Rule(direction="same"),
-    "latency_ms": Rule(direction="lower", level="information"),
-}
 
 
 @dataclass(frozen=True)
@@ -90,7 +31,7 @@ class Policy:
     """
 
     confidence: float = 0.95
-    rules: Mapping[str, Rule] = field(default_factory=lambda: DEFAULTS)
+    rules: Mapping[str, Rule] = field(default_factory=default_rules)
     named: frozenset[str] = frozenset()
 
     @classmethod
@@ -109,7 +50,7 @@ class Policy:
         if number(confidence) is None or not 0.5 < confidence <= MOST_CONFIDENCE:
             said = f"{confidence!r} is not above 0.5 and at most {MOST_CONFIDENCE}, such as 0.95"
             raise EdgekdError(f"{source}: confidence: {said}")
-        rules = {**DEFAULTS, **{name: _rule(name, keys, source) for name, keys in metrics.items()}}
+        rules = {**default_rules(), **{name: _rule(name, keys, source) for name, keys in metrics.items()}}
         return cls(confidence, rules, frozenset(metrics))
 
 
@@ -149,24 +90,27 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _rule(name: str, changed: Any, source: str) -> Rule:
-    if name not in DEFAULTS:
-        raise EdgekdError(f"{source}: unknown metric {name!r}{nearest(name, DEFAULTS)}; known: {', '.join(DEFAULTS)}")
+    known = default_rules()
+    if name not in known:
+        raise EdgekdError(f"{source}: unknown metric {name!r}{nearest(name, known)}; known: {', '.join(known)}")
     where = f"{source}: metrics.{name}"
     keys = _checked(changed, name, Rule, where)
     if "warn" in keys:
         keys["warn"] = Tolerance(**_checked(keys["warn"], name, Tolerance, f"{where}.warn"))
-    rule = replace(DEFAULTS[name], **keys)
-    if says := _does_nothing(name, rule, keys) or _cannot_be(name, rule):
+    rule = replace(known[name], **keys)
+    if says := _does_nothing(name, rule, keys, known[name]) or _cannot_be(name, rule):
         raise EdgekdError(f"{where}: {says}")
     return rule
 
 
-def _does_nothing(name: str, rule: Rule, keys: Mapping[str, Any]) -> str | None:
+def _does_nothing(name: str, rule: Rule, keys: Mapping[str, Any], default: Rule) -> str | None:
     """Say which key changes nothing, and what would."""
     if name in KINDS and (idle := [key for key in keys if key not in ("level", "direction")]):
         return f"{idle[0]} does nothing, since {name} may not change at all; level says what a change is"
-    if name in FIXED and rule.direction != DEFAULTS[name].direction:
-        return f"direction does nothing but as {DEFAULTS[name].direction!r}; leave it out"
+    # A better value of these is known, and judged as such.
+    is_fixed = name in (*task_metrics(), *KINDS, "latency_ratio")
+    if is_fixed and rule.direction != default.direction:
+        return f"direction does nothing but as {default.direction!r}; leave it out"
     if rule.level == "information" and (idle := [key for key in keys if key in ("absolute", "relative", "warn")]):
         return f"{idle[0]} does nothing where the figure is only shown; give level = 'fail' or 'warn' too"
     if keys.get("level") == "information" and rule.bounds:
@@ -181,7 +125,7 @@ def _cannot_be(name: str, rule: Rule) -> str | None:
     for each in (rule, *([rule.warn] if rule.warn else [])):
         if each.relative >= 1:
             return f"relative = {each.relative:g} is a share, {100 * each.relative:g} %; 5 % is relative = 0.05"
-        if name in SHARES and each.absolute > MOST_OF_A_SHARE:
+        if is_share(name) and each.absolute > MOST_OF_A_SHARE:
             said = f"absolute = {each.absolute:g} is a share, {100 * each.absolute:g} points"
             return f"{said}; one point is points = 1 or absolute = 0.01, and {MOST} is the most"
         if name in COUNTS and each.absolute != int(each.absolute):
@@ -190,7 +134,7 @@ def _cannot_be(name: str, rule: Rule) -> str | None:
         if name == "latency_ratio" and each.absolute >= 1:
             return f"absolute = {each.absolute:g} is {each.absolute:g} times the teacher's time; 5 % is relative = 0.05"
     for key, bound in (("floor", rule.floor), ("ceiling", rule.ceiling)):
-        if bound is not None and name in SHARES and bound > 1:
+        if bound is not None and is_share(name) and bound > 1:
             return f"{key} = {bound:g} is above 1, and {name} is a share; {bound:g} % is {key} = {bound / 100:g}"
         if bound is not None and name in COUNTS and bound != int(bound):
             way = f"; {bound:g} MB are {key} = {1e6 * bound:.0f}" if name == "size_bytes" else ""
@@ -203,7 +147,8 @@ def _cannot_be(name: str, rule: Rule) -> str | None:
 def _checked(table: Any, name: str, kind: type, where: str) -> dict[str, Any]:
     if not isinstance(table, Mapping):
         raise EdgekdError(f"{where}: expected a table such as {{absolute = 0.01}}")
-    units = {unit: by for unit, (metrics, by) in UNITS.items() if name in metrics}
+    # The recipe's units, and what makes them the metric's own.
+    units = {"points": 0.01} if is_share(name) else {"mb": 1e6} if name == "size_bytes" else {}
     _must_know(table, [*(each.name for each in fields(kind)), *units], where)
     for key, value in table.items():
         if key in CHOICES and value not in CHOICES[key]:
@@ -221,7 +166,7 @@ def _checked(table: Any, name: str, kind: type, where: str) -> dict[str, Any]:
 
 def _own(name: str, value: float, by: float, where: str) -> float:
     """A tolerance in the metric's own unit."""
-    if name in SHARES and not value * by <= MOST_OF_A_SHARE:
+    if is_share(name) and not value * by <= MOST_OF_A_SHARE:
         raise EdgekdError(f"{where}: {value:g} is too much, and {MOST} is the most; floor bounds the value itself")
     return round(value * by) if name in COUNTS else value * by
 

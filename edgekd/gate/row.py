@@ -1,13 +1,14 @@
 """The figures of the deployed network at one place, as a gate compares them."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import Any, TypeVar
 
-from edgekd.stats.correct import decode_correct
 from edgekd.strict_json import build
+from edgekd.tasks.evidence_file import EvidenceFile
+from edgekd.tasks.metric import Evidence, Metric
 
 # Of a ratio's own interval.
 INTERVAL = NormalDist().inv_cdf(0.975)
@@ -39,34 +40,43 @@ class BaselineRatio(TimeRatio):
 
 @dataclass(frozen=True)
 class TeacherFigures:
-    """The teacher that a latency is a ratio to; what is None was not recorded."""
+    """The teacher that a latency is a ratio to, with its task's ``metrics``; what is None was not recorded."""
 
     file_sha256: str | None = None
-    accuracy: float | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
     size_bytes: int | None = None
     params: int | None = None
     macs: int | None = None
     precision: str | None = None
 
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any], metrics: Iterable[Metric]) -> "TeacherFigures":
+        return build(cls, row, metrics=_values(row, metrics))
+
     def to_json(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if value is not None}
+        return {name: value for name, value in _flat(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
 class GateRow:
     """Figures by the names of the metrics, of the types and ranges that were checked; None where not measured.
 
-    ``right`` holds one bit for each of the ``n`` test samples (:mod:`edgekd.stats.correct`). ``latency_vs_baseline`` is
-    a run's alone: later runs are timed against the file of a baseline.
+    Attributes:
+        metrics: the task's, by name.
+        right: a bit for each of the ``n`` test samples (:mod:`edgekd.stats.correct`), where these are right or wrong.
+        evidence: a file with what other metrics need of each sample.
+        kept: both of these as they are compared, by metric.
+        latency_vs_baseline: a run's alone: later runs are timed against the file of a baseline.
     """
 
     device: str | None = None
     runtime: str | None = None
     threads: int | None = None
     built_for: str | None = None
-    accuracy: float | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
     n: int | None = None
     right: str | None = None
+    evidence: EvidenceFile | None = None
     file_sha256: str | None = None
     size_bytes: int | None = None
     params: int | None = None
@@ -78,11 +88,11 @@ class GateRow:
     latency_ratio: TimeRatio | None = None
     teacher: TeacherFigures | None = None
     latency_vs_baseline: BaselineRatio | None = None
+    kept: Mapping[str, Evidence] = field(default_factory=dict, compare=False)
 
-    @property
-    def correct(self) -> tuple[bool, ...] | None:
-        """Return which test samples the network classified correctly, (N,), or None if that was not kept."""
-        return decode_correct(self.right, self.n)
+    def figure(self, metric: str) -> Any:
+        """Return a metric, the task's or another, or None if it was not measured."""
+        return self.metrics[metric] if metric in self.metrics else getattr(self, metric, None)
 
     def is_timed_against(self, baseline: "GateRow") -> bool:
         """Tell whether the file was timed in turns with that of ``baseline``."""
@@ -90,34 +100,49 @@ class GateRow:
         return timed is not None and bool(timed.baseline_sha256) and timed.baseline_sha256 == baseline.file_sha256
 
     @classmethod
-    def from_json(cls, row: Mapping[str, Any]) -> "GateRow":
-        """Read the row of a baseline, whose shape was checked."""
+    def from_json(cls, row: Mapping[str, Any], metrics: Iterable[Metric], kept: Mapping[str, Evidence]) -> "GateRow":
+        """Read the row of a baseline, whose shape was checked, of a task with ``metrics``."""
         return build(
             cls,
             row,
+            metrics=_values(row, metrics),
+            evidence=_evidence(row),
+            kept=kept,
             latency_ratio=ratio_of(TimeRatio, row.get("latency_ratio")),
-            teacher=None if row.get("teacher") is None else build(TeacherFigures, row["teacher"]),
+            teacher=None if row.get("teacher") is None else TeacherFigures.from_json(row["teacher"], metrics),
             latency_vs_baseline=None,
         )
 
     @classmethod
-    def of_report(cls, row: Mapping[str, Any], teacher: Mapping[str, Any] | None) -> "GateRow":
+    def of_report(
+        cls,
+        row: Mapping[str, Any],
+        teacher: Mapping[str, Any] | None,
+        metrics: Iterable[Metric],
+        kept: Mapping[str, Evidence],
+    ) -> "GateRow":
         """Read the row of a report, whose shape was checked, with the ``teacher``'s row at the same place."""
         ratio = ratio_of(TimeRatio, row.get("latency_vs_teacher"), valid=row.get("valid", True) is not False)
         return build(
             cls,
             row,
+            metrics=_values(row, metrics),
+            evidence=_evidence(row),
+            kept=kept,
             latency_ms=(row.get("latency_ms") or {}).get("p50"),
             latency_ratio=ratio,
-            teacher=build(TeacherFigures, teacher or {}) if ratio else None,
+            teacher=TeacherFigures.from_json(teacher or {}, metrics) if ratio else None,
             latency_vs_baseline=ratio_of(BaselineRatio, row.get("latency_vs_baseline")),
         )
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as a baseline holds it."""
-        found = {name: value for name, value in vars(self).items() if value is not None}
-        found.pop("latency_vs_baseline", None)
-        return found | {name: found[name].to_json() for name in ("latency_ratio", "teacher") if name in found}
+        found = {name: value for name, value in _flat(self).items() if value is not None}
+        for name in ("latency_vs_baseline", "kept"):
+            found.pop(name, None)
+        return found | {
+            name: found[name].to_json() for name in found if name in ("evidence", "latency_ratio", "teacher")
+        }
 
 
 R = TypeVar("R", bound=TimeRatio)
@@ -130,3 +155,19 @@ def ratio_of(kind: type[R], figures: Mapping[str, Any] | None, **others: Any) ->
     known = {name: value for name, value in figures.items() if value is not None}
     ends = known.get("ci95")
     return build(kind, known, ci95=tuple(ends) if ends else None, **others)
+
+
+def _values(row: Mapping[str, Any], metrics: Iterable[Metric]) -> dict[str, float]:
+    return {metric.name: row[metric.name] for metric in metrics if row.get(metric.name) is not None}
+
+
+def _evidence(row: Mapping[str, Any]) -> EvidenceFile | None:
+    return None if row.get("evidence") is None else build(EvidenceFile, row["evidence"])
+
+
+def _flat(figures: GateRow | TeacherFigures) -> dict[str, Any]:
+    """Fields by name, with the task's metrics among them."""
+    found: dict[str, Any] = {}
+    for name, value in vars(figures).items():
+        found |= value if name == "metrics" else {name: value}
+    return found

@@ -4,34 +4,48 @@ A baseline file and a report become the same thing here.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from edgekd.errors import EdgekdError
 from edgekd.files import read_object, write_json
-from edgekd.gate.consistency import check_correct, check_files, check_report
+from edgekd.gate.consistency import check_correct, check_evidence, check_files, check_report
+from edgekd.gate.evidence import keep_evidence, named_evidence, remove_evidence
 from edgekd.gate.row import GateRow
 from edgekd.records import shape
+from edgekd.records.evidence import kept_evidence
 from edgekd.records.facts import Facts, facts_of
 from edgekd.records.readers import Malformed, under
-from edgekd.records.rows import deployed_of, place_of, rows_of_deployed, teacher_of
+from edgekd.records.rows import deployed_of, place_of, rows_of_deployed, task_of, teacher_of
+from edgekd.tasks.registry import DEFAULT, TASKS
+from edgekd.tasks.task import Task
 
 KIND, SCHEMA_VERSION = "edgekd baseline", 1
 REPORT_VERSION = 2
 
 
+WITH_REPORT = "give the run's whole folder, or run the recipe again"
+WITH_BASELINE = "commit the baseline's folder of files with it, or promote the baseline again"
+
+
 @dataclass(frozen=True)
 class GateSubject:
-    """A run or a baseline: its ``rows`` by the place where the network runs, and the ``facts`` that both must share."""
+    """A run or a baseline: its ``rows`` by the place where the network runs, and the ``facts`` that both must share.
+
+    ``folder`` is where the files that it names lie, or None if that is not known.
+    """
 
     name: str
     facts: Facts
     rows: Mapping[str, GateRow]
+    task: type[Task] = TASKS[DEFAULT]
+    folder: Path | None = field(default=None, compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """Return the document of a baseline file."""
         about = {"kind": KIND, "schema_version": SCHEMA_VERSION, "name": self.name}
+        about |= {} if self.task.name == DEFAULT else {"task": self.task.name}
         return {**about, "facts": self.facts, "rows": {place: row.to_json() for place, row in self.rows.items()}}
 
     def warnings(self) -> list[str]:
@@ -41,10 +55,10 @@ class GateSubject:
             EdgekdError: it lacks what every later run is compared with.
         """
         for place, row in self.rows.items():
-            if row.accuracy is None or row.correct is None:
+            if any(row.figure(metric.name) is None or metric.name not in row.kept for metric in self.task.metrics):
                 raise EdgekdError(
-                    f"{self.name} on {place} does not say which test samples were classified correctly, so that no "
-                    "later run can be compared with it: run the recipe again with this version of edgekd"
+                    f"{self.name} on {place} does not keep what was predicted for each test sample, so that no later "
+                    "run can be compared with it: run the recipe again with this version of edgekd"
                 )
         times = {place: row.latency_ratio for place, row in self.rows.items() if row.latency_ratio}
         found = [] if times else ["it has no ratio to the teacher's latency, so that a slower network will pass"]
@@ -60,15 +74,22 @@ class GateSubject:
         ]
 
     def save(self, path: Path) -> None:
-        """Write the baseline file, sorted and one figure a line, so that a change can be reviewed."""
-        write_json(path, self.to_json())
+        """Write the baseline file, sorted and one figure a line, so that a change can be reviewed.
+
+        Evidence goes to files next to it; those that a baseline there named before are removed.
+        """
+        before = named_evidence(path)
+        kept = replace(self, rows=keep_evidence(self.rows, self.folder, path))
+        write_json(path, kept.to_json())
+        remove_evidence(path, before - {row.evidence.file for row in kept.rows.values() if row.evidence})
 
 
 def load_subject(path: Path) -> GateSubject:
     """Read a baseline file, a report.json or the folder of a run.
 
     Raises:
-        EdgekdError: it cannot be read, is none of these, holds an impossible value, or contradicts itself.
+        EdgekdError: it cannot be read, is none of these, holds an impossible value, contradicts itself, or a file that
+            it names is missing or another one.
     """
     file = path / "report.json" if path.is_dir() else path
     document = read_object(file, "give a report.json or a baseline")
@@ -79,7 +100,7 @@ def load_subject(path: Path) -> GateSubject:
             f"{file} is neither a report nor a baseline: give a run's report.json, or a file that 'edgekd baseline "
             "promote' wrote"
         )
-    subject = subject_of(document, file)
+    subject = subject_of(document, file, file.parent)
     try:
         check_files(rows_of_deployed(document), file.parent)
     except Malformed as found:
@@ -87,40 +108,48 @@ def load_subject(path: Path) -> GateSubject:
     return subject
 
 
-def subject_of(report: Mapping[str, Any], source: object = "the report") -> GateSubject:
+def subject_of(report: Mapping[str, Any], source: object = "the report", folder: Path | None = None) -> GateSubject:
     """Return the deployed network's figures from a report.json, at every place where it runs.
 
+    Args:
+        source: the file's name in messages.
+        folder: of the report, for evidence in files.
+
     Raises:
-        Malformed: a value is impossible, or two contradict each other; ``source`` is the file's name in the message.
+        Malformed: a value is impossible, or two contradict each other.
+        DataError: a file of evidence is missing or another one.
     """
     shape.must_have_shape(report, shape.report, REPORT_VERSION, source)
-    data = report.get("data") or {}
+    data, task = report.get("data") or {}, task_of(report)
+    rows = {}
     try:
         for key, value in (("rows", report.get("rows")), ("data.fingerprint", data.get("fingerprint"))):
             if not value:
                 raise Malformed(key, "is missing, and a gate needs it")
         check_report(report, data.get("test"))
+        teacher, last = teacher_of(report), deployed_of(report)
+        teachers = {place_of(row): row for row in report["rows"] if row["model"] == teacher != last}
+        for row in rows_of_deployed(report):
+            kept = kept_evidence(row, task.metrics, folder, WITH_REPORT)
+            check_evidence(row, kept, f"rows.{report['rows'].index(row)}")
+            rows[place_of(row)] = GateRow.of_report(row, teachers.get(place_of(row)), task.metrics, kept)
     except Malformed as found:
         raise Malformed(found.key, found.says, source) from None
-    teacher, last = teacher_of(report), deployed_of(report)
-    teachers = {place_of(row): row for row in report["rows"] if row["model"] == teacher != last}
-    return GateSubject(
-        name=str(report.get("name")),
-        facts=facts_of(report),
-        rows={place_of(row): GateRow.of_report(row, teachers.get(place_of(row))) for row in rows_of_deployed(report)},
-    )
+    return GateSubject(str(report.get("name")), facts_of(report), rows, task, folder)
 
 
 def _of_baseline(document: Mapping[str, Any], path: Path) -> GateSubject:
     shape.must_have_shape(document, shape.baseline, SCHEMA_VERSION, path)
-    facts, rows = document["facts"], document["rows"]
+    facts, rows, task = document["facts"], {}, task_of(document)
     try:
-        for place, row in rows.items():
+        for place, row in document["rows"].items():
             key = under("rows", place)
             if place_of(row) != place:
                 raise Malformed(key, f"its figures are of {place_of(row)}")
-            check_correct(row, facts.get("test samples"), key)
+            check_correct(row, facts.get("test samples"), task.metrics, key)
+            kept = kept_evidence(row, task.metrics, path.parent, WITH_BASELINE)
+            check_evidence(row, kept, key)
+            rows[place] = GateRow.from_json(row, task.metrics, kept)
     except Malformed as found:
         raise Malformed(found.key, found.says, path) from None
-    read = {place: GateRow.from_json(row) for place, row in rows.items()}
-    return GateSubject(str(document.get("name")), facts, read)
+    return GateSubject(str(document.get("name")), facts, rows, task, path.parent)

@@ -78,7 +78,7 @@ def test_what_a_baseline_cannot_hold_is_said_when_it_is_promoted(row, said, run_
 @pytest.mark.parametrize("row", [{"right": None}, {"accuracy": None}, {"n": None, "right": None}])
 def test_a_run_without_its_answers_is_no_baseline(row, run_folder, edgekd, tmp_path):
     done = edgekd("baseline", "promote", run_folder("agreed", **row), tmp_path / "baseline.json")
-    assert done.code == 1 and "does not say which test samples were classified correctly" in done.err
+    assert done.code == 1 and "does not keep what was predicted for each test sample" in done.err
     assert not (tmp_path / "baseline.json").exists()
 
 

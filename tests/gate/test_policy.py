@@ -3,11 +3,12 @@ import pytest
 from edgekd.errors import EdgekdError
 from edgekd.gate import load_policy
 from edgekd.gate.metrics import METRICS
-from edgekd.gate.policy import DEFAULTS, Policy
+from edgekd.gate.policy import Policy
+from edgekd.gate.rules import OF_EVERY_TASK, default_rules
 
 
 def test_there_is_a_rule_for_every_metric_and_the_other_way_round():
-    assert set(DEFAULTS) == set(METRICS)
+    assert set(OF_EVERY_TASK) == set(METRICS)
 
 
 def test_a_file_changes_the_usual_rules(tmp_path):
@@ -17,7 +18,7 @@ def test_a_file_changes_the_usual_rules(tmp_path):
     assert policy.confidence == 0.99
     rule = policy.rules["accuracy"]
     assert (rule.direction, rule.absolute, rule.floor, rule.warn.absolute) == ("higher", 0.01, 0.9, 0.002)
-    assert policy.rules["size_bytes"] == DEFAULTS["size_bytes"]
+    assert policy.rules["size_bytes"] == default_rules()["size_bytes"]
 
 
 def test_pyproject_is_found_and_its_table_read(tmp_path, monkeypatch):
