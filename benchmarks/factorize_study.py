@@ -35,7 +35,7 @@ from edgekd.quantize import calibrate, export_runtime, prepare
 from edgekd.recipe import Train
 from edgekd.spec import Spec
 from edgekd.stages import Prune
-from edgekd.stages.factorize import Factorize
+from edgekd.stages.factorize.options import Factorize
 from edgekd.stages.network import load
 from edgekd.train import CrossEntropy, FitOptions, fit
 from edgekd.train.device import lay_out

@@ -17,6 +17,7 @@ from edgekd.recipe import Recipe
 from edgekd.spec import Spec
 from edgekd.stages.job import Trial
 from edgekd.stages.network import build_spec
+from edgekd.stages.work import WORK
 from edgekd.tasks.task import Task
 from edgekd.train.transfer import Transfer
 
@@ -92,8 +93,9 @@ def must_compress(recipe: Recipe, teachers: Sequence[Start], start: Start, sampl
     notes: list[str] = []
     for stage in recipe.stages:
         Transfer(student, stage)
-        trial = Trial(start.network, student, taught, start.spec.input_shape, samples, task, stage.needs(recipe))
-        notes += [f"{stage.name:8} {note}" for note in stage.check(trial)]
+        work = WORK[stage.name]
+        trial = Trial(start.network, student, taught, start.spec.input_shape, samples, task, work.needs(recipe))
+        notes += [f"{stage.name:8} {note}" for note in work.check(stage, trial)]
     return tuple(notes)
 
 

@@ -11,6 +11,7 @@ from edgekd.pipeline.teachers import Teachers
 from edgekd.recipe import Recipe
 from edgekd.stages import Stage
 from edgekd.stages.teacher import Pretraining
+from edgekd.stages.work import WORK
 
 
 class StageRunner:
@@ -47,7 +48,7 @@ class StageRunner:
     def _run(
         self, number: int, stage: Stage, label: str, start: Start | StageResult, teachers: Teachers | None, seed: int
     ) -> StageResult:
-        needs = stage.needs(self.recipe)
+        needs = WORK[stage.name].needs(self.recipe)
         return self.nodes.make(
             StageNode(number, stage, label, start, teachers, self.data, seed, needs, self.log, self.watch)
         )

@@ -24,6 +24,7 @@ from edgekd.stages import Stage
 from edgekd.stages.job import Job, Needs
 from edgekd.stages.network import restore
 from edgekd.stages.teacher import Pretraining
+from edgekd.stages.work import WORK
 from edgekd.train import Epoch
 
 logger = get_logger(__name__)
@@ -76,7 +77,7 @@ class StageNode(Node[StageResult]):
     def fill(self, folder: Path, workplace: Path) -> None:
         logger.info(f"  {self.stage_name}: starts")
         started, goes_on = time.monotonic(), workplace.exists()
-        result = self.stage.run(self._job(workplace))
+        result = WORK[self.stage.name].run(self._job(workplace))
         capture(result.network, result.spec).save(folder)
         write_json(folder / METRICS, result.metrics)
         # Of a stage that went on from a checkpoint only the last part was timed, so it has no time.

@@ -66,7 +66,7 @@ class Job(Generic[StageT, NeedsT]):
     folder: Path
     log: Log
     needs: NeedsT = None  # type: ignore[assignment]
-    """What :meth:`edgekd.stages.Stage.needs` gave."""
+    """What the stage depends on apart from its options, as :class:`edgekd.stages.work.StageWork` finds it."""
     teacher_specs: tuple[Spec, ...] = ()
     """Of the teacher, or of all that an ensemble has."""
 

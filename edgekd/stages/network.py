@@ -12,7 +12,10 @@ from edgekd.errors import ModelError, first_line
 from edgekd.models import build, code_of
 from edgekd.models.fold import fold
 from edgekd.spec import MODEL, Spec, Transform
-from edgekd.stages import STAGES, Quantize
+from edgekd.stages.factorize.options import Factorize
+from edgekd.stages.prune.options import Prune
+from edgekd.stages.quantize.options import Quantize
+from edgekd.stages.registry import STAGES
 from edgekd.strict_json import build as build_record
 from edgekd.train.device import lay_out
 
@@ -42,13 +45,50 @@ def _changed(network: nn.Module, transform: Transform, spec: Spec) -> nn.Module:
             f"this network of {spec.builder_name} was changed by a stage {transform.stage!r} that this edgekd does "
             f"not have; it has {', '.join(STAGES)}: bring edgekd up to date, or run again"
         )
+    if transform.stage not in TRANSFORMS:
+        raise ModelError(f"{transform.stage} changes no network's structure: the file is damaged; run again")
     try:
-        return STAGES[transform.stage].apply(network, transform.change, spec.input_shape)
+        return TRANSFORMS[transform.stage](network, transform.change, spec.input_shape)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise ModelError(
             f"the change by {transform.stage} in {MODEL} does not fit {spec.builder_name}: {first_line(error)}; "
             "run again"
         ) from error
+
+
+def _cut(network: nn.Module, plan: Any, input_shape: tuple[int, ...]) -> nn.Module:
+    from edgekd.prune import apply_plan
+
+    if not isinstance(plan, list):
+        raise TypeError(f"a channel plan is a list, not a {type(plan).__name__}")
+    apply_plan(network, plan, input_shape)
+    return network
+
+
+def _factorized(network: nn.Module, plan: Any, input_shape: tuple[int, ...]) -> nn.Module:
+    from edgekd.factorize import apply_plan
+
+    if not isinstance(plan, list):
+        raise TypeError(f"a factorisation's plan is a list, not a {type(plan).__name__}")
+    return apply_plan(network, plan)
+
+
+def _quantized(network: nn.Module, change: Any, input_shape: tuple[int, ...]) -> nn.Module:
+    """Simulate the quantisation; in half precision only the file is another."""
+    from edgekd.quantize import prepare
+
+    if not isinstance(change, dict):
+        raise TypeError(f"a quantisation is a mapping, not a {type(change).__name__}")
+    return prepare(network, input_shape, change["profile"]) if "profile" in change else network
+
+
+# The structure that stages give a network, from their transforms in its spec. A network of floats needs none of the
+# imports.
+TRANSFORMS: dict[str, Callable[[nn.Module, Any, tuple[int, ...]], nn.Module]] = {
+    Prune.name: _cut,
+    Factorize.name: _factorized,
+    Quantize.name: _quantized,
+}
 
 
 def restore(artifact: Artifact) -> nn.Module:

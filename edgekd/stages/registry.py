@@ -1,7 +1,7 @@
 """The stages that a recipe may name."""
 
 from edgekd.stages.distill.options import Distill
-from edgekd.stages.factorize import Factorize
+from edgekd.stages.factorize.options import Factorize
 from edgekd.stages.prune.options import Prune
 from edgekd.stages.quantize.options import Quantize
 from edgekd.stages.stage import Stage

@@ -1,22 +1,18 @@
-"""The base class of stages: options, place in a recipe, checks, work, and the description of their metrics.
+"""The base class of stages: options, place in a recipe, and the description of their metrics.
 
-Modules of stages import PyTorch in their functions alone: recipes and reports read stages without it.
+Recipes and reports read stages without PyTorch: what a stage does with a network is in :mod:`edgekd.stages.work`.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 from pydantic import Field
 
-from edgekd.errors import ModelError
 from edgekd.options import Budget, Target
 from edgekd.strict_json import JsonObject
 from edgekd.train.options import Train
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from edgekd.stages.job import Job, Needs, Result, Trial
     from edgekd.tasks.task import Task
 
 Form = Literal["float", "quantized"]
@@ -84,34 +80,9 @@ class Stage(Train):
         known = self.model_dump(mode="json")
         return {name: value for name, value in known.items() if name not in self.newer or value is not None}
 
-    def needs(self, recipe: Surroundings) -> "Needs | None":
-        """Return what the stage depends on apart from its own options; its content key covers that too."""
-        return None
-
     def quantizes_for(self, targets: Sequence[Target]) -> str | None:
         """Return the profile that the stage quantises for, or None if it leaves the precision as it is."""
         return None
-
-    def check(self, trial: "Trial") -> tuple[str, ...]:
-        """Try on untrained networks what the stage needs of them, and return what its user should know.
-
-        Raises:
-            EdgekdError: the stage could not do its work.
-        """
-        return ()
-
-    def run(self, job: "Job") -> "Result":
-        """Do the stage's work: a function of the job's network, options, data, teacher and seed alone."""
-        raise NotImplementedError
-
-    @staticmethod
-    def apply(network: "nn.Module", change: Any, input_shape: tuple[int, ...]) -> "nn.Module":
-        """Give ``network`` the structure that the stage gave it, as its transform ``change`` in a saved spec says.
-
-        Raises:
-            ModelError: the stage changes no structure, or the change is of another network.
-        """
-        raise ModelError("the stage changes no network's structure: the file is damaged; run again")
 
     @staticmethod
     def describe(metrics: JsonObject) -> list[tuple[str, str]]:

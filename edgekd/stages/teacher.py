@@ -1,15 +1,10 @@
 """The teacher: its checkpoint, trained further where the recipe says so."""
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from edgekd.stages.stage import Stage
 from edgekd.strict_json import JsonObject
-from edgekd.train.history import history_to_json
 from edgekd.train.options import Train
-
-if TYPE_CHECKING:
-    from edgekd.stages.job import Job, Result
 
 
 class Pretraining(Stage):
@@ -34,13 +29,3 @@ class Pretraining(Stage):
     def settings(self) -> JsonObject:
         """Return the options of the training alone, as JSON."""
         return self.train.model_dump(mode="json") if self.train else {}
-
-    def run(self, job: "Job") -> "Result":
-        """Train the teacher on the labels."""
-        from edgekd.stages.job import Result
-        from edgekd.train.objective import TaskLoss
-
-        if self.train is None:
-            return Result(job.network.eval(), job.spec, {"history": []})
-        training = replace(job.training, objective=TaskLoss(job.data.task, self.train.label_smoothing))
-        return Result(job.network, job.spec, {"history": history_to_json(job.fit(job.network, training=training))})

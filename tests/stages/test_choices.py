@@ -11,9 +11,12 @@ from edgekd.prune.importance.scope import SCOPES
 from edgekd.prune.schedule import SCHEDULES
 from edgekd.quantize.calibration import CALIBRATIONS
 from edgekd.recipe import load_recipe
-from edgekd.stages import Prune, Quantize
-from edgekd.stages.factorize import Factorize
+from edgekd.stages import STAGES, Prune, Quantize
+from edgekd.stages.factorize.options import Factorize
+from edgekd.stages.network import TRANSFORMS
 from edgekd.stages.quantize.options import AUTO
+from edgekd.stages.teacher import Pretraining
+from edgekd.stages.work import WORK
 from tests.toy import write_recipe
 
 
@@ -32,6 +35,11 @@ def test_each_choice_is_registered_and_each_entry_can_be_chosen():
     assert choices(Prune, "cut_schedule") == set(SCHEDULES)
     assert choices(Quantize, "calibration") == {AUTO, *CALIBRATIONS}
     assert choices(Factorize, "methods") == set(METHODS)
+
+
+def test_every_stage_has_its_work():
+    assert set(WORK) == {*STAGES, Pretraining.name}
+    assert set(TRANSFORMS) < set(STAGES)
 
 
 @pytest.mark.parametrize(

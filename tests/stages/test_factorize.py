@@ -14,9 +14,11 @@ from edgekd.models import build, count_macs
 from edgekd.recipe import load_recipe
 from edgekd.spec import Spec
 from edgekd.stages import STAGES
-from edgekd.stages.factorize import Factorize
+from edgekd.stages.factorize.options import Factorize
+from edgekd.stages.factorize.work import check, factorize
 from edgekd.stages.job import Job, Result, Trial
 from edgekd.stages.network import restore
+from edgekd.stages.work import WORK
 from edgekd.tasks.classification import Classification
 from tests.toy import RECIPE, write_recipe
 
@@ -35,7 +37,7 @@ def run(few_digits, network, tmp_path):
     def run(folder: Path = tmp_path, taught_by: nn.Module | None = None, **options: Any) -> Result:
         stage = Factorize(**{"macs": 0.6, "epochs": 1, "round_to": 2, **options})
         job = Job("01-factorize", copy.deepcopy(network), SPEC, stage, few_digits, 0, taught_by, folder, lambda _: None)
-        return stage.run(job)
+        return factorize(job)
 
     return run
 
@@ -84,9 +86,9 @@ def test_cuts_and_quantisation_follow(run, few_digits, tmp_path):
         job = Job(
             **{"name": stage.name, "network": at.network, "spec": at.spec, "stage": stage, "data": few_digits},
             **{"seed": 0, "teacher": None, "folder": tmp_path / str(number), "log": lambda _: None},
-            needs=stage.needs(recipe),
+            needs=WORK[stage.name].needs(recipe),
         )
-        at = stage.run(job)
+        at = WORK[stage.name].run(job)
     assert [each.stage for each in at.spec.transforms] == ["factorize", "prune", "quantize"]
     capture(at.network, at.spec).save(tmp_path / "saved")
     x = torch.randn(4, *SHAPE, generator=torch.Generator().manual_seed(1))
@@ -97,8 +99,8 @@ def test_cuts_and_quantisation_follow(run, few_digits, tmp_path):
 def test_what_cannot_be_reached_is_known_before_training(network):
     trial = Trial(lambda: copy.deepcopy(network), network, network, SHAPE, 100, Classification(tuple("abcdefghij")))
     with pytest.raises(ModelError, match=r"factorisation cannot reach 1.0% of the MACs.*the least is"):
-        Factorize(macs=0.01).check(trial)
-    assert all(note.startswith("not factorised: ") for note in Factorize(macs=0.6, round_to=2).check(trial))
+        check(Factorize(macs=0.01), trial)
+    assert all(note.startswith("not factorised: ") for note in check(Factorize(macs=0.6, round_to=2), trial))
 
 
 @pytest.mark.parametrize(

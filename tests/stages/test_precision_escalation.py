@@ -14,6 +14,7 @@ from edgekd.stages.deployment import Precisions
 from edgekd.stages.job import Job, Result
 from edgekd.stages.quantize.work import quantize
 from edgekd.stages.targets import training_profile
+from edgekd.stages.work import WORK
 from edgekd.train import metric_of
 
 CPU = {"profile": "onnxruntime-x86", "computes_float16": False}
@@ -170,7 +171,7 @@ def test_what_a_stage_asks_of_the_recipe(tmp_path):
     text = RECIPE + "targets:\n  - {device: jetson, runtime: tensorrt}\n"
     recipe = load_recipe(write_recipe(tmp_path, text.replace("accuracy_drop: 100", "accuracy_drop: 1.5")))
     assert recipe.budget == Budget(accuracy_drop=1.5)
-    assert recipe.stages[-1].needs(recipe) == Precisions(1.5, **GPU)
+    assert WORK[recipe.stages[-1].name].needs(recipe) == Precisions(1.5, **GPU)
 
 
 def test_a_network_from_a_checkpoint_keeps_its_statistics(digits, trained, tmp_path):

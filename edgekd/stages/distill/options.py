@@ -1,15 +1,12 @@
-"""The options of distillation, and what it asks of networks."""
+"""The options of distillation."""
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, Strict, model_validator
 from typing_extensions import Self
 
 from edgekd.options import Mistake, Section, Text
 from edgekd.stages.stage import Stage
-
-if TYPE_CHECKING:
-    from edgekd.stages.job import Job, Result, Trial
 
 # A student's layer and the teacher's.
 Pair = Annotated[tuple[Text, Text], Strict(False)]
@@ -68,15 +65,3 @@ class Distill(Stage, Loss):
         if hard is not None and max(hard.start, hard.end) > 1:
             raise Mistake("a weight of the labels is in 0..1; give start and end of at most 1", "hard_weight_schedule")
         return self
-
-    def check(self, trial: "Trial") -> tuple[str, ...]:
-        """Match the losses with layers of both networks."""
-        from edgekd.stages.distill.work import check
-
-        return check(self, trial)
-
-    def run(self, job: "Job") -> "Result":
-        """Train the student on the teacher's logits and the labels, in one generation or several."""
-        from edgekd.stages.distill.work import distill
-
-        return distill(job)

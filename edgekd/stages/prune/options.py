@@ -1,20 +1,14 @@
 """The options of pruning."""
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from edgekd.options import Mistake, Text
 from edgekd.stages.prune.words import describe
-from edgekd.stages.stage import Stage, Surroundings
+from edgekd.stages.stage import Stage
 from edgekd.strict_json import JsonObject
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from edgekd.stages.deployment import Deployment
-    from edgekd.stages.job import Job, Result, Trial
 
 GOALS = ("macs", "params", "size", "latency", "accuracy_drop", "drop")
 
@@ -122,34 +116,6 @@ class Prune(Stage):
     def learns_from_teacher(self) -> bool:
         """Return whether the teacher's logits are learned from."""
         return self.teacher
-
-    def needs(self, recipe: Surroundings) -> "Deployment":
-        """Return how the network is deployed: cuts are checked on the file that the first target runs."""
-        from edgekd.stages.deployment import deployment
-
-        return deployment(recipe)
-
-    def check(self, trial: "Trial") -> tuple[str, ...]:
-        """Try whether the goal can be reached, and name the layers that keep their width."""
-        from edgekd.stages.prune.check import check
-
-        return check(self, trial)
-
-    def run(self, job: "Job") -> "Result":
-        """Cut down to the goal in one step or several, and train what is left after each."""
-        from edgekd.stages.prune.work import prune
-
-        return prune(job)
-
-    @staticmethod
-    def apply(network: "nn.Module", change: Any, input_shape: tuple[int, ...]) -> "nn.Module":
-        """Cut ``network`` as the channel plan ``change`` says."""
-        from edgekd.prune import apply_plan
-
-        if not isinstance(change, list):
-            raise TypeError(f"a channel plan is a list, not a {type(change).__name__}")
-        apply_plan(network, change, input_shape)
-        return network
 
     @staticmethod
     def describe(metrics: JsonObject) -> list[tuple[str, str]]:

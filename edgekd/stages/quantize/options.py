@@ -1,21 +1,15 @@
 """The options of quantisation."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
 
 from edgekd.options import Registered, Target
 from edgekd.profiles import PROFILES
 from edgekd.stages.quantize.steps import describe
-from edgekd.stages.stage import Form, Stage, Surroundings
+from edgekd.stages.stage import Form, Stage
 from edgekd.strict_json import JsonObject
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from edgekd.stages.deployment import Precisions
-    from edgekd.stages.job import Job, Result, Trial
 
 # Every calibration is tried, and the best taken.
 AUTO: Final = "auto"
@@ -83,41 +77,11 @@ class Quantize(Stage):
         """Return whether the teacher's logits are learned from."""
         return self.teacher
 
-    def needs(self, recipe: Surroundings) -> "Precisions":
-        """Return what the targets compute in, and the accuracy that the budget asks for."""
-        from edgekd.stages.deployment import precisions
-
-        return precisions(recipe)
-
     def quantizes_for(self, targets: Sequence[Target]) -> str | None:
         """Return the profile that networks are trained for, or None where half precision alone is tried."""
         from edgekd.stages.targets import training_profile
 
         return None if set(self.rungs) == {"half"} else self.profile or training_profile(targets)
-
-    def check(self, trial: "Trial") -> tuple[str, ...]:
-        """Find the calibration, and trace the network with simulated quantisation."""
-        from edgekd.quantize import CALIBRATIONS, prepare
-
-        if self.calibration != AUTO:
-            CALIBRATIONS.find(self.calibration)
-        prepare(trial.network(), trial.input_shape)
-        return ()
-
-    def run(self, job: "Job") -> "Result":
-        """Try the steps ``rungs`` in order until the validation accuracy of the budget is kept."""
-        from edgekd.stages.quantize.work import quantize
-
-        return quantize(job)
-
-    @staticmethod
-    def apply(network: "nn.Module", change: Any, input_shape: tuple[int, ...]) -> "nn.Module":
-        """Give ``network`` its simulated quantisation; in half precision only its file is another."""
-        from edgekd.quantize import prepare
-
-        if not isinstance(change, dict):
-            raise TypeError(f"a quantisation is a mapping, not a {type(change).__name__}")
-        return prepare(network, input_shape, change["profile"]) if "profile" in change else network
 
     @staticmethod
     def describe(metrics: JsonObject) -> list[tuple[str, str]]:

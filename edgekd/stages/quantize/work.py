@@ -26,7 +26,7 @@ from edgekd.quantize.rounding import RoundingSearch
 from edgekd.quantize.sensitivity import float_layers, keep_in_float, sensitivities
 from edgekd.spec import Spec
 from edgekd.stages.deployment import Precisions
-from edgekd.stages.job import Job, Result, Training
+from edgekd.stages.job import Job, Result, Training, Trial
 from edgekd.stages.quantize.options import AUTO, Quantize
 from edgekd.stages.quantize.steps import EscalationStep
 from edgekd.stages.validation import ValidationFigure
@@ -89,6 +89,14 @@ class Escalation:
     def to_json(self) -> JsonObject:
         rungs = [each.to_json() for each in self.steps]
         return {"floor": self.floor, "why_floor": self.why_floor, "rungs": rungs}
+
+
+def check(stage: Quantize, trial: Trial) -> tuple[str, ...]:
+    """Find the calibration, and trace the network with simulated quantisation."""
+    if stage.calibration != AUTO:
+        CALIBRATIONS.find(stage.calibration)
+    prepare(trial.network(), trial.input_shape)
+    return ()
 
 
 def quantize(job: QuantizeJob) -> Result:

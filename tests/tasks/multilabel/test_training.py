@@ -20,6 +20,7 @@ from edgekd.spec import Spec
 from edgekd.stages import Distill, Prune, Quantize, Stage
 from edgekd.stages.deployment import Deployment, Precisions
 from edgekd.stages.job import Job, Result
+from edgekd.stages.work import WORK
 from edgekd.tasks.multilabel import Multilabel
 from edgekd.train import FitOptions, Train, fit, logits_of, metric_of
 from edgekd.train.objective import TaskLoss
@@ -56,7 +57,7 @@ def run(stage: Stage, data: DataSet, teacher: nn.Module, folder: Path, needs: An
     torch.manual_seed(1)
     network = at.network if at else build(SPEC.builder, (16,), 3, **SPEC.args)
     spec = at.spec if at else SPEC
-    return stage.run(Job("stage", network, spec, stage, data, 0, teacher, folder, lambda _: None, needs))
+    return WORK[stage.name].run(Job("stage", network, spec, stage, data, 0, teacher, folder, lambda _: None, needs))
 
 
 def test_training_by_labels_of_which_some_are_not_known(data, teacher):

@@ -1,7 +1,6 @@
-"""Low-rank factorisation as a stage: factors in the place of layers, then training."""
+"""The options of factorisation."""
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 from typing_extensions import Self
@@ -10,13 +9,6 @@ from edgekd.formatting import percent
 from edgekd.options import Mistake, Text
 from edgekd.stages.stage import Stage
 from edgekd.strict_json import JsonObject
-from edgekd.train.history import history_to_json
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from edgekd.factorize import Factorized
-    from edgekd.stages.job import Job, Result, Trial
 
 
 class Factorize(Stage):
@@ -59,46 +51,6 @@ class Factorize(Stage):
         """Return whether the teacher's logits are learned from."""
         return self.teacher
 
-    def check(self, trial: "Trial") -> tuple[str, ...]:
-        """Try whether the goal can be reached, and name the layers that have no cheaper factors at any rank."""
-        from edgekd.factorize import must_reach
-
-        left = must_reach(
-            trial.network(),
-            trial.input_shape,
-            macs=self.macs,
-            methods=self.methods,
-            ignore=self.ignore,
-            round_to=self.round_to,
-        )
-        return tuple(f"not factorised: {layer}" for layer in left)
-
-    def run(self, job: "Job") -> "Result":
-        """Factorise the network and train the factors."""
-        from edgekd.models.batchnorm import reestimate
-        from edgekd.stages.checkpoints import StageCheckpoints
-        from edgekd.stages.job import Result
-
-        def factors() -> Result:
-            found = self._factorize(job.network.eval(), job.spec.input_shape)
-            if self.batchnorm_batches:
-                reestimate(found.network, [inputs for inputs, _ in job.labelled(self.batchnorm_batches)])
-            return Result(found.network, job.spec.then(self.name, found.plan), _metrics(found))
-
-        # Factors are found anew otherwise after a kill, and with them the weights that a checkpoint is of.
-        at = StageCheckpoints(job.folder / "steps").keep("factors", factors)
-        history = job.fit(at.network, spec=at.spec)
-        return Result(at.network, at.spec, {"history": history_to_json(history), **at.metrics})
-
-    @staticmethod
-    def apply(network: "nn.Module", change: Any, input_shape: tuple[int, ...]) -> "nn.Module":
-        """Put factors in the place of the layers that the plan ``change`` names."""
-        from edgekd.factorize import apply_plan
-
-        if not isinstance(change, list):
-            raise TypeError(f"a factorisation's plan is a list, not a {type(change).__name__}")
-        return apply_plan(network, change)
-
     @staticmethod
     def describe(metrics: JsonObject) -> list[tuple[str, str]]:
         """Return how much was kept, and by which factors."""
@@ -112,28 +64,6 @@ class Factorize(Stage):
             ("Factorised", ", ".join(layers)),
             *([("Not factorised", ", ".join(left))] if left else []),
         ]
-
-    def _factorize(self, network: "nn.Module", input_shape: tuple[int, ...]) -> "Factorized":
-        from edgekd.factorize import factorize
-
-        return factorize(
-            network,
-            input_shape,
-            macs=self.macs,
-            energy=self.energy,
-            methods=self.methods,
-            ignore=self.ignore,
-            round_to=self.round_to,
-        )
-
-
-def _metrics(found: "Factorized") -> JsonObject:
-    return {
-        "kept": {"macs": found.share},
-        "energy": found.energy,
-        "factorized": [asdict(layer) for layer in found.layers],
-        "left_whole": [asdict(layer) for layer in found.left],
-    }
 
 
 def _ranks(ranks: list[int]) -> str:

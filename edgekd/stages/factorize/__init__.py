@@ -1,0 +1,1 @@
+"""Low-rank factorisation, with training of the factors."""
