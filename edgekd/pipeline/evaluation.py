@@ -70,7 +70,8 @@ class FileRecord:
 class Evaluation:
     """An exported network: ``files`` with the one that is measured here first, and what it costs on paper.
 
-    ``precision`` is that of the network itself, ``n`` the number of test samples.
+    ``precision`` is that of the network itself, ``n`` the number of test samples; ``decoder`` is the network's own
+    where it has no files.
     """
 
     files: tuple[FileRecord, ...]
@@ -78,6 +79,11 @@ class Evaluation:
     n: int
     params: int
     macs: int
+    decoder: JsonObject = field(default_factory=dict)
+
+    def fitted(self, task: Task) -> Task:
+        """Return ``task`` with the decoder of the network."""
+        return self.here.fitted(task) if self.files else type(task)(task.names, **self.decoder)
 
     @property
     def here(self) -> FileRecord:

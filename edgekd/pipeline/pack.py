@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 
 from edgekd import __version__
-from edgekd.artifact_cache import damaged_file
+from edgekd.artifact_cache import METRICS, damaged_file
 from edgekd.bundle.pack import pack
 from edgekd.bundle.session import BundleSession
 from edgekd.errors import BundleError, RecipeError
@@ -20,7 +20,8 @@ from edgekd.recipe.load import read_text
 from edgekd.recipe.tree import Origin, parse
 from edgekd.report.schema import Report
 from edgekd.strict_json import JsonObject
-from edgekd.tasks.classification import Classification
+from edgekd.tasks.registry import DEFAULT, TASKS
+from edgekd.tasks.task import Task
 from edgekd.userfile import is_reference
 
 # Of a row of the report: what leads into the run folder, and the predictions that the gate reads there.
@@ -70,7 +71,7 @@ def pack_run(
         name=name or report.name,
         models={precision: file, **float_twin(networks, label, run)},
         primary=precision,
-        task=Classification(tuple(labels)),
+        task=task_of(report, file, labels),
         preprocess=preprocess,
         golden=(inputs, BundleSession(file, threads=1).run(inputs)),
         measurements=measurements(report, {next(iter(networks)), label}),
@@ -125,6 +126,13 @@ def require_undamaged(file: Path) -> Path:
 def read_metadata(file: Path) -> tuple[Preprocess, list[str]]:
     properties = {entry.key: entry.value for entry in onnx.load(file, load_external_data=False).metadata_props}
     return Preprocess.from_json(json.loads(properties["edgekd.preprocess"])), json.loads(properties["edgekd.labels"])
+
+
+def task_of(report: Report, file: Path, names: Sequence[str]) -> Task:
+    """Return the run's task with the decoder that was fitted for ``file``."""
+    exported = read_object(file.with_name(METRICS), "run the recipe again", BundleError)
+    record = next(each for each in (exported, *exported["others"]) if each["file"] == file.name)
+    return TASKS.find(report.task or DEFAULT)(tuple(names), **record.get("decoder", {}))
 
 
 def float_twin(networks: Mapping[str, RunFile], label: str, run: Path) -> dict[str, Path]:

@@ -30,6 +30,7 @@ from edgekd.report.budget import check
 from edgekd.report.deployed import judged, same_place
 from edgekd.tasks.breakdown import Breakdown, NamedPredictions
 from edgekd.tasks.registry import DEFAULT
+from edgekd.tasks.task import Task
 
 
 def make_report(
@@ -125,11 +126,13 @@ def _has(there: RemoteMeasurement | None, export: Exported) -> bool:
 
 
 def _breakdown(data: DataSet, first: Exported, last: Exported) -> Breakdown:
-    before, after = (
-        NamedPredictions(export.label, data.task.from_rows(np.load(export.folder / export.evaluation.here.predictions)))
-        for export in (first, last)
-    )
+    before, after = (_named(export, data.task) for export in (first, last))
     return data.task.breakdown(before, after, data.task.targets(data.test.labels.numpy()), ONNX_RUNTIME)
+
+
+def _named(export: Exported, task: Task) -> NamedPredictions:
+    file = export.evaluation.here
+    return NamedPredictions(export.label, file.fitted(task).from_rows(np.load(export.folder / file.predictions)))
 
 
 def _stage(export: Exported, log: RunLog) -> schema.StageRecord:

@@ -19,6 +19,7 @@ from edgekd.pipeline.warnings import disagreement, file_warnings
 from edgekd.recipe import Target
 from edgekd.report import schema
 from edgekd.strict_json import JsonObject
+from edgekd.tasks.task import Task
 
 # Details of a task that rows have, too.
 CONFIDENCE = ("expected_calibration_error", "reliability", "negative_log_likelihood")
@@ -59,15 +60,15 @@ class Rows:
 
     def network(self, label: str, evaluation: Evaluation, folder: Path) -> schema.Row:
         """Return the row of a network itself, in PyTorch."""
-        return self._row(label, evaluation, Where("pytorch", evaluation.precision), folder / PYTORCH)
+        task = evaluation.fitted(self.data.task)
+        return self._row(label, evaluation, Where("pytorch", evaluation.precision), task, folder / PYTORCH)
 
     def emulated(self, export: Exported, file: FileRecord) -> schema.Row:
         """Return the row of a file for a runtime that is not here, as ONNX Runtime computes it step by step."""
         where = Where(file.runtime, file.precision, built_for=file.profile)
-        predictions, figures = export.folder / file.predictions, self._file(export, file)
-        return self._row(
-            export.label, export.evaluation, where, predictions, figures, notes=disagreement(export.label, file)
-        )
+        task, predictions, figures = self._predicted(export, file)
+        notes = disagreement(export.label, file)
+        return self._row(export.label, export.evaluation, where, task, predictions, figures, notes=notes)
 
     def here(self, export: Exported, target: Target | None = None, measured: Measured | None = None) -> schema.Row:
         """Return the row of the file that this machine runs, timed where a target had it measured."""
@@ -76,11 +77,9 @@ class Rows:
             latency, memory = measured.latency[export.label], measured.memory[export.label]
             where = replace(where, threads=target.threads, latency=latency, peak_rss_bytes=memory.peak_rss_bytes)
         confidence = {name: file.details[name] for name in CONFIDENCE if name in file.details}
-        predictions, figures = export.folder / file.predictions, self._file(export, file)
-        return self._row(
-            *(export.label, export.evaluation, where, predictions, figures, confidence),
-            notes=file_warnings(export.label, file),
-        )
+        task, predictions, figures = self._predicted(export, file)
+        notes = file_warnings(export.label, file)
+        return self._row(export.label, export.evaluation, where, task, predictions, figures, confidence, notes)
 
     def there(self, export: Exported, there: RemoteMeasurement) -> schema.Row:
         """Return the row of a file on another device, with its predictions and times from there."""
@@ -93,21 +92,24 @@ class Rows:
             threads=target.threads if target.runtime == ONNX_RUNTIME else None,
             latency=there.latency(export.label),
         )
-        return self._row(
-            export.label, export.evaluation, where, there.predictions(export.label), self._file(export, file)
-        )
+        predictions, task = there.predictions(export.label), file.fitted(self.data.task)
+        return self._row(export.label, export.evaluation, where, task, predictions, self._file(export, file))
+
+    def _predicted(self, export: Exported, file: FileRecord) -> tuple[Task, Path, FileFigures]:
+        return file.fitted(self.data.task), export.folder / file.predictions, self._file(export, file)
 
     def _row(
         self,
         label: str,
         evaluation: Evaluation,
         where: Where,
+        task: Task,
         predictions: Path,
         figures: FileFigures | None = None,
         confidence: JsonObject | None = None,
         notes: Sequence[schema.Note] = (),
     ) -> schema.Row:
-        latency, found = where.latency, scores(predictions, self.data.task, self.data, self.nodes)
+        latency, found = where.latency, scores(predictions, task, self.data, self.nodes)
         ratio = latency.latency_vs_reference if latency else None
         warnings = latency.warnings if latency else []
         return schema.Row(

@@ -21,7 +21,8 @@ from edgekd.pipeline.node import Node
 from edgekd.pipeline.stage_result import StageResult
 from edgekd.spec import Spec
 from edgekd.stages.network import restore
-from edgekd.train import predictions_of
+from edgekd.tasks.signature import LOGITS
+from edgekd.train import logits_of, predictions_of
 
 logger = get_logger(__name__)
 
@@ -87,7 +88,12 @@ class EnsembleNode(Node[EnsembleEvaluation]):
         network, data = self.teachers.network(), self.data
         save_array(folder / PYTORCH, predictions_of(network, data, data.test).numpy())
         counts = {"params": count_parameters(network), "macs": count_macs(network, data.input_shape)}
-        write_json(folder / METRICS, {"n": len(data.test), **counts})
+        task = data.task.fitted(
+            lambda: {LOGITS: logits_of(network, data, data.validation).numpy()},
+            data.task.targets(data.validation.labels.numpy()),
+        )
+        decoder = {"decoder": task.decoder()} if task.decoder() else {}
+        write_json(folder / METRICS, {"n": len(data.test), **counts, **decoder})
 
     def read(self, folder: Path) -> EnsembleEvaluation:
         return EnsembleEvaluation(folder)
