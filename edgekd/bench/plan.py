@@ -17,7 +17,8 @@ class Workload:
     """A model, and the runtime and device that run it.
 
     ``model`` is a file that the runtime loads by itself; for PyTorch ``path.py:function``, which gives the network.
-    ``shape`` is the shape of the first input, batch included, where the model leaves it open.
+    ``shape`` is the shape of the first input, batch included, where the model leaves it open. ``sizes`` are those of
+    open dimensions that an ONNX file names; of others the size of its signature's examples is taken, or 1.
     """
 
     model: str
@@ -26,13 +27,16 @@ class Workload:
     shape: tuple[int, ...] | None = None
     precision: str | None = None
     args: Mapping[str, Any] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for size in self.shape or ():
             COUNT.check(MeasurementError, shape=size)
+        COUNT.check(MeasurementError, **self.sizes)
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        document = asdict(self)
+        return document if self.sizes else {key: value for key, value in document.items() if key != "sizes"}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "Workload":
@@ -82,7 +86,7 @@ class Plan:
             )
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "workloads": {name: each.to_json() for name, each in self.workloads.items()}}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "Plan":

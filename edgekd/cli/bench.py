@@ -52,6 +52,12 @@ def bench(
         str | None,
         typer.Option(help="Shape of the first input where the model does not say it: 1,3,224,224."),
     ] = None,
+    size: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=N", help="Size of an open dimension that an ONNX file names, 1 if left out; repeatable."
+        ),
+    ] = None,
     precision: Annotated[
         str | None, typer.Option(help="float32, float16 or bfloat16, for PyTorch; a file has its own.")
     ] = None,
@@ -89,12 +95,14 @@ def bench(
     """Time models in turns, each in a process of its own, with intervals and the ratio to one of them."""
     from edgekd.bench.plan import Plan
     from edgekd.cli.interrupt import leave_on_signal
-    from edgekd.cli.workloads import parse_shape, workloads
+    from edgekd.cli.workloads import parse_shape, parse_sizes, workloads
     from edgekd.devices.targets import LocalTarget, resolve_target
 
     target = resolve_target(device, lock_clocks)
     kind = device if isinstance(target, LocalTarget) else "cpu"
-    found = workloads(reference_first(models, against), runtime or [], kind, parse_shape(shape), precision)
+    found = workloads(
+        reference_first(models, against), runtime or [], kind, parse_shape(shape), precision, parse_sizes(size or [])
+    )
     reference = next(iter(found)) if len(found) > 1 else None
     check_times(seconds, max_seconds)
     plans = [

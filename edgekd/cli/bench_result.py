@@ -1,6 +1,6 @@
 """The result of ``edgekd bench``: its JSON, its tables and its warnings."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,8 @@ class TimedModel:
         file, precision = self.workload.model, self.workload.precision
         about = {"model": self.name, "file": file, "precision": precision, "size_bytes": self.size_bytes}
         known = {key: value for key, value in about.items() if value is not None}
-        return {**known, **(self.memory.to_json() if self.memory else {}), **self.times.to_json()}
+        sizes = {"sizes": dict(self.workload.sizes)} if self.workload.sizes else {}
+        return {**known, **sizes, **(self.memory.to_json() if self.memory else {}), **self.times.to_json()}
 
 
 @dataclass(frozen=True)
@@ -125,9 +126,15 @@ def table(models: Sequence[TimedModel], cpu: str, reference: str | None) -> "Tab
     for model in models:
         marked = model.name + ("" if model.times.valid else " (!)")
         shown.add_row(rich(marked), *(column.cell(model) for column in columns))
-    if len(models) > 1:
-        shown.caption = rich(f"times as fast as {reference}; in brackets 95 % intervals")
+    notes = [f"times as fast as {reference}; in brackets 95 % intervals"] if len(models) > 1 else []
+    sizes = dict.fromkeys(text for model in models for text in open_sizes(model.workload.sizes))
+    shown.caption = rich("; ".join([*notes, *([f"with {', '.join(sizes)} (--size)"] if sizes else [])])) or None
     return shown
+
+
+def open_sizes(sizes: "Mapping[str, int]") -> list[str]:
+    """Return the sizes of open dimensions as ``--size`` takes them."""
+    return [f"{name}={size}" for name, size in sizes.items()]
 
 
 def threads_and_batch(threads: int, batch: int) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgekd import plain_text
+from edgekd.cli.bench_result import open_sizes
 from edgekd.errors import MeasurementError
 from edgekd.formatting import ABSENT, Column, count, percent, significant, size
 from edgekd.log import get_logger
@@ -48,6 +49,12 @@ def profile(
     shape: Annotated[
         str | None, typer.Option(help="Shape of the first input where the model does not say it: 1,3,224,224.")
     ] = None,
+    size: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=N", help="Size of an open dimension that an ONNX file names, 1 if left out; repeatable."
+        ),
+    ] = None,
     runs: Annotated[int, typer.Option(help="Inferences that each layer's median is taken of.")] = 50,
     top: Annotated[int, typer.Option(min=1, help="Layers in the table, those with the most to win.")] = 15,
     picture: Annotated[
@@ -64,7 +71,7 @@ def profile(
     """Time each layer of a model and compare it with what this machine can compute and move at best."""
     from edgekd.bench.profile.profiler import profile_against_roofline
     from edgekd.cli.interrupt import leave_on_signal
-    from edgekd.cli.workloads import parse_shape, runtime_for, workload
+    from edgekd.cli.workloads import parse_shape, parse_sizes, runtime_for, workload
     from edgekd.files import write_json
     from edgekd.report.profile import LayersUnderRoofs
 
@@ -72,7 +79,7 @@ def profile(
         raise MeasurementError(f"--picture {picture}: expected a file that ends in {' or '.join(PICTURES)}")
     if (runtime := runtime_for(model)) == "tensorrt":
         raise MeasurementError(f"{model}: an engine's layers are timed by 'trtexec --dumpProfile'; give the ONNX file")
-    profiled = workload(model, runtime, "cpu", parse_shape(shape))
+    profiled = workload(model, runtime, "cpu", parse_shape(shape), sizes=parse_sizes(size or []))
     leave_on_signal()
     measured = profile_against_roofline(profiled, threads, batch, runs, trace, fresh)
     document = measured.to_json()
@@ -123,6 +130,7 @@ def table(found: "LayersUnderRoofs", cpu: str, top: int) -> "Table":
     from rich.table import Table
 
     title = f"{found.model} on {cpu}, {found.threads} thread{'s' * (found.threads > 1)}, batch {found.batch}"
+    title += "".join(f", {size}" for size in open_sizes(found.sizes))
     shown = Table(title=rich(title))
     shown.add_column("layer", overflow="fold")
     shown.add_column("op", overflow="fold")

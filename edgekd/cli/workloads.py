@@ -1,8 +1,9 @@
 """Workloads from the models that are named on the command line."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from edgekd.bench.inputs import with_sizes
 from edgekd.bench.plan import Workload
 from edgekd.errors import EdgekdError, MeasurementError
 from edgekd.external import external_files
@@ -15,14 +16,19 @@ ENGINES = (".engine", ".plan")
 
 
 def workloads(
-    given: Sequence[str], runtimes: Sequence[str], device: str, shape: tuple[int, ...] | None, precision: str | None
+    given: Sequence[str],
+    runtimes: Sequence[str],
+    device: str,
+    shape: tuple[int, ...] | None,
+    precision: str | None,
+    sizes: Mapping[str, int] | None = None,
 ) -> dict[str, Workload]:
     """Return each model in each of ``runtimes``, or in the one that its kind of file is for, by a unique name."""
     found: dict[str, Workload] = {}
     for model in given:
         for runtime in runtimes or [runtime_for(model)]:
             name = f"{model} in {runtime}" if len(runtimes) > 1 else model
-            found[unused(name, found)] = workload(model, runtime, device, shape, precision)
+            found[unused(name, found)] = workload(model, runtime, device, shape, precision, sizes)
     return found
 
 
@@ -45,7 +51,12 @@ def is_network(model: str) -> bool:
 
 
 def workload(
-    model: str, runtime: str, device: str, shape: tuple[int, ...] | None = None, precision: str | None = None
+    model: str,
+    runtime: str,
+    device: str,
+    shape: tuple[int, ...] | None = None,
+    precision: str | None = None,
+    sizes: Mapping[str, int] | None = None,
 ) -> Workload:
     if is_network(model) != runtime.startswith("pytorch"):
         raise MeasurementError(
@@ -54,12 +65,15 @@ def workload(
         )
     if precision is not None and not is_network(model):
         raise MeasurementError(f"{model} has its precision in the file; --precision is for networks in PyTorch")
+    if sizes and (is_network(model) or runtime == "tensorrt"):
+        raise MeasurementError(f"{model}: --size is for the open dimensions of an ONNX file; leave it out")
     if ".py:" in model:
         return Workload(model, runtime, device, shape, precision)
     if is_network(model):
         return artifact(Path(model), runtime, device, shape, precision)
-    path = engine_file(Path(model)) if runtime == "tensorrt" else onnx_file(Path(model))
-    return Workload(str(path), runtime, device, shape)
+    if runtime == "tensorrt":
+        return Workload(str(engine_file(Path(model))), runtime, device, shape)
+    return with_sizes(Workload(str(onnx_file(Path(model))), runtime, device, shape, sizes=sizes or {}))
 
 
 def artifact(folder: Path, runtime: str, device: str, shape: tuple[int, ...] | None, precision: str | None) -> Workload:
@@ -68,6 +82,11 @@ def artifact(folder: Path, runtime: str, device: str, shape: tuple[int, ...] | N
         spec = Spec.read(folder)
     except EdgekdError as error:
         raise MeasurementError(f"{folder / MODEL} describes no network; run the recipe again") from error
+    if spec.signature is not None:
+        raise MeasurementError(
+            f"{folder} takes {', '.join(each.name for each in spec.signature.inputs)}, and PyTorch is timed on one "
+            "float input of fixed shape: give its ONNX file"
+        )
     if "profile" in (spec.change_by(Quantize.name) or {}):
         raise MeasurementError(
             f"{folder} only simulates int8 in PyTorch, at a speed that says nothing; give its file under exports/"
@@ -116,6 +135,17 @@ def size_bytes(workload: Workload) -> int | None:
     path = Path(workload.model)
     weights = external_files(path, MeasurementError) if path.suffix == ".onnx" else ()
     return path.stat().st_size + sum(each.stat().st_size for each in weights)
+
+
+def parse_sizes(given: Sequence[str]) -> dict[str, int]:
+    """Read ``NAME=N`` of each ``--size``."""
+    found = {}
+    for text in given:
+        name, equals, size = text.rpartition("=")
+        if not (name and equals and size.isdecimal() and int(size) > 0):
+            raise MeasurementError(f"--size {text}: expected a dimension's name and a positive number, length=128")
+        found[name] = int(size)
+    return found
 
 
 def parse_shape(text: str | None) -> tuple[int, ...] | None:

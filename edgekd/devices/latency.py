@@ -40,6 +40,7 @@ def measure_on_device(
         "job": "latency", "models": files, "threads": plan.threads, "batch": plan.batch, "seconds": plan.seconds,
         "sittings": plan.launches, "seed": plan.seed, "warmup_s": plan.warmup_s,
         "shapes": {name: workload.shape for name, workload in plan.workloads.items() if workload.shape},
+        "sizes": {name: workload.sizes for name, workload in plan.workloads.items() if workload.sizes},
     }  # fmt: skip
     launches: list[Launch] = []
     governors: set[str | None] = set()

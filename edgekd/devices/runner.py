@@ -211,7 +211,8 @@ def sit(request: dict[str, Any], cpus: list[int], order: random.Random) -> dict[
             children[name] = Child(name)
             children[name].send(
                 job="open", file=file, threads=request["threads"], batch=request["batch"],
-                shape=(request.get("shapes") or {}).get(name), seed=request["seed"], cpus=cpus,
+                shape=(request.get("shapes") or {}).get(name), sizes=(request.get("sizes") or {}).get(name),
+                seed=request["seed"], cpus=cpus,
             )  # fmt: skip
             opened = children[name].receive()
             children[name].about = opened
@@ -361,7 +362,7 @@ def opened(request: dict[str, Any]) -> tuple[Callable[[], Any], dict[str, Any]]:
     started = time.perf_counter_ns()
     session = load(request["file"], request["threads"])
     loaded = time.perf_counter_ns()
-    feeds = example(session.get_inputs(), request["batch"], request["shape"], request["seed"])
+    feeds = example(session, request["batch"], request["shape"], request["sizes"], request["seed"])
 
     def run() -> Any:
         return session.run(None, feeds)
@@ -389,22 +390,34 @@ def load(file: str, threads: int, profile_to: str | None = None, optimised_to: s
     return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
 
 
-def example(nodes: Sequence[Any], batch: int, shape: Sequence[int] | None, seed: int) -> dict[str, Any]:
+def example(
+    session: Any, batch: int, shape: Sequence[int] | None, sizes: dict[str, int] | None, seed: int
+) -> dict[str, Any]:
+    """Make the inputs, as edgekd.bench.inputs does: within the bounds of the file's signature if it has one."""
     import numpy
 
     feeds: dict[str, Any] = {}
     generator: Any = numpy.random.default_rng(seed)
-    for number, node in enumerate(nodes):
+    metadata = session.get_modelmeta().custom_metadata_map
+    signature = json.loads(next((metadata[key] for key in metadata if key.endswith(".signature")), "{}"))
+    known = {each["name"]: each["size"] for each in signature.get("open", ())}
+    known.update(sizes or {})
+    bounds = {each["name"]: each["bounds"] for each in signature.get("inputs", ())}
+    for number, node in enumerate(session.get_inputs()):
         dims = list(shape) if shape and number == 0 else list(node.shape)
         if dims and not isinstance(dims[0], int):
-            dims[0] = batch
+            dims = [batch if size == dims[0] else size for size in dims]
+        dims = [known.get(size, 1) if isinstance(size, str) else size for size in dims]
         if not all(isinstance(size, int) for size in dims):
             raise Refused(f"input {node.name!r} has the shape {dims}, open beyond its batch; say it with --shape")
         if node.type not in DTYPES:
             raise Refused(f"input {node.name!r} is a {node.type}, of which no example can be made")
-        dtype = DTYPES[node.type]
+        dtype, (low, high) = DTYPES[node.type], bounds.get(node.name) or (None, None)
         if dtype.startswith("float"):
-            feeds[node.name] = generator.random(dims, dtype=numpy.float32).astype(dtype)
+            drawn = generator.random(dims, dtype=numpy.float32)
+            feeds[node.name] = (drawn if low is None or high is None else drawn * (high - low) + low).astype(dtype)
+        elif low is not None and high is not None:
+            feeds[node.name] = generator.integers(int(low), int(high), dims, endpoint=True).astype(dtype)
         elif dtype in ("uint8", "int8"):
             feeds[node.name] = generator.integers(0, 128, dims, dtype=dtype)
         else:
@@ -456,7 +469,7 @@ def turns(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for name, file in request["models"].items():
         optimised_to = f"optimised-{name}.onnx" if name in request["optimised"] else None
         sessions[name] = load(file, threads, f"profile-{name}" if name in recorded else None, optimised_to)
-        runs[name] = inference(sessions[name], example(sessions[name].get_inputs(), 1, None, 0))
+        runs[name] = inference(sessions[name], example(sessions[name], 1, None, None, 0))
     gc.collect()
     gc.disable()
     for _ in range(request["warmup"]):

@@ -58,6 +58,7 @@ class LayersUnderRoofs:
     model: str = ""
     runtime: str = ""
     batch: int = 1
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "LayersUnderRoofs":

@@ -45,7 +45,7 @@ def test_json_alone_on_standard_output(edgekd, known_roofs, tmp_path):
     [
         (["nowhere.onnx"], "no such file: nowhere.onnx; give .onnx files or bundle folders"),
         (["broken.onnx"], "broken.onnx does not load in ONNX Runtime"),
-        (["open.onnx"], "open beyond its batch; give the first input's with --shape"),
+        (["open.onnx"], "loads but does not run with width=1 (--size gives other sizes)"),
         (["open.onnx", "--runs", "0"], "0 runs are nothing to take a median of; give --runs 1 or more"),
         (["open.onnx", "--shape", "1,x"], "--shape 1,x: expected positive numbers with commas"),
         (["open.onnx", "--picture", "p.jpg"], "--picture p.jpg: expected a file that ends in .png or .svg"),

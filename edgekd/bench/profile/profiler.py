@@ -38,6 +38,7 @@ class ProfileUnderRoofs:
             "environment": self.environment.to_json(),
             **{"model": self.workload.model, "runtime": self.workload.runtime},
             **{"threads": self.threads, "batch": self.batch, "runs": self.runs},
+            **({"sizes": dict(self.workload.sizes)} if self.workload.sizes else {}),
             "roofs": self.roofs.to_json(),
             "summary": self.summary.to_json(),
             "layers": [{**each.to_json(), "of_total": each.layer.ms / self.summary.layers_ms} for each in self.layers],

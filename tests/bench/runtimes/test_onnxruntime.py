@@ -36,12 +36,18 @@ def test_example_follows_the_seed(light):
     assert not np.array_equal(opened(light, seed=1).feeds["x"], opened(light, seed=2).feeds["x"])
 
 
-def test_open_dims_beyond_the_batch_need_a_shape(tmp_path):
+def test_open_dims_beyond_the_batch_are_1_or_have_a_shape(tmp_path):
     path = write_model(tmp_path / "open.onnx", width=8, shape=["batch", "time", 8])
-    assert "--shape" in refusal(lambda: opened(path))
+    assert opened(path).feeds["x"].shape == (1, 1, 8)
     session = opened(path, shape=(2, 5, 8))
     assert session.run()[0].shape == (2, 5, 8)
     assert session.batch == 2
+
+
+def test_open_dims_without_a_name_need_a_shape(tmp_path):
+    path = write_model(tmp_path / "open.onnx", width=8, shape=["batch", None, 8])
+    assert "--shape" in refusal(lambda: opened(path))
+    assert opened(path, shape=(2, 5, 8)).batch == 2
 
 
 def test_a_fixed_batch_is_not_overruled_in_silence(tmp_path):

@@ -9,6 +9,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from edgekd.bench.clock import Call
+from edgekd.bench.inputs import open_sizes, signature_in, values
 from edgekd.bench.runtimes.onnxruntime.trace import Trace
 from edgekd.bench.runtimes.session import Session
 from edgekd.errors import MeasurementError
@@ -75,17 +76,55 @@ class OnnxSession(Session):
 
     def place_inputs(self, seed: int) -> None:
         nodes = self._session.get_inputs()
+        self.signature = signature_in(self._session.get_modelmeta().custom_metadata_map, self.workload.model)
+        declared = [(node.name, node.shape) for node in nodes]
+        self.sizes = open_sizes(declared, self.workload, self.signature)
         self.batch = self._batch_in_force(nodes[0]) if nodes else self.batch
-        self.feeds: Feeds = example(self.workload, nodes, self.batch, seed)
+        self.feeds: Feeds = self._example(nodes, seed)
         self._binding = self._bind() if self.workload.device != "cpu" else None
 
     def _batch_in_force(self, node: Any) -> int:
-        shape = shape_of(self.workload, node, self.batch, first=True)
+        shape = self._shape_of(node, first=True)
         if shape and self.batch not in (1, shape[0]):
             raise MeasurementError(
                 f"{self.workload.model} fixes its batch at {shape[0]}, not {self.batch}; leave out --batch"
             )
         return shape[0] if shape else 1
+
+    def _example(self, nodes: list[Any], seed: int) -> Feeds:
+        """Return random values for float and 8-bit inputs and those with bounds, and zeros for others."""
+        random = np.random.default_rng(seed)
+        bounds = {} if self.signature is None else {each.name: each.bounds for each in self.signature.inputs}
+        feeds = {}
+        for number, node in enumerate(nodes):
+            if node.type not in DTYPES:
+                known = ", ".join(sorted(DTYPES))
+                raise MeasurementError(
+                    f"{self.workload.model}: input {node.name!r} is a {node.type}; edgekd can make {known}"
+                )
+            shape = self._shape_of(node, number == 0)
+            feeds[node.name] = values(shape, DTYPES[node.type], random, bounds.get(node.name))
+        return feeds
+
+    def _shape_of(self, node: Any, first: bool) -> tuple[int, ...]:
+        if self.workload.shape is not None and first:
+            return tuple(self.workload.shape)
+        dims = list(node.shape)
+        if 0 in dims:
+            raise MeasurementError(
+                f"{self.workload.model}: input {node.name!r} has the shape {node.shape}, which holds no value; export "
+                "it again with an open or a real size"
+            )
+        if dims and not isinstance(dims[0], int):
+            # The batch may have its name elsewhere too.
+            dims = [self.batch if dim == dims[0] else dim for dim in dims]
+        dims = [self.sizes.get(dim, dim) for dim in dims]
+        if not all(isinstance(dim, int) for dim in dims):
+            raise MeasurementError(
+                f"{self.workload.model}: input {node.name!r} has the shape {node.shape}, open beyond its batch; "
+                "give the first input's with --shape, such as --shape 1,3,224,224, or fix it in the file"
+            )
+        return tuple(dims)
 
     def _bind(self) -> Any:
         binding = self._session.io_binding()
@@ -102,7 +141,11 @@ class OnnxSession(Session):
             self._session.run_with_iobinding(self._binding)
             return self._binding.synchronize_outputs()
         except Exception as error:
-            raise MeasurementError(f"{self.workload.model} loads but does not run: {one_line(error)}") from error
+            sizes = ", ".join(f"{name}={size}" for name, size in self.sizes.items())
+            chosen = f" with {sizes} (--size gives other sizes)" if sizes else ""
+            raise MeasurementError(
+                f"{self.workload.model} loads but does not run{chosen}: {one_line(error)}"
+            ) from error
 
     def transfers(self) -> dict[str, Call]:
         binding, device = self._binding, self.workload.device
@@ -134,46 +177,6 @@ def session_options(threads: int) -> onnxruntime.SessionOptions:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = 3
     return options
-
-
-def example(workload: Any, nodes: list[Any], batch: int, seed: int) -> Feeds:
-    """Return random values for a float or 8-bit input, and zeros (a valid index of anything) for others."""
-    random = np.random.default_rng(seed)
-    return {
-        node.name: values(workload.model, node, shape_of(workload, node, batch, number == 0), random)
-        for number, node in enumerate(nodes)
-    }
-
-
-def shape_of(workload: Any, node: Any, batch: int, first: bool) -> tuple[int, ...]:
-    if workload.shape is not None and first:
-        return tuple(workload.shape)
-    dims = list(node.shape)
-    if 0 in dims:
-        raise MeasurementError(
-            f"{workload.model}: input {node.name!r} has the shape {node.shape}, which holds no value; export it again "
-            "with an open or a real size"
-        )
-    if dims and not isinstance(dims[0], int):
-        dims[0] = batch
-    if not all(isinstance(dim, int) for dim in dims):
-        raise MeasurementError(
-            f"{workload.model}: input {node.name!r} has the shape {node.shape}, open beyond its batch; "
-            "give the first input's with --shape, such as --shape 1,3,224,224, or fix it in the file"
-        )
-    return tuple(dims)
-
-
-def values(model: str, node: Any, shape: tuple[int, ...], random: np.random.Generator) -> NDArray[Any]:
-    if node.type not in DTYPES:
-        known = ", ".join(sorted(DTYPES))
-        raise MeasurementError(f"{model}: input {node.name!r} is a {node.type}; edgekd can make {known}")
-    dtype = DTYPES[node.type]
-    if np.issubdtype(dtype, np.floating):
-        return random.random(shape, dtype=np.float32).astype(dtype)
-    if dtype in (np.uint8, np.int8):
-        return random.integers(0, 128, shape, dtype=dtype)
-    return np.zeros(shape, dtype)
 
 
 def one_line(error: Exception, limit: int = 300) -> str:
