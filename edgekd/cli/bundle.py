@@ -166,7 +166,9 @@ def summary(manifest: "Manifest") -> str:
 
 def option_text(value: object) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{label} {each}" for label, each in value.items())
+        return ", ".join(
+            f"{label} {each:.6g}" if isinstance(each, float) else f"{label} {each}" for label, each in value.items()
+        )
     return json.dumps(value)
 
 

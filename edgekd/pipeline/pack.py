@@ -25,7 +25,7 @@ from edgekd.tasks.task import Task
 from edgekd.userfile import is_reference
 
 # Of a row of the report: what leads into the run folder, and the predictions that the gate reads there.
-LEFT_BEHIND = ("file", "predictions", "right", "reliability")
+LEFT_BEHIND = ("file", "predictions", "right", "evidence", "reliability")
 
 
 class RunFile(NamedTuple):

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgekd.artifact_cache import write_sums
 from edgekd.bundle.predict import Predictor
 from edgekd.bundle.verify import verify
 from edgekd.errors import BundleError
@@ -84,6 +85,31 @@ def test_the_file_that_takes_raw_images_answers_the_same(
         predictor = Predictor(pack_run(toy_run, tmp_path / stage, stage=stage, raw_input=True))
         raw = predictor.run_raw(images.transpose(0, 2, 3, 1))
         assert np.allclose(raw, predictor.run(predictor.preprocess.apply(images)), atol=1e-5)
+
+
+def test_a_run_that_finds_labels_is_packed_with_the_files_own_thresholds(run: Path, tmp_path: Path) -> None:
+    """The files of a run of classes, said to be of labels."""
+    report, thresholds = json.loads((run / "report.json").read_text()), np.linspace(0.1, 0.9, 10).tolist()
+    report |= {"task": "multilabel", "budget": None, "by_class": None}
+    for row in report["rows"]:
+        del row["right"]
+        row |= {"map": row.pop("accuracy"), "map_ci95": row.pop("accuracy_ci95"), "macro_f1": 0.5}
+        row["evidence"] = {"file": "evidence.npz", "sha256": "ab" * 32}
+    (run / "report.json").write_text(json.dumps({key: value for key, value in report.items() if value is not None}))
+    [file] = run.glob("exports/03-*/model.onnx")
+    exported = json.loads(file.with_name("metrics.json").read_text())
+    file.with_name("metrics.json").write_text(json.dumps({**exported, "decoder": {"thresholds": thresholds}}))
+    with pytest.raises(BundleError, match=r"metrics\.json: is not as the run left it"):
+        pack_run(run, tmp_path / "b")
+    file.with_name("SHA256SUMS").unlink()
+    write_sums(file.parent)
+    manifest = verify(pack_run(run, tmp_path / "b"))
+    assert (manifest.task, manifest.decoder) == ("multilabel", {"thresholds": thresholds})
+    assert Predictor(tmp_path / "b").self_test().passed
+    assert {"map", "macro_f1"} < set(manifest.measurements[0]) and "evidence" not in manifest.measurements[0]
+    assert "| Mean average precision | Macro F1 |" in (tmp_path / "b" / "README.md").read_text()
+    # The decoder of another network was never fitted, so it has the usual thresholds.
+    assert verify(pack_run(run, tmp_path / "c", stage="distilled")).decoder == {"thresholds": [0.5] * 10}
 
 
 def test_what_cannot_be_packed_says_why(run: Path, tmp_path: Path) -> None:

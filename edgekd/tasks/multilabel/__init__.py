@@ -215,8 +215,7 @@ class Multilabel:
         return score.settled(outputs[LOGITS], self._thresholds, tolerance)
 
     def describe_outputs(self) -> str:
-        # Not rounded: whoever decodes by them decodes alike.
-        thresholds = ", ".join(f"{name} {value}" for name, value in zip(self.names, self._thresholds))  # noqa: B905
+        thresholds = ", ".join(f"{name} {value:.6g}" for name, value in zip(self.names, self._thresholds))  # noqa: B905
         return (
             "one logit per label; a label is predicted where 1 / (1 + exp(−logit)) is at least its threshold: "
             f"{thresholds}"
