@@ -96,4 +96,8 @@ def build(kind: type[T], table: Mapping[str, Any], **others: Any) -> T:
 
 def known_to_json(record: Any) -> JsonObject:
     """Return a dataclass as JSON, without those fields that are None, nor those of the dataclasses in it."""
-    return asdict(record, dict_factory=lambda items: {name: value for name, value in items if value is not None})
+    return asdict(record, dict_factory=_known)
+
+
+def _known(items: list[tuple[str, Any]]) -> JsonObject:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in items if value is not None}

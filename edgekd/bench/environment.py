@@ -14,6 +14,7 @@ import psutil
 from numpy.typing import NDArray
 
 from edgekd.bench.records import MeasurementWarning
+from edgekd.strict_json import known_to_json
 
 PACKAGES = ("edgekd", "numpy", "onnx", "onnxruntime", "openvino", "tensorrt", "torch", "torchvision", "torchao")
 
@@ -42,7 +43,7 @@ class CpuFacts:
     governor: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {key: value for key, value in asdict(self).items() if value is not None}
+        return known_to_json(self)
 
 
 @dataclass(frozen=True)

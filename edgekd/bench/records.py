@@ -1,10 +1,11 @@
 """Results of a measurement, and their JSON. A metric that was not measured is absent."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from edgekd.stats.percentiles import Interval
+from edgekd.strict_json import known_to_json
 
 # With one of these a measured time is not what it claims to be; with any other the machine was merely not at rest.
 INVALIDATING = {"too_few_samples", "too_few_cpus", "throttled", "emulated", "other_power_mode"}
@@ -42,7 +43,7 @@ class LatencySummary:
     ci95_p99: Interval | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self, dict_factory=_measured)
+        return known_to_json(self)
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "LatencySummary":
@@ -58,7 +59,7 @@ class LatencyRatio:
     ci95: Interval | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self, dict_factory=_measured)
+        return known_to_json(self)
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "LatencyRatio":
@@ -76,7 +77,7 @@ class EnergyRecord:
     n: int
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self, dict_factory=_measured)
+        return known_to_json(self)
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "EnergyRecord":
@@ -122,7 +123,7 @@ class LatencyRecord:
         return not any(warning.code in INVALIDATING for warning in self.warnings)
 
     def to_json(self) -> dict[str, Any]:
-        document = asdict(replace(self, raw_ns=[]), dict_factory=_measured)
+        document = known_to_json(replace(self, raw_ns=[]))
         return {**document, "raw_ns": self.raw_ns, "valid": self.valid}
 
     @classmethod
@@ -139,10 +140,6 @@ class LatencyRecord:
                 "warnings": tuple(MeasurementWarning(**each) for each in document["warnings"]),
             }
         )
-
-
-def _measured(fields: Iterable[tuple[str, object]]) -> dict[str, object]:
-    return {key: list(each) if isinstance(each, tuple) else each for key, each in fields if each is not None}
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ CLOCK_OFF_S = 2.0
 LITTLE_DISK = 200e6
 GB = 1e9
 MODE = "MODE_"
+# Facts by which two devices of one name are told apart.
+IDENTIFYING = ("board", "cpu", "cores", "architecture", "system", "kernel", "python")
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,15 @@ class Probe:
         if self.rails:
             document["power_rails"] = list(self.rails)
         return {key: value for key, value in document.items() if value is not None}
+
+    def identity_to_json(self) -> dict[str, Any]:
+        """Return as JSON the facts by which times and predictions there are told from another device's."""
+        versions = {
+            "tensorrt": dotted(self.tensorrt) if self.tensorrt else None,
+            "l4t": self.release.l4t if self.release else None,
+            "power_mode": self.power_mode.name if self.power_mode else None,
+        }
+        return {**versions, **{name: self.facts.document.get(name) for name in IDENTIFYING}}
 
 
 def probe(device: Device, timeout_s: float = 120) -> Probe:

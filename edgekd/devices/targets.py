@@ -18,16 +18,13 @@ from edgekd.bench.target import LocalTarget
 from edgekd.devices.interleave import interleave_on_device
 from edgekd.devices.latency import measure_on_device
 from edgekd.devices.predictions import DevicePredictions, outputs_on_device, predict_on_device
-from edgekd.devices.probe import Probe, probe_remote
+from edgekd.devices.probe import IDENTIFYING, Probe, probe_remote
 from edgekd.devices.registry import LOCAL, Device, find_device
 from edgekd.devices.remote import Remote
 from edgekd.devices.tensorrt import measure_engines
 from edgekd.devices.tensorrt_predictions import predict_with_engines
 from edgekd.errors import DeviceError, MeasurementError
 from edgekd.tasks.task import Task
-
-# Facts by which two devices of one name are told apart.
-IDENTIFYING_FACTS = ("board", "cpu", "cores", "architecture", "system", "kernel", "python")
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,7 @@ class RemoteFacts:
     threads: int
 
     def to_json(self) -> dict[str, Any]:
-        about = {name: self.probe.facts.document.get(name) for name in IDENTIFYING_FACTS}
+        about = {name: self.probe.facts.document.get(name) for name in IDENTIFYING}
         mode = self.probe.power_mode.name if self.probe.power_mode else None
         return {**about, "power_mode": mode, "device": self.probe.device.name, "threads": self.threads}
 

@@ -26,7 +26,7 @@ from edgekd.log import get_logger
 from edgekd.pipeline import measure as usual
 from edgekd.pipeline.names import ONNX_RUNTIME
 from edgekd.pipeline.node import Node
-from edgekd.pipeline.remote import TRANSIENT, identifying_facts
+from edgekd.pipeline.remote import TRANSIENT
 from edgekd.recipe import Recipe, Target
 from edgekd.records.rows import place_of
 from edgekd.report.schema import AgainstBaseline
@@ -81,7 +81,7 @@ class ComparisonNode(Node[AgainstBaseline]):
 
     @cached_property
     def key(self) -> str:
-        facts = identifying_facts(self.probe) if self.probe else machine_facts(self.target.threads).to_json()
+        facts = self.probe.identity_to_json() if self.probe else machine_facts(self.target.threads).to_json()
         hashes = [sha256_file(each) for each in (self.file, self.baseline)]
         about = ["beside", VERSION, usual.SECONDS, usual.LAUNCHES, hashes, self.target.model_dump(), facts]
         return sha256(canonical_json(about))

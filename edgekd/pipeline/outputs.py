@@ -1,6 +1,6 @@
 """Files of a run that are made again only where what they are made of has changed, or they have."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
@@ -9,7 +9,6 @@ from typing import Any
 import edgekd
 from edgekd.errors import EdgekdError
 from edgekd.files import canonical_json, read_object, sha256, sha256_file, write_json
-from edgekd.strict_json import JsonObject
 
 PRODUCTS = "products.json"
 
@@ -29,7 +28,7 @@ def make_output(folder: Path, name: str, sources: Iterable[str], make: Callable[
     write_json(folder / PRODUCTS, {**known, name: [key, digests(folder, [name])]})
 
 
-def _read(path: Path) -> JsonObject:
+def _read(path: Path) -> Mapping[str, object]:
     try:
         return read_object(path, "it is made again")
     except EdgekdError:

@@ -16,7 +16,7 @@ from edgekd.artifact_cache import METRICS
 from edgekd.bench import LatencyRecord, Plan, Workload
 from edgekd.data import DataSet
 from edgekd.devices.probe import Probe
-from edgekd.devices.targets import IDENTIFYING_FACTS, RemoteTarget
+from edgekd.devices.targets import RemoteTarget
 from edgekd.errors import DeviceError
 from edgekd.files import canonical_json, sha256, sha256_file, write_json
 from edgekd.log import get_logger
@@ -28,7 +28,7 @@ from edgekd.pipeline.names import ONNX_RUNTIME
 from edgekd.pipeline.node import Node, NodeCache
 from edgekd.recipe import Target
 from edgekd.stages.targets import file_profile
-from edgekd.strict_json import JsonObject, build
+from edgekd.strict_json import build
 from edgekd.tasks.task import Task
 
 logger = get_logger(__name__)
@@ -158,7 +158,7 @@ class _RemoteNode(Node[Path]):
     @cached_property
     def _about(self) -> list[Any]:
         hashes = {label: sha256_file(path) for label, path in self.files.items()}
-        return [VERSION, hashes, self.target.model_dump(), identifying_facts(self.connection.probe)]
+        return [VERSION, hashes, self.target.model_dump(), self.connection.probe.identity_to_json()]
 
     def read(self, folder: Path) -> Path:
         return folder
@@ -265,12 +265,6 @@ def record_for(export: Exported, target: Target) -> FileRecord | None:
 def share_alike(task: Task, there: NDArray[Any], here: NDArray[Any]) -> float:
     """Return the share of samples that rows of predictions there and here mean the same for."""
     return float(task.agree(task.from_rows(there), task.from_rows(here)).mean())
-
-
-def identifying_facts(probe: Probe) -> JsonObject:
-    facts, document = probe.facts.document, probe.to_json()
-    versions = {key: document.get(key) for key in ("tensorrt", "l4t", "power_mode")}
-    return {**versions, **{key: facts.get(key) for key in IDENTIFYING_FACTS}}
 
 
 def predict_test_set(

@@ -25,8 +25,7 @@ class StageResult:
 
     @cached_property
     def metrics(self) -> JsonObject:
-        found: JsonObject = json.loads((self.folder / METRICS).read_text())
-        return found
+        return dict(json.loads((self.folder / METRICS).read_text()))
 
     @cached_property
     def content(self) -> str:

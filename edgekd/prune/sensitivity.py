@@ -23,6 +23,7 @@ from edgekd.prune.importance.gradients import Batches, Loss
 from edgekd.prune.plan import Plan
 from edgekd.prune.prunable import Prunable
 from edgekd.ranges import SHARE
+from edgekd.strict_json import build
 from edgekd.tasks.signature import Inputs, Shape, Signature, arguments_of
 
 VERSION = 1
@@ -62,6 +63,10 @@ class Sensitivity:
     share: float
     uncut: float
     cuts: tuple[ScannedCut, ...]
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> "Sensitivity":
+        return build(cls, document, cuts=tuple(build(ScannedCut, each) for each in document["cuts"]))
 
     @property
     def missing(self) -> tuple[float, ...]:

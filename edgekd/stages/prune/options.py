@@ -8,7 +8,6 @@ from typing_extensions import Self
 from edgekd.options import Mistake, Text
 from edgekd.stages.prune.words import describe
 from edgekd.stages.stage import Stage
-from edgekd.strict_json import JsonObject
 
 GOALS = ("macs", "params", "size", "latency", "accuracy_drop", "drop")
 
@@ -117,7 +116,4 @@ class Prune(Stage):
         """Return whether the teacher's logits are learned from."""
         return self.teacher
 
-    @staticmethod
-    def describe(metrics: JsonObject) -> list[tuple[str, str]]:
-        """Return what each cut left, in what time, and what was tried and refused."""
-        return describe(metrics)
+    describe = staticmethod(describe)

@@ -1,6 +1,5 @@
 """The prune stage: cuts, each followed by training; every network on the way is kept until the stage is done."""
 
-import json
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -28,7 +27,7 @@ from edgekd.stages.prune.cutter import Cut, Cutter, PruneJob
 from edgekd.stages.prune.figures import CutFigures
 from edgekd.stages.prune.options import Prune
 from edgekd.stages.validation import ValidationFigure
-from edgekd.strict_json import JsonObject, build
+from edgekd.strict_json import JsonObject
 from edgekd.tasks.signature import LOGITS
 from edgekd.train import logits_of, metric_of
 from edgekd.train.history import History, history_from_json, history_to_json
@@ -47,6 +46,18 @@ def prune(job: PruneJob) -> Result:
     return _Pruning(job).run()
 
 
+@dataclass(frozen=True)
+class _Scan:
+    """The weights of channel groups, and the cuts that they follow from."""
+
+    weights: Mapping[str, float]
+    sensitivity: list[Sensitivity]
+
+    @classmethod
+    def from_json(cls, document: JsonObject) -> "_Scan":
+        return cls(document["weights"], [Sensitivity.from_json(each) for each in document["sensitivity"]])
+
+
 class _Pruning:
     def __init__(self, job: PruneJob):
         self.job, self.stage, self.data = job, job.stage, job.data
@@ -55,7 +66,7 @@ class _Pruning:
         self.history: History = []
         self.cuts: list[CutFigures] = []
         self.floor: float | None = None
-        self.sensitivity: list[JsonObject] | None = None
+        self.sensitivity: list[Sensitivity] | None = None
 
     def run(self) -> Result:
         section, before = self.stage, widths(self.job.network.eval())
@@ -172,13 +183,12 @@ class _Pruning:
         path = self.job.folder / "sensitivity.json"
         kept = _read(path)
         if kept is None:
-            found, weights = self._scan(network)
-            write_json(path, {"weights": weights, "sensitivity": [asdict(each) for each in found]})
-            kept = build(_Scan, json.loads(path.read_text()))
+            kept = self._scan(network)
+            write_json(path, asdict(kept))
         self.sensitivity = kept.sensitivity
         return kept.weights
 
-    def _scan(self, network: nn.Module) -> tuple[list[Sensitivity], dict[str, float]]:
+    def _scan(self, network: nn.Module) -> _Scan:
         section, shape = self.stage, self.job.spec.input_shape
         cutter = Cutter(self.job, network)
         ranking = cutter.ranking(cutter.round_to)
@@ -201,7 +211,8 @@ class _Pruning:
                 latency=latency,
                 latency_setting=canonical_json([asdict(self.job.needs), machine]).decode(),
             )
-        return found, sensitivity_weights(found, ranking.prunable(network, shape), 1 / len(self.data.validation))
+        weights = sensitivity_weights(found, ranking.prunable(network, shape), 1 / len(self.data.validation))
+        return _Scan(weights, found)
 
     def _value(self, network: nn.Module) -> float:
         return metric_of(network, self.data, self.data.validation)
@@ -220,24 +231,16 @@ class _Pruning:
             "kept": kept,
             "cuts": [each.to_json() for each in self.cuts],
             **({"floor": self.floor} if self.floor is not None else {}),
-            **({"sensitivity": self.sensitivity} if self.sensitivity is not None else {}),
+            **({"sensitivity": list(map(asdict, self.sensitivity))} if self.sensitivity is not None else {}),
             # A layer of a block that was dropped has no channels left.
             "widths": [{"layer": name, "before": before[name], "after": after.get(name, 0)} for name in before],
         }
 
 
-@dataclass(frozen=True)
-class _Scan:
-    """The weights of channel groups, and the cuts that they follow from, as the report has them."""
-
-    weights: Mapping[str, float]
-    sensitivity: list[JsonObject]
-
-
 def _read(path: Path) -> _Scan | None:
     try:
-        return build(_Scan, read_object(path, "it is made again")) if is_file(path) else None
-    except (EdgekdError, TypeError):
+        return _Scan.from_json(read_object(path, "it is made again")) if is_file(path) else None
+    except (EdgekdError, LookupError, TypeError):
         return None
 
 

@@ -9,7 +9,6 @@ from edgekd.options import Registered, Target
 from edgekd.profiles import PROFILES
 from edgekd.stages.quantize.steps import describe
 from edgekd.stages.stage import Form, Stage
-from edgekd.strict_json import JsonObject
 
 # Every calibration is tried, and the best taken.
 AUTO: Final = "auto"
@@ -83,7 +82,4 @@ class Quantize(Stage):
 
         return None if set(self.rungs) == {"half"} else self.profile or training_profile(targets)
 
-    @staticmethod
-    def describe(metrics: JsonObject) -> list[tuple[str, str]]:
-        """Return what each step gave, and why the next was tried."""
-        return describe(metrics)
+    describe = staticmethod(describe)
