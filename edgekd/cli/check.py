@@ -85,7 +85,7 @@ def promote(
     subject = load_subject(report)
     warnings = subject.warnings()
     kept = keep_files(report, file) if files else []
-    subject.save(file)
+    kept += subject.save(file)
     tell(f"{file}: {subject.name}, {', '.join(subject.rows)}")
     for path in kept:
         tell(f"{path}: {path.stat().st_size} bytes")

@@ -73,15 +73,17 @@ class GateSubject:
             if ratio.ci95 is None
         ]
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path) -> list[Path]:
         """Write the baseline file, sorted and one figure a line, so that a change can be reviewed.
 
-        Evidence goes to files next to it; those that a baseline there named before are removed.
+        Evidence goes to files next to it, which are returned; those that a baseline there named before are removed.
         """
         before = named_evidence(path)
         kept = replace(self, rows=keep_evidence(self.rows, self.folder, path))
+        files = {row.evidence.file for row in kept.rows.values() if row.evidence}
         write_json(path, kept.to_json())
-        remove_evidence(path, before - {row.evidence.file for row in kept.rows.values() if row.evidence})
+        remove_evidence(path, before - files)
+        return [path.parent / file for file in sorted(files)]
 
 
 def load_subject(path: Path) -> GateSubject:

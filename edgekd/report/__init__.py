@@ -5,6 +5,6 @@
 ``comparison_page`` compare several runs.
 
 The metrics of a stage are free, and these are rendered if they are there: ``params`` and ``macs`` after
-the stage; ``history``, a list of ``{epoch, loss, lr, validation_accuracy}``, with ``agreement`` where there is a
+the stage; ``history``, a list of ``{epoch, loss, lr, validation_METRIC}``, with ``agreement`` where there is a
 teacher; and from pruning ``widths``, a list of ``{layer, before, after}``.
 """

@@ -135,3 +135,11 @@ def test_a_metric_that_is_no_number_has_no_interval():
     for errors in (np.full(3, np.nan), np.empty(0)):
         with pytest.raises(EdgekdError, match="mae is no number"):
             interval(ERROR, MeanError(errors))
+
+
+def test_the_same_predictions_need_no_draws(monkeypatch):
+    monkeypatch.setattr("edgekd.stats.bootstrap.bootstrap_differences", None)
+    right = np.random.default_rng(0).random(50) < 0.9
+    found = compare(SHARE, Correct(right), Correct(right.copy()))
+    assert (found.drop, found.lower, found.upper, found.interval, found.p) == (0, 0, 0, (0, 0), 1)
+    assert not found.is_worse and not found.is_better

@@ -1,0 +1,77 @@
+"""Scores of predictions, against the metric's own evidence and scikit-learn."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import average_precision_score
+
+from edgekd.pipeline.node import NodeCache
+from edgekd.pipeline.scores import scores
+from edgekd.stats.correct import decode_correct
+from edgekd.stats.proportion import wilson_interval
+from edgekd.tasks.classification import Classification
+from edgekd.tasks.evidence_file import read_evidence
+from edgekd.tasks.multilabel import Multilabel
+from tests.tasks.multilabel.drawn import drawn
+
+NAMES = tuple("abcdef")
+
+
+def data_of(task, labels):
+    """What is asked of a data set."""
+    return SimpleNamespace(task=task, test=SimpleNamespace(labels=torch.from_numpy(labels)), fingerprint="f")
+
+
+def test_of_classes_a_row_holds_bits(tmp_path):
+    labels = np.arange(60) % 3
+    np.save(tmp_path / "p.npy", np.where(np.arange(60) < 6, -1, labels).astype(np.int32))
+    task = Classification(tuple("abc"))
+    found = scores(tmp_path / "p.npy", task, data_of(task, labels), NodeCache(tmp_path)).to_json()
+    assert (found["accuracy"], found["n"], found["evidence"]) == (0.9, 60, None)
+    assert found["accuracy_ci95"] == wilson_interval(54, 60)
+    assert decode_correct(found["right"], 60) == (False,) * 6 + (True,) * 54
+    assert not (tmp_path / "measurements").exists()
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    logits, targets = drawn(share=0.2)
+    np.save(tmp_path / "p.npy", logits.astype(np.float32))
+    return logits, data_of(Multilabel(NAMES), targets)
+
+
+def test_of_labels_a_row_names_a_file(tmp_path, labelled):
+    logits, data = labelled
+    found = scores(tmp_path / "p.npy", data.task, data, NodeCache(tmp_path))
+    targets = data.test.labels.numpy()
+    assert found.values["map"] == pytest.approx(average_precision_score(targets, logits, average="macro"))
+    assert (found.n, found.right) == (300, None)
+    for name, (low, high) in found.intervals.items():
+        assert low < found.values[name] < high
+    kept = read_evidence(tmp_path, found.evidence, data.task.metrics, "")
+    assert {name: each.value() for name, each in kept.items()} == found.values
+
+
+def as_json(found):
+    return json.loads(json.dumps(found.to_json(), default=vars))
+
+
+def test_they_are_found_again_and_by_content(tmp_path, labelled, monkeypatch):
+    _, data = labelled
+    first = scores(tmp_path / "p.npy", data.task, data, NodeCache(tmp_path))
+    (tmp_path / "p.npy").rename(tmp_path / "q.npy")
+    monkeypatch.setattr("edgekd.pipeline.scores.interval", None)
+    again = scores(tmp_path / "q.npy", data.task, data, NodeCache(tmp_path))
+    assert json.loads(json.dumps(again.to_json(), default=vars)) == json.loads(
+        json.dumps(first.to_json(), default=vars)
+    )
+
+
+def test_another_decoder_is_another_score(tmp_path, labelled):
+    _, data = labelled
+    half = scores(tmp_path / "p.npy", data.task, data, NodeCache(tmp_path))
+    low = scores(tmp_path / "p.npy", Multilabel(NAMES, (0.2,) * 6), data, NodeCache(tmp_path))
+    assert low.values["map"] == half.values["map"] and low.values["macro_f1"] != half.values["macro_f1"]
