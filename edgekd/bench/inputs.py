@@ -8,12 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.bench.plan import Workload
-from edgekd.errors import EdgekdError, MeasurementError, first_line
+from edgekd.errors import MeasurementError, ModelError
 from edgekd.registry import nearest
-from edgekd.strict_json import parse
 from edgekd.tasks.signature import Signature
 
-SIGNATURE = "signature"
 # The name and the dimensions of each input; a str is open and named, None open without a name.
 Declared = Sequence[tuple[str, Sequence[int | str | None]]]
 
@@ -24,15 +22,10 @@ def signature_in(metadata: Mapping[str, str], model: str) -> Signature | None:
     Raises:
         MeasurementError: it is damaged.
     """
-    text = metadata.get(f"edgekd.{SIGNATURE}")
-    if text is None:
-        return None
     try:
-        return Signature.from_json(parse(text.encode()))
-    except (EdgekdError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise MeasurementError(
-            f"{model}: the signature in its metadata is damaged ({first_line(error)}); export it again"
-        ) from error
+        return Signature.in_metadata(metadata)
+    except ModelError as error:
+        raise MeasurementError(f"{model}: {error}") from error
 
 
 def open_sizes(inputs: Declared, workload: Workload, signature: Signature | None = None) -> dict[str, int]:

@@ -18,18 +18,16 @@ from torch import nn
 from torch.fx import GraphModule
 
 from edgekd import __version__
-from edgekd.errors import EdgekdError, ExportError, first_line
+from edgekd.errors import ExportError, first_line
 from edgekd.export.names import name_values
 from edgekd.files import write_bytes
 from edgekd.log import quiet
 from edgekd.preprocess import Preprocess
-from edgekd.strict_json import parse
-from edgekd.tasks.signature import INPUT, LOGITS, Shape, Signature, TensorSpec
+from edgekd.tasks.signature import INPUT, LOGITS, METADATA, Shape, Signature, TensorSpec
 
 OPSET = 20
 # where the exporter stores the paths of a node's modules, as a Python list of every level
 SCOPES = "pkg.torch.onnx.name_scopes"
-SIGNATURE = "signature"
 
 
 def export_onnx(
@@ -80,7 +78,7 @@ def to_onnx(
     about = {
         "preprocess": preprocess and preprocess.to_json(),
         "labels": list(classes),
-        SIGNATURE: None if signature.is_single else signature.to_json(),
+        METADATA: None if signature.is_single else signature.to_json(),
     }
     kept = {f"edgekd.{key}": json.dumps(value, sort_keys=True) for key, value in about.items() if value is not None}
     onnx.helper.set_model_props(model, kept)
@@ -95,17 +93,9 @@ def signature_of(model: ModelProto) -> Signature | None:
     """Return the signature in the metadata of a file that :func:`export_onnx` wrote, or None for the usual one.
 
     Raises:
-        ExportError: it is damaged.
+        ModelError: it is damaged.
     """
-    text = next((entry.value for entry in model.metadata_props if entry.key == f"edgekd.{SIGNATURE}"), None)
-    if text is None:
-        return None
-    try:
-        return Signature.from_json(parse(text.encode()))
-    except (EdgekdError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ExportError(
-            f"the file's metadata edgekd.{SIGNATURE} are damaged: {first_line(error)}; export it again"
-        ) from error
+    return Signature.in_metadata({entry.key: entry.value for entry in model.metadata_props})
 
 
 def _exported(network: nn.Module, signature: Signature, opset: int) -> ModelProto:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekd.tasks.signature import Signature
+
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
 
@@ -50,6 +52,8 @@ class LintGraph:
         self.outputs = {value.name for value in model.graph.output}
         self.producer = {name: node for node in self.nodes for name in node.output if name}
         self.opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=0)
+        signature = Signature.in_metadata({entry.key: entry.value for entry in model.metadata_props})
+        self.sizes = {} if signature is None else {each.name: each.size for each in signature.open}
         self._constants = {tensor.name: tensor for tensor in model.graph.initializer}
         self._arrays: dict[str, NDArray[Any]] = {}
         self._quantisers: dict[str, Quantiser] = {}
@@ -143,7 +147,10 @@ class LintGraph:
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int | None, ...]]:
-        """Return the shapes that ONNX can infer; an open dimension, which some tools write as -1 or 0, is None."""
+        """Return the shapes that ONNX can infer; an open dimension, which some tools write as -1 or 0, is None.
+
+        Those that the file's signature names have the size of its examples.
+        """
         import onnx
 
         try:
@@ -154,7 +161,9 @@ class LintGraph:
         for value in (*graph.input, *graph.value_info, *graph.output):
             if value.type.tensor_type.HasField("shape"):
                 dims = value.type.tensor_type.shape.dim
-                found[value.name] = tuple(dim.dim_value if dim.dim_value > 0 else None for dim in dims)
+                found[value.name] = tuple(
+                    dim.dim_value if dim.dim_value > 0 else self.sizes.get(dim.dim_param) for dim in dims
+                )
         return {**found, **{name: tuple(tensor.dims) for name, tensor in self._constants.items()}}
 
 

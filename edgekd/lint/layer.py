@@ -23,8 +23,8 @@ MOVING = ("MaxPool", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Slice")
 class Output:
     """The path from a layer's output to the QuantizeLinear that takes it, past ``clamps`` and what moves values.
 
-    ``quantiser`` is None if no single one takes it; ``readers`` are then the nodes that do, and ``several_ways`` says
-    that a QuantizeLinear is only one of them. ``moved`` says that it lies behind a :data:`MOVING` node.
+    ``quantiser`` is None if no single one takes it; ``readers`` are then the nodes that do. ``moved`` says that it lies
+    behind a :data:`MOVING` node.
     """
 
     quantiser: Quantiser | None
@@ -32,11 +32,6 @@ class Output:
     readers: tuple["NodeProto", ...] = ()
     is_output: bool = False
     moved: bool = False
-
-    @property
-    def several_ways(self) -> bool:
-        ways = len(self.readers) + self.is_output
-        return ways > 1 and any(node.op_type == QUANTIZE for node in self.readers)
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from edgekd.errors import ModelError
+from edgekd.errors import EdgekdError, ModelError, first_line
 from edgekd.registry import nearest
+from edgekd.strict_json import parse
 
 if TYPE_CHECKING:
     from typing import Literal, TypeAlias
@@ -27,6 +28,8 @@ Inputs: TypeAlias = "Tensor | Sequence[Tensor] | Mapping[str, Tensor]"
 # What a network that takes and gives bare tensors calls them, in its files too.
 INPUT, LOGITS = "input", "logits"
 BATCH = "batch"
+# The key of an ONNX file's metadata that holds a signature, behind a dot.
+METADATA = "signature"
 FLOATS = ("float32", "float16", "float64", "bfloat16")
 INTEGERS = ("int64", "int32", "int16", "int8", "uint8")
 DTYPES = (*FLOATS, *INTEGERS, "bool")
@@ -270,6 +273,23 @@ class Signature:
             "outputs": [_to_json(each) for each in self.outputs],
             "open": [vars(each) for each in self.open],
         }
+
+    @staticmethod
+    def in_metadata(metadata: Mapping[str, str]) -> Signature | None:
+        """Return the signature that an ONNX file's metadata hold, or None for the usual input and output.
+
+        Raises:
+            ModelError: it is damaged.
+        """
+        text = metadata.get(f"edgekd.{METADATA}")
+        if text is None:
+            return None
+        try:
+            return Signature.from_json(parse(text.encode()))
+        except (EdgekdError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ModelError(
+                f"the signature in the file's metadata is damaged ({first_line(error)}); export it again"
+            ) from error
 
     @staticmethod
     def from_json(document: JsonObject) -> Signature:

@@ -40,6 +40,12 @@ def test_json_alone_on_standard_output(edgekd, known_roofs, tmp_path):
     assert json.loads(outcome.out)["batch"] == 2
 
 
+def test_open_dimensions_have_the_size_that_is_asked_for(edgekd, known_roofs, tmp_path):
+    path = write_model(tmp_path / "open.onnx", width=8, shape=["batch", "time", 8])
+    outcome = edgekd("profile", path, "--runs", 3, "--size", "time=4")
+    assert "batch 1, time=4" in " ".join(outcome.out.split())
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from edgekd.errors import ExportError
+from edgekd.errors import ExportError, ModelError
 from edgekd.export import (
     export_onnx,
     first_mismatch,
@@ -176,7 +176,7 @@ def test_a_damaged_signature():
     entry = next(each for each in model.metadata_props if each.key.endswith(".signature"))
     for text in ("[", "3", "{}", '{"inputs": [], "outputs": []}'):
         entry.value = text
-        with pytest.raises(ExportError, match="the file's metadata edgekd.signature are damaged"):
+        with pytest.raises(ModelError, match="the signature in the file's metadata is damaged"):
             signature_of(model)
 
 

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgekd.lint.graph import LintGraph, Quantiser, attribute
-from edgekd.lint.layer import LayerContext, Output, node_label, node_labels
+from edgekd.lint.graph import QUANTIZE, LintGraph, Quantiser, attribute
+from edgekd.lint.layer import CLAMPS, LayerContext, Output, node_label, node_labels
 from edgekd.lint.onnxruntime.types import EIGHT_BITS, input_type, output_type
 from edgekd.lint.result import LintVerdict
 from edgekd.lint.rule import Rules
@@ -35,7 +35,8 @@ def product_output(layer: LayerContext) -> LintVerdict | None:
     output = layer.output
     if output.quantiser is not None or layer.activation is None or layer.op == "ConvTranspose":
         return None
-    if output.several_ways and not output.clamps:
+    ways = len(output.readers) + output.is_output
+    if ways > 1 and not output.clamps and any(_quantises(layer.graph, node) for node in output.readers):
         return LintVerdict(
             "float", f"its output is quantised and also read in float: {where_to(output)}", "quantise it once"
         )
@@ -97,6 +98,15 @@ def type_mismatch(layer: LayerContext) -> LintVerdict | None:
 
 def touches_int8(layer: LayerContext) -> bool:
     return any(layer.graph.dequantiser(name, layer.moving) is not None for name in layer.node.input if name)
+
+
+def _quantises(graph: LintGraph, reader: "NodeProto") -> bool:
+    """Return whether ``reader`` is a QuantizeLinear, or a clamp that ONNX Runtime drops before one."""
+    if reader.op_type not in CLAMPS:
+        return reader.op_type == QUANTIZE
+    onward = graph.readers(reader.output[0])
+    single = len(onward) == 1 and onward[0].op_type == QUANTIZE and not graph.is_output(reader.output[0])
+    return single and makes_idle(graph, graph.quantiser(onward[0]), reader)
 
 
 def makes_idle(graph: LintGraph, taken: Quantiser, clamp: "NodeProto") -> bool:
