@@ -9,9 +9,10 @@ from typing import Any
 from edgekd import strict_toml
 from edgekd.errors import EdgekdError
 from edgekd.files import read_content
-from edgekd.gate.rules import COUNTS, KINDS, Rule, Tolerance, default_rules, is_share, task_metrics
+from edgekd.gate.rules import COUNTS, KINDS, Rule, Tolerance, default_rules, is_share
 from edgekd.records.readers import LARGEST
 from edgekd.registry import nearest
+from edgekd.tasks.registry import metrics_by_name
 
 TABLE = "tool.edgekd.gate"
 
@@ -108,7 +109,7 @@ def _does_nothing(name: str, rule: Rule, keys: Mapping[str, Any], default: Rule)
     if name in KINDS and (idle := [key for key in keys if key not in ("level", "direction")]):
         return f"{idle[0]} does nothing, since {name} may not change at all; level says what a change is"
     # A better value of these is known, and judged as such.
-    is_fixed = name in (*task_metrics(), *KINDS, "latency_ratio")
+    is_fixed = name in (*metrics_by_name(), *KINDS, "latency_ratio")
     if is_fixed and rule.direction != default.direction:
         return f"direction does nothing but as {default.direction!r}; leave it out"
     if rule.level == "information" and (idle := [key for key in keys if key in ("absolute", "relative", "warn")]):

@@ -6,8 +6,9 @@ from typing import Any
 
 from edgekd.formatting import ABSENT, exceeds, format_distinct, in_hundredths, significant
 from edgekd.gate.row import GateRow, TimeRatio
-from edgekd.gate.rules import Rule, task_metrics
+from edgekd.gate.rules import Rule
 from edgekd.gate.verdict import Finding, Level
+from edgekd.tasks.registry import metrics_by_name
 
 RETRAIN = "see what the change does to the network, or, if it is meant, promote the new baseline"
 
@@ -94,7 +95,7 @@ def value_of(figure: Any) -> float | None:
 
 def shown(metric: str, *values: float) -> list[str]:
     """Format figures of ``metric`` with their unit, with digits enough to tell those apart that differ."""
-    quality = task_metrics().get(metric)
+    quality = metrics_by_name().get(metric)
     if metric == "int8_coverage" or (quality and quality.unit == "%"):
         return [f"{text} %" for text in format_distinct([*values, 0, 1], in_hundredths, 1)[: len(values)]]
     if metric == "size_bytes":

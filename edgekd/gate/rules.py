@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from edgekd.tasks.metric import Metric
-from edgekd.tasks.registry import TASKS
+from edgekd.tasks.registry import metrics_by_name
 
 # A whole number each.
 COUNTS = ("size_bytes", "params", "macs")
@@ -67,23 +66,18 @@ OF_EVERY_TASK: dict[str, Rule] = {
 }
 
 
-def task_metrics() -> dict[str, Metric]:
-    """Return the metrics of all tasks by name; two tasks may share one."""
-    return {metric.name: metric for task in TASKS.values() for metric in task.metrics}
-
-
 def default_rules() -> dict[str, Rule]:
     """Return the rule of each metric that a policy may name."""
     of_tasks = {
         name: Rule(direction=metric.better, absolute=POINTS)
         if metric.unit == "%"
         else Rule(direction=metric.better, relative=RELATIVE)
-        for name, metric in task_metrics().items()
+        for name, metric in metrics_by_name().items()
     }
     return {**of_tasks, **OF_EVERY_TASK}
 
 
 def is_share(name: str) -> bool:
     """Return whether a metric is a share of one."""
-    metric = task_metrics().get(name)
+    metric = metrics_by_name().get(name)
     return name == "int8_coverage" or (metric is not None and metric.unit == "%")

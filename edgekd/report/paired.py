@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from edgekd.files import lies_there
 from edgekd.report.schema import Row
 from edgekd.tasks.compare import MetricDifference, compare
 from edgekd.tasks.metric import Evidence, Metric
@@ -24,7 +25,7 @@ class Placed(NamedTuple):
             DataError: the file is not the one that was written with the report.
         """
         file, folder = self.row.evidence, self.folder
-        is_there = folder is not None and file is not None and (folder / file.file).exists()
+        is_there = folder is not None and file is not None and lies_there(folder / file.file)
         return self.row.kept_evidence([metric], folder if is_there else None).get(metric.name)
 
 

@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any, NamedTuple
 
 import matplotlib
@@ -24,6 +25,7 @@ from edgekd.report.pareto import fronts
 from edgekd.report.schema import LayerWidth, Report, Row, StageRecord
 from edgekd.tasks.metric import Metric
 
+LONGEST_TITLE = 72  # letters, over all panels of a picture
 WIDTH = 5.4  # inches; at 10 points the text stays readable when a phone scales the picture down
 STYLE: Any = {
     "svg.fonttype": "none",
@@ -208,7 +210,7 @@ def curves(history: Sequence[Mapping[str, float]], metric: Metric) -> Figure:
             [x for x, _ in known], [scales[key] * y for _, y in known],
             color=COLOURS[1 if key == "loss" else 3], marker="." if len(known) < 30 else "",
         )  # fmt: skip
-        axes.set_title(text, fontsize=10)
+        axes.set_title(fill(text, LONGEST_TITLE // len(shown)), fontsize=10)
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(ticker.MaxNLocator(6, integer=True))
         if len(known) == 1:

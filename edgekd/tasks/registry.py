@@ -14,12 +14,17 @@ TASKS["classification"] = Classification
 TASKS["multilabel"] = Multilabel
 
 
+def metrics_by_name() -> Registry[Metric]:
+    """Return the metrics of all tasks; two tasks may share one."""
+    metrics = Registry[Metric]("metric", RecipeError)
+    metrics.update({metric.name: metric for task in TASKS.values() for metric in task.metrics})
+    return metrics
+
+
 def metric_named(name: str) -> Metric:
     """Return a metric of any task.
 
     Raises:
         RecipeError: no task has it.
     """
-    metrics = Registry[Metric]("metric", RecipeError)
-    metrics.update({metric.name: metric for task in TASKS.values() for metric in task.metrics})
-    return metrics.find(name)
+    return metrics_by_name().find(name)
