@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,16 +41,23 @@ def small_file(small: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 @pytest.fixture(scope="session")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def measured(small: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, LatencyTable]:
+    """A user's cache, and the table in it with the layers of ``small``."""
+    folder = tmp_path_factory.mktemp("latency-cache")
     with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("latency-cache")
         patch.setenv("XDG_CACHE_HOME", str(folder))
-        yield folder / "edgekd"
+        table = LatencyTable("float32")
+        table.measure(layers_of(small, SHAPE).values())
+    return folder, table
 
 
-@pytest.fixture(scope="session")
-def table(small: nn.Module, home: Path) -> LatencyTable:
-    """With the layers of ``small``."""
-    table = LatencyTable("float32")
-    table.measure(layers_of(small, SHAPE).values())
-    return table
+@pytest.fixture
+def home(measured: tuple[Path, LatencyTable], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of edgekd in the cache that the table is in, which is this test's own cache too."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(measured[0]))
+    return measured[0] / "edgekd"
+
+
+@pytest.fixture
+def table(measured: tuple[Path, LatencyTable]) -> LatencyTable:
+    return measured[1]
