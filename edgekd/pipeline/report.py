@@ -125,7 +125,7 @@ def _has(there: RemoteMeasurement | None, export: Exported) -> bool:
     return there is not None and export.label in there.labels
 
 
-def _breakdown(data: DataSet, first: Exported, last: Exported) -> Breakdown:
+def _breakdown(data: DataSet, first: Exported, last: Exported) -> Breakdown | None:
     before, after = (_named(export, data.task) for export in (first, last))
     return data.task.breakdown(before, after, data.task.targets(data.test.labels.numpy()), ONNX_RUNTIME)
 

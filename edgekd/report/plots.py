@@ -210,13 +210,18 @@ def curves(history: Sequence[Mapping[str, float]], metric: Metric) -> Figure:
             [x for x, _ in known], [scales[key] * y for _, y in known],
             color=COLOURS[1 if key == "loss" else 3], marker="." if len(known) < 30 else "",
         )  # fmt: skip
-        axes.set_title(fill(text, LONGEST_TITLE // len(shown)), fontsize=10)
+        axes.set_title(titled(text, LONGEST_TITLE // len(shown)), fontsize=10)
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(ticker.MaxNLocator(6, integer=True))
         if len(known) == 1:
             axes.set_xticks([known[0][0]])
         axes.grid(True)
     return figure
+
+
+def titled(text: str, longest: int) -> str:
+    """Break ``text`` into lines, but not before its unit."""
+    return fill(text.replace(" %", "\xa0%"), longest).replace("\xa0", " ")
 
 
 def channels(widths: Sequence[LayerWidth]) -> Figure:

@@ -265,7 +265,7 @@ class Report(Part):
     def breakdown(self) -> Breakdown | None:
         """Return the metric of each class or label of the teacher and the deployed network, or None if it has none."""
         task = task_of({"task": self.task})
-        kept = (self.model_extra or {}).get(task.breakdown_key)
+        kept = (self.model_extra or {}).get(task.breakdown_key) if task.breakdown_key else None
         return None if kept is None else task.breakdown_from_json(kept)
 
     @classmethod
@@ -294,4 +294,4 @@ class Report(Part):
 
 def broken_down(task: Task, breakdown: Breakdown) -> dict[str, Any]:
     """Return the entry of a report that keeps the breakdown of its task's metric."""
-    return {task.breakdown_key: breakdown.to_json()}
+    return {task.breakdown_key: breakdown.to_json()} if task.breakdown_key else {}

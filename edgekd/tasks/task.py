@@ -51,7 +51,7 @@ class Task(Protocol):
     metrics: ClassVar[Sequence[Metric]]  # the first is the budget's and the ladder's
     outputs: ClassVar[str]  # the kind of the logits, see TensorSpec
     reduction: ClassVar[Literal["argmax", "none"]]  # makes rows of the logits on a device, as to_rows does here
-    breakdown_key: ClassVar[str]  # of a report, which keeps the breakdown there
+    breakdown_key: ClassVar[str | None]  # of a report, which keeps the breakdown there; None if there is none
 
     def __init__(self, names: tuple[str, ...], **options: Any) -> None: ...
 
@@ -126,8 +126,13 @@ class Task(Protocol):
     def details(self, outputs: Arrays, targets: Arrays) -> Details:
         """Return further figures: by class or label, and how far probabilities are to be trusted."""
 
-    def breakdown(self, before: NamedPredictions, after: NamedPredictions, targets: Arrays, runtime: str) -> Breakdown:
-        """Return the metric of each class or label for two networks' predictions of the same samples in ``runtime``."""
+    def breakdown(
+        self, before: NamedPredictions, after: NamedPredictions, targets: Arrays, runtime: str
+    ) -> Breakdown | None:
+        """Return the metric of each class or label for two networks' predictions of the same samples in ``runtime``.
+
+        It is None for tasks whose samples have neither.
+        """
 
     @staticmethod
     def breakdown_from_json(document: JsonObject) -> Breakdown:

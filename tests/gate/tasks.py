@@ -33,7 +33,7 @@ class Lengths:
         Metric("mae", "mean absolute error", "mm", "lower", "bootstrap", lambda found, _: found, lambda: MeanError),
     )
     outputs: ClassVar[str] = "values"
-    breakdown_key: ClassVar[str] = "by_range"
+    breakdown_key: ClassVar[str | None] = None
 
 
 def truth() -> np.ndarray:

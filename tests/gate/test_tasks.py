@@ -201,3 +201,26 @@ def test_an_unknown_task_is_named(agreed):
     agreed.write_text(json.dumps({**json.loads(agreed.read_text()), "task": "multilable"}))
     with pytest.raises(EdgekdError, match="task: 'multilable' is none of classification, multilabel"):
         load_subject(agreed)
+
+
+NO_VALUE = ["0.9", True, [], [1], {}, {"a": 1}, float("nan"), -1, 10**400, 2.5, "/etc/passwd", "../baseline.json", None]
+
+
+@pytest.mark.parametrize(
+    "key", ["map", "macro_f1", "n", "right", "evidence", "evidence.file", "evidence.sha256", "teacher"]
+)
+def test_whatever_a_baseline_holds_ends_in_one_sentence(agreed, tmp_path, key):
+    good, run = json.loads(agreed.read_text()), written(tmp_path / "now", Multilabel, of_labels(logits()))
+    name, _, part = key.partition(".")
+    for value in NO_VALUE:
+        document = json.loads(json.dumps(good))
+        [held] = document["rows"].values()
+        if part:
+            held[name][part] = value
+        else:
+            held[name] = value
+        agreed.write_text(json.dumps(document))
+        try:
+            assert not judged(agreed, run)[0].passed or value is None or key in ("right", "teacher", "n")
+        except EdgekdError as error:
+            assert "\n" not in str(error)

@@ -86,7 +86,7 @@ def test_the_page_has_the_tasks_words(document, tmp_path):
     for said in (
         *("6 labels,", "Mean average precision</th>", "Macro F1</th>", "mean average precision drop"),
         *("Mean average precision against latency", "Label by label", "Average precision of each label"),
-        *("validation mean average precision in", "Mean average precision in pairs"),
+        *("validation mean average precision<", "Mean average precision in pairs"),
         *("a validation mean average precision of 70.0 %", '<th scope="row">labels</th>', "Samples with it"),
     ):
         assert said in page, said

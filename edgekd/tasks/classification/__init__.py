@@ -40,7 +40,7 @@ class Classification:
     name: ClassVar[str] = "classification"
     outputs: ClassVar[str] = "classes"
     reduction: ClassVar[Literal["argmax", "none"]] = "argmax"
-    breakdown_key: ClassVar[str] = "by_class"
+    breakdown_key: ClassVar[str | None] = "by_class"
     metrics: ClassVar[Sequence[Metric]] = (
         Metric("accuracy", "accuracy", "%", "higher", "mcnemar", _correct, lambda: Correct),
     )

@@ -73,7 +73,7 @@ class Multilabel:
     name: ClassVar[str] = "multilabel"
     outputs: ClassVar[str] = "labels"
     reduction: ClassVar[Literal["argmax", "none"]] = "none"
-    breakdown_key: ClassVar[str] = "by_label"
+    breakdown_key: ClassVar[str | None] = "by_label"
     metrics: ClassVar[Sequence[Metric]] = (
         Metric("map", "mean average precision", "%", "higher", "bootstrap", _average_precision, _ap_type),
         Metric("macro_f1", "macro F1", "%", "higher", "bootstrap", _macro_f1, _f1_type),
