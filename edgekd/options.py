@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJson
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from typing_extensions import Self
 
+from edgekd.profiles import FILE_RUNTIMES
+
 # Strict everywhere: YAML already has types, and `epochs: true` must not mean 1.
 FilePath = Annotated[Path, Strict(False)]
 Text = Annotated[str, Field(min_length=1)]
@@ -62,7 +64,7 @@ class Target(Section):
     device: Text = Field(
         default="cpu", description="cpu, or a registered device; nothing is measured on one that is not there"
     )
-    runtime: Literal["onnxruntime", "tensorrt"] = Field(
+    runtime: Annotated[str, Registered(FILE_RUNTIMES)] = Field(
         default="onnxruntime", description="what runs the network there"
     )
     threads: int = Field(default=1, ge=1, description="threads that the runtime may use")

@@ -33,7 +33,7 @@ class Profile:
     float16_scales: bool = False
     """Scales are rounded to float16, so that a file with float16 types holds the trained ones to the bit."""
 
-    runtime: Literal["onnxruntime", "tensorrt"] | None = "onnxruntime"
+    runtime: str | None = "onnxruntime"
     """None for a profile that is only trained for, without files of its own."""
     kernels: tuple[str, ...] = tuple(ONNXRUNTIME_KERNELS.split())
     """Operators that compute in int8."""
@@ -59,6 +59,8 @@ class Profile:
 
 
 PROFILES: Registry[Profile] = Registry("quantisation profile", ExportError)
+FILE_RUNTIMES: dict[str, list[Profile]] = {}
+"""The runtimes that files are written for, each with its profiles."""
 
 for _profile in (
     Profile("onnxruntime-x86", saturates=True),
@@ -80,6 +82,8 @@ for _profile in (
     Profile("portable", activations="symmetric", saturates=True, float16_scales=True, runtime=None, channels=32),
 ):
     PROFILES[_profile.name] = _profile
+    if _profile.runtime:
+        FILE_RUNTIMES.setdefault(_profile.runtime, []).append(_profile)
 
 
 def must_serve(trained: str, target: str) -> None:

@@ -59,8 +59,11 @@ FLOORS = (
         *(Room(name) for name in ("folders", "formatting", "log", "ranges", "registry")),
         Room("stats", "paired.py"),
     ),
-    (*(Room(name) for name in ("files", "options", "profiles", "progress")),),
-    (*(Room(name) for name in ("arrayfiles", "artifact_cache", "external", "images", "user_cache", "userhash")),),
+    (*(Room(name) for name in ("files", "profiles", "progress")),),
+    (
+        *(Room(name) for name in ("arrayfiles", "artifact_cache", "external", "images", "options")),
+        *(Room(name) for name in ("user_cache", "userhash")),
+    ),
     (
         *(Room("preprocess"), Room("tensorrt", "builder.py"), Room("userfile")),
         Room("tasks", "task.py"),

@@ -8,8 +8,12 @@ from pydantic import ValidationError
 from edgekd.data import Data
 from edgekd.data.augment import AUGMENTATIONS, Augmentation
 from edgekd.data.sources import SOURCES, Source
+from edgekd.distill.combination import COMBINATIONS
+from edgekd.distill.schedule import FORMS
 from edgekd.options import Registered, Section
+from edgekd.profiles import FILE_RUNTIMES
 from edgekd.recipe.expected import choices, expected, kind_at
+from edgekd.stages.quantize.steps import NAMES
 from edgekd.train import Train
 from edgekd.train.optimizers import OPTIMIZERS
 from edgekd.train.schedule import SCHEDULES
@@ -35,6 +39,10 @@ def test_names_are_those_of_the_registry():
         (("data", "augment", 0), AUGMENTATIONS),
         (("teacher", "train", "optimizer"), OPTIMIZERS),
         (("stages", 0, "distill", "schedule"), SCHEDULES),
+        (("stages", 0, "distill", "weight_schedule", "form"), FORMS),
+        (("stages", 0, "quantize", "rungs", 0), NAMES),
+        (("teacher", "combine"), COMBINATIONS),
+        (("targets", 0, "runtime"), FILE_RUNTIMES),
     ],
 )
 def test_a_recipe_knows_what_is_registered(loc, registry, monkeypatch):

@@ -1,22 +1,40 @@
 """Knowledge distillation: losses by which a student learns from a teacher."""
 
-from edgekd.distill.build import LossSpec, build_terms
-from edgekd.distill.ensemble import Ensemble
-from edgekd.distill.feature_hooks import FeatureHooks, candidate_layers, feature_shapes, pair_layers
-from edgekd.distill.losses.at import AT, at_loss
-from edgekd.distill.losses.crd import CRD
-from edgekd.distill.losses.dist import DIST, dist_loss
-from edgekd.distill.losses.dkd import DKD, dkd_loss
-from edgekd.distill.losses.fitnet import FitNet, fitnet_loss
-from edgekd.distill.losses.kd import KD, kd_loss
-from edgekd.distill.losses.pkt import PKT, pkt_loss
-from edgekd.distill.losses.reviewkd import ReviewKD, hcl_loss
-from edgekd.distill.losses.rkd import RKD, rkd_angle_loss, rkd_distance_loss
-from edgekd.distill.losses.sp import SP, sp_loss
-from edgekd.distill.objective import Distillation, Term
-from edgekd.distill.registry import LOSSES, FeatureLoss, LogitLoss
-from edgekd.distill.schedule import Schedule
-from edgekd.distill.standardize import Standardized, standardize
+from typing import TYPE_CHECKING
+
+from edgekd.lazy import exporter
+
+if TYPE_CHECKING:
+    from edgekd.distill.build import LossSpec, build_terms
+    from edgekd.distill.ensemble import Ensemble
+    from edgekd.distill.feature_hooks import FeatureHooks, candidate_layers, feature_shapes, pair_layers
+    from edgekd.distill.losses import (
+        AT,
+        CRD,
+        DIST,
+        DKD,
+        KD,
+        LOSSES,
+        PKT,
+        RKD,
+        SP,
+        FitNet,
+        ReviewKD,
+        at_loss,
+        dist_loss,
+        dkd_loss,
+        fitnet_loss,
+        hcl_loss,
+        kd_loss,
+        pkt_loss,
+        rkd_angle_loss,
+        rkd_distance_loss,
+        sp_loss,
+    )
+    from edgekd.distill.objective import Distillation, Term
+    from edgekd.distill.registry import FeatureLoss, LogitLoss
+    from edgekd.distill.schedule import Schedule
+    from edgekd.distill.standardize import Standardized, standardize
 
 __all__ = [
     "AT",
@@ -55,3 +73,40 @@ __all__ = [
     "sp_loss",
     "standardize",
 ]
+
+# Recipes import what can be named in them from here, and no PyTorch.
+__getattr__ = exporter(
+    __name__,
+    {
+        "build": ("LossSpec", "build_terms"),
+        "ensemble": ("Ensemble",),
+        "feature_hooks": ("FeatureHooks", "candidate_layers", "feature_shapes", "pair_layers"),
+        "losses": (
+            "AT",
+            "CRD",
+            "DIST",
+            "DKD",
+            "FitNet",
+            "KD",
+            "LOSSES",
+            "PKT",
+            "RKD",
+            "ReviewKD",
+            "SP",
+            "at_loss",
+            "dist_loss",
+            "dkd_loss",
+            "fitnet_loss",
+            "hcl_loss",
+            "kd_loss",
+            "pkt_loss",
+            "rkd_angle_loss",
+            "rkd_distance_loss",
+            "sp_loss",
+        ),
+        "objective": ("Distillation", "Term"),
+        "registry": ("FeatureLoss", "LogitLoss"),
+        "schedule": ("Schedule",),
+        "standardize": ("Standardized", "standardize"),
+    },
+)

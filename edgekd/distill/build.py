@@ -9,8 +9,9 @@ from torch import nn
 
 from edgekd.distill.ensemble import first_teacher, path_in
 from edgekd.distill.feature_hooks import feature_shapes, pair_layers
+from edgekd.distill.losses import LOSSES
 from edgekd.distill.objective import Term
-from edgekd.distill.registry import LOSSES, FeatureLoss, LogitLoss
+from edgekd.distill.registry import FeatureLoss, LogitLoss
 from edgekd.distill.schedule import Schedule
 from edgekd.distill.standardize import Standardized
 from edgekd.errors import TrainingError

@@ -7,24 +7,22 @@ geometric mean of the predictive distributions of an ensemble as the soft target
 import json
 import math
 from collections.abc import Sequence
-from typing import Literal, TypedDict, get_args
+from typing import TypedDict, get_args
 
 import torch
 from torch import Tensor, nn
 
+from edgekd.distill.combination import COMBINATIONS, Space
 from edgekd.errors import TrainingError
 from edgekd.precision import full
 from edgekd.registry import nearest
-
-Choose = Literal["mean", "confidence"]
-Space = Literal["probabilities", "logits"]
 
 
 class EnsembleOptions(TypedDict):
     """Arguments of :class:`Ensemble`, without the teachers."""
 
     weights: list[float] | None
-    choose: Choose
+    choose: str
     space: Space
 
 
@@ -50,16 +48,16 @@ class Ensemble(nn.Module):
         self,
         teachers: Sequence[nn.Module],
         weights: Sequence[float] | None = None,
-        choose: Choose = "mean",
+        choose: str = "mean",
         space: Space = "probabilities",
     ):
         super().__init__()
         if not teachers:
             raise TrainingError("an ensemble without teachers has no outputs: give it at least one network")
-        _check_option("choose", choose, get_args(Choose))
+        _check_option("choose", choose, tuple(COMBINATIONS))
         _check_option("space", space, get_args(Space))
-        if weights is not None and choose == "confidence":
-            raise TrainingError("weights are of a mean, and confidence chooses one teacher: leave weights out")
+        if weights is not None and not COMBINATIONS[choose].weighted:
+            raise TrainingError(f"weights are of a mean, and {choose} chooses one teacher: leave weights out")
         self.teachers = nn.ModuleList(teachers).requires_grad_(False)
         self.choose, self.space = choose, space
         self.weights = _shares([1.0] * len(teachers) if weights is None else weights, len(teachers))
@@ -68,7 +66,7 @@ class Ensemble(nn.Module):
     @property
     def options(self) -> EnsembleOptions:
         """Return the arguments that make the same ensemble of the same teachers."""
-        weights = None if self.choose == "confidence" else self.weights
+        weights = self.weights if COMBINATIONS[self.choose].weighted else None
         return {"weights": weights, "choose": self.choose, "space": self.space}
 
     @property
@@ -84,12 +82,8 @@ class Ensemble(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the combined logits (N, classes), in float32 at least."""
         logits = self._logits(inputs)
-        outputs = logits if self.space == "logits" else logits.log_softmax(-1)
-        if self.choose == "confidence":
-            chosen = _log_odds_against(logits).argmin(0)
-            return outputs[chosen, torch.arange(len(chosen), device=chosen.device)]
-        weights = outputs.new_tensor(self.weights)[:, None, None]
-        return (weights * outputs).sum(0) if self.space == "logits" else (weights.log() + outputs).logsumexp(0)
+        weights = logits.new_tensor(self.weights)
+        return COMBINATIONS.find(self.choose).combine(logits, weights, self.space)
 
     def _logits(self, inputs: Tensor) -> Tensor:
         """Return the logits of all teachers, (teachers, N, classes)."""
@@ -117,13 +111,6 @@ def first_teacher(teacher: nn.Module) -> nn.Module:
 def path_in(teacher: nn.Module, path: str) -> str:
     """Return the path in ``teacher`` of the layer ``path`` of :func:`first_teacher` it."""
     return f"teachers.0.{path}" if isinstance(teacher, Ensemble) else path
-
-
-def _log_odds_against(logits: Tensor) -> Tensor:
-    """Compute the logarithm of the odds against the most likely class."""
-    # Probabilities above 1 − 6e-8 are all 1 in float32, and could not be compared.
-    best = logits.argmax(-1, keepdim=True)
-    return (logits - logits.gather(-1, best)).scatter(-1, best, -math.inf).logsumexp(-1)
 
 
 def _shares(weights: Sequence[float], teachers: int) -> list[float]:

@@ -1,7 +1,7 @@
 """The stages of a recipe, run in order."""
 
 from edgekd.data import DataSet
-from edgekd.distill.ensemble import Space
+from edgekd.distill.combination import Space
 from edgekd.pipeline.log import RunLog
 from edgekd.pipeline.node import NodeCache
 from edgekd.pipeline.plan import Start, start_of, starts_of_teachers

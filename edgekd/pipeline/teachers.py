@@ -11,7 +11,8 @@ from torch import nn
 
 from edgekd.artifact_cache import METRICS
 from edgekd.data import DataSet
-from edgekd.distill.ensemble import Choose, Ensemble, Space
+from edgekd.distill.combination import Space
+from edgekd.distill.ensemble import Ensemble
 from edgekd.files import canonical_json, sha256, write_json
 from edgekd.log import get_logger
 from edgekd.models import count_macs, count_parameters
@@ -34,7 +35,7 @@ class Teachers:
     """Finished teachers. The first is the one that the recipe compresses and that reports and budgets compare with."""
 
     members: tuple[StageResult, ...]
-    combine: Choose = "mean"
+    combine: str = "mean"
     weights: Sequence[float] | None = None
     space: Space = "probabilities"
 

@@ -10,6 +10,7 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 from typing_extensions import Self
 
 from edgekd.data.options import Data
+from edgekd.distill.combination import COMBINATIONS
 from edgekd.files import canonical_json, sha256
 from edgekd.options import Budget, Mistake, Registered, Section, Target
 from edgekd.recipe.dialect import RecipeDumper
@@ -125,9 +126,10 @@ class Recipe(Section):
     @model_validator(mode="after")
     def confident_of_one_class(self) -> Self:
         """Refuse to choose among teachers by their most likely class where there is none."""
-        if self.teacher.combine == "confidence" and self.kind.outputs != "classes":
+        combine = self.teacher.combine
+        if COMBINATIONS[combine].of_classes and self.kind.outputs != "classes":
             raise Mistake(
-                f"confidence is that of the most likely class, and the task is {self.kind.name}; leave combine out",
+                f"{combine} is that of the most likely class, and the task is {self.kind.name}; leave combine out",
                 "teacher",
                 "combine",
             )

@@ -1,11 +1,12 @@
 """A recipe's sections for networks. Descriptions feed the JSON Schema and the messages."""
 
-from typing import Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, NonNegativeFloat, model_validator
 from typing_extensions import Self
 
-from edgekd.options import FilePath, Mistake, Section, Text
+from edgekd.distill.combination import COMBINATIONS
+from edgekd.options import FilePath, Mistake, Registered, Section, Text
 from edgekd.train.options import Train
 
 NO_HEAD = "there is no checkpoint whose last layer could be left out; give checkpoint, or leave new_head out"
@@ -55,7 +56,7 @@ class Teacher(FurtherTeacher):
         strict=False,
         description="further teachers; the student learns from all their predictions, combined",
     )
-    combine: Literal["mean", "confidence"] = Field(
+    combine: Annotated[str, Registered(COMBINATIONS)] = Field(
         default="mean", description="their probabilities' mean, or for each sample those of the surest teacher"
     )
     weights: tuple[NonNegativeFloat, ...] | None = Field(
@@ -69,8 +70,9 @@ class Teacher(FurtherTeacher):
             raise Mistake("there is one teacher only; give others, or leave combine out", "combine")
         if self.weights is None:
             return self
-        if self.combine == "confidence":
-            raise Mistake("weights are of a mean, and confidence chooses one teacher; leave weights out", "weights")
+        if not COMBINATIONS[self.combine].weighted:
+            why = f"weights are of a mean, and {self.combine} chooses one teacher; leave weights out"
+            raise Mistake(why, "weights")
         if len(self.weights) != 1 + len(self.others):
             raise Mistake(
                 f"{len(self.weights)} for {1 + len(self.others)} teachers; give one for this teacher and one for each "

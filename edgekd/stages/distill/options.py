@@ -1,11 +1,12 @@
 """The options of distillation."""
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, Strict, model_validator
 from typing_extensions import Self
 
-from edgekd.options import Mistake, Section, Text
+from edgekd.distill.schedule import FORMS
+from edgekd.options import Mistake, Registered, Section, Text
 from edgekd.stages.stage import Stage
 
 # A student's layer and the teacher's.
@@ -15,7 +16,7 @@ Pair = Annotated[tuple[Text, Text], Strict(False)]
 class ScheduleOptions(Section):
     """A value that changes over the training."""
 
-    form: Literal["linear", "cosine", "step"] = Field(default="linear", description="how it changes")
+    form: Annotated[str, Registered(FORMS)] = Field(default="linear", description="how it changes")
     start: float = Field(ge=0, description="the value at first")
     end: float = Field(ge=0, description="the value from `until` on")
     until: float = Field(default=1.0, gt=0, le=1, description="share of the training at which the end is reached")

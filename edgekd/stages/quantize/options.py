@@ -7,7 +7,7 @@ from pydantic import Field
 
 from edgekd.options import Registered, Target
 from edgekd.profiles import PROFILES
-from edgekd.stages.quantize.steps import describe
+from edgekd.stages.quantize.steps import NAMES, describe
 from edgekd.stages.stage import Form, Stage
 
 # Every calibration is tried, and the best taken.
@@ -27,7 +27,7 @@ class Quantize(Stage):
         {"rungs", "floor", "why_floor", "stopped", "float_layers", "weights"}
     )
 
-    rungs: tuple[Literal["half", "ptq", "qat", "mixed"], ...] = Field(
+    rungs: tuple[Annotated[str, Registered(NAMES)], ...] = Field(
         default=("half", "ptq", "qat", "mixed"),
         strict=False,
         min_length=1,
