@@ -23,7 +23,7 @@ from edgekd.export.names import name_values
 from edgekd.files import write_bytes
 from edgekd.log import quiet
 from edgekd.preprocess import Preprocess
-from edgekd.tasks.signature import INPUT, LOGITS, METADATA, Shape, Signature, TensorSpec
+from edgekd.tasks.signature import INPUT, LOGITS, METADATA, Shape, Signature, TensorSpec, asked_limits
 
 OPSET = 20
 # where the exporter stores the paths of a node's modules, as a Python list of every level
@@ -124,7 +124,8 @@ def _exported(network: nn.Module, signature: Signature, opset: int) -> ModelProt
             )
     except Exception as error:
         # The exporter's own error is advice on how to report it; the reason is underneath.
-        reason = first_line(error.__cause__ or error)
+        cause = error.__cause__ or error
+        reason = asked_limits(cause) or first_line(cause)
         raise ExportError(f"{type(network).__name__} cannot be exported to ONNX: {reason}") from error
     assert program is not None
     if not single:

@@ -204,7 +204,8 @@ def _other_sizes(dimensions: Mapping[str, OpenDimension]) -> dict[str, int]:
 
 
 def _derived(name: str, axis: int) -> str:
-    return "".join(letter if letter.isalnum() else "_" for letter in f"{name}_{axis}")
+    text = "".join(letter if letter.isalnum() else "_" for letter in f"{name}_{axis}")
+    return text if text.isidentifier() else f"output_{text}"
 
 
 def _dtype(tensor: Tensor) -> str:

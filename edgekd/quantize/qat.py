@@ -13,7 +13,7 @@ from edgekd.errors import ModelError, first_line
 from edgekd.log import quiet
 from edgekd.quantize.fake_quant import fake_quants, weighted_layers
 from edgekd.quantize.quantizer import RuntimeQuantizer
-from edgekd.tasks.signature import Shape, Signature
+from edgekd.tasks.signature import Shape, Signature, asked_limits
 
 aten = torch.ops.aten
 
@@ -54,10 +54,9 @@ def prepare(
             graph = prepare_pt2e(exported, quantizer)
             _remove_aliases(graph)
     except Exception as error:  # tracing runs the user's code, which may raise anything
-        raise ModelError(
-            f"{type(network).__name__} cannot be exported for quantisation: {first_line(error)}; "
-            "avoid branches on the input's values and Python numbers taken from tensors"
-        ) from error
+        advice = "avoid branches on the input's values and Python numbers taken from tensors"
+        reason = asked_limits(error) or f"{first_line(error)}; {advice}"
+        raise ModelError(f"{type(network).__name__} cannot be exported for quantisation: {reason}") from error
     graph.requires_grad_(True)  # folding makes biases without gradients
     _must_quantise(graph, type(network).__name__, keep_float)
     return graph

@@ -130,7 +130,9 @@ def _quantise_weights(graph: ir.Graph, trained: GraphModule) -> None:
     by_name: dict[str, list[WeightedLayer]] = {}
     for layer in layers:
         by_name.setdefault(layer.weight_name, []).append(layer)
-    by_path = {layer.layer: layer for layer in layers}
+    by_path: dict[str, list[WeightedLayer]] = {}
+    for layer in layers:
+        by_path.setdefault(layer.layer, []).append(layer)
     done = set()
     for node in [node for node in graph if node.op_type in WEIGHTED]:
         parameter = required(node, 1)
@@ -139,8 +141,10 @@ def _quantise_weights(graph: ir.Graph, trained: GraphModule) -> None:
             node, parameter = producer, required(producer, 0)
         # Layers that share a weight come in the same order in both graphs.
         same = by_name.get(str(parameter.name), [])
-        found = (same.pop(0) if len(same) > 1 else same[0]) if same else by_path.get(layer_of(node))
-        if found is not None and parameter.is_initializer():
+        if not parameter.is_initializer():
+            continue
+        found = (same.pop(0) if len(same) > 1 else same[0]) if same else _by_weight(by_path, node, parameter, trained)
+        if found is not None:
             _quantise(graph, node, parameter, found, trained.get_parameter(found.weight_name))
             done.add(found.weight_name)
     lost = [layer.layer for layer in layers if layer.weight_name not in done]
@@ -149,6 +153,18 @@ def _quantise_weights(graph: ir.Graph, trained: GraphModule) -> None:
             f"the weight of {lost[0]} is quantised and did not come through PyTorch's exporter; "
             f"leave it in float (keep_float={lost!r}), and report it with the network"
         )
+
+
+def _by_weight(
+    layers: dict[str, list[WeightedLayer]], node: ir.Node, parameter: ir.Value, trained: GraphModule
+) -> WeightedLayer | None:
+    """Find the layer of ``node`` by its path; of several under one, as in attention, the one with this weight."""
+    found = layers.get(layer_of(node), [])
+    if len(found) < 2:
+        return next(iter(found), None)
+    values = constant(parameter)
+    weights = ((layer, trained.get_parameter(layer.weight_name).detach().cpu().numpy()) for layer in found)
+    return next((layer for layer, own in weights if np.array_equal(own, values) or np.array_equal(own.T, values)), None)
 
 
 def _is_on(module: FakeQuantize) -> bool:

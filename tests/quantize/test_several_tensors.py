@@ -143,3 +143,57 @@ def test_an_infinite_mask_is_refused():
     tokens, mask = batches(signature)[0]
     with pytest.raises(ModelError, match="has 144 infinite among 144 values"):
         calibrate(graph, [(tokens, mask - torch.inf)])
+
+
+class Convolved(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.convolution, self.head = nn.Conv1d(2, 4, 5), nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.head(self.convolution(x).mean(2))
+
+
+def test_limits_that_a_network_needs_are_named():
+    network = Convolved().eval()
+    example, axes = torch.rand(2, 2, 16), {"input": {2: "time"}}
+    with pytest.raises(ModelError, match=re.escape("give the signature limits, {'time': (5, None)} or a little more")):
+        prepare(network, find_signature(network, example, open=axes))
+    prepare(network, find_signature(network, example, open=axes, limits={"time": (6, None)}))
+
+
+class Attending(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.words, self.heads, self.out = nn.Embedding(20, 16), nn.MultiheadAttention(16, 2), nn.Linear(16, 2)
+
+    def forward(self, tokens, padding):
+        words = self.words(tokens).transpose(0, 1)
+        return self.out(self.heads(words, words, words, padding)[0].mean(0))
+
+
+def test_both_weights_of_an_attention_are_quantised(tmp_path):
+    """They are in one module, and the exporter renames them where it transposes them."""
+    torch.manual_seed(0)
+    network = Attending().eval()
+    example = (torch.randint(0, 20, (2, 7)), torch.zeros(2, 7, dtype=torch.bool))
+    axes = {"tokens": {1: "length"}, "padding": {1: "length"}}
+    signature = find_signature(network, example, open=axes)
+    samples = [
+        (signature.sized(length=n).example(8, generator=torch.manual_seed(n))[0], example[1].new_zeros(8, n))
+        for n in (5, 9)
+    ]
+    graph = prepare(network, signature)
+    calibrate(graph, samples)
+    path = export_runtime(
+        graph, tmp_path / "m.onnx", None, "onnxruntime-x86", trained="onnxruntime-x86", inputs=signature
+    )
+    model = onnx.load(path)
+    stored = [each.name for each in model.graph.initializer if each.data_type == onnx.TensorProto.INT8]
+    assert (
+        sum(len(onnx.numpy_helper.to_array(each).shape) == 2 for each in model.graph.initializer if each.name in stored)
+        == 3
+    )
+    with torch.no_grad():
+        ours = [signature.named(graph(*each)) for each in samples]
+    assert output_parity(ours, runtime_outputs(path, samples, optimised=False))["logits"].mean_steps < 1
