@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekd.errors import EdgekdError
-from edgekd.files import is_file, read_object, sha256, storage, write_bytes
+from edgekd.files import is_file, read_object, reason_of, sha256, storage, write_bytes
 from edgekd.gate.row import GateRow
 from edgekd.tasks.evidence_file import EvidenceFile
 
@@ -58,8 +58,10 @@ def remove_evidence(baseline: Path, names: set[str]) -> None:
 def _copied(named: EvidenceFile, folder: Path | None, baseline: Path) -> EvidenceFile:
     path = folder_of(baseline) / f"{named.sha256[:NAMED]}.npz"
     source = (folder or Path()) / named.file
-    with storage(source):
+    try:
         content = source.read_bytes()
+    except OSError as error:
+        raise EdgekdError(f"cannot read {source}: {reason_of(error)}; run the recipe again") from error
     if sha256(content) != named.sha256:
         raise EdgekdError(f"{source} has changed since it was read; run the recipe again")
     write_bytes(path, content)

@@ -7,7 +7,7 @@ from statistics import NormalDist
 from typing import Any, TypeVar
 
 from edgekd.strict_json import build
-from edgekd.tasks.evidence_file import EvidenceFile
+from edgekd.tasks.evidence_file import EvidenceFile, compared_by_file
 from edgekd.tasks.metric import Evidence, Metric
 
 # Of a ratio's own interval.
@@ -106,7 +106,7 @@ class GateRow:
             cls,
             row,
             metrics=_values(row, metrics),
-            evidence=_evidence(row),
+            evidence=_evidence(row, metrics),
             kept=kept,
             latency_ratio=ratio_of(TimeRatio, row.get("latency_ratio")),
             teacher=None if row.get("teacher") is None else TeacherFigures.from_json(row["teacher"], metrics),
@@ -127,7 +127,7 @@ class GateRow:
             cls,
             row,
             metrics=_values(row, metrics),
-            evidence=_evidence(row),
+            evidence=_evidence(row, metrics),
             kept=kept,
             latency_ms=(row.get("latency_ms") or {}).get("p50"),
             latency_ratio=ratio,
@@ -161,8 +161,11 @@ def _values(row: Mapping[str, Any], metrics: Iterable[Metric]) -> dict[str, floa
     return {metric.name: row[metric.name] for metric in metrics if row.get(metric.name) is not None}
 
 
-def _evidence(row: Mapping[str, Any]) -> EvidenceFile | None:
-    return None if row.get("evidence") is None else build(EvidenceFile, row["evidence"])
+def _evidence(row: Mapping[str, Any], metrics: Iterable[Metric]) -> EvidenceFile | None:
+    """None also where no metric needs the file: nobody has looked at it then."""
+    if row.get("evidence") is None or not compared_by_file(metrics):
+        return None
+    return build(EvidenceFile, row["evidence"])
 
 
 def _flat(figures: GateRow | TeacherFigures) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """The gate on metrics of which samples are not right or wrong."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -224,3 +226,24 @@ def test_whatever_a_baseline_holds_ends_in_one_sentence(agreed, tmp_path, key):
             assert not judged(agreed, run)[0].passed or value is None or key in ("right", "teacher", "n")
         except EdgekdError as error:
             assert "\n" not in str(error)
+
+
+def test_a_classifiers_report_has_no_file_of_evidence_to_copy(tmp_path):
+    (tmp_path / "secret").write_bytes(b"secret")
+    named = {"file": "../secret", "sha256": sha256_file(tmp_path / "secret")}
+    load_subject(writer(tmp_path)("classes", evidence=named)).save(tmp_path / "baseline.json")
+    assert not (tmp_path / "baseline-files").exists()
+    assert "evidence" not in (tmp_path / "baseline.json").read_text()
+
+
+def test_a_gate_of_classes_starts_without_numpy(tmp_path):
+    """NumPy alone takes as long to be imported as the rest of the gate."""
+    write = writer(tmp_path)
+    load_subject(write("before")).save(tmp_path / "baseline.json")
+    program = (
+        "import sys; from pathlib import Path; from edgekd.gate import check, load_subject; "
+        f"found = check(*(load_subject(Path(p)) for p in {[str(tmp_path / 'baseline.json'), str(write('now'))]})); "
+        "print(found.passed, {'numpy', 'scipy', 'torch', 'pydantic'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "True set()\n"
