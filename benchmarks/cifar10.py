@@ -28,6 +28,7 @@ from edgekd.quantize.files import to_runtime
 from edgekd.quantize.qdq import to_qdq
 from edgekd.recipe import Recipe, Stage, Student, Teacher, Train, load_recipe
 from edgekd.stages.network import quantization_of, restore
+from edgekd.tasks.signature import only
 
 ROOT = Path(__file__).parents[1]
 BATCH_SIZE, TEACHER_LR = 32, 0.002
@@ -124,7 +125,7 @@ def write_file(done: StageResult, path: Path, data: DataSet) -> None:
 def calibration(data: DataSet, seed: int, count: int) -> Tensor:
     """The training images that the quantize stage calibrates on, as the network takes them, (count, C, H, W)."""
     chosen = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(seed))[:count]
-    return torch.cat([data.to_input(raw) for raw, _ in data.train.stream(chosen.split(data.batch_size))])
+    return torch.cat([only(data.to_input(raw)) for raw, _ in data.train.stream(chosen.split(data.batch_size))])
 
 
 def answers(study: Study, file: Path) -> NDArray[np.int64]:

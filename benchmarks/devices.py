@@ -41,6 +41,7 @@ from edgekd.pipeline.measure import LAUNCHES, SECONDS
 from edgekd.quantize import calibrate, export_runtime, prepare
 from edgekd.recipe import load_recipe
 from edgekd.stats.proportion import wilson_interval
+from edgekd.tasks.signature import only
 
 TEACHER, TEACHER_INT8, STUDENT, STUDENT_INT8 = "teacher float32", "teacher int8", "student float32", "student int8"
 CALIBRATION = 256
@@ -123,7 +124,7 @@ def plan(files: Mapping[str, Path], threads: int) -> Plan:
 def on_device(
     name: str, files: Mapping[str, Path], here: Mapping[str, Any], data: DataSet, timed: bool
 ) -> list[dict[str, Any]]:
-    inputs = np.concatenate([data.to_input(raw).numpy() for raw, _ in in_order(data.test, data.batch_size)])
+    inputs = np.concatenate([only(data.to_input(raw)).numpy() for raw, _ in in_order(data.test, data.batch_size)])
     with RemoteTarget(find_device(name)) as there:
         found = there.probe.to_json()
         say(f"{name}: answers on {len(inputs)} samples")

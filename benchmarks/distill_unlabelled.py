@@ -39,6 +39,7 @@ from edgekd.models import build
 from edgekd.pipeline.stage_result import StageResult
 from edgekd.recipe import Train
 from edgekd.stages.network import restore
+from edgekd.tasks.signature import only
 from edgekd.train import FitOptions, fit
 from edgekd.train.history import history_to_json
 
@@ -88,7 +89,7 @@ def without_labels(study: Study, indices: Tensor, folder: Path) -> Any:
     """The training images as the files that somebody has who did not label any."""
     folder.mkdir(parents=True, exist_ok=True)
     for index, (raw, _) in zip(indices.tolist(), study.data.train.stream(indices.split(1)), strict=True):
-        Image.fromarray(raw[0].permute(1, 2, 0).numpy()).save(folder / f"{index:05}.png")
+        Image.fromarray(only(raw)[0].permute(1, 2, 0).numpy()).save(folder / f"{index:05}.png")
     return unlabelled_images(study.recipe.data, folder, study.data.input_shape)
 
 

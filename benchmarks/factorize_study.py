@@ -37,6 +37,7 @@ from edgekd.spec import Spec
 from edgekd.stages import Prune
 from edgekd.stages.factorize.options import Factorize
 from edgekd.stages.network import load
+from edgekd.tasks.signature import only
 from edgekd.train import CrossEntropy, FitOptions, fit
 from edgekd.train.device import lay_out
 from edgekd.train.history import history_to_json
@@ -127,7 +128,7 @@ class Study:
         """Training images in batches, for BatchNorm and for the ranges of 8 bits."""
         data = self.data
         chosen = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))[:STATISTICS]
-        return tuple(data.to_input(raw) for raw, _ in data.train.stream(chosen.split(data.batch_size)))
+        return tuple(only(data.to_input(raw)) for raw, _ in data.train.stream(chosen.split(data.batch_size)))
 
     def taken(self, way: str, share: float) -> Path:
         """The network after ``way`` with ``share`` of its multiply-accumulates, before any training."""

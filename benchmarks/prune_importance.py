@@ -32,6 +32,7 @@ from edgekd.prune.prunable import Prunable
 from edgekd.prune.sensitivity import scan
 from edgekd.prune.weights import sensitivity_weights
 from edgekd.stages.network import restore
+from edgekd.tasks.signature import only
 from edgekd.train import metric_of
 from edgekd.train.device import lay_out
 
@@ -89,7 +90,7 @@ def cut(study: Study, start: StageResult, way: Way, seed: int) -> Cut:
 def labelled(study: Study) -> list[tuple[torch.Tensor, torch.Tensor]]:
     data = study.data
     chosen = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0)).split(data.batch_size)
-    return [(data.to_input(raw), labels) for raw, labels in data.train.stream(chosen[:LABELLED])]
+    return [(only(data.to_input(raw)), labels) for raw, labels in data.train.stream(chosen[:LABELLED])]
 
 
 def row_of(study: Study, start: StageResult, recoveries: Recoveries, way: Way, seeds: int) -> dict[str, Any]:

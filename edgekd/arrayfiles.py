@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -51,6 +51,20 @@ def read_npy(path: Path) -> np.ndarray:
         _must_fit(header.nbytes, str(path))
         file.seek(0)
         return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def names_in_npz(path: Path) -> list[str]:
+    """Return the names of the arrays of an archive, in their order there.
+
+    Raises:
+        DataError: it is no archive.
+    """
+    require_file(path, DataError)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+    except Exception as error:  # on damage, zipfile raises many kinds
+        raise DataError(f"{path} cannot be read as a .npz of plain arrays: {first_line(error)}") from error
 
 
 def read_npz(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) -> dict[str, np.ndarray]:
@@ -148,6 +162,23 @@ def read_rows(path: Path) -> np.ndarray:
         raise DataError(f"{path}: has the shape {rows.shape}, expected one sample per row")
     must_be_finite(rows, str(path))
     return rows
+
+
+def as_array(raw: Any, name: str, expected: str) -> np.ndarray:
+    """Return what a user gave as an array of numbers; ``name`` and what is ``expected`` are for messages.
+
+    Raises:
+        DataError: it is none, or some of its values are masked.
+    """
+    try:
+        array = np.asarray(raw)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(f"{name} is no array of numbers ({first_line(error)}); expected {expected}") from error
+    if np.ma.is_masked(raw):
+        raise DataError(f"{name} has masked values, which would be read as they are below the mask; fill or drop them")
+    if array.dtype.kind not in "biufc":
+        raise DataError(f"{name} is no array of numbers, but of {str(array.dtype)[:40]}; expected {expected}")
+    return array
 
 
 def must_be_finite(rows: np.ndarray, name: str) -> None:

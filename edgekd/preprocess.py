@@ -18,7 +18,7 @@ from edgekd.pixels import why_no_scale
 if TYPE_CHECKING:
     from PIL import Image
 
-Kind = Literal["image", "vector"]
+Kind = Literal["image", "vector", "tensors"]
 MODES = {1: "L", 3: "RGB"}
 # The words for decoding in the JSON, and their meaning; bundles from before these keys did neither.
 ORIENTATION, TRANSPARENCY = {"exif": True, "ignored": False}, {"white": True, "dropped": False}
@@ -31,7 +31,8 @@ class Preprocess:
     Images are set ``upright`` as their EXIF data say, and transparent pixels are laid ``over_white``. They are 8-bit,
     ``shape`` is (C, H, W) with C 1 (grey) or 3 (RGB), and ``mean`` and ``std`` hold one value per channel in units of
     the range 0..1. Vectors are floats, ``shape`` is (F,), and ``mean`` and ``std`` hold one value per feature in the
-    feature's own units.
+    feature's own units. Of the kind ``tensors`` are several inputs by name, which are taken as they are: ``shape``,
+    ``mean`` and ``std`` are empty.
 
     >>> grey = Preprocess("image", (1, 8, 8), (0.5,), (0.5,))
     >>> grey.apply(np.full((2, 1, 8, 8), 255, np.uint8)).max()
@@ -47,7 +48,11 @@ class Preprocess:
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
-            raise DataError(f"preprocess: kind is {self.kind!r}, expected 'image' or 'vector'")
+            raise DataError(f"preprocess: kind is {self.kind!r}, expected {' or '.join(map(repr, get_args(Kind)))}")
+        if self.kind == "tensors":
+            if self.shape or self.mean or self.std:
+                raise DataError("preprocess: several inputs are taken as they are, without shape, mean and std")
+            return
         if len(self.shape) != (3 if self.kind == "image" else 1) or min(self.shape) < 1:
             expected = "(channels, height, width)" if self.kind == "image" else "(features,)"
             raise DataError(f"preprocess: shape is {self.shape}, expected {expected} of at least 1 each")
@@ -117,7 +122,13 @@ class Preprocess:
         return np.ascontiguousarray(pixels[None] if channels == 1 else pixels.transpose(2, 0, 1))
 
     def apply(self, raw: np.ndarray) -> np.ndarray:
-        """Turn raw uint8 (N, C, H, W) or float (N, F) into the network's input, in float32."""
+        """Turn raw uint8 (N, C, H, W) or float (N, F) into the network's input, in float32.
+
+        Raises:
+            DataError: ``raw`` is of another shape or type, or the network takes several inputs.
+        """
+        if self.kind == "tensors":
+            raise DataError("preprocess: several inputs are taken as they are: nothing is to be applied to them")
         if raw.ndim != len(self.shape) + 1 or raw.shape[1:] != self.shape:
             expected = ", ".join(map(str, self.shape))
             raise DataError(f"preprocess: input is {raw.shape}, expected (N, {expected})")

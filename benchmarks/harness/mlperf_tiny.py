@@ -20,6 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from edgekd.tasks.signature import only
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from common import finish, goal, options, say
@@ -76,7 +78,7 @@ def write_models(folder: Path, epochs: int) -> dict[str, Path]:
     trained = resnet8()
     fit(trained, data, Train(epochs=epochs), CrossEntropy(), FitOptions(seed=SEED))
     noise = torch.randn(128, *SHAPE, generator=torch.Generator().manual_seed(SEED))
-    digits = torch.cat([data.to_input(raw) for raw, _ in data.train.stream([torch.arange(128)])])
+    digits = torch.cat([only(data.to_input(raw)) for raw, _ in data.train.stream([torch.arange(128)])])
     preprocess = data.preprocess
     return {
         "float32": export_onnx(resnet8(), folder / "float32.onnx", preprocess),

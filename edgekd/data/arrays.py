@@ -1,5 +1,7 @@
 """Samples from arrays, as a .npz file has them."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,7 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from edgekd.arrayfiles import must_be_finite, read_npz
+from edgekd.arrayfiles import as_array, must_be_finite, names_in_npz, read_npz
+from edgekd.data.named import from_named_arrays
 from edgekd.data.raw import RawData, SourceKeys
 from edgekd.data.samples import InMemory
 from edgekd.errors import DataError, first_line
@@ -16,6 +19,8 @@ from edgekd.tasks.classification import Classification
 from edgekd.tasks.task import Task
 
 LAYOUT = "images as uint8 (N, H, W), (N, H, W, C) or (N, C, H, W), or vectors as numbers (N, F)"
+# Of an archive with several inputs, before their names.
+SEVERAL = "train_x."
 ARRAYS = ("train_x", "train_y", "test_x", "test_y")
 WHOLE = {"b": "whole", "i": "whole", "u": "whole", "f": "floating"}
 
@@ -32,10 +37,12 @@ def from_arrays(
 
     ``names`` are those of the task's classes or labels.
     """
-    train_x, test_x = _array(train[0], f"{name}: train_x"), _array(test[0], f"{name}: test_x")
+    train_x, test_x = (
+        as_array(part[0], f"{name}: {where}", LAYOUT) for part, where in ((train, "train_x"), (test, "test_x"))
+    )
     train_raw, test_raw = _samples(train_x, f"{name}: train_x"), _samples(test_x, f"{name}: test_x")
     targets = [
-        kind.read_targets(_array(raw, where), len(samples), where)
+        kind.read_targets(as_array(raw, where, LAYOUT), len(samples), where)
         for raw, samples, where in (
             (train[1], train_raw, f"{name}: train_y"),
             (test[1], test_raw, f"{name}: test_y"),
@@ -88,18 +95,6 @@ def conform(images: Tensor, shape: tuple[int, ...]) -> Tensor:
     return torch.from_numpy(np.stack([pre.decode(Image.fromarray(picture)) for picture in pictures]))
 
 
-def _array(raw: Any, name: str) -> np.ndarray:
-    try:
-        array = np.asarray(raw)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise DataError(f"{name} is no array of numbers ({first_line(error)}); expected {LAYOUT}") from error
-    if np.ma.is_masked(raw):
-        raise DataError(f"{name} has masked values, which would be read as they are below the mask; fill or drop them")
-    if array.dtype.kind not in "biufc":
-        raise DataError(f"{name} is no array of numbers, but of {str(array.dtype)[:40]}; expected {LAYOUT}")
-    return array
-
-
 def _samples(array: np.ndarray, name: str) -> Tensor:
     if not array.size or array.dtype.kind == "c" or array.ndim not in (2, 3, 4):
         raise DataError(f"{name} gives {array.dtype} samples of shape {array.shape}; expected {LAYOUT}")
@@ -133,11 +128,26 @@ def _text(name: Any) -> str:
 
 
 def load_npz(data: SourceKeys, kind: type[Task] = Classification) -> RawData:
-    """Load a NumPy archive with ``train_x``, ``train_y``, ``test_x``, ``test_y`` and, if given, ``classes``."""
+    """Load a NumPy archive with ``train_x``, ``train_y``, ``test_x``, ``test_y`` and, if given, ``classes``.
+
+    Several inputs are ``train_x.NAME`` and ``test_x.NAME`` each.
+    """
     assert data.path is not None
     if not data.path.exists():
         raise DataError(f"there is no file {data.path}; data.path names a .npz with {', '.join(ARRAYS)}")
+    inputs = [name.removeprefix(SEVERAL) for name in names_in_npz(data.path) if name.startswith(SEVERAL)]
+    if inputs:
+        return _load_named(data, data.path, inputs, kind)
     content = read_npz(data.path, ARRAYS, ["classes"])
     classes = class_names(content["classes"]) if "classes" in content else None
     train, test = ((content[f"{part}_x"], content[f"{part}_y"]) for part in ("train", "test"))
     return from_arrays(str(data.path), data, train, test, classes, kind)
+
+
+def _load_named(data: SourceKeys, path: Path, inputs: Sequence[str], kind: type[Task]) -> RawData:
+    parts = ("train", "test")
+    needed = [*(f"{part}_x.{name}" for part in parts for name in inputs), *(f"{part}_y" for part in parts)]
+    content = read_npz(path, needed, ["classes"])
+    classes = class_names(content["classes"]) if "classes" in content else None
+    train, test = (({name: content[f"{part}_x.{name}"] for name in inputs}, content[f"{part}_y"]) for part in parts)
+    return from_named_arrays(str(path), train, test, classes, kind)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -24,7 +24,9 @@ from edgekd.errors import DataError
 from edgekd.files import canonical_json, sha256
 from edgekd.log import get_logger
 from edgekd.preprocess import Preprocess
+from edgekd.registry import nearest
 from edgekd.tasks.classification import Classification
+from edgekd.tasks.signature import Named, only
 from edgekd.tasks.task import Task
 
 logger = get_logger(__name__)
@@ -38,7 +40,8 @@ class DataSet:
 
     The validation samples are held out of the training samples: every choice is made on them, and the
     test samples are touched only to report. Training samples without a label have −1; ``unlabelled_share`` is their
-    share of each batch, all are mixed without it. ``warnings`` are for readers of metrics.
+    share of each batch, all are mixed without it. ``warnings`` are for readers of metrics. Samples of several inputs
+    are tensors by name, as a network takes them; ``open`` names their axes whose sizes differ from call to call.
     """
 
     name: str
@@ -52,6 +55,7 @@ class DataSet:
     unlabelled_share: float | None = None
     warnings: tuple[DataWarning, ...] = ()
     kind: Callable[[tuple[str, ...]], Task] = Classification
+    open: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
 
     @cached_property
     def task(self) -> Task:
@@ -60,7 +64,13 @@ class DataSet:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
+        """Return the shape of the one input, empty where there are several."""
         return self.preprocess.shape
+
+    def example(self, count: int = 2) -> Named:
+        """Return the network's inputs for the first ``count`` training samples."""
+        ((raw, _),) = self.train.stream([torch.arange(min(count, len(self.train)))])
+        return self.to_input(raw)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -69,7 +79,9 @@ class DataSet:
         share = [] if self.unlabelled_share is None else [self.unlabelled_share]
         # Those of classes are older than tasks are.
         task = [] if isinstance(self.task, Classification) else [self.task.name]
-        return sha256(canonical_json([parts, self.classes, self.preprocess.scale_to_json(), *share, *task]))
+        open_axes = [[[name, *axes.items()] for name, axes in self.open.items()]] if self.open else []
+        scale = self.preprocess.scale_to_json()
+        return sha256(canonical_json([parts, self.classes, scale, *share, *task, *open_axes]))
 
     def labelled_only(self) -> DataSet:
         """Return this data set without the training samples that have no label."""
@@ -78,15 +90,20 @@ class DataSet:
             return self
         return replace(self, train=self.train.select(torch.nonzero(known).flatten()), unlabelled_share=None)
 
-    def to_input(self, raw: Tensor) -> Tensor:
-        """Scale raw samples to the network's float32 input, with the arithmetic of :meth:`Preprocess.apply`."""
+    def to_input(self, raw: Named) -> Named:
+        """Scale raw samples to the network's float32 input, with the arithmetic of :meth:`Preprocess.apply`.
+
+        Several tensors by name are returned as they are.
+        """
+        if not isinstance(raw, Tensor):
+            return raw
         view = (-1,) + (1,) * (raw.ndim - 2)
         mean = torch.tensor(self.preprocess.mean).view(view)
         std = torch.tensor(self.preprocess.std).view(view)
         scaled = raw.float() / 255 if self.preprocess.kind == "image" else raw
         return (scaled - mean) / std
 
-    def inputs(self, samples: Samples) -> Iterator[Tensor]:
+    def inputs(self, samples: Samples) -> Iterator[Named]:
         """Yield the network's inputs for ``samples``, first to last, in batches."""
         return (self.to_input(raw) for raw, _ in in_order(samples, self.batch_size))
 
@@ -100,10 +117,12 @@ def load_data(data: Data, seed: int = 0, kind: type[Task] = Classification) -> D
     load = from_function if userfile.is_reference(data.source) else SOURCES.find(data.source).load
     source = load(data, kind)
     task = kind(source.classes)
-    if source.kind == "vector" and data.augment:
-        raise DataError(f"data.augment: {', '.join(data.augment)} is for images, {data.source} gives vectors")
-    if source.kind == "vector" and data.unlabelled is not None:
-        raise DataError(f"data.unlabelled: {data.unlabelled} is for images, {data.source} gives vectors; leave it out")
+    if source.kind != "image" and data.augment:
+        raise DataError(f"data.augment: {', '.join(data.augment)} is for images, {data.source} gives {source.kind}s")
+    if source.kind != "image" and data.unlabelled is not None:
+        raise DataError(
+            f"data.unlabelled: {data.unlabelled} is for images, {data.source} gives {source.kind}s; leave it out"
+        )
     _must_be_nameable(data, source.classes)
     train = _limited(source.train, data.train_limit, task)
     advice = "" if data.train_limit is None else "raise data.train_limit"
@@ -133,7 +152,26 @@ def load_data(data: Data, seed: int = 0, kind: type[Task] = Classification) -> D
         unlabelled_share=data.unlabelled_share,
         warnings=tuple(warnings),
         kind=kind,
+        open=_open_axes(data, source),
     )
+
+
+def _open_axes(data: Data, source: RawData) -> Mapping[str, Mapping[int, str]]:
+    if not data.open:
+        return {}
+    if source.kind != "tensors":
+        raise DataError(f"data.open is of several inputs by name, and {data.source} gives {source.kind}s; leave it out")
+    ((raw, _),) = source.train.stream([torch.arange(1)])
+    assert not isinstance(raw, Tensor)
+    for name, axes in data.open.items():
+        if name not in raw:
+            raise DataError(f"data.open: there is no input {name!r}{nearest(name, raw)}; inputs are {', '.join(raw)}")
+        wrong = next((axis for axis in axes if not 0 < axis < raw[name].ndim), None)
+        if wrong is not None:
+            raise DataError(
+                f"data.open: {name} has the axes 1 to {raw[name].ndim - 1} behind the batch, and no {wrong}"
+            )
+    return data.open
 
 
 def _told_by_task(task: Task, **parts: Samples) -> list[DataWarning]:
@@ -191,6 +229,10 @@ def _shares(sizes: list[int], total: int) -> list[int]:
 
 
 def _scale(data: Data, source: RawData, train: Samples) -> Preprocess:
+    if source.kind == "tensors":
+        if data.mean is not None:
+            raise DataError(f"data.mean and data.std are of one input, and {data.source} gives several; leave them out")
+        return Preprocess("tensors", (), (), ())
     channels = source.shape[0]
     if data.mean is not None and data.std is not None:
         if len(data.mean) != channels:
@@ -199,7 +241,7 @@ def _scale(data: Data, source: RawData, train: Samples) -> Preprocess:
             )
         return Preprocess(kind=source.kind, shape=source.shape, mean=data.mean, std=data.std)
     chosen = torch.linspace(0, len(train) - 1, min(len(train), SCALE_SAMPLES)).long()
-    raw = torch.cat([part for part, _ in train.stream(chosen.split(256))]).double()
+    raw = torch.cat([only(part) for part, _ in train.stream(chosen.split(256))]).double()
     raw = raw / 255 if source.kind == "image" else raw
     dims = (0, *range(2, raw.ndim))
     mean, std = raw.mean(dims), raw.std(dims, correction=0)

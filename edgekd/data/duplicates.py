@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from edgekd.data.samples import InMemory, Samples, Streamed
 from edgekd.folders import several
 from edgekd.plain_text import line
 from edgekd.progress import track
+from edgekd.tasks.signature import arguments_of
 from edgekd.tasks.task import Task
 
 TAIL = 4096
@@ -68,8 +70,15 @@ def _source(part: str) -> str:
 
 
 def _digests(samples: InMemory) -> list[bytes]:
-    rows = samples.raw.contiguous().numpy().reshape(len(samples), -1)
-    return [hashlib.blake2b(row.data, digest_size=16).digest() for row in rows]
+    whole = [each.contiguous().numpy().reshape(len(samples), -1) for each in arguments_of(samples.raw)]
+    return [_digest(rows) for rows in zip(*whole, strict=True)]
+
+
+def _digest(rows: Iterable[NDArray[Any]]) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    for row in rows:
+        digest.update(row.data)
+    return digest.digest()
 
 
 def _digests_of_files(parts: Mapping[str, Streamed]) -> dict[str, list[bytes]]:

@@ -1,7 +1,10 @@
 """Samples from a function of the user's, which a recipe names as ``path.py:function``."""
 
+from collections.abc import Mapping
+
 from edgekd import userfile
 from edgekd.data.arrays import LAYOUT, class_names, from_arrays
+from edgekd.data.named import from_named_arrays
 from edgekd.data.options import Data
 from edgekd.data.raw import RawData
 from edgekd.errors import DataError
@@ -10,7 +13,10 @@ from edgekd.tasks.task import Task
 
 
 def from_function(data: Data, kind: type[Task] = Classification) -> RawData:
-    """Call ``path.py:function``, which returns ``{"train": (x, y), "test": (x, y), "classes": [...]}``."""
+    """Call ``path.py:function``, which returns ``{"train": (x, y), "test": (x, y), "classes": [...]}``.
+
+    Where a network takes several inputs, each ``x`` is a mapping of their arrays by name.
+    """
     function = userfile.load_function(data.source, DataError)
     content = userfile.call(function, data.source, DataError, {}, data.args)
     try:
@@ -23,4 +29,6 @@ def from_function(data: Data, kind: type[Task] = Classification) -> RawData:
             f"{data.source} must return {{'train': (x, y), 'test': (x, y), 'classes': [...]}} with {LAYOUT}; "
             f"it gave a {type(content).__name__}"
         ) from error
+    if isinstance(pairs[0][0], Mapping) and isinstance(pairs[1][0], Mapping):
+        return from_named_arrays(data.source, *pairs, classes, kind)
     return from_arrays(data.source, data, *pairs, classes, kind)

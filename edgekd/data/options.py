@@ -42,6 +42,9 @@ class Data(Section):
     train_limit: int | None = Field(default=None, ge=1, description="use only so many training samples")
     test_limit: int | None = Field(default=None, ge=1, description="use only so many test samples")
 
+    open: dict[str, dict[int, Text]] | None = Field(
+        default=None, description="of several inputs by name: the axes whose size differs from call to call, and names"
+    )
     unlabelled: FilePath | None = Field(
         default=None, description="a folder of images without labels, in it or deeper, to train on too"
     )

@@ -31,10 +31,15 @@ class SourceKeys(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class RawData:
-    """Training and test samples as a source has them, before any split or scaling."""
+    """Training and test samples as a source has them, before any split or scaling.
+
+    Attributes:
+        kind: images and vectors are scaled; several tensors by name are what a network takes.
+        shape: of an image or a vector; empty where there are several tensors.
+    """
 
     train: Samples
     test: Samples
     classes: tuple[str, ...]
-    kind: Literal["image", "vector"]
+    kind: Literal["image", "vector", "tensors"]
     shape: tuple[int, ...]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,12 +15,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from edgekd.errors import DataError, EdgekdError, first_line
+from edgekd.tasks.signature import Named, arguments_of, map_inputs, only
 
-Batch = tuple[Tensor, Tensor]
+Batch = tuple[Named, Tensor]
 
 
 class Samples(Protocol):
-    """Raw samples (uint8 images (C, H, W) or float32 vectors (F,)) with int64 targets (N, ...), −1 where not known."""
+    """Raw samples with int64 targets (N, ...), −1 where not known.
+
+    A sample is a uint8 image (C, H, W), a float32 vector (F,), or several tensors by name, as a network takes them.
+    """
 
     @property
     def labels(self) -> Tensor: ...
@@ -38,9 +43,9 @@ class Samples(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class InMemory:
-    """Samples that fit in memory, as one tensor; ``keys`` are their files' names or rows, where known."""
+    """Samples that fit in memory, as one tensor or several; ``keys`` are their files' names or rows, where known."""
 
-    raw: Tensor
+    raw: Named
     labels: Tensor
     keys: np.ndarray | None = None
 
@@ -49,15 +54,20 @@ class InMemory:
 
     def select(self, indices: Tensor) -> InMemory:
         keys = None if self.keys is None else self.keys[indices.numpy()]
-        return InMemory(self.raw[indices], self.labels[indices], keys)
+        return InMemory(map_inputs(self.raw, itemgetter(indices)), self.labels[indices], keys)
 
     def stream(self, batches: Sequence[Tensor]) -> Iterator[Batch]:
         for indices in batches:
-            yield self.raw[indices], self.labels[indices]
+            yield map_inputs(self.raw, itemgetter(indices)), self.labels[indices]
 
     def digest(self) -> str:
-        digest = hashlib.sha256(repr(tuple(self.raw.shape)).encode())
-        digest.update(self.raw.contiguous().numpy().data)
+        whole = self.raw
+        parts = {"": whole} if isinstance(whole, Tensor) else whole
+        shapes = [(name, tuple(each.shape)) for name, each in parts.items()]
+        alone = tuple(whole.shape) if isinstance(whole, Tensor) else None
+        digest = hashlib.sha256(repr(alone or shapes).encode())
+        for each in arguments_of(self.raw):
+            digest.update(each.contiguous().numpy().data)
         digest.update(self.labels.contiguous().numpy().data)
         return digest.hexdigest()
 
@@ -147,10 +157,11 @@ class Joined:
 
 def _merged(parts: list[tuple[Tensor, Batch]]) -> Batch:
     """Merge parts into one batch; each part's first tensor says where its samples go."""
-    where, (raw, first) = parts[0]
+    where, (images, first) = parts[0]
+    raw = only(images)
     whole, labels = raw.new_empty((len(where), *raw.shape[1:])), first.new_empty((len(where), *first.shape[1:]))
     for where, (samples, their_labels) in parts:
-        whole[where], labels[where] = samples, their_labels
+        whole[where], labels[where] = only(samples), their_labels
     return whole, labels
 
 

@@ -34,6 +34,7 @@ from edgekd.log import get_logger
 from edgekd.progress import track
 from edgekd.registry import nearest
 from edgekd.scratch import remove_leftovers
+from edgekd.tasks.signature import Named
 from edgekd.train.device import channels_last as in_channels_last
 from edgekd.train.memory import keep_freed_memory
 
@@ -220,7 +221,7 @@ class _CacheWriter:
         self.digests[str(start)] = digests
         write_json(self.folder / INDEX, {"version": VERSION, "key": self.key, "sha256": self.digests})
 
-    def _all_views(self, raw: Tensor, indices: Tensor) -> dict[str, Tensor]:
+    def _all_views(self, raw: Named, indices: Tensor) -> dict[str, Tensor]:
         found = [self.runner.outputs(raw, indices, view) for view in range(self.runner.views.count)]
         return {path: torch.stack([each[path] for each in found]).to(getattr(torch, self.dtype)) for path in self.files}
 

@@ -6,8 +6,8 @@ geometric mean of the predictive distributions of an ensemble as the soft target
 
 import json
 import math
-from collections.abc import Sequence
-from typing import TypedDict, get_args
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict, get_args
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from edgekd.distill.combination import COMBINATIONS, Space
 from edgekd.errors import TrainingError
 from edgekd.precision import full
 from edgekd.registry import nearest
+from edgekd.tasks.signature import LOGITS
 
 
 class EnsembleOptions(TypedDict):
@@ -79,15 +80,15 @@ class Ensemble(nn.Module):
         return self
 
     @torch.no_grad()
-    def forward(self, inputs: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor) -> Tensor:
         """Return the combined logits (N, classes), in float32 at least."""
-        logits = self._logits(inputs)
+        logits = self._logits(*inputs)
         weights = logits.new_tensor(self.weights)
         return COMBINATIONS.find(self.choose).combine(logits, weights, self.space)
 
-    def _logits(self, inputs: Tensor) -> Tensor:
+    def _logits(self, *inputs: Tensor) -> Tensor:
         """Return the logits of all teachers, (teachers, N, classes)."""
-        outputs = [teacher(inputs) for teacher in self.teachers]
+        outputs = [_logits_in(teacher(*inputs)) for teacher in self.teachers]
         for index, output in enumerate(outputs):
             if not isinstance(output, Tensor) or output.ndim != 2:
                 found = tuple(output.shape) if isinstance(output, Tensor) else f"a {type(output).__name__}"
@@ -101,6 +102,10 @@ class Ensemble(nn.Module):
 
     def _name(self, index: int) -> str:
         return f"teacher {index} ({type(self.teachers[index]).__name__})"
+
+
+def _logits_in(output: Any) -> Any:
+    return output[LOGITS] if isinstance(output, Mapping) and LOGITS in output else output
 
 
 def first_teacher(teacher: nn.Module) -> nn.Module:

@@ -14,7 +14,7 @@ from edgekd.distill.schedule import Schedule, value_at
 from edgekd.errors import TrainingError
 from edgekd.ranges import NOT_NEGATIVE, POSITIVE, SHARE_OR_NONE, Range
 from edgekd.tasks.classification import Classification
-from edgekd.tasks.signature import LOGITS
+from edgekd.tasks.signature import LOGITS, Named, call, logits_of_outputs
 from edgekd.tasks.task import Task
 from edgekd.train import Batch, Objective
 
@@ -120,7 +120,7 @@ class Distillation(Objective):
                 "the teacher's outputs are of fixed views of known samples: train with fit(..., views=cache.views), or "
                 "give the teacher itself"
             )
-        where, device = (batch.view, batch.indices.cpu()), batch.inputs.device
+        where, device = (batch.view, batch.indices.cpu()), batch.labels.device
         taught = {path: self.teacher.features(path, *where).to(device) for path in dict.fromkeys(paths)}
         return self.teacher.logits(*where).to(device), taught
 
@@ -133,9 +133,10 @@ class Distillation(Objective):
         return [each for each in modules if isinstance(each, LogitLoss) and hasattr(each, "temperature")]
 
 
-def _run(network: nn.Module, paths: Sequence[str], inputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+def _run(network: nn.Module, paths: Sequence[str], inputs: Named) -> tuple[Tensor, dict[str, Tensor]]:
+    name = type(network).__name__
     if not paths:
-        return network(inputs), {}
+        return logits_of_outputs(call(network, inputs), name), {}
     with FeatureHooks(network, list(dict.fromkeys(paths))) as hooks:
-        logits = network(inputs)
-    return logits, hooks.read()
+        outputs = call(network, inputs)
+    return logits_of_outputs(outputs, name), hooks.read()

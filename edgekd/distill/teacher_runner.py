@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from edgekd.data import DataSet
 from edgekd.data.views import Views
 from edgekd.distill.feature_hooks import FeatureHooks
-from edgekd.train.device import channels_first, channels_last, lay_out, make_fabric
+from edgekd.tasks.signature import Named, call, logits_of_outputs
+from edgekd.train.device import laid_out, lay_out, make_fabric
 
 # The path of a network itself, whose output is the logits.
 LOGITS = ""
@@ -42,10 +43,10 @@ class TeacherRunner:
         parts = torch.arange(start, stop).split(self.batch_size)
         return [part[torch.arange(self.batch_size) % len(part)] for part in parts]
 
-    def outputs(self, raw: Tensor, indices: Tensor, view: int) -> dict[str, Tensor]:
+    def outputs(self, raw: Named, indices: Tensor, view: int) -> dict[str, Tensor]:
         """Return the logits and the layers' features, (N, \\*shape) float32 on the CPU, by path."""
-        inputs = self.data.to_input(self.views.augment(raw, self.data.augment, view, indices))
-        inputs = (channels_last(inputs) if self.last else channels_first(inputs)).to(self.fabric.device)
+        seen = self.views.augment(raw, self.data.augment, view, indices) if isinstance(raw, Tensor) else raw
+        inputs = laid_out(self.data.to_input(seen), self.fabric.device, self.last)
         with torch.no_grad(), self.fabric.autocast(), FeatureHooks(self.network, self.layers) as hooks:
-            logits = self.network(inputs)
+            logits = logits_of_outputs(call(self.network, inputs), type(self.network).__name__)
         return {path: x.float().cpu() for path, x in {LOGITS: logits, **hooks.read()}.items()}

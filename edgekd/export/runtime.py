@@ -11,14 +11,14 @@ from torch import Tensor
 
 from edgekd.errors import ExportError, first_line
 from edgekd.files import temporary_folder
-from edgekd.tasks.signature import Inputs, arguments_of
+from edgekd.tasks.signature import LOGITS, Inputs, arguments_of
 
 CPU = "CPUExecutionProvider"
 
 
 def runtime_logits(path: Path, batches: Iterable[Inputs], optimised: bool = True, threads: int = 0) -> Tensor:
-    """Return the first output (N, ...) of the file, the logits of a classifier, as :func:`runtime_outputs` gives it."""
-    found = (next(iter(each.values())) for each in runtime_outputs(path, batches, optimised, threads))
+    """Return the output ``logits`` (N, ...) of the file, or its first if there is none, by :func:`runtime_outputs`."""
+    found = (each.get(LOGITS, next(iter(each.values()))) for each in runtime_outputs(path, batches, optimised, threads))
     return torch.from_numpy(np.concatenate([each.numpy() for each in found]))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from io import BytesIO
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx
@@ -29,7 +29,7 @@ from edgekd.pipeline.chunks import chunks
 from edgekd.pipeline.evaluation import Evaluation, FileRecord
 from edgekd.pipeline.files import MEASURED, ONNX, Placing, RuntimeFile, served, write_files
 from edgekd.pipeline.inventory import int8_coverage, operator_counts
-from edgekd.pipeline.names import ONNX_RUNTIME, SAMPLES
+from edgekd.pipeline.names import NAMED_SAMPLES, ONNX_RUNTIME, SAMPLES
 from edgekd.pipeline.node import Node
 from edgekd.pipeline.stage_result import StageResult
 from edgekd.quantize.placement import NO_BOUNDS, Bounds, MetricBound
@@ -115,7 +115,7 @@ class ExportNode(Node[Exported]):
             files = write_files(folder, network, artifact.spec, data.preprocess, data.classes, profiles, placing)
         ours = logits_of(network, data, data.test)
         save_array(folder / LABELS, data.test.labels.int().numpy())
-        save_array(folder / SAMPLES, _golden(data))
+        _save_golden(folder, data)
         save_array(folder / PYTORCH, data.task.to_rows({LOGITS: ours.numpy()}))
         float_network = build_spec(float_twin(artifact.spec))
         evaluation = Evaluation(
@@ -123,7 +123,7 @@ class ExportNode(Node[Exported]):
             precision="int8" if trained else "float32",
             n=len(data.test),
             params=count_parameters(float_network),
-            macs=count_macs(float_network, data.input_shape),
+            macs=count_macs(float_network, artifact.spec.inputs),
         )
         write_json(folder / METRICS, evaluation.to_json())
 
@@ -187,12 +187,15 @@ def _evidence_there(path: Path, at: RemoteTarget, data: DataSet) -> Evidence:
     return evidence_of(torch.from_numpy(rows), data, data.validation)
 
 
-def _golden(data: DataSet) -> np.ndarray:
+def _save_golden(folder: Path, data: DataSet) -> None:
     """Some of the test samples as they are before any scaling, from all over the set: folders come class by class."""
     n = len(data.test)
     chosen = data.test.select(torch.linspace(0, n - 1, min(GOLDEN_SAMPLES, n)).long())
     ((raw, _),) = chosen.stream([torch.arange(len(chosen))])
-    return raw.numpy()
+    if isinstance(raw, Tensor):
+        save_array(folder / SAMPLES, raw.numpy())
+    else:
+        save_arrays(folder / NAMED_SAMPLES, {name: each.numpy() for name, each in raw.items()})
 
 
 def _describe(folder: Path, file: RuntimeFile, ours: Tensor, data: DataSet) -> FileRecord:
@@ -241,8 +244,16 @@ def departure(path: Path, data: DataSet, outputs: Outputs | None = None) -> str 
     """Return the layer of :func:`edgekd.export.first_mismatch` on some test samples."""
     samples = data.test.select(torch.arange(min(DEPARTURE_SAMPLES, len(data.test))))
     ((raw, _),) = samples.stream([torch.arange(len(samples))])
-    found = first_mismatch(path, data.to_input(raw).numpy(), outputs=outputs)
+    inputs = data.to_input(raw)
+    arrays = inputs.numpy() if isinstance(inputs, Tensor) else [each.numpy() for each in inputs.values()]
+    found = first_mismatch(path, arrays, outputs=outputs)
     return found.layer if found else None
+
+
+def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    buffer = BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]  # a dict of arrays has no other keys
+    write_bytes(path, buffer.getvalue())
 
 
 def save_array(path: Path, values: np.ndarray) -> None:

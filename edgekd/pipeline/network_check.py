@@ -1,6 +1,7 @@
 """Checks by a few forward passes that a network can be trained, compressed and compared."""
 
 from collections.abc import Mapping
+from operator import itemgetter
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +10,7 @@ from edgekd.artifact import tensors_of
 from edgekd.data import DataSet
 from edgekd.errors import ModelError, first_line
 from edgekd.spec import Spec
-from edgekd.tasks.signature import LOGITS
+from edgekd.tasks.signature import LOGITS, Named, arguments_of, map_inputs, shapes_of
 from edgekd.tasks.task import Task
 
 SAMPLES, DRAWN = 2, 2
@@ -18,14 +19,16 @@ SPREAD = 30.0
 CLOSE = 1e-3
 
 
-def check_inputs(data: DataSet) -> Tensor:
-    """Return training samples, then drawn values: (``SAMPLES`` + ``DRAWN``, ...)."""
-    [(raw, _)] = data.train.stream([torch.arange(min(SAMPLES, len(data.train)))])
+def check_inputs(data: DataSet) -> Named:
+    """Return ``SAMPLES`` training samples, then ``DRAWN`` drawn values or, of several inputs, as many samples more."""
+    samples = data.example(SAMPLES)
+    if not isinstance(samples, Tensor):
+        return data.example(SAMPLES + DRAWN)
     drawn = torch.randn(DRAWN, *data.input_shape, generator=torch.Generator().manual_seed(0)) * SPREAD
-    return torch.cat([data.to_input(raw), drawn])
+    return torch.cat([samples, drawn])
 
 
-def check_network(network: nn.Module, spec: Spec, inputs: Tensor, task: Task, trained: bool = True) -> None:
+def check_network(network: nn.Module, spec: Spec, inputs: Named, task: Task, trained: bool = True) -> None:
     """Refuse a network that cannot take the data's input, give one logit per class, or learn.
 
     Args:
@@ -42,7 +45,8 @@ def check_network(network: nn.Module, spec: Spec, inputs: Tensor, task: Task, tr
     before = {name: value.detach().clone() for name, value in tensors_of(network).items()}
     network.eval()
     with torch.no_grad():
-        together, alone, again = (_logits(network, spec, each) for each in (inputs, inputs[:1], inputs[:1]))
+        first = map_inputs(inputs, itemgetter(slice(1)))
+        together, alone, again = (_logits(network, spec, each) for each in (inputs, first, first))
     if not together[:-DRAWN].isfinite().all():
         raise ModelError(f"{spec.builder} gives values that are not finite (NaN or infinite) on the training samples")
     if not torch.equal(alone, again):
@@ -65,7 +69,7 @@ def check_network(network: nn.Module, spec: Spec, inputs: Tensor, task: Task, tr
         _must_learn(network, spec, inputs)
 
 
-def _must_learn(network: nn.Module, spec: Spec, inputs: Tensor) -> None:
+def _must_learn(network: nn.Module, spec: Spec, inputs: Named) -> None:
     logits = _logits(network.train(), spec, inputs, " in training mode")
     if not logits.requires_grad:
         raise ModelError(
@@ -73,16 +77,18 @@ def _must_learn(network: nn.Module, spec: Spec, inputs: Tensor) -> None:
         )
 
 
-def _logits(network: nn.Module, spec: Spec, inputs: Tensor, mode: str = "") -> Tensor:
-    shape = (len(inputs), spec.num_classes)
-    expected = f"expected logits of shape {shape} for input of shape {tuple(inputs.shape)}"
+def _logits(network: nn.Module, spec: Spec, inputs: Named, mode: str = "") -> Tensor:
+    shape = (len(arguments_of(inputs)[0]), spec.num_classes)
+    expected = f"expected logits of shape {shape} for input of shape {shapes_of(inputs)}"
     try:
-        output = network(inputs)
+        output = network(*arguments_of(inputs))
     except Exception as error:  # the forward pass is the user's code
         raise ModelError(
             f"{spec.builder} does not take this data{mode}: {expected}; it fails: {first_line(error)}"
         ) from error
     advice = "; return in training what evaluation gives (aux_logits: false, or a wrapper)" if mode else ""
+    if isinstance(output, Mapping) and LOGITS in output:
+        output = output[LOGITS]
     if not isinstance(output, Tensor):
         raise ModelError(f"{spec.builder} gives a {type(output).__name__}{mode}; {expected}{advice}")
     if tuple(output.shape) != shape:

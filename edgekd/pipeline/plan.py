@@ -6,18 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from edgekd.data import DataSet
-from edgekd.errors import RecipeError
+from edgekd.errors import ModelError, RecipeError
 from edgekd.files import canonical_json, sha256, sha256_file
 from edgekd.models import code_of, count_macs, count_parameters, load_checkpoint
+from edgekd.models.build import build
+from edgekd.models.signature import find_signature
 from edgekd.pipeline.network_check import check_network
 from edgekd.recipe import Recipe
 from edgekd.spec import Spec
 from edgekd.stages.job import Trial
 from edgekd.stages.network import build_spec
 from edgekd.stages.work import WORK
+from edgekd.tasks.signature import Named, Signature
 from edgekd.tasks.task import Task
 from edgekd.train.transfer import Transfer
 
@@ -64,8 +67,24 @@ class Size:
 def start_of(section: Any, data: DataSet, seed: int) -> Start:
     """Return the network that ``section`` names, one of the recipe's teachers or its student."""
     shape, classes, args = data.input_shape, len(data.classes), dict(section.args)
-    spec = Spec(section.model, shape, classes, args, code=code_of(section.model, shape, classes, args))
+    found = None if shape else _signature(section, data)
+    code = code_of(section.model, shape, classes, args, found)
+    spec = Spec(section.model, shape, classes, args, code=code, signature=found)
     return Start(spec, section.checkpoint, seed, section.new_head, section.checkpoint_key)
+
+
+def _signature(section: Any, data: DataSet) -> Signature:
+    """What the network makes of several inputs, which it takes in the order in which the data have them."""
+    example = data.example()
+    network = build(section.model, (), len(data.classes), **section.args)
+    found = find_signature(network, example, open=data.open)
+    own, given = [each.name for each in found.inputs], list(example)
+    if own != given:
+        raise ModelError(
+            f"{section.model} takes {', '.join(own)}, and the data give {', '.join(given)}: give the arrays in the "
+            "order of forward's parameters"
+        )
+    return found
 
 
 def starts_of_teachers(recipe: Recipe, data: DataSet) -> list[Start]:
@@ -74,11 +93,11 @@ def starts_of_teachers(recipe: Recipe, data: DataSet) -> list[Start]:
     return [start_of(each, data, (recipe.seed + number) % 2**32) for number, each in enumerate(sections)]
 
 
-def size_of(start: Start, inputs: Tensor, task: Task, trained: bool = True) -> Size:
+def size_of(start: Start, inputs: Named, task: Task, trained: bool = True) -> Size:
     """Build the network and run it on ``inputs``, so that what does not fit the data is found before any training."""
     network = start.network()
     check_network(network, start.spec, inputs, task, trained)
-    return Size(count_parameters(network), count_macs(network, start.spec.input_shape))
+    return Size(count_parameters(network), count_macs(network, start.spec.inputs))
 
 
 def must_compress(recipe: Recipe, teachers: Sequence[Start], start: Start, samples: int, task: Task) -> tuple[str, ...]:
@@ -94,7 +113,7 @@ def must_compress(recipe: Recipe, teachers: Sequence[Start], start: Start, sampl
     for stage in recipe.stages:
         Transfer(student, stage)
         work = WORK[stage.name]
-        trial = Trial(start.network, student, taught, start.spec.input_shape, samples, task, work.needs(recipe))
+        trial = Trial(start.network, student, taught, start.spec.inputs, samples, task, work.needs(recipe))
         notes += [f"{stage.name:8} {note}" for note in work.check(stage, trial)]
     return tuple(notes)
 

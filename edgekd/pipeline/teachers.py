@@ -88,7 +88,7 @@ class EnsembleNode(Node[EnsembleEvaluation]):
         logger.info(f"  {ENSEMBLE}: evaluation")
         network, data = self.teachers.network(), self.data
         save_array(folder / PYTORCH, predictions_of(network, data, data.test).numpy())
-        counts = {"params": count_parameters(network), "macs": count_macs(network, data.input_shape)}
+        counts = {"params": count_parameters(network), "macs": count_macs(network, self.teachers.specs[0].inputs)}
         task = data.task.fitted(
             lambda: {LOGITS: logits_of(network, data, data.validation).numpy()},
             data.task.targets(data.validation.labels.numpy()),

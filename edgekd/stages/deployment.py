@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import nn
 
 from edgekd.export import PROFILES, export_onnx
 from edgekd.preprocess import Preprocess
@@ -16,6 +16,7 @@ from edgekd.quantize.files import export_runtime
 from edgekd.stages.stage import Surroundings
 from edgekd.stages.targets import can_be_timed, compute_float16, file_profile, training_profile
 from edgekd.strict_json import JsonObject
+from edgekd.tasks.signature import Named, Shape, Signature
 
 # Ranges make no difference to the time of a file: a few samples are enough.
 BATCHES = 1
@@ -92,28 +93,28 @@ def precisions(recipe: Surroundings) -> Precisions:
 
 
 def writer(
-    deployed: Deployment, input_shape: tuple[int, ...], preprocess: Preprocess, batches: Iterable[Tensor]
+    deployed: Deployment, input_shape: Shape | Signature, preprocess: Preprocess, batches: Iterable[Named]
 ) -> Write:
     """Return a function that writes networks as they are deployed; ``batches`` of inputs set the ranges of int8."""
     if deployed.trained is None:
-        return partial(_write_float, preprocess=preprocess)
+        return partial(_write_float, input_shape=input_shape, preprocess=preprocess)
     first = list(batches)[:BATCHES]
     return partial(_write_int8, deployed=deployed, input_shape=input_shape, preprocess=preprocess, batches=first)
 
 
-def _write_float(network: nn.Module, path: Path, preprocess: Preprocess) -> None:
-    export_onnx(network, path, preprocess)
+def _write_float(network: nn.Module, path: Path, input_shape: Shape | Signature, preprocess: Preprocess) -> None:
+    export_onnx(network, path, preprocess, inputs=input_shape)
 
 
 def _write_int8(
     network: nn.Module,
     path: Path,
     deployed: Deployment,
-    input_shape: tuple[int, ...],
+    input_shape: Shape | Signature,
     preprocess: Preprocess,
-    batches: Iterable[Tensor],
+    batches: Iterable[Named],
 ) -> None:
     assert deployed.trained is not None
     graph = prepare(network, input_shape, deployed.trained)
     calibrate(graph, batches, "minmax")
-    export_runtime(graph, path, preprocess, deployed.file, trained=deployed.trained)
+    export_runtime(graph, path, preprocess, deployed.file, trained=deployed.trained, inputs=input_shape)

@@ -22,6 +22,7 @@ from edgekd.stages.network import restore
 from edgekd.stages.objective import distillation, terms_of
 from edgekd.stages.stage import Stage
 from edgekd.strict_json import JsonObject
+from edgekd.tasks.signature import Named, Shape, Signature, map_inputs
 from edgekd.tasks.task import Task
 from edgekd.train import FitOptions, Objective, distributed, fit, predictions_of
 from edgekd.train.batches import mix
@@ -118,12 +119,12 @@ class Job(Generic[StageT, NeedsT]):
         options = replace(training.options, teacher_predictions=None)
         return fit(network, self.data.labelled_only(), training.section, objective, options)
 
-    def labelled(self, count: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def labelled(self, count: int) -> Iterator[tuple[Named, Tensor]]:
         """Yield ``count`` batches of random training inputs with their targets, the same for one seed."""
         data = self.data.labelled_only()
         chosen = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(self.seed))
         for raw, targets in data.train.stream(chosen.split(data.batch_size)[:count]):
-            yield channels_last(data.to_input(raw)), targets
+            yield map_inputs(data.to_input(raw), channels_last), targets
 
     @cached_property
     def teacher_predictions(self) -> Tensor | None:
@@ -141,7 +142,7 @@ class Job(Generic[StageT, NeedsT]):
         if self.teacher is None or not stage.learns_from_teacher:
             return TaskLoss(self.data.task, stage.label_smoothing)
         task = self.data.task
-        terms = terms_of(stage, network, self.teacher, self.spec.input_shape, len(self.data.train), task)
+        terms = terms_of(stage, network, self.teacher, self.spec.inputs, len(self.data.train), task)
         return distillation(stage, self.teacher, terms, task)
 
 
@@ -221,7 +222,7 @@ class Trial:
     network: Callable[[], nn.Module]
     student: nn.Module
     teacher: nn.Module
-    input_shape: tuple[int, ...]
+    inputs: Shape | Signature
     samples: int
     task: Task
     needs: Any = None

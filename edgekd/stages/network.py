@@ -17,6 +17,7 @@ from edgekd.stages.prune.options import Prune
 from edgekd.stages.quantize.options import Quantize
 from edgekd.stages.registry import STAGES
 from edgekd.strict_json import build as build_record
+from edgekd.tasks.signature import Shape, Signature
 from edgekd.train.device import lay_out
 
 
@@ -48,7 +49,7 @@ def _changed(network: nn.Module, transform: Transform, spec: Spec) -> nn.Module:
     if transform.stage not in TRANSFORMS:
         raise ModelError(f"{transform.stage} changes no network's structure: the file is damaged; run again")
     try:
-        return TRANSFORMS[transform.stage](network, transform.change, spec.input_shape)
+        return TRANSFORMS[transform.stage](network, transform.change, spec.inputs)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise ModelError(
             f"the change by {transform.stage} in {MODEL} does not fit {spec.builder_name}: {first_line(error)}; "
@@ -56,7 +57,7 @@ def _changed(network: nn.Module, transform: Transform, spec: Spec) -> nn.Module:
         ) from error
 
 
-def _cut(network: nn.Module, plan: Any, input_shape: tuple[int, ...]) -> nn.Module:
+def _cut(network: nn.Module, plan: Any, input_shape: Shape | Signature) -> nn.Module:
     from edgekd.prune import apply_plan
 
     if not isinstance(plan, list):
@@ -65,7 +66,7 @@ def _cut(network: nn.Module, plan: Any, input_shape: tuple[int, ...]) -> nn.Modu
     return network
 
 
-def _factorized(network: nn.Module, plan: Any, input_shape: tuple[int, ...]) -> nn.Module:
+def _factorized(network: nn.Module, plan: Any, input_shape: Shape | Signature) -> nn.Module:
     from edgekd.factorize import apply_plan
 
     if not isinstance(plan, list):
@@ -73,7 +74,7 @@ def _factorized(network: nn.Module, plan: Any, input_shape: tuple[int, ...]) -> 
     return apply_plan(network, plan)
 
 
-def _quantized(network: nn.Module, change: Any, input_shape: tuple[int, ...]) -> nn.Module:
+def _quantized(network: nn.Module, change: Any, input_shape: Shape | Signature) -> nn.Module:
     """Simulate the quantisation; in half precision only the file is another."""
     from edgekd.quantize import prepare
 
@@ -84,7 +85,7 @@ def _quantized(network: nn.Module, change: Any, input_shape: tuple[int, ...]) ->
 
 # The structure that stages give a network, from their transforms in its spec. A network of floats needs none of the
 # imports.
-TRANSFORMS: dict[str, Callable[[nn.Module, Any, tuple[int, ...]], nn.Module]] = {
+TRANSFORMS: dict[str, Callable[[nn.Module, Any, Shape | Signature], nn.Module]] = {
     Prune.name: _cut,
     Factorize.name: _factorized,
     Quantize.name: _quantized,

@@ -10,6 +10,7 @@ from edgekd.distill.cache import TeacherCache
 from edgekd.distill.objective import Term
 from edgekd.stages.distill.options import Distill, Loss
 from edgekd.stages.stage import Stage
+from edgekd.tasks.signature import Shape, Signature
 from edgekd.tasks.task import Task
 
 LossT = TypeVar("LossT", bound=Loss)
@@ -19,7 +20,7 @@ def terms_of(
     section: Stage,
     student: nn.Module,
     teacher: nn.Module,
-    input_shape: tuple[int, ...],
+    input_shape: Shape | Signature,
     samples: int,
     task: Task | None = None,
 ) -> list[Term]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from edgekd.strict_json import parse
 if TYPE_CHECKING:
     from typing import Literal, TypeAlias
 
-    from torch import Generator, Tensor
+    from torch import Generator, Tensor, nn
     from torch.export import Dim
 
     from edgekd.strict_json import JsonObject
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 Shape = tuple[int, ...]
 # Inputs of a network: the tensor (N, ...) of one, or those of several in their order or by their names.
 Inputs: TypeAlias = "Tensor | Sequence[Tensor] | Mapping[str, Tensor]"
+# The same as data sets give them.
+Named: TypeAlias = "Tensor | dict[str, Tensor]"
 
 # What a network that takes and gives bare tensors calls them, in its files too.
 INPUT, LOGITS = "input", "logits"
@@ -334,6 +336,45 @@ def asked_limits(error: BaseException) -> str | None:
     # No dimension inside may be 1 at the least size, which torch takes for another network.
     advice = f"{limits} or a little more" if limits else "a larger least size, or a smaller largest one"
     return f"{reason}: give the signature limits, {advice}"
+
+
+def map_inputs(inputs: Named, change: Callable[[Tensor], Tensor]) -> Named:
+    """Return a batch whose tensors are ``change`` of those of ``inputs``, a tensor or several by name."""
+    from torch import Tensor
+
+    return change(inputs) if isinstance(inputs, Tensor) else {name: change(each) for name, each in inputs.items()}
+
+
+def only(inputs: Named) -> Tensor:
+    """Return the one tensor of a batch.
+
+    Raises:
+        ModelError: it has several.
+    """
+    from torch import Tensor
+
+    if not isinstance(inputs, Tensor):
+        raise ModelError(f"one input is expected here, and there are several: {', '.join(inputs)}")
+    return inputs
+
+
+def call(network: nn.Module, inputs: Inputs) -> dict[str, Tensor]:
+    """Return the outputs of ``network`` for a batch, by name, see :func:`output_tensors`."""
+    return output_tensors(network(*arguments_of(inputs)))
+
+
+def logits_of_outputs(outputs: Mapping[str, Tensor], network: str) -> Tensor:
+    """Return the output that a task decodes.
+
+    Raises:
+        ModelError: none of the outputs is called ``logits``.
+    """
+    if LOGITS not in outputs:
+        raise ModelError(
+            f"{network} gives {', '.join(outputs)}: call the output that is learned {LOGITS!r}, in a dict that forward "
+            "returns"
+        )
+    return outputs[LOGITS]
 
 
 def shapes_of(inputs: Inputs) -> str:

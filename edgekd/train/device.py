@@ -9,6 +9,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
+from edgekd.tasks.signature import Named, map_inputs
 from edgekd.train import distributed
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
@@ -30,17 +31,22 @@ def make_fabric(float32: bool = False) -> Fabric:
     return Fabric(accelerator="auto", devices=own, precision=precision)
 
 
-def channels_last(inputs: Tensor) -> Tensor:
+def channels_last(tensor: Tensor) -> Tensor:
     """Return images (N, C, H, W) in the channels-last layout, in which convolutions are up to three times faster.
 
     Return other tensors as they are.
     """
-    return inputs.contiguous(memory_format=torch.channels_last) if inputs.ndim == 4 else inputs
+    return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
 
 
-def channels_first(inputs: Tensor) -> Tensor:
+def channels_first(tensor: Tensor) -> Tensor:
     """Return a copy in the usual layout; ``contiguous()`` would keep the strides of one channel or one pixel."""
-    return inputs.clone(memory_format=torch.contiguous_format)
+    return tensor.clone(memory_format=torch.contiguous_format)
+
+
+def laid_out(inputs: Named, device: torch.device, last: bool = True) -> Named:
+    """Return a batch on ``device``, its images in the channels-last layout or, with ``last=False``, the usual one."""
+    return map_inputs(inputs, lambda each: (channels_last(each) if last else channels_first(each)).to(device))
 
 
 def lay_out(network: ModuleT, last: bool = True) -> ModuleT:

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from edgekd.data import DataSet, Samples, in_order
 from edgekd.tasks.metric import Evidence
-from edgekd.tasks.signature import LOGITS
+from edgekd.tasks.signature import LOGITS, call, logits_of_outputs
 from edgekd.train import distributed
-from edgekd.train.device import channels_last
+from edgekd.train.device import laid_out
 
 # A hundred thousand validation samples of a thousand classes need not have all their logits in memory at once.
 CHUNK = 16_384
@@ -24,7 +24,8 @@ def logits_of(network: nn.Module, data: DataSet, samples: Samples, batch_size: i
     device = next(network.parameters()).device
     parts = []
     for raw, _ in in_order(samples, batch_size or data.batch_size):
-        parts.append(network(channels_last(data.to_input(raw).to(device))).float().cpu())
+        outputs = call(network, laid_out(data.to_input(raw), device))
+        parts.append(logits_of_outputs(outputs, type(network).__name__).float().cpu())
     return torch.cat(parts)
 
 

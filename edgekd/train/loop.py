@@ -17,10 +17,11 @@ from edgekd.data.augment import augment_with, draws_of
 from edgekd.data.views import Views
 from edgekd.errors import TrainingError
 from edgekd.ranges import NOT_NEGATIVE, SEED, SHARE_OR_NONE
+from edgekd.tasks.signature import Named
 from edgekd.train import distributed
 from edgekd.train.batches import batches, mix
 from edgekd.train.checkpoint import State, load_state, save_state
-from edgekd.train.device import channels_first, channels_last, lay_out, make_fabric, trains_channels_last
+from edgekd.train.device import laid_out, lay_out, make_fabric, trains_channels_last
 from edgekd.train.distributed_loss import DistributedLoss
 from edgekd.train.evaluate import distributed_predictions_of, validation_metrics
 from edgekd.train.history import Epoch, History
@@ -161,14 +162,13 @@ class _Training:
                 if self.options.log:
                     self.options.log(entry)
 
-    def step(self, raw: Tensor, labels: Tensor, indices: Tensor) -> None:
+    def step(self, raw: Named, labels: Tensor, indices: Tensor) -> None:
         state, device = self.state, self.fabric.device
         _prepare(self.optimizer, self.rate(state.step), self.options.seed, state.step)
         if self.options.before_step:
             self.options.before_step(state.step, self.total)
         view = self.options.views.of_epoch(state.step // self.per_epoch) if self.options.views else None
-        inputs = self.inputs(raw, indices, view)
-        inputs = (channels_last(inputs) if self.channels_last else channels_first(inputs)).to(device)
+        inputs = laid_out(self.inputs(raw, indices, view), device, self.channels_last)
         with self.fabric.autocast():
             batch = Batch(inputs, labels.to(device), indices.to(device), state.step / self.total, view)
             terms = self.ranks.terms(batch) if self.ranks else self.objective.terms(self.wrapped, batch)
@@ -192,7 +192,9 @@ class _Training:
                 state.term_sums[name] = state.term_sums.get(name, 0.0) + _read(value)
         self.check()
 
-    def inputs(self, raw: Tensor, indices: Tensor, view: int | None) -> Tensor:
+    def inputs(self, raw: Named, indices: Tensor, view: int | None) -> Named:
+        if not isinstance(raw, Tensor):
+            return self.data.to_input(raw)
         if self.options.views and view is not None:
             return self.data.to_input(self.options.views.augment(raw, self.data.augment, view, indices))
         generator = torch.Generator().manual_seed(mix(self.options.seed, 3, self.state.step))

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from edgekd.errors import TrainingError
 from edgekd.ranges import SHARE_OR_NONE
 from edgekd.tasks.classification import Classification
-from edgekd.tasks.signature import LOGITS
+from edgekd.tasks.signature import Named, call
 from edgekd.tasks.task import Task
 
 
@@ -16,14 +16,14 @@ class Batch:
     """Training samples as a network takes them.
 
     Attributes:
-        inputs: (N, \\*shape).
+        inputs: (N, \\*shape), or several of these by name.
         labels: (N,), below 0 where a sample has none.
         indices: (N,), positions of the samples in the training set, for objectives that need them.
         progress: the share of the training that is done, in [0, 1).
         view: the number of the fixed view that the inputs are, if the training uses fixed views.
     """
 
-    inputs: Tensor
+    inputs: Named
     labels: Tensor
     indices: Tensor | None = None
     progress: float = 0.0
@@ -58,7 +58,7 @@ class TaskLoss(Objective):
         self.task, self.label_smoothing = task, label_smoothing
 
     def terms(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        return self.task.loss({LOGITS: network(batch.inputs)}, self.task.targets(batch.labels), self.label_smoothing)
+        return self.task.loss(call(network, batch.inputs), self.task.targets(batch.labels), self.label_smoothing)
 
 
 class CrossEntropy(TaskLoss):

@@ -22,10 +22,10 @@ from edgekd.user_cache import cache_folder
 
 def check(stage: Distill, trial: Trial) -> tuple[str, ...]:
     """Match the losses with layers of both networks, and of the student with itself where it teaches itself."""
-    terms_of(stage, trial.student, trial.teacher, trial.input_shape, trial.samples, trial.task)
+    terms_of(stage, trial.student, trial.teacher, trial.inputs, trial.samples, trial.task)
     if stage.generations > 1:
         own = between_generations(stage)
-        terms_of(own, trial.student, trial.student, trial.input_shape, trial.samples, trial.task)
+        terms_of(own, trial.student, trial.student, trial.inputs, trial.samples, trial.task)
     return ()
 
 
@@ -72,7 +72,7 @@ def on_views(job: Job[Distill], network: nn.Module, training: Training) -> Train
     if job.teacher is None:
         raise TrainingError("a distillation has a teacher, and there is none")
     section, data = job.stage, job.data
-    terms = terms_of(section, network, job.teacher, job.spec.input_shape, len(data.train), data.task)
+    terms = terms_of(section, network, job.teacher, job.spec.inputs, len(data.train), data.task)
     # Without augmentations all views are the same image.
     views = Views((section.views or 1) if data.augment else 1, job.seed)
     teacher: nn.Module | TeacherCache = job.teacher

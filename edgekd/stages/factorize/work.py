@@ -11,6 +11,7 @@ from edgekd.stages.checkpoints import StageCheckpoints
 from edgekd.stages.factorize.options import Factorize
 from edgekd.stages.job import Job, Result, Trial
 from edgekd.strict_json import JsonObject
+from edgekd.tasks.signature import Shape, Signature
 from edgekd.train.history import history_to_json
 
 
@@ -18,7 +19,7 @@ def check(stage: Factorize, trial: Trial) -> tuple[str, ...]:
     """Try whether the goal can be reached, and name the layers that have no cheaper factors at any rank."""
     left = must_reach(
         trial.network(),
-        trial.input_shape,
+        trial.inputs,
         macs=stage.macs,
         methods=stage.methods,
         ignore=stage.ignore,
@@ -32,7 +33,7 @@ def factorize(job: Job[Factorize]) -> Result:
     stage = job.stage
 
     def factors() -> Result:
-        found = _decomposed(stage, job.network.eval(), job.spec.input_shape)
+        found = _decomposed(stage, job.network.eval(), job.spec.inputs)
         if stage.batchnorm_batches:
             reestimate(found.network, [inputs for inputs, _ in job.labelled(stage.batchnorm_batches)])
         return Result(found.network, job.spec.then(Factorize.name, found.plan), _metrics(found))
@@ -43,7 +44,7 @@ def factorize(job: Job[Factorize]) -> Result:
     return Result(at.network, at.spec, {"history": history_to_json(history), **at.metrics})
 
 
-def _decomposed(stage: Factorize, network: nn.Module, input_shape: tuple[int, ...]) -> Factorized:
+def _decomposed(stage: Factorize, network: nn.Module, input_shape: Shape | Signature) -> Factorized:
     return decompose(
         network,
         input_shape,

@@ -22,7 +22,7 @@ def check(stage: Prune, trial: Trial) -> tuple[str, ...]:
         RecipeError: the goal is a latency that cannot be measured.
         EdgekdError: the goal cannot be reached, or the importance is not known.
     """
-    deployed, network, shape = trial.needs, trial.network(), trial.input_shape
+    deployed, network, shape = trial.needs, trial.network(), trial.inputs
     if stage.latency is not None and not deployed.timed:
         raise RecipeError(
             f"prune.latency is measured on the first target, and {deployed.device} with {deployed.runtime} "

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from math import lcm
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -27,7 +28,7 @@ from edgekd.stages.deployment import Deployment, writer
 from edgekd.stages.job import Job
 from edgekd.stages.prune.figures import CutFigures, CutTiming, KeptLayers
 from edgekd.stages.prune.options import Prune
-from edgekd.tasks.signature import LOGITS
+from edgekd.tasks.signature import Shape, Signature, output_tensors
 from edgekd.tasks.task import Task
 from edgekd.train.objective import total
 
@@ -61,7 +62,7 @@ class Ranking:
     seed: int
     weights: Mapping[str, float] | None
 
-    def prunable(self, network: nn.Module, shape: tuple[int, ...]) -> Prunable:
+    def prunable(self, network: nn.Module, shape: Shape | Signature) -> Prunable:
         return Prunable(network, shape, **vars(self))
 
 
@@ -75,7 +76,7 @@ class Cutter:
 
     def __init__(self, job: PruneJob, first: nn.Module, weights: Mapping[str, float] | None = None):
         self.job, self.section, self.first, self.weights = job, job.stage, first, weights
-        self.shape = job.spec.input_shape
+        self.shape = job.spec.inputs
         self.round_to: int = self.section.round_to or job.needs.channels
 
     def to(self, goal: str, share: float, network: nn.Module) -> Cut:
@@ -181,8 +182,8 @@ class Cutter:
         writer(self.job.needs, self.shape, self.job.data.preprocess, batches)(network, path)
 
 
-def _loss(task: Task, logits: Tensor, stored: Tensor) -> Tensor:
-    return total(task.loss({LOGITS: logits}, task.targets(stored)))
+def _loss(task: Task, outputs: Any, stored: Tensor) -> Tensor:
+    return total(task.loss(output_tensors(outputs), task.targets(stored)))
 
 
 def _kept(unpruned: Sequence[Unpruned]) -> list[KeptLayers] | None:

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from edgekd.errors import EdgekdError, ModelError
 from edgekd.files import canonical_json, is_file, read_object, write_json
@@ -28,7 +28,7 @@ from edgekd.stages.prune.figures import CutFigures
 from edgekd.stages.prune.options import Prune
 from edgekd.stages.validation import ValidationFigure
 from edgekd.strict_json import JsonObject
-from edgekd.tasks.signature import LOGITS
+from edgekd.tasks.signature import LOGITS, Named
 from edgekd.train import logits_of, metric_of
 from edgekd.train.history import History, history_from_json, history_to_json
 from edgekd.user_cache import cache_folder
@@ -172,7 +172,7 @@ class _Pruning:
             logits = {LOGITS: logits_of(shorter, self.data, samples)}
             return float(self.data.task.divergence(logits, reference).sum())
 
-        shape = self.job.spec.input_shape
+        shape = self.job.spec.inputs
         macs = partial(count_macs, input_shape=shape)
         short = cut_depth(network, shape, cost=macs, target=depth, degradation=degradation)
         figures = CutFigures("MACs", short.share, dropped=[path for path, _ in short.dropped])
@@ -189,7 +189,7 @@ class _Pruning:
         return kept.weights
 
     def _scan(self, network: nn.Module) -> _Scan:
-        section, shape = self.stage, self.job.spec.input_shape
+        section, shape = self.stage, self.job.spec.inputs
         cutter = Cutter(self.job, network)
         ranking = cutter.ranking(cutter.round_to)
         timed = self.job.needs.timed
@@ -217,11 +217,11 @@ class _Pruning:
     def _value(self, network: nn.Module) -> float:
         return metric_of(network, self.data, self.data.validation)
 
-    def _inputs(self, count: int) -> list[Tensor]:
+    def _inputs(self, count: int) -> list[Named]:
         return [inputs for inputs, _ in self.job.labelled(count)]
 
     def _metrics(self, first: nn.Module, last: nn.Module, before: Mapping[str, int]) -> JsonObject:
-        after, shape = widths(last), self.job.spec.input_shape
+        after, shape = widths(last), self.job.spec.inputs
         macs, params = count_macs(last, shape), count_parameters(last)
         kept = {"macs": macs / count_macs(first, shape), "params": params / count_parameters(first)}
         return {
@@ -248,5 +248,5 @@ def sparsely(job: PruneJob, network: nn.Module, training: Training) -> Training:
     """Draw weak channels to zero while training."""
     assert job.stage.sparse is not None
     ignored = [network.get_submodule(name) for name in matching_layers(network, job.stage.ignore)]
-    regulariser = GroupNorm(network, job.spec.input_shape, job.stage.sparse, ignored=ignored)
+    regulariser = GroupNorm(network, job.spec.inputs, job.stage.sparse, ignored=ignored)
     return training.having(after_backward=regulariser.step)

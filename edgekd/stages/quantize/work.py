@@ -33,7 +33,7 @@ from edgekd.stages.validation import ValidationFigure
 from edgekd.strict_json import JsonObject
 from edgekd.tasks.compare import noise
 from edgekd.tasks.metric import Evidence, Metric
-from edgekd.tasks.signature import LOGITS
+from edgekd.tasks.signature import LOGITS, Named, map_inputs
 from edgekd.train import distributed, logits_of, metric_of, predictions_of
 from edgekd.train.device import channels_last
 from edgekd.train.evaluate import evidence_of
@@ -95,7 +95,7 @@ def check(stage: Quantize, trial: Trial) -> tuple[str, ...]:
     """Find the calibration, and trace the network with simulated quantisation."""
     if stage.calibration != AUTO:
         CALIBRATIONS.find(stage.calibration)
-    prepare(trial.network(), trial.input_shape)
+    prepare(trial.network(), trial.inputs)
     return ()
 
 
@@ -175,7 +175,7 @@ class _EightBits:
     def __init__(self, job: QuantizeJob, escalation: Escalation):
         self.job, self.escalation, self.stage = job, escalation, job.stage
         self.profile: str = job.stage.profile or job.needs.profile
-        self.graph = prepare(job.network, job.spec.input_shape, self.profile)
+        self.graph = prepare(job.network, job.spec.inputs, self.profile)
         self.history: History = []
         self.weights = "calibrated"
 
@@ -220,7 +220,7 @@ class _EightBits:
             correct_biases(self.graph, batches)
         round_biases(self.graph)
 
-    def _best_calibration(self, batches: list[Tensor]) -> str:
+    def _best_calibration(self, batches: list[Named]) -> str:
         """Choose the calibration with the least divergence from the float network; its metric distinguishes too few."""
         samples = _first(self.job.data.validation, CHOICE_SAMPLES)
         reference = {LOGITS: logits_of(self.job.network, self.job.data, samples)}
@@ -317,12 +317,12 @@ def _first(samples: Samples, count: int) -> Samples:
     return samples.select(torch.arange(min(count, len(samples))))
 
 
-def _inputs(job: QuantizeJob, samples: Samples) -> Iterator[Tensor]:
+def _inputs(job: QuantizeJob, samples: Samples) -> Iterator[Named]:
     for raw, _ in samples.stream(torch.arange(len(samples)).split(job.data.batch_size)):
-        yield channels_last(job.data.to_input(raw))
+        yield map_inputs(job.data.to_input(raw), channels_last)
 
 
-def _batches(job: QuantizeJob, number: int) -> Iterator[Tensor]:
+def _batches(job: QuantizeJob, number: int) -> Iterator[Named]:
     """Yield random training samples, the same for one seed."""
     data = job.data
     count = min(len(data.train), number * data.batch_size)

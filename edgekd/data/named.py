@@ -1,0 +1,86 @@
+"""Samples of several inputs: arrays by name, as a network takes them, without any scaling."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from edgekd.arrayfiles import as_array, must_be_finite
+from edgekd.data.raw import RawData
+from edgekd.data.samples import InMemory
+from edgekd.errors import DataError
+from edgekd.tasks.signature import DTYPES
+from edgekd.tasks.task import Task
+
+EXPECTED = f"arrays (N, ...) of {', '.join(DTYPES)}, N alike"
+
+
+def from_named_arrays(
+    where: str,
+    train: tuple[Mapping[str, object], Any],
+    test: tuple[Mapping[str, object], Any],
+    names: tuple[str, ...] | None,
+    kind: type[Task],
+) -> RawData:
+    """Check (inputs by name, targets) and make samples of them, whose inputs are taken as they are.
+
+    Args:
+        where: the source, for messages.
+        names: of the task's classes or labels; numbers if left out.
+
+    Raises:
+        DataError: training and test have other inputs, or an array does not fit.
+    """
+    parts = {"train": train, "test": test}
+    inputs = {part: _tensors(each[0], f"{where}: {part}_x") for part, each in parts.items()}
+    _must_be_alike(where, inputs["train"], inputs["test"])
+    targets = {
+        part: kind.read_targets(
+            as_array(each[1], f"{where}: {part}_y", EXPECTED), _count(inputs[part]), f"{where}: {part}_y"
+        )
+        for part, each in parts.items()
+    }
+    names = kind.numbered(targets["train"], where) if names is None else names
+    for each in targets.values():
+        kind(names).must_be_named(each, where)
+    samples = {
+        part: InMemory(inputs[part], torch.from_numpy(each), np.arange(len(each))) for part, each in targets.items()
+    }
+    return RawData(samples["train"], samples["test"], names, "tensors", ())
+
+
+def _count(inputs: Mapping[str, Tensor]) -> int:
+    return len(next(iter(inputs.values())))
+
+
+def _tensors(inputs: Mapping[str, object], where: str) -> dict[str, Tensor]:
+    if not inputs:
+        raise DataError(f"{where} has no input; expected {EXPECTED}")
+    found = {}
+    for name, raw in inputs.items():
+        place = f"{where}[{name!r}]"
+        if not isinstance(name, str) or not name.isidentifier():
+            raise DataError(f"{place}: an input is named as a parameter of forward is, in letters, digits and _")
+        array = as_array(raw, place, EXPECTED)
+        if not array.ndim or not array.size or array.dtype.name not in DTYPES:
+            raise DataError(f"{place} is {array.dtype} of shape {array.shape}; expected {EXPECTED}")
+        if array.dtype.kind == "f":
+            must_be_finite(array.reshape(len(array), -1), place)
+        found[name] = torch.from_numpy(np.require(array, requirements=["C", "W"]))
+    counts = {name: len(each) for name, each in found.items()}
+    if len(set(counts.values())) > 1:
+        given = ", ".join(f"{name} {count}" for name, count in counts.items())
+        raise DataError(f"{where}: inputs have different numbers of samples ({given}); give one row for each sample")
+    return found
+
+
+def _must_be_alike(where: str, train: Mapping[str, Tensor], test: Mapping[str, Tensor]) -> None:
+    ours, theirs = ({name: (each.dtype, each.shape[1:]) for name, each in part.items()} for part in (train, test))
+    if list(ours) != list(theirs):
+        raise DataError(f"{where}: training inputs are {', '.join(ours)}, test inputs {', '.join(theirs)}")
+    other = next((name for name in ours if ours[name] != theirs[name]), None)
+    if other is not None:
+        shown = [f"{str(dtype).removeprefix('torch.')} {tuple(shape)}" for dtype, shape in (ours[other], theirs[other])]
+        raise DataError(f"{where}: a training sample's {other} is {shown[0]}, a test sample's {shown[1]}")
