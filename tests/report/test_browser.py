@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from edgekd.report.comparison import pairs
 from edgekd.report.comparison_page import render_comparison
 from edgekd.report.html import render_html
 from edgekd.report.schema import Report
@@ -37,7 +38,8 @@ def browser() -> Iterator["Browser"]:
 def pages(tmp_path_factory: pytest.TempPathFactory, sample_page: str) -> dict[str, Path]:
     report = Report.from_json(invented.sample())
     folder = tmp_path_factory.mktemp("pages")
-    texts = {"report": sample_page, "comparison": render_comparison({"one": report, LONG: report})}
+    both = {"one": report, LONG: report}
+    texts = {"report": sample_page, "comparison": render_comparison(both, pairs(both))}
     for name, text in texts.items():
         (folder / f"{name}.html").write_text(text, encoding="utf-8")
     return {name: folder / f"{name}.html" for name in texts}
