@@ -18,6 +18,7 @@ from tests.house import (
     json_objects,
     loose_tables,
     modules,
+    modules_imported,
     page,
     room_of,
     rooms_on_disk,
@@ -55,6 +56,10 @@ def test_imports_run_downwards(name):
 @pytest.mark.parametrize("name", [name for name, (_, room) in ROOMS.items() if room.first])
 def test_imports_within_a_room_run_one_way(name):
     assert " -> ".join(circle_of(ROOMS[name][1])) == ""
+
+
+def test_imports_in_functions_and_for_annotations_count():
+    assert {"edgekd.data.folder", "edgekd.data.raw"} <= modules_imported(HOUSE / "data/sources.py")
 
 
 @pytest.mark.parametrize(("room", "other"), NEVER)
