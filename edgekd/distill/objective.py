@@ -1,6 +1,6 @@
 """The loss of a student that learns from a teacher and from labels."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -13,20 +13,28 @@ from edgekd.distill.registry import FeatureLoss, LogitLoss
 from edgekd.distill.schedule import Schedule, value_at
 from edgekd.errors import TrainingError
 from edgekd.ranges import NOT_NEGATIVE, POSITIVE, SHARE_OR_NONE, Range
+from edgekd.registry import nearest
 from edgekd.tasks.classification import Classification
-from edgekd.tasks.signature import LOGITS, Named, call, logits_of_outputs
+from edgekd.tasks.signature import LOGITS, Inputs, Signature, call
 from edgekd.tasks.task import Task
 from edgekd.train import Batch, Objective
+from edgekd.train.objective import task_terms
 
 
 @dataclass(frozen=True)
 class Term:
-    """A weighted loss; ``pairs`` are the paths of (student, teacher) layers that a loss of features compares."""
+    """A weighted loss.
+
+    Attributes:
+        pairs: the paths of (student, teacher) layers that a loss of features compares.
+        output: the name of the output that a loss of logits compares.
+    """
 
     name: str
     loss: LogitLoss | FeatureLoss
     weight: float | Schedule = 1.0
     pairs: Sequence[tuple[str, str]] = field(default=())
+    output: str = LOGITS
 
     def __post_init__(self) -> None:
         for each in (self.weight.start, self.weight.end) if isinstance(self.weight, Schedule) else (self.weight,):
@@ -44,6 +52,7 @@ class Distillation(Objective):
         temperature: a schedule for every loss that has a temperature.
         task: whose loss against targets it is; that of classes if left out.
         balance: scale the gradients of all losses to the norm of the first one's, before their weights.
+        signature: what both networks take and give, where that has other names than :func:`output_tensors` finds.
     """
 
     def __init__(
@@ -56,6 +65,7 @@ class Distillation(Objective):
         temperature: Schedule | None = None,
         balance: bool = False,
         task: Task | None = None,
+        signature: Signature | None = None,
     ):
         super().__init__()
         for end in (hard_weight.start, hard_weight.end) if isinstance(hard_weight, Schedule) else (hard_weight,):
@@ -67,23 +77,24 @@ class Distillation(Objective):
         self.losses = [Term("teacher", losses)] if isinstance(losses, LogitLoss) else list(losses)
         self.modules_of_losses = nn.ModuleList([term.loss for term in self.losses])
         self.hard_weight, self.label_smoothing, self.temperature = hard_weight, label_smoothing, temperature
-        self.task = task or Classification(())
+        self.task, self.signature = task or Classification(()), signature
         self.balance = GradientBalance(len(self.losses)) if balance and len(self.losses) > 1 else None
 
     def terms(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         if self.temperature is not None:
             self._set_temperature(self.temperature(batch.progress))
-        logits, values = self._compare(network, batch)
+        outputs, values = self._compare(network, batch)
         factors = self.balance(values, list(network.parameters())) if self.balance is not None else [1.0] * len(values)
         hard = value_at(self.hard_weight, batch.progress)
-        found = self._hard(logits, batch, hard) if hard else {}
+        found = self._hard(outputs, batch, hard) if hard else {}
         if hard < 1:
             for term, value, factor in zip(self.losses, values, factors, strict=True):
                 found[term.name] = (1 - hard) * (factor * value_at(term.weight, batch.progress)) * value
         return found
 
-    def _hard(self, logits: Tensor, batch: Batch, weight: float) -> dict[str, Tensor]:
-        terms = self.task.loss({LOGITS: logits.float()}, self.task.targets(batch.labels), self.label_smoothing)
+    def _hard(self, outputs: Mapping[str, Tensor], batch: Batch, weight: float) -> dict[str, Tensor]:
+        full = {name: each.float() if each.is_floating_point() else each for name, each in outputs.items()}
+        terms = task_terms(self.task, full, batch, self.label_smoothing)
         return {name: weight * value for name, value in terms.items()}
 
     def metrics(self, progress: float) -> dict[str, float]:
@@ -96,11 +107,11 @@ class Distillation(Objective):
         kept = [part for part in parts if any(True for _ in (*part.parameters(), *part.buffers()))]
         return nn.ModuleList(kept) if kept else None
 
-    def _compare(self, network: nn.Module, batch: Batch) -> tuple[Tensor, list[Tensor]]:
-        """Return the student's logits, and the value of each loss."""
+    def _compare(self, network: nn.Module, batch: Batch) -> tuple[dict[str, Tensor], list[Tensor]]:
+        """Return the student's outputs, and the value of each loss."""
         student_paths, teacher_paths = ([pair[side] for term in self.losses for pair in term.pairs] for side in (0, 1))
         targets, taught = self._teach(teacher_paths, batch)
-        logits, features = _run(network, student_paths, batch.inputs)
+        outputs, features = self._run(network, student_paths, batch.inputs)
         values = []
         for term in self.losses:
             if isinstance(term.loss, FeatureLoss):
@@ -108,13 +119,14 @@ class Distillation(Objective):
                 teacher = [taught[path] for _, path in term.pairs]
                 values.append(term.loss(student, teacher, batch.indices))
             else:
-                values.append(term.loss(logits, targets, batch.labels))
-        return logits, values
+                ours, theirs = (_output(side, term) for side in (outputs, targets))
+                values.append(term.loss(ours, theirs, batch.labels))
+        return outputs, values
 
-    def _teach(self, paths: Sequence[str], batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    def _teach(self, paths: Sequence[str], batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         if isinstance(self.teacher, nn.Module):
             with torch.no_grad():
-                return _run(self.teacher, paths, batch.inputs)
+                return self._run(self.teacher, paths, batch.inputs)
         if batch.indices is None or batch.view is None:
             raise TrainingError(
                 "the teacher's outputs are of fixed views of known samples: train with fit(..., views=cache.views), or "
@@ -122,7 +134,16 @@ class Distillation(Objective):
             )
         where, device = (batch.view, batch.indices.cpu()), batch.labels.device
         taught = {path: self.teacher.features(path, *where).to(device) for path in dict.fromkeys(paths)}
-        return self.teacher.logits(*where).to(device), taught
+        return {LOGITS: self.teacher.logits(*where).to(device)}, taught
+
+    def _run(
+        self, network: nn.Module, paths: Sequence[str], inputs: Inputs
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        if not paths:
+            return call(network, inputs, self.signature), {}
+        with FeatureHooks(network, list(dict.fromkeys(paths))) as hooks:
+            outputs = call(network, inputs, self.signature)
+        return outputs, hooks.read()
 
     def _set_temperature(self, value: float) -> None:
         for each in self._with_temperature():
@@ -133,10 +154,10 @@ class Distillation(Objective):
         return [each for each in modules if isinstance(each, LogitLoss) and hasattr(each, "temperature")]
 
 
-def _run(network: nn.Module, paths: Sequence[str], inputs: Named) -> tuple[Tensor, dict[str, Tensor]]:
-    name = type(network).__name__
-    if not paths:
-        return logits_of_outputs(call(network, inputs), name), {}
-    with FeatureHooks(network, list(dict.fromkeys(paths))) as hooks:
-        outputs = call(network, inputs)
-    return logits_of_outputs(outputs, name), hooks.read()
+def _output(outputs: Mapping[str, Tensor], term: Term) -> Tensor:
+    if term.output not in outputs:
+        raise TrainingError(
+            f"the loss {term.name!r} compares the output {term.output!r}, and the network gives {', '.join(outputs)}"
+            f"{nearest(term.output, outputs)}: name one of these (output), or give the signature"
+        )
+    return outputs[term.output]

@@ -358,8 +358,10 @@ def only(inputs: Named) -> Tensor:
     return inputs
 
 
-def call(network: nn.Module, inputs: Inputs) -> dict[str, Tensor]:
-    """Return the outputs of ``network`` for a batch, by name, see :func:`output_tensors`."""
+def call(network: nn.Module, inputs: Inputs, signature: Signature | None = None) -> dict[str, Tensor]:
+    """Return the outputs of ``network`` for a batch, by the names of ``signature``, or as :func:`output_tensors`."""
+    if signature is not None:
+        return signature.named(network(*signature.arguments(inputs)))
     return output_tensors(network(*arguments_of(inputs)))
 
 

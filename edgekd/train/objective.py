@@ -1,5 +1,6 @@
 """Objectives: what a training loop minimises."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -7,7 +8,7 @@ from torch import Tensor, nn
 from edgekd.errors import TrainingError
 from edgekd.ranges import SHARE_OR_NONE
 from edgekd.tasks.classification import Classification
-from edgekd.tasks.signature import Named, call
+from edgekd.tasks.signature import Inputs, call
 from edgekd.tasks.task import Task
 
 
@@ -16,14 +17,14 @@ class Batch:
     """Training samples as a network takes them.
 
     Attributes:
-        inputs: (N, \\*shape), or several of these by name.
+        inputs: (N, \\*shape); of a network with several inputs, such tensors in their order or by name.
         labels: (N,), below 0 where a sample has none.
         indices: (N,), positions of the samples in the training set, for objectives that need them.
         progress: the share of the training that is done, in [0, 1).
         view: the number of the fixed view that the inputs are, if the training uses fixed views.
     """
 
-    inputs: Named
+    inputs: Inputs
     labels: Tensor
     indices: Tensor | None = None
     progress: float = 0.0
@@ -58,7 +59,7 @@ class TaskLoss(Objective):
         self.task, self.label_smoothing = task, label_smoothing
 
     def terms(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        return self.task.loss(call(network, batch.inputs), self.task.targets(batch.labels), self.label_smoothing)
+        return task_terms(self.task, call(network, batch.inputs), batch, self.label_smoothing)
 
 
 class CrossEntropy(TaskLoss):
@@ -91,6 +92,23 @@ class Phased(Objective):
 
     def _at(self, progress: float) -> Objective:
         return self.first if progress < self.until else self.then
+
+
+def task_terms(
+    task: Task, outputs: Mapping[str, Tensor], batch: Batch, label_smoothing: float = 0.0
+) -> dict[str, Tensor]:
+    """Compute the terms of the loss of ``task`` on a network's outputs by name.
+
+    Raises:
+        TrainingError: the network does not give the output that the task takes.
+    """
+    try:
+        return task.loss(outputs, task.targets(batch.labels), label_smoothing)
+    except KeyError as error:
+        raise TrainingError(
+            f"{task.name} takes an output {error}, and the network gives {', '.join(outputs)}: return it by that name, "
+            "or alone"
+        ) from error
 
 
 def total(terms: dict[str, Tensor]) -> Tensor:
