@@ -166,12 +166,15 @@ def _open_axes(data: Data, source: RawData) -> Mapping[str, Mapping[int, str]]:
     for name, axes in data.open.items():
         if name not in raw:
             raise DataError(f"data.open: there is no input {name!r}{nearest(name, raw)}; inputs are {', '.join(raw)}")
-        wrong = next((axis for axis in axes if not 0 < axis < raw[name].ndim), None)
-        if wrong is not None:
+        if len(axes) >= raw[name].ndim:
+            found = "axis" if raw[name].ndim == 2 else "axes"
             raise DataError(
-                f"data.open: {name} has the axes 1 to {raw[name].ndim - 1} behind the batch, and no {wrong}"
+                f"data.open: {name} has {raw[name].ndim - 1} {found} behind the batch, and {len(axes)} names"
             )
-    return data.open
+    return {
+        name: {axis: dimension for axis, dimension in enumerate(axes, 1) if dimension is not None}
+        for name, axes in data.open.items()
+    }
 
 
 def _told_by_task(task: Task, **parts: Samples) -> list[DataWarning]:

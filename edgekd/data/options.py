@@ -42,8 +42,10 @@ class Data(Section):
     train_limit: int | None = Field(default=None, ge=1, description="use only so many training samples")
     test_limit: int | None = Field(default=None, ge=1, description="use only so many test samples")
 
-    open: dict[str, dict[int, Text]] | None = Field(
-        default=None, description="of several inputs by name: the axes whose size differs from call to call, and names"
+    open: dict[str, Annotated[tuple[Text | None, ...], Field(strict=False)]] | None = Field(
+        default=None,
+        description="of several inputs by name: names for the axes behind the batch whose size differs from call to "
+        "call, null for others, such as [length]",
     )
     unlabelled: FilePath | None = Field(
         default=None, description="a folder of images without labels, in it or deeper, to train on too"

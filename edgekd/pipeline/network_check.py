@@ -20,12 +20,16 @@ CLOSE = 1e-3
 
 
 def check_inputs(data: DataSet) -> Named:
-    """Return ``SAMPLES`` training samples, then ``DRAWN`` drawn values or, of several inputs, as many samples more."""
-    samples = data.example(SAMPLES)
-    if not isinstance(samples, Tensor):
-        return data.example(SAMPLES + DRAWN)
-    drawn = torch.randn(DRAWN, *data.input_shape, generator=torch.Generator().manual_seed(0)) * SPREAD
-    return torch.cat([samples, drawn])
+    """Return training samples, then some with drawn values in place of floats: (``SAMPLES`` + ``DRAWN``, ...)."""
+    generator = torch.Generator().manual_seed(0)
+
+    def extended(samples: Tensor) -> Tensor:
+        drawn = samples[torch.arange(DRAWN) % len(samples)]
+        if samples.is_floating_point():
+            drawn = torch.randn(drawn.shape, generator=generator) * SPREAD
+        return torch.cat([samples, drawn.to(samples.dtype)])
+
+    return map_inputs(data.example(SAMPLES), extended)
 
 
 def check_network(network: nn.Module, spec: Spec, inputs: Named, task: Task, trained: bool = True) -> None:
