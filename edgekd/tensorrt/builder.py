@@ -1,14 +1,15 @@
 """Engines built from ONNX, by calls that TensorRT 10, TensorRT 11 and TensorRT for RTX have in common."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from edgekd.errors import EdgekdError, ExportError, StorageError
+from edgekd.errors import EdgekdError, ExportError, StorageError, first_line
 from edgekd.files import lies_there, read_content, write_bytes
 from edgekd.registry import nearest
+from edgekd.strict_json import parse as parse_json
 from edgekd.tensorrt.adapter import builds_ahead, errors_of, library, version
 from edgekd.tensorrt.gpu import Gpu, current_gpu
 from edgekd.tensorrt.layers import BuiltLayer, logged_layers, parse_layers
@@ -18,6 +19,7 @@ WORKSPACE_BYTES = 1 << 30
 LARGEST_TIMINGS = 1 << 32
 
 Batches = tuple[int, int, int]
+Sizes = tuple[int, int, int | None]
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ def build(
         timing_cache: a file of kernel timings, read if it exists, and written; not in TensorRT for RTX, which
             times none.
         batches: the least, the usual and the largest batch of inputs that leave it open; kernels are chosen for the
-            usual one. A file that fixes its batch is built as it is.
+            usual one. A file that fixes its batch is built as it is. Other open dimensions have the sizes that the
+            file's signature names.
 
     Raises:
         ExportError: TensorRT is not installed, does not take the file, or cannot build for that GPU.
@@ -68,7 +71,7 @@ def build(
     parsed = parse(trt, logger, model)
     if parsed.errors:
         raise ExportError(f"{version(trt)} does not take this file: {parsed.errors[0]}")
-    config = _config(trt, parsed, target, workspace_bytes, batches)
+    config = _config(trt, parsed, target, workspace_bytes, batches, model)
     if timing_cache is not None:
         read_timings(config, timing_cache)
     started = perf_counter()
@@ -127,7 +130,7 @@ def _check(trt: Any, workspace_bytes: int, timing_cache: Path | None, batches: B
         raise ExportError(f"{version(trt)} times no kernels as it builds and keeps no timing cache; leave it out")
 
 
-def _config(trt: Any, parsed: Parsed, target: Gpu, workspace_bytes: int, batches: Batches) -> Any:
+def _config(trt: Any, parsed: Parsed, target: Gpu, workspace_bytes: int, batches: Batches, model: bytes) -> Any:
     config = parsed.builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace_bytes)
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
@@ -138,24 +141,57 @@ def _config(trt: Any, parsed: Parsed, target: Gpu, workspace_bytes: int, batches
         config.set_compute_capability(chosen, 0)
     profile = parsed.builder.create_optimization_profile()
     inputs = [parsed.network.get_input(index) for index in range(parsed.network.num_inputs)]
-    if _open_batches(profile, inputs, batches):
+    beyond = any(-1 in tuple(each.shape)[1:] for each in inputs)
+    if _is_open(profile, inputs, batches, open_sizes(model) if beyond else {}):
         config.add_optimization_profile(profile)
     return config
 
 
-def _open_batches(profile: Any, inputs: Iterable[Any], batches: Batches) -> bool:
+def open_sizes(model: bytes) -> dict[str, Sizes]:
+    """Return the least, the usual and the largest size of open dimensions that the signature in a file names.
+
+    Raises:
+        ExportError: the signature is damaged.
+    """
+    import onnx
+
+    metadata = onnx.load_from_string(model).metadata_props
+    text = next((entry.value for entry in metadata if entry.key.endswith(".signature")), None)
+    try:
+        found = parse_json(text.encode())["open"] if text is not None else ()
+        return {each["name"]: (each["least"] or 1, each["size"], each["most"]) for each in found}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ExportError(f"the signature in the file's metadata is damaged: {first_line(error)}") from error
+
+
+def _is_open(profile: Any, inputs: Iterable[Any], batches: Batches, sizes: Mapping[str, Sizes]) -> bool:
     found = False
     for tensor in inputs:
-        batch, *rest = tuple(tensor.shape) or (1,)
-        if -1 in rest:
-            raise ExportError(
-                f"input {tensor.name!r} has the shape {tuple(tensor.shape)}, open beyond its batch; export it with "
-                "a fixed size"
-            )
-        if batch == -1:
-            profile.set_shape(tensor.name, *((size, *rest) for size in batches))
+        shape = tuple(tensor.shape)
+        if -1 in shape:
+            ends = [_ends(tensor, axis, batches, sizes) for axis in range(len(shape))]
+            profile.set_shape(tensor.name, *zip(*ends, strict=True))
             found = True
     return found
+
+
+def _ends(tensor: Any, axis: int, batches: Batches, sizes: Mapping[str, Sizes]) -> Batches:
+    """Return the least, the usual and the largest size of a dimension."""
+    size = tensor.shape[axis]
+    if size != -1 or axis == 0:
+        return batches if size == -1 else (size, size, size)
+    name = tensor.get_dimension_name(axis)
+    if name not in sizes:
+        raise ExportError(
+            f"input {tensor.name!r} has the shape {tuple(tensor.shape)}, open beyond its batch; export it with "
+            "a fixed size, or with a signature that names its dimension"
+        )
+    least, usual, most = sizes[name]
+    if most is None:
+        raise ExportError(
+            f"the file's signature gives no largest size of {name!r}, which TensorRT needs: export it with limits"
+        )
+    return least, usual, most
 
 
 def _inspected(trt: Any, logger: Any, plan: Any) -> dict[str, BuiltLayer]:

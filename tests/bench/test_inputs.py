@@ -15,6 +15,7 @@ from edgekd.bench.plan import Plan, Workload
 from edgekd.bench.profile.measure import profile_workload
 from edgekd.bench.runtimes import open_session
 from edgekd.cli.workloads import parse_sizes
+from edgekd.devices import runner
 from edgekd.errors import MeasurementError
 from edgekd.export import export_onnx
 from tests.several_tensors import VOCABULARY, tagger
@@ -79,6 +80,16 @@ def test_a_session_makes_inputs_of_these_sizes_within_the_bounds_of_the_signatur
     assert open_session(Workload(str(file), shape=(3, 6))).feeds["mask"].shape == (3, 6)
     scores, rows = other.run()
     assert scores.shape == (2, 1, 5) and rows.shape == (2, 1, 4)
+
+
+@pytest.mark.parametrize("sizes", [{}, {"length": 4}, {"time": 6, "past + 1": 3}])
+def test_a_device_makes_the_same_inputs(file, foreign, sizes):
+    path = foreign if "time" in sizes else file
+    here = open_session(Workload(str(path), sizes=sizes), batch=3, seed=5).feeds
+    there = runner.example(runner.load(str(path), 1), 3, None, sizes or None, 5)
+    assert list(here) == list(there)
+    for name, made in here.items():
+        assert made.dtype == there[name].dtype and np.array_equal(made, there[name])
 
 
 def test_a_damaged_signature(file, tmp_path):

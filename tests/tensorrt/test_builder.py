@@ -7,7 +7,11 @@ import onnx
 import pytest
 
 from edgekd.errors import ExportError
+from edgekd.quantize import calibrate, prepare
+from edgekd.quantize.files import to_runtime
+from edgekd.quantize.qdq import to_qdq
 from edgekd.tensorrt import build, layer_precisions
+from tests.several_tensors import LONGEST, batches, tagger
 from tests.tensorrt.graphs import one_conv, residual_net, started
 
 
@@ -82,6 +86,23 @@ def test_a_timing_cache_is_not_for_rtx(rtx, tmp_path):
 def test_open_sizes_are_refused(rtx):
     with pytest.raises(ExportError, match=r"'input' has the shape \(-1, 16, -1, 8\), open beyond its batch"):
         build(residual_net(("batch", 16, "height", 8)), "SM89")
+
+
+def test_open_sizes_have_the_limits_of_the_file_s_signature(rtx):
+    network, signature = tagger()
+    graph = prepare(network, signature, "tensorrt")
+    calibrate(graph, batches(signature))
+    qdq = to_qdq(graph, None, inputs=signature)
+    model = to_runtime(qdq, graph, "tensorrt", "tensorrt")
+    engine = build(model.SerializeToString(), "SM89", batches=(1, 2, 4))
+    assert "int8" in layer_precisions(engine.layers)["gemm"]
+    entry = next(each for each in model.metadata_props if each.key.endswith("signature"))
+    entry.value = entry.value.replace(f'"most": {LONGEST}', '"most": null')
+    with pytest.raises(ExportError, match="gives no largest size of 'length', which TensorRT needs: export it with"):
+        build(model.SerializeToString(), "SM89")
+    entry.value = "[]"
+    with pytest.raises(ExportError, match="the signature in the file's metadata is damaged"):
+        build(model.SerializeToString(), "SM89")
 
 
 def test_without_a_gpu_there_is_a_way_out(rtx, no_gpu):

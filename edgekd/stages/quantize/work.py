@@ -33,7 +33,7 @@ from edgekd.stages.validation import ValidationFigure
 from edgekd.strict_json import JsonObject
 from edgekd.tasks.compare import noise
 from edgekd.tasks.metric import Evidence, Metric
-from edgekd.tasks.signature import LOGITS, Named, map_inputs
+from edgekd.tasks.signature import LOGITS, Named, map_inputs, output_tensors
 from edgekd.train import distributed, logits_of, metric_of, predictions_of
 from edgekd.train.device import channels_last
 from edgekd.train.evaluate import evidence_of
@@ -248,8 +248,8 @@ class _EightBits:
             fill(graph, before)
         return self.escalation.step("qat", trained, kept=keep) and keep
 
-    def _divergence(self, logits: Tensor, reference: Tensor) -> Tensor:
-        return self.job.data.task.divergence({LOGITS: logits}, {LOGITS: reference})
+    def _divergence(self, outputs: Any, reference: Any) -> Tensor:
+        return self.job.data.task.divergence(output_tensors(outputs), output_tensors(reference))
 
     def _mix(self) -> bool:
         """Return layers to float, the most sensitive first, until the metric is kept."""

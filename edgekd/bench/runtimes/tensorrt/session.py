@@ -96,6 +96,10 @@ class TensorRTSession(Session):
                 "shapes"
             )
         own = tuple(self.engine.get_tensor_shape(name))
+        if -1 in own[1:]:
+            # the sizes that its kernels were chosen for
+            _, usual, _ = self.engine.get_tensor_profile_shape(name, 0)
+            own = (own[0], *tuple(usual)[1:])
         shape = wanted_shape(self.workload.model, name, own, self.workload.shape if first else None, self.batch)
         if not self.context.set_input_shape(name, shape):
             low, _, high = (tuple(dims) for dims in self.engine.get_tensor_profile_shape(name, 0))
