@@ -138,7 +138,7 @@ class _IndexTrace(TorchFunctionMode):
         if id(tensor) in self.rows:
             high = self.rows[id(tensor)] - 1
         elif tensor.numel():
-            low, high = (float(each) for each in torch.aminmax(tensor.to(torch.float32)))
+            low, high = (float(each) for each in torch.aminmax(tensor.to(torch.float64)))
             if spec.is_float or spec.dtype == "bool":
                 low, high = min(low, 0.0), max(high, 1.0)
         return TensorSpec(spec.name, spec.shape, spec.dtype, (low, high))
