@@ -267,10 +267,12 @@ def _same(uncut: _Traced, expected: _Traced, found: _Traced, tolerance: float) -
 
 
 def _near(uncut: Tensor, expected: Tensor, found: Tensor, tolerance: float) -> bool:
+    if not expected.is_floating_point():
+        uncut, expected, found = uncut.double(), expected.double(), found.double()
     if not expected.isfinite().all():
         # Infinities hide all differences; they come from the random weights.
         return True
     effect = float((expected - uncut).abs().max()) if expected.numel() else 0.0
     error = float((found - expected).abs().max()) if expected.numel() else 0.0
-    noise = torch.finfo(expected.dtype).eps * float(expected.abs().max()) if expected.is_floating_point() else 0.0
+    noise = torch.finfo(expected.dtype).eps * float(expected.abs().max()) if expected.numel() else 0.0
     return error <= max(tolerance * effect, noise)

@@ -152,7 +152,7 @@ class Signature:
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise ModelError(
-                f"two tensors of a signature are named {twice!r}: give each input and output a name of its own"
+                f"two tensors of a signature are named {twice!r}: give each input and output its own name (outputs=…)"
             )
         used = self._names_of_dimensions
         declared = [each.name for each in self.open]

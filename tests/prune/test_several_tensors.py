@@ -102,3 +102,22 @@ def test_sparse_learning_and_blocks():
     regulariser.step()
     assert set(regulariser.norms()) == {"conv1", "conv2", "mix", "project", "joint"}
     assert residual_blocks(network, signature) == []
+
+
+class Choosing(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.hidden, self.head = nn.Linear(16, 32), nn.Linear(32, 4)
+
+    def forward(self, x):
+        scores = self.head(torch.relu(self.hidden(x)))
+        return {"scores": scores, "best": scores.argmax(1), "sure": scores.amax(1) > 0.5}
+
+
+def test_outputs_of_whole_numbers_and_truth_values():
+    torch.manual_seed(0)
+    network = Choosing().eval()
+    signature = find_signature(network, torch.rand(2, 16))
+    assert [each.dtype for each in signature.outputs] == ["float32", "int64", "bool"]
+    found = prune(network, signature, macs=0.5)
+    assert found.network.hidden.out_features == 16
