@@ -66,8 +66,11 @@ def bootstrap_error(metric: _Weighted, draws: int = 200, seed: int = 0) -> float
     return float(bootstrap_values(metric, draws, seed).std(ddof=1))
 
 
-def bootstrap_bounds(draws: NDArray[np.float64], n: int, confidence: float = 0.95) -> tuple[float, float]:
+def bootstrap_bounds(draws: NDArray[np.float64], value: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Return the one-sided lower and upper bound of a metric or a difference, each at ``confidence``, from its draws.
+
+    They hold its ``value`` on the ``n`` samples, which percentiles need not do where draws of few samples leave out
+    labels.
 
     Percentiles, moved out to where Student's t of ``n`` samples has them (Hesterberg 2015, "What teachers should know
     about the bootstrap", 5.3). Not BCa: where few samples tell two networks apart, the draws are skewed towards a
@@ -77,7 +80,7 @@ def bootstrap_bounds(draws: NDArray[np.float64], n: int, confidence: float = 0.9
     reach = math.sqrt(n / max(n - 1, 1)) * float(stdtrit(max(n - 1, 1), confidence))
     tail = NormalDist().cdf(-reach)
     low, high = np.quantile(draws, [tail, 1 - tail])
-    return float(low), float(high)
+    return min(float(low), value), max(float(high), value)
 
 
 def randomisation_p(joined: _Weighted, difference: float, draws: int = DRAWS, seed: int = 0) -> tuple[float, float]:
@@ -85,6 +88,7 @@ def randomisation_p(joined: _Weighted, difference: float, draws: int = DRAWS, se
 
     Where nothing changed, each sample's two predictions may as well be swapped. The p values, (1 + hits) / (1 + draws),
     are valid at any number of samples (Phipson and Smyth 2010); for accuracy they are those of McNemar's exact test.
+    A swap for which the metric has no value (NaN) counts as a hit.
 
     Args:
         joined: of 2N samples: N as the network before predicts them, then the same N as the one after does.
@@ -96,8 +100,9 @@ def randomisation_p(joined: _Weighted, difference: float, draws: int = DRAWS, se
         swapped = random.integers(2, size=(size, n)).astype(np.float64)
         kept = 1 - swapped
         ours, theirs = (joined.values(np.hstack(each)) for each in ((kept, swapped), (swapped, kept)))
-        larger += int(np.count_nonzero(ours - theirs >= difference - TIE))
-        smaller += int(np.count_nonzero(ours - theirs <= difference + TIE))
+        found = ours - theirs
+        larger += int(np.count_nonzero(~(found < difference - TIE)))
+        smaller += int(np.count_nonzero(~(found > difference + TIE)))
     return larger / (1 + draws), smaller / (1 + draws)
 
 

@@ -81,9 +81,7 @@ def compare(
 
 
 def interval(metric: Metric, evidence: Evidence, confidence: float = 0.95, seed: int = 0) -> tuple[float, float]:
-    """Return the two-sided interval of a network's metric: Wilson's, or percentiles of bootstrap draws.
-
-    It holds the metric, which percentiles alone need not do where draws of few samples leave out labels.
+    """Return the two-sided interval of a network's metric, which it holds: Wilson's, or that of bootstrap draws.
 
     Args:
         evidence: what ``metric.evidence`` gives of the network.
@@ -102,8 +100,7 @@ def interval(metric: Metric, evidence: Evidence, confidence: float = 0.95, seed:
     one_sided = (1 + confidence) / 2
     if not evidence.n or not len(values := bootstrap_values(evidence, draws_for(one_sided), seed)):
         raise EdgekdError(f"{metric.name} is no number: look at the network's outputs")
-    (low, high), value = bootstrap_bounds(values, evidence.n, one_sided), evidence.value()
-    return min(low, value), max(high, value)
+    return bootstrap_bounds(values, evidence.value(), evidence.n, one_sided)
 
 
 def noise(metric: Metric, n: int, first: float, second: float, evidence: Callable[[], Evidence]) -> float:
@@ -151,15 +148,15 @@ def _resampled(metric: Metric, before: Evidence, after: Evidence, confidence: fl
     if _are_same(before, after):  # as of a network that nobody changed
         return MetricDifference(*values, drop=0.0, lower=0.0, upper=0.0, interval=(0.0, 0.0), p=1.0, n=before.n)
     better, worse = (before, after) if metric.better == "higher" else (after, before)
-    differences = bootstrap_differences(better, worse, draws, seed)
-    lower, upper = bootstrap_bounds(differences, before.n, confidence)
-    of_drop, of_gain = randomisation_p(better.joined(worse), metric.drop(*values), draws, seed)
+    differences, lost = bootstrap_differences(better, worse, draws, seed), metric.drop(*values)
+    lower, upper = bootstrap_bounds(differences, lost, before.n, confidence)
+    of_drop, of_gain = randomisation_p(better.joined(worse), lost, draws, seed)
     return MetricDifference(
         *values,
-        drop=metric.drop(*values),
+        drop=lost,
         lower=lower if of_drop < 1 - confidence else min(lower, 0.0),
         upper=upper if of_gain < 1 - confidence else max(upper, 0.0),
-        interval=bootstrap_bounds(differences, before.n, (1 + confidence) / 2),
+        interval=bootstrap_bounds(differences, lost, before.n, (1 + confidence) / 2),
         p=of_drop,
         n=before.n,
     )

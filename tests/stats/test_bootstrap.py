@@ -62,8 +62,8 @@ def test_draws_without_a_value_are_left_out():
 
 def test_bounds_are_students():
     before, after = pair(12, shift=0.1)
-    found = bootstrap_bounds(bootstrap_differences(before, after, draws=40_000), 12, 0.95)
     apart = before.samples - after.samples
+    found = bootstrap_bounds(bootstrap_differences(before, after, draws=40_000), apart.mean(), 12, 0.95)
     reach = stats.t.ppf(0.95, 11) * apart.std(ddof=1) / 12**0.5
     assert found == pytest.approx((apart.mean() - reach, apart.mean() + reach), abs=0.1 * reach)
 
@@ -73,8 +73,17 @@ def test_the_lower_bound_holds_as_often_as_it_says():
     held = 0
     for seed in range(trials):
         before, after = pair(60, seed, shift=truth)
-        held += bootstrap_bounds(bootstrap_differences(before, after, 300, seed), 60)[0] <= truth
+        value = before.samples.mean() - after.samples.mean()
+        held += bootstrap_bounds(bootstrap_differences(before, after, 300, seed), value, 60)[0] <= truth
     assert held / trials == pytest.approx(0.95, abs=3 * (0.95 * 0.05 / trials) ** 0.5)
+
+
+def test_bounds_hold_a_value_that_draws_miss():
+    draws = np.linspace(0.01, 0.02, 101)
+    low, high = bootstrap_bounds(draws, 0.015, 1000)
+    assert (low, high) == pytest.approx((0.0105, 0.0195), abs=1e-5)
+    assert bootstrap_bounds(draws, 0.05, 1000) == (low, 0.05)
+    assert bootstrap_bounds(draws, -0.01, 1000) == (-0.01, high)
 
 
 @pytest.mark.parametrize(("lost", "won"), [(8, 2), (5, 5), (1, 0), (0, 3)])
@@ -85,3 +94,16 @@ def test_of_right_and_wrong_the_p_values_are_mcnemars(lost, won):
     found = randomisation_p(Mean(np.concatenate([before, after])), (lost - won) / 100, draws)
     exact = [stats.binomtest(lost, lost + won, alternative=alternative).pvalue for alternative in ("greater", "less")]
     assert found == pytest.approx(exact, abs=4 * 0.5 / draws**0.5)
+
+
+def test_a_swap_without_a_value_counts_against_a_difference():
+    class NeverSwapped(Mean):
+        """No number unless all samples are of one network."""
+
+        def values(self, weights):
+            half = weights.shape[1] // 2
+            mixed = weights[:, :half].any(1) & weights[:, half:].any(1)
+            return np.where(mixed, np.nan, super().values(weights))
+
+    joined = NeverSwapped(np.repeat([1.0, 0.0], 30))
+    assert randomisation_p(joined, 1.0, 200) == (1.0, 1.0)
