@@ -1,4 +1,4 @@
-"""Labels from logits, and the thresholds that decide. NumPy alone, from Python 3.8 on, so that a device can do it."""
+"""Labels from logits, and the thresholds that decide. NumPy alone, for readers of bundles without PyTorch."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ def best_thresholds(probabilities: Floats, targets: Arrays) -> list[float]:
     """Return for each label the threshold with the largest F1; choose them on validation samples, never on the test.
 
     A threshold lies halfway between two probabilities that it separates, so that no runtime's rounding moves a sample
-    over it; of equally good ones it is the one nearest to 0.5. It is 0.5 where no sample is known to have the label.
+    over it; of equally good ones it is the one nearest to 0.5. It is 0.5 where no sample is known to have the label, or
+    none has a probability.
 
     Args:
         probabilities: (N, labels), as :func:`decode` gives them.
@@ -60,12 +61,14 @@ def best_thresholds(probabilities: Floats, targets: Arrays) -> list[float]:
 
 
 def _best_threshold(probabilities: Floats, labels: NDArray[np.bool_]) -> float:
-    if not labels.any():
+    positives = labels.sum()
+    found = np.flatnonzero(probabilities > 0)  # not NaN either: no threshold finds those
+    if not positives or not len(found):
         return 0.5
-    order = np.argsort(-probabilities, kind="stable")
+    order = found[np.argsort(-probabilities[found], kind="stable")]
     falling, hits = probabilities[order], np.cumsum(labels[order])
     after = np.append(falling[1:], 0.0)
-    f1 = np.where(falling > after, 2 * hits / (np.arange(1, len(hits) + 1) + labels.sum()), -1)
+    f1 = np.where(falling > after, 2 * hits / (np.arange(1, len(hits) + 1) + positives), -1)
     halfway = (falling + after) / 2
     best = halfway[f1 >= f1.max() - 1e-12]
     return float(best[np.abs(best - 0.5).argmin()])
@@ -110,7 +113,7 @@ class PredictedLabels:
 
 def sample_predictions(predictions: LabelPredictions, names: Sequence[str], top: int = 3) -> list[PredictedLabels]:
     """Return each sample's predicted labels by name, with the ``top`` most probable ones."""
-    rows = zip(predictions.labels, predictions.probabilities)  # noqa: B905  (Python 3.8 has no strict)
+    rows = zip(predictions.labels, predictions.probabilities, strict=True)
     return [
         PredictedLabels(
             tuple(names[i] for i in np.flatnonzero(labels).tolist()), MostProbable.of(probabilities, names, top)

@@ -40,6 +40,13 @@ def test_a_threshold_keeps_away_from_the_probabilities_that_it_separates():
     assert score.best_thresholds(probabilities, {"labels": labels**0}) == pytest.approx([0.05]), "all have it"
 
 
+def test_no_threshold_finds_what_has_no_probability():
+    probabilities, labels = np.array([[np.nan], [0.8], [0.4], [0.2]]), np.array([[1], [1], [0], [0]])
+    assert score.best_thresholds(probabilities, {"labels": labels}) == pytest.approx([0.6])
+    for nothing in (np.nan, 0.0):
+        assert score.best_thresholds(np.full((4, 1), nothing), {"labels": labels}) == [0.5]
+
+
 def test_of_equally_good_thresholds_the_one_near_a_half():
     probabilities = np.array([[0.9], [0.6], [0.45], [0.2]])
     labels = np.array([[1], [0], [1], [0]])
