@@ -1,4 +1,4 @@
-"""Classes from logits, and how good they are. NumPy alone, from Python 3.8 on, so that a device can do it."""
+"""Classes from logits, and how good they are. NumPy alone, for readers of bundles and reports without PyTorch."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def reliability(predictions: ClassPredictions, targets: NDArray[Any], bins: int 
     counts, *sums = (np.bincount(place, each, bins) for each in (np.ones_like(correct), confidence, correct))
     return [
         ReliabilityBin(int(n), float(confident / n), float(right / n))
-        for n, confident, right in zip(counts, *sums)  # noqa: B905  (Python 3.8 has no strict)
+        for n, confident, right in zip(counts, *sums, strict=True)
         if n
     ]
 
@@ -164,7 +164,7 @@ def lost_classes(counts: Sequence[int], before: Sequence[int], after: Sequence[i
     Args:
         counts: samples of each class; ``before`` and ``after`` of these are predicted correctly.
     """
-    triples = enumerate(zip(counts, before, after))  # noqa: B905
+    triples = enumerate(zip(counts, before, after, strict=True))
     return [number for number, (n, was, now) in triples if n and 100 * (was - now) > most * n]
 
 
@@ -220,4 +220,4 @@ def _probabilities(predictions: ClassPredictions) -> Floats:
 def _mistakes(targets: NDArray[Any], classes: NDArray[Any]) -> dict[tuple[int, int], int]:
     wrong = classes != targets
     pairs, counts = np.unique(np.stack([targets[wrong], classes[wrong]], 1), axis=0, return_counts=True)
-    return {(int(target), int(predicted)): int(n) for (target, predicted), n in zip(pairs, counts)}  # noqa: B905
+    return {(int(target), int(predicted)): int(n) for (target, predicted), n in zip(pairs, counts, strict=True)}

@@ -215,7 +215,8 @@ class Multilabel:
         return score.settled(outputs[LOGITS], self._thresholds, tolerance)
 
     def describe_outputs(self) -> str:
-        thresholds = ", ".join(f"{name} {value:.6g}" for name, value in zip(self.names, self._thresholds))  # noqa: B905
+        pairs = zip(self.names, self._thresholds, strict=True)
+        thresholds = ", ".join(f"{name} {value:.6g}" for name, value in pairs)
         return (
             "one logit per label; a label is predicted where 1 / (1 + exp(−logit)) is at least its threshold: "
             f"{thresholds}"

@@ -112,7 +112,7 @@ class AveragePrecision(_MeanOverLabels):
 
     def by_label(self, weights: Floats) -> Floats:
         found = np.full((len(self._ranked), len(weights)), np.nan)
-        for row, ranked in zip(found, self._ranked):  # noqa: B905  (Python 3.8 has no strict)
+        for row, ranked in zip(found, self._ranked, strict=True):
             if ranked:
                 row[:] = ranked.average_precision(weights)
         return found
