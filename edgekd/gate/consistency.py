@@ -12,6 +12,7 @@ from edgekd.records.roles import roles_must_agree
 from edgekd.records.rows import place_of, task_of, teacher_of
 from edgekd.stats.correct import decode_correct
 from edgekd.stats.proportion import wilson_interval
+from edgekd.tasks.evidence_file import is_below
 from edgekd.tasks.metric import Evidence, Metric
 
 Row = Mapping[str, Any]
@@ -123,6 +124,8 @@ def check_times(row: Row, teacher: Row, key: str) -> None:
 def check_files(rows: Iterable[Row], folder: Path) -> None:
     """Check the files of ``rows`` in the run's ``folder``, but those that are not there any more.
 
+    A folder on the way may be a link to another disk, as in evidence.
+
     Raises:
         Malformed: a file has another size or content than its row says, or is outside the folder.
     """
@@ -131,14 +134,14 @@ def check_files(rows: Iterable[Row], folder: Path) -> None:
         if name is None:
             continue
         try:
-            path = (folder / name).resolve()
-            if not path.is_relative_to(folder.resolve()):
+            path = folder / name
+            if not is_below(name):
                 raise Malformed("file", f"{name!r} is outside the run's folder")
             if not path.is_file():
                 continue
             size = path.stat().st_size
             digest = sha256_file(path) if row.get("file_sha256") else None
-        except (OSError, RuntimeError) as error:  # RuntimeError is of a loop of links
+        except OSError as error:
             raise Malformed("file", f"{str(name)[:SHOWN]!r} cannot be read ({first_line(error)[:SHOWN]})") from error
         if row.get("size_bytes") not in (None, size):
             raise Malformed("size_bytes", f"{row['size_bytes']} bytes are said of {name}, which has {size}")

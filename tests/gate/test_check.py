@@ -333,6 +333,17 @@ def test_a_file_is_as_large_as_its_run_says_whatever_lies_beside(run_folder, nam
         load_subject(folder)
 
 
+def test_a_folder_of_a_run_may_be_a_link_to_another_disk(run_folder, tmp_path):
+    folder = run_folder("linked", file="exports/model.onnx", size_bytes=1000)
+    disk = tmp_path / "disk"
+    write_bytes(disk / "model.onnx", bytes(1000))
+    (folder / "exports").symlink_to(disk)
+    assert load_subject(folder).name
+    write_bytes(disk / "model.onnx", bytes(1001))
+    with pytest.raises(EdgekdError, match="1000 bytes are said of exports/model.onnx, which has 1001"):
+        load_subject(folder)
+
+
 @pytest.mark.parametrize(
     ("name", "says"),
     [
