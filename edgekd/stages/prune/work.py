@@ -110,7 +110,7 @@ class _Pruning:
                 break
             tried = self._train(f"step-{number}", tried, self.stage.epochs)
             value = self._value(tried.network)
-            met = metric.drop(floor, value) <= 0
+            met = metric.keeps(value, floor)
             self.cuts[-1] = replace(self.cuts[-1], figure=ValidationFigure(metric, value), met=met)
             words = f"{'enough' if met else 'not enough'} ({metric.precisely(floor)} needed)"
             logger.info(f"  prune: {target:.1%} of the MACs give {metric.precisely(value)}, {words}")
