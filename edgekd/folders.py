@@ -31,6 +31,7 @@ IMAGES = FileKind(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".pbm", ".tif", ".tiff"),
 )
 ROWS = FileKind("tables", (".npy", ".csv"))
+NAMED_ARRAYS = FileKind("archives", (".npz",))
 
 # Why files are left out: the words for one, and for several.
 EMPTY = "empty file", "empty files"

@@ -144,7 +144,13 @@ class Preprocess:
         return ((values / np.float32(255) if self.kind == "image" else values) - mean) / std
 
     def read(self, path: Path) -> np.ndarray:
-        """Read a file as a batch for :meth:`apply`: an image, or a .npy or .csv with one sample per row."""
+        """Read a file as a batch for :meth:`apply`: an image, or a .npy or .csv with one sample per row.
+
+        Raises:
+            DataError: it cannot be read, or the network takes several inputs.
+        """
+        if self.kind == "tensors":
+            raise DataError(f"{path}: several inputs are read by their names, which a preprocessing does not know")
         if self.kind == "image":
             return self.decode(path)[None]
         rows = read_rows(path)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edgekd.bundle.manifest import RAW_MODEL, Manifest
+from edgekd.bundle.manifest import RAW_MODEL, Manifest, Tensor
 from edgekd.formatting import Row, columns, escape_markdown, markdown_table
 from edgekd.plain_text import code
 from edgekd.tasks.metric import result_columns
@@ -18,21 +18,31 @@ edgekd bundle verify .          # nothing is missing, added or changed
 edgekd predict . {example}
 ```
 
-In ONNX Runtime alone: decode and scale the input as below, then run `{model}`. The folder `triton` is a
+In ONNX Runtime alone: {prepare} as below, then run `{model}`. The folder `triton` is a
 model repository for Triton Inference Server: `tritonserver --model-repository triton`.
 """
 
 
+SCALED = "decode and scale the input"
+USES = {
+    "image": {"example": "picture.png", "prepare": SCALED},
+    "vector": {"example": "rows.csv", "prepare": SCALED},
+    "tensors": {"example": "samples.npz", "prepare": "prepare the inputs"},
+}
+# A task of a model hub; those that take several inputs are many.
+PIPELINES = {"image": "image-classification", "vector": "tabular-classification"}
+
+
 def card(manifest: Manifest, task: Task) -> str:
     """Return the model card: Markdown with YAML front matter."""
-    image = manifest.preprocess["kind"] == "image"
+    kind = manifest.preprocess["kind"]
     parts = [
-        front_matter(image, manifest.licenses.get("model")),
+        front_matter(kind, manifest.licenses.get("model")),
         f"# {escape_markdown(manifest.name)}",
         f"A network with {len(task.names)} {task.outputs}, packed by edgekd.",
         metrics(manifest.measurements, task),
-        USE.format(model=manifest.model, example="picture.png" if image else "rows.csv"),
-        inputs(manifest, task, image),
+        USE.format(model=manifest.model, **USES[kind]),
+        tensors(manifest, task) if kind == "tensors" else inputs(manifest, task, kind == "image"),
         "## Labels\n\n" + ", ".join(map(escape_markdown, manifest.labels)),
         licences(manifest.licenses),
         lineage(manifest.lineage),
@@ -40,12 +50,12 @@ def card(manifest: Manifest, task: Task) -> str:
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
 
-def front_matter(image: bool, license: str | None) -> str:
-    task = "image-classification" if image else "tabular-classification"
+def front_matter(kind: str, license: str | None) -> str:
+    task = f"pipeline_tag: {PIPELINES[kind]}\n" if kind in PIPELINES else ""
     # Model hubs know single licences, in lower case, and call all else "other".
     known = license and " " not in license and not license.startswith("LicenseRef-")
     said = f"license: {license.lower() if known else 'other'}\n" if license else ""
-    return f"---\n{said}library_name: onnx\npipeline_tag: {task}\ntags: [edgekd, onnxruntime]\n---"
+    return f"---\n{said}library_name: onnx\n{task}tags: [edgekd, onnxruntime]\n---"
 
 
 def metrics(measurements: Sequence[Row], task: Task) -> str:
@@ -70,7 +80,7 @@ def inputs(manifest: Manifest, task: Task, image: bool) -> str:
     steps = [
         f"Subtract the mean {mean} and divide by the std {std}.",
         f"Input {code(manifest.inputs[0].name)}: {manifest.inputs[0].datatype}, batch × {shape}.",
-        f"Output {code(manifest.outputs[0].name)}: {escape_markdown(task.describe_outputs())}.",
+        *outputs(manifest, task),
     ]
     if image:
         colour = "grey" if preprocess["shape"][0] == 1 else "RGB"
@@ -89,6 +99,31 @@ def inputs(manifest: Manifest, task: Task, image: bool) -> str:
             f"input {code(raw.name)}: {raw.datatype}, batch × {shape}."
         )
     return "## Input and output\n\n" + "\n".join(f"- {step}" for step in steps)
+
+
+def tensors(manifest: Manifest, task: Task) -> str:
+    """Return the section on inputs that are taken as they are."""
+    bounds = {each.name: each.bounds for each in manifest.inputs if each.bounds}
+    named = [
+        f"Input {code(each.name)}: {describe(each)}"
+        + (", whole numbers from {} to {}.".format(*bounds[each.name]) if each.name in bounds else ".")
+        for each in manifest.inputs
+    ]
+    steps = [*named, *outputs(manifest, task)]
+    return "## Inputs and outputs\n\n" + "\n".join(f"- {step}" for step in steps)
+
+
+def outputs(manifest: Manifest, task: Task) -> list[str]:
+    others = [each for each in manifest.outputs if each.name != manifest.decoded]
+    return [
+        f"Output {code(manifest.decoded)}: {escape_markdown(task.describe_outputs())}.",
+        *(f"Output {code(each.name)}: {describe(each)}." for each in others),
+    ]
+
+
+def describe(tensor: Tensor) -> str:
+    sizes = ("any" if size == -1 else str(size) for size in tensor.shape[1:])
+    return f"{tensor.datatype}, {' × '.join(('batch', *sizes))}"
 
 
 def licences(known: Mapping[str, str]) -> str:

@@ -2,15 +2,17 @@
 
 import io
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tokenize import TokenError
 
 import numpy as np
 
-from edgekd.bundle.manifest import Manifest
+from edgekd.bundle.manifest import OUTPUTS, Manifest
+from edgekd.bundle.named import dtype_of
 from edgekd.errors import BundleError
+from edgekd.strict_json import JsonObject
 from edgekd.tasks.signature import LOGITS
 from edgekd.tasks.task import Task
 
@@ -21,10 +23,28 @@ STEPS_ELSE = 12.0  # kernels of other CPUs round and saturate differently
 
 
 @dataclass(frozen=True)
+class OutputTest:
+    """The largest difference of one output from the packed one; ``tolerance`` = ``steps`` × ``step`` of it passes."""
+
+    max_abs_difference: float
+    step: float
+    steps: float
+
+    @property
+    def tolerance(self) -> float:
+        return self.step * self.steps
+
+    @property
+    def is_near(self) -> bool:
+        return self.max_abs_difference <= self.tolerance
+
+
+@dataclass(frozen=True)
 class SelfTest:
     """Result on ``n`` golden samples: ``alike`` of the ``judged`` ones are predicted as when they were packed.
 
-    Outputs may be ``tolerance`` = ``steps`` × ``step`` away from the packed ones.
+    Outputs may be ``tolerance`` = ``steps`` × ``step`` away from the packed ones. The difference is of the output that
+    the task decodes; ``others`` are the rest, each with a tolerance of its own.
     """
 
     passed: bool
@@ -34,65 +54,128 @@ class SelfTest:
     max_abs_difference: float
     step: float
     steps: float
+    others: Mapping[str, OutputTest] = field(default_factory=dict)
 
     @property
     def tolerance(self) -> float:
         """Return the largest difference of outputs that passes."""
         return self.step * self.steps
 
+    def to_json(self) -> JsonObject:
+        document = asdict(self)
+        return document if self.others else {key: value for key, value in document.items() if key != "others"}
+
+    def describe(self) -> str:
+        """Return how far the outputs are apart, for the message about a test that did not pass."""
+        apart = [
+            f"{name!r} is {each.max_abs_difference:.3g} apart, allowed {each.tolerance:.3g}"
+            for name, each in self.others.items()
+            if not each.is_near
+        ]
+        ours = (
+            f"{self.alike} of {self.judged} predictions agree, largest difference {self.max_abs_difference:.3g}, "
+            f"allowed {self.tolerance:.3g}"
+        )
+        return ", ".join([ours, *apart])
+
 
 @dataclass(frozen=True)
 class Golden:
-    """Preprocessed ``inputs`` float32 (N, ...) and ``outputs`` (N, labels), with the tolerance ``step`` × ``steps``."""
+    """Preprocessed ``inputs`` (N, ...) and the ``outputs`` (N, ...) by name, with each output's step and steps.
 
-    inputs: np.ndarray
-    outputs: np.ndarray
-    step: float
-    steps: float
+    ``decoded`` is the output that the task decodes, (N, labels).
+    """
+
+    inputs: Mapping[str, np.ndarray]
+    outputs: Mapping[str, np.ndarray]
+    steps: Mapping[str, tuple[float, float]]
+    decoded: str
     task: Task
 
     @classmethod
-    def read(
-        cls, folder: Path, contents: Mapping[str, bytes], manifest: Manifest, shape: tuple[int, ...], task: Task
-    ) -> "Golden":
+    def read(cls, folder: Path, contents: Mapping[str, bytes], manifest: Manifest, task: Task) -> "Golden":
         """Read the golden samples from the ``contents`` of the bundle ``folder``.
 
-        ``shape`` is that of one preprocessed sample.
-
         Raises:
-            BundleError: they are missing, or of other shapes.
+            BundleError: they are missing, or not of the manifest's shapes and types.
         """
+        fed, got = golden_files(manifest)
         try:
-            inputs, outputs = (npy_of(contents[name]).astype(np.float32) for name in (INPUT, OUTPUT))
-            step, steps = (float(manifest.self_test[key]) for key in ("step", "steps"))
+            inputs = {name: npy_of(contents[path]) for name, path in fed.items()}
+            outputs = {name: npy_of(contents[path]) for name, path in got.items()}
+            said = manifest.self_test.get(OUTPUTS, {manifest.decoded: manifest.self_test})
+            steps = {name: (float(said[name]["step"]), float(said[name]["steps"])) for name in outputs}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BundleError(f"{folder}: its self-test cannot be read ({error!r}); pack it again") from error
-        n = inputs.shape[:1]
-        expected = n + shape, (*n, len(task.names))
-        if (inputs.shape, outputs.shape) != expected or not inputs.size:
-            raise BundleError(
-                f"{folder}: golden samples are {inputs.shape} to {outputs.shape}, "
-                f"expected {expected[0]} to {expected[1]}; pack it again"
-            )
-        return cls(inputs, outputs, step, steps, task)
+        shapes = {each.name: (-1, *each.shape[1:]) for each in (*manifest.outputs, *manifest.inputs)}
+        shapes[manifest.decoded] = (-1, len(task.names))
+        types = {each.name: dtype_of(each) for each in manifest.inputs}
+        n = next((len(each) for each in inputs.values() if each.ndim), 0)
+        for name, each in (*inputs.items(), *outputs.items()):
+            is_of_type = each.dtype == types[name] if name in inputs else each.dtype.kind in "biuf"
+            if not n or len(each) != n or not matches(each, shapes[name]) or not is_of_type:
+                raise BundleError(
+                    f"{folder}: golden samples of {name!r} are {each.dtype} {each.shape}, "
+                    f"expected {types.get(name, 'numbers')} {[n, *shapes[name][1:]]}; pack it again"
+                )
+        return cls(inputs, outputs, steps, manifest.decoded, task)
 
-    def judge(self, got: np.ndarray) -> SelfTest:
-        """Compare the outputs ``got`` (N, labels) with the packed ones.
+    def judge(self, got: Mapping[str, np.ndarray]) -> SelfTest:
+        """Compare the outputs ``got`` (N, ...) with the packed ones.
 
-        Every output must be within the tolerance. Every prediction must be the same, except where the packed outputs
+        Every output must be within its tolerance. Every prediction must be the same, except where the packed outputs
         are closer to another prediction than the tolerance: there, either passes.
         """
-        tolerance, task, expected = self.step * self.steps, self.task, {LOGITS: self.outputs}
-        settled = task.settled(expected, tolerance)
-        alike = task.agree(task.decode({LOGITS: got}), task.decode(expected))[settled]
-        apart = float(np.abs(got - self.outputs).max())
-        passed = apart <= tolerance and bool(alike.all())
-        return SelfTest(passed, len(got), int(settled.sum()), int(alike.sum()), apart, self.step, self.steps)
+        found = {
+            name: OutputTest(difference(got[name], each), *self.steps[name]) for name, each in self.outputs.items()
+        }
+        main = found.pop(self.decoded)
+        task, expected = self.task, {LOGITS: self.outputs[self.decoded]}
+        settled = task.settled(expected, main.tolerance)
+        alike = task.agree(task.decode({LOGITS: got[self.decoded]}), task.decode(expected))[settled]
+        passed = bool(alike.all()) and all(each.is_near for each in (main, *found.values()))
+        n, judged = len(got[self.decoded]), int(settled.sum())
+        return SelfTest(passed, n, judged, int(alike.sum()), main.max_abs_difference, main.step, main.steps, found)
+
+
+def golden_files(manifest: Manifest) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the files of golden samples by inputs and by outputs."""
+    several = OUTPUTS in manifest.self_test
+    outputs = [each.name for each in manifest.outputs] if several else [manifest.decoded]
+    return files_of([each.name for each in manifest.inputs], outputs, several)
+
+
+def files_of(inputs: Sequence[str], outputs: Sequence[str], several: bool) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the files for inputs and outputs of these names: ``INPUT`` and ``OUTPUT``, of ``several`` one for each."""
+    if several:
+        return {name: f"golden/{name}.npy" for name in inputs}, {name: f"golden/{name}.npy" for name in outputs}
+    return {inputs[0]: INPUT}, {outputs[0]: OUTPUT}
+
+
+def tolerances_to_json(outputs: Mapping[str, np.ndarray], steps: float, several: bool) -> JsonObject:
+    """Return what a manifest's self-test says of the golden ``outputs``: a step and how many are allowed, of each."""
+    found = {name: {"step": step_of(each), "steps": steps} for name, each in outputs.items()}
+    return {OUTPUTS: found} if several else next(iter(found.values()))
+
+
+def matches(array: np.ndarray, shape: Sequence[int]) -> bool:
+    """Return whether ``array`` has the ``shape``, in which -1 is any size."""
+    return array.ndim == len(shape) and all(size in (-1, each) for size, each in zip(shape, array.shape, strict=True))
+
+
+def difference(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """Return the largest difference of two outputs, NaN where one holds NaN; infinite if they differ in shape."""
+    if ours.shape != theirs.shape:
+        return math.inf
+    is_float = ours.dtype.kind == theirs.dtype.kind == "f"
+    ours, theirs = (ours, theirs) if is_float else (ours.astype(np.float64), theirs.astype(np.float64))
+    return float(np.abs(ours - theirs).max(initial=0))
 
 
 def step_of(outputs: np.ndarray) -> float:
     """Return a 255th of the range of ``outputs``."""
-    return float(np.ptp(outputs)) / LEVELS or 1e-6
+    values = outputs if outputs.dtype.kind == "f" else outputs.astype(np.float64)
+    return float(np.ptp(values)) / LEVELS or 1e-6
 
 
 def npy_of(content: bytes) -> np.ndarray:

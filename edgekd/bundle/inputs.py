@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgekd.errors import DataError
-from edgekd.folders import IMAGES, ROWS, FileKind, search
+from edgekd.folders import IMAGES, NAMED_ARRAYS, ROWS, FileKind, search
 from edgekd.log import get_logger
 from edgekd.preprocess import Kind
 
 logger = get_logger(__name__)
 
-KINDS: dict[Kind, FileKind] = {"image": IMAGES, "vector": ROWS}
+KINDS: dict[Kind, FileKind] = {"image": IMAGES, "vector": ROWS, "tensors": NAMED_ARRAYS}
 
 
 def files_in(paths: Sequence[Path], kind: Kind) -> list[Path]:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -13,9 +13,10 @@ from edgekd.errors import BundleError
 from edgekd.files import canonical_json, sha256
 from edgekd.strict_json import JsonObject
 from edgekd.tasks.registry import DEFAULT
+from edgekd.tasks.signature import LOGITS
 
 FILE_NAME = "manifest.json"
-# Version 1 names no task: it is of classification, which its readers know alone.
+# Version 1 names no task: its readers know classification by one input and one output alone.
 SCHEMA_VERSIONS = (1, 2)
 RAW_MODEL, LABELS = "model.raw.onnx", "labels.txt"
 PLATFORM = "onnxruntime_onnx"
@@ -23,6 +24,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 FILE_KINDS = {"path": str, "sha256": str, "bytes": int, "role": str}
 TENSOR_KINDS = {"name": str, "datatype": str, "shape": list}
 TENSORS = ("inputs", "outputs", "raw_inputs")
+OUTPUTS = "outputs"  # of a self-test that keeps each output's tolerance
 KINDS = {
     **dict.fromkeys(("name", "model", "platform"), str),
     **dict.fromkeys(("files", "inputs", "outputs", "raw_inputs", "labels", "measurements"), list),
@@ -31,6 +33,7 @@ KINDS = {
 }
 KINDS_OF_TASK = {"task": str, "decoder": dict}
 RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")
+REMEDY = "read it with the edgekd that packed it, or a newer one"
 ADVICE = "take the bundle again from where it was packed"
 
 
@@ -51,11 +54,18 @@ class File:
 
 @dataclass(frozen=True)
 class Tensor:
-    """One input or output in Open Inference Protocol v2 terms; -1 is a dimension of any size."""
+    """One input or output in Open Inference Protocol v2 terms; -1 is a dimension of any size.
+
+    ``bounds`` are the least and the largest of the whole numbers that an input takes, where they are known.
+    """
 
     name: str
     datatype: str
     shape: tuple[int, ...]
+    bounds: tuple[int, int] | None = None
+
+    def to_json(self) -> JsonObject:
+        return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -98,7 +108,13 @@ class Manifest:
     @property
     def schema_version(self) -> int:
         """Return 1 for a plain classifier, as earlier versions wrote it, and 2 for what their readers do not know."""
-        return 2 if self.task != DEFAULT or self.decoder else 1
+        several = len(self.inputs) > 1 or self.preprocess.get("kind") == "tensors" or OUTPUTS in self.self_test
+        return 2 if self.task != DEFAULT or self.decoder or several else 1
+
+    @property
+    def decoded(self) -> str:
+        """Return the name of the output that the task decodes: ``logits``, or the first."""
+        return decoded_of(self.outputs)
 
     @property
     def decoder_by_label(self) -> JsonObject:
@@ -111,7 +127,8 @@ class Manifest:
 
     def to_json(self) -> JsonObject:
         """Return the document that :meth:`to_bytes` seals."""
-        document = {**asdict(self), "schema_version": self.schema_version}
+        tensors = {key: [each.to_json() for each in getattr(self, key)] for key in TENSORS}
+        document = {**asdict(self), **tensors, "schema_version": self.schema_version}
         left_out = KINDS_OF_TASK if self.schema_version == 1 else ()
         return {key: value for key, value in document.items() if key not in left_out}
 
@@ -143,6 +160,12 @@ class Manifest:
         manifest = cls(**parts(document))
         require(manifest.schema_version == version, f"schema_version is {version}, and its content is of another one")
         return manifest
+
+
+def decoded_of(outputs: Sequence[Tensor]) -> str:
+    """Return the name of the output that a task decodes: ``logits``, or the first."""
+    names = [each.name for each in outputs]
+    return LOGITS if LOGITS in names else names[0]
 
 
 def require(holds: object, otherwise: str) -> None:
@@ -198,7 +221,7 @@ def readable(version: object) -> None:
     if version not in SCHEMA_VERSIONS:
         raise BundleError(
             f"{FILE_NAME}: schema_version is {version!r}, this edgekd reads {' and '.join(map(str, SCHEMA_VERSIONS))}; "
-            "read it with the edgekd that packed it, or a newer one"
+            f"{REMEDY}"
         )
 
 
@@ -217,10 +240,14 @@ def parts(document: JsonObject) -> JsonObject:
 
 
 def tensor(document: Any, where: str) -> Tensor:
-    checked = section(document, TENSOR_KINDS, where)
+    bounded = isinstance(document, dict) and "bounds" in document
+    checked = section(document, TENSOR_KINDS | ({"bounds": list} if bounded else {}), where)
     items(checked["shape"], int, f"{where}shape")
+    bounds = checked.get("bounds", [])
+    items(bounds, int, f"{where}bounds")
+    require(len(bounds) == (2 if bounded else 0), f"{where}bounds are two numbers")
     require(checked["name"].isprintable(), f"{where}a name that cannot be printed")
-    return Tensor(checked["name"], checked["datatype"], tuple(checked["shape"]))
+    return Tensor(checked["name"], checked["datatype"], tuple(checked["shape"]), tuple(bounds) if bounded else None)
 
 
 def section(document: Any, kinds: Mapping[str, type], where: str) -> dict[str, Any]:

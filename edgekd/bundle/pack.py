@@ -14,15 +14,26 @@ import onnx
 from edgekd.bundle import golden as golden_samples
 from edgekd.bundle import triton
 from edgekd.bundle.card import card as card_of
-from edgekd.bundle.golden import STEPS, STEPS_ELSE, SelfTest, step_of
+from edgekd.bundle.golden import STEPS, STEPS_ELSE, SelfTest, matches, tolerances_to_json
 from edgekd.bundle.licenses import spdx
-from edgekd.bundle.manifest import FILE_NAME, LABELS, NAME, RAW_MODEL, File, Manifest, Tensor
-from edgekd.bundle.predict import Predictor
+from edgekd.bundle.manifest import (
+    FILE_NAME,
+    LABELS,
+    NAME,
+    RAW_MODEL,
+    File,
+    Manifest,
+    Tensor,
+    colliding,
+    decoded_of,
+    is_inside,
+)
+from edgekd.bundle.predict import Predictor, named_inputs, samples_in
 from edgekd.bundle.raw import INPUT as RAW_INPUT
 from edgekd.bundle.raw import with_raw_input
-from edgekd.bundle.session import BundleSession, takes
+from edgekd.bundle.session import BundleSession, Inputs, why_unfit
 from edgekd.bundle.verify import LARGEST_FILE
-from edgekd.errors import BundleError, EdgekdError
+from edgekd.errors import BundleError, DataError, EdgekdError
 from edgekd.external import tensors_outside
 from edgekd.files import (
     is_file,
@@ -42,6 +53,7 @@ CARD = "README.md"
 ROLE = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 Contents = dict[str, tuple[str, bytes]]
+Arrays = dict[str, np.ndarray]
 
 
 def pack(
@@ -51,7 +63,7 @@ def pack(
     models: Mapping[str, Path],
     task: Task,
     preprocess: Preprocess,
-    golden: tuple[np.ndarray, np.ndarray],
+    golden: tuple[Inputs, Inputs],
     measurements: Sequence[Mapping[str, Any]] = (),
     lineage: Mapping[str, Any] | None = None,
     card: str | None = None,
@@ -67,7 +79,8 @@ def pack(
         models: ONNX files with inline weights by their role: ``float32`` becomes ``model.onnx``, any other role
             ``model.<role>.onnx``.
         task: what the network is for, with the names of its classes or labels and its decoder's options.
-        golden: a preprocessed float32 batch, and the primary model's outputs for it in ONNX Runtime.
+        golden: a preprocessed batch, and the primary model's outputs for it in ONNX Runtime: an array of one input
+            or output, of several an array for each by its name.
         measurements: rows of report.json.
         card: replaces the generated model card.
         primary: the role that predicts; by default ``int8``, or the only one.
@@ -87,30 +100,30 @@ def pack(
     check_parts(name, models, primary, task.names)
     read = {role: read_content(path, BundleError, LARGEST_FILE) for role, path in models.items()}
     protos = {role: model_of(content, models[role]) for role, content in read.items()}
-    inputs, outputs = signature(read[primary], models[primary], preprocess)
-    golden_input, golden_output = check_golden(golden, preprocess, len(task.names))
+    session = loaded(read[primary], models[primary], preprocess)
+    inputs = tuple(replace(each, bounds=bounds_of(protos[primary], each)) for each in session.inputs)
+    fed, got = check_golden(golden, session, inputs, preprocess, len(task.names))
+    several = len(inputs) + len(session.outputs) > 2
     contents: Contents = {
         LABELS: ("labels", "".join(f"{label}\n" for label in task.names).encode()),
-        golden_samples.INPUT: ("golden.input", npy(golden_input)),
-        golden_samples.OUTPUT: ("golden.output", npy(golden_output)),
+        **golden_view(fed, got, several),
         **{file_name(role): (f"model.{role}", content) for role, content in read.items()},
     }
     if raw is not None:
-        contents |= raw_view(protos[primary], preprocess, raw, golden_input)
+        contents |= raw_view(protos[primary], preprocess, raw, fed)
     draft = Manifest(
         name=name,
         model=file_name(primary),
         files=listed(contents),
         inputs=inputs,
-        outputs=outputs,
+        outputs=session.outputs,
         preprocess=preprocess.to_json(),
         task=task.name,
         labels=task.names,
         decoder=task.decoder(),
         self_test={
-            "n": len(golden_input),
-            "step": step_of(golden_output),
-            "steps": STEPS.get(primary, STEPS_ELSE) if steps is None else steps,
+            "n": samples_in(fed),
+            **tolerances_to_json(got, STEPS.get(primary, STEPS_ELSE) if steps is None else steps, several),
         },
         measurements=tuple(dict(row) for row in measurements),
         lineage=dict(lineage or {}),
@@ -209,35 +222,90 @@ def model_of(content: bytes, path: Path) -> onnx.ModelProto:
     return model
 
 
-def signature(content: bytes, model: Path, preprocess: Preprocess) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+def loaded(content: bytes, model: Path, preprocess: Preprocess) -> BundleSession:
     session = BundleSession(content, name=str(model))
-    inputs, outputs = session.inputs, session.outputs
-    if len(inputs) != 1:
-        raise BundleError(f"{model}: takes {len(inputs)} inputs, a bundle's model takes one")
-    if not takes(inputs[0], preprocess):
-        raise BundleError(
-            f"{model}: input {inputs[0].name!r} is {inputs[0].datatype} {list(inputs[0].shape)}, "
-            f"the preprocessing gives FP32 {[-1, *preprocess.shape]}"
-        )
-    return inputs, outputs
+    if why := why_unfit(session.inputs, preprocess):
+        raise BundleError(f"{model}: {why}")
+    return session
+
+
+def bounds_of(model: onnx.ModelProto, tensor: Tensor) -> tuple[int, int] | None:
+    """Return the least and the largest index that an input of whole numbers may hold, if it chooses rows of a table.
+
+    ONNX takes negative indices from the end, which PyTorch refuses.
+    """
+    rows = {each.name: each.dims[0] for each in model.graph.initializer if each.dims}
+    for node in model.graph.node:  # an int8 file has its tables in 8 bits
+        if node.op_type == "DequantizeLinear" and node.input[0] in rows:
+            rows[node.output[0]] = rows[node.input[0]]
+    names, found = {tensor.name}, []
+    for node in model.graph.node:  # in the order in which they run
+        if node.op_type in ("Cast", "Identity") and node.input[0] in names:
+            names.add(node.output[0])
+        along = next((each.i for each in node.attribute if each.name == "axis"), 0)
+        if node.op_type == "Gather" and along == 0 and node.input[1] in names and node.input[0] in rows:
+            found.append(rows[node.input[0]])
+    is_whole = tensor.datatype.startswith(("INT", "UINT"))
+    return (0, min(found) - 1) if found and is_whole else None
 
 
 def check_golden(
-    golden: tuple[np.ndarray, np.ndarray], preprocess: Preprocess, classes: int
-) -> tuple[np.ndarray, np.ndarray]:
-    fed, got = (np.ascontiguousarray(each, np.float32) for each in golden)
-    if fed.shape[1:] != preprocess.shape or not len(fed):
-        raise BundleError(f"golden input is {fed.shape}, expected {(-1, *preprocess.shape)} with at least one sample")
-    if got.shape != (len(fed), classes):
-        raise BundleError(f"golden output is {got.shape}, expected {(len(fed), classes)}: one logit per label")
-    if not np.isfinite(fed).all() or not np.isfinite(got).all():
+    golden: tuple[Inputs, Inputs],
+    session: BundleSession,
+    inputs: Sequence[Tensor],
+    preprocess: Preprocess,
+    classes: int,
+) -> tuple[Arrays, Arrays]:
+    """Return the golden inputs and outputs by name, in the model's order."""
+    fed, got = session.by_name(golden[0]), golden[1]
+    if preprocess.kind == "tensors":
+        try:
+            fed = named_inputs(session, inputs).check(fed, "golden input")
+        except DataError as error:
+            raise BundleError(str(error)) from error
+    else:
+        fed = {session.inputs[0].name: check_input(fed, preprocess)}
+    n, names = samples_in(fed), [each.name for each in session.outputs]
+    got = dict(got) if isinstance(got, Mapping) else {decoded_of(session.outputs): got}
+    if set(got) != set(names):
+        raise BundleError(f"golden outputs are {', '.join(got)}; the model gives {', '.join(names)}: give them all")
+    decoded = decoded_of(session.outputs)
+    got[decoded] = np.ascontiguousarray(got[decoded], np.float32)
+    if got[decoded].shape != (n, classes):
+        raise BundleError(f"golden output is {got[decoded].shape}, expected {(n, classes)}: one logit per label")
+    for tensor in session.outputs:
+        each = got[tensor.name]
+        if len(each) != n or not matches(each, (-1, *tensor.shape[1:])):
+            raise BundleError(f"golden output {tensor.name!r} is {each.shape}, expected {(n, *tensor.shape[1:])}")
+    if not all(np.isfinite(each).all() for each in (*fed.values(), *got.values())):
         raise BundleError("golden input or output holds NaN or infinity: the network is broken on these samples")
-    return fed, got
+    return fed, {name: np.ascontiguousarray(got[name]) for name in names}
 
 
-def raw_view(model: onnx.ModelProto, preprocess: Preprocess, raw: np.ndarray, golden_input: np.ndarray) -> Contents:
+def check_input(fed: Arrays, preprocess: Preprocess) -> np.ndarray:
+    """Return the one golden input, as the preprocessing gives it."""
+    found = np.ascontiguousarray(next(iter(fed.values())), np.float32)
+    if len(fed) != 1 or found.shape[1:] != preprocess.shape or not len(found):
+        raise BundleError(f"golden input is {found.shape}, expected {(-1, *preprocess.shape)} with at least one sample")
+    return found
+
+
+def golden_view(fed: Arrays, got: Arrays, several: bool) -> Contents:
+    paths = golden_samples.files_of(list(fed), list(got), several)
+    files = [*(path for side in paths for path in side.values()), golden_samples.RAW]
+    odd = [path for path in files if not is_inside(path) or path.count("/") > 1]
+    if odd or len(set(files)) < len(files) or colliding(files):
+        raise BundleError(
+            f"tensors {', '.join((*fed, *got))}: golden samples are kept in files of these names, which not every "
+            "system allows: rename the network's inputs and outputs in letters, digits and '_', and call none 'raw'"
+        )
+    roles = zip(("golden.input", "golden.output"), paths, (fed, got), strict=True)
+    return {path: (role, npy(arrays[name])) for role, side, arrays in roles for name, path in side.items()}
+
+
+def raw_view(model: onnx.ModelProto, preprocess: Preprocess, raw: np.ndarray, fed: Arrays) -> Contents:
     written = with_raw_input(model, preprocess).SerializeToString(deterministic=True)
-    if not np.array_equal(preprocess.apply(raw), golden_input):
+    if not np.array_equal(preprocess.apply(raw), next(iter(fed.values()))):
         raise BundleError("the golden input is not what the preprocessing makes of the raw images; give these images")
     return {
         RAW_MODEL: ("model.raw", written),
@@ -253,8 +321,7 @@ def raw_inputs(taken: Tensor, preprocess: Preprocess) -> tuple[Tensor, ...]:
 def check_self_test(result: SelfTest) -> None:
     if not result.passed:
         raise BundleError(
-            f"the model does not give its golden outputs: {result.alike} of {result.judged} predictions agree, "
-            f"largest difference {result.max_abs_difference:.3g}, allowed {result.tolerance:.3g}; "
+            f"the model does not give its golden outputs: {result.describe()}; "
             "compute the golden outputs with the primary model in ONNX Runtime"
         )
 

@@ -1,7 +1,8 @@
 """Predictions of a bundle in ONNX Runtime, with its own preprocessing, model, labels and decoder."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
@@ -10,18 +11,20 @@ import numpy as np
 from edgekd import strict_json
 from edgekd.bundle import golden, triton
 from edgekd.bundle.golden import Golden, SelfTest
-from edgekd.bundle.manifest import FILE_NAME, LABELS, RAW_MODEL, Manifest
-from edgekd.bundle.session import BATCH, BundleSession, takes
+from edgekd.bundle.manifest import FILE_NAME, LABELS, RAW_MODEL, REMEDY, Manifest, Tensor
+from edgekd.bundle.named import NamedInputs
+from edgekd.bundle.session import BATCH, BundleSession, Inputs, why_unfit
 from edgekd.bundle.verify import opened
-from edgekd.errors import BundleError, EdgekdError
+from edgekd.errors import BundleError, DataError, EdgekdError, ModelError
 from edgekd.files import canonical_json, sha256
 from edgekd.preprocess import Preprocess
 from edgekd.strict_json import JsonObject
 from edgekd.tasks.registry import TASKS
-from edgekd.tasks.signature import LOGITS
+from edgekd.tasks.signature import LOGITS, Signature
 from edgekd.tasks.task import SamplePrediction, Task
 
-REMEDY = "read it with the edgekd that packed it, or a newer one"
+# A file and, where it has several, one of its rows.
+Place = tuple[str, int | None]
 
 
 @dataclass(frozen=True)
@@ -61,10 +64,16 @@ class Predictor:
 
     def _check_signature(self) -> None:
         session, manifest = self.session, self.manifest
-        if (session.inputs, session.outputs) != (manifest.inputs, manifest.outputs):
+        unbounded = tuple(replace(each, bounds=None) for each in manifest.inputs)
+        if (session.inputs, session.outputs) != (unbounded, manifest.outputs):
             raise BundleError(f"{self.folder}: the model's inputs and outputs are not the manifest's; pack it again")
-        if len(session.inputs) != 1 or not takes(session.inputs[0], self.preprocess):
+        if why_unfit(session.inputs, self.preprocess):
             raise BundleError(f"{self.folder}: its preprocessing does not give what the model takes; pack it again")
+
+    @cached_property
+    def named_inputs(self) -> NamedInputs:
+        """Return the checks of samples by name, for a network whose inputs are taken as they are."""
+        return named_inputs(self.session, self.manifest.inputs)
 
     def predict(self, paths: Iterable[Path], top: int = 3, batch: int = BATCH) -> list[dict[str, object]]:
         """Return the prediction for each sample of ``paths``, as ``edgekd predict --json`` prints it.
@@ -78,38 +87,71 @@ class Predictor:
         return [each.to_json() for each in self.stream(paths, top, batch)]
 
     def stream(self, paths: Iterable[Path], top: int = 3, batch: int = BATCH) -> Iterator[FilePrediction]:
-        """Yield the predictions of :meth:`predict` as they are found, with ``batch`` samples in memory at a time."""
-        samples = self._samples(paths)
-        while chunk := list(islice(samples, batch)):
-            logits = self.run(self.preprocess.apply(np.stack([raw for _, _, raw in chunk])), batch)
-            found = self.task.sample_predictions(self.task.decode({LOGITS: logits}), top)
-            for (file, row, _), prediction in zip(chunk, found, strict=True):
+        """Yield the predictions of :meth:`predict` as they are found, with ``batch`` samples in memory at a time.
+
+        Of several inputs a file is read at once.
+        """
+        batches = self._named_batches if self.preprocess.kind == "tensors" else self._batches
+        for places, inputs in batches(paths, batch):
+            found = self.task.sample_predictions(self.task.decode({LOGITS: self.run(inputs, batch)}), top)
+            for (file, row), prediction in zip(places, found, strict=True):
                 yield FilePrediction(file, row, prediction)
 
-    def _samples(self, paths: Iterable[Path]) -> Iterator[tuple[str, int | None, np.ndarray]]:
+    def _batches(self, paths: Iterable[Path], batch: int) -> Iterator[tuple[list[Place], np.ndarray]]:
+        samples = self._samples(paths)
+        while chunk := list(islice(samples, batch)):
+            yield [place for place, _ in chunk], self.preprocess.apply(np.stack([raw for _, raw in chunk]))
+
+    def _samples(self, paths: Iterable[Path]) -> Iterator[tuple[Place, np.ndarray]]:
         for path in paths:
             raw = self.preprocess.read(path)
             for row, sample in enumerate(raw):
-                yield str(path), row if len(raw) > 1 else None, sample
+                yield (str(path), row if len(raw) > 1 else None), sample
 
-    def run(self, inputs: np.ndarray, batch: int = BATCH) -> np.ndarray:
-        """Return the logits (N, labels) of preprocessed float32 ``inputs`` (N, ...), ``batch`` of them at a time.
+    def _named_batches(self, paths: Iterable[Path], batch: int) -> Iterator[tuple[list[Place], Inputs]]:
+        """Files may differ in their open dimensions, so no batch is made of two."""
+        for path in paths:
+            arrays = self.named_inputs.read(path)
+            n = samples_in(arrays)
+            for start in range(0, n, batch):
+                rows = range(start, min(start + batch, n))
+                yield [(str(path), row if n > 1 else None) for row in rows], rows_of(arrays, start, batch)
 
-        A model of a fixed batch size gets that many.
+    def take(self, samples: Inputs) -> Inputs:
+        """Return raw ``samples`` (N, ...) as the network takes them: several by name as they are, after checks.
+
+        Raises:
+            DataError: they are not what the network takes.
         """
-        return self._checked(self.session.run(inputs, batch), len(inputs))
+        if self.preprocess.kind == "tensors":
+            return self.named_inputs.check(self.session.by_name(samples), "samples")
+        if isinstance(samples, Mapping):
+            raise DataError(f"samples: one array is expected, and there are several: {', '.join(samples)}")
+        return self.preprocess.apply(samples)
 
-    def run_raw(self, images: np.ndarray) -> np.ndarray:
-        """Return the logits (N, labels) of uint8 ``images`` (N, H, W, C), from the file that takes raw images."""
+    def run(self, inputs: Inputs, batch: int = BATCH) -> np.ndarray:
+        """Return the logits (N, labels) of preprocessed ``inputs`` (N, ...), ``batch`` of them at a time.
+
+        A model of a fixed batch size gets that many. Several inputs are given by name.
+        """
+        return self.outputs(inputs, batch, [self.manifest.decoded])[self.manifest.decoded]
+
+    def outputs(self, inputs: Inputs, batch: int = BATCH, names: Sequence[str] = ()) -> dict[str, np.ndarray]:
+        """Return the outputs ``names`` (N, ...), by default all, of inputs as :meth:`run` takes them."""
+        return self._checked(self.session.run(inputs, batch, names), samples_in(self.session.by_name(inputs)))
+
+    def run_raw(self, images: np.ndarray, names: Sequence[str] = ()) -> dict[str, np.ndarray]:
+        """Return the outputs of uint8 ``images`` (N, H, W, C), from the file that takes raw images."""
         session = BundleSession(self.contents[RAW_MODEL], self.threads, str(self.folder / RAW_MODEL))
         if session.inputs != self.manifest.raw_inputs:
             raise BundleError(f"{self.folder}: the inputs of {RAW_MODEL} are not the manifest's; pack it again")
-        return self._checked(session.run(images), len(images))
+        return self._checked(session.run(images, names=names), len(images))
 
-    def _checked(self, logits: np.ndarray, n: int) -> np.ndarray:
-        if logits.shape != (n, len(self.task.names)):
-            raise BundleError(f"{self.folder}: outputs {logits.shape} for {len(self.task.names)} labels")
-        return logits
+    def _checked(self, outputs: dict[str, np.ndarray], n: int) -> dict[str, np.ndarray]:
+        shape = outputs[self.manifest.decoded].shape
+        if shape != (n, len(self.task.names)):
+            raise BundleError(f"{self.folder}: outputs {shape} for {len(self.task.names)} labels")
+        return outputs
 
     def self_test(self) -> SelfTest:
         """Check that this machine computes the golden outputs, as the machine did that packed the bundle.
@@ -120,10 +162,11 @@ class Predictor:
             BundleError: a part of the bundle contradicts its manifest.
         """
         self._check_copies()
-        kept = Golden.read(self.folder, self.contents, self.manifest, self.preprocess.shape, self.task)
-        found = [kept.judge(self.run(kept.inputs))]
+        kept = Golden.read(self.folder, self.contents, self.manifest, self.task)
+        names = list(kept.outputs)
+        found = [kept.judge(self.outputs(kept.inputs, names=names))]
         if self.manifest.raw_inputs:
-            found.append(kept.judge(self.run_raw(self._golden_images(len(kept.inputs)))))
+            found.append(kept.judge(self.run_raw(self._golden_images(samples_in(kept.inputs)), names)))
         return min(found, key=lambda each: (each.passed, -each.max_abs_difference))
 
     def _check_copies(self) -> None:
@@ -137,7 +180,7 @@ class Predictor:
         for path, digest in expected.items():
             if digests.get(path, digest) != digest:
                 raise BundleError(f"{self.folder}: {path} contradicts the manifest; pack it again")
-        metadata = self.session.runtime.get_modelmeta().custom_metadata_map
+        metadata = self.session.metadata
         for key, known in (("labels", list(manifest.labels)), ("preprocess", manifest.preprocess)):
             if f"edgekd.{key}" in metadata and not same_document(metadata[f"edgekd.{key}"], known):
                 raise BundleError(f"{self.folder}: the model's own {key} are not the manifest's; pack it again")
@@ -168,9 +211,33 @@ def task_of(manifest: Manifest) -> Task:
     return task
 
 
+def named_inputs(session: BundleSession, tensors: Sequence[Tensor]) -> NamedInputs:
+    """Return the checks of samples for a model, whose file's signature says which sizes it takes.
+
+    Raises:
+        BundleError: the signature is damaged.
+    """
+    try:
+        signature = Signature.in_metadata(session.metadata)
+    except ModelError as error:
+        raise BundleError(f"{session.name}: {error}") from error
+    return NamedInputs(tensors, session.dimensions, signature.dimensions if signature else {})
+
+
+def samples_in(arrays: Mapping[str, np.ndarray]) -> int:
+    return len(next(iter(arrays.values())))
+
+
+def rows_of(inputs: Inputs, start: int, count: int) -> Inputs:
+    """Return up to ``count`` samples from ``start`` on."""
+    part = slice(start, start + count)
+    return {name: each[part] for name, each in inputs.items()} if isinstance(inputs, Mapping) else inputs[part]
+
+
 def used(manifest: Manifest) -> set[str]:
     """Return the files that a prediction and the self-test read."""
-    return {manifest.model, RAW_MODEL, golden.INPUT, golden.OUTPUT, golden.RAW} & {file.path for file in manifest.files}
+    samples = [path for side in golden.golden_files(manifest) for path in side.values()]
+    return {manifest.model, RAW_MODEL, golden.RAW, *samples} & {file.path for file in manifest.files}
 
 
 def same_document(text: str, known: object) -> bool:

@@ -27,18 +27,19 @@ def with_raw_input(model: ModelProto, preprocess: Preprocess) -> ModelProto:
     initial = {each.name for each in model.graph.initializer}
     inputs = [each for each in model.graph.input if each.name not in initial]
     if preprocess.kind != "image":
-        raise BundleError("a file that takes raw input is for images; this network takes vectors of numbers")
+        taken = "several inputs" if preprocess.kind == "tensors" else "vectors of numbers"
+        raise BundleError(f"a file that takes raw input is for images; this network takes {taken}")
     if len(inputs) != 1:
         raise BundleError(f"a file that takes raw input is made of one with one input, this has {len(inputs)}")
-    taken = inputs[0]
+    only = inputs[0]
     raw = ModelProto()
     raw.CopyFrom(model)
     graph = raw.graph
-    nodes = [*steps(preprocess, taken.name), *graph.node]
+    nodes = [*steps(preprocess, only.name), *graph.node]
     del graph.node[:], graph.input[:], raw.metadata_props[:]
     graph.node.extend(nodes)
     channels, height, width = preprocess.shape
-    size = taken.type.tensor_type.shape.dim[0]
+    size = only.type.tensor_type.shape.dim[0]
     batch: str | int = size.dim_param or size.dim_value or "batch"
     graph.input.append(helper.make_tensor_value_info(INPUT, TensorProto.UINT8, [batch, height, width, channels]))
     graph.input.extend(each for each in model.graph.input if each.name in initial)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgekd.bundle.predict import Predictor
-from edgekd.bundle.session import BATCH
+from edgekd.bundle.predict import Predictor, rows_of, samples_in
+from edgekd.bundle.session import BATCH, Inputs
 from edgekd.errors import DataError
 from edgekd.tasks.compare import interval
 from edgekd.tasks.metric import Evidence, Metric
@@ -55,11 +55,12 @@ class Score:
         return self.headline.evidence.n
 
 
-def score(bundle: Path, samples: np.ndarray, labels: np.ndarray, batch: int = BATCH, threads: int = 0) -> Score:
+def score(bundle: Path, samples: Inputs, labels: np.ndarray, batch: int = BATCH, threads: int = 0) -> Score:
     """Verify ``bundle``, predict ``samples`` with it and return the metrics of its task.
 
     Args:
-        samples: raw, before any scaling: uint8 (N, C, H, W) of the network's size, or float (N, F).
+        samples: raw, before any scaling: uint8 (N, C, H, W) of the network's size, or float (N, F); of several inputs
+            an array (N, ...) for each by its name.
         labels: for classification (N,) integers, positions in the manifest's labels; for multilabel (N, labels) of 0
             and 1. Negative where not known.
         batch: samples in one inference, at least 1.
@@ -71,10 +72,13 @@ def score(bundle: Path, samples: np.ndarray, labels: np.ndarray, batch: int = BA
     """
     predictor = Predictor(bundle, threads)
     task = predictor.task
-    targets = read_targets(task, labels, len(samples))
+    if isinstance(samples, Mapping):
+        samples = predictor.take(samples)
+    n = samples_in(predictor.session.by_name(samples))
+    targets = read_targets(task, labels, n)
     rows = []
-    for start in range(0, len(samples), batch):
-        logits = predictor.run(predictor.preprocess.apply(samples[start : start + batch]), batch)
+    for start in range(0, n, batch):
+        logits = predictor.run(predictor.take(rows_of(samples, start, batch)), batch)
         rows.append(task.to_rows({LOGITS: logits}))
     predictions = task.from_rows(np.concatenate(rows))
     evidence = {metric.name: MetricScore(metric, metric.evidence(predictions, targets)) for metric in task.metrics}

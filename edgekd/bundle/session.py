@@ -1,7 +1,7 @@
 """An ONNX file in ONNX Runtime on the CPU."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 
 from edgekd.bundle.manifest import Tensor
-from edgekd.errors import BundleError
+from edgekd.errors import BundleError, first_line
 from edgekd.preprocess import Preprocess
 
 BATCH = 32
@@ -19,28 +19,68 @@ DATATYPES = {
     "int16": "INT16", "int32": "INT32", "int64": "INT64", "float16": "FP16", "float": "FP32", "double": "FP64",
 }  # fmt: skip
 
+# Samples (N, ...): of one input an array, of several arrays by their names.
+Inputs = np.ndarray | Mapping[str, np.ndarray]
+
 
 class BundleSession:
     """A loaded model, with its ``inputs`` and ``outputs`` in Open Inference Protocol v2 terms."""
 
     def __init__(self, model: Path | bytes, threads: int = 0, name: str | None = None):
         """Load ``model``; ``name`` stands in messages for one that is given by its bytes."""
-        self.runtime = load(model, threads, name or (str(model) if isinstance(model, Path) else "the model"))
+        self.name = name or (str(model) if isinstance(model, Path) else "the model")
+        self.runtime = load(model, threads, self.name)
         self.inputs, self.outputs = described(self.runtime.get_inputs()), described(self.runtime.get_outputs())
         shape = self.inputs[0].shape if self.inputs else ()
         self.fixed_batch = shape[0] if shape and shape[0] > 0 else None
 
-    def run(self, inputs: np.ndarray, batch: int = BATCH) -> np.ndarray:
-        """Return the first output for ``inputs`` (N, ...), ``batch`` or the model's fixed batch size at a time."""
-        step = self.fixed_batch or batch
-        parts = [self.run_once(inputs[start : start + step]) for start in range(0, len(inputs), step)]
-        return np.concatenate(parts)
+    @property
+    def dimensions(self) -> dict[str, Sequence[int | str | None]]:
+        """Return the dimensions of each input, open ones by their names in the file, None without a name."""
+        return {each.name: each.shape for each in self.runtime.get_inputs()}
 
-    def run_once(self, inputs: np.ndarray) -> np.ndarray:
-        missing = (self.fixed_batch or len(inputs)) - len(inputs)
-        filled = np.concatenate([inputs, np.repeat(inputs[-1:], missing, axis=0)]) if missing else inputs
-        (output,) = self.runtime.run([self.outputs[0].name], {self.inputs[0].name: filled})
-        return np.asarray(output)[: len(inputs)]
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """Return the metadata in the model's file."""
+        found: Mapping[str, str] = self.runtime.get_modelmeta().custom_metadata_map
+        return found
+
+    def run(self, inputs: Inputs, batch: int = BATCH, names: Sequence[str] = ()) -> dict[str, np.ndarray]:
+        """Return the outputs ``names`` (N, ...), by default all, for ``inputs`` (N, ...).
+
+        ``batch`` samples are run at a time, or the model's fixed batch size.
+
+        Raises:
+            BundleError: ONNX Runtime refuses the inputs, or an output has no row for each sample.
+        """
+        feeds, names = self.by_name(inputs), names or [each.name for each in self.outputs]
+        step, n = self.fixed_batch or batch, len(next(iter(feeds.values())))
+        parts = [
+            self.run_once({name: each[start : start + step] for name, each in feeds.items()}, names)
+            for start in range(0, n, step)
+        ]
+        return {name: np.concatenate([part[name] for part in parts]) for name in names}
+
+    def by_name(self, inputs: Inputs) -> dict[str, np.ndarray]:
+        """Return the arrays by their names, of which a bare one is the first input's."""
+        return dict(inputs) if isinstance(inputs, Mapping) else {self.inputs[0].name: inputs}
+
+    def run_once(self, feeds: Mapping[str, np.ndarray], names: Sequence[str]) -> dict[str, np.ndarray]:
+        n = len(next(iter(feeds.values())))
+        size = self.fixed_batch or n
+        filled = {name: np.concatenate([each, np.repeat(each[-1:], size - n, axis=0)]) for name, each in feeds.items()}
+        try:
+            found = dict(zip(names, map(np.asarray, self.runtime.run(names, filled)), strict=True))
+        except Exception as error:  # ONNX Runtime's exceptions share no base but this
+            raise BundleError(
+                f"{self.name}: ONNX Runtime cannot run it on these inputs: {first_line(error)}"
+            ) from error
+        for name, each in found.items():
+            if each.shape[:1] != (size,):
+                raise BundleError(
+                    f"{self.name}: output {name!r} is {each.shape}, expected a row for each of {size} samples"
+                )
+        return {name: each[:n] for name, each in found.items()}
 
 
 def load(model: Path | bytes, threads: int, name: str) -> onnxruntime.InferenceSession:
@@ -66,6 +106,22 @@ def described(nodes: Sequence[Any]) -> tuple[Tensor, ...]:
         )
         for each in nodes
     )
+
+
+def why_unfit(inputs: Sequence[Tensor], preprocess: Preprocess) -> str | None:
+    """Return why a model that takes ``inputs`` does not take what ``preprocess`` gives, or None if it does."""
+    if preprocess.kind == "tensors":
+        odd = next((each for each in inputs if each.datatype not in DATATYPES.values() or not each.shape), None)
+        return f"input {described_as(odd)}, expected numbers with the batch in front" if odd else None
+    if len(inputs) != 1:
+        return f"takes {len(inputs)} inputs, the preprocessing gives one"
+    if not takes(inputs[0], preprocess):
+        return f"input {described_as(inputs[0])}, the preprocessing gives FP32 {[-1, *preprocess.shape]}"
+    return None
+
+
+def described_as(tensor: Tensor) -> str:
+    return f"{tensor.name!r} is {tensor.datatype} {list(tensor.shape)}"
 
 
 def takes(tensor: Tensor, preprocess: Preprocess) -> bool:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 
-from edgekd.bundle.manifest import LABELS, PLATFORM, Manifest, Tensor
+from edgekd.bundle.manifest import LABELS, PLATFORM, Manifest, Tensor, decoded_of
 from edgekd.errors import BundleError
 from edgekd.files import canonical_json
 from edgekd.tasks.task import Task
@@ -45,7 +45,7 @@ def config(
     labels: str | None,
     parameters: Mapping[str, str] | None = None,
 ) -> str:
-    """Return config.pbtxt of the model ``name``; ``labels`` is the file of class names for the first output.
+    """Return config.pbtxt of the model ``name``; ``labels`` is the file of class names for the output that is decoded.
 
     When the first dimension of every tensor is free it is the batch, which Triton wants left out of ``dims``;
     otherwise ``max_batch_size`` is 0 and ``dims`` is the whole shape.
@@ -59,7 +59,7 @@ def config(
     ]
     lines += [section("input", tensor, batched, None) for tensor in inputs]
     for tensor in outputs:
-        lines.append(section("output", tensor, batched, labels if tensor is outputs[0] else None))
+        lines.append(section("output", tensor, batched, labels if tensor.name == decoded_of(outputs) else None))
     lines += [
         f"parameters {{\n  key: {quoted(f'edgekd.{key}')}\n  value: {{ string_value: {quoted(value)} }}\n}}"
         for key, value in (parameters or {}).items()
@@ -71,11 +71,14 @@ def section(kind: str, tensor: Tensor, batched: bool, labels: str | None) -> str
     if tensor.datatype not in DATATYPES:
         raise BundleError(f"{kind} {tensor.name!r}: Triton cannot serve {tensor.datatype}")
     dims = tensor.shape[1:] if batched else tensor.shape
+    # Triton knows no empty shape.
+    reshaped = [] if dims else ["  reshape { shape: [ ] }"]
     lines = [
         f"{kind} {{",
         f"  name: {quoted(tensor.name)}",
         f"  data_type: TYPE_{tensor.datatype}",
-        f"  dims: [{', '.join(map(str, dims))}]",
+        f"  dims: [{', '.join(map(str, dims or (1,)))}]",
+        *reshaped,
     ]
     lines += [f"  label_filename: {quoted(labels)}"] if labels else []
     return "\n".join([*lines, "}"])

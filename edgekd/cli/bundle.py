@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from edgekd.bundle.diff import Difference
     from edgekd.bundle.golden import SelfTest
-    from edgekd.bundle.manifest import Manifest
+    from edgekd.bundle.manifest import Manifest, Tensor
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Pack, check, describe and compare bundles.")
 
@@ -107,11 +107,12 @@ def verify(
     result = golden_test(folder) if self_test else None
     if as_json:
         found = {"ok": True, "name": manifest.name, "files": len(manifest.files)}
-        typer.echo(json.dumps({**found, **({"self_test": vars(result)} if result else {})}, indent=1))
+        typer.echo(json.dumps({**found, **({"self_test": result.to_json()} if result else {})}, indent=1))
         return
     line = f"ok: {manifest.name}, {len(manifest.files)} files as packed"
     if result:
         line += f"; {result.n} golden samples within {result.steps:g} steps of {result.step:.3g}"
+        line += f", and {', '.join(result.others)} within theirs" if result.others else ""
     typer.echo(plain_text.lines(line))
 
 
@@ -122,8 +123,7 @@ def golden_test(folder: Path) -> "SelfTest":
     result = Predictor(folder).self_test()
     if not result.passed:
         raise BundleError(
-            f"{folder}: this machine computes other outputs: {result.alike} of {result.judged} predictions "
-            f"agree, largest difference {result.max_abs_difference:.3g}, allowed {result.tolerance:.3g}; "
+            f"{folder}: this machine computes other outputs: {result.describe()}; "
             "score it on this machine before using it"
         )
     return result
@@ -139,18 +139,23 @@ def show(folder: Folder, as_json: AsJson = False) -> None:
 
 
 def summary(manifest: "Manifest") -> str:
+    from edgekd.bundle.manifest import REMEDY
     from edgekd.formatting import columns, markdown_table, size
     from edgekd.plain_text import line
     from edgekd.tasks.metric import result_columns
     from edgekd.tasks.registry import TASKS
 
     tensors = [
-        line(f"{kind}  {each.name}  {each.datatype} {list(each.shape)}")
+        line(f"{kind}  {each.name}  {each.datatype} {list(each.shape)}{bounds_text(each)}")
         for kind, group in (("input", manifest.inputs), ("output", manifest.outputs))
         for each in group
     ]
     files = [line(f"{file.path}  {size(file.bytes)}  {file.role}") for file in manifest.files]
     rows = manifest.measurements
+    # A newer edgekd may have packed it.
+    task = TASKS.get(manifest.task)
+    metrics = task.metrics if task else ()
+    unknown = [] if task else [f"This edgekd knows no task {manifest.task!r}, so its metrics are not shown; {REMEDY}."]
     return "\n".join(
         [
             f"{manifest.name}, predicts with {manifest.model}",
@@ -159,9 +164,14 @@ def summary(manifest: "Manifest") -> str:
             line(f"labels  {', '.join(manifest.labels)}"),
             *(line(f"{option}  {option_text(value)}") for option, value in manifest.decoder_by_label.items()),
             *files,
-            *([markdown_table(columns(rows, result_columns(TASKS.find(manifest.task).metrics)), rows)] if rows else []),
+            *([markdown_table(columns(rows, result_columns(metrics)), rows)] if rows else []),
+            *unknown,
         ]
     )
+
+
+def bounds_text(tensor: "Tensor") -> str:
+    return "" if tensor.bounds is None else " from {} to {}".format(*tensor.bounds)
 
 
 def option_text(value: object) -> str:

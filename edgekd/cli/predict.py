@@ -22,7 +22,9 @@ def predict(
     images: Annotated[
         list[Path],
         typer.Argument(
-            metavar="IMAGE|FOLDER...", help="Images and folders of them, or .npy or .csv files of one sample per row."
+            metavar="IMAGE|FOLDER...",
+            help="Images and folders of them, or .npy or .csv files of one sample per row, or for several inputs .npz "
+            "files with an array for each.",
         ),
     ],
     top: Annotated[int, typer.Option(min=1, help="How many of the most probable classes or labels to print.")] = 1,
@@ -45,7 +47,7 @@ def predict(
     if as_json:
         typer.echo(json.dumps([each.to_json() for each in found], indent=1))
     elif as_csv:
-        write_csv(found, has_rows=predictor.preprocess.kind == "vector")
+        write_csv(found, has_rows=predictor.preprocess.kind != "image")
     else:
         for each in found:
             tell(line(each))

@@ -9,12 +9,13 @@ import numpy as np
 import onnx
 
 from edgekd import __version__
+from edgekd.arrayfiles import names_in_npz, read_npz
 from edgekd.artifact_cache import METRICS, damaged_file
 from edgekd.bundle.pack import pack
-from edgekd.bundle.session import BundleSession
+from edgekd.bundle.session import BundleSession, Inputs
 from edgekd.errors import BundleError, RecipeError
 from edgekd.files import read_object
-from edgekd.pipeline.names import ONNX_RUNTIME, SAMPLES
+from edgekd.pipeline.names import NAMED_SAMPLES, ONNX_RUNTIME, SAMPLES
 from edgekd.preprocess import Preprocess
 from edgekd.recipe.load import read_text
 from edgekd.recipe.tree import Origin, parse
@@ -64,8 +65,8 @@ def pack_run(
     precision = networks[label].precision
     file = require_undamaged(run / networks[label].file)
     preprocess, labels = read_metadata(file)
-    raw = np.load(file.with_name(SAMPLES), allow_pickle=False)
-    inputs = preprocess.apply(raw)
+    raw = read_samples(file)
+    inputs = preprocess.apply(raw) if isinstance(raw, np.ndarray) else raw
     return pack(
         run / "bundle" if out is None else out,
         name=name or report.name,
@@ -118,7 +119,7 @@ def require_undamaged(file: Path) -> Path:
         raise BundleError(f"{file}: is missing; run the recipe again")
     if damaged := damaged_file(file.parent):
         raise BundleError(f"{damaged}: is not as the run left it; run the recipe again")
-    if not file.with_name(SAMPLES).is_file():
+    if not any(file.with_name(name).is_file() for name in (SAMPLES, NAMED_SAMPLES)):
         raise BundleError(f"{file.parent}: holds no {SAMPLES}, so it is of an older edgekd; run the recipe again")
     return file
 
@@ -149,9 +150,18 @@ def measurements(report: Report, labels: set[str]) -> list[JsonObject]:
     return [{key: value for key, value in row.items() if key not in LEFT_BEHIND} for row in rows]
 
 
-def must_be_images(raw: np.ndarray, preprocess: Preprocess) -> np.ndarray:
-    if preprocess.kind != "image":
-        raise BundleError("--raw-input is for images; this network takes vectors of numbers, leave it out")
+def read_samples(file: Path) -> Inputs:
+    """Return the samples beside an exported file, as they are before any scaling; of several inputs by name."""
+    if (named := file.with_name(NAMED_SAMPLES)).is_file():
+        return read_npz(named, names_in_npz(named))
+    found: np.ndarray = np.load(file.with_name(SAMPLES), allow_pickle=False)
+    return found
+
+
+def must_be_images(raw: Inputs, preprocess: Preprocess) -> np.ndarray:
+    if preprocess.kind != "image" or not isinstance(raw, np.ndarray):
+        taken = "several inputs" if preprocess.kind == "tensors" else "vectors of numbers"
+        raise BundleError(f"--raw-input is for images; this network takes {taken}, leave it out")
     return raw
 
 

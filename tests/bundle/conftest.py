@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from edgekd.bundle.pack import pack
+from edgekd.bundle.predict import Predictor
 from edgekd.preprocess import Preprocess
 from edgekd.tasks.classification import Classification
 from tests.cli.conftest import edgekd as edgekd
@@ -22,6 +23,19 @@ MEASUREMENTS = [
      "accuracy_ci95": [0.96, 0.98], "size_bytes": 1_100_000, "valid": True, "warnings": [],
      "latency_vs_teacher": {"ratio": 0.25, "ci95": [0.2, 0.5]}},
 ]  # fmt: skip
+
+
+def computing(bundle: Path, change: Callable[[np.ndarray], np.ndarray], output: str = "logits") -> Predictor:
+    """A stand-in for a runtime that computes one output of the bundle otherwise."""
+    predictor = Predictor(bundle)
+    outputs = predictor.outputs
+
+    def changed(*args: Any, **options: Any) -> dict[str, np.ndarray]:
+        found = outputs(*args, **options)
+        return {**found, output: change(found[output])}
+
+    predictor.outputs = changed  # type: ignore[method-assign]
+    return predictor
 
 
 def picture_of(side: str, path: Path) -> Path:

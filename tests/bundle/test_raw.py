@@ -95,7 +95,7 @@ def test_a_bundle_with_it(raw_parts: dict[str, Any], tmp_path: Path) -> None:
     predictor = Predictor(bundle)
     assert predictor.self_test().passed
     images = raw_parts["raw"].transpose(0, 2, 3, 1)
-    assert np.array_equal(predictor.run_raw(images), predictor.run(PREPROCESS.apply(raw_parts["raw"])))
+    assert np.array_equal(predictor.run_raw(images)["logits"], predictor.run(PREPROCESS.apply(raw_parts["raw"])))
 
 
 def test_the_self_test_tries_it_too(raw_parts: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

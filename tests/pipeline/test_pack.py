@@ -83,7 +83,7 @@ def test_the_file_that_takes_raw_images_answers_the_same(
     images, _ = toy_samples
     for stage in ("distilled", "quantized"):
         predictor = Predictor(pack_run(toy_run, tmp_path / stage, stage=stage, raw_input=True))
-        raw = predictor.run_raw(images.transpose(0, 2, 3, 1))
+        raw = predictor.run_raw(images.transpose(0, 2, 3, 1))["logits"]
         assert np.allclose(raw, predictor.run(predictor.preprocess.apply(images)), atol=1e-5)
 
 
