@@ -28,7 +28,7 @@ from edgekd.quantize.files import to_runtime
 from edgekd.quantize.qdq import to_qdq
 from edgekd.recipe import Recipe, Stage, Student, Teacher, Train, load_recipe
 from edgekd.stages.network import quantization_of, restore
-from edgekd.tasks.signature import only
+from edgekd.tasks.tensors import only
 
 ROOT = Path(__file__).parents[1]
 BATCH_SIZE, TEACHER_LR = 32, 0.002

@@ -41,7 +41,7 @@ from edgekd.pipeline.measure import LAUNCHES, SECONDS
 from edgekd.quantize import calibrate, export_runtime, prepare
 from edgekd.recipe import load_recipe
 from edgekd.stats.proportion import wilson_interval
-from edgekd.tasks.signature import only
+from edgekd.tasks.tensors import only
 
 TEACHER, TEACHER_INT8, STUDENT, STUDENT_INT8 = "teacher float32", "teacher int8", "student float32", "student int8"
 CALIBRATION = 256

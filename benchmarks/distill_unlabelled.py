@@ -39,7 +39,7 @@ from edgekd.models import build
 from edgekd.pipeline.stage_result import StageResult
 from edgekd.recipe import Train
 from edgekd.stages.network import restore
-from edgekd.tasks.signature import only
+from edgekd.tasks.tensors import only
 from edgekd.train import FitOptions, fit
 from edgekd.train.history import history_to_json
 

@@ -37,7 +37,7 @@ from edgekd.spec import Spec
 from edgekd.stages import Prune
 from edgekd.stages.factorize.options import Factorize
 from edgekd.stages.network import load
-from edgekd.tasks.signature import only
+from edgekd.tasks.tensors import only
 from edgekd.train import CrossEntropy, FitOptions, fit
 from edgekd.train.device import lay_out
 from edgekd.train.history import history_to_json

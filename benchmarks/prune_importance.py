@@ -32,7 +32,7 @@ from edgekd.prune.prunable import Prunable
 from edgekd.prune.sensitivity import scan
 from edgekd.prune.weights import sensitivity_weights
 from edgekd.stages.network import restore
-from edgekd.tasks.signature import only
+from edgekd.tasks.tensors import only
 from edgekd.train import metric_of
 from edgekd.train.device import lay_out
 

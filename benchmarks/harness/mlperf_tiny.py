@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from edgekd.tasks.signature import only
+from edgekd.tasks.tensors import only
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 

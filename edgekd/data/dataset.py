@@ -26,8 +26,8 @@ from edgekd.log import get_logger
 from edgekd.preprocess import Preprocess
 from edgekd.registry import nearest
 from edgekd.tasks.classification import Classification
-from edgekd.tasks.signature import Named, only
 from edgekd.tasks.task import Task
+from edgekd.tasks.tensors import Named, only
 
 logger = get_logger(__name__)
 

@@ -16,8 +16,8 @@ from edgekd.data.samples import InMemory, Samples, Streamed
 from edgekd.folders import several
 from edgekd.plain_text import line
 from edgekd.progress import track
-from edgekd.tasks.signature import arguments_of
 from edgekd.tasks.task import Task
+from edgekd.tasks.tensors import arguments_of
 
 TAIL = 4096
 

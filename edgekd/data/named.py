@@ -11,8 +11,8 @@ from edgekd.arrayfiles import as_array, must_be_finite
 from edgekd.data.raw import RawData
 from edgekd.data.samples import InMemory
 from edgekd.errors import DataError
-from edgekd.tasks.signature import DTYPES
 from edgekd.tasks.task import Task
+from edgekd.tasks.tensor_spec import DTYPES
 
 EXPECTED = f"arrays (N, ...) of {', '.join(DTYPES)}, N alike"
 

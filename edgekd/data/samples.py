@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from edgekd.errors import DataError, EdgekdError, first_line
-from edgekd.tasks.signature import Named, arguments_of, map_inputs, only
+from edgekd.tasks.tensors import Named, arguments_of, map_inputs, only
 
 Batch = tuple[Named, Tensor]
 

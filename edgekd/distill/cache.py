@@ -34,7 +34,7 @@ from edgekd.log import get_logger
 from edgekd.progress import track
 from edgekd.registry import nearest
 from edgekd.scratch import remove_leftovers
-from edgekd.tasks.signature import Named
+from edgekd.tasks.tensors import Named
 from edgekd.train.device import channels_last as in_channels_last
 from edgekd.train.memory import keep_freed_memory
 

@@ -15,8 +15,9 @@ from edgekd.errors import TrainingError
 from edgekd.ranges import NOT_NEGATIVE, POSITIVE, SHARE_OR_NONE, Range
 from edgekd.registry import nearest
 from edgekd.tasks.classification import Classification
-from edgekd.tasks.signature import LOGITS, Inputs, Signature, call
+from edgekd.tasks.signature import LOGITS, Signature, call
 from edgekd.tasks.task import Task
+from edgekd.tasks.tensors import Inputs
 from edgekd.train import Batch, Objective
 from edgekd.train.objective import task_terms
 

@@ -13,7 +13,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from edgekd.errors import TrainingError, first_line
 from edgekd.models.modes import in_evaluation
-from edgekd.tasks.signature import Shape, Signature, shapes_of
+from edgekd.tasks.signature import Shape, Signature
+from edgekd.tasks.tensors import shapes_of
 
 # Class and distillation tokens come before the patches.
 EXTRA_TOKENS = 2

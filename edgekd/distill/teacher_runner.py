@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from edgekd.data import DataSet
 from edgekd.data.views import Views
 from edgekd.distill.feature_hooks import FeatureHooks
-from edgekd.tasks.signature import Named, call, logits_of_outputs
+from edgekd.tasks.logits import logits_of_outputs
+from edgekd.tasks.signature import call
+from edgekd.tasks.tensors import Named
 from edgekd.train.device import laid_out, lay_out, make_fabric
 
 # The path of a network itself, whose output is the logits.

@@ -23,7 +23,8 @@ from edgekd.export.names import name_values
 from edgekd.files import write_bytes
 from edgekd.log import quiet
 from edgekd.preprocess import Preprocess
-from edgekd.tasks.signature import INPUT, LOGITS, METADATA, Shape, Signature, TensorSpec, asked_limits
+from edgekd.tasks.limits import asked_limits
+from edgekd.tasks.signature import INPUT, LOGITS, METADATA, Shape, Signature, TensorSpec
 
 OPSET = 20
 # where the exporter stores the paths of a node's modules, as a Python list of every level

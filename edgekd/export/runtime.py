@@ -11,7 +11,8 @@ from torch import Tensor
 
 from edgekd.errors import ExportError, first_line
 from edgekd.files import temporary_folder
-from edgekd.tasks.signature import LOGITS, Inputs, arguments_of
+from edgekd.tasks.signature import LOGITS
+from edgekd.tasks.tensors import Inputs, arguments_of
 
 CPU = "CPUExecutionProvider"
 

@@ -15,7 +15,8 @@ from edgekd.factorize.decomposition import Layer, Positions
 from edgekd.factorize.plan import replace
 from edgekd.models.modes import in_evaluation
 from edgekd.registry import nearest
-from edgekd.tasks.signature import Shape, Signature, shapes_of
+from edgekd.tasks.signature import Shape, Signature
+from edgekd.tasks.tensors import shapes_of
 
 WEIGHTED = (_ConvNd, nn.Linear, nn.Bilinear)
 

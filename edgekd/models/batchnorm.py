@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from edgekd.errors import TrainingError
-from edgekd.tasks.signature import Inputs, arguments_of
+from edgekd.tasks.tensors import Inputs, arguments_of
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 

@@ -11,15 +11,8 @@ from torch.overrides import TorchFunctionMode
 
 from edgekd.errors import ModelError, first_line
 from edgekd.models.modes import in_evaluation
-from edgekd.tasks.signature import (
-    INPUT,
-    Inputs,
-    OpenDimension,
-    Signature,
-    TensorSpec,
-    arguments_of,
-    output_tensors,
-)
+from edgekd.tasks.signature import INPUT, OpenDimension, Signature, TensorSpec
+from edgekd.tasks.tensors import Inputs, arguments_of, output_tensors
 
 
 def find_signature(

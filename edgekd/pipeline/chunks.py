@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.data import DataSet, Samples, in_order
-from edgekd.tasks.signature import only
+from edgekd.tasks.tensors import only
 
 CHUNK_BYTES = 256e6
 

@@ -10,8 +10,9 @@ from edgekd.artifact import tensors_of
 from edgekd.data import DataSet
 from edgekd.errors import ModelError, first_line
 from edgekd.spec import Spec
-from edgekd.tasks.signature import LOGITS, Named, arguments_of, map_inputs, shapes_of
+from edgekd.tasks.signature import LOGITS
 from edgekd.tasks.task import Task
+from edgekd.tasks.tensors import Named, arguments_of, map_inputs, shapes_of
 
 SAMPLES, DRAWN = 2, 2
 # Large inputs, so that logits that happen to lie between 0 and 1 don't pass for probabilities.

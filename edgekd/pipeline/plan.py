@@ -20,8 +20,9 @@ from edgekd.spec import Spec
 from edgekd.stages.job import Trial
 from edgekd.stages.network import build_spec
 from edgekd.stages.work import WORK
-from edgekd.tasks.signature import Named, Signature
+from edgekd.tasks.signature import Signature
 from edgekd.tasks.task import Task
+from edgekd.tasks.tensors import Named
 from edgekd.train.transfer import Transfer
 
 # Goes up when the same checkpoint would give other weights.

@@ -41,7 +41,8 @@ from edgekd.prune.grouped import (
     is_grouped,
 )
 from edgekd.prune.operations import ResizePruner, map_channels, resize_of
-from edgekd.tasks.signature import Shape, Signature, shapes_of
+from edgekd.tasks.signature import Shape, Signature
+from edgekd.tasks.tensors import shapes_of
 
 WEIGHTED = (OPTYPE.CONV, OPTYPE.DEPTHWISE_CONV, OPTYPE.LINEAR)
 MAPPED = (OPTYPE.CONCAT, OPTYPE.SPLIT, OPTYPE.RESHAPE, OPTYPE.UNBIND, OPTYPE.EXPAND, OPTYPE.SLICE)

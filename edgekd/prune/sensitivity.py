@@ -24,7 +24,8 @@ from edgekd.prune.plan import Plan
 from edgekd.prune.prunable import Prunable
 from edgekd.ranges import SHARE
 from edgekd.strict_json import build
-from edgekd.tasks.signature import Inputs, Shape, Signature, arguments_of
+from edgekd.tasks.signature import Shape, Signature
+from edgekd.tasks.tensors import Inputs, arguments_of
 
 VERSION = 1
 Score = Callable[[nn.Module], float]

@@ -18,7 +18,7 @@ from edgekd.quantize.layerwise import LayerwiseForward
 from edgekd.quantize.patches import MATRIX_PRODUCTS, MatrixProduct
 from edgekd.quantize.quantizer import CLAMPS
 from edgekd.quantize.rounding import RoundingProblem, RoundingSearch, learn_rounding
-from edgekd.tasks.signature import Inputs
+from edgekd.tasks.tensors import Inputs
 
 # 256 MiB of a layer's inputs
 LARGEST_SAMPLE = 2**26

@@ -12,7 +12,7 @@ from edgekd.progress import track
 from edgekd.quantize.calibration import checked_batches, float_copy, freeze_calibrated
 from edgekd.quantize.fake_quant import WeightedLayer, weighted_layers
 from edgekd.quantize.layerwise import LayerwiseForward
-from edgekd.tasks.signature import Inputs
+from edgekd.tasks.tensors import Inputs
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.fx import Graph, GraphModule, Interpreter, Node
 
-from edgekd.tasks.signature import Inputs, arguments_of
+from edgekd.tasks.tensors import Inputs, arguments_of
 
 
 class LayerwiseForward:

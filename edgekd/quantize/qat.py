@@ -13,7 +13,8 @@ from edgekd.errors import ModelError, first_line
 from edgekd.log import quiet
 from edgekd.quantize.fake_quant import fake_quants, weighted_layers
 from edgekd.quantize.quantizer import RuntimeQuantizer
-from edgekd.tasks.signature import Shape, Signature, asked_limits
+from edgekd.tasks.limits import asked_limits
+from edgekd.tasks.signature import Shape, Signature
 
 aten = torch.ops.aten
 

@@ -13,7 +13,7 @@ from edgekd.progress import track
 from edgekd.quantize.calibration.states import as_float
 from edgekd.quantize.fake_quant import FakeQuantize, WeightedLayer, fake_quants, weighted_layers
 from edgekd.tasks.classification.train import divergence as of_classes
-from edgekd.tasks.signature import Inputs, arguments_of
+from edgekd.tasks.tensors import Inputs, arguments_of
 
 # Of a network's outputs from a reference's, for each sample.
 Divergence = Callable[[Any, Any], Tensor]

@@ -16,7 +16,8 @@ from edgekd.quantize.files import export_runtime
 from edgekd.stages.stage import Surroundings
 from edgekd.stages.targets import can_be_timed, compute_float16, file_profile, training_profile
 from edgekd.strict_json import JsonObject
-from edgekd.tasks.signature import Named, Shape, Signature
+from edgekd.tasks.signature import Shape, Signature
+from edgekd.tasks.tensors import Named
 
 # Ranges make no difference to the time of a file: a few samples are enough.
 BATCHES = 1

@@ -22,8 +22,9 @@ from edgekd.stages.network import restore
 from edgekd.stages.objective import distillation, terms_of
 from edgekd.stages.stage import Stage
 from edgekd.strict_json import JsonObject
-from edgekd.tasks.signature import Named, Shape, Signature, map_inputs
+from edgekd.tasks.signature import Shape, Signature
 from edgekd.tasks.task import Task
+from edgekd.tasks.tensors import Named, map_inputs
 from edgekd.train import FitOptions, Objective, distributed, fit, predictions_of
 from edgekd.train.batches import mix
 from edgekd.train.device import channels_last, make_fabric

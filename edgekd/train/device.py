@@ -9,7 +9,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from edgekd.tasks.signature import Named, map_inputs
+from edgekd.tasks.tensors import Named, map_inputs
 from edgekd.train import distributed
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)

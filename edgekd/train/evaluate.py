@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from edgekd.data import DataSet, Samples, in_order
+from edgekd.tasks.logits import logits_of_outputs
 from edgekd.tasks.metric import Evidence
-from edgekd.tasks.signature import LOGITS, call, logits_of_outputs
+from edgekd.tasks.signature import LOGITS, call
 from edgekd.train import distributed
 from edgekd.train.device import laid_out
 

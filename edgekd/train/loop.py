@@ -17,7 +17,7 @@ from edgekd.data.augment import augment_with, draws_of
 from edgekd.data.views import Views
 from edgekd.errors import TrainingError
 from edgekd.ranges import NOT_NEGATIVE, SEED, SHARE_OR_NONE
-from edgekd.tasks.signature import Named
+from edgekd.tasks.tensors import Named
 from edgekd.train import distributed
 from edgekd.train.batches import batches, mix
 from edgekd.train.checkpoint import State, load_state, save_state

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from edgekd.errors import TrainingError
 from edgekd.ranges import SHARE_OR_NONE
 from edgekd.tasks.classification import Classification
-from edgekd.tasks.signature import Inputs, call
+from edgekd.tasks.signature import call
 from edgekd.tasks.task import Task
+from edgekd.tasks.tensors import Inputs
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,9 @@ import pytest
 import torch
 
 from edgekd.errors import ModelError
-from edgekd.tasks.signature import (
-    LOGITS,
-    UNBOUNDED,
-    OpenDimension,
-    Signature,
-    TensorSpec,
-    asked_limits,
-    must_give_logits,
-)
+from edgekd.tasks.logits import must_give_logits
+from edgekd.tasks.signature import LOGITS, OpenDimension, Signature, TensorSpec
+from edgekd.tasks.tensor_spec import UNBOUNDED
 
 IMAGE = TensorSpec("input", (3, 32, 32))
 
@@ -114,13 +108,3 @@ def test_json_and_back():
 def test_mistakes_in_signatures(made, said):
     with pytest.raises(ModelError, match=re.escape(said)):
         made()
-
-
-def test_limits_from_the_error_of_torch():
-    text = "Constraints violated (a, b)!\n - Not all values\n{}\nThe error above"
-    found = asked_limits(ValueError(text.format("Suggested fixes:\n  a = Dim('a', min=3, max=9)\n  _b = Dim('_b')\n")))
-    assert found == ("it does not take every size of a, b: give the signature limits, {'a': (3, 9)} or a little more")
-    found = asked_limits(ValueError(text.format("Suggested fixes:\n  b = 8*_b\n")))
-    assert "every size of a, b, but only b = 8*_b: give fixed sizes" in found
-    assert "limits, a larger least size" in asked_limits(ValueError(text.format("")))
-    assert asked_limits(ValueError("anything else")) is None

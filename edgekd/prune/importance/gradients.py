@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_map
 from edgekd.errors import ModelError
 from edgekd.prune.group_members import GroupMember
 from edgekd.prune.registry import Gradients
-from edgekd.tasks.signature import Inputs, arguments_of
+from edgekd.tasks.tensors import Inputs, arguments_of
 
 # Inputs and labels, which may be any nesting of tensors.
 Batches = Iterable[tuple[Inputs, Any]]

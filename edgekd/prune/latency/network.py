@@ -15,7 +15,8 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from edgekd.errors import ModelError, first_line
 from edgekd.prune.graph import example_inputs
 from edgekd.prune.latency.layer import Layer, Size
-from edgekd.tasks.signature import Shape, Signature, shapes_of
+from edgekd.tasks.signature import Shape, Signature
+from edgekd.tasks.tensors import shapes_of
 
 ATEN = torch.ops.aten
 # Operators that are folded into the layer before them in evaluation mode.

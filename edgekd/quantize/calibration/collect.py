@@ -15,7 +15,7 @@ from edgekd.quantize.calibration.registry import CALIBRATIONS
 from edgekd.quantize.calibration.states import as_float, checked_batches
 from edgekd.quantize.fake_quant import FakeQuantize, fake_quants, layer_of, weighted_layers
 from edgekd.quantize.layerwise import inputs_of
-from edgekd.tasks.signature import Inputs
+from edgekd.tasks.tensors import Inputs
 
 
 def collect(graph: GraphModule, batches: Iterable[Inputs]) -> dict[str, Histogram]:

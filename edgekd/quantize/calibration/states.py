@@ -12,7 +12,7 @@ from torchao.quantization.pt2e import disable_fake_quant, disable_observer
 from edgekd.errors import ModelError
 from edgekd.quantize.fake_quant import fake_quants
 from edgekd.quantize.layerwise import inputs_of
-from edgekd.tasks.signature import Inputs, arguments_of
+from edgekd.tasks.tensors import Inputs, arguments_of
 
 
 @contextmanager

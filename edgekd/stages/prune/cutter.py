@@ -28,8 +28,9 @@ from edgekd.stages.deployment import Deployment, writer
 from edgekd.stages.job import Job
 from edgekd.stages.prune.figures import CutFigures, CutTiming, KeptLayers
 from edgekd.stages.prune.options import Prune
-from edgekd.tasks.signature import Shape, Signature, output_tensors
+from edgekd.tasks.signature import Shape, Signature
 from edgekd.tasks.task import Task
+from edgekd.tasks.tensors import output_tensors
 from edgekd.train.objective import total
 
 PruneJob = Job[Prune, Deployment]

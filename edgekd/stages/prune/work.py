@@ -28,7 +28,8 @@ from edgekd.stages.prune.figures import CutFigures
 from edgekd.stages.prune.options import Prune
 from edgekd.stages.validation import ValidationFigure
 from edgekd.strict_json import JsonObject
-from edgekd.tasks.signature import LOGITS, Named
+from edgekd.tasks.signature import LOGITS
+from edgekd.tasks.tensors import Named
 from edgekd.train import logits_of, metric_of
 from edgekd.train.history import History, history_from_json, history_to_json
 from edgekd.user_cache import cache_folder

@@ -33,7 +33,8 @@ from edgekd.stages.validation import ValidationFigure
 from edgekd.strict_json import JsonObject
 from edgekd.tasks.compare import noise
 from edgekd.tasks.metric import Evidence, Metric
-from edgekd.tasks.signature import LOGITS, Named, map_inputs, output_tensors
+from edgekd.tasks.signature import LOGITS
+from edgekd.tasks.tensors import Named, map_inputs, output_tensors
 from edgekd.train import distributed, logits_of, metric_of, predictions_of
 from edgekd.train.device import channels_last
 from edgekd.train.evaluate import evidence_of

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from edgekd.tasks.logits import must_give_logits
 from edgekd.tasks.metric import Correct, Metric
-from edgekd.tasks.signature import LOGITS, Signature, must_give_logits
+from edgekd.tasks.signature import LOGITS, Signature
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from edgekd.errors import ModelError
+from edgekd.tasks.logits import must_give_logits
 from edgekd.tasks.metric import Evidence, Metric
-from edgekd.tasks.signature import LOGITS, Signature, must_give_logits
+from edgekd.tasks.signature import LOGITS, Signature
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
