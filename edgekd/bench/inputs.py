@@ -1,16 +1,19 @@
 """Sizes of a file's open dimensions, and values for its inputs: from its signature where it has one."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from edgekd.bench.plan import Workload
 from edgekd.errors import MeasurementError, ModelError
 from edgekd.registry import nearest
 from edgekd.tasks.signature import Signature
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 # The name and the dimensions of each input; a str is open and named, None open without a name.
 Declared = Sequence[tuple[str, Sequence[int | str | None]]]
@@ -70,6 +73,8 @@ def values(
     shape: tuple[int, ...], dtype: Any, random: np.random.Generator, bounds: tuple[float, float] | None = None
 ) -> NDArray[Any]:
     """Draw values within ``bounds``; without them floats from 0 to 1, 8-bit integers, of others 0, a valid index."""
+    import numpy as np
+
     low, high = bounds or (0.0, 1.0)
     if np.issubdtype(dtype, np.floating):
         drawn = random.random(shape, dtype=np.float32)
