@@ -5,7 +5,7 @@ import io
 import math
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -91,6 +91,19 @@ def read_npz(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) ->
         raise
     except Exception as error:  # on damage, zipfile and its decoders raise many kinds
         raise DataError(f"{unreadable}: {first_line(error) or type(error).__name__}") from error
+
+
+def to_npz(arrays: Mapping[str, np.ndarray], compressed: bool = False) -> bytes:
+    """Return an archive of ``arrays``; unlike in ``np.savez``, they may have any names, ``file`` among them."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            # Of a fixed date, so that equal arrays give equal bytes.
+            info = zipfile.ZipInfo(f"{name}.npy")
+            info.compress_type = archive.compression
+            with archive.open(info, "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
+    return buffer.getvalue()
 
 
 def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekd.arrayfiles import to_npz
 from edgekd.devices.events import Event, ResponseError, integer, reading_response, text
 from edgekd.devices.remote import Remote
 from edgekd.errors import DeviceError, MeasurementError
@@ -19,6 +20,8 @@ from edgekd.tasks.task import Task
 
 SAMPLES, OUTPUTS = "samples.npz", "outputs.npy"
 SIZE = 1 << 31
+# Samples (N, ...) as models take them: of one input an array, of several arrays by the inputs' names.
+Inputs = NDArray[Any] | Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,24 +77,29 @@ class PredictionsSoFar:
         return DevicePredictions(self.task, self.rows, self.reached, None if self.reached.all() else cut)
 
 
-def pack(path: Path, inputs: NDArray[np.float32]) -> Path:
+def samples_in(inputs: Inputs) -> int:
+    """Return the number of samples."""
+    return len(inputs) if isinstance(inputs, np.ndarray) else len(next(iter(inputs.values())))
+
+
+def pack(path: Path, inputs: Inputs) -> Path:
     """Write ``inputs`` (N, ...), preprocessed as the model takes them, for the runner."""
-    np.savez_compressed(path, inputs=inputs)
+    path.write_bytes(to_npz({"inputs": inputs} if isinstance(inputs, np.ndarray) else inputs, compressed=True))
     return path
 
 
 def predict_on_device(
     remote: Remote,
     models: Mapping[str, Path],
-    inputs: NDArray[np.float32],
+    inputs: Inputs,
     task: Task,
     threads: int = 1,
     timeout_s: float = 3600,
 ) -> dict[str, DevicePredictions]:
     """Return what each of ``models`` predicts for each of ``inputs`` (N, ...) on the device.
 
-    The outputs are reduced there to what the task keeps of them. When the connection, the time or the runner ends
-    early, the predictions so far count.
+    The output ``logits``, or the first where none is called that, is reduced there to what the task keeps of it. When
+    the connection, the time or the runner ends early, the predictions so far count.
 
     Raises:
         DeviceError: there is not one prediction.
@@ -101,7 +109,7 @@ def predict_on_device(
         remote.put(pack(folder / SAMPLES, inputs), SAMPLES)
     for name, path in models.items():
         remote.put(path, files[name])
-    found = {name: PredictionsSoFar(task, len(inputs)) for name in models}
+    found = {name: PredictionsSoFar(task, samples_in(inputs)) for name in models}
     request = {
         **{"job": "predictions", "models": files, "samples": SAMPLES, "threads": threads},
         "reduction": task.reduction,
@@ -121,9 +129,9 @@ def predict_on_device(
 
 
 def outputs_on_device(
-    remote: Remote, model: Path, inputs: NDArray[np.float32], threads: int = 1, timeout_s: float = 3600
+    remote: Remote, model: Path, inputs: Inputs, threads: int = 1, timeout_s: float = 3600
 ) -> NDArray[Any]:
-    """Return the first output (N, ...) of an ONNX file for ``inputs`` (N, ...) on the device.
+    """Return the output ``logits`` (N, ...), or the first, of an ONNX file for ``inputs`` (N, ...) on the device.
 
     Raises:
         DeviceError: the file does not load or run there, or the connection or the time ended first.
@@ -135,8 +143,8 @@ def outputs_on_device(
         events = list(remote.events(request, timeout_s))
         with reading_response(remote.device.name):
             sizes = [integer(size, "a size of the outputs", 0, SIZE) for size in events[0]["shape"]]
-            if sizes[:1] != [len(inputs)]:
-                raise ValueError(f"outputs for {sizes[:1]} samples, {len(inputs)} were sent")
+            if sizes[:1] != [samples_in(inputs)]:
+                raise ValueError(f"outputs for {sizes[:1]} samples, {samples_in(inputs)} were sent")
             # Of eight bytes each, and the file's header.
             remote.get(OUTPUTS, folder / OUTPUTS, largest=math.prod(sizes) * 8 + 4096)
             found = np.array(np.lib.format.open_memmap(folder / OUTPUTS, mode="r"))

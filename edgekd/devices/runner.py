@@ -503,11 +503,8 @@ def kernels(trace: Path) -> list[dict[str, Any]]:
 
 
 def predictions(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Run each model on ``inputs`` in a .npz file, a batch at a time, and send what ``reduction`` keeps of outputs."""
-    import numpy
-
-    with numpy.load(request["samples"], allow_pickle=False) as packed:
-        inputs = packed["inputs"]
+    """Run each model on the samples in a .npz file, a batch at a time, and send what ``reduction`` keeps of logits."""
+    inputs = samples(request["samples"])
     reduce = REDUCTIONS[request["reduction"]]
     for name, file in request["models"].items():
         for first, logits in batch_outputs(load(file, request["threads"]), inputs):
@@ -530,25 +527,41 @@ def every(logits: Any) -> Any:
 REDUCTIONS = {"argmax": largest, "none": every}
 
 
-def batch_outputs(session: Any, inputs: Any) -> Iterator[tuple[int, Any]]:
-    """Yield the first output for each batch of ``inputs``, with the number of the batch's first sample."""
+def samples(file: str) -> dict[str, Any]:
+    """Read the arrays of a .npz file: ``inputs`` for a model with one input, else one for each input by its name."""
     import numpy
 
-    node, output = session.get_inputs()[0], session.get_outputs()[0].name
-    fixed = node.shape[0] if node.shape and isinstance(node.shape[0], int) else None
-    for first in range(0, len(inputs), fixed or BATCH):
-        batch = inputs[first : first + (fixed or BATCH)]
-        missing = (fixed or len(batch)) - len(batch)
-        filled = numpy.concatenate([batch, numpy.repeat(batch[-1:], missing, axis=0)]) if missing else batch
-        yield first, session.run([output], {node.name: filled})[0][: len(batch)]
+    with numpy.load(file, allow_pickle=False) as packed:
+        return {name: packed[name] for name in packed.files}
+
+
+def batch_outputs(session: Any, inputs: dict[str, Any]) -> Iterator[tuple[int, Any]]:
+    """Yield the output ``logits``, or the first, for each batch, with the number of the batch's first sample."""
+    import numpy
+
+    nodes, names = session.get_inputs(), [node.name for node in session.get_outputs()]
+    feeds = {nodes[0].name: inputs["inputs"]} if list(inputs) == ["inputs"] else inputs
+    if set(feeds) != {node.name for node in nodes}:
+        taken = ", ".join(node.name for node in nodes)
+        raise Refused(f"the model takes {taken}, and the samples are {', '.join(feeds)}")
+    output = "logits" if "logits" in names else names[0]
+    shape = nodes[0].shape
+    step = shape[0] if shape and isinstance(shape[0], int) else None
+    total = len(feeds[nodes[0].name])
+    for first in range(0, total, step or BATCH):
+        count = min(step or BATCH, total - first)
+        batch = {name: each[first : first + count] for name, each in feeds.items()}
+        if step and count < step:
+            for name, each in batch.items():
+                batch[name] = numpy.concatenate([each, numpy.repeat(each[-1:], step - count, axis=0)])
+        yield first, session.run([output], batch)[0][:count]
 
 
 def outputs(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Write the first output of a model for all of ``inputs`` in a .npz file to the .npy file ``to``."""
+    """Write the output ``logits``, or the first, of a model for all samples in a .npz file to the .npy file ``to``."""
     import numpy
 
-    with numpy.load(request["samples"], allow_pickle=False) as packed:
-        inputs = packed["inputs"]
+    inputs = samples(request["samples"])
     session = load(request["model"], request["threads"])
     found = numpy.concatenate([batch for _, batch in batch_outputs(session, inputs)])
     numpy.save(request["to"], found, allow_pickle=False)

@@ -7,7 +7,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.bench import LatencyRecord, MemoryRecord, Plan
@@ -17,7 +16,7 @@ from edgekd.bench.runtimes.onnxruntime.interleave import InterleavedRuns, Interl
 from edgekd.bench.target import LocalTarget
 from edgekd.devices.interleave import interleave_on_device
 from edgekd.devices.latency import measure_on_device
-from edgekd.devices.predictions import DevicePredictions, outputs_on_device, predict_on_device
+from edgekd.devices.predictions import DevicePredictions, Inputs, outputs_on_device, predict_on_device
 from edgekd.devices.probe import IDENTIFYING, Probe, probe_remote
 from edgekd.devices.registry import LOCAL, Device, find_device
 from edgekd.devices.remote import Remote
@@ -113,15 +112,19 @@ class RemoteTarget:
         return interleave_on_device(self.remote, turns)
 
     def predict(
-        self, runtime: str, models: Mapping[str, Path], inputs: NDArray[np.float32], task: Task, threads: int = 1
+        self, runtime: str, models: Mapping[str, Path], inputs: Inputs, task: Task, threads: int = 1
     ) -> dict[str, DevicePredictions]:
-        """Return what each of ``models`` predicts for each of ``inputs`` (N, ...), preprocessed."""
+        """Return what each of ``models`` predicts for each of ``inputs`` (N, ...), preprocessed.
+
+        Raises:
+            MeasurementError: TensorRT is to run files with several inputs, or it cannot be driven for them there.
+        """
         if runtime == "tensorrt":
             return predict_with_engines(self.remote, models, inputs, task, probe=self.probe)
         return predict_on_device(self.remote, models, inputs, task, threads)
 
-    def outputs(self, model: Path, inputs: NDArray[np.float32]) -> NDArray[Any]:
-        """Return the first output (N, ...) of an ONNX file for ``inputs`` (N, ...) in the device's ONNX Runtime."""
+    def outputs(self, model: Path, inputs: Inputs) -> NDArray[Any]:
+        """Return the output ``logits`` (N, ...), or the first, of an ONNX file in the device's ONNX Runtime."""
         return outputs_on_device(self.remote, model, inputs)
 
     def memory(self, plan: Plan) -> dict[str, MemoryRecord]:

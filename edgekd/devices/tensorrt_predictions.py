@@ -13,7 +13,7 @@ from edgekd.devices.engines import BUILD_S, DeviceEngine, EngineBuilder, build_r
 from edgekd.devices.events import Event, ResponseError, integer, reading_response, text
 from edgekd.devices.jetson.command import inference_command
 from edgekd.devices.jetson.trtexec import parse_outputs
-from edgekd.devices.predictions import DevicePredictions, PredictionsSoFar
+from edgekd.devices.predictions import DevicePredictions, Inputs, PredictionsSoFar
 from edgekd.devices.probe import Probe, probe_remote
 from edgekd.devices.remote import Remote
 from edgekd.errors import DeviceError, MeasurementError
@@ -29,7 +29,7 @@ PROCESS_S = 120.0
 def predict_with_engines(
     remote: Remote,
     models: Mapping[str, Path],
-    inputs: NDArray[np.float32],
+    inputs: Inputs,
     task: Task,
     batch: int = BATCH,
     timeout_s: float | None = None,
@@ -42,8 +42,13 @@ def predict_with_engines(
 
     Raises:
         DeviceError: no trtexec there, it refuses a file, or there is not one prediction.
-        MeasurementError: the files fix different batches, or take no float32.
+        MeasurementError: the files fix different batches, take no float32, or take several inputs.
     """
+    if not isinstance(inputs, np.ndarray):
+        raise MeasurementError(
+            f"inputs by name ({', '.join(inputs)}) are not given to trtexec through SSH: score these files in the "
+            "device's ONNX Runtime, with the runtime onnxruntime"
+        )
     builder = builder_of(probe or probe_remote(remote))
     numbers = numbered(models.values())
     engines = {name: engine_of(builder, path, numbers[path], batch) for name, path in models.items()}

@@ -109,8 +109,8 @@ class Mismatch:
     bound: float
 
 
-# Runs a file on inputs (N, ...) and returns its first output (N, ...).
-Outputs = Callable[[Path, np.ndarray], np.ndarray]
+# Runs a file on inputs (N, ...), of several by their names, and returns its first output (N, ...).
+Outputs = Callable[[Path, np.ndarray | Mapping[str, np.ndarray]], np.ndarray]
 # The inputs of a file, each (N, ...): of one, or of several in their order.
 Arrays = np.ndarray | Sequence[np.ndarray]
 
@@ -126,17 +126,12 @@ def first_mismatch(path: Path, inputs: Arrays, bound: float = 1.5, outputs: Outp
     Args:
         inputs: (N, ...), as the file's input takes them; of several inputs one array each, in their order.
         outputs: runs a cut file with optimisations, by default here;
-            :meth:`edgekd.devices.targets.RemoteTarget.outputs` does it on a device, for files with one input.
-
-    Raises:
-        ExportError: several inputs are to be run elsewhere.
+            :meth:`edgekd.devices.targets.RemoteTarget.outputs` does it on a device.
     """
     if outputs is None:
         optimised = partial(_run, inputs=inputs, level="ORT_ENABLE_ALL")
-    elif isinstance(inputs, np.ndarray):
-        optimised = partial(_elsewhere, inputs=inputs, outputs=outputs)
     else:
-        raise ExportError("a file with several inputs is compared on this machine only: leave outputs out")
+        optimised = partial(_elsewhere, inputs=inputs, outputs=outputs)
     runs = partial(_run, inputs=inputs, level="ORT_DISABLE_ALL"), optimised
     model = onnx.load(path)
     steps = [node for node in model.graph.node if node.op_type == "QuantizeLinear"]
@@ -177,8 +172,13 @@ def _run(path: Path, inputs: Arrays, level: str) -> np.ndarray:
     return result[0]
 
 
-def _elsewhere(path: Path, inputs: np.ndarray, outputs: Outputs) -> np.ndarray:
-    return outputs(path, inputs)
+def _elsewhere(path: Path, inputs: Arrays, outputs: Outputs) -> np.ndarray:
+    if isinstance(inputs, np.ndarray):
+        return outputs(path, inputs)
+    graph = onnx.load(path, load_external_data=False).graph
+    constants = {each.name for each in graph.initializer}
+    names = [each.name for each in graph.input if each.name not in constants]
+    return outputs(path, dict(zip(names, inputs, strict=True)))
 
 
 def _layer(model: ModelProto, activation: str) -> str:

@@ -1,22 +1,30 @@
 """Samples as a network takes them, as many at a time as are copied to a device at once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from edgekd.data import DataSet, Samples, in_order
-from edgekd.tasks.tensors import only
+from edgekd.data import DataSet, Samples
+from edgekd.tasks.tensors import Named, arguments_of
 
 CHUNK_BYTES = 256e6
 
 
-def chunks(data: DataSet, samples: Samples) -> Iterator[NDArray[np.float32]]:
-    held: list[NDArray[np.float32]] = []
-    for raw, _ in in_order(samples, data.batch_size):
-        held.append(only(data.to_input(raw)).numpy())
-        if sum(part.nbytes for part in held) > CHUNK_BYTES:
-            yield np.concatenate(held)
+def chunks(data: DataSet, samples: Samples) -> Iterator[NDArray[Any] | dict[str, NDArray[Any]]]:
+    """Yield the network's inputs for ``samples``, first to last: an array (N, ...), of several inputs by name."""
+    held: list[Named] = []
+    for inputs in data.inputs(samples):
+        held.append(inputs)
+        if sum(tensor.nbytes for part in held for tensor in arguments_of(part)) > CHUNK_BYTES:
+            yield _joined(held)
             held = []
     if held:
-        yield np.concatenate(held)
+        yield _joined(held)
+
+
+def _joined(parts: Sequence[Named]) -> NDArray[Any] | dict[str, NDArray[Any]]:
+    named = [{"": part} if isinstance(part, torch.Tensor) else part for part in parts]
+    joined = {name: torch.cat([part[name] for part in named]).numpy() for name in named[0]}
+    return joined[""] if isinstance(parts[0], torch.Tensor) else joined

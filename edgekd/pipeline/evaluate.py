@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from edgekd.arrayfiles import to_npz
 from edgekd.artifact import Artifact
 from edgekd.artifact_cache import METRICS
 from edgekd.bench import fingerprint
@@ -251,9 +252,7 @@ def departure(path: Path, data: DataSet, outputs: Outputs | None = None) -> str 
 
 
 def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    buffer = BytesIO()
-    np.savez(buffer, **arrays)  # type: ignore[arg-type]  # a dict of arrays has no other keys
-    write_bytes(path, buffer.getvalue())
+    write_bytes(path, to_npz(arrays))
 
 
 def save_array(path: Path, values: np.ndarray) -> None:

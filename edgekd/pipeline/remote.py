@@ -274,7 +274,7 @@ def predict_test_set(
     for inputs in chunks(data, data.test):
         for label, predicted in there.predict(target.runtime, files, inputs, data.task, target.threads).items():
             if predicted.cut:
-                few = f"{predicted.n} of {len(inputs)} samples"
+                few = f"{predicted.n} of {len(predicted.reached)} samples"
                 raise DeviceError(f"{target.device}: {label} predicted {few}: {predicted.cut}")
             parts[label].append(predicted.rows)
     return {label: np.concatenate(each) for label, each in parts.items()}

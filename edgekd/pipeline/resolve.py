@@ -1,5 +1,8 @@
 """The devices of a recipe's targets: this machine, or registered ones, which are probed before a run starts."""
 
+from collections.abc import Mapping
+
+from edgekd.data import DataSet
 from edgekd.devices.probe import Probe, missing, probe
 from edgekd.devices.registry import LOCAL, Device, devices
 from edgekd.errors import DeviceError
@@ -35,6 +38,20 @@ def resolve_targets(recipe: Recipe) -> tuple[Recipe, dict[str, Probe]]:
     if not probed:
         return recipe, probed
     return recipe.model_copy(update={"targets": type(recipe.targets)(targets)}), probed
+
+
+def must_be_driven(data: DataSet, probed: Mapping[str, Probe], recipe: Recipe) -> None:
+    """Refuse TensorRT behind SSH for a network of several inputs before anything is trained for it.
+
+    Raises:
+        DeviceError: a target asks for it.
+    """
+    wrong = [each.device for each in recipe.targets if each.device in probed and each.runtime == "tensorrt"]
+    if wrong and data.preprocess.kind == "tensors":
+        raise DeviceError(
+            f"targets: TensorRT on {wrong[0]} is driven through SSH for one float input, and the data give "
+            f"{', '.join(data.example())} by name: ask for runtime onnxruntime there, or leave the target out"
+        )
 
 
 def probe_device(device: Device) -> Probe:

@@ -22,7 +22,7 @@ from edgekd.pipeline.pack import pack_run
 from edgekd.pipeline.plan import Size, must_compress, must_shrink, size_of, start_of, starts_of_teachers
 from edgekd.pipeline.remote import file_for, measure_remote
 from edgekd.pipeline.report import make_report
-from edgekd.pipeline.resolve import resolve_targets
+from edgekd.pipeline.resolve import must_be_driven, resolve_targets
 from edgekd.pipeline.runner import StageRunner
 from edgekd.pipeline.stage_result import StageResult
 from edgekd.pipeline.teachers import EnsembleNode
@@ -105,6 +105,7 @@ def run(
         recipe, probed = resolve_targets(recipe)
         compared_with = baseline_files(baseline, recipe, probed) if baseline else {}
         planned = plan(recipe)
+        must_be_driven(planned.data, probed, recipe)
         _announce(planned)
         begin(folder, fresh)
         log = RunLog(folder / LOG, recipe.written)

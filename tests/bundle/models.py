@@ -1,9 +1,15 @@
+import json
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
+
+from edgekd.tasks.signature import METADATA, OpenDimension, Signature, TensorSpec
+
+# A row for each token; the first says nothing, the others a class each.
+TABLE = np.array([[0, 0, 0], [4, 0, 0], [0, 4, 0], [0, 0, 4]], np.float32)
 
 
 def linear_model(path: Path, batch: int | str = "N", scale: float = 1.0) -> Path:
@@ -45,3 +51,35 @@ def golden_of(model: Path, n: int = 4) -> tuple[np.ndarray, np.ndarray]:
     step = size if isinstance(size, int) else n
     got = [session.run(None, {"input": fed[i : i + step]})[0] for i in range(0, n, step)]
     return fed, np.concatenate(got)
+
+
+def picture_and_tokens(path: Path, batch: int | str = "batch", most: int | None = None) -> Path:
+    """Add to the logits of ``linear_model`` the mean row of a table that the tokens choose."""
+    model = onnx.load(linear_model(path, batch))
+    graph = model.graph
+    graph.input[0].name = graph.node[0].input[0] = "image"
+    graph.node[1].output[0] = "seen"
+    graph.node.extend(
+        [
+            helper.make_node("Gather", ["table", "tokens"], ["rows"]),
+            helper.make_node("ReduceMean", ["rows"], ["embedding"], axes=[1], keepdims=0),
+            helper.make_node("Add", ["seen", "embedding"], ["logits"]),
+            helper.make_node("ReduceMax", ["embedding"], ["peak"], axes=[1], keepdims=0),
+        ]
+    )
+    graph.initializer.append(numpy_helper.from_array(TABLE, "table"))
+    graph.input.append(helper.make_tensor_value_info("tokens", TensorProto.INT64, [batch, "length"]))
+    outputs = {"embedding": [batch, 3], "logits": [batch, 3], "peak": [batch]}
+    del graph.output[:]
+    graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, dims) for name, dims in outputs.items())
+    inputs = (TensorSpec("image", (1, 8, 8)), TensorSpec("tokens", ("length",), "int64", (0, 3)))
+    signature = Signature(inputs, (), (OpenDimension("length", 2, None, most),))
+    helper.set_model_props(model, {f"edgekd.{METADATA}": json.dumps(signature.to_json())})
+    onnx.save(model, path)
+    return path
+
+
+def named_samples(n: int = 4, length: int = 5) -> dict[str, np.ndarray]:
+    random = np.random.default_rng(1)
+    image = random.uniform(-1, 1, (n, 1, 8, 8)).astype(np.float32)
+    return {"image": image, "tokens": random.integers(0, 4, (n, length))}

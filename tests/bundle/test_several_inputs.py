@@ -21,48 +21,13 @@ from edgekd.bundle.score import score
 from edgekd.bundle.verify import verify
 from edgekd.errors import BundleError, DataError
 from edgekd.preprocess import Preprocess
-from edgekd.tasks.signature import METADATA, OpenDimension, Signature, TensorSpec
 
 from .conftest import computing
-from .models import linear_model
+from .models import TABLE, named_samples, picture_and_tokens
 from .test_verify import reseal
 
 TAKEN_AS_THEY_ARE = Preprocess("tensors", (), (), ())
-# A row for each token; the first says nothing, the others a class each.
-TABLE = np.array([[0, 0, 0], [4, 0, 0], [0, 4, 0], [0, 0, 4]], np.float32)
 Arrays = dict[str, np.ndarray]
-
-
-def picture_and_tokens(path: Path, batch: int | str = "batch", most: int | None = None) -> Path:
-    """Add to the logits of ``linear_model`` the mean row of a table that the tokens choose."""
-    model = onnx.load(linear_model(path, batch))
-    graph = model.graph
-    graph.input[0].name = graph.node[0].input[0] = "image"
-    graph.node[1].output[0] = "seen"
-    graph.node.extend(
-        [
-            helper.make_node("Gather", ["table", "tokens"], ["rows"]),
-            helper.make_node("ReduceMean", ["rows"], ["embedding"], axes=[1], keepdims=0),
-            helper.make_node("Add", ["seen", "embedding"], ["logits"]),
-            helper.make_node("ReduceMax", ["embedding"], ["peak"], axes=[1], keepdims=0),
-        ]
-    )
-    graph.initializer.append(numpy_helper.from_array(TABLE, "table"))
-    graph.input.append(helper.make_tensor_value_info("tokens", TensorProto.INT64, [batch, "length"]))
-    outputs = {"embedding": [batch, 3], "logits": [batch, 3], "peak": [batch]}
-    del graph.output[:]
-    graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, dims) for name, dims in outputs.items())
-    inputs = (TensorSpec("image", (1, 8, 8)), TensorSpec("tokens", ("length",), "int64", (0, 3)))
-    signature = Signature(inputs, (), (OpenDimension("length", 2, None, most),))
-    helper.set_model_props(model, {f"edgekd.{METADATA}": json.dumps(signature.to_json())})
-    onnx.save(model, path)
-    return path
-
-
-def samples(n: int = 4, length: int = 5) -> Arrays:
-    random = np.random.default_rng(1)
-    image = random.uniform(-1, 1, (n, 1, 8, 8)).astype(np.float32)
-    return {"image": image, "tokens": random.integers(0, 4, (n, length))}
 
 
 def expected(given: Arrays) -> Arrays:
@@ -81,7 +46,7 @@ def outputs_of(model: Path, given: Arrays) -> Arrays:
 @pytest.fixture
 def several(parts: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
     model = picture_and_tokens(tmp_path / "several.onnx", most=9)
-    golden = samples(), outputs_of(model, samples())
+    golden = named_samples(), outputs_of(model, named_samples())
     return {**parts, "models": {"float32": model}, "preprocess": TAKEN_AS_THEY_ARE, "golden": golden}
 
 
@@ -110,7 +75,7 @@ def test_its_manifest_and_golden_samples(found: Path) -> None:
     kept = {path.stem: np.load(path) for path in (found / "golden").iterdir()}
     assert sorted(kept) == ["embedding", "image", "logits", "peak", "tokens"]
     assert kept["tokens"].dtype == np.int64
-    for name, each in expected(samples()).items():
+    for name, each in expected(named_samples()).items():
         np.testing.assert_allclose(kept[name], each, atol=1e-5)
         said = document["self_test"]["outputs"][name]
         assert said == {"step": pytest.approx(np.ptp(each) / 255, rel=1e-5), "steps": 0.25}
@@ -125,11 +90,11 @@ def test_the_same_parts_give_the_same_bytes(several: dict[str, Any], found: Path
 @pytest.mark.parametrize("batch", ["batch", 3])
 def test_all_outputs_by_name(several: dict[str, Any], tmp_path: Path, batch: int | str) -> None:
     model = picture_and_tokens(tmp_path / "fixed.onnx", batch)
-    golden = samples(3), outputs_of(model, samples(3))
+    golden = named_samples(3), outputs_of(model, named_samples(3))
     predictor = Predictor(pack(tmp_path / "fixed", **several | {"models": {"float32": model}, "golden": golden}))
     assert predictor.self_test().passed
     for n, length in ((1, 1), (7, 4), (8, 9)):
-        given = samples(n, length)
+        given = named_samples(n, length)
         got = predictor.outputs(given, batch=4)
         assert list(got) == ["embedding", "logits", "peak"]
         for name, each in expected(given).items():
@@ -163,11 +128,11 @@ def test_each_output_has_a_range_of_its_own(several: dict[str, Any], tmp_path: P
 
 def test_files_of_samples(found: Path, edgekd: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
-    one = {name: each[:1] for name, each in samples().items()}
+    one = {name: each[:1] for name, each in named_samples().items()}
     npz(tmp_path / "in" / "a.npz", **one)
-    npz(tmp_path / "in" / "b.npz", **samples(5, 7), labels=np.zeros(5))
+    npz(tmp_path / "in" / "b.npz", **named_samples(5, 7), labels=np.zeros(5))
     predicted = [each["label"] for each in Predictor(found).predict([tmp_path / "in" / "b.npz"], batch=2)]
-    assert predicted == [("dark", "left", "right")[each] for each in expected(samples(5, 7))["logits"].argmax(1)]
+    assert predicted == [("dark", "left", "right")[each] for each in expected(named_samples(5, 7))["logits"].argmax(1)]
     done = edgekd("predict", found, tmp_path / "in", "--csv", "--batch", 2)
     rows = list(csv.DictReader(io.StringIO(done.out)))
     assert [Path(row["file"]).name for row in rows] == ["a.npz", *["b.npz"] * 5]
@@ -203,7 +168,7 @@ def tokens(*rows: list[int], dtype: type = np.int64) -> np.ndarray:
     ],
 )  # fmt: skip
 def test_samples_that_do_not_fit_are_refused(found: Path, tmp_path: Path, changed: dict[str, Any], says: str) -> None:
-    arrays = {**samples(2), **changed}
+    arrays = {**named_samples(2), **changed}
     file = npz(tmp_path / "wrong.npz", **{name: each for name, each in arrays.items() if each is not None})
     with pytest.raises(DataError, match=says) as refused:
         Predictor(found).predict([file])
@@ -225,16 +190,16 @@ def test_inputs_of_one_size_must_be_alike(several: dict[str, Any], tmp_path: Pat
     model.graph.input[0].type.tensor_type.shape.dim[3].ClearField("dim_value")
     model.graph.input[0].type.tensor_type.shape.dim[3].dim_param = "length"
     onnx.save(model, tmp_path / "alike.onnx")
-    given = samples(4, 8)
+    given = named_samples(4, 8)
     golden = given, outputs_of(tmp_path / "alike.onnx", given)
     changed = {"models": {"float32": tmp_path / "alike.onnx"}, "golden": golden}
     predictor = Predictor(pack(tmp_path / "alike", **several | changed))
     with pytest.raises(DataError, match="'length' is 8 in image and 5 in tokens: make them alike"):
-        predictor.predict([npz(tmp_path / "two.npz", **samples())])
+        predictor.predict([npz(tmp_path / "two.npz", **named_samples())])
 
 
 def test_its_score(found: Path) -> None:
-    given = samples(50)
+    given = named_samples(50)
     labels = expected(given)["logits"].argmax(1)
     labels[:10] = (labels[:10] + 1) % 3
     for batch in (7, 100):
@@ -248,7 +213,7 @@ def test_its_score(found: Path) -> None:
 
 def test_samples_by_name_for_one_input_are_refused(bundle: Path) -> None:
     with pytest.raises(DataError, match="one array is expected, and there are several: image, tokens"):
-        score(bundle, samples(), np.zeros(4, int))
+        score(bundle, named_samples(), np.zeros(4, int))
 
 
 def test_one_input_of_numbers(several: dict[str, Any], tmp_path: Path) -> None:
@@ -257,7 +222,7 @@ def test_one_input_of_numbers(several: dict[str, Any], tmp_path: Path) -> None:
     del model.graph.input[0], model.graph.node[:2], model.graph.node[3], model.graph.node[2]
     del model.graph.output[1:]
     onnx.save(model, tmp_path / "one.onnx")
-    given = {"tokens": samples()["tokens"]}
+    given = {"tokens": named_samples()["tokens"]}
     golden = given, TABLE[given["tokens"]].mean(1)
     folder = pack(tmp_path / "one", **several | {"models": {"float32": tmp_path / "one.onnx"}, "golden": golden})
     assert sorted(path.name for path in (folder / "golden").iterdir()) == ["input.npy", "output.npy"]
@@ -354,9 +319,9 @@ def test_forged_golden_samples_are_refused(found: Path, tmp_path: Path) -> None:
     predictor = Predictor(found)
     whole = predictor.contents
     forged = [
-        ("tokens", samples()["tokens"].astype(np.int32)),
-        ("tokens", samples(3)["tokens"]),
-        ("image", samples(4)["image"][..., 1:]),
+        ("tokens", named_samples()["tokens"].astype(np.int32)),
+        ("tokens", named_samples(3)["tokens"]),
+        ("image", named_samples(4)["image"][..., 1:]),
         ("peak", np.array(["a"] * 4)),
         ("embedding", np.zeros((4, 4))),
     ]

@@ -10,17 +10,27 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from edgekd.arrayfiles import read_npz
 from edgekd.bench.plan import Plan, Workload
+from edgekd.bundle.session import BundleSession
 from edgekd.devices.latency import measure_on_device
-from edgekd.devices.predictions import DevicePredictions, PredictionsSoFar, predict_on_device
+from edgekd.devices.predictions import (
+    DevicePredictions,
+    PredictionsSoFar,
+    outputs_on_device,
+    pack,
+    predict_on_device,
+)
 from edgekd.devices.probe import parse_probe
 from edgekd.devices.registry import Device
 from edgekd.devices.remote import Remote
-from edgekd.errors import MeasurementError
+from edgekd.devices.tensorrt_predictions import predict_with_engines
+from edgekd.errors import DeviceError, MeasurementError
 from edgekd.tasks.classification import Classification
 from edgekd.tasks.multilabel import Multilabel
 from edgekd.tasks.signature import LOGITS
 from tests.bench.conftest import write_model
+from tests.bundle.models import named_samples, picture_and_tokens
 
 FACTS = {
     **{"architecture": "aarch64", "system": "Debian", "cpu": "Cortex-A76", "cores": 4, "free_disk_bytes": 10**9},
@@ -121,6 +131,34 @@ def test_predictions_are_those_of_this_machine(remote, files, task):
         np.testing.assert_array_equal(found[name].rows, expected, strict=True)
         assert not task.is_finite(found[name].rows[40:42])
         assert (found[name].cut, found[name].n) == (None, 75)
+
+
+@pytest.mark.parametrize("batch", ["batch", 20])
+def test_several_inputs_by_name(remote, tmp_path, batch):
+    """Of several outputs the one called logits counts, though it is not the first."""
+    path = picture_and_tokens(tmp_path / "several.onnx", batch)
+    inputs = named_samples(75, 6)
+    inputs["image"][40] = np.nan
+    session = BundleSession(path)
+    logits = session.run(inputs)[LOGITS]
+    task = Classification(("dark", "left", "right"))
+    found = predict_on_device(remote, {"one": path}, inputs, task)["one"]
+    np.testing.assert_array_equal(found.rows, task.to_rows({LOGITS: logits}), strict=True)
+    assert (found.cut, found.n, found.rows[40]) == (None, 75, -1)
+    np.testing.assert_array_equal(outputs_on_device(remote, path, inputs), logits, strict=True)
+    with pytest.raises(DeviceError, match="the model takes image, tokens, and the samples are image, ids"):
+        predict_on_device(remote, {"one": path}, {"image": inputs["image"], "ids": inputs["tokens"]}, task)
+    with pytest.raises(MeasurementError, match=r"inputs by name \(image, tokens\) are not given to trtexec"):
+        predict_with_engines(remote, {"one": path}, inputs, task)
+
+
+def test_an_input_may_have_any_name(tmp_path):
+    """As a parameter of forward may, and unlike in np.savez."""
+    arrays = {"file": np.arange(3), "allow_pickle": np.zeros((3, 2), np.float32), "self": np.array([True] * 3)}
+    path = pack(tmp_path / "odd.npz", arrays)
+    for read in (read_npz(path, list(arrays)), dict(np.load(path))):
+        for name, each in arrays.items():
+            np.testing.assert_array_equal(read[name], each, strict=True)
 
 
 def test_the_metric_is_of_what_was_reached():

@@ -12,7 +12,6 @@ from torch import nn
 from edgekd.errors import ExportError, ModelError
 from edgekd.export import (
     export_onnx,
-    first_mismatch,
     half,
     output_parity,
     parity,
@@ -162,8 +161,6 @@ def test_mistakes(tmp_path):
     ):
         with pytest.raises(ExportError, match=re.escape(f"takes image, tokens; the batch has {given}")):
             list(runtime_outputs(path, [batch]))
-    with pytest.raises(ExportError, match="a file with several inputs is compared on this machine only"):
-        first_mismatch(path, [image.numpy(), tokens.numpy()], outputs=lambda path, inputs: inputs)
     with pytest.raises(ExportError, match="the outputs a are compared with b"):
         output_parity([{"b": image}], [{"a": image}])
     with pytest.raises(ExportError, match=re.escape("the output 'a' has the shape (2,), the reference's (3,)")):

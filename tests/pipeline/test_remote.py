@@ -5,27 +5,30 @@ import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
 import pytest
 import torch
 
+from edgekd.bundle.session import BundleSession
 from edgekd.data import DataSet, InMemory, load_data
 from edgekd.devices.registry import Device, add_device, find_device
 from edgekd.devices.targets import RemoteTarget
 from edgekd.errors import DeviceError
 from edgekd.gate.files import keep_files
 from edgekd.gate.subject import load_subject, subject_of
+from edgekd.pipeline.chunks import chunks
 from edgekd.pipeline.evaluate import ExportNode
 from edgekd.pipeline.node import NodeCache
-from edgekd.pipeline.remote import LazyConnection, RemotePredictionsNode
-from edgekd.pipeline.resolve import resolve_targets
+from edgekd.pipeline.remote import LazyConnection, RemotePredictionsNode, predict_test_set
+from edgekd.pipeline.resolve import must_be_driven, resolve_targets
 from edgekd.pipeline.run import run
 from edgekd.preprocess import Preprocess
 from edgekd.recipe import Target, load_recipe
 from edgekd.tasks.multilabel import Multilabel
-from tests.bundle.models import vector_model
+from tests.bundle.models import named_samples, picture_and_tokens, vector_model
 from tests.devices import odd_runtime
 from tests.devices.conftest import sshd as sshd
 from tests.devices.fake_jetson import MW, FakeJetson
@@ -158,6 +161,33 @@ def test_labels_that_a_device_finds_are_compared_by_the_files_thresholds(registr
     ours, theirs = (1 / (1 + np.exp(-each)) >= thresholds for each in (here, inputs))
     assert found["agreement"]["net"] == (ours == theirs).all(1).mean() < 1
     assert node.key != replace(node, tasks={"net": Multilabel(("a", "b"), (0.4, 0.4))}).key
+
+
+@pytest.fixture
+def of_several() -> DataSet:
+    arrays = {name: torch.from_numpy(each) for name, each in named_samples(60, 6).items()}
+    samples = InMemory(arrays, torch.zeros(60, dtype=torch.long), np.arange(60))
+    taken_as_they_are = Preprocess("tensors", (), (), ())
+    return DataSet("two", ("dark", "left", "right"), taken_as_they_are, samples, samples, samples)
+
+
+def test_several_inputs_are_predicted_there_chunk_by_chunk(registry, of_several, tmp_path, monkeypatch):
+    monkeypatch.setattr("edgekd.pipeline.chunks.CHUNK_BYTES", 256)
+    of_several = replace(of_several, batch_size=16)
+    file = picture_and_tokens(tmp_path / "net.onnx")
+    expected = BundleSession(file).run(named_samples(60, 6))["logits"].argmax(1)
+    with RemoteTarget(find_device("desk")) as desk:
+        target = Target(device="desk", runtime="onnxruntime")
+        found = predict_test_set(desk, target, {"net": file}, of_several)
+    assert len(list(chunks(of_several, of_several.test))) == 4
+    np.testing.assert_array_equal(found["net"], expected.astype(np.int32), strict=True)
+
+
+def test_tensorrt_there_is_refused_for_several_inputs_before_any_training(of_several):
+    recipe = SimpleNamespace(targets=[Target(device="orin", runtime="tensorrt"), Target(device="cpu")])
+    must_be_driven(of_several, {}, recipe)  # nothing is measured on a device that is not registered
+    with pytest.raises(DeviceError, match="TensorRT on orin is driven .* and the data give image, tokens by name: ask"):
+        must_be_driven(of_several, {"orin": object()}, recipe)
 
 
 def odd_python(folder: Path) -> Path:

@@ -1,14 +1,16 @@
 """Quantisation of networks with several inputs and outputs."""
 
 import re
+from functools import partial
 
 import onnx
+import onnxruntime
 import pytest
 import torch
 from torch import nn
 
 from edgekd.errors import ModelError
-from edgekd.export import export_onnx, output_parity, runtime_outputs, signature_of
+from edgekd.export import export_onnx, first_mismatch, output_parity, runtime_outputs, signature_of
 from edgekd.models.signature import find_signature
 from edgekd.quantize import calibrate, convert, export_runtime, prepare
 from edgekd.quantize.adaround import adaround
@@ -49,6 +51,21 @@ def test_files_of_runtimes_give_every_output_of_the_graph_at_every_length(tmp_pa
     assert max(each.mean_steps for each in found.values()) < (3 if profile == "tensorrt" else 1)
     against = output_parity(outputs_of(network, signature), outputs_of(graph, signature))
     assert 0 < max(each.mean_steps for each in against.values()) < 12
+
+
+def test_the_layer_that_another_runtime_computes_otherwise(tmp_path):
+    """It is given the inputs by their names, in a file that is cut off."""
+    network, signature = image_and_text()
+    path = export_runtime(quantised(network, signature), tmp_path / "m.onnx", None, "onnxruntime-x86", inputs=signature)
+    inputs = [each.numpy() for each in batches(signature)[0]]
+
+    def there(cut, given, steps=0):
+        assert list(given) == ["image", "tokens"]
+        session = onnxruntime.InferenceSession(str(cut), providers=["CPUExecutionProvider"])
+        return session.run(None, given)[0].astype(int) + steps
+
+    assert first_mismatch(path, inputs, outputs=there) == first_mismatch(path, inputs)
+    assert first_mismatch(path, inputs, outputs=partial(there, steps=3)).steps >= 3
 
 
 def test_a_converted_graph_is_exported_with_the_names_of_the_signature(tmp_path):
