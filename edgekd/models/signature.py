@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 from edgekd.errors import ModelError, first_line
 from edgekd.models.modes import in_evaluation
 from edgekd.tasks.signature import INPUT, OpenDimension, Signature, TensorSpec
-from edgekd.tasks.tensors import Inputs, arguments_of, output_tensors
+from edgekd.tasks.tensors import Inputs, arguments_of, output_tensors, shapes_of
 
 
 def find_signature(
@@ -138,7 +138,6 @@ class _IndexTrace(TorchFunctionMode):
 
 
 def _outputs_of(network: nn.Module, inputs: Sequence[Tensor], trace: _IndexTrace | None = None) -> dict[str, Tensor]:
-    shapes = ", ".join(str(tuple(each.shape)) for each in inputs)
     with torch.no_grad(), in_evaluation(network):
         try:
             if trace is None:
@@ -148,7 +147,7 @@ def _outputs_of(network: nn.Module, inputs: Sequence[Tensor], trace: _IndexTrace
                     given = network(*inputs)
         except Exception as error:  # the forward pass is the user's code
             raise ModelError(
-                f"{type(network).__name__} does not take inputs of {shapes}: {first_line(error)}"
+                f"{type(network).__name__} does not take inputs of {shapes_of(inputs)}: {first_line(error)}"
             ) from error
     found = output_tensors(given)
     for name, tensor in found.items():
