@@ -78,11 +78,10 @@ def _check_share(row: Row, metric: Metric, bits: Sequence[bool] | None, key: str
     correct = round(value * n)
     if not _is_close(correct, value * n):
         raise Malformed(f"{key}.{metric.name}", f"no number of correct predictions among {n} gives {value}")
-    name = f"{metric.name}_ci95"
-    interval, due = row.get(name), wilson_interval(correct, n)
+    interval, due = row.get(metric.interval_key), wilson_interval(correct, n)
     if interval is not None and not all(math.isclose(*ends, abs_tol=SAME) for ends in zip(interval, due, strict=True)):
         said = f"{interval[0]:.4f} to {interval[1]:.4f} is not the interval of {correct} of {n}"
-        raise Malformed(f"{key}.{name}", f"{said}, {due[0]:.4f} to {due[1]:.4f}")
+        raise Malformed(f"{key}.{metric.interval_key}", f"{said}, {due[0]:.4f} to {due[1]:.4f}")
 
 
 def check_evidence(row: Row, kept: Mapping[str, Evidence], key: str) -> None:

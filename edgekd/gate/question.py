@@ -6,7 +6,7 @@ from typing import Any
 
 from edgekd.formatting import ABSENT, exceeds, format_distinct, in_hundredths, significant
 from edgekd.gate.row import GateRow, TimeRatio
-from edgekd.gate.rules import Rule
+from edgekd.gate.rules import Rule, is_share
 from edgekd.gate.verdict import Finding, Level
 from edgekd.tasks.registry import metrics_by_name
 
@@ -95,8 +95,7 @@ def value_of(figure: Any) -> float | None:
 
 def shown(metric: str, *values: float) -> list[str]:
     """Format figures of ``metric`` with their unit, with digits enough to tell those apart that differ."""
-    quality = metrics_by_name().get(metric)
-    if metric == "int8_coverage" or (quality and quality.unit == "%"):
+    if is_share(metric):
         return [f"{text} %" for text in format_distinct([*values, 0, 1], in_hundredths, 1)[: len(values)]]
     if metric == "size_bytes":
         return [f"{value:.0f} B" for value in values]
@@ -104,9 +103,9 @@ def shown(metric: str, *values: float) -> list[str]:
         return [f"{value:.0f}" for value in values]
     if metric == "latency_ratio":
         return format_distinct(values, decimals, 4)
-    if quality:
-        return [f"{text} {quality.unit}".rstrip() for text in format_distinct(values, significant, 3)]
-    return format_distinct(values, significant, 3)
+    quality = metrics_by_name().get(metric)
+    unit = quality.unit if quality else ""
+    return [f"{text} {unit}".rstrip() for text in format_distinct(values, significant, 3)]
 
 
 def decimals(value: float, places: int) -> str:

@@ -14,7 +14,7 @@ from edgekd.gate.consistency import check_correct, check_evidence, check_files, 
 from edgekd.gate.evidence import keep_evidence, named_evidence, remove_evidence
 from edgekd.gate.row import GateRow
 from edgekd.records import shape
-from edgekd.records.evidence import kept_evidence
+from edgekd.records.evidence import WITH_BASELINE, WITH_REPORT, kept_evidence
 from edgekd.records.facts import Facts, facts_of
 from edgekd.records.readers import Malformed, under
 from edgekd.records.rows import deployed_of, place_of, rows_of_deployed, task_of, teacher_of
@@ -23,10 +23,6 @@ from edgekd.tasks.task import Task
 
 KIND, SCHEMA_VERSION = "edgekd baseline", 1
 REPORT_VERSION = 2
-
-
-WITH_REPORT = "give the run's whole folder, or run the recipe again"
-WITH_BASELINE = "commit the baseline's folder of files with it, or promote the baseline again"
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from edgekd.tasks.evidence_file import EvidenceFile, compared_by_file, write_evi
 from edgekd.tasks.metric import Correct, Evidence, Metric
 from edgekd.tasks.task import Task
 
-VERSION = 1
+VERSION = 2
 EVIDENCE = "evidence.npz"
 
 
@@ -28,7 +28,7 @@ class Scores:
     """The metrics of predictions.
 
     Attributes:
-        values, intervals: by the names of metrics; intervals are of 95 %.
+        values, intervals: by their keys in rows; intervals are of 95 %.
         n: the number of samples.
         right: a bit for each sample, where samples are right or wrong.
         evidence: what else is needed of each sample, in a file of the run.
@@ -44,14 +44,13 @@ class Scores:
     def of(cls, evidence: Mapping[str, Evidence], metrics: Sequence[Metric]) -> "Scores":
         """Compute metrics from the evidence for each."""
         values = {metric.name: evidence[metric.name].value() for metric in metrics}
-        intervals = {metric.name: interval(metric, evidence[metric.name]) for metric in metrics}
+        intervals = {metric.interval_key: interval(metric, evidence[metric.name]) for metric in metrics}
         right = next((encode_correct(each.correct) for each in evidence.values() if isinstance(each, Correct)), None)
         return cls(values, intervals, evidence[metrics[0].name].n, right)
 
     def to_json(self) -> dict[str, Any]:
         """Return these entries of a report's row."""
-        intervals = {f"{name}_ci95": ends for name, ends in self.intervals.items()}
-        return {**self.values, **intervals, "n": self.n, "right": self.right, "evidence": self.evidence}
+        return {**self.values, **self.intervals, "n": self.n, "right": self.right, "evidence": self.evidence}
 
 
 def scores(predictions: Path, task: Task, data: DataSet, nodes: NodeCache) -> Scores:

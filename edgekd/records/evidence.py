@@ -9,6 +9,10 @@ from edgekd.strict_json import build
 from edgekd.tasks.evidence_file import EvidenceFile, compared_by_file, read_evidence
 from edgekd.tasks.metric import Correct, Evidence, Metric
 
+# How to get a file that is missing or another one.
+WITH_REPORT = "give the run's whole folder, or run the recipe again"
+WITH_BASELINE = "commit the baseline's folder of files with it, or promote the baseline again"
+
 
 def kept_evidence(
     row: Mapping[str, Any], metrics: Iterable[Metric], folder: Path | None, advice: str

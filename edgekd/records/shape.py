@@ -133,7 +133,7 @@ def _row(metrics: Sequence[Metric]) -> Reader:
     fields = {
         **FIGURES,
         **_figures(metrics),
-        **{f"{metric.name}_ci95": interval(_range(metric)) for metric in metrics},
+        **{metric.interval_key: interval(_range(metric)) for metric in metrics},
         "model": text,
         "role": one_of(*ROLES),
         "expected_calibration_error": SHARE,
@@ -151,7 +151,7 @@ def _row(metrics: Sequence[Metric]) -> Reader:
     return table(
         fields,
         ("model", "runtime", "precision"),
-        all_of(holds(metric.name, f"{metric.name}_ci95") for metric in metrics),
+        all_of(holds(metric.name, metric.interval_key) for metric in metrics),
     )
 
 

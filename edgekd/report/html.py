@@ -9,7 +9,6 @@ from markupsafe import Markup
 
 from edgekd.formatting import ABSENT, CALIBRATION, DETAILS, NAMES, columns, count, significant
 from edgekd.plain_text import document, line
-from edgekd.records.rows import task_of
 from edgekd.report.columns import LAYERS, PARITY, WIDTHS, baseline_sentences, precision_sentence, step_columns
 from edgekd.report.panels import panel_pictures
 from edgekd.report.plots import Picture, pictures, stage_pictures, widths_of
@@ -45,7 +44,7 @@ def render_html(report: Mapping[str, Any], folder: Path | None = None) -> str:
         rows=rows,
         results=results,
         metric=metrics[0],
-        kinds=task_of({"task": checked.task}).outputs,
+        kinds=checked.kind.outputs,
         baseline_sentences=baseline_sentences(checked.rows),
         details=columns(rows, DETAILS),
         key_columns=sum(column in NAMES for column in results),

@@ -5,16 +5,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from typing_extensions import Self
 
 from edgekd.errors import EdgekdError
 from edgekd.records import shape
-from edgekd.records.evidence import kept_evidence
+from edgekd.records.evidence import WITH_REPORT, kept_evidence
 from edgekd.records.readers import Malformed
 from edgekd.records.roles import roles_must_agree
 from edgekd.records.rows import PLACE, place_of, task_of
-from edgekd.tasks.breakdown import Breakdown
+from edgekd.tasks.breakdown import Breakdown, ReportPart
 from edgekd.tasks.evidence_file import EvidenceFile
 from edgekd.tasks.metric import Evidence, Metric
 from edgekd.tasks.task import Task
@@ -26,23 +26,14 @@ Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 
 
-class Part(BaseModel):
-    """A frozen part of a report, without NaN, which keeps fields that a newer edgekd may have added."""
-
-    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
-
-    def to_json(self) -> dict[str, Any]:
-        return self.model_dump(mode="json", exclude_none=True)
-
-
-class Note(Part):
+class Note(ReportPart):
     """A warning: ``code`` for machines, ``message`` for people."""
 
     code: str
     message: str
 
 
-class Latency(Part):
+class Latency(ReportPart):
     """Milliseconds of one inference; ``n`` is the number of timed runs."""
 
     p50: Positive
@@ -56,7 +47,7 @@ class Latency(Part):
     n: Count
 
 
-class Ratio(Part):
+class Ratio(ReportPart):
     """The student's time over the teacher's, interleaved."""
 
     ratio: Positive
@@ -70,7 +61,7 @@ class AgainstBaseline(Ratio):
     valid: bool = True
 
 
-class ConfidenceBin(Part):
+class ConfidenceBin(ReportPart):
     """``n`` predictions of about one confidence: their mean confidence, and their accuracy."""
 
     n: Count
@@ -78,7 +69,7 @@ class ConfidenceBin(Part):
     accuracy: Fraction
 
 
-class Row(Part):
+class Row(ReportPart):
     """The figures of one network at one place; the task's metrics are those of :meth:`figure` and :meth:`interval`.
 
     So that a report can be compared in pairs with another one by itself, ``right`` has a bit for each test sample
@@ -129,7 +120,7 @@ class Row(Part):
 
     def interval(self, metric: Metric) -> tuple[float, float] | None:
         """Return the 95 % interval of a metric, or None if it was not measured."""
-        found = (self.model_extra or {}).get(f"{metric.name}_ci95")
+        found = (self.model_extra or {}).get(metric.interval_key)
         return (found[0], found[1]) if found else None
 
     def kept_evidence(self, metrics: Iterable[Metric], folder: Path | None = None) -> dict[str, Evidence]:
@@ -139,7 +130,7 @@ class Row(Part):
             DataError: the file is missing, or not the one that was written with the report.
         """
         row = self.model_dump(include={"right", "n", "evidence"})
-        return kept_evidence(row, metrics, folder, "give the run's whole folder, or run the recipe again")
+        return kept_evidence(row, metrics, folder, WITH_REPORT)
 
     @property
     def place(self) -> str:
@@ -147,7 +138,7 @@ class Row(Part):
         return place_of(self.model_dump(include=set(PLACE)))
 
 
-class Check(Part):
+class Check(ReportPart):
     """One promise of the budget: ``value`` must not exceed ``bound``.
 
     ``ci95`` is the interval of ``value`` on ``n`` samples; the verdict is by ``value``.
@@ -162,7 +153,7 @@ class Check(Part):
     n: Count | None = None
 
 
-class BudgetRecord(Part):
+class BudgetRecord(ReportPart):
     met: bool
     checks: tuple[Check, ...]
 
@@ -171,7 +162,7 @@ class BudgetRecord(Part):
         return cls(met=all(check.met for check in checks), checks=tuple(checks))
 
 
-class DataRecord(Part):
+class DataRecord(ReportPart):
     name: str
     fingerprint: str
     classes: tuple[str, ...]
@@ -181,7 +172,7 @@ class DataRecord(Part):
     labels: str | None = None
 
 
-class LayerWidth(Part):
+class LayerWidth(ReportPart):
     """The channels of a layer before and after pruning."""
 
     layer: str
@@ -189,16 +180,16 @@ class LayerWidth(Part):
     after: Count
 
 
-class StageRecord(Part):
+class StageRecord(ReportPart):
     """``metrics`` may hold ``history``, ``params``, ``macs`` and ``widths``, see :mod:`edgekd.report`."""
 
     name: str
     key: str
     seconds: float | None = None
-    metrics: dict[str, Any] = {}
+    metrics: dict[str, Any] = Field(default_factory=dict)
 
 
-class ParityRecord(Part):
+class ParityRecord(ReportPart):
     """How far a file's outputs are from the network's on ``n`` samples.
 
     A step is a 255th of the range of the network's logits. ``departs_at`` is the first layer at which the runtime
@@ -216,7 +207,7 @@ class ParityRecord(Part):
     departs_at: str | None = None
 
 
-class ProfileRecord(Part):
+class ProfileRecord(ReportPart):
     """Where the time of one inference of ``model`` goes, as ``edgekd profile --json`` gives it."""
 
     model: str
@@ -229,14 +220,14 @@ class ProfileRecord(Part):
     layers: tuple[dict[str, Any], ...]
 
 
-class Deployed(Part):
+class Deployed(ReportPart):
     """Which row the budget is judged on: that of ``model`` at ``place``."""
 
     model: str
     place: str
 
 
-class Report(Part):
+class Report(ReportPart):
     """The report of a run; ``task`` is None for classification.
 
     In version 1 the teacher comes first, the deployed network last; nothing else says so.
@@ -246,7 +237,7 @@ class Report(Part):
     name: str
     task: str | None = None
     recipe_sha256: str
-    environment: dict[str, Any] = {}
+    environment: dict[str, Any] = Field(default_factory=dict)
     data: DataRecord | None = None
     budget: BudgetRecord | None = None
     warnings: tuple[Note, ...] = ()
@@ -258,15 +249,19 @@ class Report(Part):
     command: str | None = None
 
     @property
+    def kind(self) -> type[Task]:
+        """Return the task's class."""
+        return task_of({"task": self.task})
+
+    @property
     def metrics(self) -> Sequence[Metric]:
         """Return the task's metrics; the first is the budget's."""
-        return task_of({"task": self.task}).metrics
+        return self.kind.metrics
 
     def breakdown(self) -> Breakdown | None:
         """Return the metric of each class or label of the teacher and the deployed network, or None if it has none."""
-        task = task_of({"task": self.task})
-        kept = (self.model_extra or {}).get(task.breakdown_key) if task.breakdown_key else None
-        return None if kept is None else task.breakdown_from_json(kept)
+        kept = (self.model_extra or {}).get(self.kind.breakdown_key) if self.kind.breakdown_key else None
+        return None if kept is None else self.kind.breakdown_from_json(kept)
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any], source: str | Path = "report") -> "Report":

@@ -91,8 +91,8 @@ class Breakdown(Protocol):
         """Return what a report's page shows of it."""
 
 
-class BreakdownPart(BaseModel):
-    """A frozen part of a breakdown, without NaN, which keeps fields that a newer edgekd may have added."""
+class ReportPart(BaseModel):
+    """A frozen part of a report, without NaN, which keeps fields that a newer edgekd may have added."""
 
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
 
@@ -102,6 +102,18 @@ class BreakdownPart(BaseModel):
 
     def to_json(self) -> JsonObject:
         return self.model_dump(mode="json", exclude_none=True)
+
+
+def said(first: str, shown: int, of: int, runtime: str) -> tuple[str, ...]:
+    """Return the sentences of a panel: the ``first``, how ``shown`` of all groups were chosen, and where both ran."""
+    some = "Shown are those that lost most and the few that gained most."
+    return (first, *([some] if shown < of else []), f"In {runtime}, on the test samples.")
+
+
+def lost_and_gained(changes: Sequence[float], groups: str, metric: str, before: str, after: str) -> str:
+    """Say of how many ``groups`` the ``metric`` fell and rose."""
+    lost, gained = sum(each < 0 for each in changes), sum(each > 0 for each in changes)
+    return f"Of {len(changes)} {groups} {lost} lost {metric} from {before} to {after} and {gained} gained."
 
 
 def ends(falling: Sequence[Any]) -> list[Any]:

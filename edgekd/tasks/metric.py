@@ -105,6 +105,11 @@ class Metric:
     evidence_type: Callable[[], type[Evidence]]
 
     @property
+    def interval_key(self) -> str:
+        """Return the key of the metric's 95 % interval in rows, next to that of its value, which is the name."""
+        return f"{self.name}_ci95"
+
+    @property
     def scale(self) -> int:
         """Return what a value is multiplied by to be read in ``unit``."""
         return 100 if self.unit == "%" else 1
@@ -139,7 +144,7 @@ class Metric:
 
     def column(self) -> Column:
         """Return the column of a table of rows that holds the metric with its interval."""
-        return Column(self.heading, lambda row: self.shown(row.get(self.name), row.get(f"{self.name}_ci95")))
+        return Column(self.heading, lambda row: self.shown(row.get(self.name), row.get(self.interval_key)))
 
     def drop(self, before: float, after: float) -> float:
         """Return how much worse ``after`` is, below 0 where it is better."""

@@ -49,8 +49,10 @@ def test_of_labels_a_row_names_a_file(tmp_path, labelled):
     targets = data.test.labels.numpy()
     assert found.values["map"] == pytest.approx(average_precision_score(targets, logits, average="macro"))
     assert (found.n, found.right) == (300, None)
-    for name, (low, high) in found.intervals.items():
-        assert low < found.values[name] < high
+    assert set(found.intervals) == {"map_ci95", "macro_f1_ci95"}
+    for metric in data.task.metrics:
+        low, high = found.intervals[metric.interval_key]
+        assert low < found.values[metric.name] < high
     kept = read_evidence(tmp_path, found.evidence, data.task.metrics, "")
     assert {name: each.value() for name, each in kept.items()} == found.values
 

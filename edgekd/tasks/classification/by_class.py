@@ -11,13 +11,15 @@ from pydantic import Field
 from edgekd.formatting import Column, percent, points
 from edgekd.tasks.breakdown import (
     NAMED,
-    BreakdownPart,
     GroupChange,
     LostGroup,
     NamedPredictions,
     Panel,
     PanelTable,
+    ReportPart,
     ends,
+    lost_and_gained,
+    said,
 )
 from edgekd.tasks.classification.score import correct_by_class, grown_confusions, lost_classes
 
@@ -29,7 +31,7 @@ LEAST_GROWTH = 2
 Count = Annotated[int, Field(ge=0)]
 
 
-class ClassCounts(BreakdownPart):
+class ClassCounts(ReportPart):
     """One class: how many of its ``n`` test samples were classified correctly before and after."""
 
     name: str
@@ -43,7 +45,7 @@ class ClassCounts(BreakdownPart):
         return 100 * (self.right_after - self.right_before) / self.n
 
 
-class Confusion(BreakdownPart):
+class Confusion(ReportPart):
     """How many test samples of the class ``label`` were predicted as the class ``answered``, before and after."""
 
     label: str
@@ -52,7 +54,7 @@ class Confusion(BreakdownPart):
     after: Count
 
 
-class ByClass(BreakdownPart):
+class ByClass(ReportPart):
     """The predictions of the networks ``before`` and ``after`` in ``runtime``, class by class.
 
     ``confusions`` are those that grew by ``least_growth`` samples or more, the most grown first, not all of them.
@@ -86,15 +88,10 @@ class ByClass(BreakdownPart):
 
     def panel(self) -> Panel:
         changed, shown = self.changed, ends(self.changed)
-        some = "Shown are those that lost most and the few that gained most."
         return Panel(
             name="classes",
             heading="Class by class",
-            sentences=(
-                self._sentence(),
-                *([some] if len(shown) < len(self.classes) else []),
-                f"In {self.runtime}, on the test samples.",
-            ),
+            sentences=said(self._sentence(), len(shown), len(self.classes), self.runtime),
             picture="Accuracy class by class",
             axis="test samples classified correctly in %",
             before=self.before,
@@ -107,8 +104,7 @@ class ByClass(BreakdownPart):
 
     def _sentence(self) -> str:
         changes = [each.change for each in self.changed]
-        lost, gained = sum(each < 0 for each in changes), sum(each > 0 for each in changes)
-        return f"Of {len(changes)} classes {lost} lost accuracy from {self.before} to {self.after} and {gained} gained."
+        return lost_and_gained(changes, "classes", "accuracy", self.before, self.after)
 
     def _short(self, changed: Sequence[ClassCounts]) -> str:
         lost = [each for each in changed if each.change < 0][:NAMED]

@@ -12,13 +12,15 @@ from pydantic import Field
 from edgekd.formatting import Column, exceeds, percent, points
 from edgekd.tasks.breakdown import (
     NAMED,
-    BreakdownPart,
     GroupChange,
     LostGroup,
     NamedPredictions,
     Panel,
     PanelTable,
+    ReportPart,
     ends,
+    lost_and_gained,
+    said,
 )
 from edgekd.tasks.multilabel.evidence import average_precision
 
@@ -28,7 +30,7 @@ MOST_LOST = 3
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class LabelPrecision(BreakdownPart):
+class LabelPrecision(ReportPart):
     """One label: the ``n`` test samples that are known to have it, and its average precision before and after.
 
     The precisions are None where no sample has the label.
@@ -40,7 +42,7 @@ class LabelPrecision(BreakdownPart):
     precision_after: Share | None = None
 
 
-class ByLabel(BreakdownPart):
+class ByLabel(ReportPart):
     """The average precision of the networks ``before`` and ``after`` in ``runtime``, label by label."""
 
     before: str
@@ -71,7 +73,6 @@ class ByLabel(BreakdownPart):
 
     def panel(self) -> Panel:
         shown = ends(self.changed)
-        some = "Shown are those that lost most and the few that gained most."
         columns = [
             Column("Label", lambda each: each[0].name, number=False),
             Column(self.before, lambda each: percent(each[1].before)),
@@ -82,11 +83,7 @@ class ByLabel(BreakdownPart):
         return Panel(
             name="labels",
             heading="Label by label",
-            sentences=(
-                self._sentence(),
-                *([some] if len(shown) < len(self.labels) else []),
-                f"In {self.runtime}, on the test samples.",
-            ),
+            sentences=said(self._sentence(), len(shown), len(self.labels), self.runtime),
             picture="Average precision label by label",
             axis="average precision in %",
             before=self.before,
@@ -99,11 +96,7 @@ class ByLabel(BreakdownPart):
 
     def _sentence(self) -> str:
         changes = [change.after - change.before for _, change in self.changed]
-        lost, gained = sum(each < 0 for each in changes), sum(each > 0 for each in changes)
-        return (
-            f"Of {len(changes)} labels {lost} lost average precision from {self.before} to {self.after} and {gained} "
-            "gained."
-        )
+        return lost_and_gained(changes, "labels", "average precision", self.before, self.after)
 
     def _short(self) -> str:
         lost = [change for _, change in self.changed if change.after < change.before][:NAMED]
