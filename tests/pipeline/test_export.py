@@ -2,13 +2,19 @@ import json
 import os
 from pathlib import Path
 
+import onnx
 import pytest
+import torch
 
 from edgekd.artifact import capture
 from edgekd.errors import EdgekdError, ExportError
+from edgekd.export import export_onnx, output_parity, runtime_outputs, signature_of
 from edgekd.models import build
+from edgekd.models.build import code_of
 from edgekd.pipeline.export import KEY_DIGITS, export, last_stage
+from edgekd.preprocess import Preprocess
 from edgekd.spec import MODEL, Spec
+from tests.several_tensors import batches, image_and_text
 
 
 def stage(root: Path, name: str) -> Path:
@@ -66,6 +72,33 @@ def test_what_is_no_file_says_nothing_of_the_network(tmp_path, lies_there):
     lies_there(tmp_path / "exports/00-teacher-aaaa/model.onnx")
     with pytest.raises(ExportError, match="nothing says how its input is prepared"):
         export(folder, ["onnxruntime-x86"], tmp_path / "out")
+
+
+def test_a_network_of_several_inputs(tmp_path):
+    """Its files take them by name, at every length, and are prepared as the run's own files say: not at all."""
+    (tmp_path / "net.py").write_text(
+        "from tests.several_tensors import ImageAndText\n\n\ndef made(num_classes):\n"
+        "    return ImageAndText(classes=num_classes)\n"
+    )
+    network, signature = image_and_text()
+    builder = f"{tmp_path / 'net.py'}:made"
+    spec = Spec(builder, (), 4, code=code_of(builder, (), 4, {}, signature), signature=signature)
+    capture(network, spec).save(tmp_path / "stages/00-teacher-aaaa")
+    beside = tmp_path / "exports/00-teacher-aaaa/model.onnx"
+    beside.parent.mkdir(parents=True)
+    export_onnx(network, beside, Preprocess("tensors", (), (), ()), "abcd", inputs=signature)
+    for written in export(tmp_path, ["onnxruntime-arm", "tensorrt"], tmp_path / "out"):
+        model = onnx.load(written.path)
+        assert signature_of(model) == signature
+        metadata = {entry.key: json.loads(entry.value) for entry in model.metadata_props}
+        assert (metadata["edgekd.preprocess"]["kind"], metadata["edgekd.labels"]) == ("tensors", list("abcd"))
+        with torch.no_grad():
+            ours = [signature.named(network(*each)) for each in batches(signature)]
+        found = output_parity(ours, runtime_outputs(written.path, batches(signature)))
+        assert list(found) == ["logits", "embedding"]
+        assert max(each.max_abs_difference for each in found.values()) < (
+            1e-3 if written.target == "tensorrt" else 1e-5
+        )
 
 
 def test_an_unknown_target_before_anything_is_read(tmp_path):

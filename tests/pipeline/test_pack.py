@@ -14,8 +14,10 @@ from edgekd.bundle.predict import Predictor
 from edgekd.bundle.verify import verify
 from edgekd.errors import BundleError
 from edgekd.files import sha256_file
-from edgekd.pipeline.names import SAMPLES
-from edgekd.pipeline.pack import pack_run
+from edgekd.pipeline.names import NAMED_SAMPLES, SAMPLES
+from edgekd.pipeline.pack import must_be_images, pack_run, read_samples
+from edgekd.preprocess import Preprocess
+from tests.bundle.models import named_samples
 from tests.bundle.test_pack import contents
 
 
@@ -148,3 +150,15 @@ def test_the_command_needs_no_torch(run: Path, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "False\n")
     assert {"model.raw.onnx", "model.int8.onnx", "manifest.json"} <= set(json.loads(done.stdout)["files"])
     assert verify(tmp_path / "b").licenses == {"model": "MIT"}
+
+
+def test_samples_of_several_inputs_lie_by_name(tmp_path: Path) -> None:
+    file = tmp_path / "model.onnx"
+    given = named_samples()
+    np.savez(file.with_name(NAMED_SAMPLES), **given)
+    found = read_samples(file)
+    assert isinstance(found, dict) and list(found) == ["image", "tokens"]
+    for name, each in given.items():
+        np.testing.assert_array_equal(found[name], each, strict=True)
+    with pytest.raises(BundleError, match="--raw-input is for images; this network takes several inputs, leave it out"):
+        must_be_images(found, Preprocess("tensors", (), (), ()))
