@@ -78,7 +78,8 @@ def values(
     low, high = bounds or (0.0, 1.0)
     if np.issubdtype(dtype, np.floating):
         drawn = random.random(shape, dtype=np.float32)
-        return (drawn if np.isinf(high - low) or bounds is None else drawn * (high - low) + low).astype(dtype)
+        within = np.clip(drawn, low, high) if np.isinf(high - low) else drawn * (high - low) + low
+        return within.astype(dtype)
     if bounds is not None:
         return random.integers(int(low), int(high), shape, endpoint=True).astype(dtype)
     if dtype in (np.uint8, np.int8):

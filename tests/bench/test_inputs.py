@@ -106,6 +106,7 @@ def test_values_stay_within_bounds():
     assert not values((5,), np.int64, random).any()
     drawn = values((100,), np.float16, random, (-30.0, 0.0))
     assert drawn.dtype == np.float16 and -30 <= drawn.min() < -20 and drawn.max() <= 0
+    assert values((100,), np.float32, random, (2.0, np.inf)).min() >= 2, "a bound on one side alone"
     assert values((9,), np.bool_, random, (0.0, 1.0)).dtype == np.bool_
 
 
