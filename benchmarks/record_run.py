@@ -10,6 +10,7 @@ from pathlib import Path
 from edgekd.files import write_json, write_text
 from edgekd.report.markdown import render_markdown
 from edgekd.report.plots import picture
+from edgekd.report.schema import Report
 
 
 def main() -> None:
@@ -20,8 +21,9 @@ def main() -> None:
     run, results = arguments.run, arguments.results
     report = json.loads((run / "report.json").read_text())
     write_json(results / "report.json", report)
-    picture(report, results / "accuracy-latency.png")
-    write_text(results / "README.md", render_markdown(report))
+    checked = Report.from_json(report)
+    picture(checked, results / "accuracy-latency.png")
+    write_text(results / "README.md", render_markdown(checked))
     print(f"{results}: report.json, accuracy-latency.png, README.md")
 
 

@@ -19,6 +19,7 @@ from edgekd.gate.verdict import Finding, Verdict
 from edgekd.log import get_logger
 from edgekd.report.html import render_html
 from edgekd.report.markdown import render_markdown
+from edgekd.report.schema import Report
 from edgekd.report.table import render_table
 from tests.report.sample import sample
 
@@ -140,13 +141,13 @@ def printed(*shown: object) -> str:
 def test_a_report_is_clean_in_every_medium():
     # A lone surrogate is no text, and a report that holds one is refused.
     text = " ".join(EVIL).encode(errors="replace").decode()
-    document = evil_report(text)
-    for output in (printed(render_table(document)), render_markdown(document), render_html(document)):
+    report = Report.from_json(evil_report(text))
+    for output in (printed(render_table(report)), render_markdown(report), render_html(report)):
         output.encode()
         assert obeyed(output.replace("\n", "")) == []
         assert all(letter in "\n\u200b\u200c\u200d" or letter.isprintable() for letter in output)
-    assert "<script>alert" not in render_html(document) + render_markdown(document).replace("\\<", "")
-    for line in render_markdown(document).splitlines():
+    assert "<script>alert" not in render_html(report) + render_markdown(report).replace("\\<", "")
+    for line in render_markdown(report).splitlines():
         assert not line.startswith(("```", "::", "# "))
         assert " @octocat" not in line
 

@@ -81,11 +81,10 @@ def test_the_page_on_recipes_names_every_key_and_every_choice():
 
 @pytest.mark.parametrize("name", ["quickstart", "cifar10"])
 def test_the_tables_are_those_of_the_recorded_runs(name):
-    import json
-
+    from edgekd.report.load import load_report
     from edgekd.report.markdown import render_markdown
 
     results = Path(__file__).parents[1] / "benchmarks" / "results" / name
-    recorded = render_markdown(json.loads((results / "report.json").read_text()))
+    recorded = render_markdown(load_report(results))
     table = next(block for block in recorded.split("\n\n") if block.startswith("| Model"))
     assert table.strip() in README

@@ -73,8 +73,8 @@ class Reports(Kind):
         )
 
         def use() -> None:
-            report = load_report(folder).to_json()
-            with readable(report["name"]):
+            report = load_report(folder)
+            with readable(report.name):
                 render_markdown(report).encode()
                 Console(file=io.StringIO(), width=160).print(render_table(report))
                 if pictures:

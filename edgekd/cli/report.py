@@ -64,8 +64,8 @@ def rendered(reports: "Reports", folders: Mapping[str, Path]) -> tuple[str, str,
         from edgekd.report.html import render_html
         from edgekd.report.markdown import render_markdown
 
-        (document,), (folder,) = (each.to_json() for each in reports.values()), folders.values()
-        return render_html(document, folder), render_markdown(document), document
+        (run,), (folder,) = reports.values(), folders.values()
+        return render_html(run, folder), render_markdown(run), run.to_json()
     from edgekd.report.comparison import differences, pairs, run_rows
     from edgekd.report.comparison_page import render_comparison, render_comparison_markdown
 

@@ -134,7 +134,7 @@ def run(
         report = Report.from_json(without_local_paths(full.to_json(), folder, recipe.written))
         write_json(folder / "report.json", report.to_json())
         page = folder / "report.html"
-        make_output(folder, page.name, ["report.json"], lambda: write_text(page, render_html(report.to_json(), folder)))
+        make_output(folder, page.name, ["report.json"], lambda: write_text(page, render_html(report, folder)))
         make_output(folder, "bundle", ["report.json", "recipe.lock.yaml", "exports"], lambda: pack_run(folder))
         finished.record(folder, recipe, planned.data, report, command)
         return distributed.broadcast(report)

@@ -25,12 +25,12 @@ DRAWN = {"history", "widths"}
 HEADINGS = {"params": "Params", "macs": "MACs"}
 
 
-def render_html(report: Mapping[str, Any], folder: Path | None = None) -> str:
+def render_html(report: Report, folder: Path | None = None) -> str:
     """Return the whole page. Names in the report are shown as they are and never become markup.
 
     ``folder`` is the report's: the files in it tell how surely some metrics changed.
     """
-    checked = Report.from_json(document(report))
+    checked = Report.from_json(document(report.to_json()))
     rows, metrics = [row.to_json() for row in checked.rows], checked.metrics
     results, breakdown = columns(rows, result_columns(metrics)), checked.breakdown()
     panel = breakdown.panel() if breakdown else None

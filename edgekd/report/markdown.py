@@ -1,25 +1,21 @@
 """The report for a README or a pull request."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from edgekd.formatting import columns, escape_markdown, markdown_table
 from edgekd.report.schema import Report
 from edgekd.report.verdict import headline, lines, warning_lines
 from edgekd.tasks.metric import result_columns
 
 
-def render_markdown(report: Mapping[str, Any]) -> str:
+def render_markdown(report: Report) -> str:
     """Return GitHub-flavoured Markdown: the verdict, the checks, the rows, the classes or labels, the warnings."""
-    checked = Report.from_json(report)
-    rows, breakdown = [row.to_json() for row in checked.rows], checked.breakdown()
+    rows, breakdown = [row.to_json() for row in report.rows], report.breakdown()
     parts = [
-        f"### {escape_markdown(checked.name)}",
-        f"**{headline(checked)}**",
-        checks(checked),
-        markdown_table(columns(rows, result_columns(checked.metrics)), rows) if rows else "",
+        f"### {escape_markdown(report.name)}",
+        f"**{headline(report)}**",
+        checks(report),
+        markdown_table(columns(rows, result_columns(report.metrics)), rows) if rows else "",
         escape_markdown(breakdown.panel().short) if breakdown else "",
-        "\n".join(f"- {escape_markdown(warning)}" for warning in warning_lines(checked)),
+        "\n".join(f"- {escape_markdown(warning)}" for warning in warning_lines(report)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 

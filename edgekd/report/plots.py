@@ -57,11 +57,10 @@ class Picture(NamedTuple):
     svg: str
 
 
-def picture(report: Mapping[str, Any], path: Path) -> None:
+def picture(report: Report, path: Path) -> None:
     """Write the task's first metric against latency as a PNG, for a README or a slide."""
-    checked = Report.from_json(report)
     with matplotlib.rc_context(STYLE):
-        figure = metric_against_latency(checked.rows, checked.metrics[0])
+        figure = metric_against_latency(report.rows, report.metrics[0])
         image = io.BytesIO()
         figure.savefig(image, format="png", dpi=200, facecolor="white", metadata={"Software": None})
     write_bytes(path, image.getvalue())

@@ -1,8 +1,7 @@
 """The report in the terminal."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.table import Table
@@ -18,11 +17,10 @@ NARROW = 100
 LEFT_OUT_WHEN_NARROW = {"Params", "MACs"}
 
 
-def render_table(report: Mapping[str, Any]) -> Group:
+def render_table(report: Report) -> Group:
     """Return the rows, the verdict of each check, and the warnings, for ``rich.print``."""
-    checked = Report.from_json(report)
-    warnings = [Text(line(f"warning: {each}"), style="yellow") for each in warning_lines(checked)]
-    return Group(Results(checked), *verdict(checked), *warnings)
+    warnings = [Text(line(f"warning: {each}"), style="yellow") for each in warning_lines(report)]
+    return Group(Results(report), *verdict(report), *warnings)
 
 
 @dataclass(frozen=True)

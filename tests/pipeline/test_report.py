@@ -66,7 +66,7 @@ def test_the_first_and_the_last_network_have_their_layers_timed(report):
     assert any(layer["precision"] == "int8" and layer["macs"] for layer in student.layers)
     assert student.summary["limit_ms"] > 0
     assert sum(layer["of_total"] for layer in student.layers) == pytest.approx(1)
-    page = render_html(report.to_json())
+    page = render_html(report)
     assert page.count("Time per layer: ") == 2
     assert "Where the time goes" in page
 

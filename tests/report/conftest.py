@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 
 from edgekd.report.html import render_html
+from edgekd.report.schema import Report
 
 from . import sample as invented
 
@@ -15,4 +16,4 @@ def sample() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def sample_page() -> str:
-    return render_html(invented.sample())
+    return render_html(Report.from_json(invented.sample()))

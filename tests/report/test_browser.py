@@ -161,7 +161,7 @@ def test_paper_shows_what_a_screen_would_scroll(visit: Callable[..., "Page"]) ->
 def test_a_page_is_at_most_six_megabytes_made_in_at_most_five_seconds() -> None:
     report = large()
     before = time.process_time()
-    page = render_html(report)
+    page = render_html(Report.from_json(report))
     taken = time.process_time() - before
     assert len(page.encode()) <= 6_000_000
     assert taken <= 5, f"{taken:.1f} s"

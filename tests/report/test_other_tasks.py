@@ -82,7 +82,7 @@ def test_a_changed_file_is_not_read(document, tmp_path):
 
 
 def test_the_page_has_the_tasks_words(document, tmp_path):
-    page = render_html(document, tmp_path)
+    page = render_html(Report.from_json(document), tmp_path)
     for said in (
         *("6 labels,", "Mean average precision</th>", "Macro F1</th>", "mean average precision drop"),
         *("Mean average precision against latency", "Label by label", "Average precision of each label"),
@@ -95,7 +95,7 @@ def test_the_page_has_the_tasks_words(document, tmp_path):
 
 
 def test_the_markdown_has_them_too(document):
-    text = render_markdown(document)
+    text = render_markdown(Report.from_json(document))
     assert "| Mean average precision | Macro F1 | Size |" in text
     assert "Of 6 labels " in text and "lost average precision from teacher to quantized" in text
 

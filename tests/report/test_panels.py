@@ -5,6 +5,7 @@ import pytest
 from edgekd.formatting import points
 from edgekd.report.html import render_html
 from edgekd.report.panels import panel_pictures
+from edgekd.report.schema import Report
 from edgekd.tasks.classification.by_class import ByClass
 
 
@@ -26,7 +27,7 @@ def test_of_a_thousand_the_ends_are_shown() -> None:
     shown = ByClass(**many).panel().table.rows
     changes = sorted(each["right_after"] - 40 for each in many["classes"])
     assert [each.right_after - 40 for each in shown] == changes[:10] + changes[-3:]
-    page = render_html({"schema_version": 1, "name": "many", "recipe_sha256": "0", "by_class": many})
+    page = render_html(Report.from_json({"schema_version": 1, "name": "many", "recipe_sha256": "0", "by_class": many}))
     assert "Shown are those that lost most" in page
     assert page.count('<th scope="row">class ') == 13
 

@@ -12,7 +12,7 @@ def test_the_first_network_and_the_last_are_drawn_and_described() -> None:
     known = [row for row in report.rows if row.reliability]
     assert drawn.alt.count("correct at a confidence of") == 2 * len(known[0].reliability or ())
     assert f"{known[0].model}: " in drawn.alt and f"{known[-1].model}: " in drawn.alt
-    assert drawn.title in render_html(sample())
+    assert drawn.title in render_html(Report.from_json(sample()))
 
 
 def test_one_network_is_drawn_once() -> None:

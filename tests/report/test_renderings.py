@@ -45,7 +45,7 @@ class Page(HTMLParser):
 
 def terminal(report: dict[str, Any], width: int = 120) -> str:
     file = io.StringIO()
-    Console(file=file, width=width).print(render_table(report))
+    Console(file=file, width=width).print(render_table(Report.from_json(report)))
     return file.getvalue()
 
 
@@ -94,11 +94,11 @@ def test_hostile_names_stay_text(sample: dict[str, Any], tmp_path: Path) -> None
     sample["by_class"]["before"] = sample["by_class"]["classes"][0]["name"] = HOSTILE
     sample["by_class"]["confusions"][0]["answered"] = HOSTILE
     sample["warnings"] = [{"code": HOSTILE, "message": HOSTILE}]
-    page = Page(render_html(sample))
+    page = Page(render_html(Report.from_json(sample)))
     assert "script" not in {tag for tag, _ in page.seen}
     assert HOSTILE in "".join(page.text)
-    picture(sample, tmp_path / "hostile.png")
-    table = render_markdown(sample).splitlines()
+    picture(Report.from_json(sample), tmp_path / "hostile.png")
+    table = render_markdown(Report.from_json(sample)).splitlines()
     assert "<script" not in re.sub(r"\\<", "", "\n".join(table))
     header, broken = (next(line for line in table if word in line) for word in ("| Model", "frac"))
     assert header and broken
@@ -110,10 +110,10 @@ def test_hostile_names_stay_text(sample: dict[str, Any], tmp_path: Path) -> None
 def test_absent_figures_are_dashes() -> None:
     row = {"model": "teacher", "runtime": "pytorch", "precision": "float32"}
     report = MINIMAL | {"rows": [row]}
-    assert "| teacher | pytorch | float32 | – | – | – | – | – | – |" in render_markdown(report)
+    assert "| teacher | pytorch | float32 | – | – | – | – | – | – |" in render_markdown(Report.from_json(report))
     assert re.search(r"teacher +pytorch +float32( +–){6}", terminal(report))
-    assert Page(render_html(report)).text.count("–") >= 6
-    assert not re.search(r"\b0(\.0+)? ?(ms|%|MB|B)\b", render_markdown(report))
+    assert Page(render_html(Report.from_json(report))).text.count("–") >= 6
+    assert not re.search(r"\b0(\.0+)? ?(ms|%|MB|B)\b", render_markdown(Report.from_json(report)))
 
 
 @pytest.mark.parametrize("width", [80, 120])
@@ -126,15 +126,15 @@ def test_the_terminal_keeps_names_whole(sample: dict[str, Any], width: int) -> N
 
 
 def test_without_anything_measured() -> None:
-    assert "No budget set" in render_html(MINIMAL)
-    assert render_markdown(MINIMAL) == "### bare\n\n**No budget set**\n"
+    assert "No budget set" in render_html(Report.from_json(MINIMAL))
+    assert render_markdown(Report.from_json(MINIMAL)) == "### bare\n\n**No budget set**\n"
     assert "No budget set" in terminal(MINIMAL)
 
 
 def test_the_same_report_gives_the_same_bytes(sample: dict[str, Any], sample_page: str, tmp_path: Path) -> None:
-    assert render_html(sample) == sample_page
-    picture(sample, tmp_path / "a.png")
-    picture(sample, tmp_path / "b.png")
+    assert render_html(Report.from_json(sample)) == sample_page
+    picture(Report.from_json(sample), tmp_path / "a.png")
+    picture(Report.from_json(sample), tmp_path / "b.png")
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert Image.open(tmp_path / "a.png").size[0] > 900
 
@@ -176,7 +176,9 @@ def test_everything_that_a_run_knows_is_on_the_page(sample_page: str) -> None:
 
 
 def test_markdown_tells_of_the_classes_shortly(sample: dict[str, Any]) -> None:
-    (told,) = (line for line in render_markdown(sample).splitlines() if line.startswith("Of 4 classes"))
+    (told,) = (
+        line for line in render_markdown(Report.from_json(sample)).splitlines() if line.startswith("Of 4 classes")
+    )
     assert told == (
         "Of 4 classes 2 lost accuracy from teacher to quantized and 1 gained. Most lost: scratch, 388 → 379 correct of "
         "400; ok, 746 → 744 correct of 750. Confusions that grew: scratch as ok, 7 → 14; ok as dent, 1 → 3."
@@ -185,7 +187,11 @@ def test_markdown_tells_of_the_classes_shortly(sample: dict[str, Any]) -> None:
 
 def test_many_warnings_of_one_kind_are_folded(sample: dict[str, Any]) -> None:
     sample["warnings"] = [{"code": "class_lost", "message": f"class {number}"} for number in range(40)]
-    found = [line for line in render_markdown(sample).splitlines() if "class" in line and line.startswith("- ")]
+    found = [
+        line
+        for line in render_markdown(Report.from_json(sample)).splitlines()
+        if "class" in line and line.startswith("- ")
+    ]
     assert found == [f"- class {number} (class\\_lost)" for number in range(5)] + [
         "- 35 more of this kind (class\\_lost)"
     ]
@@ -195,13 +201,13 @@ def test_what_was_timed_beside_a_baseline_is_said(sample: dict[str, Any]) -> Non
     found = {"ratio": 1.002, "ci95": [0.994, 1.011], "baseline_sha256": "ab" * 32, "valid": True}
     sample["rows"][-1]["latency_vs_baseline"] = found
     said = "takes 1.00 (0.994–1.01) times as long as the baseline&#39;s file abababababab, timed in turns."
-    assert said in render_html(sample)
+    assert said in render_html(Report.from_json(sample))
 
 
 def test_where_samples_cannot_tell_every_rendering_says_so(sample: dict[str, Any]) -> None:
     sample["budget"]["checks"][0] |= {"ci95": [-0.2, 1.4], "n": 1500}
     said = "1500 samples cannot tell: between -0.200 and 1.40 points with 95 % confidence"
-    page = " ".join(Page(render_html(sample)).text)
-    assert said in page and said in render_markdown(sample) and said in terminal(sample, 200)
+    page = " ".join(Page(render_html(Report.from_json(sample))).text)
+    assert said in page and said in render_markdown(Report.from_json(sample)) and said in terminal(sample, 200)
     sample["budget"]["checks"][0]["ci95"] = [0.2, 0.9]
-    assert "cannot tell" not in render_markdown(sample)
+    assert "cannot tell" not in render_markdown(Report.from_json(sample))
