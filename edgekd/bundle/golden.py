@@ -113,7 +113,7 @@ class Golden:
         n = next((len(each) for each in inputs.values() if each.ndim), 0)
         for name, each in (*inputs.items(), *outputs.items()):
             is_of_type = each.dtype == types[name] if name in inputs else each.dtype.kind in "biuf"
-            if not n or len(each) != n or not matches(each, shapes[name]) or not is_of_type:
+            if not n or not matches(each, shapes[name]) or len(each) != n or not is_of_type:
                 raise BundleError(
                     f"{folder}: golden samples of {name!r} are {each.dtype} {each.shape}, "
                     f"expected {types.get(name, 'numbers')} {[n, *shapes[name][1:]]}; pack it again"

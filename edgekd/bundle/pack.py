@@ -1,6 +1,5 @@
 """Packing: the same network and metrics give the same bytes, and a bundle must pass its own self-test."""
 
-import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,29 +10,18 @@ from typing import Any
 import numpy as np
 import onnx
 
-from edgekd.bundle import golden as golden_samples
 from edgekd.bundle import triton
 from edgekd.bundle.card import card as card_of
-from edgekd.bundle.golden import STEPS, STEPS_ELSE, SelfTest, matches, tolerances_to_json
+from edgekd.bundle.golden import RAW, STEPS, STEPS_ELSE, SelfTest, tolerances_to_json
+from edgekd.bundle.golden_parts import Arrays, Contents, check_golden, golden_view, npy
 from edgekd.bundle.licenses import spdx
-from edgekd.bundle.manifest import (
-    FILE_NAME,
-    LABELS,
-    NAME,
-    RAW_MODEL,
-    File,
-    Manifest,
-    Tensor,
-    colliding,
-    decoded_of,
-    is_inside,
-)
-from edgekd.bundle.predict import Predictor, named_inputs, samples_in
+from edgekd.bundle.manifest import FILE_NAME, LABELS, NAME, RAW_MODEL, File, Manifest, Tensor
+from edgekd.bundle.predict import Predictor, samples_in
 from edgekd.bundle.raw import INPUT as RAW_INPUT
 from edgekd.bundle.raw import with_raw_input
 from edgekd.bundle.session import BundleSession, Inputs, why_unfit
 from edgekd.bundle.verify import LARGEST_FILE
-from edgekd.errors import BundleError, DataError, EdgekdError
+from edgekd.errors import BundleError, EdgekdError
 from edgekd.external import tensors_outside
 from edgekd.files import (
     is_file,
@@ -51,9 +39,6 @@ from edgekd.tasks.task import Task
 
 CARD = "README.md"
 ROLE = re.compile(r"[a-z0-9][a-z0-9._-]*")
-
-Contents = dict[str, tuple[str, bytes]]
-Arrays = dict[str, np.ndarray]
 
 
 def pack(
@@ -249,67 +234,13 @@ def bounds_of(model: onnx.ModelProto, tensor: Tensor) -> tuple[int, int] | None:
     return (0, min(found) - 1) if found and is_whole else None
 
 
-def check_golden(
-    golden: tuple[Inputs, Inputs],
-    session: BundleSession,
-    inputs: Sequence[Tensor],
-    preprocess: Preprocess,
-    classes: int,
-) -> tuple[Arrays, Arrays]:
-    """Return the golden inputs and outputs by name, in the model's order."""
-    fed, got = session.by_name(golden[0]), golden[1]
-    if preprocess.kind == "tensors":
-        try:
-            fed = named_inputs(session, inputs).check(fed, "golden input")
-        except DataError as error:
-            raise BundleError(str(error)) from error
-    else:
-        fed = {session.inputs[0].name: check_input(fed, preprocess)}
-    n, names = samples_in(fed), [each.name for each in session.outputs]
-    got = dict(got) if isinstance(got, Mapping) else {decoded_of(session.outputs): got}
-    if set(got) != set(names):
-        raise BundleError(f"golden outputs are {', '.join(got)}; the model gives {', '.join(names)}: give them all")
-    decoded = decoded_of(session.outputs)
-    got[decoded] = np.ascontiguousarray(got[decoded], np.float32)
-    if got[decoded].shape != (n, classes):
-        raise BundleError(f"golden output is {got[decoded].shape}, expected {(n, classes)}: one logit per label")
-    for tensor in session.outputs:
-        each = got[tensor.name]
-        if len(each) != n or not matches(each, (-1, *tensor.shape[1:])):
-            raise BundleError(f"golden output {tensor.name!r} is {each.shape}, expected {(n, *tensor.shape[1:])}")
-    if not all(np.isfinite(each).all() for each in (*fed.values(), *got.values())):
-        raise BundleError("golden input or output holds NaN or infinity: the network is broken on these samples")
-    return fed, {name: np.ascontiguousarray(got[name]) for name in names}
-
-
-def check_input(fed: Arrays, preprocess: Preprocess) -> np.ndarray:
-    """Return the one golden input, as the preprocessing gives it."""
-    found = np.ascontiguousarray(next(iter(fed.values())), np.float32)
-    if len(fed) != 1 or found.shape[1:] != preprocess.shape or not len(found):
-        raise BundleError(f"golden input is {found.shape}, expected {(-1, *preprocess.shape)} with at least one sample")
-    return found
-
-
-def golden_view(fed: Arrays, got: Arrays, several: bool) -> Contents:
-    paths = golden_samples.files_of(list(fed), list(got), several)
-    files = [*(path for side in paths for path in side.values()), golden_samples.RAW]
-    odd = [path for path in files if not is_inside(path) or path.count("/") > 1]
-    if odd or len(set(files)) < len(files) or colliding(files):
-        raise BundleError(
-            f"tensors {', '.join((*fed, *got))}: golden samples are kept in files of these names, which not every "
-            "system allows: rename the network's inputs and outputs in letters, digits and '_', and call none 'raw'"
-        )
-    roles = zip(("golden.input", "golden.output"), paths, (fed, got), strict=True)
-    return {path: (role, npy(arrays[name])) for role, side, arrays in roles for name, path in side.items()}
-
-
 def raw_view(model: onnx.ModelProto, preprocess: Preprocess, raw: np.ndarray, fed: Arrays) -> Contents:
     written = with_raw_input(model, preprocess).SerializeToString(deterministic=True)
     if not np.array_equal(preprocess.apply(raw), next(iter(fed.values()))):
         raise BundleError("the golden input is not what the preprocessing makes of the raw images; give these images")
     return {
         RAW_MODEL: ("model.raw", written),
-        golden_samples.RAW: ("golden.raw", npy(np.ascontiguousarray(raw.transpose(0, 2, 3, 1)))),
+        RAW: ("golden.raw", npy(np.ascontiguousarray(raw.transpose(0, 2, 3, 1)))),
     }
 
 
@@ -341,9 +272,3 @@ def triton_view(manifest: Manifest, task: Task, contents: Contents) -> Contents:
 
 def listed(contents: Contents) -> tuple[File, ...]:
     return tuple(File(path, sha256(content), len(content), role) for path, (role, content) in sorted(contents.items()))
-
-
-def npy(array: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    np.save(file, array, allow_pickle=False)
-    return file.getvalue()

@@ -323,6 +323,7 @@ def test_forged_golden_samples_are_refused(found: Path, tmp_path: Path) -> None:
         ("tokens", named_samples(3)["tokens"]),
         ("image", named_samples(4)["image"][..., 1:]),
         ("peak", np.array(["a"] * 4)),
+        ("peak", np.float32(1)),
         ("embedding", np.zeros((4, 4))),
     ]
     for name, array in forged:
