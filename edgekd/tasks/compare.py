@@ -60,7 +60,8 @@ def compare(
     """Compare two networks on the same samples, in the same order.
 
     The lower bound is above 0 only where the exact test finds a drop too, and the upper one below 0 only where it finds
-    a gain: right or wrong by McNemar's test, anything else by swapping the two networks' predictions at random.
+    a gain: right or wrong by McNemar's test, anything else by swapping the two networks' predictions at random, and
+    then neither does the interval exclude 0 without that test.
 
     Args:
         before, after: what ``metric.evidence`` gives of both networks.
@@ -149,14 +150,20 @@ def _resampled(metric: Metric, before: Evidence, after: Evidence, confidence: fl
         return MetricDifference(*values, drop=0.0, lower=0.0, upper=0.0, interval=(0.0, 0.0), p=1.0, n=before.n)
     better, worse = (before, after) if metric.better == "higher" else (after, before)
     differences, lost = bootstrap_differences(better, worse, draws, seed), metric.drop(*values)
-    lower, upper = bootstrap_bounds(differences, lost, before.n, confidence)
     of_drop, of_gain = randomisation_p(better.joined(worse), lost, draws, seed)
+
+    def bounds(confidence: float) -> tuple[float, float]:
+        low, high = bootstrap_bounds(differences, lost, before.n, confidence)
+        alpha = 1 - confidence
+        return low if of_drop < alpha else min(low, 0.0), high if of_gain < alpha else max(high, 0.0)
+
+    lower, upper = bounds(confidence)
     return MetricDifference(
         *values,
         drop=lost,
-        lower=lower if of_drop < 1 - confidence else min(lower, 0.0),
-        upper=upper if of_gain < 1 - confidence else max(upper, 0.0),
-        interval=bootstrap_bounds(differences, lost, before.n, (1 + confidence) / 2),
+        lower=lower,
+        upper=upper,
+        interval=bounds((1 + confidence) / 2),
         p=of_drop,
         n=before.n,
     )

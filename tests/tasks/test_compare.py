@@ -66,6 +66,13 @@ def test_few_samples_that_differ_are_judged_as_mcnemar_does(lost):
     assert (resampled.lost, resampled.won) == (None, None)
 
 
+def test_three_samples_that_lose_alike_show_no_drop():
+    found = compare(ERROR, MeanError(np.zeros(3)), MeanError(np.ones(3)))
+    assert found.drop == found.upper == found.interval[1] == 1
+    assert found.p == pytest.approx(1 / 8, abs=4 * (7 / 64 / 2000) ** 0.5)
+    assert found.lower == found.interval[0] == 0
+
+
 def test_the_same_predictions():
     same, _ = right_or_wrong(100, 5, 3)
     found = compare(SHARE, same, same)
