@@ -2,6 +2,8 @@
 
 import inspect
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -23,7 +25,7 @@ def find_signature(
     limits: Mapping[str, tuple[int | None, int | None]] | None = None,
     outputs: Sequence[str] = (),
 ) -> Signature:
-    """Find the inputs and outputs of ``network`` by one pass in evaluation mode, and another if a dimension is open.
+    """Find the inputs and outputs of ``network`` by one pass in evaluation mode, and another for each open dimension.
 
     >>> find_signature(network, (image, tokens), open={"tokens": {1: "length"}})  # doctest: +SKIP
 
@@ -37,7 +39,8 @@ def find_signature(
         example: a batch of inputs that the network takes, the batch in front.
         open: the axes of inputs whose size differs from call to call, with a name for each; one name is one size. The
             batch, axis 0, is always open.
-        limits: the least and the largest size of open dimensions, None for no limit.
+        limits: the least and the largest size of open dimensions, None for no limit. Where the network refuses a size
+            three times the example's, as one with a table of positions does, the example's is the largest.
         outputs: names for the outputs in their order, in place of those found.
 
     Raises:
@@ -48,18 +51,24 @@ def find_signature(
     specs, sizes = _input_specs(names, tensors, open)
     traced = _IndexTrace(tensors)
     found = _outputs_of(network, tensors, traced)
-    specs = [traced.bounded(spec, tensor) for spec, tensor in zip(specs, tensors, strict=True)]
+    bounded = [traced.bounded(spec, tensor) for spec, tensor in zip(specs, tensors, strict=True)]
     if outputs and len(outputs) != len(found):
         raise ModelError(f"{len(outputs)} names are given for the {len(found)} outputs {', '.join(found)}")
     dimensions = [OpenDimension(name, size, *limits.get(name, (None, None))) for name, size in sizes.items()]
     if unknown := next((name for name in limits if name not in sizes), None):
         raise ModelError(f"limits are given for {unknown!r}, which no axis of an input is named")
-    inputs = Signature(tuple(specs), (), tuple(dimensions))
-    shapes = _output_shapes(network, inputs, found, len(tensors[0]))
-    named = zip(outputs or found, shapes, found.values(), strict=True)
-    return Signature(
-        inputs.inputs, tuple(TensorSpec(name, shape, _dtype(tensor)) for name, shape, tensor in named), inputs.open
-    )
+    inputs = Signature(tuple(bounded), (), tuple(dimensions))
+    shapes: list[tuple[int | str, ...]] = [tuple(each.shape[1:]) for each in found.values()]
+    limited = []
+    for dimension in inputs.open:
+        again = _again(network, inputs, dimension, len(tensors[0]))
+        limited.append(again.dimension)
+        shapes = [again.named(*each) for each in zip(found, shapes, found.values(), again.outputs, strict=True)]
+    specs = [
+        TensorSpec(name, shape, _dtype(tensor))
+        for name, shape, tensor in zip(outputs or found, shapes, found.values(), strict=True)
+    ]
+    return Signature(inputs.inputs, tuple(specs), tuple(limited))
 
 
 def _named_inputs(network: nn.Module, example: Inputs) -> tuple[list[str], tuple[Tensor, ...]]:
@@ -140,11 +149,8 @@ class _IndexTrace(TorchFunctionMode):
 def _outputs_of(network: nn.Module, inputs: Sequence[Tensor], trace: _IndexTrace | None = None) -> dict[str, Tensor]:
     with torch.no_grad(), in_evaluation(network):
         try:
-            if trace is None:
+            with trace or nullcontext():
                 given = network(*inputs)
-            else:
-                with trace:
-                    given = network(*inputs)
         except Exception as error:  # the forward pass is the user's code
             raise ModelError(
                 f"{type(network).__name__} does not take inputs of {shapes_of(inputs)}: {first_line(error)}"
@@ -159,40 +165,45 @@ def _outputs_of(network: nn.Module, inputs: Sequence[Tensor], trace: _IndexTrace
     return found
 
 
-def _output_shapes(
-    network: nn.Module, inputs: Signature, found: Mapping[str, Tensor], batch: int
-) -> list[tuple[int | str, ...]]:
-    """Return the shape of each output, with names where it changes with the open dimensions."""
-    shapes: list[tuple[int | str, ...]] = [tuple(each.shape[1:]) for each in found.values()]
-    if not inputs.dimensions:
-        return shapes
-    sizes = {name: each.size for name, each in inputs.dimensions.items()}
-    other = _other_sizes(inputs.dimensions)
-    weight = next(network.parameters(), None)
-    example = inputs.sized(**other).example(batch, like=weight)
-    again = _outputs_of(network, example)
-    names = {(sizes[name], other[name]): name for name in sizes}
-    for index, (name, tensor) in enumerate(again.items()):
-        pairs = zip(shapes[index], tensor.shape[1:], strict=True)
-        shapes[index] = tuple(
-            before if before == after else names.get((int(before), after), _derived(name, axis))
-            for axis, (before, after) in enumerate(pairs, 1)
+# How many times the example's size another one is, so that no stride hides the change.
+FAR = 3
+
+
+@dataclass(frozen=True)
+class _Again:
+    """The outputs of a pass in which ``dimension`` has another ``size`` than in the example."""
+
+    dimension: OpenDimension
+    size: int
+    outputs: list[Tensor]
+
+    def named(self, name: str, shape: Sequence[int | str], before: Tensor, after: Tensor) -> tuple[int | str, ...]:
+        """Return the ``shape`` of the output ``name`` with names for those axes that changed with the dimension."""
+        own = (self.dimension.size, self.size)
+        return tuple(
+            known if was == now else self.dimension.name if known == was and (was, now) == own else _derived(name, axis)
+            for axis, (known, was, now) in enumerate(
+                zip(shape, before.shape[1:], after.shape[1:], strict=True), start=1
+            )
         )
-    return shapes
 
 
-def _other_sizes(dimensions: Mapping[str, OpenDimension]) -> dict[str, int]:
-    """Return another size for each, far from the example's where there may be strides, and no two by one step."""
-    other: dict[str, int] = {}
-    for name, each in dimensions.items():
-        most = min(each.most or 3 * each.size, 3 * each.size)
-        taken = {other[done] - dimensions[done].size for done in other}
-        sizes = (*range(most, each.size, -1), *range(each.size - 1, (each.least or 1) - 1, -1))
-        chosen = next((size for size in sizes if size - each.size not in taken), None)
-        if chosen is None:
-            raise ModelError(f"the open dimension {name!r} has no other size than {each.size}: give it as a fixed one")
-        other[name] = chosen
-    return other
+def _again(network: nn.Module, inputs: Signature, dimension: OpenDimension, batch: int) -> _Again:
+    """Run the network at another size of ``dimension``, with the example's as the limit if a larger one fails."""
+    name, usual, most = dimension.name, dimension.size, dimension.most
+    weight, failed = next(network.parameters(), None), None
+    for size in (min(FAR * usual, most or FAR * usual), max(usual // FAR, dimension.least or 1)):
+        if size == usual:
+            continue
+        try:
+            found = _outputs_of(network, inputs.sized(**{name: size}).example(batch, like=weight))
+        except ModelError as error:
+            failed = error
+        else:
+            known = dimension if failed is None else replace(dimension, most=usual)
+            return _Again(known, size, list(found.values()))
+    reason = f": {failed}" if failed else ""
+    raise ModelError(f"the open dimension {name!r} has no other size than {usual}: give it as a fixed one{reason}")
 
 
 def _derived(name: str, axis: int) -> str:

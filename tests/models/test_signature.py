@@ -41,6 +41,26 @@ def test_a_strided_output_has_a_dimension_of_its_own():
     assert found.outputs[0].shape == (4, "logits_2")
 
 
+def test_a_size_that_is_refused_becomes_a_limit():
+    network, _ = tagger()
+    axes = {"tokens": {1: "length"}, "mask": {1: "length"}}
+    for length, most in ((9, None), (30, 30)):
+        example = (torch.zeros(2, length, dtype=torch.int64), torch.ones(2, length))
+        found = find_signature(network, example, open=axes)
+        assert found.open == (OpenDimension("length", length, None, most),)
+        assert found.outputs[0].shape == ("length", 5)
+
+
+class Outer(nn.Module):
+    def forward(self, x, y):
+        return x.unsqueeze(2) + y.unsqueeze(1), torch.cat([x, y], 1)
+
+
+def test_each_axis_follows_its_own_dimension():
+    found = find_signature(Outer(), (torch.rand(2, 4), torch.rand(2, 4)), open={"x": {1: "rows"}, "y": {1: "columns"}})
+    assert [each.shape for each in found.outputs] == [("rows", "columns"), ("output_1_1",)]
+
+
 class Sorted(nn.Module):
     def forward(self, mask, tokens):
         return [tokens * mask, {"low": tokens.amin(1), "none": None}]
