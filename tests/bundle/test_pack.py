@@ -181,6 +181,17 @@ def test_triton_config_is_of_tritons_own_schema(bundle: Path, tmp_path: Path) ->
     [(key, value)] = parsed.parameters.items()
     assert (key.removeprefix("edgekd."), value.string_value) == ("decoder", thresholds)
     assert (parsed.name, parsed.max_batch_size, list(parsed.input[0].dims)) == ('a "quoted" name', 0, [1, 4])
+    several = triton.config(
+        "several",
+        [Tensor("image", "FP32", (-1, 1, 8, 8)), Tensor("tokens", "INT64", (-1, -1))],
+        [Tensor("peak", "FP32", (-1,)), Tensor("logits", "FP32", (-1, 3))],
+        "labels.txt",
+    )
+    parsed = text_format.Parse(several, schema.ModelConfig())
+    assert [list(each.dims) for each in parsed.input] == [[1, 8, 8], [-1]]
+    assert [each.label_filename for each in parsed.output] == ["", "labels.txt"]
+    peak = parsed.output[0]
+    assert (list(peak.dims), peak.HasField("reshape"), list(peak.reshape.shape)) == ([1], True, [])
 
 
 def test_triton_config_of_a_fixed_batch() -> None:

@@ -343,7 +343,7 @@ def test_raw_input_is_refused(several: dict[str, Any], tmp_path: Path) -> None:
 
 
 def test_triton_config(found: Path) -> None:
-    """Checked by hand against model_config.proto; a shape of no dimensions but the batch is one of size 1 to Triton."""
+    """A shape of no dimensions but the batch is one of size 1 to Triton."""
     config = (found / "triton/halves/config.pbtxt").read_text()
     assert "max_batch_size: 64" in config
     assert '  name: "tokens"\n  data_type: TYPE_INT64\n  dims: [-1]\n}' in config
