@@ -2,8 +2,9 @@
 
 import base64
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -114,11 +115,28 @@ def predict_on_device(
         **{"job": "predictions", "models": files, "samples": SAMPLES, "threads": threads},
         "reduction": task.reduction,
     }
+    return collected(remote, request, timeout_s, found, partial(keep, found=found))
+
+
+def collected(
+    remote: Remote,
+    request: Mapping[str, Any],
+    timeout_s: float,
+    found: Mapping[str, PredictionsSoFar],
+    take: Callable[[Event], None],
+) -> dict[str, DevicePredictions]:
+    """Send ``request`` to the runner, and return the predictions that ``take`` puts into ``found`` from its events.
+
+    If it ends early, those so far count.
+
+    Raises:
+        DeviceError: it ended early, and there is not one prediction.
+    """
     cut = None
     try:
         for event in remote.events(request, timeout_s):
             with reading_response(remote.device.name):
-                keep(event, found)
+                take(event)
     except ResponseError:
         raise
     except DeviceError as error:

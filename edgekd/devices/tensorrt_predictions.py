@@ -10,10 +10,10 @@ import onnx
 from numpy.typing import NDArray
 
 from edgekd.devices.engines import BUILD_S, DeviceEngine, EngineBuilder, build_requests, builder_of, engine_of, numbered
-from edgekd.devices.events import Event, ResponseError, integer, reading_response, text
+from edgekd.devices.events import Event, integer, text
 from edgekd.devices.jetson.command import inference_command
 from edgekd.devices.jetson.trtexec import parse_outputs
-from edgekd.devices.predictions import DevicePredictions, Inputs, PredictionsSoFar
+from edgekd.devices.predictions import DevicePredictions, Inputs, PredictionsSoFar, collected
 from edgekd.devices.probe import Probe, probe_remote
 from edgekd.devices.remote import Remote
 from edgekd.errors import DeviceError, MeasurementError
@@ -74,21 +74,14 @@ def predict_with_engines(
     limit = timeout_s or (BUILD_S + PROCESS_S * batches) * len(engines)
     outputs = {name: onnx.load(path, load_external_data=False).graph.output[0].name for name, path in models.items()}
     found = {name: PredictionsSoFar(task, len(inputs)) for name in models}
-    cut = None
-    try:
-        for event in remote.events(request, limit):
-            if event["event"] == "outputs":
-                with reading_response(remote.device.name):
-                    name, first = event["model"], integer(event["number"], "a batch", 0, batches - 1) * batch
-                    logits = logits_of(event, outputs[name], batch, len(task.names))
-                    found[name].put(first, task.to_rows({LOGITS: logits[: len(inputs) - first]}))
-    except ResponseError:
-        raise
-    except DeviceError as error:
-        if not any(each.reached.any() for each in found.values()):
-            raise
-        cut = str(error)
-    return {name: each.ended(cut) for name, each in found.items()}
+
+    def take(event: Event) -> None:
+        if event["event"] == "outputs":
+            name, first = event["model"], integer(event["number"], "a batch", 0, batches - 1) * batch
+            logits = logits_of(event, outputs[name], batch, len(task.names))
+            found[name].put(first, task.to_rows({LOGITS: logits[: len(inputs) - first]}))
+
+    return collected(remote, request, limit, found, take)
 
 
 def packed(path: Path, inputs: NDArray[np.float32], batch: int) -> Path:
