@@ -1,4 +1,4 @@
-"""Against scikit-learn, with and without weights, and against torchmetrics where it is installed."""
+"""Against scikit-learn, with and without weights, and against torchmetrics."""
 
 import numpy as np
 import pytest
@@ -69,15 +69,15 @@ def test_averages_of_scikit_learn_itself():
 
 
 def test_both_by_torchmetrics():
-    classification = pytest.importorskip("torchmetrics.classification", reason="torchmetrics is not installed")
     import torch
+    from torchmetrics.classification import MultilabelAveragePrecision, MultilabelF1Score
 
     logits, targets = drawn()
     ours, truth = decode(logits, HALF), torch.tensor(targets)
     scores, predicted = torch.tensor(ours.probabilities), torch.tensor(ours.labels).long()
     theirs = (
-        classification.MultilabelAveragePrecision(6, average="macro", thresholds=None)(scores, truth),
-        classification.MultilabelF1Score(6, average="macro")(predicted, truth),
+        MultilabelAveragePrecision(6, average="macro", thresholds=None)(scores, truth),
+        MultilabelF1Score(6, average="macro")(predicted, truth),
     )
     for metric, expected in zip((average_precision, macro_f1), theirs, strict=True):
         assert metric(ours, {"labels": targets}).value() == pytest.approx(float(expected), rel=1e-6)
