@@ -59,8 +59,8 @@ def against_timer(device: str, quick: bool, rounds: int = 40, runs: int = 10) ->
     """Our eager figure beside that of torch.utils.benchmark, in turns: means of ``runs`` calls, in milliseconds."""
     pixels = 64 if quick else 224
     session = TorchSession.of(resnet18(), (1, 3, pixels, pixels), device=device)
-    names = {"network": session.network, "inputs": session.input, "torch": torch}
-    timer = Timer("with torch.inference_mode(): network(inputs)", globals=names, num_threads=1)
+    names = {"network": session.network, "inputs": session.inputs, "torch": torch}
+    timer = Timer("with torch.inference_mode(): network(*inputs)", globals=names, num_threads=1)
     ways = {
         "edgekd": lambda: float(np.mean(collect(session.run, 0, runs, runs))) / 1e6,
         "timer": lambda: timer.timeit(runs).mean * 1e3,

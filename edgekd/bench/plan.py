@@ -19,6 +19,7 @@ class Workload:
     ``model`` is a file that the runtime loads by itself; for PyTorch ``path.py:function``, which gives the network.
     ``shape`` is the shape of the first input, batch included, where the model leaves it open. ``sizes`` are those of
     open dimensions that an ONNX file names; of others the size of its signature's examples is taken, or 1.
+    ``signature`` is that of a PyTorch network with several inputs, as JSON.
     """
 
     model: str
@@ -28,6 +29,7 @@ class Workload:
     precision: str | None = None
     args: Mapping[str, Any] = field(default_factory=dict)
     sizes: Mapping[str, int] = field(default_factory=dict)
+    signature: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         for size in self.shape or ():
@@ -35,8 +37,8 @@ class Workload:
         COUNT.check(MeasurementError, **self.sizes)
 
     def to_json(self) -> dict[str, Any]:
-        document = asdict(self)
-        return document if self.sizes else {key: value for key, value in document.items() if key != "sizes"}
+        left_out = {key for key in ("sizes", "signature") if not getattr(self, key)}
+        return {key: value for key, value in asdict(self).items() if key not in left_out}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "Workload":

@@ -54,9 +54,7 @@ def bench(
     ] = None,
     size: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME=N", help="Size of an open dimension that an ONNX file names, 1 if left out; repeatable."
-        ),
+        typer.Option(metavar="NAME=N", help="Size of an open dimension; else that of the signature, or 1. Repeatable."),
     ] = None,
     precision: Annotated[
         str | None, typer.Option(help="float32, float16 or bfloat16, for PyTorch; a file has its own.")

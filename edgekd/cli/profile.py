@@ -51,9 +51,7 @@ def profile(
     ] = None,
     size: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME=N", help="Size of an open dimension that an ONNX file names, 1 if left out; repeatable."
-        ),
+        typer.Option(metavar="NAME=N", help="Size of an open dimension; else that of the signature, or 1. Repeatable."),
     ] = None,
     runs: Annotated[int, typer.Option(help="Inferences that each layer's median is taken of.")] = 50,
     top: Annotated[int, typer.Option(min=1, help="Layers in the table, those with the most to win.")] = 15,

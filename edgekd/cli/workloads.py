@@ -1,11 +1,12 @@
 """Workloads from the models that are named on the command line."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from edgekd.bench.inputs import with_sizes
 from edgekd.bench.plan import Workload
-from edgekd.errors import EdgekdError, MeasurementError
+from edgekd.errors import EdgekdError, MeasurementError, ModelError
 from edgekd.external import external_files
 from edgekd.files import read_object
 from edgekd.spec import MODEL, Spec
@@ -65,35 +66,46 @@ def workload(
         )
     if precision is not None and not is_network(model):
         raise MeasurementError(f"{model} has its precision in the file; --precision is for networks in PyTorch")
-    if sizes and (is_network(model) or runtime == "tensorrt"):
-        raise MeasurementError(f"{model}: --size is for the open dimensions of an ONNX file; leave it out")
+    if sizes and (".py:" in model or runtime == "tensorrt"):
+        raise MeasurementError(f"{model}: --size is for open dimensions of an ONNX file or a stage's folder")
     if ".py:" in model:
         return Workload(model, runtime, device, shape, precision)
     if is_network(model):
-        return artifact(Path(model), runtime, device, shape, precision)
+        return artifact(Path(model), runtime, device, shape, precision, sizes or {})
     if runtime == "tensorrt":
         return Workload(str(engine_file(Path(model))), runtime, device, shape)
     return with_sizes(Workload(str(onnx_file(Path(model))), runtime, device, shape, sizes=sizes or {}))
 
 
-def artifact(folder: Path, runtime: str, device: str, shape: tuple[int, ...] | None, precision: str | None) -> Workload:
+def artifact(
+    folder: Path,
+    runtime: str,
+    device: str,
+    shape: tuple[int, ...] | None,
+    precision: str | None,
+    sizes: Mapping[str, int],
+) -> Workload:
     """Return the workload of a network of a run, which a function loads from the stage's ``folder``."""
     try:
         spec = Spec.read(folder)
     except EdgekdError as error:
         raise MeasurementError(f"{folder / MODEL} describes no network; run the recipe again") from error
-    if spec.signature is not None:
-        raise MeasurementError(
-            f"{folder} takes {', '.join(each.name for each in spec.signature.inputs)}, and PyTorch is timed on one "
-            "float input of fixed shape: give its ONNX file"
-        )
     if "profile" in (spec.change_by(Quantize.name) or {}):
         raise MeasurementError(
             f"{folder} only simulates int8 in PyTorch, at a speed that says nothing; give its file under exports/"
         )
-    return Workload(
-        f"{NETWORK}:load", runtime, device, shape or (1, *spec.input_shape), precision, {"folder": str(folder)}
-    )
+    workload = Workload(f"{NETWORK}:load", runtime, device, shape, precision, {"folder": str(folder)}, sizes)
+    if spec.signature is None:
+        if sizes:
+            raise MeasurementError(f"{folder} takes inputs of a fixed shape; leave out --size")
+        return replace(workload, shape=shape or (1, *spec.input_shape))
+    if shape is not None:
+        raise MeasurementError(f"{folder} names the shapes of its inputs; leave out --shape")
+    try:
+        signature = spec.signature.sized(**sizes)
+    except ModelError as error:
+        raise MeasurementError(f"{folder}: {error}") from error
+    return replace(workload, sizes={each.name: each.size for each in signature.open}, signature=signature.to_json())
 
 
 def engine_file(path: Path) -> Path:

@@ -10,15 +10,18 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from edgekd.artifact import capture
 from edgekd.bench.inputs import open_sizes, values, with_sizes
 from edgekd.bench.plan import Plan, Workload
 from edgekd.bench.profile.measure import profile_workload
 from edgekd.bench.runtimes import open_session
-from edgekd.cli.workloads import parse_sizes
+from edgekd.cli.workloads import parse_sizes, workload
 from edgekd.devices import runner
 from edgekd.errors import MeasurementError
 from edgekd.export import export_onnx
-from tests.several_tensors import VOCABULARY, tagger
+from edgekd.models import code_of
+from edgekd.spec import Spec
+from tests.several_tensors import LONGEST, VOCABULARY, tagger
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +143,27 @@ def test_bench_says_the_sizes(file, tmp_path):
     assert "with length=9 (--size)" in found.stdout
     [model] = json.loads((tmp_path / "out.json").read_text())["models"]
     assert model["sizes"] == {"length": 9}
+
+
+def test_a_stage_of_several_inputs_is_timed_in_pytorch(tmp_path):
+    network, signature = tagger()
+    (tmp_path / "net.py").write_text("from tests.several_tensors import Tagger\n\n\ndef make():\n    return Tagger()\n")
+    builder = f"{tmp_path / 'net.py'}:make"
+    spec = Spec(builder, (), 1, code=code_of(builder, (), 1, {}, signature), signature=signature)
+    capture(network, spec).save(tmp_path / "stage")
+    folder = str(tmp_path / "stage")
+    made = workload(folder, "pytorch", "cpu")
+    assert made.sizes == {"length": 9} and Workload.from_json(json.loads(json.dumps(made.to_json()))) == made
+    session = open_session(workload(folder, "pytorch", "cpu", sizes={"length": 20}), batch=3)
+    assert [each.shape for each in session.inputs] == [(3, 20), (3, 20)]
+    assert session.run()["tags"].shape == (3, 20, 5) and session.batch == 3
+    for given, said in (
+        ({"sizes": {"lenght": 3}}, "no input has an open dimension 'lenght'; open are length"),
+        ({"sizes": {"length": LONGEST + 1}}, "has examples of 41, outside of 1 to 40"),
+        ({"shape": (1, 9)}, "names the shapes of its inputs; leave out --shape"),
+    ):
+        with pytest.raises(MeasurementError, match=said):
+            workload(folder, "pytorch", "cpu", **given)
 
 
 def test_sizes_on_the_command_line():

@@ -30,8 +30,8 @@ def test_runs_the_network_in_eval_mode():
 
 
 def test_the_input_comes_from_the_seed():
-    same, other = (open_session(workload(), seed=seed).input for seed in (3, 4))
-    assert torch.equal(open_session(workload(), seed=3).input, same)
+    same, other = (open_session(workload(), seed=seed).inputs[0] for seed in (3, 4))
+    assert torch.equal(open_session(workload(), seed=3).inputs[0], same)
     assert not torch.equal(same, other)
 
 
@@ -160,7 +160,7 @@ def test_macs_agree_with_pytorchs_own_counter():
     layers = profile(workload("residual", shape=(2, 4, 4, 4)), runs=1).layers
     session = open_session(workload("residual", shape=(2, 4, 4, 4)))
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        session.network(session.input)
+        session.network(*session.inputs)
     assert sum(layer.macs for layer in layers) == counter.get_total_flops() / 2
 
 

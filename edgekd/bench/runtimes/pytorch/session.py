@@ -1,5 +1,6 @@
 """A network in PyTorch: eager, through torch.compile, or replayed as one CUDA graph."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from copy import deepcopy
 from typing import Any
@@ -12,6 +13,8 @@ from edgekd.bench.clock import Call
 from edgekd.bench.plan import Workload
 from edgekd.bench.runtimes.session import Session
 from edgekd.errors import MeasurementError, first_line
+from edgekd.tasks.signature import Signature
+from edgekd.tasks.tensors import shapes_of
 from edgekd.userfile import call, is_reference, load_function
 
 EAGER, COMPILED, CUDA_GRAPH = "pytorch", "pytorch-compiled", "pytorch-cudagraph"
@@ -88,11 +91,15 @@ class TorchSession(Session):
         return torch.device("cuda", torch.cuda.current_device()) if name == "cuda" else torch.device("cpu")
 
     def place_inputs(self, seed: int) -> None:
-        self.shape = shape_in_force(self.workload, self.batch)
-        self.batch = self.shape[0] if self.shape else 1
-        dtype = self._dtype or own_dtype(self.network)
-        values = torch.rand(self.shape, generator=torch.Generator().manual_seed(seed))
-        self.input = values.to(self.device, dtype)
+        random = torch.Generator().manual_seed(seed)
+        like = torch.empty(0, device=self.device, dtype=self._dtype or own_dtype(self.network))
+        if self.workload.signature is not None:
+            signature = Signature.from_json(dict(self.workload.signature)).sized(**self.workload.sizes)
+            self.inputs = signature.example(self.batch, like, random)
+        else:
+            shape = shape_in_force(self.workload, self.batch)
+            self.batch = shape[0] if shape else 1
+            self.inputs = (torch.rand(shape, generator=random).to(like),)
         self._forward: Call | None = None
 
     @torch.inference_mode()
@@ -104,26 +111,28 @@ class TorchSession(Session):
                 torch.cuda.synchronize(self.device)
         except torch.OutOfMemoryError as error:
             raise MeasurementError(
-                f"{self._name} needs more memory than {self.providers[0]} has at {self.shape}; give a smaller --batch"
+                f"{self._name} needs more memory than {self.providers[0]} has at {shapes_of(self.inputs)}; "
+                "give a smaller --batch"
             ) from error
         except Exception as error:  # whatever a user's network raises
             raise MeasurementError(self._complaint(error)) from error
         return outputs
 
     def _prepare(self) -> Call:
-        network, inputs = self.network, self.input
+        network, inputs = self.network, self.inputs
         if self.workload.runtime == CUDA_GRAPH:
             self._forward = capture(network, inputs)
         elif self.workload.runtime == COMPILED:
             # The shape is fixed, so a second network of the same class is not to be compiled for any.
             compiled = torch.compile(network, dynamic=False)
-            self._forward = lambda: compiled(inputs)
+            self._forward = lambda: compiled(*inputs)
         else:
-            self._forward = lambda: network(inputs)
+            self._forward = lambda: network(*inputs)
         return self._forward
 
     def _complaint(self, error: Exception) -> str:
-        at = f"at the shape {self.shape} in {str(self.input.dtype).removeprefix('torch.')}: {first_line(error)}"
+        kinds = ", ".join(str(each.dtype).removeprefix("torch.") for each in self.inputs)
+        at = f"at the shape {shapes_of(self.inputs)} in {kinds}: {first_line(error)}"
         if self.workload.runtime == EAGER:
             return f"{self._name} does not run {at}"
         return f"{self._name} does not run as {self.workload.runtime} {at}; see whether it does as {EAGER}"
@@ -133,9 +142,10 @@ class TorchSession(Session):
             return {}
         outputs = [value for value in tree_leaves(self.run()) if isinstance(value, Tensor)]
         arrived = [torch.empty_like(value, device="cpu").pin_memory() for value in outputs]
-        sent = self.input.cpu().pin_memory()
+        inputs = list(self.inputs)
+        sent = [each.cpu().pin_memory() for each in inputs]
         return {
-            "in": lambda: copy([sent], [self.input], self.device),
+            "in": lambda: copy(sent, inputs, self.device),
             "out": lambda: copy(outputs, arrived, self.device),
         }
 
@@ -182,17 +192,17 @@ def shape_in_force(workload: Workload, batch: int) -> tuple[int, ...]:
     return (batch, *shape[1:])
 
 
-def capture(network: nn.Module, inputs: Tensor) -> Call:
-    """Capture ``network(inputs)`` as a CUDA graph and return the call that replays it into the captured outputs."""
+def capture(network: nn.Module, inputs: Sequence[Tensor]) -> Call:
+    """Capture ``network(*inputs)`` as a CUDA graph and return the call that replays it into the captured outputs."""
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
         for _ in range(WARM_UP_BEFORE_CAPTURE):
-            network(inputs)
+            network(*inputs)
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        outputs = network(inputs)
+        outputs = network(*inputs)
 
     def replay() -> Any:
         graph.replay()
