@@ -26,6 +26,12 @@ INTEGERS = ("int64", "int32", "int16", "int8", "uint8")
 DTYPES = (*FLOATS, *INTEGERS, "bool")
 KINDS = ("classes", "labels", "values", "bins", "features")
 UNBOUNDED = (-math.inf, math.inf)
+# Whole numbers that a float holds exactly, and those of types that hold fewer.
+EXACT = (-(2**53), 2**53)
+RANGES = {
+    **{"int32": (-(2**31), 2**31 - 1), "int16": (-(2**15), 2**15 - 1), "int8": (-128, 127)},
+    **{"uint8": (0, 255), "bool": (0, 1)},
+}
 
 
 @dataclass(frozen=True)
@@ -103,15 +109,18 @@ class TensorSpec:
         return cls(**{**document, "shape": tuple(document["shape"]), "bounds": bounds})
 
     def _has_bounds(self) -> bool:
-        numbers = len(self.bounds) == 2 and all(map(_is_number, self.bounds))
-        return numbers and self.bounds[0] <= self.bounds[1] and (self.is_float or not any(map(math.isinf, self.bounds)))
+        if len(self.bounds) != 2 or not all(map(_is_number, self.bounds)):
+            return False
+        low, high = self.bounds
+        least, largest = UNBOUNDED if self.is_float else RANGES.get(str(self.dtype), EXACT)
+        return least <= low <= high <= largest
 
 
 EXPECTED = {
     "name": "give a text of 1 to 200 printable characters",
     "shape": f"give sizes from 1, or names of open dimensions other than {BATCH!r}, for one sample without its batch",
     "dtype": f"give one of {', '.join(DTYPES)}",
-    "bounds": "give the least and the largest value, finite ones for integers",
+    "bounds": "give the least and the largest value, for integers within the range of their type",
     "kind": f"give one of {', '.join(KINDS)}, or none",
     "axis": "give an index into the shape, or none",
 }

@@ -96,6 +96,11 @@ def test_json_and_back():
         (lambda: TensorSpec("a", ("batch",)), "cannot have shape ('batch',)"),
         (lambda: TensorSpec("a", (1,), "int4"), "cannot have dtype 'int4'"),
         (lambda: TensorSpec("a", (1,), "int8", UNBOUNDED), "cannot have bounds (-inf, inf)"),
+        (
+            lambda: TensorSpec("a", (1,), "uint8", (0, 256)),
+            "cannot have bounds (0, 256): give the least and the largest",
+        ),
+        (lambda: TensorSpec("a", (1,), "int64", (0, 1e300)), "for integers within the range of their type"),
         (lambda: TensorSpec("a", (1,), axis=1), "cannot have axis 1"),
         (lambda: Signature((), ()), "a signature needs an input"),
         (lambda: Signature(TEXT.inputs, TEXT.inputs), "two tensors of a signature are named 'ids'"),
