@@ -30,6 +30,13 @@ def lint(
         float,
         typer.Option(min=0.0, max=1.0, help="Exit with 2 if a smaller share of the multiply-accumulates is int8."),
     ] = 0.0,
+    size: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=N",
+            help="Size of an open dimension at which MACs are counted; else that of the signature. Repeatable.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
     confirm: Annotated[
         bool, typer.Option("--confirm/--no-confirm", help="Ask the runtime itself too, where it is installed.")
@@ -37,12 +44,12 @@ def lint(
 ) -> int:
     """Say of each layer whether it will run in int8, which rule decides, and what to change."""
     from edgekd.cli.interrupt import leave_on_signal
-    from edgekd.cli.workloads import onnx_file
+    from edgekd.cli.workloads import onnx_file, parse_sizes
     from edgekd.lint import lint as lint_model
 
     leave_on_signal()
     path = onnx_file(Path(model))
-    found = lint_model(load(path), target, confirm=confirm)
+    found = lint_model(load(path), target, confirm=confirm, sizes=parse_sizes(size or []))
     if as_json:
         sys.stdout.write(json.dumps({"model": model, **found.to_json()}, indent=1) + "\n")
     else:
@@ -103,8 +110,9 @@ def sentences(found: "Lint") -> list[str]:
     if found.refused:
         lines.append(f"{found.target} refuses this file: nothing of it runs")
     else:
+        sizes = "".join(f", at {name}={size}" for name, size in found.sizes.items() if found.coverage_of == "MACs")
         lines.append(
-            f"{percent(found.coverage)} of the {found.coverage_of} of convolutions and matrix products in int8: "
+            f"{percent(found.coverage)} of the {found.coverage_of} of convolutions and matrix products in int8{sizes}: "
             f"{inside} of {len(found.weighted)} layers"
         )
     if found.confirmed_by:

@@ -5,7 +5,7 @@ behind both; parameters may be initialisers or Constant nodes; Identity may stan
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekd.errors import ModelError
+from edgekd.registry import nearest
 from edgekd.tasks.signature import Signature
 
 if TYPE_CHECKING:
@@ -44,16 +46,18 @@ class Quantiser:
 
 
 class LintGraph:
-    """A graph whose tensors are addressed by name. Subgraphs of If and Loop are ignored."""
+    """A graph whose tensors are addressed by name. Subgraphs of If and Loop are ignored.
 
-    def __init__(self, model: "ModelProto"):
+    ``sizes`` are those of open dimensions that the file names; of others those of its signature's examples are taken.
+    """
+
+    def __init__(self, model: "ModelProto", sizes: Mapping[str, int] | None = None):
         self.model = model
         self.nodes: tuple[NodeProto, ...] = tuple(model.graph.node)
         self.outputs = {value.name for value in model.graph.output}
         self.producer = {name: node for node in self.nodes for name in node.output if name}
         self.opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=0)
-        signature = Signature.in_metadata({entry.key: entry.value for entry in model.metadata_props})
-        self.sizes = {} if signature is None else {each.name: each.size for each in signature.open}
+        self.sizes = _sizes(model, sizes or {})
         self._constants = {tensor.name: tensor for tensor in model.graph.initializer}
         self._arrays: dict[str, NDArray[Any]] = {}
         self._quantisers: dict[str, Quantiser] = {}
@@ -149,22 +153,42 @@ class LintGraph:
     def shapes(self) -> dict[str, tuple[int | None, ...]]:
         """Return the shapes that ONNX can infer; an open dimension, which some tools write as -1 or 0, is None.
 
-        Those that the file's signature names have the size of its examples.
+        Open dimensions of :attr:`sizes` have these, and so have dimensions that are computed from them.
         """
         import onnx
 
+        model = self.model
+        if self.sizes:
+            model = onnx.ModelProto()
+            model.CopyFrom(self.model)
+            # What an exporter wrote of shapes inside names the open dimensions.
+            del model.graph.value_info[:]
+            for value in (*model.graph.input, *model.graph.output):
+                for dim in value.type.tensor_type.shape.dim:
+                    if dim.dim_param in self.sizes:
+                        dim.dim_value = self.sizes[dim.dim_param]
         try:
-            graph = onnx.shape_inference.infer_shapes(self.model, data_prop=True).graph
+            graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
         except Exception:  # of a file too large or too strange for it: coverage then counts layers
-            graph = self.model.graph
+            graph = model.graph
         found: dict[str, tuple[int | None, ...]] = {}
         for value in (*graph.input, *graph.value_info, *graph.output):
             if value.type.tensor_type.HasField("shape"):
                 dims = value.type.tensor_type.shape.dim
-                found[value.name] = tuple(
-                    dim.dim_value if dim.dim_value > 0 else self.sizes.get(dim.dim_param) for dim in dims
-                )
+                found[value.name] = tuple(dim.dim_value if dim.dim_value > 0 else None for dim in dims)
         return {**found, **{name: tuple(tensor.dims) for name, tensor in self._constants.items()}}
+
+
+def _sizes(model: "ModelProto", given: Mapping[str, int]) -> dict[str, int]:
+    dims = [value.type.tensor_type.shape.dim for value in model.graph.input]
+    batches = {each[0].dim_param for each in dims if len(each)}
+    names = dict.fromkeys(dim.dim_param for each in dims for dim in each[1:] if dim.dim_param not in ("", *batches))
+    if unknown := next((name for name in given if name not in names), None):
+        known = f"open are {', '.join(names)}" if names else "it has no named open dimension beyond its batch"
+        raise ModelError(f"the size of {unknown!r} is given, which no input has; {known}{nearest(unknown, names)}")
+    signature = Signature.in_metadata({entry.key: entry.value for entry in model.metadata_props})
+    usual = {} if signature is None else {each.name: each.size for each in signature.open}
+    return {name: size for name, size in (usual | dict(given)).items() if name in names}
 
 
 def attribute(node: "NodeProto", name: str, default: Any = None) -> Any:

@@ -1,6 +1,6 @@
 """The linter: every layer under the rules of a target, confirmed by the runtime itself if it is installed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ HALF_FLOAT = {"Sigmoid", "Softmax", "LeakyRelu", "MaxPool", "Resize"}  # float o
 UNLISTED = {*MOVING, "Flatten", "Gather", "Split", "Tile", "Expand", QUANTIZE, DEQUANTIZE, "Constant", "Identity"}
 
 
-def lint(model: "ModelProto", target: str, *, confirm: bool = True) -> Lint:
+def lint(model: "ModelProto", target: str, *, confirm: bool = True, sizes: Mapping[str, int] | None = None) -> Lint:
     """Predict for each layer of ``model`` whether it will run in int8 on ``target``, by which rule not, and the remedy.
 
     Layers are convolutions and matrix products, and sums, concatenations and poolings next to a quantiser.
@@ -32,18 +32,20 @@ def lint(model: "ModelProto", target: str, *, confirm: bool = True) -> Lint:
         model: a float file or one with Q/DQ, whatever tool wrote it; weights inside.
         target: a name in :data:`TARGETS`.
         confirm: consult the runtime itself too if it is installed; coverage then follows it.
+        sizes: of open dimensions beyond the batch, by their names in the file, for counts of multiply-accumulates.
 
     Raises:
-        ModelError: an unknown target, no layer to quantise, or no Q/DQ but operators that are quantised already.
+        ModelError: an unknown target, a size of no open dimension, no layer to quantise, or no Q/DQ but operators that
+            are quantised already.
     """
     runtime = TARGETS.find(target)
     check_graph(model)
-    graph = LintGraph(model)
+    graph = LintGraph(model, sizes)
     check_operators(graph)
     layers = {index: lint_layer(layer, rulebook) for index, layer, rulebook in layers_to_lint(graph, runtime)}
     reported = {finding.code for layer in layers.values() for finding in layer.findings}
     of_file = tuple(runtime.of_file(graph, reported)) if runtime.of_file else ()
-    found = Lint(target, tuple(layers.values()), of_file)
+    found = Lint(target, tuple(layers.values()), of_file, sizes=graph.sizes)
     if not confirm:
         return replace(found, not_confirmed="not asked")
     if found.refused:

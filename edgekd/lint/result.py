@@ -1,7 +1,7 @@
 """The linter's results: findings on layers, and how much of the network runs in int8."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 Effect = Literal["refused", "float", "accuracy", "slow", "note"]
@@ -78,7 +78,8 @@ class LintedLayer:
 class Lint:
     """The layers in the order of the file, and findings on the file as a whole.
 
-    ``confirmed_by`` names the runtime that was consulted, ``not_confirmed`` is why none was.
+    ``confirmed_by`` names the runtime that was consulted, ``not_confirmed`` is why none was. ``sizes`` are those of
+    open dimensions at which multiply-accumulates are counted.
     """
 
     target: str
@@ -86,6 +87,7 @@ class Lint:
     findings: tuple[LintFinding, ...] = ()
     confirmed_by: str | None = None
     not_confirmed: str | None = None
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def weighted(self) -> tuple[LintedLayer, ...]:
@@ -132,6 +134,7 @@ class Lint:
             "target": self.target,
             **share,
             **confirmation,
+            **({"sizes": dict(self.sizes)} if self.sizes else {}),
             "disagreements": list(self.disagreements),
             "findings": [vars(finding) for finding in self.findings],
             "layers": [layer.to_json() for layer in self.layers],

@@ -75,6 +75,8 @@ def output_tensors(outputs: Any) -> dict[str, Tensor]:
                 f"the network gives a {type(leaf).__name__} as {name!r}: return tensors, alone or in tuples, lists and "
                 "dicts"
             )
+        if name in found:
+            raise ModelError(f"two outputs of the network are called {name!r}: give them other keys")
         found[name] = leaf
     if not found:
         raise ModelError("the network gives no tensor: return at least one")

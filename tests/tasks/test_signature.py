@@ -75,6 +75,8 @@ def test_batches_become_arguments_and_outputs_get_names():
         TEXT.arguments(ids)
     with pytest.raises(ModelError, match="the network gives 1 tensors; expected 2: tags, score"):
         TEXT.named(ids)
+    with pytest.raises(ModelError, match=re.escape("two outputs of the network are called 'a.b'")):
+        TEXT.named({"a.b": ids, "a": {"b": ids}})
     with pytest.raises(ModelError, match="the network gives a float as '1.x'"):
         TEXT.named([ids, {"x": 1.0}])
 
