@@ -60,8 +60,8 @@ def test_the_commands_run_in_order_and_then_the_python(
         # The bundle with licences and a raw file is another than the run's own.
         assert call(command, monkeypatch) == (DIFFERENT if " diff " in command else 0), command
     capsys.readouterr()
-    [text] = blocks("python")
-    exec(text, {})
+    for text in blocks("python"):
+        exec(text, {})
     assert re.fullmatch(r"accuracy [\d.]+ \([\d.]+, [\d.]+\) on 100\n", capsys.readouterr().out)
 
 

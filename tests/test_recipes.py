@@ -59,11 +59,19 @@ def settings(request, mnist, pictures):
         "mnist": [f"data.path={mnist}", "data.download=false"],
         "cifar10": [f"data.path={pictures}", "teacher.checkpoint=null", "student.checkpoint=null"],
         "folder": [f"data.path={pictures}"],
+        "scenes": ["data.args.train=200", "data.args.test=100"],
     }
 
 
 def test_the_recipes_that_were_asked_for_are_there():
-    assert {path.stem for path in RECIPES.glob("*.yaml")} >= {"quickstart", "cifar10", "folder", "mnist", "vectors"}
+    assert {path.stem for path in RECIPES.glob("*.yaml")} >= {
+        "quickstart",
+        "cifar10",
+        "folder",
+        "mnist",
+        "vectors",
+        "scenes",
+    }
 
 
 # The network of `folder` is large: to try its quantisation takes seconds.
