@@ -40,7 +40,8 @@ def goal(name: str, bound: float, value: float, at_most: bool = False) -> dict[s
 def finish(arguments: argparse.Namespace, figures: dict[str, Any], goals: Sequence[dict[str, Any]]) -> None:
     """Writes the JSON, prints the goals, and ends with 1 when one is missed."""
     document = {
-        "command": " ".join(["python", *sys.argv]),
+        # A record says nothing of the machine's folders.
+        "command": " ".join(["python", *(Path(each).name if Path(each).is_absolute() else each for each in sys.argv)]),
         "quick": arguments.quick,
         "environment": fingerprint().to_json(),
         **figures,

@@ -12,13 +12,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import distill_tables
+import factorize_tables
 import gate_tables
 import tables
+import task_tables
 from tables import Record
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results"
-PAGES = ("docs/quantization.md", "docs/pruning.md", "docs/distillation.md", "docs/ci.md")
+PAGES = (
+    *("docs/quantization.md", "docs/pruning.md", "docs/distillation.md", "docs/ci.md"),
+    *("docs/factorization.md", "docs/tasks.md"),
+)
 TABLES: dict[str, tuple[str, Callable[[Record], str]]] = {
     "speed": ("quantize_peers", tables.speed),
     "accuracy": ("quantize_accuracy", tables.accuracy),
@@ -38,6 +43,9 @@ TABLES: dict[str, tuple[str, Callable[[Record], str]]] = {
     "moved": ("gate/false_alarms", gate_tables.moved),
     "hidden": ("gate/false_alarms", gate_tables.hidden),
     "where": ("distill_throughput", distill_tables.where),
+    "factorised": ("factorize", factorize_tables.factorised),
+    "scenes": ("multilabel", task_tables.scenes),
+    "scenes_gate": ("multilabel", task_tables.scenes_gate),
 }
 
 
