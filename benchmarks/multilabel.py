@@ -59,7 +59,7 @@ SHOWN = ("teacher", "distilled", "pruned", "quantized")
 
 @dataclass(frozen=True)
 class Judged:
-    """What the gate says of the task's metrics, and which of them fail."""
+    """Findings of the gate on the task's metrics, and the names of those that fail."""
 
     failed: list[str]
     said: dict[str, str]

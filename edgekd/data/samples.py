@@ -61,11 +61,10 @@ class InMemory:
             yield map_inputs(self.raw, itemgetter(indices)), self.labels[indices]
 
     def digest(self) -> str:
-        whole = self.raw
-        parts = {"": whole} if isinstance(whole, Tensor) else whole
-        shapes = [(name, tuple(each.shape)) for name, each in parts.items()]
-        alone = tuple(whole.shape) if isinstance(whole, Tensor) else None
-        digest = hashlib.sha256(repr(alone or shapes).encode())
+        raw = self.raw
+        by_name = [] if isinstance(raw, Tensor) else [(name, tuple(each.shape)) for name, each in raw.items()]
+        shapes = tuple(raw.shape) if isinstance(raw, Tensor) else by_name
+        digest = hashlib.sha256(repr(shapes).encode())
         for each in arguments_of(self.raw):
             digest.update(each.contiguous().numpy().data)
         digest.update(self.labels.contiguous().numpy().data)

@@ -27,7 +27,7 @@ Inputs = NDArray[Any] | Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True, eq=False)
 class DevicePredictions:
-    """What a network predicts on a device for N samples.
+    """Predictions of a network on a device for N samples.
 
     Attributes:
         task: what the network is for.

@@ -64,9 +64,10 @@ def to_onnx(
     inputs: Shape | Signature | None = None,
 ) -> ModelProto:
     """Export ``network`` as :func:`export_onnx` does, to a protobuf in memory."""
-    if preprocess is None and inputs is None:
+    taken = inputs or (preprocess and preprocess.shape)
+    if not taken:
         raise ExportError("neither preprocess nor inputs says what the network takes: give one of them")
-    signature = Signature.of(inputs if inputs is not None else preprocess.shape)  # type: ignore[union-attr]
+    signature = Signature.of(taken)
     model = _exported(network, signature, opset)
     written = {entry.domain: entry.version for entry in model.opset_import}
     if written.get("") != opset:

@@ -40,7 +40,7 @@ class Parity:
 
 @dataclass(frozen=True)
 class OutputParity:
-    """How far one output of two runtimes is apart.
+    """Distances between one output in two runtimes.
 
     Attributes:
         n: the number of samples.

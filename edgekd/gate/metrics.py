@@ -1,4 +1,4 @@
-"""How figures that every task has are judged: a ratio by its interval, counts and kinds exactly."""
+"""Judges of the figures that every task has: a ratio by its interval, counts and kinds exactly."""
 
 import math
 from statistics import NormalDist

@@ -1,4 +1,4 @@
-"""How a task's metric is judged: in pairs, on what both networks predicted for the same samples."""
+"""The judge of a task's metrics: in pairs, on what both networks predicted for the same samples."""
 
 from edgekd.errors import EdgekdError
 from edgekd.formatting import exceeds, format_distinct, in_hundredths, significant

@@ -162,7 +162,7 @@ def _values(row: Mapping[str, Any], metrics: Iterable[Metric]) -> dict[str, floa
 
 
 def _evidence(row: Mapping[str, Any], metrics: Iterable[Metric]) -> EvidenceFile | None:
-    """None also where no metric needs the file: nobody has looked at it then."""
+    # A file that no metric needs has been looked at by nobody.
     if row.get("evidence") is None or not compared_by_file(metrics):
         return None
     return build(EvidenceFile, row["evidence"])

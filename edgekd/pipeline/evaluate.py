@@ -1,7 +1,7 @@
 """Each stage's network as exported files, with what they predict on the test set in PyTorch and in the runtime."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -205,7 +205,8 @@ def _describe(folder: Path, file: RuntimeFile, ours: Tensor, data: DataSet) -> F
     emulated = not is_here(file.profile)
     theirs = runtime_logits(path, data.inputs(data.test), optimised=not emulated)
     predictions = f"predictions-{'onnxruntime' if file.name == ONNX else file.profile}.npy"
-    task, outputs = _fitted(path, data, emulated), {LOGITS: theirs.numpy()}
+    task = fitted(data, lambda: runtime_logits(path, data.inputs(data.validation), optimised=not emulated))
+    outputs = {LOGITS: theirs.numpy()}
     save_array(folder / predictions, task.to_rows(outputs))
     same = parity(ours, theirs, task)
     left, convolutions = ([], 0) if emulated else float_convolutions(path)
@@ -228,13 +229,10 @@ def _describe(folder: Path, file: RuntimeFile, ours: Tensor, data: DataSet) -> F
     )
 
 
-def _fitted(path: Path, data: DataSet, emulated: bool) -> Task:
-    """The task with the decoder that is best for the file's outputs on the validation samples."""
-
-    def outputs() -> Mapping[str, NDArray[np.float32]]:
-        return {LOGITS: runtime_logits(path, data.inputs(data.validation), optimised=not emulated).numpy()}
-
-    return data.task.fitted(outputs, data.task.targets(data.validation.labels.numpy()))
+def fitted(data: DataSet, logits: Callable[[], Tensor]) -> Task:
+    """Return the data's task with the decoder that is best for ``logits`` of the validation samples."""
+    targets = data.task.targets(data.validation.labels.numpy())
+    return data.task.fitted(lambda: {LOGITS: logits().numpy()}, targets)
 
 
 def _departure(path: Path, same: Parity, data: DataSet) -> str | None:

@@ -99,8 +99,11 @@ class _Writer:
     ):
         self.network, self.placing = network, placing
         self.quantization = quantization_of(spec)
-        export = to_qdq if isinstance(network, GraphModule) else to_onnx
-        self.exported: ModelProto = export(network, preprocess, classes, inputs=spec.inputs)  # type: ignore[arg-type]
+        self.exported: ModelProto = (
+            to_qdq(network, preprocess, classes, inputs=spec.inputs)
+            if isinstance(network, GraphModule)
+            else to_onnx(network, preprocess, classes, inputs=spec.inputs)
+        )
 
     def __call__(self, profile: str) -> tuple[ModelProto, str, PlacementResult | None]:
         if not isinstance(self.network, GraphModule):

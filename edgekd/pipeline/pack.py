@@ -151,7 +151,7 @@ def measurements(report: Report, labels: set[str]) -> list[JsonObject]:
 
 
 def read_samples(file: Path) -> Inputs:
-    """Return the samples beside an exported file, as they are before any scaling; of several inputs by name."""
+    """Return the samples in an exported file's folder, as they are before any scaling; of several inputs by name."""
     if (named := file.with_name(NAMED_SAMPLES)).is_file():
         return read_npz(named, names_in_npz(named))
     found: np.ndarray = np.load(file.with_name(SAMPLES), allow_pickle=False)

@@ -16,13 +16,12 @@ from edgekd.distill.ensemble import Ensemble
 from edgekd.files import canonical_json, sha256, write_json
 from edgekd.log import get_logger
 from edgekd.models import count_macs, count_parameters
-from edgekd.pipeline.evaluate import PYTORCH, VERSION, save_array
+from edgekd.pipeline.evaluate import PYTORCH, VERSION, fitted, save_array
 from edgekd.pipeline.evaluation import Evaluation
 from edgekd.pipeline.node import Node
 from edgekd.pipeline.stage_result import StageResult
 from edgekd.spec import Spec
 from edgekd.stages.network import restore
-from edgekd.tasks.signature import LOGITS
 from edgekd.train import logits_of, predictions_of
 
 logger = get_logger(__name__)
@@ -89,12 +88,8 @@ class EnsembleNode(Node[EnsembleEvaluation]):
         network, data = self.teachers.network(), self.data
         save_array(folder / PYTORCH, predictions_of(network, data, data.test).numpy())
         counts = {"params": count_parameters(network), "macs": count_macs(network, self.teachers.specs[0].inputs)}
-        task = data.task.fitted(
-            lambda: {LOGITS: logits_of(network, data, data.validation).numpy()},
-            data.task.targets(data.validation.labels.numpy()),
-        )
-        decoder = {"decoder": task.decoder()} if task.decoder() else {}
-        write_json(folder / METRICS, {"n": len(data.test), **counts, **decoder})
+        decoder = fitted(data, lambda: logits_of(network, data, data.validation)).decoder()
+        write_json(folder / METRICS, {"n": len(data.test), **counts, **({"decoder": decoder} if decoder else {})})
 
     def read(self, folder: Path) -> EnsembleEvaluation:
         return EnsembleEvaluation(folder)

@@ -147,8 +147,9 @@ def test_names_that_others_have_already_and_values_that_are_given_twice(tmp_path
 
 def test_mistakes(tmp_path):
     network, signature = image_and_text()
-    with pytest.raises(ExportError, match="neither preprocess nor inputs says what the network takes"):
-        to_onnx(network, None, ())
+    for silent in (None, Preprocess("tensors", (), (), ())):
+        with pytest.raises(ExportError, match="neither preprocess nor inputs says what the network takes"):
+            to_onnx(network, silent, ())
     more = Signature(signature.inputs, (*signature.outputs, TensorSpec("third", (1,))), signature.open)
     with pytest.raises(ExportError, match="wrote 2 inputs and 2 outputs, and the network's signature names 2 and 3"):
         to_onnx(network, None, (), inputs=more)
