@@ -1,5 +1,7 @@
 """Ranges of numeric arguments, declared once and checked where a caller comes in."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
 from numbers import Integral, Real

@@ -1,18 +1,12 @@
 """Registries: a dict with a decorator, and an error that names the nearest entry."""
 
-from collections.abc import Callable, Iterable
-from difflib import get_close_matches
+from collections.abc import Callable
 from typing import TypeVar
 
 from edgekd.errors import EdgekdError
+from edgekd.nearest import nearest
 
 T = TypeVar("T")
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return `` (did you mean 'x'?)`` for the closest of ``known``, or nothing if none is close."""
-    close = get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 class Registry(dict[str, T]):

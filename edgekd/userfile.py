@@ -8,7 +8,7 @@ from typing import Any
 
 from edgekd.errors import EdgekdError
 from edgekd.files import canonical_json
-from edgekd.registry import nearest
+from edgekd.nearest import nearest
 from edgekd.usercode import at_home, load
 from edgekd.userhash import digests, imports_relatively
 

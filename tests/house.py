@@ -51,7 +51,7 @@ class Room:
 # Lowest first.
 FLOORS = (
     (
-        *(Room(name) for name in ("children", "errors", "lazy", "pipes", "pixels", "plain_text", "scratch")),
+        *(Room(name) for name in ("children", "errors", "lazy", "nearest", "pipes", "pixels", "plain_text", "scratch")),
         *(Room(name) for name in ("strict_json", "strict_toml", "usercode")),
         Room("precision", torch=True),
     ),

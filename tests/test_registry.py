@@ -1,7 +1,8 @@
 import pytest
 
 from edgekd.errors import EdgekdError, ModelError
-from edgekd.registry import Registry, nearest
+from edgekd.nearest import nearest
+from edgekd.registry import Registry
 
 
 def test_entries_by_any_of_their_names():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekd.bench.plan import Workload
 from edgekd.errors import MeasurementError, ModelError
-from edgekd.registry import nearest
+from edgekd.nearest import nearest
 from edgekd.tasks.signature import Signature
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from edgekd.arrayfiles import must_be_finite, names_in_npz, read_npz
 from edgekd.bundle.manifest import Tensor
 from edgekd.errors import DataError
 from edgekd.log import get_logger
-from edgekd.registry import nearest
+from edgekd.nearest import nearest
 from edgekd.tasks.signature import OpenDimension
 
 logger = get_logger(__name__)

@@ -23,8 +23,8 @@ from edgekd.data.unlabelled import unlabelled_images
 from edgekd.errors import DataError
 from edgekd.files import canonical_json, sha256
 from edgekd.log import get_logger
+from edgekd.nearest import nearest
 from edgekd.preprocess import Preprocess
-from edgekd.registry import nearest
 from edgekd.tasks.classification import Classification
 from edgekd.tasks.task import Task
 from edgekd.tasks.tensors import Named, only

@@ -8,9 +8,9 @@ from typing_extensions import Self
 
 from edgekd.data.augment import AUGMENTATIONS
 from edgekd.data.sources import SOURCES
+from edgekd.nearest import nearest
 from edgekd.options import FilePath, Mistake, Registered, Section, Text
 from edgekd.pixels import why_no_scale
-from edgekd.registry import nearest
 
 FUNCTION = re.compile(r".+\.py:[A-Za-z_]\w*")
 

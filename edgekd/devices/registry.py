@@ -10,7 +10,7 @@ from pathlib import Path
 from edgekd.devices.address import Address, parse_address
 from edgekd.errors import DeviceError, EdgekdError, first_line
 from edgekd.files import read_object, write_json
-from edgekd.registry import nearest
+from edgekd.nearest import nearest
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 VERSION = 1

@@ -15,7 +15,7 @@ from edgekd.distill.registry import FeatureLoss, LogitLoss
 from edgekd.distill.schedule import Schedule
 from edgekd.distill.standardize import Standardized
 from edgekd.errors import TrainingError
-from edgekd.registry import nearest
+from edgekd.nearest import nearest
 from edgekd.tasks.classification import Classification
 from edgekd.tasks.signature import Shape, Signature
 from edgekd.tasks.task import Task

@@ -31,8 +31,8 @@ from edgekd.files import (
 )
 from edgekd.formatting import size
 from edgekd.log import get_logger
+from edgekd.nearest import nearest
 from edgekd.progress import track
-from edgekd.registry import nearest
 from edgekd.scratch import remove_leftovers
 from edgekd.tasks.tensors import Named
 from edgekd.train.device import channels_last as in_channels_last

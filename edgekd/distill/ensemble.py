@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from edgekd.distill.combination import COMBINATIONS, Space
 from edgekd.errors import TrainingError
+from edgekd.nearest import nearest
 from edgekd.precision import full
-from edgekd.registry import nearest
 from edgekd.tasks.signature import LOGITS
 
 

@@ -11,7 +11,7 @@ from torch.utils.hooks import RemovableHandle
 from edgekd.distill.probe import Snapshot, as_map, run_example, snapshot, unwrapped
 from edgekd.distill.traced_forward import INPUT, LayerCandidate, Size, TracedForward, candidate_layers
 from edgekd.errors import TrainingError
-from edgekd.registry import nearest
+from edgekd.nearest import nearest
 from edgekd.tasks.signature import Shape, Signature
 
 __all__ = ["FeatureHooks", "LayerCandidate", "as_map", "candidate_layers", "feature_shapes", "pair_layers"]

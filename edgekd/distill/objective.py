@@ -12,8 +12,8 @@ from edgekd.distill.feature_hooks import FeatureHooks
 from edgekd.distill.registry import FeatureLoss, LogitLoss
 from edgekd.distill.schedule import Schedule, value_at
 from edgekd.errors import TrainingError
+from edgekd.nearest import nearest
 from edgekd.ranges import NOT_NEGATIVE, POSITIVE, SHARE_OR_NONE, Range
-from edgekd.registry import nearest
 from edgekd.tasks.classification import Classification
 from edgekd.tasks.signature import LOGITS, Signature, call
 from edgekd.tasks.task import Task

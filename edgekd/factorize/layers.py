@@ -14,7 +14,7 @@ from edgekd.errors import ModelError, first_line
 from edgekd.factorize.decomposition import Layer, Positions
 from edgekd.factorize.plan import replace
 from edgekd.models.modes import in_evaluation
-from edgekd.registry import nearest
+from edgekd.nearest import nearest
 from edgekd.tasks.signature import Shape, Signature
 from edgekd.tasks.tensors import shapes_of
 

@@ -10,8 +10,8 @@ from edgekd import strict_toml
 from edgekd.errors import EdgekdError
 from edgekd.files import read_content
 from edgekd.gate.rules import COUNTS, KINDS, Rule, Tolerance, default_rules, is_share
+from edgekd.nearest import nearest
 from edgekd.records.readers import LARGEST
-from edgekd.registry import nearest
 from edgekd.tasks.registry import metrics_by_name
 
 TABLE = "tool.edgekd.gate"

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.errors import ModelError
-from edgekd.registry import nearest
+from edgekd.nearest import nearest
 from edgekd.tasks.signature import Signature
 
 if TYPE_CHECKING:

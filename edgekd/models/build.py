@@ -11,7 +11,7 @@ from edgekd import userfile
 from edgekd.errors import ModelError
 from edgekd.models import cifar_resnet, tiny  # noqa: F401  (their entries register themselves)
 from edgekd.models.registry import MODELS
-from edgekd.registry import nearest
+from edgekd.nearest import nearest
 from edgekd.tasks.signature import Shape, Signature
 
 # Heads that only exist in training would have widths that pruning has not followed.

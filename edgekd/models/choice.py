@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from edgekd.errors import ModelError
-from edgekd.registry import nearest
+from edgekd.nearest import nearest
 
 AVERAGED = re.compile(r"(^|[._])(\w*ema|ema\w*|swa|averaged?|avg|n_averaged|shadow)([._]|$)", re.IGNORECASE)
 # Tensors that losses, metrics and profilers register in the module that is saved with the network in it.

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from edgekd.errors import ModelError
+from edgekd.nearest import nearest
 from edgekd.prune.graph import example_inputs
 from edgekd.prune.plan import IDENTITY, Plan, apply_plan, widths
 from edgekd.ranges import SHARE
-from edgekd.registry import nearest
 from edgekd.tasks.signature import Shape, Signature
 
 Degradation = Callable[[nn.Module], float]

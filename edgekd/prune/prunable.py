@@ -12,6 +12,7 @@ from torch import nn
 
 from edgekd.errors import ModelError, first_line
 from edgekd.models.fold import copyable, fold
+from edgekd.nearest import nearest
 from edgekd.prune.graph import channel_graph, example_inputs
 from edgekd.prune.groups import ChannelGroup, find_groups
 from edgekd.prune.importance import build_importance, collect_gradients
@@ -20,7 +21,6 @@ from edgekd.prune.plan import Plan, cut_channels, widths
 from edgekd.prune.structure import Structure, structure_of
 from edgekd.prune.verification import Unpruned, describe_unpruned, find_unprunable
 from edgekd.ranges import COUNT, SEED, SHARE_OR_ALL
-from edgekd.registry import nearest
 from edgekd.tasks.signature import Shape, Signature
 
 # The most layers that a message names.

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from statistics import median
 
 from edgekd.errors import ModelError
+from edgekd.nearest import nearest
 from edgekd.prune.groups import ChannelGroup
 from edgekd.prune.prunable import Prunable
 from edgekd.prune.sensitivity import Sensitivity
 from edgekd.ranges import POSITIVE
-from edgekd.registry import nearest
 
 
 def sensitivity_weights(scanned: Sequence[Sensitivity], prunable: Prunable, floor: float = 1e-3) -> dict[str, float]:

@@ -8,11 +8,11 @@ from pydantic import ValidationError
 
 from edgekd.errors import RecipeError
 from edgekd.files import read_content
+from edgekd.nearest import nearest
 from edgekd.recipe.mistakes import explain, shown
 from edgekd.recipe.overrides import override
 from edgekd.recipe.schema import Recipe, paths_of
 from edgekd.recipe.tree import Loc, Origin, Tree, mistake, parse
-from edgekd.registry import nearest
 
 LARGEST = 256 << 10
 

@@ -7,10 +7,10 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from edgekd.errors import RecipeError
+from edgekd.nearest import nearest
 from edgekd.recipe.expected import choices, expected, kind_at
 from edgekd.recipe.schema import Recipe
 from edgekd.recipe.tree import Loc, Tree, mistake
-from edgekd.registry import nearest
 
 MOST = 10
 

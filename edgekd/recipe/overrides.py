@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from edgekd.errors import RecipeError
+from edgekd.nearest import nearest
 from edgekd.recipe.schema import Recipe
 from edgekd.recipe.tree import Loc, Origin, Tree, dotted, parse
-from edgekd.registry import nearest
 from edgekd.stages import STAGES
 
 

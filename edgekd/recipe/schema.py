@@ -12,12 +12,12 @@ from typing_extensions import Self
 from edgekd.data.options import Data
 from edgekd.distill.combination import COMBINATIONS
 from edgekd.files import canonical_json, sha256
+from edgekd.nearest import nearest
 from edgekd.options import Budget, Mistake, Registered, Section, Target
 from edgekd.recipe.dialect import RecipeDumper
 from edgekd.recipe.sections import Student, Teacher
 from edgekd.recipe.stages import AnyStage
 from edgekd.recipe.tree import Loc, Tree
-from edgekd.registry import nearest
 from edgekd.stages import STAGES, Stage, first_misplaced
 from edgekd.tasks.registry import DEFAULT, TASKS
 from edgekd.tasks.task import Task

@@ -5,8 +5,8 @@ from typing import Any
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+from edgekd.nearest import nearest
 from edgekd.options import Mistake
-from edgekd.registry import nearest
 from edgekd.stages import STAGES, Stage
 
 

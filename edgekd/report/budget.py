@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from edgekd.errors import RecipeError
 from edgekd.formatting import exceeds
-from edgekd.registry import nearest
+from edgekd.nearest import nearest
 from edgekd.report.paired import Placed, difference
 from edgekd.report.schema import Check, Row
 from edgekd.tasks.metric import Metric

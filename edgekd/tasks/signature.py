@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from edgekd.errors import EdgekdError, ModelError, first_line
-from edgekd.registry import nearest
+from edgekd.nearest import nearest
 from edgekd.strict_json import parse
 from edgekd.tasks.tensor_spec import BATCH, EXPECTED, UNBOUNDED, is_dimension
 from edgekd.tasks.tensor_spec import INPUT as INPUT

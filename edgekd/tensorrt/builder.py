@@ -8,7 +8,7 @@ from typing import Any
 
 from edgekd.errors import EdgekdError, ExportError, StorageError, first_line
 from edgekd.files import lies_there, read_content, write_bytes
-from edgekd.registry import nearest
+from edgekd.nearest import nearest
 from edgekd.strict_json import parse as parse_json
 from edgekd.tensorrt.adapter import builds_ahead, errors_of, library, version
 from edgekd.tensorrt.gpu import Gpu, current_gpu

@@ -9,7 +9,7 @@ from torch import nn
 
 from edgekd.errors import TrainingError
 from edgekd.models.checkpoint import last_layer
-from edgekd.registry import nearest
+from edgekd.nearest import nearest
 from edgekd.train.optimizers import Groups
 from edgekd.train.options import Train
 
