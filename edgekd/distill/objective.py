@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from edgekd.distill.balance import GradientBalance
-from edgekd.distill.cache import TeacherCache
 from edgekd.distill.feature_hooks import FeatureHooks
 from edgekd.distill.registry import FeatureLoss, LogitLoss
 from edgekd.distill.schedule import Schedule, value_at
@@ -20,6 +20,9 @@ from edgekd.tasks.task import Task
 from edgekd.tasks.tensors import Inputs
 from edgekd.train import Batch, Objective
 from edgekd.train.objective import task_terms
+
+if TYPE_CHECKING:
+    from edgekd.distill.cache import TeacherCache
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class Distillation(Objective):
 
     def __init__(
         self,
-        teacher: nn.Module | TeacherCache,
+        teacher: "nn.Module | TeacherCache",
         losses: LogitLoss | Sequence[Term],
         hard_weight: float | Schedule = 0.1,
         label_smoothing: float = 0.0,

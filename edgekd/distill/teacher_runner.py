@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from edgekd.data import DataSet
 from edgekd.data.views import Views
 from edgekd.distill.feature_hooks import FeatureHooks
+from edgekd.precision import ieee_float32
 from edgekd.tasks.logits import logits_of_outputs
 from edgekd.tasks.signature import call
 from edgekd.tasks.tensors import Named
@@ -35,7 +36,7 @@ class TeacherRunner:
         self, teacher: nn.Module, data: DataSet, views: Views, layers: Sequence[str], last: bool, float32: bool
     ):
         self.data, self.views, self.layers, self.last = data, views, tuple(dict.fromkeys(layers)), last
-        self.fabric = make_fabric(float32)
+        self.float32, self.fabric = float32, make_fabric(float32)
         self.network = lay_out(deepcopy(teacher).to(self.fabric.device).eval(), last)
         # Training drops a last batch that is not full, unless it is the only one.
         self.batch_size = min(data.batch_size, len(data.train))
@@ -49,6 +50,11 @@ class TeacherRunner:
         """Return the logits and the layers' features, (N, \\*shape) float32 on the CPU, by path."""
         seen = self.views.augment(raw, self.data.augment, view, indices) if isinstance(raw, Tensor) else raw
         inputs = laid_out(self.data.to_input(seen), self.fabric.device, self.last)
-        with torch.no_grad(), self.fabric.autocast(), FeatureHooks(self.network, self.layers) as hooks:
+        with (
+            torch.no_grad(),
+            self.fabric.autocast(),
+            FeatureHooks(self.network, self.layers) as hooks,
+            ieee_float32(self.float32),
+        ):
             logits = logits_of_outputs(call(self.network, inputs), type(self.network).__name__)
         return {path: x.float().cpu() for path, x in {LOGITS: logits, **hooks.read()}.items()}

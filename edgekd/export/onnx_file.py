@@ -101,7 +101,7 @@ def signature_of(model: ModelProto) -> Signature | None:
 
 
 def _exported(network: nn.Module, signature: Signature, opset: int) -> ModelProto:
-    network = copy.deepcopy(network)
+    network = copy.deepcopy(network).cpu()
     if not isinstance(network, GraphModule):
         # In training mode dropout would be exported; quantised graphs have no modes.
         network.eval()

@@ -16,6 +16,7 @@ from edgekd.data import DataSet
 from edgekd.data.augment import augment_with, draws_of
 from edgekd.data.views import Views
 from edgekd.errors import TrainingError
+from edgekd.precision import ieee_float32
 from edgekd.ranges import NOT_NEGATIVE, SEED, SHARE_OR_NONE
 from edgekd.tasks.tensors import Named
 from edgekd.train import distributed
@@ -133,7 +134,7 @@ class _Training:
 
     def run(self) -> History:
         try:
-            with keep_freed_memory():
+            with keep_freed_memory(), ieee_float32(self.options.float32):
                 self.run_epochs()
         finally:
             self.transfer.leave()

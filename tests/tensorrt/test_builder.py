@@ -111,6 +111,7 @@ def test_without_a_gpu_there_is_a_way_out(rtx, no_gpu):
     assert "build ahead of time for one of SM75, SM80" in str(error.value)
 
 
+@pytest.mark.gpu
 def test_the_gpu_here(rtx, gpu):
     if gpu.capability not in rtx.ComputeCapability.__members__:
         with pytest.raises(ExportError, match="builds no engine"):

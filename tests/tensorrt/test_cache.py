@@ -131,6 +131,7 @@ def test_an_engine_for_a_gpu_that_is_not_here(model, tmp_path, no_gpu):
     assert "cannot be judged: " in incompatibility(engine_for(model, tmp_path, "SM89"))
 
 
+@pytest.mark.gpu
 def test_the_gpu_here_is_compared(rtx, model, tmp_path, gpu):
     known = [name for name in rtx.ComputeCapability.__members__ if name.startswith("SM")]
     other = next(name for name in known if name != gpu.capability)

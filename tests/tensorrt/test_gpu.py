@@ -9,6 +9,7 @@ def test_without_a_gpu_the_reason_is_given(no_gpu):
         current_gpu()
 
 
+@pytest.mark.gpu
 def test_the_driver_says_what_torch_says(gpu):
     torch = pytest.importorskip("torch")
     major, minor = torch.cuda.get_device_capability(0)

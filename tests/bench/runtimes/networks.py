@@ -39,3 +39,8 @@ def breaks() -> nn.Module:
 
 def doubles() -> nn.Module:
     return nn.Linear(8, 2).to(torch.float64)
+
+
+def allows_tf32() -> nn.Module:
+    torch.backends.fp32_precision = "tf32"
+    return linear()

@@ -45,15 +45,25 @@ def test_without_a_precision_the_networks_own_is_kept():
     assert open_session(workload("doubles")).run().dtype == torch.float64
 
 
-def test_threads_are_those_asked_for_and_float32_is_ieee():
+def test_threads_are_those_asked_for():
     before = torch.get_num_threads()
     try:
         open_session(workload(), threads=2)
         assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_float32_is_ieee_whatever_the_users_code_has_set():
+    before = torch.backends.fp32_precision
+    try:
+        open_session(workload("allows_tf32"))
+        assert torch.backends.fp32_precision == "tf32"
+        assert torch.backends.cuda.matmul.fp32_precision == torch.backends.cudnn.conv.fp32_precision == "ieee"
         assert not torch.backends.cuda.matmul.allow_tf32
         assert not torch.backends.cudnn.allow_tf32
     finally:
-        torch.set_num_threads(before)
+        torch.backends.fp32_precision = before
 
 
 def test_layout_is_the_networks_own():
@@ -111,7 +121,7 @@ def test_cuda_that_is_not_there_is_refused():
         open_session(workload(device="cuda"))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 @pytest.mark.parametrize("runtime", ["pytorch", "pytorch-cudagraph"])
 def test_on_a_gpu_the_runtimes_agree(runtime):
     network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 4))
@@ -178,6 +188,14 @@ def test_fused_layers_are_not_profiled(runtime):
 def test_what_does_not_compile_is_one_line():
     with pytest.raises(MeasurementError, match="does not run as pytorch-compiled .*; see whether it does as pytorch"):
         open_session(workload("breaks", "pytorch-compiled")).run()
+
+
+@pytest.mark.slow
+def test_compiled_means_compiled():
+    with torch._dynamo.config.patch(recompile_limit=1):
+        open_session(workload("linear", "pytorch-compiled")).run()
+        with pytest.raises(MeasurementError, match="does not run as pytorch-compiled .*recompile_limit"):
+            open_session(workload("linear", "pytorch-compiled", args={"width": 3})).run()
 
 
 @pytest.mark.slow

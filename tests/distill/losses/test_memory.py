@@ -106,7 +106,7 @@ def test_negatives_follow_the_global_generator():
     assert not torch.equal(first, second)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 def test_on_a_gpu_draws_and_gradients_are_the_same_in_every_run():
     runs = []
     for _ in range(2):

@@ -20,6 +20,8 @@ PROVIDERS = {
     ("onnxruntime", "cuda"): "CUDAExecutionProvider",
     ("onnxruntime-tensorrt", "cuda"): "TensorrtExecutionProvider",
 }
+# Products of float32 are IEEE float32, as in PyTorch here: CUDA's provider would take TF32.
+OPTIONS = {"CUDAExecutionProvider": {"use_tf32": "0"}}
 DTYPES = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
@@ -53,7 +55,9 @@ class OnnxSession(Session):
         if provider != CPU:
             options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
+            self._session = onnxruntime.InferenceSession(
+                str(path), options, providers=[(provider, OPTIONS.get(provider, {}))]
+            )
         except Exception as error:  # ONNX Runtime's errors share no base of their own
             raise MeasurementError(
                 f"{path} does not load in ONNX Runtime {onnxruntime.__version__}: {one_line(error)}"
@@ -128,8 +132,12 @@ class OnnxSession(Session):
 
     def _bind(self) -> Any:
         binding = self._session.io_binding()
-        for name, value in self.feeds.items():
-            binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(value, self.workload.device, 0))
+        device = self.workload.device
+        self._placed = {
+            name: onnxruntime.OrtValue.ortvalue_from_numpy(value, device, 0) for name, value in self.feeds.items()
+        }
+        for name, placed in self._placed.items():
+            binding.bind_ortvalue_input(name, placed)
         for node in self._session.get_outputs():
             binding.bind_output(node.name, self.workload.device)
         return binding
@@ -148,11 +156,11 @@ class OnnxSession(Session):
             ) from error
 
     def transfers(self) -> dict[str, Call]:
-        binding, device = self._binding, self.workload.device
+        binding = self._binding
         if binding is None:
             return {}
         return {
-            "in": lambda: [onnxruntime.OrtValue.ortvalue_from_numpy(value, device, 0) for value in self.feeds.values()],
+            "in": lambda: [self._placed[name].update_inplace(value) for name, value in self.feeds.items()],
             "out": binding.copy_outputs_to_cpu,
         }
 

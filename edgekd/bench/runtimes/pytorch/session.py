@@ -13,6 +13,7 @@ from edgekd.bench.clock import Call
 from edgekd.bench.plan import Workload
 from edgekd.bench.runtimes.session import Session
 from edgekd.errors import MeasurementError, first_line
+from edgekd.precision import set_ieee_float32
 from edgekd.tasks.signature import Signature
 from edgekd.tasks.tensors import shapes_of
 from edgekd.userfile import call, is_reference, load_function
@@ -56,8 +57,9 @@ class TorchSession(Session):
     def load(self) -> None:
         self._dtype = self._precision()
         self.device = self._device()
-        set_up(self.threads)
+        set_threads(self.threads)
         network = self._network if self._network is not None else build(self.workload)
+        set_ieee_float32()  # the user's code may have changed it
         try:
             self.network = network.eval().to(self.device, self._dtype)
         except Exception as error:
@@ -125,6 +127,9 @@ class TorchSession(Session):
         elif self.workload.runtime == COMPILED:
             # The shape is fixed, so a second network of the same class is not to be compiled for any.
             compiled = torch.compile(network, dynamic=False)
+            # Beyond its limit of shapes for one class PyTorch would run the network eagerly, with no more than a log.
+            with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):
+                compiled(*inputs)
             self._forward = lambda: compiled(*inputs)
         else:
             self._forward = lambda: network(*inputs)
@@ -162,13 +167,10 @@ def build(workload: Workload) -> nn.Module:
     return network
 
 
-def set_up(threads: int) -> None:
-    """Set everything of the process that affects timing explicitly."""
+def set_threads(threads: int) -> None:
     torch.set_num_threads(threads)
     with suppress(RuntimeError):  # PyTorch takes it once only, and not after its pool has started
         torch.set_num_interop_threads(1)
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
 
 
 def provider(device: torch.device) -> str:
