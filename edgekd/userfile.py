@@ -1,7 +1,7 @@
 """``path.py:function``: a user's own function, loaded from a file that can import modules next to it."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -48,8 +48,8 @@ def call(
     function: Callable[..., Any],
     reference: str,
     error: type[EdgekdError],
-    offered: dict[str, Any],
-    args: dict[str, Any],
+    offered: Mapping[str, object],
+    args: Mapping[str, object],
 ) -> Any:
     """Call the function with all of ``args``, and with those of ``offered`` that its signature names."""
     parameters = inspect.signature(function).parameters

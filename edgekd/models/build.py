@@ -1,6 +1,8 @@
 """Construction of networks by name: edgekd's own, torchvision's, timm's, or a user's function."""
 
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -30,15 +32,9 @@ def build(name: str, input_shape: tuple[int, ...], num_classes: int, **args: Any
     Raises:
         ModelError: there is no such network, or it refuses these arguments.
     """
-    offered = {"input_shape": tuple(input_shape), "num_classes": num_classes}
-    if userfile.is_reference(name):
-        network = userfile.call(userfile.load_function(name, ModelError), name, ModelError, offered, args)
-    elif name.startswith("torchvision/"):
-        network = _torchvision(name.removeprefix("torchvision/"), input_shape, num_classes, **args)
-    elif name.startswith("timm/"):
-        network = _timm(name.removeprefix("timm/"), input_shape, num_classes, **args)
-    else:
-        network = userfile.call(MODELS.find(name), f"model {name}", ModelError, offered, args)
+    builder = _builder(name, tuple(input_shape), num_classes)
+    args = {**builder.usual, **args, **builder.fixed}
+    network = userfile.call(builder.function, builder.label, ModelError, builder.offered, args)
     if not isinstance(network, nn.Module):
         raise ModelError(f"{name} gave a {type(network).__name__}, not a torch.nn.Module; return the network itself")
     return network
@@ -66,26 +62,53 @@ def code_of(
     return userfile.code_of(name, use, list(input_shape), num_classes, args)
 
 
-def _torchvision(name: str, input_shape: Shape, num_classes: int, **args: Any) -> nn.Module:
+@dataclass(frozen=True)
+class _Builder:
+    """The function that builds a network, and the arguments that it gets apart from the caller's.
+
+    Attributes:
+        offered: those that it gets if its signature names them.
+        usual: those that the caller's replace.
+        fixed: those that replace the caller's.
+    """
+
+    function: Callable[..., Any]
+    label: str
+    offered: Mapping[str, object] = field(default_factory=dict)
+    usual: Mapping[str, object] = field(default_factory=dict)
+    fixed: Mapping[str, object] = field(default_factory=dict)
+
+
+def _builder(name: str, input_shape: Shape, num_classes: int) -> _Builder:
+    if name.startswith("torchvision/"):
+        return _of_torchvision(name, input_shape, num_classes)
+    if name.startswith("timm/"):
+        return _of_timm(name, input_shape, num_classes)
+    offered = {"input_shape": input_shape, "num_classes": num_classes}
+    if userfile.is_reference(name):
+        return _Builder(userfile.load_function(name, ModelError), name, offered)
+    return _Builder(MODELS.find(name), f"model {name}", offered)
+
+
+def _of_torchvision(reference: str, input_shape: Shape, num_classes: int) -> _Builder:
     from torchvision import models
 
-    known = models.list_models(module=models)
+    name, known = reference.removeprefix("torchvision/"), models.list_models(module=models)
     if name not in known:
         raise ModelError(f"torchvision has no classification network {name!r}{nearest(name, known)}")
     if len(input_shape) != 3 or input_shape[0] != 3:
-        raise ModelError(
-            f"torchvision/{name} takes 3-channel images, the data gives {input_shape}: set grayscale: false"
-        )
-    arguments = {**TORCHVISION_EXTRAS.get(name, {}), **args, "weights": None, "num_classes": num_classes}
-    return userfile.call(partial(models.get_model, name), f"torchvision/{name}", ModelError, {}, arguments)
+        raise ModelError(f"{reference} takes 3-channel images, the data gives {input_shape}: set grayscale: false")
+    fixed = {"weights": None, "num_classes": num_classes}
+    return _Builder(partial(models.get_model, name), reference, usual=TORCHVISION_EXTRAS.get(name, {}), fixed=fixed)
 
 
-def _timm(name: str, input_shape: Shape, num_classes: int, **args: Any) -> nn.Module:
+def _of_timm(reference: str, input_shape: Shape, num_classes: int) -> _Builder:
     try:
         import timm
     except ImportError as cause:
-        raise ModelError(f"timm/{name} needs timm: pip install 'edgekd[timm]'") from cause
+        raise ModelError(f"{reference} needs timm: pip install 'edgekd[timm]'") from cause
+    name = reference.removeprefix("timm/")
     if not timm.is_model(name):
         raise ModelError(f"timm has no network {name!r}{nearest(name, timm.list_models())}")
-    arguments = {"in_chans": input_shape[0], **args, "pretrained": False, "num_classes": num_classes}
-    return userfile.call(partial(timm.create_model, name), f"timm/{name}", ModelError, {}, arguments)
+    fixed = {"pretrained": False, "num_classes": num_classes}
+    return _Builder(partial(timm.create_model, name), reference, usual={"in_chans": input_shape[0]}, fixed=fixed)
