@@ -88,7 +88,7 @@ def _constant(name: str) -> float:
     raise ValueError(f"{name} is no number")
 
 
-def build(kind: type[T], table: Mapping[str, Any], **others: Any) -> T:
+def build_record(kind: type[T], table: Mapping[str, Any], **others: Any) -> T:
     """Return the dataclass ``kind`` of those values of ``table`` that it has a field for, and of ``others``."""
     names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
     return kind(**{name: value for name, value in table.items() if name in names} | others)

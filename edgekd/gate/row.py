@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import Any, TypeVar
 
-from edgekd.strict_json import build
+from edgekd.strict_json import build_record
 from edgekd.tasks.evidence_file import EvidenceFile, compared_by_file
 from edgekd.tasks.metric import Evidence, Metric
 
@@ -51,7 +51,7 @@ class TeacherFigures:
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any], metrics: Iterable[Metric]) -> "TeacherFigures":
-        return build(cls, row, metrics=_values(row, metrics))
+        return build_record(cls, row, metrics=_values(row, metrics))
 
     def to_json(self) -> dict[str, Any]:
         return {name: value for name, value in _flat(self).items() if value is not None}
@@ -102,7 +102,7 @@ class GateRow:
     @classmethod
     def from_json(cls, row: Mapping[str, Any], metrics: Iterable[Metric], kept: Mapping[str, Evidence]) -> "GateRow":
         """Read the row of a baseline, whose shape was checked, of a task with ``metrics``."""
-        return build(
+        return build_record(
             cls,
             row,
             metrics=_values(row, metrics),
@@ -123,7 +123,7 @@ class GateRow:
     ) -> "GateRow":
         """Read the row of a report, whose shape was checked, with the ``teacher``'s row at the same place."""
         ratio = ratio_of(TimeRatio, row.get("latency_vs_teacher"), valid=row.get("valid", True) is not False)
-        return build(
+        return build_record(
             cls,
             row,
             metrics=_values(row, metrics),
@@ -154,7 +154,7 @@ def ratio_of(kind: type[R], figures: Mapping[str, Any] | None, **others: Any) ->
         return None
     known = {name: value for name, value in figures.items() if value is not None}
     ends = known.get("ci95")
-    return build(kind, known, ci95=tuple(ends) if ends else None, **others)
+    return build_record(kind, known, ci95=tuple(ends) if ends else None, **others)
 
 
 def _values(row: Mapping[str, Any], metrics: Iterable[Metric]) -> dict[str, float]:
@@ -165,7 +165,7 @@ def _evidence(row: Mapping[str, Any], metrics: Iterable[Metric]) -> EvidenceFile
     # A file that no metric needs has been looked at by nobody.
     if row.get("evidence") is None or not compared_by_file(metrics):
         return None
-    return build(EvidenceFile, row["evidence"])
+    return build_record(EvidenceFile, row["evidence"])
 
 
 def _flat(figures: GateRow | TeacherFigures) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from edgekd.pipeline.names import ONNX_RUNTIME
 from edgekd.pipeline.node import Node, NodeCache
 from edgekd.recipe import Target
 from edgekd.stages.targets import file_profile
-from edgekd.strict_json import build
+from edgekd.strict_json import build_record
 from edgekd.tasks.task import Task
 
 logger = get_logger(__name__)
@@ -78,7 +78,7 @@ class RemoteMeasurement:
 
     @cached_property
     def _predictions(self) -> RemotePredictions:
-        return build(RemotePredictions, json.loads((self.predicted / METRICS).read_text()))
+        return build_record(RemotePredictions, json.loads((self.predicted / METRICS).read_text()))
 
     def predictions(self, label: str) -> Path:
         """Return the .npy file with a row for each test sample (N, ...), as the task keeps them."""

@@ -23,7 +23,7 @@ from edgekd.prune.importance.gradients import Batches, Loss
 from edgekd.prune.plan import Plan
 from edgekd.prune.prunable import Prunable
 from edgekd.ranges import SHARE
-from edgekd.strict_json import build
+from edgekd.strict_json import build_record
 from edgekd.tasks.signature import Shape, Signature
 from edgekd.tasks.tensors import Inputs, arguments_of
 
@@ -67,7 +67,7 @@ class Sensitivity:
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> "Sensitivity":
-        return build(cls, document, cuts=tuple(build(ScannedCut, each) for each in document["cuts"]))
+        return build_record(cls, document, cuts=tuple(build_record(ScannedCut, each) for each in document["cuts"]))
 
     @property
     def missing(self) -> tuple[float, ...]:

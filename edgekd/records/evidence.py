@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekd.stats.correct import decode_correct
-from edgekd.strict_json import build
+from edgekd.strict_json import build_record
 from edgekd.tasks.evidence_file import EvidenceFile, compared_by_file, read_evidence
 from edgekd.tasks.metric import Correct, Evidence, Metric
 
@@ -34,5 +34,5 @@ def kept_evidence(
     if right:
         found |= {metric.name: Correct(right) for metric in metrics if metric not in in_file}
     if in_file and folder is not None and row.get("evidence") is not None:
-        found |= read_evidence(folder, build(EvidenceFile, row["evidence"]), in_file, advice)
+        found |= read_evidence(folder, build_record(EvidenceFile, row["evidence"]), in_file, advice)
     return found

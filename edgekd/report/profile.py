@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from edgekd.strict_json import build
+from edgekd.strict_json import build_record
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,12 @@ class LayersUnderRoofs:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "LayersUnderRoofs":
         """Read the document of ``edgekd profile --json``, or a report's profile."""
-        return build(
+        return build_record(
             cls,
             document,
-            roofs=build(MeasuredRoofs, document["roofs"]),
-            summary=build(ProfileSummary, document["summary"]),
-            layers=tuple(build(ProfiledLayer, each) for each in document["layers"]),
+            roofs=build_record(MeasuredRoofs, document["roofs"]),
+            summary=build_record(ProfileSummary, document["summary"]),
+            layers=tuple(build_record(ProfiledLayer, each) for each in document["layers"]),
         )
 
     def worst(self, most: int) -> list[ProfiledLayer]:

@@ -16,7 +16,7 @@ from edgekd.stages.factorize.options import Factorize
 from edgekd.stages.prune.options import Prune
 from edgekd.stages.quantize.options import Quantize
 from edgekd.stages.registry import STAGES
-from edgekd.strict_json import build as build_record
+from edgekd.strict_json import build_record
 from edgekd.tasks.signature import Shape, Signature
 from edgekd.train.device import lay_out
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from edgekd.stages.validation import ValidationFigure
-from edgekd.strict_json import JsonObject, build, known_to_json
+from edgekd.strict_json import JsonObject, build_record, known_to_json
 
 if TYPE_CHECKING:
     from edgekd.prune.clock import Timing
@@ -75,12 +75,12 @@ class CutFigures:
     def from_json(cls, document: JsonObject) -> "CutFigures":
         timing = document.get("timing")
         refused, tried, left = (document.get(name) for name in ("refused", "tried", "left_whole"))
-        return build(
+        return build_record(
             cls,
             document,
-            timing=build(CutTiming, timing) if timing else None,
-            refused=None if refused is None else [build(CutTiming, each) for each in refused],
-            tried=None if tried is None else [build(CutTiming, each) for each in tried],
-            left_whole=None if left is None else [build(KeptLayers, each) for each in left],
+            timing=build_record(CutTiming, timing) if timing else None,
+            refused=None if refused is None else [build_record(CutTiming, each) for each in refused],
+            tried=None if tried is None else [build_record(CutTiming, each) for each in tried],
+            left_whole=None if left is None else [build_record(KeptLayers, each) for each in left],
             figure=ValidationFigure.from_json(document),
         )

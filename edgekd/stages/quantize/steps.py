@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from edgekd.formatting import percent
 from edgekd.stages.validation import ValidationFigure
-from edgekd.strict_json import JsonObject, build, known_to_json
+from edgekd.strict_json import JsonObject, build_record, known_to_json
 
 NAMES = {"half": "Half precision", "ptq": "Post-training", "qat": "Quantisation-aware training", "mixed": "Mixed"}
 
@@ -41,7 +41,9 @@ class EscalationStep:
 
     @classmethod
     def from_json(cls, document: JsonObject) -> "EscalationStep":
-        return build(cls, document, corrections=document.get("with"), figure=ValidationFigure.from_json(document))
+        return build_record(
+            cls, document, corrections=document.get("with"), figure=ValidationFigure.from_json(document)
+        )
 
 
 def describe(metrics: JsonObject) -> list[tuple[str, str]]:
