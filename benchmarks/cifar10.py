@@ -23,6 +23,7 @@ from edgekd.pipeline.log import RunLog
 from edgekd.pipeline.node import NodeCache
 from edgekd.pipeline.runner import StageRunner
 from edgekd.pipeline.stage_result import StageResult
+from edgekd.pipeline.start import starts_of
 from edgekd.profiles import PROFILES
 from edgekd.quantize.files import to_runtime
 from edgekd.quantize.qdq import to_qdq
@@ -48,7 +49,7 @@ class Study:
         changed = {"seed": seed, "stages": tuple(stages), "student": student or self.recipe.student}
         recipe = self.recipe.model_copy(update=changed)
         log = RunLog(self.folder / "log.jsonl", recipe.written)
-        return StageRunner(recipe, self.data, NodeCache(self.folder), log).run()[1]
+        return StageRunner(recipe, self.data, starts_of(recipe, self.data), NodeCache(self.folder), log).run()[1]
 
     def limited(self, count: int) -> "Study":
         """The same with ``count`` of its training samples, the rest as it is."""

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgekd.pipeline.run import plan, run
+from edgekd.pipeline.plan import plan
+from edgekd.pipeline.run import run
 from edgekd.recipe import load_recipe
 from tests.toy import fixed_times
 
@@ -87,7 +88,7 @@ SLOW_TO_PLAN = ("folder",)
 )
 def test_dry_run(path, settings):
     planned = plan(load_recipe(path, settings.get(path.stem, [])))
-    assert 0 < planned.student.params < planned.teacher.params
+    assert 0 < planned.sizes["student"].params < planned.sizes["teacher"].params
     assert len(planned.data.train) > len(planned.data.validation) > 0
 
 

@@ -48,9 +48,11 @@ def run_stages(recipe: "Recipe", folder: Path) -> "list[StageResult]":
     from edgekd.pipeline.log import RunLog
     from edgekd.pipeline.node import NodeCache
     from edgekd.pipeline.runner import StageRunner
+    from edgekd.pipeline.start import starts_of
 
     data, nodes = load_data(recipe.data, recipe.seed), NodeCache(make_folder(folder))
-    return StageRunner(recipe, data, nodes, RunLog(folder / "log.jsonl", recipe.written)).run()[1]
+    log = RunLog(folder / "log.jsonl", recipe.written)
+    return StageRunner(recipe, data, starts_of(recipe, data), nodes, log).run()[1]
 
 
 def product_hashes(run: Path) -> dict[str, str]:

@@ -14,7 +14,7 @@ import typer
 from edgekd.cli.output import tell
 
 if TYPE_CHECKING:
-    from edgekd.pipeline.run import RunPlan
+    from edgekd.pipeline.plan import RunPlan
     from edgekd.recipe import Recipe
     from edgekd.report.schema import Report
     from edgekd.train import Epoch
@@ -59,7 +59,8 @@ def run(
 
         report = finished(folder, loaded, command)
     if report is None:
-        from edgekd.pipeline.run import plan, run
+        from edgekd.pipeline.plan import plan
+        from edgekd.pipeline.run import run
         from edgekd.train import distributed
 
         if dry_run and not distributed.is_rank_zero():

@@ -1,6 +1,7 @@
 """Loading of checkpoints, completely or not at all."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -17,6 +18,15 @@ logger = get_logger(__name__)
 # Checkpoints from before torch 0.4.1 lack it, and nothing that edgekd trains reads it.
 BATCH_COUNTER = "num_batches_tracked"
 NEW_HEAD = "; new_head: true leaves out this layer, and the rest fits"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A file with a network's weights, and which of them are taken: the arguments of :func:`load_checkpoint`."""
+
+    path: Path
+    new_head: bool = False
+    key: str | None = None
 
 
 def load_checkpoint(network: nn.Module, path: Path, new_head: bool = False, checkpoint_key: str | None = None) -> None:

@@ -1,7 +1,7 @@
 """Checks by a few forward passes that a network can be trained, compressed and compared."""
 
 from collections.abc import Mapping
-from operator import itemgetter
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -20,8 +20,21 @@ SPREAD = 30.0
 CLOSE = 1e-3
 
 
-def check_inputs(data: DataSet) -> Named:
-    """Return training samples, then some with drawn values in place of floats: (``SAMPLES`` + ``DRAWN``, ...)."""
+@dataclass(frozen=True)
+class CheckInputs:
+    """Inputs that networks are checked with.
+
+    Attributes:
+        together: training samples, then some with drawn values in place of floats: (``SAMPLES`` + ``DRAWN``, ...).
+        alone: the first of them: (1, ...).
+    """
+
+    together: Named
+    alone: Named
+
+
+def check_inputs(data: DataSet) -> CheckInputs:
+    """Make the inputs that networks for ``data`` are checked with."""
     generator = torch.Generator().manual_seed(0)
 
     def extended(samples: Tensor) -> Tensor:
@@ -30,10 +43,11 @@ def check_inputs(data: DataSet) -> Named:
             drawn = torch.randn(drawn.shape, generator=generator) * SPREAD
         return torch.cat([samples, drawn.to(samples.dtype)])
 
-    return map_inputs(data.example(SAMPLES), extended)
+    together = map_inputs(data.example(SAMPLES), extended)
+    return CheckInputs(together, map_inputs(together, lambda samples: samples[:1]))
 
 
-def check_network(network: nn.Module, spec: Spec, inputs: Named, task: Task, trained: bool = True) -> None:
+def check_network(network: nn.Module, spec: Spec, inputs: CheckInputs, task: Task, trained: bool = True) -> None:
     """Refuse a network that cannot take the data's input, give one logit per class, or learn.
 
     Args:
@@ -50,8 +64,8 @@ def check_network(network: nn.Module, spec: Spec, inputs: Named, task: Task, tra
     before = {name: value.detach().clone() for name, value in tensors_of(network).items()}
     network.eval()
     with torch.no_grad():
-        first = map_inputs(inputs, itemgetter(slice(1)))
-        together, alone, again = (_logits(network, spec, each) for each in (inputs, first, first))
+        passes = (inputs.together, inputs.alone, inputs.alone)
+        together, alone, again = (_logits(network, spec, each) for each in passes)
     if not together[:-DRAWN].isfinite().all():
         raise ModelError(f"{spec.builder} gives values that are not finite (NaN or infinite) on the training samples")
     if not torch.equal(alone, again):
@@ -71,7 +85,7 @@ def check_network(network: nn.Module, spec: Spec, inputs: Named, task: Task, tra
         )
     task.check_outputs({LOGITS: together}, spec.builder)
     if trained:
-        _must_learn(network, spec, inputs)
+        _must_learn(network, spec, inputs.together)
 
 
 def _must_learn(network: nn.Module, spec: Spec, inputs: Named) -> None:

@@ -1,62 +1,17 @@
-"""The stages of a recipe with their networks, before anything runs."""
+"""The plan of a run: its data and networks, and what can be tried on them before any time is spent."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-import torch
-from torch import nn
-
-from edgekd.data import DataSet
-from edgekd.errors import ModelError, RecipeError
-from edgekd.files import canonical_json, sha256, sha256_file
-from edgekd.models import code_of, count_macs, count_parameters, load_checkpoint
-from edgekd.models.build import build
-from edgekd.models.signature import find_signature
-from edgekd.pipeline.network_check import check_network
+from edgekd.data import DataSet, load_data
+from edgekd.errors import RecipeError
+from edgekd.models import count_macs, count_parameters
+from edgekd.pipeline.network_check import CheckInputs, check_inputs, check_network
+from edgekd.pipeline.start import Start, Starts, starts_of
 from edgekd.recipe import Recipe
-from edgekd.spec import Spec
 from edgekd.stages.job import Trial
-from edgekd.stages.network import build_spec
 from edgekd.stages.work import WORK
-from edgekd.tasks.signature import Signature
 from edgekd.tasks.task import Task
-from edgekd.tasks.tensors import Named
 from edgekd.train.transfer import Transfer
-
-# Goes up when the same checkpoint would give other weights.
-CHECKPOINT_RULE = "averaged weights first"
-
-
-@dataclass(frozen=True)
-class Start:
-    """A network before its first stage."""
-
-    spec: Spec
-    checkpoint: Path | None
-    seed: int
-    new_head: bool = False
-    checkpoint_key: str | None = None
-
-    @property
-    def key(self) -> str:
-        """Hash the builder with its arguments and the user's code, and what the checkpoint holds."""
-        contents = [*self.spec.code, *([sha256_file(self.checkpoint)] if self.checkpoint else [])]
-        choices = [
-            *(["new head"] if self.new_head else []),
-            *([CHECKPOINT_RULE] if self.checkpoint else []),
-            *([self.checkpoint_key] if self.checkpoint_key else []),
-        ]
-        return sha256(canonical_json([self.spec.builder_name, self.spec.args, contents, *choices]))
-
-    def network(self) -> nn.Module:
-        torch.manual_seed(self.seed)
-        return build_spec(self.spec, self._load)
-
-    def _load(self, network: nn.Module) -> None:
-        if self.checkpoint is not None:
-            load_checkpoint(network, self.checkpoint, self.new_head, self.checkpoint_key)
 
 
 @dataclass(frozen=True)
@@ -65,49 +20,56 @@ class Size:
     macs: int
 
 
-def start_of(section: Any, data: DataSet, seed: int) -> Start:
-    """Return the network that ``section`` names, one of the recipe's teachers or its student."""
-    shape, classes, args = data.input_shape, len(data.classes), dict(section.args)
-    found = None if shape else _signature(section, data)
-    code = code_of(section.model, shape, classes, args, found)
-    spec = Spec(section.model, shape, classes, args, code=code, signature=found)
-    return Start(spec, section.checkpoint, seed, section.new_head, section.checkpoint_key)
+@dataclass(frozen=True)
+class RunPlan:
+    """What a run would do, known without training anything."""
+
+    data: DataSet
+    starts: Starts
+    teachers: tuple[Size, ...]
+    student: Size
+    notes: tuple[str, ...] = ()
+    """What its user should know of its stages, such as layers that pruning leaves whole."""
+
+    @property
+    def sizes(self) -> dict[str, Size]:
+        """Return the size of each network, by what it is to the others."""
+        teacher, *others = self.teachers
+        numbered = {f"teacher {number}": each for number, each in enumerate(others, start=2)}
+        return {"teacher": teacher, **numbered, "student": self.student}
 
 
-def _signature(section: Any, data: DataSet) -> Signature:
-    """What the network makes of several inputs, which it takes in the order in which the data have them."""
-    example = data.example()
-    network = build(section.model, (), len(data.classes), **section.args)
-    found = find_signature(network, example, open=data.open)
-    own, given = [each.name for each in found.inputs], list(example)
-    if own != given:
-        raise ModelError(
-            f"{section.model} takes {', '.join(own)}, and the data give {', '.join(given)}: give the arrays in the "
-            "order of forward's parameters"
-        )
-    return found
+def plan(recipe: Recipe) -> RunPlan:
+    """Load the data and build the networks, to find what cannot work before any time is spent."""
+    data = load_data(recipe.data, recipe.seed, recipe.kind)
+    starts, inputs = starts_of(recipe, data), check_inputs(data)
+    first, *rest = (recipe.teacher, *recipe.teacher.others)
+    learns = [first.train is not None or recipe.student is None, *(each.train is not None for each in rest)]
+    teachers = [
+        size_of(each, inputs, data.task, trained) for each, trained in zip(starts.teachers, learns, strict=True)
+    ]
+    student = teachers[0]
+    if starts.student is not None:
+        student = size_of(starts.student, inputs, data.task)
+        must_shrink(recipe, teachers[0], student)
+    return RunPlan(data, starts, tuple(teachers), student, must_compress(recipe, starts, len(data.train), data.task))
 
 
-def starts_of_teachers(recipe: Recipe, data: DataSet) -> list[Start]:
-    """Return all teachers, the first one first, each with its own seed so that equal sections differ in weights."""
-    sections = (recipe.teacher, *recipe.teacher.others)
-    return [start_of(each, data, (recipe.seed + number) % 2**32) for number, each in enumerate(sections)]
-
-
-def size_of(start: Start, inputs: Named, task: Task, trained: bool = True) -> Size:
+def size_of(start: Start, inputs: CheckInputs, task: Task, trained: bool = True) -> Size:
     """Build the network and run it on ``inputs``, so that what does not fit the data is found before any training."""
     network = start.network()
     check_network(network, start.spec, inputs, task, trained)
     return Size(count_parameters(network), count_macs(network, start.spec.inputs))
 
 
-def must_compress(recipe: Recipe, teachers: Sequence[Start], start: Start, samples: int, task: Task) -> tuple[str, ...]:
+def must_compress(recipe: Recipe, starts: Starts, samples: int, task: Task) -> tuple[str, ...]:
     """Try what the stages need of the networks before hours of training lead up to them.
 
     Returns what its user should know of each stage, a line each.
     """
-    student, taught = start.network().eval(), teachers[0].network().eval()
-    for own, teacher in zip(teachers, (recipe.teacher, *recipe.teacher.others), strict=True):
+    start = starts.first
+    student, taught = start.network().eval(), starts.teachers[0].network().eval()
+    for own, teacher in zip(starts.teachers, (recipe.teacher, *recipe.teacher.others), strict=True):
         if teacher.train is not None:
             Transfer(own.network(), teacher.train)
     notes: list[str] = []

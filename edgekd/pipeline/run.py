@@ -1,10 +1,9 @@
 """A whole run: data, stages, exports, measurements, report, bundle, all in one folder that it can go on from."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-from edgekd.data import DataSet, load_data
+from edgekd.data import DataSet
 from edgekd.files import write_json, write_text
 from edgekd.formatting import count
 from edgekd.log import get_logger
@@ -15,11 +14,10 @@ from edgekd.pipeline.folder import LOG, RECIPE, begin, run_folder
 from edgekd.pipeline.local_paths import without_local_paths
 from edgekd.pipeline.log import RunLog
 from edgekd.pipeline.measure import LatencyNode
-from edgekd.pipeline.network_check import check_inputs
 from edgekd.pipeline.node import NodeCache
 from edgekd.pipeline.outputs import make_output
 from edgekd.pipeline.pack import pack_run
-from edgekd.pipeline.plan import Size, must_compress, must_shrink, size_of, start_of, starts_of_teachers
+from edgekd.pipeline.plan import RunPlan, plan
 from edgekd.pipeline.remote import file_for, measure_remote
 from edgekd.pipeline.report import make_report
 from edgekd.pipeline.resolve import must_be_driven, resolve_targets
@@ -36,44 +34,6 @@ from edgekd.stages.targets import is_measured_here
 from edgekd.train import Epoch, distributed
 
 logger = get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class RunPlan:
-    """What a run would do, known without training anything."""
-
-    data: DataSet
-    teacher: Size
-    student: Size
-    others: tuple[Size, ...] = ()
-    notes: tuple[str, ...] = ()
-    """What its user should know of its stages, such as layers that pruning leaves whole."""
-
-    @property
-    def sizes(self) -> dict[str, Size]:
-        """Return the size of each network, by what it is to the others."""
-        others = {f"teacher {number}": each for number, each in enumerate(self.others, start=2)}
-        return {"teacher": self.teacher, **others, "student": self.student}
-
-
-def plan(recipe: Recipe) -> RunPlan:
-    """Load the data and build the networks, to find what cannot work before any time is spent."""
-    data = load_data(recipe.data, recipe.seed, recipe.kind)
-    teachers = starts_of_teachers(recipe, data)
-    start = teachers[0]
-    inputs = check_inputs(data)
-    first, *rest = (recipe.teacher, *recipe.teacher.others)
-    learns = [first.train is not None or recipe.student is None, *(each.train is not None for each in rest)]
-    teacher, *others = [
-        size_of(each, inputs, data.task, trained) for each, trained in zip(teachers, learns, strict=True)
-    ]
-    student = teacher
-    if recipe.student is not None:
-        start = start_of(recipe.student, data, recipe.seed)
-        student = size_of(start, inputs, data.task)
-        must_shrink(recipe, teacher, student)
-    notes = must_compress(recipe, teachers, start, len(data.train), data.task)
-    return RunPlan(data, teacher, student, tuple(others), notes)
 
 
 def run(
@@ -112,7 +72,7 @@ def run(
         hold_threads(log)
         write_text(folder / RECIPE, recipe.to_yaml())
         data, nodes = planned.data, NodeCache(folder)
-        teachers, stages = StageRunner(recipe, data, nodes, log, watch).run()
+        teachers, stages = StageRunner(recipe, data, planned.starts, nodes, log, watch).run()
         exports = _export(recipe, data, stages, nodes)
         ensemble = nodes.make(EnsembleNode(teachers, data)) if len(teachers.members) > 1 else None
         question = recipe.budget.latency_ratio or 1.0

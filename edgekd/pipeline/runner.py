@@ -4,9 +4,9 @@ from edgekd.data import DataSet
 from edgekd.distill.combination import Space
 from edgekd.pipeline.log import RunLog
 from edgekd.pipeline.node import NodeCache
-from edgekd.pipeline.plan import Start, start_of, starts_of_teachers
 from edgekd.pipeline.stage_node import StageNode, Watch
 from edgekd.pipeline.stage_result import StageResult
+from edgekd.pipeline.start import Start, Starts
 from edgekd.pipeline.teachers import Teachers
 from edgekd.recipe import Recipe
 from edgekd.stages import Stage
@@ -15,10 +15,19 @@ from edgekd.stages.work import WORK
 
 
 class StageRunner:
-    """Runs the stages of ``recipe`` on ``data``."""
+    """Runs the stages of ``recipe`` on ``data``, from the networks ``starts``."""
 
-    def __init__(self, recipe: Recipe, data: DataSet, nodes: NodeCache, log: RunLog, watch: Watch | None = None):
-        self.recipe, self.data, self.nodes, self.log, self.watch = recipe, data, nodes, log, watch
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: DataSet,
+        starts: Starts,
+        nodes: NodeCache,
+        log: RunLog,
+        watch: Watch | None = None,
+    ):
+        self.recipe, self.data, self.starts = recipe, data, starts
+        self.nodes, self.log, self.watch = nodes, log, watch
 
     def run(self) -> tuple[Teachers, list[StageResult]]:
         """Run what is left to do, and return the teachers, and the first of them with what each stage made of it."""
@@ -27,7 +36,7 @@ class StageRunner:
 
     def _teachers(self) -> Teachers:
         section, found = self.recipe.teacher, []
-        for number, start in enumerate(starts_of_teachers(self.recipe, self.data), start=1):
+        for number, start in enumerate(self.starts.teachers, start=1):
             own = section.others[number - 2] if number > 1 else section
             label = f"teacher-{number}" if number > 1 else "teacher"
             found.append(self._run(0, Pretraining(train=own.train), label, start, None, start.seed))
@@ -36,10 +45,8 @@ class StageRunner:
         return Teachers(tuple(found), section.combine, section.weights, space)
 
     def _students(self, teachers: Teachers) -> list[StageResult]:
-        student, found = self.recipe.student, []
-        start: Start | StageResult = teachers.members[0]
-        if student:
-            start = start_of(student, self.data, self.recipe.seed)
+        start: Start | StageResult = self.starts.student or teachers.members[0]
+        found = []
         for number, (stage, label) in enumerate(zip(self.recipe.stages, self._labels(), strict=True), start=1):
             start = self._run(number, stage, label, start, _known_to(stage, teachers), self.recipe.seed)
             found.append(start)

@@ -16,8 +16,8 @@ from edgekd.files import canonical_json, sha256, write_json
 from edgekd.log import get_logger
 from edgekd.pipeline.log import RunLog
 from edgekd.pipeline.node import Node
-from edgekd.pipeline.plan import Start
 from edgekd.pipeline.stage_result import StageResult
+from edgekd.pipeline.start import Start
 from edgekd.pipeline.teachers import Teachers
 from edgekd.spec import Spec
 from edgekd.stages import Stage

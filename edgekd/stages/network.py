@@ -1,6 +1,6 @@
 """Between a network on disk and one in memory: build, change as the stages did, fill, in that order."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,9 +8,11 @@ from typing import Any
 from torch import nn
 
 from edgekd.artifact import Artifact, fill
+from edgekd.data import DataSet
 from edgekd.errors import ModelError, first_line
-from edgekd.models import build, code_of
+from edgekd.models import Checkpoint, build, code_of, load_checkpoint
 from edgekd.models.fold import fold
+from edgekd.models.signature import find_signature
 from edgekd.spec import MODEL, Spec, Transform
 from edgekd.stages.factorize.options import Factorize
 from edgekd.stages.prune.options import Prune
@@ -21,19 +23,39 @@ from edgekd.tasks.signature import Shape, Signature
 from edgekd.train.device import lay_out
 
 
-def build_spec(spec: Spec, load: Callable[[nn.Module], Any] | None = None) -> nn.Module:
+def spec_for(model: str, args: Mapping[str, object], data: DataSet) -> Spec:
+    """Describe the network ``model`` for the inputs and classes of ``data``; of several inputs, by running it once.
+
+    Raises:
+        ModelError: there is no such network, or it takes the inputs in another order.
+    """
+    shape, classes, signature = data.input_shape, len(data.classes), None
+    if not shape:
+        example = data.example()
+        signature = find_signature(build(model, shape, classes, **args), example, open=data.open)
+        own, given = [each.name for each in signature.inputs], list(example)
+        if own != given:
+            raise ModelError(
+                f"{model} takes {', '.join(own)}, and the data give {', '.join(given)}: give the arrays in the "
+                "order of forward's parameters"
+            )
+    code = code_of(model, shape, classes, dict(args), signature)
+    return Spec(model, shape, classes, dict(args), code=code, signature=signature)
+
+
+def build_spec(spec: Spec, checkpoint: Checkpoint | None = None) -> nn.Module:
     """Build the network that ``spec`` describes, with random weights, ready to be filled.
 
     Args:
-        load: gives the network as its builder made it other weights, before computed ones are folded into plain ones.
+        checkpoint: the weights of the network as its builder makes it, before computed ones are folded into plain ones.
     """
     if spec.code != code_of(spec.builder, spec.input_shape, spec.num_classes, spec.args, spec.signature):
         raise ModelError(
             f"{spec.builder} has changed since this network was saved: bring the old file back, or run again"
         )
     network = build(spec.builder, spec.input_shape, spec.num_classes, **spec.args)
-    if load is not None:
-        load(network)
+    if checkpoint is not None:
+        load_checkpoint(network, checkpoint.path, checkpoint.new_head, checkpoint.key)
     fold(network)
     for transform in spec.transforms:
         network = _changed(network, transform, spec)

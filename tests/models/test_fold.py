@@ -15,7 +15,7 @@ import edgekd
 from edgekd.artifact import capture
 from edgekd.errors import ModelError
 from edgekd.files import sha256_file
-from edgekd.models import load_checkpoint
+from edgekd.models import Checkpoint
 from edgekd.models.fold import copyable, fold
 from edgekd.prune import prune as prune_channels
 from edgekd.spec import Spec, Transform
@@ -110,5 +110,5 @@ def test_a_checkpoint_is_loaded_before(tmp_path):
     torch.nn.init.normal_(trained[0].parametrizations.weight.original1)
     torch.save(trained.state_dict(), tmp_path / "trained.pt")
     spec = Spec(f"{Path(__file__)}:build", SHAPE, 4, code=(sha256_file(Path(__file__)),))
-    network = build_spec(spec, partial(load_checkpoint, path=tmp_path / "trained.pt"))
+    network = build_spec(spec, Checkpoint(tmp_path / "trained.pt"))
     assert torch.equal(network[0].weight, trained[0].weight)

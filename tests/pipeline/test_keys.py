@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from edgekd.artifact import capture, content_of
-from edgekd.models import build, code_of
-from edgekd.pipeline.plan import Start
+from edgekd.models import Checkpoint, build, code_of
+from edgekd.pipeline.start import Start
 from edgekd.spec import Spec
 
 ARGS = {"input_shape": (1, 8, 8), "num_classes": 3}
@@ -20,16 +20,18 @@ def start(tmp_path: Path) -> Start:
     torch.manual_seed(0)
     state = build("small_cnn", (1, 8, 8), 3).state_dict()
     torch.save({"state_dict": state, "ema": {n: v + 1 for n, v in state.items()}}, tmp_path / "net.pt")
-    return Start(Spec("small_cnn", **ARGS), tmp_path / "net.pt", 0)
+    return Start(Spec("small_cnn", **ARGS), Checkpoint(tmp_path / "net.pt"), 0)
 
 
-@pytest.mark.parametrize("change", [{"checkpoint_key": "state_dict"}, {"new_head": True}, {"checkpoint": None}])
+@pytest.mark.parametrize("change", [{"key": "state_dict"}, {"new_head": True}])
 def test_another_choice_of_weights_is_another_network(start, change):
-    assert replace(start, **change).key != start.key
+    assert replace(start, checkpoint=replace(start.checkpoint, **change)).key != start.key
+    assert replace(start, checkpoint=None).key != start.key
 
 
 def test_the_key_chooses_the_weights(start):
-    raw, averaged = replace(start, checkpoint_key="state_dict").network(), start.network()
+    raw = replace(start, checkpoint=replace(start.checkpoint, key="state_dict")).network()
+    averaged = start.network()
     torch.testing.assert_close(averaged.state_dict()["0.weight"], raw.state_dict()["0.weight"] + 1)
 
 

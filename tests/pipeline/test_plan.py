@@ -10,7 +10,7 @@ from edgekd.errors import EdgekdError, ModelError
 from edgekd.pipeline.evaluate import ExportNode
 from edgekd.pipeline.log import RunLog
 from edgekd.pipeline.node import NodeCache
-from edgekd.pipeline.run import plan
+from edgekd.pipeline.plan import plan
 from edgekd.recipe import load_recipe
 from tests.toy import RECIPE, run_stages, write_recipe
 

@@ -10,7 +10,8 @@ import pytest
 from onnx import load
 
 from edgekd.errors import DataError, ModelError
-from edgekd.pipeline.run import plan, run
+from edgekd.pipeline.plan import plan
+from edgekd.pipeline.run import run
 from edgekd.recipe import load_recipe
 from edgekd.report.schema import Report
 from edgekd.spec import Spec

@@ -9,7 +9,8 @@ import edgekd
 from edgekd.data import load_data
 from edgekd.distill import Ensemble
 from edgekd.errors import EdgekdError
-from edgekd.pipeline.run import plan, run
+from edgekd.pipeline.plan import plan
+from edgekd.pipeline.run import run
 from edgekd.recipe import Quantize, load_recipe
 from edgekd.spec import Spec
 from edgekd.stages.deployment import Precisions

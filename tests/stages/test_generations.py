@@ -9,7 +9,7 @@ from torch import nn
 from edgekd.artifact import tensors_of
 from edgekd.distill import KD, Distillation
 from edgekd.models import build
-from edgekd.pipeline.run import plan
+from edgekd.pipeline.plan import plan
 from edgekd.recipe import Distill, load_recipe
 from edgekd.spec import Spec
 from edgekd.stages.distill.work import distill
@@ -107,7 +107,7 @@ def test_a_network_teaches_itself_also_from_the_cache(tmp_path, monkeypatch, stu
     text = RECIPE if student else RECIPE.replace("student: {model: small_cnn, args: {width: 4}}\n", "")
     recipe = load_recipe(write_recipe(tmp_path, text))
     planned = plan(recipe)
-    assert planned.teacher == planned.student
+    assert planned.teachers == (planned.student,)
     teacher, student_done = run_stages(recipe, tmp_path / "run")
     assert teacher.content != student_done.content
     # One of the teacher's answers and one of the first generation's.
