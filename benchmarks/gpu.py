@@ -21,8 +21,8 @@ from torch.utils.benchmark import Timer
 from edgekd.bench.clock import collect
 from edgekd.bench.plan import Plan, Workload
 from edgekd.bench.runner import measure
-from edgekd.bench.runtimes.pytorch.session import TorchSession
 from edgekd.errors import MeasurementError
+from edgekd.runtimes.pytorch.session import TorchSession
 from edgekd.stats.ratios import ratio_of_medians
 
 NETWORKS = Path(__file__).with_name("networks.py")

@@ -24,7 +24,7 @@ from edgekd.preprocess import Preprocess
 from edgekd.quantize import calibrate, prepare
 from edgekd.quantize.files import audit, to_runtime
 from edgekd.quantize.qdq import to_qdq
-from edgekd.tensorrt import build, layer_precisions, library, parse_errors
+from edgekd.runtimes.tensorrt import build, layer_precisions, library, parse_errors
 
 GPUS = ("SM80", "SM86", "SM89", "SM120")
 # What is parsed and built does not depend on the size of the images, the time to export does.

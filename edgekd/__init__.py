@@ -29,7 +29,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 ROOMS = (
     *("artifact", "bench", "bundle", "data", "distill", "export", "factorize", "lint", "models", "options"),
-    *("pipeline", "preprocess", "prune", "quantize", "recipe", "report", "stages", "stats", "tasks", "tensorrt"),
+    *("pipeline", "preprocess", "prune", "quantize", "recipe", "report", "runtimes", "stages", "stats", "tasks"),
     "train",
 )
 

@@ -13,7 +13,7 @@ HOUSE = ROOT / "edgekd"
 MAP = ROOT / "docs/map.md"
 MODULE = re.compile(r"edgekd(\.\w+)+")
 # Modules that only who asks for them imports.
-ON_DEMAND = re.compile(r"edgekd\.(bench\.runtimes\.(pytorch|tensorrt)|tasks\.\w+\.train)\b")
+ON_DEMAND = re.compile(r"edgekd\.(runtimes\.(pytorch|tensorrt)\.(session|profile)|tasks\.\w+\.train)\b")
 TORCH = ("torch", "torchvision", "torchao", "torch_pruning", "lightning", "lightning_fabric", "timm")
 HEAD = """\
 # The house
@@ -59,13 +59,13 @@ FLOORS = (
         *(Room(name) for name in ("folders", "formatting", "log", "ranges", "registry")),
         Room("stats", "paired.py"),
     ),
-    (*(Room(name) for name in ("files", "profiles", "progress")),),
+    (*(Room(name) for name in ("files", "progress", "runtime")),),
     (
-        *(Room(name) for name in ("arrayfiles", "artifact_cache", "external", "images", "options")),
+        *(Room(name) for name in ("arrayfiles", "artifact_cache", "external", "images", "profiles")),
         *(Room(name) for name in ("user_cache", "userhash")),
     ),
     (
-        *(Room("preprocess"), Room("tensorrt", "builder.py"), Room("userfile")),
+        *(Room(name) for name in ("options", "preprocess", "userfile")),
         Room("tasks", "task.py"),
     ),
     (
@@ -82,10 +82,13 @@ FLOORS = (
         Room("devices", "targets.py"),
         Room("factorize", "factorize.py", torch=True),
         Room("gate", "check.py"),
+    ),
+    (Room("runtimes", "onnxruntime/session.py"), Room("train", "loop.py", torch=True)),
+    (
+        Room("distill", "objective.py", torch=True),
+        Room("prune", "plan.py", torch=True),
         Room("quantize", "qat.py", torch=True),
     ),
-    (Room("prune", "plan.py", torch=True), Room("train", "loop.py", torch=True)),
-    (Room("distill", "objective.py", torch=True),),
     (Room("stages", "stage.py", torch=True),),
     (Room("recipe", "schema.py"), Room("report", "schema.py")),
     (Room("pipeline", "run.py", torch=True),),
@@ -180,10 +183,9 @@ STAY = {
 REGISTRIES = (
     "data/",
     "distill/losses/",
-    "lint/onnxruntime/",
-    "lint/tensorrt/",
     "prune/importance/",
     "quantize/calibration/",
+    "runtimes/",
 )
 
 

@@ -18,8 +18,8 @@ from edgekd.gate import load_subject
 from edgekd.gate.policy import load_policy
 from edgekd.recipe import load_recipe
 from edgekd.report.load import load_report
+from edgekd.runtimes.tensorrt.builder import read_timings
 from edgekd.spec import MODEL
-from edgekd.tensorrt.builder import read_timings
 
 DOCUMENTS = {
     "deep list": b"[" * 50_000,

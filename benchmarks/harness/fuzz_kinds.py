@@ -208,9 +208,9 @@ class Models(Kind):
 
     def case(self, random: Random, folder: Path) -> tuple[int, Use]:
         from edgekd.bench.plan import Workload
-        from edgekd.bench.runtimes.onnxruntime.session import OnnxSession
         from edgekd.cli.lint import load, sentences, table
         from edgekd.lint import lint
+        from edgekd.runtimes.onnxruntime.session import OnnxSession
 
         path = folder / "model.onnx"
         size = written(
@@ -408,8 +408,8 @@ class Devices(Kind):
         }  # fmt: skip
 
     def case(self, random: Random, folder: Path) -> tuple[int, Use]:
+        from edgekd.bench.interleaved import InterleavedRuns
         from edgekd.bench.plan import Plan, Workload
-        from edgekd.bench.runtimes.onnxruntime.interleave import InterleavedRuns
         from edgekd.devices import interleave, latency, predictions, probe
         from edgekd.devices.registry import Device
         from edgekd.tasks.multilabel import Multilabel

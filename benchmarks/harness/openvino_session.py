@@ -6,7 +6,7 @@ import numpy as np
 import openvino
 
 from edgekd.bench.runtimes import RUNTIMES
-from edgekd.bench.runtimes.session import Session
+from edgekd.bench.session import Session
 from edgekd.errors import MeasurementError
 
 

@@ -28,7 +28,7 @@ from edgekd.bench.clock import collect
 from edgekd.bench.cpus import quietest
 from edgekd.bench.plan import Workload
 from edgekd.bench.runtimes import open_session
-from edgekd.bench.runtimes.session import Session
+from edgekd.bench.session import Session
 from edgekd.stats.percentiles import percentile, percentile_interval
 
 BOUND_NS = 2000

@@ -21,7 +21,7 @@ from edgekd.registry import Registry
 from edgekd.scratch import remove_all_scratch
 
 if TYPE_CHECKING:
-    from edgekd.bench.runtimes.session import Session
+    from edgekd.bench.session import Session
 
 STATUS = Path("/proc/self/status")
 COMMANDS: Registry[Callable[..., Any]] = Registry("command", MeasurementError)
@@ -119,7 +119,7 @@ def status_bytes(key: str) -> int:
 @COMMANDS.register("profile")
 def profile(workload: dict[str, Any], threads: int, batch: int, runs: int, trace_to: str | None) -> dict[str, Any]:
     from edgekd.bench.plan import Workload
-    from edgekd.bench.profile.measure import profile_workload
+    from edgekd.bench.profile.profiler import profile_workload
 
     trace = Path(trace_to) if trace_to else None
     return profile_workload(Workload.from_json(workload), threads, batch, runs, trace).to_json()

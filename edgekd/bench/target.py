@@ -5,12 +5,13 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from edgekd.bench.environment import Environment, fingerprint
+from edgekd.bench.interleaved import InterleavedRuns, InterleavedTimes
 from edgekd.bench.plan import Plan
 from edgekd.bench.profile.cache import MachineFacts, machine_facts
 from edgekd.bench.records import LatencyRecord, MemoryRecord
 from edgekd.bench.runner import ProgressHook, measure
-from edgekd.bench.runtimes.onnxruntime.interleave import InterleavedRuns, InterleavedTimes, take
 from edgekd.bench.worker import memory
+from edgekd.runtime import RUNTIMES
 
 
 class Facts(Protocol):
@@ -74,7 +75,8 @@ class LocalTarget:
         return measure(plan, timeout_s, progress)
 
     def interleave(self, turns: InterleavedRuns) -> InterleavedTimes:
-        return take(turns)
+        taken: InterleavedTimes = RUNTIMES.find(turns.runtime).part("interleave").take(turns)
+        return taken
 
     def memory(self, plan: Plan) -> dict[str, MemoryRecord]:
         """Return the peak memory of each workload, as :func:`edgekd.bench.worker.memory` measures it."""

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edgekd.bench.runtimes.onnxruntime.interleave import InterleavedRuns, InterleavedTimes
-from edgekd.bench.runtimes.onnxruntime.trace import Trace
+from edgekd.bench.interleaved import InterleavedRuns, InterleavedTimes
+from edgekd.bench.profile.trace import Trace
 from edgekd.devices.events import DAY_S, Event, nanoseconds, number, reading_response, text
 from edgekd.devices.remote import Remote
 from edgekd.errors import DeviceError
@@ -14,7 +14,7 @@ TIMEOUT_S = 600.0
 
 
 def interleave_on_device(remote: Remote, turns: InterleavedRuns, timeout_s: float = TIMEOUT_S) -> InterleavedTimes:
-    """Run the inferences on the device, as :func:`edgekd.bench.runtimes.onnxruntime.interleave.take` does here.
+    """Run the inferences on the device, as :func:`edgekd.runtimes.onnxruntime.interleave.take` does here.
 
     Raises:
         DeviceError: a model does not load or run there, or the connection or the time ended first.

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from edgekd.bench import LatencyRecord, MemoryRecord, Plan
 from edgekd.bench.environment import CpuFacts
+from edgekd.bench.interleaved import InterleavedRuns, InterleavedTimes
 from edgekd.bench.runner import ProgressHook
-from edgekd.bench.runtimes.onnxruntime.interleave import InterleavedRuns, InterleavedTimes
 from edgekd.bench.target import LocalTarget
 from edgekd.devices.interleave import interleave_on_device
 from edgekd.devices.latency import measure_on_device

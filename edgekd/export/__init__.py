@@ -5,7 +5,8 @@ from edgekd.export.deploy.float16 import half
 from edgekd.export.onnx_file import export_onnx, signature_of, to_onnx
 from edgekd.export.parity import Mismatch, OutputParity, Outputs, Parity, first_mismatch, output_parity, parity
 from edgekd.export.runtime import float_convolutions, runtime_logits, runtime_outputs
-from edgekd.profiles import PROFILES, Profile
+from edgekd.profiles import PROFILES
+from edgekd.runtime import Profile
 
 __all__ = [
     "PROFILES",

@@ -44,6 +44,12 @@ class Quantiser:
         """Return the zero point of a per-tensor quantiser; 0 if the file gives none."""
         return int(self.zero_point.flat[0]) if self.zero_point is not None and self.zero_point.size else 0
 
+    @property
+    def parameters(self) -> tuple[object, ...]:
+        """Return scale, zero point and type, to be compared."""
+        scale = None if self.scale is None else tuple(np.ravel(self.scale).tolist())
+        return scale, self.zero, self.dtype
+
 
 class LintGraph:
     """A graph whose tensors are addressed by name. Subgraphs of If and Loop are ignored.

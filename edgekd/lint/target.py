@@ -5,16 +5,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgekd.errors import ModelError
-from edgekd.lint import onnxruntime, tensorrt
 from edgekd.lint.confirm import Confirmation
 from edgekd.lint.graph import LintGraph
 from edgekd.lint.layer import LayerContext
-from edgekd.lint.onnxruntime.confirm import confirm as ask_onnxruntime
 from edgekd.lint.result import LintFinding
 from edgekd.lint.rule import Rulebook
-from edgekd.lint.tensorrt.confirm import confirm as ask_tensorrt
-from edgekd.lint.tensorrt.parameters import file_findings
-from edgekd.registry import Registry
+from edgekd.registry import LateRegistry
+from edgekd.runtime import RUNTIMES
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -37,17 +34,12 @@ class LintTarget:
         return LayerContext(graph, node, self.converts_int8, self.saturates, self.also_moving)
 
 
-TARGETS: Registry[LintTarget] = Registry("target of the linter", ModelError)
+def _of_runtimes() -> dict[str, LintTarget]:
+    found: dict[str, LintTarget] = {}
+    for runtime in RUNTIMES.values():
+        if runtime.profiles:
+            found |= runtime.part("rules").TARGETS
+    return found
 
 
-def _onnxruntime(name: str, *, converts_int8: bool = False, saturates: bool = False) -> LintTarget:
-    rules, islands = onnxruntime.RULES, onnxruntime.ISLAND
-    return LintTarget(name, rules, ask_onnxruntime, None, islands, converts_int8, saturates)
-
-
-TARGETS["onnxruntime-x86"] = _onnxruntime("onnxruntime-x86", converts_int8=True, saturates=True)
-TARGETS["onnxruntime-x86-vnni"] = _onnxruntime("onnxruntime-x86-vnni", converts_int8=True)
-TARGETS["onnxruntime-arm"] = _onnxruntime("onnxruntime-arm")
-TARGETS["tensorrt"] = LintTarget(
-    "tensorrt", tensorrt.RULES, ask_tensorrt, of_file=file_findings, also_moving=("Flatten",)
-)
+TARGETS = LateRegistry("target of the linter", _of_runtimes, ModelError)

@@ -16,10 +16,10 @@ from edgekd.lint import Lint, lint
 from edgekd.pipeline.files import ONNX, Placing, write_files
 from edgekd.preprocess import Preprocess
 from edgekd.profiles import PROFILES
+from edgekd.runtimes.tensorrt import engine_for
 from edgekd.spec import MODEL
 from edgekd.stages.network import restore
 from edgekd.stages.targets import is_here
-from edgekd.tensorrt import engine_for
 
 PREPROCESS = "edgekd.preprocess"
 

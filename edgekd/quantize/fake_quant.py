@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 from torchao.quantization.pt2e import FakeQuantizeBase
 
-from edgekd.profiles import SMALLEST_SCALE
+from edgekd.runtime import SMALLEST_SCALE
 
 aten = torch.ops.aten
 

@@ -19,9 +19,10 @@ from torchao.quantization.pt2e.quantizer import (
     SharedQuantizationSpec,
 )
 
-from edgekd.profiles import PROFILES, Profile
+from edgekd.profiles import PROFILES
 from edgekd.quantize.fake_quant import TRANSPOSED, WEIGHTED, FakeQuantize, groups_of, layer_of
 from edgekd.quantize.layerwise import dependents, inputs_of
+from edgekd.runtime import Profile
 
 aten = torch.ops.aten
 

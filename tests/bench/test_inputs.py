@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 from edgekd.artifact import capture
 from edgekd.bench.inputs import open_sizes, values, with_sizes
 from edgekd.bench.plan import Plan, Workload
-from edgekd.bench.profile.measure import profile_workload
+from edgekd.bench.profile.profiler import profile_workload
 from edgekd.bench.runtimes import open_session
 from edgekd.cli.workloads import parse_sizes, workload
 from edgekd.devices import runner

@@ -92,7 +92,7 @@ def test_nothing_in_the_working_directory_is_imported(light, tmp_path, monkeypat
     [
         ("edgekd.stats.ratios", {"torch", "onnxruntime", "onnx", "psutil"}),
         ("edgekd.bench.runner, edgekd.bench.worker", {"torch", "onnxruntime", "onnx"}),
-        ("edgekd.bench.runtimes.onnxruntime.session, edgekd.bench.child", {"torch", "onnx"}),
+        ("edgekd.runtimes.onnxruntime.session, edgekd.bench.child", {"torch", "onnx"}),
         ("edgekd.cli.bench, edgekd.cli.workloads", {"torch", "onnxruntime", "onnx", "numpy"}),
     ],
 )

@@ -6,7 +6,7 @@ import pytest
 from edgekd.bench.profile import cache
 from edgekd.bench.profile.roofs import Roofs
 from tests.bench.conftest import write_model
-from tests.bench.profile.networks import RESIDUAL_MACS, residual
+from tests.runtimes.onnxruntime.networks import RESIDUAL_MACS, residual
 
 ROOFS = Roofs(1, {"float32": 50.0, "int8": 100.0}, ((1 << 15, 100.0), (1 << 24, 50.0), (1 << 28, 20.0)))
 

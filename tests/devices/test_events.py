@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgekd.bench.interleaved import InterleavedRuns
 from edgekd.bench.plan import Plan, Workload
-from edgekd.bench.runtimes.onnxruntime.interleave import InterleavedRuns
 from edgekd.devices import interleave, latency, predictions, probe, remote
 from edgekd.devices.connection import bounded
 from edgekd.devices.events import ResponseError

@@ -5,8 +5,8 @@ import torch
 from edgekd.artifact import tensors_of
 from edgekd.errors import ExportError
 from edgekd.models import build
-from edgekd.profiles import SMALLEST_SCALE
 from edgekd.quantize import PROFILES, calibrate, convert, prepare
+from edgekd.runtime import SMALLEST_SCALE
 
 
 def int8_weights(weights: dict[str, np.ndarray]) -> list[np.ndarray]:

@@ -1,10 +1,10 @@
 """A layer profile taken in a fresh process on this machine, compared with the machine's roofline."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgekd.bench.environment import Environment, fingerprint
+from edgekd.bench.environment import Environment, Neighbours, fingerprint
 from edgekd.bench.plan import Workload
 from edgekd.bench.profile.cache import cached_roofs
 from edgekd.bench.profile.layers import LayerProfile
@@ -13,6 +13,7 @@ from edgekd.bench.profile.roofs import Roofs
 from edgekd.bench.worker import call_once
 from edgekd.errors import MeasurementError
 from edgekd.log import get_logger
+from edgekd.runtime import SESSIONS
 
 logger = get_logger(__name__)
 
@@ -66,3 +67,15 @@ def profile_against_roofline(
 def measure_in_child(threads: int) -> Roofs:
     logger.info("measuring what this machine can do, once; some seconds")
     return Roofs.from_json(call_once("roofs", {"threads": threads}, threads, TIMEOUT_S))
+
+
+def profile_workload(
+    workload: Workload, threads: int, batch: int, runs: int, trace_to: Path | None = None
+) -> LayerProfile:
+    """Profile ``workload`` in its runtime: the median time of each layer over ``runs`` inferences."""
+    if runs < 1:
+        raise MeasurementError(f"{runs} runs are nothing to take a median of; give --runs 1 or more")
+    profile = SESSIONS.find(workload.runtime).part("profile").profile
+    neighbours = Neighbours()
+    found: LayerProfile = profile(workload, threads, batch, runs, trace_to)
+    return replace(found, busy=neighbours.share())

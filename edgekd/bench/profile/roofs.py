@@ -71,8 +71,9 @@ def measure_roofs(threads: int = 1) -> Roofs:
     """Measure products and copies in this process for some seconds; it should be pinned to ``threads`` CPUs."""
     from edgekd.bench.environment import Neighbours
     from edgekd.bench.profile.bandwidth import measure_bandwidth
-    from edgekd.bench.profile.peak import measure_peaks
+    from edgekd.runtime import DEFAULT, RUNTIMES
 
     neighbours = Neighbours()
-    peaks, bandwidth = measure_peaks(threads), measure_bandwidth(threads)
+    peaks = RUNTIMES[DEFAULT].part("peak").measure_peaks(threads)
+    bandwidth = measure_bandwidth(threads)
     return Roofs(threads, peaks, bandwidth, neighbours.share())

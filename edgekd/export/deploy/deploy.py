@@ -26,7 +26,8 @@ from edgekd.export.deploy.qdq import (
 )
 from edgekd.export.deploy.zero_points import zero_point_for
 from edgekd.export.names import name_values
-from edgekd.profiles import PROFILES, Profile
+from edgekd.profiles import PROFILES
+from edgekd.runtime import Profile
 
 
 def deploy(model: ModelProto, profile: str, keep_float: Collection[str] = ()) -> ModelProto:

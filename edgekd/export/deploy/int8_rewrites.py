@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgekd.export.deploy.qdq import QdqPair, constant, initializer, required
-from edgekd.profiles import SMALLEST_SCALE, Profile
+from edgekd.runtime import SMALLEST_SCALE, Profile
 
 STEPS = 255
 # fits into seven bits, for processors that add pairs of products in 16

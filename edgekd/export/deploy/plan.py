@@ -15,7 +15,7 @@ from edgekd.export.deploy.qdq import (
     layer_of,
     required,
 )
-from edgekd.profiles import Profile
+from edgekd.runtime import Profile
 
 GATES = ("Sigmoid", "HardSigmoid")
 

@@ -4,7 +4,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgekd.export.deploy.qdq import QdqPair, constant, required
-from edgekd.profiles import Profile
+from edgekd.runtime import Profile
 
 NONNEGATIVE = ("Relu", "Sigmoid", "HardSigmoid", "Softmax")
 KEEPING = (

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from edgekd.bench.runtimes.onnxruntime.interleave import InterleavedRuns
-from edgekd.bench.runtimes.onnxruntime.join import is_weighted
+from edgekd.bench.interleaved import InterleavedRuns
 from edgekd.bench.target import LocalTarget, TimingTarget
 from edgekd.errors import MeasurementError
 from edgekd.files import temporary_folder
 from edgekd.prune.latency.branches import PREFIX, branches
 from edgekd.prune.latency.layer import Layer
 from edgekd.prune.latency.readings import Reading, fast_mean, readings
+from edgekd.runtimes.onnxruntime.join import is_weighted
 
 # A layer of ResNet, of some 0.1 ms. It is timed with all others and stands for the machine's speed.
 REFERENCE = Layer("conv", 64, 64, ((14, 14),), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), activation=True)

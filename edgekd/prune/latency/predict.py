@@ -7,7 +7,7 @@ from typing import Protocol
 
 from torch import nn
 
-from edgekd.bench.runtimes.onnxruntime.interleave import InterleavedRuns
+from edgekd.bench.interleaved import InterleavedRuns
 from edgekd.errors import MeasurementError
 from edgekd.prune.latency.kernels import COPIES, REFERENCE, by_layer
 from edgekd.prune.latency.layer import Layer

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.bench.runtimes.onnxruntime.interleave import InterleavedRuns, InterleavedTimes
-from edgekd.bench.runtimes.onnxruntime.trace import KernelRun
+from edgekd.bench.interleaved import InterleavedRuns, InterleavedTimes
+from edgekd.bench.profile.trace import KernelRun
 
 # Other processes can only slow a kernel down.
 FASTEST = 0.2

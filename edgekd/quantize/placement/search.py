@@ -11,7 +11,6 @@ from onnx import ModelProto
 
 from edgekd.bench import Plan, Workload
 from edgekd.bench.profile.layers import LayerTime
-from edgekd.bench.runtimes.onnxruntime.profile import layer_times
 from edgekd.bench.target import LocalTarget, TimingTarget
 from edgekd.errors import EdgekdError, ExportError, StorageError
 from edgekd.export.deploy import deploy
@@ -27,6 +26,7 @@ from edgekd.quantize.placement.choice import (
     choose_placement,
 )
 from edgekd.quantize.placement.segments import Costs, Segment, cheapest, segments_of
+from edgekd.runtimes.onnxruntime.profile import layer_times
 from edgekd.tasks.metric import Evidence
 from edgekd.user_cache import cache_folder, made_once
 

@@ -3,10 +3,11 @@ from dataclasses import replace
 
 import pytest
 
-from edgekd.bench.profile import bandwidth, cache, peak
+from edgekd.bench.profile import bandwidth, cache
 from edgekd.bench.profile.layers import LayerProfile, LayerTime
 from edgekd.bench.profile.roofline import kind, layer_limits, most_to_win_first, summary
 from edgekd.bench.profile.roofs import Roofs, measure_roofs
+from edgekd.runtimes.onnxruntime import peak
 
 ROOFS = Roofs(1, {"float32": 50.0, "int8": 100.0}, ((1 << 10, 100.0), (1 << 20, 25.0)))
 CONV = LayerTime("conv", "Conv", 0.4, 10_000_000, 2000, "float32")

@@ -3,7 +3,7 @@
 import pytest
 
 from edgekd.bench.profile.layers import LayerTime
-from edgekd.bench.runtimes.onnxruntime.trace import Trace, steps_of, trace_to_json
+from edgekd.bench.profile.trace import Trace, steps_of, trace_to_json
 from edgekd.errors import MeasurementError
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from edgekd.errors import ExportError
 from edgekd.export import deploy, parity
-from edgekd.tensorrt import build, layer_precisions, parse_errors
+from edgekd.runtimes.tensorrt import build, layer_precisions, parse_errors
 from tests.export.deploy.networks import NETWORKS
 from tests.export.deploy.traced import constants, count, deployed, readers, run, traced
 

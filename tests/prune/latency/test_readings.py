@@ -6,7 +6,7 @@ import onnx
 import pytest
 from onnx import helper
 
-from edgekd.bench.runtimes.onnxruntime.interleave import InterleavedRuns, InterleavedTimes
+from edgekd.bench.interleaved import InterleavedRuns, InterleavedTimes
 from edgekd.bench.target import LocalTarget
 from edgekd.devices.registry import Device
 from edgekd.devices.targets import RemoteTarget

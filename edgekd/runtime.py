@@ -1,0 +1,100 @@
+"""Runtimes by name: each one's record, and its parts, which are imported when they are used."""
+
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+from typing import Literal
+
+from edgekd.errors import MeasurementError
+from edgekd.registry import LateRegistry
+
+# The folders below ``edgekd/runtimes``. The first is the runtime that is taken where none is named.
+REGISTERED = (
+    "onnxruntime",
+    "tensorrt",
+    "pytorch",
+)
+DEFAULT = REGISTERED[0]
+
+EIGHT_BITS, SEVEN_BITS = (-127, 127), (-64, 63)
+# A dead channel has a range of zero and needs a scale above it. The value is exact in float16.
+SMALLEST_SCALE = 2.0**-16
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Quantisation for one runtime: 8-bit activations per tensor, symmetric 8-bit weights per output channel.
+
+    The first four fields say how a network is trained for it, the rest how its file is written.
+    """
+
+    name: str
+    activations: Literal["affine", "symmetric"] = "affine"
+    """Symmetric ranges have zero point 0 in int8; affine ones any zero point in uint8."""
+    saturates: bool = False
+    """The processor adds pairs of 8-bit products in 16 bits, so that weights must stay smaller."""
+    float16_scales: bool = False
+    """Scales are rounded to float16, so that a file with float16 types holds the trained ones to the bit."""
+
+    runtime: str | None = None
+    """None for a profile that is only trained for, without files of its own."""
+    kernels: tuple[str, ...] = ()
+    """Operators that compute in int8."""
+    activation_type: Literal["uint8", "int8"] = "uint8"
+    quantised_outputs: bool = True
+    """Convolutions and sums have quantised outputs; otherwise only the inputs of int8 layers are quantised."""
+    float16: bool = False
+    """Types outside int8 are float16, with float32 inputs and outputs."""
+    computes_float16: bool = False
+    """A float16 file runs faster than a float32 one."""
+    channels: int = 8
+    """Widths that are multiples of this fill the runtime's kernels."""
+
+    def weight_range(self, nonnegative_input: bool) -> tuple[int, int]:
+        """Return the smallest and the largest code of a layer's weights.
+
+        Where the processor saturates, two products of the largest codes must fit in 16 bits. Symmetric codes of
+        nonnegative inputs stay under 128, and 2·127·127 = 32258 fits. Otherwise 2·255·127 = 64770 does not, and
+        weights have seven bits: 2·255·64 = 32640.
+        """
+        seven_bit_inputs = self.activations == "symmetric" and nonnegative_input
+        return SEVEN_BITS if self.saturates and not seven_bit_inputs else EIGHT_BITS
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A runtime: what can be said of it where it is not installed.
+
+    Attributes:
+        name: that of its folder below ``edgekd/runtimes``.
+        title: its name in messages.
+        sessions: the names that ``edgekd bench --runtime`` takes for it.
+        profiles: those that files are written for, the first for a processor that is not known.
+    """
+
+    name: str
+    title: str
+    sessions: tuple[str, ...]
+    profiles: tuple[Profile, ...] = ()
+
+    def part(self, name: str) -> ModuleType:
+        """Import the module ``name`` of the runtime's folder.
+
+        ``session`` has ``SESSION``, a subclass of :class:`edgekd.bench.session.Session`; ``profile`` has ``profile``,
+        which times the layers of a workload; ``rules``, of a runtime with profiles, has ``TARGETS``, the
+        linter's by profile.
+        """
+        return import_module(f"edgekd.runtimes.{self.name}.{name}")
+
+
+def _records() -> dict[str, Runtime]:
+    return {name: import_module(f"edgekd.runtimes.{name}.runtime").RUNTIME for name in REGISTERED}
+
+
+def _sessions() -> dict[str, Runtime]:
+    return {session: runtime for runtime in RUNTIMES.values() for session in runtime.sessions}
+
+
+RUNTIMES = LateRegistry("runtime", _records, MeasurementError)
+SESSIONS = LateRegistry("runtime", _sessions, MeasurementError)
+"""The runtimes by the names that ``edgekd bench --runtime`` takes."""

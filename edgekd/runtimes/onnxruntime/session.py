@@ -1,0 +1,195 @@
+"""An ONNX file in ONNX Runtime, with every setting that affects timing made explicit."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from edgekd.bench.clock import Call
+from edgekd.bench.inputs import open_sizes, signature_in, values
+from edgekd.bench.profile.trace import Trace
+from edgekd.bench.session import Session
+from edgekd.errors import MeasurementError
+
+CPU = "CPUExecutionProvider"
+PROVIDERS = {
+    ("onnxruntime", "cpu"): CPU,
+    ("onnxruntime", "cuda"): "CUDAExecutionProvider",
+    ("onnxruntime-tensorrt", "cuda"): "TensorrtExecutionProvider",
+}
+# Products of float32 are IEEE float32, as in PyTorch here: CUDA's provider would take TF32.
+OPTIONS = {"CUDAExecutionProvider": {"use_tf32": "0"}}
+DTYPES = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+    "tensor(uint8)": np.uint8,
+    "tensor(int8)": np.int8,
+    "tensor(int32)": np.int32,
+    "tensor(int64)": np.int64,
+    "tensor(bool)": np.bool_,
+}
+
+Feeds = dict[str, NDArray[Any]]
+
+
+class OnnxSession(Session):
+    """An ONNX Runtime session; ``profile_to`` is where its profile is written, less the time stamp."""
+
+    def __init__(self, *args: Any, profile_to: Path | None = None, optimized_to: Path | None = None, **rest: Any):
+        self.profile_to = profile_to
+        self.optimized_to = optimized_to
+        super().__init__(*args, **rest)
+
+    def load(self) -> None:
+        path, provider = existing(self.workload.model), self.provider()
+        options = session_options(self.threads)
+        if self.profile_to:
+            options.enable_profiling = True
+            options.profile_file_prefix = str(self.profile_to)
+        if self.optimized_to:
+            options.optimized_model_filepath = str(self.optimized_to)
+        if provider != CPU:
+            options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(path), options, providers=[(provider, OPTIONS.get(provider, {}))]
+            )
+        except Exception as error:  # ONNX Runtime's errors share no base of their own
+            raise MeasurementError(
+                f"{path} does not load in ONNX Runtime {onnxruntime.__version__}: {one_line(error)}"
+            ) from error
+        self.providers = self._session.get_providers()
+        if self.providers[0] != provider:
+            raise MeasurementError(f"{path} runs on {self.providers}, not on {provider}: not measured")
+
+    def provider(self) -> str:
+        requested = (self.workload.runtime, self.workload.device)
+        if requested not in PROVIDERS:
+            known = ", ".join(f"{runtime} on {device}" for runtime, device in PROVIDERS)
+            raise MeasurementError(f"{requested[0]} on {requested[1]} is not something edgekd can time; known: {known}")
+        if PROVIDERS[requested] not in onnxruntime.get_available_providers():
+            raise MeasurementError(
+                f"{PROVIDERS[requested]} is not in this ONNX Runtime ({onnxruntime.__version__}), which has "
+                f"{', '.join(onnxruntime.get_available_providers())}; 'pip install onnxruntime-gpu' brings it"
+            )
+        return PROVIDERS[requested]
+
+    def place_inputs(self, seed: int) -> None:
+        nodes = self._session.get_inputs()
+        self.signature = signature_in(self._session.get_modelmeta().custom_metadata_map, self.workload.model)
+        declared = [(node.name, node.shape) for node in nodes]
+        self.sizes = open_sizes(declared, self.workload, self.signature)
+        self.batch = self._batch_in_force(nodes[0]) if nodes else self.batch
+        self.feeds: Feeds = self._example(nodes, seed)
+        self._binding = self._bind() if self.workload.device != "cpu" else None
+
+    def _batch_in_force(self, node: Any) -> int:
+        shape = self._shape_of(node, first=True)
+        if shape and self.batch not in (1, shape[0]):
+            raise MeasurementError(
+                f"{self.workload.model} fixes its batch at {shape[0]}, not {self.batch}; leave out --batch"
+            )
+        return shape[0] if shape else 1
+
+    def _example(self, nodes: list[Any], seed: int) -> Feeds:
+        """Return random values for float and 8-bit inputs and those with bounds, and zeros for others."""
+        random = np.random.default_rng(seed)
+        bounds = {} if self.signature is None else {each.name: each.bounds for each in self.signature.inputs}
+        feeds = {}
+        for number, node in enumerate(nodes):
+            if node.type not in DTYPES:
+                known = ", ".join(sorted(DTYPES))
+                raise MeasurementError(
+                    f"{self.workload.model}: input {node.name!r} is a {node.type}; edgekd can make {known}"
+                )
+            shape = self._shape_of(node, number == 0)
+            feeds[node.name] = values(shape, DTYPES[node.type], random, bounds.get(node.name))
+        return feeds
+
+    def _shape_of(self, node: Any, first: bool) -> tuple[int, ...]:
+        if self.workload.shape is not None and first:
+            return tuple(self.workload.shape)
+        dims = list(node.shape)
+        if 0 in dims:
+            raise MeasurementError(
+                f"{self.workload.model}: input {node.name!r} has the shape {node.shape}, which holds no value; export "
+                "it again with an open or a real size"
+            )
+        if dims and not isinstance(dims[0], int):
+            # The batch may have its name elsewhere too.
+            dims = [self.batch if dim == dims[0] else dim for dim in dims]
+        dims = [self.sizes.get(dim, dim) for dim in dims]
+        if not all(isinstance(dim, int) for dim in dims):
+            raise MeasurementError(
+                f"{self.workload.model}: input {node.name!r} has the shape {node.shape}, open beyond its batch; "
+                "give the first input's with --shape, such as --shape 1,3,224,224, or fix it in the file"
+            )
+        return tuple(dims)
+
+    def _bind(self) -> Any:
+        binding = self._session.io_binding()
+        device = self.workload.device
+        self._placed = {
+            name: onnxruntime.OrtValue.ortvalue_from_numpy(value, device, 0) for name, value in self.feeds.items()
+        }
+        for name, placed in self._placed.items():
+            binding.bind_ortvalue_input(name, placed)
+        for node in self._session.get_outputs():
+            binding.bind_output(node.name, self.workload.device)
+        return binding
+
+    def run(self) -> Any:
+        try:
+            if self._binding is None:
+                return self._session.run(None, self.feeds)
+            self._session.run_with_iobinding(self._binding)
+            return self._binding.synchronize_outputs()
+        except Exception as error:
+            sizes = ", ".join(f"{name}={size}" for name, size in self.sizes.items())
+            chosen = f" with {sizes} (--size gives other sizes)" if sizes else ""
+            raise MeasurementError(
+                f"{self.workload.model} loads but does not run{chosen}: {one_line(error)}"
+            ) from error
+
+    def transfers(self) -> dict[str, Call]:
+        binding = self._binding
+        if binding is None:
+            return {}
+        return {
+            "in": lambda: [self._placed[name].update_inplace(value) for name, value in self.feeds.items()],
+            "out": binding.copy_outputs_to_cpu,
+        }
+
+    def end_profiling(self) -> Trace:
+        return Trace.from_json(json.loads(Path(self._session.end_profiling()).read_text()))
+
+
+def existing(model: str) -> Path:
+    path = Path(model)
+    if not path.is_file():
+        raise MeasurementError(f"no such file: {path}; give an .onnx file or a bundle folder")
+    return path
+
+
+def session_options(threads: int) -> onnxruntime.SessionOptions:
+    if threads < 1:
+        raise MeasurementError(f"{threads} threads cannot run anything; give --threads 1 or more")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.log_severity_level = 3
+    return options
+
+
+def one_line(error: Exception, limit: int = 300) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+SESSION = OnnxSession

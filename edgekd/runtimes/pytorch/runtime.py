@@ -1,0 +1,5 @@
+"""PyTorch: networks as they are trained, eager, compiled or as a CUDA graph."""
+
+from edgekd.runtime import Runtime
+
+RUNTIME = Runtime("pytorch", "PyTorch", sessions=("pytorch", "pytorch-compiled", "pytorch-cudagraph"))

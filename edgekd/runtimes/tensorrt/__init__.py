@@ -1,0 +1,32 @@
+"""Engines built from ONNX files and cached by TensorRT 10, TensorRT 11 or TensorRT for RTX, whichever is installed.
+
+TensorRT itself is imported on first use. :mod:`edgekd.runtimes.tensorrt.session` runs engines, and needs torch.
+"""
+
+from edgekd.runtimes.tensorrt.adapter import PACKAGES, errors_of, library
+from edgekd.runtimes.tensorrt.builder import WORKSPACE_BYTES, Engine, build
+from edgekd.runtimes.tensorrt.cache import engine_for
+from edgekd.runtimes.tensorrt.gpu import Gpu, current_gpu
+from edgekd.runtimes.tensorrt.layers import BuiltLayer, layer_precisions, parse_layers
+from edgekd.runtimes.tensorrt.parser import ParseError, parse_errors
+from edgekd.runtimes.tensorrt.record import EngineRecord, incompatibility, read_record
+
+__all__ = [
+    "PACKAGES",
+    "WORKSPACE_BYTES",
+    "BuiltLayer",
+    "Engine",
+    "EngineRecord",
+    "Gpu",
+    "ParseError",
+    "build",
+    "current_gpu",
+    "engine_for",
+    "errors_of",
+    "incompatibility",
+    "layer_precisions",
+    "library",
+    "parse_errors",
+    "parse_layers",
+    "read_record",
+]

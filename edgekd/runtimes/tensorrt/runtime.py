@@ -1,0 +1,27 @@
+"""TensorRT: engines on NVIDIA's GPUs."""
+
+from edgekd.runtime import Profile, Runtime
+
+NAME = "tensorrt"
+
+RUNTIME = Runtime(
+    NAME,
+    "TensorRT",
+    sessions=("tensorrt",),
+    profiles=(
+        Profile(
+            "tensorrt",
+            activations="symmetric",
+            float16_scales=True,
+            runtime=NAME,
+            # TensorRT moves the operators between these into int8 itself; a ConvTranspose runs in float16 even when
+            # quantised.
+            kernels=("Conv", "Gemm", "MatMul"),
+            activation_type="int8",
+            quantised_outputs=False,
+            float16=True,
+            computes_float16=True,
+            channels=32,
+        ),
+    ),
+)

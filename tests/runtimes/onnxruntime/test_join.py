@@ -1,0 +1,69 @@
+"""Names of layers, from what the exporters of PyTorch leave in a file."""
+
+import pytest
+from onnx import helper
+
+from edgekd.runtimes.onnxruntime.join import SCOPES, Network, family, fits, module_path
+from tests.runtimes.onnxruntime.networks import residual, save, weight
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("/layer1/layer1.0/conv1/Conv", "layer1.0.conv1"),
+        ("/features/features.3/conv/conv.1/conv.1.0/Conv", "features.3.conv.1.0"),
+        ("/conv1/Conv", "conv1"),
+        ("/Add", ""),
+    ],
+)
+def test_paths_of_the_older_exporter(name, path):
+    assert module_path(name) == path
+
+
+@pytest.mark.parametrize(
+    ("weight_name", "node_name", "scopes", "label"),
+    [
+        ("layer1.0.conv1.weight", "node_conv2d", "", "layer1.0.conv1"),
+        ("layer1.0.conv1.weight_quantized", "node_conv2d", "", "layer1.0.conv1"),
+        ("_frozen_param3", "node_conv2d", "['', 'layer1', 'layer1.0.conv1', 'conv2d_3']", "layer1.0.conv1"),
+        ("onnx::Conv_193", "/layer1/layer1.0/conv1/Conv", "", "layer1.0.conv1"),
+        ("onnx::Conv_193", "Conv_5", "", None),
+        ("onnx::Conv_193", "Conv_5", "['', 'conv2d']", None),
+    ],
+)
+def test_labels(tmp_path, weight_name, node_name, scopes, label):
+    node = helper.make_node("Conv", ["x", weight_name], ["y"], node_name)
+    if scopes:
+        node.metadata_props.add(key=SCOPES, value=scopes)
+    path = save(tmp_path / "one.onnx", [node], [weight(weight_name, 4, 3, 3, 3)], {"x": [1, 3, 8, 8]})
+    network = Network(path)
+    assert network.label(network.nodes[0]) == label
+
+
+@pytest.mark.parametrize(
+    ("name", "op", "outputs", "origin"),
+    [
+        ("b_nchwc", "Conv", ["reorder_token_1"], "node_1"),  # named after the ReLU that is fused into it
+        ("node_3_token_7", "QLinearConv", ["node_3"], "node_3"),
+        ("fused node_3", "FusedConv", ["e"], "node_3"),
+        ("node_4", "QLinearAdd", ["d"], "node_4"),
+        ("ReorderOutput", "ReorderOutput", ["e"], None),
+        ("node_1", "Relu", ["nothing"], None),
+    ],
+)
+def test_origins_of_what_the_runtime_made(tmp_path, name, op, outputs, origin):
+    network = Network(residual(tmp_path / "r.onnx"))
+    found = network.origin(helper.make_node(op, ["in"], outputs, name), network)
+    assert (found.name if found is not None else None) == origin
+
+
+def test_a_padded_weight_fits_and_another_does_not():
+    assert fits((20, 3, 3, 3), (24, 3, 3, 3))
+    assert fits((20, 3, 3, 3), (3, 3, 3, 20))
+    assert not fits((20, 3, 3, 3), (20, 3, 1, 1))
+    assert not fits((64, 3, 3, 3), (20, 3, 3, 3))
+
+
+def test_families():
+    ops = ("NhwcFusedConv", "ConvTranspose", "QGemm", "MatMulInteger", "QLinearAdd", "Softmax")
+    assert [family(op) for op in ops] == ["Conv", "Conv", "MatMul", "MatMul", "Add", "Softmax"]
