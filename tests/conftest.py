@@ -45,6 +45,14 @@ def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def machine_lock_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Workers neither wait for each other nor for what else is done on the machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGEKD_MACHINE_LOCK", str(tmp_path_factory.mktemp("machine-lock")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def logs_on_standard_error() -> None:
     """What is logged can be read as the command prints it."""

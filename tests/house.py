@@ -59,7 +59,10 @@ FLOORS = (
         *(Room(name) for name in ("folders", "formatting", "log", "ranges", "registry")),
         Room("stats", "paired.py"),
     ),
-    (*(Room(name) for name in ("files", "progress", "runtime")),),
+    (
+        *(Room(name) for name in ("files", "progress", "runtime")),
+        Room("machine_lock", "lock.py"),
+    ),
     (
         *(Room(name) for name in ("arrayfiles", "artifact_cache", "external", "images", "profiles")),
         *(Room(name) for name in ("user_cache", "userhash")),

@@ -31,6 +31,7 @@ from edgekd.files import (
 )
 from edgekd.formatting import size
 from edgekd.log import get_logger
+from edgekd.machine_lock import give_way, training
 from edgekd.nearest import nearest
 from edgekd.progress import track
 from edgekd.scratch import remove_leftovers
@@ -207,8 +208,9 @@ class _CacheWriter:
             file.prepare()
         batches = {chunk: self.runner.batches(*chunk) for chunk in missing}
         stream = self.runner.data.train.stream([each for parts in batches.values() for each in parts])
-        for (start, stop), parts in track(batches.items(), "the teacher's outputs", len(missing)):
-            self._write(start, stop, [self._all_views(next(stream)[0], indices) for indices in parts])
+        with training():
+            for (start, stop), parts in track(batches.items(), "the teacher's outputs", len(missing)):
+                self._write(start, stop, [self._all_views(next(stream)[0], indices) for indices in parts])
 
     def _write(self, start: int, stop: int, parts: list[dict[str, Tensor]]) -> None:
         """Write a chunk of batches (views, batch_size, \\*shape)."""
@@ -222,6 +224,7 @@ class _CacheWriter:
         write_json(self.folder / INDEX, {"version": VERSION, "key": self.key, "sha256": self.digests})
 
     def _all_views(self, raw: Named, indices: Tensor) -> dict[str, Tensor]:
+        give_way()
         found = [self.runner.outputs(raw, indices, view) for view in range(self.runner.views.count)]
         return {path: torch.stack([each[path] for each in found]).to(getattr(torch, self.dtype)) for path in self.files}
 

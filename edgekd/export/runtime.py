@@ -11,6 +11,7 @@ from torch import Tensor
 
 from edgekd.errors import ExportError, first_line
 from edgekd.files import temporary_folder
+from edgekd.machine_lock import training
 from edgekd.tasks.signature import LOGITS
 from edgekd.tasks.tensors import Inputs, arguments_of
 
@@ -44,7 +45,9 @@ def runtime_outputs(
     session = _session(path, options)
     inputs, outputs = ([each.name for each in side] for side in (session.get_inputs(), session.get_outputs()))
     for batch in batches:
-        found = session.run(None, {name: tensor.numpy() for name, tensor in _by_name(batch, inputs, path).items()})
+        given = {name: tensor.numpy() for name, tensor in _by_name(batch, inputs, path).items()}
+        with training():
+            found = session.run(None, given)
         yield {name: torch.from_numpy(array) for name, array in zip(outputs, found, strict=True)}
 
 

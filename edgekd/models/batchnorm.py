@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from edgekd.errors import TrainingError
+from edgekd.machine_lock import give_way, training
 from edgekd.tasks.tensors import Inputs, arguments_of
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -39,9 +40,11 @@ def reestimate(network: nn.Module, batches: Iterable[Inputs]) -> int:
         norm.train()
     seen = 0
     try:
-        for inputs in batches:
-            network(*arguments_of(inputs))
-            seen += 1
+        with training():
+            for inputs in batches:
+                network(*arguments_of(inputs))
+                seen += 1
+                give_way()
     finally:
         for norm in norms:
             norm.momentum = momenta[norm]

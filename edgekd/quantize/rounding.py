@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from edgekd.errors import ModelError
+from edgekd.machine_lock import give_way, training
 from edgekd.ranges import COUNT, POSITIVE, SEED, SHARE_OR_NONE
 
 ZETA, GAMMA = 1.1, -0.1
@@ -114,14 +115,16 @@ def learn_rounding(problem: RoundingProblem, search: RoundingSearch) -> Tensor:
     v = inverse_rectified_sigmoid(problem.steps - torch.floor(problem.steps)).requires_grad_(True)
     optimizer = torch.optim.Adam([v], lr=search.learning_rate)
     warm_up = round(search.warm_up * search.iterations)
-    for iteration in range(search.iterations):
-        chosen = torch.randint(positions, (min(search.batch_size, positions),), generator=generator).to(v.device)
-        h = rectified_sigmoid(v)
-        loss = problem.squared_error(problem.between(h), chosen) / unit
-        if iteration >= warm_up:
-            beta = annealed_beta((iteration - warm_up) / (search.iterations - warm_up))
-            loss = loss + search.regularizer * rounding_regularizer(h, beta)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+    with training():
+        for iteration in range(search.iterations):
+            chosen = torch.randint(positions, (min(search.batch_size, positions),), generator=generator).to(v.device)
+            h = rectified_sigmoid(v)
+            loss = problem.squared_error(problem.between(h), chosen) / unit
+            if iteration >= warm_up:
+                beta = annealed_beta((iteration - warm_up) / (search.iterations - warm_up))
+                loss = loss + search.regularizer * rounding_regularizer(h, beta)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            give_way()
     return problem.between((rectified_sigmoid(v.detach()) >= 0.5).to(v.dtype))

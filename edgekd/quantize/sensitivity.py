@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.fx import GraphModule
 
 from edgekd.errors import ModelError
+from edgekd.machine_lock import give_way, training
 from edgekd.progress import track
 from edgekd.quantize.calibration.states import as_float
 from edgekd.quantize.fake_quant import FakeQuantize, WeightedLayer, fake_quants, weighted_layers
@@ -49,7 +50,7 @@ def sensitivities(
     """
     arguments = [arguments_of(inputs) for inputs in batches]
     layers = [layer for layer in weighted_layers(graph) if layer.weight_fake_quant is not None]
-    with as_float(graph):
+    with as_float(graph), training():
         reference = [graph(*inputs) for inputs in arguments]
         if divergence is of_classes and not all(isinstance(each, Tensor) for each in reference):
             raise ModelError(
@@ -57,6 +58,7 @@ def sensitivities(
             )
         found = []
         for layer in track(layers, "sensitivity of layers", len(layers)):
+            give_way()
             _enable(graph, modules_of(layer))
             total = sum(
                 divergence(graph(*inputs), exact).sum() for inputs, exact in zip(arguments, reference, strict=True)

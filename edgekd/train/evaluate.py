@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from edgekd.data import DataSet, Samples, in_order
+from edgekd.machine_lock import give_way, training
 from edgekd.precision import ieee_float32
 from edgekd.tasks.logits import logits_of_outputs
 from edgekd.tasks.metric import Evidence
@@ -25,10 +26,12 @@ def logits_of(network: nn.Module, data: DataSet, samples: Samples, batch_size: i
     """
     device = next(network.parameters()).device
     parts = []
-    for raw, _ in in_order(samples, batch_size or data.batch_size):
-        with ieee_float32():
-            outputs = call(network, laid_out(data.to_input(raw), device))
-        parts.append(logits_of_outputs(outputs, type(network).__name__).float().cpu())
+    with training():
+        for raw, _ in in_order(samples, batch_size or data.batch_size):
+            with ieee_float32():
+                outputs = call(network, laid_out(data.to_input(raw), device))
+            parts.append(logits_of_outputs(outputs, type(network).__name__).float().cpu())
+            give_way()
     return torch.cat(parts)
 
 

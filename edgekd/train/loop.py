@@ -16,6 +16,7 @@ from edgekd.data import DataSet
 from edgekd.data.augment import augment_with, draws_of
 from edgekd.data.views import Views
 from edgekd.errors import TrainingError
+from edgekd.machine_lock import give_way, training
 from edgekd.precision import ieee_float32
 from edgekd.ranges import NOT_NEGATIVE, SEED, SHARE_OR_NONE
 from edgekd.tasks.tensors import Named
@@ -97,9 +98,9 @@ def fit(
         TrainingError: the loss is no longer a finite number, ``section`` names layers that are not there, or another
             process of several has ended.
     """
-    training = _Training(network, data, section, objective, options)
+    fitting = _Training(network, data, section, objective, options)
     with distributed.translate_errors():
-        return training.run()
+        return fitting.run()
 
 
 class _Training:
@@ -152,13 +153,15 @@ class _Training:
                 self.options.to_train(self.network)
                 self.transfer.enter(epoch)
                 order = [distributed.shard(indices) for indices in batches(self.data, self.options.seed, epoch)[done:]]
-                for indices, (raw, labels) in zip(order, self.data.train.stream(order), strict=True):
-                    self.step(raw, labels, indices)
-                    progress.step(self.state)
-                    if self.state.step % self.per_epoch and self.may_save():
-                        self.save_if_due()
-                entry = self.end_of_epoch(epoch)
-                self.save_if_due()
+                with training():
+                    for indices, (raw, labels) in zip(order, self.data.train.stream(order), strict=True):
+                        self.step(raw, labels, indices)
+                        progress.step(self.state)
+                        if self.state.step % self.per_epoch and self.may_save():
+                            self.save_if_due()
+                        give_way()
+                    entry = self.end_of_epoch(epoch)
+                    self.save_if_due()
                 progress.epoch(entry)
                 if self.options.log:
                     self.options.log(entry)

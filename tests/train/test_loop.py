@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from edgekd.artifact import tensors_of
 from edgekd.errors import TrainingError
+from edgekd.machine_lock.files import EXCLUSIVE, LOCK, open_and_lock, unlock
 from edgekd.models import build
 from edgekd.recipe import Train
 from edgekd.train import Batch, CrossEntropy, FitOptions, Objective, fit, logits_of, metric_of, predictions_of
@@ -48,6 +49,21 @@ def test_the_history_tells_of_the_teacher(few_digits, trained):
     assert history[-1].metrics["agreement"] == pytest.approx(float((ours == theirs).double().mean()))
     right = float((theirs == validation.labels).double().mean())
     assert [entry.metrics["teacher_validation_accuracy"] for entry in history] == pytest.approx([right, right])
+
+
+def test_others_do_not_time_meanwhile(few_digits, tmp_path, monkeypatch):
+    monkeypatch.setenv("EDGEKD_MACHINE_LOCK", str(tmp_path))
+    seen = []
+
+    def see(*_: object) -> None:
+        seen.append(open_and_lock(tmp_path / LOCK, EXCLUSIVE))
+
+    options = FitOptions(float32=True, before_step=see, to_eval=lambda network: (network.eval(), see()))
+    fit(small(), few_digits, Train(epochs=1), CrossEntropy(), options)
+    *during, afterwards = seen
+    assert len(during) > 5 and set(during) == {None}
+    assert afterwards is not None
+    unlock(afterwards)
 
 
 def test_no_epochs_change_nothing(few_digits, tmp_path):

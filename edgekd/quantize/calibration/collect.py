@@ -10,6 +10,7 @@ from torch.fx import GraphModule, Node
 from torchao.quantization.pt2e import disable_observer, enable_fake_quant
 
 from edgekd.errors import ModelError
+from edgekd.machine_lock import give_way, training
 from edgekd.quantize.calibration.histogram import Histogram
 from edgekd.quantize.calibration.registry import CALIBRATIONS
 from edgekd.quantize.calibration.states import as_float, checked_batches
@@ -34,9 +35,10 @@ def collect(graph: GraphModule, batches: Iterable[Inputs]) -> dict[str, Histogra
     modules = _activation_fake_quants(graph)
     histograms = {name: Histogram() for name in modules}
     counters = [(module, _Counter(histograms[name], _source(graph, name))) for name, module in modules.items()]
-    with torch.no_grad(), as_float(graph), _hooked(counters):
+    with torch.no_grad(), as_float(graph), _hooked(counters), training():
         for inputs in checked_batches(graph, batches):
             graph(*inputs)
+            give_way()
     return histograms
 
 
