@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Literal
 
@@ -76,6 +77,10 @@ class Runtime:
     title: str
     sessions: tuple[str, ...]
     profiles: tuple[Profile, ...] = ()
+
+    def has(self, name: str) -> bool:
+        """Tell whether the runtime's folder has a part ``name``."""
+        return find_spec(f"edgekd.runtimes.{self.name}.{name}") is not None
 
     def part(self, name: str) -> ModuleType:
         """Import the module ``name`` of the runtime's folder.

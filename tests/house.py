@@ -69,6 +69,7 @@ FLOORS = (
     ),
     (
         *(Room(name) for name in ("options", "preprocess", "userfile")),
+        Room("deploy", "deploy.py"),
         Room("tasks", "task.py"),
     ),
     (

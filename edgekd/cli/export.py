@@ -48,18 +48,18 @@ def to_json(written: "Written") -> dict[str, Any]:
         "size_bytes": written.path.stat().st_size,
         "precision": written.precision,
         "int8_coverage": written.lint.coverage,
-        "engine": str(written.engine) if written.engine else None,
-        "no_engine": written.no_engine,
+        "engine": str(written.built.path) if written.built.path else None,
+        "no_engine": written.built.reason,
     }
 
 
 def lines(written: "Written") -> list[str]:
     share = f"{percent(written.lint.coverage)} of its {written.lint.coverage_of} in int8"
     found = [f"{written.target}: {written.path} ({size(written.path.stat().st_size)}, {share})"]
-    if written.engine:
-        found.append(f"  engine: {written.engine}")
-    if written.no_engine:
-        found.append(f"  no engine: {written.no_engine}")
+    if written.built.path:
+        found.append(f"  engine: {written.built.path}")
+    if written.built.reason:
+        found.append(f"  no engine: {written.built.reason}")
     if written.lint.coverage < 1:
         found.append(f"  'edgekd lint {written.path} --target {written.target}' says why the rest is not")
     return found

@@ -1,7 +1,7 @@
 """Export to files of runtimes: ``export_onnx(network, path, preprocess)``."""
 
-from edgekd.export.deploy import deploy
-from edgekd.export.deploy.float16 import half
+from edgekd.deploy import deploy
+from edgekd.deploy.float16 import half
 from edgekd.export.onnx_file import export_onnx, signature_of, to_onnx
 from edgekd.export.parity import Mismatch, OutputParity, Outputs, Parity, first_mismatch, output_parity, parity
 from edgekd.export.runtime import float_convolutions, runtime_logits, runtime_outputs

@@ -18,8 +18,8 @@ from torch import nn
 from torch.fx import GraphModule
 
 from edgekd import __version__
+from edgekd.deploy.names import name_values
 from edgekd.errors import ExportError, first_line
-from edgekd.export.names import name_values
 from edgekd.files import write_bytes
 from edgekd.log import quiet
 from edgekd.preprocess import Preprocess

@@ -10,13 +10,13 @@ import onnx
 from edgekd.artifact import Artifact
 from edgekd.artifact_cache import KEY_DIGITS
 from edgekd.bench.target import LocalTarget
+from edgekd.deploy.writer import Built, writer_of
 from edgekd.errors import EdgekdError, ExportError
 from edgekd.files import folder_to_fill, is_file, is_folder, lies_there, read_object, require_file
 from edgekd.lint import Lint, lint
 from edgekd.pipeline.files import ONNX, Placing, write_files
 from edgekd.preprocess import Preprocess
 from edgekd.profiles import PROFILES
-from edgekd.runtimes.tensorrt import engine_for
 from edgekd.spec import MODEL
 from edgekd.stages.network import restore
 from edgekd.stages.targets import is_here
@@ -26,14 +26,13 @@ PREPROCESS = "edgekd.preprocess"
 
 @dataclass(frozen=True)
 class Written:
-    """A file, the linter's findings, and its engine or why there is none."""
+    """A file, the linter's findings, and what the runtime builds of it."""
 
     target: str
     path: Path
     precision: str
     lint: Lint
-    engine: Path | None = None
-    no_engine: str | None = None
+    built: Built
 
 
 def export(
@@ -41,8 +40,8 @@ def export(
 ) -> list[Written]:
     """Write a file into ``out`` for each of ``targets`` from a run folder's last network, or from a stage's.
 
-    For TensorRT an engine is built next to it where TensorRT and its GPU are, or ahead of time for ``capability``
-    (such as ``SM89``) with TensorRT for RTX.
+    A runtime that builds what it loads, as TensorRT its engines, does so next to the file where it is installed: for
+    the GPU here, or ahead of time for one of ``capability``, such as ``SM89``.
 
     Raises:
         ExportError: an unknown target, or one that the network was not trained for; another program's file stands in
@@ -65,8 +64,8 @@ def export(
         placing = Placing(target, threads, LocalTarget()) if is_here(target) else None
         with folder_to_fill(path.parent) as folder:
             [file] = write_files(folder, network, artifact.spec, preprocess, classes, [target], placing)
-        engine, reason = _engine(path, out / target, capability) if target == "tensorrt" else (None, None)
-        written.append(Written(target, path, file.precision, lint(onnx.load(path), target), engine, reason))
+        built = writer_of(target).build(path, out / target, capability)
+        written.append(Written(target, path, file.precision, lint(onnx.load(path), target), built))
     return written
 
 
@@ -115,12 +114,3 @@ def _properties(path: Path) -> dict[str, str]:
     except Exception:  # protobuf's, onnx's and the operating system's errors have no common class
         return {}
     return {entry.key: entry.value for entry in model.metadata_props}
-
-
-def _engine(path: Path, folder: Path, capability: str | None) -> tuple[Path | None, str | None]:
-    try:
-        return engine_for(path, folder, capability), None
-    except ExportError as error:
-        if capability is not None:
-            raise
-        return None, str(error)

@@ -8,9 +8,9 @@ import onnx
 from onnx import ModelProto, NodeProto, numpy_helper
 from torch.fx import GraphModule
 
+from edgekd.deploy import deploy
+from edgekd.deploy.qdq import WEIGHTED
 from edgekd.errors import ExportError
-from edgekd.export.deploy import deploy
-from edgekd.export.deploy.qdq import WEIGHTED
 from edgekd.files import write_bytes
 from edgekd.preprocess import Preprocess
 from edgekd.profiles import must_serve
@@ -58,7 +58,7 @@ def to_runtime(
     Args:
         qdq: the result of :func:`edgekd.quantize.qdq.to_qdq` for the same ``graph``.
         trained: the profile that ``graph`` was prepared with.
-        keep_float: as for :func:`edgekd.export.deploy.deploy`.
+        keep_float: as for :func:`edgekd.deploy.deploy`.
 
     Raises:
         ExportError: ``trained`` does not serve ``target``, or the file's scales are not the trained ones.

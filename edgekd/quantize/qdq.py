@@ -16,10 +16,10 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
+from edgekd.deploy.names import name_values
+from edgekd.deploy.qdq import WEIGHTED, constant, initializer, layer_of, required
 from edgekd.errors import ExportError
 from edgekd.export import to_onnx
-from edgekd.export.deploy.qdq import WEIGHTED, constant, initializer, layer_of, required
-from edgekd.export.names import name_values
 from edgekd.export.onnx_file import OPSET
 from edgekd.preprocess import Preprocess
 from edgekd.quantize.fake_quant import FakeQuantize, WeightedLayer, fake_quant_of, weighted_layers
@@ -36,7 +36,7 @@ def to_qdq(
     opset: int = OPSET,
     inputs: Shape | Signature | None = None,
 ) -> ModelProto:
-    """Export ``graph`` to ONNX with a Q/DQ pair at every enabled fake-quant, for :func:`edgekd.export.deploy.deploy`.
+    """Export ``graph`` to ONNX with a Q/DQ pair at every enabled fake-quant, for :func:`edgekd.deploy.deploy`.
 
     The arguments are those of :func:`edgekd.export.export_onnx`.
 

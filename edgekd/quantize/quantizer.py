@@ -2,7 +2,7 @@
 
 Convolutions and linear layers take 8-bit inputs and weights. The operators between them are quantised too, so that a
 runtime need not leave int8 from one to the next. A clamp belongs to the operator before it: only its output has a
-range. Which of these fake-quants become Q/DQ pairs of a file is decided for each runtime (:mod:`edgekd.export.deploy`).
+range. Which of these fake-quants become Q/DQ pairs of a file is decided for each runtime (:mod:`edgekd.deploy`).
 """
 
 import operator

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from torch import nn
 
-from edgekd.export import PROFILES, export_onnx
+from edgekd.export import export_onnx
 from edgekd.preprocess import Preprocess
+from edgekd.profiles import PROFILES
 from edgekd.prune.clock import Write
 from edgekd.quantize import prepare
 from edgekd.quantize.calibration import calibrate

@@ -10,7 +10,7 @@ from torch import Tensor
 from edgekd.quantize import FakeQuantize, prepare
 from edgekd.quantize.fake_quant import fake_quants
 from edgekd.runtime import SMALLEST_SCALE
-from tests.export.deploy.networks import IMAGE, NETWORKS, PreActivation
+from tests.deploy.networks import IMAGE, NETWORKS, PreActivation
 
 AFFINE, SYMMETRIC, CHANNELS = torch.per_tensor_affine, torch.per_tensor_symmetric, torch.per_channel_symmetric
 

@@ -10,8 +10,8 @@ from edgekd.quantize import prepare
 from edgekd.quantize.fake_quant import FakeQuantize, fake_quants, weighted_layers
 from edgekd.quantize.files import audit, to_runtime
 from edgekd.spec import Spec
-from tests.export.deploy.networks import IMAGE
-from tests.export.deploy.traced import deployed, quantised, traced
+from tests.deploy.networks import IMAGE
+from tests.deploy.traced import deployed, quantised, traced
 
 TARGETS = [name for name, profile in PROFILES.items() if profile.runtime]
 

@@ -8,8 +8,8 @@ from edgekd.export import deploy
 from edgekd.quantize import calibrate, prepare
 from edgekd.quantize.fake_quant import fake_quant_of, fake_quants, weighted_layers
 from edgekd.quantize.qdq import MARKER, to_qdq
-from tests.export.deploy.networks import IMAGE, NETWORKS
-from tests.export.deploy.traced import PREPROCESS, constants, count, run, traced
+from tests.deploy.networks import IMAGE, NETWORKS
+from tests.deploy.traced import PREPROCESS, constants, count, run, traced
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -7,7 +7,7 @@ from edgekd.export import deploy
 from edgekd.quantize.fake_quant import fake_quants, weighted_layers
 from edgekd.quantize.qdq import to_qdq
 from edgekd.quantize.sensitivity import float_layers, keep_in_float, sensitivities
-from tests.export.deploy.traced import PREPROCESS, constants, quantised
+from tests.deploy.traced import PREPROCESS, constants, quantised
 
 
 @pytest.fixture

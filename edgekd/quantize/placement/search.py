@@ -12,8 +12,8 @@ from onnx import ModelProto
 from edgekd.bench import Plan, Workload
 from edgekd.bench.profile.layers import LayerTime
 from edgekd.bench.target import LocalTarget, TimingTarget
+from edgekd.deploy import deploy
 from edgekd.errors import EdgekdError, ExportError, StorageError
-from edgekd.export.deploy import deploy
 from edgekd.files import canonical_json, is_file, read_object, sha256, temporary_folder, write_bytes, write_json
 from edgekd.profiles import PROFILES
 from edgekd.quantize.placement.choice import (
@@ -55,7 +55,7 @@ def search_placement(
     network's segments, by ONNX Runtime's own times for each layer in int8 and in float.
 
     Args:
-        model: with a Q/DQ pair at every fake-quant, as for :func:`edgekd.export.deploy.deploy`.
+        model: with a Q/DQ pair at every fake-quant, as for :func:`edgekd.deploy.deploy`.
         target: a profile of ONNX Runtime for the processor.
         seconds: time for each candidate.
         bounds: bounds on the file's metric and size.

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import onnx_ir as ir
 
-from edgekd.export.deploy.qdq import WEIGHTED, layer_of, qdq_pairs, required
+from edgekd.deploy.qdq import WEIGHTED, layer_of, qdq_pairs, required
 
 STEPS = ("QuantizeLinear", "DequantizeLinear")
 INT8, FLOAT = 0, 1

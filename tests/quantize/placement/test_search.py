@@ -11,7 +11,7 @@ from edgekd.quantize.placement import Bounds, MetricBound, PlacementResult, choo
 from edgekd.tasks.classification import Classification
 from edgekd.tasks.metric import Correct
 from edgekd.user_cache import cache_folder
-from tests.export.deploy.traced import traced
+from tests.deploy.traced import traced
 
 [ACCURACY] = Classification.metrics
 TARGET, SECONDS = "onnxruntime-x86", 0.05

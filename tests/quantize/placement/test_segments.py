@@ -2,7 +2,7 @@ import onnx_ir as ir
 import pytest
 
 from edgekd.quantize.placement.segments import segments_of
-from tests.export.deploy.traced import traced
+from tests.deploy.traced import traced
 
 # by hand, of images of 8x8: the layers of each segment, and what leaves it
 EXPECTED = {

@@ -8,7 +8,7 @@ import pytest
 from onnx import ModelProto, numpy_helper
 
 from edgekd.export import first_mismatch
-from tests.export.deploy.traced import deployed, traced
+from tests.deploy.traced import deployed, traced
 
 
 @pytest.fixture

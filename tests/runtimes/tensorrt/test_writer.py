@@ -10,8 +10,8 @@ from torch import nn
 from edgekd.errors import ExportError
 from edgekd.export import deploy, parity
 from edgekd.runtimes.tensorrt import build, layer_precisions, parse_errors
-from tests.export.deploy.networks import NETWORKS
-from tests.export.deploy.traced import constants, count, deployed, readers, run, traced
+from tests.deploy.networks import NETWORKS
+from tests.deploy.traced import constants, count, deployed, readers, run, traced
 
 TARGET = "tensorrt"
 

@@ -3,9 +3,10 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
+import numpy as np
 import onnx_ir as ir
 
-from edgekd.export.deploy.qdq import (
+from edgekd.deploy.qdq import (
     CLAMPS,
     WEIGHTED,
     QdqPair,
@@ -22,11 +23,15 @@ GATES = ("Sigmoid", "HardSigmoid")
 
 @dataclass(frozen=True)
 class QdqPlan:
-    """The nodes that compute in int8, and the Q/DQ pairs that are kept and dropped for them."""
+    """The nodes that compute in int8, and the Q/DQ pairs that are kept and dropped for them.
+
+    ``symmetric`` says that ranges were trained with codes from -128 to 127 around 0, whatever the file's type.
+    """
 
     int8: frozenset[ir.Node]
     kept: tuple[QdqPair, ...]
     dropped: tuple[QdqPair, ...]
+    symmetric: bool
 
 
 def make_plan(
@@ -56,7 +61,8 @@ def make_plan(
         if computes:
             int8.add(node)
     wanted = [pair for pair in pairs if flow.is_wanted(pair, int8, profile)]
-    return QdqPlan(frozenset(int8), tuple(wanted), tuple(pair for pair in pairs if pair not in wanted))
+    symmetric = any(pair.zero_point.dtype == np.int8 for pair in wanted)
+    return QdqPlan(frozenset(int8), tuple(wanted), tuple(pair for pair in pairs if pair not in wanted), symmetric)
 
 
 class _Flow:

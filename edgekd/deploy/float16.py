@@ -4,8 +4,8 @@ import numpy as np
 import onnx_ir as ir
 from onnx import ModelProto
 
+from edgekd.deploy.qdq import constant
 from edgekd.errors import ExportError
-from edgekd.export.deploy.qdq import constant
 
 # Inputs that ONNX defines as float32 whatever the data: sizes, not values.
 KEPT_FLOAT32 = {("Resize", 1), ("Resize", 2)}

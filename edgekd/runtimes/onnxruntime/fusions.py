@@ -12,7 +12,7 @@ follows, ONNX Runtime encodes the bias itself.
 import numpy as np
 import onnx_ir as ir
 
-from edgekd.export.deploy.qdq import CLAMPS, WEIGHTED, constant, initializer, required
+from edgekd.deploy.qdq import CLAMPS, WEIGHTED, constant, initializer, required
 
 
 def add_fusion_barriers(graph: ir.Graph) -> None:

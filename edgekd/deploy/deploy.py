@@ -9,13 +9,10 @@ import onnx_ir as ir
 from onnx import ModelProto
 from onnx_ir.passes import common
 
-from edgekd.errors import ExportError
-from edgekd.export.deploy.clip_folding import fold_clips
-from edgekd.export.deploy.float16 import to_float16
-from edgekd.export.deploy.int8_rewrites import Int8Rewriter
-from edgekd.export.deploy.onnxruntime_fusions import add_fusion_barriers, encode_bias
-from edgekd.export.deploy.plan import QdqPlan, make_plan
-from edgekd.export.deploy.qdq import (
+from edgekd.deploy.float16 import to_float16
+from edgekd.deploy.names import name_values
+from edgekd.deploy.plan import QdqPlan, make_plan
+from edgekd.deploy.qdq import (
     QuantizedWeight,
     before_clamp,
     constant,
@@ -24,8 +21,9 @@ from edgekd.export.deploy.qdq import (
     quantized_weights,
     required,
 )
-from edgekd.export.deploy.zero_points import zero_point_for
-from edgekd.export.names import name_values
+from edgekd.deploy.writer import writer_of
+from edgekd.deploy.zero_points import zero_point_for
+from edgekd.errors import ExportError
 from edgekd.profiles import PROFILES
 from edgekd.runtime import Profile
 
@@ -52,17 +50,10 @@ def deploy(model: ModelProto, profile: str, keep_float: Collection[str] = ()) ->
         pair.result.replace_all_uses_with(pair.source, replace_graph_outputs=True)
         graph.remove([pair.dequantize, pair.quantize], safe=True)
     _bypass_in_float(plan, wanted)
-    symmetric = any(pair.zero_point.dtype == np.int8 for pair in plan.kept)
     _encode(graph, plan, wanted)
     for weight in weights:
         _store(graph, weight, weight.layer in plan.int8)
-    added: list[ir.Node] = []
-    if wanted.runtime == "onnxruntime":
-        added = Int8Rewriter(graph, plan.kept, wanted).rewrite(plan.int8)
-        fold_clips(graph, plan, symmetric)
-        add_fusion_barriers(graph)
-        for layer in [node for node in graph if node in plan.int8]:
-            encode_bias(graph, layer)
+    added = writer_of(profile).rewrite(graph, plan, wanted)
     if wanted.float16:
         to_float16(graph)
     _finish(inside, wanted)

@@ -8,8 +8,8 @@ from torch import nn
 
 from edgekd.export import deploy, parity
 from edgekd.quantize.fake_quant import weighted_layers
-from tests.export.deploy.networks import NETWORKS
-from tests.export.deploy.traced import constants, count, deployed, readers, run, traced
+from tests.deploy.networks import NETWORKS
+from tests.deploy.traced import constants, count, deployed, readers, run, traced
 
 LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 # Of ONNX Runtime's float operators those that the networks have, or that it makes of them.

@@ -19,7 +19,7 @@ from edgekd.export import deploy
 from edgekd.preprocess import Preprocess
 from edgekd.quantize import calibrate, prepare
 from edgekd.quantize.qdq import to_qdq
-from tests.export.deploy.networks import IMAGE, NETWORKS
+from tests.deploy.networks import IMAGE, NETWORKS
 
 PREPROCESS = Preprocess("image", IMAGE, (0.5,) * 3, (0.25,) * 3)
 

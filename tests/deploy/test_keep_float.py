@@ -7,7 +7,7 @@ from onnx import ModelProto
 
 from edgekd.export import deploy, parity
 from edgekd.quantize.fake_quant import weighted_layers
-from tests.export.deploy.traced import Traced, constants, count, deployed, run, traced
+from tests.deploy.traced import Traced, constants, count, deployed, run, traced
 
 TARGET = "onnxruntime-x86"
 STEPS = ("QuantizeLinear", "DequantizeLinear")

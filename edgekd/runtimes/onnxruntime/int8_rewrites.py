@@ -10,7 +10,7 @@ from collections.abc import Collection
 import numpy as np
 import onnx_ir as ir
 
-from edgekd.export.deploy.qdq import QdqPair, constant, initializer, required
+from edgekd.deploy.qdq import QdqPair, constant, initializer, required
 from edgekd.runtime import SMALLEST_SCALE, Profile
 
 STEPS = 255

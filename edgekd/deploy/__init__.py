@@ -1,5 +1,5 @@
 """Files for runtimes from one trained graph: ``deploy(model, "onnxruntime-x86")``."""
 
-from edgekd.export.deploy.deploy import deploy
+from edgekd.deploy.deploy import deploy
 
 __all__ = ["deploy"]

@@ -3,7 +3,7 @@
 import numpy as np
 import onnx_ir as ir
 
-from edgekd.export.deploy.qdq import QdqPair, constant, required
+from edgekd.deploy.qdq import QdqPair, constant, required
 from edgekd.runtime import Profile
 
 NONNEGATIVE = ("Relu", "Sigmoid", "HardSigmoid", "Softmax")

@@ -9,24 +9,20 @@ codes either, and would keep its convolution in float. On the codes either clamp
 import numpy as np
 import onnx_ir as ir
 
-from edgekd.export.deploy.plan import QdqPlan
-from edgekd.export.deploy.qdq import QdqPair, constant, initializer, required
-from edgekd.export.deploy.zero_points import KEEPING
+from edgekd.deploy.plan import QdqPlan
+from edgekd.deploy.qdq import QdqPair, constant, initializer, required
+from edgekd.deploy.zero_points import KEEPING
 
 SYMMETRIC_MOST = 127
 
 
-def fold_clips(graph: ir.Graph, plan: QdqPlan, symmetric: bool) -> None:
-    """Clamp the codes of the kept Q/DQ pairs to the trained range, in place.
-
-    Args:
-        symmetric: the range was trained with codes from -128 to 127 around 0, whatever the file's type.
-    """
+def fold_clips(graph: ir.Graph, plan: QdqPlan) -> None:
+    """Clamp the codes of the kept Q/DQ pairs to the trained range, in place."""
     for index, pair in enumerate(plan.kept):
         maker = pair.source.producer() if pair.quantize.graph is not None else None
         if maker is None or maker.op_type in KEEPING:
             continue  # the pair is gone, or its codes are those of another pair, clamped already
-        low, high = _range(pair, maker, symmetric)
+        low, high = _range(pair, maker, plan.symmetric)
         ends = np.iinfo(pair.zero_point.dtype)
         if low <= ends.min and high >= ends.max:
             continue

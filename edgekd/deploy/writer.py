@@ -1,0 +1,45 @@
+"""The part of writing a file that only one runtime needs."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx_ir as ir
+
+from edgekd.deploy.plan import QdqPlan
+from edgekd.profiles import PROFILES
+from edgekd.runtime import RUNTIMES, Profile
+
+
+@dataclass(frozen=True)
+class Built:
+    """The file that a runtime builds of an ONNX file, or the ``reason`` why it could not; empty if it builds none."""
+
+    path: Path | None = None
+    reason: str | None = None
+
+
+class Writer:
+    """A runtime's writer; this one is for runtimes that take the file as every profile has it written."""
+
+    def rewrite(self, graph: ir.Graph, plan: QdqPlan, profile: Profile) -> Collection[ir.Node]:
+        """Rewrite ``graph`` in place and return the QuantizeLinear nodes that were added.
+
+        Its kept Q/DQ pairs have their zero points, and its weights are stored.
+        """
+        return ()
+
+    def build(self, path: Path, folder: Path, capability: str | None) -> Built:
+        """Build what the runtime loads from the ONNX file ``path`` into ``folder``, if it does not load that itself.
+
+        Raises:
+            ExportError: there is none for the GPU of the ``capability`` that was asked for.
+        """
+        return Built()
+
+
+def writer_of(profile: str) -> Writer:
+    """Return the writer of the runtime of ``profile``."""
+    runtime = RUNTIMES[PROFILES.find(profile).runtime or ""]
+    writer: Writer = runtime.part("writer").WRITER if runtime.has("writer") else Writer()
+    return writer
