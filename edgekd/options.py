@@ -32,18 +32,19 @@ class Section(BaseModel):
 
 @dataclass(frozen=True, eq=False)
 class Registered:
-    """The names in ``registry`` as the values of an option, looked up each time that one is checked.
+    """The names in ``registry``, and the word ``other``, as the values of an option; looked up at each check.
 
     >>> class Options(Section):
     ...     optimizer: Annotated[str, Registered(OPTIMIZERS)] = "sgd"
     """
 
     registry: Mapping[str, object]
+    other: str | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Return the names as they are registered now, in that order."""
-        return tuple(self.registry)
+        """Return the names as they are registered now, in that order, after the other word."""
+        return (*([self.other] if self.other else []), *self.registry)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_after_validator_function(self._check, handler(source))
@@ -52,7 +53,7 @@ class Registered:
         return {"enum": list(self.names), "type": "string"}
 
     def _check(self, name: str) -> str:
-        if name not in self.registry:
+        if name not in self.names:
             expected = " or ".join(map(repr, self.names))
             raise PydanticCustomError("registered", "Input should be {expected}", {"expected": expected})
         return name

@@ -84,7 +84,7 @@ FLOORS = (
         Room("artifact", torch=True),
         Room("data", "dataset.py", torch=True),
         Room("devices", "targets.py"),
-        Room("factorize", "factorize.py", torch=True),
+        Room("factorize", "factorization.py", torch=True),
         Room("gate", "check.py"),
     ),
     (Room("runtimes", "onnxruntime/session.py"), Room("train", "loop.py", torch=True)),

@@ -60,9 +60,10 @@ def test_the_page_on_recipes_names_every_key_and_every_choice():
     from edgekd.data.augment import AUGMENTATIONS
     from edgekd.data.sources import SOURCES
     from edgekd.prune import IMPORTANCES
-    from edgekd.prune.importance import REDUCTIONS, SCOPES
+    from edgekd.prune.reduction import REDUCTIONS
     from edgekd.prune.schedule import SCHEDULES as CUT_SCHEDULES
-    from edgekd.quantize import CALIBRATIONS
+    from edgekd.prune.scope import SCOPES
+    from edgekd.quantize.registry import CALIBRATIONS
     from edgekd.recipe import STAGES, Budget, Data, FurtherTeacher, Recipe, Student, Target, Teacher, Train
     from edgekd.train.optimizers import OPTIMIZERS
     from edgekd.train.schedule import SCHEDULES

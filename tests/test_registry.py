@@ -19,6 +19,18 @@ def test_an_unknown_name_says_what_is_known():
     assert str(error.value) == "unknown colour 'gren' (did you mean 'green'?); known: blue, green"
 
 
+def test_an_entry_is_imported_when_it_is_first_used():
+    registry: Registry[object] = Registry("colour")
+    made = []
+    registry.late("green")(lambda: made.append(object()) or made[-1])
+    registry["blue"] = object()
+    assert list(registry) == ["green", "blue"]
+    assert "green" in registry
+    assert not made
+    assert registry.find("green") is registry["green"] is made[0]
+    assert (len(made), len(registry), [*registry.values()]) == (1, 2, [made[0], registry["blue"]])
+
+
 def test_an_empty_registry():
     with pytest.raises(EdgekdError, match="^unknown colour 'red'; known: $"):
         Registry("colour").find("red")

@@ -4,7 +4,6 @@ Weights are decomposed in float64 on the CPU, so that the same network gives the
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -14,9 +13,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-
-from edgekd.errors import ModelError
-from edgekd.registry import Registry
 
 Layer = nn.Linear | nn.Conv1d | nn.Conv2d
 Ranks = tuple[int, ...]
@@ -101,9 +97,6 @@ class OneRank(Decomposition):
         return (self.spectrum.rank(discard, self.round_to),)
 
 
-METHODS: Registry[type[Decomposition]] = Registry("factorisation method", ModelError)
-
-
 class Spectrum:
     """The squared singular values of a matrix, as shares of their sum; computed when they are first asked for."""
 
@@ -173,25 +166,3 @@ def reshaped(layer: Layer, inputs: int, outputs: int, bias: bool = False, **chan
     geometry = ("kernel_size", "stride", "padding", "dilation", "padding_mode")
     given = {name: getattr(layer, name) for name in geometry}
     return type(layer)(inputs, outputs, bias=bias, **{**given, **changed})
-
-
-def must_fit(method: str, layer: Layer, ranks: Sequence[int]) -> None:
-    """Refuse a method that does not decompose ``layer``, or not at these ranks.
-
-    Raises:
-        ModelError: with what the layer takes.
-    """
-    decomposition = METHODS.find(method)
-    if not decomposition.suits(layer):
-        raise ModelError(f"the factorisation method {method!r} is for other layers than {layer}")
-    full = decomposition.full(layer)
-    if len(ranks) != len(full) or not all(1 <= rank <= most for rank, most in zip(ranks, full, strict=True)):
-        raise ModelError(f"{method} takes ranks from 1 to {list(full)} of {layer}, not {list(ranks)}")
-
-
-def build(method: str, layer: Layer, ranks: Sequence[int]) -> nn.Sequential:
-    """Return what replaces ``layer``, with random weights, on its device and in its modes."""
-    must_fit(method, layer, ranks)
-    replacement = nn.Sequential(*METHODS[method].structure(layer, tuple(ranks)))
-    replacement.to(layer.weight.device, layer.weight.dtype).train(layer.training)
-    return replacement.requires_grad_(layer.weight.requires_grad)

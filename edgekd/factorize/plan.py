@@ -9,7 +9,8 @@ from typing import Any
 from torch import nn
 
 from edgekd.errors import ModelError
-from edgekd.factorize.decomposition import METHODS, build, must_fit
+from edgekd.factorize.decomposition import Layer
+from edgekd.factorize.registry import DECOMPOSITIONS
 from edgekd.models.fold import fold
 
 Plan = list[list[Any]]
@@ -35,6 +36,28 @@ def apply_plan(network: nn.Module, plan: Sequence[Sequence[Any]]) -> nn.Module:
     return network
 
 
+def must_fit(method: str, layer: Layer, ranks: Sequence[int]) -> None:
+    """Refuse a method that does not decompose ``layer``, or not at these ranks.
+
+    Raises:
+        ModelError: with what the layer takes.
+    """
+    decomposition = DECOMPOSITIONS.find(method)
+    if not decomposition.suits(layer):
+        raise ModelError(f"the factorisation method {method!r} is for other layers than {layer}")
+    full = decomposition.full(layer)
+    if len(ranks) != len(full) or not all(1 <= rank <= most for rank, most in zip(ranks, full, strict=True)):
+        raise ModelError(f"{method} takes ranks from 1 to {list(full)} of {layer}, not {list(ranks)}")
+
+
+def build(method: str, layer: Layer, ranks: Sequence[int]) -> nn.Sequential:
+    """Return what replaces ``layer``, with random weights, on its device and in its modes."""
+    must_fit(method, layer, ranks)
+    replacement = nn.Sequential(*DECOMPOSITIONS[method].structure(layer, tuple(ranks)))
+    replacement.to(layer.weight.device, layer.weight.dtype).train(layer.training)
+    return replacement.requires_grad_(layer.weight.requires_grad)
+
+
 def replace(network: nn.Module, path: str, module: nn.Module) -> None:
     """Put ``module`` in the place of the one at ``path``, under each name that it goes by."""
     old = network.get_submodule(path)
@@ -46,12 +69,14 @@ def replace(network: nn.Module, path: str, module: nn.Module) -> None:
 
 def _entry(network: nn.Module, entry: Sequence[Any]) -> tuple[str, str, list[int]]:
     match entry:
-        case [str(path), str(method), [*ranks]] if method in METHODS and all(type(rank) is int for rank in ranks):
+        case [str(path), str(method), [*ranks]] if method in DECOMPOSITIONS and all(
+            type(rank) is int for rank in ranks
+        ):
             pass
         case _:
             raise ModelError(
                 f"the factorisation's plan holds {str(entry)[:60]}, which is not [layer, method, ranks] with a method "
-                f"of {', '.join(sorted(METHODS))}; factorise again, or bring back the file as it was saved"
+                f"of {', '.join(sorted(DECOMPOSITIONS))}; factorise again, or bring back the file as it was saved"
             )
     layers = {name: layer for name, layer in network.named_modules() if name}
     if path not in layers:

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgekd.factorize.decomposition import METHODS, Decomposition, Ranks
+from edgekd.factorize.decomposition import Decomposition, Ranks
 from edgekd.factorize.layers import Candidate
+from edgekd.factorize.registry import DECOMPOSITIONS
 
 # Halvings of what may be discarded: behind them, no rank changes any more.
 HALVINGS = 40
@@ -28,7 +29,7 @@ class RankSearch:
     Args:
         candidates: the layers that can be factorised.
         macs: those of the whole network for one sample.
-        methods: names of ``METHODS``.
+        methods: names of ``DECOMPOSITIONS``.
         round_to: ranks are multiples of this, or full.
     """
 
@@ -36,8 +37,10 @@ class RankSearch:
         self.macs, self.round_to = macs, round_to
         self.ways: list[tuple[Candidate, dict[str, Decomposition]]] = []
         for one in candidates:
-            fitting = [name for name in methods if METHODS.find(name).suits(one.layer)]
-            self.ways.append((one, {name: METHODS[name](one.layer, one.positions, round_to) for name in fitting}))
+            fitting = [name for name in methods if DECOMPOSITIONS.find(name).suits(one.layer)]
+            self.ways.append(
+                (one, {name: DECOMPOSITIONS[name](one.layer, one.positions, round_to) for name in fitting})
+            )
 
     def at(self, discard: float) -> list[Choice]:
         """Return the layers that get cheaper where each may discard the share ``discard`` of its energy."""

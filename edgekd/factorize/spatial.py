@@ -9,7 +9,6 @@ from typing import cast
 from torch import Tensor, nn
 
 from edgekd.factorize.decomposition import (
-    METHODS,
     Factors,
     Layer,
     OneRank,
@@ -19,7 +18,6 @@ from edgekd.factorize.decomposition import (
 )
 
 
-@METHODS.register("spatial")
 class SpatialSVD(OneRank):
     """W (outputs, inputs, height, width), unfolded to (inputs · height, outputs · width), by truncated SVD."""
 

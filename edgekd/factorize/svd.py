@@ -7,7 +7,6 @@ approximation at its rank by the theorem of Eckart and Young.
 from torch import Tensor
 
 from edgekd.factorize.decomposition import (
-    METHODS,
     Factors,
     Layer,
     OneRank,
@@ -19,7 +18,6 @@ from edgekd.factorize.decomposition import (
 )
 
 
-@METHODS.register("svd")
 class TruncatedSVD(OneRank):
     """W (outputs, inputs) as (outputs, rank) times (rank, inputs); the first layer has the stride."""
 

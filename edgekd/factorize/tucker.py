@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from edgekd.factorize.decomposition import (
-    METHODS,
     Decomposition,
     Factors,
     Layer,
@@ -27,7 +26,6 @@ from edgekd.factorize.decomposition import (
 ITERATIONS = 4
 
 
-@METHODS.register("tucker")
 class Tucker2(Decomposition):
     """W (outputs, inputs, taps) as a core (rank_out, rank_in, taps) times a basis (channels, rank) on either side."""
 

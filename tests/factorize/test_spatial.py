@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from edgekd.factorize.decomposition import METHODS, Positions
+from edgekd.factorize.decomposition import Positions
+from edgekd.factorize.registry import DECOMPOSITIONS
 from edgekd.models import count_macs
 from tests.factorize.test_svd import ONCE, factors_of
 
@@ -22,7 +23,7 @@ LAYERS = {
 def test_full_rank_gives_the_same_outputs(name):
     torch.manual_seed(0)
     layer, x = nn.Conv2d(4, 6, **LAYERS[name]), torch.randn(2, 4, 9, 11)
-    full = METHODS["spatial"].full(layer)
+    full = DECOMPOSITIONS["spatial"].full(layer)
     replacement, energy = factors_of(layer, full, "spatial")
     torch.testing.assert_close(replacement(x), layer(x), rtol=1e-5, atol=1e-5)
     assert energy == pytest.approx(1)
@@ -34,7 +35,7 @@ def test_separable_filters_are_found_at_their_rank():
     layer = nn.Conv2d(4, 6, 3)
     parts = [torch.randn(size) for size in (6, 4, 3, 3)]
     layer.weight.data = torch.einsum("o,i,h,w->oihw", *parts)
-    assert METHODS["spatial"](layer, ONCE).ranks(1e-9) == (1,)
+    assert DECOMPOSITIONS["spatial"](layer, ONCE).ranks(1e-9) == (1,)
     replacement, _ = factors_of(layer, (1,), "spatial")
     x = torch.randn(2, 4, 9, 11)
     torch.testing.assert_close(replacement(x), layer(x), rtol=1e-4, atol=1e-4)
@@ -59,10 +60,10 @@ def test_multiply_accumulates_are_those_of_the_layers():
     layer = nn.Conv2d(4, 6, (3, 5), stride=(2, 3), padding=(1, 2))
     replacement, _ = factors_of(layer, (7,), "spatial")
     expected = 7 * 4 * 3 * 5 * 11 + 6 * 7 * 5 * 5 * 4
-    assert METHODS["spatial"](layer, Positions(99, 55, 20)).macs((7,)) == expected
+    assert DECOMPOSITIONS["spatial"](layer, Positions(99, 55, 20)).macs((7,)) == expected
     assert count_macs(replacement, (4, 9, 11)) == expected
 
 
 @pytest.mark.parametrize("layer", [nn.Conv2d(4, 6, (1, 3)), nn.Conv2d(4, 6, 1), nn.Conv1d(4, 6, 3), nn.Linear(4, 6)])
 def test_what_has_one_axis_is_not_separated(layer):
-    assert not METHODS["spatial"].suits(layer)
+    assert not DECOMPOSITIONS["spatial"].suits(layer)

@@ -6,8 +6,10 @@ import torch
 from torch import nn
 
 from edgekd.errors import ModelError
-from edgekd.factorize.decomposition import METHODS, Positions, Spectrum, build, must_fit
-from edgekd.factorize.factorize import _fill
+from edgekd.factorize.decomposition import Positions, Spectrum
+from edgekd.factorize.factorization import _fill
+from edgekd.factorize.plan import build, must_fit
+from edgekd.factorize.registry import DECOMPOSITIONS
 
 ONCE = Positions(1, 1, 1)
 LAYERS = {
@@ -23,7 +25,7 @@ LAYERS = {
 def factors_of(layer: nn.Module, ranks: tuple[int, ...], method: str = "svd") -> tuple[nn.Sequential, float]:
     """The layers that replace ``layer``, filled, and the energy that they say they keep."""
     replacement = build(method, layer, ranks)
-    factors = METHODS[method](layer, ONCE).factors(ranks)
+    factors = DECOMPOSITIONS[method](layer, ONCE).factors(ranks)
     _fill(replacement, layer, factors)
     return replacement, factors.energy
 
@@ -57,7 +59,7 @@ def test_a_weight_of_rank_3_is_found_at_rank_3():
     torch.manual_seed(0)
     layer = nn.Linear(20, 30).double()
     layer.weight.data = torch.randn(30, 3).double() @ torch.randn(3, 20).double()
-    assert METHODS["svd"](layer, ONCE).ranks(1e-12) == (3,)
+    assert DECOMPOSITIONS["svd"](layer, ONCE).ranks(1e-12) == (3,)
     replacement, energy = factors_of(layer, (3,))
     x = torch.randn(4, 20).double()
     torch.testing.assert_close(replacement(x), layer(x), rtol=1e-12, atol=1e-12)
@@ -90,7 +92,7 @@ def test_the_rank_for_a_share(discard, round_to, rank):
 def test_nothing_but_zeros_has_rank_1():
     layer = nn.Linear(4, 3)
     layer.weight.data.zero_()
-    assert METHODS["svd"](layer, ONCE).ranks(0.0) == (1,)
+    assert DECOMPOSITIONS["svd"](layer, ONCE).ranks(0.0) == (1,)
     replacement, energy = factors_of(layer, (1,))
     x = torch.randn(2, 4)
     assert torch.equal(replacement(x), layer(x))
@@ -99,7 +101,7 @@ def test_nothing_but_zeros_has_rank_1():
 
 def test_multiply_accumulates_are_counted_at_each_position():
     layer = nn.Conv2d(12, 7, 1, stride=2)
-    assert METHODS["svd"](layer, Positions(30, 18, 9)).macs((2,)) == 2 * (12 + 7) * 9
+    assert DECOMPOSITIONS["svd"](layer, Positions(30, 18, 9)).macs((2,)) == 2 * (12 + 7) * 9
 
 
 @pytest.mark.parametrize("ranks", [(0,), (8,), (3, 3), ()])

@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from edgekd.factorize.decomposition import METHODS, Positions
+from edgekd.factorize.decomposition import Positions
+from edgekd.factorize.registry import DECOMPOSITIONS
 from edgekd.models import count_macs
 from tests.factorize.test_svd import ONCE, factors_of
 
@@ -52,7 +53,7 @@ def test_the_ranks_of_a_weight_are_found():
     torch.manual_seed(0)
     layer = nn.Conv2d(6, 8, 3)
     layer.weight.data = tucker_weight(2, 4)
-    assert METHODS["tucker"](layer, Positions(100, 100, 100)).ranks(1e-9) == (2, 4)
+    assert DECOMPOSITIONS["tucker"](layer, Positions(100, 100, 100)).ranks(1e-9) == (2, 4)
     replacement, energy = factors_of(layer, (2, 4), "tucker")
     np.testing.assert_allclose(product_of(replacement), layer.weight.detach().numpy(), atol=1e-12)
     assert energy == pytest.approx(1, abs=1e-13)
@@ -105,7 +106,7 @@ def test_the_cheapest_of_all_ranks_that_discard_no_more(discard, positions, roun
         for rank_out in {*range(round_to, 18, round_to), 18}
         if tails[0][rank_in] + tails[1][rank_out] <= discard
     ]
-    way = METHODS["tucker"](layer, Positions(*positions), round_to)
+    way = DECOMPOSITIONS["tucker"](layer, Positions(*positions), round_to)
     ranks = way.ranks(discard)
     assert way.macs(ranks) == min(costs)
     assert way.factors(ranks).energy >= 1 - discard
@@ -114,12 +115,12 @@ def test_the_cheapest_of_all_ranks_that_discard_no_more(discard, positions, roun
 def test_a_core_has_no_more_rows_than_columns():
     """From 1 channel in 9 taps there are 9 independent filters."""
     torch.manual_seed(0)
-    assert METHODS["tucker"](nn.Conv2d(1, 64, 3), ONCE).ranks(0.0)[1] == 9
+    assert DECOMPOSITIONS["tucker"](nn.Conv2d(1, 64, 3), ONCE).ranks(0.0)[1] == 9
 
 
 def test_multiply_accumulates_are_those_of_the_layers():
     layer = nn.Conv2d(6, 8, 3, stride=2, padding=1)
-    way = METHODS["tucker"](layer, Positions(99, 55, 30))
+    way = DECOMPOSITIONS["tucker"](layer, Positions(99, 55, 30))
     for ranks, expected in (
         ((2, 3), 6 * 2 * 99 + 9 * 2 * 3 * 30 + 3 * 8 * 30),
         ((6, 3), 9 * 6 * 3 * 30 + 3 * 8 * 30),

@@ -11,8 +11,8 @@ from edgekd.prune.allocator import ThresholdAllocator, allocator
 from edgekd.prune.budget import must_reach
 from edgekd.prune.costs import CutCosts
 from edgekd.prune.counts import COUNTS
-from edgekd.prune.importance import SCOPES
 from edgekd.prune.prunable import Prunable
+from edgekd.prune.scope import SCOPES
 
 SHAPE = (3, 16, 16)
 

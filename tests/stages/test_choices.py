@@ -1,40 +1,41 @@
 """Choices that recipes are checked by without PyTorch are those of the registries, which need it."""
 
-from typing import get_args
+import subprocess
+import sys
 
 import pytest
 
 from edgekd.errors import RecipeError
-from edgekd.factorize import METHODS
-from edgekd.prune.importance.reduction import REDUCTIONS
-from edgekd.prune.importance.scope import SCOPES
-from edgekd.prune.schedule import SCHEDULES
-from edgekd.quantize.calibration import CALIBRATIONS
+from edgekd.factorize.registry import DECOMPOSITIONS
+from edgekd.prune.reduction import REDUCTIONS
+from edgekd.prune.schedule import SCHEDULES as CUT_SCHEDULES
+from edgekd.prune.scope import SCOPES
+from edgekd.quantize.registry import CALIBRATIONS
 from edgekd.recipe import load_recipe
-from edgekd.stages import STAGES, Prune, Quantize
-from edgekd.stages.factorize.options import Factorize
+from edgekd.stages import STAGES
 from edgekd.stages.network import TRANSFORMS
-from edgekd.stages.quantize.options import AUTO
 from edgekd.stages.teacher import Pretraining
 from edgekd.stages.work import WORK
 from tests.toy import write_recipe
 
 
-def choices(stage: type, key: str) -> set[str]:
-    kinds, found = [stage.model_fields[key].annotation], set()
-    while kinds:
-        kind = kinds.pop()
-        found |= {each for each in get_args(kind) if isinstance(each, str)}
-        kinds += [each for each in get_args(kind) if not isinstance(each, str)]
-    return found
+@pytest.mark.parametrize("registry", [CALIBRATIONS, CUT_SCHEDULES, DECOMPOSITIONS, REDUCTIONS, SCOPES])
+def test_each_name_has_its_entry_and_each_entry_its_name(registry):
+    named = list(registry)
+    assert all(callable(registry[each]) for each in named)
+    assert set(registry.data) == set(named)
 
 
-def test_each_choice_is_registered_and_each_entry_can_be_chosen():
-    assert choices(Prune, "scope") == set(SCOPES)
-    assert choices(Prune, "reduction") == set(REDUCTIONS)
-    assert choices(Prune, "cut_schedule") == set(SCHEDULES)
-    assert choices(Quantize, "calibration") == {AUTO, *CALIBRATIONS}
-    assert choices(Factorize, "methods") == set(METHODS)
+def test_an_entry_of_ones_own_is_a_choice(tmp_path, monkeypatch):
+    with pytest.raises(RecipeError, match="'mine'"):
+        load_recipe(write_recipe(tmp_path), ["quantize.calibration=mine"])
+    monkeypatch.setitem(CALIBRATIONS, "mine", CALIBRATIONS["minmax"])
+    assert load_recipe(write_recipe(tmp_path), ["quantize.calibration=mine"]).stages[-1].calibration == "mine"
+
+
+def test_recipes_are_read_without_the_entries():
+    code = "import sys; from edgekd.recipe import json_schema; json_schema(); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_every_stage_has_its_work():

@@ -9,17 +9,14 @@ from edgekd.prune.importance.group import GroupImportance, build_importance
 from edgekd.prune.importance.group_magnitude import GroupMagnitude
 from edgekd.prune.importance.lamp import LAMP, lamp
 from edgekd.prune.importance.random import Random
-from edgekd.prune.importance.reduction import REDUCTIONS
-from edgekd.prune.importance.scope import SCOPES, normalised, topology
 from edgekd.prune.importance.taylor import Taylor
+from edgekd.prune.scope import normalised, topology
 
 __all__ = [
     "FPGM",
     "L1",
     "L2",
     "LAMP",
-    "REDUCTIONS",
-    "SCOPES",
     "BNScale",
     "Fisher",
     "GroupImportance",

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from edgekd.errors import ModelError
 from edgekd.prune.group_members import GroupMember, group_members
-from edgekd.prune.importance.reduction import REDUCTIONS
+from edgekd.prune.reduction import REDUCTIONS
 from edgekd.prune.registry import IMPORTANCES, Importance
 
 

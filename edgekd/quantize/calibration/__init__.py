@@ -6,12 +6,9 @@ from edgekd.quantize.calibration.histogram import Histogram
 from edgekd.quantize.calibration.minmax import minmax
 from edgekd.quantize.calibration.mse import mse
 from edgekd.quantize.calibration.percentile import percentile
-from edgekd.quantize.calibration.registry import CALIBRATIONS, Calibration
 from edgekd.quantize.calibration.states import as_float, checked_batches, float_copy, freeze_calibrated
 
 __all__ = [
-    "CALIBRATIONS",
-    "Calibration",
     "Histogram",
     "as_float",
     "calibrate",

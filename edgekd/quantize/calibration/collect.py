@@ -12,10 +12,10 @@ from torchao.quantization.pt2e import disable_observer, enable_fake_quant
 from edgekd.errors import ModelError
 from edgekd.machine_lock import give_way, training
 from edgekd.quantize.calibration.histogram import Histogram
-from edgekd.quantize.calibration.registry import CALIBRATIONS
 from edgekd.quantize.calibration.states import as_float, checked_batches
 from edgekd.quantize.fake_quant import FakeQuantize, fake_quants, layer_of, weighted_layers
 from edgekd.quantize.layerwise import inputs_of
+from edgekd.quantize.registry import CALIBRATIONS
 from edgekd.tasks.tensors import Inputs
 
 

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from edgekd.quantize.calibration.histogram import Histogram
 from edgekd.quantize.calibration.minmax import minmax
-from edgekd.quantize.calibration.registry import CALIBRATIONS
 
 CANDIDATES = 128
 FINER = 16
@@ -41,7 +40,6 @@ def divergence(counts: Tensor, start: int, stop: int, levels: int) -> float:
     return float((p * (p / q).log()).sum())
 
 
-@CALIBRATIONS.register("entropy")
 def entropy(histogram: Histogram, quant_min: int, quant_max: int, symmetric: bool) -> tuple[float, float]:
     """Compute the range that loses the least information when its bins are merged into the type's levels.
 

@@ -1,10 +1,8 @@
 """Min-max ranges: nothing is clipped, and one outlier costs every other value resolution."""
 
 from edgekd.quantize.calibration.histogram import Histogram
-from edgekd.quantize.calibration.registry import CALIBRATIONS
 
 
-@CALIBRATIONS.register("minmax")
 def minmax(histogram: Histogram, quant_min: int, quant_max: int, symmetric: bool) -> tuple[float, float]:
     """Return the range from the smallest to the largest value, widened to contain 0; ±max|x| if ``symmetric``."""
     if symmetric:

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from edgekd.quantize.calibration.histogram import Histogram
 from edgekd.quantize.calibration.minmax import minmax
-from edgekd.quantize.calibration.registry import CALIBRATIONS
 
 OCTAVES = 10
 PER_OCTAVE = 8
@@ -36,7 +35,6 @@ def squared_error(
     return (codes * scale - values).square() @ counts / counts.sum()
 
 
-@CALIBRATIONS.register("mse")
 def mse(histogram: Histogram, quant_min: int, quant_max: int, symmetric: bool) -> tuple[float, float]:
     """Compute the range with the least mean squared quantisation error.
 

@@ -5,11 +5,9 @@ from torch import Tensor
 
 from edgekd.errors import ModelError
 from edgekd.quantize.calibration.histogram import Histogram
-from edgekd.quantize.calibration.registry import CALIBRATIONS
 from edgekd.ranges import Range
 
 
-@CALIBRATIONS.register("percentile")
 def percentile(
     histogram: Histogram, quant_min: int, quant_max: int, symmetric: bool, percentage: float = 99.99
 ) -> tuple[float, float]:

@@ -1,12 +1,13 @@
 """The options of factorisation."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
+from edgekd.factorize.registry import DECOMPOSITIONS
 from edgekd.formatting import percent
-from edgekd.options import Mistake, Text
+from edgekd.options import Mistake, Registered, Text
 from edgekd.stages.stage import Stage
 from edgekd.strict_json import JsonObject
 
@@ -25,7 +26,7 @@ class Factorize(Stage):
     energy: float | None = Field(
         default=None, gt=0, lt=1, description="share of its squared singular values that each layer keeps"
     )
-    methods: tuple[Literal["svd", "tucker", "spatial"], ...] = Field(
+    methods: tuple[Annotated[str, Registered(DECOMPOSITIONS)], ...] = Field(
         default=("svd", "tucker", "spatial"),
         strict=False,
         min_length=1,

@@ -8,9 +8,8 @@ from edgekd.prune import IMPORTANCES
 from edgekd.prune.budget import must_reach
 from edgekd.prune.counts import COUNTS
 from edgekd.prune.depth import must_shorten
-from edgekd.prune.importance import SCOPES, build_importance
+from edgekd.prune.importance import build_importance
 from edgekd.prune.prunable import Prunable
-from edgekd.prune.schedule import SCHEDULES
 from edgekd.stages.job import Trial
 from edgekd.stages.prune.options import Prune
 
@@ -36,8 +35,6 @@ def check(stage: Prune, trial: Trial) -> tuple[str, ...]:
             f"{metric.unit_of_differences} of {metric.title}"
         )
     build_importance(stage.importance, stage.reduction)
-    SCOPES.find(stage.scope)
-    SCHEDULES.find(stage.cut_schedule)
     round_to = stage.round_to or deployed.channels
     ranked = partial(Prunable, scope=stage.scope, round_to=round_to, max_ratio=stage.max_ratio, ignore=stage.ignore)
     if IMPORTANCES.find(stage.importance).gradients == "none":

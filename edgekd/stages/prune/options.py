@@ -1,11 +1,14 @@
 """The options of pruning."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from edgekd.options import Mistake, Text
+from edgekd.options import Mistake, Registered, Text
+from edgekd.prune.reduction import REDUCTIONS
+from edgekd.prune.schedule import SCHEDULES as CUT_SCHEDULES
+from edgekd.prune.scope import SCOPES
 from edgekd.stages.prune.words import describe
 from edgekd.stages.stage import Stage
 
@@ -42,10 +45,10 @@ class Prune(Stage):
     )
     importance: Text = Field(default="group_magnitude", description="what ranks the channels")
     importance_batches: int = Field(default=8, ge=1, description="training batches for importances by gradients")
-    reduction: Literal["mean", "sum", "max", "first", "product"] | None = Field(
+    reduction: Annotated[str, Registered(REDUCTIONS)] | None = Field(
         default=None, description="over the layers of channels that go together; the importance's own when left out"
     )
-    scope: Literal["paths", "global", "layer", "isomorphic"] = Field(
+    scope: Annotated[str, Registered(SCOPES)] = Field(
         default="paths",
         description="what decides between layers: the paths that are left, or a threshold for the scores of the whole "
         "network, of each layer, or of groups of one topology",
@@ -61,7 +64,9 @@ class Prune(Stage):
     steps: int | None = Field(
         default=None, ge=1, description="cuts on the way, 1 when left out; with a drop those tried at most, 8"
     )
-    cut_schedule: Literal["linear", "cubic"] = Field(default="cubic", description="how far each of the steps goes")
+    cut_schedule: Annotated[str, Registered(CUT_SCHEDULES)] = Field(
+        default="cubic", description="how far each of the steps goes"
+    )
     step_epochs: int = Field(default=1, ge=0, description="passes over the training samples between the steps")
     batchnorm_batches: int = Field(
         default=16, ge=0, description="batches to estimate BatchNorm's statistics from after each cut; 0 leaves them"

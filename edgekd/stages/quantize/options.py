@@ -7,6 +7,7 @@ from pydantic import Field
 
 from edgekd.options import Registered, Target
 from edgekd.profiles import PROFILES
+from edgekd.quantize.registry import CALIBRATIONS
 from edgekd.stages.quantize.steps import NAMES, describe
 from edgekd.stages.stage import Form, Stage
 
@@ -40,7 +41,7 @@ class Quantize(Stage):
     lr: float = Field(default=1e-4, gt=0, description="highest learning rate")
     # Without BatchNorm to rescale them, folded weights diverge at the rates that a float network trains at.
     clip_norm: float | None = Field(default=1.0, gt=0, description="clip the gradient to this norm")
-    calibration: Literal["auto", "minmax", "percentile", "mse", "entropy"] = Field(
+    calibration: Annotated[str, Registered(CALIBRATIONS, AUTO)] = Field(
         default=AUTO, description="how first ranges are found; auto takes the best on the validation samples"
     )
     calibration_batches: int = Field(default=8, ge=1, description="batches that set the first ranges")

@@ -19,9 +19,10 @@ from edgekd.quantize import freeze_ranges, observe, prepare
 from edgekd.quantize.adaround import adaround
 from edgekd.quantize.bias_correction import correct_biases
 from edgekd.quantize.biases import round_biases
-from edgekd.quantize.calibration import CALIBRATIONS, calibrate
+from edgekd.quantize.calibration import calibrate
 from edgekd.quantize.equalization import equalize
 from edgekd.quantize.fake_quant import FakeQuantize, fake_quants, weighted_layers
+from edgekd.quantize.registry import CALIBRATIONS
 from edgekd.quantize.rounding import RoundingSearch
 from edgekd.quantize.sensitivity import float_layers, keep_in_float, sensitivities
 from edgekd.spec import Spec
@@ -93,9 +94,7 @@ class Escalation:
 
 
 def check(stage: Quantize, trial: Trial) -> tuple[str, ...]:
-    """Find the calibration, and trace the network with simulated quantisation."""
-    if stage.calibration != AUTO:
-        CALIBRATIONS.find(stage.calibration)
+    """Trace the network with simulated quantisation."""
     prepare(trial.network(), trial.inputs)
     return ()
 

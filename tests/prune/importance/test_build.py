@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from edgekd.errors import ModelError
-from edgekd.prune.importance import REDUCTIONS, build_importance
+from edgekd.prune.importance import build_importance
+from edgekd.prune.reduction import REDUCTIONS
 from edgekd.prune.registry import IMPORTANCES
 
 HAS = torch.tensor([[True, True, False], [False, True, True]])

@@ -5,8 +5,9 @@ from torch import Tensor, nn
 
 from edgekd.errors import ModelError
 from edgekd.quantize import prepare
-from edgekd.quantize.calibration import CALIBRATIONS, as_float, calibrate, collect, freeze_calibrated
+from edgekd.quantize.calibration import as_float, calibrate, collect, freeze_calibrated
 from edgekd.quantize.fake_quant import FakeQuantize, fake_quant_of, fake_quants, weighted_layers
+from edgekd.quantize.registry import CALIBRATIONS
 
 SHAPE = (3, 8, 8)
 

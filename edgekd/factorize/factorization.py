@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from edgekd.errors import ModelError
-from edgekd.factorize import spatial, svd, tucker  # noqa: F401  (their methods register themselves)
-from edgekd.factorize.decomposition import METHODS, Factors, Layer, Ranks, build
+from edgekd.factorize.decomposition import Factors, Layer, Ranks
 from edgekd.factorize.layers import WholeLayer, find_candidates
-from edgekd.factorize.plan import Plan, replace
+from edgekd.factorize.plan import Plan, build, replace
 from edgekd.factorize.ranks import Choice, RankSearch
+from edgekd.factorize.registry import DECOMPOSITIONS
 from edgekd.models import count_macs
 from edgekd.models.fold import copyable, fold
 from edgekd.ranges import COUNT, SHARE
@@ -84,7 +84,7 @@ def factorize(
         input_shape: shape of one input, without the batch; or a signature.
         macs: the share of the network's multiply-accumulates to keep, in (0, 1).
         energy: in place of ``macs``: the share of its squared singular values that each layer keeps, in (0, 1).
-        methods: entries of ``METHODS``.
+        methods: entries of ``DECOMPOSITIONS``.
         ignore: path patterns (``layer1.*``) of layers to leave alone.
         round_to: ranks are multiples of this, or full; runtimes are fast at multiples of 8 or 16.
 
@@ -96,7 +96,7 @@ def factorize(
     SHARE.check(ModelError, macs=macs, energy=energy)
     COUNT.check(ModelError, round_to=round_to)
     for method in methods:
-        METHODS.find(method)
+        DECOMPOSITIONS.find(method)
     smaller = fold(copy.deepcopy(copyable(network)))
     search, left = _search(smaller, input_shape, methods, ignore, round_to)
     if macs is not None:
@@ -135,7 +135,7 @@ def must_reach(
         ModelError: as :func:`factorize` does where no weights could reach ``macs``, or a pattern matches nothing.
     """
     for method in methods:
-        METHODS.find(method)
+        DECOMPOSITIONS.find(method)
     search, left = _search(fold(copy.deepcopy(copyable(network))), input_shape, methods, ignore, round_to)
     if macs is not None:
         _must_reach(search, macs, left)

@@ -1,14 +1,20 @@
-"""Reductions from one score per layer and channel of a group to one score per channel."""
+"""Reductions from one score per layer and channel of a group to one score per channel.
+
+Functions import PyTorch when they are called: recipes are read without it.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Callable
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from edgekd.errors import ModelError
 from edgekd.registry import Registry
 
-Reduction = Callable[[Tensor, Tensor], Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Reduction = Callable[["Tensor", "Tensor"], "Tensor"]
 REDUCTIONS: Registry[Reduction] = Registry("reduction", ModelError)
 
 
@@ -41,4 +47,6 @@ def first(scores: Tensor, scored: Tensor) -> Tensor:
 
 @REDUCTIONS.register("product")
 def product(scores: Tensor, scored: Tensor) -> Tensor:
+    import torch
+
     return torch.where(scored, scores, 1.0).prod(0)

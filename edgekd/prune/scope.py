@@ -1,15 +1,21 @@
-"""Normalisation of scores between groups, so that one threshold serves them all."""
+"""Normalisation of scores between groups, so that one threshold serves them all.
+
+Functions import PyTorch when they are called: recipes are read without it.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-
-import torch
-import torch_pruning as tp
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from edgekd.errors import ModelError
 from edgekd.registry import Registry
 
-Normalise = Callable[[Sequence[Tensor], Sequence[Hashable]], list[Tensor]]
+if TYPE_CHECKING:
+    import torch_pruning as tp
+    from torch import Tensor
+
+Normalise = Callable[[Sequence["Tensor"], Sequence[Hashable]], list["Tensor"]]
 SCOPES: Registry[Normalise] = Registry("scope", ModelError)
 
 
@@ -63,6 +69,8 @@ def topology(group: tp.Group) -> Hashable:
 
 
 def _ranks(scores_by_group: Sequence[Tensor], classes: Sequence[Hashable]) -> list[Tensor]:
+    import torch
+
     found: dict[Hashable, list[int]] = {}
     for index, (_, each) in enumerate(zip(scores_by_group, classes, strict=True)):
         found.setdefault(each, []).append(index)
