@@ -7,10 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
-from edgekd.bench import fingerprint
 from edgekd.files import write_json
 from edgekd.log import show_logs
 
@@ -39,6 +35,11 @@ def goal(name: str, bound: float, value: float, at_most: bool = False) -> dict[s
 
 def finish(arguments: argparse.Namespace, figures: dict[str, Any], goals: Sequence[dict[str, Any]]) -> None:
     """Writes the JSON, prints the goals, and ends with 1 when one is missed."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from edgekd.bench import fingerprint
+
     document = {
         # A record says nothing of the machine's folders.
         "command": " ".join(["python", *(Path(each).name if Path(each).is_absolute() else each for each in sys.argv)]),

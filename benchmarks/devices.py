@@ -177,7 +177,7 @@ def not_measured(device: str, command: str) -> dict[str, Any]:
 def gpu_commands() -> list[str]:
     return [
         "edgekd bench TEACHER.onnx STUDENT.onnx --device cuda --runtime onnxruntime --runtime onnxruntime-tensorrt",
-        "python benchmarks/gpu.py --json benchmarks/results/gpu.json",
+        "python benchmarks/gpu_session.py --json benchmarks/results/gpu.json",
     ]
 
 

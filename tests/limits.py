@@ -36,7 +36,7 @@ def limited(item: pytest.Item, what: str, most: float) -> Iterator[None]:
     started, modules = processor_seconds(), len(sys.modules)
     yield
     spent = processor_seconds() - started
-    if spent <= most or len(sys.modules) - modules >= IMPORTS or item.get_closest_marker("slow"):
+    if spent <= most or len(sys.modules) - modules >= IMPORTS or any(map(item.get_closest_marker, ("slow", "gpu"))):
         return
     allowed = most * max(1.0, spin() / SPIN)
     if spent > allowed:
