@@ -37,7 +37,6 @@ from edgekd.artifact_cache import ArtifactCache
 from edgekd.bench import Plan, Workload, fingerprint, measure
 from edgekd.errors import EdgekdError, ExportError, first_line
 from edgekd.export import export_onnx
-from edgekd.export.runtime import CPU
 from edgekd.files import canonical_json, make_folder, sha256, sha256_file, write_json
 from edgekd.formatting import ABSENT, significant
 from edgekd.models import build
@@ -180,7 +179,7 @@ def reloaded(artifact: Any, images: Tensor, logits: Tensor, folder: Path) -> dic
 def in_runtime(file: Path, images: Tensor) -> Tensor:
     session_options = onnxruntime.SessionOptions()
     session_options.intra_op_num_threads, session_options.log_severity_level = 1, 3
-    session = onnxruntime.InferenceSession(str(file), session_options, providers=[CPU])
+    session = onnxruntime.InferenceSession(str(file), session_options, providers=["CPUExecutionProvider"])
     return torch.from_numpy(np.asarray(session.run(None, {"input": images.numpy()})[0]))
 
 

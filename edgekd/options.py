@@ -10,6 +10,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from typing_extensions import Self
 
 from edgekd.profiles import FILE_RUNTIMES
+from edgekd.runtime import DEFAULT, RUNTIMES
 
 # Strict everywhere: YAML already has types, and `epochs: true` must not mean 1.
 FilePath = Annotated[Path, Strict(False)]
@@ -66,7 +67,7 @@ class Target(Section):
         default="cpu", description="cpu, or a registered device; nothing is measured on one that is not there"
     )
     runtime: Annotated[str, Registered(FILE_RUNTIMES)] = Field(
-        default="onnxruntime", description="what runs the network there"
+        default=DEFAULT, description="what runs the network there"
     )
     threads: int = Field(default=1, ge=1, description="threads that the runtime may use")
     architecture: Literal["x86_64", "aarch64"] | None = Field(
@@ -75,8 +76,13 @@ class Target(Section):
 
     @property
     def place(self) -> tuple[str, str, int | None]:
-        """Return what tells two targets apart: TensorRT has no threads, and a device one architecture."""
-        return self.device, self.runtime, self.threads if self.runtime == "onnxruntime" else None
+        """Return what tells two targets apart: some runtimes have no threads, and a device has one architecture."""
+        return self.device, self.runtime, self.threads_there
+
+    @property
+    def threads_there(self) -> int | None:
+        """Return the threads of a runtime that takes a number of them, None of another."""
+        return self.threads if RUNTIMES[self.runtime].takes_threads else None
 
 
 class Budget(Section):

@@ -2,7 +2,7 @@
 
 from edgekd.errors import ExportError
 from edgekd.registry import LateRegistry
-from edgekd.runtime import RUNTIMES, Profile
+from edgekd.runtime import DEFAULT, RUNTIMES, Profile, Runtime
 
 # One training that serves every runtime has the narrowest rule of each.
 PORTABLE = Profile("portable", activations="symmetric", saturates=True, float16_scales=True, channels=32)
@@ -20,6 +20,13 @@ def _file_runtimes() -> dict[str, tuple[Profile, ...]]:
 PROFILES = LateRegistry("quantisation profile", _profiles, ExportError)
 FILE_RUNTIMES = LateRegistry("runtime of files", _file_runtimes, ExportError)
 """The runtimes that files are written for, each with its profiles."""
+DEFAULT_PROFILE = RUNTIMES[DEFAULT].profiles[0].name
+
+
+def runtime_of(profile: str) -> Runtime | None:
+    """Return the runtime that files of ``profile`` are for, or None for one that is only trained for."""
+    name = PROFILES.find(profile).runtime
+    return RUNTIMES[name] if name else None
 
 
 def must_serve(trained: str, target: str) -> None:

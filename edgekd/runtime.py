@@ -48,6 +48,8 @@ class Profile:
     """Types outside int8 are float16, with float32 inputs and outputs."""
     computes_float16: bool = False
     """A float16 file runs faster than a float32 one."""
+    architectures: tuple[str, ...] = ()
+    """Processors that its files are for: x86_64, aarch64; empty for any."""
     channels: int = 8
     """Widths that are multiples of this fill the runtime's kernels."""
 
@@ -70,13 +72,31 @@ class Runtime:
         name: that of its folder below ``edgekd/runtimes``.
         title: its name in messages.
         sessions: the names that ``edgekd bench --runtime`` takes for it.
+        packages: those that it is imported from, of which one is enough.
         profiles: those that files are written for, the first for a processor that is not known.
+        devices: those of this machine on which a recipe's files are run and timed.
+        takes_threads: the number of its threads is the user's choice.
+        one_input_remotely: on a device behind SSH it runs networks of one float input alone.
     """
 
     name: str
     title: str
     sessions: tuple[str, ...]
+    packages: tuple[str, ...]
     profiles: tuple[Profile, ...] = ()
+    devices: tuple[str, ...] = ()
+    takes_threads: bool = True
+    one_input_remotely: bool = False
+
+    @property
+    def is_installed(self) -> bool:
+        """Tell whether one of its packages is there, without importing it."""
+        return any(find_spec(package) is not None for package in self.packages)
+
+    def profile_for(self, architecture: str | None) -> Profile:
+        """Return the profile whose files run on a processor of ``architecture``, or on one that is not known."""
+        fitting = (each for each in self.profiles if not each.architectures or architecture in each.architectures)
+        return next(fitting, self.profiles[0])
 
     def has(self, name: str) -> bool:
         """Tell whether the runtime's folder has a part ``name``."""

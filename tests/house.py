@@ -75,7 +75,6 @@ FLOORS = (
     (
         Room("bench", "runner.py"),
         Room("bundle", "manifest.py"),
-        Room("export", "onnx_file.py", torch=True),
         Room("lint", "linter.py"),
         Room("models", "build.py", torch=True),
         *(Room("records", "shape.py"), Room("spec")),
@@ -84,6 +83,7 @@ FLOORS = (
         Room("artifact", torch=True),
         Room("data", "dataset.py", torch=True),
         Room("devices", "targets.py"),
+        Room("export", "onnx_file.py", torch=True),
         Room("factorize", "factorization.py", torch=True),
         Room("gate", "check.py"),
     ),

@@ -1,9 +1,12 @@
 """OpenVINO as one runtime more: this file is all that adding one takes."""
 
+from collections.abc import Mapping
 from time import perf_counter_ns
+from typing import Any
 
 import numpy as np
 import openvino
+from numpy.typing import NDArray
 
 from edgekd.bench.runtimes import RUNTIMES
 from edgekd.bench.session import Session
@@ -25,6 +28,7 @@ class OpenVinoSession(Session):
             "INFERENCE_PRECISION_HINT": self.workload.precision or "f32",
         }
         self._request = core.compile_model(model, "CPU", settings).create_infer_request()
+        self.input_names = [each.any_name for each in model.inputs]
         self.providers = ["CPU"]
 
     def place_inputs(self, seed: int) -> None:
@@ -36,6 +40,10 @@ class OpenVinoSession(Session):
     def run(self) -> object:
         # The call that benchmark_app makes too; start_async() would hand the work to another thread.
         return self._request.infer(share_outputs=True)
+
+    def outputs(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        found = self._request.infer(dict(feeds))
+        return {port.any_name: np.array(values) for port, values in found.items()}
 
     def binding_ns(self, runs: int = 500) -> float:
         """What a caller waits for beyond OpenVINO's own figure, which is taken below its Python binding."""

@@ -1,32 +1,42 @@
 """The interface of every runtime: one model, loaded, with its inputs in place, and a call that runs it once."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from time import perf_counter_ns
 from typing import Any
 
+from numpy.typing import NDArray
+
 from edgekd.bench.clock import Call
 from edgekd.bench.plan import Workload
+from edgekd.errors import MeasurementError
 
 Dims = tuple[int, ...]
 
 
 class Session(ABC):
     """A loaded model: ``load_ms`` is the time of loading, ``providers`` are those that it really runs on.
+    ``input_names`` are in the model's order.
 
-    The inputs are made from ``seed`` and lie on the device. ``batch`` is the one in force.
+    The inputs are made from ``seed`` and lie on the device. ``batch`` is the one in force. Where ``seed`` is None, none
+    are made, and ``threads`` may be 0, for as many as the runtime takes by itself: there are only :meth:`outputs`.
     """
 
     providers: list[str]
     batch: int
+    input_names: list[str]
 
-    def __init__(self, workload: Workload, threads: int = 1, batch: int = 1, seed: int = 0):
+    def __init__(self, workload: Workload, threads: int = 1, batch: int = 1, seed: int | None = 0):
         self.workload = workload
         self.threads = threads
         self.batch = batch
+        if threads < 1 and seed is not None:
+            raise MeasurementError(f"{threads} threads cannot run anything; give --threads 1 or more")
         started = perf_counter_ns()
         self.load()
         self.load_ms = (perf_counter_ns() - started) / 1e6
-        self.place_inputs(seed)
+        if seed is not None:
+            self.place_inputs(seed)
 
     @abstractmethod
     def load(self) -> None:
@@ -39,6 +49,10 @@ class Session(ABC):
     @abstractmethod
     def run(self) -> Any:
         """Run one inference, finished when it returns; on a GPU without the transfers."""
+
+    @abstractmethod
+    def outputs(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Return the outputs by name for the inputs ``feeds``, by name too."""
 
     def transfers(self) -> dict[str, Call]:
         """Return the copies to and from the device that one inference needs, ``in`` and ``out``; none on a CPU."""

@@ -7,8 +7,8 @@ from pathlib import Path
 import onnx_ir as ir
 
 from edgekd.deploy.plan import QdqPlan
-from edgekd.profiles import PROFILES
-from edgekd.runtime import RUNTIMES, Profile
+from edgekd.profiles import runtime_of
+from edgekd.runtime import Profile
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,6 @@ class Writer:
 
 def writer_of(profile: str) -> Writer:
     """Return the writer of the runtime of ``profile``."""
-    runtime = RUNTIMES[PROFILES.find(profile).runtime or ""]
-    writer: Writer = runtime.part("writer").WRITER if runtime.has("writer") else Writer()
+    runtime = runtime_of(profile)
+    writer: Writer = runtime.part("writer").WRITER if runtime and runtime.has("writer") else Writer()
     return writer

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from onnx import ModelProto
 from torch import Tensor
 
 from edgekd.errors import ExportError
+from edgekd.export.runtime import open_file, outputs_of
 from edgekd.files import temporary_folder
+from edgekd.runtime import DEFAULT
 from edgekd.tasks.classification import Classification
 from edgekd.tasks.signature import LOGITS
 from edgekd.tasks.task import Task
@@ -115,8 +116,10 @@ Outputs = Callable[[Path, np.ndarray | Mapping[str, np.ndarray]], np.ndarray]
 Arrays = np.ndarray | Sequence[np.ndarray]
 
 
-def first_mismatch(path: Path, inputs: Arrays, bound: float = 1.5, outputs: Outputs | None = None) -> Mismatch | None:
-    """Find where optimised ONNX Runtime departs from the file's arithmetic; return None if it does not.
+def first_mismatch(
+    path: Path, inputs: Arrays, bound: float = 1.5, outputs: Outputs | None = None, runtime: str = DEFAULT
+) -> Mismatch | None:
+    """Find where a runtime departs from the file's arithmetic; return None if it does not.
 
     The file is cut off behind quantised activations, by bisection, and run with and (on this machine) without
     optimisations. The first cut whose codes differ by more than ``bound`` is returned. A difference of one step is a
@@ -129,10 +132,10 @@ def first_mismatch(path: Path, inputs: Arrays, bound: float = 1.5, outputs: Outp
             :meth:`edgekd.devices.targets.RemoteTarget.outputs` does it on a device.
     """
     if outputs is None:
-        optimised = partial(_run, inputs=inputs, level="ORT_ENABLE_ALL")
+        optimised = partial(_run, inputs=inputs, runtime=runtime)
     else:
         optimised = partial(_elsewhere, inputs=inputs, outputs=outputs)
-    runs = partial(_run, inputs=inputs, level="ORT_DISABLE_ALL"), optimised
+    runs = partial(_run, inputs=inputs, runtime=DEFAULT, optimised=False), optimised
     model = onnx.load(path)
     steps = [node for node in model.graph.node if node.op_type == "QuantizeLinear"]
     low, high = 0, len(steps)
@@ -161,15 +164,10 @@ def _difference(model: ModelProto, codes: str, runs: Iterable[Callable[[Path], n
     return float(np.abs(reference - found).max(initial=0))
 
 
-def _run(path: Path, inputs: Arrays, level: str) -> np.ndarray:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+def _run(path: Path, inputs: Arrays, runtime: str, optimised: bool = True) -> np.ndarray:
+    session = open_file(path, runtime, optimised)
     given = [inputs] if isinstance(inputs, np.ndarray) else inputs
-    names = [each.name for each in session.get_inputs()]
-    result: Sequence[np.ndarray] = session.run(None, dict(zip(names, given, strict=True)))
-    return result[0]
+    return next(iter(outputs_of(session, dict(zip(session.input_names, given, strict=True))).values()))
 
 
 def _elsewhere(path: Path, inputs: Arrays, outputs: Outputs) -> np.ndarray:

@@ -1,54 +1,76 @@
-"""Outputs of an exported file in ONNX Runtime, and the convolutions that run in int8 there."""
+"""Outputs of an exported file in a runtime of this machine, and the convolutions that run in int8 there."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import onnx
-import onnxruntime
 import torch
 from torch import Tensor
 
-from edgekd.errors import ExportError, first_line
-from edgekd.files import temporary_folder
+from edgekd.bench.plan import Workload
+from edgekd.bench.session import Session
+from edgekd.errors import ExportError, MeasurementError
 from edgekd.machine_lock import training
+from edgekd.runtime import DEFAULT, RUNTIMES, SESSIONS
 from edgekd.tasks.signature import LOGITS
 from edgekd.tasks.tensors import Inputs, arguments_of
 
-CPU = "CPUExecutionProvider"
 
-
-def runtime_logits(path: Path, batches: Iterable[Inputs], optimised: bool = True, threads: int = 0) -> Tensor:
+def runtime_logits(
+    path: Path, batches: Iterable[Inputs], optimised: bool = True, threads: int = 0, runtime: str = DEFAULT
+) -> Tensor:
     """Return the output ``logits`` (N, ...) of the file, or its first if there is none, by :func:`runtime_outputs`."""
-    found = (each.get(LOGITS, next(iter(each.values()))) for each in runtime_outputs(path, batches, optimised, threads))
+    outputs = runtime_outputs(path, batches, optimised, threads, runtime)
+    found = (each.get(LOGITS, next(iter(each.values()))) for each in outputs)
     return torch.from_numpy(np.concatenate([each.numpy() for each in found]))
 
 
 def runtime_outputs(
-    path: Path, batches: Iterable[Inputs], optimised: bool = True, threads: int = 0
+    path: Path, batches: Iterable[Inputs], optimised: bool = True, threads: int = 0, runtime: str = DEFAULT
 ) -> Iterator[dict[str, Tensor]]:
-    """Yield the outputs of the file by name in ONNX Runtime on the CPU, batch by batch.
+    """Yield the outputs of the file by name in ``runtime`` on this machine's CPU, batch by batch.
 
     Args:
         batches: a tensor each for a file with one input; else tensors in the order of its inputs, or by their names.
         optimised: without optimisations ONNX Runtime computes the operators as the file has them, which checks files
             for other runtimes.
-        threads: 0 for as many as there are cores.
+        threads: 0 for as many as the runtime takes by itself.
 
     Raises:
-        ExportError: ONNX Runtime cannot load the file, or a batch has other inputs.
+        ExportError: the runtime cannot load or run the file, or a batch has other inputs.
     """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    if not optimised:
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = _session(path, options)
-    inputs, outputs = ([each.name for each in side] for side in (session.get_inputs(), session.get_outputs()))
+    session = open_file(path, runtime, optimised, threads)
     for batch in batches:
-        given = {name: tensor.numpy() for name, tensor in _by_name(batch, inputs, path).items()}
+        feeds = {name: tensor.numpy() for name, tensor in _by_name(batch, session.input_names, path).items()}
         with training():
-            found = session.run(None, given)
-        yield {name: torch.from_numpy(array) for name, array in zip(outputs, found, strict=True)}
+            found = outputs_of(session, feeds)
+        yield {name: torch.from_numpy(array) for name, array in found.items()}
+
+
+def open_file(path: Path, runtime: str = DEFAULT, optimised: bool = True, threads: int = 0) -> Session:
+    """Load the file in ``runtime`` on this machine's CPU, for its outputs.
+
+    Raises:
+        ExportError: the runtime cannot load it.
+    """
+    workload = Workload(str(path), runtime, args={} if optimised else {"optimised": False})
+    try:
+        session: Session = SESSIONS.find(runtime).part("session").SESSION(workload, threads, seed=None)
+        return session
+    except MeasurementError as error:
+        raise ExportError(str(error)) from error
+
+
+def outputs_of(session: Session, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the outputs by name for the inputs ``feeds``, by name too.
+
+    Raises:
+        ExportError: the runtime refuses them.
+    """
+    try:
+        return session.outputs(feeds)
+    except MeasurementError as error:
+        raise ExportError(str(error)) from error
 
 
 def _by_name(batch: Inputs, names: Sequence[str], path: Path) -> Mapping[str, Tensor]:
@@ -58,23 +80,11 @@ def _by_name(batch: Inputs, names: Sequence[str], path: Path) -> Mapping[str, Te
     return dict(zip(names, given.values(), strict=True)) if given is not batch else batch
 
 
-def float_convolutions(path: Path) -> tuple[list[str], int]:
-    """Return the names of the convolutions that ONNX Runtime runs in float, and the number of all convolutions."""
-    with temporary_folder() as folder:
-        optimised = folder / "optimised.onnx"
-        options = onnxruntime.SessionOptions()
-        # Above EXTENDED the file holds this processor's layouts; all int8 fusions are made by then.
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-        options.optimized_model_filepath = str(optimised)
-        _session(path, options)
-        nodes = onnx.load(optimised).graph.node
-    left = [node.name for node in nodes if node.op_type in ("Conv", "FusedConv", "ConvTranspose")]
-    return left, len(left) + sum(node.op_type == "QLinearConv" for node in nodes)
+def float_convolutions(path: Path, runtime: str = DEFAULT) -> tuple[list[str], int]:
+    """Return the names of the convolutions that ``runtime`` computes in float here, and the number of all of them.
 
-
-def _session(path: Path, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=[CPU])
-    except Exception as error:
-        raise ExportError(f"ONNX Runtime cannot load {path}: {first_line(error)}") from error
+    Raises:
+        ExportError: the runtime cannot load the file.
+    """
+    found: tuple[list[str], int] = RUNTIMES[runtime].part("confirm").float_convolutions(path)
+    return found

@@ -24,7 +24,6 @@ from edgekd.gate.files import kept_file
 from edgekd.gate.subject import load_subject
 from edgekd.log import get_logger
 from edgekd.pipeline import measure as usual
-from edgekd.pipeline.names import ONNX_RUNTIME
 from edgekd.pipeline.node import Node
 from edgekd.pipeline.remote import TRANSIENT
 from edgekd.recipe import Recipe, Target
@@ -60,7 +59,7 @@ def baseline_files(baseline: Path, recipe: Recipe, probed: Mapping[str, Probe]) 
 
 
 def place(target: Target) -> str:
-    threads = target.threads if target.runtime == ONNX_RUNTIME else None
+    threads = target.threads_there
     return place_of({"device": target.device, "runtime": target.runtime, "threads": threads})
 
 

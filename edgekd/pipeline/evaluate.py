@@ -19,7 +19,7 @@ from edgekd.arrayfiles import to_npz
 from edgekd.artifact import Artifact
 from edgekd.artifact_cache import METRICS
 from edgekd.bench import fingerprint
-from edgekd.data import DataSet
+from edgekd.data import DataSet, Samples
 from edgekd.devices.targets import LocalTarget, RemoteTarget, resolve_target
 from edgekd.errors import DeviceError
 from edgekd.export import Outputs, Parity, first_mismatch, float_convolutions, parity, runtime_logits
@@ -30,13 +30,14 @@ from edgekd.pipeline.chunks import chunks
 from edgekd.pipeline.evaluation import Evaluation, FileRecord
 from edgekd.pipeline.files import MEASURED, ONNX, Placing, RuntimeFile, served, write_files
 from edgekd.pipeline.inventory import int8_coverage, operator_counts
-from edgekd.pipeline.names import NAMED_SAMPLES, ONNX_RUNTIME, SAMPLES
+from edgekd.pipeline.names import NAMED_SAMPLES, REFERENCE, SAMPLES
 from edgekd.pipeline.node import Node
 from edgekd.pipeline.stage_result import StageResult
+from edgekd.profiles import DEFAULT_PROFILE, runtime_of
 from edgekd.quantize.placement import NO_BOUNDS, Bounds, MetricBound
 from edgekd.recipe import Target
 from edgekd.stages.network import build_spec, float_twin, quantization_of, restore
-from edgekd.stages.targets import can_be_timed, file_profile, is_here
+from edgekd.stages.targets import can_be_timed, file_profile, is_here, is_timed_here
 from edgekd.tasks.metric import Evidence
 from edgekd.tasks.signature import LOGITS
 from edgekd.tasks.task import Task
@@ -51,7 +52,7 @@ PLACING = 2
 # Predictions that agree on fewer samples than this are looked into.
 LEAST_AGREEMENT = 0.995
 DEPARTURE_SAMPLES = 64
-EMULATED = "onnxruntime, unoptimised"
+EMULATED = f"{REFERENCE}, unoptimised"
 # The test samples' labels and predictions, in an export's folder.
 LABELS = "labels.npy"
 PYTORCH = "predictions-pytorch.npy"
@@ -69,6 +70,10 @@ class Exported:
     @property
     def onnx(self) -> Path:
         return self.folder / ONNX
+
+    def file_for(self, target: Target) -> FileRecord:
+        """Return the file for ``target``, or the first where the network's training serves that none."""
+        return self.evaluation.file_for(file_profile(target)) or self.evaluation.here
 
     @cached_property
     def evaluation(self) -> Evaluation:
@@ -143,7 +148,7 @@ class ExportNode(Node[Exported]):
     def _profiles(self) -> list[str]:
         # The file that is measured here comes first.
         targets = sorted(self.targets, key=lambda target: not is_here(file_profile(target)))
-        return list(dict.fromkeys(map(file_profile, targets))) or ["onnxruntime-x86"]
+        return list(dict.fromkeys(map(file_profile, targets))) or [DEFAULT_PROFILE]
 
     @property
     def _is_placed(self) -> bool:
@@ -161,27 +166,34 @@ class ExportNode(Node[Exported]):
         """Measure on the budget's target or, where that cannot be timed, the first file, here if it runs here."""
         judged, data = self._judged, self.data
         if not can_be_timed(judged):
-            here = LocalTarget() if is_here(first) else None
-            evidence = partial(validation_evidence, data=data, optimised=here is not None)
+            here = LocalTarget() if is_timed_here(first) else None
+            evidence = partial(validation_evidence, data=data, runtime=_runs_in(first), optimised=is_here(first))
             yield Placing(first, 1, here, self._bounds, evidence)
             return
         with resolve_target(judged.device) as at:
-            found = partial(validation_evidence, data=data)
-            evidence = found if isinstance(at, LocalTarget) else partial(_evidence_there, at=at, data=data)
+            evidence = partial(validation_evidence, data=data, runtime=judged.runtime)
+            if not isinstance(at, LocalTarget):
+                evidence = partial(_evidence_there, at=at, data=data, runtime=judged.runtime)
             yield Placing(file_profile(judged), judged.threads, at, self._bounds, evidence)
 
 
-def validation_evidence(path: Path, data: DataSet, optimised: bool = True) -> Evidence:
-    """Return the evidence for the task's first metric, of the file in ONNX Runtime on the validation samples."""
-    logits = runtime_logits(path, data.inputs(data.validation), optimised)
+def validation_evidence(path: Path, data: DataSet, runtime: str = REFERENCE, optimised: bool = True) -> Evidence:
+    """Return the evidence for the task's first metric, of the file in ``runtime`` here on the validation samples."""
+    logits = runtime_logits(path, data.inputs(data.validation), optimised, runtime=runtime)
     rows = torch.from_numpy(data.task.to_rows({LOGITS: logits.numpy()}))
     return evidence_of(rows, data, data.validation)
 
 
-def _evidence_there(path: Path, at: RemoteTarget, data: DataSet) -> Evidence:
+def _runs_in(profile: str) -> str:
+    """Return the runtime that computes the profile's file here: its own, or the one that emulates those not here."""
+    runtime = runtime_of(profile)
+    return runtime.name if runtime and is_here(profile) else REFERENCE
+
+
+def _evidence_there(path: Path, at: RemoteTarget, data: DataSet, runtime: str) -> Evidence:
     files = {"asked": path}
     parts = chunks(data, data.validation)
-    found = [at.predict("onnxruntime", files, inputs, data.task)["asked"] for inputs in parts]
+    found = [at.predict(runtime, files, inputs, data.task)["asked"] for inputs in parts]
     if cut := next((each.cut for each in found if each.cut), None):
         raise DeviceError(f"a placement was not scored to its end: {cut}")
     rows = np.concatenate([each.rows for each in found])
@@ -202,23 +214,24 @@ def _save_golden(folder: Path, data: DataSet) -> None:
 def _describe(folder: Path, file: RuntimeFile, ours: Tensor, data: DataSet) -> FileRecord:
     path = folder / file.name
     model = onnx.load(path)
-    emulated = not is_here(file.profile)
-    theirs = runtime_logits(path, data.inputs(data.test), optimised=not emulated)
-    predictions = f"predictions-{'onnxruntime' if file.name == ONNX else file.profile}.npy"
-    task = fitted(data, lambda: runtime_logits(path, data.inputs(data.validation), optimised=not emulated))
+    emulated, runtime = not is_here(file.profile), _runs_in(file.profile)
+    logits_on = partial(_logits, path, runtime, not emulated, data)
+    theirs = logits_on(data.test)
+    predictions = f"predictions-{REFERENCE if file.name == ONNX else file.profile}.npy"
+    task = fitted(data, lambda: logits_on(data.validation))
     outputs = {LOGITS: theirs.numpy()}
     save_array(folder / predictions, task.to_rows(outputs))
     same = parity(ours, theirs, task)
-    left, convolutions = ([], 0) if emulated else float_convolutions(path)
+    left, convolutions = ([], 0) if emulated else float_convolutions(path, runtime)
     return FileRecord(
         file=file.name,
         profile=file.profile,
         precision=file.precision,
         placement=file.placement,
-        runtime=EMULATED if emulated else ONNX_RUNTIME,
+        runtime=EMULATED if emulated else runtime,
         predictions=predictions,
         parity=same,
-        departs_at=None if emulated else _departure(path, same, data),
+        departs_at=None if emulated else _departure(path, runtime, same, data),
         size_bytes=path.stat().st_size,
         operators=operator_counts(model),
         int8_coverage=int8_coverage(model, file.profile, confirm=not emulated),
@@ -235,17 +248,21 @@ def fitted(data: DataSet, logits: Callable[[], Tensor]) -> Task:
     return data.task.fitted(lambda: {LOGITS: logits().numpy()}, targets)
 
 
-def _departure(path: Path, same: Parity, data: DataSet) -> str | None:
-    return None if same.agreement >= LEAST_AGREEMENT else departure(path, data)
+def _logits(path: Path, runtime: str, optimised: bool, data: DataSet, samples: Samples) -> Tensor:
+    return runtime_logits(path, data.inputs(samples), optimised, runtime=runtime)
 
 
-def departure(path: Path, data: DataSet, outputs: Outputs | None = None) -> str | None:
+def _departure(path: Path, runtime: str, same: Parity, data: DataSet) -> str | None:
+    return None if same.agreement >= LEAST_AGREEMENT else departure(path, data, runtime=runtime)
+
+
+def departure(path: Path, data: DataSet, outputs: Outputs | None = None, runtime: str = REFERENCE) -> str | None:
     """Return the layer of :func:`edgekd.export.first_mismatch` on some test samples."""
     samples = data.test.select(torch.arange(min(DEPARTURE_SAMPLES, len(data.test))))
     ((raw, _),) = samples.stream([torch.arange(len(samples))])
     inputs = data.to_input(raw)
     arrays = inputs.numpy() if isinstance(inputs, Tensor) else [each.numpy() for each in inputs.values()]
-    found = first_mismatch(path, arrays, outputs=outputs)
+    found = first_mismatch(path, arrays, outputs=outputs, runtime=runtime)
     return found.layer if found else None
 
 

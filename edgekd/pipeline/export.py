@@ -19,7 +19,7 @@ from edgekd.preprocess import Preprocess
 from edgekd.profiles import PROFILES
 from edgekd.spec import MODEL
 from edgekd.stages.network import restore
-from edgekd.stages.targets import is_here
+from edgekd.stages.targets import is_timed_here
 
 PREPROCESS = "edgekd.preprocess"
 
@@ -61,7 +61,7 @@ def export(
     written = []
     for target in targets:
         path = out / target / ONNX
-        placing = Placing(target, threads, LocalTarget()) if is_here(target) else None
+        placing = Placing(target, threads, LocalTarget()) if is_timed_here(target) else None
         with folder_to_fill(path.parent) as folder:
             [file] = write_files(folder, network, artifact.spec, preprocess, classes, [target], placing)
         built = writer_of(target).build(path, out / target, capability)

@@ -18,6 +18,7 @@ from edgekd.pipeline.evaluate import Exported
 from edgekd.pipeline.node import Node
 from edgekd.recipe import Target
 from edgekd.report.schema import ProfileRecord
+from edgekd.runtime import DEFAULT
 
 logger = get_logger(__name__)
 
@@ -55,21 +56,26 @@ class LatencyNode(Node[Measured]):
 
     @property
     def name(self) -> str:
-        return f"cpu-onnxruntime-{self.target.threads}"
+        return f"{self.target.device}-{self.target.runtime}-{self.target.threads}"
 
     @cached_property
     def key(self) -> str:
         here = fingerprint()
         machine = {"cpu": here.cpu.to_json(), "packages": here.packages, "kernel": here.kernel}
-        files = [sha256_file(export.onnx) for export in self.exports]
+        files = [sha256_file(path) for path in self._files.values()]
         how = ["latency", VERSION, SECONDS, LAUNCHES, PROFILE_RUNS, self.question]
-        return sha256(canonical_json([*how, files, self.target.threads, machine]))
+        runtime = [] if self.target.runtime == DEFAULT else [self.target.runtime]
+        return sha256(canonical_json([*how, files, self.target.threads, machine, *runtime]))
+
+    @property
+    def _files(self) -> dict[str, Path]:
+        return {export.label: export.folder / export.file_for(self.target).file for export in self.exports}
 
     def fill(self, folder: Path, workplace: Path) -> None:
         # Before what is measured loads the machine itself.
         threads, environment = self.target.threads, fingerprint().to_json()
         logger.info(f"  latency on this CPU, {threads} thread{'s' if threads > 1 else ''}, interleaved")
-        workloads = {export.label: Workload(str(export.onnx)) for export in self.exports}
+        workloads = {label: Workload(str(path), self.target.runtime) for label, path in self._files.items()}
         first, question = self.exports[0].label, self.question
         plan = Plan(workloads, first, threads, 1, SECONDS, 2 * SECONDS, launches=LAUNCHES, question=question)
         latency = carry_out(plan)

@@ -1,5 +1,7 @@
 """Names that stages, exports and measurements of one run share on disk and in its report."""
 
+from edgekd.runtime import DEFAULT
+
 SAMPLES = "samples.npy"  # those that the bundle tests itself by
 NAMED_SAMPLES = "samples.npz"  # the same of several inputs
-ONNX_RUNTIME = "onnxruntime"
+REFERENCE = DEFAULT  # the runtime of bundles, which emulates those that are not here

@@ -15,11 +15,12 @@ from edgekd.bundle.pack import pack
 from edgekd.bundle.session import BundleSession, Inputs
 from edgekd.errors import BundleError, RecipeError
 from edgekd.files import read_object
-from edgekd.pipeline.names import NAMED_SAMPLES, ONNX_RUNTIME, SAMPLES
+from edgekd.pipeline.names import NAMED_SAMPLES, REFERENCE, SAMPLES
 from edgekd.preprocess import Preprocess
 from edgekd.recipe.load import read_text
 from edgekd.recipe.tree import Origin, parse
 from edgekd.report.schema import Report
+from edgekd.runtime import RUNTIMES
 from edgekd.strict_json import JsonObject
 from edgekd.tasks.registry import DEFAULT, TASKS
 from edgekd.tasks.task import Task
@@ -95,10 +96,10 @@ def by_label(report: Report, run: Path) -> dict[str, RunFile]:
     """Return each network's first row in ONNX Runtime, in the order of the stages, teacher first."""
     found: dict[str, RunFile] = {}
     for row in report.rows:
-        if row.runtime == ONNX_RUNTIME and row.file:
+        if row.runtime == REFERENCE and row.file:
             found.setdefault(row.model, RunFile(row.file, row.precision))
     if not found:
-        raise BundleError(f"{run}: its report has no file for ONNX Runtime; run the recipe again")
+        raise BundleError(f"{run}: its report has no file for {RUNTIMES[REFERENCE].title}; run the recipe again")
     return found
 
 

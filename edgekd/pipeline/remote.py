@@ -24,7 +24,7 @@ from edgekd.pipeline import measure as here
 from edgekd.pipeline.chunks import chunks
 from edgekd.pipeline.evaluate import LEAST_AGREEMENT, Exported, departure, save_array
 from edgekd.pipeline.evaluation import FileRecord
-from edgekd.pipeline.names import ONNX_RUNTIME
+from edgekd.pipeline.names import REFERENCE
 from edgekd.pipeline.node import Node, NodeCache
 from edgekd.recipe import Target
 from edgekd.stages.targets import file_profile
@@ -215,7 +215,7 @@ class RemotePredictionsNode(_RemoteNode):
         found = predict_test_set(self.connection.target, self.target, files, self.data)
         agreement = {label: share_alike(self.tasks[label], found[label], self.here[label]) for label in files}
         # TensorRT fuses what it cuts otherwise: its layers are not those of a file that is cut off.
-        can_depart = self.target.runtime == ONNX_RUNTIME
+        can_depart = self.target.runtime == REFERENCE
         departing = [label for label, share in agreement.items() if share < LEAST_AGREEMENT and can_depart]
         departs_at = {label: self._departure(files[label]) for label in departing}
         named = {label: f"predictions-{number}.npy" for number, label in enumerate(files)}

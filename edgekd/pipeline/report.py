@@ -10,7 +10,7 @@ from edgekd.data import DataSet
 from edgekd.pipeline.evaluate import LABELS, Exported
 from edgekd.pipeline.log import RunLog
 from edgekd.pipeline.measure import Measured
-from edgekd.pipeline.names import ONNX_RUNTIME
+from edgekd.pipeline.names import REFERENCE
 from edgekd.pipeline.node import NodeCache
 from edgekd.pipeline.remote import RemoteMeasurement
 from edgekd.pipeline.report_rows import Rows
@@ -28,6 +28,7 @@ from edgekd.recipe import Recipe, Target
 from edgekd.report import schema
 from edgekd.report.budget import check
 from edgekd.report.deployed import judged, same_place
+from edgekd.stages.targets import file_profile
 from edgekd.tasks.breakdown import Breakdown, NamedPredictions
 from edgekd.tasks.registry import DEFAULT
 from edgekd.tasks.task import Task
@@ -51,7 +52,9 @@ def make_report(
     of = Rows(folder, data, nodes, teacher=exports[0].label)
     rows = [of.network(export.label, export.evaluation, export.folder) for export in exports]
     rows += [of.network(ENSEMBLE, together.evaluation, together.folder)] if together else []
-    rows += [of.emulated(export, file) for export in exports for file in export.evaluation.files[1:]]
+    timed = set(map(file_profile, measured))
+    others = [(export, file) for export in exports for file in export.evaluation.files[1:]]
+    rows += [of.emulated(export, file) for export, file in others if file.profile not in timed]
     rows += _of_targets(of, recipe, exports, measured, remote, compared)
     student = judged(rows)
     teacher = next(row for row in same_place(student, rows) if row.model == exports[0].label)
@@ -127,7 +130,7 @@ def _has(there: RemoteMeasurement | None, export: Exported) -> bool:
 
 def _breakdown(data: DataSet, first: Exported, last: Exported) -> Breakdown | None:
     before, after = (_named(export, data.task) for export in (first, last))
-    return data.task.breakdown(before, after, data.task.targets(data.test.labels.numpy()), ONNX_RUNTIME)
+    return data.task.breakdown(before, after, data.task.targets(data.test.labels.numpy()), REFERENCE)
 
 
 def _named(export: Exported, task: Task) -> NamedPredictions:

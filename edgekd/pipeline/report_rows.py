@@ -10,7 +10,7 @@ from edgekd.files import sha256_file
 from edgekd.pipeline.evaluate import PYTORCH, Exported
 from edgekd.pipeline.evaluation import Evaluation, FileRecord
 from edgekd.pipeline.measure import Measured
-from edgekd.pipeline.names import ONNX_RUNTIME
+from edgekd.pipeline.names import REFERENCE
 from edgekd.pipeline.node import NodeCache
 from edgekd.pipeline.remote import RemoteMeasurement, record_for
 from edgekd.pipeline.scores import scores
@@ -64,7 +64,7 @@ class Rows:
         return self._row(label, evaluation, Where("pytorch", evaluation.precision), task, folder / PYTORCH)
 
     def emulated(self, export: Exported, file: FileRecord) -> schema.Row:
-        """Return the row of a file for a runtime that is not here, as ONNX Runtime computes it step by step."""
+        """Return the row of a file that no target measures here; ONNX Runtime emulates a runtime that is not here."""
         where = Where(file.runtime, file.precision, built_for=file.profile)
         task, predictions, figures = self._predicted(export, file)
         notes = disagreement(export.label, file)
@@ -72,7 +72,8 @@ class Rows:
 
     def here(self, export: Exported, target: Target | None = None, measured: Measured | None = None) -> schema.Row:
         """Return the row of the file that this machine runs, timed where a target had it measured."""
-        file, where = export.evaluation.here, Where(ONNX_RUNTIME, export.evaluation.here.precision)
+        file = export.file_for(target) if target else export.evaluation.here
+        where = Where(target.runtime if target else REFERENCE, file.precision)
         if target and measured:
             latency, memory = measured.latency[export.label], measured.memory[export.label]
             where = replace(where, threads=target.threads, latency=latency, peak_rss_bytes=memory.peak_rss_bytes)
@@ -89,7 +90,7 @@ class Rows:
             target.runtime,
             file.precision,
             device=target.device,
-            threads=target.threads if target.runtime == ONNX_RUNTIME else None,
+            threads=target.threads_there,
             latency=there.latency(export.label),
         )
         predictions, task = there.predictions(export.label), file.fitted(self.data.task)

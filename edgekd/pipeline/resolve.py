@@ -8,11 +8,10 @@ from edgekd.devices.registry import LOCAL, Device, devices
 from edgekd.errors import DeviceError
 from edgekd.log import get_logger
 from edgekd.recipe import Recipe, Target
+from edgekd.runtime import DEFAULT, RUNTIMES
+from edgekd.stages.targets import architecture_of
 
 logger = get_logger(__name__)
-
-# As Linux and macOS spell them.
-ARCHITECTURES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
 
 
 def resolve_targets(recipe: Recipe) -> tuple[Recipe, dict[str, Probe]]:
@@ -41,17 +40,18 @@ def resolve_targets(recipe: Recipe) -> tuple[Recipe, dict[str, Probe]]:
 
 
 def must_be_driven(data: DataSet, probed: Mapping[str, Probe], recipe: Recipe) -> None:
-    """Refuse TensorRT behind SSH for a network of several inputs before anything is trained for it.
+    """Refuse targets that no network of several inputs is run on, before anything is trained for them.
 
     Raises:
-        DeviceError: a target asks for it.
+        DeviceError: a target is of a runtime that is driven for one input through SSH.
     """
-    wrong = [each.device for each in recipe.targets if each.device in probed and each.runtime == "tensorrt"]
-    if wrong and data.preprocess.kind == "tensors":
-        raise DeviceError(
-            f"targets: TensorRT on {wrong[0]} is driven through SSH for one float input, and the data give "
-            f"{', '.join(data.example())} by name: ask for runtime onnxruntime there, or leave the target out"
-        )
+    there = [(RUNTIMES[target.runtime], target.device) for target in recipe.targets if target.device in probed]
+    for runtime, device in there:
+        if runtime.one_input_remotely and data.preprocess.kind == "tensors":
+            raise DeviceError(
+                f"targets: {runtime.title} on {device} is driven through SSH for one float input, and the data give "
+                f"{', '.join(data.example())} by name: ask for runtime {DEFAULT} there, or leave the target out"
+            )
 
 
 def probe_device(device: Device) -> Probe:
@@ -65,7 +65,7 @@ def with_architecture(target: Target, found: Probe) -> Target:
     if target.runtime not in found.can_run:
         lacks = "; ".join(missing(found)) or f"see 'edgekd devices probe {name}'"
         raise DeviceError(f"targets: {name} cannot run {target.runtime}: {lacks}")
-    architecture = ARCHITECTURES.get(spelled.lower())
+    architecture = architecture_of(spelled)
     if architecture is None:
         raise DeviceError(f"targets: {name} is a {spelled}, and files are written for x86_64 and aarch64")
     if target.architecture not in (None, architecture):

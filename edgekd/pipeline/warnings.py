@@ -15,6 +15,7 @@ from edgekd.pipeline.remote import RemoteMeasurement, record_for
 from edgekd.quantize.placement.choice import FLOAT, INT8, SIZE, PlacementResult
 from edgekd.recipe import Recipe, Target
 from edgekd.report import schema
+from edgekd.runtime import RUNTIMES, SESSIONS, Runtime
 from edgekd.stages import STAGES
 from edgekd.stages.targets import file_profile
 from edgekd.stats.ratios import ratio_over_launches
@@ -28,8 +29,9 @@ def file_warnings(label: str, file: FileRecord) -> list[schema.Note]:
     if file.precision == "int8" and left:
         names = ", ".join(left[:5]) + (f" and {len(left) - 5} more" if len(left) > 5 else "")
         is_placed_apart = file.placement is not None and file.placement.chosen != INT8
+        title = SESSIONS[file.runtime].title
         why = "by measurement" if is_placed_apart else "although they are quantised"
-        message = f"{len(left)} of {file.convolutions} convolutions run in float in ONNX Runtime, {why}: {names}"
+        message = f"{len(left)} of {file.convolutions} convolutions run in float in {title}, {why}: {names}"
         notes.append(schema.Note(code="float_convolutions", message=message))
     return notes + (_placement_notes(file.placement) if file.placement else []) + disagreement(label, file)
 
@@ -134,9 +136,17 @@ def data_warnings(data: DataSet) -> list[schema.Note]:
     return [schema.Note(code=each.code, message=each.message) for each in data.warnings]
 
 
+def _measured_here(skipped: Runtime) -> str:
+    if skipped.devices and not skipped.is_installed:
+        return f"{skipped.title} is not installed here: 'pip install {skipped.packages[0]}' brings it"
+    here = [f"{device}/{each.name}" for each in RUNTIMES.values() if each.is_installed for device in each.devices]
+    are = f"{', '.join(here)} {'are' if len(here) > 1 else 'is'} measured"
+    return f"of this machine, {are}; {skipped.title} is on registered devices"
+
+
 def skipped_target(target: Target) -> schema.Note:
     way = (
-        "of this machine, cpu/onnxruntime is measured; TensorRT is on registered devices"
+        _measured_here(RUNTIMES[target.runtime])
         if target.device in LOCAL
         else f"no device of that name is registered; 'edgekd devices add {target.device} --ssh user@host' adds it"
     )

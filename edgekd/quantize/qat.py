@@ -11,6 +11,7 @@ from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
 from edgekd.errors import ModelError, first_line
 from edgekd.log import quiet
+from edgekd.profiles import DEFAULT_PROFILE
 from edgekd.quantize.fake_quant import fake_quants, weighted_layers
 from edgekd.quantize.quantizer import RuntimeQuantizer
 from edgekd.tasks.limits import asked_limits
@@ -22,7 +23,7 @@ aten = torch.ops.aten
 def prepare(
     network: nn.Module,
     input_shape: Shape | Signature,
-    profile: str = "onnxruntime-x86",
+    profile: str = DEFAULT_PROFILE,
     keep_float: Collection[str] = (),
 ) -> GraphModule:
     """Return a fake-quantised graph of ``network``, to calibrate or to train in the network's place.

@@ -5,33 +5,46 @@ from collections.abc import Iterable
 
 from edgekd.devices.registry import LOCAL, devices
 from edgekd.options import Target
-from edgekd.profiles import PROFILES
+from edgekd.profiles import DEFAULT_PROFILE, PORTABLE, PROFILES, runtime_of
+from edgekd.runtime import RUNTIMES
 
-ARM = ("aarch64", "arm64")
+# As Linux, macOS and Windows spell them.
+ARCHITECTURES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
+
+
+def architecture_of(machine: str) -> str | None:
+    """Return the name of a processor's architecture that profiles use, or None for one without files of its own."""
+    return ARCHITECTURES.get(machine.lower())
 
 
 def file_profile(target: Target) -> str:
     """Return the profile whose file runs on ``target``; x86 files hold for every x86 processor, with 7-bit weights."""
-    if target.runtime == "tensorrt":
-        return "tensorrt"
-    architecture = target.architecture or (platform.machine() if target.device == "cpu" else "")
-    return "onnxruntime-arm" if architecture in ARM else "onnxruntime-x86"
+    here = architecture_of(platform.machine()) if target.device == "cpu" else None
+    return RUNTIMES[target.runtime].profile_for(target.architecture or here).name
 
 
 def is_measured_here(target: Target) -> bool:
-    return target.device == "cpu" and target.runtime == "onnxruntime"
+    """Tell whether the target's files are run and timed on this machine."""
+    runtime = RUNTIMES[target.runtime]
+    return target.device in runtime.devices and runtime.is_installed
 
 
 def can_be_timed(target: Target) -> bool:
-    """Return whether files and layers can be timed for it in ONNX Runtime, here or on a registered device."""
+    """Tell whether files and their layers can be timed for it, here or on a registered device."""
     there = target.device not in LOCAL and target.device in devices()
-    return target.runtime == "onnxruntime" and (there or is_measured_here(target))
+    return RUNTIMES[target.runtime].has("interleave") and (there or is_measured_here(target))
+
+
+def is_timed_here(profile: str) -> bool:
+    """Tell whether files for ``profile`` and their layers can be timed on this machine."""
+    runtime = runtime_of(profile)
+    return is_here(profile) and runtime is not None and runtime.has("interleave")
 
 
 def training_profile(targets: Iterable[Target]) -> str:
     """Return the profile that gives every target its file: the targets' own, or the portable one."""
-    profiles = set(map(file_profile, targets)) or {"onnxruntime-x86"}
-    return profiles.pop() if len(profiles) == 1 else "portable"
+    profiles = set(map(file_profile, targets)) or {DEFAULT_PROFILE}
+    return profiles.pop() if len(profiles) == 1 else PORTABLE.name
 
 
 def compute_float16(targets: Iterable[Target]) -> bool:
@@ -41,7 +54,8 @@ def compute_float16(targets: Iterable[Target]) -> bool:
 
 
 def is_here(profile: str) -> bool:
-    """Return whether files for ``profile`` run in ONNX Runtime on this machine's processor."""
-    if PROFILES.find(profile).runtime != "onnxruntime":
+    """Tell whether files for ``profile`` run on this machine's processor, in a runtime that is installed."""
+    found, runtime = PROFILES.find(profile), runtime_of(profile)
+    if runtime is None or "cpu" not in runtime.devices or not runtime.is_installed:
         return False
-    return profile.endswith("arm") == (platform.machine() in ARM)
+    return not found.architectures or architecture_of(platform.machine()) in found.architectures

@@ -15,7 +15,7 @@ from edgekd.bench.target import LocalTarget, TimingTarget
 from edgekd.deploy import deploy
 from edgekd.errors import EdgekdError, ExportError, StorageError
 from edgekd.files import canonical_json, is_file, read_object, sha256, temporary_folder, write_bytes, write_json
-from edgekd.profiles import PROFILES
+from edgekd.profiles import runtime_of
 from edgekd.quantize.placement.choice import (
     FLOAT,
     INT8,
@@ -26,7 +26,7 @@ from edgekd.quantize.placement.choice import (
     choose_placement,
 )
 from edgekd.quantize.placement.segments import Costs, Segment, cheapest, segments_of
-from edgekd.runtimes.onnxruntime.profile import layer_times
+from edgekd.runtime import RUNTIMES, Runtime
 from edgekd.tasks.metric import Evidence
 from edgekd.user_cache import cache_folder, made_once
 
@@ -52,11 +52,11 @@ def search_placement(
     """Time placements of ``model``, interleaved, and choose one by :mod:`edgekd.quantize.placement.choice`.
 
     Candidates are all layers in int8, all in float, and for several conversion costs the fastest placement of the
-    network's segments, by ONNX Runtime's own times for each layer in int8 and in float.
+    network's segments, by the runtime's own times for each layer in int8 and in float.
 
     Args:
         model: with a Q/DQ pair at every fake-quant, as for :func:`edgekd.deploy.deploy`.
-        target: a profile of ONNX Runtime for the processor.
+        target: a profile for the processor, of a runtime whose layers can be timed.
         seconds: time for each candidate.
         bounds: bounds on the file's metric and size.
         evidence: returns the metric's evidence for a candidate's file on the validation samples; needed for a bound on
@@ -65,10 +65,12 @@ def search_placement(
         at: the machine that measures; this one if left out.
 
     Raises:
-        ExportError: the target is not measured in ONNX Runtime.
+        ExportError: layers are not timed in the runtime of the target.
     """
-    if PROFILES.find(target).runtime != "onnxruntime":
-        raise ExportError(f"placement is measured in ONNX Runtime; {target} is another runtime's profile")
+    runtime = runtime_of(target)
+    if runtime is None or not runtime.has("interleave"):
+        layered = ", ".join(each.title for each in RUNTIMES.values() if each.has("interleave"))
+        raise ExportError(f"placement is measured in {layered}; {target} is another runtime's profile")
     at = at or LocalTarget()
     machine = at.facts(threads).to_json()
     content = sha256(model.SerializeToString(deterministic=True))
@@ -78,7 +80,7 @@ def search_placement(
         with made_once(path, "the times of placements"):
             timed = None if fresh else _read(path)
             if timed is None:
-                timed = _time(model, target, threads, seconds, folder, at)
+                timed = _time(model, target, runtime, threads, seconds, folder, at)
                 with suppress(StorageError):  # a home that cannot be written to costs the search each time, no more
                     write_json(path, {"machine": machine, "candidates": [asdict(each) for each in timed]})
         return _choose(model, target, timed, bounds, evidence, folder)
@@ -120,17 +122,16 @@ def _read(path: Path) -> list[PlacementCandidate] | None:
 
 
 def _time(
-    model: ModelProto, target: str, threads: int, seconds: float, folder: Path, at: TimingTarget
+    model: ModelProto, target: str, runtime: Runtime, threads: int, seconds: float, folder: Path, at: TimingTarget
 ) -> list[PlacementCandidate]:
     files: dict[str, tuple[str, ...]] = {INT8: (), FLOAT: EVERYTHING}
     paths = {name: _write(model, target, kept, folder / f"{name}.onnx") for name, kept in files.items()}
-    for name, kept in _by_profile(model, paths, threads, at).items():
+    for name, kept in _by_profile(model, paths, runtime, threads, at).items():
         if kept not in files.values():
             files[name] = kept
             paths[name] = _write(model, target, kept, folder / f"{name}.onnx")
-    plan = Plan(
-        {name: Workload(str(path)) for name, path in paths.items()}, FLOAT, threads, 1, seconds, seconds, launches=6
-    )
+    workloads = {name: Workload(str(path), runtime.name) for name, path in paths.items()}
+    plan = Plan(workloads, FLOAT, threads, 1, seconds, seconds, launches=6)
     records = at.latency(plan)
     timed = []
     for name, kept in files.items():
@@ -146,9 +147,10 @@ def _write(model: ModelProto, target: str, keep_float: Collection[str], path: Pa
 
 
 def _by_profile(
-    model: ModelProto, paths: dict[str, Path], threads: int, at: TimingTarget
+    model: ModelProto, paths: dict[str, Path], runtime: Runtime, threads: int, at: TimingTarget
 ) -> dict[str, tuple[str, ...]]:
     segments = segments_of(ir.from_proto(model))
+    layer_times = runtime.part("profile").layer_times
     times = {name: _per_segment(layer_times(path, threads, RUNS, at), segments) for name, path in paths.items()}
     found: dict[str, tuple[str, ...]] = {}
     for price in CONVERSION_NS:

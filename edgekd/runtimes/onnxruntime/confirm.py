@@ -1,8 +1,10 @@
 """Confirmation by ONNX Runtime: the graph that it writes after its optimisation."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from edgekd.errors import first_line
+from edgekd.errors import ExportError, first_line
 from edgekd.files import temporary_folder
 from edgekd.lint.confirm import Confirmation, node_index, with_marked_nodes
 from edgekd.lint.graph import QUANTIZE
@@ -37,6 +39,10 @@ def confirm(model: "ModelProto", target: Converts) -> Confirmation:
 
 def optimise(model: "ModelProto", converts_int8: bool) -> "GraphProto":
     """Return the graph after all fusions that do not depend on the layouts of this machine's processor."""
+    return optimised_graph(model.SerializeToString(), {INT8_ALLOWED: "0" if converts_int8 else "1"})
+
+
+def optimised_graph(source: bytes | str, entries: Mapping[str, str]) -> "GraphProto":
     import onnx
     import onnxruntime
 
@@ -45,11 +51,27 @@ def optimise(model: "ModelProto", converts_int8: bool) -> "GraphProto":
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
         options.intra_op_num_threads = 1
+        # Above EXTENDED the file holds this processor's layouts; all int8 fusions are made by then.
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         options.optimized_model_filepath = str(written)
-        options.add_session_config_entry(INT8_ALLOWED, "0" if converts_int8 else "1")
-        onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        for key, value in entries.items():
+            options.add_session_config_entry(key, value)
+        onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         return onnx.load(written).graph
+
+
+def float_convolutions(path: Path) -> tuple[list[str], int]:
+    """Return the names of the convolutions that run in float on this machine, and the number of all of them.
+
+    Raises:
+        ExportError: ONNX Runtime cannot load the file.
+    """
+    try:
+        nodes = optimised_graph(str(path), {}).node
+    except Exception as error:  # what onnxruntime raises derives from no common class
+        raise ExportError(f"{path} does not load in ONNX Runtime: {first_line(error)}") from error
+    left = [node.name for node in nodes if node.op_type in ("Conv", "FusedConv", "ConvTranspose")]
+    return left, len(left) + sum(node.op_type == "QLinearConv" for node in nodes)
 
 
 def computed_in_int8(given: "GraphProto", optimised: "GraphProto") -> dict[int, bool]:

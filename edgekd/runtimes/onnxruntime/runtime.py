@@ -9,14 +9,17 @@ KERNELS = (
     *("Sigmoid", "HardSigmoid", "HardSwish", "MaxPool", "AveragePool", "GlobalAveragePool"),
     *("ReduceMean", "Flatten", "Reshape", "Transpose", "Squeeze"),
 )
+X86, ARM = ("x86_64",), ("aarch64",)
 
 RUNTIME = Runtime(
     NAME,
     "ONNX Runtime",
     sessions=("onnxruntime", "onnxruntime-tensorrt"),
+    packages=("onnxruntime",),
     profiles=(
-        Profile("onnxruntime-x86", saturates=True, runtime=NAME, kernels=KERNELS),
-        Profile("onnxruntime-x86-vnni", runtime=NAME, kernels=KERNELS, channels=16),
-        Profile("onnxruntime-arm", runtime=NAME, kernels=KERNELS, activation_type="int8"),
+        Profile("onnxruntime-x86", saturates=True, runtime=NAME, kernels=KERNELS, architectures=X86),
+        Profile("onnxruntime-x86-vnni", runtime=NAME, kernels=KERNELS, architectures=X86, channels=16),
+        Profile("onnxruntime-arm", runtime=NAME, kernels=KERNELS, architectures=ARM, activation_type="int8"),
     ),
+    devices=("cpu",),
 )

@@ -1,6 +1,7 @@
 """An ONNX file in ONNX Runtime, with every setting that affects timing made explicit."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,10 @@ Feeds = dict[str, NDArray[Any]]
 
 
 class OnnxSession(Session):
-    """An ONNX Runtime session; ``profile_to`` is where its profile is written, less the time stamp."""
+    """An ONNX Runtime session; ``profile_to`` is where its profile is written, less the time stamp.
+
+    The workload's arg ``optimised: false`` computes the operators as the file has them, one by one.
+    """
 
     def __init__(self, *args: Any, profile_to: Path | None = None, optimized_to: Path | None = None, **rest: Any):
         self.profile_to = profile_to
@@ -46,7 +50,7 @@ class OnnxSession(Session):
 
     def load(self) -> None:
         path, provider = existing(self.workload.model), self.provider()
-        options = session_options(self.threads)
+        options = session_options(self.threads, self._is_optimised())
         if self.profile_to:
             options.enable_profiling = True
             options.profile_file_prefix = str(self.profile_to)
@@ -62,9 +66,16 @@ class OnnxSession(Session):
             raise MeasurementError(
                 f"{path} does not load in ONNX Runtime {onnxruntime.__version__}: {one_line(error)}"
             ) from error
+        self.input_names = [node.name for node in self._session.get_inputs()]
         self.providers = self._session.get_providers()
         if self.providers[0] != provider:
             raise MeasurementError(f"{path} runs on {self.providers}, not on {provider}: not measured")
+
+    def _is_optimised(self) -> bool:
+        unknown = set(self.workload.args) - {"optimised"}
+        if unknown:
+            raise MeasurementError(f"ONNX Runtime takes no argument {sorted(unknown)[0]!r}; args: optimised")
+        return bool(self.workload.args.get("optimised", True))
 
     def provider(self) -> str:
         requested = (self.workload.runtime, self.workload.device)
@@ -155,6 +166,18 @@ class OnnxSession(Session):
                 f"{self.workload.model} loads but does not run{chosen}: {one_line(error)}"
             ) from error
 
+    def outputs(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Return the file's outputs for ``feeds``.
+
+        Raises:
+            MeasurementError: ONNX Runtime refuses the inputs.
+        """
+        names = [node.name for node in self._session.get_outputs()]
+        try:
+            return dict(zip(names, self._session.run(names, dict(feeds)), strict=True))
+        except Exception as error:
+            raise MeasurementError(f"{self.workload.model} does not run on these inputs: {one_line(error)}") from error
+
     def transfers(self) -> dict[str, Call]:
         binding = self._binding
         if binding is None:
@@ -175,14 +198,13 @@ def existing(model: str) -> Path:
     return path
 
 
-def session_options(threads: int) -> onnxruntime.SessionOptions:
-    if threads < 1:
-        raise MeasurementError(f"{threads} threads cannot run anything; give --threads 1 or more")
+def session_options(threads: int, optimised: bool = True) -> onnxruntime.SessionOptions:
+    levels = onnxruntime.GraphOptimizationLevel
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimised else levels.ORT_DISABLE_ALL
     options.log_severity_level = 3
     return options
 

@@ -2,4 +2,6 @@
 
 from edgekd.runtime import Runtime
 
-RUNTIME = Runtime("pytorch", "PyTorch", sessions=("pytorch", "pytorch-compiled", "pytorch-cudagraph"))
+RUNTIME = Runtime(
+    "pytorch", "PyTorch", sessions=("pytorch", "pytorch-compiled", "pytorch-cudagraph"), packages=("torch",)
+)

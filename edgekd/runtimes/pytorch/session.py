@@ -1,11 +1,13 @@
 """A network in PyTorch: eager, through torch.compile, or replayed as one CUDA graph."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
+from functools import cached_property
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
@@ -14,8 +16,8 @@ from edgekd.bench.plan import Workload
 from edgekd.bench.session import Session
 from edgekd.errors import MeasurementError, first_line
 from edgekd.precision import set_ieee_float32
-from edgekd.tasks.signature import Signature
-from edgekd.tasks.tensors import shapes_of
+from edgekd.tasks.signature import INPUT, Signature
+from edgekd.tasks.tensors import output_tensors, shapes_of
 from edgekd.userfile import call, is_reference, load_function
 
 EAGER, COMPILED, CUDA_GRAPH = "pytorch", "pytorch-compiled", "pytorch-cudagraph"
@@ -64,6 +66,7 @@ class TorchSession(Session):
             self.network = network.eval().to(self.device, self._dtype)
         except Exception as error:
             raise MeasurementError(f"{self._name} does not move to {self.device}: {first_line(error)}") from error
+        self.input_names = [each.name for each in self._signature.inputs] if self._signature else [INPUT]
         self.providers = [provider(self.device)]
 
     @property
@@ -92,12 +95,17 @@ class TorchSession(Session):
             )
         return torch.device("cuda", torch.cuda.current_device()) if name == "cuda" else torch.device("cpu")
 
+    @cached_property
+    def _signature(self) -> Signature | None:
+        if self.workload.signature is None:
+            return None
+        return Signature.from_json(dict(self.workload.signature)).sized(**self.workload.sizes)
+
     def place_inputs(self, seed: int) -> None:
         random = torch.Generator().manual_seed(seed)
         like = torch.empty(0, device=self.device, dtype=self._dtype or own_dtype(self.network))
-        if self.workload.signature is not None:
-            signature = Signature.from_json(dict(self.workload.signature)).sized(**self.workload.sizes)
-            self.inputs = signature.example(self.batch, like, random)
+        if self._signature is not None:
+            self.inputs = self._signature.example(self.batch, like, random)
         else:
             shape = shape_in_force(self.workload, self.batch)
             self.batch = shape[0] if shape else 1
@@ -141,6 +149,15 @@ class TorchSession(Session):
         if self.workload.runtime == EAGER:
             return f"{self._name} does not run {at}"
         return f"{self._name} does not run as {self.workload.runtime} {at}; see whether it does as {EAGER}"
+
+    @torch.inference_mode()
+    def outputs(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Return the network's outputs for ``feeds``, by the names of its signature, or by their place."""
+        tensors = [torch.from_numpy(feeds[name]).to(self.device) for name in self.input_names]
+        inputs = [each.to(self._dtype) if each.is_floating_point() and self._dtype else each for each in tensors]
+        found = self.network(*inputs)
+        named = self._signature.named(found) if self._signature else output_tensors(found)
+        return {name: each.cpu().numpy() for name, each in named.items()}
 
     def transfers(self) -> dict[str, Call]:
         if self.device.type != "cuda":

@@ -8,6 +8,7 @@ RUNTIME = Runtime(
     NAME,
     "TensorRT",
     sessions=("tensorrt",),
+    packages=("tensorrt", "tensorrt_rtx"),
     profiles=(
         Profile(
             "tensorrt",
@@ -24,4 +25,6 @@ RUNTIME = Runtime(
             channels=32,
         ),
     ),
+    takes_threads=False,
+    one_input_remotely=True,
 )

@@ -1,10 +1,11 @@
 """A serialized engine in TensorRT or TensorRT for RTX, releases 10 and 11."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from edgekd.bench.clock import Call
@@ -54,9 +55,14 @@ class TensorRTSession(Session):
         self.context = self.engine.create_execution_context()
         if self.context is None:
             raise MeasurementError(f"{path} loads but gets no execution context{self._logger.last()}")
+        self.names = [self.engine.get_tensor_name(index) for index in range(self.engine.num_io_tensors)]
+        self.input_names = [name for name in self.names if self._is_input(name)]
         self.providers = [version(self.trt), provider(self.device)]
         if self._uses_graph():
             self.providers.append("CUDA graph")
+
+    def _is_input(self, name: str) -> bool:
+        return bool(self.engine.get_tensor_mode(name) == self.trt.TensorIOMode.INPUT)
 
     def _path(self) -> Path:
         path, device = Path(self.workload.model), self.workload.device
@@ -74,20 +80,16 @@ class TensorRTSession(Session):
 
     def place_inputs(self, seed: int) -> None:
         random = torch.Generator().manual_seed(seed)
-        names = [self.engine.get_tensor_name(index) for index in range(self.engine.num_io_tensors)]
-        inputs = [name for name in names if self._mode(name) == self.trt.TensorIOMode.INPUT]
+        names, inputs = self.names, self.input_names
         for name in inputs:
             self._set_shape(name, first=name == inputs[0])
         if unknown := self.context.infer_shapes():
             raise MeasurementError(f"{self.workload.model}: the shape of {', '.join(unknown)} stays open; give --shape")
         self.tensors = {name: self._buffer(name, random) for name in names}
         self.inputs = [self.tensors[name] for name in inputs]
-        self.outputs = [self.tensors[name] for name in names if name not in inputs]
+        self.results = [self.tensors[name] for name in names if name not in inputs]
         self.batch = self.inputs[0].shape[0] if self.inputs and self.inputs[0].ndim else 1
         self._graph: torch.cuda.CUDAGraph | None = None
-
-    def _mode(self, name: str) -> Any:
-        return self.engine.get_tensor_mode(name)
 
     def _set_shape(self, name: str, first: bool) -> None:
         if self.engine.is_shape_inference_io(name):
@@ -101,6 +103,9 @@ class TensorRTSession(Session):
             _, usual, _ = self.engine.get_tensor_profile_shape(name, 0)
             own = (own[0], *tuple(usual)[1:])
         shape = wanted_shape(self.workload.model, name, own, self.workload.shape if first else None, self.batch)
+        self._take_shape(name, shape)
+
+    def _take_shape(self, name: str, shape: tuple[int, ...]) -> None:
         if not self.context.set_input_shape(name, shape):
             low, _, high = (tuple(dims) for dims in self.engine.get_tensor_profile_shape(name, 0))
             raise MeasurementError(
@@ -119,9 +124,12 @@ class TensorRTSession(Session):
                 f"linear inputs and outputs of fixed shape in one of {', '.join(DTYPES)}"
             )
         tensor = values(shape, DTYPES[kind], random).to(self.device)
+        self._bind(name, tensor)
+        return tensor
+
+    def _bind(self, name: str, tensor: Tensor) -> None:
         if not self.context.set_tensor_address(name, tensor.data_ptr()):
             raise MeasurementError(f"{self.workload.model}: {name!r} takes no address{self._logger.last()}")
-        return tensor
 
     def run(self) -> list[Tensor]:
         if self._uses_graph():
@@ -131,7 +139,32 @@ class TensorRTSession(Session):
         else:
             self.enqueue()
         self.stream.synchronize()
-        return self.outputs
+        return self.results
+
+    def outputs(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Return the engine's outputs for ``feeds``. What :meth:`run` was given is bound anew afterwards.
+
+        Raises:
+            MeasurementError: the engine was built for other shapes, or does not run.
+        """
+        given = {name: torch.from_numpy(feeds[name]).to(self.device).contiguous() for name in self.input_names}
+        for name, tensor in given.items():
+            self._take_shape(name, tuple(tensor.shape))
+        made = {name: self._empty(name) for name in self.names if name not in given}
+        for name, tensor in {**given, **made}.items():
+            self._bind(name, tensor)
+        self.enqueue()
+        self.stream.synchronize()
+        for name, tensor in getattr(self, "tensors", {}).items():
+            if name in given:
+                self._take_shape(name, tuple(tensor.shape))
+            self._bind(name, tensor)
+        floats = {name: each.float() if each.dtype == torch.bfloat16 else each for name, each in made.items()}
+        return {name: each.cpu().numpy() for name, each in floats.items()}
+
+    def _empty(self, name: str) -> Tensor:
+        dtype = DTYPES[self.engine.get_tensor_dtype(name).name]
+        return torch.empty(tuple(self.context.get_tensor_shape(name)), dtype=dtype, device=self.device)
 
     def enqueue(self) -> None:
         if not self.context.execute_async_v3(self.stream.cuda_stream):
@@ -148,10 +181,10 @@ class TensorRTSession(Session):
 
     def transfers(self) -> dict[str, Call]:
         sent = [tensor.cpu().pin_memory() for tensor in self.inputs]
-        arrived = [tensor.cpu().pin_memory() for tensor in self.outputs]
+        arrived = [tensor.cpu().pin_memory() for tensor in self.results]
         return {
             "in": lambda: copy(sent, self.inputs, self.device),
-            "out": lambda: copy(self.outputs, arrived, self.device),
+            "out": lambda: copy(self.results, arrived, self.device),
         }
 
 

@@ -10,6 +10,7 @@ from edgekd.prune.counts import COUNTS
 from edgekd.prune.depth import must_shorten
 from edgekd.prune.importance import build_importance
 from edgekd.prune.prunable import Prunable
+from edgekd.runtime import RUNTIMES
 from edgekd.stages.job import Trial
 from edgekd.stages.prune.options import Prune
 
@@ -23,9 +24,10 @@ def check(stage: Prune, trial: Trial) -> tuple[str, ...]:
     """
     deployed, network, shape = trial.needs, trial.network(), trial.inputs
     if stage.latency is not None and not deployed.timed:
+        timed = " or ".join(name for name, runtime in RUNTIMES.items() if runtime.has("interleave"))
         raise RecipeError(
             f"prune.latency is measured on the first target, and {deployed.device} with {deployed.runtime} "
-            "cannot be timed: put cpu or a registered device with onnxruntime first ('edgekd devices list'), or prune "
+            f"cannot be timed: put cpu or a registered device with {timed} first ('edgekd devices list'), or prune "
             "to a share of the MACs"
         )
     metric = trial.task.metrics[0]
