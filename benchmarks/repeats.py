@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from edgekd.bench.cpus import quietest
+from edgekd.agent.cpus import quietest
 
 
 @contextmanager

@@ -41,8 +41,7 @@ class Profile:
     """None for a profile that is only trained for, without files of its own."""
     kernels: tuple[str, ...] = ()
     """Operators that compute in int8."""
-    activation_type: Literal["uint8", "int8"] | None = "uint8"
-    """None for the trained types, uint8 of affine ranges and int8 of symmetric ones."""
+    activation_type: Literal["uint8", "int8"] = "uint8"
     quantised_outputs: bool = True
     """Convolutions and sums have quantised outputs; otherwise only the inputs of int8 layers are quantised."""
     float16: bool = False
@@ -78,6 +77,8 @@ class Runtime:
         devices: those of this machine on which a recipe's files are run and timed.
         takes_threads: the number of its threads is the user's choice.
         one_input_remotely: on a device behind SSH it runs networks of one float input alone.
+        shipped: modules of its folder that the agent takes to a device. They keep to the standard library, NumPy, the
+            runtime and ``edgekd.agent``, and to Python 3.8.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Runtime:
     devices: tuple[str, ...] = ()
     takes_threads: bool = True
     one_input_remotely: bool = False
+    shipped: tuple[str, ...] = ()
 
     @property
     def is_installed(self) -> bool:
@@ -106,7 +108,7 @@ class Runtime:
     def part(self, name: str) -> ModuleType:
         """Import the module ``name`` of the runtime's folder.
 
-        ``session`` has ``SESSION``, a subclass of :class:`edgekd.bench.session.Session`; ``profile`` has ``profile``,
+        ``session`` has ``SESSION``, a subclass of :class:`edgekd.agent.session.Session`; ``profile`` has ``profile``,
         which times the layers of a workload; ``rules``, of a runtime with profiles, has ``TARGETS``, the
         linter's by profile.
         """

@@ -60,6 +60,7 @@ FLOORS = (
         Room("stats", "paired.py"),
     ),
     (
+        Room("agent", "__main__.py"),
         *(Room(name) for name in ("files", "progress", "runtime")),
         Room("machine_lock", "lock.py"),
     ),
@@ -142,13 +143,26 @@ def _imported(path: Path, nodes: "list[ast.AST] | list[ast.stmt]") -> set[str]:
 
 # Files that read or write documents of JSON, TOML and YAML as they are, before they become records or after.
 EDGE = {
-    "bench/child.py": "messages between two processes",
-    "bench/worker.py": "messages between two processes",
+    "agent/child.py": "messages between two processes",
+    "agent/inputs.py": "reads the signature in a file's metadata",
+    "agent/interleave.py": "messages between two processes",
+    "agent/launches.py": "messages between two processes",
+    "agent/lines.py": "messages between two processes",
+    "agent/once.py": "messages between two processes",
+    "agent/predictions.py": "messages between two processes",
+    "agent/probe.py": "messages between two processes",
+    "agent/workload.py": "messages between two processes",
+    "agent/blocks.py": "messages between two processes",
+    "agent/session.py": "arrays by the names of tensors",
+    "bench/interleaved.py": "messages between two processes",
+    "bench/local_agent.py": "messages between two processes",
+    "bench/runner.py": "messages between two processes",
     "bundle/diff.py": "compares two documents item by item",
     "bundle/manifest.py": "reads manifest.json with the standard library alone",
     "devices/jetson/trtexec.py": "reads JSON that trtexec exports",
-    "devices/runner.py": "messages of a program that is copied to a device as one file",
     "files.py": "reads JSON objects",
+    "devices/latency.py": "messages between two machines",
+    "runtimes/tensorrt/on_device.py": "messages between two machines",
     "gate/consistency.py": "checks a report's document",
     "gate/evidence.py": "reads a baseline's document",
     "gate/policy.py": "reads TOML",
@@ -175,6 +189,7 @@ EDGE = {
 SMALL = 40
 STAY = {
     "bundle/licenses.py": "brings the list of SPDX; packing is long enough",
+    "devices/agent_archive.py": "makes the file that is copied, apart from the connection",
     "devices/jetson/latency.py": "reads trtexec's queries, as its siblings read a Jetson's other output",
     "pipeline/inventory.py": "the operators of a file, apart from its evaluation",
     "pipeline/threads.py": "the state of PyTorch, which a run holds and gives back",

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
+from edgekd.agent.blocks import TimedBlock
 from edgekd.bench import LatencyRecord, MemoryRecord, Plan, Workload
+from edgekd.bench.launch import Launch
 from edgekd.bench.records import SessionInfo
-from edgekd.bench.runner import Launch, record
+from edgekd.bench.runner import record
 
 if TYPE_CHECKING:
     from edgekd.pipeline.stage_result import StageResult
@@ -98,7 +100,6 @@ def fixed_times(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("edgekd.pipeline.measure.peak_memory", lambda workload, *_: MemoryRecord(60_000_000, 40_000_000))
     patch.setattr("edgekd.pipeline.measure.ends", lambda labels: [])
     patch.setattr("edgekd.bench.target.measure", timed_by_size)
-    patch.setattr("edgekd.bench.runner.governor", lambda: None)
 
 
 def timed_by_size(plan: Plan, *_: object) -> dict[str, LatencyRecord]:
@@ -108,8 +109,11 @@ def timed_by_size(plan: Plan, *_: object) -> dict[str, LatencyRecord]:
 
 def launch(plan: Plan, number: int) -> Launch:
     opened = dict.fromkeys(plan.workloads, SessionInfo(1.0, 1.0, ["CPUExecutionProvider"], 1, [0]))
-    rounds = {name: [times(workload, number, n) for n in range(30)] for name, workload in plan.workloads.items()}
-    return Launch(opened, rounds, {name: {} for name in plan.workloads}, np.array([[1.0, 0.0]]), 0)
+    rounds = {
+        name: [TimedBlock(times(workload, number, n).tolist()) for n in range(30)]
+        for name, workload in plan.workloads.items()
+    }
+    return Launch(opened, rounds, {name: {} for name in plan.workloads}, np.array([[1.0, 0.0]]))
 
 
 def times(workload: Workload, number: int, round_: int) -> np.ndarray[Any, Any]:

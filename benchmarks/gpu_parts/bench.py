@@ -10,7 +10,7 @@ from common import goal
 from networks import resnet18
 from torch.utils.benchmark import Timer
 
-from edgekd.bench.clock import collect
+from edgekd.agent.clock import collect
 from edgekd.bench.plan import Plan, Workload
 from edgekd.bench.runner import measure as measure_plan
 from edgekd.runtimes.pytorch.session import COMPILED, CUDA_GRAPH, EAGER, TorchSession

@@ -12,7 +12,7 @@ from gpu_parts.tools import apart, settled
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from edgekd.bench.clock import collect, collector_off, warm_up
+from edgekd.agent.clock import collect, collector_off, warm_up
 from edgekd.errors import MeasurementError
 from edgekd.runtimes.pytorch.session import COMPILED, CUDA_GRAPH, EAGER, TorchSession
 from edgekd.stats.ratios import ratio_of_medians

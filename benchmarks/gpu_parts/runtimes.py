@@ -11,7 +11,7 @@ from common import goal
 from gpu_parts.tools import apart, settled
 from networks import resnet18
 
-from edgekd.bench.clock import collect, warm_up
+from edgekd.agent.clock import collect, warm_up
 from edgekd.bench.plan import Workload
 from edgekd.bench.runtimes import open_session
 from edgekd.errors import EdgekdError
@@ -66,7 +66,7 @@ def row(workload: Workload, network: torch.nn.Module) -> dict[str, Any]:
         "p50_ms": float(np.median(times)) / 1e6,
         "apart": apart(found, expected),
         "copies_ms": copies,
-        "raw_ns": times.tolist(),
+        "raw_ns": times,
     }
 
 

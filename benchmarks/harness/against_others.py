@@ -31,7 +31,7 @@ from harness.small_networks import NETWORKS, shape, write_onnx
 from rich.console import Console
 from rich.table import Table
 
-from edgekd.bench.cpus import quietest
+from edgekd.agent.cpus import quietest
 from edgekd.bench.plan import Workload
 from edgekd.formatting import ABSENT
 from edgekd.stats.percentiles import Interval

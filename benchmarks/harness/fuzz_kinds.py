@@ -393,6 +393,7 @@ class Devices(Kind):
             "dur": 3,
             "args": {"op_name": "Conv", "node_index": "0"},
         }
+        block = {"ns": [1000, 1100], "lost_ns": 40, "waited_ns": 0, "switches": 1, "pool": 0}
         self.events: dict[str, list[dict[str, Any]]] = {
             "probe": [{"event": "device", "architecture": "aarch64", "system": "Debian", "cpu": "Cortex", "cores": 4,
                        "free_disk_bytes": 10**9, "memory_bytes": 8 * 10**9, "board": "Orin", "clock": 1.8e9,
@@ -400,17 +401,18 @@ class Devices(Kind):
                        "jetson": {"nv_tegra_release": "# R36 (release), REVISION: 4.4", "trtexec": "/x/trtexec",
                                   "trtexec_banner": "TensorRT.trtexec [TensorRT v100300]", "compatible": "tegra234",
                                   "nvpmodel": "NV Power Mode: MAXN\n0", "rails": [{"in1_label": "VDD_IN"}]}}],
-            "latency": [{"event": "sitting", "opened": {"a": about}, "rounds": {"a": [[1000, 1100]] * 30},
-                         "taken": [[1000, 20], [500, 10]], "governor": "performance"}] * 2,
+            "latency": [{"event": "launch", "opened": {"a": about}, "rounds": {"a": [block] * 30}, "shielded": None,
+                         "transfers": {"a": {}}, "taken": [[1000, 20], [500, 10]], "throttled": 0,
+                         "governor": "performance"}] * 2,
             "rows": [{"event": "rows", "model": "a", "first": first, "shape": [1, 2], "data": "AAAAAAAAAAA="}
                      for first in range(3)],
-            "turns": [{"event": "turns", "times_ns": [[1000, 1100]] * 5, "events": {"a": [kernel]}}],
+            "turns": [{"event": "turns", "turns": [[block, block]] * 5, "events": {"a": [kernel]}}],
         }  # fmt: skip
 
     def case(self, random: Random, folder: Path) -> tuple[int, Use]:
         from edgekd.bench.interleaved import InterleavedRuns
         from edgekd.bench.plan import Plan, Workload
-        from edgekd.devices import interleave, latency, predictions, probe
+        from edgekd.devices import latency, predictions, probe
         from edgekd.devices.registry import Device
         from edgekd.tasks.multilabel import Multilabel
 
@@ -437,13 +439,30 @@ class Devices(Kind):
                         json.dumps(record.to_json(), allow_nan=False)
                 case "rows":
                     task, inputs = Multilabel(("x", "y")), np.zeros((3, 2), np.float32)
-                    predictions.predict_on_device(desk, {"a": Path("a")}, inputs, task)["a"].value(np.eye(3, 2))
+                    predictions.predict_on_device(desk, "onnxruntime", {"a": Path("a")}, inputs, task)["a"].value(
+                        np.eye(3, 2)
+                    )
                 case "turns":
-                    interleave.interleave_on_device(
+                    latency.interleave_on_device(
                         desk, InterleavedRuns({"a": Path("a")}, ("a", "a"), ("a",), 1, 0, 1, 2)
                     )
 
         return sum(map(len, lines)), use
+
+
+class ToldStream:
+    def __init__(self, lines: list[bytes]):
+        self.lines = lines
+
+    def __enter__(self) -> "ToldStream":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def send(self, line: bytes) -> None: ...
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self.lines
 
 
 def told(lines: list[bytes]) -> Any:
@@ -452,10 +471,10 @@ def told(lines: list[bytes]) -> Any:
     from edgekd.devices.remote import Remote
 
     class Told(Remote):
-        def lines(self, *_: object, **__: object) -> Iterator[bytes]:
-            yield from lines
+        def stream(self, *_: object, **__: object) -> Any:
+            return ToldStream(lines)
 
-        def put(self, *_: object, **__: object) -> None:
+        def push(self, *_: object, **__: object) -> None:
             pass
 
     return Told(Device("desk", "board"))

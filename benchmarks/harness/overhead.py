@@ -25,11 +25,11 @@ from harness.planted import repeated_convs
 from rich.console import Console
 from rich.table import Table
 
-from edgekd.bench.clock import collect
-from edgekd.bench.cpus import quietest
+from edgekd.agent.clock import collect
+from edgekd.agent.cpus import quietest
+from edgekd.agent.session import Session
 from edgekd.bench.plan import Workload
 from edgekd.bench.runtimes import open_session
-from edgekd.bench.session import Session
 from edgekd.stats.percentiles import percentile, percentile_interval
 
 BOUND_NS = 2000

@@ -9,6 +9,10 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgekd.agent.session import Session
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -29,10 +33,12 @@ def edgekd_onnxruntime(name: str, model: str) -> Turn:
 
 @tool("edgekd openvino")
 def edgekd_openvino(name: str, model: str) -> Turn:
-    import harness.openvino_session  # noqa: F401  (registers itself)
+    from harness.openvino_session import OpenVinoSession
     from harness.small_networks import shape
 
-    return edgekd(model, "openvino", (1, *shape(name)))
+    from edgekd.bench.plan import Workload
+
+    return turns_of(OpenVinoSession(Workload(model, "openvino", shape=(1, *shape(name)))))
 
 
 @tool("edgekd pytorch")
@@ -44,12 +50,16 @@ def edgekd_pytorch(name: str, model: str) -> Turn:
 
 
 def edgekd(model: str, runtime: str, shape: tuple[int, ...] | None, **args: str) -> Turn:
-    from edgekd.bench.clock import collect, collector_off, warm_up
     from edgekd.bench.plan import Workload
     from edgekd.bench.runtimes import open_session
+
+    return turns_of(open_session(Workload(model, runtime, shape=shape, args=args), threads=1))
+
+
+def turns_of(session: "Session") -> Turn:
+    from edgekd.agent.clock import collect, collector_off, warm_up
     from edgekd.stats.percentiles import percentile
 
-    session = open_session(Workload(model, runtime, shape=shape, args=args), threads=1)
     warm_up(session.run)
 
     def turn(seconds: float) -> tuple[float, int]:

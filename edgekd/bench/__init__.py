@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING
 from edgekd.lazy import exporter
 
 if TYPE_CHECKING:
-    from edgekd.bench.clock import sample
-    from edgekd.bench.compare import interleave, ratio_to, summarise
+    from edgekd.bench.compare import interleave, ratio_to, sample, summarise
     from edgekd.bench.environment import fingerprint, warnings_now
+    from edgekd.bench.peak_memory import memory
     from edgekd.bench.plan import Plan, Workload
     from edgekd.bench.records import (
+        CostSummary,
         EnergyRecord,
         LatencyRatio,
         LatencyRecord,
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
     )
     from edgekd.bench.runner import measure
     from edgekd.bench.runtimes import open_session
-    from edgekd.bench.worker import memory
 
 __all__ = [
+    "CostSummary",
     "EnergyRecord",
     "LatencyRatio",
     "LatencyRecord",
@@ -44,11 +45,11 @@ __all__ = [
 __getattr__ = exporter(
     __name__,
     {
-        "clock": ("sample",),
-        "compare": ("interleave", "ratio_to", "summarise"),
+        "compare": ("interleave", "ratio_to", "sample", "summarise"),
         "environment": ("fingerprint", "warnings_now"),
         "plan": ("Plan", "Workload"),
         "records": (
+            "CostSummary",
             "EnergyRecord",
             "LatencyRatio",
             "LatencyRecord",
@@ -58,6 +59,6 @@ __getattr__ = exporter(
         ),
         "runner": ("measure",),
         "runtimes": ("open_session",),
-        "worker": ("memory",),
+        "peak_memory": ("memory",),
     },
 )

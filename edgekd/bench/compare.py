@@ -1,51 +1,46 @@
-"""Interleaved timing of several candidates, so that whatever the machine does affects all of them.
+"""Interleaved timing of several calls in this process, so that whatever the machine does affects all of them.
 
 Two times measured one after the other differ by whatever the machine did in between. Here every round runs a
 small block of each candidate, in a new random order, and ratios are taken over rounds.
 """
 
+import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from time import perf_counter
-from typing import Any, Protocol
+from functools import partial
+from time import perf_counter_ns
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.bench import clock
-from edgekd.bench.clock import Call, Nanoseconds, collect, collector_off
+from edgekd.agent.blocks import TimedBlock, run_block, runs_per_block
+from edgekd.agent.clock import Call, collect, collector_off, warm_up
+from edgekd.agent.threads import Pool, threads_now
+from edgekd.agent.turns import MIN_ROUNDS, take_turns
 from edgekd.bench.records import LatencyRatio, LatencySummary
+from edgekd.bench.undisturbed import paired_costs
 from edgekd.errors import MeasurementError
 from edgekd.stats.percentiles import percentile, percentile_interval
 from edgekd.stats.ratios import ratio_of_medians
 
-BLOCK_S = 0.01
-MIN_ROUNDS = 30
 MIN_FOR_P99 = 400
-OVERTIME = 4
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 
-Rounds = list[Nanoseconds]
-Blocks = Sequence[NDArray[Any]]
+Nanoseconds = NDArray[np.int64]
 
 
-class TimingCandidate(Protocol):
-    """A call to time: in this process, or in a process of its own."""
-
-    def warm_up(self, seconds: float) -> Nanoseconds: ...
-
-    def block(self, runs: int, settle: bool) -> Nanoseconds: ...
-
-
-@dataclass(frozen=True)
-class InProcess:
-    call: Call
-
-    def warm_up(self, seconds: float) -> Nanoseconds:
-        return clock.warm_up(self.call, seconds)
-
-    def block(self, runs: int, settle: bool) -> Nanoseconds:
-        return block(self.call, runs, settle)
+def sample(
+    call: Call,
+    warmup_s: float = 0.5,
+    warmup_runs: int = 10,
+    seconds: float = 1.0,
+    min_runs: int = 30,
+    max_runs: int = 100_000,
+) -> Nanoseconds:
+    """Return the nanoseconds of each call after a warm-up: ``seconds`` of calls, but ``min_runs`` to ``max_runs``."""
+    warm_up(call, warmup_s, warmup_runs)
+    with collector_off():
+        return np.array(collect(call, seconds, min_runs, max_runs), np.int64)
 
 
 def interleave(
@@ -54,56 +49,27 @@ def interleave(
     block_runs: int | None = None,
     seed: int = 0,
     warmup_s: float = 0.5,
-) -> dict[str, Rounds]:
-    """Return the nanoseconds of each candidate's calls in this process, one block per round.
+) -> dict[str, list[TimedBlock]]:
+    """Return blocks of each candidate's calls in this process, one per round.
 
     ``seconds`` is the time for each candidate. It is exceeded for the sake of 30 rounds, four times at most.
     Without ``block_runs`` a block holds as many runs as take about 10 ms.
     """
     if not callables or seconds <= 0:
         raise MeasurementError("nothing to time: give at least one candidate and more than 0 seconds")
-    candidates = {name: InProcess(call) for name, call in callables.items()}
-    runs = {name: block_runs or runs_per_block(one.warm_up(warmup_s)) for name, one in candidates.items()}
+    before, started = threads_now(), perf_counter_ns()
+    warm = {
+        name: warm_up(call, warmup_s) if block_runs is None else collect(call, 0, 1) for name, call in callables.items()
+    }
+    runs = {name: block_runs or runs_per_block(times) for name, times in warm.items()}
+    pool = Pool(before, perf_counter_ns() - started)
+    blocks = {name: partial(run_block, call, runs[name], len(callables) > 1, pool) for name, call in callables.items()}
     with collector_off():
-        return take_turns(candidates, runs, seconds, MIN_ROUNDS, np.random.default_rng(seed))
+        return take_turns(blocks, seconds, MIN_ROUNDS, random.Random(seed))
 
 
-def take_turns(
-    candidates: Mapping[str, TimingCandidate],
-    runs: Mapping[str, int],
-    seconds: float,
-    min_rounds: int,
-    order: np.random.Generator,
-) -> dict[str, Rounds]:
-    names = list(candidates)
-    blocks: dict[str, Rounds] = {name: [] for name in names}
-    started, rounds, budget = perf_counter(), 0, seconds * len(names)
-    while not is_over(rounds, min_rounds, perf_counter() - started, budget):
-        for index in order.permutation(len(names)):
-            name = names[index]
-            # The one before left its data in the caches, and its idle threads spin on for a moment.
-            blocks[name].append(candidates[name].block(runs[name], settle=len(names) > 1))
-        rounds += 1
-    return blocks
-
-
-def runs_per_block(warm_times: Nanoseconds) -> int:
-    typical = float(np.median(warm_times[-(len(warm_times) // 3 + 1) :]))
-    return max(1, round(BLOCK_S * 1e9 / max(typical, 1.0)))
-
-
-def is_over(rounds: int, min_rounds: int, elapsed: float, budget: float) -> bool:
-    return rounds > 0 and (elapsed >= OVERTIME * budget or (rounds >= min_rounds and elapsed >= budget))
-
-
-def block(call: Call, runs: int, settle: bool) -> Nanoseconds:
-    if settle:
-        call()
-    return collect(call, 0, runs, runs)
-
-
-def summarise(samples: NDArray[Any] | Blocks) -> LatencySummary:
-    """Summarise ``samples`` (nanoseconds) in milliseconds."""
+def summarise(samples: NDArray[Any] | Sequence[TimedBlock]) -> LatencySummary:
+    """Summarise ``samples`` (nanoseconds), or the wall times of blocks, in milliseconds."""
     times = flat(samples) / 1e6
     percentiles: Any = {}
     for name, p in PERCENTILES.items():
@@ -112,14 +78,18 @@ def summarise(samples: NDArray[Any] | Blocks) -> LatencySummary:
     return LatencySummary(float(times.min()), float(times.mean()), len(times), **percentiles)
 
 
-def ratio_to(blocks: Blocks, reference: Blocks, seed: int = 0) -> LatencyRatio:
-    """Return the ratio of the two medians over rounds; under 1 is faster than the reference."""
-    return LatencyRatio(*ratio_of_medians(blocks, reference, seed))
+def ratio_to(blocks: Sequence[TimedBlock], reference: Sequence[TimedBlock], seed: int = 0) -> LatencyRatio:
+    """Return the ratio of the two costs, the median over rounds; under 1 is faster than the reference.
+
+    Raises:
+        MeasurementError: others took so much of the processors that fewer than two rounds are left.
+    """
+    return LatencyRatio(*ratio_of_medians(*paired_costs(blocks, reference), seed))
 
 
-def flat(samples: NDArray[Any] | Blocks) -> NDArray[Any]:
+def flat(samples: NDArray[Any] | Sequence[TimedBlock]) -> NDArray[Any]:
     if isinstance(samples, np.ndarray):
         return samples
     if not samples:
         raise MeasurementError("no samples: a statistic needs at least one")
-    return np.concatenate(list(samples))
+    return np.concatenate([block.ns for block in samples])

@@ -1,6 +1,5 @@
 """The machine and software that a measurement belongs to, and what on them makes it unreliable."""
 
-import os
 import platform
 import time
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
+from edgekd.agent.cpus import Neighbours, governor, pinned_to
 from edgekd.bench.records import MeasurementWarning
 from edgekd.strict_json import known_to_json
 
@@ -84,7 +84,7 @@ def cpu() -> CpuFacts:
         flags=[flag for flag in FLAGS if flag in words],
         logical_cores=psutil.cpu_count(),
         physical_cores=psutil.cpu_count(logical=False),
-        affinity=affinity(),
+        affinity=pinned_to(),
         governor=governor(),
     )
 
@@ -101,20 +101,6 @@ def cpuinfo(path: Path = Path("/proc/cpuinfo")) -> dict[str, str]:
 def device_tree_model(path: Path = Path("/proc/device-tree/model")) -> str | None:
     """Return the board's name for itself; Arm's cpuinfo has no model name."""
     return path.read_text(errors="replace").strip("\0\n ") if path.exists() else None
-
-
-def affinity() -> list[int] | None:
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-
-
-def usable_cpus() -> int:
-    return len(affinity() or []) or os.cpu_count() or 1
-
-
-def governor(cpus: Path = Path("/sys/devices/system/cpu")) -> str | None:
-    """Return the frequency governors in use, joined by commas, or None if the kernel shows none."""
-    names = {path.read_text().strip() for path in cpus.glob("cpu[0-9]*/cpufreq/scaling_governor")}
-    return ",".join(sorted(names)) or None
 
 
 def operating_system() -> str:
@@ -134,65 +120,18 @@ def packages() -> dict[str, str]:
     return found
 
 
-class Neighbours:
-    """A watch on how much of the machine others use: processes other than this one and ``pids``.
-
-    With ``cpus``, to which ``pids`` are pinned, the share of these counts where it is larger: on a large machine one
-    process on the CPU that is measured on is a small share of the whole.
-    """
-
-    def __init__(self, pids: Sequence[int] = (), cpus: Sequence[int] = ()) -> None:
-        self.ours, self.cpus = [os.getpid(), *pids], cpus
-        self.started = self.now()
-
-    def now(self) -> Times:
-        own = sum(map(cpu_seconds, self.ours))
-        each = psutil.cpu_times(percpu=True)
-        here = [each[cpu] for cpu in self.cpus if cpu < len(each)]
-        return np.array([seconds(each, own), seconds(here, own)])
-
-    def taken(self) -> Times:
-        """Return seconds in all and seconds used by others, of the machine and of ``cpus``, since this was made.
-
-        They add up over launches.
-        """
-        return self.now() - self.started
-
-    def share(self) -> float:
-        """Return the share that others used, 0 to 1; what the hypervisor took counts as others."""
-        return share_of(self.taken())
-
-    def warnings(self) -> list[MeasurementWarning]:
-        return busy_warnings(self.share())
-
-
-def seconds(cpus: "Sequence[psutil._common.scputimes]", own: float) -> list[float]:
-    # Linux counts a guest's time in user and nice as well.
-    total = sum(sum(cpu) - getattr(cpu, "guest", 0.0) - getattr(cpu, "guest_nice", 0.0) for cpu in cpus)
-    idle = sum(cpu.idle + getattr(cpu, "iowait", 0.0) for cpu in cpus)
-    return [total, total - idle - own]
-
-
-def share_of(taken: Times) -> float:
+def share_of(taken: Sequence[Sequence[float]] | Times) -> float:
+    """Return the share that others used, 0 to 1, by :meth:`~edgekd.agent.cpus.Neighbours.taken`: the larger of two."""
     return max(min(1.0, max(0.0, others / total)) if total > 0 else 0.0 for total, others in taken)
 
 
 def busy_warnings(share: float) -> list[MeasurementWarning]:
     if share <= BUSY_SHARE:
         return []
-    message = f"others kept {share:.0%} of the CPUs busy: stop them, or trust the ratios only"
+    message = (
+        f"others kept {share:.0%} of the CPUs busy: costs and ratios are without what they took, latencies are with it"
+    )
     return [MeasurementWarning("busy_neighbour", message)]
-
-
-def cpu_seconds(pid: int) -> float:
-    spent = psutil.Process(pid).cpu_times()
-    return spent.user + spent.system
-
-
-def throttle_events(cpus: Path = Path("/sys/devices/system/cpu")) -> int:
-    """Return how often the processor has slowed itself for heat since boot, as far as it counts that."""
-    counters = cpus.glob("cpu[0-9]*/thermal_throttle/*_throttle_count")
-    return sum(int(counter.read_text()) for counter in counters)
 
 
 def throttle_warnings(events: int) -> list[MeasurementWarning]:
@@ -212,4 +151,4 @@ def warnings_now(seconds: float = 0.3) -> list[MeasurementWarning]:
     """Return the warnings that a measurement started now would get, after watching for ``seconds``."""
     neighbours = Neighbours()
     time.sleep(seconds)
-    return governor_warnings(governor()) + neighbours.warnings()
+    return governor_warnings(governor()) + busy_warnings(share_of(neighbours.taken()))

@@ -8,7 +8,7 @@ from edgekd.stats.percentiles import Interval
 from edgekd.strict_json import known_to_json
 
 # With one of these a measured time is not what it claims to be; with any other the machine was merely not at rest.
-INVALIDATING = {"too_few_samples", "too_few_cpus", "throttled", "emulated", "other_power_mode"}
+INVALIDATING = {"too_few_samples", "others_took_time", "too_few_cpus", "throttled", "emulated", "other_power_mode"}
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,38 @@ class LatencySummary:
 
 
 @dataclass(frozen=True)
+class CostSummary:
+    """Milliseconds that one inference costs: its latency without what other processes took of it.
+
+    Where the processors are shared, a latency says what a user would see at that moment, a cost what the code takes.
+
+    Attributes:
+        p50: the median, over the inferences of all rounds that count.
+        rounds: how many rounds count, ``of`` how many; the rest cannot be told from what others did.
+        taken: the share of wall time in which others ran in its place, 0 to 1.
+        ci95_p50: an order-statistic interval, as of a latency.
+        real_time: some of it was measured at real-time priority, since others were in the way.
+    """
+
+    p50: float
+    rounds: int
+    of: int
+    taken: float
+    ci95_p50: Interval | None = None
+    real_time: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        return known_to_json(self)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "CostSummary":
+        known: Any = {key: tuple(each) if isinstance(each, list) else each for key, each in document.items()}
+        return cls(**known)
+
+
+@dataclass(frozen=True)
 class LatencyRatio:
-    """A latency over the reference's; ``ci95`` is None if there were too few launches for an interval."""
+    """A cost over the reference's; ``ci95`` is None if there were too few launches for an interval."""
 
     ratio: float
     ci95: Interval | None = None
@@ -99,7 +129,9 @@ class SessionInfo:
 class LatencyRecord:
     """One model's times in milliseconds, and every sample: ``raw_ns`` by launch, by round.
 
-    Steady state is in ``latency_ms``; ``load_ms`` and ``first_ms`` (the first inference) are medians over launches.
+    Steady state is in ``latency_ms``, as a user would see it, and in ``cost_ms``, without what other processes took;
+    ``latency_vs_reference`` is the ratio of two costs. ``load_ms`` and ``first_ms`` (the first inference) are medians
+    over launches.
     On a GPU the inputs and outputs lie there, and the copies are ``transfers_ms``, ``in`` and ``out``.
     """
 
@@ -115,6 +147,7 @@ class LatencyRecord:
     cpus: list[int] | None = None
     transfers_ms: Mapping[str, LatencySummary] | None = None
     latency_vs_reference: LatencyRatio | None = None
+    cost_ms: CostSummary | None = None
     energy: EnergyRecord | None = None
     warnings: tuple[MeasurementWarning, ...] = field(default=())
 
@@ -130,12 +163,14 @@ class LatencyRecord:
     def from_json(cls, document: Mapping[str, Any]) -> "LatencyRecord":
         known = {"load_ms": None, "first_ms": None} | {key: each for key, each in document.items() if key != "valid"}
         ratio, energy, transfers = (document.get(key) for key in ("latency_vs_reference", "energy", "transfers_ms"))
+        cost = document.get("cost_ms")
         return cls(
             **{
                 **known,
                 "latency_ms": LatencySummary.from_json(document["latency_ms"]),
                 "transfers_ms": transfers and {way: LatencySummary.from_json(one) for way, one in transfers.items()},
                 "latency_vs_reference": ratio and LatencyRatio.from_json(ratio),
+                "cost_ms": cost and CostSummary.from_json(cost),
                 "energy": energy and EnergyRecord.from_json(energy),
                 "warnings": tuple(MeasurementWarning(**each) for each in document["warnings"]),
             }

@@ -1,52 +1,38 @@
-"""Measurement plans run on this machine: in each launch every model has a fresh process, and they take turns."""
+"""Measurement plans carried out by an agent: launches until the results are clear, and what they come to."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from edgekd.bench.clock import is_steady
-from edgekd.bench.compare import MIN_ROUNDS, Rounds, runs_per_block, summarise, take_turns
-from edgekd.bench.cpus import quietest
-from edgekd.bench.environment import (
-    Neighbours,
-    busy_warnings,
-    governor,
-    governor_warnings,
-    share_of,
-    throttle_events,
-    throttle_warnings,
-    usable_cpus,
-)
+from edgekd.agent.clock import is_steady
+from edgekd.agent.cpus import usable_cpus
+from edgekd.agent.turns import MIN_ROUNDS
+from edgekd.bench.compare import summarise
+from edgekd.bench.environment import busy_warnings, governor_warnings, share_of, throttle_warnings
+from edgekd.bench.events import reading_response
+from edgekd.bench.launch import Launch, launch_of
+from edgekd.bench.local_agent import AgentJob, LocalJob, TimeLimitError
 from edgekd.bench.plan import Plan
-from edgekd.bench.records import LatencyRatio, LatencyRecord, LatencySummary, MeasurementWarning, SessionInfo
-from edgekd.bench.worker import TimeLimit, TimeLimitError, Worker
+from edgekd.bench.records import CostSummary, LatencyRatio, LatencyRecord, LatencySummary, MeasurementWarning
+from edgekd.bench.runtimes import session_place
+from edgekd.bench.undisturbed import costs, paired_costs, taken_share
 from edgekd.errors import MeasurementError
+from edgekd.machine_lock import timing
 from edgekd.ranges import POSITIVE
-from edgekd.stats.percentiles import percentile_interval, relative_spread
+from edgekd.stats.percentiles import percentile, percentile_interval, relative_spread
 from edgekd.stats.ratios import MIN_LAUNCHES, ratio_over_launches, stretched
 
 WIDE = 0.1
 DRIFT = 0.05
 LONGEST = 4
 GROWTH = 1.5
+# Rounds of which others took too much do not count; with fewer than these a cost is not measured.
+MIN_COUNTED_ROUNDS = MIN_ROUNDS // 2
 # Results are checked after several launches, and each check is one more chance to be wrong: stopping early takes a
 # higher confidence than reporting does.
 STOPPING_CONFIDENCE = 0.99
-
-
-@dataclass(frozen=True)
-class Launch:
-    """Results of one launch, by workload: its session, its rounds and copies; and what else the machine did."""
-
-    opened: dict[str, SessionInfo]
-    rounds: dict[str, Rounds]
-    transfers: dict[str, dict[str, list[int]]]
-    taken: np.ndarray[Any, Any]
-    throttle_events: int
-
+HERE = "this machine"
 
 ProgressHook = Callable[[Iterator[Launch]], Iterable[Launch]]
 
@@ -61,27 +47,57 @@ def measure(plan: Plan, timeout_s: float | None = None, progress: ProgressHook =
         MeasurementError: a model does not load or run, a process dies, or there is no launch within ``timeout_s``.
     """
     POSITIVE.check(MeasurementError, timeout_s=timeout_s)
-    limit = TimeLimit(timeout_s or default_timeout_s(plan))
-    launches = list(progress(run_launches(plan, quietest(plan.threads), limit)))
-    return {name: record(plan, name, launches) for name in plan.workloads}
+    models = {
+        name: {"session": session_place(each.runtime), "workload": each.to_json()}
+        for name, each in plan.workloads.items()
+    }
+    launches: list[Launch] = []
+    with timing(timeout_s), LocalJob(request_of(plan, models), timeout_s or default_timeout_s(plan)) as job:
+        try:
+            for launch in progress(run_launches(plan, job, HERE)):
+                launches.append(launch)
+        except TimeLimitError:
+            if not launches:
+                raise
+    machine = machine_warnings(plan.threads)
+    return {name: record(plan, name, launches, machine) for name in plan.workloads}
 
 
-def run_launches(plan: Plan, cpus: Sequence[int], limit: TimeLimit) -> Iterator[Launch]:
-    """Run launches until the results are clear, the plan's time is spent or ``limit`` is over."""
+def request_of(plan: Plan, models: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the plan as an agent's job; ``models`` name the session and the workload of each."""
+    return {
+        **{
+            "job": "edgekd.agent.launches:run_launches",
+            "models": models,
+            "threads": plan.threads,
+            "batch": plan.batch,
+            "seed": plan.seed,
+        },
+        **{"warmup_s": plan.warmup_s, "seconds": plan.seconds / plan.launches},
+        "rounds": -(-MIN_ROUNDS // plan.launches),
+    }
+
+
+def run_launches(plan: Plan, job: AgentJob, machine: str) -> Iterator[Launch]:
+    """Yield launches until the results are clear or the plan's time is spent, and tell the agent whether to go on."""
     launches: list[Launch] = []
     wanted = plan.launches
-    while True:
-        while len(launches) < wanted:
-            try:
-                launches.append(run_launch(plan, cpus, len(launches), limit))
-            except TimeLimitError:
-                if not launches:
-                    raise
-                return
-            yield launches[-1]
-        if is_enough(plan, launches):
-            return
-        wanted = min(round(GROWTH * wanted), wanted + affordable(plan, launches))
+    for event in job:
+        with reading_response(machine):
+            if len(launches) == wanted:
+                raise ValueError("a launch that was not requested")
+            launches.append(launch_of(event, plan))
+        check_batches(launches[-1])
+        if len(launches) == wanted and not is_enough(plan, launches):
+            wanted = min(round(GROWTH * wanted), wanted + affordable(plan, launches))
+        job.send({"more": len(launches) < wanted})
+        yield launches[-1]
+
+
+def check_batches(launch: Launch) -> None:
+    if len({session.batch for session in launch.opened.values()}) > 1:
+        batches = ", ".join(f"{name} {session.batch}" for name, session in launch.opened.items())
+        raise MeasurementError(f"the files fix different batches ({batches}); time them apart, or export them alike")
 
 
 def default_timeout_s(plan: Plan) -> float:
@@ -93,57 +109,22 @@ def time_for_each(plan: Plan) -> float:
     return plan.max_seconds or LONGEST * plan.seconds
 
 
-def run_launch(plan: Plan, cpus: Sequence[int], number: int, limit: TimeLimit) -> Launch:
-    with workers(plan, cpus, limit) as candidates:
-        opened = load_all(plan, candidates)
-        runs = {name: runs_per_block(worker.warm_up(plan.warmup_s)) for name, worker in candidates.items()}
-        neighbours = Neighbours([worker.pid for worker in candidates.values()], cpus)
-        throttled = throttle_events()
-        rounds = take_turns(
-            candidates,
-            runs,
-            plan.seconds / plan.launches,
-            -(-MIN_ROUNDS // plan.launches),
-            np.random.default_rng([plan.seed, number]),
-        )
-        taken, events = neighbours.taken(), throttle_events() - throttled
-        transfers = {name: worker.call("transfers", seconds=plan.warmup_s) for name, worker in candidates.items()}
-    return Launch(opened, rounds, transfers, taken, events)
-
-
-@contextmanager
-def workers(plan: Plan, cpus: Sequence[int], limit: TimeLimit) -> Iterator[dict[str, Worker]]:
-    with ExitStack() as stack:
-        started = {name: stack.enter_context(Worker(name, plan.threads, limit)) for name in plan.workloads}
-        for name, worker in started.items():
-            worker.send("prepare", runtime=plan.workloads[name].runtime, cpus=list(cpus))
-        for worker in started.values():
-            worker.receive("prepare")
-        yield started
-
-
-def load_all(plan: Plan, candidates: Mapping[str, Worker]) -> dict[str, SessionInfo]:
-    """Load the workloads one after the other: loading is timed too."""
-    opened = {
-        name: SessionInfo(
-            **worker.call(
-                "open", workload=plan.workloads[name].to_json(), threads=plan.threads, batch=plan.batch, seed=plan.seed
-            )
-        )
-        for name, worker in candidates.items()
-    }
-    if len({session.batch for session in opened.values()}) > 1:
-        batches = ", ".join(f"{name} {session.batch}" for name, session in opened.items())
-        raise MeasurementError(f"the files fix different batches ({batches}); time them apart, or export them alike")
-    return opened
-
-
 def is_enough(plan: Plan, launches: Sequence[Launch]) -> bool:
     if affordable(plan, launches) < 1:
         return True
     return all(
-        is_narrow(times_of(launches, name), plan.width) and is_decided(plan, launches, name) for name in plan.workloads
+        is_counted(plan, launches, name)
+        and is_narrow(np.concatenate(costs_of(launches, name)), plan.width)
+        and is_decided(plan, launches, name)
+        for name in plan.workloads
     )
+
+
+def is_counted(plan: Plan, launches: Sequence[Launch], name: str) -> bool:
+    """Tell whether others left enough rounds alone; where they did not, a quiet moment may come."""
+    counted = [len(costs(launch.costing[name])) for launch in launches]
+    enough = min(MIN_COUNTED_ROUNDS, sum(len(launch.costing[name]) for launch in launches))
+    return sum(counted) >= enough and sum(map(bool, counted)) >= min(plan.launches, MIN_LAUNCHES, len(launches))
 
 
 def affordable(plan: Plan, launches: Sequence[Launch]) -> int:
@@ -169,20 +150,30 @@ def is_decided(plan: Plan, launches: Sequence[Launch], name: str) -> bool:
 
 
 def ratio(plan: Plan, launches: Sequence[Launch], name: str) -> tuple[float, tuple[float, float] | None]:
+    """Return the ratio of the costs of ``name`` and of the reference, over launches with rounds that count for both."""
     assert plan.reference is not None
-    ours, theirs = ([launch.rounds[one] for launch in launches] for one in (name, plan.reference))
-    return ratio_over_launches(ours, theirs, plan.seed)
+    pairs = [paired_costs(launch.costing[name], launch.costing[plan.reference]) for launch in launches]
+    known = [(ours, theirs) for ours, theirs in pairs if ours]
+    return ratio_over_launches([ours for ours, _ in known], [theirs for _, theirs in known], plan.seed)
 
 
 def times_of(launches: Sequence[Launch], name: str) -> np.ndarray[Any, Any]:
-    return np.concatenate([block for launch in launches for block in launch.rounds[name]])
+    return np.concatenate([block.ns for launch in launches for block in launch.rounds[name]])
 
 
-def record(plan: Plan, name: str, launches: Sequence[Launch]) -> LatencyRecord:
+def costs_of(launches: Sequence[Launch], name: str) -> list[np.ndarray[Any, Any]]:
+    return [times for launch in launches for times in costs(launch.costing[name])]
+
+
+def record(
+    plan: Plan, name: str, launches: Sequence[Launch], machine: Sequence[MeasurementWarning] = ()
+) -> LatencyRecord:
+    """Return what ``launches`` say of a workload; ``machine`` are the warnings of the machine that ran them."""
     sessions = [launch.opened[name] for launch in launches]
     workload, first = plan.workloads[name], sessions[0]
     return LatencyRecord(
         latency_ms=summarise(times_of(launches, name)),
+        cost_ms=cost(launches, name),
         latency_vs_reference=vs_reference(plan, launches, name),
         load_ms=float(np.median([session.load_ms for session in sessions])),
         first_ms=float(np.median([session.first_ms for session in sessions])),
@@ -193,19 +184,39 @@ def record(plan: Plan, name: str, launches: Sequence[Launch]) -> LatencyRecord:
         batch=first.batch,
         cpus=first.cpus,
         providers=first.providers,
-        raw_ns=[[block.tolist() for block in launch.rounds[name]] for launch in launches],
+        raw_ns=[[list(block.ns) for block in launch.rounds[name]] for launch in launches],
         warnings=(
-            *machine_warnings(plan.threads),
+            *machine,
             *time_limit_warnings(plan, launches),
             *surroundings_warnings(launches),
             *sample_warnings(launches, name),
+            *counted_warnings(plan, launches, name),
         ),
     )
 
 
+def cost(launches: Sequence[Launch], name: str) -> CostSummary | None:
+    """Return the cost of an inference, or None if others left no round of which it can be told."""
+    blocks = costs_of(launches, name)
+    if not blocks:
+        return None
+    times = np.concatenate(blocks) / 1e6
+    return CostSummary(
+        p50=percentile(times, 0.5),
+        ci95_p50=percentile_interval(times, 0.5),
+        rounds=len(blocks),
+        of=sum(len(launch.costing[name]) for launch in launches),
+        taken=taken_share(block for launch in launches for block in launch.rounds[name]),
+        real_time=any(launch.shielded is not None for launch in launches),
+    )
+
+
 def vs_reference(plan: Plan, launches: Sequence[Launch], name: str) -> LatencyRatio | None:
-    """Return the ratio to the plan's reference, or None for the reference itself."""
-    return None if plan.reference in (None, name) else LatencyRatio(*ratio(plan, launches, name))
+    """Return the ratio to the plan's reference; None for the reference itself, and where no round counts for both."""
+    reference = plan.reference
+    if reference in (None, name) or not all(costs_of(launches, each) for each in (name, reference) if each):
+        return None
+    return LatencyRatio(*ratio(plan, launches, name))
 
 
 def transfers_of(launches: Sequence[Launch], name: str) -> dict[str, LatencySummary] | None:
@@ -216,11 +227,11 @@ def transfers_of(launches: Sequence[Launch], name: str) -> dict[str, LatencySumm
 
 
 def machine_warnings(threads: int) -> list[MeasurementWarning]:
-    warnings = governor_warnings(governor())
-    if threads > usable_cpus():
-        message = f"{threads} threads shared {usable_cpus()} CPUs: this is not their speed; lower --threads"
-        warnings.append(MeasurementWarning("too_few_cpus", message))
-    return warnings
+    usable = len(usable_cpus())
+    if threads <= usable:
+        return []
+    message = f"{threads} threads shared {usable} CPUs: this is not their speed; lower --threads"
+    return [MeasurementWarning("too_few_cpus", message)]
 
 
 def time_limit_warnings(plan: Plan, launches: Sequence[Launch]) -> list[MeasurementWarning]:
@@ -233,12 +244,21 @@ def time_limit_warnings(plan: Plan, launches: Sequence[Launch]) -> list[Measurem
 
 def surroundings_warnings(launches: Sequence[Launch]) -> list[MeasurementWarning]:
     """Warn of what else the machine did, in all launches together: one is too short for the kernel's ticks."""
-    share = share_of(np.sum([launch.taken for launch in launches], axis=0))
-    return busy_warnings(share) + throttle_warnings(sum(launch.throttle_events for launch in launches))
+    governors = sorted({launch.governor for launch in launches if launch.governor})
+    taken = np.sum([launch.taken for launch in launches], axis=0)
+    return [
+        *(warning for each in governors for warning in governor_warnings(each)),
+        *(busy_warnings(share_of(taken)) if taken.any() else [neighbours_not_seen()]),
+        *throttle_warnings(sum(launch.throttle_events for launch in launches)),
+    ]
+
+
+def neighbours_not_seen() -> MeasurementWarning:
+    return MeasurementWarning("neighbours_not_seen", "what else ran meanwhile cannot be seen on this system")
 
 
 def sample_warnings(launches: Sequence[Launch], name: str) -> list[MeasurementWarning]:
-    blocks = [block for launch in launches for block in launch.rounds[name]]
+    blocks = [block.ns for launch in launches for block in launch.rounds[name]]
     warnings = []
     if len(blocks) < MIN_ROUNDS:
         message = f"{len(blocks)} rounds in the time given, {MIN_ROUNDS} are needed; give more --seconds"
@@ -247,7 +267,20 @@ def sample_warnings(launches: Sequence[Launch], name: str) -> list[MeasurementWa
     if spread > WIDE:
         message = f"the middle half of the runs spreads over {spread:.0%} of the median: no quiet machine"
         warnings.append(MeasurementWarning("wide_spread", message))
-    if not is_steady(np.array([np.median(block) for block in blocks]), DRIFT):
+    if not is_steady([float(np.median(block)) for block in blocks], DRIFT):
         message = f"the last third of the rounds differs by over {DRIFT:.0%} from the third before it"
         warnings.append(MeasurementWarning("not_steady", message))
     return warnings
+
+
+def counted_warnings(plan: Plan, launches: Sequence[Launch], name: str) -> list[MeasurementWarning]:
+    unclear = [each for each in (name, plan.reference) if each and not is_counted(plan, launches, each)]
+    if not unclear:
+        return []
+    counted = min(len(costs_of(launches, each)) for each in unclear)
+    total = sum(len(launch.costing[name]) for launch in launches)
+    message = (
+        f"others took processor time from {total - counted} of {total} rounds, and what is left does not make a "
+        f"measurement: stop them, give --threads 1, whose time can be told apart, or measure where they do not run"
+    )
+    return [MeasurementWarning("others_took_time", message)]

@@ -5,13 +5,12 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from edgekd.bench.environment import Environment, fingerprint
-from edgekd.bench.interleaved import InterleavedRuns, InterleavedTimes
+from edgekd.bench.interleaved import InterleavedRuns, InterleavedTimes, interleave_here
+from edgekd.bench.peak_memory import memory
 from edgekd.bench.plan import Plan
 from edgekd.bench.profile.cache import MachineFacts, machine_facts
 from edgekd.bench.records import LatencyRecord, MemoryRecord
 from edgekd.bench.runner import ProgressHook, measure
-from edgekd.bench.worker import memory
-from edgekd.runtime import RUNTIMES
 
 
 class Facts(Protocol):
@@ -75,10 +74,9 @@ class LocalTarget:
         return measure(plan, timeout_s, progress)
 
     def interleave(self, turns: InterleavedRuns) -> InterleavedTimes:
-        taken: InterleavedTimes = RUNTIMES.find(turns.runtime).part("interleave").take(turns)
-        return taken
+        return interleave_here(turns)
 
     def memory(self, plan: Plan) -> dict[str, MemoryRecord]:
-        """Return the peak memory of each workload, as :func:`edgekd.bench.worker.memory` measures it."""
+        """Return the peak memory of each workload, as :func:`edgekd.bench.peak_memory.memory` measures it."""
         workloads = plan.workloads.items()
         return {name: memory(workload, plan.threads, plan.batch) for name, workload in workloads}

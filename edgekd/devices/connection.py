@@ -31,8 +31,10 @@ OURS = 255  # ssh ends with it when it is ssh that failed
 NO_FOLDER = 73
 PLAIN_PATH = re.compile(r"/[A-Za-z0-9_./+-]*")
 
-# The connection's own session holds the folder: whichever end goes away, its input ends and the folder goes too.
+# The connection's own session holds the folder: whichever end goes away, its input ends and the folder goes too. It
+# says where that is to nobody if this end has gone meanwhile, which must not end it either.
 HOLD = (
+    "trap '' PIPE; "
     'umask 077; folder=$(mktemp -d "${TMPDIR:-/tmp}/edgekd.XXXXXXXX") || exit 73; echo MARK "$folder"; cat >/dev/null; '
     'cd /; rm -rf -- "$folder" || { sleep 1; rm -rf -- "$folder"; }'
 )

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from edgekd.devices.engines import BUILD_S, build_requests, builder_of, engine_of, parse_build_result
-from edgekd.devices.events import reading_response
+from edgekd.bench.events import reading_response
+from edgekd.devices.engines import BUILD_S, TIME_ENGINES, build_requests, builder_of, engine_of, parse_build_result
 from edgekd.devices.jetson.dla import DlaReport, parse_dla
 from edgekd.devices.probe import Probe, probe_remote
 from edgekd.devices.remote import Remote
@@ -24,8 +24,13 @@ def dla_report(remote: Remote, model: Path, core: int = 0, probe: Probe | None =
     engine = engine_of(builder, model, 0, 1, core)
     if engine.quantised:
         raise DeviceError(f"{model} is quantised by Q/DQ, which a DLA does not take: give the float file")
-    remote.put(model, engine.onnx)
-    request = {"job": "tensorrt", "engines": build_requests([engine]), "runs": [], "lock_clocks": False}
+    remote.push(model, engine.onnx)
+    request = {
+        "job": TIME_ENGINES,
+        "engines": build_requests([engine]),
+        "runs": [],
+        "lock_clocks": False,
+    }
     try:
         with reading_response(remote.device.name):
             logs = [

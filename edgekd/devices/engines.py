@@ -7,12 +7,13 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError
 
-from edgekd.devices.events import Event, number, text
+from edgekd.bench.events import Event, number, text
 from edgekd.devices.jetson.command import Build, Version, build_command, check
 from edgekd.devices.probe import Probe, dotted
 from edgekd.errors import DeviceError, MeasurementError
 from edgekd.files import canonical_json, require_file, sha256, sha256_file
 
+TIME_ENGINES = "edgekd.runtimes.tensorrt.on_device:time_engines"  # a job of the agent
 BUILD_S = 3600.0
 
 
@@ -48,7 +49,7 @@ def builder_of(probe: Probe) -> EngineBuilder:
 
 @dataclass(frozen=True)
 class BuildRequest:
-    """A request to the runner: build ``file`` with ``words``, or find it in the cache under ``key``."""
+    """A request to the agent: build ``file`` with ``words``, or find it in the cache under ``key``."""
 
     words: list[str]
     key: str

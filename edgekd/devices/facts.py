@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edgekd.devices.events import Event, integer, text
+from edgekd.bench.events import Event, integer, text
 
 CORES = 1 << 16
 PACKAGES = ("numpy", "onnxruntime")
@@ -75,7 +75,7 @@ class DeviceFacts:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "DeviceFacts":
-        """Read what a runner sent; raise ValueError or its like if it cannot be what a runner sends."""
+        """Read what an agent sent; raise ValueError or its like if it cannot be what an agent sends."""
         for name in ("governor", "kernel"):
             text(document.get(name, ""), name)
         integer(document.get("free_memory_bytes", 0), "free_memory_bytes")

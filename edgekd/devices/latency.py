@@ -1,23 +1,22 @@
-"""Latency of ONNX files on a device, measured in launches as :mod:`edgekd.bench.runner` does here."""
+"""Times of model files on a device, measured by the agent there as :mod:`edgekd.bench.runner` does here."""
 
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from edgekd.bench.compare import summarise
-from edgekd.bench.environment import busy_warnings, governor_warnings, share_of
-from edgekd.bench.plan import Plan
-from edgekd.bench.records import LatencyRecord, MeasurementWarning, SessionInfo
-from edgekd.bench.runner import Launch, default_timeout_s, sample_warnings, times_of, vs_reference
-from edgekd.devices.events import DAY_S, Event, ResponseError, integer, nanoseconds, reading_response, text
-from edgekd.devices.events import number as number_of
+from edgekd.bench.events import ResponseError, reading_response
+from edgekd.bench.interleaved import InterleavedRuns, InterleavedTimes, interleaved_times
+from edgekd.bench.interleaved import request_of as interleaving_request
+from edgekd.bench.launch import Launch
+from edgekd.bench.plan import Plan, Workload
+from edgekd.bench.records import LatencyRecord, MeasurementWarning
+from edgekd.bench.runner import default_timeout_s, record, request_of, run_launches
+from edgekd.bench.runtimes import session_place
 from edgekd.devices.probe import Probe, probe_remote
 from edgekd.devices.remote import Remote
 from edgekd.errors import DeviceError, MeasurementError
+from edgekd.runtime import RUNTIMES, SESSIONS
 
-CPUS = 1 << 16
-TICKS = 1 << 53
+INTERLEAVING_S = 600.0
 
 
 def measure_on_device(
@@ -25,40 +24,56 @@ def measure_on_device(
 ) -> dict[str, LatencyRecord]:
     """Measure the plan's workloads on the device: files are copied there and timed in turns.
 
-    ``probe`` is what the device is known to be; it is probed if that is left out. There are as many launches as the
-    plan says, and no more for narrower intervals. When the connection, the time or the runner ends early, what was
-    measured so far counts, with a warning.
+    ``probe`` is what the device is known to be; it is probed if that is left out. Launches follow until the results
+    are clear, as here. When the connection, the time or the agent ends early, what was measured so far counts, with a
+    warning.
 
     Raises:
         DeviceError: not one launch was finished.
-        MeasurementError: a workload is not for ONNX Runtime on a CPU.
+        MeasurementError: a workload is for another runtime than those that run there, or not for the CPU.
     """
-    files = copy(remote, plan)
+    models = push_models(remote, plan)
     probe = probe or probe_remote(remote)
     warnings = [*device_warnings(probe), *too_few_cpus(probe, plan.threads)]
-    request = {
-        "job": "latency", "models": files, "threads": plan.threads, "batch": plan.batch, "seconds": plan.seconds,
-        "sittings": plan.launches, "seed": plan.seed, "warmup_s": plan.warmup_s,
-        "shapes": {name: workload.shape for name, workload in plan.workloads.items() if workload.shape},
-        "sizes": {name: workload.sizes for name, workload in plan.workloads.items() if workload.sizes},
-    }  # fmt: skip
     launches: list[Launch] = []
-    governors: set[str | None] = set()
-    try:
-        for event in remote.events(request, timeout_s or default_timeout_s(plan)):
-            with reading_response(remote.device.name):
-                launches.append(launch_of(event, plan, len(launches)))
-                governors.add(governor_of(event))
-    except ResponseError:
-        raise
-    except DeviceError as error:
-        if not launches:
+    with remote.job(request_of(plan, models), timeout_s or default_timeout_s(plan)) as job:
+        try:
+            launches.extend(run_launches(plan, job, remote.device.name))
+        except ResponseError:
             raise
-        warnings.insert(0, cut_short_warning(len(launches), plan, error))
-    warnings += [warning for each in governors for warning in governor_warnings(each)]
-    taken = np.sum([launch.taken for launch in launches], axis=0)
-    warnings += busy_warnings(share_of(taken)) if taken.any() else [neighbours_not_seen(remote.device.name)]
+        except DeviceError as error:
+            if not launches:
+                raise
+            warnings.insert(0, cut_short_warning(len(launches), plan, error))
     return {name: record(plan, name, launches, warnings) for name in plan.workloads}
+
+
+def push_models(remote: Remote, plan: Plan) -> dict[str, dict[str, Any]]:
+    """Copy every file once, under a number, and return the session and the workload of each model on the device."""
+    there: dict[str, str] = {}
+    models = {}
+    for name, workload in plan.workloads.items():
+        file = there.setdefault(workload.model, f"{len(there)}.onnx")
+        models[name] = model_there(workload, file)
+    for local, file in there.items():
+        remote.push(Path(local), file)
+    return models
+
+
+def model_there(workload: Workload, file: str) -> dict[str, Any]:
+    """Return the session and the workload of a model for an agent on a device, where its file is called ``file``.
+
+    Raises:
+        MeasurementError: its runtime has no sessions that are taken to a device, or it is not for the CPU.
+    """
+    runtime = SESSIONS.find(workload.runtime)
+    if "session" not in runtime.shipped or workload.device != "cpu":
+        known = " and ".join(each.title for each in RUNTIMES.values() if "session" in each.shipped)
+        raise MeasurementError(
+            f"{workload.model}: {workload.runtime} on {workload.device} is not timed through SSH: ONNX files are, "
+            f"in {known} on the device's CPU and in TensorRT"
+        )
+    return {"session": session_place(workload.runtime), "workload": {**workload.to_json(), "model": file}}
 
 
 def cut_short_warning(launches: int, plan: Plan, why: DeviceError) -> MeasurementWarning:
@@ -76,10 +91,6 @@ def device_warnings(probe: Probe) -> list[MeasurementWarning]:
     return warnings
 
 
-def neighbours_not_seen(device: str) -> MeasurementWarning:
-    return MeasurementWarning("neighbours_not_seen", f"what else ran on {device} meanwhile was not looked at")
-
-
 def too_few_cpus(probe: Probe, threads: int) -> list[MeasurementWarning]:
     cores = probe.facts.cores
     if threads <= cores:
@@ -88,61 +99,22 @@ def too_few_cpus(probe: Probe, threads: int) -> list[MeasurementWarning]:
     return [MeasurementWarning("too_few_cpus", message)]
 
 
-def copy(remote: Remote, plan: Plan) -> dict[str, str]:
-    """Copy every file once, under a number, and return the file of each workload on the device."""
-    there: dict[str, str] = {}
-    for workload in plan.workloads.values():
-        if (workload.runtime, workload.device) != ("onnxruntime", "cpu"):
-            raise MeasurementError(
-                f"{workload.model}: {workload.runtime} on {workload.device} is not timed through SSH: ONNX files are, "
-                "in ONNX Runtime on the device's CPU and in TensorRT"
-            )
-        if workload.model not in there:
-            there[workload.model] = f"{len(there)}.onnx"
-            remote.put(Path(workload.model), there[workload.model])
-    return {name: there[workload.model] for name, workload in plan.workloads.items()}
+def interleave_on_device(remote: Remote, turns: InterleavedRuns, timeout_s: float = INTERLEAVING_S) -> InterleavedTimes:
+    """Run the inferences on the device, as :func:`edgekd.bench.interleaved.interleave_here` does here.
 
-
-def launch_of(event: Event, plan: Plan, number: int) -> Launch:
-    """Parse launch ``number`` of ``plan``; raise ValueError or its like if ``event`` cannot be that."""
-    if number >= plan.launches or any(event[key].keys() != plan.workloads.keys() for key in ("rounds", "opened")):
-        raise ValueError("a launch that was not requested")
-    rounds = {name: [nanoseconds(block) for block in event["rounds"][name]] for name in plan.workloads}
-    if len({len(blocks) for blocks in rounds.values()}) != 1 or not next(iter(rounds.values())):
-        raise ValueError("rounds without a block of each model")
-    opened = {name: session_info(event["opened"][name]) for name in plan.workloads}
-    taken = np.array([[number_of(each, "a count of ticks", -TICKS, TICKS) for each in row] for row in event["taken"]])
-    if taken.shape != (2, 2):
-        raise ValueError(f"ticks in the shape {taken.shape}")
-    return Launch(opened, rounds, {name: {} for name in rounds}, taken, 0)
-
-
-def session_info(event: Event) -> SessionInfo:
-    cpus = event["cpus"]
-    return SessionInfo(
-        load_ms=number_of(event["load_ms"], "the time of loading", 0, DAY_S * 1000),
-        first_ms=number_of(event["first_ms"], "the time of the first inference", 0, DAY_S * 1000),
-        providers=[text(each, "a provider") for each in event["providers"]],
-        batch=integer(event["batch"], "the batch", 1, 1 << 31),
-        cpus=None if cpus is None else [integer(cpu, "a CPU", 0, CPUS) for cpu in cpus],
-    )
-
-
-def governor_of(event: Event) -> str | None:
-    return None if event["governor"] is None else text(event["governor"], "the governor")
-
-
-def record(plan: Plan, name: str, launches: Sequence[Launch], warnings: Sequence[MeasurementWarning]) -> LatencyRecord:
-    sessions = [launch.opened[name] for launch in launches]
-    return LatencyRecord(
-        latency_ms=summarise(times_of(launches, name)),
-        load_ms=float(np.median([session.load_ms for session in sessions])),
-        first_ms=float(np.median([session.first_ms for session in sessions])),
-        threads=plan.threads,
-        batch=sessions[0].batch,
-        cpus=sessions[0].cpus,
-        providers=sessions[0].providers,
-        raw_ns=[[block.tolist() for block in launch.rounds[name]] for launch in launches],
-        latency_vs_reference=vs_reference(plan, launches, name),
-        warnings=(*warnings, *sample_warnings(launches, name)),
-    )
+    Raises:
+        DeviceError: a model does not load or run there, or the connection or the time ended first.
+    """
+    names = {path: f"{number}.onnx" for number, path in enumerate(dict.fromkeys(turns.models.values()))}
+    for path, name in names.items():
+        remote.push(path, name)
+    optimised = {name: f"optimised-{name}.onnx" for name in turns.optimised}
+    recorded = {name: f"profile-{name}" for name in turns.recorded}
+    files = {name: names[path] for name, path in turns.models.items()}
+    events = list(remote.events(interleaving_request(turns, files, recorded, optimised), timeout_s))
+    if not events:
+        raise DeviceError(f"{remote.device.name} sent no times; try again")
+    for name, path in turns.optimised.items():
+        remote.pull(optimised[name], path)
+    with reading_response(remote.device.name):
+        return interleaved_times(events[0], turns)

@@ -4,8 +4,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from edgekd.devices.engines import BUILD_S, build_requests, builder_of, engine_of
-from edgekd.devices.events import reading_response, text
+from edgekd.bench.events import reading_response, text
+from edgekd.devices.engines import BUILD_S, TIME_ENGINES, build_requests, builder_of, engine_of
 from edgekd.devices.jetson.command import EngineTiming, timing_command
 from edgekd.devices.jetson.trtexec import EngineLayerTime, LayerInfo, parse_layers, parse_profile
 from edgekd.devices.probe import Probe, probe_remote
@@ -68,8 +68,13 @@ def engine_layers(
     )
     words = timing_command(builder.trtexec, builder.version, timing)
     run = RunRequest("model", words, FILES, INTERVAL_S)
-    remote.put(model, engine.onnx)
-    request = {"job": "tensorrt", "engines": build_requests([engine]), "runs": [run], "lock_clocks": False}
+    remote.push(model, engine.onnx)
+    request = {
+        "job": TIME_ENGINES,
+        "engines": build_requests([engine]),
+        "runs": [run],
+        "lock_clocks": False,
+    }
     for event in remote.events(request, BUILD_S):
         if event["event"] == "run":
             with reading_response(remote.device.name):

@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.arrayfiles import to_npz
-from edgekd.devices.events import Event, ResponseError, integer, reading_response, text
+from edgekd.bench.events import Event, ResponseError, integer, reading_response, text
+from edgekd.bench.plan import Workload
+from edgekd.devices.latency import model_there
 from edgekd.devices.remote import Remote
 from edgekd.errors import DeviceError, MeasurementError
 from edgekd.files import temporary_folder
@@ -84,13 +86,14 @@ def samples_in(inputs: Inputs) -> int:
 
 
 def pack(path: Path, inputs: Inputs) -> Path:
-    """Write ``inputs`` (N, ...), preprocessed as the model takes them, for the runner."""
+    """Write ``inputs`` (N, ...), preprocessed as the model takes them, for the agent."""
     path.write_bytes(to_npz({"inputs": inputs} if isinstance(inputs, np.ndarray) else inputs, compressed=True))
     return path
 
 
 def predict_on_device(
     remote: Remote,
+    runtime: str,
     models: Mapping[str, Path],
     inputs: Inputs,
     task: Task,
@@ -100,19 +103,20 @@ def predict_on_device(
     """Return what each of ``models`` predicts for each of ``inputs`` (N, ...) on the device.
 
     The output ``logits``, or the first where none is called that, is reduced there to what the task keeps of it. When
-    the connection, the time or the runner ends early, the predictions so far count.
+    the connection, the time or the agent ends early, the predictions so far count.
 
     Raises:
         DeviceError: there is not one prediction.
     """
     files = {name: f"{number}.onnx" for number, name in enumerate(models)}
     with temporary_folder() as folder:
-        remote.put(pack(folder / SAMPLES, inputs), SAMPLES)
+        remote.push(pack(folder / SAMPLES, inputs), SAMPLES)
     for name, path in models.items():
-        remote.put(path, files[name])
+        remote.push(path, files[name])
     found = {name: PredictionsSoFar(task, samples_in(inputs)) for name in models}
     request = {
-        **{"job": "predictions", "models": files, "samples": SAMPLES, "threads": threads},
+        **{"job": "edgekd.agent.predictions:predict", "samples": SAMPLES, "threads": threads},
+        "models": {name: model_there(Workload(str(models[name]), runtime), file) for name, file in files.items()},
         "reduction": task.reduction,
     }
     return collected(remote, request, timeout_s, found, partial(keep, found=found))
@@ -125,7 +129,7 @@ def collected(
     found: Mapping[str, PredictionsSoFar],
     take: Callable[[Event], None],
 ) -> dict[str, DevicePredictions]:
-    """Send ``request`` to the runner, and return the predictions that ``take`` puts into ``found`` from its events.
+    """Send ``request`` to the agent, and return the predictions that ``take`` puts into ``found`` from its events.
 
     If it ends early, those so far count.
 
@@ -147,7 +151,7 @@ def collected(
 
 
 def outputs_on_device(
-    remote: Remote, model: Path, inputs: Inputs, threads: int = 1, timeout_s: float = 3600
+    remote: Remote, runtime: str, model: Path, inputs: Inputs, threads: int = 1, timeout_s: float = 3600
 ) -> NDArray[Any]:
     """Return the output ``logits`` (N, ...), or the first, of an ONNX file for ``inputs`` (N, ...) on the device.
 
@@ -155,16 +159,20 @@ def outputs_on_device(
         DeviceError: the file does not load or run there, or the connection or the time ended first.
     """
     with temporary_folder() as folder:
-        remote.put(pack(folder / SAMPLES, inputs), SAMPLES)
-        remote.put(model, "model.onnx")
-        request = {"job": "outputs", "model": "model.onnx", "samples": SAMPLES, "threads": threads, "to": OUTPUTS}
+        remote.push(pack(folder / SAMPLES, inputs), SAMPLES)
+        remote.push(model, "model.onnx")
+        request = {
+            "job": "edgekd.agent.predictions:save_outputs",
+            "model": model_there(Workload(str(model), runtime), "model.onnx"),
+            **{"samples": SAMPLES, "threads": threads, "to": OUTPUTS},
+        }
         events = list(remote.events(request, timeout_s))
         with reading_response(remote.device.name):
             sizes = [integer(size, "a size of the outputs", 0, SIZE) for size in events[0]["shape"]]
             if sizes[:1] != [samples_in(inputs)]:
                 raise ValueError(f"outputs for {sizes[:1]} samples, {samples_in(inputs)} were sent")
             # Of eight bytes each, and the file's header.
-            remote.get(OUTPUTS, folder / OUTPUTS, largest=math.prod(sizes) * 8 + 4096)
+            remote.pull(OUTPUTS, folder / OUTPUTS, largest=math.prod(sizes) * 8 + 4096)
             found = np.array(np.lib.format.open_memmap(folder / OUTPUTS, mode="r"))
             if list(found.shape) != sizes or found.dtype.kind not in "fiub":
                 raise ValueError(f"outputs of the shape {found.shape}, reported as {sizes}")

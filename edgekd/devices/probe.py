@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from edgekd.devices.events import Event, number, reading_response
+from edgekd.bench.events import Event, number, reading_response
 from edgekd.devices.facts import PACKAGES, DeviceFacts, PythonFacts
 from edgekd.devices.jetson.command import is_known
 from edgekd.devices.jetson.power_mode import PowerMode, parse_power_mode
@@ -15,6 +15,8 @@ from edgekd.devices.registry import Device, replace_command
 from edgekd.devices.remote import Remote
 from edgekd.errors import DeviceError
 
+PROBE = {"job": "edgekd.agent.probe:probe", "packages": PACKAGES}
+PROBE = {"job": "edgekd.agent.probe:probe", "packages": PACKAGES}
 CLOCK_OFF_S = 2.0
 LITTLE_DISK = 200e6
 GB = 1e9
@@ -88,7 +90,7 @@ class Probe:
 
 
 def probe(device: Device, timeout_s: float = 120) -> Probe:
-    """Probe ``device``, which must have an address, through its runner; nothing is changed there."""
+    """Probe ``device``, which must have an address, through its agent; nothing is changed there."""
     with Remote(device) as remote:
         return probe_remote(remote, timeout_s)
 
@@ -96,7 +98,7 @@ def probe(device: Device, timeout_s: float = 120) -> Probe:
 def probe_remote(remote: Remote, timeout_s: float = 120) -> Probe:
     """Probe a device through a connection that is open."""
     started = time.time()
-    for event in remote.events({"job": "probe"}, timeout_s):
+    for event in remote.events(PROBE, timeout_s):
         with reading_response(remote.device.name):
             clock = number(event["clock"], "the time")
             return parse_probe(remote.device, event, clock_ahead(started, clock, time.time()))
@@ -112,7 +114,7 @@ def clock_ahead(before: float, there: float, after: float) -> float:
 
 
 def parse_probe(device: Device, document: Event, clock_ahead_s: float = 0.0) -> Probe:
-    """Read what the runner sent; raise ValueError or its like if it cannot be what a runner sends."""
+    """Read what the agent sent; raise ValueError or its like if it cannot be what an agent sends."""
     facts = DeviceFacts.from_json(document)
     jetson = facts.jetson
     return Probe(

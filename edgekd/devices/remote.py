@@ -1,4 +1,4 @@
-"""The runner on a device: copied there, given a job, its events read as they come."""
+"""The agent on a device: copied there, given a job, its records read as they come."""
 
 import json
 import re
@@ -7,16 +7,16 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from edgekd import strict_json
-from edgekd.devices import runner
-from edgekd.devices.events import Event, ResponseError
+from edgekd.bench.events import Event, ResponseError
+from edgekd.devices.agent_archive import agent_archive
 from edgekd.devices.registry import Device, replace_command
 from edgekd.devices.ssh import Ssh
 from edgekd.devices.ssh_errors import last_line
 from edgekd.errors import DeviceError
+from edgekd.files import temporary_folder
 
-RUNNER = Path(runner.__file__)
 NOT_FOUND, NOT_EXECUTABLE, KILLED = 127, 126, 137
-NAME = "runner.py"
+NAME = "agent.pyz"
 VERSION = re.compile(r"\d+\.\d+")
 
 
@@ -28,7 +28,7 @@ def unexpected_output(device: str, line: str) -> str:
 
 
 class Remote(Ssh):
-    """``device`` with the runner in its temporary folder; both are gone when the ``with`` block ends.
+    """``device`` with the agent in its temporary folder; both are gone when the ``with`` block ends.
 
     Raises:
         DeviceError: as :class:`~edgekd.devices.ssh.Ssh`, or there is no Python 3.8 there.
@@ -42,7 +42,9 @@ class Remote(Ssh):
         super().__enter__()
         try:
             self._check_python()
-            self.put(RUNNER, NAME)
+            with temporary_folder() as folder:
+                (folder / NAME).write_bytes(agent_archive())
+                self.push(folder / NAME, NAME)
         except BaseException:
             self.__exit__()
             raise
@@ -65,45 +67,81 @@ class Remote(Ssh):
         if tuple(map(int, version.split("."))) < (3, 8):
             raise DeviceError(f"{python} on {where} is Python {version} and 3.8 is needed; name another with --python")
 
+    def job(self, request: Mapping[str, object], timeout_s: float) -> "RemoteJob":
+        """Start the job ``request``, which may hold records; see :class:`RemoteJob`."""
+        return RemoteJob(self, request, timeout_s)
+
     def events(self, request: Mapping[str, object], timeout_s: float) -> Iterator[Event]:
-        """Run the job ``request``, which may hold records, and yield the runner's events, up to its end.
+        """Run the job ``request`` and yield the agent's events, up to its end.
 
         Raises:
-            DeviceError: the job failed, the runner ended early, the connection or the time did. Events that came
+            DeviceError: the job failed, the agent ended early, the connection or the time did. Events that came
                 before that are good.
         """
-        words = [self.device.python, NAME]
-        finished = False
-        for line in self._guarded(words, timeout_s, json.dumps(request, default=asdict).encode() + b"\n"):
+        with self.job(request, timeout_s) as job:
+            yield from job
+
+
+class RemoteJob:
+    """A job of the agent on a device, which is ended with the ``with`` block: its records as they come, and answers.
+
+    Raises:
+        DeviceError: the job failed, the agent ended early, the connection or the time did. Records that came before
+            that are good.
+    """
+
+    def __init__(self, remote: Remote, request: Mapping[str, object], timeout_s: float):
+        self._device = remote.device
+        self._stream = remote.stream([remote.device.python, NAME], timeout_s)
+        self.send(request)
+
+    def __enter__(self) -> "RemoteJob":
+        self._stream.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.__exit__()
+
+    def send(self, answer: Mapping[str, object]) -> None:
+        self._stream.send(json.dumps(answer, default=asdict).encode() + b"\n")
+
+    def __iter__(self) -> Iterator[Event]:
+        for line in self._lines():
             event = self._event(line)
+            if event["event"] == "done":
+                return
             if event["event"] == "failed":
-                raise DeviceError(f"{self.device.name}: {str(event.get('why'))[:2000]}")
-            finished = event["event"] == "done"
-            if finished:
-                break
-            yield event
-        if not finished:
-            raise DeviceError(f"the runner on {self.device.name} ended before it was done")
+                raise DeviceError(f"{self._device.name}: {failure(event)[:2000]}")
+            if event["event"] != "doing":
+                yield event
+        raise DeviceError(f"the agent on {self._device.name} ended before it was done")
+
+    def _lines(self) -> Iterator[bytes]:
+        try:
+            yield from self._stream
+        except DeviceError as error:
+            if f"with code {KILLED}" in str(error):
+                raise DeviceError(
+                    f"the agent on {self._device.name} was killed; its memory may have run out: a smaller batch"
+                ) from error
+            raise
 
     def _event(self, line: bytes) -> Event:
         try:
             event = strict_json.parse(line)
         except ValueError as error:
             if line.lstrip().startswith(b"{"):
-                raise ResponseError(f"{self.device.name} sent an invalid response ({error})") from error
-            raise DeviceError(
-                unexpected_output(self.device.name, line[:1000].decode(errors="replace").strip())
-            ) from error
+                raise ResponseError(f"{self._device.name} sent an invalid response ({error})") from error
+            raise self._unexpected(line) from error
         if not isinstance(event, dict) or not isinstance(event.get("event"), str):
-            raise DeviceError(unexpected_output(self.device.name, line[:1000].decode(errors="replace").strip()))
+            raise self._unexpected(line)
         return event
 
-    def _guarded(self, words: list[str], timeout_s: float, stdin: bytes) -> Iterator[bytes]:
-        try:
-            yield from self.lines(words, timeout_s, stdin)
-        except DeviceError as error:
-            if f"with code {KILLED}" in str(error):
-                raise DeviceError(
-                    f"the runner on {self.device.name} was killed; its memory may have run out: a smaller batch"
-                ) from error
-            raise
+    def _unexpected(self, line: bytes) -> DeviceError:
+        return DeviceError(unexpected_output(self._device.name, line[:1000].decode(errors="replace").strip()))
+
+
+def failure(event: Event) -> str:
+    """Return why a job failed, with the model whose file it was in the place of the file's name there."""
+    model, why = event.get("model"), re.sub(r"^\d+\.onnx:? ", "", str(event.get("why")))
+    return f"{model}: {why}" if model else why

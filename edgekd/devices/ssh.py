@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGXFSZ
 from time import monotonic
-from typing import IO
 
+from edgekd.bench.events import ResponseError
 from edgekd.devices.address import Address
 from edgekd.devices.connection import COMPLAINTS, GRACE_S, OURS, Connection, bounded, in_shell, plain_environment
-from edgekd.devices.events import ResponseError
 from edgekd.devices.ssh_errors import DeviceTimeError, last_line
 from edgekd.errors import DeviceError
 from edgekd.pipes import FloodError, Lines, SlowError
@@ -42,7 +41,7 @@ class Ssh:
     Commands run in that folder. ``config`` is a configuration file instead of the user's own (``ssh -F``).
 
     >>> with Ssh(Address("orin")) as device:  # doctest: +SKIP
-    ...     device.put(Path("model.onnx"), "model.onnx")
+    ...     device.push(Path("model.onnx"), "model.onnx")
     ...     device.run(["ls", "-l"]).out
 
     Raises:
@@ -102,46 +101,12 @@ class Ssh:
             raise self._too_slow(words, timeout_s)
         return Outcome(code, out, err)
 
-    def lines(self, words: Sequence[str], timeout_s: float, stdin: bytes = b"") -> Iterator[bytes]:
-        """Run ``words`` and yield what they print, line by line; their input stays open until they end.
-
-        Leaving the loop early closes their input, which is their signal to stop. Raises as :meth:`run`, and
-        :class:`DeviceError` with their last words where they end with another code than 0.
-        """
+    def stream(self, words: Sequence[str], timeout_s: float) -> "Stream":
+        """Run ``words`` and return both ends of them, to be used in a ``with`` block; see :class:`Stream`."""
         self._connection.check()
-        with tempfile.TemporaryFile() as stderr:
-            process = subprocess.Popen(
-                self._remote(words, timeout_s),
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, bufsize=0, preexec_fn=bounded(COMPLAINTS),
-                env=ENVIRONMENT, start_new_session=True,
-            )  # fmt: skip
-            try:
-                assert process.stdin is not None and process.stdout is not None
-                with suppress(BrokenPipeError):
-                    process.stdin.write(stdin)
-                yield from self._read_lines(process.stdout, words, timeout_s)
-                code = process.wait(GRACE_S)
-                stderr.seek(0)
-                outcome = self._outcome(words, timeout_s, code, b"", stderr.read().decode(errors="replace"))
-            except subprocess.TimeoutExpired as error:
-                raise self._too_slow(words, timeout_s) from error
-            finally:
-                stop(process)
-        if outcome.code:
-            why = last_line(outcome.err) or "it printed nothing"
-            raise DeviceError(f"{words[0]} ended on {self.address} with code {outcome.code}: {why}")
+        return Stream(self, words, timeout_s)
 
-    def _read_lines(self, stream: IO[bytes], words: Sequence[str], timeout_s: float) -> Iterator[bytes]:
-        deadline, lines = monotonic() + timeout_s + GRACE_S, Lines(stream)
-        try:
-            while (line := lines.next(deadline)) is not None:
-                yield line
-        except SlowError:
-            raise self._too_slow(words, timeout_s) from None
-        except FloodError as error:
-            raise ResponseError(f"{words[0]} on {self.address} {error}, and was stopped") from None
-
-    def put(self, local: Path, name: str, timeout_s: float = 600) -> None:
+    def push(self, local: Path, name: str, timeout_s: float = 600) -> None:
         """Copy the file ``local`` to ``name`` in the folder there."""
         if not local.is_file():
             raise DeviceError(f"no such file: {local}; nothing was copied to {self.address}")
@@ -152,7 +117,7 @@ class Ssh:
         if landing != name:
             self._must(["mv", "--", landing, f"./{name}"])
 
-    def get(self, name: str, local: Path, timeout_s: float = 600, largest: int = LARGEST) -> None:
+    def pull(self, name: str, local: Path, timeout_s: float = 600, largest: int = LARGEST) -> None:
         """Copy the file ``name`` in the folder there to ``local``; at most ``largest`` bytes of it."""
         source = name if PLAIN_NAME.fullmatch(name) else f"outgoing-{secrets.token_hex(4)}"
         if source != name:
@@ -205,6 +170,58 @@ class Ssh:
 
     def _too_slow(self, words: Sequence[str], timeout_s: float) -> DeviceTimeError:
         return DeviceTimeError(f"{words[0]} was not done on {self.address} in {timeout_s:g} s, and was stopped")
+
+
+class Stream:
+    """A program that runs on the device: lines go in, lines come out.
+
+    Its input stays open until the ``with`` block ends, which is its signal to stop. Iteration ends with the program.
+
+    Raises:
+        CutError: the connection ended first.
+        DeviceTimeError: ``timeout_s`` did.
+        DeviceError: the program ended with another code than 0; its last words are in the message.
+    """
+
+    def __init__(self, ssh: Ssh, words: Sequence[str], timeout_s: float):
+        self._ssh, self._words, self._timeout_s = ssh, words, timeout_s
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
+        self._process = subprocess.Popen(
+            ssh._remote(words, timeout_s),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr, bufsize=0,
+            preexec_fn=bounded(COMPLAINTS), env=ENVIRONMENT, start_new_session=True,
+        )  # fmt: skip
+        self._deadline = monotonic() + timeout_s + GRACE_S
+
+    def __enter__(self) -> "Stream":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        stop(self._process)
+        self._stderr.close()
+
+    def send(self, line: bytes) -> None:
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # reading says why
+            self._process.stdin.write(line)
+
+    def __iter__(self) -> Iterator[bytes]:
+        assert self._process.stdout is not None
+        lines, where = Lines(self._process.stdout), self._ssh.address
+        try:
+            while (line := lines.next(self._deadline)) is not None:
+                yield line
+            code = self._process.wait(GRACE_S)
+        except (SlowError, subprocess.TimeoutExpired):
+            raise self._ssh._too_slow(self._words, self._timeout_s) from None
+        except FloodError as error:
+            raise ResponseError(f"{self._words[0]} on {where} {error}, and was stopped") from None
+        self._stderr.seek(0)
+        err = self._stderr.read().decode(errors="replace")
+        outcome = self._ssh._outcome(self._words, self._timeout_s, code, b"", err)
+        if outcome.code:
+            why = last_line(outcome.err) or "it printed nothing"
+            raise DeviceError(f"{self._words[0]} ended on {where} with code {outcome.code}: {why}")
 
 
 def limited(words: Sequence[str], folder: str, timeout_s: float) -> str:

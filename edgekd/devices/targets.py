@@ -14,8 +14,7 @@ from edgekd.bench.environment import CpuFacts
 from edgekd.bench.interleaved import InterleavedRuns, InterleavedTimes
 from edgekd.bench.runner import ProgressHook
 from edgekd.bench.target import LocalTarget
-from edgekd.devices.interleave import interleave_on_device
-from edgekd.devices.latency import measure_on_device
+from edgekd.devices.latency import interleave_on_device, measure_on_device
 from edgekd.devices.predictions import DevicePredictions, Inputs, outputs_on_device, predict_on_device
 from edgekd.devices.probe import IDENTIFYING, Probe, probe_remote
 from edgekd.devices.registry import LOCAL, Device, find_device
@@ -23,6 +22,7 @@ from edgekd.devices.remote import Remote
 from edgekd.devices.tensorrt import measure_engines
 from edgekd.devices.tensorrt_predictions import predict_with_engines
 from edgekd.errors import DeviceError, MeasurementError
+from edgekd.runtime import DEFAULT
 from edgekd.tasks.task import Task
 
 
@@ -121,11 +121,11 @@ class RemoteTarget:
         """
         if runtime == "tensorrt":
             return predict_with_engines(self.remote, models, inputs, task, probe=self.probe)
-        return predict_on_device(self.remote, models, inputs, task, threads)
+        return predict_on_device(self.remote, runtime, models, inputs, task, threads)
 
-    def outputs(self, model: Path, inputs: Inputs) -> NDArray[Any]:
-        """Return the output ``logits`` (N, ...), or the first, of an ONNX file in the device's ONNX Runtime."""
-        return outputs_on_device(self.remote, model, inputs)
+    def outputs(self, model: Path, inputs: Inputs, runtime: str = DEFAULT) -> NDArray[Any]:
+        """Return the output ``logits`` (N, ...), or the first, of a file in the device's ``runtime``."""
+        return outputs_on_device(self.remote, runtime, model, inputs)
 
     def memory(self, plan: Plan) -> dict[str, MemoryRecord]:
         """Return nothing: peak memory is measured on this machine alone."""

@@ -7,14 +7,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from edgekd.bench.compare import MIN_ROUNDS
+from edgekd.agent.blocks import TimedBlock
+from edgekd.agent.turns import MIN_ROUNDS
+from edgekd.bench.events import Event, ResponseError, integer, number, reading_response, text
+from edgekd.bench.launch import Launch
 from edgekd.bench.plan import Plan, Workload
 from edgekd.bench.records import EnergyRecord, LatencyRecord, MeasurementWarning
-from edgekd.bench.runner import Launch, default_timeout_s, vs_reference
-from edgekd.devices.engines import BUILD_S, DeviceEngine, EngineBuilder, build_requests, builder_of, engine_of, numbered
-from edgekd.devices.events import Event, ResponseError, integer, number, reading_response, text
+from edgekd.bench.runner import default_timeout_s, neighbours_not_seen, vs_reference
+from edgekd.devices.engines import (
+    BUILD_S,
+    TIME_ENGINES,
+    DeviceEngine,
+    EngineBuilder,
+    build_requests,
+    builder_of,
+    engine_of,
+    numbered,
+)
 from edgekd.devices.jetson.command import MIN_QUERIES, EngineTiming, timing_command, written_warmup_ms
 from edgekd.devices.jetson.latency import latency_ms, query_warnings
 from edgekd.devices.jetson.power import PowerSample, energy_j, total_rails
@@ -22,7 +32,7 @@ from edgekd.devices.jetson.rails import rails_of
 from edgekd.devices.jetson.tegrastats import parse_tegrastats
 from edgekd.devices.jetson.throttling import clock_warnings, counter_warnings, temperature_warnings
 from edgekd.devices.jetson.trtexec import Query, parse_times
-from edgekd.devices.latency import cut_short_warning, device_warnings, neighbours_not_seen
+from edgekd.devices.latency import cut_short_warning, device_warnings
 from edgekd.devices.probe import Probe, probe_remote
 from edgekd.devices.remote import Remote
 from edgekd.errors import DeviceError, MeasurementError
@@ -34,7 +44,7 @@ LINE = 20_000  # letters of tegrastats
 
 @dataclass(frozen=True)
 class RunRequest:
-    """A command of trtexec for the runner, the files that it writes, and the interval of power samples meanwhile."""
+    """A command of trtexec for the agent, the files that it writes, and the interval of power samples meanwhile."""
 
     model: str
     words: list[str]
@@ -78,17 +88,17 @@ def measure_engines(
         raise DeviceError(f"--lock-clocks: sudo asks for a password on {remote.device.name}; lock them by hand there")
     engines = engines_of(builder, plan)
     for path, place in numbered(Path(workload.model) for workload in plan.workloads.values()).items():
-        remote.put(path, f"{place}.onnx")
+        remote.push(path, f"{place}.onnx")
     requested = list(runs_of(builder, engines, plan))
     request = {
-        "job": "tensorrt",
+        "job": TIME_ENGINES,
         "engines": build_requests(engines.values()),
         "runs": requested,
         "lock_clocks": lock_clocks,
     }
     runs: list[tuple[str, Run]] = []
     limits: Mapping[str, float] = {}
-    warnings = [*device_warnings(probe), neighbours_not_seen(remote.device.name)]
+    warnings = [*device_warnings(probe), neighbours_not_seen()]
     limit = timeout_s or BUILD_S * len(engines) + default_timeout_s(plan)
     try:
         for event in remote.events(request, limit):
@@ -173,15 +183,15 @@ def run_launches(runs: Sequence[tuple[str, Run]], plan: Plan) -> list[Launch]:
     each, parts = len(plan.workloads), -(-MIN_ROUNDS // plan.launches)
     integer = [dict(runs[start : start + each]) for start in range(0, len(runs) - each + 1, each)]
     return [
-        Launch({}, {name: parted(run, parts) for name, run in one.items()}, {}, np.zeros((2, 2)), 0) for one in integer
+        Launch({}, {name: parted(run, parts) for name, run in one.items()}, {}, np.zeros((2, 2))) for one in integer
     ]
 
 
-def parted(run: Run, parts: int) -> list[NDArray[np.int64]]:
+def parted(run: Run, parts: int) -> list[TimedBlock]:
     if len(run.queries) < parts:
         raise MeasurementError(f"trtexec timed {len(run.queries)} queries: give more --seconds")
     nanoseconds = np.array([round(query.compute * 1e6) for query in run.queries], np.int64)
-    return np.array_split(nanoseconds, parts)
+    return [TimedBlock(part.tolist()) for part in np.array_split(nanoseconds, parts)]
 
 
 def record(
@@ -203,7 +213,7 @@ def record(
         threads=plan.threads,
         batch=batch,
         providers=[runtime],
-        raw_ns=[[block.tolist() for block in launch.rounds[name]] for launch in launches],
+        raw_ns=[[list(block.ns) for block in launch.rounds[name]] for launch in launches],
         runtime="tensorrt",
         device="cuda",
         latency_vs_reference=vs_reference(plan, launches, name),

@@ -9,8 +9,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from edgekd.bench.events import Event, integer, text
 from edgekd.devices.engines import BUILD_S, DeviceEngine, EngineBuilder, build_requests, builder_of, engine_of, numbered
-from edgekd.devices.events import Event, integer, text
 from edgekd.devices.jetson.command import inference_command
 from edgekd.devices.jetson.trtexec import parse_outputs
 from edgekd.devices.predictions import DevicePredictions, Inputs, PredictionsSoFar, collected
@@ -38,7 +38,7 @@ def predict_with_engines(
     """Return what each of ``models`` predicts for each of ``inputs`` (N, ...) in TensorRT there.
 
     Every batch is a process that loads the engine anew, so files should leave their batch open. When the connection,
-    the time or the runner ends early, the predictions so far count.
+    the time or the agent ends early, the predictions so far count.
 
     Raises:
         DeviceError: no trtexec there, it refuses a file, or there is not one prediction.
@@ -58,12 +58,12 @@ def predict_with_engines(
         raise MeasurementError("the files fix different batches: score them apart, or export them alike")
     batch = next(iter(engines.values())).shape[0]
     for path, number in numbers.items():
-        remote.put(path, f"{number}.onnx")
+        remote.push(path, f"{number}.onnx")
     with temporary_folder() as folder:
-        remote.put(packed(folder / SAMPLES, inputs, batch), SAMPLES)
+        remote.push(packed(folder / SAMPLES, inputs, batch), SAMPLES)
     batches = -(-len(inputs) // batch)
     request = {
-        "job": "tensorrt_outputs",
+        "job": "edgekd.runtimes.tensorrt.on_device:run_engines",
         "engines": build_requests(engines.values()),
         "samples": SAMPLES,
         "batch_file": BATCH_FILE,
@@ -95,7 +95,7 @@ def packed(path: Path, inputs: NDArray[np.float32], batch: int) -> Path:
 
 @dataclass(frozen=True)
 class OutputRequest:
-    """A command of trtexec for the runner, which runs it for each batch, and the file that it writes."""
+    """A command of trtexec for the agent, which runs it for each batch, and the file that it writes."""
 
     model: str
     words: list[str]

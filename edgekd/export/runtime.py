@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from edgekd.agent.session import Session
 from edgekd.bench.plan import Workload
-from edgekd.bench.session import Session
 from edgekd.errors import ExportError, MeasurementError
 from edgekd.machine_lock import training
 from edgekd.runtime import DEFAULT, RUNTIMES, SESSIONS

@@ -4,15 +4,14 @@ import subprocess
 import sys
 import time
 from importlib.metadata import version
-from typing import NamedTuple
 
 import numpy
-import numpy as np
 import psutil
 import pytest
 
+from edgekd.agent.cpus import Neighbours
 from edgekd.bench import environment
-from edgekd.bench.environment import BUSY_SHARE, Neighbours, cpuinfo, fingerprint, governor, warnings_now
+from edgekd.bench.environment import BUSY_SHARE, busy_warnings, cpuinfo, fingerprint, share_of, warnings_now
 
 pytestmark = pytest.mark.timing
 
@@ -48,12 +47,7 @@ def test_first_processor_of_an_arm_board(tmp_path):
     assert cpuinfo(tmp_path / "none") == {}
 
 
-def test_governors(tmp_path, monkeypatch):
-    assert governor(tmp_path) is None
-    for cpu, name in (("cpu0", "performance"), ("cpu1", "powersave")):
-        (tmp_path / cpu / "cpufreq").mkdir(parents=True)
-        (tmp_path / cpu / "cpufreq/scaling_governor").write_text(name + "\n")
-    assert governor(tmp_path) == "performance,powersave"
+def test_a_governor_is_warned_of(monkeypatch):
     monkeypatch.setattr(environment, "governor", lambda: "powersave")
     assert "cpu_governor_not_performance" in [warning.code for warning in warnings_now(0.01)]
 
@@ -64,8 +58,8 @@ def test_a_busy_neighbour_is_noticed():
         time.sleep(0.1)
         watch = Neighbours()
         time.sleep(0.5)
-        assert watch.share() > 0.5 / psutil.cpu_count()
-        codes = [warning.code for warning in watch.warnings()]
+        assert share_of(watch.taken()) > 0.5 / psutil.cpu_count()
+        codes = [warning.code for warning in busy_warnings(share_of(watch.taken()))]
     finally:
         neighbour.kill()
         neighbour.wait()
@@ -73,18 +67,6 @@ def test_a_busy_neighbour_is_noticed():
         assert codes == ["busy_neighbour"]
 
 
-def test_own_work_is_no_neighbour(monkeypatch):
-    """Eight seconds of all CPUs, six of them busy, four of these our own; of the measured CPU half was taken."""
-    readings = iter([np.array([[100.0, 30.0], [50.0, 10.0]]), np.array([[108.0, 32.0], [54.0, 12.0]])])
-    monkeypatch.setattr(Neighbours, "now", lambda self: next(readings))
-    assert Neighbours().share() == max((6 - 4) / 8, 2 / 4)
-
-
-def test_seconds_of_a_machine():
-    class Cpu(NamedTuple):
-        user: float
-        idle: float
-        iowait: float
-        guest: float
-
-    assert environment.seconds([Cpu(5, 4, 1, 2), Cpu(3, 7, 0, 0)], own=1.5) == [20.0, 20 - 12 - 1.5]
+def test_the_larger_of_two_shares_counts():
+    assert share_of([[8, 2], [4, 2]]) == 0.5
+    assert share_of([[0, 0], [0, 0]]) == 0

@@ -10,13 +10,13 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from edgekd.agent.inputs import Declared, open_sizes, values
 from edgekd.artifact import capture
-from edgekd.bench.inputs import open_sizes, values, with_sizes
+from edgekd.bench.inputs import with_sizes
 from edgekd.bench.plan import Plan, Workload
 from edgekd.bench.profile.profiler import profile_workload
 from edgekd.bench.runtimes import open_session
 from edgekd.cli.workloads import parse_sizes, workload
-from edgekd.devices import runner
 from edgekd.errors import MeasurementError
 from edgekd.export import export_onnx
 from edgekd.models import code_of
@@ -62,11 +62,11 @@ def test_sizes_are_those_given_those_of_the_examples_or_1(file, foreign):
     assert sizes(file, length=3) == sizes(file, shape=(1, 3)) == {"length": 3}
     assert sizes(foreign) == {"time": 1, "past + 1": 1}
     assert sizes(foreign, **{"past + 1": 5}) == {"time": 1, "past + 1": 5}
-    assert open_sizes([("x", ["n", "n", 3])], Workload("")) == {}
+    assert open_sizes([Declared("x", ["n", "n", 3])], Workload("")) == {}
     with pytest.raises(MeasurementError, match=re.escape("--size lenght=3: open are length (did you mean 'length'?)")):
         sizes(file, lenght=3)
     with pytest.raises(MeasurementError, match="it has no named open dimension beyond its batch"):
-        open_sizes([("input", ["batch", 3])], Workload("", sizes={"batch": 3}))
+        open_sizes([Declared("input", ["batch", 3])], Workload("", sizes={"batch": 3}))
 
 
 def test_a_session_makes_inputs_of_these_sizes_within_the_bounds_of_the_signature(file, foreign):
@@ -83,16 +83,6 @@ def test_a_session_makes_inputs_of_these_sizes_within_the_bounds_of_the_signatur
     assert open_session(Workload(str(file), shape=(3, 6))).feeds["mask"].shape == (3, 6)
     scores, rows = other.run()
     assert scores.shape == (2, 1, 5) and rows.shape == (2, 1, 4)
-
-
-@pytest.mark.parametrize("sizes", [{}, {"length": 4}, {"time": 6, "past + 1": 3}])
-def test_a_device_makes_the_same_inputs(file, foreign, sizes):
-    path = foreign if "time" in sizes else file
-    here = open_session(Workload(str(path), sizes=sizes), batch=3, seed=5).feeds
-    there = runner.example(runner.load(str(path), 1), 3, None, sizes or None, 5)
-    assert list(here) == list(there)
-    for name, made in here.items():
-        assert made.dtype == there[name].dtype and np.array_equal(made, there[name])
 
 
 def test_a_damaged_signature(file, tmp_path):

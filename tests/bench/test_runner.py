@@ -5,14 +5,19 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import psutil
 import pytest
 
+from edgekd.agent.blocks import TimedBlock
 from edgekd.bench import LatencyRecord, Plan, Workload, measure, runner
-from edgekd.bench.runner import Launch, affordable, is_enough, machine_warnings, sample_warnings, surroundings_warnings
+from edgekd.bench.launch import Launch
+from edgekd.bench.runner import affordable, is_enough, machine_warnings, sample_warnings, surroundings_warnings
 from edgekd.errors import MeasurementError
 
 from .conftest import write_model
@@ -27,7 +32,18 @@ def plan_of(*paths, **rest) -> Plan:
 
 
 def children() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children() if "edgekd.bench.child" in child.cmdline()]
+    return [each for each in psutil.Process().children(recursive=True) if "edgekd.agent" in " ".join(words_of(each))]
+
+
+def models() -> list[psutil.Process]:
+    """Processes that run a model, not their host."""
+    return [each for each in children() if words_of(each)[-1:] == ["child"]]
+
+
+def words_of(process: psutil.Process) -> list[str]:
+    with suppress(psutil.Error):
+        return process.cmdline()
+    return []
 
 
 def eventually(true, patience_s: float = 10) -> bool:
@@ -110,9 +126,9 @@ def test_a_time_limit_in_the_middle_keeps_what_was_measured(light):
 
 def test_a_process_killed_in_the_middle_is_explained(light):
     def kill() -> None:
-        assert eventually(children)
+        assert eventually(models)
         time.sleep(0.5)
-        children()[0].send_signal(signal.SIGKILL)
+        models()[0].send_signal(signal.SIGKILL)
 
     killer = threading.Thread(target=kill)
     killer.start()
@@ -130,19 +146,25 @@ def test_no_orphan_when_the_parent_is_killed(tmp_path):
     )
     parent = subprocess.Popen([sys.executable, "-c", code])
     found: list[psutil.Process] = []
-    assert eventually(lambda: found.extend(psutil.Process(parent.pid).children()) or found)
+    assert eventually(lambda: found.extend(psutil.Process(parent.pid).children(recursive=True)) or len(found) > 1)
     time.sleep(1.0)
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()
-    assert eventually(lambda: not found[0].is_running() or found[0].status() == psutil.STATUS_ZOMBIE)
+    assert eventually(lambda: all(not each.is_running() or is_zombie(each) for each in found))
+
+
+def is_zombie(process: psutil.Process) -> bool:
+    with suppress(psutil.Error):
+        return process.status() == psutil.STATUS_ZOMBIE
+    return True
 
 
 QUIET = np.array([[2.0, 0.0], [1.0, 0.0]])
 
 
 def launch(**medians: float) -> Launch:
-    rounds = {name: [np.full(60, value * 1e6, np.int64)] * 4 for name, value in medians.items()}
-    return Launch({}, rounds, {}, QUIET, 0)
+    rounds = {name: [TimedBlock([int(value * 1e6)] * 60)] * 4 for name, value in medians.items()}
+    return Launch({}, rounds, {}, QUIET)
 
 
 @pytest.fixture
@@ -162,12 +184,14 @@ def test_it_goes_on_while_the_ratio_is_in_question(undecided):
 def test_it_goes_on_while_a_median_is_vague(undecided):
     clear = [launch(light=1.0, heavy1=2.0) for _ in range(8)]
     assert is_enough(undecided, clear)
-    wide = replace(clear[0], rounds={**clear[0].rounds, "light": [np.linspace(0.5e6, 1.5e6, 60)] * 4})
+    wide = replace(
+        clear[0], rounds={**clear[0].rounds, "light": [TimedBlock(np.linspace(0.5e6, 1.5e6, 60).tolist())] * 4}
+    )
     assert not is_enough(undecided, [wide] * 8)
 
 
 def codes(*blocks: list[int]) -> list[str]:
-    one = Launch({}, {"a": [np.array(block) for block in blocks]}, {}, QUIET, 0)
+    one = Launch({}, {"a": [TimedBlock(block) for block in blocks]}, {}, QUIET)
     return [warning.code for warning in sample_warnings([one], "a")]
 
 
@@ -209,25 +233,48 @@ def test_a_plan_survives_json(light):
     assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
 
 
+def sent(rounds: dict[str, list[TimedBlock]]) -> dict[str, Any]:
+    about = {"load_ms": 1.0, "first_ms": 1.0, "batch": 1, "cpus": None, "providers": []}
+    return {
+        **{"event": "launch", "shielded": None, "taken": QUIET.tolist(), "throttled": 0, "governor": None},
+        **{"opened": dict.fromkeys(rounds, about), "transfers": {name: {} for name in rounds}},
+        "rounds": {name: [block.to_json() for block in blocks] for name, blocks in rounds.items()},
+    }
+
+
+class Drawn:
+    """An agent whose launches are drawn, as long as it is told to go on."""
+
+    def __init__(self, launches: Iterator[dict[str, Any]]):
+        self.launches, self.more = launches, True
+
+    def send(self, answer: dict[str, Any]) -> None:
+        self.more = answer["more"]
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        while self.more:
+            yield next(self.launches)
+
+
 # An interval of 95 % holds the truth 35 times of 40 or fewer one time in twenty.
 @pytest.mark.parametrize(
     ("truth", "runs", "least"),
     [(1.0, 40, 0.9), *(pytest.param(truth, 100, 0.93, marks=pytest.mark.slow) for truth in (1.0, 1.05))],
 )
-def test_stopping_early_leaves_the_interval_true(undecided, monkeypatch, truth, runs, least):
+def test_stopping_early_leaves_the_interval_true(undecided, truth, runs, least):
     """The whole rule, looks and all, on launches that differ by 0.7 % in a machine with fits of 5 %."""
     random = np.random.default_rng(int(100 * truth))
 
-    def drawn(*_: object) -> Launch:
-        loaded = truth * np.exp(random.normal(scale=0.007))
-        times = {"light": np.ones(6), "heavy1": loaded * np.exp(0.02 * random.standard_t(3, 6))}
-        return Launch({}, {name: [np.full(9, 1e6 * one) for one in each] for name, each in times.items()}, {}, QUIET, 0)
+    def drawn() -> Iterator[dict[str, Any]]:
+        while True:
+            loaded = truth * np.exp(random.normal(scale=0.007))
+            times = {"light": np.ones(6), "heavy1": loaded * np.exp(0.02 * random.standard_t(3, 6))}
+            yield sent({name: [TimedBlock([round(1e6 * one)] * 9) for one in each] for name, each in times.items()})
 
-    monkeypatch.setattr(runner, "run_launch", drawn)
     held, lengths = [], set()
     for seed in range(runs):
         plan = replace(undecided, seed=seed)
-        launches = list(runner.run_launches(plan, [0], runner.TimeLimit(60)))
+        launches = list(runner.run_launches(plan, Drawn(drawn()), "here"))
         low, high = runner.ratio(plan, launches, "heavy1")[1]
         held.append(low <= truth <= high)
         lengths.add(len(launches))

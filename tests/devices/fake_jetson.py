@@ -18,9 +18,13 @@ COMPATIBLE = "nvidia,p3768-0000+p3767-0005\0nvidia,p3767-0005\0nvidia,tegra234\0
 MW = 7500
 PRELUDE = """
 import sys
+from pathlib import Path
 sys.argv = sys.argv[1:]
-source = open(sys.argv[0]).read().replace('ROOT = ""', {line!r})
-exec(compile(source, sys.argv[0], "exec"), {{"__name__": "__main__", "__file__": sys.argv[0]}})
+sys.path.insert(0, sys.argv[0])
+from edgekd.agent import system
+system.ROOT = Path({root!r})
+from edgekd.agent.__main__ import main
+main()
 """
 
 
@@ -57,9 +61,9 @@ class FakeJetson:
             self.bin / "trtexec",
             f'printf \'%s\' {banner}; echo "$@" >> {log}; exec {sys.executable} {TRTEXEC} "$@"',
         )
-        # The runner's system begins in ``root``; its code is the one that every device gets.
+        # The agent's system begins in ``root``; its code is the one that every device gets.
         prelude = self.bin / "prelude.py"
-        prelude.write_text(PRELUDE.format(line=f"ROOT = {str(self.root)!r}"))
+        prelude.write_text(PRELUDE.format(root=str(self.root)))
         script(
             self.python,
             f"export XDG_CACHE_HOME={shlex.quote(str(self.cache))}; "

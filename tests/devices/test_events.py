@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgekd.bench.events import ResponseError
 from edgekd.bench.interleaved import InterleavedRuns
 from edgekd.bench.plan import Plan, Workload
-from edgekd.devices import interleave, latency, predictions, probe, remote
+from edgekd.devices import latency, predictions, probe, remote
 from edgekd.devices.connection import bounded
-from edgekd.devices.events import ResponseError
 from edgekd.devices.registry import Device
 from edgekd.errors import DeviceError
 from edgekd.pipes import FloodError, Lines, SlowError
@@ -23,10 +23,14 @@ from edgekd.tasks.classification import Classification
 from edgekd.tasks.multilabel import Multilabel
 
 ABOUT = {"load_ms": 1.0, "first_ms": 1.0, "batch": 1, "cpus": [0], "providers": ["CPUExecutionProvider"]}
+BLOCK = {"ns": [1000, 1100], "lost_ns": 40, "waited_ns": 0, "switches": 1, "pool": 0}
 LAUNCH = {
-    "event": "sitting",
+    "event": "launch",
     "opened": {"a": ABOUT},
-    "rounds": {"a": [[1000, 1100]] * 30},
+    "rounds": {"a": [BLOCK] * 30},
+    "shielded": None,
+    "transfers": {"a": {}},
+    "throttled": 0,
     "taken": [[1000, 20], [500, 10]],
     "governor": "performance",
 }
@@ -94,6 +98,21 @@ def test_what_a_child_writes_into_files_is_bounded(tmp_path):
     assert (tmp_path / "said").stat().st_size <= 100_000
 
 
+class ToldStream:
+    def __init__(self, said: list[bytes]):
+        self.said = said
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def send(self, line: bytes) -> None: ...
+
+    def __iter__(self):
+        return iter(self.said)
+
+
 class Told(remote.Remote):
     """A device that sends the given lines, in the place of a connection."""
 
@@ -101,13 +120,13 @@ class Told(remote.Remote):
         super().__init__(Device("desk", "board"))
         self.said = [line if isinstance(line, bytes) else repr_json(line) for line in lines]
 
-    def lines(self, words, timeout_s, stdin=b""):
-        yield from self.said
+    def stream(self, words, timeout_s):
+        return ToldStream(self.said)
 
-    def put(self, local, name, timeout_s=600):
+    def push(self, local, name, timeout_s=600):
         pass
 
-    def get(self, name, local, timeout_s=600, largest=0):
+    def pull(self, name, local, timeout_s=600, largest=0):
         with Path(local).open("wb") as file:
             np.save(file, np.zeros((3, 2), np.float32))
 
@@ -117,7 +136,7 @@ def repr_json(value: object) -> bytes:
 
 
 DONE = {"event": "done"}
-PLAN = Plan({"a": Workload("a.onnx")}, "a", launches=1)
+PLAN = Plan({"a": Workload("a.onnx")}, "a", launches=1, max_seconds=3.0)
 
 
 def changed(event: dict, path: str, value: object) -> dict:
@@ -133,15 +152,24 @@ def test_what_can_be_is_taken():
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("rounds.a", [[1000, -5]]),
-        ("rounds.a", [[0]]),
-        ("rounds.a", [[10**15]]),
-        ("rounds.a", [["1000"]]),
-        ("rounds.a", [[True]]),
-        ("rounds.a", [[]]),
+        ("rounds.a", [{**BLOCK, "ns": [1000, -5]}]),
+        ("rounds.a", [{**BLOCK, "ns": [0]}]),
+        ("rounds.a", [{**BLOCK, "ns": [10**15]}]),
+        ("rounds.a", [{**BLOCK, "ns": ["1000"]}]),
+        ("rounds.a", [{**BLOCK, "ns": [True]}]),
+        ("rounds.a", [{**BLOCK, "ns": []}]),
+        ("rounds.a", [{**BLOCK, "lost_ns": -1}]),
+        ("rounds.a", [{**BLOCK, "waited_ns": 0.5}]),
+        ("rounds.a", [{**BLOCK, "switches": None}]),
+        ("rounds.a", [{"ns": [1000]}]),
         ("rounds.a", []),
         ("rounds.a", 7),
-        ("rounds", {"b": [[1000]]}),
+        ("rounds", {"b": [BLOCK]}),
+        ("shielded", {"a": [{**BLOCK, "ns": [-1]}]}),
+        ("shielded", {"a": 3}),
+        ("transfers", {}),
+        ("transfers.a", {"in": [0]}),
+        ("throttled", -1),
         ("rounds", None),
         ("opened", {}),
         ("opened.a.load_ms", -1),
@@ -214,7 +242,9 @@ def rows_event(first: int, rows: np.ndarray, model: str = "a") -> dict:
 
 
 def predicted(task, *events: object) -> predictions.DevicePredictions:
-    return predictions.predict_on_device(Told(*events), {"a": Path("a.onnx")}, np.zeros((3, 2), np.float32), task)["a"]
+    return predictions.predict_on_device(
+        Told(*events), "onnxruntime", {"a": Path("a.onnx")}, np.zeros((3, 2), np.float32), task
+    )["a"]
 
 
 def test_predictions_so_far_count_when_the_device_fails():
@@ -255,15 +285,18 @@ def test_rows_of_another_form_are_refused(rows):
 def test_outputs_of_another_shape_are_refused(shape):
     event = {"event": "outputs", "shape": shape}
     with pytest.raises(ResponseError):
-        predictions.outputs_on_device(Told(event, DONE), Path("a.onnx"), np.zeros((3, 2), np.float32))
+        predictions.outputs_on_device(Told(event, DONE), "onnxruntime", Path("a.onnx"), np.zeros((3, 2), np.float32))
     found = predictions.outputs_on_device(
-        Told({**event, "shape": [3, 2]}, DONE), Path("a"), np.zeros((3, 2), np.float32)
+        Told({**event, "shape": [3, 2]}, DONE), "onnxruntime", Path("a"), np.zeros((3, 2), np.float32)
     )
     assert found.shape == (3, 2)
 
 
-@pytest.mark.parametrize("times", [[[1, 2], [3]], [[1]], [[1, -2]], [], [[]], 5, None])
+NEGATIVE = {**BLOCK, "ns": [-2]}
+
+
+@pytest.mark.parametrize("times", [[[BLOCK] * 2, [BLOCK]], [[BLOCK]], [[BLOCK, NEGATIVE]], [], [[]], 5, None])
 def test_turns_that_cannot_be_are_refused(times):
     asked = InterleavedRuns({"a": Path("a.onnx")}, ("a", "a"), (), threads=1, warmup=0, least=1, most=2)
     with pytest.raises(ResponseError):
-        interleave.interleave_on_device(Told({"event": "turns", "times_ns": times, "events": {}}, DONE), asked)
+        latency.interleave_on_device(Told({"event": "turns", "turns": times, "events": {}}, DONE), asked)

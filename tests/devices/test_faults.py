@@ -84,13 +84,13 @@ def meanwhile(moment: Callable[[], bool], mishap: Callable[[], None]) -> Iterato
 
 
 def running(server: Server, last_word: str) -> list[psutil.Process]:
-    """Interpreters at work there: ``runner.py`` for the runner, ``child`` for one that runs a model."""
+    """Interpreters at work there: ``agent.pyz`` for the agent, ``child`` for one that runs a model."""
     return [process for process in server.at_work() if process.info["cmdline"][1:][-1:] == [last_word]
             and Path(process.info["cmdline"][0]) == Path(sys.executable)]  # fmt: skip
 
 
 def opened(server: Server, count: int) -> Callable[[], bool]:
-    """Whether the runner has opened models so often; each is a process of its own."""
+    """Whether the agent has opened models so often; each is a process of its own."""
     seen: set[int] = set()
 
     def moment() -> bool:
@@ -210,7 +210,7 @@ def test_a_disk_that_is_full(narrow, desk, ask, small_disk):
     desk(narrow.config)
     with (small_disk / "hoard").open("wb") as hoard, pytest.raises(OSError, match="No space left"):
         hoard.write(bytes(1 << 20))
-    assert re.match(r"the disk of board is full: runner.py has 0.0\d MB and .* room for 0.00 MB; ", complaint(ask()))
+    assert re.match(r"the disk of board is full: agent.pyz has 0.0\d MB and .* room for 0.00 MB; ", complaint(ask()))
 
 
 def test_a_disk_that_takes_nothing(narrow, desk, ask, small_disk):
@@ -266,25 +266,25 @@ def test_what_was_measured_before_the_cut_counts(clean, desk, edgekd, model):
     assert warning["message"] in done.err and "Traceback" not in done.err
 
 
-def test_a_runner_that_is_killed(clean, desk, edgekd, model):
+def test_an_agent_that_is_killed(clean, desk, edgekd, model):
     desk(clean.config)
-    with meanwhile(opened(clean, 1), kill(clean, "runner.py")):
+    with meanwhile(opened(clean, 1), kill(clean, "agent.pyz")):
         said = complaint(edgekd("bench", model, "--device", "desk", *LONG))
-    assert said == "the runner on desk was killed; its memory may have run out: a smaller batch"
+    assert said == "the agent on desk was killed; its memory may have run out: a smaller batch"
 
 
 def test_a_model_whose_process_is_killed(clean, desk, edgekd, model):
     desk(clean.config)
     with meanwhile(opened(clean, 1), kill(clean, "child")):
         said = complaint(edgekd("bench", model, "--device", "desk", *LONG))
-    assert said == f"desk: {model}: its process ended with code -9: the system may have run out of memory"
+    assert said == f"desk: {model}: the measuring process was ended by SIGKILL; the system may have run out of memory"
 
 
 def test_a_model_that_does_not_load(clean, desk, edgekd, tmp_path):
     desk(clean.config)
     (tmp_path / "bad.onnx").write_bytes(b"no model")
     said = complaint(edgekd("bench", tmp_path / "bad.onnx", "--device", "desk"))
-    assert said.startswith(f"desk: {tmp_path}/bad.onnx: InvalidProtobuf: ")
+    assert said.startswith(f"desk: {tmp_path}/bad.onnx: does not load in ONNX Runtime ")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

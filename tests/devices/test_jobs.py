@@ -31,6 +31,7 @@ from edgekd.tasks.multilabel import Multilabel
 from edgekd.tasks.signature import LOGITS
 from tests.bench.conftest import write_model
 from tests.bundle.models import named_samples, picture_and_tokens
+from tests.devices.test_events import ToldStream, repr_json
 
 FACTS = {
     **{"architecture": "aarch64", "system": "Debian", "cpu": "Cortex-A76", "cores": 4, "free_disk_bytes": 10**9},
@@ -98,13 +99,14 @@ def test_what_else_runs_there_is_told(remote, files, spinning):
     ],
 )
 def test_what_a_device_says_of_itself_meanwhile(remote, files, taken, governor, codes, monkeypatch):
-    def events(request, timeout_s):
-        about = {"load_ms": 1.0, "first_ms": 1.0, "batch": 1, "cpus": [0], "providers": []}
-        opened, rounds = dict.fromkeys(files, about), {name: [[1000, 1000, 1000]] * 5 for name in files}
-        for _ in range(6):
-            yield {"opened": opened, "rounds": rounds, "taken": taken, "governor": governor}
-
-    monkeypatch.setattr(remote, "events", events)
+    about = {"load_ms": 1.0, "first_ms": 1.0, "batch": 1, "cpus": [0], "providers": []}
+    block = {"ns": [1000] * 3, "lost_ns": 0, "waited_ns": 0, "switches": 0, "pool": 0}
+    launch = {
+        **{"event": "launch", "shielded": None, "throttled": 0, "taken": taken, "governor": governor},
+        **{"opened": dict.fromkeys(files, about), "transfers": {name: {} for name in files}},
+        "rounds": {name: [block] * 5 for name in files},
+    }
+    monkeypatch.setattr(remote, "stream", lambda *_: ToldStream([repr_json(launch)] * 6 + [b'{"event": "done"}']))
     found = measure_on_device(remote, plan(files), probe=FOUND)
     assert {warning.code for warning in found["six"].warnings} == codes
 
@@ -124,7 +126,7 @@ def test_predictions_are_those_of_this_machine(remote, files, task):
     inputs = np.random.default_rng(0).normal(size=(75, 128)).astype(np.float32)
     inputs[40] = np.nan
     inputs[41, 0] = np.inf
-    found = predict_on_device(remote, files, inputs, task)
+    found = predict_on_device(remote, "onnxruntime", files, inputs, task)
     for name, path in files.items():
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         expected = task.to_rows({LOGITS: session.run(None, {"x": inputs})[0]})
@@ -142,12 +144,14 @@ def test_several_inputs_by_name(remote, tmp_path, batch):
     session = BundleSession(path)
     logits = session.run(inputs)[LOGITS]
     task = Classification(("dark", "left", "right"))
-    found = predict_on_device(remote, {"one": path}, inputs, task)["one"]
+    found = predict_on_device(remote, "onnxruntime", {"one": path}, inputs, task)["one"]
     np.testing.assert_array_equal(found.rows, task.to_rows({LOGITS: logits}), strict=True)
     assert (found.cut, found.n, found.rows[40]) == (None, 75, -1)
-    np.testing.assert_array_equal(outputs_on_device(remote, path, inputs), logits, strict=True)
+    np.testing.assert_array_equal(outputs_on_device(remote, "onnxruntime", path, inputs), logits, strict=True)
     with pytest.raises(DeviceError, match="the model takes image, tokens, and the samples are image, ids"):
-        predict_on_device(remote, {"one": path}, {"image": inputs["image"], "ids": inputs["tokens"]}, task)
+        predict_on_device(
+            remote, "onnxruntime", {"one": path}, {"image": inputs["image"], "ids": inputs["tokens"]}, task
+        )
     with pytest.raises(MeasurementError, match=r"inputs by name \(image, tokens\) are not given to trtexec"):
         predict_with_engines(remote, {"one": path}, inputs, task)
 

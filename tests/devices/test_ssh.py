@@ -38,9 +38,9 @@ def test_files_of_any_name_come_and_go(clean, tmp_path, name):
     content = os.urandom(3000)
     (tmp_path / name).write_bytes(content)
     with Ssh(BOARD, clean.config) as board:
-        board.put(tmp_path / name, name)
+        board.push(tmp_path / name, name)
         assert board.run(["cat", "--", f"./{name}"]).out == content
-        board.get(name, tmp_path / "back")
+        board.pull(name, tmp_path / "back")
         assert Path(board.folder).stat().st_mode & 0o777 == 0o700
     assert (tmp_path / "back").read_bytes() == content
 
@@ -56,13 +56,18 @@ def test_lines_come_one_by_one_while_the_input_is_open(clean):
     program = "read a; echo got $a; read b || echo end"
     with Ssh(BOARD, clean.config) as board:
         started, first = time.monotonic(), None
-        for line in board.lines(["sh", "-c", program], 30, b"one\n"):
-            first = line
-            break
+        with board.stream(["sh", "-c", program], 30) as running:
+            running.send(b"one\n")
+            first = next(iter(running))
         assert (first, time.monotonic() - started < 20) == (b"got one", True)
-        assert list(board.lines(["printf", "a\\nb\\nhalf"], 30)) == [b"a", b"b"]
-        with pytest.raises(DeviceError, match="sh ended on board with code 7: oh no"):
-            list(board.lines(["sh", "-c", "echo oh no >&2; exit 7"], 30))
+        with board.stream(["printf", "a\\nb\\nhalf"], 30) as running:
+            assert list(running) == [b"a", b"b"]
+        failing = ["sh", "-c", "echo oh no >&2; exit 7"]
+        with (
+            board.stream(failing, 30) as running,
+            pytest.raises(DeviceError, match="sh ended on board with code 7: oh no"),
+        ):
+            list(running)
 
 
 def test_a_time_limit_ends_the_command_there_too(clean):
@@ -74,13 +79,16 @@ def test_a_time_limit_ends_the_command_there_too(clean):
 
 def test_a_connection_that_is_cut(clean):
     with Ssh(BOARD, clean.config) as board:
-        with pytest.raises(CutError, match="the connection to board was cut"):
-            for _ in board.lines(["sh", "-c", "echo here; cat"], 30):
+        with (
+            board.stream(["sh", "-c", "echo here; cat"], 30) as running,
+            pytest.raises(CutError, match="the connection to board was cut"),
+        ):
+            for _ in running:
                 clean.cut()
         with pytest.raises(CutError):
             board.run(["true"])
         with pytest.raises(CutError):
-            board.put(Path(__file__), "x")
+            board.push(Path(__file__), "x")
 
 
 def test_a_connection_refused_at_first_is_tried_again(sshd, tmp_path):
@@ -119,6 +127,6 @@ def test_a_process_that_is_killed_leaves_nothing(clean):
 def test_missing_files(clean, tmp_path):
     with Ssh(BOARD, clean.config) as board:
         with pytest.raises(DeviceError, match="no such file: .*absent; nothing was copied to board"):
-            board.put(tmp_path / "absent", "x")
+            board.push(tmp_path / "absent", "x")
         with pytest.raises(DeviceError, match="absent was not copied from board"):
-            board.get("absent", tmp_path / "x")
+            board.pull("absent", tmp_path / "x")

@@ -13,9 +13,9 @@ import onnx
 import psutil
 import pytest
 
+from edgekd.bench.events import ResponseError
 from edgekd.bench.plan import Plan, Workload
-from edgekd.devices.engines import build_requests, builder_of, engine_of
-from edgekd.devices.events import ResponseError
+from edgekd.devices.engines import TIME_ENGINES, build_requests, builder_of, engine_of
 from edgekd.devices.jetson.trtexec import Query
 from edgekd.devices.probe import describe, parse_probe
 from edgekd.devices.registry import Device, add_device
@@ -198,13 +198,13 @@ def test_clocks_are_locked_and_put_back(orin, files, jetson):
     assert list(jetson.cache.glob("edgekd/clocks-*")) == []
 
 
-def test_clocks_are_put_back_when_the_runner_is_killed(server, orin, files, jetson):
+def test_clocks_are_put_back_when_the_agent_is_killed(server, orin, files, jetson):
     with RemoteTarget(orin, lock_clocks=True) as there, pytest.raises(DeviceError):
         for event in there.remote.events(request_of(there, files), 60):
             if event["event"] != "run":
                 continue
             assert jetson.clocks.read_text().count("\n") == 2  # stored and locked
-            killed = [each for each in psutil.process_iter(["cmdline"]) if is_runner(each, there.remote.folder)]
+            killed = [each for each in psutil.process_iter(["cmdline"]) if is_agent(each, there.remote.folder)]
             for process in killed:
                 os.kill(process.pid, signal.SIGKILL)
     deadline = time.monotonic() + 10
@@ -214,9 +214,9 @@ def test_clocks_are_put_back_when_the_runner_is_killed(server, orin, files, jets
     assert not [each for each in server.at_work() if "fake_trtexec" in " ".join(words_of(each))]
 
 
-def is_runner(process: psutil.Process, folder: str) -> bool:
+def is_agent(process: psutil.Process, folder: str) -> bool:
     try:
-        return process.cwd() == folder and "runner.py" in " ".join(words_of(process))
+        return process.cwd() == folder and "agent.pyz" in " ".join(words_of(process))
     except psutil.Error:
         return False
 
@@ -228,14 +228,14 @@ def words_of(process: psutil.Process) -> list[str]:
 def request_of(there: RemoteTarget, files: dict[str, Path]) -> dict:
     builder = builder_of(there.probe)
     engine = engine_of(builder, files["large"], 0, 1)
-    there.remote.put(files["large"], "0.onnx")
+    there.remote.push(files["large"], "0.onnx")
     run = {
         "model": "large",
         "words": [builder.trtexec, "--loadEngine=0.engine", "--warmUp=500", "--exportTimes=times.json"],
         "files": {"times": "times.json"},
         "interval_s": 0.05,
     }
-    return {"job": "tensorrt", "engines": build_requests([engine]), "runs": [run] * 50, "lock_clocks": True}
+    return {"job": TIME_ENGINES, "engines": build_requests([engine]), "runs": [run] * 50, "lock_clocks": True}
 
 
 def test_sudo_that_asks_is_not_used(tmp_path, files):

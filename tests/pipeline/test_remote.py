@@ -237,7 +237,7 @@ def test_a_network_is_pruned_to_a_latency_on_its_device(registry, sshd, tmp_path
     head = SHORT[: SHORT.index("student:")].replace("width: 16", "width: 64").replace("epochs: 2", "epochs: 1")
     text = head + "stages:\n  - prune: {latency: 0.9, epochs: 0}\ntargets:\n  - {device: desk, runtime: onnxruntime}\n"
     recipe = load_recipe(write_recipe(tmp_path, text))
-    for name in ("edgekd.bench.target.measure", "edgekd.runtimes.onnxruntime.interleave.take"):
+    for name in ("edgekd.bench.target.measure", "edgekd.bench.target.interleave_here"):
         monkeypatch.setattr(name, lambda *_: pytest.fail("timed here"))
     pruned = run_stages(resolve_targets(recipe)[0], tmp_path / "run")[-1]
     assert pruned.metrics["cuts"][0]["timing"]["measured"] <= 0.9
@@ -248,7 +248,7 @@ def test_placement_is_measured_on_the_device(registry, sshd, tmp_path, monkeypat
     head = SHORT[: SHORT.index("student:")].replace("epochs: 2", "epochs: 1")
     text = head + "stages:\n  - quantize: {epochs: 0, rungs: [ptq]}\nbudget: {accuracy_drop: 100}\n"
     recipe = load_recipe(write_recipe(tmp_path, text + "targets:\n  - {device: desk, runtime: onnxruntime}\n"))
-    for name in ("edgekd.bench.target.measure", "edgekd.runtimes.onnxruntime.interleave.take"):
+    for name in ("edgekd.bench.target.measure", "edgekd.bench.target.interleave_here"):
         monkeypatch.setattr(name, lambda *_: pytest.fail("timed here"))
     recipe, _ = resolve_targets(recipe)
     quantized = run_stages(recipe, tmp_path / "run")[-1]

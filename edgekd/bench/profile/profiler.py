@@ -1,18 +1,21 @@
 """A layer profile taken in a fresh process on this machine, compared with the machine's roofline."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgekd.bench.environment import Environment, Neighbours, fingerprint
+from edgekd.agent.cpus import Neighbours
+from edgekd.bench.environment import Environment, fingerprint, share_of
+from edgekd.bench.local_agent import ask_once
 from edgekd.bench.plan import Workload
 from edgekd.bench.profile.cache import cached_roofs
 from edgekd.bench.profile.layers import LayerProfile
 from edgekd.bench.profile.roofline import LayerLimit, RooflineSummary, layer_limits, summary
-from edgekd.bench.profile.roofs import Roofs
-from edgekd.bench.worker import call_once
+from edgekd.bench.profile.roofs import Roofs, measure_roofs
 from edgekd.errors import MeasurementError
 from edgekd.log import get_logger
+from edgekd.machine_lock import timing
 from edgekd.runtime import SESSIONS
 
 logger = get_logger(__name__)
@@ -57,7 +60,7 @@ def profile_against_roofline(
         raise MeasurementError(f"there is no roofline for {workload.device} yet; profile on the CPU")
     arguments = {"workload": workload.to_json(), "threads": threads, "batch": batch, "runs": runs}
     arguments["trace_to"] = str(trace.resolve()) if trace else None
-    found = LayerProfile.from_json(call_once("profile", arguments, threads, TIMEOUT_S))
+    found = LayerProfile.from_json(in_child(profile_in_child, arguments, workload.model, "the profile", threads))
     roofs = cached_roofs(threads, measure_in_child, fresh)
     limits = layer_limits(found, roofs)
     whole = summary(found, limits)
@@ -66,7 +69,24 @@ def profile_against_roofline(
 
 def measure_in_child(threads: int) -> Roofs:
     logger.info("measuring what this machine can do, once; some seconds")
-    return Roofs.from_json(call_once("roofs", {"threads": threads}, threads, TIMEOUT_S))
+    activity = "the measurement of what this machine can do"
+    return Roofs.from_json(in_child(roofs_in_child, {"threads": threads}, "this machine", activity, threads))
+
+
+def in_child(function: Callable[..., Any], arguments: Mapping[str, Any], name: str, activity: str, threads: int) -> Any:
+    """Call ``function`` of this module in a fresh process, pinned to as many CPUs as ``threads``."""
+    call = {"function": f"{function.__module__}:{function.__name__}", "arguments": arguments}
+    with timing():
+        return ask_once("call", call, name, activity, threads=threads, timeout_s=TIMEOUT_S)
+
+
+def profile_in_child(workload: dict[str, Any], threads: int, batch: int, runs: int, trace_to: str | None) -> Any:
+    trace = Path(trace_to) if trace_to else None
+    return profile_workload(Workload.from_json(workload), threads, batch, runs, trace).to_json()
+
+
+def roofs_in_child(threads: int) -> Any:
+    return measure_roofs(threads).to_json()
 
 
 def profile_workload(
@@ -78,4 +98,4 @@ def profile_workload(
     profile = SESSIONS.find(workload.runtime).part("profile").profile
     neighbours = Neighbours()
     found: LayerProfile = profile(workload, threads, batch, runs, trace_to)
-    return replace(found, busy=neighbours.share())
+    return replace(found, busy=share_of(neighbours.taken()))

@@ -69,11 +69,12 @@ class Roofs:
 
 def measure_roofs(threads: int = 1) -> Roofs:
     """Measure products and copies in this process for some seconds; it should be pinned to ``threads`` CPUs."""
-    from edgekd.bench.environment import Neighbours
+    from edgekd.agent.cpus import Neighbours
+    from edgekd.bench.environment import share_of
     from edgekd.bench.profile.bandwidth import measure_bandwidth
     from edgekd.runtime import DEFAULT, RUNTIMES
 
     neighbours = Neighbours()
     peaks = RUNTIMES[DEFAULT].part("peak").measure_peaks(threads)
     bandwidth = measure_bandwidth(threads)
-    return Roofs(threads, peaks, bandwidth, neighbours.share())
+    return Roofs(threads, peaks, bandwidth, share_of(neighbours.taken()))

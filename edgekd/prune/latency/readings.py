@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgekd.bench.interleaved import InterleavedRuns, InterleavedTimes
 from edgekd.bench.profile.trace import KernelRun
+from edgekd.errors import MeasurementError
 
 # Other processes can only slow a kernel down.
 FASTEST = 0.2
@@ -37,8 +38,15 @@ def readings(taken: InterleavedTimes, turns: InterleavedRuns, name: str) -> list
 
 
 def fast_mean(times: Sequence[float] | NDArray[Any]) -> float:
-    """Return the mean of the fastest fifth: about the tenth percentile, in finer steps than the clock's."""
+    """Return the mean of the fastest fifth: about the tenth percentile, in finer steps than the clock's.
+
+    Raises:
+        MeasurementError: every time is NaN, since others took part of it.
+    """
     ordered = np.sort(np.asarray(times, dtype=np.float64))
+    ordered = ordered[~np.isnan(ordered)]
+    if not len(ordered):
+        raise MeasurementError("others took processor time from every inference: stop them, or measure on one thread")
     return float(ordered[: max(1, round(FASTEST * len(ordered)))].mean())
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from edgekd.bench.clock import collect, collector_off, warm_up
+from edgekd.agent.clock import collect, collector_off, warm_up
 from edgekd.runtimes.onnxruntime.session import CPU, session_options
 
 MATRICES = (256, 512)
@@ -74,7 +74,7 @@ def rate(work: PeakWork, threads: int) -> float:
 
     warm_up(call, SECONDS / 3, 3)
     with collector_off():
-        return work.macs / float(collect(call, SECONDS, 5).min())
+        return work.macs / min(collect(call, SECONDS, 5))
 
 
 def model_of(work: PeakWork) -> bytes:

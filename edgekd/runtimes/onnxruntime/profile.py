@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgekd.bench.clock import collect, collector_off, warm_up
+from edgekd.agent.clock import collect, collector_off, warm_up
 from edgekd.bench.interleaved import InterleavedRuns
 from edgekd.bench.plan import Workload
 from edgekd.bench.profile.layers import LayerProfile, LayerTime
-from edgekd.bench.profile.trace import KernelRun, steps_of, trace_to_json
+from edgekd.bench.profile.trace import KernelRun, Trace, steps_of, trace_to_json
 from edgekd.errors import MeasurementError
 from edgekd.files import temporary_folder, write_text
 from edgekd.runtimes.onnxruntime.join import Network, TensorGraph, is_weighted, nodes_of
@@ -43,7 +43,7 @@ def profile(workload: Workload, threads: int, batch: int, runs: int, trace_to: P
         with collector_off():
             collect(session.run, WARMUP_S, WARMUP_RUNS, MAX_WARMUP_RUNS)
             counted = len(collect(session.run, SECONDS, runs, MORE * runs))
-        trace = session.end_profiling()
+        trace = Trace.from_json(session.end_profiling())
         runtime = TensorGraph(optimised)
     inferences, total_ms = trace.last(counted)
     steps = steps_of(inferences)

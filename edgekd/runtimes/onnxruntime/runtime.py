@@ -16,6 +16,7 @@ RUNTIME = Runtime(
     "ONNX Runtime",
     sessions=("onnxruntime", "onnxruntime-tensorrt"),
     packages=("onnxruntime",),
+    shipped=("session",),
     profiles=(
         Profile("onnxruntime-x86", saturates=True, runtime=NAME, kernels=KERNELS, architectures=X86),
         Profile("onnxruntime-x86-vnni", runtime=NAME, kernels=KERNELS, architectures=X86, channels=16),

@@ -1,19 +1,23 @@
 """An ONNX file in ONNX Runtime, with every setting that affects timing made explicit."""
 
+from __future__ import annotations
+
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import onnxruntime
-from numpy.typing import NDArray
 
-from edgekd.bench.clock import Call
-from edgekd.bench.inputs import open_sizes, signature_in, values
-from edgekd.bench.profile.trace import Trace
-from edgekd.bench.session import Session
+from edgekd.agent.inputs import Declared, Usual, make_examples
+from edgekd.agent.session import Session
 from edgekd.errors import MeasurementError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+
+    from edgekd.agent.clock import Call
 
 CPU = "CPUExecutionProvider"
 PROVIDERS = {
@@ -24,17 +28,15 @@ PROVIDERS = {
 # Products of float32 are IEEE float32, as in PyTorch here: CUDA's provider would take TF32.
 OPTIONS = {"CUDAExecutionProvider": {"use_tf32": "0"}}
 DTYPES = {
-    "tensor(float)": np.float32,
-    "tensor(float16)": np.float16,
-    "tensor(double)": np.float64,
-    "tensor(uint8)": np.uint8,
-    "tensor(int8)": np.int8,
-    "tensor(int32)": np.int32,
-    "tensor(int64)": np.int64,
-    "tensor(bool)": np.bool_,
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(double)": "float64",
+    "tensor(uint8)": "uint8",
+    "tensor(int8)": "int8",
+    "tensor(int32)": "int32",
+    "tensor(int64)": "int64",
+    "tensor(bool)": "bool",
 }
-
-Feeds = dict[str, NDArray[Any]]
 
 
 class OnnxSession(Session):
@@ -43,7 +45,7 @@ class OnnxSession(Session):
     The workload's arg ``optimised: false`` computes the operators as the file has them, one by one.
     """
 
-    def __init__(self, *args: Any, profile_to: Path | None = None, optimized_to: Path | None = None, **rest: Any):
+    def __init__(self, *args: Any, profile_to: str | Path = "", optimized_to: str | Path = "", **rest: Any):
         self.profile_to = profile_to
         self.optimized_to = optimized_to
         super().__init__(*args, **rest)
@@ -66,7 +68,9 @@ class OnnxSession(Session):
             raise MeasurementError(
                 f"{path} does not load in ONNX Runtime {onnxruntime.__version__}: {one_line(error)}"
             ) from error
-        self.input_names = [node.name for node in self._session.get_inputs()]
+        nodes = self._session.get_inputs()
+        self.input_names = [node.name for node in nodes]
+        self.declared = [Declared(node.name, node.shape, DTYPES.get(node.type, node.type)) for node in nodes]
         self.providers = self._session.get_providers()
         if self.providers[0] != provider:
             raise MeasurementError(f"{path} runs on {self.providers}, not on {provider}: not measured")
@@ -90,56 +94,16 @@ class OnnxSession(Session):
         return PROVIDERS[requested]
 
     def place_inputs(self, seed: int) -> None:
-        nodes = self._session.get_inputs()
-        self.signature = signature_in(self._session.get_modelmeta().custom_metadata_map, self.workload.model)
-        declared = [(node.name, node.shape) for node in nodes]
-        self.sizes = open_sizes(declared, self.workload, self.signature)
-        self.batch = self._batch_in_force(nodes[0]) if nodes else self.batch
-        self.feeds: Feeds = self._example(nodes, seed)
-        self._binding = self._bind() if self.workload.device != "cpu" else None
-
-    def _batch_in_force(self, node: Any) -> int:
-        shape = self._shape_of(node, first=True)
-        if shape and self.batch not in (1, shape[0]):
-            raise MeasurementError(
-                f"{self.workload.model} fixes its batch at {shape[0]}, not {self.batch}; leave out --batch"
-            )
-        return shape[0] if shape else 1
-
-    def _example(self, nodes: list[Any], seed: int) -> Feeds:
-        """Return random values for float and 8-bit inputs and those with bounds, and zeros for others."""
-        random = np.random.default_rng(seed)
-        bounds = {} if self.signature is None else {each.name: each.bounds for each in self.signature.inputs}
-        feeds = {}
-        for number, node in enumerate(nodes):
-            if node.type not in DTYPES:
+        usual = Usual.in_metadata(self._session.get_modelmeta().custom_metadata_map, self.workload.model)
+        for each in self.declared:
+            if each.dtype not in DTYPES.values():
                 known = ", ".join(sorted(DTYPES))
                 raise MeasurementError(
-                    f"{self.workload.model}: input {node.name!r} is a {node.type}; edgekd can make {known}"
+                    f"{self.workload.model}: input {each.name!r} is a {each.dtype}; edgekd can make {known}"
                 )
-            shape = self._shape_of(node, number == 0)
-            feeds[node.name] = values(shape, DTYPES[node.type], random, bounds.get(node.name))
-        return feeds
-
-    def _shape_of(self, node: Any, first: bool) -> tuple[int, ...]:
-        if self.workload.shape is not None and first:
-            return tuple(self.workload.shape)
-        dims = list(node.shape)
-        if 0 in dims:
-            raise MeasurementError(
-                f"{self.workload.model}: input {node.name!r} has the shape {node.shape}, which holds no value; export "
-                "it again with an open or a real size"
-            )
-        if dims and not isinstance(dims[0], int):
-            # The batch may have its name elsewhere too.
-            dims = [self.batch if dim == dims[0] else dim for dim in dims]
-        dims = [self.sizes.get(dim, dim) for dim in dims]
-        if not all(isinstance(dim, int) for dim in dims):
-            raise MeasurementError(
-                f"{self.workload.model}: input {node.name!r} has the shape {node.shape}, open beyond its batch; "
-                "give the first input's with --shape, such as --shape 1,3,224,224, or fix it in the file"
-            )
-        return tuple(dims)
+        examples = make_examples(self.declared, self.workload, self.batch, seed, usual)
+        self.feeds, self.sizes, self.batch = examples.feeds, examples.sizes, examples.batch
+        self._binding = self._bind() if self.workload.device != "cpu" else None
 
     def _bind(self) -> Any:
         binding = self._session.io_binding()
@@ -166,7 +130,7 @@ class OnnxSession(Session):
                 f"{self.workload.model} loads but does not run{chosen}: {one_line(error)}"
             ) from error
 
-    def outputs(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    def outputs(self, feeds: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, np.ndarray[Any, Any]]:
         """Return the file's outputs for ``feeds``.
 
         Raises:
@@ -174,7 +138,7 @@ class OnnxSession(Session):
         """
         names = [node.name for node in self._session.get_outputs()]
         try:
-            return dict(zip(names, self._session.run(names, dict(feeds)), strict=True))
+            return dict(zip(names, self._session.run(names, dict(feeds))))  # noqa: B905 (Python 3.8)
         except Exception as error:
             raise MeasurementError(f"{self.workload.model} does not run on these inputs: {one_line(error)}") from error
 
@@ -187,8 +151,10 @@ class OnnxSession(Session):
             "out": binding.copy_outputs_to_cpu,
         }
 
-    def end_profiling(self) -> Trace:
-        return Trace.from_json(json.loads(Path(self._session.end_profiling()).read_text()))
+    def end_profiling(self) -> list[dict[str, Any]]:
+        """Return the events of the profile, a Chrome trace."""
+        events: list[dict[str, Any]] = json.loads(Path(self._session.end_profiling()).read_text())
+        return events
 
 
 def existing(model: str) -> Path:

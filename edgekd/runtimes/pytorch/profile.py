@@ -16,10 +16,10 @@ from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, record_function
 from torch.utils._pytree import tree_leaves
 
-from edgekd.bench.clock import collect, collector_off, warm_up
+from edgekd.agent.clock import collect, collector_off, warm_up
+from edgekd.agent.session import Session
 from edgekd.bench.plan import Workload
 from edgekd.bench.profile.layers import LayerProfile, LayerTime
-from edgekd.bench.session import Session
 from edgekd.errors import MeasurementError
 from edgekd.files import make_folder, storage
 from edgekd.runtimes.pytorch.session import EAGER, TorchSession
@@ -63,7 +63,7 @@ def profile(
 def plain_ms(session: Session, runs: int) -> float:
     warm_up(session.run, 0.3, 3)
     with collector_off():
-        return median(collect(session.run, 0, runs, runs).tolist()) / 1e6
+        return median(collect(session.run, 0, runs, runs)) / 1e6
 
 
 def leaves(network: nn.Module) -> dict[str, nn.Module]:

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from edgekd.bench.clock import Call
+from edgekd.agent.clock import Call
+from edgekd.agent.session import Session
 from edgekd.bench.plan import Workload
-from edgekd.bench.session import Session
 from edgekd.errors import MeasurementError, first_line
 from edgekd.precision import set_ieee_float32
 from edgekd.tasks.signature import INPUT, Signature

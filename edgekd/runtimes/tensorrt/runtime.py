@@ -9,6 +9,7 @@ RUNTIME = Runtime(
     "TensorRT",
     sessions=("tensorrt",),
     packages=("tensorrt", "tensorrt_rtx"),
+    shipped=("on_device",),
     profiles=(
         Profile(
             "tensorrt",

@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgekd.bench.clock import Call
-from edgekd.bench.session import Session
+from edgekd.agent.clock import Call
+from edgekd.agent.session import Session
 from edgekd.errors import MeasurementError
 from edgekd.runtimes.pytorch.session import copy, provider
 from edgekd.runtimes.tensorrt.adapter import errors_of, library, version

@@ -34,7 +34,7 @@ def test_the_fastest_fifth():
 
 @pytest.fixture(params=["here", "there"])
 def take(request) -> Callable[[InterleavedRuns], InterleavedTimes]:
-    """In this process, and in the runner's on this machine behind sshd."""
+    """In a process of this machine's agent, and of the one behind sshd on this machine."""
     if request.param == "here":
         return LocalTarget().interleave
     server = request.getfixturevalue("clean")

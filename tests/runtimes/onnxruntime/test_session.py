@@ -3,8 +3,10 @@ import onnxruntime
 import pytest
 
 from edgekd.bench.plan import Workload
-from edgekd.bench.runtimes import RUNTIMES, open_session
+from edgekd.bench.profile.trace import Trace
+from edgekd.bench.runtimes import open_session
 from edgekd.errors import MeasurementError
+from edgekd.runtime import SESSIONS
 from edgekd.runtimes.onnxruntime.session import OnnxSession
 from tests.bench.conftest import write_model
 
@@ -86,13 +88,13 @@ def test_a_device_that_there_is_not(light):
 
 def test_an_unknown_runtime_names_the_nearest(light):
     assert "did you mean 'onnxruntime'" in refusal(lambda: opened(light, runtime="onnxruntim"))
-    assert {"onnxruntime", "pytorch", "pytorch-compiled", "tensorrt"} <= set(RUNTIMES)
+    assert {"onnxruntime", "pytorch", "pytorch-compiled", "tensorrt"} <= set(SESSIONS)
 
 
 def test_profile_is_written(light, tmp_path):
     session = OnnxSession(Workload(str(light)), profile_to=tmp_path / "profile")
     session.run()
-    trace = session.end_profiling()
+    trace = Trace.from_json(session.end_profiling())
     [written] = tmp_path.glob("profile*.json")
     assert "_kernel_time" in written.read_text()
     assert len(trace.inferences) == 1 and trace.kernels

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from edgekd.bench import cpus
-from edgekd.bench.cpus import quietest, siblings
+from edgekd.agent import cpus, system
+from edgekd.agent.cpus import quietest, siblings
 
 pytestmark = pytest.mark.timing
 
@@ -38,8 +38,10 @@ def test_whole_cores_come_before_their_twins(monkeypatch):
 
 
 @pytest.mark.parametrize(("text", "expected"), [("0,4\n", {0, 4}), ("0-1\n", {0, 1}), ("0-1,8-9", {0, 1, 8, 9})])
-def test_siblings_as_linux_writes_them(tmp_path, text, expected):
-    (tmp_path / "cpu0/topology").mkdir(parents=True)
-    (tmp_path / "cpu0/topology/thread_siblings_list").write_text(text)
-    assert siblings(0, tmp_path) == expected
-    assert siblings(7, tmp_path) == {7}
+def test_siblings_as_linux_writes_them(tmp_path, monkeypatch, text, expected):
+    monkeypatch.setattr(system, "ROOT", tmp_path)
+    topology = tmp_path / "sys/devices/system/cpu/cpu0/topology"
+    topology.mkdir(parents=True)
+    (topology / "thread_siblings_list").write_text(text)
+    assert siblings(0) == expected
+    assert siblings(7) == {7}

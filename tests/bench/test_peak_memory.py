@@ -2,11 +2,11 @@ import signal
 import subprocess
 import sys
 
-import psutil
 import pytest
 
+from edgekd.agent.child import failure_message
 from edgekd.bench import Workload, memory
-from edgekd.bench.worker import TimeLimit, Worker, call_once, failure_message
+from edgekd.bench.local_agent import ask_once
 from edgekd.errors import MeasurementError
 
 from .conftest import write_model
@@ -25,46 +25,14 @@ def test_refusals_arrive_as_the_childs_own_line(tmp_path):
         memory(Workload(str(tmp_path / "none.onnx")))
 
 
-def test_an_unknown_command_is_refused():
-    with pytest.raises(MeasurementError, match="unknown command 'dance'"):
-        call_once("dance", {})
-
-
 def test_a_crash_says_its_last_line(light):
     with pytest.raises(MeasurementError, match="TypeError"):
-        call_once("memory", {"workload": Workload(str(light)).to_json(), "legs": 4})
+        ask_once("memory", {"workload": Workload(str(light)).to_json(), "legs": 4}, "light", "dancing")
 
 
 def test_a_killed_child_is_explained():
     assert "SIGKILL; the system may have run out of memory" in failure_message(-signal.SIGKILL, "")
     assert failure_message(-signal.SIGSEGV, "a\nlast line\n").endswith("SIGSEGV: last line")
-
-
-def test_it_keeps_to_its_cpus(light):
-    with Worker("light", 1, TimeLimit(30)) as worker:
-        worker.call("prepare", runtime="onnxruntime", cpus=[0])
-        opened = worker.call("open", workload=Workload(str(light)).to_json(), threads=1, batch=2, seed=0)
-        assert opened["cpus"] == [0] == psutil.Process(worker.pid).cpu_affinity()
-        assert opened["batch"] == 2
-        assert len(worker.warm_up(0.01)) >= 10
-        assert len(worker.block(7, settle=True)) == 7
-    assert not psutil.pid_exists(worker.pid)
-
-
-def test_no_collection_falls_into_a_sample(tmp_path):
-    (tmp_path / "gc_off.py").write_text(
-        "import gc, torch\n"
-        "class Asks(torch.nn.Identity):\n"
-        "    runs = 0\n"
-        "    def forward(self, x):\n"
-        "        Asks.runs += 1\n"
-        "        assert Asks.runs == 1 or not gc.isenabled()\n"
-        "        return x\n"
-    )
-    workload = Workload(f"{tmp_path / 'gc_off.py'}:Asks", "pytorch", shape=(1, 3))
-    with Worker("asks", 1, TimeLimit(60)) as worker:
-        worker.call("open", workload=workload.to_json(), threads=1, batch=1, seed=0)
-        assert len(worker.block(5, settle=True)) == 5
 
 
 def test_what_a_library_prints_is_not_taken_for_an_answer(tmp_path):
@@ -91,8 +59,8 @@ def test_nothing_in_the_working_directory_is_imported(light, tmp_path, monkeypat
     ("imports", "absent"),
     [
         ("edgekd.stats.ratios", {"torch", "onnxruntime", "onnx", "psutil"}),
-        ("edgekd.bench.runner, edgekd.bench.worker", {"torch", "onnxruntime", "onnx"}),
-        ("edgekd.runtimes.onnxruntime.session, edgekd.bench.child", {"torch", "onnx"}),
+        ("edgekd.bench.runner, edgekd.bench.peak_memory", {"torch", "onnxruntime", "onnx"}),
+        ("edgekd.runtimes.onnxruntime.session, edgekd.agent.child", {"torch", "onnx"}),
         ("edgekd.cli.bench, edgekd.cli.workloads", {"torch", "onnxruntime", "onnx", "numpy"}),
     ],
 )

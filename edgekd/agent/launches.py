@@ -1,0 +1,100 @@
+"""Launches of a plan: each loads every model anew, in a process of its own, and they take turns."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from signal import SIGKILL
+from typing import TYPE_CHECKING, Any
+
+from edgekd.agent.blocks import runs_per_block
+from edgekd.agent.child import Child
+from edgekd.agent.cpus import Neighbours, governor, quietest, throttle_events
+from edgekd.agent.turns import take_turns
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edgekd.agent.lines import Conversation
+
+Say = Callable[..., None]
+
+
+def run_launches(request: dict[str, Any], conversation: Conversation) -> None:
+    """Run launches and send a record of each, as long as the answer to the last is ``{"more": true}``."""
+    order = random.Random(request["seed"])
+    cpus = quietest(request["threads"])
+    number = 0
+    while True:
+        conversation.send({"event": "launch", "number": number, **run_launch(request, cpus, order, conversation)})
+        number += 1
+        if not conversation.receive()["more"]:
+            return
+
+
+def run_launch(
+    request: dict[str, Any], cpus: Sequence[int], order: random.Random, conversation: Conversation
+) -> dict[str, Any]:
+    children: dict[str, Child] = {}
+
+    def doing(model: str, activity: str) -> None:
+        conversation.send({"event": "doing", "model": model, "activity": activity})
+
+    def kill() -> None:
+        for child in children.values():
+            with suppress(OSError):
+                os.killpg(child.pid, SIGKILL)
+
+    conversation.at_end = kill
+    try:
+        for name, model in request["models"].items():
+            children[name] = Child(name, request["threads"])
+            children[name].send("prepare", session=model["session"], cpus=list(cpus))
+        for name, child in children.items():
+            doing(name, "starting")
+            child.receive()
+        opened = {name: load(name, child, request, doing) for name, child in children.items()}
+        warm = {name: warm_up(name, child, request["warmup_s"], doing) for name, child in children.items()}
+        shield, several = any(each["shield"] for each in warm.values()), len(children) > 1
+        neighbours, throttled = Neighbours([child.pid for child in children.values()], cpus), throttle_events()
+        blocks = {
+            name: partial(block, child, runs_per_block(warm[name]["times"]), several, shield)
+            for name, child in children.items()
+        }
+        doing(", ".join(children), "a block of inferences")
+        rounds = take_turns(blocks, request["seconds"], request["rounds"], order)
+        taken, events = neighbours.taken(), throttle_events() - throttled
+        transfers = {}
+        for name, child in children.items():
+            doing(name, "the copies to and from the device")
+            transfers[name] = child.ask("transfers", seconds=request["warmup_s"])
+        return {
+            "opened": opened, "transfers": transfers, "taken": taken, "throttled": events, "governor": governor(),
+            "rounds": {name: [plain for plain, _ in each] for name, each in rounds.items()},
+            "shielded": {name: [shielded for _, shielded in each] for name, each in rounds.items()} if shield else None,
+        }  # fmt: skip
+    finally:
+        for child in children.values():
+            child.end()
+
+
+def load(name: str, child: Child, request: dict[str, Any], doing: Say) -> dict[str, Any]:
+    """Load a model alone: loading is timed too."""
+    doing(name, "loading and the first inference")
+    options = {key: request[key] for key in ("threads", "batch", "seed")}
+    opened: dict[str, Any] = child.ask("open", **request["models"][name], **options)
+    return opened
+
+
+def warm_up(name: str, child: Child, seconds: float, doing: Say) -> dict[str, Any]:
+    doing(name, "the warm-up")
+    warm: dict[str, Any] = child.ask("warm", seconds=seconds)
+    return warm
+
+
+def block(child: Child, runs: int, settle: bool, shield: bool) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    plain = child.ask("block", runs=runs, settle=settle)
+    return plain, child.ask("block", runs=runs, settle=settle, shielded=True) if shield else None

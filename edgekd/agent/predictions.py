@@ -1,0 +1,84 @@
+"""Predictions of models for samples in a file, reduced to what a task keeps of them."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgekd.agent.session import session_type
+from edgekd.agent.workload import Workload
+from edgekd.errors import DeviceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from edgekd.agent.lines import Conversation
+    from edgekd.agent.session import Session
+
+BATCH = 32
+LOGITS = "logits"
+
+
+def predict(request: dict[str, Any], conversation: Conversation) -> None:
+    """Run each model on the samples in a .npz file, a batch at a time, and send what ``reduction`` keeps of logits."""
+    inputs = samples(request["samples"])
+    reduce = REDUCTIONS[request["reduction"]]
+    for name, model in request["models"].items():
+        for first, logits in batch_outputs(opened(model, request["threads"]), inputs):
+            rows = reduce(logits)
+            data = base64.b64encode(rows.tobytes()).decode()
+            record = {"event": "rows", "model": name, "first": first, "shape": list(rows.shape), "data": data}
+            conversation.send(record)
+
+
+def largest(logits: Any) -> Any:
+    """Return the place of each sample's largest logit, -1 where one is not finite."""
+    return np.where(np.isfinite(logits).all(1), logits.argmax(1), -1).astype("<i4")
+
+
+def every(logits: Any) -> Any:
+    """Return all logits."""
+    return logits.astype("<f4")
+
+
+REDUCTIONS = {"argmax": largest, "none": every}
+
+
+def save_outputs(request: dict[str, Any], conversation: Conversation) -> None:
+    """Write the output ``logits``, or the first, of a model for all samples in a .npz file to the .npy file ``to``."""
+    session = opened(request["model"], request["threads"])
+    found = np.concatenate([batch for _, batch in batch_outputs(session, samples(request["samples"]))])
+    np.save(request["to"], found, allow_pickle=False)
+    conversation.send({"event": "outputs", "shape": list(found.shape)})
+
+
+def opened(model: Mapping[str, Any], threads: int) -> Session:
+    return session_type(model["session"])(Workload.from_json(model["workload"]), threads, seed=None)
+
+
+def samples(file: str) -> dict[str, Any]:
+    """Read the arrays of a .npz file: ``inputs`` for a model with one input, else one for each input by its name."""
+    with np.load(file, allow_pickle=False) as packed:
+        return {name: packed[name] for name in packed.files}
+
+
+def batch_outputs(session: Session, inputs: Mapping[str, Any]) -> Iterator[tuple[int, Any]]:
+    """Yield the output ``logits``, or the first, for each batch, with the number of the batch's first sample."""
+    declared = session.declared
+    feeds = {declared[0].name: inputs["inputs"]} if list(inputs) == ["inputs"] else inputs
+    if set(feeds) != {each.name for each in declared}:
+        taken = ", ".join(each.name for each in declared)
+        raise DeviceError(f"the model takes {taken}, and the samples are {', '.join(feeds)}")
+    fixed = declared[0].dims[0] if declared[0].dims else None
+    step = fixed if isinstance(fixed, int) else None
+    total = len(feeds[declared[0].name])
+    for first in range(0, total, step or BATCH):
+        count = min(step or BATCH, total - first)
+        batch = {name: each[first : first + count] for name, each in feeds.items()}
+        if step and count < step:
+            for name, each in batch.items():
+                batch[name] = np.concatenate([each, np.repeat(each[-1:], step - count, axis=0)])
+        found = session.outputs(batch)
+        yield first, (found[LOGITS] if LOGITS in found else next(iter(found.values())))[:count]

@@ -1,0 +1,145 @@
+"""Scheduling of the threads of a measured process: what the kernel counts of them, and what may be asked of it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from time import perf_counter, sleep, thread_time_ns
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+TASKS = Path("/proc/self/task")
+WORKING = 0.02
+REST_S, GLANCE_S = 0.1, 0.001
+REAL_TIME_PRIORITY = 1
+
+
+class Waiting:
+    """The main thread's time off the processor, since this was made."""
+
+    def __init__(self) -> None:
+        self._voluntary, self._delay, self._cpu = voluntary_switches(), run_delay(threading.get_native_id()), 0
+        # Last: what the kernel takes from here on is neither in the wall time nor in this.
+        self._cpu = thread_time_ns()
+
+    def lost_ns(self, wall_ns: int) -> int:
+        """Return the part of ``wall_ns`` in which others ran in this thread's place.
+
+        A thread that never waits of its own accord was not running for one reason alone. Of one that does, the kernel
+        counts how long it waited for a processor.
+        """
+        off = max(0, wall_ns - (thread_time_ns() - self._cpu))
+        if voluntary_switches() == self._voluntary:
+            return off
+        return min(off, run_delay(threading.get_native_id()) - self._delay)
+
+
+def voluntary_switches() -> int:
+    if resource is None or not hasattr(resource, "RUSAGE_THREAD"):
+        return -1
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+
+
+def involuntary_switches() -> int:
+    """Return how often a thread of this process was preempted."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw if resource is not None else 0
+
+
+def run_delay(thread: int) -> int:
+    """Return the nanoseconds that ``thread`` was ready to run and waited for a processor; 0 if nobody counts them."""
+    return schedule(thread)[1]
+
+
+def schedule(thread: int) -> tuple[int, int]:
+    try:
+        words = (TASKS / str(thread) / "schedstat").read_bytes().split()
+        return int(words[0]), int(words[1])
+    except (OSError, ValueError, IndexError):  # it has ended, or this is not Linux
+        return 0, 0
+
+
+def threads_now() -> dict[int, int]:
+    """Return the nanoseconds that each thread of this process has run."""
+    try:
+        return {int(entry): schedule(int(entry))[0] for entry in os.listdir(TASKS)}  # noqa: PTH208 (a third of the time)
+    except OSError:
+        return {}
+
+
+class Pool:
+    """The runtime's threads beside the main one.
+
+    Args:
+        before: :func:`threads_now` before a warm-up that took ``wall_ns``: threads that worked in it are the pool.
+        cpus: the CPUs that this process is pinned to.
+    """
+
+    def __init__(self, before: dict[int, int], wall_ns: int, cpus: Sequence[int] = ()):
+        main = threading.get_native_id()
+        worked = {thread: ns - before.get(thread, 0) for thread, ns in threads_now().items() if thread != main}
+        self.threads = [thread for thread, ns in sorted(worked.items()) if ns > WORKING * wall_ns]
+        self.cpus = list(cpus)
+
+    def waited_ns(self) -> int:
+        """Return how long the pool's threads have been ready to run and waited for a processor, all together."""
+        return sum(map(run_delay, self.threads))
+
+    def rest(self, limit_s: float = REST_S) -> None:
+        """Wait until the pool's threads sleep: after an inference they spin on for a while, in the next model's way."""
+        deadline = perf_counter() + limit_s
+        while any(map(is_running, self.threads)) and perf_counter() < deadline:
+            sleep(GLANCE_S)
+
+    @contextmanager
+    def real_time(self) -> Iterator[bool]:
+        """Give all threads real-time priority, one on each CPU, where the kernel permits that; yield whether it does.
+
+        Ordinary processes then wait, however many they are; the kernel leaves them a twentieth of the time.
+        """
+        everybody = [threading.get_native_id(), *self.threads]
+        permitted = set_policy(everybody, "SCHED_RR", REAL_TIME_PRIORITY)
+        alone = permitted and len(everybody) == len(self.cpus) > 1
+        try:
+            if alone:
+                for thread, cpu in zip(everybody, self.cpus):  # noqa: B905 (Python 3.8)
+                    pin(thread, [cpu])
+            yield permitted
+        finally:
+            if alone:
+                for thread in everybody:
+                    pin(thread, self.cpus)
+            if permitted:
+                set_policy(everybody, "SCHED_OTHER", 0)
+
+
+def is_running(thread: int) -> bool:
+    try:
+        return (TASKS / str(thread) / "stat").read_bytes().rpartition(b")")[2].split()[0] == b"R"
+    except (OSError, IndexError):
+        return False
+
+
+def pin(thread: int, cpus: Sequence[int]) -> None:
+    with suppress(OSError):  # the thread has ended
+        os.sched_setaffinity(thread, cpus)
+
+
+def set_policy(threads: Sequence[int], policy: str, priority: int) -> bool:
+    if not hasattr(os, "sched_setscheduler"):
+        return False
+    try:
+        for thread in threads:
+            with suppress(ProcessLookupError):
+                os.sched_setscheduler(thread, getattr(os, policy), os.sched_param(priority))
+    except OSError:  # not permitted
+        return False
+    return True

@@ -1,0 +1,102 @@
+"""Launches as an agent sends them: one load of every model of a plan, and their blocks in turns."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edgekd.agent.blocks import TimedBlock
+from edgekd.bench.events import DAY_NS, DAY_S, Event, integer, nanoseconds, number, text
+from edgekd.bench.plan import Plan
+from edgekd.bench.records import SessionInfo
+
+CPUS = 1 << 16
+TICKS = 1 << 53
+SWITCHES = 1 << 40
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Results of one launch, by workload.
+
+    Attributes:
+        opened: its session.
+        rounds: blocks in turns, at the priority that every process has.
+        transfers: nanoseconds of the copies to and from the device.
+        taken: (2, 2) clock ticks in all and those of others, of the machine and of the CPUs measured on.
+        throttle_events: how often the processor slowed itself for heat.
+        shielded: blocks in turns at real-time priority; None where nothing called for that, or it is not permitted.
+        governor: the frequency governors in use.
+    """
+
+    opened: dict[str, SessionInfo]
+    rounds: dict[str, list[TimedBlock]]
+    transfers: dict[str, dict[str, list[int]]]
+    taken: "np.ndarray[Any, Any]"
+    throttle_events: int = 0
+    shielded: dict[str, list[TimedBlock]] | None = None
+    governor: str | None = None
+
+    @property
+    def costing(self) -> dict[str, list[TimedBlock]]:
+        """Return the blocks that costs are taken from: those that others were kept out of, if there are any."""
+        return self.shielded or self.rounds
+
+
+def launch_of(event: Event, plan: Plan) -> Launch:
+    """Parse a launch of ``plan``; raise ValueError or its like if ``event`` cannot be one."""
+    names = plan.workloads.keys()
+    if any(event[key].keys() != names for key in ("rounds", "opened", "transfers")):
+        raise ValueError("a launch of models that were not requested")
+    taken = np.array([[number(each, "a count of ticks", -TICKS, TICKS) for each in row] for row in event["taken"]])
+    if taken.shape != (2, 2):
+        raise ValueError(f"ticks in the shape {taken.shape}")
+    return Launch(
+        opened={name: session_info(event["opened"][name]) for name in names},
+        rounds=rounds_of({name: event["rounds"][name] for name in names}),
+        transfers={name: transfers_of(event["transfers"][name]) for name in names},
+        taken=taken,
+        throttle_events=integer(event["throttled"], "a count of throttling"),
+        shielded=shielded_of(event["shielded"]),
+        governor=None if event["governor"] is None else text(event["governor"], "the governor"),
+    )
+
+
+def rounds_of(rounds: dict[str, Sequence[Event]]) -> dict[str, list[TimedBlock]]:
+    read = {name: [block_of(block) for block in blocks] for name, blocks in rounds.items()}
+    if len({len(blocks) for blocks in read.values()}) != 1 or not next(iter(read.values())):
+        raise ValueError("rounds without a block of each model")
+    return read
+
+
+def shielded_of(rounds: dict[str, Sequence[Event | None]] | None) -> dict[str, list[TimedBlock]] | None:
+    """Read blocks at real-time priority; None where one was not permitted."""
+    if rounds is None or any(block is None for blocks in rounds.values() for block in blocks):
+        return None
+    return rounds_of({name: [block for block in blocks if block is not None] for name, blocks in rounds.items()})
+
+
+def block_of(event: Event) -> TimedBlock:
+    return TimedBlock(
+        nanoseconds(event["ns"]).tolist(),
+        integer(event["lost_ns"], "lost time in nanoseconds", 0, DAY_NS),
+        integer(event["waited_ns"], "waiting time in nanoseconds", 0, DAY_NS * CPUS),
+        integer(event["switches"], "a count of switches", 0, SWITCHES),
+        integer(event["pool"], "a count of threads", 0, CPUS),
+    )
+
+
+def session_info(event: Event) -> SessionInfo:
+    cpus = event["cpus"]
+    return SessionInfo(
+        load_ms=number(event["load_ms"], "the time of loading", 0, DAY_S * 1000),
+        first_ms=number(event["first_ms"], "the time of the first inference", 0, DAY_S * 1000),
+        providers=[text(each, "a provider") for each in event["providers"]],
+        batch=integer(event["batch"], "the batch", 1, 1 << 31),
+        cpus=None if cpus is None else [integer(cpu, "a CPU", 0, CPUS) for cpu in cpus],
+    )
+
+
+def transfers_of(event: Event) -> dict[str, list[int]]:
+    return {text(way, "a copy's direction"): nanoseconds(times).tolist() for way, times in event.items()}

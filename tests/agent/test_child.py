@@ -1,0 +1,74 @@
+"""The process that runs one model, and the host's handle of it."""
+
+import psutil
+import pytest
+
+from edgekd.agent.child import Child, ChildError
+from edgekd.bench.plan import Workload
+from edgekd.bench.runtimes import session_place
+from tests.bench.conftest import write_model
+
+ONNX = session_place("onnxruntime")
+
+
+@pytest.fixture(scope="module")
+def light(tmp_path_factory):
+    return write_model(tmp_path_factory.mktemp("child") / "light.onnx", width=8)
+
+
+@pytest.fixture
+def child(monkeypatch):
+    from edgekd import children
+
+    for key, value in children.environment().items():
+        monkeypatch.setenv(key, value)
+    made = Child("light")
+    yield made
+    made.end()
+    assert not psutil.pid_exists(made.pid)
+
+
+def opened(child: Child, workload: Workload, batch: int = 1) -> dict:
+    session = session_place(workload.runtime)
+    return child.ask("open", session=session, workload=workload.to_json(), threads=1, batch=batch, seed=0)
+
+
+def test_it_keeps_to_its_cpus(child, light):
+    child.ask("prepare", session=ONNX, cpus=[0])
+    about = opened(child, Workload(str(light)), batch=2)
+    assert about["cpus"] == [0] == psutil.Process(child.pid).cpu_affinity()
+    assert about["batch"] == 2
+    assert len(child.ask("warm", seconds=0.01)["times"]) >= 10
+    block = child.ask("block", runs=7, settle=True)
+    assert len(block["ns"]) == 7
+    assert 0 <= block["lost_ns"] <= sum(block["ns"]) and block["pool"] == 0
+
+
+def test_no_collection_falls_into_a_sample(child, tmp_path):
+    (tmp_path / "gc_off.py").write_text(
+        "import gc, torch\n"
+        "class Asks(torch.nn.Identity):\n"
+        "    runs = 0\n"
+        "    def forward(self, x):\n"
+        "        Asks.runs += 1\n"
+        "        assert Asks.runs == 1 or not gc.isenabled()\n"
+        "        return x\n"
+    )
+    child.ask("prepare", session=None, cpus=[0])
+    opened(child, Workload(f"{tmp_path / 'gc_off.py'}:Asks", "pytorch", shape=(1, 3)))
+    child.ask("warm", seconds=0.01)
+    assert len(child.ask("block", runs=5, settle=True)["ns"]) == 5
+
+
+def test_a_refusal_leaves_it_at_work(child, light):
+    with pytest.raises(ChildError, match=r"^no such file: none\.onnx"):
+        opened(child, Workload("none.onnx"))
+    with pytest.raises(ChildError, match="AttributeError: .*'dance'"):
+        child.ask("dance")
+    assert opened(child, Workload(str(light)))["batch"] == 1
+
+
+def test_its_death_is_explained(child):
+    psutil.Process(child.pid).kill()
+    with pytest.raises(ChildError, match="ended by SIGKILL; the system may have run out of memory"):
+        child.ask("prepare", session=None, cpus=[])
