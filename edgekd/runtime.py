@@ -41,7 +41,8 @@ class Profile:
     """None for a profile that is only trained for, without files of its own."""
     kernels: tuple[str, ...] = ()
     """Operators that compute in int8."""
-    activation_type: Literal["uint8", "int8"] = "uint8"
+    activation_type: Literal["uint8", "int8"] | None = "uint8"
+    """None for the trained types, uint8 of affine ranges and int8 of symmetric ones."""
     quantised_outputs: bool = True
     """Convolutions and sums have quantised outputs; otherwise only the inputs of int8 layers are quantised."""
     float16: bool = False

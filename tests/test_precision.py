@@ -1,3 +1,6 @@
+import copy
+
+import pytest
 import torch
 
 from edgekd.models import build
@@ -31,3 +34,13 @@ def test_training_in_float32_takes_no_tf32(few_digits):
     fit(network, few_digits, Train(epochs=1), CrossEntropy(), options)
     assert seen == [["ieee"] * 3] * 5
     assert precisions() == before
+
+
+@pytest.mark.gpu
+def test_a_convolution_in_ieee_float32_is_that_of_float64():
+    torch.manual_seed(0)
+    layer, x = torch.nn.Conv2d(256, 64, 3), torch.randn(4, 256, 14, 14)
+    exact = copy.deepcopy(layer).double()(x.double())
+    with ieee_float32():
+        found = layer.cuda()(x.cuda()).cpu()
+    assert float((found - exact).abs().max() / exact.abs().max()) < 1e-5

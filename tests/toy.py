@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -116,7 +116,8 @@ def launch(plan: Plan, number: int) -> Launch:
     return Launch(opened, rounds, {name: {} for name in plan.workloads}, np.array([[1.0, 0.0]]))
 
 
-def times(workload: Workload, number: int, round_: int) -> np.ndarray[Any, Any]:
-    """Nanoseconds of twenty inferences, within a percent of each other."""
+def block(workload: Workload, number: int, round_: int) -> TimedBlock:
+    """Twenty inferences, within a percent of each other."""
     noise = np.random.default_rng([number, round_]).uniform(0.995, 1.005, 20)
-    return (noise * (20_000 + Path(workload.model).stat().st_size)).astype(np.int64)
+    times = (noise * (20_000 + Path(workload.model).stat().st_size)).astype(np.int64)
+    return TimedBlock(times.tolist())

@@ -41,7 +41,8 @@ class DataSet:
     The validation samples are held out of the training samples: every choice is made on them, and the
     test samples are touched only to report. Training samples without a label have −1; ``unlabelled_share`` is their
     share of each batch, all are mixed without it. ``warnings`` are for readers of metrics. Samples of several inputs
-    are tensors by name, as a network takes them; ``open`` names their axes whose sizes differ from call to call.
+    are tensors by name, as a network takes them; ``open`` names their axes whose sizes differ from call to call, and
+    ``open_sizes`` has the least and the largest size by that name.
     """
 
     name: str
@@ -56,6 +57,7 @@ class DataSet:
     warnings: tuple[DataWarning, ...] = ()
     kind: Callable[[tuple[str, ...]], Task] = Classification
     open: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    open_sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     @cached_property
     def task(self) -> Task:
@@ -80,8 +82,9 @@ class DataSet:
         # Those of classes are older than tasks are.
         task = [] if isinstance(self.task, Classification) else [self.task.name]
         open_axes = [[[name, *axes.items()] for name, axes in self.open.items()]] if self.open else []
+        sizes = [dict(self.open_sizes)] if self.open_sizes else []
         scale = self.preprocess.scale_to_json()
-        return sha256(canonical_json([parts, self.classes, scale, *share, *task, *open_axes]))
+        return sha256(canonical_json([parts, self.classes, scale, *share, *task, *open_axes, *sizes]))
 
     def labelled_only(self) -> DataSet:
         """Return this data set without the training samples that have no label."""
@@ -153,6 +156,7 @@ def load_data(data: Data, seed: int = 0, kind: type[Task] = Classification) -> D
         warnings=tuple(warnings),
         kind=kind,
         open=_open_axes(data, source),
+        open_sizes=data.open_sizes or {},
     )
 
 
@@ -171,6 +175,10 @@ def _open_axes(data: Data, source: RawData) -> Mapping[str, Mapping[int, str]]:
             raise DataError(
                 f"data.open: {name} has {raw[name].ndim - 1} {found} behind the batch, and {len(axes)} names"
             )
+        for dimension, size in zip(axes, raw[name].shape[1:], strict=False):
+            least, most = (data.open_sizes or {}).get(dimension or "", (size, size))
+            if not least <= size <= most:
+                raise DataError(f"data.open_sizes: {dimension} is {size} in {name}, outside of {least} to {most}")
     return {
         name: {axis: dimension for axis, dimension in enumerate(axes, 1) if dimension is not None}
         for name, axes in data.open.items()

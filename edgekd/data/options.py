@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any
 
-from pydantic import Field, PositiveFloat, field_validator, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 from typing_extensions import Self
 
 from edgekd.data.augment import AUGMENTATIONS
@@ -47,6 +47,11 @@ class Data(Section):
         description="of several inputs by name: names for the axes behind the batch whose size differs from call to "
         "call, null for others, such as [length]",
     )
+    open_sizes: dict[str, Annotated[tuple[PositiveInt, PositiveInt], Field(strict=False)]] | None = Field(
+        default=None,
+        description="by name of such an axis, its least and its largest size, such as [1, 128]; any when left out, for "
+        "which TensorRT builds no engine",
+    )
     unlabelled: FilePath | None = Field(
         default=None, description="a folder of images without labels, in it or deeper, to train on too"
     )
@@ -79,6 +84,18 @@ class Data(Section):
         is_images = source is not None and source.images
         if is_images and self.mean and self.std and (why := why_no_scale(self.mean, self.std)):
             raise Mistake(why, "mean" if why_no_scale(self.mean, (1,)) else "std")
+        return self
+
+    @model_validator(mode="after")
+    def bounds_open_axes(self) -> Self:
+        """Refuse bounds of axes that are not open, or that no size is within."""
+        names = {each for axes in (self.open or {}).values() for each in axes if each is not None}
+        for name, (least, most) in (self.open_sizes or {}).items():
+            if name not in names:
+                known = f"open names {', '.join(sorted(names))}" if names else "open names none"
+                raise Mistake(f"no axis is called {name!r}{nearest(name, names)}; {known}", "open_sizes", name)
+            if least > most:
+                raise Mistake(f"the least size, {least}, is above the largest, {most}", "open_sizes", name)
         return self
 
     @model_validator(mode="after")

@@ -11,7 +11,7 @@ from onnx_ir.passes import common
 
 from edgekd.deploy.float16 import to_float16
 from edgekd.deploy.names import name_values
-from edgekd.deploy.plan import QdqPlan, make_plan
+from edgekd.deploy.plan import QdqPlan
 from edgekd.deploy.qdq import (
     QuantizedWeight,
     before_clamp,
@@ -45,18 +45,20 @@ def deploy(model: ModelProto, profile: str, keep_float: Collection[str] = ()) ->
     names = [[str(value.name) for value in side] for side in (graph.inputs, graph.outputs)]
     weights = list(quantized_weights(graph))
     pairs = qdq_pairs(graph)
-    plan = make_plan(graph, pairs, weights, wanted, keep_float)
+    writer = writer_of(profile)
+    plan = writer.plan(graph, pairs, weights, wanted, keep_float)
     for pair in plan.dropped:
         pair.result.replace_all_uses_with(pair.source, replace_graph_outputs=True)
         graph.remove([pair.dequantize, pair.quantize], safe=True)
-    _bypass_in_float(plan, wanted)
+    if writer.bypasses:
+        _bypass_in_float(plan, wanted)
     _encode(graph, plan, wanted)
     for weight in weights:
         _store(graph, weight, weight.layer in plan.int8)
-    added = writer_of(profile).rewrite(graph, plan, wanted)
+    added = writer.rewrite(graph, plan, wanted)
     if wanted.float16:
         to_float16(graph)
-    _finish(inside, wanted)
+    _finish(inside, writer.shares_constants)
     name_values(graph, *names)
     result = ir.to_proto(inside)
     _check(result, plan, weights, added)
@@ -102,7 +104,7 @@ def _store(graph: ir.Graph, weight: QuantizedWeight, in_int8: bool) -> None:
     layer.replace_input_with(1, step.outputs[0])
 
 
-def _finish(model: ir.Model, profile: Profile) -> None:
+def _finish(model: ir.Model, shares_constants: bool) -> None:
     for node in model.graph:
         # TensorRT 10 cannot infer it through a DequantizeLinear.
         if node.op_type in ("Conv", "ConvTranspose") and "kernel_shape" not in node.attributes:
@@ -110,7 +112,7 @@ def _finish(model: ir.Model, profile: Profile) -> None:
             node.attributes["kernel_shape"] = ir.AttrInt64s("kernel_shape", kernel)
     for tidy in (
         common.RemoveUnusedNodesPass(),
-        common.DeduplicateInitializersPass(size_limit=1024),
+        *([common.DeduplicateInitializersPass(size_limit=1024)] if shares_constants else []),
         common.TopologicalSortPass(),
         common.NameFixPass(),
     ):

@@ -50,11 +50,11 @@ def make_plan(
     quantised = {weight.layer for weight in weights}
     int8: set[ir.Node] = set()
     for node in graph:
-        if node.op_type not in profile.kernels or _is_kept(node, keep_float):
+        if node.op_type not in profile.kernels or is_kept(node, keep_float):
             continue
         if node.op_type in WEIGHTED:
             computes = node in quantised and flow.behind(required(node, 0)) is not None
-        elif node.op_type in ("ReduceMean", "BatchNormalization") and not _is_of_images(node):
+        elif node.op_type in ("ReduceMean", "BatchNormalization") and not is_of_images(node):
             computes = False
         else:
             computes = flow.stays_in_int8(node, int8)
@@ -141,7 +141,7 @@ def _depths(graph: ir.Graph) -> dict[ir.Value, int]:
     return depths
 
 
-def _is_of_images(node: ir.Node) -> bool:
+def is_of_images(node: ir.Node) -> bool:
     """Tell whether the input is (N, C, H, W), and a ReduceMean is over the two last axes."""
     shape = required(node, 0).shape
     if shape is None or len(shape) != 4:
@@ -154,6 +154,6 @@ def _is_of_images(node: ir.Node) -> bool:
     return sorted(int(axis) % 4 for axis in constant(axes)) == [2, 3]
 
 
-def _is_kept(node: ir.Node, keep_float: Collection[str]) -> bool:
+def is_kept(node: ir.Node, keep_float: Collection[str]) -> bool:
     layer = layer_of(node)
     return any(path in ("", node.name, layer) or layer.startswith(f"{path}.") for path in keep_float)

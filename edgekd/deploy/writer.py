@@ -6,7 +6,8 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from edgekd.deploy.plan import QdqPlan
+from edgekd.deploy.plan import QdqPlan, make_plan
+from edgekd.deploy.qdq import QdqPair, QuantizedWeight
 from edgekd.profiles import runtime_of
 from edgekd.runtime import Profile
 
@@ -20,7 +21,25 @@ class Built:
 
 
 class Writer:
-    """A runtime's writer; this one is for runtimes that take the file as every profile has it written."""
+    """A runtime's writer; this one is for runtimes that take the file as every profile has it written.
+
+    ``bypasses``: float operators read the activation before a Q/DQ pair. ``shares_constants``: equal scales and zero
+    points are stored once.
+    """
+
+    bypasses = True
+    shares_constants = True
+
+    def plan(
+        self,
+        graph: ir.Graph,
+        pairs: Collection[QdqPair],
+        weights: Collection[QuantizedWeight],
+        profile: Profile,
+        keep_float: Collection[str],
+    ) -> QdqPlan:
+        """Decide which nodes compute in int8, by :func:`edgekd.deploy.plan.make_plan`."""
+        return make_plan(graph, pairs, weights, profile, keep_float)
 
     def rewrite(self, graph: ir.Graph, plan: QdqPlan, profile: Profile) -> Collection[ir.Node]:
         """Rewrite ``graph`` in place and return the QuantizeLinear nodes that were added.

@@ -21,9 +21,9 @@ def zero_point_for(pair: QdqPair, profile: Profile) -> np.ndarray:
     activations get that zero point. Values above the trained range then have codes too; ``fold_clips`` clips these.
     """
     trained = pair.zero_point
-    dtype = np.dtype(profile.activation_type)
-    if profile.activations == "symmetric":
+    if profile.activations == "symmetric" or profile.activation_type is None:
         return trained
+    dtype = np.dtype(profile.activation_type)
     if trained.dtype == np.uint8:
         return (trained.astype(np.int16) + np.iinfo(dtype).min).astype(dtype)
     smallest = np.iinfo(dtype).min

@@ -19,6 +19,7 @@ from edgekd.tasks.signature import LOGITS, Signature, call
 from edgekd.tasks.task import Task
 from edgekd.tasks.tensors import Inputs
 from edgekd.train import Batch, Objective
+from edgekd.train.device import moved
 from edgekd.train.objective import task_terms
 
 if TYPE_CHECKING:
@@ -137,8 +138,8 @@ class Distillation(Objective):
                 "give the teacher itself"
             )
         where, device = (batch.view, batch.indices.cpu()), batch.labels.device
-        taught = {path: self.teacher.features(path, *where).to(device) for path in dict.fromkeys(paths)}
-        return {LOGITS: self.teacher.logits(*where).to(device)}, taught
+        taught = {path: moved(self.teacher.features(path, *where), device) for path in dict.fromkeys(paths)}
+        return {LOGITS: moved(self.teacher.logits(*where), device)}, taught
 
     def _run(
         self, network: nn.Module, paths: Sequence[str], inputs: Inputs

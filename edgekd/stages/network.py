@@ -32,7 +32,8 @@ def spec_for(model: str, args: Mapping[str, object], data: DataSet) -> Spec:
     shape, classes, signature = data.input_shape, len(data.classes), None
     if not shape:
         example = data.example()
-        signature = find_signature(build(model, shape, classes, **args), example, open=data.open)
+        network = build(model, shape, classes, **args)
+        signature = find_signature(network, example, open=data.open, limits=data.open_sizes)
         own, given = [each.name for each in signature.inputs], list(example)
         if own != given:
             raise ModelError(

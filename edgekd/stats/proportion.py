@@ -6,8 +6,13 @@ from statistics import NormalDist
 from edgekd.errors import MeasurementError
 
 
-def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the score interval of a proportion, as fractions (Wilson 1927)."""
+def wilson_interval(successes: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the score interval of a proportion, as fractions (Wilson 1927).
+
+    >>> low, high = wilson_interval(100, 100)  # no error in 100 samples, and room for nearly four
+    >>> round(low, 3), high
+    (0.963, 1.0)
+    """
     if not 0 <= successes <= n or n == 0:
         raise MeasurementError(f"{successes} of {n} is no proportion; expected 0 <= successes <= n and n > 0")
     z = NormalDist().inv_cdf((1 + confidence) / 2)

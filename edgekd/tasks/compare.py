@@ -84,6 +84,9 @@ def compare(
 def interval(metric: Metric, evidence: Evidence, confidence: float = 0.95, seed: int = 0) -> tuple[float, float]:
     """Return the two-sided interval of a network's metric, which it holds: Wilson's, or that of bootstrap draws.
 
+    Where every draw gives one value, as of samples that are all predicted perfectly, draws say nothing of samples that
+    were not seen. A share then has Wilson's interval of as many samples; another metric has an interval without width.
+
     Args:
         evidence: what ``metric.evidence`` gives of the network.
         confidence: in (0, 1).
@@ -96,12 +99,15 @@ def interval(metric: Metric, evidence: Evidence, confidence: float = 0.95, seed:
         if not isinstance(evidence, Correct):
             raise EdgekdError(f"{metric.name} is a share: its evidence must say which samples are right")
         return wilson_interval(sum(map(bool, evidence.correct)), evidence.n, confidence)
-    from edgekd.stats.bootstrap import bootstrap_bounds, bootstrap_values, draws_for
+    from edgekd.stats.bootstrap import TIE, bootstrap_bounds, bootstrap_values, draws_for
 
     one_sided = (1 + confidence) / 2
     if not evidence.n or not len(values := bootstrap_values(evidence, draws_for(one_sided), seed)):
         raise EdgekdError(f"{metric.name} is no number: look at the network's outputs")
-    return bootstrap_bounds(values, evidence.value(), evidence.n, one_sided)
+    value = evidence.value()
+    if metric.unit == "%" and values.max() - values.min() < TIE:
+        return wilson_interval(min(value, 1.0) * evidence.n, evidence.n, confidence)
+    return bootstrap_bounds(values, value, evidence.n, one_sided)
 
 
 def noise(metric: Metric, n: int, first: float, second: float, evidence: Callable[[], Evidence]) -> float:

@@ -46,7 +46,14 @@ def channels_first(tensor: Tensor) -> Tensor:
 
 def laid_out(inputs: Named, device: torch.device, last: bool = True) -> Named:
     """Return a batch on ``device``, its images in the channels-last layout or, with ``last=False``, the usual one."""
-    return map_inputs(inputs, lambda each: (channels_last(each) if last else channels_first(each)).to(device))
+    return map_inputs(inputs, lambda each: moved(channels_last(each) if last else channels_first(each), device))
+
+
+def moved(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return ``tensor`` on ``device``. A copy to a GPU does not wait for the work that the GPU still has."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def lay_out(network: ModuleT, last: bool = True) -> ModuleT:

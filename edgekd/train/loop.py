@@ -23,7 +23,7 @@ from edgekd.tasks.tensors import Named
 from edgekd.train import distributed
 from edgekd.train.batches import batches, mix
 from edgekd.train.checkpoint import State, load_state, save_state
-from edgekd.train.device import laid_out, lay_out, make_fabric, trains_channels_last
+from edgekd.train.device import laid_out, lay_out, make_fabric, moved, trains_channels_last
 from edgekd.train.distributed_loss import DistributedLoss
 from edgekd.train.evaluate import distributed_predictions_of, validation_metrics
 from edgekd.train.history import Epoch, History
@@ -174,7 +174,7 @@ class _Training:
         view = self.options.views.of_epoch(state.step // self.per_epoch) if self.options.views else None
         inputs = laid_out(self.inputs(raw, indices, view), device, self.channels_last)
         with self.fabric.autocast():
-            batch = Batch(inputs, labels.to(device), indices.to(device), state.step / self.total, view)
+            batch = Batch(inputs, moved(labels, device), indices, state.step / self.total, view)
             terms = self.ranks.terms(batch) if self.ranks else self.objective.terms(self.wrapped, batch)
             loss = total(terms)
         self.fabric.backward(loss)

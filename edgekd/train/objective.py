@@ -20,7 +20,8 @@ class Batch:
     Attributes:
         inputs: (N, \\*shape); of a network with several inputs, such tensors in their order or by name.
         labels: (N,), below 0 where a sample has none.
-        indices: (N,), positions of the samples in the training set, for objectives that need them.
+        indices: (N,), positions of the samples in the training set, for objectives that need them; :func:`fit` leaves
+            them on the CPU.
         progress: the share of the training that is done, in [0, 1).
         view: the number of the fixed view that the inputs are, if the training uses fixed views.
     """

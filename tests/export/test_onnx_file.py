@@ -152,3 +152,11 @@ def test_a_network_that_cannot_be_exported(tmp_path, capfd, broken, reason):
     assert "\n" not in message and "\x1b" not in message
     assert capfd.readouterr() == ("", "")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.gpu
+def test_a_network_on_a_gpu_is_exported_as_on_the_cpu(files, tmp_path):
+    there = network().cuda()
+    export_onnx(there, tmp_path / "there.onnx", SCALE, ("ä", "b", "c", "d", "e"))
+    assert (tmp_path / "there.onnx").read_bytes() == files["float"].read_bytes()
+    assert next(there.parameters()).is_cuda

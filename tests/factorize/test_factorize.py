@@ -238,3 +238,12 @@ def test_nothing_is_decomposed_to_know_what_can_be_reached(monkeypatch):
     assert must_reach(made("resnet8"), IMAGE, macs=0.5) == ()
     with pytest.raises(TypeError):
         factorize(made("resnet8"), IMAGE, macs=0.5)
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_the_factors_lie_there():
+    torch.manual_seed(0)
+    network = build("resnet8", (3, 32, 32), 10)
+    here, there = (factorize(each, (3, 32, 32), macs=0.6) for each in (network, copy.deepcopy(network).cuda()))
+    assert there.plan == here.plan
+    assert {each.device.type for each in there.network.parameters()} == {"cuda"}

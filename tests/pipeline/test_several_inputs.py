@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 from onnx import load
 
-from edgekd.errors import DataError, ModelError
+from edgekd.errors import DataError, ModelError, RecipeError
 from edgekd.pipeline.plan import plan
 from edgekd.pipeline.run import run
 from edgekd.recipe import load_recipe
@@ -97,6 +97,9 @@ def test_the_int8_file_takes_texts_of_any_length(report, two):
     [
         ("open: {tokens: [length]}", "open: {token: [length]}", DataError, "no input 'token' .did you mean 'tokens'"),
         ("open: {tokens: [length]}", "open: {tokens: [a, b]}", DataError, "tokens has 1 axis behind the batch, and 2"),
+        ("batch_size: 50", "batch_size: 50, open_sizes: {length: [7, 9]}", DataError, "length is 6 in tokens, outside"),
+        ("batch_size: 50", "batch_size: 50, open_sizes: {long: [1, 9]}", RecipeError, "'long' .did you mean 'length'"),
+        ("batch_size: 50", "batch_size: 50, open_sizes: {length: [9, 1]}", RecipeError, "9, is above the largest, 1"),
         ("batch_size: 50", "batch_size: 50, augment: [flip]", DataError, "flip is for images, .* gives tensors"),
         ("batch_size: 50", "batch_size: 50, mean: [0.5], std: [1.0]", DataError, "are of one input"),
         ('two_inputs.py:both", args', 'reversed.py:both", args', ModelError, "takes tokens, image, and the data give"),
@@ -110,3 +113,14 @@ def test_what_is_refused_before_any_training(tmp_path, old, new, error, message)
     )
     with pytest.raises(error, match=message):
         plan(load_recipe(recipe))
+
+
+def test_a_length_has_bounds(tmp_path):
+    usual, bounded = (
+        plan(load_recipe(written(tmp_path, RECIPE.replace("batch_size", f"{more}batch_size", 1))))
+        for more in ("", "open_sizes: {length: [2, 12]}, ")
+    )
+    [dimension] = bounded.starts.first.spec.signature.open
+    assert (dimension.name, dimension.size, dimension.least, dimension.most) == ("length", 6, 2, 12)
+    assert usual.starts.first.spec.signature.open[0].most is None
+    assert usual.data.fingerprint != bounded.data.fingerprint, "other stages are other networks"

@@ -172,3 +172,13 @@ def test_pruned_twice():
     x = torch.randn(4, *IMAGE)
     with torch.no_grad():
         assert torch.equal(fresh.eval()(x), twice.network.eval()(x))
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_the_plan_is_that_of_the_cpu():
+    torch.manual_seed(0)
+    network = build("resnet8", (3, 32, 32), 10)
+    here, there = (prune(each, (3, 32, 32), macs=0.5) for each in (network, copy.deepcopy(network).cuda()))
+    assert there.plan == here.plan
+    assert {each.device.type for each in there.network.parameters()} == {"cuda"}
+    assert there.network(torch.randn(2, 3, 32, 32, device="cuda")).shape == (2, 10)

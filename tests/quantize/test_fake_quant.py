@@ -189,3 +189,23 @@ def test_prepare_computes_the_network(make):
     x = torch.randn(8, *IMAGE)
     with torch.no_grad():
         torch.testing.assert_close(graph(x), network(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("qscheme", [torch.per_tensor_affine, torch.per_channel_symmetric])
+@pytest.mark.parametrize("float16_scales", [False, True])
+@pytest.mark.parametrize("learned", [False, True])
+def test_on_a_gpu_ranges_and_roundings_are_those_of_the_cpu(qscheme, float16_scales, learned):
+    symmetric = qscheme == torch.per_channel_symmetric
+    low, high = (-128, 127) if symmetric else (0, 255)
+    dtype = torch.int8 if symmetric else torch.uint8
+    x = torch.randn(16, 8, 5, generator=torch.Generator().manual_seed(0))
+    found = []
+    for device in ("cpu", "cuda"):
+        module = FakeQuantize(dtype, low, high, qscheme, float16_scales=float16_scales).to(device)
+        module(x.to(device))
+        if learned:
+            module.learn_scale()
+        found.append((module(x.to(device)).cpu(), module.scale.detach().cpu(), module.zero_point.cpu()))
+    for here, there in zip(*found, strict=True):
+        torch.testing.assert_close(there, here, rtol=1e-6, atol=1e-6)

@@ -138,6 +138,15 @@ def test_an_interval_holds_the_metric():
     assert low < 8 and high == evidence.value() == 9
 
 
+def test_samples_that_are_all_alike_leave_room_for_others():
+    perfect, none, half = (MeanError(np.full(100, value)) for value in (1.0, 0.0, 0.5))
+    z = stats.norm.ppf(0.975)
+    assert interval(SHARE, perfect) == pytest.approx((1 / (1 + z**2 / 100), 1.0))
+    assert interval(SHARE, none) == pytest.approx((0.0, z**2 / 100 / (1 + z**2 / 100)))
+    assert interval(SHARE, half) == wilson_interval(50, 100)
+    assert interval(ERROR, half) == (0.5, 0.5), "an error has no scale that would say how far others may lie"
+
+
 def test_a_metric_that_is_no_number_has_no_interval():
     for errors in (np.full(3, np.nan), np.empty(0)):
         with pytest.raises(EdgekdError, match="mae is no number"):

@@ -4,7 +4,7 @@ from torch import nn
 
 from edgekd.models import build
 from edgekd.quantize import prepare
-from edgekd.train.device import channels_first, channels_last, lay_out, trains_channels_last
+from edgekd.train.device import channels_first, channels_last, lay_out, moved, trains_channels_last
 
 CPU = torch.device("cpu")
 
@@ -47,3 +47,17 @@ def test_one_channel_has_only_one_usual_layout():
     assert images.contiguous().stride() == (9, 1, 3, 1), "why channels_first copies"
     assert channels_first(images).stride() == (9, 9, 3, 1)
     assert channels_last(torch.zeros(2, 3)).shape == (2, 3)
+
+
+def test_what_is_there_already_is_not_copied():
+    x = torch.randn(2, 3)
+    assert moved(x, torch.device("cpu")) is x
+    assert moved(x, torch.device("meta")).device.type == "meta"
+
+
+@pytest.mark.gpu
+def test_a_copy_to_a_gpu_keeps_values_and_layout():
+    x = channels_last(torch.randn(2, 3, 4, 5))
+    there = moved(x, torch.device("cuda"))
+    assert (there.device.type, there.stride()) == ("cuda", x.stride())
+    assert torch.equal(there.cpu(), x)

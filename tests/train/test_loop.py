@@ -192,3 +192,34 @@ def test_same_seed_same_bits(few_digits):
     first, same, other = (tensors_of(network) for network in networks)
     assert all(torch.equal(first[name], same[name]) for name in first)
     assert not all(torch.equal(first[name], other[name]) for name in first)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("float32", [True, False])
+def test_on_a_gpu_it_learns_and_comes_back_to_the_cpu(digits, float32):
+    network = small()
+    history = fit(network, digits, Train(epochs=3), CrossEntropy(), FitOptions(float32=float32))
+    assert {each.device.type for each in network.parameters()} == {"cpu"}
+    here = metric_of(network, digits, digits.test)
+    assert here > 0.8
+    assert here == pytest.approx(metric_of(network.cuda(), digits, digits.test), abs=0.01)
+    assert history[-1].loss < history[0].loss
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_on_a_gpu_it_goes_on_from_a_checkpoint(few_digits, tmp_path, optimizer):
+    def stop(step: int, total: int) -> None:
+        if step == 7:
+            raise InterruptedError
+
+    section = Train(epochs=2, lr=0.001, optimizer=optimizer)
+    whole, parts = small(), small()
+    fit(whole, few_digits, section, CrossEntropy(), FitOptions(float32=True))
+    kept = FitOptions(float32=True, folder=tmp_path, save_every=0.0)
+    with pytest.raises(InterruptedError):
+        fit(parts, few_digits, section, CrossEntropy(), replace(kept, before_step=stop))
+    again = small(seed=1)
+    fit(again, few_digits, section, CrossEntropy(), kept)
+    for name, value in tensors_of(whole).items():
+        torch.testing.assert_close(tensors_of(again)[name], value, rtol=1e-3, atol=1e-4)

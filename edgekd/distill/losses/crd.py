@@ -134,7 +134,7 @@ class CRD(FeatureLoss):
             raise TrainingError(
                 f"crd got indices of shape {tuple(indices.shape)} for {len(like)} samples: pass one for each sample"
             )
-        # A GPU checks the range itself in the look-up; reading it here would wait for it.
+        # A GPU checks the range itself in the look-up; reading it there would wait for it.
         if indices.device.type == "cpu" and not 0 <= int(indices.min()) <= int(indices.max()) < self.samples:
             raise TrainingError(
                 f"crd got indices from {int(indices.min())} to {int(indices.max())}, outside a training set of "

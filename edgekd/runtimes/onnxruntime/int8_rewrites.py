@@ -10,12 +10,11 @@ from collections.abc import Collection
 import numpy as np
 import onnx_ir as ir
 
-from edgekd.deploy.qdq import QdqPair, constant, initializer, required
-from edgekd.runtime import SMALLEST_SCALE, Profile
+from edgekd.deploy.batchnorm import depthwise
+from edgekd.deploy.qdq import QdqPair, initializer, required
+from edgekd.runtime import Profile
 
 STEPS = 255
-# fits into seven bits, for processors that add pairs of products in 16
-LARGEST = 63
 
 
 class Int8Rewriter:
@@ -23,6 +22,7 @@ class Int8Rewriter:
 
     def __init__(self, graph: ir.Graph, pairs: Collection[QdqPair], profile: Profile):
         self.graph, self.by_source = graph, {pair.source: pair for pair in pairs}
+        assert profile.activation_type is not None
         self.zero = np.array(np.iinfo(np.dtype(profile.activation_type)).min, profile.activation_type)
         self.count = 0
 
@@ -79,19 +79,7 @@ class Int8Rewriter:
         return step
 
     def _normalisation(self, node: ir.Node) -> None:
-        """Replace a BatchNorm by a depthwise 1x1 convolution, which also fuses with a following ReLU.
-
-        With one weight for each scale quantisation is exact: the weight's code is the largest.
-        """
-        gamma, beta, mean, variance = (constant(value).astype(np.float64) for value in node.inputs[1:5])
-        factor = gamma / np.sqrt(variance + node.attributes.get_float("epsilon", 1e-5))
-        term = (beta - mean * factor).astype(np.float32)
-        scale = np.maximum(np.abs(factor) / LARGEST, SMALLEST_SCALE).astype(np.float32)
-        codes = np.rint(factor / scale).astype(np.int8).reshape(-1, 1, 1, 1)
-        parameters = [self._initializer(each) for each in (codes, scale, np.zeros(len(scale), np.int8))]
-        weight = ir.node("DequantizeLinear", parameters, {"axis": 0}, name=f"{node.name}/weight")
-        inputs = [node.inputs[0], weight.outputs[0], self._initializer(term)]
-        convolution = ir.node("Conv", inputs, {"group": len(scale), "kernel_shape": [1, 1]}, name=f"{node.name}/Conv")
+        weight, convolution = depthwise(node, self._initializer)
         node.append([weight, convolution])
         self._replace(node, convolution.outputs[0])
 

@@ -122,15 +122,34 @@ def test_cuda_that_is_not_there_is_refused():
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("runtime", ["pytorch", "pytorch-cudagraph"])
-def test_on_a_gpu_the_runtimes_agree(runtime):
+@pytest.mark.parametrize("runtime", ["pytorch", "pytorch-cudagraph", "pytorch-compiled"])
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-4), ("float16", 1e-2), ("bfloat16", 5e-2)])
+def test_on_a_gpu_the_runtimes_agree(runtime, precision, tolerance):
+    torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 4))
-    expected = TorchSession.of(network, (1, 3, 8, 8)).run()
-    session = TorchSession.of(network, (1, 3, 8, 8), runtime, "cuda")
-    torch.testing.assert_close(session.run().cpu(), expected, rtol=1e-4, atol=1e-4)
+    expected = TorchSession.of(network, (2, 3, 8, 8)).run()
+    session = TorchSession.of(network, (2, 3, 8, 8), runtime, "cuda", precision)
+    for _ in range(2):  # a graph is captured in the first run
+        torch.testing.assert_close(session.run().float().cpu(), expected, rtol=tolerance, atol=tolerance)
     assert session.transfers().keys() == {"in", "out"}
     assert [call() for call in session.transfers().values()] == [None, None]
     assert session.providers[0].startswith("cuda:0 ")
+
+
+@pytest.mark.gpu
+def test_a_graph_replays_what_was_copied_in():
+    session = TorchSession.of(nn.Linear(8, 4), (2, 8), "pytorch-cudagraph", "cuda")
+    first = session.run().clone()
+    session.inputs[0].zero_()
+    assert not torch.equal(session.run(), first)
+    torch.testing.assert_close(session.run(), session.network.bias.expand(2, 4))
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_layers_have_the_time_of_their_kernels():
+    record = profile(workload("residual", device="cuda", shape=(2, 4, 4, 4)), runs=5)
+    assert all(layer.ms > 0 for layer in record.layers if layer.name in ("conv", "up", "act", "head.1"))
+    assert sum(layer.ms for layer in record.layers) <= 1.05 * record.total_ms  # medians
 
 
 @pytest.fixture(scope="module")
