@@ -109,10 +109,7 @@ def timed_by_size(plan: Plan, *_: object) -> dict[str, LatencyRecord]:
 
 def launch(plan: Plan, number: int) -> Launch:
     opened = dict.fromkeys(plan.workloads, SessionInfo(1.0, 1.0, ["CPUExecutionProvider"], 1, [0]))
-    rounds = {
-        name: [TimedBlock(times(workload, number, n).tolist()) for n in range(30)]
-        for name, workload in plan.workloads.items()
-    }
+    rounds = {name: [block(workload, number, n) for n in range(30)] for name, workload in plan.workloads.items()}
     return Launch(opened, rounds, {name: {} for name in plan.workloads}, np.array([[1.0, 0.0]]))
 
 
