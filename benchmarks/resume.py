@@ -3,6 +3,7 @@
 python benchmarks/resume.py --json benchmarks/results/resume.json
 """
 
+import os
 import random
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from typing import Any
 
 from common import finish, goal, options
 
+from edgekd.agent.cpus import usable_cpus
 from edgekd.files import sha256_file
 
 ROOT = Path(__file__).parents[1]
@@ -40,7 +42,11 @@ def hashes(run: Path) -> dict[str, str]:
 
 def start(out: Path, quick: bool) -> subprocess.Popen[str]:
     """Starts the run and waits for its first word, which comes after the libraries are loaded."""
-    process = subprocess.Popen(command(out, quick), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    # A run that begins beside busy processes would take fewer threads, and end in other bytes.
+    environment = {"OMP_NUM_THREADS": str(len(usable_cpus())), **os.environ}
+    process = subprocess.Popen(
+        command(out, quick), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
+    )
     assert process.stderr is not None
     process.stderr.readline()
     threading.Thread(target=process.stderr.read, daemon=True).start()

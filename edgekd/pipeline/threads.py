@@ -7,6 +7,7 @@ import torch
 
 from edgekd.log import get_logger
 from edgekd.pipeline.log import RunLog
+from edgekd.train.processors import take_fitting_threads
 
 logger = get_logger(__name__)
 
@@ -22,10 +23,14 @@ def threads_given_back() -> Iterator[None]:
 
 
 def hold_threads(log: RunLog) -> None:
-    """Compute with as many threads as the run began with, and remember how many these are."""
+    """Compute with as many threads as the run began with, and remember how many these are.
+
+    A run that begins now takes as many as there are free processors, unless the environment says how many.
+    """
     began, now = log.threads(), torch.get_num_threads()
     if began is None:
-        log.write("threads", threads=now)
+        take_fitting_threads()
+        log.write("threads", threads=torch.get_num_threads())
     elif began != now:
         torch.set_num_threads(began)
         logger.info(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from edgekd.train.objective import CrossEntropy as CrossEntropy
     from edgekd.train.objective import Objective as Objective
     from edgekd.train.options import Train as Train
+    from edgekd.train.processors import take_fitting_threads as take_fitting_threads
 
 # Recipes import the options of this room, and no PyTorch.
 __getattr__ = exporter(
@@ -25,5 +26,6 @@ __getattr__ = exporter(
         "loop": ("FitOptions", "fit"),
         "objective": ("Batch", "CrossEntropy", "Objective"),
         "options": ("Train",),
+        "processors": ("take_fitting_threads",),
     },
 )
