@@ -137,7 +137,8 @@ def summarise(records: Mapping[str, dict[str, Any]], minutes: float, session: Se
     done = sum(status == "done" for status in possible)
     ran = {"name": "parts that ran to their end", "bound": len(possible), "value": done, "met": done == len(possible)}
     return {
-        "command": " ".join(["python", "benchmarks/gpu_session.py", *sys.argv[1:]]),
+        # A record says nothing of the machine's folders.
+        "command": " ".join(["python", *(Path(each).name if Path(each).is_absolute() else each for each in sys.argv)]),
         "quick": session.quick,
         "device": session.device,
         "minutes": minutes,

@@ -82,10 +82,11 @@ def opening(
     if device == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
     session = TorchSession.of(network, shape, way, device, precision)
     about: dict[str, Any] = {"first_ms": session.first_run_ms(), "apart": apart(output(session), expected)}
     if device == "cuda":
-        about["peak_bytes"] = torch.cuda.max_memory_allocated()
+        about["peak_bytes"] = torch.cuda.max_memory_allocated() - before
     copies = {name: collect(call, 0, 30, 30) for name, call in session.transfers().items()}
     return session, {**about, "copies_ms": {name: float(np.median(times)) / 1e6 for name, times in copies.items()}}
 

@@ -1,5 +1,6 @@
 """Fake-quantisation with an observed, set, or learned range; and the fake-quants and layers of a prepared graph."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +43,8 @@ class FakeQuantize(FakeQuantizeBase):
     zero_point: Tensor
     min_val: Tensor
     max_val: Tensor
+    observer_enabled: Tensor
+    fake_quant_enabled: Tensor
 
     def __init__(
         self,
@@ -66,6 +69,13 @@ class FakeQuantize(FakeQuantizeBase):
         self.register_buffer("min_val", torch.full((1,), torch.inf))
         self.register_buffer("max_val", torch.full((1,), -torch.inf))
 
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> "FakeQuantize":
+        # The switches are read at every call: on a GPU each reading would wait for all of its work.
+        switches = self.observer_enabled, self.fake_quant_enabled
+        super()._apply(fn, recurse)
+        self.observer_enabled, self.fake_quant_enabled = switches
+        return self
+
     def forward(self, x: Tensor) -> Tensor:
         if self.observer_enabled[0]:
             self.observe(x.detach())
@@ -74,9 +84,11 @@ class FakeQuantize(FakeQuantizeBase):
     def observe(self, x: Tensor) -> None:
         """Update the moving average of the range with that of ``x``."""
         low, high = self._extremes(x)
-        if self.min_val.shape == low.shape and torch.isfinite(self.min_val).all():
-            low = self.min_val + self.averaging * (low - self.min_val)
-            high = self.max_val + self.averaging * (high - self.max_val)
+        if self.min_val.shape == low.shape:
+            # A branch on a value would wait for the GPU.
+            seen = torch.isfinite(self.min_val)
+            low = torch.where(seen, self.min_val + self.averaging * (low - self.min_val), low)
+            high = torch.where(seen, self.max_val + self.averaging * (high - self.max_val), high)
         self.set_range(low, high)
 
     def _extremes(self, x: Tensor) -> tuple[Tensor, Tensor]:

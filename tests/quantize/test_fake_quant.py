@@ -191,6 +191,14 @@ def test_prepare_computes_the_network(make):
         torch.testing.assert_close(graph(x), network(x), rtol=1e-4, atol=1e-5)
 
 
+def test_switches_stay_where_they_are_read():
+    module = FakeQuantize(torch.uint8, 0, 255, torch.per_tensor_affine).to("meta")
+    assert module.scale.device.type == "meta"
+    assert (module.observer_enabled.device.type, module.fake_quant_enabled.device.type) == ("cpu", "cpu")
+    module.disable_observer()
+    assert not module.observer_enabled[0] and module.fake_quant_enabled[0]
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("qscheme", [torch.per_tensor_affine, torch.per_channel_symmetric])
 @pytest.mark.parametrize("float16_scales", [False, True])

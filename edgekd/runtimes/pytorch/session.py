@@ -152,12 +152,16 @@ class TorchSession(Session):
 
     @torch.inference_mode()
     def outputs(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Return the network's outputs for ``feeds``, by the names of its signature, or by their place."""
+        """Return the network's outputs for ``feeds``, by the names of its signature, or by their place.
+
+        NumPy has no bfloat16: such outputs are widened to float32.
+        """
         tensors = [torch.from_numpy(feeds[name]).to(self.device) for name in self.input_names]
         inputs = [each.to(self._dtype) if each.is_floating_point() and self._dtype else each for each in tensors]
         found = self.network(*inputs)
         named = self._signature.named(found) if self._signature else output_tensors(found)
-        return {name: each.cpu().numpy() for name, each in named.items()}
+        floats = {name: each.float() if each.dtype == torch.bfloat16 else each for name, each in named.items()}
+        return {name: each.cpu().numpy() for name, each in floats.items()}
 
     def transfers(self) -> dict[str, Call]:
         if self.device.type != "cuda":

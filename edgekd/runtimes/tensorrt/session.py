@@ -153,6 +153,7 @@ class TensorRTSession(Session):
         made = {name: self._empty(name) for name in self.names if name not in given}
         for name, tensor in {**given, **made}.items():
             self._bind(name, tensor)
+        self.stream.wait_stream(torch.cuda.current_stream(self.device))  # which may still be copying the inputs
         self.enqueue()
         self.stream.synchronize()
         for name, tensor in getattr(self, "tensors", {}).items():

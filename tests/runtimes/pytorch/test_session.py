@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -39,6 +40,14 @@ def test_the_input_comes_from_the_seed():
 def test_network_and_input_are_cast(precision):
     session = open_session(workload(precision=precision))
     assert session.run().dtype == getattr(torch, precision)
+
+
+@pytest.mark.parametrize("precision", [None, "bfloat16"])
+def test_outputs_are_arrays_by_name(precision):
+    session = open_session(workload(precision=precision))
+    given = np.ones((2, 8), np.float32)
+    [(name, found)] = session.outputs({session.input_names[0]: given}).items()
+    assert (name, found.dtype, found.shape) == ("logits", np.float32, (2, 8))
 
 
 def test_without_a_precision_the_networks_own_is_kept():
