@@ -78,6 +78,7 @@ class Runtime:
         devices: those of this machine on which a recipe's files are run and timed.
         takes_threads: the number of its threads is the user's choice.
         one_input_remotely: on a device behind SSH it runs networks of one float input alone.
+        records_kernels: its sessions record the times of their kernels, by which layers are timed and placed.
         shipped: modules of its folder that the agent takes to a device. They keep to the standard library, NumPy, the
             runtime and ``edgekd.agent``, and to Python 3.8.
     """
@@ -90,6 +91,7 @@ class Runtime:
     devices: tuple[str, ...] = ()
     takes_threads: bool = True
     one_input_remotely: bool = False
+    records_kernels: bool = False
     shipped: tuple[str, ...] = ()
 
     @property

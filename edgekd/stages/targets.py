@@ -32,13 +32,13 @@ def is_measured_here(target: Target) -> bool:
 def can_be_timed(target: Target) -> bool:
     """Tell whether files and their layers can be timed for it, here or on a registered device."""
     there = target.device not in LOCAL and target.device in devices()
-    return RUNTIMES[target.runtime].has("interleave") and (there or is_measured_here(target))
+    return RUNTIMES[target.runtime].records_kernels and (there or is_measured_here(target))
 
 
 def is_timed_here(profile: str) -> bool:
     """Tell whether files for ``profile`` and their layers can be timed on this machine."""
     runtime = runtime_of(profile)
-    return is_here(profile) and runtime is not None and runtime.has("interleave")
+    return is_here(profile) and runtime is not None and runtime.records_kernels
 
 
 def training_profile(targets: Iterable[Target]) -> str:

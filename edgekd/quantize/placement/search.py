@@ -68,8 +68,8 @@ def search_placement(
         ExportError: layers are not timed in the runtime of the target.
     """
     runtime = runtime_of(target)
-    if runtime is None or not runtime.has("interleave"):
-        layered = ", ".join(each.title for each in RUNTIMES.values() if each.has("interleave"))
+    if runtime is None or not runtime.records_kernels:
+        layered = ", ".join(each.title for each in RUNTIMES.values() if each.records_kernels)
         raise ExportError(f"placement is measured in {layered}; {target} is another runtime's profile")
     at = at or LocalTarget()
     machine = at.facts(threads).to_json()

@@ -23,4 +23,5 @@ RUNTIME = Runtime(
         Profile("onnxruntime-arm", runtime=NAME, kernels=KERNELS, architectures=ARM, activation_type="int8"),
     ),
     devices=("cpu",),
+    records_kernels=True,
 )

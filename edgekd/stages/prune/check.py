@@ -24,7 +24,7 @@ def check(stage: Prune, trial: Trial) -> tuple[str, ...]:
     """
     deployed, network, shape = trial.needs, trial.network(), trial.inputs
     if stage.latency is not None and not deployed.timed:
-        timed = " or ".join(name for name, runtime in RUNTIMES.items() if runtime.has("interleave"))
+        timed = " or ".join(name for name, runtime in RUNTIMES.items() if runtime.records_kernels)
         raise RecipeError(
             f"prune.latency is measured on the first target, and {deployed.device} with {deployed.runtime} "
             f"cannot be timed: put cpu or a registered device with {timed} first ('edgekd devices list'), or prune "
