@@ -5,12 +5,13 @@ from __future__ import annotations
 from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from edgekd.agent.clock import Call, collect
+from edgekd.agent.clock import collect
 from edgekd.agent.threads import Waiting, involuntary_switches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from edgekd.agent.clock import Call
     from edgekd.agent.threads import Pool
 
 BLOCK_S = 0.01

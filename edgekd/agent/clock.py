@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
 from contextlib import contextmanager
 from statistics import median
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-Call = Callable[[], Any]
+    Call = Callable[[], Any]
 
 WARM_UP_RUNS = 10
 STEADY = 0.02

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from signal import SIGKILL
@@ -16,11 +15,11 @@ from edgekd.agent.cpus import Neighbours, governor, quietest, throttle_events
 from edgekd.agent.turns import take_turns
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from edgekd.agent.lines import Conversation
 
-Say = Callable[..., None]
+    Say = Callable[[str, str], None]
 
 
 def run_launches(request: dict[str, Any], conversation: Conversation) -> None:

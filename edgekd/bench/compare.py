@@ -4,17 +4,19 @@ Two times measured one after the other differ by whatever the machine did in bet
 small block of each candidate, in a new random order, and ratios are taken over rounds.
 """
 
+from __future__ import annotations
+
 import random
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from time import perf_counter_ns
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.agent.blocks import TimedBlock, run_block, runs_per_block
-from edgekd.agent.clock import Call, collect, collector_off, warm_up
+from edgekd.agent.clock import collect, collector_off, warm_up
 from edgekd.agent.threads import Pool, threads_now
 from edgekd.agent.turns import MIN_ROUNDS, take_turns
 from edgekd.bench.records import LatencyRatio, LatencySummary
@@ -22,6 +24,9 @@ from edgekd.bench.undisturbed import paired_costs
 from edgekd.errors import MeasurementError
 from edgekd.stats.percentiles import percentile, percentile_interval
 from edgekd.stats.ratios import ratio_of_medians
+
+if TYPE_CHECKING:
+    from edgekd.agent.clock import Call
 
 MIN_FOR_P99 = 400
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}

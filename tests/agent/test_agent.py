@@ -2,10 +2,13 @@
 
 import ast
 import json
+import os
+import shutil
 import subprocess
 import sys
 import zipfile
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,8 +34,8 @@ def archive(tmp_path_factory):
     return path
 
 
-def answers(archive, request: dict[str, object], *more: dict[str, object]) -> list[dict]:
-    process = subprocess.Popen([sys.executable, str(archive)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+def answers(archive, request: dict[str, object], *more: dict[str, object], python: str = sys.executable) -> list[dict]:
+    process = subprocess.Popen([python, str(archive)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin is not None and process.stdout is not None
     with process:
         for line in (request, *more):
@@ -137,3 +140,50 @@ def test_governors(tmp_path, monkeypatch):
         folder.mkdir(parents=True)
         (folder / "scaling_governor").write_text(name + "\n")
     assert cpus.governor() == "performance,powersave"
+
+
+def python_3_8() -> str | None:
+    """Return an interpreter of Python 3.8: the one that is named, one of pyenv's, or the one on the path."""
+    pyenv = sorted((Path.home() / ".pyenv/versions").glob("3.8.*/bin/python"))
+    found = [os.environ.get("EDGEKD_PYTHON38"), *map(str, pyenv), shutil.which("python3.8")]
+    return next((each for each in found if each), None)
+
+
+@pytest.mark.skipif(python_3_8() is None, reason="no Python 3.8 here: EDGEKD_PYTHON38 names one")
+def test_a_real_python_3_8_imports_all_of_it(archive):
+    """Whatever its NumPy and its runtimes are: what they are needed for is left out here."""
+    code = (
+        "import importlib, sys, zipfile\n"
+        "sys.path.insert(0, sys.argv[1])\n"
+        "for name in zipfile.ZipFile(sys.argv[1]).namelist():\n"
+        "    try:\n"
+        "        importlib.import_module(name[:-3].replace('/', '.').replace('.__init__', ''))\n"
+        "    except ModuleNotFoundError as error:\n"
+        "        assert error.name in ('numpy', 'onnxruntime', 'openvino'), name\n"
+        "print(sys.version_info[:2])\n"
+    )
+    command = [str(python_3_8()), "-c", code.replace("namelist()", "namelist()[1:]"), str(archive)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "(3, 8)\n"
+    done = subprocess.run(
+        [str(python_3_8()), str(archive)], input=json.dumps(PROBE) + "\n", capture_output=True, text=True
+    )
+    assert json.loads(done.stdout.splitlines()[0])["python"]["version"].startswith("3.8.")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(python_3_8() is None, reason="no Python 3.8 here: EDGEKD_PYTHON38 names one")
+def test_a_real_python_3_8_times_and_predicts(archive, tmp_path):
+    """With the NumPy and the ONNX Runtime that were made for it, which are installed from the registry."""
+    subprocess.run([str(python_3_8()), "-m", "venv", tmp_path / "venv"], check=True)
+    python = str(tmp_path / "venv/bin/python")
+    subprocess.run([python, "-m", "pip", "install", "-q", "numpy", "onnxruntime"], check=True, stderr=subprocess.PIPE)
+    path = write_model(tmp_path / "a.onnx", width=8)
+    plan = Plan({"a": Workload(str(path)), "b": Workload(str(path))}, seconds=0.1, launches=1, threads=2)
+    models = {name: model_there(workload, str(path)) for name, workload in plan.workloads.items()}
+    *_, launch, done = answers(archive, request_of(plan, models), {"more": False}, python=python)
+    assert done == {"event": "done"} and len(launch["rounds"]["a"]) >= 30
+    samples = np.random.default_rng(0).random((40, 8), dtype=np.float32)
+    np.savez(tmp_path / "samples.npz", inputs=samples)
+    job = {"job": "edgekd.agent.predictions:predict", "samples": str(tmp_path / "samples.npz"), "threads": 1}
+    *rows, done = answers(archive, {**job, "models": {"a": models["a"]}, "reduction": "none"}, python=python)
+    assert [row["first"] for row in rows] == [0, 32] and done == {"event": "done"}

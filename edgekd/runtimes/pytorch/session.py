@@ -1,17 +1,18 @@
 """A network in PyTorch: eager, through torch.compile, or replayed as one CUDA graph."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from edgekd.agent.clock import Call
 from edgekd.agent.session import Session
 from edgekd.bench.plan import Workload
 from edgekd.errors import MeasurementError, first_line
@@ -19,6 +20,9 @@ from edgekd.precision import set_ieee_float32
 from edgekd.tasks.signature import INPUT, Signature
 from edgekd.tasks.tensors import output_tensors, shapes_of
 from edgekd.userfile import call, is_reference, load_function
+
+if TYPE_CHECKING:
+    from edgekd.agent.clock import Call
 
 EAGER, COMPILED, CUDA_GRAPH = "pytorch", "pytorch-compiled", "pytorch-cudagraph"
 PRECISIONS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -46,7 +50,7 @@ class TorchSession(Session):
         device: str = "cpu",
         precision: str | None = None,
         threads: int = 1,
-    ) -> "TorchSession":
+    ) -> TorchSession:
         """Make a session of a copy of ``network``, to time in a loop of one's own.
 
         >>> session = TorchSession.of(nn.Linear(8, 4), shape=(1, 8))

@@ -1,19 +1,23 @@
 """A serialized engine in TensorRT or TensorRT for RTX, releases 10 and 11."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgekd.agent.clock import Call
 from edgekd.agent.session import Session
 from edgekd.errors import MeasurementError
 from edgekd.runtimes.pytorch.session import copy, provider
 from edgekd.runtimes.tensorrt.adapter import errors_of, library, version
 from edgekd.runtimes.tensorrt.record import incompatibility
+
+if TYPE_CHECKING:
+    from edgekd.agent.clock import Call
 
 DTYPES = {
     "FLOAT": torch.float32,
