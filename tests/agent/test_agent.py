@@ -164,10 +164,8 @@ def test_a_real_python_3_8_imports_all_of_it(archive):
     )
     command = [str(python_3_8()), "-c", code.replace("namelist()", "namelist()[1:]"), str(archive)]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "(3, 8)\n"
-    done = subprocess.run(
-        [str(python_3_8()), str(archive)], input=json.dumps(PROBE) + "\n", capture_output=True, text=True
-    )
-    assert json.loads(done.stdout.splitlines()[0])["python"]["version"].startswith("3.8.")
+    device, done = answers(archive, PROBE, python=str(python_3_8()))
+    assert device["python"]["version"].startswith("3.8.") and done == {"event": "done"}
 
 
 @pytest.mark.slow
@@ -181,7 +179,7 @@ def test_a_real_python_3_8_times_and_predicts(archive, tmp_path):
     plan = Plan({"a": Workload(str(path)), "b": Workload(str(path))}, seconds=0.1, launches=1, threads=2)
     models = {name: model_there(workload, str(path)) for name, workload in plan.workloads.items()}
     *_, launch, done = answers(archive, request_of(plan, models), {"more": False}, python=python)
-    assert done == {"event": "done"} and len(launch["rounds"]["a"]) >= 30
+    assert done == {"event": "done"} and launch["rounds"]["a"][0]["ns"]
     samples = np.random.default_rng(0).random((40, 8), dtype=np.float32)
     np.savez(tmp_path / "samples.npz", inputs=samples)
     job = {"job": "edgekd.agent.predictions:predict", "samples": str(tmp_path / "samples.npz"), "threads": 1}
