@@ -30,7 +30,6 @@ from rich.table import Table
 import edgekd
 from edgekd.bench import LatencyRecord, Plan, Workload, measure
 from edgekd.data import DataSet, in_order, load_data
-from edgekd.devices.jetson.command import Build, EngineTiming, build_command, timing_command
 from edgekd.devices.registry import find_device
 from edgekd.devices.targets import RemoteTarget
 from edgekd.errors import EdgekdError
@@ -40,6 +39,7 @@ from edgekd.pipeline.evaluate import departure
 from edgekd.pipeline.measure import LAUNCHES, SECONDS
 from edgekd.quantize import calibrate, export_runtime, prepare
 from edgekd.recipe import load_recipe
+from edgekd.runtimes.tensorrt.trtexec.command import Build, EngineTiming, build_command, timing_command
 from edgekd.stats.proportion import wilson_interval
 from edgekd.tasks.tensors import only
 
@@ -182,7 +182,7 @@ def gpu_commands() -> list[str]:
 
 
 def jetson_commands() -> list[str]:
-    """Those of JetPack 6; ``edgekd.devices.jetson.command`` has each release's."""
+    """Those of JetPack 6; ``edgekd.runtimes.tensorrt.trtexec.command`` has each release's."""
     build = Build("STUDENT.tensorrt.onnx", "STUDENT.engine", int8=True)
     timing = EngineTiming("STUDENT.engine", "times.json")
     return [

@@ -1,25 +1,21 @@
 """Quantisation profiles of runtimes, as data: how a network is trained for a runtime, and how its file is written."""
 
 from edgekd.errors import ExportError
-from edgekd.registry import LateRegistry
+from edgekd.registry import Registry
 from edgekd.runtime import DEFAULT, RUNTIMES, Profile, Runtime
 
 # One training that serves every runtime has the narrowest rule of each.
 PORTABLE = Profile("portable", activations="symmetric", saturates=True, float16_scales=True, channels=32)
 
 
-def _profiles() -> dict[str, Profile]:
-    of_runtimes = [profile for runtime in RUNTIMES.values() for profile in runtime.profiles]
-    return {profile.name: profile for profile in (*of_runtimes, PORTABLE)}
-
-
-def _file_runtimes() -> dict[str, tuple[Profile, ...]]:
-    return {name: runtime.profiles for name, runtime in RUNTIMES.items() if runtime.profiles}
-
-
-PROFILES = LateRegistry("quantisation profile", _profiles, ExportError)
-FILE_RUNTIMES = LateRegistry("runtime of files", _file_runtimes, ExportError)
+PROFILES: Registry[Profile] = Registry("quantisation profile", ExportError)
+FILE_RUNTIMES: Registry[tuple[Profile, ...]] = Registry("runtime of files", ExportError)
 """The runtimes that files are written for, each with its profiles."""
+for _runtime in RUNTIMES.values():
+    if _runtime.profiles:
+        FILE_RUNTIMES[_runtime.name] = _runtime.profiles
+        PROFILES.update({profile.name: profile for profile in _runtime.profiles})
+PROFILES[PORTABLE.name] = PORTABLE
 DEFAULT_PROFILE = RUNTIMES[DEFAULT].profiles[0].name
 
 

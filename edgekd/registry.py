@@ -1,8 +1,7 @@
 """Registries: a dict with a decorator, and an error that names the nearest entry."""
 
 from collections import UserDict
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from functools import cached_property
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from edgekd.errors import EdgekdError
@@ -70,38 +69,3 @@ class Registry(UserDict[str, T]):
             known = ", ".join(sorted(self))
             raise self.error(f"unknown {self.kind} {name!r}{nearest(name, self)}; known: {known}")
         return self[name]
-
-
-class LateRegistry(MutableMapping[str, T]):
-    """A registry whose entries are made by ``fill`` when it is first looked into."""
-
-    def __init__(self, kind: str, fill: Callable[[], Mapping[str, T]], error: type[EdgekdError] = EdgekdError):
-        self.kind = kind
-        self.fill = fill
-        self.error = error
-
-    @cached_property
-    def entries(self) -> Registry[T]:
-        """Return the entries as a registry."""
-        found: Registry[T] = Registry(self.kind, self.error)
-        found.update(self.fill())
-        return found
-
-    def __getitem__(self, name: str) -> T:
-        return self.entries[name]
-
-    def __setitem__(self, name: str, entry: T) -> None:
-        self.entries[name] = entry
-
-    def __delitem__(self, name: str) -> None:
-        del self.entries[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.entries)
-
-    def __len__(self) -> int:
-        return len(self.entries)
-
-    def find(self, name: str) -> T:
-        """Return the entry called ``name``, or raise the registry's error with the nearest name."""
-        return self.entries.find(name)

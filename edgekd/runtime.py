@@ -1,13 +1,14 @@
 """Runtimes by name: each one's record, and its parts, which are imported when they are used."""
 
 from dataclasses import dataclass
+from functools import cache, partial
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Literal
 
 from edgekd.errors import MeasurementError
-from edgekd.registry import LateRegistry
+from edgekd.registry import Registry
 
 # The folders below ``edgekd/runtimes``. The first is the runtime that is taken where none is named.
 REGISTERED = (
@@ -118,14 +119,28 @@ class Runtime:
         return import_module(f"edgekd.runtimes.{self.name}.{name}")
 
 
-def _records() -> dict[str, Runtime]:
-    return {name: import_module(f"edgekd.runtimes.{name}.runtime").RUNTIME for name in REGISTERED}
+def _record(name: str) -> Runtime:
+    found: Runtime = import_module(f"edgekd.runtimes.{name}.runtime").RUNTIME
+    return found
 
 
-def _sessions() -> dict[str, Runtime]:
-    return {session: runtime for runtime in RUNTIMES.values() for session in runtime.sessions}
+RUNTIMES: Registry[Runtime] = Registry("runtime", MeasurementError)
+for _name in REGISTERED:
+    RUNTIMES.late(_name)(partial(_record, _name))
 
 
-RUNTIMES = LateRegistry("runtime", _records, MeasurementError)
-SESSIONS = LateRegistry("runtime", _sessions, MeasurementError)
-"""The runtimes by the names that ``edgekd bench --runtime`` takes."""
+@cache
+def _sessions() -> Registry[Runtime]:
+    found: Registry[Runtime] = Registry("runtime", MeasurementError)
+    for runtime in RUNTIMES.values():
+        found.update(dict.fromkeys(runtime.sessions, runtime))
+    return found
+
+
+def by_session(name: str) -> Runtime:
+    """Return the runtime that ``edgekd bench --runtime`` calls ``name``.
+
+    Raises:
+        MeasurementError: there is none, with the nearest name.
+    """
+    return _sessions().find(name)

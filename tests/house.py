@@ -159,7 +159,7 @@ EDGE = {
     "bench/runner.py": "messages between two processes",
     "bundle/diff.py": "compares two documents item by item",
     "bundle/manifest.py": "reads manifest.json with the standard library alone",
-    "devices/jetson/trtexec.py": "reads JSON that trtexec exports",
+    "runtimes/tensorrt/trtexec/output.py": "reads JSON that trtexec exports",
     "files.py": "reads JSON objects",
     "devices/latency.py": "messages between two machines",
     "runtimes/tensorrt/on_device.py": "messages between two machines",
@@ -190,7 +190,6 @@ SMALL = 40
 STAY = {
     "bundle/licenses.py": "brings the list of SPDX; packing is long enough",
     "devices/agent_archive.py": "makes the file that is copied, apart from the connection",
-    "devices/jetson/latency.py": "reads trtexec's queries, as its siblings read a Jetson's other output",
     "pipeline/inventory.py": "the operators of a file, apart from its evaluation",
     "pipeline/threads.py": "the state of PyTorch, which a run holds and gives back",
     "pipeline/worker.py": "the part of the other processes of a run",

@@ -11,7 +11,6 @@ from edgekd.bundle.verify import verify
 from edgekd.cli.bundle import read_card
 from edgekd.cli.lint import load as load_onnx
 from edgekd.cli.workloads import onnx_file, workload
-from edgekd.devices import engines
 from edgekd.devices.registry import devices
 from edgekd.errors import EdgekdError
 from edgekd.gate import load_subject
@@ -19,6 +18,7 @@ from edgekd.gate.policy import load_policy
 from edgekd.recipe import load_recipe
 from edgekd.report.load import load_report
 from edgekd.runtimes.tensorrt.builder import read_timings
+from edgekd.runtimes.tensorrt.remote import engines
 from edgekd.spec import MODEL
 
 DOCUMENTS = {

@@ -2,12 +2,12 @@
 
 from edgekd.agent.session import Session, session_type
 from edgekd.bench.plan import Workload
-from edgekd.runtime import SESSIONS
+from edgekd.runtime import by_session
 
 
 def session_place(runtime: str) -> str:
     """Return where the class of a runtime's sessions is, as ``package.module:Class``."""
-    return f"edgekd.runtimes.{SESSIONS.find(runtime).name}.session:SESSION"
+    return f"edgekd.runtimes.{by_session(runtime).name}.session:SESSION"
 
 
 def open_session(workload: Workload, threads: int = 1, batch: int = 1, seed: int = 0) -> Session:

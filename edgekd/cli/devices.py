@@ -82,9 +82,9 @@ def layers(
 ) -> None:
     """Time each layer of a TensorRT engine on a device, with the types of its inputs and outputs."""
     from edgekd.cli.interrupt import leave_on_signal
-    from edgekd.devices.layers import describe, engine_layers
     from edgekd.devices.registry import find_device
     from edgekd.devices.remote import Remote
+    from edgekd.runtimes.tensorrt.remote.layers import describe, engine_layers
 
     device = find_device(name)
     leave_on_signal()
@@ -102,10 +102,10 @@ def dla(
 ) -> None:
     """Build an engine for a Jetson's DLA, and list the layers that it takes and those that fall back to the GPU."""
     from edgekd.cli.interrupt import leave_on_signal
-    from edgekd.devices.dla import dla_report
-    from edgekd.devices.jetson.dla import describe
     from edgekd.devices.registry import find_device
     from edgekd.devices.remote import Remote
+    from edgekd.runtimes.tensorrt.remote.dla import dla_report
+    from edgekd.runtimes.tensorrt.trtexec.dla import describe
 
     device = find_device(name)
     leave_on_signal()

@@ -5,9 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgekd.bench.events import Event, integer, text
+from edgekd.runtime import DEFAULT, RUNTIMES
 
 CORES = 1 << 16
-PACKAGES = ("numpy", "onnxruntime")
+# What the runner needs there; of others it says whether they are there.
+NEEDED = ("numpy", *RUNTIMES[DEFAULT].packages)
+PACKAGES = tuple(
+    dict.fromkeys((*NEEDED, *(name for each in RUNTIMES.values() if each.devices for name in each.packages)))
+)
 
 
 @dataclass(frozen=True)

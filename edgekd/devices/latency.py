@@ -14,7 +14,7 @@ from edgekd.bench.runtimes import session_place
 from edgekd.devices.probe import Probe, probe_remote
 from edgekd.devices.remote import Remote
 from edgekd.errors import DeviceError, MeasurementError
-from edgekd.runtime import RUNTIMES, SESSIONS
+from edgekd.runtime import RUNTIMES, by_session
 
 INTERLEAVING_S = 600.0
 
@@ -66,12 +66,13 @@ def model_there(workload: Workload, file: str) -> dict[str, Any]:
     Raises:
         MeasurementError: its runtime has no sessions that are taken to a device, or it is not for the CPU.
     """
-    runtime = SESSIONS.find(workload.runtime)
+    runtime = by_session(workload.runtime)
     if "session" not in runtime.shipped or workload.device != "cpu":
         known = " and ".join(each.title for each in RUNTIMES.values() if "session" in each.shipped)
+        driven = [each.title for each in RUNTIMES.values() if each.has("remote")]
         raise MeasurementError(
             f"{workload.model}: {workload.runtime} on {workload.device} is not timed through SSH: ONNX files are, "
-            f"in {known} on the device's CPU and in TensorRT"
+            f"in {known} on the device's CPU and in {', '.join(driven)}"
         )
     return {"session": session_place(workload.runtime), "workload": {**workload.to_json(), "model": file}}
 

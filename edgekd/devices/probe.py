@@ -5,17 +5,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from edgekd.bench.events import Event, number, reading_response
-from edgekd.devices.facts import PACKAGES, DeviceFacts, PythonFacts
-from edgekd.devices.jetson.command import is_known
+from edgekd.devices.facts import NEEDED, PACKAGES, DeviceFacts, PythonFacts
 from edgekd.devices.jetson.power_mode import PowerMode, parse_power_mode
 from edgekd.devices.jetson.rails import rails_of
 from edgekd.devices.jetson.release import Release, compute_capability, parse_l4t_package, parse_nv_tegra_release
-from edgekd.devices.jetson.trtexec import parse_version
 from edgekd.devices.registry import Device, replace_command
 from edgekd.devices.remote import Remote
+from edgekd.devices.runtime_probe import other_releases, runtime_probes
 from edgekd.errors import DeviceError
+from edgekd.runtime import RUNTIMES
 
-PROBE = {"job": "edgekd.agent.probe:probe", "packages": PACKAGES}
 PROBE = {"job": "edgekd.agent.probe:probe", "packages": PACKAGES}
 CLOCK_OFF_S = 2.0
 LITTLE_DISK = 200e6
@@ -33,18 +32,13 @@ class Probe:
     facts: DeviceFacts
     clock_ahead_s: float = 0.0
     release: Release | None = None
-    tensorrt: tuple[int, int, int] | None = None
     power_mode: PowerMode | None = None
     rails: tuple[str, ...] = field(default=())
 
     @property
     def can_run(self) -> list[str]:
         """Return the runtimes in which ``edgekd bench --device`` can time models on the device."""
-        there = {
-            "onnxruntime": "onnxruntime" in self.facts.python.packages,
-            "tensorrt": self.tensorrt is not None and is_known(self.tensorrt),
-        }
-        return [name for name, has in there.items() if has]
+        return [each.runtime.name for each in runtime_probes() if each.can_run(self.facts)]
 
     @property
     def in_other_mode(self) -> str | None:
@@ -71,8 +65,7 @@ class Probe:
         if self.release:
             document["l4t"] = self.release.l4t
             document["jetpack"] = self.release.jetpack
-        if self.tensorrt:
-            document["tensorrt"] = dotted(self.tensorrt)
+        document |= other_releases(self.facts)
         if self.power_mode:
             document["power_mode"] = self.power_mode.name
         if self.rails:
@@ -82,7 +75,7 @@ class Probe:
     def identity_to_json(self) -> dict[str, Any]:
         """Return as JSON the facts by which times and predictions there are told from another device's."""
         versions = {
-            "tensorrt": dotted(self.tensorrt) if self.tensorrt else None,
+            **other_releases(self.facts),
             "l4t": self.release.l4t if self.release else None,
             "power_mode": self.power_mode.name if self.power_mode else None,
         }
@@ -122,7 +115,6 @@ def parse_probe(device: Device, document: Event, clock_ahead_s: float = 0.0) -> 
         facts,
         clock_ahead_s,
         parse_nv_tegra_release(jetson.nv_tegra_release) or parse_l4t_package(jetson.l4t_package),
-        parse_version(jetson.trtexec_banner),
         parse_power_mode(jetson.nvpmodel),
         tuple(rail.name for files in jetson.rails for rail in rails_of(files)),
     )
@@ -145,7 +137,7 @@ def describe(found: Probe) -> list[str]:
 def jetson_line(found: Probe) -> str:
     assert found.release is not None
     parts = [f"JetPack {found.release.jetpack}" if found.release.jetpack else None, f"Jetson Linux {found.release.l4t}"]
-    parts.append(f"TensorRT {dotted(found.tensorrt)}" if found.tensorrt else None)
+    parts += [f"{RUNTIMES[name].title} {release}" for name, release in other_releases(found.facts).items() if release]
     capability = compute_capability(found.facts.jetson.compatible)
     parts.append(f"GPU of compute capability {capability}" if capability else None)
     parts.append(f"power mode {found.power_mode.name}" if found.power_mode else None)
@@ -164,10 +156,7 @@ def packages(python: PythonFacts) -> str:
 def missing(found: Probe) -> list[str]:
     """Return what is missing, each with the way to get it."""
     lines = missing_packages(found)
-    if found.release and not found.tensorrt:
-        lines.append("trtexec, for TensorRT: 'sudo apt install libnvinfer-bin' there")
-    if found.tensorrt and not is_known(found.tensorrt):
-        lines.append(f"TensorRT that edgekd knows: it is {dotted(found.tensorrt)}, and 8.2 to 11 are known")
+    lines += [line for each in runtime_probes() for line in each.missing(found.facts)]
     if found.facts.free_disk_bytes < LITTLE_DISK:
         lines.append(f"disk: {found.facts.free_disk_bytes / 1e6:.0f} MB are free, models and engines need more")
     if abs(found.clock_ahead_s) > CLOCK_OFF_S:
@@ -183,13 +172,13 @@ def missing(found: Probe) -> list[str]:
 def missing_packages(found: Probe) -> list[str]:
     python = found.facts.python
     lines = [f"{name} is there and does not load: {reason}" for name, reason in python.broken.items()]
-    absent = [name for name in PACKAGES if name not in python.packages and name not in python.broken]
+    absent = [name for name in NEEDED if name not in python.packages and name not in python.broken]
     if not absent:
         return lines
     if not python.externally_managed:
         install = f"'{python.executable} -m pip install {' '.join(absent)}' there"
         return [*lines, f"{' and '.join(absent)}: {install}"]
-    there = f"'{python.executable} -m venv edge && edge/bin/pip install numpy onnxruntime' there"
+    there = f"'{python.executable} -m venv edge && edge/bin/pip install {' '.join(NEEDED)}' there"
     here = replace_command(replace(found.device, python="PATH/edge/bin/python"))
     return [*lines, f"{' and '.join(absent)}: the system's Python takes no packages, so {there}, and '{here}' here"]
 
@@ -199,7 +188,3 @@ def span(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds:.0f} s"
-
-
-def dotted(version: tuple[int, int, int]) -> str:
-    return ".".join(map(str, version))

@@ -19,10 +19,8 @@ from edgekd.devices.predictions import DevicePredictions, Inputs, outputs_on_dev
 from edgekd.devices.probe import IDENTIFYING, Probe, probe_remote
 from edgekd.devices.registry import LOCAL, Device, find_device
 from edgekd.devices.remote import Remote
-from edgekd.devices.tensorrt import measure_engines
-from edgekd.devices.tensorrt_predictions import predict_with_engines
 from edgekd.errors import DeviceError, MeasurementError
-from edgekd.runtime import DEFAULT
+from edgekd.runtime import DEFAULT, RUNTIMES, by_session
 from edgekd.tasks.task import Task
 
 
@@ -89,17 +87,28 @@ class RemoteTarget:
         """Time the plan's models on the device. ``progress`` is not called: all results arrive at once.
 
         Raises:
-            MeasurementError: TensorRT's times and ONNX Runtime's in one plan: they are not taken in turns; or clocks
-                locked for other runtimes.
+            MeasurementError: several runtimes in one plan of which one is driven in its own way: they are not timed in
+                turns; or clocks locked for other runtimes.
         """
-        runtimes = {workload.runtime for workload in plan.workloads.values()}
-        if self.lock_clocks and runtimes != {"tensorrt"}:
-            raise MeasurementError("--lock-clocks is for TensorRT's times; leave it out, or give --runtime tensorrt")
-        if "tensorrt" not in runtimes:
+        runtimes = {by_session(workload.runtime) for workload in plan.workloads.values()}
+        driven = [each for each in runtimes if each.has("remote")]
+        if self.lock_clocks and len(driven) < len(runtimes):
+            locked = [each for each in RUNTIMES.values() if each.has("remote")]
+            raise MeasurementError(
+                f"--lock-clocks is for {' and '.join(each.title for each in locked)}'s times; leave it out, or give "
+                f"--runtime {' or '.join(each.name for each in locked)}"
+            )
+        if not driven:
             return measure_on_device(self.remote, plan, timeout_s, self.probe)
         if len(runtimes) > 1:
-            raise MeasurementError("TensorRT and other runtimes are not timed in turns through SSH: one --runtime each")
-        return measure_engines(self.remote, plan, timeout_s, self.probe, lock_clocks=self.lock_clocks)
+            raise MeasurementError(
+                f"{driven[0].title} and other runtimes are not timed in turns through SSH: one --runtime each"
+            )
+        measure = driven[0].part("remote").measure
+        found: dict[str, LatencyRecord] = measure(
+            self.remote, plan, timeout_s, self.probe, lock_clocks=self.lock_clocks
+        )
+        return found
 
     @property
     def architecture(self) -> str:
@@ -117,10 +126,12 @@ class RemoteTarget:
         """Return what each of ``models`` predicts for each of ``inputs`` (N, ...), preprocessed.
 
         Raises:
-            MeasurementError: TensorRT is to run files with several inputs, or it cannot be driven for them there.
+            MeasurementError: the runtime cannot be driven for such files there, as TensorRT for several inputs.
         """
-        if runtime == "tensorrt":
-            return predict_with_engines(self.remote, models, inputs, task, probe=self.probe)
+        if (found := RUNTIMES.find(runtime)).has("remote"):
+            predict = found.part("remote").predict
+            predicted: dict[str, DevicePredictions] = predict(self.remote, models, inputs, task, probe=self.probe)
+            return predicted
         return predict_on_device(self.remote, runtime, models, inputs, task, threads)
 
     def outputs(self, model: Path, inputs: Inputs, runtime: str = DEFAULT) -> NDArray[Any]:

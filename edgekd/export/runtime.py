@@ -11,7 +11,7 @@ from edgekd.agent.session import Session
 from edgekd.bench.plan import Workload
 from edgekd.errors import ExportError, MeasurementError
 from edgekd.machine_lock import training
-from edgekd.runtime import DEFAULT, RUNTIMES, SESSIONS
+from edgekd.runtime import DEFAULT, RUNTIMES, by_session
 from edgekd.tasks.signature import LOGITS
 from edgekd.tasks.tensors import Inputs, arguments_of
 
@@ -55,7 +55,7 @@ def open_file(path: Path, runtime: str = DEFAULT, optimised: bool = True, thread
     """
     workload = Workload(str(path), runtime, args={} if optimised else {"optimised": False})
     try:
-        session: Session = SESSIONS.find(runtime).part("session").SESSION(workload, threads, seed=None)
+        session: Session = by_session(runtime).part("session").SESSION(workload, threads, seed=None)
         return session
     except MeasurementError as error:
         raise ExportError(str(error)) from error

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from edgekd.errors import ModelError
@@ -10,8 +11,8 @@ from edgekd.lint.graph import LintGraph
 from edgekd.lint.layer import LayerContext
 from edgekd.lint.result import LintFinding
 from edgekd.lint.rule import Rulebook
-from edgekd.registry import LateRegistry
-from edgekd.runtime import RUNTIMES
+from edgekd.registry import Registry
+from edgekd.runtime import RUNTIMES, Runtime
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -34,12 +35,14 @@ class LintTarget:
         return LayerContext(graph, node, self.converts_int8, self.saturates, self.also_moving)
 
 
-def _of_runtimes() -> dict[str, LintTarget]:
-    found: dict[str, LintTarget] = {}
-    for runtime in RUNTIMES.values():
-        if runtime.profiles:
-            found |= runtime.part("rules").TARGETS
+TARGETS: Registry[LintTarget] = Registry("target of the linter", ModelError)
+
+
+def _target(runtime: Runtime, profile: str) -> LintTarget:
+    found: LintTarget = runtime.part("rules").TARGETS[profile]
     return found
 
 
-TARGETS = LateRegistry("target of the linter", _of_runtimes, ModelError)
+for _runtime in RUNTIMES.values():
+    for _profile in _runtime.profiles:
+        TARGETS.late(_profile.name)(partial(_target, _runtime, _profile.name))

@@ -15,7 +15,7 @@ from edgekd.pipeline.remote import RemoteMeasurement, record_for
 from edgekd.quantize.placement.choice import FLOAT, INT8, SIZE, PlacementResult
 from edgekd.recipe import Recipe, Target
 from edgekd.report import schema
-from edgekd.runtime import RUNTIMES, SESSIONS, Runtime
+from edgekd.runtime import RUNTIMES, Runtime, by_session
 from edgekd.stages import STAGES
 from edgekd.stages.targets import file_profile
 from edgekd.stats.ratios import ratio_over_launches
@@ -29,7 +29,7 @@ def file_warnings(label: str, file: FileRecord) -> list[schema.Note]:
     if file.precision == "int8" and left:
         names = ", ".join(left[:5]) + (f" and {len(left) - 5} more" if len(left) > 5 else "")
         is_placed_apart = file.placement is not None and file.placement.chosen != INT8
-        title = SESSIONS[file.runtime].title
+        title = by_session(file.runtime).title
         why = "by measurement" if is_placed_apart else "although they are quantised"
         message = f"{len(left)} of {file.convolutions} convolutions run in float in {title}, {why}: {names}"
         notes.append(schema.Note(code="float_convolutions", message=message))

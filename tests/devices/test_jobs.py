@@ -24,8 +24,8 @@ from edgekd.devices.predictions import (
 from edgekd.devices.probe import parse_probe
 from edgekd.devices.registry import Device
 from edgekd.devices.remote import Remote
-from edgekd.devices.tensorrt_predictions import predict_with_engines
 from edgekd.errors import DeviceError, MeasurementError
+from edgekd.runtimes.tensorrt.remote.predictions import predict_with_engines
 from edgekd.tasks.classification import Classification
 from edgekd.tasks.multilabel import Multilabel
 from edgekd.tasks.signature import LOGITS

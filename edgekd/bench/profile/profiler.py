@@ -16,7 +16,7 @@ from edgekd.bench.profile.roofs import Roofs, measure_roofs
 from edgekd.errors import MeasurementError
 from edgekd.log import get_logger
 from edgekd.machine_lock import timing
-from edgekd.runtime import SESSIONS
+from edgekd.runtime import by_session
 
 logger = get_logger(__name__)
 
@@ -95,7 +95,7 @@ def profile_workload(
     """Profile ``workload`` in its runtime: the median time of each layer over ``runs`` inferences."""
     if runs < 1:
         raise MeasurementError(f"{runs} runs are nothing to take a median of; give --runs 1 or more")
-    profile = SESSIONS.find(workload.runtime).part("profile").profile
+    profile = by_session(workload.runtime).part("profile").profile
     neighbours = Neighbours()
     found: LayerProfile = profile(workload, threads, batch, runs, trace_to)
     return replace(found, busy=share_of(neighbours.taken()))

@@ -23,6 +23,7 @@ PRECISIONS = {
     "float32": "float32",
     "int64": "int64",
     "int32": "int32",
+    "uint8": "uint8",
     "bool": "bool",
 }
 DATATYPE_FIELDS = ("DataType", "Datatype", "Format/Datatype", "Format")
@@ -80,22 +81,24 @@ class BuiltLayer:
 
 
 def parse_layers(document: str) -> dict[str, BuiltLayer]:
-    """Parse the inspector's JSON into layers by name."""
+    """Parse the inspector's JSON, or a file of ``trtexec --exportLayerInfo``, into layers by name."""
     try:
-        entries = json.loads(document).get("Layers", [])
-    except (json.JSONDecodeError, AttributeError):  # 8 and 10 leave quotes in names as they are
+        entries = json.loads(document).get("Layers")
+    except (ValueError, RecursionError, AttributeError):  # 8 and 10 leave quotes in names as they are
         return {}
-    found = [{"Name": entry} if isinstance(entry, str) else entry for entry in entries]
-    return {entry["Name"]: layer_from_json(entry) for entry in found if "Name" in entry}
+    listed = entries if isinstance(entries, list) else []
+    found = [{"Name": entry} if isinstance(entry, str) else entry for entry in listed]
+    named = [entry for entry in found if isinstance(entry, dict) and isinstance(entry.get("Name"), str)]
+    return {entry["Name"]: layer_from_json(entry) for entry in named}
 
 
 def layer_from_json(entry: Mapping[str, Any]) -> BuiltLayer:
     """Read one layer of the inspector's document."""
     return BuiltLayer(
         entry["Name"],
-        kind=entry.get("LayerType", ""),
-        parameters=entry.get("ParameterType", ""),
-        metadata=entry.get("Metadata", ""),
+        kind=str(entry.get("LayerType", "")),
+        parameters=str(entry.get("ParameterType", "")),
+        metadata=str(entry.get("Metadata", "")),
         inputs=_inspected(entry.get("Inputs")),
         outputs=_inspected(entry.get("Outputs")),
         weights=_weights(entry.get("Weights")),
@@ -105,12 +108,17 @@ def layer_from_json(entry: Mapping[str, Any]) -> BuiltLayer:
 
 def _inspected(tensors: Any) -> tuple[LayerTensor, ...]:
     # Only their names, in an engine that was not built in detail.
-    described = [tensor for tensor in tensors or [] if isinstance(tensor, dict)]
-    return tuple(LayerTensor(tuple(tensor.get("Dimensions", ())), datatype(tensor)) for tensor in described)
+    described = [tensor for tensor in tensors if isinstance(tensor, dict)] if isinstance(tensors, list) else []
+    return tuple(LayerTensor(_dimensions(tensor.get("Dimensions")), datatype(tensor)) for tensor in described)
+
+
+def _dimensions(found: Any) -> tuple[int, ...]:
+    return tuple(size for size in found if isinstance(size, int)) if isinstance(found, list) else ()
 
 
 def _weights(found: Any) -> LayerWeights | None:
-    return LayerWeights(found.get("Count", 0), named(str(found.get("Type", "")))) if isinstance(found, dict) else None
+    count = found.get("Count", 0) if isinstance(found, dict) else None
+    return LayerWeights(count, named(str(found.get("Type", "")))) if isinstance(count, int) else None
 
 
 def logged_layers(text: str) -> dict[str, BuiltLayer]:

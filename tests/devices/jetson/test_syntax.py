@@ -7,14 +7,15 @@ from pathlib import Path
 import pytest
 
 import edgekd.devices.jetson
+from edgekd.runtimes.tensorrt.trtexec import output
 
 FOLDER = Path(edgekd.devices.jetson.__file__).parent
-READERS = ("tegrastats", "release", "power_mode", "rails", "trtexec")
+READERS = [*(FOLDER / f"{name}.py" for name in ("tegrastats", "release", "power_mode", "rails")), Path(output.__file__)]
 
 
-@pytest.mark.parametrize("name", READERS)
-def test_python_3_8_and_the_standard_library_alone(name):
-    tree = ast.parse((FOLDER / f"{name}.py").read_text(), feature_version=(3, 8))
+@pytest.mark.parametrize("path", READERS, ids=lambda path: path.stem)
+def test_python_3_8_and_the_standard_library_alone(path):
+    tree = ast.parse(path.read_text(), feature_version=(3, 8))
     imported = {
         (alias.name if isinstance(node, ast.Import) else str(node.module)).split(".")[0]
         for node in ast.walk(tree)

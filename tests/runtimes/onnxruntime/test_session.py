@@ -6,7 +6,7 @@ from edgekd.bench.plan import Workload
 from edgekd.bench.profile.trace import Trace
 from edgekd.bench.runtimes import open_session
 from edgekd.errors import MeasurementError
-from edgekd.runtime import SESSIONS
+from edgekd.runtime import by_session
 from edgekd.runtimes.onnxruntime.session import OnnxSession
 from tests.bench.conftest import write_model
 
@@ -88,7 +88,14 @@ def test_a_device_that_there_is_not(light):
 
 def test_an_unknown_runtime_names_the_nearest(light):
     assert "did you mean 'onnxruntime'" in refusal(lambda: opened(light, runtime="onnxruntim"))
-    assert {"onnxruntime", "pytorch", "pytorch-compiled", "tensorrt"} <= set(SESSIONS)
+    names = ("onnxruntime", "onnxruntime-tensorrt", "pytorch", "pytorch-compiled", "tensorrt")
+    assert [by_session(name).title for name in names] == [
+        "ONNX Runtime",
+        "ONNX Runtime",
+        "PyTorch",
+        "PyTorch",
+        "TensorRT",
+    ]
 
 
 def test_profile_is_written(light, tmp_path):

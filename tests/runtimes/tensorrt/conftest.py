@@ -2,6 +2,9 @@ import pytest
 
 from edgekd.errors import ExportError
 from edgekd.runtimes.tensorrt.gpu import current_gpu
+from tests.devices.conftest import clean, sshd
+
+__all__ = ["clean", "sshd"]
 
 
 @pytest.fixture

@@ -63,3 +63,44 @@ def test_precision_is_that_of_the_weights():
 )
 def test_spellings(text, precision):
     assert named(text) == precision
+
+
+def layers(**tensor):
+    tensors = [{"Name": "x", "Location": "Device", "Dimensions": [1, 16, 8, 8], **tensor}]
+    layer = {"Name": "conv1 + relu", "LayerType": "CaskConvolution", "Inputs": tensors, "Outputs": tensors}
+    return json.dumps({"Layers": [layer], "Bindings": ["x"]})
+
+
+@pytest.mark.parametrize(
+    ("tensor", "type_"),
+    [
+        ({"Format/Datatype": "Row major linear FP32"}, "float32"),
+        ({"Format/Datatype": "Thirty-two wide channel vectorized row major Int8 format"}, "int8"),
+        ({"Format/Datatype": "Channel major FP16 format where channel % 8 == 0"}, "float16"),
+        ({"Format": "Row major linear", "Datatype": "Half"}, "float16"),
+        ({"Format": "Row major linear", "Datatype": "BFloat16"}, "bfloat16"),
+        ({"Format": "Row major linear", "Datatype": "Float"}, "float32"),
+    ],
+)
+def test_what_a_layer_takes_and_gives(tensor, type_):
+    [layer] = parse_layers(layers(**tensor)).values()
+    assert (layer.name, layer.kind) == ("conv1 + relu", "CaskConvolution")
+    assert layer.inputs == layer.outputs == (LayerTensor((1, 16, 8, 8), type_),)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"Layers": 3}', '{"Layers": [{"Name": 1}]}', layers()[:-1], '{"Layers": ' + "[" * 100_000]
+)
+def test_an_engine_that_was_not_built_in_detail_tells_no_layers(text):
+    assert parse_layers(text) == {}
+
+
+def test_a_type_that_is_not_told_is_left_out():
+    [layer] = parse_layers(layers(**{"Format/Datatype": "N/A"})).values()
+    assert [each.precision for each in layer.inputs] == [""]
+    assert parse_layers('{"Layers": [{"Name": "a"}, "b"]}') == {"a": BuiltLayer("a"), "b": BuiltLayer("b")}
+
+
+@pytest.mark.parametrize("odd", [{"Inputs": 3}, {"Inputs": [{"Dimensions": "1x2"}]}, {"Weights": {"Count": "9"}}])
+def test_a_layer_described_oddly_is_read_as_far_as_it_goes(odd):
+    assert parse_layers(json.dumps({"Layers": [{"Name": "a", **odd}]}))["a"].name == "a"

@@ -6,8 +6,8 @@ import numpy as np
 
 from edgekd.bench.compare import summarise
 from edgekd.bench.records import LatencySummary, MeasurementWarning
-from edgekd.devices.jetson.trtexec import Query
 from edgekd.errors import MeasurementError
+from edgekd.runtimes.tensorrt.trtexec.output import Query
 
 ENQUEUE_SHARE = 0.8
 UNSTABLE = 0.025

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from edgekd.devices.jetson.latency import latency_ms, query_warnings
-from edgekd.devices.jetson.trtexec import Query
 from edgekd.errors import MeasurementError
+from edgekd.runtimes.tensorrt.trtexec.latency import latency_ms, query_warnings
+from edgekd.runtimes.tensorrt.trtexec.output import Query
 
 
 def queries(compute: object, enqueue: float = 0.1, h2d: float = 0.2, d2h: float = 0.1) -> list[Query]:

@@ -1,6 +1,6 @@
 """Lines as public logs of TensorRT 8.0 to 10 have them."""
 
-from edgekd.devices.jetson.dla import Fallback, describe, parse_dla
+from edgekd.runtimes.tensorrt.trtexec.dla import Fallback, describe, parse_dla
 
 LOG = """\
 [W] [TRT] Layer '/24/Constant_1' (CONSTANT): Unsupported on DLA. Switching this layer's device type to GPU.

@@ -15,7 +15,15 @@ from edgekd.bench.launch import Launch
 from edgekd.bench.plan import Plan, Workload
 from edgekd.bench.records import EnergyRecord, LatencyRecord, MeasurementWarning
 from edgekd.bench.runner import default_timeout_s, neighbours_not_seen, vs_reference
-from edgekd.devices.engines import (
+from edgekd.devices.jetson.power import PowerSample, energy_j, total_rails
+from edgekd.devices.jetson.rails import rails_of
+from edgekd.devices.jetson.tegrastats import parse_tegrastats
+from edgekd.devices.jetson.throttling import clock_warnings, counter_warnings, temperature_warnings
+from edgekd.devices.latency import cut_short_warning, device_warnings
+from edgekd.devices.probe import Probe, probe_remote
+from edgekd.devices.remote import Remote
+from edgekd.errors import DeviceError, MeasurementError
+from edgekd.runtimes.tensorrt.remote.engines import (
     BUILD_S,
     TIME_ENGINES,
     DeviceEngine,
@@ -25,17 +33,9 @@ from edgekd.devices.engines import (
     engine_of,
     numbered,
 )
-from edgekd.devices.jetson.command import MIN_QUERIES, EngineTiming, timing_command, written_warmup_ms
-from edgekd.devices.jetson.latency import latency_ms, query_warnings
-from edgekd.devices.jetson.power import PowerSample, energy_j, total_rails
-from edgekd.devices.jetson.rails import rails_of
-from edgekd.devices.jetson.tegrastats import parse_tegrastats
-from edgekd.devices.jetson.throttling import clock_warnings, counter_warnings, temperature_warnings
-from edgekd.devices.jetson.trtexec import Query, parse_times
-from edgekd.devices.latency import cut_short_warning, device_warnings
-from edgekd.devices.probe import Probe, probe_remote
-from edgekd.devices.remote import Remote
-from edgekd.errors import DeviceError, MeasurementError
+from edgekd.runtimes.tensorrt.trtexec.command import MIN_QUERIES, EngineTiming, timing_command, written_warmup_ms
+from edgekd.runtimes.tensorrt.trtexec.latency import latency_ms, query_warnings
+from edgekd.runtimes.tensorrt.trtexec.output import Query, parse_times
 
 INTERVAL_S = 0.05  # of the power samples
 FEW = 30

@@ -15,13 +15,13 @@ import pytest
 
 from edgekd.bench.events import ResponseError
 from edgekd.bench.plan import Plan, Workload
-from edgekd.devices.engines import TIME_ENGINES, build_requests, builder_of, engine_of
-from edgekd.devices.jetson.trtexec import Query
 from edgekd.devices.probe import describe, parse_probe
 from edgekd.devices.registry import Device, add_device
 from edgekd.devices.targets import RemoteTarget
-from edgekd.devices.tensorrt import Run, energy_of
 from edgekd.errors import DeviceError, MeasurementError
+from edgekd.runtimes.tensorrt.remote.engines import TIME_ENGINES, build_requests, builder_of, engine_of
+from edgekd.runtimes.tensorrt.remote.latency import Run, energy_of
+from edgekd.runtimes.tensorrt.trtexec.output import Query
 from edgekd.tasks.classification import Classification
 from edgekd.tasks.multilabel import Multilabel
 from tests.bench.conftest import write_model
@@ -76,7 +76,7 @@ def test_a_jetson_tells_what_it_is(orin):
     with RemoteTarget(orin) as there:
         found = there.probe
     assert found.can_run == ["onnxruntime", "tensorrt"]
-    assert found.release is not None and (found.release.l4t, found.tensorrt) == ("36.4.4", (10, 3, 0))
+    assert found.release is not None and (found.release.l4t, found.to_json()["tensorrt"]) == ("36.4.4", "10.3.0")
     first, second = describe(found)[:2]
     assert first == "orin: NVIDIA Jetson Orin Nano Developer Kit"
     assert "GPU of compute capability 8.7, power mode MAXN" in second
@@ -327,7 +327,7 @@ def test_where_the_time_of_an_engine_goes(orin, files, edgekd, monkeypatch, tmp_
     assert done.out.splitlines() == [
         "3 layers in TensorRT 10.3.0, batch 1:",
         "   0.300 ms  75.0 %  int8 -> int8  conv1 + relu",
-        "  0.0800 ms  20.0 %  fp16 -> fp32  fc",
+        "  0.0800 ms  20.0 %  float16 -> float32  fc",
         "1 of 2 layers that convolve take int8",
     ]
     # Built in detail, which is another engine than the one whose latency is measured, and kept like it.

@@ -10,14 +10,22 @@ import onnx
 from numpy.typing import NDArray
 
 from edgekd.bench.events import Event, integer, text
-from edgekd.devices.engines import BUILD_S, DeviceEngine, EngineBuilder, build_requests, builder_of, engine_of, numbered
-from edgekd.devices.jetson.command import inference_command
-from edgekd.devices.jetson.trtexec import parse_outputs
 from edgekd.devices.predictions import DevicePredictions, Inputs, PredictionsSoFar, collected
 from edgekd.devices.probe import Probe, probe_remote
 from edgekd.devices.remote import Remote
 from edgekd.errors import DeviceError, MeasurementError
 from edgekd.files import temporary_folder
+from edgekd.runtimes.tensorrt.remote.engines import (
+    BUILD_S,
+    DeviceEngine,
+    EngineBuilder,
+    build_requests,
+    builder_of,
+    engine_of,
+    numbered,
+)
+from edgekd.runtimes.tensorrt.trtexec.command import inference_command
+from edgekd.runtimes.tensorrt.trtexec.output import parse_outputs
 from edgekd.tasks.signature import LOGITS
 from edgekd.tasks.task import Task
 

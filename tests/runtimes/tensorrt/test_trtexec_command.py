@@ -1,6 +1,7 @@
 import pytest
 
-from edgekd.devices.jetson.command import (
+from edgekd.errors import DeviceError
+from edgekd.runtimes.tensorrt.trtexec.command import (
     Build,
     EngineTiming,
     build_command,
@@ -8,7 +9,6 @@ from edgekd.devices.jetson.command import (
     timing_command,
     written_warmup_ms,
 )
-from edgekd.errors import DeviceError
 
 GRAPH = ["--useCudaGraph", "--useSpinWait", "--noDataTransfers", "--separateProfileRun"]
 

@@ -3,11 +3,18 @@
 from pathlib import Path
 
 from edgekd.bench.events import reading_response
-from edgekd.devices.engines import BUILD_S, TIME_ENGINES, build_requests, builder_of, engine_of, parse_build_result
-from edgekd.devices.jetson.dla import DlaReport, parse_dla
 from edgekd.devices.probe import Probe, probe_remote
 from edgekd.devices.remote import Remote
 from edgekd.errors import DeviceError
+from edgekd.runtimes.tensorrt.remote.engines import (
+    BUILD_S,
+    TIME_ENGINES,
+    build_requests,
+    builder_of,
+    engine_of,
+    parse_build_result,
+)
+from edgekd.runtimes.tensorrt.trtexec.dla import DlaReport, parse_dla
 
 
 def dla_report(remote: Remote, model: Path, core: int = 0, probe: Probe | None = None) -> DlaReport:

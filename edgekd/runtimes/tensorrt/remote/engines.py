@@ -8,10 +8,11 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from edgekd.bench.events import Event, number, text
-from edgekd.devices.jetson.command import Build, Version, build_command, check
-from edgekd.devices.probe import Probe, dotted
+from edgekd.devices.probe import Probe
 from edgekd.errors import DeviceError, MeasurementError
 from edgekd.files import canonical_json, require_file, sha256, sha256_file
+from edgekd.runtimes.tensorrt.trtexec.command import Build, Version, build_command, check
+from edgekd.runtimes.tensorrt.trtexec.output import dotted, parse_version
 
 TIME_ENGINES = "edgekd.runtimes.tensorrt.on_device:time_engines"  # a job of the agent
 BUILD_S = 3600.0
@@ -37,14 +38,15 @@ def builder_of(probe: Probe) -> EngineBuilder:
         DeviceError: there is none, or one whose flags are not known.
     """
     facts, jetson = probe.facts, probe.facts.jetson
-    if not jetson.trtexec or probe.tensorrt is None:
+    version = parse_version(jetson.trtexec_banner)
+    if not jetson.trtexec or version is None:
         raise DeviceError(
             f"{probe.device.name} has no trtexec that works: 'sudo apt install libnvinfer-bin' there, or measure with "
             "--runtime onnxruntime"
         )
-    check(probe.tensorrt)
+    check(version)
     gpu = " ".join(each for each in (jetson.compatible, facts.board, facts.gpu) if each)
-    return EngineBuilder(jetson.trtexec, probe.tensorrt, gpu)
+    return EngineBuilder(jetson.trtexec, version, gpu)
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgekd.devices.jetson.trtexec import (
+from edgekd.runtimes.tensorrt.trtexec.output import (
     EngineLayerTime,
-    LayerInfo,
     Query,
-    parse_layers,
     parse_outputs,
     parse_profile,
     parse_times,
@@ -69,39 +67,6 @@ def test_a_figure_that_is_none(value):
 
 def test_a_profile_with_a_name_that_breaks_it():
     assert parse_profile(PROFILE) == [EngineLayerTime("conv1 + relu", 0.1, 0.09), EngineLayerTime("fc", 0.05)]
-
-
-def layers(**tensor):
-    tensors = [{"Name": "x", "Location": "Device", "Dimensions": [1, 16, 8, 8], **tensor}]
-    layer = {"Name": "conv1 + relu", "LayerType": "CaskConvolution", "Inputs": tensors, "Outputs": tensors}
-    return json.dumps({"Layers": [layer], "Bindings": ["x"]})
-
-
-@pytest.mark.parametrize(
-    ("tensor", "type_"),
-    [
-        ({"Format/Datatype": "Row major linear FP32"}, "fp32"),
-        ({"Format/Datatype": "Thirty-two wide channel vectorized row major Int8 format"}, "int8"),
-        ({"Format/Datatype": "Channel major FP16 format where channel % 8 == 0"}, "fp16"),
-        ({"Format": "Row major linear", "Datatype": "Half"}, "fp16"),
-        ({"Format": "Row major linear", "Datatype": "BFloat16"}, "bf16"),
-        ({"Format": "Row major linear", "Datatype": "Float"}, "fp32"),
-    ],
-)
-def test_what_a_layer_takes_and_gives(tensor, type_):
-    assert parse_layers(layers(**tensor)) == [LayerInfo("conv1 + relu", "CaskConvolution", (type_,), (type_,))]
-
-
-@pytest.mark.parametrize(
-    "text", ["", "[]", '{"Layers": 3}', '{"Layers": ["conv1"]}', '{"Layers": [{"Name": 1}]}', layers()[:-1]]
-)
-def test_an_engine_that_was_not_built_in_detail_tells_no_layers(text):
-    assert parse_layers(text) == []
-
-
-def test_a_type_that_is_not_told_is_left_out():
-    assert parse_layers(layers(**{"Format/Datatype": "N/A"}))[0].takes == ()
-    assert parse_layers('{"Layers": [{"Name": "a"}]}') == [LayerInfo("a", "", (), ())]
 
 
 @settings(deadline=None)  # a busy machine is slow, not wrong

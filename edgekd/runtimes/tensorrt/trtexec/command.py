@@ -110,7 +110,7 @@ def inference_command(
 ) -> list[str]:
     """Return the command that runs ``engine`` once on ``inputs``, files of raw numbers by the input's name.
 
-    What comes out is written to ``to``, which :func:`edgekd.devices.jetson.trtexec.parse_outputs` reads.
+    What comes out is written to ``to``, which :func:`edgekd.runtimes.tensorrt.trtexec.output.parse_outputs` reads.
     """
     check(version)
     if odd := [name for name in inputs if "," in name or ":" in name]:

@@ -1,18 +1,20 @@
 """Layer times of an engine on a device, with the types of each layer's inputs and outputs."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from edgekd.bench.events import reading_response, text
-from edgekd.devices.engines import BUILD_S, TIME_ENGINES, build_requests, builder_of, engine_of
-from edgekd.devices.jetson.command import EngineTiming, timing_command
-from edgekd.devices.jetson.trtexec import EngineLayerTime, LayerInfo, parse_layers, parse_profile
 from edgekd.devices.probe import Probe, probe_remote
 from edgekd.devices.remote import Remote
-from edgekd.devices.tensorrt import INTERVAL_S, RunRequest
 from edgekd.errors import DeviceError, MeasurementError
 from edgekd.formatting import percent, significant
+from edgekd.runtimes.tensorrt.layers import BuiltLayer, LayerTensor, parse_layers
+from edgekd.runtimes.tensorrt.remote.engines import BUILD_S, TIME_ENGINES, build_requests, builder_of, engine_of
+from edgekd.runtimes.tensorrt.remote.latency import INTERVAL_S, RunRequest
+from edgekd.runtimes.tensorrt.trtexec.command import EngineTiming, timing_command
+from edgekd.runtimes.tensorrt.trtexec.output import EngineLayerTime, parse_profile
 
 SECONDS = 3
 FILES = {"times": "times.json", "profile": "profile.json", "layers": "layers.json"}
@@ -85,16 +87,19 @@ def engine_layers(
     raise DeviceError(f"trtexec on {remote.device.name} reported no layer's time; try again, or with more --seconds")
 
 
-def joined(times: list[EngineLayerTime], infos: list[LayerInfo]) -> tuple[EngineLayer, ...]:
+def joined(times: list[EngineLayerTime], about: Mapping[str, BuiltLayer]) -> tuple[EngineLayer, ...]:
     """Join layer times with the engine's description of the layers, by name."""
-    about = {info.name: info for info in infos}
     milliseconds = [each.median_ms if each.median_ms is not None else each.average_ms for each in times]
     total = sum(milliseconds) or 1.0
     return tuple(
-        EngineLayer(each.name, info.kind, info.takes, info.gives, ms, ms / total)
+        EngineLayer(each.name, built.kind, precisions(built.inputs), precisions(built.outputs), ms, ms / total)
         for each, ms in zip(times, milliseconds, strict=True)
-        for info in [about.get(each.name, LayerInfo(each.name, "", (), ()))]
+        for built in [about.get(each.name, BuiltLayer(each.name))]
     )
+
+
+def precisions(tensors: Iterable[LayerTensor]) -> tuple[str, ...]:
+    return tuple(each.precision for each in tensors if each.precision)
 
 
 def describe(found: EngineLayers, top: int) -> list[str]:

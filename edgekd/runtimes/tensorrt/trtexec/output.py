@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 BANNER = re.compile(r"TensorRT\.trtexec \[TensorRT v([0-9]{1,6})((?:\.[0-9]{1,5}){0,3})\]", re.ASCII)
-TYPE = re.compile(r"bf16|bfloat16|fp32|fp16|fp8|fp4|float|half|int64|int32|int8|int4|bool|uint8", re.IGNORECASE)
-FLOATS = {"float": "fp32", "half": "fp16", "bfloat16": "bf16"}
 OBJECT = re.compile(r"\{[^{}]*\}")
 OUTPUT = re.compile(
     r'"name"\s*:\s*"(?P<name>[^"]*)"\s*,\s*"dimensions"\s*:\s*"(?P<dims>[0-9]{1,9}(?:x[0-9]{1,9}){0,7})"'
@@ -36,6 +34,10 @@ def parse_version(text: str) -> tuple[int, int, int] | None:
         return parts[0], parts[1], parts[2]
     per_major = 10_000 if number >= 100_000 else 1_000
     return number // per_major, number % per_major // 100, number % 100
+
+
+def dotted(version: tuple[int, int, int]) -> str:
+    return ".".join(map(str, version))
 
 
 @dataclass(frozen=True)
@@ -89,39 +91,6 @@ def parse_profile(text: str) -> list[EngineLayerTime]:
         if isinstance(name, str) and average is not None and average >= 0:
             found.append(EngineLayerTime(name, average, median))
     return found
-
-
-@dataclass(frozen=True)
-class LayerInfo:
-    """A layer of an engine: TensorRT's name for its kind, and the types that it takes and gives, lower case."""
-
-    name: str
-    kind: str
-    takes: tuple[str, ...]
-    gives: tuple[str, ...]
-
-
-def parse_layers(text: str) -> list[LayerInfo]:
-    """Parse a file of ``--exportLayerInfo``; an engine that was not built in detail has no layers in it."""
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
-        return []
-    layers = document.get("Layers") if isinstance(document, dict) else None
-    return [
-        LayerInfo(
-            layer["Name"], str(layer.get("LayerType", "")), *(types(layer.get(key)) for key in ("Inputs", "Outputs"))
-        )
-        for layer in (layers if isinstance(layers, list) else ())
-        if isinstance(layer, dict) and isinstance(layer.get("Name"), str)
-    ]
-
-
-def types(tensors: Any) -> tuple[str, ...]:
-    """Return the type of each tensor; TensorRT 11 has type and format apart, earlier releases in one text."""
-    described = [each for each in tensors if isinstance(each, dict)] if isinstance(tensors, list) else []
-    found = (TYPE.search(str(each.get("Datatype", each.get("Format/Datatype", "")))) for each in described)
-    return tuple(FLOATS.get(match[0].lower(), match[0].lower()) for match in found if match)
 
 
 def parse_outputs(text: str, name: str) -> tuple[tuple[int, ...], list[float]] | None:
