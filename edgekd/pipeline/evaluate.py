@@ -73,7 +73,11 @@ class Exported:
 
     def file_for(self, target: Target) -> FileRecord:
         """Return the file for ``target``, or the first where the network's training serves that none."""
-        return self.evaluation.file_for(file_profile(target)) or self.evaluation.here
+        return self.own_file_for(target) or self.evaluation.here
+
+    def own_file_for(self, target: Target) -> FileRecord | None:
+        """Return the file for ``target``, or None where the network's training serves it none."""
+        return self.evaluation.written_for(file_profile(target))
 
     @cached_property
     def evaluation(self) -> Evaluation:

@@ -90,7 +90,7 @@ class Evaluation:
         """Return the file that is measured on this machine."""
         return self.files[0]
 
-    def file_for(self, profile: str) -> FileRecord | None:
+    def written_for(self, profile: str) -> FileRecord | None:
         """Return the file that is written for ``profile``, or None if the network's training serves it none."""
         return next((file for file in self.files if file.profile == profile), None)
 

@@ -23,11 +23,9 @@ from edgekd.log import get_logger
 from edgekd.pipeline import measure as here
 from edgekd.pipeline.chunks import chunks
 from edgekd.pipeline.evaluate import LEAST_AGREEMENT, Exported, departure, save_array
-from edgekd.pipeline.evaluation import FileRecord
 from edgekd.pipeline.names import REFERENCE
 from edgekd.pipeline.node import Node, NodeCache
 from edgekd.recipe import Target
-from edgekd.stages.targets import file_profile
 from edgekd.strict_json import build_record
 from edgekd.tasks.task import Task
 
@@ -109,7 +107,7 @@ def measure_remote(
     Raises:
         DeviceError: the device cannot be reached, or did not predict all test samples.
     """
-    held = [(export, file) for export in exports if (file := record_for(export, target))]
+    held = [(export, file) for export in exports if (file := export.own_file_for(target))]
     files = {export.label: export.folder / file.file for export, file in held}
     # ONNX Runtime emulates, step by step, a runtime that is not here.
     here = {export.label: np.load(export.folder / file.predictions) for export, file in held}
@@ -249,17 +247,6 @@ def plan_of(files: Mapping[str, Path], target: Target, question: float) -> Plan:
 def warning_codes(folder: Path) -> set[str]:
     records = json.loads((folder / METRICS).read_text())["latency"].values()
     return {warning["code"] for record in records for warning in record["warnings"]}
-
-
-def file_for(export: Exported, target: Target) -> Path | None:
-    """Return the network's file for the target's runtime and processor, or None if its training serves none."""
-    file = record_for(export, target)
-    return export.folder / file.file if file else None
-
-
-def record_for(export: Exported, target: Target) -> FileRecord | None:
-    """Return what is known here of that file."""
-    return export.evaluation.file_for(file_profile(target))
 
 
 def share_alike(task: Task, there: NDArray[Any], here: NDArray[Any]) -> float:

@@ -12,7 +12,7 @@ from edgekd.pipeline.evaluation import Evaluation, FileRecord
 from edgekd.pipeline.measure import Measured
 from edgekd.pipeline.names import REFERENCE
 from edgekd.pipeline.node import NodeCache
-from edgekd.pipeline.remote import RemoteMeasurement, record_for
+from edgekd.pipeline.remote import RemoteMeasurement
 from edgekd.pipeline.scores import scores
 from edgekd.pipeline.teachers import ENSEMBLE
 from edgekd.pipeline.warnings import disagreement, file_warnings
@@ -84,7 +84,7 @@ class Rows:
 
     def there(self, export: Exported, there: RemoteMeasurement) -> schema.Row:
         """Return the row of a file on another device, with its predictions and times from there."""
-        target, file = there.target, record_for(export, there.target)
+        target, file = there.target, export.own_file_for(there.target)
         assert file is not None
         where = Where(
             target.runtime,

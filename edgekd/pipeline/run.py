@@ -18,7 +18,7 @@ from edgekd.pipeline.node import NodeCache
 from edgekd.pipeline.outputs import make_output
 from edgekd.pipeline.pack import pack_run
 from edgekd.pipeline.plan import RunPlan, plan
-from edgekd.pipeline.remote import file_for, measure_remote
+from edgekd.pipeline.remote import measure_remote
 from edgekd.pipeline.report import make_report
 from edgekd.pipeline.resolve import must_be_driven, resolve_targets
 from edgekd.pipeline.runner import StageRunner
@@ -81,12 +81,12 @@ def run(
         remote = [
             measure_remote(exports, target, probed[target.device], data, nodes, question)
             for target in recipe.targets
-            if target.device in probed and any(file_for(export, target) for export in exports)
+            if target.device in probed and any(export.own_file_for(target) for export in exports)
         ]
         compared = {
-            target: nodes.make(ComparisonNode(file, old, target, probed.get(target.device)))
+            target: nodes.make(ComparisonNode(exports[-1].folder / new.file, old, target, probed.get(target.device)))
             for target, old in compared_with.items()
-            if (file := file_for(exports[-1], target))
+            if (new := exports[-1].own_file_for(target))
         }
         full = make_report(
             recipe, data, exports, teachers, ensemble, measured, remote, compared, log, nodes, command,

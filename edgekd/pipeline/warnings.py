@@ -11,13 +11,12 @@ from edgekd.formatting import significant
 from edgekd.pipeline.evaluate import LEAST_AGREEMENT, Exported
 from edgekd.pipeline.evaluation import FileRecord
 from edgekd.pipeline.measure import Measured
-from edgekd.pipeline.remote import RemoteMeasurement, record_for
+from edgekd.pipeline.remote import RemoteMeasurement
 from edgekd.quantize.placement.choice import FLOAT, INT8, SIZE, PlacementResult
 from edgekd.recipe import Recipe, Target
 from edgekd.report import schema
 from edgekd.runtime import RUNTIMES, Runtime, by_session
 from edgekd.stages import STAGES
-from edgekd.stages.targets import file_profile
 from edgekd.stats.ratios import ratio_over_launches
 from edgekd.tasks.breakdown import Breakdown
 from edgekd.tasks.registry import metric_named
@@ -81,7 +80,7 @@ def slower(
     notes = []
     for before, after in pairwise(exports):
         for target, latency in records.items():
-            file, older = (record_for(export, target) or export.evaluation.here for export in (after, before))
+            file, older = after.file_for(target), before.file_for(target)
             why = _why_slower(file, older, after.done.name)
             if why is None or not {before.label, after.label} <= set(latency):
                 continue
@@ -175,7 +174,6 @@ def _departing(there: RemoteMeasurement, label: str) -> str:
 
 def not_served(recipe: Recipe, last: Exported) -> list[schema.Note]:
     """Warn of each target that the way of quantising gives no file for."""
-    written = {file.profile for file in last.evaluation.files}
     return [
         schema.Note(
             code="target_not_served",
@@ -183,5 +181,5 @@ def not_served(recipe: Recipe, last: Exported) -> list[schema.Note]:
             "runtime; leave quantize.profile out, or set it to portable",
         )
         for target in recipe.targets
-        if file_profile(target) not in written
+        if last.own_file_for(target) is None
     ]

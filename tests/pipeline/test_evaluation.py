@@ -38,8 +38,8 @@ def test_a_file_is_decoded_by_its_own_thresholds():
 
 def test_a_file_is_found_by_what_it_is_written_for():
     whole = Evaluation((file_record(), file_record(profile="tensorrt", file="other.onnx")), "int8", 10, 100, 1000)
-    assert (whole.here.profile, whole.file_for("tensorrt").file) == ("onnxruntime-x86", "other.onnx")
-    assert whole.file_for("onnxruntime-arm") is None
+    assert (whole.here.profile, whole.written_for("tensorrt").file) == ("onnxruntime-x86", "other.onnx")
+    assert whole.written_for("onnxruntime-arm") is None
 
 
 def test_what_earlier_versions_wrote_is_read():

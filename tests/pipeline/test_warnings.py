@@ -1,5 +1,6 @@
 """What a report warns of, on made-up files and times."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,7 +9,9 @@ import pytest
 from edgekd.bench import LatencyRatio, LatencyRecord, LatencySummary
 from edgekd.export import Parity
 from edgekd.formatting import significant
+from edgekd.pipeline.evaluate import Exported
 from edgekd.pipeline.evaluation import Evaluation, FileRecord
+from edgekd.pipeline.stage_result import StageResult
 from edgekd.pipeline.warnings import file_warnings, slower
 from edgekd.quantize.placement import PlacementCandidate, PlacementResult
 from edgekd.recipe import Target
@@ -32,9 +35,10 @@ def file_record(**more: Any) -> FileRecord:
     return FileRecord(**{**whole, **more})
 
 
-def export(label: str, stage: str = "distill", **more: Any) -> Any:
-    evaluation = Evaluation((file_record(**more),), "float32", 10, 100, 1000)
-    return SimpleNamespace(label=label, done=SimpleNamespace(name=stage), evaluation=evaluation)
+def export(label: str, stage: str = "distill", **more: Any) -> Exported:
+    exported = Exported(label, StageResult(stage, label, "", Path()), Path())
+    vars(exported)["evaluation"] = Evaluation((file_record(**more),), "float32", 10, 100, 1000)
+    return exported
 
 
 def placement(chosen: str, ratio: float | None = 1.3, accepted: bool = True, **more: Any) -> PlacementResult:
