@@ -14,6 +14,7 @@ from pathlib import Path
 import distill_tables
 import factorize_tables
 import gate_tables
+import harness_tables
 import tables
 import task_tables
 from tables import Record
@@ -22,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results"
 PAGES = (
     *("docs/quantization.md", "docs/pruning.md", "docs/distillation.md", "docs/ci.md"),
-    *("docs/factorization.md", "docs/tasks.md"),
+    *("docs/factorization.md", "docs/tasks.md", "docs/benchmarking.md"),
 )
 TABLES: dict[str, tuple[str, Callable[[Record], str]]] = {
     "speed": ("quantize_peers", tables.speed),
@@ -45,6 +46,8 @@ TABLES: dict[str, tuple[str, Callable[[Record], str]]] = {
     "where": ("distill_throughput", distill_tables.where),
     "factorised": ("factorize", factorize_tables.factorised),
     "scenes": ("multilabel", task_tables.scenes),
+    "trusted": ("harness/self_comparison", harness_tables.trusted),
+    "beside": ("harness/against_others", harness_tables.beside),
     "scenes_gate": ("multilabel", task_tables.scenes_gate),
 }
 

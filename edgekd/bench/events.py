@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgekd.errors import DeviceError, first_line
 
-# An object of JSON that the runner sent, not yet checked.
+# An object of JSON that the agent sent, not yet checked.
 Event = Mapping[str, Any]
 
 DAY_NS = 86_400 * 10**9
