@@ -68,7 +68,7 @@ def row(
     for way, times in blocks.items():
         records[way] |= {
             "p50_ms": float(np.median(np.concatenate(times))) / 1e6,
-            "raw_ns": [each.tolist() for each in times],
+            "raw_ns": times,
         }
     for way in ways[1:]:
         ratio, interval = ratio_of_medians(blocks[way], blocks[ways[0]])
@@ -91,9 +91,9 @@ def opening(
     return session, {**about, "copies_ms": {name: float(np.median(times)) / 1e6 for name, times in copies.items()}}
 
 
-def in_turns(sessions: dict[str, TorchSession], rounds: int) -> dict[str, list[Any]]:
+def in_turns(sessions: dict[str, TorchSession], rounds: int) -> dict[str, list[list[int]]]:
     order = np.random.default_rng(0)
-    blocks: dict[str, list[Any]] = {way: [] for way in sessions}
+    blocks: dict[str, list[list[int]]] = {way: [] for way in sessions}
     usual = {way: float(np.median(warm_up(session.run, 0.1, 5))) / 1e6 for way, session in sessions.items()}
     runs = {way: max(3, min(MOST_RUNS, round(BLOCK_MS / ms))) for way, ms in usual.items()}
     with collector_off():

@@ -1,6 +1,7 @@
 """Weights of loss terms that balance the norms of their gradients."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +30,10 @@ class GradientBalance(nn.Module):
         self.every, self.momentum = every, momentum
         self.register_buffer("norms", torch.zeros(count))
         self.register_buffer("calls", torch.zeros((), dtype=torch.long))
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> "GradientBalance":
+        # Both are read at every step, and stay on the CPU: on a GPU each reading would wait for all of its work.
+        return self
 
     def forward(self, terms: Sequence[Tensor], parameters: Sequence[Tensor]) -> list[float]:
         """Return a factor for each of ``terms``, from their gradients with respect to ``parameters``."""

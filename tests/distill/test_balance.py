@@ -34,3 +34,7 @@ def test_it_goes_on_from_its_state():
     for scale in (3.0, 4.0):
         terms = [weight.sum(), scale * weight.sum()]
         assert first(terms, [weight]) == second(terms, [weight])
+
+
+def test_norms_stay_where_they_are_read():
+    assert {each.device.type for each in GradientBalance(2).to("meta").buffers()} == {"cpu"}
