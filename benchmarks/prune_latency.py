@@ -1,9 +1,13 @@
 """Half of the measured latency: networks pruned to it, and what table and clock say of the result.
 
     python benchmarks/prune_latency.py --json benchmarks/results/prune_latency.json
+    python benchmarks/prune_latency.py --busy 2 --json benchmarks/results/prune_latency_busy.json
 
 Each network is pruned to half of its latency in ONNX Runtime on this processor by ``prune_to_latency``, and its file
 is then timed anew, beside the unpruned one's and in turns, for longer. Weights are random: what is asked is time.
+
+With ``--busy N`` all of it happens beside N processes that never rest. A network then keeps to its share, or the
+measurement says that it cannot be made there.
 """
 
 import time
@@ -14,11 +18,13 @@ from typing import Any
 import torch
 from common import finish, goal, options, say
 from int8_files import MEAN, STD
+from neighbours import busy
 from rich.console import Console
 from rich.table import Table
 from torch import nn
 
 from edgekd.bench import Plan, Workload, measure
+from edgekd.errors import MeasurementError
 from edgekd.export import export_onnx
 from edgekd.files import make_folder, write_json
 from edgekd.formatting import percent
@@ -55,7 +61,10 @@ def run(name: str, settings: dict[str, Any], folder: Path) -> dict[str, Any]:
     network, shape = made(name)
     write = partial(export_onnx, preprocess=Preprocess("image", shape, MEAN, STD))
     started = time.monotonic()
-    found = prune_to_latency(Prunable(network, shape), SHARE, LatencyTable("float32", 1), write)
+    try:
+        found = prune_to_latency(Prunable(network, shape), SHARE, LatencyTable("float32", 1), write)
+    except MeasurementError as error:
+        return {"network": name, "shape": shape, "refused": str(error)}
     seconds = time.monotonic() - started
     by_macs = prune(network, shape, macs=SHARE)
     files = {
@@ -67,6 +76,7 @@ def run(name: str, settings: dict[str, Any], folder: Path) -> dict[str, Any]:
         write(lay_out(each), folder / f"{label}.onnx")
     workloads = {label: Workload(str(folder / f"{label}.onnx")) for label in files}
     records = measure(Plan(workloads, "whole", **settings))
+    refused = next((why.message for why in records["by latency"].warnings if why.code == "others_took_time"), None)
     return {
         "network": name,
         "shape": shape,
@@ -74,8 +84,10 @@ def run(name: str, settings: dict[str, Any], folder: Path) -> dict[str, Any]:
         "chosen": found.timing.to_json(),
         "macs": {label: count_macs(each, shape) for label, each in files.items()},
         "ms": {label: record.latency_ms.to_json() for label, record in records.items()},
-        "ratio": {label: records[label].to_json()["latency_vs_reference"] for label in ("by latency", "by MACs")},
+        "cost_ms": {label: record.cost_ms and record.cost_ms.to_json() for label, record in records.items()},
+        "ratio": {label: records[label].to_json().get("latency_vs_reference") for label in ("by latency", "by MACs")},
         "seconds": round(seconds, 1),
+        **({"refused": refused} if refused else {}),
     }
 
 
@@ -84,6 +96,9 @@ def show(rows: list[dict[str, Any]]) -> None:
         "Network", "Predicted", "Measured", "Again", "95 %", "MACs kept", "Half of the MACs takes", "Search, s"
     )
     for row in rows:
+        if "refused" in row:
+            say(f"{row['network']}: not measurable: {row['refused']}")
+            continue
         again, plain = row["ratio"]["by latency"], row["ratio"]["by MACs"]
         table.add_row(
             row["network"],
@@ -102,21 +117,29 @@ def main() -> None:
     arguments = options(
         __doc__,
         only={"nargs": "+", "metavar": "NAME", "choices": NETWORKS, "help": "these networks"},
+        busy={"type": int, "default": 0, "metavar": "N", "help": "beside so many processes that never rest"},
     )
     folder = make_folder(arguments.out or ROOT / "runs/prune_latency")
     rows = []
-    for name in arguments.only or (QUICK if arguments.quick else NETWORKS):
-        say(name)
-        row = run(name, QUICK_SETTINGS if arguments.quick else SETTINGS, make_folder(folder / name))
-        write_json(folder / name / "row.json", row)
-        rows.append(row)
-        show(rows)
-    goals = []
-    for row in rows:
-        ratio = row["ratio"]["by latency"]["ratio"]
-        goals.append(goal(f"{row['network']}: share of the latency", SHARE, ratio, at_most=True))
-        goals.append(goal(f"{row['network']}: and no less than", LEAST, ratio))
-    finish(arguments, {"weights": f"random, seed {SEED}", "rows": rows}, goals)
+    with busy(arguments.busy):
+        for name in arguments.only or (QUICK if arguments.quick else NETWORKS):
+            say(name)
+            row = run(name, QUICK_SETTINGS if arguments.quick else SETTINGS, make_folder(folder / name))
+            write_json(folder / name / "row.json", row)
+            rows.append(row)
+            show(rows)
+    figures = {"weights": f"random, seed {SEED}", "busy": arguments.busy, "rows": rows}
+    finish(arguments, figures, [each for row in rows for each in goals(row)])
+
+
+def goals(row: dict[str, Any]) -> list[dict[str, Any]]:
+    if "refused" in row:
+        return [goal(f"{row['network']}: refused as not measurable", 1, 1)]
+    ratio = row["ratio"]["by latency"]["ratio"]
+    return [
+        goal(f"{row['network']}: share of the latency", SHARE, ratio, at_most=True),
+        goal(f"{row['network']}: and no less than", LEAST, ratio),
+    ]
 
 
 if __name__ == "__main__":

@@ -1,30 +1,8 @@
-"""One measurement many times over: kept line by line, so that it goes on after a stop, and with a neighbour."""
+"""One measurement many times over, kept line by line, so that it goes on after a stop."""
 
 import json
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-from edgekd.agent.cpus import quietest
-
-
-@contextmanager
-def hog(wanted: bool = True) -> Iterator[int | None]:
-    """A process that never rests, on the CPU that a comparison would take last."""
-    if not wanted:
-        yield None
-        return
-    cpu = max(quietest(10_000))
-    spin = f"import os\nos.sched_setaffinity(0, [{cpu}])\nwhile True: pass"
-    process = subprocess.Popen([sys.executable, "-c", spin])
-    try:
-        yield cpu
-    finally:
-        process.kill()
-        process.wait()
 
 
 def lines(kept: Path | None) -> list[dict[str, Any]]:

@@ -35,7 +35,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from common import finish, goal, options, say
 from gate.fallback import layers_in_float, quantised_layers
-from repeats import hog, keep, lines
+from neighbours import hog
+from repeats import keep, lines
 
 from edgekd.bench import Plan, Workload, measure
 from edgekd.data import DataSet, load_data

@@ -1,135 +1,253 @@
-"""Does the interval of a ratio hold what it says?
+"""Does the interval of a ratio hold the quiet ratio, whatever else the machine does?
 
-A model against itself, on an idle machine and with a process that hogs the other core: the true ratio is 1, and the
-95 % interval should hold it. Then a model against one with 5 % more work in it: that must be found. Each comparison
-goes the way of ``edgekd bench A --against B``, early stopping and all, in less time and with fewer launches (the
-settings are recorded). A run that was stopped goes on from where it was.
+    python benchmarks/harness/self_comparison.py --json benchmarks/results/harness/self_comparison.json
+
+Two files of equal length, of lengths as 1 to 3 and as 1 to 15, on one and on two threads, on this machine and through
+SSH on its loopback address: each is compared over and over on the quiet machine, beside 1, 2, 4 and 8 busy processes,
+and beside a compilation. The quiet ratio is measured longer, before and after. A comparison counts as right if its
+95 % interval meets that of the quiet ratio, or if it says itself that it is invalid. Beside it stands what the ratio
+of wall times would have said. On the quiet machine a file with 5 % more work must be found slower, too.
+
+Each comparison goes the way of ``edgekd bench A --against B``, early stopping and all, in less time (the settings are
+recorded). Loads take turns, so that what the machine does over the hours meets all of them. A cell is called
+LOAD/PAIR/THREADS/WAY, and ``--cells 'busy-*/1:15/1/here'`` takes those that match. With ``--json FILE`` results are
+kept as they come: a run that was stopped, or that ``--minutes`` ended, goes on from there.
 """
 
+import random
 import sys
 import tempfile
-from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from common import finish, goal, options, say
+from common import finish, options, say
+from harness.cells import LOADS, PAIRS, PLANTED, Cell, cells, contrast, goals, summary, truth_of
 from harness.planted import instructions, repeated_convs
-from repeats import hog, keep, lines
+from neighbours import busy, compiling
+from repeats import keep, lines
+from rich.console import Console
+from rich.table import Table
 
-from edgekd.bench import LatencyRecord, Plan, Workload, measure
-from edgekd.progress import track
-from edgekd.stats.proportion import wilson_interval
+from edgekd.bench import Plan, Workload
+from edgekd.bench.target import LocalTarget
+from edgekd.devices.registry import Device
+from edgekd.devices.targets import RemoteTarget
+from edgekd.errors import EdgekdError
+from edgekd.formatting import ABSENT
+from edgekd.stats.ratios import ratio_over_launches
 
-LAYERS, MORE = 20, 21
-# Less than edgekd bench takes, so that five hundred of them fit into an hour.
+EACH, QUICK_EACH, SEED = 40, 2, 0
+# Without the planted slowdown: its instructions are counted for most of a minute.
+QUICK_CELLS = ["quiet/1:15/1/ssh", "busy-4/1:15/1/here", "busy-2/1:1/2/here"]
+# 0.1 ms a layer: 9 KiB of weights each and small images, so that neighbours do not take the cache away.
+SIZE, PLANTED_SIZE, PLANTED_LAYERS = 48, 24, (20, 21)
+# Less than edgekd bench takes, so that a comparison takes two seconds on a quiet machine.
 SETTINGS: dict[str, Any] = {
-    "seconds": 0.45,
-    "max_seconds": 0.9,
+    "seconds": 0.3,
+    "max_seconds": 0.6,
     "launches": 6,
     "warmup_s": 0.03,
     "resolution": 0.05,
     "width": 1.0,
 }
-FULL = {"idle": 200, "hogged": 200, "planted": 100}
-QUICK = {"idle": 6, "hogged": 6, "planted": 4}
+LONG: dict[str, Any] = {**SETTINGS, "seconds": 6.0, "max_seconds": 6.0, "launches": 20}
+QUICK_LONG: dict[str, Any] = {**SETTINGS, "max_seconds": 0.3}
+AUTOGROUP = Path("/proc/sys/kernel/sched_autogroup_enabled")
+
+Files = dict[str, tuple[Path, Path]]
+Targets = dict[str, LocalTarget | RemoteTarget]
+Result = dict[str, Any]
 
 
 def main() -> None:
-    arguments = options(__doc__)
-    counts = QUICK if arguments.quick else FULL
-    kept = arguments.json and arguments.json.with_suffix(".part.jsonl")
-    with tempfile.TemporaryDirectory() as folder:
-        models = {"equal": Path(folder) / "equal.onnx", "more": Path(folder) / "more.onnx"}
-        for path, layers in zip(models.values(), (LAYERS, MORE), strict=True):
-            repeated_convs(path, layers)
-        counted = {name: instructions(path, 5 if arguments.quick else 10) for name, path in models.items()}
-        raw = {condition: list(comparisons(condition, n, models, kept)) for condition, n in counts.items()}
-    figures: dict[str, Any] = {condition: summary(condition, results) for condition, results in raw.items()}
-    report(figures, counted)
-    figures |= {
-        "settings": SETTINGS,
-        "instructions": counted,
-        "planted_work": counted["more"] / counted["equal"],
-        "comparisons": raw,
+    arguments = options(
+        __doc__,
+        each={"type": int, "metavar": "N", "help": f"comparisons in each cell ({EACH})"},
+        minutes={"type": float, "default": float("inf"), "help": "end after these minutes, and go on next time"},
+        cells={"nargs": "+", "metavar": "NAME", "help": "cells to compare, as patterns (all)"},
+    )
+    started, quick = monotonic(), arguments.quick
+    wanted = cells(arguments.cells or (QUICK_CELLS if quick else ["*"]))
+    if not wanted:
+        sys.exit(
+            f"no cell is called {' or '.join(arguments.cells)}; one is called {Cell('busy-2', '1:3', 1, 'here').name}"
+        )
+    kept = Kept(arguments.json and arguments.json.with_suffix(".part.jsonl"), QUICK_LONG if quick else LONG)
+    each = arguments.each or (QUICK_EACH if quick else EACH)
+    pairs = sorted({(cell.pair, cell.threads) for cell in wanted if cell.pair != PLANTED})
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=arguments.out)))
+        files, targets = write_files(folder), {"here": LocalTarget(), **loopback(stack, wanted, folder)}
+        present = [cell for cell in wanted if cell.way in targets]
+        work = planted_work(files) if any(cell.pair == PLANTED for cell in wanted) else None
+        take_truths(kept, pairs, files)
+        # The same readings follow in the end, and belong to the minutes.
+        latest = started + 60 * arguments.minutes - (monotonic() - started)
+        complete = take_comparisons(kept, present, each, files, targets, folder, latest)
+        take_truths(kept, pairs, files)
+    truths = {f"{pair}/{threads}": truth_of(kept.truths(pair, threads)) for pair, threads in pairs}
+    taken = {cell: kept.comparisons(cell)[:each] for cell in present}
+    found = [summary(cell, ones, truths.get(f"{cell.pair}/{cell.threads}")) for cell, ones in taken.items() if ones]
+    show(found)
+    for name in (name for name, truth in truths.items() if truth["moved"]):
+        say(f"{name}: the quiet ratio moved by more than its intervals between its readings")
+    if complete:
+        kept.forget()
+    else:
+        say("the minutes are over: the same command goes on from here")
+    figures = {
+        **{"settings": SETTINGS, "settings_of_quiet_ratios": kept.long, "each": each, "complete": complete},
+        **{"sched_autogroup": AUTOGROUP.read_text().strip() if AUTOGROUP.exists() else None},
+        **{"absent": sorted({cell.way for cell in wanted} - set(targets)), "minutes": (monotonic() - started) / 60},
+        **{"cells": found, "contrast": contrast(found), "quiet_ratios": truths, "planted_work": work},
+        **{"comparisons": [one for ones in taken.values() for one in ones]},
     }
-    goals = [
-        goal("share of idle self-comparisons whose 95 % interval holds 1", 0.93, figures["idle"]["share"]),
-        goal("share of hogged self-comparisons whose 95 % interval holds 1", 0.93, figures["hogged"]["share"]),
-        goal("share of planted slowdowns found", 0.95, figures["planted"]["share"]),
-        goal("planted work by instruction counts, at least", 1.045, figures["planted_work"]),
-        goal("planted work by instruction counts, at most", 1.055, figures["planted_work"], at_most=True),
-    ]
-    if kept:
-        kept.unlink(missing_ok=True)
-    finish(arguments, figures, goals)
+    finish(arguments, figures, goals(found, truths.values(), work))
 
 
-def comparisons(condition: str, count: int, models: dict[str, Path], kept: Path | None) -> Iterator[dict[str, Any]]:
-    done = {one["seed"]: one for one in lines(kept) if (one["condition"], one["settings"]) == (condition, SETTINGS)}
-    workloads = (models["equal"], models["more" if condition == "planted" else "equal"])
-    with hog(condition == "hogged") as cpu:
-        for seed in track(range(count), condition, count):
-            if seed not in done:
-                done[seed] = {
-                    "condition": condition,
-                    "seed": seed,
-                    "settings": SETTINGS,
-                    "hog_on": cpu,
-                    **compare(*workloads, seed),
-                }
-                keep(kept, done[seed])
-            yield done[seed]
+class Kept:
+    """The results so far, in a file of a line each; those of other settings are left aside."""
+
+    def __init__(self, path: Path | None, long: dict[str, Any]):
+        self.path, self.long = path, long
+        self.results = [one for one in lines(path) if one["settings"] in (SETTINGS, long)]
+
+    def add(self, result: Result) -> None:
+        self.results.append(result)
+        keep(self.path, result)
+
+    def truths(self, pair: str, threads: int) -> list[Result]:
+        return [one for one in self.results if one["cell"] == [pair, threads]]
+
+    def comparisons(self, cell: Cell) -> list[Result]:
+        return [one for one in self.results if one["cell"] == cell.name]
+
+    def forget(self) -> None:
+        if self.path:
+            self.path.unlink(missing_ok=True)
 
 
-def compare(equal: Path, other: Path, seed: int) -> dict[str, Any]:
-    started = monotonic()
-    plan = Plan(
-        {"reference": Workload(str(equal)), "model": Workload(str(other))}, "reference",
-        seed=seed, **SETTINGS,
-    )  # fmt: skip
-    records = measure(plan)
-    model: LatencyRecord = records["model"]
-    assert model.latency_vs_reference is not None
+def write_files(folder: Path) -> Files:
+    """Write the reference and the model of each pair, with weights of their own."""
+    sizes = {**dict.fromkeys(PAIRS, SIZE), PLANTED: PLANTED_SIZE}
     return {
-        **model.latency_vs_reference.to_json(),
-        "p50_ms": [record.latency_ms.p50 for record in records.values()],
-        "cpus": model.cpus,
-        "sittings": len(model.raw_ns),
-        "warnings": [warning.code for warning in model.warnings],
+        pair: (
+            repeated_convs(folder / f"{first}-layers-of-{sizes[pair]}.onnx", first, size=sizes[pair]),
+            repeated_convs(folder / f"{second}-layers-again-of-{sizes[pair]}.onnx", second, size=sizes[pair], seed=1),
+        )
+        for pair, (first, second) in {**PAIRS, PLANTED: PLANTED_LAYERS}.items()
+    }
+
+
+def loopback(stack: ExitStack, wanted: list[Cell], folder: Path) -> Targets:
+    """Return this machine as a device behind an SSH server of its own, where a cell asks for that."""
+    if not any(cell.way == "ssh" for cell in wanted):
+        return {}
+    from tests.devices.server import Server
+    from tests.needs import missing
+
+    if reason := missing("sshd", "ssh", "ssh-keygen"):
+        say(f"absent: ssh; {reason}")
+        return {}
+    (folder / "sshd").mkdir()
+    server = Server(folder / "sshd").start()
+    stack.callback(server.stop)
+    device = Device("loopback", "board", python=sys.executable, ssh_config=str(server.config))
+    return {"ssh": stack.enter_context(RemoteTarget(device))}
+
+
+def planted_work(files: Files) -> float:
+    """Return how many times the instructions of one planted file the other takes."""
+    fewer, more = (instructions(path) for path in files[PLANTED])
+    return more / fewer
+
+
+def take_truths(kept: Kept, pairs: list[tuple[str, int]], files: Files) -> None:
+    """Measure the quiet ratio of each pair once more, and end the program where there is none at all."""
+    for pair, threads in pairs:
+        say(f"the quiet ratio of {pair} on {threads} threads")
+        reading = compared(files[pair], threads, SEED, kept.long, LocalTarget())
+        if reading.get("ci95"):
+            kept.add({"cell": [pair, threads], **reading})
+        elif not kept.truths(pair, threads):
+            sys.exit(f"{pair} on {threads} threads: what others take leaves no quiet ratio; stop them, and start again")
+
+
+def take_comparisons(
+    kept: Kept, wanted: list[Cell], each: int, files: Files, targets: Targets, folder: Path, latest: float
+) -> bool:
+    """Compare in rounds over the loads, one comparison of each cell a round; tell whether all were made in time."""
+    for number in range(each):
+        order = random.Random(f"{SEED} {number}")
+        for load in order.sample(list(LOADS), len(LOADS)):
+            there = [cell for cell in wanted if cell.load == load and len(kept.comparisons(cell)) <= number]
+            if not there:
+                continue
+            with loaded(load, folder):
+                for cell in order.sample(there, len(there)):
+                    if monotonic() > latest:
+                        return False
+                    result = compared(files[cell.pair], cell.threads, number, SETTINGS, targets[cell.way])
+                    kept.add({"cell": cell.name, "number": number, **result})
+        say(f"round {number + 1} of {each}")
+    return True
+
+
+def loaded(load: str, folder: Path) -> AbstractContextManager[None]:
+    return compiling(folder) if load == "compile" else busy(LOADS[load])
+
+
+def compared(
+    pair: tuple[Path, Path], threads: int, seed: int, settings: dict[str, Any], target: LocalTarget | RemoteTarget
+) -> Result:
+    reference, model = (Workload(str(path)) for path in pair)
+    plan = Plan({"reference": reference, "model": model}, "reference", threads, seed=seed, **settings)
+    started = monotonic()
+    try:
+        records = target.latency(plan)
+    except EdgekdError as error:
+        return {"settings": settings, "refused": str(error), "valid": False, "seconds": monotonic() - started}
+    ours, theirs = records["model"], records["reference"]
+    ratio, costs = ours.latency_vs_reference, [record.cost_ms for record in (theirs, ours)]
+    wall, wall_interval = ratio_over_launches(ours.raw_ns, theirs.raw_ns, seed)
+    return {
+        "settings": settings,
+        "ratio": ratio and ratio.ratio,
+        "ci95": ratio and ratio.ci95,
+        "valid": ours.valid,
+        "codes": [warning.code for warning in ours.warnings],
+        "cost_ms": [cost and cost.p50 for cost in costs],
+        "rounds": [cost and [cost.rounds, cost.of] for cost in costs],
+        "taken": [cost.taken for cost in costs if cost],
+        "real_time": any(cost.real_time for cost in costs if cost),
+        "wall": {"ratio": wall, "ci95": wall_interval, "p50_ms": [each.latency_ms.p50 for each in (theirs, ours)]},
+        "launches": len(ours.raw_ns),
         "seconds": monotonic() - started,
     }
 
 
-def summary(condition: str, results: list[dict[str, Any]]) -> dict[str, Any]:
-    good = sum(
-        one["ci95"][0] > 1 if condition == "planted" else one["ci95"][0] <= 1 <= one["ci95"][1] for one in results
+def show(found: list[Result]) -> None:
+    table = Table(
+        "Cell", "n", "Right", "Invalid", "95 % of right", "Error", "Wall right", "Wall error", "Taken", "s each"
     )
-    widths = sorted(one["ci95"][1] - one["ci95"][0] for one in results)
-    ratios = sorted(one["ratio"] for one in results)
-    return {
-        "n": len(results),
-        "good": good,
-        "share": good / len(results),
-        "share_ci95": list(wilson_interval(good, len(results))),
-        "median_ratio": ratios[len(ratios) // 2],
-        "ratios_from_to": [ratios[0], ratios[-1]],
-        "median_width": widths[len(widths) // 2],
-        "seconds": sum(one["seconds"] for one in results),
-    }
-
-
-def report(figures: dict[str, Any], counted: dict[str, float]) -> None:
-    say(f"instructions of one inference: {counted['equal']:.4g} and {counted['more']:.4g}")
-    for condition, one in figures.items():
-        low, high = one["share_ci95"]
-        say(
-            f"{condition}: {one['good']} of {one['n']} ({low:.1%} to {high:.1%}), "
-            f"median ratio {one['median_ratio']:.4f}, "
-            f"median width {one['median_width']:.2%}, {one['seconds'] / one['n']:.1f} s each"
+    for one in found:
+        wall = f"{one['wall_share']:.0%}" if "wall_share" in one else ABSENT
+        table.add_row(
+            "/".join(str(one[key]) for key in ("load", "pair", "threads", "way")),
+            *(str(one["n"]), str(one["held"]), str(one["invalid"]), "{:.0%}–{:.0%}".format(*one["share_ci95"])),
+            *(shown(one.get("median_error")), wall, shown(one.get("wall_median_error"))),
+            *(shown(one.get("median_taken")), f"{one['seconds']:.1f}"),
         )
+    Console(width=130).print(table)
+
+
+def shown(share: float | None) -> str:
+    return ABSENT if share is None else f"{share:.1%}"
 
 
 if __name__ == "__main__":

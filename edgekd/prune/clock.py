@@ -11,6 +11,7 @@ from torch import nn
 
 from edgekd.bench import Plan, Workload
 from edgekd.bench.target import LocalTarget, TimingTarget
+from edgekd.errors import MeasurementError
 from edgekd.files import temporary_folder
 
 Write = Callable[[nn.Module, Path], object]
@@ -75,11 +76,15 @@ class Clock:
         """Export ``network``, and time it and the reference in turns.
 
         Raises:
+            MeasurementError: other processes took so much of the processors that the ratio cannot be told.
             EdgekdError: it cannot be exported, or the runtime does not run it.
         """
         self.write(network, self.after)
         workloads = {"before": Workload(str(self.before)), "after": Workload(str(self.after))}
         plan = Plan(workloads, "before", self.threads, 1, self.seconds, 2 * self.seconds, launches=self.launches)
-        against = self.target.latency(plan)["after"].latency_vs_reference
+        record = self.target.latency(plan)["after"]
+        if taken := next((each.message for each in record.warnings if each.code == "others_took_time"), None):
+            raise MeasurementError(f"the latency of the cut network: {taken}")
+        against = record.latency_vs_reference
         assert against is not None
         return Timing(against.ratio, against.ci95, predicted)

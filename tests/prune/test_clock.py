@@ -5,7 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from edgekd.errors import ModelError
+from edgekd.bench.records import LatencyRecord, LatencySummary, MeasurementWarning
+from edgekd.bench.target import LocalTarget
+from edgekd.errors import MeasurementError, ModelError
 from edgekd.export import export_onnx
 from edgekd.preprocess import Preprocess
 from edgekd.prune.budget import Pruned, prune
@@ -58,6 +60,24 @@ def test_nothing_is_left_where_the_reference_cannot_be_written(tmp_path, monkeyp
     with pytest.raises(ModelError, match="no"), Clock(separable(8), refuse):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+class CrowdedTarget(LocalTarget):
+    """This machine, when others took nearly all of its time."""
+
+    def latency(self, plan, timeout_s=None, progress=iter):
+        times = LatencySummary(min=1.0, mean=1.0, n=1, p50=1.0)
+        why = MeasurementWarning("others_took_time", "others took processor time from 29 of 30 rounds")
+        return {"after": LatencyRecord(times, 1.0, 1.0, 1, 1, [], [], warnings=(why,))}
+
+
+def test_a_latency_that_others_leave_unclear_is_refused():
+    network = separable(8)
+    with (
+        Clock(network, WRITE, target=CrowdedTarget()) as clock,
+        pytest.raises(MeasurementError, match="29 of 30 rounds"),
+    ):
+        clock.time(network)
 
 
 @pytest.mark.slow

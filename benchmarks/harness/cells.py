@@ -1,0 +1,144 @@
+"""Cells of the comparison of ratios under load: what each asks, and what its comparisons come to."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
+from statistics import median
+from typing import Any
+
+from common import goal
+
+from edgekd.agent.cpus import usable_cpus
+from edgekd.stats.proportion import wilson_interval
+
+# Processes that want a processor, for each load.
+LOADS = {"quiet": 0, "busy-1": 1, "busy-2": 2, "busy-4": 4, "busy-8": 8, "compile": 2}
+# Layers of the reference and of the model.
+PAIRS = {"1:1": (20, 20), "1:3": (20, 60), "1:15": (10, 150)}
+PLANTED = "1:1.05"
+WAYS = ("here", "ssh")
+HOLDS, INVALID, FOUND, ENOUGH = 0.93, 0.1, 0.95, 20
+
+Figures = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A pair of files, compared on so many threads, beside a load, on this machine or through SSH."""
+
+    load: str
+    pair: str
+    threads: int
+    way: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.load}/{self.pair}/{self.threads}/{self.way}"
+
+
+def cells(patterns: Sequence[str]) -> list[Cell]:
+    """Return the cells whose names match one of ``patterns``, the planted slowdown among them."""
+    every = [
+        *(Cell(load, pair, threads, way) for load in LOADS for pair in PAIRS for threads in (1, 2) for way in WAYS),
+        Cell("quiet", PLANTED, 1, "here"),
+    ]
+    return [cell for cell in every if any(fnmatchcase(cell.name, pattern) for pattern in patterns)]
+
+
+def truth_of(readings: Sequence[Figures]) -> Figures:
+    """Return the quiet ratio of one pair from all ``readings`` of it, long ones, before and after the comparisons.
+
+    Its interval reaches over those of all readings; ``moved`` says that two of them do not overlap.
+    """
+    ends = [each["ci95"] for each in readings]
+    lowest, highest = min(low for low, _ in ends), max(high for _, high in ends)
+    return {
+        "ratio": math.exp(sum(math.log(each["ratio"]) for each in readings) / len(readings)),
+        "ci95": [lowest, highest],
+        "moved": max(low for low, _ in ends) > min(high for _, high in ends),
+        "valid": all(each["valid"] for each in readings),
+        "readings": list(readings),
+    }
+
+
+def summary(cell: Cell, results: Sequence[Figures], truth: Figures | None) -> Figures:
+    """Return what the comparisons of a cell come to; without a truth, how many found the model slower."""
+    n, valid = len(results), [each for each in results if each["valid"]]
+    if truth is None:
+        holds: Callable[[Figures], bool] = is_slower
+    else:
+        holds = overlaps(truth["ci95"])
+    held, invalid = sum(map(holds, valid)), n - len(valid)
+    found = {
+        **asdict(cell),
+        **{"n": n, "held": held, "invalid": invalid, "refused": sum("refused" in each for each in results)},
+        **{"share": (held + invalid) / n, "share_ci95": list(wilson_interval(held + invalid, n))},
+        **{"invalid_share": invalid / n, "seconds": median(each["seconds"] for each in results)},
+        "launches_at_real_time": sum(each.get("real_time", False) for each in results),
+    }
+    if truth is None:
+        return found
+    walls = [each["wall"] for each in results if "wall" in each]
+    return {
+        **found,
+        "held_at_centre": sum(map(overlaps([truth["ratio"]] * 2), valid)),
+        "median_width": middle((each["ci95"][1] - each["ci95"][0]) / each["ratio"] for each in valid if each["ci95"]),
+        "median_error": middle(abs(each["ratio"] / truth["ratio"] - 1) for each in valid),
+        "wall_median_error": middle(abs(each["ratio"] / truth["ratio"] - 1) for each in walls),
+        "wall_share": sum(map(overlaps(truth["ci95"]), walls)) / n,
+        "median_taken": middle(max(each["taken"]) for each in results if "taken" in each),
+    }
+
+
+def middle(values: Iterable[float]) -> float | None:
+    known = list(values)
+    return median(known) if known else None
+
+
+def overlaps(truth: Sequence[float]) -> Callable[[Figures], bool]:
+    low, high = truth
+    return lambda one: bool(one["ci95"]) and one["ci95"][0] <= high and low <= one["ci95"][1]
+
+
+def is_slower(one: Figures) -> bool:
+    return bool(one["ci95"]) and one["ci95"][0] > 1
+
+
+def goals(found: Sequence[Figures], truths: Iterable[Figures], work: float | None) -> list[dict[str, Any]]:
+    """Return the goals of each way, over its cells with enough comparisons; ``work`` is that of the planted pair."""
+    known = list(truths)
+    wanted = [goal("quiet ratios that others left measurable", len(known), sum(each["valid"] for each in known))]
+    for way in WAYS:
+        here = [each for each in found if each["way"] == way and each["n"] >= ENOUGH and each["pair"] != PLANTED]
+        if here:
+            least = min(each["share"] for each in here)
+            wanted.append(goal(f"{way}: least share of a cell that holds the quiet ratio or is invalid", HOLDS, least))
+        if shared := [each["invalid_share"] for each in here if LOADS[each["load"]] <= len(usable_cpus())]:
+            name = f"{way}: largest invalid share with up to one busy process per core"
+            wanted.append(goal(name, INVALID, max(shared), at_most=True))
+    wanted += [
+        goal("share of planted slowdowns found", FOUND, each["held"] / each["n"])
+        for each in found
+        if each["pair"] == PLANTED
+    ]
+    if work is not None:
+        wanted.append(goal("planted work by instruction counts, at least", 1.045, work))
+        wanted.append(goal("planted work by instruction counts, at most", 1.055, work, at_most=True))
+    return wanted
+
+
+def contrast(found: Sequence[Figures]) -> Figures:
+    """Return what intervals of wall times' ratios would have held, and all cells together."""
+    figures: Figures = {}
+    for way in WAYS:
+        here = [each for each in found if each["way"] == way and each["n"] >= ENOUGH and "wall_share" in each]
+        if here:
+            total = sum(each["n"] for each in here)
+            figures[way] = {
+                "least_share_of_wall_ratios": min(each["wall_share"] for each in here),
+                "share_of_wall_ratios": sum(each["wall_share"] * each["n"] for each in here) / total,
+                "share_of_cost_ratios": sum(each["held"] + each["invalid"] for each in here) / total,
+                "worst_cell": min(here, key=lambda each: each["share"]),
+            }
+    return figures
