@@ -154,13 +154,14 @@ class Served:
     def block(self, runs: int, settle: bool, shielded: bool = False) -> dict[str, Any] | None:
         """Run a block of inferences; one that is ``shielded`` is None where real-time priority is not permitted."""
         assert self.pool is not None
-        if not shielded:
+        if shielded:
+            with self.pool.real_time() as permitted:
+                block = run_block(self.session.run, runs, settle, self.pool) if permitted else None
+        else:
             block = run_block(self.session.run, runs, settle, self.pool)
-            if settle:
-                self.pool.rest()
-            return block.to_json()
-        with self.pool.real_time() as permitted:
-            return run_block(self.session.run, runs, settle, self.pool).to_json() if permitted else None
+        if settle:
+            self.pool.rest()
+        return block.to_json() if block else None
 
     def transfers(self, seconds: float) -> dict[str, list[int]]:
         return {way: sample(copy, seconds) for way, copy in self.session.transfers().items()}
