@@ -146,22 +146,16 @@ class Served:
         self.pool = Pool(before, wall, self.cpus)
         if not self.pool.threads:
             return {"times": times, "shield": False}
-        settled = run_block(self.session.run, len(times), pool=self.pool)
+        with self.pool.at_work(alone=False):
+            settled = run_block(self.session.run, len(times), pool=self.pool)
         taken = max(lost / wall, (settled.lost_ns + settled.waited_ns) / sum(settled.ns))
-        self.pool.rest()
-        return {"times": times, "shield": taken > DISTURBED}
+        return {"times": times, "shield": taken > DISTURBED and self.pool.is_privileged}
 
-    def block(self, runs: int, settle: bool, shielded: bool = False) -> dict[str, Any] | None:
-        """Run a block of inferences; one that is ``shielded`` is None where real-time priority is not permitted."""
+    def block(self, runs: int, settle: bool, shielded: bool = False) -> dict[str, Any]:
+        """Run a block of inferences; one that is ``shielded`` at real-time priority."""
         assert self.pool is not None
-        if shielded:
-            with self.pool.real_time() as permitted:
-                block = run_block(self.session.run, runs, settle, self.pool) if permitted else None
-        else:
-            block = run_block(self.session.run, runs, settle, self.pool)
-        if settle:
-            self.pool.rest()
-        return block.to_json() if block else None
+        with self.pool.at_work(shielded, alone=not settle):
+            return run_block(self.session.run, runs, settle, self.pool).to_json()
 
     def transfers(self, seconds: float) -> dict[str, list[int]]:
         return {way: sample(copy, seconds) for way, copy in self.session.transfers().items()}

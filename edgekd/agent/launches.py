@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 from contextlib import suppress
-from functools import partial
 from signal import SIGKILL
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,9 @@ if TYPE_CHECKING:
     from edgekd.agent.lines import Conversation
 
     Say = Callable[[str, str], None]
+
+# Of the rounds of a launch that is shielded from others, every how many one is not.
+PLAIN_EVERY = 4
 
 
 def run_launches(request: dict[str, Any], conversation: Conversation) -> None:
@@ -59,12 +61,11 @@ def run_launch(
         warm = {name: warm_up(name, child, request["warmup_s"], doing) for name, child in children.items()}
         shield, several = any(each["shield"] for each in warm.values()), len(children) > 1
         neighbours, throttled = Neighbours([child.pid for child in children.values()], cpus), throttle_events()
-        blocks = {
-            name: partial(block, child, runs_per_block(warm[name]["times"]), several, shield)
-            for name, child in children.items()
+        turns = {
+            name: Turn(child, runs_per_block(warm[name]["times"]), several, shield) for name, child in children.items()
         }
         doing(", ".join(children), "a block of inferences")
-        rounds = take_turns(blocks, request["seconds"], request["rounds"], order)
+        take_turns(turns, request["seconds"], request["rounds"], order)
         taken, events = neighbours.taken(), throttle_events() - throttled
         transfers = {}
         for name, child in children.items():
@@ -72,8 +73,8 @@ def run_launch(
             transfers[name] = child.ask("transfers", seconds=request["warmup_s"])
         return {
             "opened": opened, "transfers": transfers, "taken": taken, "throttled": events, "governor": governor(),
-            "rounds": {name: [plain for plain, _ in each] for name, each in rounds.items()},
-            "shielded": {name: [shielded for _, shielded in each] for name, each in rounds.items()} if shield else None,
+            "rounds": {name: turn.plain for name, turn in turns.items()},
+            "shielded": {name: turn.shielded for name, turn in turns.items()} if shield else None,
         }  # fmt: skip
     finally:
         for child in children.values():
@@ -94,6 +95,20 @@ def warm_up(name: str, child: Child, seconds: float, doing: Say) -> dict[str, An
     return warm
 
 
-def block(child: Child, runs: int, settle: bool, shield: bool) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    plain = child.ask("block", runs=runs, settle=settle)
-    return plain, child.ask("block", runs=runs, settle=settle, shielded=True) if shield else None
+class Turn:
+    """A model's blocks in the rounds of a launch.
+
+    Where others are in the way, what counts are blocks that are shielded from them. A few are as a user would see
+    them: those take as long as the others let them.
+    """
+
+    def __init__(self, child: Child, runs: int, several: bool, shield: bool):
+        self.child, self.options, self.shield = child, {"runs": runs, "settle": several}, shield
+        self.plain: list[dict[str, Any]] = []
+        self.shielded: list[dict[str, Any]] = []
+
+    def __call__(self) -> None:
+        if self.shield:
+            self.shielded.append(self.child.ask("block", shielded=True, **self.options))
+        if not self.shield or len(self.shielded) % PLAIN_EVERY == 1:
+            self.plain.append(self.child.ask("block", **self.options))

@@ -88,37 +88,44 @@ class Pool:
         worked = {thread: ns - before.get(thread, 0) for thread, ns in threads_now().items() if thread != main}
         self.threads = [thread for thread, ns in sorted(worked.items()) if ns > WORKING * wall_ns]
         self.cpus = list(cpus)
+        self.is_privileged = bool(self.threads) and set_policy([main], "SCHED_RR") and set_policy([main], "SCHED_OTHER")
 
     def waited_ns(self) -> int:
         """Return how long the pool's threads have been ready to run and waited for a processor, all together."""
         return sum(map(run_delay, self.threads))
 
-    def rest(self, limit_s: float = REST_S) -> None:
-        """Wait until the pool's threads sleep: after an inference they spin on for a while, in the next model's way."""
+    @contextmanager
+    def at_work(self, real_time: bool = False, alone: bool = True) -> Iterator[bool]:
+        """Let the pool's threads run in the block; yield whether they do at real-time priority, if that is asked for.
+
+        With ``real_time`` all threads get it, one on each CPU, where the kernel permits that: ordinary processes then
+        wait, however many they are, and the kernel leaves them a twentieth of the time. Unless the model is ``alone``,
+        the pool's threads are out of the next one's way afterwards: they spin on for some time after an inference.
+        """
+        everybody = [threading.get_native_id(), *self.threads]
+        pinned = real_time and self.is_privileged and len(everybody) == len(self.cpus) > 1
+        if self.is_privileged:
+            set_policy(everybody, "SCHED_RR" if real_time else "SCHED_OTHER")
+        if pinned:
+            for thread, cpu in zip(everybody, self.cpus):  # noqa: B905 (Python 3.8)
+                pin(thread, [cpu])
+        try:
+            yield real_time and self.is_privileged
+        finally:
+            if pinned:
+                for thread in everybody:
+                    pin(thread, self.cpus)
+            if self.is_privileged:
+                # An idle thread runs when nobody else would, and becomes an ordinary one again with privileges alone.
+                set_policy(self.threads, "SCHED_OTHER" if alone else "SCHED_IDLE")
+                set_policy(everybody[:1], "SCHED_OTHER")
+            elif not alone:
+                self._rest()
+
+    def _rest(self, limit_s: float = REST_S) -> None:
         deadline = perf_counter() + limit_s
         while any(map(is_running, self.threads)) and perf_counter() < deadline:
             sleep(GLANCE_S)
-
-    @contextmanager
-    def real_time(self) -> Iterator[bool]:
-        """Give all threads real-time priority, one on each CPU, where the kernel permits that; yield whether it does.
-
-        Ordinary processes then wait, however many they are; the kernel leaves them a twentieth of the time.
-        """
-        everybody = [threading.get_native_id(), *self.threads]
-        permitted = set_policy(everybody, "SCHED_RR", REAL_TIME_PRIORITY)
-        alone = permitted and len(everybody) == len(self.cpus) > 1
-        try:
-            if alone:
-                for thread, cpu in zip(everybody, self.cpus):  # noqa: B905 (Python 3.8)
-                    pin(thread, [cpu])
-            yield permitted
-        finally:
-            if alone:
-                for thread in everybody:
-                    pin(thread, self.cpus)
-            if permitted:
-                set_policy(everybody, "SCHED_OTHER", 0)
 
 
 def is_running(thread: int) -> bool:
@@ -133,13 +140,15 @@ def pin(thread: int, cpus: Sequence[int]) -> None:
         os.sched_setaffinity(thread, cpus)
 
 
-def set_policy(threads: Sequence[int], policy: str, priority: int) -> bool:
+def set_policy(threads: Sequence[int], policy: str) -> bool:
+    """Give ``threads`` a scheduling policy; return whether the kernel permits it."""
     if not hasattr(os, "sched_setscheduler"):
         return False
+    parameters = os.sched_param(REAL_TIME_PRIORITY if policy == "SCHED_RR" else 0)
     try:
         for thread in threads:
             with suppress(ProcessLookupError):
-                os.sched_setscheduler(thread, getattr(os, policy), os.sched_param(priority))
-    except OSError:  # not permitted
+                os.sched_setscheduler(thread, getattr(os, policy), parameters)
+    except OSError:
         return False
     return True

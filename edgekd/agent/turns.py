@@ -17,18 +17,18 @@ T = TypeVar("T")
 
 
 def take_turns(
-    blocks: Mapping[str, Callable[[], T]], seconds: float, min_rounds: int, order: random.Random
+    turns: Mapping[str, Callable[[], T]], seconds: float, min_rounds: int, order: random.Random
 ) -> dict[str, list[T]]:
-    """Call each candidate's ``blocks`` once a round, in an order drawn anew for each round.
+    """Call each candidate's turn once a round, in an order drawn anew for each round.
 
     ``seconds`` is the time for each candidate; it is exceeded for ``min_rounds``, four times at most.
     """
-    names = list(blocks)
+    names = list(turns)
     rounds: dict[str, list[T]] = {name: [] for name in names}
     started, count, budget = perf_counter(), 0, seconds * len(names)
     while True:
         for name in order.sample(names, len(names)):
-            rounds[name].append(blocks[name]())
+            rounds[name].append(turns[name]())
         count += 1
         elapsed = perf_counter() - started
         if elapsed >= OVERTIME * budget or (count >= min_rounds and elapsed >= budget):

@@ -26,7 +26,8 @@ class Launch:
         transfers: nanoseconds of the copies to and from the device.
         taken: (2, 2) clock ticks in all and those of others, of the machine and of the CPUs measured on.
         throttle_events: how often the processor slowed itself for heat.
-        shielded: blocks in turns at real-time priority; None where nothing called for that, or it is not permitted.
+        shielded: blocks in turns at real-time priority; None where nothing calls for that or the kernel does not
+            permit it.
         governor: the frequency governors in use.
     """
 
@@ -58,7 +59,7 @@ def launch_of(event: Event, plan: Plan) -> Launch:
         transfers={name: transfers_of(event["transfers"][name]) for name in names},
         taken=taken,
         throttle_events=integer(event["throttled"], "a count of throttling"),
-        shielded=shielded_of(event["shielded"]),
+        shielded=None if event["shielded"] is None else rounds_of({name: event["shielded"][name] for name in names}),
         governor=None if event["governor"] is None else text(event["governor"], "the governor"),
     )
 
@@ -68,13 +69,6 @@ def rounds_of(rounds: dict[str, Sequence[Event]]) -> dict[str, list[TimedBlock]]
     if len({len(blocks) for blocks in read.values()}) != 1 or not next(iter(read.values())):
         raise ValueError("rounds without a block of each model")
     return read
-
-
-def shielded_of(rounds: dict[str, Sequence[Event | None]] | None) -> dict[str, list[TimedBlock]] | None:
-    """Read blocks at real-time priority; None where one was not permitted."""
-    if rounds is None or any(block is None for blocks in rounds.values() for block in blocks):
-        return None
-    return rounds_of({name: [block for block in blocks if block is not None] for name, blocks in rounds.items()})
 
 
 def block_of(event: Event) -> TimedBlock:

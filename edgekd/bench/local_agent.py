@@ -39,7 +39,7 @@ class LocalJob:
 
     def __init__(self, request: Mapping[str, Any], timeout_s: float):
         self._timeout_s, self._end = timeout_s, monotonic() + timeout_s
-        self._doing = ("this machine", "starting")
+        self._doing = (", ".join(request.get("models", ())) or request.get("name", "this machine"), "starting")
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
         self._process = subprocess.Popen(
             children.words("edgekd.agent"), env=children.environment(), start_new_session=True, bufsize=0,

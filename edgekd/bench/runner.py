@@ -258,11 +258,13 @@ def neighbours_not_seen() -> MeasurementWarning:
 
 
 def sample_warnings(launches: Sequence[Launch], name: str) -> list[MeasurementWarning]:
-    blocks = [block.ns for launch in launches for block in launch.rounds[name]]
+    rounds, blocks = sum(len(launch.costing[name]) for launch in launches), costs_of(launches, name)
     warnings = []
-    if len(blocks) < MIN_ROUNDS:
-        message = f"{len(blocks)} rounds in the time given, {MIN_ROUNDS} are needed; give more --seconds"
+    if rounds < MIN_ROUNDS:
+        message = f"{rounds} rounds in the time given, {MIN_ROUNDS} are needed; give more --seconds"
         warnings.append(MeasurementWarning("too_few_samples", message))
+    if not blocks:
+        return warnings
     spread = relative_spread(np.concatenate(blocks))
     if spread > WIDE:
         message = f"the middle half of the runs spreads over {spread:.0%} of the median: no quiet machine"
