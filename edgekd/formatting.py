@@ -15,6 +15,8 @@ ABSENT = "–"
 # What binary fractions leave behind: 0.1 + 0.2 is no more than 0.3.
 NOISE = 1e-12
 MOST_DIGITS = 15
+# A cost that is as near as this to the latency is not shown beside it.
+ALIKE = 0.02
 
 
 def exceeds(value: float, bound: float) -> bool:
@@ -110,6 +112,11 @@ def times_faster(ratio: float | None, interval: Sequence[float] | None = None) -
     return f"{significant(1 / ratio)}×" + between(turned, significant)
 
 
+def stands_apart(cost: float, latency: float) -> bool:
+    """Tell whether other processes made an inference visibly longer than its cost."""
+    return abs(cost / latency - 1) > ALIKE
+
+
 class Column(NamedTuple):
     """A column of a table of ``rows``: its heading, and the text of its cell in each row."""
 
@@ -129,11 +136,27 @@ def milliseconds(key: str) -> Callable[[Row], str]:
     return lambda row: significant(figure(row))
 
 
+def _cost(row: Row) -> str:
+    cost = part("p50", of="cost_ms")(row)
+    return significant(cost) + between(part("ci95_p50", of="cost_ms")(row), significant)
+
+
+def shows_costs(rows: Iterable[Row]) -> bool:
+    """Tell whether other processes made an inference of some row visibly longer than its cost."""
+    figures = [(part("p50", of="cost_ms")(row), part("p50", of="latency_ms")(row)) for row in rows]
+    return any(cost and latency and stands_apart(cost, latency) for cost, latency in figures)
+
+
 def _against_teacher(row: Row) -> str:
     against = row.get("latency_vs_teacher") or {}
     return times_faster(against.get("ratio"), against.get("ci95"))
 
 
+COST = Column("Cost ms", lambda row: significant(part("p50", of="cost_ms")(row)))
+COST_SENTENCE = (
+    "p50 and p99 are latencies as a user saw them at that moment; the cost is without the time that other processes "
+    "took, and ratios are of costs."
+)
 NAMES = (
     Column("Model", lambda row: row["model"] + ("" if row.get("valid", True) else " (!)"), number=False),
     Column("Runtime", lambda row: row["runtime"], number=False),
@@ -145,9 +168,11 @@ RESULTS = (
     Column("Params", lambda row: count(row.get("params"))),
     Column("MACs", lambda row: count(row.get("macs"))),
     Column("p50 ms", milliseconds("p50")),
+    COST,
     Column("Times faster", _against_teacher),
 )
 ENERGY = Column("Energy mJ", lambda row: significant(row.get("energy_mj")))
+COST_IN_DETAIL = Column(COST.heading, _cost)
 DETAILS = (
     Column(
         "p50 ms",
@@ -155,6 +180,7 @@ DETAILS = (
     ),
     Column("p90 ms", milliseconds("p90")),
     Column("p99 ms", milliseconds("p99")),
+    COST_IN_DETAIL,
     Column("Timed runs", lambda row: str(part("n", of="latency_ms")(row) or ABSENT)),
     Column("In int8", lambda row: percent(row.get("int8_coverage"))),
     Column("Peak memory", lambda row: size(row.get("peak_rss_bytes"))),
@@ -170,11 +196,18 @@ CALIBRATION = (
 
 
 def columns(rows: Iterable[Row], results: Sequence[Column]) -> list[Column]:
-    """Return the columns to show: the device only where rows differ in it, the energy only where one has it."""
+    """Return the columns to show.
+
+    The device is shown only where rows differ in it, the energy only where one has it, the cost only where other
+    processes made it stand apart from the latency.
+    """
     rows = list(rows)
-    several, energy = len({row.get("device") for row in rows}) > 1, any(row.get("energy_mj") for row in rows)
-    names = [column for column in NAMES if several or column.heading != "Device"]
-    return names + [column for column in results if energy or column is not ENERGY]
+    kept = {
+        "Device": len({row.get("device") for row in rows}) > 1,
+        ENERGY.heading: any(row.get("energy_mj") for row in rows),
+        COST.heading: shows_costs(rows),
+    }
+    return [column for column in (*NAMES, *results) if kept.get(column.heading, True)]
 
 
 def escape_markdown(text: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgekd.bundle.manifest import RAW_MODEL, Manifest, Tensor
-from edgekd.formatting import Row, columns, escape_markdown, markdown_table
+from edgekd.formatting import COST_SENTENCE, Row, columns, escape_markdown, markdown_table, shows_costs
 from edgekd.plain_text import code
 from edgekd.tasks.metric import result_columns
 from edgekd.tasks.task import Task
@@ -69,6 +69,7 @@ def metrics(measurements: Sequence[Row], task: Task) -> str:
     ]
     table = markdown_table(columns(measurements, result_columns(task.metrics)), measurements)
     legend = "Brackets hold 95 % intervals; – was not measured. Times faster is against the teacher."
+    legend += f" {COST_SENTENCE}" if shows_costs(measurements) else ""
     return "\n\n".join(["## Figures", table, legend, *(["\n".join(notes)] if notes else [])])
 
 

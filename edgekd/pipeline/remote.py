@@ -35,7 +35,7 @@ VERSION = 2
 # Goes up with what a device's predictions are: from 2 on, outputs that are not finite predict nothing.
 PREDICTIONS = 2
 # Warnings about times that another moment may not have.
-TRANSIENT = {"cut_short", "throttled"}
+TRANSIENT = {"cut_short", "throttled", "others_took_time"}
 
 
 @dataclass(frozen=True)

@@ -124,6 +124,7 @@ class Rows:
             params=evaluation.params,
             macs=evaluation.macs,
             latency_ms=schema.Latency(**latency.latency_ms.to_json()) if latency else None,
+            cost_ms=schema.Cost(**latency.cost_ms.to_json()) if latency and latency.cost_ms else None,
             latency_vs_teacher=schema.Ratio(**ratio.to_json()) if ratio else None,
             peak_rss_bytes=where.peak_rss_bytes,
             energy_mj=1000 * latency.energy.joules if latency and latency.energy else None,

@@ -65,6 +65,14 @@ TIMES = {
     **dict.fromkeys((f"ci95_{name}" for name in PERCENTILES), interval(POSITIVE)),
     "n": count,
 }
+COST = table(
+    {
+        **{"p50": POSITIVE, "ci95_p50": interval(POSITIVE), "rounds": count, "of": count},
+        **{"taken": number(0), "real_time": flag},
+    },
+    ("p50", "rounds", "of", "taken"),
+    holds("p50", "ci95_p50"),
+)
 FIGURES: dict[str, Reader] = {
     "device": text,
     "runtime": text,
@@ -83,7 +91,15 @@ FIGURES: dict[str, Reader] = {
 }
 NOTES = several(table({"code": text, "message": text}, ("code", "message")))
 CHECK = table(
-    {"name": text, "bound": number(), "value": number(), "unit": text, "met": flag, "ci95": interval(number())},
+    {
+        "name": text,
+        "bound": number(),
+        "value": number(),
+        "unit": text,
+        "met": flag,
+        "ci95": interval(number()),
+        "note": text,
+    },
     ("name", "bound", "unit", "met"),
     met_if_within,
 )
@@ -143,6 +159,7 @@ def _row(metrics: Sequence[Metric]) -> Reader:
         "predictions": text,
         "warnings": NOTES,
         "latency_ms": table(TIMES, ("p50", "n"), ascending),
+        "cost_ms": COST,
         "latency_vs_teacher": table(RATIO, ("ratio",), holds("ratio", "ci95")),
         "latency_vs_baseline": table(timed, ("ratio", "baseline_sha256"), holds("ratio", "ci95")),
         "file": path,

@@ -11,17 +11,17 @@ from edgekd.tasks.metric import Metric
 
 
 def metric_alt(rows: Sequence[Row], metric: Metric) -> str:
-    known = [(row, row.latency_ms) for row in rows if row.figure(metric) is not None and row.latency_ms is not None]
+    known = [(row, row.own_ms) for row in rows if row.figure(metric) is not None and row.own_ms is not None]
     labels = row_labels([row for row, _ in known])
     described = [
-        f"{label}: {metric.shown(row.figure(metric), row.interval(metric))} at {significant(latency.p50)} ms"
-        + between(latency.ci95_p50, significant)
-        for (row, latency), label in zip(known, labels, strict=True)
+        f"{label}: {metric.shown(row.figure(metric), row.interval(metric))} at {significant(time.p50)} ms"
+        + between(time.ci95_p50, significant)
+        for (row, time), label in zip(known, labels, strict=True)
     ]
     best = [row for each in fronts(rows, metric) for row in each]
     on_front = [label for (row, _), label in zip(known, labels, strict=True) if any(row is one for one in best)]
     return (
-        f"{metric.heading} against median latency, with 95 % intervals. {'; '.join(described)}. "
+        f"{metric.heading} against the median time of an inference, with 95 % intervals. {'; '.join(described)}. "
         f"On the Pareto front: {', '.join(on_front)}."
     )
 

@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from edgekd.bench.records import INVALIDATING
 from edgekd.errors import RecipeError
-from edgekd.formatting import exceeds
+from edgekd.formatting import exceeds, significant, stands_apart
 from edgekd.nearest import nearest
 from edgekd.report.paired import Placed, difference
 from edgekd.report.schema import Check, Row
@@ -16,14 +17,19 @@ DROP = "_drop"
 # Of the student's row and the teacher's.
 Measure = Callable[[Row, Row], float | None]
 Interval = Callable[[Row, Row], tuple[float, float] | None]
+Remark = Callable[[Row], str | None]
 
 
 class Promise(NamedTuple):
-    """A promise of the budget; ``interval`` gives the 95 % interval of ``measure``, if it has one."""
+    """A promise of the budget; ``interval`` gives the 95 % interval of ``measure``, if it has one.
+
+    ``note`` says how the figure is to be read, or why there is none.
+    """
 
     unit: str
     measure: Measure
     interval: Interval = lambda student, teacher: None
+    note: Remark = lambda student: None
 
 
 def drop_of(metric: Metric, folder: Path | None) -> Promise:
@@ -57,17 +63,34 @@ def size_mb(student: Row, teacher: Row) -> float | None:
 
 
 def latency_ms(student: Row, teacher: Row) -> float | None:
-    return student.latency_ms.p50 if student.latency_ms else None
+    """Return the cost: a budget asks what the network takes there, not what else ran while it was measured."""
+    return student.own_ms.p50 if student.own_ms and student.valid else None
 
 
 def latency_ratio(student: Row, teacher: Row) -> float | None:
-    """Return the interleaved ratio; two times that were measured apart are no comparison."""
-    return student.latency_vs_teacher.ratio if student.latency_vs_teacher else None
+    """Return the interleaved ratio of costs; two times that were measured apart are no comparison."""
+    return student.latency_vs_teacher.ratio if student.latency_vs_teacher and student.valid else None
+
+
+def why_not_valid(student: Row) -> str | None:
+    """Say why a time that was taken does not count, with the way out."""
+    reasons = dict.fromkeys(each.message for each in student.warnings if each.code in INVALIDATING)
+    return None if student.valid else "; ".join(reasons) or None
+
+
+def note_on_cost(student: Row) -> str | None:
+    """Say why the cost does not count, or how much longer an inference took beside other processes."""
+    if not student.valid or not (student.cost_ms and student.latency_ms):
+        return why_not_valid(student)
+    cost, latency = student.cost_ms.p50, student.latency_ms.p50
+    if not stands_apart(cost, latency):
+        return None
+    return f"the cost of an inference, which took {significant(latency)} ms beside other processes"
 
 
 PROMISES: dict[str, Promise] = {
-    "latency_ratio": Promise("× teacher", latency_ratio),
-    "latency_ms": Promise("ms", latency_ms),
+    "latency_ratio": Promise("× teacher", latency_ratio, note=why_not_valid),
+    "latency_ms": Promise("ms", latency_ms, note=note_on_cost),
     "size_mb": Promise("MB", size_mb),
     "size_ratio": Promise("× teacher", size_ratio),
 }
@@ -80,12 +103,14 @@ def check(
 
     Args:
         bounds: ``METRIC_drop`` in the metric's unit of differences (1.0 of accuracy is one percentage point),
-            ``size_mb`` in 10^6 bytes, ``latency_ms`` the median, and ratios of student over teacher.
+            ``size_mb`` in 10^6 bytes, ``latency_ms`` the median cost of an inference, and ratios of student over
+            teacher.
         metrics: the task's.
         folder: of the report, for evidence in files.
 
     Returns:
-        What was measured, and whether it is within its bound; what was not measured is not met.
+        What was measured, and whether it is within its bound; what was not measured is not met, nor is a time of a
+        measurement that is not valid.
 
     Raises:
         RecipeError: a bound is of no known promise.
@@ -111,6 +136,7 @@ def _check(name: str, bound: float, promise: Promise, student: Row, teacher: Row
         met=value is not None and not exceeds(value, bound),
         ci95=interval,
         n=student.n if interval else None,
+        note=promise.note(student),
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from edgekd.errors import EdgekdError
-from edgekd.formatting import ABSENT, Column
+from edgekd.formatting import ABSENT, COST, Column, shows_costs
 from edgekd.records.facts import facts_of
 from edgekd.report.deployed import deployed
 from edgekd.report.paired import ONE_SIDED, Placed, difference, shown_difference
@@ -37,10 +37,11 @@ def run_columns(reports: Reports) -> list[Column]:
     """Return the columns of a table of :func:`run_rows`."""
     metric = metric_of(reports)
     by_heading = {column.heading: column for column in result_columns([metric])}
+    in_short = (*IN_SHORT, *([COST.heading] if shows_costs(run_rows(reports)) else []))
     return [
         Column("Run", lambda run: run["run"], number=False),
         Column("Verdict", lambda run: run["verdict"], number=False),
-        *(by_heading[heading] for heading in (metric.heading, *IN_SHORT)),
+        *(by_heading[heading] for heading in (metric.heading, *in_short)),
         Column("Network", lambda run: f"{run['model']}, {run['precision']}", number=False),
         Column("Runtime", lambda run: run["runtime"], number=False),
         *(by_heading[heading] for heading in IN_DETAIL),

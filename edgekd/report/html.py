@@ -17,7 +17,7 @@ from edgekd.report.reliability import reliability_pictures
 from edgekd.report.roofline import profile_pictures
 from edgekd.report.schema import Report, StageRecord
 from edgekd.report.steps import steps
-from edgekd.report.verdict import headline, lines, warning_lines
+from edgekd.report.verdict import cost_sentences, headline, lines, warning_lines
 from edgekd.stages import STAGES
 from edgekd.tasks.metric import result_columns
 
@@ -45,7 +45,7 @@ def render_html(report: Report, folder: Path | None = None) -> str:
         results=results,
         metric=metrics[0],
         kinds=checked.kind.outputs,
-        baseline_sentences=baseline_sentences(checked.rows),
+        sentences=[*cost_sentences(checked), *baseline_sentences(checked.rows)],
         details=columns(rows, DETAILS),
         key_columns=sum(column in NAMES for column in results),
         pictures=pictures(checked),

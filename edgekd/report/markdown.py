@@ -2,7 +2,7 @@
 
 from edgekd.formatting import columns, escape_markdown, markdown_table
 from edgekd.report.schema import Report
-from edgekd.report.verdict import headline, lines, warning_lines
+from edgekd.report.verdict import cost_sentences, headline, lines, warning_lines
 from edgekd.tasks.metric import result_columns
 
 
@@ -14,6 +14,7 @@ def render_markdown(report: Report) -> str:
         f"**{headline(report)}**",
         checks(report),
         markdown_table(columns(rows, result_columns(report.metrics)), rows) if rows else "",
+        *cost_sentences(report),
         escape_markdown(breakdown.panel().short) if breakdown else "",
         "\n".join(f"- {escape_markdown(warning)}" for warning in warning_lines(report)),
     ]
@@ -23,7 +24,7 @@ def render_markdown(report: Report) -> str:
 def checks(report: Report) -> str:
     found = []
     for line in lines(report):
-        verdict = f"{line.verdict}; {line.uncertainty}" if line.uncertainty else line.verdict
+        verdict = f"{line.verdict}; {line.remark}" if line.remark else line.verdict
         cells = (line.name, verdict, line.value, line.bound, line.margin)
         found.append(f"| {' | '.join(map(escape_markdown, cells))} |")
     if not found:

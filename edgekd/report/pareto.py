@@ -17,12 +17,12 @@ def front(points: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def fronts(rows: Sequence[Row], metric: Metric) -> list[list[Row]]:
-    """Return the fronts of a metric against median latency, one for each runtime, device and number of threads."""
+    """Return the fronts of a metric against the median cost, one for each runtime, device and number of threads."""
     worth = 1 if metric.better == "higher" else -1
     places: dict[tuple[object, ...], list[tuple[Row, float, float]]] = {}
     for row in rows:
         value = row.figure(metric)
-        if value is not None and row.latency_ms is not None:
+        if value is not None and row.own_ms is not None:
             place = (row.runtime, row.device, row.threads)
-            places.setdefault(place, []).append((row, row.latency_ms.p50, worth * value))
+            places.setdefault(place, []).append((row, row.own_ms.p50, worth * value))
     return [[timed[at][0] for at in front([each[1:] for each in timed])] for timed in places.values()]

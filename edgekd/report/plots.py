@@ -120,7 +120,7 @@ def plain_axes(height: float, panels: int = 1) -> tuple[Figure, list[Axes]]:
 
 
 def timed(row: Row, metric: Metric) -> bool:
-    return row.figure(metric) is not None and row.latency_ms is not None
+    return row.figure(metric) is not None and row.own_ms is not None
 
 
 def metric_against_latency(rows: Sequence[Row], metric: Metric) -> Figure:
@@ -139,7 +139,7 @@ def metric_against_latency(rows: Sequence[Row], metric: Metric) -> Figure:
         marks.append(mark)
     draw_fronts(axes, rows, metric)
     log_milliseconds(axes, [mark.x for mark in marks])
-    axes.set_xlabel("median latency in ms, log scale (left is faster)")
+    axes.set_xlabel("median time of an inference in ms, log scale (left is faster)")
     axes.set_ylabel(metric.axis)
     axes.grid(True)
     axes.margins(x=0.2, y=0.18)
@@ -161,8 +161,8 @@ def draw_fronts(axes: Axes, rows: Sequence[Row], metric: Metric) -> None:
 
 
 def mark_of(row: Row, metric: Metric, label: str = "") -> Mark:
-    x, y = row.latency_ms.p50 if row.latency_ms else 0.0, row.figure(metric) or 0.0
-    across = (row.latency_ms.ci95_p50 if row.latency_ms else None) or (x, x)
+    x, y = row.own_ms.p50 if row.own_ms else 0.0, row.figure(metric) or 0.0
+    across = (row.own_ms.ci95_p50 if row.own_ms else None) or (x, x)
     low, high = row.interval(metric) or (y, y)
     return Mark(x, metric.scale * y, label, across, (metric.scale * low, metric.scale * high))
 

@@ -47,15 +47,29 @@ class Latency(ReportPart):
     n: Count
 
 
+class Cost(ReportPart):
+    """Milliseconds that one inference takes without what other processes took of it.
+
+    ``rounds`` of the rounds in ``of`` count; others ran in its place in the share ``taken`` of the time.
+    """
+
+    p50: Positive
+    ci95_p50: tuple[Positive, Positive] | None = None
+    rounds: Count
+    of: Count
+    taken: Annotated[float, Field(ge=0)]
+    real_time: bool = False
+
+
 class Ratio(ReportPart):
-    """The student's time over the teacher's, interleaved."""
+    """The student's cost over the teacher's, interleaved."""
 
     ratio: Positive
     ci95: tuple[Positive, Positive] | None = None
 
 
 class AgainstBaseline(Ratio):
-    """The time over that of a baseline's file, interleaved."""
+    """The cost over that of a baseline's file, interleaved."""
 
     baseline_sha256: str
     valid: bool = True
@@ -94,6 +108,7 @@ class Row(ReportPart):
     operators: dict[str, Count] | None = None
     int8_coverage: Fraction | None = None
     latency_ms: Latency | None = None
+    cost_ms: Cost | None = None
     latency_vs_teacher: Ratio | None = None
     latency_vs_baseline: AgainstBaseline | None = None
     peak_rss_bytes: Count | None = None
@@ -133,6 +148,11 @@ class Row(ReportPart):
         return kept_evidence(row, metrics, folder, WITH_REPORT)
 
     @property
+    def own_ms(self) -> Cost | Latency | None:
+        """Return what the network itself takes: its cost, or its latency where no cost was told apart."""
+        return self.cost_ms or self.latency_ms
+
+    @property
     def place(self) -> str:
         """Return where it was measured, as ``cpu, onnxruntime, 1 thread``."""
         return place_of(self.model_dump(include=set(PLACE)))
@@ -141,7 +161,8 @@ class Row(ReportPart):
 class Check(ReportPart):
     """One promise of the budget: ``value`` must not exceed ``bound``.
 
-    ``ci95`` is the interval of ``value`` on ``n`` samples; the verdict is by ``value``.
+    ``ci95`` is the interval of ``value`` on ``n`` samples; the verdict is by ``value``. ``note`` says why nothing was
+    measured, or how the value is to be read.
     """
 
     name: str
@@ -151,6 +172,7 @@ class Check(ReportPart):
     met: bool
     ci95: tuple[float, float] | None = None
     n: Count | None = None
+    note: str | None = None
 
 
 class BudgetRecord(ReportPart):

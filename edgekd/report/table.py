@@ -10,7 +10,7 @@ from rich.text import Text
 from edgekd.formatting import Column, Row, columns
 from edgekd.plain_text import line
 from edgekd.report.schema import Report
-from edgekd.report.verdict import headline, lines, warning_lines
+from edgekd.report.verdict import cost_sentences, headline, lines, warning_lines
 from edgekd.tasks.metric import result_columns
 
 NARROW = 100
@@ -20,7 +20,8 @@ LEFT_OUT_WHEN_NARROW = {"Params", "MACs"}
 def render_table(report: Report) -> Group:
     """Return the rows, the verdict of each check, and the warnings, for ``rich.print``."""
     warnings = [Text(line(f"warning: {each}"), style="yellow") for each in warning_lines(report)]
-    return Group(Results(report), *verdict(report), *warnings)
+    sentences = [Text(line(each)) for each in cost_sentences(report)]
+    return Group(Results(report), *sentences, *verdict(report), *warnings)
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,6 @@ def verdict(report: Report) -> list[Text]:
     for check in lines(report):
         text = Text(line(f"  {check.name}: {check.value}, {check.bound}: "))
         text.append(check.verdict, style="green" if check.met else "red")
-        remarks = [each for each in (check.margin, check.uncertainty) if each and each != check.value]
+        remarks = [each for each in (check.margin, check.remark) if each and each != check.value]
         found.append(text.append(line(f" ({'; '.join(remarks)})") if remarks else ""))
     return found

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from edgekd.formatting import ABSENT, differ, exceeds, format_distinct, significant
+from edgekd.formatting import ABSENT, COST_SENTENCE, differ, exceeds, format_distinct, shows_costs, significant
 from edgekd.report.schema import Check, Note, Report, Row
 
 MOST_OF_A_CODE = 5
@@ -13,7 +13,8 @@ MOST_OF_A_CODE = 5
 class Line(NamedTuple):
     """One check: what was promised, what was measured, how far apart, and ``met`` or ``not met``.
 
-    ``uncertainty`` says so if the samples are too few to tell which of the two it is; else it is empty.
+    ``remark`` says so if the samples are too few to tell which of the two it is, why nothing was measured, or how the
+    value is to be read; else it is empty.
     """
 
     name: str
@@ -22,7 +23,7 @@ class Line(NamedTuple):
     margin: str
     verdict: str
     met: bool
-    uncertainty: str
+    remark: str
 
 
 def headline(report: Report) -> str:
@@ -50,7 +51,7 @@ def line(check: Check, name: str | None = None) -> Line:
         margin=margin(check),
         verdict=verdict,
         met=check.met,
-        uncertainty=uncertainty(check),
+        remark="; ".join(each for each in (uncertainty(check), check.note) if each),
     )
 
 
@@ -85,6 +86,11 @@ def amount(value: float, unit: str) -> str:
 
 def space(unit: str) -> str:
     return unit if unit.startswith("×") else f" {unit}"
+
+
+def cost_sentences(report: Report) -> list[str]:
+    """Return the sentence that tells costs and latencies apart, where other processes were at work."""
+    return [COST_SENTENCE] if shows_costs(row.to_json() for row in report.rows) else []
 
 
 def warning_lines(report: Report) -> list[str]:

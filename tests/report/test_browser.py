@@ -146,7 +146,7 @@ def test_a_screen_reader_finds_its_way(visit: Callable[..., "Page"]) -> None:
     assert tree.count("- main") == tree.count("- banner") == 1
     assert '- heading "sample-parts-inspection" [level=1]' in tree
     assert '- region "Class by class"' in tree
-    assert 'img "Accuracy against median latency' in tree
+    assert 'img "Accuracy against the median time of an inference' in tree
     assert '- rowheader "scratch"' in tree
 
 

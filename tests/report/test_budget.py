@@ -2,7 +2,7 @@ import pytest
 
 from edgekd.errors import EdgekdError, RecipeError
 from edgekd.report.budget import check as check_promises
-from edgekd.report.schema import BudgetRecord, Check, Latency, Ratio, Report, Row
+from edgekd.report.schema import BudgetRecord, Check, Cost, Latency, Note, Ratio, Report, Row
 from edgekd.report.verdict import line
 from edgekd.stats.correct import encode_correct
 from edgekd.tasks.classification import Classification
@@ -40,6 +40,28 @@ def test_each_promise(name: str, value: float, unit: str) -> None:
 def test_what_was_not_measured_is_not_met(name: str) -> None:
     (found,) = check({name: 1e9}, UNMEASURED, TEACHER)
     assert not found.met and "value" not in found.to_json()
+
+
+TAKEN = Note(code="others_took_time", message="others took processor time from 30 of 30 rounds: stop them")
+
+
+@pytest.mark.parametrize("name", ["latency_ratio", "latency_ms"])
+def test_a_time_that_is_not_valid_counts_as_not_measured_with_the_way_out(name: str) -> None:
+    row = STUDENT.model_copy(update={"valid": False, "warnings": (Note(code="busy_neighbour", message="b"), TAKEN)})
+    (found,) = check({name: 1e9}, row, TEACHER)
+    assert (found.value, found.met, found.note) == (None, False, TAKEN.message)
+    assert (line(found).verdict, line(found).remark) == ("not met (not measured)", TAKEN.message)
+
+
+def test_a_bound_in_milliseconds_is_one_on_the_cost() -> None:
+    cost = Cost(p50=0.3, rounds=20, of=30, taken=0.4)
+    (found,) = check({"latency_ms": 0.4}, STUDENT.model_copy(update={"cost_ms": cost}), TEACHER)
+    assert (found.value, found.met) == (0.3, True)
+    assert line(found).remark == "the cost of an inference, which took 0.500 ms beside other processes"
+    (alike,) = check(
+        {"latency_ms": 0.4}, STUDENT.model_copy(update={"cost_ms": Cost(**{**vars(cost), "p50": 0.499})}), TEACHER
+    )
+    assert (alike.value, alike.met, alike.note) == (0.499, False, None)
 
 
 def test_a_better_student_has_a_negative_drop() -> None:
@@ -101,7 +123,7 @@ def test_where_so_few_samples_cannot_tell_it_is_said_beside_the_verdict(
     [found] = check({"accuracy_drop": bound}, *answered(lost, won, n))
     assert found.met == met and found.n == n
     assert found.ci95 is not None and found.ci95[0] <= found.value <= found.ci95[1]
-    assert line(found).uncertainty.startswith(f"{n} samples cannot tell: between") == cannot_tell
+    assert line(found).remark.startswith(f"{n} samples cannot tell: between") == cannot_tell
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def test_the_page_and_the_markdown_say_the_same(reports: dict[str, Report]) -> N
     for told in ("Budget met", "97.2 % (96.0–98.1)", "−2.0 points (−2.0 to −1.5)", "13.9× (13.3–14.5)", "162 kB"):
         assert told in page and told in text
     assert page.count("<svg ") == 2
-    assert '"Accuracy against median latency' in page
+    assert '"Accuracy against the median time of an inference' in page
 
 
 def test_hostile_names_stay_text(reports: dict[str, Report]) -> None:
