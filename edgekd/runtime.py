@@ -74,6 +74,8 @@ class Runtime:
         name: that of its folder below ``edgekd/runtimes``.
         title: its name in messages.
         sessions: the names that ``edgekd bench --runtime`` takes for it.
+        loads: what it is given, in messages.
+        suffixes: of the files that it loads; none where it loads networks of code.
         packages: those that it is imported from, of which one is enough.
         profiles: those that files are written for, the first for a processor that is not known.
         devices: those of this machine on which a recipe's files are run and timed.
@@ -87,6 +89,8 @@ class Runtime:
     name: str
     title: str
     sessions: tuple[str, ...]
+    loads: str
+    suffixes: tuple[str, ...]
     packages: tuple[str, ...]
     profiles: tuple[Profile, ...] = ()
     devices: tuple[str, ...] = ()
@@ -94,6 +98,11 @@ class Runtime:
     one_input_remotely: bool = False
     records_kernels: bool = False
     shipped: tuple[str, ...] = ()
+
+    @property
+    def runs_networks(self) -> bool:
+        """Tell whether it runs networks of code, not files."""
+        return not self.suffixes
 
     @property
     def is_installed(self) -> bool:

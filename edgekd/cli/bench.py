@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgekd.cli.bench_result import TimedModel, TimedModels, tables, threads_and_batch, warnings
+from edgekd.cli.output import runtime_names
 from edgekd.errors import DeviceError, MeasurementError
 from edgekd.log import get_logger
 
@@ -32,10 +33,7 @@ def bench(
     ] = None,
     runtime: Annotated[
         list[str] | None,
-        typer.Option(
-            help="onnxruntime, onnxruntime-tensorrt, pytorch, pytorch-compiled, pytorch-cudagraph or tensorrt; "
-            "repeat to compare runtimes. Without it what the file is for."
-        ),
+        typer.Option(help=f"{runtime_names()}; repeat to compare runtimes. Without it what the file is for."),
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, or a registered device (edgekd devices list).")] = "cpu",
     threads: Annotated[

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgekd.cli.output import tell
+from edgekd.cli.output import target_names, tell
 from edgekd.formatting import percent, size
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ def export(
     source: Annotated[Path, typer.Argument(metavar="RUN|STAGE", help="A run folder, or a stage's under its stages/.")],
     target: Annotated[
         list[str],
-        typer.Option(help="onnxruntime-x86, onnxruntime-x86-vnni, onnxruntime-arm or tensorrt; give it once for each."),
+        typer.Option(help=f"{target_names()}; give it once for each."),
     ],
     out: Annotated[Path, typer.Option(help="The folder to write to, with a folder for each target.")] = Path("export"),
     threads: Annotated[int, typer.Option(min=1, help="Threads with which placement is measured.")] = 1,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgekd.cli.output import target_names
 from edgekd.errors import ModelError, first_line
 from edgekd.formatting import ABSENT, count, percent
 from edgekd.plain_text import line, rich
@@ -24,7 +25,7 @@ def lint(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="An ONNX file, or a bundle.")],
     target: Annotated[
         str,
-        typer.Option(help="Where it is to run: onnxruntime-x86, onnxruntime-x86-vnni, onnxruntime-arm or tensorrt."),
+        typer.Option(help=f"Where it is to run: {target_names()}."),
     ],
     min_coverage: Annotated[
         float,

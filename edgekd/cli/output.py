@@ -1,11 +1,29 @@
 """What a command hands its caller: lines on standard output."""
 
 import sys
+from collections.abc import Iterable
 
 from edgekd.plain_text import lines
+from edgekd.runtime import RUNTIMES
 
 
 def tell(text: str) -> None:
     """Print lines for people on standard output."""
     sys.stdout.write(lines(text) + "\n")
     sys.stdout.flush()
+
+
+def one_of(names: Iterable[str]) -> str:
+    """Return ``a, b or c``."""
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def runtime_names() -> str:
+    """Return the names of runtimes that ``--runtime`` takes, for a command's help."""
+    return one_of(sorted(name for runtime in RUNTIMES.values() for name in runtime.sessions))
+
+
+def target_names() -> str:
+    """Return the profiles that files are written and linted for, for a command's help."""
+    return one_of(profile.name for runtime in RUNTIMES.values() for profile in runtime.profiles)

@@ -72,12 +72,17 @@ def profile(
     from edgekd.cli.workloads import parse_shape, parse_sizes, runtime_for, workload
     from edgekd.files import write_json
     from edgekd.report.profile import LayersUnderRoofs
+    from edgekd.runtime import RUNTIMES
 
     if picture is not None and picture.suffix not in PICTURES:
         raise MeasurementError(f"--picture {picture}: expected a file that ends in {' or '.join(PICTURES)}")
-    if (runtime := runtime_for(model)) == "tensorrt":
-        raise MeasurementError(f"{model}: an engine's layers are timed by 'trtexec --dumpProfile'; give the ONNX file")
-    profiled = workload(model, runtime, "cpu", parse_shape(shape), sizes=parse_sizes(size or []))
+    used = RUNTIMES[runtime_for(model)]
+    if not used.runs_networks and "cpu" not in used.devices:
+        raise MeasurementError(
+            f"{model}: layers are timed on this machine's CPU, where {used.title} runs nothing; give the ONNX file; "
+            "'edgekd devices layers' times those of its engine on a device"
+        )
+    profiled = workload(model, used.name, "cpu", parse_shape(shape), sizes=parse_sizes(size or []))
     leave_on_signal()
     measured = profile_against_roofline(profiled, threads, batch, runs, trace, fresh)
     document = measured.to_json()

@@ -9,11 +9,12 @@ from edgekd.bench.plan import Workload
 from edgekd.errors import EdgekdError, MeasurementError, ModelError
 from edgekd.external import external_files
 from edgekd.files import read_object
+from edgekd.runtime import DEFAULT, RUNTIMES, Runtime, by_session
 from edgekd.spec import MODEL, Spec
 from edgekd.stages import Quantize
 
 NETWORK = Path(__file__).parents[1] / "stages" / "network.py"
-ENGINES = (".engine", ".plan")
+ONNX = ".onnx"
 
 
 def workloads(
@@ -42,9 +43,9 @@ def unused(name: str, taken: dict[str, Workload]) -> str:
 
 
 def runtime_for(model: str) -> str:
-    if is_network(model):
-        return "pytorch"
-    return "tensorrt" if Path(model).suffix in ENGINES else "onnxruntime"
+    suffix, network = Path(model).suffix, is_network(model)
+    fitting = (each for each in RUNTIMES.values() if (each.runs_networks if network else suffix in each.suffixes))
+    return next(fitting, RUNTIMES[DEFAULT]).name
 
 
 def is_network(model: str) -> bool:
@@ -59,21 +60,21 @@ def workload(
     precision: str | None = None,
     sizes: Mapping[str, int] | None = None,
 ) -> Workload:
-    if is_network(model) != runtime.startswith("pytorch"):
-        raise MeasurementError(
-            f"{model} does not run in {runtime}: PyTorch takes a stage folder or path.py:function, "
-            "ONNX Runtime an .onnx file, TensorRT an .engine file"
-        )
+    used = by_session(runtime)
+    if is_network(model) != used.runs_networks:
+        first, *others = RUNTIMES.values()
+        taken = "".join(f", {each.title} {each.loads}" for each in others)
+        raise MeasurementError(f"{model} does not run in {runtime}: {first.title} takes {first.loads}{taken}")
     if precision is not None and not is_network(model):
-        raise MeasurementError(f"{model} has its precision in the file; --precision is for networks in PyTorch")
-    if sizes and (".py:" in model or runtime == "tensorrt"):
+        raise MeasurementError(f"{model} has its precision in the file; --precision is for networks of code")
+    if sizes and (".py:" in model or not (used.runs_networks or ONNX in used.suffixes)):
         raise MeasurementError(f"{model}: --size is for open dimensions of an ONNX file or a stage's folder")
     if ".py:" in model:
         return Workload(model, runtime, device, shape, precision)
     if is_network(model):
         return artifact(Path(model), runtime, device, shape, precision, sizes or {})
-    if runtime == "tensorrt":
-        return Workload(str(engine_file(Path(model))), runtime, device, shape)
+    if ONNX not in used.suffixes:
+        return Workload(str(existing(Path(model), used)), runtime, device, shape)
     return with_sizes(Workload(str(onnx_file(Path(model))), runtime, device, shape, sizes=sizes or {}))
 
 
@@ -108,9 +109,9 @@ def artifact(
     return replace(workload, sizes={each.name: each.size for each in signature.open}, signature=signature.to_json())
 
 
-def engine_file(path: Path) -> Path:
+def existing(path: Path, runtime: Runtime) -> Path:
     if not path.is_file():
-        raise MeasurementError(f"no such file: {path}; give a TensorRT engine, built on this machine")
+        raise MeasurementError(f"no such file: {path}; give {runtime.loads}")
     return path
 
 
@@ -141,7 +142,7 @@ def bundled(folder: Path) -> Path:
 
 def size_bytes(workload: Workload) -> int | None:
     """Return the size of the model's file and its external weights, or None for a network of code."""
-    if workload.runtime.startswith("pytorch"):
+    if by_session(workload.runtime).runs_networks:
         folder = workload.args.get("folder")
         return (Path(folder) / "weights.safetensors").stat().st_size if folder else None
     path = Path(workload.model)

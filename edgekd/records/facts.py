@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from edgekd.runtime import RUNTIMES
+
 # By names that are open, since each device adds its own; values are compared and shown, nothing else.
 Facts = Mapping[str, object]
 TEST_SET = "test set"
@@ -39,7 +41,11 @@ def _of_devices(devices: Mapping[str, Any]) -> Facts:
             ("board", (facts.get("facts") or {}).get("board")),
             ("processor", (facts.get("facts") or {}).get("cpu")),
             ("power mode", facts.get("power_mode")),
-            ("TensorRT", facts.get("tensorrt")),
-            ("ONNX Runtime", ((facts.get("facts") or {}).get("python") or {}).get("onnxruntime")),
+            *((each.title, _release(each.name, facts)) for each in RUNTIMES.values()),
         )
     }
+
+
+def _release(runtime: str, facts: Mapping[str, Any]) -> object:
+    python = (facts.get("facts") or {}).get("python") or {}
+    return facts.get(runtime) or python.get(runtime)

@@ -79,7 +79,7 @@ def test_a_network_in_pytorch(edgekd, known_roofs, tmp_path):
 
 def test_an_engine_is_for_another_tool(edgekd, tmp_path):
     (tmp_path / "a.engine").touch()
-    assert "trtexec" in edgekd("profile", tmp_path / "a.engine").err
+    assert "edgekd devices layers" in edgekd("profile", tmp_path / "a.engine").err
 
 
 def test_a_network_of_a_run_is_a_function_that_loads_it():

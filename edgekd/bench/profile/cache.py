@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from edgekd.bench.environment import BUSY_SHARE, CpuFacts, cpu
 from edgekd.bench.profile.roofs import Roofs
 from edgekd.errors import EdgekdError, StorageError
 from edgekd.files import canonical_json, is_file, read_object, sha256, write_json
+from edgekd.runtime import DEFAULT, RUNTIMES
 from edgekd.user_cache import cache_folder, made_once
 
 SCHEMA_VERSION = 1
@@ -42,17 +44,17 @@ def read(path: Path) -> Roofs | None:
 
 @dataclass(frozen=True)
 class MachineFacts:
-    """Facts that times on this machine depend on."""
+    """Facts that times on this machine depend on; ``runtime`` is the version of the one that measures the roofs."""
 
     cpu: CpuFacts
     threads: int
     numpy: str
-    onnxruntime: str
+    runtime: str
 
     def to_json(self) -> dict[str, Any]:
         # Which CPUs are usable does not matter, only how many.
         usable = {"usable_cpus": len(self.cpu.affinity or [])}
-        versions = {"numpy": self.numpy, "onnxruntime": self.onnxruntime}
+        versions = {"numpy": self.numpy, DEFAULT: self.runtime}
         cpu = replace(self.cpu, affinity=None).to_json()
         return {**cpu, **versions, **usable, "threads": self.threads, "schema_version": SCHEMA_VERSION}
 
@@ -60,6 +62,6 @@ class MachineFacts:
 def machine_facts(threads: int) -> MachineFacts:
     """Return the facts that the roofs depend on."""
     import numpy
-    import onnxruntime
 
-    return MachineFacts(cpu(), threads, numpy.__version__, onnxruntime.__version__)
+    runtime = import_module(RUNTIMES[DEFAULT].packages[0])
+    return MachineFacts(cpu(), threads, numpy.__version__, runtime.__version__)

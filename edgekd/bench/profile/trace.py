@@ -16,6 +16,17 @@ KERNEL = "_kernel_time"
 CONTAINERS = {"If", "Loop", "Scan"}  # their time is that of the steps inside, which have events of their own
 
 
+def family(op: str) -> str:
+    """Return one name for all variants of an operator: ``Conv``, ``MatMul``, or ``Add`` for one in int8."""
+    if "Conv" in op:
+        return "Conv"
+    return "MatMul" if "MatMul" in op or "Gemm" in op else op.removeprefix("QLinear")
+
+
+def is_weighted(op: str) -> bool:
+    return family(op) in ("Conv", "MatMul")
+
+
 @dataclass(frozen=True)
 class KernelRun:
     """One kernel's run: its name and node in the runtime's graph, and the types and shapes of its tensors.
@@ -89,7 +100,7 @@ class Trace:
         inferences = self.inferences[-runs:]
         if len(inferences) < runs:
             raise MeasurementError(
-                f"ONNX Runtime recorded {len(inferences)} of {runs} runs: its profile holds a million events; "
+                f"the runtime recorded {len(inferences)} of {runs} runs: its profile holds a million events; "
                 "give fewer --runs"
             )
         starts = [kernel.start for kernel in self.kernels]

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from edgekd.bench.interleaved import InterleavedRuns
+from edgekd.bench.profile.trace import is_weighted
 from edgekd.bench.target import LocalTarget, TimingTarget
 from edgekd.errors import MeasurementError
 from edgekd.files import temporary_folder
 from edgekd.prune.latency.branches import PREFIX, branches
 from edgekd.prune.latency.layer import Layer
 from edgekd.prune.latency.readings import Reading, fast_mean, readings
-from edgekd.runtimes.onnxruntime.join import is_weighted
 
 # A layer of ResNet, of some 0.1 ms. It is timed with all others and stands for the machine's speed.
 REFERENCE = Layer("conv", 64, 64, ((14, 14),), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), activation=True)
@@ -88,7 +88,7 @@ def kernel_times(layers: Sequence[Layer], setting: Setting) -> KernelTimes:
     missing = [layer for index, layer in enumerate(layers) if index not in read]
     if missing:
         raise MeasurementError(
-            f"ONNX Runtime's profile shows no kernel for the layer {missing[0]}: leave it out, and please report it"
+            f"the runtime's profile shows no kernel for the layer {missing[0]}: leave it out, and please report it"
         )
     reference_ms = float(np.mean([read[len(layers) + copy] for copy in range(COPIES)]))
     return KernelTimes({str(layer): read[index] / reference_ms for index, layer in enumerate(layers)}, reference_ms)

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgekd.bench.profile.trace import KernelRun
+from edgekd.bench.profile.trace import KernelRun, family, is_weighted
 
 if TYPE_CHECKING:
     from onnx import GraphProto, NodeProto, TensorProto
@@ -21,17 +21,6 @@ SCOPES = "pkg.torch.onnx.name_scopes"
 FUSED = 8  # nodes to look at on the way up from the end of a fused chain to its layer
 PASSING = {"DequantizeLinear", "QuantizeLinear", "Identity", "Cast", "Transpose", "Reshape"}
 PARAMETER = re.compile(r"(\.|_|/)(weight|bias|kernel)(_quantized|_scale|_zero_point|_bias|_int32|_int8|_float)*$")
-
-
-def family(op: str) -> str:
-    """Return one name for all variants of an operator: ``Conv``, ``MatMul``, or ``Add`` for one in int8."""
-    if "Conv" in op:
-        return "Conv"
-    return "MatMul" if "MatMul" in op or "Gemm" in op else op.removeprefix("QLinear")
-
-
-def is_weighted(op: str) -> bool:
-    return family(op) in ("Conv", "MatMul")
 
 
 class TensorGraph:

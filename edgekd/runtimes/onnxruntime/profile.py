@@ -11,10 +11,10 @@ from edgekd.agent.clock import collect, collector_off, warm_up
 from edgekd.bench.interleaved import InterleavedRuns
 from edgekd.bench.plan import Workload
 from edgekd.bench.profile.layers import LayerProfile, LayerTime
-from edgekd.bench.profile.trace import KernelRun, Trace, steps_of, trace_to_json
+from edgekd.bench.profile.trace import KernelRun, Trace, is_weighted, steps_of, trace_to_json
 from edgekd.errors import MeasurementError
 from edgekd.files import temporary_folder, write_text
-from edgekd.runtimes.onnxruntime.join import Network, TensorGraph, is_weighted, nodes_of
+from edgekd.runtimes.onnxruntime.join import Network, TensorGraph, nodes_of
 from edgekd.runtimes.onnxruntime.session import OnnxSession
 from edgekd.runtimes.onnxruntime.work import activation_bytes_of, macs_of, precision_of, weight_bytes_of
 

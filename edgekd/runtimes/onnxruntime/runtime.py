@@ -15,6 +15,8 @@ RUNTIME = Runtime(
     NAME,
     "ONNX Runtime",
     sessions=("onnxruntime", "onnxruntime-tensorrt"),
+    loads="an .onnx file",
+    suffixes=(".onnx",),
     packages=("onnxruntime",),
     shipped=("session",),
     profiles=(

@@ -3,8 +3,8 @@
 from math import prod
 from typing import TYPE_CHECKING
 
-from edgekd.bench.profile.trace import KernelRun
-from edgekd.runtimes.onnxruntime.join import Network, TensorGraph, family, is_weighted
+from edgekd.bench.profile.trace import KernelRun, family, is_weighted
+from edgekd.runtimes.onnxruntime.join import Network, TensorGraph
 
 if TYPE_CHECKING:
     from onnx import NodeProto, TensorProto

@@ -3,5 +3,10 @@
 from edgekd.runtime import Runtime
 
 RUNTIME = Runtime(
-    "pytorch", "PyTorch", sessions=("pytorch", "pytorch-compiled", "pytorch-cudagraph"), packages=("torch",)
+    "pytorch",
+    "PyTorch",
+    sessions=("pytorch", "pytorch-compiled", "pytorch-cudagraph"),
+    loads="a stage folder or path.py:function",
+    suffixes=(),
+    packages=("torch",),
 )

@@ -8,6 +8,8 @@ RUNTIME = Runtime(
     NAME,
     "TensorRT",
     sessions=("tensorrt",),
+    loads="an .engine file built on this machine",
+    suffixes=(".engine", ".plan"),
     packages=("tensorrt", "tensorrt_rtx"),
     shipped=("on_device",),
     profiles=(

@@ -3,7 +3,8 @@
 import pytest
 from onnx import helper
 
-from edgekd.runtimes.onnxruntime.join import SCOPES, Network, family, fits, module_path
+from edgekd.bench.profile.trace import family
+from edgekd.runtimes.onnxruntime.join import SCOPES, Network, fits, module_path
 from tests.runtimes.onnxruntime.networks import residual, save, weight
 
 
