@@ -84,8 +84,8 @@ def rank_blocks(network: nn.Module, blocks: Sequence[str], degradation: Degradat
 
     Args:
         degradation: called with a copy in evaluation mode, which it may change. For example the divergence of the
-            logits from the uncut network's (:func:`edgekd.quantize.sensitivity.divergence`), or the accuracy lost. A
-            value that is not a number counts as infinite.
+            logits from the uncut network's (:func:`edgekd.tasks.classification.train.divergence`), or the accuracy
+            lost. A value that is not a number counts as infinite.
     """
     measured = [(block, _measured(degradation, _without(network, [block]))) for block in blocks]
     return sorted(measured, key=lambda each: each[1])

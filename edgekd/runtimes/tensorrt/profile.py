@@ -5,8 +5,8 @@ from dataclasses import replace
 from math import prod
 from pathlib import Path
 from statistics import median
-from time import perf_counter_ns
 
+from edgekd.agent.clock import collect
 from edgekd.bench.plan import Workload
 from edgekd.bench.profile.layers import LayerProfile, LayerTime
 from edgekd.errors import MeasurementError
@@ -42,7 +42,6 @@ def record(session: TensorRTSession, runs: int) -> tuple[list[dict[str, float]],
     """Return the milliseconds of each layer in each run, and the wall time of each run."""
     trt = session.trt
     times: list[dict[str, float]] = []
-    wall: list[float] = []
 
     class Profiler(trt.IProfiler):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
@@ -53,12 +52,12 @@ def record(session: TensorRTSession, runs: int) -> tuple[list[dict[str, float]],
 
     profiler = Profiler()
     session.context.profiler = profiler
-    for _ in range(runs):
+
+    def call() -> None:
         times.append({})
-        started = perf_counter_ns()
         session.run()
-        wall.append((perf_counter_ns() - started) / 1e6)
-    return times, wall
+
+    return times, [ns / 1e6 for ns in collect(call, 0, runs, runs)]
 
 
 def join(times: list[dict[str, float]], wall: list[float], layers: Mapping[str, BuiltLayer]) -> LayerProfile:

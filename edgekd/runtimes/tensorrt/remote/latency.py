@@ -10,6 +10,7 @@ import numpy as np
 
 from edgekd.agent.blocks import TimedBlock
 from edgekd.agent.turns import MIN_ROUNDS
+from edgekd.bench.compare import MIN_FOR_P99
 from edgekd.bench.events import Event, ResponseError, integer, number, reading_response, text
 from edgekd.bench.launch import Launch
 from edgekd.bench.plan import Plan, Workload
@@ -33,12 +34,11 @@ from edgekd.runtimes.tensorrt.remote.engines import (
     engine_of,
     numbered,
 )
-from edgekd.runtimes.tensorrt.trtexec.command import MIN_QUERIES, EngineTiming, timing_command, written_warmup_ms
+from edgekd.runtimes.tensorrt.trtexec.command import EngineTiming, timing_command, written_warmup_ms
 from edgekd.runtimes.tensorrt.trtexec.latency import latency_ms, query_warnings
 from edgekd.runtimes.tensorrt.trtexec.output import Query, parse_times
 
 INTERVAL_S = 0.05  # of the power samples
-FEW = 30
 LINE = 20_000  # letters of tegrastats
 
 
@@ -141,7 +141,7 @@ def engine_for(builder: EngineBuilder, workload: Workload, number: int, batch: i
 
 def runs_of(builder: EngineBuilder, engines: Mapping[str, DeviceEngine], plan: Plan) -> Iterator[RunRequest]:
     order, seconds = random.Random(plan.seed), max(1, round(plan.seconds / plan.launches))
-    queries = -(-MIN_QUERIES // plan.launches)
+    queries = -(-MIN_FOR_P99 // plan.launches)
     for _ in range(plan.launches):
         for name in order.sample(list(engines), len(engines)):
             engine, times = engines[name], "times.json"
@@ -223,11 +223,11 @@ def record(
 
 
 def too_few_queries(queries: Sequence[Query]) -> list[MeasurementWarning]:
-    if len(queries) >= FEW:
+    if len(queries) >= MIN_ROUNDS:
         return []
     return [
         MeasurementWarning(
-            "too_few_samples", f"{len(queries)} queries in the time given, {FEW} are needed; more --seconds"
+            "too_few_samples", f"{len(queries)} queries in the time given, {MIN_ROUNDS} are needed; more --seconds"
         )
     ]
 

@@ -7,13 +7,13 @@ off. The flags here ask for that in every release.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from edgekd.bench.compare import MIN_FOR_P99
 from edgekd.errors import DeviceError
 
 Version = tuple[int, int, int]
 
 OLDEST, NEWEST_MAJOR = (8, 2, 0), 11
 WARMUP_MS = 500
-MIN_QUERIES = 400  # that p99 exists
 DETAILED = "--profilingVerbosity=detailed"
 
 
@@ -49,7 +49,7 @@ class EngineTiming:
     times_to: str
     seconds: int = 5
     copies: bool = False
-    queries: int = MIN_QUERIES
+    queries: int = MIN_FOR_P99
     profile_to: str | None = None
     layers_to: str | None = None
     shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
