@@ -46,17 +46,18 @@ EACH, QUICK_EACH, SEED = 40, 2, 0
 QUICK_CELLS = ["quiet/1:15/1/ssh", "busy-4/1:15/1/here", "busy-2/1:1/2/here"]
 # 0.1 ms a layer: 9 KiB of weights each and small images, so that neighbours do not take the cache away.
 SIZE, PLANTED_SIZE, PLANTED_LAYERS = 48, 24, (20, 21)
-# Less than edgekd bench takes, so that a comparison takes two seconds on a quiet machine.
+# Less than edgekd bench takes, so that a comparison takes four seconds on a quiet machine. With less still, eight busy
+# processes would leave a launch too few rounds of the longest pair.
 SETTINGS: dict[str, Any] = {
-    "seconds": 0.3,
-    "max_seconds": 0.6,
+    "seconds": 0.9,
+    "max_seconds": 1.8,
     "launches": 6,
     "warmup_s": 0.03,
     "resolution": 0.05,
     "width": 1.0,
 }
 LONG: dict[str, Any] = {**SETTINGS, "seconds": 6.0, "max_seconds": 6.0, "launches": 20}
-QUICK_LONG: dict[str, Any] = {**SETTINGS, "max_seconds": 0.3}
+QUICK_LONG: dict[str, Any] = {**SETTINGS, "max_seconds": 0.9}
 AUTOGROUP = Path("/proc/sys/kernel/sched_autogroup_enabled")
 
 Files = dict[str, tuple[Path, Path]]
