@@ -9,7 +9,7 @@ def trusted(record: Record) -> str:
     cases = {
         "a model against itself: the interval holds 1": "idle",
         "the same beside a process that takes one CPU": "hogged",
-        "5 % more work: the interval excludes 1": "planted",
+        f"{100 * (record['planted_work'] - 1):.0f} % more work: the interval excludes 1": "planted",
     }
     return markdown(["Comparison", "As it should be"], [[said, held(record[case])] for said, case in cases.items()])
 

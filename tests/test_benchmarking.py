@@ -36,16 +36,26 @@ def test_every_warning_is_explained():
     assert {code for code, invalid in said.items() if invalid} == records.INVALIDATING
 
 
+def test_warnings_of_boards_and_runtimes_are_explained():
+    pages = PAGE + (ROOT / "docs/jetson.md").read_text()
+    source = "".join(
+        path.read_text() for room in ("devices", "runtimes") for path in (ROOT / "edgekd" / room).rglob("*.py")
+    )
+    codes = set(re.findall(r'MeasurementWarning\(\s*"(\w+)"', source))
+    assert codes >= {"cov_high", "emulated"}
+    assert [code for code in sorted(codes) if f"`{code}`" not in pages] == []
+
+
 @pytest.mark.parametrize("name", ["self_comparison", "overhead", "against_others", "mlperf_tiny", "rooflines"])
 def test_records_are_of_full_runs(name):
     assert recorded(name)["quick"] is False
 
 
-def test_shares_of_comparisons_are_the_recorded_ones():
+def test_figures_of_sentences_are_the_recorded_ones():
     figures = recorded("self_comparison")
     for condition in ("idle", "hogged", "planted"):
         one = figures[condition]
         assert len(figures["comparisons"][condition]) == one["n"]
-        assert f"{one['good']} of {one['n']}" in PAGE
-    assert f"{figures['planted_work']:.3f}" in PAGE
+    profiles = {(each["network"], each["precision"]): each["summary"] for each in recorded("rooflines")["profiles"]}
+    assert f"{100 * profiles['resnet18', 'int8']['share']:.0f} % of the limit" in " ".join(PAGE.split())
     assert f"{recorded('overhead')['figures_ns']['added']['median']:.0f} ns" in PAGE
