@@ -13,6 +13,7 @@ from edgekd.bench import Plan, Workload
 from edgekd.bench.target import LocalTarget, TimingTarget
 from edgekd.errors import MeasurementError
 from edgekd.files import temporary_folder
+from edgekd.runtime import DEFAULT
 
 Write = Callable[[nn.Module, Path], object]
 LAUNCHES = 6
@@ -36,16 +37,17 @@ class Timing:
 
 
 class Clock:
-    """Times networks against ``reference`` in ONNX Runtime; a context manager that cleans up its files.
+    """Times networks against ``reference`` in a runtime; a context manager that cleans up its files.
 
     >>> with Clock(network, write) as clock:  # doctest: +SKIP
     ...     print(clock.time(cut).measured)
 
     Args:
         write: writes a network as ONNX in the precision of its deployment.
-        threads: threads of ONNX Runtime.
+        threads: threads of the runtime.
         seconds: the least time for each network and measurement; up to twice as long where the interval is wide.
         target: the machine that measures; this one if left out.
+        runtime: what runs the networks there.
     """
 
     def __init__(
@@ -56,10 +58,11 @@ class Clock:
         seconds: float = 1.5,
         launches: int = LAUNCHES,
         target: TimingTarget | None = None,
+        runtime: str = DEFAULT,
     ):
         self.reference, self.write = reference, write
         self.threads, self.seconds, self.launches = threads, seconds, launches
-        self.target = target or LocalTarget()
+        self.target, self.runtime = target or LocalTarget(), runtime
 
     def __enter__(self) -> "Clock":
         with ExitStack() as stack:
@@ -80,7 +83,8 @@ class Clock:
             EdgekdError: it cannot be exported, or the runtime does not run it.
         """
         self.write(network, self.after)
-        workloads = {"before": Workload(str(self.before)), "after": Workload(str(self.after))}
+        files = {"before": self.before, "after": self.after}
+        workloads = {name: Workload(str(path), self.runtime) for name, path in files.items()}
         plan = Plan(workloads, "before", self.threads, 1, self.seconds, 2 * self.seconds, launches=self.launches)
         record = self.target.latency(plan)["after"]
         if taken := next((each.message for each in record.warnings if each.code == "others_took_time"), None):

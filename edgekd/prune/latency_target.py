@@ -59,8 +59,8 @@ def prune_to_latency(
     """
     SHARE.check(ModelError, share=share)
     POSITIVE.check(ModelError, seconds=seconds)
-    first, threads, target = reference or prunable.network, table.setting.threads, table.setting.target
-    with Clock(first, write, threads, seconds, target=target) as clock:
+    first, setting = reference or prunable.network, table.setting
+    with Clock(first, write, setting.threads, seconds, target=setting.target, runtime=setting.runtime) as clock:
         costs = CutCosts(prunable, table)
         if new := costs.measure():
             logger.info(f"  prune: timed {new} layers for the table of this machine")

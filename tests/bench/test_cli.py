@@ -123,7 +123,7 @@ def test_one_model_in_several_runtimes():
 def test_a_file_in_a_runtime_that_does_not_take_it(light):
     with pytest.raises(MeasurementError, match="PyTorch a stage folder"):
         given(light, runtimes=["pytorch"])
-    with pytest.raises(MeasurementError, match=r"ONNX Runtime an \.onnx file"):
+    with pytest.raises(MeasurementError, match=r"ONNX Runtime takes an \.onnx file"):
         given("net.py:make", runtimes=["onnxruntime"])
 
 

@@ -17,6 +17,7 @@ from edgekd.files import temporary_folder
 from edgekd.prune.latency.branches import PREFIX, branches
 from edgekd.prune.latency.layer import Layer
 from edgekd.prune.latency.readings import Reading, fast_mean, readings
+from edgekd.runtime import DEFAULT
 
 # A layer of ResNet, of some 0.1 ms. It is timed with all others and stands for the machine's speed.
 REFERENCE = Layer("conv", 64, 64, ((14, 14),), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), activation=True)
@@ -40,6 +41,7 @@ class Setting:
     threads: int
     codes: type[np.uint8 | np.int8]
     target: TimingTarget = field(default_factory=LocalTarget)
+    runtime: str = DEFAULT
 
     @contextmanager
     def files(self, models: Mapping[str, Sequence[Layer]]) -> Iterator[dict[str, Path]]:
@@ -79,10 +81,12 @@ def kernel_times(layers: Sequence[Layer], setting: Setting) -> KernelTimes:
     """Time each of ``layers``, which have one size each, in one model.
 
     Raises:
-        MeasurementError: ONNX Runtime does not load or run them, or uses other kernels for one of them.
+        MeasurementError: the runtime does not load or run them, or uses other kernels for one of them.
     """
     with setting.files({"layers": [*layers, *[REFERENCE] * COPIES]}) as files:
-        turns = InterleavedRuns(files, ["layers"], files, setting.threads, WARMUP_RUNS, MIN_RUNS, MAX_RUNS, SECONDS)
+        turns = InterleavedRuns(
+            files, ["layers"], files, setting.threads, WARMUP_RUNS, MIN_RUNS, MAX_RUNS, SECONDS, runtime=setting.runtime
+        )
         taken = setting.target.interleave(turns)
     read = by_layer(readings(taken, turns, "layers"))
     missing = [layer for index, layer in enumerate(layers) if index not in read]
@@ -101,14 +105,16 @@ def by_layer(readings: Sequence[Reading]) -> dict[int, float]:
 
 
 def profiler_overhead(setting: Setting) -> float:
-    """Measure what ONNX Runtime's profiler adds to each kernel, as a multiple of the reference layer's reading.
+    """Measure what the runtime's profiler adds to each kernel, as a multiple of the reference layer's reading.
 
     It is some microseconds, as long as a small layer: how far the kernels of small layers together exceed an
     inference without the profiler, for each kernel.
     """
     with setting.files({"small": [SMALL] * SMALL_LAYERS, "reference": [REFERENCE]}) as files:
         models = {**files, "plain": files["small"]}
-        turns = InterleavedRuns(models, ORDER, files, setting.threads, SMALL_WARMUP, SMALL_RUNS, SMALL_RUNS)
+        turns = InterleavedRuns(
+            models, ORDER, files, setting.threads, SMALL_WARMUP, SMALL_RUNS, SMALL_RUNS, runtime=setting.runtime
+        )
         taken = setting.target.interleave(turns)
     kernels = readings(taken, turns, "small")
     reference_ms = by_layer(readings(taken, turns, "reference"))[0]

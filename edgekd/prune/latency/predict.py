@@ -56,7 +56,7 @@ def predictor(
             table's last measurement; in (0, ∞).
 
     Raises:
-        MeasurementError: ``uncut_ms`` is out of range, or ONNX Runtime does not run one of the layers.
+        MeasurementError: ``uncut_ms`` is out of range, or the runtime does not run one of the layers.
         ModelError: the network does not take such an input, or calls no layer that could be timed.
     """
     if not 0 < uncut_ms < math.inf:
@@ -99,7 +99,8 @@ def network_ms(path: Path | str, table: LatencyTable, seconds: float = 1.5) -> f
     setting, order = table.setting, ["network"] * TURN + ["reference"]
     with setting.files({"reference": [REFERENCE] * COPIES}) as files:
         models = {**files, "network": Path(path)}
-        turns = InterleavedRuns(models, order, models, setting.threads, WARMUP_TURNS, MIN_TURNS, MAX_TURNS, seconds)
+        counts = (WARMUP_TURNS, MIN_TURNS, MAX_TURNS)
+        turns = InterleavedRuns(models, order, models, setting.threads, *counts, seconds, runtime=setting.runtime)
         taken = setting.target.interleave(turns)
     kernels = readings(taken, turns, "network")
     reference_ms = sum(by_layer(readings(taken, turns, "reference")).values()) / COPIES

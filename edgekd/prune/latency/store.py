@@ -8,6 +8,7 @@ from typing import Any
 from edgekd.bench.target import Facts
 from edgekd.errors import EdgekdError, StorageError
 from edgekd.files import canonical_json, is_file, locked, read_object, sha256, write_json
+from edgekd.runtime import DEFAULT
 from edgekd.user_cache import cache_folder
 
 VERSION = 1
@@ -22,6 +23,7 @@ class ReadingStore:
 
     precision: str
     machine: Facts
+    runtime: str = DEFAULT
     multiples: dict[str, float] = field(default_factory=dict)
     reference_ms: float | None = None
     overhead: float | None = None
@@ -30,7 +32,9 @@ class ReadingStore:
     """Ignore the file, and replace it when readings are saved."""
 
     def __post_init__(self) -> None:
-        key = sha256(canonical_json([VERSION, self.precision, self.machine.to_json()]))
+        # Readings of earlier versions are of one runtime.
+        other = [] if self.runtime == DEFAULT else [self.runtime]
+        key = sha256(canonical_json([VERSION, self.precision, self.machine.to_json(), *other]))
         self.path = cache_folder() / f"latency-{key[:16]}.json"
         self.load()
 

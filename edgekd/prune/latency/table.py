@@ -9,6 +9,7 @@ from edgekd.errors import MeasurementError
 from edgekd.prune.latency.kernels import Setting, batches_of, kernel_times, profiler_overhead
 from edgekd.prune.latency.layer import Layer
 from edgekd.prune.latency.store import ReadingStore
+from edgekd.runtime import DEFAULT
 
 PRECISIONS = ("float32", "int8")
 ARM = ("aarch64", "arm64")
@@ -19,7 +20,7 @@ Progress = Callable[[int, int], None]
 
 
 class LatencyTable:
-    """Latencies of layers in ONNX Runtime on a machine: ``table[layer]`` is milliseconds in one inference.
+    """Latencies of layers in a runtime on a machine: ``table[layer]`` is milliseconds in one inference.
 
     A latency is that of the layer's kernel alone, as it runs within a network at batch 1, without the runtime's work
     between layers. All are at one speed of the machine, its best while it was measured: a reference layer is timed with
@@ -27,16 +28,22 @@ class LatencyTable:
 
     Args:
         precision: ``float32``; or ``int8``: 8-bit activations, and 8-bit weights per channel.
-        threads: threads of ONNX Runtime.
+        threads: threads of the runtime.
         fresh: ignore earlier readings, and measure again.
         target: the machine that measures; this one if left out.
+        runtime: what runs the layers there; one that records kernels.
 
     Raises:
         MeasurementError: another precision, or no threads.
     """
 
     def __init__(
-        self, precision: str = "float32", threads: int = 1, fresh: bool = False, target: TimingTarget | None = None
+        self,
+        precision: str = "float32",
+        threads: int = 1,
+        fresh: bool = False,
+        target: TimingTarget | None = None,
+        runtime: str = DEFAULT,
     ):
         if precision not in PRECISIONS:
             raise MeasurementError(f"no layer times at precision {precision!r}; known: {', '.join(PRECISIONS)}")
@@ -45,8 +52,8 @@ class LatencyTable:
         # Profiles of Arm have int8 activations, those of x86 uint8.
         target = target or LocalTarget()
         codes = np.int8 if target.architecture in ARM else np.uint8
-        self.setting = Setting(precision, threads, codes, target)
-        self._store = ReadingStore(precision, target.facts(threads), fresh=fresh)
+        self.setting = Setting(precision, threads, codes, target, runtime)
+        self._store = ReadingStore(precision, target.facts(threads), runtime, fresh=fresh)
 
     def __contains__(self, layer: Layer) -> bool:
         return all(str(each) in self._store.multiples for each in layer.each_call())
@@ -84,7 +91,7 @@ class LatencyTable:
             progress: called after every few layers with the number done and the number of all that were missing.
 
         Raises:
-            MeasurementError: ONNX Runtime does not load or run one of them.
+            MeasurementError: the runtime does not load or run one of them.
         """
         missing = self._missing(layers)
         if missing and self._store.overhead is None:

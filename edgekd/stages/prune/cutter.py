@@ -106,7 +106,10 @@ class Cutter:
             pruned = cut(self.round_to)
             figures = CutFigures(count.words, pruned.after / whole, left_whole=_kept(unpruned))
             return Cut(pruned.network, pruned.plan, figures)
-        with self.place() as place, Clock(self.first, self._write, self.threads, target=place) as clock:
+        with (
+            self.place() as place,
+            Clock(self.first, self._write, self.threads, target=place, runtime=self.job.needs.runtime) as clock,
+        ):
             checked = check_latency(cut, clock, self._roundings())
         figures = CutFigures(
             count.words,
@@ -173,7 +176,8 @@ class Cutter:
     @contextmanager
     def _table(self) -> Iterator[LatencyTable]:
         with self.place() as place:
-            yield LatencyTable(self.job.needs.precision, self.threads, target=place)
+            needs = self.job.needs
+            yield LatencyTable(needs.precision, self.threads, target=place, runtime=needs.runtime)
 
     def _roundings(self) -> list[int]:
         return list(dict.fromkeys([self.round_to, *(lcm(self.round_to, step) for step in COARSER)]))
