@@ -11,7 +11,8 @@ of wall times would have said. On the quiet machine a file with 5 % more work mu
 Each comparison goes the way of ``edgekd bench A --against B``, early stopping and all, in less time (the settings are
 recorded). Loads take turns, so that what the machine does over the hours meets all of them. A cell is called
 LOAD/PAIR/THREADS/WAY, and ``--cells 'busy-*/1:15/1/here'`` takes those that match. With ``--json FILE`` results are
-kept as they come: a run that was stopped, or that ``--minutes`` ended, goes on from there.
+kept as they come in FILE's .part.jsonl: a run that was stopped, or that ``--minutes`` ended, goes on from there, and
+one of more cells or of more comparisons ``--each`` uses those of some cells.
 """
 
 import random
@@ -97,10 +98,10 @@ def main() -> None:
     show(found)
     for name in (name for name, truth in truths.items() if truth["moved"]):
         say(f"{name}: the quiet ratio moved by more than its intervals between its readings")
-    if complete:
-        kept.forget()
-    else:
+    if not complete:
         say("the minutes are over: the same command goes on from here")
+    elif not arguments.cells:
+        kept.forget()
     figures = {
         **{"settings": SETTINGS, "settings_of_quiet_ratios": kept.long, "each": each, "complete": complete},
         **{"sched_autogroup": AUTOGROUP.read_text().strip() if AUTOGROUP.exists() else None},
