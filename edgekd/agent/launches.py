@@ -45,7 +45,7 @@ def run_launch(
         conversation.send({"event": "doing", "model": model, "activity": activity})
 
     def kill() -> None:
-        for child in children.values():
+        for child in list(children.values()):
             with suppress(OSError):
                 os.killpg(child.pid, SIGKILL)
 
@@ -58,7 +58,7 @@ def run_launch(
             doing(name, "starting")
             child.receive()
         opened = {name: load(name, child, request, doing) for name, child in children.items()}
-        warm = {name: warm_up(name, child, request["warmup_s"], doing) for name, child in children.items()}
+        warm = {name: warmed_up(name, child, request["warmup_s"], doing) for name, child in children.items()}
         shield, several = any(each["shield"] for each in warm.values()), len(children) > 1
         neighbours, throttled = Neighbours([child.pid for child in children.values()], cpus), throttle_events()
         turns = {
@@ -89,7 +89,7 @@ def load(name: str, child: Child, request: dict[str, Any], doing: Say) -> dict[s
     return opened
 
 
-def warm_up(name: str, child: Child, seconds: float, doing: Say) -> dict[str, Any]:
+def warmed_up(name: str, child: Child, seconds: float, doing: Say) -> dict[str, Any]:
     doing(name, "the warm-up")
     warm: dict[str, Any] = child.ask("warm", seconds=seconds)
     return warm

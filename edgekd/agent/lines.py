@@ -31,8 +31,10 @@ class Conversation:
     def _read(self) -> None:
         for line in sys.stdin:
             self._requests.put(json.loads(line))
-        self.at_end()
-        os._exit(1)
+        try:
+            self.at_end()
+        finally:
+            os._exit(1)
 
     def receive(self) -> dict[str, Any]:
         """Return the next request; wait for it."""
