@@ -139,11 +139,11 @@ def beside_baseline(case: Case, number: int) -> Evaluation:
     right = (answers == case.data.test.labels).tolist()
     plan = comparison_plan(file, case.agreed, Target(device="cpu", runtime="onnxruntime"), seed=number)
     found = measure(plan)[NOW]
-    beside = against_baseline(found, sha256_file(case.agreed)).to_json()
+    beside = against_baseline(found, sha256_file(case.agreed))
     return {
         "accuracy": sum(right) / len(right),
         "right": encode_correct(right),
-        VS_BASELINE: beside,
+        VS_BASELINE: beside.to_json() if beside else None,
         "valid": found.valid,
     }
 

@@ -53,6 +53,11 @@ class InterleavedTimes:
     times_ns: NDArray[np.float64]
     traces: Mapping[str, Trace]
 
+    def known(self, name: str, turns: InterleavedRuns) -> NDArray[np.bool_]:
+        """Return for each counted inference of ``name`` whether its cost can be told, in the order of its trace."""
+        own = [place for place, each in enumerate(turns.order) if each == name]
+        return ~np.isnan(self.times_ns[:, own]).ravel()
+
     def runs(self, name: str, turns: InterleavedRuns) -> int:
         """Return the number of counted inferences of ``name``."""
         return len(self.times_ns) * list(turns.order).count(name)

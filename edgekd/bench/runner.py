@@ -14,7 +14,14 @@ from edgekd.bench.events import reading_response
 from edgekd.bench.launch import Launch, launch_of
 from edgekd.bench.local_agent import AgentJob, LocalJob, TimeLimitError
 from edgekd.bench.plan import Plan
-from edgekd.bench.records import CostSummary, LatencyRatio, LatencyRecord, LatencySummary, MeasurementWarning
+from edgekd.bench.records import (
+    OTHERS_TOOK_TIME,
+    CostSummary,
+    LatencyRatio,
+    LatencyRecord,
+    LatencySummary,
+    MeasurementWarning,
+)
 from edgekd.bench.runtimes import session_place
 from edgekd.bench.undisturbed import costs, paired_costs, taken_share
 from edgekd.errors import MeasurementError
@@ -285,4 +292,4 @@ def counted_warnings(plan: Plan, launches: Sequence[Launch], name: str) -> list[
         f"others took processor time from {total - counted} of {total} rounds, and what is left does not make a "
         f"measurement: stop them, give --threads 1, whose time can be told apart, or measure where they do not run"
     )
-    return [MeasurementWarning("others_took_time", message)]
+    return [MeasurementWarning(OTHERS_TOOK_TIME, message)]

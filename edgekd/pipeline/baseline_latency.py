@@ -14,6 +14,7 @@ from typing import ClassVar
 from edgekd.artifact_cache import METRICS
 from edgekd.bench import Plan, Workload
 from edgekd.bench.profile.cache import machine_facts
+from edgekd.bench.quiet_moment import reasons, when_quiet
 from edgekd.bench.records import LatencyRecord
 from edgekd.bench.target import LocalTarget
 from edgekd.devices.probe import Probe
@@ -64,8 +65,11 @@ def place(target: Target) -> str:
 
 
 @dataclass(frozen=True)
-class ComparisonNode(Node[AgainstBaseline]):
-    """The time of ``file`` over the baseline's on one target; ``probe`` is of its device, or None for this machine."""
+class ComparisonNode(Node[AgainstBaseline | None]):
+    """The cost of ``file`` over the baseline's on one target; ``probe`` is of its device, or None for this machine.
+
+    It is None where others took so much of the processors that no ratio can be told.
+    """
 
     file: Path
     baseline: Path
@@ -88,18 +92,23 @@ class ComparisonNode(Node[AgainstBaseline]):
     def fill(self, folder: Path, workplace: Path) -> None:
         logger.info(f"  {place(self.target)}: in turns with the baseline's file")
         with RemoteTarget(self.probe.device) if self.probe else LocalTarget() as target:
-            found = target.latency(comparison_plan(self.file, self.baseline, self.target))[NOW]
+            found = when_quiet(target.latency, comparison_plan(self.file, self.baseline, self.target))[NOW]
         compared = against_baseline(found, sha256_file(self.baseline))
-        write_json(folder / METRICS, {"beside": compared.to_json(), "codes": [each.code for each in found.warnings]})
+        for message in reasons({NOW: found}).values():
+            logger.warning(f"{place(self.target)}: the time against the baseline's file is not valid: {message}")
+        beside = compared.to_json() if compared else None
+        write_json(folder / METRICS, {"beside": beside, "codes": [each.code for each in found.warnings]})
 
     def holds(self, folder: Path) -> bool:
         # Times of an emulated device, or in another power mode, are invalid at every moment.
         if self.probe is None:
-            return self.read(folder).valid
+            found = self.read(folder)
+            return found is not None and found.valid
         return not TRANSIENT & set(json.loads((folder / METRICS).read_text())["codes"])
 
-    def read(self, folder: Path) -> AgainstBaseline:
-        return AgainstBaseline(**json.loads((folder / METRICS).read_text())["beside"])
+    def read(self, folder: Path) -> AgainstBaseline | None:
+        found = json.loads((folder / METRICS).read_text())["beside"]
+        return AgainstBaseline(**found) if found else None
 
 
 def comparison_plan(file: Path, baseline: Path, target: Target, seed: int = 0) -> Plan:
@@ -118,7 +127,10 @@ def comparison_plan(file: Path, baseline: Path, target: Target, seed: int = 0) -
     )
 
 
-def against_baseline(record: LatencyRecord, baseline_sha256: str) -> AgainstBaseline:
-    """Return the comparison with the baseline from the new file's record, as :func:`comparison_plan` measures it."""
+def against_baseline(record: LatencyRecord, baseline_sha256: str) -> AgainstBaseline | None:
+    """Return the comparison with the baseline from the new file's record, as :func:`comparison_plan` measures it.
+
+    It is None where the record has no ratio.
+    """
     ratio = record.latency_vs_reference
-    return AgainstBaseline(**(ratio.to_json() if ratio else {}), baseline_sha256=baseline_sha256, valid=record.valid)
+    return AgainstBaseline(**ratio.to_json(), baseline_sha256=baseline_sha256, valid=record.valid) if ratio else None

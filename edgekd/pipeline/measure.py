@@ -12,6 +12,7 @@ from edgekd.bench import LatencyRecord, MemoryRecord, Plan, Workload, fingerprin
 from edgekd.bench import measure as carry_out
 from edgekd.bench import memory as peak_memory
 from edgekd.bench.profile.profiler import profile_against_roofline
+from edgekd.bench.quiet_moment import when_quiet
 from edgekd.files import canonical_json, sha256, sha256_file, write_json
 from edgekd.log import get_logger
 from edgekd.pipeline.evaluate import Exported
@@ -78,7 +79,7 @@ class LatencyNode(Node[Measured]):
         workloads = {label: Workload(str(path), self.target.runtime) for label, path in self._files.items()}
         first, question = self.exports[0].label, self.question
         plan = Plan(workloads, first, threads, 1, SECONDS, 2 * SECONDS, launches=LAUNCHES, question=question)
-        latency = carry_out(plan)
+        latency = when_quiet(carry_out, plan)
         memory = {label: peak_memory(workload, threads) for label, workload in workloads.items()}
         content = {
             "environment": environment,

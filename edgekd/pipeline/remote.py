@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from edgekd.artifact_cache import METRICS
 from edgekd.bench import LatencyRecord, Plan, Workload
+from edgekd.bench.quiet_moment import when_quiet
+from edgekd.bench.records import OTHERS_TOOK_TIME
 from edgekd.data import DataSet
 from edgekd.devices.probe import Probe
 from edgekd.devices.targets import RemoteTarget
@@ -35,7 +37,7 @@ VERSION = 2
 # Goes up with what a device's predictions are: from 2 on, outputs that are not finite predict nothing.
 PREDICTIONS = 2
 # Warnings about times that another moment may not have.
-TRANSIENT = {"cut_short", "throttled", "others_took_time"}
+TRANSIENT = {"cut_short", "throttled", OTHERS_TOOK_TIME}
 
 
 @dataclass(frozen=True)
@@ -183,7 +185,7 @@ class RemoteLatencyNode(_RemoteNode):
 
     def fill(self, folder: Path, workplace: Path) -> None:
         logger.info(f"  {self.name}: {len(self.files)} files in turns")
-        latency = self.connection.target.latency(self._plan)
+        latency = when_quiet(self.connection.target.latency, self._plan)
         write_json(folder / METRICS, {"latency": {label: one.to_json() for label, one in latency.items()}})
 
     def holds(self, folder: Path) -> bool:

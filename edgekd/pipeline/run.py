@@ -83,10 +83,12 @@ def run(
             for target in recipe.targets
             if target.device in probed and any(export.own_file_for(target) for export in exports)
         ]
+        last = exports[-1].folder
         compared = {
-            target: nodes.make(ComparisonNode(exports[-1].folder / new.file, old, target, probed.get(target.device)))
+            target: found
             for target, old in compared_with.items()
             if (new := exports[-1].own_file_for(target))
+            and (found := nodes.make(ComparisonNode(last / new.file, old, target, probed.get(target.device))))
         }
         full = make_report(
             recipe, data, exports, teachers, ensemble, measured, remote, compared, log, nodes, command,

@@ -1,10 +1,11 @@
 """Warnings of a report: facts that its figures do not show."""
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from edgekd.bench import LatencyRecord
+from edgekd.bench import LatencyRatio, LatencyRecord
 from edgekd.data import DataSet
 from edgekd.devices.registry import LOCAL
 from edgekd.formatting import significant
@@ -17,7 +18,6 @@ from edgekd.recipe import Recipe, Target
 from edgekd.report import schema
 from edgekd.runtime import RUNTIMES, Runtime, by_session
 from edgekd.stages import STAGES
-from edgekd.stats.ratios import ratio_over_launches
 from edgekd.tasks.breakdown import Breakdown
 from edgekd.tasks.registry import metric_named
 
@@ -85,9 +85,8 @@ def slower(
             if why is None or not {before.label, after.label} <= set(latency):
                 continue
             ours, theirs = latency[after.label], latency[before.label]
-            interval = ratio_over_launches(ours.raw_ns, theirs.raw_ns)[1]
-            if interval and interval[0] > 1:
-                times = significant(_to_reference(ours) / _to_reference(theirs))
+            if ours.valid and theirs.valid and is_surely_slower(ours, theirs):
+                times = significant(_to_reference(ours).ratio / _to_reference(theirs).ratio)
                 message = (
                     f"on {target.device}/{target.runtime} {after.label} takes {times} times as long as "
                     f"{before.label}: {why.reason}"
@@ -121,8 +120,17 @@ def _reason(bound: str | None) -> str:
     return f"its float file is surely worse in {title}, and misses the {title} that is needed"
 
 
-def _to_reference(record: LatencyRecord) -> float:
-    return record.latency_vs_reference.ratio if record.latency_vs_reference else 1.0
+def is_surely_slower(ours: LatencyRecord, theirs: LatencyRecord) -> bool:
+    """Tell whether ``ours`` costs more than ``theirs`` with 95 % confidence, by the ratios of both to one reference."""
+    one, other = _to_reference(ours), _to_reference(theirs)
+    if one.ci95 is None or other.ci95 is None:
+        return False
+    reach = math.hypot(math.log(one.ratio / one.ci95[0]), math.log(other.ci95[1] / other.ratio))
+    return math.log(one.ratio / other.ratio) > reach
+
+
+def _to_reference(record: LatencyRecord) -> LatencyRatio:
+    return record.latency_vs_reference or LatencyRatio(1.0, (1.0, 1.0))
 
 
 def lost_groups(breakdown: Breakdown) -> list[schema.Note]:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from edgekd.bench import quiet_moment
 from edgekd.bench.records import LatencyRatio, LatencyRecord, LatencySummary, MeasurementWarning
 from edgekd.devices.facts import DeviceFacts
 from edgekd.devices.probe import Probe
@@ -54,7 +55,7 @@ class Place:
             1,
             [],
             [],
-            latency_vs_reference=LatencyRatio(1.25),
+            latency_vs_reference=None if "unclear" in self.codes else LatencyRatio(1.25),
             warnings=warnings,
         )
         return dict.fromkeys(plan.workloads, record)
@@ -68,9 +69,11 @@ class Place:
         (("emulated",), True, 1),  # it will be that at every moment
         ((), False, 1),
         (("too_few_samples",), False, 2),
+        (("others_took_time",), True, 2),
     ],
 )
 def test_what_another_moment_may_mend_is_timed_again(codes, on_device, times, tmp_path, monkeypatch):
+    monkeypatch.setattr(quiet_moment, "PATIENCE_S", 0)
     place = Place(*codes)
     monkeypatch.setattr(baseline_latency, "RemoteTarget", place)
     monkeypatch.setattr(baseline_latency, "LocalTarget", place)
@@ -83,3 +86,15 @@ def test_what_another_moment_may_mend_is_timed_again(codes, on_device, times, tm
         found = NodeCache(tmp_path).make(ComparisonNode(*files, target, probe))
     assert place.asked == times
     assert (found.ratio, found.baseline_sha256) == (1.25, sha256_file(files[1]))
+
+
+def test_without_a_ratio_there_is_no_comparison_and_a_further_start_measures_again(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(quiet_moment, "PATIENCE_S", 0)
+    place = Place("others_took_time", "unclear")
+    monkeypatch.setattr(baseline_latency, "LocalTarget", place)
+    file = tmp_path / "new.onnx"
+    file.write_bytes(b"new")
+    node = ComparisonNode(file, file, Target(device="cpu", runtime="onnxruntime"), None)
+    assert [NodeCache(tmp_path).make(node) for _ in range(2)] == [None, None]
+    assert place.asked == 2
+    assert "the time against the baseline's file is not valid: a warning" in capsys.readouterr().err

@@ -1,12 +1,13 @@
 """What a report warns of, on made-up files and times."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from edgekd.bench import LatencyRatio, LatencyRecord, LatencySummary
+from edgekd.bench import LatencyRatio, LatencyRecord, LatencySummary, MeasurementWarning
 from edgekd.export import Parity
 from edgekd.formatting import significant
 from edgekd.pipeline.evaluate import Exported
@@ -48,11 +49,9 @@ def placement(chosen: str, ratio: float | None = 1.3, accepted: bool = True, **m
 
 
 def record(ns: int, to_teacher: float | None) -> LatencyRecord:
-    against = LatencyRatio(to_teacher, (to_teacher, to_teacher)) if to_teacher else None
-    launches = [[[ns + index, ns, ns] for index in range(6)] for _ in range(6)]
-    return LatencyRecord(
-        LatencySummary(ns / 1e6, ns / 1e6, 108, ns / 1e6), None, None, 1, 1, [], launches, latency_vs_reference=against
-    )
+    against = LatencyRatio(to_teacher, (0.99 * to_teacher, 1.01 * to_teacher)) if to_teacher else None
+    latency = LatencySummary(ns / 1e6, ns / 1e6, 108, ns / 1e6)
+    return LatencyRecord(latency, None, None, 1, 1, [], [], latency_vs_reference=against)
 
 
 def notes(*exports: Any, **records: LatencyRecord) -> list[tuple[str, str]]:
@@ -82,6 +81,14 @@ def test_a_file_that_may_be_as_fast_is_not_called_slower():
     before, after = export("teacher"), export("quantized", "quantize", precision="int8", placement=placement("int8"))
     assert notes(before, after, teacher=record(1000, None), quantized=record(1000, 1.0)) == []
     assert notes(before, after, teacher=record(1000, None)) == []
+
+
+def test_a_slowdown_that_others_may_have_made_is_not_told():
+    before, after = export("teacher"), export("quantized", "quantize", precision="int8", placement=placement("int8"))
+    assert notes(before, after, teacher=record(1000, None), quantized=record(3000, 1.005)) == []
+    taken = (MeasurementWarning("others_took_time", "others took it all"),)
+    unclear = replace(record(3000, 1.4), warnings=taken)
+    assert notes(before, after, teacher=record(1000, None), quantized=unclear) == []
 
 
 @pytest.mark.parametrize(

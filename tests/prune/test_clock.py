@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from edgekd.bench import quiet_moment
 from edgekd.bench.records import LatencyRecord, LatencySummary, MeasurementWarning
 from edgekd.bench.target import LocalTarget
 from edgekd.errors import MeasurementError, ModelError
@@ -71,13 +72,16 @@ class CrowdedTarget(LocalTarget):
         return {"after": LatencyRecord(times, 1.0, 1.0, 1, 1, [], [], warnings=(why,))}
 
 
-def test_a_latency_that_others_leave_unclear_is_refused():
+def test_a_latency_that_others_leave_unclear_is_refused_when_no_quiet_moment_came(monkeypatch, capsys):
+    monkeypatch.setattr(quiet_moment, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(quiet_moment, "PAUSE_S", 0.1)
     network = separable(8)
     with (
         Clock(network, WRITE, target=CrowdedTarget()) as clock,
         pytest.raises(MeasurementError, match="29 of 30 rounds"),
     ):
         clock.time(network)
+    assert capsys.readouterr().err.count("measuring again until they rest, for 0.5 s at most") == 1
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ import numpy as np
 
 from edgekd.bench.interleaved import InterleavedRuns
 from edgekd.bench.profile.trace import is_weighted
+from edgekd.bench.quiet_moment import interleave_when_quiet
 from edgekd.bench.target import LocalTarget, TimingTarget
 from edgekd.errors import MeasurementError
 from edgekd.files import temporary_folder
@@ -87,7 +88,7 @@ def kernel_times(layers: Sequence[Layer], setting: Setting) -> KernelTimes:
         turns = InterleavedRuns(
             files, ["layers"], files, setting.threads, WARMUP_RUNS, MIN_RUNS, MAX_RUNS, SECONDS, runtime=setting.runtime
         )
-        taken = setting.target.interleave(turns)
+        taken = interleave_when_quiet(setting.target.interleave, turns)
     read = by_layer(readings(taken, turns, "layers"))
     missing = [layer for index, layer in enumerate(layers) if index not in read]
     if missing:
@@ -115,7 +116,7 @@ def profiler_overhead(setting: Setting) -> float:
         turns = InterleavedRuns(
             models, ORDER, files, setting.threads, SMALL_WARMUP, SMALL_RUNS, SMALL_RUNS, runtime=setting.runtime
         )
-        taken = setting.target.interleave(turns)
+        taken = interleave_when_quiet(setting.target.interleave, turns)
     kernels = readings(taken, turns, "small")
     reference_ms = by_layer(readings(taken, turns, "reference"))[0]
     plain_ms = fast_mean(taken.times_ns[:, -1]) / 1e6

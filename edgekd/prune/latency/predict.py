@@ -8,6 +8,7 @@ from typing import Protocol
 from torch import nn
 
 from edgekd.bench.interleaved import InterleavedRuns
+from edgekd.bench.quiet_moment import interleave_when_quiet
 from edgekd.errors import MeasurementError
 from edgekd.prune.latency.kernels import COPIES, REFERENCE, by_layer
 from edgekd.prune.latency.layer import Layer
@@ -101,7 +102,7 @@ def network_ms(path: Path | str, table: LatencyTable, seconds: float = 1.5) -> f
         models = {**files, "network": Path(path)}
         counts = (WARMUP_TURNS, MIN_TURNS, MAX_TURNS)
         turns = InterleavedRuns(models, order, models, setting.threads, *counts, seconds, runtime=setting.runtime)
-        taken = setting.target.interleave(turns)
+        taken = interleave_when_quiet(setting.target.interleave, turns)
     kernels = readings(taken, turns, "network")
     reference_ms = sum(by_layer(readings(taken, turns, "reference")).values()) / COPIES
     return sum(table.at_best(kernel.ms / reference_ms) for kernel in kernels)

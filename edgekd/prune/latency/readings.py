@@ -26,9 +26,12 @@ class Reading:
 
 
 def readings(taken: InterleavedTimes, turns: InterleavedRuns, name: str) -> list[Reading]:
-    """Return the kernels of the model ``name`` with their times; kernels within a loop are added up."""
+    """Return the kernels of the model ``name`` with their times; kernels within a loop are added up.
+
+    Only inferences whose cost can be told count.
+    """
     inferences, _ = taken.traces[name].last(taken.runs(name, turns))
-    spent = [_spent(kernels) for kernels in inferences]
+    spent = [_spent(kernels) for kernels, known in zip(inferences, taken.known(name, turns), strict=True) if known]
     first = {kernel.identity: kernel for kernel in inferences[0]}
     return [
         # The profiler cuts to whole microseconds.

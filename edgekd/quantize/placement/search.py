@@ -11,6 +11,7 @@ from onnx import ModelProto
 
 from edgekd.bench import Plan, Workload
 from edgekd.bench.profile.layers import LayerTime
+from edgekd.bench.quiet_moment import must_tell, when_quiet
 from edgekd.bench.target import LocalTarget, TimingTarget
 from edgekd.deploy import deploy
 from edgekd.errors import EdgekdError, ExportError, StorageError
@@ -66,6 +67,7 @@ def search_placement(
 
     Raises:
         ExportError: layers are not timed in the runtime of the target.
+        MeasurementError: others took so much of the processors that the candidates cannot be told apart.
     """
     runtime = runtime_of(target)
     if runtime is None or not runtime.records_kernels:
@@ -132,7 +134,8 @@ def _time(
             paths[name] = _write(model, target, kept, folder / f"{name}.onnx")
     workloads = {name: Workload(str(path), runtime.name) for name, path in paths.items()}
     plan = Plan(workloads, FLOAT, threads, 1, seconds, seconds, launches=6)
-    records = at.latency(plan)
+    records = when_quiet(at.latency, plan)
+    must_tell(records, "the placement of int8 layers")
     timed = []
     for name, kept in files.items():
         against = records[name].latency_vs_reference
