@@ -23,6 +23,14 @@ static double f{0}(double *x, int n) {{
   return sum;
 }}
 """
+# It ends when its parent is gone: one that is killed has no time to end it.
+SPIN = """\
+import os
+parent = os.getppid()
+while os.getppid() == parent:
+    for _ in range(1000000):
+        pass
+"""
 # Until a new process is at full load.
 SETTLE_S = 0.3
 
@@ -34,8 +42,8 @@ def hog(wanted: bool = True) -> Iterator[int | None]:
         yield None
         return
     cpu = max(quietest(10_000))
-    spin = f"import os\nos.sched_setaffinity(0, [{cpu}])\nwhile True: pass"
-    process = subprocess.Popen([sys.executable, "-c", spin])
+    pinned = f"import os\nos.sched_setaffinity(0, [{cpu}])\n{SPIN}"
+    process = subprocess.Popen([sys.executable, "-c", pinned])
     try:
         yield cpu
     finally:
@@ -52,7 +60,7 @@ def busy(count: int) -> Iterator[None]:
     """
     with ExitStack() as stack:
         for _ in range(count):
-            stack.enter_context(session([sys.executable, "-c", "while True: pass"]))
+            stack.enter_context(session([sys.executable, "-c", SPIN]))
         time.sleep(SETTLE_S if count else 0)
         yield
 
@@ -60,7 +68,7 @@ def busy(count: int) -> Iterator[None]:
 @contextmanager
 def compiling(folder: Path, jobs: int = 2) -> Iterator[None]:
     """Compile over and over, ``jobs`` at a time in one session, as ``make -j`` does."""
-    command = f"while :; do {compilation(folder)} || exit; done"
+    command = f"while kill -0 $PPID && {compilation(folder)}; do :; done"
     with session(["sh", "-c", " & ".join([command] * jobs) + " & wait"]):
         time.sleep(SETTLE_S)
         yield
