@@ -20,7 +20,6 @@ from edgekd.preprocess import Preprocess
 from edgekd.recipe.load import read_text
 from edgekd.recipe.tree import Origin, parse
 from edgekd.report.schema import Report
-from edgekd.runtime import RUNTIMES
 from edgekd.strict_json import JsonObject
 from edgekd.tasks.registry import DEFAULT, TASKS
 from edgekd.tasks.task import Task
@@ -93,13 +92,16 @@ def read_report(run: Path) -> Report:
 
 
 def by_label(report: Report, run: Path) -> dict[str, RunFile]:
-    """Return each network's first row in ONNX Runtime, in the order of the stages, teacher first."""
+    """Return each network's first file for the runtime of bundles, in the order of the stages, teacher first.
+
+    Where a recipe has no target in that runtime, they are those for the first target, which run in it too.
+    """
+    rows = [(row, RunFile(row.file, row.precision)) for row in report.rows if row.file]
     found: dict[str, RunFile] = {}
-    for row in report.rows:
-        if row.runtime == REFERENCE and row.file:
-            found.setdefault(row.model, RunFile(row.file, row.precision))
+    for row, file in [each for each in rows if each[0].runtime == REFERENCE] or rows:
+        found.setdefault(row.model, file)
     if not found:
-        raise BundleError(f"{run}: its report has no file for {RUNTIMES[REFERENCE].title}; run the recipe again")
+        raise BundleError(f"{run}: its report has no file; run the recipe again")
     return found
 
 

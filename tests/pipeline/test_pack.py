@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from edgekd.bundle.verify import verify
 from edgekd.errors import BundleError
 from edgekd.files import sha256_file
 from edgekd.pipeline.names import NAMED_SAMPLES, SAMPLES
-from edgekd.pipeline.pack import must_be_images, pack_run, read_samples
+from edgekd.pipeline.pack import by_label, must_be_images, pack_run, read_samples
 from edgekd.preprocess import Preprocess
 from tests.bundle.models import named_samples
 from tests.bundle.test_pack import contents
@@ -162,3 +163,16 @@ def test_samples_of_several_inputs_lie_by_name(tmp_path: Path) -> None:
         np.testing.assert_array_equal(found[name], each, strict=True)
     with pytest.raises(BundleError, match="--raw-input is for images; this network takes several inputs, leave it out"):
         must_be_images(found, Preprocess("tensors", (), (), ()))
+
+
+def test_a_run_without_a_target_in_the_runtime_of_bundles_is_packed_all_the_same() -> None:
+    def row(model: str, runtime: str, file: str | None) -> SimpleNamespace:
+        return SimpleNamespace(model=model, runtime=runtime, file=file, precision="int8")
+
+    rows = [row("teacher", "pytorch", None), row("teacher", "tensorrt", "a"), row("student", "tensorrt", "b")]
+    found = by_label(SimpleNamespace(rows=rows), Path("run"))
+    assert {label: each.file for label, each in found.items()} == {"teacher": "a", "student": "b"}
+    rows += [row("teacher", "onnxruntime", "c")]
+    assert [each.file for each in by_label(SimpleNamespace(rows=rows), Path("run")).values()] == ["c"]
+    with pytest.raises(BundleError, match="no file"):
+        by_label(SimpleNamespace(rows=rows[:1]), Path("run"))
