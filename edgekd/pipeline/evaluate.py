@@ -30,7 +30,7 @@ from edgekd.pipeline.chunks import chunks
 from edgekd.pipeline.evaluation import Evaluation, FileRecord
 from edgekd.pipeline.files import MEASURED, ONNX, Placing, RuntimeFile, served, write_files
 from edgekd.pipeline.inventory import int8_coverage, operator_counts
-from edgekd.pipeline.names import NAMED_SAMPLES, REFERENCE, SAMPLES
+from edgekd.pipeline.names import EMULATED, NAMED_SAMPLES, REFERENCE, SAMPLES
 from edgekd.pipeline.node import Node
 from edgekd.pipeline.stage_result import StageResult
 from edgekd.profiles import DEFAULT_PROFILE, runtime_of
@@ -52,7 +52,6 @@ PLACING = 2
 # Predictions that agree on fewer samples than this are looked into.
 LEAST_AGREEMENT = 0.995
 DEPARTURE_SAMPLES = 64
-EMULATED = f"{REFERENCE}, unoptimised"
 # The test samples' labels and predictions, in an export's folder.
 LABELS = "labels.npy"
 PYTORCH = "predictions-pytorch.npy"

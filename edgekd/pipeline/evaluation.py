@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 
 from edgekd.export import Parity
+from edgekd.pipeline.names import EMULATED, REFERENCE
 from edgekd.quantize.placement import PlacementResult
 from edgekd.strict_json import JsonObject
 from edgekd.tasks.task import Task
@@ -43,6 +44,11 @@ class FileRecord:
     float_convolutions: Sequence[str]
     decoder: JsonObject = field(default_factory=dict)
     details: JsonObject = field(default_factory=dict)
+
+    @property
+    def ran_in(self) -> str:
+        """Return the runtime that gave the predictions, of emulated ones the one that emulated."""
+        return REFERENCE if self.runtime == EMULATED else self.runtime
 
     def fitted(self, task: Task) -> Task:
         """Return the task of the data with this file's decoder."""

@@ -5,3 +5,4 @@ from edgekd.runtime import DEFAULT
 SAMPLES = "samples.npy"  # those that the bundle tests itself by
 NAMED_SAMPLES = "samples.npz"  # the same of several inputs
 REFERENCE = DEFAULT  # the runtime of bundles, which emulates those that are not here
+EMULATED = f"{REFERENCE}, unoptimised"

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar
@@ -25,9 +25,9 @@ from edgekd.log import get_logger
 from edgekd.pipeline import measure as here
 from edgekd.pipeline.chunks import chunks
 from edgekd.pipeline.evaluate import LEAST_AGREEMENT, Exported, departure, save_array
-from edgekd.pipeline.names import REFERENCE
 from edgekd.pipeline.node import Node, NodeCache
 from edgekd.recipe import Target
+from edgekd.runtime import RUNTIMES
 from edgekd.strict_json import build_record
 from edgekd.tasks.task import Task
 
@@ -214,8 +214,8 @@ class RemotePredictionsNode(_RemoteNode):
         files = self.files
         found = predict_test_set(self.connection.target, self.target, files, self.data)
         agreement = {label: share_alike(self.tasks[label], found[label], self.here[label]) for label in files}
-        # TensorRT fuses what it cuts otherwise: its layers are not those of a file that is cut off.
-        can_depart = self.target.runtime == REFERENCE
+        # What drives an engine, as for TensorRT, fuses what is cut otherwise: its layers are not those of a cut file.
+        can_depart = not RUNTIMES[self.target.runtime].has("remote")
         departing = [label for label, share in agreement.items() if share < LEAST_AGREEMENT and can_depart]
         departs_at = {label: self._departure(files[label]) for label in departing}
         named = {label: f"predictions-{number}.npy" for number, label in enumerate(files)}
@@ -225,7 +225,7 @@ class RemotePredictionsNode(_RemoteNode):
 
     def _departure(self, file: Path) -> str | None:
         try:
-            return departure(file, self.data, self.connection.target.outputs)
+            return departure(file, self.data, partial(self.connection.target.outputs, runtime=self.target.runtime))
         except DeviceError as error:
             # The predictions count without it.
             name = self.connection.probe.device.name

@@ -10,7 +10,6 @@ from edgekd.data import DataSet
 from edgekd.pipeline.evaluate import LABELS, Exported
 from edgekd.pipeline.log import RunLog
 from edgekd.pipeline.measure import Measured
-from edgekd.pipeline.names import REFERENCE
 from edgekd.pipeline.node import NodeCache
 from edgekd.pipeline.remote import RemoteMeasurement
 from edgekd.pipeline.report_rows import Rows
@@ -130,7 +129,8 @@ def _has(there: RemoteMeasurement | None, export: Exported) -> bool:
 
 def _breakdown(data: DataSet, first: Exported, last: Exported) -> Breakdown | None:
     before, after = (_named(export, data.task) for export in (first, last))
-    return data.task.breakdown(before, after, data.task.targets(data.test.labels.numpy()), REFERENCE)
+    labels = data.task.targets(data.test.labels.numpy())
+    return data.task.breakdown(before, after, labels, last.evaluation.here.ran_in)
 
 
 def _named(export: Exported, task: Task) -> NamedPredictions:

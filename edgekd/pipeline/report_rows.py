@@ -10,7 +10,6 @@ from edgekd.files import sha256_file
 from edgekd.pipeline.evaluate import PYTORCH, Exported
 from edgekd.pipeline.evaluation import Evaluation, FileRecord
 from edgekd.pipeline.measure import Measured
-from edgekd.pipeline.names import REFERENCE
 from edgekd.pipeline.node import NodeCache
 from edgekd.pipeline.remote import RemoteMeasurement
 from edgekd.pipeline.scores import scores
@@ -73,7 +72,7 @@ class Rows:
     def here(self, export: Exported, target: Target | None = None, measured: Measured | None = None) -> schema.Row:
         """Return the row of the file that this machine runs, timed where a target had it measured."""
         file = export.file_for(target) if target else export.evaluation.here
-        where = Where(target.runtime if target else REFERENCE, file.precision)
+        where = Where(target.runtime if target else file.ran_in, file.precision)
         if target and measured:
             latency, memory = measured.latency[export.label], measured.memory[export.label]
             where = replace(where, threads=target.threads, latency=latency, peak_rss_bytes=memory.peak_rss_bytes)
