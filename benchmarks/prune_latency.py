@@ -24,6 +24,8 @@ from rich.table import Table
 from torch import nn
 
 from edgekd.bench import Plan, Workload, measure
+from edgekd.bench.quiet_moment import reasons, when_quiet
+from edgekd.bench.records import OTHERS_TOOK_TIME
 from edgekd.errors import MeasurementError
 from edgekd.export import export_onnx
 from edgekd.files import make_folder, write_json
@@ -75,8 +77,8 @@ def run(name: str, settings: dict[str, Any], folder: Path) -> dict[str, Any]:
     for label, each in files.items():
         write(lay_out(each), folder / f"{label}.onnx")
     workloads = {label: Workload(str(folder / f"{label}.onnx")) for label in files}
-    records = measure(Plan(workloads, "whole", **settings))
-    refused = next((why.message for why in records["by latency"].warnings if why.code == "others_took_time"), None)
+    records = when_quiet(measure, Plan(workloads, "whole", **settings))
+    refused = reasons(records).get(OTHERS_TOOK_TIME)
     return {
         "network": name,
         "shape": shape,
