@@ -15,6 +15,7 @@ REGISTERED = (
     "onnxruntime",
     "tensorrt",
     "pytorch",
+    "openvino",
 )
 DEFAULT = REGISTERED[0]
 

@@ -328,7 +328,7 @@ DISTILL = (
         (
             "name: small",
             "name: small\ntargets: [{runtime: tensort}]",
-            "r.yaml:2: targets.0.runtime: expected 'onnxruntime' or 'tensorrt', got 'tensort' "
+            "r.yaml:2: targets.0.runtime: expected 'onnxruntime' or 'tensorrt' or 'openvino', got 'tensort' "
             "(did you mean 'tensorrt'?)",
         ),
         *(

@@ -1,0 +1,28 @@
+"""OpenVINO: ONNX files on CPUs."""
+
+from edgekd.runtime import Profile, Runtime
+
+NAME = "openvino"
+# Operators with integer kernels, and those that 8-bit codes are passed through unchanged. Activation functions are
+# fused into the layer before them, which then rounds their result.
+KERNELS = (
+    *("Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization", "Add", "Concat", "Split"),
+    *("MaxPool", "AveragePool", "GlobalAveragePool", "ReduceMean", "Flatten", "Reshape", "Transpose", "Squeeze"),
+)
+X86 = ("x86_64",)
+
+RUNTIME = Runtime(
+    NAME,
+    "OpenVINO",
+    sessions=(NAME,),
+    packages=("openvino",),
+    profiles=(
+        Profile("openvino-x86", saturates=True, runtime=NAME, kernels=KERNELS, activation_type=None, architectures=X86),
+        Profile(
+            "openvino-x86-vnni", runtime=NAME, kernels=KERNELS, activation_type=None, architectures=X86, channels=16
+        ),
+    ),
+    devices=("cpu",),
+    records_kernels=True,
+    shipped=("session", "recording", "execution"),
+)
