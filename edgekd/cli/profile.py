@@ -10,6 +10,7 @@ import typer
 
 from edgekd import plain_text
 from edgekd.cli.bench_result import open_sizes
+from edgekd.cli.output import runtime_names
 from edgekd.errors import MeasurementError
 from edgekd.formatting import ABSENT, Column, count, percent, significant, size
 from edgekd.log import get_logger
@@ -44,6 +45,7 @@ def profile(
             metavar="MODEL", help="An ONNX file, a bundle, or for PyTorch a run's stage folder or path.py:function."
         ),
     ],
+    runtime: Annotated[str | None, typer.Option(help=f"{runtime_names()}. Without it what the file is for.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the runtime, pinned to as many CPUs.")] = 1,
     batch: Annotated[int, typer.Option(min=1, help="Images in one inference, where the file leaves it open.")] = 1,
     shape: Annotated[
@@ -72,17 +74,17 @@ def profile(
     from edgekd.cli.workloads import parse_shape, parse_sizes, runtime_for, workload
     from edgekd.files import write_json
     from edgekd.report.profile import LayersUnderRoofs
-    from edgekd.runtime import RUNTIMES
+    from edgekd.runtime import by_session
 
     if picture is not None and picture.suffix not in PICTURES:
         raise MeasurementError(f"--picture {picture}: expected a file that ends in {' or '.join(PICTURES)}")
-    used = RUNTIMES[runtime_for(model)]
+    used = by_session(runtime or runtime_for(model))
     if not used.runs_networks and "cpu" not in used.devices:
         raise MeasurementError(
             f"{model}: layers are timed on this machine's CPU, where {used.title} runs nothing; give the ONNX file; "
             "'edgekd devices layers' times those of its engine on a device"
         )
-    profiled = workload(model, used.name, "cpu", parse_shape(shape), sizes=parse_sizes(size or []))
+    profiled = workload(model, runtime or used.name, "cpu", parse_shape(shape), sizes=parse_sizes(size or []))
     leave_on_signal()
     measured = profile_against_roofline(profiled, threads, batch, runs, trace, fresh)
     document = measured.to_json()

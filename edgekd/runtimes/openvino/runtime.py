@@ -15,6 +15,8 @@ RUNTIME = Runtime(
     NAME,
     "OpenVINO",
     sessions=(NAME,),
+    loads="an .onnx file",
+    suffixes=(".onnx",),
     packages=("openvino",),
     profiles=(
         Profile("openvino-x86", saturates=True, runtime=NAME, kernels=KERNELS, activation_type=None, architectures=X86),

@@ -8,7 +8,7 @@ from edgekd.bench.plan import Workload
 from edgekd.bench.profile.trace import Trace
 from edgekd.bench.runtimes import open_session
 from edgekd.errors import MeasurementError
-from edgekd.runtime import SESSIONS
+from edgekd.runtime import RUNTIMES, by_session
 from tests.bench.conftest import write_model
 
 SIMILAR = 1e-4
@@ -40,7 +40,7 @@ def test_runs_what_onnxruntime_runs(light):
 def test_outputs_of_any_batch_have_their_names(light):
     feeds = {"x": np.ones((5, 256), np.float32)}
     ours, theirs = (
-        SESSIONS.find(name).part("session").SESSION(Workload(str(light), name), 1, seed=None).outputs(feeds)
+        by_session(name).part("session").SESSION(Workload(str(light), name), 1, seed=None).outputs(feeds)
         for name in ("openvino", "onnxruntime")
     )
     assert list(ours) == list(theirs)
@@ -81,7 +81,7 @@ def test_where_it_is_not_installed_one_sentence_says_how_to_get_it():
 def test_a_recording_has_an_inference_for_each_run(light):
     from edgekd.runtimes.openvino.recording import BEFORE, ROUND
 
-    session = SESSIONS["openvino"].part("session").SESSION(Workload(str(light), "openvino"), profile_to="here")
+    session = RUNTIMES["openvino"].part("session").SESSION(Workload(str(light), "openvino"), profile_to="here")
     runs = BEFORE + ROUND + 3
     for _ in range(runs):
         session.run()
