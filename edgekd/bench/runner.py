@@ -120,7 +120,8 @@ def is_enough(plan: Plan, launches: Sequence[Launch]) -> bool:
     if affordable(plan, launches) < 1:
         return True
     return all(
-        is_counted(plan, launches, name)
+        sum(len(launch.costing[name]) for launch in launches) >= MIN_ROUNDS
+        and is_counted(plan, launches, name)
         and is_narrow(np.concatenate(costs_of(launches, name)), plan.width)
         and is_decided(plan, launches, name)
         for name in plan.workloads
