@@ -30,7 +30,7 @@ def reading_response(device: str) -> Iterator[None]:
         reason = first_line(error) if type(error) is ValueError else f"{type(error).__name__}: {first_line(error)}"
         raise ResponseError(
             f"{device} sent an invalid response ({reason[:200]}), and nothing that it sent is used: is its clock "
-            "set, and are its Python and ONNX Runtime intact?"
+            "set, and are its Python and the runtime intact?"
         ) from error
 
 

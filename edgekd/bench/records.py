@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from edgekd.runtime import DEFAULT
 from edgekd.stats.percentiles import Interval
 from edgekd.strict_json import known_to_json
 
@@ -143,7 +144,7 @@ class LatencyRecord:
     batch: int
     providers: list[str]
     raw_ns: list[list[list[int]]]
-    runtime: str = "onnxruntime"
+    runtime: str = DEFAULT
     device: str = "cpu"
     cpus: list[int] | None = None
     transfers_ms: Mapping[str, LatencySummary] | None = None

@@ -30,8 +30,6 @@ NAMED = {
     "agent/probe.py": "runs on a device without the registry; where NVIDIA puts trtexec, and ONNX Runtime's providers",
     "agent/workload.py": "runs on a device without the registry; workloads of earlier versions name no runtime",
     "bench/environment.py": "packages of a machine, by which measurements of earlier versions are found again",
-    "bench/events.py": "a message that names what may be broken on a device",
-    "bench/records.py": "records of earlier versions name no runtime",
     "bundle/card.py": "a bundle is run in ONNX Runtime",
     "bundle/manifest.py": "a bundle is run in ONNX Runtime, as its platform says to servers",
     "bundle/pack.py": "a bundle is run in ONNX Runtime",
