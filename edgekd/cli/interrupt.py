@@ -19,6 +19,8 @@ import psutil
 from edgekd.scratch import remove_all_scratch, remove_leftovers
 
 STDERR = 2
+# The line of a live progress bar is cleared, and the cursor that it has hidden is shown.
+NO_BAR = "\r\x1b[2K\x1b[?25h"
 PARKED_S = 60.0
 CHILDREN_S = 1.0
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -46,16 +48,17 @@ def leave_on_signal(how_to_go_on: str = "") -> None:
     def wait() -> None:
         while (number := os.read(reader, 1)[0]) not in ends:
             pass
-        # Not through sys.stderr, whose lock the main thread holds if the signal came while it wrote.
-        # A live progress bar has hidden the cursor.
-        with suppress(OSError):
-            os.write(STDERR, (("\x1b[?25h" if os.isatty(STDERR) else "") + f"\ninterrupted{how_to_go_on}\n").encode())
         try:
             end_children()
             remove_all_scratch()
             # Those of the children, which have ended by now.
             remove_leftovers(Path(tempfile.gettempdir()))
         finally:
+            # Last, because a live progress bar is drawn again until the process ends. Not through sys.stderr, whose
+            # lock the main thread holds if the signal came while it wrote.
+            with suppress(OSError):
+                before = NO_BAR if os.isatty(STDERR) else "\n"
+                os.write(STDERR, f"{before}interrupted{how_to_go_on}\n".encode())
             os._exit(128 + number)
 
     threading.Thread(target=wait, daemon=True).start()

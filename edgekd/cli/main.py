@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from io import TextIOWrapper
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.main import get_command, get_group
@@ -14,8 +14,25 @@ from typer.main import get_command, get_group
 from edgekd.errors import EdgekdError, first_line
 from edgekd.plain_text import lines
 
+OVERVIEW = """\
+edgekd makes a network small and fast for the device it must run on,
+and measures that it still predicts as well.
+
+  train and compress   run, init, recipe, report
+  write a file         export, bundle
+  measure              bench, profile, lint, devices
+  guard in CI          check, baseline
+  predict              predict
+
+Begin with:
+  edgekd init                 write recipe.yaml, to be filled in
+  edgekd run recipe.yaml      train, compress, measure, bundle
+
+edgekd --help lists all commands; edgekd COMMAND -h explains one.
+"""
 INTERRUPTED = 130
 REFUSED = (errno.EACCES, errno.ELOOP, errno.ENAMETOOLONG, errno.EPERM)
+HELP = ("-h", "--help")
 # By the order of the help: the module under edgekd.cli, and the function or group of commands in it.
 COMMANDS = {
     "run": ("run", "run"),
@@ -38,14 +55,13 @@ def application() -> typer.Typer:
     """Return the command with all its subcommands."""
     app = typer.Typer(
         name="edgekd",
-        no_args_is_help=True,
-        add_completion=False,
+        invoke_without_command=True,
         pretty_exceptions_enable=False,
         help="Distil, prune and quantise a network for the device it must run on, and prove that it still passes.",
         epilog="Exit codes: 0 done; 1 a usage error or a failing tool; 2 the budget or the gate is not met; "
         "3 not comparable; 130 interrupted, or 143 by SIGTERM: resumable. --debug anywhere shows an error's traceback.",
     )
-    app.callback()(lambda: None)
+    app.callback()(start)
     for name in COMMANDS:
         found = subcommand(name)
         if isinstance(found, typer.Typer):
@@ -53,6 +69,19 @@ def application() -> typer.Typer:
         else:
             app.command(name)(found)
     return app
+
+
+def start(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print edgekd's version and exit.")] = False,
+) -> None:
+    if version:
+        from edgekd import __version__
+
+        sys.stdout.write(f"edgekd {__version__}\n")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        sys.stdout.write(OVERVIEW)
 
 
 def subcommand(name: str) -> Any:
@@ -84,14 +113,16 @@ def main() -> NoReturn:
     try:
         if arguments and arguments[0] in COMMANDS:
             name, *arguments = arguments
-            code = alone(name)(arguments, prog_name=f"edgekd {name}", standalone_mode=False)
+            command, called = alone(name), f"edgekd {name}"
+            if not arguments and COMMANDS[name][1].endswith("app"):
+                arguments = ["--help"]
         else:
-            code = get_command(application())(arguments, prog_name="edgekd", standalone_mode=False)
+            command, called = get_command(application()), "edgekd"
+        code = command(arguments, prog_name=called, standalone_mode=False, help_option_names=HELP)
     except typer.TyperException as error:
         fail(error.format_message() + "; 'edgekd --help' lists the commands", error.exit_code and 1)
     except KeyboardInterrupt:
-        sys.stderr.write("\ninterrupted\n")
-        sys.exit(INTERRUPTED)
+        code = INTERRUPTED
     except EdgekdError as error:
         if debug:
             raise
@@ -100,6 +131,8 @@ def main() -> NoReturn:
         if debug:
             raise
         fail(unexpected(error), 1)
+    if code == INTERRUPTED:  # what typer makes of Ctrl-C too, in silence
+        sys.stderr.write("\ninterrupted\n")
     sys.exit(code if isinstance(code, int) else 0)
 
 

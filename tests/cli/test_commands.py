@@ -1,8 +1,12 @@
 """The commands that need no training: what they print."""
 
 import json
+import re
 
 import pytest
+
+from edgekd import __version__
+from edgekd.cli.main import COMMANDS
 
 NAME = "n" * 300
 
@@ -67,3 +71,43 @@ def test_a_bundle_to_be_timed_names_a_file_in_it(edgekd, tmp_path, model):
     outcome = edgekd("bench", tmp_path / "bundle")
     assert outcome.code == 1
     assert "names no model" in outcome.err or "the model is not in the bundle" in outcome.err
+
+
+def test_alone_it_says_how_to_begin(edgekd):
+    outcome = edgekd()
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "edgekd init " in outcome.out
+    assert "edgekd run recipe.yaml " in outcome.out
+    for command in COMMANDS:
+        assert re.search(rf"\b{command}\b", outcome.out)
+    assert all(len(line) <= 80 for line in outcome.out.splitlines())
+
+
+def test_a_group_alone_shows_its_help(edgekd):
+    assert edgekd("bundle") == edgekd("bundle", "--help")
+
+
+@pytest.mark.parametrize("words", [(), ("bench",), ("bundle", "verify")], ids=str)
+def test_h_is_help(edgekd, words):
+    outcome = edgekd(*words, "-h")
+    assert (outcome.code, outcome.out) == (0, edgekd(*words, "--help").out)
+    assert "-h, --help" in outcome.out
+
+
+def test_its_version(edgekd):
+    assert edgekd("--version").out == f"edgekd {__version__}\n"
+
+
+def test_a_shell_completes_commands(edgekd, monkeypatch):
+    for name, value in (("_EDGEKD_COMPLETE", "complete_bash"), ("COMP_WORDS", "edgekd pro"), ("COMP_CWORD", "1")):
+        monkeypatch.setenv(name, value)
+    assert edgekd().out.split() == ["profile"]
+
+
+def test_ctrl_c_in_a_short_command_is_one_line(edgekd, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("edgekd.report.load.load_report", interrupted)
+    outcome = edgekd("report", "run")
+    assert (outcome.code, outcome.out, outcome.err) == (130, "", "\ninterrupted\n")

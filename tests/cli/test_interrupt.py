@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -174,6 +174,35 @@ def test_a_read_only_disk_ends_in_one_line(tmp_path):
         assert message == (
             f"error: cannot write {disk / 'run'}: the file system is read-only: choose another folder with --out"
         )
+
+
+DRAWING = """
+import time
+from edgekd.cli.interrupt import leave_on_signal
+from edgekd.log import show_logs
+from edgekd.progress import track
+
+show_logs()
+leave_on_signal()
+for item in track(range(9), "things", 9):
+    time.sleep(9)
+"""
+
+
+def test_ctrl_c_clears_the_progress_bar_and_shows_the_cursor():
+    terminal, end = os.openpty()
+    with subprocess.Popen([sys.executable, "-c", DRAWING], stderr=end) as process:
+        os.close(end)
+        said = b""
+        while b"things" not in said:
+            said += os.read(terminal, 1 << 12)
+        process.send_signal(signal.SIGINT)
+        with suppress(OSError):  # the terminal's end
+            while more := os.read(terminal, 1 << 12):
+                said += more
+    os.close(terminal)
+    assert process.returncode == 130
+    assert said.endswith(b"\r\x1b[2K\x1b[?25hinterrupted\r\n")
 
 
 ENDING = """
