@@ -25,7 +25,7 @@ from torch import nn
 
 from edgekd.bench import Plan, Workload, measure
 from edgekd.bench.quiet_moment import reasons, when_quiet
-from edgekd.bench.records import OTHERS_TOOK_TIME
+from edgekd.bench.validity import OTHERS_TOOK_TIME
 from edgekd.errors import MeasurementError
 from edgekd.export import export_onnx
 from edgekd.files import make_folder, write_json

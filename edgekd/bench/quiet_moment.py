@@ -6,7 +6,8 @@ from typing import TypeVar
 
 from edgekd.bench.interleaved import InterleavedRuns, InterleavedTimes
 from edgekd.bench.plan import Plan
-from edgekd.bench.records import INVALIDATING, OTHERS_TOOK_TIME, LatencyRecord
+from edgekd.bench.records import LatencyRecord
+from edgekd.bench.validity import INVALIDATING, OTHERS_TOOK_TIME
 from edgekd.errors import MeasurementError
 from edgekd.log import get_logger
 

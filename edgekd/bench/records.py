@@ -4,13 +4,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from edgekd.bench.validity import INVALIDATING
 from edgekd.runtime import DEFAULT
 from edgekd.stats.percentiles import Interval
 from edgekd.strict_json import known_to_json
-
-# With one of these a measured time is not what it claims to be; with any other the machine was merely not at rest.
-OTHERS_TOOK_TIME = "others_took_time"
-INVALIDATING = {"too_few_samples", OTHERS_TOOK_TIME, "too_few_cpus", "throttled", "emulated", "other_power_mode"}
 
 
 @dataclass(frozen=True)

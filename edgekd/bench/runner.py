@@ -15,7 +15,6 @@ from edgekd.bench.launch import Launch, launch_of
 from edgekd.bench.local_agent import AgentJob, LocalJob, TimeLimitError
 from edgekd.bench.plan import Plan
 from edgekd.bench.records import (
-    OTHERS_TOOK_TIME,
     CostSummary,
     LatencyRatio,
     LatencyRecord,
@@ -24,6 +23,7 @@ from edgekd.bench.records import (
 )
 from edgekd.bench.runtimes import session_place
 from edgekd.bench.undisturbed import costs, paired_costs, taken_share
+from edgekd.bench.validity import OTHERS_TOOK_TIME
 from edgekd.errors import MeasurementError
 from edgekd.machine_lock import timing
 from edgekd.ranges import POSITIVE

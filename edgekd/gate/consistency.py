@@ -20,6 +20,7 @@ Row = Mapping[str, Any]
 SAME = 1e-6
 # How far the medians of two files may be from the ratio of their times in turns, which follows what else runs.
 DRIFT = 2.0
+TIMES = ("latency_ms", "cost_ms")
 # Letters of a name or a reason in a message.
 SHOWN = 100
 
@@ -103,7 +104,7 @@ def _is_close(a: float, b: float) -> bool:
 
 
 def check_times(row: Row, teacher: Row, key: str) -> None:
-    """Check that the ratio to the teacher's time is near the ratio of the two medians.
+    """Check that the ratio to the teacher's time is near that of the two median costs, or latencies without these.
 
     Raises:
         Malformed: it is not, or a median is missing.
@@ -111,9 +112,10 @@ def check_times(row: Row, teacher: Row, key: str) -> None:
     ratio = (row.get("latency_vs_teacher") or {}).get("ratio")
     if ratio is None:
         return
-    times = [(each.get("latency_ms") or {}).get("p50") for each in (row, teacher)]
-    if None in times:
+    latencies, costs = ([(each.get(name) or {}).get("p50") for each in (row, teacher)] for name in TIMES)
+    if None in latencies:
         raise Malformed(f"{key}.latency_vs_teacher", "the times that it is of are missing, or the teacher's are")
+    times = latencies if None in costs else costs
     drift = ratio * times[1] / times[0]
     if not 1 / DRIFT <= drift <= DRIFT:
         said = f"{ratio:.4g} is far from {times[0]:.4g} ms over the teacher's {times[1]:.4g} ms: measure again"

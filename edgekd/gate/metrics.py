@@ -5,28 +5,29 @@ from statistics import NormalDist
 from typing import NamedTuple
 
 from edgekd.errors import EdgekdError
-from edgekd.formatting import exceeds, format_distinct, in_hundredths
+from edgekd.formatting import ABSENT, exceeds, format_distinct, in_hundredths
 from edgekd.gate.question import RETRAIN, Judge, Question, confidently, decimals, missing, shown, signed, worse
 from edgekd.gate.row import TimeRatio
 from edgekd.gate.verdict import Finding
 from edgekd.registry import Registry
 
 MEASURE = "measure again on a quiet machine"
-# No disturbance of a measurement makes a network take this many times as long.
+# No disturbance of a measurement makes a network cost this many times as much.
 DISTURBANCE = 2.0
 METRICS: Registry[Judge] = Registry("metric", EdgekdError)
 
 
 @METRICS.register("latency_ratio")
 def latency_ratio(question: Question) -> Finding:
-    """Judge the ratio of the student's latency to the teacher's against the baseline's ratio.
+    """Judge the ratio of the student's cost to the teacher's against the baseline's ratio.
 
     Where the run timed its student in turns with the baseline's own file, the ratio of these two is judged instead:
-    other load on the machine hardly moves it.
+    other load on the machine hardly moves it. A ratio that is not valid fails only where even its lower bound is far
+    beyond what is allowed, and else is not measured, which warns.
     """
     before, after = question.figures()
     if after is None:
-        return missing(question)
+        return not_measured(question) if question.current.why_invalid else missing(question)
     timed = question.current.latency_vs_baseline if question.current.is_timed_against(question.baseline) else None
     judged = against_teacher(before, after) if timed is None else against_baseline(timed)
     values = format_distinct([judged.before, judged.after], decimals, 4)
@@ -35,6 +36,8 @@ def latency_ratio(question: Question) -> Finding:
         what = (
             f"a ratio {'without an' if judged.spread is None else 'with so wide an'} interval cannot be told from noise"
         )
+        if not judged.valid:
+            return question.finding("warn", values, f"not measured: {what}; {trouble(question)}", MEASURE)
         return question.finding("fail", values, what, "measure for longer: six launches or more")
     if timed is not None and is_contradicted(question, timed):
         moved = f"its ratio to the same teacher went from {before.ratio:.4f} to {after.ratio:.4f}"
@@ -46,12 +49,25 @@ def latency_ratio(question: Question) -> Finding:
     sure = f"at least {signed(surely)}% {confidently(question)}"
     what = f"{signed(by)}% of {judged.of}, {sure}; allowed {signed(limit)}%"
     level = worse(change, at_least, allowed, question.rule, before.ratio, relative=True)
-    if not judged.valid and not (level == "fail" and judged.after >= DISTURBANCE * judged.before):
-        return question.finding("warn", values, f"{what}; the measurement was disturbed", MEASURE)
+    if not judged.valid and not (level == "fail" and 1 + at_least >= DISTURBANCE):
+        return question.finding("warn", values, f"not measured: {what}; {trouble(question)}", MEASURE)
     if level == "ok" and exceeds(-at_most, allowed):
         level = "better"
     advice = "profile both files ('edgekd profile'), or, if it is meant, promote the new baseline"
     return question.finding(level, values, what, advice)
+
+
+def not_measured(question: Question) -> Finding:
+    """Return the finding of a ratio that was to be measured, where other processes left none."""
+    values = (format_distinct([question.figures()[0].ratio], decimals, 4)[0], ABSENT)
+    return question.finding("warn", values, f"not measured: {trouble(question)}", MEASURE)
+
+
+def trouble(question: Question) -> str:
+    """Say which of the two measurements is not valid, and why if that is known."""
+    if question.current.valid and not question.baseline.valid:
+        return "the baseline's measurement was disturbed"
+    return question.current.why_invalid or "the measurement was disturbed"
 
 
 class TimesInTurns(NamedTuple):
@@ -116,7 +132,19 @@ def precision(question: Question) -> Finding:
     return question.finding("fail", values, f"the file was {before} and is {after}", advice)
 
 
-@METRICS.register("size_bytes", "params", "macs", "int8_coverage", "latency_ms")
+@METRICS.register("latency_ms")
+def latency_ms(question: Question) -> Finding:
+    """Judge the milliseconds of an inference; what is not valid warns, where it is not far beyond what is allowed."""
+    found, (before, after) = counted(question), question.figures()
+    valid = question.baseline.valid and question.current.valid
+    if found.level != "fail" or valid or after is None or after >= DISTURBANCE * before:
+        return found
+    return question.finding(
+        "warn", (found.baseline, found.current), f"not measured: {found.what}; {trouble(question)}", MEASURE
+    )
+
+
+@METRICS.register("size_bytes", "params", "macs", "int8_coverage")
 def counted(question: Question) -> Finding:
     """Judge a figure without noise."""
     before, after = question.figures()

@@ -25,7 +25,12 @@ class Question:
     current: GateRow
 
     def figures(self) -> tuple[Any, Any]:
-        """Return the metric before and now, each None if it was not measured."""
+        """Return the metric before and now, each None if it was not measured.
+
+        Milliseconds are costs, or the latencies of both if the baseline has no cost.
+        """
+        if self.metric == "latency_ms" and self.baseline.cost_ms is not None and self.current.cost_ms is not None:
+            return self.baseline.cost_ms, self.current.cost_ms
         return self.baseline.figure(self.metric), self.current.figure(self.metric)
 
     def finding(self, level: Level, values: Sequence[str], what: str, advice: str = "") -> Finding:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import Any, TypeVar
 
+from edgekd.bench.validity import INVALIDATING
 from edgekd.strict_json import build_record
 from edgekd.tasks.evidence_file import EvidenceFile, compared_by_file
 from edgekd.tasks.metric import Evidence, Metric
@@ -66,7 +67,9 @@ class GateRow:
         right: a bit for each of the ``n`` test samples (:mod:`edgekd.stats.correct`), where these are right or wrong.
         evidence: a file with what other metrics need of each sample.
         kept: both of these as they are compared, by metric.
+        latency_ms: the latency as a user saw it; ``cost_ms`` is without what other processes took.
         latency_vs_baseline: a run's alone: later runs are timed against the file of a baseline.
+        valid: whether its times were measured as they should be; ``why_invalid`` says why not, of a run.
     """
 
     device: str | None = None
@@ -85,9 +88,12 @@ class GateRow:
     operators: Mapping[str, int] | None = None
     int8_coverage: float | None = None
     latency_ms: float | None = None
+    cost_ms: float | None = None
     latency_ratio: TimeRatio | None = None
     teacher: TeacherFigures | None = None
     latency_vs_baseline: BaselineRatio | None = None
+    valid: bool = True
+    why_invalid: str | None = field(default=None, compare=False)
     kept: Mapping[str, Evidence] = field(default_factory=dict, compare=False)
 
     def figure(self, metric: str) -> Any:
@@ -102,13 +108,16 @@ class GateRow:
     @classmethod
     def from_json(cls, row: Mapping[str, Any], metrics: Iterable[Metric], kept: Mapping[str, Evidence]) -> "GateRow":
         """Read the row of a baseline, whose shape was checked, of a task with ``metrics``."""
+        ratio = ratio_of(TimeRatio, row.get("latency_ratio"))
         return build_record(
             cls,
             row,
             metrics=_values(row, metrics),
             evidence=_evidence(row, metrics),
             kept=kept,
-            latency_ratio=ratio_of(TimeRatio, row.get("latency_ratio")),
+            latency_ratio=ratio,
+            valid=ratio is None or ratio.valid,
+            why_invalid=None,
             teacher=None if row.get("teacher") is None else TeacherFigures.from_json(row["teacher"], metrics),
             latency_vs_baseline=None,
         )
@@ -122,7 +131,8 @@ class GateRow:
         kept: Mapping[str, Evidence],
     ) -> "GateRow":
         """Read the row of a report, whose shape was checked, with the ``teacher``'s row at the same place."""
-        ratio = ratio_of(TimeRatio, row.get("latency_vs_teacher"), valid=row.get("valid", True) is not False)
+        valid = row.get("valid", True) is not False
+        ratio = ratio_of(TimeRatio, row.get("latency_vs_teacher"), valid=valid)
         return build_record(
             cls,
             row,
@@ -130,6 +140,9 @@ class GateRow:
             evidence=_evidence(row, metrics),
             kept=kept,
             latency_ms=(row.get("latency_ms") or {}).get("p50"),
+            cost_ms=(row.get("cost_ms") or {}).get("p50"),
+            valid=valid,
+            why_invalid=None if valid else _why_invalid(row),
             latency_ratio=ratio,
             teacher=TeacherFigures.from_json(teacher or {}, metrics) if ratio else None,
             latency_vs_baseline=ratio_of(BaselineRatio, row.get("latency_vs_baseline")),
@@ -138,7 +151,7 @@ class GateRow:
     def to_json(self) -> dict[str, Any]:
         """Return the row as a baseline holds it."""
         found = {name: value for name, value in _flat(self).items() if value is not None}
-        for name in ("latency_vs_baseline", "kept"):
+        for name in ("latency_vs_baseline", "valid", "why_invalid", "kept"):
             found.pop(name, None)
         return found | {
             name: found[name].to_json() for name in found if name in ("evidence", "latency_ratio", "teacher")
@@ -159,6 +172,12 @@ def ratio_of(kind: type[R], figures: Mapping[str, Any] | None, **others: Any) ->
 
 def _values(row: Mapping[str, Any], metrics: Iterable[Metric]) -> dict[str, float]:
     return {metric.name: row[metric.name] for metric in metrics if row.get(metric.name) is not None}
+
+
+def _why_invalid(row: Mapping[str, Any]) -> str | None:
+    """Say why the times of a report's row do not count, with the way out; None if its warnings do not say."""
+    warnings = row.get("warnings") or []
+    return "; ".join(dict.fromkeys(each["message"] for each in warnings if each["code"] in INVALIDATING)) or None
 
 
 def _evidence(row: Mapping[str, Any], metrics: Iterable[Metric]) -> EvidenceFile | None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edgekd.artifact_cache import METRICS
 from edgekd.bench import LatencyRecord, Plan, Workload
 from edgekd.bench.quiet_moment import when_quiet
-from edgekd.bench.records import OTHERS_TOOK_TIME
+from edgekd.bench.validity import OTHERS_TOOK_TIME
 from edgekd.data import DataSet
 from edgekd.devices.probe import Probe
 from edgekd.devices.targets import RemoteTarget

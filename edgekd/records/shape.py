@@ -133,6 +133,7 @@ def baseline(value: Any, key: str) -> None:
         **_figures(metrics),
         "latency_ratio": table(RATIO, ("ratio",), holds("ratio", "ci95")),
         "latency_ms": POSITIVE,
+        "cost_ms": POSITIVE,
         "teacher": table({**{name: FIGURES[name] for name in OF_TEACHER}, **_figures(metrics)}),
     }
     rows = named(table(row, ("runtime", "precision", metrics[0].name)))

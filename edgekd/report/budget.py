@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from edgekd.bench.records import INVALIDATING
+from edgekd.bench.validity import INVALIDATING
 from edgekd.errors import RecipeError
 from edgekd.formatting import exceeds, significant, stands_apart
 from edgekd.nearest import nearest

@@ -22,7 +22,7 @@ CONSTANTS = {
     "agent/turns.py": ("MIN_ROUNDS", "OVERTIME"),
     "bench/compare.py": ("MIN_FOR_P99", "PERCENTILES"),
     "bench/environment.py": ("BUSY_SHARE",),
-    "bench/records.py": ("INVALIDATING",),
+    "bench/validity.py": ("INVALIDATING",),
     "bench/runner.py": ("DRIFT", "GROWTH", "LONGEST", "MIN_COUNTED_ROUNDS", "STOPPING_CONFIDENCE", "WIDE"),
     "bench/undisturbed.py": ("MINORITY", "MOST_LOST", "NEGLIGIBLE"),
     "stats/ratios.py": ("MIN_LAUNCHES", "RESAMPLES"),

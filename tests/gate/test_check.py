@@ -81,6 +81,67 @@ def test_a_ratio_fails_when_it_is_surely_worse_than_allowed(run_folder, baseline
     assert ratio("e", 0.275, 0.01, valid=False) == "warn"
 
 
+TAKEN = {"code": "others_took_time", "message": "others took processor time from 29 of 30 rounds: stop them"}
+
+
+def ratio_of(baseline, folder):
+    [found] = [each for each in judged(baseline, folder).findings if each.metric == "latency_ratio"]
+    return found
+
+
+def test_a_ratio_that_is_not_valid_fails_only_where_its_lower_bound_is_far_beyond(run_folder, baseline):
+    def found(name, value, spread, **more):
+        figures = {"ratio": value, "ci95": [value * (1 - spread), value * (1 + spread)]}
+        times = {"latency_ms": {"p50": 0.8 * value, "n": 1000}, "valid": False, "warnings": [TAKEN]}
+        return ratio_of(baseline, run_folder(name, latency_vs_teacher=figures, **times))
+
+    assert found("far", 0.6, 0.01).level == "fail"
+    assert found("wide", 0.55, 0.2).level == "warn"  # its lower bound is not
+    near = found("near", 0.3, 0.01)
+    assert (near.level, near.advice) == ("warn", "measure again on a quiet machine")
+    assert near.what.startswith("not measured: +20.0% of") and near.what.endswith(TAKEN["message"])
+    assert found("vast", 0.3, 0.9).level == "warn"
+
+
+def test_a_ratio_that_others_left_none_of_is_not_measured_but_one_that_is_gone_is_missing(run_folder, baseline):
+    unclear = ratio_of(baseline, run_folder("unclear", latency_vs_teacher=None, valid=False, warnings=[TAKEN]))
+    assert (unclear.level, unclear.current, unclear.what) == ("warn", "–", f"not measured: {TAKEN['message']}")
+    for name, more in (("gone", {"warnings": [TAKEN]}), ("unsaid", {"valid": False})):
+        assert ratio_of(baseline, run_folder(name, latency_vs_teacher=None, **more)).level == "fail"
+
+
+def test_milliseconds_are_costs_where_both_have_them(run_folder, tmp_path):
+    def cost(p50):
+        return {"p50": p50, "rounds": 30, "of": 30, "taken": 0.3}
+
+    def found(before, now, **changed):
+        policy = Policy.of({"metrics": {"latency_ms": {"level": "fail", "relative": 0.1}}})
+        [each] = [each for each in check(before, load_subject(now), policy).findings if each.metric == "latency_ms"]
+        return each.level, each.baseline, each.current
+
+    path = tmp_path / "costs.json"
+    load_subject(run_folder("kept", cost_ms=cost(0.19))).save(path)
+    busy = run_folder("busy", cost_ms=cost(0.2), latency_ms={"p50": 0.39, "n": 1000})
+    assert json.loads(path.read_text())["rows"]["cpu, onnxruntime, 1 thread"]["cost_ms"] == 0.19
+    assert found(load_subject(path), busy) == ("ok", "0.190", "0.200")
+    assert found(load_subject(run_folder("older")), busy)[0] == "fail"
+    unclear = run_folder("unclear", latency_ms={"p50": 0.39, "n": 1000}, valid=False, warnings=[TAKEN])
+    assert found(load_subject(path), unclear) == ("warn", "0.200", "0.390")
+
+
+def test_the_costs_must_agree_with_the_ratio_where_both_are_known(run_folder):
+    teacher = row("teacher", latency_vs_teacher=None, latency_ms={"p50": 0.8, "n": 1000})
+    for name, p50, wrong in (("agree", 0.2, False), ("contradict", 0.9, True)):
+        costs = [{"p50": each, "rounds": 30, "of": 30, "taken": 0.3} for each in (0.8, p50)]
+        rows = [{**teacher, "cost_ms": costs[0]}, row("quantized", cost_ms=costs[1], latency_ms={"p50": 0.7, "n": 9})]
+        folder = run_folder(name, report={"rows": rows})
+        if not wrong:
+            load_subject(folder)
+            continue
+        with pytest.raises(EdgekdError, match=r"0\.25 is far from 0\.9 ms over the teacher's 0\.8 ms"):
+            load_subject(folder)
+
+
 BEFORE = "b" * 64
 
 

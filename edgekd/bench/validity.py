@@ -1,0 +1,6 @@
+"""Codes of the warnings under which a measured time is not what it claims to be."""
+
+# Others took so much of the processors that the cost cannot be told; another moment may be quieter.
+OTHERS_TOOK_TIME = "others_took_time"
+# With any other warning the machine was merely not at rest.
+INVALIDATING = {"too_few_samples", OTHERS_TOOK_TIME, "too_few_cpus", "throttled", "emulated", "other_power_mode"}
