@@ -1,4 +1,4 @@
-"""``edgekd devices``: register devices, list them, probe them."""
+"""``edgekd devices``: register devices, list them, remove them, probe them."""
 
 import json
 from pathlib import Path
@@ -45,6 +45,15 @@ def add(
     config = str(ssh_config.expanduser().resolve()) if ssh_config else None
     add_device(Device(name, ssh, python, power_mode, config, emulated), replace)
     tell(f"added {name}: {ssh}; 'edgekd devices probe {name}' asks it what it can run")
+
+
+@app.command()
+def remove(name: Name) -> None:
+    """Remove a device from the registry. Nothing is changed on the device itself."""
+    from edgekd.devices.registry import remove_device
+
+    remove_device(name)
+    tell(f"removed {name}")
 
 
 @app.command("list")

@@ -115,6 +115,19 @@ def add_device(device: Device, replace: bool = False, path: Path | None = None) 
     write_json(path, document({**known, device.name: device}))
 
 
+def remove_device(name: str, path: Path | None = None) -> None:
+    """Remove the device called ``name`` from the registry.
+
+    Raises:
+        DeviceError: no such device is registered, or it is this machine's own.
+    """
+    path, known = path or registry_path(), devices(path)
+    if name in LOCAL:
+        raise DeviceError(f"{name} is this machine's own and stays; 'edgekd devices list' shows all")
+    removed = find_device(name, path)
+    write_json(path, document({each.name: each for each in known.values() if each != removed}))
+
+
 def document(known: Mapping[str, Device]) -> dict[str, object]:
     entries = {}
     for name, device in known.items():

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from edgekd.devices.address import Address
-from edgekd.devices.registry import Device, add_device, devices, find_device, registry_path
+from edgekd.devices.registry import Device, add_device, devices, find_device, registry_path, remove_device
 from edgekd.errors import DeviceError
 
 
@@ -75,3 +75,15 @@ def test_where_the_book_lies(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CONFIG_HOME", "relative")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert registry_path() == tmp_path / ".config" / "edgekd" / "devices.json"
+
+
+def test_what_is_removed_is_gone(registry):
+    add_device(Device("orin", "a"))
+    add_device(Device("desk", "b"))
+    remove_device("orin")
+    assert list(devices()) == ["cpu", "cuda", "desk"]
+    with pytest.raises(DeviceError, match="no device is called 'orin'"):
+        remove_device("orin")
+    with pytest.raises(DeviceError, match="cpu is this machine's own and stays"):
+        remove_device("cpu")
+    assert list(devices()) == ["cpu", "cuda", "desk"]
