@@ -28,6 +28,7 @@ from edgekd.quantize import calibrate, prepare
 from edgekd.quantize.files import to_runtime
 from edgekd.quantize.placement import search_placement
 from edgekd.quantize.qdq import to_qdq
+from edgekd.runtime import DEFAULT
 
 TORCHVISION = (
     *("resnet18", "resnet50", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large", "efficientnet_b0"),
@@ -64,9 +65,11 @@ class Entry:
         return {key: value for key, value in asdict(self).items() if key != "file" and value is not None}
 
 
-def edgekd_file(network: nn.Module, shape: tuple[int, ...], batches: Sequence[Tensor], folder: Path) -> Path:
+def edgekd_file(
+    network: nn.Module, shape: tuple[int, ...], batches: Sequence[Tensor], folder: Path, profile: str | None = None
+) -> Path:
     """edgekd's int8 file of ``network``, calibrated on ``batches``, in ``folder``; where int8 goes is measured."""
-    profile = x86_profile()
+    profile = profile or x86_profile()
     graph = prepare(network, shape, profile)
     calibrate(graph, batches)
     qdq = to_qdq(graph, Preprocess("image", shape, MEAN, STD))
@@ -101,7 +104,7 @@ def random_images(name: str, count: int) -> tuple[Tensor, ...]:
     return torch.randn(count, *shape_of(name), generator=torch.Generator().manual_seed(SEED)).split(BATCH)
 
 
-def make_files(name: str, store: ArtifactCache, ours: bool = True) -> dict[str, Entry]:
+def make_files(name: str, store: ArtifactCache, ours: bool = True, peers: Sequence[str] = PEERS) -> dict[str, Entry]:
     """The float file, the peers' and edgekd's, made now or before; ``ours=False`` leaves out what needs a clock."""
     network, shape, batches = build_network(name), shape_of(name), random_images(name, CALIBRATION)
     images = torch.cat(batches).numpy()
@@ -119,7 +122,7 @@ def make_files(name: str, store: ArtifactCache, ours: bool = True) -> dict[str, 
     digest = sha256_file(float_file)
     if ours:
         entries[OURS] = kept(store, f"{name}-edgekd", [digest, own_sources()], images[:1], write_ours)
-    for peer in PEERS:
+    for peer in peers:
         label = f"{name}-{peer.replace('/', '-').replace(' ', '-')}"
 
         def write_peer(folder: Path, peer: str = peer) -> Made:
@@ -137,15 +140,23 @@ def made(write: Callable[[], Path]) -> Made:
         return Made(None, first_line(error), time.monotonic() - started)
 
 
-def kept(store: ArtifactCache, label: str, inputs: list[Any], image: Images, write: Callable[[Path], Made]) -> Entry:
+def kept(
+    store: ArtifactCache,
+    label: str,
+    inputs: list[Any],
+    image: Images,
+    write: Callable[[Path], Made],
+    check: Callable[[Path, Images], str | None] = runs,
+    runtime: str = DEFAULT,
+) -> Entry:
     """The entry of ``label``, written where the store does not hold it."""
     key = sha256(canonical_json([VERSION, label, *inputs]))
 
     def fill(new: Path) -> None:
         say(f"  {label}: being made")
         result = write(new)
-        error = result.error or runs(new / ONNX, image)
-        left, count = float_convolutions(new / ONNX) if error is None else ([], 0)
+        error = result.error or check(new / ONNX, image)
+        left, count = float_convolutions(new / ONNX, runtime) if error is None else ([], 0)
         counts = {} if error else {"float_convolutions": len(left), "convolutions": count}
         write_json(new / ABOUT, {"error": error, "seconds": result.seconds, **counts})
 
@@ -157,5 +168,7 @@ def kept(store: ArtifactCache, label: str, inputs: list[Any], image: Images, wri
 def own_sources() -> str:
     """edgekd's file depends on all of edgekd that quantises and exports."""
     root = Path(edgekd.__file__).parent
-    files = sorted(path for part in ("quantize", "export") for path in (root / part).rglob("*.py"))
+    files = sorted(
+        path for part in ("quantize", "export", "deploy", "runtimes") for path in (root / part).rglob("*.py")
+    )
     return sha256(canonical_json([sha256_file(path) for path in files]))

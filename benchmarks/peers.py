@@ -27,7 +27,7 @@ Images = NDArray[np.float32]
 Quantiser = Callable[[Path, Path, Images], None]
 
 FILES: Registry[Quantiser] = Registry("peer", EdgekdError)
-PACKAGE = {"ORT": "onnxruntime", "NNCF": "nncf"}
+PACKAGE = {"ORT": "onnxruntime", "NNCF": "nncf", "OpenVINO": "openvino"}
 # With these the products of 8-bit numbers are added up in 32 bits.
 WIDE_SUMS = {"avx_vnni", "avx512_vnni", "amx_int8"}
 BATCH = 16

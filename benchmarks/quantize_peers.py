@@ -7,16 +7,23 @@ Batch 1, one thread; the float file and all int8 files of a network are timed in
 speed hardly depends on them, and no accuracy is claimed. Files and measurements are kept under --out, and a run that
 was killed goes on; ``--files`` makes the float files and the peers', which takes longest and needs no quiet machine,
 and stops.
+
+    python benchmarks/quantize_peers.py --runtime openvino --json benchmarks/results/quantize_peers_openvino.json
+
+times in OpenVINO: the float file as it is and in bfloat16, NNCF's file and edgekd's for OpenVINO, beside edgekd's for
+ONNX Runtime and the float file in ONNX Runtime. ``--only`` splits a run by network; what was measured is found again.
 """
 
 import json
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from common import finish, goal, options, say
 from int8_files import CALIBRATION, FLOAT, NETWORKS, OURS, PEERS, SEED, SMALL, STATISTICS, Entry, make_files, shape_of
+from openvino_files import BFLOAT16, FLOAT_ORT, NNCF, OURS_ORT, RUNTIME, make_openvino_files, workload_of
 from peers import saturates, version_of
 from rich.console import Console
 from rich.table import Table
@@ -37,7 +44,17 @@ VERSION = 1
 Times = dict[str, list[list[float]]]
 
 
-def timed(name: str, entries: dict[str, Entry], settings: dict[str, Any], store: ArtifactCache) -> dict[str, Any]:
+def workload_in_onnxruntime(method: str, file: Path) -> Workload:
+    return Workload(str(file))
+
+
+def timed(
+    name: str,
+    entries: dict[str, Entry],
+    settings: dict[str, Any],
+    store: ArtifactCache,
+    workload_of: Callable[[str, Path], Workload] = workload_in_onnxruntime,
+) -> dict[str, Any]:
     """Latency of every file of a network, measured now or before on this machine."""
     files = {method: entry.file for method, entry in entries.items() if entry.file is not None}
     here = fingerprint().to_json()
@@ -47,7 +64,7 @@ def timed(name: str, entries: dict[str, Entry], settings: dict[str, Any], store:
 
     def fill(new: Path) -> None:
         say(f"  {name}: timing of {', '.join(files)}")
-        workloads = {method: Workload(str(file)) for method, file in files.items()}
+        workloads = {method: workload_of(method, file) for method, file in files.items()}
         records = measure(Plan(workloads, OURS if OURS in workloads else FLOAT, **settings))
         write_json(new / "latency.json", {method: kept_of(record) for method, record in records.items()})
 
@@ -64,7 +81,7 @@ def kept_of(record: LatencyRecord) -> dict[str, Any]:
     return {**document, "round_medians_ns": rounds}
 
 
-def row(name: str, entries: dict[str, Entry], latency: dict[str, Any]) -> dict[str, Any]:
+def row(name: str, entries: dict[str, Entry], latency: dict[str, Any], peers: Sequence[str] = PEERS) -> dict[str, Any]:
     found: dict[str, Any] = {
         "network": name,
         "shape": [1, *shape_of(name)],
@@ -75,7 +92,7 @@ def row(name: str, entries: dict[str, Entry], latency: dict[str, Any]) -> dict[s
         return found
     over = {other: ratio(latency, other) for other in latency if other != OURS}
     # By turns rather than by medians: on a machine that changes its speed they may disagree.
-    fastest = max((peer for peer in PEERS if peer in over), key=lambda peer: over[peer]["ratio"], default=None)
+    fastest = max((peer for peer in peers if peer in over), key=lambda peer: over[peer]["ratio"], default=None)
     named = {"fastest_peer": fastest} if fastest else {}
     return {**found, **named, "edgekd_over": over}
 
@@ -91,8 +108,7 @@ def latencies(record: dict[str, Any]) -> list[list[list[float]]]:
     return [[[median] for median in launch] for launch in record["round_medians_ns"]]
 
 
-def show(rows: list[dict[str, Any]]) -> None:
-    methods = (FLOAT, *PEERS, OURS)
+def show(rows: list[dict[str, Any]], methods: Sequence[str]) -> None:
     table = Table("Network", *(f"{method} ms" for method in methods), "over peer", "95 %", "over float", "float convs")
     for entry in rows:
         over = entry.get("edgekd_over", {})
@@ -127,8 +143,11 @@ def goals(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if FLOAT in over:
             surely = over[FLOAT].get("ci95", [over[FLOAT]["ratio"]])[0]
             found.append(goal(f"{name}: time over the float file's, surely", 1.0, surely, at_most=True))
-            if name in RESNETS:
+            if name in RESNETS and BFLOAT16 not in over:
                 found.append(goal(f"{name}: times faster than float", RESNET_GAIN, 1 / over[FLOAT]["ratio"]))
+        if BFLOAT16 in over:
+            surely = over[BFLOAT16].get("ci95", [over[BFLOAT16]["ratio"]])[0]
+            found.append(goal(f"{name}: time over the float file's in bfloat16, surely", 1.0, surely, at_most=True))
     missing = sum("edgekd_over" not in entry for entry in rows)
     return [*found, goal("networks without a file of edgekd's that runs", 0, missing, at_most=True)]
 
@@ -138,24 +157,32 @@ def main() -> None:
         __doc__,
         only={"nargs": "+", "metavar": "NAME", "choices": NETWORKS, "help": "these networks"},
         files={"action": "store_true", "help": "make the peers' files and stop"},
+        runtime={"choices": ("onnxruntime", RUNTIME), "default": "onnxruntime", "help": "what the files are made for"},
     )
     quick, folder = arguments.quick, make_folder(arguments.out or ROOT / "runs/quantize_peers")
     names = arguments.only or (QUICK if quick else NETWORKS)
     settings = QUICK_SETTINGS if quick else SETTINGS
     files, measurements = ArtifactCache(folder / "files"), ArtifactCache(folder / "measurements")
-    rows = []
+    rows, there = [], arguments.runtime == RUNTIME
+    peers = (NNCF,) if there else PEERS
+    methods = (FLOAT, BFLOAT16, NNCF, OURS, FLOAT_ORT, OURS_ORT) if there else (FLOAT, *PEERS, OURS)
     for name in names:
-        entries = make_files(name, files, ours=not arguments.files)
+        if there:
+            entries = make_openvino_files(name, files, ours=not arguments.files)
+        else:
+            entries = make_files(name, files, ours=not arguments.files)
         if not arguments.files:
-            rows.append(row(name, entries, timed(name, entries, settings, measurements)))
+            how = workload_of if there else workload_in_onnxruntime
+            rows.append(row(name, entries, timed(name, entries, settings, measurements, how), peers))
     if arguments.files:
         sys.exit(0)
-    show(rows)
+    show(rows, methods)
     figures = {
         "weights": f"random, seed {SEED}, BatchNorm statistics of {STATISTICS} random images",
         "calibration": f"{CALIBRATION} random images",
         "saturates": saturates(),
-        "peers": {peer: version_of(peer) for peer in PEERS},
+        "peers": {peer: version_of(peer) for peer in peers},
+        **({"openvino": version_of("OpenVINO")} if there else {}),
         "settings": settings,
         "rows": rows,
     }

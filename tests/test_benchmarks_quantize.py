@@ -116,6 +116,33 @@ def test_goals_come_from_the_measured_rounds():
     assert [(entry["value"], entry["met"]) for entry in goals([without])] == [(1, False)]
 
 
+def test_in_openvino_neither_its_float_nor_its_bfloat16_may_be_faster():
+    from int8_files import FLOAT, OURS, Entry
+    from openvino_files import BFLOAT16, NNCF, OURS_ORT, workload_of
+    from quantize_peers import goals, row
+
+    def latency(ms: float) -> dict:
+        rounds = [[ms * 1e6 * (1 + 0.01 * (number % 3))] * 4 for number in range(6)]
+        return {"latency_ms": {"p50": ms}, "round_medians_ns": rounds}
+
+    times = {
+        FLOAT: latency(6.0),
+        BFLOAT16: latency(1.8),
+        NNCF: latency(2.0),
+        OURS: latency(2.0),
+        OURS_ORT: latency(9.0),
+    }
+    found = row("resnet18", {name: Entry(Path("x"), None, 1.0, 0, 21) for name in times}, times, (NNCF,))
+    values = [(entry["value"], entry["met"]) for entry in goals([found])]
+    assert values == [
+        *((pytest.approx(1.0), True), (pytest.approx(1 / 3, rel=0.01), True)),
+        *((pytest.approx(1.11, rel=0.01), False), (0, True)),
+    ]
+    precisions = [workload_of(method, Path("x")).precision for method in (FLOAT, BFLOAT16, OURS_ORT)]
+    assert precisions == [None, "bfloat16", None]
+    assert workload_of(OURS_ORT, Path("x")).runtime == "onnxruntime"
+
+
 def test_small_mobilenet_keeps_four_pixels_a_side():
     from networks import mobilenet_v2_cifar
 
