@@ -37,8 +37,8 @@ def interleave_when_quiet(
     found = repeated(lambda: interleave(runs), lambda times: not all_known(times, runs))
     if not all_known(found, runs):
         raise MeasurementError(
-            "others took processor time from every inference: stop them, or measure on one thread, whose time can be "
-            "told apart"
+            "others took processor time from every inference: stop them, measure on 1 thread, where their part can be "
+            "told apart, or run it again when they rest"
         )
     return found
 
@@ -77,6 +77,6 @@ def must_tell(records: Records, choice: str) -> None:
     """
     found = reasons(records)
     if taken := found.pop(OTHERS_TOOK_TIME, None):
-        raise MeasurementError(f"{choice} cannot be measured: {taken}; then start again")
+        raise MeasurementError(f"{choice} cannot be measured: {taken}")
     for message in found.values():
         logger.warning(f"{choice} goes by times that are not valid: {message}")

@@ -289,8 +289,9 @@ def counted_warnings(plan: Plan, launches: Sequence[Launch], name: str) -> list[
         return []
     counted = min(len(costs_of(launches, each)) for each in unclear)
     total = sum(len(launch.costing[name]) for launch in launches)
+    fewer = "measure on 1 thread, where their part can be told apart, " if plan.threads > 1 else ""
     message = (
-        f"others took processor time from {total - counted} of {total} rounds, and what is left does not make a "
-        f"measurement: stop them, give --threads 1, whose time can be told apart, or measure where they do not run"
+        f"others took processor time from {total - counted} of {total} rounds, and too few are left to measure: "
+        f"stop them, {fewer}or run it again when they rest"
     )
     return [MeasurementWarning(OTHERS_TOOK_TIME, message)]

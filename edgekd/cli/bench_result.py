@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edgekd.errors import DeviceError
-from edgekd.formatting import ABSENT, Column, between, significant, size, times_faster
+from edgekd.formatting import ABSENT, Column, between, significant, size, stands_apart, times_faster
 from edgekd.plain_text import rich
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from edgekd.devices.targets import RemoteEnvironment
 
 NO_DIFFERENCE = "no difference seen"
+COST = "cost"
+COST_SENTENCE = "p50 to p99: latency as a user saw it; cost: without the time that other processes took, as in ratios"
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,17 @@ def median(model: TimedModel) -> str:
     return significant(latency.p50) + between(latency.ci95_p50, significant)
 
 
+def cost(model: TimedModel) -> str:
+    found = model.times.cost_ms
+    return significant(found.p50) + between(found.ci95_p50, significant) if found else ABSENT
+
+
+def shows_costs(models: Sequence[TimedModel]) -> bool:
+    """Tell whether other processes made an inference of some model visibly longer than its cost."""
+    times = [model.times for model in models]
+    return any(each.cost_ms and stands_apart(each.cost_ms.p50, each.latency_ms.p50) for each in times)
+
+
 def per_second(model: TimedModel) -> str:
     return significant(1000 * model.times.batch / model.times.latency_ms.mean)
 
@@ -83,6 +96,7 @@ COLUMNS = (
     Column("p90", lambda model: significant(model.times.latency_ms.p90)),
     Column("p95", lambda model: significant(model.times.latency_ms.p95)),
     Column("p99", lambda model: significant(model.times.latency_ms.p99)),
+    Column(COST, cost),
     Column("times as fast", verdict),
     Column("images/s", per_second),
     Column("energy", energy),
@@ -119,7 +133,7 @@ def table(models: Sequence[TimedModel], cpu: str, reference: str | None) -> "Tab
     where = cpu if first.device == "cpu" else first.providers[0]
     shown = Table(title=rich(f"{where}, {threads_and_batch(first.threads, first.batch)}, in ms"))
     shown.add_column("model", overflow="fold")
-    left_out = {"copies in, out": not first.transfers_ms, "energy": not first.energy}
+    left_out = {"copies in, out": not first.transfers_ms, "energy": not first.energy, COST: not shows_costs(models)}
     columns = [column for column in COLUMNS if not left_out.get(column.heading)]
     for column in columns:
         shown.add_column(column.heading, justify="right")
@@ -127,6 +141,7 @@ def table(models: Sequence[TimedModel], cpu: str, reference: str | None) -> "Tab
         marked = model.name + ("" if model.times.valid else " (!)")
         shown.add_row(rich(marked), *(column.cell(model) for column in columns))
     notes = [f"times as fast as {reference}; in brackets 95 % intervals"] if len(models) > 1 else []
+    notes += [COST_SENTENCE] if shows_costs(models) else []
     sizes = dict.fromkeys(text for model in models for text in open_sizes(model.workload.sizes))
     shown.caption = rich("; ".join([*notes, *([f"with {', '.join(sizes)} (--size)"] if sizes else [])])) or None
     return shown

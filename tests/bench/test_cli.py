@@ -1,12 +1,16 @@
+import io
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from edgekd.bench.plan import Workload
+from edgekd.bench.records import CostSummary, LatencyRecord, LatencySummary
 from edgekd.cli.bench import reference_first
+from edgekd.cli.bench_result import TimedModel, table
 from edgekd.cli.workloads import bundled, onnx_file, parse_shape, size_bytes, workloads
 from edgekd.errors import MeasurementError
 from tests.test_external import with_weights_outside
@@ -68,6 +72,24 @@ def test_table_and_file(light, tmp_path):
     assert document["schema_version"] == 2
     assert [row["batch"] for row in document["models"]] == [1, 4]
     assert "1 thread, batch 4" in done.stdout
+
+
+def test_a_latency_and_a_cost_that_differ_have_two_names():
+    def model(name: str, cost: float) -> TimedModel:
+        found = CostSummary(cost, rounds=20, of=30, taken=0.4, ci95_p50=(0.99 * cost, 1.01 * cost))
+        times = LatencyRecord(LatencySummary(1.9, 2.1, 900, 2.0), 1.0, 1.0, 1, 1, [], [], cost_ms=found)
+        return TimedModel(name, Workload(f"{name}.onnx"), 1000, times, None)
+
+    def shown(*models: TimedModel) -> str:
+        console = Console(width=80, file=io.StringIO())
+        console.print(table(models, "a processor", "slow"))
+        text = console.file.getvalue()
+        assert max(map(len, text.splitlines())) <= 80
+        return " ".join(text.split())
+
+    assert "cost" not in shown(model("slow", 2.01), model("fast", 1.99))
+    busy = shown(model("slow", 2.01), model("fast", 1.25))
+    assert "cost" in busy and "1.25" in busy and "without the time" in busy
 
 
 def test_missing_file_is_one_line():

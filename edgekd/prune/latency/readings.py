@@ -49,7 +49,9 @@ def fast_mean(times: Sequence[float] | NDArray[Any]) -> float:
     ordered = np.sort(np.asarray(times, dtype=np.float64))
     ordered = ordered[~np.isnan(ordered)]
     if not len(ordered):
-        raise MeasurementError("others took processor time from every inference: stop them, or measure on one thread")
+        raise MeasurementError(
+            "others took processor time from every inference: stop them, or run it again when they rest"
+        )
     return float(ordered[: max(1, round(FASTEST * len(ordered)))].mean())
 
 
