@@ -1,26 +1,29 @@
-"""The README's Python runs as it stands, and its commands exist."""
+"""The README is short, its figures are recorded ones, and what it and its pages show runs."""
 
 import contextlib
 import io
+import json
 import re
 from pathlib import Path
 
 import pytest
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+PAGES = ("README.md", *(f"docs/{page.name}" for page in sorted((ROOT / "docs").glob("*.md"))))
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def blocks(language: str, page: str = README) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
 
 
 @pytest.fixture(scope="module")
 def printed(tmp_path_factory):
-    """What the page's Python prints, block after block."""
+    """What the Python of docs/python.md prints, block after block."""
     names: dict = {}
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as out:
         patch.chdir(tmp_path_factory.mktemp("page"))
-        for block in blocks("python"):
+        for block in blocks("python", (ROOT / "docs/python.md").read_text()):
             exec(block, names)
     return out.getvalue()
 
@@ -40,20 +43,27 @@ def test_the_recipe_is_one(tmp_path):
     assert [stage.name for stage in load_recipe(path).stages] == ["distill", "prune", "quantize"]
 
 
-@pytest.mark.parametrize("command", sorted(set(re.findall(r"^edgekd ([a-z]+(?: [a-z]+)?)", README, re.MULTILINE))))
-def test_commands_exist(command, capsys, monkeypatch):
-    from edgekd.cli.main import main
-
-    words = command.split()
-    monkeypatch.setattr("sys.argv", ["edgekd", *words[: 2 if words[0] in ("bundle", "recipe") else 1], "--help"])
-    with pytest.raises(SystemExit) as stop:
-        main()
-    assert stop.value.code == 0
+def test_it_has_at_most_900_words():
+    assert len(README.split()) <= 900
 
 
-def test_links_to_files_of_the_repository_lead_somewhere():
-    for target in re.findall(r"\]\(((?!https?:)[^)#]+)\)", README):
-        assert (Path(__file__).parents[1] / target).exists(), target
+def anchors(page: Path) -> set[str]:
+    """The fragments of ``page``'s headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links_to_the_repository_lead_to_a_file_and_its_heading(name):
+    page = ROOT / name
+    for target, fragment in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", page.read_text()):
+        found = page.parent / target if target else page
+        assert found.exists(), target
+        assert not fragment or fragment in anchors(found), f"{target}#{fragment}"
+
+
+def test_every_page_is_linked_from_it():
+    assert [name for name in PAGES[1:] if f"({name})" not in README] == []
 
 
 def test_the_page_on_recipes_names_every_key_and_every_choice():
@@ -85,7 +95,19 @@ def test_the_tables_are_those_of_the_recorded_runs(name):
     from edgekd.report.load import load_report
     from edgekd.report.markdown import render_markdown
 
-    results = Path(__file__).parents[1] / "benchmarks" / "results" / name
-    recorded = render_markdown(load_report(results))
+    recorded = render_markdown(load_report(ROOT / "benchmarks" / "results" / name))
     table = next(block for block in recorded.split("\n\n") if block.startswith("| Model"))
-    assert table.strip() in README
+    assert table.strip() in (ROOT / f"docs/{name}.md").read_text()
+
+
+def test_the_figures_under_the_picture_are_those_of_the_recorded_run():
+    from edgekd.report.load import load_report
+    from edgekd.report.markdown import render_markdown
+
+    results = ROOT / "benchmarks/results/quickstart"
+    [drop, _, size] = json.loads((results / "report.json").read_text())["budget"]["checks"]
+    rows = [line for line in render_markdown(load_report(results)).splitlines() if "| onnxruntime |" in line]
+    times = {row.split(" | ")[0].strip("| "): row.split(" | ")[-1].split("×")[0] for row in rows}
+    assert f"{times['quantized']}× faster and {1 / size['value']:.0f}× smaller" in README
+    assert f"loses {drop['value']:.0f} points" in README
+    assert f"`pruned` is {times['pruned']}× faster" in README
