@@ -169,8 +169,9 @@ def show(found: TimedModels, json_file: Path | None) -> None:
     if json_file == Path("-"):
         sys.stdout.write(json.dumps(found.to_json(), indent=1, sort_keys=True) + "\n")
     else:
-        for shown in tables(found):
-            Console(width=None if sys.stdout.isatty() else 180).print(shown)
+        console = Console(width=None if sys.stdout.isatty() else 180)
+        for shown in tables(found, console.width):
+            console.print(shown)
         if json_file:
             write_json(json_file, found.to_json())
     for message, names in warnings(found.models).items():

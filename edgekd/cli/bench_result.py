@@ -108,6 +108,11 @@ COLUMNS = (
 )
 
 
+# A terminal that cannot hold all columns shows these figures whole; --json has the others.
+NARROW = 130
+SHOWN_WHEN_NARROW = ("p50", "p99", COST, "times as fast", "energy", "copies in, out")
+
+
 def warnings(models: Sequence[TimedModel]) -> dict[str, str]:
     """Return each warning once, with the models that it is about."""
     about: dict[str, list[str]] = {}
@@ -117,16 +122,16 @@ def warnings(models: Sequence[TimedModel]) -> dict[str, str]:
     return {message: ", ".join(dict.fromkeys(names)) for message, names in about.items()}
 
 
-def tables(found: TimedModels) -> "Iterator[Table]":
-    """Yield a table for each number of threads and each batch, which are never mixed."""
+def tables(found: TimedModels, width: int) -> "Iterator[Table]":
+    """Yield a table for each number of threads and each batch, which are never mixed, for ``width`` characters."""
     groups: dict[tuple[int, int], list[TimedModel]] = {}
     for model in found.models:
         groups.setdefault((model.times.threads, model.times.batch), []).append(model)
     for models in groups.values():
-        yield table(models, found.environment.cpu.model, found.reference)
+        yield table(models, found.environment.cpu.model, found.reference, width)
 
 
-def table(models: Sequence[TimedModel], cpu: str, reference: str | None) -> "Table":
+def table(models: Sequence[TimedModel], cpu: str, reference: str | None, width: int = NARROW) -> "Table":
     from rich.table import Table
 
     first = models[0].times
@@ -134,7 +139,8 @@ def table(models: Sequence[TimedModel], cpu: str, reference: str | None) -> "Tab
     shown = Table(title=rich(f"{where}, {threads_and_batch(first.threads, first.batch)}, in ms"))
     shown.add_column("model", overflow="fold")
     left_out = {"copies in, out": not first.transfers_ms, "energy": not first.energy, COST: not shows_costs(models)}
-    columns = [column for column in COLUMNS if not left_out.get(column.heading)]
+    known = [column for column in COLUMNS if not left_out.get(column.heading)]
+    columns = [column for column in known if width >= NARROW or column.heading in SHOWN_WHEN_NARROW]
     for column in columns:
         shown.add_column(column.heading, justify="right")
     for model in models:

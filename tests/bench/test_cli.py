@@ -77,14 +77,14 @@ def test_table_and_file(light, tmp_path):
 def test_a_latency_and_a_cost_that_differ_have_two_names():
     def model(name: str, cost: float) -> TimedModel:
         found = CostSummary(cost, rounds=20, of=30, taken=0.4, ci95_p50=(0.99 * cost, 1.01 * cost))
-        times = LatencyRecord(LatencySummary(1.9, 2.1, 900, 2.0), 1.0, 1.0, 1, 1, [], [], cost_ms=found)
+        times = LatencyRecord(LatencySummary(1.9, 2.1, 900, 2.0, (1.9, 2.1)), 1.0, 1.0, 1, 1, [], [], cost_ms=found)
         return TimedModel(name, Workload(f"{name}.onnx"), 1000, times, None)
 
     def shown(*models: TimedModel) -> str:
         console = Console(width=80, file=io.StringIO())
-        console.print(table(models, "a processor", "slow"))
+        console.print(table(models, "a processor", "slow", console.width))
         text = console.file.getvalue()
-        assert max(map(len, text.splitlines())) <= 80
+        assert max(map(len, text.splitlines())) <= 80 and "…" not in text
         return " ".join(text.split())
 
     assert "cost" not in shown(model("slow", 2.01), model("fast", 1.99))
