@@ -12,6 +12,7 @@ from edgekd.cli.output import tell
 
 if TYPE_CHECKING:
     from edgekd.report.comparison import Reports
+    from edgekd.report.schema import Report
 
 PAGE, COMPARISON = "report.html", "comparison.html"
 
@@ -25,7 +26,7 @@ def report(
     markdown: Annotated[Path | None, typer.Option(help="Write Markdown to this file.", show_default=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
-    """Write the page of a run again, or one page that compares several runs.
+    """Write the page of a run again, with its verdict, or one page that compares several runs.
 
     The task's first metric is compared in pairs with the first run's if the test sets are the same.
     """
@@ -46,8 +47,18 @@ def report(
         write_text(markdown, text)
     if as_json:
         sys.stdout.write(json.dumps(document, indent=1, sort_keys=True) + "\n")
+    elif len(runs) == 1:
+        show_verdict(loaded[0], page)
     else:
         tell(f"report  {page}")
+
+
+def show_verdict(run: "Report", page: Path) -> None:
+    from rich.console import Console
+
+    from edgekd.report.table import render_verdict
+
+    Console(width=None if sys.stdout.isatty() else 140, highlight=False).print(render_verdict(run, {"report": page}))
 
 
 def page_of(run: Path) -> Path:

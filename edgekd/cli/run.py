@@ -97,8 +97,9 @@ def print_result(report: "Report", folder: Path) -> None:
     from edgekd.report.table import render_table
 
     # A pipe has no width; tables cut to 80 columns lose their numbers.
-    Console(width=None if sys.stdout.isatty() else 140).print(render_table(report))
-    tell(f"report  {folder / 'report.html'}\nbundle  {folder / 'bundle'}")
+    Console(width=None if sys.stdout.isatty() else 140).print(
+        render_table(report, {"report": folder / "report.html", "bundle": folder / "bundle"})
+    )
 
 
 def tensorboard_writer(folder: Path) -> "Callable[[str, Epoch], None]":

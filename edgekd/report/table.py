@@ -1,7 +1,8 @@
 """The report in the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.table import Table
@@ -17,11 +18,18 @@ NARROW = 100
 LEFT_OUT_WHEN_NARROW = {"Params", "MACs"}
 
 
-def render_table(report: Report) -> Group:
-    """Return the rows, the verdict of each check, and the warnings, for ``rich.print``."""
+def render_table(report: Report, files: Mapping[str, Path] | None = None) -> Group:
+    """Return the rows, the warnings, the paths of ``files`` and the verdict, for ``rich.print``."""
     warnings = [Text(line(f"warning: {each}"), style="yellow") for each in warning_lines(report)]
     sentences = [Text(line(each)) for each in cost_sentences(report)]
-    return Group(Results(report), *sentences, *verdict(report), *warnings)
+    return Group(Results(report), *sentences, *warnings, render_verdict(report, files))
+
+
+def render_verdict(report: Report, files: Mapping[str, Path] | None = None) -> Group:
+    """Return the paths of ``files``, a line for each check, and the verdict on the whole as the last line."""
+    # A path that is broken cannot be copied.
+    paths = [Text(line(f"{name:<8}{path}"), no_wrap=True, overflow="ignore") for name, path in (files or {}).items()]
+    return Group(*paths, *verdict(report))
 
 
 @dataclass(frozen=True)
@@ -55,10 +63,10 @@ def results(shown: Sequence[Column], rows: Sequence[Row], with_intervals: Sequen
 
 def verdict(report: Report) -> list[Text]:
     met = report.budget is not None and report.budget.met
-    found = [Text(line(headline(report)), style="bold green" if met else "bold")]
+    found = []
     for check in lines(report):
         text = Text(line(f"  {check.name}: {check.value}, {check.bound}: "))
         text.append(check.verdict, style="green" if check.met else "red")
         remarks = [each for each in (check.margin, check.remark) if each and each != check.value]
         found.append(text.append(line(f" ({'; '.join(remarks)})") if remarks else ""))
-    return found
+    return [*found, Text(line(headline(report)), style="bold green" if met else "bold")]

@@ -23,7 +23,11 @@ def finished(tmp_path):
 def test_one_run_gets_its_page_again(finished, edgekd, tmp_path):
     run = finished("one", stages=[])
     done = edgekd("report", run, "--markdown", tmp_path / "one.md")
-    assert (done.code, done.out, done.err) == (0, f"report  {run / 'report.html'}\n", "")
+    assert (done.code, done.err) == (0, "")
+    first, *checks, last = done.out.splitlines()
+    assert first == f"report  {run / 'report.html'}"
+    assert "  accuracy drop: 0.600 points, at most 1 points: met (0.400 points to spare)" in checks
+    assert last == "Budget not met: 2 of 4 checks failed"
     assert "<h1>one</h1>" in (run / "report.html").read_text()
     assert (tmp_path / "one.md").read_text().startswith("### one\n")
 

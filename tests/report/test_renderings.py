@@ -123,6 +123,7 @@ def test_the_terminal_keeps_names_whole(sample: dict[str, Any], width: int) -> N
     assert max(map(len, text.splitlines())) <= width
     assert "latency: –, at most 0.5 ms: not met (not measured)" in text
     assert "accuracy drop: 0.600 points, at most 1 points: met (0.400 points to spare)" in text
+    assert text.splitlines()[-1] == "Budget not met: 2 of 4 checks failed"
 
 
 def test_without_anything_measured() -> None:
