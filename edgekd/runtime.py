@@ -56,6 +56,11 @@ class Profile:
     channels: int = 8
     """Widths that are multiples of this fill the runtime's kernels."""
 
+    @property
+    def training(self) -> tuple[str, bool, bool]:
+        """Return what decides how a network is trained for it."""
+        return self.activations, self.saturates, self.float16_scales
+
     def weight_range(self, nonnegative_input: bool) -> tuple[int, int]:
         """Return the smallest and the largest code of a layer's weights.
 

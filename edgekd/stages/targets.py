@@ -42,9 +42,12 @@ def is_timed_here(profile: str) -> bool:
 
 
 def training_profile(targets: Iterable[Target]) -> str:
-    """Return the profile that gives every target its file: the targets' own, or the portable one."""
-    profiles = set(map(file_profile, targets)) or {DEFAULT_PROFILE}
-    return profiles.pop() if len(profiles) == 1 else PORTABLE.name
+    """Return the profile that gives every target its file: the targets' own, or the portable one.
+
+    Profiles that train alike, such as those of two runtimes for one processor, give one another's files.
+    """
+    profiles = list(dict.fromkeys(map(file_profile, targets))) or [DEFAULT_PROFILE]
+    return profiles[0] if len({PROFILES.find(each).training for each in profiles}) == 1 else PORTABLE.name
 
 
 def compute_float16(targets: Iterable[Target]) -> bool:

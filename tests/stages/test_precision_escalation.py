@@ -148,6 +148,7 @@ def test_calibration_is_chosen_by_accuracy(escalate):
 
 
 CPU_TARGET, GPU_TARGET = Target(device="cpu", runtime="onnxruntime"), Target(device="jetson", runtime="tensorrt")
+OTHER_CPU_TARGET = Target(device="cpu", runtime="openvino")
 
 
 @pytest.mark.parametrize(
@@ -157,6 +158,9 @@ CPU_TARGET, GPU_TARGET = Target(device="cpu", runtime="onnxruntime"), Target(dev
         ((CPU_TARGET,), "onnxruntime-x86"),
         ((GPU_TARGET,), "tensorrt"),
         ((CPU_TARGET, GPU_TARGET), "portable"),
+        ((OTHER_CPU_TARGET,), "openvino-x86"),
+        ((CPU_TARGET, OTHER_CPU_TARGET), "onnxruntime-x86"),
+        ((OTHER_CPU_TARGET, GPU_TARGET), "portable"),
     ],
 )
 def test_one_training_serves_every_target(targets, profile, monkeypatch):
