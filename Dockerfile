@@ -31,7 +31,7 @@ RUN python3 -m venv --system-site-packages /opt/venv \
 COPY pyproject.toml README.md LICENSE ./
 COPY edgekd edgekd
 COPY recipes recipes
-RUN /opt/venv/bin/pip install --no-cache-dir --constraint constraints.txt .
+RUN /opt/venv/bin/pip install --no-cache-dir --constraint constraints.txt '.[train]'
 
 ENV PATH=/opt/venv/bin:${PATH}
 WORKDIR /project

@@ -51,8 +51,8 @@ class Room:
 # Lowest first.
 FLOORS = (
     (
-        *(Room(name) for name in ("children", "errors", "lazy", "nearest", "pipes", "pixels", "plain_text", "scratch")),
-        *(Room(name) for name in ("strict_json", "strict_toml", "usercode")),
+        *(Room(name) for name in ("children", "errors", "extras", "lazy", "nearest", "pipes", "pixels")),
+        *(Room(name) for name in ("plain_text", "scratch", "strict_json", "strict_toml", "usercode")),
         Room("precision", torch=True),
     ),
     (

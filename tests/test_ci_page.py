@@ -63,6 +63,20 @@ def test_a_workflow_is_yaml_and_its_gate_runs(path, place, monkeypatch):
     assert (place / "edgekd.xml").exists()
 
 
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_a_workflow_runs_as_it_is_in_a_checkout(path):
+    """What it installs and what it runs is there."""
+    from edgekd.recipe import load_recipe
+
+    document = yaml.safe_load(path.read_text())
+    variables = document["edgekd"]["variables"] if "edgekd" in document else document["env"]
+    assert variables["EDGEKD"] == ".[train]"
+    assert load_recipe(DOCS.parent / variables["RECIPE"]).stages
+    runs = [line for line in path.read_text().splitlines() if "pip install" in line or "edgekd run" in line]
+    assert len(runs) == 2
+    assert '"$EDGEKD"' in runs[0] and '"$RECIPE"' in runs[1]
+
+
 def test_the_policy_is_one(tmp_path):
     [text] = blocks("toml")
     (tmp_path / "pyproject.toml").write_text(text)

@@ -137,6 +137,11 @@ def main() -> NoReturn:
 
 
 def unexpected(error: Exception) -> str:
+    if isinstance(error, ModuleNotFoundError):
+        from edgekd.extras import how_to_install
+
+        if advice := how_to_install(error.name):
+            return advice
     # The system refuses to look at a path that the user gave.
     if isinstance(error, OSError) and error.errno in REFUSED and error.filename:
         return f"{error.filename}: {error.strerror}; give another path, or mend that"

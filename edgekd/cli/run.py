@@ -103,13 +103,9 @@ def print_result(report: "Report", folder: Path) -> None:
 
 
 def tensorboard_writer(folder: Path) -> "Callable[[str, Epoch], None]":
-    from edgekd.errors import EdgekdError
-    from edgekd.files import storage
+    from torch.utils.tensorboard import SummaryWriter
 
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise EdgekdError("--tensorboard needs tensorboard: pip install 'edgekd[tensorboard]'") from error
+    from edgekd.files import storage
 
     @cache  # made at the first epoch, when the run folder is this run's own
     def writer() -> SummaryWriter:

@@ -8,6 +8,7 @@ from edgekd.bench.inputs import with_sizes
 from edgekd.bench.plan import Workload
 from edgekd.errors import EdgekdError, MeasurementError, ModelError
 from edgekd.external import external_files
+from edgekd.extras import how_to_install
 from edgekd.files import read_object
 from edgekd.runtime import DEFAULT, RUNTIMES, Runtime, by_session
 from edgekd.spec import MODEL, Spec
@@ -69,6 +70,8 @@ def workload(
         raise MeasurementError(f"{model} has its precision in the file; --precision is for networks of code")
     if sizes and (".py:" in model or not (used.runs_networks or ONNX in used.suffixes)):
         raise MeasurementError(f"{model}: --size is for open dimensions of an ONNX file or a stage's folder")
+    if used.runs_networks and not used.is_installed:
+        raise MeasurementError(how_to_install(used.packages[0]) or f"{used.title} is not installed here")
     if ".py:" in model:
         return Workload(model, runtime, device, shape, precision)
     if is_network(model):

@@ -60,7 +60,7 @@ download() {
         PIP_EXTRA_INDEX_URL=$torch_index "${pip[@]}" --no-deps --index-url "$torch_index" torch torchvision ||
             die "torch did not come from $torch_index: TORCH_INDEX names another index; empty, torch is PyPI's, with CUDA"
     fi
-    "${pip[@]}" "$here" 'setuptools>=77'
+    "${pip[@]}" "$here[train]" 'setuptools>=77'
 }
 
 build() {
