@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from onnx import ModelProto
     from rich.table import Table
 
-    from edgekd.lint import Lint, LintedLayer
+    from edgekd.lint import Lint, LintedLayer, LintFinding
 
 BELOW = 2
+# Columns of a terminal that the reasons fit into.
+WIDE = 110
 
 
 def lint(
@@ -50,11 +52,12 @@ def lint(
 
     leave_on_signal()
     path = onnx_file(Path(model))
-    found = lint_model(load(path), target, confirm=confirm, sizes=parse_sizes(size or []))
+    loaded = load(path)
+    found = lint_model(loaded, target, confirm=confirm, sizes=parse_sizes(size or []))
     if as_json:
         sys.stdout.write(json.dumps({"model": model, **found.to_json()}, indent=1) + "\n")
     else:
-        show(found, model)
+        show(found, model, is_quantised(loaded))
     return BELOW if found.coverage < min_coverage else 0
 
 
@@ -73,29 +76,61 @@ def load(path: Path) -> "ModelProto":
     return model
 
 
-def show(found: "Lint", model: str) -> None:
+def is_quantised(model: "ModelProto") -> bool:
+    """Return whether any operator of the file quantises, or takes quantised values."""
+    from edgekd.lint.graph import DEQUANTIZE, QUANTIZE
+    from edgekd.lint.linter import QUANTISED_OPS
+
+    return any(node.op_type in (QUANTIZE, DEQUANTIZE, *QUANTISED_OPS) for node in model.graph.node)
+
+
+def show(found: "Lint", model: str, quantised: bool) -> None:
     from rich.console import Console
 
     console = Console(width=None if sys.stdout.isatty() else 180, highlight=False)
-    console.print(table(found, model))
+    if not quantised:
+        # Each layer would be said to lack the same thing.
+        way = f"'edgekd export RUN --target {found.target}' writes the int8 file of a run that has quantised"
+        console.print(line(f"{model}: this file is not quantised, so nothing of it runs in int8; {way}"), markup=False)
+    else:
+        console.print("\n".join(map(line, by_rule(found))), markup=False)
+        console.print(table(found, model, console.width >= WIDE))
     console.print("\n".join(map(line, sentences(found))), markup=False, soft_wrap=True)
 
 
-def table(found: "Lint", model: str) -> "Table":
+def by_rule(found: "Lint") -> list[str]:
+    """Return for each broken rule on how many layers it is broken, its effect and the advice, the gravest first."""
+    from edgekd.lint.result import EFFECTS
+
+    broken: dict[str, list[LintFinding]] = {}
+    for layer in found.layers:
+        for finding in layer.findings:
+            broken.setdefault(finding.code, []).append(finding)
+    gravest = sorted(broken.items(), key=lambda each: (EFFECTS.index(each[1][0].effect), -len(each[1])))
+    return [
+        f"{code} ({each[0].effect}): {len(each)} of {len(found.layers)} layers; {each[0].advice}"
+        for code, each in gravest
+    ]
+
+
+def table(found: "Lint", model: str, wide: bool = True) -> "Table":
+    """Return a row for each layer; on a narrow terminal without the reasons."""
     from rich.table import Table
 
     shown = Table(title=rich(f"{model} for {found.target}"))
     for heading in ("layer", "op"):
         shown.add_column(heading, overflow="fold")
-    shown.add_column("MACs", justify="right")
-    for heading in ("runs in", "rule", "why, and what to change"):
+    shown.add_column("MACs", justify="right", no_wrap=True)
+    for heading in ("runs in", "rule", *(["why, and what to change"] if wide else [])):
         shown.add_column(heading, overflow="fold")
     for layer in found.layers:
         macs = count(layer.macs) if layer.macs is not None else ABSENT
         cells = map(rich, (layer.name, layer.op, macs, runs_in(layer)))
         codes = "\n".join(rich(finding.code) for finding in layer.findings)
         why = "\n".join(rich(f"{finding.message}; {finding.advice}") for finding in layer.findings)
-        shown.add_row(*cells, codes, why)
+        shown.add_row(*cells, codes, *([why] if wide else []))
+    if not wide:
+        shown.caption = f"{WIDE} columns, or --json, have the reason for each layer"
     return shown
 
 

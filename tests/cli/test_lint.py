@@ -1,10 +1,15 @@
+import io
 import json
 import subprocess
 import sys
 
+import numpy as np
 import onnx
 import pytest
+from rich.console import Console
 
+from edgekd.cli.lint import load, table
+from edgekd.lint import lint as lint_model
 from tests.lint.graphs import U8, Net, clean
 
 
@@ -25,6 +30,29 @@ def test_a_line_for_each_layer_and_one_for_the_whole(edgekd, half):
     whole, confirmed = outcome.out.splitlines()[-2:]
     assert whole == "50.0 % of the MACs of convolutions and matrix products in int8: 1 of 2 layers"
     assert confirmed.startswith("confirmed by ONNX Runtime")
+
+
+def test_the_rules_come_before_the_layers(edgekd, half):
+    outcome = edgekd("lint", half, "--target", "onnxruntime-x86-vnni", "--no-confirm")
+    assert outcome.out.startswith("output_float (float): 1 of 2 layers; put a QuantizeLinear behind it, alone\n")
+
+
+def test_a_file_that_is_not_quantised_is_said_once(edgekd, tmp_path):
+    net = Net()
+    weight = net.constant(np.ones((16, 16, 3, 3)), np.float32)
+    onnx.save(net.model(net.conv(net.conv("x", weight), weight)), tmp_path / "float.onnx")
+    outcome = edgekd("lint", tmp_path / "float.onnx", "--target", "tensorrt", "--min-coverage", "0.5")
+    assert outcome.code == 2
+    assert outcome.out.count("this file is not quantised") == 1
+    assert "│" not in outcome.out
+
+
+def test_a_narrow_terminal_keeps_names_whole(half):
+    found = lint_model(load(half), "onnxruntime-x86-vnni", confirm=False)
+    file = io.StringIO()
+    Console(width=80, file=file).print(table(found, "half.onnx", wide=False))
+    assert "output_float" in file.getvalue()
+    assert max(map(len, file.getvalue().splitlines())) <= 80
 
 
 def test_json(edgekd, half):
