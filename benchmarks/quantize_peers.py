@@ -30,6 +30,7 @@ from rich.table import Table
 
 from edgekd.artifact_cache import ArtifactCache
 from edgekd.bench import LatencyRecord, Plan, Workload, fingerprint, measure
+from edgekd.errors import MeasurementError
 from edgekd.files import canonical_json, make_folder, sha256, sha256_file, write_json
 from edgekd.formatting import ABSENT, significant
 from edgekd.stats.ratios import ratio_over_launches
@@ -98,7 +99,13 @@ def row(name: str, entries: dict[str, Entry], latency: dict[str, Any], peers: Se
 
 
 def ratio(latency: dict[str, Any], other: str) -> dict[str, Any]:
-    """edgekd's time over that of ``other``."""
+    """edgekd's cost over that of ``other``; of latencies in records that are older than costs."""
+    against = latency[other].get("latency_vs_reference")
+    if "cost_ms" in latency[other] and "latency_vs_reference" not in latency[OURS]:
+        if against is None:
+            raise MeasurementError(f"others left no ratio of {OURS} to {other}: stop them, and run it again")
+        ends = against.get("ci95")
+        return {"ratio": 1 / against["ratio"]} | ({"ci95": [1 / ends[1], 1 / ends[0]]} if ends else {})
     value, interval = ratio_over_launches(latencies(latency[OURS]), latencies(latency[other]))
     return {"ratio": value} | ({"ci95": list(interval)} if interval else {})
 

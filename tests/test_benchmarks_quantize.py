@@ -151,3 +151,17 @@ def test_small_mobilenet_keeps_four_pixels_a_side():
     network = mobilenet_v2_cifar().eval()
     assert network.features(torch.zeros(1, 3, 32, 32)).shape[2:] == (4, 4)
     assert count_macs(network, (3, 32, 32)) == pytest.approx(14e6, rel=0.01)
+
+
+def test_goals_are_of_costs_where_these_were_measured():
+    from int8_files import OURS
+    from quantize_peers import ratio
+
+    from edgekd.errors import MeasurementError
+
+    cost = {"p50": 2.0, "rounds": 30, "of": 30, "taken": 0.0}
+    known = {"cost_ms": cost, "latency_vs_reference": {"ratio": 0.8, "ci95": [0.5, 1.0]}}
+    found = ratio({OURS: {"cost_ms": cost}, "NNCF": known}, "NNCF")
+    assert found == {"ratio": 1.25, "ci95": [1.0, 2.0]}
+    with pytest.raises(MeasurementError, match="others left no ratio of edgekd to NNCF"):
+        ratio({OURS: {"cost_ms": cost}, "NNCF": {"cost_ms": cost}}, "NNCF")
