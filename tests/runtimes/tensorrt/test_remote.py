@@ -75,7 +75,7 @@ def plan(files: dict[str, Path], **more: object) -> Plan:
 def test_a_jetson_tells_what_it_is(orin):
     with RemoteTarget(orin) as there:
         found = there.probe
-    assert found.can_run == ["onnxruntime", "tensorrt"]
+    assert {"onnxruntime", "tensorrt"} <= set(found.can_run)
     assert found.release is not None and (found.release.l4t, found.to_json()["tensorrt"]) == ("36.4.4", "10.3.0")
     first, second = describe(found)[:2]
     assert first == "orin: NVIDIA Jetson Orin Nano Developer Kit"
