@@ -1,10 +1,11 @@
 """Predictions of a bundle in ONNX Runtime, with its own preprocessing, model, labels and decoder."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from edgekd.tasks.registry import TASKS
 from edgekd.tasks.signature import LOGITS, Signature
 from edgekd.tasks.task import SamplePrediction, Task
 
+Content = TypeVar("Content")
 # A file and, where it has several, one of its rows.
 Place = tuple[str, int | None]
 
@@ -86,32 +88,43 @@ class Predictor:
         """
         return [each.to_json() for each in self.stream(paths, top, batch)]
 
-    def stream(self, paths: Iterable[Path], top: int = 3, batch: int = BATCH) -> Iterator[FilePrediction]:
+    def stream(
+        self,
+        paths: Iterable[Path],
+        top: int = 3,
+        batch: int = BATCH,
+        skipped: Callable[[DataError], None] | None = None,
+    ) -> Iterator[FilePrediction]:
         """Yield the predictions of :meth:`predict` as they are found, with ``batch`` samples in memory at a time.
 
-        Of several inputs a file is read at once.
+        Of several inputs a file is read at once. With ``skipped``, a file that cannot be read is left out, and
+        ``skipped`` is called with its error.
         """
         batches = self._named_batches if self.preprocess.kind == "tensors" else self._batches
-        for places, inputs in batches(paths, batch):
+        for places, inputs in batches(paths, batch, skipped or _raise):
             found = self.task.sample_predictions(self.task.decode({LOGITS: self.run(inputs, batch)}), top)
             for (file, row), prediction in zip(places, found, strict=True):
                 yield FilePrediction(file, row, prediction)
 
-    def _batches(self, paths: Iterable[Path], batch: int) -> Iterator[tuple[list[Place], np.ndarray]]:
-        samples = self._samples(paths)
+    def _batches(
+        self, paths: Iterable[Path], batch: int, skipped: Callable[[DataError], None]
+    ) -> Iterator[tuple[list[Place], np.ndarray]]:
+        samples = self._samples(paths, skipped)
         while chunk := list(islice(samples, batch)):
             yield [place for place, _ in chunk], self.preprocess.apply(np.stack([raw for _, raw in chunk]))
 
-    def _samples(self, paths: Iterable[Path]) -> Iterator[tuple[Place, np.ndarray]]:
-        for path in paths:
-            raw = self.preprocess.read(path)
+    def _samples(
+        self, paths: Iterable[Path], skipped: Callable[[DataError], None]
+    ) -> Iterator[tuple[Place, np.ndarray]]:
+        for path, raw in readable(paths, self.preprocess.read, skipped):
             for row, sample in enumerate(raw):
                 yield (str(path), row if len(raw) > 1 else None), sample
 
-    def _named_batches(self, paths: Iterable[Path], batch: int) -> Iterator[tuple[list[Place], Inputs]]:
+    def _named_batches(
+        self, paths: Iterable[Path], batch: int, skipped: Callable[[DataError], None]
+    ) -> Iterator[tuple[list[Place], Inputs]]:
         """Files may differ in their open dimensions, so no batch is made of two."""
-        for path in paths:
-            arrays = self.named_inputs.read(path)
+        for path, arrays in readable(paths, self.named_inputs.read, skipped):
             n = samples_in(arrays)
             for start in range(0, n, batch):
                 rows = range(start, min(start + batch, n))
@@ -194,6 +207,23 @@ class Predictor:
         if images.shape != (n, height, width, channels) or images.dtype != np.uint8:
             raise BundleError(f"{self.folder}: {golden.RAW} holds {images.dtype} {images.shape}; pack it again")
         return images
+
+
+def readable(
+    paths: Iterable[Path], read: Callable[[Path], Content], skipped: Callable[[DataError], None]
+) -> Iterator[tuple[Path, Content]]:
+    """Yield each path with what ``read`` returns for it, and call ``skipped`` with the error of each that has none."""
+    for path in paths:
+        try:
+            content = read(path)
+        except DataError as error:
+            skipped(error)
+        else:
+            yield path, content
+
+
+def _raise(error: DataError) -> None:
+    raise error
 
 
 def task_of(manifest: Manifest) -> Task:

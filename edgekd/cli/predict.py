@@ -11,7 +11,7 @@ import typer
 
 from edgekd import plain_text
 from edgekd.cli.output import tell
-from edgekd.errors import EdgekdError
+from edgekd.errors import DataError, EdgekdError
 
 if TYPE_CHECKING:
     from edgekd.bundle.predict import FilePrediction
@@ -32,8 +32,8 @@ def predict(
     threads: Annotated[int, typer.Option(min=0, help="Threads of ONNX Runtime; 0 lets it choose.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print one line of CSV for each sample.")] = False,
-) -> None:
-    """Predict files with a bundle, after verifying it."""
+) -> int:
+    """Predict files with a bundle, after verifying it. A file that cannot be read is named; the code is 1 then."""
     from edgekd.bundle.inputs import files_in
     from edgekd.bundle.predict import Predictor
     from edgekd.progress import track
@@ -43,7 +43,14 @@ def predict(
     predictor = Predictor(bundle, threads)
     files = files_in(images, predictor.preprocess.kind)
     watched = track(files, "files", len(files)) if as_json or not sys.stdout.isatty() else files
-    found = predictor.stream(watched, top, batch)
+    broken: list[DataError] = []
+
+    def skip(error: DataError) -> None:
+        broken.append(error)
+        sys.stdout.flush()
+        sys.stderr.write(plain_text.line(f"error: {error}") + "\n")
+
+    found = predictor.stream(watched, top, batch, skip)
     if as_json:
         typer.echo(json.dumps([each.to_json() for each in found], indent=1))
     elif as_csv:
@@ -51,6 +58,9 @@ def predict(
     else:
         for each in found:
             tell(line(each))
+    if broken and len(files) > 1:
+        sys.stderr.write(f"error: {len(broken)} of {len(files)} files were not predicted; mend or remove them\n")
+    return 1 if broken else 0
 
 
 def line(found: "FilePrediction") -> str:

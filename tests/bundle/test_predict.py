@@ -51,6 +51,18 @@ def test_a_damaged_picture_is_named(bundle: Path, tmp_path: Path) -> None:
         Predictor(bundle).predict([tmp_path / "part.png"])
 
 
+def test_the_command_goes_on_past_it(bundle: Path, draw: Callable[[str], Path], tmp_path: Path, edgekd: Any) -> None:
+    broken = tmp_path / "part.png"
+    broken.write_text("no")
+    left, right = draw("left"), draw("right")
+    done = edgekd("predict", bundle, left, broken, right, "--csv", "--batch", 1)
+    assert done.code == 1
+    assert [row["file"] for row in csv.DictReader(io.StringIO(done.out))] == [str(left), str(right)]
+    said, last = done.err.splitlines()
+    assert said.startswith("error: ") and str(broken) in said
+    assert last == "error: 1 of 3 files were not predicted; mend or remove them"
+
+
 def test_a_changed_bundle_does_not_run(bundle: Path) -> None:
     (bundle / "labels.txt").write_text("other\n")
     with pytest.raises(BundleError, match=r"labels\.txt"):
@@ -342,7 +354,7 @@ def test_command_predict_names_the_damaged_picture(edgekd: Any, bundle: Path, pi
     (pictures / "deeper" / "broken.png").write_bytes((pictures / "a.png").read_bytes()[:40])
     for form in ([], ["--json"], ["--csv"]):
         done = edgekd("predict", bundle, pictures, *form)
-        said, error = done.err.splitlines()
+        said, error, _ = done.err.splitlines()
         assert done.code == 1 and said.endswith("left out: 1 file that is no images (.txt)")
         assert "deeper/broken.png: not a readable image" in error
     assert edgekd("predict", bundle, pictures, "--json", "--csv").code == 1
