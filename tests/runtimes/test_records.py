@@ -40,6 +40,7 @@ NAMED = {
     "cli/export.py": "help on a GPU's capability, which no other runtime takes",
     "cli/predict.py": "a bundle is run in ONNX Runtime",
     "data/options.py": "help on open axes, whose bounds one runtime needs",
+    "extras.py": "the extras of pyproject.toml, by the packages that they bring",
     "runtime.py": "the registry",
 }
 
