@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 logger = get_logger(__name__)
 
 NOT_MET = 2
+WIDE = 110
 SUMMARY = "GITHUB_STEP_SUMMARY"
 
 baseline_app = typer.Typer(
@@ -100,7 +101,8 @@ def show(verdict: "Verdict", baseline: Path, current: Path) -> None:
     from edgekd.gate.table import render_table
 
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
-    console.print(render_table(verdict))
+    # On a narrow terminal the reasons would break into syllables; those that matter follow the table.
+    console.print(render_table(verdict, with_reasons=console.width >= WIDE))
     for finding in (*verdict.at("fail"), *verdict.at("warn")):
         line = f"{finding.level}: {finding.metric} ({finding.place}): {finding.what}; {finding.advice}"
         console.print(plain_text.line(line), markup=False, soft_wrap=True)

@@ -36,6 +36,10 @@ COLUMNS = (
     Column("bound by", lambda layer: layer.bound, number=False),
     Column("to win ms", lambda layer: significant(layer.winnable_ms)),
 )
+LONGEST_OP = len("DequantizeLinear")
+# A terminal that cannot hold all columns keeps layers' names and times whole; --json has the others.
+NARROW = 120
+LEFT_OUT_WHEN_NARROW = ("MACs", "bytes", "limit ms", "of the limit", "bound by")
 
 
 def profile(
@@ -107,7 +111,7 @@ def show(found: "LayersUnderRoofs", cpu: str, top: int) -> None:
     from rich.console import Console
 
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
-    console.print(table(found, cpu, top))
+    console.print(table(found, cpu, top, console.width))
     console.print(plain_text.lines("\n".join(sentences(found))), markup=False)
 
 
@@ -131,18 +135,19 @@ def warnings(found: "LayersUnderRoofs") -> list[str]:
     return [*busy, f"the arithmetic of {', '.join(uncounted)} is not counted: taken to be at its limit [not_counted]"]
 
 
-def table(found: "LayersUnderRoofs", cpu: str, top: int) -> "Table":
+def table(found: "LayersUnderRoofs", cpu: str, top: int, width: int = NARROW) -> "Table":
     from rich.table import Table
 
     title = f"{found.model} on {cpu}, {found.threads} thread{'s' * (found.threads > 1)}, batch {found.batch}"
     title += "".join(f", {size}" for size in open_sizes(found.sizes))
     shown = Table(title=rich(title))
     shown.add_column("layer", overflow="fold")
-    shown.add_column("op", overflow="fold")
-    for column in COLUMNS:
+    shown.add_column("op", overflow="fold", min_width=LONGEST_OP)
+    columns = [column for column in COLUMNS if width >= NARROW or column.heading not in LEFT_OUT_WHEN_NARROW]
+    for column in columns:
         shown.add_column(column.heading, justify="right" if column.number else "left")
     for layer in found.worst(top):
-        shown.add_row(rich(layer.name), rich(layer.op), *(column.cell(layer) for column in COLUMNS))
+        shown.add_row(rich(layer.name), rich(layer.op), *(column.cell(layer) for column in columns))
     if len(found.layers) > top:
         shown.caption = f"the {top} of {len(found.layers)} steps with the most to win; --top shows more, --json all"
     return shown

@@ -13,16 +13,24 @@ if TYPE_CHECKING:
 STYLES: "dict[Level, str]" = {"fail": "bold red", "warn": "yellow", "better": "green", "ok": "", "information": "dim"}
 
 
-def render_table(verdict: Verdict) -> Table:
-    """Return the verdict as a table of rich."""
+def render_table(verdict: Verdict, with_reasons: bool = True) -> Table:
+    """Return the verdict as a table of rich, ``with_reasons`` in its last column."""
     table = Table(title=escape(verdict.headline()))
     for heading in ("", "Where", "Metric"):
         table.add_column(heading, overflow="fold")
     for heading in ("Baseline", "Now"):
         table.add_column(heading, justify="right")
-    table.add_column("What", overflow="fold")
+    if with_reasons:
+        table.add_column("What", overflow="fold")
     for finding in verdict.findings:
         what = f"{finding.what}; {finding.advice}" if finding.advice else finding.what
-        cells = (finding.level, finding.place, finding.metric, finding.baseline, finding.current, what)
+        cells = (
+            finding.level,
+            finding.place,
+            finding.metric,
+            finding.baseline,
+            finding.current,
+            *([what] * with_reasons),
+        )
         table.add_row(*map(escape, cells), style=STYLES[finding.level])
     return table

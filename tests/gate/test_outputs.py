@@ -50,3 +50,11 @@ def test_json_is_plain(verdict):
     document = json.loads(json.dumps(verdict.to_json()))
     assert document["passed"] is False
     assert document["findings"][0]["metric"] == "size_bytes"
+
+
+def test_a_narrow_table_has_no_reasons(verdict):
+    written = io.StringIO()
+    Console(width=80, file=written).print(render_table(verdict, with_reasons=False))
+    text = written.getvalue()
+    assert all(finding.metric in text for finding in verdict.findings)
+    assert max(map(len, text.splitlines())) <= 80
