@@ -15,6 +15,7 @@ Nothing is printed: what happens is logged below the logger ``edgekd``.
 """
 
 import os
+import sys
 from importlib import import_module
 
 TYPE_CHECKING = False  # ``python -m edgekd`` may not import typing yet: see __main__
@@ -26,6 +27,9 @@ __version__ = "0.1.0"
 # Unless this is set before it is first imported, ONNX Runtime 1.31 keeps a device ID and a database of events under the
 # user's cache. The rest of edgekd, and all of every process that it starts, is imported after this line.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+# OpenVINO's telemetry sends an event from a process that it forks, whenever it is imported. It does without where there
+# is none.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 ROOMS = (
     *("artifact", "bench", "bundle", "data", "distill", "export", "factorize", "lint", "models", "options"),

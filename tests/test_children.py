@@ -79,7 +79,21 @@ def test_the_agent_on_devices_sets_it_before_anything_else():
     """Its package is another than this one, and as empty but for that."""
     with zipfile.ZipFile(BytesIO(agent_archive())) as archive:
         assert archive.read("edgekd/__init__.py").decode() == PACKAGE
-    assert PACKAGE.endswith('os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")\n')
+    for line in (
+        'os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")',
+        'sys.modules.setdefault("openvino_telemetry", None)',
+    ):
+        assert line in PACKAGE and line in (HOUSE / "__init__.py").read_text()
+
+
+def test_openvino_is_imported_without_what_sends_an_event():
+    """It forks a process for that, which would keep a device's folder and connection."""
+    code = (
+        "import edgekd, openvino, sys, multiprocessing\n"
+        "print(sys.modules['openvino_telemetry'], multiprocessing.active_children())"
+    )
+    pytest.importorskip("openvino")
+    assert started([sys.executable, "-c", code]).split("\n")[0] == "None []"
 
 
 def test_no_module_sets_or_starts_it_by_another_way():

@@ -12,7 +12,13 @@ NEVER = (1980, 1, 1, 0, 0, 0)
 # Modules of edgekd that the agent stands on. Like it, they keep to the standard library and to Python 3.8.
 BELOW = ("errors.py", "nearest.py", "ranges.py")
 MAIN = "from edgekd.agent.__main__ import main\n\nmain()\n"
-PACKAGE = 'import os\n\nos.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")\n'
+PACKAGE = """\
+import os
+import sys
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+sys.modules.setdefault("openvino_telemetry", None)
+"""
 
 
 def members() -> list[Path]:
