@@ -1,6 +1,8 @@
 """``edgekd profile``: the time of each layer in one inference, and how far it is from the machine's limit."""
 
 import json
+import platform
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -79,6 +81,7 @@ def profile(
     from edgekd.files import write_json
     from edgekd.report.profile import LayersUnderRoofs
     from edgekd.runtime import by_session
+    from edgekd.stages.targets import architecture_of
 
     if picture is not None and picture.suffix not in PICTURES:
         raise MeasurementError(f"--picture {picture}: expected a file that ends in {' or '.join(PICTURES)}")
@@ -101,6 +104,12 @@ def profile(
             write_json(json_file, document)
     for line in warnings(found):
         logger.warning(line)
+    if used.profiles and (slow := float_layers(found)):
+        target = used.profile_for(architecture_of(platform.machine())).name
+        logger.info(
+            f"{slow} of this quantised file's layers run in float: "
+            f"'edgekd lint {shlex.quote(model)} --target {target}' says why and what to change"
+        )
     if picture is not None:
         from edgekd.report.roofline import draw_roofline
 
@@ -133,6 +142,15 @@ def warnings(found: "LayersUnderRoofs") -> list[str]:
     if not uncounted:
         return busy
     return [*busy, f"the arithmetic of {', '.join(uncounted)} is not counted: taken to be at its limit [not_counted]"]
+
+
+def float_layers(found: "LayersUnderRoofs") -> int:
+    """Return how many layers with arithmetic run in float though the file is quantised, or 0."""
+    products = [layer for layer in found.layers if layer.macs]
+    quantised = any(layer.precision == "int8" for layer in products) or any(
+        layer.op in ("QuantizeLinear", "DequantizeLinear") for layer in found.layers
+    )
+    return sum(layer.precision != "int8" for layer in products) if quantised else 0
 
 
 def table(found: "LayersUnderRoofs", cpu: str, top: int, width: int = NARROW) -> "Table":

@@ -1,11 +1,13 @@
 import json
 from pathlib import Path
 
+import onnx
 import pytest
 
 from edgekd.bench.profile import cache
 from edgekd.bench.profile.roofs import Roofs
 from tests.bench.conftest import write_model
+from tests.lint.graphs import Net
 from tests.runtimes.onnxruntime.networks import RESIDUAL_MACS, residual
 
 ROOFS = Roofs(1, {"float32": 50.0, "int8": 100.0}, ((1 << 15, 100.0), (1 << 24, 50.0), (1 << 28, 20.0)))
@@ -38,6 +40,15 @@ def test_table_figures_picture_and_trace(edgekd, known_roofs, tmp_path):
 def test_json_alone_on_standard_output(edgekd, known_roofs, tmp_path):
     outcome = edgekd("profile", residual(tmp_path / "small.onnx"), "--runs", 3, "--batch", 2, "--json", "-")
     assert json.loads(outcome.out)["batch"] == 2
+
+
+def test_a_quantised_file_with_layers_in_float_points_to_the_linter(edgekd, known_roofs, tmp_path):
+    path = tmp_path / "half.onnx"
+    net = Net()
+    onnx.save(net.model(net.conv(net.pair(net.conv(net.pair("x"))))), path)
+    said = edgekd("profile", path, "--runs", 3).err
+    assert f"of this quantised file's layers run in float: 'edgekd lint {path} --target onnxruntime-" in said
+    assert "edgekd lint" not in edgekd("profile", residual(tmp_path / "small.onnx"), "--runs", 3).err
 
 
 def test_open_dimensions_have_the_size_that_is_asked_for(edgekd, known_roofs, tmp_path):
