@@ -176,3 +176,31 @@ def show(found: TimedModels, json_file: Path | None) -> None:
             write_json(json_file, found.to_json())
     for message, names in warnings(found.models).items():
         logger.warning(f"{names}: {message}")
+    for name in slower_than_float(found):
+        logger.info(
+            f"{name} is quantised and slower than {found.reference}: "
+            "'edgekd lint FILE --target TARGET' says which layers run in float"
+        )
+
+
+def slower_than_float(found: TimedModels) -> list[str]:
+    """Return the quantised ONNX files that are certainly slower than a reference that is not quantised."""
+    slower = {
+        model.name: model.workload.model
+        for model in found.models
+        if model.times.latency_vs_reference and (model.times.latency_vs_reference.ci95 or (0,))[0] > 1
+    }
+    references = {model.workload.model for model in found.models if model.name == found.reference}
+    if not slower or any(map(is_quantised_file, references)):
+        return []
+    return [name for name, file in slower.items() if is_quantised_file(file)]
+
+
+def is_quantised_file(file: str) -> bool:
+    from edgekd.cli.lint import is_quantised
+
+    if not file.endswith(".onnx"):
+        return False
+    import onnx
+
+    return is_quantised(onnx.load(file, load_external_data=False))

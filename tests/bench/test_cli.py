@@ -3,16 +3,20 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import onnx
 import pytest
 from rich.console import Console
 
 from edgekd.bench.plan import Workload
 from edgekd.bench.records import CostSummary, LatencyRecord, LatencySummary
-from edgekd.cli.bench import reference_first
+from edgekd.cli.bench import reference_first, slower_than_float
 from edgekd.cli.bench_result import TimedModel, table
 from edgekd.cli.workloads import bundled, onnx_file, parse_shape, size_bytes, workloads
 from edgekd.errors import MeasurementError
+from tests.bench.conftest import write_model
+from tests.lint.graphs import Net
 from tests.test_external import with_weights_outside
 
 COMMAND = """
@@ -189,3 +193,16 @@ def test_shapes():
     for wrong in ("1,3,", "a", "0,3", "-1,3"):
         with pytest.raises(MeasurementError, match="--shape"):
             parse_shape(wrong)
+
+
+@pytest.mark.parametrize(("low", "named"), [(1.1, ["int8"]), (0.9, [])])
+def test_an_int8_file_that_is_slower_than_its_float_twin_is_named(tmp_path, low, named):
+    def model(name: str, file: Path, ratio: SimpleNamespace | None) -> SimpleNamespace:
+        times = SimpleNamespace(latency_vs_reference=ratio)
+        return SimpleNamespace(name=name, workload=Workload(str(file)), times=times)
+
+    net = Net()
+    onnx.save(net.model(net.conv(net.pair("x"))), tmp_path / "int8.onnx")
+    twin = model("float", write_model(tmp_path / "float.onnx"), None)
+    int8 = model("int8", tmp_path / "int8.onnx", SimpleNamespace(ratio=1.2, ci95=(low, 1.3)))
+    assert slower_than_float(SimpleNamespace(reference="float", models=[twin, int8])) == named
