@@ -24,7 +24,8 @@ from edgekd.tasks.registry import TASKS
 from edgekd.tasks.signature import LOGITS
 from tests.bench.conftest import write_model
 
-RUNTIMES = {"onnxruntime", "openvino"}
+# Imported where they are needed; without onnx a file's open dimensions have no names in OpenVINO.
+RUNTIMES = {"onnxruntime", "openvino", "onnx"}
 
 
 @pytest.fixture(scope="module")
@@ -158,8 +159,9 @@ def test_a_real_python_3_8_imports_all_of_it(archive):
         "for name in zipfile.ZipFile(sys.argv[1]).namelist():\n"
         "    try:\n"
         "        importlib.import_module(name[:-3].replace('/', '.').replace('.__init__', ''))\n"
-        "    except ModuleNotFoundError as error:\n"
-        "        assert error.name in ('numpy', 'onnxruntime', 'openvino'), name\n"
+        "    except Exception as error:\n"
+        "        assert str(error).startswith(('No module named', 'OpenVINO is not installed')), error\n"
+        "        assert any(each in str(error) for each in ('numpy', 'onnxruntime', 'openvino')), error\n"
         "print(sys.version_info[:2])\n"
     )
     command = [str(python_3_8()), "-c", code.replace("namelist()", "namelist()[1:]"), str(archive)]
