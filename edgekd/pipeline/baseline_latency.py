@@ -34,7 +34,7 @@ from edgekd.stages.targets import is_measured_here
 
 logger = get_logger(__name__)
 
-VERSION = 2
+VERSION = 3
 NOW, BEFORE = "now", "baseline"
 # Measuring goes on until the ratio is known as well as this, or twice the time is over; times by themselves are not
 # asked for.

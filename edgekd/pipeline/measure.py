@@ -23,7 +23,7 @@ from edgekd.runtime import DEFAULT
 
 logger = get_logger(__name__)
 
-VERSION = 2
+VERSION = 3
 # For each network; a run measures several at once, and the wider intervals of fewer launches are narrow enough.
 SECONDS = 3.0
 LAUNCHES = 6

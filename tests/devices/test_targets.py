@@ -50,7 +50,10 @@ def test_what_cannot_run_there_is_refused(desk, edgekd, tmp_path):
     (tmp_path / "nets.py").write_text("import torch\n\ndef net():\n    return torch.nn.Linear(2, 2)\n")
     done = edgekd("bench", f"{tmp_path}/nets.py:net", "--device", "desk", "--shape", "1,2")
     assert (done.code, done.err.count("\n")) == (1, 1)
-    assert "is not timed through SSH: ONNX files are, in ONNX Runtime on the device's CPU and in TensorRT" in done.err
+    assert (
+        "is not timed through SSH: ONNX files are, in ONNX Runtime and OpenVINO on the device's CPU and in TensorRT"
+        in done.err
+    )
 
 
 def test_times_of_an_emulated_device_are_invalid(clean, edgekd, tmp_path, monkeypatch):

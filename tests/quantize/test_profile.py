@@ -65,5 +65,6 @@ def test_an_unknown_profile():
         prepare(torch.nn.Linear(2, 2), (2,), "onnxruntime-x87")
     assert str(error.value) == (
         "unknown quantisation profile 'onnxruntime-x87' (did you mean 'onnxruntime-x86'?); "
-        "known: onnxruntime-arm, onnxruntime-x86, onnxruntime-x86-vnni, portable, tensorrt"
+        "known: onnxruntime-arm, onnxruntime-x86, onnxruntime-x86-vnni, openvino-x86, openvino-x86-vnni, portable, "
+        "tensorrt"
     )

@@ -27,10 +27,12 @@ PARTS = {
 NAME = re.compile(r"onnx ?runtime|tensorrt|openvino", re.IGNORECASE)
 # Where a runtime's name may stand outside of its folder.
 NAMED = {
+    "__init__.py": "what keeps telemetry of ONNX Runtime and OpenVINO off comes before anything that imports them",
     "agent/probe.py": "runs on a device without the registry; where NVIDIA puts trtexec, and ONNX Runtime's providers",
     "agent/workload.py": "runs on a device without the registry; workloads of earlier versions name no runtime",
     "bench/environment.py": "packages of a machine, by which measurements of earlier versions are found again",
     "bundle/card.py": "a bundle is run in ONNX Runtime",
+    "devices/agent_archive.py": "the agent's package keeps telemetry off as this one does",
     "bundle/manifest.py": "a bundle is run in ONNX Runtime, as its platform says to servers",
     "bundle/pack.py": "a bundle is run in ONNX Runtime",
     "bundle/session.py": "a bundle is run in ONNX Runtime, by readers who have nothing else",

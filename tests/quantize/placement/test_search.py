@@ -128,5 +128,5 @@ def test_where_nothing_can_be_timed(model):
 
 @pytest.mark.parametrize("target", ["tensorrt", "portable"])
 def test_what_is_not_measured_here(model, target):
-    with pytest.raises(ExportError, match=f"placement is measured in ONNX Runtime; {target} is another"):
+    with pytest.raises(ExportError, match=f"placement is measured in ONNX Runtime, OpenVINO; {target} is another"):
         search_placement(model, target)

@@ -74,7 +74,7 @@ def test_a_profile_goes_through_json_and_leaves_a_trace(residual_file, tmp_path)
     [
         (Workload("nowhere.onnx"), "no such file: nowhere.onnx"),
         (Workload("x.onnx", device="cuda"), "does not wait for cuda"),
-        (Workload("x.onnx", runtime="openvino"), "unknown runtime 'openvino'"),
+        (Workload("x.onnx", runtime="ncnn"), "unknown runtime 'ncnn'"),
     ],
 )
 def test_what_cannot_be_profiled(workload, message):
