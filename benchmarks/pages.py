@@ -23,10 +23,11 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results"
 PAGES = (
     *("docs/quantization.md", "docs/pruning.md", "docs/distillation.md", "docs/ci.md"),
-    *("docs/factorization.md", "docs/tasks.md", "docs/benchmarking.md"),
+    *("docs/factorization.md", "docs/tasks.md", "docs/benchmarking.md", "docs/runs.md"),
 )
 TABLES: dict[str, tuple[str, Callable[[Record], str]]] = {
     "speed": ("quantize_peers", tables.speed),
+    "neighbours": ("train_neighbours", tables.neighbours),
     "accuracy": ("quantize_accuracy", tables.accuracy),
     "questions": ("quantize_accuracy", tables.questions),
     "one_training": ("one_training", tables.one_training),

@@ -177,3 +177,16 @@ def zoo(record: Record) -> str:
 
     heads = ["Network", "Side", "MACs kept", "Time over unpruned", "Multiples of", "Through"]
     return markdown(heads, [cells(row) for row in by_name(record["rows"])])
+
+
+def neighbours(record: Record) -> str:
+    """A row for each number of busy processes: seconds of an epoch, and of how long it takes on a quiet machine."""
+    cases = {(case["way"], case["busy"]): case for case in record["cases"]}
+
+    def cell(way: str, busy: int) -> str:
+        case = cases[way, busy]
+        return f"{significant(case['seconds_per_epoch'])} s ({significant(case['times_as_long'])}×)"
+
+    heads = ["Busy processes", "a thread for each processor", "the threads that a run takes"]
+    rows = [[str(busy), cell("all", busy), cell("fitting", busy)] for busy in sorted({busy for _, busy in cases})]
+    return markdown(heads, rows)

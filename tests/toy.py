@@ -90,6 +90,7 @@ def brief_measurements(patch: pytest.MonkeyPatch, profiles: bool = False) -> Non
     patch.setattr(measure, "SECONDS", 0.1)
     patch.setattr(measure, "LAUNCHES", 2)
     patch.setattr(measure, "PROFILE_RUNS", 2)
+    patch.setattr("edgekd.bench.runner.LONGEST", 1)  # no more launches for narrower intervals
     if not profiles:
         patch.setattr(measure, "ends", lambda labels: [])
 

@@ -57,7 +57,7 @@ def files(tmp_path_factory) -> dict[str, Path]:
 
 def plan(files: dict[str, Path], **more: object) -> Plan:
     workloads = {name: Workload(str(path)) for name, path in files.items()}
-    return Plan(workloads, "one", **{"seconds": 0.6, "launches": 6, "warmup_s": 0.02, **more})  # type: ignore[arg-type]
+    return Plan(workloads, "one", **{"seconds": 0.6, "max_seconds": 0.6, "launches": 6, "warmup_s": 0.02, **more})  # type: ignore[arg-type]
 
 
 def test_latency_there(remote, files):
@@ -85,7 +85,7 @@ def spinning() -> Iterator[None]:
 
 
 def test_what_else_runs_there_is_told(remote, files, spinning):
-    found = measure_on_device(remote, plan(files, seconds=1.5))
+    found = measure_on_device(remote, plan(files, seconds=1.2, max_seconds=1.2))
     assert "busy_neighbour" in {warning.code for warning in found["six"].warnings}
 
 

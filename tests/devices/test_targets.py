@@ -28,7 +28,7 @@ def test_a_place_by_its_name(desk):
 
 def test_models_are_timed_on_the_device(desk, edgekd, tmp_path):
     models = [write_model(tmp_path / f"{layers}.onnx", layers=layers) for layers in (1, 8)]
-    done = edgekd("bench", *models, "--device", "desk", "--seconds", 0.3, "--launches", 6, "--json", "-")
+    done = edgekd("bench", *models, "--device", "desk", "--seconds", 0.3, "--max-seconds", 0.3, "--launches", 6, "--json", "-")
     assert done.code == 0, done.err
     document = json.loads(done.out)
     assert document["environment"]["device"]["device"] == "desk"
@@ -41,7 +41,7 @@ def test_models_are_timed_on_the_device(desk, edgekd, tmp_path):
 
 def test_the_table_has_a_dash_for_what_is_not_measured_there(desk, edgekd, tmp_path):
     model = write_model(tmp_path / "model.onnx")
-    done = edgekd("bench", model, "--device", "desk", "--seconds", 0.1, "--launches", 2)
+    done = edgekd("bench", model, "--device", "desk", "--seconds", 0.1, "--max-seconds", 0.1, "--launches", 2)
     assert done.code == 0, done.err
     assert "peak memory" in done.out and "–" in done.out
 
