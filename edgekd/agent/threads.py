@@ -88,7 +88,7 @@ class Pool:
         worked = {thread: ns - before.get(thread, 0) for thread, ns in threads_now().items() if thread != main}
         self.threads = [thread for thread, ns in sorted(worked.items()) if ns > WORKING * wall_ns]
         self.cpus = list(cpus)
-        self.is_privileged = bool(self.threads) and set_policy([main], "SCHED_RR") and set_policy([main], "SCHED_OTHER")
+        self.is_privileged = set_policy([main], "SCHED_RR") and set_policy([main], "SCHED_OTHER")
 
     def waited_ns(self) -> int:
         """Return how long the pool's threads have been ready to run and waited for a processor, all together."""

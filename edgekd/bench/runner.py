@@ -22,7 +22,7 @@ from edgekd.bench.records import (
     MeasurementWarning,
 )
 from edgekd.bench.runtimes import session_place
-from edgekd.bench.undisturbed import costs, paired_costs, taken_share
+from edgekd.bench.undisturbed import MOST_TAKEN, costs, paired_costs, taken_share
 from edgekd.bench.validity import OTHERS_TOOK_TIME
 from edgekd.errors import MeasurementError
 from edgekd.machine_lock import timing
@@ -132,7 +132,12 @@ def is_counted(plan: Plan, launches: Sequence[Launch], name: str) -> bool:
     """Tell whether others left enough rounds alone; where they did not, a quiet moment may come."""
     counted = [len(costs(launch.costing[name])) for launch in launches]
     enough = min(MIN_COUNTED_ROUNDS, sum(len(launch.costing[name]) for launch in launches))
-    return sum(counted) >= enough and sum(map(bool, counted)) >= min(plan.launches, MIN_LAUNCHES, len(launches))
+    taken = taken_share(block for launch in launches for block in launch.costing[name])
+    return (
+        taken <= MOST_TAKEN
+        and sum(counted) >= enough
+        and sum(map(bool, counted)) >= min(plan.launches, MIN_LAUNCHES, len(launches))
+    )
 
 
 def affordable(plan: Plan, launches: Sequence[Launch]) -> int:
@@ -290,8 +295,11 @@ def counted_warnings(plan: Plan, launches: Sequence[Launch], name: str) -> list[
     counted = min(len(costs_of(launches, each)) for each in unclear)
     total = sum(len(launch.costing[name]) for launch in launches)
     fewer = "measure on 1 thread, where their part can be told apart, " if plan.threads > 1 else ""
-    message = (
-        f"others took processor time from {total - counted} of {total} rounds, and too few are left to measure: "
-        f"stop them, {fewer}or run it again when they rest"
+    share = max(taken_share(block for launch in launches for block in launch.costing[each]) for each in unclear)
+    found = (
+        f"others took {share:.0%} of the time, and every inference found its caches cold"
+        if share > MOST_TAKEN
+        else f"others took processor time from {total - counted} of {total} rounds, and too few are left to measure"
     )
+    message = f"{found}: stop them, {fewer}or run it again when they rest"
     return [MeasurementWarning(OTHERS_TOOK_TIME, message)]

@@ -18,6 +18,9 @@ MINORITY = 0.25
 # Of a block's wall time; what is left beyond is too little of it to be a measurement.
 MOST_LOST = 0.98
 
+# Of the wall time of all blocks at ordinary priority; beyond it caches are cold most of the time, and costs too high.
+MOST_TAKEN = 0.65
+
 Rounds = Sequence[TimedBlock]
 Samples = NDArray[np.float64]
 

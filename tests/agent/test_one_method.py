@@ -16,7 +16,10 @@ ROOMS = ("agent", "bench", "devices", "runtimes", "stats")
 
 CONSTANTS = {
     "agent/blocks.py": ("BLOCK_S",),
-    "agent/child.py": ("DISTURBED",),
+    "agent/child.py": (
+        "TAKEN_FROM_ONE",
+        "TAKEN_FROM_POOL",
+    ),
     "agent/clock.py": ("PATIENCE", "STEADY", "WARM_UP_RUNS"),
     "agent/threads.py": ("REAL_TIME_PRIORITY", "REST_S", "WORKING"),
     "agent/turns.py": ("MIN_ROUNDS", "OVERTIME"),
@@ -24,7 +27,7 @@ CONSTANTS = {
     "bench/environment.py": ("BUSY_SHARE",),
     "bench/validity.py": ("INVALIDATING",),
     "bench/runner.py": ("DRIFT", "GROWTH", "LONGEST", "MIN_COUNTED_ROUNDS", "STOPPING_CONFIDENCE", "WIDE"),
-    "bench/undisturbed.py": ("MINORITY", "MOST_LOST", "NEGLIGIBLE"),
+    "bench/undisturbed.py": ("MINORITY", "MOST_LOST", "MOST_TAKEN", "NEGLIGIBLE"),
     "stats/ratios.py": ("MIN_LAUNCHES", "RESAMPLES"),
 }
 FUNCTIONS = {

