@@ -59,14 +59,14 @@ def make_openvino_files(name: str, store: ArtifactCache, ours: bool = True) -> d
 
 
 def workload_of(method: str, file: Path) -> Workload:
-    """Where the file of ``method`` runs, and in which precision what it has in float32."""
+    """Return the runtime of a method's file, and the precision in which it computes float32."""
     if method in (FLOAT_ORT, OURS_ORT):
         return Workload(str(file))
     return Workload(str(file), RUNTIME, precision="bfloat16" if method == BFLOAT16 else None)
 
 
 def runs(file: Path, image: Images) -> str | None:
-    """None where OpenVINO loads ``file``, in a process of its own, else what it says."""
+    """Load ``file`` in OpenVINO in a process of its own; return its complaint, or None if it loads."""
     try:
         float_convolutions(file, RUNTIME)
     except EdgekdError as error:

@@ -1,4 +1,4 @@
-"""What all parts measure with; it needs PyTorch alone."""
+"""Measuring tools of all parts; they need PyTorch alone."""
 
 from collections.abc import Callable
 from time import perf_counter

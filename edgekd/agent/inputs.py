@@ -30,7 +30,7 @@ class Declared:
 
 @dataclass(frozen=True)
 class Usual:
-    """What a file's signature says of its inputs: the sizes of open dimensions in examples, and bounds of values."""
+    """Sizes of open dimensions and bounds of values in examples, from a file's signature."""
 
     sizes: Mapping[str, int]
     bounds: Mapping[str, tuple[float, float]]

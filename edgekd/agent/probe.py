@@ -1,4 +1,4 @@
-"""What the machine is that this runs on, as facts for the caller to parse."""
+"""Facts of the machine that this runs on, for the caller to parse."""
 
 from __future__ import annotations
 

@@ -1,9 +1,14 @@
 """Rules of every runtime: a layer computes in int8 only if its inputs are quantised."""
 
+from typing import Any
+
+from numpy.typing import NDArray
+
 from edgekd.lint.layer import LayerContext, node_label
 from edgekd.lint.result import LintVerdict
 from edgekd.lint.rule import Rules
 from edgekd.registry import Registry
+from edgekd.runtime import SEVEN_BITS
 
 INPUTS: Rules = Registry("rule on inputs")
 
@@ -38,6 +43,31 @@ def weight_float(layer: LayerContext) -> LintVerdict | None:
         "float",
         f"its second input {layer.node.input[1]!r} is computed in float",
         "put a QuantizeLinear and DequantizeLinear on it",
+    )
+
+
+def float_input(layer: LayerContext) -> LintVerdict | None:
+    """Report an operator without weights whose input is not quantised."""
+    if layer.activation is not None:
+        return None
+    return LintVerdict(
+        "float",
+        f"its input comes in float{from_where(layer)}",
+        "put a QuantizeLinear and DequantizeLinear before it",
+    )
+
+
+def saturating(weight: NDArray[Any] | None, advice: str) -> LintVerdict | None:
+    """Report 8-bit codes of a weight whose products, added in pairs in 16 bits, saturate."""
+    low, high = SEVEN_BITS
+    if weight is None or not weight.size or (weight.min() >= low and weight.max() <= high):
+        return None
+    beyond = int(((weight < low) | (weight > high)).sum())
+    return LintVerdict(
+        "accuracy",
+        f"{beyond} of {weight.size} weights are outside [{low}, {high}]: without VNNI, sums of two products saturate "
+        "at 16 bits",
+        advice,
     )
 
 

@@ -134,7 +134,7 @@ def _follows_another_rank() -> bool:
 
 
 def _is_inherited(wanted: str, folder: Path) -> bool:
-    """Whether the process that started this one holds the lock at this moment, and so holds it for both."""
+    """Tell whether the process that started this one holds the lock at this moment, and so holds it for both."""
     activity, _, pid = os.environ.get(HOLDER, "").partition(" ")
     if not pid.isdecimal() or activity not in (TIMING, wanted):
         return False

@@ -22,7 +22,7 @@ class Size:
 
 @dataclass(frozen=True)
 class RunPlan:
-    """What a run would do, known without training anything."""
+    """The plan of a run, made without training anything."""
 
     data: DataSet
     starts: Starts

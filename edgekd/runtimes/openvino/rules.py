@@ -6,9 +6,7 @@ Each was held against the graph that OpenVINO 2026.4 executes; older ones may di
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from edgekd.lint.common import INPUTS, from_where
+from edgekd.lint.common import INPUTS, float_input, saturating
 from edgekd.lint.graph import Quantiser, attribute
 from edgekd.lint.layer import LayerContext, node_label
 from edgekd.lint.result import LintVerdict
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
 
 EIGHT_BITS = ("int8", "uint8")
 # 2 · 255 · 64 = 32640 is the largest sum of two products of 8 bits that 16 bits hold.
-REDUCED = (-64, 63)
 # What is fused into the layer before it, and costs a pass behind a DequantizeLinear.
 ACTIVATIONS = ("HardSwish", "Gelu", "LeakyRelu", "PRelu", "Elu", "Sigmoid", "Tanh", "Mish", "Clip", "Relu")
 
@@ -142,15 +139,7 @@ def product_zero_point(layer: LayerContext) -> LintVerdict | None:
 def weights_saturate(layer: LayerContext) -> LintVerdict | None:
     """Check for weights that saturate; only x86 without VNNI adds pairs of products in 16 bits."""
     weight = layer.stored_weight if layer.saturates else None
-    if weight is None or not weight.size or (weight.min() >= REDUCED[0] and weight.max() <= REDUCED[1]):
-        return None
-    beyond = int(np.count_nonzero((weight < REDUCED[0]) | (weight > REDUCED[1])))
-    return LintVerdict(
-        "accuracy",
-        f"{beyond} of {weight.size} weights are outside [{REDUCED[0]}, {REDUCED[1]}]: without VNNI, sums of two "
-        "products saturate at 16 bits",
-        "quantise the weights to 7 bits, as the profile openvino-x86 does",
-    )
+    return saturating(weight, "quantise the weights to 7 bits, as the profile openvino-x86 does")
 
 
 @SUMS.register("sum_in_float")
@@ -200,13 +189,7 @@ def grids(layer: LayerContext) -> LintVerdict | None:
 
 @POOLINGS.register("activation_float")
 def pooled_float(layer: LayerContext) -> LintVerdict | None:
-    if layer.activation is not None:
-        return None
-    return LintVerdict(
-        "float",
-        f"its input comes in float{from_where(layer)}",
-        "put a QuantizeLinear and DequantizeLinear before it",
-    )
+    return float_input(layer)
 
 
 @POOLINGS.register("interpolation")

@@ -4,7 +4,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from edgekd.lint.common import from_where
+from edgekd.lint.common import float_input
 from edgekd.lint.graph import Quantiser
 from edgekd.lint.layer import LayerContext, node_label
 from edgekd.lint.result import LintVerdict
@@ -80,13 +80,7 @@ def scale_shape(layer: LayerContext) -> LintVerdict | None:
 
 @UNARY.register("activation_float")
 def activation_float(layer: LayerContext) -> LintVerdict | None:
-    if layer.activation is not None:
-        return None
-    return LintVerdict(
-        "float",
-        f"its input comes in float{from_where(layer)}",
-        "put a QuantizeLinear and DequantizeLinear before it",
-    )
+    return float_input(layer)
 
 
 def _inputs(layer: LayerContext) -> list[Quantiser]:

@@ -1,7 +1,6 @@
 """Rules on the scales and values of weights in ONNX Runtime."""
 
-import numpy as np
-
+from edgekd.lint.common import saturating
 from edgekd.lint.layer import LayerContext
 from edgekd.lint.result import LintVerdict
 from edgekd.lint.rule import Rules
@@ -11,7 +10,6 @@ RULES: Rules = Registry("rule on weights")
 OF_INT8: Rules = Registry("rule on weights of int8 layers")
 
 # 2 · 255 · 64 = 32640 is the largest sum of two products of 8 bits that 16 bits hold: VPMADDUBSW saturates above.
-REDUCED = (-64, 63)
 
 
 @RULES.register("weight_axis")
@@ -37,16 +35,10 @@ def weights_saturate(layer: LayerContext) -> LintVerdict | None:
     """Check for weights that saturate; only x86 without VNNI adds pairs of products in 16 bits."""
     if not layer.saturates or layer.activation is None or layer.weight is None or layer.weight.dtype != "int8":
         return None
-    weight = layer.stored_weight
-    if weight is None or not weight.size or (weight.min() >= REDUCED[0] and weight.max() <= REDUCED[1]):
-        return None
-    beyond = int(np.count_nonzero((weight < REDUCED[0]) | (weight > REDUCED[1])))
-    return LintVerdict(
-        "accuracy",
-        f"{beyond} of {weight.size} weights are outside [{REDUCED[0]}, {REDUCED[1]}]: without VNNI, sums of two "
-        "products saturate at 16 bits",
-        "quantise the weights to 7 bits (reduce_range), or set session.x64quantprecision=1 where accuracy is measured",
+    advice = (
+        "quantise the weights to 7 bits (reduce_range), or set session.x64quantprecision=1 where accuracy is measured"
     )
+    return saturating(layer.stored_weight, advice)
 
 
 def _axes(layer: LayerContext) -> tuple[str, str]:
