@@ -1,5 +1,6 @@
 """Tables of the documentation, as Markdown, from recorded figures."""
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -49,19 +50,26 @@ def signed(value: float) -> str:
 
 
 def accuracy(record: Record) -> str:
+    """Give each network's float file, edgekd's, and the best and the worst of its peers."""
     best = {(row["network"], row["method"]): row["over_best_peer"] for row in record["over_best_peer"]}
     further = {row["method"] for row in record["questions"]}
 
     def cells(row: Record) -> list[str]:
-        if "error" in row:
-            return [f"{row['network']}, {row['method']}", ABSENT, ABSENT, ABSENT, ABSENT]
         about, own = row["accuracy"], best.get((row["network"], row["method"]))
         spread = f"{about['sd']:.2f}" if about.get("sd") else ABSENT
         figures = (f"{about['percent']:.2f}", spread, points(row["over_float"]), points(own) if own else ABSENT)
         return [f"{row['network']}, {row['method']}", *figures]
 
-    rows = [cells(row) for row in record["methods"] if row["method"] not in further]
-    return markdown(["Network, method", "Accuracy %", "sd of seeds", "over float", "over the best peer"], rows)
+    def shown(rows: list[Record]) -> list[Record]:
+        ours = [row for row in rows if row["method"] == "float" or row["method"].startswith("edgekd")]
+        peers = sorted((row for row in rows if row not in ours), key=lambda row: row["accuracy"]["percent"])
+        return [*ours, peers[-1], peers[0]]
+
+    evaluated = [row for row in record["methods"] if row["method"] not in further and "error" not in row]
+    networks = dict.fromkeys(row["network"] for row in evaluated)
+    rows = [row for each in networks for row in shown([row for row in evaluated if row["network"] == each])]
+    heads = ["Network, method", "Accuracy %", "sd of seeds", "over float", "over the best peer"]
+    return markdown(heads, map(cells, rows))
 
 
 def questions(record: Record) -> str:
@@ -84,18 +92,17 @@ def one_training(record: Record) -> str:
 
 def tensorrt(record: Record) -> str:
     def cells(row: Record) -> list[str]:
-        engines = row.get("engines", {})
-        found = [each["layers"] for each in engines.values()]
+        engines = row["engines"].values()
+        first = next(iter(engines))["layers"]
         kinds = [
-            " + ".join(f"{count} {precision}" for precision, count in found[0].get(kind, {}).items()) or ABSENT
+            " + ".join(f"{count} {precision}" for precision, count in first.get(kind, {}).items()) or ABSENT
             for kind in ("correlation", "gemm")
         ]
-        seconds = [f"{engine['seconds']:.0f}" for engine in engines.values()]
-        return [row["network"], *kinds, *seconds]
+        seconds = [engine["seconds"] for engine in engines]
+        return [row["network"], *kinds, f"{min(seconds):.0f}–{max(seconds):.0f}"]
 
     built = [row for row in by_name(record["rows"]) if row.get("engines")]
-    heads = ["Network", "convolutions", "products", *(f"{gpu}, s" for gpu in built[0]["engines"])]
-    return markdown(heads, [cells(row) for row in built])
+    return markdown(["Network", "convolutions", "products", "seconds to build"], map(cells, built))
 
 
 def orders(record: Record) -> str:
@@ -155,28 +162,44 @@ def importances(record: Record) -> str:
 
 
 def faster(record: Record) -> str:
-    def cells(method: str, one: Record) -> list[str]:
-        reached = f"{one['accuracy']:.2f}" if "accuracy" in one else "geometric mean"
-        times = "{:.3f} ({:.3f}–{:.3f})".format(one["ratio"], *one["ci95"]) if "ratio" in one else ABSENT
-        return [method, one.get("curve", "both"), reached, times]
+    """Give times faster for each way to cut; networks whose accuracy the peer's curve does not reach have none."""
 
-    rows = [
-        cells(method, one)
-        for method, about in record["faster_at_equal_accuracy"].items()
-        for one in (*about["networks"], {key: about[key] for key in ("ratio", "ci95") if key in about})
-    ]
-    return markdown(["Cut", "Recovery", "Accuracy %", "Times faster at equal accuracy"], rows)
+    def times(one: Record) -> str:
+        return "{:.2f} ({:.2f}–{:.2f})".format(one["ratio"], *one["ci95"])
+
+    def cells(method: str, about: Record) -> list[str]:
+        compared = [one for one in about["networks"] if "ratio" in one]
+        by_curve = [", ".join(times(one) for one in compared if one["curve"] == curve) for curve in curves]
+        return [method, *by_curve, times(about)]
+
+    found = record["faster_at_equal_accuracy"]
+    curves = list(dict.fromkeys(one["curve"] for about in found.values() for one in about["networks"]))
+    return markdown(["Cut", *curves, "geometric mean"], [cells(*each) for each in found.items()])
 
 
 def zoo(record: Record) -> str:
-    def cells(row: Record) -> list[str]:
-        interval = " ({:.3f}–{:.3f})".format(*row["ci95"]) if row.get("ci95") else ""
-        time = f"{row['ratio']:.3f}{interval}" if "ratio" in row else ABSENT
-        kept = f"{row['share']:.3f}" if "share" in row else ABSENT
-        return [row["network"], str(row["shape"][-1]), kept, time, str(row["round_to"]), row["error"] or "yes"]
+    """A row for each family of networks, with the range of its members."""
+    families: dict[str, list[Record]] = {}
+    for row in by_name(record["rows"]):
+        families.setdefault(FAMILY.match(row["network"])[0], []).append(row)  # type: ignore[index]
 
-    heads = ["Network", "Side", "MACs kept", "Time over unpruned", "Multiples of", "Through"]
-    return markdown(heads, [cells(row) for row in by_name(record["rows"])])
+    def cells(family: str, rows: list[Record]) -> list[str]:
+        times = [row["ratio"] for row in rows if "ratio" in row]
+        through = sum(not row["error"] for row in rows)
+        kept = _range(row["share"] for row in rows if "share" in row)
+        return [f"`{family}*`", f"{through} of {len(rows)}", kept, _range(times)]
+
+    return markdown(
+        ["Networks", "cut, exported", "MACs kept", "time over unpruned"], [cells(*each) for each in families.items()]
+    )
+
+
+FAMILY = re.compile(r"(?:wide_)?[a-z]+(?:_v\d|_[xy](?=_))?")
+
+
+def _range(values: Iterable[float]) -> str:
+    low, high = min(found := list(values)), max(found)
+    return f"{low:.3f}" if f"{low:.3f}" == f"{high:.3f}" else f"{low:.3f}–{high:.3f}"
 
 
 def neighbours(record: Record) -> str:
