@@ -5,7 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, Strict, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    Strict,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from typing_extensions import Self
 
@@ -15,6 +24,8 @@ from edgekd.runtime import DEFAULT, RUNTIMES
 # Strict everywhere: YAML already has types, and `epochs: true` must not mean 1.
 FilePath = Annotated[Path, Strict(False)]
 Text = Annotated[str, Field(min_length=1)]
+# Runtimes have no files for processors of 32 bits.
+SHORT_NAMES = {"x86": "x86_64", "arm": "aarch64"}
 
 
 class Mistake(ValueError):
@@ -70,9 +81,15 @@ class Target(Section):
         default=DEFAULT, description="what runs the network there"
     )
     threads: int = Field(default=1, ge=1, description="threads that the runtime may use")
-    architecture: Literal["x86_64", "aarch64"] | None = Field(
+    architecture: Literal["x86_64", "aarch64", "x86", "arm"] | None = Field(
         default=None, description="of the device's processor, where the device is not registered and cannot be asked"
     )
+
+    @field_validator("architecture")
+    @classmethod
+    def spelled_out(cls, architecture: str | None) -> str | None:
+        """Return the long name of ``x86`` or ``arm``, by which profiles know them."""
+        return SHORT_NAMES.get(architecture or "", architecture)
 
     @property
     def place(self) -> tuple[str, str, int | None]:

@@ -84,6 +84,7 @@ class Runtime:
         suffixes: of the files that it loads; none where it loads networks of code.
         packages: those that it is imported from, of which one is enough.
         profiles: those that files are written for, the first for a processor that is not known.
+        processor: the kind of processor that it computes on, in messages.
         devices: those of this machine on which a recipe's files are run and timed.
         takes_threads: the number of its threads is the user's choice.
         one_input_remotely: on a device behind SSH it runs networks of one float input alone.
@@ -99,6 +100,7 @@ class Runtime:
     suffixes: tuple[str, ...]
     packages: tuple[str, ...]
     profiles: tuple[Profile, ...] = ()
+    processor: str = "CPU"
     devices: tuple[str, ...] = ()
     takes_threads: bool = True
     one_input_remotely: bool = False

@@ -26,19 +26,21 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 @app.command()
 def check(recipes: Files, overrides: Set = [], as_json: Json = False) -> None:  # noqa: B006
     """Check that recipes can run, and list every mistake."""
-    from edgekd.recipe import load_recipe
+    from edgekd.pipeline.check import check_recipe
+    from edgekd.pipeline.target_plan import describe_targets
 
     documents, mistakes = [], []
     for path in recipes:
         try:
-            loaded = load_recipe(path, overrides)
+            checked = check_recipe(path, overrides)
         except RecipeError as error:
             documents.append({"path": str(path), "ok": False, "mistakes": str(error).splitlines()})
             mistakes.append(str(error))
             continue
-        documents.append({"path": str(path), "ok": True, **to_json(loaded)})
+        targets = [each.to_json() for each in checked.targets]
+        documents.append({"path": str(path), "ok": True, **to_json(checked.recipe), "targets": targets})
         if not as_json:
-            tell(line(loaded))
+            tell("\n".join([line(checked.recipe), *describe_targets(checked.recipe, checked.targets)]))
     if as_json:
         typer.echo(json.dumps(documents, indent=1))
     if mistakes:

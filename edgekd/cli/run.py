@@ -4,7 +4,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -47,7 +47,9 @@ def run(
     from edgekd.cli.interrupt import leave_on_signal
 
     leave_on_signal("; the same command goes on from here")
+    from edgekd.pipeline.check import check_recipe
     from edgekd.pipeline.local_paths import shorten_path
+    from edgekd.pipeline.target_plan import describe_targets
     from edgekd.recipe import load_recipe
 
     loaded = load_recipe(recipe, set_)
@@ -59,6 +61,8 @@ def run(
 
         report = finished(folder, loaded, command)
     if report is None:
+        # Before PyTorch is imported, so that mistakes are known at once. A run probes its devices itself.
+        checked = check_recipe(recipe, set_, reach=dry_run)
         from edgekd.pipeline.plan import plan
         from edgekd.pipeline.run import run
         from edgekd.train import distributed
@@ -66,7 +70,7 @@ def run(
         if dry_run and not distributed.is_rank_zero():
             return
         if dry_run:
-            print_plan(loaded, plan(loaded))
+            print_plan(loaded, plan(checked.recipe), describe_targets(checked.recipe, checked.targets))
             return
         watch = tensorboard_writer(folder) if tensorboard else None
         report = run(loaded, folder, fresh=fresh, command=command, watch=watch, baseline=beside)
@@ -80,15 +84,15 @@ def run(
         raise typer.Exit(BUDGET_NOT_MET)
 
 
-def print_plan(recipe: "Recipe", plan: "RunPlan") -> None:
+def print_plan(recipe: "Recipe", plan: "RunPlan", targets: "Sequence[str]" = ()) -> None:
     data = plan.data
     tell(f"{recipe.name}: {' -> '.join(['teacher', *(stage.name for stage in recipe.stages)])}")
     tell(f"data     {data.name} {data.fingerprint[:12]}, input {tuple(data.input_shape)}, {len(data.classes)} classes")
     tell(f"         {len(data.train)} training, {len(data.validation)} validation, {len(data.test)} test samples")
     for role, size in plan.sizes.items():
         tell(f"{role}  {size.params:,} parameters, {size.macs:,} multiply-accumulates")
-    for note in plan.notes:
-        tell(note)
+    for line in (*plan.notes, *targets):
+        tell(line)
 
 
 def print_result(report: "Report", folder: Path) -> None:

@@ -1,15 +1,21 @@
 """The devices of a recipe's targets: this machine, or registered ones, which are probed before a run starts."""
 
-from collections.abc import Mapping
+from __future__ import annotations
 
-from edgekd.data import DataSet
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 from edgekd.devices.probe import Probe, missing, probe
-from edgekd.devices.registry import LOCAL, Device, devices
+from edgekd.devices.registry import LOCAL, NAME, Device, devices
 from edgekd.errors import DeviceError
 from edgekd.log import get_logger
+from edgekd.nearest import nearest
 from edgekd.recipe import Recipe, Target
 from edgekd.runtime import DEFAULT, RUNTIMES
 from edgekd.stages.targets import architecture_of
+
+if TYPE_CHECKING:
+    from edgekd.data import DataSet
 
 logger = get_logger(__name__)
 
@@ -17,26 +23,51 @@ logger = get_logger(__name__)
 def resolve_targets(recipe: Recipe) -> tuple[Recipe, dict[str, Probe]]:
     """Return the recipe with the architecture of each registered device, and the probes of these devices by name.
 
-    A device that is not registered has nothing measured on it; the report says so.
-
     Raises:
-        DeviceError: a registered device does not respond, cannot run its target, or is not what the recipe says.
+        DeviceError: a registered device does not respond, cannot run its target, or is not what the recipe says; or
+            a device is not known and the recipe does not say its architecture.
     """
     registry = devices()
     probed: dict[str, Probe] = {}
     targets = []
     for target in recipe.targets:
-        if target.device in LOCAL and target.architecture:
-            raise DeviceError(f"targets: {target.device} is this machine, whose architecture is known: leave it out")
-        if target.device in LOCAL or target.device not in registry:
-            targets.append(target)
-            continue
-        if target.device not in probed:
-            probed[target.device] = probe_device(registry[target.device])
-        targets.append(with_architecture(target, probed[target.device]))
-    if not probed:
-        return recipe, probed
-    return recipe.model_copy(update={"targets": type(recipe.targets)(targets)}), probed
+        try:
+            must_be_known(target, registry)
+            if is_registered(target, registry):
+                if target.device not in probed:
+                    probed[target.device] = probe_device(registry[target.device])
+                target = with_architecture(target, probed[target.device])
+        except DeviceError as error:
+            raise DeviceError(f"targets: {error}") from error
+        targets.append(target)
+    return with_targets(recipe, targets) if probed else recipe, probed
+
+
+def with_targets(recipe: Recipe, targets: list[Target]) -> Recipe:
+    """Return the recipe with these targets in place of its own."""
+    return recipe.model_copy(update={"targets": tuple(targets)})
+
+
+def is_registered(target: Target, registry: Mapping[str, Device]) -> bool:
+    """Return whether the target's device is behind SSH, by the registry."""
+    return target.device not in LOCAL and target.device in registry
+
+
+def must_be_known(target: Target, registry: Mapping[str, Device]) -> None:
+    """Refuse a target without a processor to write a file for, and one whose processor is given twice.
+
+    Raises:
+        DeviceError: with the ways out.
+    """
+    name = target.device
+    if name in LOCAL and target.architecture:
+        raise DeviceError(f"{name} is this machine, whose architecture is known: leave it out")
+    if name not in registry and target.architecture is None:
+        raise DeviceError(
+            f"{name!r} is not in the device registry, and has no architecture{nearest(name, registry)}; add it "
+            f"('edgekd devices add {name if NAME.fullmatch(name) else 'NAME'} --ssh user@host'), or give the target "
+            "'architecture: arm' or 'architecture: x86': it gets its file, and nothing is measured on it"
+        )
 
 
 def must_be_driven(data: DataSet, probed: Mapping[str, Probe], recipe: Recipe) -> None:
@@ -64,12 +95,10 @@ def with_architecture(target: Target, found: Probe) -> Target:
     name, spelled = target.device, found.facts.architecture
     if target.runtime not in found.can_run:
         lacks = "; ".join(missing(found)) or f"see 'edgekd devices probe {name}'"
-        raise DeviceError(f"targets: {name} cannot run {target.runtime}: {lacks}")
+        raise DeviceError(f"{name} cannot run {target.runtime}: {lacks}")
     architecture = architecture_of(spelled)
     if architecture is None:
-        raise DeviceError(f"targets: {name} is a {spelled}, and files are written for x86_64 and aarch64")
+        raise DeviceError(f"{name} is a {spelled}, and files are written for x86_64 and aarch64")
     if target.architecture not in (None, architecture):
-        raise DeviceError(
-            f"targets: {name} is {architecture}, and the recipe says {target.architecture}: leave architecture out"
-        )
+        raise DeviceError(f"{name} is {architecture}, and the recipe says {target.architecture}: leave it out")
     return target.model_copy(update={"architecture": architecture})

@@ -7,16 +7,16 @@ from typing import NamedTuple
 
 from edgekd.bench import LatencyRatio, LatencyRecord
 from edgekd.data import DataSet
-from edgekd.devices.registry import LOCAL
 from edgekd.formatting import significant
 from edgekd.pipeline.evaluate import LEAST_AGREEMENT, Exported
 from edgekd.pipeline.evaluation import FileRecord
 from edgekd.pipeline.measure import Measured
 from edgekd.pipeline.remote import RemoteMeasurement
+from edgekd.pipeline.target_plan import why_not_measured
 from edgekd.quantize.placement.choice import FLOAT, INT8, SIZE, PlacementResult
 from edgekd.recipe import Recipe, Target
 from edgekd.report import schema
-from edgekd.runtime import RUNTIMES, Runtime, by_session
+from edgekd.runtime import by_session
 from edgekd.stages import STAGES
 from edgekd.tasks.breakdown import Breakdown
 from edgekd.tasks.registry import metric_named
@@ -143,21 +143,9 @@ def data_warnings(data: DataSet) -> list[schema.Note]:
     return [schema.Note(code=each.code, message=each.message) for each in data.warnings]
 
 
-def _measured_here(skipped: Runtime) -> str:
-    if skipped.devices and not skipped.is_installed:
-        return f"{skipped.title} is not installed here: 'pip install {skipped.packages[0]}' brings it"
-    here = [f"{device}/{each.name}" for each in RUNTIMES.values() if each.is_installed for device in each.devices]
-    are = f"{', '.join(here)} {'are' if len(here) > 1 else 'is'} measured"
-    return f"of this machine, {are}; {skipped.title} is on registered devices"
-
-
 def skipped_target(target: Target) -> schema.Note:
-    way = (
-        _measured_here(RUNTIMES[target.runtime])
-        if target.device in LOCAL
-        else f"no device of that name is registered; 'edgekd devices add {target.device} --ssh user@host' adds it"
-    )
-    message = f"nothing was measured for {target.device}/{target.runtime}: {way}"
+    """Warn that a target's device was not there to be measured, and say the way out."""
+    message = f"nothing was measured for {target.device}/{target.runtime}: {why_not_measured(target)}"
     return schema.Note(code="target_skipped", message=message)
 
 

@@ -1,6 +1,6 @@
 """From a recipe file to a :class:`Recipe`: read, extend, override, resolve paths, validate."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from os.path import normpath
 from pathlib import Path
 
@@ -9,7 +9,8 @@ from pydantic import ValidationError
 from edgekd.errors import RecipeError
 from edgekd.files import read_content
 from edgekd.nearest import nearest
-from edgekd.recipe.mistakes import explain, shown
+from edgekd.options import Mistake
+from edgekd.recipe.mistakes import explain, gathered, shown
 from edgekd.recipe.overrides import override
 from edgekd.recipe.schema import Recipe, paths_of
 from edgekd.recipe.tree import Loc, Origin, Tree, mistake, parse
@@ -26,14 +27,34 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         RecipeError: with a line for each mistake.
     """
+    return load_checked(path, overrides, lambda tree, recipe: [])
+
+
+def load_checked(
+    path: Path, overrides: Sequence[str], look_up: Callable[[Tree, Recipe | None], Sequence[Mistake]]
+) -> Recipe:
+    """Load a recipe as :func:`load_recipe` does, and have it checked further.
+
+    Args:
+        look_up: finds more mistakes in the recipe's tree, and in the recipe, which is None where the tree makes none.
+            Each is ``at`` its place in the tree.
+
+    Raises:
+        RecipeError: with a line for each mistake.
+    """
     tree = read_extended(path, ())
     for setting in overrides:
         override(tree, setting)
     written = make_paths_absolute(tree)
+    recipe, found = None, []
     try:
-        return Recipe.model_validate(tree.value).written_with(written)
+        recipe = Recipe.model_validate(tree.value).written_with(written)
     except ValidationError as error:
-        raise explain(error, tree) from None
+        found = explain(error)
+    if more := gathered([*found, *look_up(tree, recipe)], tree):
+        raise more
+    assert recipe is not None
+    return recipe
 
 
 def read_extended(path: Path, below: tuple[Path, ...], asked: str = "") -> Tree:

@@ -1,6 +1,7 @@
 """From pydantic's errors to one message: place, key, what was expected, and the nearest name."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -8,27 +9,40 @@ from pydantic_core import ErrorDetails
 
 from edgekd.errors import RecipeError
 from edgekd.nearest import nearest
+from edgekd.options import Mistake
 from edgekd.recipe.expected import choices, expected, kind_at
 from edgekd.recipe.schema import Recipe
-from edgekd.recipe.tree import Loc, Tree, mistake
+from edgekd.recipe.tree import Loc, Origin, Tree, mistake
 
 MOST = 10
 
 
-def explain(error: ValidationError, tree: Tree) -> RecipeError:
-    """Turn ``error`` into one with a line for each mistake, at most ten."""
+def explain(error: ValidationError) -> list[Mistake]:
+    """Return the mistakes that ``error`` is made of, each at its place in the recipe."""
     # pydantic counts an item with a mistake as missing, and then calls the list too short as well.
-    lines = [
-        one_line(details, tree)
+    return [
+        _explained(details)
         for details in error.errors(include_url=False)
         if not (details["type"] == "too_short" and details["input"])
     ]
+
+
+def gathered(mistakes: Sequence[Mistake], tree: Tree) -> RecipeError | None:
+    """Return one error with a line for each mistake, at most ten, in the order of the file; None if there is none."""
+    lines = [str(mistake(tree.origin(each.at), each.at, str(each))) for each in mistakes]
+    order = sorted(range(len(lines)), key=lambda number: _place(tree.origin(mistakes[number].at)))
+    lines = list(dict.fromkeys(lines[number] for number in order))
     if len(lines) > MOST:
         lines[MOST:] = [f"and {len(lines) - MOST} more mistakes"]
-    return RecipeError("\n".join(lines))
+    return RecipeError("\n".join(lines)) if lines else None
 
 
-def one_line(details: ErrorDetails, tree: Tree) -> str:
+def _place(origin: Origin) -> tuple[str, int]:
+    file, _, line = origin.place.rpartition(":")
+    return (file, int(line)) if line.isdecimal() else (origin.place, 0)
+
+
+def _explained(details: ErrorDetails) -> Mistake:
     loc: Loc = details["loc"]
     if details["type"] == "missing" and isinstance(loc[-1], int):
         # A list of a fixed length lacks its last items.
@@ -45,7 +59,7 @@ def one_line(details: ErrorDetails, tree: Tree) -> str:
         loc, message = loc + getattr(broken, "at", ()), str(broken)
     else:
         message = unexpected(loc, details["input"])
-    return str(mistake(tree.origin(loc), loc, message))
+    return Mistake(message, *loc)
 
 
 def unknown_key(loc: Loc) -> str:

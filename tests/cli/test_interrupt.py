@@ -21,7 +21,7 @@ from tests.toy import RECIPE, product_hashes, write_recipe
 # Nothing is timed here, so nothing needs to be: a target that is elsewhere is skipped.
 START, _, END = RECIPE.partition("student:")
 STAGE = "stages:\n  - quantize: {epochs: 0, rungs: [ptq], calibration: minmax, placement: int8}\n"
-UNTIMED = START + STAGE + "targets:\n  - {device: elsewhere, runtime: onnxruntime}\n"
+UNTIMED = START + STAGE + "targets:\n  - {device: elsewhere, architecture: x86}\n"
 
 
 FORKED = multiprocessing.get_context("forkserver")

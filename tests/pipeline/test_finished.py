@@ -109,7 +109,7 @@ def test_a_damaged_record_is_none(folder, recipe, content):
     ("text", "made"),
     [
         (SHORT, report(valid=False)),
-        (SHORT + "targets: [{device: jetson, runtime: onnxruntime}]\n", report()),
+        (SHORT + "targets: [{device: jetson, architecture: arm}]\n", report()),
         (SHORT.replace("model: small_cnn\n", 'model: "net.py:net"\n'), report()),
     ],
 )

@@ -177,7 +177,7 @@ def test_sums_of_whole_numbers_stay_as_they_are(recipe, tmp_path):
 
 
 def test_changed_code_is_another_network_for_every_stage(recipe, tmp_path, capsys):
-    more = "student: {model: 'nets.py:small'}\ntargets: [{device: elsewhere}]\n"
+    more = "student: {model: 'nets.py:small'}\ntargets: [{device: elsewhere, architecture: x86}]\n"
     made = recipe("good", "[{distill: {epochs: 1, lr: 0.01}}]", more, epochs=1)
     before = run_stages(made, tmp_path / "run")
     (tmp_path / "nets.py").write_text(NETS.replace("SIGN = 1.0", "SIGN = -1.0"))
@@ -190,7 +190,7 @@ def test_changed_code_is_another_network_for_every_stage(recipe, tmp_path, capsy
 def test_a_network_of_changed_code_is_not_loaded(recipe, tmp_path):
     import edgekd
 
-    run_stages(recipe("good", more="targets: [{device: elsewhere}]\n"), tmp_path / "run")
+    run_stages(recipe("good", more="targets: [{device: elsewhere, architecture: x86}]\n"), tmp_path / "run")
     stage = next((tmp_path / "run" / "stages").glob("00-teacher-*"))
     edgekd.load(stage)
     (tmp_path / "nets.py").write_text(NETS + "\n# another line\n")

@@ -17,7 +17,10 @@ from tests.toy import RECIPE, write_recipe
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
-UNTIMED = RECIPE.replace("batch_size: 50", "batch_size: 25, augment: [crop]") + "targets: [{device: elsewhere}]\n"
+UNTIMED = (
+    RECIPE.replace("batch_size: 50", "batch_size: 25, augment: [crop]")
+    + "targets: [{device: elsewhere, architecture: x86}]\n"
+)
 DISTILLED = UNTIMED.replace("  - distill: {epochs: 2}", "  - distill: {epochs: 2, also: [{method: at}], views: 2}")
 DISTILLED = DISTILLED[: DISTILLED.index("  - prune")] + DISTILLED[DISTILLED.index("budget") :]
 TOGETHER = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "edgekd")

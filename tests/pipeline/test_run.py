@@ -195,7 +195,7 @@ def test_any_stage_alone_without_a_teacher(again, tmp_path):
 
 
 def test_a_target_that_cannot_be_measured_is_a_warning_with_a_code(again, tmp_path):
-    text = SHORT + "targets:\n  - {device: jetson, runtime: tensorrt}\n"
+    text = SHORT + "targets:\n  - {device: jetson, runtime: tensorrt, architecture: arm}\n"
     text = text.replace("budget: {accuracy_drop: 100}", "budget: {latency_ratio: 0.5}")
     text = text.replace("  - quantize: {epochs: 1, rungs: [qat], placement: int8}\n", "")
     report = run(load_recipe(write_recipe(tmp_path, text)), again)

@@ -33,7 +33,7 @@ teacher:
 student: {model: small_cnn, args: {width: 4}}
 stages:
   - distill: {epochs: 2}
-targets: [{device: elsewhere}]
+targets: [{device: elsewhere, architecture: x86}]
 """
 NAMES = ("teacher", "teacher-2", "teacher-3")
 

@@ -7,6 +7,8 @@ from typer.testing import CliRunner
 
 from edgekd.cli.recipe import app
 from edgekd.errors import RecipeError
+from edgekd.pipeline.check import check_recipe
+from edgekd.pipeline.target_plan import describe_targets
 from edgekd.recipe import json_schema, load_recipe
 
 from .conftest import SMALL
@@ -25,9 +27,11 @@ def run(*arguments: str) -> str:
 def test_check(write: Write) -> None:
     write()
     write(SMALL.replace("small", "one").replace("  - prune: {macs: 0.5}\n", ""), "one.yaml")
+    target = "\n".join(describe_targets(load_recipe(Path("r.yaml")), check_recipe(Path("r.yaml")).targets))
     assert run("check", "r.yaml", "one.yaml") == (
-        "ok  small  (2 stages: distill -> prune)\nok  one  (1 stage: distill)\n"
+        f"ok  small  (2 stages: distill -> prune)\n{target}\nok  one  (1 stage: distill)\n{target}\n"
     )
+    assert target.startswith("target   cpu: model.cpu.onnx, for ONNX Runtime on this machine's")
 
 
 def test_check_shipped() -> None:
@@ -37,7 +41,7 @@ def test_check_shipped() -> None:
 def test_check_goes_on_after_a_mistake(write: Write) -> None:
     write(SMALL + "sed: 1\n", "bad.yaml")
     result = runner.invoke(app, ["check", "bad.yaml", "none.yaml", str(write())])
-    assert result.stdout == "ok  small  (2 stages: distill -> prune)\n"
+    assert result.stdout.startswith("ok  small  (2 stages: distill -> prune)\ntarget   cpu: ")
     assert isinstance(result.exception, RecipeError)
     assert str(result.exception).splitlines() == [
         "bad.yaml:8: sed: unknown key (did you mean 'seed'?); known: name, seed, task, data, teacher, student, "
@@ -56,6 +60,7 @@ def test_check_as_json(write: Write) -> None:
             "name": "small",
             "stages": ["distill", "prune"],
             "sha256": load_recipe(path).sha256,
+            "targets": [check_recipe(path).targets[0].to_json()],
         },
         {"path": "none.yaml", "ok": False, "mistakes": ["none.yaml: no such file"]},
     ]

@@ -38,8 +38,8 @@ def test_each_path_is_relative_to_the_file_that_wrote_it(write: Write, tmp_path:
 def test_mistakes_name_the_file_that_wrote_them(write: Write, complaint: Complaint) -> None:
     write(SMALL.replace("digits", "digits, workers: -1"), "base.yaml")
     assert complaint("extends: base.yaml\nseed: x\nstages:\n  - prune\n").splitlines() == [
-        "r.yaml:2: seed: expected a whole number of at least 0 and of at most 4294967295, got 'x'",
         "base.yaml:2: data.workers: expected a whole number of at least 0, got -1",
+        "r.yaml:2: seed: expected a whole number of at least 0 and of at most 4294967295, got 'x'",
         "r.yaml:4: stages.0.prune: nothing says how far to prune; give macs, params, size, "
         "latency, accuracy_drop, drop or depth, e.g. macs: 0.5, the share to keep",
     ]

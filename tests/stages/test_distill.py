@@ -34,7 +34,7 @@ stages:
         - {method: at, weight: 100}
         - {method: crd, weight: 0.8, weight_schedule: {start: 0, end: 0.8, until: 0.2}, options: {negatives: 64}}
       epochs: 2
-targets: [{device: elsewhere}]
+targets: [{device: elsewhere, architecture: x86}]
 """
 
 
@@ -129,7 +129,9 @@ def test_the_teachers_cache_gives_the_same_bits_as_the_teacher(tmp_path, monkeyp
         stage = f"distill: {{{also}views: 2, cache: {cache}, epochs: 3}}"
         text = RECIPE[: RECIPE.index("stages:")].replace("batch_size: 50", "batch_size: 50, augment: [crop, flip]")
         (tmp_path / cache).mkdir()
-        path = write_recipe(tmp_path / cache, f"{text}stages:\n  - {stage}\ntargets: [{{device: elsewhere}}]\n")
+        path = write_recipe(
+            tmp_path / cache, f"{text}stages:\n  - {stage}\ntargets: [{{device: elsewhere, architecture: x86}}]\n"
+        )
         distilled = run_stages(load_recipe(path), tmp_path / cache / "run")[-1]
         weights.append((distilled.folder / "weights.safetensors").read_bytes())
     assert weights[0] == weights[1]

@@ -97,7 +97,7 @@ teacher: {model: small_cnn, args: {width: 4}, train: {epochs: 1, lr: 0.1}}
 student: {model: small_cnn, args: {width: 4}}
 stages:
   - distill: {epochs: 1, views: 2, generations: 2}
-targets: [{device: elsewhere}]
+targets: [{device: elsewhere, architecture: x86}]
 """
 
 

@@ -172,7 +172,7 @@ def test_what_a_stage_asks_of_the_recipe(tmp_path):
     from edgekd.recipe import load_recipe
     from tests.toy import RECIPE, write_recipe
 
-    text = RECIPE + "targets:\n  - {device: jetson, runtime: tensorrt}\n"
+    text = RECIPE + "targets:\n  - {device: jetson, runtime: tensorrt, architecture: arm}\n"
     recipe = load_recipe(write_recipe(tmp_path, text.replace("accuracy_drop: 100", "accuracy_drop: 1.5")))
     assert recipe.budget == Budget(accuracy_drop=1.5)
     assert WORK[recipe.stages[-1].name].needs(recipe) == Precisions(1.5, **GPU)

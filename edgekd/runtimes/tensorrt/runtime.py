@@ -28,6 +28,7 @@ RUNTIME = Runtime(
             channels=32,
         ),
     ),
+    processor="NVIDIA GPU",
     takes_threads=False,
     one_input_remotely=True,
 )
