@@ -61,8 +61,13 @@ def is_users(file: Path) -> bool:
 def file_of_module(module: ModuleType) -> Path | None:
     """Return the user's file, or for a namespace package the folder, that ``module`` comes from."""
     found = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), None)
-    path = Path(found) if isinstance(found, str) else None
-    return path if path and path.is_absolute() and is_users(path) else None
+    return _users_file(found) if isinstance(found, str) else None
+
+
+@cache  # by text: thousands of modules are asked each time that a user's file is entered
+def _users_file(found: str) -> Path | None:
+    path = Path(found)
+    return path if path.is_absolute() and is_users(path) else None
 
 
 @contextmanager
