@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 
+from edgekd.bench.environment import BUSY_SHARE
 from edgekd.bench.profile import bandwidth, cache
 from edgekd.bench.profile.layers import LayerProfile, LayerTime
 from edgekd.bench.profile.roofline import kind, layer_limits, most_to_win_first, summary
@@ -109,7 +110,8 @@ def test_roofs_are_measured_once_for_each_number_of_threads(measure):
     assert measure.calls == [1, 2, 1]
 
 
-def test_roofs_beside_a_busy_neighbour_are_not_kept(measure, tmp_path):
+def test_roofs_beside_a_busy_neighbour_are_not_kept(measure, tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "BUSY_SHARE", BUSY_SHARE)  # tests/conftest.py keeps them
     low = replace(ROOFS, busy=0.5)
     assert cache.cached_roofs(1, lambda threads: low) == low
     assert not list(tmp_path.rglob("*.json"))
