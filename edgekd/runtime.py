@@ -28,7 +28,7 @@ SMALLEST_SCALE = 2.0**-16
 class Profile:
     """Quantisation for one runtime: 8-bit activations per tensor, symmetric 8-bit weights per output channel.
 
-    The first four fields say how a network is trained for it, the rest how its file is written.
+    The first five fields say how a network is trained for it, the rest how its file is written.
     """
 
     name: str
@@ -38,6 +38,9 @@ class Profile:
     """The processor adds pairs of 8-bit products in 16 bits, so that weights must stay smaller."""
     float16_scales: bool = False
     """Scales are rounded to float16, so that a file with float16 types holds the trained ones to the bit."""
+    shared_concat: bool = False
+    """A concatenation's kernel copies codes, so that its inputs and its output need one range; a graph that is trained
+    so serves the others too."""
 
     runtime: str | None = None
     """None for a profile that is only trained for, without files of its own."""

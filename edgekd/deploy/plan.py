@@ -11,8 +11,10 @@ from edgekd.deploy.qdq import (
     WEIGHTED,
     QdqPair,
     QuantizedWeight,
+    activations_of,
     before_clamp,
     constant,
+    interpolates,
     layer_of,
     required,
 )
@@ -50,7 +52,7 @@ def make_plan(
     quantised = {weight.layer for weight in weights}
     int8: set[ir.Node] = set()
     for node in graph:
-        if node.op_type not in profile.kernels or is_kept(node, keep_float):
+        if node.op_type not in profile.kernels or interpolates(node) or is_kept(node, keep_float):
             continue
         if node.op_type in WEIGHTED:
             computes = node in quantised and flow.behind(required(node, 0)) is not None
@@ -83,7 +85,7 @@ class _Flow:
 
     def stays_in_int8(self, node: ir.Node, int8: Collection[ir.Node]) -> bool:
         """Tell whether an operator without weights computes in int8: with quantised inputs from int8, and outputs."""
-        inputs = [value for value in node.inputs if value is not None and not value.is_initializer()]
+        inputs = activations_of(node)
         if not inputs or not all(self._arrives_rounded(value, int8) for value in inputs):
             return False
         arriving = [self.origin(value) in int8 for value in inputs]

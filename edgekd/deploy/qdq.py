@@ -8,6 +8,11 @@ import onnx_ir as ir
 
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 CLAMPS = ("Relu", "Clip")
+# Operators of one activation, whose other inputs are shapes, indices and the like, which may be computed.
+MOVING_ONE = (
+    *("Reshape", "Split", "Squeeze", "Unsqueeze", "Slice", "Gather", "Expand"),
+    *("Resize", "Pad", "Tile", "DepthToSpace"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +84,17 @@ def initializer(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
     value = ir.val(name, const_value=ir.tensor(array, name=name))
     graph.register_initializer(value)
     return value
+
+
+def activations_of(node: ir.Node) -> list[ir.Value]:
+    """Return the inputs of ``node`` that are activations."""
+    given = [value for value in node.inputs if value is not None and not value.is_initializer()]
+    return given[:1] if node.op_type in MOVING_ONE else given
+
+
+def interpolates(node: ir.Node) -> bool:
+    """Return whether ``node`` resizes between values: on codes, kernels of runtimes cut off instead of rounding."""
+    return node.op_type == "Resize" and node.attributes.get_string("mode", "nearest") != "nearest"
 
 
 def before_clamp(node: ir.Node | None) -> ir.Node | None:

@@ -9,7 +9,8 @@ from edgekd.runtime import Profile
 NONNEGATIVE = ("Relu", "Sigmoid", "HardSigmoid", "Softmax")
 KEEPING = (
     *("MaxPool", "AveragePool", "GlobalAveragePool", "ReduceMean"),
-    *("Flatten", "Reshape", "Transpose", "Squeeze", "Split"),
+    *("Flatten", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Split", "Slice", "Gather", "Expand"),
+    *("Resize", "Pad", "Tile", "DepthToSpace"),
 )
 COMBINING = ("Add", "Mul", "Concat")
 

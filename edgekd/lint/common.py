@@ -11,6 +11,8 @@ from edgekd.registry import Registry
 from edgekd.runtime import SEVEN_BITS
 
 INPUTS: Rules = Registry("rule on inputs")
+# Instead of a transposed convolution, which few runtimes compute in int8.
+UPSAMPLE = "replace it by upsampling to the nearest value and a convolution (1x1 is enough), and train that"
 
 
 @INPUTS.register("not_quantised")

@@ -11,12 +11,13 @@ from torch import nn
 
 from edgekd import userfile
 from edgekd.errors import ModelError
-from edgekd.models import cifar_resnet, tiny  # noqa: F401  (their entries register themselves)
+from edgekd.models import cifar_resnet, tiny, unet  # noqa: F401  (their entries register themselves)
 from edgekd.models.registry import MODELS
 from edgekd.nearest import nearest
 from edgekd.tasks.signature import Shape, Signature
 
 # Heads that only exist in training would have widths that pruning has not followed.
+SEGMENTATION = "segmentation/"
 TORCHVISION_EXTRAS = {"googlenet": {"aux_logits": False}, "inception_v3": {"aux_logits": False}}
 
 
@@ -24,7 +25,8 @@ def build(name: str, input_shape: tuple[int, ...], num_classes: int, **args: Any
     """Build the network ``name`` with random weights.
 
     Args:
-        name: an entry of ``MODELS``, ``torchvision/<name>``, ``timm/<name>`` or ``path.py:function``.
+        name: an entry of ``MODELS``, ``torchvision/<name>``, ``torchvision/segmentation/<name>``, ``timm/<name>`` or
+            ``path.py:function``.
         input_shape: shape of one input, without the batch: (channels, height, width) or (features,).
         num_classes: the number of logits.
         args: further arguments of the builder.
@@ -93,13 +95,33 @@ def _builder(name: str, input_shape: Shape, num_classes: int) -> _Builder:
 def _of_torchvision(reference: str, input_shape: Shape, num_classes: int) -> _Builder:
     from torchvision import models
 
-    name, known = reference.removeprefix("torchvision/"), models.list_models(module=models)
+    name = reference.removeprefix("torchvision/")
+    is_of_masks = name.startswith(SEGMENTATION)
+    name, group = name.removeprefix(SEGMENTATION), models.segmentation if is_of_masks else models
+    known = models.list_models(module=group)
     if name not in known:
-        raise ModelError(f"torchvision has no classification network {name!r}{nearest(name, known)}")
+        kind = "segmentation" if is_of_masks else "classification"
+        raise ModelError(f"torchvision has no {kind} network {name!r}{nearest(name, known)}")
     if len(input_shape) != 3 or input_shape[0] != 3:
         raise ModelError(f"{reference} takes 3-channel images, the data gives {input_shape}: set grayscale: false")
-    fixed = {"weights": None, "num_classes": num_classes}
+    fixed: dict[str, object] = {"weights": None, "num_classes": num_classes}
+    if is_of_masks:
+        return _Builder(partial(_masks, name), reference, fixed={**fixed, "weights_backbone": None})
     return _Builder(partial(models.get_model, name), reference, usual=TORCHVISION_EXTRAS.get(name, {}), fixed=fixed)
+
+
+def _masks(name: str, **args: Any) -> nn.Module:
+    """Build one of torchvision's segmentation networks, which gives its output ``out`` alone."""
+    from torchvision import models
+
+    network: nn.Module = models.get_model(name, **args)
+    # A module around it would change the names of its weights.
+    network.register_forward_hook(_out)
+    return network
+
+
+def _out(_: nn.Module, __: Any, outputs: Any) -> Any:
+    return outputs["out"]
 
 
 def _of_timm(reference: str, input_shape: Shape, num_classes: int) -> _Builder:

@@ -13,7 +13,7 @@ from edgekd.errors import ModelError, first_line
 from edgekd.log import quiet
 from edgekd.profiles import DEFAULT_PROFILE
 from edgekd.quantize.fake_quant import fake_quants, weighted_layers
-from edgekd.quantize.quantizer import RuntimeQuantizer
+from edgekd.quantize.quantizer import PLACES, RuntimeQuantizer
 from edgekd.tasks.limits import asked_limits
 from edgekd.tasks.signature import Shape, Signature
 
@@ -25,6 +25,7 @@ def prepare(
     input_shape: Shape | Signature,
     profile: str = DEFAULT_PROFILE,
     keep_float: Collection[str] = (),
+    places: int = PLACES,
 ) -> GraphModule:
     """Return a fake-quantised graph of ``network``, to calibrate or to train in the network's place.
 
@@ -38,6 +39,7 @@ def prepare(
         input_shape: shape of one input, without the batch; or a signature.
         profile: an entry of :data:`PROFILES`, for the runtime of the graph.
         keep_float: paths of layers that stay in float, each with all layers under it.
+        places: the version of where activations are quantised, for a graph that an earlier one made.
 
     Raises:
         ModelError: the network cannot be exported, holds a weight that is not finite, or has no layer to quantise.
@@ -45,7 +47,7 @@ def prepare(
     network = copy.deepcopy(network).eval().cpu()
     _must_be_finite(network)
     signature = Signature.of(input_shape)
-    quantizer = RuntimeQuantizer(profile, keep_float)
+    quantizer = RuntimeQuantizer(profile, keep_float, places)
     try:
         with quiet():
             exported = torch.export.export(

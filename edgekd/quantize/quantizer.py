@@ -11,6 +11,7 @@ from typing import cast
 
 import torch
 from torch import Tensor
+from torch._ops import OpOverload, OpOverloadPacket
 from torch.fx import Graph, GraphModule, Node
 from torchao.quantization.pt2e.quantizer import (
     QuantizationAnnotation,
@@ -25,6 +26,11 @@ from edgekd.quantize.layerwise import dependents, inputs_of
 from edgekd.runtime import Profile
 
 aten = torch.ops.aten
+
+
+def _overloads(*packets: OpOverloadPacket) -> set[OpOverload]:
+    return {getattr(packet, name) for packet in packets for name in packet.overloads()}
+
 
 CLAMPS = {
     aten.relu.default,
@@ -46,8 +52,9 @@ UNARY = {
     aten.hardsigmoid_.default,
 }
 AVERAGING = {aten.avg_pool2d.default, aten.adaptive_avg_pool2d.default, aten.mean.dim}
-# Operators whose output has the scale of the input, since they cannot leave its range.
-PASSING = AVERAGING | {
+# Operators whose output has the scale of the input, since they cannot leave its range: those of the first version, and
+# those that dense networks have besides.
+FIRST_PASSING = AVERAGING | {
     aten.max_pool2d.default,
     aten.flatten.using_ints,
     aten.view.default,
@@ -58,6 +65,23 @@ PASSING = AVERAGING | {
     aten.dropout.default,
     aten.dropout_.default,
 }
+NEAREST = _overloads(
+    *(aten.upsample_nearest1d, aten.upsample_nearest2d, aten.upsample_nearest3d),
+    *(aten._upsample_nearest_exact1d, aten._upsample_nearest_exact2d, aten._upsample_nearest_exact3d),
+)
+# Between codes kernels cut off where the trained graph rounds, so that runtimes compute these in float.
+INTERPOLATING = _overloads(aten.upsample_linear1d, aten.upsample_bilinear2d, aten.upsample_trilinear3d)
+PADDING = _overloads(aten.pad, aten.constant_pad_nd)
+PASSING = (
+    FIRST_PASSING
+    | NEAREST
+    | PADDING
+    | _overloads(
+        *(aten.slice, aten.select, aten.narrow, aten.squeeze, aten.unsqueeze, aten.expand, aten.flip),
+        *(aten.pixel_shuffle, aten.pixel_unshuffle, aten.channel_shuffle, aten.unflatten, aten.clone),
+        *(aten.max_pool1d, aten.max_pool3d),
+    )
+)
 SPLITTING = {aten.chunk.default, aten.split.Tensor, aten.split_with_sizes.default}
 NONNEGATIVE = {
     aten.relu.default,
@@ -70,6 +94,8 @@ NONNEGATIVE = {
 }
 BOUNDED = {aten.hardtanh.default, aten.hardtanh_.default, aten.clamp.default}
 ANNOTATION = "quantization_annotation"
+# The version of these places. The first had one range for a concatenation, and FIRST_PASSING.
+PLACES = 2
 
 
 class RuntimeQuantizer(Quantizer):
@@ -80,11 +106,15 @@ class RuntimeQuantizer(Quantizer):
     Args:
         profile: an entry of ``PROFILES``.
         keep_float: paths of layers that stay in float, each with all layers under it.
+        places: the version of the places, for networks that were quantised by an earlier one.
     """
 
-    def __init__(self, profile: str, keep_float: Collection[str] = ()):
+    def __init__(self, profile: str, keep_float: Collection[str] = (), places: int = PLACES):
         super().__init__()
         self.profile, self.keep_float = PROFILES.find(profile), keep_float
+        self.passing = FIRST_PASSING if places == 1 else PASSING
+        self.keeping = self.passing - AVERAGING | (set() if places == 1 else INTERPOLATING)
+        self.shares_concat = places == 1 or self.profile.shared_concat
 
     def annotate(self, model: GraphModule) -> GraphModule:
         """Annotate the nodes of a float graph, in place."""
@@ -96,14 +126,14 @@ class RuntimeQuantizer(Quantizer):
             if node.target in WEIGHTED:
                 self._weighted(node, activation)
             elif node.target in BINARY and all(argument in live for argument in node.args[:2]):
-                _annotate(node, dict.fromkeys(node.args[:2], activation), activation)
+                self._annotate(node, dict.fromkeys(node.args[:2], activation), activation)
             elif node.target in UNARY:
-                _annotate(node, {node.args[0]: activation}, activation)
+                self._annotate(node, {node.args[0]: activation}, activation)
             elif node.target is aten.cat.default and live.issuperset(cast(list[Node], node.args[0])):
-                _concatenation(node, activation)
+                self._concatenation(node, activation)
         for node in nodes:
-            if node.target in PASSING and _is_quantised(node.args[0]) and not _has_own_divisor(node):
-                shared = None if _is_logits(node) else SharedQuantizationSpec((node.args[0], node))
+            if node.target in self.passing and _is_quantised(node.args[0]) and _keeps_range(node):
+                shared = None if self._is_logits(node) else SharedQuantizationSpec((node.args[0], node))
                 node.meta[ANNOTATION] = QuantizationAnnotation({node.args[0]: activation}, shared, _annotated=True)
             elif node.target in SPLITTING and _is_quantised(node.args[0]):
                 _splitting(node, activation)
@@ -121,11 +151,60 @@ class RuntimeQuantizer(Quantizer):
             return  # its output channels lie along two axes, and scales of runtimes along one
         if not isinstance(node.args[1], Node) or node.args[1].op != "get_attr":
             return  # a weight that is computed in every forward pass
-        _annotate(node, {node.args[0]: activation, node.args[1]: self._weight(node)}, activation)
+        self._annotate(node, {node.args[0]: activation, node.args[1]: self._weight(node)}, activation)
 
     def _weight(self, node: Node) -> QuantizationSpec:
-        codes = self.profile.weight_range(_is_nonnegative(node.args[0]))
+        codes = self.profile.weight_range(self._is_nonnegative(node.args[0]))
         return weight_spec(self.profile, codes, ch_axis=1 if node.target in TRANSPOSED else 0)
+
+    def _concatenation(self, node: Node, activation: QuantizationSpec) -> None:
+        """Annotate a concatenation, each of whose inputs keeps its own range where the runtime's kernel takes them.
+
+        With one range for all a ReLU's zero would not have the smallest code beside an input with a sign, so that the
+        layer before the ReLU would stay in float, and what is small would lose its steps to what is large.
+        """
+        first, *others = dict.fromkeys(cast(list[Node], node.args[0]))
+        if not self.shares_concat:
+            self._annotate(node, dict.fromkeys([first, *others], activation), activation)
+            return
+        shared = SharedQuantizationSpec((first, node))
+        node.meta[ANNOTATION] = QuantizationAnnotation(
+            {first: activation} | dict.fromkeys(others, shared), shared, _annotated=True
+        )
+
+    def _annotate(self, node: Node, inputs: dict, output: QuantizationSpec | None) -> None:
+        """Annotate ``node``; if only a clamp reads it, the clamp's output is quantised. Logits stay in float."""
+        clamp = _following_clamp(node)
+        last = clamp or node
+        own = None if clamp or self._is_logits(last) else output
+        node.meta[ANNOTATION] = QuantizationAnnotation(inputs, own, _annotated=True)
+        if clamp is not None:
+            outside = None if self._is_logits(clamp) else output
+            clamp.meta[ANNOTATION] = QuantizationAnnotation({}, outside, _annotated=True)
+
+    def _is_logits(self, node: Node) -> bool:
+        """Tell whether the values of ``node`` are network outputs, directly or through operators that keep values."""
+        return any(
+            user.op == "output" or (user.target in self.keeping and self._is_logits(user)) for user in node.users
+        )
+
+    def _is_nonnegative(self, node: object) -> bool:
+        """Tell whether no value can be below zero, whatever the input."""
+        if not isinstance(node, Node):
+            return False
+        if node.target in self.passing | SPLITTING | INTERPOLATING or node.target is operator.getitem:
+            return self._is_nonnegative(node.args[0]) and (node.target not in PADDING or _keeps_range(node))
+        if node.target is aten.cat.default:
+            return all(map(self._is_nonnegative, cast(list[Node], node.args[0])))
+        if node.target in BOUNDED:
+            return len(node.args) > 1 and isinstance(node.args[1], (int, float)) and node.args[1] >= 0
+        return node.target in NONNEGATIVE
+
+
+def depends_on_places(graph: GraphModule) -> bool:
+    """Return whether the version of the places decides where a network's graph is quantised."""
+    later = (PASSING - FIRST_PASSING) | INTERPOLATING | {aten.cat.default}
+    return any(node.target in later for node in graph.graph.nodes)
 
 
 def activation_spec(profile: Profile) -> QuantizationSpec:
@@ -154,32 +233,9 @@ def weight_spec(profile: Profile, codes: tuple[int, int], ch_axis: int) -> Quant
     )
 
 
-def _annotate(node: Node, inputs: dict, output: QuantizationSpec | None) -> None:
-    """Annotate ``node``; if only a clamp reads it, the clamp's output is quantised instead. Logits stay in float."""
-    clamp = _following_clamp(node)
-    last = clamp or node
-    own = None if clamp or _is_logits(last) else output
-    node.meta[ANNOTATION] = QuantizationAnnotation(inputs, own, _annotated=True)
-    if clamp is not None:
-        clamp.meta[ANNOTATION] = QuantizationAnnotation({}, None if _is_logits(clamp) else output, _annotated=True)
-
-
-def _is_logits(node: Node) -> bool:
-    """Tell whether the values of ``node`` are network outputs, directly or through operators that keep each value."""
-    keeping = PASSING - AVERAGING
-    return any(user.op == "output" or (user.target in keeping and _is_logits(user)) for user in node.users)
-
-
 def _following_clamp(node: Node) -> Node | None:
     users = list(node.users)
     return users[0] if len(users) == 1 and users[0].target in CLAMPS else None
-
-
-def _concatenation(node: Node, activation: QuantizationSpec) -> None:
-    first, *others = cast(list[Node], node.args[0])
-    shared = SharedQuantizationSpec((first, node))
-    inputs = {first: activation} | dict.fromkeys([other for other in others if other is not first], shared)
-    node.meta[ANNOTATION] = QuantizationAnnotation(inputs, shared, _annotated=True)
 
 
 def _splitting(node: Node, activation: QuantizationSpec) -> None:
@@ -192,9 +248,19 @@ def _splitting(node: Node, activation: QuantizationSpec) -> None:
             part.meta[ANNOTATION] = QuantizationAnnotation({}, shared, _annotated=True)
 
 
-def _has_own_divisor(node: Node) -> bool:
-    """Tell whether ``node`` is an average pooling with its own divisor, whose output leaves the input's range."""
-    return node.target is aten.avg_pool2d.default and len(node.args) > 6 and node.args[6] is not None
+def _keeps_range(node: Node) -> bool:
+    """Tell whether an operator of :data:`PASSING` stays in the range of its input, which holds 0.
+
+    An average pooling with its own divisor does not, nor padding with another number.
+    """
+    if node.target is aten.avg_pool2d.default:
+        return len(node.args) <= 6 or node.args[6] is None
+    if node.target not in PADDING:
+        return True
+    constant = node.args[2] if len(node.args) > 2 else 0
+    if isinstance(constant, str):
+        constant = (node.args[3] if len(node.args) > 3 else 0) if constant == "constant" else 0
+    return not constant
 
 
 def _activations(graph: Graph) -> set[Node]:
@@ -214,16 +280,3 @@ def _is_quantised(node: object) -> bool:
         return False
     annotation = node.meta.get(ANNOTATION)
     return annotation is not None and annotation.output_qspec is not None
-
-
-def _is_nonnegative(node: object) -> bool:
-    """Tell whether no value can be below zero, whatever the input."""
-    if not isinstance(node, Node):
-        return False
-    if node.target in PASSING | SPLITTING or node.target is operator.getitem:
-        return _is_nonnegative(node.args[0])
-    if node.target is aten.cat.default:
-        return all(map(_is_nonnegative, cast(list[Node], node.args[0])))
-    if node.target in BOUNDED:
-        return len(node.args) > 1 and isinstance(node.args[1], (int, float)) and node.args[1] >= 0
-    return node.target in NONNEGATIVE

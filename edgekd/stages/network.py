@@ -103,7 +103,9 @@ def _quantized(network: nn.Module, change: Any, input_shape: Shape | Signature) 
 
     if not isinstance(change, dict):
         raise TypeError(f"a quantisation is a mapping, not a {type(change).__name__}")
-    return prepare(network, input_shape, change["profile"]) if "profile" in change else network
+    if "profile" not in change:
+        return network
+    return prepare(network, input_shape, change["profile"], places=change.get("places", 1))
 
 
 # The structure that stages give a network, from their transforms in its spec. A network of floats needs none of the

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 INT8_ALLOWED = "session.qdqisint8allowed"
 # Besides QLinear*: from int8 to float or to either.
 INTEGER = {"QGemm", "MatMulIntegerToFloat", "MatMulInteger", "ConvInteger", "QAttention"}
-KEEPING_TYPE = {"MaxPool", "Resize", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Flatten", "Concat"}
+KEEPING_TYPE = {
+    *("MaxPool", "Resize", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Flatten", "Concat", "Split"),
+    *("Gather", "Expand", "Tile", "Pad", "DepthToSpace", "Clip"),
+}
 INT8_TYPES = (2, 3)  # UINT8 and INT8 of TensorProto
 
 

@@ -7,7 +7,8 @@ NAME = "onnxruntime"
 KERNELS = (
     *("Conv", "Gemm", "MatMul", "BatchNormalization", "Add", "Mul", "Concat", "Split"),
     *("Sigmoid", "HardSigmoid", "HardSwish", "MaxPool", "AveragePool", "GlobalAveragePool"),
-    *("ReduceMean", "Flatten", "Reshape", "Transpose", "Squeeze"),
+    *("ReduceMean", "Flatten", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Gather", "Expand"),
+    *("Resize", "Pad", "Tile", "DepthToSpace"),
 )
 X86, ARM = ("x86_64",), ("aarch64",)
 

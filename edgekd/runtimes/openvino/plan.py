@@ -12,7 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgekd.deploy.plan import QdqPlan, is_kept, is_of_images
-from edgekd.deploy.qdq import CLAMPS, WEIGHTED, QdqPair, QuantizedWeight, required
+from edgekd.deploy.qdq import CLAMPS, WEIGHTED, QdqPair, QuantizedWeight, activations_of, interpolates, required
 from edgekd.runtime import Profile
 
 MOVING = ("MaxPool", "Concat", "Split", "Flatten", "Reshape", "Transpose", "Squeeze")
@@ -31,7 +31,8 @@ def make_plan(
     quantised = {weight.layer: weight for weight in weights}
     int8: set[ir.Node] = set()
     for node in graph:
-        if node.op_type in profile.kernels and not is_kept(node, keep_float) and flow.computes(node, quantised):
+        has_kernel = node.op_type in profile.kernels and not interpolates(node) and not is_kept(node, keep_float)
+        if has_kernel and flow.computes(node, quantised):
             int8.add(node)
             if node.op_type in MOVING:
                 flow.pass_through(node)
@@ -56,7 +57,7 @@ class CodeFlow:
             return node in quantised and given is not None and (node.op_type != "ConvTranspose" or _is_centred(given))
         if node.op_type in ("ReduceMean", "BatchNormalization") and not is_of_images(node):
             return False
-        given_pairs = [self.codes.get(value) for value in _activations(node)]
+        given_pairs = [self.codes.get(value) for value in activations_of(node)]
         if not given_pairs or None in given_pairs:
             return False
         if node.op_type in ROUNDED:
@@ -65,7 +66,7 @@ class CodeFlow:
 
     def pass_through(self, node: ir.Node) -> None:
         """Note that the outputs of a moving operator have the codes of its inputs."""
-        pair = self.codes[_activations(node)[0]]
+        pair = self.codes[activations_of(node)[0]]
         for value in node.outputs:
             self.codes.setdefault(value, pair)
 
@@ -98,12 +99,6 @@ def _leave_out_idle(graph: ir.Graph, flow: CodeFlow, int8: set[ir.Node]) -> None
             readers = (reader for value in node.outputs for reader in flow.readers(value))
             if not any(reader in int8 for reader in readers):
                 int8.discard(node)
-
-
-def _activations(node: ir.Node) -> list[ir.Value]:
-    given = [value for value in node.inputs if value is not None and not value.is_initializer()]
-    # The shapes that these take may be computed.
-    return given[:1] if node.op_type in ("Reshape", "Split", "Squeeze") else given
 
 
 def _is_one_grid(pairs: Collection[QdqPair]) -> bool:

@@ -1,5 +1,7 @@
 """OpenVINO: ONNX files on CPUs."""
 
+from functools import partial
+
 from edgekd.runtime import Profile, Runtime
 
 NAME = "openvino"
@@ -10,6 +12,7 @@ KERNELS = (
     *("MaxPool", "AveragePool", "GlobalAveragePool", "ReduceMean", "Flatten", "Reshape", "Transpose", "Squeeze"),
 )
 X86 = ("x86_64",)
+_profile = partial(Profile, shared_concat=True, runtime=NAME, kernels=KERNELS, activation_type=None, architectures=X86)
 
 RUNTIME = Runtime(
     NAME,
@@ -19,10 +22,8 @@ RUNTIME = Runtime(
     suffixes=(".onnx",),
     packages=("openvino",),
     profiles=(
-        Profile("openvino-x86", saturates=True, runtime=NAME, kernels=KERNELS, activation_type=None, architectures=X86),
-        Profile(
-            "openvino-x86-vnni", runtime=NAME, kernels=KERNELS, activation_type=None, architectures=X86, channels=16
-        ),
+        _profile("openvino-x86", saturates=True),
+        _profile("openvino-x86-vnni", channels=16),
     ),
     devices=("cpu",),
     records_kernels=True,

@@ -22,6 +22,7 @@ from edgekd.quantize.biases import round_biases
 from edgekd.quantize.calibration import calibrate
 from edgekd.quantize.equalization import equalize
 from edgekd.quantize.fake_quant import FakeQuantize, fake_quants, weighted_layers
+from edgekd.quantize.quantizer import PLACES, depends_on_places
 from edgekd.quantize.registry import CALIBRATIONS
 from edgekd.quantize.rounding import RoundingSearch
 from edgekd.quantize.sensitivity import float_layers, keep_in_float, sensitivities
@@ -201,7 +202,9 @@ class _EightBits:
 
     @property
     def spec(self) -> Spec:
-        return self.job.spec.then(Quantize.name, {"profile": self.profile, "placement": self.stage.placement})
+        change = {"profile": self.profile, "placement": self.stage.placement}
+        later = {"places": PLACES} if depends_on_places(self.graph) else {}
+        return self.job.spec.then(Quantize.name, change | later)
 
     def value(self) -> float:
         freeze_ranges(self.graph)

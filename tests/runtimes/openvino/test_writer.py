@@ -71,7 +71,7 @@ def test_no_two_steps_share_a_constant(name):
 
 def test_codes_that_are_moved_are_not_rounded_again():
     """Of the concatenation, the views and the split of a shuffle none has a pair behind it."""
-    model = deployed("shuffle", TARGET)
+    model = deployed("shuffle", TARGET, TARGET)  # with one range for what is concatenated
     makers = {node.output[0]: node.op_type for node in model.graph.node}
     rounded = [makers.get(node.input[0]) for node in model.graph.node if node.op_type == "QuantizeLinear"]
     assert not {"Concat", "Reshape", "Transpose", "Split"} & set(rounded)

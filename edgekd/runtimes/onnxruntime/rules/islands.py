@@ -1,5 +1,7 @@
 """Rules on operators between a DequantizeLinear and a QuantizeLinear that still compute in float."""
 
+from edgekd.lint.common import UPSAMPLE
+from edgekd.lint.graph import attribute
 from edgekd.lint.layer import CLAMPS, LayerContext
 from edgekd.lint.result import LintVerdict
 from edgekd.lint.rule import Rules
@@ -11,11 +13,22 @@ MOVING_VALUES: Rules = Registry("rule on what moves values")
 ISLAND: Rules = Registry("rule on what has no int8 kernel")
 
 
+@MOVING_VALUES.register("interpolation")
+def interpolation(layer: LayerContext) -> LintVerdict | None:
+    if (mode := _mode(layer)) == "nearest":
+        return None
+    return LintVerdict(
+        "float",
+        f"it interpolates in mode {mode}, which ONNX Runtime computes in float: it converts to float and back",
+        "let it take the nearest value (mode nearest), and leave smoothing to the convolution behind it",
+    )
+
+
 @MOVING_VALUES.register("pool_scales")
 def pool_scales(layer: LayerContext) -> LintVerdict | None:
     """Check that input and output share scale and zero point: the operator selects values and keeps their codes."""
     into, out = layer.activation, layer.output_quantiser
-    if into is None or out is None or into.parameters == out.parameters:
+    if into is None or out is None or into.parameters == out.parameters or _mode(layer) != "nearest":
         return None
     return LintVerdict(
         "float",
@@ -61,5 +74,11 @@ def no_int8_kernel(layer: LayerContext) -> LintVerdict | None:
     return LintVerdict(
         "float",
         f"ONNX Runtime has no int8 kernel for {layer.op} on the CPU: it converts to float and back",
-        "leave out the quantisers around it, or replace it",
+        UPSAMPLE if layer.op == "ConvTranspose" else "leave out the quantisers around it, or replace it",
     )
+
+
+def _mode(layer: LayerContext) -> str:
+    """Return how values are found between others: a Resize says it, and other operators only move values."""
+    mode = attribute(layer.node, "mode", b"nearest") if layer.op == "Resize" else "nearest"
+    return mode.decode() if isinstance(mode, bytes) else str(mode)

@@ -3,6 +3,7 @@
 They follow NVIDIA's Model-Optimizer where it places Q/DQ (graph_utils.py, find_nodes_from_convs_to_exclude).
 """
 
+from edgekd.lint.common import UPSAMPLE
 from edgekd.lint.layer import LayerContext
 from edgekd.lint.result import LintVerdict
 from edgekd.lint.rule import Rules
@@ -35,7 +36,7 @@ def transposed(layer: LayerContext) -> LintVerdict | None:
     return LintVerdict(
         "note",
         "TensorRT for RTX 1.7 computes transposed convolutions in float, quantised or not",
-        "time it against a file without quantisers around it",
+        f"time it against a file without quantisers around it, or {UPSAMPLE}",
     )
 
 
