@@ -19,22 +19,35 @@ if TYPE_CHECKING:
 
 BATCH = 32
 LOGITS = "logits"
+# Lines that are much longer would not be read.
+LARGEST = 1 << 24
 
 
 def predict(request: dict[str, Any], conversation: Conversation) -> None:
-    """Run each model on the samples in a .npz file, a batch at a time, and send what ``reduction`` keeps of logits."""
-    inputs = samples(request["samples"])
+    """Run each model on the samples in a .npz file, a batch at a time, and send what ``reduction`` keeps of outputs.
+
+    Those in ``outputs`` are sent, by default ``logits``, which the first stands for where none is called that.
+    """
+    inputs, wanted = samples(request["samples"]), request.get("outputs") or [LOGITS]
     reduce = REDUCTIONS[request["reduction"]]
     for name, model in request["models"].items():
-        for first, logits in batch_outputs(opened(model, request["threads"]), inputs):
-            rows = reduce(logits)
-            data = base64.b64encode(rows.tobytes()).decode()
-            record = {"event": "rows", "model": name, "first": first, "shape": list(rows.shape), "data": data}
-            conversation.send(record)
+        for first, found in batch_outputs(opened(model, request["threads"]), inputs):
+            for output in wanted:
+                for start, rows in parts(reduce(found[output] if output in found else next(iter(found.values())))):
+                    data = base64.b64encode(rows.tobytes()).decode()
+                    record = {"event": "rows", "model": name, "first": first + start, "shape": list(rows.shape)}
+                    conversation.send({**record, "output": output, "data": data})
+
+
+def parts(rows: Any) -> Iterator[tuple[int, Any]]:
+    """Yield as many rows at a time as a line may hold, with the number of the first."""
+    step = max(1, LARGEST // max(1, rows[:1].nbytes))
+    for start in range(0, len(rows), step):
+        yield start, rows[start : start + step]
 
 
 def largest(logits: Any) -> Any:
-    """Return the place of each sample's largest logit, -1 where one is not finite."""
+    """Return the place along the second axis of the largest logit, -1 where one is not finite."""
     return np.where(np.isfinite(logits).all(1), logits.argmax(1), -1).astype("<i4")
 
 
@@ -49,7 +62,8 @@ REDUCTIONS = {"argmax": largest, "none": every}
 def save_outputs(request: dict[str, Any], conversation: Conversation) -> None:
     """Write the output ``logits``, or the first, of a model for all samples in a .npz file to the .npy file ``to``."""
     session = opened(request["model"], request["threads"])
-    found = np.concatenate([batch for _, batch in batch_outputs(session, samples(request["samples"]))])
+    batches = [batch for _, batch in batch_outputs(session, samples(request["samples"]))]
+    found = np.concatenate([batch[LOGITS] if LOGITS in batch else next(iter(batch.values())) for batch in batches])
     np.save(request["to"], found, allow_pickle=False)
     conversation.send({"event": "outputs", "shape": list(found.shape)})
 
@@ -65,7 +79,7 @@ def samples(file: str) -> dict[str, Any]:
 
 
 def batch_outputs(session: Session, inputs: Mapping[str, Any]) -> Iterator[tuple[int, Any]]:
-    """Yield the output ``logits``, or the first, for each batch, with the number of the batch's first sample."""
+    """Yield the outputs by name for each batch, with the number of the batch's first sample."""
     declared = session.declared
     feeds = {declared[0].name: inputs["inputs"]} if list(inputs) == ["inputs"] else inputs
     if set(feeds) != {each.name for each in declared}:
@@ -80,5 +94,4 @@ def batch_outputs(session: Session, inputs: Mapping[str, Any]) -> Iterator[tuple
         if step and count < step:
             for name, each in batch.items():
                 batch[name] = np.concatenate([each, np.repeat(each[-1:], step - count, axis=0)])
-        found = session.outputs(batch)
-        yield first, (found[LOGITS] if LOGITS in found else next(iter(found.values())))[:count]
+        yield first, {name: each[:count] for name, each in session.outputs(batch).items()}

@@ -13,7 +13,7 @@ from edgekd.bundle.manifest import OUTPUTS, Manifest
 from edgekd.bundle.named import dtype_of
 from edgekd.errors import BundleError
 from edgekd.strict_json import JsonObject
-from edgekd.tasks.signature import LOGITS
+from edgekd.tasks.logits import decoded, names_in_file
 from edgekd.tasks.task import Task
 
 INPUT, OUTPUT, RAW = "golden/input.npy", "golden/output.npy", "golden/raw.npy"
@@ -83,7 +83,7 @@ class SelfTest:
 class Golden:
     """Preprocessed ``inputs`` (N, ...) and the ``outputs`` (N, ...) by name, with each output's step and steps.
 
-    ``decoded`` is the output that the task decodes, (N, labels).
+    ``decoded`` is the output that the task decodes, of several the first.
     """
 
     inputs: Mapping[str, np.ndarray]
@@ -108,7 +108,10 @@ class Golden:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BundleError(f"{folder}: its self-test cannot be read ({error!r}); pack it again") from error
         shapes = {each.name: (-1, *each.shape[1:]) for each in (*manifest.outputs, *manifest.inputs)}
-        shapes[manifest.decoded] = (-1, len(task.names))
+        given = [each.name for each in manifest.outputs]
+        for name, known in names_in_file(given, task.output_shapes).items():
+            if name in task.output_shapes:
+                shapes[known] = (-1, *(size or -1 for size in task.output_shapes[name]))
         types = {each.name: dtype_of(each) for each in manifest.inputs}
         n = next((len(each) for each in inputs.values() if each.ndim), 0)
         for name, each in (*inputs.items(), *outputs.items()):
@@ -130,9 +133,12 @@ class Golden:
             name: OutputTest(difference(got[name], each), *self.steps[name]) for name, each in self.outputs.items()
         }
         main = found.pop(self.decoded)
-        task, expected = self.task, {LOGITS: self.outputs[self.decoded]}
-        settled = task.settled(expected, main.tolerance)
-        alike = task.agree(task.decode({LOGITS: got[self.decoded]}), task.decode(expected))[settled]
+        task, shapes = self.task, self.task.output_shapes
+        ours, expected = (decoded(outputs, shapes) for outputs in (got, self.outputs))
+        tests = {**found, self.decoded: main}
+        given = names_in_file(list(self.outputs), shapes)
+        settled = task.settled(expected, {name: tests[known].tolerance for name, known in given.items()})
+        alike = task.agree(task.decode(ours), task.decode(expected))[settled]
         passed = bool(alike.all()) and all(each.is_near for each in (main, *found.values()))
         n, judged = len(got[self.decoded]), int(settled.sum())
         return SelfTest(passed, n, judged, int(alike.sum()), main.max_abs_difference, main.step, main.steps, found)

@@ -11,6 +11,8 @@ from edgekd.bundle.predict import named_inputs, samples_in
 from edgekd.bundle.session import BundleSession, Inputs
 from edgekd.errors import BundleError, DataError
 from edgekd.preprocess import Preprocess
+from edgekd.tasks.logits import fits, names_in_file
+from edgekd.tasks.task import Task
 
 # Roles and contents by path.
 Contents = dict[str, tuple[str, bytes]]
@@ -22,7 +24,7 @@ def check_golden(
     session: BundleSession,
     inputs: Sequence[Tensor],
     preprocess: Preprocess,
-    classes: int,
+    task: Task,
 ) -> tuple[Arrays, Arrays]:
     """Return the golden inputs and outputs by name, in the model's order.
 
@@ -43,8 +45,12 @@ def check_golden(
         raise BundleError(f"golden outputs are {', '.join(got)}; the model gives {', '.join(names)}: give them all")
     decoded = decoded_of(session.outputs)
     got[decoded] = np.ascontiguousarray(got[decoded], np.float32)
-    if got[decoded].shape != (n, classes):
-        raise BundleError(f"golden output is {got[decoded].shape}, expected {(n, classes)}: one logit per label")
+    for name, known in names_in_file(names, task.output_shapes).items():
+        wanted = task.output_shapes.get(name)
+        if wanted is not None and not (len(got[known]) == n and fits(got[known].shape[1:], wanted)):
+            expected = f"expected {(n, *(size or 'any' for size in wanted))}"
+            per_label = ": one logit per label" if wanted == (len(task.names),) else ""
+            raise BundleError(f"golden output is {got[known].shape}, {expected}{per_label}")
     for tensor in session.outputs:
         each = got[tensor.name]
         if not matches(each, (-1, *tensor.shape[1:])) or len(each) != n:

@@ -87,7 +87,7 @@ def pack(
     protos = {role: model_of(content, models[role]) for role, content in read.items()}
     session = loaded(read[primary], models[primary], preprocess)
     inputs = tuple(replace(each, bounds=bounds_of(protos[primary], each)) for each in session.inputs)
-    fed, got = check_golden(golden, session, inputs, preprocess, len(task.names))
+    fed, got = check_golden(golden, session, inputs, preprocess, task)
     several = len(inputs) + len(session.outputs) > 2
     contents: Contents = {
         LABELS: ("labels", "".join(f"{label}\n" for label in task.names).encode()),

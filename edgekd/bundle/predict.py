@@ -20,8 +20,9 @@ from edgekd.errors import BundleError, DataError, EdgekdError, ModelError
 from edgekd.files import canonical_json, sha256
 from edgekd.preprocess import Preprocess
 from edgekd.strict_json import JsonObject
+from edgekd.tasks.logits import decoded, fits, names_in_file
 from edgekd.tasks.registry import TASKS
-from edgekd.tasks.signature import LOGITS, Signature
+from edgekd.tasks.signature import Signature
 from edgekd.tasks.task import SamplePrediction, Task
 
 Content = TypeVar("Content")
@@ -102,7 +103,7 @@ class Predictor:
         """
         batches = self._named_batches if self.preprocess.kind == "tensors" else self._batches
         for places, inputs in batches(paths, batch, skipped or _raise):
-            found = self.task.sample_predictions(self.task.decode({LOGITS: self.run(inputs, batch)}), top)
+            found = self.task.sample_predictions(self.task.decode(self.decoded(inputs, batch)), top)
             for (file, row), prediction in zip(places, found, strict=True):
                 yield FilePrediction(file, row, prediction)
 
@@ -149,6 +150,12 @@ class Predictor:
         """
         return self.outputs(inputs, batch, [self.manifest.decoded])[self.manifest.decoded]
 
+    def decoded(self, inputs: Inputs, batch: int = BATCH) -> dict[str, np.ndarray]:
+        """Return the outputs (N, ...) that the task decodes, by its names for them, of inputs as :meth:`run` takes."""
+        shapes = self.task.output_shapes
+        names = names_in_file([each.name for each in self.manifest.outputs], shapes).values()
+        return decoded(self.outputs(inputs, batch, list(names)), shapes)
+
     def outputs(self, inputs: Inputs, batch: int = BATCH, names: Sequence[str] = ()) -> dict[str, np.ndarray]:
         """Return the outputs ``names`` (N, ...), by default all, of inputs as :meth:`run` takes them."""
         return self._checked(self.session.run(inputs, batch, names), samples_in(self.session.by_name(inputs)))
@@ -161,9 +168,12 @@ class Predictor:
         return self._checked(session.run(images, names=names), len(images))
 
     def _checked(self, outputs: dict[str, np.ndarray], n: int) -> dict[str, np.ndarray]:
-        shape = outputs[self.manifest.decoded].shape
-        if shape != (n, len(self.task.names)):
-            raise BundleError(f"{self.folder}: outputs {shape} for {len(self.task.names)} labels")
+        wanted = self.task.output_shapes
+        for name, known in names_in_file([each.name for each in self.manifest.outputs], wanted).items():
+            if name in wanted and known in outputs:
+                shape = outputs[known].shape
+                if shape[:1] != (n,) or not fits(shape[1:], wanted[name]):
+                    raise BundleError(f"{self.folder}: outputs {shape} for {len(self.task.names)} labels")
         return outputs
 
     def self_test(self) -> SelfTest:

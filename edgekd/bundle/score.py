@@ -13,7 +13,6 @@ from edgekd.bundle.session import BATCH, Inputs
 from edgekd.errors import DataError
 from edgekd.tasks.compare import interval
 from edgekd.tasks.metric import Evidence, Metric
-from edgekd.tasks.signature import LOGITS
 from edgekd.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -78,8 +77,7 @@ def score(bundle: Path, samples: Inputs, labels: np.ndarray, batch: int = BATCH,
     targets = read_targets(task, labels, n)
     rows = []
     for start in range(0, n, batch):
-        logits = predictor.run(predictor.take(rows_of(samples, start, batch)), batch)
-        rows.append(task.to_rows({LOGITS: logits}))
+        rows.append(task.to_rows(predictor.decoded(predictor.take(rows_of(samples, start, batch)), batch)))
     predictions = task.from_rows(np.concatenate(rows))
     evidence = {metric.name: MetricScore(metric, metric.evidence(predictions, targets)) for metric in task.metrics}
     return Score(evidence)

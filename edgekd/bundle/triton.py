@@ -35,7 +35,8 @@ def config_of(manifest: Manifest, task: Task) -> str:
 
 def ranks_classes(task: Task) -> bool:
     """Return whether Triton's classification extension means what the task does: one class, by the largest logit."""
-    return task.outputs == "classes" and not task.decoder()
+    is_ranking = [len(shape) for shape in task.output_shapes.values()] == [1]
+    return task.outputs == "classes" and is_ranking and not task.decoder()
 
 
 def config(

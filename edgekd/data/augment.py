@@ -1,11 +1,12 @@
 """Augmentations that a recipe may name: random changes to a batch of raw images, each with draws of its own.
 
-Functions import PyTorch when they are called: recipes are read without it.
+One that moves pixels says where they go, and the task moves its targets along. Functions import PyTorch and NumPy when
+they are called: recipes are read without them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,34 +17,65 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from edgekd.tasks.geometry import Geometry, Size
+    from edgekd.tasks.task import Task
+
 Change = Callable[["Tensor", "Tensor"], "Tensor"]
+# From (height, width) of the images and the uniforms (N, draws).
+Moves = Callable[["Size", "Tensor"], "Geometry"]
 
 
 @dataclass(frozen=True)
 class Augmentation:
     """A change of (N, C, H, W) uint8 by (N, ``draws``) uniforms, float64 in [0, 1).
 
-    What becomes of an image depends on its own row alone, not on the batch that it is in.
+    What becomes of an image depends on its own row alone, not on the batch that it is in. ``moves`` gives where pixels
+    go, None if they stay where they are.
     """
 
     draws: int
     change: Change
+    moves: Moves | None = None
 
 
 AUGMENTATIONS: Registry[Augmentation] = Registry("augmentation", DataError)
 
 
-def augmentation(name: str, draws: int) -> Callable[[Change], Change]:
+def augmentation(name: str, draws: int, moves: Moves | None = None) -> Callable[[Change], Change]:
     """Register a function under ``name``, for recipes' ``data.augment``."""
 
     def add(change: Change) -> Change:
-        AUGMENTATIONS[name] = Augmentation(draws, change)
+        AUGMENTATIONS[name] = Augmentation(draws, change, moves)
         return change
 
     return add
 
 
-@augmentation("crop", draws=2)
+def _cropped(size: Size, uniforms: Tensor) -> Geometry:
+    import numpy as np
+
+    from edgekd.tasks.geometry import Geometry
+
+    pad = np.array(_padding(*size))
+    first = (uniforms.numpy() * (2 * pad + 1)).astype(np.int64)
+    return Geometry(np.ones(first.shape), (pad - first)[:, ::-1].astype(np.float64), size, size)
+
+
+def _flipped(size: Size, uniforms: Tensor) -> Geometry:
+    import numpy as np
+
+    from edgekd.tasks.geometry import Geometry
+
+    mirrored = uniforms.numpy()[:, :1] < 0.5
+    scale = np.where(mirrored, [-1.0, 1.0], 1.0)
+    return Geometry(scale, np.where(mirrored, [float(size[1]), 0.0], 0.0), size, size)
+
+
+def _padding(height: int, width: int) -> tuple[int, int]:
+    return max(1, height // 8), max(1, width // 8)
+
+
+@augmentation("crop", draws=2, moves=_cropped)
 def crop(images: Tensor, uniforms: Tensor) -> Tensor:
     """Pad an eighth of the size on every side by zeros, and cut the old size out at random places.
 
@@ -53,7 +85,7 @@ def crop(images: Tensor, uniforms: Tensor) -> Tensor:
     import torch.nn.functional as F
 
     count, _, height, width = images.shape
-    pad_y, pad_x = max(1, height // 8), max(1, width // 8)
+    pad_y, pad_x = _padding(height, width)
     padded = F.pad(images, (pad_x, pad_x, pad_y, pad_y))
     first = (uniforms * torch.tensor([2 * pad_y + 1, 2 * pad_x + 1])).long()
     top, left = first[:, :1] + torch.arange(height), first[:, 1:] + torch.arange(width)
@@ -61,7 +93,7 @@ def crop(images: Tensor, uniforms: Tensor) -> Tensor:
     return padded.permute(0, 2, 3, 1)[rows, top[:, :, None], left[:, None, :]].permute(0, 3, 1, 2)
 
 
-@augmentation("flip", draws=1)
+@augmentation("flip", draws=1, moves=_flipped)
 def flip(images: Tensor, uniforms: Tensor) -> Tensor:
     """Mirror the images whose draw is below a half left to right."""
     import torch
@@ -103,15 +135,63 @@ def augment_with(images: Tensor, names: Sequence[str], uniforms: Tensor) -> Tens
     Raises:
         DataError: an augmentation is not known, or there are more or fewer uniforms.
     """
-    wanted = (len(images), draws_of(names))
+    _must_suffice(len(images), names, uniforms)
+    for name, own in _shared_out(names, uniforms):
+        images = AUGMENTATIONS[name].change(images, own)
+    return images
+
+
+def geometry_with(count: int, size: Size, names: Sequence[str], uniforms: Tensor) -> Geometry:
+    """Return where the pixels of ``count`` images go by the augmentations ``names`` with the draws ``uniforms``.
+
+    Args:
+        size: (height, width) of the images.
+        uniforms: as :func:`augment_with` takes them.
+
+    Raises:
+        DataError: an augmentation is not known, or there are more or fewer uniforms.
+    """
+    from edgekd.tasks.geometry import Geometry
+
+    _must_suffice(count, names, uniforms)
+    found = Geometry.unmoved(count, size)
+    for name, own in _shared_out(names, uniforms):
+        if moves := AUGMENTATIONS[name].moves:
+            found = found.then(moves(found.after, own))
+    return found
+
+
+def augment_samples(
+    images: Tensor, stored: Tensor, names: Sequence[str], uniforms: Tensor, task: Task
+) -> tuple[Tensor, Tensor]:
+    """Change ``images`` by :func:`augment_with`, and move their targets along.
+
+    Args:
+        stored: (N, ...), the images' targets as data sets of ``task`` store them.
+    """
+    import torch
+
+    changed = augment_with(images, names, uniforms)
+    if not names:
+        return changed, stored
+    height, width = images.shape[2:]
+    before = stored.numpy()
+    moved = task.move_targets(before, geometry_with(len(images), (height, width), names, uniforms))
+    return changed, stored if moved is before else torch.from_numpy(moved)
+
+
+def _must_suffice(count: int, names: Sequence[str], uniforms: Tensor) -> None:
+    wanted = (count, draws_of(names))
     if tuple(uniforms.shape) != wanted:
         raise DataError(
-            f"augmentations {', '.join(names) or '(none)'} take uniforms of shape {wanted} for {len(images)} images, "
+            f"augmentations {', '.join(names) or '(none)'} take uniforms of shape {wanted} for {count} images, "
             f"got {tuple(uniforms.shape)}: draw as many as draws_of says"
         )
+
+
+def _shared_out(names: Sequence[str], uniforms: Tensor) -> Iterator[tuple[str, Tensor]]:
     place = 0
     for name in names:
-        chosen = AUGMENTATIONS[name]
-        images = chosen.change(images, uniforms[:, place : place + chosen.draws])
-        place += chosen.draws
-    return images
+        draws = AUGMENTATIONS[name].draws
+        yield name, uniforms[:, place : place + draws]
+        place += draws

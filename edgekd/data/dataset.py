@@ -17,7 +17,7 @@ from edgekd.data.duplicates import DataWarning, find_duplicates
 from edgekd.data.function import from_function
 from edgekd.data.options import Data
 from edgekd.data.raw import RawData
-from edgekd.data.samples import Joined, Samples, has_target, in_order
+from edgekd.data.samples import Joined, Samples, in_order
 from edgekd.data.sources import SOURCES
 from edgekd.data.unlabelled import unlabelled_images
 from edgekd.errors import DataError
@@ -39,10 +39,10 @@ class DataSet:
     """Training, validation and test samples of one task.
 
     The validation samples are held out of the training samples: every choice is made on them, and the
-    test samples are touched only to report. Training samples without a label have −1; ``unlabelled_share`` is their
-    share of each batch, all are mixed without it. ``warnings`` are for readers of metrics. Samples of several inputs
-    are tensors by name, as a network takes them; ``open`` names their axes whose sizes differ from call to call, and
-    ``open_sizes`` has the least and the largest size by that name.
+    test samples are touched only to report. The task says which training samples have no label;
+    ``unlabelled_share`` is their share of each batch, all are mixed without it. ``warnings`` are for readers of
+    metrics. Samples of several inputs are tensors by name, as a network takes them; ``open`` names their axes whose
+    sizes differ from call to call, and ``open_sizes`` has the least and the largest size by that name.
     """
 
     name: str
@@ -86,9 +86,14 @@ class DataSet:
         scale = self.preprocess.scale_to_json()
         return sha256(canonical_json([parts, self.classes, scale, *share, *task, *open_axes, *sizes]))
 
+    @property
+    def has_target(self) -> Tensor:
+        """Return which training samples (N,) have a target that is known, at least in part."""
+        return torch.from_numpy(self.task.known(self.train.labels.numpy()))
+
     def labelled_only(self) -> DataSet:
         """Return this data set without the training samples that have no label."""
-        known = has_target(self.train)
+        known = self.has_target
         if known.all():
             return self
         return replace(self, train=self.train.select(torch.nonzero(known).flatten()), unlabelled_share=None)
@@ -130,6 +135,7 @@ def load_data(data: Data, seed: int = 0, kind: type[Task] = Classification) -> D
     train = _limited(source.train, data.train_limit, task)
     advice = "" if data.train_limit is None else "raise data.train_limit"
     task.must_be_learnable(train.labels.numpy(), data.path or data.source, advice)
+    adapted = task.adapted(train.labels.numpy())
     test = _limited(source.test, data.test_limit, task)
     keep, held_out = _split(train.labels, data.validation, seed, task)
     train, validation = train.select(keep), train.select(held_out)
@@ -137,7 +143,10 @@ def load_data(data: Data, seed: int = 0, kind: type[Task] = Classification) -> D
     preprocess = _scale(data, source, train)
     unlabelled = None
     if data.unlabelled is not None:
-        unlabelled = unlabelled_images(data, data.unlabelled, source.shape, source.train.labels.shape[1:])
+        like = source.train.labels.numpy()
+        unlabelled = unlabelled_images(
+            data, data.unlabelled, source.shape, lambda count: torch.from_numpy(task.unknown(like, count))
+        )
     parts = {"train": train, "validation": validation, "test": test}
     everything = parts if unlabelled is None else {**parts, "unlabelled": unlabelled}
     warnings = [*find_duplicates(everything, task), *_told_by_task(task, validation=validation, test=test)]
@@ -154,7 +163,7 @@ def load_data(data: Data, seed: int = 0, kind: type[Task] = Classification) -> D
         augment=data.augment,
         unlabelled_share=data.unlabelled_share,
         warnings=tuple(warnings),
-        kind=kind,
+        kind=kind if adapted is task else lambda names: adapted,
         open=_open_axes(data, source),
         open_sizes=data.open_sizes or {},
     )

@@ -9,7 +9,6 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.data.samples import InMemory, Samples, Streamed
@@ -34,7 +33,7 @@ class DataWarning:
 class _Sample:
     part: str
     index: int
-    target: NDArray[np.int64]
+    target: NDArray[Any]
     name: str
 
 
@@ -130,7 +129,7 @@ def _contradicting(groups: Iterable[list[_Sample]], task: Task) -> list[DataWarn
         first: dict[bytes, _Sample] = {}
         for sample in group:
             first.setdefault(sample.target.tobytes(), sample)
-        found = (pair for pair in combinations(first.values(), 2) if _contradict(pair[0].target, pair[1].target))
+        found = (pair for pair in combinations(first.values(), 2) if task.contradict(pair[0].target, pair[1].target))
         if pair := next(found, None):
             pairs.append(", ".join(f"{each.name} is {task.describe(each.target)}" for each in pair))
     if not pairs:
@@ -138,7 +137,3 @@ def _contradicting(groups: Iterable[list[_Sample]], task: Task) -> list[DataWarn
     what = "samples are" if len(pairs) > 1 else "sample is"
     message = f"{len(pairs)} {what} there under different labels ({several(pairs, 2)}); keep the right one"
     return [DataWarning("contradicting_labels", message)]
-
-
-def _contradict(ours: NDArray[np.int64], theirs: NDArray[np.int64]) -> bool:
-    return bool(((ours >= 0) & (theirs >= 0) & (ours != theirs)).any())

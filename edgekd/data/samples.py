@@ -21,7 +21,7 @@ Batch = tuple[Named, Tensor]
 
 
 class Samples(Protocol):
-    """Raw samples with int64 targets (N, ...), −1 where not known.
+    """Raw samples with targets (N, ...), of the type and shape that the task stores them in.
 
     A sample is a uint8 image (C, H, W), a float32 vector (F,), or several tensors by name, as a network takes them.
     """
@@ -67,7 +67,7 @@ class InMemory:
         digest = hashlib.sha256(repr(shapes).encode())
         for each in arguments_of(self.raw):
             digest.update(each.contiguous().numpy().data)
-        digest.update(self.labels.contiguous().numpy().data)
+        digest.update(_bytes_of(self.labels))
         return digest.hexdigest()
 
 
@@ -114,7 +114,7 @@ class Streamed:
             ) from error
 
     def digest(self) -> str:
-        labels = hashlib.sha256(self.labels.numpy().data).hexdigest()
+        labels = hashlib.sha256(_bytes_of(self.labels)).hexdigest()
         return hashlib.sha256(f"{labels} {self.signature(self.keys)}".encode()).hexdigest()
 
 
@@ -164,9 +164,12 @@ def _merged(parts: list[tuple[Tensor, Batch]]) -> Batch:
     return whole, labels
 
 
-def has_target(samples: Samples) -> Tensor:
-    """Return which samples (N,) have a target that is known, at least in part."""
-    return (samples.labels >= 0).reshape(len(samples), -1).any(1)
+def _bytes_of(labels: Tensor) -> bytes:
+    """The targets as they are hashed: those of other types than whole numbers with their type and shape."""
+    content = labels.contiguous().numpy().tobytes()
+    if labels.dtype == torch.int64:  # older than the others, and without
+        return content
+    return f"{labels.dtype} {tuple(labels.shape)}\n".encode() + content
 
 
 class _Reader(Dataset[Batch | EdgekdError]):

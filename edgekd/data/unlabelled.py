@@ -1,10 +1,12 @@
 """A folder of images without labels, which are trained on together with the labelled ones."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from edgekd.data.folder import loader, log_left_out, no_images, own_shapes
 from edgekd.data.raw import SourceKeys
@@ -12,13 +14,20 @@ from edgekd.data.samples import Samples
 from edgekd.errors import DataError
 from edgekd.folders import IMAGES, search
 
-NO_LABEL = -1
+
+def no_classes(count: int) -> Tensor:
+    return torch.full((count,), -1)
 
 
-def unlabelled_images(data: SourceKeys, root: Path, shape: tuple[int, ...], target: tuple[int, ...] = ()) -> Samples:
-    """Load all images in ``root`` or deeper, as uint8 images of ``shape`` (C, H, W), with −1 in a ``target`` of shape.
+def unlabelled_images(
+    data: SourceKeys, root: Path, shape: tuple[int, ...], unknown: Callable[[int], Tensor] = no_classes
+) -> Samples:
+    """Load all images in ``root`` or deeper, as uint8 images of ``shape`` (C, H, W).
 
     What is left out is logged, hidden files and folders aside (:mod:`edgekd.folders`).
+
+    Args:
+        unknown: gives the targets of so many images; −1 for each if left out, as for classes.
 
     Raises:
         DataError: there is no such folder, or no image in it, or they are of another shape and ``data`` does not say
@@ -27,7 +36,7 @@ def unlabelled_images(data: SourceKeys, root: Path, shape: tuple[int, ...], targ
     names = _scan(root)
     _must_become(data, root, names, shape)
     load = loader(data, len(names), shape)
-    return load(data, root, shape, names, torch.full((len(names), *target), NO_LABEL), "unlabelled")
+    return load(data, root, shape, names, unknown(len(names)), "unlabelled")
 
 
 def _scan(root: Path) -> np.ndarray:

@@ -61,6 +61,8 @@ class Views:
     def augment(self, images: Tensor, names: Sequence[str], view: int, indices: Tensor) -> Tensor:
         """Change ``images``, (N, C, H, W) uint8, the samples at ``indices``, to one of their views by ``names``.
 
+        :func:`edgekd.data.augment.augment_samples` with :meth:`uniforms` moves targets along.
+
         Raises:
             DataError: there is no such view, or augmentation.
         """

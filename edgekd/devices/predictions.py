@@ -2,13 +2,14 @@
 
 import base64
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from edgekd.arrayfiles import to_npz
@@ -18,11 +19,14 @@ from edgekd.devices.latency import model_there
 from edgekd.devices.remote import Remote
 from edgekd.errors import DeviceError, MeasurementError
 from edgekd.files import temporary_folder
+from edgekd.tasks.logits import decoded
 from edgekd.tasks.signature import LOGITS
 from edgekd.tasks.task import Task
 
 SAMPLES, OUTPUTS = "samples.npz", "outputs.npy"
 SIZE = 1 << 31
+# Parts of a batch of which not all outputs are there.
+MOST_PENDING = 64
 # Samples (N, ...) as models take them: of one input an array, of several arrays by the inputs' names.
 Inputs = NDArray[Any] | Mapping[str, NDArray[Any]]
 
@@ -60,13 +64,28 @@ class DevicePredictions:
 
 
 class PredictionsSoFar:
-    """The rows of one network, filled in as they come from a device."""
+    """The rows of one network, filled in as they come from a device.
 
-    def __init__(self, task: Task, n: int):
-        nothing = np.full((1, len(task.names)), np.nan, np.float32)
-        self.task = task
-        self.rows = np.repeat(task.to_rows({LOGITS: nothing}), n, axis=0)
+    Attributes:
+        shapes: of the outputs of one sample that the task decodes, by name; the task's own if left out.
+    """
+
+    def __init__(self, task: Task, n: int, shapes: Mapping[str, tuple[int, ...]] | None = None):
+        self.task, self.shapes = task, fixed(task.output_shapes) if shapes is None else shapes
+        nothing = {name: np.full((1, *shape), np.nan, np.float32) for name, shape in self.shapes.items()}
+        self.rows = np.repeat(task.to_rows(nothing), n, axis=0)
         self.reached = np.zeros(n, bool)
+        self._parts: dict[tuple[int, int], dict[str, NDArray[Any]]] = {}
+
+    def take(self, first: int, output: str, values: NDArray[Any]) -> None:
+        """Keep one output's ``values`` of the samples from ``first`` on, until all of their outputs are there."""
+        place = (first, len(values))
+        if len(self._parts) > MOST_PENDING:
+            raise ValueError(f"{output!r} of {len(values)} samples, and other outputs of many are missing")
+        found = self._parts.setdefault(place, {})
+        found[output] = values
+        if set(found) == set(self.shapes):
+            self.put(first, self.task.to_rows(self._parts.pop(place)))
 
     def put(self, first: int, rows: NDArray[Any]) -> None:
         """Keep the ``rows`` of the samples from ``first`` on: ValueError for any that are there already."""
@@ -78,6 +97,36 @@ class PredictionsSoFar:
     def ended(self, cut: str | None) -> DevicePredictions:
         """Return what there is; ``cut`` says why nothing more comes, None at the regular end."""
         return DevicePredictions(self.task, self.rows, self.reached, None if self.reached.all() else cut)
+
+
+def fixed(shapes: Mapping[str, Sequence[int | str | None]]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of outputs that a device is to send, none of whose sizes is open.
+
+    Raises:
+        MeasurementError: one is.
+    """
+    for name, shape in shapes.items():
+        if not all(isinstance(size, int) for size in shape):
+            raise MeasurementError(
+                f"the output {name!r} is of no fixed size, {tuple(shape)}: export the file for inputs of one size"
+            )
+    return {name: tuple(map(int, (size for size in shape if isinstance(size, int)))) for name, shape in shapes.items()}
+
+
+def output_shapes(path: Path, task: Task) -> dict[str, tuple[int, ...]]:
+    """Return the shapes, of one sample, of the outputs in an ONNX file that the task decodes, by the task's names.
+
+    Raises:
+        MeasurementError: the file leaves a size open that the task leaves open too.
+    """
+    wanted = task.output_shapes
+    if wanted and all(size is not None for shape in wanted.values() for size in shape):
+        return fixed(wanted)
+    found = {
+        each.name: [dim.dim_value or None for dim in each.type.tensor_type.shape.dim][1:]
+        for each in onnx.load(path, load_external_data=False).graph.output
+    }
+    return fixed(decoded(found, wanted))
 
 
 def samples_in(inputs: Inputs) -> int:
@@ -102,8 +151,9 @@ def predict_on_device(
 ) -> dict[str, DevicePredictions]:
     """Return what each of ``models`` predicts for each of ``inputs`` (N, ...) on the device.
 
-    The output ``logits``, or the first where none is called that, is reduced there to what the task keeps of it. When
-    the connection, the time or the agent ends early, the predictions so far count.
+    The outputs that the task decodes come from there, reduced to what it keeps of ``logits`` where it says how; the
+    first output stands for them where none is called that. When the connection, the time or the agent ends early, the
+    predictions so far count.
 
     Raises:
         DeviceError: there is not one prediction.
@@ -113,11 +163,13 @@ def predict_on_device(
         remote.push(pack(folder / SAMPLES, inputs), SAMPLES)
     for name, path in models.items():
         remote.push(path, files[name])
-    found = {name: PredictionsSoFar(task, samples_in(inputs)) for name in models}
+    n, shapes = samples_in(inputs), {name: output_shapes(path, task) for name, path in models.items()}
+    found = {name: PredictionsSoFar(task, n, shapes[name]) for name in models}
     request = {
         **{"job": "edgekd.agent.predictions:predict", "samples": SAMPLES, "threads": threads},
         "models": {name: model_there(Workload(str(models[name]), runtime), file) for name, file in files.items()},
         "reduction": task.reduction,
+        "outputs": list(next(iter(shapes.values()))),
     }
     return collected(remote, request, timeout_s, found, partial(keep, found=found))
 
@@ -181,10 +233,18 @@ def outputs_on_device(
 
 def keep(event: Event, found: Mapping[str, PredictionsSoFar]) -> None:
     so_far = found[text(event["model"], "the name of a model")]
-    rows = rows_of(event, so_far.rows[:0])
-    if rows.dtype.kind == "i" and len(rows) and not -1 <= rows.min() <= rows.max() < len(so_far.task.names):
+    is_reduced, output = so_far.task.reduction == "argmax", text(event.get("output", LOGITS), "the name of an output")
+    if output not in so_far.shapes:
+        raise ValueError(f"the output {output!r}, expected {', '.join(so_far.shapes)}")
+    like = so_far.rows[:0].astype(np.int32) if is_reduced else np.empty((0, *so_far.shapes[output]), np.float32)
+    rows = rows_of(event, like)
+    first = integer(event["first"], "the number of a sample", 0, len(so_far.rows) - len(rows))
+    if not is_reduced:
+        so_far.take(first, output, rows)
+        return
+    if len(rows) and not -1 <= rows.min() <= rows.max() < len(so_far.task.names):
         raise ValueError(f"a class that is none of {len(so_far.task.names)}")
-    so_far.put(integer(event["first"], "the number of a sample", 0, len(so_far.rows) - len(rows)), rows)
+    so_far.put(first, rows)
 
 
 def rows_of(event: Event, like: NDArray[Any]) -> NDArray[Any]:

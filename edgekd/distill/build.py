@@ -91,7 +91,7 @@ def _term(
     if temperature is not None and "temperature" in known:
         options.setdefault("temperature", temperature)
     if issubclass(kind, LogitLoss):
-        if task.outputs not in kind.outputs:
+        if kind.outputs is not None and task.outputs not in kind.outputs:
             of_features = sorted(name for name, each in LOSSES.items() if issubclass(each, FeatureLoss))
             raise TrainingError(
                 f"{wanted.method} compares {' or '.join(sorted(kind.outputs))}, and this network gives {task.outputs}: "

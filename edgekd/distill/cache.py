@@ -14,7 +14,7 @@ from edgekd.artifact import tensors_of
 from edgekd.data import DataSet
 from edgekd.data.views import Views
 from edgekd.distill.cache_file import CacheFile
-from edgekd.distill.teacher_runner import LOGITS, TeacherRunner
+from edgekd.distill.teacher_runner import LOGITS, TeacherRunner, output_at
 from edgekd.errors import EdgekdError, TrainingError
 from edgekd.files import (
     canonical_json,
@@ -62,6 +62,8 @@ def cache_bytes(samples: int, views: int, values: int, dtype: Dtype = "float32")
 
 class TeacherCache:
     """Memory-mapped outputs of a teacher: ``logits.npy`` (views, samples, classes), ``features-0.npy`` and so on.
+
+    Further outputs that the task decodes are ``output-0.npy`` and so on.
 
     >>> views = Views(4, seed=0)
     >>> cache = TeacherCache.open(folder, teacher, data, views)  # doctest: +SKIP
@@ -138,6 +140,11 @@ class TeacherCache:
         """
         return self.features(LOGITS, view, indices)
 
+    def outputs(self, view: int, indices: Tensor) -> dict[str, Tensor]:
+        """Return all outputs that the task decodes, by name; else as :meth:`logits`."""
+        names = {path: name for path in self._arrays if (name := output_at(path)) is not None}
+        return {name: self.features(path, view, indices) for path, name in names.items()}
+
     def features(self, path: str, view: int, indices: Tensor) -> Tensor:
         """Return the features of the layer ``path``, (N, \\*shape) float32 on the CPU; arguments as for :meth:`logits`.
 
@@ -165,7 +172,9 @@ class _CacheWriter:
         samples, [first] = len(runner.data.train), runner.batches(0, runner.batch_size)
         [(raw, _)] = runner.data.train.stream([first])
         self.probe = runner.outputs(raw, first, view=0)
-        names = {LOGITS: "logits.npy"} | {path: f"features-{i}.npy" for i, path in enumerate(runner.layers)}
+        others = [path for path in self.probe if path != LOGITS and output_at(path)]
+        names = {LOGITS: "logits.npy"} | {path: f"output-{i}.npy" for i, path in enumerate(others)}
+        names |= {path: f"features-{i}.npy" for i, path in enumerate(runner.layers)}
         self.files = {
             path: CacheFile(self.folder / names[path], (runner.views.count, samples, *output.shape[1:]), dtype)
             for path, output in self.probe.items()
@@ -250,7 +259,7 @@ class _CacheWriter:
 
     def _must_be_finite(self, rows: np.ndarray, path: str) -> None:
         if not np.isfinite(rows).all():
-            kind = f"features at {path!r}" if path else "logits"
+            kind = output_at(path) or f"features at {path!r}"
             advice = "store them as float32, or fix it" if self.dtype == "float16" else "fix it, or train it again"
             raise TrainingError(f"the teacher's {kind} are not all finite numbers in {self.dtype}: {advice}")
 

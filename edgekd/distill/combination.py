@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Space = Literal["probabilities", "logits"]
-# From the logits of all teachers (teachers, N, classes) and their weights (teachers,), which add up to 1, to logits
-# (N, classes). In the space of probabilities these are logarithms of probabilities.
+# From the logits of all teachers (teachers, N, classes, ...) and their weights (teachers,), which add up to 1, to
+# logits (N, classes, ...). In the space of probabilities these are logarithms of probabilities.
 Combine = Callable[["Tensor", "Tensor", Space], "Tensor"]
 
 
@@ -49,22 +49,22 @@ def combination(name: str, *, weighted: bool = False, of_classes: bool = False) 
 @combination("mean", weighted=True)
 def mean(logits: Tensor, weights: Tensor, space: Space) -> Tensor:
     """Average the distributions, or the logits: the geometric mean of the distributions, up to its normalisation."""
-    shares = weights[:, None, None]
+    shares = weights.reshape(-1, *(1,) * (logits.ndim - 1))
     if space == "logits":
         return (shares * logits).sum(0)
-    return (shares.log() + logits.log_softmax(-1)).logsumexp(0)
+    return (shares.log() + logits.log_softmax(2)).logsumexp(0)
 
 
 @combination("confidence", of_classes=True)
 def confidence(logits: Tensor, weights: Tensor, space: Space) -> Tensor:
     """Take for each sample the teacher whose most likely class has the highest probability, the first of equals."""
     chosen = _log_odds_against(logits).argmin(0)
-    outputs = logits if space == "logits" else logits.log_softmax(-1)
+    outputs = logits if space == "logits" else logits.log_softmax(2)
     return outputs.gather(0, chosen[None, :, None].expand(1, *logits.shape[1:]))[0]
 
 
 def _log_odds_against(logits: Tensor) -> Tensor:
     """Compute the logarithm of the odds against the most likely class."""
     # Probabilities above 1 − 6e-8 are all 1 in float32, and could not be compared.
-    best = logits.argmax(-1, keepdim=True)
-    return (logits - logits.gather(-1, best)).scatter(-1, best, -math.inf).logsumexp(-1)
+    best = logits.argmax(2, keepdim=True)
+    return (logits - logits.gather(2, best)).scatter(2, best, -math.inf).logsumexp(2)

@@ -17,6 +17,7 @@ from edgekd.errors import TrainingError
 from edgekd.nearest import nearest
 from edgekd.precision import full
 from edgekd.tasks.signature import LOGITS
+from edgekd.tasks.tensors import output_tensors
 
 
 class EnsembleOptions(TypedDict):
@@ -28,7 +29,9 @@ class EnsembleOptions(TypedDict):
 
 
 class Ensemble(nn.Module):
-    """Networks for the same inputs and classes, whose logits (N, classes) are combined.
+    """Networks for the same inputs and classes, whose logits (N, classes, ...) are combined.
+
+    Of networks with several outputs by name, each is combined by itself.
 
     It stays in evaluation mode, and no gradient reaches the teachers or passes through them.
 
@@ -80,32 +83,35 @@ class Ensemble(nn.Module):
         return self
 
     @torch.no_grad()
-    def forward(self, *inputs: Tensor) -> Tensor:
-        """Return the combined logits (N, classes), in float32 at least."""
-        logits = self._logits(*inputs)
-        weights = logits.new_tensor(self.weights)
-        return COMBINATIONS.find(self.choose).combine(logits, weights, self.space)
+    def forward(self, *inputs: Tensor) -> Tensor | dict[str, Tensor]:
+        """Return the combined logits (N, classes, ...) in float32 at least, or several outputs by name."""
+        found = [self._outputs(index, teacher(*inputs)) for index, teacher in enumerate(self.teachers)]
+        combined = {name: self._combined(name, found) for name in found[0]}
+        return combined[LOGITS] if list(combined) == [LOGITS] else combined
 
-    def _logits(self, *inputs: Tensor) -> Tensor:
-        """Return the logits of all teachers, (teachers, N, classes)."""
-        outputs = [_logits_in(teacher(*inputs)) for teacher in self.teachers]
-        for index, output in enumerate(outputs):
-            if not isinstance(output, Tensor) or output.ndim != 2:
-                found = tuple(output.shape) if isinstance(output, Tensor) else f"a {type(output).__name__}"
-                raise TrainingError(f"{self._name(index)} gives {found}: wrap it so that it gives logits (N, classes)")
-            if output.shape != outputs[0].shape:
+    def _outputs(self, index: int, given: Any) -> dict[str, Tensor]:
+        if not isinstance(given, (Tensor, Mapping)):
+            raise TrainingError(
+                f"{self._name(index)} gives a {type(given).__name__}: wrap it so that it gives logits (N, classes)"
+            )
+        found = output_tensors(given)
+        return {LOGITS: found[LOGITS]} if LOGITS in found else found
+
+    def _combined(self, name: str, found: Sequence[Mapping[str, Tensor]]) -> Tensor:
+        for index, outputs in enumerate(found):
+            if name not in outputs or outputs[name].ndim < 2:
+                given = tuple(outputs[name].shape) if name in outputs else ", ".join(outputs)
+                raise TrainingError(f"{self._name(index)} gives {given}: wrap it so that it gives logits (N, classes)")
+            if outputs[name].shape != found[0][name].shape:
                 raise TrainingError(
-                    f"{self._name(0)} gives {outputs[0].shape[1]} classes and {self._name(index)} "
-                    f"{output.shape[1]}: teachers of one ensemble are trained on the same classes"
+                    f"{self._name(0)} gives {found[0][name].shape[1]} classes and {self._name(index)} "
+                    f"{outputs[name].shape[1]}: teachers of one ensemble are trained on the same classes"
                 )
-        return torch.stack([full(output) for output in outputs])
+        logits = torch.stack([full(outputs[name]) for outputs in found])
+        return COMBINATIONS.find(self.choose).combine(logits, logits.new_tensor(self.weights), self.space)
 
     def _name(self, index: int) -> str:
         return f"teacher {index} ({type(self.teachers[index]).__name__})"
-
-
-def _logits_in(output: Any) -> Any:
-    return output[LOGITS] if isinstance(output, Mapping) and LOGITS in output else output
 
 
 def first_teacher(teacher: nn.Module) -> nn.Module:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from edgekd.distill.balance import GradientBalance
 from edgekd.distill.feature_hooks import FeatureHooks
-from edgekd.distill.registry import FeatureLoss, LogitLoss
+from edgekd.distill.registry import FeatureLoss, LogitLoss, OutputLoss
 from edgekd.distill.schedule import Schedule, value_at
 from edgekd.errors import TrainingError
 from edgekd.nearest import nearest
@@ -32,7 +32,8 @@ class Term:
 
     Attributes:
         pairs: the paths of (student, teacher) layers that a loss of features compares.
-        output: the name of the output that a loss of logits compares.
+        output: the name of the output that a loss of logits compares; an :class:`OutputLoss` compares all, unless
+            another than ``logits`` is named.
     """
 
     name: str
@@ -123,6 +124,8 @@ class Distillation(Objective):
                 student = [features[path] for path, _ in term.pairs]
                 teacher = [taught[path] for _, path in term.pairs]
                 values.append(term.loss(student, teacher, batch.indices))
+            elif isinstance(term.loss, OutputLoss) and term.loss.compares_all and term.output == LOGITS:
+                values.append(term.loss.compare(outputs, targets, batch.labels))
             else:
                 ours, theirs = (_output(side, term) for side in (outputs, targets))
                 values.append(term.loss(ours, theirs, batch.labels))
@@ -139,7 +142,8 @@ class Distillation(Objective):
             )
         where, device = (batch.view, batch.indices.cpu()), batch.labels.device
         taught = {path: moved(self.teacher.features(path, *where), device) for path in dict.fromkeys(paths)}
-        return {LOGITS: moved(self.teacher.logits(*where), device)}, taught
+        outputs = {name: moved(each, device) for name, each in self.teacher.outputs(*where).items()}
+        return outputs, taught
 
     def _run(
         self, network: nn.Module, paths: Sequence[str], inputs: Inputs

@@ -1,6 +1,6 @@
 """The registry of distillation losses, and their interfaces."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -16,10 +16,10 @@ class LogitLoss(nn.Module):
     A loss with a ``temperature`` reads it at each call, so that a schedule may change it.
 
     Attributes:
-        outputs: the kinds of outputs that it compares, see :class:`edgekd.tasks.signature.TensorSpec`.
+        outputs: the kinds of outputs that it compares, see :class:`edgekd.tasks.signature.TensorSpec`; None for any.
     """
 
-    outputs: ClassVar[frozenset[str]] = frozenset({"classes"})
+    outputs: ClassVar[frozenset[str] | None] = frozenset({"classes"})
     temperature: float
 
     def forward(self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -29,6 +29,22 @@ class LogitLoss(nn.Module):
             student_logits, teacher_logits: (N, classes).
             labels: (N,), for losses that use them; below 0 for a sample without a label. Without labels, and for such
                 samples, the teacher's prediction replaces the label.
+        """
+        raise NotImplementedError
+
+
+class OutputLoss(LogitLoss):
+    """A loss of all outputs of a student and of a teacher, by name; of logits alone without ``compares_all``."""
+
+    outputs: ClassVar[frozenset[str] | None] = None
+    compares_all = True
+
+    def compare(self, student: Mapping[str, Tensor], teacher: Mapping[str, Tensor], labels: Tensor | None) -> Tensor:
+        """Compute the loss, a scalar of at least 0, in float32 at least.
+
+        Args:
+            student, teacher: the outputs (N, ...) by name.
+            labels: (N, ...), targets as data sets store them.
         """
         raise NotImplementedError
 

@@ -10,13 +10,14 @@ from edgekd.data import DataSet
 from edgekd.data.views import Views
 from edgekd.distill.feature_hooks import FeatureHooks
 from edgekd.precision import ieee_float32
-from edgekd.tasks.logits import logits_of_outputs
+from edgekd.tasks.logits import must_have_outputs
+from edgekd.tasks.signature import LOGITS as NAME
 from edgekd.tasks.signature import call
 from edgekd.tasks.tensors import Named
 from edgekd.train.device import laid_out, lay_out, make_fabric
 
-# The path of a network itself, whose output is the logits.
-LOGITS = ""
+# The path of a network itself, whose output is the logits; other outputs have it before their names.
+LOGITS, OUTPUT = "", "output "
 
 
 class TeacherRunner:
@@ -47,7 +48,7 @@ class TeacherRunner:
         return [part[torch.arange(self.batch_size) % len(part)] for part in parts]
 
     def outputs(self, raw: Named, indices: Tensor, view: int) -> dict[str, Tensor]:
-        """Return the logits and the layers' features, (N, \\*shape) float32 on the CPU, by path."""
+        """Return the task's outputs and the layers' features, (N, \\*shape) float32 on the CPU, by path."""
         seen = self.views.augment(raw, self.data.augment, view, indices) if isinstance(raw, Tensor) else raw
         inputs = laid_out(self.data.to_input(seen), self.fabric.device, self.last)
         with (
@@ -56,5 +57,19 @@ class TeacherRunner:
             FeatureHooks(self.network, self.layers) as hooks,
             ieee_float32(self.float32),
         ):
-            logits = logits_of_outputs(call(self.network, inputs), type(self.network).__name__)
-        return {path: x.float().cpu() for path, x in {LOGITS: logits, **hooks.read()}.items()}
+            found, wanted = call(self.network, inputs), self.data.task.output_shapes
+        must_have_outputs({name: tuple(x.shape) for name, x in found.items()}, wanted, type(self.network).__name__)
+        outputs = {path_of(name): found[name] for name in wanted or found}
+        return {path: x.float().cpu() for path, x in {**outputs, **hooks.read()}.items()}
+
+
+def path_of(output: str) -> str:
+    """Return the path that stands for the output of that name."""
+    return LOGITS if output == NAME else f"{OUTPUT}{output}"
+
+
+def output_at(path: str) -> str | None:
+    """Return the name of the output that ``path`` stands for, or None for a layer."""
+    if path == LOGITS:
+        return NAME
+    return path.removeprefix(OUTPUT) if path.startswith(OUTPUT) else None

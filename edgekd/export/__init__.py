@@ -4,7 +4,7 @@ from edgekd.deploy import deploy
 from edgekd.deploy.float16 import half
 from edgekd.export.onnx_file import export_onnx, signature_of, to_onnx
 from edgekd.export.parity import Mismatch, OutputParity, Outputs, Parity, first_mismatch, output_parity, parity
-from edgekd.export.runtime import float_convolutions, runtime_logits, runtime_outputs
+from edgekd.export.runtime import all_outputs, float_convolutions, runtime_logits, runtime_outputs
 from edgekd.profiles import PROFILES
 from edgekd.runtime import Profile
 
@@ -15,6 +15,7 @@ __all__ = [
     "Outputs",
     "Parity",
     "Profile",
+    "all_outputs",
     "deploy",
     "export_onnx",
     "first_mismatch",

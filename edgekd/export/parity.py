@@ -25,11 +25,12 @@ CLASSIFICATION = Classification(())
 
 @dataclass(frozen=True)
 class Parity:
-    """The agreement of two sets of logits.
+    """The agreement of two sets of outputs.
 
     Attributes:
         agreement: share of samples with the same prediction.
-        max_steps, mean_steps: differences in quantisation steps, 1/255 of the range of the reference's logits.
+        max_abs_difference: of several outputs the one that is the most steps apart has these figures.
+        max_steps, mean_steps: differences in quantisation steps, 1/255 of the range of the reference's values.
     """
 
     agreement: float
@@ -54,10 +55,16 @@ class OutputParity:
     mean_steps: float
 
 
-def parity(reference: Tensor, logits: Tensor, task: Task = CLASSIFICATION) -> Parity:
-    """Compare ``logits`` (N, ...) with those of a ``reference`` on the same samples, which predict for ``task``."""
-    found = output_parity([{LOGITS: reference}], [{LOGITS: logits}])[LOGITS]
-    rows = (task.to_rows({LOGITS: each.numpy()}) for each in (reference, logits))
+def parity(
+    reference: Tensor | Mapping[str, Tensor], outputs: Tensor | Mapping[str, Tensor], task: Task = CLASSIFICATION
+) -> Parity:
+    """Compare ``outputs`` (N, ...) with those of a ``reference`` on the same samples, which predict for ``task``.
+
+    Outputs are by name; a bare tensor is ``logits``.
+    """
+    both = [{LOGITS: each} if isinstance(each, Tensor) else dict(each) for each in (reference, outputs)]
+    found = max(output_parity(*([each] for each in both)).values(), key=lambda each: each.max_steps)
+    rows = (task.to_rows({name: each.numpy() for name, each in named.items()}) for named in both)
     agreement = float(task.agree(*map(task.from_rows, rows)).mean())
     return Parity(agreement, found.max_abs_difference, found.n, found.max_steps, found.mean_steps)
 

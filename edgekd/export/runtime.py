@@ -25,6 +25,12 @@ def runtime_logits(
     return torch.from_numpy(np.concatenate([each.numpy() for each in found]))
 
 
+def all_outputs(outputs: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the outputs (N, ...) of all batches together, by name."""
+    parts = list(outputs)
+    return {name: torch.from_numpy(np.concatenate([each[name].numpy() for each in parts])) for name in parts[0]}
+
+
 def runtime_outputs(
     path: Path, batches: Iterable[Inputs], optimised: bool = True, threads: int = 0, runtime: str = DEFAULT
 ) -> Iterator[dict[str, Tensor]]:

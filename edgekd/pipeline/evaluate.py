@@ -22,7 +22,15 @@ from edgekd.bench import fingerprint
 from edgekd.data import DataSet, Samples
 from edgekd.devices.targets import LocalTarget, RemoteTarget, resolve_target
 from edgekd.errors import DeviceError
-from edgekd.export import Outputs, Parity, first_mismatch, float_convolutions, parity, runtime_logits
+from edgekd.export import (
+    Outputs,
+    Parity,
+    all_outputs,
+    first_mismatch,
+    float_convolutions,
+    parity,
+    runtime_outputs,
+)
 from edgekd.files import canonical_json, sha256, write_bytes, write_json
 from edgekd.log import get_logger
 from edgekd.models import count_macs, count_parameters
@@ -38,10 +46,10 @@ from edgekd.quantize.placement import NO_BOUNDS, Bounds, MetricBound
 from edgekd.recipe import Target
 from edgekd.stages.network import build_spec, float_twin, quantization_of, restore
 from edgekd.stages.targets import can_be_timed, file_profile, is_here, is_timed_here
+from edgekd.tasks.logits import decoded
 from edgekd.tasks.metric import Evidence
-from edgekd.tasks.signature import LOGITS
 from edgekd.tasks.task import Task
-from edgekd.train import logits_of
+from edgekd.train import outputs_of
 from edgekd.train.evaluate import evidence_of
 
 logger = get_logger(__name__)
@@ -122,10 +130,11 @@ class ExportNode(Node[Exported]):
         profiles = served(trained, self._profiles)
         with self._placing(profiles[0]) if self._is_placed else nullcontext() as placing:
             files = write_files(folder, network, artifact.spec, data.preprocess, data.classes, profiles, placing)
-        ours = logits_of(network, data, data.test)
-        save_array(folder / LABELS, data.test.labels.int().numpy())
+        ours = outputs_of(network, data, data.test)
+        labels = data.test.labels
+        save_array(folder / LABELS, (labels.int() if labels.dtype == torch.int64 else labels).numpy())
         _save_golden(folder, data)
-        save_array(folder / PYTORCH, data.task.to_rows({LOGITS: ours.numpy()}))
+        save_array(folder / PYTORCH, data.task.to_rows(arrays_of(ours)))
         float_network = build_spec(float_twin(artifact.spec))
         evaluation = Evaluation(
             files=tuple(_describe(folder, file, ours, data) for file in files),
@@ -182,8 +191,7 @@ class ExportNode(Node[Exported]):
 
 def validation_evidence(path: Path, data: DataSet, runtime: str = REFERENCE, optimised: bool = True) -> Evidence:
     """Return the evidence for the task's first metric, of the file in ``runtime`` here on the validation samples."""
-    logits = runtime_logits(path, data.inputs(data.validation), optimised, runtime=runtime)
-    rows = torch.from_numpy(data.task.to_rows({LOGITS: logits.numpy()}))
+    rows = torch.from_numpy(data.task.to_rows(arrays_of(_outputs(path, runtime, optimised, data, data.validation))))
     return evidence_of(rows, data, data.validation)
 
 
@@ -214,15 +222,15 @@ def _save_golden(folder: Path, data: DataSet) -> None:
         save_arrays(folder / NAMED_SAMPLES, {name: each.numpy() for name, each in raw.items()})
 
 
-def _describe(folder: Path, file: RuntimeFile, ours: Tensor, data: DataSet) -> FileRecord:
+def _describe(folder: Path, file: RuntimeFile, ours: Mapping[str, Tensor], data: DataSet) -> FileRecord:
     path = folder / file.name
     model = onnx.load(path)
     emulated, runtime = not is_here(file.profile), _runs_in(file.profile)
-    logits_on = partial(_logits, path, runtime, not emulated, data)
-    theirs = logits_on(data.test)
+    outputs_on = partial(_outputs, path, runtime, not emulated, data)
+    theirs = outputs_on(data.test)
     predictions = f"predictions-{REFERENCE if file.name == ONNX else file.profile}.npy"
-    task = fitted(data, lambda: logits_on(data.validation))
-    outputs = {LOGITS: theirs.numpy()}
+    task = fitted(data, lambda: outputs_on(data.validation))
+    outputs = arrays_of(theirs)
     save_array(folder / predictions, task.to_rows(outputs))
     same = parity(ours, theirs, task)
     left, convolutions = ([], 0) if emulated else float_convolutions(path, runtime)
@@ -245,14 +253,20 @@ def _describe(folder: Path, file: RuntimeFile, ours: Tensor, data: DataSet) -> F
     )
 
 
-def fitted(data: DataSet, logits: Callable[[], Tensor]) -> Task:
-    """Return the data's task with the decoder that is best for ``logits`` of the validation samples."""
+def fitted(data: DataSet, outputs: Callable[[], Mapping[str, Tensor]]) -> Task:
+    """Return the data's task with the decoder that is best for a network's ``outputs`` of the validation samples."""
     targets = data.task.targets(data.validation.labels.numpy())
-    return data.task.fitted(lambda: {LOGITS: logits().numpy()}, targets)
+    return data.task.fitted(lambda: arrays_of(outputs()), targets)
 
 
-def _logits(path: Path, runtime: str, optimised: bool, data: DataSet, samples: Samples) -> Tensor:
-    return runtime_logits(path, data.inputs(samples), optimised, runtime=runtime)
+def arrays_of(outputs: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
+    return {name: each.numpy() for name, each in outputs.items()}
+
+
+def _outputs(path: Path, runtime: str, optimised: bool, data: DataSet, samples: Samples) -> dict[str, Tensor]:
+    """The outputs that the task decodes."""
+    found = all_outputs(runtime_outputs(path, data.inputs(samples), optimised, runtime=runtime))
+    return decoded(found, data.task.output_shapes)
 
 
 def _departure(path: Path, runtime: str, same: Parity, data: DataSet) -> str | None:

@@ -10,9 +10,9 @@ from edgekd.artifact import tensors_of
 from edgekd.data import DataSet
 from edgekd.errors import ModelError, first_line
 from edgekd.spec import Spec
-from edgekd.tasks.signature import LOGITS
+from edgekd.tasks.logits import fits
 from edgekd.tasks.task import Task
-from edgekd.tasks.tensors import Named, arguments_of, map_inputs, shapes_of
+from edgekd.tasks.tensors import Named, arguments_of, map_inputs, output_tensors, shapes_of
 
 SAMPLES, DRAWN = 2, 2
 # Large inputs, so that logits that happen to lie between 0 and 1 don't pass for probabilities.
@@ -65,15 +65,15 @@ def check_network(network: nn.Module, spec: Spec, inputs: CheckInputs, task: Tas
     network.eval()
     with torch.no_grad():
         passes = (inputs.together, inputs.alone, inputs.alone)
-        together, alone, again = (_logits(network, spec, each) for each in passes)
-    if not together[:-DRAWN].isfinite().all():
+        together, alone, again = (_outputs(network, spec, each, task) for each in passes)
+    if not all(each[:-DRAWN].isfinite().all() for each in together.values()):
         raise ModelError(f"{spec.builder} gives values that are not finite (NaN or infinite) on the training samples")
-    if not torch.equal(alone, again):
+    if not all(torch.equal(each, again[name]) for name, each in alone.items()):
         raise ModelError(
             f"{spec.builder} gives another output each time in evaluation mode: make what is random in it depend on "
             "self.training, as nn.Dropout does"
         )
-    if (alone - together[:1]).abs().max() > CLOSE * (1 + together[:1].abs().max()):
+    if any(_differ(each, together[name][:1]) for name, each in alone.items()):
         raise ModelError(
             f"{spec.builder} gives a sample other logits alone than in a batch, in evaluation mode: let each sample's "
             "depend on itself only (normalise over a sample's own dimensions, or use running statistics)"
@@ -83,22 +83,25 @@ def check_network(network: nn.Module, spec: Spec, inputs: CheckInputs, task: Tas
             f"{spec.builder} changes its {name} in evaluation mode, so that its output depends on how often it ran: "
             "change it in training only (if self.training)"
         )
-    task.check_outputs({LOGITS: together}, spec.builder)
+    task.check_outputs(together, spec.builder)
     if trained:
-        _must_learn(network, spec, inputs.together)
+        _must_learn(network, spec, inputs.together, task)
 
 
-def _must_learn(network: nn.Module, spec: Spec, inputs: Named) -> None:
-    logits = _logits(network.train(), spec, inputs, " in training mode")
-    if not logits.requires_grad:
+def _must_learn(network: nn.Module, spec: Spec, inputs: Named, task: Task) -> None:
+    outputs = _outputs(network.train(), spec, inputs, task, " in training mode")
+    if not any(each.requires_grad for each in outputs.values()):
         raise ModelError(
             f"{spec.builder} gives logits in training mode that no gradient comes from: leave out no_grad and detach"
         )
 
 
-def _logits(network: nn.Module, spec: Spec, inputs: Named, mode: str = "") -> Tensor:
-    shape = (len(arguments_of(inputs)[0]), spec.num_classes)
-    expected = f"expected logits of shape {shape} for input of shape {shapes_of(inputs)}"
+def _outputs(network: nn.Module, spec: Spec, inputs: Named, task: Task, mode: str = "") -> dict[str, Tensor]:
+    """The outputs that the task decodes, floats as float32."""
+    n, shapes = len(arguments_of(inputs)[0]), task.output_shapes
+    wanted = {name: (n, *(each or "any" for each in shape)) for name, shape in shapes.items()}
+    expected = " and ".join(f"{name} of shape {_shown(shape)}" for name, shape in wanted.items()) or "outputs"
+    expected = f"expected {expected} for input of shape {shapes_of(inputs)}"
     try:
         output = network(*arguments_of(inputs))
     except Exception as error:  # the forward pass is the user's code
@@ -106,16 +109,26 @@ def _logits(network: nn.Module, spec: Spec, inputs: Named, mode: str = "") -> Te
             f"{spec.builder} does not take this data{mode}: {expected}; it fails: {first_line(error)}"
         ) from error
     advice = "; return in training what evaluation gives (aux_logits: false, or a wrapper)" if mode else ""
-    if isinstance(output, Mapping) and LOGITS in output:
-        output = output[LOGITS]
-    if not isinstance(output, Tensor):
+    if not isinstance(output, Tensor) and not (isinstance(output, Mapping) and shapes.keys() <= output.keys()):
         raise ModelError(f"{spec.builder} gives a {type(output).__name__}{mode}; {expected}{advice}")
-    if tuple(output.shape) != shape:
-        raise ModelError(f"{spec.builder} gives shape {tuple(output.shape)}{mode}; {expected}{advice}")
-    if not output.is_floating_point():
-        kind = str(output.dtype).removeprefix("torch.")
-        raise ModelError(f"{spec.builder} gives {kind} values{mode}; logits are floating-point numbers")
-    return output.float()
+    given = output_tensors(output)
+    found = {name: given[name] for name in shapes or given}
+    for name, each in found.items():
+        if not len(each.shape) or len(each) != n or (name in shapes and not fits(tuple(each.shape[1:]), shapes[name])):
+            which = f" of {name}" if len(found) > 1 else ""
+            raise ModelError(f"{spec.builder} gives shape {tuple(each.shape)}{which}{mode}; {expected}{advice}")
+        if not each.is_floating_point():
+            kind = str(each.dtype).removeprefix("torch.")
+            raise ModelError(f"{spec.builder} gives {kind} values{mode}; {name} are floating-point numbers")
+    return {name: each.float() for name, each in found.items()}
+
+
+def _shown(shape: tuple[object, ...]) -> str:
+    return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
+
+
+def _differ(alone: Tensor, together: Tensor) -> bool:
+    return bool((alone - together).abs().max() > CLOSE * (1 + together.abs().max()))
 
 
 def _changed(network: nn.Module, before: Mapping[str, Tensor]) -> str:

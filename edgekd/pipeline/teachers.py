@@ -22,7 +22,7 @@ from edgekd.pipeline.node import Node
 from edgekd.pipeline.stage_result import StageResult
 from edgekd.spec import Spec
 from edgekd.stages.network import restore
-from edgekd.train import logits_of, predictions_of
+from edgekd.train import outputs_of, predictions_of
 
 logger = get_logger(__name__)
 
@@ -88,7 +88,7 @@ class EnsembleNode(Node[EnsembleEvaluation]):
         network, data = self.teachers.network(), self.data
         save_array(folder / PYTORCH, predictions_of(network, data, data.test).numpy())
         counts = {"params": count_parameters(network), "macs": count_macs(network, self.teachers.specs[0].inputs)}
-        decoder = fitted(data, lambda: logits_of(network, data, data.validation)).decoder()
+        decoder = fitted(data, lambda: outputs_of(network, data, data.validation)).decoder()
         write_json(folder / METRICS, {"n": len(data.test), **counts, **({"decoder": decoder} if decoder else {})})
 
     def read(self, folder: Path) -> EnsembleEvaluation:

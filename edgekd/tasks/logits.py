@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from edgekd.errors import ModelError
 from edgekd.tasks.tensor_spec import FLOATS, LOGITS
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from edgekd.tasks.signature import Signature
+    from edgekd.tasks.task import OutputShape
+
+Output = TypeVar("Output")  # an array or a tensor
 
 
 def must_give_logits(signature: Signature, count: int, kind: str) -> None:
@@ -34,15 +35,51 @@ def must_give_logits(signature: Signature, count: int, kind: str) -> None:
         raise ModelError(f"the network gives {dtype} values; logits are floating-point numbers")
 
 
-def logits_of_outputs(outputs: Mapping[str, Tensor], network: str) -> Tensor:
-    """Return the output that a task decodes.
+def decoded(outputs: Mapping[str, Output], wanted: Mapping[str, OutputShape]) -> dict[str, Output]:
+    """Return those of a file's ``outputs`` that a task decodes, by name; all where it decodes any.
+
+    Where none is called ``logits`` the first stands for it: files of others may name their one output as they like.
+
+    Args:
+        wanted: see :attr:`edgekd.tasks.task.Task.output_shapes`.
 
     Raises:
-        ModelError: none of the outputs is called ``logits``.
+        ModelError: an output is missing.
     """
-    if LOGITS not in outputs:
-        raise ModelError(
-            f"{network} gives {', '.join(outputs)}: call the output that is learned {LOGITS!r}, in a dict that forward "
-            "returns"
-        )
-    return outputs[LOGITS]
+    names = names_in_file(list(outputs), wanted)
+    if missing := next((name for name in names.values() if name not in outputs), None):
+        raise ModelError(f"the file gives {', '.join(outputs)}; the task decodes {missing!r}: export it with that name")
+    return {name: outputs[given] for name, given in names.items()}
+
+
+def names_in_file(given: Sequence[str], wanted: Mapping[str, OutputShape]) -> dict[str, str]:
+    """Return by the names of the outputs that a task decodes those that a file with the outputs ``given`` has."""
+    if not wanted:
+        return {name: name for name in given}
+    return {name: given[0] if name == LOGITS and name not in given else name for name in wanted}
+
+
+def must_have_outputs(outputs: Mapping[str, tuple[int, ...]], wanted: Mapping[str, OutputShape], network: str) -> None:
+    """Refuse outputs of other names or shapes than a task decodes.
+
+    Args:
+        outputs: their shapes (N, ...) by name.
+        wanted: those of one sample, see :attr:`edgekd.tasks.task.Task.output_shapes`.
+
+    Raises:
+        ModelError: it names ``network``.
+    """
+    for name, shape in wanted.items():
+        if name not in outputs:
+            raise ModelError(
+                f"{network} gives {', '.join(outputs)}: call the output that is learned {name!r}, in a dict that "
+                "forward returns"
+            )
+        if not fits(outputs[name][1:], shape):
+            expected = ("N", *(each or "any" for each in shape))
+            raise ModelError(f"{network} gives {name!r} of shape {outputs[name]}, expected {expected}")
+
+
+def fits(shape: tuple[int, ...], wanted: OutputShape) -> bool:
+    """Return whether the ``shape`` of one sample is the ``wanted`` one, in which None is any size."""
+    return len(shape) == len(wanted) and all(size in (None, each) for size, each in zip(wanted, shape, strict=True))

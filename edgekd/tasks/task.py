@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from edgekd.strict_json import JsonObject
     from edgekd.tasks.breakdown import Breakdown, NamedPredictions
+    from edgekd.tasks.geometry import Geometry
     from edgekd.tasks.metric import Metric
     from edgekd.tasks.signature import Signature
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     # or the label of a sample, has not been annotated.
     Tensors = Mapping[str, Tensor]
     Arrays = Mapping[str, NDArray[Any]]
+    # Of one sample, without the batch; None where any size is taken.
+    OutputShape = tuple[int | None, ...]
 
 
 class Details(Protocol):
@@ -44,13 +47,18 @@ class SamplePrediction(Protocol):
 class Task(Protocol):
     """What a network is for; frozen, made of the names of its classes or labels and of its decoder's options.
 
+    Targets are stored by data sets as one array (N, ...), of the type and the shape that the task chooses: whole
+    numbers, floats, masks, or boxes filled up to one number. The task alone says what of it is known.
+
     Methods of arrays need NumPy alone, methods of tensors import PyTorch when they are called.
     """
 
     name: ClassVar[str]
     metrics: ClassVar[Sequence[Metric]]  # the first is the budget's and the ladder's
-    outputs: ClassVar[str]  # the kind of the logits, see TensorSpec
-    reduction: ClassVar[Literal["argmax", "none"]]  # makes rows of the logits on a device, as to_rows does here
+    outputs: ClassVar[str]  # the kind of the outputs, see TensorSpec
+    # What a device sends of the outputs: the place of the largest of the logits' second axis, -1 where one is not
+    # finite, which to_rows gives here too; or all of them.
+    reduction: ClassVar[Literal["argmax", "none"]]
     breakdown_key: ClassVar[str | None]  # of a report, which keeps the breakdown there; None if there is none
 
     def __init__(self, names: tuple[str, ...], **options: Any) -> None: ...
@@ -59,28 +67,54 @@ class Task(Protocol):
     def names(self) -> tuple[str, ...]:
         """Return the names of classes or labels, in the order of outputs."""
 
-    @classmethod
-    def read_targets(cls, raw: NDArray[Any], count: int, where: str) -> NDArray[np.int64]:
-        """Return a user's array for ``count`` samples as data sets store it, negative where not known: DataError."""
+    @property
+    def output_shapes(self) -> Mapping[str, OutputShape]:
+        """Return the shapes of the outputs that the task decodes, by name; empty where any are, as the task judges."""
 
     @classmethod
-    def numbered(cls, stored: NDArray[np.int64], where: str) -> tuple[str, ...]:
+    def read_targets(cls, raw: NDArray[Any], count: int, where: str) -> NDArray[Any]:
+        """Return a user's array for ``count`` samples as data sets store it: DataError."""
+
+    @classmethod
+    def numbered(cls, stored: NDArray[Any], where: str) -> tuple[str, ...]:
         """Return names of classes or labels, for training targets whose user has given none: DataError."""
 
-    def must_be_named(self, stored: NDArray[np.int64], where: str) -> None:
+    @classmethod
+    def known(cls, stored: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return which samples (N,) have a target that is known, at least in part."""
+
+    @classmethod
+    def unknown(cls, like: NDArray[Any], count: int) -> NDArray[Any]:
+        """Return the stored targets of ``count`` samples of which nothing is known, of the type and shape of others."""
+
+    @classmethod
+    def contradict(cls, ours: NDArray[Any], theirs: NDArray[Any]) -> bool:
+        """Return whether the stored targets of two equal samples cannot both be right."""
+
+    @classmethod
+    def move_targets(cls, stored: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
+        """Return stored targets (N, ...) of images that were moved; ``stored`` itself where they do not move along."""
+
+    def adapted(self, stored: NDArray[Any]) -> Task:
+        """Return this task with the options that follow from training targets, such as their scale."""
+
+    def must_be_named(self, stored: NDArray[Any], where: str) -> None:
         """Refuse targets that :attr:`names` do not fit: DataError."""
 
-    def must_be_learnable(self, stored: NDArray[np.int64], where: object, advice: str = "") -> None:
+    def must_be_learnable(self, stored: NDArray[Any], where: object, advice: str = "") -> None:
         """Refuse training targets from which nothing can be learned: DataError, with ``advice`` to get more."""
 
-    def describe(self, stored: NDArray[np.int64]) -> str:
+    def describe(self, stored: NDArray[Any]) -> str:
         """Return the target of one sample for a message."""
 
     def targets(self, stored: Stored) -> dict[str, Stored]:
-        """Return targets by name from the array or tensor (N, ...) that data sets store, negative where not known."""
+        """Return targets by name from the array or tensor (N, ...) that data sets store."""
 
     def to_rows(self, outputs: Arrays) -> NDArray[Any]:
-        """Return what metrics and comparisons need of outputs, a row for each sample, as evaluations keep it."""
+        """Return what metrics and comparisons need of outputs: (N, ...), one array of any type, as evaluations keep it.
+
+        Of outputs that are NaN it is what predicts nothing.
+        """
 
     def from_rows(self, rows: NDArray[Any]) -> Any:
         """Return the predictions that rows of :meth:`to_rows` mean, as :attr:`metrics` take them."""
@@ -144,11 +178,18 @@ class Task(Protocol):
     def agree(self, ours: Any, theirs: Any) -> NDArray[np.bool_]:
         """Return which samples (N,) two networks predict alike."""
 
-    def settled(self, outputs: Arrays, tolerance: float) -> NDArray[np.bool_]:
-        """Return for which samples (N,) the outputs are further than ``tolerance`` from another prediction."""
+    def settled(self, outputs: Arrays, tolerances: Mapping[str, float]) -> NDArray[np.bool_]:
+        """Return for which samples (N,) the outputs are further than their tolerances from another prediction."""
 
     def describe_outputs(self) -> str:
         """Return how outputs are decoded, for the readers of a model card: plain words on one line."""
 
-    def sample_predictions(self, predictions: Any, top: int = 3) -> Sequence[SamplePrediction]:
-        """Return each sample's prediction by names, with the ``top`` most probable classes or labels."""
+    def sample_predictions(
+        self, predictions: Any, top: int = 3, geometry: Sequence[Geometry] | None = None
+    ) -> Sequence[SamplePrediction]:
+        """Return each sample's prediction by names, with the ``top`` most probable classes or labels.
+
+        Args:
+            geometry: of images, each sample's way from the file's pixels to the network's: (1, ...) each. Predicted
+                places are then in the file's pixels, else in the network's.
+        """

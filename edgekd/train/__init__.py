@@ -7,6 +7,7 @@ from edgekd.lazy import exporter
 if TYPE_CHECKING:
     from edgekd.train.evaluate import logits_of as logits_of
     from edgekd.train.evaluate import metric_of as metric_of
+    from edgekd.train.evaluate import outputs_of as outputs_of
     from edgekd.train.evaluate import predictions_of as predictions_of
     from edgekd.train.history import Epoch as Epoch
     from edgekd.train.loop import FitOptions as FitOptions
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __getattr__ = exporter(
     __name__,
     {
-        "evaluate": ("metric_of", "logits_of", "predictions_of"),
+        "evaluate": ("metric_of", "logits_of", "outputs_of", "predictions_of"),
         "history": ("Epoch",),
         "loop": ("FitOptions", "fit"),
         "objective": ("Batch", "CrossEntropy", "Objective"),

@@ -4,7 +4,6 @@ import torch
 from torch import Tensor
 
 from edgekd.data import DataSet
-from edgekd.data.samples import has_target
 from edgekd.errors import DataError
 from edgekd.train import distributed
 
@@ -40,7 +39,7 @@ def mix(seed: int, purpose: int, number: int) -> int:
 
 
 def _side_by_side(data: DataSet, share: float, generator: torch.Generator) -> tuple[Tensor, ...]:
-    known = has_target(data.train)
+    known = data.has_target
     kinds = [torch.nonzero(chosen).flatten() for chosen in (known, ~known)]
     if not all(map(len, kinds)):
         missing = "without a label" if len(kinds[0]) else "with a label"

@@ -1,6 +1,7 @@
-"""Logits and predictions of a network, sample by sample, and the metrics of a validation."""
+"""Outputs and predictions of a network, sample by sample, and the metrics of a validation."""
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -8,31 +9,28 @@ from torch import Tensor, nn
 from edgekd.data import DataSet, Samples, in_order
 from edgekd.machine_lock import give_way, training
 from edgekd.precision import ieee_float32
-from edgekd.tasks.logits import logits_of_outputs
+from edgekd.tasks.logits import must_have_outputs
 from edgekd.tasks.metric import Evidence
 from edgekd.tasks.signature import LOGITS, call
 from edgekd.train import distributed
 from edgekd.train.device import laid_out
 
-# A hundred thousand validation samples of a thousand classes need not have all their logits in memory at once.
-CHUNK = 16_384
 
-
-@torch.inference_mode()
 def logits_of(network: nn.Module, data: DataSet, samples: Samples, batch_size: int | None = None) -> Tensor:
-    """Return logits (N, classes) in float32 on the CPU, in the order of ``samples``.
+    """Return the output ``logits`` (N, ...) of :func:`outputs_of`."""
+    return outputs_of(network, data, samples, batch_size)[LOGITS]
 
-    The network is in evaluation mode already.
+
+def outputs_of(network: nn.Module, data: DataSet, samples: Samples, batch_size: int | None = None) -> dict[str, Tensor]:
+    """Return the outputs (N, ...) that the task decodes, by name, in the order of ``samples``.
+
+    Floats are float32, and all are on the CPU. The network is in evaluation mode already.
+
+    Raises:
+        ModelError: the network does not give the outputs that the task decodes.
     """
-    device = next(network.parameters()).device
-    parts = []
-    with training():
-        for raw, _ in in_order(samples, batch_size or data.batch_size):
-            with ieee_float32():
-                outputs = call(network, laid_out(data.to_input(raw), device))
-            parts.append(logits_of_outputs(outputs, type(network).__name__).float().cpu())
-            give_way()
-    return torch.cat(parts)
+    parts = list(_batches_of_outputs(network, data, samples, batch_size))
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
 def predictions_of(network: nn.Module, data: DataSet, samples: Samples) -> Tensor:
@@ -41,10 +39,27 @@ def predictions_of(network: nn.Module, data: DataSet, samples: Samples) -> Tenso
     For classes they are the predicted ones (N,), −1 where logits are not finite.
     """
     parts = []
-    for chunk in torch.arange(len(samples)).split(CHUNK):
-        logits = logits_of(network, data, samples.select(chunk))
-        parts.append(torch.from_numpy(data.task.to_rows({LOGITS: logits.numpy()})))
+    for outputs in _batches_of_outputs(network, data, samples):
+        parts.append(torch.from_numpy(data.task.to_rows({name: each.numpy() for name, each in outputs.items()})))
     return torch.cat(parts)
+
+
+@torch.inference_mode()
+def _batches_of_outputs(
+    network: nn.Module, data: DataSet, samples: Samples, batch_size: int | None = None
+) -> Iterator[dict[str, Tensor]]:
+    device, wanted = next(network.parameters()).device, data.task.output_shapes
+    with training():
+        for raw, _ in in_order(samples, batch_size or data.batch_size):
+            with ieee_float32():
+                found = call(network, laid_out(data.to_input(raw), device))
+            must_have_outputs({name: tuple(each.shape) for name, each in found.items()}, wanted, type(network).__name__)
+            yield {name: _at_home(found[name]) for name in wanted or found}
+            give_way()
+
+
+def _at_home(output: Tensor) -> Tensor:
+    return (output.float() if output.is_floating_point() else output).cpu()
 
 
 def distributed_predictions_of(network: nn.Module, data: DataSet, samples: Samples) -> Tensor:

@@ -13,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from edgekd.artifact import fill, tensors_of
 from edgekd.data import DataSet
-from edgekd.data.augment import augment_with, draws_of
+from edgekd.data.augment import augment_samples, draws_of
 from edgekd.data.views import Views
 from edgekd.errors import TrainingError
 from edgekd.machine_lock import give_way, training
@@ -172,7 +172,8 @@ class _Training:
         if self.options.before_step:
             self.options.before_step(state.step, self.total)
         view = self.options.views.of_epoch(state.step // self.per_epoch) if self.options.views else None
-        inputs = laid_out(self.inputs(raw, indices, view), device, self.channels_last)
+        seen, labels = self.augmented(raw, labels, indices, view)
+        inputs = laid_out(self.data.to_input(seen), device, self.channels_last)
         with self.fabric.autocast():
             batch = Batch(inputs, moved(labels, device), indices, state.step / self.total, view)
             terms = self.ranks.terms(batch) if self.ranks else self.objective.terms(self.wrapped, batch)
@@ -196,16 +197,18 @@ class _Training:
                 state.term_sums[name] = state.term_sums.get(name, 0.0) + _read(value)
         self.check()
 
-    def inputs(self, raw: Named, indices: Tensor, view: int | None) -> Named:
+    def augmented(self, raw: Named, labels: Tensor, indices: Tensor, view: int | None) -> tuple[Named, Tensor]:
+        names = self.data.augment
         if not isinstance(raw, Tensor):
-            return self.data.to_input(raw)
+            return raw, labels
         if self.options.views and view is not None:
-            return self.data.to_input(self.options.views.augment(raw, self.data.augment, view, indices))
-        generator = torch.Generator().manual_seed(mix(self.options.seed, 3, self.state.step))
-        # Drawn for the samples of all processes, as one of them would.
-        count, draws = len(raw) * distributed.world_size(), draws_of(self.data.augment)
-        drawn = distributed.shard(torch.rand(count, draws, dtype=torch.float64, generator=generator))
-        return self.data.to_input(augment_with(raw, self.data.augment, drawn))
+            drawn = self.options.views.uniforms(view, indices, draws_of(names))
+        else:
+            generator = torch.Generator().manual_seed(mix(self.options.seed, 3, self.state.step))
+            # Drawn for the samples of all processes, as one of them would.
+            count = len(raw) * distributed.world_size()
+            drawn = distributed.shard(torch.rand(count, draws_of(names), dtype=torch.float64, generator=generator))
+        return augment_samples(raw, labels, names, drawn, self.data.task)
 
     def check(self) -> None:
         state = self.state

@@ -19,7 +19,7 @@ class Batch:
 
     Attributes:
         inputs: (N, \\*shape); of a network with several inputs, such tensors in their order or by name.
-        labels: (N,), below 0 where a sample has none.
+        labels: (N, ...), as data sets of the task store them; of classes below 0 where a sample has none.
         indices: (N,), positions of the samples in the training set, for objectives that need them; :func:`fit` leaves
             them on the CPU.
         progress: the share of the training that is done, in [0, 1).

@@ -65,7 +65,7 @@ def test_a_sample_whose_logits_are_no_numbers_is_wrong(bundle: Path, monkeypatch
     """As the report counts it: of infinite logits the largest says nothing."""
     samples = np.zeros((3, *Predictor(bundle).preprocess.shape), np.uint8)
     logits = np.array([[1.0, 0.0], [np.inf, 0.0], [np.nan, 0.0]], np.float32)
-    monkeypatch.setattr(Predictor, "run", lambda self, inputs, batch: logits[: len(inputs)])
+    monkeypatch.setattr(Predictor, "decoded", lambda self, inputs, batch: {"logits": logits[: len(inputs)]})
     assert score(bundle, samples, np.zeros(3, int), batch=3).headline.evidence.correct.tolist() == [True, False, False]
 
 

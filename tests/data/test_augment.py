@@ -4,8 +4,19 @@ import numpy as np
 import pytest
 import torch
 
-from edgekd.data.augment import AUGMENTATIONS, augment, augment_with, crop, draws_of, flip
+from edgekd.data.augment import (
+    AUGMENTATIONS,
+    augment,
+    augment_samples,
+    augment_with,
+    crop,
+    draws_of,
+    flip,
+    geometry_with,
+)
 from edgekd.errors import DataError
+from edgekd.tasks.classification import Classification
+from edgekd.tasks.geometry import Geometry
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -103,3 +114,26 @@ def test_an_unknown_augmentation():
     with pytest.raises(DataError) as error:
         augment(images(), ("flop",), generator())
     assert str(error.value) == "unknown augmentation 'flop' (did you mean 'flip'?); known: crop, flip"
+
+
+class Masks(Classification):
+    """A task whose targets are masks, ignored where they are 255."""
+
+    @classmethod
+    def move_targets(cls, stored: np.ndarray, geometry: Geometry) -> np.ndarray:
+        return geometry.masks(stored, outside=255)
+
+
+@pytest.mark.parametrize("names", [("flip",), ("crop",), ("crop", "flip"), ("flip", "crop")])
+def test_targets_move_with_their_images(names):
+    """A mask ends where the same pixels of the image do, a point on the pixel that it was on."""
+    pictures = images(40, 1) % 200 + 1
+    drawn = torch.rand(40, draws_of(names), dtype=torch.float64, generator=generator())
+    seen, masks = augment_samples(pictures, pictures[:, 0], names, drawn, Masks(()))
+    assert torch.equal(seen[:, 0], torch.where(masks == 255, 0, masks))
+    points = geometry_with(40, (16, 24), names, drawn).points(np.tile([[[3.5, 12.5]]], (40, 1, 1)))[:, 0]
+    for before, after, (x, y) in zip(pictures, seen, points, strict=True):
+        if 0 <= x < 24 and 0 <= y < 16:
+            assert after[0, int(y), int(x)] == before[0, 12, 3]
+    classes = torch.arange(40)
+    assert augment_samples(pictures, classes, names, drawn, Classification(("a",)))[1] is classes

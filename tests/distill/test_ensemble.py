@@ -196,5 +196,27 @@ def test_teachers_that_give_no_logits():
     with pytest.raises(TrainingError) as error:
         Ensemble([Pair()])(torch.zeros(2, CLASSES))
     assert str(error.value) == "teacher 0 (Pair) gives a tuple: wrap it so that it gives logits (N, classes)"
-    with pytest.raises(TrainingError, match=r"^teacher 0 \(Identity\) gives \(2, 1, 8, 8\): wrap it"):
-        Ensemble([nn.Identity()])(torch.zeros(2, *SHAPE))
+    with pytest.raises(TrainingError, match=r"^teacher 0 \(Identity\) gives \(2,\): wrap it"):
+        Ensemble([nn.Identity()])(torch.zeros(2))
+
+
+@pytest.mark.parametrize("space", ["logits", "probabilities"])
+@pytest.mark.parametrize("choose", ["mean", "confidence"])
+def test_maps_of_logits_are_combined_place_by_place(choose, space):
+    """As if each place of (N, classes, H, W) were a sample of its own."""
+
+    class Shifted(nn.Module):
+        def __init__(self, by: torch.Tensor):
+            super().__init__()
+            self.by = by
+
+        def forward(self, inputs: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {"first": inputs + self.by, "second": 2 * inputs - self.by}
+
+    drawn = torch.Generator().manual_seed(0)
+    maps, *shifts = torch.randn(3, 2, CLASSES, 3, 4, generator=drawn).unbind()
+    found = Ensemble([Shifted(each) for each in shifts], choose=choose, space=space)(maps)
+    flat, *rows = (each.movedim(1, -1).reshape(-1, CLASSES) for each in (maps, *shifts))
+    expected = Ensemble([Shifted(each) for each in rows], choose=choose, space=space)(flat)
+    for name, each in expected.items():
+        torch.testing.assert_close(found[name].movedim(1, -1).reshape(-1, CLASSES), each)

@@ -35,10 +35,8 @@ def test_the_batch_size_does_not_matter():
     assert whole.shape == (11, 2) and not whole.requires_grad
 
 
-def test_predictions_are_the_largest_logits_where_these_are_finite(monkeypatch):
+def test_predictions_are_the_largest_logits_where_these_are_finite():
     data, network = vectors(), nn.Linear(3, 2)
-    # chunks of less than a batch, and a last one that is not full
-    monkeypatch.setattr("edgekd.train.evaluate.CHUNK", 3)
     expected = logits_of(network, data, data.test).argmax(1).int()
     assert torch.equal(predictions_of(network, data, data.test), expected)
     data.test.raw[4] = math.nan

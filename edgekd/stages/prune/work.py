@@ -28,9 +28,8 @@ from edgekd.stages.prune.figures import CutFigures
 from edgekd.stages.prune.options import Prune
 from edgekd.stages.validation import ValidationFigure
 from edgekd.strict_json import JsonObject
-from edgekd.tasks.signature import LOGITS
 from edgekd.tasks.tensors import Named
-from edgekd.train import logits_of, metric_of
+from edgekd.train import metric_of, outputs_of
 from edgekd.train.history import History, history_from_json, history_to_json
 from edgekd.user_cache import cache_folder
 
@@ -165,13 +164,13 @@ class _Pruning:
     def _without_blocks(self, depth: float, network: nn.Module) -> Cut:
         batches = self._inputs(self.stage.batchnorm_batches)
         samples = self.data.validation.select(torch.arange(min(RANKING_SAMPLES, len(self.data.validation))))
-        reference = {LOGITS: logits_of(network, self.data, samples)}
+        reference = outputs_of(network, self.data, samples)
 
         def degradation(shorter: nn.Module) -> float:
             if batches:
                 reestimate(shorter, batches)
-            logits = {LOGITS: logits_of(shorter, self.data, samples)}
-            return float(self.data.task.divergence(logits, reference).sum())
+            outputs = outputs_of(shorter, self.data, samples)
+            return float(self.data.task.divergence(outputs, reference).sum())
 
         shape = self.job.spec.inputs
         macs = partial(count_macs, input_shape=shape)

@@ -35,9 +35,8 @@ from edgekd.stages.validation import ValidationFigure
 from edgekd.strict_json import JsonObject
 from edgekd.tasks.compare import noise
 from edgekd.tasks.metric import Evidence, Metric
-from edgekd.tasks.signature import LOGITS
 from edgekd.tasks.tensors import Named, map_inputs, output_tensors
-from edgekd.train import distributed, logits_of, metric_of, predictions_of
+from edgekd.train import distributed, metric_of, outputs_of, predictions_of
 from edgekd.train.device import channels_last
 from edgekd.train.evaluate import evidence_of
 from edgekd.train.history import History, history_to_json
@@ -226,12 +225,12 @@ class _EightBits:
     def _best_calibration(self, batches: list[Named]) -> str:
         """Choose the calibration with the least divergence from the float network; its metric distinguishes too few."""
         samples = _first(self.job.data.validation, CHOICE_SAMPLES)
-        reference = {LOGITS: logits_of(self.job.network, self.job.data, samples)}
+        reference = outputs_of(self.job.network, self.job.data, samples)
         found = {}
         for method in sorted(CALIBRATIONS):
             calibrate(self.graph, batches, method)
-            logits = {LOGITS: logits_of(self.graph, self.job.data, samples)}
-            found[method] = float(self.job.data.task.divergence(logits, reference).sum())
+            outputs = outputs_of(self.graph, self.job.data, samples)
+            found[method] = float(self.job.data.task.divergence(outputs, reference).sum())
         return min(found, key=lambda method: found[method])
 
     def _train(self, calibrated: float) -> bool:

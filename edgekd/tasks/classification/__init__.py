@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from edgekd.tasks.logits import must_give_logits
 from edgekd.tasks.metric import Correct, Metric
 from edgekd.tasks.signature import LOGITS, Signature
+from edgekd.tasks.stored import contradict_where_known, negative
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from edgekd.tasks.breakdown import NamedPredictions
     from edgekd.tasks.classification.by_class import ByClass
     from edgekd.tasks.classification.score import ClassDetails, ClassPredictions, PredictedClass
-    from edgekd.tasks.task import Arrays, Stored, Tensors
+    from edgekd.tasks.geometry import Geometry
+    from edgekd.tasks.task import Arrays, OutputShape, Stored, Tensors
 
 
 def _correct(predictions: ClassPredictions, targets: Arrays) -> Correct:
@@ -46,6 +48,10 @@ class Classification:
         Metric("accuracy", "accuracy", "%", "higher", "mcnemar", _correct, lambda: Correct),
     )
 
+    @property
+    def output_shapes(self) -> Mapping[str, OutputShape]:
+        return {LOGITS: (len(self.names),)}
+
     @classmethod
     def read_targets(cls, raw: NDArray[Any], count: int, where: str) -> NDArray[np.int64]:
         from edgekd.tasks.classification import targets
@@ -57,6 +63,25 @@ class Classification:
         from edgekd.tasks.classification import targets
 
         return targets.numbered(stored, where)
+
+    @classmethod
+    def known(cls, stored: NDArray[np.int64]) -> NDArray[np.bool_]:
+        return stored >= 0
+
+    @classmethod
+    def unknown(cls, like: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+        return negative(like, count)
+
+    @classmethod
+    def contradict(cls, ours: NDArray[np.int64], theirs: NDArray[np.int64]) -> bool:
+        return contradict_where_known(ours, theirs)
+
+    @classmethod
+    def move_targets(cls, stored: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
+        return stored
+
+    def adapted(self, stored: NDArray[np.int64]) -> Classification:
+        return self
 
     def must_be_named(self, stored: NDArray[np.int64], where: str) -> None:
         from edgekd.tasks.classification import targets
@@ -157,15 +182,17 @@ class Classification:
     def agree(self, ours: ClassPredictions, theirs: ClassPredictions) -> NDArray[np.bool_]:
         return ours.classes == theirs.classes
 
-    def settled(self, outputs: Arrays, tolerance: float) -> NDArray[np.bool_]:
+    def settled(self, outputs: Arrays, tolerances: Mapping[str, float]) -> NDArray[np.bool_]:
         from edgekd.tasks.classification import score
 
-        return score.settled(outputs[LOGITS], tolerance)
+        return score.settled(outputs[LOGITS], tolerances[LOGITS])
 
     def describe_outputs(self) -> str:
         return "one logit per class"
 
-    def sample_predictions(self, predictions: ClassPredictions, top: int = 3) -> list[PredictedClass]:
+    def sample_predictions(
+        self, predictions: ClassPredictions, top: int = 3, geometry: Sequence[Geometry] | None = None
+    ) -> list[PredictedClass]:
         from edgekd.tasks.classification import score
 
         return score.sample_predictions(predictions, self.names, top)

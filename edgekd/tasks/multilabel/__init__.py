@@ -9,9 +9,10 @@ from edgekd.errors import ModelError
 from edgekd.tasks.logits import must_give_logits
 from edgekd.tasks.metric import Evidence, Metric
 from edgekd.tasks.signature import LOGITS, Signature
+from edgekd.tasks.stored import contradict_where_known, negative
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -19,10 +20,11 @@ if TYPE_CHECKING:
 
     from edgekd.strict_json import JsonObject
     from edgekd.tasks.breakdown import NamedPredictions
+    from edgekd.tasks.geometry import Geometry
     from edgekd.tasks.multilabel.by_label import ByLabel
     from edgekd.tasks.multilabel.evidence import LabelDetails
     from edgekd.tasks.multilabel.score import LabelPredictions, PredictedLabels
-    from edgekd.tasks.task import Arrays, Stored, Tensors
+    from edgekd.tasks.task import Arrays, OutputShape, Stored, Tensors
 
 THRESHOLD = 0.5
 
@@ -90,6 +92,10 @@ class Multilabel:
                 raise ModelError(f"{field} are {list(values)}; expected {len(self.names)} numbers {bounds}")
             object.__setattr__(self, field, tuple(values))
 
+    @property
+    def output_shapes(self) -> Mapping[str, OutputShape]:
+        return {LOGITS: (len(self.names),)}
+
     @classmethod
     def read_targets(cls, raw: NDArray[Any], count: int, where: str) -> NDArray[np.int64]:
         from edgekd.tasks.multilabel import targets
@@ -101,6 +107,26 @@ class Multilabel:
         from edgekd.tasks.multilabel import targets
 
         return targets.numbered(stored, where)
+
+    @classmethod
+    def known(cls, stored: NDArray[np.int64]) -> NDArray[np.bool_]:
+        found: NDArray[np.bool_] = stored.max(1) >= 0
+        return found
+
+    @classmethod
+    def unknown(cls, like: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+        return negative(like, count)
+
+    @classmethod
+    def contradict(cls, ours: NDArray[np.int64], theirs: NDArray[np.int64]) -> bool:
+        return contradict_where_known(ours, theirs)
+
+    @classmethod
+    def move_targets(cls, stored: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
+        return stored
+
+    def adapted(self, stored: NDArray[np.int64]) -> Multilabel:
+        return self
 
     def must_be_named(self, stored: NDArray[np.int64], where: str) -> None:
         from edgekd.tasks.multilabel import targets
@@ -210,10 +236,10 @@ class Multilabel:
     def agree(self, ours: LabelPredictions, theirs: LabelPredictions) -> NDArray[np.bool_]:
         return (ours.labels == theirs.labels).all(1)
 
-    def settled(self, outputs: Arrays, tolerance: float) -> NDArray[np.bool_]:
+    def settled(self, outputs: Arrays, tolerances: Mapping[str, float]) -> NDArray[np.bool_]:
         from edgekd.tasks.multilabel import score
 
-        return score.settled(outputs[LOGITS], self._thresholds, tolerance)
+        return score.settled(outputs[LOGITS], self._thresholds, tolerances[LOGITS])
 
     def describe_outputs(self) -> str:
         pairs = zip(self.names, self._thresholds, strict=True)
@@ -223,7 +249,9 @@ class Multilabel:
             f"{thresholds}"
         )
 
-    def sample_predictions(self, predictions: LabelPredictions, top: int = 3) -> list[PredictedLabels]:
+    def sample_predictions(
+        self, predictions: LabelPredictions, top: int = 3, geometry: Sequence[Geometry] | None = None
+    ) -> list[PredictedLabels]:
         from edgekd.tasks.multilabel import score
 
         return score.sample_predictions(predictions, self.names, top)

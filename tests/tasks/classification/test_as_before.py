@@ -29,7 +29,7 @@ def test_a_bundles_probabilities_and_self_test_to_the_bit(drawn):
     np.testing.assert_allclose(TASK.decode({"logits": logits}).probabilities, softmax(logits.astype(float), 1), 1e-12)
     moved = logits + np.random.default_rng(0).normal(0, 0.3, logits.shape).astype(np.float32)
     judged = Golden({}, {"logits": logits}, {"logits": (0.1, 12.0)}, "logits", TASK).judge({"logits": moved})
-    clear = TASK.settled({"logits": logits}, 1.2)
+    clear = TASK.settled({"logits": logits}, {"logits": 1.2})
     same = TASK.agree(*(TASK.decode({"logits": each}) for each in (moved, logits)))
     assert (int(clear.sum()), int(same[clear].sum())) == (judged.judged, judged.alike)
     assert parity(torch.tensor(logits), torch.tensor(moved)).agreement == same.mean()

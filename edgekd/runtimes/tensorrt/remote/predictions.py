@@ -1,6 +1,7 @@
 """Predictions of TensorRT engines on a device, with nothing there but ``trtexec``: a process for each batch."""
 
 import gzip
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 
 from edgekd.bench.events import Event, integer, text
-from edgekd.devices.predictions import DevicePredictions, Inputs, PredictionsSoFar, collected
+from edgekd.devices.predictions import DevicePredictions, Inputs, PredictionsSoFar, collected, output_shapes
 from edgekd.devices.probe import Probe, probe_remote
 from edgekd.devices.remote import Remote
 from edgekd.errors import DeviceError, MeasurementError
@@ -26,7 +27,7 @@ from edgekd.runtimes.tensorrt.remote.engines import (
 )
 from edgekd.runtimes.tensorrt.trtexec.command import inference_command
 from edgekd.runtimes.tensorrt.trtexec.output import parse_outputs
-from edgekd.tasks.signature import LOGITS
+from edgekd.tasks.logits import names_in_file
 from edgekd.tasks.task import Task
 
 BATCH = 256
@@ -80,14 +81,21 @@ def predict_with_engines(
         "runs": [output_request(builder, name, engine) for name, engine in engines.items()],
     }
     limit = timeout_s or (BUILD_S + PROCESS_S * batches) * len(engines)
-    outputs = {name: onnx.load(path, load_external_data=False).graph.output[0].name for name, path in models.items()}
-    found = {name: PredictionsSoFar(task, len(inputs)) for name in models}
+    given = {
+        name: [each.name for each in onnx.load(path, load_external_data=False).graph.output]
+        for name, path in models.items()
+    }
+    found = {name: PredictionsSoFar(task, len(inputs), output_shapes(path, task)) for name, path in models.items()}
 
     def take(event: Event) -> None:
         if event["event"] == "outputs":
             name, first = event["model"], integer(event["number"], "a batch", 0, batches - 1) * batch
-            logits = logits_of(event, outputs[name], batch, len(task.names))
-            found[name].put(first, task.to_rows({LOGITS: logits[: len(inputs) - first]}))
+            names = names_in_file(given[name], task.output_shapes)
+            outputs = {
+                wanted: values_of(event, own, (batch, *found[name].shapes[wanted]))[: len(inputs) - first]
+                for wanted, own in names.items()
+            }
+            found[name].put(first, task.to_rows(outputs))
 
     return collected(remote, request, limit, found, take)
 
@@ -117,10 +125,10 @@ def output_request(builder: EngineBuilder, name: str, engine: DeviceEngine) -> O
     return OutputRequest(name, words, OUTPUTS)
 
 
-def logits_of(event: Event, output: str, batch: int, labels: int) -> NDArray[np.float64]:
+def values_of(event: Event, output: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
     found = parse_outputs(text(event["text"], "the outputs"), output)
-    if found is None or found[0][0] != batch:
+    if found is None or found[0][0] != shape[0]:
         raise DeviceError(f"{event['model']}: trtexec did not write all values of the output {output!r}")
-    if len(found[1]) != batch * labels:
-        raise ValueError(f"outputs of the shape {found[0]}, expected {(batch, labels)}")
-    return np.array(found[1]).reshape(batch, labels)
+    if len(found[1]) != math.prod(shape):
+        raise ValueError(f"outputs of the shape {found[0]}, expected {shape}")
+    return np.array(found[1]).reshape(shape)
