@@ -12,6 +12,7 @@ import numpy as np
 
 from edgekd.arrayfiles import must_be_finite, read_rows
 from edgekd.errors import DataError
+from edgekd.geometry import Geometry
 from edgekd.images import MOST_PIXELS, load_pillow, open_image, prepare, reading
 from edgekd.pixels import why_no_scale
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Kind = Literal["image", "vector", "tensors"]
+Resize = Literal["stretch", "letterbox"]
+# The grey around an image that is letterboxed, as in YOLO's training.
+PADDING = 114
 MODES = {1: "L", 3: "RGB"}
 # The words for decoding in the JSON, and their meaning; bundles from before these keys did neither.
 ORIENTATION, TRANSPARENCY = {"exif": True, "ignored": False}, {"white": True, "dropped": False}
@@ -30,7 +34,8 @@ class Preprocess:
 
     Images are set ``upright`` as their EXIF data say, and transparent pixels are laid ``over_white``. They are 8-bit,
     ``shape`` is (C, H, W) with C 1 (grey) or 3 (RGB), and ``mean`` and ``std`` hold one value per channel in units of
-    the range 0..1. Vectors are floats, ``shape`` is (F,), and ``mean`` and ``std`` hold one value per feature in the
+    the range 0..1. Images of other sizes are stretched, or letterboxed: scaled with their aspect kept and centred on
+    grey. Vectors are floats, ``shape`` is (F,), and ``mean`` and ``std`` hold one value per feature in the
     feature's own units. Of the kind ``tensors`` are several inputs by name, which are taken as they are: ``shape``,
     ``mean`` and ``std`` are empty.
 
@@ -45,8 +50,12 @@ class Preprocess:
     std: tuple[float, ...]
     upright: bool = True
     over_white: bool = True
+    resize: Resize = "stretch"
 
     def __post_init__(self) -> None:
+        if self.resize not in get_args(Resize):
+            expected = " or ".join(map(repr, get_args(Resize)))
+            raise DataError(f"preprocess: resize is {self.resize!r}, expected {expected}")
         if self.kind not in get_args(Kind):
             raise DataError(f"preprocess: kind is {self.kind!r}, expected {' or '.join(map(repr, get_args(Kind)))}")
         if self.kind == "tensors":
@@ -69,8 +78,10 @@ class Preprocess:
             raise DataError(f"preprocess: mean and std: {why}")
 
     def scale_to_json(self) -> dict[str, Any]:
-        """Return the settings of :meth:`apply` as JSON."""
-        return {"kind": self.kind, "shape": list(self.shape), "mean": list(self.mean), "std": list(self.std)}
+        """Return the settings of :meth:`apply` as JSON, and how images are resized if not as in earlier versions."""
+        resize = {} if self.resize == "stretch" else {"resize": self.resize}
+        scale = {"kind": self.kind, "shape": list(self.shape), "mean": list(self.mean), "std": list(self.std)}
+        return {**scale, **resize}
 
     def to_json(self) -> dict[str, Any]:
         if self.kind != "image":
@@ -94,7 +105,7 @@ class Preprocess:
                 return cls(document["kind"], shape, mean, std)
             upright = ORIENTATION[document.get("orientation", "ignored")]
             over_white = TRANSPARENCY[document.get("transparency", "dropped")]
-            return cls(document["kind"], shape, mean, std, upright, over_white)
+            return cls(document["kind"], shape, mean, std, upright, over_white, document.get("resize", "stretch"))
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError(f"preprocess: not a preprocessing section ({error!r})") from error
 
@@ -111,15 +122,33 @@ class Preprocess:
         return prepare(image, self.upright, self.over_white)
 
     def fit(self, image: Image.Image) -> np.ndarray:
-        """Return a prepared image as uint8 (C, H, W) in this colour and size; its aspect ratio is not kept."""
+        """Return a prepared image as uint8 (C, H, W) in this colour and size."""
         channels, height, width = self.shape
         if height * width > MOST_PIXELS:
             raise DataError(f"{width}x{height} pixels are more than the {MOST_PIXELS:,} that an image may have")
         image = image if image.mode == MODES[channels] else image.convert(MODES[channels])
         if image.size != (width, height):
-            image = image.resize((width, height), load_pillow().Resampling.BILINEAR)
+            left, top, *size = self.placed((image.height, image.width))
+            resized = image.resize((size[0], size[1]), load_pillow().Resampling.BILINEAR)
+            image = resized
+            if image.size != (width, height):
+                image = load_pillow().new(resized.mode, (width, height), (PADDING,) * channels)
+                image.paste(resized, (left, top))
         pixels = np.asarray(image, np.uint8)
         return np.ascontiguousarray(pixels[None] if channels == 1 else pixels.transpose(2, 0, 1))
+
+    def placed(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
+        """Return left, top, width and height, in pixels, of an image of ``size`` (height, width) after resizing."""
+        _, height, width = self.shape
+        if self.resize == "stretch":
+            return 0, 0, width, height
+        scale = min(height / size[0], width / size[1])
+        inner = [max(1, round(scale * each)) for each in size]
+        return (width - inner[1]) // 2, (height - inner[0]) // 2, inner[1], inner[0]
+
+    def geometry(self, count: int, size: tuple[int, int]) -> Geometry:
+        """Return where the pixels of ``count`` images of ``size`` (height, width) go."""
+        return Geometry.resized(count, size, (self.shape[1], self.shape[2]), self.placed(size))
 
     def apply(self, raw: np.ndarray) -> np.ndarray:
         """Turn raw uint8 (N, C, H, W) or float (N, F) into the network's input, in float32.
@@ -149,11 +178,17 @@ class Preprocess:
         Raises:
             DataError: it cannot be read, or the network takes several inputs.
         """
+        return self.read_placed(path)[0]
+
+    def read_placed(self, path: Path) -> tuple[np.ndarray, Geometry | None]:
+        """Return what :meth:`read` does and, of an image, where the file's pixels went."""
         if self.kind == "tensors":
             raise DataError(f"{path}: several inputs are read by their names, which a preprocessing does not know")
         if self.kind == "image":
-            return self.decode(path)[None]
+            with reading(path):
+                image = self.prepare(open_image(path))
+                return self.fit(image)[None], self.geometry(1, (image.height, image.width))
         rows = read_rows(path)
         if rows.shape[1:] != self.shape:
             raise DataError(f"{path}: {rows.shape[1]} values in a row, expected {self.shape[0]}")
-        return rows
+        return rows, None

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from edgekd.errors import DataError
-from edgekd.preprocess import Preprocess
+from edgekd.preprocess import PADDING, Preprocess
 
 GREY = Preprocess("image", (1, 4, 6), (0.5,), (0.25,))
 RGB = Preprocess("image", (3, 4, 6), (0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
@@ -139,3 +139,20 @@ def test_pickled_arrays_are_refused(tmp_path: Path) -> None:
 def test_torch_stays_out() -> None:
     code = "import sys, edgekd.preprocess; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_letterboxed_images_keep_their_aspect():
+    pre = Preprocess("image", (1, 8, 8), (0.0,), (1.0,), resize="letterbox")
+    wide = np.full((4, 16), 200, np.uint8)
+    wide[:, 8:] = 50
+    found = pre.decode(Image.fromarray(wide))[0]
+    assert (found[[0, 1, 2, 5, 6, 7]] == PADDING).all() and pre.placed((4, 16)) == (0, 3, 8, 2)
+    assert (found[3:5, :3] == 200).all() and (found[3:5, 5:] == 50).all()
+    assert pre.geometry(1, (4, 16)).points(np.array([[[16.0, 4.0]]])).tolist() == [[[8, 5]]]
+    same = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    np.testing.assert_array_equal(pre.decode(Image.fromarray(same))[0], same)
+    assert Preprocess.from_json(pre.to_json()) == pre
+    plain = Preprocess("image", (1, 8, 8), (0.0,), (1.0,))
+    assert "resize" not in plain.to_json() and Preprocess.from_json(plain.to_json()) == plain
+    with pytest.raises(DataError, match=r"resize is 'crop', expected 'stretch' or 'letterbox'"):
+        Preprocess.from_json(pre.to_json() | {"resize": "crop"})

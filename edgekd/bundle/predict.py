@@ -18,6 +18,7 @@ from edgekd.bundle.session import BATCH, BundleSession, Inputs, why_unfit
 from edgekd.bundle.verify import opened
 from edgekd.errors import BundleError, DataError, EdgekdError, ModelError
 from edgekd.files import canonical_json, sha256
+from edgekd.geometry import Geometry
 from edgekd.preprocess import Preprocess
 from edgekd.strict_json import JsonObject
 from edgekd.tasks.logits import decoded, fits, names_in_file
@@ -102,34 +103,36 @@ class Predictor:
         ``skipped`` is called with its error.
         """
         batches = self._named_batches if self.preprocess.kind == "tensors" else self._batches
-        for places, inputs in batches(paths, batch, skipped or _raise):
-            found = self.task.sample_predictions(self.task.decode(self.decoded(inputs, batch)), top)
+        for places, inputs, geometry in batches(paths, batch, skipped or _raise):
+            found = self.task.sample_predictions(self.task.decode(self.decoded(inputs, batch)), top, geometry)
             for (file, row), prediction in zip(places, found, strict=True):
                 yield FilePrediction(file, row, prediction)
 
     def _batches(
         self, paths: Iterable[Path], batch: int, skipped: Callable[[DataError], None]
-    ) -> Iterator[tuple[list[Place], np.ndarray]]:
+    ) -> Iterator[tuple[list[Place], np.ndarray, list[Geometry] | None]]:
         samples = self._samples(paths, skipped)
         while chunk := list(islice(samples, batch)):
-            yield [place for place, _ in chunk], self.preprocess.apply(np.stack([raw for _, raw in chunk]))
+            geometry = [each for _, _, each in chunk if each is not None]
+            inputs = self.preprocess.apply(np.stack([raw for _, raw, _ in chunk]))
+            yield [place for place, _, _ in chunk], inputs, geometry or None
 
     def _samples(
         self, paths: Iterable[Path], skipped: Callable[[DataError], None]
-    ) -> Iterator[tuple[Place, np.ndarray]]:
-        for path, raw in readable(paths, self.preprocess.read, skipped):
+    ) -> Iterator[tuple[Place, np.ndarray, Geometry | None]]:
+        for path, (raw, geometry) in readable(paths, self.preprocess.read_placed, skipped):
             for row, sample in enumerate(raw):
-                yield (str(path), row if len(raw) > 1 else None), sample
+                yield (str(path), row if len(raw) > 1 else None), sample, geometry
 
     def _named_batches(
         self, paths: Iterable[Path], batch: int, skipped: Callable[[DataError], None]
-    ) -> Iterator[tuple[list[Place], Inputs]]:
+    ) -> Iterator[tuple[list[Place], Inputs, None]]:
         """Files may differ in their open dimensions, so no batch is made of two."""
         for path, arrays in readable(paths, self.named_inputs.read, skipped):
             n = samples_in(arrays)
             for start in range(0, n, batch):
                 rows = range(start, min(start + batch, n))
-                yield [(str(path), row if n > 1 else None) for row in rows], rows_of(arrays, start, batch)
+                yield [(str(path), row if n > 1 else None) for row in rows], rows_of(arrays, start, batch), None
 
     def take(self, samples: Inputs) -> Inputs:
         """Return raw ``samples`` (N, ...) as the network takes them: several by name as they are, after checks.

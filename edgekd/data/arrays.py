@@ -14,7 +14,7 @@ from edgekd.data.named import from_named_arrays
 from edgekd.data.raw import RawData, SourceKeys
 from edgekd.data.samples import InMemory
 from edgekd.errors import DataError, first_line
-from edgekd.preprocess import Preprocess
+from edgekd.preprocess import Preprocess, Resize
 from edgekd.tasks.classification import Classification
 from edgekd.tasks.task import Task
 
@@ -60,10 +60,22 @@ def from_arrays(
     vectors = train_raw.ndim == 2
     shape = (train_raw.shape[1],) if vectors else image_shape(data, tuple(train_raw.shape[1:]))
     parts = [
-        InMemory(raw if vectors else conform(raw, shape), torch.from_numpy(each), np.arange(len(each)))
-        for raw, each in zip((train_raw, test_raw), targets, strict=True)
+        InMemory(*((raw, each) if vectors else _resized(raw, each, shape, data.resize, kind)), np.arange(len(each)))
+        for raw, each in zip((train_raw, test_raw), map(torch.from_numpy, targets), strict=True)
     ]
     return RawData(parts[0], parts[1], names, "vector" if vectors else "image", shape)
+
+
+def _resized(
+    images: Tensor, targets: Tensor, shape: tuple[int, ...], resize: Resize, kind: type[Task]
+) -> tuple[Tensor, Tensor]:
+    """Images (N, C, H, W) of ``shape``, and their targets moved along."""
+    height, width = images.shape[2:]
+    if (height, width) == shape[1:]:
+        return conform(images, shape, resize), targets
+    before = targets.numpy()
+    moved = kind.move_targets(before, unscaled(shape, resize).geometry(len(images), (height, width)))
+    return conform(images, shape, resize), targets if moved is before else torch.from_numpy(moved)
 
 
 def _must_be_alike(name: str, data: SourceKeys, ours: tuple[int, ...], theirs: tuple[int, ...]) -> None:
@@ -80,16 +92,16 @@ def image_shape(data: SourceKeys, own: tuple[int, ...]) -> tuple[int, int, int]:
     return (channels, data.image_size or own[1], data.image_size or own[2])
 
 
-def unscaled(shape: tuple[int, ...]) -> Preprocess:
+def unscaled(shape: tuple[int, ...], resize: Resize = "stretch") -> Preprocess:
     """Make a preprocessing that decodes and resizes to ``shape``, and leaves the pixels' scale alone."""
-    return Preprocess(kind="image", shape=shape, mean=(0.0,) * shape[0], std=(1.0,) * shape[0])
+    return Preprocess(kind="image", shape=shape, mean=(0.0,) * shape[0], std=(1.0,) * shape[0], resize=resize)
 
 
-def conform(images: Tensor, shape: tuple[int, ...]) -> Tensor:
+def conform(images: Tensor, shape: tuple[int, ...], resize: Resize = "stretch") -> Tensor:
     """Resize uint8 (N, C, H, W) and convert its colours, by the same code that a bundle uses."""
     if tuple(images.shape[1:]) == shape:
         return images
-    pre = unscaled(shape)
+    pre = unscaled(shape, resize)
     pictures = images.permute(0, 2, 3, 1).numpy()
     pictures = pictures[..., 0] if pictures.shape[-1] == 1 else pictures
     return torch.from_numpy(np.stack([pre.decode(Image.fromarray(picture)) for picture in pictures]))

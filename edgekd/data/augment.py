@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from edgekd.tasks.geometry import Geometry, Size
+    from edgekd.geometry import Geometry, Size
     from edgekd.tasks.task import Task
 
 Change = Callable[["Tensor", "Tensor"], "Tensor"]
@@ -54,7 +54,7 @@ def augmentation(name: str, draws: int, moves: Moves | None = None) -> Callable[
 def _cropped(size: Size, uniforms: Tensor) -> Geometry:
     import numpy as np
 
-    from edgekd.tasks.geometry import Geometry
+    from edgekd.geometry import Geometry
 
     pad = np.array(_padding(*size))
     first = (uniforms.numpy() * (2 * pad + 1)).astype(np.int64)
@@ -64,7 +64,7 @@ def _cropped(size: Size, uniforms: Tensor) -> Geometry:
 def _flipped(size: Size, uniforms: Tensor) -> Geometry:
     import numpy as np
 
-    from edgekd.tasks.geometry import Geometry
+    from edgekd.geometry import Geometry
 
     mirrored = uniforms.numpy()[:, :1] < 0.5
     scale = np.where(mirrored, [-1.0, 1.0], 1.0)
@@ -151,7 +151,7 @@ def geometry_with(count: int, size: Size, names: Sequence[str], uniforms: Tensor
     Raises:
         DataError: an augmentation is not known, or there are more or fewer uniforms.
     """
-    from edgekd.tasks.geometry import Geometry
+    from edgekd.geometry import Geometry
 
     _must_suffice(count, names, uniforms)
     found = Geometry.unmoved(count, size)

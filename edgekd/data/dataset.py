@@ -24,7 +24,7 @@ from edgekd.errors import DataError
 from edgekd.files import canonical_json, sha256
 from edgekd.log import get_logger
 from edgekd.nearest import nearest
-from edgekd.preprocess import Preprocess
+from edgekd.preprocess import Preprocess, Resize
 from edgekd.tasks.classification import Classification
 from edgekd.tasks.task import Task
 from edgekd.tasks.tensors import Named, only
@@ -259,14 +259,18 @@ def _scale(data: Data, source: RawData, train: Samples) -> Preprocess:
             raise DataError(
                 f"data.mean has {len(data.mean)} values, the input has {channels} channels: give one for each"
             )
-        return Preprocess(kind=source.kind, shape=source.shape, mean=data.mean, std=data.std)
+        return Preprocess(source.kind, source.shape, data.mean, data.std, resize=_resize(data, source))
     chosen = torch.linspace(0, len(train) - 1, min(len(train), SCALE_SAMPLES)).long()
     raw = torch.cat([only(part) for part, _ in train.stream(chosen.split(256))]).double()
     raw = raw / 255 if source.kind == "image" else raw
     dims = (0, *range(2, raw.ndim))
     mean, std = raw.mean(dims), raw.std(dims, correction=0)
     std = torch.where(std > 1e-8, std, torch.ones_like(std))
-    return Preprocess(kind=source.kind, shape=source.shape, mean=_rounded(mean), std=_rounded(std))
+    return Preprocess(source.kind, source.shape, _rounded(mean), _rounded(std), resize=_resize(data, source))
+
+
+def _resize(data: Data, source: RawData) -> Resize:
+    return data.resize if source.kind == "image" else "stretch"
 
 
 def _rounded(values: Tensor) -> tuple[float, ...]:

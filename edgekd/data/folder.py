@@ -147,7 +147,7 @@ class Reader:
 
 
 def reader(data: SourceKeys, root: Path, shape: tuple[int, ...]) -> Reader:
-    return Reader(root, unscaled(shape), data.image_size is not None, data.grayscale is not None)
+    return Reader(root, unscaled(shape, data.resize), data.image_size is not None, data.grayscale is not None)
 
 
 def loader(data: SourceKeys, count: int, shape: tuple[int, ...]) -> Callable[..., Samples]:

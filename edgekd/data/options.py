@@ -1,7 +1,7 @@
 """The options of data: a recipe's section ``data``."""
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 from typing_extensions import Self
@@ -22,6 +22,10 @@ class Data(Section):
     path: FilePath | None = Field(default=None, description="the folder or file of the data; downloads go there too")
     args: dict[str, Any] = Field(default={}, description="arguments of the function that 'path.py:function' names")
     image_size: int | None = Field(default=None, ge=4, le=8192, description="side in pixels that images are resized to")
+    resize: Literal["stretch", "letterbox"] = Field(
+        default="stretch",
+        description="how: 'letterbox' keeps the aspect ratio and centres images on grey, in bundles too",
+    )
     grayscale: bool | None = Field(default=None, description="one channel instead of three")
     batch_size: int = Field(default=128, ge=1, description="samples per training step")
     augment: tuple[Annotated[str, Registered(AUGMENTATIONS)], ...] = Field(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from edgekd.data.samples import Samples
+    from edgekd.preprocess import Resize
 
 
 class SourceKeys(Protocol):
@@ -19,6 +20,8 @@ class SourceKeys(Protocol):
     def path(self) -> Path | None: ...
     @property
     def image_size(self) -> int | None: ...
+    @property
+    def resize(self) -> Resize: ...
     @property
     def grayscale(self) -> bool | None: ...
     @property

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from edgekd.geometry import Geometry
     from edgekd.strict_json import JsonObject
     from edgekd.tasks.breakdown import Breakdown, NamedPredictions
-    from edgekd.tasks.geometry import Geometry
     from edgekd.tasks.metric import Metric
     from edgekd.tasks.signature import Signature
 

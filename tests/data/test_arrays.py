@@ -5,8 +5,10 @@ import pytest
 import torch
 
 from edgekd.data import load_data
+from edgekd.data.arrays import from_arrays
 from edgekd.errors import DataError
 from edgekd.recipe import Data
+from edgekd.tasks.classification import Classification
 
 RANDOM = np.random.default_rng(0)
 LABELS = np.arange(12) % 3
@@ -238,3 +240,23 @@ def test_a_users_function_that_takes_no_such_argument(tmp_path):
     assert complaint(Data(source=source, args={"ofset": 1})) == (
         f"{source} takes no argument 'ofset' (did you mean 'offset'?); args: count, offset"
     )
+
+
+def test_targets_are_moved_when_images_are_resized():
+    class Masks(Classification):
+        """Stored as they are given, and moved along."""
+
+        read_targets = classmethod(lambda cls, raw, count, where: raw)
+        numbered = classmethod(lambda cls, stored, where: ("a",))
+        must_be_named = lambda self, stored, where: None  # noqa: E731
+        move_targets = classmethod(lambda cls, stored, geometry: geometry.resample(stored, outside=255))
+
+    images = np.zeros((2, 4, 8), np.uint8)
+    images[:, :, 4:] = 250
+    data = Data(source="npz", path="a.npz", image_size=16, resize="letterbox")
+    found = from_arrays("a", data, (images, images // 250), (images, images // 250), kind=Masks)
+    masks, pixels = found.train.labels.numpy(), found.train.raw.numpy()[:, 0]
+    assert masks.shape == (2, 16, 16) and masks.dtype == np.uint8
+    assert (masks[:, :4] == 255).all() and (masks[:, 12:] == 255).all()
+    assert (masks[:, 4:12, :8] == 0).all() and (masks[:, 4:12, 8:] == 1).all()
+    assert (pixels[:, 4:12, 12:] == 250).all() and (pixels[:, 0] == 114).all()

@@ -15,8 +15,8 @@ from edgekd.data.augment import (
     geometry_with,
 )
 from edgekd.errors import DataError
+from edgekd.geometry import Geometry
 from edgekd.tasks.classification import Classification
-from edgekd.tasks.geometry import Geometry
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -121,7 +121,7 @@ class Masks(Classification):
 
     @classmethod
     def move_targets(cls, stored: np.ndarray, geometry: Geometry) -> np.ndarray:
-        return geometry.masks(stored, outside=255)
+        return geometry.resample(stored, outside=255)
 
 
 @pytest.mark.parametrize("names", [("flip",), ("crop",), ("crop", "flip"), ("flip", "crop")])

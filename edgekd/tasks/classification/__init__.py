@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from edgekd.geometry import Geometry
     from edgekd.strict_json import JsonObject
     from edgekd.tasks.breakdown import NamedPredictions
     from edgekd.tasks.classification.by_class import ByClass
     from edgekd.tasks.classification.score import ClassDetails, ClassPredictions, PredictedClass
-    from edgekd.tasks.geometry import Geometry
     from edgekd.tasks.task import Arrays, OutputShape, Stored, Tensors
 
 

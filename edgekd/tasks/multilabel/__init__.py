@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from edgekd.geometry import Geometry
     from edgekd.strict_json import JsonObject
     from edgekd.tasks.breakdown import NamedPredictions
-    from edgekd.tasks.geometry import Geometry
     from edgekd.tasks.multilabel.by_label import ByLabel
     from edgekd.tasks.multilabel.evidence import LabelDetails
     from edgekd.tasks.multilabel.score import LabelPredictions, PredictedLabels

@@ -1,4 +1,4 @@
-"""Where the pixels of images went, by augmentation or resizing: what masks, boxes and points are moved by."""
+"""Where the pixels of images went, by augmentation or resizing."""
 
 from __future__ import annotations
 
@@ -70,22 +70,22 @@ class Geometry:
         found: Floats = self.scale.reshape(each) * np.asarray(points, np.float64) + self.shift.reshape(each)
         return found
 
-    def boxes(self, boxes: NDArray[Any]) -> Floats:
-        """Return where boxes (N, ..., 4), each (left, top, right, bottom), went; they are not clipped."""
-        corners = self.points(np.asarray(boxes).reshape(*boxes.shape[:-1], 2, 2))
+    def rectangles(self, rectangles: NDArray[Any]) -> Floats:
+        """Return where rectangles (N, ..., 4), each (left, top, right, bottom), went; they are not clipped."""
+        corners = self.points(np.asarray(rectangles).reshape(*rectangles.shape[:-1], 2, 2))
         return np.concatenate([corners.min(-2), corners.max(-2)], -1)
 
-    def masks(self, masks: NDArray[Any], outside: int) -> NDArray[Any]:
-        """Return masks (N, H, W) of the size before in that after, each pixel the one before whose place it shows.
+    def resample(self, planes: NDArray[Any], outside: int) -> NDArray[Any]:
+        """Return planes (N, H, W) of the size before in that after, each pixel the one before whose place it shows.
 
         Args:
-            outside: the value of pixels that show nothing of the image before.
+            outside: the value of pixels that show nothing of the plane before.
         """
         columns, rows = (self._origins(axis) for axis in (0, 1))
-        which = np.arange(len(masks))[:, None, None]
-        found = masks[which, rows.clip(min=0)[:, :, None], columns.clip(min=0)[:, None]]
+        which = np.arange(len(planes))[:, None, None]
+        found = planes[which, rows.clip(min=0)[:, :, None], columns.clip(min=0)[:, None]]
         inside = (rows >= 0)[:, :, None] & (columns >= 0)[:, None]
-        return np.where(inside, found, np.asarray(outside, masks.dtype))
+        return np.where(inside, found, np.asarray(outside, planes.dtype))
 
     def _origins(self, axis: int) -> NDArray[np.int64]:
         """Return the pixel before that each one after shows along x (0) or y (1), (N, size after); −1 for none."""
