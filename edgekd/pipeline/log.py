@@ -9,6 +9,7 @@ from typing import Any
 
 from edgekd.files import storage
 from edgekd.pipeline.local_paths import without_local_paths
+from edgekd.pipeline.stage_inputs import StageInputs
 
 
 class RunLog:
@@ -31,6 +32,11 @@ class RunLog:
         """Return how long the stage of ``key`` took when it ran to its end."""
         seconds = [entry.get("seconds") for entry in self._entries() if entry.get("key") == key]
         return seconds[-1] if seconds else None
+
+    def stage_inputs(self, name: str) -> list[StageInputs]:
+        """Return the inputs of each stage of this name that ran to its end, oldest first."""
+        ended = [each for each in self._entries() if each.get("event") == "stage" and each.get("name") == name]
+        return [found for each in ended if (found := StageInputs.from_json(each.get("inputs")))]
 
     def threads(self) -> int | None:
         """Return how many threads the run in this folder began with."""

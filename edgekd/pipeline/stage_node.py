@@ -12,10 +12,11 @@ from torch import nn
 from edgekd.artifact import capture
 from edgekd.artifact_cache import METRICS
 from edgekd.data import DataSet
-from edgekd.files import canonical_json, sha256, write_json
+from edgekd.files import write_json
 from edgekd.log import get_logger
 from edgekd.pipeline.log import RunLog
 from edgekd.pipeline.node import Node
+from edgekd.pipeline.stage_inputs import StageInputs, why_again
 from edgekd.pipeline.stage_result import StageResult
 from edgekd.pipeline.start import Start
 from edgekd.pipeline.teachers import Teachers
@@ -65,24 +66,36 @@ class StageNode(Node[StageResult]):
         return f"{self.number:02d}-{self.stage_name}"
 
     @cached_property
-    def key(self) -> str:
+    def inputs(self) -> StageInputs:
+        """Return all that the stage's network follows from."""
         stage, data, settings = self.stage, self.data, self.stage.settings()
         if self.needs:
             settings["needs"] = self.needs.to_json()
-        start = self.start.content if isinstance(self.start, StageResult) else self.start.key
-        inputs = [start, self.teachers.content if self.teachers else ""]
-        samples = {"fingerprint": data.fingerprint, "batch_size": data.batch_size, "augment": data.augment}
-        return sha256(canonical_json([stage.name, stage.version, settings, inputs, samples, self.seed]))
+        return StageInputs(
+            stage=stage.name,
+            version=stage.version,
+            settings=settings,
+            start=self.start.content if isinstance(self.start, StageResult) else self.start.key,
+            teachers=self.teachers.content if self.teachers else "",
+            samples={"fingerprint": data.fingerprint, "batch_size": data.batch_size, "augment": data.augment},
+            seed=self.seed,
+        )
+
+    @property
+    def key(self) -> str:
+        return self.inputs.key
 
     def fill(self, folder: Path, workplace: Path) -> None:
-        logger.info(f"  {self.stage_name}: starts")
         started, goes_on = time.monotonic(), workplace.exists()
+        why = why_again(self.inputs, self.log.stage_inputs(self.stage_name))
+        begins = "goes on" if goes_on else f"runs again: {why}" if why else "starts"
+        logger.info(f"  {self.stage_name}: {begins}")
         result = WORK[self.stage.name].run(self._job(workplace))
         capture(result.network, result.spec).save(folder)
         write_json(folder / METRICS, result.metrics)
         # Of a stage that went on from a checkpoint only the last part was timed, so it has no time.
         seconds = {} if goes_on else {"seconds": round(time.monotonic() - started, 2)}
-        self.log.write("stage", name=self.stage_name, key=self.key, **seconds)
+        self.log.write("stage", name=self.stage_name, key=self.key, inputs=self.inputs.to_json(), **seconds)
 
     def found(self, folder: Path) -> None:
         logger.info(f"  {self.stage_name}: done before ({folder.name})")

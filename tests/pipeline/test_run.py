@@ -165,8 +165,8 @@ def test_a_changed_setting_runs_its_stage_and_what_follows(again, recipe, tmp_pa
     said = capsys.readouterr().err
     assert "teacher: done before" in said
     assert "distill: done before" in said
-    assert "prune: starts" in said
-    assert "quantize: starts" in said
+    assert "prune: runs again: prune.macs is 0.5, not 0.6" in said
+    assert "quantize: runs again: it starts from another network" in said
 
 
 def test_two_runs_in_one_folder_are_refused(again, recipe):

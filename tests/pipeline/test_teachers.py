@@ -94,7 +94,7 @@ def runs(path, folder, *settings):
 def test_what_a_change_of_the_teachers_runs_again(report, folder, capsys, setting, again):
     runs(folder / "toy.yaml", folder / "run", setting)
     said = capsys.readouterr().err
-    assert [name for name in (*NAMES, "distill") if f"  {name}: starts" in said] == again
+    assert [name for name in (*NAMES, "distill") if f"  {name}: runs again" in said] == again
 
 
 def test_the_cache_gives_the_same_bits_as_the_teachers(tmp_path, monkeypatch):

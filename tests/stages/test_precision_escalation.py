@@ -73,13 +73,19 @@ def test_the_floor_is_the_teachers_accuracy_less_the_budget(escalate, digits, tr
     assert metrics["why_floor"] == f"the teacher's {teacher:.2%}, less the budget's 2 points"
 
 
-def test_a_tight_budget_goes_on_to_training(escalate):
+def test_no_training_in_8_bits_where_the_float_network_misses_already(escalate):
     """A drop below none: no network of this training is that good."""
     result = escalate(-50.0, rungs=("ptq", "qat"))
+    assert steps(result) == [("ptq", False), ("qat", "skipped")]
+    assert (result.metrics["stopped"], result.metrics["history"]) == ("ptq", [])
+    expected = "the float network misses what is needed by 50.00 points already: 8 bits give no better one"
+    assert result.metrics["rungs"][1]["skipped"] == expected
+
+
+def test_whoever_asks_for_training_alone_gets_it(escalate):
+    result = escalate(-50.0, rungs=("qat",))
     assert steps(result) == [("ptq", False), ("qat", False)]
-    assert result.metrics["stopped"] == "qat"
-    assert len(result.metrics["history"]) >= 1
-    assert "kept" in result.metrics["rungs"][1]
+    assert len(result.metrics["history"]) == 1
 
 
 def test_mixed_precision_is_no_help_where_float_misses_too(escalate):
@@ -111,6 +117,14 @@ def one_layer_ruined(monkeypatch):
         ruin(graph, layer)
 
     monkeypatch.setattr(stage, "calibrate", ruining)
+
+
+def test_training_where_calibration_alone_misses(escalate, one_layer_ruined):
+    result = escalate(3.0, rungs=("ptq", "qat"))
+    assert [name for name, _ in steps(result)] == ["ptq", "qat"]
+    assert result.metrics["stopped"] == "qat"
+    assert len(result.metrics["history"]) == 1
+    assert "kept" in result.metrics["rungs"][1]
 
 
 def test_mixed_precision_keeps_the_most_sensitive_layer_in_float(escalate, one_layer_ruined):

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -75,6 +75,13 @@ class Escalation:
         """
         lost = self.metric.drop(calibrated, trained)
         return lost <= 0 or (self.is_met(trained) and lost <= noise)
+
+    def surely_misses(self, job: QuantizeJob, value: float) -> str | None:
+        """Return by how much ``value`` misses what is needed, or None where the samples cannot tell that it does."""
+        lost = self.metric.drop(self.floor, value)
+        if lost <= _noise(job, value, value):
+            return None
+        return f"{self.metric.scale * lost:.2f} {self.metric.unit_of_differences}"
 
     def step(self, name: str, value: float, **more: Any) -> bool:
         """Record a step with its value on the validation samples and further fields; return whether it is enough."""
@@ -186,7 +193,7 @@ class _EightBits:
         met = self.escalation.step("ptq", calibrated, calibration=self.method, corrections=used)
         met = met and "ptq" in self.stage.rungs
         stopped = "ptq"
-        if not met and "qat" in self.stage.rungs and self.stage.epochs:
+        if not met and self._may_train():
             met, stopped = self._train(calibrated), "qat"
         if not met and "mixed" in self.stage.rungs and self._mix():
             stopped = "mixed"
@@ -208,6 +215,24 @@ class _EightBits:
     def value(self) -> float:
         freeze_ranges(self.graph)
         return metric_of(self.graph, self.job.data, self.job.data.validation)
+
+    def _may_train(self) -> bool:
+        """Tell whether training in 8 bits is asked for, and can bring the metric to what is needed."""
+        rungs = self.stage.rungs
+        if "qat" not in rungs or not self.stage.epochs:
+            return False
+        # Whoever asks for training alone gets it.
+        if "ptq" not in rungs or not (lost := self.escalation.surely_misses(self.job, self.float_value)):
+            return True
+        why = f"the float network misses what is needed by {lost} already: 8 bits give no better one"
+        self.escalation.skip("qat", why)
+        logger.info(f"  quantize: no training in 8 bits, {why}")
+        return False
+
+    @cached_property
+    def float_value(self) -> float:
+        """Return the float network's metric on the validation samples."""
+        return metric_of(self.job.network, self.job.data, self.job.data.validation)
 
     def _calibrate(self) -> None:
         section, job = self.stage, self.job
@@ -257,7 +282,7 @@ class _EightBits:
         """Return layers to float, the most sensitive first, until the metric is kept."""
         layers = [layer for layer in weighted_layers(self.graph) if layer.weight_fake_quant is not None]
         most = int(self.stage.mixed_share * len(layers))
-        if not self.escalation.is_met(metric_of(self.job.network, self.job.data, self.job.data.validation)):
+        if not self.escalation.is_met(self.float_value):
             self.escalation.skip("mixed", f"the float network misses the {self.escalation.metric.title} too")
             return False
         if self.escalation.step("mixed", self.value(), float_layers=[]):
