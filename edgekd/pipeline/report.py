@@ -27,6 +27,7 @@ from edgekd.recipe import Recipe, Target
 from edgekd.report import schema
 from edgekd.report.budget import check
 from edgekd.report.deployed import judged, same_place
+from edgekd.stages import Stage
 from edgekd.stages.targets import file_profile
 from edgekd.tasks.breakdown import Breakdown, NamedPredictions
 from edgekd.tasks.registry import DEFAULT
@@ -90,7 +91,7 @@ def make_report(
         stages=(
             _stage(exports[0], log),
             *(_further_teacher(done, log) for done in teachers.members[1:]),
-            *(_stage(export, log) for export in exports[1:]),
+            *(_stage(export, log, stage) for export, stage in zip(exports[1:], recipe.stages, strict=True)),
         ),
         **(schema.broken_down(data.task, breakdown) if breakdown else {}),
         parity=tuple(parity for export in exports for parity in _parities(export)),
@@ -138,10 +139,15 @@ def _named(export: Exported, task: Task) -> NamedPredictions:
     return NamedPredictions(export.label, file.fitted(task).from_rows(np.load(export.folder / file.predictions)))
 
 
-def _stage(export: Exported, log: RunLog) -> schema.StageRecord:
+def _stage(export: Exported, log: RunLog, stage: Stage | None = None) -> schema.StageRecord:
     done, evaluation = export.done, export.evaluation
-    metrics = {**done.metrics, "params": evaluation.params, "macs": evaluation.macs}
-    return schema.StageRecord(name=done.name, key=done.key, seconds=log.seconds_of(done.key), metrics=metrics)
+    return schema.StageRecord(
+        name=done.name,
+        key=done.key,
+        seconds=log.seconds_of(done.key),
+        options=stage.model_dump(mode="json", exclude_unset=True) if stage else None,
+        metrics={**done.metrics, "params": evaluation.params, "macs": evaluation.macs},
+    )
 
 
 def _further_teacher(done: StageResult, log: RunLog) -> schema.StageRecord:

@@ -1,6 +1,6 @@
 """The inputs of a stage, which its key hashes, and those of them that differ from an earlier run's."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -23,10 +23,10 @@ class StageInputs:
 
     stage: str
     version: int
-    settings: JsonObject
+    settings: Mapping[str, object]
     start: str
     teachers: str
-    samples: JsonObject
+    samples: Mapping[str, object]
     seed: int
 
     @property

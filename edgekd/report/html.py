@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from edgekd.formatting import ABSENT, CALIBRATION, DETAILS, NAMES, columns, count, significant
 from edgekd.plain_text import document, line
+from edgekd.report.advice import next_steps
 from edgekd.report.columns import LAYERS, PARITY, WIDTHS, baseline_sentences, precision_sentence, step_columns
 from edgekd.report.panels import panel_pictures
 from edgekd.report.plots import Picture, pictures, stage_pictures, widths_of
@@ -41,6 +42,7 @@ def render_html(report: Report, folder: Path | None = None) -> str:
         headline=headline(checked),
         verdict=verdict(checked),
         checks=lines(checked),
+        next_steps=next_steps(checked),
         rows=rows,
         results=results,
         metric=metrics[0],

@@ -1,24 +1,36 @@
 """The report for a README or a pull request."""
 
 from edgekd.formatting import columns, escape_markdown, markdown_table
+from edgekd.plain_text import code
+from edgekd.report.advice import next_steps
 from edgekd.report.schema import Report
 from edgekd.report.verdict import cost_sentences, headline, lines, warning_lines
 from edgekd.tasks.metric import result_columns
 
 
 def render_markdown(report: Report) -> str:
-    """Return GitHub-flavoured Markdown: the verdict, the checks, the rows, the classes or labels, the warnings."""
+    """Return GitHub-flavoured Markdown: verdict, checks, advice, rows, classes or labels, and warnings."""
     rows, breakdown = [row.to_json() for row in report.rows], report.breakdown()
     parts = [
         f"### {escape_markdown(report.name)}",
         f"**{headline(report)}**",
         checks(report),
+        advice(report),
         markdown_table(columns(rows, result_columns(report.metrics)), rows) if rows else "",
         *cost_sentences(report),
         escape_markdown(breakdown.panel().short) if breakdown else "",
         "\n".join(f"- {escape_markdown(warning)}" for warning in warning_lines(report)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def advice(report: Report) -> str:
+    """Return how to meet a budget that is missed, with the command that tries the first way; else nothing."""
+    steps = next_steps(report)
+    if steps is None:
+        return ""
+    numbered = (f"{number}. {escape_markdown(str(each))}" for number, each in enumerate(steps.advice, start=1))
+    return "\n".join(["To meet the budget:", "", *numbered, "", f"This tries the first: {code(steps.command)}"])
 
 
 def checks(report: Report) -> str:

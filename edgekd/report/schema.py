@@ -203,11 +203,15 @@ class LayerWidth(ReportPart):
 
 
 class StageRecord(ReportPart):
-    """``metrics`` may hold ``history``, ``params``, ``macs`` and ``widths``, see :mod:`edgekd.report`."""
+    """``metrics`` may hold ``history``, ``params``, ``macs`` and ``widths``, see :mod:`edgekd.report`.
+
+    ``options`` are those that the recipe gives, without the defaults; teachers have none.
+    """
 
     name: str
     key: str
     seconds: float | None = None
+    options: dict[str, Any] | None = None
     metrics: dict[str, Any] = Field(default_factory=dict)
 
 

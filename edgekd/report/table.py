@@ -10,6 +10,7 @@ from rich.text import Text
 
 from edgekd.formatting import Column, Row, columns
 from edgekd.plain_text import line
+from edgekd.report.advice import next_steps
 from edgekd.report.schema import Report
 from edgekd.report.verdict import cost_sentences, headline, lines, warning_lines
 from edgekd.tasks.metric import result_columns
@@ -26,10 +27,11 @@ def render_table(report: Report, files: Mapping[str, Path] | None = None) -> Gro
 
 
 def render_verdict(report: Report, files: Mapping[str, Path] | None = None) -> Group:
-    """Return the paths of ``files``, a line for each check, and the verdict on the whole as the last line."""
+    """Return the paths of ``files``, a line for each check, advice, and the verdict on the whole as the last line."""
     # A path that is broken cannot be copied.
     paths = [Text(line(f"{name:<8}{path}"), no_wrap=True, overflow="ignore") for name, path in (files or {}).items()]
-    return Group(*paths, *verdict(report))
+    *checks, whole = verdict(report)
+    return Group(*paths, *checks, *advice(report), whole)
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,17 @@ def results(shown: Sequence[Column], rows: Sequence[Row], with_intervals: Sequen
     for row in rows:
         table.add_row(*(Text(line(column.cell(row))) for column in shown))
     return table
+
+
+def advice(report: Report) -> list[Text]:
+    """Return how to meet a budget that is missed, with the command that tries the first way; else nothing."""
+    steps = next_steps(report)
+    if steps is None:
+        return []
+    numbered = [Text(line(f"  {number}. {each}")) for number, each in enumerate(steps.advice, start=1)]
+    # A command that is broken cannot be copied.
+    command = Text(line(f"  {steps.command}"), style="bold", no_wrap=True, overflow="ignore")
+    return [Text("To meet the budget:"), *numbered, Text("This tries the first:"), command]
 
 
 def verdict(report: Report) -> list[Text]:

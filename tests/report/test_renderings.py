@@ -99,7 +99,8 @@ def test_hostile_names_stay_text(sample: dict[str, Any], tmp_path: Path) -> None
     assert HOSTILE in "".join(page.text)
     picture(Report.from_json(sample), tmp_path / "hostile.png")
     table = render_markdown(Report.from_json(sample)).splitlines()
-    assert "<script" not in re.sub(r"\\<", "", "\n".join(table))
+    # But for the command, which is code.
+    assert "<script" not in re.sub(r"\\<|^This tries the first: ``.*``$", "", "\n".join(table), flags=re.MULTILINE)
     header, broken = (next(line for line in table if word in line) for word in ("| Model", "frac"))
     assert header and broken
     unescaped = [len(re.findall(r"(?<!\\)\|", line)) for line in table if line.startswith("| ")]

@@ -1,0 +1,341 @@
+"""Advice after a run that missed its budget: what to change in the recipe, by what the run measured."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from edgekd.formatting import significant, times_faster
+from edgekd.report.changes import Change, StageOptions, command_with
+from edgekd.report.costs import RunCosts, StageCost, Standing, costs_of
+from edgekd.report.deployed import deployed
+from edgekd.report.schema import Report
+from edgekd.stages import Prune, Quantize
+from edgekd.tasks.compare import noise
+from edgekd.tasks.metric import Evidence
+
+MOST = 3
+# The parts of a bound that a prediction may use up.
+TIME_MARGIN, SIZE_MARGIN = 0.93, 0.97
+# Shares that a cut may keep, the mildest first.
+SHARES = [round(0.95 - 0.01 * step, 2) for step in range(91)]
+LEAST_SHARE = SHARES[-1]
+# Longer training: so many times the epochs, and so many more at least.
+TIMES, MORE = 2, 4
+# The part of a stage's loss that longer training is counted on to bring back.
+RECOVERED = 0.5
+# Eight bits in place of 32, with scales, and half of the time where the processor has instructions for them.
+INT8_SIZE, INT8_TIME = 0.28, 0.6
+INT8_FLAGS = ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
+# Measured: the part of the time that goes with the multiply-accumulates (docs/pruning.md, half of the latency).
+TIME_OF_MACS = 0.9
+SENSITIVITY_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Advice:
+    """A change of the recipe, the effect to expect of it, and the settings that make it."""
+
+    change: str
+    effect: str
+    settings: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        # A list of all stages is too long to be read.
+        short = ", ".join(each for each in self.settings if not each.startswith("stages="))
+        return f"{self.change}{f' ({short})' if short else ''}: {self.effect}."
+
+
+@dataclass(frozen=True)
+class NextSteps:
+    """At most three pieces of advice, the most promising first, and the command that tries the first."""
+
+    advice: tuple[Advice, ...]
+    command: str
+
+
+def next_steps(report: Report) -> NextSteps | None:
+    """Return how to meet the budget that ``report`` misses, or None where it is met or nothing can be said."""
+    budget = report.budget
+    if budget is None or budget.met:
+        return None
+    unmeasured = [each.name for each in budget.checks if each.value is None]
+    if unmeasured:
+        names = ", ".join(name.replace("_", " ") for name in unmeasured)
+        again = Advice(
+            "Run the same command again on a quieter machine",
+            f"{names}: there is no valid measurement; finished stages are not run again",
+        )
+        return NextSteps((again,), command_with(report.command, ()))
+    costs = costs_of(report)
+    if costs is None:
+        return None
+    found: dict[object, Advice] = {}
+    for each in _Advisor(report, costs).advice():
+        found.setdefault(each.settings or each.change, each)
+    first, *others = list(found.values())[:MOST]
+    return NextSteps((first, *others), command_with(report.command, first.settings))
+
+
+class _Advisor:
+    """The rules, for one run that misses its budget."""
+
+    def __init__(self, report: Report, costs: RunCosts):
+        self.report, self.costs = report, costs
+        self.as_it_is = Change(costs.options)
+        cuts = [each for each in costs.stages if isinstance(each.stage, Prune) and each.share is not None]
+        # Of several cuts, the one that took most away.
+        self.cut = min(cuts, key=lambda each: each.share or 1, default=None)
+        self.int8 = next((each for each in costs.stages if isinstance(each.stage, Quantize)), None)
+        final = costs.final
+        self.loses = costs.excess is not None and costs.excess > 0
+        self.is_slow = not costs.within(Standing(0, final.time, 0))
+        self.is_large = not costs.within(Standing(0, 0, final.size))
+
+    def advice(self) -> Iterator[Advice]:
+        yield from self._main()
+        yield from self._others()
+
+    def _main(self) -> Iterator[Advice]:
+        if self.is_slow and not self.is_large and (found := self._float_again()):
+            yield found
+        elif self.is_slow or self.is_large:
+            yield from self._smaller()
+        elif self.loses:
+            yield from self._more_accurate()
+
+    def _others(self) -> Iterator[Advice]:
+        if self.loses:
+            yield from self._longer_training()
+        if self.is_slow:
+            yield from self._blocks_first()
+        if (self.is_slow or self.is_large) and self.int8 is None:
+            yield self._quantized()
+        yield from self._measured_sensitivity()
+        yield from self._larger_validation()
+        yield self._another_student()
+
+    def _float_again(self) -> Advice | None:
+        """Leave int8 out where it is not faster, and the float file is small enough."""
+        stage = self.int8
+        if stage is None or not (stage.before.time and stage.after.time) or stage.before.time >= stage.after.time:
+            return None
+        expected = self.costs.without(stage)
+        if not self.costs.within(expected):
+            return None
+        slower = significant(stage.after.time / stage.before.time)
+        return self._advised(
+            "Leave int8 out",
+            f"on this processor the int8 file takes {slower} times as long as the float one: {self._figures(expected)}",
+            self.as_it_is.between(stage.number, (), 1),
+        )
+
+    def _smaller(self) -> Iterator[Advice]:
+        """Cut further, or for the first time, and quantise where that alone is enough for the size."""
+        costs, expected, change = self.costs, self.costs.final, self.as_it_is
+        if self.int8 is None and self._int8_is_enough():
+            yield self._quantized()
+            return
+        if self.cut is None:
+            yield self._first_cut()
+            return
+        share = self._mildest(self.cut)
+        own = share if share is not None else LEAST_SHARE
+        expected, change = costs.after_cut(self.cut, own), self._cut_to(self.cut, own)
+        longer = [self.cut, *([each for each in costs.stages if each is not self.cut] if self.loses else [])]
+        for each in longer:
+            change = self._longer(change, each)
+        reach = "" if share is not None else "; no cut of this student is predicted to keep both bounds"
+        risk = self._risk(expected)
+        yield self._advised(
+            "Cut further, and train for longer", f"{self._figures(expected)}{reach}{risk}", change, longer
+        )
+
+    def _first_cut(self) -> Advice:
+        costs, final = self.costs, self.costs.final
+        share = next((each for each in SHARES if costs.within(_scaled(final, each), TIME_MARGIN)), LEAST_SHARE)
+        at = self.int8.number if self.int8 else len(costs.stages)
+        change = self.as_it_is.between(at, (StageOptions(Prune.name, {"macs": share}),))
+        expected = _scaled(final, share)
+        return self._advised(f"Prune to {significant(share)} of the MACs", self._figures(expected), change)
+
+    def _int8_is_enough(self) -> bool:
+        final = self.costs.final
+        size = final.size and final.size * INT8_SIZE
+        time = final.time and final.time * (INT8_TIME if self._has_int8 else 1.0)
+        return self.costs.within(Standing(final.lost, time, size))
+
+    def _quantized(self) -> Advice:
+        end = len(self.costs.stages)
+        time = "about 0.6 of the time" if self._has_int8 else "hardly less time, as this processor has no VNNI"
+        return self._advised(
+            "Quantise to int8",
+            f"about 0.28 of the bytes and {time}; the stage goes only as far as the accuracy needs",
+            self.as_it_is.between(end, (StageOptions(Quantize.name, {}),)),
+        )
+
+    @property
+    def _has_int8(self) -> bool:
+        cpu = self.report.environment.get("cpu")
+        flags = cpu.get("flags") if isinstance(cpu, dict) else None
+        return any(each in INT8_FLAGS for each in flags or ())
+
+    def _more_accurate(self) -> Iterator[Advice]:
+        """Cut less where time and size allow it, and train the stages that lost most for longer."""
+        costs, change, longer = self.costs, self.as_it_is, []
+        excess, won, words = costs.excess or 0.0, 0.0, []
+        for each in sorted(costs.stages, key=lambda each: each.lost, reverse=True):
+            if each.lost <= 0 or won >= excess:
+                break
+            lost = each.lost
+            if each is self.cut and (share := self._milder(each)) is not None:
+                expected = costs.after_cut(each, share)
+                change = self._cut_to(change=change, cut=each, share=share)
+                won += costs.final.lost - expected.lost
+                lost -= costs.final.lost - expected.lost
+                words.append(f"{self._points(costs.final.lost - expected.lost)} from the cut")
+                words.append(self._figures(expected, metric=False))
+            change, won = self._longer(change, each), won + RECOVERED * lost
+            longer.append(each)
+        if not longer:
+            return
+        first = longer[0]
+        cut_less = self.cut in longer and change.stages[self.cut.number] != self._longer_options(self.cut)
+        title = "Cut less, and train for longer" if cut_less else "Train for longer"
+        cause = f"{first.name} lost {significant(first.lost, 2)} of the {self._points(costs.final.lost)}"
+        back = f"; expected back: {', '.join(words)}" if words else ""
+        yield self._advised(title, f"{cause}{back}", change, longer)
+
+    def _longer_training(self) -> Iterator[Advice]:
+        """Train longer alone, with the cut as it is."""
+        for each in sorted(self.costs.stages, key=lambda each: each.lost, reverse=True):
+            if each.lost <= 0:
+                return
+            change = self._longer(self.as_it_is, each)
+            gained = f"; its last epoch still gained {self._points(each.gained)}" if each.gained else ""
+            cause = f"{each.name} lost {self._points(each.lost)} in {_epochs(each.epochs)}{gained}"
+            yield self._advised(f"Train for longer in {each.name} alone", cause, change, [each])
+
+    def _blocks_first(self) -> Iterator[Advice]:
+        cut = self.cut
+        if cut is None or cut.options.given.get("depth") or (cut.share or 1) >= 0.85:
+            return
+        change = self.as_it_is.having(cut.number, depth=0.85)
+        effect = "blocks take more time than widths: up to 1.4 times as fast at the same accuracy, where measured"
+        yield self._advised("Drop residual blocks before widths", effect, change)
+
+    def _measured_sensitivity(self) -> Iterator[Advice]:
+        cut = self.cut
+        if cut is None or cut.options.given.get("sensitivity") or not self.loses:
+            return
+        change = self.as_it_is.having(cut.number, sensitivity=SENSITIVITY_SECONDS)
+        effect = f"{cut.name} then cuts where it costs least; about 1 point at half of the MACs, where measured"
+        yield self._advised("Measure which layers can be cut", effect, change)
+
+    def _larger_validation(self) -> Iterator[Advice]:
+        """Hold more samples out where those that stages choose by can't tell what the budget allows."""
+        data, row, metric = self.report.data, deployed(self.report), self.costs.metric
+        value = row.figure(metric) if row else None
+        # Of other metrics the noise follows from samples that a report does not hold.
+        if not self.loses or not data or not data.validation or value is None or metric.test != "mcnemar":
+            return
+        unseen = metric.scale * noise(metric, data.validation, value, value, _no_evidence)
+        allowed = self.costs.final.lost - (self.costs.excess or 0.0)
+        if unseen <= allowed or data.validation >= data.train / 3:
+            return
+        change = Change(self.as_it_is.stages, {"data.validation": 0.25})
+        effect = (
+            f"stages choose by {data.validation} validation samples, which show differences above "
+            f"{self._points(unseen)}; the budget allows {self._points(allowed)}"
+        )
+        yield self._advised("Hold out more validation samples", effect, change)
+
+    def _another_student(self) -> Advice:
+        kind = "smaller" if not self.loses else "larger" if not (self.is_slow or self.is_large) else "another"
+        first = self.costs.stages[0]
+        figures = self._figures(first.after)
+        return Advice(f"Name {kind} student", f"after {first.name} this one stands at {figures}".replace("  ", " "))
+
+    def _mildest(self, cut: StageCost) -> float | None:
+        """Return the largest share within time and size, by prediction."""
+        own, costs = cut.share or 1.0, self.costs
+        harder = [each for each in SHARES if each < own]
+        return next((each for each in harder if self._fits(costs.after_cut(cut, each))), None)
+
+    def _milder(self, cut: StageCost) -> float | None:
+        """Return a larger share that time and size allow: midway between what the metric needs and what they leave."""
+        own, costs = cut.share or 1.0, self.costs
+        allowed = [each for each in SHARES if each > own + 0.02 and self._fits(costs.after_cut(cut, each))]
+        if not allowed:
+            return None
+        within = costs.final.lost - (costs.excess or 0.0)
+        enough = [each for each in allowed if costs.after_cut(cut, each).lost <= within]
+        return round((max(allowed) + min(enough)) / 2, 2) if enough else max(allowed)
+
+    def _fits(self, standing: Standing) -> bool:
+        costs = self.costs
+        return costs.within(Standing(0, standing.time, 0), TIME_MARGIN) and costs.within(
+            Standing(0, 0, standing.size), SIZE_MARGIN
+        )
+
+    def _cut_to(self, cut: StageCost, share: float, change: Change | None = None) -> Change:
+        change, stage = change or self.as_it_is, cut.stage
+        assert isinstance(stage, Prune)
+        if stage.goal is not None and stage.goal != cut.goal:
+            change = change.having(cut.number, **{stage.goal: None})
+        if stage.depth is not None and share > stage.depth:
+            change = change.having(cut.number, depth=None)
+        return change.having(cut.number, **{cut.goal: share})
+
+    def _longer(self, change: Change, stage: StageCost) -> Change:
+        wanted = _longer_epochs(stage)
+        return change.having(stage.number, epochs=wanted) if wanted > stage.epochs else change
+
+    def _longer_options(self, stage: StageCost) -> StageOptions:
+        return self._longer(self.as_it_is, stage).stages[stage.number]
+
+    def _risk(self, expected: Standing) -> str:
+        excess = self.costs.excess
+        if excess is None or (over := excess + expected.lost - self.costs.final.lost) <= 0:
+            return ""
+        return f"; without the longer training it would lose {self._points(over)} too much"
+
+    def _points(self, value: float) -> str:
+        return f"{significant(value, 2)} {self.costs.metric.unit_of_differences}"
+
+    def _figures(self, standing: Standing, metric: bool = True) -> str:
+        """Format a network's figures as ``4× faster · 8× smaller · −1.2 points``."""
+        found = [f"{times_faster(standing.time)} faster"] if standing.time else []
+        found += [f"{times_faster(standing.size)} smaller"] if standing.size else []
+        own = self.costs.metric
+        found += [own.shown_change(-standing.lost / own.scale)] if metric and own.better == "higher" else []
+        return "about " + " · ".join(found)
+
+    def _advised(self, title: str, effect: str, change: Change, longer: list[StageCost] | None = None) -> Advice:
+        seconds = [_more_seconds(each) for each in longer or ()]
+        total = sum(each for each in seconds if each is not None)
+        time = f"; about {significant(total / 60, 2)} minutes more" if total >= 30 else ""
+        return Advice(title, effect + time, tuple(change.settings(self.as_it_is.stages)))
+
+
+def _scaled(standing: Standing, share: float) -> Standing:
+    time = standing.time and standing.time * (1 - TIME_OF_MACS * (1 - share))
+    return Standing(standing.lost, time, standing.size and standing.size * share)
+
+
+def _longer_epochs(stage: StageCost) -> int:
+    wanted = max(TIMES * stage.epochs, stage.epochs + MORE)
+    rewind = getattr(stage.stage, "rewind", None)
+    return min(wanted, rewind) if rewind else wanted
+
+
+def _more_seconds(stage: StageCost) -> float | None:
+    if not stage.seconds or not stage.epochs:
+        return None
+    return stage.seconds * (_longer_epochs(stage) / stage.epochs - 1)
+
+
+def _no_evidence() -> Evidence:
+    raise AssertionError("of shares the noise follows from their values")
+
+
+def _epochs(count: int) -> str:
+    return f"{count} epoch{'' if count == 1 else 's'}"
