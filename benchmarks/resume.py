@@ -35,7 +35,7 @@ def command(out: Path, quick: bool) -> list[str]:
 
 
 def hashes(run: Path) -> dict[str, str]:
-    names = ("model.json", "weights.safetensors", "model.onnx", "model.int8.onnx")
+    names = ("model.json", "weights.safetensors", "model.onnx", "model.cpu.onnx")
     found = (path for path in sorted(run.rglob("*")) if path.name in names)
     return {str(path.relative_to(run)): sha256_file(path) for path in found}
 

@@ -15,6 +15,8 @@ ABSENT = "–"
 # What binary fractions leave behind: 0.1 + 0.2 is no more than 0.3.
 NOISE = 1e-12
 MOST_DIGITS = 15
+# What emulates a runtime computes what the file says, step by step.
+UNOPTIMISED = ", unoptimised"
 # A cost that is as near as this to the latency is not shown beside it.
 ALIKE = 0.02
 
@@ -152,6 +154,22 @@ def _against_teacher(row: Row) -> str:
     return times_faster(against.get("ratio"), against.get("ci95"))
 
 
+def runtime_text(runtime: str, built_for: str | None = None, emulated: bool = False) -> str:
+    """Name the runtime of a row's figures, or the file that was emulated where its own runtime is not here."""
+    if not (emulated or runtime.endswith(UNOPTIMISED)):
+        return runtime
+    return f"{built_for} file, checked by emulation" if built_for else "checked by emulation"
+
+
+def _runtime(row: Row) -> str:
+    emulated = row.get("emulates")
+    return runtime_text(row["runtime"], emulated or row.get("built_for"), emulated is not None)
+
+
+def _device(row: Row) -> str:
+    return row.get("built_for_device") or row.get("device") or ABSENT
+
+
 COST = Column("Cost ms", lambda row: significant(part("p50", of="cost_ms")(row)))
 COST_SENTENCE = (
     "p50 and p99 are latencies as a user saw them at that moment; the cost is without the time that other processes "
@@ -159,8 +177,8 @@ COST_SENTENCE = (
 )
 NAMES = (
     Column("Model", lambda row: row["model"] + ("" if row.get("valid", True) else " (!)"), number=False),
-    Column("Runtime", lambda row: row["runtime"], number=False),
-    Column("Device", lambda row: row.get("device") or ABSENT, number=False),
+    Column("Runtime", _runtime, number=False),
+    Column("Device", _device, number=False),
     Column("Precision", lambda row: row["precision"], number=False),
 )
 RESULTS = (
@@ -203,7 +221,7 @@ def columns(rows: Iterable[Row], results: Sequence[Column]) -> list[Column]:
     """
     rows = list(rows)
     kept = {
-        "Device": len({row.get("device") for row in rows}) > 1,
+        "Device": len(set(map(_device, rows))) > 1,
         ENERGY.heading: any(row.get("energy_mj") for row in rows),
         COST.heading: shows_costs(rows),
     }

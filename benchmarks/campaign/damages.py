@@ -110,7 +110,7 @@ DAMAGES = (
     Damage("stage: a folder for a file", lambda run, cache, mine: swapped(stage(run) / "metrics.json", mine)),
     Damage("stage: a pipe for a file", lambda run, cache, mine: instead(stage(run) / "model.json", mine, os.mkfifo)),
     Damage("stage: sums missing", lambda run, cache, mine: (stage(run) / "SHA256SUMS").unlink()),
-    Damage("bundle: a flipped byte", lambda run, cache, mine: flip(run / "bundle" / "model.int8.onnx")),
+    Damage("bundle: a flipped byte", lambda run, cache, mine: flip(run / "bundle" / "model.cpu.onnx")),
     Damage("stage: sums without their last line", lambda run, cache, mine: cut_line(stage(run) / "SHA256SUMS")),
     Damage("stage: sums cut", lambda run, cache, mine: cut(stage(run) / "SHA256SUMS")),
     Damage("stage: a file for the folder", lambda run, cache, mine: swapped(stage(run), mine)),

@@ -60,7 +60,7 @@ PHASES = (
     "packing",
 )
 ENTRY = re.compile(r"\d\d-.+-[0-9a-f]{12}")
-PRODUCTS = ("model.json", "weights.safetensors", "model.onnx", "model.int8.onnx")
+PRODUCTS = ("model.json", "weights.safetensors", "model.onnx", "model.cpu.onnx")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgekd.bundle.manifest import RAW_MODEL, Manifest, Tensor
-from edgekd.formatting import COST_SENTENCE, Row, columns, escape_markdown, markdown_table, shows_costs
+from edgekd.bundle.target import BundleTarget
+from edgekd.formatting import COST_SENTENCE, Column, Row, columns, escape_markdown, markdown_table, shows_costs
 from edgekd.plain_text import code
 from edgekd.tasks.metric import result_columns
 from edgekd.tasks.task import Task
@@ -41,6 +42,7 @@ def card(manifest: Manifest, task: Task) -> str:
         f"# {escape_markdown(manifest.name)}",
         f"A network with {len(task.names)} {task.outputs}, packed by edgekd.",
         metrics(manifest.measurements, task),
+        targets(manifest.targets),
         USE.format(model=manifest.model, **USES[kind]),
         tensors(manifest, task) if kind == "tensors" else inputs(manifest, task, kind == "image"),
         "## Labels\n\n" + ", ".join(map(escape_markdown, manifest.labels)),
@@ -71,6 +73,21 @@ def metrics(measurements: Sequence[Row], task: Task) -> str:
     legend = "Brackets hold 95 % intervals; – was not measured. Times faster is against the teacher."
     legend += f" {COST_SENTENCE}" if shows_costs(measurements) else ""
     return "\n\n".join(["## Figures", table, legend, *(["\n".join(notes)] if notes else [])])
+
+
+def targets(known: Sequence[BundleTarget]) -> str:
+    """Return the section that says which file is for which device."""
+    if not known:
+        return ""
+    shown = [
+        Column("Device", lambda each: each.device, number=False),
+        Column("File", lambda each: each.file, number=False),
+        Column("Runtime", lambda each: each.runtime, number=False),
+        Column("Processor", lambda each: each.processor, number=False),
+        Column("Precision", lambda each: each.precision, number=False),
+        Column("Timed there", lambda each: "yes" if each.measured else "no", number=False),
+    ]
+    return f"## Targets\n\n{markdown_table(shown, known)}"
 
 
 def inputs(manifest: Manifest, task: Task, image: bool) -> str:

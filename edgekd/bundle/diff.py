@@ -10,11 +10,12 @@ from edgekd.strict_json import JsonObject
 
 # Parts in the order of the table, and the keys that name the items of their lists.
 PARTS = (
-    *("name", "model", "platform", "schema_version", "task", "files", "labels", "decoder", "preprocess"),
+    *("name", "model", "platform", "schema_version", "task", "targets", "files", "labels", "decoder", "preprocess"),
     *("inputs", "outputs", "raw_inputs", "measurements", "self_test", "licenses", "lineage"),
 )
 NAMED_BY = {
     "files": ("path",),
+    "targets": ("name", "threads"),
     "inputs": ("name",),
     "outputs": ("name",),
     "raw_inputs": ("name",),
@@ -49,7 +50,8 @@ def diff(a: Manifest, b: Manifest) -> list[Difference]:
 
 
 def facts(manifest: Manifest) -> JsonObject:
-    computed = {"schema_version": manifest.schema_version, "decoder": manifest.decoder_by_label}
+    targets = [each.to_json() for each in manifest.targets]
+    computed = {"schema_version": manifest.schema_version, "decoder": manifest.decoder_by_label, "targets": targets}
     return {**asdict(manifest), **computed}
 
 

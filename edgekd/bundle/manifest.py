@@ -9,6 +9,8 @@ from typing import Any
 from unicodedata import normalize
 
 from edgekd import strict_json
+from edgekd.bundle import target
+from edgekd.bundle.target import BundleTarget
 from edgekd.errors import BundleError
 from edgekd.files import canonical_json, sha256
 from edgekd.strict_json import JsonObject
@@ -16,8 +18,8 @@ from edgekd.tasks.registry import DEFAULT
 from edgekd.tasks.signature import LOGITS
 
 FILE_NAME = "manifest.json"
-# Version 1 names no task: its readers know classification by one input and one output alone.
-SCHEMA_VERSIONS = (1, 2)
+# Version 1 names no task: its readers know classification by one input and one output alone. Version 2 has no targets.
+SCHEMA_VERSIONS = (1, 2, 3)
 RAW_MODEL, LABELS = "model.raw.onnx", "labels.txt"
 PLATFORM = "onnxruntime_onnx"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -32,6 +34,7 @@ KINDS = {
     "schema_version": int,
 }
 KINDS_OF_TASK = {"task": str, "decoder": dict}
+KINDS_OF_TARGETS = {"targets": list}
 RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")
 REMEDY = "read it with the edgekd that packed it, or a newer one"
 ADVICE = "take the bundle again from where it was packed"
@@ -75,7 +78,7 @@ class Manifest:
     ``model`` is the file that predicts, with its ``inputs`` and ``outputs``. ``raw_inputs`` are those of the file that
     takes raw images, if there is one. ``task`` is what the network is for: with the names ``labels`` and the options
     ``decoder`` it makes predictions of outputs. ``licenses`` are SPDX expressions of the ``model`` and of its training
-    ``data``, as far as they are known.
+    ``data``, as far as they are known. ``targets`` are the places that the network is for, each with its file.
     """
 
     name: str
@@ -93,6 +96,7 @@ class Manifest:
     task: str = DEFAULT
     decoder: JsonObject = field(default_factory=dict)
     platform: str = PLATFORM
+    targets: tuple[BundleTarget, ...] = ()
 
     def __post_init__(self) -> None:
         paths = [file.path for file in self.files]
@@ -102,12 +106,19 @@ class Manifest:
         if collision := colliding(paths):
             require(False, f"files: {collision[0]!r} and {collision[1]!r} are one place on some systems")
         require(self.model in paths, f"model: {self.model!r} is not among the files")
+        for each in self.targets:
+            require(each.file in paths, f"targets: the file {each.file!r} of {each.name!r} is not among the files")
         require(self.inputs and self.outputs, "inputs or outputs are empty")
         require(bool(self.raw_inputs) == (RAW_MODEL in paths), f"raw_inputs are not those of {RAW_MODEL}")
 
     @property
     def schema_version(self) -> int:
-        """Return 1 for a plain classifier, as earlier versions wrote it, and 2 for what their readers do not know."""
+        """Return 1 for a plain classifier, 2 for another task, and 3 where targets are named.
+
+        Earlier versions of edgekd wrote the first two, and refuse what they do not know.
+        """
+        if self.targets:
+            return 3
         several = len(self.inputs) > 1 or self.preprocess.get("kind") == "tensors" or OUTPUTS in self.self_test
         return 2 if self.task != DEFAULT or self.decoder or several else 1
 
@@ -128,9 +139,10 @@ class Manifest:
     def to_json(self) -> JsonObject:
         """Return the document that :meth:`to_bytes` seals."""
         tensors = {key: [each.to_json() for each in getattr(self, key)] for key in TENSORS}
-        document = {**asdict(self), **tensors, "schema_version": self.schema_version}
-        left_out = KINDS_OF_TASK if self.schema_version == 1 else ()
-        return {key: value for key, value in document.items() if key not in left_out}
+        targets = [each.to_json() for each in self.targets]
+        document = {**asdict(self), **tensors, "targets": targets, "schema_version": self.schema_version}
+        known = kinds_of(self.schema_version)
+        return {key: value for key, value in document.items() if key in known}
 
     def to_bytes(self) -> bytes:
         """Return the only text that is valid for this manifest, sealed with a sha256 of its content."""
@@ -219,14 +231,18 @@ def written(document: Mapping[str, Any]) -> bytes:
 
 def readable(version: object) -> None:
     if version not in SCHEMA_VERSIONS:
-        raise BundleError(
-            f"{FILE_NAME}: schema_version is {version!r}, this edgekd reads {' and '.join(map(str, SCHEMA_VERSIONS))}; "
-            f"{REMEDY}"
-        )
+        *others, last = SCHEMA_VERSIONS
+        known = f"{', '.join(map(str, others))} and {last}"
+        raise BundleError(f"{FILE_NAME}: schema_version is {version!r}, this edgekd reads {known}; {REMEDY}")
+
+
+def kinds_of(version: int) -> Mapping[str, type]:
+    """Return the keys of a manifest of ``version``, each with the kind of its value."""
+    return KINDS | (KINDS_OF_TASK if version > 1 else {}) | (KINDS_OF_TARGETS if version > 2 else {})
 
 
 def parts(document: JsonObject) -> JsonObject:
-    kinds = KINDS if document["schema_version"] == 1 else KINDS | KINDS_OF_TASK
+    kinds = kinds_of(document["schema_version"])
     checked = {key: value for key, value in section(document, kinds, "").items() if key != "schema_version"}
     files = [File(**section(file, FILE_KINDS, "files: ")) for file in checked["files"]]
     tensors = {key: tuple(tensor(each, f"{key}: ") for each in checked[key]) for key in TENSORS}
@@ -236,7 +252,16 @@ def parts(document: JsonObject) -> JsonObject:
     items(checked["measurements"], dict, "measurements")
     items(list(checked["licenses"].values()), str, "licenses")
     labels, measurements = tuple(checked["labels"]), tuple(checked["measurements"])
-    return checked | tensors | {"files": tuple(files), "labels": labels, "measurements": measurements}
+    targets = tuple(map(target_of, checked.get("targets", [])))
+    known = {"files": tuple(files), "labels": labels, "measurements": measurements, "targets": targets}
+    return checked | tensors | known
+
+
+def target_of(document: Any) -> BundleTarget:
+    threads = target.NUMBER if isinstance(document, dict) and "threads" in document else {}
+    checked = section(document, {**target.KINDS, **target.FLAG, **threads}, "targets: ")
+    require(all(is_label(checked[key]) for key in target.KINDS), "targets: one line of text each")
+    return BundleTarget(**checked)
 
 
 def tensor(document: Any, where: str) -> Tensor:

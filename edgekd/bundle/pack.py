@@ -20,6 +20,7 @@ from edgekd.bundle.predict import Predictor, samples_in
 from edgekd.bundle.raw import INPUT as RAW_INPUT
 from edgekd.bundle.raw import with_raw_input
 from edgekd.bundle.session import BundleSession, Inputs, why_unfit
+from edgekd.bundle.target import BundleTarget
 from edgekd.bundle.verify import LARGEST_FILE
 from edgekd.errors import BundleError, EdgekdError
 from edgekd.external import tensors_outside
@@ -57,6 +58,7 @@ def pack(
     licenses: Mapping[str, str] | None = None,
     raw: np.ndarray | None = None,
     aside: bool = False,
+    targets: Mapping[BundleTarget, Path] | None = None,
 ) -> Path:
     """Write the bundle ``out`` completely or not at all, and return it.
 
@@ -74,6 +76,8 @@ def pack(
         licenses: SPDX expressions of ``model`` and ``data``.
         raw: the uint8 images (N, C, H, W) that the golden input was made of; with them the bundle also gets
             ``model.raw.onnx``, which preprocesses its images itself.
+        targets: where the network runs, each with its ONNX file. The primary model is the file of the first target that
+            has the same bytes, where one has.
         aside: move whatever is at ``out`` aside. Without it an earlier bundle is replaced, and anything else refused.
 
     Raises:
@@ -85,6 +89,10 @@ def pack(
     check_parts(name, models, primary, task.names)
     read = {role: read_content(path, BundleError, LARGEST_FILE) for role, path in models.items()}
     protos = {role: model_of(content, models[role]) for role, content in read.items()}
+    own = {each: read_content(path, BundleError, LARGEST_FILE) for each, path in (targets or {}).items()}
+    for each, content in own.items():
+        model_of(content, (targets or {})[each])
+    shared = next((each.file for each, content in own.items() if content == read[primary]), None)
     session = loaded(read[primary], models[primary], preprocess)
     inputs = tuple(replace(each, bounds=bounds_of(protos[primary], each)) for each in session.inputs)
     fed, got = check_golden(golden, session, inputs, preprocess, task)
@@ -94,11 +102,14 @@ def pack(
         **golden_view(fed, got, several),
         **{file_name(role): (f"model.{role}", content) for role, content in read.items()},
     }
+    if shared:
+        del contents[file_name(primary)]
+    contents |= {each.file: (f"model.{each.name}", content) for each, content in own.items()}
     if raw is not None:
         contents |= raw_view(protos[primary], preprocess, raw, fed)
     draft = Manifest(
         name=name,
-        model=file_name(primary),
+        model=shared or file_name(primary),
         files=listed(contents),
         inputs=inputs,
         outputs=session.outputs,
@@ -114,6 +125,7 @@ def pack(
         lineage=dict(lineage or {}),
         licenses={key: spdx(key, said) for key, said in (licenses or {}).items()},
         raw_inputs=raw_inputs(inputs[0], preprocess) if raw is not None else (),
+        targets=tuple(own),
     )
     contents |= triton_view(draft, task, contents)
     contents[CARD] = ("card", (card or card_of(draft, task)).encode())

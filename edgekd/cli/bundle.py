@@ -162,6 +162,10 @@ def summary(manifest: "Manifest") -> str:
             line(f"task  {manifest.task}"),
             *tensors,
             line(f"labels  {', '.join(manifest.labels)}"),
+            *(
+                line(f"target  {each.device}  {each.file}  {each.runtime} on {each.processor}, {each.precision}")
+                for each in manifest.targets
+            ),
             *(line(f"{option}  {option_text(value)}") for option, value in manifest.decoder_by_label.items()),
             *files,
             *([markdown_table(columns(rows, result_columns(metrics)), rows)] if rows else []),

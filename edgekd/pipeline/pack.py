@@ -13,6 +13,7 @@ from edgekd.arrayfiles import names_in_npz, read_npz
 from edgekd.artifact_cache import METRICS, damaged_file
 from edgekd.bundle.pack import pack
 from edgekd.bundle.session import BundleSession, Inputs
+from edgekd.bundle.target import BundleTarget, file_for
 from edgekd.errors import BundleError, RecipeError
 from edgekd.files import read_object
 from edgekd.pipeline.names import NAMED_SAMPLES, REFERENCE, SAMPLES
@@ -81,6 +82,7 @@ def pack_run(
         raw=must_be_images(raw, preprocess) if raw_input else None,
         card=card,
         aside=out is None,
+        targets=target_files(report, file),
     )
 
 
@@ -137,6 +139,31 @@ def task_of(report: Report, file: Path, names: Sequence[str]) -> Task:
     exported = read_object(file.with_name(METRICS), "run the recipe again", BundleError)
     record = next(each for each in (exported, *exported["others"]) if each["file"] == file.name)
     return TASKS.find(report.task or DEFAULT)(tuple(names), **record.get("decoder", {}))
+
+
+def target_files(report: Report, file: Path) -> dict[BundleTarget, Path]:
+    """Return the recipe's targets, each with its file of the network whose export ``file`` is in.
+
+    Reports of earlier versions name none.
+    """
+    exported = read_object(file.with_name(METRICS), "run the recipe again", BundleError)
+    written = {each["profile"]: each for each in (exported, *exported["others"])}
+    found = {}
+    for each in report.targets or ():
+        if own := written.get(each.profile):
+            target = BundleTarget(
+                name=each.name,
+                device=each.device,
+                runtime=each.runtime,
+                processor=each.processor,
+                profile=each.profile,
+                precision=own["precision"],
+                file=file_for(each.name),
+                measured=each.measured is not None,
+                threads=each.threads,
+            )
+            found[target] = file.with_name(own["file"])
+    return found
 
 
 def float_twin(networks: Mapping[str, RunFile], label: str, run: Path) -> dict[str, Path]:

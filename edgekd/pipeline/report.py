@@ -14,6 +14,7 @@ from edgekd.pipeline.node import NodeCache
 from edgekd.pipeline.remote import RemoteMeasurement
 from edgekd.pipeline.report_rows import Rows
 from edgekd.pipeline.stage_result import StageResult
+from edgekd.pipeline.target_plan import TargetPlan, plan_targets
 from edgekd.pipeline.teachers import ENSEMBLE, EnsembleEvaluation, Teachers
 from edgekd.pipeline.warnings import (
     data_warnings,
@@ -54,8 +55,12 @@ def make_report(
     rows += [of.network(ENSEMBLE, together.evaluation, together.folder)] if together else []
     timed = set(map(file_profile, measured))
     others = [(export, file) for export in exports for file in export.evaluation.files[1:]]
-    rows += [of.emulated(export, file) for export, file in others if file.profile not in timed]
-    rows += _of_targets(of, recipe, exports, measured, remote, compared)
+    planned = plan_targets(recipe, {each.target.device for each in remote})
+    devices = {each.profile: [one.target.device for one in planned if one.profile == each.profile] for each in planned}
+    rows += [
+        of.emulated(export, file, devices.get(file.profile, ())) for export, file in others if file.profile not in timed
+    ]
+    rows += _of_targets(of, recipe, exports, measured, remote, compared, devices)
     student = judged(rows)
     teacher = next(row for row in same_place(student, rows) if row.model == exports[0].label)
     environment = next(iter(measured.values())).environment if measured else fingerprint().to_json()
@@ -86,6 +91,7 @@ def make_report(
             *(lost_groups(breakdown) if breakdown else ()),
             *data_warnings(data),
         ),
+        targets=tuple(_target(each, exports[-1]) for each in planned),
         rows=tuple(rows),
         deployed=schema.Deployed(model=student.model, place=student.place),
         stages=(
@@ -107,6 +113,7 @@ def _of_targets(
     measured: Mapping[Target, Measured],
     remote: Sequence[RemoteMeasurement],
     compared: Mapping[Target, schema.AgainstBaseline],
+    devices: Mapping[str, Sequence[str]],
 ) -> list[schema.Row]:
     """Each network on each target; the first target's runtime comes last, because readers look for it there."""
     there = {each.target: each for each in remote}
@@ -121,7 +128,14 @@ def _of_targets(
         if target in compared:
             found[-1] = found[-1].model_copy(update={"latency_vs_baseline": compared[target]})
     # The predictions and sizes in the runtime are known also where no target had its latency measured.
-    return found or [of.here(export) for export in exports]
+    return found or [of.here(export, devices=devices) for export in exports]
+
+
+def _target(planned: TargetPlan, last: Exported) -> schema.TargetRecord:
+    """The plan of a target, with the precision that its file got."""
+    file = last.own_file_for(planned.target)
+    got = {"precision": file.precision} if file else {}
+    return schema.TargetRecord(**{**planned.to_json(), **got})
 
 
 def _has(there: RemoteMeasurement | None, export: Exported) -> bool:

@@ -1,6 +1,6 @@
 """The rows of a run's report: each network in each runtime."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from edgekd.files import sha256_file
 from edgekd.pipeline.evaluate import PYTORCH, Exported
 from edgekd.pipeline.evaluation import Evaluation, FileRecord
 from edgekd.pipeline.measure import Measured
+from edgekd.pipeline.names import EMULATED
 from edgekd.pipeline.node import NodeCache
 from edgekd.pipeline.remote import RemoteMeasurement
 from edgekd.pipeline.scores import scores
@@ -33,6 +34,8 @@ class Where:
     device: str = "cpu"
     threads: int | None = None
     built_for: str | None = None
+    built_for_device: str | None = None
+    emulates: str | None = None
     latency: LatencyRecord | None = None
     peak_rss_bytes: int | None = None
 
@@ -62,17 +65,37 @@ class Rows:
         task = evaluation.fitted(self.data.task)
         return self._row(label, evaluation, Where("pytorch", evaluation.precision), task, folder / PYTORCH)
 
-    def emulated(self, export: Exported, file: FileRecord) -> schema.Row:
-        """Return the row of a file that no target measures here; ONNX Runtime emulates a runtime that is not here."""
-        where = Where(file.runtime, file.precision, built_for=file.profile)
+    def emulated(self, export: Exported, file: FileRecord, devices: Sequence[str] = ()) -> schema.Row:
+        """Return the row of a file that no target measures here; ONNX Runtime emulates a runtime that is not here.
+
+        ``devices`` are those of the targets that it is for.
+        """
+        where = Where(
+            file.runtime,
+            file.precision,
+            built_for=file.profile,
+            built_for_device=", ".join(devices) or None,
+            emulates=emulated_in(file),
+        )
         task, predictions, figures = self._predicted(export, file)
         notes = disagreement(export.label, file)
         return self._row(export.label, export.evaluation, where, task, predictions, figures, notes=notes)
 
-    def here(self, export: Exported, target: Target | None = None, measured: Measured | None = None) -> schema.Row:
-        """Return the row of the file that this machine runs, timed where a target had it measured."""
+    def here(
+        self,
+        export: Exported,
+        target: Target | None = None,
+        measured: Measured | None = None,
+        devices: Mapping[str, Sequence[str]] | None = None,
+    ) -> schema.Row:
+        """Return the row of the file that this machine runs, timed where a target had it measured.
+
+        ``devices`` are those of the targets, by the profile of their file, where none had it measured.
+        """
         file = export.file_for(target) if target else export.evaluation.here
-        where = Where(target.runtime if target else file.ran_in, file.precision)
+        named = ", ".join((devices or {}).get(file.profile, ())) or None
+        runtime = target.runtime if target else file.ran_in
+        where = Where(runtime, file.precision, built_for_device=named, emulates=emulated_in(file))
         if target and measured:
             latency, memory = measured.latency[export.label], measured.memory[export.label]
             where = replace(where, threads=target.threads, latency=latency, peak_rss_bytes=memory.peak_rss_bytes)
@@ -120,6 +143,8 @@ class Rows:
             device=where.device,
             threads=where.threads,
             built_for=where.built_for,
+            built_for_device=where.built_for_device,
+            emulates=where.emulates,
             params=evaluation.params,
             macs=evaluation.macs,
             latency_ms=schema.Latency(**latency.latency_ms.to_json()) if latency else None,
@@ -144,3 +169,8 @@ class Rows:
             operators=dict(file.operators),
             int8_coverage=file.int8_coverage,
         )
+
+
+def emulated_in(file: FileRecord) -> str | None:
+    """Return the profile of a file whose predictions are by emulation, None of one that its own runtime ran."""
+    return file.profile if file.runtime == EMULATED else None

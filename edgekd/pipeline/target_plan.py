@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from edgekd.bundle.target import file_for
 from edgekd.devices.registry import LOCAL
 from edgekd.errors import ExportError
 from edgekd.profiles import PROFILES, must_serve
@@ -15,8 +16,8 @@ from edgekd.stages.targets import file_profile, is_here, is_measured_here
 from edgekd.strict_json import JsonObject
 
 WIDTH, HEADING = 80, 9
-# Bundles have a file of their own by that name.
-TAKEN = ("raw",)
+# Bundles have files of their own by these names.
+TAKEN = ("raw", "int8", "float16")
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class TargetPlan:
     @property
     def file(self) -> str:
         """Return the name of its file in the bundle."""
-        return f"model.{self.name}.onnx"
+        return file_for(self.name)
 
     @property
     def processor(self) -> str:

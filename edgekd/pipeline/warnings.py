@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from edgekd.bench import LatencyRatio, LatencyRecord
 from edgekd.data import DataSet
-from edgekd.formatting import significant
+from edgekd.formatting import runtime_text, significant
 from edgekd.pipeline.evaluate import LEAST_AGREEMENT, Exported
 from edgekd.pipeline.evaluation import FileRecord
 from edgekd.pipeline.measure import Measured
@@ -64,7 +64,9 @@ def disagreement(label: str, file: FileRecord) -> list[schema.Note]:
     if agreement >= LEAST_AGREEMENT:
         return []
     where = f"; it departs from what the file says at {file.departs_at}" if file.departs_at else ""
-    message = f"{label} predicts as PyTorch does on only {agreement:.1%} of the test samples in {file.runtime}{where}"
+    emulated = runtime_text(file.runtime, file.profile) != file.runtime
+    runtime = f"its file for {file.profile}, by emulation" if emulated else file.runtime
+    message = f"{label} predicts as PyTorch does on only {agreement:.1%} of the test samples in {runtime}{where}"
     return [schema.Note(code="runtime_disagrees", message=message)]
 
 

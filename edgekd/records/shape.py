@@ -78,6 +78,8 @@ FIGURES: dict[str, Reader] = {
     "runtime": text,
     "threads": count,
     "built_for": text,
+    "built_for_device": text,
+    "emulates": text,
     "n": count,
     "right": text,
     "evidence": table({"file": path, "sha256": sha256}, ("file", "sha256")),
@@ -104,6 +106,7 @@ CHECK = table(
     met_if_within,
 )
 FACTS = table({"python": named(anything)})
+TARGET = ("name", "device", "runtime", "processor", "profile", "precision")
 OF_TEACHER = ("file_sha256", "size_bytes", "params", "macs", "precision")
 
 
@@ -116,6 +119,7 @@ def report(value: Any, key: str) -> None:
         "recipe_sha256": text,
         "command": text,
         "rows": rows,
+        "targets": several(table({**dict.fromkeys((*TARGET, "file", "not_measured", "no_file"), text)}, TARGET)),
         "deployed": table({"model": text, "place": text}, ("model", "place")),
         "warnings": NOTES,
         "budget": table({"met": flag, "checks": several(CHECK)}, ("met", "checks"), met_if_all),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from edgekd.formatting import ABSENT, Column, between, percent, significant
+from edgekd.formatting import ABSENT, Column, between, percent, runtime_text, significant
 from edgekd.report.profile import LayersUnderRoofs
 from edgekd.report.schema import ParityRecord, Row
 from edgekd.tasks.metric import Metric
@@ -44,8 +44,10 @@ def step_columns(metric: Metric) -> list[Column]:
 
 
 def runtime_of(parity: ParityRecord) -> str:
-    written_for = f", file for {parity.profile}" if parity.profile and parity.profile != "float" else ""
-    return f"{parity.runtime}{written_for}{f'; departs at {parity.departs_at}' if parity.departs_at else ''}"
+    named = runtime_text(parity.runtime, parity.profile)
+    plain = named != parity.runtime or parity.profile in (None, "float")
+    written_for = "" if plain else f", file for {parity.profile}"
+    return f"{named}{written_for}{f'; departs at {parity.departs_at}' if parity.departs_at else ''}"
 
 
 def two_digits(value: float | None) -> str:

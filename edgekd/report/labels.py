@@ -12,6 +12,7 @@ from matplotlib.layout_engine import PlaceHolderLayoutEngine
 from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 
+from edgekd.formatting import runtime_text
 from edgekd.report.colours import INK, PAPER
 from edgekd.report.schema import Row
 
@@ -47,10 +48,22 @@ def row_labels(rows: Sequence[Row]) -> list[str]:
 
 def distinction(row: Row, same_model: Sequence[Row]) -> list[str]:
     parts = [row.model]
-    for key in ("precision", "runtime", "device"):
-        if len({getattr(other, key) for other in same_model}) > 1:
-            parts.append(str(getattr(row, key)))
+    for of in (_precision, _runtime, _device):
+        if len(set(map(of, same_model))) > 1:
+            parts.append(of(row))
     return parts
+
+
+def _precision(row: Row) -> str:
+    return row.precision
+
+
+def _runtime(row: Row) -> str:
+    return runtime_text(row.runtime, row.emulates or row.built_for, row.emulates is not None)
+
+
+def _device(row: Row) -> str:
+    return str(row.built_for_device or row.device)
 
 
 class Mark(NamedTuple):

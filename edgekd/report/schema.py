@@ -88,7 +88,8 @@ class Row(ReportPart):
 
     So that a report can be compared in pairs with another one by itself, ``right`` has a bit for each test sample
     (:mod:`edgekd.stats.correct`), and ``evidence`` names a file for metrics of which samples are not right or wrong.
-    ``built_for`` is the profile of a file whose runtime is not here.
+    ``built_for`` is the profile of a file whose runtime is not here, and ``built_for_device`` the
+    devices of its targets. ``emulates`` is that profile where the file's figures are by emulation.
     """
 
     model: str
@@ -98,6 +99,8 @@ class Row(ReportPart):
     device: str | None = None
     threads: Count | None = None
     built_for: str | None = None
+    built_for_device: str | None = None
+    emulates: str | None = None
     n: Count | None = None
     expected_calibration_error: Fraction | None = None
     reliability: tuple[ConfidenceBin, ...] | None = None
@@ -184,6 +187,26 @@ class BudgetRecord(ReportPart):
         return cls(met=all(check.met for check in checks), checks=tuple(checks))
 
 
+class TargetRecord(ReportPart):
+    """A target of the recipe: what its file in the bundle is written for, and whether it was timed there.
+
+    ``measured`` is ``here`` or ``there``, and absent where it was not timed, for which ``not_measured`` has the reason.
+    ``file`` is absent where the network's training serves the target none, for which ``no_file`` has the reason.
+    """
+
+    name: str
+    device: str
+    runtime: str
+    processor: str
+    profile: str
+    precision: str
+    threads: Count | None = None
+    file: str | None = None
+    measured: Literal["here", "there"] | None = None
+    not_measured: str | None = None
+    no_file: str | None = None
+
+
 class DataRecord(ReportPart):
     name: str
     fingerprint: str
@@ -267,6 +290,7 @@ class Report(ReportPart):
     data: DataRecord | None = None
     budget: BudgetRecord | None = None
     warnings: tuple[Note, ...] = ()
+    targets: tuple[TargetRecord, ...] | None = None
     rows: tuple[Row, ...] = ()
     deployed: Deployed | None = None
     stages: tuple[StageRecord, ...] = ()

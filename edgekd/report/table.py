@@ -51,12 +51,12 @@ class Results:
 def results(shown: Sequence[Column], rows: Sequence[Row], with_intervals: Sequence[str]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in shown:
-        with_interval = column.heading in with_intervals
+        folds = column.heading in ("Runtime", *with_intervals)
         table.add_column(
             column.heading,
             justify="right" if column.number else "left",
-            no_wrap=not with_interval,
-            min_width=11 if with_interval else None,
+            no_wrap=not folds,
+            min_width=11 if folds else None,
         )
     for row in rows:
         table.add_row(*(Text(line(column.cell(row))) for column in shown))

@@ -125,7 +125,7 @@ def test_paths_that_lead_out_are_refused(bundle: Path, path: str) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda d: d.update(schema_version=3), "schema_version is 3, this edgekd reads 1 and 2"),
+        (lambda d: d.update(schema_version=4), "schema_version is 4, this edgekd reads 1, 2 and 3"),
         (lambda d: d.pop("schema_version"), "schema_version is None"),
         (lambda d: d.pop("labels"), "labels missing"),
         (lambda d: d.update(labels=[1]), "labels: an item"),

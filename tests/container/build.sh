@@ -89,7 +89,7 @@ try() {
     entry=$(buildah inspect --format '{{index .OCIv1.Config.Entrypoint 0}}' "$container")
     edgekd --help
     edgekd bundle verify bundle
-    edgekd bench bundle/model.onnx --seconds 1
+    edgekd bench bundle --seconds 1
     edgekd run /opt/edgekd/recipes/quickstart.yaml --dry-run
 }
 

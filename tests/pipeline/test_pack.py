@@ -52,7 +52,7 @@ def test_what_it_was_made_of(toy_run: Path) -> None:
 def test_its_files_are_the_runs(toy_run: Path) -> None:
     rows = json.loads((toy_run / "report.json").read_text())["rows"]
     files = {row["model"]: row["file"] for row in rows if row["runtime"] == "onnxruntime"}
-    for name, model in (("model.int8.onnx", "quantized"), ("model.onnx", "pruned")):
+    for name, model in (("model.cpu.onnx", "quantized"), ("model.onnx", "pruned")):
         assert sha256_file(toy_run / "bundle" / name) == sha256_file(toy_run / files[model])
     assert Predictor(toy_run / "bundle").self_test().passed
 
@@ -71,7 +71,7 @@ def test_a_stage_licences_a_name_and_a_card(run: Path, tmp_path: Path) -> None:
     said = {"model": "apache-2.0", "data": "CC-BY-4.0 OR LicenseRef-Ours"}
     bundle = pack_run(run, tmp_path / "b", stage="distilled", name="digits", licenses=said, raw_input=True)
     manifest = verify(bundle)
-    assert (manifest.name, manifest.model) == ("digits", "model.onnx")
+    assert (manifest.name, manifest.model) == ("digits", "model.cpu.onnx")
     assert manifest.licenses == {"model": "Apache-2.0", "data": "CC-BY-4.0 OR LicenseRef-Ours"}
     assert manifest.lineage["network"] == "distilled"
     assert [stage["name"] for stage in manifest.lineage["stages"]] == ["distill"]
@@ -149,7 +149,7 @@ def test_the_command_needs_no_torch(run: Path, tmp_path: Path) -> None:
     arguments = ["bundle", "pack", run, "--out", tmp_path / "b", "--license", "MIT", "--raw-input", "--json"]
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "False\n")
-    assert {"model.raw.onnx", "model.int8.onnx", "manifest.json"} <= set(json.loads(done.stdout)["files"])
+    assert {"model.raw.onnx", "model.cpu.onnx", "manifest.json"} <= set(json.loads(done.stdout)["files"])
     assert verify(tmp_path / "b").licenses == {"model": "MIT"}
 
 

@@ -13,10 +13,12 @@ import pytest
 import torch
 
 from edgekd.bundle.session import BundleSession
+from edgekd.bundle.verify import verify
 from edgekd.data import DataSet, InMemory, load_data
 from edgekd.devices.registry import Device, add_device, find_device
 from edgekd.devices.targets import RemoteTarget
 from edgekd.errors import DeviceError
+from edgekd.files import sha256_file
 from edgekd.gate.files import keep_files
 from edgekd.gate.subject import load_subject, subject_of
 from edgekd.pipeline.chunks import chunks
@@ -92,6 +94,19 @@ def test_every_network_has_a_row_on_every_device(finished):
         assert row.latency_ms is not None and row.latency_vs_teacher is not None
     assert orin["quantized"].file.endswith("model-tensorrt.onnx") and orin["quantized"].precision == "int8"
     assert not [note.code for note in report.warnings if note.code in ("target_skipped", "device_disagrees")]
+
+
+def test_the_bundle_has_a_file_for_every_device(finished):
+    folder, report = finished
+    targets = verify(folder / "bundle").targets
+    assert [(each.device, each.file, each.runtime, each.measured) for each in targets] == [
+        ("cpu", "model.cpu.onnx", "onnxruntime", True),
+        ("desk", "model.desk.onnx", "onnxruntime", True),
+        ("orin", "model.orin.onnx", "tensorrt", True),
+    ]
+    digests = {row.device: row.file_sha256 for row in report.rows if row.model == "quantized" and row.file}
+    assert {each.device: sha256_file(folder / "bundle" / each.file) for each in targets} == digests
+    assert [each.measured for each in report.targets] == ["here", "there", "there"]
 
 
 def test_the_energy_of_a_jetson_is_in_the_report(finished):

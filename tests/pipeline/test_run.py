@@ -15,6 +15,7 @@ from edgekd.bundle.verify import verify
 from edgekd.data import load_data
 from edgekd.errors import EdgekdError, StorageError
 from edgekd.files import sha256_file
+from edgekd.formatting import columns
 from edgekd.gate import load_subject
 from edgekd.gate.files import keep_files
 from edgekd.pipeline.evaluate import ExportNode
@@ -195,17 +196,33 @@ def test_any_stage_alone_without_a_teacher(again, tmp_path):
 
 
 def test_a_target_that_cannot_be_measured_is_a_warning_with_a_code(again, tmp_path):
-    text = SHORT + "targets:\n  - {device: jetson, runtime: tensorrt, architecture: arm}\n"
+    text = SHORT + (
+        "targets:\n  - {device: jetson, runtime: tensorrt, architecture: arm}\n  - {device: pi, architecture: arm}\n"
+    )
     text = text.replace("budget: {accuracy_drop: 100}", "budget: {latency_ratio: 0.5}")
     text = text.replace("  - quantize: {epochs: 1, rungs: [qat], placement: int8}\n", "")
     report = run(load_recipe(write_recipe(tmp_path, text)), again)
     # Networks this small lose classes too.
-    assert [note.code for note in report.warnings if note.code != "class_lost"] == ["target_skipped"]
+    assert [note.code for note in report.warnings if note.code != "class_lost"] == ["target_skipped"] * 2
     assert not report.budget.met
     assert report.budget.checks[0].value is None
     rows = [row for row in report.rows if row.runtime == "onnxruntime"]
     assert all(row.latency_ms is None and row.size_bytes and row.accuracy is not None for row in rows)
     assert report.environment["packages"]["onnxruntime"]
+    manifest = verify(again / "bundle")
+    assert [(each.file, each.processor, each.precision, each.measured) for each in manifest.targets] == [
+        ("model.jetson.onnx", "NVIDIA GPU", "float16", False),
+        ("model.pi.onnx", "aarch64 CPU", "float32", False),
+    ]
+    assert manifest.model == "model.jetson.onnx" and {each.file for each in report.targets} == {
+        each.file for each in manifest.targets
+    }
+    shown = [row.to_json() for row in report.rows if row.model == "distilled" and row.file]
+    runtime, device = (column.cell for column in columns(shown, ()) if column.heading in ("Device", "Runtime"))
+    assert {(device(row), runtime(row)) for row in shown} == {
+        ("jetson", "tensorrt file, checked by emulation"),
+        ("pi", "onnxruntime-arm file, checked by emulation"),
+    }
 
 
 def test_the_bundle_verifies_and_predicts_by_itself(finished):

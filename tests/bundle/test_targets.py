@@ -1,0 +1,72 @@
+"""A file for each target, named in manifest, card and summary."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgekd.bundle.diff import diff
+from edgekd.bundle.manifest import Manifest
+from edgekd.bundle.pack import pack
+from edgekd.bundle.predict import Predictor
+from edgekd.bundle.target import BundleTarget, file_for
+from edgekd.bundle.verify import verify
+from edgekd.cli.bundle import summary
+from edgekd.errors import BundleError
+
+from .models import linear_model
+from .test_pack import contents
+
+
+def target(name: str, profile: str = "onnxruntime-x86", **more: Any) -> BundleTarget:
+    facts = {"runtime": "onnxruntime", "processor": "x86_64 CPU", "precision": "int8", "measured": True, **more}
+    return BundleTarget(name=name, device=name, profile=profile, file=file_for(name), **facts)
+
+
+@pytest.fixture
+def packed(parts: dict[str, Any], tmp_path: Path) -> Path:
+    int8, other = parts["models"]["int8"], linear_model(tmp_path / "arm.onnx", scale=0.98)
+    targets = {
+        target("cpu", threads=1): int8,
+        target("desk", threads=4): int8,
+        target("pi", "onnxruntime-arm", processor="aarch64 CPU", measured=False): other,
+    }
+    return pack(tmp_path / "packed", **parts, targets=targets)
+
+
+def test_each_target_has_its_file(packed: Path, parts: dict[str, Any], bundle: Path) -> None:
+    manifest, found = verify(packed), contents(packed)
+    # The primary model is the first target's file; the float32 twin keeps its name.
+    assert manifest.model == "model.cpu.onnx" and "model.int8.onnx" not in found and "model.onnx" in found
+    assert found["model.cpu.onnx"] == found["model.desk.onnx"] == contents(bundle)["model.int8.onnx"]
+    assert found["model.pi.onnx"] not in (found["model.cpu.onnx"], found["model.onnx"])
+    assert found["triton/halves/1/model.onnx"] == found["model.cpu.onnx"]
+    document = json.loads(found["manifest.json"])
+    assert document["schema_version"] == 3
+    assert document["targets"][1] == {
+        "name": "desk", "device": "desk", "runtime": "onnxruntime", "processor": "x86_64 CPU", "threads": 4,
+        "profile": "onnxruntime-x86", "precision": "int8", "file": "model.desk.onnx", "measured": True,
+    }  # fmt: skip
+    assert Manifest.from_bytes(found["manifest.json"]) == manifest and "threads" not in document["targets"][2]
+    assert Predictor(packed).self_test().passed
+
+
+def test_card_summary_and_diff_name_them(packed: Path, bundle: Path) -> None:
+    card = (packed / "README.md").read_text()
+    assert "## Targets" in card and "run `model.cpu.onnx`" in card
+    assert "| pi | model.pi.onnx | onnxruntime | aarch64 CPU | int8 | no |" in card
+    assert "## Targets" not in (bundle / "README.md").read_text()
+    assert "target  pi  model.pi.onnx  onnxruntime on aarch64 CPU, int8" in summary(verify(packed))
+    changed = {(each.part, each.item) for each in diff(verify(bundle), verify(packed)) if each.part == "targets"}
+    assert changed == {("targets", "cpu 1"), ("targets", "desk 4"), ("targets", "pi")}
+
+
+def test_a_target_without_its_file_is_refused(packed: Path, parts: dict[str, Any], tmp_path: Path) -> None:
+    manifest = verify(packed)
+    other = BundleTarget(**{**vars(manifest.targets[2]), "file": "model.other.onnx"})
+    with pytest.raises(BundleError, match="targets: the file 'model.other.onnx' of 'pi' is not among the files"):
+        Manifest(**{**vars(manifest), "targets": (other,)})
+    (tmp_path / "broken.onnx").write_bytes(b"no model")
+    with pytest.raises(BundleError, match="broken.onnx: not an ONNX file"):
+        pack(tmp_path / "b", **parts, targets={target("pi"): tmp_path / "broken.onnx"})
