@@ -97,6 +97,7 @@ FLOORS = (
     (Room("stages", "stage.py", torch=True),),
     (Room("recipe", "schema.py"), Room("report", "schema.py")),
     (Room("pipeline", "run.py", torch=True),),
+    (Room("search", "space.py", torch=True),),
     (Room("cli", "main.py"),),
 )
 ROOMS = {room.name: (floor, room) for floor, rooms in enumerate(FLOORS, start=1) for room in rooms}
@@ -143,6 +144,10 @@ def _imported(path: Path, nodes: "list[ast.AST] | list[ast.stmt]") -> set[str]:
 
 # Files that read or write documents of JSON, TOML and YAML as they are, before they become records or after.
 EDGE = {
+    "recipe/open_fields.py": "a recipe's YAML before it is validated",
+    "search/default_space.py": "writes parts of a recipe's YAML",
+    "search/opening.py": "a recipe's YAML before it is validated",
+    "search/space.py": "fills values into a recipe's YAML",
     "agent/child.py": "messages between two processes",
     "agent/inputs.py": "reads the signature in a file's metadata",
     "agent/interleave.py": "messages between two processes",
@@ -194,6 +199,7 @@ STAY = {
     "pipeline/threads.py": "the state of PyTorch, which a run holds and gives back",
     "pipeline/worker.py": "the part of the other processes of a run",
     "prune/importance/build.py": "importances by their names",
+    "search/names.py": "reads registries that need PyTorch, apart from a recipe's YAML",
     "stages/order.py": "a rule over all stages",
     "train/l2_sp.py": "a method from a paper is a file",
 }

@@ -26,21 +26,17 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 @app.command()
 def check(recipes: Files, overrides: Set = [], as_json: Json = False) -> None:  # noqa: B006
     """Check that recipes can run, and list every mistake."""
-    from edgekd.pipeline.check import check_recipe
-    from edgekd.pipeline.target_plan import describe_targets
-
     documents, mistakes = [], []
     for path in recipes:
         try:
-            checked = check_recipe(path, overrides)
+            document, words = checked(path, overrides)
         except RecipeError as error:
             documents.append({"path": str(path), "ok": False, "mistakes": str(error).splitlines()})
             mistakes.append(str(error))
             continue
-        targets = [each.to_json() for each in checked.targets]
-        documents.append({"path": str(path), "ok": True, **to_json(checked.recipe), "targets": targets})
+        documents.append({"path": str(path), "ok": True, **document})
         if not as_json:
-            tell("\n".join([line(checked.recipe), *describe_targets(checked.recipe, checked.targets)]))
+            tell(words)
     if as_json:
         typer.echo(json.dumps(documents, indent=1))
     if mistakes:
@@ -62,6 +58,33 @@ def show(recipe: File, overrides: Set = [], as_json: Json = False) -> None:  # n
 
     loaded = load_recipe(recipe, overrides)
     typer.echo(json.dumps(loaded.to_json(), indent=1) if as_json else plain_text.lines(loaded.to_yaml().rstrip()))
+
+
+def checked(path: Path, overrides: list[str]) -> tuple[dict[str, Any], str]:
+    """Return the facts of the recipe at ``path``, and lines with them."""
+    from edgekd.recipe.load import read_tree
+    from edgekd.recipe.open_fields import is_open
+
+    if is_open(read_tree(path, overrides)):
+        return checked_space(path, overrides)
+    from edgekd.pipeline.check import check_recipe
+    from edgekd.pipeline.target_plan import describe_targets
+
+    found = check_recipe(path, overrides)
+    targets = [each.to_json() for each in found.targets]
+    words = "\n".join([line(found.recipe), *describe_targets(found.recipe, found.targets)])
+    return {**to_json(found.recipe), "targets": targets}, words
+
+
+def checked_space(path: Path, overrides: list[str]) -> tuple[dict[str, Any], str]:
+    """Return the facts of the recipe at ``path``, which leaves fields open, and a line with them."""
+    from edgekd.search.opening import open_space
+
+    space = open_space(path, overrides)
+    arms = [arm.name for arm in space.arms]
+    document = {"name": space.base.name, "arms": arms, "dimensions": [each.name for each in space.dimensions]}
+    count = "1 kind of student" if len(arms) == 1 else f"{len(arms)} kinds of students"
+    return document, f"ok  {space.base.name}  (edgekd fit: {count}: {', '.join(arms)})"
 
 
 def to_json(recipe: "Recipe") -> dict[str, Any]:

@@ -42,6 +42,20 @@ def build(name: str, input_shape: tuple[int, ...], num_classes: int, **args: Any
     return network
 
 
+def must_be_known(name: str) -> None:
+    """Refuse a name that no network has; a user's function is not loaded.
+
+    Raises:
+        ModelError: there is no such network; the message has the nearest.
+    """
+    if name.startswith("torchvision/"):
+        _known_to_torchvision(name)
+    elif name.startswith("timm/"):
+        _known_to_timm(name)
+    elif not userfile.is_reference(name):
+        MODELS.find(name)
+
+
 def code_of(
     name: str, input_shape: Shape, num_classes: int, args: dict[str, Any], signature: Signature | None = None
 ) -> tuple[str, ...]:
@@ -95,13 +109,7 @@ def _builder(name: str, input_shape: Shape, num_classes: int) -> _Builder:
 def _of_torchvision(reference: str, input_shape: Shape, num_classes: int) -> _Builder:
     from torchvision import models
 
-    name = reference.removeprefix("torchvision/")
-    is_of_masks = name.startswith(SEGMENTATION)
-    name, group = name.removeprefix(SEGMENTATION), models.segmentation if is_of_masks else models
-    known = models.list_models(module=group)
-    if name not in known:
-        kind = "segmentation" if is_of_masks else "classification"
-        raise ModelError(f"torchvision has no {kind} network {name!r}{nearest(name, known)}")
+    name, is_of_masks = _known_to_torchvision(reference)
     if len(input_shape) != 3 or input_shape[0] != 3:
         raise ModelError(f"{reference} takes 3-channel images, the data gives {input_shape}: set grayscale: false")
     fixed: dict[str, object] = {"weights": None, "num_classes": num_classes}
@@ -124,7 +132,29 @@ def _out(_: nn.Module, __: Any, outputs: Any) -> Any:
     return outputs["out"]
 
 
+def _known_to_torchvision(reference: str) -> tuple[str, bool]:
+    """Return torchvision's own name, and whether the network gives masks."""
+    from torchvision import models
+
+    name = reference.removeprefix("torchvision/")
+    is_of_masks = name.startswith(SEGMENTATION)
+    name, group = name.removeprefix(SEGMENTATION), models.segmentation if is_of_masks else models
+    known = models.list_models(module=group)
+    if name not in known:
+        kind = "segmentation" if is_of_masks else "classification"
+        raise ModelError(f"torchvision has no {kind} network {name!r}{nearest(name, known)}")
+    return name, is_of_masks
+
+
 def _of_timm(reference: str, input_shape: Shape, num_classes: int) -> _Builder:
+    name = _known_to_timm(reference)
+    import timm
+
+    fixed = {"pretrained": False, "num_classes": num_classes}
+    return _Builder(partial(timm.create_model, name), reference, usual={"in_chans": input_shape[0]}, fixed=fixed)
+
+
+def _known_to_timm(reference: str) -> str:
     try:
         import timm
     except ImportError as cause:
@@ -132,5 +162,4 @@ def _of_timm(reference: str, input_shape: Shape, num_classes: int) -> _Builder:
     name = reference.removeprefix("timm/")
     if not timm.is_model(name):
         raise ModelError(f"timm has no network {name!r}{nearest(name, timm.list_models())}")
-    fixed = {"pretrained": False, "num_classes": num_classes}
-    return _Builder(partial(timm.create_model, name), reference, usual={"in_chans": input_shape[0]}, fixed=fixed)
+    return name

@@ -1,13 +1,13 @@
 """The plan of a run: its data and networks, and what can be tried on them before any time is spent."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgekd.data import DataSet, load_data
 from edgekd.errors import RecipeError
 from edgekd.models import count_macs, count_parameters
 from edgekd.pipeline.network_check import CheckInputs, check_inputs, check_network
 from edgekd.pipeline.start import Start, Starts, starts_of
-from edgekd.recipe import Recipe
+from edgekd.recipe import Recipe, Stage
 from edgekd.stages.job import Trial
 from edgekd.stages.work import WORK
 from edgekd.tasks.task import Task
@@ -39,9 +39,13 @@ class RunPlan:
         return {"teacher": teacher, **numbered, "student": self.student}
 
 
-def plan(recipe: Recipe) -> RunPlan:
-    """Load the data and build the networks, to find what cannot work before any time is spent."""
-    data = load_data(recipe.data, recipe.seed, recipe.kind)
+def plan(recipe: Recipe, data: DataSet | None = None) -> RunPlan:
+    """Load the data and build the networks, to find what cannot work before any time is spent.
+
+    Args:
+        data: the recipe's, where it is loaded already.
+    """
+    data = data or load_data(recipe.data, recipe.seed, recipe.kind)
     starts, inputs = starts_of(recipe, data), check_inputs(data)
     first, *rest = (recipe.teacher, *recipe.teacher.others)
     learns = [first.train is not None or recipe.student is None, *(each.train is not None for each in rest)]
@@ -67,18 +71,25 @@ def must_compress(recipe: Recipe, starts: Starts, samples: int, task: Task) -> t
 
     Returns what its user should know of each stage, a line each.
     """
-    start = starts.first
-    student, taught = start.network().eval(), starts.teachers[0].network().eval()
+    first = trial_of(recipe, recipe.stages[0], starts, samples, task)
     for own, teacher in zip(starts.teachers, (recipe.teacher, *recipe.teacher.others), strict=True):
         if teacher.train is not None:
             Transfer(own.network(), teacher.train)
     notes: list[str] = []
     for stage in recipe.stages:
-        Transfer(student, stage)
+        Transfer(first.student, stage)
         work = WORK[stage.name]
-        trial = Trial(start.network, student, taught, start.spec.inputs, samples, task, work.needs(recipe))
+        trial = replace(first, needs=work.needs(recipe))
         notes += [f"{stage.name:8} {note}" for note in work.check(stage, trial)]
     return tuple(notes)
+
+
+def trial_of(recipe: Recipe, stage: Stage, starts: Starts, samples: int, task: Task) -> Trial:
+    """Return the untrained networks of ``recipe``, and what ``stage`` needs of it."""
+    start = starts.first
+    student, taught = start.network().eval(), starts.teachers[0].network().eval()
+    needs = WORK[stage.name].needs(recipe)
+    return Trial(start.network, student, taught, start.spec.inputs, samples, task, needs)
 
 
 def must_shrink(recipe: Recipe, teacher: Size, student: Size) -> None:

@@ -80,6 +80,11 @@ def prune_to(target: str, share: float, prunable: Prunable) -> Pruned:
     return _smallest(target, share, prunable, allocation.cheapest())
 
 
+def least_share(target: str, prunable: Prunable) -> float:
+    """Return the least share that a cut reaches, in (0, 1], with ``target`` the name of an entry of :data:`COUNTS`."""
+    return _cut(target, prunable, allocator(prunable, _costs(target, prunable)).cheapest()).share
+
+
 def must_reach(target: str, share: float, prunable: Prunable) -> None:
     """Refuse a ``share`` that no cut reaches.
 

@@ -68,6 +68,10 @@ class CutCosts:
         """Set the counted cost of the uncut network; its part outside the layers stays, whatever their widths."""
         self.fixed, self.total = total - self._layers_total(), total
 
+    def set_layers(self) -> None:
+        """Set the cost of the uncut network to that of its layers, as if nothing else cost anything."""
+        self.set_total(self._layers_total())
+
     def share(self, group: int | None, widths: Widths) -> float:
         """Return the relative cost at ``widths`` channels in the groups: of one group's layers, or of the network."""
         names: Iterable[str] = self.layers if group is None else self.of_group[group]

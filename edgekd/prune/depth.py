@@ -148,6 +148,15 @@ def must_shorten(
     return blocks, before
 
 
+def least_depth(network: nn.Module, input_shape: Shape | Signature, *, cost: Callable[[nn.Module], float]) -> float:
+    """Return the share of the cost that is left without any residual block, in (0, 1]; 1 where none can go.
+
+    The arguments are :func:`cut_depth`'s.
+    """
+    blocks = residual_blocks(network, input_shape)
+    return cost(_without(network, blocks)) / cost(_without(network, ()))
+
+
 def _shape_keepers(network: nn.Module, input_shape: Shape | Signature) -> dict[str, Tensor]:
     calls: dict[nn.Module, list[Tensor | None]] = {}
 

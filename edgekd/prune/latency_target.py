@@ -73,6 +73,18 @@ def prune_to_latency(
         return _LatencySearch(prunable, share, costs, clock).run()
 
 
+def least_latency(prunable: Prunable, table: LatencyTable) -> float:
+    """Predict the least share of its layers' time that a cut reaches, in (0, 1]; layers that ``table`` lacks are timed.
+
+    Raises:
+        MeasurementError: the runtime does not run one of the layers.
+    """
+    costs = CutCosts(prunable, table)
+    costs.measure()
+    costs.set_layers()
+    return costs.share(None, allocator(prunable, costs).cheapest())
+
+
 class _LatencySearch:
     """Alternates between allocating widths and measuring the cut network."""
 

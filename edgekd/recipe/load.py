@@ -11,11 +11,13 @@ from edgekd.files import read_content
 from edgekd.nearest import nearest
 from edgekd.options import Mistake
 from edgekd.recipe.mistakes import explain, gathered, shown
+from edgekd.recipe.open_fields import open_fields
 from edgekd.recipe.overrides import override
 from edgekd.recipe.schema import Recipe, paths_of
 from edgekd.recipe.tree import Loc, Origin, Tree, mistake, parse
 
 LARGEST = 256 << 10
+LookUp = Callable[[Tree, Recipe | None], Sequence[Mistake]]
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -30,9 +32,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     return load_checked(path, overrides, lambda tree, recipe: [])
 
 
-def load_checked(
-    path: Path, overrides: Sequence[str], look_up: Callable[[Tree, Recipe | None], Sequence[Mistake]]
-) -> Recipe:
+def load_checked(path: Path, overrides: Sequence[str], look_up: LookUp) -> Recipe:
     """Load a recipe as :func:`load_recipe` does, and have it checked further.
 
     Args:
@@ -42,9 +42,30 @@ def load_checked(
     Raises:
         RecipeError: with a line for each mistake.
     """
+    tree = read_tree(path, overrides)
+    if found := open_fields(tree):
+        way_out = f"left open; 'edgekd fit {path}' finds it, or write one value"
+        raise RecipeError("\n".join(str(mistake(tree.origin(loc), loc, way_out)) for loc in found))
+    return recipe_of(tree, look_up)
+
+
+def read_tree(path: Path, overrides: Sequence[str] = ()) -> Tree:
+    """Read the recipe at ``path`` with what it extends and ``overrides``, before it is validated."""
     tree = read_extended(path, ())
     for setting in overrides:
         override(tree, setting)
+    return tree
+
+
+def recipe_of(tree: Tree, look_up: LookUp = lambda tree, recipe: []) -> Recipe:
+    """Validate ``tree``, whose paths are made absolute.
+
+    Args:
+        look_up: as for :func:`load_checked`.
+
+    Raises:
+        RecipeError: with a line for each mistake.
+    """
     written = make_paths_absolute(tree)
     recipe, found = None, []
     try:

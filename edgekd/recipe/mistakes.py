@@ -50,7 +50,8 @@ def _explained(details: ErrorDetails) -> Mistake:
         loc = loc[:-1]
     elif details["type"] == "missing":
         field = kind_at(loc[:-1])[0].model_fields[loc[-1]]
-        message = f"missing key {loc[-1]!r}; expected {field.description}"
+        found = "; 'edgekd fit' finds them where they are left out" if loc == ("stages",) else ""
+        message = f"missing key {loc[-1]!r}; expected {field.description}{found}"
         loc = loc[:-1]
     elif details["type"] == "extra_forbidden":
         message = unknown_key(loc)

@@ -13,7 +13,7 @@ from edgekd.data.options import Data
 from edgekd.distill.combination import COMBINATIONS
 from edgekd.files import canonical_json, sha256
 from edgekd.nearest import nearest
-from edgekd.options import Budget, Mistake, Registered, Section, Target
+from edgekd.options import Budget, Mistake, Registered, Section, Target, Text
 from edgekd.recipe.dialect import RecipeDumper
 from edgekd.recipe.sections import Student, Teacher
 from edgekd.recipe.stages import AnyStage
@@ -32,6 +32,8 @@ PATHS: tuple[Loc, ...] = (
     ("student", "model"),
 )
 OTHERS = ("teacher", "others")
+# Besides the metrics of the task.
+OBJECTIVES = ("latency", "size", "energy")
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 
 
@@ -61,6 +63,9 @@ class Recipe(Section):
         default=(Target(),), strict=False, min_length=1, description="where the student must run"
     )
     budget: Budget = Field(default=Budget(), description="what the student must keep to")
+    objective: Text | None = Field(
+        default=None, description="what 'edgekd fit' makes best within the budget: latency, size, energy or a metric"
+    )
 
     _written: dict[str, str] = PrivateAttr({})
 
@@ -121,6 +126,15 @@ class Recipe(Section):
                 f"{' or '.join(known)}",
                 *("budget", *at),
             )
+        return self
+
+    @model_validator(mode="after")
+    def objective_is_known(self) -> Self:
+        """Refuse an objective that no student is measured by."""
+        known = [*OBJECTIVES, *(metric.name for metric in self.kind.metrics)]
+        if self.objective is not None and self.objective not in known:
+            hint = nearest(self.objective, known)
+            raise Mistake(f"{self.objective!r} is no objective{hint}; give {' or '.join(known)}", "objective")
         return self
 
     @model_validator(mode="after")

@@ -45,7 +45,7 @@ def test_check_goes_on_after_a_mistake(write: Write) -> None:
     assert isinstance(result.exception, RecipeError)
     assert str(result.exception).splitlines() == [
         "bad.yaml:8: sed: unknown key (did you mean 'seed'?); known: name, seed, task, data, teacher, student, "
-        "stages, targets, budget, extends",
+        "stages, targets, budget, objective, extends",
         "none.yaml: no such file",
     ]
 

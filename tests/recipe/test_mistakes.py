@@ -26,7 +26,7 @@ DISTILL = (
             "name: small",
             "name: small\nbuget: {}",
             "r.yaml:2: buget: unknown key (did you mean 'budget'?); known: name, seed, task, data, teacher, "
-            "student, stages, targets, budget, extends",
+            "student, stages, targets, budget, objective, extends",
         ),
         (
             "source: digits",

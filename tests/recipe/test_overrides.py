@@ -67,7 +67,9 @@ def test_paths_are_relative_to_the_current_directory(write: Write, tmp_path: Pat
     assert recipe.data.path == tmp_path.parent / "d"
 
 
-KEYS = "distill, factorize, prune, quantize, name, seed, task, data, teacher, student, stages, targets, budget"
+KEYS = (
+    "distill, factorize, prune, quantize, name, seed, task, data, teacher, student, stages, targets, budget, objective"
+)
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,21 @@
 """A check before any training that a pruning can reach its goal."""
 
+from collections.abc import Iterator, Mapping
 from functools import partial
+from typing import Any
 
+from edgekd.devices.targets import resolve_target
 from edgekd.errors import RecipeError
 from edgekd.models import count_macs
 from edgekd.prune import IMPORTANCES
-from edgekd.prune.budget import must_reach
+from edgekd.prune.budget import least_share, must_reach
 from edgekd.prune.counts import COUNTS
-from edgekd.prune.depth import must_shorten
+from edgekd.prune.depth import least_depth, must_shorten
 from edgekd.prune.importance import build_importance
+from edgekd.prune.latency import LatencyTable
+from edgekd.prune.latency_target import least_latency
 from edgekd.prune.prunable import Prunable
+from edgekd.registry import Registry
 from edgekd.runtime import RUNTIMES
 from edgekd.stages.job import Trial
 from edgekd.stages.prune.options import Prune
@@ -22,7 +28,7 @@ def check(stage: Prune, trial: Trial) -> tuple[str, ...]:
         RecipeError: the goal is a latency that cannot be measured.
         EdgekdError: the goal cannot be reached, or the importance is not known.
     """
-    deployed, network, shape = trial.needs, trial.network(), trial.inputs
+    deployed, shape = trial.needs, trial.inputs
     if stage.latency is not None and not deployed.timed:
         timed = " or ".join(name for name, runtime in RUNTIMES.items() if runtime.records_kernels)
         raise RecipeError(
@@ -37,16 +43,49 @@ def check(stage: Prune, trial: Trial) -> tuple[str, ...]:
             f"{metric.unit_of_differences} of {metric.title}"
         )
     build_importance(stage.importance, stage.reduction)
-    round_to = stage.round_to or deployed.channels
-    ranked = partial(Prunable, scope=stage.scope, round_to=round_to, max_ratio=stage.max_ratio, ignore=stage.ignore)
-    if IMPORTANCES.find(stage.importance).gradients == "none":
-        ranked = partial(ranked, importance=stage.importance)
     if stage.depth is not None:
-        must_shorten(network, shape, cost=lambda each: count_macs(each, shape), target=stage.depth)
+        must_shorten(trial.network(), shape, cost=lambda each: count_macs(each, shape), target=stage.depth)
     goal = stage.goal
     if goal is None:
         return ()
-    prunable = ranked(network, shape)
+    prunable = _prunable(stage, trial)
     if goal in COUNTS and stage.depth is None and (stage.steps or 1) == 1:
         must_reach(goal, getattr(stage, goal), prunable)
     return tuple(f"unpruned: {layers}" for layers in prunable.unpruned)
+
+
+def least(stage: Prune, trial: Trial, key: str) -> float:
+    """Return the least share of ``key``, one of the stage's options, that its cut reaches: in (0, 1].
+
+    A latency is predicted from the times of the network's layers; those that the target's table lacks are timed.
+
+    Raises:
+        EdgekdError: the target cannot be timed, or nothing can be cut.
+    """
+    if key == "depth":
+        return least_depth(trial.network(), trial.inputs, cost=lambda each: count_macs(each, trial.inputs))
+    prunable = _prunable(stage, trial)
+    if key in COUNTS:
+        return least_share(key, prunable)
+    needs = trial.needs
+    with resolve_target(needs.device) as place:
+        table = LatencyTable(needs.precision, needs.threads, target=place, runtime=needs.runtime)
+        return least_latency(prunable, table)
+
+
+def _prunable(stage: Prune, trial: Trial) -> Prunable:
+    ranked = partial(
+        Prunable,
+        scope=stage.scope,
+        round_to=stage.round_to or trial.needs.channels,
+        max_ratio=stage.max_ratio,
+        ignore=stage.ignore,
+    )
+    if IMPORTANCES.find(stage.importance).gradients == "none":
+        ranked = partial(ranked, importance=stage.importance)
+    return ranked(trial.network(), trial.inputs)
+
+
+def importances_of(settings: Mapping[str, object]) -> Iterator[tuple[tuple[str | int, ...], object, Registry[Any]]]:
+    """Yield each of the stage's ``settings`` that names an importance, with the name and its registry."""
+    yield ("importance",), settings.get("importance"), IMPORTANCES

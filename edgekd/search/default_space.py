@@ -1,0 +1,112 @@
+"""The space that is searched where a recipe leaves student or stages out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from edgekd.models.families import smaller
+from edgekd.recipe.open_fields import CHOICE, LOG, SEARCH
+from edgekd.recipe.schema import Recipe
+from edgekd.stages.targets import can_be_timed, compute_float16
+
+# The widest range of a cut; what a network cannot reach is left out of it later.
+CUT = (0.05, 0.95)
+# In an arm that drops blocks too: the share that they leave.
+DEPTH = 0.7
+# Seconds for which the effect of each group's cut may be measured.
+SENSITIVITY = 20
+# Epochs of a distillation from random weights, for each of the teacher's own, and the least of them.
+LONGER, LEAST = 1.5, 8
+RECOVERY = 8
+
+
+@dataclass(frozen=True)
+class NamedStudent:
+    """A student's section in a recipe, None for the teacher's own network."""
+
+    name: str
+    section: dict[str, Any] | None
+
+    @property
+    def is_random(self) -> bool:
+        return self.section is not None and ("checkpoint" not in self.section or bool(self.section.get("new_head")))
+
+
+@dataclass(frozen=True)
+class Way:
+    """Stages in the form of the recipe's YAML, and the words for them in an arm's name."""
+
+    name: str
+    stages: list[dict[str, Any]]
+
+
+TEACHER = "teacher"
+
+
+def default_students(recipe: Recipe) -> list[NamedStudent]:
+    """Return the teacher itself, then the smaller members of its family."""
+    own = recipe.teacher
+    members = smaller(own.model, own.args)
+    sections = [{"model": each.model, **({"args": dict(each.args)} if each.args else {})} for each in members]
+    return [NamedStudent(TEACHER, None), *named_students(sections)]
+
+
+def named_students(sections: Sequence[dict[str, Any] | None]) -> list[NamedStudent]:
+    """Name students by their networks, those of one network by their arguments too."""
+    models = [section["model"] for section in sections if section]
+    return [NamedStudent(TEACHER if section is None else _name(section, models), section) for section in sections]
+
+
+def default_ways(recipe: Recipe, student: NamedStudent) -> list[Way]:
+    """Return the ways from ``student`` to a network in 8 bits: uncut, then by widths, blocks or both."""
+    learn = [_distillation(recipe)] if student.is_random else []
+    goal, end = cut_goal(recipe), _quantization(recipe)
+    cut = {goal: {SEARCH: list(CUT)}, "sensitivity": {CHOICE: [None, SENSITIVITY]}, **_recovery(goal)}
+    ways = [Way("", [*learn, end]), Way("by widths", [*learn, {"prune": cut}, end])]
+    if student.is_random:
+        # A network that is trained from random weights is a shallower one of its family already.
+        return ways
+    blocks = {"depth": {SEARCH: list(CUT)}, **_recovery("depth")}
+    both = {goal: {SEARCH: [CUT[0], DEPTH]}, "depth": DEPTH, **_recovery(goal)}
+    return [
+        *ways,
+        Way("by blocks", [*learn, {"prune": blocks}, end]),
+        Way("by blocks and widths", [*learn, {"prune": both}, end]),
+    ]
+
+
+def cut_goal(recipe: Recipe) -> str:
+    """Return the option of prune that says how far widths are cut: latency where it is bounded and can be timed."""
+    budget = recipe.budget
+    if (budget.latency_ratio or budget.latency_ms) and can_be_timed(recipe.targets[0]):
+        return "latency"
+    drops_or_latency = budget.latency_ratio or budget.latency_ms or recipe.objective == "latency"
+    return "size" if (budget.size_ratio or budget.size_mb) and not drops_or_latency else "macs"
+
+
+def _distillation(recipe: Recipe) -> dict[str, Any]:
+    own = recipe.teacher.train
+    most = max(LEAST, round(LONGER * own.epochs)) if own is not None else 20
+    settings: dict[str, Any] = {"epochs": {SEARCH: [max(1, most // 4), most], LOG: True}}
+    if own is not None and recipe.teacher.checkpoint is None:
+        settings |= {"lr": own.lr, "optimizer": own.optimizer, "weight_decay": own.weight_decay}
+    return {"distill": settings}
+
+
+def _recovery(goal: str) -> dict[str, Any]:
+    # Timing within a stage would wait for all other training; the deployed file is timed later.
+    timed = {} if goal == "latency" else {"check_latency": False}
+    return {"epochs": {SEARCH: [1, RECOVERY], LOG: True}, **timed}
+
+
+def _quantization(recipe: Recipe) -> dict[str, Any]:
+    ladders = [["half"], ["ptq", "qat", "mixed"]] if compute_float16(recipe.targets) else [["ptq", "qat"], ["ptq"]]
+    return {"quantize": {"rungs": {CHOICE: ladders}}}
+
+
+def _name(section: dict[str, Any], models: Sequence[str]) -> str:
+    model, args = section["model"], section.get("args") or {}
+    if models.count(model) == 1:
+        return str(model)
+    settings = [f"{key} {value}" for key, value in args.items()]
+    return " ".join([model, *settings, *(["from its checkpoint"] if section.get("checkpoint") else [])])

@@ -1,0 +1,199 @@
+"""From a recipe file with open fields to its space, with every mistake in it found before anything is trained."""
+
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from edgekd.errors import RecipeError
+from edgekd.recipe.expected import kind_at
+from edgekd.recipe.load import read_tree, recipe_of
+from edgekd.recipe.mistakes import shown
+from edgekd.recipe.open_fields import OpenChoice, OpenRange, OpenValues, filled, open_fields, open_places
+from edgekd.recipe.overrides import spell_out_stages
+from edgekd.recipe.schema import Recipe
+from edgekd.recipe.tree import Loc, Tree, mistake
+from edgekd.search.default_space import TEACHER, NamedStudent, default_students, default_ways, named_students
+from edgekd.search.names import unknown_names
+from edgekd.search.space import Arm, Dimension, Space, shortened
+from edgekd.stages import STAGES
+
+MOST_MISTAKES, MOST_ARMS = 10, 200
+STUDENT: Loc = ("student",)
+
+
+def open_space(path: Path, overrides: Sequence[str] = ()) -> Space:
+    """Read the recipe at ``path``, changed by ``overrides`` as ``--set`` writes them, as the space of a search.
+
+    A student or stages that it leaves out are those of :mod:`edgekd.search.default_space`. Each value of a choice and
+    both ends of a range are validated.
+
+    Raises:
+        RecipeError: with a line for each mistake; or nothing is open.
+    """
+    tree = read_tree(path, overrides)
+    spell_out_stages(tree)
+    open_fields(tree)
+    variants = list(_variants(tree))
+    if len(variants) > MOST_ARMS:
+        raise RecipeError(
+            f"{path}: the choices make {len(variants)} kinds of students; at most {MOST_ARMS} are searched"
+        )
+    lines: dict[str, None] = {}
+    arms = [_arm(variant, lines) for variant in variants]
+    if lines:
+        more = len(lines) - MOST_MISTAKES
+        rest = [f"and {more} more mistakes"] if more > 0 else []
+        raise RecipeError("\n".join([*lines][:MOST_MISTAKES] + rest))
+    if len(arms) == 1 and not arms[0].dimensions:
+        raise RecipeError(
+            f"{path}: nothing is open, so there is nothing to find; open a field, e.g. prune: "
+            f"{{macs: {{search: [0.2, 0.9]}}}}, leave student or stages out, or use 'edgekd run {path}'"
+        )
+    return Space(path, tree.value, tuple(arms))
+
+
+@dataclass(frozen=True)
+class _Variant:
+    """A recipe whose student and list of stages are fixed, apart from open fields in them."""
+
+    name: str
+    tree: Tree
+    assumed: bool = False
+
+
+def _variants(tree: Tree) -> Iterator[_Variant]:
+    """Yield a variant for each student and each list of stages that ``tree`` stands for."""
+    head = None if "student" in tree.value and "stages" in tree.value else _head(tree)
+    for student, taken in _students(tree, head):
+        if "stages" in tree.value:
+            yield from _expanded(_Variant(student.name, taken, assumed="student" not in tree.value))
+            continue
+        assert head is not None
+        for way in default_ways(head, student):
+            yield _Variant(f"{student.name} {way.name}".rstrip(), _having(taken, ("stages",), way.stages), True)
+
+
+def _head(tree: Tree) -> Recipe:
+    """Validate what defaults depend on: all but student and stages."""
+    alone = _having(tree, ("stages",), ["distill"])
+    alone.value.pop("student", None)
+    return recipe_of(alone)
+
+
+def _students(tree: Tree, head: Recipe | None) -> Iterator[tuple[NamedStudent, Tree]]:
+    if "student" not in tree.value:
+        assert head is not None
+        for student in default_students(head):
+            if student.section is None:
+                yield student, tree
+            elif _may_start_from_random_weights(tree):
+                yield student, _having(tree, STUDENT, student.section)
+        return
+    choice = open_fields(tree).get(STUDENT)
+    if not isinstance(choice, OpenChoice):
+        section = tree.value["student"]
+        named = isinstance(section, dict) and isinstance(section.get("model"), str)
+        yield NamedStudent(section["model"] if named else "student", section if named else None), tree
+        return
+    sections = [_section(tree, index, value) for index, value in enumerate(choice.values)]
+    for index, student in enumerate(named_students(sections)):
+        taken = filled(tree, STUDENT, student.section, index)
+        if student.section is None:
+            del taken.value["student"]
+        else:
+            taken.origins.setdefault((*STUDENT, "model"), taken.origin(STUDENT))
+        yield student, taken
+
+
+def _section(tree: Tree, index: int, value: Any) -> dict[str, Any] | None:
+    """Return the section of a student in a choice: a network's name stands for it, and ``teacher`` for its own."""
+    if value == TEACHER:
+        return None
+    if isinstance(value, str):
+        return {"model": value}
+    if not isinstance(value, dict) or not isinstance(value.get("model"), str):
+        loc = (*STUDENT, "choice", index)
+        raise mistake(tree.origin(loc), loc, f"expected a network's name, or a section with model, got {shown(value)}")
+    return value
+
+
+def _may_start_from_random_weights(tree: Tree) -> bool:
+    stages = tree.value.get("stages", ["distill"])
+    first = stages[0] if isinstance(stages, list) and stages else None
+    name = next(iter(first), None) if isinstance(first, dict) else first
+    return name in STAGES and STAGES[name].starts_from_random_weights
+
+
+def _expanded(variant: _Variant) -> Iterator[_Variant]:
+    """Yield a variant for each value of each choice among stages, or among values that are open themselves."""
+    tree = variant.tree
+    spell_out_stages(tree)
+    for loc, values in open_fields(tree).items():
+        if isinstance(values, OpenChoice) and _is_structure(loc, values):
+            words = str(loc[-1]) if isinstance(loc[-1], str) else f"stage {loc[-1]}"
+            for index, value in enumerate(values.values):
+                name = f"{variant.name}, {words} {index + 1}"
+                yield from _expanded(replace(variant, name=name, tree=filled(tree, loc, value, index)))
+            return
+    yield variant
+
+
+def _is_structure(loc: Loc, choice: OpenChoice) -> bool:
+    return (loc[0] == "stages" and len(loc) <= 3) or any(True for _ in open_places(list(choice.values)))
+
+
+def _having(tree: Tree, loc: Loc, value: Any) -> Tree:
+    copy = Tree(deepcopy(tree.value), dict(tree.origins))
+    copy.put(loc, deepcopy(value), {loc: tree.origin(())})
+    return copy
+
+
+def _arm(variant: _Variant, mistakes: dict[str, None]) -> Arm:
+    """Validate ``variant`` at each value of each open field; add a line to ``mistakes`` for each one."""
+    tree = variant.tree
+    fields = open_fields(tree)
+    base = tree
+    for loc, values in fields.items():
+        base = _taking(base, loc, values, 0)
+    found = _validated(base, mistakes)
+    for loc, values in fields.items():
+        for index in range(1, len(values.examples)):
+            _validated(_taking(base, loc, values, index, tree), mistakes)
+    if found is None:
+        return Arm(variant.name, base.value)
+    spell_out_stages(base)
+    base.value.pop("objective", None)
+    dimensions = [
+        Dimension(shortened(loc, base.value["stages"]), _with_kind(loc, values), tree.origin(loc).place)
+        for loc, values in fields.items()
+    ]
+    return Arm(variant.name, base.value, tuple(dimensions), found.written, variant.assumed)
+
+
+def _taking(base: Tree, loc: Loc, values: OpenValues, index: int, written: Tree | None = None) -> Tree:
+    """Return ``base`` with the value ``index`` of ``values`` at ``loc``, located where ``written`` has it."""
+    source = Tree(base.value, {**base.origins, **(written.below(loc) if written else {})})
+    return filled(source, loc, values.examples[index], index if isinstance(values, OpenChoice) else None)
+
+
+def _validated(tree: Tree, mistakes: dict[str, None]) -> Recipe | None:
+    for loc, message in unknown_names(tree):
+        mistakes[str(mistake(tree.origin(loc), loc, message))] = None
+    try:
+        return recipe_of(tree)
+    except RecipeError as error:
+        mistakes |= dict.fromkeys(str(error).splitlines())
+        return None
+
+
+def _with_kind(loc: Loc, values: OpenValues) -> OpenValues:
+    """Return a range over whole numbers as such: the recipe's type decides, or the ends where it is the user's own."""
+    if not isinstance(values, OpenRange):
+        return values
+    try:
+        kind = kind_at(loc)[0]
+    except (KeyError, IndexError, AttributeError, TypeError):
+        return values
+    return replace(values, whole=kind is int or (values.whole and kind is not float))

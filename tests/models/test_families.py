@@ -1,0 +1,29 @@
+import pytest
+
+from edgekd.models.build import build, must_be_known
+from edgekd.models.families import FAMILIES, Member, smaller
+from edgekd.models.size import count_parameters
+
+
+def test_smaller_members_keep_the_arguments_and_end_with_narrower_ones() -> None:
+    assert smaller("resnet32", {"shortcut": "pad"}) == [
+        Member("resnet20", {}), Member("resnet8", {}), Member("resnet8", {"width": 8}),
+    ]  # fmt: skip
+    assert smaller("mlp", {"hidden": [64, 32]}) == [
+        Member("mlp", {"hidden": [32, 16]}), Member("mlp", {"hidden": [16, 8]}),
+    ]  # fmt: skip
+    assert smaller("torchvision/resnet50", {})[-1] == Member("torchvision/resnet18", {})
+    assert smaller("net.py:make", {}) == []
+
+
+@pytest.mark.parametrize("family", [family for family in FAMILIES if "/" not in family.members[0]])
+def test_families_go_from_large_to_small(family: object) -> None:
+    sizes = [count_parameters(build(name, (3, 8, 8), 10)) for name in family.members]  # type: ignore[attr-defined]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_members_are_known() -> None:
+    for family in FAMILIES:
+        for name in family.members:
+            if not name.startswith("timm/"):
+                must_be_known(name)

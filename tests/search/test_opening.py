@@ -1,0 +1,111 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from edgekd.errors import RecipeError
+from edgekd.recipe.load import load_recipe
+from edgekd.recipe.open_fields import OpenRange
+from edgekd.search.opening import open_space
+from edgekd.search.space import ARM
+
+HEAD = """\
+name: small
+data: {source: digits}
+teacher: {model: resnet20, args: {width: 32}, train: {epochs: 8}}
+budget: {accuracy_drop: 1.0}
+"""
+OPEN = f"""{HEAD}
+student: {{choice: [teacher, resnet8, {{model: small_cnn, args: {{width: {{choice: [8, 16]}}}}}}]}}
+stages:
+  - distill: {{method: {{choice: [kd, fitnet]}}, epochs: {{search: [2, 8]}}}}
+  - prune: {{macs: {{search: [0.4, 0.9]}}}}
+"""
+Write = Callable[[str], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
+    monkeypatch.chdir(tmp_path)
+
+    def write(text: str) -> Path:
+        Path("r.yaml").write_text(text)
+        return Path("r.yaml")
+
+    return write
+
+
+def test_a_point_is_a_recipe_that_runs(write: Write) -> None:
+    space = open_space(write(OPEN))
+    assert [arm.name for arm in space.arms] == ["teacher", "resnet8", "small_cnn"]
+    names = ["stages.distill.method", "stages.distill.epochs", "stages.prune.macs"]
+    assert [each.name for each in space.arms[1].dimensions] == names
+    assert [each.name for each in space.arms[2].dimensions] == ["student.args.width", *names]
+    cut = space.arms[1].cut
+    assert cut is not None and cut.values == OpenRange(0.4, 0.9) and cut.place == "r.yaml:9"
+
+    point = {ARM: "small_cnn", "student.args.width": 16, "stages.prune.macs": 0.5, "stages.distill.epochs": 3.4}
+    assert space.complete(point) == {**point, "stages.distill.method": "kd"}
+    recipe = space.recipe(point)
+    assert recipe.student is not None and recipe.student.args == {"width": 16}
+    assert [recipe.stages[0].epochs, recipe.stages[1].macs] == [3, 0.5]  # type: ignore[attr-defined]
+    again = Path("again.yaml")
+    again.write_text(space.document(point))
+    assert load_recipe(again) == recipe
+    assert space.recipe({ARM: "teacher"}).student is None
+    for wrong, message in (
+        ({}, "unknown arm None; known: teacher, resnet8, small_cnn"),
+        ({ARM: "resnet8", "stages.prune.mac": 1}, "dimension 'stages.prune.mac' (did you mean 'stages.prune.macs'?)"),
+        ({ARM: "resnet8", "stages.prune.macs": 2.0}, "prune.macs: expected a number above 0 and below 1, got 2.0"),
+    ):  # fmt: skip
+        with pytest.raises(RecipeError) as error:
+            space.recipe(wrong)
+        assert message in str(error.value)
+
+
+def test_what_is_left_out_is_the_teacher_cut_and_its_smaller_relatives(write: Write) -> None:
+    space = open_space(write(HEAD + "objective: size\n"))
+    cut = ["teacher by widths", "teacher by blocks", "teacher by blocks and widths"]
+    widths = [f"resnet8 width {width}{way}" for width in (32, 16, 8) for way in ("", " by widths")]
+    assert [arm.name for arm in space.arms] == ["teacher", *cut, *widths]
+    assert all(arm.assumed for arm in space.arms)
+    assert space.objective == "size"
+    recipes = [space.recipe({ARM: arm.name}) for arm in space.arms]
+    assert {recipe.objective for recipe in recipes} == {None}
+    assert [stage.name for stage in recipes[2].stages] == ["prune", "quantize"]
+    assert recipes[5].student is not None and recipes[5].student.args == {"width": 32}
+    assert [stage.name for stage in recipes[5].stages] == ["distill", "prune", "quantize"]
+
+
+def test_stages_may_be_chosen_whole(write: Write) -> None:
+    prune = "{choice: [{macs: {search: [0.4, 0.9]}}, {depth: {search: [0.4, 0.9]}}, {params: 0.5}]}"
+    space = open_space(write(f"{HEAD}student: {{model: resnet8}}\nstages: [distill, prune: {prune}]\n"))
+    assert [(arm.name, arm.cut and arm.cut.name) for arm in space.arms] == [
+        ("resnet8, prune 1", "stages.prune.macs"),
+        ("resnet8, prune 2", "stages.prune.depth"),
+        ("resnet8, prune 3", None),
+    ]
+
+
+def test_every_mistake_is_found_before_anything_is_loaded(write: Write) -> None:
+    wrong = (
+        OPEN.replace("resnet8", "resnet9")
+        .replace("fitnet", "fitnt")
+        .replace("0.9]", "1.5], log: true}, latncy: {search: [1, 2]")
+    )
+    with pytest.raises(RecipeError) as error:
+        open_space(write(wrong))
+    found = str(error.value).splitlines()
+    for message in (
+        "r.yaml:6: student.model: unknown model 'resnet9' (did you mean 'resnet8'?); known: ",
+        "r.yaml:8: stages.0.distill.method: unknown distillation method 'fitnt' (did you mean 'fitnet'?); known: ",
+        "r.yaml:9: stages.1.prune.macs: expected a number above 0 and below 1, got 1.5",
+        "r.yaml:9: stages.1.prune.latncy: unknown key (did you mean 'latency'?); known: ",
+    ):
+        assert len([line for line in found if line.startswith(message)]) == 1
+    assert len(found) == 4
+
+
+def test_nothing_open_is_a_recipe_for_run(write: Write) -> None:
+    with pytest.raises(RecipeError, match="nothing is open, so there is nothing to find; .*'edgekd run r.yaml'"):
+        open_space(write(HEAD + "student: {model: resnet8}\nstages: [distill]\n"))
