@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import re
 import warnings
 from collections.abc import Iterator
@@ -120,6 +121,24 @@ def prepare(image: Image.Image, upright: bool = True, over_white: bool = True) -
 def shape_of(image: Image.Image) -> tuple[int, int, int]:
     """Return (C, H, W) of a prepared image, with C 1 (grey) or 3."""
     return (1 if image.mode in GREY else 3, image.height, image.width)
+
+
+def planes(image: Image.Image) -> np.ndarray:
+    """Return a grey or RGB image as uint8 (C, H, W)."""
+    pixels = np.asarray(image, np.uint8)
+    return np.ascontiguousarray(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))
+
+
+def to_netpbm(pixels: np.ndarray, most: int) -> tuple[str, bytes]:
+    """Return uint8 (C, H, W) as the suffix and the content of a binary PGM or, in colour, PPM file.
+
+    No decoder is needed to read it. An image of more than ``most`` pixels is scaled down by a whole number.
+    """
+    image = load_pillow().fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+    factor = math.ceil(math.sqrt(image.width * image.height / most))
+    file = io.BytesIO()
+    (image if factor <= 1 else image.reduce(factor)).save(file, "PPM")
+    return ".pgm" if len(pixels) == 1 else ".ppm", file.getvalue()
 
 
 def _orientation(image: Image.Image) -> int:

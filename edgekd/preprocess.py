@@ -13,7 +13,7 @@ import numpy as np
 from edgekd.arrayfiles import must_be_finite, read_rows
 from edgekd.errors import DataError
 from edgekd.geometry import Geometry
-from edgekd.images import MOST_PIXELS, load_pillow, open_image, prepare, reading
+from edgekd.images import MOST_PIXELS, load_pillow, open_image, planes, prepare, reading
 from edgekd.pixels import why_no_scale
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class Preprocess:
         channels, height, width = self.shape
         if height * width > MOST_PIXELS:
             raise DataError(f"{width}x{height} pixels are more than the {MOST_PIXELS:,} that an image may have")
-        image = image if image.mode == MODES[channels] else image.convert(MODES[channels])
+        image = self.in_colour(image)
         if image.size != (width, height):
             left, top, *size = self.placed((image.height, image.width))
             resized = image.resize((size[0], size[1]), load_pillow().Resampling.BILINEAR)
@@ -134,8 +134,12 @@ class Preprocess:
             if image.size != (width, height):
                 image = load_pillow().new(resized.mode, (width, height), (PADDING,) * channels)
                 image.paste(resized, (left, top))
-        pixels = np.asarray(image, np.uint8)
-        return np.ascontiguousarray(pixels[None] if channels == 1 else pixels.transpose(2, 0, 1))
+        return planes(image)
+
+    def in_colour(self, image: Image.Image) -> Image.Image:
+        """Return a prepared image in this colour, at its own size."""
+        mode = MODES[self.shape[0]]
+        return image if image.mode == mode else image.convert(mode)
 
     def placed(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
         """Return left, top, width and height, in pixels, of an image of ``size`` (height, width) after resizing."""

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from edgekd.errors import DataError
-from edgekd.images import FORMATS, open_image, prepare, shape_of
+from edgekd.images import FORMATS, open_image, prepare, shape_of, to_netpbm
 from edgekd.preprocess import Preprocess
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)
@@ -210,3 +210,13 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
 def test_the_scale_is_of_pixels_in_0_to_1(mean: tuple[float, ...], std: tuple[float, ...], says: str) -> None:
     with pytest.raises(DataError, match=says):
         Preprocess("image", (3, 4, 6), mean, std)
+
+
+@pytest.mark.parametrize(
+    ("channels", "suffix", "head"), [(1, ".pgm", b"P5\n6 4\n255\n"), (3, ".ppm", b"P6\n6 4\n255\n")]
+)
+def test_a_file_that_takes_no_decoder(channels, suffix, head):
+    pixels = np.ascontiguousarray(PIXELS.transpose(2, 0, 1)[:channels])
+    assert to_netpbm(pixels, 24) == (suffix, head + pixels.transpose(1, 2, 0).tobytes())
+    with Image.open(io.BytesIO(to_netpbm(pixels, 23)[1])) as smaller:
+        assert smaller.size == (3, 2)

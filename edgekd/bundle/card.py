@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from edgekd.bundle.examples import examples
+from edgekd.bundle.golden_images import PREDICTIONS, GoldenImage
 from edgekd.bundle.manifest import RAW_MODEL, Manifest, Tensor
 from edgekd.bundle.target import BundleTarget
 from edgekd.formatting import COST_SENTENCE, Column, Row, columns, escape_markdown, markdown_table, shows_costs
@@ -15,27 +17,30 @@ USE = """\
 ## Use
 
 ```
-edgekd bundle verify .          # nothing is missing, added or changed
+edgekd bundle verify . --self-test   # the files are those that were packed, and this machine computes alike
 edgekd predict . {example}
 ```
 
-In ONNX Runtime alone: {prepare} as below, then run `{model}`. The folder `triton` is a
-model repository for Triton Inference Server: `tritonserver --model-repository triton`.
+The folder `triton` is a model repository for Triton Inference Server: `tritonserver --model-repository triton`.
+
+The programs below need no edgekd. Run them in this folder, and save them elsewhere: `edgekd bundle verify` refuses
+files that were not packed.
 """
 
-
-SCALED = "decode and scale the input"
-USES = {
-    "image": {"example": "picture.png", "prepare": SCALED},
-    "vector": {"example": "rows.csv", "prepare": SCALED},
-    "tensors": {"example": "samples.npz", "prepare": "prepare the inputs"},
+LANGUAGES = {
+    "python": "### In Python\n\nIt needs {packages}.",
+    "cpp": (
+        "### In C++\n\nIt needs ONNX Runtime's library and headers alone: of a release on GitHub, or of Debian's "
+        "`libonnxruntime-dev`."
+    ),
 }
+USES = {"image": "picture.png", "vector": "rows.csv", "tensors": "samples.npz"}
 # A task of a model hub; those that take several inputs are many.
 PIPELINES = {"image": "image-classification", "vector": "tabular-classification"}
 
 
-def card(manifest: Manifest, task: Task) -> str:
-    """Return the model card: Markdown with YAML front matter."""
+def card(manifest: Manifest, task: Task, images: Sequence[GoldenImage] = ()) -> str:
+    """Return the model card: Markdown with YAML front matter. ``images`` are the bundle's golden ones."""
     kind = manifest.preprocess["kind"]
     parts = [
         front_matter(kind, manifest.licenses.get("model")),
@@ -43,13 +48,41 @@ def card(manifest: Manifest, task: Task) -> str:
         f"A network with {len(task.names)} {task.outputs}, packed by edgekd.",
         metrics(manifest.measurements, task),
         targets(manifest.targets),
-        USE.format(model=manifest.model, **USES[kind]),
+        USE.format(example=images[0].file if images else USES[kind]),
+        *programs(manifest, task),
+        expected(images),
         tensors(manifest, task) if kind == "tensors" else inputs(manifest, task, kind == "image"),
         "## Labels\n\n" + ", ".join(map(escape_markdown, manifest.labels)),
         licences(manifest.licenses),
         lineage(manifest.lineage),
     ]
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
+
+
+def programs(manifest: Manifest, task: Task) -> list[str]:
+    is_image = manifest.preprocess["kind"] == "image"
+    packages = "NumPy, ONNX Runtime and Pillow" if is_image else "NumPy and ONNX Runtime"
+    return [
+        f"{LANGUAGES[each.language].format(packages=packages)}\n\n```{each.language}\n{each.code.strip()}\n```"
+        for each in examples(manifest, task)
+    ]
+
+
+def expected(images: Sequence[GoldenImage]) -> str:
+    """Return the table of golden images, by which a program is tried."""
+    if not images:
+        return ""
+    rows = [f"| `{each.file}` | {escape_markdown(each.text)} |" for each in images]
+    return "\n".join(
+        [
+            "### Golden images\n",
+            f"These are test samples at their own size. A program that prepares them as above gives these predictions; "
+            f"`{PREDICTIONS}` has them with all digits, and the logits.\n",
+            "| File | Prediction |",
+            "|---|---|",
+            *rows,
+        ]
+    )
 
 
 def front_matter(kind: str, license: str | None) -> str:
@@ -107,7 +140,8 @@ def inputs(manifest: Manifest, task: Task, image: bool) -> str:
         steps.insert(
             0,
             f"Decode to {colour} (the first frame, {turned}; transparent pixels {laid}; of 16 bits the upper 8), "
-            "resize bilinearly where the size differs, divide by 255.",
+            "resize bilinearly with antialiasing where the size differs, as Pillow does; the aspect ratio is not kept. "
+            "Divide by 255.",
         )
     if manifest.raw_inputs:
         raw = manifest.raw_inputs[0]

@@ -13,9 +13,10 @@ import onnx
 from edgekd.bundle import triton
 from edgekd.bundle.card import card as card_of
 from edgekd.bundle.golden import RAW, STEPS, STEPS_ELSE, SelfTest, tolerances_to_json
+from edgekd.bundle.golden_images import FOLDER, IMAGE, PREDICTED, PREDICTIONS, GoldenImage, predict_images, to_bytes
 from edgekd.bundle.golden_parts import Arrays, Contents, check_golden, golden_view, npy
 from edgekd.bundle.licenses import spdx
-from edgekd.bundle.manifest import FILE_NAME, LABELS, NAME, RAW_MODEL, File, Manifest, Tensor
+from edgekd.bundle.manifest import FILE_NAME, LABELS, NAME, RAW_MODEL, File, Manifest, Tensor, decoded_of
 from edgekd.bundle.predict import Predictor, samples_in
 from edgekd.bundle.raw import INPUT as RAW_INPUT
 from edgekd.bundle.raw import with_raw_input
@@ -57,6 +58,7 @@ def pack(
     steps: float | None = None,
     licenses: Mapping[str, str] | None = None,
     raw: np.ndarray | None = None,
+    images: Mapping[str, bytes] | None = None,
     aside: bool = False,
     targets: Mapping[BundleTarget, Path] | None = None,
 ) -> Path:
@@ -76,6 +78,7 @@ def pack(
         licenses: SPDX expressions of ``model`` and ``data``.
         raw: the uint8 images (N, C, H, W) that the golden input was made of; with them the bundle also gets
             ``model.raw.onnx``, which preprocesses its images itself.
+        images: contents of image files by their names, of any size, which the bundle gets with their predictions.
         targets: where the network runs, each with its ONNX file. The primary model is the file of the first target that
             has the same bytes, where one has.
         aside: move whatever is at ``out`` aside. Without it an earlier bundle is replaced, and anything else refused.
@@ -107,6 +110,9 @@ def pack(
     contents |= {each.file: (f"model.{each.name}", content) for each, content in own.items()}
     if raw is not None:
         contents |= raw_view(protos[primary], preprocess, raw, fed)
+    pictures = {f"{FOLDER}/{file}": content for file, content in (images or {}).items()}
+    predicted = predict_images(pictures, preprocess, partial(logits_of, session), task)
+    contents |= image_view(pictures, predicted)
     draft = Manifest(
         name=name,
         model=shared or file_name(primary),
@@ -128,7 +134,7 @@ def pack(
         targets=tuple(own),
     )
     contents |= triton_view(draft, task, contents)
-    contents[CARD] = ("card", (card or card_of(draft, task)).encode())
+    contents[CARD] = ("card", (card or card_of(draft, task, predicted)).encode())
     manifest = replace(draft, files=listed(contents)).to_bytes()
     contents[FILE_NAME] = ("manifest", manifest)
     with new_folder(out, is_bundle_alone, stays=partial(holds, contents=contents)) as folder:
@@ -254,6 +260,18 @@ def raw_view(model: onnx.ModelProto, preprocess: Preprocess, raw: np.ndarray, fe
         RAW_MODEL: ("model.raw", written),
         RAW: ("golden.raw", npy(np.ascontiguousarray(raw.transpose(0, 2, 3, 1)))),
     }
+
+
+def logits_of(session: BundleSession, inputs: np.ndarray) -> np.ndarray:
+    decoded = decoded_of(session.outputs)
+    return session.run(inputs, names=[decoded])[decoded]
+
+
+def image_view(pictures: Mapping[str, bytes], predicted: Sequence[GoldenImage]) -> Contents:
+    if not pictures:
+        return {}
+    files = {path: (IMAGE, content) for path, content in pictures.items()}
+    return {**files, PREDICTIONS: (PREDICTED, to_bytes(predicted))}
 
 
 def raw_inputs(taken: Tensor, preprocess: Preprocess) -> tuple[Tensor, ...]:

@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 
 from edgekd import strict_json
-from edgekd.bundle import golden, triton
+from edgekd.bundle import golden, golden_images, triton
 from edgekd.bundle.golden import Golden, SelfTest
 from edgekd.bundle.manifest import FILE_NAME, LABELS, RAW_MODEL, REMEDY, Manifest, Tensor
 from edgekd.bundle.named import NamedInputs
@@ -182,7 +182,8 @@ class Predictor:
     def self_test(self) -> SelfTest:
         """Check that this machine computes the golden outputs, as the machine did that packed the bundle.
 
-        If the bundle has a file that takes raw images, the worse of both results is returned.
+        If the bundle has a file that takes raw images, the worse of both results is returned. Golden images are decoded
+        and resized here too; their result is returned if they do not pass.
 
         Raises:
             BundleError: a part of the bundle contradicts its manifest.
@@ -193,7 +194,12 @@ class Predictor:
         found = [kept.judge(self.outputs(kept.inputs, names=names))]
         if self.manifest.raw_inputs:
             found.append(kept.judge(self.run_raw(self._golden_images(samples_in(kept.inputs)), names)))
-        return min(found, key=lambda each: (each.passed, -each.max_abs_difference))
+        worst = min(found, key=lambda each: (each.passed, -each.max_abs_difference))
+        if not worst.passed or golden_images.PREDICTIONS not in self.contents:
+            return worst
+        images = golden_images.golden_of_images(self.folder, self.contents, self.preprocess, kept)
+        seen = images.judge(self.outputs(images.inputs, names=[images.decoded]))
+        return worst if seen.passed else seen
 
     def _check_copies(self) -> None:
         """The parts that repeat the manifest must agree with it."""
@@ -280,7 +286,9 @@ def rows_of(inputs: Inputs, start: int, count: int) -> Inputs:
 def used(manifest: Manifest) -> set[str]:
     """Return the files that a prediction and the self-test read."""
     samples = [path for side in golden.golden_files(manifest) for path in side.values()]
-    return {manifest.model, RAW_MODEL, golden.RAW, *samples} & {file.path for file in manifest.files}
+    images = {file.path for file in manifest.files if file.role == golden_images.IMAGE}
+    wanted = {manifest.model, RAW_MODEL, golden.RAW, golden_images.PREDICTIONS, *samples}
+    return images | wanted & {file.path for file in manifest.files}
 
 
 def same_document(text: str, known: object) -> bool:

@@ -47,6 +47,9 @@ def pack(
     raw_input: Annotated[
         bool, typer.Option("--raw-input", help="Add a file that takes raw uint8 images (N, H, W, C).")
     ] = False,
+    images: Annotated[
+        bool, typer.Option("--images/--no-images", help="Add a few test images as files, with their predictions.")
+    ] = True,
     card: Annotated[
         Path | None, typer.Option(help="A model card of your own, in Markdown.", show_default=False)
     ] = None,
@@ -66,6 +69,7 @@ def pack(
         name=name,
         licenses={of: license for of, license in licences.items() if license is not None},
         raw_input=raw_input,
+        images=images,
         card=read_card(card) if card else None,
     )
     files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())

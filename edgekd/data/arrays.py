@@ -1,6 +1,7 @@
 """Samples from arrays, as a .npz file has them."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from edgekd.data.named import from_named_arrays
 from edgekd.data.raw import RawData, SourceKeys
 from edgekd.data.samples import InMemory
 from edgekd.errors import DataError, first_line
+from edgekd.images import planes
 from edgekd.preprocess import Preprocess, Resize
 from edgekd.tasks.classification import Classification
 from edgekd.tasks.task import Task
@@ -60,7 +62,11 @@ def from_arrays(
     vectors = train_raw.ndim == 2
     shape = (train_raw.shape[1],) if vectors else image_shape(data, tuple(train_raw.shape[1:]))
     parts = [
-        InMemory(*((raw, each) if vectors else _resized(raw, each, shape, data.resize, kind)), np.arange(len(each)))
+        InMemory(
+            *((raw, each) if vectors else _resized(raw, each, shape, data.resize, kind)),
+            np.arange(len(each)),
+            None if vectors else partial(_own_size, raw, shape),
+        )
         for raw, each in zip((train_raw, test_raw), map(torch.from_numpy, targets), strict=True)
     ]
     return RawData(parts[0], parts[1], names, "vector" if vectors else "image", shape)
@@ -102,9 +108,15 @@ def conform(images: Tensor, shape: tuple[int, ...], resize: Resize = "stretch") 
     if tuple(images.shape[1:]) == shape:
         return images
     pre = unscaled(shape, resize)
-    pictures = images.permute(0, 2, 3, 1).numpy()
-    pictures = pictures[..., 0] if pictures.shape[-1] == 1 else pictures
-    return torch.from_numpy(np.stack([pre.decode(Image.fromarray(picture)) for picture in pictures]))
+    return torch.from_numpy(np.stack([pre.decode(_picture(image)) for image in images]))
+
+
+def _picture(image: Tensor) -> Image.Image:
+    return Image.fromarray(image[0].numpy() if len(image) == 1 else image.permute(1, 2, 0).contiguous().numpy())
+
+
+def _own_size(images: Tensor, shape: tuple[int, ...], row: int) -> np.ndarray:
+    return planes(unscaled(shape).in_colour(_picture(images[row])))
 
 
 def _samples(array: np.ndarray, name: str) -> Tensor:

@@ -18,7 +18,7 @@ from edgekd.data.raw import RawData, SourceKeys
 from edgekd.data.samples import InMemory, Samples, Streamed
 from edgekd.errors import DataError
 from edgekd.folders import IMAGES, LINK, OUTSIDE, Found, entries, search, several
-from edgekd.images import open_image, prepare, reading, shape_of
+from edgekd.images import open_image, planes, prepare, reading, shape_of
 from edgekd.log import get_logger
 from edgekd.preprocess import Preprocess
 from edgekd.progress import track
@@ -145,6 +145,12 @@ class Reader:
                 )
             return torch.from_numpy(self.into.fit(image))
 
+    def own_size(self, name: bytes) -> np.ndarray:
+        """Return the image as uint8 (C, H, W) in the network's colours, at the size that it has in its file."""
+        path = path_of(self.root, name)
+        with reading(path):
+            return planes(self.into.in_colour(self.into.prepare(open_image(path))))
+
 
 def reader(data: SourceKeys, root: Path, shape: tuple[int, ...]) -> Reader:
     return Reader(root, unscaled(shape, data.resize), data.image_size is not None, data.grayscale is not None)
@@ -159,12 +165,12 @@ def loader(data: SourceKeys, count: int, shape: tuple[int, ...]) -> Callable[...
 def _load(
     data: SourceKeys, root: Path, shape: tuple[int, ...], names: np.ndarray, labels: Tensor, part: str
 ) -> Samples:
-    raw = torch.empty((len(names), *shape), dtype=torch.uint8)
+    raw, read = torch.empty((len(names), *shape), dtype=torch.uint8), reader(data, root, shape)
     with ThreadPoolExecutor(max(1, data.workers)) as pool:
-        images = pool.map(reader(data, root, shape), names)
+        images = pool.map(read, names)
         for index, image in enumerate(track(images, f"reading {part} images", len(names))):
             raw[index] = image
-    return InMemory(raw, labels, names)
+    return InMemory(raw, labels, names, read.own_size)
 
 
 def _streamed(
@@ -173,7 +179,8 @@ def _streamed(
     # The test set decides what may be compared, so its bytes count; reading all bytes of a training set
     # of a million images would take as long as an epoch, so there a file's size and date stand for it.
     signature = partial(_contents if part == "test" else _dates, root)
-    return Streamed(reader(data, root, shape), names, labels, signature, data.workers, partial(path_of, root))
+    read = reader(data, root, shape)
+    return Streamed(read, names, labels, signature, data.workers, partial(path_of, root), read.own_size)
 
 
 def _contents(root: Path, names: np.ndarray) -> str:

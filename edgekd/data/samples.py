@@ -18,6 +18,7 @@ from edgekd.errors import DataError, EdgekdError, first_line
 from edgekd.tasks.tensors import Named, arguments_of, map_inputs, only
 
 Batch = tuple[Named, Tensor]
+IMAGES_NDIM = 4  # of (N, C, H, W)
 
 
 class Samples(Protocol):
@@ -37,28 +38,41 @@ class Samples(Protocol):
     def stream(self, batches: Sequence[Tensor]) -> Iterator[Batch]:
         """Yield a (samples, labels) pair for each tensor of indices in ``batches``."""
 
+    def original(self, index: int) -> np.ndarray | None:
+        """Return an image, uint8 (C, H, W), at the size that it has in the data, or None where that is not known."""
+
     def digest(self) -> str:
         """Hash the samples and their labels."""
 
 
 @dataclass(frozen=True, eq=False)
 class InMemory:
-    """Samples that fit in memory, as one tensor or several; ``keys`` are their files' names or rows, where known."""
+    """Samples that fit in memory, as one tensor or several; ``keys`` are their files' names or rows, where known.
+
+    ``own_size(key)``, if given, reads the image that was resized to the sample.
+    """
 
     raw: Named
     labels: Tensor
     keys: np.ndarray | None = None
+    own_size: Callable[[Any], np.ndarray] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def select(self, indices: Tensor) -> InMemory:
         keys = None if self.keys is None else self.keys[indices.numpy()]
-        return InMemory(map_inputs(self.raw, itemgetter(indices)), self.labels[indices], keys)
+        return InMemory(map_inputs(self.raw, itemgetter(indices)), self.labels[indices], keys, self.own_size)
 
     def stream(self, batches: Sequence[Tensor]) -> Iterator[Batch]:
         for indices in batches:
             yield map_inputs(self.raw, itemgetter(indices)), self.labels[indices]
+
+    def original(self, index: int) -> np.ndarray | None:
+        if self.own_size is not None and self.keys is not None:
+            return self.own_size(self.keys[index])
+        is_image = isinstance(self.raw, Tensor) and self.raw.ndim == IMAGES_NDIM and self.raw.dtype == torch.uint8
+        return only(self.raw)[index].numpy() if is_image else None
 
     def digest(self) -> str:
         raw = self.raw
@@ -75,9 +89,9 @@ class InMemory:
 class Streamed:
     """Samples read one by one in worker processes, for sets larger than memory.
 
-    ``read(key)`` gives one raw sample, and ``file(key)``, if given, its file. ``keys`` is a NumPy
-    array rather than a list of a million Python strings, whose reference counts would make every worker copy them page
-    by page.
+    ``read(key)`` gives one raw sample, and ``file(key)`` and ``own_size(key)``, if given, its file and the image at the
+    size that it has there. ``keys`` is a NumPy array rather than a list of a million Python strings, whose reference
+    counts would make every worker copy them page by page.
     """
 
     read: Callable[[Any], Tensor]
@@ -86,6 +100,7 @@ class Streamed:
     signature: Callable[[np.ndarray], str]
     workers: int = 2
     file: Callable[[Any], Path] | None = None
+    own_size: Callable[[Any], np.ndarray] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -112,6 +127,9 @@ class Streamed:
                 f"a process that reads samples has died ({first_line(error)}); memory or /dev/shm may have "
                 "run out: lower data.workers, or set data.workers: 0 to read without processes of their own"
             ) from error
+
+    def original(self, index: int) -> np.ndarray | None:
+        return None if self.own_size is None else self.own_size(self.keys[index])
 
     def digest(self) -> str:
         labels = hashlib.sha256(_bytes_of(self.labels)).hexdigest()
@@ -148,6 +166,11 @@ class Joined:
             yield _merged(
                 [(where, next(stream)) for where, stream in zip((own, ~own), streams, strict=True) if where.any()]
             )
+
+    def original(self, index: int) -> np.ndarray | None:
+        place = int(self.order[index])
+        first = len(self.first)
+        return self.first.original(place) if place < first else self.second.original(place - first)
 
     def digest(self) -> str:
         order = hashlib.sha256(self.order.contiguous().numpy().data).hexdigest()

@@ -32,6 +32,7 @@ from edgekd.export import (
     runtime_outputs,
 )
 from edgekd.files import canonical_json, sha256, write_bytes, write_json
+from edgekd.images import to_netpbm
 from edgekd.log import get_logger
 from edgekd.models import count_macs, count_parameters
 from edgekd.pipeline.chunks import chunks
@@ -64,6 +65,7 @@ DEPARTURE_SAMPLES = 64
 LABELS = "labels.npy"
 PYTORCH = "predictions-pytorch.npy"
 GOLDEN_SAMPLES = 8
+GOLDEN_IMAGES, MOST_GOLDEN_PIXELS = 3, 1 << 18
 
 
 @dataclass(frozen=True)
@@ -218,8 +220,18 @@ def _save_golden(folder: Path, data: DataSet) -> None:
     ((raw, _),) = chosen.stream([torch.arange(len(chosen))])
     if isinstance(raw, Tensor):
         save_array(folder / SAMPLES, raw.numpy())
+        _save_images(folder, chosen)
     else:
         save_arrays(folder / NAMED_SAMPLES, {name: each.numpy() for name, each in raw.items()})
+
+
+def _save_images(folder: Path, samples: Samples) -> None:
+    """The first, the middle and the last, if they are images: files at their own size try a device's own resizing."""
+    places = dict.fromkeys(torch.linspace(0, len(samples) - 1, GOLDEN_IMAGES).long().tolist())
+    for number, place in enumerate(places, 1):
+        if (pixels := samples.original(place)) is not None:
+            suffix, content = to_netpbm(pixels, MOST_GOLDEN_PIXELS)
+            write_bytes(folder / f"image-{number}{suffix}", content)
 
 
 def _describe(folder: Path, file: RuntimeFile, ours: Mapping[str, Tensor], data: DataSet) -> FileRecord:

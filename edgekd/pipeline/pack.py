@@ -16,7 +16,7 @@ from edgekd.bundle.session import BundleSession, Inputs
 from edgekd.bundle.target import BundleTarget, file_for
 from edgekd.errors import BundleError, RecipeError
 from edgekd.files import read_object
-from edgekd.pipeline.names import NAMED_SAMPLES, REFERENCE, SAMPLES
+from edgekd.pipeline.names import IMAGE_FILES, NAMED_SAMPLES, REFERENCE, SAMPLES
 from edgekd.preprocess import Preprocess
 from edgekd.recipe.load import read_text
 from edgekd.recipe.tree import Origin, parse
@@ -45,6 +45,7 @@ def pack_run(
     name: str | None = None,
     licenses: Mapping[str, str] | None = None,
     raw_input: bool = False,
+    images: bool = True,
     card: str | None = None,
 ) -> Path:
     """Pack a network of the finished run in the folder ``run`` into ``out`` (``run/bundle`` if left out).
@@ -54,6 +55,7 @@ def pack_run(
         name: of the bundle; the recipe's if left out.
         licenses: SPDX expressions of ``model`` and ``data``.
         raw_input: adds a file that takes raw uint8 images and prepares them itself.
+        images: adds a few of the golden samples as image files, at the size that the run's data have them.
         card: replaces the generated model card.
 
     Raises:
@@ -80,6 +82,7 @@ def pack_run(
         lineage=lineage(report, run, label, [*networks].index(label)),
         licenses=licenses,
         raw=must_be_images(raw, preprocess) if raw_input else None,
+        images={path.name: path.read_bytes() for path in sorted(file.parent.glob(IMAGE_FILES))} if images else None,
         card=card,
         aside=out is None,
         targets=target_files(report, file),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
 Stored = TypeVar("Stored")  # an array or a tensor
+Language = Literal["python", "cpp"]  # of programs on a model card
 
 if TYPE_CHECKING:
     import numpy as np
@@ -183,6 +184,9 @@ class Task(Protocol):
 
     def describe_outputs(self) -> str:
         """Return how outputs are decoded, for the readers of a model card: plain words on one line."""
+
+    def code(self, language: Language) -> str:
+        """Return the lines of a program that print the prediction of the arrays ``logits`` and ``labels``."""
 
     def sample_predictions(
         self, predictions: Any, top: int = 3, geometry: Sequence[Geometry] | None = None

@@ -83,3 +83,21 @@ def named_samples(n: int = 4, length: int = 5) -> dict[str, np.ndarray]:
     random = np.random.default_rng(1)
     image = random.uniform(-1, 1, (n, 1, 8, 8)).astype(np.float32)
     return {"image": image, "tokens": random.integers(0, 4, (n, length))}
+
+
+def random_model(path: Path, shape: tuple[int, ...], batch: int | str = "N", labels: int = 3) -> Path:
+    """Flatten and Gemm with drawn weights: logits of a few units, to which every value counts."""
+    count = int(np.prod(shape))
+    weight = np.random.default_rng(2).normal(0, 2 / count**0.5, (labels, count)).astype(np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Flatten", ["input"], ["flat"]),
+            helper.make_node("Gemm", ["flat", "weight"], ["logits"], transB=1),
+        ],
+        "random",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [batch, *shape])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [batch, labels])],
+        [numpy_helper.from_array(weight, "weight")],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10), path)
+    return path

@@ -260,3 +260,9 @@ def test_targets_are_moved_when_images_are_resized():
     assert (masks[:, :4] == 255).all() and (masks[:, 12:] == 255).all()
     assert (masks[:, 4:12, :8] == 0).all() and (masks[:, 4:12, 8:] == 1).all()
     assert (pixels[:, 4:12, 12:] == 250).all() and (pixels[:, 0] == 114).all()
+
+
+def test_images_are_kept_at_their_own_size_too(tmp_path):
+    data = save(tmp_path, train_x=RGB, test_x=RGB[:4]).model_copy(update={"image_size": 5})
+    assert np.array_equal(load_data(data).test.original(3), RGB[3].transpose(2, 0, 1))
+    assert load_data(save(tmp_path)).test.original(0) is None

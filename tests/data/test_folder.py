@@ -278,3 +278,12 @@ def test_class_names_that_look_the_same_are_refused(root):
         (root / part / "nut").rename(root / part / "caf\u00e9")
         (root / part / "bolt").rename(root / part / "cafe\u0301")
     assert "two classes are called 'caf\u00e9'; rename one of them" in complaint(root)
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_an_image_at_its_own_size_is_of_the_networks_colours(root, in_memory):
+    first = root / "test" / "bolt" / "00.png"
+    Image.open(first).resize((30, 20)).save(first)
+    test = load(root, image_size=6, grayscale=True, in_memory=in_memory, workers=0).test.select(torch.tensor([2, 0]))
+    assert np.array_equal(test.original(1), np.asarray(Image.open(first).convert("L"))[None])
+    assert test.original(0).shape == (1, 8, 8)

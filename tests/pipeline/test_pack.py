@@ -57,6 +57,18 @@ def test_its_files_are_the_runs(toy_run: Path) -> None:
     assert Predictor(toy_run / "bundle").self_test().passed
 
 
+def test_some_golden_samples_are_image_files_too(toy_run: Path, tmp_path: Path) -> None:
+    images = sorted((toy_run / "bundle" / "golden").glob("*.pgm"))
+    assert [path.name for path in images] == ["image-1.pgm", "image-2.pgm", "image-3.pgm"]
+    samples = read_samples(next((toy_run / "exports").glob("*quantized*")) / "model.onnx")
+    assert isinstance(samples, np.ndarray)
+    for path, place in zip(images, (0, 3, 7), strict=True):
+        header, pixels = path.read_bytes()[:11], path.read_bytes()[11:]
+        assert header == b"P5\n8 8\n255\n" and pixels == samples[place].tobytes()
+    without = pack_run(toy_run, tmp_path / "without", images=False)
+    assert not list((without / "golden").glob("image*")) and "Golden images" not in (without / "README.md").read_text()
+
+
 def test_golden_samples_are_from_all_over_the_test_set(
     toy_run: Path, toy_samples: tuple[np.ndarray, np.ndarray]
 ) -> None:

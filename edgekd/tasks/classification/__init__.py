@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from edgekd.tasks.breakdown import NamedPredictions
     from edgekd.tasks.classification.by_class import ByClass
     from edgekd.tasks.classification.score import ClassDetails, ClassPredictions, PredictedClass
-    from edgekd.tasks.task import Arrays, OutputShape, Stored, Tensors
+    from edgekd.tasks.task import Arrays, Language, OutputShape, Stored, Tensors
 
 
 def _correct(predictions: ClassPredictions, targets: Arrays) -> Correct:
@@ -189,6 +189,11 @@ class Classification:
 
     def describe_outputs(self) -> str:
         return "one logit per class"
+
+    def code(self, language: Language) -> str:
+        from edgekd.tasks.classification import score
+
+        return score.CODE[language]
 
     def sample_predictions(
         self, predictions: ClassPredictions, top: int = 3, geometry: Sequence[Geometry] | None = None

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgekd.strict_json import JsonObject
+    from edgekd.tasks.task import Language
 
     Arrays = Mapping[str, NDArray[Any]]
     Floats = NDArray[np.float64]
@@ -24,6 +25,22 @@ if TYPE_CHECKING:
 BINS = 15
 # Of class predictions that are none, since a logit is no finite number. It is no class's number, so never correct.
 NO_CLASS = -1
+
+# Lines of a program that makes a class of ``logits`` without edgekd, for model cards.
+CODE: dict[Language, str] = {
+    "python": """\
+probabilities = np.exp(logits - logits.max(), dtype=np.float64)
+probabilities /= probabilities.sum()
+best = probabilities.argmax()
+print(labels[best], probabilities[best])
+""",
+    "cpp": """\
+const float* best = std::max_element(logits, logits + labels.size());
+double sum = 0;
+for (size_t i = 0; i < labels.size(); i++) sum += std::exp(double(logits[i]) - *best);
+std::printf("%s %.6f\\n", labels[best - logits].c_str(), 1 / sum);
+""",
+}
 
 
 @dataclass(frozen=True, eq=False)

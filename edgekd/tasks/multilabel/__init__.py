@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from edgekd.tasks.multilabel.by_label import ByLabel
     from edgekd.tasks.multilabel.evidence import LabelDetails
     from edgekd.tasks.multilabel.score import LabelPredictions, PredictedLabels
-    from edgekd.tasks.task import Arrays, OutputShape, Stored, Tensors
+    from edgekd.tasks.task import Arrays, Language, OutputShape, Stored, Tensors
 
 THRESHOLD = 0.5
 
@@ -248,6 +248,11 @@ class Multilabel:
             "one logit per label; a label is predicted where 1 / (1 + exp(−logit)) is at least its threshold: "
             f"{thresholds}"
         )
+
+    def code(self, language: Language) -> str:
+        from edgekd.tasks.multilabel import score
+
+        return score.code(language, self._thresholds)
 
     def sample_predictions(
         self, predictions: LabelPredictions, top: int = 3, geometry: Sequence[Geometry] | None = None

@@ -16,12 +16,28 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgekd.strict_json import JsonObject
+    from edgekd.tasks.task import Language
 
     Arrays = Mapping[str, NDArray[Any]]
     Floats = NDArray[np.float64]
 
 # Of labels in a cell of CSV, as pandas' get_dummies takes them.
 SEPARATOR = "|"
+# Lines of a program that makes labels of ``logits`` without edgekd, for model cards.
+PYTHON = """\
+thresholds = [{thresholds}]
+probabilities = 1 / (1 + np.exp(-logits.astype(np.float64)))
+for label, probability, threshold in zip(labels, probabilities, thresholds):
+    if probability >= threshold:
+        print(label, probability)
+"""
+CPP = """\
+const double thresholds[] = {{{thresholds}}};
+for (size_t i = 0; i < labels.size(); i++) {{
+  const double probability = 1 / (1 + std::exp(-double(logits[i])));
+  if (probability >= thresholds[i]) std::printf("%s %.6f\\n", labels[i].c_str(), probability);
+}}
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,3 +153,10 @@ def must_be_labels(targets: Arrays, count: int) -> None:
         raise DataError(
             f"labels are {sorted(wrong)[:3]} in places, expected 0 or 1: where a label is not known, say so in 'known'"
         )
+
+
+def code(language: Language, thresholds: Sequence[float]) -> str:
+    """Return the lines that print each label whose probability reaches its threshold."""
+    return {"python": PYTHON, "cpp": CPP}[language].format(
+        thresholds=", ".join(repr(float(each)) for each in thresholds)
+    )

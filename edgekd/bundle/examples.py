@@ -1,0 +1,52 @@
+"""The programs on a model card, which use the bundle's file without edgekd: one template for each kind of input."""
+
+import json
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from edgekd.bundle.manifest import Manifest
+from edgekd.tasks.task import Language, Task
+
+WIDTH = 100
+
+
+class Example(NamedTuple):
+    """A program on a model card: its ``language`` as Markdown names it, and its ``code``."""
+
+    language: Language
+    code: str
+
+
+def examples(manifest: Manifest, task: Task) -> list[Example]:
+    """Return the programs that use the bundle's file: in Python, and in C++ where one input is decoded and scaled."""
+    languages: tuple[Language, ...] = ("python",) if manifest.preprocess["kind"] == "tensors" else ("python", "cpp")
+    return [Example(language, program(manifest, task, language)) for language in languages]
+
+
+def program(manifest: Manifest, task: Task, language: Language) -> str:
+    """Return one program, made of the manifest and of the task's own way to decode."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"literal": json.dumps, "numbers": numbers}
+    kind, batch = manifest.preprocess["kind"], manifest.inputs[0].shape[0]
+    return environment.get_template(f"example_{kind}.{language}.jinja").render(
+        manifest=manifest,
+        preprocess=manifest.preprocess,
+        names=[each.name for each in manifest.inputs],
+        batch=max(batch, 1),
+        decode=task.code(language).strip(),
+    )
+
+
+def numbers(values: Sequence[float]) -> str:
+    """Return numbers as a list's items, in several lines where they are many."""
+    return "\n    ".join(textwrap.wrap(", ".join(repr(float(each)) for each in values), WIDTH))

@@ -1,0 +1,195 @@
+"""The programs on a model card, run as they stand there, predict what ``edgekd predict`` predicts."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+from PIL import Image
+
+from edgekd.bundle.golden_images import PREDICTIONS
+from edgekd.bundle.pack import pack
+from edgekd.bundle.predict import Predictor
+from edgekd.errors import BundleError
+from edgekd.images import planes, to_netpbm
+from edgekd.preprocess import Preprocess
+from edgekd.tasks.classification import Classification
+from edgekd.tasks.multilabel import Multilabel
+from edgekd.tasks.task import Task
+
+from .models import named_samples, picture_and_tokens, random_model
+
+COLOUR = Preprocess("image", (3, 12, 10), (0.4914, 0.48, 0.44), (0.2, 0.19, 0.25))
+GREY = Preprocess("image", (1, 8, 8), (0.5,), (0.25,), upright=False, over_white=False)
+VECTOR = Preprocess("vector", (40,), tuple(np.arange(40) / 7), tuple(0.5 + np.arange(40) / 9))
+LABELS = ("a cat", "dög", "neither")
+THRESHOLDS = (0.5, 0.125, 0.25)
+# Where packages, and the releases of ONNX Runtime, put the headers.
+HEADERS = [Path(each) for each in (os.environ.get("ONNXRUNTIME_INCLUDE"), "/usr/include/onnxruntime") if each]
+
+
+def headers() -> Path | None:
+    return next((path for path in HEADERS if (path / "onnxruntime_cxx_api.h").is_file()), None)
+
+
+compiled = pytest.mark.skipif(
+    not (headers() and shutil.which("g++")),
+    reason="g++ and ONNX Runtime's headers are missing: 'apt install g++ libonnxruntime-dev' (Debian 13) brings them, "
+    "or ONNXRUNTIME_INCLUDE names the folder of the headers",
+)
+
+
+def scene(width: int, height: int, channels: int, seed: int) -> np.ndarray:
+    """Smooth shapes with a little noise, uint8 (C, H, W)."""
+    random = np.random.default_rng(seed)
+    coarse = random.integers(0, 256, (4, 5, 3), np.uint8)
+    image = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+    noisy = np.asarray(image, np.int64) + random.integers(-20, 21, (height, width, 3))
+    image = Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
+    return planes(image if channels == 3 else image.convert("L"))
+
+
+def scenes(channels: int) -> dict[str, bytes]:
+    sizes = ((131, 77), (10, 12), (7, 30), (4, 3))
+    files = [to_netpbm(scene(*size, channels, seed), 1 << 18) for seed, size in enumerate(sizes)]
+    return {f"image-{number}{suffix}": content for number, (suffix, content) in enumerate(files, 1)}
+
+
+def packed(out: Path, preprocess: Preprocess, task: Task, batch: int | str = "N", **more: Any) -> Path:
+    model = random_model(out.with_suffix(".onnx"), preprocess.shape, batch)
+    fed = np.random.default_rng(5).normal(size=(4, *preprocess.shape)).astype(np.float32)
+    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    step = 4 if batch == "N" else int(batch)
+    got = np.concatenate([session.run(None, {"input": fed[i : i + step]})[0] for i in range(0, 4, step)])
+    parts = {"models": {"float32": model}, "golden": (fed, got)}
+    return pack(out, name="programs", task=task, preprocess=preprocess, **parts, **more)
+
+
+def program(bundle: Path, language: str) -> str:
+    [found] = re.findall(rf"```{language}\n(.*?)```", (bundle / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    return str(found)
+
+
+def printed_by_python(
+    bundle: Path, file: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> list[str]:
+    monkeypatch.chdir(bundle)
+    monkeypatch.setattr("sys.argv", ["predict.py", file])
+    exec(program(bundle, "python"), {})
+    return capsys.readouterr().out.splitlines()
+
+
+def library(folder: Path) -> Path:
+    """The shared library of the installed wheel, under the names that a package of ONNX Runtime gives it."""
+    found = next((Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so.*"))
+    folder.mkdir()
+    for name in ("libonnxruntime.so", "libonnxruntime.so.1"):
+        (folder / name).symlink_to(found)
+    return folder
+
+
+def built(bundle: Path, libraries: Path) -> Path:
+    """The program, compiled by the command that stands in its first line."""
+    source = bundle.parent / "predict.cpp"
+    source.write_text(program(bundle, "cpp"), encoding="utf-8")
+    command = source.read_text(encoding="utf-8").splitlines()[0].removeprefix("// ")
+    places = {"CPLUS_INCLUDE_PATH": str(headers()), "LIBRARY_PATH": str(libraries)}
+    strict = ["-Wall", "-Wextra", "-Werror"]
+    subprocess.run([*shlex.split(command), *strict], cwd=source.parent, env={**os.environ, **places}, check=True)
+    return source.with_suffix("")
+
+
+def expected(bundle: Path, file: str) -> dict[str, float]:
+    """Labels with their probabilities, as ``edgekd predict`` gives them."""
+    [found] = Predictor(bundle).predict([bundle / file])
+    if "labels" in found:
+        return {each["label"]: each["probability"] for each in found["top"] if each["label"] in found["labels"]}
+    return {found["label"]: found["probability"]}
+
+
+def read(lines: Sequence[str]) -> dict[str, float]:
+    return {label: float(value) for label, _, value in (line.rpartition(" ") for line in lines)}
+
+
+CASES = {
+    "colour": (COLOUR, Classification(LABELS), 2),
+    "grey": (GREY, Multilabel(LABELS, THRESHOLDS), "N"),
+    "vector": (VECTOR, Classification(LABELS), "N"),
+}
+
+
+@pytest.fixture(params=CASES)
+def case(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, list[str]]:
+    """A bundle, and files in it to predict."""
+    preprocess, task, batch = CASES[request.param]
+    if preprocess.kind == "image":
+        images = scenes(preprocess.shape[0])
+        return packed(tmp_path / "bundle", preprocess, task, batch, images=images), [
+            f"golden/{name}" for name in images
+        ]
+    bundle = packed(tmp_path / "bundle", preprocess, task, batch)
+    np.savetxt(tmp_path / "row.csv", np.linspace(-3, 9, 40)[None], "%.6g", ",")
+    return bundle, ["../row.csv"]
+
+
+def test_python(case, monkeypatch, capsys):
+    bundle, files = case
+    for file in files:
+        found, wanted = read(printed_by_python(bundle, file, monkeypatch, capsys)), expected(bundle, file)
+        assert found == pytest.approx(wanted, abs=1e-6), file
+
+
+@compiled
+def test_cpp(case):
+    bundle, files = case
+    libraries = library(bundle.parent / "lib")
+    run, there = built(bundle, libraries), {**os.environ, "LD_LIBRARY_PATH": str(libraries)}
+    for file in files:
+        done = subprocess.run([run, file], cwd=bundle, env=there, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert read(done.stdout.splitlines()) == pytest.approx(expected(bundle, file), abs=1e-4), file
+
+
+def test_several_inputs_in_python(tmp_path, monkeypatch, capsys):
+    model, fed = picture_and_tokens(tmp_path / "two.onnx"), named_samples()
+    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    names = [each.name for each in session.get_outputs()]
+    got = dict(zip(names, session.run(names, fed), strict=True))
+    bundle = pack(
+        tmp_path / "bundle",
+        name="two",
+        models={"float32": model},
+        task=Classification(LABELS),
+        preprocess=Preprocess("tensors", (), (), ()),
+        golden=(fed, got),
+    )
+    np.savez(tmp_path / "one.npz", **{name: each[:1] for name, each in fed.items()})
+    found = read(printed_by_python(bundle, "../one.npz", monkeypatch, capsys))
+    assert found == pytest.approx(expected(bundle, "../one.npz"), abs=1e-6)
+    assert "```cpp" not in (bundle / "README.md").read_text()
+
+
+def test_golden_images_are_on_the_card_and_tested(tmp_path, monkeypatch):
+    bundle = packed(tmp_path / "bundle", COLOUR, Classification(LABELS), images=scenes(3))
+    said = json.loads((bundle / PREDICTIONS).read_text())
+    assert [each["file"] for each in said] == [f"golden/image-{number}.ppm" for number in (1, 2, 3, 4)]
+    assert [each["label"] for each in said] == [next(iter(expected(bundle, each["file"]))) for each in said]
+    card = (bundle / "README.md").read_text(encoding="utf-8")
+    assert all(f"| `{each['file']}` | {each['label']} " in card for each in said)
+    assert Predictor(bundle).self_test().passed
+    again = packed(tmp_path / "again", COLOUR, Classification(LABELS), images=scenes(3))
+    assert (again / PREDICTIONS).read_bytes() == (bundle / PREDICTIONS).read_bytes()
+    nearest = Image.Resampling.NEAREST
+    monkeypatch.setattr(Preprocess, "fit", lambda self, image: planes(image.resize((10, 12), nearest)))
+    found = Predictor(bundle).self_test()
+    assert not found.passed and found.max_abs_difference > found.tolerance
+    with pytest.raises(BundleError, match="golden/image-1.ppm: .*not a readable image"):
+        packed(tmp_path / "broken", COLOUR, Classification(LABELS), images={"image-1.ppm": b"P6 no"})
