@@ -114,6 +114,13 @@ def times_faster(ratio: float | None, interval: Sequence[float] | None = None) -
     return f"{significant(1 / ratio)}×" + between(turned, significant)
 
 
+def in_times(ratio: float | None, better: str, worse: str, digits: int = 3) -> str:
+    """Format the ratio of a new value to an old one, of which less is better, as ``4.1× faster`` or ``1.3× slower``."""
+    if not ratio:
+        return ABSENT
+    return f"{significant(1 / ratio if ratio <= 1 else ratio, digits)}× {better if ratio <= 1 else worse}"
+
+
 def stands_apart(cost: float, latency: float) -> bool:
     """Tell whether other processes made an inference visibly longer than its cost."""
     return abs(cost / latency - 1) > ALIKE

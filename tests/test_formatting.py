@@ -63,3 +63,10 @@ def test_what_differs_is_told_apart(values: tuple[float, ...], texts: list[str])
 def test_the_rounding_of_binary_fractions_exceeds_nothing() -> None:
     assert not formatting.exceeds(0.1 + 0.2, 0.3) and not formatting.exceeds(100 * (0.98 - 0.97), 1)
     assert formatting.exceeds(0.3000001, 0.3) and not formatting.exceeds(0.29, 0.3) and formatting.exceeds(1e-9, 0)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "text"), [(0.25, "4.00× faster"), (1.3, "1.30× slower"), (1.0, "1.00× faster"), (None, "–")]
+)
+def test_a_ratio_in_times(ratio, text):
+    assert formatting.in_times(ratio, "faster", "slower") == text

@@ -10,6 +10,7 @@ from edgekd.bundle.manifest import RAW_MODEL, Manifest, Tensor
 from edgekd.bundle.target import BundleTarget
 from edgekd.formatting import COST_SENTENCE, Column, Row, columns, escape_markdown, markdown_table, shows_costs
 from edgekd.plain_text import code
+from edgekd.preprocess import PADDING
 from edgekd.tasks.metric import result_columns
 from edgekd.tasks.task import Task
 
@@ -23,8 +24,8 @@ edgekd predict . {example}
 
 The folder `triton` is a model repository for Triton Inference Server: `tritonserver --model-repository triton`.
 
-The programs below need no edgekd. Run them in this folder, and save them elsewhere: `edgekd bundle verify` refuses
-files that were not packed.
+`edgekd predict` and the programs below run `{model}`. The programs need no edgekd. Run them in this folder, and save
+them elsewhere: `edgekd bundle verify` refuses files that were not packed.
 """
 
 LANGUAGES = {
@@ -48,7 +49,7 @@ def card(manifest: Manifest, task: Task, images: Sequence[GoldenImage] = ()) -> 
         f"A network with {len(task.names)} {task.outputs}, packed by edgekd.",
         metrics(manifest.measurements, task),
         targets(manifest.targets),
-        USE.format(example=images[0].file if images else USES[kind]),
+        USE.format(example=images[0].file if images else USES[kind], model=manifest.model),
         *programs(manifest, task),
         expected(images),
         tensors(manifest, task) if kind == "tensors" else inputs(manifest, task, kind == "image"),
@@ -72,7 +73,7 @@ def expected(images: Sequence[GoldenImage]) -> str:
     """Return the table of golden images, by which a program is tried."""
     if not images:
         return ""
-    rows = [f"| `{each.file}` | {escape_markdown(each.text)} |" for each in images]
+    rows = [f"| `{each.file}` | {escape_markdown(each.prediction.to_text())} |" for each in images]
     return "\n".join(
         [
             "### Golden images\n",
@@ -137,11 +138,13 @@ def inputs(manifest: Manifest, task: Task, image: bool) -> str:
         colour = "grey" if preprocess["shape"][0] == 1 else "RGB"
         turned = "turned as its EXIF orientation says" if preprocess.get("orientation") == "exif" else "as it lies"
         laid = "laid over white" if preprocess.get("transparency") == "white" else "without their alpha"
+        letterbox = preprocess.get("resize") == "letterbox"
+        kept = f"the aspect ratio is kept, with the image in the middle of pixels of {PADDING}"
+        aspect = kept if letterbox else "the aspect ratio is not kept"
         steps.insert(
             0,
             f"Decode to {colour} (the first frame, {turned}; transparent pixels {laid}; of 16 bits the upper 8), "
-            "resize bilinearly with antialiasing where the size differs, as Pillow does; the aspect ratio is not kept. "
-            "Divide by 255.",
+            f"resize bilinearly with antialiasing where the size differs, as Pillow does; {aspect}. Divide by 255.",
         )
     if manifest.raw_inputs:
         raw = manifest.raw_inputs[0]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edgekd.bundle.manifest import Manifest
+from edgekd.preprocess import PADDING
 from edgekd.tasks.task import Language, Task
 
 WIDTH = 100
@@ -20,9 +21,13 @@ class Example(NamedTuple):
 
 
 def examples(manifest: Manifest, task: Task) -> list[Example]:
-    """Return the programs that use the bundle's file: in Python, and in C++ where one input is decoded and scaled."""
+    """Return the programs that use the bundle's file: in Python, and in C++ where one input is decoded and scaled.
+
+    There are none for a task that has no code of its own.
+    """
     languages: tuple[Language, ...] = ("python",) if manifest.preprocess["kind"] == "tensors" else ("python", "cpp")
-    return [Example(language, program(manifest, task, language)) for language in languages]
+    known = [language for language in languages if task.code(language)]
+    return [Example(language, program(manifest, task, language)) for language in known]
 
 
 def program(manifest: Manifest, task: Task, language: Language) -> str:
@@ -43,6 +48,7 @@ def program(manifest: Manifest, task: Task, language: Language) -> str:
         preprocess=manifest.preprocess,
         names=[each.name for each in manifest.inputs],
         batch=max(batch, 1),
+        padding=PADDING,
         decode=task.code(language).strip(),
     )
 

@@ -14,7 +14,7 @@ from edgekd.errors import BundleError, DataError
 from edgekd.preprocess import Preprocess
 from edgekd.strict_json import JsonObject
 from edgekd.tasks.signature import LOGITS
-from edgekd.tasks.task import Task
+from edgekd.tasks.task import SamplePrediction, Task
 
 FOLDER, PREDICTIONS = "golden", "golden/images.json"
 IMAGE, PREDICTED = "golden.image", "golden.predictions"  # roles
@@ -28,15 +28,14 @@ class Logits(Protocol):
 
 @dataclass(frozen=True)
 class GoldenImage:
-    """An image file of a bundle, the ``logits`` that were computed for it, and its prediction as JSON and as text."""
+    """An image file of a bundle, the ``logits`` that were computed for it, and its prediction."""
 
     file: str
     logits: tuple[float, ...]
-    prediction: JsonObject
-    text: str
+    prediction: SamplePrediction
 
     def to_json(self) -> JsonObject:
-        return {"file": self.file, **self.prediction, "logits": list(self.logits)}
+        return {"file": self.file, **self.prediction.to_json(), "logits": list(self.logits)}
 
 
 def predict_images(
@@ -52,7 +51,7 @@ def predict_images(
     found = logits(_inputs(images, preprocess))
     predictions = task.sample_predictions(task.decode({LOGITS: found}))
     return tuple(
-        GoldenImage(file, tuple(map(float, row)), prediction.to_json(), prediction.to_text())
+        GoldenImage(file, tuple(map(float, row)), prediction)
         for file, row, prediction in zip(images, found, predictions, strict=True)
     )
 

@@ -78,7 +78,8 @@ def pack(
         licenses: SPDX expressions of ``model`` and ``data``.
         raw: the uint8 images (N, C, H, W) that the golden input was made of; with them the bundle also gets
             ``model.raw.onnx``, which preprocesses its images itself.
-        images: contents of image files by their names, of any size, which the bundle gets with their predictions.
+        images: contents of image files by their names, of any size, which the bundle gets with their predictions where
+            its model card has a program that they try.
         targets: where the network runs, each with its ONNX file. The primary model is the file of the first target that
             has the same bytes, where one has.
         aside: move whatever is at ``out`` aside. Without it an earlier bundle is replaced, and anything else refused.
@@ -110,7 +111,7 @@ def pack(
     contents |= {each.file: (f"model.{each.name}", content) for each, content in own.items()}
     if raw is not None:
         contents |= raw_view(protos[primary], preprocess, raw, fed)
-    pictures = {f"{FOLDER}/{file}": content for file, content in (images or {}).items()}
+    pictures = {f"{FOLDER}/{file}": content for file, content in (images or {}).items() if task.code("python")}
     predicted = predict_images(pictures, preprocess, partial(logits_of, session), task)
     contents |= image_view(pictures, predicted)
     draft = Manifest(

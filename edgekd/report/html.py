@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from edgekd.formatting import ABSENT, CALIBRATION, DETAILS, NAMES, columns, count, significant
+from edgekd.formatting import ABSENT, CALIBRATION, DETAILS, NAMES, columns, count, significant, size
 from edgekd.plain_text import document, line
 from edgekd.report.advice import next_steps
 from edgekd.report.columns import LAYERS, PARITY, WIDTHS, baseline_sentences, precision_sentence, step_columns
@@ -18,11 +19,18 @@ from edgekd.report.reliability import reliability_pictures
 from edgekd.report.roofline import profile_pictures
 from edgekd.report.schema import Report, StageRecord
 from edgekd.report.steps import steps
-from edgekd.report.verdict import cost_sentences, headline, lines, warning_lines
+from edgekd.report.verdict import cost_sentences, figures, headline, lines, warning_lines
 from edgekd.stages import STAGES
 from edgekd.tasks.metric import result_columns
 
 DRAWN = {"history", "widths"}
+HASH_DIGITS = 12
+# Of a run's folder, where the page lies.
+FILES = {
+    "bundle": "the bundle for the device: file, labels, preprocessing, golden samples and a model card",
+    "report.json": "the figures of this page, for programs and for 'edgekd check'",
+    "recipe.lock.yaml": "the recipe with every value that was used",
+}
 HEADINGS = {"params": "Params", "macs": "MACs"}
 
 
@@ -40,6 +48,7 @@ def render_html(report: Report, folder: Path | None = None) -> str:
         "page.html.jinja",
         report=checked,
         headline=headline(checked),
+        figures=figures(checked),
         verdict=verdict(checked),
         checks=lines(checked),
         next_steps=next_steps(checked),
@@ -48,7 +57,7 @@ def render_html(report: Report, folder: Path | None = None) -> str:
         metric=metrics[0],
         kinds=checked.kind.outputs,
         sentences=[*cost_sentences(checked), *baseline_sentences(checked.rows)],
-        details=columns(rows, DETAILS),
+        details=[column for column in columns(rows, DETAILS) if column.heading != "File"],
         key_columns=sum(column in NAMES for column in results),
         pictures=pictures(checked),
         stages=[
@@ -63,9 +72,10 @@ def render_html(report: Report, folder: Path | None = None) -> str:
         profile_pictures=profile_pictures(profiles),
         profiles=[(profile, precision_sentence(profile)) for profile in profiles],
         layer_columns=LAYERS,
+        files=files_of(checked),
         parity=checked.parity,
         parity_columns=PARITY,
-        environment=list(flat(checked.environment)),
+        environment=[(in_words(name), text) for name, text in flat(checked.environment)],
         warnings=warning_lines(checked),
         panel=panel,
         panel_pictures=panel_pictures(panel) if panel else [],
@@ -82,7 +92,7 @@ def page(template: str, **shown: Any) -> str:
         lstrip_blocks=True,
         finalize=one_line,
     )
-    environment.filters |= {"svg": svg}
+    environment.filters |= {"svg": svg, "short_hash": short_hash, "link": link}
     return environment.get_template(template).render(shown)
 
 
@@ -93,6 +103,22 @@ def one_line(value: Any) -> Any:
 
 def svg(picture: Picture) -> Markup:
     return Markup(picture.svg)  # matplotlib has escaped the names in it
+
+
+def short_hash(digest: str) -> Markup:
+    """Return the start of a hash, with the whole of it in its title."""
+    return Markup('<code title="{}">{}</code>').format(line(digest), line(digest[:HASH_DIGITS]))
+
+
+def link(path: str) -> Markup:
+    """Return a link to a file or folder next to the page, whatever the name holds."""
+    return Markup('<a href="./{}">{}</a>').format(quote(path), line(path))
+
+
+def files_of(report: Report) -> list[tuple[str, str]]:
+    """Return what lies next to the page, with its meaning."""
+    files = {row.file: f"{row.model} in {row.precision}, for {row.place}" for row in report.rows if row.file}
+    return [*files.items(), *FILES.items()]
 
 
 def verdict(report: Report) -> str:
@@ -107,8 +133,13 @@ def metrics_of(stage: StageRecord) -> list[tuple[str, str]]:
     described = kind.described if kind else frozenset()
     for key, value in stage.metrics.items():
         if key not in DRAWN | described:
-            found += [(HEADINGS.get(name, name.replace("_", " ")), text) for name, text in flat({key: value})]
+            found += [(HEADINGS.get(name, in_words(name)), text) for name, text in flat({key: value})]
     return found + (kind.describe(stage.metrics) if kind else [])
+
+
+def in_words(key: str) -> str:
+    """Return a dotted key of a report as words."""
+    return key.replace(".", " ").replace("_bytes", "").replace("_", " ")
 
 
 def flat(value: Mapping[str, object], above: str = "") -> Iterator[tuple[str, str]]:
@@ -120,7 +151,7 @@ def flat(value: Mapping[str, object], above: str = "") -> Iterator[tuple[str, st
         elif isinstance(inner, list | tuple):
             yield name, ", ".join(map(text_of, inner)) or ABSENT
         else:
-            yield name, text_of(inner)
+            yield name, size(inner) if key.endswith("_bytes") and isinstance(inner, int) else text_of(inner)
 
 
 def text_of(value: object) -> str:

@@ -27,6 +27,7 @@ from edgekd.tasks.metric import Metric
 
 LONGEST_TITLE = 72  # letters, over all panels of a picture
 WIDTH = 5.4  # inches; at 10 points the text stays readable when a phone scales the picture down
+HIGH = 4.0  # inches, of the two pictures of all networks, which lie side by side
 STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "edgekd",
@@ -85,7 +86,7 @@ def stage_pictures(stage: StageRecord, metric: Metric) -> list[Picture]:
     """Draw the training curves of one stage, and the widths that pruning left."""
     found = []
     history, widths = stage.metrics.get("history"), widths_of(stage)
-    if history:
+    if history and len(history) > 1:  # one epoch is no curve
         found.append(draw(f"Training of {stage.name}", history_alt(history, metric), lambda: curves(history, metric)))
     if widths:
         found.append(draw(f"Channels after {stage.name}", widths_alt(widths), lambda: channels(widths)))
@@ -124,7 +125,7 @@ def timed(row: Row, metric: Metric) -> bool:
 
 
 def metric_against_latency(rows: Sequence[Row], metric: Metric) -> Figure:
-    figure, (axes,) = plain_axes(4.0)
+    figure, (axes,) = plain_axes(HIGH)
     names = list(dict.fromkeys(row.model for row in rows))
     shown = [row for row in rows if timed(row, metric)]
     marks = []
@@ -184,11 +185,11 @@ def log_milliseconds(axes: Axes, values: Sequence[float]) -> None:
 def sizes(rows: Sequence[Row]) -> Figure:
     known = [row for row in rows if row.size_bytes is not None]
     shown = list(zip(row_labels(known), known, strict=True))
-    figure, (axes,) = plain_axes(0.7 + 0.34 * len(shown))
+    figure, (axes,) = plain_axes(max(HIGH, 0.7 + 0.34 * len(shown)))
     megabytes = [(row.size_bytes or 0) / 1e6 for _, row in shown]
     names = list(dict.fromkeys(row.model for row in rows))
     colours = [COLOURS[names.index(row.model) % len(COLOURS)] for _, row in shown]
-    bars = axes.barh(range(len(shown)), megabytes, color=colours, height=0.65)
+    bars = axes.barh(range(len(shown)), megabytes, color=colours, height=0.5)
     axes.bar_label(bars, [size(row.size_bytes) for _, row in shown], padding=4)
     axes.set_yticks(range(len(shown)), [label for label, _ in shown])
     axes.invert_yaxis()
@@ -212,8 +213,6 @@ def curves(history: Sequence[Mapping[str, float]], metric: Metric) -> Figure:
         axes.set_title(titled(text, LONGEST_TITLE // len(shown)), fontsize=10)
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(ticker.MaxNLocator(6, integer=True))
-        if len(known) == 1:
-            axes.set_xticks([known[0][0]])
         axes.grid(True)
     return figure
 

@@ -26,6 +26,7 @@ Pairs = Sequence[Sequence[float]]
 
 HIGH = 3.7  # inches
 NUMBERED = 8
+ONE_PLACE = 12  # points
 SHOWN = 0.95
 PRECISIONS = {"float32": COLOURS[1], "int8": COLOURS[2], "float16": COLOURS[3]}
 OTHER = COLOURS[0]
@@ -60,8 +61,8 @@ def roofline(profile: LayersUnderRoofs) -> Figure:
         rates(above, roofs, shown)
         highest = max(peaks_of(shown, roofs).values())
         write_slopes(figure, above, highest, roofs.bandwidth)
-        marks = [mark_of(layer, str(number)) for number, layer in enumerate(worst, 1) if layer.macs]
-        place_labels(figure, above, marks)
+        numbered = {number: mark_of(layer, "") for number, layer in enumerate(worst, 1) if layer.macs}
+        place_labels(figure, above, together(figure, above, numbered))
     return figure
 
 
@@ -70,7 +71,8 @@ def headline(profile: LayersUnderRoofs) -> str:
     return (
         f"{significant(whole.unprofiled_ms)} ms an inference on {threads} thread{'s' * (threads > 1)}, "
         f"{significant(whole.limit_ms)} ms at the limit ({percent(whole.share)})\n"
-        f"dots are the longest layers ({SHOWN:.0%} of the time in multiplications), area their share"
+        f"dots are the longest layers ({SHOWN:.0%} of the time in multiplications), area their share\n"
+        "numbers are those of the layers below, which have the most to win"
     )
 
 
@@ -184,6 +186,29 @@ def speed(layer: ProfiledLayer) -> float:
 def mark_of(layer: ProfiledLayer, text: str) -> Mark:
     x, y = intensity(layer), speed(layer)
     return Mark(x, y, text, (x, x), (y, y))
+
+
+def together(figure: Figure, axes: Axes, marks: Mapping[int, Mark]) -> list[Mark]:
+    """Return one mark for all that lie in one place, with all their numbers: a label next to none would be a point."""
+    settle(figure)
+    places = {number: axes.transData.transform((mark.x, mark.y)) for number, mark in marks.items()}
+    groups: list[list[int]] = []
+    for number, place in places.items():
+        near = (group for group in groups if max(abs(place - places[group[0]])) < ONE_PLACE * axes.figure.dpi / 72)
+        group = next(near, None)
+        groups.append([number]) if group is None else group.append(number)
+    return [marks[group[0]]._replace(text=ranges(group)) for group in groups]
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """Write ascending numbers in short: ``1–3, 5``."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs)
 
 
 def binary(size: int) -> str:

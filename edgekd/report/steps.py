@@ -4,7 +4,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from edgekd.formatting import ABSENT, significant
+from edgekd.formatting import ABSENT, in_times
 from edgekd.report.deployed import is_teacher, network_rows
 from edgekd.report.paired import ONE_SIDED, Placed, difference, shown_difference
 from edgekd.report.schema import Report, Row
@@ -34,10 +34,10 @@ def steps(report: Report, folder: Path | None = None) -> list[Step]:
             after.model,
             before.model,
             metric_change(metric, before, after, folder),
-            times(before.params, after.params),
-            times(before.macs, after.macs),
-            times(before.size_bytes, after.size_bytes),
-            times(relative_time(before, report), relative_time(after, report)),
+            times(before.params, after.params, "fewer", "more"),
+            times(before.macs, after.macs, "fewer", "more"),
+            times(before.size_bytes, after.size_bytes, "smaller", "larger"),
+            times(relative_time(before, report), relative_time(after, report), "faster", "slower"),
         )
         for before, after in pairwise(network_rows(report))
     ]
@@ -59,5 +59,7 @@ def relative_time(row: Row, report: Report) -> float | None:
     return 1.0 if row.latency_ms and is_teacher(row, report) else None
 
 
-def times(before: float | None, after: float | None) -> str:
-    return ABSENT if not before or after is None else f"× {significant(after / before)}"
+def times(before: float | None, after: float | None, better: str, worse: str) -> str:
+    if not before or after is None:
+        return ABSENT
+    return "the same" if before == after else in_times(after / before, better, worse)

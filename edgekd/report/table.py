@@ -12,7 +12,7 @@ from edgekd.formatting import Column, Row, columns
 from edgekd.plain_text import line
 from edgekd.report.advice import next_steps
 from edgekd.report.schema import Report
-from edgekd.report.verdict import cost_sentences, headline, lines, warning_lines
+from edgekd.report.verdict import cost_sentences, figures, headline, lines, warning_lines
 from edgekd.tasks.metric import result_columns
 
 NARROW = 100
@@ -82,4 +82,9 @@ def verdict(report: Report) -> list[Text]:
         text.append(check.verdict, style="green" if check.met else "red")
         remarks = [each for each in (check.margin, check.remark) if each and each != check.value]
         found.append(text.append(line(f" ({'; '.join(remarks)})") if remarks else ""))
-    return [*found, Text(line(headline(report)), style="bold green" if met else "bold")]
+    gained = figures(report)
+    return [
+        *([Text(line(gained))] if gained else []),
+        *found,
+        Text(line(headline(report)), style="bold green" if met else "bold"),
+    ]

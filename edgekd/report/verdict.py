@@ -1,13 +1,27 @@
 """The budget's verdict in words, the same for every rendering."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from edgekd.formatting import ABSENT, COST_SENTENCE, differ, exceeds, format_distinct, shows_costs, significant
+from edgekd.formatting import (
+    ABSENT,
+    COST_SENTENCE,
+    differ,
+    exceeds,
+    format_distinct,
+    in_times,
+    percent,
+    shows_costs,
+    significant,
+)
+from edgekd.report.deployed import is_teacher, network_rows
 from edgekd.report.schema import Check, Note, Report, Row
 
 MOST_OF_A_CODE = 5
+# Checks of ratios to the teacher's figure, in the words that the tables have for them.
+RATIOS = {"latency_ratio": ("faster", "slower"), "size_ratio": ("smaller", "larger")}
 
 
 class Line(NamedTuple):
@@ -35,6 +49,24 @@ def headline(report: Report) -> str:
     return f"Budget not met: {failed} of {len(report.budget.checks)} checks failed"
 
 
+def figures(report: Report) -> str:
+    """Return what the deployed network gains and loses, as ``12× faster · 89× smaller · −0.3 points``.
+
+    It is empty where there is nothing to compare it with.
+    """
+    rows = network_rows(report)
+    teacher = next((row for row in rows if is_teacher(row, report)), None)
+    if teacher is None or teacher is rows[-1]:
+        return ""
+    row, metric = rows[-1], report.metrics[0]
+    time = row.latency_vs_teacher.ratio if row.latency_vs_teacher and row.valid else None
+    size = row.size_bytes / teacher.size_bytes if row.size_bytes and teacher.size_bytes else None
+    before, after = teacher.figure(metric), row.figure(metric)
+    change = ABSENT if before is None or after is None else metric.shown_change(after - before)
+    found = (in_times(time, *RATIOS["latency_ratio"]), in_times(size, *RATIOS["size_ratio"]), change)
+    return " · ".join(each for each in found if each != ABSENT)
+
+
 def lines(report: Report) -> list[Line]:
     drops = {f"{metric.name}_drop": f"{metric.title} drop" for metric in report.metrics}
     checks = report.budget.checks if report.budget else ()
@@ -45,9 +77,9 @@ def line(check: Check, name: str | None = None) -> Line:
     verdict = "met" if check.met else "not met" if check.value is not None else "not met (not measured)"
     value, bound = shown(check)
     return Line(
-        name=name or check.name.removesuffix("_ms").removesuffix("_mb").replace("_", " "),
+        name=name or check.name.removesuffix("_ms").removesuffix("_mb").removesuffix("_ratio").replace("_", " "),
         value=value,
-        bound=f"at most {bound}{space(check.unit)}",
+        bound=bound,
         margin=margin(check),
         verdict=verdict,
         met=check.met,
@@ -56,8 +88,10 @@ def line(check: Check, name: str | None = None) -> Line:
 
 
 def shown(check: Check) -> tuple[str, str]:
-    """Format the value with its unit, and the bound, with digits enough to tell them apart."""
-    bound = f"{check.bound:.12g}"
+    """Format the value with its unit, and the bound in words, with digits enough to tell them apart."""
+    if check.name in RATIOS:
+        return shown_ratio(check, *RATIOS[check.name])
+    bound = f"at most {check.bound:.12g}{space(check.unit)}"
     if check.value is None:
         return ABSENT, bound
     # What differs by the rounding of binary fractions alone is the same.
@@ -65,11 +99,24 @@ def shown(check: Check) -> tuple[str, str]:
     return format_distinct([value, check.bound], significant, 3)[0] + space(check.unit), bound
 
 
+def shown_ratio(check: Check, better: str, worse: str) -> tuple[str, str]:
+    """Format a ratio to the teacher's figure and its bound as times faster or smaller."""
+    most = "at least" if check.bound <= 1 else "at most"
+    # What differs by the rounding of binary fractions alone is the same.
+    value = check.value if check.value is not None and differ(check.value, check.bound) else check.bound
+    texts = format_distinct([value, check.bound], lambda ratio, digits: in_times(ratio, better, worse, digits), 3)
+    bound = re.sub(r"\.?0+(?=×)", "", texts[1]) if "." in texts[1] else texts[1]
+    return ABSENT if check.value is None else texts[0], f"{most} {bound}"
+
+
 def margin(check: Check) -> str:
     if check.value is None:
         return ABSENT
+    if check.name in RATIOS:
+        apart = abs(1 / check.value - 1 / check.bound) if differ(check.value, check.bound) else 0.0
+        return f"{significant(apart)}× {'to spare' if check.met else 'short'}"
     apart = abs(check.bound - check.value) if differ(check.value, check.bound) else 0.0
-    return f"{amount(apart, check.unit.removesuffix(' teacher'))} {'to spare' if check.met else 'too much'}"
+    return f"{amount(apart, check.unit)} {'to spare' if check.met else 'too much'}"
 
 
 def uncertainty(check: Check) -> str:
@@ -93,35 +140,67 @@ def cost_sentences(report: Report) -> list[str]:
     return [COST_SENTENCE] if shows_costs(row.to_json() for row in report.rows) else []
 
 
-def warning_lines(report: Report) -> list[str]:
-    """Return every warning of the report, then those of its rows, with one line for all rows of a code."""
-    found = list(folded(report.warnings))
+class WarningLine(NamedTuple):
+    """A warning in words, and its ``code`` for machines, empty where it has none."""
+
+    text: str
+    code: str
+
+    def __str__(self) -> str:
+        return f"{self.text} ({self.code})" if self.code else self.text
+
+
+def warning_lines(report: Report) -> list[WarningLine]:
+    """Return every warning of the report, then those of its rows, with one line for all rows of a code.
+
+    A row's warning that the report has too, of the whole run, is not said again; nor is each class that lost.
+    """
+    lost = lost_line(report)
+    others = [note for note in report.warnings if lost is None or note.code != lost.code]
+    found = [*([lost] if lost else []), *folded(others)]
+    known = {each.code for each in found}
     by_code: dict[str, list[tuple[Row, str]]] = {}
     for row in report.rows:
         for note in row.warnings:
-            by_code.setdefault(note.code, []).append((row, note.message))
+            if note.code not in known:
+                by_code.setdefault(note.code, []).append((row, note.message))
         if not row.valid and not row.warnings:
-            found.append(f"{row_name(row)}: the measurement is not valid")
+            found.append(WarningLine(f"{row_name(row)}: the measurement is not valid", ""))
     return found + [row_note(code, rows) for code, rows in by_code.items()]
 
 
-def folded(warnings: Sequence[Note]) -> Iterator[str]:
-    """Yield the first few warnings of each code; hundreds of classes may be lost."""
+def lost_line(report: Report) -> WarningLine | None:
+    """Return one line for all classes or labels that the deployed network predicts much worse than the teacher."""
+    breakdown = report.breakdown()
+    lost = breakdown.lost() if breakdown else []
+    if not lost or lost[0].code not in {note.code for note in report.warnings}:
+        return None
+    worst = sorted((each.change for each in lost), key=lambda change: change.after - change.before)
+    named = [f"{each.name} {percent(each.before)} to {percent(each.after)}" for each in worst[:MOST_OF_A_CODE]]
+    more = [f"{len(worst) - MOST_OF_A_CODE} more"] if len(worst) > MOST_OF_A_CODE else []
+    kinds = report.kind.outputs
+    of = f" of {len(report.data.classes)}" if report.data else ""
+    said = f"{len(worst)}{of} {kinds} are predicted much worse than by the teacher: {', '.join([*named, *more])}"
+    return WarningLine(said, lost[0].code)
+
+
+def folded(warnings: Sequence[Note]) -> Iterator[WarningLine]:
+    """Yield the first few warnings of each code."""
     counts = Counter(note.code for note in warnings)
     seen: Counter[str] = Counter()
     for note in warnings:
         seen[note.code] += 1
         if seen[note.code] <= MOST_OF_A_CODE:
-            yield f"{note.message} ({note.code})"
+            yield WarningLine(note.message, note.code)
         elif seen[note.code] == counts[note.code]:
-            yield f"{counts[note.code] - MOST_OF_A_CODE} more of this kind ({note.code})"
+            yield WarningLine(f"{counts[note.code] - MOST_OF_A_CODE} more of this kind", note.code)
 
 
-def row_note(code: str, rows: list[tuple[Row, str]]) -> str:
+def row_note(code: str, rows: list[tuple[Row, str]]) -> WarningLine:
     (first, message), others = rows[0], rows[1:]
     alike = "" if all(other == message for _, other in others) else "; the others alike"
     names = row_name(first) if not others else ", ".join(dict.fromkeys(row.model for row, _ in rows))
-    return f"{names}: {message}{alike} ({code})"
+    return WarningLine(f"{names}: {message}{alike}", code)
 
 
 def row_name(row: Row) -> str:

@@ -26,19 +26,20 @@ class NamedPredictions(NamedTuple):
     predictions: Any
 
 
-class LostGroup(NamedTuple):
-    """A class or a label that the second network predicts much worse: a ``code`` for machines, a message for people."""
-
-    code: str
-    message: str
-
-
 class GroupChange(NamedTuple):
     """A class or a label with the share of it, in [0, 1], before and after."""
 
     name: str
     before: float
     after: float
+
+
+class LostGroup(NamedTuple):
+    """A class or a label that the second network predicts much worse: a ``code`` for machines, a message for people."""
+
+    code: str
+    message: str
+    change: GroupChange
 
 
 @dataclass(frozen=True)

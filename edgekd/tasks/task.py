@@ -186,7 +186,10 @@ class Task(Protocol):
         """Return how outputs are decoded, for the readers of a model card: plain words on one line."""
 
     def code(self, language: Language) -> str:
-        """Return the lines of a program that print the prediction of the arrays ``logits`` and ``labels``."""
+        """Return the lines of a program that print the prediction of the arrays ``logits`` and ``labels``.
+
+        They stand on model cards, which have no program where they are empty.
+        """
 
     def sample_predictions(
         self, predictions: Any, top: int = 3, geometry: Sequence[Geometry] | None = None

@@ -29,6 +29,7 @@ from .models import named_samples, picture_and_tokens, random_model
 
 COLOUR = Preprocess("image", (3, 12, 10), (0.4914, 0.48, 0.44), (0.2, 0.19, 0.25))
 GREY = Preprocess("image", (1, 8, 8), (0.5,), (0.25,), upright=False, over_white=False)
+LETTERBOX = Preprocess("image", (3, 12, 17), (0.5, 0.5, 0.5), (0.25, 0.5, 0.75), resize="letterbox")
 VECTOR = Preprocess("vector", (40,), tuple(np.arange(40) / 7), tuple(0.5 + np.arange(40) / 9))
 LABELS = ("a cat", "dög", "neither")
 THRESHOLDS = (0.5, 0.125, 0.25)
@@ -122,6 +123,7 @@ def read(lines: Sequence[str]) -> dict[str, float]:
 CASES = {
     "colour": (COLOUR, Classification(LABELS), 2),
     "grey": (GREY, Multilabel(LABELS, THRESHOLDS), "N"),
+    "letterbox": (LETTERBOX, Classification(LABELS), "N"),
     "vector": (VECTOR, Classification(LABELS), "N"),
 }
 

@@ -18,7 +18,7 @@ from . import sample as invented
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-PHONE, DESK = 360, 1200
+PHONE, PHONES, DESK = 360, (360, 390), 1200
 LONG = "a-name-without-a-space-in-it-that-is-longer-than-any-phone-is-wide"
 
 pytestmark = needs("chromium")
@@ -79,21 +79,57 @@ def test_it_opens_without_a_request_or_a_complaint(
 
 
 @pytest.mark.parametrize("name", ["report", "comparison"])
-def test_a_phone_scrolls_tables_and_never_the_page(visit: Callable[..., "Page"], name: str) -> None:
-    page = visit(name, PHONE)
-    assert page.evaluate("document.documentElement.scrollWidth") == PHONE
-    wide = page.evaluate("[...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth).length")
-    assert wide > 0
-    held = page.evaluate("Math.max(...[...document.querySelectorAll('tbody th:first-child')].map(e => e.clientWidth))")
-    assert held < PHONE / 2
+@pytest.mark.parametrize("width", PHONES)
+def test_a_phone_shows_everything_without_scrolling_sideways(
+    visit: Callable[..., "Page"], name: str, width: int
+) -> None:
+    page = visit(name, width)
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert page.evaluate(CUT) == []
+    assert page.evaluate(OVERLAPPING) == []
 
 
-def test_a_phone_shows_verdicts_and_margins_without_scrolling(visit: Callable[..., "Page"]) -> None:
+@pytest.mark.parametrize("width", [768, DESK])
+def test_a_wider_page_cuts_nothing_either(visit: Callable[..., "Page"], width: int) -> None:
+    page = visit("report", width)
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert page.evaluate(OVERLAPPING) == []
+
+
+def test_no_half_of_the_desk_is_empty(visit: Callable[..., "Page"]) -> None:
+    page = visit("report")
+    stages = [each.bounding_box() for each in page.locator(".stage").all()]
+    assert all(stages) and {round(each["x"]) for each in stages if each} != {round(stages[0]["x"])}
+
+
+# Text outside of the window, or in a box that is smaller and does not let itself be scrolled up and down.
+CUT = """() => [...document.querySelectorAll('th, td, p, li, dd, h1, h2, h3, figcaption')]
+  .filter(e => !e.closest('thead')).filter(e => {
+    const box = e.getBoundingClientRect();
+    return box.left < 0 || box.right > innerWidth + 0.5 || e.scrollWidth > e.clientWidth + 1;
+  }).map(e => e.textContent.trim().slice(0, 40))"""
+# Cells of a row, blocks of a section, and labels in a picture that lie over each other.
+OVERLAPPING = """() => {
+  const over = (one, other) => Math.min(one.right, other.right) - Math.max(one.left, other.left) > 1.5 &&
+    Math.min(one.bottom, other.bottom) - Math.max(one.top, other.top) > 1.5;
+  const found = [];
+  for (const parent of document.querySelectorAll('tbody tr, main > section, dl, .pictures, .verdict')) {
+    const boxes = [...parent.children].filter(e => getComputedStyle(e).position !== 'absolute')
+      .map(e => [e, e.getBoundingClientRect()]);
+    boxes.forEach(([one, a], n) => boxes.slice(n + 1).forEach(([other, b]) => {
+      if (over(a, b)) found.push(one.textContent.trim().slice(0, 30) + ' / ' + other.textContent.trim().slice(0, 30));
+    }));
+  }
+  return found;
+}"""
+
+
+def test_a_phone_shows_verdicts_and_margins_first(visit: Callable[..., "Page"]) -> None:
     page = visit("report", PHONE)
     assert page.locator(".verdict thead th").all_text_contents()[:3] == ["Check", "Verdict", "Margin"]
-    for cell in page.locator(".verdict tr > :nth-child(3)").all():
+    for cell in page.locator(".verdict tbody tr > :nth-child(3)").all():
         box = cell.bounding_box()
-        assert box and box["x"] + box["width"] <= PHONE - 32
+        assert box and box["x"] + box["width"] <= PHONE - 16
 
 
 def test_the_dark_is_dark_and_as_readable(visit: Callable[..., "Page"]) -> None:

@@ -29,7 +29,7 @@ def test_of_a_thousand_the_ends_are_shown() -> None:
     assert [each.right_after - 40 for each in shown] == changes[:10] + changes[-3:]
     page = render_html(Report.from_json({"schema_version": 1, "name": "many", "recipe_sha256": "0", "by_class": many}))
     assert "Shown are those that lost most" in page
-    assert page.count('<th scope="row">class ') == 13
+    assert page.count('<th scope="row" role="rowheader">class ') == 13
 
 
 def test_without_samples_there_is_no_picture() -> None:

@@ -53,9 +53,10 @@ def test_the_page_is_well_formed_and_loads_nothing(sample_page: str) -> None:
     page = Page(sample_page)
     assert not page.open
     assert not {"script", "link", "img", "iframe", "object", "embed"} & {tag for tag, _ in page.seen}
-    for _, attributes in page.seen:
+    for tag, attributes in page.seen:
         for key in ("src", "href", "xlink:href", "action", "data"):
-            assert (attributes.get(key) or "#").startswith("#")
+            # Links lead to files of the run, and are followed by a click alone.
+            assert (attributes.get(key) or "#").startswith(("#", "./") if (tag, key) == ("a", "href") else "#")
     assert not re.findall(r"url\((?!#)|@import", sample_page)
     assert not re.findall(r"https?://", re.sub(r'xmlns(:\w+)?="[^"]*"', "", sample_page))
 
@@ -170,6 +171,7 @@ def test_everything_that_a_run_knows_is_on_the_page(sample_page: str) -> None:
         "Where the time goes",
         "Latency and memory in detail",
         "Parity with the trained network",
+        "Files",
         "To repeat it",
     ]
     assert "0.400 points to spare" in text
@@ -197,6 +199,54 @@ def test_many_warnings_of_one_kind_are_folded(sample: dict[str, Any]) -> None:
     assert found == [f"- class {number} (class\\_lost)" for number in range(5)] + [
         "- 35 more of this kind (class\\_lost)"
     ]
+
+
+def test_all_classes_that_lost_are_one_line(sample: dict[str, Any]) -> None:
+    sample["by_class"]["classes"] = [
+        {"name": f"c{number}", "n": 100, "right_before": 90, "right_after": 90 - number} for number in range(12)
+    ]
+    sample["data"]["classes"] = [f"c{number}" for number in range(12)]
+    sample["warnings"] = [{"code": "class_lost", "message": f"class c{number}"} for number in range(4, 12)]
+    found = [line for line in render_markdown(Report.from_json(sample)).splitlines() if "much worse" in line]
+    assert found == [
+        "- 8 of 12 classes are predicted much worse than by the teacher: c11 90.0 % to 79.0 %, c10 90.0 % to 80.0 %, "
+        "c9 90.0 % to 81.0 %, c8 90.0 % to 82.0 %, c7 90.0 % to 83.0 %, 3 more (class\\_lost)"
+    ]
+
+
+def test_a_slowdown_has_one_figure(sample: dict[str, Any]) -> None:
+    sample["warnings"] = [{"code": "int8_slower_than_float", "message": "1.30 times as long as pruned"}]
+    sample["rows"][-1]["warnings"] = [{"code": "int8_slower_than_float", "message": "1.14 times as long as in float"}]
+    page, table = render_html(Report.from_json(sample)), terminal(sample)
+    assert all("1.30 times" in text and "1.14 times" not in text for text in (page, table))
+
+
+def test_the_headline_has_the_figures_of_the_deployed_network(sample: dict[str, Any]) -> None:
+    sample["rows"][-1] |= {"valid": True, "warnings": []}
+    said = "13.9× faster · 276× smaller · −0.6 points"
+    page = " ".join(Page(render_html(Report.from_json(sample))).text)
+    assert said in page and said in render_markdown(Report.from_json(sample)) and said in terminal(sample)
+    sample["rows"][-1]["valid"] = False
+    assert "276× smaller · −0.6 points" in terminal(sample) and said not in terminal(sample)
+
+
+def test_the_page_has_neither_keys_nor_whole_hashes_in_its_text(sample: dict[str, Any]) -> None:
+    sample["stages"][2]["metrics"] |= {"kept": {"macs": 0.5}, "own_figure": {"of_it": 0.25}}
+    sample["stages"][3]["metrics"]["history"] = sample["stages"][3]["metrics"]["history"][:1]
+    page = render_html(Report.from_json(sample))
+    text = " ".join(Page(page).text)
+    assert not re.search(r"[0-9a-f]{40}", text) and "kept" not in text and "own figure of it" in text
+    assert f'<code title="{"3f9a" * 16}">3f9a3f9a3f9a</code>' in page
+    assert "Training of prune" in text and "Training of quantize" not in text
+
+
+def test_links_lead_to_files_of_the_run_alone(sample: dict[str, Any]) -> None:
+    sample["rows"][1]["file"] = "exports/00-teacher/model.onnx"
+    sample["rows"][2]["file"] = 'javascript:alert("x")//'
+    page = Page(render_html(Report.from_json(sample)))
+    links = [attributes["href"] for tag, attributes in page.seen if tag == "a"]
+    assert links[:3] == ["#main", "./exports/00-teacher/model.onnx", "./javascript%3Aalert%28%22x%22%29//"]
+    assert {"./bundle", "./report.json"} < set(links)
 
 
 def test_what_was_timed_beside_a_baseline_is_said(sample: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 import pytest
 
 from edgekd.report.profile import LayersUnderRoofs, ProfiledLayer
-from edgekd.report.roofline import draw_roofline, intensity, longest, short, speed
+from edgekd.report.roofline import draw_roofline, intensity, longest, ranges, short, speed
 
 ROOFS = {"peak": {"float32": 50.0, "int8": 100.0}, "bandwidth": [[1 << 15, 100.0], [1 << 28, 20.0]]}
 
@@ -51,3 +51,11 @@ def test_small_layers_are_left_out_unless_they_are_listed():
 def test_long_names_keep_their_end():
     assert short(layer("backbone.features.denseblock1.denselayer2.conv2", 1.0, 1)) == "…lock1.denselayer2.conv2"
     assert short(layer("add_70 after layer1.0.conv2", 1.0, 1)) == "add_70"
+
+
+def test_dots_in_one_place_have_one_label(tmp_path):
+    layers = [layer(f"conv{number}", 1.0 - number / 1000, 10**7) for number in range(3)]
+    draw_roofline(profile(*layers, layer("far", 0.5, 10**5)), tmp_path / "p.svg")
+    drawn = (tmp_path / "p.svg").read_text()
+    assert ">1–3<" in drawn and ">4<" in drawn and ">2<" not in drawn
+    assert ranges([1, 2, 3, 5, 7, 8]) == "1–3, 5, 7–8"

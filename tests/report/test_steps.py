@@ -26,9 +26,10 @@ def test_each_network_is_beside_the_one_before_it(sample: dict[str, Any]) -> Non
     assert [(step.before, step.model) for step in found] == [
         ("teacher", "distilled"), ("distilled", "pruned"), ("pruned", "quantized")
     ]  # fmt: skip
-    assert (found[1].params, found[1].macs, found[1].size) == ("× 0.482", "× 0.495", "× 0.482")
-    assert found[0].latency == "× 0.153"
-    assert found[1].latency == "× 0.642"
+    assert (found[1].params, found[1].macs, found[1].size) == ("2.08× fewer", "2.02× fewer", "2.07× smaller")
+    assert found[0].latency == "6.54× faster"
+    assert found[1].latency == "1.56× faster"
+    assert (found[2].params, found[2].size, found[2].latency) == ("the same", "3.33× smaller", "1.37× faster")
 
 
 def test_accuracy_is_compared_in_pairs(sample: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ class Prune(Stage):
     version: ClassVar[int] = 6
     compares_with_teacher: ClassVar[bool] = True
     shrinks: ClassVar[bool] = True
-    described: ClassVar[frozenset[str]] = frozenset({"cuts", "sensitivity", "floor"})
+    described: ClassVar[frozenset[str]] = frozenset({"cuts", "kept", "sensitivity", "floor"})
     newer: ClassVar[frozenset[str]] = frozenset({"drop"})
 
     epochs: int = Field(default=5, ge=0, description="passes over the training samples after the last cut")

@@ -40,6 +40,11 @@ class ClassCounts(ReportPart):
     right_after: Count
 
     @property
+    def shares(self) -> GroupChange:
+        """Return the shares of the class that were classified correctly; the class has samples."""
+        return GroupChange(self.name, self.right_before / self.n, self.right_after / self.n)
+
+    @property
     def change(self) -> float:
         """Return the change of the class's accuracy in points, below 0 for a loss; the class has samples."""
         return 100 * (self.right_after - self.right_before) / self.n
@@ -82,6 +87,7 @@ class ByClass(ReportPart):
                 "class_lost",
                 f"{self.after} predicts {each.right_after / each.n:.1%} of class {each.name!r} correctly and the "
                 f"{self.before} {each.right_before / each.n:.1%}, on {each.n} test samples",
+                each.shares,
             )
             for each in found
         ]
@@ -96,7 +102,7 @@ class ByClass(ReportPart):
             axis="test samples classified correctly in %",
             before=self.before,
             after=self.after,
-            groups=[GroupChange(each.name, each.right_before / each.n, each.right_after / each.n) for each in shown],
+            groups=[each.shares for each in shown],
             table=PanelTable("Accuracy of each class", self._columns(), shown),
             further=[self._grown()],
             short=self._short(changed),

@@ -66,6 +66,7 @@ class ByLabel(ReportPart):
                 "label_lost",
                 f"{self.after} has an average precision of {change.after:.1%} for label {label.name!r} and the "
                 f"{self.before} {change.before:.1%}, on {label.n} test samples that have it",
+                change,
             )
             for label, change in self.changed
             if exceeds(100 * (change.before - change.after), MOST_LOST)
