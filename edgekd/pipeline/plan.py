@@ -11,6 +11,7 @@ from edgekd.recipe import Recipe, Stage
 from edgekd.stages.job import Trial
 from edgekd.stages.work import WORK
 from edgekd.tasks.task import Task
+from edgekd.train.batches import batches
 from edgekd.train.transfer import Transfer
 
 
@@ -101,3 +102,9 @@ def must_shrink(recipe: Recipe, teacher: Size, student: Size) -> None:
             f"{teacher.params:,} of the teacher {recipe.teacher.model}: name a smaller student, or leave "
             "student out to compress the teacher's own network"
         )
+
+
+def resolve_training(recipe: Recipe, data: DataSet) -> Recipe:
+    """Return ``recipe`` with the length of each stage's training, where it leaves that to the data."""
+    steps = len(batches(data, recipe.seed, 0))
+    return recipe.model_copy(update={"stages": tuple(stage.trained_for(steps) for stage in recipe.stages)})

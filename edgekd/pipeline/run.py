@@ -17,7 +17,7 @@ from edgekd.pipeline.measure import LatencyNode
 from edgekd.pipeline.node import NodeCache
 from edgekd.pipeline.outputs import make_output
 from edgekd.pipeline.pack import pack_run
-from edgekd.pipeline.plan import RunPlan, plan
+from edgekd.pipeline.plan import RunPlan, plan, resolve_training
 from edgekd.pipeline.remote import measure_remote
 from edgekd.pipeline.report import make_report
 from edgekd.pipeline.resolve import must_be_driven, resolve_targets
@@ -67,7 +67,8 @@ def run(
         for line in describe_targets(recipe, plan_targets(recipe, probed)):
             logger.info(line)
         compared_with = baseline_files(baseline, recipe, probed) if baseline else {}
-        planned = plan(recipe)
+        planned, given = plan(recipe), recipe
+        recipe = resolve_training(recipe, planned.data)
         must_be_driven(planned.data, probed, recipe)
         _announce(planned)
         begin(folder, fresh)
@@ -101,7 +102,7 @@ def run(
         page = folder / "report.html"
         make_output(folder, page.name, ["report.json"], lambda: write_text(page, render_html(report, folder)))
         make_output(folder, "bundle", ["report.json", "recipe.lock.yaml", "exports"], lambda: pack_run(folder))
-        finished.record(folder, recipe, planned.data, report, command)
+        finished.record(folder, given, planned.data, report, command)
         return distributed.broadcast(report)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 from pydantic import Field
+from typing_extensions import Self
 
 from edgekd.options import Budget, Target
 from edgekd.strict_json import JsonObject
@@ -79,6 +80,13 @@ class Stage(Train):
         """Return the options that the stage's content key depends on, as JSON."""
         known = self.model_dump(mode="json")
         return {name: value for name, value in known.items() if name not in self.newer or value is not None}
+
+    def trained_for(self, steps_per_epoch: int) -> Self:
+        """Return the stage with what its training takes by default on data of so many steps in an epoch.
+
+        What the recipe gives stays.
+        """
+        return self
 
     def quantizes_for(self, targets: Sequence[Target]) -> str | None:
         """Return the profile that the stage quantises for, or None if it leaves the precision as it is."""

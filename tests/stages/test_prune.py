@@ -258,3 +258,20 @@ def test_how_it_is_deployed(tmp_path):
     found = deployment(load_recipe(write_recipe(tmp_path, elsewhere)))
     assert found == replace(HERE, device="orin", runtime="tensorrt", timed=False, file="tensorrt", channels=32)
     assert deployment(load_recipe(write_recipe(tmp_path, text))) == HERE
+
+
+@pytest.mark.parametrize(
+    ("given", "steps", "epochs"),
+    [
+        ({}, 8, 38),  # at least 300 steps on a small set
+        ({}, 351, 5),
+        ({"epochs": 2}, 8, 2),
+        ({"epochs": 0}, 8, 0),
+        ({"rewind": 20}, 8, 20),
+    ],
+)
+def test_a_recovery_whose_length_is_left_out_has_steps_enough(given, steps, epochs):
+    stage = Prune(macs=0.5, **given)
+    assert stage.trained_for(steps).epochs == epochs
+    # Where the recipe says the length, and where there are many samples, the stage's key is the one that it was.
+    assert (stage.trained_for(steps).settings() == stage.settings()) is (epochs == stage.epochs)

@@ -1,5 +1,6 @@
 """The options of pruning."""
 
+import math
 from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
@@ -12,6 +13,8 @@ from edgekd.prune.scope import SCOPES
 from edgekd.stages.prune.words import describe
 from edgekd.stages.stage import Stage
 
+# Of a recovery whose length the recipe leaves open: on a small set some epochs are too few steps.
+LEAST_STEPS = 300
 GOALS = ("macs", "params", "size", "latency", "accuracy_drop", "drop")
 
 
@@ -26,7 +29,12 @@ class Prune(Stage):
     described: ClassVar[frozenset[str]] = frozenset({"cuts", "kept", "sensitivity", "floor"})
     newer: ClassVar[frozenset[str]] = frozenset({"drop"})
 
-    epochs: int = Field(default=5, ge=0, description="passes over the training samples after the last cut")
+    epochs: int = Field(
+        default=5,
+        ge=0,
+        description="passes over the training samples after the last cut; when left out, 5, and more where these are "
+        "fewer than 300 steps",
+    )
     lr: float = Field(default=0.02, gt=0, description="highest learning rate")
     macs: float | None = Field(default=None, gt=0, lt=1, description="share of the multiply-accumulates to keep")
     params: float | None = Field(default=None, gt=0, lt=1, description="share of the parameters to keep")
@@ -115,6 +123,12 @@ class Prune(Stage):
                 "rewind",
             )
         return self
+
+    def trained_for(self, steps_per_epoch: int) -> Self:
+        """Return the stage with as many epochs as give 300 steps, where the recipe leaves their number out."""
+        wanted = max(self.epochs, math.ceil(LEAST_STEPS / steps_per_epoch))
+        epochs = wanted if self.rewind is None else min(wanted, self.rewind)
+        return self if "epochs" in self.model_fields_set else self.model_copy(update={"epochs": epochs})
 
     @property
     def learns_from_teacher(self) -> bool:
