@@ -181,6 +181,7 @@ EDGE = {
     "records/rows.py": "reads a report's document",
     "records/readers.py": "checks documents value by value",
     "records/shape.py": "checks documents of a report and of a baseline",
+    "report/fit_record.py": "reads the record of a search",
     "report/profile.py": "reads a profile's document",
     "tasks/breakdown.py": "reads and writes a part of report.json",
     "report/schema.py": "report.json, whose metrics of stages, profiles and environment are free",

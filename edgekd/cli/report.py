@@ -18,7 +18,9 @@ PAGE, COMPARISON = "report.html", "comparison.html"
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders, or their report.json.", show_default=False)],
+    runs: Annotated[
+        list[Path], typer.Argument(help="Run folders, or their report.json; folders of searches.", show_default=False)
+    ],
     out: Annotated[
         Path | None,
         typer.Option(help="The page; a run's own report.html, or comparison.html.", show_default=False),
@@ -26,13 +28,17 @@ def report(
     markdown: Annotated[Path | None, typer.Option(help="Write Markdown to this file.", show_default=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
-    """Write the page of a run again, with its verdict, or one page that compares several runs.
+    """Write the page of a run or a search again, with its verdict, or one page that compares several runs.
 
     The task's first metric is compared in pairs with the first run's if the test sets are the same.
     """
     from edgekd.files import write_text
+    from edgekd.report.fit_record import is_fit
     from edgekd.report.load import load_report, named, readable
 
+    if len(runs) == 1 and is_fit(runs[0]):
+        report_fit(runs[0], out, markdown, as_json)
+        return
     loaded = [load_report(path) for path in runs]
     reports = dict(zip(named(runs, loaded), loaded, strict=True))
     if len(reports) < len(runs):
@@ -53,6 +59,27 @@ def report(
         tell(f"report  {page}")
 
 
+def report_fit(folder: Path, out: Path | None, markdown: Path | None, as_json: bool) -> None:
+    """Write the page of the search in ``folder``."""
+    from edgekd.files import write_text
+    from edgekd.report.fit_page import fit_headline, render_fit, render_fit_markdown
+    from edgekd.report.fit_record import read_fit
+    from edgekd.report.load import readable
+
+    with readable(str(folder)):
+        fit = read_fit(folder)
+        html, text = render_fit(fit), render_fit_markdown(fit)
+    page = out or folder / PAGE
+    write_text(page, html)
+    if markdown:
+        write_text(markdown, text)
+    if as_json:
+        sys.stdout.write(json.dumps(fit.summary, indent=1, sort_keys=True) + "\n")
+    else:
+        tell(fit_headline(fit))
+        tell(f"report  {page}")
+
+
 def show_verdict(run: "Report", page: Path) -> None:
     from rich.console import Console
 
@@ -66,7 +93,9 @@ def page_of(run: Path) -> Path:
 
 
 def folder_of(run: Path) -> Path:
-    return run if run.is_dir() else run.parent
+    from edgekd.report.load import run_folder_of
+
+    return run_folder_of(run) if run.is_dir() else run.parent
 
 
 def rendered(reports: "Reports", folders: Mapping[str, Path]) -> tuple[str, str, object]:

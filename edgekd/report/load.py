@@ -9,14 +9,17 @@ from edgekd.files import read_object
 from edgekd.report.schema import Report
 
 NAME = "report.json"
+# In the folder of a search.
+WINNER = "winner"
 
 
 def load_report(path: Path) -> Report:
-    """Load the report of a run from its folder or its report.json.
+    """Load the report of a run from its folder or its report.json; of a search, that of its winner's run.
 
     Raises:
         EdgekdError: nothing is there, or it is no report of this schema version.
     """
+    path = run_folder_of(path)
     if path.is_dir() and not (path / NAME).exists():
         raise EdgekdError(
             f"{path} holds no {NAME}: a run writes it when it ends, and the same 'edgekd run' goes on from where it "
@@ -25,6 +28,12 @@ def load_report(path: Path) -> Report:
     file = path / NAME if path.is_dir() else path
     document = read_object(file, f"give a run's folder or its {NAME}")
     return Report.from_json(document, file)
+
+
+def run_folder_of(path: Path) -> Path:
+    """Return the folder of the winner's run where ``path`` is a search's, and any other path as it is."""
+    winner = path / WINNER
+    return winner if (winner / NAME).is_file() and not (path / NAME).exists() else path
 
 
 @contextmanager

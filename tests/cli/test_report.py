@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from tests.report.sample import sample
+from tests.report.search import write_search
 
 
 @pytest.fixture
@@ -81,3 +82,13 @@ def test_it_needs_no_torch(finished, tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     # Matplotlib says so when it builds its cache of fonts, the first time on a machine.
     assert (done.returncode, done.stderr.splitlines()[-1]) == (0, "set()")
+
+
+def test_a_search_has_its_own_page_and_its_winner_is_compared(finished, edgekd, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    search = write_search(tmp_path / "fit")
+    done = edgekd("report", search, "--markdown", tmp_path / "fit.md")
+    assert (done.code, done.out.splitlines()) == (0, ["Budget met", f"report  {search / 'report.html'}"])
+    assert (tmp_path / "fit.md").read_text().startswith("### invented")
+    assert edgekd("report", search, finished("one")).code == 0
+    assert "compared with one</h1>" in (tmp_path / "comparison.html").read_text()

@@ -1,0 +1,142 @@
+"""The page of a search, and its Markdown: the front, what was tried and why it was left, the winner's recipe."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from edgekd.files import write_text
+from edgekd.formatting import ABSENT, Column, escape_markdown, markdown_table, percent, significant
+from edgekd.report.fit_plots import FEWEST, fit_pictures, outcome
+from edgekd.report.fit_record import WINNER_RECIPE, FitRecord, SearchCandidate, read_fit
+from edgekd.report.html import page
+from edgekd.report.load import WINNER, readable
+from edgekd.report.verdict import lines
+
+PAGE = "report.html"
+
+
+def write_fit_page(folder: Path) -> Path:
+    """Write the page of the search in ``folder`` there, and return its path.
+
+    Raises:
+        EdgekdError: there is no search, or its record is damaged.
+    """
+    with readable(str(folder)):
+        text = render_fit(read_fit(folder))
+    write_text(folder / PAGE, text)
+    return folder / PAGE
+
+
+def render_fit(fit: FitRecord) -> str:
+    """Return the page of a search. Names in it are shown as they are and never become markup."""
+    return page(
+        "fit.html.jinja",
+        name=fit.name,
+        headline=fit_headline(fit),
+        verdict=fit_verdict(fit),
+        checks=lines(fit.report) if fit.report else [],
+        facts=facts(fit),
+        pictures=fit_pictures(fit),
+        trials=fit.trials,
+        trial_columns=trial_columns(fit),
+        kinds=list(kinds(fit).items()),
+        kind_columns=KINDS,
+        recipe=fit.recipe.splitlines(),
+        command=f"edgekd run {WINNER_RECIPE}",
+        winner_page=f"{WINNER}/{PAGE}" if fit.report else "",
+        fewest=FEWEST,
+        metric=fit.metric,
+    )
+
+
+def render_fit_markdown(fit: FitRecord) -> str:
+    """Return the verdict and the trials for a pull request."""
+    facts_list = "\n".join(f"- {escape_markdown(name)}: {escape_markdown(text)}" for name, text in facts(fit))
+    table = markdown_table(trial_columns(fit), fit.trials)
+    return f"### {escape_markdown(fit.name)}\n\n**{escape_markdown(fit_headline(fit))}**\n\n{facts_list}\n\n{table}\n"
+
+
+def fit_headline(fit: FitRecord) -> str:
+    """Say whether the search has ended, and whether its winner keeps the budget."""
+    if not fit.summary:
+        return "The search has not ended; the same command goes on with it"
+    return "Budget met" if fit.summary.get("met") else "Budget not met"
+
+
+def fit_verdict(fit: FitRecord) -> str:
+    """Return the page's class for the headline."""
+    return "none" if not fit.summary else "met" if fit.summary.get("met") else "unmet"
+
+
+def facts(fit: FitRecord) -> list[tuple[str, str]]:
+    """Return what the search came to, as headings and texts."""
+    summary, winner, metric = fit.summary, fit.winner, fit.metric
+    failed = sum(trial.error is not None for trial in fit.trials)
+    found = [
+        ("Made best", fit.objective),
+        ("Candidates", f"{len(fit.trials)} trained{f', {failed} of them without a network' if failed else ''}"),
+    ]
+    if summary.get("seconds"):
+        found.append(("Time", f"{significant(summary['seconds'] / 60)} min"))
+    if summary.get("reason"):
+        found.append(("Ended because", str(summary["reason"])))
+    if summary.get("unreachable"):
+        found.append(("Out of reach", str(summary["unreachable"])))
+    if winner is not None and winner.figures is not None:
+        kept = f", {percent(winner.share)} kept" if winner.share < 1 else ""
+        found.append(("Winner", f"trial {winner.number}: {winner.arm}{kept}"))
+        chosen = metric.shown_change(*winner.figures.change)
+        found.append(("On validation", f"{chosen} to the teacher, {winner.figures.n} samples"))
+    validation = summary.get("validation") or {}
+    if "corrected_drop" in validation:
+        drop = validation["corrected_drop"]
+        corrected = metric.shown_change(-drop)
+        found.append(("Corrected for having been chosen", f"{corrected}, by the curve through all of its kind"))
+    return found
+
+
+def trial_columns(fit: FitRecord) -> list[Column]:
+    """Return the columns of the table of trials."""
+
+    def change(trial: SearchCandidate) -> str:
+        return fit.metric.shown_change(*trial.figures.change) if trial.figures else ABSENT
+
+    def training(trial: SearchCandidate) -> str:
+        return f"{trial.level + 1} of {fit.levels.get(trial.arm, 1)}"
+
+    chosen = [_choice(name) for name in {name: None for trial in fit.trials for name in trial.choices or {}}]
+    return [
+        Column("Trial", lambda trial: str(trial.number), number=False),
+        Column("Kind of student", lambda trial: trial.arm, number=False),
+        Column("Kept", lambda trial: percent(trial.share) if trial.share < 1 else "all"),
+        *chosen,
+        Column("Training", training),
+        Column(f"Of the {fit.cost_name}", lambda trial: percent(fit.cost(trial)) if trial.figures else ABSENT),
+        Column(fit.metric.heading, lambda trial: fit.metric.shown(trial.figures.value if trial.figures else None)),
+        Column("To the teacher", change),
+        Column("Seconds", lambda trial: significant(trial.seconds)),
+        Column("Outcome", lambda trial: outcome(fit, trial), number=False),
+    ]
+
+
+def _choice(name: str) -> Column:
+    return Column(name, lambda trial: str((trial.choices or {}).get(name, ABSENT)), number=False)
+
+
+def kinds(fit: FitRecord) -> Mapping[str, tuple[str, str, str]]:
+    """Return for each kind of student: how often it was tried, its least cost, and why it was left."""
+    found = {}
+    for arm in fit.levels:
+        costs = [fit.cost(each) for each in (*fit.priced, *fit.trials) if each.arm == arm and each.figures]
+        tried = sum(trial.arm == arm for trial in fit.trials)
+        won = fit.winner is not None and fit.winner.arm == arm
+        why = fit.left.get(arm, "won" if won else "followed to the end" if tried else "not reached")
+        found[arm] = (str(tried), percent(min(costs)) if costs else ABSENT, why)
+    return found
+
+
+KINDS = (
+    Column("Kind of student", lambda kind: kind[0], number=False),
+    Column("Trials", lambda kind: kind[1][0]),
+    Column("Least cost", lambda kind: kind[1][1]),
+    Column("Why it was left", lambda kind: kind[1][2], number=False),
+)

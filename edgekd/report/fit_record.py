@@ -1,0 +1,210 @@
+"""The record of a search, read from its folder: what was tried in which order, and what came of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from edgekd.errors import EdgekdError
+from edgekd.files import read_content, read_object
+from edgekd.options import Budget
+from edgekd.report.load import NAME, WINNER, load_report
+from edgekd.report.pareto import front
+from edgekd.report.schema import Report
+from edgekd.strict_json import JsonObject, build_record, parse
+from edgekd.tasks.metric import Metric
+from edgekd.tasks.registry import DEFAULT, TASKS
+
+JOURNAL, SUMMARY, WINNER_RECIPE, ANY_RECIPE = "journal.jsonl", "fit.json", "winner.yaml", "forecast.yaml"
+# Of standard errors: a 95 % interval.
+REACH = 1.96
+
+
+@dataclass(frozen=True)
+class CandidateFigures:
+    """The figures of a candidate's file on the validation samples, beside its teacher's.
+
+    Attributes:
+        value: the task's first metric.
+        drop: how much worse than the teacher that is, in the metric's own scale, with its standard error ``error``.
+        n: the number of samples.
+        ms, teacher_ms: predicted milliseconds of one inference, where they were asked for.
+    """
+
+    value: float
+    drop: float
+    error: float
+    n: int
+    size_bytes: int
+    teacher_size_bytes: int
+    macs: int
+    teacher_macs: int
+    ms: float | None = None
+    teacher_ms: float | None = None
+
+    @property
+    def change(self) -> tuple[float, tuple[float, float]]:
+        """Return the change from the teacher, below 0 where the candidate is worse, and its 95 % interval."""
+        return -self.drop, (-self.drop - REACH * self.error, -self.drop + REACH * self.error)
+
+
+@dataclass(frozen=True)
+class SearchCandidate:
+    """A network that a search tried: a kind of student, the share that its cut keeps, and a length of training.
+
+    Attributes:
+        number: in the order of trials; 0 for one that was priced and not trained.
+        share: 1 where nothing is cut.
+        level: of the lengths of training, from 0 on.
+        figures: None where there is no network, for the reason ``error``.
+    """
+
+    arm: str
+    share: float
+    number: int = 0
+    level: int = 0
+    seconds: float = 0.0
+    error: str | None = None
+    choices: Mapping[str, object] | None = None
+    figures: CandidateFigures | None = None
+
+    @property
+    def features(self) -> dict[str, object]:
+        """Return where it is in the space, by names for people."""
+        return {"kind": self.arm, "kept": self.share, "training": self.level + 1, **(self.choices or {})}
+
+
+@dataclass(frozen=True)
+class FitRecord:
+    """A search as its folder has it.
+
+    Attributes:
+        objective: what was made best.
+        levels: the number of lengths of training of each kind of student, in the order of the space.
+        priced, trials: oldest first.
+        left: why kinds of students were not followed any more.
+        summary: ``fit.json``, empty before the search has ended.
+        recipe: of the winner, as YAML; empty where there is none.
+        report: of the winner's run.
+    """
+
+    name: str
+    objective: str
+    metric: Metric
+    budget: Budget
+    levels: Mapping[str, int]
+    priced: tuple[SearchCandidate, ...]
+    trials: tuple[SearchCandidate, ...]
+    left: Mapping[str, str]
+    summary: JsonObject
+    recipe: str = ""
+    report: Report | None = None
+
+    @property
+    def winner(self) -> SearchCandidate | None:
+        """Return the trial that won, or None."""
+        number = (self.summary.get("winner") or {}).get("trial")
+        return next((trial for trial in self.trials if trial.number == number), None)
+
+    @property
+    def largest_drop(self) -> float | None:
+        """Return how much worse the metric may be, in its own scale; None where nothing bounds it."""
+        drop = self.budget.drops.get(self.metric.name)
+        return None if drop is None else drop / self.metric.scale
+
+    @cached_property
+    def known(self) -> list[tuple[SearchCandidate, CandidateFigures, float]]:
+        """Return the trials that gave a network, with its figures and its cost."""
+        return [(trial, trial.figures, self.cost(trial)) for trial in self.trials if trial.figures is not None]
+
+    @property
+    def front(self) -> list[SearchCandidate]:
+        """Return the trials that no other one beats in both cost and quality, the cheapest first."""
+        pairs = [(cost, -figures.drop) for _, figures, cost in self.known]
+        return [self.known[place][0] for place in front(pairs)]
+
+    def cost(self, candidate: SearchCandidate) -> float:
+        """Return the predicted cost over the teacher's: of time, of size, or of multiply-accumulates without times.
+
+        A trial costs what its kind of student was priced at, between the shares that were.
+        """
+        prices = {each.share: each.figures for each in self.priced if each.arm == candidate.arm and each.figures}
+        if not prices:
+            return self._cost(candidate.figures) if candidate.figures else float("nan")
+        shares = sorted(prices)
+        costs = np.log([max(self._cost(prices[share]), 1e-9) for share in shares])
+        return float(np.exp(np.interp(np.log(candidate.share), np.log(shares), costs)))
+
+    @property
+    def cost_name(self) -> str:
+        """Return the words for the cost."""
+        if self.objective == "size":
+            return "size"
+        timed = [each for each in (*self.priced, *self.trials) if each.figures and each.figures.ms]
+        return "predicted latency" if timed else "multiply-accumulates"
+
+    def _cost(self, figures: CandidateFigures) -> float:
+        if self.objective == "size":
+            return figures.size_bytes / figures.teacher_size_bytes
+        if figures.ms and figures.teacher_ms:
+            return figures.ms / figures.teacher_ms
+        return figures.macs / figures.teacher_macs
+
+
+def is_fit(folder: Path) -> bool:
+    """Tell whether ``folder`` is of a search."""
+    return folder.is_dir() and (folder / JOURNAL).is_file() and not (folder / NAME).is_file()
+
+
+def read_fit(folder: Path) -> FitRecord:
+    """Read the search in ``folder``, which may not have ended yet.
+
+    Raises:
+        EdgekdError: it has not begun, or its record is damaged.
+    """
+    events = _events(folder / JOURNAL)
+    begun = next((event for event in events if event["event"] == "begin"), None)
+    if begun is None:
+        raise EdgekdError(f"{folder} holds a search that has not begun; the same 'edgekd fit' goes on with it")
+    recipe = _recipe(folder)
+    winner = folder / WINNER
+    summary = folder / SUMMARY
+    return FitRecord(
+        name=str(recipe.get("name", folder.name)),
+        objective=begun["objective"],
+        metric=TASKS[recipe.get("task") or DEFAULT].metrics[0],
+        budget=Budget.model_validate(recipe.get("budget", {})),
+        levels={arm["name"]: arm.get("levels", 1) for arm in begun["arms"]},
+        priced=tuple(_candidate(event) for event in events if event["event"] == "price"),
+        trials=tuple(_candidate(event) for event in events if event["event"] == "trial"),
+        left={event["arm"]: event["reason"] for event in events if event["event"] == "left"},
+        summary=read_object(summary, "the same 'edgekd fit' writes it again") if summary.is_file() else {},
+        recipe=(folder / WINNER_RECIPE).read_text() if (folder / WINNER_RECIPE).is_file() else "",
+        report=load_report(winner) if (winner / NAME).is_file() else None,
+    )
+
+
+def _events(path: Path) -> list[JsonObject]:
+    # The last line is not yet an event where writing it was cut short.
+    *lines, _ = read_content(path, EdgekdError, 1 << 28).split(b"\n")
+    try:
+        return [dict(parse(line)) for line in lines]
+    except (ValueError, TypeError) as error:
+        raise EdgekdError(f"{path} is no record of a search: {error}; give a folder that 'edgekd fit' made") from error
+
+
+def _recipe(folder: Path) -> JsonObject:
+    """Return the recipe of any trial: they differ in student and stages alone."""
+    path = next((folder / name for name in (WINNER_RECIPE, ANY_RECIPE) if (folder / name).is_file()), None)
+    found = yaml.safe_load(path.read_text()) if path else {}
+    return found if isinstance(found, dict) else {}
+
+
+def _candidate(event: JsonObject) -> SearchCandidate:
+    figures = build_record(CandidateFigures, event["figures"]) if "figures" in event else None
+    return build_record(
+        SearchCandidate, {key: value for key, value in event.items() if key != "figures"}, figures=figures
+    )
