@@ -33,7 +33,8 @@ def prepare(
     its statistics.
 
     The graph is called as the network is, with the inputs of the signature one by one. Integer inputs and embeddings
-    of them stay as they are; what is computed from these in floats is quantised.
+    of them stay as they are; what is computed from these in floats is quantised. It takes ``train()`` and ``eval()`` as
+    the network does, and computes the same in both: BatchNorm is folded, and dropout is left out.
 
     Args:
         input_shape: shape of one input, without the batch; or a signature.
@@ -63,6 +64,13 @@ def prepare(
         raise ModelError(f"{type(network).__name__} cannot be exported for quantisation: {reason}") from error
     graph.requires_grad_(True)  # folding makes biases without gradients
     _must_quantise(graph, type(network).__name__, keep_float)
+    return _with_modes(graph)
+
+
+def _with_modes(graph: GraphModule) -> GraphModule:
+    """Give back ``train()`` and ``eval()``, which exported graphs refuse since theirs may depend on the mode."""
+    for method in ("train", "eval"):
+        vars(graph).pop(method, None)
     return graph
 
 
@@ -139,7 +147,7 @@ def convert(graph: GraphModule) -> GraphModule:
         if not module.fake_quant_enabled[0]:
             _remove(graph, name)
     with quiet():
-        return convert_pt2e(graph)
+        return _with_modes(convert_pt2e(graph))
 
 
 def _remove(graph: GraphModule, name: str) -> None:
