@@ -12,7 +12,6 @@ from edgekd.formatting import (
     exceeds,
     format_distinct,
     in_times,
-    percent,
     shows_costs,
     significant,
 )
@@ -124,7 +123,7 @@ def uncertainty(check: Check) -> str:
     if check.ci95 is None or exceeds(check.ci95[0], check.bound) or not exceeds(check.ci95[1], check.bound):
         return ""
     low, high = (significant(end) for end in check.ci95)
-    return f"{check.n} samples cannot tell: between {low} and {high} {check.unit} with 95 % confidence"
+    return f"{check.n} samples cannot tell: between {low} and {high}{space(check.unit)} with 95 % confidence"
 
 
 def amount(value: float, unit: str) -> str:
@@ -132,7 +131,7 @@ def amount(value: float, unit: str) -> str:
 
 
 def space(unit: str) -> str:
-    return unit if unit.startswith("×") else f" {unit}"
+    return unit if not unit or unit.startswith("×") else f" {unit}"
 
 
 def cost_sentences(report: Report) -> list[str]:
@@ -175,8 +174,8 @@ def lost_line(report: Report) -> WarningLine | None:
     lost = breakdown.lost() if breakdown else []
     if not lost or lost[0].code not in {note.code for note in report.warnings}:
         return None
-    worst = sorted((each.change for each in lost), key=lambda change: change.after - change.before)
-    named = [f"{each.name} {percent(each.before)} to {percent(each.after)}" for each in worst[:MOST_OF_A_CODE]]
+    worst = sorted((each.change for each in lost), key=lambda change: change.gain)
+    named = [f"{each.name} {each.show(each.before)} to {each.show(each.after)}" for each in worst[:MOST_OF_A_CODE]]
     more = [f"{len(worst) - MOST_OF_A_CODE} more"] if len(worst) > MOST_OF_A_CODE else []
     kinds = report.kind.outputs
     of = f" of {len(report.data.classes)}" if report.data else ""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict
 from typing_extensions import Self
 
-from edgekd.formatting import Column
+from edgekd.formatting import Column, percent
 from edgekd.strict_json import JsonObject
 
 # More groups than these are shown by their ends alone.
@@ -27,11 +27,18 @@ class NamedPredictions(NamedTuple):
 
 
 class GroupChange(NamedTuple):
-    """A class or a label with the share of it, in [0, 1], before and after."""
+    """A class or a label with the share of it, in [0, 1], before and after; or a value with its error, as ``show``."""
 
     name: str
     before: float
     after: float
+    better: Literal["higher", "lower"] = "higher"
+    show: Callable[[float], str] = percent
+
+    @property
+    def gain(self) -> float:
+        """Return how much better it is after, below 0 where it is worse."""
+        return self.after - self.before if self.better == "higher" else self.before - self.after
 
 
 class LostGroup(NamedTuple):

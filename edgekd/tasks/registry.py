@@ -5,6 +5,7 @@ from edgekd.registry import Registry
 from edgekd.tasks.classification import Classification
 from edgekd.tasks.metric import Metric
 from edgekd.tasks.multilabel import Multilabel
+from edgekd.tasks.regression import Regression
 from edgekd.tasks.task import Task
 
 # What a recipe, a report or a bundle that names no task is for.
@@ -12,6 +13,7 @@ DEFAULT = "classification"
 TASKS: Registry[type[Task]] = Registry("task", RecipeError)
 TASKS["classification"] = Classification
 TASKS["multilabel"] = Multilabel
+TASKS["regression"] = Regression
 
 
 def metrics_by_name() -> Registry[Metric]:

@@ -147,7 +147,8 @@ class _Training:
         return self.state.history
 
     def run_epochs(self) -> None:
-        with StageProgress(self.options.name, self.section.epochs, self.per_epoch, self.state) as progress:
+        section, metric = self.section, self.data.task.metrics[0]
+        with StageProgress(self.options.name, section.epochs, self.per_epoch, self.state, metric) as progress:
             while self.state.step < self.total:
                 epoch, done = divmod(self.state.step, self.per_epoch)
                 self.options.to_train(self.network)

@@ -9,6 +9,7 @@ from typing import Any
 from edgekd.formatting import hundredths
 from edgekd.log import get_logger
 from edgekd.progress import is_drawn
+from edgekd.tasks.metric import Metric
 from edgekd.train import distributed
 from edgekd.train.checkpoint import State
 from edgekd.train.history import Epoch
@@ -19,8 +20,8 @@ logger = get_logger(__name__)
 class StageProgress:
     """Progress of one stage's training, shown by rank 0; a context manager, because a live bar must be removed."""
 
-    def __init__(self, name: str, epochs: int, per_epoch: int, state: State):
-        self.name, self.epochs, self.per_epoch = name, epochs, per_epoch
+    def __init__(self, name: str, epochs: int, per_epoch: int, state: State, metric: Metric):
+        self.name, self.epochs, self.per_epoch, self.metric = name, epochs, per_epoch, metric
         self.started, self.first = time.monotonic(), state.step
         self.bar: Any = None
         self.shown = distributed.is_rank_zero()
@@ -55,7 +56,10 @@ class StageProgress:
             return
         agreement = f"agreement {hundredths(entry.metrics['agreement'], 2)} %  " if "agreement" in entry.metrics else ""
         # The task's first metric comes first.
-        validation = f"validation {hundredths(next(iter(entry.metrics.values())), 2)} %  "
+        value = next(iter(entry.metrics.values()))
+        is_share = self.metric.unit == "%"
+        shown = f"{hundredths(value, 2)} %" if is_share else self.metric.precisely(value)
+        validation = f"validation {shown}  "
         line = (
             f"  {self.name} {entry.number}/{self.epochs}  loss {entry.loss:.4f}  "
             f"{validation}{agreement}{time.monotonic() - self.started:.0f} s"
