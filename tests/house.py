@@ -145,6 +145,13 @@ def _imported(path: Path, nodes: "list[ast.AST] | list[ast.stmt]") -> set[str]:
 # Files that read or write documents of JSON, TOML and YAML as they are, before they become records or after.
 EDGE = {
     "recipe/open_fields.py": "a recipe's YAML before it is validated",
+    "search/fit.py": "the record of a search, in lines of JSON",
+    "search/forecast.py": "reads the record of a search",
+    "search/launch.py": "messages between two processes",
+    "search/step_times.py": "messages between two processes",
+    "search/finalists.py": "messages between two processes",
+    "search/study_log.py": "the record of a search, in lines of JSON",
+    "search/worker.py": "messages between two processes",
     "search/default_space.py": "writes parts of a recipe's YAML",
     "search/opening.py": "a recipe's YAML before it is validated",
     "search/space.py": "fills values into a recipe's YAML",

@@ -18,7 +18,7 @@ OVERVIEW = """\
 edgekd makes a network small and fast for the device it must run on,
 and measures that it still predicts as well.
 
-  train and compress   run, init, recipe, report
+  train and compress   fit, run, init, recipe, report
   write a file         export, bundle
   measure              bench, profile, lint, devices
   guard in CI          check, baseline
@@ -26,6 +26,7 @@ and measures that it still predicts as well.
 
 Begin with:
   edgekd init                 write recipe.yaml, to be filled in
+  edgekd fit recipe.yaml      find the fastest student within the budget
   edgekd run recipe.yaml      train, compress, measure, bundle
 
 edgekd --help lists all commands; edgekd COMMAND -h explains one.
@@ -35,6 +36,7 @@ REFUSED = (errno.EACCES, errno.ELOOP, errno.ENAMETOOLONG, errno.EPERM)
 HELP = ("-h", "--help")
 # By the order of the help: the module under edgekd.cli, and the function or group of commands in it.
 COMMANDS = {
+    "fit": ("fit", "fit"),
     "run": ("run", "run"),
     "init": ("init", "init"),
     "recipe": ("recipe", "app"),

@@ -181,7 +181,7 @@ class ExportNode(Node[Exported]):
         judged, data = self._judged, self.data
         if not can_be_timed(judged):
             here = LocalTarget() if is_timed_here(first) else None
-            evidence = partial(validation_evidence, data=data, runtime=_runs_in(first), optimised=is_here(first))
+            evidence = partial(validation_evidence, data=data, runtime=runs_in(first), optimised=is_here(first))
             yield Placing(first, 1, here, self._bounds, evidence)
             return
         with resolve_target(judged.device) as at:
@@ -193,11 +193,15 @@ class ExportNode(Node[Exported]):
 
 def validation_evidence(path: Path, data: DataSet, runtime: str = REFERENCE, optimised: bool = True) -> Evidence:
     """Return the evidence for the task's first metric, of the file in ``runtime`` here on the validation samples."""
-    rows = torch.from_numpy(data.task.to_rows(arrays_of(_outputs(path, runtime, optimised, data, data.validation))))
-    return evidence_of(rows, data, data.validation)
+    return evidence_of(torch.from_numpy(validation_rows(path, data, runtime, optimised)), data, data.validation)
 
 
-def _runs_in(profile: str) -> str:
+def validation_rows(path: Path, data: DataSet, runtime: str = REFERENCE, optimised: bool = True) -> NDArray[Any]:
+    """Return the rows (N, ...) of :meth:`Task.to_rows` for the validation samples, of the file in ``runtime`` here."""
+    return data.task.to_rows(arrays_of(_outputs(path, runtime, optimised, data, data.validation)))
+
+
+def runs_in(profile: str) -> str:
     """Return the runtime that computes the profile's file here: its own, or the one that emulates those not here."""
     runtime = runtime_of(profile)
     return runtime.name if runtime and is_here(profile) else REFERENCE
@@ -237,7 +241,7 @@ def _save_images(folder: Path, samples: Samples) -> None:
 def _describe(folder: Path, file: RuntimeFile, ours: Mapping[str, Tensor], data: DataSet) -> FileRecord:
     path = folder / file.name
     model = onnx.load(path)
-    emulated, runtime = not is_here(file.profile), _runs_in(file.profile)
+    emulated, runtime = not is_here(file.profile), runs_in(file.profile)
     outputs_on = partial(_outputs, path, runtime, not emulated, data)
     theirs = outputs_on(data.test)
     predictions = f"predictions-{REFERENCE if file.name == ONNX else file.profile}.npy"

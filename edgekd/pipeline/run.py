@@ -45,6 +45,7 @@ def run(
     command: str = "",
     watch: Callable[[str, Epoch], None] | None = None,
     baseline: Path | None = None,
+    cache: Path | None = None,
 ) -> Report:
     """Run ``recipe`` in ``folder``; started again after any end, it goes on from where it was.
 
@@ -53,6 +54,7 @@ def run(
         command: what repeats this run, for the report.
         watch: called with the stage's name and each epoch.
         baseline: a baseline with its files, which the last network is timed in turns with.
+        cache: a folder of results that several runs share.
 
     Under torchrun all processes call it and get the report; the first one alone does more than train.
 
@@ -75,7 +77,7 @@ def run(
         log = RunLog(folder / LOG, recipe.written)
         hold_threads(log)
         write_text(folder / RECIPE, recipe.to_yaml())
-        data, nodes = planned.data, NodeCache(folder)
+        data, nodes = planned.data, NodeCache(folder, cache)
         teachers, stages = StageRunner(recipe, data, planned.starts, nodes, log, watch).run()
         exports = _export(recipe, data, stages, nodes)
         ensemble = nodes.make(EnsembleNode(teachers, data)) if len(teachers.members) > 1 else None

@@ -1,0 +1,75 @@
+"""``edgekd fit``: a budget in, the student that keeps it out."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgekd.cli.output import tell
+
+if TYPE_CHECKING:
+    from edgekd.search.fit import FitResult
+
+BUDGET_NOT_MET = 2
+
+
+def fit(
+    recipe: Annotated[Path, typer.Argument(help="The recipe's YAML file; its fields may be open.", show_default=False)],
+    out: Annotated[
+        Path | None, typer.Option(help="The search's folder; fits/<name> if left out.", show_default=False)
+    ] = None,
+    hours: Annotated[
+        float | None,
+        typer.Option(help="The time that may be spent, all starts together; more goes on.", show_default=False),
+    ] = None,
+    set_: Annotated[
+        list[str],
+        typer.Option("--set", help="Override a setting: budget.accuracy_drop=0.5.", metavar="K=V"),
+    ] = [],  # noqa: B006  (typer's way)
+) -> None:
+    """Search for the fastest student within the budget. Started again, it goes on."""
+    from edgekd.cli.interrupt import leave_on_signal
+
+    leave_on_signal("; the same command goes on from here")
+    from edgekd.errors import RecipeError
+    from edgekd.pipeline.local_paths import shorten_path
+    from edgekd.search.fit import fit
+    from edgekd.search.opening import open_space
+
+    if hours is not None and not 0 < hours < float("inf"):
+        raise RecipeError(f"--hours {hours:g}: give a time above 0")
+    space = open_space(recipe, set_)
+    folder = out or Path("fits") / space.base.name
+    result = fit(space, folder, hours=hours, command=shlex.join(["edgekd", *map(shorten_path, sys.argv[1:])]))
+    print_result(result, folder)
+    if not result.met:
+        raise typer.Exit(BUDGET_NOT_MET)
+
+
+def print_result(result: "FitResult", folder: Path) -> None:
+    from edgekd.report.verdict import lines
+
+    summary, winner = result.summary, result.summary.get("winner")
+    tell(f"{summary['candidates']} candidates trained, {summary['failed']} of them failed; {result.finish.reason}")
+    if winner and result.report:
+        tell(f"winner   trial {winner['trial']}: {winner['arm']} at {winner['share']:.1%} ({folder / 'winner.yaml'})")
+        for line in lines(result.report):
+            remark = f" ({line.remark})" if line.remark else ""
+            tell(f"{line.name:15} {line.value}, {line.bound}: {line.verdict}, {line.margin}{remark}")
+        tell(f"bundle   {folder / 'winner' / 'bundle'}")
+    tell(verdict(result))
+
+
+def verdict(result: "FitResult") -> str:
+    """Return the last line: whether the budget is met, and what would have to give where it is not."""
+    from edgekd.report.verdict import lines
+
+    if result.met:
+        return "Budget met"
+    reason = f": {result.finish.unreachable}" if result.finish.unreachable else ""
+    if result.report is None:
+        return f"Budget not met{reason}"
+    missed = [f"{line.name} {line.value}, {line.bound}, {line.margin}" for line in lines(result.report) if not line.met]
+    return f"Budget not met{reason}; the nearest student has {'; '.join(missed)}"

@@ -1,0 +1,175 @@
+"""A recipe tried without its test set: its stages, and what its last network's file is worth on the validation samples.
+
+What a whole run does beyond that (exports of every stage, timings, report, bundle) is left for the recipe that wins.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from edgekd.artifact_cache import METRICS
+from edgekd.bench import fingerprint
+from edgekd.data import DataSet, load_data
+from edgekd.devices.targets import resolve_target
+from edgekd.files import canonical_json, sha256, write_json, write_text
+from edgekd.models import count_macs, count_parameters
+from edgekd.pipeline.candidate_figures import Figures
+from edgekd.pipeline.evaluate import runs_in, save_array, validation_rows
+from edgekd.pipeline.files import served, write_files
+from edgekd.pipeline.folder import LOG, RECIPE, begin, run_folder
+from edgekd.pipeline.log import RunLog
+from edgekd.pipeline.node import Node, NodeCache
+from edgekd.pipeline.resolve import resolve_targets
+from edgekd.pipeline.runner import StageRunner
+from edgekd.pipeline.stage_result import StageResult
+from edgekd.pipeline.start import starts_of
+from edgekd.pipeline.threads import hold_threads, threads_given_back
+from edgekd.prune.latency import LatencyTable, network_ms
+from edgekd.prune.latency.kernels import REFERENCE
+from edgekd.recipe import Recipe, Target
+from edgekd.stages.network import build_spec, float_twin, quantization_of, restore
+from edgekd.stages.targets import can_be_timed, file_profile, is_here
+from edgekd.tasks.compare import compare
+from edgekd.tasks.metric import Evidence
+from edgekd.train import Epoch
+from edgekd.train.evaluate import evidence_of
+
+VERSION = 1
+PREDICTIONS = "predictions-validation.npy"
+# How many standard errors a two-sided interval of 95 % is wide.
+WIDTH = 2 * 1.959964
+
+
+class ScoredFile:
+    """A network's file with its predictions on the validation samples, in a folder, and what it costs on paper."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        about = json.loads((folder / METRICS).read_text())
+        self.file = folder / str(about["file"])
+        self.precision: str = about["precision"]
+        self.size_bytes: int = about["size_bytes"]
+        self.macs: int = about["macs"]
+
+    def evidence(self, data: DataSet) -> Evidence:
+        """Return the evidence for the task's first metric on the validation samples."""
+        rows = np.load(self.folder / PREDICTIONS, allow_pickle=False)
+        return evidence_of(torch.from_numpy(rows), data, data.validation)
+
+
+@dataclass(frozen=True)
+class CandidateNode(Node[ScoredFile]):
+    """The file of a stage's network for one target, and what it predicts for the validation samples.
+
+    Where the recipe has its int8 layers placed by measurement, all of them are int8 here.
+    """
+
+    done: StageResult
+    number: int
+    data: DataSet
+    target: Target
+
+    within: ClassVar[str] = "exports"
+
+    @property
+    def name(self) -> str:
+        return f"{self.number:02d}-{self.done.label}-validation"
+
+    @cached_property
+    def key(self) -> str:
+        here = fingerprint()
+        machine = [here.cpu.to_json(), here.packages]
+        about = ["candidate", VERSION, self.done.content, self.data.fingerprint, machine, file_profile(self.target)]
+        return sha256(canonical_json(about))
+
+    def fill(self, folder: Path, workplace: Path) -> None:
+        artifact, data = self.done.artifact, self.data
+        network, trained = restore(artifact), quantization_of(artifact.spec).profile
+        profiles = served(trained, [file_profile(self.target)])[:1]
+        [file] = write_files(folder, network, artifact.spec, data.preprocess, data.classes, profiles)
+        path = folder / file.name
+        rows = validation_rows(path, data, runs_in(file.profile), is_here(file.profile))
+        save_array(folder / PREDICTIONS, rows)
+        twin = build_spec(float_twin(artifact.spec))
+        about = {
+            "file": file.name,
+            "precision": file.precision,
+            "size_bytes": path.stat().st_size,
+            "params": count_parameters(twin),
+            "macs": count_macs(twin, artifact.spec.inputs),
+        }
+        write_json(folder / METRICS, about)
+
+    def read(self, folder: Path) -> ScoredFile:
+        return ScoredFile(folder)
+
+
+def try_recipe(
+    recipe: Recipe,
+    folder: Path,
+    cache: Path | None = None,
+    *,
+    timed: bool = False,
+    teacher_ms: float | None = None,
+    watch: Callable[[str, Epoch], None] | None = None,
+) -> Figures:
+    """Run the stages of ``recipe`` in ``folder``, and score its last network on the validation samples.
+
+    What :func:`edgekd.pipeline.plan.plan` tries beforehand is left out: who compares many recipes of one kind has
+    tried one of them.
+
+    Args:
+        cache: a folder of results that several runs share.
+        timed: predict the milliseconds of its file and of the teacher's on the first target, from their kernels.
+        teacher_ms: the teacher's, where they are known.
+        watch: called with the stage's name and each epoch.
+
+    Raises:
+        EdgekdError: bad input, a goal that cannot be reached, a training that diverges.
+    """
+    with run_folder(folder), threads_given_back():
+        recipe, _ = resolve_targets(recipe)
+        data = load_data(recipe.data, recipe.seed, recipe.kind)
+        begin(folder, fresh=False)
+        log = RunLog(folder / LOG, recipe.written)
+        hold_threads(log)
+        write_text(folder / RECIPE, recipe.to_yaml())
+        nodes, target = NodeCache(folder, cache), recipe.targets[0]
+        _, stages = StageRunner(recipe, data, starts_of(recipe, data), nodes, log, watch).run()
+        numbered = {number: stages[number] for number in (0, len(stages) - 1)}
+        found = [nodes.make(CandidateNode(done, number, data, target)) for number, done in numbered.items()]
+        teacher, last = found[0], found[-1]
+        compared = compare(data.task.metrics[0], teacher.evidence(data), last.evidence(data))
+        low, high = compared.interval
+        return Figures(
+            value=compared.after,
+            drop=compared.drop,
+            error=(high - low) / WIDTH,
+            n=compared.n,
+            size_bytes=last.size_bytes,
+            teacher_size_bytes=teacher.size_bytes,
+            macs=last.macs,
+            teacher_macs=teacher.macs,
+            ms=predicted_ms(last, target) if timed else None,
+            teacher_ms=(teacher_ms or predicted_ms(teacher, target)) if timed else None,
+        )
+
+
+def predicted_ms(candidate: ScoredFile, target: Target) -> float | None:
+    """Return the milliseconds of all kernels in one inference on ``target``, or None where nothing can be timed there.
+
+    They are at the speed of the table of layer times, so that files compare that were timed at different moments.
+    """
+    if not can_be_timed(target):
+        return None
+    precision = "int8" if candidate.precision == "int8" else "float32"
+    with resolve_target(target.device) as place:
+        table = LatencyTable(precision, target.threads, target=place, runtime=target.runtime)
+        table.measure([REFERENCE])
+        return network_ms(candidate.file, table)

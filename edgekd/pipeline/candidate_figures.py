@@ -1,0 +1,38 @@
+"""The figures by which a search compares candidates, without PyTorch."""
+
+from dataclasses import asdict, dataclass
+
+from edgekd.strict_json import JsonObject
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The figures of a recipe's last network, on the validation samples and on paper.
+
+    Attributes:
+        value: the task's first metric of its file.
+        drop: how much worse than the teacher's file that is, in the metric's own scale; ``error`` is its standard
+            error over samples, both networks on the same ones.
+        n: the number of samples.
+        size_bytes, teacher_size_bytes: of the files.
+        macs, teacher_macs: multiply-accumulates of one inference.
+        ms, teacher_ms: predicted milliseconds of one inference; None where no time was asked for or can be had.
+    """
+
+    value: float
+    drop: float
+    error: float
+    n: int
+    size_bytes: int
+    teacher_size_bytes: int
+    macs: int
+    teacher_macs: int
+    ms: float | None = None
+    teacher_ms: float | None = None
+
+    def to_json(self) -> JsonObject:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: JsonObject) -> "Figures":
+        return cls(**document)

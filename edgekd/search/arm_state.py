@@ -1,0 +1,168 @@
+"""One arm of a search as its trials have left it: the costs and the quality of its shares."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+
+import numpy as np
+
+from edgekd.pipeline.candidate_figures import Figures
+from edgekd.search.goal import Goal
+from edgekd.search.quality_curve import Point, QualityCurve
+
+# How often the smallest share is moved up where no cut reaches it.
+MOST_FAILURES = 3
+# Two shares nearer than this, in logarithms, are one.
+NEAR = 0.02
+# Predicted costs are as far off, so the largest share within a bound leaves it some room.
+ROOM = 0.97
+
+
+@dataclass(frozen=True)
+class ArmSpace:
+    """The part of a space that one arm has.
+
+    Attributes:
+        low, high: the range of shares that a cut may keep; both are 1 where nothing is cut.
+        levels: how many lengths of training there are, the last one the longest.
+    """
+
+    name: str
+    low: float = 1.0
+    high: float = 1.0
+    levels: int = 1
+
+    @property
+    def is_cut(self) -> bool:
+        """Tell whether there is a share to choose."""
+        return self.low < self.high
+
+    @property
+    def top(self) -> int:
+        """Return the level of the longest training."""
+        return self.levels - 1
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """A trained candidate: where it is in the space, and its figures or why it has none.
+
+    Attributes:
+        number: of its run folder.
+        choices: values of the dimensions that are neither a cut nor a length of training.
+    """
+
+    number: int
+    arm: str
+    share: float
+    level: int
+    figures: Figures | None = None
+    error: str | None = None
+    seconds: float = 0.0
+    choices: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ArmState:
+    """An arm with what is known of it.
+
+    Attributes:
+        prices: figures of untrained networks by share, None where no cut reaches that share.
+        trials: its trained candidates, oldest first.
+        test_error: see :class:`~edgekd.search.quality_curve.QualityCurve`.
+    """
+
+    space: ArmSpace
+    goal: Goal
+    prices: Mapping[float, Figures | None]
+    trials: Sequence[TrialRecord] = ()
+    test_error: float = 1.0
+
+    @property
+    def name(self) -> str:
+        return self.space.name
+
+    def to_price(self) -> list[float]:
+        """Return the shares whose cost is asked for before any training."""
+        low, high = rounded(self.space.low), rounded(self.space.high)
+        if not self.space.is_cut:
+            return [] if high in self.prices else [high]
+        if first := [share for share in (low, high) if share not in self.prices]:
+            return first
+        failed = [share for share, figures in self.prices.items() if figures is None]
+        if failed and self.priced and len(failed) <= MOST_FAILURES and max(failed) < min(self.priced) * 0.8:
+            return [middle(max(failed), min(self.priced))]
+        return []
+
+    @cached_property
+    def priced(self) -> dict[float, Figures]:
+        """Return the figures of the shares that can be reached, from the smallest share to the largest."""
+        return {share: figures for share, figures in sorted(self.prices.items()) if figures is not None}
+
+    @cached_property
+    def reach(self) -> tuple[float, float] | None:
+        """Return the smallest and the largest share that a cut reaches and that keep the bounds on costs, if any do."""
+        if not self.priced:
+            return None
+        low, high = min(self.priced), max(self.priced)
+        if self._interpolated(low, self.goal.excess) > 1:
+            return None
+        shares = np.geomspace(low, high, 97)
+        within = [share for share in shares if self._interpolated(share, self.goal.excess) <= ROOM]
+        return low, rounded(float(within[-1])) if within else low
+
+    @property
+    def least_excess(self) -> float:
+        """Return the least of what it exceeds a bound on costs by, as a factor."""
+        return min((self.goal.excess(figures) for figures in self.priced.values()), default=float("inf"))
+
+    def cost(self, share: float) -> float:
+        """Return the predicted cost at ``share``, between those that were priced."""
+        return self._interpolated(share, self.goal.cost)
+
+    def points(self, level: int) -> list[TrialRecord]:
+        """Return the trials of one length of training that gave a network."""
+        return [trial for trial in self.trials if trial.level == level and trial.figures]
+
+    @property
+    def failure(self) -> str | None:
+        """Return why its last trial gave no network, or None if it gave one."""
+        return self.trials[-1].error if self.trials else None
+
+    def curve(self, level: int) -> QualityCurve:
+        """Return the drop over the share after trials of one length of training."""
+        assert self.reach is not None and self.goal.allowed is not None
+        points = tuple(
+            Point(trial.share, trial.figures.drop, trial.figures.error)
+            for trial in self.points(level)
+            if trial.figures is not None
+        )
+        return _curve(points, *self.reach, self.goal.allowed, self.test_error)
+
+    def same_network(self, share: float, trial: TrialRecord) -> bool:
+        """Tell whether a cut to ``share`` gives the network of ``trial``: widths are rounded, so many shares do."""
+        ours, theirs = self.prices.get(share), self.prices.get(trial.share)
+        if ours and theirs:
+            return ours.macs == theirs.macs
+        return abs(np.log(share / trial.share)) < NEAR
+
+    def _interpolated(self, share: float, of: Callable[[Figures], float]) -> float:
+        # A larger share costs no less; where it seems so, its time was not measured any finer.
+        values = np.maximum.accumulate([max(of(figures), 1e-9) for figures in self.priced.values()])
+        return float(np.exp(np.interp(np.log(share), np.log(list(self.priced)), np.log(values))))
+
+
+@lru_cache(maxsize=256)
+def _curve(points: tuple[Point, ...], low: float, high: float, allowed: float, test_error: float) -> QualityCurve:
+    """A search asks for the same curves again and again."""
+    return QualityCurve(points, low, high, allowed, test_error)
+
+
+def rounded(share: float) -> float:
+    """Round a share to four digits, as the record holds it."""
+    return round(share, 4)
+
+
+def middle(low: float, high: float) -> float:
+    """Return the geometric mean of two shares."""
+    return rounded(float(np.sqrt(low * high)))

@@ -1,0 +1,87 @@
+"""How long a search will take, from one measured step of each kind and from what it has recorded so far."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+from statistics import mean
+
+from edgekd.recipe import Recipe
+from edgekd.search.arm_state import ArmSpace
+from edgekd.search.points import Points
+from edgekd.search.study import FINALISTS, TrainCandidate
+from edgekd.search.study_log import StudyLog
+from edgekd.strict_json import JsonObject
+
+# Beyond its steps a job starts, loads, exports and scores; the last run measures too. Seconds, until some are known.
+JOB, LAST_RUN = 15.0, 90.0
+# Of an arm that is bisected, before its edge is found.
+USUAL_TRIALS = 3
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """The seconds of a search's parts.
+
+    Attributes:
+        teacher: of the teacher's training.
+        trainings: of a candidate's, by arm and level.
+        test_error: the standard error of a drop on the test samples over that on the validation samples.
+    """
+
+    teacher: float
+    trainings: dict[str, tuple[float, ...]]
+    test_error: float
+
+    @classmethod
+    def of(cls, measured: JsonObject, base: Recipe, points: Points, arms: Sequence[ArmSpace]) -> "Forecast":
+        """Make the forecast from what :func:`edgekd.search.step_times.step_times` gave."""
+        steps, own = measured["steps"], base.teacher.train
+        trainings = {
+            arm.name: tuple(
+                _epochs(points.recipe(arm.name, arm.high, level, {})) * steps * measured["student_step"]
+                for level in range(arm.levels)
+            )
+            for arm in arms
+        }
+        teacher = own.epochs * steps * measured["teacher_step"] if own else 0.0
+        return cls(teacher, trainings, sqrt(measured["validation"] / measured["test"]))
+
+    @property
+    def seconds(self) -> float:
+        """Return about how long the search takes."""
+        costs = 3 * JOB / 2 * len(self.trainings)
+        shorts = sum(levels[0] + JOB for levels in self.trainings.values()) if len(self.trainings) > FINALISTS else 0
+        longest = sorted((levels[-1] + JOB for levels in self.trainings.values()), reverse=True)[:FINALISTS]
+        return self.teacher + costs + shorts + USUAL_TRIALS * sum(longest) + LAST_RUN
+
+    def sentence(self, limit: float | None) -> str:
+        """Say how long it may take, and how much of it there is."""
+        minutes = self.seconds / 60
+        about = f"forecast: about {minutes:.0f} min" if minutes >= 1 else "forecast: about a minute"
+        arms = len(self.trainings)
+        words = f"{about} for {arms} kind{'s' if arms > 1 else ''} of students"
+        if limit is None:
+            return words
+        short = "" if limit >= self.seconds else "; it ends with the best by then, and more hours go on from there"
+        return f"{words}, of {limit / 60:.0f} min given{short}"
+
+    def training(self, action: TrainCandidate, log: StudyLog) -> float:
+        """Return how long a candidate's training will take, from those of its length that are done if there are any."""
+        done = [entry for entry in log.of("trial") if entry["level"] == action.level]
+        same = [entry["seconds"] for entry in done if entry["arm"] == action.arm]
+        if same or done:
+            return mean(same or [entry["seconds"] for entry in done])
+        return self.trainings[action.arm][action.level] + JOB
+
+    def price(self, log: StudyLog) -> float:
+        """Return how long it takes to find a candidate's cost."""
+        done = [entry["seconds"] for entry in log.of("price")][1:]
+        return mean(done) if done else JOB + (0 if log.of("price") else self.teacher)
+
+    def last_run(self, log: StudyLog) -> float:
+        """Return how long the winner's run will take: it measures what was made before."""
+        return LAST_RUN if not log.of("price") else min(LAST_RUN, 6 * self.price(log))
+
+
+def _epochs(recipe: Recipe) -> int:
+    return sum(getattr(stage, "epochs", 0) for stage in recipe.stages)

@@ -1,0 +1,52 @@
+"""The goal of a search: what is made best, and the bounds that every student must keep."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from edgekd.pipeline.candidate_figures import Figures
+
+LATENCY, SIZE, ENERGY = "latency", "size", "energy"
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a search makes best, and what it must keep to.
+
+    Attributes:
+        objective: latency, size or energy, which are made least; or the task's first metric, which is made best.
+        allowed: how much worse than the teacher that metric may be, in its own scale; None where nothing bounds it.
+        bounds: the budget's other bounds by name: latency_ratio, latency_ms, size_ratio, size_mb.
+    """
+
+    objective: str
+    allowed: float | None = None
+    bounds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def is_cost(self) -> bool:
+        """Tell whether what is made best is a cost, which falls with a cut."""
+        return self.objective in (LATENCY, SIZE, ENERGY)
+
+    @property
+    def is_timed(self) -> bool:
+        """Tell whether times decide: what is made best, or a bound."""
+        return self.objective in (LATENCY, ENERGY) or any(name.startswith(LATENCY) for name in self.bounds)
+
+    def cost(self, figures: Figures) -> float:
+        """Return the network's cost over the teacher's: time where it is known, else multiply-accumulates; or size."""
+        if self.objective == SIZE or not self.is_timed:
+            return figures.size_bytes / figures.teacher_size_bytes
+        if figures.ms is not None and figures.teacher_ms:
+            return figures.ms / figures.teacher_ms
+        return figures.macs / figures.teacher_macs
+
+    def excess(self, figures: Figures) -> float:
+        """Return the largest of the costs over their bounds; above 1 one of them is exceeded, 0 where none is set."""
+        return max((value / self.bounds[name] for name, value in self.bounded(figures).items()), default=0.0)
+
+    def bounded(self, figures: Figures) -> dict[str, float]:
+        """Return the costs that are bounded and known before any training, by the names of the bounds."""
+        known = {"size_ratio": figures.size_bytes / figures.teacher_size_bytes, "size_mb": figures.size_bytes / 1e6}
+        if figures.ms is not None and figures.teacher_ms:
+            known |= {"latency_ratio": figures.ms / figures.teacher_ms, "latency_ms": figures.ms}
+        return {name: value for name, value in known.items() if name in self.bounds}

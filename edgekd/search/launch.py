@@ -1,0 +1,81 @@
+"""A worker process as its search sees it: jobs in, results out, and a reason where it died."""
+
+import json
+import signal
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from edgekd import children
+from edgekd.strict_json import JsonObject
+
+MODULE = "edgekd.search.worker"
+SHOWN = 200
+
+
+class Worker:
+    """A process that runs one job at a time; one that died is replaced by the next job.
+
+    Args:
+        log: the file that what it logs is added to.
+    """
+
+    def __init__(self, log: Path):
+        self.log = log
+        self._process: subprocess.Popen[str] | None = None
+        self._errors: IO[bytes] | None = None
+
+    def __enter__(self) -> "Worker":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+    def run(self, job: str, **fields: Any) -> JsonObject:
+        """Return ``{"result": ...}``, or ``{"error": ...}`` where the job failed or its process died."""
+        process = self._process or self._start()
+        assert process.stdin and process.stdout
+        with suppress(BrokenPipeError):
+            process.stdin.write(json.dumps({"job": job, **fields}) + "\n")
+            process.stdin.flush()
+        line = process.stdout.readline()
+        if line.endswith("\n"):
+            return dict(json.loads(line))
+        code = process.wait()
+        self.stop()
+        return {"error": self._why(code), "kind": "died"}
+
+    def stop(self) -> None:
+        """End the process, if there is one."""
+        process, self._process = self._process, None
+        if process is not None:
+            assert process.stdin and process.stdout
+            with suppress(BrokenPipeError):
+                process.stdin.close()
+            process.wait()
+            process.stdout.close()
+        if self._errors is not None:
+            self._errors.close()
+            self._errors = None
+
+    def _start(self) -> "subprocess.Popen[str]":
+        self._errors = self.log.open("ab")
+        self._process = subprocess.Popen(
+            children.words(MODULE),
+            env=children.environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+        )
+        return self._process
+
+    def _why(self, code: int) -> str:
+        if code >= 0:
+            last = (self.log.read_text(errors="replace").strip().splitlines() or [""])[-1]
+            return f"its process ended with {code}: {last[:SHOWN]}"
+        name = signal.Signals(-code).name
+        memory = ", as the system does where memory runs out" if name == "SIGKILL" else ""
+        return f"its process was ended by {name}{memory}"

@@ -1,0 +1,84 @@
+"""From a share and a length of training to a point of a space, and to its recipe."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from edgekd.recipe import Recipe
+from edgekd.recipe.open_fields import OpenRange
+from edgekd.search.arm_state import ArmSpace
+from edgekd.search.space import ARM, Arm, Dimension, Space
+from edgekd.stages import Stage
+from edgekd.stages.distill.options import Distill
+from edgekd.stages.prune.options import Prune
+from edgekd.stages.quantize.options import Quantize
+
+# Trainings whose longest is so many times the shortest have a length between the two.
+THREE_LEVELS = 4.0
+# What stages do to the weights alone is left out where costs are asked for: a file's time and size hardly depend on it.
+UNTRAINED: Mapping[str, Mapping[str, object]] = {
+    Distill.name: {"epochs": 0, "generations": 1, "views": None},
+    Prune.name: {"epochs": 0, "step_epochs": 0, "sparse": None, "sensitivity": None, "check_latency": False},
+    Quantize.name: {
+        "epochs": 0,
+        "rungs": ("ptq",),
+        "calibration": "minmax",
+        "calibration_batches": 1,
+        "bias_correction": False,
+        "equalize": False,
+        "adaround": 0,
+    },
+}
+
+
+def arm_space(arm: Arm) -> ArmSpace:
+    """Return the shares of ``arm``'s cut and how many lengths of training it has."""
+    cut, lengths = arm.cut, [_ends(each) for each in arm.dimensions if each.is_training]
+    longest = max((high / max(low, 1) for low, high in lengths), default=1.0)
+    levels = 1 if longest <= 1 else 2 if longest < THREE_LEVELS else 3
+    low, high = _ends(cut) if cut else (1.0, 1.0)
+    return ArmSpace(arm.name, low, high, levels)
+
+
+@dataclass(frozen=True)
+class Points:
+    """The points of a space by arm, share and level."""
+
+    space: Space
+
+    def point(self, arm: str, share: float, level: int, choices: Mapping[str, object]) -> dict[str, object]:
+        """Return the point at which ``arm`` keeps ``share`` and is trained for the length of ``level``."""
+        own = next(each for each in self.space.arms if each.name == arm)
+        top, cut = arm_space(own).top, own.cut
+        lengths = {each.name: _length(each, level / top if top else 1.0) for each in own.dimensions if each.is_training}
+        return {ARM: arm, **({cut.name: share} if cut else {}), **lengths, **choices}
+
+    def recipe(self, arm: str, share: float, level: int, choices: Mapping[str, object]) -> Recipe:
+        """Return the recipe of :meth:`point`."""
+        return self.space.recipe(self.point(arm, share, level, choices))
+
+    def untrained(self, arm: str, share: float) -> Recipe:
+        """Return the recipe of ``arm`` at ``share`` without any training of the student."""
+        return _without_training(self.recipe(arm, share, 0, {}))
+
+
+def _ends(dimension: Dimension) -> tuple[float, float]:
+    values = dimension.values
+    assert isinstance(values, OpenRange)
+    return float(values.low), float(values.high)
+
+
+def _length(dimension: Dimension, along: float) -> int:
+    low, high = _ends(dimension)
+    least = max(low, 1.0)
+    return round(least * (high / least) ** along) if along or low else 0
+
+
+def _without_training(recipe: Recipe) -> Recipe:
+    return recipe.model_copy(update={"stages": tuple(map(_stage_without_training, recipe.stages))})
+
+
+def _stage_without_training(stage: Stage) -> Stage:
+    settings = UNTRAINED.get(stage.name, {"epochs": 0})
+    if isinstance(stage, Quantize) and set(stage.rungs) == {"half"}:
+        return stage
+    return stage.model_copy(update=settings)

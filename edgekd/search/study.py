@@ -1,0 +1,253 @@
+"""The decisions of a search: what is tried next follows from what was tried, and from nothing else.
+
+Costs are known before any training, since a file's time and size hardly depend on its weights. Arms that miss a bound
+on costs are left. Of the others short trainings choose the best half, again with longer ones until two are left
+(successive halving; Jamieson and Talwalkar 2016). In these the smallest share that keeps the budget is looked for on
+a :class:`~edgekd.search.quality_curve.QualityCurve`, always in the arm whose next candidate would be the cheapest.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import ceil, inf
+
+from edgekd.search.arm_state import ArmState, TrialRecord, middle, rounded
+from edgekd.search.goal import Goal
+
+# The probability at which a candidate counts as keeping the budget, and at which an arm is given up.
+ASSURED, HOPELESS = 0.9, 0.15
+# Of an arm, with the longest training.
+MOST_TRIALS = 6
+# So many arms are bisected; halving leaves no fewer.
+FINALISTS = 2
+# A candidate that would be cheaper by less than this is not worth a training.
+WORTH = 0.98
+
+
+@dataclass(frozen=True)
+class Price:
+    """A request for the costs of an arm at some shares, with untrained networks."""
+
+    arm: str
+    shares: Sequence[float]
+
+
+@dataclass(frozen=True)
+class TrainCandidate:
+    """A request for one trained candidate."""
+
+    arm: str
+    share: float
+    level: int
+
+
+@dataclass(frozen=True)
+class Finish:
+    """The end of a search: ``best`` first, then others that could be as cheap when they are timed.
+
+    Attributes:
+        assurance: the probability that the best one keeps the budget's metric on the test samples.
+        reason: why no better one is looked for.
+        unreachable: what keeps the budget out of reach, or None if it can be met.
+    """
+
+    best: Sequence[TrialRecord]
+    assurance: float | None
+    reason: str
+    unreachable: str | None = None
+
+
+Action = Price | TrainCandidate | Finish
+
+
+@dataclass(frozen=True)
+class Study:
+    """The state of a search.
+
+    Attributes:
+        arms: in the order of the space.
+    """
+
+    goal: Goal
+    arms: Sequence[ArmState]
+    left: dict[str, str] = field(default_factory=dict)
+    """Why arms are not followed any more, by name; filled by :meth:`next`."""
+
+    def next(self) -> Action:
+        """Return what to do next."""
+        self.left.clear()
+        for arm in self.arms:
+            if shares := arm.to_price():
+                return Price(arm.name, shares)
+        within = [arm for arm in self.arms if self._keeps_costs(arm)]
+        if not within:
+            return self._out_of_reach()
+        alive = self._halve([arm for arm in within if self._works(arm)])
+        if isinstance(alive, TrainCandidate):
+            return alive
+        return self._bisect(alive) if self.goal.is_cost else self._best_of(alive)
+
+    def finish(self, reason: str) -> Finish:
+        """End with the best so far."""
+        trained = [trial for arm in self.arms for trial in arm.points(arm.space.top)] or [
+            trial for arm in self.arms for trial in arm.trials if trial.figures
+        ]
+        return self._finish(trained, reason)
+
+    def _keeps_costs(self, arm: ArmState) -> bool:
+        if arm.reach is None:
+            reason = f"{arm.least_excess:.3g} times a bound at the least" if arm.priced else "no cut of it can be made"
+            self.left[arm.name] = reason
+        return arm.reach is not None
+
+    def _works(self, arm: ArmState) -> bool:
+        if arm.failure:
+            self.left[arm.name] = f"its training failed: {arm.failure}"
+        return not arm.failure
+
+    def _out_of_reach(self) -> Action:
+        possible = [arm for arm in self.arms if arm.priced and not arm.failure]
+        if not possible:
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in self.left.items())
+            return Finish((), None, "no student can be made", reasons)
+        nearest = min(possible, key=lambda arm: arm.least_excess)
+        share = min(nearest.priced, key=lambda share: self.goal.excess(nearest.priced[share]))
+        figures = nearest.priced[share]
+        too_much = "; ".join(
+            f"{name} of {value:.3g} at the least, and {self.goal.bounds[name]:g} is asked for"
+            for name, value in self.goal.bounded(figures).items()
+            if value > self.goal.bounds[name]
+        )
+        done = nearest.points(nearest.space.top)
+        if not done:
+            return TrainCandidate(nearest.name, share, nearest.space.top)
+        return Finish(done, None, "no student that can be made is within the bounds on costs", too_much)
+
+    def _halve(self, arms: list[ArmState]) -> list[ArmState] | TrainCandidate:
+        """Short trainings choose the arms that long ones are spent on."""
+        for level in range(max((arm.space.top for arm in arms), default=0)):
+            if len(arms) <= FINALISTS:
+                break
+            for arm in arms:
+                own = min(level, arm.space.top)
+                if not arm.points(own):
+                    return TrainCandidate(arm.name, self._probe(arm), own)
+            arms = sorted(arms, key=lambda arm: self._rank(arm, level))
+            kept = max(FINALISTS, ceil(len(arms) / 2))
+            for arm in arms[kept:]:
+                self.left[arm.name] = f"others were better after short trainings (level {level + 1})"
+            arms = arms[:kept]
+        return [arm for arm in self.arms if arm in arms]
+
+    def _probe(self, arm: ArmState) -> float:
+        assert arm.reach is not None
+        low, high = arm.reach
+        return middle(low, high) if self.goal.is_cost and self.goal.allowed is not None else high
+
+    def _rank(self, arm: ArmState, level: int) -> tuple[float, float]:
+        """The cost at which the arm is expected to be at the budget's edge, then its drop."""
+        own = min(level, arm.space.top)
+        drop = min(trial.figures.drop for trial in arm.points(own) if trial.figures)
+        if not self.goal.is_cost:
+            return drop, 0.0
+        if self.goal.allowed is None:
+            return min(arm.cost(trial.share) for trial in arm.points(own)), drop
+        edge = arm.curve(own).smallest(0.5)
+        return (arm.cost(edge) if edge is not None else inf), drop
+
+    def _best_of(self, arms: Sequence[ArmState]) -> Action:
+        """Where quality is made best, each arm is cut as little as the bounds on costs allow."""
+        for arm in arms:
+            assert arm.reach is not None
+            if not arm.points(arm.space.top):
+                return TrainCandidate(arm.name, arm.reach[1], arm.space.top)
+        return self._finish([trial for arm in arms for trial in arm.points(arm.space.top)], "every arm was tried")
+
+    def _bisect(self, arms: Sequence[ArmState]) -> Action:
+        open_steps: list[tuple[float, ArmState, float]] = []
+        for arm in arms:
+            share = self._step(arm)
+            if share is not None:
+                open_steps.append((arm.cost(share), arm, share))
+        trained = [trial for arm in arms for trial in arm.points(arm.space.top)]
+        good = [trial for trial in trained if self._is_assured(trial)]
+        best = min((self._cost_of(trial) for trial in good), default=inf)
+        worth = [each for each in open_steps if each[0] < WORTH * best]
+        if worth:
+            _, arm, share = min(worth, key=lambda each: each[0])
+            return TrainCandidate(arm.name, share, arm.space.top) if share in arm.prices else Price(arm.name, [share])
+        if trained:
+            reason = "no cheaper candidate is likely to keep the budget"
+            return self._finish(trained, reason)
+        return self.finish("every arm failed")
+
+    def _step(self, arm: ArmState) -> float | None:
+        """The share to try next in an arm, or None if it is done."""
+        assert arm.reach is not None
+        low, high = arm.reach
+        done = arm.points(arm.space.top)
+        if self.goal.allowed is None:
+            return low if not done else None
+        if not done:
+            return self._first(arm)
+        curve = arm.curve(arm.space.top)
+        share = curve.smallest(ASSURED)
+        if share is None:
+            share = high
+            if any(arm.same_network(high, trial) for trial in done) and curve.assurance(high) < HOPELESS:
+                drop, error = curve.at(high)
+                self.left[arm.name] = f"at its largest within the bounds it drops by {drop:.4f} (± {error:.4f})"
+                return None
+        share = rounded(share)
+        if len(done) >= MOST_TRIALS or any(arm.same_network(share, trial) for trial in done):
+            return None
+        return min(max(share, low), high)
+
+    def _first(self, arm: ArmState) -> float:
+        assert arm.reach is not None
+        low, high = arm.reach
+        longest = max((trial.level for trial in arm.trials if trial.figures), default=None)
+        edge = arm.curve(longest).smallest(0.5) if longest is not None else None
+        if edge is None:
+            return high if longest is not None else middle(low, high)
+        return rounded(edge)
+
+    def _finish(self, trained: Sequence[TrialRecord], reason: str) -> Finish:
+        if not trained:
+            return Finish((), None, reason, "no candidate was trained to its end")
+        if self.goal.allowed is None or not self.goal.is_cost:
+            key = self._cost_of if self.goal.is_cost else _drop
+            ranked = sorted(trained, key=key)
+            return Finish(ranked[:1], self._assurance(ranked[0]), reason)
+        good = sorted((trial for trial in trained if self._is_assured(trial)), key=self._cost_of)
+        if good:
+            near = [trial for trial in good if self._cost_of(trial) <= self._cost_of(good[0]) / WORTH**5]
+            return Finish(near[:3], self._assurance(good[0]), reason)
+        surest = max(trained, key=self._assurance)
+        assurance = self._assurance(surest)
+        return Finish([surest], assurance, reason, self._what_it_takes(surest) if assurance < 0.5 else None)
+
+    def _what_it_takes(self, trial: TrialRecord) -> str:
+        arm = self._arm(trial)
+        drop, error = arm.curve(trial.level).at(trial.share)
+        allowed = f"{self.goal.allowed:.4f} is allowed"
+        return f"the nearest student, {arm.name}, drops by {drop:.4f} (± {error:.4f}), and {allowed}"
+
+    def _is_assured(self, trial: TrialRecord) -> bool:
+        return self._assurance(trial) >= ASSURED - 0.03
+
+    def _assurance(self, trial: TrialRecord) -> float:
+        arm = self._arm(trial)
+        if self.goal.allowed is None or arm.reach is None:
+            return 1.0
+        return arm.curve(trial.level).assurance(trial.share)
+
+    def _cost_of(self, trial: TrialRecord) -> float:
+        return self._arm(trial).cost(trial.share)
+
+    def _arm(self, trial: TrialRecord) -> ArmState:
+        return next(arm for arm in self.arms if arm.name == trial.arm)
+
+
+def _drop(trial: TrialRecord) -> float:
+    assert trial.figures is not None
+    return trial.figures.drop

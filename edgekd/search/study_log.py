@@ -1,0 +1,83 @@
+"""The record of a search: one JSON object a line, only ever appended to, on the disk before the search goes on."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from edgekd.errors import StorageError
+from edgekd.files import read_content, storage
+from edgekd.strict_json import JsonObject
+
+EVENT = "event"
+
+
+class StudyLog:
+    """The events of a search in the file ``path``, oldest first.
+
+    All that a search decides follows from them, so that one that was killed goes on with the same decisions. A last
+    line that a kill cut short is no event.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.events: list[JsonObject] = _read(path)
+
+    def append(self, event: str, **fields: Any) -> JsonObject:
+        """Add an event; when this returns, the disk has it."""
+        entry = {EVENT: event, **fields}
+        line = json.dumps(entry, sort_keys=True, allow_nan=False) + "\n"
+        with storage(self.path), self.path.open("ab+") as file:
+            _cut_torn_line(file)
+            file.write(line.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        # As a later process reads it.
+        self.events.append(json.loads(line))
+        return self.events[-1]
+
+    def of(self, event: str) -> list[JsonObject]:
+        """Return the events of one kind."""
+        return [entry for entry in self.events if entry[EVENT] == event]
+
+    def last(self, event: str) -> JsonObject | None:
+        """Return the newest event of one kind, or None."""
+        found = self.of(event)
+        return found[-1] if found else None
+
+    @property
+    def seconds(self) -> float:
+        """Return how long all that it records took."""
+        return sum(float(entry.get("seconds", 0.0)) for entry in self.events)
+
+
+def _read(path: Path) -> list[JsonObject]:
+    if not path.exists():
+        return []
+    # Of a search with thousands of trials.
+    *lines, _ = read_content(path, StorageError, 1 << 28).split(b"\n")
+    events = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            entry = json.loads(line)
+        except (ValueError, RecursionError):
+            entry = None
+        if not (isinstance(entry, Mapping) and isinstance(entry.get(EVENT), str)):
+            raise StorageError(f"{path}:{number}: no event of a search; give another --out, or remove that line")
+        events.append(dict(entry))
+    return events
+
+
+def _cut_torn_line(file: Any) -> None:
+    """Nothing behind the last end of a line was ever acted on."""
+    end = file.seek(0, os.SEEK_END)
+    while end:
+        start = max(0, end - 4096)
+        file.seek(start)
+        newline = file.read(end - start).rfind(b"\n")
+        if newline >= 0:
+            end = start + newline + 1
+            break
+        end = start
+    file.truncate(end)

@@ -1,0 +1,84 @@
+"""A process that runs one job of a search after another: ``python -m edgekd.search.worker``, jobs on standard input.
+
+A job and its result are a line of JSON each. What a job logs goes to standard error. The process ends with the one that
+started it, whose end it sees as the end of its input.
+"""
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from edgekd.errors import EdgekdError, first_line
+from edgekd.log import show_logs
+from edgekd.pipeline.candidate import try_recipe
+from edgekd.pipeline.run import run
+from edgekd.recipe import load_recipe
+from edgekd.search.finalists import time_files
+from edgekd.search.step_times import step_times
+from edgekd.strict_json import JsonObject
+
+
+def try_candidate(job: JsonObject) -> JsonObject:
+    """Train the recipe of ``job`` and score it on the validation samples."""
+    recipe, folder = load_recipe(Path(job["recipe"])), Path(job["folder"])
+    cache, known = Path(job["cache"]), job["teacher_ms"]
+    return try_recipe(recipe, folder, cache, timed=job["timed"], teacher_ms=known).to_json()
+
+
+def run_winner(job: JsonObject) -> JsonObject:
+    """Run the recipe of ``job`` from end to end; the report is in its folder."""
+    recipe, folder = load_recipe(Path(job["recipe"])), Path(job["folder"])
+    run(recipe, folder, command=job["command"], cache=Path(job["cache"]))
+    return {}
+
+
+JOBS: dict[str, Callable[[JsonObject], JsonObject]] = {
+    "try": try_candidate,
+    "run": run_winner,
+    "step": lambda job: step_times(load_recipe(Path(job["recipe"]))),
+    "time": lambda job: time_files(load_recipe(Path(job["recipe"])), job["folders"]),
+}
+
+
+def carry_out(job: JsonObject) -> JsonObject:
+    """Do ``job``; return its result, or why it failed."""
+    started = time.monotonic()
+    try:
+        result: JsonObject = {"result": JOBS[job["job"]](job)}
+    except EdgekdError as error:
+        result = {"error": first_line(error), "kind": type(error).__name__}
+    except MemoryError:
+        result = {"error": "out of memory", "kind": "MemoryError"}
+    except Exception as error:  # a user's code, a package: the search goes on without this candidate
+        result = {"error": f"{type(error).__name__}: {first_line(error)}", "kind": type(error).__name__}
+    return {**result, "seconds": round(time.monotonic() - started, 2)}
+
+
+def main() -> None:
+    """Read jobs until the input ends."""
+    # What libraries print must not become a result.
+    results = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    show_logs()
+    jobs: SimpleQueue[Any] = SimpleQueue()
+    threading.Thread(target=_read, args=(jobs,), daemon=True).start()
+    while True:
+        results.write(json.dumps(carry_out(jobs.get())) + "\n")
+        results.flush()
+
+
+def _read(jobs: "SimpleQueue[Any]") -> None:
+    for line in sys.stdin:
+        jobs.put(json.loads(line))
+    # At once, in the middle of a training too: the next search finds its checkpoint.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""The driver of a search, with a worker that computes formulas in the place of trainings."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import pytest
+
+from edgekd.errors import StorageError
+from edgekd.pipeline.candidate_figures import Figures
+from edgekd.recipe import load_recipe
+from edgekd.search import fit as driver
+from edgekd.search.fit import fit
+from edgekd.search.opening import open_space
+from edgekd.search.space import Space
+
+RECIPE = """\
+name: small
+data: {source: digits}
+teacher: {model: resnet20, train: {epochs: 1}}
+student: {choice: [teacher, resnet8, small_cnn]}
+stages:
+  - distill: {epochs: {search: [1, 8]}}
+  - prune: {macs: {search: [0.1, 0.9]}, check_latency: false}
+objective: latency
+"""
+SLOPES = {"resnet8": 0.004, "small_cnn": 0.02, None: 0.01}
+
+
+class FormulaWorker:
+    """Gives figures by formulas; ``dies_at`` is the number of the trial that ends its process."""
+
+    dies_at: int | None = None
+    jobs: ClassVar[list[str]] = []
+
+    def __init__(self, log: Path):
+        self.log = log
+
+    def __enter__(self) -> "FormulaWorker":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def run(self, job: str, **fields: Any) -> dict[str, Any]:
+        self.jobs.append(job)
+        if job == "step":
+            steps = {"steps": 10, "teacher_step": 0.1, "student_step": 0.1, "validation": 400, "test": 400}
+            return {"result": steps}
+        if job == "run":
+            return {"result": {}}
+        if job == "time":
+            return {"result": {folder: {"ratio": 0.5, "valid": True} for folder in fields["folders"]}}
+        if Path(fields["recipe"]).parent.name == "trials" and int(Path(fields["recipe"]).stem) == self.dies_at:
+            return {"error": "its process was ended by SIGKILL, as the system does where memory runs out"}
+        recipe = load_recipe(Path(fields["recipe"]))
+        share, slope = recipe.stages[1].macs, SLOPES[recipe.student and recipe.student.model]
+        drop = slope * (1 / share - 1) + 0.02 / (1 + recipe.stages[0].epochs)
+        sizes, macs = (round(1e6 * share), 10**6), (round(1000 * share), 1000)
+        return {"result": Figures(0.9 - drop, drop, 0.001, 400, *sizes, *macs, share, 1.0).to_json()}
+
+
+@pytest.fixture
+def open_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Space]:
+    monkeypatch.setattr(driver, "Worker", FormulaWorker)
+    monkeypatch.setattr(FormulaWorker, "jobs", [])
+    report = SimpleNamespace(budget=SimpleNamespace(met=True, checks=()))
+    monkeypatch.setattr(driver, "load_report", lambda folder: report)
+    path = tmp_path / "recipe.yaml"
+    path.write_text(RECIPE)
+    return lambda *budget: open_space(path, [*budget] or ["budget.accuracy_drop=1.0"])
+
+
+def decisions(folder: Path) -> list[dict[str, Any]]:
+    events = [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in entry.items() if key != "seconds"} for entry in events]
+
+
+def test_killed_anywhere_it_goes_on_with_the_same_decisions(open_recipe: Callable[..., Space], tmp_path: Path) -> None:
+    space, whole = open_recipe(), tmp_path / "whole"
+    result = fit(space, whole)
+    assert result.met and result.summary["winner"]["arm"] == "resnet8"
+    lines = (whole / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    trainings = FormulaWorker.jobs.count("try")
+    for number in range(1, len(lines), 7):
+        again = tmp_path / f"again-{number}"
+        again.mkdir()
+        # The next line was being written.
+        (again / "journal.jsonl").write_bytes(b"".join(lines[:number]) + lines[number][:7])
+        FormulaWorker.jobs.clear()
+        assert fit(space, again).summary["winner"] == result.summary["winner"]
+        assert decisions(again) == decisions(whole)
+        assert FormulaWorker.jobs.count("try") == trainings - sum(b'"figures"' in line for line in lines[:number])
+    # A finished one trains nothing.
+    FormulaWorker.jobs.clear()
+    fit(space, whole)
+    assert set(FormulaWorker.jobs) <= {"run"}
+    assert decisions(whole) == [json.loads(line) for line in map(_without_seconds, lines)]
+
+
+def _without_seconds(line: bytes) -> bytes:
+    entry = json.loads(line)
+    entry.pop("seconds", None)
+    return json.dumps(entry).encode()
+
+
+def test_a_candidate_that_dies_is_recorded_and_the_rest_goes_on(
+    open_recipe: Callable[..., Space], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FormulaWorker, "dies_at", 2)
+    result = fit(open_recipe(), tmp_path / "fit")
+    assert result.met
+    assert result.summary["failed"] == 1
+    failed = next(entry for entry in decisions(tmp_path / "fit") if entry.get("number") == 2)
+    assert "memory runs out" in failed["error"]
+    assert "memory runs out" in result.summary["left"][failed["arm"]]
+
+
+def test_out_of_time_goes_on_with_more(open_recipe: Callable[..., Space], tmp_path: Path) -> None:
+    space, folder = open_recipe(), tmp_path / "fit"
+    # Time for the costs, and then for no training.
+    short = fit(space, folder, hours=0.02)
+    assert short.report is None and "--hours" in short.finish.reason
+    assert fit(space, folder).met
+
+
+def test_what_nothing_can_meet_is_said(open_recipe: Callable[..., Space], tmp_path: Path) -> None:
+    result = fit(open_recipe("budget.accuracy_drop=-50"), tmp_path / "fit")
+    assert result.finish.unreachable and "is allowed" in result.finish.unreachable
+    costs = fit(open_recipe("budget.size_ratio=0.001", "budget.accuracy_drop=1"), tmp_path / "costs")
+    assert costs.finish.unreachable and "size_ratio of 0.1 at the least" in costs.finish.unreachable
+
+
+def test_another_search_in_the_folder_is_refused(open_recipe: Callable[..., Space], tmp_path: Path) -> None:
+    fit(open_recipe(), tmp_path / "fit")
+    with pytest.raises(StorageError, match="a search of another recipe"):
+        fit(open_recipe("budget.accuracy_drop=2"), tmp_path / "fit")
+    with pytest.raises(StorageError, match="holds no search"):
+        fit(open_recipe(), tmp_path)
+
+
+def test_the_winners_recipe_is_whole(open_recipe: Callable[..., Space], tmp_path: Path) -> None:
+    space = open_recipe()
+    fit(space, tmp_path / "fit")
+    recipe = load_recipe(tmp_path / "fit/winner.yaml")
+    number = json.loads((tmp_path / "fit/fit.json").read_text())["winner"]["trial"]
+    assert recipe == load_recipe(tmp_path / f"fit/trials/{number:03d}.yaml")

@@ -1,0 +1,93 @@
+import numpy as np
+
+from edgekd.pipeline.candidate_figures import Figures
+from edgekd.search.arm_state import ArmSpace, ArmState, TrialRecord
+from edgekd.search.goal import LATENCY, SIZE, Goal
+from edgekd.search.study import Finish, Price, Study, TrainCandidate
+from tests.search.simulated import ALLOWED, EPOCHS, Simulation
+
+
+def test_the_budget_is_kept_and_little_of_it_left_unused() -> None:
+    kept, unused, epochs = [], [], []
+    for seed in range(6):
+        world = Simulation(seed, error=0.0005)
+        winner = world.run().best[0]
+        kept.append(world.drop(winner.arm, winner.share) <= ALLOWED)
+        unused.append(world.cost(winner.arm, winner.share) / world.best() - 1)
+        epochs.append(world.epochs)
+    assert np.mean(kept) >= 0.9
+    assert np.median(unused) <= 0.12
+    # A grid of 60 shares in 4 arms trains 240 networks to their end.
+    assert max(epochs) < 0.05 * 240 * EPOCHS[-1]
+
+
+def test_with_noise_it_stays_on_the_safe_side() -> None:
+    worlds = [Simulation(seed, error=0.003) for seed in range(6)]
+    winners = [world.run().best[0] for world in worlds]
+    drops = [world.drop(winner.arm, winner.share) for world, winner in zip(worlds, winners, strict=True)]
+    assert np.mean(np.array(drops) <= ALLOWED) >= 0.8
+
+
+def test_out_of_reach_is_said_after_few_trainings() -> None:
+    world = Simulation(1, error=0.003, out_of_reach=True)
+    finish = world.run()
+    assert finish.unreachable and "0.0100 is allowed" in finish.unreachable
+    assert finish.assurance is not None and finish.assurance < 0.5
+    assert world.epochs <= 40
+
+
+def test_the_same_trials_lead_to_the_same_decisions() -> None:
+    first, second = Simulation(3, error=0.002), Simulation(3, error=0.002)
+    assert first.run() == second.run()
+    assert first.trials == second.trials
+
+
+def test_bounds_on_costs_are_checked_before_any_training() -> None:
+    world = Simulation(0, error=0.001, goal=Goal(LATENCY, ALLOWED, {"size_ratio": 0.001}))
+    steps = []
+    for _ in range(30):
+        action = world.study().next()
+        steps.append(action)
+        if not isinstance(action, Price):
+            break
+        for share in action.shares:
+            world.prices[action.arm][share] = world.figures(action.arm, share)
+    # The nearest student is made all the same.
+    assert isinstance(action, TrainCandidate)
+    world.trials.append(TrialRecord(1, action.arm, action.share, action.level, world.figures(action.arm, action.share)))
+    finish = world.study().next()
+    assert isinstance(finish, Finish)
+    assert finish.unreachable and "size_ratio of" in finish.unreachable and "0.001 is asked for" in finish.unreachable
+
+
+def figures(share: float, drop: float = 0.0) -> Figures:
+    return Figures(0.9, drop, 0.002, 500, round(1e6 * share), 1_000_000, round(1000 * share), 1000)
+
+
+def test_an_arm_whose_training_fails_is_left_and_the_rest_goes_on() -> None:
+    goal = Goal(SIZE, ALLOWED)
+    failed = TrialRecord(1, "first", 1.0, 0, error="the loss became nan")
+    done = TrialRecord(2, "second", 1.0, 0, figures(0.5, -0.01))
+    arms = [
+        ArmState(ArmSpace("first"), goal, {1.0: figures(1.0)}, [failed]),
+        ArmState(ArmSpace("second"), goal, {1.0: figures(0.5)}, [done]),
+    ]
+    study = Study(goal, arms)
+    finish = study.next()
+    assert isinstance(finish, Finish) and finish.best == [done]
+    assert study.left == {"first": "its training failed: the loss became nan"}
+
+
+def test_a_share_that_no_cut_reaches_is_moved_up() -> None:
+    goal = Goal(SIZE, ALLOWED)
+    arm = ArmState(ArmSpace("only", 0.05, 0.9), goal, {0.05: None, 0.2121: figures(0.2), 0.9: figures(0.9)})
+    assert arm.to_price() == [0.103]
+    assert arm.reach == (0.2121, 0.9)
+
+
+def test_the_metric_is_made_best_within_the_bounds_on_costs() -> None:
+    goal = Goal("accuracy", None, {"size_ratio": 0.5})
+    prices = {share: figures(share) for share in (0.1, 0.3, 0.9)}
+    action = Study(goal, [ArmState(ArmSpace("only", 0.1, 0.9), goal, prices)]).next()
+    assert isinstance(action, TrainCandidate)
+    assert 0.4 < action.share <= 0.5
