@@ -11,7 +11,7 @@ from torch import nn
 
 from edgekd import userfile
 from edgekd.errors import ModelError
-from edgekd.models import cifar_resnet, tiny, unet  # noqa: F401  (their entries register themselves)
+from edgekd.models import cifar_resnet, pyramid_detector, tiny, unet  # noqa: F401  (their entries register themselves)
 from edgekd.models.registry import MODELS
 from edgekd.nearest import nearest
 from edgekd.tasks.signature import Shape, Signature
@@ -25,8 +25,8 @@ def build(name: str, input_shape: tuple[int, ...], num_classes: int, **args: Any
     """Build the network ``name`` with random weights.
 
     Args:
-        name: an entry of ``MODELS``, ``torchvision/<name>``, ``torchvision/segmentation/<name>``, ``timm/<name>`` or
-            ``path.py:function``.
+        name: an entry of ``MODELS``, ``torchvision/<name>``, ``torchvision/segmentation/<name>``,
+            ``torchvision/detection/<name>``, ``timm/<name>`` or ``path.py:function``.
         input_shape: shape of one input, without the batch: (channels, height, width) or (features,).
         num_classes: the number of logits.
         args: further arguments of the builder.
@@ -96,6 +96,10 @@ class _Builder:
 
 
 def _builder(name: str, input_shape: Shape, num_classes: int) -> _Builder:
+    if name.startswith("torchvision/detection/"):
+        from edgekd.models.torchvision_detection import raw_heads
+
+        return _Builder(partial(raw_heads, name, input_shape, num_classes), name)
     if name.startswith("torchvision/"):
         return _of_torchvision(name, input_shape, num_classes)
     if name.startswith("timm/"):

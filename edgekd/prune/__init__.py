@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from edgekd.prune.budget import prune as prune
     from edgekd.prune.clock import Clock as Clock
     from edgekd.prune.depth import cut_depth as cut_depth
+    from edgekd.prune.halves import halved_widths as halved_widths
     from edgekd.prune.latency import LatencyTable as LatencyTable
     from edgekd.prune.latency_check import check_latency as check_latency
     from edgekd.prune.latency_target import prune_to_latency as prune_to_latency
@@ -32,6 +33,7 @@ __getattr__ = exporter(
         "latency": ("LatencyTable",),
         "latency_check": ("check_latency",),
         "latency_target": ("prune_to_latency",),
+        "halves": ("halved_widths",),
         "plan": ("apply_plan", "widths"),
         "prunable": ("Prunable",),
         "reduction": ("REDUCTIONS",),

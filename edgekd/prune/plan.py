@@ -1,6 +1,7 @@
 """The plan of a cut, as plain JSON: which channels and which blocks to take out of a newly built network.
 
-An entry is ``[layer, is_output, channels]``, as torch-pruning writes its history, or ``[block, "identity"]``.
+An entry is ``[layer, is_output, channels]``, as torch-pruning writes its history, ``[block, "identity"]``, or
+``[layer, "halves"]`` for a convolution that becomes two (:mod:`edgekd.prune.halves`).
 """
 
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from torch import nn
 from edgekd.errors import ModelError
 from edgekd.models.fold import fold
 from edgekd.prune.graph import channel_graph
+from edgekd.prune.halves import HALVES, halve
 from edgekd.tasks.signature import Shape, Signature
 
 Plan = list[list[Any]]
@@ -29,12 +31,12 @@ def apply_plan(network: nn.Module, plan: Plan, input_shape: Shape | Signature) -
     """
     _must_fit(network, plan)
     fold(network)
-    for are_blocks, entries in groupby(plan, _is_block):
-        if are_blocks:
-            for path, _ in entries:
-                to_identity(network, path)
-        else:
+    for change, entries in groupby(plan, _word_of):
+        if change is None:
             channel_graph(network, input_shape).load_pruning_history(list(entries))
+            continue
+        for path, _ in entries:
+            CHANGES[change](network, path)
     return network
 
 
@@ -74,8 +76,11 @@ def widths(network: nn.Module) -> dict[str, int]:
     return found
 
 
-def _is_block(entry: list[Any]) -> bool:
-    return entry[1] == IDENTITY
+CHANGES = {IDENTITY: to_identity, HALVES: halve}
+
+
+def _word_of(entry: list[Any]) -> str | None:
+    return entry[1] if isinstance(entry[1], str) else None
 
 
 def _must_fit(network: nn.Module, plan: Plan) -> None:
@@ -84,6 +89,10 @@ def _must_fit(network: nn.Module, plan: Plan) -> None:
         match entry:
             case [str(path), str(word)] if word == IDENTITY:
                 gone = {path} | {name for name in names if name.startswith(f"{path}.")}
+            case [str(path), str(word)] if word == HALVES:
+                gone = {name for name in names if name.startswith(f"{path}.")}
+                names |= {f"{path}.{half}{name.removeprefix(path)}" for half in ("first", "second") for name in gone}
+                names |= {f"{path}.first", f"{path}.second"}
             case [str(path), bool(), [*_]]:
                 gone = set()
             case _:

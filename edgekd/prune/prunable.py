@@ -15,6 +15,7 @@ from edgekd.models.fold import copyable, fold
 from edgekd.nearest import nearest
 from edgekd.prune.graph import channel_graph, example_inputs
 from edgekd.prune.groups import ChannelGroup, find_groups
+from edgekd.prune.halves import HALVES, chunked_layers, halve
 from edgekd.prune.importance import build_importance, collect_gradients
 from edgekd.prune.importance.gradients import Batches, Loss
 from edgekd.prune.plan import Plan, cut_channels, widths
@@ -78,6 +79,14 @@ class Prunable:
         SHARE_OR_ALL.check(ModelError, max_ratio=max_ratio)
         SEED.check(ModelError, seed=seed)
         self.network, self.input_shape = fold(copy.deepcopy(copyable(network))), input_shape
+        kept = matching_layers(self.network, ignore)
+        self._halved: Plan = [
+            [path, HALVES]
+            for path in chunked_layers(self.network, input_shape)
+            if not any(f"{layer}.".startswith(f"{path}.") for layer in kept)
+        ]
+        for path, _ in self._halved:
+            halve(self.network, path)
         self.scope, self.round_to, self.max_ratio = scope, round_to, max_ratio
         score = build_importance(importance, reduction)
         if not widths(network):
@@ -142,7 +151,7 @@ class Prunable:
         plan = cut_channels(network, self.input_shape, [(root, channels) for root, channels in cuts if channels])
         self._must_run(network, [root for root, channels in cuts if channels])
         _copy_modes(self.network, network)
-        return network, plan
+        return network, [*self._halved, *plan]
 
     def _must_run(self, network: nn.Module, roots: Sequence[str]) -> None:
         try:
@@ -184,6 +193,9 @@ def _copy_modes(original: nn.Module, copied: nn.Module) -> None:
     # Finding groups leaves a network in evaluation mode.
     modes = {path: module.training for path, module in original.named_modules(remove_duplicate=False)}
     for path, module in copied.named_modules():
+        # Halves have the mode of what they are halves of.
+        while path not in modes:
+            path = path.rpartition(".")[0]
         module.training = modes[path]
 
 

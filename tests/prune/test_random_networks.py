@@ -14,10 +14,10 @@ from edgekd.artifact import capture
 from edgekd.errors import ModelError
 from edgekd.export import export_onnx
 from edgekd.models import code_of, count_parameters
-from edgekd.models.fold import fold
 from edgekd.preprocess import Preprocess
 from edgekd.prune import Prunable
-from edgekd.prune.plan import Plan
+from edgekd.prune.halves import HALVES
+from edgekd.prune.plan import Plan, apply_plan
 from edgekd.spec import Spec, Transform
 from edgekd.train.device import lay_out
 from tests.prune.blocks import BLOCKS, NORMALISES
@@ -45,7 +45,8 @@ def check(network: nn.Module, normalises: bool) -> None:
     found = halved(network)
     if found is None:
         return
-    smaller, whole = found[0].double(), fold(copy.deepcopy(network)).double()
+    halves: Plan = [entry for entry in found[1] if entry[1] == HALVES]
+    smaller, whole = found[0].double(), apply_plan(copy.deepcopy(network), halves, SHAPE).double()
     x = torch.randn(3, *SHAPE, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         given, expected = smaller(x), masked(whole, smaller)(x)

@@ -6,6 +6,7 @@ from edgekd.distill.losses.dist import DIST, dist_loss
 from edgekd.distill.losses.dkd import DKD, dkd_loss
 from edgekd.distill.losses.fitnet import FitNet, fitnet_loss
 from edgekd.distill.losses.kd import KD, kd_loss
+from edgekd.distill.losses.pkd import PKD, pkd_loss
 from edgekd.distill.losses.pkt import PKT, pkt_loss
 from edgekd.distill.losses.reviewkd import ReviewKD, hcl_loss
 from edgekd.distill.losses.rkd import RKD, rkd_angle_loss, rkd_distance_loss
@@ -19,6 +20,7 @@ __all__ = [
     "DKD",
     "KD",
     "LOSSES",
+    "PKD",
     "PKT",
     "RKD",
     "SP",
@@ -30,6 +32,7 @@ __all__ = [
     "fitnet_loss",
     "hcl_loss",
     "kd_loss",
+    "pkd_loss",
     "pkt_loss",
     "rkd_angle_loss",
     "rkd_distance_loss",

@@ -14,7 +14,7 @@ from edgekd.files import canonical_json, is_file, read_object, write_json
 from edgekd.log import get_logger
 from edgekd.models import count_macs, count_parameters
 from edgekd.models.batchnorm import reestimate
-from edgekd.prune import widths
+from edgekd.prune import halved_widths, widths
 from edgekd.prune.depth import cut_depth
 from edgekd.prune.prunable import matching_layers
 from edgekd.prune.schedule import shares
@@ -221,7 +221,7 @@ class _Pruning:
         return [inputs for inputs, _ in self.job.labelled(count)]
 
     def _metrics(self, first: nn.Module, last: nn.Module, before: Mapping[str, int]) -> JsonObject:
-        after, shape = widths(last), self.job.spec.inputs
+        after, shape = widths(last) | halved_widths(last), self.job.spec.inputs
         macs, params = count_macs(last, shape), count_parameters(last)
         kept = {"macs": macs / count_macs(first, shape), "params": params / count_parameters(first)}
         return {
