@@ -40,6 +40,20 @@ def labels(train: int = 4000, test: int = 1000, side: int = 64, most: int = 3) -
     return {**{name: _labelled(*part, side, most) for name, part in parts.items()}, "classes": NAMES}
 
 
+def boxes(train: int = 3000, test: int = 600, side: int = 64, most: int = 3) -> dict[str, Any]:
+    """Return scenes with the boxes of their digits, rows [digit, x1, y1, x2, y2] filled up with -1, likewise."""
+    parts = {"train": (train, False), "test": (test, True)}
+    return {**{name: _boxed(*part, side, most) for name, part in parts.items()}, "classes": NAMES}
+
+
+def _boxed(count: int, is_test: bool, side: int, most: int) -> tuple[np.ndarray, np.ndarray]:
+    pixels, rows = np.empty((count, 3, side, side), np.uint8), np.full((count, most, 5), -1, np.float32)
+    for index, scene in enumerate(scenes(count, is_test, side, most)):
+        pixels[index] = scene.pixels
+        rows[index, : len(scene.digits)] = np.column_stack([scene.digits, scene.boxes])
+    return pixels, rows
+
+
 def _labelled(count: int, is_test: bool, side: int, most: int) -> tuple[np.ndarray, np.ndarray]:
     pixels, present = np.empty((count, 3, side, side), np.uint8), np.zeros((count, len(NAMES)), np.int64)
     for index, scene in enumerate(scenes(count, is_test, side, most)):

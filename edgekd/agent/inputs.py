@@ -45,8 +45,9 @@ class Usual:
         try:
             signature = json.loads(metadata.get(SIGNATURE, "{}"))
             sizes = {str(each["name"]): int(each["size"]) for each in signature.get("open", ())}
+            # Without bounds a value is drawn as of a file that has no signature.
             bounds = {str(each["name"]): (float(each["bounds"][0]), float(each["bounds"][1]))
-                      for each in signature.get("inputs", ())}  # fmt: skip
+                      for each in signature.get("inputs", ()) if None not in each["bounds"]}  # fmt: skip
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise MeasurementError(
                 f"{model}: the signature in the file's metadata is damaged ({first_line(error)}); export it again"

@@ -78,6 +78,33 @@ def npz(data: SourceKeys, kind: type[Task]) -> RawData:
     return load_npz(data, kind)
 
 
+@source("coco", images=True, needs_path=True)
+def coco(data: SourceKeys, kind: type[Task]) -> RawData:
+    """Load images with boxes from COCO's JSON, ``train.json`` and ``test.json``."""
+    from edgekd.data.annotated import load_annotated
+    from edgekd.tasks.detection.annotations import coco
+
+    return load_annotated(data, kind, coco.read)
+
+
+@source("yolo", images=True, needs_path=True)
+def yolo(data: SourceKeys, kind: type[Task]) -> RawData:
+    """Load images with boxes from YOLO's text files in ``labels/train`` and ``labels/test``."""
+    from edgekd.data.annotated import load_annotated
+    from edgekd.tasks.detection.annotations import yolo
+
+    return load_annotated(data, kind, yolo.read)
+
+
+@source("voc", images=True, needs_path=True)
+def voc(data: SourceKeys, kind: type[Task]) -> RawData:
+    """Load images with boxes from Pascal VOC's XML."""
+    from edgekd.data.annotated import load_annotated
+    from edgekd.tasks.detection.annotations import voc
+
+    return load_annotated(data, kind, voc.read)
+
+
 @source("mnist", "fashion_mnist", "cifar10", "cifar100", images=True)
 def torchvision_set(data: SourceKeys, kind: type[Task]) -> RawData:
     """Load one of torchvision's data sets."""

@@ -1,7 +1,7 @@
 """Between a network on disk and one in memory: build, change as the stages did, fill, in that order."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +19,24 @@ from edgekd.stages.prune.options import Prune
 from edgekd.stages.quantize.options import Quantize
 from edgekd.stages.registry import STAGES
 from edgekd.strict_json import build_record
-from edgekd.tasks.signature import Shape, Signature
+from edgekd.tasks.signature import INPUT, LOGITS, Shape, Signature
 from edgekd.train.device import lay_out
 
 
 def spec_for(model: str, args: Mapping[str, object], data: DataSet) -> Spec:
-    """Describe the network ``model`` for the inputs and classes of ``data``; of several inputs, by running it once.
+    """Describe the network ``model`` for the inputs and classes of ``data``; of several tensors, by running it once.
 
     Raises:
         ModelError: there is no such network, or it takes the inputs in another order.
     """
     shape, classes, signature = data.input_shape, len(data.classes), None
-    if not shape:
+    if not shape or list(data.task.output_shapes) != [LOGITS]:
         example = data.example()
         network = build(model, shape, classes, **args)
         signature = find_signature(network, example, open=data.open, limits=data.open_sizes)
-        own, given = [each.name for each in signature.inputs], list(example)
+        if shape:
+            signature = replace(signature, inputs=Signature.of(shape).inputs)
+        own, given = [each.name for each in signature.inputs], [INPUT] if shape else list(example)
         if own != given:
             raise ModelError(
                 f"{model} takes {', '.join(own)}, and the data give {', '.join(given)}: give the arrays in the "

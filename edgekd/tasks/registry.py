@@ -3,6 +3,7 @@
 from edgekd.errors import RecipeError
 from edgekd.registry import Registry
 from edgekd.tasks.classification import Classification
+from edgekd.tasks.detection import Detection
 from edgekd.tasks.metric import Metric
 from edgekd.tasks.multilabel import Multilabel
 from edgekd.tasks.regression import Regression
@@ -14,6 +15,7 @@ TASKS: Registry[type[Task]] = Registry("task", RecipeError)
 TASKS["classification"] = Classification
 TASKS["multilabel"] = Multilabel
 TASKS["regression"] = Regression
+TASKS["detection"] = Detection
 
 
 def metrics_by_name() -> Registry[Metric]:

@@ -2,11 +2,15 @@ from collections.abc import Callable
 
 import pytest
 
+from edgekd.data.sources import SOURCES as DATA_SOURCES
+from edgekd.tasks.registry import TASKS
+
 from .conftest import SMALL
 
 Complaint = Callable[..., str]
 
-SOURCES = "digits, breast_cancer, folder, npz, mnist, fashion_mnist, cifar10, cifar100, or 'path.py:function'"
+SOURCES = f"{', '.join(DATA_SOURCES)}, or 'path.py:function'"
+TASK_NAMES = " or ".join(map(repr, TASKS))
 DISTILL = (
     "method, weight, weight_schedule, options, standardize, pairs, epochs, lr, optimizer, momentum, weight_decay, "
     "schedule, clip_norm, label_smoothing, ema, freeze, train_only, unfreeze_every, lr_decay, l2_sp, temperature, "
@@ -353,7 +357,7 @@ DISTILL = (
         (
             "name: small",
             "name: small\ntask: multilable",
-            "r.yaml:2: task: expected 'classification' or 'multilabel', got 'multilable' (did you mean 'multilabel'?)",
+            f"r.yaml:2: task: expected {TASK_NAMES}, got 'multilable' (did you mean 'multilabel'?)",
         ),
         (
             "name: small",

@@ -15,6 +15,6 @@ def test_a_task_is_found_by_its_name():
 
 
 def test_an_unknown_one_names_the_nearest():
-    said = f"unknown task 'multi-label' (did you mean 'multilabel'?); known: {', '.join(TASKS)}"
+    said = f"unknown task 'multi-label' (did you mean 'multilabel'?); known: {', '.join(sorted(TASKS))}"
     with pytest.raises(RecipeError, match=f"^{re.escape(said)}$"):
         TASKS.find("multi-label")

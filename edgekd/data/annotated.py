@@ -1,0 +1,90 @@
+"""Annotated images in formats of detection: COCO's JSON, YOLO's text files, Pascal VOC's XML."""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from edgekd.data.arrays import image_shape, unscaled
+from edgekd.data.folder import loader
+from edgekd.data.raw import RawData, SourceKeys
+from edgekd.errors import DataError
+from edgekd.images import open_image, prepare, reading, shape_of
+from edgekd.tasks.detection.annotations import Annotations
+from edgekd.tasks.detection.targets import padded
+from edgekd.tasks.task import Task
+
+Read = Callable[[Path, str], Annotations]
+SIZES = 4
+
+
+def load_annotated(data: SourceKeys, kind: type[Task], read: Read) -> RawData:
+    """Load the images that ``read`` finds below ``data.path``, with their boxes moved as images are resized.
+
+    Raises:
+        DataError: there is a mistake in an annotation, or the task does not take boxes.
+    """
+    assert data.path is not None
+    train, test = (read(data.path, part) for part in ("train", "test"))
+    if test.names != train.names:
+        raise DataError(
+            f"{data.path}: training images have the classes {', '.join(train.names)}, test images "
+            f"{', '.join(test.names)}: list the same ones in the same order"
+        )
+    sizes = [_sizes(part, data.workers) for part in (train, test)]
+    shape = _shape(data, [*sizes[0], *sizes[1]])
+    make = loader(data, len(train.files) + len(test.files), shape)
+    parts = []
+    for name, part, own in (("train", train, sizes[0]), ("test", test, sizes[1])):
+        stored = kind.read_targets(padded(part.objects), len(part.files), f"{data.path}: {name}")
+        moved = _moved(stored, own, shape, data, kind)
+        files = np.array([os.fsencode(os.path.relpath(path, data.path)) for path in part.files])
+        parts.append(make(data, data.path, shape, files, torch.from_numpy(moved), name))
+    return RawData(parts[0], parts[1], train.names, "image", shape)
+
+
+def _sizes(part: Annotations, workers: int) -> list[tuple[int, int, int]]:
+    """The (channels, height, width) of each image's file, which must be what its annotations say."""
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        found = list(pool.map(_own_shape, part.files))
+    for path, said, own in zip(part.files, part.sizes, found, strict=True):
+        if said is not None and said != own[1:]:
+            raise DataError(
+                f"{path} has {own[2]}x{own[1]} pixels, and its annotations are of {said[1]}x{said[0]}: correct its "
+                "size there, and its boxes"
+            )
+    return found
+
+
+def _own_shape(path: Path) -> tuple[int, int, int]:
+    with reading(path):
+        return shape_of(prepare(open_image(path)))
+
+
+def _shape(data: SourceKeys, found: Sequence[tuple[int, int, int]]) -> tuple[int, ...]:
+    sizes = sorted({own[1:] for own in found})
+    if data.image_size is None and len(sizes) > 1:
+        shown = ", ".join(f"{width}x{height}" for height, width in sizes[:SIZES])
+        raise DataError(
+            f"{data.path}: images of {shown} pixels: set data.image_size, the side all images are resized to"
+        )
+    if data.grayscale is None and len({own[0] for own in found}) > 1:
+        raise DataError(f"{data.path}: some images are grey and some coloured: set data.grayscale to true or false")
+    return image_shape(data, found[0])
+
+
+def _moved(
+    stored: NDArray[Any], sizes: Sequence[tuple[int, int, int]], shape: tuple[int, ...], data: SourceKeys,
+    kind: type[Task],
+) -> NDArray[Any]:  # fmt: skip
+    preprocess, found = unscaled(shape, data.resize), stored.copy()
+    own = [each[1:] for each in sizes]
+    for size in set(own):
+        which = np.array([each == size for each in own])
+        found[which] = kind.move_targets(stored[which], preprocess.geometry(int(which.sum()), size))
+    return found

@@ -1,0 +1,328 @@
+"""Boxes with classes in images: mean average precision as COCO has it, and the operating point of the user."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from edgekd.errors import ModelError
+from edgekd.tasks.metric import Evidence, Metric
+from edgekd.tasks.signature import LOGITS, Signature
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from edgekd.geometry import Geometry
+    from edgekd.strict_json import JsonObject
+    from edgekd.tasks.breakdown import NamedPredictions
+    from edgekd.tasks.detection.by_class import DetectionByClass
+    from edgekd.tasks.detection.decode import DecoderOptions, DetectedBoxes
+    from edgekd.tasks.detection.operating_point import OperatingDetails
+    from edgekd.tasks.detection.score import PredictedBoxes
+    from edgekd.tasks.task import Arrays, Language, OutputShape, Stored, Tensors
+
+
+def _average_precision(predictions: DetectedBoxes, targets: Arrays) -> Evidence:
+    from edgekd.tasks.detection import evidence
+
+    return evidence.average_precision(predictions, targets)
+
+
+def _average_precision_50(predictions: DetectedBoxes, targets: Arrays) -> Evidence:
+    from edgekd.tasks.detection import evidence
+
+    return evidence.average_precision_50(predictions, targets)
+
+
+def _average_recall(predictions: DetectedBoxes, targets: Arrays) -> Evidence:
+    from edgekd.tasks.detection import evidence
+
+    return evidence.average_recall(predictions, targets)
+
+
+def _operating_point(predictions: DetectedBoxes, targets: Arrays) -> Evidence:
+    from edgekd.tasks.detection import operating_point
+
+    return operating_point.operating_point(predictions, targets)
+
+
+def _ap_type() -> type[Evidence]:
+    from edgekd.tasks.detection.evidence import BoxPrecision
+
+    return BoxPrecision
+
+
+def _ap50_type() -> type[Evidence]:
+    from edgekd.tasks.detection.evidence import BoxPrecision50
+
+    return BoxPrecision50
+
+
+def _recall_type() -> type[Evidence]:
+    from edgekd.tasks.detection.evidence import BoxRecall
+
+    return BoxRecall
+
+
+def _point_type() -> type[Evidence]:
+    from edgekd.tasks.detection.operating_point import OperatingPoint
+
+    return OperatingPoint
+
+
+@dataclass(frozen=True)
+class Detection:
+    """Each image has any number of objects, each with a box and one of the classes ``names``.
+
+    Outputs: heads of any known kind, see :mod:`edgekd.tasks.detection.outputs`; their names say how they are decoded,
+    so that teacher and student may be of different families. Targets: ``boxes`` (N, M, 4), corners in pixels of the
+    network's input, ``classes`` (N, M) with −1 where there is no object, ``crowd`` (N, M), optional.
+
+    Attributes:
+        score: the least probability of a box, in [0, 1).
+        iou: boxes of one class that overlap a better one by more are suppressed, in (0, 1].
+        detections: the most boxes of an image.
+        candidates: the most boxes of an image that suppression looks at.
+        threshold: the probability from which on the user acts on a box, in (0, 1).
+
+    Raises:
+        ModelError: an option is out of its range.
+    """
+
+    names: tuple[str, ...]
+    score: float = 0.05
+    iou: float = 0.6
+    detections: int = 100
+    candidates: int = 1000
+    threshold: float = 0.5
+
+    name: ClassVar[str] = "detection"
+    outputs: ClassVar[str] = "boxes"
+    reduction: ClassVar[Literal["argmax", "none"]] = "none"
+    breakdown_key: ClassVar[str | None] = "by_box_class"
+    metrics: ClassVar[Sequence[Metric]] = (
+        Metric("box_map", "box mAP", "%", "higher", "bootstrap", _average_precision, _ap_type),
+        Metric("box_map50", "box mAP50", "%", "higher", "bootstrap", _average_precision_50, _ap50_type),
+        Metric("box_recall", "box recall", "%", "higher", "bootstrap", _average_recall, _recall_type),
+        Metric("box_f1", "F1 at the threshold", "%", "higher", "bootstrap", _operating_point, _point_type),
+    )
+
+    def __post_init__(self) -> None:
+        ranges = {
+            "score": (0 <= self.score < 1, "at least 0 and below 1"),
+            "iou": (0 < self.iou <= 1, "above 0 and at most 1"),
+            "threshold": (0 < self.threshold < 1, "above 0 and below 1"),
+            "detections": (1 <= self.detections <= 1000, "from 1 to 1000"),
+            "candidates": (1 <= self.candidates <= 100_000, "from 1 to 100000"),
+        }
+        for option, (holds, expected) in ranges.items():
+            if not holds:
+                raise ModelError(f"{option} of the detector's decoder is {getattr(self, option)}; give one {expected}")
+
+    @property
+    def output_shapes(self) -> Mapping[str, OutputShape]:
+        return {}
+
+    @classmethod
+    def read_targets(cls, raw: NDArray[Any], count: int, where: str) -> NDArray[np.float32]:
+        from edgekd.tasks.detection import targets
+
+        return targets.read_targets(raw, count, where)
+
+    @classmethod
+    def numbered(cls, stored: NDArray[Any], where: str) -> tuple[str, ...]:
+        from edgekd.tasks.detection import targets
+
+        return targets.numbered(stored, where)
+
+    @classmethod
+    def known(cls, stored: NDArray[Any]) -> NDArray[np.bool_]:
+        from edgekd.tasks.detection import targets
+
+        return targets.known(stored)
+
+    @classmethod
+    def unknown(cls, like: NDArray[Any], count: int) -> NDArray[np.float32]:
+        from edgekd.tasks.detection import targets
+
+        return targets.unknown(like, count)
+
+    @classmethod
+    def contradict(cls, ours: NDArray[Any], theirs: NDArray[Any]) -> bool:
+        from edgekd.tasks.detection import targets
+
+        return targets.contradict(ours, theirs)
+
+    @classmethod
+    def move_targets(cls, stored: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
+        from edgekd.tasks.detection import targets
+
+        return targets.moved(stored, geometry)
+
+    def adapted(self, stored: NDArray[Any]) -> Detection:
+        return self
+
+    def must_be_named(self, stored: NDArray[Any], where: str) -> None:
+        from edgekd.tasks.detection import targets
+
+        targets.must_be_named(stored, self.names, where)
+
+    def must_be_learnable(self, stored: NDArray[Any], where: object, advice: str = "") -> None:
+        from edgekd.tasks.detection import targets
+
+        targets.must_be_learnable(stored, self.names, where, advice)
+
+    def describe(self, stored: NDArray[Any]) -> str:
+        from edgekd.tasks.detection import targets
+
+        return targets.describe(stored, self.names)
+
+    def targets(self, stored: Stored) -> dict[str, Stored]:
+        from edgekd.tasks.detection import targets
+
+        return targets.by_name(stored)
+
+    def merged(self, outputs: Arrays) -> NDArray[np.float32]:
+        """Return the common form (N, positions, 4 + classes) of outputs, or of what is in it already."""
+        from edgekd.tasks.detection import outputs as heads
+
+        return outputs[LOGITS] if LOGITS in outputs else heads.merged(outputs, len(self.names))
+
+    def to_rows(self, outputs: Arrays) -> NDArray[np.float32]:
+        from edgekd.tasks.detection import decode
+
+        return decode.to_rows(self.merged(outputs), self._options)
+
+    def from_rows(self, rows: NDArray[Any]) -> DetectedBoxes:
+        from edgekd.tasks.detection import decode
+
+        return decode.from_rows(rows, len(self.names), self.threshold)
+
+    def is_finite(self, rows: NDArray[Any]) -> bool:
+        import numpy as np
+
+        return bool(np.isfinite(rows).all())
+
+    def check(self, signature: Signature, targets: Arrays) -> None:
+        import numpy as np
+
+        shapes = {
+            each.name: (1, *(size if isinstance(size, int) else 1 for size in each.shape)) for each in signature.outputs
+        }
+        self.must_have_classes(self.merged({name: np.zeros(shape, np.float32) for name, shape in shapes.items()}))
+        self.check_targets(targets)
+
+    def check_targets(self, targets: Arrays) -> None:
+        from edgekd.tasks.detection import targets as objects
+
+        objects.must_be_boxes(targets, len(self.names))
+
+    def check_outputs(self, outputs: Tensors, network: str) -> None:
+        from edgekd.tasks.detection import train
+
+        common = train.merged(outputs, len(self.names))
+        self.must_have_classes(common, network)
+        train.must_be_logits(common, network)
+
+    def warnings(self, targets: Arrays) -> list[str]:
+        import numpy as np
+
+        there = np.unique(targets["classes"])
+        left_out = [name for index, name in enumerate(self.names) if index not in there]
+        if not left_out:
+            return []
+        return [f"no image has an object of {', '.join(map(repr, left_out))}: box mAP leaves these classes out"]
+
+    def strata(self, targets: Arrays) -> NDArray[np.int64] | None:
+        return None
+
+    def loss(self, outputs: Tensors, targets: Tensors, label_smoothing: float = 0.0) -> dict[str, Tensor]:
+        from edgekd.tasks.detection import train
+
+        return train.detection_loss(outputs, targets, len(self.names))
+
+    def soft_loss(
+        self, student: Tensors, teacher: Tensors, targets: Tensors, temperature: float | None = None
+    ) -> dict[str, Tensor]:
+        from edgekd.tasks.detection import train
+
+        classes = len(self.names)
+        return train.distillation_loss(student, teacher, classes, 1.0 if temperature is None else temperature)
+
+    def divergence(self, outputs: Tensors, reference: Tensors) -> Tensor:
+        from edgekd.tasks.detection import train
+
+        return train.divergence(outputs, reference, len(self.names))
+
+    def fitted(self, outputs: Callable[[], Arrays], targets: Arrays) -> Detection:
+        return self  # the threshold is the user's
+
+    def decode(self, outputs: Arrays) -> DetectedBoxes:
+        return self.from_rows(self.to_rows(outputs))
+
+    def details(self, outputs: Arrays, targets: Arrays) -> OperatingDetails:
+        from edgekd.tasks.detection import operating_point
+
+        return operating_point.details(self.decode(outputs), targets)
+
+    def breakdown(
+        self, before: NamedPredictions, after: NamedPredictions, targets: Arrays, runtime: str
+    ) -> DetectionByClass:
+        from edgekd.tasks.detection.by_class import by_class
+
+        return by_class(before, after, targets, self.names, runtime)
+
+    @staticmethod
+    def breakdown_from_json(document: JsonObject) -> DetectionByClass:
+        from edgekd.tasks.detection.by_class import DetectionByClass
+
+        return DetectionByClass.from_json(document)
+
+    def decoder(self) -> dict[str, float]:
+        return asdict(self._options)
+
+    def agree(self, ours: DetectedBoxes, theirs: DetectedBoxes) -> NDArray[np.bool_]:
+        from edgekd.tasks.detection import score
+
+        return score.agree(ours, theirs)
+
+    def settled(self, outputs: Arrays, tolerances: Mapping[str, float]) -> NDArray[np.bool_]:
+        from edgekd.tasks.detection import outputs as heads
+        from edgekd.tasks.detection import score
+
+        of_scores = max(value for name, value in tolerances.items() if heads.has_scores(name))
+        return score.settled(self.merged(outputs), self.threshold, of_scores)
+
+    def describe_outputs(self) -> str:
+        return (
+            "boxes and a logit for each class at every position, decoded by the outputs' names; kept are boxes of a "
+            f"probability above {self.score:g}, of those of one class that overlap by more than {self.iou:g} the best, "
+            f"{self.detections} an image; act on those from {self.threshold:g} on"
+        )
+
+    def code(self, language: Language) -> str:
+        return ""  # suppression takes more lines than a card has
+
+    def sample_predictions(
+        self, predictions: DetectedBoxes, top: int = 3, geometry: Sequence[Geometry] | None = None
+    ) -> list[PredictedBoxes]:
+        from edgekd.tasks.detection import score
+
+        return score.sample_predictions(predictions, self.names, geometry)
+
+    def must_have_classes(self, common: Any, network: str = "the network") -> None:
+        """Refuse the common form of another number of classes: ModelError."""
+        if (found := common.shape[-1] - 4) != len(self.names):
+            raise ModelError(
+                f"{network} gives scores of {found} classes, and there are {len(self.names)}: {', '.join(self.names)}"
+            )
+
+    @property
+    def _options(self) -> DecoderOptions:
+        from edgekd.tasks.detection.decode import DecoderOptions
+
+        return DecoderOptions(self.score, self.iou, self.detections, self.candidates, self.threshold)

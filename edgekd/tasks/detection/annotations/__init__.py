@@ -1,0 +1,84 @@
+"""Annotated images as people keep them: COCO's JSON, YOLO's text files, Pascal VOC's XML.
+
+Each format is a file with a function of (folder, "train" or "test"), which gives :class:`Annotations`. A mistake is
+named with its file and line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgekd.errors import DataError
+from edgekd.tasks.detection.targets import FIRST_CROWD
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+# Pixels by which a box may lie outside of its image, since tools round; it is clipped.
+ROUNDING = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Annotations:
+    """The images of one part of a data set.
+
+    Attributes:
+        names: of the classes.
+        files: of the images.
+        sizes: their (height, width) in pixels, as far as the annotations say; None where they do not.
+        objects: of each image (G, 5): class, x1, y1, x2, y2 in pixels of the file; a class of −2 − c is a crowd of c.
+    """
+
+    names: tuple[str, ...]
+    files: tuple[Path, ...]
+    sizes: tuple[tuple[int, int] | None, ...]
+    objects: tuple[NDArray[np.float32], ...]
+
+
+def checked(kind: int, corners: Sequence[float], size: tuple[int, int], where: str, crowd: bool = False) -> list[float]:
+    """Return the row of an object, clipped to its image of ``size`` (height, width).
+
+    Raises:
+        DataError: the box has no width or height, or lies outside of the image; the message begins with ``where``.
+    """
+    x1, y1, x2, y2 = map(float, corners)
+    height, width = size
+    shown = f"({x1:g}, {y1:g})–({x2:g}, {y2:g})"
+    if not np.isfinite([x1, y1, x2, y2]).all():
+        raise DataError(f"{where}: the box {shown} is not finite: give numbers, in pixels")
+    if x2 <= x1 or y2 <= y1:
+        side = "width" if x2 <= x1 else "height"
+        raise DataError(f"{where}: the box {shown} has no {side}: give x1 < x2 and y1 < y2, or remove it")
+    if min(x1, y1) < -ROUNDING or x2 > width + ROUNDING or y2 > height + ROUNDING:
+        raise DataError(
+            f"{where}: the box {shown} lies outside of its image of {width}x{height} pixels: clip it, or give the "
+            "boxes of this image's size"
+        )
+    inside = [max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))]
+    return [float(FIRST_CROWD - kind if crowd else kind), *inside]
+
+
+def rows(objects: Sequence[Sequence[float]]) -> NDArray[np.float32]:
+    """Return the objects of one image as an array (G, 5)."""
+    return np.array(objects, np.float32).reshape(-1, 5)
+
+
+def first_there(candidates: Sequence[Path]) -> Path | None:
+    """Return the first of ``candidates`` that exists, or None."""
+    return next((path for path in candidates if path.exists()), None)
+
+
+def line_of(text: str, place: int) -> int:
+    """Return the line, from 1, of a ``place`` in ``text``."""
+    return text.count("\n", 0, place) + 1
+
+
+def number(value: Any) -> bool:
+    """Return whether ``value`` is a number, and no truth value."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

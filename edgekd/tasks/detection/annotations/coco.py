@@ -1,0 +1,146 @@
+"""COCO's JSON: ``train.json`` and ``test.json``, or ``annotations/*train*.json`` and ``*val*.json``, next to images."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from edgekd.errors import DataError, first_line
+from edgekd.files import read_content
+from edgekd.nearest import nearest
+from edgekd.strict_json import parse
+from edgekd.tasks.detection.annotations import Annotations, checked, first_there, line_of, number, rows
+
+LARGEST = 1 << 31
+PARTS = {"train": ("train",), "test": ("test", "val")}
+LAYOUT = (
+    "expected train.json and test.json (or annotations/*train*.json and *val*.json) with images, annotations and "
+    "categories, and the images in folders of these names, in images, or beside"
+)
+
+
+def read(root: Path, part: str) -> Annotations:
+    """Read the images of ``part`` below ``root``; boxes are [x, y, width, height] in pixels.
+
+    Raises:
+        DataError: there is no such file, it is not of this format, or an annotation has a mistake.
+    """
+    path = _file(root, part)
+    text = read_content(path, DataError, LARGEST).decode("utf-8", "replace")
+    try:
+        content: Any = parse(text.encode())
+    except ValueError as error:
+        raise DataError(f"{path} is no JSON that can be read: {first_line(error)}") from error
+    if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in SECTIONS):
+        raise DataError(f"{path} is not COCO's format: it has no lists {', '.join(SECTIONS)}; {LAYOUT}")
+    return _Reader(root, path, part, text, content).read()
+
+
+SECTIONS = ("images", "annotations", "categories")
+
+
+class _Reader:
+    def __init__(self, root: Path, path: Path, part: str, text: str, content: Any):
+        self.root, self.path, self.part, self.text, self.content = root, path, part, text, content
+
+    def read(self) -> Annotations:
+        categories = self._by_id("categories", {"name": str})
+        classes = {each: place for place, each in enumerate(sorted(categories))}
+        images = self._by_id("images", {"file_name": str, "width": int, "height": int})
+        objects: dict[Any, list[list[float]]] = defaultdict(list)
+        for place, each in enumerate(self.content["annotations"]):
+            image, row = self._object(place, each, images, classes)
+            objects[image].append(row)
+        files, folder = [], None
+        for image in images.values():
+            folder = folder or self._folder(image["file_name"])
+            files.append(folder / image["file_name"])
+        return Annotations(
+            names=tuple(categories[each]["name"] for each in classes),
+            files=tuple(files),
+            sizes=tuple((each["height"], each["width"]) for each in images.values()),
+            objects=tuple(rows(objects[each]) for each in images),
+        )
+
+    def _object(
+        self, place: int, each: Any, images: dict[Any, Any], classes: dict[Any, int]
+    ) -> tuple[Any, list[float]]:
+        if not isinstance(each, dict):
+            raise self._mistake("annotations", place, "is no object of JSON")
+        image, category, box = (each.get(key) for key in ("image_id", "category_id", "bbox"))
+        name = f"annotation {each.get('id', place)}"
+        if image not in images:
+            raise self._mistake("annotations", place, f"{name} is of the image {image!r}, which is not in images")
+        if category not in classes:
+            known = [str(known) for known in classes]
+            raise self._mistake(
+                "annotations",
+                place,
+                f"{name} has the category {category!r}, which is unknown{nearest(str(category), known)}: add it to "
+                "categories",
+            )
+        if not isinstance(box, list) or len(box) != 4 or not all(map(number, box)):
+            raise self._mistake("annotations", place, f"{name} has the bbox {box!r}; give [x, y, width, height]")
+        x, y, width, height = box
+        size = images[image]["height"], images[image]["width"]
+        try:
+            row = checked(classes[category], (x, y, x + width, y + height), size, name, bool(each.get("iscrowd")))
+        except DataError as error:
+            raise self._mistake("annotations", place, str(error)) from error
+        return image, row
+
+    def _by_id(self, section: str, keys: dict[str, type]) -> dict[Any, Any]:
+        found: dict[Any, Any] = {}
+        for place, each in enumerate(self.content[section]):
+            if not isinstance(each, dict) or not isinstance(each.get("id"), (int, str)):
+                raise self._mistake(section, place, "has no id")
+            for key, kind in keys.items():
+                if not isinstance(each.get(key), kind) or not each[key]:
+                    raise self._mistake(section, place, f"{key} is {each.get(key)!r}: give it")
+            if each["id"] in found:
+                raise self._mistake(section, place, f"the id {each['id']!r} is given twice")
+            found[each["id"]] = each
+        if not found:
+            raise DataError(f"{self.path} lists no {section}; {LAYOUT}")
+        return found
+
+    def _mistake(self, section: str, place: int, what: str) -> DataError:
+        return DataError(f"{self.path}, line {_line(self.text, section, place)}: {what}")
+
+    def _folder(self, name: str) -> Path:
+        year = self.path.stem.removeprefix("instances_").removesuffix("_annotations.coco")
+        below = [self.path.parent, self.root / year, *(self.root / each for each in PARTS[self.part])]
+        below += [self.root / "images" / each for each in (year, *PARTS[self.part])]
+        below += [self.root / "images", self.root]
+        found = next((folder for folder in below if (folder / name).is_file()), None)
+        if found is None:
+            raise DataError(f"{self.path}: the image {name!r} is in none of {', '.join(sorted(map(str, set(below))))}")
+        return found
+
+
+def _file(root: Path, part: str) -> Path:
+    for name in PARTS[part]:
+        found = first_there([root / f"{name}.json", root / name / "_annotations.coco.json"])
+        found = found or next(iter(sorted((root / "annotations").glob(f"*{name}*.json"))), None)
+        if found is not None:
+            return found
+    raise DataError(f"{root} has no annotations of {part} images; {LAYOUT}")
+
+
+def _line(text: str, section: str, place: int) -> int:
+    """Return the line where the object at ``place`` of a list begins."""
+    start = re.search(rf'"{section}"\s*:\s*\[', text)
+    if start is None:
+        return 1
+    decoder, at = json.JSONDecoder(), start.end()
+    for _ in range(place):
+        at = _next(text, decoder.raw_decode(text, _next(text, at))[1])
+    return line_of(text, _next(text, at))
+
+
+def _next(text: str, at: int) -> int:
+    found = re.compile(r"[\s,]*").match(text, at)
+    return found.end() if found else at

@@ -1,0 +1,147 @@
+"""Pascal VOC's XML: a file for each image next to it, in ``train`` and ``test``, or the folders of VOCdevkit.
+
+In VOCdevkit these are ``Annotations``, ``JPEGImages`` and ``ImageSets/Main/train.txt`` (or ``trainval``), ``test.txt``
+(or ``val``). Pixels count from 1 there, and a box holds its last pixel. Objects that are marked difficult count neither
+as found nor as missed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+from xml.parsers import expat
+
+from edgekd.errors import DataError
+from edgekd.files import read_content
+from edgekd.nearest import nearest
+from edgekd.tasks.detection.annotations import Annotations, checked, first_there, rows
+
+PARTS = {"train": ("train", "trainval"), "test": ("test", "val")}
+LARGEST = 1 << 26
+DEPTH = 32
+LAYOUT = "expected train/*.xml and test/*.xml next to their images, or Annotations, JPEGImages and ImageSets/Main"
+
+
+def read(root: Path, part: str) -> Annotations:
+    """Read the images of ``part`` below ``root``; classes are those of its training images, by name, or classes.txt.
+
+    Raises:
+        DataError: a folder is missing, or a file has a mistake.
+    """
+    parsed = [_parse(path) for path in _files(root, part)]
+    names = _names(root, parsed if part == "train" else [_parse(path) for path in _files(root, "train")])
+    return Annotations(
+        names=names,
+        files=tuple(_image(root, each) for each in parsed),
+        sizes=tuple(each.size for each in parsed),
+        objects=tuple(rows([_row(each, one, names) for one in each.objects]) for each in parsed),
+    )
+
+
+class _Object(NamedTuple):
+    line: int
+    fields: dict[str, str]
+
+
+class _Image(NamedTuple):
+    path: Path
+    name: str
+    size: tuple[int, int]
+    objects: list[_Object]
+
+
+class _Handler:
+    """Collects the texts of a file's elements, by their path, with the lines of its objects."""
+
+    def __init__(self, parser: expat.XMLParserType):
+        self.parser, self.way, self.text = parser, list[str](), ""
+        self.about, self.objects = dict[str, str](), list[_Object]()
+        parser.StartElementHandler, parser.EndElementHandler = self.start, self.end
+        parser.CharacterDataHandler = self.characters
+        parser.StartDoctypeDeclHandler = self.refuse
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        self.way.append(name)
+        self.text = ""
+        if len(self.way) > DEPTH:
+            raise ValueError("elements are nested too deep")
+        if self.way[1:] == ["object"]:
+            self.objects.append(_Object(self.parser.CurrentLineNumber, {}))
+
+    def end(self, name: str) -> None:
+        inner = ".".join(self.way[1:])
+        if inner.startswith("object."):
+            self.objects[-1].fields.setdefault(inner.removeprefix("object."), self.text.strip())
+        else:
+            self.about.setdefault(inner, self.text.strip())
+        self.way.pop()
+        self.text = ""
+
+    def characters(self, text: str) -> None:
+        self.text += text
+
+    def refuse(self, *_: object) -> None:
+        raise ValueError("it declares a document type, which annotations have no use for")
+
+
+def _parse(path: Path) -> _Image:
+    parser = expat.ParserCreate()
+    handler = _Handler(parser)
+    try:
+        parser.Parse(read_content(path, DataError, LARGEST), True)
+    except (expat.ExpatError, ValueError) as error:
+        raise DataError(f"{path}, line {parser.CurrentLineNumber}: no XML that can be read ({error})") from error
+    try:
+        size = int(handler.about["size.height"]), int(handler.about["size.width"])
+    except (KeyError, ValueError) as error:
+        raise DataError(f"{path}: the image's size is missing: give <size> with <width> and <height>") from error
+    return _Image(path, handler.about.get("filename", ""), size, handler.objects)
+
+
+def _row(image: _Image, each: _Object, names: tuple[str, ...]) -> list[float]:
+    where = f"{image.path}, line {each.line}"
+    name = each.fields.get("name", "")
+    if name not in names:
+        raise DataError(
+            f"{where}: the class {name!r} is unknown{nearest(name, names)}: known are {', '.join(names)}, those of the "
+            "training images or of classes.txt"
+        )
+    try:
+        x1, y1, x2, y2 = (float(each.fields[f"bndbox.{side}"]) for side in ("xmin", "ymin", "xmax", "ymax"))
+    except (KeyError, ValueError) as error:
+        raise DataError(f"{where}: the box is no four numbers: give <bndbox> with xmin, ymin, xmax, ymax") from error
+    if x2 <= x1 or y2 <= y1:
+        checked(0, (x1, y1, x2, y2), image.size, where)
+    is_difficult = each.fields.get("difficult", "0") == "1"
+    return checked(names.index(name), (x1 - 1, y1 - 1, x2, y2), image.size, where, is_difficult)
+
+
+def _names(root: Path, training: list[_Image]) -> tuple[str, ...]:
+    listed = root / "classes.txt"
+    if listed.is_file():
+        lines = read_content(listed, DataError, LARGEST).decode("utf-8-sig", "replace").splitlines()
+        return tuple(line.strip() for line in lines if line.strip())
+    found = sorted({one.fields.get("name", "") for each in training for one in each.objects} - {""})
+    if not found:
+        raise DataError(f"{root}: no training image has an object; {LAYOUT}")
+    return tuple(found)
+
+
+def _files(root: Path, part: str) -> list[Path]:
+    for each in PARTS[part]:
+        if found := sorted((root / each).glob("*.xml")) or sorted((root / each / "Annotations").glob("*.xml")):
+            return found
+        listed = root / "ImageSets" / "Main" / f"{each}.txt"
+        if listed.is_file():
+            names = read_content(listed, DataError, LARGEST).decode("utf-8", "replace").split()
+            return [root / "Annotations" / f"{name}.xml" for name in names]
+    raise DataError(f"{root} has no annotations of {part} images; {LAYOUT}")
+
+
+def _image(root: Path, image: _Image) -> Path:
+    folders = (image.path.parent, image.path.parent.parent / "JPEGImages", root / "JPEGImages", root / "images")
+    names = [image.name, *(f"{image.path.stem}{ending}" for ending in (".jpg", ".jpeg", ".png"))]
+    found = first_there([folder / name for folder in folders for name in names if name])
+    if found is None:
+        raise DataError(f"{image.path}: its image {image.name!r} is neither next to it nor in {root / 'JPEGImages'}")
+    return found

@@ -1,0 +1,105 @@
+"""YOLO's text files: ``images/train/*`` with ``labels/train/*.txt``, and ``data.yaml`` or ``classes.txt`` for names.
+
+A line is ``class x y width height``: the middle and the sides as shares of the image's. An image without a file, or
+with an empty one, has no objects.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from edgekd.errors import DataError, first_line
+from edgekd.files import read_content
+from edgekd.folders import IMAGES, search
+from edgekd.images import open_image, prepare, reading, shape_of
+from edgekd.tasks.detection.annotations import Annotations, checked, first_there, rows
+
+PARTS = {"train": ("train",), "test": ("test", "val", "valid")}
+LARGEST = 1 << 26
+LAYOUT = "expected images/train, labels/train, images/test (or val), labels/test, and data.yaml or classes.txt"
+# Shares are rounded to a few digits.
+ROUNDING = 1e-3
+
+
+def read(root: Path, part: str) -> Annotations:
+    """Read the images of ``part`` below ``root``.
+
+    Raises:
+        DataError: a folder is missing, or a line has a mistake.
+    """
+    names = _names(root)
+    folders = [pair for each in PARTS[part] for pair in ((root / "images" / each, root / "labels" / each),
+               (root / each / "images", root / each / "labels"))]  # fmt: skip
+    images, labels = next((pair for pair in folders if pair[0].is_dir()), (None, None))
+    if images is None or labels is None:
+        raise DataError(f"{root} has no images of {part}; {LAYOUT}")
+    found = search(images, IMAGES)
+    if not found.files:
+        raise DataError(f"{images} holds no {IMAGES}; {LAYOUT}")
+    files = tuple(images / name for name in found.files)
+    sizes, objects = [], []
+    for path, name in zip(files, found.files, strict=True):
+        size = _size(path)
+        sizes.append(size)
+        objects.append(_objects((labels / name).with_suffix(".txt"), size, names))
+    return Annotations(names, files, tuple(sizes), tuple(objects))
+
+
+def _size(path: Path) -> tuple[int, int]:
+    with reading(path):
+        _, height, width = shape_of(prepare(open_image(path)))
+    return height, width
+
+
+def _objects(path: Path, size: tuple[int, int], names: tuple[str, ...]) -> np.ndarray:
+    if not path.is_file():
+        return rows([])
+    text = read_content(path, DataError, LARGEST).decode("utf-8", "replace")
+    lines = ((number, line.split()) for number, line in enumerate(text.splitlines(), start=1))
+    return rows([_object(words, size, names, f"{path}, line {number}") for number, words in lines if words])
+
+
+def _object(words: list[str], size: tuple[int, int], names: tuple[str, ...], where: str) -> list[float]:
+    try:
+        kind, (x, y, width, height) = int(words[0]), map(float, words[1:])
+    except ValueError as error:
+        raise DataError(f"{where}: {' '.join(words)[:60]!r} is not 'class x y width height', five numbers") from error
+    if not 0 <= kind < len(names):
+        raise DataError(f"{where}: the class {kind} is unknown: there are {len(names)}, from 0 on")
+    if max(x, y, width, height) > 1 + ROUNDING:
+        raise DataError(
+            f"{where}: {x:g} {y:g} {width:g} {height:g} are pixels; YOLO's labels are shares of the image's sides, "
+            "from 0 to 1: divide by its width and height"
+        )
+    tall, wide = size
+    corners = ((x - width / 2) * wide, (y - height / 2) * tall, (x + width / 2) * wide, (y + height / 2) * tall)
+    return checked(kind, corners, size, where)
+
+
+def _names(root: Path) -> tuple[str, ...]:
+    path = first_there([root / name for name in ("data.yaml", "data.yml", "dataset.yaml", "classes.txt")])
+    if path is None:
+        raise DataError(f"{root} has no names of classes; {LAYOUT}")
+    text = read_content(path, DataError, LARGEST).decode("utf-8-sig", "replace")
+    if path.suffix == ".txt":
+        return tuple(line.strip() for line in text.splitlines() if line.strip())
+    found: Any = _yaml(path, text)
+    names = found.get("names") if isinstance(found, dict) else None
+    if isinstance(names, dict):
+        if sorted(names) != list(range(len(names))):
+            raise DataError(f"{path}: names are numbered {sorted(names, key=str)}; number them from 0 on")
+        names = [names[each] for each in range(len(names))]
+    if not isinstance(names, list) or not names or not all(isinstance(each, (str, int)) for each in names):
+        raise DataError(f"{path}: names is {names!r}; give a list of the names of classes")
+    return tuple(map(str, names))
+
+
+def _yaml(path: Path, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise DataError(f"{path} cannot be read: {first_line(error)}") from error

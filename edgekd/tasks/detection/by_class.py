@@ -1,0 +1,205 @@
+"""Class by class: the average precision of two networks on the same images, and what they do at the operating point."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from edgekd.formatting import Column, exceeds, percent, points
+from edgekd.tasks.breakdown import (
+    NAMED,
+    GroupChange,
+    LostGroup,
+    NamedPredictions,
+    Panel,
+    PanelTable,
+    ReportPart,
+    ends,
+    lost_and_gained,
+    said,
+)
+from edgekd.tasks.detection.evidence import BoxPrecision
+from edgekd.tasks.detection.matching import matched
+from edgekd.tasks.detection.operating_point import object_scores, operating_point
+
+# Points of average precision that a class may lose before it is named in a warning.
+MOST_LOST = 5
+# Points that F1 at the threshold, or the mean score of objects, may change before a warning.
+MOST_MOVED = 3
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class ClassPrecision(ReportPart):
+    """One class: its ``n`` objects in test images, and its average precision; None where it has no object."""
+
+    name: str
+    n: Count
+    precision_before: Share | None = None
+    precision_after: Share | None = None
+
+
+class Operation(ReportPart):
+    """What one network does at the threshold; ``object_score`` is the mean of the best score for each object."""
+
+    precision: Share | None = None
+    recall: Share | None = None
+    f1: Share | None = None
+    object_score: Share | None = None
+
+
+class DetectionByClass(ReportPart):
+    """The average precision of ``before`` and ``after`` in ``runtime`` class by class, and both at the ``threshold``.
+
+    Attributes:
+        score_moved: the mean change of an object's best score, in [−1, 1], over objects that either network finds; how
+            far the distribution of scores moved. None where no object is found.
+    """
+
+    before: str
+    after: str
+    runtime: str
+    classes: tuple[ClassPrecision, ...]
+    threshold: Share
+    operation_before: Operation
+    operation_after: Operation
+    score_moved: Annotated[float, Field(ge=-1, le=1)] | None = None
+
+    @property
+    def changed(self) -> list[tuple[ClassPrecision, GroupChange]]:
+        """Return the classes that have objects, the most lost first."""
+        known = [
+            (each, GroupChange(each.name, each.precision_before, each.precision_after))
+            for each in self.classes
+            if each.precision_before is not None and each.precision_after is not None
+        ]
+        return sorted(known, key=lambda each: each[1].after - each[1].before)
+
+    def lost(self) -> list[LostGroup]:
+        found = [
+            LostGroup(
+                "class_lost",
+                f"{self.after} has an average precision of {change.after:.1%} for class {kind.name!r} and the "
+                f"{self.before} {change.before:.1%}, on {kind.n} objects",
+                change,
+            )
+            for kind, change in self.changed
+            if exceeds(100 * (change.before - change.after), MOST_LOST)
+        ]
+        was, now = self.operation_before.f1, self.operation_after.f1
+        if was is not None and now is not None and exceeds(100 * (was - now), MOST_MOVED):
+            found.append(
+                LostGroup(
+                    "operating_point_moved",
+                    f"at the threshold {self.threshold:g} {self.after} has an F1 of {now:.1%} and the {self.before} "
+                    f"{was:.1%}: {self._moved()}; choose the threshold again, or keep the heads in float",
+                    GroupChange("F1 at the threshold", was, now),
+                )
+            )
+        return found
+
+    def panel(self) -> Panel:
+        shown = ends(self.changed)
+        columns = [
+            Column("Class", lambda each: each[0].name, number=False),
+            Column(self.before, lambda each: percent(each[1].before)),
+            Column(self.after, lambda each: percent(each[1].after)),
+            Column("Change", lambda each: points(100 * (each[1].after - each[1].before))),
+            Column("Objects", lambda each: str(each[0].n)),
+        ]
+        return Panel(
+            name="classes",
+            heading="Class by class",
+            sentences=said(self._sentence(), len(shown), len(self.classes), self.runtime),
+            picture="Average precision class by class",
+            axis="average precision in %",
+            before=self.before,
+            after=self.after,
+            groups=[change for _, change in shown],
+            table=PanelTable("Average precision of each class", columns, shown),
+            further=(self._at_threshold(),),
+            short=self._short(),
+        )
+
+    def _at_threshold(self) -> PanelTable:
+        rows = [
+            _Row(title, getattr(self.operation_before, name), getattr(self.operation_after, name))
+            for title, name in (
+                *(("Precision", "precision"), ("Recall", "recall"), ("F1", "f1")),
+                ("Mean score of objects", "object_score"),
+            )
+        ]
+        columns = [
+            Column("Figure", lambda row: row.title, number=False),
+            Column(self.before, lambda row: percent(row.before)),
+            Column(self.after, lambda row: percent(row.after)),
+        ]
+        title = f"The operating point: boxes with a score of {self.threshold:g} or more"
+        return PanelTable(title, columns, rows, note=f"{self._moved().capitalize()}.")
+
+    def _moved(self) -> str:
+        if self.score_moved is None:
+            return "no network finds an object"
+        return f"the best score of an object moved by {points(100 * self.score_moved)} on average"
+
+    def _sentence(self) -> str:
+        changes = [change.after - change.before for _, change in self.changed]
+        return lost_and_gained(changes, "classes", "average precision", self.before, self.after)
+
+    def _short(self) -> str:
+        lost = [change for _, change in self.changed if change.after < change.before][:NAMED]
+        named = [f"{each.name}, {percent(each.before)} → {percent(each.after)}" for each in lost]
+        return " ".join([self._sentence(), *([f"Most lost: {'; '.join(named)}."] if named else [])])
+
+
+class _Row(NamedTuple):
+    title: str
+    before: float | None
+    after: float | None
+
+
+def by_class(
+    before: NamedPredictions, after: NamedPredictions, targets: Mapping[str, NDArray[Any]], names: Sequence[str],
+    runtime: str,
+) -> DetectionByClass:  # fmt: skip
+    """Return the comparison of two networks' predictions of the same images in the same order.
+
+    Args:
+        targets: see :func:`edgekd.tasks.detection.matching.matched`.
+        names: of the classes, in the order of outputs.
+        runtime: that both ran in.
+    """
+    was, now = (BoxPrecision(*matched(each.predictions, targets)) for each in (before, after))
+    counts = was.objects.sum(0).tolist()
+    precisions = [_shares(each.by_class(np.ones((1, each.n)))[:, 0]) for each in (was, now)]
+    ours, theirs = (object_scores(each.predictions, targets) for each in (before, after))
+    found = (ours > 0) | (theirs > 0)
+    return DetectionByClass(
+        before=before.network,
+        after=after.network,
+        runtime=runtime,
+        classes=tuple(
+            ClassPrecision(name=name, n=n, precision_before=first, precision_after=second)
+            for name, n, first, second in zip(names, counts, *precisions, strict=True)
+        ),
+        threshold=before.predictions.threshold,
+        operation_before=_operation(before, targets, ours),
+        operation_after=_operation(after, targets, theirs),
+        score_moved=float((theirs - ours)[found].mean()) if found.any() else None,
+    )
+
+
+def _operation(named: NamedPredictions, targets: Mapping[str, NDArray[Any]], scores: NDArray[np.float64]) -> Operation:
+    point = operating_point(named.predictions, targets)
+    figures = _shares(np.array([point.precision, point.recall, point.value()]))
+    mean = float(scores.mean()) if len(scores) else None
+    return Operation(precision=figures[0], recall=figures[1], f1=figures[2], object_score=mean)
+
+
+def _shares(values: NDArray[np.float64]) -> list[float | None]:
+    return [None if value != value else min(value, 1.0) for value in values.tolist()]

@@ -1,0 +1,147 @@
+"""What heads of detectors give, by the names of outputs, and their one common form. NumPy alone, as devices run it.
+
+Two kinds of heads are known by their names:
+
+- Without anchors, two maps for each stride of the input: ``cls.8`` (N, classes, H, W) holds a logit for each class,
+  ``box.8`` (N, 4, H, W) the distances from the middle of each cell to the left, top, right and bottom side of the box,
+  in strides. Negative distances are 0.
+- With anchors, all levels in one: ``anchors`` (N, A, 4) holds their corners in pixels, which the network itself gives,
+  so that its file needs nothing else. ``scores`` (N, A, classes) are logits for each class, or (N, A, 1 + classes) ones
+  for the background and then each class, of which one holds. ``deltas`` (N, A, 4) shift and stretch anchors as Girshick
+  et al. (2014), equations 1 to 4, each divided by its ``scales`` (N, 4) where these are given (SSD: 10, 10, 5, 5); or
+  ``distances`` (N, A, 4) from their middles in their widths and heights (Tian et al. 2019). ``centerness`` (N, A, 1) is
+  a logit whose probability the scores are multiplied with, and the square root taken.
+
+The common form is (N, positions, 4 + classes): corners in pixels, then a logit for each class.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgekd.errors import ModelError
+from edgekd.tasks.tensor_spec import LOGITS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float32]
+    Arrays = Mapping[str, NDArray[Any]]
+
+CLS, BOX = "cls.", "box."
+ANCHORS, SCORES, DELTAS, DISTANCES, SCALES, CENTERNESS = (
+    *("anchors", "scores", "deltas", "distances"),
+    *("scales", "centerness"),
+)
+# exp of more overflows no picture; torchvision clips there too.
+LARGEST_STRETCH = math.log(1000.0 / 16)
+EXPECTED = (
+    "maps 'cls.8' (classes, H, W) and 'box.8' (4, H, W) for each stride, or 'anchors' (A, 4), 'scores' (A, classes) "
+    "and 'deltas' or 'distances' (A, 4)"
+)
+
+
+def strides(names: Iterable[str]) -> list[int]:
+    """Return the strides of heads without anchors, the finest first; none where there are anchors.
+
+    Raises:
+        ModelError: a map has no partner, or its name no stride.
+    """
+    found: dict[str, set[str]] = {CLS: set(), BOX: set()}
+    for name in names:
+        for kind, sizes in found.items():
+            if name.startswith(kind):
+                sizes.add(name.removeprefix(kind))
+    if found[CLS] != found[BOX] or not all(each.isdecimal() and int(each) for each in found[CLS]):
+        raise ModelError(f"the network gives {', '.join(names)}; a detector gives {EXPECTED}")
+    return sorted(map(int, found[CLS]))
+
+
+def has_anchors(names: Iterable[str]) -> bool:
+    """Return whether outputs of these names are of heads with anchors."""
+    names = set(names)
+    return {ANCHORS, SCORES} <= names and bool({DELTAS, DISTANCES} & names)
+
+
+def has_scores(name: str) -> bool:
+    """Return whether the output ``name`` holds logits."""
+    return name.startswith(CLS) or name in (SCORES, CENTERNESS, LOGITS)
+
+
+def merged(outputs: Arrays, classes: int) -> Floats:
+    """Return the common form (N, positions, 4 + classes) of a head's outputs.
+
+    Raises:
+        ModelError: they are of no known head.
+    """
+    if has_anchors(outputs):
+        return _with_anchors(outputs, classes)
+    levels = [
+        np.concatenate([_corners(outputs[f"{BOX}{stride}"], stride), _by_position(outputs[f"{CLS}{stride}"])], 2)
+        for stride in strides(outputs)
+    ]
+    if not levels:
+        raise ModelError(f"the network gives {', '.join(outputs)}; a detector gives {EXPECTED}")
+    return np.concatenate(levels, 1).astype(np.float32)
+
+
+def middles(height: int, width: int, stride: int) -> Floats:
+    """Return the middles (height · width, 2) of a map's cells in pixels, x before y, row by row."""
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    return np.stack([x.ravel() + 0.5, y.ravel() + 0.5], 1) * stride
+
+
+def _by_position(maps: NDArray[Any]) -> NDArray[Any]:
+    return maps.reshape(*maps.shape[:2], -1).transpose(0, 2, 1)
+
+
+def _corners(distances: NDArray[Any], stride: int) -> NDArray[Any]:
+    far = np.maximum(_by_position(distances), 0) * stride
+    height, width = distances.shape[2:]
+    centres = middles(height, width, stride)
+    return np.concatenate([centres - far[..., :2], centres + far[..., 2:]], 2)
+
+
+def _with_anchors(outputs: Arrays, classes: int) -> Floats:
+    logits: NDArray[Any] = outputs[SCORES].astype(np.float32)
+    if logits.shape[2] == classes + 1:
+        logits = _against_the_rest(logits)[..., 1:]
+    if CENTERNESS in outputs:
+        logits = _mean_logit(logits, outputs[CENTERNESS].astype(np.float32))
+    anchors = outputs[ANCHORS].astype(np.float32)
+    sides = anchors[..., 2:] - anchors[..., :2]
+    centres = anchors[..., :2] + sides / 2
+    if DISTANCES in outputs:
+        far = outputs[DISTANCES].reshape(*anchors.shape[:2], 2, 2) * sides[..., None, :]
+        corners = np.concatenate([centres - far[..., 0, :], centres + far[..., 1, :]], 2)
+    else:
+        deltas: NDArray[Any] = outputs[DELTAS].astype(np.float32)
+        if SCALES in outputs:
+            deltas = deltas / outputs[SCALES][:, None]
+        middle = centres + deltas[..., :2] * sides
+        half = np.exp(np.minimum(deltas[..., 2:], LARGEST_STRETCH)) * sides / 2
+        corners = np.concatenate([middle - half, middle + half], 2)
+    return np.concatenate([corners, logits], 2).astype(np.float32)
+
+
+def _against_the_rest(logits: NDArray[Any]) -> NDArray[Any]:
+    """Return log p − log (1 − p) of the softmax, by sums from both ends, from which no class is subtracted."""
+    highest = logits.max(-1, keepdims=True)
+    powers = np.exp(logits - highest)
+    rest = np.zeros_like(powers)
+    rest[..., 1:] += powers.cumsum(-1)[..., :-1]
+    rest[..., :-1] += powers[..., ::-1].cumsum(-1)[..., ::-1][..., 1:]
+    found: NDArray[Any] = logits - highest - np.log(np.maximum(rest, np.finfo(np.float32).tiny))
+    return found
+
+
+def _mean_logit(first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
+    """Return the logit of the geometric mean of two probabilities."""
+    log = -0.5 * (np.logaddexp(0, -first) + np.logaddexp(0, -second))
+    found: NDArray[Any] = log - np.log(-np.expm1(np.minimum(log, -1e-7)))
+    return found

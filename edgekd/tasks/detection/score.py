@@ -1,0 +1,136 @@
+"""Detections as people and programs read them, and how alike those of two networks are. NumPy alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgekd.tasks.detection.boxes import overlaps
+from edgekd.tasks.ranking import NOT_FINITE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from edgekd.geometry import Geometry
+    from edgekd.strict_json import JsonObject
+    from edgekd.tasks.detection.decode import DetectedBoxes
+
+    Bools = NDArray[np.bool_]
+
+# Of boxes in one cell of CSV.
+SEPARATOR = "|"
+# Two networks' boxes are the same where they overlap by as much.
+SAME = 0.5
+
+
+@dataclass(frozen=True)
+class NamedBox:
+    """A detected object: its class, score, and corners in pixels."""
+
+    label: str
+    score: float
+    box: tuple[float, float, float, float]
+
+    def to_json(self) -> JsonObject:
+        return {"label": self.label, "score": self.score, "box": list(self.box)}
+
+
+@dataclass(frozen=True)
+class PredictedBoxes:
+    """The objects found in one image at the operating threshold, the surest first; None if outputs are not finite."""
+
+    boxes: tuple[NamedBox, ...] | None
+
+    def to_json(self) -> JsonObject:
+        return {"objects": None if self.boxes is None else [each.to_json() for each in self.boxes]}
+
+    def to_text(self) -> str:
+        """Return ``2 objects: car 91.0 % at (10, 12)–(48, 40), ...``."""
+        from edgekd.formatting import percent
+
+        if self.boxes is None:
+            return NOT_FINITE
+        if not self.boxes:
+            return "no object"
+        places = (
+            f"{each.label} {percent(each.score)} at ({x1:.0f}, {y1:.0f})–({x2:.0f}, {y2:.0f})"
+            for each in self.boxes
+            for x1, y1, x2, y2 in [each.box]
+        )
+        return f"{len(self.boxes)} object{'s' if len(self.boxes) > 1 else ''}: {', '.join(places)}"
+
+    def to_cells(self) -> dict[str, str]:
+        boxes = self.boxes or ()
+        return {
+            "objects": "" if self.boxes is None else str(len(boxes)),
+            "labels": SEPARATOR.join(each.label for each in boxes),
+            "scores": SEPARATOR.join(f"{each.score:.6f}" for each in boxes),
+            "boxes": SEPARATOR.join(" ".join(f"{side:.2f}" for side in each.box) for each in boxes),
+        }
+
+
+def sample_predictions(
+    predictions: DetectedBoxes, names: Sequence[str], geometry: Sequence[Geometry] | None = None
+) -> list[PredictedBoxes]:
+    """Return each image's boxes at the threshold by their class's name.
+
+    Args:
+        geometry: each image's way from its file's pixels to the network's, see
+            :meth:`edgekd.tasks.task.Task.sample_predictions`; boxes are then clipped to the image.
+    """
+    found = []
+    for image, row in enumerate(predictions.scores):
+        if np.isnan(row).any():
+            found.append(PredictedBoxes(None))
+            continue
+        boxes, scores, classes = predictions.of_image(image)
+        places = boxes if geometry is None else _in_file(boxes, geometry[image])
+        named = zip(places.tolist(), scores.tolist(), classes.tolist(), strict=True)
+        acted = [(box, score, kind) for box, score, kind in named if score >= predictions.threshold]
+        found.append(PredictedBoxes(tuple(NamedBox(names[kind], score, tuple(box)) for box, score, kind in acted)))
+    return found
+
+
+def _in_file(boxes: NDArray[np.float32], geometry: Geometry) -> NDArray[np.float64]:
+    height, width = geometry.before
+    back: NDArray[np.float64] = geometry.inverse().rectangles(boxes[None])[0]
+    return back.clip(0, [width, height, width, height])
+
+
+def agree(ours: DetectedBoxes, theirs: DetectedBoxes) -> Bools:
+    """Return in which images (N,) two networks act alike: at the threshold, every box has a partner of its class.
+
+    Partners overlap by 0.5, each box has one.
+    """
+    return np.array([_alike(ours, theirs, image) for image in range(len(ours.scores))], bool)
+
+
+def _alike(ours: DetectedBoxes, theirs: DetectedBoxes, image: int) -> bool:
+    (boxes, scores, classes), (others, other_scores, other_classes) = (each.of_image(image) for each in (ours, theirs))
+    mine, yours = scores >= ours.threshold, other_scores >= theirs.threshold
+    if np.isnan([ours.scores[image], theirs.scores[image]]).any() or mine.sum() != yours.sum():
+        return False
+    near = overlaps(boxes[mine], others[yours]) * (classes[mine][:, None] == other_classes[yours][None])
+    free = np.ones(near.shape[1], bool)
+    for row in near:
+        place = int(np.where(free, row, -1.0).argmax()) if free.any() else 0
+        if not free[place] or row[place] < SAME:
+            return False
+        free[place] = False
+    return True
+
+
+def settled(merged: NDArray[np.float32], threshold: float, tolerance: float) -> Bools:
+    """Return in which images (N,) every score is further from the threshold than outputs may differ.
+
+    Args:
+        merged: the common form of outputs.
+        tolerance: in the unit of logits.
+    """
+    logit = np.log(threshold / (1 - threshold))
+    found: Bools = (np.abs(merged[..., 4:] - logit) > tolerance).all((1, 2))
+    return found

@@ -1,0 +1,185 @@
+"""Objects of images as data sets store them: rows [class, x1, y1, x2, y2], padded to as many for each image.
+
+A class of −1 fills up, and −2 − c is a crowd of the class c, which counts neither as found nor as missed. An image
+whose objects nobody has annotated has −65536 in its first row.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgekd.errors import DataError
+from edgekd.tasks.detection.boxes import areas
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from edgekd.geometry import Geometry
+    from edgekd.tasks.task import Arrays, Stored
+
+    Boxes = NDArray[np.float32]
+
+COLUMNS, PADDING, FIRST_CROWD, UNKNOWN = 5, -1, -2, -65536
+# An object of which less is left in a picture, as a share of its area, counts neither as found nor as missed.
+LEAST_LEFT = 0.25
+EXPECTED = "expected rows [class, x1, y1, x2, y2] for each image, in pixels, filled up with rows of class -1"
+
+
+def read_targets(raw: NDArray[Any], count: int, where: str) -> Boxes:
+    """Return the objects (N, M, 5) of ``count`` images, from an array that ``where`` names in messages.
+
+    Raises:
+        DataError: it is none, or a class is no whole number, or a box is inside out or not finite.
+    """
+    if raw.ndim != 3 or len(raw) != count or raw.shape[2] != COLUMNS or raw.dtype.kind not in "biuf":
+        raise DataError(f"{where} gives {count} images and targets of shape {raw.shape} ({raw.dtype}); {EXPECTED}")
+    boxes = raw.astype(np.float32)
+    there = (boxes[..., 0] != PADDING) & (boxes[..., 0] != UNKNOWN)
+    for image, place in np.argwhere(there).tolist():
+        if why := wrong(boxes[image, place]):
+            raise DataError(f"{where}: object {place} of image {image} {why}; {EXPECTED}")
+    return boxes
+
+
+def wrong(row: NDArray[Any]) -> str | None:
+    """Return what is wrong with an object, or None."""
+    kind, x1, y1, x2, y2 = row.tolist()
+    if not np.isfinite(row).all():
+        return "is not finite"
+    if kind != int(kind):
+        return f"has the class {kind:g}, which is no whole number"
+    if not (x1 < x2 and y1 < y2):
+        return f"has the corners ({x1:g}, {y1:g}) and ({x2:g}, {y2:g}), so that it is no larger than nothing"
+    return None
+
+
+def padded(objects: Sequence[NDArray[Any]]) -> Boxes:
+    """Return the objects (N, M, 5) of images that have different numbers of them, (G, 5) each."""
+    most = max((len(each) for each in objects), default=0)
+    found = np.zeros((len(objects), max(most, 1), COLUMNS), np.float32)
+    found[..., 0] = PADDING
+    for row, each in zip(found, objects, strict=True):
+        row[: len(each)] = each
+    return found
+
+
+def class_of(stored: Any) -> Any:
+    """Return the class of each object, of crowds too, and −1 for places without one; an array or a tensor."""
+    kind = stored[..., 0]
+    crowd, known = kind <= FIRST_CROWD, kind != UNKNOWN
+    return (kind * ~crowd + (FIRST_CROWD - kind) * crowd) * known + PADDING * ~known
+
+
+def known(stored: Boxes) -> NDArray[np.bool_]:
+    """Return which images (N,) are annotated; one without objects is."""
+    found: NDArray[np.bool_] = (stored[..., 0] != UNKNOWN).all(1)
+    return found
+
+
+def unknown(like: Boxes, count: int) -> Boxes:
+    """Return the targets of ``count`` images that nobody has annotated."""
+    found = np.zeros((count, *like.shape[1:]), np.float32)
+    found[..., 0] = PADDING
+    found[:, 0, 0] = UNKNOWN
+    return found
+
+
+def contradict(ours: Boxes, theirs: Boxes) -> bool:
+    """Return whether two equal images are annotated differently; the order of objects means nothing."""
+    if not known(np.stack([ours, theirs])).all():
+        return False
+    first, second = (sorted(each[each[:, 0] != PADDING].tolist()) for each in (ours, theirs))
+    return first != second
+
+
+def moved(stored: Boxes, geometry: Geometry) -> Boxes:
+    """Return the objects (N, M, 5) of images that were moved, clipped to these.
+
+    One of which less than a quarter is left becomes a crowd, and one of which nothing is left is dropped.
+    """
+    found, whole = stored.copy(), geometry.rectangles(stored[..., 1:])
+    height, width = geometry.after
+    found[..., 1:] = whole.clip(0, [width, height, width, height])
+    share = areas(found[..., 1:]) / np.maximum(areas(whole), 1e-9)
+    kind = found[..., 0]
+    there = kind != UNKNOWN
+    kind[there & (kind != PADDING) & (share <= 0)] = PADDING
+    partly = (kind >= 0) & (share < LEAST_LEFT)
+    kind[partly] = FIRST_CROWD - kind[partly]
+    return found
+
+
+def numbered(stored: Boxes, where: str) -> tuple[str, ...]:
+    """Return names for classes that have none: DataError where there is no object."""
+    highest = int(class_of(stored).max(initial=-1))
+    if highest < 0:
+        raise DataError(f"{where}: no training image has an object: add some, or name the classes")
+    return tuple(map(str, range(highest + 1)))
+
+
+def must_be_named(stored: Boxes, names: Sequence[str], where: str) -> None:
+    """Refuse objects whose class has no name: DataError."""
+    found = class_of(stored)
+    if (highest := int(found.max(initial=-1))) >= len(names):
+        image, place = np.argwhere(found == highest)[0].tolist()
+        raise DataError(
+            f"{where}: object {place} of image {image} has the class {highest}, and there are {len(names)} classes"
+        )
+
+
+def must_be_learnable(stored: Boxes, names: Sequence[str], where: object, advice: str) -> None:
+    """Refuse training images that leave a class without an object: DataError, with ``advice`` to get more."""
+    if stored.ndim != 3:
+        raise DataError(
+            f"{where} gives one class for each image, and the task is detection: give boxes from source coco, yolo, "
+            "voc or a function, or leave task out"
+        )
+    there = set(np.unique(class_of(stored)[stored[..., 0] >= 0]).astype(int).tolist())
+    missing = next((name for index, name in enumerate(names) if index not in there), None)
+    if missing is not None:
+        raise DataError(
+            f"{where}: no training image has an object of the class {missing!r}; {advice or 'add some, or drop it'}"
+        )
+
+
+def describe(row: Boxes, names: Sequence[str]) -> str:
+    """Return the objects of one image for a message: 2 objects, 'a' and 'b'."""
+    kinds = class_of(row)
+    found = [names[int(kind)] for kind in kinds[kinds >= 0].tolist()]
+    if not found:
+        return "no object"
+    listed = ", ".join(map(repr, sorted(set(found))[:3]))
+    return f"{len(found)} object{'s' if len(found) > 1 else ''} ({listed})"
+
+
+def by_name(stored: Stored) -> dict[str, Stored]:
+    """Return ``boxes`` (N, M, 4), ``classes`` (N, M) with −1 for none, ``crowd`` (N, M), and which are ``known`` (N,).
+
+    Args:
+        stored: an array or a tensor.
+    """
+    rows: Any = stored
+    kinds, given = class_of(rows), rows[..., 0]
+    whole = kinds.astype("int64") if isinstance(kinds, np.ndarray) else kinds.long()
+    return {
+        "boxes": rows[..., 1:],
+        "classes": whole,
+        "crowd": (given <= FIRST_CROWD) & (given != UNKNOWN),
+        "known": (given != UNKNOWN).all(1),
+    }
+
+
+def must_be_boxes(targets: Arrays, count: int) -> None:
+    """Refuse targets by name that are not boxes of one of ``count`` classes: DataError."""
+    boxes, classes = np.asarray(targets["boxes"]), np.asarray(targets["classes"])
+    if boxes.ndim != 3 or boxes.shape[2] != 4 or classes.shape != boxes.shape[:2] or not len(boxes):
+        raise DataError(f"boxes are of shape {boxes.shape}, their classes {classes.shape}; {EXPECTED}")
+    if classes.max(initial=-1) >= count:
+        raise DataError(f"an object has the class {int(classes.max())}, and there are {count} classes, from 0 on")
+    there = boxes[classes >= 0]
+    if not np.isfinite(there).all() or (there[:, 2:] <= there[:, :2]).any():
+        raise DataError("a box is inside out, empty or not finite: give the corners x1 < x2 and y1 < y2 in pixels")

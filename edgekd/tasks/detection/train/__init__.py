@@ -1,0 +1,7 @@
+"""Training of detectors: needs PyTorch."""
+
+from edgekd.tasks.detection.train.heads import merged as merged
+from edgekd.tasks.detection.train.losses import detection_loss as detection_loss
+from edgekd.tasks.detection.train.losses import distillation_loss as distillation_loss
+from edgekd.tasks.detection.train.losses import divergence as divergence
+from edgekd.tasks.detection.train.losses import must_be_logits as must_be_logits

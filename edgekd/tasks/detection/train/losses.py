@@ -1,0 +1,128 @@
+"""Losses of a detector: against objects and against a teacher, in the one common form of heads' outputs."""
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from edgekd.errors import ModelError
+from edgekd.tasks.detection.train.assignment import TINY, assign
+from edgekd.tasks.detection.train.heads import AnchorPoints, anchor_points, merged
+from edgekd.tasks.multilabel.train import divergence as label_divergence
+
+# How much boxes count beside scores; the ratio of Feng et al. (2021).
+BOX_WEIGHT = 2.0
+# Cross-entropy counts as the distance to the score that is learned, to this power: background is easy and much.
+FOCUS = 2.0
+# Boxes of a teacher that a student with other positions learns from, the surest ones of an image.
+TEACHER_BOXES, LEAST_SCORE = 50, 0.05
+
+
+def detection_loss(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], classes: int) -> dict[str, Tensor]:
+    """Return the loss of ``scores`` and of ``boxes``.
+
+    The quality focal loss (Li et al., "Generalized Focal Loss", 2020, equation 5) towards the scores that
+    :func:`~edgekd.tasks.detection.train.assignment.assign` gives, and the generalised IoU loss of the positions that
+    learn an object, both divided by the sum of these scores.
+
+    Args:
+        targets: ``boxes`` (N, M, 4), ``classes`` (N, M) with −1 for places without an object; ``crowd`` (N, M): what
+            lies in a crowd is neither object nor background; ``known`` (N,), False for images that nobody annotated.
+    """
+    common = merged(outputs, classes)
+    where = anchor_points(outputs, common)
+    kinds, crowd = targets["classes"], targets.get("crowd", torch.zeros_like(targets["classes"], dtype=torch.bool))
+    boxes = targets["boxes"].to(common.dtype)
+    known = ~_within(where.middles, boxes, crowd & (kinds >= 0), len(common))
+    if "known" in targets:
+        known = known & targets["known"][:, None]
+    return _loss(common, where, boxes, torch.where(crowd, -1, kinds), known=known)
+
+
+def distillation_loss(
+    student: Mapping[str, Tensor], teacher: Mapping[str, Tensor], classes: int, temperature: float = 1.0
+) -> dict[str, Tensor]:
+    """Return the loss of a student against a teacher's ``scores`` and ``boxes``.
+
+    Where both have the same positions, the Kullback-Leibler divergence of each label's two probabilities and the
+    generalised IoU loss, position by position. AnchorPoints are weighted by the teacher's best score there, since
+    background would drown everything else. Where they look elsewhere, the teacher's surest boxes are objects to learn,
+    each as much as its score.
+
+    Args:
+        temperature: above 0, divides the logits of both; the divergence is multiplied by its square.
+    """
+    ours, theirs = merged(student, classes), merged(teacher, classes).detach()
+    if ours.shape == theirs.shape:
+        weights = theirs[..., 4:].sigmoid().amax(-1)
+        total = weights.sum().clamp(min=1)
+        apart = _divergence(ours[..., 4:] / temperature, theirs[..., 4:] / temperature) * temperature**2
+        far = giou_loss(ours[..., :4], theirs[..., :4])
+        return {"scores": (apart * weights).sum() / total, "boxes": BOX_WEIGHT * (far * weights).sum() / total}
+    chances, kinds = theirs[..., 4:].sigmoid().max(-1)
+    sure, order = chances.topk(min(TEACHER_BOXES, chances.shape[1]), dim=1)
+    objects = theirs[..., :4].gather(1, order[..., None].expand(-1, -1, 4))
+    found = torch.where(sure > LEAST_SCORE, kinds.gather(1, order), -1)
+    return _loss(ours, anchor_points(student, ours), objects, found, sure)
+
+
+def divergence(outputs: Mapping[str, Tensor], reference: Mapping[str, Tensor], classes: int) -> Tensor:
+    """Return how far each image's scores and boxes are from the reference's: (N,), at least 0 but for rounding.
+
+    The mean over positions, weighted by the reference's best score there, of the divergence of labels in nats plus one
+    minus the boxes' overlap.
+    """
+    ours, exact = merged(outputs, classes), merged(reference, classes)
+    weights = exact[..., 4:].sigmoid().amax(-1)
+    apart = _divergence(ours[..., 4:], exact[..., 4:]) + giou_loss(ours[..., :4], exact[..., :4])
+    return (apart * weights).sum(1) / weights.sum(1).clamp(min=TINY)
+
+
+def giou_loss(boxes: Tensor, objects: Tensor) -> Tensor:
+    """Return 1 − the generalised IoU of boxes (..., 4) and objects (..., 4): (...), in [0, 2].
+
+    Rezatofighi et al., "Generalized Intersection over Union" (2019), algorithm 1.
+    """
+    sides = torch.minimum(boxes[..., 2:], objects[..., 2:]) - torch.maximum(boxes[..., :2], objects[..., :2])
+    shared = sides.clamp(min=0).prod(-1)
+    own, their = ((each[..., 2:] - each[..., :2]).clamp(min=0).prod(-1) for each in (boxes, objects))
+    union = own + their - shared
+    hull = torch.maximum(boxes[..., 2:], objects[..., 2:]) - torch.minimum(boxes[..., :2], objects[..., :2])
+    around = hull.clamp(min=0).prod(-1)
+    return 1 - (shared + TINY) / (union + TINY) + (around - union) / (around + TINY)
+
+
+def must_be_logits(common: Tensor, network: str) -> None:
+    """Refuse scores that are probabilities, since the losses apply the sigmoid themselves: ModelError."""
+    scores = common[common.isfinite().flatten(1).all(1)][..., 4:]
+    if scores.numel() and bool(((scores >= 0) & (scores <= 1)).all()) and bool((scores != scores[..., :1, :1]).any()):
+        raise ModelError(
+            f"{network} gives scores between 0 and 1 for every input, as after a sigmoid; the losses apply the sigmoid "
+            "themselves: return the logits, the values before it"
+        )
+
+
+def _loss(
+    common: Tensor, where: AnchorPoints, objects: Tensor, kinds: Tensor, sure: Tensor | None = None,
+    known: Tensor | None = None,
+) -> dict[str, Tensor]:  # fmt: skip
+    boxes, logits = common[..., :4], common[..., 4:]
+    learned = assign(boxes, logits.sigmoid(), where.middles, where.reach, objects, kinds, sure)
+    total = learned.weights.sum().clamp(min=1)
+    surprise = (learned.scores - logits.detach().sigmoid()).abs().pow(FOCUS)
+    apart = (F.binary_cross_entropy_with_logits(logits, learned.scores, reduction="none") * surprise).sum(-1)
+    if known is not None:
+        apart = apart * (known | (learned.weights > 0))
+    far = giou_loss(boxes, learned.boxes) * learned.weights
+    return {"scores": apart.sum() / total, "boxes": BOX_WEIGHT * far.sum() / total}
+
+
+def _divergence(logits: Tensor, reference: Tensor) -> Tensor:
+    return label_divergence(logits.flatten(0, 1), reference.flatten(0, 1)).view(logits.shape[:2])
+
+
+def _within(middles: Tensor, boxes: Tensor, which: Tensor, n: int) -> Tensor:
+    points = middles.expand(n, -1, 2)[:, None]
+    inside = ((points > boxes[:, :, None, :2]) & (points < boxes[:, :, None, 2:])).all(-1)
+    return (inside & which[..., None]).any(1)

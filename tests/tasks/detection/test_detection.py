@@ -1,0 +1,138 @@
+"""The task as stages, evaluations and bundles use it."""
+
+import numpy as np
+import pytest
+import torch
+
+from edgekd.errors import DataError, ModelError
+from edgekd.geometry import Geometry
+from edgekd.models import build
+from edgekd.tasks.detection import Detection
+from edgekd.tasks.detection.boxes import suppress
+from edgekd.tasks.detection.targets import padded
+from tests.tasks.detection.networks import settled
+
+NAMES = ("a", "b", "c")
+SHAPE = (3, 32, 32)
+
+
+def stored():
+    return padded([[[0, 4, 4, 20, 20], [-4, 20, 20, 30, 30]], np.zeros((0, 5))])
+
+
+def outputs(network, n=2):
+    torch.manual_seed(1)
+    with torch.no_grad():
+        return network(torch.rand(n, *SHAPE))
+
+
+def test_arrays_and_tensors_have_one_common_form_for_every_family():
+    task = Detection(NAMES)
+    for name in ("pyramid_detector", "torchvision/detection/ssdlite320_mobilenet_v3_large"):
+        found = outputs(settled(build(name, SHAPE, len(NAMES))))
+        from edgekd.tasks.detection.train import merged
+
+        ours = task.merged({key: value.numpy() for key, value in found.items()})
+        np.testing.assert_allclose(ours, merged(found, 3).numpy(), rtol=1e-4, atol=1e-4)
+    scores, deltas = (found[key] for key in ("scores", "deltas"))
+    np.testing.assert_allclose(1 / (1 + np.exp(-ours[..., 4:])), scores.softmax(-1)[..., 1:], rtol=1e-4, atol=1e-6)
+    from torchvision.models.detection._utils import BoxCoder
+
+    expected = BoxCoder((10, 10, 5, 5)).decode_single(deltas[0], found["anchors"][0])
+    np.testing.assert_allclose(ours[0, :, :4], expected, rtol=1e-4, atol=1e-3)
+
+
+def test_suppression_is_torchvisions():
+    from torchvision.ops import batched_nms
+
+    random = np.random.default_rng(0)
+    corners = random.uniform(0, 20, (60, 2))
+    boxes = np.hstack([corners, corners + random.uniform(2, 12, (60, 2))]).astype(np.float32)
+    scores, classes = random.random(60).astype(np.float32), random.integers(0, 3, 60)
+    ours = suppress(boxes, scores, classes, 0.4)
+    assert ours.tolist() == batched_nms(*map(torch.from_numpy, (boxes, scores, classes)), 0.4).tolist()
+
+
+def test_a_network_that_gives_the_objects_has_full_marks_and_agrees_with_itself():
+    task, targets = Detection(NAMES), Detection(NAMES).targets(stored())
+    maps = {"cls.8": np.full((2, 3, 4, 4), -9.0, np.float32), "box.8": np.zeros((2, 4, 4, 4), np.float32)}
+    maps["cls.8"][0, 0, 1, 1], maps["box.8"][0, :, 1, 1] = 3, 1  # middle at 12, a stride to each side
+    found = task.decode(maps)
+    assert {metric.name: metric.evidence(found, targets).value() for metric in task.metrics} == {
+        "box_map": 1, "box_map50": 1, "box_recall": 1, "box_f1": 1,
+    }  # fmt: skip
+    assert task.agree(found, found).all() and task.settled(maps, {"cls.8": 1.0, "box.8": 9.0}).all()
+    [first, second] = task.sample_predictions(found)
+    assert first.to_text() == "1 object: a 95.3 % at (4, 4)–(20, 20)" and second.to_text() == "no object"
+    larger = Geometry.resized(1, (64, 64), (32, 32))
+    assert task.sample_predictions(found, geometry=[larger] * 2)[0].boxes[0].box == (8, 8, 40, 40)
+    maps["cls.8"][1, 0, 0, 0] = np.nan
+    assert task.decode(maps).classes[1].max() == -1 and not task.is_finite(task.to_rows(maps))
+
+
+def test_the_losses_teach_boxes_and_scores():
+    task = Detection(NAMES)
+    targets = task.targets(torch.from_numpy(stored()))
+    torch.manual_seed(0)
+    student = build("pyramid_detector", SHAPE, 3, width=8)
+    teacher = outputs(settled(build("torchvision/detection/ssdlite320_mobilenet_v3_large", SHAPE, 3)))
+    x, optimizer = torch.rand(2, *SHAPE), torch.optim.Adam(student.parameters(), 0.01)
+    losses = []
+    for _ in range(25):
+        terms = task.loss(student(x), targets)
+        losses.append(float(sum(terms.values()).detach()))
+        optimizer.zero_grad()
+        sum(terms.values()).backward()
+        optimizer.step()
+    assert losses[-1] < losses[0] / 2
+    found = student(x)
+    assert all(float(each.detach()) == pytest.approx(0, abs=1e-6) for each in task.soft_loss(found, found, {}).values())
+    assert task.divergence(found, found).abs().max() < 1e-6
+    # A teacher of another family looks elsewhere.
+    assert all(each.isfinite() and each.requires_grad for each in task.soft_loss(found, teacher, {}).values())
+
+
+def test_what_nobody_annotated_and_crowds_teach_nothing():
+    task, network = Detection(NAMES), settled(build("pyramid_detector", SHAPE, 3, width=8))
+    found = outputs(network)
+    unknown = task.unknown(stored(), 2)
+    assert not task.known(unknown).any() and task.known(stored()).all()
+    assert all(float(each) == 0 for each in task.loss(found, task.targets(torch.from_numpy(unknown))).values())
+    crowd = padded([[[-2, 0, 0, 32, 32]], [[-2, 0, 0, 32, 32]]])
+    assert all(float(each) == 0 for each in task.loss(found, task.targets(torch.from_numpy(crowd))).values())
+
+
+def test_objects_move_with_their_images():
+    moved = Detection.move_targets(
+        stored(), Geometry(np.array([[-1.0, 1], [1, 1]]), np.array([[32.0, 0]] * 2), *[(32, 32)] * 2)
+    )
+    assert moved[0].tolist() == [[0, 12, 4, 28, 20], [-4, 2, 20, 12, 30]] and (moved[1, :, 0] == -1).all()
+    shifted = Detection.move_targets(stored(), Geometry(np.ones((2, 2)), np.array([[-18.0, 0]] * 2), *[(32, 32)] * 2))
+    # An eighth of the first is left.
+    assert shifted[0].tolist() == [[-2, 0, 4, 2, 20], [-4, 2, 20, 12, 30]]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([[[0, 4, 4, 4, 20]]], "object 0 of image 0 has the corners"),
+        ([[[0.5, 4, 4, 9, 20]]], "has the class 0.5"),
+        ([[[0, np.nan, 4, 9, 20]]], "is not finite"),
+        ([[0, 1, 2, 3]], r"shape \(1, 4\)"),
+    ],
+)
+def test_targets_that_are_none_are_refused(rows, message):
+    with pytest.raises(DataError, match=message):
+        Detection.read_targets(np.array(rows, float), 1, "x")
+
+
+def test_networks_and_options_that_do_not_fit_are_refused():
+    task = Detection(NAMES)
+    with pytest.raises(ModelError, match="a detector gives maps"):
+        task.merged({"logits_1": np.zeros((1, 3))})
+    with pytest.raises(ModelError, match="scores of 4 classes, and there are 3"):
+        task.check_outputs({"cls.8": torch.zeros(1, 4, 2, 2), "box.8": torch.zeros(1, 4, 2, 2)}, "net")
+    with pytest.raises(ModelError, match="after a sigmoid"):
+        task.check_outputs({"cls.8": torch.rand(2, 3, 2, 2), "box.8": torch.zeros(2, 4, 2, 2)}, "net")
+    with pytest.raises(ModelError, match="threshold of the detector's decoder is 1"):
+        Detection(NAMES, threshold=1.0)

@@ -1,0 +1,186 @@
+"""Against pycocotools and torchmetrics where they are, and against a slow calculation of our own in any case."""
+
+import contextlib
+import io
+
+import numpy as np
+import pytest
+
+from edgekd.errors import DataError
+from edgekd.tasks.detection import Detection
+from edgekd.tasks.detection.evidence import average_precision, average_precision_50, average_recall
+from edgekd.tasks.detection.matching import IOUS
+from edgekd.tasks.detection.targets import by_name
+from tests.tasks.detection.drawn import detections, objects
+
+
+def area(box):
+    return max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])
+
+
+def iou(ours, theirs, crowd):
+    shared = area([*np.maximum(ours[:2], theirs[:2]), *np.minimum(ours[2:], theirs[2:])])
+    return shared / (area(ours) if crowd else area(ours) + area(theirs) - shared)
+
+
+def hits_of(image, kind, threshold, predictions, targets):
+    """(score, is a hit) of each detection of one class, best first, without ignored ones; and how many objects."""
+    there = np.flatnonzero(targets["classes"][image] == kind)
+    crowd = targets["crowd"][image]
+    order = sorted(there, key=lambda each: crowd[each])
+    boxes, scores, kinds = predictions.of_image(image)
+    places = [each for each in np.argsort(-scores, kind="stable") if kinds[each] == kind][:100]
+    taken, found = set(), []
+    for place in places:
+        best, chosen = min(threshold, 1 - 1e-10), None
+        for each in order:
+            if each in taken and not crowd[each]:
+                continue
+            if chosen is not None and not crowd[chosen] and crowd[each]:
+                break
+            value = iou(boxes[place].astype(float), targets["boxes"][image, each].astype(float), crowd[each])
+            if value >= best:
+                best, chosen = value, each
+        if chosen is None:
+            found.append((scores[place], False))
+        elif not crowd[chosen]:
+            taken.add(chosen)
+            found.append((scores[place], True))
+    return found, int((~crowd[there]).sum())
+
+
+def slow(predictions, targets, images, thresholds=IOUS, kinds=4):
+    """COCO's mean average precision and average recall of ``images``, which may be drawn several times."""
+    precisions, recalls = [], []
+    for kind in range(kinds):
+        for threshold in thresholds:
+            parts = [hits_of(image, kind, threshold, predictions, targets) for image in images]
+            total = sum(each for _, each in parts)
+            if not total:
+                continue
+            every = [hit for found, _ in parts for hit in found]
+            order = np.argsort([-score for score, _ in every], kind="stable")
+            true = np.cumsum([every[each][1] for each in order])
+            precision, recall = true / np.arange(1, len(true) + 1), true / total
+            wanted = np.linspace(0, 1, 101)
+            precisions.append(np.mean([max(precision[recall >= each], default=0.0) for each in wanted]))
+            recalls.append(recall[-1] if len(recall) else 0.0)
+    return np.mean(precisions), np.mean(recalls)
+
+
+def coco(predictions, targets, kinds=4):
+    """By pycocotools: mAP, mAP50 and average recall of 100 detections."""
+    tools = pytest.importorskip("pycocotools.cocoeval", reason="pycocotools is not installed")
+    from pycocotools.coco import COCO
+
+    images = [{"id": image + 1} for image in range(len(predictions.scores))]
+    annotations, results = [], []
+    for image in range(len(images)):
+        for place in np.flatnonzero(targets["classes"][image] >= 0):
+            x1, y1, x2, y2 = targets["boxes"][image, place].astype(float)
+            about = {"image_id": image + 1, "category_id": int(targets["classes"][image, place]) + 1}
+            about |= {"iscrowd": int(targets["crowd"][image, place]), "area": (x2 - x1) * (y2 - y1)}
+            annotations.append({"id": len(annotations) + 1, "bbox": [x1, y1, x2 - x1, y2 - y1], **about})
+        for (x1, y1, x2, y2), score, kind in zip(*predictions.of_image(image), strict=True):
+            bbox = [float(x1), float(y1), float(x2) - float(x1), float(y2) - float(y1)]
+            results.append({"image_id": image + 1, "category_id": int(kind) + 1, "bbox": bbox, "score": float(score)})
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO()
+        truth.dataset = {"info": {}, "images": images, "annotations": annotations}
+        truth.dataset["categories"] = [{"id": kind + 1, "name": str(kind)} for kind in range(kinds)]
+        truth.createIndex()
+        judged = tools.COCOeval(truth, truth.loadRes(results), "bbox")
+        judged.evaluate()
+        judged.accumulate()
+        judged.summarize()
+    return judged.stats[0], judged.stats[1], judged.stats[8]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_as_pycocotools(seed):
+    stored = objects(60, seed=seed, crowds=0.2 * (seed % 2), whole=seed < 4)
+    predictions, targets = detections(stored, seed=seed + 100, digits=1 + seed % 2), by_name(stored)
+    metrics = (average_precision, average_precision_50, average_recall)
+    found = [metric(predictions, targets).value() for metric in metrics]
+    np.testing.assert_allclose(found, coco(predictions, targets), atol=1e-9)
+
+
+@pytest.mark.slow
+def test_as_torchmetrics():
+    pytest.importorskip("pycocotools", reason="torchmetrics needs pycocotools")
+    import torch
+    from torchmetrics.detection import MeanAveragePrecision
+
+    stored = objects(50, seed=11)
+    predictions, targets = detections(stored, seed=12), by_name(stored)
+    judge = MeanAveragePrecision(iou_thresholds=IOUS.tolist(), rec_thresholds=np.linspace(0, 1, 101).tolist())
+    for image in range(50):
+        boxes, scores, kinds = map(torch.from_numpy, predictions.of_image(image))
+        there = targets["classes"][image] >= 0
+        truth = {name: torch.from_numpy(targets[name][image, there]) for name in ("boxes", "classes", "crowd")}
+        judge.update(
+            [{"boxes": boxes, "scores": scores, "labels": kinds}],
+            [{"boxes": truth["boxes"], "labels": truth["classes"], "iscrowd": truth["crowd"].long()}],
+        )
+    assert average_precision(predictions, targets).value() == pytest.approx(float(judge.compute()["map"]), abs=1e-6)
+
+
+def test_for_any_weights_as_a_slow_calculation():
+    stored = objects(24, seed=3)
+    predictions, targets = detections(stored, seed=4, digits=3), by_name(stored)
+    random = np.random.default_rng(0)
+    drawn = [np.arange(24), *(np.sort(random.integers(24, size=24)) for _ in range(2))]
+    weights = np.stack([np.bincount(each, minlength=24) for each in drawn]).astype(float)
+    expected = [slow(predictions, targets, each) for each in drawn]
+    # Repeated images lie next to each other in the slow one, and are counted one by one: a hit of the second copy has
+    # no false detection of an equal score before it that the first did not have.
+    values = average_precision(predictions, targets).values(weights)
+    np.testing.assert_allclose(values[0], expected[0][0], atol=1e-12)
+    np.testing.assert_allclose(values, [each for each, _ in expected], atol=2e-3)
+    np.testing.assert_allclose(average_recall(predictions, targets).values(weights), [each for _, each in expected])
+
+
+def test_whole_weights_are_repeated_images_and_a_scale_changes_nothing():
+    stored = objects(30, seed=5)
+    evidence = average_precision(detections(stored, seed=6), by_name(stored))
+    weights = np.random.default_rng(1).random((3, 30))
+    np.testing.assert_allclose(evidence.values(weights), evidence.values(7 * weights))
+    one = np.zeros((1, 30))
+    one[0, 4] = 1
+    alone = type(evidence)(**{name: rows[4:5] for name, rows in evidence.arrays().items()})
+    assert evidence.values(one)[0] == pytest.approx(alone.value(), nan_ok=True)
+
+
+def test_joined_evidence_is_that_of_all_images():
+    stored = objects(30, seed=7)
+    predictions, targets = detections(stored, seed=8), by_name(stored)
+    places = (slice(20), slice(20, 30))
+    for metric in Detection(("a", "b", "c", "d")).metrics:
+        whole = metric.evidence(predictions, targets)
+        parts = [type(whole)(**{name: rows[at] for name, rows in whole.arrays().items()}) for at in places]
+        assert parts[0].joined(parts[1]).value() == pytest.approx(whole.value())
+
+
+def test_detections_of_several_lengths_join():
+    first, second = (objects(8, seed=seed) for seed in (1, 2))
+    ours = average_precision(detections(first, most=3), by_name(first))
+    theirs = average_precision(detections(second, most=30), by_name(second))
+    assert ours.scores.shape[1] != theirs.scores.shape[1]
+    assert ours.joined(theirs).n == 16
+
+
+def test_what_files_of_strangers_hold_is_refused():
+    stored = objects(5)
+    arrays = average_precision(detections(stored), by_name(stored)).arrays()
+    kind = type(average_precision(detections(stored), by_name(stored)))
+    for wrong in (
+        {"classes": arrays["classes"] + np.int16(40)},
+        {"hits": arrays["hits"].astype(float)},
+        {"scores": arrays["scores"][:, :1]},
+        {"objects": arrays["objects"][:2]},
+    ):
+        with pytest.raises(DataError):
+            kind(**{**arrays, **wrong})
+    none = by_name(np.full((5, 1, 5), -1, np.float32))
+    with pytest.raises(DataError, match="no image has an object"):
+        average_precision(detections(stored), none)
