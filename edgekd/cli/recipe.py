@@ -72,8 +72,10 @@ def checked(path: Path, overrides: list[str]) -> tuple[dict[str, Any], str]:
 
     found = check_recipe(path, overrides)
     targets = [each.to_json() for each in found.targets]
-    words = "\n".join([line(found.recipe), *describe_targets(found.recipe, found.targets)])
-    return {**to_json(found.recipe), "targets": targets}, words
+    notes = [f"note     {note}" for note in found.notes]
+    words = "\n".join([line(found.recipe), *describe_targets(found.recipe, found.targets), *notes])
+    further = {"notes": list(found.notes)} if found.notes else {}
+    return {**to_json(found.recipe), "targets": targets, **further}, words
 
 
 def checked_space(path: Path, overrides: list[str]) -> tuple[dict[str, Any], str]:

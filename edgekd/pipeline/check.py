@@ -8,26 +8,33 @@ from edgekd.devices.probe import Probe
 from edgekd.devices.registry import devices
 from edgekd.errors import DeviceError, EdgekdError
 from edgekd.options import Mistake
+from edgekd.pipeline.recipe_names import WITHOUT_TORCH, has_torch, unknown_layers, unknown_names
 from edgekd.pipeline.resolve import is_registered, must_be_known, probe_device, with_architecture, with_targets
 from edgekd.pipeline.target_plan import TargetPlan, plan_targets
 from edgekd.recipe import Recipe, Target
 from edgekd.recipe.load import load_checked
+from edgekd.recipe.lookup import missing_files
 from edgekd.recipe.tree import Tree
 
 
 @dataclass(frozen=True)
 class CheckedRecipe:
-    """A recipe in which no mistake was found, with its targets' architectures, and the plan of each target."""
+    """A recipe in which no mistake was found, with its targets' architectures, and the plan of each target.
+
+    ``notes`` say what was not looked up.
+    """
 
     recipe: Recipe
     targets: tuple[TargetPlan, ...]
+    notes: tuple[str, ...] = ()
 
 
 def check_recipe(path: Path, overrides: Sequence[str] = (), reach: bool = True) -> CheckedRecipe:
-    """Load a recipe and look up what it names.
+    """Load a recipe and look up what it names: files, functions, networks, losses, importances, layers and devices.
 
     Args:
-        reach: probe the registered devices of its targets.
+        reach: probe the registered devices of its targets, and build its networks to look layers up in them. A run
+            does both itself.
 
     Raises:
         RecipeError: with a line for each mistake.
@@ -35,7 +42,7 @@ def check_recipe(path: Path, overrides: Sequence[str] = (), reach: bool = True) 
     looked_up = _Lookup(reach)
     recipe = load_checked(path, overrides, looked_up)
     recipe = with_targets(recipe, [looked_up.resolved.get(target, target) for target in recipe.targets])
-    return CheckedRecipe(recipe, plan_targets(recipe, looked_up.probed))
+    return CheckedRecipe(recipe, plan_targets(recipe, looked_up.probed), tuple(looked_up.notes))
 
 
 class _Lookup:
@@ -43,11 +50,19 @@ class _Lookup:
 
     def __init__(self, reach: bool) -> None:
         self.reach = reach
+        self.notes: list[str] = []
         self.probed: dict[str, Probe] = {}
         self.resolved: dict[Target, Target] = {}
 
     def __call__(self, tree: Tree, recipe: Recipe | None) -> list[Mistake]:
-        return [*self._targets(tree)]
+        found = [*missing_files(tree), *self._targets(tree)]
+        if not has_torch():
+            self.notes.append(WITHOUT_TORCH)
+            return found
+        found += unknown_names(tree)
+        if self.reach and recipe is not None and not found:
+            found += unknown_layers(recipe, self.notes)
+        return found
 
     def _targets(self, tree: Tree) -> Iterator[Mistake]:
         registry = devices()

@@ -74,7 +74,8 @@ def test_missing_recipe(edgekd, tmp_path):
 
 def test_missing_checkpoint(refused, tmp_path):
     message = refused(replaced(RECIPE, "  train: {epochs: 2, lr: 0.1}", "  checkpoint: gone.pt"))
-    assert message == (f"there is no checkpoint {tmp_path}/gone.pt; give the path of a .safetensors, .pt or .pth file")
+    says = f"teacher.checkpoint: there is no {tmp_path}/gone.pt; give the path of a .safetensors, .pt or .pth file"
+    assert message == f"{tmp_path}/toy.yaml:7: {says}"
 
 
 def test_checkpoint_for_another_network(refused, tmp_path):
@@ -112,6 +113,9 @@ def test_a_pickle_that_runs_code_is_refused_and_does_not_run(refused, tmp_path, 
 
 def test_missing_image_folder(refused, tmp_path):
     message = refused(replaced(RECIPE, DIGITS_DATA, FOLDER_DATA))
+    assert message.endswith(f": data.path: there is no {tmp_path}/pictures; give the folder or file of the data")
+    (tmp_path / "pictures").mkdir()
+    message = refused(replaced(RECIPE, DIGITS_DATA, FOLDER_DATA))
     assert message == (
         f"there is no folder {tmp_path}/pictures/train: an image folder holds train/<class>/* and test/<class>/*"
     )
@@ -148,7 +152,7 @@ def test_a_student_bigger_than_the_teacher(refused):
 
 def test_unknown_network(refused):
     message = refused(replaced(RECIPE, "student: {model: small_cnn,", "student: {model: smal_cnn,"))
-    assert message.startswith("unknown model 'smal_cnn' (did you mean 'small_cnn'?); known: mlp, resnet110")
+    assert ":8: student.model: unknown model 'smal_cnn' (did you mean 'small_cnn'?); known: mlp, resnet110" in message
 
 
 def test_a_pruning_target_out_of_reach(refused):

@@ -14,6 +14,8 @@ NAME = "n" * 300
 def test_init_writes_a_recipe_that_checks(edgekd, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert edgekd("init").code == 0
+    assert ":10: data.path: there is no " in edgekd("recipe", "check", "recipe.yaml").err
+    (tmp_path / "data/my-images").mkdir(parents=True)
     assert edgekd("recipe", "check", "recipe.yaml").code == 0
     again = edgekd("init")
     assert (again.code, again.err) == (

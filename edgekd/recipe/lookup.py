@@ -1,0 +1,92 @@
+"""Files and functions that a recipe names, looked up without loading any of them."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from edgekd.data.sources import SOURCES
+from edgekd.nearest import nearest
+from edgekd.options import Mistake
+from edgekd.recipe.schema import paths_of
+from edgekd.recipe.tree import Tree
+from edgekd.userfile import file_of, is_reference
+
+_FUNCTION = "a function is written path/to/file.py:function"
+ADVICE: dict[str | int, str] = {
+    "path": "give the folder or file of the data",
+    "unlabelled": "give a folder of images",
+    "checkpoint": "give the path of a .safetensors, .pt or .pth file",
+    "model": _FUNCTION,
+    "source": _FUNCTION,
+}
+
+
+def missing_files(tree: Tree) -> Iterator[Mistake]:
+    """Yield a mistake for each path of a recipe that leads nowhere, and for each function that its file lacks.
+
+    Paths are absolute in ``tree``. A path that data are downloaded to need not exist.
+    """
+    source = tree.at(("data", "source"))
+    for loc in paths_of(tree):
+        value = tree.at(loc)
+        if not isinstance(value, str):
+            continue
+        why = None
+        if is_reference(value):
+            why = _why_no_function(value)
+        elif loc[-1] in ("checkpoint", "unlabelled") or (loc == ("data", "path") and _needs_path(source)):
+            why = _why_not_there(Path(value), is_folder=loc[-1] == "unlabelled", is_file=loc[-1] == "checkpoint")
+        if why:
+            yield Mistake(f"{why}; {ADVICE[loc[-1]]}" if why.startswith("there is no") else why, *loc)
+
+
+def _needs_path(source: object) -> bool:
+    return isinstance(source, str) and source in SOURCES and SOURCES[source].needs_path
+
+
+def _why_not_there(path: Path, is_folder: bool = False, is_file: bool = False) -> str | None:
+    try:
+        if is_folder and path.is_file():
+            return f"{path} is a file; name a folder"
+        if is_file and path.is_dir():
+            return f"{path} is a folder; name the file in it"
+        if path.exists():
+            return None
+        if not path.parent.is_dir():
+            return f"there is no {path}, nor a folder {path.parent}"
+        return f"there is no {path}{nearest(path.name, [each.name for each in path.parent.iterdir()])}"
+    except OSError as error:
+        return f"{path} cannot be read ({error.strerror})"
+
+
+def _why_no_function(reference: str) -> str | None:
+    path, name = file_of(reference), reference.rpartition(":")[2]
+    if why := _why_not_there(path, is_file=True):
+        return why
+    try:
+        defined = _defined(ast.parse(path.read_bytes()))
+    except (SyntaxError, ValueError, OSError) as error:
+        return f"{path} is no Python file that can be read: {error}"
+    if defined is None or name in defined:
+        return None
+    return (
+        f"{path} has no function {name!r}{nearest(name, defined)}; it defines: {', '.join(sorted(defined)) or 'none'}"
+    )
+
+
+def _defined(tree: ast.Module) -> set[str] | None:
+    """The names that a module has when it is loaded, or None where another module decides."""
+    names: set[str] = set()
+    waiting: list[ast.AST] = list(tree.body)
+    for node in waiting:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            if any(alias.name == "*" for alias in node.names):
+                return None
+            names |= {alias.asname or alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        else:
+            waiting.extend(ast.iter_child_nodes(node))
+    return names
