@@ -103,7 +103,7 @@ def fixed_times(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("edgekd.bench.target.measure", timed_by_size)
 
 
-def timed_by_size(plan: Plan, *_: object) -> dict[str, LatencyRecord]:
+def timed_by_size(plan: Plan, *_: object, **__: object) -> dict[str, LatencyRecord]:
     launches = [launch(plan, number) for number in range(plan.launches)]
     return {name: record(plan, name, launches) for name in plan.workloads}
 

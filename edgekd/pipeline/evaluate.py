@@ -1,6 +1,7 @@
 """Each stage's network as exported files, with what they predict on the test set in PyTorch and in the runtime."""
 
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -43,6 +44,7 @@ from edgekd.pipeline.names import EMULATED, NAMED_SAMPLES, REFERENCE, SAMPLES
 from edgekd.pipeline.node import Node
 from edgekd.pipeline.stage_result import StageResult
 from edgekd.profiles import DEFAULT_PROFILE, runtime_of
+from edgekd.progress import track
 from edgekd.quantize.placement import NO_BOUNDS, Bounds, MetricBound
 from edgekd.recipe import Target
 from edgekd.stages.network import build_spec, float_twin, quantization_of, restore
@@ -127,6 +129,7 @@ class ExportNode(Node[Exported]):
 
     def fill(self, folder: Path, workplace: Path) -> None:
         logger.info(f"  {self.done.label}: export and evaluation")
+        started = time.monotonic()
         artifact, data = self._artifact, self.data
         network, trained = restore(artifact), quantization_of(artifact.spec).profile
         profiles = served(trained, self._profiles)
@@ -146,6 +149,7 @@ class ExportNode(Node[Exported]):
             macs=count_macs(float_network, artifact.spec.inputs),
         )
         write_json(folder / METRICS, evaluation.to_json())
+        logger.info(f"  {self.done.label}: exported and evaluated in {time.monotonic() - started:.0f} s")
 
     def read(self, folder: Path) -> Exported:
         return Exported(self.done.label, self.done, folder)
@@ -281,7 +285,8 @@ def arrays_of(outputs: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
 
 def _outputs(path: Path, runtime: str, optimised: bool, data: DataSet, samples: Samples) -> dict[str, Tensor]:
     """The outputs that the task decodes."""
-    found = all_outputs(runtime_outputs(path, data.inputs(samples), optimised, runtime=runtime))
+    batches = track(data.inputs(samples), f"  {path.name}, batches", -(-len(samples) // data.batch_size))
+    found = all_outputs(runtime_outputs(path, batches, optimised, runtime=runtime))
     return decoded(found, data.task.output_shapes)
 
 

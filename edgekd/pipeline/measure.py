@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,14 +14,12 @@ from edgekd.bench import memory as peak_memory
 from edgekd.bench.profile.profiler import profile_against_roofline
 from edgekd.bench.quiet_moment import when_quiet
 from edgekd.files import canonical_json, sha256, sha256_file, write_json
-from edgekd.log import get_logger
 from edgekd.pipeline.evaluate import Exported
 from edgekd.pipeline.node import Node
+from edgekd.progress import counted, long_step
 from edgekd.recipe import Target
 from edgekd.report.schema import ProfileRecord
 from edgekd.runtime import DEFAULT
-
-logger = get_logger(__name__)
 
 VERSION = 3
 # For each network; a run measures several at once, and the wider intervals of fewer launches are narrow enough.
@@ -75,11 +73,12 @@ class LatencyNode(Node[Measured]):
     def fill(self, folder: Path, workplace: Path) -> None:
         # Before what is measured loads the machine itself.
         threads, environment = self.target.threads, fingerprint().to_json()
-        logger.info(f"  latency on this CPU, {threads} thread{'s' if threads > 1 else ''}, interleaved")
         workloads = {label: Workload(str(path), self.target.runtime) for label, path in self._files.items()}
         first, question = self.exports[0].label, self.question
         plan = Plan(workloads, first, threads, 1, SECONDS, 2 * SECONDS, launches=LAUNCHES, question=question)
-        latency = when_quiet(carry_out, plan)
+        place = f"latency on this CPU, {threads} thread{'s' if threads > 1 else ''}, interleaved"
+        with long_step(place, plan.launches, "launches") as done:
+            latency = when_quiet(partial(carry_out, progress=partial(counted, done=done)), plan)
         memory = {label: peak_memory(workload, threads) for label, workload in workloads.items()}
         content = {
             "environment": environment,

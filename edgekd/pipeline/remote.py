@@ -26,6 +26,7 @@ from edgekd.pipeline import measure as here
 from edgekd.pipeline.chunks import chunks
 from edgekd.pipeline.evaluate import LEAST_AGREEMENT, Exported, departure, save_array
 from edgekd.pipeline.node import Node, NodeCache
+from edgekd.progress import Done, long_step
 from edgekd.recipe import Target
 from edgekd.runtime import RUNTIMES
 from edgekd.strict_json import build_record
@@ -184,8 +185,8 @@ class RemoteLatencyNode(_RemoteNode):
         return plan_of(self.files, self.target, self.question)
 
     def fill(self, folder: Path, workplace: Path) -> None:
-        logger.info(f"  {self.name}: {len(self.files)} files in turns")
-        latency = when_quiet(self.connection.target.latency, self._plan)
+        with long_step(f"{self.name}: {len(self.files)} files in turns"):
+            latency = when_quiet(self.connection.target.latency, self._plan)
         write_json(folder / METRICS, {"latency": {label: one.to_json() for label, one in latency.items()}})
 
     def holds(self, folder: Path) -> bool:
@@ -210,9 +211,9 @@ class RemotePredictionsNode(_RemoteNode):
         return sha256(canonical_json([*self._about, self.data.fingerprint, PREDICTIONS, decoders]))
 
     def fill(self, folder: Path, workplace: Path) -> None:
-        logger.info(f"  {self.name}: {len(self.data.test)} test samples")
         files = self.files
-        found = predict_test_set(self.connection.target, self.target, files, self.data)
+        with long_step(self.name, len(self.data.test), "test samples") as done:
+            found = predict_test_set(self.connection.target, self.target, files, self.data, done)
         agreement = {label: share_alike(self.tasks[label], found[label], self.here[label]) for label in files}
         # What drives an engine, as for TensorRT, fuses what is cut otherwise: its layers are not those of a cut file.
         can_depart = not RUNTIMES[self.target.runtime].has("remote")
@@ -257,8 +258,9 @@ def share_alike(task: Task, there: NDArray[Any], here: NDArray[Any]) -> float:
 
 
 def predict_test_set(
-    there: RemoteTarget, target: Target, files: Mapping[str, Path], data: DataSet
+    there: RemoteTarget, target: Target, files: Mapping[str, Path], data: DataSet, done: Done | None = None
 ) -> dict[str, NDArray[Any]]:
+    """Return what each of ``files`` predicts there; ``done`` is called with the number of samples that are done."""
     parts: dict[str, list[NDArray[Any]]] = {label: [] for label in files}
     for inputs in chunks(data, data.test):
         for label, predicted in there.predict(target.runtime, files, inputs, data.task, target.threads).items():
@@ -266,4 +268,6 @@ def predict_test_set(
                 few = f"{predicted.n} of {len(predicted.reached)} samples"
                 raise DeviceError(f"{target.device}: {label} predicted {few}: {predicted.cut}")
             parts[label].append(predicted.rows)
+        if done is not None:
+            done(sum(map(len, parts[next(iter(files))])))
     return {label: np.concatenate(each) for label, each in parts.items()}

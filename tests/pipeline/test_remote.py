@@ -142,7 +142,7 @@ def test_what_was_measured_is_not_measured_again(finished, recipe, monkeypatch):
 
 
 def test_answers_that_differ_there_are_told(finished, recipe, monkeypatch, tmp_path):
-    def other(there, target, files, data):
+    def other(there, target, files, data, done):
         return {label: np.zeros(len(data.test), np.int64) for label in files}
 
     folder = Path(shutil.copytree(finished[0], tmp_path / "run"))

@@ -1,11 +1,13 @@
 """The table of layer latencies of a machine."""
 
 from collections.abc import Callable, Collection, Iterable
+from contextlib import nullcontext
 
 import numpy as np
 
 from edgekd.bench.target import LocalTarget, TimingTarget
 from edgekd.errors import MeasurementError
+from edgekd.progress import long_step
 from edgekd.prune.latency.kernels import Setting, batches_of, kernel_times, profiler_overhead
 from edgekd.prune.latency.layer import Layer
 from edgekd.prune.latency.store import ReadingStore
@@ -13,6 +15,8 @@ from edgekd.runtime import DEFAULT
 
 PRECISIONS = ("float32", "int8")
 ARM = ("aarch64", "arm64")
+# So many are timed before anybody misses a word of it.
+FEW = 10
 # No kernel takes less, whatever the clock resolves.
 LEAST_MS = 1e-4
 
@@ -97,13 +101,16 @@ class LatencyTable:
         if missing and self._store.overhead is None:
             self._store.overhead = profiler_overhead(self.setting)
         done = 0
-        for batch in batches_of(missing):
-            times = kernel_times(batch, self.setting)
-            self._store.add(times.multiples, times.reference_ms)
-            self._store.save()
-            done += len(batch)
-            if progress is not None:
-                progress(done, len(missing))
+        with long_step("times of layers", len(missing), "layers") if len(missing) > FEW else nullcontext() as shown:
+            for batch in batches_of(missing):
+                times = kernel_times(batch, self.setting)
+                self._store.add(times.multiples, times.reference_ms)
+                self._store.save()
+                done += len(batch)
+                if shown is not None:
+                    shown(done)
+                if progress is not None:
+                    progress(done, len(missing))
         return done
 
     def _missing(self, layers: Iterable[Layer]) -> Collection[Layer]:

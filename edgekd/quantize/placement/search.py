@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import asdict
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import onnx_ir as ir
@@ -17,6 +17,7 @@ from edgekd.deploy import deploy
 from edgekd.errors import EdgekdError, ExportError, StorageError
 from edgekd.files import canonical_json, is_file, read_object, sha256, temporary_folder, write_bytes, write_json
 from edgekd.profiles import runtime_of
+from edgekd.progress import counted, long_step
 from edgekd.quantize.placement.choice import (
     FLOAT,
     INT8,
@@ -134,7 +135,8 @@ def _time(
             paths[name] = _write(model, target, kept, folder / f"{name}.onnx")
     workloads = {name: Workload(str(path), runtime.name) for name, path in paths.items()}
     plan = Plan(workloads, FLOAT, threads, 1, seconds, seconds, launches=6)
-    records = when_quiet(at.latency, plan)
+    with long_step(f"placement of int8 layers, {len(files)} candidates in turns", plan.launches, "launches") as done:
+        records = when_quiet(partial(at.latency, progress=partial(counted, done=done)), plan)
     must_tell(records, "the placement of int8 layers")
     timed = []
     for name, kept in files.items():
