@@ -21,17 +21,23 @@ PHOTOGRAPHS = (
 TEST_PHOTOGRAPHS = ("coffee", "grass", "flower", "retina")
 # Of a digit, in pixels, as shares of the scene's side.
 SMALLEST, LARGEST = 0.35, 0.6
+# The least stroke, of 1, that is seen.
+VISIBLE = 0.35
 # Photographs are darkened by this, and ink is light, of 255: digits can be read.
 DUSK, LIGHTEST = 0.8, 255
 
 
 @dataclass(frozen=True)
 class Scene:
-    """``pixels`` (3, side, side) uint8, with ``digits`` (n,) at ``boxes`` (n, 4), as x0, y0, x1, y1."""
+    """``pixels`` (3, side, side) uint8, with ``digits`` (n,) at ``boxes`` (n, 4), as x0, y0, x1, y1.
+
+    ``ink`` (side, side) says which pixels are of a digit's strokes.
+    """
 
     pixels: np.ndarray
     digits: np.ndarray
     boxes: np.ndarray
+    ink: np.ndarray
 
 
 def labels(train: int = 4000, test: int = 1000, side: int = 64, most: int = 3) -> dict[str, Any]:
@@ -61,6 +67,17 @@ def _labelled(count: int, is_test: bool, side: int, most: int) -> tuple[np.ndarr
     return pixels, present
 
 
+def masks(train: int = 2000, test: int = 500, side: int = 32, most: int = 3) -> dict[str, Any]:
+    """Return scenes with a class for each pixel, paper or ink, as a recipe's data source does."""
+    parts = {"train": (train, False), "test": (test, True)}
+    return {**{name: _masked(*part, side, most) for name, part in parts.items()}, "classes": ("paper", "ink")}
+
+
+def _masked(count: int, is_test: bool, side: int, most: int) -> tuple[np.ndarray, np.ndarray]:
+    drawn = list(scenes(count, is_test, side, most))
+    return np.stack([scene.pixels for scene in drawn]), np.stack([scene.ink for scene in drawn]).astype(np.uint8)
+
+
 def scenes(count: int, is_test: bool, side: int, most: int) -> Iterator[Scene]:
     """Draw ``count`` scenes with 1 to ``most`` digits, the same ones each time."""
     random = np.random.default_rng(int(is_test))
@@ -79,16 +96,18 @@ def _scene(
     paper = _crop(random, photographs[random.integers(len(photographs))], side)
     found: list[int] = []
     boxes: list[tuple[int, int, int, int]] = []
+    ink = np.zeros((side, side), bool)
     for _ in range(random.integers(1, most + 1)):
         image, digit = digits[random.integers(len(digits))]
         stroke = _written(random, image, int(random.integers(int(SMALLEST * side), int(LARGEST * side))))
         box = _free_place(random, stroke.shape, side, boxes)
         if box is not None:
             _ink(random, paper[box[1] : box[3], box[0] : box[2]], stroke)
+            ink[box[1] : box[3], box[0] : box[2]] |= stroke > VISIBLE
             found.append(digit)
             boxes.append(box)
     pixels = paper.clip(0, 255).astype(np.uint8).transpose(2, 0, 1)
-    return Scene(pixels, np.array(found, np.int64), np.array(boxes, np.float32).reshape(-1, 4))
+    return Scene(pixels, np.array(found, np.int64), np.array(boxes, np.float32).reshape(-1, 4), ink)
 
 
 def _crop(random: np.random.Generator, photograph: np.ndarray, side: int) -> np.ndarray:
@@ -103,7 +122,7 @@ def _written(random: np.random.Generator, image: np.ndarray, side: int) -> np.nd
     drawn = Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC)
     turned = drawn.rotate(random.uniform(-15, 15), Image.Resampling.BILINEAR, expand=True)
     stroke = np.asarray(turned, np.float32) / 255
-    rows, columns = (np.flatnonzero((stroke > 0.35).any(axis)) for axis in (1, 0))
+    rows, columns = (np.flatnonzero((stroke > VISIBLE).any(axis)) for axis in (1, 0))
     return stroke[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 

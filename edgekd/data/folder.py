@@ -40,7 +40,7 @@ def load_folder(data: SourceKeys) -> RawData:
     names, labels = {}, {}
     for part in ("train", "test"):
         names[part], labels[part] = _scan(data.path / part, classes)
-    shape = _shape(data, data.path, names["train"])
+    shape = common_shape(data, data.path, names["train"])
     make = loader(data, sum(map(len, names.values())), shape)
     parts = [make(data, data.path, shape, names[part], labels[part], part) for part in ("train", "test")]
     return RawData(parts[0], parts[1], classes, "image", shape)
@@ -108,8 +108,12 @@ def path_of(root: Path, name: bytes) -> Path:
     return root / os.fsdecode(bytes(name))
 
 
-def _shape(data: SourceKeys, root: Path, names: np.ndarray) -> tuple[int, ...]:
-    """The shape that all images take: what the recipe says, and where it says nothing, what they all have."""
+def common_shape(data: SourceKeys, root: Path, names: np.ndarray) -> tuple[int, ...]:
+    """Return the shape that all images take: what the recipe says, and where it says nothing, what they all have.
+
+    Raises:
+        DataError: the recipe says nothing, and they differ.
+    """
     found = own_shapes(root, names)
     first = min(found)
     if data.image_size is None and (len({shape[1:] for shape in found}) > 1 or first[1] != first[2]):

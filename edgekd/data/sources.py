@@ -70,6 +70,14 @@ def folder(data: SourceKeys, kind: type[Task]) -> RawData:
     return load_folder(data)
 
 
+@source("masks", images=True, needs_path=True)
+def masks(data: SourceKeys, kind: type[Task]) -> RawData:
+    """Load ``train/images/*`` and ``test/images/*``, with masks of the same names in ``masks`` next to them."""
+    from edgekd.data.masks import load_masks
+
+    return load_masks(data, kind)
+
+
 @source("npz", images=False, needs_path=True)
 def npz(data: SourceKeys, kind: type[Task]) -> RawData:
     """Load a NumPy archive of images or vectors."""

@@ -61,6 +61,13 @@ class PanelTable:
     instead: str = ""
 
 
+class Shot(NamedTuple):
+    """A small picture, a PNG in base64, and what it shows."""
+
+    png: str
+    caption: str
+
+
 @dataclass(frozen=True)
 class Panel:
     """A part of a report's page.
@@ -71,6 +78,7 @@ class Panel:
         picture: its title; it shows ``groups`` before and after, along ``axis``.
         table: next to the picture; ``further`` are below.
         short: the whole in a line or two, for a pull request.
+        shots: small pictures below the tables, such as of predictions before and after.
     """
 
     name: str
@@ -84,6 +92,7 @@ class Panel:
     table: PanelTable
     further: Sequence[PanelTable]
     short: str
+    shots: Sequence[Shot] = ()
 
 
 class Breakdown(Protocol):

@@ -7,6 +7,7 @@ from edgekd.tasks.detection import Detection
 from edgekd.tasks.metric import Metric
 from edgekd.tasks.multilabel import Multilabel
 from edgekd.tasks.regression import Regression
+from edgekd.tasks.segmentation import Segmentation
 from edgekd.tasks.task import Task
 
 # What a recipe, a report or a bundle that names no task is for.
@@ -16,6 +17,7 @@ TASKS["classification"] = Classification
 TASKS["multilabel"] = Multilabel
 TASKS["regression"] = Regression
 TASKS["detection"] = Detection
+TASKS["segmentation"] = Segmentation
 
 
 def metrics_by_name() -> Registry[Metric]:

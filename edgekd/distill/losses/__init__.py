@@ -2,6 +2,7 @@
 
 from edgekd.distill.losses.at import AT, at_loss
 from edgekd.distill.losses.crd import CRD
+from edgekd.distill.losses.cwd import CWD, cwd_loss
 from edgekd.distill.losses.dist import DIST, dist_loss
 from edgekd.distill.losses.dkd import DKD, dkd_loss
 from edgekd.distill.losses.fitnet import FitNet, fitnet_loss
@@ -16,6 +17,7 @@ from edgekd.distill.registry import LOSSES
 __all__ = [
     "AT",
     "CRD",
+    "CWD",
     "DIST",
     "DKD",
     "KD",
@@ -27,6 +29,7 @@ __all__ = [
     "FitNet",
     "ReviewKD",
     "at_loss",
+    "cwd_loss",
     "dist_loss",
     "dkd_loss",
     "fitnet_loss",

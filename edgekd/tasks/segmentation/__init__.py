@@ -1,0 +1,289 @@
+"""A class for each pixel: softmax along the classes, cross-entropy and Dice loss, mean IoU of the whole set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from edgekd.errors import DataError, ModelError
+from edgekd.tasks.metric import Evidence, Metric
+from edgekd.tasks.signature import LOGITS, Signature
+from edgekd.tasks.tensor_spec import FLOATS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from edgekd.geometry import Geometry
+    from edgekd.strict_json import JsonObject
+    from edgekd.tasks.breakdown import NamedPredictions
+    from edgekd.tasks.segmentation.by_class import MaskBreakdown
+    from edgekd.tasks.segmentation.evidence import MaskDetails
+    from edgekd.tasks.segmentation.score import MaskPredictions, PredictedMask
+    from edgekd.tasks.task import Arrays, Language, OutputShape, Stored, Tensors
+
+    Masks = NDArray[np.uint8]
+
+IGNORED = 255
+
+
+def _mean_iou(predictions: MaskPredictions, targets: Arrays) -> Evidence:
+    from edgekd.tasks.segmentation import evidence
+
+    return evidence.mean_iou(predictions, targets)
+
+
+def _mean_dice(predictions: MaskPredictions, targets: Arrays) -> Evidence:
+    from edgekd.tasks.segmentation import evidence
+
+    return evidence.mean_dice(predictions, targets)
+
+
+def _boundary_f1(predictions: MaskPredictions, targets: Arrays) -> Evidence:
+    from edgekd.tasks.segmentation import evidence
+
+    return evidence.boundary_f1(predictions, targets)
+
+
+def _iou_type() -> type[Evidence]:
+    from edgekd.tasks.segmentation.evidence import MeanIoU
+
+    return MeanIoU
+
+
+def _dice_type() -> type[Evidence]:
+    from edgekd.tasks.segmentation.evidence import MeanDice
+
+    return MeanDice
+
+
+def _boundary_type() -> type[Evidence]:
+    from edgekd.tasks.segmentation.evidence import BoundaryF1
+
+    return BoundaryF1
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """Each pixel belongs to one of the classes ``names``.
+
+    Outputs: ``logits`` (N, classes, H, W), of the masks' size; classes of smaller ones are enlarged to the nearest, so
+    that a network had better interpolate its logits itself, as torchvision's do. Targets: ``classes`` (N, H, W), uint8;
+    ``known`` (N, H, W), where a pixel counts. Data sets store masks (N, H, W), 255 where a pixel does not count.
+
+    Attributes:
+        dice_weight: of the Dice loss, next to the cross-entropy's 1.
+        soft: the loss against a teacher: KL along the classes, mean over positions, or channel-wise distillation, KL
+            along the positions of each class (:func:`edgekd.distill.losses.cwd.cwd_loss`).
+
+    Raises:
+        ModelError: an option is out of its range.
+    """
+
+    names: tuple[str, ...]
+    dice_weight: float = 1.0
+    soft: Literal["kl", "cwd"] = "kl"
+
+    name: ClassVar[str] = "segmentation"
+    outputs: ClassVar[str] = "masks"
+    reduction: ClassVar[Literal["argmax", "none"]] = "argmax"
+    breakdown_key: ClassVar[str | None] = "by_mask_class"
+    metrics: ClassVar[Sequence[Metric]] = (
+        Metric("miou", "mean IoU", "%", "higher", "bootstrap", _mean_iou, _iou_type),
+        Metric("mdice", "mean Dice", "%", "higher", "bootstrap", _mean_dice, _dice_type),
+        Metric("boundary_f1", "boundary F1", "%", "higher", "bootstrap", _boundary_f1, _boundary_type),
+    )
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.dice_weight < float("inf"):
+            raise ModelError(f"dice_weight is {self.dice_weight}; expected a number of at least 0")
+        if self.soft not in ("kl", "cwd"):
+            raise ModelError(f"soft is {self.soft!r}; expected kl or cwd")
+
+    @property
+    def output_shapes(self) -> Mapping[str, OutputShape]:
+        return {LOGITS: (len(self.names), None, None)}
+
+    @classmethod
+    def read_targets(cls, raw: NDArray[Any], count: int, where: str) -> Masks:
+        from edgekd.tasks.segmentation import masks
+
+        return masks.read_targets(raw, count, where)
+
+    @classmethod
+    def numbered(cls, stored: Masks, where: str) -> tuple[str, ...]:
+        from edgekd.tasks.segmentation import masks
+
+        return masks.numbered(stored, where)
+
+    @classmethod
+    def known(cls, stored: Masks) -> NDArray[np.bool_]:
+        found: NDArray[np.bool_] = (stored != IGNORED).any((1, 2))
+        return found
+
+    @classmethod
+    def unknown(cls, like: Masks, count: int) -> Masks:
+        import numpy as np
+
+        return np.full((count, *like.shape[1:]), IGNORED, np.uint8)
+
+    @classmethod
+    def contradict(cls, ours: Masks, theirs: Masks) -> bool:
+        return bool(((ours != IGNORED) & (theirs != IGNORED) & (ours != theirs)).any())
+
+    @classmethod
+    def move_targets(cls, stored: Masks, geometry: Geometry) -> Masks:
+        return geometry.resample(stored, IGNORED)
+
+    def adapted(self, stored: Masks) -> Segmentation:
+        return self
+
+    def must_be_named(self, stored: Masks, where: str) -> None:
+        from edgekd.tasks.segmentation import masks
+
+        masks.must_be_named(stored, self.names, where)
+
+    def must_be_learnable(self, stored: Masks, where: object, advice: str = "") -> None:
+        from edgekd.tasks.segmentation import masks
+
+        masks.must_be_learnable(stored, self.names, where, advice)
+
+    def describe(self, stored: Masks) -> str:
+        from edgekd.tasks.segmentation import masks
+
+        return masks.describe(stored, self.names)
+
+    def targets(self, stored: Stored) -> dict[str, Stored]:
+        return {"classes": stored, "known": stored != IGNORED}  # type: ignore[dict-item]
+
+    def to_rows(self, outputs: Arrays) -> NDArray[Any]:
+        return self.decode(outputs).classes
+
+    def from_rows(self, rows: NDArray[Any]) -> MaskPredictions:
+        from edgekd.tasks.segmentation import score
+
+        return score.of_rows(rows, len(self.names))
+
+    def is_finite(self, rows: NDArray[Any]) -> bool:
+        return bool(((rows >= 0) & (rows != IGNORED)).all())
+
+    def check(self, signature: Signature, targets: Arrays) -> None:
+        found = [(each.name, each.shape) for each in signature.outputs]
+        count = len(self.names)
+        if len(found) != 1 or found[0][0] != LOGITS or len(found[0][1]) != 3 or found[0][1][0] != count:
+            given = ", ".join(f"{name!r} of shape {shape}" for name, shape in found) or "nothing"
+            raise ModelError(
+                f"the network gives {given}; expected one output {LOGITS!r} of shape ({count}, height, width), a logit "
+                "for each class at each position: return that alone, or name another task"
+            )
+        if (dtype := signature.outputs[0].dtype) not in FLOATS:
+            raise ModelError(f"the network gives {dtype} values; logits are floating-point numbers")
+        self.check_targets(targets)
+
+    def check_targets(self, targets: Arrays) -> None:
+        classes = targets["classes"]
+        if classes.ndim != 3 or not classes.size or classes.dtype.kind not in "biu":
+            raise DataError(f"masks are {classes.dtype} {classes.shape}, expected a class for each pixel: (N, H, W)")
+        known = classes[targets["known"]]
+        if known.size and known.max() >= len(self.names):
+            raise DataError(f"masks have the class {known.max()}, and there are the classes 0 to {len(self.names) - 1}")
+
+    def check_outputs(self, outputs: Tensors, network: str) -> None:
+        from edgekd.tasks.segmentation import train
+
+        train.must_be_logits(outputs[LOGITS], network)
+
+    def warnings(self, targets: Arrays) -> list[str]:
+        import numpy as np
+
+        from edgekd.tasks.segmentation import masks
+
+        stored = np.where(targets["known"], targets["classes"], IGNORED).astype(np.uint8)
+        left_out = [self.names[each] for each in masks.absent(stored, len(self.names))]
+        if not left_out:
+            return []
+        return [
+            f"no pixel is known to be {', '.join(map(repr, left_out))}: mean IoU, Dice and boundary F1 leave such a "
+            "class out, or count it as 0 if it is predicted"
+        ]
+
+    def strata(self, targets: Arrays) -> NDArray[np.int64] | None:
+        return None
+
+    def loss(self, outputs: Tensors, targets: Tensors, label_smoothing: float = 0.0) -> dict[str, Tensor]:
+        from edgekd.tasks.segmentation import train
+
+        given = outputs[LOGITS], targets["classes"], targets["known"]
+        terms = {"labels": train.cross_entropy(*given, label_smoothing)}
+        return {**terms, "dice": self.dice_weight * train.dice_loss(*given)} if self.dice_weight else terms
+
+    def soft_loss(
+        self, student: Tensors, teacher: Tensors, targets: Tensors, temperature: float | None = None
+    ) -> dict[str, Tensor]:
+        from edgekd.tasks.segmentation import train
+
+        loss, usual = (train.pixel_kd_loss, 1.0) if self.soft == "kl" else (train.cwd_loss, 4.0)
+        return {"teacher": loss(student[LOGITS], teacher[LOGITS], usual if temperature is None else temperature)}
+
+    def divergence(self, outputs: Tensors, reference: Tensors) -> Tensor:
+        from edgekd.tasks.segmentation import train
+
+        return train.divergence(outputs[LOGITS], reference[LOGITS])
+
+    def fitted(self, outputs: Callable[[], Arrays], targets: Arrays) -> Segmentation:
+        return self
+
+    def decode(self, outputs: Arrays) -> MaskPredictions:
+        from edgekd.tasks.segmentation import score
+
+        return score.decode(outputs[LOGITS])
+
+    def details(self, outputs: Arrays, targets: Arrays) -> MaskDetails:
+        from edgekd.tasks.segmentation import evidence
+
+        return evidence.details(self.decode(outputs), targets)
+
+    def breakdown(
+        self, before: NamedPredictions, after: NamedPredictions, targets: Arrays, runtime: str
+    ) -> MaskBreakdown:
+        from edgekd.tasks.segmentation.by_class import by_class
+
+        return by_class(before, after, targets, self.names, runtime)
+
+    @staticmethod
+    def breakdown_from_json(document: JsonObject) -> MaskBreakdown:
+        from edgekd.tasks.segmentation.by_class import MaskBreakdown
+
+        return MaskBreakdown.from_json(document)
+
+    def decoder(self) -> dict[str, str]:
+        return {}
+
+    def agree(self, ours: MaskPredictions, theirs: MaskPredictions) -> NDArray[np.bool_]:
+        from edgekd.tasks.segmentation import score
+
+        return score.agree(ours, theirs)
+
+    def settled(self, outputs: Arrays, tolerances: Mapping[str, float]) -> NDArray[np.bool_]:
+        from edgekd.tasks.segmentation import score
+
+        return score.settled(outputs[LOGITS], tolerances[LOGITS])
+
+    def describe_outputs(self) -> str:
+        return (
+            "one logit per class for each position; a pixel has the class of its largest logit, and where the image is "
+            "larger than the logits, that of the nearest position"
+        )
+
+    def code(self, language: Language) -> str:
+        return ""
+
+    def sample_predictions(
+        self, predictions: MaskPredictions, top: int = 3, geometry: Sequence[Geometry] | None = None
+    ) -> list[PredictedMask]:
+        from edgekd.tasks.segmentation import score
+
+        return score.sample_predictions(predictions, self.names, geometry)

@@ -1,0 +1,181 @@
+"""Class by class: the IoU of two networks on the same test images, and the masks that changed most."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from edgekd.formatting import Column, exceeds, percent, points
+from edgekd.tasks.breakdown import (
+    NAMED,
+    GroupChange,
+    LostGroup,
+    NamedPredictions,
+    Panel,
+    PanelTable,
+    ReportPart,
+    Shot,
+    ends,
+    lost_and_gained,
+    said,
+)
+from edgekd.tasks.segmentation.evidence import MeanIoU, fitted, overlaps
+from edgekd.tasks.segmentation.masks import IGNORED, png
+
+# Points of IoU that a class may lose before it is named in a warning.
+MOST_LOST = 3
+# Images whose masks a report shows, and the longer side that they are made smaller for.
+SHOWN, SIDE = 4, 128
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Png = Annotated[str, Field(pattern="^[A-Za-z0-9+/]*=*$", max_length=1 << 18)]
+
+
+class MaskClass(ReportPart):
+    """One class: the share of the known test pixels that it has, and its IoU before and after, None for none."""
+
+    name: str
+    share: Share
+    iou_before: Share | None = None
+    iou_after: Share | None = None
+
+
+class MaskExample(ReportPart):
+    """The masks of test image ``sample``, PNG in base64: the true one, and those before and after."""
+
+    sample: Annotated[int, Field(ge=0)]
+    changed: Share
+    actual: Png
+    before: Png
+    after: Png
+
+
+class MaskBreakdown(ReportPart):
+    """The IoU of the networks ``before`` and ``after`` in ``runtime``, class by class, with the most changed masks."""
+
+    before: str
+    after: str
+    runtime: str
+    classes: tuple[MaskClass, ...]
+    examples: tuple[MaskExample, ...] = ()
+
+    @property
+    def changed(self) -> list[tuple[MaskClass, GroupChange]]:
+        """Return the classes that have a figure, the most lost first."""
+        known = [
+            (each, GroupChange(each.name, each.iou_before, each.iou_after))
+            for each in self.classes
+            if each.iou_before is not None and each.iou_after is not None
+        ]
+        return sorted(known, key=lambda each: each[1].after - each[1].before)
+
+    def lost(self) -> list[LostGroup]:
+        return [
+            LostGroup(
+                "class_lost",
+                f"{self.after} has an IoU of {change.after:.1%} for class {change.name!r} and the {self.before} "
+                f"{change.before:.1%}, on {each.share:.2%} of the test pixels",
+                change,
+            )
+            for each, change in self.changed
+            if exceeds(100 * (change.before - change.after), MOST_LOST)
+        ]
+
+    def panel(self) -> Panel:
+        shown = ends(self.changed)
+        columns = [
+            Column("Class", lambda each: each[0].name, number=False),
+            Column(self.before, lambda each: percent(each[1].before)),
+            Column(self.after, lambda each: percent(each[1].after)),
+            Column("Change", lambda each: points(100 * (each[1].after - each[1].before))),
+            Column("Share of pixels", lambda each: percent(each[0].share)),
+        ]
+        return Panel(
+            name="classes",
+            heading="Class by class",
+            sentences=said(self._sentence(), len(shown), len(self.classes), self.runtime),
+            picture="IoU class by class",
+            axis="intersection over union in %",
+            before=self.before,
+            after=self.after,
+            groups=[change for _, change in shown],
+            table=PanelTable("IoU of each class", columns, shown),
+            further=(),
+            short=self._short(),
+            shots=[shot for each in self.examples for shot in self._shots(each)],
+        )
+
+    def _shots(self, each: MaskExample) -> list[Shot]:
+        where = f"test image {each.sample}"
+        return [
+            Shot(each.actual, f"true mask, {where}"),
+            Shot(each.before, f"{self.before}, {where}"),
+            Shot(each.after, f"{self.after}, {where}: {percent(each.changed)} of the pixels changed"),
+        ]
+
+    def _sentence(self) -> str:
+        changes = [change.after - change.before for _, change in self.changed]
+        return lost_and_gained(changes, "classes", "IoU", self.before, self.after)
+
+    def _short(self) -> str:
+        lost = [change for _, change in self.changed if change.after < change.before][:NAMED]
+        named = [f"{each.name}, {percent(each.before)} → {percent(each.after)}" for each in lost]
+        return " ".join([self._sentence(), *([f"Most lost: {'; '.join(named)}."] if named else [])])
+
+
+def by_class(
+    before: NamedPredictions, after: NamedPredictions, targets: Mapping[str, NDArray[Any]], names: Sequence[str],
+    runtime: str,
+) -> MaskBreakdown:  # fmt: skip
+    """Return the IoU of each class for two networks' predictions of the same images in the same order.
+
+    Args:
+        targets: ``classes`` (N, H, W) and ``known``.
+        names: of the classes, by their number.
+        runtime: that both ran in.
+    """
+    counts = [overlaps(each.predictions, targets) for each in (before, after)]
+    was, now = (MeanIoU(*each).by_class(np.ones((1, len(each[0]))))[0].tolist() for each in counts)
+    pixels = counts[0][2].sum(0)
+    return MaskBreakdown(
+        before=before.network,
+        after=after.network,
+        runtime=runtime,
+        classes=tuple(
+            MaskClass(name=name, share=share, iou_before=_known(first), iou_after=_known(second))
+            for name, share, first, second in zip(
+                names, (pixels / max(1, pixels.sum())).tolist(), was, now, strict=True
+            )
+        ),
+        examples=_examples(before, after, targets, len(names)),
+    )
+
+
+def _known(value: float) -> float | None:
+    return None if value != value else value
+
+
+def _examples(
+    before: NamedPredictions, after: NamedPredictions, targets: Mapping[str, NDArray[Any]], count: int
+) -> tuple[MaskExample, ...]:
+    was, now = (fitted(each.predictions, targets) for each in (before, after))
+    actual = np.where(targets["known"], targets["classes"], IGNORED).astype(np.uint8)
+    changed = ((was != now) & targets["known"]).mean((1, 2))
+    most = np.argsort(-changed, kind="stable")[:SHOWN]
+    step = -(-max(actual.shape[1:]) // SIDE)
+    return tuple(
+        MaskExample(
+            sample=int(index),
+            changed=float(changed[index]),
+            **{
+                name: b64encode(png(masks[index, ::step, ::step], count)).decode()
+                for name, masks in (("actual", actual), ("before", was), ("after", now))
+            },
+        )
+        for index in most
+    )

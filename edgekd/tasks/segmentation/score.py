@@ -1,0 +1,104 @@
+"""Masks from logits. NumPy alone, for readers of bundles and reports without PyTorch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgekd.formatting import percent
+from edgekd.tasks.segmentation.masks import IGNORED, png, resized
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from edgekd.geometry import Geometry
+    from edgekd.strict_json import JsonObject
+
+    Masks = NDArray[np.uint8]
+
+# Of pixels whose logits are not finite. No class has this number, so they are never predicted correctly.
+NO_CLASS = IGNORED
+# Of a sample's pixels, the share that two networks predict alike from which on they agree.
+AGREEING = 0.99
+
+
+@dataclass(frozen=True, eq=False)
+class MaskPredictions:
+    """``classes`` (N, H, W) of ``count``, for each position, :data:`NO_CLASS` where logits are not finite."""
+
+    classes: Masks
+    count: int
+
+
+def decode(logits: NDArray[Any]) -> MaskPredictions:
+    """Return the class with the largest logit of each position, the first of equal ones; logits (N, classes, H, W)."""
+    with np.errstate(invalid="ignore"):
+        found = np.where(np.isfinite(logits).all(1), logits.argmax(1), NO_CLASS)
+    return MaskPredictions(found.astype(np.uint8), logits.shape[1])
+
+
+def of_rows(rows: NDArray[Any], count: int) -> MaskPredictions:
+    """Return the predictions that rows (N, H, W) of ``count`` classes mean; below 0 is where logits were not finite."""
+    return MaskPredictions(np.where(rows < 0, NO_CLASS, rows).astype(np.uint8), count)
+
+
+def agree(ours: MaskPredictions, theirs: MaskPredictions) -> NDArray[np.bool_]:
+    """Return of which samples (N,) two networks predict :data:`AGREEING` of the pixels alike."""
+    classes = resized(theirs.classes, ours.classes.shape[1:])
+    found: NDArray[np.bool_] = (ours.classes == classes).mean((1, 2)) >= AGREEING
+    return found
+
+
+def settled(logits: NDArray[Any], tolerance: float) -> NDArray[np.bool_]:
+    """Return in which samples (N,) the two largest logits of :data:`AGREEING` pixels differ by above ``tolerance``."""
+    if logits.shape[1] == 1:
+        return np.ones(len(logits), bool)
+    best = np.partition(logits, -2, axis=1)
+    found: NDArray[np.bool_] = (best[:, -1] - best[:, -2] > tolerance).mean((1, 2)) >= AGREEING
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class PredictedMask:
+    """The mask (H, W) of one sample, and each class's share of its pixels, the largest first."""
+
+    mask: Masks
+    shares: tuple[tuple[str, float], ...]
+    count: int
+
+    def to_json(self) -> JsonObject:
+        height, width = self.mask.shape
+        return {"height": height, "width": width, "shares": dict(self.shares)}
+
+    def to_text(self) -> str:
+        return ", ".join(f"{name} {percent(share)}" for name, share in self.shares) or "no class"
+
+    def to_cells(self) -> dict[str, str]:
+        return {"shares": "|".join(f"{name}={share:.6g}" for name, share in self.shares)}
+
+    def to_files(self) -> dict[str, bytes]:
+        """Return the mask as a PNG of indices, each of which is a class, with a palette to look at."""
+        return {"mask.png": png(self.mask, self.count)}
+
+
+def sample_predictions(
+    predictions: MaskPredictions, names: Sequence[str], geometry: Sequence[Geometry] | None = None
+) -> list[PredictedMask]:
+    """Return each sample's mask with the classes that are in it, in the file's size where ``geometry`` is given."""
+    found = []
+    for index, mask in enumerate(predictions.classes):
+        if geometry is not None:
+            way = geometry[index]
+            [mask] = way.inverse().resample(resized(mask[None], way.after), IGNORED)
+        found.append(PredictedMask(mask, _shares(mask, names), len(names)))
+    return found
+
+
+def _shares(mask: Masks, names: Sequence[str]) -> tuple[tuple[str, float], ...]:
+    counts = np.bincount(mask.ravel(), minlength=len(names))[: len(names)]
+    order = np.argsort(-counts, kind="stable")
+    return tuple((names[index], float(counts[index] / mask.size)) for index in order if counts[index])

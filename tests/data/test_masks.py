@@ -1,0 +1,93 @@
+"""Folders of images and masks: what is read of them, and mistakes that are named."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgekd.data import load_data
+from edgekd.data.options import Data
+from edgekd.errors import DataError
+from edgekd.tasks.classification import Classification
+from edgekd.tasks.segmentation import Segmentation
+
+COLOURS = np.array([[0, 0, 0], [250, 10, 10], [10, 10, 250]], np.uint8)
+
+
+def folder(root: Path, coloured: bool = False, classes: str = "sky\nroad\ncar\n") -> Path:
+    """20 training and 5 test images of 8x8 pixels, each grey, with its mask."""
+    random = np.random.default_rng(0)
+    for part, count in (("train", 20), ("test", 5)):
+        for kind in ("images", "masks"):
+            (root / part / kind).mkdir(parents=True)
+        for number in range(count):
+            mask = random.integers(0, 3, (8, 8)).astype(np.uint8)
+            pixels = mask * 100 + random.integers(0, 20, (8, 8)).astype(np.uint8)
+            Image.fromarray(pixels).save(root / part / "images" / f"{number:02}.png")
+            picture = Image.fromarray(COLOURS[mask] if coloured else mask)
+            picture.save(root / part / "masks" / f"{number:02}.png")
+    (root / "classes.txt").write_text(classes)
+    return root
+
+
+def loaded(root: Path, **more):
+    return load_data(Data(source="masks", path=root, **more), kind=Segmentation)
+
+
+def test_indices_and_colours_give_the_same(tmp_path):
+    indexed = loaded(folder(tmp_path / "a"))
+    legend = "".join(f"{name} {r} {g} {b}\n" for name, (r, g, b) in zip(("sky", "road", "car"), COLOURS, strict=True))
+    coloured = loaded(folder(tmp_path / "b", coloured=True, classes=legend))
+    assert indexed.classes == coloured.classes == ("sky", "road", "car")
+    assert (indexed.test.labels == coloured.test.labels).all()
+    assert indexed.test.labels.shape == (5, 8, 8)
+
+
+def test_masks_are_resized_with_their_images(tmp_path):
+    data = loaded(folder(tmp_path), image_size=16, resize="letterbox")
+    assert data.input_shape == (1, 16, 16)
+    own = np.asarray(Image.open(tmp_path / "test" / "masks" / "00.png"))
+    assert (data.test.labels[0].numpy()[::2, ::2] == own).all()
+
+
+def test_an_ignored_colour(tmp_path):
+    legend = "sky 0 0 0\nroad 250 10 10\nignored 10 10 250\n"
+    data = loaded(folder(tmp_path, coloured=True, classes=legend))
+    assert data.classes == ("sky", "road") and set(np.unique(data.test.labels)) == {0, 1, 255}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda root: (root / "train/masks/03.png").unlink(), "images/03.png has no mask .*masks/03.png: add it"),
+        (lambda root: (root / "classes.txt").unlink(), "classes.txt"),
+        (lambda root: (root / "classes.txt").write_text("sky\n\ncar\n"), "classes.txt:2: the line is empty"),
+        (
+            lambda root: (root / "classes.txt").write_text("sky\nroad\n"),
+            r"masks/0\d.png: the class 2 at x \d, y \d, and classes.txt names the classes 0 to 1",
+        ),
+        (
+            lambda root: Image.new("L", (9, 8)).save(root / "test/masks/01.png"),
+            "masks/01.png has 9x8 pixels and its image .*images/01.png 8x8",
+        ),
+        (
+            lambda root: Image.new("RGB", (8, 8), (1, 2, 3)).save(root / "test/masks/01.png"),
+            r"masks/01.png: the colour \(1, 2, 3\) at x 0, y 0 is in no line of classes.txt",
+        ),
+        (lambda root: (root / "test/masks/01.png").write_bytes(b"?"), "masks/01.png: not a readable image"),
+        (
+            lambda root: (root / "classes.txt").write_text("sky\nroad\ncar\nbus\n"),
+            "no pixel of the training masks is 'bus'",
+        ),
+    ],
+)
+def test_mistakes_are_named(tmp_path, change, said):
+    change(folder(tmp_path))
+    with pytest.raises(DataError, match=said):
+        loaded(tmp_path)
+
+
+def test_another_task_is_refused(tmp_path):
+    with pytest.raises(DataError, match="the task is classification: set task: segmentation"):
+        load_data(Data(source="masks", path=folder(tmp_path)), kind=Classification)

@@ -1,0 +1,128 @@
+import re
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgekd.errors import DataError, ModelError
+from edgekd.geometry import Geometry
+from edgekd.tasks.breakdown import NamedPredictions
+from edgekd.tasks.registry import TASKS
+from edgekd.tasks.segmentation import Segmentation
+from edgekd.tasks.segmentation.by_class import MaskBreakdown
+from edgekd.tasks.segmentation.masks import palette
+from edgekd.tasks.signature import Signature, TensorSpec
+from tests.tasks.segmentation.drawn import CLASSES, drawn, partly
+
+NAMES = tuple("abcd")
+TASK = Segmentation(NAMES)
+
+
+def test_it_is_registered_and_decodes_alike_from_a_bundle():
+    again = TASKS.find("segmentation")(NAMES, **TASK.decoder())
+    _, logits = drawn(3)
+    assert TASK.agree(TASK.decode({"logits": logits}), again.decode({"logits": logits})).all()
+    assert TASK.is_finite(TASK.to_rows({"logits": logits}))
+
+
+def test_targets_of_users():
+    masks, _ = drawn(3)
+    signed = masks.astype(np.int64)
+    signed[0, 0, 0] = -1
+    stored = TASK.read_targets(signed, 3, "f")
+    assert stored.dtype == np.uint8 and stored[0, 0, 0] == 255
+    assert TASK.numbered(stored, "f") == ("0", "1", "2", "3")
+    assert TASK.known(stored).all() and not TASK.known(TASK.unknown(stored, 2)).any()
+    assert not TASK.contradict(stored[0], masks[0]) and TASK.contradict(masks[0], masks[1])
+    assert TASK.describe(masks[0]).startswith("'a'")
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (np.zeros((3, 4)), "f gives 3 samples and masks of shape (3, 4) (float64); expected the index of a class"),
+        (np.full((3, 4, 4), 300), "f: a pixel is 300; expected the index of a class"),
+    ],
+)
+def test_targets_that_are_no_masks(raw, said):
+    with pytest.raises(DataError, match=re.escape(said)):
+        TASK.read_targets(raw, 3, "f")
+
+
+def test_classes_beyond_the_names_and_classes_without_a_pixel():
+    masks, _ = drawn(3)
+    masks[1, 2, 3] = 7
+    with pytest.raises(DataError, match="f: mask 1 has the class 7 at x 3, y 2, and there are the classes 0 to 3"):
+        TASK.must_be_named(masks, "f")
+    with pytest.raises(DataError, match="f: no pixel of the training masks is 'd'; add some"):
+        TASK.must_be_learnable(np.where(masks == 3, 0, masks), "f")
+    with pytest.raises(DataError, match="the task is segmentation"):
+        TASK.must_be_learnable(np.zeros(3, int), "f")
+
+
+def test_networks_that_are_not_its_own():
+    targets = TASK.targets(drawn(3)[0])
+
+    def signature(*shape: int) -> Signature:
+        return Signature((TensorSpec("input", (3, 16, 16)),), (TensorSpec("logits", shape),))
+
+    TASK.check(signature(4, 16, 16), targets)
+    for shape in ((4,), (5, 16, 16)):
+        with pytest.raises(ModelError, match=re.escape("shape (4, height, width), a logit for each class at each")):
+            TASK.check(signature(*shape), targets)
+    with pytest.raises(DataError, match="masks have the class 3, and there are the classes 0 to 2"):
+        Segmentation(NAMES[:3]).check_targets(targets)
+    with pytest.raises(ModelError, match="dice_weight is -1"):
+        Segmentation(NAMES, dice_weight=-1)
+
+
+def test_masks_move_with_their_images():
+    masks, _ = drawn(2)
+    flip = Geometry(np.tile([-1.0, 1], (2, 1)), np.tile([16.0, 0], (2, 1)), (16, 16), (16, 16))
+    assert (TASK.move_targets(masks, flip) == masks[:, :, ::-1]).all()
+
+
+def test_predictions_of_samples():
+    masks, logits = drawn(2, noise=0)
+    predictions = TASK.decode({"logits": logits})
+    found = TASK.sample_predictions(predictions)[0]
+    assert found.to_json()["shares"]["a"] == pytest.approx((masks[0] == 0).mean())
+    assert found.to_text().startswith("a ") and found.to_cells()["shares"].startswith("a=")
+    image = Image.open(BytesIO(found.to_files()["mask.png"]))
+    assert image.mode == "P" and (np.asarray(image) == masks[0]).all()
+    assert image.getpalette()[: 3 * CLASSES] == palette(CLASSES)[:CLASSES].ravel().tolist()
+    larger = Geometry.resized(1, (32, 32), (16, 16))
+    [first, _] = TASK.sample_predictions(predictions, geometry=[larger, larger])
+    assert first.mask.shape == (32, 32) and (first.mask[::2, ::2] == masks[0]).all()
+
+
+def test_colours_are_pascal_vocs():
+    assert palette(4)[:4].tolist() == [[0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0]]
+
+
+def test_what_is_settled_agrees():
+    _, logits = drawn(40, noise=0.05)
+    settled = TASK.settled({"logits": logits}, {"logits": 0.1})
+    moved = logits + np.random.default_rng(0).uniform(-0.05, 0.05, logits.shape)
+    assert settled.all()
+    assert TASK.agree(TASK.decode({"logits": logits}), TASK.decode({"logits": moved}))[settled].all()
+    assert not TASK.settled({"logits": drawn(5, noise=2)[1]}, {"logits": 1}).any()
+
+
+def test_class_by_class():
+    masks, logits = drawn(20)
+    worse = logits.copy()
+    worse[:, 2] -= 2
+    before, after = (
+        NamedPredictions(name, TASK.decode({"logits": each})) for name, each in (("x", logits), ("y", worse))
+    )
+    found = TASK.breakdown(before, after, TASK.targets(partly(masks)), "r")
+    assert MaskBreakdown.from_json(found.to_json()) == found
+    assert found.changed[0][0].name == "c"
+    [lost] = [each for each in found.lost() if "'c'" in each.message]
+    assert lost.code == "class_lost"
+    panel = found.panel()
+    assert len(panel.shots) == 12 and panel.short.startswith("Of 4 classes")
+    details = TASK.details({"logits": logits}, TASK.targets(masks)).to_json()
+    assert len(details["iou_by_class"]) == 4 and 0.5 < details["pixel_accuracy"] < 1
