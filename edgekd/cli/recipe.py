@@ -86,7 +86,7 @@ def checked_space(path: Path, overrides: list[str]) -> tuple[dict[str, Any], str
     arms = [arm.name for arm in space.arms]
     document = {"name": space.base.name, "arms": arms, "dimensions": [each.name for each in space.dimensions]}
     count = "1 kind of student" if len(arms) == 1 else f"{len(arms)} kinds of students"
-    return document, f"ok  {space.base.name}  (edgekd fit: {count}: {', '.join(arms)})"
+    return document, f"ok  {space.base.name}  (edgekd fit: {count}: {'; '.join(arms)})"
 
 
 def to_json(recipe: "Recipe") -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from edgekd.errors import RecipeError
@@ -41,9 +41,14 @@ class OpenRange:
 
 @dataclass(frozen=True)
 class OpenChoice:
-    """OpenValues to choose from, in the form of the recipe's YAML."""
+    """Some values, in the form of the recipe's YAML.
+
+    Attributes:
+        labels: the keys of the values where they are written as a mapping, else their indices.
+    """
 
     values: tuple[Any, ...]
+    labels: tuple[str | int, ...] = field(default=(), compare=False)
 
     @property
     def examples(self) -> tuple[Any, ...]:
@@ -91,16 +96,16 @@ def open_places(value: Any, loc: Loc = ()) -> Iterator[Loc]:
             yield from open_places(item, here)
 
 
-def filled(tree: Tree, loc: Loc, value: Any, index: int | None = None) -> Tree:
+def filled(tree: Tree, loc: Loc, value: Any, label: str | int | None = None) -> Tree:
     """Return a copy of ``tree`` with ``value`` in place of the open field at ``loc``.
 
     Args:
-        index: that of the value in its choice, so that mistakes are located in the line that it was written in.
+        label: that of the value in its choice, so that mistakes are located in the line that it was written in.
     """
     copy = Tree(deepcopy(tree.value), dict(tree.origins))
     origins = {loc: copy.origin(loc)}
-    if index is not None:
-        item = (*loc, CHOICE, index)
+    if label is not None:
+        item = (*loc, CHOICE, label)
         origins |= {(*loc, *each[len(item) :]): origin for each, origin in copy.below(item).items()}
     copy.put(loc, deepcopy(value), origins)
     return copy
@@ -140,14 +145,15 @@ def _choice(tree: Tree, loc: Loc, content: dict[str, Any]) -> OpenChoice:
     values, at = content[CHOICE], (*loc, CHOICE)
     if LOG in content:
         raise _wrong(tree, (*loc, LOG), "log is of a range; leave it out")
-    if not isinstance(values, list):
+    if not isinstance(values, list | dict):
         raise _wrong(tree, at, f"expected a list of values, got {shown(values)}")
+    labels, values = (list(values), list(values.values())) if isinstance(values, dict) else (range(len(values)), values)
     if len(values) < 2:
         raise _wrong(tree, at, "a choice has two values at least; write the value itself in its place")
-    for index, value in enumerate(values):
+    for index, (label, value) in enumerate(zip(labels, values, strict=True)):
         if value in values[:index]:
-            raise _wrong(tree, (*at, index), f"{shown(value)} is there twice; leave one of them out")
-    return OpenChoice(tuple(values))
+            raise _wrong(tree, (*at, label), f"{shown(value)} is there twice; leave one of them out")
+    return OpenChoice(tuple(values), tuple(labels))
 
 
 def _wrong(tree: Tree, loc: Loc, message: str) -> RecipeError:

@@ -32,6 +32,13 @@ PATHS: tuple[Loc, ...] = (
     ("student", "model"),
 )
 OTHERS = ("teacher", "others")
+# An open field in the JSON Schema of a recipe.
+OPEN = {
+    "type": "object",
+    "properties": {"search": {"type": "array"}, "choice": {"type": ["array", "object"]}, "log": {"type": "boolean"}},
+    "anyOf": [{"required": ["search"]}, {"required": ["choice"]}],
+    "additionalProperties": False,
+}
 # Besides the metrics of the task.
 OBJECTIVES = ("latency", "size", "energy")
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
@@ -209,6 +216,22 @@ def json_schema() -> dict[str, Any]:
     schema["properties"]["extends"] = {"type": "string", "description": "a recipe that this one changes"}
     sections = {"data": "Data", "teacher": "Teacher", "student": "Student"}
     required = {key: {"required": schema["$defs"][name].pop("required")} for key, name in sections.items()}
+    _open_in_json(schema)
     schema["if"] = {"not": {"required": ["extends"]}}
     schema["then"] = {"required": schema.pop("required"), "properties": required}
+    # 'edgekd fit' finds them.
+    schema["then"]["required"].remove("stages")
+    del required["student"]
     return schema
+
+
+def _open_in_json(schema: dict[str, Any]) -> None:
+    """Allow an open field, as :mod:`edgekd.recipe.open_fields` reads it, in the place of what a search may find."""
+    sections = [schema["$defs"][name] for name in ("Student", "Loss", *(stage.__name__ for stage in STAGES.values()))]
+    places = [*((section["properties"], key) for section in sections for key in section["properties"])]
+    forms = schema["properties"]["stages"]["items"]["anyOf"][1:]
+    places += [(form["properties"], key) for form in forms for key in form["properties"]]
+    for properties, key in (*places, (schema["properties"], "student"), (schema["properties"], "stages")):
+        kind = properties[key]
+        kept = {word: kind.pop(word) for word in ("description", "title", "default") if word in kind}
+        properties[key] = {**kept, "anyOf": [*(kind["anyOf"] if list(kind) == ["anyOf"] else [kind]), OPEN]}

@@ -97,9 +97,10 @@ def _students(tree: Tree, head: Recipe | None) -> Iterator[tuple[NamedStudent, T
         named = isinstance(section, dict) and isinstance(section.get("model"), str)
         yield NamedStudent(section["model"] if named else "student", section if named else None), tree
         return
-    sections = [_section(tree, index, value) for index, value in enumerate(choice.values)]
-    for index, student in enumerate(named_students(sections)):
-        taken = filled(tree, STUDENT, student.section, index)
+    labelled = list(zip(choice.labels, choice.values, strict=True))
+    students = named_students([_section(tree, label, value) for label, value in labelled])
+    for label, student in zip(choice.labels, students, strict=True):
+        taken = filled(tree, STUDENT, student.section, label)
         if student.section is None:
             del taken.value["student"]
         else:
@@ -107,14 +108,14 @@ def _students(tree: Tree, head: Recipe | None) -> Iterator[tuple[NamedStudent, T
         yield student, taken
 
 
-def _section(tree: Tree, index: int, value: Any) -> dict[str, Any] | None:
+def _section(tree: Tree, label: str | int, value: Any) -> dict[str, Any] | None:
     """Return the section of a student in a choice: a network's name stands for it, and ``teacher`` for its own."""
     if value == TEACHER:
         return None
     if isinstance(value, str):
         return {"model": value}
     if not isinstance(value, dict) or not isinstance(value.get("model"), str):
-        loc = (*STUDENT, "choice", index)
+        loc = (*STUDENT, "choice", label)
         raise mistake(tree.origin(loc), loc, f"expected a network's name, or a section with model, got {shown(value)}")
     return value
 
@@ -133,9 +134,9 @@ def _expanded(variant: _Variant) -> Iterator[_Variant]:
     for loc, values in open_fields(tree).items():
         if isinstance(values, OpenChoice) and _is_structure(loc, values):
             words = str(loc[-1]) if isinstance(loc[-1], str) else f"stage {loc[-1]}"
-            for index, value in enumerate(values.values):
-                name = f"{variant.name}, {words} {index + 1}"
-                yield from _expanded(replace(variant, name=name, tree=filled(tree, loc, value, index)))
+            for label, value in zip(values.labels, values.values, strict=True):
+                name = f"{variant.name}: {label if isinstance(label, str) else f'{words} {label + 1}'}"
+                yield from _expanded(replace(variant, name=name, tree=filled(tree, loc, value, label)))
             return
     yield variant
 
@@ -175,7 +176,7 @@ def _arm(variant: _Variant, mistakes: dict[str, None]) -> Arm:
 def _taking(base: Tree, loc: Loc, values: OpenValues, index: int, written: Tree | None = None) -> Tree:
     """Return ``base`` with the value ``index`` of ``values`` at ``loc``, located where ``written`` has it."""
     source = Tree(base.value, {**base.origins, **(written.below(loc) if written else {})})
-    return filled(source, loc, values.examples[index], index if isinstance(values, OpenChoice) else None)
+    return filled(source, loc, values.examples[index], values.labels[index] if isinstance(values, OpenChoice) else None)
 
 
 def _validated(tree: Tree, mistakes: dict[str, None]) -> Recipe | None:

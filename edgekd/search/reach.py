@@ -8,6 +8,7 @@ from edgekd.data import DataSet
 from edgekd.errors import EdgekdError, RecipeError
 from edgekd.formatting import percent
 from edgekd.pipeline.plan import plan, trial_of
+from edgekd.pipeline.start import starts_of
 from edgekd.recipe.open_fields import OpenRange
 from edgekd.search.space import ARM, Arm, Dimension, Space, located
 from edgekd.stages.work import WORK
@@ -66,7 +67,7 @@ def within_reach(space: Space, data: DataSet) -> Reach:
 
 def _reached(space: Space, arm: Arm, data: DataSet) -> Arm:
     recipe = space.recipe({ARM: arm.name})
-    planned = plan(recipe, data)
+    starts = starts_of(recipe, data)
     dimensions = []
     for dimension in arm.dimensions:
         if dimension.is_cut:
@@ -75,10 +76,10 @@ def _reached(space: Space, arm: Arm, data: DataSet) -> Arm:
             stage = recipe.stages[index]
             least = WORK[stage.name].least
             if least is not None:
-                trial = trial_of(recipe, stage, planned.starts, len(data.train), data.task)
-                reached = least(stage, trial, str(dimension.path[-1]))
-                dimension = _above(dimension, reached, arm)
+                trial = trial_of(recipe, stage, starts, len(data.train), data.task)
+                dimension = _above(dimension, least(stage, trial, str(dimension.path[-1])), arm)
         dimensions.append(dimension)
+    plan(recipe, data)
     return replace(arm, dimensions=tuple(dimensions))
 
 

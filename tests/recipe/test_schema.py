@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from edgekd.recipe import Data, Distill, Prune, Quantize, Recipe, Teacher, Train, json_schema, load_recipe
 
 from .conftest import SMALL
-from .test_load import SHIPPED
+from .test_load import FITTED, SHIPPED
 
 Write = Callable[..., Path]
 
@@ -75,10 +75,10 @@ def test_python_is_held_to_the_same_rules() -> None:
 
 def test_schema_is_json_and_names_every_form_of_a_stage() -> None:
     schema = json.loads(json.dumps(json_schema()))
-    forms = schema["properties"]["stages"]["items"]["anyOf"]
+    forms = schema["properties"]["stages"]["anyOf"][0]["items"]["anyOf"]
     assert forms[0] == {"enum": ["distill", "factorize", "prune", "quantize"]}
     assert [form["required"] for form in forms[1:]] == [["distill"], ["factorize"], ["prune"], ["quantize"]]
-    assert schema["$defs"]["Distill"]["properties"]["temperature"]["exclusiveMinimum"] == 0
+    assert schema["$defs"]["Distill"]["properties"]["temperature"]["anyOf"][0]["exclusiveMinimum"] == 0
 
 
 def test_every_field_is_described() -> None:
@@ -97,6 +97,11 @@ def test_shipped_recipes_satisfy_the_schema(path: Path) -> None:
     assert errors(load_recipe(path).to_json()) == []
 
 
+@pytest.mark.parametrize("path", FITTED, ids=lambda path: path.name)
+def test_recipes_for_a_search_satisfy_the_schema(path: Path) -> None:
+    assert errors(yaml.safe_load(path.read_text())) == []
+
+
 @pytest.mark.parametrize(
     ("old", "new", "valid"),
     [
@@ -111,6 +116,9 @@ def test_shipped_recipes_satisfy_the_schema(path: Path) -> None:
         ("- distill", "- {distill: {}, prune: {}}", False),
         ("macs: 0.5", "mcas: 0.5", False),
         ("macs: 0.5", "macs: 2", False),
+        ("macs: 0.5", "macs: {search: [0.2, 0.9]}", True),
+        ("macs: 0.5", "macs: {serach: [0.2, 0.9]}", False),
+        ("{macs: 0.5}", "{choice: [{macs: 0.5}, {depth: 0.5}]}", True),
         ("name: small", "name: .small", False),
     ],
 )

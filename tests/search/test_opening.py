@@ -8,6 +8,7 @@ from edgekd.recipe.load import load_recipe
 from edgekd.recipe.open_fields import OpenRange
 from edgekd.search.opening import open_space
 from edgekd.search.space import ARM
+from tests.recipe.test_load import FITTED
 
 HEAD = """\
 name: small
@@ -81,10 +82,17 @@ def test_stages_may_be_chosen_whole(write: Write) -> None:
     prune = "{choice: [{macs: {search: [0.4, 0.9]}}, {depth: {search: [0.4, 0.9]}}, {params: 0.5}]}"
     space = open_space(write(f"{HEAD}student: {{model: resnet8}}\nstages: [distill, prune: {prune}]\n"))
     assert [(arm.name, arm.cut and arm.cut.name) for arm in space.arms] == [
-        ("resnet8, prune 1", "stages.prune.macs"),
-        ("resnet8, prune 2", "stages.prune.depth"),
-        ("resnet8, prune 3", None),
+        ("resnet8: prune 1", "stages.prune.macs"),
+        ("resnet8: prune 2", "stages.prune.depth"),
+        ("resnet8: prune 3", None),
     ]
+
+
+@pytest.mark.parametrize("path", FITTED, ids=lambda path: path.name)
+def test_shipped_recipes_make_spaces(path: Path) -> None:
+    space = open_space(path)
+    assert space.base.name == path.stem
+    assert len(space.arms) > 5 and all(arm.dimensions for arm in space.arms)
 
 
 def test_every_mistake_is_found_before_anything_is_loaded(write: Write) -> None:
