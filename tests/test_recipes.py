@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from edgekd.models import build
 from edgekd.pipeline.plan import plan
 from edgekd.pipeline.run import run
 from edgekd.recipe import load_recipe
@@ -53,12 +55,20 @@ def pictures(tmp_path_factory):
     return root
 
 
+@pytest.fixture(scope="module")
+def resnet20(tmp_path_factory):
+    """A checkpoint with random weights, for the three classes of the pictures."""
+    path = tmp_path_factory.mktemp("checkpoint") / "resnet20.pt"
+    torch.save(build("resnet20", (3, 32, 32), 3).state_dict(), path)
+    return path
+
+
 @pytest.fixture
-def settings(request, mnist, pictures):
+def settings(request, mnist, pictures, resnet20):
     """What a recipe needs to find data that is not shipped."""
     return {
         "mnist": [f"data.path={mnist}", "data.download=false"],
-        "cifar10": [f"data.path={pictures}", "teacher.checkpoint=null", "student.checkpoint=null"],
+        "cifar10": [f"data.path={pictures}", "teacher.checkpoint=null", f"student.checkpoint={resnet20}"],
         "folder": [f"data.path={pictures}"],
         "scenes": ["data.args.train=200", "data.args.test=100"],
     }
