@@ -31,6 +31,15 @@ FILES = {
     "report.json": "the figures of this page, for programs and for 'edgekd check'",
     "recipe.lock.yaml": "the recipe with every value that was used",
 }
+COMMANDS = {
+    "On the device: it has the files that were packed, and computes as this machine does": (
+        "edgekd bundle verify bundle --self-test"
+    ),
+    "Predict with the deployed network; the bundle's card has the programs that do it without edgekd": (
+        "edgekd predict bundle FILE"
+    ),
+    "Make this run the baseline of a gate in CI": "edgekd baseline promote . baseline.json --files",
+}
 HEADINGS = {"params": "Params", "macs": "MACs"}
 
 
@@ -72,6 +81,7 @@ def render_html(report: Report, folder: Path | None = None) -> str:
         profile_pictures=profile_pictures(profiles),
         profiles=[(profile, precision_sentence(profile)) for profile in profiles],
         layer_columns=LAYERS,
+        commands=COMMANDS.items(),
         files=files_of(checked),
         parity=checked.parity,
         parity_columns=PARITY,

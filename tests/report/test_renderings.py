@@ -171,7 +171,7 @@ def test_everything_that_a_run_knows_is_on_the_page(sample_page: str) -> None:
         "Where the time goes",
         "Latency and memory in detail",
         "Parity with the trained network",
-        "Files",
+        "Next steps and files",
         "To repeat it",
     ]
     assert "0.400 points to spare" in text
