@@ -67,7 +67,7 @@ class OperatingDetails:
     """What a detector does at the user's ``threshold``, and how sure it is of the objects.
 
     Attributes:
-        precision, recall, f1: in [0, 1]; None where there is nothing to count.
+        precision_at_threshold, recall_at_threshold, f1_at_threshold: in [0, 1]; None where there is nothing to count.
         boxes_per_image: the mean number of boxes at the threshold.
         object_scores: deciles, from the least to the largest, of the best score of a box that overlaps an object of its
             class by 0.5, over all objects; 0 where there is none.
@@ -75,9 +75,9 @@ class OperatingDetails:
     """
 
     threshold: float
-    precision: float | None
-    recall: float | None
-    f1: float | None
+    precision_at_threshold: float | None
+    recall_at_threshold: float | None
+    f1_at_threshold: float | None
     boxes_per_image: float
     object_scores: list[float]
     average_precision_by_class: list[float | None]
@@ -130,9 +130,9 @@ def details(predictions: DetectedBoxes, targets: Arrays) -> OperatingDetails:
     acted = (predictions.classes >= 0) & (predictions.scores >= predictions.threshold)
     return OperatingDetails(
         threshold=predictions.threshold,
-        precision=_known(point.precision),
-        recall=_known(point.recall),
-        f1=_known(point.value()),
+        precision_at_threshold=_known(point.precision),
+        recall_at_threshold=_known(point.recall),
+        f1_at_threshold=_known(point.value()),
         boxes_per_image=float(acted.sum() / point.n),
         object_scores=np.quantile(scores, DECILES).round(6).tolist() if len(scores) else [],
         average_precision_by_class=[_known(value) for value in by_class.tolist()],
