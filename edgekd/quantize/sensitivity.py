@@ -6,13 +6,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.fx import GraphModule
+from torch.fx import GraphModule, Node
 
 from edgekd.errors import ModelError
 from edgekd.machine_lock import give_way, training
 from edgekd.progress import track
 from edgekd.quantize.calibration.states import as_float
-from edgekd.quantize.fake_quant import FakeQuantize, WeightedLayer, fake_quants, weighted_layers
+from edgekd.quantize.fake_quant import WEIGHTED, FakeQuantize, WeightedLayer, fake_quants, weighted_layers
 from edgekd.tasks.classification.train import divergence as of_classes
 from edgekd.tasks.tensors import Inputs, arguments_of
 
@@ -72,6 +72,18 @@ def keep_in_float(graph: GraphModule, layer: str) -> None:
     for each in weighted_layers(graph):
         if each.layer == layer and each.weight_fake_quant is not None:
             each.weight_fake_quant.disable_fake_quant()
+
+
+def output_layers(graph: GraphModule) -> list[str]:
+    """Return the layers that give the network's outputs: the last convolution or linear layer on every path to one."""
+    ahead = [each for node in graph.graph.nodes if node.op == "output" for each in node.all_input_nodes]
+    seen: set[Node] = set()
+    while ahead:
+        node = ahead.pop()
+        if node not in seen and node.target not in WEIGHTED:
+            ahead += node.all_input_nodes
+        seen.add(node)
+    return [each.layer for each in weighted_layers(graph) if each.node in seen]
 
 
 def float_layers(graph: GraphModule) -> list[str]:

@@ -25,7 +25,7 @@ from edgekd.quantize.fake_quant import FakeQuantize, fake_quants, weighted_layer
 from edgekd.quantize.quantizer import PLACES, depends_on_places
 from edgekd.quantize.registry import CALIBRATIONS
 from edgekd.quantize.rounding import RoundingSearch
-from edgekd.quantize.sensitivity import float_layers, keep_in_float, sensitivities
+from edgekd.quantize.sensitivity import float_layers, keep_in_float, output_layers, sensitivities
 from edgekd.spec import Spec
 from edgekd.stages.deployment import Precisions
 from edgekd.stages.job import Job, Result, Training, Trial
@@ -35,6 +35,7 @@ from edgekd.stages.validation import ValidationFigure
 from edgekd.strict_json import JsonObject
 from edgekd.tasks.compare import noise
 from edgekd.tasks.metric import Evidence, Metric
+from edgekd.tasks.signature import LOGITS
 from edgekd.tasks.tensors import Named, map_inputs, output_tensors
 from edgekd.train import distributed, metric_of, outputs_of, predictions_of
 from edgekd.train.device import channels_last
@@ -48,6 +49,8 @@ QuantizeJob = Job[Quantize, Precisions]
 
 # Validation samples that calibrations are compared on, and that layers' sensitivities are measured on.
 CHOICE_SAMPLES, SCAN_SAMPLES = 2048, 512
+# The share of the metric that several outputs in float must gain, or else they are in 8 bits.
+HARMLESS = 0.002
 
 
 @dataclass
@@ -188,7 +191,7 @@ class _EightBits:
 
     def run(self) -> Result:
         self._calibrate()
-        calibrated = self.value()
+        calibrated = self._spare_heads(self.value())
         used = [name for name in ("equalize", "adaround", "bias_correction") if getattr(self.stage, name)]
         met = self.escalation.step("ptq", calibrated, calibration=self.method, corrections=used)
         met = met and "ptq" in self.stage.rungs
@@ -257,6 +260,23 @@ class _EightBits:
             outputs = outputs_of(self.graph, self.job.data, samples)
             found[method] = float(self.job.data.task.divergence(outputs, reference).sum())
         return min(found, key=lambda method: found[method])
+
+    def _spare_heads(self, calibrated: float) -> float:
+        """Leave the layers that give several outputs in float unless that gains nothing, and return the metric.
+
+        Steps of 8 bits cost most there: outputs such as boxes and scores are of different units.
+        """
+        if list(self.job.data.task.output_shapes) == [LOGITS]:
+            return calibrated
+        metric, before = self.escalation.metric, capture(self.graph, self.job.spec).tensors
+        for layer in output_layers(self.graph):
+            keep_in_float(self.graph, layer)
+        spared = self.value()
+        if metric.drop(spared, calibrated) > HARMLESS * abs(spared):
+            logger.info(f"  quantize: layers of outputs stay in float, {metric.precisely(calibrated)} in 8 bits")
+            return spared
+        fill(self.graph, before)
+        return calibrated
 
     def _train(self, calibrated: float) -> bool:
         job, graph = replace(self.job, spec=self.spec), self.graph

@@ -29,14 +29,22 @@ SAME = 0.5
 
 @dataclass(frozen=True)
 class NamedBox:
-    """A detected object: its class, score, and corners in pixels."""
+    """A detected object: its class by name and number, score, and corners in pixels."""
 
     label: str
+    category: int
     score: float
     box: tuple[float, float, float, float]
 
     def to_json(self) -> JsonObject:
-        return {"label": self.label, "score": self.score, "box": list(self.box)}
+        """Return it by the keys of COCO's results: ``bbox`` is [x, y, width, height]; and by its class's name."""
+        x1, y1, x2, y2 = self.box
+        return {
+            "category_id": self.category,
+            "label": self.label,
+            "bbox": [x1, y1, x2 - x1, y2 - y1],
+            "score": self.score,
+        }
 
 
 @dataclass(frozen=True)
@@ -91,7 +99,9 @@ def sample_predictions(
         places = boxes if geometry is None else _in_file(boxes, geometry[image])
         named = zip(places.tolist(), scores.tolist(), classes.tolist(), strict=True)
         acted = [(box, score, kind) for box, score, kind in named if score >= predictions.threshold]
-        found.append(PredictedBoxes(tuple(NamedBox(names[kind], score, tuple(box)) for box, score, kind in acted)))
+        found.append(
+            PredictedBoxes(tuple(NamedBox(names[kind], kind, score, tuple(box)) for box, score, kind in acted))
+        )
     return found
 
 

@@ -7,6 +7,8 @@ import torch
 from edgekd.errors import DataError, ModelError
 from edgekd.geometry import Geometry
 from edgekd.models import build
+from edgekd.quantize import prepare
+from edgekd.quantize.sensitivity import output_layers
 from edgekd.tasks.detection import Detection
 from edgekd.tasks.detection.boxes import suppress
 from edgekd.tasks.detection.targets import padded
@@ -64,6 +66,10 @@ def test_a_network_that_gives_the_objects_has_full_marks_and_agrees_with_itself(
     assert task.agree(found, found).all() and task.settled(maps, {"cls.8": 1.0, "box.8": 9.0}).all()
     [first, second] = task.sample_predictions(found)
     assert first.to_text() == "1 object: a 95.3 % at (4, 4)–(20, 20)" and second.to_text() == "no object"
+    assert first.to_json() == {
+        "objects": [{"category_id": 0, "label": "a", "bbox": [4, 4, 16, 16], "score": pytest.approx(0.952574)}]
+    }
+    assert first.to_cells() == {"objects": "1", "labels": "a", "scores": "0.952574", "boxes": "4.00 4.00 20.00 20.00"}
     larger = Geometry.resized(1, (64, 64), (32, 32))
     assert task.sample_predictions(found, geometry=[larger] * 2)[0].boxes[0].box == (8, 8, 40, 40)
     maps["cls.8"][1, 0, 0, 0] = np.nan
@@ -136,3 +142,11 @@ def test_networks_and_options_that_do_not_fit_are_refused():
         task.check_outputs({"cls.8": torch.rand(2, 3, 2, 2), "box.8": torch.zeros(2, 4, 2, 2)}, "net")
     with pytest.raises(ModelError, match="threshold of the detector's decoder is 1"):
         Detection(NAMES, threshold=1.0)
+
+
+def test_a_prepared_detector_keeps_its_outputs_names_and_knows_which_layers_give_them():
+    network = settled(build("pyramid_detector", SHAPE, 3, width=8))
+    graph = prepare(network, SHAPE, "onnxruntime-x86")
+    found = output_layers(graph)
+    assert sorted(found) == [f"heads.{level}.{kind}.1" for level in (0, 1) for kind in ("box", "cls")]
+    assert list(outputs(graph)) == ["cls.8", "box.8", "cls.16", "box.16"]
