@@ -169,8 +169,16 @@ def runtime_text(runtime: str, built_for: str | None = None, emulated: bool = Fa
 
 
 def _runtime(row: Row) -> str:
-    emulated = row.get("emulates")
-    return runtime_text(row["runtime"], emulated or row.get("built_for"), emulated is not None)
+    return runtime_text(row["runtime"], row.get("emulates") or row.get("built_for"), is_emulated(row))
+
+
+def is_emulated(row: Row) -> bool:
+    """Tell whether the figures of a row are by emulation of a runtime that is not here."""
+    return row.get("emulates") is not None or row["runtime"].endswith(UNOPTIMISED)
+
+
+def _where(row: Row) -> str:
+    return f"{_device(row)} {'emulated' if is_emulated(row) else row['runtime']}"
 
 
 def _device(row: Row) -> str:
@@ -188,6 +196,9 @@ NAMES = (
     Column("Device", _device, number=False),
     Column("Precision", lambda row: row["precision"], number=False),
 )
+# Instead of device and runtime, where a table is narrow.
+WHERE = Column("Where", _where, number=False)
+EMULATED_SENTENCE = "emulated: the file for that device, computed step by step on this machine."
 RESULTS = (
     Column("Size", lambda row: size(row.get("size_bytes"))),
     Column("Params", lambda row: count(row.get("params"))),

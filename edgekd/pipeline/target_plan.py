@@ -12,7 +12,7 @@ from edgekd.errors import ExportError
 from edgekd.profiles import PROFILES, must_serve
 from edgekd.recipe import Recipe, Target
 from edgekd.runtime import DEFAULT, RUNTIMES, Profile, Runtime
-from edgekd.stages.targets import file_profile, is_here, is_measured_here
+from edgekd.stages.targets import compute_float16, file_profile, is_here, is_measured_here
 from edgekd.strict_json import JsonObject
 
 WIDTH, HEADING = 80, 9
@@ -179,11 +179,13 @@ def _precision(recipe: Recipe, profile: Profile) -> tuple[str, str | None]:
     trained = quantizing.quantizes_for(recipe.targets)
     if trained is None:
         return "float16", None
+    # As edgekd.stages.quantize.work escalates.
+    begins_with_half = "half" in getattr(quantizing, "rungs", ()) and compute_float16(recipe.targets)
     try:
         must_serve(trained, profile.name)
     except ExportError as error:
         return "int8", str(error)
-    return "int8", None
+    return "float16, or int8 if the budget needs it" if begins_with_half else "int8", None
 
 
 def _why_not_here(runtime: Runtime) -> str:

@@ -12,7 +12,6 @@ from matplotlib.layout_engine import PlaceHolderLayoutEngine
 from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 
-from edgekd.formatting import runtime_text
 from edgekd.report.colours import INK, PAPER
 from edgekd.report.schema import Row
 
@@ -59,7 +58,8 @@ def _precision(row: Row) -> str:
 
 
 def _runtime(row: Row) -> str:
-    return runtime_text(row.runtime, row.emulates or row.built_for, row.emulates is not None)
+    # A point has no room for more.
+    return row.emulates or row.built_for or row.runtime
 
 
 def _device(row: Row) -> str:

@@ -8,7 +8,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from edgekd.formatting import Column, Row, columns
+from edgekd.formatting import EMULATED_SENTENCE, WHERE, Column, Row, columns, is_emulated
 from edgekd.plain_text import line
 from edgekd.report.advice import next_steps
 from edgekd.report.schema import Report
@@ -43,20 +43,27 @@ class Results:
         left_out = LEFT_OUT_WHEN_NARROW if options.max_width < NARROW else ()
         metrics = self.report.metrics
         shown = [column for column in columns(rows, result_columns(metrics)) if column.heading not in left_out]
+        is_merged = options.max_width < NARROW and any(column.heading == "Device" for column in shown)
+        if is_merged:
+            shown = [WHERE if column.heading == "Runtime" else column for column in shown if column.heading != "Device"]
         yield Text(line(self.report.name), style="bold italic")
         if rows:
             yield results(shown, rows, ("Times faster", *(metric.heading for metric in metrics)))
+            if is_merged and any(map(is_emulated, rows)):
+                yield Text(EMULATED_SENTENCE)
 
 
 def results(shown: Sequence[Column], rows: Sequence[Row], with_intervals: Sequence[str]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in shown:
-        folds = column.heading in ("Runtime", *with_intervals)
+        is_of_words = column.heading in ("Runtime", WHERE.heading)
+        longest = max(len(word) for row in rows for word in column.cell(row).split()) if is_of_words else 11
+        folds = is_of_words or column.heading in with_intervals
         table.add_column(
             column.heading,
             justify="right" if column.number else "left",
             no_wrap=not folds,
-            min_width=11 if folds else None,
+            min_width=longest if folds else None,
         )
     for row in rows:
         table.add_row(*(Text(line(column.cell(row))) for column in shown))

@@ -78,6 +78,10 @@ def test_what_cannot_be_is_said_with_its_reason(tmp_path, monkeypatch):
         ("stages: [distill]\n" + BOARDS, ["float32", "float32", "float16"]),
         ("stages: [distill, quantize: {rungs: [half]}]\n", ["float16"]),
         ("stages: [distill, quantize]\n", ["int8"]),
+        (
+            "stages: [distill, quantize]\ntargets: [{device: orin, runtime: tensorrt, architecture: arm}]\n",
+            ["float16, or int8 if the budget needs it"],
+        ),
     ],
 )
 def test_the_precision_of_each_file_is_known(tmp_path, text, precision):
