@@ -207,7 +207,6 @@ STAY = {
     "pipeline/threads.py": "the state of PyTorch, which a run holds and gives back",
     "pipeline/worker.py": "the part of the other processes of a run",
     "prune/importance/build.py": "importances by their names",
-    "search/names.py": "reads registries that need PyTorch, apart from a recipe's YAML",
     "stages/order.py": "a rule over all stages",
     "train/l2_sp.py": "a method from a paper is a file",
 }

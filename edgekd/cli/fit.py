@@ -49,6 +49,7 @@ def fit(
 
 
 def print_result(result: "FitResult", folder: Path) -> None:
+    from edgekd.report.fit_page import write_fit_page
     from edgekd.report.verdict import lines
 
     summary, winner = result.summary, result.summary.get("winner")
@@ -59,6 +60,7 @@ def print_result(result: "FitResult", folder: Path) -> None:
             remark = f" ({line.remark})" if line.remark else ""
             tell(f"{line.name:15} {line.value}, {line.bound}: {line.verdict}, {line.margin}{remark}")
         tell(f"bundle   {folder / 'winner' / 'bundle'}")
+    tell(f"report   {write_fit_page(folder)}")
     tell(verdict(result))
 
 

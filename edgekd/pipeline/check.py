@@ -39,13 +39,13 @@ def check_recipe(path: Path, overrides: Sequence[str] = (), reach: bool = True) 
     Raises:
         RecipeError: with a line for each mistake.
     """
-    looked_up = _Lookup(reach)
+    looked_up = RecipeLookup(reach)
     recipe = load_checked(path, overrides, looked_up)
     recipe = with_targets(recipe, [looked_up.resolved.get(target, target) for target in recipe.targets])
     return CheckedRecipe(recipe, plan_targets(recipe, looked_up.probed), tuple(looked_up.notes))
 
 
-class _Lookup:
+class RecipeLookup:
     """Looks up what a recipe names, and keeps what it learns of the targets' devices."""
 
     def __init__(self, reach: bool) -> None:

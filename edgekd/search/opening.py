@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekd.errors import RecipeError
+from edgekd.pipeline.check import RecipeLookup
 from edgekd.recipe.expected import kind_at
 from edgekd.recipe.load import read_tree, recipe_of
 from edgekd.recipe.mistakes import shown
@@ -15,7 +16,6 @@ from edgekd.recipe.overrides import spell_out_stages
 from edgekd.recipe.schema import Recipe
 from edgekd.recipe.tree import Loc, Tree, mistake
 from edgekd.search.default_space import TEACHER, NamedStudent, default_students, default_ways, named_students
-from edgekd.search.names import unknown_names
 from edgekd.search.space import Arm, Dimension, Space, shortened
 from edgekd.stages import STAGES
 
@@ -41,7 +41,8 @@ def open_space(path: Path, overrides: Sequence[str] = ()) -> Space:
             f"{path}: the choices make {len(variants)} kinds of students; at most {MOST_ARMS} are searched"
         )
     lines: dict[str, None] = {}
-    arms = [_arm(variant, lines) for variant in variants]
+    # The targets are those of all.
+    arms = [_arm(variant, lines, reach=variant is variants[0]) for variant in variants]
     if lines:
         more = len(lines) - MOST_MISTAKES
         rest = [f"and {more} more mistakes"] if more > 0 else []
@@ -151,14 +152,17 @@ def _having(tree: Tree, loc: Loc, value: Any) -> Tree:
     return copy
 
 
-def _arm(variant: _Variant, mistakes: dict[str, None]) -> Arm:
-    """Validate ``variant`` at each value of each open field; add a line to ``mistakes`` for each one."""
+def _arm(variant: _Variant, mistakes: dict[str, None], reach: bool) -> Arm:
+    """Validate ``variant`` at each value of each open field; add a line to ``mistakes`` for each one.
+
+    ``reach`` is that of :func:`~edgekd.pipeline.check.check_recipe`.
+    """
     tree = variant.tree
     fields = open_fields(tree)
     base = tree
     for loc, values in fields.items():
         base = _taking(base, loc, values, 0)
-    found = _validated(base, mistakes)
+    found = _validated(base, mistakes, reach)
     for loc, values in fields.items():
         for index in range(1, len(values.examples)):
             _validated(_taking(base, loc, values, index, tree), mistakes)
@@ -179,11 +183,9 @@ def _taking(base: Tree, loc: Loc, values: OpenValues, index: int, written: Tree 
     return filled(source, loc, values.examples[index], values.labels[index] if isinstance(values, OpenChoice) else None)
 
 
-def _validated(tree: Tree, mistakes: dict[str, None]) -> Recipe | None:
-    for loc, message in unknown_names(tree):
-        mistakes[str(mistake(tree.origin(loc), loc, message))] = None
+def _validated(tree: Tree, mistakes: dict[str, None], reach: bool = False) -> Recipe | None:
     try:
-        return recipe_of(tree)
+        return recipe_of(tree, RecipeLookup(reach))
     except RecipeError as error:
         mistakes |= dict.fromkeys(str(error).splitlines())
         return None

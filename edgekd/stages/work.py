@@ -3,21 +3,20 @@
 Options of stages are read without PyTorch, and their work is done with it: the two are apart.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from edgekd.registry import Registry
 from edgekd.stages.deployment import deployment, precisions
 from edgekd.stages.distill.options import Distill
 from edgekd.stages.distill.work import check as check_distillation
-from edgekd.stages.distill.work import distill, losses_of
+from edgekd.stages.distill.work import distill
 from edgekd.stages.factorize.options import Factorize
 from edgekd.stages.factorize.work import check as check_factorization
 from edgekd.stages.factorize.work import factorize
 from edgekd.stages.job import Job, Needs, Result, Trial
 from edgekd.stages.prune.check import check as check_pruning
-from edgekd.stages.prune.check import importances_of, least
+from edgekd.stages.prune.check import least
 from edgekd.stages.prune.options import Prune
 from edgekd.stages.prune.work import prune
 from edgekd.stages.quantize.options import Quantize
@@ -37,13 +36,6 @@ def accepts(stage: Any, trial: Trial) -> tuple[str, ...]:
     return ()
 
 
-NamedOption = tuple[tuple[str | int, ...], object, Registry[Any]]
-
-
-def names_nothing(settings: Mapping[str, object]) -> Iterable[NamedOption]:
-    return ()
-
-
 @dataclass(frozen=True)
 class StageWork:
     """The work of one kind of stage.
@@ -54,13 +46,11 @@ class StageWork:
             and raises EdgekdError where the stage could not do its work.
         needs: finds what the work depends on apart from the stage's options; the stage's content key covers that too.
         least: finds the least share that a cut of the stage reaches, by one of its options.
-        names: finds the settings that name entries of registries that need PyTorch: path, name and registry of each.
     """
 
     run: Callable[[Job], Result]
     check: Callable[[Any, Trial], tuple[str, ...]] = accepts
     needs: Callable[[Surroundings], Needs | None] = needs_nothing
-    names: Callable[[Mapping[str, object]], Iterable[NamedOption]] = names_nothing
     least: Callable[[Any, Trial, str], float] | None = None
 
 
@@ -75,8 +65,8 @@ def pretrain(job: Job[Pretraining]) -> Result:
 
 WORK: dict[str, StageWork] = {
     Pretraining.name: StageWork(pretrain),
-    Distill.name: StageWork(distill, check_distillation, names=losses_of),
+    Distill.name: StageWork(distill, check_distillation),
     Factorize.name: StageWork(factorize, check_factorization),
-    Prune.name: StageWork(prune, check_pruning, deployment, importances_of, least),
+    Prune.name: StageWork(prune, check_pruning, deployment, least),
     Quantize.name: StageWork(quantize, check_quantization, precisions),
 }

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from edgekd.recipe.load import load_recipe
 from edgekd.recipe.open_fields import OpenRange
 from edgekd.search.opening import open_space
 from edgekd.search.space import ARM
-from tests.recipe.test_load import FITTED
+from tests.recipe.test_load import FITTED, ROOT
 
 HEAD = """\
 name: small
@@ -117,3 +118,14 @@ def test_every_mistake_is_found_before_anything_is_loaded(write: Write) -> None:
 def test_nothing_open_is_a_recipe_for_run(write: Write) -> None:
     with pytest.raises(RecipeError, match="nothing is open, so there is nothing to find; .*'edgekd run r.yaml'"):
         open_space(write(HEAD + "student: {model: resnet8}\nstages: [distill]\n"))
+
+
+def test_the_page_shows_spaces(write: Write) -> None:
+    page = (ROOT / "docs/fit.md").read_text()
+    whole, part = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    # The page shows the shipped recipe in short.
+    assert open_space(write(whole)).base.name == "fit_digits"
+    space = open_space(write(HEAD + part))
+    assert [arm.name for arm in space.arms] == ["teacher", "resnet20", "small_cnn"]
+    [python] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(python.replace("recipes/fit_digits.yaml", str(ROOT / "recipes/fit_digits.yaml")), {})

@@ -1,19 +1,15 @@
 """The distill stage: with the teacher run live, or with its logits on fixed views, computed once; in generations."""
 
-from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from torch import nn
 
 from edgekd.data.views import Views
 from edgekd.distill.cache import TeacherCache
 from edgekd.distill.ensemble import Ensemble
-from edgekd.distill.losses import LOSSES
 from edgekd.errors import TrainingError
-from edgekd.registry import Registry
 from edgekd.stages.checkpoints import StageCheckpoints
 from edgekd.stages.distill.options import Distill
 from edgekd.stages.job import Job, Result, Training, Trial
@@ -31,14 +27,6 @@ def check(stage: Distill, trial: Trial) -> tuple[str, ...]:
         own = between_generations(stage)
         terms_of(own, trial.student, trial.student, trial.inputs, trial.samples, trial.task)
     return ()
-
-
-def losses_of(settings: Mapping[str, object]) -> Iterator[tuple[tuple[str | int, ...], object, Registry[Any]]]:
-    """Yield each of the stage's ``settings`` that names a loss, with the name and its registry."""
-    yield ("method",), settings.get("method"), LOSSES
-    further = settings.get("also")
-    for index, loss in enumerate(further if isinstance(further, list) else []):
-        yield ("also", index, "method"), loss.get("method") if isinstance(loss, dict) else None, LOSSES
 
 
 def distill(job: Job[Distill]) -> Result:

@@ -1,8 +1,6 @@
 """A check before any training that a pruning can reach its goal."""
 
-from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any
 
 from edgekd.devices.targets import resolve_target
 from edgekd.errors import RecipeError
@@ -15,7 +13,6 @@ from edgekd.prune.importance import build_importance
 from edgekd.prune.latency import LatencyTable
 from edgekd.prune.latency_target import least_latency
 from edgekd.prune.prunable import Prunable
-from edgekd.registry import Registry
 from edgekd.runtime import RUNTIMES
 from edgekd.stages.job import Trial
 from edgekd.stages.prune.options import Prune
@@ -84,8 +81,3 @@ def _prunable(stage: Prune, trial: Trial) -> Prunable:
     if IMPORTANCES.find(stage.importance).gradients == "none":
         ranked = partial(ranked, importance=stage.importance)
     return ranked(trial.network(), trial.inputs)
-
-
-def importances_of(settings: Mapping[str, object]) -> Iterator[tuple[tuple[str | int, ...], object, Registry[Any]]]:
-    """Yield each of the stage's ``settings`` that names an importance, with the name and its registry."""
-    yield ("importance",), settings.get("importance"), IMPORTANCES
