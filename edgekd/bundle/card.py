@@ -24,10 +24,12 @@ edgekd predict . {example}
 
 The folder `triton` is a model repository for Triton Inference Server: `tritonserver --model-repository triton`.
 
-`edgekd predict` and the programs below run `{model}`. The programs need no edgekd. Run them in this folder, and save
-them elsewhere: `edgekd bundle verify` refuses files that were not packed.
+`edgekd predict` runs `{model}`. {programs}
 """
 
+PROGRAMS = """\
+So do the programs below, which need no edgekd. Run them in this folder, and save them elsewhere:
+`edgekd bundle verify` refuses files that were not packed."""
 LANGUAGES = {
     "python": "### In Python\n\nIt needs {packages}.",
     "cpp": (
@@ -42,15 +44,16 @@ PIPELINES = {"image": "image-classification", "vector": "tabular-classification"
 
 def card(manifest: Manifest, task: Task, images: Sequence[GoldenImage] = ()) -> str:
     """Return the model card: Markdown with YAML front matter. ``images`` are the bundle's golden ones."""
-    kind = manifest.preprocess["kind"]
+    kind, written = manifest.preprocess["kind"], programs(manifest, task)
+    example = images[0].file if images else USES[kind]
     parts = [
         front_matter(kind, manifest.licenses.get("model")),
         f"# {escape_markdown(manifest.name)}",
         f"A network with {len(task.names)} {task.outputs}, packed by edgekd.",
         metrics(manifest.measurements, task),
         targets(manifest.targets),
-        USE.format(example=images[0].file if images else USES[kind], model=manifest.model),
-        *programs(manifest, task),
+        USE.format(example=example, model=manifest.model, programs=PROGRAMS if written else "").rstrip(),
+        *written,
         expected(images),
         tensors(manifest, task) if kind == "tensors" else inputs(manifest, task, kind == "image"),
         "## Labels\n\n" + ", ".join(map(escape_markdown, manifest.labels)),

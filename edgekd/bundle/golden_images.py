@@ -73,9 +73,10 @@ def golden_of_images(folder: Path, contents: Mapping[str, bytes], preprocess: Pr
         logits = np.array([entry["logits"] for entry in entries], np.float32)
     except (ValueError, KeyError, TypeError) as error:
         raise BundleError(f"{folder}: {PREDICTIONS} cannot be read ({error!r}); pack it again") from error
-    if logits.shape != (len(images), len(kept.task.names)):
+    decoded = kept.decoded
+    if logits.shape != (len(images), *kept.outputs[decoded].shape[1:]):
         raise BundleError(f"{folder}: {PREDICTIONS} holds logits {logits.shape}; pack it again")
-    inputs, decoded = _inputs(images, preprocess), kept.decoded
+    inputs = _inputs(images, preprocess)
     return replace(
         kept,
         inputs={next(iter(kept.inputs)): inputs},

@@ -23,6 +23,7 @@ from edgekd.images import planes, to_netpbm
 from edgekd.preprocess import Preprocess
 from edgekd.tasks.classification import Classification
 from edgekd.tasks.multilabel import Multilabel
+from edgekd.tasks.regression import Regression
 from edgekd.tasks.task import Task
 
 from .models import named_samples, picture_and_tokens, random_model
@@ -111,6 +112,8 @@ def built(bundle: Path, libraries: Path) -> Path:
 def expected(bundle: Path, file: str) -> dict[str, float]:
     """Labels with their probabilities, as ``edgekd predict`` gives them."""
     [found] = Predictor(bundle).predict([bundle / file])
+    if "values" in found:
+        return dict(found["values"])
     if "labels" in found:
         return {each["label"]: each["probability"] for each in found["top"] if each["label"] in found["labels"]}
     return {found["label"]: found["probability"]}
@@ -124,6 +127,7 @@ CASES = {
     "colour": (COLOUR, Classification(LABELS), 2),
     "grey": (GREY, Multilabel(LABELS, THRESHOLDS), "N"),
     "letterbox": (LETTERBOX, Classification(LABELS), "N"),
+    "values": (GREY, Regression(("width", "height", "depth"), (1.0, 0.0, -3.0), (0.5, 2.0, 1.5)), 1),
     "vector": (VECTOR, Classification(LABELS), "N"),
 }
 
@@ -177,6 +181,15 @@ def test_several_inputs_in_python(tmp_path, monkeypatch, capsys):
     found = read(printed_by_python(bundle, "../one.npz", monkeypatch, capsys))
     assert found == pytest.approx(expected(bundle, "../one.npz"), abs=1e-6)
     assert "```cpp" not in (bundle / "README.md").read_text()
+
+
+def test_a_task_without_a_program_has_neither_it_nor_golden_images(tmp_path, monkeypatch):
+    monkeypatch.setattr(Classification, "code", lambda self, language: "")
+    bundle = packed(tmp_path / "bundle", COLOUR, Classification(LABELS), images=scenes(3))
+    card = (bundle / "README.md").read_text(encoding="utf-8")
+    assert "edgekd predict . picture.png" in card and "`edgekd predict` runs `model.onnx`." in card
+    assert "need no edgekd" not in card and "```cpp" not in card and "Golden images" not in card
+    assert not (bundle / PREDICTIONS).exists() and Predictor(bundle).self_test().passed
 
 
 def test_golden_images_are_on_the_card_and_tested(tmp_path, monkeypatch):

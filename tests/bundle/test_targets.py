@@ -54,7 +54,7 @@ def test_each_target_has_its_file(packed: Path, parts: dict[str, Any], bundle: P
 
 def test_card_summary_and_diff_name_them(packed: Path, bundle: Path) -> None:
     card = (packed / "README.md").read_text()
-    assert "## Targets" in card and "run `model.cpu.onnx`" in card
+    assert "## Targets" in card and "runs `model.cpu.onnx`" in card
     assert "| pi | model.pi.onnx | onnxruntime | aarch64 CPU | int8 | no |" in card
     assert "## Targets" not in (bundle / "README.md").read_text()
     assert "target  pi  model.pi.onnx  onnxruntime on aarch64 CPU, int8" in summary(verify(packed))
