@@ -42,7 +42,7 @@ def load_annotated(data: SourceKeys, kind: type[Task], read: Read) -> RawData:
     parts = []
     for name, part, own in (("train", train, sizes[0]), ("test", test, sizes[1])):
         stored = kind.read_targets(padded(part.objects), len(part.files), f"{data.path}: {name}")
-        moved = _moved(stored, own, shape, data, kind)
+        moved = _moved(stored, own, shape, data, kind(train.names))
         files = np.array([os.fsencode(os.path.relpath(path, data.path)) for path in part.files])
         parts.append(make(data, data.path, shape, files, torch.from_numpy(moved), name))
     return RawData(parts[0], parts[1], train.names, "image", shape)
@@ -80,11 +80,11 @@ def _shape(data: SourceKeys, found: Sequence[tuple[int, int, int]]) -> tuple[int
 
 def _moved(
     stored: NDArray[Any], sizes: Sequence[tuple[int, int, int]], shape: tuple[int, ...], data: SourceKeys,
-    kind: type[Task],
+    task: Task,
 ) -> NDArray[Any]:  # fmt: skip
     preprocess, found = unscaled(shape, data.resize), stored.copy()
     own = [each[1:] for each in sizes]
     for size in set(own):
         which = np.array([each == size for each in own])
-        found[which] = kind.move_targets(stored[which], preprocess.geometry(int(which.sum()), size))
+        found[which] = task.move_targets(stored[which], preprocess.geometry(int(which.sum()), size))
     return found

@@ -29,7 +29,7 @@ def spec_for(model: str, args: Mapping[str, object], data: DataSet) -> Spec:
     Raises:
         ModelError: there is no such network, or it takes the inputs in another order.
     """
-    shape, classes, signature = data.input_shape, len(data.classes), None
+    shape, classes, signature = data.input_shape, _width(data), None
     if not shape or list(data.task.output_shapes) != [LOGITS]:
         example = data.example()
         network = build(model, shape, classes, **args)
@@ -44,6 +44,12 @@ def spec_for(model: str, args: Mapping[str, object], data: DataSet) -> Spec:
             )
     code = code_of(model, shape, classes, dict(args), signature)
     return Spec(model, shape, classes, dict(args), code=code, signature=signature)
+
+
+def _width(data: DataSet) -> int:
+    """The size of the network's last layer: of its logits, if the task fixes that, else as many as there are names."""
+    logits = data.task.output_shapes.get(LOGITS) or (None,)
+    return logits[0] or len(data.classes)
 
 
 def build_spec(spec: Spec, checkpoint: Checkpoint | None = None) -> nn.Module:

@@ -7,6 +7,7 @@ from edgekd.tasks.detection import Detection
 from edgekd.tasks.metric import Metric
 from edgekd.tasks.multilabel import Multilabel
 from edgekd.tasks.regression import Regression
+from edgekd.tasks.regression.keypoints import Keypoints
 from edgekd.tasks.segmentation import Segmentation
 from edgekd.tasks.task import Task
 
@@ -16,6 +17,7 @@ TASKS: Registry[type[Task]] = Registry("task", RecipeError)
 TASKS["classification"] = Classification
 TASKS["multilabel"] = Multilabel
 TASKS["regression"] = Regression
+TASKS["keypoints"] = Keypoints
 TASKS["detection"] = Detection
 TASKS["segmentation"] = Segmentation
 

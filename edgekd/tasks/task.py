@@ -92,8 +92,7 @@ class Task(Protocol):
     def contradict(cls, ours: NDArray[Any], theirs: NDArray[Any]) -> bool:
         """Return whether the stored targets of two equal samples cannot both be right."""
 
-    @classmethod
-    def move_targets(cls, stored: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
+    def move_targets(self, stored: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
         """Return stored targets (N, ...) of images that were moved; ``stored`` itself where they do not move along."""
 
     def adapted(self, stored: NDArray[Any]) -> Task:

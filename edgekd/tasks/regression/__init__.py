@@ -137,8 +137,7 @@ class Regression:
     def contradict(cls, ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> bool:
         return bool((abs(ours - theirs) > 0).any())  # NaN, which is not known, is not
 
-    @classmethod
-    def move_targets(cls, stored: NDArray[np.float32], geometry: Geometry) -> NDArray[np.float32]:
+    def move_targets(self, stored: NDArray[np.float32], geometry: Geometry) -> NDArray[np.float32]:
         return stored
 
     def adapted(self, stored: NDArray[np.float32]) -> Self:

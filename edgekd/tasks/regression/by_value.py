@@ -21,6 +21,7 @@ from edgekd.tasks.breakdown import (
     ends,
 )
 from edgekd.tasks.regression.evidence import divided, errors_of
+from edgekd.tasks.regression.points import distances
 
 # A share by which the error of a value may grow before it is named in a warning.
 MOST_GROWN = 0.05
@@ -155,6 +156,32 @@ def by_value(
         ),
         bins=_bins(*((np.abs(errors) / scale)[known] for errors in (was, now))),
         in_deviations=len(names) > 1,
+    )
+
+
+def by_point(
+    before: NamedPredictions, after: NamedPredictions, targets: Mapping[str, NDArray[Any]], names: Sequence[str],
+    runtime: str,
+) -> ByValue:  # fmt: skip
+    """Return the distances, in pixels, of two networks' points on the same images in the same order.
+
+    Args:
+        targets: ``values`` (N, points, 2) and, optionally, ``known``.
+        names: of the points, in the order of outputs.
+        runtime: that both ran in.
+    """
+    (was, known), (now, _) = (distances(each.predictions, targets) for each in (before, after))
+    counts = known.sum(0)
+    means = (_means(errors, counts) for errors in (was, now))
+    return ByValue(
+        before=before.network,
+        after=after.network,
+        runtime=runtime,
+        values=tuple(
+            ValueErrors(name=name, n=n, error_before=first, error_after=second)
+            for name, n, first, second in zip(names, counts.tolist(), *means, strict=True)
+        ),
+        bins=_bins(*(errors[known] for errors in (was, now))),
     )
 
 
