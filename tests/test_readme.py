@@ -111,3 +111,13 @@ def test_the_figures_under_the_picture_are_those_of_the_recorded_run():
     assert f"{times['quantized']}× faster and {1 / size['value']:.0f}× smaller" in README
     assert f"loses {drop['value']:.0f} points" in README
     assert f"`pruned` is {times['pruned']}× faster" in README
+
+
+def test_the_figures_of_cifar10_are_those_of_the_recorded_run():
+    from edgekd.report.load import load_report
+
+    checks = load_report(ROOT / "benchmarks/results/cifar10").budget.checks
+    drop, latency, size = (check.value for check in checks)
+    said = f"{1 / latency:.2f}× faster and {1 / size:.1f}× smaller than its\nteacher, for {drop:.1f} points of accuracy"
+    assert said in README
+    assert all(check.met for check in checks)

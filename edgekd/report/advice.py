@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from edgekd.formatting import significant, times_faster
 from edgekd.report.changes import Change, StageOptions, command_with
-from edgekd.report.costs import RunCosts, StageCost, Standing, costs_of
+from edgekd.report.costs import CUTS, LEAST_SHARE, RunCosts, StageCost, Standing, costs_of, first_cut
 from edgekd.report.deployed import deployed
 from edgekd.report.schema import Report
 from edgekd.stages import Prune, Quantize
@@ -13,11 +13,6 @@ from edgekd.tasks.compare import noise
 from edgekd.tasks.metric import Evidence
 
 MOST = 3
-# The parts of a bound that a prediction may use up.
-TIME_MARGIN, SIZE_MARGIN = 0.93, 0.97
-# Shares that a cut may keep, the mildest first.
-SHARES = [round(0.95 - 0.01 * step, 2) for step in range(91)]
-LEAST_SHARE = SHARES[-1]
 # Longer training: so many times the epochs, and so many more at least.
 TIMES, MORE = 2, 4
 # The part of a stage's loss that longer training is counted on to bring back.
@@ -25,8 +20,6 @@ RECOVERED = 0.5
 # Eight bits in place of 32, with scales, and half of the time where the processor has instructions for them.
 INT8_SIZE, INT8_TIME = 0.28, 0.6
 INT8_FLAGS = ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
-# Measured: the part of the time that goes with the multiply-accumulates (docs/pruning.md, half of the latency).
-TIME_OF_MACS = 0.9
 SENSITIVITY_SECONDS = 60.0
 
 
@@ -137,7 +130,7 @@ class _Advisor:
         if self.cut is None:
             yield self._first_cut()
             return
-        share = self._mildest(self.cut)
+        share = costs.mildest_harder(self.cut)
         own = share if share is not None else LEAST_SHARE
         expected, change = costs.after_cut(self.cut, own), self._cut_to(self.cut, own)
         longer = [self.cut, *([each for each in costs.stages if each is not self.cut] if self.loses else [])]
@@ -151,10 +144,10 @@ class _Advisor:
 
     def _first_cut(self) -> Advice:
         costs, final = self.costs, self.costs.final
-        share = next((each for each in SHARES if costs.within(_scaled(final, each), TIME_MARGIN)), LEAST_SHARE)
+        share = next((each for each in CUTS if costs.fits(first_cut(final, each))), LEAST_SHARE)
         at = self.int8.number if self.int8 else len(costs.stages)
         change = self.as_it_is.between(at, (StageOptions(Prune.name, {"macs": share}),))
-        expected = _scaled(final, share)
+        expected = first_cut(final, share)
         return self._advised(f"Prune to {significant(share)} of the MACs", self._figures(expected), change)
 
     def _int8_is_enough(self) -> bool:
@@ -181,27 +174,24 @@ class _Advisor:
     def _more_accurate(self) -> Iterator[Advice]:
         """Cut less where time and size allow it, and train the stages that lost most for longer."""
         costs, change, longer = self.costs, self.as_it_is, []
-        excess, won, words = costs.excess or 0.0, 0.0, []
+        excess, won, back = costs.excess or 0.0, 0.0, ""
         for each in sorted(costs.stages, key=lambda each: each.lost, reverse=True):
             if each.lost <= 0 or won >= excess:
                 break
             lost = each.lost
-            if each is self.cut and (share := self._milder(each)) is not None:
+            if each is self.cut and (share := costs.milder(each)) is not None:
                 expected = costs.after_cut(each, share)
-                change = self._cut_to(change=change, cut=each, share=share)
-                won += costs.final.lost - expected.lost
-                lost -= costs.final.lost - expected.lost
-                words.append(f"{self._points(costs.final.lost - expected.lost)} from the cut")
-                words.append(self._figures(expected, metric=False))
+                regained = costs.final.lost - expected.lost
+                change = self._cut_to(each, share, change)
+                won, lost = won + regained, lost - regained
+                figures = self._figures(expected, metric=False)
+                back = f"; expected back: {self._points(regained)} from the cut, {figures}"
             change, won = self._longer(change, each), won + RECOVERED * lost
             longer.append(each)
         if not longer:
             return
-        first = longer[0]
-        cut_less = self.cut in longer and change.stages[self.cut.number] != self._longer_options(self.cut)
-        title = "Cut less, and train for longer" if cut_less else "Train for longer"
-        cause = f"{first.name} lost {significant(first.lost, 2)} of the {self._points(costs.final.lost)}"
-        back = f"; expected back: {', '.join(words)}" if words else ""
+        title = "Cut less, and train for longer" if back else "Train for longer"
+        cause = f"{longer[0].name} lost {significant(longer[0].lost, 2)} of the {self._points(costs.final.lost)}"
         yield self._advised(title, f"{cause}{back}", change, longer)
 
     def _longer_training(self) -> Iterator[Advice]:
@@ -254,28 +244,6 @@ class _Advisor:
         figures = self._figures(first.after)
         return Advice(f"Name {kind} student", f"after {first.name} this one stands at {figures}".replace("  ", " "))
 
-    def _mildest(self, cut: StageCost) -> float | None:
-        """Return the largest share within time and size, by prediction."""
-        own, costs = cut.share or 1.0, self.costs
-        harder = [each for each in SHARES if each < own]
-        return next((each for each in harder if self._fits(costs.after_cut(cut, each))), None)
-
-    def _milder(self, cut: StageCost) -> float | None:
-        """Return a larger share that time and size allow: midway between what the metric needs and what they leave."""
-        own, costs = cut.share or 1.0, self.costs
-        allowed = [each for each in SHARES if each > own + 0.02 and self._fits(costs.after_cut(cut, each))]
-        if not allowed:
-            return None
-        within = costs.final.lost - (costs.excess or 0.0)
-        enough = [each for each in allowed if costs.after_cut(cut, each).lost <= within]
-        return round((max(allowed) + min(enough)) / 2, 2) if enough else max(allowed)
-
-    def _fits(self, standing: Standing) -> bool:
-        costs = self.costs
-        return costs.within(Standing(0, standing.time, 0), TIME_MARGIN) and costs.within(
-            Standing(0, 0, standing.size), SIZE_MARGIN
-        )
-
     def _cut_to(self, cut: StageCost, share: float, change: Change | None = None) -> Change:
         change, stage = change or self.as_it_is, cut.stage
         assert isinstance(stage, Prune)
@@ -288,9 +256,6 @@ class _Advisor:
     def _longer(self, change: Change, stage: StageCost) -> Change:
         wanted = _longer_epochs(stage)
         return change.having(stage.number, epochs=wanted) if wanted > stage.epochs else change
-
-    def _longer_options(self, stage: StageCost) -> StageOptions:
-        return self._longer(self.as_it_is, stage).stages[stage.number]
 
     def _risk(self, expected: Standing) -> str:
         excess = self.costs.excess
@@ -314,11 +279,6 @@ class _Advisor:
         total = sum(each for each in seconds if each is not None)
         time = f"; about {significant(total / 60, 2)} minutes more" if total >= 30 else ""
         return Advice(title, effect + time, tuple(change.settings(self.as_it_is.stages)))
-
-
-def _scaled(standing: Standing, share: float) -> Standing:
-    time = standing.time and standing.time * (1 - TIME_OF_MACS * (1 - share))
-    return Standing(standing.lost, time, standing.size and standing.size * share)
 
 
 def _longer_epochs(stage: StageCost) -> int:

@@ -17,6 +17,13 @@ from edgekd.tasks.metric import Metric
 # A cut's loss over the share that goes: measured, it grows as its third power (docs/pruning.md, cuts by MACs). For a
 # milder cut than the measured one the second power promises less.
 HARDER, MILDER = 3, 2
+# The parts of a bound that a prediction may use up.
+TIME_MARGIN, SIZE_MARGIN = 0.93, 0.97
+# Shares that a cut may keep, the mildest first.
+CUTS = [round(0.95 - 0.01 * step, 2) for step in range(91)]
+LEAST_SHARE = CUTS[-1]
+# Measured: the part of the time that goes with the multiply-accumulates (docs/pruning.md, half of the latency).
+TIME_OF_MACS = 0.9
 # Goals of pruning that are a share to keep.
 SHARES = ("macs", "params", "size", "latency")
 
@@ -102,6 +109,26 @@ class RunCosts:
         bounds = ((standing.time, self.most_time), (standing.size, self.most_size))
         return all(most is None or (value is not None and value <= margin * most) for value, most in bounds)
 
+    def fits(self, standing: Standing) -> bool:
+        """Tell whether a prediction of time and size is within the budget, with a margin for its error."""
+        time, size = Standing(0, standing.time, 0), Standing(0, 0, standing.size)
+        return self.within(time, TIME_MARGIN) and self.within(size, SIZE_MARGIN)
+
+    def mildest_harder(self, cut: StageCost) -> float | None:
+        """Return the largest share below that of ``cut`` that is predicted to fit, or None."""
+        own = cut.share or 1.0
+        return next((each for each in CUTS if each < own and self.fits(self.after_cut(cut, each))), None)
+
+    def milder(self, cut: StageCost) -> float | None:
+        """Return a share above that of ``cut``, midway between what the metric needs and what time and size leave."""
+        own = cut.share or 1.0
+        allowed = [each for each in CUTS if each > own + 0.02 and self.fits(self.after_cut(cut, each))]
+        if not allowed:
+            return None
+        most = self.final.lost - (self.excess or 0.0)
+        enough = [each for each in allowed if self.after_cut(cut, each).lost <= most]
+        return round((max(allowed) + min(enough)) / 2, 2) if enough else max(allowed)
+
     def after_cut(self, cut: StageCost, share: float) -> Standing:
         """Predict the last network if the pruning ``cut`` had kept ``share`` by its goal.
 
@@ -130,6 +157,12 @@ class RunCosts:
         if size and stage.before.size and stage.after.size:
             size *= stage.before.size / stage.after.size
         return Standing(self.final.lost - stage.lost, time, size)
+
+
+def first_cut(standing: Standing, share: float) -> Standing:
+    """Predict a network that no stage has cut yet, if ``share`` of its multiply-accumulates were kept."""
+    time = standing.time and standing.time * (1 - TIME_OF_MACS * (1 - share))
+    return Standing(standing.lost, time, standing.size and standing.size * share)
 
 
 def costs_of(report: Report) -> RunCosts | None:

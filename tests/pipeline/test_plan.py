@@ -10,7 +10,7 @@ from edgekd.errors import EdgekdError, ModelError
 from edgekd.pipeline.evaluate import ExportNode
 from edgekd.pipeline.log import RunLog
 from edgekd.pipeline.node import NodeCache
-from edgekd.pipeline.plan import plan
+from edgekd.pipeline.plan import plan, resolve_training
 from edgekd.recipe import load_recipe
 from tests.toy import RECIPE, run_stages, write_recipe
 
@@ -219,3 +219,12 @@ def test_a_torn_line_of_the_log_costs_no_other(tmp_path):
     assert (log.seconds_of("first"), log.seconds_of("second")) == (1.0, 2.0)
     assert len(log.path.read_text().splitlines()) == 3
     assert json.loads(log.path.read_text().splitlines()[-1])["key"] == "second"
+
+
+def test_the_length_of_a_recovery_follows_from_the_data_where_it_is_left_out(tmp_path):
+    text = RECIPE.replace("check_latency: false, epochs: 1}", "check_latency: false}")
+    left_out, given = (load_recipe(write_recipe(tmp_path, each)) for each in (text, RECIPE))
+    data = load_data(left_out.data)
+    # 360 samples in batches of 50 are 7 steps.
+    assert [stage.epochs for stage in resolve_training(left_out, data).stages] == [2, 43, 1]
+    assert resolve_training(given, data).sha256 == given.sha256
