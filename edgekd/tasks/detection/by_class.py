@@ -18,16 +18,21 @@ from edgekd.tasks.breakdown import (
     Panel,
     PanelTable,
     ReportPart,
+    Shot,
     ends,
     lost_and_gained,
     said,
 )
+from edgekd.tasks.detection.decode import DetectedBoxes
 from edgekd.tasks.detection.evidence import BoxPrecision
-from edgekd.tasks.detection.matching import matched
+from edgekd.tasks.detection.matching import Objects, match, matched
 from edgekd.tasks.detection.operating_point import object_scores, operating_point
+from edgekd.tasks.detection.pictures import drawn
 
 # Points of average precision that a class may lose before it is named in a warning.
 MOST_LOST = 5
+# Images that are shown.
+EXAMPLES = 3
 # Points that F1 at the threshold, or the mean score of objects, may change before a warning.
 MOST_MOVED = 3
 
@@ -53,10 +58,19 @@ class Operation(ReportPart):
     object_score: Share | None = None
 
 
+class BoxExample(ReportPart):
+    """Test image ``sample``: pictures of its objects with the boxes at the threshold before and after, base64 PNG."""
+
+    sample: Count
+    before: str
+    after: str
+
+
 class DetectionByClass(ReportPart):
     """The average precision of ``before`` and ``after`` in ``runtime`` class by class, and both at the ``threshold``.
 
     Attributes:
+        examples: images in which the two networks act most differently.
         score_moved: the mean change of an object's best score, in [−1, 1], over objects that either network finds; how
             far the distribution of scores moved. None where no object is found.
     """
@@ -69,6 +83,7 @@ class DetectionByClass(ReportPart):
     operation_before: Operation
     operation_after: Operation
     score_moved: Annotated[float, Field(ge=-1, le=1)] | None = None
+    examples: tuple[BoxExample, ...] = ()
 
     @property
     def changed(self) -> list[tuple[ClassPrecision, GroupChange]]:
@@ -124,7 +139,12 @@ class DetectionByClass(ReportPart):
             table=PanelTable("Average precision of each class", columns, shown),
             further=(self._at_threshold(),),
             short=self._short(),
+            shots=[shot for each in self.examples for shot in self._shots(each)],
         )
+
+    def _shots(self, each: BoxExample) -> list[Shot]:
+        where = f"test sample {each.sample}: objects in grey, hits in blue, false boxes in red"
+        return [Shot(each.before, f"{self.before}, {where}"), Shot(each.after, f"{self.after}, {where}")]
 
     def _at_threshold(self) -> PanelTable:
         rows = [
@@ -191,7 +211,45 @@ def by_class(
         operation_before=_operation(before, targets, ours),
         operation_after=_operation(after, targets, theirs),
         score_moved=float((theirs - ours)[found].mean()) if found.any() else None,
+        examples=_examples(before.predictions, after.predictions, targets, names),
     )
+
+
+def _examples(
+    before: DetectedBoxes, after: DetectedBoxes, targets: Mapping[str, NDArray[Any]], names: Sequence[str]
+) -> tuple[BoxExample, ...]:
+    acts = [_acts(each, targets) for each in (before, after)]
+    apart = [
+        abs(sum(was.hits) - sum(now.hits)) + abs(len(was.hits) - len(now.hits)) for was, now in zip(*acts, strict=True)
+    ]
+    extent = (float(targets["boxes"][..., 2].max(initial=1)), float(targets["boxes"][..., 3].max(initial=1)))
+    found = []
+    for image in sorted(range(len(apart)), key=lambda each: -apart[each])[:EXAMPLES]:
+        objects = Objects.of(targets, image).boxes.tolist()
+        pictures = [
+            drawn(objects, act[image].boxes, act[image].hits, [names[kind] for kind in act[image].classes], extent)
+            for act in acts
+        ]
+        found.append(BoxExample(sample=image, before=pictures[0], after=pictures[1]))
+    return tuple(found)
+
+
+class _Acted(NamedTuple):
+    boxes: list[list[float]]
+    classes: list[int]
+    hits: list[bool]
+
+
+def _acts(predictions: DetectedBoxes, targets: Mapping[str, NDArray[Any]]) -> list[_Acted]:
+    """The boxes at the threshold of each image, and which hit an object."""
+    found = []
+    for image in range(len(predictions.scores)):
+        boxes, scores, classes = predictions.of_image(image)
+        order = np.argsort(-scores, kind="stable")
+        order = order[scores[order] >= predictions.threshold]
+        hits, _ = match(boxes[order], classes[order], Objects.of(targets, image))
+        found.append(_Acted(boxes[order].tolist(), classes[order].tolist(), hits[0].tolist()))
+    return found
 
 
 def _operation(named: NamedPredictions, targets: Mapping[str, NDArray[Any]], scores: NDArray[np.float64]) -> Operation:

@@ -1,8 +1,11 @@
 """Faults of a deployed detector that the gate's comparison finds, and an unchanged one that it lets pass."""
 
+from base64 import b64decode
 from dataclasses import replace
+from io import BytesIO
 
 import numpy as np
+from PIL import Image
 
 from edgekd.stats.bootstrap import bootstrap_bounds, bootstrap_differences
 from edgekd.tasks.breakdown import NamedPredictions
@@ -63,6 +66,10 @@ def test_a_class_that_is_dead_is_named():
     )
     assert [each.code for each in told.lost()] == ["class_lost", "operating_point_moved"]
     assert "'c'" in told.lost()[0].message and told.panel().further[0].rows
+    # Of the three images in which the networks act most differently.
+    shots = [Image.open(BytesIO(b64decode(shot.png))) for shot in told.panel().shots]
+    assert [shot.size for shot in shots] == [(160, 160)] * 6
+    assert all({colour for _, colour in shot.getcolors()} >= {(255, 255, 255), (154, 154, 154)} for shot in shots)
     again = TASK.breakdown_from_json(told.to_json())
     assert again.lost() == told.lost() and again.score_moved < 0
 
