@@ -7,7 +7,7 @@ from typing import Any
 from edgekd.models.families import smaller
 from edgekd.recipe.open_fields import CHOICE, LOG, SEARCH
 from edgekd.recipe.schema import Recipe
-from edgekd.stages.targets import can_be_timed, compute_float16
+from edgekd.stages.targets import compute_float16
 
 # The widest range of a cut; what a network cannot reach is left out of it later.
 CUT = (0.05, 0.95)
@@ -61,13 +61,13 @@ def default_ways(recipe: Recipe, student: NamedStudent) -> list[Way]:
     """Return the ways from ``student`` to a network in 8 bits: uncut, then by widths, blocks or both."""
     learn = [_distillation(recipe)] if student.is_random else []
     goal, end = cut_goal(recipe), _quantization(recipe)
-    cut = {goal: {SEARCH: list(CUT)}, "sensitivity": {CHOICE: [None, SENSITIVITY]}, **_recovery(goal)}
+    cut = {goal: {SEARCH: list(CUT)}, "sensitivity": {CHOICE: [None, SENSITIVITY]}, **_recovery()}
     ways = [Way("", [*learn, end]), Way("by widths", [*learn, {"prune": cut}, end])]
     if student.is_random:
         # A network that is trained from random weights is a shallower one of its family already.
         return ways
-    blocks = {"depth": {SEARCH: list(CUT)}, **_recovery("depth")}
-    both = {goal: {SEARCH: [CUT[0], DEPTH]}, "depth": DEPTH, **_recovery(goal)}
+    blocks = {"depth": {SEARCH: list(CUT)}, **_recovery()}
+    both = {goal: {SEARCH: [CUT[0], DEPTH]}, "depth": DEPTH, **_recovery()}
     return [
         *ways,
         Way("by blocks", [*learn, {"prune": blocks}, end]),
@@ -76,12 +76,12 @@ def default_ways(recipe: Recipe, student: NamedStudent) -> list[Way]:
 
 
 def cut_goal(recipe: Recipe) -> str:
-    """Return the option of prune that says how far widths are cut: latency where it is bounded and can be timed."""
-    budget = recipe.budget
-    if (budget.latency_ratio or budget.latency_ms) and can_be_timed(recipe.targets[0]):
-        return "latency"
-    drops_or_latency = budget.latency_ratio or budget.latency_ms or recipe.objective == "latency"
-    return "size" if (budget.size_ratio or budget.size_mb) and not drops_or_latency else "macs"
+    """Return the option of prune that says how far widths are cut: size where size is made best, else MACs.
+
+    A cut to a share of the latency is timed while it is made, which takes longer than a short training, and another
+    time may cut elsewhere: the winner's recipe would not give the winner. A search predicts each cut's time instead.
+    """
+    return "size" if recipe.objective == "size" else "macs"
 
 
 def _distillation(recipe: Recipe) -> dict[str, Any]:
@@ -93,10 +93,9 @@ def _distillation(recipe: Recipe) -> dict[str, Any]:
     return {"distill": settings}
 
 
-def _recovery(goal: str) -> dict[str, Any]:
+def _recovery() -> dict[str, Any]:
     # Timing within a stage would wait for all other training; the deployed file is timed later.
-    timed = {} if goal == "latency" else {"check_latency": False}
-    return {"epochs": {SEARCH: [1, RECOVERY], LOG: True}, **timed}
+    return {"epochs": {SEARCH: [1, RECOVERY], LOG: True}, "check_latency": False}
 
 
 def _quantization(recipe: Recipe) -> dict[str, Any]:

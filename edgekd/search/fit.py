@@ -194,16 +194,18 @@ class _Search:
             raise EdgekdError(f"{found['error']}; {self.folder / WORKER_LOG} has more")
         self._record("price", found, arm=arm, share=share)
         figures = _figures(self.log.events[-1])
-        words = f"{self.goal.cost(figures):.3f} of the teacher's {self._of}" if figures else str(found.get("error"))
+        why = str(found.get("error")).partition(": ")[0]
+        words = f"{self.goal.cost(figures):.3f} of the teacher's {self._of}" if figures else why
         logger.info(f"  cost of {arm}{_at(share)}: {words}")
 
     def _train(self, action: TrainCandidate) -> None:
         number = len(self.log.of("trial")) + 1
-        recipe = self._write_recipe(
-            f"{TRIALS}/{number:03d}", self.points.recipe(action.arm, action.share, action.level, {})
-        )
+        at = (action.arm, action.share, action.level)
+        recipe, whole = self.points.trial(*at, {}), self.points.recipe(*at, {})
+        path = self._write_recipe(f"{TRIALS}/{number:03d}", recipe)
         logger.info(f"trial {number}: {action.arm}{_at(action.share)}, training {action.level + 1}; {self._progress()}")
-        found = self._try(recipe, timed=False)
+        # A short training is compared with others of its kind alone, which its file would take longer than it.
+        found = self._try(path, filed=recipe == whole)
         self._record("trial", found, number=number, arm=action.arm, share=action.share, level=action.level, choices={})
         figures = _figures(self.log.events[-1])
         metric = self.base.kind.metrics[0]
@@ -215,7 +217,7 @@ class _Search:
                 f"  {metric.precisely(figures.value)} on {figures.n} validation samples, {words} to the teacher"
             )
 
-    def _try(self, recipe: Path, timed: bool) -> JsonObject:
+    def _try(self, recipe: Path, timed: bool = False, filed: bool = True) -> JsonObject:
         known = (figures.teacher_ms for entry in self.log.of("price") if (figures := _figures(entry)))
         return self._job(
             "try",
@@ -223,6 +225,7 @@ class _Search:
             folder=str(recipe.with_suffix("")),
             cache=str(self.folder / CACHE),
             timed=timed,
+            filed=filed,
             teacher_ms=next(known, None),
         )
 

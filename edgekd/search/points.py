@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 
 from edgekd.recipe import Recipe
 from edgekd.recipe.open_fields import OpenRange
@@ -56,6 +57,13 @@ class Points:
         """Return the recipe of :meth:`point`."""
         return self.space.recipe(self.point(arm, share, level, choices))
 
+    def trial(self, arm: str, share: float, level: int, choices: Mapping[str, object]) -> Recipe:
+        """Return the same up to where the network is quantised, if another training of ``arm`` is longer."""
+        whole = self.recipe(arm, share, level, choices)
+        top = next(arm_space(each).top for each in self.space.arms if each.name == arm)
+        floats = tuple(takewhile(_gives_float, whole.stages))
+        return whole.model_copy(update={"stages": floats}) if level < top and floats else whole
+
     def untrained(self, arm: str, share: float) -> Recipe:
         """Return the recipe of ``arm`` at ``share`` without any training of the student."""
         return _without_training(self.recipe(arm, share, 0, {}))
@@ -71,6 +79,10 @@ def _length(dimension: Dimension, along: float) -> int:
     low, high = _ends(dimension)
     least = max(low, 1.0)
     return round(least * (high / least) ** along) if along or low else 0
+
+
+def _gives_float(stage: Stage) -> bool:
+    return stage.gives == "float"
 
 
 def _without_training(recipe: Recipe) -> Recipe:

@@ -18,7 +18,7 @@ ASSURED, HOPELESS = 0.9, 0.15
 # Of an arm, with the longest training.
 MOST_TRIALS = 6
 # So many arms are bisected; halving leaves no fewer.
-FINALISTS = 2
+FINALISTS = 3
 # A candidate that would be cheaper by less than this is not worth a training.
 WORTH = 0.98
 
@@ -168,7 +168,8 @@ class Study:
             share = self._step(arm)
             if share is not None:
                 open_steps.append((arm.cost(share), arm, share))
-        trained = [trial for arm in arms for trial in arm.points(arm.space.top)]
+        # An arm that is not followed any more may have the best one all the same.
+        trained = [trial for arm in self.arms if arm.reach for trial in arm.points(arm.space.top)]
         good = [trial for trial in trained if self._is_assured(trial)]
         best = min((self._cost_of(trial) for trial in good), default=inf)
         worth = [each for each in open_steps if each[0] < WORTH * best]

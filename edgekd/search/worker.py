@@ -28,7 +28,7 @@ def try_candidate(job: JsonObject) -> JsonObject:
     """Train the recipe of ``job`` and score it on the validation samples."""
     recipe, folder = load_recipe(Path(job["recipe"])), Path(job["folder"])
     cache, known = Path(job["cache"]), job["teacher_ms"]
-    return try_recipe(recipe, folder, cache, timed=job["timed"], teacher_ms=known).to_json()
+    return try_recipe(recipe, folder, cache, timed=job["timed"], filed=job["filed"], teacher_ms=known).to_json()
 
 
 def run_winner(job: JsonObject) -> JsonObject:

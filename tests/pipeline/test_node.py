@@ -78,3 +78,23 @@ def test_what_is_there_is_read_without_a_lock(tmp_path, monkeypatch):
     monkeypatch.setattr("edgekd.artifact_cache.locked", lambda *_: pytest.fail("locked"))
     again = Settled("b")
     assert (NodeCache(tmp_path).make(again), again.done) == ("a", ["found"])
+
+
+def test_runs_share_what_one_of_them_made(tmp_path):
+    shared, first, second = tmp_path / "shared", Word("a"), Word("b")
+    assert NodeCache(tmp_path / "one", shared).make(first) == "a"
+    assert NodeCache(tmp_path / "two", shared).make(second) == "a"
+    assert (first.done, second.done) == (["made"], ["found"])
+    # Each of them is whole without the others.
+    kept = tmp_path / "two/words/00-word-0123456789ab"
+    (tmp_path / "shared/words/00-word-0123456789ab/word").unlink()
+    assert sorted(path.name for path in kept.iterdir()) == ["SHA256SUMS", "word"]
+    assert NodeCache(tmp_path / "two").make(Word("c")) == "a"
+
+
+def test_what_was_killed_goes_on_in_another_run_that_shares_it(tmp_path):
+    killed, second = Word("killed"), Word("a")
+    with pytest.raises(KeyboardInterrupt):
+        NodeCache(tmp_path / "one", tmp_path / "shared").make(killed)
+    assert NodeCache(tmp_path / "two", tmp_path / "shared").make(second) == "a"
+    assert second.done == ["resumed"]
