@@ -18,7 +18,7 @@ OVERVIEW = """\
 edgekd makes a network small and fast for the device it must run on,
 and measures that it still predicts as well.
 
-  train and compress   fit, run, init, recipe, report
+  train and compress   fit, sweep, run, init, recipe, report
   write a file         export, bundle
   measure              bench, profile, lint, devices
   guard in CI          check, baseline
@@ -37,6 +37,7 @@ HELP = ("-h", "--help")
 # By the order of the help: the module under edgekd.cli, and the function or group of commands in it.
 COMMANDS = {
     "fit": ("fit", "fit"),
+    "sweep": ("sweep", "sweep"),
     "run": ("run", "run"),
     "init": ("init", "init"),
     "recipe": ("recipe", "app"),

@@ -59,12 +59,14 @@ def fit_headline(fit: FitRecord) -> str:
     """Say whether the search has ended, and whether its winner keeps the budget."""
     if not fit.summary:
         return "The search has not ended; the same command goes on with it"
+    if fit.summary.get("sweep"):
+        return f"{len(fit.trials)} points of a grid, {len(fit.front)} of them on the front"
     return "Budget met" if fit.summary.get("met") else "Budget not met"
 
 
 def fit_verdict(fit: FitRecord) -> str:
     """Return the page's class for the headline."""
-    return "none" if not fit.summary else "met" if fit.summary.get("met") else "unmet"
+    return "none" if not fit.summary or fit.summary.get("sweep") else "met" if fit.summary.get("met") else "unmet"
 
 
 def facts(fit: FitRecord) -> list[tuple[str, str]]:

@@ -19,6 +19,7 @@ from edgekd.tasks.metric import Metric
 from edgekd.tasks.registry import DEFAULT, TASKS
 
 JOURNAL, SUMMARY, WINNER_RECIPE, ANY_RECIPE = "journal.jsonl", "fit.json", "winner.yaml", "forecast.yaml"
+FIRST_RECIPE = "trials/001.yaml"
 # Of standard errors: a 95 % interval.
 REACH = 1.96
 
@@ -198,7 +199,8 @@ def _events(path: Path) -> list[JsonObject]:
 
 def _recipe(folder: Path) -> JsonObject:
     """Return the recipe of any trial: they differ in student and stages alone."""
-    path = next((folder / name for name in (WINNER_RECIPE, ANY_RECIPE) if (folder / name).is_file()), None)
+    known = (WINNER_RECIPE, ANY_RECIPE, FIRST_RECIPE)
+    path = next((folder / name for name in known if (folder / name).is_file()), None)
     found = yaml.safe_load(path.read_text()) if path else {}
     return found if isinstance(found, dict) else {}
 

@@ -1,0 +1,43 @@
+"""``edgekd sweep``: every point of a grid, and its front."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgekd.cli.output import tell
+
+
+def sweep(
+    recipe: Annotated[Path, typer.Argument(help="The recipe's YAML file.", show_default=False)],
+    grid: Annotated[
+        list[str],
+        typer.Option("--grid", help="Values of a setting: stages.prune.macs=0.3,0.5,0.7.", metavar="K=V,V"),
+    ] = [],  # noqa: B006  (typer's way)
+    out: Annotated[
+        Path | None, typer.Option(help="The sweep's folder; sweeps/<name> if left out.", show_default=False)
+    ] = None,
+    set_: Annotated[list[str], typer.Option("--set", help="Override a setting: prune.epochs=2.", metavar="K=V")] = [],  # noqa: B006
+) -> None:
+    """Try every point of a grid, and show the front of quality and cost. Started again, it goes on."""
+    from edgekd.cli.interrupt import leave_on_signal
+
+    leave_on_signal("; the same command goes on from here")
+    from edgekd.errors import EdgekdError
+    from edgekd.report.fit_page import write_fit_page
+    from edgekd.report.fit_record import read_fit
+    from edgekd.search.opening import open_space
+    from edgekd.search.sweep import grid_overrides, sweep
+
+    space = open_space(recipe, [*set_, *grid_overrides(grid)])
+    folder = out or Path("sweeps") / space.base.name
+    failed = sweep(space, folder)
+    fit = read_fit(folder)
+    if failed == len(fit.trials):
+        raise EdgekdError(f"no point of the grid gave a network; the first: {fit.trials[0].error}")
+    for trial in fit.front:
+        assert trial.figures is not None
+        words = ", ".join(f"{name} {value}" for name, value in (trial.choices or {}).items())
+        change = fit.metric.shown_change(*trial.figures.change)
+        tell(f"trial {trial.number:<3} {trial.arm}, {words}: {fit.cost(trial):.1%} of the {fit.cost_name}, {change}")
+    tell(f"report   {write_fit_page(folder)}")

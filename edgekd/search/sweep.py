@@ -1,0 +1,118 @@
+"""Every point of a grid of one's own choosing, tried as a search tries its candidates."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
+from pathlib import Path
+
+from edgekd.errors import RecipeError, StorageError
+from edgekd.files import canonical_json, make_folder, sha256, write_json, write_text
+from edgekd.log import get_logger
+from edgekd.recipe.open_fields import OpenChoice
+from edgekd.search.fit import CACHE, JOURNAL, SCHEMA_VERSION, SUMMARY, TRIALS, WORKER_LOG, fit_folder
+from edgekd.search.launch import Worker
+from edgekd.search.space import ARM, CUTS, Space
+from edgekd.search.study_log import StudyLog
+from edgekd.stages import STAGES
+from edgekd.strict_json import JsonObject
+
+logger = get_logger(__name__)
+
+MOST_POINTS = 1000
+Job = Callable[..., JsonObject]
+
+
+def grid_overrides(grid: Sequence[str]) -> list[str]:
+    """Return ``stages.prune.macs=0.3,0.5`` as the overrides of a recipe that leave these fields open.
+
+    Raises:
+        RecipeError: one of them is not written so, or has one value.
+    """
+    found = []
+    for each in grid:
+        name, equals, values = each.partition("=")
+        if not equals or len(values.split(",")) < 2:
+            raise RecipeError(f"--grid {each}: expected KEY=VALUE,VALUE, e.g. --grid stages.prune.macs=0.3,0.5,0.7")
+        first, _, rest = name.strip().partition(".")
+        key = rest if first == "stages" and rest.partition(".")[0] in STAGES else name.strip()
+        found.append(f"{key}={{choice: [{values}]}}")
+    return found
+
+
+def grid_points(space: Space) -> list[dict[str, object]]:
+    """Return each point of ``space``, whose open fields are all choices.
+
+    Raises:
+        RecipeError: a field is a range, or there are too many points.
+    """
+    ranges = [each for each in space.dimensions if not isinstance(each.values, OpenChoice)]
+    if ranges:
+        raise RecipeError(
+            "\n".join(
+                f"{each.place}: {each.name}: a sweep takes values, not the range from {each.values}; give them, e.g. "
+                f"--grid {each.name}=VALUE,VALUE, or use 'edgekd fit'"
+                for each in ranges
+            )
+        )
+    points = list(_points(space))
+    if len(points) > MOST_POINTS:
+        raise RecipeError(f"{space.path}: the grid has {len(points)} points, at most {MOST_POINTS} are tried")
+    return points
+
+
+def _points(space: Space) -> Iterator[dict[str, object]]:
+    for arm in space.arms:
+        for values in product(*(each.values.examples for each in arm.dimensions)):
+            yield {ARM: arm.name, **{each.name: value for each, value in zip(arm.dimensions, values, strict=True)}}
+
+
+def sweep(space: Space, folder: Path, job: Job | None = None) -> int:
+    """Try each point of ``space`` in ``folder``; started again after any end, it goes on. Return how many failed.
+
+    Args:
+        job: does a job of :mod:`edgekd.search.worker`; a process of its own does where it is left out.
+
+    Raises:
+        RecipeError: as :func:`grid_points` does.
+        StorageError: the folder holds another search, or the disk refuses.
+    """
+    points = grid_points(space)
+    with fit_folder(folder), Worker(folder / WORKER_LOG) as worker:
+        log = StudyLog(folder / JOURNAL)
+        _begin(log, space, points, folder)
+        done = len(log.of("trial"))
+        for number, point in enumerate(points[done:], start=done + 1):
+            _try(log, space, point, number, folder.absolute(), job or worker.run)
+        failed = sum("error" in entry for entry in log.of("trial"))
+        seconds = round(log.seconds, 1)
+        summary = {"schema_version": SCHEMA_VERSION, "sweep": True, "candidates": len(points), "failed": failed}
+        write_json(folder / SUMMARY, {**summary, "seconds": seconds, "reason": "every point of the grid was tried"})
+    return failed
+
+
+def _begin(log: StudyLog, space: Space, points: Sequence[dict[str, object]], folder: Path) -> None:
+    key = sha256(canonical_json([space.base.to_json(), [dict(arm.document) for arm in space.arms], list(points)]))
+    known = log.last("begin")
+    if known is None:
+        arms = [{"name": arm.name, "levels": 1} for arm in space.arms]
+        log.append("begin", schema_version=SCHEMA_VERSION, key=key, objective=space.objective, arms=arms)
+    elif known.get("key") != key:
+        raise StorageError(f"{folder} holds a search of another recipe or grid: choose another folder with --out")
+
+
+def _try(log: StudyLog, space: Space, point: dict[str, object], number: int, folder: Path, job: Job) -> None:
+    path = folder / TRIALS / f"{number:03d}.yaml"
+    make_folder(path.parent)
+    write_text(path, space.document(point))
+    choices = {name: value for name, value in point.items() if name != ARM}
+    cut = next((value for name, value in choices.items() if name.rpartition(".")[2] in CUTS), 1.0)
+    words = ", ".join(f"{name} {value}" for name, value in choices.items())
+    logger.info(f"trial {number}: {point[ARM]}{f', {words}' if words else ''}")
+    started = time.monotonic()
+    target = {"recipe": str(path), "folder": str(path.with_suffix("")), "cache": str(folder / CACHE)}
+    found = job("try", **target, timed=True, teacher_ms=None)
+    outcome = {"figures": found["result"]} if "result" in found else {"error": str(found["error"])}
+    log.append(
+        "trial", number=number, arm=point[ARM], share=cut if isinstance(cut, float) else 1.0, level=0,
+        choices=choices, **outcome, seconds=round(time.monotonic() - started, 2),
+    )  # fmt: skip

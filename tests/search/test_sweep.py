@@ -1,0 +1,54 @@
+from pathlib import Path
+
+import pytest
+
+from edgekd.errors import RecipeError, StorageError
+from edgekd.report.fit_page import write_fit_page
+from edgekd.report.fit_record import read_fit
+from edgekd.search.opening import open_space
+from edgekd.search.space import Space
+from edgekd.search.sweep import grid_overrides, grid_points, sweep
+from edgekd.strict_json import JsonObject
+from tests.recipe.conftest import SMALL
+from tests.report.search import figures
+
+GRID = ["stages.prune.macs=0.5,0.7", "student.args.width=8,16"]
+
+
+@pytest.fixture
+def space(tmp_path: Path) -> Space:
+    path = tmp_path / "r.yaml"
+    path.write_text(SMALL)
+    return open_space(path, grid_overrides(GRID))
+
+
+def test_a_grid_has_every_combination(space: Space) -> None:
+    assert [(p["stages.prune.macs"], p["student.args.width"]) for p in grid_points(space)] == [
+        (0.5, 8), (0.7, 8), (0.5, 16), (0.7, 16),
+    ]  # fmt: skip
+    with pytest.raises(RecipeError, match="--grid prune.macs=0.5: expected KEY=VALUE,VALUE"):
+        grid_overrides(["prune.macs=0.5"])
+    with pytest.raises(RecipeError, match="a sweep takes values, not the range from 0.2 to 0.9"):
+        grid_points(open_space(space.path, ["prune.macs={search: [0.2, 0.9]}"]))
+
+
+def test_a_sweep_goes_on_where_it_was_and_has_a_page(space: Space, tmp_path: Path) -> None:
+    """A test double trains nothing: the second point fails, and the machine dies at the third."""
+    folder, seen = tmp_path / "sweep", []
+
+    def job(name: str, **fields: object) -> JsonObject:
+        seen.append(Path(str(fields["recipe"])).stem)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        return {"error": "diverged"} if len(seen) == 2 else {"result": figures(0.01 * len(seen), 1 / len(seen))}
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep(space, folder, job)
+    assert sweep(space, folder, job) == 1
+    assert seen == ["001", "002", "003", "003", "004"]
+    fit = read_fit(folder)
+    assert [trial.number for trial in fit.front] == [4, 3, 1]
+    assert "3 of them on the front" in write_fit_page(folder).read_text()
+    other = open_space(space.path, grid_overrides(["prune.macs=0.5,0.6"]))
+    with pytest.raises(StorageError, match="another recipe or grid"):
+        sweep(other, folder, job)
