@@ -3,7 +3,7 @@
 import csv
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,6 +32,10 @@ def predict(
     threads: Annotated[int, typer.Option(min=0, help="Threads of ONNX Runtime; 0 lets it choose.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print one line of CSV for each sample.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for predictions that are pictures, such as masks; made if it is missing."),
+    ] = None,
 ) -> int:
     """Predict files with a bundle, after verifying it. A file that cannot be read is named; the code is 1 then."""
     from edgekd.bundle.inputs import files_in
@@ -51,6 +55,8 @@ def predict(
         sys.stderr.write(plain_text.line(f"error: {error}") + "\n")
 
     found = predictor.stream(watched, top, batch, skip)
+    if out is not None:
+        found = written(found, out)
     if as_json:
         typer.echo(json.dumps([each.to_json() for each in found], indent=1))
     elif as_csv:
@@ -61,6 +67,30 @@ def predict(
     if broken and len(files) > 1:
         sys.stderr.write(f"error: {len(broken)} of {len(files)} files were not predicted; mend or remove them\n")
     return 1 if broken else 0
+
+
+def written(found: "Iterable[FilePrediction]", out: Path) -> "Iterator[FilePrediction]":
+    """Write the pictures of predictions into ``out``, each by its file's name, and yield the predictions.
+
+    Raises:
+        EdgekdError: predictions are no pictures, or two have one name.
+    """
+    from edgekd.files import make_folder, write_bytes
+    from edgekd.tasks.task import PictureFiles
+
+    names: set[str] = set()
+    for each in found:
+        if not isinstance(each.prediction, PictureFiles):
+            raise EdgekdError("--out is for predictions that are pictures, and this bundle's are none: leave it out")
+        stem = Path(each.file).stem + ("" if each.row is None else f".{each.row}")
+        if stem in names:
+            raise EdgekdError(
+                f"two files are called {stem!r}: predict them one folder at a time, each with its own --out"
+            )
+        names.add(stem)
+        for ending, content in each.prediction.to_files().items():
+            write_bytes(make_folder(out) / f"{stem}.{ending}", content)
+        yield each
 
 
 def line(found: "FilePrediction") -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 Stored = TypeVar("Stored")  # an array or a tensor
 Language = Literal["python", "cpp"]  # of programs on a model card
@@ -43,6 +43,14 @@ class SamplePrediction(Protocol):
 
     def to_cells(self) -> dict[str, str]:
         """Return cells of CSV by their columns, the same ones for all samples."""
+
+
+@runtime_checkable
+class PictureFiles(Protocol):
+    """A prediction of one sample that is a picture too."""
+
+    def to_files(self) -> Mapping[str, bytes]:
+        """Return files that hold the prediction, by the endings of their names, such as ``mask.png``."""
 
 
 class Task(Protocol):

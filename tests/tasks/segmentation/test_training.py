@@ -1,0 +1,100 @@
+"""A class for each pixel through training, distillation, a file, a bundle and the command that predicts with it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from edgekd.bundle.pack import pack
+from edgekd.cli.predict import predict
+from edgekd.data import DataSet, InMemory
+from edgekd.distill import Distillation
+from edgekd.distill.build import LossSpec, build_terms
+from edgekd.errors import EdgekdError, TrainingError
+from edgekd.export import export_onnx, parity, runtime_logits
+from edgekd.models import build
+from edgekd.preprocess import Preprocess
+from edgekd.tasks.segmentation import Segmentation
+from edgekd.train import FitOptions, Train, fit, logits_of, metric_of
+from edgekd.train.objective import TaskLoss
+
+SHAPE = (3, 8, 8)
+NAMES = ("paper", "ink")
+
+
+def drawn(n: int, seed: int) -> InMemory:
+    """Dark images with a light square, whose masks hide a row."""
+    random = np.random.default_rng(seed)
+    images, masks = random.integers(0, 100, (n, *SHAPE)).astype(np.uint8), np.zeros((n, 8, 8), np.uint8)
+    for image, mask in zip(images, masks, strict=True):
+        top, left = random.integers(0, 5, 2)
+        image[:, top : top + 4, left : left + 4] += 120
+        mask[top : top + 4, left : left + 4] = 1
+        mask[random.integers(8)] = 255
+    return InMemory(torch.from_numpy(images), torch.from_numpy(masks))
+
+
+@pytest.fixture(scope="module")
+def data() -> DataSet:
+    scale = Preprocess("image", SHAPE, (0.3,) * 3, (0.2,) * 3)
+    parts = (drawn(n, seed) for seed, n in enumerate((160, 40, 40)))
+    return DataSet("squares", NAMES, scale, *parts, batch_size=20, augment=("flip",), kind=Segmentation)
+
+
+@pytest.fixture(scope="module")
+def teacher(data) -> nn.Module:
+    torch.manual_seed(0)
+    network = build("unet", SHAPE, 2, width=8, depth=1)
+    fit(network, data, Train(epochs=4, lr=0.1), TaskLoss(data.task), FitOptions(float32=True))
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def file(data, teacher, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("exported") / "model.onnx"
+    export_onnx(teacher, path, data.preprocess, NAMES)
+    return path
+
+
+def test_it_learns_and_its_file_gives_the_same_masks(data, teacher, file):
+    assert metric_of(teacher, data, data.test) > 0.9
+    ours, theirs = logits_of(teacher, data, data.test), runtime_logits(file, data.inputs(data.test))
+    assert parity(ours, theirs, data.task).agreement == 1
+
+
+def test_a_student_learns_from_logits_and_from_channels(data, teacher):
+    student = build("unet", SHAPE, 2, width=4, depth=1)
+    wanted = [LossSpec("kd"), LossSpec("cwd", pairs=(("head", "head"),)), LossSpec("cwd")]
+    terms = build_terms(wanted, student, teacher, SHAPE, task=data.task)
+    fit(student, data, Train(epochs=4, lr=0.1), Distillation(teacher, terms, task=data.task), FitOptions(float32=True))
+    assert metric_of(student.eval(), data, data.test) > 0.6
+    with pytest.raises(TrainingError, match="dkd compares classes, and this network gives masks: use kd, or a loss"):
+        build_terms([LossSpec("dkd")], student, teacher, SHAPE, task=data.task)
+
+
+def test_a_bundle_predicts_masks_in_the_size_of_their_images(data, teacher, file, tmp_path, capsys):
+    golden = next(iter(data.inputs(data.test)))[:4]
+    with torch.no_grad():
+        outputs = teacher(golden).numpy()
+    bundle = pack(
+        tmp_path / "bundle",
+        name="squares",
+        models={"float32": file},
+        task=data.task,
+        preprocess=data.preprocess,
+        golden=(golden.numpy(), outputs),
+    )
+    (tmp_path / "photos").mkdir()
+    picture = data.test.raw[0].numpy().transpose(1, 2, 0).repeat(2, 0).repeat(2, 1)
+    Image.fromarray(picture).save(tmp_path / "photos" / "one.png")
+    assert predict(bundle, [tmp_path / "photos"], out=tmp_path / "masks") == 0
+    assert "one.png: paper " in capsys.readouterr().out
+    mask = np.asarray(Image.open(tmp_path / "masks" / "one.mask.png"))
+    expected = data.test.labels[0].numpy().repeat(2, 0).repeat(2, 1)
+    assert mask.shape == (16, 16) and (mask == expected)[expected != 255].mean() > 0.9
+    (tmp_path / "photos" / "one.jpg").write_bytes((tmp_path / "photos" / "one.png").read_bytes())
+    with pytest.raises(EdgekdError, match="two files are called 'one'"):
+        predict(bundle, [tmp_path / "photos"], out=tmp_path / "masks")
