@@ -39,8 +39,8 @@ class Profile:
     float16_scales: bool = False
     """Scales are rounded to float16, so that a file with float16 types holds the trained ones to the bit."""
     shared_concat: bool = False
-    """A concatenation's kernel copies codes, so that its inputs and its output need one range; a graph that is trained
-    so serves the others too."""
+    """A concatenation's kernel copies codes, so that its inputs and its output need one range. A graph that is trained
+    so serves the others too; one that is not gives this runtime a file whose concatenations are in float."""
 
     runtime: str | None = None
     """None for a profile that is only trained for, without files of its own."""

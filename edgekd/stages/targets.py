@@ -44,14 +44,10 @@ def is_timed_here(profile: str) -> bool:
 def training_profile(targets: Iterable[Target]) -> str:
     """Return the profile that gives every target its file: the targets' own, or the portable one.
 
-    Profiles that train alike, such as those of two runtimes for one processor, give one another's files: the first, or
-    the first that needs one range for concatenations, which the others take too.
+    Profiles that train alike, such as those of two runtimes for one processor, give one another's files.
     """
-    names = list(dict.fromkeys(map(file_profile, targets))) or [DEFAULT_PROFILE]
-    profiles = [PROFILES.find(name) for name in names]
-    if len({each.training for each in profiles}) > 1:
-        return PORTABLE.name
-    return next((each.name for each in profiles if each.shared_concat), names[0])
+    profiles = list(dict.fromkeys(map(file_profile, targets))) or [DEFAULT_PROFILE]
+    return profiles[0] if len({PROFILES.find(each).training for each in profiles}) == 1 else PORTABLE.name
 
 
 def compute_float16(targets: Iterable[Target]) -> bool:
