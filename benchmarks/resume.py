@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 # Shorter than the quickstart, and nothing timed: a target elsewhere is skipped.
 SHORTER = (
     *("teacher.args.width=16", "teacher.train.epochs=12", "distill.epochs=10", "prune.epochs=6", "quantize.epochs=3"),
-    "targets=[{device: elsewhere, runtime: tensorrt}]",
+    "targets=[{device: elsewhere, runtime: tensorrt, architecture: arm}]",
     "budget={}",
 )
 SHORTEST = (*SHORTER, "teacher.train.epochs=2", "distill.epochs=1", "prune.epochs=1", "quantize.epochs=1")
