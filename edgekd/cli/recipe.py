@@ -79,14 +79,25 @@ def checked(path: Path, overrides: list[str]) -> tuple[dict[str, Any], str]:
 
 
 def checked_space(path: Path, overrides: list[str]) -> tuple[dict[str, Any], str]:
-    """Return the facts of the recipe at ``path``, which leaves fields open, and a line with them."""
+    """Return the facts of the recipe at ``path``, which leaves fields open, and lines with them."""
+    from edgekd.errors import DeviceError
+    from edgekd.pipeline.resolve import resolve_targets
+    from edgekd.pipeline.target_plan import describe_targets, plan_targets
     from edgekd.search.opening import open_space
 
     space = open_space(path, overrides)
+    try:
+        base, probed = resolve_targets(space.base)
+    except DeviceError as error:
+        raise RecipeError(f"{path}: {error}") from error
+    plans = plan_targets(base, probed)
     arms = [arm.name for arm in space.arms]
-    document = {"name": space.base.name, "arms": arms, "dimensions": [each.name for each in space.dimensions]}
+    dimensions = [each.name for each in space.dimensions]
+    targets = [each.to_json() for each in plans]
+    document = {"name": base.name, "arms": arms, "dimensions": dimensions, "targets": targets}
     count = "1 kind of student" if len(arms) == 1 else f"{len(arms)} kinds of students"
-    return document, f"ok  {space.base.name}  (edgekd fit: {count}: {'; '.join(arms)})"
+    words = [f"ok  {base.name}  (edgekd fit: {count}: {'; '.join(arms)})", *describe_targets(base, plans)]
+    return document, "\n".join(words)
 
 
 def to_json(recipe: "Recipe") -> dict[str, Any]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from edgekd.cli.recipe import checked
 from edgekd.errors import RecipeError
 from edgekd.pipeline import check as module
 from edgekd.pipeline.check import check_recipe
@@ -98,8 +99,20 @@ def test_layers_are_looked_up_in_the_networks(write: Write) -> None:
     assert "'conv9' matches no layer (did you mean 'conv1'?)" in found[1] or "matches no layer" in found[1]
     # Where nothing but the data says what the network takes, they wait for the data.
     vectors = ["data.source=breast_cancer", "teacher.model=mlp", "student.model=mlp"]
-    checked = check_recipe(path, vectors)
-    assert checked.notes and "'edgekd run --dry-run' looks them up" in checked.notes[0]
+    found_later = check_recipe(path, vectors)
+    assert "'edgekd run --dry-run' looks them up" in found_later.notes[0]
+
+
+def test_a_recipe_that_leaves_fields_open_says_its_targets_too(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEKD_DEVICES", str(tmp_path / "none.json"))
+    text = LAYERS[: LAYERS.index("stages")] + "stages: [distill, prune: {macs: {search: [0.3, 0.9]}}]\n"
+    document, words = checked(write(text), [])
+    assert words.startswith("ok  layers  (edgekd fit: ") and "\ntarget   cpu: model.cpu.onnx, for " in words
+    assert [each["file"] for each in document["targets"]] == ["model.cpu.onnx"]
+    with pytest.raises(RecipeError, match="r.yaml:6: targets.0: 'jetsn' is not in the device registry"):
+        checked(write(text + "targets: [{device: jetsn}]\n"), [])
 
 
 def test_without_pytorch_it_says_what_was_not_looked_up(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
