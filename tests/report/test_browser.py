@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 PHONE, DESK = 360, 1200
-WIDTHS = (PHONE, 390, 768, 840, 1280)
+WIDTHS = (PHONE, 390, 768, 900, 1280)
 LONG = "a-name-without-a-space-in-it-that-is-longer-than-any-phone-is-wide"
 
 pytestmark = needs("chromium")
