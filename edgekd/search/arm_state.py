@@ -25,12 +25,14 @@ class ArmSpace:
     Attributes:
         low, high: the range of shares that a cut may keep; both are 1 where nothing is cut.
         levels: how many lengths of training there are, the last one the longest.
+        open: the values of each dimension that is neither a cut nor a length of training, the usual one first.
     """
 
     name: str
     low: float = 1.0
     high: float = 1.0
     levels: int = 1
+    open: tuple[tuple[str, tuple[object, ...]], ...] = ()
 
     @property
     def is_cut(self) -> bool:
@@ -121,13 +123,50 @@ class ArmState:
         return self._interpolated(share, self.goal.cost)
 
     def points(self, level: int) -> list[TrialRecord]:
-        """Return the trials of one length of training that gave a network."""
-        return [trial for trial in self.trials if trial.level == level and trial.figures]
+        """Return the trials of one length of training that gave a network, with the values that were chosen."""
+        return [trial for trial in self._chosen_trials if trial.level == level and trial.figures]
 
     @property
     def failure(self) -> str | None:
-        """Return why its last trial gave no network, or None if it gave one."""
-        return self.trials[-1].error if self.trials else None
+        """Return why its last trial with the values that were chosen gave no network, or None if it gave one."""
+        return self._chosen_trials[-1].error if self._chosen_trials else None
+
+    @property
+    def chosen(self) -> Mapping[str, object]:
+        """Return the values of its open dimensions that differ from the usual ones."""
+        return self._tuning[0]
+
+    @property
+    def to_try(self) -> Mapping[str, object] | None:
+        """Return values of its open dimensions to try next in a short training, or None if all were tried."""
+        return self._tuning[1]
+
+    @cached_property
+    def _chosen_trials(self) -> list[TrialRecord]:
+        return [trial for trial in self.trials if trial.choices == self.chosen]
+
+    @cached_property
+    def _tuning(self) -> tuple[dict[str, object], dict[str, object] | None]:
+        """One dimension after another: a value takes the place of the one before if it is better beyond its error."""
+        chosen: dict[str, object] = {}
+        for name, values in self.space.open:
+            best, found = chosen, self._short(chosen)
+            if found is None:
+                return chosen, chosen
+            for value in values[1:]:
+                other = {**chosen, name: value}
+                tried = self._short(other)
+                if tried is None:
+                    return chosen, other
+                if tried.figures and (
+                    not found.figures or tried.figures.drop < found.figures.drop - tried.figures.error
+                ):
+                    best, found = other, tried
+            chosen = best
+        return chosen, None
+
+    def _short(self, choices: Mapping[str, object]) -> TrialRecord | None:
+        return next((trial for trial in self.trials if trial.level == 0 and trial.choices == choices), None)
 
     def curve(self, level: int) -> QualityCurve:
         """Return the drop over the share after trials of one length of training."""

@@ -200,13 +200,16 @@ class _Search:
 
     def _train(self, action: TrainCandidate) -> None:
         number = len(self.log.of("trial")) + 1
-        at = (action.arm, action.share, action.level)
-        recipe, whole = self.points.trial(*at, {}), self.points.recipe(*at, {})
+        at = (action.arm, action.share, action.level, action.choices)
+        recipe, whole = self.points.trial(*at), self.points.recipe(*at)
         path = self._write_recipe(f"{TRIALS}/{number:03d}", recipe)
-        logger.info(f"trial {number}: {action.arm}{_at(action.share)}, training {action.level + 1}; {self._progress()}")
+        values = "".join(f", {name} {value}" for name, value in action.choices.items())
+        place = f"{action.arm}{_at(action.share)}{values}"
+        logger.info(f"trial {number}: {place}, training {action.level + 1}; {self._progress()}")
         # A short training is compared with others of its kind alone, which its file would take longer than it.
         found = self._try(path, filed=recipe == whole)
-        self._record("trial", found, number=number, arm=action.arm, share=action.share, level=action.level, choices={})
+        about = {"arm": action.arm, "share": action.share, "level": action.level, "choices": dict(action.choices)}
+        self._record("trial", found, number=number, **about)
         figures = _figures(self.log.events[-1])
         metric = self.base.kind.metrics[0]
         if figures is None:

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import takewhile
+from math import sqrt
 
 from edgekd.recipe import Recipe
 from edgekd.recipe.open_fields import OpenRange
 from edgekd.search.arm_state import ArmSpace
 from edgekd.search.space import ARM, Arm, Dimension, Space
-from edgekd.stages import Stage
+from edgekd.stages import STAGES, Stage
 from edgekd.stages.distill.options import Distill
 from edgekd.stages.prune.options import Prune
 from edgekd.stages.quantize.options import Quantize
@@ -37,7 +38,8 @@ def arm_space(arm: Arm) -> ArmSpace:
     longest = max((high / max(low, 1) for low, high in lengths), default=1.0)
     levels = 1 if longest <= 1 else 2 if longest < THREE_LEVELS else 3
     low, high = _ends(cut) if cut else (1.0, 1.0)
-    return ArmSpace(arm.name, low, high, levels)
+    fields = tuple((each.name, _values(each)) for each in arm.dimensions if _is_tuned(each))
+    return ArmSpace(arm.name, low, high, levels, fields)
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,21 @@ class Points:
     def untrained(self, arm: str, share: float) -> Recipe:
         """Return the recipe of ``arm`` at ``share`` without any training of the student."""
         return _without_training(self.recipe(arm, share, 0, {}))
+
+
+def _is_tuned(dimension: Dimension) -> bool:
+    """The ladder of a quantisation escalates by itself; other open fields are compared in short trainings."""
+    stage = next((STAGES[name] for name in dimension.path if name in STAGES), None)
+    return not (dimension.is_cut or dimension.is_training) and (stage is None or stage.gives == "float")
+
+
+def _values(dimension: Dimension) -> tuple[object, ...]:
+    values = dimension.values
+    if not isinstance(values, OpenRange):
+        return tuple(values.examples)
+    low, high = float(values.low), float(values.high)
+    between = sqrt(low * high) if values.log else (low + high) / 2
+    return tuple(round(each) if values.whole else each for each in (high, between, low))
 
 
 def _ends(dimension: Dimension) -> tuple[float, float]:

@@ -6,7 +6,7 @@ on costs are left. Of the others short trainings choose the best half, again wit
 a :class:`~edgekd.search.quality_curve.QualityCurve`, always in the arm whose next candidate would be the cheapest.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil, inf
 
@@ -38,6 +38,7 @@ class TrainCandidate:
     arm: str
     share: float
     level: int
+    choices: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,9 @@ class Study:
         alive = self._halve([arm for arm in within if self._works(arm)])
         if isinstance(alive, TrainCandidate):
             return alive
+        for arm in alive:
+            if arm.to_try is not None:
+                return TrainCandidate(arm.name, self._probe(arm), 0, arm.to_try)
         return self._bisect(alive) if self.goal.is_cost else self._best_of(alive)
 
     def finish(self, reason: str) -> Finish:
@@ -119,7 +123,7 @@ class Study:
         )
         done = nearest.points(nearest.space.top)
         if not done:
-            return TrainCandidate(nearest.name, share, nearest.space.top)
+            return TrainCandidate(nearest.name, share, nearest.space.top, nearest.chosen)
         return Finish(done, None, "no student that can be made is within the bounds on costs", too_much)
 
     def _halve(self, arms: list[ArmState]) -> list[ArmState] | TrainCandidate:
@@ -130,7 +134,7 @@ class Study:
             for arm in arms:
                 own = min(level, arm.space.top)
                 if not arm.points(own):
-                    return TrainCandidate(arm.name, self._probe(arm), own)
+                    return TrainCandidate(arm.name, self._probe(arm), own, arm.chosen)
             arms = sorted(arms, key=lambda arm: self._rank(arm, level))
             kept = max(FINALISTS, ceil(len(arms) / 2))
             for arm in arms[kept:]:
@@ -159,7 +163,7 @@ class Study:
         for arm in arms:
             assert arm.reach is not None
             if not arm.points(arm.space.top):
-                return TrainCandidate(arm.name, arm.reach[1], arm.space.top)
+                return TrainCandidate(arm.name, arm.reach[1], arm.space.top, arm.chosen)
         return self._finish([trial for arm in arms for trial in arm.points(arm.space.top)], "every arm was tried")
 
     def _bisect(self, arms: Sequence[ArmState]) -> Action:
@@ -175,7 +179,9 @@ class Study:
         worth = [each for each in open_steps if each[0] < WORTH * best]
         if worth:
             _, arm, share = min(worth, key=lambda each: each[0])
-            return TrainCandidate(arm.name, share, arm.space.top) if share in arm.prices else Price(arm.name, [share])
+            if share not in arm.prices:
+                return Price(arm.name, [share])
+            return TrainCandidate(arm.name, share, arm.space.top, arm.chosen)
         if trained:
             reason = "no cheaper candidate is likely to keep the budget"
             return self._finish(trained, reason)

@@ -78,6 +78,22 @@ def test_an_arm_whose_training_fails_is_left_and_the_rest_goes_on() -> None:
     assert study.left == {"first": "its training failed: the loss became nan"}
 
 
+def test_open_values_are_chosen_one_dimension_after_another_beyond_their_error() -> None:
+    goal, space = Goal(SIZE, ALLOWED), ArmSpace("only", levels=2, open=(("t", (4, 1)), ("m", ("kd", "at", "dkd"))))
+    drops = {(4, "kd"): 0.05, (1, "kd"): 0.049, (4, "at"): 0.04, (4, "dkd"): 0.03}
+    trials: list[TrialRecord] = []
+    while True:
+        action = Study(goal, [ArmState(space, goal, {1.0: figures(1.0)}, trials)]).next()
+        assert isinstance(action, TrainCandidate)
+        if action.level == 1:
+            break
+        drop = drops[action.choices.get("t", 4), action.choices.get("m", "kd")]  # type: ignore[index]
+        trials.append(TrialRecord(len(trials), "only", 1.0, 0, figures(1.0, drop), choices=action.choices))
+    # 0.1 points less are within the error of 0.2.
+    assert action.choices == {"m": "dkd"}
+    assert len(trials) == 4
+
+
 def test_a_share_that_no_cut_reaches_is_moved_up() -> None:
     goal = Goal(SIZE, ALLOWED)
     arm = ArmState(ArmSpace("only", 0.05, 0.9), goal, {0.05: None, 0.2121: figures(0.2), 0.9: figures(0.9)})
