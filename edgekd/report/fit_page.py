@@ -127,11 +127,12 @@ def _choice(name: str) -> Column:
 def kinds(fit: FitRecord) -> Mapping[str, tuple[str, str, str]]:
     """Return for each kind of student: how often it was tried, its least cost, and why it was left."""
     found = {}
+    last = "followed to the end" if fit.summary else "followed"
     for arm in fit.levels:
         costs = [fit.cost(each) for each in (*fit.priced, *fit.trials) if each.arm == arm and each.figures]
         tried = sum(trial.arm == arm for trial in fit.trials)
         won = fit.winner is not None and fit.winner.arm == arm
-        why = fit.left.get(arm, "won" if won else "followed to the end" if tried else "not reached")
+        why = fit.left.get(arm, "won" if won else last if tried else "not reached")
         found[arm] = (str(tried), percent(min(costs)) if costs else ABSENT, why)
     return found
 

@@ -91,11 +91,13 @@ class Study:
         return self._bisect(alive) if self.goal.is_cost else self._best_of(alive)
 
     def finish(self, reason: str) -> Finish:
-        """End with the best so far."""
-        trained = [trial for arm in self.arms for trial in arm.points(arm.space.top)] or [
-            trial for arm in self.arms for trial in arm.trials if trial.figures
-        ]
-        return self._finish(trained, reason)
+        """End with the best so far; one of a short training where no long one keeps the budget, and it does."""
+        every = [trial for arm in self.arms for trial in arm.trials if trial.figures]
+        longest = [trial for arm in self.arms for trial in arm.points(arm.space.top)]
+        short = [trial for trial in every if self._is_assured(trial)]
+        if short and not any(trial in longest for trial in short):
+            return self._finish([min(short, key=self._cost_of)], reason)
+        return self._finish(longest or every, reason)
 
     def _keeps_costs(self, arm: ArmState) -> bool:
         if arm.reach is None:

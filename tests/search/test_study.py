@@ -107,3 +107,17 @@ def test_the_metric_is_made_best_within_the_bounds_on_costs() -> None:
     action = Study(goal, [ArmState(ArmSpace("only", 0.1, 0.9), goal, prices)]).next()
     assert isinstance(action, TrainCandidate)
     assert 0.4 < action.share <= 0.5
+
+
+def test_when_the_time_is_over_a_short_training_that_keeps_the_budget_beats_a_long_one_that_does_not() -> None:
+    world = Simulation(0, error=0.001)
+    for arm in world.of:
+        world.prices[arm] = {share: world.figures(arm, share) for share in (0.1, 0.3, 0.9)}
+    first, second, *_ = world.of
+    world.trials = [
+        TrialRecord(1, first, 0.3, 0, world.figures(first, 0.3, drop=0.0)),
+        TrialRecord(2, second, 0.3, 2, world.figures(second, 0.3, drop=0.3)),
+    ]
+    assert [trial.number for trial in world.study().finish("the time is over").best] == [1]
+    world.trials.append(TrialRecord(3, second, 0.9, 2, world.figures(second, 0.9, drop=0.0)))
+    assert [trial.number for trial in world.study().finish("the time is over").best] == [3]
