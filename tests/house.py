@@ -145,6 +145,7 @@ def _imported(path: Path, nodes: "list[ast.AST] | list[ast.stmt]") -> set[str]:
 # Files that read or write documents of JSON, TOML and YAML as they are, before they become records or after.
 EDGE = {
     "recipe/open_fields.py": "a recipe's YAML before it is validated",
+    "cli/fit.py": "reads the summary of a search",
     "search/fit.py": "the record of a search, in lines of JSON",
     "search/forecast.py": "reads the record of a search",
     "search/launch.py": "messages between two processes",

@@ -11,6 +11,7 @@ from edgekd.cli.output import tell
 
 if TYPE_CHECKING:
     from edgekd.search.fit import FitResult
+    from edgekd.strict_json import JsonObject
 
 BUDGET_NOT_MET = 2
 
@@ -59,9 +60,24 @@ def print_result(result: "FitResult", folder: Path) -> None:
         for line in lines(result.report):
             remark = f" ({line.remark})" if line.remark else ""
             tell(f"{line.name:15} {line.value}, {line.bound}: {line.verdict}, {line.margin}{remark}")
+        tell(f"chosen   on {on_validation(summary['validation'])}")
         tell(f"bundle   {folder / 'winner' / 'bundle'}")
     tell(f"report   {write_fit_page(folder)}")
     tell(verdict(result))
+
+
+def on_validation(found: "JsonObject") -> str:
+    """Return the winner's drop on the samples that it was chosen on, and without what being chosen adds to it."""
+    from edgekd.search.goal import Goal
+    from edgekd.tasks.registry import metric_named
+
+    metric = metric_named(found["metric"])
+    shown = Goal(metric.name, scale=metric.scale, unit=metric.unit_of_differences).shown
+    words = f"{found['n']} validation samples: a drop of {shown(found['drop'], found['error'])}"
+    if "corrected_drop" not in found:
+        return words
+    rest = f"{shown(found['corrected_drop'], found['corrected_error'])} by the curve through all of its kind"
+    return f"{words}; {rest}, which keeps the budget with a probability of {found['assurance']:.0%}"
 
 
 def verdict(result: "FitResult") -> str:

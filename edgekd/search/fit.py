@@ -331,7 +331,8 @@ class _Search:
 
     def _validation(self, winner: TrialRecord, figures: Figures) -> JsonObject:
         """The winner was chosen by its score, which flatters it; the curve through all of its arm does not."""
-        known: JsonObject = {"drop": figures.drop, "error": figures.error, "n": figures.n}
+        metric = self.base.kind.metrics[0].name
+        known: JsonObject = {"metric": metric, "drop": figures.drop, "error": figures.error, "n": figures.n}
         arm = next(arm for arm in self.study().arms if arm.name == winner.arm)
         if self.goal.allowed is None or arm.reach is None:
             return known
@@ -346,7 +347,8 @@ def goal_of(space: Space) -> Goal:
     drop = budget.drops.get(metric.name)
     costs = {"latency_ratio", "latency_ms", "size_ratio", "size_mb"}
     bounds = {name: bound for name, bound in budget.promises.items() if name in costs}
-    return Goal(space.objective, None if drop is None else drop / metric.scale, bounds)
+    allowed = None if drop is None else drop / metric.scale
+    return Goal(space.objective, allowed, bounds, metric.scale, metric.unit_of_differences)
 
 
 def _figures(entry: JsonObject) -> Figures | None:

@@ -16,11 +16,19 @@ class Goal:
         objective: latency, size or energy, which are made least; or the task's first metric, which is made best.
         allowed: how much worse than the teacher that metric may be, in its own scale; None where nothing bounds it.
         bounds: the budget's other bounds by name: latency_ratio, latency_ms, size_ratio, size_mb.
+        scale, unit: of the metric's differences as people read them: 100 and points for shares.
     """
 
     objective: str
     allowed: float | None = None
     bounds: Mapping[str, float] = field(default_factory=dict)
+    scale: float = 1.0
+    unit: str = ""
+
+    def shown(self, drop: float, error: float | None = None) -> str:
+        """Format a drop of the metric as ``0.52 points (± 0.31)``."""
+        words = f"{self.scale * drop:.3g} {self.unit}".rstrip()
+        return words if error is None else f"{words} (± {self.scale * error:.2g})"
 
     @property
     def is_cost(self) -> bool:

@@ -204,7 +204,7 @@ class Study:
             share = high
             if any(arm.same_network(high, trial) for trial in done) and curve.assurance(high) < HOPELESS:
                 drop, error = curve.at(high)
-                self.left[arm.name] = f"at its largest within the bounds it drops by {drop:.4f} (± {error:.4f})"
+                self.left[arm.name] = f"at its largest within the bounds it drops by {self.goal.shown(drop, error)}"
                 return None
         share = rounded(share)
         if len(done) >= MOST_TRIALS or any(arm.same_network(share, trial) for trial in done):
@@ -238,8 +238,9 @@ class Study:
     def _what_it_takes(self, trial: TrialRecord) -> str:
         arm = self._arm(trial)
         drop, error = arm.curve(trial.level).at(trial.share)
-        allowed = f"{self.goal.allowed:.4f} is allowed"
-        return f"the nearest student, {arm.name}, drops by {drop:.4f} (± {error:.4f}), and {allowed}"
+        assert self.goal.allowed is not None
+        allowed = f"{self.goal.shown(self.goal.allowed)} allowed"
+        return f"the nearest student, {arm.name}, drops by {self.goal.shown(drop, error)}, with {allowed}"
 
     def _is_assured(self, trial: TrialRecord) -> bool:
         return self._assurance(trial) >= ASSURED - 0.03

@@ -31,7 +31,7 @@ def test_with_noise_it_stays_on_the_safe_side() -> None:
 def test_out_of_reach_is_said_after_few_trainings() -> None:
     world = Simulation(1, error=0.003, out_of_reach=True)
     finish = world.run()
-    assert finish.unreachable and "0.0100 is allowed" in finish.unreachable
+    assert finish.unreachable and "with 0.01 allowed" in finish.unreachable
     assert finish.assurance is not None and finish.assurance < 0.5
     assert world.epochs <= 40
 
