@@ -86,6 +86,14 @@ def npz(data: SourceKeys, kind: type[Task]) -> RawData:
     return load_npz(data, kind)
 
 
+@source("csv", images=False, needs_path=True)
+def tables(data: SourceKeys, kind: type[Task]) -> RawData:
+    """Load tables, ``train.csv`` and ``test.csv``, with their targets in the last column or in columns ``target.*``."""
+    from edgekd.data.tables import load_tables
+
+    return load_tables(data, kind)
+
+
 @source("coco", images=True, needs_path=True)
 def coco(data: SourceKeys, kind: type[Task]) -> RawData:
     """Load images with boxes from COCO's JSON, ``train.json`` and ``test.json``."""
