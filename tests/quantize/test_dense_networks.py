@@ -65,6 +65,11 @@ def test_coverage_of_a_unet():
     assert lint(made("unet").model, PROFILE).coverage > 0.98
 
 
+def test_the_linter_has_nothing_to_say_of_what_moves_codes():
+    found = {each.op for each in lint(made("movers").model, PROFILE).layers if each.findings and not each.int8}
+    assert not {"DepthToSpace", "Gather", "Slice", "Pad", "Squeeze", "Unsqueeze", "MaxPool"} & found
+
+
 def test_a_concatenations_inputs_keep_their_ranges():
     shared, own = (prepare(NETWORKS["unet"]().eval(), SHAPE, each) for each in ("openvino-x86", PROFILE))
     # Two concatenations, of two inputs and an output each, have one range or three.

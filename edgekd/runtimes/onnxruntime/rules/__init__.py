@@ -29,7 +29,7 @@ RULES: dict[str, Rulebook] = {
     "MatMul": PRODUCT,
     **dict.fromkeys(("Add", "Mul", "Concat"), JOIN),
     **dict.fromkeys(("AveragePool", "GlobalAveragePool", "LeakyRelu", "Sigmoid", "Softmax"), UNARY),
-    **dict.fromkeys(("MaxPool", "Resize", "DepthToSpace", "Gather", "Expand", "Tile"), MOVING_VALUES),
+    **dict.fromkeys(("MaxPool", "Resize"), MOVING_VALUES),
 }
 
 

@@ -9,6 +9,9 @@ from edgekd.registry import Registry
 from edgekd.runtimes.onnxruntime.rules.output import bounds_text, makes_idle, range_of, type_mismatch
 from edgekd.runtimes.onnxruntime.rules.types import EIGHT_BITS
 
+# Between two pairs of one scale they move codes.
+KEEPING_CODES = ("DepthToSpace", "Gather", "Expand", "Tile")
+
 MOVING_VALUES: Rules = Registry("rule on what moves values")
 ISLAND: Rules = Registry("rule on what has no int8 kernel")
 
@@ -69,7 +72,7 @@ def clamp_between_pairs(layer: LayerContext) -> LintVerdict | None:
 
 @ISLAND.register("no_int8_kernel")
 def no_int8_kernel(layer: LayerContext) -> LintVerdict | None:
-    if layer.op in CLAMPS:
+    if layer.op in CLAMPS or (layer.op in KEEPING_CODES and pool_scales(layer) is None):
         return None
     return LintVerdict(
         "float",
