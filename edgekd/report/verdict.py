@@ -171,7 +171,8 @@ def warning_lines(report: Report) -> list[WarningLine]:
 def lost_line(report: Report) -> WarningLine | None:
     """Return one line for all classes or labels that the deployed network predicts much worse than the teacher."""
     breakdown = report.breakdown()
-    lost = breakdown.lost() if breakdown else []
+    # Further losses, such as at a threshold, have lines of their own.
+    lost = [each for each in breakdown.lost() if each.code.endswith("_lost")] if breakdown else []
     if not lost or lost[0].code not in {note.code for note in report.warnings}:
         return None
     worst = sorted((each.change for each in lost), key=lambda change: change.gain)
