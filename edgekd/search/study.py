@@ -91,13 +91,16 @@ class Study:
         return self._bisect(alive) if self.goal.is_cost else self._best_of(alive)
 
     def finish(self, reason: str) -> Finish:
-        """End with the best so far; one of a short training where no long one keeps the budget, and it does."""
+        """End with the best so far; one of a short training where no long one is likely to keep the budget."""
         every = [trial for arm in self.arms for trial in arm.trials if trial.figures]
         longest = [trial for arm in self.arms for trial in arm.points(arm.space.top)]
-        short = [trial for trial in every if self._is_assured(trial)]
-        if short and not any(trial in longest for trial in short):
-            return self._finish([min(short, key=self._cost_of)], reason)
-        return self._finish(longest or every, reason)
+        if not every or not self.goal.is_cost or self.goal.allowed is None:
+            return self._finish(longest or every, reason)
+        assured = [trial for trial in every if self._is_assured(trial)]
+        if any(trial in longest for trial in assured):
+            return self._finish(longest, reason)
+        best = min(assured, key=self._cost_of) if assured else max(every, key=self._assurance)
+        return self._finish([best], reason)
 
     def _keeps_costs(self, arm: ArmState) -> bool:
         if arm.reach is None:

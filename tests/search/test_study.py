@@ -119,5 +119,7 @@ def test_when_the_time_is_over_a_short_training_that_keeps_the_budget_beats_a_lo
         TrialRecord(2, second, 0.3, 2, world.figures(second, 0.3, drop=0.3)),
     ]
     assert [trial.number for trial in world.study().finish("the time is over").best] == [1]
+    world.trials[0] = TrialRecord(1, first, 0.3, 0, world.figures(first, 0.3, drop=0.009))
+    assert [trial.number for trial in world.study().finish("the time is over").best] == [1]
     world.trials.append(TrialRecord(3, second, 0.9, 2, world.figures(second, 0.9, drop=0.0)))
     assert [trial.number for trial in world.study().finish("the time is over").best] == [3]
