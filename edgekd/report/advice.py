@@ -264,14 +264,15 @@ class _Advisor:
         return f"; without the longer training it would lose {self._points(over)} too much"
 
     def _points(self, value: float) -> str:
-        return f"{significant(value, 2)} {self.costs.metric.unit_of_differences}"
+        return f"{significant(value, 2)} {self.costs.metric.unit_of_differences}".rstrip()
 
     def _figures(self, standing: Standing, metric: bool = True) -> str:
         """Format a network's figures as ``4× faster · 8× smaller · −1.2 points``."""
         found = [f"{times_faster(standing.time)} faster"] if standing.time else []
         found += [f"{times_faster(standing.size)} smaller"] if standing.size else []
         own = self.costs.metric
-        found += [own.shown_change(-standing.lost / own.scale)] if metric and own.better == "higher" else []
+        worse = -1 if own.better == "higher" else 1
+        found += [own.shown_change(worse * standing.lost / own.scale)] if metric else []
         return "about " + " · ".join(found)
 
     def _advised(self, title: str, effect: str, change: Change, longer: list[StageCost] | None = None) -> Advice:

@@ -62,6 +62,7 @@ def figures(report: Report) -> str:
     size = row.size_bytes / teacher.size_bytes if row.size_bytes and teacher.size_bytes else None
     before, after = teacher.figure(metric), row.figure(metric)
     change = ABSENT if before is None or after is None else metric.shown_change(after - before)
+    change += "" if metric.unit or change == ABSENT else f" {metric.title}"  # which a bare number does not tell
     found = (in_times(time, *RATIOS["latency_ratio"]), in_times(size, *RATIOS["size_ratio"]), change)
     return " · ".join(each for each in found if each != ABSENT)
 
