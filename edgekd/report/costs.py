@@ -24,6 +24,8 @@ CUTS = [round(0.95 - 0.01 * step, 2) for step in range(91)]
 LEAST_SHARE = CUTS[-1]
 # Measured: the part of the time that goes with the multiply-accumulates (docs/pruning.md, half of the latency).
 TIME_OF_MACS = 0.9
+# A line through two times close to each other says little: beyond a cut as mild as this half of the gain is counted on.
+MILD, BEYOND_MILD = 0.6, 0.5
 # Goals of pruning that are a share to keep.
 SHARES = ("macs", "params", "size", "latency")
 
@@ -143,7 +145,10 @@ class RunCosts:
         lost = max(cut.lost, 0.0) * gone ** (HARDER if share < own else MILDER)
         time, size = final.time, final.size
         if before.time and after.time and final.time:
-            time = final.time / after.time * max(before.time + (after.time - before.time) * gone, 0.05 * before.time)
+            reached = max(before.time + (after.time - before.time) * gone, 0.05 * before.time)
+            if own > MILD and share < own:
+                reached = max(reached, after.time * (1 - BEYOND_MILD * (own - share) / own))
+            time = final.time / after.time * reached
         if before.size and after.size and final.size:
             power = math.log(after.size / before.size) / math.log(own)
             size = final.size / after.size * before.size * share**power

@@ -106,6 +106,13 @@ def test_time_takes_a_harder_cut():
     assert first.effect.startswith("about 13.6× faster")
 
 
+def test_beyond_a_mild_cut_half_of_the_gain_is_counted_on():
+    stages, figures = {**STAGES, "prune": {"macs": 0.8, "epochs": 3}}, {**USUAL, "prune": (0.98, 0.16, 80)}
+    [first, *_] = steps({"latency_ratio": 0.09}, figures, stages).advice
+    # The line through both times would be content with 0.66.
+    assert first.settings == ("prune.macs=0.53", "prune.epochs=7")
+
+
 def test_size_takes_a_harder_cut():
     [first, *_] = steps({"size_ratio": 0.01}).advice
     assert first.settings == ("prune.macs=0.34", "prune.epochs=16")
