@@ -11,10 +11,12 @@ from edgekd.data import DataSet
 from edgekd.machine_lock import training
 from edgekd.pipeline.plan import plan
 from edgekd.pipeline.resolve import resolve_targets
+from edgekd.pipeline.threads import threads_given_back
 from edgekd.recipe import Recipe
 from edgekd.strict_json import JsonObject
 from edgekd.tasks.tensors import arguments_of, output_tensors
 from edgekd.train.objective import total
+from edgekd.train.processors import take_fitting_threads
 
 # The first step allocates and compiles.
 STEPS = 3
@@ -29,7 +31,8 @@ def step_times(recipe: Recipe) -> JsonObject:
     planned = plan(recipe)
     data = planned.data
     teacher, student = planned.starts.teachers[0].network(), planned.starts.first.network()
-    with training():
+    with training(), threads_given_back():
+        take_fitting_threads()
         alone, taught = _seconds(teacher, data, None), _seconds(student, data, teacher.eval())
     return {
         "steps": -(-len(data.train) // data.batch_size),
