@@ -186,8 +186,9 @@ class ArmState:
         return abs(np.log(share / trial.share)) < NEAR
 
     def _interpolated(self, share: float, of: Callable[[Figures], float]) -> float:
-        # A larger share costs no less; where it seems so, its time was not measured any finer.
-        values = np.maximum.accumulate([max(of(figures), 1e-9) for figures in self.priced.values()])
+        # A smaller share costs no more; where it seems so, its time was not measured any finer.
+        values = np.array([max(of(figures), 1e-9) for figures in self.priced.values()])
+        values = np.minimum.accumulate(values[::-1])[::-1]
         return float(np.exp(np.interp(np.log(share), np.log(list(self.priced)), np.log(values))))
 
 
