@@ -135,4 +135,4 @@ def test_the_steps_of_the_report_show_the_same_quotient():
         for name, ratio in (("distilled", 0.5), ("quantized", 0.61))
     ]
     [step] = steps(Report(name="run", recipe_sha256="0", rows=tuple(rows)))
-    assert step.latency == "× 1.22"
+    assert step.latency == "1.22× slower"
