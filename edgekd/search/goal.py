@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from edgekd.pipeline.candidate_figures import Figures
 
-LATENCY, SIZE, ENERGY = "latency", "size", "energy"
+LATENCY, SIZE = "latency", "size"
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,7 @@ class Goal:
     """What a search makes best, and what it must keep to.
 
     Attributes:
-        objective: latency, size or energy, which are made least; or the task's first metric, which is made best.
+        objective: latency or size, which is made least; or the task's first metric, which is made best.
         allowed: how much worse than the teacher that metric may be, in its own scale; None where nothing bounds it.
         bounds: the budget's other bounds by name: latency_ratio, latency_ms, size_ratio, size_mb.
         scale, unit: of the metric's differences as people read them: 100 and points for shares.
@@ -33,12 +33,12 @@ class Goal:
     @property
     def is_cost(self) -> bool:
         """Tell whether what is made best is a cost, which falls with a cut."""
-        return self.objective in (LATENCY, SIZE, ENERGY)
+        return self.objective in (LATENCY, SIZE)
 
     @property
     def is_timed(self) -> bool:
         """Tell whether times decide: what is made best, or a bound."""
-        return self.objective in (LATENCY, ENERGY) or any(name.startswith(LATENCY) for name in self.bounds)
+        return self.objective == LATENCY or any(name.startswith(LATENCY) for name in self.bounds)
 
     def cost(self, figures: Figures) -> float:
         """Return the network's cost over the teacher's: time where it is known, else multiply-accumulates; or size."""

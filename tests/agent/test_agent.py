@@ -98,12 +98,15 @@ def test_a_model_that_does_not_load_is_named(archive, tmp_path):
     assert event["model"] == "b" and "does not load in ONNX Runtime" in event["why"]
 
 
-@pytest.mark.parametrize("name", TASKS)
+# Boxes are decoded here, from all outputs.
+@pytest.mark.parametrize("name", [name for name in TASKS if name != "detection"])
 def test_its_reductions_are_what_tasks_keep_of_outputs(name):
     task = TASKS[name](("a", "b", "c", "d"))
     logits = np.random.default_rng(0).normal(size=(50, 4)).round(1).astype(np.float32)
     logits[[3, 7, 9], [0, 1, 2]] = np.nan, np.inf, -np.inf
-    np.testing.assert_array_equal(REDUCTIONS[task.reduction](logits), task.to_rows({LOGITS: logits}), strict=True)
+    rows = task.to_rows({LOGITS: logits})
+    # Masks are kept in bytes, in which -1 is 255.
+    np.testing.assert_array_equal(REDUCTIONS[task.reduction](logits).astype(rows.dtype), rows, strict=True)
 
 
 def test_the_end_of_its_input_ends_it(archive):

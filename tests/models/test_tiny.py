@@ -31,9 +31,13 @@ def test_a_small_cnn_by_hand():
     assert count_macs(network, (3, 16, 16)) == 9 * (3 * 4 * 256 + 4 * 8 * 64 + 8 * 16 * 16) + 16 * 7
 
 
-@pytest.mark.parametrize("name", sorted(MODELS))
+# The others give maps, and have tests of their own.
+CLASSIFIERS = sorted(set(MODELS) - {"unet", "pyramid_detector"})
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 16, 16)])
-def test_every_network_builds_and_runs(name, shape):
+def test_every_classifier_builds_and_runs(name, shape):
     network = build(name, shape, 6)
     logits = network.eval()(torch.randn(2, *shape))
     assert logits.shape == (2, 6)
