@@ -121,3 +121,14 @@ def test_the_figures_of_cifar10_are_those_of_the_recorded_run():
     said = f"{1 / latency:.2f}× faster and {1 / size:.1f}× smaller than its\nteacher, for {drop:.1f} points of accuracy"
     assert said in README
     assert all(check.met for check in checks)
+
+
+def test_the_figures_of_a_search_are_those_of_the_recorded_one():
+    from edgekd.report.load import load_report
+
+    results = ROOT / "benchmarks/results/fit_digits"
+    drop, latency, size = (check.value for check in load_report(results).budget.checks)
+    found = json.loads((results / "fit.json").read_text())
+    said = " ".join((ROOT / "docs/fit.md").read_text().split())
+    assert f"took {found['seconds'] / 60:.1f} minutes for {found['candidates']} candidates" in said
+    assert f"{1 / latency:.1f}× faster and {1 / size:.1f}× smaller than its teacher, for {drop:.1f} points" in said

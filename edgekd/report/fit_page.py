@@ -112,7 +112,7 @@ def trial_columns(fit: FitRecord) -> list[Column]:
         Column("Kept", lambda trial: percent(trial.share) if trial.share < 1 else "all"),
         *chosen,
         Column("Training", training),
-        Column(f"Of the {fit.cost_name}", lambda trial: percent(fit.cost(trial)) if trial.figures else ABSENT),
+        Column(fit.cost_name.capitalize(), lambda trial: percent(fit.cost(trial)) if trial.figures else ABSENT),
         Column(fit.metric.heading, lambda trial: fit.metric.shown(trial.figures.value if trial.figures else None)),
         Column("To the teacher", change),
         Column("Seconds", lambda trial: significant(trial.seconds)),
@@ -121,7 +121,7 @@ def trial_columns(fit: FitRecord) -> list[Column]:
 
 
 def _choice(name: str) -> Column:
-    return Column(name, lambda trial: str((trial.choices or {}).get(name, ABSENT)), number=False)
+    return Column(name.rpartition(".")[2], lambda trial: str((trial.choices or {}).get(name, ABSENT)), number=False)
 
 
 def kinds(fit: FitRecord) -> Mapping[str, tuple[str, str, str]]:
