@@ -29,7 +29,7 @@ def sweep(
     from edgekd.search.opening import open_space
     from edgekd.search.sweep import grid_overrides, sweep
 
-    space = open_space(recipe, [*set_, *grid_overrides(grid)])
+    space = open_space(recipe, [*set_, *grid_overrides(grid)], apart=False)
     folder = out or Path("sweeps") / space.base.name
     failed = sweep(space, folder)
     fit = read_fit(folder)

@@ -127,6 +127,11 @@ class ArmState:
         return [trial for trial in self._chosen_trials if trial.level == level and trial.figures]
 
     @property
+    def trained(self) -> bool:
+        """Tell whether a training gave a network, of any length."""
+        return any(self.points(level) for level in range(self.space.levels))
+
+    @property
     def failure(self) -> str | None:
         """Return why its last trial with the values that were chosen gave no network, or None if it gave one."""
         return self._chosen_trials[-1].error if self._chosen_trials else None

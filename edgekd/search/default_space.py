@@ -7,7 +7,6 @@ from typing import Any
 from edgekd.models.families import smaller
 from edgekd.recipe.open_fields import CHOICE, LOG, SEARCH
 from edgekd.recipe.schema import Recipe
-from edgekd.stages.targets import compute_float16
 
 # The widest range of a cut; what a network cannot reach is left out of it later.
 CUT = (0.05, 0.95)
@@ -37,7 +36,7 @@ class Way:
     """Stages in the form of the recipe's YAML, and the words for them in an arm's name."""
 
     name: str
-    stages: list[dict[str, Any]]
+    stages: list[dict[str, Any] | str]
 
 
 TEACHER = "teacher"
@@ -60,7 +59,7 @@ def named_students(sections: Sequence[dict[str, Any] | None]) -> list[NamedStude
 def default_ways(recipe: Recipe, student: NamedStudent) -> list[Way]:
     """Return the ways from ``student`` to a network in 8 bits: uncut, then by widths, blocks or both."""
     learn = [_distillation(recipe)] if student.is_random else []
-    goal, end = cut_goal(recipe), _quantization(recipe)
+    goal, end = cut_goal(recipe), "quantize"
     cut = {goal: {SEARCH: list(CUT)}, "sensitivity": {CHOICE: [None, SENSITIVITY]}, **_recovery()}
     ways = [Way("", [*learn, end]), Way("by widths", [*learn, {"prune": cut}, end])]
     if student.is_random:
@@ -96,11 +95,6 @@ def _distillation(recipe: Recipe) -> dict[str, Any]:
 def _recovery() -> dict[str, Any]:
     # Timing within a stage would wait for all other training; the deployed file is timed later.
     return {"epochs": {SEARCH: [1, RECOVERY], LOG: True}, "check_latency": False}
-
-
-def _quantization(recipe: Recipe) -> dict[str, Any]:
-    ladders = [["half"], ["ptq", "qat", "mixed"]] if compute_float16(recipe.targets) else [["ptq", "qat"], ["ptq"]]
-    return {"quantize": {"rungs": {CHOICE: ladders}}}
 
 
 def _name(section: dict[str, Any], models: Sequence[str]) -> str:

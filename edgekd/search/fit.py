@@ -287,8 +287,9 @@ class _Search:
     def _hopeless_at_half(self) -> bool:
         if self.limit is None or self.seconds < HALF * self.limit:
             return False
-        best = self.study().finish("").assurance
-        return best is not None and best < 0.5
+        study = self.study()
+        study.next()
+        return study.is_hopeless
 
     def _progress(self) -> str:
         most = f" of {_clock(self.limit)}" if self.limit else ""

@@ -16,18 +16,22 @@ from edgekd.recipe.overrides import spell_out_stages
 from edgekd.recipe.schema import Recipe
 from edgekd.recipe.tree import Loc, Tree, mistake
 from edgekd.search.default_space import TEACHER, NamedStudent, default_students, default_ways, named_students
-from edgekd.search.space import Arm, Dimension, Space, shortened
+from edgekd.search.space import CUTS, Arm, Dimension, Space, shortened
 from edgekd.stages import STAGES
 
 MOST_MISTAKES, MOST_ARMS = 10, 200
 STUDENT: Loc = ("student",)
 
 
-def open_space(path: Path, overrides: Sequence[str] = ()) -> Space:
+def open_space(path: Path, overrides: Sequence[str] = (), *, apart: bool = True) -> Space:
     """Read the recipe at ``path``, changed by ``overrides`` as ``--set`` writes them, as the space of a search.
 
     A student or stages that it leaves out are those of :mod:`edgekd.search.default_space`. Each value of a choice and
     both ends of a range are validated.
+
+    Args:
+        apart: make each value of a choice that changes what a network costs a kind of student of its own, as a search
+            needs it; in a grid it stays a value.
 
     Raises:
         RecipeError: with a line for each mistake; or nothing is open.
@@ -35,7 +39,7 @@ def open_space(path: Path, overrides: Sequence[str] = ()) -> Space:
     tree = read_tree(path, overrides)
     spell_out_stages(tree)
     open_fields(tree)
-    variants = list(_variants(tree))
+    variants = list(_variants(tree, apart))
     if len(variants) > MOST_ARMS:
         raise RecipeError(
             f"{path}: the choices make {len(variants)} kinds of students; at most {MOST_ARMS} are searched"
@@ -43,6 +47,9 @@ def open_space(path: Path, overrides: Sequence[str] = ()) -> Space:
     lines: dict[str, None] = {}
     # The targets are those of all.
     arms = [_arm(variant, lines, reach=variant is variants[0]) for variant in variants]
+    space = Space(path, tree.value, tuple(arms))
+    if apart and not lines:
+        lines |= dict.fromkeys(_not_searched(space, tree))
     if lines:
         more = len(lines) - MOST_MISTAKES
         rest = [f"and {more} more mistakes"] if more > 0 else []
@@ -52,7 +59,7 @@ def open_space(path: Path, overrides: Sequence[str] = ()) -> Space:
             f"{path}: nothing is open, so there is nothing to find; open a field, e.g. prune: "
             f"{{macs: {{search: [0.2, 0.9]}}}}, leave student or stages out, or use 'edgekd run {path}'"
         )
-    return Space(path, tree.value, tuple(arms))
+    return space
 
 
 @dataclass(frozen=True)
@@ -64,16 +71,17 @@ class _Variant:
     assumed: bool = False
 
 
-def _variants(tree: Tree) -> Iterator[_Variant]:
+def _variants(tree: Tree, apart: bool) -> Iterator[_Variant]:
     """Yield a variant for each student and each list of stages that ``tree`` stands for."""
     head = None if "student" in tree.value and "stages" in tree.value else _head(tree)
     for student, taken in _students(tree, head):
         if "stages" in tree.value:
-            yield from _expanded(_Variant(student.name, taken, assumed="student" not in tree.value))
+            yield from _expanded(_Variant(student.name, taken, assumed="student" not in tree.value), apart)
             continue
         assert head is not None
         for way in default_ways(head, student):
-            yield _Variant(f"{student.name} {way.name}".rstrip(), _having(taken, ("stages",), way.stages), True)
+            name = f"{student.name} {way.name}".rstrip()
+            yield from _expanded(_Variant(name, _having(taken, ("stages",), way.stages), True), apart)
 
 
 def _head(tree: Tree) -> Recipe:
@@ -128,18 +136,62 @@ def _may_start_from_random_weights(tree: Tree) -> bool:
     return name in STAGES and STAGES[name].starts_from_random_weights
 
 
-def _expanded(variant: _Variant) -> Iterator[_Variant]:
-    """Yield a variant for each value of each choice among stages, or among values that are open themselves."""
+def _expanded(variant: _Variant, apart: bool) -> Iterator[_Variant]:
+    """Yield a variant for each value of each choice among stages, or among values that are open themselves.
+
+    Also of each choice that changes what a network costs, if these are kept ``apart``.
+    """
     tree = variant.tree
     spell_out_stages(tree)
     for loc, values in open_fields(tree).items():
-        if isinstance(values, OpenChoice) and _is_structure(loc, values):
-            words = str(loc[-1]) if isinstance(loc[-1], str) else f"stage {loc[-1]}"
+        if isinstance(values, OpenChoice) and (_is_structure(loc, values) or (apart and _changes_costs(loc))):
             for label, value in zip(values.labels, values.values, strict=True):
-                name = f"{variant.name}: {label if isinstance(label, str) else f'{words} {label + 1}'}"
-                yield from _expanded(replace(variant, name=name, tree=filled(tree, loc, value, label)))
+                name = f"{variant.name}: {_words(loc, label, value)}"
+                yield from _expanded(replace(variant, name=name, tree=filled(tree, loc, value, label)), apart)
             return
     yield variant
+
+
+def _words(loc: Loc, label: str | int, value: object) -> str:
+    if isinstance(label, str):
+        return label
+    name = str(loc[-1]) if isinstance(loc[-1], str) else f"stage {loc[-1]}"
+    return f"{name} {value if isinstance(value, str | int | float) else label + 1}"
+
+
+def _changes_costs(loc: Loc) -> bool:
+    """Whether a choice there gives a network of another size: costs are asked for once for a kind of student."""
+    stage = STAGES.get(str(loc[2])) if loc[0] == "stages" and len(loc) > 2 else None
+    return loc[0] == "student" or (stage is not None and (loc[-1] in CUTS or stage.gives != "float"))
+
+
+def _not_searched(space: Space, tree: Tree) -> Iterator[str]:
+    """Yield a line for each thing that a recipe asks for and no search does."""
+    base = space.base
+    metric, *others = (each.name for each in base.kind.metrics)
+    for name in others:
+        if name in base.budget.drops:
+            place = tree.origin(("budget", "drop", name)).place
+            yield (
+                f"{place}: budget.drop.{name}: a search keeps the drop of {metric} alone, the task's first metric; "
+                "leave it out here, and bound it in the winner's recipe"
+            )
+        if space.objective == name:
+            place = tree.origin(("objective",)).place
+            yield f"{place}: objective: a search makes latency, size or {metric} best, not {name}"
+    for arm in space.arms:
+        cuts = [each for each in arm.dimensions if each.is_cut]
+        idle = [
+            each
+            for each in arm.dimensions
+            if isinstance(each.values, OpenRange)
+            and not each.is_training
+            and each.path[0] == "stages"
+            and STAGES[str(each.path[1] if isinstance(each.path[1], str) else each.path[2])].gives != "float"
+        ]
+        for each in (*cuts[1:], *idle):
+            why = f"a search varies one cut, {cuts[0].name}" if each.is_cut else "no search varies it"
+            yield f"{each.place}: {each.name}: {why}; write one value, or a choice"
 
 
 def _is_structure(loc: Loc, choice: OpenChoice) -> bool:

@@ -9,7 +9,7 @@ from edgekd.recipe import Recipe
 from edgekd.recipe.open_fields import OpenRange
 from edgekd.search.arm_state import ArmSpace
 from edgekd.search.space import ARM, Arm, Dimension, Space
-from edgekd.stages import STAGES, Stage
+from edgekd.stages import Stage
 from edgekd.stages.distill.options import Distill
 from edgekd.stages.prune.options import Prune
 from edgekd.stages.quantize.options import Quantize
@@ -72,9 +72,8 @@ class Points:
 
 
 def _is_tuned(dimension: Dimension) -> bool:
-    """The ladder of a quantisation escalates by itself; other open fields are compared in short trainings."""
-    stage = next((STAGES[name] for name in dimension.path if name in STAGES), None)
-    return not (dimension.is_cut or dimension.is_training) and (stage is None or stage.gives == "float")
+    """Other open fields are compared in short trainings."""
+    return not (dimension.is_cut or dimension.is_training)
 
 
 def _values(dimension: Dimension) -> tuple[object, ...]:

@@ -55,7 +55,7 @@ class Dimension:
     @property
     def is_training(self) -> bool:
         """Tell whether it says how long a network is trained."""
-        return self.path[-1] in ("epochs", "step_epochs")
+        return self.path[-1] in ("epochs", "step_epochs") and isinstance(self.values, OpenRange)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The decisions of a search: what is tried next follows from what was tried, and from nothing else.
 
 Costs are known before any training, since a file's time and size hardly depend on its weights. Arms that miss a bound
-on costs are left. Of the others short trainings choose the best half, again with longer ones until two are left
+on costs are left. Of the others short trainings choose the best half, again with longer ones until three are left
 (successive halving; Jamieson and Talwalkar 2016). In these the smallest share that keeps the budget is looked for on
 a :class:`~edgekd.search.quality_curve.QualityCurve`, always in the arm whose next candidate would be the cheapest.
 """
@@ -82,6 +82,9 @@ class Study:
         within = [arm for arm in self.arms if self._keeps_costs(arm)]
         if not within:
             return self._out_of_reach()
+        for arm in within:
+            if arm.failure and arm.to_try is not None:
+                return TrainCandidate(arm.name, self._probe(arm), 0, arm.to_try)
         alive = self._halve([arm for arm in within if self._works(arm)])
         if isinstance(alive, TrainCandidate):
             return alive
@@ -92,7 +95,7 @@ class Study:
 
     def finish(self, reason: str) -> Finish:
         """End with the best so far; one of a short training where no long one is likely to keep the budget."""
-        every = [trial for arm in self.arms for trial in arm.trials if trial.figures]
+        every = [trial for arm in self.arms for level in range(arm.space.levels) for trial in arm.points(level)]
         longest = [trial for arm in self.arms for trial in arm.points(arm.space.top)]
         if not every or not self.goal.is_cost or self.goal.allowed is None:
             return self._finish(longest or every, reason)
@@ -101,6 +104,20 @@ class Study:
             return self._finish(longest, reason)
         best = min(assured, key=self._cost_of) if assured else max(every, key=self._assurance)
         return self._finish([best], reason)
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Tell whether no arm is likely to keep the budget at its largest share, after its longest training so far."""
+        alive = [arm for arm in self.arms if arm.reach and arm.name not in self.left]
+        if self.goal.allowed is None or not alive:
+            return False
+        return all(arm.trained and self._at_its_largest(arm) < HOPELESS for arm in alive)
+
+    @staticmethod
+    def _at_its_largest(arm: ArmState) -> float:
+        assert arm.reach is not None
+        level = max(level for level in range(arm.space.levels) if arm.points(level))
+        return arm.curve(level).assurance(arm.reach[1])
 
     def _keeps_costs(self, arm: ArmState) -> bool:
         if arm.reach is None:

@@ -110,7 +110,7 @@ def _try(log: StudyLog, space: Space, point: dict[str, object], number: int, fol
     logger.info(f"trial {number}: {point[ARM]}{f', {words}' if words else ''}")
     started = time.monotonic()
     target = {"recipe": str(path), "folder": str(path.with_suffix("")), "cache": str(folder / CACHE)}
-    found = job("try", **target, timed=True, teacher_ms=None)
+    found = job("try", **target, timed=True, filed=True, teacher_ms=None)
     outcome = {"figures": found["result"]} if "result" in found else {"error": str(found["error"])}
     log.append(
         "trial", number=number, arm=point[ARM], share=cut if isinstance(cut, float) else 1.0, level=0,

@@ -16,7 +16,6 @@ from edgekd.stages.factorize.work import check as check_factorization
 from edgekd.stages.factorize.work import factorize
 from edgekd.stages.job import Job, Needs, Result, Trial
 from edgekd.stages.prune.check import check as check_pruning
-from edgekd.stages.prune.check import least
 from edgekd.stages.prune.options import Prune
 from edgekd.stages.prune.work import prune
 from edgekd.stages.quantize.options import Quantize
@@ -45,13 +44,11 @@ class StageWork:
         check: tries on untrained networks what a stage's options need of them. It returns what the user should know,
             and raises EdgekdError where the stage could not do its work.
         needs: finds what the work depends on apart from the stage's options; the stage's content key covers that too.
-        least: finds the least share that a cut of the stage reaches, by one of its options.
     """
 
     run: Callable[[Job], Result]
     check: Callable[[Any, Trial], tuple[str, ...]] = accepts
     needs: Callable[[Surroundings], Needs | None] = needs_nothing
-    least: Callable[[Any, Trial, str], float] | None = None
 
 
 def pretrain(job: Job[Pretraining]) -> Result:
@@ -67,6 +64,6 @@ WORK: dict[str, StageWork] = {
     Pretraining.name: StageWork(pretrain),
     Distill.name: StageWork(distill, check_distillation),
     Factorize.name: StageWork(factorize, check_factorization),
-    Prune.name: StageWork(prune, check_pruning, deployment, least),
+    Prune.name: StageWork(prune, check_pruning, deployment),
     Quantize.name: StageWork(quantize, check_quantization, precisions),
 }

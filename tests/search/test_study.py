@@ -123,3 +123,16 @@ def test_when_the_time_is_over_a_short_training_that_keeps_the_budget_beats_a_lo
     assert [trial.number for trial in world.study().finish("the time is over").best] == [1]
     world.trials.append(TrialRecord(3, second, 0.9, 2, world.figures(second, 0.9, drop=0.0)))
     assert [trial.number for trial in world.study().finish("the time is over").best] == [3]
+
+
+def test_another_value_is_tried_where_the_usual_one_fails() -> None:
+    space = ArmSpace("net", levels=1, open=(("lr", (1.0, 0.01)),))
+    price = Simulation(0, error=0.001).figures("arm 0", 1.0)
+    goal = Goal(SIZE, ALLOWED)
+    failed = TrialRecord(1, "net", 1.0, 0, error="the loss became nan")
+    state = ArmState(space, goal, {1.0: price}, [failed])
+    action = Study(goal, [state]).next()
+    assert isinstance(action, TrainCandidate) and action.choices == {"lr": 0.01}
+    works = TrialRecord(2, "net", 1.0, 0, price, choices={"lr": 0.01})
+    state = ArmState(space, goal, {1.0: price}, [failed, works])
+    assert state.chosen == {"lr": 0.01} and state.failure is None

@@ -3,10 +3,14 @@ from pathlib import Path
 import pytest
 
 from edgekd.errors import RecipeError, StorageError
+from edgekd.pipeline.candidate_figures import Figures
 from edgekd.report.fit_page import write_fit_page
 from edgekd.report.fit_record import read_fit
+from edgekd.search import worker
+from edgekd.search.fit import JOURNAL
 from edgekd.search.opening import open_space
 from edgekd.search.space import Space
+from edgekd.search.study_log import StudyLog
 from edgekd.search.sweep import grid_overrides, grid_points, sweep
 from edgekd.strict_json import JsonObject
 from tests.recipe.conftest import SMALL
@@ -19,7 +23,7 @@ GRID = ["stages.prune.macs=0.5,0.7", "student.args.width=8,16"]
 def space(tmp_path: Path) -> Space:
     path = tmp_path / "r.yaml"
     path.write_text(SMALL)
-    return open_space(path, grid_overrides(GRID))
+    return open_space(path, grid_overrides(GRID), apart=False)
 
 
 def test_a_grid_has_every_combination(space: Space) -> None:
@@ -30,6 +34,16 @@ def test_a_grid_has_every_combination(space: Space) -> None:
         grid_overrides(["prune.macs=0.5"])
     with pytest.raises(RecipeError, match="a sweep takes values, not the range from 0.2 to 0.9"):
         grid_points(open_space(space.path, ["prune.macs={search: [0.2, 0.9]}"]))
+
+
+def test_its_jobs_are_those_of_the_worker(space: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test double trains nothing; what reads the job is the worker's own."""
+    made = Figures.from_json(figures(0.01, 0.5))
+    monkeypatch.setattr(worker, "try_recipe", lambda recipe, *_, **__: made)
+    found = sweep(space, tmp_path / "sweep", lambda job, **fields: worker.carry_out({"job": job, **fields}))
+    assert found == 0
+    trials = StudyLog(tmp_path / "sweep" / JOURNAL).of("trial")
+    assert [entry["figures"] for entry in trials] == [made.to_json()] * 4
 
 
 def test_a_sweep_goes_on_where_it_was_and_has_a_page(space: Space, tmp_path: Path) -> None:
@@ -49,6 +63,6 @@ def test_a_sweep_goes_on_where_it_was_and_has_a_page(space: Space, tmp_path: Pat
     fit = read_fit(folder)
     assert [trial.number for trial in fit.front] == [4, 3, 1]
     assert "3 of them on the front" in write_fit_page(folder).read_text()
-    other = open_space(space.path, grid_overrides(["prune.macs=0.5,0.6"]))
+    other = open_space(space.path, grid_overrides(["prune.macs=0.5,0.6"]), apart=False)
     with pytest.raises(StorageError, match="another recipe or grid"):
         sweep(other, folder, job)

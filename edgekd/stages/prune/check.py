@@ -2,16 +2,13 @@
 
 from functools import partial
 
-from edgekd.devices.targets import resolve_target
 from edgekd.errors import RecipeError
 from edgekd.models import count_macs
 from edgekd.prune import IMPORTANCES
-from edgekd.prune.budget import least_share, must_reach
+from edgekd.prune.budget import must_reach
 from edgekd.prune.counts import COUNTS
-from edgekd.prune.depth import least_depth, must_shorten
+from edgekd.prune.depth import must_shorten
 from edgekd.prune.importance import build_importance
-from edgekd.prune.latency import LatencyTable
-from edgekd.prune.latency_target import least_latency
 from edgekd.prune.prunable import Prunable
 from edgekd.runtime import RUNTIMES
 from edgekd.stages.job import Trial
@@ -49,25 +46,6 @@ def check(stage: Prune, trial: Trial) -> tuple[str, ...]:
     if goal in COUNTS and stage.depth is None and (stage.steps or 1) == 1:
         must_reach(goal, getattr(stage, goal), prunable)
     return tuple(f"unpruned: {layers}" for layers in prunable.unpruned)
-
-
-def least(stage: Prune, trial: Trial, key: str) -> float:
-    """Return the least share of ``key``, one of the stage's options, that its cut reaches: in (0, 1].
-
-    A latency is predicted from the times of the network's layers; those that the target's table lacks are timed.
-
-    Raises:
-        EdgekdError: the target cannot be timed, or nothing can be cut.
-    """
-    if key == "depth":
-        return least_depth(trial.network(), trial.inputs, cost=lambda each: count_macs(each, trial.inputs))
-    prunable = _prunable(stage, trial)
-    if key in COUNTS:
-        return least_share(key, prunable)
-    needs = trial.needs
-    with resolve_target(needs.device) as place:
-        table = LatencyTable(needs.precision, needs.threads, target=place, runtime=needs.runtime)
-        return least_latency(prunable, table)
 
 
 def _prunable(stage: Prune, trial: Trial) -> Prunable:
