@@ -38,6 +38,6 @@ def sweep(
     for trial in fit.front:
         assert trial.figures is not None
         words = ", ".join(f"{name} {value}" for name, value in (trial.choices or {}).items())
-        change = fit.metric.shown_change(*trial.figures.change)
+        change = fit.metric.shown_change(*fit.change(trial.figures))
         tell(f"trial {trial.number:<3} {trial.arm}, {words}: {fit.cost(trial):.1%} of the {fit.cost_name}, {change}")
     tell(f"report   {write_fit_page(folder)}")

@@ -86,12 +86,12 @@ def facts(fit: FitRecord) -> list[tuple[str, str]]:
     if winner is not None and winner.figures is not None:
         kept = f", {percent(winner.share)} kept" if winner.share < 1 else ""
         found.append(("Winner", f"trial {winner.number}: {winner.arm}{kept}"))
-        chosen = metric.shown_change(*winner.figures.change)
+        chosen = metric.shown_change(*fit.change(winner.figures))
         found.append(("On validation", f"{chosen} to the teacher, {winner.figures.n} samples"))
     validation = summary.get("validation") or {}
     if "corrected_drop" in validation:
         drop = validation["corrected_drop"]
-        corrected = metric.shown_change(-drop)
+        corrected = metric.shown_change(fit.signed(drop))
         found.append(("Corrected for having been chosen", f"{corrected}, by the curve through all of its kind"))
     return found
 
@@ -100,7 +100,7 @@ def trial_columns(fit: FitRecord) -> list[Column]:
     """Return the columns of the table of trials."""
 
     def change(trial: SearchCandidate) -> str:
-        return fit.metric.shown_change(*trial.figures.change) if trial.figures else ABSENT
+        return fit.metric.shown_change(*fit.change(trial.figures)) if trial.figures else ABSENT
 
     def training(trial: SearchCandidate) -> str:
         return f"{trial.level + 1} of {fit.levels.get(trial.arm, 1)}"

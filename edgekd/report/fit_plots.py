@@ -38,7 +38,7 @@ def candidates_by_cost(fit: FitRecord) -> Figure:
             continue
         colour = COLOURS[list(fit.levels).index(arm) % len(COLOURS)]
         for trial, figures, cost in own:
-            change, interval = (fit.metric.scale * np.array(each) for each in figures.change)
+            change, interval = (fit.metric.scale * np.array(each) for each in fit.change(figures))
             axes.errorbar(
                 [100 * cost], [change], yerr=reach(float(change), list(interval)),
                 fmt="*" if trial == fit.winner else "o" if trial.level == fit.levels[arm] - 1 else ".",
@@ -52,11 +52,11 @@ def candidates_by_cost(fit: FitRecord) -> Figure:
     costs = {trial.number: 100 * cost for trial, _, cost in fit.known}
     axes.plot(
         [costs[trial.number] for trial in front],
-        [-fit.metric.scale * trial.figures.drop for trial in front if trial.figures],
+        [fit.metric.scale * fit.signed(trial.figures.drop) for trial in front if trial.figures],
         drawstyle="steps-post", color=INK, alpha=0.45, linewidth=1, linestyle="--", zorder=1,
     )  # fmt: skip
     if fit.largest_drop is not None:
-        axes.axhline(-fit.metric.scale * fit.largest_drop, color=COLOURS[5], linewidth=1, linestyle=":")
+        axes.axhline(fit.metric.scale * fit.signed(fit.largest_drop), color=COLOURS[5], linewidth=1, linestyle=":")
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5), numticks=12))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -74,7 +74,7 @@ def front_alt(fit: FitRecord) -> str:
     """Describe the candidates on the front in words."""
     described = [
         f"trial {trial.number}, {trial.arm}: {percent(fit.cost(trial))} of the {fit.cost_name}, "
-        f"{fit.metric.shown_change(*trial.figures.change)}"
+        f"{fit.metric.shown_change(*fit.change(trial.figures))}"
         for trial in fit.front
         if trial.figures
     ]
@@ -125,7 +125,8 @@ def coordinate_columns(fit: FitRecord) -> dict[str, list[str | float]]:
     if "kept" in found:
         found["% kept"] = [100 * float(value) for value in found.pop("kept")]
     found["% of cost"] = [100 * cost for _, _, cost in fit.known]
-    found[f"change in {fit.metric.unit_of_differences}"] = [-fit.metric.scale * each.drop for _, each, _ in fit.known]
+    changes = [fit.metric.scale * fit.signed(each.drop) for _, each, _ in fit.known]
+    found[f"change in {fit.metric.unit_of_differences}"] = list(changes)
     return found
 
 

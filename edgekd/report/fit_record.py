@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import yaml
 
 from edgekd.errors import EdgekdError
 from edgekd.files import read_content, read_object
 from edgekd.options import Budget
+from edgekd.report.candidate_cost import SIZE, cost_between, cost_ratio, is_timed
 from edgekd.report.load import NAME, WINNER, load_report
 from edgekd.report.pareto import front
 from edgekd.report.schema import Report
@@ -45,11 +45,6 @@ class CandidateFigures:
     teacher_macs: int
     ms: float | None = None
     teacher_ms: float | None = None
-
-    @property
-    def change(self) -> tuple[float, tuple[float, float]]:
-        """Return the change from the teacher, below 0 where the candidate is worse, and its 95 % interval."""
-        return -self.drop, (-self.drop - REACH * self.error, -self.drop + REACH * self.error)
 
 
 @dataclass(frozen=True)
@@ -116,6 +111,15 @@ class FitRecord:
         drop = self.budget.drops.get(self.metric.name)
         return None if drop is None else drop / self.metric.scale
 
+    def signed(self, drop: float) -> float:
+        """Return a drop as the change of the metric: above 0 for a worse network where lower values are better."""
+        return -drop if self.metric.better == "higher" else drop
+
+    def change(self, figures: CandidateFigures) -> tuple[float, tuple[float, float]]:
+        """Return the change of the metric from the teacher's, in its own scale, and its 95 % interval."""
+        change, reach = self.signed(figures.drop), REACH * figures.error
+        return change, (change - reach, change + reach)
+
     @cached_property
     def known(self) -> list[tuple[SearchCandidate, CandidateFigures, float]]:
         """Return the trials that gave a network, with its figures and its cost."""
@@ -128,31 +132,33 @@ class FitRecord:
         return [self.known[place][0] for place in front(pairs)]
 
     def cost(self, candidate: SearchCandidate) -> float:
-        """Return the predicted cost over the teacher's: of time, of size, or of multiply-accumulates without times.
+        """Return the predicted cost over the teacher's, by which the search chose.
 
         A trial costs what its kind of student was priced at, between the shares that were.
         """
         prices = {each.share: each.figures for each in self.priced if each.arm == candidate.arm and each.figures}
         if not prices:
             return self._cost(candidate.figures) if candidate.figures else float("nan")
-        shares = sorted(prices)
-        costs = np.log([max(self._cost(prices[share]), 1e-9) for share in shares])
-        return float(np.exp(np.interp(np.log(candidate.share), np.log(shares), costs)))
+        return cost_between(candidate.share, {share: self._cost(figures) for share, figures in prices.items()})
 
     @property
     def cost_name(self) -> str:
         """Return the words for the cost."""
-        if self.objective == "size":
+        if self.objective == SIZE or not self._is_timed:
             return "size"
-        timed = [each for each in (*self.priced, *self.trials) if each.figures and each.figures.ms]
-        return "predicted latency" if timed else "multiply-accumulates"
+        return "predicted latency" if self._has_times else "multiply-accumulates"
+
+    @cached_property
+    def _has_times(self) -> bool:
+        return any(each.figures and each.figures.ms for each in (*self.priced, *self.trials))
+
+    @property
+    def _is_timed(self) -> bool:
+        # A sweep, which chooses nothing, has times without a bound on them.
+        return self._has_times or is_timed(self.objective, self.budget.promises)
 
     def _cost(self, figures: CandidateFigures) -> float:
-        if self.objective == "size":
-            return figures.size_bytes / figures.teacher_size_bytes
-        if figures.ms and figures.teacher_ms:
-            return figures.ms / figures.teacher_ms
-        return figures.macs / figures.teacher_macs
+        return cost_ratio(figures, self.objective, self._is_timed)
 
 
 def is_fit(folder: Path) -> bool:

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from edgekd.pipeline.candidate_figures import Figures
+from edgekd.report.candidate_cost import LATENCY, SIZE, cost_ratio, is_timed
 
-LATENCY, SIZE = "latency", "size"
+__all__ = ["LATENCY", "SIZE", "Goal"]
 
 
 @dataclass(frozen=True)
@@ -38,15 +39,11 @@ class Goal:
     @property
     def is_timed(self) -> bool:
         """Tell whether times decide: what is made best, or a bound."""
-        return self.objective == LATENCY or any(name.startswith(LATENCY) for name in self.bounds)
+        return is_timed(self.objective, self.bounds)
 
     def cost(self, figures: Figures) -> float:
         """Return the network's cost over the teacher's: time where it is known, else multiply-accumulates; or size."""
-        if self.objective == SIZE or not self.is_timed:
-            return figures.size_bytes / figures.teacher_size_bytes
-        if figures.ms is not None and figures.teacher_ms:
-            return figures.ms / figures.teacher_ms
-        return figures.macs / figures.teacher_macs
+        return cost_ratio(figures, self.objective, self.is_timed)
 
     def excess(self, figures: Figures) -> float:
         """Return the largest of the costs over their bounds; above 1 one of them is exceeded, 0 where none is set."""

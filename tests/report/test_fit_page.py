@@ -1,12 +1,13 @@
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edgekd.errors import EdgekdError
-from edgekd.report.fit_page import render_fit, render_fit_markdown, write_fit_page
-from edgekd.report.fit_plots import importances
-from edgekd.report.fit_record import is_fit, read_fit
+from edgekd.report.fit_page import facts, render_fit, render_fit_markdown, write_fit_page
+from edgekd.report.fit_plots import coordinate_columns, front_alt, importances
+from edgekd.report.fit_record import SearchCandidate, is_fit, read_fit
 
 from .search import ARMS, write_search
 
@@ -47,3 +48,32 @@ def test_a_search_that_goes_on_has_a_page_too(tmp_path: Path) -> None:
     (running / "journal.jsonl").write_text("no\n")
     with pytest.raises(EdgekdError, match="is no record of a search"):
         read_fit(running)
+
+
+def test_a_higher_error_is_a_change_above_zero_and_without_times_size_is_the_cost(tmp_path: Path) -> None:
+    folder = write_search(tmp_path / "regression")
+    journal = [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()[:-1]]
+    journal[0]["objective"] = "mae"
+    for number, event in enumerate(journal):
+        if "figures" in event:
+            event["figures"] |= {"ms": None, "teacher_ms": None, "macs": 1, "size_bytes": 900 + number}
+    (folder / "journal.jsonl").write_text("".join(json.dumps(event) + "\n" for event in journal))
+    for name in ("winner.yaml", "forecast.yaml"):
+        (folder / name).write_text("name: invented\ntask: regression\nbudget: {drop: {mae: 0.01}}\nstages: []\n")
+    fit = read_fit(folder)
+    assert fit.winner is not None and fit.winner.figures is not None
+    change, (low, high) = fit.change(fit.winner.figures)
+    assert change == pytest.approx(0.008) and low < change < high
+    assert dict(facts(fit))["On validation"].startswith("+0.008")
+    assert dict(facts(fit))["Corrected for having been chosen"].startswith("+0.009")
+    assert "+0.008" in front_alt(fit) or fit.winner not in fit.front
+    assert min(map(float, coordinate_columns(fit)["change in "])) > 0
+    assert fit.cost_name == "size"
+    own = {
+        each.share: each.figures.size_bytes / 80_000
+        for each in fit.priced
+        if each.figures and each.arm == next(iter(ARMS))
+    }
+    # A smaller share costs no more than a larger one.
+    assert own[0.3] > own[0.5]
+    assert fit.cost(SearchCandidate(next(iter(ARMS)), 0.3)) == pytest.approx(own[0.5])
