@@ -26,24 +26,39 @@ LARGEST = 1 << 24
 def predict(request: dict[str, Any], conversation: Conversation) -> None:
     """Run each model on the samples in a .npz file, a batch at a time, and send what ``reduction`` keeps of outputs.
 
-    Those in ``outputs`` are sent, by default ``logits``, which the first stands for where none is called that.
+    Those in ``outputs`` of its name are sent, by default ``logits``.
     """
-    inputs, wanted = samples(request["samples"]), request.get("outputs") or [LOGITS]
+    inputs, wanted = samples(request["samples"]), request.get("outputs") or {}
     reduce = REDUCTIONS[request["reduction"]]
     for name, model in request["models"].items():
         for first, found in batch_outputs(opened(model, request["threads"]), inputs):
-            for output in wanted:
-                for start, rows in parts(reduce(found[output] if output in found else next(iter(found.values())))):
+            kept = chosen(found, wanted.get(name) or [LOGITS])
+            for start, part in parts({output: reduce(each) for output, each in kept.items()}):
+                for output, rows in part.items():
                     data = base64.b64encode(rows.tobytes()).decode()
                     record = {"event": "rows", "model": name, "first": first + start, "shape": list(rows.shape)}
                     conversation.send({**record, "output": output, "data": data})
 
 
-def parts(rows: Any) -> Iterator[tuple[int, Any]]:
-    """Yield as many rows at a time as a line may hold, with the number of the first."""
-    step = max(1, LARGEST // max(1, rows[:1].nbytes))
-    for start in range(0, len(rows), step):
-        yield start, rows[start : start + step]
+def chosen(found: Mapping[str, Any], wanted: list[str]) -> dict[str, Any]:
+    """Return the outputs ``wanted``; the first stands for ``logits`` where that alone is wanted, and none has the name.
+
+    Raises:
+        DeviceError: the model does not give one.
+    """
+    if wanted == [LOGITS] and LOGITS not in found:
+        return {LOGITS: next(iter(found.values()))}
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        raise DeviceError(f"the model gives {', '.join(found)}, and no output {missing[0]!r}")
+    return {name: found[name] for name in wanted}
+
+
+def parts(outputs: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield as many rows of all outputs at a time as a line may hold, with the number of the first."""
+    step = max(1, LARGEST // max(1, sum(rows[:1].nbytes for rows in outputs.values())))
+    for start in range(0, max(map(len, outputs.values())), step):
+        yield start, {name: rows[start : start + step] for name, rows in outputs.items()}
 
 
 def largest(logits: Any) -> Any:
@@ -63,7 +78,7 @@ def save_outputs(request: dict[str, Any], conversation: Conversation) -> None:
     """Write the output ``logits``, or the first, of a model for all samples in a .npz file to the .npy file ``to``."""
     session = opened(request["model"], request["threads"])
     batches = [batch for _, batch in batch_outputs(session, samples(request["samples"]))]
-    found = np.concatenate([batch[LOGITS] if LOGITS in batch else next(iter(batch.values())) for batch in batches])
+    found = np.concatenate([chosen(batch, [LOGITS])[LOGITS] for batch in batches])
     np.save(request["to"], found, allow_pickle=False)
     conversation.send({"event": "outputs", "shape": list(found.shape)})
 

@@ -96,7 +96,13 @@ class PredictionsSoFar:
 
     def ended(self, cut: str | None) -> DevicePredictions:
         """Return what there is; ``cut`` says why nothing more comes, None at the regular end."""
-        return DevicePredictions(self.task, self.rows, self.reached, None if self.reached.all() else cut)
+        if self.reached.all():
+            return DevicePredictions(self.task, self.rows, self.reached)
+        missing = sorted({name for found in self._parts.values() for name in self.shapes if name not in found})
+        of = f" ({', '.join(missing)})" if missing else ""
+        return DevicePredictions(
+            self.task, self.rows, self.reached, cut or f"it ended regularly, and outputs{of} are missing"
+        )
 
 
 def fixed(shapes: Mapping[str, Sequence[int | str | None]]) -> dict[str, tuple[int, ...]]:
@@ -169,7 +175,7 @@ def predict_on_device(
         **{"job": "edgekd.agent.predictions:predict", "samples": SAMPLES, "threads": threads},
         "models": {name: model_there(Workload(str(models[name]), runtime), file) for name, file in files.items()},
         "reduction": task.reduction,
-        "outputs": list(next(iter(shapes.values()))),
+        "outputs": {name: list(each) for name, each in shapes.items()},
     }
     return collected(remote, request, timeout_s, found, partial(keep, found=found))
 

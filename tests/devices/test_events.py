@@ -7,10 +7,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from edgekd.agent import predictions as agent
 from edgekd.bench.events import ResponseError
 from edgekd.bench.interleaved import InterleavedRuns
 from edgekd.bench.plan import Plan, Workload
@@ -300,3 +302,43 @@ def test_turns_that_cannot_be_are_refused(times):
     asked = InterleavedRuns({"a": Path("a.onnx")}, ("a", "a"), (), threads=1, warmup=0, least=1, most=2)
     with pytest.raises(ResponseError):
         latency.interleave_on_device(Told({"event": "turns", "turns": times, "events": {}}, DONE), asked)
+
+
+class Joined(Multilabel):
+    """Keeps all values of all outputs, by name."""
+
+    def to_rows(self, outputs):
+        return np.concatenate([outputs[name].reshape(len(outputs[name]), -1) for name in sorted(outputs)], 1)
+
+
+def test_outputs_of_several_sizes_come_in_parts_and_meet_again(monkeypatch):
+    """Each model has outputs of its own names."""
+    random, sizes = np.random.default_rng(0), {"a": {"large": (50,), "small": (2,)}, "b": {"other": (3,), "two": (4,)}}
+    given = {
+        model: {name: random.random((40, *shape), np.float32) for name, shape in shapes.items()}
+        for model, shapes in sizes.items()
+    }
+    monkeypatch.setattr(agent, "LARGEST", 1500)
+    monkeypatch.setattr(agent, "samples", lambda file: {})
+    monkeypatch.setattr(agent, "opened", lambda model, threads: model)
+    monkeypatch.setattr(agent, "batch_outputs", lambda model, _: iter([(0, given[model])]))
+    said: list[dict] = []
+    request = {"samples": "", "models": {"a": "a", "b": "b"}, "threads": 1, "reduction": "none"}
+    conversation = SimpleNamespace(send=said.append)
+    wanted = {model: list(shapes) for model, shapes in sizes.items()}
+    agent.predict({**request, "outputs": wanted}, conversation)  # type: ignore[arg-type]
+    found = {model: predictions.PredictionsSoFar(Joined(("x",)), 40, shapes) for model, shapes in sizes.items()}
+    for event in said:
+        predictions.keep(event, found)
+    for model, each in found.items():
+        assert each.ended(None).cut is None
+        np.testing.assert_array_equal(
+            each.rows, np.concatenate([given[model][name] for name in sorted(sizes[model])], 1)
+        )
+    assert len(said) > 12 and max(len(event["data"]) for event in said) < 2000
+    with pytest.raises(DeviceError, match="the model gives large, small, and no output 'logits'"):
+        agent.predict({**request, "outputs": {"a": ["logits", "small"]}}, conversation)  # type: ignore[arg-type]
+
+    half = predictions.PredictionsSoFar(Joined(("x",)), 40, sizes["a"])
+    predictions.keep(said[0], {"a": half})
+    assert half.ended(None).cut == "it ended regularly, and outputs (small) are missing"
