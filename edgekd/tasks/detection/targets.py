@@ -89,8 +89,12 @@ def unknown(like: Boxes, count: int) -> Boxes:
 
 
 def contradict(ours: Boxes, theirs: Boxes) -> bool:
-    """Return whether two equal images are annotated differently; the order of objects means nothing."""
-    if not known(np.stack([ours, theirs])).all():
+    """Return whether two equal images are annotated differently; the order of objects means nothing.
+
+    Args:
+        ours, theirs: (M, 5), each filled up to a number of rows of its own.
+    """
+    if not (known(ours[None]).all() and known(theirs[None]).all()):
         return False
     first, second = (sorted(each[each[:, 0] != PADDING].tolist()) for each in (ours, theirs))
     return first != second

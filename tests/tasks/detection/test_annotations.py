@@ -1,5 +1,6 @@
 """Three formats give the same boxes, and each mistake is named with its file and line."""
 
+import json
 import re
 
 import numpy as np
@@ -78,3 +79,45 @@ def test_files_that_are_missing_or_damaged_say_what_is_expected(tmp_path):
 def test_another_task_does_not_take_boxes(tmp_path):
     with pytest.raises(DataError, match="shape"):
         load_data(Data(source="voc", path=annotated.voc(tmp_path), image_size=20))
+
+
+def test_cocos_own_folder_has_other_files_beside_those_of_boxes(tmp_path):
+    annotated.coco(tmp_path)
+    (tmp_path / "annotations").mkdir()
+    for part, year in (("train", "train2017"), ("test", "val2017")):
+        (tmp_path / f"{part}.json").rename(tmp_path / "annotations" / f"instances_{year}.json")
+        (tmp_path / part).rename(tmp_path / year)
+    for name in ("captions_train2017", "captions_val2017", "image_info_test2017", "person_keypoints_val2017"):
+        (tmp_path / "annotations" / f"{name}.json").write_text("{}")
+    data = load("coco", tmp_path)
+    assert data.classes == annotated.NAMES and len(data.test) == 2
+
+
+def test_numbers_and_ids_of_coco_are_checked(tmp_path):
+    root = annotated.coco(tmp_path)
+    path = root / "train.json"
+    good = path.read_text()
+    for old, new, said in (
+        ('"image_id": 1', '"image_id": [1]', r"line \d+: annotation 7 is of the image \[1\], which is not in images"),
+        ('"category_id": 5', '"category_id": {}', r"line \d+: annotation 7 has the category {}, which is unknown"),
+        ('"id": 2,', '"id": "2",', r"line 9: the id is '2', that of the first 1: give only numbers, or only texts"),
+        ('"id": 2,', '"id": null,', "line 9: an entry of images has no id: give a whole number or a text"),
+        ('"width": 40', '"width": 40.5', "line 3: width of 1 is 40.5: give a whole number above 0"),
+        ('"width": 40', '"width": -40', "line 3: width of 1 is -40: give a whole number above 0"),
+    ):
+        path.write_text(good.replace(old, new, 1))
+        with pytest.raises(DataError, match=r"train\.json, " + said):
+            load("coco", root)
+    path.write_text(good.replace('"width": 40', '"width": 40.0').replace('"image_id": 1', '"image_id": 1.0'))
+    assert len(load("coco", root).train) == 1
+
+
+def test_one_picture_in_both_parts_is_told_whatever_the_number_of_objects(tmp_path):
+    """Parts are filled up to different numbers of rows."""
+    root = annotated.coco(tmp_path)
+    annotated.picture(root / "test" / "2.png", 1)
+    document = json.loads((root / "test.json").read_text())
+    document["annotations"] = document["annotations"][:1]
+    (root / "test.json").write_text(json.dumps(document))
+    codes = {each.code for each in load("coco", root).warnings}
+    assert {"test_samples_seen", "contradicting_labels"} <= codes

@@ -16,6 +16,9 @@ from edgekd.tasks.detection.annotations import Annotations, checked, first_there
 
 LARGEST = 1 << 31
 PARTS = {"train": ("train",), "test": ("test", "val")}
+# Of files that list images without their objects, as those of COCO's own test images.
+UNANNOTATED = "image_info_"
+EXPECTED = {str: "give a text", int: "give a whole number above 0"}
 LAYOUT = (
     "expected train.json and test.json (or annotations/*train*.json and *val*.json) with images, annotations and "
     "categories, and the images in folders of these names, in images, or beside"
@@ -70,17 +73,17 @@ class _Reader:
     ) -> tuple[Any, list[float]]:
         if not isinstance(each, dict):
             raise self._mistake("annotations", place, "is no object of JSON")
-        image, category, box = (each.get(key) for key in ("image_id", "category_id", "bbox"))
+        given, kind, box = (each.get(key) for key in ("image_id", "category_id", "bbox"))
+        image, category = _id(given), _id(kind)
         name = f"annotation {each.get('id', place)}"
         if image not in images:
-            raise self._mistake("annotations", place, f"{name} is of the image {image!r}, which is not in images")
+            raise self._mistake("annotations", place, f"{name} is of the image {given!r}, which is not in images")
         if category not in classes:
             known = [str(known) for known in classes]
             raise self._mistake(
                 "annotations",
                 place,
-                f"{name} has the category {category!r}, which is unknown{nearest(str(category), known)}: add it to "
-                "categories",
+                f"{name} has the category {kind!r}, which is unknown{nearest(str(kind), known)}: add it to categories",
             )
         if not isinstance(box, list) or len(box) != 4 or not all(map(number, box)):
             raise self._mistake("annotations", place, f"{name} has the bbox {box!r}; give [x, y, width, height]")
@@ -95,14 +98,21 @@ class _Reader:
     def _by_id(self, section: str, keys: dict[str, type]) -> dict[Any, Any]:
         found: dict[Any, Any] = {}
         for place, each in enumerate(self.content[section]):
-            if not isinstance(each, dict) or not isinstance(each.get("id"), (int, str)):
-                raise self._mistake(section, place, "has no id")
+            own = _id(each.get("id")) if isinstance(each, dict) else None
+            if own is None:
+                raise self._mistake(section, place, f"an entry of {section} has no id: give a whole number or a text")
+            read = {key: _whole(each.get(key)) if kind is int else each.get(key) for key, kind in keys.items()}
             for key, kind in keys.items():
-                if not isinstance(each.get(key), kind) or not each[key]:
-                    raise self._mistake(section, place, f"{key} is {each.get(key)!r}: give it")
-            if each["id"] in found:
-                raise self._mistake(section, place, f"the id {each['id']!r} is given twice")
-            found[each["id"]] = each
+                value = read[key]
+                if not isinstance(value, kind) or not value or (isinstance(value, int) and value < 0):
+                    raise self._mistake(section, place, f"{key} of {own!r} is {each.get(key)!r}: {EXPECTED[kind]}")
+            if own in found:
+                raise self._mistake(section, place, f"the id {own!r} is given twice")
+            if (first := next(iter(found), own)).__class__ is not own.__class__:
+                raise self._mistake(
+                    section, place, f"the id is {own!r}, that of the first {first!r}: give only numbers, or only texts"
+                )
+            found[own] = read
         if not found:
             raise DataError(f"{self.path} lists no {section}; {LAYOUT}")
         return found
@@ -124,10 +134,28 @@ class _Reader:
 def _file(root: Path, part: str) -> Path:
     for name in PARTS[part]:
         found = first_there([root / f"{name}.json", root / name / "_annotations.coco.json"])
-        found = found or next(iter(sorted((root / "annotations").glob(f"*{name}*.json"))), None)
+        found = found or next((path for path in _listed(root, name) if not path.name.startswith(UNANNOTATED)), None)
         if found is not None:
             return found
-    raise DataError(f"{root} has no annotations of {part} images; {LAYOUT}")
+    found = next((path for name in PARTS[part] for path in _listed(root, name)), None)
+    if found is None:
+        raise DataError(f"{root} has no annotations of {part} images; {LAYOUT}")
+    return found
+
+
+def _listed(root: Path, name: str) -> list[Path]:
+    """Return the files of a part, those of boxes first: COCO has captions and keypoints beside them."""
+    found = sorted((root / "annotations").glob(f"*{name}*.json"))
+    return sorted(found, key=lambda path: not path.name.startswith("instances_"))
+
+
+def _whole(value: Any) -> int | None:
+    """Return a whole number, which tools write as 640.0 too; None for all else."""
+    return int(value) if number(value) and float(value).is_integer() else None
+
+
+def _id(value: Any) -> int | str | None:
+    return value if isinstance(value, str) else _whole(value)
 
 
 def _line(text: str, section: str, place: int) -> int:
