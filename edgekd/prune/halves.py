@@ -6,6 +6,7 @@ the outputs are the same to the bit.
 """
 
 import copy
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -60,7 +61,7 @@ def chunked_layers(network: nn.Module, input_shape: Shape | Signature) -> list[s
     """Return the paths of modules of one convolution each that :func:`halve` can replace, found by one pass.
 
     Only those whose output is chunked into two equal halves of channels, of which one goes into a concatenation as it
-    is, and used for nothing else.
+    is, and used for nothing else; of a module that is called several times each output.
     """
     trace, hooks = _Trace(), []
     for path, module in network.named_modules():
@@ -76,7 +77,8 @@ def chunked_layers(network: nn.Module, input_shape: Shape | Signature) -> list[s
             hook.remove()
     modules = dict(network.named_modules(remove_duplicate=False))
     found = (next((path for path in reversed(paths) if _is_one(modules[path])), None) for paths in trace.halved())
-    return [path for path in found if path is not None]
+    counts = Counter(path for path in found if path is not None)
+    return [path for path, count in counts.items() if count == trace.calls[path]]
 
 
 def halve(network: nn.Module, path: str) -> None:
@@ -109,6 +111,7 @@ class _Trace(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
+        self.calls: Counter[str] = Counter()
         self.makers: dict[int, list[str]] = {}
         self.uses: dict[int, int] = {}
         self.chunks: list[tuple[Tensor, tuple[Tensor, ...]]] = []
@@ -116,6 +119,7 @@ class _Trace(TorchFunctionMode):
         self.kept: list[Any] = []  # so that no identity is given twice
 
     def note(self, path: str, output: Any) -> None:
+        self.calls[path] += 1
         if isinstance(output, Tensor):
             self.kept.append(output)
             self.makers.setdefault(id(output), []).append(path)

@@ -76,3 +76,28 @@ def test_halves_are_only_chunked_or_split():
 def test_another_module_is_refused():
     with pytest.raises(ModelError, match="'0' is not one convolution"):
         halve(nn.Sequential(nn.Conv2d(3, 5, 1)), "0")
+
+
+class Twice(nn.Module):
+    """One block that is called twice, and in ``once`` chunked after one call alone."""
+
+    def __init__(self, once: bool):
+        super().__init__()
+        self.enter, self.block, self.leave = nn.Conv2d(3, 16, 1), nn.Conv2d(16, 32, 1), nn.Conv2d(32, 5, 1)
+        self.once = once
+
+    def forward(self, x):
+        for _ in range(2):
+            whole = self.block(self.enter(x))
+            first, second = whole.chunk(2, 1)
+            joined = torch.cat((first, second.relu()), 1)
+        return self.leave(joined + self.block(self.enter(x)) if self.once else joined)
+
+
+def test_a_module_that_is_called_twice_is_halved_once():
+    assert chunked_layers(Twice(once=True), SHAPE) == []
+    network = Twice(once=False).eval()
+    assert chunked_layers(network, SHAPE) == ["block"]
+    x = torch.randn(2, *SHAPE)
+    with torch.no_grad():
+        assert torch.equal(network(x), Prunable(network, SHAPE, round_to=4).network(x))
