@@ -29,10 +29,7 @@ def load_tables(data: SourceKeys, kind: type[Task]) -> RawData:
     tables = {part: _read(data.path / f"{part}.csv") for part in ("train", "test")}
     (columns, train), (others, test) = tables.values()
     if columns != others:
-        odd = next((name for name in others if name not in columns), None) or columns[-1]
-        raise DataError(
-            f"{data.path / 'test.csv'}: its columns are not those of train.csv: {odd!r}{nearest(odd, columns)}"
-        )
+        raise DataError(f"{data.path / 'test.csv'}: its columns are not those of train.csv: {_odd(columns, others)}")
     targets = [name for name in columns if name.startswith(TARGET)] or columns[-1:]
     chosen = np.array([name in targets for name in columns])
     if chosen.all():
@@ -40,6 +37,16 @@ def load_tables(data: SourceKeys, kind: type[Task]) -> RawData:
     names = tuple(name.removeprefix(TARGET) for name in targets)
     parts = [(rows[:, ~chosen], rows[:, chosen]) for rows in (train, test)]
     return from_arrays(str(data.path), data, parts[0], parts[1], names, kind)
+
+
+def _odd(columns: Sequence[str], others: Sequence[str]) -> str:
+    """Say for a message what is the first difference of two tables' columns."""
+    if name := next((name for name in others if name not in columns), None):
+        return f"{name!r}{nearest(name, columns)}"
+    if name := next((name for name in columns if name not in others), None):
+        return f"{name!r} is missing"
+    place = next(place for place, pair in enumerate(zip(columns, others, strict=True)) if pair[0] != pair[1])
+    return f"column {place + 1} is {others[place]!r}, there {columns[place]!r}; give them in one order"
 
 
 def _read(path: Path) -> tuple[list[str], np.ndarray]:

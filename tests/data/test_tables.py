@@ -53,6 +53,8 @@ def test_tables_that_cannot_be(tmp_path):
         ("a,y\n", None, "train.csv: holds no rows"),
         (table("a,a,c,y"), None, "line 1: columns are a, a, c, y; give each a name of its own"),
         (table("a,b,c,y"), table("a,bb,c,y"), "test.csv: its columns are not those of train.csv: 'bb'"),
+        (table("a,b,c,y"), "a,c,y\n1,2,3\n", "test.csv: its columns are not those of train.csv: 'b' is missing"),
+        (table("a,b,c,y"), table("a,c,b,y"), "column 2 is 'c', there 'b'; give them in one order"),
         ("target.a,target.b\n1,2\n", None, "all columns are targets"),
     ):
         with pytest.raises(DataError, match=re.escape(said)):
