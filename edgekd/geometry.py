@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgekd.errors import DataError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -80,7 +82,13 @@ class Geometry:
 
         Args:
             outside: the value of pixels that show nothing of the plane before.
+
+        Raises:
+            DataError: planes are not of the size before.
         """
+        if planes.shape[1:] != self.before:
+            sizes = ["x".join(map(str, reversed(size))) for size in (planes.shape[1:], self.before)]
+            raise DataError(f"masks are of {sizes[0]} pixels, and their images of {sizes[1]}: give both in one size")
         columns, rows = (self._origins(axis) for axis in (0, 1))
         which = np.arange(len(planes))[:, None, None]
         found = planes[which, rows.clip(min=0)[:, :, None], columns.clip(min=0)[:, None]]

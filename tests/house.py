@@ -51,12 +51,12 @@ class Room:
 # Lowest first.
 FLOORS = (
     (
-        *(Room(name) for name in ("children", "errors", "extras", "geometry", "lazy", "nearest", "pipes", "pixels")),
+        *(Room(name) for name in ("children", "errors", "extras", "lazy", "nearest", "pipes", "pixels")),
         *(Room(name) for name in ("plain_text", "scratch", "strict_json", "strict_toml", "usercode")),
         Room("precision", torch=True),
     ),
     (
-        *(Room(name) for name in ("folders", "formatting", "log", "ranges", "registry")),
+        *(Room(name) for name in ("folders", "formatting", "geometry", "log", "ranges", "registry")),
         Room("stats", "paired.py"),
     ),
     (

@@ -63,7 +63,7 @@ def from_arrays(
     shape = (train_raw.shape[1],) if vectors else image_shape(data, tuple(train_raw.shape[1:]))
     parts = [
         InMemory(
-            *((raw, each) if vectors else _resized(raw, each, shape, data.resize, kind(names))),
+            *((raw, each) if vectors else _resized(name, raw, each, shape, data.resize, kind(names))),
             np.arange(len(each)),
             None if vectors else partial(_own_size, raw, shape),
         )
@@ -73,14 +73,17 @@ def from_arrays(
 
 
 def _resized(
-    images: Tensor, targets: Tensor, shape: tuple[int, ...], resize: Resize, task: Task
+    name: str, images: Tensor, targets: Tensor, shape: tuple[int, ...], resize: Resize, task: Task
 ) -> tuple[Tensor, Tensor]:
     """Images (N, C, H, W) of ``shape``, and their targets moved along."""
     height, width = images.shape[2:]
     if (height, width) == shape[1:]:
         return conform(images, shape, resize), targets
     before = targets.numpy()
-    moved = task.move_targets(before, unscaled(shape, resize).geometry(len(images), (height, width)))
+    try:
+        moved = task.move_targets(before, unscaled(shape, resize).geometry(len(images), (height, width)))
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from error
     return conform(images, shape, resize), targets if moved is before else torch.from_numpy(moved)
 
 

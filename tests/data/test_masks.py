@@ -91,3 +91,14 @@ def test_mistakes_are_named(tmp_path, change, said):
 def test_another_task_is_refused(tmp_path):
     with pytest.raises(DataError, match="the task is classification: set task: segmentation"):
         load_data(Data(source="masks", path=folder(tmp_path)), kind=Classification)
+
+
+@pytest.mark.parametrize("side", [4, 16])
+@pytest.mark.parametrize("options", [{"augment": ["flip"]}, {"image_size": 16}])
+def test_masks_of_another_size_than_their_images_are_not_moved(side, options, tmp_path):
+    images, masks = np.zeros((20, 8, 8), np.uint8), np.tile(np.arange(side, dtype=np.uint8) % 2, (20, side, 1))
+    path = tmp_path / "a.npz"
+    np.savez(path, train_x=images, train_y=masks, test_x=images[:5], test_y=masks[:5])
+    said = rf"a\.npz: masks are of {side}x{side} pixels, and their images of 8x8: give both in one size"
+    with pytest.raises(DataError, match=said):
+        load_data(Data(source="npz", path=path, **options), kind=Segmentation)

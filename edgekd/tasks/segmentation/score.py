@@ -47,9 +47,13 @@ def of_rows(rows: NDArray[Any], count: int) -> MaskPredictions:
 
 
 def agree(ours: MaskPredictions, theirs: MaskPredictions) -> NDArray[np.bool_]:
-    """Return of which samples (N,) two networks predict :data:`AGREEING` of the pixels alike."""
+    """Return of which samples (N,) two networks predict :data:`AGREEING` of the pixels alike.
+
+    Pixels whose logits are not finite agree with nothing.
+    """
     classes = resized(theirs.classes, ours.classes.shape[1:])
-    found: NDArray[np.bool_] = (ours.classes == classes).mean((1, 2)) >= AGREEING
+    alike = (ours.classes == classes) & (classes != NO_CLASS)
+    found: NDArray[np.bool_] = alike.mean((1, 2)) >= AGREEING
     return found
 
 

@@ -101,6 +101,12 @@ def test_colours_are_pascal_vocs():
     assert palette(4)[:4].tolist() == [[0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0]]
 
 
+def test_what_is_not_finite_agrees_with_nothing():
+    _, logits = drawn(3)
+    logits[1] = np.nan
+    assert TASK.agree(TASK.decode({"logits": logits}), TASK.decode({"logits": logits})).tolist() == [True, False, True]
+
+
 def test_what_is_settled_agrees():
     _, logits = drawn(40, noise=0.05)
     settled = TASK.settled({"logits": logits}, {"logits": 0.1})
