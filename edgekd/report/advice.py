@@ -158,17 +158,26 @@ class _Advisor:
 
     def _quantized(self) -> Advice:
         end = len(self.costs.stages)
-        time = "about 0.6 of the time" if self._has_int8 else "hardly less time, as this processor has no VNNI"
+        times = {
+            True: "about 0.6 of the time",
+            False: "hardly less time, as this processor has no VNNI",
+            None: "a time that depends on the device's instructions, which the report does not have",
+        }
         return self._advised(
             "Quantise to int8",
-            f"about 0.28 of the bytes and {time}; the stage goes only as far as the accuracy needs",
+            f"about 0.28 of the bytes and {times[self._has_int8]}; the stage goes only as far as the accuracy needs",
             self.as_it_is.between(end, (StageOptions(Quantize.name, {}),)),
         )
 
     @property
-    def _has_int8(self) -> bool:
-        cpu = self.report.environment.get("cpu")
+    def _has_int8(self) -> bool | None:
+        """Of the processor that the budget was judged on; None where it is a device that sent no flags."""
+        row, devices = deployed(self.report), self.report.environment.get("devices")
+        probe = devices.get(row.device) if row and isinstance(devices, dict) else None
+        cpu = self.report.environment.get("cpu") if probe is None else probe.get("facts")
         flags = cpu.get("flags") if isinstance(cpu, dict) else None
+        if probe is not None and flags is None:
+            return None
         return any(each in INT8_FLAGS for each in flags or ())
 
     def _more_accurate(self) -> Iterator[Advice]:

@@ -88,6 +88,8 @@ def facts(fit: FitRecord) -> list[tuple[str, str]]:
         found.append(("Winner", f"trial {winner.number}: {winner.arm}{kept}"))
         chosen = metric.shown_change(*fit.change(winner.figures))
         found.append(("On validation", f"{chosen} to the teacher, {winner.figures.n} samples"))
+    if (tested := summary.get("tested", 1)) > 1:
+        found.append(("Winners on the test samples", f"{tested}, the last of them this one: the search was continued"))
     validation = summary.get("validation") or {}
     if "corrected_drop" in validation:
         drop = validation["corrected_drop"]

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from edgekd.errors import EdgekdError, StorageError
@@ -110,9 +110,7 @@ class _Search:
         return self.spent + time.monotonic() - self.started
 
     def begin(self) -> None:
-        key = sha256(
-            canonical_json([self.base.to_json(), [[each.name, dict(each.document)] for each in self.space.arms]])
-        )
+        key = _key(self.space)
         known = self.log.last("begin")
         if known is None:
             arms = [vars(arm) for arm in self.arms]
@@ -138,13 +136,12 @@ class _Search:
             self.log.append("end", how=ended, met=False)
             return FitResult(None, finish, summary)
         winner = self._fastest(finish)
-        report = self._run_winner(winner)
+        report, seconds = self._run_winner(winner)
         result = FitResult(report, finish, self._summary(finish, winner, report))
         write_json(self.folder / SUMMARY, result.summary)
-        if (self.log.last("end") or {}).get("trial") != winner.number or (self.log.last("end") or {}).get(
-            "how"
-        ) != ended:
-            self.log.append("end", how=ended, met=result.met, trial=winner.number)
+        last = self.log.last("end") or {}
+        if (last.get("trial"), last.get("how")) != (winner.number, ended):
+            self.log.append("end", how=ended, met=result.met, trial=winner.number, seconds=seconds)
         return result
 
     def _search(self) -> tuple[Finish, str]:
@@ -252,18 +249,31 @@ class _Search:
         if len(finish.best) == 1 or self.goal.objective != LATENCY:
             return finish.best[0]
         numbers = [trial.number for trial in finish.best]
-        known = next((entry for entry in self.log.of("timed") if entry["trials"] == numbers), None)
-        if known is None:
-            folders = [str(self.folder / TRIALS / f"{number:03d}") for number in numbers]
-            recipe = self.folder / TRIALS / f"{numbers[0]:03d}.yaml"
-            found = self._job("time", recipe=str(recipe), folders=folders)
-            ratios = [found.get("result", {}).get(folder, {}).get("ratio") for folder in folders]
-            known = self.log.append("timed", trials=numbers, ratios=ratios, seconds=found["seconds"])
-        measured = zip(known["ratios"], finish.best, strict=True)
+        whole = [entry for entry in self.log.of("timed") if None not in entry["ratios"]]
+        known = next((entry for entry in whole if entry["trials"] == numbers), None)
+        ratios = known["ratios"] if known else self._timed(numbers)
+        measured = zip(ratios, finish.best, strict=True)
         timed = [(ratio, trial.number, trial) for ratio, trial in measured if ratio is not None]
         return min(timed)[2] if timed else finish.best[0]
 
-    def _run_winner(self, winner: TrialRecord) -> Report:
+    def _timed(self, numbers: Sequence[int]) -> list[float | None]:
+        """Their times over the teacher's; only whole measurements are recorded, others are tried again."""
+        folders = [str(self.folder / TRIALS / f"{number:03d}") for number in numbers]
+        found = self._job("time", recipe=str(self.folder / TRIALS / f"{numbers[0]:03d}.yaml"), folders=folders)
+        records = found.get("result", {})
+        ratios = [record["ratio"] if (record := records.get(folder, {})).get("valid") else None for folder in folders]
+        if None not in ratios:
+            self.log.append("timed", trials=numbers, ratios=ratios, seconds=found["seconds"])
+        elif "error" in found:
+            logger.warning(f"the finalists' times were not measured, predictions choose: {found['error']}")
+        elif records:
+            lost = ", ".join(str(number) for number, ratio in zip(numbers, ratios, strict=True) if ratio is None)
+            logger.warning(
+                f"of trials {lost} there is no valid time, and they do not win by it; a quieter machine helps"
+            )
+        return ratios
+
+    def _run_winner(self, winner: TrialRecord) -> tuple[Report, float]:
         recipe = self.points.recipe(winner.arm, winner.share, winner.level, winner.choices)
         path = self.folder / WINNER_RECIPE
         write_text(path, recipe.to_yaml())
@@ -272,7 +282,7 @@ class _Search:
         found = self._job("run", recipe=str(path), folder=str(place), cache=str(cache), command=self.command)
         if "error" in found:
             raise EdgekdError(f"the winner's run failed: {found['error']}; the same command tries it again")
-        return load_report(place)
+        return load_report(place), found["seconds"]
 
     def _has_time_for(self, action: Action) -> bool:
         if self.limit is None:
@@ -328,6 +338,8 @@ class _Search:
                 "level": winner.level,
             }
             document["validation"] = self._validation(winner, winner.figures)
+            earlier = {entry["trial"] for entry in self.log.of("end") if "trial" in entry}
+            document["tested"] = len(earlier | {winner.number})
         return document
 
     def _validation(self, winner: TrialRecord, figures: Figures) -> JsonObject:
@@ -350,6 +362,15 @@ def goal_of(space: Space) -> Goal:
     bounds = {name: bound for name, bound in budget.promises.items() if name in costs}
     allowed = None if drop is None else drop / metric.scale
     return Goal(space.objective, allowed, bounds, metric.scale, metric.unit_of_differences)
+
+
+def _key(space: Space) -> str:
+    """The hash of all that a search's decisions follow from: two of another objective or range are two searches."""
+    arms = [
+        [arm.name, dict(arm.document), [[each.name, asdict(each.values)] for each in arm.dimensions]]
+        for arm in space.arms
+    ]
+    return sha256(canonical_json([space.base.to_json(), space.objective, arms]))
 
 
 def _figures(entry: JsonObject) -> Figures | None:

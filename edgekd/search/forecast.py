@@ -67,7 +67,7 @@ class Forecast:
 
     def training(self, action: TrainCandidate, log: StudyLog) -> float:
         """Return how long a candidate's training will take, from those of its length that are done if there are any."""
-        done = [entry for entry in log.of("trial") if entry["level"] == action.level]
+        done = [entry for entry in log.of("trial") if entry["level"] == action.level and "error" not in entry]
         same = [entry["seconds"] for entry in done if entry["arm"] == action.arm]
         if same or done:
             return mean(same or [entry["seconds"] for entry in done])
@@ -75,7 +75,7 @@ class Forecast:
 
     def price(self, log: StudyLog) -> float:
         """Return how long it takes to find a candidate's cost."""
-        done = [entry["seconds"] for entry in log.of("price")][1:]
+        done = [entry["seconds"] for entry in log.of("price")[1:] if "error" not in entry]
         return mean(done) if done else JOB + (0 if log.of("price") else self.teacher)
 
     def last_run(self, log: StudyLog) -> float:

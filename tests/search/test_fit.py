@@ -12,9 +12,13 @@ from edgekd.errors import StorageError
 from edgekd.pipeline.candidate_figures import Figures
 from edgekd.recipe import load_recipe
 from edgekd.search import fit as driver
+from edgekd.search.arm_state import TrialRecord
 from edgekd.search.fit import fit
+from edgekd.search.forecast import Forecast
 from edgekd.search.opening import open_space
 from edgekd.search.space import Space
+from edgekd.search.study import Finish, TrainCandidate
+from edgekd.search.study_log import StudyLog
 
 RECIPE = """\
 name: small
@@ -137,6 +141,9 @@ def test_another_search_in_the_folder_is_refused(open_recipe: Callable[..., Spac
     fit(open_recipe(), tmp_path / "fit")
     with pytest.raises(StorageError, match="a search of another recipe"):
         fit(open_recipe("budget.accuracy_drop=2"), tmp_path / "fit")
+    for other in ("objective=size", "prune.macs={search: [0.2, 0.9]}"):
+        with pytest.raises(StorageError, match="a search of another recipe"):
+            fit(open_recipe("budget.accuracy_drop=1.0", other), tmp_path / "fit")
     with pytest.raises(StorageError, match="holds no search"):
         fit(open_recipe(), tmp_path)
 
@@ -147,3 +154,42 @@ def test_the_winners_recipe_is_whole(open_recipe: Callable[..., Space], tmp_path
     recipe = load_recipe(tmp_path / "fit/winner.yaml")
     number = json.loads((tmp_path / "fit/fit.json").read_text())["winner"]["trial"]
     assert recipe == load_recipe(tmp_path / f"fit/trials/{number:03d}.yaml")
+
+
+def test_times_that_are_not_valid_are_neither_used_nor_recorded(
+    open_recipe: Callable[..., Space], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space, folder = open_recipe(), tmp_path / "fit"
+    search = driver._Search(space, folder, StudyLog(tmp_path / "journal.jsonl"), FormulaWorker(folder), None, "")
+    best = [TrialRecord(number, "resnet8", 0.5, 1) for number in (1, 2, 3)]
+    finish = Finish(best, 0.9, "over")
+    found: dict[str, Any] = {"error": "the machine is busy"}
+    monkeypatch.setattr(search.worker, "run", lambda job, **fields: found)
+    said: list[str] = []
+    monkeypatch.setattr(driver.logger, "warning", said.append)
+    assert search._fastest(finish).number == 1
+    names = [str(folder / f"trials/{number:03d}") for number in (1, 2, 3)]
+    times = zip(names, (0.3, 0.2, 0.1), (True, True, False), strict=True)
+    found = {"result": {name: {"ratio": ratio, "valid": valid} for name, ratio, valid in times}}
+    assert search._fastest(finish).number == 2
+    assert "the machine is busy" in said[0] and "of trials 3 there is no valid time" in said[1]
+    assert not search.log.of("timed")
+    found["result"][names[2]]["valid"] = True
+    assert search._fastest(finish).number == 3
+    assert search.log.of("timed")[0]["ratios"] == [0.3, 0.2, 0.1]
+
+
+def test_failures_do_not_shorten_the_forecast_and_winners_are_counted(
+    open_recipe: Callable[..., Space], tmp_path: Path
+) -> None:
+    space, folder = open_recipe(), tmp_path / "fit"
+    log = StudyLog(tmp_path / "journal.jsonl")
+    log.append("trial", arm="resnet8", level=1, figures={}, seconds=100.0)
+    log.append("trial", arm="resnet8", level=1, error="no", seconds=2.0)
+    forecast = Forecast(0.0, {"resnet8": (1.0, 2.0)}, 1.0)
+    assert forecast.training(TrainCandidate("resnet8", 0.5, 1), log) == 100.0
+    assert fit(space, folder).summary["tested"] == 1
+    journal = StudyLog(folder / "journal.jsonl")
+    assert "seconds" in journal.of("end")[0]
+    journal.append("end", how="out of time", met=False, trial=1000)
+    assert fit(space, folder).summary["tested"] == 2

@@ -46,12 +46,13 @@ def distillation_loss(
     """Return the loss of a student against a teacher's ``scores`` and ``boxes``.
 
     Where both have the same positions, the Kullback-Leibler divergence of each label's two probabilities and the
-    generalised IoU loss, position by position. AnchorPoints are weighted by the teacher's best score there, since
+    generalised IoU loss, position by position. Positions are weighted by the teacher's best score there, since
     background would drown everything else. Where they look elsewhere, the teacher's surest boxes are objects to learn,
-    each as much as its score.
+    each as much as its score, as in :func:`detection_loss`.
 
     Args:
-        temperature: above 0, divides the logits of both; the divergence is multiplied by its square.
+        temperature: above 0, divides the logits of both networks of the same positions, and the divergence is
+            multiplied by its square; without effect where their positions differ, since there the loss has none.
     """
     ours, theirs = merged(student, classes), merged(teacher, classes).detach()
     if ours.shape == theirs.shape:
