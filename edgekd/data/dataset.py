@@ -22,6 +22,7 @@ from edgekd.data.sources import SOURCES
 from edgekd.data.unlabelled import unlabelled_images
 from edgekd.errors import DataError
 from edgekd.files import canonical_json, sha256
+from edgekd.geometry import Geometry
 from edgekd.log import get_logger
 from edgekd.nearest import nearest
 from edgekd.preprocess import Preprocess, Resize
@@ -32,6 +33,8 @@ from edgekd.tasks.tensors import Named, only
 logger = get_logger(__name__)
 
 SCALE_SAMPLES = 2048
+# In fingerprints, since scales of targets were once those of validation samples too.
+ADAPTED_TO = "training samples alone"
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +87,9 @@ class DataSet:
         open_axes = [[[name, *axes.items()] for name, axes in self.open.items()]] if self.open else []
         sizes = [dict(self.open_sizes)] if self.open_sizes else []
         scale = self.preprocess.scale_to_json()
-        return sha256(canonical_json([parts, self.classes, scale, *share, *task, *open_axes, *sizes]))
+        # A class, unless the task was adapted to targets.
+        adapted = [] if isinstance(self.kind, type) else [ADAPTED_TO]
+        return sha256(canonical_json([parts, self.classes, scale, *share, *task, *open_axes, *sizes, *adapted]))
 
     @property
     def has_target(self) -> Tensor:
@@ -135,10 +140,12 @@ def load_data(data: Data, seed: int = 0, kind: type[Task] = Classification) -> D
     train = _limited(source.train, data.train_limit, task)
     advice = "" if data.train_limit is None else "raise data.train_limit"
     task.must_be_learnable(train.labels.numpy(), data.path or data.source, advice)
-    adapted = task.adapted(train.labels.numpy())
     test = _limited(source.test, data.test_limit, task)
     keep, held_out = _split(train.labels, data.validation, seed, task)
     train, validation = train.select(keep), train.select(held_out)
+    # Scales of targets, too, are those of training samples alone.
+    adapted = task.adapted(train.labels.numpy())
+    _must_move(data, source, train.labels[:1], task)
     name = data.path.name if data.source == "folder" and data.path else data.source
     preprocess = _scale(data, source, train)
     unlabelled = None
@@ -212,6 +219,17 @@ def _must_be_nameable(data: Data, classes: tuple[str, ...]) -> None:
     twice = next((name for name, count in alike.items() if count > 1), None)
     if twice is not None:
         raise DataError(f"{where}: two classes are called {twice!r}; rename one of them")
+
+
+def _must_move(data: Data, source: RawData, stored: Tensor, task: Task) -> None:
+    """Refuse targets that cannot move with images before training does."""
+    if not data.augment:
+        return
+    _, height, width = source.shape
+    try:
+        task.move_targets(stored.numpy(), Geometry.unmoved(len(stored), (height, width)))
+    except DataError as error:
+        raise DataError(f"{data.path or data.source}: {error}, or leave data.augment out") from error
 
 
 def _limited(samples: Samples, limit: int | None, task: Task) -> Samples:

@@ -62,3 +62,10 @@ def test_tables_that_cannot_be(tmp_path):
     (tmp_path / "test.csv").unlink()
     with pytest.raises(DataError, match=r"test\.csv"):
         load_data(Data(source="csv", path=tmp_path), kind=Regression)
+
+
+def test_the_scale_of_targets_is_that_of_training_samples_alone(tmp_path):
+    data = load_data(saved(tmp_path, table("a,b,c,y")), kind=Regression)
+    train = data.train.labels.numpy()
+    np.testing.assert_allclose(data.task.decoder()["mean"], train.mean(0), rtol=1e-5)
+    assert len(data.validation) and not np.allclose(train.mean(0), np.array(ROWS)[:, 3].mean())
