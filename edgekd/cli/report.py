@@ -85,7 +85,9 @@ def show_verdict(run: "Report", page: Path) -> None:
 
     from edgekd.report.table import render_verdict
 
-    Console(width=None if sys.stdout.isatty() else 140, highlight=False).print(render_verdict(run, {"report": page}))
+    Console(width=None if sys.stdout.isatty() else 140, highlight=False).print(
+        render_verdict(run, {"report": page}), crop=False
+    )
 
 
 def page_of(run: Path) -> Path:

@@ -100,9 +100,9 @@ def print_result(report: "Report", folder: Path) -> None:
 
     from edgekd.report.table import render_table
 
-    # A pipe has no width; tables cut to 80 columns lose their numbers.
+    # A pipe has no width; tables cut to 80 columns lose their numbers. Commands to copy are longer than a line.
     Console(width=None if sys.stdout.isatty() else 140).print(
-        render_table(report, {"report": folder / "report.html", "bundle": folder / "bundle"})
+        render_table(report, {"report": folder / "report.html", "bundle": folder / "bundle"}), crop=False
     )
 
 

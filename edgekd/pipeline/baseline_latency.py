@@ -45,15 +45,17 @@ def baseline_files(baseline: Path, recipe: Recipe, probed: Mapping[str, Probe]) 
     """Return the baseline's file for each target that is measured.
 
     Raises:
-        EdgekdError: the baseline cannot be read, has no figures for any target, or lacks a file.
+        EdgekdError: the baseline cannot be read, has no figures for any target that is measured, or lacks a file.
     """
     rows = load_subject(baseline).rows
     wanted = {target: place(target) for target in recipe.targets if is_measured_here(target) or target.device in probed}
+    if not wanted:
+        logger.warning(f"{baseline}: nothing is timed in turns with its files, since no target is measured")
     # A target that came with this change is not judged yet.
     found = {target: kept_file(baseline, rows[name]) for target, name in wanted.items() if name in rows}
-    if not found:
+    if wanted and not found:
         raise EdgekdError(
-            f"{baseline}: has no figures for {'; '.join(wanted.values()) or 'a target that is measured'}, but for "
+            f"{baseline}: has no figures for {'; '.join(wanted.values())}, but for "
             f"{'; '.join(rows)}: promote a baseline for this place, or leave out --beside"
         )
     return found

@@ -105,7 +105,7 @@ def built(bundle: Path, libraries: Path) -> Path:
     command = source.read_text(encoding="utf-8").splitlines()[0].removeprefix("// ")
     places = {"CPLUS_INCLUDE_PATH": str(headers()), "LIBRARY_PATH": str(libraries)}
     strict = ["-Wall", "-Wextra", "-Werror"]
-    subprocess.run([*shlex.split(command), *strict], cwd=source.parent, env={**os.environ, **places}, check=True)
+    subprocess.run([*shlex.split(command), *strict], cwd=bundle, env={**os.environ, **places}, check=True)
     return source.with_suffix("")
 
 

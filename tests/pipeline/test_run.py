@@ -18,10 +18,11 @@ from edgekd.files import sha256_file
 from edgekd.formatting import columns
 from edgekd.gate import load_subject
 from edgekd.gate.files import keep_files
+from edgekd.pipeline.baseline_latency import baseline_files
 from edgekd.pipeline.evaluate import ExportNode
 from edgekd.pipeline.node import NodeCache
 from edgekd.pipeline.run import run
-from edgekd.recipe import load_recipe
+from edgekd.recipe import Target, load_recipe
 from edgekd.report.schema import Report
 from edgekd.scratch import hold
 from edgekd.train import logits_of
@@ -272,6 +273,12 @@ def test_a_baseline_that_cannot_be_used_costs_no_stage_of_a_fresh_start(recipe, 
     with pytest.raises(EdgekdError, match="is missing"):
         run(recipe, again, baseline=baseline, fresh=True)
     assert len(list((again / "stages").iterdir())) == 4
+
+
+def test_a_baseline_beside_targets_that_are_not_measured_is_passed_over(recipe, baseline, capsys):
+    elsewhere = recipe.model_copy(update={"targets": (Target(device="pi", architecture="aarch64"),)})
+    assert baseline_files(baseline, elsewhere, {}) == {}
+    assert "nothing is timed in turns with its files, since no target is measured" in capsys.readouterr().err
 
 
 def test_a_baseline_of_another_place_is_said_before_anything_is_trained(recipe, baseline, tmp_path):

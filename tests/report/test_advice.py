@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from edgekd.cli.run import print_result
 from edgekd.recipe import load_recipe
 from edgekd.report.advice import NextSteps, next_steps
 from edgekd.report.html import render_html
@@ -216,3 +217,9 @@ def test_every_rendering_ends_with_the_way_and_the_verdict():
     assert found.command in render_html(missed)
     assert f"This tries the first: `{found.command}`\n" in render_markdown(missed)
     assert "To meet the budget" not in render_markdown(report({"accuracy_drop": 5}))
+
+
+def test_a_command_longer_than_the_terminal_is_whole(capsys, tmp_path):
+    missed = report({"accuracy_drop": 0.1}, command=f"edgekd run {'long/' * 40}recipe.yaml")
+    print_result(missed, tmp_path)
+    assert next_steps(missed).command in capsys.readouterr().out
