@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,9 @@ def test_a_higher_error_is_a_change_above_zero_and_without_times_size_is_the_cos
     assert "+0.008" in front_alt(fit) or fit.winner not in fit.front
     assert min(map(float, coordinate_columns(fit)["change in "])) > 0
     assert fit.cost_name == "size"
+    again = dict(facts(replace(fit, summary={**fit.summary, "tested": 2})))
+    assert again["Winners on the test samples"].startswith("2,")
+    assert "Winners on the test samples" not in dict(facts(fit))
     own = {
         each.share: each.figures.size_bytes / 80_000
         for each in fit.priced

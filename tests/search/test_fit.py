@@ -11,10 +11,12 @@ import pytest
 from edgekd.errors import StorageError
 from edgekd.pipeline.candidate_figures import Figures
 from edgekd.recipe import load_recipe
+from edgekd.report.candidate_cost import cost_between
 from edgekd.search import fit as driver
-from edgekd.search.arm_state import TrialRecord
+from edgekd.search.arm_state import ArmSpace, ArmState, TrialRecord
 from edgekd.search.fit import fit
 from edgekd.search.forecast import Forecast
+from edgekd.search.goal import Goal
 from edgekd.search.opening import open_space
 from edgekd.search.space import Space
 from edgekd.search.study import Finish, TrainCandidate
@@ -193,3 +195,17 @@ def test_failures_do_not_shorten_the_forecast_and_winners_are_counted(
     assert "seconds" in journal.of("end")[0]
     journal.append("end", how="out of time", met=False, trial=1000)
     assert fit(space, folder).summary["tested"] == 2
+
+
+def test_the_page_has_the_costs_by_which_the_search_chose() -> None:
+    """Times that fall with a larger share were not measured any finer."""
+    times = {0.2: 0.31, 0.4: 0.28, 0.7: 0.6, 1.0: 1.0}
+    for goal in (Goal("latency", 0.01), Goal("size", 0.01), Goal("accuracy", None, {"size_mb": 1.0})):
+        prices: dict[float, Figures | None] = {
+            share: Figures(0.9, 0.0, 0.01, 100, round(1e6 * share), 10**6, 500, 1000, ms, 1.0)
+            for share, ms in times.items()
+        }
+        arm = ArmState(ArmSpace("one", 0.2, 1.0), goal, prices)
+        costs = {share: goal.cost(figures) for share, figures in prices.items() if figures}
+        for share in (0.2, 0.3, 0.4, 0.55, 1.0):
+            assert arm.cost(share) == pytest.approx(cost_between(share, costs))
