@@ -37,6 +37,8 @@ class GateSubject:
     rows: Mapping[str, GateRow]
     task: type[Task] = TASKS[DEFAULT]
     folder: Path | None = field(default=None, compare=False)
+    # A baseline does not say it: what it is compared with is its figures.
+    misses_budget: bool = field(default=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """Return the document of a baseline file."""
@@ -57,7 +59,8 @@ class GateSubject:
                     "run can be compared with it: run the recipe again with this version of edgekd"
                 )
         times = {place: row.latency_ratio for place, row in self.rows.items() if row.latency_ratio}
-        found = [] if times else ["it has no ratio to the teacher's latency, so that a slower network will pass"]
+        found = ["it does not meet its own budget, which no later run is then held to"] if self.misses_budget else []
+        found += [] if times else ["it has no ratio to the teacher's latency, so that a slower network will pass"]
         found += [
             f"on {place} the measurement was disturbed, so that a slower network is a warning at most: measure it again"
             for place, ratio in times.items()
@@ -133,7 +136,8 @@ def subject_of(report: Mapping[str, Any], source: object = "the report", folder:
             rows[place_of(row)] = GateRow.of_report(row, teachers.get(place_of(row)), task.metrics, kept)
     except Malformed as found:
         raise Malformed(found.key, found.says, source) from None
-    return GateSubject(str(report.get("name")), facts_of(report), rows, task, folder)
+    misses = (report.get("budget") or {}).get("met") is False
+    return GateSubject(str(report.get("name")), facts_of(report), rows, task, folder, misses)
 
 
 def _of_baseline(document: Mapping[str, Any], path: Path) -> GateSubject:

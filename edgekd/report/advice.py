@@ -200,7 +200,14 @@ class _Advisor:
         if not longer:
             return
         title = "Cut less, and train for longer" if back else "Train for longer"
-        cause = f"{longer[0].name} lost {significant(longer[0].lost, 2)} of the {self._points(costs.final.lost)}"
+        most, whole = longer[0], costs.final.lost
+        # Where other stages gained, one lost more than all together.
+        part = (
+            f"{significant(most.lost, 2)} of the {self._points(whole)}"
+            if most.lost < whole
+            else self._points(most.lost)
+        )
+        cause = f"{most.name} lost {part}"
         yield self._advised(title, f"{cause}{back}", change, longer)
 
     def _longer_training(self) -> Iterator[Advice]:

@@ -75,6 +75,15 @@ def test_what_a_baseline_cannot_hold_is_said_when_it_is_promoted(row, said, run_
     assert done.code == 0 and done.err.startswith("warning: ") and said in done.err
 
 
+def test_a_run_that_misses_its_budget_is_said_when_it_is_promoted(run_folder, edgekd, tmp_path):
+    run = run_folder("agreed")
+    report = json.loads((run / "report.json").read_text())
+    check = {"name": "accuracy_drop", "value": 2.0, "bound": 1.0, "unit": "points", "met": False}
+    (run / "report.json").write_text(json.dumps({**report, "budget": {"met": False, "checks": [check]}}))
+    done = edgekd("baseline", "promote", run, tmp_path / "baseline.json")
+    assert done.code == 0 and "it does not meet its own budget, which no later run is then held to" in done.err
+
+
 @pytest.mark.parametrize("row", [{"right": None}, {"accuracy": None}, {"n": None, "right": None}])
 def test_a_run_without_its_answers_is_no_baseline(row, run_folder, edgekd, tmp_path):
     done = edgekd("baseline", "promote", run_folder("agreed", **row), tmp_path / "baseline.json")
