@@ -69,3 +69,10 @@ def test_the_scale_of_targets_is_that_of_training_samples_alone(tmp_path):
     train = data.train.labels.numpy()
     np.testing.assert_allclose(data.task.decoder()["mean"], train.mean(0), rtol=1e-5)
     assert len(data.validation) and not np.allclose(train.mean(0), np.array(ROWS)[:, 3].mean())
+
+
+def test_a_value_that_only_validation_samples_have_is_refused():
+    values = np.full((20, 2), np.nan, np.float32)
+    values[:, 0] = np.arange(20)
+    with pytest.raises(DataError, match="'b' is not known of one sample that is left for training: .* lower data.val"):
+        Regression(("a", "b")).adapted(values)

@@ -143,6 +143,7 @@ class Regression:
     def adapted(self, stored: NDArray[np.float32]) -> Self:
         from edgekd.tasks.regression import targets
 
+        targets.must_have_scale(stored, self.names)
         mean, deviation = targets.scale_of(stored)
         return replace(self, mean=mean, deviation=deviation)
 

@@ -72,6 +72,16 @@ def must_be_learnable(values: Values, names: Sequence[str], where: object, advic
             raise DataError(f"{where}: {name!r} is {found} in training; {advice or 'add other samples, or drop it'}")
 
 
+def must_have_scale(values: Values, names: Sequence[str]) -> None:
+    """Refuse training targets of which one is never known, as when validation samples have the only ones: DataError."""
+    unknown = np.isnan(values.reshape(len(values), len(names), -1)).all((0, 2))
+    if unknown.any():
+        raise DataError(
+            f"{names[int(unknown.argmax())]!r} is not known of one sample that is left for training: give more samples "
+            "with it, or lower data.validation"
+        )
+
+
 def scale_of(values: Values) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and deviation of each value's known targets, to six digits: the same on every machine."""
     wide = values.reshape(len(values), -1).astype(np.float64)
