@@ -7,6 +7,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 
 from edgekd.pipeline.candidate_figures import Figures
+from edgekd.report.candidate_cost import cost_between
 from edgekd.search.goal import Goal
 from edgekd.search.quality_curve import Point, QualityCurve
 
@@ -191,10 +192,7 @@ class ArmState:
         return abs(np.log(share / trial.share)) < NEAR
 
     def _interpolated(self, share: float, of: Callable[[Figures], float]) -> float:
-        # A smaller share costs no more; where it seems so, its time was not measured any finer.
-        values = np.array([max(of(figures), 1e-9) for figures in self.priced.values()])
-        values = np.minimum.accumulate(values[::-1])[::-1]
-        return float(np.exp(np.interp(np.log(share), np.log(list(self.priced)), np.log(values))))
+        return cost_between(share, {known: of(figures) for known, figures in self.priced.items()})
 
 
 @lru_cache(maxsize=256)
