@@ -92,6 +92,7 @@ class Runtime:
         takes_threads: the number of its threads is the user's choice.
         one_input_remotely: on a device behind SSH it runs networks of one float input alone.
         records_kernels: its sessions record the times of their kernels, by which layers are timed and placed.
+        deployment: a sentence for model cards on how a device loads ``{file}``, where it does not load the file itself.
         shipped: modules of its folder that the agent takes to a device. They keep to the standard library, NumPy, the
             runtime and ``edgekd.agent``, and to Python 3.8.
     """
@@ -108,6 +109,7 @@ class Runtime:
     takes_threads: bool = True
     one_input_remotely: bool = False
     records_kernels: bool = False
+    deployment: str = ""
     shipped: tuple[str, ...] = ()
 
     @property

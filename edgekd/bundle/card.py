@@ -11,6 +11,7 @@ from edgekd.bundle.target import BundleTarget
 from edgekd.formatting import COST_SENTENCE, Column, Row, columns, escape_markdown, markdown_table, shows_costs
 from edgekd.plain_text import code
 from edgekd.preprocess import PADDING
+from edgekd.runtime import RUNTIMES
 from edgekd.tasks.metric import result_columns
 from edgekd.tasks.task import Task
 
@@ -124,7 +125,9 @@ def targets(known: Sequence[BundleTarget]) -> str:
         Column("Precision", lambda each: each.precision, number=False),
         Column("Timed there", lambda each: "yes" if each.measured else "no", number=False),
     ]
-    return f"## Targets\n\n{markdown_table(shown, known)}"
+    built = [each for each in known if each.runtime in RUNTIMES and RUNTIMES[each.runtime].deployment]
+    sentences = [RUNTIMES[each.runtime].deployment.format(file=each.file) for each in built]
+    return "\n\n".join(["## Targets", markdown_table(shown, known), *dict.fromkeys(sentences)])
 
 
 def inputs(manifest: Manifest, task: Task, image: bool) -> str:

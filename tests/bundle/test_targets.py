@@ -52,6 +52,18 @@ def test_each_target_has_its_file(packed: Path, parts: dict[str, Any], bundle: P
     assert Predictor(packed).self_test().passed
 
 
+def test_the_card_says_how_an_engine_is_built_of_a_file(parts: dict[str, Any], tmp_path: Path) -> None:
+    jetson = target("orin", "tensorrt", runtime="tensorrt", processor="NVIDIA GPU", measured=False)
+    packed = pack(
+        tmp_path / "packed",
+        **parts,
+        targets={target("cpu", threads=1): parts["models"]["int8"], jetson: parts["models"]["int8"]},
+    )
+    card = (packed / "README.md").read_text()
+    assert card.count("`trtexec --onnx=model.orin.onnx --saveEngine=model.engine --stronglyTyped`") == 1
+    assert "trtexec --onnx=model.cpu.onnx" not in card
+
+
 def test_card_summary_and_diff_name_them(packed: Path, bundle: Path) -> None:
     card = (packed / "README.md").read_text()
     assert "## Targets" in card and "runs `model.cpu.onnx`" in card
