@@ -133,3 +133,13 @@ def test_the_figures_of_a_search_are_those_of_the_recorded_one():
     said = " ".join((ROOT / "docs/fit.md").read_text().split())
     assert f"took {found['seconds'] / 60:.1f} minutes for {found['candidates']} candidates" in said
     assert f"{1 / latency:.1f}× faster and {1 / size:.1f}× smaller than its teacher, for {drop:.1f} points" in said
+
+
+def test_the_figures_of_detection_are_those_of_the_recorded_run():
+    from edgekd.report.load import load_report
+    from edgekd.report.markdown import render_markdown
+
+    results, page = ROOT / "benchmarks/results/scenes_boxes", (ROOT / "docs/detection.md").read_text()
+    rows = [line for line in render_markdown(load_report(results)).splitlines() if "| onnxruntime |" in line]
+    assert len(rows) == 3 and all(row in page for row in rows)
+    assert all(check.met for check in load_report(results).budget.checks)
