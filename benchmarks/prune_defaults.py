@@ -1,4 +1,4 @@
-"""How much a pretrained network loses by ``prune: {macs: 0.5}``, by learning rate, schedule and length of the recovery.
+"""A study of what ``prune: {macs: 0.5}`` costs a pretrained network, by rate, schedule and length of recovery.
 
     python benchmarks/prune_defaults.py --quick
 

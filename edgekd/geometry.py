@@ -1,4 +1,4 @@
-"""Where the pixels of images went, by augmentation or resizing."""
+"""Geometry of images: where augmentation or resizing moved their pixels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How often the gate fails an unchanged network of values, and how often it finds 5 % more error.
+"""Rates at which the gate fails an unchanged network of values, and finds 5 % more error.
 
     python benchmarks/gate/regression.py --json benchmarks/results/gate/regression.json
 

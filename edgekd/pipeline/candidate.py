@@ -20,7 +20,6 @@ from edgekd.data import DataSet, load_data
 from edgekd.devices.targets import resolve_target
 from edgekd.files import canonical_json, sha256, write_json, write_text
 from edgekd.models import count_macs, count_parameters
-from edgekd.pipeline.candidate_figures import Figures
 from edgekd.pipeline.evaluate import runs_in, save_array, validation_rows
 from edgekd.pipeline.files import served, write_files
 from edgekd.pipeline.folder import LOG, RECIPE, begin, run_folder
@@ -34,6 +33,7 @@ from edgekd.pipeline.threads import hold_threads, threads_given_back
 from edgekd.prune.latency import LatencyTable, network_ms
 from edgekd.prune.latency.kernels import REFERENCE
 from edgekd.recipe import Recipe, Target
+from edgekd.records.candidate_figures import Figures
 from edgekd.stages.network import build_spec, float_twin, quantization_of, restore
 from edgekd.stages.targets import can_be_timed, file_profile, is_here
 from edgekd.tasks.compare import compare

@@ -22,7 +22,7 @@ TAKEN = ("raw", "int8", "float16")
 
 @dataclass(frozen=True)
 class TargetPlan:
-    """What a run makes for one target, and what it measures there.
+    """The plan of a run for one target: what it makes, and what it measures there.
 
     Attributes:
         name: the target's in the names of files: of the device, and of the runtime where the device has several.

@@ -10,6 +10,7 @@ import yaml
 from edgekd.errors import EdgekdError
 from edgekd.files import read_content, read_object
 from edgekd.options import Budget
+from edgekd.records.candidate_figures import Figures
 from edgekd.report.candidate_cost import SIZE, cost_between, cost_ratio, is_timed
 from edgekd.report.load import NAME, WINNER, load_report
 from edgekd.report.pareto import front
@@ -22,29 +23,6 @@ JOURNAL, SUMMARY, WINNER_RECIPE, ANY_RECIPE = "journal.jsonl", "fit.json", "winn
 FIRST_RECIPE = "trials/001.yaml"
 # Of standard errors: a 95 % interval.
 REACH = 1.96
-
-
-@dataclass(frozen=True)
-class CandidateFigures:
-    """The figures of a candidate's file on the validation samples, beside its teacher's.
-
-    Attributes:
-        value: the task's first metric.
-        drop: how much worse than the teacher that is, in the metric's own scale, with its standard error ``error``.
-        n: the number of samples.
-        ms, teacher_ms: predicted milliseconds of one inference, where they were asked for.
-    """
-
-    value: float
-    drop: float
-    error: float
-    n: int
-    size_bytes: int
-    teacher_size_bytes: int
-    macs: int
-    teacher_macs: int
-    ms: float | None = None
-    teacher_ms: float | None = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +43,7 @@ class SearchCandidate:
     seconds: float = 0.0
     error: str | None = None
     choices: Mapping[str, object] | None = None
-    figures: CandidateFigures | None = None
+    figures: Figures | None = None
 
     @property
     def features(self) -> dict[str, object]:
@@ -115,13 +93,13 @@ class FitRecord:
         """Return a drop as the change of the metric: above 0 for a worse network where lower values are better."""
         return -drop if self.metric.better == "higher" else drop
 
-    def change(self, figures: CandidateFigures) -> tuple[float, tuple[float, float]]:
+    def change(self, figures: Figures) -> tuple[float, tuple[float, float]]:
         """Return the change of the metric from the teacher's, in its own scale, and its 95 % interval."""
         change, reach = self.signed(figures.drop), REACH * figures.error
         return change, (change - reach, change + reach)
 
     @cached_property
-    def known(self) -> list[tuple[SearchCandidate, CandidateFigures, float]]:
+    def known(self) -> list[tuple[SearchCandidate, Figures, float]]:
         """Return the trials that gave a network, with its figures and its cost."""
         return [(trial, trial.figures, self.cost(trial)) for trial in self.trials if trial.figures is not None]
 
@@ -157,7 +135,7 @@ class FitRecord:
         # A sweep, which chooses nothing, has times without a bound on them.
         return self._has_times or is_timed(self.objective, self.budget.promises)
 
-    def _cost(self, figures: CandidateFigures) -> float:
+    def _cost(self, figures: Figures) -> float:
         return cost_ratio(figures, self.objective, self._is_timed)
 
 
@@ -212,7 +190,7 @@ def _recipe(folder: Path) -> JsonObject:
 
 
 def _candidate(event: JsonObject) -> SearchCandidate:
-    figures = build_record(CandidateFigures, event["figures"]) if "figures" in event else None
+    figures = build_record(Figures, event["figures"]) if "figures" in event else None
     return build_record(
         SearchCandidate, {key: value for key, value in event.items() if key != "figures"}, figures=figures
     )

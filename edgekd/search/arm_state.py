@@ -6,7 +6,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from edgekd.pipeline.candidate_figures import Figures
+from edgekd.records.candidate_figures import Figures
 from edgekd.report.candidate_cost import cost_between
 from edgekd.search.goal import Goal
 from edgekd.search.quality_curve import Point, QualityCurve

@@ -9,8 +9,8 @@ from pathlib import Path
 from edgekd.errors import EdgekdError, StorageError
 from edgekd.files import canonical_json, make_folder, sha256, storage, write_json, write_text
 from edgekd.log import get_logger
-from edgekd.pipeline.candidate_figures import Figures
 from edgekd.recipe import Recipe
+from edgekd.records.candidate_figures import Figures
 from edgekd.report.load import load_report
 from edgekd.report.schema import Report
 from edgekd.scratch import hold

@@ -1,4 +1,4 @@
-"""How long a search will take, from one measured step of each kind and from what it has recorded so far."""
+"""A forecast of a search's time, from one measured step of each kind and from what it has recorded so far."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

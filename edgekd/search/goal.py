@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from edgekd.pipeline.candidate_figures import Figures
+from edgekd.records.candidate_figures import Figures
 from edgekd.report.candidate_cost import LATENCY, SIZE, cost_ratio, is_timed
 
 __all__ = ["LATENCY", "SIZE", "Goal"]
@@ -11,7 +11,7 @@ __all__ = ["LATENCY", "SIZE", "Goal"]
 
 @dataclass(frozen=True)
 class Goal:
-    """What a search makes best, and what it must keep to.
+    """The goal of a search: what it makes best, and what it must keep to.
 
     Attributes:
         objective: latency or size, which is made least; or the task's first metric, which is made best.

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from edgekd.data import load_data
 from edgekd.pipeline.candidate import ScoredFile, try_recipe
-from edgekd.pipeline.candidate_figures import Figures
 from edgekd.recipe import load_recipe
+from edgekd.records.candidate_figures import Figures
 from tests.toy import write_recipe
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edgekd.pipeline.candidate_figures import Figures
+from edgekd.records.candidate_figures import Figures
 from edgekd.search.arm_state import ArmSpace, ArmState, TrialRecord
 from edgekd.search.goal import LATENCY, Goal
 from edgekd.search.study import Finish, Price, Study

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import pytest
 
 from edgekd.errors import StorageError
-from edgekd.pipeline.candidate_figures import Figures
 from edgekd.recipe import load_recipe
+from edgekd.records.candidate_figures import Figures
 from edgekd.search import fit as driver
 from edgekd.search.arm_state import ArmSpace, ArmState, TrialRecord
 from edgekd.search.fit import fit

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from edgekd.errors import RecipeError, StorageError
-from edgekd.pipeline.candidate_figures import Figures
+from edgekd.records.candidate_figures import Figures
 from edgekd.report.fit_page import write_fit_page
 from edgekd.report.fit_record import read_fit
 from edgekd.search import worker

@@ -50,7 +50,7 @@ class ClassPrecision(ReportPart):
 
 
 class Operation(ReportPart):
-    """What one network does at the threshold; ``object_score`` is the mean of the best score for each object."""
+    """Figures of one network at the threshold; ``object_score`` is the mean of the best score for each object."""
 
     precision: Share | None = None
     recall: Share | None = None

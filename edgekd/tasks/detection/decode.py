@@ -23,7 +23,7 @@ NOTHING = -1
 
 @dataclass(frozen=True)
 class DecoderOptions:
-    """What is kept of a detector's positions.
+    """The part of a detector's positions that is kept.
 
     Attributes:
         score: the least probability of a box, in [0, 1).

@@ -40,7 +40,7 @@ class Objects(NamedTuple):
 
 
 class Matched(NamedTuple):
-    """What became of the detections (N, D) of a test set.
+    """Matches of the detections (N, D) of a test set.
 
     Attributes:
         scores, classes: of each detection, by falling score within an image; the class is −1 where there is none.

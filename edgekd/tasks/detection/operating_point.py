@@ -1,4 +1,4 @@
-"""What a product does with a detector: the boxes above the user's threshold, and how sure the detector is of objects.
+"""The operating point of a detector: the boxes above the user's threshold, and how sure the detector is of objects.
 
 Average precision reads a ranking alone. A network whose scores all fell keeps it, and a product that acts on boxes
 above a fixed score finds less.
@@ -64,7 +64,7 @@ class OperatingPoint(Evidence):
 
 @dataclass(frozen=True)
 class OperatingDetails:
-    """What a detector does at the user's ``threshold``, and how sure it is of the objects.
+    """The behaviour of a detector at the user's ``threshold``, and how sure it is of the objects.
 
     Attributes:
         precision_at_threshold, recall_at_threshold, f1_at_threshold: in [0, 1]; None where there is nothing to count.

@@ -1,4 +1,4 @@
-"""What heads of detectors give, by the names of outputs, and their one common form. NumPy alone, as devices run it.
+"""Outputs of detectors' heads, by their names, and their one common form. NumPy alone, as devices run it.
 
 Two kinds of heads are known by their names:
 

@@ -153,7 +153,7 @@ class Determination(_MeanOverValues):
 
 @dataclass(frozen=True)
 class ErrorDetails:
-    """What the means are means of: figures value by value, and a histogram of all errors.
+    """Figures that the means are of: figures value by value, and a histogram of all errors.
 
     Attributes:
         absolute_error_by_value, bias_by_value: means of \\|prediction − target\\| and of prediction − target.

@@ -15,7 +15,7 @@ TINY = 1e-9
 
 
 class Assigned(NamedTuple):
-    """What positions learn.
+    """Targets of positions.
 
     Attributes:
         scores: (N, P, classes) in [0, 1], the scores to learn; 0 where there is no object.

@@ -14,7 +14,10 @@ from edgekd.tasks.signature import LOGITS
 
 
 class AnchorPoints(NamedTuple):
-    """Where a network looks: ``middles`` (P, 2) or (N, P, 2) in pixels, and how far each reaches: (P,) or (N, 1, P)."""
+    """Positions at which a network looks.
+
+    ``middles`` are (P, 2) or (N, P, 2) in pixels, and how far each reaches is (P,) or (N, 1, P).
+    """
 
     middles: Tensor
     reach: Tensor
