@@ -27,3 +27,45 @@ def test_no_table_is_missing_and_each_record_is_of_a_full_run(pages):
     for table, (record, _) in pages.TABLES.items():
         assert f"<!-- table: {table} -->\n\n|" in texts
         assert pages.recorded(record)["quick"] is False
+
+
+def said(page: str) -> str:
+    """The words of a page, without its line breaks."""
+    return " ".join((ROOT / f"docs/{page}.md").read_text().split())
+
+
+def test_figures_on_pruning_are_the_recorded_ones(pages):
+    gain, networks = pages.recorded("prune_pareto")["taught_over_plain"], pages.recorded("prune_zoo")["rows"]
+    page = said("pruning")
+    assert f"A teacher adds {gain['points']:.2f} points " + "({:.2f} to {:.2f})".format(*gain["ci95"]) in page
+    times = [row["ratio"] for row in networks if "ratio" in row]
+    assert f"All {len(networks)} classification networks" in page and not any(row["error"] for row in networks)
+    assert f"They take {min(times):.2f} to {max(times):.2f} of the unpruned networks' time" in page
+
+
+def test_figures_on_quantisation_are_the_recorded_ones(pages):
+    page, files = said("quantization"), pages.recorded("one_training")["rows"]
+    assert f"at most {-min(row['points'] for row in files):.2f} points less accurate than the trained graph" in page
+    assert f"the same prediction on {100 * min(row['agreement'] for row in files):.1f} % of the images or more" in page
+
+    networks = pages.recorded("tensorrt_files")["rows"]
+    counts, seconds = set(), []
+    for gpu in networks[0]["engines"]:
+        engines = [row["engines"][gpu] for row in networks]
+        layers = [[engine["layers"].get(kind, {}) for engine in engines] for kind in ("correlation", "gemm")]
+        assert all(set(found) <= {"int8"} for kind in layers for found in kind)
+        counts.add(tuple(sum(found.get("int8", 0) for found in kind) for kind in layers))
+        seconds += [engine["seconds"] for engine in engines]
+    [(convolutions, products)] = counts
+    assert f"all {convolutions} convolutions and {products} matrix products of {len(networks)} networks" in page
+    assert f"in {min(seconds):.1f} to {max(seconds):.1f} seconds a network" in page
+
+    differences = [row["difference"]["ci95"] for row in pages.recorded("quantize_accuracy")["questions"]]
+    assert all(low < 0 < high for low, high in differences)
+
+
+def test_figures_on_the_gate_are_the_recorded_ones(pages):
+    found = {(each["lost"], each["won"]): each for each in pages.recorded("gate/false_alarms")["accuracy_by_won"]}
+    failed, warned = found[70, 40], found[110, 80]
+    assert f"70 predictions lost and 40 gained failed in {failed['count']} of {failed['of']} draws" in said("ci")
+    assert warned["count"] == 0 and "110 lost and 80 gained failed in none" in said("ci")
