@@ -1,4 +1,4 @@
-"""Two networks' accuracies on the same test samples: their difference, and how far chance could move it."""
+"""Two networks' metrics on the same test samples: their difference, and how far chance could move it."""
 
 import base64
 import math
@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
+
+from edgekd.stats.bootstrap import bootstrap_bounds, bootstrap_differences
+from edgekd.tasks.metric import Evidence, Metric
 
 NORMAL = 1.959964
 Right = Sequence[NDArray[np.bool_]]
@@ -26,9 +29,33 @@ def difference(ours: Right, theirs: Right) -> dict[str, Any]:
     reach = [NORMAL * by_sample.std(ddof=1) / math.sqrt(len(by_sample))]
     found = {"points": value, "by_seed": by_seed.tolist(), "samples_ci95": around(value, reach[0])}
     if len(by_seed) > 1:
-        reach.append(stdtrit(len(by_seed) - 1, 0.975) * by_seed.std(ddof=1) / math.sqrt(len(by_seed)))
+        reach.append(seeds_reach(by_seed))
         found["seeds_ci95"] = around(value, reach[1])
     return {**found, "ci95": around(value, max(reach))}
+
+
+def gain(metric: Metric, ours: Sequence[Evidence], theirs: Sequence[Evidence]) -> dict[str, Any]:
+    """How much better ``ours`` are than ``theirs`` in the unit of the metric's differences, the mean over seeds.
+
+    As :func:`difference`, for metrics that are no mean over samples: ``samples_ci95`` is a paired bootstrap that draws
+    the same samples for all seeds and both networks.
+    """
+    each = metric.scale * np.array([metric.drop(*map(Evidence.value, pair)) for pair in zip(ours, theirs, strict=True)])
+    first, second = (ours, theirs) if metric.better == "higher" else (theirs, ours)
+    drawn = [bootstrap_differences(*pair) for pair in zip(first, second, strict=True)]
+    value, draws = float(each.mean()), metric.scale * np.mean(drawn, axis=0)
+    ends = [bootstrap_bounds(draws, value, ours[0].n, 0.975)]
+    found = {"value": value, "by_seed": each.tolist(), "samples_ci95": list(ends[0])}
+    if len(each) > 1:
+        found["seeds_ci95"] = around(value, seeds_reach(each))
+        ends.append(tuple(found["seeds_ci95"]))
+    return {**found, "ci95": [min(low for low, _ in ends), max(high for _, high in ends)]}
+
+
+def seeds_reach(by_seed: NDArray[np.float64]) -> float:
+    """How far the mean over seeds may be by chance: Student's t."""
+    count = len(by_seed)
+    return float(stdtrit(count - 1, 0.975) * by_seed.std(ddof=1) / math.sqrt(count))
 
 
 def around(value: float, reach: float) -> list[float]:

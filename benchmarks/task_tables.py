@@ -1,8 +1,13 @@
-"""Tables of the record of ``multilabel.py``."""
+"""Tables of the records of ``multilabel.py`` and ``tasks.py``."""
 
-from tables import Record, markdown
+from collections.abc import Sequence
 
+from tables import Record, markdown, signed
+
+from edgekd.formatting import ABSENT, percent, size, times_faster
+from edgekd.tasks.metric import Metric
 from edgekd.tasks.multilabel import Multilabel
+from edgekd.tasks.registry import TASKS
 
 
 def scenes(record: Record) -> str:
@@ -43,3 +48,76 @@ def _range(found: list[Record]) -> str:
 
 def _counted(found: list[Record]) -> str:
     return f"{sum(bool(each['failed']) for each in found)} of {len(found)} fail"
+
+
+def chains(record: Record) -> str:
+    """A line for each case of ``tasks.py``: the metric of each network, and what the last one costs."""
+    heads = ("Task", "Metric", "Teacher", "Cut", "int8", "Lost in int8", "Size", "Times faster", "MACs in int8")
+    return markdown(heads, map(_chain, record["chain"].values()))
+
+
+def _chain(case: Record) -> list[str]:
+    metric, rows = _metric(case), {row["model"]: row for row in case["rows"]}
+    names = list(rows)
+    deployed = names.index(case["deployed"])
+    shown = [_value(metric, rows[each]) for each in (case["teacher"], names[deployed - 1], case["deployed"])]
+    first, last = rows[case["teacher"]], rows[case["deployed"]]
+    against = last["latency_vs_teacher"] or {}
+    return [
+        *(case["title"], metric.title, *shown, _lost(metric, case["lost_in_int8"])),
+        f"{size(first['size_bytes'])} → {size(last['size_bytes'])}",
+        times_faster(against.get("ratio"), against.get("ci95")),
+        percent(last["int8_coverage"]),
+    ]
+
+
+def taught(record: Record) -> str:
+    """The recovery after a cut on labels alone and with the teacher."""
+    heads = ("Task", "Metric", "Labels alone", "Teacher kept", "Gained", "of samples alone")
+    return markdown(heads, map(_taught, record["teacher"].values()))
+
+
+def _taught(case: Record) -> list[str]:
+    metric, found = _metric(case), case["gain"]
+    means = [metric.shown(sum(case[way]) / len(case[way])) for way in ("labels", "teacher")]
+    gained = [_change(found["value"], found[ends]) for ends in ("ci95", "samples_ci95")]
+    return [case["title"], f"{metric.title}, {metric.better} is better", *means, *gained]
+
+
+def beside_peers(record: Record) -> str:
+    """What int8 files of one float file lose, edgekd's and the peers', and their times over the float file's."""
+    rows = [
+        _peer(method, case)
+        for case in record["peers"].values()
+        for method in ("edgekd", *case["versions"])
+        if method in case["methods"] or method in case["failed"]
+    ]
+    return markdown(("Task", "File", "Metric", "Lost to float", "Size", "Times faster than float"), rows)
+
+
+def _peer(method: str, case: Record) -> list[str]:
+    title, metric = case["title"], _metric(case)
+    if method in case["failed"]:
+        return [title, method, "no file that runs", ABSENT, ABSENT, ABSENT]
+    about = case["methods"][method]
+    over = case["times"].get(method, {}).get("over_float") or {}
+    return [
+        *(title, method, f"{metric.title} {metric.shown(about['value'])}", _lost(metric, about["lost"])),
+        *(size(about["size_bytes"]), times_faster(over.get("ratio"), over.get("ci95"))),
+    ]
+
+
+def _metric(case: Record) -> Metric:
+    return next(each for each in TASKS[case["task"]].metrics if each.name == case["metric"])
+
+
+def _value(metric: Metric, row: Record) -> str:
+    return metric.shown(row[metric.name], row[metric.interval_key])
+
+
+def _lost(metric: Metric, lost: Record) -> str:
+    return _change(lost["value"], lost["ci95"])
+
+
+def _change(value: float, ends: Sequence[float]) -> str:
+    return f"{signed(value)} ({signed(ends[0])} to {signed(ends[1])})"

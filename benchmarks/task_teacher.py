@@ -1,0 +1,73 @@
+"""The teacher kept on in the recovery after a cut, against labels alone: one start, one cut, several seeds."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from common import say
+from paired import gain
+from task_runs import Finished
+
+from edgekd.data import DataSet, load_data
+from edgekd.pipeline.log import RunLog
+from edgekd.pipeline.node import NodeCache
+from edgekd.pipeline.runner import StageRunner
+from edgekd.pipeline.start import starts_of
+from edgekd.recipe import Prune, Recipe, Student, Teacher
+from edgekd.stages.network import restore
+from edgekd.tasks.metric import Evidence
+from edgekd.train import predictions_of
+from edgekd.train.evaluate import evidence_of
+
+SEEDS, QUICK_SEEDS = 3, 2
+WITH, WITHOUT = "teacher", "labels"
+
+
+def teacher_kept(done: Finished, work: Path, quick: bool) -> dict[str, Any]:
+    """Cut the network of a finished run as its recipe does, and train what is left both ways with each seed.
+
+    The teacher and the network that is cut are those of the run; only the order of samples and their augmentation
+    differ between seeds. Networks are judged in PyTorch on the test samples.
+    """
+    recipe, seeds = from_checkpoints(done), range(QUICK_SEEDS if quick else SEEDS)
+    data = load_data(recipe.data, recipe.seed, recipe.kind)
+    found: dict[str, list[Evidence]] = {WITH: [], WITHOUT: []}
+    for seed in seeds:
+        for way, kept in found.items():
+            kept.append(_recovered(recipe, data, work, seed, way))
+            say(f"{done.name}, seed {seed}, {way}: {done.metric.shown(kept[-1].value())}")
+    [prune] = recipe.stages
+    return {
+        **{"epochs": prune.epochs, "seeds": len(seeds), "n": len(data.test)},
+        **{way: [each.value() for each in kept] for way, kept in found.items()},
+        "gain": gain(done.metric, found[WITH], found[WITHOUT]),
+    }
+
+
+def from_checkpoints(done: Finished) -> Recipe:
+    """Return the run's recipe with its cut as the only stage, and with the networks before it as checkpoints."""
+    recipe, stages = done.recipe, done.report["stages"]
+    place = next(number for number, stage in enumerate(recipe.stages) if isinstance(stage, Prune))
+    teacher = Teacher(model=recipe.teacher.model, args=recipe.teacher.args, checkpoint=_weights(done, stages[0]))
+    student = None
+    if recipe.student:
+        named = recipe.student
+        student = Student(model=named.model, args=named.args, checkpoint=_weights(done, stages[place]))
+    # Equal widths in all trainings: what is timed may differ from one cut to the next.
+    cut = recipe.stages[place].model_copy(update={"check_latency": False})
+    return recipe.model_copy(update={"teacher": teacher, "student": student, "stages": (cut,)})
+
+
+def _weights(done: Finished, stage: Any) -> Path:
+    [folder] = (done.folder / "stages").glob(f"*-{stage['name']}-{stage['key'][:12]}")
+    return folder / "weights.safetensors"
+
+
+def _recovered(recipe: Recipe, data: DataSet, work: Path, seed: int, way: str) -> Evidence:
+    [cut] = recipe.stages
+    stages = (cut.model_copy(update={"teacher": way == WITH}),)
+    changed = recipe.model_copy(update={"seed": seed, "stages": stages})
+    log = RunLog(work / "log.jsonl", changed.written)
+    last = StageRunner(changed, data, starts_of(changed, data), NodeCache(work), log).run()[1][-1]
+    network = restore(last.artifact).eval()
+    return evidence_of(torch.as_tensor(predictions_of(network, data, data.test)), data, data.test)

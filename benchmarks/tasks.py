@@ -1,0 +1,105 @@
+"""The whole chain for each task: a table, keypoints, counts, masks and boxes, from float to int8 in ONNX Runtime.
+
+    python benchmarks/tasks.py --json benchmarks/results/tasks.json
+
+Three parts, or those of ``--part``:
+
+- ``chain`` runs each recipe of ``CASES`` as ``edgekd run`` does, and reads its report: the metric of every network with
+  its interval, sizes, costs over the teacher's, the share of multiply-accumulates in int8, and in pairs what int8 lost;
+- ``teacher`` trains the cut network of a run again, with the teacher and on labels alone, with three seeds each;
+- ``peers`` gives the float file of the last cut to ONNX Runtime's and NNCF's post-training quantisers, with the images
+  that edgekd calibrated on, and compares their files' metrics and times with edgekd's.
+
+``--only`` splits the work by case. Runs are kept under --out, and figures are added to the JSON as they come: what is
+there is not made again. Needs ``pip install scikit-image``, as the recipes do, and ``pip install --no-deps deepforest``
+for the tree crowns; peers need the extra ``bench``.
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import task_tables
+from common import finish, goal, options, say
+from rich.console import Console
+from rich.markdown import Markdown
+from task_peers import FLOAT, OURS, beside_peers
+from task_runs import CASES, ROOT, Finished, figures_of, ran
+from task_teacher import teacher_kept
+
+from edgekd.files import make_folder, sha256_file, write_json
+
+TAUGHT = ("unet", "pyramid", "keypoints")
+MOST_LOST_BOXES, LEAST_COVERAGE = 1.0, 0.98
+Document = dict[str, Any]
+PARTS: Mapping[str, Callable[[Finished, Path, bool], Document]] = {
+    "chain": lambda done, work, quick: figures_of(done),
+    "teacher": teacher_kept,
+    "peers": beside_peers,
+}
+
+
+def main() -> None:
+    arguments = options(
+        __doc__,
+        part={"nargs": "+", "choices": list(PARTS), "default": list(PARTS), "help": "these parts"},
+        only={"nargs": "+", "metavar": "CASE", "choices": list(CASES), "default": list(CASES), "help": "these cases"},
+    )
+    figures = known(arguments)
+    for part in arguments.part:
+        for name in arguments.only:
+            if part != "teacher" or name in TAUGHT:
+                add(figures, part, name, arguments)
+    for table in (task_tables.chains, task_tables.taught, task_tables.beside_peers):
+        Console(width=150).print(Markdown(table(figures)))
+    finish(arguments, figures, list(goals(figures)))
+
+
+def known(arguments: argparse.Namespace) -> Document:
+    """Return the figures that --json holds, of as many samples; of each part by case."""
+    path = arguments.json
+    document = json.loads(path.read_text()) if path and path.exists() else {}
+    is_same = document.get("quick") == arguments.quick
+    return {part: document.get(part, {}) if is_same else {} for part in PARTS}
+
+
+def add(figures: Document, part: str, name: str, arguments: argparse.Namespace) -> None:
+    """Add the figures of a case, unless they are there of the same files; the JSON is written anew."""
+    work = make_folder(arguments.out or ROOT / "runs/tasks")
+    done = ran(name, work, arguments.quick)
+    of = [done.recipe.sha256, sha256_file(done.file(done.before_int8)), sha256_file(done.file(done.deployed))]
+    if figures[part].get(name, {}).get("of") == of:
+        return
+    say(f"{part}: {name}")
+    about = {"of": of, "title": CASES[name].title, "task": done.task.name, "metric": done.metric.name}
+    figures[part][name] = {**about, **PARTS[part](done, make_folder(work / part / name), arguments.quick)}
+    figures[part] = {case: figures[part][case] for case in CASES if case in figures[part]}
+    if arguments.json:
+        write_json(arguments.json, json.loads(json.dumps({"quick": arguments.quick, **figures})))
+
+
+def goals(figures: Document) -> Iterator[dict[str, Any]]:
+    for name, case in figures["chain"].items():
+        title, lost, last = case["title"], case["lost_in_int8"], case["rows"][-1]
+        if case["budget"] and case["budget"]["checks"]:
+            missed = [check["name"] for check in case["budget"]["checks"] if not check["met"]]
+            yield goal(f"{title}: bounds of the budget that are missed", 0, len(missed), at_most=True)
+        if case["task"] == "detection":
+            yield goal(f"{title}: points of mAP lost in int8", MOST_LOST_BOXES, lost["value"], at_most=True)
+        else:
+            yield goal(f"{title}: surely lost in int8", 0, max(lost["ci95"][0], 0), at_most=True)
+        if name == "unet":
+            yield goal(f"{title}: share of multiply-accumulates in int8", LEAST_COVERAGE, last["int8_coverage"])
+    for case in figures["teacher"].values():
+        yield goal(f"{case['title']}: surely gained by the teacher", 0, case["gain"]["ci95"][0])
+    for case in figures["peers"].values():
+        for method, each in case["methods"].items():
+            if method not in (FLOAT, OURS):
+                surely = -each["lost_over_edgekd"]["ci95"][1]
+                yield goal(f"{case['title']}: surely better than edgekd, {method}", 0, max(surely, 0), at_most=True)
+
+
+if __name__ == "__main__":
+    main()
