@@ -24,7 +24,6 @@ from edgekd.files import read_content
 from edgekd.folders import IMAGES, search
 from edgekd.images import open_image, prepare, reading
 from edgekd.progress import track
-from edgekd.tasks.segmentation import Segmentation
 from edgekd.tasks.segmentation.masks import IGNORED, MOST_CLASSES
 from edgekd.tasks.task import Task
 
@@ -124,7 +123,7 @@ def load_masks(data: SourceKeys, kind: type[Task]) -> RawData:
         DataError: a file is missing or does not fit, which the message names; or the task is another.
     """
     assert data.path is not None
-    if kind is not Segmentation:
+    if kind.outputs != "masks":
         raise DataError(
             f"source masks gives a class for each pixel, and the task is {kind.name}: set task: segmentation"
         )

@@ -1,1 +1,1 @@
-"""What a network is for: how its outputs are decoded, scored and learned, task by task."""
+"""The purpose of a network: how its outputs are decoded, scored and learned, task by task."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 from typing_extensions import Self
 
-from edgekd.formatting import Column, percent
+from edgekd.formatting import Column, exceeds, percent, points
 from edgekd.strict_json import JsonObject
 
 # More groups than these are shown by their ends alone.
@@ -20,7 +20,7 @@ NAMED = 3
 
 
 class NamedPredictions(NamedTuple):
-    """What ``network`` predicts, as the task's :meth:`edgekd.tasks.task.Task.decode` gives it."""
+    """The predictions of ``network``, as the task's :meth:`edgekd.tasks.task.Task.decode` gives them."""
 
     network: str
     predictions: Any
@@ -121,16 +121,98 @@ class ReportPart(BaseModel):
         return self.model_dump(mode="json", exclude_none=True)
 
 
-def said(first: str, shown: int, of: int, runtime: str) -> tuple[str, ...]:
-    """Return the sentences of a panel: the ``first``, how ``shown`` of all groups were chosen, and where both ran."""
-    some = "Shown are those that lost most and the few that gained most."
-    return (first, *([some] if shown < of else []), f"In {runtime}, on the test samples.")
+class Named(Protocol):
+    """A class or a label as a report keeps it."""
+
+    @property
+    def name(self) -> str: ...
 
 
-def lost_and_gained(changes: Sequence[float], groups: str, metric: str, before: str, after: str) -> str:
-    """Say of how many ``groups`` the ``metric`` fell and rose."""
-    lost, gained = sum(each < 0 for each in changes), sum(each > 0 for each in changes)
-    return f"Of {len(changes)} {groups} {lost} lost {metric} from {before} to {after} and {gained} gained."
+Group = TypeVar("Group", bound=Named)
+
+
+class Compared(Protocol):
+    """A breakdown of the networks ``before`` and ``after``, which both ran in ``runtime``."""
+
+    @property
+    def before(self) -> str: ...
+
+    @property
+    def after(self) -> str: ...
+
+    @property
+    def runtime(self) -> str: ...
+
+
+def changes(
+    groups: Iterable[Group], shares: Callable[[Group], tuple[float | None, float | None]]
+) -> list[tuple[Group, GroupChange]]:
+    """Return the ``groups`` that have a share before and after, each with its change, the most lost first."""
+    known = [
+        (each, GroupChange(each.name, before, after))
+        for each in groups
+        for before, after in [shares(each)]
+        if before is not None and after is not None
+    ]
+    return sorted(known, key=lambda each: each[1].gain)
+
+
+def lost_more(changed: Iterable[tuple[Group, GroupChange]], most: float) -> list[tuple[Group, GroupChange]]:
+    """Return the groups whose share fell by more than ``most`` points."""
+    return [each for each in changed if exceeds(-100 * each[1].gain, most)]
+
+
+def panel_of_shares(
+    compared: Compared,
+    changed: Sequence[tuple[Named, GroupChange]],
+    *,
+    group: str,
+    groups: str,
+    metric: str,
+    axis: str,
+    count: Column,
+    further: Sequence[PanelTable] = (),
+    shots: Sequence[Shot] = (),
+) -> Panel:
+    """Return the panel of a metric that is a share of each class or label.
+
+    Args:
+        changed: each group and its change, the most lost first; the ends of many are shown.
+        group, groups: such as ``class`` and ``classes``.
+        metric: such as ``average precision``; ``axis`` is how the picture calls it.
+        count: the table's last column, of how much test data a group has. It takes the group.
+    """
+    shown = ends(changed)
+    lost, gained = (sum(sign * change.gain > 0 for _, change in changed) for sign in (-1, 1))
+    sentence = (
+        f"Of {len(changed)} {groups} {lost} lost {metric} from {compared.before} to {compared.after} and {gained} "
+        "gained."
+    )
+    some = ["Shown are those that lost most and the few that gained most."] if len(shown) < len(changed) else []
+    most = [change for _, change in changed if change.gain < 0][:NAMED]
+    named = "; ".join(f"{each.name}, {percent(each.before)} → {percent(each.after)}" for each in most)
+    title = metric[0].upper() + metric[1:]
+    columns = [
+        Column(group.capitalize(), lambda each: each[0].name, number=False),
+        Column(compared.before, lambda each: percent(each[1].before)),
+        Column(compared.after, lambda each: percent(each[1].after)),
+        Column("Change", lambda each: points(100 * each[1].gain)),
+        Column(count.heading, lambda each: count.cell(each[0])),
+    ]
+    return Panel(
+        name=groups,
+        heading=f"{group} by {group}".capitalize(),
+        sentences=(sentence, *some, f"In {compared.runtime}, on the test samples."),
+        picture=f"{title} {group} by {group}",
+        axis=axis,
+        before=compared.before,
+        after=compared.after,
+        groups=[change for _, change in shown],
+        table=PanelTable(f"{title} of each {group}", columns, shown),
+        further=further,
+        short=f"{sentence} Most lost: {named}." if named else sentence,
+        shots=shots,
+    )
 
 
 def ends(falling: Sequence[Any]) -> list[Any]:

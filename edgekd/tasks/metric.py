@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Evidence(ABC):
-    """What one network did on each of N samples, all that a metric needs.
+    """The results of one network on each of N samples: all that a metric needs.
 
     Subclasses are dataclasses whose fields are arrays of N rows, and give :meth:`values`. A sample is what is drawn
     from the world: an image, a document, a speaker; never a box or a pixel.

@@ -54,7 +54,7 @@ class PictureFiles(Protocol):
 
 
 class Task(Protocol):
-    """What a network is for; frozen, made of the names of its classes or labels and of its decoder's options.
+    """The purpose of a network; frozen, made of the names of its classes or labels and of its decoder's options.
 
     Targets are stored by data sets as one array (N, ...), of the type and the shape that the task chooses: whole
     numbers, floats, masks, or boxes filled up to one number. The task alone says what of it is known.
@@ -64,7 +64,7 @@ class Task(Protocol):
 
     name: ClassVar[str]
     metrics: ClassVar[Sequence[Metric]]  # the first is the budget's and the ladder's
-    outputs: ClassVar[str]  # the kind of the outputs, see TensorSpec
+    outputs: ClassVar[str]  # their kind, which targets have too: classes, labels, values, boxes or masks
     # What a device sends of the outputs: the place of the largest of the logits' second axis, -1 where one is not
     # finite, which to_rows gives here too; or all of them.
     reduction: ClassVar[Literal["argmax", "none"]]

@@ -10,10 +10,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import torch
 
-from edgekd.agent.cpus import usable_cpus
+from edgekd.agent.cpus import Neighbours, usable_cpus
 from edgekd.log import get_logger
 
 GLANCE_S = 0.5
@@ -66,12 +65,13 @@ def take_fitting_threads() -> None:
 
 
 def look_around(seconds: float = GLANCE_S) -> Processors:
-    """Watch for ``seconds`` how busy other processes keep the processors that this one may use."""
-    cpus, began = usable_cpus(), time.monotonic()
-    busy = _busy_seconds(cpus)
+    """Watch for ``seconds`` how busy other processes keep the processors that this one may use, 0 without Linux."""
+    cpus = usable_cpus()
+    watch = Neighbours(cpus=cpus)
     time.sleep(seconds)
-    others = (_busy_seconds(cpus) - busy) / (time.monotonic() - began)
-    return Processors(min(float(len(cpus)), quota()), min(float(len(cpus)), max(0.0, others)))
+    _, (ticks, others) = watch.taken()
+    share = min(1.0, max(0.0, others / max(1, ticks)))
+    return Processors(min(float(len(cpus)), quota()), share * len(cpus))
 
 
 def quota(cgroup: Path = CGROUP, groups: Path = GROUPS) -> float:
@@ -105,10 +105,3 @@ def _first_version(group: Path) -> float:
         share, period = (int((group / f"cpu.cfs_{name}_us").read_text()) for name in ("quota", "period"))
         return float("inf") if share <= 0 else share / period
     return float("inf")
-
-
-def _busy_seconds(cpus: list[int]) -> float:
-    """Seconds of ``cpus`` that were neither idle nor this process's own; what the hypervisor took counts as others."""
-    each, own = psutil.cpu_times(percpu=True), psutil.Process().cpu_times()
-    idle = [each[cpu].idle + getattr(each[cpu], "iowait", 0.0) for cpu in cpus if cpu < len(each)]
-    return time.monotonic() * len(idle) - sum(idle) - own.user - own.system

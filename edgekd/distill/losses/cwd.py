@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgekd.distill.adapters import Adapter
@@ -9,10 +10,32 @@ from edgekd.distill.losses.options import check_temperature
 from edgekd.distill.pairs import mean_over_pairs
 from edgekd.distill.registry import LOSSES, FeatureLoss
 from edgekd.errors import TrainingError
-from edgekd.tasks.segmentation.train import cwd_loss
+from edgekd.precision import full
+from edgekd.tasks.segmentation.train import fitted
 from edgekd.tasks.signature import Shape
 
-__all__ = ["CWD", "cwd_loss"]
+
+def cwd_loss(student: Tensor, teacher: Tensor, temperature: float = 4.0) -> Tensor:
+    """Return T² / C · Σ KL(φ(teacher) ‖ φ(student)) over C channels, averaged over the batch (equations 2 and 3).
+
+    φ is the softmax of a channel at temperature T over its positions, so that the student learns where each channel is
+    strong.
+
+    Args:
+        student, teacher: (N, C, H, W), logits or features; the smaller ones are interpolated to the larger size.
+        temperature: above 0; the paper takes 4.
+
+    Returns:
+        A scalar in nats, at least 0 but for rounding.
+
+    Raises:
+        TrainingError: the temperature is not above 0.
+    """
+    check_temperature(temperature)
+    student, teacher = fitted(student, teacher), fitted(teacher, student)
+    ours, exact = (F.log_softmax(full(each).flatten(2) / temperature, 2) for each in (student, teacher))
+    by_channel = F.kl_div(ours, exact, reduction="none", log_target=True).sum(2)
+    return by_channel.mean() * temperature**2
 
 
 @LOSSES.register("cwd")

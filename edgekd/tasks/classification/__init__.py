@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from edgekd.tasks.logits import must_give_logits
 from edgekd.tasks.metric import Correct, Metric
 from edgekd.tasks.signature import LOGITS, Signature
-from edgekd.tasks.stored import contradict_where_known, negative
+from edgekd.tasks.stored import WholeNumbers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +32,7 @@ def _correct(predictions: ClassPredictions, targets: Arrays) -> Correct:
 
 
 @dataclass(frozen=True)
-class Classification:
+class Classification(WholeNumbers):
     """Each sample belongs to one of the classes ``names``.
 
     Outputs: ``logits`` (N, classes). Targets: ``classes`` (N,), whole numbers from 0; ``known`` (N,), optional.
@@ -67,18 +67,6 @@ class Classification:
     @classmethod
     def known(cls, stored: NDArray[np.int64]) -> NDArray[np.bool_]:
         return stored >= 0
-
-    @classmethod
-    def unknown(cls, like: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-        return negative(like, count)
-
-    @classmethod
-    def contradict(cls, ours: NDArray[np.int64], theirs: NDArray[np.int64]) -> bool:
-        return contradict_where_known(ours, theirs)
-
-    @classmethod
-    def move_targets(cls, stored: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
-        return stored
 
     def adapted(self, stored: NDArray[np.int64]) -> Classification:
         return self

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 from numpy.typing import NDArray
 from pydantic import Field
 
-from edgekd.formatting import Column, percent, points
+from edgekd.formatting import Column
 from edgekd.tasks.breakdown import (
     NAMED,
     GroupChange,
@@ -17,9 +18,7 @@ from edgekd.tasks.breakdown import (
     Panel,
     PanelTable,
     ReportPart,
-    ends,
-    lost_and_gained,
-    said,
+    panel_of_shares,
 )
 from edgekd.tasks.classification.score import correct_by_class, grown_confusions, lost_classes
 
@@ -93,42 +92,27 @@ class ByClass(ReportPart):
         ]
 
     def panel(self) -> Panel:
-        changed, shown = self.changed, ends(self.changed)
-        return Panel(
-            name="classes",
-            heading="Class by class",
-            sentences=said(self._sentence(), len(shown), len(self.classes), self.runtime),
-            picture="Accuracy class by class",
+        changed = self.changed
+        panel = panel_of_shares(
+            self,
+            [(each, each.shares) for each in changed],
+            group="class",
+            groups="classes",
+            metric="accuracy",
             axis="test samples classified correctly in %",
-            before=self.before,
-            after=self.after,
-            groups=[each.shares for each in shown],
-            table=PanelTable("Accuracy of each class", self._columns(), shown),
+            count=Column("Samples", lambda each: str(each.n)),
             further=[self._grown()],
-            short=self._short(changed),
         )
+        return replace(panel, short=self._short(panel.sentences[0], changed))
 
-    def _sentence(self) -> str:
-        changes = [each.change for each in self.changed]
-        return lost_and_gained(changes, "classes", "accuracy", self.before, self.after)
-
-    def _short(self, changed: Sequence[ClassCounts]) -> str:
+    def _short(self, sentence: str, changed: Sequence[ClassCounts]) -> str:
         lost = [each for each in changed if each.change < 0][:NAMED]
         named = [f"{each.name}, {each.right_before} → {each.right_after} correct of {each.n}" for each in lost]
         grown = [f"{each.label} as {each.answered}, {each.before} → {each.after}" for each in self.confusions[:NAMED]]
-        found = [self._sentence()]
+        found = [sentence]
         found += [f"Most lost: {'; '.join(named)}."] if named else []
         found += [f"Confusions that grew: {'; '.join(grown)}."] if grown else []
         return " ".join(found)
-
-    def _columns(self) -> list[Column]:
-        return [
-            Column("Class", lambda each: each.name, number=False),
-            Column(self.before, lambda each: percent(each.right_before / each.n)),
-            Column(self.after, lambda each: percent(each.right_after / each.n)),
-            Column("Change", lambda each: points(each.change)),
-            Column("Samples", lambda each: str(each.n)),
-        ]
 
     def _grown(self) -> PanelTable:
         least = f"{self.least_growth} samples or more"

@@ -124,7 +124,7 @@ def negative_log_likelihood(logits: NDArray[Any], targets: NDArray[Any]) -> floa
 
 @dataclass(frozen=True)
 class ClassDetails:
-    """What accuracy does not say, of the samples that are known; see the functions of the same names."""
+    """Figures next to accuracy, of the samples that are known; see the functions of the same names."""
 
     right_by_class: list[int]
     expected_calibration_error: float

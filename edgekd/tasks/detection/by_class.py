@@ -11,7 +11,6 @@ from pydantic import Field
 
 from edgekd.formatting import Column, exceeds, percent, points
 from edgekd.tasks.breakdown import (
-    NAMED,
     GroupChange,
     LostGroup,
     NamedPredictions,
@@ -19,9 +18,9 @@ from edgekd.tasks.breakdown import (
     PanelTable,
     ReportPart,
     Shot,
-    ends,
-    lost_and_gained,
-    said,
+    changes,
+    lost_more,
+    panel_of_shares,
 )
 from edgekd.tasks.detection.decode import DetectedBoxes
 from edgekd.tasks.detection.evidence import BoxPrecision
@@ -88,12 +87,7 @@ class DetectionByClass(ReportPart):
     @property
     def changed(self) -> list[tuple[ClassPrecision, GroupChange]]:
         """Return the classes that have objects, the most lost first."""
-        known = [
-            (each, GroupChange(each.name, each.precision_before, each.precision_after))
-            for each in self.classes
-            if each.precision_before is not None and each.precision_after is not None
-        ]
-        return sorted(known, key=lambda each: each[1].after - each[1].before)
+        return changes(self.classes, lambda each: (each.precision_before, each.precision_after))
 
     def lost(self) -> list[LostGroup]:
         found = [
@@ -103,8 +97,7 @@ class DetectionByClass(ReportPart):
                 f"{self.before} {change.before:.1%}, on {kind.n} objects",
                 change,
             )
-            for kind, change in self.changed
-            if exceeds(100 * (change.before - change.after), MOST_LOST)
+            for kind, change in lost_more(self.changed, MOST_LOST)
         ]
         was, now = self.operation_before.f1, self.operation_after.f1
         if was is not None and now is not None and exceeds(100 * (was - now), MOST_MOVED):
@@ -119,26 +112,15 @@ class DetectionByClass(ReportPart):
         return found
 
     def panel(self) -> Panel:
-        shown = ends(self.changed)
-        columns = [
-            Column("Class", lambda each: each[0].name, number=False),
-            Column(self.before, lambda each: percent(each[1].before)),
-            Column(self.after, lambda each: percent(each[1].after)),
-            Column("Change", lambda each: points(100 * (each[1].after - each[1].before))),
-            Column("Objects", lambda each: str(each[0].n)),
-        ]
-        return Panel(
-            name="classes",
-            heading="Class by class",
-            sentences=said(self._sentence(), len(shown), len(self.classes), self.runtime),
-            picture="Average precision class by class",
+        return panel_of_shares(
+            self,
+            self.changed,
+            group="class",
+            groups="classes",
+            metric="average precision",
             axis="average precision in %",
-            before=self.before,
-            after=self.after,
-            groups=[change for _, change in shown],
-            table=PanelTable("Average precision of each class", columns, shown),
+            count=Column("Objects", lambda each: str(each.n)),
             further=(self._at_threshold(),),
-            short=self._short(),
             shots=[shot for each in self.examples for shot in self._shots(each)],
         )
 
@@ -166,15 +148,6 @@ class DetectionByClass(ReportPart):
         if self.score_moved is None:
             return "no network finds an object"
         return f"the best score of an object moved by {points(100 * self.score_moved)} on average"
-
-    def _sentence(self) -> str:
-        changes = [change.after - change.before for _, change in self.changed]
-        return lost_and_gained(changes, "classes", "average precision", self.before, self.after)
-
-    def _short(self) -> str:
-        lost = [change for _, change in self.changed if change.after < change.before][:NAMED]
-        named = [f"{each.name}, {percent(each.before)} → {percent(each.after)}" for each in lost]
-        return " ".join([self._sentence(), *([f"Most lost: {'; '.join(named)}."] if named else [])])
 
 
 class _Row(NamedTuple):
@@ -241,7 +214,6 @@ class _Acted(NamedTuple):
 
 
 def _acts(predictions: DetectedBoxes, targets: Mapping[str, NDArray[Any]]) -> list[_Acted]:
-    """The boxes at the threshold of each image, and which hit an object."""
     found = []
     for image in range(len(predictions.scores)):
         boxes, scores, classes = predictions.of_image(image)

@@ -9,7 +9,7 @@ from edgekd.errors import ModelError
 from edgekd.tasks.logits import must_give_logits
 from edgekd.tasks.metric import Evidence, Metric
 from edgekd.tasks.signature import LOGITS, Signature
-from edgekd.tasks.stored import contradict_where_known, negative
+from edgekd.tasks.stored import WholeNumbers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -54,7 +54,7 @@ def _f1_type() -> type[Evidence]:
 
 
 @dataclass(frozen=True)
-class Multilabel:
+class Multilabel(WholeNumbers):
     """Each sample has any number of the labels ``names``.
 
     Outputs: ``logits`` (N, labels). Targets: ``labels`` (N, labels) of 0 and 1; ``known`` (N, labels), optional.
@@ -112,18 +112,6 @@ class Multilabel:
     def known(cls, stored: NDArray[np.int64]) -> NDArray[np.bool_]:
         found: NDArray[np.bool_] = stored.max(1) >= 0
         return found
-
-    @classmethod
-    def unknown(cls, like: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-        return negative(like, count)
-
-    @classmethod
-    def contradict(cls, ours: NDArray[np.int64], theirs: NDArray[np.int64]) -> bool:
-        return contradict_where_known(ours, theirs)
-
-    @classmethod
-    def move_targets(cls, stored: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
-        return stored
 
     def adapted(self, stored: NDArray[np.int64]) -> Multilabel:
         return self

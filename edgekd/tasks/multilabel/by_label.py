@@ -9,18 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from edgekd.formatting import Column, exceeds, percent, points
+from edgekd.formatting import Column
 from edgekd.tasks.breakdown import (
-    NAMED,
     GroupChange,
     LostGroup,
     NamedPredictions,
     Panel,
-    PanelTable,
     ReportPart,
-    ends,
-    lost_and_gained,
-    said,
+    changes,
+    lost_more,
+    panel_of_shares,
 )
 from edgekd.tasks.multilabel.evidence import average_precision
 
@@ -53,12 +51,7 @@ class ByLabel(ReportPart):
     @property
     def changed(self) -> list[tuple[LabelPrecision, GroupChange]]:
         """Return the labels that samples have, the most lost first."""
-        known = [
-            (each, GroupChange(each.name, each.precision_before, each.precision_after))
-            for each in self.labels
-            if each.precision_before is not None and each.precision_after is not None
-        ]
-        return sorted(known, key=lambda each: each[1].after - each[1].before)
+        return changes(self.labels, lambda each: (each.precision_before, each.precision_after))
 
     def lost(self) -> list[LostGroup]:
         return [
@@ -68,41 +61,19 @@ class ByLabel(ReportPart):
                 f"{self.before} {change.before:.1%}, on {label.n} test samples that have it",
                 change,
             )
-            for label, change in self.changed
-            if exceeds(100 * (change.before - change.after), MOST_LOST)
+            for label, change in lost_more(self.changed, MOST_LOST)
         ]
 
     def panel(self) -> Panel:
-        shown = ends(self.changed)
-        columns = [
-            Column("Label", lambda each: each[0].name, number=False),
-            Column(self.before, lambda each: percent(each[1].before)),
-            Column(self.after, lambda each: percent(each[1].after)),
-            Column("Change", lambda each: points(100 * (each[1].after - each[1].before))),
-            Column("Samples with it", lambda each: str(each[0].n)),
-        ]
-        return Panel(
-            name="labels",
-            heading="Label by label",
-            sentences=said(self._sentence(), len(shown), len(self.labels), self.runtime),
-            picture="Average precision label by label",
+        return panel_of_shares(
+            self,
+            self.changed,
+            group="label",
+            groups="labels",
+            metric="average precision",
             axis="average precision in %",
-            before=self.before,
-            after=self.after,
-            groups=[change for _, change in shown],
-            table=PanelTable("Average precision of each label", columns, shown),
-            further=(),
-            short=self._short(),
+            count=Column("Samples with it", lambda each: str(each.n)),
         )
-
-    def _sentence(self) -> str:
-        changes = [change.after - change.before for _, change in self.changed]
-        return lost_and_gained(changes, "labels", "average precision", self.before, self.after)
-
-    def _short(self) -> str:
-        lost = [change for _, change in self.changed if change.after < change.before][:NAMED]
-        named = [f"{each.name}, {percent(each.before)} → {percent(each.after)}" for each in lost]
-        return " ".join([self._sentence(), *([f"Most lost: {'; '.join(named)}."] if named else [])])
 
 
 def by_label(

@@ -47,7 +47,7 @@ def macro_f1(predictions: LabelPredictions, targets: Arrays) -> MacroF1:
 
 @dataclass(frozen=True)
 class LabelDetails:
-    """What the means over labels are means of; None for a label that no sample is known to have."""
+    """The figures of each label, of which metrics are means; None for a label that no sample is known to have."""
 
     average_precision_by_label: list[float | None]
     f1_by_label: list[float | None]

@@ -206,7 +206,6 @@ def _bins(was: NDArray[Any], now: NDArray[Any]) -> tuple[ErrorBin, ...]:
 
 
 def _growth(value: ValueErrors) -> float:
-    """The share by which the error grew."""
     if value.error_before is None or value.error_after is None:
         return 0.0
     return (value.error_after - value.error_before) / max(value.error_before, 1e-12)

@@ -76,8 +76,6 @@ class Segmentation:
 
     Attributes:
         dice_weight: of the Dice loss, next to the cross-entropy's 1.
-        soft: the loss against a teacher: KL along the classes, mean over positions, or channel-wise distillation, KL
-            along the positions of each class (:func:`edgekd.distill.losses.cwd.cwd_loss`).
 
     Raises:
         ModelError: an option is out of its range.
@@ -85,7 +83,6 @@ class Segmentation:
 
     names: tuple[str, ...]
     dice_weight: float = 1.0
-    soft: Literal["kl", "cwd"] = "kl"
 
     name: ClassVar[str] = "segmentation"
     outputs: ClassVar[str] = "masks"
@@ -100,8 +97,6 @@ class Segmentation:
     def __post_init__(self) -> None:
         if not 0 <= self.dice_weight < float("inf"):
             raise ModelError(f"dice_weight is {self.dice_weight}; expected a number of at least 0")
-        if self.soft not in ("kl", "cwd"):
-            raise ModelError(f"soft is {self.soft!r}; expected kl or cwd")
 
     @property
     def output_shapes(self) -> Mapping[str, OutputShape]:
@@ -225,8 +220,8 @@ class Segmentation:
     ) -> dict[str, Tensor]:
         from edgekd.tasks.segmentation import train
 
-        loss, usual = (train.pixel_kd_loss, 1.0) if self.soft == "kl" else (train.cwd_loss, 4.0)
-        return {"teacher": loss(student[LOGITS], teacher[LOGITS], usual if temperature is None else temperature)}
+        usual = 1.0 if temperature is None else temperature
+        return {"teacher": train.pixel_kd_loss(student[LOGITS], teacher[LOGITS], usual)}
 
     def divergence(self, outputs: Tensors, reference: Tensors) -> Tensor:
         from edgekd.tasks.segmentation import train

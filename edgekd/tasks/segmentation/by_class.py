@@ -10,19 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from edgekd.formatting import Column, exceeds, percent, points
+from edgekd.formatting import Column, percent
 from edgekd.tasks.breakdown import (
-    NAMED,
     GroupChange,
     LostGroup,
     NamedPredictions,
     Panel,
-    PanelTable,
     ReportPart,
     Shot,
-    ends,
-    lost_and_gained,
-    said,
+    changes,
+    lost_more,
+    panel_of_shares,
 )
 from edgekd.tasks.segmentation.evidence import MeanIoU, fitted, overlaps
 from edgekd.tasks.segmentation.masks import IGNORED, png
@@ -67,12 +65,7 @@ class MaskBreakdown(ReportPart):
     @property
     def changed(self) -> list[tuple[MaskClass, GroupChange]]:
         """Return the classes that have a figure, the most lost first."""
-        known = [
-            (each, GroupChange(each.name, each.iou_before, each.iou_after))
-            for each in self.classes
-            if each.iou_before is not None and each.iou_after is not None
-        ]
-        return sorted(known, key=lambda each: each[1].after - each[1].before)
+        return changes(self.classes, lambda each: (each.iou_before, each.iou_after))
 
     def lost(self) -> list[LostGroup]:
         return [
@@ -82,31 +75,18 @@ class MaskBreakdown(ReportPart):
                 f"{change.before:.1%}, on {each.share:.2%} of the test pixels",
                 change,
             )
-            for each, change in self.changed
-            if exceeds(100 * (change.before - change.after), MOST_LOST)
+            for each, change in lost_more(self.changed, MOST_LOST)
         ]
 
     def panel(self) -> Panel:
-        shown = ends(self.changed)
-        columns = [
-            Column("Class", lambda each: each[0].name, number=False),
-            Column(self.before, lambda each: percent(each[1].before)),
-            Column(self.after, lambda each: percent(each[1].after)),
-            Column("Change", lambda each: points(100 * (each[1].after - each[1].before))),
-            Column("Share of pixels", lambda each: percent(each[0].share)),
-        ]
-        return Panel(
-            name="classes",
-            heading="Class by class",
-            sentences=said(self._sentence(), len(shown), len(self.classes), self.runtime),
-            picture="IoU class by class",
+        return panel_of_shares(
+            self,
+            self.changed,
+            group="class",
+            groups="classes",
+            metric="IoU",
             axis="intersection over union in %",
-            before=self.before,
-            after=self.after,
-            groups=[change for _, change in shown],
-            table=PanelTable("IoU of each class", columns, shown),
-            further=(),
-            short=self._short(),
+            count=Column("Share of pixels", lambda each: percent(each.share)),
             shots=[shot for each in self.examples for shot in self._shots(each)],
         )
 
@@ -117,15 +97,6 @@ class MaskBreakdown(ReportPart):
             Shot(each.before, f"{self.before}, {where}"),
             Shot(each.after, f"{self.after}, {where}: {percent(each.changed)} of the pixels changed"),
         ]
-
-    def _sentence(self) -> str:
-        changes = [change.after - change.before for _, change in self.changed]
-        return lost_and_gained(changes, "classes", "IoU", self.before, self.after)
-
-    def _short(self) -> str:
-        lost = [change for _, change in self.changed if change.after < change.before][:NAMED]
-        named = [f"{each.name}, {percent(each.before)} → {percent(each.after)}" for each in lost]
-        return " ".join([self._sentence(), *([f"Most lost: {'; '.join(named)}."] if named else [])])
 
 
 def by_class(

@@ -75,30 +75,6 @@ def pixel_kd_loss(student: Tensor, teacher: Tensor, temperature: float = 1.0) ->
     return F.kl_div(ours, exact, reduction="none", log_target=True).sum(1).mean() * temperature**2
 
 
-def cwd_loss(student: Tensor, teacher: Tensor, temperature: float = 4.0) -> Tensor:
-    """Return T² / C · Σ KL(φ(teacher) ‖ φ(student)) over C channels, averaged over the batch.
-
-    The channel-wise distillation of Shu et al., "Channel-wise Knowledge Distillation for Dense Prediction" (ICCV 2021),
-    equations 2 and 3: φ is the softmax of a channel at temperature T over its positions, so that the student learns
-    where each channel is strong.
-
-    Args:
-        student, teacher: (N, C, H, W), logits or features; the smaller ones are interpolated to the larger size.
-        temperature: above 0; the paper takes 4.
-
-    Returns:
-        A scalar in nats, at least 0 but for rounding.
-
-    Raises:
-        TrainingError: the temperature is not above 0.
-    """
-    POSITIVE.check(TrainingError, temperature=temperature)
-    student, teacher = fitted(student, teacher), fitted(teacher, student)
-    ours, exact = (F.log_softmax(full(each).flatten(2) / temperature, 2) for each in (student, teacher))
-    by_channel = F.kl_div(ours, exact, reduction="none", log_target=True).sum(2)
-    return by_channel.mean() * temperature**2
-
-
 def divergence(logits: Tensor, reference: Tensor) -> Tensor:
     """Return KL(softmax(reference) ‖ softmax(logits)) along the classes, in nats, each sample's mean over positions.
 

@@ -18,7 +18,7 @@ def compared(labels, before, after, names) -> ByClass:
 
 
 def answers(labels, seed, wrong):
-    """Those of a network that is wrong on a share of the samples."""
+    """Draw the predictions of a network that is wrong on a share of the samples."""
     random = np.random.default_rng(seed)
     return np.where(random.random(len(labels)) < wrong, random.integers(labels.max() + 1, size=len(labels)), labels)
 

@@ -10,6 +10,7 @@ import torch
 from edgekd.data import Data, load_data
 from edgekd.errors import DataError
 from edgekd.tasks.detection import Detection
+from edgekd.tasks.detection.annotations import voc
 from tests.tasks.detection import annotated
 
 WRITERS = {"coco": annotated.coco, "yolo": annotated.yolo, "voc": annotated.voc}
@@ -53,13 +54,18 @@ def test_boxes_are_letterboxed_with_their_images(tmp_path):
         ("yolo", {"line": "1 .5 .5 .1"}, "line 3: '1 .5 .5 .1' is not 'class x y width height'"),
         ("yolo", {"line": "1 .9 .5 .5 .5"}, "line 3: the box .* lies outside of its image of 40x20 pixels"),
         ("voc", {"xmax": 90}, r"train.1\.xml, line 6: the box .* lies outside"),
-        ("voc", {"ymin": 18, "ymax": 18}, "line 6: the box .* has no height"),
+        ("voc", {"ymin": 18, "ymax": 17}, r"line 6: the box \(.*, 18\)–\(.*, 17\) has no height"),
         ("voc", {"xmin": "left"}, "line 6: the box is no four numbers"),
     ],
 )  # fmt: skip
 def test_mistakes_are_named_with_file_and_line(source, change, message, tmp_path):
     with pytest.raises(DataError, match=message):
         load(source, WRITERS[source](tmp_path, **change))
+
+
+def test_a_box_of_one_pixel_is_legal_in_pascal_voc(tmp_path):
+    found = voc.read(annotated.voc(tmp_path, ymin=18, ymax=18), "train")
+    assert found.objects[0][1].tolist() == [1, 10, 17, 30, 18]
 
 
 def test_files_that_are_missing_or_damaged_say_what_is_expected(tmp_path):

@@ -1,8 +1,8 @@
 """Pascal VOC's XML: a file for each image next to it, in ``train`` and ``test``, or the folders of VOCdevkit.
 
 In VOCdevkit these are ``Annotations``, ``JPEGImages`` and ``ImageSets/Main/train.txt`` (or ``trainval``), ``test.txt``
-(or ``val``). Pixels count from 1 there, and a box holds its last pixel. Objects that are marked difficult count neither
-as found nor as missed.
+(or ``val``). Pixels count from 1 there, and a box holds its last pixel: with xmin equal to xmax it is one pixel wide.
+Objects that are marked difficult count neither as found nor as missed.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def _row(image: _Image, each: _Object, names: tuple[str, ...]) -> list[float]:
         x1, y1, x2, y2 = (float(each.fields[f"bndbox.{side}"]) for side in ("xmin", "ymin", "xmax", "ymax"))
     except (KeyError, ValueError) as error:
         raise DataError(f"{where}: the box is no four numbers: give <bndbox> with xmin, ymin, xmax, ymax") from error
-    if x2 <= x1 or y2 <= y1:
+    if x2 < x1 or y2 < y1:  # named as it stands in the file
         checked(0, (x1, y1, x2, y2), image.size, where)
     is_difficult = each.fields.get("difficult", "0") == "1"
     return checked(names.index(name), (x1 - 1, y1 - 1, x2, y2), image.size, where, is_difficult)
