@@ -29,6 +29,13 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leaves out files without the mark where only what is timed is asked for: to import all takes ten seconds."""
+    if not config.option.markexpr.startswith("timing") or not collection_path.name.startswith("test_"):
+        return None
+    return "mark.timing" not in collection_path.read_text() or None
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("gpu"):
         import torch
@@ -54,6 +61,16 @@ def machine_lock_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """Workers neither wait for each other nor for what else is done on the machine."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EDGEKD_MACHINE_LOCK", str(tmp_path_factory.mktemp("machine-lock")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_pause_between_attempts() -> Iterator[None]:
+    """A host that refuses to connect is asked again at once."""
+    from edgekd.devices import connection
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connection, "PAUSE_S", 0.05)
         yield
 
 
@@ -101,7 +118,7 @@ def trained(digits: "DataSet") -> "nn.Module":
 @pytest.fixture(scope="session")
 def toy_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished run of the toy recipe, timed by a test double; copy it before changing it."""
-    from tests.toy import fixed_times, made_once, write_recipe
+    from tests.toy import blank_pictures, fixed_times, made_once, write_recipe
 
     def make(folder: Path) -> None:
         from edgekd.pipeline.run import run
@@ -109,6 +126,7 @@ def toy_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
         with pytest.MonkeyPatch.context() as patch:
             fixed_times(patch)
+            blank_pictures(patch)
             run(load_recipe(write_recipe(folder)), folder / "run", command="edgekd run toy.yaml")
 
     return made_once(tmp_path_factory, "toy", make) / "run"

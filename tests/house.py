@@ -45,7 +45,7 @@ class Room:
     @property
     def sentence(self) -> str:
         init = self.path / "__init__.py" if self.first else self.path
-        return (ast.get_docstring(ast.parse(init.read_text())) or "").partition("\n")[0]
+        return (ast.get_docstring(parsed(init)) or "").partition("\n")[0]
 
 
 # Lowest first.
@@ -108,14 +108,19 @@ def rooms_on_disk() -> set[str]:
     return found - {"__init__", "__main__"}
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def imports(path: Path) -> set[str]:
     """All that ``path`` ever imports, as modules; a name that is imported from one counts as a module too."""
-    return _imported(path, list(ast.walk(ast.parse(path.read_text()))))
+    return _imported(path, list(ast.walk(parsed(path))))
 
 
 def imports_at_once(path: Path) -> set[str]:
     """What is imported together with ``path``: not in functions, and not for annotations alone."""
-    nodes, found = list(ast.parse(path.read_text()).body), []
+    nodes, found = list(parsed(path).body), []
     while nodes:
         node = nodes.pop()
         found.append(node)
@@ -260,7 +265,7 @@ def circle_of(room: Room) -> list[str]:
 def modules_imported(path: Path) -> set[str]:
     """Return the modules that ``path`` imports, not the packages that they are in."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -287,7 +292,7 @@ def _annotations(*kinds: str) -> Counter[str]:
     for path in HOUSE.rglob("*.py"):
         name = path.relative_to(HOUSE).as_posix()
         if name not in EDGE:
-            found[name.partition("/")[0].removesuffix(".py")] += _count(ast.parse(path.read_text()), kinds)
+            found[name.partition("/")[0].removesuffix(".py")] += _count(parsed(path), kinds)
     return found
 
 

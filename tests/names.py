@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.house import HOUSE
+from tests.house import HOUSE, parsed
 
 VERBS = frozenset(Path(__file__).with_name("verbs.txt").read_text().split())
 # What the project once called things, and the field does not.
@@ -39,7 +39,7 @@ def files_of(room: str) -> list[Path]:
 
 def functions(room: str) -> list[Named]:
     """Public functions, methods and properties; those that a function defines for itself are nobody else's."""
-    return [each for path in files_of(room) for each in _functions(path, ast.parse(path.read_text()).body)]
+    return [each for path in files_of(room) for each in _functions(path, parsed(path).body)]
 
 
 def _functions(path: Path, body: list[ast.stmt]) -> Iterator[Named]:
@@ -55,7 +55,7 @@ def names(room: str) -> list[Named]:
     found = functions(room)
     for path in files_of(room):
         found.append(Named(path, 1, " ".join(path.relative_to(HOUSE).with_suffix("").parts), None))
-        for node in ast.parse(path.read_text()).body:
+        for node in parsed(path).body:
             if isinstance(node, ast.ClassDef):
                 found.append(Named(path, node.lineno, node.name, None))
             elif isinstance(node, ast.Assign):

@@ -20,6 +20,7 @@ from tests.house import (
     modules,
     modules_imported,
     page,
+    parsed,
     room_of,
     rooms_on_disk,
     small_files,
@@ -89,7 +90,7 @@ def test_no_two_public_classes_share_a_name():
     found = Counter(
         node.name
         for path in HOUSE.rglob("*.py")
-        for node in ast.parse(path.read_text()).body
+        for node in parsed(path).body
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
     )
     assert not [name for name, count in found.items() if count > 1]
@@ -114,7 +115,7 @@ def test_docstrings_of_functions_begin_with_a_verb(name):
     functions = [
         (path, node)
         for path in ROOMS[name][1].files
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(parsed(path))
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and not node.name.startswith("_")
     ]
     found = [

@@ -1,6 +1,7 @@
 """A whole chain small enough for a test: digits of 8x8 pixels, two tiny networks, seconds of training."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,6 +92,8 @@ def brief_measurements(patch: pytest.MonkeyPatch, profiles: bool = False) -> Non
     patch.setattr(measure, "LAUNCHES", 2)
     patch.setattr(measure, "PROFILE_RUNS", 2)
     patch.setattr("edgekd.bench.runner.LONGEST", 1)  # no more launches for narrower intervals
+    for module in ("measure", "remote"):
+        patch.setattr(f"edgekd.pipeline.{module}.Plan", partial(Plan, warmup_s=0.02))
     if not profiles:
         patch.setattr(measure, "ends", lambda labels: [])
 
@@ -101,6 +104,14 @@ def fixed_times(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("edgekd.pipeline.measure.peak_memory", lambda workload, *_: MemoryRecord(60_000_000, 40_000_000))
     patch.setattr("edgekd.pipeline.measure.ends", lambda labels: [])
     patch.setattr("edgekd.bench.target.measure", timed_by_size)
+
+
+def blank_pictures(patch: pytest.MonkeyPatch) -> None:
+    """Leave the pictures of a run's page empty: to draw them takes a second of each run."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    blank = '<svg xmlns="http://www.w3.org/2000/svg"/>'
+    patch.setattr(FigureCanvasSVG, "print_svg", lambda _, file, **__: file.write(blank))
 
 
 def timed_by_size(plan: Plan, *_: object, **__: object) -> dict[str, LatencyRecord]:

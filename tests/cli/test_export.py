@@ -8,7 +8,7 @@ import pytest
 
 from edgekd.pipeline.run import run
 from edgekd.recipe import load_recipe
-from tests.toy import RECIPE, fixed_times, write_recipe
+from tests.toy import RECIPE, blank_pictures, fixed_times, write_recipe
 
 TARGETS = ("onnxruntime-x86", "onnxruntime-arm", "tensorrt")
 
@@ -27,6 +27,7 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
         fixed_times(patch)
+        blank_pictures(patch)
         for profile in ("portable", "onnxruntime-x86"):
             stage = f"quantize: {{epochs: 0, rungs: [ptq], calibration: minmax, placement: int8, profile: {profile}}}"
             run(load_recipe(write_recipe(folder, quick(stage))), folder / profile)

@@ -25,11 +25,11 @@ UNTIMED = START + STAGE + "targets:\n  - {device: elsewhere, architecture: x86}\
 
 
 FORKED = multiprocessing.get_context("forkserver")
-FORKED.set_forkserver_preload(["edgekd.pipeline.run", "edgekd.cli.main", "edgekd.cli.run", "edgekd.recipe"])
+FORKED.set_forkserver_preload(["tests.cli.preloaded"])
 
 
 class Command:
-    """``edgekd run`` in a process of its own, forked from one that has imported torch and done nothing with it."""
+    """``edgekd run`` in a process of its own, forked from one that has imported what it needs."""
 
     def __init__(self, recipe: Path, out: Path):
         reader, writer = FORKED.Pipe(duplex=False)

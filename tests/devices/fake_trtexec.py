@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 FLAGS = dict(word.lstrip("-").partition("=")[::2] for word in sys.argv[1:])
-MS_PER_KB, QUERIES = 0.05, 600
+MS_PER_KB, QUERIES = 0.02, 600
 CAPTURE_MS = 100  # what comes before the warm-up
 
 

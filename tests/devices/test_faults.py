@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from edgekd.devices.remote import Remote
 from tests.bench.conftest import write_model
 from tests.cli.conftest import Outcome
 from tests.cli.conftest import edgekd as edgekd
@@ -122,7 +123,8 @@ def test_a_host_that_is_down(clean, desk, ask):
     )
 
 
-def test_a_host_that_never_answers(clean, desk, edgekd):
+def test_a_host_that_never_answers(clean, desk, edgekd, monkeypatch):
+    monkeypatch.setattr(Remote.__init__, "__defaults__", (1,))  # seconds; the usual ten show nothing more
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
         deaf.listen()

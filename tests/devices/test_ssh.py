@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from edgekd.devices import connection
 from edgekd.devices.address import Address
 from edgekd.devices.ssh import Ssh
 from edgekd.devices.ssh_errors import CutError, DeviceTimeError
@@ -91,7 +92,8 @@ def test_a_connection_that_is_cut(clean):
             board.push(Path(__file__), "x")
 
 
-def test_a_connection_refused_at_first_is_tried_again(sshd, tmp_path):
+def test_a_connection_refused_at_first_is_tried_again(sshd, tmp_path, monkeypatch):
+    monkeypatch.setattr(connection, "PAUSE_S", 0.5)
     server = Server(tmp_path)
     starter = threading.Timer(0.7, server.start)
     starter.start()

@@ -91,11 +91,12 @@ def main(folder: Path) -> None:
     from edgekd.pipeline.run import run
     from edgekd.recipe import load_recipe
     from tests.frozen.recipes import RECIPES, write
-    from tests.toy import fixed_times
+    from tests.toy import blank_pictures, fixed_times
 
     products = {}
     with pytest.MonkeyPatch.context() as patch:
         fixed_times(patch)
+        blank_pictures(patch)
         patch.setattr("edgekd.train.device.has_fast_bf16", lambda: False)
         for name in RECIPES:
             run(load_recipe(write(name, folder / name)), folder / name / "run")

@@ -14,7 +14,7 @@ from edgekd.gate import check, load_policy, load_subject
 from edgekd.pipeline.run import run
 from edgekd.recipe import load_recipe
 from edgekd.report.schema import Report
-from tests.toy import fixed_times, made_once
+from tests.toy import blank_pictures, fixed_times, made_once
 
 NAMES = ("dry", "odd", "tall", "warm")
 RECIPE = """\
@@ -45,6 +45,7 @@ def run_recipe(folder: Path, text: str) -> Report:
     (folder / "signs.yaml").write_text(text)
     with pytest.MonkeyPatch.context() as patch:
         fixed_times(patch)
+        blank_pictures(patch)
         return run(load_recipe(folder / "signs.yaml"), folder / "run", command="edgekd run signs.yaml")
 
 

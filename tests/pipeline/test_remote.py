@@ -36,7 +36,7 @@ from tests.devices.conftest import sshd as sshd
 from tests.devices.fake_jetson import MW, FakeJetson
 from tests.devices.server import Server
 from tests.needs import needs
-from tests.toy import RECIPE, SHORT, brief_measurements, fixed_times, run_stages, write_recipe
+from tests.toy import RECIPE, SHORT, blank_pictures, brief_measurements, fixed_times, run_stages, write_recipe
 
 pytestmark = needs("sshd", "ssh")
 
@@ -62,6 +62,7 @@ def registry(tmp_path_factory):
         add_device(Device("orin", "board", str(jetson.python), ssh_config=config))
         # A busy machine here would be measured again.
         fixed_times(patch)
+        blank_pictures(patch)
         brief_measurements(patch)
         yield server
     assert server.left_behind() == []

@@ -26,13 +26,14 @@ from edgekd.recipe import Target, load_recipe
 from edgekd.report.schema import Report
 from edgekd.scratch import hold
 from edgekd.train import logits_of
-from tests.toy import RECIPE, SHORT, fixed_times, product_hashes, run_stages, write_recipe
+from tests.toy import RECIPE, SHORT, blank_pictures, fixed_times, product_hashes, run_stages, write_recipe
 
 
 @pytest.fixture(scope="module", autouse=True)
 def no_clock():
     with pytest.MonkeyPatch.context() as patch:
         fixed_times(patch)
+        blank_pictures(patch)
         yield
 
 

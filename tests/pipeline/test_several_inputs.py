@@ -16,7 +16,7 @@ from edgekd.recipe import load_recipe
 from edgekd.report.schema import Report
 from edgekd.spec import Spec
 from tests.pipeline import two_inputs
-from tests.toy import fixed_times, made_once
+from tests.toy import blank_pictures, fixed_times, made_once
 
 RECIPE = """\
 name: two
@@ -42,6 +42,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     def make(folder: Path) -> None:
         with pytest.MonkeyPatch.context() as patch:
             fixed_times(patch)
+            blank_pictures(patch)
             run(load_recipe(written(folder)), folder / "run", command="edgekd run two.yaml")
 
     return made_once(tmp_path_factory, "two-inputs", make) / "run"
