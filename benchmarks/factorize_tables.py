@@ -4,19 +4,19 @@ from tables import Record, markdown, points, ratio
 
 
 def factorised(record: Record) -> str:
-    heads = ("Network", "MACs", "File", "Accuracy", "over pruned, points", "Time over whole", "Time over pruned")
-    return markdown(heads, [_cells(row, kind, record["rows"]) for row in record["rows"] for kind in row["accuracy"]])
+    heads = ("whole %", "pruned %", "factorised %", "factorised over pruned, points", "time pruned", "time factorised")
+    rows = {(row["network"], row["way"]): row for row in record["rows"]}
+    networks = dict.fromkeys(network for network, _ in rows)
+    return markdown(
+        ("Network, file", *heads), [_cells(rows, network, file) for network in networks for file in ("float", "int8")]
+    )
 
 
-def _cells(row: Record, kind: str, rows: list[Record]) -> list[str]:
-    whole = next(each for each in rows if (each["network"], each["way"]) == (row["network"], "whole"))
-    pruned, of_whole = row["over_pruned"][kind], row["over_whole"][kind]
+def _cells(rows: dict[tuple[str, str], Record], network: str, file: str) -> list[str]:
+    whole, pruned, factors = (rows[network, way] for way in ("whole", "pruned", "factorised"))
     return [
-        f"{row['network']}, {row['way']}",
-        f"{row['macs'] / whole['macs']:.0%}",
-        kind,
-        f"{row['accuracy'][kind]['percent']:.1f} %",
-        points(pruned["accuracy"]),
-        ratio(of_whole["time"]),
-        ratio(pruned["time"]),
+        f"{network}, {file}",
+        *(f"{row['accuracy'][file]['percent']:.1f}" for row in (whole, pruned, factors)),
+        points(factors["over_pruned"][file]["accuracy"]),
+        *(ratio(row["over_whole"][file]["time"]) for row in (pruned, factors)),
     ]

@@ -38,12 +38,10 @@ TABLES: dict[str, tuple[str, Callable[[Record], str]]] = {
     "methods": ("distill_methods", distill_tables.methods),
     "throughput": ("distill_throughput", distill_tables.throughput),
     "alarms": ("gate/false_alarms", gate_tables.alarms),
-    "where": ("distill_throughput", distill_tables.where),
     "factorised": ("factorize", factorize_tables.factorised),
     "scenes": ("multilabel", task_tables.scenes),
     "trusted": ("harness/self_comparison", harness_tables.trusted),
     "beside": ("harness/against_others", harness_tables.beside),
-    "scenes_gate": ("multilabel", task_tables.scenes_gate),
 }
 
 

@@ -26,30 +26,6 @@ def _cells(row: Record) -> list[str]:
     return [row["model"], row["precision"], *shown, f"{row['size_bytes'] / 1e3:.1f} kB", faster]
 
 
-def scenes_gate(record: Record) -> str:
-    asked = [
-        (name, each["said"]["map"].partition(";")[0], _verdict(each["failed"])) for name, each in record["gate"].items()
-    ]
-    drawn = [
-        (f"noise of {noise}, {len(found)} draws", _range(found), _counted(found))
-        for noise, found in record["noise"].items()
-    ]
-    return markdown(("What was changed", "Mean average precision", "The gate"), [*asked, *drawn])
-
-
-def _verdict(failed: list[str]) -> str:
-    return f"fails: {', '.join(failed)}" if failed else "passes"
-
-
-def _range(found: list[Record]) -> str:
-    values = [each["map"] for each in found]
-    return f"{100 * min(values):.1f} to {100 * max(values):.1f} %"
-
-
-def _counted(found: list[Record]) -> str:
-    return f"{sum(bool(each['failed']) for each in found)} of {len(found)} fail"
-
-
 def chains(record: Record) -> str:
     """A line for each case of ``tasks.py``: the metric of each network, and what the last one costs."""
     heads = ("Task", "Metric", "Teacher", "Cut", "int8", "Lost in int8", "Size", "Times faster", "MACs in int8")

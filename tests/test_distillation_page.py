@@ -1,5 +1,6 @@
-"""Every snippet of the page on distillation is a recipe's, or runs as it stands."""
+"""Every snippet of the page on distillation is a recipe's, or runs as it stands; its table is of all losses."""
 
+import inspect
 import re
 from pathlib import Path
 
@@ -42,7 +43,11 @@ def recipe(tmp_path, **changed):
     return Recipe.model_validate({**minimal, **changed}, context={"folder": tmp_path})
 
 
-@pytest.mark.parametrize("stages", snippets(list), ids=str)
+@pytest.mark.parametrize(
+    "stages",
+    [*snippets(list), *([{"distill": {"method": method, "hard_weight": 0.5}}] for method in LOSSES)],
+    ids=str,
+)
 def test_a_stage_is_one_and_learns(stages, tmp_path):
     torch.manual_seed(0)
     student, teacher = build("resnet8", SHAPE, 10), build("resnet20", SHAPE, 10)
@@ -82,6 +87,12 @@ def test_python_runs_in_order():
     assert names["loss"].isfinite()
 
 
-def test_every_method_has_a_snippet():
-    shown = {stage["distill"].get("method") for stages in snippets(list) for stage in stages}
-    assert set(LOSSES) <= shown
+def test_every_method_is_in_the_table_with_its_defaults():
+    rows = re.findall(r"^\| \[`(\w+)`\]\(\S+\) \| .* \| ([\d.]+) \| (.*) \|$", PAGE, re.MULTILINE)
+    assert {method for method, _, _ in rows} == set(LOSSES)
+    for method, weight, options in rows:
+        assert float(weight) == getattr(LOSSES[method], "weight", 1.0)
+        parameters = inspect.signature(LOSSES[method]).parameters
+        for name, default in re.findall(r"`(\w+)`(?: ([\d.]+))?", options):
+            assert name in parameters
+            assert not default or float(default) == parameters[name].default
