@@ -1,4 +1,7 @@
-"""Arrays from untrusted files: .npy, .npz and .csv, whose headers are checked before any memory is taken."""
+"""Arrays from untrusted files: .npy, .npz and .csv.
+
+Headers are checked before any memory is taken.
+"""
 
 import csv
 import io

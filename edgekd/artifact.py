@@ -1,4 +1,4 @@
-"""A network on disk: ``model.json`` says how to build it, ``weights.safetensors`` holds its tensors. No pickle."""
+"""A network on disk, without pickle: ``model.json`` and ``weights.safetensors``."""
 
 from dataclasses import dataclass
 from pathlib import Path

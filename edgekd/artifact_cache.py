@@ -1,4 +1,7 @@
-"""Finished work on disk, found again by its key and used only when every byte of it is as it was written."""
+"""Finished work on disk, found again by its key.
+
+It is used only when every byte is as it was written.
+"""
 
 import re
 from collections.abc import Callable, Iterator

@@ -1,4 +1,7 @@
-"""Child processes: this Python runs a module of edgekd, with the import path of this process."""
+"""Child processes: this Python runs a module of edgekd.
+
+It has the import path of this process.
+"""
 
 import os
 import sys

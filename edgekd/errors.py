@@ -1,4 +1,7 @@
-"""The errors that edgekd raises. A message says what is wrong, where, and what to do next."""
+"""The errors that edgekd raises.
+
+A message says what is wrong, where, and what to do next.
+"""
 
 
 class EdgekdError(Exception):

@@ -1,4 +1,7 @@
-"""External weights of an ONNX file: files in its folder that its tensors name."""
+"""External weights of an ONNX file.
+
+They are files in its folder that its tensors name.
+"""
 
 import os
 import re

@@ -1,4 +1,7 @@
-"""The files of a folder that are read: one rule for training folders, unlabelled images and predictions."""
+"""The files of a folder that are read.
+
+One rule serves training folders, unlabelled images and predictions.
+"""
 
 import os
 import stat

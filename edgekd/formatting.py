@@ -1,4 +1,4 @@
-"""Numbers as text for people, the same in the terminal, in the report and on a model card.
+"""Numbers as text for people, the same everywhere.
 
 A value that was not measured is shown as a dash.
 """

@@ -1,4 +1,7 @@
-"""From an image file to its pixels: one way for training and for bundles. Pillow alone decodes, and no program runs."""
+"""Decoding of image files, the same for training and for bundles.
+
+Pillow alone decodes, and no program runs.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Logging: edgekd logs and prints nothing by itself; ``edgekd.cli`` shows it on standard error."""
+"""Logging: edgekd prints nothing by itself, and ``edgekd.cli`` shows the log."""
 
 import logging
 import sys

@@ -1,4 +1,7 @@
-"""Options: typed, frozen, checked as they are made. Those of targets and budgets are here; rooms have their own."""
+"""Options: typed, frozen, checked as they are made.
+
+Those of targets and budgets are here; rooms have their own.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

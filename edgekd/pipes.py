@@ -1,4 +1,7 @@
-"""Lines from a process that may be silent, slow or endless, read within a deadline and within bounds."""
+"""Lines from a process, read within a deadline and within bounds.
+
+The process may be silent, slow or endless.
+"""
 
 import os
 import select

@@ -1,4 +1,4 @@
-"""The valid range of a pixel's mean and std, for recipes and bundles alike, without any library."""
+"""The valid range of a pixel's mean and std."""
 
 from collections.abc import Sequence
 

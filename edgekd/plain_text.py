@@ -1,7 +1,9 @@
-"""Untrusted text escaped for its medium: names of operators, labels and files, and output of devices.
+"""Untrusted text, escaped for its medium.
 
-Nothing in it moves a terminal, starts a line, becomes markup, or is taken for a command by a CI server that reads the
-output. What cannot be shown is written as Python writes it, such as ``\\x1b``.
+Names of operators, labels and files are such text, and output of devices.
+
+Nothing in the result moves a terminal, starts a line, becomes markup, or is taken for a command by a CI server that
+reads the output. What cannot be shown is written as Python writes it, such as ``\\x1b``.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""The precision that losses are computed in, and that of float32 products."""
+"""The precision of losses and of float32 products."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

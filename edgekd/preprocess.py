@@ -1,4 +1,4 @@
-"""From raw input to the network's input: the one implementation that training, evaluation and bundles share."""
+"""Preprocessing, the same in training, evaluation and bundles."""
 
 from __future__ import annotations
 

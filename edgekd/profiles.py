@@ -1,4 +1,7 @@
-"""Quantisation profiles of runtimes, as data: how a network is trained for a runtime, and how its file is written."""
+"""Quantisation profiles of runtimes, as data.
+
+They say how a network is trained for a runtime, and how its file is written.
+"""
 
 from edgekd.errors import ExportError
 from edgekd.registry import Registry

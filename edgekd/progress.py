@@ -1,4 +1,7 @@
-"""Progress bars with the time left: in a terminal, where edgekd's messages are shown; nothing elsewhere."""
+"""Progress bars with the time left.
+
+They are shown in a terminal, where edgekd's messages are, and nowhere else.
+"""
 
 import sys
 import time

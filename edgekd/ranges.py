@@ -1,4 +1,4 @@
-"""Ranges of numeric arguments, declared once and checked where a caller comes in."""
+"""Ranges of numeric arguments, checked where a caller comes in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runtimes by name: each one's record, and its parts, which are imported when they are used."""
+"""Runtimes by name; their parts are imported when they are used."""
 
 from dataclasses import dataclass
 from functools import cache, partial

@@ -1,4 +1,4 @@
-"""Scratch folders and lock files: each is locked by the process that made it, and the lock ends with that process.
+"""Scratch folders and lock files, each locked while its process lives.
 
 Whoever finds such a name and can lock it knows that its owner is dead. A process id would not tell: it is given out
 again, and it means nothing in another container or on another machine that shares the disk.

@@ -1,4 +1,4 @@
-"""How a network is built: its builder with arguments, then the changes of its structure in order."""
+"""How a network is built: its builder, then changes of its structure."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace

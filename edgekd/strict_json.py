@@ -1,4 +1,7 @@
-"""Untrusted JSON, read within bounds: every value can be walked, compared, written and computed with."""
+"""Untrusted JSON, read within bounds.
+
+Every value can be walked, compared, written and computed with.
+"""
 
 import codecs
 import json

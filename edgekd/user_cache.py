@@ -1,4 +1,7 @@
-"""The user's cache, which can be made again: measurements of this machine, layers, teachers' logits."""
+"""The user's cache: measurements of this machine, teachers' logits.
+
+It can be made again.
+"""
 
 import os
 from collections.abc import Iterator

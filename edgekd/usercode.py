@@ -1,4 +1,7 @@
-"""A user's modules: found next to the file that imports them, separate for each file, read from their source."""
+"""A user's modules, found next to the file that imports them.
+
+They are separate for each file, and read from their source.
+"""
 
 import builtins
 import importlib

@@ -1,4 +1,7 @@
-"""``path.py:function``: a user's own function, loaded from a file that can import modules next to it."""
+"""``path.py:function``: a user's own function, loaded from its file.
+
+It can import modules next to it.
+"""
 
 import inspect
 from collections.abc import Callable, Mapping

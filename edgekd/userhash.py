@@ -1,4 +1,4 @@
-"""Hashes of a user's function: its file, every module of the user's that it imports, and the files that they read."""
+"""Hashes of a user's function and of all that it imports and reads."""
 
 import ast
 import importlib.util

@@ -18,11 +18,11 @@ TORCH = ("torch", "torchvision", "torchao", "torch_pruning", "lightning", "light
 HEAD = """\
 # The house
 
-Work flows from the top down: a room imports rooms of lower floors alone, never of its own. Rooms with a star reach
-PyTorch neither directly nor through others. `tests/test_house.py` holds the code to both, and this page to the code.
+A room imports rooms of lower floors alone, never of its own. Rooms with a star reach PyTorch neither directly nor
+through others. `tests/test_house.py` holds the code to both. Each link is the file to open first.
 
-| Floor | Room | What it is for | Open first |
-|---:|---|---|---|
+| Floor | Room | What it is for |
+|---:|---|---|
 """
 
 
@@ -344,7 +344,7 @@ def modules(room: Room) -> list[str]:
 
 def page() -> str:
     rows = [
-        f"| {floor} | `{room.name}`{'' if room.torch else '*'} | {room.sentence} | {link(room)} |"
+        f"| {floor} | {link(room)}{'' if room.torch else '*'} | {room.sentence} |"
         for floor, room in sorted(ROOMS.values(), key=lambda each: (-each[0], each[1].name))
     ]
     return HEAD + "\n".join(rows) + "\n"
@@ -352,7 +352,7 @@ def page() -> str:
 
 def link(room: Room) -> str:
     file = f"edgekd/{room.name}/{room.first}" if room.first else f"edgekd/{room.name}.py"
-    return f"[{file}](../{file})"
+    return f"[`{room.name}`](../{file})"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Latency and memory of models, measured so that the result can be trusted. Imports torch only to time it."""
+"""Latency and memory of models, measured so that the result can be trusted.
+
+PyTorch is imported only to time it.
+"""
 
 from typing import TYPE_CHECKING
 

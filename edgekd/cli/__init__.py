@@ -1,4 +1,6 @@
-"""The command line: one file for each command, which parses, calls and prints.
+"""The command line, one file for each command.
+
+Each parses, calls and prints.
 
 It starts fast: help is plain text, and nothing looks for plug-ins among the installed packages.
 """

@@ -1,4 +1,4 @@
-"""Where samples come from: ``load_data(Data(source="digits"), seed=0)`` gives train, validation and test."""
+"""Data sets: ``load_data(Data(source="digits"), seed=0)``."""
 
 from typing import TYPE_CHECKING
 

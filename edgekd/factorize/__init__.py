@@ -1,4 +1,4 @@
-"""Low-rank factorisation: ``factorize(network, (3, 32, 32), macs=0.5)`` gives the network and its plan of ranks."""
+"""Low-rank factorisation: ``factorize(network, (3, 32, 32), macs=0.5)``."""
 
 from typing import TYPE_CHECKING
 

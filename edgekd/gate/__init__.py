@@ -1,4 +1,4 @@
-"""The regression gate: a report is compared with a baseline under a policy, and the result is a verdict.
+"""The regression gate: the verdict on a report against a baseline.
 
 Nothing here imports torch.
 """

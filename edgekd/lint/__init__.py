@@ -1,4 +1,4 @@
-"""A linter for ONNX files: which layers will run in int8 on a target, which rule decides, and what to change."""
+"""A linter for ONNX files: which layers run in int8 on a target, and why."""
 
 from edgekd.lint.linter import lint as lint
 from edgekd.lint.result import Lint as Lint

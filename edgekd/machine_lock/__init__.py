@@ -1,4 +1,4 @@
-"""A lock for the whole machine: one process of edgekd times alone, or any number of them train.
+"""A lock for the whole machine: one process times, or any number train.
 
 Both sides are :func:`fcntl.flock` on two files that every user can open and nobody writes. ``edgekd-machine.lock`` is
 shared by processes that train, and held alone by one that times. ``edgekd-machine.queue`` is held by the one that times

@@ -1,4 +1,4 @@
-"""Construction of networks and loading of checkpoints: ``build("resnet20", (3, 32, 32), num_classes=10)``."""
+"""Networks and checkpoints: ``build("resnet20", (3, 32, 32), num_classes=10)``."""
 
 from edgekd.models.build import build, code_of
 from edgekd.models.checkpoint import Checkpoint, load_checkpoint

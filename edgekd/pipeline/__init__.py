@@ -1,1 +1,1 @@
-"""A run from recipe to bundle: stages, exports, measurements and report, each found again where it was made before."""
+"""A run from recipe to bundle, whose finished parts are found again."""

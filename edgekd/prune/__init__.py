@@ -1,4 +1,4 @@
-"""Structured pruning: ``prune(network, (3, 32, 32), macs=0.5)`` gives the network and its channel plan."""
+"""Structured pruning: ``prune(network, (3, 32, 32), macs=0.5)``."""
 
 from typing import TYPE_CHECKING
 

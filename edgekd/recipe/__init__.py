@@ -1,4 +1,4 @@
-"""Recipes: what to compress, with which data, by which stages, for which devices, within which budget."""
+"""Recipes: their format, and their mistakes by line."""
 
 from edgekd.data.options import Data
 from edgekd.data.sources import SOURCES

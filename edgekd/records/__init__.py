@@ -1,1 +1,4 @@
-"""Reports and baselines as JSON documents: their shape, their rows by place, and the facts that make two comparable."""
+"""Reports and baselines as JSON documents.
+
+Here are their shape, their rows by place, and the facts that make two comparable.
+"""

@@ -1,1 +1,1 @@
-"""Runtimes, a folder each: what one needs for its files, sessions, layer times and rules, and its record."""
+"""Runtimes, a folder each: files, sessions, layer times and rules."""

@@ -1,1 +1,1 @@
-"""Intervals, paired tests and ratios: pure functions on numbers, for measuring, judging and reporting."""
+"""Intervals, paired tests and ratios, as pure functions on numbers."""

@@ -1,1 +1,1 @@
-"""The purpose of a network: how its outputs are decoded, scored and learned, task by task."""
+"""Tasks: how a network's outputs are decoded, scored and learned."""
