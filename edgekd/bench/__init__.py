@@ -1,4 +1,4 @@
-"""Latency and memory of models, measured so that the result can be trusted.
+"""Latency and memory of models, and how surely they are known.
 
 PyTorch is imported only to time it.
 """

@@ -1,4 +1,4 @@
-"""Stages of a recipe: each owns its options, order, checks, work and words."""
+"""Stages of a recipe, each with its options, order, checks and work."""
 
 from edgekd.stages.distill.options import Distill
 from edgekd.stages.order import first_misplaced
