@@ -84,7 +84,7 @@ def entries(folder: Path) -> Iterator[os.DirEntry[str]]:
         with os.scandir(folder) as found:
             yield from sorted((entry for entry in found if not is_hidden(entry.name)), key=lambda entry: entry.name)
     except OSError as error:
-        raise DataError(f"{folder}: the folder cannot be read ({error.strerror}); mend that, or remove it") from error
+        raise _unreadable(folder, error) from error
 
 
 def search(root: Path, kind: FileKind, deep: bool = True) -> Found:
@@ -108,6 +108,32 @@ def search(root: Path, kind: FileKind, deep: bool = True) -> Found:
                 _sort_in(found, entry, name)
         waiting += reversed(below) if deep else []
     return found
+
+
+def holds(root: Path, kind: FileKind) -> bool:
+    """Return whether :func:`search` would find a file of ``kind``, without looking at all of them.
+
+    Raises:
+        DataError: a folder cannot be read.
+    """
+    waiting = [str(root)]
+    for folder in waiting:
+        try:
+            with os.scandir(folder) as found:
+                for entry in found:
+                    if is_hidden(entry.name):
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+                    elif entry.name.lower().endswith(kind.endings) and entry.is_file() and entry.stat().st_size:
+                        return True
+        except OSError as error:
+            raise _unreadable(folder, error) from error
+    return False
+
+
+def _unreadable(folder: Path | str, error: OSError) -> DataError:
+    return DataError(f"{folder}: the folder cannot be read ({error.strerror}); mend that, or remove it")
 
 
 def _sort_in(found: Found, entry: os.DirEntry[str], name: str) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from edgekd.errors import EdgekdError
-from edgekd.nearest import nearest
+from edgekd.nearest import among
 
 T = TypeVar("T")
 
@@ -66,6 +66,5 @@ class Registry(UserDict[str, T]):
 
     def find(self, name: str) -> T:
         if name not in self:
-            known = ", ".join(sorted(self))
-            raise self.error(f"unknown {self.kind} {name!r}{nearest(name, self)}; known: {known}")
+            raise self.error(f"unknown {self.kind} {name!r}{among(name, sorted(self))}")
         return self[name]

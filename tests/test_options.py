@@ -58,7 +58,7 @@ def test_a_registered_entry_is_an_option(monkeypatch):
     monkeypatch.setitem(OPTIMIZERS, "lion", OPTIMIZERS["sgd"])
     assert Train(optimizer="lion").optimizer == "lion"
     monkeypatch.setitem(AUGMENTATIONS, "noop", Augmentation(0, lambda images, uniforms: images))
-    monkeypatch.setitem(SOURCES, "disk", Source(SOURCES["npz"].load, images=True, needs_path=True))
+    monkeypatch.setitem(SOURCES, "disk", Source(SOURCES["npz"].load, images=True, layout=SOURCES["npz"].layout))
     assert Data(source="disk", path="x", augment=("noop",)).source == "disk"
     with pytest.raises(ValidationError, match="source disk needs path"):
         Data(source="disk")

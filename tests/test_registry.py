@@ -1,7 +1,7 @@
 import pytest
 
 from edgekd.errors import EdgekdError, ModelError
-from edgekd.nearest import nearest
+from edgekd.nearest import among, nearest
 from edgekd.registry import Registry
 
 
@@ -17,6 +17,18 @@ def test_an_unknown_name_says_what_is_known():
     with pytest.raises(ModelError) as error:
         registry.find("gren")
     assert str(error.value) == "unknown colour 'gren' (did you mean 'green'?); known: blue, green"
+
+
+def test_of_many_names_the_nearest_are_listed():
+    many = {f"layer{number}": number for number in range(20)} | {"depth": 1}
+    assert among("deph", ["depth", "width"]) == " (did you mean 'depth'?); known: depth, width"
+    said = among("layer77", many, "'edgekd list' has all")
+    assert said.startswith(" (did you mean 'layer7'?); known: layer7, layer17, ")
+    assert said.endswith(" and 16 others ('edgekd list' has all)") and said.count(",") == 4
+    registry: Registry[int] = Registry("layer")
+    registry.update(many)
+    with pytest.raises(EdgekdError, match="^unknown layer 'deph' .did you mean 'depth'.*; known: depth, .* 16 others$"):
+        registry.find("deph")
 
 
 def test_an_entry_is_imported_when_it_is_first_used():

@@ -1,6 +1,5 @@
 """Samples from arrays, as a .npz file has them."""
 
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from edgekd.arrayfiles import as_array, must_be_finite, names_in_npz, read_npz
+from edgekd.data.layouts import ARRAYS, PARTS, SEVERAL, archive, arrays_of
 from edgekd.data.named import from_named_arrays
 from edgekd.data.raw import RawData, SourceKeys
 from edgekd.data.samples import InMemory
@@ -21,9 +21,6 @@ from edgekd.tasks.classification import Classification
 from edgekd.tasks.task import Task
 
 LAYOUT = "images as uint8 (N, H, W), (N, H, W, C) or (N, C, H, W), or vectors as numbers (N, F)"
-# Of an archive with several inputs, before their names.
-SEVERAL = "train_x."
-ARRAYS = ("train_x", "train_y", "test_x", "test_y")
 WHOLE = {"b": "whole", "i": "whole", "u": "whole", "f": "floating"}
 
 
@@ -160,8 +157,7 @@ def load_npz(data: SourceKeys, kind: type[Task] = Classification) -> RawData:
     Several inputs are ``train_x.NAME`` and ``test_x.NAME`` each.
     """
     assert data.path is not None
-    if not data.path.exists():
-        raise DataError(f"there is no file {data.path}; data.path names a .npz with {', '.join(ARRAYS)}")
+    archive(data.path)
     inputs = [name.removeprefix(SEVERAL) for name in names_in_npz(data.path) if name.startswith(SEVERAL)]
     if inputs:
         return _load_named(data, data.path, inputs, kind)
@@ -171,10 +167,8 @@ def load_npz(data: SourceKeys, kind: type[Task] = Classification) -> RawData:
     return from_arrays(str(data.path), data, train, test, classes, kind)
 
 
-def _load_named(data: SourceKeys, path: Path, inputs: Sequence[str], kind: type[Task]) -> RawData:
-    parts = ("train", "test")
-    needed = [*(f"{part}_x.{name}" for part in parts for name in inputs), *(f"{part}_y" for part in parts)]
-    content = read_npz(path, needed, ["classes"])
+def _load_named(data: SourceKeys, path: Path, inputs: list[str], kind: type[Task]) -> RawData:
+    content = read_npz(path, arrays_of(inputs), ["classes"])
     classes = class_names(content["classes"]) if "classes" in content else None
-    train, test = (({name: content[f"{part}_x.{name}"] for name in inputs}, content[f"{part}_y"]) for part in parts)
+    train, test = (({name: content[f"{part}_x.{name}"] for name in inputs}, content[f"{part}_y"]) for part in PARTS)
     return from_named_arrays(str(path), train, test, classes, kind)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from edgekd.data.arrays import image_shape, unscaled
+from edgekd.data.layouts import class_folders, no_images
 from edgekd.data.raw import RawData, SourceKeys
 from edgekd.data.samples import InMemory, Samples, Streamed
 from edgekd.errors import DataError
@@ -27,7 +28,6 @@ logger = get_logger(__name__)
 
 IN_MEMORY_BYTES = 512 << 20
 LOOKED_AT = 64
-LAYOUT = "an image folder holds train/<class>/* and test/<class>/*"
 VALIDATION = ("dev", "val", "valid", "validation")
 # How pixels are made of a file's bytes; bytes stand for the pixels of streamed samples in fingerprints.
 DECODING = b"upright, over white\n"
@@ -47,20 +47,11 @@ def load_folder(data: SourceKeys) -> RawData:
 
 
 def _classes(root: Path) -> tuple[str, ...]:
-    for part in ("train", "test"):
-        if not (root / part).is_dir():
-            raise DataError(f"there is no folder {root / part}: {LAYOUT}")
-    # A class may be a link to a folder elsewhere.
-    train, test = ({each.name for each in entries(root / part) if each.is_dir()} for part in ("train", "test"))
-    if train != test:
-        only = several(sorted(train ^ test), 5)
-        raise DataError(f"{root}: train and test do not have the same class folders; in one only: {only}")
-    if not train:
-        raise DataError(f"{root / 'train'} has no class folders: {LAYOUT}")
+    found = class_folders(root)
     unread = [each.name for each in entries(root) if each.name.lower() in VALIDATION and each.is_dir()]
     if unread:
         logger.info(f"{root}: left out: the folder {several(unread)}; validation samples are held out of train")
-    return tuple(sorted(train))
+    return found
 
 
 def _scan(root: Path, classes: tuple[str, ...]) -> tuple[np.ndarray, Tensor]:
@@ -79,12 +70,6 @@ def _scan(root: Path, classes: tuple[str, ...]) -> tuple[np.ndarray, Tensor]:
     log_left_out(root, whole)
     labels = torch.repeat_interleave(torch.arange(len(classes)), torch.tensor(counts))
     return np.array([os.fsencode(name) for name in whole.files]), labels
-
-
-def no_images(root: Path, found: Found, otherwise: str) -> DataError:
-    """Make the error for a folder without any image."""
-    why = f" ({found.summary()})" if found.summary() else ""
-    return DataError(f"{root} holds no {IMAGES}{why}: add some, or {otherwise}")
 
 
 def log_left_out(root: Path, found: Found) -> None:

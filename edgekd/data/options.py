@@ -8,7 +8,7 @@ from typing_extensions import Self
 
 from edgekd.data.augment import AUGMENTATIONS
 from edgekd.data.sources import SOURCES
-from edgekd.nearest import nearest
+from edgekd.nearest import among, nearest
 from edgekd.options import FilePath, Mistake, Registered, Section, Text
 from edgekd.pixels import why_no_scale
 
@@ -69,9 +69,8 @@ class Data(Section):
         """Refuse a source that is neither registered nor a function of the user's."""
         if source in SOURCES or FUNCTION.fullmatch(source):
             return source
-        raise Mistake(
-            f"unknown source {source!r}{nearest(source, SOURCES)}; known: {', '.join(SOURCES)}, or 'path.py:function'"
-        )
+        known = among(source, SOURCES, "docs/recipes.md has all")
+        raise Mistake(f"unknown source {source!r}{known}, or 'path.py:function'")
 
     @model_validator(mode="after")
     def consistent(self) -> Self:

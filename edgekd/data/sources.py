@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgekd.data import layouts
 from edgekd.errors import DataError
 from edgekd.registry import Registry
 
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
 
 Load = Callable[["SourceKeys", "type[Task]"], "RawData"]
+# Refuses a path that does not lead to what the source reads, without reading any sample.
+Layout = Callable[[Path], object]
 
 
 @dataclass(frozen=True)
@@ -25,22 +29,27 @@ class Source:
         load: reads the samples that a recipe's section ``data`` describes, with targets of the task that is asked for
             or, where it knows one kind alone, those that it has.
         images: whether they are images, whatever the section says.
-        needs_path: whether the section must have a ``path``.
+        layout: refuses a ``path`` that lacks what the source reads there; None where it needs no ``path``.
     """
 
     load: Load
     images: bool
-    needs_path: bool
+    layout: Layout | None = None
+
+    @property
+    def needs_path(self) -> bool:
+        """Return whether the section must have a ``path``."""
+        return self.layout is not None
 
 
 SOURCES: Registry[Source] = Registry("data source", DataError)
 
 
-def source(*names: str, images: bool, needs_path: bool = False) -> Callable[[Load], Load]:
+def source(*names: str, images: bool, layout: Layout | None = None) -> Callable[[Load], Load]:
     """Register a function that loads data under ``names``."""
 
     def register(load: Load) -> Load:
-        SOURCES.register(*names)(Source(load, images, needs_path))
+        SOURCES.register(*names)(Source(load, images, layout))
         return load
 
     return register
@@ -62,7 +71,7 @@ def breast_cancer(data: SourceKeys, kind: type[Task]) -> RawData:
     return sklearn_sets.breast_cancer(data)
 
 
-@source("folder", images=True, needs_path=True)
+@source("folder", images=True, layout=layouts.image_folder)
 def folder(data: SourceKeys, kind: type[Task]) -> RawData:
     """Load images in ``train/<class>/*`` and ``test/<class>/*``."""
     from edgekd.data.folder import load_folder
@@ -70,7 +79,7 @@ def folder(data: SourceKeys, kind: type[Task]) -> RawData:
     return load_folder(data)
 
 
-@source("masks", images=True, needs_path=True)
+@source("masks", images=True, layout=layouts.mask_folder)
 def masks(data: SourceKeys, kind: type[Task]) -> RawData:
     """Load ``train/images/*`` and ``test/images/*``, with masks of the same names in ``masks`` next to them."""
     from edgekd.data.masks import load_masks
@@ -78,7 +87,7 @@ def masks(data: SourceKeys, kind: type[Task]) -> RawData:
     return load_masks(data, kind)
 
 
-@source("npz", images=False, needs_path=True)
+@source("npz", images=False, layout=layouts.archive)
 def npz(data: SourceKeys, kind: type[Task]) -> RawData:
     """Load a NumPy archive of images or vectors."""
     from edgekd.data.arrays import load_npz
@@ -86,7 +95,7 @@ def npz(data: SourceKeys, kind: type[Task]) -> RawData:
     return load_npz(data, kind)
 
 
-@source("csv", images=False, needs_path=True)
+@source("csv", images=False, layout=layouts.table_folder)
 def tables(data: SourceKeys, kind: type[Task]) -> RawData:
     """Load tables, ``train.csv`` and ``test.csv``, with their targets in the last column or in columns ``target.*``."""
     from edgekd.data.tables import load_tables
@@ -94,7 +103,7 @@ def tables(data: SourceKeys, kind: type[Task]) -> RawData:
     return load_tables(data, kind)
 
 
-@source("coco", images=True, needs_path=True)
+@source("coco", images=True, layout=layouts.coco)
 def coco(data: SourceKeys, kind: type[Task]) -> RawData:
     """Load images with boxes from COCO's JSON, ``train.json`` and ``test.json``."""
     from edgekd.data.annotated import load_annotated
@@ -103,7 +112,7 @@ def coco(data: SourceKeys, kind: type[Task]) -> RawData:
     return load_annotated(data, kind, coco.read)
 
 
-@source("yolo", images=True, needs_path=True)
+@source("yolo", images=True, layout=layouts.yolo)
 def yolo(data: SourceKeys, kind: type[Task]) -> RawData:
     """Load images with boxes from YOLO's text files in ``labels/train`` and ``labels/test``."""
     from edgekd.data.annotated import load_annotated
@@ -112,7 +121,7 @@ def yolo(data: SourceKeys, kind: type[Task]) -> RawData:
     return load_annotated(data, kind, yolo.read)
 
 
-@source("voc", images=True, needs_path=True)
+@source("voc", images=True, layout=layouts.voc)
 def voc(data: SourceKeys, kind: type[Task]) -> RawData:
     """Load images with boxes from Pascal VOC's XML."""
     from edgekd.data.annotated import load_annotated

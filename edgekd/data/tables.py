@@ -7,16 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from edgekd.data.arrays import from_arrays
+from edgekd.data.layouts import PARTS, TABLE, TARGET, table_folder, targets_of
 from edgekd.data.raw import RawData, SourceKeys
 from edgekd.errors import DataError, first_line
-from edgekd.files import require_file
-from edgekd.nearest import nearest
 from edgekd.tasks.task import Task
 
-# Of a column's name, for a target; where no column has it the last one is the target.
-TARGET = "target."
 LARGEST = float(np.finfo(np.float32).max)
-LAYOUT = f"a table has a line of column names, then numbers; targets are columns {TARGET}NAME, or the last one"
 
 
 def load_tables(data: SourceKeys, kind: type[Task]) -> RawData:
@@ -26,42 +22,24 @@ def load_tables(data: SourceKeys, kind: type[Task]) -> RawData:
         DataError: a file is missing, is no table, or has other columns than the other one; the message names the line.
     """
     assert data.path is not None
-    tables = {part: _read(data.path / f"{part}.csv") for part in ("train", "test")}
-    (columns, train), (others, test) = tables.values()
-    if columns != others:
-        raise DataError(f"{data.path / 'test.csv'}: its columns are not those of train.csv: {_odd(columns, others)}")
-    targets = [name for name in columns if name.startswith(TARGET)] or columns[-1:]
+    columns = table_folder(data.path)
+    train, test = (_read(data.path / f"{part}.csv", columns) for part in PARTS)
+    targets = targets_of(columns)
     chosen = np.array([name in targets for name in columns])
-    if chosen.all():
-        raise DataError(f"{data.path / 'train.csv'}: all columns are targets; {LAYOUT}")
     names = tuple(name.removeprefix(TARGET) for name in targets)
     parts = [(rows[:, ~chosen], rows[:, chosen]) for rows in (train, test)]
     return from_arrays(str(data.path), data, parts[0], parts[1], names, kind)
 
 
-def _odd(columns: Sequence[str], others: Sequence[str]) -> str:
-    """Say for a message what is the first difference of two tables' columns."""
-    if name := next((name for name in others if name not in columns), None):
-        return f"{name!r}{nearest(name, columns)}"
-    if name := next((name for name in columns if name not in others), None):
-        return f"{name!r} is missing"
-    place = next(place for place, pair in enumerate(zip(columns, others, strict=True)) if pair[0] != pair[1])
-    return f"column {place + 1} is {others[place]!r}, there {columns[place]!r}; give them in one order"
-
-
-def _read(path: Path) -> tuple[list[str], np.ndarray]:
-    require_file(path, DataError)
+def _read(path: Path, columns: Sequence[str]) -> np.ndarray:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = [(number, line) for number, line in enumerate(csv.reader(file), 1) if line]
+            _, *rows = ((number, line) for number, line in enumerate(csv.reader(file), 1) if line)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read as a table ({first_line(error)}); {LAYOUT}") from error
-    if len(lines) < 2:
-        raise DataError(f"{path}: holds no rows; {LAYOUT}")
-    (_, columns), *rows = lines
-    if len(set(columns)) < len(columns) or not all(map(str.strip, columns)):
-        raise DataError(f"{path}: line 1: columns are {', '.join(columns)[:100]}; give each a name of its own")
-    return columns, np.array([_numbers(path, number, line, columns) for number, line in rows])
+        raise DataError(f"{path}: cannot be read as a table ({first_line(error)}); {TABLE}") from error
+    if not rows:
+        raise DataError(f"{path}: holds no rows; {TABLE}")
+    return np.array([_numbers(path, number, line, columns) for number, line in rows])
 
 
 def _numbers(path: Path, number: int, line: Sequence[str], columns: Sequence[str]) -> list[float]:

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edgekd.data.folder import loader, log_left_out, no_images, own_shapes
+from edgekd.data.folder import loader, log_left_out, own_shapes
+from edgekd.data.layouts import no_images
 from edgekd.data.raw import SourceKeys
 from edgekd.data.samples import Samples
 from edgekd.errors import DataError

@@ -10,7 +10,7 @@ from pathlib import Path
 from edgekd.devices.address import Address, parse_address
 from edgekd.errors import DeviceError, EdgekdError, first_line
 from edgekd.files import read_object, write_json
-from edgekd.nearest import nearest
+from edgekd.nearest import among
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 VERSION = 1
@@ -98,8 +98,9 @@ def find_device(name: str, path: Path | None = None) -> Device:
     """
     known = devices(path)
     if name not in known:
+        there = among(name, known, "'edgekd devices list' lists all")
         raise DeviceError(
-            f"no device is called {name!r}{nearest(name, known)}; known: {', '.join(known)}; "
+            f"no device is called {name!r}{there}; "
             f"'edgekd devices add {name if NAME.fullmatch(name) else 'NAME'} --ssh user@host' adds one"
         )
     return known[name]

@@ -10,7 +10,7 @@ from edgekd import strict_toml
 from edgekd.errors import EdgekdError
 from edgekd.files import read_content
 from edgekd.gate.rules import COUNTS, KINDS, Rule, Tolerance, default_rules, is_share
-from edgekd.nearest import nearest
+from edgekd.nearest import among, nearest
 from edgekd.records.readers import LARGEST
 from edgekd.tasks.registry import metrics_by_name
 
@@ -93,7 +93,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _rule(name: str, changed: Any, source: str) -> Rule:
     known = default_rules()
     if name not in known:
-        raise EdgekdError(f"{source}: unknown metric {name!r}{nearest(name, known)}; known: {', '.join(known)}")
+        raise EdgekdError(f"{source}: unknown metric {name!r}{among(name, known)}")
     where = f"{source}: metrics.{name}"
     keys = _checked(changed, name, Rule, where)
     if "warn" in keys:

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from edgekd.errors import EdgekdError, first_line
-from edgekd.nearest import nearest
+from edgekd.nearest import among, nearest
 from edgekd.options import Mistake
 from edgekd.recipe import SOURCES, Distill, Prune, Recipe
 from edgekd.recipe.tree import Loc, Tree
@@ -44,8 +44,8 @@ def unknown_names(tree: Tree) -> Iterator[Mistake]:
     for loc, registry in _registered(tree):
         name = tree.at(loc)
         if isinstance(name, str) and name not in registry:
-            known = ", ".join(sorted(registry))
-            yield Mistake(f"unknown {registry.kind} {name!r}{nearest(name, registry)}; known: {known}", *loc)
+            known = among(name, sorted(registry), "docs/recipes.md has all")
+            yield Mistake(f"unknown {registry.kind} {name!r}{known}", *loc)
 
 
 def unknown_layers(recipe: Recipe, notes: list[str]) -> Iterator[Mistake]:

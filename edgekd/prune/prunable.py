@@ -12,7 +12,7 @@ from torch import nn
 
 from edgekd.errors import ModelError, first_line
 from edgekd.models.fold import copyable, fold
-from edgekd.nearest import nearest
+from edgekd.nearest import among, nearest
 from edgekd.prune.graph import channel_graph, example_inputs
 from edgekd.prune.groups import ChannelGroup, find_groups
 from edgekd.prune.halves import HALVES, chunked_layers, halve
@@ -178,8 +178,7 @@ def _weighted(groups: Sequence[ChannelGroup], roots: Sequence[str], weights: Map
     for root, weight in weights.items():
         if root not in roots:
             raise ModelError(
-                f"a weight is given to {root!r}, which is the root of no channel group{nearest(root, roots)}; known: "
-                f"{', '.join(roots)}"
+                f"a weight is given to {root!r}, which is the root of no channel group{among(root, roots)}"
             )
         # With 0 all channels of a group are equal, and not the least important ones go.
         if not 0 < weight < math.inf:

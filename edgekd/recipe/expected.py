@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types as at
 
+from edgekd.nearest import listed
 from edgekd.options import Registered, Section
-from edgekd.recipe.schema import Recipe
+from edgekd.recipe.schema import EVERY_KEY, Recipe
 from edgekd.recipe.tree import Loc
 from edgekd.stages import STAGES, Stage
 
@@ -63,7 +64,7 @@ def expected(kind: Any, bounds: Sequence[Any] = ()) -> str:
     if kind is Stage:
         return f"a stage: {', '.join(STAGES)}"
     if isinstance(kind, type) and issubclass(kind, Section):
-        return f"a section with the keys {', '.join(kind.model_fields)}"
+        return f"a section with the keys {listed(list(kind.model_fields), EVERY_KEY)}"
     if get_origin(kind) is tuple:
         item = expected(*bare(get_args(kind)[0], []))
         return ", ".join([" ".join(["a list", *limits(bounds)]), f"each item {item}"])

@@ -4,7 +4,9 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+from edgekd.data import layouts
 from edgekd.data.sources import SOURCES
+from edgekd.errors import DataError
 from edgekd.nearest import nearest
 from edgekd.options import Mistake
 from edgekd.recipe.schema import paths_of
@@ -24,6 +26,8 @@ ADVICE: dict[str | int, str] = {
 def missing_files(tree: Tree) -> Iterator[Mistake]:
     """Yield a mistake for each path of a recipe that leads nowhere, and for each function that its file lacks.
 
+    A data source's path must lead to the folders and files that the source reads.
+
     Paths are absolute in ``tree``. A path that data are downloaded to need not exist.
     """
     source = tree.at(("data", "source"))
@@ -31,17 +35,22 @@ def missing_files(tree: Tree) -> Iterator[Mistake]:
         value = tree.at(loc)
         if not isinstance(value, str):
             continue
-        why = None
+        why, layout = None, None
         if is_reference(value):
             why = _why_no_function(value)
-        elif loc[-1] in ("checkpoint", "unlabelled") or (loc == ("data", "path") and _needs_path(source)):
+        elif loc[-1] in ("checkpoint", "unlabelled"):
             why = _why_not_there(Path(value), is_folder=loc[-1] == "unlabelled", is_file=loc[-1] == "checkpoint")
+            layout = layouts.unlabelled if loc[-1] == "unlabelled" else None
+        elif loc == ("data", "path") and isinstance(source, str) and source in SOURCES:
+            layout = SOURCES[source].layout
+            why = _why_not_there(Path(value)) if layout else None
         if why:
             yield Mistake(f"{why}; {ADVICE[loc[-1]]}" if why.startswith("there is no") else why, *loc)
-
-
-def _needs_path(source: object) -> bool:
-    return isinstance(source, str) and source in SOURCES and SOURCES[source].needs_path
+        elif layout is not None:
+            try:
+                layout(Path(value))
+            except DataError as error:
+                yield Mistake(str(error), *loc)
 
 
 def _why_not_there(path: Path, is_folder: bool = False, is_file: bool = False) -> str | None:

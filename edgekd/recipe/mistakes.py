@@ -8,10 +8,10 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from edgekd.errors import RecipeError
-from edgekd.nearest import nearest
+from edgekd.nearest import among, nearest
 from edgekd.options import Mistake
 from edgekd.recipe.expected import choices, expected, kind_at
-from edgekd.recipe.schema import Recipe
+from edgekd.recipe.schema import EVERY_KEY, Recipe
 from edgekd.recipe.tree import Loc, Origin, Tree, mistake
 
 MOST = 10
@@ -66,7 +66,7 @@ def _explained(details: ErrorDetails) -> Mistake:
 def unknown_key(loc: Loc) -> str:
     section = kind_at(loc[:-1])[0]
     known = [*section.model_fields, *(["extends"] if section is Recipe else [])]
-    return f"unknown key{nearest(str(loc[-1]), known)}; known: {', '.join(known)}"
+    return f"unknown key{among(str(loc[-1]), known, EVERY_KEY)}"
 
 
 def unexpected(loc: Loc, value: Any) -> str:

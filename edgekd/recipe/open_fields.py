@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edgekd.errors import RecipeError
-from edgekd.nearest import nearest
+from edgekd.nearest import among
 from edgekd.recipe.mistakes import shown
 from edgekd.recipe.tree import Loc, Tree, mistake
 
@@ -116,7 +116,7 @@ def _values(tree: Tree, loc: Loc) -> OpenValues:
     unknown = next((key for key in content if key not in KEYS), None)
     if unknown is not None:
         at = (*loc, unknown)
-        raise _wrong(tree, at, f"unknown key{nearest(unknown, KEYS)}; known: {', '.join(KEYS)}")
+        raise _wrong(tree, at, f"unknown key{among(unknown, KEYS)}")
     if loc[0] not in OPEN:
         raise _wrong(tree, loc, "only student and stages have open fields; write one value")
     if SEARCH in content and CHOICE in content:

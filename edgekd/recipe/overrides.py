@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from edgekd.errors import RecipeError
-from edgekd.nearest import nearest
-from edgekd.recipe.schema import Recipe
+from edgekd.nearest import among
+from edgekd.recipe.schema import EVERY_KEY, Recipe
 from edgekd.recipe.tree import Loc, Origin, Tree, dotted, parse
 from edgekd.stages import STAGES
 
@@ -43,7 +43,7 @@ def paths(tree: Tree, parts: list[str], origin: Origin) -> list[list[str]]:
         return found
     if first not in Recipe.model_fields:
         known = [*STAGES, *Recipe.model_fields]
-        raise RecipeError(f"{origin.place}: unknown key {first!r}{nearest(first, known)}; known: {', '.join(known)}")
+        raise RecipeError(f"{origin.place}: unknown key {first!r}{among(first, known, EVERY_KEY)}")
     if first == "stages" and len(rest) > 1:
         return [["stages", *within_stage(rest, names)]]
     return [parts]

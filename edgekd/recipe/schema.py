@@ -42,6 +42,7 @@ OPEN = {
 # Besides the metrics of the task.
 # Energy is not among them: no search predicts it, and it is measured on some devices alone.
 OBJECTIVES = ("latency", "size")
+EVERY_KEY = "'edgekd recipe schema' lists all"
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 
 

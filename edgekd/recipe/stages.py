@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from edgekd.nearest import nearest
+from edgekd.nearest import among
 from edgekd.options import Mistake
 from edgekd.stages import STAGES, Stage
 
@@ -20,7 +20,7 @@ def as_mapping(stage: Any) -> Any:
         raise Mistake(f"expected one stage: {', '.join(STAGES)}; as a word, or as a mapping of that one key")
     [(name, settings)] = stage.items()
     if name not in STAGES:
-        raise Mistake(f"unknown stage {name!r}{nearest(str(name), STAGES)}; known: {', '.join(STAGES)}")
+        raise Mistake(f"unknown stage {name!r}{among(str(name), STAGES)}")
     return {name: {} if settings is None else settings}
 
 

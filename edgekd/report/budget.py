@@ -7,7 +7,7 @@ from typing import NamedTuple
 from edgekd.bench.validity import INVALIDATING
 from edgekd.errors import RecipeError
 from edgekd.formatting import exceeds, significant, stands_apart
-from edgekd.nearest import nearest
+from edgekd.nearest import among
 from edgekd.report.paired import Placed, difference
 from edgekd.report.schema import Check, Row
 from edgekd.tasks.metric import Metric
@@ -121,7 +121,7 @@ def check(
 
 def _find(promises: Mapping[str, Promise], name: str) -> Promise:
     if name not in promises:
-        raise RecipeError(f"budget: unknown key {name!r}{nearest(name, promises)}; known: {', '.join(promises)}")
+        raise RecipeError(f"budget: unknown key {name!r}{among(name, promises)}")
     return promises[name]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekd.errors import RecipeError
-from edgekd.nearest import nearest
+from edgekd.nearest import among, nearest
 from edgekd.options import Budget
 from edgekd.recipe.load import recipe_of
 from edgekd.recipe.open_fields import OpenChoice, OpenRange, OpenValues
@@ -144,8 +144,7 @@ class Space:
         names = [arm.name for arm in self.arms]
         name = point.get(ARM, names[0] if len(names) == 1 else None)
         if name not in names:
-            hint = nearest(str(name), names)
-            raise RecipeError(f"{self.path}: unknown arm {name!r}{hint}; known: {', '.join(names)}")
+            raise RecipeError(f"{self.path}: unknown arm {name!r}{among(str(name), names)}")
         return self.arms[names.index(name)]
 
     def complete(self, point: Point) -> dict[str, object]:

@@ -116,8 +116,9 @@ def test_missing_image_folder(refused, tmp_path):
     assert message.endswith(f": data.path: there is no {tmp_path}/pictures; give the folder or file of the data")
     (tmp_path / "pictures").mkdir()
     message = refused(replaced(RECIPE, DIGITS_DATA, FOLDER_DATA))
-    assert message == (
-        f"there is no folder {tmp_path}/pictures/train: an image folder holds train/<class>/* and test/<class>/*"
+    assert message.endswith(
+        f":2: data.path: there is no folder {tmp_path}/pictures/train: an image folder holds train/<class>/* and "
+        "test/<class>/*"
     )
 
 
@@ -152,10 +153,7 @@ def test_a_student_bigger_than_the_teacher(refused):
 
 def test_unknown_network(refused):
     message = refused(replaced(RECIPE, "student: {model: small_cnn,", "student: {model: smal_cnn,"))
-    assert (
-        ":8: student.model: unknown model 'smal_cnn' (did you mean 'small_cnn'?); known: mlp, pyramid_detector"
-        in message
-    )
+    assert ":8: student.model: unknown model 'smal_cnn' (did you mean 'small_cnn'?); known: small_cnn, ml" in message
 
 
 def test_a_pruning_target_out_of_reach(refused):

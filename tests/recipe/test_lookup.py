@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -78,6 +79,39 @@ def test_all_mistakes_are_found_at_once(write: Write, tmp_path: Path, monkeypatc
         ("stages.1.prune.importance", "taylor"),
     ):
         assert near in says[key], says[key]
+
+
+@pytest.mark.parametrize(
+    ("source", "files", "said"),
+    [
+        ("folder", ["train/cat/1.png"], "there is no folder {root}/test: an image folder holds train/<class>/* and"),
+        ("folder", ["train/cat/1.png", "test/dog/1.png"], "do not have the same class folders; in one only: cat, dog"),
+        ("folder", ["train/cat/1.png", "test/cat/1.txt"], "{root}/test/cat holds no images (.jpg"),
+        ("masks", ["train/images/1.png"], "cannot read {root}/classes.txt"),
+        ("masks", ["classes.txt", "train/images/1.png"], "there is no folder {root}/train/masks: images with masks"),
+        ("coco", ["train.json"], "{root} has no annotations of test images; expected train.json and test.json"),
+        ("yolo", ["classes.txt", "images/train/1.png"], "{root} has no images of test; expected images/train"),
+        ("yolo", ["images/train/1.png"], "{root} has no names of classes"),
+        ("voc", ["train/1.xml"], "{root} has no annotations of test images; expected train/*.xml"),
+        ("csv", ["train.csv"], "cannot read {root}/test.csv"),
+        ("csv", ["train.csv", "test.csv"], "{root}/train.csv: all columns are targets"),
+        ("npz", ["train_x.npy", "train_y.npy"], "has no array 'test_x'; expected train_x, train_y, test_x, test_y"),
+    ],
+)
+def test_a_source_lacks_what_it_reads(write: Write, tmp_path: Path, source: str, files: list[str], said: str) -> None:
+    root = tmp_path / "set"
+    for name in files:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("y\n")
+    if source == "npz":
+        with ZipFile(tmp_path / "set.npz", "w") as archive:
+            for name in files:
+                archive.write(root / name, name)
+        root = tmp_path / "set.npz"
+    text = f"name: x\ndata:\n  source: {source}\n  path: {root}\nteacher: {{model: mlp}}\nstages: [distill]\n"
+    found = [line for line in mistakes(write(text)) if "data.path" in line]
+    assert len(found) == 1 and found[0].startswith("r.yaml:4: data.path: ")
+    assert said.format(root=root) in found[0]
 
 
 LAYERS = """\

@@ -8,7 +8,7 @@ from typing import Any
 
 from edgekd.errors import EdgekdError, ExportError, StorageError, first_line
 from edgekd.files import lies_there, read_content, write_bytes
-from edgekd.nearest import nearest
+from edgekd.nearest import among
 from edgekd.runtimes.tensorrt.adapter import builds_ahead, errors_of, library, version
 from edgekd.runtimes.tensorrt.gpu import Gpu, current_gpu
 from edgekd.runtimes.tensorrt.layers import BuiltLayer, logged_layers, parse_layers
@@ -103,9 +103,7 @@ def _target(trt: Any, capability: str | None) -> Gpu:
         )
     known = _capabilities(trt)
     if capability not in known:
-        raise ExportError(
-            f"{version(trt)} does not build for {capability!r}{nearest(capability, known)}; known: {', '.join(known)}"
-        )
+        raise ExportError(f"{version(trt)} does not build for {capability!r}{among(capability, known)}")
     return Gpu("", capability)
 
 

@@ -31,7 +31,7 @@ def read(root: Path, part: str) -> Annotations:
     Raises:
         DataError: there is no such file, it is not of this format, or an annotation has a mistake.
     """
-    path = _file(root, part)
+    path = find_file(root, part)
     text = read_content(path, DataError, LARGEST).decode("utf-8", "replace")
     try:
         content: Any = parse(text.encode())
@@ -131,7 +131,12 @@ class _Reader:
         return found
 
 
-def _file(root: Path, part: str) -> Path:
+def find_file(root: Path, part: str) -> Path:
+    """Return the file with the annotations of ``part``.
+
+    Raises:
+        DataError: there is none.
+    """
     for name in PARTS[part]:
         found = first_there([root / f"{name}.json", root / name / "_annotations.coco.json"])
         found = found or next((path for path in _listed(root, name) if not path.name.startswith(UNANNOTATED)), None)

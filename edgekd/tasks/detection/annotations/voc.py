@@ -28,8 +28,8 @@ def read(root: Path, part: str) -> Annotations:
     Raises:
         DataError: a folder is missing, or a file has a mistake.
     """
-    parsed = [_parse(path) for path in _files(root, part)]
-    names = _names(root, parsed if part == "train" else [_parse(path) for path in _files(root, "train")])
+    parsed = [_parse(path) for path in find_files(root, part)]
+    names = _names(root, parsed if part == "train" else [_parse(path) for path in find_files(root, "train")])
     return Annotations(
         names=names,
         files=tuple(_image(root, each) for each in parsed),
@@ -127,7 +127,12 @@ def _names(root: Path, training: list[_Image]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _files(root: Path, part: str) -> list[Path]:
+def find_files(root: Path, part: str) -> list[Path]:
+    """Return the files with the annotations of ``part``, one for each image.
+
+    Raises:
+        DataError: there are none.
+    """
     for each in PARTS[part]:
         if found := sorted((root / each).glob("*.xml")) or sorted((root / each / "Annotations").glob("*.xml")):
             return found

@@ -31,12 +31,8 @@ def read(root: Path, part: str) -> Annotations:
     Raises:
         DataError: a folder is missing, or a line has a mistake.
     """
-    names = _names(root)
-    folders = [pair for each in PARTS[part] for pair in ((root / "images" / each, root / "labels" / each),
-               (root / each / "images", root / each / "labels"))]  # fmt: skip
-    images, labels = next((pair for pair in folders if pair[0].is_dir()), (None, None))
-    if images is None or labels is None:
-        raise DataError(f"{root} has no images of {part}; {LAYOUT}")
+    names = read_names(root)
+    images, labels = find_folders(root, part)
     found = search(images, IMAGES)
     if not found.files:
         raise DataError(f"{images} holds no {IMAGES}; {LAYOUT}")
@@ -47,6 +43,20 @@ def read(root: Path, part: str) -> Annotations:
         sizes.append(size)
         objects.append(_objects((labels / name).with_suffix(".txt"), size, names))
     return Annotations(names, files, tuple(sizes), tuple(objects))
+
+
+def find_folders(root: Path, part: str) -> tuple[Path, Path]:
+    """Return the folders with the images and with the labels of ``part``.
+
+    Raises:
+        DataError: there are no such images.
+    """
+    folders = [pair for each in PARTS[part] for pair in ((root / "images" / each, root / "labels" / each),
+               (root / each / "images", root / each / "labels"))]  # fmt: skip
+    found = next((pair for pair in folders if pair[0].is_dir()), None)
+    if found is None:
+        raise DataError(f"{root} has no images of {part}; {LAYOUT}")
+    return found
 
 
 def _size(path: Path) -> tuple[int, int]:
@@ -80,7 +90,12 @@ def _object(words: list[str], size: tuple[int, int], names: tuple[str, ...], whe
     return checked(kind, corners, size, where)
 
 
-def _names(root: Path) -> tuple[str, ...]:
+def read_names(root: Path) -> tuple[str, ...]:
+    """Read the names of the classes.
+
+    Raises:
+        DataError: no file has them.
+    """
     path = first_there([root / name for name in ("data.yaml", "data.yml", "dataset.yaml", "classes.txt")])
     if path is None:
         raise DataError(f"{root} has no names of classes; {LAYOUT}")
