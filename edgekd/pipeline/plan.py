@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from edgekd.data import DataSet, load_data
-from edgekd.errors import RecipeError
+from edgekd.errors import EdgekdError, RecipeError
 from edgekd.models import count_macs, count_parameters
 from edgekd.pipeline.network_check import CheckInputs, check_inputs, check_network
 from edgekd.pipeline.start import Start, Starts, starts_of
@@ -77,11 +77,14 @@ def must_compress(recipe: Recipe, starts: Starts, samples: int, task: Task) -> t
         if teacher.train is not None:
             Transfer(own.network(), teacher.train)
     notes: list[str] = []
-    for stage in recipe.stages:
-        Transfer(first.student, stage)
+    for number, stage in enumerate(recipe.stages):
         work = WORK[stage.name]
         trial = replace(first, needs=work.needs(recipe))
-        notes += [f"{stage.name:8} {note}" for note in work.check(stage, trial)]
+        try:
+            Transfer(first.student, stage)
+            notes += [f"{stage.name:8} {note}" for note in work.check(stage, trial)]
+        except EdgekdError as error:
+            raise RecipeError(f"{recipe.place('stages', number, stage.name)}: {error}") from error
     return tuple(notes)
 
 

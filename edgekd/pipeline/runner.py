@@ -2,6 +2,7 @@
 
 from edgekd.data import DataSet
 from edgekd.distill.combination import Space
+from edgekd.errors import ModelError
 from edgekd.pipeline.log import RunLog
 from edgekd.pipeline.node import NodeCache
 from edgekd.pipeline.stage_node import StageNode, Watch
@@ -48,7 +49,10 @@ class StageRunner:
         start: Start | StageResult = self.starts.student or teachers.members[0]
         found = []
         for number, (stage, label) in enumerate(zip(self.recipe.stages, self._labels(), strict=True), start=1):
-            start = self._run(number, stage, label, start, _known_to(stage, teachers), self.recipe.seed)
+            try:
+                start = self._run(number, stage, label, start, _known_to(stage, teachers), self.recipe.seed)
+            except ModelError as error:
+                raise ModelError(f"{self.recipe.place('stages', number - 1, stage.name)}: {error}") from error
             found.append(start)
         return found
 

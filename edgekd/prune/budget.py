@@ -12,7 +12,7 @@ from edgekd.prune.counts import COUNTS
 from edgekd.prune.lagrangian import Widths
 from edgekd.prune.plan import Plan
 from edgekd.prune.prunable import Prunable
-from edgekd.prune.verification import describe_unpruned
+from edgekd.prune.verification import UnreachableShare, describe_unpruned
 from edgekd.ranges import SHARE
 from edgekd.tasks.signature import Shape, Signature
 
@@ -110,7 +110,7 @@ def _cut(target: str, prunable: Prunable, widths: Widths) -> Pruned:
 def _smallest(target: str, share: float, prunable: Prunable, widths: Widths) -> Pruned:
     pruned = _cut(target, prunable, widths)
     if pruned.share > share:
-        raise ModelError(
+        raise UnreachableShare(
             f"pruning cannot reach {share:.0%} of the {COUNTS[target].words}: with max_ratio "
             f"{prunable.max_ratio} and widths in multiples of {prunable.round_to} the least is {pruned.share:.0%}; "
             f"raise the target or max_ratio, or lower round_to{describe_unpruned(prunable.unpruned)}"

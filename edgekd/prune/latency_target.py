@@ -12,7 +12,7 @@ from edgekd.prune.costs import CutCosts
 from edgekd.prune.latency import LatencyTable, network_ms
 from edgekd.prune.plan import Plan
 from edgekd.prune.prunable import Prunable
-from edgekd.prune.verification import describe_unpruned
+from edgekd.prune.verification import UnreachableShare, describe_unpruned
 from edgekd.ranges import POSITIVE, SHARE
 
 logger = get_logger(__name__)
@@ -125,9 +125,9 @@ class _LatencySearch:
         self.found.append(LatencyPruned(network, plan, timing, ()))
         return timing
 
-    def _unreached(self) -> ModelError:
+    def _unreached(self) -> UnreachableShare:
         least = min(each.timing.measured for each in self.found)
-        return ModelError(
+        return UnreachableShare(
             f"pruning cannot reach {self.share:.0%} of the latency: the least that was measured is {least:.0%}, with "
             f"max_ratio {self.prunable.max_ratio} and widths in multiples of {self.prunable.round_to}; raise the "
             f"target or max_ratio, or lower round_to{describe_unpruned(self.prunable.unpruned)}"

@@ -49,6 +49,10 @@ class _Traced:
     error: Exception | None = None
 
 
+class UnreachableShare(ModelError):
+    """No cut reaches the share that was asked for."""
+
+
 def describe_unpruned(unpruned: Sequence[Unpruned]) -> str:
     """Return a sentence for the end of a message about a target out of reach; empty if there are no such layers."""
     if not unpruned:

@@ -69,7 +69,8 @@ def recipe_of(tree: Tree, look_up: LookUp = lambda tree, recipe: []) -> Recipe:
     written = make_paths_absolute(tree)
     recipe, found = None, []
     try:
-        recipe = Recipe.model_validate(tree.value).written_with(written)
+        places = {loc: origin.place for loc, origin in tree.origins.items()}
+        recipe = Recipe.model_validate(tree.value).written_with(written, places)
     except ValidationError as error:
         found = explain(error)
     if more := gathered([*found, *look_up(tree, recipe)], tree):

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +18,7 @@ from edgekd.options import Budget, Mistake, Registered, Section, Target, Text
 from edgekd.recipe.dialect import RecipeDumper
 from edgekd.recipe.sections import Student, Teacher
 from edgekd.recipe.stages import AnyStage
-from edgekd.recipe.tree import Loc, Tree
+from edgekd.recipe.tree import Loc, Tree, dotted
 from edgekd.stages import STAGES, Stage, first_misplaced
 from edgekd.tasks.registry import DEFAULT, TASKS
 from edgekd.tasks.task import Task
@@ -44,6 +45,13 @@ OPEN = {
 OBJECTIVES = ("latency", "size")
 EVERY_KEY = "'edgekd recipe schema' lists all"
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+
+
+@dataclass(frozen=True)
+class Places:
+    """The places that the values of a recipe were written at, by location; any two are equal, as no recipe's part."""
+
+    by_loc: Mapping[Loc, str] = field(default_factory=dict, compare=False)
 
 
 class Recipe(Section):
@@ -77,6 +85,7 @@ class Recipe(Section):
     )
 
     _written: dict[str, str] = PrivateAttr({})
+    _places: Places = PrivateAttr(Places())
 
     @field_validator("name")
     @classmethod
@@ -186,11 +195,18 @@ class Recipe(Section):
         """Return how each of its absolute paths was written."""
         return dict(self._written)
 
-    def written_with(self, paths: dict[str, str]) -> Self:
-        """Return this recipe, knowing how each of its absolute ``paths`` was written."""
+    def written_with(self, paths: dict[str, str], places: Mapping[Loc, str] | None = None) -> Self:
+        """Return this recipe, knowing how each of its absolute ``paths`` was written, and where all its values were."""
         copy = self.model_copy()
         copy._written = paths
+        copy._places = self._places if places is None else Places(places)
         return copy
+
+    def place(self, *loc: str | int) -> str:
+        """Return where the value at ``loc`` was written, for messages: ``recipe.yaml:7: stages.1.prune``."""
+        around = (loc[:end] for end in range(len(loc), -1, -1))
+        place = next((found for each in around if (found := self._places.by_loc.get(each))), None)
+        return ": ".join([*([place] if place else []), dotted(loc)])
 
 
 def paths_of(tree: Tree) -> list[Loc]:

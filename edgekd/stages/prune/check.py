@@ -1,5 +1,7 @@
 """A check before any training that a pruning can reach its goal."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 from edgekd.errors import RecipeError
@@ -10,7 +12,9 @@ from edgekd.prune.counts import COUNTS
 from edgekd.prune.depth import must_shorten
 from edgekd.prune.importance import build_importance
 from edgekd.prune.prunable import Prunable
+from edgekd.prune.verification import UnreachableShare
 from edgekd.runtime import RUNTIMES
+from edgekd.stages.deployment import Deployment
 from edgekd.stages.job import Trial
 from edgekd.stages.prune.options import Prune
 
@@ -44,8 +48,24 @@ def check(stage: Prune, trial: Trial) -> tuple[str, ...]:
         return ()
     prunable = _prunable(stage, trial)
     if goal in COUNTS and stage.depth is None and (stage.steps or 1) == 1:
-        must_reach(goal, getattr(stage, goal), prunable)
+        with explain_multiples(stage, deployed):
+            must_reach(goal, getattr(stage, goal), prunable)
     return tuple(f"unpruned: {layers}" for layers in prunable.unpruned)
+
+
+@contextmanager
+def explain_multiples(stage: Prune, deployed: Deployment) -> Iterator[None]:
+    """Say in the error of a share out of reach where the multiples of widths come from, if not from the recipe."""
+    try:
+        yield
+    except UnreachableShare as error:
+        if stage.round_to is not None:
+            raise
+        step, profile = deployed.channels, deployed.trained or deployed.file
+        raise UnreachableShare(
+            f"{error}. Multiples of {step} are the default for {profile}, whose kernels they fill; "
+            f"'round_to: {max(1, step // 4)}' in this stage allows more widths"
+        ) from error
 
 
 def _prunable(stage: Prune, trial: Trial) -> Prunable:

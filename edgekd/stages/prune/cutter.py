@@ -26,6 +26,7 @@ from edgekd.prune.prunable import Prunable
 from edgekd.prune.verification import Unpruned
 from edgekd.stages.deployment import Deployment, writer
 from edgekd.stages.job import Job
+from edgekd.stages.prune.check import explain_multiples
 from edgekd.stages.prune.figures import CutFigures, CutTiming, KeptLayers
 from edgekd.stages.prune.options import Prune
 from edgekd.tasks.signature import Shape, Signature
@@ -86,8 +87,10 @@ class Cutter:
         Raises:
             ModelError: that share cannot be reached, or only by a slower network.
         """
-        if goal == "latency":
-            return self._timed(network, share)
+        with explain_multiples(self.section, self.job.needs):
+            return self._timed(network, share) if goal == "latency" else self._counted(goal, share, network)
+
+    def _counted(self, goal: str, share: float, network: nn.Module) -> Cut:
         count = COUNTS.find(goal)
         whole = count.of(self.first, self.shape)
         relative = share * whole / count.of(network, self.shape)
