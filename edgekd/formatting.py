@@ -16,7 +16,7 @@ ABSENT = "–"
 NOISE = 1e-12
 MOST_DIGITS = 15
 # What emulates a runtime computes what the file says, step by step.
-UNOPTIMISED = ", unoptimised"
+UNOPTIMISED, BY_EMULATION = ", unoptimised", "by emulation"
 # A cost that is as near as this to the latency is not shown beside it.
 ALIKE = 0.02
 
@@ -150,6 +150,13 @@ def _cost(row: Row) -> str:
     return significant(cost) + between(part("ci95_p50", of="cost_ms")(row), significant)
 
 
+def notes_on_rows(rows: Iterable[Row]) -> list[str]:
+    """Return the sentences below a table of ``rows``: how costs, and places by emulation, are to be read."""
+    rows = list(rows)
+    found = [COST_SENTENCE] if shows_costs(rows) else []
+    return found + ([EMULATED_SENTENCE] if any(map(is_emulated, rows)) else [])
+
+
 def shows_costs(rows: Iterable[Row]) -> bool:
     """Tell whether other processes made an inference of some row visibly longer than its cost."""
     figures = [(part("p50", of="cost_ms")(row), part("p50", of="latency_ms")(row)) for row in rows]
@@ -162,23 +169,32 @@ def _against_teacher(row: Row) -> str:
 
 
 def runtime_text(runtime: str, built_for: str | None = None, emulated: bool = False) -> str:
-    """Name the runtime of a row's figures, or the file that was emulated where its own runtime is not here."""
+    """Name the runtime of a row's figures, or the one that was emulated where it is not here."""
     if not (emulated or runtime.endswith(UNOPTIMISED)):
         return runtime
-    return f"{built_for} file, checked by emulation" if built_for else "checked by emulation"
+    return f"{built_for} ({BY_EMULATION})" if built_for else BY_EMULATION
+
+
+def place_text(row: Row) -> str:
+    """Name the place of a row's figures: ``cpu, onnxruntime, 1 thread``, or ``orin, tensorrt (by emulation)``."""
+    threads = row.get("threads")
+    counted = [f"{threads} thread{'s' if threads != 1 else ''}"] if threads else []
+    return ", ".join([_where(row), *counted])
 
 
 def _runtime(row: Row) -> str:
-    return runtime_text(row["runtime"], row.get("emulates") or row.get("built_for"), is_emulated(row))
+    return runtime_text(row.get("runtime") or ABSENT, row.get("emulates") or row.get("built_for"), is_emulated(row))
 
 
 def is_emulated(row: Row) -> bool:
     """Tell whether the figures of a row are by emulation of a runtime that is not here."""
-    return row.get("emulates") is not None or row["runtime"].endswith(UNOPTIMISED)
+    return row.get("emulates") is not None or (row.get("runtime") or "").endswith(UNOPTIMISED)
 
 
 def _where(row: Row) -> str:
-    return f"{_device(row)} {'emulated' if is_emulated(row) else row['runtime']}"
+    # An emulated file's own device is not known to reports of before, and this machine is not it.
+    device = row.get("built_for_device") if is_emulated(row) else _device(row)
+    return ", ".join([*([device] if device else []), _runtime(row)])
 
 
 def _device(row: Row) -> str:
@@ -198,7 +214,7 @@ NAMES = (
 )
 # Instead of device and runtime, where a table is narrow.
 WHERE = Column("Where", _where, number=False)
-EMULATED_SENTENCE = "emulated: the file for that device, computed step by step on this machine."
+EMULATED_SENTENCE = f"{BY_EMULATION}: the file for that device, computed step by step on this machine."
 RESULTS = (
     Column("Size", lambda row: size(row.get("size_bytes"))),
     Column("Params", lambda row: count(row.get("params"))),

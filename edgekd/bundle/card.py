@@ -8,7 +8,7 @@ from edgekd.bundle.examples import examples
 from edgekd.bundle.golden_images import PREDICTIONS, GoldenImage
 from edgekd.bundle.manifest import RAW_MODEL, Manifest, Tensor
 from edgekd.bundle.target import BundleTarget
-from edgekd.formatting import COST_SENTENCE, Column, Row, columns, escape_markdown, markdown_table, shows_costs
+from edgekd.formatting import Column, Row, columns, escape_markdown, markdown_table, notes_on_rows
 from edgekd.plain_text import code
 from edgekd.preprocess import PADDING
 from edgekd.runtime import RUNTIMES
@@ -109,7 +109,7 @@ def metrics(measurements: Sequence[Row], task: Task) -> str:
     ]
     table = markdown_table(columns(measurements, result_columns(task.metrics)), measurements)
     legend = "Brackets hold 95 % intervals; – was not measured. Times faster is against the teacher."
-    legend += f" {COST_SENTENCE}" if shows_costs(measurements) else ""
+    legend = " ".join([legend, *notes_on_rows(measurements)])
     return "\n\n".join(["## Figures", table, legend, *(["\n".join(notes)] if notes else [])])
 
 

@@ -87,7 +87,7 @@ def promote(
     warnings = subject.warnings()
     kept = keep_files(report, file) if files else []
     kept += subject.save(file)
-    tell(f"{file}: {subject.name}, {', '.join(subject.rows)}")
+    tell(f"{file}: {subject.name}, {'; '.join(row.place_text for row in subject.rows.values())}")
     for path in kept:
         tell(f"{path}: {path.stat().st_size} bytes")
     for warning in warnings:
@@ -104,7 +104,7 @@ def show(verdict: "Verdict", baseline: Path, current: Path) -> None:
     # On a narrow terminal the reasons would break into syllables; those that matter follow the table.
     console.print(render_table(verdict, with_reasons=console.width >= WIDE))
     for finding in (*verdict.at("fail"), *verdict.at("warn")):
-        line = f"{finding.level}: {finding.metric} ({finding.place}): {finding.what}; {finding.advice}"
+        line = f"{finding.level}: {finding.metric} ({finding.where}): {finding.what}; {finding.advice}"
         console.print(plain_text.line(line), markup=False, soft_wrap=True)
     if not verdict.passed or verdict.at("better"):
         meant = "if this is meant" if not verdict.passed else "better than the baseline; to keep it"

@@ -60,7 +60,8 @@ def _new(question: Question, baseline: GateSubject) -> Finding:
         return new_figure(question)
     least = (min if metric.better == "higher" else max)(known, key=lambda place: known[place])
     found = quality(replace(question, baseline=baseline.rows[least]), metric)
-    return replace(found, what=f"{found.what}; this place is new, and compared with {least}")
+    known_as = baseline.rows[least].place_text
+    return replace(found, what=f"{found.what}; this place is new, and compared with {known_as}")
 
 
 def _both(bound: Finding | None, found: Finding) -> Finding:

@@ -75,7 +75,7 @@ def _other_teachers(baseline: GateSubject, current: GateSubject, policy: Policy)
             continue
         after = (now.teacher or TeacherFigures()).to_json()
         found += [
-            FactDifference(f"the teacher's {name} on {place}", value, after.get(name))
+            FactDifference(f"the teacher's {name} on {row.place_text}", value, after.get(name))
             for name, value in row.teacher.to_json().items()
             if value != after.get(name)
         ]

@@ -19,10 +19,10 @@ def render_markdown(verdict: Verdict) -> str:
 
 
 def _grave(finding: Finding) -> str:
-    where = escape_markdown(f"{finding.metric} ({finding.place})")
+    where = escape_markdown(f"{finding.metric} ({finding.where})")
     return f"- {MARKS[finding.level]} **{where}**: {escape_markdown(finding.what)}. {escape_markdown(finding.advice)}."
 
 
 def _cells(finding: Finding) -> str:
-    cells = (finding.place, finding.metric, finding.baseline, finding.current, finding.what)
+    cells = (finding.where, finding.metric, finding.baseline, finding.current, finding.what)
     return f"| {MARKS[finding.level]} | {' | '.join(map(escape_markdown, cells))} |"

@@ -28,7 +28,7 @@ def regression_free(report: Path | str, baseline: Path | str, policy: Path | str
     rules = load_policy(Path(policy) if policy is not None else None)
     verdict = check(load_subject(Path(baseline)), load_subject(Path(report)), rules)
     if not verdict.passed:
-        lines = [f"{each.metric} ({each.place}): {each.what}; {each.advice}" for each in verdict.at("fail")]
+        lines = [f"{each.metric} ({each.where}): {each.what}; {each.advice}" for each in verdict.at("fail")]
         raise AssertionError("\n".join([verdict.headline(), *lines]))
     return verdict
 

@@ -42,7 +42,9 @@ class Question:
     def fixed_finding(self, level: Level, values: Sequence[str], what: str, advice: str = "") -> Finding:
         """Return a finding of this level, whatever the rule's."""
         before, after = values
-        return Finding(self.place, self.metric, level, before, after, what, advice if level in ("fail", "warn") else "")
+        advice = advice if level in ("fail", "warn") else ""
+        row = self.current if self.current.runtime else self.baseline
+        return Finding(self.place, self.metric, level, before, after, what, advice, row.place_text)
 
 
 Judge = Callable[[Question], Finding]

@@ -7,6 +7,7 @@ from statistics import NormalDist
 from typing import Any, TypeVar
 
 from edgekd.bench.validity import INVALIDATING
+from edgekd.formatting import place_text
 from edgekd.strict_json import build_record
 from edgekd.tasks.evidence_file import EvidenceFile, compared_by_file
 from edgekd.tasks.metric import Evidence, Metric
@@ -67,6 +68,7 @@ class GateRow:
         right: a bit for each of the ``n`` test samples (:mod:`edgekd.stats.correct`), where these are right or wrong.
         evidence: a file with what other metrics need of each sample.
         kept: both of these as they are compared, by metric.
+        built_for_device: the devices that a file by emulation is for; baselines of before do not have it.
         latency_ms: the latency as a user saw it; ``cost_ms`` is without what other processes took.
         latency_vs_baseline: a run's alone: later runs are timed against the file of a baseline.
         valid: whether its times were measured as they should be; ``why_invalid`` says why not, of a run.
@@ -76,6 +78,7 @@ class GateRow:
     runtime: str | None = None
     threads: int | None = None
     built_for: str | None = None
+    built_for_device: str | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     n: int | None = None
     right: str | None = None
@@ -95,6 +98,11 @@ class GateRow:
     valid: bool = True
     why_invalid: str | None = field(default=None, compare=False)
     kept: Mapping[str, Evidence] = field(default_factory=dict, compare=False)
+
+    @property
+    def place_text(self) -> str:
+        """Return where it was measured, for people: ``cpu, onnxruntime, 1 thread``."""
+        return place_text(vars(self))
 
     def figure(self, metric: str) -> Any:
         """Return a metric, the task's or another, or None if it was not measured."""

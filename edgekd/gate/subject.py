@@ -52,13 +52,13 @@ class GateSubject:
         Raises:
             EdgekdError: it lacks what every later run is compared with.
         """
-        for place, row in self.rows.items():
+        for row in self.rows.values():
             if any(row.figure(metric.name) is None or metric.name not in row.kept for metric in self.task.metrics):
                 raise EdgekdError(
-                    f"{self.name} on {place} does not keep what was predicted for each test sample, so that no later "
-                    "run can be compared with it: run the recipe again with this version of edgekd"
+                    f"{self.name} on {row.place_text} does not keep what was predicted for each test sample, so that no "
+                    "later run can be compared with it: run the recipe again with this version of edgekd"
                 )
-        times = {place: row.latency_ratio for place, row in self.rows.items() if row.latency_ratio}
+        times = {row.place_text: row.latency_ratio for row in self.rows.values() if row.latency_ratio}
         found = ["it does not meet its own budget, which no later run is then held to"] if self.misses_budget else []
         found += [] if times else ["it has no ratio to the teacher's latency, so that a slower network will pass"]
         found += [

@@ -26,7 +26,7 @@ def render_table(verdict: Verdict, with_reasons: bool = True) -> Table:
         what = f"{finding.what}; {finding.advice}" if finding.advice else finding.what
         cells = (
             finding.level,
-            finding.place,
+            finding.where,
             finding.metric,
             finding.baseline,
             finding.current,

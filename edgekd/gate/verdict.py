@@ -9,7 +9,10 @@ ORDER: tuple[Level, ...] = ("fail", "warn", "better", "ok", "information")
 
 @dataclass(frozen=True)
 class Finding:
-    """The result for one metric at one place: ``what`` says by how much, how surely, and what was allowed."""
+    """The result for one metric at one place: ``what`` says by how much, how surely, and what was allowed.
+
+    ``place`` is the key of its rows in files, ``where`` its name for people.
+    """
 
     place: str
     metric: str
@@ -18,6 +21,7 @@ class Finding:
     current: str
     what: str
     advice: str = ""
+    where: str = "everywhere"
 
 
 @dataclass(frozen=True)

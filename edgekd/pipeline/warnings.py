@@ -64,8 +64,7 @@ def disagreement(label: str, file: FileRecord) -> list[schema.Note]:
     if agreement >= LEAST_AGREEMENT:
         return []
     where = f"; it departs from what the file says at {file.departs_at}" if file.departs_at else ""
-    emulated = runtime_text(file.runtime, file.profile) != file.runtime
-    runtime = f"its file for {file.profile}, by emulation" if emulated else file.runtime
+    runtime = runtime_text(file.runtime, file.profile)
     message = f"{label} predicts as PyTorch does on only {agreement:.1%} of the test samples in {runtime}{where}"
     return [schema.Note(code="runtime_disagrees", message=message)]
 

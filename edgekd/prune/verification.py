@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from edgekd.errors import first_line
+from edgekd.errors import ModelError, first_line
 from edgekd.prune.call_trace import CallTrace, FunctionCall, failing_operation
 from edgekd.prune.graph import ChannelGraph
 from edgekd.prune.groups import ChannelGroup, unscored

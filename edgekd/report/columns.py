@@ -64,7 +64,7 @@ def precision_sentence(profile: LayersUnderRoofs) -> str:
 def baseline_sentences(rows: Iterable[Row]) -> list[str]:
     """Return a sentence for each row that was timed in turns with a baseline's own file."""
     return [
-        f"{row.model} on {row.place} takes {significant(found.ratio)}"
+        f"{row.model} on {row.place_text} takes {significant(found.ratio)}"
         f"{between(found.ci95, significant)} times as long as the baseline's file "
         f"{found.baseline_sha256[:12]}, timed in turns{'' if found.valid else ' (disturbed measurement)'}."
         for row in rows

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from edgekd.errors import EdgekdError
-from edgekd.formatting import ABSENT, COST, Column, shows_costs
+from edgekd.formatting import ABSENT, COST, Column, place_text, shows_costs
 from edgekd.records.facts import facts_of
 from edgekd.report.deployed import deployed
 from edgekd.report.paired import ONE_SIDED, Placed, difference, shown_difference
@@ -43,7 +43,7 @@ def run_columns(reports: Reports) -> list[Column]:
         Column("Verdict", lambda run: run["verdict"], number=False),
         *(by_heading[heading] for heading in (metric.heading, *in_short)),
         Column("Network", lambda run: f"{run['model']}, {run['precision']}", number=False),
-        Column("Runtime", lambda run: run["runtime"], number=False),
+        Column("Where", place_text, number=False),
         *(by_heading[heading] for heading in IN_DETAIL),
     ]
 

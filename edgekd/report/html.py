@@ -19,7 +19,7 @@ from edgekd.report.reliability import reliability_pictures
 from edgekd.report.roofline import profile_pictures
 from edgekd.report.schema import Report, StageRecord
 from edgekd.report.steps import steps
-from edgekd.report.verdict import cost_sentences, figures, headline, lines, warning_lines
+from edgekd.report.verdict import figures, headline, lines, sentences, warning_lines
 from edgekd.stages import STAGES
 from edgekd.tasks.metric import result_columns
 
@@ -65,7 +65,7 @@ def render_html(report: Report, folder: Path | None = None) -> str:
         results=results,
         metric=metrics[0],
         kinds=checked.kind.outputs,
-        sentences=[*cost_sentences(checked), *baseline_sentences(checked.rows)],
+        sentences=[*sentences(checked), *baseline_sentences(checked.rows)],
         details=[column for column in columns(rows, DETAILS) if column.heading != "File"],
         key_columns=sum(column in NAMES for column in results),
         pictures=pictures(checked),
@@ -127,7 +127,7 @@ def link(path: str) -> Markup:
 
 def files_of(report: Report) -> list[tuple[str, str]]:
     """Return what lies next to the page, with its meaning."""
-    files = {row.file: f"{row.model} in {row.precision}, for {row.place}" for row in report.rows if row.file}
+    files = {row.file: f"{row.model} in {row.precision}, for {row.place_text}" for row in report.rows if row.file}
     return [*files.items(), *FILES.items()]
 
 

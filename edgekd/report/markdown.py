@@ -4,7 +4,7 @@ from edgekd.formatting import columns, escape_markdown, markdown_table
 from edgekd.plain_text import code
 from edgekd.report.advice import next_steps
 from edgekd.report.schema import Report
-from edgekd.report.verdict import cost_sentences, figures, headline, lines, warning_lines
+from edgekd.report.verdict import figures, headline, lines, sentences, warning_lines
 from edgekd.tasks.metric import result_columns
 
 
@@ -17,7 +17,7 @@ def render_markdown(report: Report) -> str:
         checks(report),
         advice(report),
         markdown_table(columns(rows, result_columns(report.metrics)), rows) if rows else "",
-        *cost_sentences(report),
+        *sentences(report),
         escape_markdown(breakdown.panel().short) if breakdown else "",
         "\n".join(f"- {escape_markdown(str(warning))}" for warning in warning_lines(report)),
     ]

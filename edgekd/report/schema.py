@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 from typing_extensions import Self
 
 from edgekd.errors import EdgekdError
+from edgekd.formatting import place_text
 from edgekd.records import shape
 from edgekd.records.evidence import WITH_REPORT, kept_evidence
 from edgekd.records.readers import Malformed
@@ -157,8 +158,13 @@ class Row(ReportPart):
 
     @property
     def place(self) -> str:
-        """Return where it was measured, as ``cpu, onnxruntime, 1 thread``."""
+        """Return what tells where it was measured from other places, for files."""
         return place_of(self.model_dump(include=set(PLACE)))
+
+    @property
+    def place_text(self) -> str:
+        """Return where it was measured, for people: ``cpu, onnxruntime, 1 thread``."""
+        return place_text(self.model_dump(include={*PLACE, "built_for_device", "emulates"}))
 
 
 class Check(ReportPart):

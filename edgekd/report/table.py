@@ -8,11 +8,11 @@ from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from edgekd.formatting import EMULATED_SENTENCE, WHERE, Column, Row, columns, is_emulated
+from edgekd.formatting import WHERE, Column, Row, columns
 from edgekd.plain_text import line
 from edgekd.report.advice import next_steps
 from edgekd.report.schema import Report
-from edgekd.report.verdict import cost_sentences, figures, headline, lines, warning_lines
+from edgekd.report.verdict import figures, headline, lines, sentences, warning_lines
 from edgekd.tasks.metric import result_columns
 
 NARROW = 100
@@ -22,8 +22,8 @@ LEFT_OUT_WHEN_NARROW = {"Params", "MACs"}
 def render_table(report: Report, files: Mapping[str, Path] | None = None) -> Group:
     """Return the rows, the warnings, the paths of ``files`` and the verdict, for ``rich.print``."""
     warnings = [Text(line(f"warning: {each}"), style="yellow") for each in warning_lines(report)]
-    sentences = [Text(line(each)) for each in cost_sentences(report)]
-    return Group(Results(report), *sentences, *warnings, render_verdict(report, files))
+    below = [Text(line(each)) for each in sentences(report)]
+    return Group(Results(report), *below, *warnings, render_verdict(report, files))
 
 
 def render_verdict(report: Report, files: Mapping[str, Path] | None = None) -> Group:
@@ -49,8 +49,6 @@ class Results:
         yield Text(line(self.report.name), style="bold italic")
         if rows:
             yield results(shown, rows, ("Times faster", *(metric.heading for metric in metrics)))
-            if is_merged and any(map(is_emulated, rows)):
-                yield Text(EMULATED_SENTENCE)
 
 
 def results(shown: Sequence[Column], rows: Sequence[Row], with_intervals: Sequence[str]) -> Table:

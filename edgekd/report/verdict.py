@@ -7,12 +7,11 @@ from typing import NamedTuple
 
 from edgekd.formatting import (
     ABSENT,
-    COST_SENTENCE,
     differ,
     exceeds,
     format_distinct,
     in_times,
-    shows_costs,
+    notes_on_rows,
     significant,
 )
 from edgekd.report.deployed import is_teacher, network_rows
@@ -135,9 +134,9 @@ def space(unit: str) -> str:
     return unit if not unit or unit.startswith("×") else f" {unit}"
 
 
-def cost_sentences(report: Report) -> list[str]:
-    """Return the sentence that tells costs and latencies apart, where other processes were at work."""
-    return [COST_SENTENCE] if shows_costs(row.to_json() for row in report.rows) else []
+def sentences(report: Report) -> list[str]:
+    """Return the sentences below the table of the rows."""
+    return notes_on_rows(row.to_json() for row in report.rows)
 
 
 class WarningLine(NamedTuple):
@@ -205,4 +204,4 @@ def row_note(code: str, rows: list[tuple[Row, str]]) -> WarningLine:
 
 
 def row_name(row: Row) -> str:
-    return f"{row.model}, {row.precision}, {row.runtime}"
+    return f"{row.model} ({row.precision}) on {row.place_text}"

@@ -222,8 +222,8 @@ def test_a_target_that_cannot_be_measured_is_a_warning_with_a_code(again, tmp_pa
     shown = [row.to_json() for row in report.rows if row.model == "distilled" and row.file]
     runtime, device = (column.cell for column in columns(shown, ()) if column.heading in ("Device", "Runtime"))
     assert {(device(row), runtime(row)) for row in shown} == {
-        ("jetson", "tensorrt file, checked by emulation"),
-        ("pi", "onnxruntime-arm file, checked by emulation"),
+        ("jetson", "tensorrt (by emulation)"),
+        ("pi", "onnxruntime-arm (by emulation)"),
     }
 
 

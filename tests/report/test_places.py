@@ -3,6 +3,7 @@
 from rich.console import Console
 
 from edgekd.formatting import columns
+from edgekd.gate.row import GateRow
 from edgekd.report.labels import row_labels
 from edgekd.report.markdown import render_markdown
 from edgekd.report.schema import Report, Row
@@ -38,12 +39,12 @@ def printed(found: Report, width: int) -> list[str]:
 def test_rows_name_their_device_and_an_emulated_file_what_it_is() -> None:
     markdown = render_markdown(report(*PLACES))
     assert "| Model | Runtime | Device | Precision |" in markdown
-    assert "| quantized | onnxruntime-arm file, checked by emulation | raspberry | int8 |" in markdown
-    assert "| quantized | tensorrt file, checked by emulation | jetson | int8 |" in markdown
+    assert "| quantized | onnxruntime-arm (by emulation) | raspberry | int8 |" in markdown
+    assert "| quantized | tensorrt (by emulation) | jetson | int8 |" in markdown
     assert "unoptimised" not in markdown
     # Reports of before do not say so by a key of its own.
     old = [{"model": "a", "precision": "int8", **PLACES[1], "emulates": None, "built_for_device": None}]
-    assert columns(old, ())[1].cell(old[0]) == "tensorrt file, checked by emulation"
+    assert columns(old, ())[1].cell(old[0]) == "tensorrt (by emulation)"
     assert [column.heading for column in columns(old, ())] == ["Model", "Runtime", "Precision"]
 
 
@@ -51,10 +52,24 @@ def test_eighty_columns_hold_all_of_it_without_broken_words() -> None:
     lines = printed(report(*PLACES), 80)
     assert max(map(len, lines)) <= 80 and "…" not in "".join(lines)
     assert lines[1].split() == ["Model", "Where", "Precision", "Accuracy", "Size", "p50", "ms", "Times", "faster"]
-    assert "emulated: the file for that device, computed step by step on this machine." in lines
+    assert "by emulation: the file for that device, computed step by step on this machine." in lines
     wide = printed(report(*PLACES), 140)
-    assert "Device" in wide[1] and "Runtime" in wide[1] and not any(line.startswith("emulated:") for line in wide)
+    assert "Device" in wide[1] and "Runtime" in wide[1]
     assert "Device" not in printed(report(PLACES[2]), 80)[1]
+
+
+def test_one_name_for_a_place_everywhere() -> None:
+    found = report(*PLACES)
+    assert [row.place_text for row in found.rows[:3]] == [
+        "raspberry, onnxruntime-arm (by emulation)",
+        "jetson, tensorrt (by emulation)",
+        "cpu, onnxruntime, 1 thread",
+    ]
+    row = GateRow(**{key: value for key, value in PLACES[1].items() if key != "emulates"})
+    assert row.place_text == "jetson, tensorrt (by emulation)"
+    # What tells the rows of files apart stays as it was.
+    assert found.rows[1].place == "cpu, onnxruntime, unoptimised, file for tensorrt"
+    assert GateRow(runtime="onnxruntime, unoptimised", built_for="tensorrt").place_text == "tensorrt (by emulation)"
 
 
 def test_a_point_is_called_by_profile_and_device() -> None:
