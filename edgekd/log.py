@@ -6,12 +6,19 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
+from shutil import get_terminal_size
+from typing import TextIO
 
-from edgekd.plain_text import lines
+from edgekd.plain_text import lines, wrapped
 
 PACKAGE = logging.getLogger("edgekd")
 # Else logging would print warnings for a program that has not configured it.
 PACKAGE.addHandler(logging.NullHandler())
+
+
+def for_stream(stream: TextIO, text: str) -> str:
+    """Return lines for people, escaped, and in a terminal wrapped between words."""
+    return wrapped(lines(text), get_terminal_size().columns) if stream.isatty() else lines(text)
 
 
 class CommandHandler(logging.Handler):
@@ -20,7 +27,7 @@ class CommandHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         message = record.getMessage()
         text = f"warning: {message}" if record.levelno >= logging.WARNING else message
-        sys.stderr.write(lines(text) + "\n")
+        sys.stderr.write(for_stream(sys.stderr, text) + "\n")
         sys.stderr.flush()
 
 

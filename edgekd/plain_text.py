@@ -7,6 +7,7 @@ reads the output. What cannot be shown is written as Python writes it, such as `
 """
 
 import re
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,8 @@ COMMAND = re.compile(rf":(?=:(?:{'|'.join(COMMANDS)})\b)|#(?=#(?:\[|vso\[))", re
 MARKDOWN = re.compile(r"([\\`*_\[\]<>|#~&$])")
 # Bare addresses become links and names call people, whatever stands before them.
 LINKED = re.compile(r"(?i)@(?=\w)|:(?=//)|(?<=\bwww)\.")
+QUOTED = re.compile(r"'edgekd [^']*'")
+GLUE = "\0"
 STARTS = re.compile(r"^([-+](?=\s)|[-=](?=[-=]*$)|\d+(?=[.)](\s|$)))")
 
 
@@ -33,6 +36,23 @@ def line(text: str) -> str:
 def lines(text: str) -> str:
     """Return ``text``, whose line breaks are meant, for a terminal or a log."""
     return "\n".join(map(line, text.split("\n")))
+
+
+def wrapped(text: str, width: int) -> str:
+    """Return ``text`` in lines of at most ``width`` columns, broken between words; a command in quotes is one word.
+
+    A line goes on two columns to the right of its own beginning.
+    """
+    return "\n".join(part for each in text.split("\n") for part in _wrapped(each, width))
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    if len(text) <= width:
+        return [text]
+    glued = QUOTED.sub(lambda found: found[0].replace(" ", GLUE), text)
+    further = " " * (len(text) - len(text.lstrip()) + 2)
+    found = textwrap.wrap(glued, width, subsequent_indent=further, break_long_words=False, break_on_hyphens=False)
+    return [each.replace(GLUE, " ") for each in found]
 
 
 def rich(text: str) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgekd import plain_text
+from edgekd.cli.output import tell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,7 +118,7 @@ def verify(
     if result:
         line += f"; {result.n} golden samples within {result.steps:g} steps of {result.step:.3g}"
         line += f", and {', '.join(result.others)} within theirs" if result.others else ""
-    typer.echo(plain_text.lines(line))
+    tell(line)
 
 
 def golden_test(folder: Path) -> "SelfTest":
@@ -139,15 +140,39 @@ def show(folder: Folder, as_json: AsJson = False) -> None:
     from edgekd.bundle.verify import verify as check
 
     manifest = check(folder)
-    typer.echo(json.dumps(manifest.to_json(), indent=1) if as_json else plain_text.lines(summary(manifest)))
+    if as_json:
+        typer.echo(json.dumps(manifest.to_json(), indent=1))
+        return
+    tell(summary(manifest))
+    show_measurements(manifest)
+
+
+def show_measurements(manifest: "Manifest") -> None:
+    """Print the table of what was measured."""
+    import sys
+
+    from rich.console import Console
+
+    from edgekd.bundle.manifest import REMEDY
+    from edgekd.formatting import notes_on_rows
+    from edgekd.report.row_table import Rows
+    from edgekd.tasks.registry import TASKS
+
+    rows = manifest.measurements
+    # A newer edgekd may have packed it.
+    task = TASKS.get(manifest.task)
+    if rows:
+        console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
+        console.print(Rows(rows, task.metrics if task else ()))
+    for note in notes_on_rows(rows):
+        tell(note)
+    if task is None:
+        tell(f"This edgekd knows no task {manifest.task!r}, so its metrics are not shown; {REMEDY}.")
 
 
 def summary(manifest: "Manifest") -> str:
-    from edgekd.bundle.manifest import REMEDY
-    from edgekd.formatting import columns, markdown_table, size
+    from edgekd.formatting import size
     from edgekd.plain_text import line
-    from edgekd.tasks.metric import result_columns
-    from edgekd.tasks.registry import TASKS
 
     tensors = [
         line(f"{kind}  {each.name}  {each.datatype} {list(each.shape)}{bounds_text(each)}")
@@ -155,11 +180,6 @@ def summary(manifest: "Manifest") -> str:
         for each in group
     ]
     files = [line(f"{file.path}  {size(file.bytes)}  {file.role}") for file in manifest.files]
-    rows = manifest.measurements
-    # A newer edgekd may have packed it.
-    task = TASKS.get(manifest.task)
-    metrics = task.metrics if task else ()
-    unknown = [] if task else [f"This edgekd knows no task {manifest.task!r}, so its metrics are not shown; {REMEDY}."]
     return "\n".join(
         [
             f"{manifest.name}, predicts with {manifest.model}",
@@ -172,8 +192,6 @@ def summary(manifest: "Manifest") -> str:
             ),
             *(line(f"{option}  {option_text(value)}") for option, value in manifest.decoder_by_label.items()),
             *files,
-            *([markdown_table(columns(rows, result_columns(metrics)), rows)] if rows else []),
-            *unknown,
         ]
     )
 
@@ -210,23 +228,17 @@ def diff(
 
 
 def show_differences(found: "Sequence[Difference]", a: str, b: str) -> None:
-    import sys
-
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    """Print for each part the items that differ, as a list: paths of items are too long for a table's cells."""
     if not found:
-        console.print("nothing differs", markup=False)
+        tell("nothing differs")
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("Part", "Item", a, b):
-        table.add_column(Text(plain_text.line(heading)), overflow="fold")
-    for each in found:
-        cells = (each.part, each.item, cell(each.a), cell(each.b))
-        table.add_row(*(Text(plain_text.line(text)) for text in cells))
-    console.print(table)
+    tell(f"A  {plain_text.line(a)}\nB  {plain_text.line(b)}")
+    for part in dict.fromkeys(each.part for each in found):
+        tell(part)
+        for each in found:
+            if each.part == part:
+                tell(plain_text.line(f"  {each.item}: {cell(each.a)} → {cell(each.b)}"))
+    tell(f"{len(found)} difference{'s' if len(found) > 1 else ''}")
 
 
 def cell(value: object) -> str:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgekd import plain_text
 from edgekd.cli.output import tell
 from edgekd.log import get_logger
 
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 logger = get_logger(__name__)
 
 NOT_MET = 2
-WIDE = 110
 SUMMARY = "GITHUB_STEP_SUMMARY"
 
 baseline_app = typer.Typer(
@@ -100,18 +98,12 @@ def show(verdict: "Verdict", baseline: Path, current: Path) -> None:
     from edgekd.gate.files import has_files
     from edgekd.gate.table import render_table
 
-    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
-    # On a narrow terminal the reasons would break into syllables; those that matter follow the table.
-    console.print(render_table(verdict, with_reasons=console.width >= WIDE))
-    for finding in (*verdict.at("fail"), *verdict.at("warn")):
-        line = f"{finding.level}: {finding.metric} ({finding.where}): {finding.what}; {finding.advice}"
-        console.print(plain_text.line(line), markup=False, soft_wrap=True)
-    if not verdict.passed or verdict.at("better"):
-        meant = "if this is meant" if not verdict.passed else "better than the baseline; to keep it"
-        files = has_files(baseline)
-        run = current.parent if files and current.is_file() else current
-        way = f"edgekd baseline promote {run} {baseline}{' --files' if files else ''}"
-        console.print(plain_text.line(f"{meant}: {way}"), markup=False, soft_wrap=True)
+    # A log has room for a reason in one line.
+    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+    files = has_files(baseline)
+    run = current.parent if files and current.is_file() else current
+    promote = f"edgekd baseline promote {run} {baseline}{' --files' if files else ''}"
+    console.print(render_table(verdict, promote), crop=False)
 
 
 def append(path: Path, text: str) -> None:

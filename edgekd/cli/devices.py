@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgekd import plain_text
 from edgekd.cli.output import tell
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from edgekd.devices.registry import Device
 
 app = typer.Typer(
@@ -99,7 +100,7 @@ def layers(
     leave_on_signal()
     with Remote(device) as remote:
         found = engine_layers(remote, model, batch, seconds)
-    typer.echo(json.dumps(found.to_json(), indent=1) if as_json else plain_text.lines("\n".join(describe(found, top))))
+    show(found.to_json(), describe(found, top), as_json)
 
 
 @app.command()
@@ -120,7 +121,7 @@ def dla(
     leave_on_signal()
     with Remote(device) as remote:
         found = dla_report(remote, model, core)
-    typer.echo(json.dumps(found.to_json(), indent=1) if as_json else plain_text.lines("\n".join(describe(found))))
+    show(found.to_json(), describe(found), as_json)
 
 
 @app.command()
@@ -135,4 +136,11 @@ def probe(name: Name, as_json: AsJson = False) -> None:
     device = find_device(name)
     leave_on_signal()
     found = ask(device) if device.ssh else probe_local(device)
-    typer.echo(json.dumps(found.to_json(), indent=1) if as_json else plain_text.lines("\n".join(describe(found))))
+    show(found.to_json(), describe(found), as_json)
+
+
+def show(document: object, words: "Iterable[str]", as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(document, indent=1))
+    else:
+        tell("\n".join(words))

@@ -12,7 +12,7 @@ import typer
 from typer.main import get_command, get_group
 
 from edgekd.errors import EdgekdError, first_line
-from edgekd.plain_text import lines
+from edgekd.log import for_stream
 
 OVERVIEW = """\
 edgekd makes a network small and fast for the device it must run on,
@@ -155,5 +155,5 @@ def unexpected(error: Exception) -> str:
 
 
 def fail(message: str, code: int) -> NoReturn:
-    sys.stderr.write(lines(f"error: {message}") + "\n")
+    sys.stderr.write(for_stream(sys.stderr, f"error: {message}") + "\n")
     sys.exit(code)

@@ -3,13 +3,13 @@
 import sys
 from collections.abc import Iterable
 
-from edgekd.plain_text import lines
+from edgekd.log import for_stream
 from edgekd.runtime import RUNTIMES
 
 
 def tell(text: str) -> None:
     """Print lines for people on standard output."""
-    sys.stdout.write(lines(text) + "\n")
+    sys.stdout.write(for_stream(sys.stdout, text) + "\n")
     sys.stdout.flush()
 
 

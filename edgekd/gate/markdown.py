@@ -13,8 +13,8 @@ def render_markdown(verdict: Verdict) -> str:
     parts += ["\n".join(_grave(finding) for finding in (*verdict.at("fail"), *verdict.at("warn")))]
     rows = [_cells(finding) for finding in verdict.findings]
     parts += ["\n".join(["| | Where | Metric | Baseline | Now | |", "|---|---|---|---:|---:|---|", *rows])]
-    if verdict.passed and verdict.at("better"):
-        parts.append(f"Better than the baseline: keep it with `{PROMOTE}`.")
+    if verdict.passed and (why := verdict.why_promote()):
+        parts.append(f"{escape_markdown(why.capitalize())}: `{PROMOTE}`")
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from edgekd.errors import EdgekdError
 from edgekd.formatting import ABSENT, exceeds, format_distinct, in_hundredths
-from edgekd.gate.question import RETRAIN, Judge, Question, confidently, decimals, missing, shown, signed, worse
+from edgekd.gate.question import RETRAIN, Judge, Question, amounts, confidently, decimals, missing, shown, signed, worse
 from edgekd.gate.row import TimeRatio
+from edgekd.gate.rules import is_share
 from edgekd.gate.verdict import Finding
 from edgekd.registry import Registry
 
@@ -154,8 +155,9 @@ def counted(question: Question) -> Finding:
         question.rule.direction
     ]
     allowed = question.rule.allows(before)
-    by, limit = shown(question.metric, abs(after - before), allowed)
-    share = f" ({signed(format_distinct([after / before - 1, 0], in_hundredths, 2)[0])}%)" if before else ""
+    by, limit = amounts(question.metric, abs(after - before), allowed)
+    is_relative = before and not is_share(question.metric)
+    share = f" ({signed(format_distinct([after / before - 1, 0], in_hundredths, 2)[0])}%)" if is_relative else ""
     direction = f"{'-' if after < before else '+'}{by}{share}" if after != before else "as before"
     what = f"{direction}; allowed {limit}"
     level = worse(worsening, worsening, allowed, question.rule, before)

@@ -115,6 +115,13 @@ def shown(metric: str, *values: float) -> list[str]:
     return [f"{text} {unit}".rstrip() for text in format_distinct(values, significant, 3)]
 
 
+def amounts(metric: str, *values: float) -> list[str]:
+    """Format differences of ``metric`` with their unit, those of shares in points."""
+    if not is_share(metric):
+        return shown(metric, *values)
+    return [f"{text} points" for text in format_distinct([*values, 0, 1], in_hundredths, 1)[: len(values)]]
+
+
 def decimals(value: float, places: int) -> str:
     return f"{value:.{places}f}"
 

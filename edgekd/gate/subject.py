@@ -55,8 +55,8 @@ class GateSubject:
         for row in self.rows.values():
             if any(row.figure(metric.name) is None or metric.name not in row.kept for metric in self.task.metrics):
                 raise EdgekdError(
-                    f"{self.name} on {row.place_text} does not keep what was predicted for each test sample, so that no "
-                    "later run can be compared with it: run the recipe again with this version of edgekd"
+                    f"{self.name} on {row.place_text} does not keep what was predicted for each test sample, so that "
+                    "no later run can be compared with it: run the recipe again with this version of edgekd"
                 )
         times = {row.place_text: row.latency_ratio for row in self.rows.values() if row.latency_ratio}
         found = ["it does not meet its own budget, which no later run is then held to"] if self.misses_budget else []

@@ -1,5 +1,6 @@
 """The gate's result: one finding for each metric of each row."""
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -51,9 +52,18 @@ class Verdict:
         """Return the verdict in one line."""
         failed, warned, better = (len(self.at(level)) for level in ("fail", "warn", "better"))
         said = f"{failed} of {len(self.findings)} checks failed" if failed else "passed"
-        more = [f"{warned} to look at"] if warned else []
+        more = [f"{warned} warning{'s' if warned > 1 else ''}"] if warned else []
         more += [f"{better} better than the baseline"] if better else []
         return f"{self.name}: {', '.join([said, *more])}"
+
+    def why_promote(self) -> str | None:
+        """Return when the run is worth being the baseline, or None where it is as good as the baseline."""
+        if not self.passed:
+            return "if this is meant"
+        if not self.at("better"):
+            return None
+        doubts = f", with warnings on {_metrics(self.at('warn'))}" if self.at("warn") else ""
+        return f"better in {_metrics(self.at('better'))}{doubts}; to keep it"
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -62,3 +72,7 @@ class Verdict:
             "passed": self.passed,
             "findings": [asdict(finding) for finding in self.findings],
         }
+
+
+def _metrics(findings: Iterable[Finding]) -> str:
+    return ", ".join(dict.fromkeys(each.metric for each in findings))

@@ -72,7 +72,9 @@ def test_the_command(edgekd: Callable[..., Any], bundle: Path, parts: dict[str, 
     pack(again, **parts | {"task": Classification(("[dark]", "left", "right"))})
     done = edgekd("bundle", "diff", bundle, again)
     assert done.code == 2
-    assert ["labels", "0", "dark", "[dark]"] in [line.split() for line in done.out.splitlines()]
+    lines = done.out.splitlines()
+    assert lines[:2] == [f"A  {bundle}", f"B  {again}"] and lines[-1] == f"{len(lines) - 3 - 3} differences"
+    assert lines[lines.index("labels") + 1] == "  0: dark → [dark]"
     done = edgekd("bundle", "diff", bundle, again, "--json")
     document = json.loads(done.out)
     assert (done.code, document["equal"]) == (2, False)

@@ -9,6 +9,7 @@ from edgekd.gate import check, load_subject
 from edgekd.gate.junit import render_junit
 from edgekd.gate.markdown import render_markdown
 from edgekd.gate.table import render_table
+from edgekd.gate.verdict import Verdict
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def verdict(run_folder):
 
 
 def test_the_headline_counts(verdict):
-    assert verdict.headline() == "toy: 1 of 9 checks failed, 1 to look at, 1 better than the baseline"
+    assert verdict.headline() == "toy: 1 of 9 checks failed, 1 warning, 1 better than the baseline"
 
 
 def test_markdown_tells_what_is_wrong_first(verdict):
@@ -52,9 +53,24 @@ def test_json_is_plain(verdict):
     assert document["findings"][0]["metric"] == "size_bytes"
 
 
-def test_a_narrow_table_has_no_reasons(verdict):
+def test_eighty_columns_hold_the_reasons_in_whole_words_and_end_with_the_verdict(verdict):
     written = io.StringIO()
-    Console(width=80, file=written).print(render_table(verdict, with_reasons=False))
-    text = written.getvalue()
-    assert all(finding.metric in text for finding in verdict.findings)
-    assert max(map(len, text.splitlines())) <= 80
+    Console(width=80, file=written).print(render_table(verdict, "edgekd baseline promote RUN BASELINE"))
+    lines = written.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80 and "…" not in written.getvalue()
+    assert lines[0].strip() == "cpu, onnxruntime, 1 thread" and lines[1].split()[-1] == "What"
+    words = {word for finding in verdict.findings for word in finding.what.split()}
+    assert words <= set(written.getvalue().split())
+    assert lines[-2:] == [
+        "if this is meant: edgekd baseline promote RUN BASELINE",
+        "toy: 1 of 9 checks failed, 1 warning, 1 better than the baseline",
+    ]
+
+
+def test_what_is_better_and_what_warns_are_one_verdict(run_folder):
+    after = {"params": 20_000, "latency_vs_teacher": {"ratio": 0.265, "ci95": [0.24, 0.29]}}
+    verdict = check(load_subject(run_folder("before")), load_subject(run_folder("after", **after)))
+    why = "better in params, with warnings on latency_ratio; to keep it"
+    assert (verdict.passed, verdict.why_promote()) == (True, why)
+    assert render_markdown(verdict).splitlines()[-1].startswith("Better in params, with warnings on latency\\_ratio;")
+    assert Verdict.of("same", list(verdict.at("warn"))).why_promote() is None
