@@ -85,7 +85,7 @@ class Target(Section):
     )
     threads: int = Field(default=1, ge=1, description="threads that the runtime may use")
     architecture: Literal["x86_64", "aarch64", "x86", "arm"] | None = Field(
-        default=None, description="of the device's processor, where the device is not registered and cannot be asked"
+        default=None, description="of the processor, where the device is not registered and the runtime's files differ by it"
     )
 
     @field_validator("architecture")

@@ -122,6 +122,11 @@ class Runtime:
         """Tell whether one of its packages is there, without importing it."""
         return any(find_spec(package) is not None for package in self.packages)
 
+    @property
+    def asks_for_architecture(self) -> bool:
+        """Tell whether a processor's architecture decides which profile its files are written for."""
+        return len({profile.architectures for profile in self.profiles}) > 1
+
     def profile_for(self, architecture: str | None) -> Profile:
         """Return the profile whose files run on a processor of ``architecture``, or on one that is not known."""
         fitting = (each for each in self.profiles if not each.architectures or architecture in each.architectures)

@@ -62,7 +62,7 @@ def must_be_known(target: Target, registry: Mapping[str, Device]) -> None:
     name = target.device
     if name in LOCAL and target.architecture:
         raise DeviceError(f"{name} is this machine, whose architecture is known: leave it out")
-    if name not in registry and target.architecture is None:
+    if name not in registry and target.architecture is None and RUNTIMES[target.runtime].asks_for_architecture:
         raise DeviceError(
             f"{name!r} is not in the device registry, and has no architecture{nearest(name, registry)}; add it "
             f"('edgekd devices add {name if NAME.fullmatch(name) else 'NAME'} --ssh user@host'), or give the target "

@@ -7,8 +7,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from edgekd.bundle.target import file_for
-from edgekd.devices.registry import LOCAL
+from edgekd.devices.registry import LOCAL, devices
 from edgekd.errors import ExportError
+from edgekd.nearest import nearest
 from edgekd.profiles import PROFILES, must_serve
 from edgekd.recipe import Recipe, Target
 from edgekd.runtime import DEFAULT, RUNTIMES, Profile, Runtime
@@ -125,7 +126,8 @@ def why_not_measured(target: Target) -> str:
     if target.device in LOCAL:
         return _why_not_here(RUNTIMES[target.runtime])
     return (
-        f"{target.device} is not in the device registry; 'edgekd devices add {target.device} --ssh user@host' adds it"
+        f"{target.device} is not in the device registry{nearest(target.device, devices())}; "
+        f"'edgekd devices add {target.device} --ssh user@host' adds it"
     )
 
 

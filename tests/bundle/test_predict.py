@@ -247,7 +247,7 @@ def test_command_verify(bundle: Path) -> None:
 def test_command_show(bundle: Path) -> None:
     text = RUN.invoke(bundle_app, ["show", str(bundle)], catch_exceptions=False).output
     assert "input  input  FP32 [-1, 1, 8, 8]" in text and "labels  dark, left, right" in text
-    assert "| quantized |" in text
+    assert "\nquantized  " in text
     shown = json.loads(RUN.invoke(bundle_app, ["show", str(bundle), "--json"], catch_exceptions=False).output)
     assert shown == json.loads(json.dumps(verify(bundle).to_json()))
 

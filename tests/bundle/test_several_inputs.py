@@ -376,5 +376,5 @@ def test_a_task_that_this_edgekd_does_not_know(bundle: Path, edgekd: Callable[..
     """A newer one packed it; verify passes it, so show must say what it can."""
     reseal(bundle, lambda document: document.update(task="pose", decoder={}, schema_version=2))
     done = edgekd("bundle", "show", bundle)
-    assert "task  pose" in done.out and "| quantized |" in done.out
+    assert "task  pose" in done.out and "\nquantized  " in done.out
     assert "knows no task 'pose', so its metrics are not shown; read it with the edgekd that packed it" in done.out

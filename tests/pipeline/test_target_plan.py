@@ -17,7 +17,7 @@ BOARDS = """\
 targets:
   - {device: cpu, runtime: onnxruntime}
   - {device: pi, architecture: arm, threads: 4}
-  - {device: orin, runtime: tensorrt, architecture: arm}
+  - {device: orin, runtime: tensorrt}
 """
 
 
@@ -103,6 +103,10 @@ def test_a_device_that_is_not_known_is_a_mistake_with_two_ways_out(tmp_path):
     assert "'desc' is not in the device registry, and has no architecture (did you mean 'desk'?)" in lines[1]
     assert "'edgekd devices add desc --ssh user@host'" in lines[1] and "'architecture: arm'" in lines[1]
     assert "'edgekd devices add NAME --ssh user@host'" in lines[2]
+    # TensorRT's file is the same for every processor, so that none is asked for.
+    plan = unwrapped(said(tmp_path, RECIPE + "targets: [{device: desc, runtime: tensorrt}]\n"))
+    assert "model.desc.onnx, for TensorRT" in plan
+    assert "desc is not in the device registry (did you mean 'desk'?)" in plan
     with pytest.raises(DeviceError, match="targets: 'desc' is not in the device registry"):
         resolve_targets(load_recipe(write_recipe(tmp_path, RECIPE + "targets: [{device: desc}]\n")))
 
