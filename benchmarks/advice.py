@@ -69,6 +69,7 @@ def followed(name: str, recipe: Path, settings: Settings, budget: Settings, fold
     found = {"case": name, "first": checks(first), "advice": [str(each) for each in steps.advice] if steps else []}
     if steps is None:
         return {**found, "command": None, "then": []}
+    assert steps.command, "the first advice is for hand"
     say(f"{name}: {steps.command}")
     return {**found, "command": steps.command, "then": checks(ran(shlex.split(steps.command), recipe, folder))}
 

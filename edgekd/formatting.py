@@ -19,6 +19,8 @@ MOST_DIGITS = 15
 UNOPTIMISED, BY_EMULATION = ", unoptimised", "by emulation"
 # A cost that is as near as this to the latency is not shown beside it.
 ALIKE = 0.02
+# Of a ratio that says nothing.
+UNCHANGED = "1.00×"
 
 
 def exceeds(value: float, bound: float) -> bool:

@@ -85,7 +85,8 @@ class Target(Section):
     )
     threads: int = Field(default=1, ge=1, description="threads that the runtime may use")
     architecture: Literal["x86_64", "aarch64", "x86", "arm"] | None = Field(
-        default=None, description="of the processor, where the device is not registered and the runtime's files differ by it"
+        default=None,
+        description="of the processor, where the device is not registered and the runtime's files differ by it",
     )
 
     @field_validator("architecture")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from edgekd.formatting import significant, times_faster
+from edgekd.formatting import ABSENT, UNCHANGED, in_times, significant
 from edgekd.report.changes import Change, StageOptions, command_with
 from edgekd.report.costs import CUTS, LEAST_SHARE, RunCosts, StageCost, Standing, costs_of, first_cut
 from edgekd.report.deployed import deployed
@@ -25,11 +25,15 @@ SENSITIVITY_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Advice:
-    """A change of the recipe, the effect to expect of it, and the settings that make it."""
+    """A change of the recipe, the effect to expect of it, and the settings that make it.
+
+    ``is_for_hand`` marks one that no settings make.
+    """
 
     change: str
     effect: str
     settings: tuple[str, ...] = ()
+    is_for_hand: bool = False
 
     def __str__(self) -> str:
         # A list of all stages is too long to be read.
@@ -39,10 +43,10 @@ class Advice:
 
 @dataclass(frozen=True)
 class NextSteps:
-    """At most three pieces of advice, the most promising first, and the command that tries the first."""
+    """At most three pieces of advice, the most promising first, and the command that tries the first, if one does."""
 
     advice: tuple[Advice, ...]
-    command: str
+    command: str | None
 
 
 def next_steps(report: Report) -> NextSteps | None:
@@ -63,9 +67,11 @@ def next_steps(report: Report) -> NextSteps | None:
         return None
     found: dict[object, Advice] = {}
     for each in _Advisor(report, costs).advice():
-        found.setdefault(each.settings or each.change, each)
+        # Where an option is at its limit already, a change of it is none.
+        if each.settings or each.is_for_hand:
+            found.setdefault(each.settings or each.change, each)
     first, *others = list(found.values())[:MOST]
-    return NextSteps((first, *others), command_with(report.command, first.settings))
+    return NextSteps((first, *others), command_with(report.command, first.settings) if first.settings else None)
 
 
 class _Advisor:
@@ -258,7 +264,7 @@ class _Advisor:
         kind = "smaller" if not self.loses else "larger" if not (self.is_slow or self.is_large) else "another"
         first = self.costs.stages[0]
         figures = self._figures(first.after)
-        return Advice(f"Name {kind} student", f"after {first.name} this one stands at {figures}".replace("  ", " "))
+        return Advice(f"Name {kind} student", f"after {first.name} this one stands at {figures}", is_for_hand=True)
 
     def _cut_to(self, cut: StageCost, share: float, change: Change | None = None) -> Change:
         change, stage = change or self.as_it_is, cut.stage
@@ -284,12 +290,12 @@ class _Advisor:
 
     def _figures(self, standing: Standing, metric: bool = True) -> str:
         """Format a network's figures as ``4× faster · 8× smaller · −1.2 points``."""
-        found = [f"{times_faster(standing.time)} faster"] if standing.time else []
-        found += [f"{times_faster(standing.size)} smaller"] if standing.size else []
+        times = [in_times(standing.time, "faster", "slower"), in_times(standing.size, "smaller", "larger")]
+        found = [each for each in times if each != ABSENT and not each.startswith(UNCHANGED)]
         own = self.costs.metric
         worse = -1 if own.better == "higher" else 1
         found += [own.shown_change(worse * standing.lost / own.scale)] if metric else []
-        return "about " + " · ".join(found)
+        return "about " + " · ".join(found) if found else "no other time or size"
 
     def _advised(self, title: str, effect: str, change: Change, longer: list[StageCost] | None = None) -> Advice:
         seconds = [_more_seconds(each) for each in longer or ()]

@@ -30,7 +30,8 @@ def advice(report: Report) -> str:
     if steps is None:
         return ""
     numbered = (f"{number}. {escape_markdown(str(each))}" for number, each in enumerate(steps.advice, start=1))
-    return "\n".join(["To meet the budget:", "", *numbered, "", f"This tries the first: {code(steps.command)}"])
+    command = ["", f"This tries the first: {code(steps.command)}"] if steps.command else []
+    return "\n".join(["To meet the budget:", "", *numbered, *command])
 
 
 def checks(report: Report) -> str:

@@ -36,6 +36,8 @@ def advice(report: Report) -> list[Text]:
     if steps is None:
         return []
     numbered = [Text(line(f"  {number}. {each}")) for number, each in enumerate(steps.advice, start=1)]
+    if steps.command is None:
+        return [Text("To meet the budget:"), *numbered]
     # A command that is broken cannot be copied.
     command = Text(line(f"  {steps.command}"), style="bold", no_wrap=True, overflow="ignore")
     return [Text("To meet the budget:"), *numbered, Text("This tries the first:"), command]

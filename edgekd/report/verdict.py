@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from edgekd.formatting import (
     ABSENT,
+    UNCHANGED,
     differ,
     exceeds,
     format_distinct,
@@ -20,6 +21,8 @@ from edgekd.report.schema import Check, Note, Report, Row
 MOST_OF_A_CODE = 5
 # Checks of ratios to the teacher's figure, in the words that the tables have for them.
 RATIOS = {"latency_ratio": ("faster", "slower"), "size_ratio": ("smaller", "larger")}
+# How such a figure is within its bound, and how not.
+WITHIN = {"latency_ratio": ("less time", "more time"), "size_ratio": ("smaller", "larger")}
 
 
 class Line(NamedTuple):
@@ -63,7 +66,7 @@ def figures(report: Report) -> str:
     change = ABSENT if before is None or after is None else metric.shown_change(after - before)
     change += "" if metric.unit or change == ABSENT else f" {metric.title}"  # which a bare number does not tell
     found = (in_times(time, *RATIOS["latency_ratio"]), in_times(size, *RATIOS["size_ratio"]), change)
-    return " · ".join(each for each in found if each != ABSENT)
+    return " · ".join(each for each in found if each != ABSENT and not each.startswith(UNCHANGED))
 
 
 def lines(report: Report) -> list[Line]:
@@ -112,8 +115,10 @@ def margin(check: Check) -> str:
     if check.value is None:
         return ABSENT
     if check.name in RATIOS:
-        apart = abs(1 / check.value - 1 / check.bound) if differ(check.value, check.bound) else 0.0
-        return f"{significant(apart)}× {'to spare' if check.met else 'short'}"
+        if not differ(check.value, check.bound):
+            return "exactly the bound"
+        share = significant(100 * abs(check.value / check.bound - 1), 2)
+        return f"{share} % {WITHIN[check.name][not check.met]} than allowed"
     apart = abs(check.bound - check.value) if differ(check.value, check.bound) else 0.0
     return f"{amount(apart, check.unit)} {'to spare' if check.met else 'too much'}"
 

@@ -202,6 +202,17 @@ def test_few_validation_samples_are_named():
     assert "100 validation samples, which show differences above 8.5 points; the budget allows 1.5 points" in str(found)
 
 
+def test_an_option_at_its_limit_is_no_advice():
+    stages = {"prune": {"macs": 0.5, "epochs": 8, "rewind": 8, "sensitivity": 60.0, "depth": 0.7}}
+    figures = {"teacher": USUAL["teacher"], "prune": (0.955, 0.12, 1000)}
+    missed = report({"accuracy_drop": 1.5, "latency_ratio": 0.12}, figures, stages)
+    found = next_steps(missed)
+    assert found is not None and found.command is None
+    said = "Name a larger student: after prune this one stands at about 8.33× faster · −3.5 points."
+    assert [str(each) for each in found.advice] == [said]
+    assert said in render_html(missed) and "This tries the first" not in render_html(missed) + render_markdown(missed)
+
+
 def test_every_rendering_ends_with_the_way_and_the_verdict():
     missed = report({"accuracy_drop": 1.5})
     found = next_steps(missed)
