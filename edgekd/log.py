@@ -51,6 +51,18 @@ def is_shown() -> bool:
 
 
 @contextmanager
+def without_info(library: str, level: int = logging.INFO) -> Iterator[None]:
+    """Keep messages of up to ``level`` of a library's logger off the terminal, for as long as the context lasts."""
+    log = logging.getLogger(library)
+    before = log.level
+    log.setLevel(level + 1)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+
+
+@contextmanager
 def quiet() -> Iterator[None]:
     """Keep what libraries print, log and warn off both outputs; what they raise says enough."""
     before = logging.root.manager.disable

@@ -43,14 +43,20 @@ USES = {"image": "picture.png", "vector": "rows.csv", "tensors": "samples.npz"}
 PIPELINES = {"image": "image-classification", "vector": "tabular-classification"}
 
 
-def card(manifest: Manifest, task: Task, images: Sequence[GoldenImage] = ()) -> str:
-    """Return the model card: Markdown with YAML front matter. ``images`` are the bundle's golden ones."""
+def card(manifest: Manifest, task: Task, images: Sequence[GoldenImage] = (), verdict: Sequence[str] = ()) -> str:
+    """Return the model card: Markdown with YAML front matter.
+
+    Args:
+        images: the bundle's golden ones.
+        verdict: on the budget: a sentence, then one for each check.
+    """
     kind, written = manifest.preprocess["kind"], programs(manifest, task)
     example = images[0].file if images else USES[kind]
     parts = [
         front_matter(kind, manifest.licenses.get("model")),
         f"# {escape_markdown(manifest.name)}",
         f"A network with {len(task.names)} {task.outputs}, packed by edgekd.",
+        budget(verdict),
         metrics(manifest.measurements, task),
         targets(manifest.targets),
         USE.format(example=example, model=manifest.model, programs=PROGRAMS if written else "").rstrip(),
@@ -96,6 +102,13 @@ def front_matter(kind: str, license: str | None) -> str:
     known = license and " " not in license and not license.startswith("LicenseRef-")
     said = f"license: {license.lower() if known else 'other'}\n" if license else ""
     return f"---\n{said}library_name: onnx\n{task}tags: [edgekd, onnxruntime]\n---"
+
+
+def budget(verdict: Sequence[str]) -> str:
+    if not verdict:
+        return ""
+    whole, *checks = map(escape_markdown, verdict)
+    return "\n".join([f"## Budget\n\n**{whole}.**\n", *(f"- {each}" for each in checks)])
 
 
 def metrics(measurements: Sequence[Row], task: Task) -> str:

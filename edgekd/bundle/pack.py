@@ -61,6 +61,7 @@ def pack(
     images: Mapping[str, bytes] | None = None,
     aside: bool = False,
     targets: Mapping[BundleTarget, Path] | None = None,
+    verdict: Sequence[str] = (),
 ) -> Path:
     """Write the bundle ``out`` completely or not at all, and return it.
 
@@ -82,6 +83,7 @@ def pack(
             its model card has a program that they try.
         targets: where the network runs, each with its ONNX file. The primary model is the file of the first target that
             has the same bytes, where one has.
+        verdict: what the model card says of the budget: a sentence, then one for each check.
         aside: move whatever is at ``out`` aside. Without it an earlier bundle is replaced, and anything else refused.
 
     Raises:
@@ -135,7 +137,7 @@ def pack(
         targets=tuple(own),
     )
     contents |= triton_view(draft, task, contents)
-    contents[CARD] = ("card", (card or card_of(draft, task, predicted)).encode())
+    contents[CARD] = ("card", (card or card_of(draft, task, predicted, verdict)).encode())
     manifest = replace(draft, files=listed(contents)).to_bytes()
     contents[FILE_NAME] = ("manifest", manifest)
     with new_folder(out, is_bundle_alone, stays=partial(holds, contents=contents)) as folder:

@@ -1,7 +1,6 @@
 """The command: parse, call, print. Each command lives in its own module, which is imported where it is called."""
 
 import errno
-import logging
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -108,9 +107,6 @@ def main() -> NoReturn:
         if isinstance(stream, TextIOWrapper):
             # File names may hold bytes that are no text, and a terminal may know less than Unicode.
             stream.reconfigure(errors="backslashreplace")
-    # Nobody can act on the warning about torchao's enums, and Fabric logs its precision at each training.
-    logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
-    logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:

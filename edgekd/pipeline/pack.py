@@ -20,7 +20,9 @@ from edgekd.pipeline.names import IMAGE_FILES, NAMED_SAMPLES, REFERENCE, SAMPLES
 from edgekd.preprocess import Preprocess
 from edgekd.recipe.load import read_text
 from edgekd.recipe.tree import Origin, parse
+from edgekd.report.deployed import deployed
 from edgekd.report.schema import Report
+from edgekd.report.verdict import headline, lines
 from edgekd.strict_json import JsonObject
 from edgekd.tasks.registry import DEFAULT, TASKS
 from edgekd.tasks.task import Task
@@ -86,7 +88,16 @@ def pack_run(
         card=card,
         aside=out is None,
         targets=target_files(report, file),
+        verdict=verdict_of(report, label),
     )
+
+
+def verdict_of(report: Report, label: str) -> tuple[str, ...]:
+    """Return the verdict on the network ``label``, then each check of the budget; nothing where it was not judged."""
+    judged = deployed(report)
+    if judged is None or label != judged.model or report.budget is None or not report.budget.checks:
+        return ()
+    return (headline(report), *map(str, lines(report)))
 
 
 def read_report(run: Path) -> Report:

@@ -1,5 +1,6 @@
 """Quantisation: ``graph = prepare(network, (3, 32, 32))``, train it, ``convert(graph)``."""
 
+import logging
 from typing import TYPE_CHECKING
 
 from edgekd.lazy import exporter
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from edgekd.quantize.quantizer import RuntimeQuantizer as RuntimeQuantizer
     from edgekd.quantize.registry import CALIBRATIONS as CALIBRATIONS
 
+# PyTorch warns at each import of torchao that this registers enums by a deprecated way: nobody here can act on it.
+logging.getLogger("torch.utils._pytree").addFilter(lambda record: "Enum subclass" not in record.getMessage())
 # Recipes look up the names in this room's registries, and import no PyTorch.
 __getattr__ = exporter(
     __name__,

@@ -49,8 +49,7 @@ def verdict(report: Report) -> list[Text]:
     for check in lines(report):
         text = Text(line(f"  {check.name}: {check.value}, {check.bound}: "))
         text.append(check.verdict, style="green" if check.met else "red")
-        remarks = [each for each in (check.margin, check.remark) if each and each != check.value]
-        found.append(text.append(line(f" ({'; '.join(remarks)})") if remarks else ""))
+        found.append(text.append(line(check.remarks)))
     gained = figures(report)
     return [
         *([Text(line(gained))] if gained else []),

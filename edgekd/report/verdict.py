@@ -40,6 +40,15 @@ class Line(NamedTuple):
     met: bool
     remark: str
 
+    @property
+    def remarks(self) -> str:
+        """Return margin and remark as `` (0.4 points to spare)``, or nothing."""
+        found = [each for each in (self.margin, self.remark) if each and each != self.value]
+        return f" ({'; '.join(found)})" if found else ""
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.value}, {self.bound}: {self.verdict}{self.remarks}"
+
 
 def headline(report: Report) -> str:
     if report.budget is None or not report.budget.checks:

@@ -1,6 +1,7 @@
 """The device and the precision of a training; Fabric does the rest."""
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from operator import attrgetter
 from typing import Literal, TypeVar
 
@@ -9,9 +10,11 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
+from edgekd.log import get_logger, without_info
 from edgekd.tasks.tensors import Named, map_inputs
 from edgekd.train import distributed
 
+logger = get_logger(__name__)
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 Precision = Literal["32-true", "bf16-mixed"]
 
@@ -28,7 +31,15 @@ def make_fabric(float32: bool = False) -> Fabric:
     """Make a Fabric for one device: the rank's own GPU, or the CPU. With ``float32`` nothing is less precise."""
     precision: Precision = "bf16-mixed" if has_fast_bf16() and not float32 else "32-true"
     own = [distributed.local_rank()] if distributed.world_size() > 1 and torch.cuda.is_available() else 1
-    return Fabric(accelerator="auto", devices=own, precision=precision)
+    if precision == "bf16-mixed":
+        _say_bfloat16()
+    with without_info("lightning_fabric.utilities.rank_zero"):  # it says so at each Fabric
+        return Fabric(accelerator="auto", devices=own, precision=precision)
+
+
+@cache
+def _say_bfloat16() -> None:
+    logger.info("layers compute in bfloat16 where that loses nothing (mixed precision), which is faster here")
 
 
 def channels_last(tensor: Tensor) -> Tensor:

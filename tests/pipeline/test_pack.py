@@ -102,6 +102,13 @@ def test_the_file_that_takes_raw_images_answers_the_same(
         assert np.allclose(raw, predictor.run(predictor.preprocess.apply(images)), atol=1e-5)
 
 
+def test_the_card_has_the_verdict_on_the_network_that_was_judged(toy_run: Path, tmp_path: Path) -> None:
+    card = (toy_run / "bundle" / "README.md").read_text()
+    assert "## Budget\n\n**Budget met.**\n\n- accuracy drop: " in card and "at most 100 points: met (" in card
+    other = pack_run(toy_run, tmp_path / "b", stage="distilled", images=False)
+    assert "## Budget" not in (other / "README.md").read_text()
+
+
 def test_a_run_that_finds_labels_is_packed_with_the_files_own_thresholds(run: Path, tmp_path: Path) -> None:
     """The files of a run of classes, said to be of labels."""
     report, thresholds = json.loads((run / "report.json").read_text()), np.linspace(0.1, 0.9, 10).tolist()

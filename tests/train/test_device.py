@@ -1,10 +1,21 @@
+import logging
+
 import pytest
 import torch
 from torch import nn
 
+import edgekd.quantize  # noqa: F401  (which silences torchao's import)
 from edgekd.models import build
 from edgekd.quantize import prepare
-from edgekd.train.device import channels_first, channels_last, lay_out, moved, trains_channels_last
+from edgekd.train.device import (
+    _say_bfloat16,
+    channels_first,
+    channels_last,
+    lay_out,
+    make_fabric,
+    moved,
+    trains_channels_last,
+)
 
 CPU = torch.device("cpu")
 
@@ -61,3 +72,25 @@ def test_a_copy_to_a_gpu_keeps_values_and_layout():
     there = moved(x, torch.device("cuda"))
     assert (there.device.type, there.stride()) == ("cuda", x.stride())
     assert torch.equal(there.cpu(), x)
+
+
+def test_libraries_say_nothing_that_no_user_can_act_on(monkeypatch):
+    heard = []
+    handler = logging.Handler()
+    monkeypatch.setattr(handler, "emit", lambda record: heard.append(record.getMessage()))
+    monkeypatch.setattr("edgekd.train.device.has_fast_bf16", lambda: True)
+    _say_bfloat16.cache_clear()
+    logs = [logging.getLogger(name) for name in ("edgekd", "lightning_fabric.utilities.rank_zero")]
+    logs.append(logging.getLogger("torch.utils._pytree"))
+    for log in logs:
+        log.addHandler(handler)
+    monkeypatch.setattr(logs[0], "level", logging.INFO)
+    try:
+        assert [make_fabric()._precision.precision for _ in range(2)] == ["bf16-mixed"] * 2
+        assert len(heard) == 1 and "bfloat16" in heard[0] and "AMP" not in heard[0]
+        logs[2].warning("%s is an Enum subclass and is now natively supported", "KernelPreference")
+        logs[2].warning("another warning")
+        assert heard[1:] == ["another warning"]
+    finally:
+        for log in logs:
+            log.removeHandler(handler)
