@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import nn
 
-import edgekd.quantize  # noqa: F401  (which silences torchao's import)
 from edgekd.models import build
 from edgekd.quantize import prepare
 from edgekd.train.device import (
@@ -84,7 +83,8 @@ def test_libraries_say_nothing_that_no_user_can_act_on(monkeypatch):
     logs.append(logging.getLogger("torch.utils._pytree"))
     for log in logs:
         log.addHandler(handler)
-    monkeypatch.setattr(logs[0], "level", logging.INFO)
+    before = logs[0].level
+    logs[0].setLevel(logging.INFO)
     try:
         assert [make_fabric()._precision.precision for _ in range(2)] == ["bf16-mixed"] * 2
         assert len(heard) == 1 and "bfloat16" in heard[0] and "AMP" not in heard[0]
@@ -92,5 +92,6 @@ def test_libraries_say_nothing_that_no_user_can_act_on(monkeypatch):
         logs[2].warning("another warning")
         assert heard[1:] == ["another warning"]
     finally:
+        logs[0].setLevel(before)
         for log in logs:
             log.removeHandler(handler)
