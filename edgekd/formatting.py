@@ -185,7 +185,11 @@ def place_text(row: Row) -> str:
 
 
 def _runtime(row: Row) -> str:
-    return runtime_text(row.get("runtime") or ABSENT, row.get("emulates") or row.get("built_for"), is_emulated(row))
+    built_for = row.get("emulates") or row.get("built_for")
+    if built_for and row.get("built_for_device"):
+        # A profile's name begins with that of its runtime, which is the target's in the recipe.
+        built_for = built_for.partition("-")[0]
+    return runtime_text(row.get("runtime") or ABSENT, built_for, is_emulated(row))
 
 
 def is_emulated(row: Row) -> bool:

@@ -56,6 +56,17 @@ PLAIN = [
 ]
 
 
+def test_lines_in_a_terminal_are_broken_between_words_and_never_in_a_command():
+    said = "  pi is in no registry, so 'edgekd devices add pi --ssh user@host' adds it\nshort"
+    assert plain_text.wrapped(said, 40).split("\n") == [
+        "  pi is in no registry, so",
+        "    'edgekd devices add pi --ssh user@host'",
+        "    adds it",
+        "short",
+    ]
+    assert plain_text.wrapped(said, 80) == said
+
+
 @pytest.mark.parametrize("text", PLAIN)
 def test_ordinary_names_stay_as_they_are(text):
     assert plain_text.line(text) == plain_text.lines(text) == plain_text.xml(text) == text

@@ -155,7 +155,7 @@ def show_measurements(manifest: "Manifest") -> None:
 
     from edgekd.bundle.manifest import REMEDY
     from edgekd.formatting import notes_on_rows
-    from edgekd.report.row_table import Rows
+    from edgekd.report.row_table import RowTable
     from edgekd.tasks.registry import TASKS
 
     rows = manifest.measurements
@@ -163,7 +163,7 @@ def show_measurements(manifest: "Manifest") -> None:
     task = TASKS.get(manifest.task)
     if rows:
         console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
-        console.print(Rows(rows, task.metrics if task else ()))
+        console.print(RowTable(rows, task.metrics if task else ()))
     for note in notes_on_rows(rows):
         tell(note)
     if task is None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgekd.cli.output import target_names
+from edgekd.cli.output import target_names, tell
 from edgekd.errors import ModelError, first_line
 from edgekd.formatting import ABSENT, count, percent
 from edgekd.plain_text import line, rich
@@ -91,11 +91,11 @@ def show(found: "Lint", model: str, quantised: bool) -> None:
     if not quantised:
         # Each layer would be said to lack the same thing.
         way = f"'edgekd export RUN --target {found.target}' writes the int8 file of a run that has quantised"
-        console.print(line(f"{model}: this file is not quantised, so nothing of it runs in int8; {way}"), markup=False)
+        tell(line(f"{model}: this file is not quantised, so nothing of it runs in int8; {way}"))
     else:
-        console.print("\n".join(map(line, by_rule(found))), markup=False)
+        tell("\n".join(map(line, by_rule(found))))
         console.print(table(found, model, console.width >= WIDE))
-    console.print("\n".join(map(line, sentences(found))), markup=False, soft_wrap=True)
+    tell("\n".join(map(line, sentences(found))))
 
 
 def by_rule(found: "Lint") -> list[str]:

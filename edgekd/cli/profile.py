@@ -12,7 +12,7 @@ import typer
 
 from edgekd import plain_text
 from edgekd.cli.bench_result import open_sizes
-from edgekd.cli.output import runtime_names
+from edgekd.cli.output import runtime_names, tell
 from edgekd.errors import MeasurementError
 from edgekd.formatting import ABSENT, Column, count, percent, significant, size
 from edgekd.log import get_logger
@@ -121,7 +121,7 @@ def show(found: "LayersUnderRoofs", cpu: str, top: int) -> None:
 
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
     console.print(table(found, cpu, top, console.width))
-    console.print(plain_text.lines("\n".join(sentences(found))), markup=False)
+    tell("\n".join(map(plain_text.line, sentences(found))))
 
 
 def warnings(found: "LayersUnderRoofs") -> list[str]:

@@ -97,7 +97,8 @@ def _elsewhere(baseline: GateSubject, current: GateSubject) -> list[FactDifferen
             if same and getattr(same[0], field) != getattr(row, field)
         ]
     if not found and not set(baseline.rows) & set(current.rows):
-        found.append(FactDifference("places", sorted(baseline.rows), sorted(current.rows)))
+        places = (sorted(row.place_text for row in one.rows.values()) for one in (baseline, current))
+        found.append(FactDifference("places", *places))
     return found
 
 

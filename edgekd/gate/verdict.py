@@ -62,8 +62,8 @@ class Verdict:
             return "if this is meant"
         if not self.at("better"):
             return None
-        doubts = f", with warnings on {_metrics(self.at('warn'))}" if self.at("warn") else ""
-        return f"better in {_metrics(self.at('better'))}{doubts}; to keep it"
+        warned = f", with warnings on {_metrics(self.at('warn'))}" if self.at("warn") else ""
+        return f"better in {_metrics(self.at('better'))}{warned}; to keep it"
 
     def to_json(self) -> dict[str, Any]:
         return {

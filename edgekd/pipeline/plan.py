@@ -84,7 +84,7 @@ def must_compress(recipe: Recipe, starts: Starts, samples: int, task: Task) -> t
             Transfer(first.student, stage)
             notes += [f"{stage.name:8} {note}" for note in work.check(stage, trial)]
         except EdgekdError as error:
-            raise RecipeError(f"{recipe.place('stages', number, stage.name)}: {error}") from error
+            raise type(error)(f"{recipe.place('stages', number, stage.name)}: {error}") from error
     return tuple(notes)
 
 

@@ -193,9 +193,8 @@ def _precision(recipe: Recipe, profile: Profile) -> tuple[str, str | None]:
 def _why_not_here(runtime: Runtime) -> str:
     if runtime.devices and not runtime.is_installed:
         return f"{runtime.title} is not installed here; 'pip install {runtime.packages[0]}' brings it"
-    here = [f"{device}/{each.name}" for each in RUNTIMES.values() if each.is_installed for device in each.devices]
-    are = f"{', '.join(here)} {'are' if len(here) > 1 else 'is'} timed"
-    return f"of this machine, {are}; {runtime.title} is on registered devices"
+    here = [f"{each.title} on {device}" for each in RUNTIMES.values() if each.is_installed for device in each.devices]
+    return f"this machine times {' and '.join(here)}; other targets are timed where they are registered devices"
 
 
 def _wrapped(sentences: Sequence[str], heading: str = "target") -> list[str]:

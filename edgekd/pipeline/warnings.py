@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from edgekd.bench import LatencyRatio, LatencyRecord
 from edgekd.data import DataSet
-from edgekd.formatting import runtime_text, significant
+from edgekd.formatting import place_text, runtime_text, significant
 from edgekd.pipeline.evaluate import LEAST_AGREEMENT, Exported
 from edgekd.pipeline.evaluation import FileRecord
 from edgekd.pipeline.measure import Measured
@@ -89,8 +89,7 @@ def slower(
             if ours.valid and theirs.valid and is_surely_slower(ours, theirs):
                 times = significant(_to_reference(ours).ratio / _to_reference(theirs).ratio)
                 message = (
-                    f"on {target.device}/{target.runtime} {after.label} takes {times} times as long as "
-                    f"{before.label}: {why.reason}"
+                    f"{after.label} takes {times} times as long as {before.label} on {named(target)}: {why.reason}"
                 )
                 notes.append(schema.Note(code=why.code, message=message))
     return notes
@@ -144,15 +143,20 @@ def data_warnings(data: DataSet) -> list[schema.Note]:
     return [schema.Note(code=each.code, message=each.message) for each in data.warnings]
 
 
+def named(target: Target) -> str:
+    """Name a target as rows of reports name their places."""
+    return place_text({"device": target.device, "runtime": target.runtime})
+
+
 def skipped_target(target: Target) -> schema.Note:
     """Warn that a target's device was not there to be measured, and say the way out."""
-    message = f"nothing was measured for {target.device}/{target.runtime}: {why_not_measured(target)}"
+    message = f"nothing was measured on {named(target)}: {why_not_measured(target)}"
     return schema.Note(code="target_skipped", message=message)
 
 
 def remote_disagreement(there: RemoteMeasurement) -> list[schema.Note]:
     """Warn of each file that predicts otherwise on its device than it does here."""
-    where = f"{there.target.device}/{there.target.runtime}"
+    where = named(there.target)
     return [
         schema.Note(
             code="device_disagrees",
@@ -174,7 +178,7 @@ def not_served(recipe: Recipe, last: Exported) -> list[schema.Note]:
     return [
         schema.Note(
             code="target_not_served",
-            message=f"there is no file for {target.device}/{target.runtime}: the network was quantised for another "
+            message=f"there is no file for {named(target)}: the network was quantised for another "
             "runtime; leave quantize.profile out, or set it to portable",
         )
         for target in recipe.targets

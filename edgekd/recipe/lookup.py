@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edgekd.data import layouts
-from edgekd.data.sources import SOURCES
+from edgekd.data.sources import SOURCES, Layout
 from edgekd.errors import DataError
 from edgekd.nearest import nearest
 from edgekd.options import Mistake
 from edgekd.recipe.schema import paths_of
 from edgekd.recipe.tree import Tree
+from edgekd.tasks.registry import DEFAULT, TASKS
 from edgekd.userfile import file_of, is_reference
 
 _FUNCTION = "a function is written path/to/file.py:function"
@@ -31,11 +32,16 @@ def missing_files(tree: Tree) -> Iterator[Mistake]:
     Paths are absolute in ``tree``. A path that data are downloaded to need not exist.
     """
     source = tree.at(("data", "source"))
+    if isinstance(source, str) and source in SOURCES:
+        wanted, task = SOURCES[source].task, tree.at(("task",)) or DEFAULT
+        if wanted is not None and task != wanted and task in TASKS:
+            yield Mistake(f"its targets are of the task {wanted}, not of {task}; set task: {wanted}", "data", "source")
     for loc in paths_of(tree):
         value = tree.at(loc)
         if not isinstance(value, str):
             continue
-        why, layout = None, None
+        why: str | None = None
+        layout: Layout | None = None
         if is_reference(value):
             why = _why_no_function(value)
         elif loc[-1] in ("checkpoint", "unlabelled"):

@@ -261,7 +261,7 @@ class _Advisor:
         yield self._advised("Hold out more validation samples", effect, change)
 
     def _another_student(self) -> Advice:
-        kind = "smaller" if not self.loses else "larger" if not (self.is_slow or self.is_large) else "another"
+        kind = "a smaller" if not self.loses else "a larger" if not (self.is_slow or self.is_large) else "another"
         first = self.costs.stages[0]
         figures = self._figures(first.after)
         return Advice(f"Name {kind} student", f"after {first.name} this one stands at {figures}", is_for_hand=True)

@@ -16,7 +16,7 @@ LEFT_OUT_WHEN_NARROW = {"Params", "MACs"}
 
 
 @dataclass(frozen=True)
-class Rows:
+class RowTable:
     """A table of a report's ``rows``, with fewer columns where it has little room."""
 
     rows: Sequence[Row]

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from edgekd.plain_text import line
 from edgekd.report.advice import next_steps
-from edgekd.report.row_table import Rows
+from edgekd.report.row_table import RowTable
 from edgekd.report.schema import Report
 from edgekd.report.verdict import figures, headline, lines, sentences, warning_lines
 
@@ -18,7 +18,7 @@ def render_table(report: Report, files: Mapping[str, Path] | None = None) -> Gro
     warnings = [Text(line(f"warning: {each}"), style="yellow") for each in warning_lines(report)]
     below = [Text(line(each)) for each in sentences(report)]
     title = Text(line(report.name), style="bold italic")
-    rows = Rows([row.to_json() for row in report.rows], report.metrics)
+    rows = RowTable([row.to_json() for row in report.rows], report.metrics)
     return Group(title, rows, *below, *warnings, render_verdict(report, files))
 
 

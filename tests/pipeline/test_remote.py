@@ -152,7 +152,7 @@ def test_answers_that_differ_there_are_told(finished, recipe, monkeypatch, tmp_p
     monkeypatch.setattr("edgekd.pipeline.remote.predict_test_set", other)
     report = run(recipe, folder)
     found = [note.message for note in report.warnings if note.code == "device_disagrees"]
-    assert len(found) == 6 and "predicts on orin/tensorrt as it does here on only" in " ".join(found)
+    assert len(found) == 6 and "predicts on orin, tensorrt as it does here on only" in " ".join(found)
 
 
 @pytest.mark.parametrize("thresholds", [(0.5, 0.5), (0.3, 0.9)])

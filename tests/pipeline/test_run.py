@@ -223,7 +223,7 @@ def test_a_target_that_cannot_be_measured_is_a_warning_with_a_code(again, tmp_pa
     runtime, device = (column.cell for column in columns(shown, ()) if column.heading in ("Device", "Runtime"))
     assert {(device(row), runtime(row)) for row in shown} == {
         ("jetson", "tensorrt (by emulation)"),
-        ("pi", "onnxruntime-arm (by emulation)"),
+        ("pi", "onnxruntime (by emulation)"),
     }
 
 

@@ -69,7 +69,7 @@ def test_what_cannot_be_is_said_with_its_reason(tmp_path, monkeypatch):
     monkeypatch.setattr("edgekd.runtime.find_spec", lambda name: None if name == "openvino" else name)
     lines = unwrapped(said(tmp_path, RECIPE + "targets: [{device: cpu, runtime: openvino}, {device: cuda}]\n"))
     assert "OpenVINO is not installed here; 'pip install openvino' brings it" in lines
-    assert "latency is not measured: of this machine, cpu/onnxruntime is timed" in lines
+    assert "latency is not measured: this machine times ONNX Runtime on cpu; other targets" in lines
 
 
 @pytest.mark.parametrize(

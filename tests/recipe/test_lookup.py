@@ -98,7 +98,9 @@ def test_all_mistakes_are_found_at_once(write: Write, tmp_path: Path, monkeypatc
         ("npz", ["train_x.npy", "train_y.npy"], "has no array 'test_x'; expected train_x, train_y, test_x, test_y"),
     ],
 )
-def test_a_source_lacks_what_it_reads(write: Write, tmp_path: Path, source: str, files: list[str], said: str) -> None:
+def test_a_source_needs_its_files_and_task(
+    write: Write, tmp_path: Path, source: str, files: list[str], said: str
+) -> None:
     root = tmp_path / "set"
     for name in files:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -109,9 +111,13 @@ def test_a_source_lacks_what_it_reads(write: Write, tmp_path: Path, source: str,
                 archive.write(root / name, name)
         root = tmp_path / "set.npz"
     text = f"name: x\ndata:\n  source: {source}\n  path: {root}\nteacher: {{model: mlp}}\nstages: [distill]\n"
-    found = [line for line in mistakes(write(text)) if "data.path" in line]
+    told = mistakes(write(text))
+    found = [line for line in told if "data.path" in line]
     assert len(found) == 1 and found[0].startswith("r.yaml:4: data.path: ")
     assert said.format(root=root) in found[0]
+    task = {"masks": "segmentation"}.get(source, "detection")
+    other = f"r.yaml:3: data.source: its targets are of the task {task}, not of classification; set task: {task}"
+    assert (other in told) == (source in ("masks", "coco", "yolo", "voc"))
 
 
 LAYERS = """\

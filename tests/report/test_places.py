@@ -4,6 +4,7 @@ from rich.console import Console
 
 from edgekd.formatting import columns
 from edgekd.gate.row import GateRow
+from edgekd.profiles import FILE_RUNTIMES
 from edgekd.report.labels import row_labels
 from edgekd.report.markdown import render_markdown
 from edgekd.report.schema import Report, Row
@@ -39,7 +40,7 @@ def printed(found: Report, width: int) -> list[str]:
 def test_rows_name_their_device_and_an_emulated_file_what_it_is() -> None:
     markdown = render_markdown(report(*PLACES))
     assert "| Model | Runtime | Device | Precision |" in markdown
-    assert "| quantized | onnxruntime-arm (by emulation) | raspberry | int8 |" in markdown
+    assert "| quantized | onnxruntime (by emulation) | raspberry | int8 |" in markdown
     assert "| quantized | tensorrt (by emulation) | jetson | int8 |" in markdown
     assert "unoptimised" not in markdown
     # Reports of before do not say so by a key of its own.
@@ -61,12 +62,13 @@ def test_eighty_columns_hold_all_of_it_without_broken_words() -> None:
 def test_one_name_for_a_place_everywhere() -> None:
     found = report(*PLACES)
     assert [row.place_text for row in found.rows[:3]] == [
-        "raspberry, onnxruntime-arm (by emulation)",
+        "raspberry, onnxruntime (by emulation)",
         "jetson, tensorrt (by emulation)",
         "cpu, onnxruntime, 1 thread",
     ]
     row = GateRow(**{key: value for key, value in PLACES[1].items() if key != "emulates"})
     assert row.place_text == "jetson, tensorrt (by emulation)"
+    assert all(profile.name.partition("-")[0] == name for name in FILE_RUNTIMES for profile in FILE_RUNTIMES[name])
     # What tells the rows of files apart stays as it was.
     assert found.rows[1].place == "cpu, onnxruntime, unoptimised, file for tensorrt"
     assert GateRow(runtime="onnxruntime, unoptimised", built_for="tensorrt").place_text == "tensorrt (by emulation)"
