@@ -30,13 +30,13 @@ class Source:
             or, where it knows one kind alone, those that it has.
         images: whether they are images, whatever the section says.
         layout: refuses a ``path`` that lacks what the source reads there; None where it needs no ``path``.
-        task: the only one that its targets are of; None where the task decides.
+        targets: their kind, which is that of a task's outputs; None where the task decides.
     """
 
     load: Load
     images: bool
     layout: Layout | None = None
-    task: str | None = None
+    targets: str | None = None
 
     @property
     def needs_path(self) -> bool:
@@ -47,11 +47,13 @@ class Source:
 SOURCES: Registry[Source] = Registry("data source", DataError)
 
 
-def source(*names: str, images: bool, layout: Layout | None = None, task: str | None = None) -> Callable[[Load], Load]:
+def source(
+    *names: str, images: bool, layout: Layout | None = None, targets: str | None = None
+) -> Callable[[Load], Load]:
     """Register a function that loads data under ``names``."""
 
     def register(load: Load) -> Load:
-        SOURCES.register(*names)(Source(load, images, layout, task))
+        SOURCES.register(*names)(Source(load, images, layout, targets))
         return load
 
     return register
@@ -81,7 +83,7 @@ def folder(data: SourceKeys, kind: type[Task]) -> RawData:
     return load_folder(data)
 
 
-@source("masks", images=True, layout=layouts.mask_folder, task="segmentation")
+@source("masks", images=True, layout=layouts.mask_folder, targets="masks")
 def masks(data: SourceKeys, kind: type[Task]) -> RawData:
     """Load ``train/images/*`` and ``test/images/*``, with masks of the same names in ``masks`` next to them."""
     from edgekd.data.masks import load_masks
@@ -105,7 +107,7 @@ def tables(data: SourceKeys, kind: type[Task]) -> RawData:
     return load_tables(data, kind)
 
 
-@source("coco", images=True, layout=layouts.coco, task="detection")
+@source("coco", images=True, layout=layouts.coco, targets="boxes")
 def coco(data: SourceKeys, kind: type[Task]) -> RawData:
     """Load images with boxes from COCO's JSON, ``train.json`` and ``test.json``."""
     from edgekd.data.annotated import load_annotated
@@ -114,7 +116,7 @@ def coco(data: SourceKeys, kind: type[Task]) -> RawData:
     return load_annotated(data, kind, coco.read)
 
 
-@source("yolo", images=True, layout=layouts.yolo, task="detection")
+@source("yolo", images=True, layout=layouts.yolo, targets="boxes")
 def yolo(data: SourceKeys, kind: type[Task]) -> RawData:
     """Load images with boxes from YOLO's text files in ``labels/train`` and ``labels/test``."""
     from edgekd.data.annotated import load_annotated
@@ -123,7 +125,7 @@ def yolo(data: SourceKeys, kind: type[Task]) -> RawData:
     return load_annotated(data, kind, yolo.read)
 
 
-@source("voc", images=True, layout=layouts.voc, task="detection")
+@source("voc", images=True, layout=layouts.voc, targets="boxes")
 def voc(data: SourceKeys, kind: type[Task]) -> RawData:
     """Load images with boxes from Pascal VOC's XML."""
     from edgekd.data.annotated import load_annotated

@@ -33,9 +33,10 @@ def missing_files(tree: Tree) -> Iterator[Mistake]:
     """
     source = tree.at(("data", "source"))
     if isinstance(source, str) and source in SOURCES:
-        wanted, task = SOURCES[source].task, tree.at(("task",)) or DEFAULT
-        if wanted is not None and task != wanted and task in TASKS:
-            yield Mistake(f"its targets are of the task {wanted}, not of {task}; set task: {wanted}", "data", "source")
+        kind, task = SOURCES[source].targets, tree.at(("task",)) or DEFAULT
+        if kind is not None and isinstance(task, str) and task in TASKS and TASKS[task].outputs != kind:
+            way = " or ".join(name for name in TASKS if TASKS[name].outputs == kind)
+            yield Mistake(f"its targets are {kind}, and those of {task} are not; set task: {way}", "data", "source")
     for loc in paths_of(tree):
         value = tree.at(loc)
         if not isinstance(value, str):

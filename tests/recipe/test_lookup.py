@@ -115,8 +115,8 @@ def test_a_source_needs_its_files_and_task(
     found = [line for line in told if "data.path" in line]
     assert len(found) == 1 and found[0].startswith("r.yaml:4: data.path: ")
     assert said.format(root=root) in found[0]
-    task = {"masks": "segmentation"}.get(source, "detection")
-    other = f"r.yaml:3: data.source: its targets are of the task {task}, not of classification; set task: {task}"
+    kind, task = ("masks", "segmentation") if source == "masks" else ("boxes", "detection")
+    other = f"r.yaml:3: data.source: its targets are {kind}, and those of classification are not; set task: {task}"
     assert (other in told) == (source in ("masks", "coco", "yolo", "voc"))
 
 
