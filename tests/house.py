@@ -20,9 +20,6 @@ HEAD = """\
 
 A room imports rooms of lower floors alone, never of its own. Rooms with a star reach PyTorch neither directly nor
 through others. `tests/test_house.py` holds the code to both. Each link is the file to open first.
-
-| Floor | Room | What it is for |
-|---:|---|---|
 """
 
 
@@ -343,11 +340,14 @@ def modules(room: Room) -> list[str]:
 
 
 def page() -> str:
-    rows = [
-        f"| {floor} | {link(room)}{'' if room.torch else '*'} | {room.sentence} |"
-        for floor, room in sorted(ROOMS.values(), key=lambda each: (-each[0], each[1].name))
-    ]
-    return HEAD + "\n".join(rows) + "\n"
+    parts = [HEAD]
+    for number, rooms in sorted(enumerate(FLOORS, 1), reverse=True):
+        lines = [
+            f"- {link(room)}{'' if room.torch else '*'}: {room.sentence}"
+            for room in sorted(rooms, key=lambda each: each.name)
+        ]
+        parts.append(f"## Floor {number}\n\n" + "\n".join(lines) + "\n")
+    return "\n".join(parts)
 
 
 def link(room: Room) -> str:
