@@ -38,6 +38,10 @@ class DeviceError(EdgekdError):
     """A device cannot be reached, or does not do what it is asked."""
 
 
+class ClusterError(EdgekdError):
+    """A cluster cannot be reached, refuses, or is not fit for a search."""
+
+
 class BundleError(EdgekdError):
     """A bundle is changed, incomplete, or not a bundle."""
 

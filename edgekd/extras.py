@@ -8,6 +8,7 @@ EXTRAS = {
     "timm": ("timm",),
     "tensorboard": ("tensorboard",),
     "openvino": ("openvino",),
+    "ray": ("ray",),
 }
 
 

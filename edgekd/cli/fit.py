@@ -25,6 +25,10 @@ def fit(
         float | None,
         typer.Option(help="The time that may be spent, all starts together; more goes on.", show_default=False),
     ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(help="Train on this Ray cluster, not here.", metavar="HOST:PORT", show_default=False),
+    ] = None,
     set_: Annotated[
         list[str],
         typer.Option("--set", help="Override a setting: budget.accuracy_drop=0.5.", metavar="K=V"),
@@ -38,12 +42,15 @@ def fit(
     from edgekd.pipeline.local_paths import shorten_path
     from edgekd.search.fit import fit
     from edgekd.search.opening import open_space
+    from edgekd.search.ray_cluster import RayCluster
 
     if hours is not None and not 0 < hours < float("inf"):
         raise RecipeError(f"--hours {hours:g}: give a time above 0")
     space = open_space(recipe, set_)
     folder = out or Path("fits") / space.base.name
-    result = fit(space, folder, hours=hours, command=shlex.join(["edgekd", *map(shorten_path, sys.argv[1:])]))
+    runner = RayCluster(address, folder, space.base) if address else None
+    command = shlex.join(["edgekd", *map(shorten_path, sys.argv[1:])])
+    result = fit(space, folder, hours=hours, command=command, runner=runner)
     print_result(result, folder)
     if not result.met:
         raise typer.Exit(BUDGET_NOT_MET)

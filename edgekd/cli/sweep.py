@@ -17,6 +17,10 @@ def sweep(
     out: Annotated[
         Path | None, typer.Option(help="The sweep's folder; sweeps/<name> if left out.", show_default=False)
     ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(help="Train on this Ray cluster, not here.", metavar="HOST:PORT", show_default=False),
+    ] = None,
     set_: Annotated[list[str], typer.Option("--set", help="Override a setting: prune.epochs=2.", metavar="K=V")] = [],  # noqa: B006
 ) -> None:
     """Try every point of a grid, and show the front of quality and cost. Started again, it goes on."""
@@ -27,11 +31,12 @@ def sweep(
     from edgekd.report.fit_page import write_fit_page
     from edgekd.report.fit_record import read_fit
     from edgekd.search.opening import open_space
+    from edgekd.search.ray_cluster import RayCluster
     from edgekd.search.sweep import grid_overrides, sweep
 
     space = open_space(recipe, [*set_, *grid_overrides(grid)], apart=False)
     folder = out or Path("sweeps") / space.base.name
-    failed = sweep(space, folder)
+    failed = sweep(space, folder, RayCluster(address, folder, space.base) if address else None)
     fit = read_fit(folder)
     if failed == len(fit.trials):
         raise EdgekdError(f"no point of the grid gave a network; the first: {fit.trials[0].error}")

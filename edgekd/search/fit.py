@@ -1,35 +1,41 @@
 """A search from its recipe to the winner's bundle, in one folder that it can go on from."""
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from edgekd.errors import EdgekdError, StorageError
-from edgekd.files import canonical_json, make_folder, sha256, storage, write_json, write_text
+from edgekd.files import canonical_json, make_folder, sha256, write_json, write_text
 from edgekd.log import get_logger
 from edgekd.recipe import Recipe
 from edgekd.records.candidate_figures import Figures
 from edgekd.report.load import load_report
 from edgekd.report.schema import Report
-from edgekd.scratch import hold
 from edgekd.search.arm_state import ArmSpace, ArmState, TrialRecord
+from edgekd.search.candidates import CandidateJob, Candidates, TimeSpent, at_share, figures_of
+from edgekd.search.folder import (
+    CACHE,
+    JOURNAL,
+    SCHEMA_VERSION,
+    SUMMARY,
+    TRIALS,
+    WINNER,
+    WINNER_RECIPE,
+    WORKER_LOG,
+    fit_folder,
+)
 from edgekd.search.forecast import Forecast
 from edgekd.search.goal import LATENCY, Goal
+from edgekd.search.jobs import JobRunner, Jobs, run_timed
 from edgekd.search.launch import Worker
 from edgekd.search.points import Points, arm_space
 from edgekd.search.space import Space
-from edgekd.search.study import Action, Finish, Price, Study, TrainCandidate
+from edgekd.search.study import Action, Finish, Study, TrainCandidate
 from edgekd.search.study_log import StudyLog
 from edgekd.strict_json import JsonObject
 
 logger = get_logger(__name__)
 
-JOURNAL, SUMMARY, WINNER_RECIPE = "journal.jsonl", "fit.json", "winner.yaml"
-TRIALS, PRICES, CACHE, WINNER, WORKER_LOG = "trials", "prices", "cache", "winner", "worker.log"
-LOCK = ".lock"
-SCHEMA_VERSION = 1
 # By so much of the time it is said that nothing can meet the budget.
 HALF = 0.45
 DONE, OUT_OF_TIME = "done", "out of time"
@@ -55,59 +61,36 @@ class FitResult:
         return self.report is not None and (self.report.budget is None or self.report.budget.met)
 
 
-def fit(space: Space, folder: Path, *, hours: float | None = None, command: str = "") -> FitResult:
+def fit(
+    space: Space, folder: Path, *, hours: float | None = None, command: str = "", runner: JobRunner | None = None
+) -> FitResult:
     """Search ``space`` for the best student within its budget; started again after any end, it goes on.
 
     Args:
         folder: of the search: its record, a run folder for each trial, the cache that they share, and the winner's.
         hours: the time that may be spent on it, all starts together; without limit if left out.
         command: what repeats this search, for the winner's report.
+        runner: does the trainings and measurements; a process of this machine where it is left out.
 
     Raises:
         EdgekdError: bad input, another search's folder, a disk that refuses, a teacher that cannot be trained.
     """
-    with fit_folder(folder), Worker(folder / WORKER_LOG) as worker:
+    with fit_folder(folder), runner or Worker(folder / WORKER_LOG) as runner:
         log = StudyLog(folder / JOURNAL)
-        search = _Search(space, folder, log, worker, hours, command)
+        search = _Search(space, folder, log, runner, hours, command)
         search.begin()
         return search.run()
 
 
-@contextmanager
-def fit_folder(folder: Path) -> Iterator[None]:
-    """Keep other searches out of ``folder`` in the block.
-
-    Raises:
-        StorageError: another one is at work there, or the folder holds something else.
-    """
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / JOURNAL).is_file() and not (folder / LOCK).is_file():
-        raise StorageError(f"{folder} is not empty and holds no search: choose another folder with --out")
-    make_folder(folder)
-    try:
-        with storage(folder), hold(folder / LOCK):
-            yield
-    except StorageError as error:
-        if not isinstance(error.__cause__, BlockingIOError):
-            raise
-        raise StorageError(
-            f"another search is at work in {folder}: wait for it, or choose another folder with --out"
-        ) from error
-
-
 class _Search:
-    def __init__(self, space: Space, folder: Path, log: StudyLog, worker: Worker, hours: float | None, command: str):
-        self.space, self.log, self.worker, self.command = space, log, worker, command
+    def __init__(self, space: Space, folder: Path, log: StudyLog, runner: JobRunner, hours: float | None, command: str):
+        self.space, self.log, self.runner, self.command = space, log, runner, command
         self.folder, self.points = folder.absolute(), Points(space)
         self.limit = hours * 3600 if hours is not None else None
-        self.spent, self.started = log.seconds, time.monotonic()
+        self.clock = TimeSpent(log.seconds, self.limit)
         self.base: Recipe = space.base
         self.goal = goal_of(space)
         self.arms: list[ArmSpace] = [arm_space(arm) for arm in space.arms]
-
-    @property
-    def seconds(self) -> float:
-        """Return the seconds of all starts together."""
-        return self.spent + time.monotonic() - self.started
 
     def begin(self) -> None:
         key = _key(self.space)
@@ -121,11 +104,12 @@ class _Search:
             )
         if self.log.last("forecast") is None:
             recipe = self._write_recipe("forecast", self.base)
-            found = self._job("step", recipe=str(recipe))
+            found = run_timed(self.runner, "step", recipe=str(recipe))
             if "error" in found:
                 raise EdgekdError(f"nothing was trained: {found['error']}")
             self.log.append("forecast", **found["result"], seconds=found["seconds"])
-        self.forecast = Forecast.of(self.log.last("forecast") or {}, self.base, self.points, self.arms)
+        measured, slots = self.log.last("forecast") or {}, self.runner.slots
+        self.forecast = Forecast.of(measured, self.base, self.points, self.arms, slots)
         logger.info(self.forecast.sentence(self.limit))
 
     def run(self) -> FitResult:
@@ -145,22 +129,36 @@ class _Search:
         return result
 
     def _search(self) -> tuple[Finish, str]:
-        while True:
-            study = self.study()
-            action = study.next()
-            self._say_left(study.left)
-            if isinstance(action, Finish):
-                return action, DONE
-            if self._hopeless_at_half():
-                return study.finish("half of the time is over, and no candidate comes near the budget"), DONE
-            if not self._has_time_for(action):
-                return study.finish("the time is over; more of it (--hours) goes on from here"), OUT_OF_TIME
-            self._do(action)
+        with Jobs[CandidateJob](self.runner) as jobs:
+            candidates = Candidates(self.folder, self.log, self.points, self.goal, jobs, self.clock)
+            while True:
+                study = self.study()
+                steps = study.steps()
+                self._say_left(study.left)
+                busy = candidates.arms
+                steps = [step for step in steps if isinstance(step, Finish) or step.arm not in busy]
+                end = self._end(study, steps[0]) if steps else None
+                if end and not busy:
+                    return end
+                # The first one trains the teacher, or shows that nothing works.
+                free = jobs.free if self.log.of("price") else 1 - len(busy)
+                for step in steps[:free] if end is None else ():
+                    candidates.start(step)
+                candidates.wait()
+
+    def _end(self, study: Study, step: Action) -> tuple[Finish, str] | None:
+        if isinstance(step, Finish):
+            return step, DONE
+        if self._hopeless_at_half():
+            return study.finish("half of the time is over, and no candidate comes near the budget"), DONE
+        if not self._has_time_for(step):
+            return study.finish("the time is over; more of it (--hours) goes on from here"), OUT_OF_TIME
+        return None
 
     def study(self) -> Study:
         prices: dict[str, dict[float, Figures | None]] = {arm.name: {} for arm in self.arms}
         for entry in self.log.of("price"):
-            prices[entry["arm"]][entry["share"]] = _figures(entry)
+            prices[entry["arm"]][entry["share"]] = figures_of(entry)
         trials = list(map(_trial, self.log.of("trial")))
         return Study(
             self.goal,
@@ -175,68 +173,6 @@ class _Search:
                 for arm in self.arms
             ],
         )
-
-    def _do(self, action: Action) -> None:
-        if isinstance(action, Price):
-            for share in action.shares:
-                self._price(action.arm, share)
-        elif isinstance(action, TrainCandidate):
-            self._train(action)
-
-    def _price(self, arm: str, share: float) -> None:
-        name = f"{len(self.log.of('price')) + 1:03d}"
-        recipe = self._write_recipe(f"{PRICES}/{name}", self.points.untrained(arm, share))
-        found = self._try(recipe, timed=self.goal.is_timed)
-        if "error" in found and not self.log.of("price") and found.get("kind") not in ("ModelError", "RecipeError"):
-            raise EdgekdError(f"{found['error']}; {self.folder / WORKER_LOG} has more")
-        self._record("price", found, arm=arm, share=share)
-        figures = _figures(self.log.events[-1])
-        why = str(found.get("error")).partition(": ")[0]
-        words = f"{self.goal.cost(figures):.3f} of the teacher's {self._of}" if figures else why
-        logger.info(f"  cost of {arm}{_at(share)}: {words}")
-
-    def _train(self, action: TrainCandidate) -> None:
-        number = len(self.log.of("trial")) + 1
-        at = (action.arm, action.share, action.level, action.choices)
-        recipe, whole = self.points.trial(*at), self.points.recipe(*at)
-        path = self._write_recipe(f"{TRIALS}/{number:03d}", recipe)
-        values = "".join(f", {name} {value}" for name, value in action.choices.items())
-        place = f"{action.arm}{_at(action.share)}{values}"
-        logger.info(f"trial {number}: {place}, training {action.level + 1}; {self._progress()}")
-        # A short training is compared with others of its kind alone, which its file would take longer than it.
-        found = self._try(path, filed=recipe == whole)
-        about = {"arm": action.arm, "share": action.share, "level": action.level, "choices": dict(action.choices)}
-        self._record("trial", found, number=number, **about)
-        figures = _figures(self.log.events[-1])
-        metric = self.base.kind.metrics[0]
-        if figures is None:
-            logger.warning(f"trial {number} gave no network: {found.get('error')}")
-        else:
-            words = metric.shown_change(-figures.drop if metric.better == "higher" else figures.drop)
-            logger.info(
-                f"  {metric.precisely(figures.value)} on {figures.n} validation samples, {words} to the teacher"
-            )
-
-    def _try(self, recipe: Path, timed: bool = False, filed: bool = True) -> JsonObject:
-        known = (figures.teacher_ms for entry in self.log.of("price") if (figures := _figures(entry)))
-        return self._job(
-            "try",
-            recipe=str(recipe),
-            folder=str(recipe.with_suffix("")),
-            cache=str(self.folder / CACHE),
-            timed=timed,
-            filed=filed,
-            teacher_ms=next(known, None),
-        )
-
-    def _job(self, job: str, **fields: object) -> JsonObject:
-        started = time.monotonic()
-        found = self.worker.run(job, **fields)
-        return {**found, "seconds": round(time.monotonic() - started, 2)}
-
-    def _record(self, event: str, found: JsonObject, **about: object) -> None:
-        outcome = {"figures": found["result"]} if "result" in found else {"error": str(found["error"])}
-        self.log.append(event, **about, **outcome, seconds=found["seconds"])
 
     def _write_recipe(self, name: str, recipe: Recipe) -> Path:
         path = self.folder / f"{name}.yaml"
@@ -259,7 +195,9 @@ class _Search:
     def _timed(self, numbers: Sequence[int]) -> list[float | None]:
         """Their times over the teacher's; only whole measurements are recorded, others are tried again."""
         folders = [str(self.folder / TRIALS / f"{number:03d}") for number in numbers]
-        found = self._job("time", recipe=str(self.folder / TRIALS / f"{numbers[0]:03d}.yaml"), folders=folders)
+        found = run_timed(
+            self.runner, "time", recipe=str(self.folder / TRIALS / f"{numbers[0]:03d}.yaml"), folders=folders
+        )
         records = found.get("result", {})
         ratios = [record["ratio"] if (record := records.get(folder, {})).get("valid") else None for folder in folders]
         if None not in ratios:
@@ -277,9 +215,10 @@ class _Search:
         recipe = self.points.recipe(winner.arm, winner.share, winner.level, winner.choices)
         path = self.folder / WINNER_RECIPE
         write_text(path, recipe.to_yaml())
-        logger.info(f"the winner, trial {winner.number} ({winner.arm}{_at(winner.share)}), on the test samples")
+        logger.info(f"the winner, trial {winner.number} ({winner.arm}{at_share(winner.share)}), on the test samples")
         place, cache = self.folder / WINNER, self.folder / CACHE
-        found = self._job("run", recipe=str(path), folder=str(place), cache=str(cache), command=self.command)
+        fields = {"recipe": str(path), "folder": str(place), "cache": str(cache), "command": self.command}
+        found = run_timed(self.runner, "run", **fields)
         if "error" in found:
             raise EdgekdError(f"the winner's run failed: {found['error']}; the same command tries it again")
         return load_report(place), found["seconds"]
@@ -287,7 +226,7 @@ class _Search:
     def _has_time_for(self, action: Action) -> bool:
         if self.limit is None:
             return True
-        return self.seconds + self._expected(action) + self.forecast.last_run(self.log) < self.limit
+        return self.clock.spent + self._expected(action) + self.forecast.last_run(self.log) < self.limit
 
     def _expected(self, action: Action) -> float:
         if isinstance(action, TrainCandidate):
@@ -295,19 +234,11 @@ class _Search:
         return self.forecast.price(self.log)
 
     def _hopeless_at_half(self) -> bool:
-        if self.limit is None or self.seconds < HALF * self.limit:
+        if self.limit is None or self.clock.spent < HALF * self.limit:
             return False
         study = self.study()
         study.next()
         return study.is_hopeless
-
-    def _progress(self) -> str:
-        most = f" of {_clock(self.limit)}" if self.limit else ""
-        return f"{_clock(self.seconds)}{most} spent"
-
-    @property
-    def _of(self) -> str:
-        return "time" if self.goal.is_timed else "size"
 
     def _say_left(self, left: Mapping[str, str]) -> None:
         said = {entry["arm"] for entry in self.log.of("left")}
@@ -327,7 +258,7 @@ class _Search:
             "candidates": len(trials),
             "trained": sum("figures" in entry for entry in trials),
             "failed": sum("error" in entry for entry in trials),
-            "seconds": round(self.seconds, 1),
+            "seconds": round(self.clock.spent, 1),
             "left": {entry["arm"]: entry["reason"] for entry in self.log.of("left")},
         }
         if winner is not None and winner.figures is not None:
@@ -373,22 +304,9 @@ def _key(space: Space) -> str:
     return sha256(canonical_json([space.base.to_json(), space.objective, arms]))
 
 
-def _figures(entry: JsonObject) -> Figures | None:
-    return Figures.from_json(entry["figures"]) if "figures" in entry else None
-
-
 def _trial(entry: JsonObject) -> TrialRecord:
     known = ("number", "arm", "share", "level", "error", "seconds", "choices")
-    return TrialRecord(**{name: entry[name] for name in known if name in entry}, figures=_figures(entry))
+    return TrialRecord(**{name: entry[name] for name in known if name in entry}, figures=figures_of(entry))
 
 
-def _at(share: float) -> str:
-    return "" if share == 1 else f" at {share:.1%}"
-
-
-def _clock(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{seconds / 60:.1f} min"
-
-
-__all__: Sequence[str] = ("FitResult", "fit", "fit_folder", "goal_of")
+__all__: Sequence[str] = ("FitResult", "fit", "goal_of")

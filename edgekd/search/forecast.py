@@ -26,14 +26,18 @@ class Forecast:
         teacher: of the teacher's training.
         trainings: of a candidate's, by arm and level.
         test_error: the standard error of a drop on the test samples over that on the validation samples.
+        slots: how many candidates are trained at a time.
     """
 
     teacher: float
     trainings: dict[str, tuple[float, ...]]
     test_error: float
+    slots: int = 1
 
     @classmethod
-    def of(cls, measured: JsonObject, base: Recipe, points: Points, arms: Sequence[ArmSpace]) -> "Forecast":
+    def of(
+        cls, measured: JsonObject, base: Recipe, points: Points, arms: Sequence[ArmSpace], slots: int = 1
+    ) -> "Forecast":
         """Make the forecast from what :func:`edgekd.search.step_times.step_times` gave."""
         steps, own = measured["steps"], base.teacher.train
         trainings = {
@@ -44,7 +48,7 @@ class Forecast:
             for arm in arms
         }
         teacher = own.epochs * steps * measured["teacher_step"] if own else 0.0
-        return cls(teacher, trainings, sqrt(measured["validation"] / measured["test"]))
+        return cls(teacher, trainings, sqrt(measured["validation"] / measured["test"]), slots)
 
     @property
     def seconds(self) -> float:
@@ -52,7 +56,8 @@ class Forecast:
         costs = 3 * JOB / 2 * len(self.trainings)
         shorts = sum(levels[0] + JOB for levels in self.trainings.values()) if len(self.trainings) > FINALISTS else 0
         longest = sorted((levels[-1] + JOB for levels in self.trainings.values()), reverse=True)[:FINALISTS]
-        return self.teacher + costs + shorts + USUAL_TRIALS * sum(longest) + LAST_RUN
+        at_once = min(self.slots, len(self.trainings))
+        return self.teacher + (costs + shorts + USUAL_TRIALS * sum(longest)) / at_once + LAST_RUN
 
     def sentence(self, limit: float | None) -> str:
         """Say how long it may take, and how much of it there is."""

@@ -22,6 +22,8 @@ class Worker:
         log: the file that what it logs is added to.
     """
 
+    slots = 1
+
     def __init__(self, log: Path):
         self.log = log
         self._process: subprocess.Popen[str] | None = None

@@ -25,10 +25,10 @@ WORTH = 0.98
 
 @dataclass(frozen=True)
 class Price:
-    """A request for the costs of an arm at some shares, with untrained networks."""
+    """A request for the costs of an arm at a share, with an untrained network."""
 
     arm: str
-    shares: Sequence[float]
+    share: float
 
 
 @dataclass(frozen=True)
@@ -74,23 +74,25 @@ class Study:
     """Why arms are not followed any more, by name; filled by :meth:`next`."""
 
     def next(self) -> Action:
-        """Return what to do next."""
+        """Return what to do next, where one thing is done at a time."""
+        return self.steps()[0]
+
+    def steps(self) -> Sequence[Action]:
+        """Return what can be done now, each in an arm of its own, the most useful first.
+
+        None of them waits for another's result, so they may be done at the same time.
+        """
         self.left.clear()
-        for arm in self.arms:
-            if shares := arm.to_price():
-                return Price(arm.name, shares)
+        if prices := [Price(arm.name, shares[0]) for arm in self.arms if (shares := arm.to_price())]:
+            return prices
         within = [arm for arm in self.arms if self._keeps_costs(arm)]
         if not within:
-            return self._out_of_reach()
-        for arm in within:
-            if arm.failure and arm.to_try is not None:
-                return TrainCandidate(arm.name, self._probe(arm), 0, arm.to_try)
-        alive = self._halve([arm for arm in within if self._works(arm)])
-        if isinstance(alive, TrainCandidate):
-            return alive
-        for arm in alive:
-            if arm.to_try is not None:
-                return TrainCandidate(arm.name, self._probe(arm), 0, arm.to_try)
+            return [self._out_of_reach()]
+        if others := self._tuning([arm for arm in within if arm.failure]):
+            return others
+        alive, short = self._halve([arm for arm in within if self._works(arm)])
+        if steps := short or self._tuning(alive):
+            return steps
         return self._bisect(alive) if self.goal.is_cost else self._best_of(alive)
 
     def finish(self, reason: str) -> Finish:
@@ -148,21 +150,23 @@ class Study:
             return TrainCandidate(nearest.name, share, nearest.space.top, nearest.chosen)
         return Finish(done, None, "no student that can be made is within the bounds on costs", too_much)
 
-    def _halve(self, arms: list[ArmState]) -> list[ArmState] | TrainCandidate:
-        """Short trainings choose the arms that long ones are spent on."""
+    def _tuning(self, arms: Sequence[ArmState]) -> list[TrainCandidate]:
+        return [TrainCandidate(arm.name, self._probe(arm), 0, arm.to_try) for arm in arms if arm.to_try is not None]
+
+    def _halve(self, arms: list[ArmState]) -> tuple[list[ArmState], list[TrainCandidate]]:
+        """Return the arms that long trainings are spent on, or the short ones by which they are chosen."""
         for level in range(max((arm.space.top for arm in arms), default=0)):
             if len(arms) <= FINALISTS:
                 break
-            for arm in arms:
-                own = min(level, arm.space.top)
-                if not arm.points(own):
-                    return TrainCandidate(arm.name, self._probe(arm), own, arm.chosen)
+            lengths = [(arm, min(level, arm.space.top)) for arm in arms]
+            if missing := [(arm, own) for arm, own in lengths if not arm.points(own)]:
+                return arms, [TrainCandidate(arm.name, self._probe(arm), own, arm.chosen) for arm, own in missing]
             arms = sorted(arms, key=lambda arm: self._rank(arm, level))
             kept = max(FINALISTS, ceil(len(arms) / 2))
             for arm in arms[kept:]:
                 self.left[arm.name] = f"others were better after short trainings (level {level + 1})"
             arms = arms[:kept]
-        return [arm for arm in self.arms if arm in arms]
+        return [arm for arm in self.arms if arm in arms], []
 
     def _probe(self, arm: ArmState) -> float:
         assert arm.reach is not None
@@ -180,15 +184,14 @@ class Study:
         edge = arm.curve(own).smallest(0.5)
         return (arm.cost(edge) if edge is not None else inf), drop
 
-    def _best_of(self, arms: Sequence[ArmState]) -> Action:
+    def _best_of(self, arms: Sequence[ArmState]) -> Sequence[Action]:
         """Where quality is made best, each arm is cut as little as the bounds on costs allow."""
-        for arm in arms:
-            assert arm.reach is not None
-            if not arm.points(arm.space.top):
-                return TrainCandidate(arm.name, arm.reach[1], arm.space.top, arm.chosen)
-        return self._finish([trial for arm in arms for trial in arm.points(arm.space.top)], "every arm was tried")
+        missing = [(arm, arm.reach[1]) for arm in arms if arm.reach and not arm.points(arm.space.top)]
+        if missing:
+            return [TrainCandidate(arm.name, share, arm.space.top, arm.chosen) for arm, share in missing]
+        return [self._finish([trial for arm in arms for trial in arm.points(arm.space.top)], "every arm was tried")]
 
-    def _bisect(self, arms: Sequence[ArmState]) -> Action:
+    def _bisect(self, arms: Sequence[ArmState]) -> Sequence[Action]:
         open_steps: list[tuple[float, ArmState, float]] = []
         for arm in arms:
             share = self._step(arm)
@@ -198,16 +201,17 @@ class Study:
         trained = [trial for arm in self.arms if arm.reach for trial in arm.points(arm.space.top)]
         good = [trial for trial in trained if self._is_assured(trial)]
         best = min((self._cost_of(trial) for trial in good), default=inf)
-        worth = [each for each in open_steps if each[0] < WORTH * best]
+        worth = sorted((each for each in open_steps if each[0] < WORTH * best), key=lambda each: each[0])
         if worth:
-            _, arm, share = min(worth, key=lambda each: each[0])
-            if share not in arm.prices:
-                return Price(arm.name, [share])
-            return TrainCandidate(arm.name, share, arm.space.top, arm.chosen)
+            return [
+                TrainCandidate(arm.name, share, arm.space.top, arm.chosen)
+                if share in arm.prices
+                else Price(arm.name, share)
+                for _, arm, share in worth
+            ]
         if trained:
-            reason = "no cheaper candidate is likely to keep the budget"
-            return self._finish(trained, reason)
-        return self.finish("every arm failed")
+            return [self._finish(trained, "no cheaper candidate is likely to keep the budget")]
+        return [self.finish("every arm failed")]
 
     def _step(self, arm: ArmState) -> float | None:
         """The share to try next in an arm, or None if it is done."""

@@ -48,8 +48,11 @@ class StudyLog:
 
     @property
     def seconds(self) -> float:
-        """Return how long all that it records took."""
-        return sum(float(entry.get("seconds", 0.0)) for entry in self.events)
+        """Return how long all that it records took; what was done at the same time counts once."""
+        total = 0.0
+        for entry in self.events:
+            total = float(entry["spent"]) if "spent" in entry else total + float(entry.get("seconds", 0.0))
+        return total
 
 
 def _read(path: Path) -> list[JsonObject]:

@@ -1,7 +1,8 @@
 """Every point of a grid of one's own choosing, tried as a search tries its candidates."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
 
@@ -9,7 +10,8 @@ from edgekd.errors import RecipeError, StorageError
 from edgekd.files import canonical_json, make_folder, sha256, write_json, write_text
 from edgekd.log import get_logger
 from edgekd.recipe.open_fields import OpenChoice
-from edgekd.search.fit import CACHE, JOURNAL, SCHEMA_VERSION, SUMMARY, TRIALS, WORKER_LOG, fit_folder
+from edgekd.search.folder import CACHE, JOURNAL, SCHEMA_VERSION, SUMMARY, TRIALS, WORKER_LOG, fit_folder
+from edgekd.search.jobs import JobRunner, Jobs
 from edgekd.search.launch import Worker
 from edgekd.search.space import ARM, CUTS, Space
 from edgekd.search.study_log import StudyLog
@@ -19,7 +21,7 @@ from edgekd.strict_json import JsonObject
 logger = get_logger(__name__)
 
 MOST_POINTS = 1000
-Job = Callable[..., JsonObject]
+GridPoint = dict[str, object]
 
 
 def grid_overrides(grid: Sequence[str]) -> list[str]:
@@ -39,7 +41,7 @@ def grid_overrides(grid: Sequence[str]) -> list[str]:
     return found
 
 
-def grid_points(space: Space) -> list[dict[str, object]]:
+def grid_points(space: Space) -> list[GridPoint]:
     """Return each point of ``space``, whose open fields are all choices.
 
     Raises:
@@ -60,29 +62,34 @@ def grid_points(space: Space) -> list[dict[str, object]]:
     return points
 
 
-def _points(space: Space) -> Iterator[dict[str, object]]:
+def _points(space: Space) -> Iterator[GridPoint]:
     for arm in space.arms:
         for values in product(*(each.values.examples for each in arm.dimensions)):
             yield {ARM: arm.name, **{each.name: value for each, value in zip(arm.dimensions, values, strict=True)}}
 
 
-def sweep(space: Space, folder: Path, job: Job | None = None) -> int:
+def sweep(space: Space, folder: Path, runner: JobRunner | None = None) -> int:
     """Try each point of ``space`` in ``folder``; started again after any end, it goes on. Return how many failed.
 
     Args:
-        job: does a job of :mod:`edgekd.search.worker`; a process of its own does where it is left out.
+        runner: does the trainings; a process of this machine where it is left out.
 
     Raises:
         RecipeError: as :func:`grid_points` does.
         StorageError: the folder holds another search, or the disk refuses.
     """
-    points = grid_points(space)
-    with fit_folder(folder), Worker(folder / WORKER_LOG) as worker:
+    points, started = grid_points(space), time.monotonic()
+    with fit_folder(folder), runner or Worker(folder / WORKER_LOG) as runner, Jobs[int](runner) as jobs:
         log = StudyLog(folder / JOURNAL)
         _begin(log, space, points, folder)
-        done = len(log.of("trial"))
-        for number, point in enumerate(points[done:], start=done + 1):
-            _try(log, space, point, number, folder.absolute(), job or worker.run)
+        spent, tried = log.seconds, {entry["number"] for entry in log.of("trial")}
+        left = deque(number for number in range(1, len(points) + 1) if number not in tried)
+        while left or jobs.under_way:
+            while left and jobs.free:
+                number = left.popleft()
+                _start(jobs, space, points[number - 1], number, folder.absolute())
+            for number, found in jobs.wait():
+                _record(log, points[number - 1], number, found, spent + time.monotonic() - started)
         failed = sum("error" in entry for entry in log.of("trial"))
         seconds = round(log.seconds, 1)
         summary = {"schema_version": SCHEMA_VERSION, "sweep": True, "candidates": len(points), "failed": failed}
@@ -90,7 +97,7 @@ def sweep(space: Space, folder: Path, job: Job | None = None) -> int:
     return failed
 
 
-def _begin(log: StudyLog, space: Space, points: Sequence[dict[str, object]], folder: Path) -> None:
+def _begin(log: StudyLog, space: Space, points: Sequence[GridPoint], folder: Path) -> None:
     key = sha256(canonical_json([space.base.to_json(), [dict(arm.document) for arm in space.arms], list(points)]))
     known = log.last("begin")
     if known is None:
@@ -100,19 +107,25 @@ def _begin(log: StudyLog, space: Space, points: Sequence[dict[str, object]], fol
         raise StorageError(f"{folder} holds a search of another recipe or grid: choose another folder with --out")
 
 
-def _try(log: StudyLog, space: Space, point: dict[str, object], number: int, folder: Path, job: Job) -> None:
+def _start(jobs: Jobs[int], space: Space, point: GridPoint, number: int, folder: Path) -> None:
     path = folder / TRIALS / f"{number:03d}.yaml"
     make_folder(path.parent)
     write_text(path, space.document(point))
-    choices = {name: value for name, value in point.items() if name != ARM}
-    cut = next((value for name, value in choices.items() if name.rpartition(".")[2] in CUTS), 1.0)
-    words = ", ".join(f"{name} {value}" for name, value in choices.items())
+    words = ", ".join(f"{name} {value}" for name, value in _choices(point).items())
     logger.info(f"trial {number}: {point[ARM]}{f', {words}' if words else ''}")
-    started = time.monotonic()
     target = {"recipe": str(path), "folder": str(path.with_suffix("")), "cache": str(folder / CACHE)}
-    found = job("try", **target, timed=True, filed=True, teacher_ms=None)
+    jobs.start(number, "try", **target, timed=True, filed=True, teacher_ms=None)
+
+
+def _record(log: StudyLog, point: GridPoint, number: int, found: JsonObject, spent: float) -> None:
+    choices = _choices(point)
+    cut = next((value for name, value in choices.items() if name.rpartition(".")[2] in CUTS), 1.0)
     outcome = {"figures": found["result"]} if "result" in found else {"error": str(found["error"])}
     log.append(
         "trial", number=number, arm=point[ARM], share=cut if isinstance(cut, float) else 1.0, level=0,
-        choices=choices, **outcome, seconds=round(time.monotonic() - started, 2),
+        choices=choices, **outcome, seconds=found["seconds"], spent=round(spent, 2),
     )  # fmt: skip
+
+
+def _choices(point: GridPoint) -> GridPoint:
+    return {name: value for name, value in point.items() if name != ARM}

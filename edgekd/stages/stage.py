@@ -72,6 +72,11 @@ class Stage(Train):
         return True
 
     @property
+    def times_networks(self) -> bool:
+        """Return whether its work times networks on the first target, whose times tell nothing beside a training."""
+        return False
+
+    @property
     def train_options(self) -> Train | None:
         """Return how the network is trained, or None where it is not."""
         return self

@@ -71,8 +71,8 @@ class Simulation:
             if isinstance(action, Finish):
                 return action
             if isinstance(action, Price):
-                for share in action.shares:
-                    self.prices[action.arm][share] = None if share < LEAST else self.figures(action.arm, share)
+                share = action.share
+                self.prices[action.arm][share] = None if share < LEAST else self.figures(action.arm, share)
             else:
                 drop = self.drop(action.arm, action.share, action.level) + self.random.normal(0, 1.1 * self.error)
                 figures = self.figures(action.arm, action.share, drop)

@@ -1,6 +1,7 @@
 """The driver of a search, with a worker that computes formulas in the place of trainings."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +21,7 @@ from edgekd.search.opening import open_space
 from edgekd.search.space import Space
 from edgekd.search.study import Finish, TrainCandidate
 from edgekd.search.study_log import StudyLog
+from tests.search.runner import FunctionRunner
 
 RECIPE = """\
 name: small
@@ -31,12 +33,14 @@ stages:
   - prune: {macs: {search: [0.1, 0.9]}, check_latency: false}
 objective: latency
 """
+TIMES = ("seconds", "spent")
 SLOPES = {"resnet8": 0.004, "small_cnn": 0.02, None: 0.01}
 
 
 class FormulaWorker:
     """Gives figures by formulas; ``dies_at`` is the number of the trial that ends its process."""
 
+    slots = 1
     dies_at: int | None = None
     jobs: ClassVar[list[str]] = []
 
@@ -47,6 +51,9 @@ class FormulaWorker:
         return self
 
     def __exit__(self, *_: object) -> None:
+        pass
+
+    def stop(self) -> None:
         pass
 
     def run(self, job: str, **fields: Any) -> dict[str, Any]:
@@ -80,7 +87,7 @@ def open_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...
 
 def decisions(folder: Path) -> list[dict[str, Any]]:
     events = [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in entry.items() if key != "seconds"} for entry in events]
+    return [{key: value for key, value in entry.items() if key not in TIMES} for entry in events]
 
 
 def test_killed_anywhere_it_goes_on_with_the_same_decisions(open_recipe: Callable[..., Space], tmp_path: Path) -> None:
@@ -89,7 +96,7 @@ def test_killed_anywhere_it_goes_on_with_the_same_decisions(open_recipe: Callabl
     assert result.met and result.summary["winner"]["arm"] == "resnet8"
     lines = (whole / "journal.jsonl").read_bytes().splitlines(keepends=True)
     trainings = FormulaWorker.jobs.count("try")
-    for number in range(1, len(lines), 7):
+    for number in range(1, len(lines), 9):
         again = tmp_path / f"again-{number}"
         again.mkdir()
         # The next line was being written.
@@ -107,8 +114,36 @@ def test_killed_anywhere_it_goes_on_with_the_same_decisions(open_recipe: Callabl
 
 def _without_seconds(line: bytes) -> bytes:
     entry = json.loads(line)
-    entry.pop("seconds", None)
+    for name in TIMES:
+        entry.pop(name, None)
     return json.dumps(entry).encode()
+
+
+def test_several_at_a_time_find_what_one_at_a_time_finds(
+    open_recipe: Callable[..., Space], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three kinds of students are tried together, never two candidates of one kind."""
+    space, under_way, most = open_recipe(), [], []
+
+    def run(job: str, **fields: Any) -> dict[str, Any]:
+        recipe = load_recipe(Path(fields["recipe"]))
+        under_way.append(recipe.student and recipe.student.model)
+        assert job != "try" or len(under_way) == len(set(under_way))
+        most.append(len(under_way))
+        time.sleep(0.01)
+        found = FormulaWorker(tmp_path).run(job, **fields)
+        under_way.remove(recipe.student and recipe.student.model)
+        return found
+
+    alone = fit(space, tmp_path / "alone").summary
+    together = fit(space, tmp_path / "together", runner=FunctionRunner(run, slots=3)).summary
+    assert max(most) > 1
+    assert together["winner"]["arm"] == alone["winner"]["arm"]
+    assert together["winner"]["share"] == pytest.approx(alone["winner"]["share"], rel=0.05)
+    numbers = [entry["number"] for entry in StudyLog(tmp_path / "together/journal.jsonl").of("trial")]
+    assert sorted(numbers) == list(range(1, len(numbers) + 1))
+    # Going on, it finds the same winner in what is recorded.
+    assert fit(space, tmp_path / "together").summary["winner"] == together["winner"]
 
 
 def test_a_candidate_that_dies_is_recorded_and_the_rest_goes_on(
@@ -165,7 +200,7 @@ def test_times_that_are_not_valid_are_neither_used_nor_recorded(
     best = [TrialRecord(number, "resnet8", 0.5, 1) for number in (1, 2, 3)]
     finish = Finish(best, 0.9, "over")
     found: dict[str, Any] = {"error": "the machine is busy"}
-    monkeypatch.setattr(search.worker, "run", lambda job, **fields: found)
+    monkeypatch.setattr(search.runner, "run", lambda job, **fields: found)
     said: list[str] = []
     monkeypatch.setattr(driver.logger, "warning", said.append)
     assert search._fastest(finish).number == 1

@@ -50,8 +50,7 @@ def test_bounds_on_costs_are_checked_before_any_training() -> None:
         steps.append(action)
         if not isinstance(action, Price):
             break
-        for share in action.shares:
-            world.prices[action.arm][share] = world.figures(action.arm, share)
+        world.prices[action.arm][action.share] = world.figures(action.arm, action.share)
     # The nearest student is made all the same.
     assert isinstance(action, TrainCandidate)
     world.trials.append(TrialRecord(1, action.arm, action.share, action.level, world.figures(action.arm, action.share)))

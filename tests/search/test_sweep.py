@@ -1,4 +1,5 @@
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -7,7 +8,7 @@ from edgekd.records.candidate_figures import Figures
 from edgekd.report.fit_page import write_fit_page
 from edgekd.report.fit_record import read_fit
 from edgekd.search import worker
-from edgekd.search.fit import JOURNAL
+from edgekd.search.folder import JOURNAL
 from edgekd.search.opening import open_space
 from edgekd.search.space import Space
 from edgekd.search.study_log import StudyLog
@@ -15,6 +16,7 @@ from edgekd.search.sweep import grid_overrides, grid_points, sweep
 from edgekd.strict_json import JsonObject
 from tests.recipe.conftest import SMALL
 from tests.report.search import figures
+from tests.search.runner import FunctionRunner
 
 GRID = ["stages.prune.macs=0.5,0.7", "student.args.width=8,16"]
 
@@ -40,7 +42,8 @@ def test_its_jobs_are_those_of_the_worker(space: Space, tmp_path: Path, monkeypa
     """A test double trains nothing; what reads the job is the worker's own."""
     made = Figures.from_json(figures(0.01, 0.5))
     monkeypatch.setattr(worker, "try_recipe", lambda recipe, *_, **__: made)
-    found = sweep(space, tmp_path / "sweep", lambda job, **fields: worker.carry_out({"job": job, **fields}))
+    runner = FunctionRunner(lambda job, **fields: worker.carry_out({"job": job, **fields}))
+    found = sweep(space, tmp_path / "sweep", runner)
     assert found == 0
     trials = StudyLog(tmp_path / "sweep" / JOURNAL).of("trial")
     assert [entry["figures"] for entry in trials] == [made.to_json()] * 4
@@ -50,19 +53,43 @@ def test_a_sweep_goes_on_where_it_was_and_has_a_page(space: Space, tmp_path: Pat
     """A test double trains nothing: the second point fails, and the machine dies at the third."""
     folder, seen = tmp_path / "sweep", []
 
-    def job(name: str, **fields: object) -> JsonObject:
+    def do(name: str, **fields: object) -> JsonObject:
         seen.append(Path(str(fields["recipe"])).stem)
         if len(seen) == 3:
             raise KeyboardInterrupt
         return {"error": "diverged"} if len(seen) == 2 else {"result": figures(0.01 * len(seen), 1 / len(seen))}
 
+    runner = FunctionRunner(do)
     with pytest.raises(KeyboardInterrupt):
-        sweep(space, folder, job)
-    assert sweep(space, folder, job) == 1
+        sweep(space, folder, runner)
+    assert sweep(space, folder, runner) == 1
     assert seen == ["001", "002", "003", "003", "004"]
     fit = read_fit(folder)
     assert [trial.number for trial in fit.front] == [4, 3, 1]
     assert "3 of them on the front" in write_fit_page(folder).read_text()
     other = open_space(space.path, grid_overrides(["prune.macs=0.5,0.6"]), apart=False)
     with pytest.raises(StorageError, match="another recipe or grid"):
-        sweep(other, folder, job)
+        sweep(other, folder, runner)
+
+
+def test_points_that_are_tried_at_the_same_time_are_each_tried_once(space: Space, tmp_path: Path) -> None:
+    """A test double trains nothing: the second point waits for the third, and then the machine dies."""
+    folder, third, dead = tmp_path / "sweep", Event(), Event()
+
+    def do(name: str, **fields: object) -> JsonObject:
+        number = int(Path(str(fields["recipe"])).stem)
+        if number == 3:
+            third.set()
+        if number == 2 and not dead.is_set():
+            assert third.wait(10)
+            dead.set()
+            raise KeyboardInterrupt
+        return {"result": figures(0.01, 1 / number)}
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep(space, folder, FunctionRunner(do, slots=3))
+    before = {entry["number"] for entry in StudyLog(folder / JOURNAL).of("trial")}
+    assert 2 not in before
+    assert sweep(space, folder, FunctionRunner(do, slots=3)) == 0
+    numbers = [entry["number"] for entry in StudyLog(folder / JOURNAL).of("trial")]
+    assert sorted(numbers) == [1, 2, 3, 4] and before <= set(numbers)

@@ -97,6 +97,11 @@ class Prune(Stage):
         return next((name for name in GOALS if getattr(self, name) is not None), None)
 
     @property
+    def times_networks(self) -> bool:
+        """Return whether cuts are timed on the first target."""
+        return self.check_latency or self.latency is not None
+
+    @property
     def largest_drop(self) -> float | None:
         """Return how much worse the task's first metric may get, where that is the goal."""
         return self.drop if self.accuracy_drop is None else self.accuracy_drop

@@ -1,0 +1,161 @@
+"""The candidates of a search: their recipes in its folder, their jobs, and what it records of them."""
+
+import time
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+from edgekd.errors import EdgekdError
+from edgekd.files import make_folder, write_text
+from edgekd.log import get_logger
+from edgekd.recipe import Recipe
+from edgekd.records.candidate_figures import Figures
+from edgekd.search.folder import CACHE, PRICES, TRIALS
+from edgekd.search.goal import Goal
+from edgekd.search.jobs import Jobs
+from edgekd.search.points import Points
+from edgekd.search.study import Action, Price, TrainCandidate
+from edgekd.search.study_log import StudyLog
+from edgekd.strict_json import JsonObject
+
+logger = get_logger(__name__)
+
+
+class TimeSpent:
+    """The time that a search has taken, all starts together.
+
+    Args:
+        before: the seconds of earlier starts.
+        limit: the seconds that may be spent, if there is a limit.
+    """
+
+    def __init__(self, before: float, limit: float | None):
+        self.before, self.limit, self.started = before, limit, time.monotonic()
+
+    @property
+    def spent(self) -> float:
+        """Return the seconds until now."""
+        return self.before + time.monotonic() - self.started
+
+    @property
+    def words(self) -> str:
+        """Return the words for the time that is spent."""
+        most = f" of {_clock(self.limit)}" if self.limit else ""
+        return f"{_clock(self.spent)}{most} spent"
+
+
+@dataclass(frozen=True)
+class CandidateJob:
+    """A candidate whose job is under way; ``number`` is that of its run folder."""
+
+    action: Price | TrainCandidate
+    number: int
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The candidates of a search in ``folder``, those under way in ``jobs`` and the others in ``log``."""
+
+    folder: Path
+    log: StudyLog
+    points: Points
+    goal: Goal
+    jobs: Jobs[CandidateJob]
+    clock: TimeSpent
+
+    @property
+    def arms(self) -> set[str]:
+        """Return the arms that have a candidate under way."""
+        return {candidate.action.arm for candidate in self.jobs.under_way}
+
+    def start(self, action: Action) -> None:
+        """Start the job that ``action`` asks for."""
+        assert isinstance(action, Price | TrainCandidate)
+        if isinstance(action, Price):
+            number, path = self._numbered(PRICES, action, self.points.untrained(action.arm, action.share))
+            timed, filed = self.goal.is_timed, True
+        else:
+            at = (action.arm, action.share, action.level, action.choices)
+            recipe = self.points.trial(*at)
+            number, path = self._numbered(TRIALS, action, recipe)
+            values = "".join(f", {name} {value}" for name, value in action.choices.items())
+            place = f"{action.arm}{at_share(action.share)}{values}"
+            logger.info(f"trial {number}: {place}, training {action.level + 1}; {self.clock.words}")
+            # A short training is compared with others of its kind alone, which its file would take longer than it.
+            timed, filed = False, recipe == self.points.recipe(*at)
+        known = (figures.teacher_ms for entry in self.log.of("price") if (figures := figures_of(entry)))
+        self.jobs.start(
+            CandidateJob(action, number),
+            "try",
+            recipe=str(path),
+            folder=str(path.with_suffix("")),
+            cache=str(self.folder / CACHE),
+            timed=timed,
+            filed=filed,
+            teacher_ms=next(known, None),
+        )
+
+    def wait(self) -> None:
+        """Wait until a job ends, and record what came of it.
+
+        Raises:
+            EdgekdError: the very first one failed, as all others would.
+        """
+        for candidate, found in self.jobs.wait():
+            if isinstance(candidate.action, Price):
+                self._record_price(candidate.action, found)
+            else:
+                self._record_trial(candidate.action, candidate.number, found)
+
+    def _numbered(self, kind: str, action: Action, recipe: Recipe) -> tuple[int, Path]:
+        """Write the recipe with the next number. One that was begun for another recipe has that one's run folder."""
+        text, known = recipe.to_yaml(), self.log.of("price" if kind == PRICES else "trial")
+        taken = {each.number for each in self.jobs.under_way if isinstance(each.action, type(action))}
+        taken |= {entry["number"] for entry in known if "number" in entry}
+        paths = ((number, self.folder / kind / f"{number:03d}.yaml") for number in count(len(known) + 1))
+        free = (each for each in paths if each[0] not in taken)
+        number, path = next(each for each in free if not each[1].exists() or each[1].read_text("utf-8") == text)
+        make_folder(path.parent)
+        write_text(path, text)
+        return number, path
+
+    def _record_price(self, action: Price, found: JsonObject) -> None:
+        if "error" in found and not self.log.of("price") and found.get("kind") not in ("ModelError", "RecipeError"):
+            raise EdgekdError(f"{found['error']}; {self.jobs.runner.log} has more")
+        figures = self._record("price", found, arm=action.arm, share=action.share)
+        why = str(found.get("error")).partition(": ")[0]
+        of = "time" if self.goal.is_timed else "size"
+        words = f"{self.goal.cost(figures):.3f} of the teacher's {of}" if figures else why
+        logger.info(f"  cost of {action.arm}{at_share(action.share)}: {words}")
+
+    def _record_trial(self, action: TrainCandidate, number: int, found: JsonObject) -> None:
+        about = {"arm": action.arm, "share": action.share, "level": action.level, "choices": dict(action.choices)}
+        figures = self._record("trial", found, number=number, **about)
+        metric = self.points.space.base.kind.metrics[0]
+        if figures is None:
+            logger.warning(f"trial {number} gave no network: {found.get('error')}")
+        else:
+            words = metric.shown_change(-figures.drop if metric.better == "higher" else figures.drop)
+            logger.info(
+                f"  {metric.precisely(figures.value)} on {figures.n} validation samples, {words} to the teacher"
+            )
+
+    def _record(self, event: str, found: JsonObject, **about: object) -> Figures | None:
+        outcome = {"figures": found["result"]} if "result" in found else {"error": str(found["error"])}
+        spent = round(self.clock.spent, 2)
+        return figures_of(self.log.append(event, **about, **outcome, seconds=found["seconds"], spent=spent))
+
+
+def figures_of(entry: JsonObject) -> Figures | None:
+    """Return the figures of an event, or None where it has none."""
+    return Figures.from_json(entry["figures"]) if "figures" in entry else None
+
+
+def at_share(share: float) -> str:
+    """Return the words for a share that a cut keeps, none where nothing is cut."""
+    return "" if share == 1 else f" at {share:.1%}"
+
+
+def _clock(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{seconds / 60:.1f} min"

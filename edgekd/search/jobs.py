@@ -1,0 +1,78 @@
+"""The jobs of a search under way: where they are done, and as many at a time as fit there."""
+
+import time
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Generic, Protocol, TypeVar
+
+from edgekd.strict_json import JsonObject
+
+About = TypeVar("About")
+
+
+class JobRunner(Protocol):
+    """Where the jobs of :mod:`edgekd.search.worker` are done: a process of this machine, or the nodes of a cluster."""
+
+    @property
+    def slots(self) -> int:
+        """Return how many jobs are done at a time; known inside the ``with`` block."""
+
+    @property
+    def log(self) -> Path:
+        """Return the file, or the pattern of files, that has what jobs log."""
+
+    def run(self, job: str, **fields: Any) -> JsonObject:
+        """Return ``{"result": ...}`` or ``{"error": ...}``, whichever thread asks."""
+
+    def stop(self) -> None:
+        """End the jobs under way; those who wait for them get an error."""
+
+    def __enter__(self) -> "JobRunner": ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None: ...
+
+
+def run_timed(runner: JobRunner, job: str, **fields: Any) -> JsonObject:
+    """Return what ``runner`` gives for the job, with the seconds that it took."""
+    started = time.monotonic()
+    found = runner.run(job, **fields)
+    return {**found, "seconds": round(time.monotonic() - started, 2)}
+
+
+class Jobs(Generic[About]):
+    """Jobs that ``runner`` does at the same time, each with what it is for; they end with the ``with`` block."""
+
+    def __init__(self, runner: JobRunner):
+        self.runner = runner
+        self._pool = ThreadPoolExecutor(runner.slots)
+        self._under_way: dict[Future[JsonObject], About] = {}
+
+    def __enter__(self) -> "Jobs[About]":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._under_way:
+            self.runner.stop()
+        self._pool.shutdown(cancel_futures=True)
+
+    @property
+    def under_way(self) -> list[About]:
+        """Return what the jobs under way are for."""
+        return list(self._under_way.values())
+
+    @property
+    def free(self) -> int:
+        """Return how many more can be started."""
+        return self.runner.slots - len(self._under_way)
+
+    def start(self, about: About, job: str, **fields: Any) -> None:
+        """Start a job."""
+        self._under_way[self._pool.submit(run_timed, self.runner, job, **fields)] = about
+
+    def wait(self) -> list[tuple[About, JsonObject]]:
+        """Wait until a job ends; return those that have ended, in the order that they were started in."""
+        ended = wait(self._under_way, return_when=FIRST_COMPLETED).done
+        return [(self._under_way.pop(future), future.result()) for future in [*self._under_way] if future in ended]

@@ -1,0 +1,138 @@
+"""What a search says of a cluster and sends there; :mod:`tests.search.test_ray_nodes` has a real one."""
+
+import json
+import os
+import socket
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgekd.errors import ClusterError, EdgekdError
+from edgekd.recipe import load_recipe
+from edgekd.search import ray_cluster, ray_driver, ray_node
+from edgekd.search.ray_cluster import RayCluster
+from edgekd.search.ray_driver import _must_be_like, _timing, _training
+from tests.recipe.conftest import SMALL
+
+ALIKE = {**ray_node.facts(os.devnull), "sees_lock": True, "asks_for_token": True}
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "r.yaml"
+    path.write_text(SMALL)
+    return path
+
+
+@pytest.mark.parametrize("address", ["cluster", "ray://a:10001", ":6379", "a:0", "a:70000", "a:port"])
+def test_an_address_is_a_host_and_a_port(address: str, tmp_path: Path, recipe: Path) -> None:
+    with pytest.raises(ClusterError, match="expected HOST:PORT"):
+        RayCluster(address, tmp_path, load_recipe(recipe))
+
+
+def test_a_cluster_that_is_gone_is_one_message(tmp_path: Path, recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_cluster, "find_spec", lambda name: object())
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        address = f"127.0.0.1:{closed.getsockname()[1]}"
+    with pytest.raises(ClusterError, match="there is no Ray cluster at 127.0.0.1"), cluster(address, recipe):
+        pass
+    monkeypatch.setattr(ray_cluster, "find_spec", lambda name: None)
+    with pytest.raises(EdgekdError, match=r"pip install 'edgekd\[ray\]'"), cluster(address, recipe):
+        pass
+
+
+def cluster(address: str, recipe: Path) -> RayCluster:
+    return RayCluster(address, recipe.parent / "fit", load_recipe(recipe))
+
+
+DRIVER = """\
+import json, sys
+settings = json.loads(sys.stdin.readline())
+assert settings["devices"] == ["cpu"], settings
+print(json.dumps({"slots": 2}), flush=True)
+for line in sys.stdin:
+    job = json.loads(line)
+    if "dies" in job["message"]:
+        sys.exit(1)
+    about = {"result": job["queue"], "node": "a", "began": 1.0, "ended": 2.0}
+    print(json.dumps({"number": job["number"], "found": about}), flush=True)
+"""
+
+
+def test_jobs_wait_in_two_queues_and_a_cluster_that_goes_is_told(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A double of the process that speaks to Ray says in which queue a job waited."""
+    driver = recipe.parent / "driver"
+    driver.write_text(f"#!/usr/bin/env python3\n{DRIVER}")
+    driver.chmod(driver.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setattr(ray_cluster, "find_spec", lambda name: object())
+    monkeypatch.setattr(ray_cluster.children, "words", lambda module: [str(driver)])
+    timing = recipe.with_name("timing.yaml")
+    recipe.write_text(SMALL.replace("macs: 0.5", "macs: 0.5, check_latency: false"))
+    timing.write_text(SMALL)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with cluster(address, recipe) as found:
+            assert found.slots == 2
+            for job, path, timed, queue in [
+                ("step", timing, False, "training"),
+                ("try", recipe, False, "training"),
+                ("try", recipe, True, "timing"),
+                # Its stage times networks while it trains them.
+                ("try", timing, False, "timing"),
+                ("run", recipe, False, "timing"),
+                ("time", recipe, False, "timing"),
+            ]:
+                assert found.run(job, recipe=str(path), timed=timed) == {"result": queue}
+            with pytest.raises(ClusterError, match="is gone .* the same command goes on"):
+                found.run("dies", recipe=str(recipe))
+            with pytest.raises(ClusterError, match="is gone"):
+                found.run("step", recipe=str(recipe))
+    placed = [json.loads(line) for line in (recipe.parent / "fit/placed.jsonl").read_text().splitlines()]
+    # What is timed alone was trained before.
+    assert [each["queue"] for each in placed[2:4]] == ["training", "timing"]
+    assert placed[0] == {
+        "queue": "training", "job": "step", "recipe": str(timing), "node": "a", "began": 1.0, "ended": 2.0
+    }  # fmt: skip
+
+
+def test_a_timing_takes_the_whole_node_that_times() -> None:
+    nodes = [{"CPU": 4.0, "edgekd-timing-cpu": 1.0}, {"CPU": 8.0}]
+    whole = {"num_cpus": 4.0, "num_gpus": 0, "resources": {"edgekd-timing-cpu": 1}}
+    assert _timing(nodes, ["cpu"]) == whole
+    assert _timing(nodes, []) is None
+    with pytest.raises(ClusterError, match="0 nodes of the cluster time orin, and one must: ray start --resources"):
+        _timing(nodes, ["cpu", "orin"])
+    with pytest.raises(ClusterError, match="2 nodes of the cluster time cpu"):
+        _timing([nodes[0], nodes[0]], ["cpu"])
+    with pytest.raises(ClusterError, match="one node times for a search"):
+        _timing([*nodes, {"edgekd-timing-orin": 1.0}], ["cpu", "orin"])
+
+
+def test_a_training_takes_a_gpu_or_the_cores_of_the_smallest_node() -> None:
+    assert _training([{"CPU": 4.0}, {"CPU": 9.0}, {}]) == ({"num_cpus": 4.0, "num_gpus": 0}, 3)
+    assert _training([{"CPU": 4.0}, {"CPU": 9.0, "GPU": 2.0}]) == ({"num_cpus": 4.0, "num_gpus": 1}, 2)
+    with pytest.raises(ClusterError, match="no node of the cluster has processors"):
+        _training([{"CPU": 0.0}])
+
+
+def refusal(**other: Any) -> str:
+    with pytest.raises(ClusterError) as error:
+        _must_be_like(ALIKE, {**ALIKE, **other}, "node (10.0.0.2)")
+    return str(error.value)
+
+
+def test_nodes_that_differ_are_refused(tmp_path: Path) -> None:
+    _must_be_like(ALIKE, ALIKE, "node")
+    assert "start all nodes with RAY_AUTH_MODE=token" in refusal(asks_for_token=False)
+    assert "does not see the search's folder" in refusal(sees_lock=False)
+    assert "torch is not there, and here" in refusal(torch=None)
+    assert "registered devices is orin, and here cpu, cuda" in refusal(**{"registered devices": ["orin"]})
+    lock = tmp_path / ".lock"
+    assert not ray_node.facts(str(lock))["sees_lock"]
+    lock.touch()
+    # Nobody holds it, so this is another folder of that name.
+    assert not ray_node.facts(str(lock))["sees_lock"]
+    with ray_driver.ray_node.hold(lock):
+        assert ray_node.facts(str(lock))["sees_lock"]
