@@ -1,4 +1,4 @@
-"""Coupled channels: those of a dependency group that grouped convolutions and GroupNorm let go only together."""
+"""Coupled channels: those of a dependency group that grouped layers and equal chunks let go only together."""
 
 import math
 from collections import defaultdict
@@ -9,6 +9,7 @@ from typing import Any
 
 import torch_pruning as tp
 from torch import Tensor, nn
+from torch_pruning.dependency import Node
 from torch_pruning.ops import OPTYPE
 
 from edgekd.prune.group_members import MIXING_LAYERS, reads
@@ -204,7 +205,8 @@ def _coarser(by_layers: CoupledChannels, by_operations: set[frozenset[int]]) -> 
 def _layers(group: tp.Group) -> Iterator[_Layer]:
     for item, positions in _positions(group):
         node = item.dep.target
-        count, channels = _in_groups(node.module, reads(item))
+        is_chunked = node.type == OPTYPE.SPLIT
+        count, channels = _in_chunks(node, positions) if is_chunked else _in_groups(node.module, reads(item))
         if count > 1:
             yield _Layer(node.module, loses_groups(node), len(group[0].idxs), count, channels // count, positions)
 
@@ -223,6 +225,14 @@ def _in_groups(layer: nn.Module, by_inputs: bool) -> tuple[int, int]:
     if isinstance(layer, nn.modules.conv._ConvNd) and layer.groups != layer.out_channels:
         return layer.groups, layer.in_channels if by_inputs else layer.out_channels
     return 1, 0
+
+
+def _in_chunks(node: Node, positions: dict[int, int]) -> tuple[int, int]:
+    """Return (chunks, channels) of an operation whose equal chunks must lose the same number of channels each."""
+    sizes = node.module.split_sizes or [0]
+    if len(sizes) == 1 or len(set(sizes)) > 1 or max(positions, default=0) >= sum(sizes):
+        return 1, 0
+    return len(sizes), sum(sizes)
 
 
 def _differ(layers: Iterable[_Layer]) -> bool:

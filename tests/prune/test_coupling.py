@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from edgekd.prune.coupling import CoupledChannels, branches, coupled_channels
 from edgekd.prune.importance import build_importance
+from edgekd.prune.prunable import Prunable
 from tests.prune.importance.networks import CASES, Concatenated, PartlyConcatenated, groups_of, made
 
 
@@ -114,3 +116,28 @@ def test_chance_and_lamp_are_of_whole_groups():
     squares = build_importance("group_magnitude", "sum")(group).numpy().reshape(4, 3).mean(1)
     expected = [each / squares[squares >= each].sum() for each in squares]
     np.testing.assert_allclose(build_importance("lamp", "sum")(group).numpy(), np.repeat(expected, 3), rtol=1e-6)
+
+
+class Halved(nn.Module):
+    """The way YOLOv9 halves a map: a pool, then two chunks with a convolution each; the whole goes on elsewhere too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter, self.whole = nn.Conv2d(3, 12, 3, padding=1), nn.Conv2d(12, 4, 1)
+        self.one, self.two = nn.Conv2d(6, 8, 1), nn.Conv2d(6, 8, 1)
+
+    def forward(self, x):
+        x = self.enter(x)
+        first, second = F.avg_pool2d(x, 2, 1).chunk(2, 1)
+        return self.whole(x).mean((2, 3)), torch.cat((self.one(first), self.two(second)), 1)
+
+
+def test_equal_chunks_lose_the_same_channels_each():
+    network = Halved().eval()
+    assert coupled_channels(groups_of(network)["enter"]) == CoupledChannels(12, parts=2, kernels=2)
+    prunable = Prunable(network, (3, 8, 8), round_to=1)
+    assert not prunable.unpruned
+    cut, _ = prunable.cut([len(group.scores) // 2 for group in prunable.groups])
+    with torch.no_grad():
+        assert [each.shape for each in cut(torch.rand(2, 3, 8, 8))] == [(2, 4), (2, 16, 7, 7)]
+    assert cut.enter.out_channels == 6 and cut.one.in_channels == 3
