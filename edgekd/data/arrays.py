@@ -57,6 +57,9 @@ def from_arrays(
             "one scale; give both as the same type"
         )
     vectors = train_raw.ndim == 2
+    for part, each, images in (("train", targets[0], train_raw), ("test", targets[1], test_raw)):
+        if not vectors:
+            kind(names).must_fit(each, (images.shape[2], images.shape[3]), f"{name}: {part}_y")
     shape = (train_raw.shape[1],) if vectors else image_shape(data, tuple(train_raw.shape[1:]))
     parts = [
         InMemory(

@@ -109,6 +109,9 @@ class Task(Protocol):
     def must_be_named(self, stored: NDArray[Any], where: str) -> None:
         """Refuse targets that :attr:`names` do not fit: DataError."""
 
+    def must_fit(self, stored: NDArray[Any], size: tuple[int, int], where: str) -> None:
+        """Refuse targets that cannot be of images of ``size``, height and width: DataError."""
+
     def must_be_learnable(self, stored: NDArray[Any], where: object, advice: str = "") -> None:
         """Refuse training targets from which nothing can be learned: DataError, with ``advice`` to get more."""
 

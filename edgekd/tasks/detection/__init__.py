@@ -171,6 +171,11 @@ class Detection:
 
         targets.must_be_named(stored, self.names, where)
 
+    def must_fit(self, stored: NDArray[Any], size: tuple[int, int], where: str) -> None:
+        from edgekd.tasks.detection import targets
+
+        targets.must_fit(stored, size, where)
+
     def must_be_learnable(self, stored: NDArray[Any], where: object, advice: str = "") -> None:
         from edgekd.tasks.detection import targets
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     Boxes = NDArray[np.float32]
 
 COLUMNS, PADDING, FIRST_CROWD, UNKNOWN = 5, -1, -2, -65536
+# Pixels by which a box may lie outside of its image, since tools round; it is clipped.
+ROUNDING = 1.0
 # An object of which less is left in a picture, as a share of its area, counts neither as found nor as missed.
 LEAST_LEFT = 0.25
 EXPECTED = "expected rows [class, x1, y1, x2, y2] for each image, in pixels, filled up with rows of class -1"
@@ -132,6 +134,21 @@ def must_be_named(stored: Boxes, names: Sequence[str], where: str) -> None:
         image, place = np.argwhere(found == highest)[0].tolist()
         raise DataError(
             f"{where}: object {place} of image {image} has the class {highest}, and there are {len(names)} classes"
+        )
+
+
+def must_fit(stored: Boxes, size: tuple[int, int], where: str) -> None:
+    """Refuse boxes outside of their images of ``size``, height and width: DataError."""
+    (height, width), kind = size, stored[..., 0]
+    there = (kind != PADDING) & (kind != UNKNOWN)
+    beyond = (stored[..., 1:3] < -ROUNDING).any(-1) | (stored[..., 3:] > np.array([width, height]) + ROUNDING).any(-1)
+    wrong = np.argwhere(there & beyond)
+    if len(wrong):
+        image, place = wrong[0].tolist()
+        x1, y1, x2, y2 = stored[image, place, 1:].tolist()
+        raise DataError(
+            f"{where}: object {place} of image {image} has the box ({x1:g}, {y1:g})–({x2:g}, {y2:g}), which lies "
+            f"outside of its image of {width}x{height} pixels: clip it, or give boxes in pixels of the images"
         )
 
 

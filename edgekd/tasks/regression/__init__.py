@@ -152,6 +152,9 @@ class Regression:
 
         targets.must_be_named(stored, self.names, where)
 
+    def must_fit(self, stored: NDArray[Any], size: tuple[int, int], where: str) -> None:
+        return
+
     def must_be_learnable(self, stored: NDArray[np.float32], where: object, advice: str = "") -> None:
         from edgekd.tasks.regression import targets
 

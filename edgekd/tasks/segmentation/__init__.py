@@ -141,6 +141,9 @@ class Segmentation:
 
         masks.must_be_named(stored, self.names, where)
 
+    def must_fit(self, stored: NDArray[Any], size: tuple[int, int], where: str) -> None:
+        return
+
     def must_be_learnable(self, stored: Masks, where: object, advice: str = "") -> None:
         from edgekd.tasks.segmentation import masks
 

@@ -82,6 +82,15 @@ def test_files_that_are_missing_or_damaged_say_what_is_expected(tmp_path):
         load("coco", root)
 
 
+def test_labels_of_no_image_are_told(tmp_path, capsys):
+    root = annotated.yolo(tmp_path)
+    (root / "labels/train/1.txt").rename(root / "labels/train/one.txt")
+    (root / "labels/train/classes.txt").write_text("cat\ndog\n")
+    with pytest.raises(DataError, match="no training image has an object of the class 'cat'"):
+        load("yolo", root)
+    assert "labels/train: no image has the name of one.txt: their objects are left out" in capsys.readouterr().err
+
+
 def test_another_task_does_not_take_boxes(tmp_path):
     with pytest.raises(DataError, match="shape"):
         load_data(Data(source="voc", path=annotated.voc(tmp_path), image_size=20))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from edgekd.data import Data, load_data
 from edgekd.errors import DataError, ModelError
 from edgekd.geometry import Geometry
 from edgekd.models import build
@@ -130,6 +131,18 @@ def test_objects_move_with_their_images():
 def test_targets_that_are_none_are_refused(rows, message):
     with pytest.raises(DataError, match=message):
         Detection.read_targets(np.array(rows, float), 1, "x")
+
+
+@pytest.mark.parametrize("size", [None, 16])
+def test_a_box_of_an_archive_lies_in_its_image_or_is_named(size, tmp_path):
+    images, boxes = np.zeros((6, 32, 32, 3), np.uint8), np.tile(stored()[:1], (6, 1, 1))
+    boxes[:, 1, 3] = 32.5  # rounded by a tool
+    archive = {"train_x": images, "train_y": boxes, "test_x": images, "test_y": boxes.copy(), "classes": NAMES}
+    archive["test_y"][4, 0, 1:] = 4, 4, 20, 60
+    np.savez(tmp_path / "boxes.npz", **archive)
+    where = r"boxes\.npz: test_y: object 0 of image 4 has the box \(4, 4\)–\(20, 60\), which lies outside of its image "
+    with pytest.raises(DataError, match=where + "of 32x32 pixels: clip it"):
+        load_data(Data(source="npz", path=tmp_path / "boxes.npz", image_size=size), kind=Detection)
 
 
 def test_networks_and_options_that_do_not_fit_are_refused():

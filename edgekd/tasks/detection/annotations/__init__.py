@@ -13,15 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgekd.errors import DataError
-from edgekd.tasks.detection.targets import FIRST_CROWD
+from edgekd.tasks.detection.targets import FIRST_CROWD, ROUNDING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
-
-# Pixels by which a box may lie outside of its image, since tools round; it is clipped.
-ROUNDING = 1.0
 
 
 @dataclass(frozen=True, eq=False)

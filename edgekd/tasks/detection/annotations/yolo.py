@@ -6,6 +6,7 @@ with an empty one, has no objects.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,16 @@ import yaml
 
 from edgekd.errors import DataError, first_line
 from edgekd.files import read_content
-from edgekd.folders import IMAGES, search
+from edgekd.folders import IMAGES, search, several
 from edgekd.images import open_image, prepare, reading, shape_of
+from edgekd.log import get_logger
 from edgekd.tasks.detection.annotations import Annotations, checked, first_there, rows
+
+logger = get_logger(__name__)
 
 PARTS = {"train": ("train",), "test": ("test", "val", "valid")}
 LARGEST = 1 << 26
+CLASSES, SHOWN = "classes.txt", 4
 LAYOUT = "expected images/train, labels/train, images/test (or val), labels/test, and data.yaml or classes.txt"
 # Shares are rounded to a few digits.
 ROUNDING = 1e-3
@@ -36,6 +41,7 @@ def read(root: Path, part: str) -> Annotations:
     found = search(images, IMAGES)
     if not found.files:
         raise DataError(f"{images} holds no {IMAGES}; {LAYOUT}")
+    _log_strays(labels, found.files)
     files = tuple(images / name for name in found.files)
     sizes, objects = [], []
     for path, name in zip(files, found.files, strict=True):
@@ -57,6 +63,15 @@ def find_folders(root: Path, part: str) -> tuple[Path, Path]:
     if found is None:
         raise DataError(f"{root} has no images of {part}; {LAYOUT}")
     return found
+
+
+def _log_strays(labels: Path, images: Sequence[str]) -> None:
+    """Log the label files of no image: an image whose labels have another name counts as one without objects."""
+    expected = {Path(name).with_suffix(".txt") for name in images}
+    found = sorted(path.relative_to(labels) for path in labels.rglob("*.txt"))
+    strays = [str(path) for path in found if path not in expected and path.name != CLASSES]
+    if strays:
+        logger.warning(f"{labels}: no image has the name of {several(strays, SHOWN)}: their objects are left out")
 
 
 def _size(path: Path) -> tuple[int, int]:
@@ -96,7 +111,7 @@ def read_names(root: Path) -> tuple[str, ...]:
     Raises:
         DataError: no file has them.
     """
-    path = first_there([root / name for name in ("data.yaml", "data.yml", "dataset.yaml", "classes.txt")])
+    path = first_there([root / name for name in ("data.yaml", "data.yml", "dataset.yaml", CLASSES)])
     if path is None:
         raise DataError(f"{root} has no names of classes; {LAYOUT}")
     text = read_content(path, DataError, LARGEST).decode("utf-8-sig", "replace")
