@@ -1,13 +1,15 @@
 """Every classification network of torchvision: pruned by half, saved, reloaded, exported, and timed.
 
     python benchmarks/prune_zoo.py --json benchmarks/results/prune_zoo.json
+    python benchmarks/prune_zoo.py --dense --json benchmarks/results/prune_dense.json
 
 Weights are random, with BatchNorm statistics of random images. A network is through when half of its MACs are gone,
-a new process loads it and gives the same logits to the bit, and ONNX Runtime gives them to 1e-4 of the largest. Then
+a new process loads it and gives the same outputs to the bit, and ONNX Runtime gives each to 1e-4 of its largest. Then
 its file is timed beside the unpruned one's, in turns; where it is slower, the rounding is changed. Networks come in the
 order of their size. What is made and measured is kept under --out, and a run that was killed goes on; ``--files``
 times nothing that was not timed before, since timing alone needs a quiet machine. ``--earlier`` goes on from a record
 of another machine: networks that were timed there are taken from it, and each row says which processor it is of.
+``--dense`` takes networks for boxes, masks and points in their place, and times none.
 """
 
 import gc
@@ -24,12 +26,14 @@ import numpy as np
 import onnxruntime
 import torch
 from common import finish, goal, options, say
+from dense_zoo import dense_networks
 from int8_files import MEAN, STD
 from quantize_peers import kept_of, latencies
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision import models
+from zoo import SEED, STATISTICS, ZooNetwork, build_network, random_images
 
 import edgekd
 from edgekd.artifact import capture
@@ -39,15 +43,19 @@ from edgekd.errors import EdgekdError, ExportError, first_line
 from edgekd.export import export_onnx
 from edgekd.files import canonical_json, make_folder, sha256, sha256_file, write_json
 from edgekd.formatting import ABSENT, significant
-from edgekd.models import build
+from edgekd.models import code_of
+from edgekd.models.signature import find_signature
 from edgekd.preprocess import Preprocess
-from edgekd.prune import prune
+from edgekd.prune import Prunable
+from edgekd.prune.budget import prune_to
 from edgekd.spec import Spec, Transform
 from edgekd.stats.ratios import ratio_over_launches
+from edgekd.tasks.tensors import output_tensors
 from edgekd.train.device import lay_out
 
 ROOT = Path(__file__).parents[1]
 QUICK = ("squeezenet1_1", "shufflenet_v2_x0_5", "mobilenet_v3_small")
+QUICK_DENSE = ("c2f", "unet", "pixel_shuffle")
 SIDE = 64
 # Inception takes no less; the others are made for one size, and Swin fills up its windows on less.
 SIDES = {
@@ -56,9 +64,9 @@ SIDES = {
     **dict.fromkeys(models.list_models(models, include="swin_*"), 224),
     **dict.fromkeys(models.list_models(models, include="swin_v2_*"), 256),
 }
-SHARE, TOLERANCE, GOAL = 0.5, 1e-4, 72
+SHARE, TOLERANCE, GOAL, DENSE_GOAL = 0.5, 1e-4, 72, 30
 ROUNDINGS = (8, 16, 32)
-SEED, STATISTICS, BATCH, IMAGES = 0, 16, 8, 2
+IMAGES = 2
 SETTINGS = {"seconds": 1.0, "max_seconds": 1.5, "launches": 6}
 QUICK_SETTINGS = {"seconds": 0.6, "max_seconds": 1.2, "launches": 6}
 # torchvision's and edgekd's ways to an ONNX file end at the 2 GiB of one protobuf.
@@ -86,43 +94,25 @@ def shape_of(name: str) -> tuple[int, int, int]:
     return 3, side, side
 
 
-def random_images(name: str, count: int, seed: int = SEED) -> Tensor:
-    return torch.randn(count, *shape_of(name), generator=torch.Generator().manual_seed(seed))
+def classifier(name: str) -> ZooNetwork:
+    return ZooNetwork(name, f"torchvision/{name}", shape_of(name), 1000)
 
 
-def build_network(name: str) -> nn.Module:
-    torch.manual_seed(SEED)
-    network = build(f"torchvision/{name}", shape_of(name), 1000).eval()
-    for parameter in network.parameters():
-        # Heads of zeros and blocks scaled by 1e-6 would hide what is behind them.
-        if parameter.dim() > 1 and float(parameter.detach().abs().max()) < 1e-5:
-            nn.init.normal_(parameter, std=0.1)
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    for norm in norms:
-        norm.reset_running_stats()
-        # Without momentum they are the mean over all batches.
-        norm.momentum = None
-        norm.train()
-    if norms:
-        with torch.no_grad():
-            for images in random_images(name, STATISTICS).split(BATCH):
-                network(images)
-    return network.eval()
+def preprocess_of(network: ZooNetwork) -> Preprocess | None:
+    return Preprocess("image", network.shape, MEAN, STD) if network.shape[0] == 3 else None
 
 
-def preprocess_of(name: str) -> Preprocess:
-    return Preprocess("image", shape_of(name), MEAN, STD)
-
-
-def check(name: str, store: ArtifactCache, round_to: int) -> tuple[dict[str, Any], Path]:
+def check(entry: ZooNetwork, store: ArtifactCache, round_to: int) -> tuple[dict[str, Any], Path]:
     """What became of a network, now or before, and the folder with its files."""
-    label, key = f"{name}-pruned", sha256(canonical_json([VERSION, name, round_to, versions(), own_sources()]))
+    name, code = entry.name, code_of(entry.builder, entry.shape, entry.classes, {})
+    inputs = [VERSION, name, round_to, versions(), own_sources(), *code]
+    label, key = f"{name}-pruned", sha256(canonical_json(inputs))
 
     def fill(new: Path) -> None:
         say(f"  {name}: being pruned")
         started = time.monotonic()
         try:
-            found = through(name, new, round_to)
+            found = through(entry, code, new, round_to)
         except EdgekdError as error:
             found = {"error": first_line(error)}
         except Exception as error:  # a library's own; the table shows it as the reason
@@ -133,34 +123,43 @@ def check(name: str, store: ArtifactCache, round_to: int) -> tuple[dict[str, Any
     folder = store.keep(label, key, fill)
     return {
         "network": name,
-        "shape": shape_of(name),
+        "shape": entry.shape,
         "round_to": round_to,
         **json.loads((folder / ABOUT).read_text()),
     }, folder
 
 
-def through(name: str, folder: Path, round_to: int) -> dict[str, Any]:
-    shape, network = shape_of(name), build_network(name)
-    pruned = prune(network, shape, macs=SHARE, round_to=round_to)
-    del network
-    found = {"macs": [pruned.before, pruned.after], "share": pruned.share}
-    images, pruned_network = random_images(name, IMAGES, SEED + 1), lay_out(pruned.network.eval())
+def through(entry: ZooNetwork, code: tuple[str, ...], folder: Path, round_to: int) -> dict[str, Any]:
+    prunable = Prunable(build_network(entry), entry.shape, round_to=round_to)
+    pruned = prune_to("macs", SHARE, prunable)
+    found: dict[str, Any] = {
+        "macs": [pruned.before, pruned.after],
+        "share": pruned.share,
+        "unpruned": [str(each) for each in prunable.unpruned],
+    }
+    images, network = random_images(entry.shape, IMAGES, SEED + 1), lay_out(pruned.network.eval())
+    plan, signature = Transform("prune", pruned.plan), find_signature(network, images)
+    del prunable, pruned
     with torch.no_grad():
-        logits = pruned_network(images)
-    spec = Spec(f"torchvision/{name}", shape, 1000, transforms=(Transform("prune", pruned.plan),))
-    found |= reloaded(capture(pruned_network, spec), images, logits, folder)
-    export_onnx(pruned_network, folder / PRUNED, preprocess_of(name))
-    departure = float((in_runtime(folder / PRUNED, images) - logits).abs().max() / logits.abs().max())
-    found |= {"departure": departure}
+        outputs = output_tensors(network(images))
+    spec = Spec(
+        entry.builder, entry.shape, entry.classes, transforms=(plan,), code=code,
+        signature=None if signature.is_single else signature,
+    )  # fmt: skip
+    found |= reloaded(capture(network, spec), images, outputs, folder)
+    export_onnx(network, folder / PRUNED, preprocess_of(entry), inputs=signature)
+    computed = in_runtime(folder / PRUNED, images)
+    departure = max(float((computed[name] - each).abs().max() / each.abs().max()) for name, each in outputs.items())
+    found |= {"outputs": len(outputs), "departure": departure}
     reasons = [
-        *([] if found["same_bits"] else ["reloaded, it gives other logits"]),
+        *([] if found["same_bits"] else ["reloaded, it gives other outputs"]),
         *([] if departure <= TOLERANCE else [f"ONNX Runtime departs by {departure:.1e}"]),
     ]
     return {**found, "error": "; ".join(reasons) or None}
 
 
-def reloaded(artifact: Any, images: Tensor, logits: Tensor, folder: Path) -> dict[str, Any]:
-    """Whether a new process that loads the artifact gives the same logits to the bit."""
+def reloaded(artifact: Any, images: Tensor, outputs: dict[str, Tensor], folder: Path) -> dict[str, Any]:
+    """Whether a new process that loads the artifact gives the same outputs to the bit."""
     saved, exchanged = make_folder(folder / "saved"), folder / "images.pt"
     artifact.save(saved)
     torch.save(images, exchanged)
@@ -169,18 +168,22 @@ def reloaded(artifact: Any, images: Tensor, logits: Tensor, folder: Path) -> dic
     if done.returncode:
         raise ExportError(f"cannot be reloaded: {done.stderr.strip().splitlines()[-1]}")
     sizes = {path.name: path.stat().st_size for path in saved.iterdir()}
-    same = torch.equal(torch.load(exchanged, weights_only=True), logits)
+    found = output_tensors(torch.load(exchanged, weights_only=True))
     for path in (*saved.iterdir(), exchanged):
         path.unlink()
     saved.rmdir()
-    return {"same_bits": same, "bytes": sizes}
+    return {"same_bits": all(torch.equal(found[name], each) for name, each in outputs.items()), "bytes": sizes}
 
 
-def in_runtime(file: Path, images: Tensor) -> Tensor:
+def in_runtime(file: Path, images: Tensor) -> dict[str, Tensor]:
     session_options = onnxruntime.SessionOptions()
     session_options.intra_op_num_threads, session_options.log_severity_level = 1, 3
     session = onnxruntime.InferenceSession(str(file), session_options, providers=["CPUExecutionProvider"])
-    return torch.from_numpy(np.asarray(session.run(None, {"input": images.numpy()})[0]))
+    names = [each.name for each in session.get_outputs()]
+    return {
+        name: torch.from_numpy(np.asarray(each))
+        for name, each in zip(names, session.run(names, {"input": images.numpy()}), strict=True)
+    }
 
 
 def row_of(
@@ -189,7 +192,7 @@ def row_of(
     """With widths in the first of ``ROUNDINGS`` at which the network is not surely slower than before."""
     refused: list[dict[str, Any]] = []
     for round_to in ROUNDINGS:
-        row, made = check(name, files, round_to)
+        row, made = check(classifier(name), files, round_to)
         if row["error"] is None:
             row |= timed(name, made / PRUNED, settings, files, measurements, times)
         row["refused"] = list(refused)
@@ -234,7 +237,7 @@ def float_file(name: str, store: ArtifactCache) -> Path | str:
     label, key = f"{name}-float", sha256(canonical_json([VERSION, name, versions()]))
 
     def fill(new: Path) -> None:
-        export_onnx(lay_out(build_network(name)), new / FLOAT, preprocess_of(name))
+        export_onnx(lay_out(build_network(classifier(name))), new / FLOAT, preprocess_of(classifier(name)))
 
     return store.keep(label, key, fill) / FLOAT
 
@@ -267,13 +270,19 @@ def show(rows: list[dict[str, Any]]) -> None:
     Console(width=150).print(table)
 
 
-def goals(rows: list[dict[str, Any]], is_all: bool) -> list[dict[str, Any]]:
+def goals(rows: list[dict[str, Any]], least: int) -> list[dict[str, Any]]:
     through = sum(row["error"] is None for row in rows)
-    slower = sum(row["ci95"][0] > 1 for row in rows if row.get("ci95"))
-    return [
-        goal("networks through", GOAL if is_all else len(rows), through),
-        goal("pruned networks surely slower than before", 0, slower, at_most=True),
-    ]
+    found = [goal("networks through", least, through)]
+    timed = [row["ci95"] for row in rows if row.get("ci95")]
+    if timed:
+        slower = sum(interval[0] > 1 for interval in timed)
+        found.append(goal("pruned networks surely slower than before", 0, slower, at_most=True))
+    return found
+
+
+def dense_row(network: ZooNetwork, files: ArtifactCache) -> dict[str, Any]:
+    row, _ = check(network, files, ROUNDINGS[0])
+    return {"kind": network.kind, **row}
 
 
 def earlier_rows(record: Path | None) -> dict[str, dict[str, Any]]:
@@ -290,29 +299,35 @@ def is_too_large(row: dict[str, Any]) -> bool:
 
 
 def main() -> None:
-    known = by_size()
+    known, dense = by_size(), dense_networks()
     arguments = options(
         __doc__,
-        only={"nargs": "+", "metavar": "NAME", "choices": known, "help": "these networks"},
+        only={"nargs": "+", "metavar": "NAME", "choices": [*known, *dense], "help": "these networks"},
+        dense={"action": "store_true", "help": "networks for boxes, masks and points"},
         files={"action": "store_true", "help": "no new timing"},
         earlier={"type": Path, "metavar": "FILE", "help": "a record to go on from"},
     )
+    every, few, enough = (list(dense), QUICK_DENSE, DENSE_GOAL) if arguments.dense else (known, QUICK, GOAL)
     folder = make_folder(arguments.out or ROOT / "runs/prune_zoo")
     settings = QUICK_SETTINGS if arguments.quick else SETTINGS
     files, measurements = ArtifactCache(folder / "files"), ArtifactCache(folder / "measurements")
     rows, done = [], earlier_rows(arguments.earlier)
     cpu = fingerprint().cpu.model
-    for name in arguments.only or (QUICK if arguments.quick else known):
-        rows.append(done.get(name) or {"cpu": cpu, **row_of(name, files, measurements, settings, not arguments.files)})
+    for name in arguments.only or (few if arguments.quick else every):
+        if name in dense:
+            row = dense_row(dense[name], files)
+        else:
+            row = done.get(name) or row_of(name, files, measurements, settings, not arguments.files)
+        rows.append({"cpu": cpu, **row})
         say(f"{name}: {rows[-1]['error'] or 'through'} ({rows[-1]['seconds']} s)")
     show(rows)
     figures = {
         "weights": f"random, seed {SEED}, BatchNorm statistics of {STATISTICS} random images",
         "versions": versions(),
-        "settings": settings,
+        **({} if arguments.dense else {"settings": settings}),
         "rows": rows,
     }
-    finish(arguments, figures, goals(rows, len(rows) == len(known)))
+    finish(arguments, figures, goals(rows, enough if len(rows) == len(every) else len(rows)))
 
 
 if __name__ == "__main__":
