@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgekd.cli.bench_result import TimedModel, TimedModels, tables, threads_and_batch, warnings
-from edgekd.cli.output import runtime_names
+from edgekd.cli.output import print_table, runtime_names
 from edgekd.errors import DeviceError, MeasurementError
 from edgekd.log import get_logger
 
@@ -171,7 +171,7 @@ def show(found: TimedModels, json_file: Path | None) -> None:
     else:
         console = Console(width=None if sys.stdout.isatty() else 180)
         for shown in tables(found, console.width):
-            console.print(shown)
+            print_table(console, shown)
         if json_file:
             write_json(json_file, found.to_json())
     for message, names in warnings(found.models).items():

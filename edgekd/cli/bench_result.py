@@ -136,7 +136,12 @@ def table(models: Sequence[TimedModel], cpu: str, reference: str | None, width: 
 
     first = models[0].times
     where = cpu if first.device == "cpu" else first.providers[0]
-    shown = Table(title=rich(f"{where}, {threads_and_batch(first.threads, first.batch)}, in ms"))
+    shown = Table(
+        title=rich(f"{where}, {threads_and_batch(first.threads, first.batch)}, in ms"),
+        box=None,
+        pad_edge=False,
+        header_style="bold",
+    )
     shown.add_column("model", overflow="fold")
     left_out = {"copies in, out": not first.transfers_ms, "energy": not first.energy, COST: not shows_costs(models)}
     known = [column for column in COLUMNS if not left_out.get(column.heading)]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgekd.cli.output import target_names, tell
+from edgekd.cli.output import print_table, target_names, tell
 from edgekd.errors import ModelError, first_line
 from edgekd.formatting import ABSENT, count, percent
 from edgekd.plain_text import line, rich
@@ -93,8 +93,9 @@ def show(found: "Lint", model: str, quantised: bool) -> None:
         way = f"'edgekd export RUN --target {found.target}' writes the int8 file of a run that has quantised"
         tell(line(f"{model}: this file is not quantised, so nothing of it runs in int8; {way}"))
     else:
-        tell("\n".join(map(line, by_rule(found))))
-        console.print(table(found, model, console.width >= WIDE))
+        for each in by_rule(found):
+            tell(line(each))
+        print_table(console, table(found, model, console.width >= WIDE))
     tell("\n".join(map(line, sentences(found))))
 
 
@@ -117,7 +118,7 @@ def table(found: "Lint", model: str, wide: bool = True) -> "Table":
     """Return a row for each layer; on a narrow terminal without the reasons."""
     from rich.table import Table
 
-    shown = Table(title=rich(f"{model} for {found.target}"))
+    shown = Table(title=rich(f"{model} for {found.target}"), box=None, pad_edge=False, header_style="bold")
     for heading in ("layer", "op"):
         shown.add_column(heading, overflow="fold")
     shown.add_column("MACs", justify="right", no_wrap=True)

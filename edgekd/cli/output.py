@@ -2,15 +2,31 @@
 
 import sys
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from edgekd.log import for_stream
 from edgekd.runtime import RUNTIMES
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 
 def tell(text: str) -> None:
     """Print lines for people on standard output."""
     sys.stdout.write(for_stream(sys.stdout, text) + "\n")
     sys.stdout.flush()
+
+
+def print_table(console: "Console", table: "Table") -> None:
+    """Print a table with its title and its caption as lines of their own: a narrow table would break them."""
+    title, caption = table.title, table.caption
+    table.title = table.caption = None
+    if title:
+        console.print(title, soft_wrap=True)
+    console.print(table)
+    if caption:
+        console.print(caption)
 
 
 def one_of(names: Iterable[str]) -> str:

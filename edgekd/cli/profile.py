@@ -12,7 +12,7 @@ import typer
 
 from edgekd import plain_text
 from edgekd.cli.bench_result import open_sizes
-from edgekd.cli.output import runtime_names, tell
+from edgekd.cli.output import print_table, runtime_names, tell
 from edgekd.errors import MeasurementError
 from edgekd.formatting import ABSENT, Column, count, percent, significant, size
 from edgekd.log import get_logger
@@ -120,7 +120,7 @@ def show(found: "LayersUnderRoofs", cpu: str, top: int) -> None:
     from rich.console import Console
 
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
-    console.print(table(found, cpu, top, console.width))
+    print_table(console, table(found, cpu, top, console.width))
     tell("\n".join(map(plain_text.line, sentences(found))))
 
 
@@ -158,7 +158,7 @@ def table(found: "LayersUnderRoofs", cpu: str, top: int, width: int = NARROW) ->
 
     title = f"{found.model} on {cpu}, {found.threads} thread{'s' * (found.threads > 1)}, batch {found.batch}"
     title += "".join(f", {size}" for size in open_sizes(found.sizes))
-    shown = Table(title=rich(title))
+    shown = Table(title=rich(title), box=None, pad_edge=False, header_style="bold")
     shown.add_column("layer", overflow="fold")
     shown.add_column("op", overflow="fold", min_width=LONGEST_OP)
     columns = [column for column in COLUMNS if width >= NARROW or column.heading not in LEFT_OUT_WHEN_NARROW]

@@ -117,7 +117,7 @@ def test_missing_image_folder(refused, tmp_path):
     (tmp_path / "pictures").mkdir()
     message = refused(replaced(RECIPE, DIGITS_DATA, FOLDER_DATA))
     assert message.endswith(
-        f":2: data.path: there is no folder {tmp_path}/pictures/train: an image folder holds train/<class>/* and "
+        f":3: data.path: there is no folder {tmp_path}/pictures/train: an image folder holds train/<class>/* and "
         "test/<class>/*"
     )
 

@@ -15,7 +15,9 @@ def test_init_writes_a_recipe_that_checks(edgekd, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert edgekd("init").code == 0
     assert ":10: data.path: there is no " in edgekd("recipe", "check", "recipe.yaml").err
-    (tmp_path / "data/my-images").mkdir(parents=True)
+    for part in ("train", "test"):
+        (tmp_path / "data/my-images" / part / "cat").mkdir(parents=True)
+        (tmp_path / "data/my-images" / part / "cat/1.png").write_bytes(b"a picture")
     assert edgekd("recipe", "check", "recipe.yaml").code == 0
     again = edgekd("init")
     assert (again.code, again.err) == (

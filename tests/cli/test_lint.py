@@ -26,7 +26,7 @@ def test_a_line_for_each_layer_and_one_for_the_whole(edgekd, half):
     outcome = edgekd("lint", half, "--target", "onnxruntime-x86-vnni")
     assert (outcome.code, outcome.err) == (0, "")
     two = next(line for line in outcome.out.splitlines() if "[two]" in line)
-    assert [cell.strip() for cell in two.split("│")[1:6]] == ["[two]", "Conv", "147 k", "float", "output_float"]
+    assert two.split()[:6] == ["[two]", "Conv", "147", "k", "float", "output_float"]
     whole, confirmed = outcome.out.splitlines()[-2:]
     assert whole == "50.0 % of the MACs of convolutions and matrix products in int8: 1 of 2 layers"
     assert confirmed.startswith("confirmed by ONNX Runtime")
@@ -44,7 +44,7 @@ def test_a_file_that_is_not_quantised_is_said_once(edgekd, tmp_path):
     outcome = edgekd("lint", tmp_path / "float.onnx", "--target", "tensorrt", "--min-coverage", "0.5")
     assert outcome.code == 2
     assert outcome.out.count("this file is not quantised") == 1
-    assert "│" not in outcome.out
+    assert len(outcome.out.splitlines()) == 3
 
 
 def test_a_narrow_terminal_keeps_names_whole(half):
