@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 
 import numpy as np
+import torch
 
 from edgekd.bench import fingerprint
 from edgekd.data import DataSet
@@ -33,6 +35,7 @@ from edgekd.stages.targets import file_profile
 from edgekd.tasks.breakdown import Breakdown, NamedPredictions
 from edgekd.tasks.registry import DEFAULT
 from edgekd.tasks.task import Task
+from edgekd.tasks.tensors import only
 
 
 def make_report(
@@ -145,7 +148,13 @@ def _has(there: RemoteMeasurement | None, export: Exported) -> bool:
 def _breakdown(data: DataSet, first: Exported, last: Exported) -> Breakdown | None:
     before, after = (_named(export, data.task) for export in (first, last))
     labels = data.task.targets(data.test.labels.numpy())
-    return data.task.breakdown(before, after, labels, last.evaluation.here.ran_in)
+    pictures = partial(_pictures, data) if data.preprocess.kind == "image" else None
+    return data.task.breakdown(before, after, labels, last.evaluation.here.ran_in, pictures)
+
+
+def _pictures(data: DataSet, samples: Sequence[int]) -> list[np.ndarray]:
+    [(images, _)] = data.test.stream([torch.tensor(samples)])
+    return list(only(images).numpy())
 
 
 def _named(export: Exported, task: Task) -> NamedPredictions:

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Protocol, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import Self
 
 from edgekd.formatting import Column, exceeds, percent, points
 from edgekd.strict_json import JsonObject
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    # From numbers of samples to their images (C, H, W) as the network sees them, before their scaling.
+    Pictures = Callable[[Sequence[int]], Sequence[NDArray[np.uint8]]]
+
+# What is true, a prediction that is right, and one that is wrong: colours of Okabe and Ito (2008), which the
+# colour-blind tell apart.
+TRUE, HIT, MISS = "#f0e442", "#56b4e9", "#d55e00"
+
+# A picture in a report, whose size is bounded.
+Base64 = Annotated[str, Field(pattern="^[A-Za-z0-9+/]*=*$", max_length=1 << 18)]
 
 # More groups than these are shown by their ends alone.
 ALL_UP_TO = 15
@@ -62,10 +76,17 @@ class PanelTable:
 
 
 class Shot(NamedTuple):
-    """A small picture, a PNG in base64, and what it shows."""
+    """A small picture, a PNG in base64, with its caption.
+
+    Attributes:
+        photo: a JPEG in base64 to lie under it.
+        fills: whether the PNG hides all of the photograph unless it is made to shine through.
+    """
 
     png: str
     caption: str
+    photo: str | None = None
+    fills: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,7 +99,8 @@ class Panel:
         picture: its title; it shows ``groups`` before and after, along ``axis``.
         table: next to the picture; ``further`` are below.
         short: the whole in a line or two, for a pull request.
-        shots: small pictures below the tables, such as of predictions before and after.
+        shots: small pictures below the tables, in rows of three, such as of predictions before and after.
+        legend: above them, with ``colours`` such as ``("#56b4e9", "hits")``.
     """
 
     name: str
@@ -93,6 +115,8 @@ class Panel:
     further: Sequence[PanelTable]
     short: str
     shots: Sequence[Shot] = ()
+    legend: str = ""
+    colours: Sequence[tuple[str, str]] = ()
 
 
 class Breakdown(Protocol):
@@ -173,6 +197,8 @@ def panel_of_shares(
     count: Column,
     further: Sequence[PanelTable] = (),
     shots: Sequence[Shot] = (),
+    legend: str = "",
+    colours: Sequence[tuple[str, str]] = (),
 ) -> Panel:
     """Return the panel of a metric that is a share of each class or label.
 
@@ -212,6 +238,8 @@ def panel_of_shares(
         further=further,
         short=f"{sentence} Most lost: {named}." if named else sentence,
         shots=shots,
+        legend=legend,
+        colours=colours,
     )
 
 

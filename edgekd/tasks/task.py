@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from edgekd.geometry import Geometry
     from edgekd.strict_json import JsonObject
-    from edgekd.tasks.breakdown import Breakdown, NamedPredictions
+    from edgekd.tasks.breakdown import Breakdown, NamedPredictions, Pictures
     from edgekd.tasks.metric import Metric
     from edgekd.tasks.signature import Signature
 
@@ -172,11 +172,12 @@ class Task(Protocol):
         """Return further figures: by class or label, and how far probabilities are to be trusted."""
 
     def breakdown(
-        self, before: NamedPredictions, after: NamedPredictions, targets: Arrays, runtime: str
-    ) -> Breakdown | None:
+        self, before: NamedPredictions, after: NamedPredictions, targets: Arrays, runtime: str,
+        pictures: Pictures | None = None,
+    ) -> Breakdown | None:  # fmt: skip
         """Return the metric of each class or label for two networks' predictions of the same samples in ``runtime``.
 
-        It is None for tasks whose samples have neither.
+        It is None for tasks whose samples have neither. A task with places in images shows them over ``pictures``.
         """
 
     @staticmethod

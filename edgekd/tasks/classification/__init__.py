@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from edgekd.geometry import Geometry
     from edgekd.strict_json import JsonObject
-    from edgekd.tasks.breakdown import NamedPredictions
+    from edgekd.tasks.breakdown import NamedPredictions, Pictures
     from edgekd.tasks.classification.by_class import ByClass
     from edgekd.tasks.classification.score import ClassDetails, ClassPredictions, PredictedClass
     from edgekd.tasks.task import Arrays, Language, OutputShape, Stored, Tensors
@@ -156,7 +156,10 @@ class Classification(WholeNumbers):
 
         return score.details(outputs[LOGITS], targets)
 
-    def breakdown(self, before: NamedPredictions, after: NamedPredictions, targets: Arrays, runtime: str) -> ByClass:
+    def breakdown(
+        self, before: NamedPredictions, after: NamedPredictions, targets: Arrays, runtime: str,
+        pictures: Pictures | None = None,
+    ) -> ByClass:  # fmt: skip
         from edgekd.tasks.classification.by_class import by_class
 
         return by_class(before, after, targets, self.names, runtime)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from edgekd.geometry import Geometry
     from edgekd.strict_json import JsonObject
-    from edgekd.tasks.breakdown import NamedPredictions
+    from edgekd.tasks.breakdown import NamedPredictions, Pictures
     from edgekd.tasks.detection.by_class import DetectionByClass
     from edgekd.tasks.detection.decode import DecoderOptions, DetectedBoxes
     from edgekd.tasks.detection.operating_point import OperatingDetails
@@ -275,11 +275,12 @@ class Detection:
         return operating_point.details(self.decode(outputs), targets)
 
     def breakdown(
-        self, before: NamedPredictions, after: NamedPredictions, targets: Arrays, runtime: str
-    ) -> DetectionByClass:
+        self, before: NamedPredictions, after: NamedPredictions, targets: Arrays, runtime: str,
+        pictures: Pictures | None = None,
+    ) -> DetectionByClass:  # fmt: skip
         from edgekd.tasks.detection.by_class import by_class
 
-        return by_class(before, after, targets, self.names, runtime)
+        return by_class(before, after, targets, self.names, runtime, pictures)
 
     @staticmethod
     def breakdown_from_json(document: JsonObject) -> DetectionByClass:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,10 @@ from pydantic import Field
 
 from edgekd.formatting import Column, exceeds, percent, points
 from edgekd.tasks.breakdown import (
+    HIT,
+    MISS,
+    TRUE,
+    Base64,
     GroupChange,
     LostGroup,
     NamedPredictions,
@@ -26,12 +30,16 @@ from edgekd.tasks.detection.decode import DetectedBoxes
 from edgekd.tasks.detection.evidence import BoxPrecision
 from edgekd.tasks.detection.matching import Objects, match, matched
 from edgekd.tasks.detection.operating_point import object_scores, operating_point
-from edgekd.tasks.detection.pictures import drawn
+
+if TYPE_CHECKING:
+    from edgekd.tasks.breakdown import Pictures
 
 # Points of average precision that a class may lose before it is named in a warning.
 MOST_LOST = 5
 # Images that are shown.
 EXAMPLES = 3
+LEGEND = "The test images in which the two networks act most differently, with the boxes at the threshold:"
+COLOURS = ((TRUE, "objects"), (HIT, "boxes that hit one"), (MISS, "false boxes, with ?"))
 # Points that F1 at the threshold, or the mean score of objects, may change before a warning.
 MOST_MOVED = 3
 
@@ -58,11 +66,16 @@ class Operation(ReportPart):
 
 
 class BoxExample(ReportPart):
-    """Test image ``sample``: pictures of its objects with the boxes at the threshold before and after, base64 PNG."""
+    """Test image ``sample``: pictures of its objects, and of the boxes at the threshold before and after.
+
+    They are transparent PNG to lie over ``photo``, a JPEG; all in base64.
+    """
 
     sample: Count
-    before: str
-    after: str
+    before: Base64
+    after: Base64
+    actual: Base64 | None = None
+    photo: Base64 | None = None
 
 
 class DetectionByClass(ReportPart):
@@ -122,11 +135,13 @@ class DetectionByClass(ReportPart):
             count=Column("Objects", lambda each: str(each.n)),
             further=(self._at_threshold(),),
             shots=[shot for each in self.examples for shot in self._shots(each)],
+            legend=LEGEND,
+            colours=COLOURS,
         )
 
     def _shots(self, each: BoxExample) -> list[Shot]:
-        where = f"test sample {each.sample}: objects in grey, hits in blue, false boxes in red"
-        return [Shot(each.before, f"{self.before}, {where}"), Shot(each.after, f"{self.after}, {where}")]
+        shown = (("objects", each.actual), (self.before, each.before), (self.after, each.after))
+        return [Shot(png, f"{name}, test image {each.sample}", each.photo) for name, png in shown if png is not None]
 
     def _at_threshold(self) -> PanelTable:
         rows = [
@@ -158,7 +173,7 @@ class _Row(NamedTuple):
 
 def by_class(
     before: NamedPredictions, after: NamedPredictions, targets: Mapping[str, NDArray[Any]], names: Sequence[str],
-    runtime: str,
+    runtime: str, pictures: Pictures | None = None,
 ) -> DetectionByClass:  # fmt: skip
     """Return the comparison of two networks' predictions of the same images in the same order.
 
@@ -166,6 +181,7 @@ def by_class(
         targets: see :func:`edgekd.tasks.detection.matching.matched`.
         names: of the classes, in the order of outputs.
         runtime: that both ran in.
+        pictures: of the images, to show boxes over.
     """
     was, now = (BoxPrecision(*matched(each.predictions, targets)) for each in (before, after))
     counts = was.objects.sum(0).tolist()
@@ -184,27 +200,48 @@ def by_class(
         operation_before=_operation(before, targets, ours),
         operation_after=_operation(after, targets, theirs),
         score_moved=float((theirs - ours)[found].mean()) if found.any() else None,
-        examples=_examples(before.predictions, after.predictions, targets, names),
+        examples=_examples(before.predictions, after.predictions, targets, names, pictures),
     )
 
 
 def _examples(
-    before: DetectedBoxes, after: DetectedBoxes, targets: Mapping[str, NDArray[Any]], names: Sequence[str]
-) -> tuple[BoxExample, ...]:
+    before: DetectedBoxes, after: DetectedBoxes, targets: Mapping[str, NDArray[Any]], names: Sequence[str],
+    pictures: Pictures | None,
+) -> tuple[BoxExample, ...]:  # fmt: skip
+    from edgekd.tasks.pictures import for_report
+
     acts = [_acts(each, targets) for each in (before, after)]
     apart = [
         abs(sum(was.hits) - sum(now.hits)) + abs(len(was.hits) - len(now.hits)) for was, now in zip(*acts, strict=True)
     ]
-    extent = (float(targets["boxes"][..., 2].max(initial=1)), float(targets["boxes"][..., 3].max(initial=1)))
+    shown = sorted(range(len(apart)), key=lambda each: -apart[each])[:EXAMPLES]
+    photos = pictures(shown) if pictures else [None] * len(shown)
+    extent = tuple(int(np.ceil(targets["boxes"][..., side].max(initial=1))) for side in (3, 2))
     found = []
-    for image in sorted(range(len(apart)), key=lambda each: -apart[each])[:EXAMPLES]:
-        objects = Objects.of(targets, image).boxes.tolist()
-        pictures = [
-            drawn(objects, act[image].boxes, act[image].hits, [names[kind] for kind in act[image].classes], extent)
-            for act in acts
-        ]
-        found.append(BoxExample(sample=image, before=pictures[0], after=pictures[1]))
+    for image, photo in zip(shown, photos, strict=True):
+        objects, size = Objects.of(targets, image), extent if photo is None else photo.shape[1:]
+        was, now = (_drawn(objects, act[image], names, size) for act in acts)
+        found.append(
+            BoxExample(
+                sample=image,
+                before=was,
+                after=now,
+                actual=_drawn(objects, None, names, size),
+                photo=None if photo is None else for_report(photo),
+            )
+        )
     return tuple(found)
+
+
+def _drawn(objects: Objects, act: _Acted | None, names: Sequence[str], size: tuple[int, ...]) -> str:
+    from edgekd.tasks.pictures import base64, glass
+
+    picture, pen = glass(size)
+    for corners, kind in zip(objects.boxes.tolist(), objects.classes.tolist(), strict=True):
+        pen.box(corners, TRUE, names[kind] if act is None else "")
+    for corners, kind, hit in zip(*act, strict=True) if act is not None else ():
+        pen.box(corners, HIT if hit else MISS, names[kind] if hit else f"{names[kind]}?")
+    return base64(picture)
 
 
 class _Acted(NamedTuple):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from edgekd.geometry import Geometry
     from edgekd.strict_json import JsonObject
-    from edgekd.tasks.breakdown import NamedPredictions
+    from edgekd.tasks.breakdown import NamedPredictions, Pictures
     from edgekd.tasks.multilabel.by_label import ByLabel
     from edgekd.tasks.multilabel.evidence import LabelDetails
     from edgekd.tasks.multilabel.score import LabelPredictions, PredictedLabels
@@ -210,7 +210,10 @@ class Multilabel(WholeNumbers):
 
         return evidence.details(self.decode(outputs), targets)
 
-    def breakdown(self, before: NamedPredictions, after: NamedPredictions, targets: Arrays, runtime: str) -> ByLabel:
+    def breakdown(
+        self, before: NamedPredictions, after: NamedPredictions, targets: Arrays, runtime: str,
+        pictures: Pictures | None = None,
+    ) -> ByLabel:  # fmt: skip
         from edgekd.tasks.multilabel.by_label import by_label
 
         return by_label(before, after, targets, self.names, runtime)

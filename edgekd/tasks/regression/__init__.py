@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from edgekd.geometry import Geometry
     from edgekd.strict_json import JsonObject
-    from edgekd.tasks.breakdown import NamedPredictions
+    from edgekd.tasks.breakdown import NamedPredictions, Pictures
     from edgekd.tasks.regression.by_value import ByValue
     from edgekd.tasks.regression.evidence import ErrorDetails
     from edgekd.tasks.regression.score import PredictedValues, ValuePredictions
@@ -235,7 +235,10 @@ class Regression:
 
         return evidence.details(self.decode(outputs), targets)
 
-    def breakdown(self, before: NamedPredictions, after: NamedPredictions, targets: Arrays, runtime: str) -> ByValue:
+    def breakdown(
+        self, before: NamedPredictions, after: NamedPredictions, targets: Arrays, runtime: str,
+        pictures: Pictures | None = None,
+    ) -> ByValue:  # fmt: skip
         from edgekd.tasks.regression.by_value import by_value
 
         return by_value(before, after, targets, self.names, runtime)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,21 +11,32 @@ from pydantic import Field
 
 from edgekd.formatting import Column, exceeds, percent, significant
 from edgekd.tasks.breakdown import (
+    HIT,
     NAMED,
+    TRUE,
+    Base64,
     GroupChange,
     LostGroup,
     NamedPredictions,
     Panel,
     PanelTable,
     ReportPart,
+    Shot,
     ends,
 )
 from edgekd.tasks.regression.evidence import divided, errors_of
 from edgekd.tasks.regression.points import distances
 
+if TYPE_CHECKING:
+    from edgekd.tasks.breakdown import Pictures
+
 # A share by which the error of a value may grow before it is named in a warning.
 MOST_GROWN = 0.05
 BINS = 8
+# Images that are shown.
+EXAMPLES = 3
+LEGEND = "The test images in which the two networks differ most:"
+COLOURS = ((TRUE, "true points"), (HIT, "predicted points"))
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Size = Annotated[float, Field(ge=0)]
@@ -51,10 +62,24 @@ class ErrorBin(ReportPart):
     after: Share
 
 
+class PointExample(ReportPart):
+    """Test image ``sample``: pictures of its points, and of those predicted before and after.
+
+    They are transparent PNG to lie over ``photo``, a JPEG; all in base64.
+    """
+
+    sample: Annotated[int, Field(ge=0)]
+    actual: Base64
+    before: Base64
+    after: Base64
+    photo: Base64
+
+
 class ByValue(ReportPart):
     """The errors of the networks ``before`` and ``after`` in ``runtime``, value by value.
 
-    ``bins`` are of absolute errors, of several values in units of each one's deviation (``in_deviations``).
+    ``bins`` are of absolute errors, of several values in units of each one's deviation (``in_deviations``). Points have
+    ``examples``.
     """
 
     before: str
@@ -63,6 +88,7 @@ class ByValue(ReportPart):
     values: tuple[ValueErrors, ...]
     bins: tuple[ErrorBin, ...] = ()
     in_deviations: bool = False
+    examples: tuple[PointExample, ...] = ()
 
     @property
     def changed(self) -> list[ValueErrors]:
@@ -108,7 +134,14 @@ class ByValue(ReportPart):
             table=PanelTable("Mean absolute error of each value", columns, ends(self.changed)),
             further=(),
             short=self._short(),
+            shots=[shot for each in self.examples for shot in self._shots(each)],
+            legend=LEGEND,
+            colours=COLOURS,
         )
+
+    def _shots(self, each: PointExample) -> list[Shot]:
+        shown = (("points", each.actual), (self.before, each.before), (self.after, each.after))
+        return [Shot(png, f"{name}, test image {each.sample}", each.photo) for name, png in shown]
 
     def _sentence(self) -> str:
         if len(self.changed) == 1:
@@ -161,7 +194,7 @@ def by_value(
 
 def by_point(
     before: NamedPredictions, after: NamedPredictions, targets: Mapping[str, NDArray[Any]], names: Sequence[str],
-    runtime: str,
+    runtime: str, pictures: Pictures | None = None,
 ) -> ByValue:  # fmt: skip
     """Return the distances, in pixels, of two networks' points on the same images in the same order.
 
@@ -169,6 +202,7 @@ def by_point(
         targets: ``values`` (N, points, 2) and, optionally, ``known``.
         names: of the points, in the order of outputs.
         runtime: that both ran in.
+        pictures: of the images, to show points over.
     """
     (was, known), (now, _) = (distances(each.predictions, targets) for each in (before, after))
     counts = known.sum(0)
@@ -182,7 +216,41 @@ def by_point(
             for name, n, first, second in zip(names, counts.tolist(), *means, strict=True)
         ),
         bins=_bins(*(errors[known] for errors in (was, now))),
+        examples=_examples(before, after, targets["values"], names, pictures) if pictures else (),
     )
+
+
+def _examples(
+    before: NamedPredictions, after: NamedPredictions, actual: NDArray[Any], names: Sequence[str], pictures: Pictures
+) -> tuple[PointExample, ...]:
+    from edgekd.tasks.pictures import for_report
+
+    was, now = (each.predictions.values for each in (before, after))
+    apart = np.nan_to_num(np.hypot(*np.moveaxis(was - now, -1, 0)), nan=np.inf).mean(1)
+    most = np.argsort(-apart, kind="stable")[:EXAMPLES].tolist()
+    return tuple(
+        PointExample(
+            sample=index,
+            actual=_drawn(actual[index], None, names, photo.shape[1:]),
+            before=_drawn(actual[index], was[index], names, photo.shape[1:]),
+            after=_drawn(actual[index], now[index], names, photo.shape[1:]),
+            photo=for_report(photo),
+        )
+        for index, photo in zip(most, pictures(most), strict=True)
+    )
+
+
+def _drawn(actual: NDArray[Any], points: NDArray[Any] | None, names: Sequence[str], size: Sequence[int]) -> str:
+    from edgekd.tasks.pictures import base64, glass
+
+    picture, pen = glass(size)
+    for place in actual[np.isfinite(actual).all(1)].tolist():
+        pen.cross(place, TRUE)
+    shown = actual if points is None else points
+    for name, place in zip(names, shown.tolist(), strict=True):
+        if np.isfinite(place).all():
+            pen.dot(place, TRUE if points is None else HIT, name)
+    return base64(picture)
 
 
 def _means(errors: NDArray[Any], counts: NDArray[Any]) -> list[float | None]:

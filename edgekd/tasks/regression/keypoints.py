@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from edgekd.geometry import Geometry
     from edgekd.strict_json import JsonObject
-    from edgekd.tasks.breakdown import NamedPredictions
+    from edgekd.tasks.breakdown import NamedPredictions, Pictures
     from edgekd.tasks.regression.by_value import ByValue
     from edgekd.tasks.regression.points import PointDetails, PointPredictions, PredictedPoints
     from edgekd.tasks.task import Arrays, Language
@@ -115,10 +115,13 @@ class Keypoints(Regression):
 
         return points.details(self.decode(outputs), targets)
 
-    def breakdown(self, before: NamedPredictions, after: NamedPredictions, targets: Arrays, runtime: str) -> ByValue:
+    def breakdown(
+        self, before: NamedPredictions, after: NamedPredictions, targets: Arrays, runtime: str,
+        pictures: Pictures | None = None,
+    ) -> ByValue:  # fmt: skip
         from edgekd.tasks.regression.by_value import by_point
 
-        return by_point(before, after, targets, self.names, runtime)
+        return by_point(before, after, targets, self.names, runtime, pictures)
 
     def agree(self, ours: PointPredictions, theirs: PointPredictions) -> NDArray[np.bool_]:  # type: ignore[override]
         from edgekd.tasks.regression import points

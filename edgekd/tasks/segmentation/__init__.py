@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from edgekd.geometry import Geometry
     from edgekd.strict_json import JsonObject
-    from edgekd.tasks.breakdown import NamedPredictions
+    from edgekd.tasks.breakdown import NamedPredictions, Pictures
     from edgekd.tasks.segmentation.by_class import MaskBreakdown
     from edgekd.tasks.segmentation.evidence import MaskDetails
     from edgekd.tasks.segmentation.score import MaskPredictions, PredictedMask
@@ -245,11 +245,12 @@ class Segmentation:
         return evidence.details(self.decode(outputs), targets)
 
     def breakdown(
-        self, before: NamedPredictions, after: NamedPredictions, targets: Arrays, runtime: str
-    ) -> MaskBreakdown:
+        self, before: NamedPredictions, after: NamedPredictions, targets: Arrays, runtime: str,
+        pictures: Pictures | None = None,
+    ) -> MaskBreakdown:  # fmt: skip
         from edgekd.tasks.segmentation.by_class import by_class
 
-        return by_class(before, after, targets, self.names, runtime)
+        return by_class(before, after, targets, self.names, runtime, pictures)
 
     @staticmethod
     def breakdown_from_json(document: JsonObject) -> MaskBreakdown:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from pydantic import Field
 
 from edgekd.formatting import Column, percent
 from edgekd.tasks.breakdown import (
+    Base64,
     GroupChange,
     LostGroup,
     NamedPredictions,
@@ -23,7 +24,10 @@ from edgekd.tasks.breakdown import (
     panel_of_shares,
 )
 from edgekd.tasks.segmentation.evidence import MeanIoU, fitted, overlaps
-from edgekd.tasks.segmentation.masks import IGNORED, png
+from edgekd.tasks.segmentation.masks import IGNORED, palette, png
+
+if TYPE_CHECKING:
+    from edgekd.tasks.breakdown import Pictures
 
 # Points of IoU that a class may lose before it is named in a warning.
 MOST_LOST = 3
@@ -31,7 +35,9 @@ MOST_LOST = 3
 SHOWN, SIDE = 4, 128
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Png = Annotated[str, Field(pattern="^[A-Za-z0-9+/]*=*$", max_length=1 << 18)]
+LEGEND = "The test images whose masks changed most; white pixels do not count. Of each class the colour:"
+# Classes whose colours are named.
+COLOURS = 24
 
 
 class MaskClass(ReportPart):
@@ -44,13 +50,14 @@ class MaskClass(ReportPart):
 
 
 class MaskExample(ReportPart):
-    """The masks of test image ``sample``, PNG in base64: the true one, and those before and after."""
+    """The masks of test image ``sample``: the true one, those before and after; PNG to lie over ``photo``, a JPEG."""
 
     sample: Annotated[int, Field(ge=0)]
     changed: Share
-    actual: Png
-    before: Png
-    after: Png
+    actual: Base64
+    before: Base64
+    after: Base64
+    photo: Base64 | None = None
 
 
 class MaskBreakdown(ReportPart):
@@ -88,20 +95,29 @@ class MaskBreakdown(ReportPart):
             axis="intersection over union in %",
             count=Column("Share of pixels", lambda each: percent(each.share)),
             shots=[shot for each in self.examples for shot in self._shots(each)],
+            legend=LEGEND,
+            colours=self._colours(),
         )
+
+    def _colours(self) -> list[tuple[str, str]]:
+        shades = palette(len(self.classes))[: len(self.classes)].tolist()
+        named = [(f"#{red:02x}{green:02x}{blue:02x}", each.name, each.share)
+                 for (red, green, blue), each in zip(shades, self.classes, strict=True)]  # fmt: skip
+        return [(shade, name) for shade, name, _ in sorted(named, key=lambda each: -each[2])[:COLOURS]]
 
     def _shots(self, each: MaskExample) -> list[Shot]:
         where = f"test image {each.sample}"
-        return [
-            Shot(each.actual, f"true mask, {where}"),
-            Shot(each.before, f"{self.before}, {where}"),
-            Shot(each.after, f"{self.after}, {where}: {percent(each.changed)} of the pixels changed"),
-        ]
+        shown = (
+            (each.actual, f"true mask, {where}"),
+            (each.before, f"{self.before}, {where}"),
+            (each.after, f"{self.after}, {where}: {percent(each.changed)} of the pixels changed"),
+        )
+        return [Shot(png, caption, each.photo, fills=True) for png, caption in shown]
 
 
 def by_class(
     before: NamedPredictions, after: NamedPredictions, targets: Mapping[str, NDArray[Any]], names: Sequence[str],
-    runtime: str,
+    runtime: str, pictures: Pictures | None = None,
 ) -> MaskBreakdown:  # fmt: skip
     """Return the IoU of each class for two networks' predictions of the same images in the same order.
 
@@ -109,6 +125,7 @@ def by_class(
         targets: ``classes`` (N, H, W) and ``known``.
         names: of the classes, by their number.
         runtime: that both ran in.
+        pictures: of the images, to show masks over.
     """
     counts = [overlaps(each.predictions, targets) for each in (before, after)]
     was, now = (MeanIoU(*each).by_class(np.ones((1, len(each[0]))))[0].tolist() for each in counts)
@@ -123,7 +140,7 @@ def by_class(
                 names, (pixels / max(1, pixels.sum())).tolist(), was, now, strict=True
             )
         ),
-        examples=_examples(before, after, targets, len(names)),
+        examples=_examples(before, after, targets, len(names), pictures),
     )
 
 
@@ -132,21 +149,26 @@ def _known(value: float) -> float | None:
 
 
 def _examples(
-    before: NamedPredictions, after: NamedPredictions, targets: Mapping[str, NDArray[Any]], count: int
-) -> tuple[MaskExample, ...]:
+    before: NamedPredictions, after: NamedPredictions, targets: Mapping[str, NDArray[Any]], count: int,
+    pictures: Pictures | None,
+) -> tuple[MaskExample, ...]:  # fmt: skip
+    from edgekd.tasks.pictures import for_report
+
     was, now = (fitted(each.predictions, targets) for each in (before, after))
     actual = np.where(targets["known"], targets["classes"], IGNORED).astype(np.uint8)
     changed = ((was != now) & targets["known"]).mean((1, 2))
-    most = np.argsort(-changed, kind="stable")[:SHOWN]
+    most = np.argsort(-changed, kind="stable")[:SHOWN].tolist()
+    photos = map(for_report, pictures(most)) if pictures else [None] * len(most)
     step = -(-max(actual.shape[1:]) // SIDE)
     return tuple(
         MaskExample(
-            sample=int(index),
+            sample=index,
+            photo=photo,
             changed=float(changed[index]),
             **{
                 name: b64encode(png(masks[index, ::step, ::step], count)).decode()
                 for name, masks in (("actual", actual), ("before", was), ("after", now))
             },
         )
-        for index in most
+        for index, photo in zip(most, photos, strict=True)
     )

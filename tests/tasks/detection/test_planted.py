@@ -61,15 +61,28 @@ def test_a_class_that_is_dead_is_named():
     targets, before = good_detector()
     after = replace(before, classes=np.where(before.classes == 2, -1, before.classes))
     assert lost("box_map", targets, before, after)[1] > 0.1
-    told = TASK.breakdown(
-        NamedPredictions("teacher", before), NamedPredictions("student", after), targets, "ONNX Runtime"
-    )
+    asked = []
+
+    def pictures(samples):
+        asked.extend(samples)
+        return np.full((len(samples), 3, 45, 90), 128, np.uint8)
+
+    both = NamedPredictions("teacher", before), NamedPredictions("student", after)
+    told = TASK.breakdown(*both, targets, "ONNX Runtime", pictures)
     assert [each.code for each in told.lost()] == ["class_lost", "operating_point_moved"]
     assert "'c'" in told.lost()[0].message and told.panel().further[0].rows
     # Of the three images in which the networks act most differently.
-    shots = [Image.open(BytesIO(b64decode(shot.png))) for shot in told.panel().shots]
-    assert [shot.size for shot in shots] == [(160, 160)] * 6
-    assert all({colour for _, colour in shot.getcolors()} >= {(255, 255, 255), (154, 154, 154)} for shot in shots)
+    assert [each.sample for each in told.examples] == asked and len(set(asked)) == 3
+    shots = told.panel().shots
+    assert [shot.caption.split(",")[0] for shot in shots] == ["objects", "teacher", "student"] * 3
+    for shot in shots:
+        over, photo = (Image.open(BytesIO(b64decode(each))) for each in (shot.png, shot.photo))
+        assert over.size == photo.size == (320, 160) and photo.format == "JPEG"
+        inks = {colour for _, colour in over.getcolors(1 << 16)}
+        assert {(0, 0, 0, 0), (0xF0, 0xE4, 0x42, 255)} <= inks
+        assert ((0x56, 0xB4, 0xE9, 255) in inks) == (not shot.caption.startswith("objects"))
+    without = TASK.breakdown(*both, targets, "ONNX Runtime")
+    assert without.changed == told.changed and {shot.photo for shot in without.panel().shots} == {None}
     again = TASK.breakdown_from_json(told.to_json())
     assert again.lost() == told.lost() and again.score_moved < 0
 

@@ -124,7 +124,11 @@ def test_what_a_report_shows(capsys):
     task, outputs, points = drawn()
     both = [NamedPredictions(n, task.decode({LOGITS: s * outputs})) for n, s in (("float", 1.0), ("int8", 1.2))]
     found = task.breakdown(*both, task.targets(points), "onnxruntime")
-    assert task.breakdown_from_json(found.to_json()) == found and len(found.lost()) == 3
+    assert task.breakdown_from_json(found.to_json()) == found and len(found.lost()) == 3 and not found.panel().shots
+    photo = np.zeros((3, 40, 40), np.uint8)
+    over = task.breakdown(*both, task.targets(points), "onnxruntime", lambda samples: [photo] * len(samples))
+    assert over.lost() == found.lost() and task.breakdown_from_json(over.to_json()) == over
+    assert [shot.caption.split(",")[0] for shot in over.panel().shots] == ["points", "float", "int8"] * 3
     assert [each.name for each in found.values] == list(NAMES) and found.panel().groups
     exec(task.code("python"), {"labels": NAMES, "logits": outputs[0]})
     printed = [[float(word) for word in line.split()[-2:]] for line in capsys.readouterr().out.splitlines()]

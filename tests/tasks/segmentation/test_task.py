@@ -130,5 +130,10 @@ def test_class_by_class():
     assert lost.code == "class_lost"
     panel = found.panel()
     assert len(panel.shots) == 12 and panel.short.startswith("Of 4 classes")
+    assert panel.colours[0] in (("#000000", "a"), ("#800000", "b"), ("#008000", "c"), ("#808000", "d"))
+    photo = np.zeros((1, *masks.shape[1:]), np.uint8)
+    over = TASK.breakdown(before, after, TASK.targets(partly(masks)), "r", lambda samples: [photo] * len(samples))
+    assert [shot.png for shot in over.panel().shots] == [shot.png for shot in panel.shots]
+    assert all(shot.fills and shot.photo for shot in over.panel().shots)
     details = TASK.details({"logits": logits}, TASK.targets(masks)).to_json()
     assert len(details["iou_by_class"]) == 4 and 0.5 < details["pixel_accuracy"] < 1
