@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -19,12 +20,13 @@ from edgekd.bundle.verify import opened
 from edgekd.errors import BundleError, DataError, EdgekdError, ModelError
 from edgekd.files import canonical_json, sha256
 from edgekd.geometry import Geometry
+from edgekd.images import open_image, reading
 from edgekd.preprocess import Preprocess
 from edgekd.strict_json import JsonObject
 from edgekd.tasks.logits import decoded, fits, names_in_file
 from edgekd.tasks.registry import TASKS
 from edgekd.tasks.signature import Signature
-from edgekd.tasks.task import SamplePrediction, Task
+from edgekd.tasks.task import PlacesInImage, SamplePrediction, Task
 
 Content = TypeVar("Content")
 # A file and, where it has several, one of its rows.
@@ -107,6 +109,23 @@ class Predictor:
             found = self.task.sample_predictions(self.task.decode(self.decoded(inputs, batch)), top, geometry)
             for (file, row), prediction in zip(places, found, strict=True):
                 yield FilePrediction(file, row, prediction)
+
+    def drawn(self, found: FilePrediction) -> bytes:
+        """Return a JPEG of the file's image with the prediction drawn on it.
+
+        Raises:
+            EdgekdError: it is no prediction of places in an image, such as boxes.
+            DataError: the file can no longer be read.
+        """
+        if self.preprocess.kind != "image" or not isinstance(found.prediction, PlacesInImage):
+            raise EdgekdError(
+                f"{self.folder}: a bundle for {self.task.name} predicts no places in images, so nothing is drawn: "
+                "leave --pictures out"
+            )
+        path, file = Path(found.file), BytesIO()
+        with reading(path):
+            found.prediction.drawn_on(self.preprocess.prepare(open_image(path))).save(file, "JPEG", quality=90)
+        return file.getvalue()
 
     def _batches(
         self, paths: Iterable[Path], batch: int, skipped: Callable[[DataError], None]

@@ -3,7 +3,7 @@
 import csv
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,6 +36,10 @@ def predict(
         Path | None,
         typer.Option(help="Folder for predictions that are pictures, such as masks; made if it is missing."),
     ] = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(help="Folder for copies of the images with boxes, masks or points on them; made if missing."),
+    ] = None,
 ) -> int:
     """Predict files with a bundle, after verifying it. A file that cannot be read is named; the code is 1 then."""
     from edgekd.bundle.inputs import files_in
@@ -56,7 +60,9 @@ def predict(
 
     found = predictor.stream(watched, top, batch, skip)
     if out is not None:
-        found = written(found, out)
+        found = written(found, out, "--out", files_of)
+    if pictures is not None:
+        found = written(found, pictures, "--pictures", lambda each: {"predicted.jpg": predictor.drawn(each)})
     if as_json:
         typer.echo(json.dumps([each.to_json() for each in found], indent=1))
     elif as_csv:
@@ -69,27 +75,42 @@ def predict(
     return 1 if broken else 0
 
 
-def written(found: "Iterable[FilePrediction]", out: Path) -> "Iterator[FilePrediction]":
-    """Write the pictures of predictions into ``out``, each by its file's name, and yield the predictions.
+def files_of(found: "FilePrediction") -> "Mapping[str, bytes]":
+    """Return the pictures that a prediction is, by the endings of their names.
 
     Raises:
-        EdgekdError: predictions are no pictures, or two have one name.
+        EdgekdError: it is none.
+    """
+    from edgekd.tasks.task import PictureFiles
+
+    if not isinstance(found.prediction, PictureFiles):
+        raise EdgekdError("--out is for predictions that are pictures, and this bundle's are none: leave it out")
+    return found.prediction.to_files()
+
+
+def written(
+    found: "Iterable[FilePrediction]",
+    folder: Path,
+    option: str,
+    files: "Callable[[FilePrediction], Mapping[str, bytes]]",
+) -> "Iterator[FilePrediction]":
+    """Write the ``files`` of predictions into ``folder``, by their own files' names, and yield the predictions.
+
+    Raises:
+        EdgekdError: two have one name.
     """
     from edgekd.files import make_folder, write_bytes
-    from edgekd.tasks.task import PictureFiles
 
     names: set[str] = set()
     for each in found:
-        if not isinstance(each.prediction, PictureFiles):
-            raise EdgekdError("--out is for predictions that are pictures, and this bundle's are none: leave it out")
         stem = Path(each.file).stem + ("" if each.row is None else f".{each.row}")
         if stem in names:
             raise EdgekdError(
-                f"two files are called {stem!r}: predict them one folder at a time, each with its own --out"
+                f"two files are called {stem!r}: predict them one folder at a time, each with its own {option}"
             )
         names.add(stem)
-        for ending, content in each.prediction.to_files().items():
-            write_bytes(make_folder(out) / f"{stem}.{ending}", content)
+        for ending, content in files(each).items():
+            write_bytes(make_folder(folder) / f"{stem}.{ending}", content)
         yield each
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 # The longer side of a report's pictures in pixels.
 SIDE = 320
 QUALITY = 80
+# Of classes by their numbers: Okabe and Ito (2008), which the colour-blind tell apart.
+SHADES = ("#56b4e9", "#e69f00", "#009e73", "#f0e442", "#d55e00", "#cc79a7", "#0072b2")
 # Around lines, so that they are seen on any ground.
 EDGE = "#000000"
 

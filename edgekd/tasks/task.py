@@ -11,6 +11,7 @@ Language = Literal["python", "cpp"]  # of programs on a model card
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from PIL import Image
     from torch import Tensor
 
     from edgekd.geometry import Geometry
@@ -51,6 +52,14 @@ class PictureFiles(Protocol):
 
     def to_files(self) -> Mapping[str, bytes]:
         """Return files that hold the prediction, by the endings of their names, such as ``mask.png``."""
+
+
+@runtime_checkable
+class PlacesInImage(Protocol):
+    """A prediction of places in one image, such as boxes, which can be shown there."""
+
+    def drawn_on(self, picture: Image.Image) -> Image.Image:
+        """Return a copy of ``picture``, of the file's size, in RGB and with the prediction drawn on it."""
 
 
 class Task(Protocol):

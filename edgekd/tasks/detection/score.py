@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+    from PIL import Image
 
     from edgekd.geometry import Geometry
     from edgekd.strict_json import JsonObject
@@ -79,6 +80,16 @@ class PredictedBoxes:
             "scores": SEPARATOR.join(f"{each.score:.6f}" for each in boxes),
             "boxes": SEPARATOR.join(" ".join(f"{side:.2f}" for side in each.box) for each in boxes),
         }
+
+    def drawn_on(self, picture: Image.Image) -> Image.Image:
+        from edgekd.formatting import percent
+        from edgekd.tasks.pictures import SHADES, Pen
+
+        found = picture.convert("RGB")
+        pen = Pen(found)
+        for each in reversed(self.boxes or ()):
+            pen.box(each.box, SHADES[each.category % len(SHADES)], f"{each.label} {percent(each.score)}")
+        return found
 
 
 def sample_predictions(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
+    from PIL import Image
 
     from edgekd.geometry import Geometry
     from edgekd.strict_json import JsonObject
@@ -225,6 +226,16 @@ class PredictedPoints:
             for name, place in self.points.items()
             for number, axis in enumerate("xy")
         }
+
+    def drawn_on(self, picture: Image.Image) -> Image.Image:
+        from edgekd.tasks.pictures import SHADES, Pen
+
+        found = picture.convert("RGB")
+        pen = Pen(found)
+        for number, (name, place) in enumerate(self.points.items()):
+            if place is not None:
+                pen.dot(place, SHADES[number % len(SHADES)], name)
+        return found
 
 
 def sample_predictions(

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgekd.formatting import percent
-from edgekd.tasks.segmentation.masks import IGNORED, png, resized
+from edgekd.tasks.segmentation.masks import IGNORED, palette, png, resized
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+    from PIL import Image
 
     from edgekd.geometry import Geometry
     from edgekd.strict_json import JsonObject
@@ -87,6 +88,11 @@ class PredictedMask:
     def to_files(self) -> dict[str, bytes]:
         """Return the mask as a PNG of indices, each of which is a class, with a palette to look at."""
         return {"mask.png": png(self.mask, self.count)}
+
+    def drawn_on(self, picture: Image.Image) -> Image.Image:
+        from PIL import Image
+
+        return Image.blend(picture.convert("RGB"), Image.fromarray(palette(self.count)[self.mask]), 0.5)
 
 
 def sample_predictions(

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from edgekd.data import Data, load_data
 from edgekd.errors import DataError, ModelError
@@ -73,6 +74,10 @@ def test_a_network_that_gives_the_objects_has_full_marks_and_agrees_with_itself(
     assert first.to_cells() == {"objects": "1", "labels": "a", "scores": "0.952574", "boxes": "4.00 4.00 20.00 20.00"}
     larger = Geometry.resized(1, (64, 64), (32, 32))
     assert task.sample_predictions(found, geometry=[larger] * 2)[0].boxes[0].box == (8, 8, 40, 40)
+    grey = Image.new("L", (160, 64), 100)
+    shown = first.drawn_on(grey)
+    assert (shown.size, shown.mode, shown.getpixel((4, 18))) == (grey.size, "RGB", (0x56, 0xB4, 0xE9))
+    assert second.drawn_on(grey).getcolors() == [(160 * 64, (100, 100, 100))]
     maps["cls.8"][1, 0, 0, 0] = np.nan
     assert task.decode(maps).classes[1].max() == -1 and not task.is_finite(task.to_rows(maps))
 

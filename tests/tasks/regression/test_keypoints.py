@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from edgekd.data.augment import augment_samples, draws_of
 from edgekd.errors import DataError, ModelError
@@ -93,6 +94,8 @@ def test_a_bundles_options_decode_alike():
     [doubled, *_] = task.sample_predictions(task.decode({LOGITS: outputs}), geometry=halved)
     for name, (x, y) in found.points.items():
         assert doubled.points[name] == pytest.approx((2 * x, 2 * y))
+    shown = found.drawn_on(Image.new("L", (64, 64)))
+    assert shown.mode == "RGB" and shown.getpixel(tuple(map(round, found.points["right eye"]))) == (0x00, 0x9E, 0x73)
     assert list(found.to_cells()) == [f"{name}.{axis}" for name in NAMES for axis in "xy"]
     assert found.to_text().startswith("nose (") and len(found.to_json()["points"]["nose"]) == 2
 

@@ -91,6 +91,8 @@ def test_predictions_of_samples():
     assert found.to_text().startswith("a ") and found.to_cells()["shares"].startswith("a=")
     image = Image.open(BytesIO(found.to_files()["mask.png"]))
     assert image.mode == "P" and (np.asarray(image) == masks[0]).all()
+    shown = np.asarray(found.drawn_on(Image.new("L", (16, 16), 100)))
+    assert (np.abs(shown - (50 + palette(CLASSES)[masks[0]] / 2.0)) <= 1).all()
     assert image.getpalette()[: 3 * CLASSES] == palette(CLASSES)[:CLASSES].ravel().tolist()
     larger = Geometry.resized(1, (32, 32), (16, 16))
     [first, _] = TASK.sample_predictions(predictions, geometry=[larger, larger])

@@ -90,11 +90,14 @@ def test_a_bundle_predicts_masks_in_the_size_of_their_images(data, teacher, file
     (tmp_path / "photos").mkdir()
     picture = data.test.raw[0].numpy().transpose(1, 2, 0).repeat(2, 0).repeat(2, 1)
     Image.fromarray(picture).save(tmp_path / "photos" / "one.png")
-    assert predict(bundle, [tmp_path / "photos"], out=tmp_path / "masks") == 0
+    assert predict(bundle, [tmp_path / "photos"], out=tmp_path / "masks", pictures=tmp_path / "shown") == 0
     assert "one.png: paper " in capsys.readouterr().out
     mask = np.asarray(Image.open(tmp_path / "masks" / "one.mask.png"))
     expected = data.test.labels[0].numpy().repeat(2, 0).repeat(2, 1)
     assert mask.shape == (16, 16) and (mask == expected)[expected != 255].mean() > 0.9
+    shown = Image.open(tmp_path / "shown" / "one.predicted.jpg")
+    assert shown.size == (16, 16) and shown.mode == "RGB"
     (tmp_path / "photos" / "one.jpg").write_bytes((tmp_path / "photos" / "one.png").read_bytes())
-    with pytest.raises(EdgekdError, match="two files are called 'one'"):
-        predict(bundle, [tmp_path / "photos"], out=tmp_path / "masks")
+    for option in ("out", "pictures"):
+        with pytest.raises(EdgekdError, match=f"two files are called 'one': .* its own --{option}"):
+            predict(bundle, [tmp_path / "photos"], **{option: tmp_path / "masks"})
