@@ -83,12 +83,13 @@ def expected(images: Sequence[GoldenImage]) -> str:
     """Return the table of golden images, by which a program is tried."""
     if not images:
         return ""
+    logits = "" if any(each.logits is None for each in images) else ", and the logits"
     rows = [f"| `{each.file}` | {escape_markdown(each.prediction.to_text())} |" for each in images]
     return "\n".join(
         [
             "### Golden images\n",
             f"These are test samples at their own size. A program that prepares them as above gives these predictions; "
-            f"`{PREDICTIONS}` has them with all digits, and the logits.\n",
+            f"`{PREDICTIONS}` has them with all digits{logits}.\n",
             "| File | Prediction |",
             "|---|---|",
             *rows,

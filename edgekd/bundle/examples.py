@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from edgekd.bundle.manifest import Manifest
+from edgekd.bundle.manifest import Manifest, Tensor
 from edgekd.preprocess import PADDING
 from edgekd.tasks.task import Language, Task
 
 WIDTH = 100
+# In lines that use where pixels of the file are in the network's image.
+PLACES = "across"
 
 
 class Example(NamedTuple):
@@ -26,12 +28,18 @@ def examples(manifest: Manifest, task: Task) -> list[Example]:
     There are none for a task that has no code of its own.
     """
     languages: tuple[Language, ...] = ("python",) if manifest.preprocess["kind"] == "tensors" else ("python", "cpp")
-    known = [language for language in languages if task.code(language)]
-    return [Example(language, program(manifest, task, language)) for language in known]
+    codes = {language: code_of(task, language, manifest.preprocess["kind"], manifest.outputs) for language in languages}
+    return [Example(language, program(manifest, task, language, code)) for language, code in codes.items() if code]
 
 
-def program(manifest: Manifest, task: Task, language: Language) -> str:
-    """Return one program, made of the manifest and of the task's own way to decode."""
+def code_of(task: Task, language: Language, kind: str, outputs: Sequence[Tensor]) -> str:
+    """Return the task's own lines of a program, none where it has none for inputs of this ``kind``."""
+    code = task.code(language, [each.name for each in outputs])
+    return "" if kind != "image" and PLACES in code else code.strip()
+
+
+def program(manifest: Manifest, task: Task, language: Language, code: str) -> str:
+    """Return one program, made of the manifest and of ``code``, the task's own way to decode."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -49,7 +57,9 @@ def program(manifest: Manifest, task: Task, language: Language) -> str:
         names=[each.name for each in manifest.inputs],
         batch=max(batch, 1),
         padding=PADDING,
-        decode=task.code(language).strip(),
+        several=not task.output_shapes,
+        places=PLACES in code,
+        decode=code,
     )
 
 

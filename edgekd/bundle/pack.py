@@ -12,11 +12,12 @@ import onnx
 
 from edgekd.bundle import triton
 from edgekd.bundle.card import card as card_of
+from edgekd.bundle.examples import code_of
 from edgekd.bundle.golden import RAW, STEPS, STEPS_ELSE, SelfTest, tolerances_to_json
 from edgekd.bundle.golden_images import FOLDER, IMAGE, PREDICTED, PREDICTIONS, GoldenImage, predict_images, to_bytes
 from edgekd.bundle.golden_parts import Arrays, Contents, check_golden, golden_view, npy
 from edgekd.bundle.licenses import spdx
-from edgekd.bundle.manifest import FILE_NAME, LABELS, NAME, RAW_MODEL, File, Manifest, Tensor, decoded_of
+from edgekd.bundle.manifest import FILE_NAME, LABELS, NAME, RAW_MODEL, File, Manifest, Tensor
 from edgekd.bundle.predict import Predictor, samples_in
 from edgekd.bundle.raw import INPUT as RAW_INPUT
 from edgekd.bundle.raw import with_raw_input
@@ -37,6 +38,7 @@ from edgekd.files import (
     storage,
 )
 from edgekd.preprocess import Preprocess
+from edgekd.tasks.logits import decoded, names_in_file
 from edgekd.tasks.task import Task
 
 CARD = "README.md"
@@ -113,8 +115,9 @@ def pack(
     contents |= {each.file: (f"model.{each.name}", content) for each, content in own.items()}
     if raw is not None:
         contents |= raw_view(protos[primary], preprocess, raw, fed)
-    pictures = {f"{FOLDER}/{file}": content for file, content in (images or {}).items() if task.code("python")}
-    predicted = predict_images(pictures, preprocess, partial(logits_of, session), task)
+    has_program = bool(code_of(task, "python", preprocess.kind, session.outputs))
+    pictures = {f"{FOLDER}/{file}": content for file, content in (images or {}).items() if has_program}
+    predicted = predict_images(pictures, preprocess, partial(outputs_of, session, task), task)
     contents |= image_view(pictures, predicted)
     draft = Manifest(
         name=name,
@@ -265,9 +268,9 @@ def raw_view(model: onnx.ModelProto, preprocess: Preprocess, raw: np.ndarray, fe
     }
 
 
-def logits_of(session: BundleSession, inputs: np.ndarray) -> np.ndarray:
-    decoded = decoded_of(session.outputs)
-    return session.run(inputs, names=[decoded])[decoded]
+def outputs_of(session: BundleSession, task: Task, inputs: np.ndarray) -> dict[str, np.ndarray]:
+    names = names_in_file([each.name for each in session.outputs], task.output_shapes)
+    return decoded(session.run(inputs, names=list(names.values())), task.output_shapes)
 
 
 def image_view(pictures: Mapping[str, bytes], predicted: Sequence[GoldenImage]) -> Contents:

@@ -217,6 +217,8 @@ class Predictor:
         if not worst.passed or golden_images.PREDICTIONS not in self.contents:
             return worst
         images = golden_images.golden_of_images(self.folder, self.contents, self.preprocess, kept)
+        if images is None:
+            return worst
         seen = images.judge(self.outputs(images.inputs, names=[images.decoded]))
         return worst if seen.passed else seen
 

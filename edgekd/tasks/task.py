@@ -205,10 +205,15 @@ class Task(Protocol):
     def describe_outputs(self) -> str:
         """Return how outputs are decoded, for the readers of a model card: plain words on one line."""
 
-    def code(self, language: Language) -> str:
-        """Return the lines of a program that print the prediction of the arrays ``logits`` and ``labels``.
+    def code(self, language: Language, outputs: Sequence[str] = ("logits",)) -> str:
+        """Return the lines of a program that print the prediction of one sample; none where there is no program.
 
-        They stand on model cards, which have no program where they are empty.
+        They stand on model cards, where ``labels`` are known and the array ``logits``, or of a task that decodes
+        outputs of any names all of them as ``outputs``. Of an image ``width`` and ``height`` are known, and that its
+        pixel x, y is x · ``across`` + ``left``, y · ``down`` + ``top`` of the network's image.
+
+        Args:
+            outputs: the names of the file's outputs.
         """
 
     def sample_predictions(

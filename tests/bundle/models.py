@@ -53,6 +53,26 @@ def golden_of(model: Path, n: int = 4) -> tuple[np.ndarray, np.ndarray]:
     return fed, np.concatenate(got)
 
 
+def maps_model(path: Path, shape: tuple[int, ...], batch: int | str, maps: dict[str, int], stride: int) -> Path:
+    """Add convolutions of drawn weights, one for each of ``maps``, which has so many channels."""
+    random = np.random.default_rng(3)
+    size = [each // stride for each in shape[1:]]
+    nodes, weights = [], []
+    for name, channels in maps.items():
+        weight = random.normal(0, 2 / (shape[0] * stride**2) ** 0.5, (channels, shape[0], stride, stride))
+        weights.append(numpy_helper.from_array(weight.astype(np.float32), f"weight.{name}"))
+        nodes.append(helper.make_node("Conv", ["input", f"weight.{name}"], [name], strides=[stride, stride]))
+    graph = helper.make_graph(
+        nodes,
+        "maps",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [batch, *shape])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, each, *size]) for name, each in maps.items()],
+        weights,
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10), path)
+    return path
+
+
 def picture_and_tokens(path: Path, batch: int | str = "batch", most: int | None = None) -> Path:
     """Add to the logits of ``linear_model`` the mean row of a table that the tokens choose."""
     model = onnx.load(linear_model(path, batch))

@@ -22,11 +22,14 @@ from edgekd.errors import BundleError
 from edgekd.images import planes, to_netpbm
 from edgekd.preprocess import Preprocess
 from edgekd.tasks.classification import Classification
+from edgekd.tasks.detection import Detection
 from edgekd.tasks.multilabel import Multilabel
 from edgekd.tasks.regression import Regression
+from edgekd.tasks.regression.keypoints import Keypoints
+from edgekd.tasks.segmentation import Segmentation
 from edgekd.tasks.task import Task
 
-from .models import named_samples, picture_and_tokens, random_model
+from .models import maps_model, named_samples, picture_and_tokens, random_model
 
 COLOUR = Preprocess("image", (3, 12, 10), (0.4914, 0.48, 0.44), (0.2, 0.19, 0.25))
 GREY = Preprocess("image", (1, 8, 8), (0.5,), (0.25,), upright=False, over_white=False)
@@ -65,12 +68,22 @@ def scenes(channels: int) -> dict[str, bytes]:
     return {f"image-{number}{suffix}": content for number, (suffix, content) in enumerate(files, 1)}
 
 
+def model_for(task: Task, path: Path, shape: tuple[int, ...], batch: int | str) -> Path:
+    if isinstance(task, Detection):
+        return maps_model(path, shape, batch, {"cls.4": len(task.names), "box.4": 4}, 4)
+    if isinstance(task, Segmentation):
+        return maps_model(path, shape, batch, {"logits": len(task.names)}, 2)
+    return random_model(path, shape, batch, 2 * len(task.names) if isinstance(task, Keypoints) else len(task.names))
+
+
 def packed(out: Path, preprocess: Preprocess, task: Task, batch: int | str = "N", **more: Any) -> Path:
-    model = random_model(out.with_suffix(".onnx"), preprocess.shape, batch)
+    model = model_for(task, out.with_suffix(".onnx"), preprocess.shape, batch)
     fed = np.random.default_rng(5).normal(size=(4, *preprocess.shape)).astype(np.float32)
     session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
     step = 4 if batch == "N" else int(batch)
-    got = np.concatenate([session.run(None, {"input": fed[i : i + step]})[0] for i in range(0, 4, step)])
+    runs = [session.run(None, {"input": fed[i : i + step]}) for i in range(0, 4, step)]
+    names = [each.name for each in session.get_outputs()]
+    got = {name: np.concatenate(each) for name, each in zip(names, zip(*runs, strict=True), strict=True)}
     parts = {"models": {"float32": model}, "golden": (fed, got)}
     return pack(out, name="programs", task=task, preprocess=preprocess, **parts, **more)
 
@@ -109,18 +122,28 @@ def built(bundle: Path, libraries: Path) -> Path:
     return source.with_suffix("")
 
 
-def expected(bundle: Path, file: str) -> dict[str, float]:
-    """Labels with their probabilities, as ``edgekd predict`` gives them."""
+def expected(bundle: Path, file: str) -> list[tuple[str, list[float]]]:
+    """Labels with their numbers, such as probabilities, as ``edgekd predict`` gives them."""
     [found] = Predictor(bundle).predict([bundle / file])
-    if "values" in found:
-        return dict(found["values"])
+    if "objects" in found:
+        boxes = [(each["label"], each["score"], each["bbox"]) for each in found["objects"]]
+        return [(label, [score, x, y, x + width, y + height]) for label, score, (x, y, width, height) in boxes]
+    if "points" in found:
+        return list(found["points"].items())
+    if "values" in found or "shares" in found:
+        return [(name, [value]) for name, value in (found.get("values") or found["shares"]).items()]
     if "labels" in found:
-        return {each["label"]: each["probability"] for each in found["top"] if each["label"] in found["labels"]}
-    return {found["label"]: found["probability"]}
+        return [(each["label"], [each["probability"]]) for each in found["top"] if each["label"] in found["labels"]]
+    return [(found["label"], [found["probability"]])]
 
 
-def read(lines: Sequence[str]) -> dict[str, float]:
-    return {label: float(value) for label, _, value in (line.rpartition(" ") for line in lines)}
+def assert_printed(lines: Sequence[str], wanted: Sequence[tuple[str, Sequence[float]]], within: float) -> None:
+    wanted = sorted(wanted)
+    width = len(wanted[0][1]) if wanted else 1
+    found = sorted((label, list(map(float, values))) for label, *values in (line.rsplit(" ", width) for line in lines))
+    assert [label for label, _ in found] == [label for label, _ in wanted]
+    for (_, ours), (_, theirs) in zip(found, wanted, strict=True):
+        assert ours == pytest.approx(theirs, abs=within)
 
 
 CASES = {
@@ -129,6 +152,11 @@ CASES = {
     "letterbox": (LETTERBOX, Classification(LABELS), "N"),
     "values": (GREY, Regression(("width", "height", "depth"), (1.0, 0.0, -3.0), (0.5, 2.0, 1.5)), 1),
     "vector": (VECTOR, Classification(LABELS), "N"),
+    "points": (LETTERBOX, Keypoints(("nose", "left eye"), (6.0, 8.0, 5.0, 3.0), (2.0, 1.5, 1.0, 3.0)), "N"),
+    "masks": (LETTERBOX, Segmentation(LABELS), "N"),
+    "masks, stretched": (COLOUR, Segmentation(LABELS), 2),
+    "boxes": (LETTERBOX, Detection(LABELS, iou=0.3), "N"),
+    "boxes, stretched": (COLOUR, Detection(LABELS, threshold=0.04), 1),
 }
 
 
@@ -149,19 +177,20 @@ def case(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, list[str
 def test_python(case, monkeypatch, capsys):
     bundle, files = case
     for file in files:
-        found, wanted = read(printed_by_python(bundle, file, monkeypatch, capsys)), expected(bundle, file)
-        assert found == pytest.approx(wanted, abs=1e-6), file
+        assert_printed(printed_by_python(bundle, file, monkeypatch, capsys), expected(bundle, file), 2e-5)
 
 
 @compiled
 def test_cpp(case):
     bundle, files = case
+    if "```cpp" not in (bundle / "README.md").read_text(encoding="utf-8"):
+        pytest.skip("the task has no program in C++")
     libraries = library(bundle.parent / "lib")
     run, there = built(bundle, libraries), {**os.environ, "LD_LIBRARY_PATH": str(libraries)}
     for file in files:
         done = subprocess.run([run, file], cwd=bundle, env=there, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-        assert read(done.stdout.splitlines()) == pytest.approx(expected(bundle, file), abs=1e-4), file
+        assert_printed(done.stdout.splitlines(), expected(bundle, file), 1e-4)
 
 
 def test_several_inputs_in_python(tmp_path, monkeypatch, capsys):
@@ -178,13 +207,25 @@ def test_several_inputs_in_python(tmp_path, monkeypatch, capsys):
         golden=(fed, got),
     )
     np.savez(tmp_path / "one.npz", **{name: each[:1] for name, each in fed.items()})
-    found = read(printed_by_python(bundle, "../one.npz", monkeypatch, capsys))
-    assert found == pytest.approx(expected(bundle, "../one.npz"), abs=1e-6)
+    printed = printed_by_python(bundle, "../one.npz", monkeypatch, capsys)
+    assert_printed(printed, expected(bundle, "../one.npz"), 1e-6)
     assert "```cpp" not in (bundle / "README.md").read_text()
 
 
+def test_a_mask_is_written_where_the_program_is_told_a_file(tmp_path, monkeypatch, capsys):
+    bundle = packed(tmp_path / "bundle", LETTERBOX, Segmentation(LABELS), images=scenes(3))
+    [found] = Predictor(bundle).stream([bundle / "golden/image-1.ppm"])
+    monkeypatch.chdir(bundle)
+    monkeypatch.setattr("sys.argv", ["predict.py", "golden/image-1.ppm", str(tmp_path / "mask.png")])
+    exec(program(bundle, "python"), {})
+    assert (np.asarray(Image.open(tmp_path / "mask.png")) == found.prediction.mask).all()
+    said = json.loads((bundle / PREDICTIONS).read_text())
+    assert said[0]["shares"] == pytest.approx(found.prediction.to_json()["shares"]) and "logits" not in said[0]
+    assert Predictor(bundle).self_test().passed
+
+
 def test_a_task_without_a_program_has_neither_it_nor_golden_images(tmp_path, monkeypatch):
-    monkeypatch.setattr(Classification, "code", lambda self, language: "")
+    monkeypatch.setattr(Classification, "code", lambda *_: "")
     bundle = packed(tmp_path / "bundle", COLOUR, Classification(LABELS), images=scenes(3))
     card = (bundle / "README.md").read_text(encoding="utf-8")
     assert "edgekd predict . picture.png" in card and "`edgekd predict` runs `model.onnx`." in card
@@ -196,7 +237,7 @@ def test_golden_images_are_on_the_card_and_tested(tmp_path, monkeypatch):
     bundle = packed(tmp_path / "bundle", COLOUR, Classification(LABELS), images=scenes(3))
     said = json.loads((bundle / PREDICTIONS).read_text())
     assert [each["file"] for each in said] == [f"golden/image-{number}.ppm" for number in (1, 2, 3, 4)]
-    assert [each["label"] for each in said] == [next(iter(expected(bundle, each["file"]))) for each in said]
+    assert [each["label"] for each in said] == [expected(bundle, each["file"])[0][0] for each in said]
     card = (bundle / "README.md").read_text(encoding="utf-8")
     assert all(f"| `{each['file']}` | {each['label']} " in card for each in said)
     assert Predictor(bundle).self_test().passed

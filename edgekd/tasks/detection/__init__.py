@@ -310,8 +310,10 @@ class Detection:
             f"{self.detections} an image; act on those from {self.threshold:g} on"
         )
 
-    def code(self, language: Language) -> str:
-        return ""  # suppression takes more lines than a card has
+    def code(self, language: Language, outputs: Sequence[str] = (LOGITS,)) -> str:
+        from edgekd.tasks.detection import code
+
+        return code.python(outputs, self._options) if language == "python" else ""
 
     def sample_predictions(
         self, predictions: DetectedBoxes, top: int = 3, geometry: Sequence[Geometry] | None = None

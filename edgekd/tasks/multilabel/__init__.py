@@ -243,7 +243,7 @@ class Multilabel(WholeNumbers):
             f"{thresholds}"
         )
 
-    def code(self, language: Language) -> str:
+    def code(self, language: Language, outputs: Sequence[str] = (LOGITS,)) -> str:
         from edgekd.tasks.multilabel import score
 
         return score.code(language, self._thresholds)

@@ -142,7 +142,7 @@ class Keypoints(Regression):
             "decoder's mean + deviation × output"
         )
 
-    def code(self, language: Language) -> str:
+    def code(self, language: Language, outputs: Sequence[str] = (LOGITS,)) -> str:
         from edgekd.tasks.regression import points
 
         return points.code(language, *self._scale)

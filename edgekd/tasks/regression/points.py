@@ -37,7 +37,7 @@ mean = [{mean}]
 deviation = [{deviation}]
 places = [middle + scale * output for output, middle, scale in zip(logits, mean, deviation)]
 for label, x, y in zip(labels, places[::2], places[1::2]):
-    print(label, x, y)
+    print(label, (x - left) / across, (y - top) / down)
 """
 CPP = """\
 const double mean[] = {{{mean}}};
@@ -45,7 +45,7 @@ const double deviation[] = {{{deviation}}};
 for (size_t i = 0; i < labels.size(); i++) {{
   const double x = mean[2 * i] + deviation[2 * i] * logits[2 * i];
   const double y = mean[2 * i + 1] + deviation[2 * i + 1] * logits[2 * i + 1];
-  std::printf("%s %g %g\\n", labels[i].c_str(), x, y);
+  std::printf("%s %g %g\\n", labels[i].c_str(), (x - left) / across, (y - top) / down);
 }}
 """
 
@@ -255,7 +255,7 @@ def sample_predictions(
 
 
 def code(language: Language, mean: Sequence[float], deviation: Sequence[float]) -> str:
-    """Return the lines that print each point in pixels of the network's image."""
+    """Return the lines that print each point in pixels of the file."""
     numbers = {"mean": mean, "deviation": deviation}
     written = {name: ", ".join(repr(float(each)) for each in values) for name, values in numbers.items()}
     return {"python": PYTHON, "cpp": CPP}[language].format(**written)

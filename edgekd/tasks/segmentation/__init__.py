@@ -277,8 +277,10 @@ class Segmentation:
             "larger than the logits, that of the nearest position"
         )
 
-    def code(self, language: Language) -> str:
-        return ""
+    def code(self, language: Language, outputs: Sequence[str] = (LOGITS,)) -> str:
+        from edgekd.tasks.segmentation import score
+
+        return score.CODE[language]
 
     def sample_predictions(
         self, predictions: MaskPredictions, top: int = 3, geometry: Sequence[Geometry] | None = None

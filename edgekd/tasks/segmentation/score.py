@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from edgekd.geometry import Geometry
     from edgekd.strict_json import JsonObject
+    from edgekd.tasks.task import Language
 
     Masks = NDArray[np.uint8]
 
@@ -25,6 +26,46 @@ if TYPE_CHECKING:
 NO_CLASS = IGNORED
 # Of a sample's pixels, the share that two networks predict alike from which on they agree.
 AGREEING = 0.99
+
+# Lines of a program that makes a mask of ``logits`` (classes, H, W) without edgekd, for model cards.
+CODE: dict[Language, str] = {
+    "python": """\
+classes = logits.argmax(0).astype(np.uint8)
+
+
+def nearest(count, scale, first, whole, size):
+    places = np.floor((np.arange(count) + 0.5) * scale + first + 1e-9)  # in the network's image
+    return ((places + 0.5) * size / whole).astype(int)
+
+
+rows = nearest(height, down, top, inputs.shape[2], classes.shape[0])
+columns = nearest(width, across, left, inputs.shape[3], classes.shape[1])
+mask = classes[rows[:, None], columns]  # the class of each pixel of the file
+if len(sys.argv) > 2:
+    Image.fromarray(mask).save(sys.argv[2])
+shares = np.bincount(mask.ravel(), minlength=len(labels)) / mask.size
+for best in np.argsort(-shares, kind="stable"):
+    if shares[best]:
+        print(labels[best], shares[best])
+""",
+    "cpp": """\
+const auto sizes = outputs[0].GetTensorTypeAndShapeInfo().GetShape();
+const int64_t rows = sizes[2], columns = sizes[3];
+std::vector<int64_t> counts(labels.size());
+for (int y = 0; y < height; y++)
+  for (int x = 0; x < width; x++) {  // a pixel of the file, its place in the network's image, and in the logits
+    const int64_t row = (std::floor((y + 0.5) * down + top + 1e-9) + 0.5) * rows / H;
+    const int64_t column = (std::floor((x + 0.5) * across + left + 1e-9) + 0.5) * columns / W;
+    const float* here = logits + row * columns + column;
+    size_t best = 0;
+    for (size_t c = 1; c < labels.size(); c++)
+      if (here[c * rows * columns] > here[best * rows * columns]) best = c;
+    counts[best]++;
+  }
+for (size_t c = 0; c < labels.size(); c++)
+  if (counts[c]) std::printf("%s %.6f\\n", labels[c].c_str(), counts[c] / (double(width) * height));
+""",
+}
 
 
 @dataclass(frozen=True, eq=False)

@@ -41,3 +41,24 @@ def detections(stored, classes=4, seed=1, most=9, quality=0.7, digits=1):
         keep = order[((found[order, 2:] - found[order, :2]) > 0).all(1)]
         rows[image, : len(keep)] = np.column_stack([found[keep], scores[keep], kinds[keep]])
     return DetectedBoxes(rows[..., :4], rows[..., 4], rows[..., 5].astype(np.int64), classes)
+
+
+def heads(family: str, n: int = 1, classes: int = 3, seed: int = 0) -> dict[str, np.ndarray]:
+    """Draw outputs of heads for images of 32x32: ``maps``, or with anchors ``ssd``, ``fcos`` or ``retinanet``."""
+    random = np.random.default_rng(seed)
+
+    def normal(*shape: int) -> np.ndarray:
+        return random.normal(size=(n, *shape)).astype(np.float32)
+
+    if family == "maps":
+        sizes = ((8, 4), (16, 2))
+        return {f"cls.{stride}": 2 * normal(classes, side, side) for stride, side in sizes} | {
+            f"box.{stride}": 1 + normal(4, side, side) for stride, side in sizes
+        }
+    corners = random.uniform(0, 24, (1, 40, 2))
+    anchors = np.concatenate([corners, corners + random.uniform(4, 12, (1, 40, 2))], 2).astype(np.float32)
+    found = {"anchors": anchors.repeat(n, 0), "scores": 2 * normal(40, classes + (family == "ssd"))}
+    if family == "fcos":
+        return found | {"distances": 1 + normal(40, 4), "centerness": 2 + normal(40, 1)}
+    scales = {"scales": np.array([[10, 10, 5, 5]], np.float32).repeat(n, 0)} if family == "ssd" else {}
+    return found | {"deltas": normal(40, 4) * (2 if scales else 0.3)} | scales

@@ -14,6 +14,7 @@ from edgekd.quantize.sensitivity import output_layers
 from edgekd.tasks.detection import Detection
 from edgekd.tasks.detection.boxes import suppress
 from edgekd.tasks.detection.targets import padded
+from tests.tasks.detection.drawn import heads
 from tests.tasks.detection.networks import settled
 
 NAMES = ("a", "b", "c")
@@ -80,6 +81,22 @@ def test_a_network_that_gives_the_objects_has_full_marks_and_agrees_with_itself(
     assert second.drawn_on(grey).getcolors() == [(160 * 64, (100, 100, 100))]
     maps["cls.8"][1, 0, 0, 0] = np.nan
     assert task.decode(maps).classes[1].max() == -1 and not task.is_finite(task.to_rows(maps))
+
+
+@pytest.mark.parametrize("family", ["maps", "ssd", "fcos", "retinanet"])
+def test_the_program_of_a_model_card_gives_the_same_boxes(family, capsys):
+    task, outputs = Detection(NAMES, threshold=0.4, iou=0.5), heads(family)
+    names = tuple(outputs)
+    there = {"left": 3, "top": -2, "across": 0.5, "down": 0.25, "width": 60, "height": 100}
+    given = {name: each[0] for name, each in outputs.items()}
+    exec(task.code("python", names), {"np": np, "labels": NAMES, "outputs": given, **there})
+    way = Geometry(np.array([[0.5, 0.25]]), np.array([[3.0, -2.0]]), (100, 60), (32, 32))
+    [expected] = task.sample_predictions(task.decode(outputs), geometry=[way])
+    printed = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert len(expected.boxes) > 5 and [label for label, *_ in printed] == [each.label for each in expected.boxes]
+    found = np.array([numbers for _, *numbers in printed], float)
+    np.testing.assert_allclose(found, [[each.score, *each.box] for each in expected.boxes], rtol=1e-4, atol=1e-4)
+    assert task.code("cpp", names) == ""
 
 
 def test_the_losses_teach_boxes_and_scores():

@@ -133,7 +133,8 @@ def test_what_a_report_shows(capsys):
     assert over.lost() == found.lost() and task.breakdown_from_json(over.to_json()) == over
     assert [shot.caption.split(",")[0] for shot in over.panel().shots] == ["points", "float", "int8"] * 3
     assert [each.name for each in found.values] == list(NAMES) and found.panel().groups
-    exec(task.code("python"), {"labels": NAMES, "logits": outputs[0]})
+    there = {"left": 0, "top": 0, "across": 1, "down": 1}
+    exec(task.code("python"), {"labels": NAMES, "logits": outputs[0], **there})
     printed = [[float(word) for word in line.split()[-2:]] for line in capsys.readouterr().out.splitlines()]
     np.testing.assert_allclose(printed, task.decode({LOGITS: outputs}).values[0], rtol=1e-5)
 
