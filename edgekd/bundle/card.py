@@ -6,14 +6,14 @@ from typing import Any
 
 from edgekd.bundle.examples import examples
 from edgekd.bundle.golden_images import PREDICTIONS, GoldenImage
-from edgekd.bundle.manifest import RAW_MODEL, Manifest, Tensor
+from edgekd.bundle.manifest import DECODED_MODEL, RAW_MODEL, Manifest, Tensor
 from edgekd.bundle.target import BundleTarget
 from edgekd.formatting import Column, Row, columns, escape_markdown, markdown_table, notes_on_rows
 from edgekd.plain_text import code
 from edgekd.preprocess import PADDING
 from edgekd.runtime import RUNTIMES
 from edgekd.tasks.metric import result_columns
-from edgekd.tasks.task import Task
+from edgekd.tasks.task import DecodesInGraph, Task
 
 USE = """\
 ## Use
@@ -173,6 +173,8 @@ def inputs(manifest: Manifest, task: Task, image: bool) -> str:
             f"`{RAW_MODEL}` takes decoded images of that size and does the rest itself: "
             f"input {code(raw.name)}: {raw.datatype}, batch × {shape}."
         )
+    if isinstance(task, DecodesInGraph) and DECODED_MODEL in {each.path for each in manifest.files}:
+        steps.append(f"`{DECODED_MODEL}` takes the same and does the decoding itself: output {task.decoded_output}.")
     return "## Input and output\n\n" + "\n".join(f"- {step}" for step in steps)
 
 

@@ -20,7 +20,7 @@ from edgekd.tasks.signature import LOGITS
 FILE_NAME = "manifest.json"
 # Version 1 names no task: its readers know classification by one input and one output alone. Version 2 has no targets.
 SCHEMA_VERSIONS = (1, 2, 3)
-RAW_MODEL, LABELS = "model.raw.onnx", "labels.txt"
+RAW_MODEL, DECODED_MODEL, LABELS = "model.raw.onnx", "model.decoded.onnx", "labels.txt"
 PLATFORM = "onnxruntime_onnx"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 FILE_KINDS = {"path": str, "sha256": str, "bytes": int, "role": str}

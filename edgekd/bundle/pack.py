@@ -12,12 +12,13 @@ import onnx
 
 from edgekd.bundle import triton
 from edgekd.bundle.card import card as card_of
+from edgekd.bundle.decoded import with_decoded_output
 from edgekd.bundle.examples import code_of
 from edgekd.bundle.golden import RAW, STEPS, STEPS_ELSE, SelfTest, tolerances_to_json
 from edgekd.bundle.golden_images import FOLDER, IMAGE, PREDICTED, PREDICTIONS, GoldenImage, predict_images, to_bytes
 from edgekd.bundle.golden_parts import Arrays, Contents, check_golden, golden_view, npy
 from edgekd.bundle.licenses import spdx
-from edgekd.bundle.manifest import FILE_NAME, LABELS, NAME, RAW_MODEL, File, Manifest, Tensor
+from edgekd.bundle.manifest import DECODED_MODEL, FILE_NAME, LABELS, NAME, RAW_MODEL, File, Manifest, Tensor
 from edgekd.bundle.predict import Predictor, samples_in
 from edgekd.bundle.raw import INPUT as RAW_INPUT
 from edgekd.bundle.raw import with_raw_input
@@ -61,6 +62,7 @@ def pack(
     licenses: Mapping[str, str] | None = None,
     raw: np.ndarray | None = None,
     images: Mapping[str, bytes] | None = None,
+    decoded_output: bool = False,
     aside: bool = False,
     targets: Mapping[BundleTarget, Path] | None = None,
     verdict: Sequence[str] = (),
@@ -83,6 +85,8 @@ def pack(
             ``model.raw.onnx``, which preprocesses its images itself.
         images: contents of image files by their names, of any size, which the bundle gets with their predictions where
             its model card has a program that they try.
+        decoded_output: adds ``model.decoded.onnx``, which does the task's decoding itself, such as the suppression of
+            boxes.
         targets: where the network runs, each with its ONNX file. The primary model is the file of the first target that
             has the same bytes, where one has.
         verdict: what the model card says of the budget: a sentence, then one for each check.
@@ -115,6 +119,9 @@ def pack(
     contents |= {each.file: (f"model.{each.name}", content) for each, content in own.items()}
     if raw is not None:
         contents |= raw_view(protos[primary], preprocess, raw, fed)
+    if decoded_output:
+        written = with_decoded_output(protos[primary], DECODED_MODEL, task, fed, got)
+        contents[DECODED_MODEL] = ("model.decoded", written)
     has_program = bool(code_of(task, "python", preprocess.kind, session.outputs))
     pictures = {f"{FOLDER}/{file}": content for file, content in (images or {}).items() if has_program}
     predicted = predict_images(pictures, preprocess, partial(outputs_of, session, task), task)
@@ -212,8 +219,10 @@ def check_parts(name: str, models: Mapping[str, Path], primary: str, labels: Seq
     if primary not in models:
         raise BundleError(f"primary {primary!r} is not among the models: {', '.join(sorted(models))}")
     for role in models:
-        if not ROLE.fullmatch(role) or file_name(role) == RAW_MODEL:
-            raise BundleError(f"role {role!r}: use lower-case letters, digits, '.', '_' and '-', and not 'raw'")
+        if not ROLE.fullmatch(role) or file_name(role) in (RAW_MODEL, DECODED_MODEL):
+            raise BundleError(
+                f"role {role!r}: use lower-case letters, digits, '.', '_' and '-', and neither 'raw' nor 'decoded'"
+            )
     for label in labels:
         if not label or label.splitlines() != [label]:
             raise BundleError(f"label {label!r}: a label is one line of text that is not empty")

@@ -48,6 +48,9 @@ def pack(
     raw_input: Annotated[
         bool, typer.Option("--raw-input", help="Add a file that takes raw uint8 images (N, H, W, C).")
     ] = False,
+    decoded_output: Annotated[
+        bool, typer.Option("--decoded-output", help="Add a file that suppresses boxes, or classifies pixels, itself.")
+    ] = False,
     images: Annotated[
         bool, typer.Option("--images/--no-images", help="Add a few test images as files, with their predictions.")
     ] = True,
@@ -70,6 +73,7 @@ def pack(
         name=name,
         licenses={of: license for of, license in licences.items() if license is not None},
         raw_input=raw_input,
+        decoded_output=decoded_output,
         images=images,
         card=read_card(card) if card else None,
     )

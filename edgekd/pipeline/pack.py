@@ -47,6 +47,7 @@ def pack_run(
     name: str | None = None,
     licenses: Mapping[str, str] | None = None,
     raw_input: bool = False,
+    decoded_output: bool = False,
     images: bool = True,
     card: str | None = None,
 ) -> Path:
@@ -57,6 +58,7 @@ def pack_run(
         name: of the bundle; the recipe's if left out.
         licenses: SPDX expressions of ``model`` and ``data``.
         raw_input: adds a file that takes raw uint8 images and prepares them itself.
+        decoded_output: adds a file that does the task's decoding itself, such as the suppression of boxes.
         images: adds a few of the golden samples as image files, at the size that the run's data have them.
         card: replaces the generated model card.
 
@@ -84,6 +86,7 @@ def pack_run(
         lineage=lineage(report, run, label, [*networks].index(label)),
         licenses=licenses,
         raw=must_be_images(raw, preprocess) if raw_input else None,
+        decoded_output=decoded_output,
         images={path.name: path.read_bytes() for path in sorted(file.parent.glob(IMAGE_FILES))} if images else None,
         card=card,
         aside=out is None,

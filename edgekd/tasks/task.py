@@ -11,6 +11,7 @@ Language = Literal["python", "cpp"]  # of programs on a model card
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from onnx import ModelProto
     from PIL import Image
     from torch import Tensor
 
@@ -52,6 +53,16 @@ class PictureFiles(Protocol):
 
     def to_files(self) -> Mapping[str, bytes]:
         """Return files that hold the prediction, by the endings of their names, such as ``mask.png``."""
+
+
+@runtime_checkable
+class DecodesInGraph(Protocol):
+    """A task whose outputs an ONNX file can decode itself; ``decoded_output`` describes what the file then gives."""
+
+    decoded_output: ClassVar[str]
+
+    def decoded_graph(self, model: ModelProto) -> ModelProto:
+        """Return a copy of ``model`` whose one output holds the rows of :meth:`Task.to_rows`: ModelError."""
 
 
 @runtime_checkable

@@ -220,8 +220,24 @@ def test_a_mask_is_written_where_the_program_is_told_a_file(tmp_path, monkeypatc
     exec(program(bundle, "python"), {})
     assert (np.asarray(Image.open(tmp_path / "mask.png")) == found.prediction.mask).all()
     said = json.loads((bundle / PREDICTIONS).read_text())
+    assert "model.decoded.onnx" not in {path.name for path in bundle.iterdir()}
     assert said[0]["shares"] == pytest.approx(found.prediction.to_json()["shares"]) and "logits" not in said[0]
     assert Predictor(bundle).self_test().passed
+
+
+@pytest.mark.parametrize("task", [Segmentation(LABELS), Detection(LABELS)], ids=lambda task: task.name)
+def test_a_file_that_decodes_itself(task, tmp_path):
+    bundle = packed(tmp_path / "bundle", COLOUR, task, decoded_output=True)
+    session = onnxruntime.InferenceSession(str(bundle / "model.decoded.onnx"), providers=["CPUExecutionProvider"])
+    fed = np.load(bundle / "golden/input.npy")
+    [rows] = session.run(None, {"input": fed})
+    predictor = Predictor(bundle)
+    assert task.agree(task.from_rows(rows), task.decode(predictor.decoded(fed))).all()
+    [output] = session.get_outputs()
+    card = (bundle / "README.md").read_text(encoding="utf-8")
+    assert f"`model.decoded.onnx` takes the same and does the decoding itself: output `{output.name}` (batch" in card
+    with pytest.raises(BundleError, match="--decoded-output: no file decodes the outputs of classification itself"):
+        packed(tmp_path / "other", COLOUR, Classification(LABELS), decoded_output=True)
 
 
 def test_a_task_without_a_program_has_neither_it_nor_golden_images(tmp_path, monkeypatch):

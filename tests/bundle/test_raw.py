@@ -112,5 +112,5 @@ def test_raw_images_that_the_golden_input_is_not_made_of_are_refused(raw_parts: 
 
 def test_the_role_is_taken(raw_parts: dict[str, Any], tmp_path: Path) -> None:
     models = raw_parts["models"]
-    with pytest.raises(BundleError, match="not 'raw'"):
+    with pytest.raises(BundleError, match="neither 'raw' nor 'decoded'"):
         pack(tmp_path / "raw", **raw_parts | {"models": models | {"raw": models["int8"]}})

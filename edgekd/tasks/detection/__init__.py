@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+    from onnx import ModelProto
     from torch import Tensor
 
     from edgekd.geometry import Geometry
@@ -104,6 +105,10 @@ class Detection:
     outputs: ClassVar[str] = "boxes"
     reduction: ClassVar[Literal["argmax", "none"]] = "none"
     breakdown_key: ClassVar[str | None] = "by_box_class"
+    decoded_output: ClassVar[str] = (
+        "`detections` (batch, boxes, 6): corners x1, y1, x2, y2 in pixels of the network's image, score, and class, −1 "
+        "where there is no box"
+    )
     metrics: ClassVar[Sequence[Metric]] = (
         Metric("box_map", "box mAP", "%", "higher", "bootstrap", _average_precision, _ap_type),
         Metric("box_map50", "box mAP50", "%", "higher", "bootstrap", _average_precision_50, _ap50_type),
@@ -268,6 +273,11 @@ class Detection:
 
     def decode(self, outputs: Arrays) -> DetectedBoxes:
         return self.from_rows(self.to_rows(outputs))
+
+    def decoded_graph(self, model: ModelProto) -> ModelProto:
+        from edgekd.tasks.detection import in_graph
+
+        return in_graph.with_detections(model, len(self.names), self._options)
 
     def details(self, outputs: Arrays, targets: Arrays) -> OperatingDetails:
         from edgekd.tasks.detection import operating_point

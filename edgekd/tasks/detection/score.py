@@ -133,7 +133,8 @@ def agree(ours: DetectedBoxes, theirs: DetectedBoxes) -> Bools:
 def _alike(ours: DetectedBoxes, theirs: DetectedBoxes, image: int) -> bool:
     (boxes, scores, classes), (others, other_scores, other_classes) = (each.of_image(image) for each in (ours, theirs))
     mine, yours = scores >= ours.threshold, other_scores >= theirs.threshold
-    if np.isnan([ours.scores[image], theirs.scores[image]]).any() or mine.sum() != yours.sum():
+    are_finite = not any(np.isnan(each.scores[image]).any() for each in (ours, theirs))
+    if not are_finite or mine.sum() != yours.sum():
         return False
     near = overlaps(boxes[mine], others[yours]) * (classes[mine][:, None] == other_classes[yours][None])
     free = np.ones(near.shape[1], bool)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+    from onnx import ModelProto
     from torch import Tensor
 
     from edgekd.geometry import Geometry
@@ -88,6 +89,7 @@ class Segmentation:
     outputs: ClassVar[str] = "masks"
     reduction: ClassVar[Literal["argmax", "none"]] = "argmax"
     breakdown_key: ClassVar[str | None] = "by_mask_class"
+    decoded_output: ClassVar[str] = "`classes` (batch, height, width): the class of each position"
     metrics: ClassVar[Sequence[Metric]] = (
         Metric("miou", "mean IoU", "%", "higher", "bootstrap", _mean_iou, _iou_type),
         Metric("mdice", "mean Dice", "%", "higher", "bootstrap", _mean_dice, _dice_type),
@@ -238,6 +240,11 @@ class Segmentation:
         from edgekd.tasks.segmentation import score
 
         return score.decode(outputs[LOGITS])
+
+    def decoded_graph(self, model: ModelProto) -> ModelProto:
+        from edgekd.tasks.segmentation import score
+
+        return score.with_classes(model)
 
     def details(self, outputs: Arrays, targets: Arrays) -> MaskDetails:
         from edgekd.tasks.segmentation import evidence

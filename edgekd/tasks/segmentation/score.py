@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+    from onnx import ModelProto
     from PIL import Image
 
     from edgekd.geometry import Geometry
@@ -81,6 +82,26 @@ def decode(logits: NDArray[Any]) -> MaskPredictions:
     with np.errstate(invalid="ignore"):
         found = np.where(np.isfinite(logits).all(1), logits.argmax(1), NO_CLASS)
     return MaskPredictions(found.astype(np.uint8), logits.shape[1])
+
+
+def with_classes(model: ModelProto) -> ModelProto:
+    """Return a copy of ``model`` with the one output ``classes`` (N, H, W), uint8, in place of its one of logits."""
+    from onnx import ModelProto, TensorProto, helper
+
+    found = ModelProto()
+    found.CopyFrom(model)
+    [logits] = found.graph.output
+    sizes = [each.dim_param or each.dim_value or None for each in logits.type.tensor_type.shape.dim]
+    output, largest = "classes", "classes/largest"
+    found.graph.node.extend(
+        [
+            helper.make_node("ArgMax", [logits.name], [largest], name="classes/ArgMax", axis=1, keepdims=0),
+            helper.make_node("Cast", [largest], [output], name="classes/Cast", to=TensorProto.UINT8),
+        ]
+    )
+    del found.graph.output[:]
+    found.graph.output.append(helper.make_tensor_value_info(output, TensorProto.UINT8, [sizes[0], *sizes[2:]]))
+    return found
 
 
 def of_rows(rows: NDArray[Any], count: int) -> MaskPredictions:

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from onnx import TensorProto, checker, helper
+from onnxruntime import InferenceSession
 from PIL import Image
 
 from edgekd.data import Data, load_data
@@ -185,3 +187,41 @@ def test_a_prepared_detector_keeps_its_outputs_names_and_knows_which_layers_give
     found = output_layers(graph)
     assert sorted(found) == [f"heads.{level}.{kind}.1" for level in (0, 1) for kind in ("box", "cls")]
     assert list(outputs(graph)) == ["cls.8", "box.8", "cls.16", "box.16"]
+
+
+@pytest.mark.parametrize("family", ["maps", "ssd", "fcos", "retinanet"])
+def test_a_file_that_suppresses_boxes_gives_those_of_the_decoder(family):
+    outputs = heads(family, n=3)
+    names = [f"given.{name}" for name in outputs]
+    model = helper.make_model(
+        helper.make_graph(
+            [helper.make_node("Identity", [given], [name]) for given, name in zip(names, outputs, strict=True)],
+            "heads",
+            *(
+                [
+                    helper.make_tensor_value_info(each, TensorProto.FLOAT, ["batch", *array.shape[1:]])
+                    for each, array in zip(sort, outputs.values(), strict=True)
+                ]
+                for sort in (names, outputs)
+            ),
+        ),
+        opset_imports=[helper.make_opsetid("", 20)],
+        ir_version=10,
+    )
+    for options in ({}, {"iou": 0.3, "detections": 7, "candidates": 20}, {"score": 0.0, "candidates": 5000}):
+        task = Detection(NAMES, **options)
+        written = task.decoded_graph(model)
+        checker.check_model(written, full_check=True)
+        session = InferenceSession(written.SerializeToString(), providers=["CPUExecutionProvider"])
+        [found] = session.run(["detections"], dict(zip(names, outputs.values(), strict=True)))
+        expected = task.to_rows(outputs)[:, : found.shape[1]]
+        assert (expected[..., 5] >= 0).sum() > 10
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+        assert task.agree(task.from_rows(found), task.decode(outputs)).all()
+    broken = {name: np.where(np.arange(3).reshape(-1, *[1] * (each.ndim - 1)) == 1, np.nan, each).astype(np.float32)
+              for name, each in outputs.items()}  # fmt: skip
+    [rows] = session.run(["detections"], dict(zip(names, broken.values(), strict=True)))
+    assert (rows[1, :, 5] == -1).all() and (rows[[0, 2]] == found[[0, 2]]).all()
+    with pytest.raises(ModelError, match="opset 13 or above, not of 12"):
+        model.opset_import[0].version = 12
+        task.decoded_graph(model)
