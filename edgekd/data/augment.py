@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from edgekd.geometry import Geometry, Size
     from edgekd.tasks.task import Task
 
+# Factors of ``scale``.
+SMALLEST, LARGEST = 0.5, 1.5
+
 Change = Callable[["Tensor", "Tensor"], "Tensor"]
 # From (height, width) of the images and the uniforms (N, draws).
 Moves = Callable[["Size", "Tensor"], "Geometry"]
@@ -71,6 +74,16 @@ def _flipped(size: Size, uniforms: Tensor) -> Geometry:
     return Geometry(scale, np.where(mirrored, [float(size[1]), 0.0], 0.0), size, size)
 
 
+def _scaled(size: Size, uniforms: Tensor) -> Geometry:
+    import numpy as np
+
+    from edgekd.geometry import Geometry
+
+    draws, sides = uniforms.numpy(), np.array(size[::-1], np.float64)
+    factor = SMALLEST * (LARGEST / SMALLEST) ** draws[:, :1]
+    return Geometry(np.repeat(factor, 2, 1), draws[:, 1:] * sides * (1 - factor), size, size)
+
+
 def _padding(height: int, width: int) -> tuple[int, int]:
     return max(1, height // 8), max(1, width // 8)
 
@@ -99,6 +112,27 @@ def flip(images: Tensor, uniforms: Tensor) -> Tensor:
     import torch
 
     return torch.where(uniforms[:, :, None, None] < 0.5, images.flip(3), images)
+
+
+@augmentation("scale", draws=3, moves=_scaled)
+def scale(images: Tensor, uniforms: Tensor) -> Tensor:
+    """Scale the images by a factor from 0.5 to 1.5, bilinearly, and put them at random places.
+
+    The first draw says how much, its logarithm uniform, the second how far to the right and the third how far down. An
+    enlarged image is cut to the old size, and what a shrunken one leaves free is 0.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    height, width = images.shape[2:]
+    found = _scaled((height, width), uniforms)
+    # Places of grid_sample reach from −1 to 1 between the outer edges.
+    theta = torch.zeros(len(images), 2, 3)
+    for axis, side in enumerate((width, height)):
+        factor, shift = (torch.from_numpy(each[:, axis]) for each in (found.scale, found.shift))
+        theta[:, axis, axis], theta[:, axis, 2] = 1 / factor, (1 - 2 * shift / side) / factor - 1
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    return F.grid_sample(images.float(), grid, mode="bilinear", align_corners=False).round().to(images.dtype)
 
 
 def draws_of(names: Iterable[str]) -> int:

@@ -18,6 +18,9 @@ from edgekd.errors import DataError
 from edgekd.geometry import Geometry
 from edgekd.tasks.classification import Classification
 
+# Chains of augmentations.
+CHAINS = (("crop",), ("flip",), ("crop", "flip"), ("flip", "crop"), ("crop", "crop"), ("scale",))
+
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
@@ -77,7 +80,9 @@ def test_the_largest_draw_stays_in_the_padded_image():
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("names", [("crop",), ("flip",), ("crop", "flip"), ("flip", "crop"), ("crop", "crop")])
+@pytest.mark.parametrize(
+    "names", [("crop",), ("flip",), ("crop", "flip"), ("flip", "crop"), ("crop", "crop"), ("scale",)]
+)
 def test_an_image_depends_on_its_own_draws_alone(names, seed):
     batch, drawn = images(40), uniforms(40, draws_of(names), seed)
     together = augment_with(batch, names, drawn)
@@ -113,7 +118,39 @@ def test_the_batch_is_left_alone():
 def test_an_unknown_augmentation():
     with pytest.raises(DataError) as error:
         augment(images(), ("flop",), generator())
-    assert str(error.value) == "unknown augmentation 'flop' (did you mean 'flip'?); known: crop, flip"
+    assert str(error.value) == "unknown augmentation 'flop' (did you mean 'flip'?); known: crop, flip, scale"
+
+
+def test_scale_shows_what_its_geometry_says():
+    """A light square of 12 pixels on grey: its area, its middle, and where the image ends."""
+    squares = torch.full((30, 1, 40, 60), 100, dtype=torch.uint8)
+    squares[:, :, 10:22, 24:36] = 200
+    drawn = uniforms(30, 3)
+    drawn[:2] = torch.tensor([[0.0, 0.0, 0.0], [float(np.nextafter(1, 0)), 0.5, 0.5]])
+    found, geometry = AUGMENTATIONS["scale"].change(squares, drawn), geometry_with(30, (40, 60), ("scale",), drawn)
+    assert found.dtype == torch.uint8 and found.shape == squares.shape
+    assert geometry.scale[:2, 0] == pytest.approx([0.5, 1.5]) and 0.7 < np.exp(np.log(geometry.scale).mean()) < 1.1
+    corners = geometry.rectangles(np.tile([[24.0, 10, 36, 22]], (30, 1)))
+    whole = geometry.rectangles(np.tile([[0.0, 0, 60, 40]], (30, 1)))
+    for image, (left, top, right, bottom), (x1, y1, x2, y2) in zip(found[:, 0].numpy(), corners, whole, strict=True):
+        light = np.clip((image.astype(float) - 100) / 100, 0, 1)
+        y, x = np.mgrid[:40, :60] + 0.5
+        if left >= 0 and top >= 0 and right <= 60 and bottom <= 40:
+            assert light.sum() == pytest.approx((right - left) * (bottom - top), rel=0.12)
+            middle = ((light * x).sum() / light.sum(), (light * y).sum() / light.sum())
+            assert middle == pytest.approx(((left + right) / 2, (top + bottom) / 2), abs=0.3)
+        inside = (x > x1 + 1) & (x < x2 - 1) & (y > y1 + 1) & (y < y2 - 1)
+        outside = (x < x1 - 1) | (x > x2 + 1) | (y < y1 - 1) | (y > y2 + 1)
+        assert (image[inside] >= 99).all() and (image[outside] == 0).all()
+
+
+def test_masks_are_scaled_with_their_images():
+    masks = torch.zeros(20, 16, 24, dtype=torch.uint8)
+    masks[:, 4:12, 6:18] = 1
+    seen, moved = augment_samples(100 + 100 * masks[:, None], masks, ("scale",), uniforms(20, 3), Masks(()))
+    known = moved != 255
+    assert ((seen[:, 0] > 150) == (moved == 1))[known].float().mean() > 0.97
+    assert (seen[:, 0][~known] < 60).float().mean() > 0.97 and 0.1 < (~known).float().mean() < 0.6
 
 
 class Masks(Classification):
