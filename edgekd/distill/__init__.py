@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from edgekd.distill.build import LossSpec, build_terms
     from edgekd.distill.ensemble import Ensemble
     from edgekd.distill.feature_hooks import FeatureHooks, candidate_layers, feature_shapes, pair_layers
+    from edgekd.distill.fusion import fuse_teacher
     from edgekd.distill.losses import (
         AT,
         CRD,
@@ -67,6 +68,7 @@ __all__ = [
     "dkd_loss",
     "feature_shapes",
     "fitnet_loss",
+    "fuse_teacher",
     "hcl_loss",
     "kd_loss",
     "pair_layers",
@@ -85,6 +87,7 @@ __getattr__ = exporter(
         "build": ("LossSpec", "build_terms"),
         "ensemble": ("Ensemble",),
         "feature_hooks": ("FeatureHooks", "candidate_layers", "feature_shapes", "pair_layers"),
+        "fusion": ("fuse_teacher",),
         "losses": (
             "AT",
             "CRD",

@@ -19,7 +19,7 @@ from edgekd.files import sha256
 from edgekd.spec import Spec
 from edgekd.stages.deployment import Deployment, Precisions
 from edgekd.stages.network import restore
-from edgekd.stages.objective import distillation, terms_of
+from edgekd.stages.objective import distillation, running_teacher, terms_of
 from edgekd.stages.stage import Stage
 from edgekd.strict_json import JsonObject
 from edgekd.tasks.signature import Shape, Signature
@@ -144,7 +144,8 @@ class Job(Generic[StageT, NeedsT]):
             return TaskLoss(self.data.task, stage.label_smoothing)
         task = self.data.task
         terms = terms_of(stage, network, self.teacher, self.spec.inputs, len(self.data.train), task)
-        return distillation(stage, self.teacher, terms, task)
+        teacher = running_teacher(stage, self.teacher, terms, self.spec.inputs)
+        return distillation(stage, teacher, terms, task)
 
 
 @dataclass(frozen=True)

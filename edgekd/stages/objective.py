@@ -7,12 +7,15 @@ from torch import nn
 from edgekd.distill import Distillation, Schedule
 from edgekd.distill.build import LossSpec, build_terms
 from edgekd.distill.cache import TeacherCache
+from edgekd.distill.fusion import fuse_teacher
 from edgekd.distill.objective import Term
+from edgekd.log import get_logger
 from edgekd.stages.distill.options import Distill, Loss
 from edgekd.stages.stage import Stage
 from edgekd.tasks.signature import Shape, Signature
 from edgekd.tasks.task import Task
 
+logger = get_logger(__name__)
 LossT = TypeVar("LossT", bound=Loss)
 
 
@@ -44,6 +47,16 @@ def terms_of(
     return build_terms(
         wanted, student, teacher, input_shape, temperature=section.temperature, samples=samples, task=task
     )
+
+
+def running_teacher(section: Stage, teacher: nn.Module, terms: list[Term], input_shape: Shape | Signature) -> nn.Module:
+    """Return the teacher as the stage runs it: fused where ``fuse_teacher`` says so and no loss compares its layers."""
+    if not section.fuse_teacher:
+        return teacher
+    if any(term.pairs for term in terms):
+        logger.info("the teacher is not fused: a loss compares features of its layers")
+        return teacher
+    return fuse_teacher(teacher, input_shape)
 
 
 def between_generations(section: Distill) -> Distill:

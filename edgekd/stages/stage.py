@@ -47,7 +47,7 @@ class Stage(Train):
         compares_with_teacher: whether it is given the teacher where it does not learn from it, too.
         shrinks: whether its network must not be slower than the one before.
         described: the metrics that :meth:`describe` puts into words.
-        newer: options that the stage's key covers where they are given alone: it gave the same without them before.
+        newer: options that the stage's key covers only where they are no default: it gave the same without them before.
     """
 
     name: ClassVar[str]
@@ -59,11 +59,14 @@ class Stage(Train):
     compares_with_teacher: ClassVar[bool] = False
     shrinks: ClassVar[bool] = False
     described: ClassVar[frozenset[str]] = frozenset()
-    newer: ClassVar[frozenset[str]] = frozenset()
+    newer: ClassVar[frozenset[str]] = frozenset({"fuse_teacher"})
 
     temperature: float = Field(default=4.0, gt=0, description="softens the logits of teacher and student")
     hard_weight: float = Field(
         default=0.1, ge=0, le=1, description="weight of the loss on the labels; the teacher's has the rest"
+    )
+    fuse_teacher: bool = Field(
+        default=False, description="fold the teacher's BatchNorm into its convolutions: faster, with other last bits"
     )
 
     @property
@@ -83,8 +86,9 @@ class Stage(Train):
 
     def settings(self) -> JsonObject:
         """Return the options that the stage's content key depends on, as JSON."""
-        known = self.model_dump(mode="json")
-        return {name: value for name, value in known.items() if name not in self.newer or value is not None}
+        known, fields = self.model_dump(mode="json"), type(self).model_fields
+        left_out = {name for name in self.newer if known[name] == fields[name].default}
+        return {name: value for name, value in known.items() if name not in left_out}
 
     def trained_for(self, steps_per_epoch: int) -> Self:
         """Return the stage with what its training takes by default on data of so many steps in an epoch.

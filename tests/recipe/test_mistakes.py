@@ -20,7 +20,7 @@ TASK_NAMES = " or ".join(map(repr, TASKS))
             "- distill",
             "- distill:\n      temprature: 4",
             "r.yaml:7: stages.0.distill.temprature: unknown key (did you mean 'temperature'?); known: temperature, "
-            "temperature_schedule, ema, pairs, standardize and 24 others ('edgekd recipe schema' lists all)",
+            "temperature_schedule, ema, pairs, standardize and 25 others ('edgekd recipe schema' lists all)",
         ),
         (
             "name: small",
@@ -268,7 +268,7 @@ TASK_NAMES = " or ".join(map(repr, TASKS))
             "- distill",
             "- distill: 3",
             "r.yaml:6: stages.0.distill: expected a section with the keys method, weight, weight_schedule, options, "
-            "standardize and 24 others ('edgekd recipe schema' lists all), got 3",
+            "standardize and 25 others ('edgekd recipe schema' lists all), got 3",
         ),
         (
             "stages:\n  - distill\n  - prune: {macs: 0.5}",

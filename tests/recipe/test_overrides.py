@@ -81,7 +81,7 @@ def test_paths_are_relative_to_the_current_directory(write: Write, tmp_path: Pat
         (
             "prune.mcas=0.4",
             "--set prune.mcas=0.4: stages.1.prune.mcas: unknown key (did you mean 'macs'?); known: macs, ema, params, "
-            "epochs, lr_decay and 35 others ('edgekd recipe schema' lists all)",
+            "epochs, lr_decay and 36 others ('edgekd recipe schema' lists all)",
         ),
         (
             "quantize.epochs=1",

@@ -27,7 +27,7 @@ class Prune(Stage):
     compares_with_teacher: ClassVar[bool] = True
     shrinks: ClassVar[bool] = True
     described: ClassVar[frozenset[str]] = frozenset({"cuts", "kept", "sensitivity", "floor"})
-    newer: ClassVar[frozenset[str]] = frozenset({"drop"})
+    newer: ClassVar[frozenset[str]] = Stage.newer | {"drop"}
 
     epochs: int = Field(
         default=5,
