@@ -123,6 +123,13 @@ class ArmState:
         """Return the predicted cost at ``share``, between those that were priced."""
         return self._interpolated(share, self.goal.cost)
 
+    def cheaper(self, share: float, cost: float) -> float:
+        """Return ``share``, or the largest one below it that costs no more than ``cost``; the smallest if none does."""
+        assert self.reach is not None
+        shares = np.geomspace(self.reach[0], share, 97)
+        within = [each for each in shares if self.cost(each) <= cost]
+        return share if self.cost(share) <= cost else rounded(float(within[-1] if within else shares[0]))
+
     def points(self, level: int) -> list[TrialRecord]:
         """Return the trials of one length of training that gave a network, with the values that were chosen."""
         return [trial for trial in self._chosen_trials if trial.level == level and trial.figures]

@@ -144,13 +144,23 @@ class _Search:
                 free = jobs.free if self.log.of("price") else 1 - len(busy)
                 for step in steps[:free] if end is None else ():
                     candidates.start(step)
+                known = len(self.log.of("trial"))
                 candidates.wait()
+                if not known:
+                    self._warn_of_noise()
+
+    def _warn_of_noise(self) -> None:
+        figures = next((found for entry in self.log.of("trial") if (found := figures_of(entry))), None)
+        warning = self.forecast.noise_warning(figures, self.goal) if figures else None
+        if warning:
+            logger.warning(warning)
 
     def _end(self, study: Study, step: Action) -> tuple[Finish, str] | None:
         if isinstance(step, Finish):
             return step, DONE
-        if self._hopeless_at_half():
-            return study.finish("half of the time is over, and no candidate comes near the budget"), DONE
+        if self._hopeless_by_half(step):
+            reason = "no candidate comes near the budget, and half of the time would be over after the next one"
+            return study.finish(reason), DONE
         if not self._has_time_for(step):
             return study.finish("the time is over; more of it (--hours) goes on from here"), OUT_OF_TIME
         return None
@@ -233,8 +243,8 @@ class _Search:
             return self.forecast.training(action, self.log)
         return self.forecast.price(self.log)
 
-    def _hopeless_at_half(self) -> bool:
-        if self.limit is None or self.clock.spent < HALF * self.limit:
+    def _hopeless_by_half(self, step: Action) -> bool:
+        if self.limit is None or self.clock.spent + self._expected(step) < HALF * self.limit:
             return False
         study = self.study()
         study.next()

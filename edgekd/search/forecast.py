@@ -6,8 +6,11 @@ from math import sqrt
 from statistics import mean
 
 from edgekd.recipe import Recipe
+from edgekd.records.candidate_figures import Figures
 from edgekd.search.arm_state import ArmSpace
+from edgekd.search.goal import Goal
 from edgekd.search.points import Points
+from edgekd.search.quality_curve import Point, QualityCurve
 from edgekd.search.study import FINALISTS, TrainCandidate
 from edgekd.search.study_log import StudyLog
 from edgekd.strict_json import JsonObject
@@ -69,6 +72,25 @@ class Forecast:
             return words
         short = "" if limit >= self.seconds else "; it ends with the best by then, and more hours go on from there"
         return f"{words}, of {limit / 60:.0f} min given{short}"
+
+    def noise_warning(self, figures: Figures, goal: Goal) -> str | None:
+        """Say how much better than the bound a student must be to keep it by more than luck, or None if that is little.
+
+        Args:
+            figures: of a student on the validation samples.
+        """
+        if goal.allowed is None:
+            return None
+        near = Point(1.0, goal.allowed, figures.error)
+        room = QualityCurve((near,), 1.0, 1.0, goal.allowed, self.test_error).room
+        if room <= abs(goal.allowed) / 2:
+            return None
+        tested = round(figures.n / self.test_error**2)
+        return (
+            f"{figures.n} validation and {tested} test samples cannot tell the bound from {goal.shown(room)} less: a "
+            "student that is no better than that misses it by chance more often than once in ten times. More samples "
+            "help; data.validation is the share of the training samples that is held out"
+        )
 
     def training(self, action: TrainCandidate, log: StudyLog) -> float:
         """Return how long a candidate's training will take, from those of its length that are done if there are any."""

@@ -7,6 +7,7 @@ bracket for good. A curve through all points forgets luck.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +20,16 @@ PRIOR_MEAN = np.array([0.0, 0.3, 0.4])
 PRIOR_SD = np.array([2.0, 1.0, 0.6])
 # Trainings from other seeds differ by about so many times the error that the samples alone leave.
 TRAINING_NOISE = 0.5
+# All students are compared with one teacher on the same samples: the share of that error's variance that they have in
+# common, which no further candidate averages out.
+COMMON = 0.4
 # A point counts less the farther it is from the drop that is allowed: the form of the curve is a guess.
 FAR = 0.02
 DRAWS, SEED = 1000, 0
+# The quantile of the normal distribution at nine of ten.
+Z90 = 1.2816
+# The posterior's width over that noise at which a curve counts as known.
+KNOWN = 0.4
 # Fewer monotone draws than this would be no distribution.
 LEAST_DRAWS = 50
 STEPS = 65
@@ -62,9 +70,17 @@ class QualityCurve:
 
     @cached_property
     def error(self) -> float:
-        """Return the standard error of a drop on the validation samples."""
-        error = float(np.mean([point.error for point in self.points])) if self.points else abs(self.allowed)
-        return max(error, 1e-9)
+        """Return the standard error of a drop on the validation samples, by the points near the one that is allowed.
+
+        The larger a drop is, the more samples are predicted otherwise, and the larger is its error.
+        """
+        if not self.points:
+            return max(abs(self.allowed), 1e-9)
+        errors = np.array([point.error for point in self.points])
+        far = np.array([point.drop - self.allowed for point in self.points]) / max(
+            abs(self.allowed), errors.min(), 1e-9
+        )
+        return max(float(np.average(errors, weights=1 / (1 + far**2))), 1e-9)
 
     @cached_property
     def drops(self) -> Floats:
@@ -79,7 +95,7 @@ class QualityCurve:
     def at(self, share: float) -> tuple[float, float]:
         """Return the mean and the standard deviation of the drop at ``share``."""
         values = self.drops[:, self._nearest(share)]
-        return float(values.mean()), float(values.std())
+        return float(values.mean()), float(np.hypot(values.std(), self._common))
 
     def assurance(self, share: float) -> float:
         """Return the probability that a network cut to ``share`` keeps the budget on the test samples."""
@@ -87,13 +103,46 @@ class QualityCurve:
 
     def smallest(self, assured: float) -> float | None:
         """Return the smallest share that keeps the budget with a probability of ``assured``, or None if none does."""
-        enough = np.flatnonzero(self._assurances >= assured)
-        return float(self.shares[enough[0]]) if len(enough) else None
+        return self._first(self._assurances >= assured)
+
+    def edge(self, assured: float) -> list[float]:
+        """Return shares to try next about the smallest one that keeps the budget with a probability of ``assured``.
+
+        The first is that share if the mean of the posterior were the curve. Those up to the share that keeps the budget
+        as often as not follow while the posterior is wider than a part of the noise that no candidate narrows.
+        """
+        mean, spread = self.drops.mean(axis=0), self.drops.std(axis=0)
+        known = self._first(ndtr((self.allowed - mean) / self._noise) >= assured)
+        found = [] if known is None else [known]
+        likely, sure = self.smallest(0.5), self.smallest(assured) or self.high
+        if likely is None or spread[self._nearest(sure)] < KNOWN * self._noise:
+            return found
+        middle = sqrt(likely * sure)
+        return [*found, middle, likely, sqrt(middle * sure)]
+
+    def _first(self, enough: NDArray[np.bool_]) -> float | None:
+        found = np.flatnonzero(enough)
+        return float(self.shares[found[0]]) if len(found) else None
 
     @cached_property
     def _assurances(self) -> Floats:
-        noise = self.error * np.hypot(self.test_error, TRAINING_NOISE)
-        return np.asarray(ndtr((self.allowed - self.drops) / noise).mean(axis=0))
+        return np.asarray(ndtr((self.allowed - self.drops) / self._noise).mean(axis=0))
+
+    @property
+    def room(self) -> float:
+        """Return how far below what is allowed a drop must be to keep the budget on the test samples nine times of ten.
+
+        With a curve that is known: no more candidates narrow it, and more samples do.
+        """
+        return Z90 * self._noise
+
+    @property
+    def _noise(self) -> float:
+        return float(np.hypot(self.error * np.hypot(self.test_error, TRAINING_NOISE), self._common))
+
+    @property
+    def _common(self) -> float:
+        return self.error * sqrt(COMMON) if self.points else 0.0
 
     @property
     def _scale(self) -> float:
@@ -113,7 +162,7 @@ class QualityCurve:
             errors = np.array([point.error for point in self.points]) / self._scale
             # The slope of asinh carries the noise over; far below the floor the form of the curve is a guess.
             values = np.arcsinh(drops)
-            noise = (errors**2 * (1 + TRAINING_NOISE**2) + 1e-6) / (1 + drops**2)
+            noise = (errors**2 * (1 - COMMON + TRAINING_NOISE**2) + 1e-6) / (1 + drops**2)
             variances = noise + FAR * (values - np.arcsinh(self.allowed / self._scale)) ** 2
             precision = precision + (basis.T / variances) @ basis
             weighted = weighted + basis.T @ (values / variances)

@@ -16,9 +16,11 @@ from edgekd.search.goal import Goal
 # The probability at which a candidate counts as keeping the budget, and at which an arm is given up.
 ASSURED, HOPELESS = 0.9, 0.15
 # Of an arm, with the longest training.
-MOST_TRIALS = 6
+MOST_TRIALS = 8
 # So many arms are bisected; halving leaves no fewer.
 FINALISTS = 3
+# An arm's first candidate costs no more than so much of the best one so far: whether it keeps the budget is not known.
+CHEAPER = 0.9
 # A candidate that would be cheaper by less than this is not worth a training.
 WORTH = 0.98
 
@@ -192,15 +194,17 @@ class Study:
         return [self._finish([trial for arm in arms for trial in arm.points(arm.space.top)], "every arm was tried")]
 
     def _bisect(self, arms: Sequence[ArmState]) -> Sequence[Action]:
-        open_steps: list[tuple[float, ArmState, float]] = []
-        for arm in arms:
-            share = self._step(arm)
-            if share is not None:
-                open_steps.append((arm.cost(share), arm, share))
         # An arm that is not followed any more may have the best one all the same.
         trained = [trial for arm in self.arms if arm.reach for trial in arm.points(arm.space.top)]
         good = [trial for trial in trained if self._is_assured(trial)]
         best = min((self._cost_of(trial) for trial in good), default=inf)
+        open_steps: list[tuple[float, ArmState, float]] = []
+        for arm in arms:
+            share = self._step(arm)
+            if share is not None and not arm.points(arm.space.top):
+                share = arm.cheaper(share, CHEAPER * best)
+            if share is not None:
+                open_steps.append((arm.cost(share), arm, share))
         worth = sorted((each for each in open_steps if each[0] < WORTH * best), key=lambda each: each[0])
         if worth:
             return [
@@ -230,10 +234,14 @@ class Study:
                 drop, error = curve.at(high)
                 self.left[arm.name] = f"at its largest within the bounds it drops by {self.goal.shown(drop, error)}"
                 return None
-        share = rounded(share)
-        if len(done) >= MOST_TRIALS or any(arm.same_network(share, trial) for trial in done):
+        if len(done) >= MOST_TRIALS:
             return None
-        return min(max(share, low), high)
+        # Where that one is trained already, more candidates near the edge tell where it is.
+        for each in (share, *curve.edge(ASSURED)):
+            tried = min(max(rounded(each), low), high)
+            if not any(arm.same_network(tried, trial) for trial in done):
+                return tried
+        return None
 
     def _first(self, arm: ArmState) -> float:
         assert arm.reach is not None

@@ -1,12 +1,14 @@
 """Arms whose drop and cost are formulas, in the place of trainings; their best student can be computed."""
 
 from dataclasses import dataclass, field
+from math import sqrt
 
 import numpy as np
 
 from edgekd.records.candidate_figures import Figures
 from edgekd.search.arm_state import ArmSpace, ArmState, TrialRecord
 from edgekd.search.goal import LATENCY, Goal
+from edgekd.search.quality_curve import COMMON, TRAINING_NOISE
 from edgekd.search.study import Finish, Price, Study
 
 ALLOWED = 0.01
@@ -29,6 +31,7 @@ class Simulation:
 
     def __post_init__(self) -> None:
         self.random = np.random.default_rng(self.seed)
+        self.common = self.random.normal(0, sqrt(COMMON) * self.error)
         more = 0.05 if self.out_of_reach else 0.0
         self.of = {
             f"arm {number}": (
@@ -74,7 +77,8 @@ class Simulation:
                 share = action.share
                 self.prices[action.arm][share] = None if share < LEAST else self.figures(action.arm, share)
             else:
-                drop = self.drop(action.arm, action.share, action.level) + self.random.normal(0, 1.1 * self.error)
+                own = self.random.normal(0, self.error * sqrt(1 - COMMON + TRAINING_NOISE**2))
+                drop = self.drop(action.arm, action.share, action.level) + self.common + own
                 figures = self.figures(action.arm, action.share, drop)
                 number = len(self.trials) + 1
                 self.trials.append(TrialRecord(number, action.arm, action.share, action.level, figures))

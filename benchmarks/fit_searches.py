@@ -1,0 +1,185 @@
+"""The searches that benchmarks/fit.py compares, on students that a grid looks up.
+
+All of them know a student's cost before it is trained, and train nothing that exceeds a bound on costs. What a search
+is charged for are the epochs of the stages that it has not trained before, the teacher's left out.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import sqrt
+
+import numpy as np
+from fit_grid import Grid, StageCost, Trained
+
+from edgekd.records.candidate_figures import Figures
+from edgekd.search.arm_state import ArmState, TrialRecord
+from edgekd.search.goal import LATENCY, Goal
+from edgekd.search.study import Finish, Price, Study
+
+# The recipe that is written by hand, whatever the budget: the smaller network of the family at half of its MACs.
+BY_HAND = ("resnet8 width 16 by widths", 0.5)
+Suggest = Callable[[], Iterator[tuple[tuple[str, float], Callable[[Trained], None]]]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A budget: points of accuracy that may go, and bounds on costs by name."""
+
+    name: str
+    points: float
+    bounds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def goal(self) -> Goal:
+        return Goal(LATENCY, self.points / 100, self.bounds, 100, "points")
+
+    def keeps_costs(self, student: Trained) -> bool:
+        return student.figures is not None and self.goal.excess(student.figures) <= 1
+
+    def is_kept(self, student: Trained) -> bool:
+        """Tell whether the student keeps every bound on the test samples."""
+        return self.keeps_costs(student) and student.test_drop <= self.points / 100 + 1e-9
+
+
+@dataclass
+class Ledger:
+    """What a search has trained."""
+
+    stages: dict[str, StageCost] = field(default_factory=dict)
+    students: list[Trained] = field(default_factory=list)
+    spent: list[int] = field(default_factory=list)
+
+    def charge(self, student: Trained) -> None:
+        self.stages |= {each.key: each for each in student.stages}
+        self.students.append(student)
+        self.spent.append(self.epochs)
+
+    @property
+    def epochs(self) -> int:
+        return sum(each.epochs for each in self.stages.values())
+
+    @property
+    def seconds(self) -> float:
+        return sum(each.seconds for each in self.stages.values())
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A search that is over: its winner, None where it found nothing within the bounds on costs."""
+
+    winner: Trained | None
+    ledger: Ledger
+    unreachable: str | None = None
+
+
+def fit(grid: Grid, seed: int, case: Case) -> Ended:
+    """Search as ``edgekd fit`` does, with shares of cuts that the grid has."""
+    ledger = Ledger()
+    trials: list[TrialRecord] = []
+    prices: dict[str, dict[float, Figures | None]] = {arm.name: {} for arm in grid.arms}
+    by_number: dict[int, Trained] = {}
+    some = next(each for each in grid.rows.values() if each.seed == seed and each.figures)
+    test_error = sqrt(len(some.right[0]) / len(some.right[2]))
+    while True:
+        arms = [
+            ArmState(arm, case.goal, prices[arm.name], [each for each in trials if each.arm == arm.name], test_error)
+            for arm in grid.arms
+        ]
+        action = Study(case.goal, arms).next()
+        if isinstance(action, Finish):
+            best = by_number[action.best[0].number] if action.best else None
+            return Ended(best, ledger, action.unreachable)
+        if isinstance(action, Price):
+            for share in [action.share]:
+                near = grid.nearest(action.arm, share)
+                prices[action.arm] |= dict.fromkeys((share, near), grid.top(seed, action.arm, near).figures)
+            continue
+        share = grid.nearest(action.arm, action.share)
+        prices[action.arm].setdefault(share, grid.top(seed, action.arm, share).figures)
+        found, number = grid.find(seed, action.arm, share, action.level), len(trials) + 1
+        error = None if found.figures else "no cut reaches it"
+        trials.append(TrialRecord(number, action.arm, share, action.level, found.figures, error))
+        by_number[number] = found
+        if found.figures:
+            ledger.charge(found)
+
+
+def by_hand(grid: Grid, seed: int, case: Case) -> Ended:
+    """Train one student, the same for every budget."""
+    arm, share = BY_HAND
+    student, ledger = grid.top(seed, arm, grid.nearest(arm, share)), Ledger()
+    ledger.charge(student)
+    return Ended(student, ledger)
+
+
+def suggested(grid: Grid, seed: int, case: Case, suggest: Suggest, errors: float, epochs: int, most: int) -> Ended:
+    """Train what ``suggest`` gives until ``epochs`` are spent, ``most`` students at the most, and choose the cheapest.
+
+    Of those whose drop on the validation samples, and ``errors`` of its standard errors more, are allowed.
+    """
+    ledger = Ledger()
+    for (arm, share), tell in suggest():
+        student = grid.top(seed, arm, share)
+        if case.keeps_costs(student):
+            ledger.charge(student)
+        tell(student)
+        if ledger.epochs >= epochs or len(ledger.students) >= most:
+            break
+    return Ended(chosen(ledger.students, case, errors), ledger)
+
+
+def chosen(students: Sequence[Trained], case: Case, errors: float) -> Trained | None:
+    good = [each for each in students if over(each, case, errors) <= 0]
+    if good:
+        return min(good, key=lambda each: each.cost)
+    return min(students, key=lambda each: over(each, case, errors), default=None)
+
+
+def over(student: Trained, case: Case, errors: float) -> float:
+    """Return by how much its drop on the validation samples exceeds what is allowed."""
+    assert student.figures
+    return student.figures.drop + errors * student.figures.error - case.points / 100
+
+
+def random_search(grid: Grid, case: Case, seed: int) -> Suggest:
+    """Draw an arm, and a share of it with equal factors alike."""
+
+    def suggest() -> Iterator[tuple[tuple[str, float], Callable[[Trained], None]]]:
+        draws = np.random.default_rng(seed)
+        for _ in range(MOST_DRAWS):
+            arm = grid.arms[draws.integers(len(grid.arms))]
+            share = float(np.exp(draws.uniform(np.log(arm.low), np.log(arm.high)))) if arm.is_cut else 1.0
+            yield (arm.name, grid.nearest(arm.name, share)), lambda student: None
+
+    return suggest
+
+
+def tpe(grid: Grid, case: Case, seed: int, errors: float) -> Suggest:
+    """Ask Optuna's tree-structured Parzen estimator for the least cost, with the budget as its constraints."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+    def suggest() -> Iterator[tuple[tuple[str, float], Callable[[Trained], None]]]:
+        study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed))
+        arms = {arm.name: arm for arm in grid.arms}
+        for _ in range(MOST_DRAWS):
+            trial = study.ask()
+            arm = arms[trial.suggest_categorical("arm", list(arms))]
+            share = trial.suggest_float(f"share of {arm.name}", arm.low, arm.high, log=True) if arm.is_cut else 1.0
+
+            def tell(student: Trained, trial: optuna.Trial = trial) -> None:
+                if student.figures is None:
+                    study.tell(trial, state=optuna.trial.TrialState.FAIL)
+                    return
+                trial.set_constraint("costs", case.goal.excess(student.figures) - 1)
+                trial.set_constraint("drop", over(student, case, errors) if case.keeps_costs(student) else 0.0)
+                study.tell(trial, student.cost)
+
+            yield (arm.name, grid.nearest(arm.name, share)), tell
+
+    return suggest
+
+
+# Far more than a search trains; most draws exceed a bound on costs where one is tight.
+MOST_DRAWS = 200
