@@ -6,12 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import onnx
 from common import say
+from torch.fx import GraphModule
 
+from edgekd.artifact import Artifact
+from edgekd.artifact_cache import KEY_DIGITS
+from edgekd.files import temporary_folder
+from edgekd.pipeline.inventory import int8_coverage
 from edgekd.pipeline.run import run
+from edgekd.quantize.files import export_runtime
 from edgekd.recipe import Recipe, load_recipe
 from edgekd.records.rows import deployed_of, task_of, teacher_of
 from edgekd.runtime import DEFAULT
+from edgekd.stages.network import quantization_of, restore
+from edgekd.stages.targets import file_profile
 from edgekd.tasks.compare import compare
 from edgekd.tasks.evidence_file import EvidenceFile, read_evidence
 from edgekd.tasks.metric import Metric
@@ -91,6 +100,12 @@ class Finished:
     def file(self, network: str) -> Path:
         return self.folder / self.rows[network]["file"]
 
+    def stage(self, number: int) -> Path:
+        """Return the folder of the network that a stage of the report gave; the teacher has 0."""
+        known = self.report["stages"][number]
+        [found] = (self.folder / "stages").glob(f"*-{known['name']}-{known['key'][:KEY_DIGITS]}")
+        return found
+
 
 def ran(name: str, folder: Path, quick: bool) -> Finished:
     """Run a case's recipe, or return the run that was finished before, where it is of the same recipe."""
@@ -120,9 +135,22 @@ def figures_of(done: Finished) -> dict[str, Any]:
         "cpu": report["environment"]["cpu"],
         "rows": [_row(row, done.task.metrics) for row in rows.values()],
         "lost_in_int8": {"value": metric.scale * lost.drop, "ci95": [metric.scale * end for end in lost.interval]},
+        "int8_everywhere": coverage_everywhere(done),
         "seconds": {stage["name"]: stage.get("seconds") for stage in report["stages"]},
         "budget": report.get("budget"),
     }
+
+
+def coverage_everywhere(done: Finished) -> float | None:
+    """Return the share of multiply-accumulates in int8 where no layer is left in float for its time."""
+    artifact = Artifact.load(done.stage(-1))
+    graph, trained = restore(artifact), quantization_of(artifact.spec).profile
+    if not isinstance(graph, GraphModule) or trained is None:
+        return None
+    profile = file_profile(done.recipe.targets[0])
+    with temporary_folder() as folder:
+        path = export_runtime(graph, folder / "m.onnx", None, profile, trained=trained, inputs=artifact.spec.inputs)
+        return int8_coverage(onnx.load(path), profile, confirm=True)
 
 
 def _evidence(done: Finished, row: Document) -> Any:

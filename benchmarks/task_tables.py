@@ -28,7 +28,7 @@ def _cells(row: Record) -> list[str]:
 
 def chains(record: Record) -> str:
     """A line for each case of ``tasks.py``: the metric of each network, and what the last one costs."""
-    heads = ("Task", "Metric", "Teacher", "Cut", "int8", "Lost in int8", "Size", "Times faster", "MACs in int8")
+    heads = ("Task", "Metric", "Teacher", "Cut", "Quantised", "Lost by that", "Size", "Times faster", "MACs in int8")
     return markdown(heads, map(_chain, record["chain"].values()))
 
 
@@ -43,8 +43,15 @@ def _chain(case: Record) -> list[str]:
         *(case["title"], metric.title, *shown, _lost(metric, case["lost_in_int8"])),
         f"{size(first['size_bytes'])} → {size(last['size_bytes'])}",
         times_faster(against.get("ratio"), against.get("ci95")),
-        percent(last["int8_coverage"]),
+        _coverage(last, case["int8_everywhere"]),
     ]
+
+
+def _coverage(row: Record, everywhere: float | None) -> str:
+    """The share that was measured to be faster in int8, of that which can be in int8."""
+    if row["precision"] != "int8":
+        return "none: float is faster"
+    return percent(row["int8_coverage"]) + (f" of {percent(everywhere)}" if everywhere else "")
 
 
 def taught(record: Record) -> str:

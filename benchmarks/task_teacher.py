@@ -8,6 +8,7 @@ from common import say
 from paired import gain
 from task_runs import Finished
 
+from edgekd.artifact import WEIGHTS
 from edgekd.data import DataSet, load_data
 from edgekd.pipeline.log import RunLog
 from edgekd.pipeline.node import NodeCache
@@ -46,21 +47,16 @@ def teacher_kept(done: Finished, work: Path, quick: bool) -> dict[str, Any]:
 
 def from_checkpoints(done: Finished) -> Recipe:
     """Return the run's recipe with its cut as the only stage, and with the networks before it as checkpoints."""
-    recipe, stages = done.recipe, done.report["stages"]
+    recipe = done.recipe
     place = next(number for number, stage in enumerate(recipe.stages) if isinstance(stage, Prune))
-    teacher = Teacher(model=recipe.teacher.model, args=recipe.teacher.args, checkpoint=_weights(done, stages[0]))
+    teacher = Teacher(model=recipe.teacher.model, args=recipe.teacher.args, checkpoint=done.stage(0) / WEIGHTS)
     student = None
     if recipe.student:
         named = recipe.student
-        student = Student(model=named.model, args=named.args, checkpoint=_weights(done, stages[place]))
+        student = Student(model=named.model, args=named.args, checkpoint=done.stage(place) / WEIGHTS)
     # Equal widths in all trainings: what is timed may differ from one cut to the next.
     cut = recipe.stages[place].model_copy(update={"check_latency": False})
     return recipe.model_copy(update={"teacher": teacher, "student": student, "stages": (cut,)})
-
-
-def _weights(done: Finished, stage: Any) -> Path:
-    [folder] = (done.folder / "stages").glob(f"*-{stage['name']}-{stage['key'][:12]}")
-    return folder / "weights.safetensors"
 
 
 def _recovered(recipe: Recipe, data: DataSet, work: Path, seed: int, way: str) -> Evidence:

@@ -64,7 +64,7 @@ def test_tables_have_a_line_for_each_case_with_its_metric_loss_size_and_time():
     about = {"title": "masks: U-Net", "task": "segmentation", "metric": "miou"}
     rows = [
         {"model": name, "miou": miou, "miou_ci95": [miou - 0.01, miou + 0.01], "size_bytes": size,
-         "latency_vs_teacher": against, "int8_coverage": coverage}
+         "latency_vs_teacher": against, "int8_coverage": coverage, "precision": "int8" if coverage else "float32"}
         for name, miou, size, against, coverage in (
             ("teacher", 0.81, 2_000_000, None, 0.0),
             ("pruned", 0.8, 500_000, {"ratio": 0.5}, 0.0),
@@ -73,10 +73,11 @@ def test_tables_have_a_line_for_each_case_with_its_metric_loss_size_and_time():
     ]  # fmt: skip
     lost = {"value": 0.5, "ci95": [-0.1, 1.1]}
     chain = {**about, "teacher": "teacher", "deployed": "quantized", "rows": rows, "lost_in_int8": lost}
+    chain |= {"int8_everywhere": 0.997}
     [*_, line] = task_tables.chains({"chain": {"unet": chain}}).splitlines()
     assert line == (
         "| masks: U-Net | mean IoU | 81.0 % (80.0–82.0) | 80.0 % (79.0–81.0) | 79.5 % (78.5–80.5) | "
-        "+0.50 (−0.10 to +1.10) | 2.00 MB → 140 kB | 4.00× (3.85–4.17) | 99.0 % |"
+        "+0.50 (−0.10 to +1.10) | 2.00 MB → 140 kB | 4.00× (3.85–4.17) | 99.0 % of 99.7 % |"
     )
     gain = {"value": 1.0, "ci95": [-0.5, 2.5], "samples_ci95": [0.4, 1.6]}
     kept = {**about, "labels": [0.78, 0.8], "teacher": [0.8, 0.8], "gain": gain}
