@@ -28,7 +28,7 @@ def _cells(row: Record) -> list[str]:
 
 def chains(record: Record) -> str:
     """A line for each case of ``tasks.py``: the metric of each network, and what the last one costs."""
-    heads = ("Task", "Metric", "Teacher", "Cut", "Quantised", "Lost by that", "Size", "Times faster", "MACs in int8")
+    heads = ("Task: network", "Metric", "Teacher", "Cut", "Quantised", "Lost by that", "Size", "Faster", "MACs in int8")
     return markdown(heads, map(_chain, record["chain"].values()))
 
 
@@ -36,11 +36,11 @@ def _chain(case: Record) -> list[str]:
     metric, rows = _metric(case), {row["model"]: row for row in case["rows"]}
     names = list(rows)
     deployed = names.index(case["deployed"])
-    shown = [_value(metric, rows[each]) for each in (case["teacher"], names[deployed - 1], case["deployed"])]
-    first, last = rows[case["teacher"]], rows[case["deployed"]]
+    first, cut, last = (rows[each] for each in (case["teacher"], names[deployed - 1], case["deployed"]))
     against = last["latency_vs_teacher"] or {}
     return [
-        *(case["title"], metric.title, *shown, _lost(metric, case["lost_in_int8"])),
+        *(case["title"], metric.title, _value(metric, first), metric.shown(cut[metric.name]), _value(metric, last)),
+        _lost(case["lost_in_int8"]),
         f"{size(first['size_bytes'])} → {size(last['size_bytes'])}",
         times_faster(against.get("ratio"), against.get("ci95")),
         _coverage(last, case["int8_everywhere"]),
@@ -85,7 +85,7 @@ def _peer(method: str, case: Record) -> list[str]:
     about = case["methods"][method]
     over = case["times"].get(method, {}).get("over_float") or {}
     return [
-        *(title, method, f"{metric.title} {metric.shown(about['value'])}", _lost(metric, about["lost"])),
+        *(title, method, f"{metric.title} {metric.shown(about['value'])}", _lost(about["lost"])),
         *(size(about["size_bytes"]), times_faster(over.get("ratio"), over.get("ci95"))),
     ]
 
@@ -98,7 +98,7 @@ def _value(metric: Metric, row: Record) -> str:
     return metric.shown(row[metric.name], row[metric.interval_key])
 
 
-def _lost(metric: Metric, lost: Record) -> str:
+def _lost(lost: Record) -> str:
     return _change(lost["value"], lost["ci95"])
 
 
