@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from tables import Record, markdown, signed
 
-from edgekd.formatting import ABSENT, percent, size, times_faster
+from edgekd.formatting import percent, size, times_faster
 from edgekd.tasks.metric import Metric
 from edgekd.tasks.multilabel import Multilabel
 from edgekd.tasks.registry import TASKS
@@ -29,7 +29,7 @@ def _cells(row: Record) -> list[str]:
 def chains(record: Record) -> str:
     """A line for each case of ``tasks.py``: the metric of each network, and what the last one costs."""
     heads = ("Task: network", "Metric", "Teacher", "Cut", "Quantised", "Lost by that", "Size", "Faster", "MACs in int8")
-    return markdown(heads, map(_chain, record["chain"].values()))
+    return markdown(heads, map(_chain, _by_title(record["chain"])))
 
 
 def _chain(case: Record) -> list[str]:
@@ -57,7 +57,7 @@ def _coverage(row: Record, everywhere: float | None) -> str:
 def taught(record: Record) -> str:
     """The recovery after a cut on labels alone and with the teacher."""
     heads = ("Task", "Metric", "Labels alone", "Teacher kept", "Gained", "of samples alone")
-    return markdown(heads, map(_taught, record["teacher"].values()))
+    return markdown(heads, map(_taught, _by_title(record["teacher"])))
 
 
 def _taught(case: Record) -> list[str]:
@@ -68,26 +68,23 @@ def _taught(case: Record) -> list[str]:
 
 
 def beside_peers(record: Record) -> str:
-    """What int8 files of one float file lose, edgekd's and the peers', and their times over the float file's."""
-    rows = [
-        _peer(method, case)
-        for case in record["peers"].values()
-        for method in ("edgekd", *case["versions"])
-        if method in case["methods"] or method in case["failed"]
-    ]
-    return markdown(("Task", "File", "Metric", "Lost to float", "Size", "Times faster than float"), rows)
+    """Int8 files of one float file, edgekd's and the peers': metric, and times faster than that file."""
+    cases = _by_title(record["peers"])
+    methods = list(dict.fromkeys(["float", "edgekd", *(peer for case in cases for peer in case["versions"])]))
+    rows = [[case["title"], _metric(case).title, *(_file(method, case) for method in methods)] for case in cases]
+    return markdown(("Task: network", "Metric", *methods), rows)
 
 
-def _peer(method: str, case: Record) -> list[str]:
-    title, metric = case["title"], _metric(case)
-    if method in case["failed"]:
-        return [title, method, "no file that runs", ABSENT, ABSENT, ABSENT]
-    about = case["methods"][method]
-    over = case["times"].get(method, {}).get("over_float") or {}
-    return [
-        *(title, method, f"{metric.title} {metric.shown(about['value'])}", _lost(about["lost"])),
-        *(size(about["size_bytes"]), times_faster(over.get("ratio"), over.get("ci95"))),
-    ]
+def _file(method: str, case: Record) -> str:
+    if method not in case["methods"]:
+        return "no file that runs"
+    value = _metric(case).shown(case["methods"][method]["value"])
+    over = case["times"].get(method, {}).get("over_float")
+    return f"{value}, {times_faster(over['ratio'])}" if over else value
+
+
+def _by_title(cases: Record) -> list[Record]:
+    return sorted(cases.values(), key=lambda case: str(case["title"]))
 
 
 def _metric(case: Record) -> Metric:

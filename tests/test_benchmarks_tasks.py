@@ -83,8 +83,8 @@ def test_tables_have_a_line_for_each_case_with_its_metric_loss_size_and_time():
     kept = {**about, "labels": [0.78, 0.8], "teacher": [0.8, 0.8], "gain": gain}
     [*_, line] = task_tables.taught({"teacher": {"unet": kept}}).splitlines()
     assert line.endswith("| 79.0 % | 80.0 % | +1.00 (−0.50 to +2.50) | +1.00 (+0.40 to +1.60) |")
-    file = {"value": 0.795, "ci95": [0.78, 0.81], "size_bytes": 140_000, "lost": lost}
-    peers = {**about, "versions": {"ORT": "1.31"}, "methods": {"edgekd": file}, "failed": {"ORT": "no"}, "times": {}}
-    _, _, ours, theirs = task_tables.beside_peers({"peers": {"unet": peers}}).splitlines()
-    assert ours == "| masks: U-Net | edgekd | mean IoU 79.5 % | +0.50 (−0.10 to +1.10) | 140 kB | – |"
-    assert theirs == "| masks: U-Net | ORT | no file that runs | – | – | – |"
+    files = {"float": {"value": 0.8}, "edgekd": {"value": 0.795}}
+    times = {"edgekd": {"over_float": {"ratio": 0.5}}}
+    peers = {**about, "versions": {"ORT": "1.31"}, "methods": files, "failed": {"ORT": "no"}, "times": times}
+    [*_, line] = task_tables.beside_peers({"peers": {"unet": peers}}).splitlines()
+    assert line == "| masks: U-Net | mean IoU | 80.0 % | 79.5 %, 2.00× | no file that runs |"
