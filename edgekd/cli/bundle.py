@@ -237,12 +237,33 @@ def show_differences(found: "Sequence[Difference]", a: str, b: str) -> None:
         tell("nothing differs")
         return
     tell(f"A  {plain_text.line(a)}\nB  {plain_text.line(b)}")
-    for part in dict.fromkeys(each.part for each in found):
-        tell(part)
-        for each in found:
-            if each.part == part:
-                tell(plain_text.line(f"  {each.item}: {cell(each.a)} → {cell(each.b)}"))
+    heading = None
+    for each in found:
+        whole = each.item == each.part
+        if not whole and each.part != heading:
+            heading = each.part
+            tell(heading)
+        before, after = cells(each.a, each.b)
+        tell(plain_text.line(f"{'' if whole else '  '}{each.item}: {before} → {after}"))
     tell(f"{len(found)} difference{'s' if len(found) > 1 else ''}")
+
+
+def cells(a: object, b: object) -> tuple[str, str]:
+    """Return two values as texts, shortened where they differ then too."""
+    short, whole = (cell(shortened(a)), cell(shortened(b))), (cell(a), cell(b))
+    return short if short[0] != short[1] else whole
+
+
+def shortened(value: object) -> object:
+    """Return a value with six digits of each number and twelve of each hash."""
+    if isinstance(value, dict):
+        return {key: shortened(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [shortened(each) for each in value]
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    is_hash = isinstance(value, str) and len(value) == HASH_DIGITS and not set(value) - set("0123456789abcdef")
+    return value[:12] if isinstance(value, str) and is_hash else value
 
 
 def cell(value: object) -> str:
@@ -250,7 +271,5 @@ def cell(value: object) -> str:
 
     if value is None:
         return ABSENT
-    if isinstance(value, str) and len(value) == HASH_DIGITS and not set(value) - set("0123456789abcdef"):
-        return value[:12]
     text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
