@@ -61,12 +61,12 @@ TASK_NAMES = " or ".join(map(repr, TASKS))
         (
             "source: digits",
             "source: digits, augment: [crop, flp]",
-            "r.yaml:2: data.augment.1: expected 'crop' or 'flip', got 'flp' (did you mean 'flip'?)",
+            "r.yaml:2: data.augment.1: expected 'crop' or 'flip' or 'scale', got 'flp' (did you mean 'flip'?)",
         ),
         (
             "source: digits",
             "source: digits, augment: flip",
-            "r.yaml:2: data.augment: expected a list, each item 'crop' or 'flip', got 'flip'",
+            "r.yaml:2: data.augment: expected a list, each item 'crop' or 'flip' or 'scale', got 'flip'",
         ),
         (
             "source: digits",
