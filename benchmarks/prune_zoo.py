@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -73,14 +74,21 @@ QUICK_SETTINGS = {"seconds": 0.6, "max_seconds": 1.2, "launches": 6}
 MOST_PARAMETERS = 500e6
 PRUNED, FLOAT, ABOUT = "pruned.onnx", "float.onnx", "about.json"
 VERSION = 2
+# Told by lines of a folder and a file, in a process that never built the networks it loads.
 RELOAD = """
 import sys
 from pathlib import Path
 import torch
 import edgekd
-network, images = edgekd.load(Path(sys.argv[1])), torch.load(sys.argv[2], weights_only=True)
-with torch.no_grad():
-    torch.save(network(images), sys.argv[2])
+for line in sys.stdin:
+    folder, exchanged = line.rstrip().split(chr(9))
+    try:
+        network, images = edgekd.load(Path(folder)), torch.load(exchanged, weights_only=True)
+        with torch.no_grad():
+            torch.save(network(images), exchanged)
+        print(flush=True)
+    except Exception as error:
+        print(*str(error).split(), flush=True)
 """
 
 
@@ -163,16 +171,29 @@ def reloaded(artifact: Any, images: Tensor, outputs: dict[str, Tensor], folder: 
     saved, exchanged = make_folder(folder / "saved"), folder / "images.pt"
     artifact.save(saved)
     torch.save(images, exchanged)
-    command = [sys.executable, "-c", RELOAD, str(saved), str(exchanged)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise ExportError(f"cannot be reloaded: {done.stderr.strip().splitlines()[-1]}")
+    if said := asked(f"{saved}\t{exchanged}"):
+        raise ExportError(f"cannot be reloaded: {said}")
     sizes = {path.name: path.stat().st_size for path in saved.iterdir()}
     found = output_tensors(torch.load(exchanged, weights_only=True))
     for path in (*saved.iterdir(), exchanged):
         path.unlink()
     saved.rmdir()
     return {"same_bits": all(torch.equal(found[name], each) for name, each in outputs.items()), "bytes": sizes}
+
+
+@cache
+def reloader() -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", RELOAD]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def asked(line: str) -> str:
+    """Return why the other process cannot load a network, or nothing."""
+    process = reloader()
+    assert process.stdin and process.stdout
+    print(line, file=process.stdin, flush=True)
+    answer = process.stdout.readline()
+    return answer.strip() if answer else f"its process ended with {process.wait()}"
 
 
 def in_runtime(file: Path, images: Tensor) -> dict[str, Tensor]:

@@ -37,11 +37,8 @@ SIDE, QUICK = 64, ("resnet18", "mobilenet_v3_small")
 SHAPE = (3, SIDE, SIDE)
 # Of one side, and each with another kind of layer: concatenations, attention, transposed convolutions, shuffles.
 DENSE = (
-    *("pyramid_detector", "c2f", "c2f_distributed", "c3k2_attention", "elan", "gated", "weighted"),
-    *("ssdlite320_mobilenet_v3_large", "retinanet_resnet50_fpn", "fcos_resnet50_fpn"),
-    *("unet", "unet_transposed", "unet_shuffled", "unet_instance_norm", "pyramid_pooling"),
-    *("lraspp_mobilenet_v3_large", "deeplabv3_mobilenet_v3_large"),
-    *("deconvolutions", "pixel_shuffle", "hourglass", "bins", "mean_position"),
+    *("pyramid_detector", "unet", "unet_transposed", "deconvolutions", "pixel_shuffle", "c2f", "hourglass"),
+    *("lraspp_mobilenet_v3_large", "ssdlite320_mobilenet_v3_large", "c3k2_attention", "fcos_resnet50_fpn"),
 )
 QUICK_DENSE = ("pyramid_detector", "unet_transposed")
 

@@ -121,9 +121,6 @@ class Multilabel(WholeNumbers):
 
         targets.must_be_named(stored, self.names, where)
 
-    def must_fit(self, stored: NDArray[Any], size: tuple[int, int], where: str) -> None:
-        return
-
     def must_be_learnable(self, stored: NDArray[np.int64], where: object, advice: str = "") -> None:
         from edgekd.tasks.multilabel import targets
 
