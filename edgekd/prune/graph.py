@@ -40,7 +40,7 @@ from edgekd.prune.grouped import (
     decouple_sides,
     is_grouped,
 )
-from edgekd.prune.operations import ResizePruner, map_channels, resize_of
+from edgekd.prune.operations import DistinctGroup, ResizePruner, map_channels, resize_of
 from edgekd.tasks.signature import Shape, Signature
 from edgekd.tasks.tensors import shapes_of
 
@@ -147,7 +147,7 @@ class ChannelGraph(tp.DependencyGraph):  # type: ignore[misc]
         mapping = [node for node in self.module2node.values() if node.type in MAPPED]
         self.module2node.shown = [node for node in mapping if self._mapped.get(node, []) != _sizes(node)]
         try:
-            return super().get_pruning_group(module, pruning_fn, idxs)
+            return DistinctGroup.of(super().get_pruning_group(module, pruning_fn, idxs))
         finally:
             self._mapped = {node: _sizes(node) for node in mapping if node.type == OPTYPE.CONCAT}
             self.module2node.shown = None

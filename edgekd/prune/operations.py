@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch_pruning as tp
 from torch import nn
+from torch_pruning._helpers import GroupItem
 from torch_pruning.dependency import Node
 from torch_pruning.ops import OPTYPE, DummyPruner
 
@@ -50,6 +52,26 @@ class ResizePruner(DummyPruner):  # type: ignore[misc]
     def get_in_channels(self, layer: nn.Module) -> int:
         resize = self.known[layer]
         return resize.inputs(resize.width)
+
+
+class DistinctGroup(tp.Group):  # type: ignore[misc]
+    """A dependency group that cuts each channel of a layer once.
+
+    Several channels before a pixel shuffle become one, and torch-pruning would count this as often (1.6.1): the layer
+    behind then has a wrong number of inputs, and the next cut takes the wrong ones.
+    """
+
+    @classmethod
+    def of(cls, group: tp.Group) -> "DistinctGroup":
+        found = cls()
+        found._group, found._DG = group._group, group._DG
+        return found
+
+    def prune(self, idxs: Sequence[int] | None = None, record_history: bool = True) -> None:
+        items = self._group
+        self._group = [GroupItem(item.dep, list(dict.fromkeys(item.idxs))) for item in items]
+        super().prune(idxs, record_history)
+        self._group = items
 
 
 class Mapping:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 import torch_pruning as tp
 from torch import Tensor, nn
 
@@ -12,6 +13,7 @@ from edgekd.errors import ModelError
 from edgekd.prune.graph import ChannelGraph, channel_graph
 from edgekd.prune.groups import find_groups
 from edgekd.prune.importance import build_importance
+from edgekd.prune.prunable import Prunable
 from tests.prune import zoo
 
 # Without LayerNorm over the channels that go: its mean and variance are of those that stay.
@@ -164,3 +166,24 @@ def test_a_head_that_does_not_run():
         "WithHead has layers that run in training only, and fails there on an input of (2, 3, 4, 4): "
     )
     assert str(error.value).endswith("; build it without them (aux_logits: false), or for larger images")
+
+
+class BesideShuffle(nn.Module):
+    """A decoder's level: what a pixel shuffle enlarged, beside a map of that size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.skip, self.low = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 16, 3, 2, 1)
+        self.join, self.last = nn.Conv2d(12, 6, 1), nn.Conv2d(6, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        skip = self.skip(x).relu()
+        return self.last(self.join(torch.cat((skip, F.pixel_shuffle(self.low(skip), 2)), 1)).relu())
+
+
+def test_channels_that_become_one_are_counted_once():
+    prunable = Prunable(BesideShuffle().eval(), (3, 8, 8), round_to=1)
+    assert not prunable.unpruned
+    cut, _ = prunable.cut([len(group.scores) // 2 for group in prunable.groups])
+    assert (cut.skip.out_channels, cut.low.out_channels, cut.join.in_channels) == (4, 8, 6)
+    assert cut.join.weight.shape == (3, 6, 1, 1) and cut(torch.zeros(2, 3, 8, 8)).shape == (2, 2, 8, 8)
