@@ -4,7 +4,8 @@
 
 Test sets and networks are drawn, see ``drawn_*.py``. The baseline and an unchanged network are one network whose
 outputs were rounded in two ways, as int8, another kernel or another processor rounds them; a faulty one has something
-planted as well. The gate's own judge compares all of the task's metrics, by the usual policy.
+planted as well. The gate's own judge compares all of the task's metrics, by the usual policy. With ``--out`` what is
+finished is kept there, and a run that was killed goes on.
 """
 
 import json
@@ -25,6 +26,7 @@ import drawn_segmentation
 from common import finish, goal, options, say
 from drawn import Arrays, Simulation, TestSet
 
+from edgekd.files import write_json
 from edgekd.formatting import exceeds
 from edgekd.gate.policy import Policy
 from edgekd.gate.quality import quality
@@ -121,7 +123,12 @@ def main() -> None:
     rows = []
     for simulation in SIMULATIONS:
         for samples in simulation.sizes if simulation.task.name in arguments.only else ():
-            rows.append(rates(simulation, samples, *counts))
+            kept = arguments.out and arguments.out / f"{simulation.task.name}-{samples}-{counts[0]}.json"
+            if kept is None or not kept.is_file():
+                found = rates(simulation, samples, *counts)
+                if kept:
+                    write_json(kept, found)
+            rows.append(json.loads(kept.read_text()) if kept else found)
             say(json.dumps(rows[-1]))
     finish(arguments, {"rows": rows, "confidence": POLICY.confidence}, goals(rows))
 
