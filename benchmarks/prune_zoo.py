@@ -348,7 +348,7 @@ def main() -> None:
         **({} if arguments.dense else {"settings": settings}),
         "rows": rows,
     }
-    finish(arguments, figures, goals(rows, enough if len(rows) == len(every) else len(rows)))
+    finish(arguments, figures, goals(rows, min(enough, len(rows))))
 
 
 if __name__ == "__main__":
