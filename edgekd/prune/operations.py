@@ -61,6 +61,8 @@ class DistinctGroup(tp.Group):  # type: ignore[misc]
     behind then has a wrong number of inputs, and the next cut takes the wrong ones.
     """
 
+    _group: list[Any]
+
     @classmethod
     def of(cls, group: tp.Group) -> "DistinctGroup":
         found = cls()
