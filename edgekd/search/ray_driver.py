@@ -43,7 +43,11 @@ class Cluster:
         try:
             ray.init(address=address, log_to_driver=False, logging_level="ERROR")
         except Exception as error:
-            raise ClusterError(f"the Ray cluster at {address} refuses: {_in_one_line(error)}") from error
+            reason = _in_one_line(error).partition(". ")[0]
+            raise ClusterError(
+                f"the Ray cluster at {address} refuses: {reason}; this machine must be one of its nodes, and have "
+                "their token in ~/.ray/auth_token or RAY_AUTH_TOKEN"
+            ) from error
         nodes = [node for node in ray.nodes() if node["Alive"]]
         self._must_be_alike(nodes, lock)
         resources = [node["Resources"] for node in nodes]

@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from edgekd.recipe import load_recipe
 from edgekd.search import ray_cluster, ray_driver, ray_node
 from edgekd.search.ray_cluster import RayCluster
 from edgekd.search.ray_driver import _must_be_like, _timing, _training
+from tests.cli.conftest import Outcome
+from tests.cli.conftest import edgekd as edgekd
 from tests.recipe.conftest import SMALL
 
 ALIKE = {**ray_node.facts(os.devnull), "sees_lock": True, "asks_for_token": True}
@@ -30,6 +33,27 @@ def recipe(tmp_path: Path) -> Path:
 def test_an_address_is_a_host_and_a_port(address: str, tmp_path: Path, recipe: Path) -> None:
     with pytest.raises(ClusterError, match="expected HOST:PORT"):
         RayCluster(address, tmp_path, load_recipe(recipe))
+
+
+@pytest.mark.parametrize(
+    "words", [("fit", "--set", "prune.macs={search: [0.2, 0.9]}"), ("sweep", "--grid", "prune.macs=0.4,0.5")]
+)
+def test_the_commands_say_so_and_train_nothing(
+    words: tuple[str, ...],
+    recipe: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    edgekd: Callable[..., Outcome],
+) -> None:
+    monkeypatch.setattr(ray_cluster, "find_spec", lambda name: object())
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    command, *options = words
+    for address, message in (("cluster", "--address cluster: expected"), (f"127.0.0.1:{port}", "there is no Ray")):
+        done = edgekd(command, recipe, *options, "--out", tmp_path / "fit", "--address", address)
+        assert (done.code, done.out) == (1, "")
+        assert done.err.startswith(f"error: {message}")
+        assert not (tmp_path / "fit/journal.jsonl").exists()
 
 
 def test_a_cluster_that_is_gone_is_one_message(tmp_path: Path, recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
