@@ -56,7 +56,16 @@ def _coverage(row: Record, everywhere: float | None) -> str:
 
 def taught(record: Record) -> str:
     """The recovery after a cut on labels alone and with the teacher."""
-    heads = ("Task", "Metric", "Labels alone", "Teacher kept", "Gained", "of samples alone")
+    heads = (
+        "Task: network",
+        "Metric",
+        "Seeds",
+        "Teacher",
+        "Labels alone",
+        "Teacher kept",
+        "Gained",
+        "of samples alone",
+    )
     return markdown(heads, map(_taught, _by_title(record["teacher"])))
 
 
@@ -64,7 +73,7 @@ def _taught(case: Record) -> list[str]:
     metric, found = _metric(case), case["gain"]
     means = [metric.shown(sum(case[way]) / len(case[way])) for way in ("labels", "teacher")]
     gained = [_change(found["value"], found[ends]) for ends in ("ci95", "samples_ci95")]
-    return [case["title"], f"{metric.title}, {metric.better} is better", *means, *gained]
+    return [case["title"], metric.title, str(case["seeds"]), metric.shown(case["teacher_itself"]), *means, *gained]
 
 
 def beside_peers(record: Record) -> str:

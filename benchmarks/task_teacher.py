@@ -15,6 +15,7 @@ from edgekd.pipeline.node import NodeCache
 from edgekd.pipeline.runner import StageRunner
 from edgekd.pipeline.start import starts_of
 from edgekd.recipe import Prune, Recipe, Student, Teacher
+from edgekd.records.rows import teacher_of
 from edgekd.stages.network import restore
 from edgekd.tasks.metric import Evidence
 from edgekd.train import predictions_of
@@ -39,6 +40,7 @@ def teacher_kept(done: Finished, work: Path, quick: bool) -> dict[str, Any]:
             say(f"{done.name}, seed {seed}, {way}: {done.metric.shown(kept[-1].value())}")
     [prune] = recipe.stages
     return {
+        "teacher_itself": done.rows[teacher_of(done.report)][done.metric.name],
         **{"epochs": prune.epochs, "seeds": len(seeds), "n": len(data.test)},
         **{way: [each.value() for each in kept] for way, kept in found.items()},
         "gain": gain(done.metric, found[WITH], found[WITHOUT]),
