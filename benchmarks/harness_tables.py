@@ -1,6 +1,6 @@
 """The tables of docs/benchmarking.md, from the records of the scripts in ``harness/``."""
 
-from tables import Record, markdown, ratio
+from tables import Record, markdown
 
 from edgekd.formatting import hundredths
 
@@ -17,10 +17,3 @@ def trusted(record: Record) -> str:
 def held(found: Record) -> str:
     low, high = (hundredths(end) for end in found["share_ci95"])
     return f"{found['good']} of {found['n']} ({low}–{high} %)"
-
-
-def beside(record: Record) -> str:
-    found = {(row["tools"][1], row["network"]): row for row in record["rows"]}
-    tools, networks = (dict.fromkeys(names) for names in zip(*found, strict=True))
-    rows = [[tool, *(ratio(found[tool, network]) for network in networks)] for tool in tools]
-    return markdown(["edgekd's median over that of", *networks], rows)

@@ -27,7 +27,6 @@ PAGES = (
 )
 TABLES: dict[str, tuple[str, Callable[[Record], str]]] = {
     "speed": ("quantize_peers", tables.speed),
-    "neighbours": ("train_neighbours", tables.neighbours),
     "accuracy": ("quantize_accuracy", tables.accuracy),
     "orders": ("chain_order", tables.orders),
     "half_latency": ("prune_latency", tables.half_latency),
@@ -42,9 +41,7 @@ TABLES: dict[str, tuple[str, Callable[[Record], str]]] = {
     "task_chains": ("tasks", task_tables.chains),
     "task_teacher": ("tasks", task_tables.taught),
     "task_peers": ("tasks", task_tables.beside_peers),
-    "scenes": ("multilabel", task_tables.scenes),
     "trusted": ("harness/self_comparison", harness_tables.trusted),
-    "beside": ("harness/against_others", harness_tables.beside),
 }
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from edgekd.formatting import ABSENT, significant, times_faster
+from edgekd.formatting import ABSENT, times_faster
 
 Record = dict[str, Any]
 
@@ -121,16 +121,3 @@ def faster(record: Record) -> str:
     found = record["faster_at_equal_accuracy"].items()
     rows = [[method, "{:.2f}× ({:.2f}–{:.2f})".format(about["ratio"], *about["ci95"])] for method, about in found]
     return markdown(["Cut", "times faster"], rows)
-
-
-def neighbours(record: Record) -> str:
-    """A row for each number of busy processes: seconds of an epoch, and of how long it takes on a quiet machine."""
-    cases = {(case["way"], case["busy"]): case for case in record["cases"]}
-
-    def cell(way: str, busy: int) -> str:
-        case = cases[way, busy]
-        return f"{significant(case['seconds_per_epoch'])} s ({significant(case['times_as_long'])}×)"
-
-    heads = ["Busy processes", "a thread for each processor", "the threads that a run takes"]
-    rows = [[str(busy), cell("all", busy), cell("fitting", busy)] for busy in sorted({busy for _, busy in cases})]
-    return markdown(heads, rows)

@@ -1,4 +1,4 @@
-"""Tables of the records of ``multilabel.py`` and ``tasks.py``."""
+"""Tables of the record of ``tasks.py``."""
 
 from collections.abc import Sequence
 
@@ -6,24 +6,7 @@ from tables import Record, markdown, signed
 
 from edgekd.formatting import percent, size, times_faster
 from edgekd.tasks.metric import Metric
-from edgekd.tasks.multilabel import Multilabel
 from edgekd.tasks.registry import TASKS
-
-
-def scenes(record: Record) -> str:
-    metrics = Multilabel.metrics
-    heads = ("Network", "Precision", *(metric.heading for metric in metrics), "Size", "Times faster")
-    return markdown(heads, [_cells(row) for row in record["rows"]])
-
-
-def _cells(row: Record) -> list[str]:
-    shown = [metric.shown(row[metric.name], row[f"{metric.name}_ci95"]) for metric in Multilabel.metrics]
-    ratio = row["latency_vs_teacher"]
-    faster = "–"
-    if ratio:
-        low, high = (1 / end for end in reversed(ratio["ci95"]))
-        faster = f"{1 / ratio['ratio']:.2f} ({low:.2f}–{high:.2f})"
-    return [row["model"], row["precision"], *shown, f"{row['size_bytes'] / 1e3:.1f} kB", faster]
 
 
 def chains(record: Record) -> str:

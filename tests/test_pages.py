@@ -69,3 +69,20 @@ def test_figures_on_the_gate_are_the_recorded_ones(pages):
     failed, warned = found[70, 40], found[110, 80]
     assert f"70 predictions lost and 40 gained failed in {failed['count']} of {failed['of']} draws" in said("ci")
     assert warned["count"] == 0 and "110 lost and 80 gained failed in none" in said("ci")
+
+
+def test_figures_on_latency_are_the_recorded_ones(pages):
+    found = [row["ratio"] for row in pages.recorded("harness/against_others")["rows"]]
+    assert f"within {100 * max(abs(each - 1) for each in found):.0f} % of those of a bare loop" in said("benchmarking")
+
+
+def test_figures_on_several_labels_are_the_recorded_ones(pages):
+    teacher, *_, last = pages.recorded("multilabel")["rows"]
+    shown = f"of {100 * last['map']:.1f} %, the teacher {100 * teacher['map']:.1f} %"
+    assert f"{shown}, and is {1 / last['latency_vs_teacher']['ratio']:.2f} times as fast" in said("tasks")
+
+
+def test_figures_on_threads_are_the_recorded_ones(pages):
+    cases = {case["way"]: case for case in pages.recorded("train_neighbours")["cases"] if case["busy"] == 2}
+    every, fitting = (f"{cases[way]['times_as_long']:.2f} times" for way in ("all", "fitting"))
+    assert f"took {every} as long with two threads, and {fitting} with those that a run takes" in said("runs")
