@@ -120,7 +120,7 @@ def pack(
     if raw is not None:
         contents |= raw_view(protos[primary], preprocess, raw, fed)
     if decoded_output:
-        written = with_decoded_output(protos[primary], DECODED_MODEL, task, fed, got)
+        written = with_decoded_output(protos[primary], DECODED_MODEL, task, fed, session.run(fed))
         contents[DECODED_MODEL] = ("model.decoded", written)
     has_program = bool(code_of(task, "python", preprocess.kind, session.outputs))
     pictures = {f"{FOLDER}/{file}": content for file, content in (images or {}).items() if has_program}

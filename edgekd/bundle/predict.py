@@ -12,8 +12,9 @@ import numpy as np
 
 from edgekd import strict_json
 from edgekd.bundle import golden, golden_images, triton
+from edgekd.bundle.decoded import compare_decoded
 from edgekd.bundle.golden import Golden, SelfTest
-from edgekd.bundle.manifest import FILE_NAME, LABELS, RAW_MODEL, REMEDY, Manifest, Tensor
+from edgekd.bundle.manifest import DECODED_MODEL, FILE_NAME, LABELS, RAW_MODEL, REMEDY, Manifest, Tensor
 from edgekd.bundle.named import NamedInputs
 from edgekd.bundle.session import BATCH, BundleSession, Inputs, why_unfit
 from edgekd.bundle.verify import opened
@@ -21,12 +22,15 @@ from edgekd.errors import BundleError, DataError, EdgekdError, ModelError
 from edgekd.files import canonical_json, sha256
 from edgekd.geometry import Geometry
 from edgekd.images import open_image, reading
+from edgekd.log import get_logger
 from edgekd.preprocess import Preprocess
 from edgekd.strict_json import JsonObject
 from edgekd.tasks.logits import decoded, fits, names_in_file
 from edgekd.tasks.registry import TASKS
 from edgekd.tasks.signature import Signature
 from edgekd.tasks.task import PlacesInImage, SamplePrediction, Task
+
+log = get_logger(__name__)
 
 Content = TypeVar("Content")
 # A file and, where it has several, one of its rows.
@@ -202,15 +206,23 @@ class Predictor:
         """Check that this machine computes the golden outputs, as the machine did that packed the bundle.
 
         If the bundle has a file that takes raw images, the worse of both results is returned. Golden images are decoded
-        and resized here too; their result is returned if they do not pass.
+        and resized here too; their result is returned if they do not pass. A file that decodes itself must predict what
+        the model's outputs on this machine mean.
 
         Raises:
-            BundleError: a part of the bundle contradicts its manifest.
+            BundleError: a part of the bundle contradicts its manifest, or the file that decodes itself the model.
         """
         self._check_copies()
         kept = Golden.read(self.folder, self.contents, self.manifest, self.task)
         names = list(kept.outputs)
-        found = [kept.judge(self.outputs(kept.inputs, names=names))]
+        given = self.outputs(kept.inputs, names=names)
+        found = [kept.judge(given)]
+        if DECODED_MODEL in self.contents:
+            session = BundleSession(self.contents[DECODED_MODEL], self.threads, str(self.folder / DECODED_MODEL))
+            if not compare_decoded(session, self.task, kept.inputs, given, "pack it again"):
+                log.warning(
+                    "%s: the golden samples have nothing to predict, so it was compared with nothing", session.name
+                )
         if self.manifest.raw_inputs:
             found.append(kept.judge(self.run_raw(self._golden_images(samples_in(kept.inputs)), names)))
         worst = min(found, key=lambda each: (each.passed, -each.max_abs_difference))
@@ -308,7 +320,7 @@ def used(manifest: Manifest) -> set[str]:
     """Return the files that a prediction and the self-test read."""
     samples = [path for side in golden.golden_files(manifest) for path in side.values()]
     images = {file.path for file in manifest.files if file.role == golden_images.IMAGE}
-    wanted = {manifest.model, RAW_MODEL, golden.RAW, golden_images.PREDICTIONS, *samples}
+    wanted = {manifest.model, RAW_MODEL, DECODED_MODEL, golden.RAW, golden_images.PREDICTIONS, *samples}
     return images | wanted & {file.path for file in manifest.files}
 
 

@@ -64,6 +64,12 @@ class DecodesInGraph(Protocol):
     def decoded_graph(self, model: ModelProto) -> ModelProto:
         """Return a copy of ``model`` whose one output holds the rows of :meth:`Task.to_rows`: ModelError."""
 
+    def same_decoded(self, rows: NDArray[Any], outputs: Arrays, rounding: float) -> tuple[NDArray[np.bool_], int]:
+        """Return in which samples (N,) a file's ``rows`` are what ``outputs`` mean, and how much was compared.
+
+        What is closer than ``rounding`` to another prediction may differ, and is not compared.
+        """
+
 
 @runtime_checkable
 class PlacesInImage(Protocol):

@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
+from onnx import numpy_helper
 from PIL import Image
 
 from edgekd.bundle.golden_images import PREDICTIONS
 from edgekd.bundle.pack import pack
 from edgekd.bundle.predict import Predictor
 from edgekd.errors import BundleError
+from edgekd.files import sha256
 from edgekd.images import planes, to_netpbm
 from edgekd.preprocess import Preprocess
 from edgekd.tasks.classification import Classification
@@ -30,6 +33,7 @@ from edgekd.tasks.segmentation import Segmentation
 from edgekd.tasks.task import Task
 
 from .models import maps_model, named_samples, picture_and_tokens, random_model
+from .test_verify import reseal
 
 COLOUR = Preprocess("image", (3, 12, 10), (0.4914, 0.48, 0.44), (0.2, 0.19, 0.25))
 GREY = Preprocess("image", (1, 8, 8), (0.5,), (0.25,), upright=False, over_white=False)
@@ -231,13 +235,31 @@ def test_a_file_that_decodes_itself(task, tmp_path):
     session = onnxruntime.InferenceSession(str(bundle / "model.decoded.onnx"), providers=["CPUExecutionProvider"])
     fed = np.load(bundle / "golden/input.npy")
     [rows] = session.run(None, {"input": fed})
-    predictor = Predictor(bundle)
-    assert task.agree(task.from_rows(rows), task.decode(predictor.decoded(fed))).all()
+    alike, compared = task.same_decoded(rows, Predictor(bundle).decoded(fed), 1e-3)
+    assert alike.all() and compared > 20 and Predictor(bundle).self_test().passed
     [output] = session.get_outputs()
     card = (bundle / "README.md").read_text(encoding="utf-8")
     assert f"`model.decoded.onnx` takes the same and does the decoding itself: output `{output.name}` (batch" in card
     with pytest.raises(BundleError, match="--decoded-output: no file decodes the outputs of classification itself"):
         packed(tmp_path / "other", COLOUR, Classification(LABELS), decoded_output=True)
+    model = onnx.load(bundle / "model.decoded.onnx")
+    weight = next(each for each in model.graph.initializer if each.name.startswith("weight."))
+    weight.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(numpy_helper.to_array(weight)[::-1]), weight.name))
+    onnx.save(model, bundle / "model.decoded.onnx")
+    content = (bundle / "model.decoded.onnx").read_bytes()
+    about = {"path": "model.decoded.onnx", "sha256": sha256(content), "bytes": len(content)}
+    reseal(bundle, lambda found: [each.update(about) for each in found["files"] if each["path"] == about["path"]])
+    with pytest.raises(
+        BundleError, match=r"model\.decoded\.onnx: it does not predict what the outputs of the model mean; pack"
+    ):
+        Predictor(bundle).self_test()
+
+
+def test_a_file_that_decodes_itself_is_compared_with_something(tmp_path):
+    with pytest.raises(BundleError, match="predicts nothing on the golden samples.*lower the decoder's least score"):
+        packed(tmp_path / "bundle", COLOUR, Detection(LABELS, score=0.9999), decoded_output=True)
+    bundle = packed(tmp_path / "bundle", COLOUR, Detection(LABELS, threshold=0.9999), decoded_output=True)
+    assert Predictor(bundle).self_test().passed  # boxes below the user's threshold are compared as well
 
 
 def test_a_task_without_a_program_has_neither_it_nor_golden_images(tmp_path, monkeypatch):

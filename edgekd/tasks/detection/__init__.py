@@ -279,6 +279,11 @@ class Detection:
 
         return in_graph.with_detections(model, len(self.names), self._options)
 
+    def same_decoded(self, rows: NDArray[Any], outputs: Arrays, rounding: float) -> tuple[NDArray[np.bool_], int]:
+        from edgekd.tasks.detection.same_rows import same_rows
+
+        return same_rows(rows, self.to_rows(outputs), self._options, rounding)
+
     def details(self, outputs: Arrays, targets: Arrays) -> OperatingDetails:
         from edgekd.tasks.detection import operating_point
 

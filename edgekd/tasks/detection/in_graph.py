@@ -9,10 +9,10 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from edgekd.errors import ModelError
 from edgekd.tasks.detection import outputs as heads
-from edgekd.tasks.detection.decode import COLUMNS, NOTHING
+from edgekd.tasks.detection.decode import COLUMNS, NOTHING, SCORE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from edgekd.tasks.detection.decode import DecoderOptions
 
@@ -21,14 +21,16 @@ OUTPUT, PREFIX = "detections", "detections/"
 LEAST_OPSET = 13
 # From a middle to the left, top, right and bottom side.
 SIDES = np.array([-1, -1, 1, 1], np.float32)
+# Of a row's columns, the one that says that an image's outputs are not finite.
+_LOST_SCORE = np.arange(COLUMNS) == SCORE
 
 
 def with_detections(model: ModelProto, classes: int, options: DecoderOptions) -> ModelProto:
     """Return a copy of ``model`` with the one output ``detections`` (N, D, 6): corners in pixels, score and class.
 
     Rows are those of :func:`edgekd.tasks.detection.decode.to_rows`, the highest score first, with the class −1 where
-    there is no box; D is ``options.detections``, or less where there cannot be as many. Outputs that are not finite
-    give no boxes.
+    there is no box; D is ``options.detections``, or less where there cannot be as many. An image of whose outputs one
+    is not finite has no boxes, and NaN for their scores.
 
     Args:
         model: its outputs are those of a detector's heads, of sizes that are known but for the batch.
@@ -39,11 +41,15 @@ def with_detections(model: ModelProto, classes: int, options: DecoderOptions) ->
     if (opset := next((each.version for each in model.opset_import if not each.domain), 0)) < LEAST_OPSET:
         raise ModelError(f"boxes are decoded in files of opset {LEAST_OPSET} or above, not of {opset}: export it again")
     shapes = {each.name: _sizes(each) for each in model.graph.output}
+    used = heads.used(shapes)
     found = ModelProto()
     found.CopyFrom(model)
     nodes = _Nodes(found)
     boxes, scores = _with_anchors(nodes, shapes, classes) if heads.has_anchors(shapes) else _of_maps(nodes, shapes)
+    lost = _lost(nodes, [*used, boxes])
+    scores = nodes.add("Where", lost, _real(0), scores)
     rows, most = _suppressed(nodes, boxes, scores, shapes, classes, options)
+    rows = nodes.add("Where", nodes.add("And", lost, _LOST_SCORE), _real(np.nan), rows)
     found.graph.node.append(helper.make_node("Identity", [rows], [OUTPUT], name=f"{PREFIX}Identity"))
     batch = model.graph.output[0].type.tensor_type.shape.dim[0]
     size = batch.dim_param or batch.dim_value or "batch"
@@ -104,9 +110,14 @@ def _of_maps(nodes: _Nodes, shapes: Mapping[str, tuple[int, ...]]) -> tuple[str,
         reach = nodes.add("Mul", nodes.add("Relu", _by_position(nodes, far, 4)), SIDES * np.float32(stride))
         boxes.append(nodes.add("Add", reach, middles))
         logits.append(_by_position(nodes, score, shapes[score][0]))
-    if not boxes:
-        raise ModelError(f"the file gives {', '.join(shapes)}; a detector gives {heads.EXPECTED}")
     return nodes.add("Concat", *boxes, axis=1), nodes.add("Sigmoid", nodes.add("Concat", *logits, axis=1))
+
+
+def _lost(nodes: _Nodes, tensors: Sequence[str]) -> str:
+    """Which images (N, 1, 1) have a number that is not finite: x − x is NaN there, else 0."""
+    flat = nodes.add("Concat", *(nodes.add("Flatten", each, axis=1) for each in tensors), axis=1)
+    nothing = nodes.add("ReduceSum", nodes.add("Sub", flat, flat), _whole(1), keepdims=1)
+    return nodes.add("Unsqueeze", nodes.add("IsNaN", nothing), _whole(2))
 
 
 def _by_position(nodes: _Nodes, name: str, channels: int) -> str:
@@ -151,9 +162,8 @@ def _suppressed(
     scores = nodes.add("Where", _counts(nodes, boxes, scores, options.score), scores, _real(0))
     flat = nodes.add("Reshape", scores, _whole(0, -1))
     if places * classes > options.candidates:
-        best, _ = nodes.several("TopK", 2, flat, _whole(options.candidates), axis=1)
-        least = nodes.add("Gather", best, _whole(options.candidates - 1), axis=1)
-        flat = nodes.add("Where", nodes.add("GreaterOrEqual", flat, least), flat, _real(0))
+        best, order = nodes.several("TopK", 2, flat, _whole(options.candidates), axis=1)
+        flat = nodes.add("ScatterElements", nodes.add("Mul", flat, _real(0)), order, best, axis=1)
         scores = nodes.add("Reshape", flat, _whole(0, places, classes))
     # The operator gives a list of (image, class, place). Their scores, in a tensor that is 0 elsewhere, are ranked.
     by_class = nodes.add("Transpose", scores, perm=[0, 2, 1])

@@ -12,7 +12,8 @@ Two kinds of heads are known by their names:
   ``distances`` (N, A, 4) from their middles in their widths and heights (Tian et al. 2019). ``centerness`` (N, A, 1) is
   a logit whose probability the scores are multiplied with, and the square root taken.
 
-The common form is (N, positions, 4 + classes): corners in pixels, then a logit for each class.
+The common form is (N, positions, 4 + classes): corners in pixels, then a logit for each class. All of an image's are
+NaN where one of its outputs that are used is not finite.
 """
 
 from __future__ import annotations
@@ -68,6 +69,22 @@ def has_anchors(names: Iterable[str]) -> bool:
     return {ANCHORS, SCORES} <= names and bool({DELTAS, DISTANCES} & names)
 
 
+def used(names: Iterable[str]) -> list[str]:
+    """Return which outputs the common form is made of.
+
+    Raises:
+        ModelError: they are of no known head.
+    """
+    names = list(names)
+    if has_anchors(names):
+        places = DISTANCES if DISTANCES in names else DELTAS
+        scales = [SCALES] if SCALES in names and places == DELTAS else []
+        return [ANCHORS, SCORES, places, *scales, *([CENTERNESS] if CENTERNESS in names else [])]
+    if not (found := strides(names)):
+        raise ModelError(f"the network gives {', '.join(names)}; a detector gives {EXPECTED}")
+    return [f"{kind}{stride}" for stride in found for kind in (BOX, CLS)]
+
+
 def has_scores(name: str) -> bool:
     """Return whether the output ``name`` holds logits."""
     return name.startswith(CLS) or name in (SCORES, CENTERNESS, LOGITS)
@@ -79,21 +96,25 @@ def merged(outputs: Arrays, classes: int) -> Floats:
     Raises:
         ModelError: they are of no known head.
     """
-    if has_anchors(outputs):
-        return _with_anchors(outputs, classes)
-    levels = [
-        np.concatenate([_corners(outputs[f"{BOX}{stride}"], stride), _by_position(outputs[f"{CLS}{stride}"])], 2)
-        for stride in strides(outputs)
-    ]
-    if not levels:
-        raise ModelError(f"the network gives {', '.join(outputs)}; a detector gives {EXPECTED}")
-    return np.concatenate(levels, 1).astype(np.float32)
+    finite = np.all([np.isfinite(outputs[name]).reshape(len(outputs[name]), -1).all(1) for name in used(outputs)], 0)
+    with np.errstate(invalid="ignore", over="ignore"):
+        found = _with_anchors(outputs, classes) if has_anchors(outputs) else _of_maps(outputs)
+    found[~finite] = np.nan
+    return found
 
 
 def middles(height: int, width: int, stride: int) -> Floats:
     """Return the middles (height · width, 2) of a map's cells in pixels, x before y, row by row."""
     y, x = np.mgrid[:height, :width].astype(np.float32)
     return np.stack([x.ravel() + 0.5, y.ravel() + 0.5], 1) * stride
+
+
+def _of_maps(outputs: Arrays) -> Floats:
+    levels = [
+        np.concatenate([_corners(outputs[f"{BOX}{stride}"], stride), _by_position(outputs[f"{CLS}{stride}"])], 2)
+        for stride in strides(outputs)
+    ]
+    return np.concatenate(levels, 1).astype(np.float32)
 
 
 def _by_position(maps: NDArray[Any]) -> NDArray[Any]:

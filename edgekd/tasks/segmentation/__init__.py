@@ -246,6 +246,11 @@ class Segmentation:
 
         return score.with_classes(model)
 
+    def same_decoded(self, rows: NDArray[Any], outputs: Arrays, rounding: float) -> tuple[NDArray[np.bool_], int]:
+        from edgekd.tasks.segmentation import score
+
+        return score.same_classes(rows, outputs[LOGITS], rounding)
+
     def details(self, outputs: Arrays, targets: Arrays) -> MaskDetails:
         from edgekd.tasks.segmentation import evidence
 

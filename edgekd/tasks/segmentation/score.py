@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgekd.errors import ModelError
 from edgekd.formatting import percent
 from edgekd.tasks.segmentation.masks import IGNORED, palette, png, resized
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 # Of pixels whose logits are not finite. No class has this number, so they are never predicted correctly.
 NO_CLASS = IGNORED
+# Of the operators that decode inside a file, as they are written here.
+LEAST_OPSET = 13
 # Of a sample's pixels, the share that two networks predict alike from which on they agree.
 AGREEING = 0.99
 
@@ -85,23 +88,55 @@ def decode(logits: NDArray[Any]) -> MaskPredictions:
 
 
 def with_classes(model: ModelProto) -> ModelProto:
-    """Return a copy of ``model`` with the one output ``classes`` (N, H, W), uint8, in place of its one of logits."""
-    from onnx import ModelProto, TensorProto, helper
+    """Return a copy of ``model`` with the one output ``classes`` (N, H, W), uint8, in place of its one of logits.
+
+    Classes are those of :func:`decode`, :data:`NO_CLASS` where logits are not finite.
+
+    Raises:
+        ModelError: the file is of an opset below 13.
+    """
+    from onnx import ModelProto, TensorProto, helper, numpy_helper
+
+    if (opset := next((each.version for each in model.opset_import if not each.domain), 0)) < LEAST_OPSET:
+        raise ModelError(f"masks are decoded in files of opset {LEAST_OPSET} or above, not of {opset}: export it again")
 
     found = ModelProto()
     found.CopyFrom(model)
     [logits] = found.graph.output
     sizes = [each.dim_param or each.dim_value or None for each in logits.type.tensor_type.shape.dim]
-    output, largest = "classes", "classes/largest"
+    output, parts = "classes", ("largest", "index", "difference", "sum", "lost", "axes", "none")
+    largest, index, difference, total, lost, axes, none = (f"{output}/{part}" for part in parts)
     found.graph.node.extend(
-        [
-            helper.make_node("ArgMax", [logits.name], [largest], name="classes/ArgMax", axis=1, keepdims=0),
-            helper.make_node("Cast", [largest], [output], name="classes/Cast", to=TensorProto.UINT8),
-        ]
+        helper.make_node(operator, inputs, [given], name=f"{output}/{operator}", **attributes)
+        for operator, inputs, given, attributes in (
+            ("ArgMax", [logits.name], largest, {"axis": 1, "keepdims": 0}),
+            ("Cast", [largest], index, {"to": TensorProto.UINT8}),
+            ("Sub", [logits.name] * 2, difference, {}),  # NaN where a logit is not finite, else 0
+            ("ReduceSum", [difference, axes], total, {"keepdims": 0}),
+            ("IsNaN", [total], lost, {}),
+            ("Where", [lost, none, index], output, {}),
+        )
     )
+    constants: dict[str, NDArray[Any]] = {axes: np.array([1], np.int64), none: np.array(NO_CLASS, np.uint8)}
+    found.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
     del found.graph.output[:]
     found.graph.output.append(helper.make_tensor_value_info(output, TensorProto.UINT8, [sizes[0], *sizes[2:]]))
     return found
+
+
+def same_classes(rows: Masks, logits: NDArray[Any], rounding: float) -> tuple[NDArray[np.bool_], int]:
+    """Return in which samples (N,) ``rows`` (N, H, W) are the classes of ``logits``, and how many pixels were compared.
+
+    Where the two largest logits differ by ``rounding`` or less, either is right, and is not compared.
+    """
+    expected = decode(logits).classes
+    if rows.shape != expected.shape:
+        return np.zeros(len(logits), bool), 0
+    with np.errstate(invalid="ignore"):
+        best = np.partition(logits, -2, axis=1)[:, -2:] if logits.shape[1] > 1 else None
+        compared = (expected == NO_CLASS) | (best is None or best[:, 1] - best[:, 0] > rounding)
+    found: NDArray[np.bool_] = ((rows == expected) | ~compared).all((1, 2))
+    return found, int(compared.sum())
 
 
 def of_rows(rows: NDArray[Any], count: int) -> MaskPredictions:

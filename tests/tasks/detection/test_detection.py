@@ -217,11 +217,23 @@ def test_a_file_that_suppresses_boxes_gives_those_of_the_decoder(family):
         expected = task.to_rows(outputs)[:, : found.shape[1]]
         assert (expected[..., 5] >= 0).sum() > 10
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
-        assert task.agree(task.from_rows(found), task.decode(outputs)).all()
-    broken = {name: np.where(np.arange(3).reshape(-1, *[1] * (each.ndim - 1)) == 1, np.nan, each).astype(np.float32)
-              for name, each in outputs.items()}  # fmt: skip
-    [rows] = session.run(["detections"], dict(zip(names, broken.values(), strict=True)))
-    assert (rows[1, :, 5] == -1).all() and (rows[[0, 2]] == found[[0, 2]]).all()
+        alike, compared = task.same_decoded(found, outputs, 1e-3)
+        assert alike.all() and compared == (expected[..., 5] >= 0).sum()
+    for name, each in outputs.items():
+        for value in (np.nan, np.inf, -np.inf):
+            broken = {**outputs, name: each.copy()}
+            broken[name][1].flat[-1] = value
+            [rows] = session.run(["detections"], dict(zip(names, broken.values(), strict=True)))
+            assert (rows[1, :, 5] == -1).all() and (rows[[0, 2]] == found[[0, 2]]).all()
+            np.testing.assert_array_equal(rows[1], task.to_rows(broken)[1, : rows.shape[1]])
+    for changed in (
+        found * (1, 1, 1, 1, 0.9, 1),
+        found + np.array([0.1, 0, 0, 0, 0, 0]),
+        found * (1, 1, 1, 1, 1, 0),
+        found[:, 5:],
+    ):
+        assert not task.same_decoded(changed, outputs, 1e-3)[0].any()
+    assert not task.same_decoded(found[..., :5], outputs, 1e-3)[0].any()
     with pytest.raises(ModelError, match="opset 13 or above, not of 12"):
         model.opset_import[0].version = 12
         task.decoded_graph(model)

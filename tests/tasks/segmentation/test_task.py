@@ -3,6 +3,8 @@ from io import BytesIO
 
 import numpy as np
 import pytest
+from onnx import TensorProto, checker, helper
+from onnxruntime import InferenceSession
 from PIL import Image
 
 from edgekd.errors import DataError, ModelError
@@ -107,6 +109,28 @@ def test_what_is_not_finite_agrees_with_nothing():
     _, logits = drawn(3)
     logits[1] = np.nan
     assert TASK.agree(TASK.decode({"logits": logits}), TASK.decode({"logits": logits})).tolist() == [True, False, True]
+
+
+def test_a_file_that_decodes_gives_the_same_classes():
+    _, logits = drawn(3)
+    logits[1, 0, 0, 0], logits[1, 1, 1, 1], logits[2, 2, 2, 2] = np.nan, np.inf, -np.inf
+    logits[0, :, 3, 3] = 0
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", *logits.shape[1:]]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "logits", values[:1], values[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    written = TASK.decoded_graph(model)
+    checker.check_model(written, full_check=True)
+    session = InferenceSession(written.SerializeToString(), providers=["CPUExecutionProvider"])
+    [rows] = session.run(["classes"], {"x": logits})
+    assert (rows == TASK.decode({"logits": logits}).classes).all() and (rows == 255).sum() == 3
+    alike, compared = TASK.same_decoded(rows, {"logits": logits}, 1e-3)
+    assert alike.all() and compared == rows.size - 1
+    rows[0, 3, 3], rows[1, 0, 0], rows[2, 5, 5] = 1, 0, (rows[2, 5, 5] + 1) % CLASSES
+    assert TASK.same_decoded(rows, {"logits": logits}, 1e-3)[0].tolist() == [True, False, False]
+    assert not TASK.same_decoded(rows[:, 1:], {"logits": logits}, 1e-3)[0].any()
+    with pytest.raises(ModelError, match="opset 13 or above, not of 12"):
+        model.opset_import[0].version = 12
+        TASK.decoded_graph(model)
 
 
 def test_what_is_settled_agrees():
