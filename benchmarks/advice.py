@@ -67,9 +67,8 @@ def followed(name: str, recipe: Path, settings: Settings, budget: Settings, fold
     first = ran(["edgekd", "run", recipe.name, *words], recipe, folder)
     steps = next_steps(first)
     found = {"case": name, "first": checks(first), "advice": [str(each) for each in steps.advice] if steps else []}
-    if steps is None:
+    if steps is None or steps.command is None:  # nothing to advise, or by hand alone
         return {**found, "command": None, "then": []}
-    assert steps.command, "the first advice is for hand"
     say(f"{name}: {steps.command}")
     return {**found, "command": steps.command, "then": checks(ran(shlex.split(steps.command), recipe, folder))}
 

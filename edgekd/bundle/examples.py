@@ -34,8 +34,7 @@ def examples(manifest: Manifest, task: Task) -> list[Example]:
 
 def code_of(task: Task, language: Language, kind: str, outputs: Sequence[Tensor]) -> str:
     """Return the task's own lines of a program, none where it has none for inputs of this ``kind``."""
-    code = task.code(language, [each.name for each in outputs])
-    return "" if kind != "image" and PLACES in code else code.strip()
+    return task.code(language, [each.name for each in outputs], kind == "image").strip()
 
 
 def program(manifest: Manifest, task: Task, language: Language, code: str) -> str:

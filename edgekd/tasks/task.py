@@ -222,7 +222,7 @@ class Task(Protocol):
     def describe_outputs(self) -> str:
         """Return how outputs are decoded, for the readers of a model card: plain words on one line."""
 
-    def code(self, language: Language, outputs: Sequence[str] = ("logits",)) -> str:
+    def code(self, language: Language, outputs: Sequence[str] = ("logits",), of_image: bool = True) -> str:
         """Return the lines of a program that print the prediction of one sample; none where there is no program.
 
         They stand on model cards, where ``labels`` are known and the array ``logits``, or of a task that decodes
@@ -231,6 +231,7 @@ class Task(Protocol):
 
         Args:
             outputs: the names of the file's outputs.
+            of_image: False where inputs come from no image file: places then stay in the network's units.
         """
 
     def sample_predictions(

@@ -157,6 +157,7 @@ CASES = {
     "values": (GREY, Regression(("width", "height", "depth"), (1.0, 0.0, -3.0), (0.5, 2.0, 1.5)), 1),
     "vector": (VECTOR, Classification(LABELS), "N"),
     "points": (LETTERBOX, Keypoints(("nose", "left eye"), (6.0, 8.0, 5.0, 3.0), (2.0, 1.5, 1.0, 3.0)), "N"),
+    "points of a vector": (VECTOR, Keypoints(("nose", "left eye"), (6.0, 8.0, 5.0, 3.0), (2.0, 1.5, 1.0, 3.0)), "N"),
     "masks": (LETTERBOX, Segmentation(LABELS), "N"),
     "masks, stretched": (COLOUR, Segmentation(LABELS), 2),
     "boxes": (LETTERBOX, Detection(LABELS, iou=0.3), "N"),

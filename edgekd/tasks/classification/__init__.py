@@ -181,7 +181,7 @@ class Classification(WholeNumbers):
     def describe_outputs(self) -> str:
         return "one logit per class"
 
-    def code(self, language: Language, outputs: Sequence[str] = (LOGITS,)) -> str:
+    def code(self, language: Language, outputs: Sequence[str] = (LOGITS,), of_image: bool = True) -> str:
         from edgekd.tasks.classification import score
 
         return score.CODE[language]

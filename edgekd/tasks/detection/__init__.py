@@ -325,10 +325,10 @@ class Detection:
             f"{self.detections} an image; act on those from {self.threshold:g} on"
         )
 
-    def code(self, language: Language, outputs: Sequence[str] = (LOGITS,)) -> str:
+    def code(self, language: Language, outputs: Sequence[str] = (LOGITS,), of_image: bool = True) -> str:
         from edgekd.tasks.detection import code
 
-        return code.python(outputs, self._options) if language == "python" else ""
+        return code.python(outputs, self._options) if language == "python" and of_image else ""
 
     def sample_predictions(
         self, predictions: DetectedBoxes, top: int = 3, geometry: Sequence[Geometry] | None = None

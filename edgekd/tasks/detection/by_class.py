@@ -125,6 +125,8 @@ class DetectionByClass(ReportPart):
         return found
 
     def panel(self) -> Panel:
+        # Pictures of earlier reports are of other colours, and show the objects in both.
+        is_layered = all(each.actual for each in self.examples)
         return panel_of_shares(
             self,
             self.changed,
@@ -135,8 +137,8 @@ class DetectionByClass(ReportPart):
             count=Column("Objects", lambda each: str(each.n)),
             further=(self._at_threshold(),),
             shots=[shot for each in self.examples for shot in self._shots(each)],
-            legend=LEGEND,
-            colours=COLOURS,
+            legend=LEGEND if is_layered else f"{LEGEND[:-1]}.",
+            colours=COLOURS if is_layered else (),
         )
 
     def _shots(self, each: BoxExample) -> list[Shot]:

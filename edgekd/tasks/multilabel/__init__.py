@@ -240,7 +240,7 @@ class Multilabel(WholeNumbers):
             f"{thresholds}"
         )
 
-    def code(self, language: Language, outputs: Sequence[str] = (LOGITS,)) -> str:
+    def code(self, language: Language, outputs: Sequence[str] = (LOGITS,), of_image: bool = True) -> str:
         from edgekd.tasks.multilabel import score
 
         return score.code(language, self._thresholds)

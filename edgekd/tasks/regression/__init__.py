@@ -268,7 +268,7 @@ class Regression:
         values = ", ".join(f"{name} {mean:.6g} + {deviation:.6g} × output" for name, mean, deviation in parts)
         return f"one standardised number per value: {values}"
 
-    def code(self, language: Language, outputs: Sequence[str] = (LOGITS,)) -> str:
+    def code(self, language: Language, outputs: Sequence[str] = (LOGITS,), of_image: bool = True) -> str:
         from edgekd.tasks.regression import score
 
         return score.code(language, *self._scale)

@@ -142,10 +142,10 @@ class Keypoints(Regression):
             "decoder's mean + deviation × output"
         )
 
-    def code(self, language: Language, outputs: Sequence[str] = (LOGITS,)) -> str:
+    def code(self, language: Language, outputs: Sequence[str] = (LOGITS,), of_image: bool = True) -> str:
         from edgekd.tasks.regression import points
 
-        return points.code(language, *self._scale)
+        return points.code(language, *self._scale, of_image)
 
     def sample_predictions(  # type: ignore[override]
         self, predictions: PointPredictions, top: int = 3, geometry: Sequence[Geometry] | None = None

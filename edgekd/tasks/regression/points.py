@@ -37,7 +37,7 @@ mean = [{mean}]
 deviation = [{deviation}]
 places = [middle + scale * output for output, middle, scale in zip(logits, mean, deviation)]
 for label, x, y in zip(labels, places[::2], places[1::2]):
-    print(label, (x - left) / across, (y - top) / down)
+    print(label, {x}, {y})
 """
 CPP = """\
 const double mean[] = {{{mean}}};
@@ -45,7 +45,7 @@ const double deviation[] = {{{deviation}}};
 for (size_t i = 0; i < labels.size(); i++) {{
   const double x = mean[2 * i] + deviation[2 * i] * logits[2 * i];
   const double y = mean[2 * i + 1] + deviation[2 * i + 1] * logits[2 * i + 1];
-  std::printf("%s %g %g\\n", labels[i].c_str(), (x - left) / across, (y - top) / down);
+  std::printf("%s %g %g\\n", labels[i].c_str(), {x}, {y});
 }}
 """
 
@@ -254,8 +254,9 @@ def sample_predictions(
     ]  # fmt: skip
 
 
-def code(language: Language, mean: Sequence[float], deviation: Sequence[float]) -> str:
-    """Return the lines that print each point in pixels of the file."""
+def code(language: Language, mean: Sequence[float], deviation: Sequence[float], of_image: bool = True) -> str:
+    """Return the lines that print each point, of an image in pixels of its file."""
     numbers = {"mean": mean, "deviation": deviation}
     written = {name: ", ".join(repr(float(each)) for each in values) for name, values in numbers.items()}
-    return {"python": PYTHON, "cpp": CPP}[language].format(**written)
+    place = {"x": "(x - left) / across", "y": "(y - top) / down"} if of_image else {"x": "x", "y": "y"}
+    return {"python": PYTHON, "cpp": CPP}[language].format(**written, **place)

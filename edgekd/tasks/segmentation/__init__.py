@@ -289,10 +289,10 @@ class Segmentation:
             "larger than the logits, that of the nearest position"
         )
 
-    def code(self, language: Language, outputs: Sequence[str] = (LOGITS,)) -> str:
+    def code(self, language: Language, outputs: Sequence[str] = (LOGITS,), of_image: bool = True) -> str:
         from edgekd.tasks.segmentation import score
 
-        return score.CODE[language]
+        return score.CODE[language] if of_image else ""
 
     def sample_predictions(
         self, predictions: MaskPredictions, top: int = 3, geometry: Sequence[Geometry] | None = None

@@ -83,6 +83,9 @@ def test_a_class_that_is_dead_is_named():
         assert ((0x56, 0xB4, 0xE9, 255) in inks) == (not shot.caption.startswith("objects"))
     without = TASK.breakdown(*both, targets, "ONNX Runtime")
     assert without.changed == told.changed and {shot.photo for shot in without.panel().shots} == {None}
+    bare = [each.model_copy(update={"actual": None}) for each in without.examples]
+    earlier = without.model_copy(update={"examples": tuple(bare)}).panel()
+    assert len(without.panel().colours) == 3 and earlier.colours == () and earlier.legend.endswith("threshold.")
     again = TASK.breakdown_from_json(told.to_json())
     assert again.lost() == told.lost() and again.score_moved < 0
 
