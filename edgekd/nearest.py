@@ -19,15 +19,19 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def among(name: str, known: Iterable[str], everywhere: str = "") -> str:
-    """Return `` (did you mean 'x'?); known: x, y, z`` for a message: all of few names, of many the nearest five.
+    """Return `` (did you mean 'x'?); known: x, y, z`` for a message.
+
+    Of many names it lists none if one is close, and the nearest five if none is.
 
     Args:
         everywhere: says where all of many names are, as ``'edgekd recipe schema' lists all``.
     """
     names = list(known)
-    likest = get_close_matches(name, names, n=NEAREST, cutoff=0) if len(names) > FEW else []
-    ordered = [*likest, *(each for each in names if each not in likest)]
-    return f"{nearest(name, names)}; known: {listed(ordered, everywhere)}"
+    near = nearest(name, names)
+    if len(names) <= FEW:
+        return f"{near}; known: {', '.join(names)}"
+    likest = get_close_matches(name, names, n=NEAREST, cutoff=0)
+    return near or f"; known: {listed([*likest, *(each for each in names if each not in likest)], everywhere)}"
 
 
 def listed(names: Sequence[str], everywhere: str = "") -> str:

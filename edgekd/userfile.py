@@ -40,7 +40,8 @@ def load_function(reference: str, error: type[EdgekdError]) -> Callable[..., Any
         raise error(f"{path} fails when it is loaded: {type(cause).__name__}: {cause}") from cause
     function = getattr(module, name, None)
     if not callable(function):
-        defined = [key for key, value in vars(module).items() if inspect.isfunction(value)]
+        own = (key for key, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__)
+        defined = [key for key in own if callable(getattr(module, key))]
         raise error(
             f"{path} has no function {name!r}{nearest(name, defined)}; it defines: {', '.join(defined) or 'none'}"
         )

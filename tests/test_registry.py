@@ -19,15 +19,15 @@ def test_an_unknown_name_says_what_is_known():
     assert str(error.value) == "unknown colour 'gren' (did you mean 'green'?); known: blue, green"
 
 
-def test_of_many_names_the_nearest_are_listed():
+def test_of_many_names_the_nearest_are_listed_where_none_is_close():
     many = {f"layer{number}": number for number in range(20)} | {"depth": 1}
     assert among("deph", ["depth", "width"]) == " (did you mean 'depth'?); known: depth, width"
-    said = among("layer77", many, "'edgekd list' has all")
-    assert said.startswith(" (did you mean 'layer7'?); known: layer7, layer17, ")
+    said = among("77", many, "'edgekd list' has all")
+    assert said.startswith("; known: layer7, layer17, ")
     assert said.endswith(" and 16 others ('edgekd list' has all)") and said.count(",") == 4
     registry: Registry[int] = Registry("layer")
     registry.update(many)
-    with pytest.raises(EdgekdError, match="^unknown layer 'deph' .did you mean 'depth'.*; known: depth, .* 16 others$"):
+    with pytest.raises(EdgekdError, match="^unknown layer 'deph' .did you mean 'depth'..$"):
         registry.find("deph")
 
 

@@ -70,7 +70,7 @@ class Data(Section):
         if source in SOURCES or FUNCTION.fullmatch(source):
             return source
         known = among(source, SOURCES, "docs/recipes.md has all")
-        raise Mistake(f"unknown source {source!r}{known}, or 'path.py:function'")
+        raise Mistake(f"unknown source {source!r}{known}; your own is written path.py:function")
 
     @model_validator(mode="after")
     def consistent(self) -> Self:

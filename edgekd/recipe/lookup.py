@@ -80,29 +80,30 @@ def _why_no_function(reference: str) -> str | None:
     if why := _why_not_there(path, is_file=True):
         return why
     try:
-        defined = _defined(ast.parse(path.read_bytes()))
+        names, defined = _names_in(ast.parse(path.read_bytes()))
     except (SyntaxError, ValueError, OSError) as error:
         return f"{path} is no Python file that can be read: {error}"
-    if defined is None or name in defined:
+    if names is None or name in names:
         return None
     return (
         f"{path} has no function {name!r}{nearest(name, defined)}; it defines: {', '.join(sorted(defined)) or 'none'}"
     )
 
 
-def _defined(tree: ast.Module) -> set[str] | None:
-    """The names that a module has when it is loaded, or None where another module decides."""
+def _names_in(tree: ast.Module) -> tuple[set[str] | None, set[str]]:
+    """The names that a module has when it is loaded, None where another decides; and its own functions and classes."""
     names: set[str] = set()
+    defined: set[str] = set()
     waiting: list[ast.AST] = list(tree.body)
     for node in waiting:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            names.add(node.name)
+            defined.add(node.name)
         elif isinstance(node, ast.Import | ast.ImportFrom):
             if any(alias.name == "*" for alias in node.names):
-                return None
+                return None, defined
             names |= {alias.asname or alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             names.add(node.id)
         else:
             waiting.extend(ast.iter_child_nodes(node))
-    return names
+    return names | defined, defined

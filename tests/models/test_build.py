@@ -33,10 +33,7 @@ def user_file(tmp_path: Path) -> Path:
 
 
 def test_an_unknown_name():
-    assert complaint("resnet-20") == (
-        "unknown model 'resnet-20' (did you mean 'resnet20'?); "
-        "known: resnet20, resnet32, resnet110, resnet8, resnet56 and 5 others"
-    )
+    assert complaint("resnet-20") == ("unknown model 'resnet-20' (did you mean 'resnet20'?)")
 
 
 def test_an_unknown_argument():
@@ -91,6 +88,5 @@ def test_a_users_function_that_fails(user_file):
 
 def test_a_users_function_that_is_not_there(user_file):
     assert complaint(f"{user_file}:mke") == (
-        f"{user_file} has no function 'mke' (did you mean 'make'?); "
-        "it defines: dataclass, make, everything, text, fails"
+        f"{user_file} has no function 'mke' (did you mean 'make'?); it defines: Size, make, everything, text, fails"
     )

@@ -47,8 +47,7 @@ def test_check_goes_on_after_a_mistake(write: Write) -> None:
     assert result.stdout.startswith("ok  small  (2 stages: distill -> prune)\ntarget   cpu: ")
     assert isinstance(result.exception, RecipeError)
     assert str(result.exception).splitlines() == [
-        "bad.yaml:8: sed: unknown key (did you mean 'seed'?); known: seed, stages, student, extends, task and 6 others "
-        "('edgekd recipe schema' lists all)",
+        "bad.yaml:8: sed: unknown key (did you mean 'seed'?)",
         "none.yaml: no such file",
     ]
 

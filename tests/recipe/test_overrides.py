@@ -75,13 +75,11 @@ def test_paths_are_relative_to_the_current_directory(write: Write, tmp_path: Pat
         ("a..b=3", "--set a..b=3: expected KEY=VALUE, e.g. --set distill.epochs=2"),
         (
             "prnue.macs=1",
-            "--set prnue.macs=1: unknown key 'prnue' (did you mean 'prune'?); known: prune, name, budget, targets, "
-            "student and 9 others ('edgekd recipe schema' lists all)",
+            "--set prnue.macs=1: unknown key 'prnue' (did you mean 'prune'?)",
         ),
         (
             "prune.mcas=0.4",
-            "--set prune.mcas=0.4: stages.1.prune.mcas: unknown key (did you mean 'macs'?); known: macs, ema, params, "
-            "epochs, lr_decay and 36 others ('edgekd recipe schema' lists all)",
+            "--set prune.mcas=0.4: stages.1.prune.mcas: unknown key (did you mean 'macs'?)",
         ),
         (
             "quantize.epochs=1",

@@ -106,10 +106,10 @@ def test_every_mistake_is_found_before_anything_is_loaded(write: Write) -> None:
         open_space(write(wrong))
     found = str(error.value).splitlines()
     for message in (
-        "r.yaml:6: student.model: unknown model 'resnet9' (did you mean 'resnet8'?); known: ",
-        "r.yaml:8: stages.0.distill.method: unknown distillation method 'fitnt' (did you mean 'fitnet'?); known: ",
+        "r.yaml:6: student.model: unknown model 'resnet9' (did you mean 'resnet8'?)",
+        "r.yaml:8: stages.0.distill.method: unknown distillation method 'fitnt' (did you mean 'fitnet'?)",
         "r.yaml:9: stages.1.prune.macs: expected a number above 0 and below 1, got 1.5",
-        "r.yaml:9: stages.1.prune.latncy: unknown key (did you mean 'latency'?); known: ",
+        "r.yaml:9: stages.1.prune.latncy: unknown key (did you mean 'latency'?)",
     ):
         assert len([line for line in found if line.startswith(message)]) == 1
     assert len(found) == 4

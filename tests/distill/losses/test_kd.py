@@ -78,7 +78,5 @@ def test_temperatures_that_cannot_be(temperature):
 
 
 def test_an_unknown_method():
-    with pytest.raises(
-        TrainingError, match=r"^unknown distillation method 'kdd' \(did you mean 'd?kd'\?\); known: .*kd"
-    ):
+    with pytest.raises(TrainingError, match=r"^unknown distillation method 'kdd' \(did you mean 'd?kd'\?\)"):
         LOSSES.find("kdd")

@@ -48,5 +48,5 @@ def test_all_of_them_are_there():
 def test_unknown_names():
     with pytest.raises(ModelError, match=r"^unknown reduction 'average'; known: first, max, mean, product, sum$"):
         build_importance("taylor", "average")
-    with pytest.raises(ModelError, match=r"^unknown importance 'tailor' \(did you mean 'taylor'\?\); known: taylor, "):
+    with pytest.raises(ModelError, match=r"^unknown importance 'tailor' \(did you mean 'taylor'\?\)"):
         build_importance("tailor")
