@@ -170,7 +170,8 @@ def _wait(folder: Path, activity: str, timeout_s: float | None, handles: list[in
                 f"that process, or set {SETTING}={OFF} to measure beside it"
             )
         if waited > SAY_AFTER_S:
-            _say_once(logging.INFO, f"waiting for {described(folder / taken)}, which is {theirs}")
+            whom = f"{described(folder / taken)}, which is {theirs}"
+            _say_once(logging.INFO, f"waiting for {whom}; {SETTING}={OFF} goes on without waiting")
         time.sleep(POLL_S)
 
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from edgekd.children import START
 from edgekd.machine_lock.files import EXCLUSIVE, LOCK, SHARED, open_and_lock
-from edgekd.machine_lock.holders import command_of, holders
+from edgekd.machine_lock.holders import command_of, described, holders, starter
 from tests.machine_lock.processes import Another
 
 
@@ -58,6 +59,27 @@ def test_holders_are_named_by_their_command(tmp_path, monkeypatch):
     monkeypatch.setenv("EDGEKD_MACHINE_LOCK", str(tmp_path))
     with Another("training").must_be_in() as one, Another("training").must_be_in() as two:
         assert holders(tmp_path / LOCK) == sorted([one.pid, two.pid])
-        assert command_of(one.pid).startswith("-c ") and len(command_of(one.pid)) == 80
+        assert command_of(one.pid).endswith(" -c …")
     assert holders(tmp_path / LOCK) == holders(tmp_path / "none") == []
-    assert command_of(one.pid) == "a process that has ended"
+    assert command_of(one.pid) == ""
+    assert described(tmp_path / LOCK) == "another process"
+
+
+def test_a_helper_is_named_by_the_command_that_started_it(monkeypatch):
+    """Processes and their parents as the system would tell of them."""
+    told = {
+        7: ["/usr/bin/python3", "/venv/bin/edgekd", "fit", "r.yaml"],
+        8: ["/usr/bin/python3", "-c", START, "edgekd.search.worker"],
+        9: ["/usr/bin/python3", "-c", START, "edgekd.agent", "child"],
+        10: [],
+    }
+    monkeypatch.setattr("edgekd.machine_lock.holders._words_of", told.__getitem__)
+    monkeypatch.setattr("edgekd.machine_lock.holders._parent_of", {9: 8, 8: 7}.__getitem__)
+    for pid in (9, 8, 7):
+        monkeypatch.setattr("edgekd.machine_lock.holders.holders", lambda path, pid=pid: [pid])
+        assert described(Path()) == "'edgekd fit r.yaml' (pid 7)"
+    monkeypatch.setattr("edgekd.machine_lock.holders.holders", lambda path: [10, 7])
+    assert described(Path()) == "a process that is ending (pid 10) and 1 more"
+    # Its starter has ended, and the system's first process has it.
+    monkeypatch.setattr("edgekd.machine_lock.holders._parent_of", {9: 1}.__getitem__)
+    assert command_of(starter(9)) == "edgekd"
