@@ -25,7 +25,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 @app.command()
 def check(recipes: Files, overrides: Set = [], as_json: Json = False) -> None:  # noqa: B006
-    """Check that recipes can run, and list every mistake."""
+    """List every mistake in recipes. 'edgekd run --dry-run' tries their data and networks too."""
     documents, mistakes = [], []
     for path in recipes:
         try:

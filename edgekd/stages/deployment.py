@@ -34,6 +34,7 @@ class Deployment:
         trained: the profile that the network is quantised by, or None where no stage quantises it.
         precision: int8 or float32.
         channels: the multiple of channels that is fastest.
+        files: the profiles of all targets' files, for messages.
     """
 
     device: str
@@ -44,9 +45,11 @@ class Deployment:
     trained: str | None
     precision: str
     channels: int
+    files: tuple[str, ...] = ()
 
     def to_json(self) -> JsonObject:
-        return asdict(self)
+        # Without what only messages say, so that it decides no content key.
+        return {name: value for name, value in asdict(self).items() if name != "files"}
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ def deployment(recipe: Surroundings) -> Deployment:
         trained=trained,
         precision="int8" if trained else "float32",
         channels=PROFILES.find(trained or file_profile(target)).channels,
+        files=tuple(dict.fromkeys(map(file_profile, recipe.targets))),
     )
 
 

@@ -127,9 +127,13 @@ def test_a_pruning_that_cannot_be_is_found_before_training(tmp_path, settings, r
 def test_a_share_out_of_reach_tells_where_the_multiples_of_widths_come_from(tmp_path):
     path = write_recipe(tmp_path)
     settings = ["prune.macs=0.2", "targets=[{device: orin, runtime: tensorrt}]"]
-    said = r"multiples of 32 the least is \d+%; raise the target or max_ratio, or lower round_to. Multiples of 32 "
-    said += r"are the default for tensorrt, whose kernels they fill; 'round_to: 8' in this stage allows more widths$"
-    with pytest.raises(EdgekdError, match=said):
+    said = r"multiples of 32 the least is \d+%; raise the target or max_ratio, or lower round_to; your targets"
+    block, way_out = r" widths are multiples of 32 \(TensorRT's block\)", ": add 'round_to: 8' to this stage$"
+    with pytest.raises(EdgekdError, match=f"{said}'{block}{way_out}"):
+        plan(load_recipe(path, ["prune.round_to=null", *settings]))
+    settings[1] = "targets=[{device: cpu}, {device: orin, runtime: tensorrt}]"
+    shared = rf"{said} \(ONNX Runtime, TensorRT\) share one training, whose{block}{way_out}"
+    with pytest.raises(EdgekdError, match=shared):
         plan(load_recipe(path, ["prune.round_to=null", *settings]))
     with pytest.raises(EdgekdError, match=r"multiples of 64 the least is \d+%; raise the target or .* round_to$"):
         plan(load_recipe(path, ["prune.round_to=64", *settings]))

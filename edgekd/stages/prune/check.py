@@ -1,11 +1,12 @@
 """A check before any training that a pruning can reach its goal."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
 from edgekd.errors import RecipeError
 from edgekd.models import count_macs
+from edgekd.profiles import PORTABLE, PROFILES, runtime_of
 from edgekd.prune import IMPORTANCES
 from edgekd.prune.budget import must_reach
 from edgekd.prune.counts import COUNTS
@@ -61,11 +62,24 @@ def explain_multiples(stage: Prune, deployed: Deployment) -> Iterator[None]:
     except UnreachableShare as error:
         if stage.round_to is not None:
             raise
-        step, profile = deployed.channels, deployed.trained or deployed.file
         raise UnreachableShare(
-            f"{error}. Multiples of {step} are the default for {profile}, whose kernels they fill; "
-            f"'round_to: {max(1, step // 4)}' in this stage allows more widths"
+            f"{error}; {_why_multiples(deployed)}: add 'round_to: {max(1, deployed.channels // 4)}' to this stage"
         ) from error
+
+
+def _why_multiples(deployed: Deployment) -> str:
+    trained = deployed.trained or deployed.file
+    served = deployed.files if trained == PORTABLE.name else (trained,)
+    widest = [each for each in served if PROFILES.find(each).channels == deployed.channels]
+    block = f" ({' and '.join(_titles(widest))}'s block)" if widest else ""
+    multiples = f"widths are multiples of {deployed.channels}{block}"
+    if len(served) < 2:
+        return f"your targets' {multiples}"
+    return f"your targets ({', '.join(_titles(served))}) share one training, whose {multiples}"
+
+
+def _titles(profiles: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(runtime.title for each in profiles if (runtime := runtime_of(each))))
 
 
 def _prunable(stage: Prune, trial: Trial) -> Prunable:

@@ -209,7 +209,7 @@ class _Pruning:
                 seconds=section.sensitivity,
                 cache=cache_folder() / "sensitivity",
                 latency=latency,
-                latency_setting=canonical_json([asdict(self.job.needs), machine]).decode(),
+                latency_setting=canonical_json([self.job.needs.to_json(), machine]).decode(),
             )
         weights = sensitivity_weights(found, ranking.prunable(network, shape), 1 / len(self.data.validation))
         return _Scan(weights, found)
