@@ -43,12 +43,19 @@ USES = {"image": "picture.png", "vector": "rows.csv", "tensors": "samples.npz"}
 PIPELINES = {"image": "image-classification", "vector": "tabular-classification"}
 
 
-def card(manifest: Manifest, task: Task, images: Sequence[GoldenImage] = (), verdict: Sequence[str] = ()) -> str:
+def card(
+    manifest: Manifest,
+    task: Task,
+    images: Sequence[GoldenImage] = (),
+    verdict: Sequence[str] = (),
+    findings: Sequence[str] = (),
+) -> str:
     """Return the model card: Markdown with YAML front matter.
 
     Args:
         images: the bundle's golden ones.
         verdict: on the budget: a sentence, then one for each check.
+        findings: on the network beside its teacher, a sentence each.
     """
     kind, written = manifest.preprocess["kind"], programs(manifest, task)
     example = images[0].file if images else USES[kind]
@@ -57,7 +64,7 @@ def card(manifest: Manifest, task: Task, images: Sequence[GoldenImage] = (), ver
         f"# {escape_markdown(manifest.name)}",
         f"A network with {len(task.names)} {task.outputs}, packed by edgekd.",
         budget(verdict),
-        metrics(manifest.measurements, task),
+        metrics(manifest.measurements, task, findings),
         targets(manifest.targets),
         USE.format(example=example, model=manifest.model, programs=PROGRAMS if written else "").rstrip(),
         *written,
@@ -112,7 +119,7 @@ def budget(verdict: Sequence[str]) -> str:
     return "\n".join([f"## Budget\n\n**{whole}.**\n", *(f"- {each}" for each in checks)])
 
 
-def metrics(measurements: Sequence[Row], task: Task) -> str:
+def metrics(measurements: Sequence[Row], task: Task, findings: Sequence[str]) -> str:
     if not measurements:
         return "No figures were measured."
     notes = [
@@ -124,7 +131,8 @@ def metrics(measurements: Sequence[Row], task: Task) -> str:
     table = markdown_table(columns(measurements, result_columns(task.metrics)), measurements)
     legend = "Brackets hold 95 % intervals; – was not measured. Times faster is against the teacher."
     legend = " ".join([legend, *notes_on_rows(measurements)])
-    return "\n\n".join(["## Figures", table, legend, *(["\n".join(notes)] if notes else [])])
+    found = "\n".join(f"- {escape_markdown(each)}" for each in findings)
+    return "\n\n".join(each for each in ("## Figures", found, table, legend, "\n".join(notes)) if each)
 
 
 def targets(known: Sequence[BundleTarget]) -> str:

@@ -66,6 +66,7 @@ def pack(
     aside: bool = False,
     targets: Mapping[BundleTarget, Path] | None = None,
     verdict: Sequence[str] = (),
+    findings: Sequence[str] = (),
 ) -> Path:
     """Write the bundle ``out`` completely or not at all, and return it.
 
@@ -90,6 +91,7 @@ def pack(
         targets: where the network runs, each with its ONNX file. The primary model is the file of the first target that
             has the same bytes, where one has.
         verdict: what the model card says of the budget: a sentence, then one for each check.
+        findings: what the model card says above its figures, a sentence each.
         aside: move whatever is at ``out`` aside. Without it an earlier bundle is replaced, and anything else refused.
 
     Raises:
@@ -147,7 +149,7 @@ def pack(
         targets=tuple(own),
     )
     contents |= triton_view(draft, task, contents)
-    contents[CARD] = ("card", (card or card_of(draft, task, predicted, verdict)).encode())
+    contents[CARD] = ("card", (card or card_of(draft, task, predicted, verdict, findings)).encode())
     manifest = replace(draft, files=listed(contents)).to_bytes()
     contents[FILE_NAME] = ("manifest", manifest)
     with new_folder(out, is_bundle_alone, stays=partial(holds, contents=contents)) as folder:

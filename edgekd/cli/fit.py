@@ -66,7 +66,7 @@ def print_result(result: "FitResult", folder: Path) -> None:
         tell(f"winner   trial {winner['trial']}: {winner['arm']} at {winner['share']:.1%} ({folder / 'winner.yaml'})")
         for line in lines(result.report):
             remark = f" ({line.remark})" if line.remark else ""
-            tell(f"{line.name:15} {line.value}, {line.bound}: {line.verdict}, {line.margin}{remark}")
+            tell(f"{line.name:15} {line.said}: {line.verdict}, {line.margin}{remark}")
         tell(f"chosen   on {on_validation(summary['validation'])}")
         tell(f"bundle   {folder / 'winner' / 'bundle'}")
     tell(f"report   {write_fit_page(folder)}")
@@ -96,5 +96,5 @@ def verdict(result: "FitResult") -> str:
     reason = f": {result.finish.unreachable}" if result.finish.unreachable else ""
     if result.report is None:
         return f"Budget not met{reason}"
-    missed = [f"{line.name} {line.value}, {line.bound}, {line.margin}" for line in lines(result.report) if not line.met]
+    missed = [f"{line.name} {line.said}, {line.margin}" for line in lines(result.report) if not line.met]
     return f"Budget not met{reason}; the nearest student has {'; '.join(missed)}"

@@ -22,7 +22,7 @@ from edgekd.recipe.load import read_text
 from edgekd.recipe.tree import Origin, parse
 from edgekd.report.deployed import deployed
 from edgekd.report.schema import Report
-from edgekd.report.verdict import headline, lines
+from edgekd.report.verdict import figures, headline, lines, quality_lines
 from edgekd.strict_json import JsonObject
 from edgekd.tasks.registry import DEFAULT, TASKS
 from edgekd.tasks.task import Task
@@ -92,6 +92,7 @@ def pack_run(
         aside=out is None,
         targets=target_files(report, file),
         verdict=verdict_of(report, label),
+        findings=findings_of(report, label),
     )
 
 
@@ -101,6 +102,14 @@ def verdict_of(report: Report, label: str) -> tuple[str, ...]:
     if judged is None or label != judged.model or report.budget is None or not report.budget.checks:
         return ()
     return (headline(report), *map(str, lines(report)))
+
+
+def findings_of(report: Report, label: str) -> tuple[str, ...]:
+    """Return what the network ``label`` gains over the teacher and what it loses; nothing where it was not judged."""
+    judged = deployed(report)
+    if judged is None or label != judged.model:
+        return ()
+    return tuple(each for each in (figures(report), *(each.text for each in quality_lines(report))) if each)
 
 
 def read_report(run: Path) -> Report:

@@ -47,7 +47,7 @@ def verdict(report: Report) -> list[Text]:
     met = report.budget is not None and report.budget.met
     found = []
     for check in lines(report):
-        text = Text(line(f"  {check.name}: {check.value}, {check.bound}: "))
+        text = Text(line(f"  {check.name}: {check.said}: "))
         text.append(check.verdict, style="green" if check.met else "red")
         found.append(text.append(line(check.remarks)))
     gained = figures(report)

@@ -15,6 +15,7 @@ from edgekd.formatting import (
     notes_on_rows,
     significant,
 )
+from edgekd.report.budget import DROP
 from edgekd.report.deployed import is_teacher, network_rows
 from edgekd.report.schema import Check, Note, Report, Row
 
@@ -23,13 +24,15 @@ MOST_OF_A_CODE = 5
 RATIOS = {"latency_ratio": ("faster", "slower"), "size_ratio": ("smaller", "larger")}
 # How such a figure is within its bound, and how not.
 WITHIN = {"latency_ratio": ("less time", "more time"), "size_ratio": ("smaller", "larger")}
+# Codes of notes on a row whose file stayed float, in the words of the headline.
+STAYED_FLOAT = {"int8_not_faster": "int8 was slower here", "int8_not_accurate": "int8 was not accurate enough"}
 
 
 class Line(NamedTuple):
     """One check: what was promised, what was measured, how far apart, and ``met`` or ``not met``.
 
     ``remark`` says so if the samples are too few to tell which of the two it is, why nothing was measured, or how the
-    value is to be read; else it is empty.
+    value is to be read; else it is empty. ``is_gain``: the network is better than the teacher where it may be worse.
     """
 
     name: str
@@ -39,6 +42,12 @@ class Line(NamedTuple):
     verdict: str
     met: bool
     remark: str
+    is_gain: bool = False
+
+    @property
+    def said(self) -> str:
+        """Return value and bound as ``0.6 points, at most 1 points``."""
+        return f"{self.value}{';' if self.is_gain else ','} {self.bound}"
 
     @property
     def remarks(self) -> str:
@@ -47,7 +56,7 @@ class Line(NamedTuple):
         return f" ({'; '.join(found)})" if found else ""
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.value}, {self.bound}: {self.verdict}{self.remarks}"
+        return f"{self.name}: {self.said}: {self.verdict}{self.remarks}"
 
 
 def headline(report: Report) -> str:
@@ -62,7 +71,7 @@ def headline(report: Report) -> str:
 def figures(report: Report) -> str:
     """Return what the deployed network gains and loses, as ``12× faster · 89× smaller · −0.3 points``.
 
-    It is empty where there is nothing to compare it with.
+    It ends with why the file is float where int8 was asked for. It is empty where there is nothing to compare with.
     """
     rows = network_rows(report)
     teacher = next((row for row in rows if is_teacher(row, report)), None)
@@ -75,33 +84,52 @@ def figures(report: Report) -> str:
     change = ABSENT if before is None or after is None else metric.shown_change(after - before)
     change += "" if metric.unit or change == ABSENT else f" {metric.title}"  # which a bare number does not tell
     found = (in_times(time, *RATIOS["latency_ratio"]), in_times(size, *RATIOS["size_ratio"]), change)
-    return " · ".join(each for each in found if each != ABSENT and not each.startswith(UNCHANGED))
+    gained = " · ".join(each for each in found if each != ABSENT and not each.startswith(UNCHANGED))
+    why = next((STAYED_FLOAT[note.code] for note in row.warnings if note.code in STAYED_FLOAT), "")
+    return f"{gained} ({row.precision}: {why})" if gained and why else gained
 
 
 def lines(report: Report) -> list[Line]:
-    drops = {f"{metric.name}_drop": f"{metric.title} drop" for metric in report.metrics}
+    titles = {f"{metric.name}{DROP}": metric.title for metric in report.metrics}
     checks = report.budget.checks if report.budget else ()
-    return [line(check, drops.get(check.name)) for check in checks]
+    return [line(check, titles.get(check.name)) for check in checks]
 
 
-def line(check: Check, name: str | None = None) -> Line:
+def line(check: Check, title: str | None = None) -> Line:
+    """Return the check in words; ``title`` is that of the metric whose drop it is of."""
     verdict = "met" if check.met else "not met" if check.value is not None else "not met (not measured)"
     value, bound = shown(check)
     return Line(
-        name=name or check.name.removesuffix("_ms").removesuffix("_mb").removesuffix("_ratio").replace("_", " "),
+        name=_name(check, title),
         value=value,
         bound=bound,
         margin=margin(check),
         verdict=verdict,
         met=check.met,
         remark="; ".join(each for each in (uncertainty(check), check.note) if each),
+        is_gain=is_gain(check),
     )
+
+
+def is_gain(check: Check) -> bool:
+    """Tell whether the network is better than the teacher by a metric that may get worse."""
+    return check.name.endswith(DROP) and check.value is not None and exceeds(0, check.value) and check.bound >= 0
+
+
+def _name(check: Check, title: str | None) -> str:
+    if check.name.endswith(DROP):
+        metric = title or check.name.removesuffix(DROP).replace("_", " ")
+        return metric if is_gain(check) else f"{metric} drop"
+    return check.name.removesuffix("_ms").removesuffix("_mb").removesuffix("_ratio").replace("_", " ")
 
 
 def shown(check: Check) -> tuple[str, str]:
     """Format the value with its unit, and the bound in words, with digits enough to tell them apart."""
     if check.name in RATIOS:
         return shown_ratio(check, *RATIOS[check.name])
+    if check.value is not None and is_gain(check):
+        allowed = f"a drop of {check.bound:.12g} is" if check.bound else "no drop is"
+        return f"{amount(-check.value, check.unit)} better than the teacher", f"{allowed} allowed"
     bound = f"at most {check.bound:.12g}{space(check.unit)}"
     if check.value is None:
         return ABSENT, bound
@@ -136,8 +164,11 @@ def uncertainty(check: Check) -> str:
     """Say that the samples are too few to tell whether the bound holds, or nothing."""
     if check.ci95 is None or exceeds(check.ci95[0], check.bound) or not exceeds(check.ci95[1], check.bound):
         return ""
-    low, high = (significant(end) for end in check.ci95)
-    return f"{check.n} samples cannot tell: between {low} and {high}{space(check.unit)} with 95 % confidence"
+    low, high = check.ci95
+    between = f"{significant(low)} and {amount(high, check.unit)}"
+    if is_gain(check):
+        between = f"{amount(-low, check.unit)} better and {amount(high, check.unit)} worse"
+    return f"{check.n} samples cannot tell: between {between} with 95 % confidence"
 
 
 def amount(value: float, unit: str) -> str:
@@ -182,6 +213,13 @@ def warning_lines(report: Report) -> list[WarningLine]:
     return found + [row_note(code, rows) for code, rows in by_code.items()]
 
 
+def quality_lines(report: Report) -> list[WarningLine]:
+    """Return the warnings on what the deployed network predicts much worse than the teacher."""
+    breakdown = report.breakdown()
+    codes = {each.code for each in breakdown.lost()} if breakdown else set()
+    return [each for each in warning_lines(report) if each.code in codes]
+
+
 def lost_line(report: Report) -> WarningLine | None:
     """Return one line for all classes or labels that the deployed network predicts much worse than the teacher."""
     breakdown = report.breakdown()
@@ -193,8 +231,9 @@ def lost_line(report: Report) -> WarningLine | None:
     named = [f"{each.name} {each.show(each.before)} to {each.show(each.after)}" for each in worst[:MOST_OF_A_CODE]]
     more = [f"{len(worst) - MOST_OF_A_CODE} more"] if len(worst) > MOST_OF_A_CODE else []
     kinds = report.kind.outputs
-    of = f" of {len(report.data.classes)}" if report.data else ""
-    said = f"{len(worst)}{of} {kinds} are predicted much worse than by the teacher: {', '.join([*named, *more])}"
+    of = f"of {len(report.data.classes)}" if report.data else "of the"
+    verb = "is" if len(worst) == 1 else "are"
+    said = f"{len(worst)} {of} {kinds} {verb} predicted much worse than by the teacher: {', '.join([*named, *more])}"
     return WarningLine(said, lost[0].code)
 
 

@@ -1,6 +1,7 @@
 """A finished run packed again, from its files alone."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -105,8 +106,9 @@ def test_the_file_that_takes_raw_images_answers_the_same(
 def test_the_card_has_the_verdict_on_the_network_that_was_judged(toy_run: Path, tmp_path: Path) -> None:
     card = (toy_run / "bundle" / "README.md").read_text()
     assert "## Budget\n\n**Budget met.**\n\n- accuracy drop: " in card and "at most 100 points: met (" in card
-    other = pack_run(toy_run, tmp_path / "b", stage="distilled", images=False)
-    assert "## Budget" not in (other / "README.md").read_text()
+    assert re.search(r"^## Figures\n\n- .*[0-9]× smaller.*\n", card, re.MULTILINE)
+    other = (pack_run(toy_run, tmp_path / "b", stage="distilled", images=False) / "README.md").read_text()
+    assert "## Budget" not in other and "## Figures\n\n|" in other
 
 
 def test_a_run_that_finds_labels_is_packed_with_the_files_own_thresholds(run: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from edgekd.report.markdown import render_markdown
 from edgekd.report.plots import picture, pictures
 from edgekd.report.schema import Report
 from edgekd.report.table import render_table
+from edgekd.report.verdict import quality_lines
 
 HOSTILE = """<script>alert('x')</script> | "q" & $\\frac{ `c` ]]> --> </style>"""
 MINIMAL = {"schema_version": 1, "name": "bare", "recipe_sha256": "0"}
@@ -212,6 +213,10 @@ def test_all_classes_that_lost_are_one_line(sample: dict[str, Any]) -> None:
         "- 8 of 12 classes are predicted much worse than by the teacher: c11 90.0 % to 79.0 %, c10 90.0 % to 80.0 %, "
         "c9 90.0 % to 81.0 %, c8 90.0 % to 82.0 %, c7 90.0 % to 83.0 %, 3 more (class\\_lost)"
     ]
+    sample["by_class"]["classes"] = sample["by_class"]["classes"][:1] + sample["by_class"]["classes"][-1:]
+    assert [each.text for each in quality_lines(Report.from_json(sample))] == [
+        "1 of 12 classes is predicted much worse than by the teacher: c11 90.0 % to 79.0 %"
+    ]
 
 
 def test_a_slowdown_has_one_figure(sample: dict[str, Any]) -> None:
@@ -226,6 +231,10 @@ def test_the_headline_has_the_figures_of_the_deployed_network(sample: dict[str, 
     said = "13.9× faster · 276× smaller · −0.6 points"
     page = " ".join(Page(render_html(Report.from_json(sample))).text)
     assert said in page and said in render_markdown(Report.from_json(sample)) and said in terminal(sample)
+    # A file that stayed float says so in the same line.
+    sample["rows"][-1]["warnings"] = [{"code": "int8_not_faster", "message": "this file is float"}]
+    whole = f"{said} (int8: int8 was slower here)"
+    assert whole in render_markdown(Report.from_json(sample)) and whole in terminal(sample)
     sample["rows"][-1]["valid"] = False
     assert "276× smaller · −0.6 points" in terminal(sample) and said not in terminal(sample)
 
