@@ -48,7 +48,7 @@ def fit(
         raise RecipeError(f"--hours {hours:g}: give a time above 0")
     space = open_space(recipe, set_)
     folder = out or Path("fits") / space.base.name
-    runner = RayCluster(address, folder, space.base) if address else None
+    runner = RayCluster(address, folder, space.base, space.files) if address else None
     command = shlex.join(["edgekd", *map(shorten_path, sys.argv[1:])])
     result = fit(space, folder, hours=hours, command=command, runner=runner)
     print_result(result, folder)

@@ -36,7 +36,8 @@ def sweep(
 
     space = open_space(recipe, [*set_, *grid_overrides(grid)], apart=False)
     folder = out or Path("sweeps") / space.base.name
-    failed = sweep(space, folder, RayCluster(address, folder, space.base) if address else None)
+    runner = RayCluster(address, folder, space.base, space.files) if address else None
+    failed = sweep(space, folder, runner)
     fit = read_fit(folder)
     if failed == len(fit.trials):
         raise EdgekdError(f"no point of the grid gave a network; the first: {fit.trials[0].error}")

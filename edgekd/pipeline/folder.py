@@ -10,9 +10,12 @@ from edgekd.artifact_cache import SUMS, ArtifactCache
 from edgekd.bundle.pack import is_bundle_alone
 from edgekd.errors import StorageError
 from edgekd.files import ASIDE, is_file, is_folder, lies_there, make_folder, move_aside, storage, write_json
+from edgekd.log import get_logger
 from edgekd.pipeline.finished import FINISHED
 from edgekd.pipeline.outputs import PRODUCTS
 from edgekd.scratch import hold, remove_leftovers
+
+logger = get_logger(__name__)
 
 MARKER = "edgekd-run.json"
 SCHEMA_VERSION = 1
@@ -45,6 +48,17 @@ def run_folder(folder: Path) -> Iterator[None]:
                 f"another run is at work in {folder}: wait for it, or choose another folder with --out"
             ) from error
         yield
+
+
+def wait_until_left(folder: Path) -> None:
+    """Wait until no run is at work in ``folder``.
+
+    Raises:
+        StorageError: the folder's lock cannot be looked at.
+    """
+    if is_file(folder / LOCK):
+        with storage(folder), hold(folder / LOCK, lambda: logger.warning(f"waiting for a run in {folder} to end")):
+            pass
 
 
 def is_run(folder: Path) -> bool:

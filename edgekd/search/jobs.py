@@ -6,7 +6,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
+from edgekd.errors import DataError, EdgekdError, StorageError
 from edgekd.strict_json import JsonObject
+
+# Of the machine and the data, which are those of all candidates: another start may find them mended.
+NOT_OF_A_CANDIDATE = frozenset(kind.__name__ for kind in (DataError, StorageError))
 
 About = TypeVar("About")
 
@@ -73,6 +77,14 @@ class Jobs(Generic[About]):
         self._under_way[self._pool.submit(run_timed, self.runner, job, **fields)] = about
 
     def wait(self) -> list[tuple[About, JsonObject]]:
-        """Wait until a job ends; return those that have ended, in the order that they were started in."""
+        """Wait until a job ends; return those that have ended, in the order that they were started in.
+
+        Raises:
+            EdgekdError: one failed by its machine or by the data, which says nothing about its candidate.
+        """
         ended = wait(self._under_way, return_when=FIRST_COMPLETED).done
-        return [(self._under_way.pop(future), future.result()) for future in [*self._under_way] if future in ended]
+        found = [(self._under_way.pop(future), future.result()) for future in [*self._under_way] if future in ended]
+        for _, result in found:
+            if result.get("kind") in NOT_OF_A_CANDIDATE:
+                raise EdgekdError(f"{result['error']}; {self.runner.log} has more; the same command tries it again")
+        return found

@@ -8,6 +8,7 @@ import json
 import socket
 import subprocess
 import threading
+from collections.abc import Iterable
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,8 +23,9 @@ from edgekd.extras import how_to_install
 from edgekd.files import make_folder
 from edgekd.log import get_logger
 from edgekd.recipe import Recipe, load_recipe
+from edgekd.runtime import RUNTIMES
 from edgekd.search.folder import LOCK
-from edgekd.search.ray_node import LOG_OF, TIMING, TRAINING
+from edgekd.search.ray_node import LOG_OF, NODE, PACKAGES, TIMING, TRAINING
 from edgekd.strict_json import JsonObject
 
 logger = get_logger(__name__)
@@ -46,17 +48,21 @@ class RayCluster:
         address: ``HOST:PORT`` of the cluster's head; this machine is one of its nodes.
         folder: of the search.
         recipe: of the search, whose targets are timed.
+        files: that its candidates are made from, at the same paths on all nodes.
 
     Raises:
         ClusterError: ``address`` is none.
     """
 
-    def __init__(self, address: str, folder: Path, recipe: Recipe):
+    def __init__(self, address: str, folder: Path, recipe: Recipe, files: Iterable[Path] = ()):
         self.host, self.port = _parsed(address)
         self.address, self.folder = address, folder.absolute()
         registered = devices()
         names = dict.fromkeys(target.device for target in recipe.targets)
         self.devices = [name for name in names if name in LOCAL or name in registered]
+        self.files = [str(path) for path in files]
+        packages = dict.fromkeys(name for target in recipe.targets for name in RUNTIMES[target.runtime].packages)
+        self.runtimes = [name for name in packages if name not in PACKAGES]
         self.slots, self.log = 0, self.folder / LOG_OF.format(node="*")
         self._lock = threading.Lock()
         self._waiting: dict[int, SimpleQueue[JsonObject | None]] = {}
@@ -100,7 +106,7 @@ class RayCluster:
         """Return what a node of the cluster gives for the job: ``{"result": ...}`` or ``{"error": ...}``.
 
         Raises:
-            ClusterError: the cluster is gone.
+            ClusterError: the cluster is gone, or two nodes were lost in a row.
         """
         if job in TIMED_JOBS or (job == TRY and times_networks(load_recipe(Path(fields["recipe"])))):
             return self._placed(TIMING, job, fields)
@@ -127,6 +133,8 @@ class RayCluster:
             "folder": str(self.folder),
             "lock": str(self.folder / LOCK),
             "devices": self.devices,
+            "paths": self.files,
+            "runtimes": self.runtimes,
         }
         self._write(settings)
         assert self._process.stdout
@@ -148,13 +156,16 @@ class RayCluster:
         with suppress(OSError):
             self._write({"number": number, "queue": queue, "message": json.dumps({"job": job, **fields})})
         found = box.get()
-        if found is None:
+        if found is None or found.get("kind") == NODE:
+            what = f"the Ray cluster at {self.address} is gone" if found is None else found["error"]
             raise ClusterError(
-                f"the Ray cluster at {self.address} is gone ({self.folder / RAY_LOG} has more); what is finished is "
-                "kept: the same command goes on, with --address or without"
+                f"{what} ({self.folder / RAY_LOG} has more); what is finished is kept: the same command goes on, with "
+                "--address or without"
             )
         about = {"queue": queue, "job": job, "recipe": fields["recipe"]}
         where = {name: found.pop(name) for name in ("node", "began", "ended") if name in found}
+        if "error" in found and "node" in where:
+            found["error"] += f" (on {where['node']})"
         with self._lock, (self.folder / PLACED).open("a", encoding="utf-8") as file:
             file.write(json.dumps({**about, **where}) + "\n")
         return found
@@ -167,16 +178,22 @@ class RayCluster:
 
     def _read(self) -> None:
         assert self._process.stdout
-        for line in self._process.stdout:
-            document = json.loads(line)
-            if "say" in document:
-                logger.warning(document["say"])
-            else:
-                self._waiting.pop(document["number"]).put(document["found"])
-        with self._lock:
-            self._gone = True
-            for box in self._waiting.values():
-                box.put(None)
+        try:
+            # A last line that was cut off is no answer.
+            with suppress(ValueError):
+                for line in self._process.stdout:
+                    self._take(json.loads(line))
+        finally:
+            with self._lock:
+                self._gone = True
+                for box in self._waiting.values():
+                    box.put(None)
+
+    def _take(self, document: JsonObject) -> None:
+        if "say" in document:
+            logger.warning(document["say"])
+        else:
+            self._waiting.pop(document["number"]).put(document["found"])
 
 
 def times_networks(recipe: Recipe) -> bool:

@@ -26,6 +26,7 @@ class Cluster:
     Args:
         folder, lock: of the search.
         devices: that are timed, each by the one node with its resource.
+        paths, runtimes: as :func:`edgekd.search.ray_node.facts` takes them.
         say: called with what the user should know.
 
     Attributes:
@@ -35,7 +36,16 @@ class Cluster:
         ClusterError: it does not let this machine in, or its nodes differ from it.
     """
 
-    def __init__(self, address: str, folder: str, lock: str, devices: Sequence[str], say: Callable[[str], None]):
+    def __init__(
+        self,
+        address: str,
+        folder: str,
+        lock: str,
+        devices: Sequence[str],
+        paths: Sequence[str],
+        runtimes: Sequence[str],
+        say: Callable[[str], None],
+    ):
         os.environ[ray_node.AUTH_MODE] = ray_node.TOKEN
         import ray
 
@@ -49,7 +59,7 @@ class Cluster:
                 "their token in ~/.ray/auth_token or RAY_AUTH_TOKEN"
             ) from error
         nodes = [node for node in ray.nodes() if node["Alive"]]
-        self._must_be_alike(nodes, lock)
+        self._must_be_alike(nodes, (lock, paths, runtimes))
         resources = [node["Resources"] for node in nodes]
         self.timing = _timing(resources, devices)
         self.training, self.slots = _training(resources)
@@ -64,7 +74,7 @@ class Cluster:
                 return found
             if left:
                 self.say("a node of the cluster was lost in the middle of a job; another one goes on with it")
-        return {"error": f"{ATTEMPTS} nodes were lost while they did it", "kind": "died"}
+        return {"error": f"{ATTEMPTS} nodes were lost while they did the same job", "kind": ray_node.NODE}
 
     def _once(self, options: Mapping[str, Any], message: str) -> JsonObject | None:
         """None where its node was lost."""
@@ -72,7 +82,7 @@ class Cluster:
         reference = self._carry_out.options(**options).remote(message, self.folder)
         waited = False
         while not ray.wait([reference], timeout=LOOK_S)[0]:
-            if not waited and not _offers(ray.cluster_resources(), options):
+            if not waited and not _offers(ray.nodes(), options):
                 self.say(f"no node of the cluster can do a job that needs {_words(options)}; waiting for one")
                 waited = True
         try:
@@ -80,18 +90,18 @@ class Cluster:
         except errors.OutOfMemoryError:
             return {"error": "Ray ended it, since the memory of its node ran out", "kind": "MemoryError"}
         except errors.RayTaskError as error:
-            return {"error": _in_one_line(error), "kind": type(error).__name__}
+            return {"error": _in_one_line(error), "kind": ray_node.NODE}
         except errors.RayError as error:
             sys.stderr.write(f"{_in_one_line(error)}\n")
             return None
 
-    def _must_be_alike(self, nodes: Sequence[Mapping[str, Any]], lock: str) -> None:
+    def _must_be_alike(self, nodes: Sequence[Mapping[str, Any]], about: tuple[Any, ...]) -> None:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         look = self.ray.remote(num_cpus=0, max_retries=0)(ray_node.facts)
-        here = ray_node.facts(lock)
+        here = ray_node.facts(*about)
         asked = [
-            look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(lock)
+            look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(*about)
             for node in nodes
         ]
         for node, reference in zip(nodes, asked, strict=True):
@@ -117,8 +127,10 @@ def _must_be_like(here: JsonObject, there: JsonObject, name: str) -> None:
             f"{name} does not see the search's folder, or not its locks: all nodes need the folder, the recipe and the "
             "data at the same paths, on one file system with locks (NFS 4 has them)"
         )
+    if missing := sorted({*there["missing files"]} - {*here["missing files"]}):
+        raise ClusterError(f"{name} does not have {missing[0]}: all nodes need the recipe's files at the same paths")
     for what, ours in here.items():
-        if there.get(what) != ours and what not in ("sees_lock", "asks_for_token"):
+        if there.get(what) != ours and what not in ("sees_lock", "asks_for_token", "missing files"):
             raise ClusterError(
                 f"{name} differs from this machine: {what} is {_shown(there.get(what))}, and here {_shown(ours)}; "
                 "a search needs the same on all"
@@ -157,8 +169,10 @@ def _training(nodes: Sequence[Mapping[str, float]]) -> tuple[dict[str, Any], int
     return {"num_cpus": cores, "num_gpus": 0}, int(sum(node["CPU"] // cores for node in able))
 
 
-def _offers(resources: Mapping[str, float], options: Mapping[str, Any]) -> bool:
-    return all(resources.get(name, 0) >= amount for name, amount in _needed(options).items())
+def _offers(nodes: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> bool:
+    """Tell whether a node has, while it does nothing else, all that a job needs."""
+    living = [node["Resources"] for node in nodes if node["Alive"]]
+    return any(all(each.get(name, 0) >= amount for name, amount in _needed(options).items()) for each in living)
 
 
 def _words(options: Mapping[str, Any]) -> str:
@@ -187,7 +201,11 @@ def main() -> None:
             answers.flush()
 
     def do(number: int, queue: str, message: str) -> None:
-        answer(number=number, found=cluster.run(queue, message))
+        try:
+            found = cluster.run(queue, message)
+        except Exception as error:  # of Ray, where the cluster goes: who waits for the job must hear of it
+            found = {"error": _in_one_line(error), "kind": ray_node.NODE}
+        answer(number=number, found=found)
 
     try:
         cluster = Cluster(**json.loads(sys.stdin.readline()), say=lambda text: answer(say=text))

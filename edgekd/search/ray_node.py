@@ -9,6 +9,7 @@ import os
 import platform
 import socket
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -24,24 +25,29 @@ AUTH_MODE, TOKEN = "RAY_AUTH_MODE", "token"
 # The two queues of jobs; the node that times a device has its resource, by the device's name.
 TRAINING, TIMING, RESOURCE = "training", "timing", "edgekd-timing-"
 LOG_OF = "worker-{node}.log"
-# What the bytes of a training and the file of a target depend on.
+# What the bytes of a training and the file of a target depend on, apart from the target's runtime.
 PACKAGES = ("torch", "torchvision", "torchao", "onnxruntime", "numpy")
+# Of an error that is a node's, not the job's.
+NODE = "node"
 
 _worker: Worker | None = None
 
 
-def facts(lock: str) -> JsonObject:
-    """Return what a search needs of a machine: the same code and devices on all of them, and one shared folder.
+def facts(lock: str, paths: Sequence[str] = (), runtimes: Sequence[str] = ()) -> JsonObject:
+    """Return what a search needs of a machine: the same code, devices and files on all of them, and one shared folder.
 
     Args:
         lock: the search's lock file, which its driver holds.
+        paths: of its recipes.
+        runtimes: packages that its targets' runtimes are imported from.
     """
     return {
         "edgekd": _hash_of_code(),
         "Python": ".".join(platform.python_version_tuple()[:2]),
-        **{name: _version(name) for name in PACKAGES},
+        **{name: _version(name) for name in (*PACKAGES, *runtimes)},
         "processor": platform.machine(),
         "registered devices": sorted(devices()),
+        "missing files": [path for path in paths if not Path(path).exists()],
         "sees_lock": _is_held(Path(lock)),
         "asks_for_token": os.environ.get(AUTH_MODE) == TOKEN,
     }

@@ -1,5 +1,6 @@
 """The space of a search: the recipes that a recipe with open fields stands for."""
 
+import re
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -123,6 +124,12 @@ class Space:
     def base(self) -> Recipe:
         """Return the recipe of the first arm, whose data, teacher, targets and budget are those of all."""
         return self.recipe({ARM: self.arms[0].name})
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Return the files and folders that its recipes name; of a user's function or class, its file."""
+        names = dict.fromkeys(path for arm in self.arms for path in arm.written)
+        return tuple(Path(re.sub(r"(?<=\.py):.*", "", name)) for name in names)
 
     @property
     def budget(self) -> Budget:

@@ -17,6 +17,7 @@ from typing import Any
 from edgekd.errors import EdgekdError, first_line
 from edgekd.log import show_logs
 from edgekd.pipeline.candidate import try_recipe
+from edgekd.pipeline.folder import wait_until_left
 from edgekd.pipeline.run import run
 from edgekd.recipe import load_recipe
 from edgekd.search.finalists import time_files
@@ -50,14 +51,23 @@ def carry_out(job: JsonObject) -> JsonObject:
     """Do ``job``; return its result, or why it failed."""
     started = time.monotonic()
     try:
+        if "folder" in job:
+            # No other search has the folder: at work there is a worker that a lost node or an earlier start left.
+            wait_until_left(Path(job["folder"]))
         result: JsonObject = {"result": JOBS[job["job"]](job)}
     except EdgekdError as error:
-        result = {"error": first_line(error), "kind": type(error).__name__}
+        result = {"error": first_line(_without_place(error)), "kind": type(error).__name__}
     except MemoryError:
         result = {"error": "out of memory", "kind": "MemoryError"}
     except Exception as error:  # a user's code, a package: the search goes on without this candidate
         result = {"error": f"{type(error).__name__}: {first_line(error)}", "kind": type(error).__name__}
     return {**result, "seconds": round(time.monotonic() - started, 2)}
+
+
+def _without_place(error: EdgekdError) -> EdgekdError:
+    """A place in a candidate's recipe is one in a file that its search wrote, and the longest part of a message."""
+    cause = error.__cause__
+    return cause if isinstance(cause, EdgekdError) and str(error).endswith(f": {cause}") else error
 
 
 def main() -> None:

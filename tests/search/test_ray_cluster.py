@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from edgekd.errors import ClusterError, EdgekdError
 from edgekd.recipe import load_recipe
 from edgekd.search import ray_cluster, ray_driver, ray_node
 from edgekd.search.ray_cluster import RayCluster
-from edgekd.search.ray_driver import _must_be_like, _timing, _training
+from edgekd.search.ray_driver import Cluster, _must_be_like, _offers, _timing, _training
 from tests.cli.conftest import Outcome
 from tests.cli.conftest import edgekd as edgekd
 from tests.recipe.conftest import SMALL
@@ -68,33 +69,46 @@ def test_a_cluster_that_is_gone_is_one_message(tmp_path: Path, recipe: Path, mon
 
 
 def cluster(address: str, recipe: Path) -> RayCluster:
-    return RayCluster(address, recipe.parent / "fit", load_recipe(recipe))
+    return RayCluster(address, recipe.parent / "fit", load_recipe(recipe), [Path("/data/parts")])
 
 
+def place_driver(script: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put ``script`` in the place of the process that speaks to Ray."""
+    driver = folder / "driver"
+    driver.write_text(f"#!{sys.executable}\n{script}")
+    driver.chmod(driver.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setattr(ray_cluster, "find_spec", lambda name: object())
+    monkeypatch.setattr(ray_cluster.children, "words", lambda module: [str(driver)])
+
+
+TARGETS = "targets: [{device: cpu, runtime: openvino}]\n"
 DRIVER = """\
 import json, sys
 settings = json.loads(sys.stdin.readline())
 assert settings["devices"] == ["cpu"], settings
+assert settings["paths"] == ["/data/parts"] and settings["runtimes"] == ["openvino"], settings
 print(json.dumps({"slots": 2}), flush=True)
 for line in sys.stdin:
     job = json.loads(line)
     if "dies" in job["message"]:
+        print('{"number": 1', flush=True)
         sys.exit(1)
-    about = {"result": job["queue"], "node": "a", "began": 1.0, "ended": 2.0}
+    found = {"result": job["queue"]}
+    if "fails" in job["message"]:
+        found = {"error": "no cut", "kind": "ModelError"}
+    about = {**found, "node": "a", "began": 1.0, "ended": 2.0}
+    if "lost" in job["message"]:
+        about = {"error": "2 nodes were lost", "kind": "node"}
     print(json.dumps({"number": job["number"], "found": about}), flush=True)
 """
 
 
 def test_jobs_wait_in_two_queues_and_a_cluster_that_goes_is_told(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A double of the process that speaks to Ray says in which queue a job waited."""
-    driver = recipe.parent / "driver"
-    driver.write_text(f"#!/usr/bin/env python3\n{DRIVER}")
-    driver.chmod(driver.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setattr(ray_cluster, "find_spec", lambda name: object())
-    monkeypatch.setattr(ray_cluster.children, "words", lambda module: [str(driver)])
+    place_driver(DRIVER, recipe.parent, monkeypatch)
     timing = recipe.with_name("timing.yaml")
-    recipe.write_text(SMALL.replace("macs: 0.5", "macs: 0.5, check_latency: false"))
-    timing.write_text(SMALL)
+    recipe.write_text(SMALL.replace("macs: 0.5", "macs: 0.5, check_latency: false") + TARGETS)
+    timing.write_text(SMALL + TARGETS)
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
         with cluster(address, recipe) as found:
@@ -109,6 +123,10 @@ def test_jobs_wait_in_two_queues_and_a_cluster_that_goes_is_told(recipe: Path, m
                 ("time", recipe, False, "timing"),
             ]:
                 assert found.run(job, recipe=str(path), timed=timed) == {"result": queue}
+            assert found.run("fails", recipe=str(recipe)) == {"error": "no cut (on a)", "kind": "ModelError"}
+            with pytest.raises(ClusterError, match="2 nodes were lost .* the same command goes on"):
+                found.run("lost", recipe=str(recipe))
+            # Its last words are cut off.
             with pytest.raises(ClusterError, match="is gone .* the same command goes on"):
                 found.run("dies", recipe=str(recipe))
             with pytest.raises(ClusterError, match="is gone"):
@@ -119,6 +137,45 @@ def test_jobs_wait_in_two_queues_and_a_cluster_that_goes_is_told(recipe: Path, m
     assert placed[0] == {
         "queue": "training", "job": "step", "recipe": str(timing), "node": "a", "began": 1.0, "ended": 2.0
     }  # fmt: skip
+
+
+BROKEN = """\
+from types import SimpleNamespace
+from edgekd.search import ray_driver
+
+def run(queue, message):
+    raise ConnectionError("the head does not answer")
+
+ray_driver.Cluster = lambda **settings: SimpleNamespace(slots=1, run=run)
+ray_driver.main()
+"""
+
+
+def test_what_ray_raises_ends_the_search(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place_driver(BROKEN, recipe.parent, monkeypatch)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with cluster(address, recipe) as found, pytest.raises(ClusterError, match="ConnectionError: the head does not"):
+            found.run("step", recipe=str(recipe))
+
+
+def test_a_job_whose_nodes_are_lost_is_tried_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray itself is left out: each node is lost."""
+    lost, said = Cluster.__new__(Cluster), list[str]()
+    lost.timing, lost.training, lost.say = None, {}, said.append
+    monkeypatch.setattr(Cluster, "_once", lambda *_: None)
+    assert lost.run(ray_node.TRAINING, "{}") == {
+        "error": "2 nodes were lost while they did the same job",
+        "kind": "node",
+    }
+    assert len(said) == 1
+
+
+def test_one_node_must_offer_all_that_a_job_needs() -> None:
+    nodes = [{"Alive": alive, "Resources": {"CPU": cores}} for alive, cores in ((True, 4.0), (True, 4.0), (False, 8.0))]
+    wanted = {"num_cpus": 8.0, "num_gpus": 0}
+    assert not _offers(nodes, wanted)
+    assert _offers([*nodes, {"Alive": True, "Resources": {"CPU": 8.0}}], wanted)
 
 
 def test_a_timing_takes_the_whole_node_that_times() -> None:
@@ -153,6 +210,12 @@ def test_nodes_that_differ_are_refused(tmp_path: Path) -> None:
     assert "does not see the search's folder" in refusal(sees_lock=False)
     assert "torch is not there, and here" in refusal(torch=None)
     assert "registered devices is orin, and here cpu, cuda" in refusal(**{"registered devices": ["orin"]})
+    lacks = {"missing files": ["/data/a", "/data/parts"]}
+    assert refusal(**lacks).startswith("node (10.0.0.2) does not have /data/a: all nodes need")
+    # What this machine lacks too is the recipe's own mistake.
+    _must_be_like({**ALIKE, **lacks}, {**ALIKE, **lacks}, "node")
+    about = ray_node.facts(os.devnull, [str(tmp_path), "/data/a"], ["no-runtime"])
+    assert about["missing files"] == ["/data/a"] and about["no-runtime"] is None
     lock = tmp_path / ".lock"
     assert not ray_node.facts(str(lock))["sees_lock"]
     lock.touch()

@@ -3,7 +3,7 @@ from threading import Event
 
 import pytest
 
-from edgekd.errors import RecipeError, StorageError
+from edgekd.errors import EdgekdError, RecipeError, StorageError
 from edgekd.records.candidate_figures import Figures
 from edgekd.report.fit_page import write_fit_page
 from edgekd.report.fit_record import read_fit
@@ -29,6 +29,7 @@ def space(tmp_path: Path) -> Space:
 
 
 def test_a_grid_has_every_combination(space: Space) -> None:
+    assert not space.files
     assert [(p["stages.prune.macs"], p["student.args.width"]) for p in grid_points(space)] == [
         (0.5, 8), (0.7, 8), (0.5, 16), (0.7, 16),
     ]  # fmt: skip
@@ -70,6 +71,21 @@ def test_a_sweep_goes_on_where_it_was_and_has_a_page(space: Space, tmp_path: Pat
     other = open_space(space.path, grid_overrides(["prune.macs=0.5,0.6"]), apart=False)
     with pytest.raises(StorageError, match="another recipe or grid"):
         sweep(other, folder, runner)
+
+
+def test_what_the_data_or_the_disk_refuse_is_no_point_s_failure(space: Space, tmp_path: Path) -> None:
+    """A test double trains nothing: where the second point is tried first, there are no data."""
+    folder, kinds = tmp_path / "sweep", ["", "DataError", "", "StorageError"]
+
+    def do(name: str, **fields: object) -> JsonObject:
+        kind = kinds.pop(0) if kinds else ""
+        return {"error": "/data: no such folder", "kind": kind} if kind else {"result": figures(0.01, 0.5)}
+
+    for known in (1, 2):
+        with pytest.raises(EdgekdError, match="no such folder; .* has more; the same command tries it again"):
+            sweep(space, folder, FunctionRunner(do))
+        assert len(StudyLog(folder / JOURNAL).of("trial")) == known
+    assert sweep(space, folder, FunctionRunner(do)) == 0
 
 
 def test_points_that_are_tried_at_the_same_time_are_each_tried_once(space: Space, tmp_path: Path) -> None:
