@@ -8,6 +8,8 @@ from edgekd.formatting import percent, size, times_faster
 from edgekd.tasks.metric import Metric
 from edgekd.tasks.registry import TASKS
 
+LEAST_SEEDS = 3
+
 
 def chains(record: Record) -> str:
     """A line for each case of ``tasks.py``: the metric of each network, and what the last one costs."""
@@ -55,7 +57,9 @@ def taught(record: Record) -> str:
 def _taught(case: Record) -> list[str]:
     metric, found = _metric(case), case["gain"]
     means = [metric.shown(sum(case[way]) / len(case[way])) for way in ("labels", "teacher")]
-    gained = [_change(found["value"], found[ends]) for ends in ("ci95", "samples_ci95")]
+    # An interval over two seeds says nothing.
+    of_seeds = _change(found["value"], found["ci95"]) if case["seeds"] >= LEAST_SEEDS else signed(found["value"])
+    gained = [of_seeds, _change(found["value"], found["samples_ci95"])]
     return [case["title"], metric.title, str(case["seeds"]), metric.shown(case["teacher_itself"]), *means, *gained]
 
 

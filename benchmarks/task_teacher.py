@@ -21,27 +21,26 @@ from edgekd.tasks.metric import Evidence
 from edgekd.train import predictions_of
 from edgekd.train.evaluate import evidence_of
 
-SEEDS, QUICK_SEEDS = 3, 2
 WITH, WITHOUT = "teacher", "labels"
 
 
-def teacher_kept(done: Finished, work: Path, quick: bool) -> dict[str, Any]:
+def teacher_kept(done: Finished, work: Path, seeds: int) -> dict[str, Any]:
     """Cut the network of a finished run as its recipe does, and train what is left both ways with each seed.
 
     The teacher and the network that is cut are those of the run; only the order of samples and their augmentation
     differ between seeds. Networks are judged in PyTorch on the test samples.
     """
-    recipe, seeds = from_checkpoints(done), range(QUICK_SEEDS if quick else SEEDS)
+    recipe = from_checkpoints(done)
     data = load_data(recipe.data, recipe.seed, recipe.kind)
     found: dict[str, list[Evidence]] = {WITH: [], WITHOUT: []}
-    for seed in seeds:
+    for seed in range(seeds):
         for way, kept in found.items():
             kept.append(_recovered(recipe, data, work, seed, way))
             say(f"{done.name}, seed {seed}, {way}: {done.metric.shown(kept[-1].value())}")
     [prune] = recipe.stages
     return {
         "teacher_itself": done.rows[teacher_of(done.report)][done.metric.name],
-        **{"epochs": prune.epochs, "seeds": len(seeds), "n": len(data.test)},
+        **{"epochs": prune.epochs, "seeds": seeds, "n": len(data.test)},
         **{way: [each.value() for each in kept] for way, kept in found.items()},
         "gain": gain(done.metric, found[WITH], found[WITHOUT]),
     }

@@ -6,13 +6,14 @@ Three parts, or those of ``--part``:
 
 - ``chain`` runs each recipe of ``CASES`` as ``edgekd run`` does, and reads its report: the metric of every network with
   its interval, sizes, costs over the teacher's, the share of multiply-accumulates in int8, and in pairs what int8 lost;
-- ``teacher`` trains the cut network of a run again, with the teacher and on labels alone, with three seeds each;
+- ``teacher`` trains the cut network of a run again, with the teacher and on labels alone, with ``--seeds`` each (3);
 - ``peers`` gives the float file of the last cut to ONNX Runtime's and NNCF's post-training quantisers, with the images
   that edgekd calibrated on, and compares their files' metrics and times with edgekd's.
 
 ``--only`` splits the work by case. Runs are kept under --out, and figures are added to the JSON as they come: what is
-there is not made again. Needs ``pip install scikit-image``, as the recipes do, and ``pip install --no-deps deepforest``
-for the tree crowns; peers need the extra ``bench``.
+there is not made again, unless of fewer seeds. Cases of fewer than three stand as ``unfinished``, and are judged by the
+interval of samples alone. Needs ``pip install scikit-image``, as the recipes do, and ``pip install --no-deps
+deepforest`` for the tree crowns; peers need the extra ``bench``.
 """
 
 import argparse
@@ -32,12 +33,13 @@ from task_teacher import teacher_kept
 from edgekd.files import make_folder, sha256_file, write_json
 
 TAUGHT = ("unet", "pyramid", "keypoints")
+SEEDS, QUICK_SEEDS = 3, 2
 MOST_LOST_BOXES, LEAST_COVERAGE = 1.0, 0.98
 Document = dict[str, Any]
-PARTS: Mapping[str, Callable[[Finished, Path, bool], Document]] = {
-    "chain": lambda done, work, quick: figures_of(done),
-    "teacher": teacher_kept,
-    "peers": beside_peers,
+PARTS: Mapping[str, Callable[[Finished, Path, argparse.Namespace], Document]] = {
+    "chain": lambda done, work, asked: figures_of(done),
+    "teacher": lambda done, work, asked: teacher_kept(done, work, asked.seeds),
+    "peers": lambda done, work, asked: beside_peers(done, work, asked.quick),
 }
 
 
@@ -46,7 +48,9 @@ def main() -> None:
         __doc__,
         part={"nargs": "+", "choices": list(PARTS), "default": list(PARTS), "help": "these parts"},
         only={"nargs": "+", "metavar": "CASE", "choices": list(CASES), "default": list(CASES), "help": "these cases"},
+        seeds={"type": int, "metavar": "N", "help": f"seeds of the part teacher: {SEEDS}, with --quick {QUICK_SEEDS}"},
     )
+    arguments.seeds = arguments.seeds or (QUICK_SEEDS if arguments.quick else SEEDS)
     figures = known(arguments)
     for part in arguments.part:
         for name in arguments.only:
@@ -54,7 +58,7 @@ def main() -> None:
                 add(figures, part, name, arguments)
     for table in (task_tables.chains, task_tables.taught, task_tables.beside_peers):
         Console(width=150).print(Markdown(table(figures)))
-    finish(arguments, figures, list(goals(figures)))
+    finish(arguments, {**figures, "unfinished": unfinished(figures)}, list(goals(figures)))
 
 
 def known(arguments: argparse.Namespace) -> Document:
@@ -70,14 +74,21 @@ def add(figures: Document, part: str, name: str, arguments: argparse.Namespace) 
     work = make_folder(arguments.out or ROOT / "runs/tasks")
     done = ran(name, work, arguments.quick)
     of = [done.recipe.sha256, sha256_file(done.file(done.before_int8)), sha256_file(done.file(done.deployed))]
-    if figures[part].get(name, {}).get("of") == of:
+    there = figures[part].get(name, {})
+    if there.get("of") == of and (part != "teacher" or there["seeds"] >= arguments.seeds):
         return
     say(f"{part}: {name}")
     about = {"of": of, "title": CASES[name].title, "task": done.task.name, "metric": done.metric.name}
-    figures[part][name] = {**about, **PARTS[part](done, make_folder(work / part / name), arguments.quick)}
+    figures[part][name] = {**about, **PARTS[part](done, make_folder(work / part / name), arguments)}
     figures[part] = {case: figures[part][case] for case in CASES if case in figures[part]}
     if arguments.json:
         write_json(arguments.json, json.loads(json.dumps({"quick": arguments.quick, **figures})))
+
+
+def unfinished(figures: Document) -> list[str]:
+    """Return the cases of too few seeds for an interval that takes them as drawn."""
+    cases = figures["teacher"].values()
+    return [f"{case['title']}: {case['seeds']} of {SEEDS} seeds" for case in cases if case["seeds"] < SEEDS]
 
 
 def goals(figures: Document) -> Iterator[dict[str, Any]]:
@@ -93,7 +104,8 @@ def goals(figures: Document) -> Iterator[dict[str, Any]]:
         if name == "unet":
             yield goal(f"{title}: share of MACs that can be in int8", LEAST_COVERAGE, case["int8_everywhere"])
     for case in figures["teacher"].values():
-        yield goal(f"{case['title']}: surely gained by the teacher", 0, case["gain"]["ci95"][0])
+        ends = case["gain"]["ci95" if case["seeds"] >= SEEDS else "samples_ci95"]
+        yield goal(f"{case['title']}: surely gained by the teacher", 0, ends[0])
     for case in figures["peers"].values():
         for method, each in case["methods"].items():
             if method not in (FLOAT, OURS):
