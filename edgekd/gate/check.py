@@ -61,7 +61,7 @@ def _new(question: Question, baseline: GateSubject) -> Finding:
     least = (min if metric.better == "higher" else max)(known, key=lambda place: known[place])
     found = quality(replace(question, baseline=baseline.rows[least]), metric)
     known_as = baseline.rows[least].place_text
-    return replace(found, what=f"{found.what}; this place is new, and compared with {known_as}")
+    return replace(found, what=f"{found.what}; this place is new, and compared with {known_as}", brief="")
 
 
 def _both(bound: Finding | None, found: Finding) -> Finding:

@@ -24,5 +24,5 @@ def _grave(finding: Finding) -> str:
 
 
 def _cells(finding: Finding) -> str:
-    cells = (finding.where, finding.metric, finding.baseline, finding.current, finding.what)
+    cells = (finding.where, finding.metric, finding.baseline, finding.current, finding.cell)
     return f"| {MARKS[finding.level]} | {' | '.join(map(escape_markdown, cells))} |"

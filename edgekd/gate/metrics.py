@@ -48,7 +48,7 @@ def latency_ratio(question: Question) -> Finding:
     at_least, at_most = ((1 + change) * math.exp(sign * reach) - 1 for sign in (-1, 1))
     by, surely, limit = format_distinct([change, at_least, allowed], in_hundredths, 1)
     sure = f"at least {signed(surely)}% {confidently(question)}"
-    what = f"{signed(by)}% of {judged.of}, {sure}; allowed {signed(limit)}%"
+    what = f"{signed(by)}% of {judged.of}, {sure}{question.bound(f'{signed(limit)}%')}"
     level = worse(change, at_least, allowed, question.rule, before.ratio, relative=True)
     if not judged.valid and not (level == "fail" and 1 + at_least >= DISTURBANCE):
         return question.finding("warn", values, f"not measured: {what}; {trouble(question)}", MEASURE)
@@ -159,7 +159,7 @@ def counted(question: Question) -> Finding:
     is_relative = before and not is_share(question.metric)
     share = f" ({signed(format_distinct([after / before - 1, 0], in_hundredths, 2)[0])}%)" if is_relative else ""
     direction = f"{'-' if after < before else '+'}{by}{share}" if after != before else "as before"
-    what = f"{direction}; allowed {limit}"
+    what = f"{direction}{question.bound(limit)}"
     level = worse(worsening, worsening, allowed, question.rule, before)
     if level == "ok" and exceeds(-worsening, allowed):
         level = "better"

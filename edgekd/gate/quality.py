@@ -1,5 +1,7 @@
 """The judge of a task's metrics: in pairs, on what both networks predicted for the same samples."""
 
+from dataclasses import replace
+
 from edgekd.errors import EdgekdError
 from edgekd.formatting import exceeds, format_distinct, in_hundredths, significant
 from edgekd.gate.question import RETRAIN, Question, confidently, missing, p_value, shown, worse
@@ -27,11 +29,12 @@ def quality(question: Question, metric: Metric) -> Finding:
     lost_or, won_or = ("lost", "won") if metric.better == "higher" else ("worse", "better")
     unit = f" {metric.unit_of_differences}".rstrip()
     counted = _counted(found)
-    what = f"{lost}{unit} {lost_or}, at least {at_least} {confidently(question)}; {counted}; allowed {limit}"
+    what = f"{lost}{unit} {lost_or}, at least {at_least} {confidently(question)}; {counted}{question.bound(limit)}"
     level = worse(found.drop, found.lower, allowed, question.rule, before)
     if level == "ok" and exceeds(-found.upper, allowed):
         level, what = "better", f"{_amounts(metric, -found.drop)[0]}{unit} {won_or}; {counted}"
-    return question.finding(level, values, what, RETRAIN)
+    judged = question.finding(level, values, what, RETRAIN)
+    return replace(judged, brief=f"as before on all {found.n} samples") if found.is_unchanged else judged
 
 
 def _amounts(metric: Metric, *values: float) -> list[str]:

@@ -39,6 +39,10 @@ class Question:
             level = self.rule.level
         return self.fixed_finding(level, values, what, advice)
 
+    def bound(self, limit: str) -> str:
+        """Return the words for what is allowed, none where nothing is judged by it."""
+        return "" if self.rule.level == "information" else f"; allowed {limit}"
+
     def fixed_finding(self, level: Level, values: Sequence[str], what: str, advice: str = "") -> Finding:
         """Return a finding of this level, whatever the rule's."""
         before, after = values

@@ -40,7 +40,7 @@ def _table(findings: Sequence[Finding]) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("What", overflow="fold")
     for each in findings:
-        cells = (each.level, each.metric, each.baseline, each.current, each.what)
+        cells = (each.level, each.metric, each.baseline, each.current, each.cell)
         table.add_row(*(Text(line(cell)) for cell in cells), style=STYLES[each.level])
     return table
 

@@ -12,7 +12,8 @@ ORDER: tuple[Level, ...] = ("fail", "warn", "better", "ok", "information")
 class Finding:
     """The result for one metric at one place: ``what`` says by how much, how surely, and what was allowed.
 
-    ``place`` is the key of its rows in files, ``where`` its name for people.
+    ``place`` is the key of its rows in files, ``where`` its name for people. ``brief`` says in a table what ``what``
+    says, where fewer words do.
     """
 
     place: str
@@ -23,6 +24,15 @@ class Finding:
     what: str
     advice: str = ""
     where: str = "everywhere"
+    brief: str = ""
+
+    @property
+    def cell(self) -> str:
+        """Return the text of a table's cell."""
+        return self.brief or self.what
+
+    def to_json(self) -> dict[str, Any]:
+        return {key: value for key, value in asdict(self).items() if key != "brief"}
 
 
 @dataclass(frozen=True)
@@ -70,7 +80,7 @@ class Verdict:
             "schema_version": 1,
             "name": self.name,
             "passed": self.passed,
-            "findings": [asdict(finding) for finding in self.findings],
+            "findings": [finding.to_json() for finding in self.findings],
         }
 
 

@@ -44,6 +44,13 @@ class MetricDifference:
     won: int | None = None
 
     @property
+    def is_unchanged(self) -> bool:
+        """Return whether no sample tells the two networks apart."""
+        if self.lost is not None:
+            return self.lost == self.won == 0
+        return self.drop == self.lower == self.upper == 0
+
+    @property
     def is_worse(self) -> bool:
         """Return whether the samples show a drop at the confidence that was asked for."""
         return self.lower > 0

@@ -59,12 +59,25 @@ def test_eighty_columns_hold_the_reasons_in_whole_words_and_end_with_the_verdict
     lines = written.getvalue().splitlines()
     assert max(map(len, lines)) <= 80 and "…" not in written.getvalue()
     assert lines[0].strip() == "cpu, onnxruntime, 1 thread" and lines[1].split()[-1] == "What"
-    words = {word for finding in verdict.findings for word in finding.what.split()}
+    words = {word for finding in verdict.findings for word in finding.cell.split()}
     assert words <= set(written.getvalue().split())
     assert lines[-2:] == [
         "if this is meant: edgekd baseline promote RUN BASELINE",
         "toy: 1 of 9 checks failed, 1 warning, 1 better than the baseline",
     ]
+
+
+def test_what_is_unchanged_takes_one_line_and_what_is_not_judged_names_no_bound(run_folder):
+    verdict = check(load_subject(run_folder("before")), load_subject(run_folder("after")))
+    written = io.StringIO()
+    Console(width=80, file=written).print(render_table(verdict))
+    [accuracy] = [line for line in written.getvalue().splitlines() if "accuracy" in line]
+    assert accuracy.rstrip().endswith(" as before on all 2000 samples") and "on all 2000 samples" in render_markdown(
+        verdict
+    )
+    found = {each["metric"]: each for each in verdict.to_json()["findings"]}
+    assert found["accuracy"]["what"].startswith("0.00 points lost, at least 0.00 with 95% confidence; 0 of 2000 ")
+    assert found["latency_ms"]["what"] == "as before" and "brief" not in found["accuracy"]
 
 
 def test_what_is_better_and_what_warns_are_one_verdict(run_folder):
