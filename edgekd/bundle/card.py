@@ -11,7 +11,7 @@ from edgekd.bundle.target import BundleTarget
 from edgekd.formatting import Column, Row, columns, escape_markdown, markdown_table, notes_on_rows
 from edgekd.plain_text import code
 from edgekd.preprocess import PADDING
-from edgekd.runtime import RUNTIMES
+from edgekd.runtime import DEFAULT, RUNTIMES
 from edgekd.tasks.metric import result_columns
 from edgekd.tasks.task import DecodesInGraph, Task
 
@@ -31,6 +31,9 @@ The folder `triton` is a model repository for Triton Inference Server: `tritonse
 PROGRAMS = """\
 So do the programs below, which need no edgekd. Run them in this folder, and save them elsewhere:
 `edgekd bundle verify` refuses files that were not packed."""
+# Said of those targets that the programs' runtime serves.
+CHOICE = "`edgekd predict` takes the file of another target with {options}"
+IN_PROGRAMS = "in a program, the file's name is the one line to change"
 LANGUAGES = {
     "python": "### In Python\n\nIt needs {packages}.",
     "cpp": (
@@ -67,6 +70,7 @@ def card(
         metrics(manifest.measurements, task, findings),
         targets(manifest.targets),
         USE.format(example=example, model=manifest.model, programs=PROGRAMS if written else "").rstrip(),
+        choice(manifest, bool(written)),
         *written,
         expected(images),
         tensors(manifest, task) if kind == "tensors" else inputs(manifest, task, kind == "image"),
@@ -84,6 +88,16 @@ def programs(manifest: Manifest, task: Task) -> list[str]:
         f"{LANGUAGES[each.language].format(packages=packages)}\n\n```{each.language}\n{each.code.strip()}\n```"
         for each in examples(manifest, task)
     ]
+
+
+def choice(manifest: Manifest, has_programs: bool) -> str:
+    """Return how the file of another target is used, where ONNX Runtime runs one."""
+    others = {each.name: each for each in manifest.targets if each.runtime == DEFAULT and each.file != manifest.model}
+    if not others:
+        return ""
+    said = CHOICE.format(options=" or ".join(code(f"--target {name}") for name in others))
+    files = ", ".join(f"{code(each.file)} for {escape_markdown(each.device)}" for each in others.values())
+    return f"{said}; {IN_PROGRAMS}: {files}." if has_programs else f"{said}: {files}."
 
 
 def expected(images: Sequence[GoldenImage]) -> str:

@@ -17,6 +17,7 @@ from edgekd.bundle.golden import Golden, SelfTest
 from edgekd.bundle.manifest import DECODED_MODEL, FILE_NAME, LABELS, RAW_MODEL, REMEDY, Manifest, Tensor
 from edgekd.bundle.named import NamedInputs
 from edgekd.bundle.session import BATCH, BundleSession, Inputs, why_unfit
+from edgekd.bundle.target import BundleTarget, target_named
 from edgekd.bundle.verify import opened
 from edgekd.errors import BundleError, DataError, EdgekdError, ModelError
 from edgekd.files import canonical_json, sha256
@@ -24,6 +25,7 @@ from edgekd.geometry import Geometry
 from edgekd.images import open_image, reading
 from edgekd.log import get_logger
 from edgekd.preprocess import Preprocess
+from edgekd.runtime import DEFAULT, RUNTIMES
 from edgekd.strict_json import JsonObject
 from edgekd.tasks.logits import decoded, fits, names_in_file
 from edgekd.tasks.registry import TASKS
@@ -57,19 +59,26 @@ class Predictor:
     [{'file': 'part.png', 'label': 'ok', 'probability': 0.98, 'top': [...]}]
     """
 
-    def __init__(self, folder: Path, threads: int = 0):
+    def __init__(self, folder: Path, threads: int = 0, target: str | None = None):
         """Verify the bundle in ``folder`` and load its model; 0 ``threads`` let ONNX Runtime choose.
 
+        Args:
+            target: loads the file of this target instead. One for another processor is computed step by step. Golden
+                outputs are of the bundle's own model, which the self-test is for.
+
         Raises:
-            BundleError: the bundle was changed, or its parts do not fit each other.
+            BundleError: the bundle was changed, its parts do not fit each other, or the target is unknown or for
+                another runtime.
         """
         self.folder = folder
-        bundle = opened(folder, used)
+        bundle = opened(folder, lambda manifest: used(manifest, target_here(manifest, target)))
         self.manifest, self.contents = bundle.manifest, bundle.contents
         self.task = task_of(self.manifest)
         self.preprocess = Preprocess.from_json(self.manifest.preprocess)
         self.threads = threads
-        self.session = BundleSession(self.contents[self.manifest.model], threads, str(folder / self.manifest.model))
+        own = target_here(self.manifest, target)
+        file, optimised = (own.file, own.is_for_this_processor) if own else (self.manifest.model, True)
+        self.session = BundleSession(self.contents[file], threads, str(folder / file), optimised)
         self._check_signature()
 
     def _check_signature(self) -> None:
@@ -316,11 +325,32 @@ def rows_of(inputs: Inputs, start: int, count: int) -> Inputs:
     return {name: each[part] for name, each in inputs.items()} if isinstance(inputs, Mapping) else inputs[part]
 
 
-def used(manifest: Manifest) -> set[str]:
-    """Return the files that a prediction and the self-test read."""
+def target_here(manifest: Manifest, name: str | None) -> BundleTarget | None:
+    """Return the target ``name``, whose file can be run here, or None for no name.
+
+    Raises:
+        BundleError: there is none, or its file is for another runtime.
+    """
+    if name is None:
+        return None
+    found = target_named(name, manifest.targets)
+    if found.runtime != DEFAULT and found.file != manifest.model:
+        fit = [each.name for each in manifest.targets if each.runtime == DEFAULT]
+        theirs = RUNTIMES[found.runtime].title if found.runtime in RUNTIMES else found.runtime
+        ours = RUNTIMES[DEFAULT].title
+        raise BundleError(
+            f"{found.file} of target {name!r} is for {theirs}, and predictions are made in {ours}; "
+            + (f"its targets for {ours}: {', '.join(dict.fromkeys(fit))}" if fit else "leave the target out")
+        )
+    return found
+
+
+def used(manifest: Manifest, target: BundleTarget | None = None) -> set[str]:
+    """Return the files that a prediction, with the file of ``target``, and the self-test read."""
     samples = [path for side in golden.golden_files(manifest) for path in side.values()]
     images = {file.path for file in manifest.files if file.role == golden_images.IMAGE}
-    wanted = {manifest.model, RAW_MODEL, DECODED_MODEL, golden.RAW, golden_images.PREDICTIONS, *samples}
+    own = target.file if target else manifest.model
+    wanted = {own, RAW_MODEL, DECODED_MODEL, golden.RAW, golden_images.PREDICTIONS, *samples}
     return images | wanted & {file.path for file in manifest.files}
 
 

@@ -26,10 +26,13 @@ Inputs = np.ndarray | Mapping[str, np.ndarray]
 class BundleSession:
     """A loaded model, with its ``inputs`` and ``outputs`` in Open Inference Protocol v2 terms."""
 
-    def __init__(self, model: Path | bytes, threads: int = 0, name: str | None = None):
-        """Load ``model``; ``name`` stands in messages for one that is given by its bytes."""
+    def __init__(self, model: Path | bytes, threads: int = 0, name: str | None = None, optimised: bool = True):
+        """Load ``model``; ``name`` stands in messages for one that is given by its bytes.
+
+        Without ``optimised`` a file for another processor computes step by step what it says, and takes longer.
+        """
         self.name = name or (str(model) if isinstance(model, Path) else "the model")
-        self.runtime = load(model, threads, self.name)
+        self.runtime = load(model, threads, self.name, optimised)
         self.inputs, self.outputs = described(self.runtime.get_inputs()), described(self.runtime.get_outputs())
         shape = self.inputs[0].shape if self.inputs else ()
         self.fixed_batch = shape[0] if shape and shape[0] > 0 else None
@@ -83,8 +86,10 @@ class BundleSession:
         return {name: each[:n] for name, each in found.items()}
 
 
-def load(model: Path | bytes, threads: int, name: str) -> onnxruntime.InferenceSession:
+def load(model: Path | bytes, threads: int, name: str, optimised: bool = True) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
+    if not optimised:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     if isinstance(model, bytes):

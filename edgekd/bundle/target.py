@@ -1,7 +1,12 @@
 """A target of a bundle and the file that is for it. Standard library only, as for all of the manifest."""
 
+import platform
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from edgekd.errors import BundleError
+from edgekd.nearest import among
 
 KINDS = dict.fromkeys(("name", "device", "runtime", "processor", "profile", "precision", "file"), str)
 NUMBER, FLAG = {"threads": int}, {"measured": bool}
@@ -28,8 +33,27 @@ class BundleTarget:
     measured: bool
     threads: int | None = None
 
+    @property
+    def is_for_this_processor(self) -> bool:
+        """Tell whether the file is surely for a processor like this machine's."""
+        return self.processor.split(" ")[0] == platform.machine()
+
     def to_json(self) -> dict[str, Any]:
         return {key: value for key, value in asdict(self).items() if value is not None}
+
+
+def target_named(name: str, targets: Sequence[BundleTarget]) -> BundleTarget:
+    """Return the target ``name``.
+
+    Raises:
+        BundleError: there is none, with the names of those there are.
+    """
+    known = {each.name: each for each in targets}
+    if not known:
+        raise BundleError(f"target {name!r}: the bundle names no targets; leave the target out")
+    if name not in known:
+        raise BundleError(f"the bundle has no target {name!r}{among(name, known)}")
+    return known[name]
 
 
 def file_for(name: str) -> str:

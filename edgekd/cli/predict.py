@@ -30,6 +30,10 @@ def predict(
     top: Annotated[int, typer.Option(min=1, help="How many of the most probable classes or labels to print.")] = 1,
     batch: Annotated[int, typer.Option(min=1, help="Samples in one inference.")] = 32,
     threads: Annotated[int, typer.Option(min=0, help="Threads of ONNX Runtime; 0 lets it choose.")] = 0,
+    target: Annotated[
+        str | None,
+        typer.Option(help="The target whose file predicts; without it the bundle's own model.", show_default=False),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print one line of CSV for each sample.")] = False,
     out: Annotated[
@@ -48,7 +52,7 @@ def predict(
 
     if as_json and as_csv:
         raise EdgekdError("--json and --csv: one of them at a time")
-    predictor = Predictor(bundle, threads)
+    predictor = Predictor(bundle, threads, target)
     files = files_in(images, predictor.preprocess.kind)
     watched = track(files, "files", len(files)) if as_json or not sys.stdout.isatty() else files
     broken: list[DataError] = []

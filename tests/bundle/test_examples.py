@@ -185,6 +185,13 @@ def test_python(case, monkeypatch, capsys):
         assert_printed(printed_by_python(bundle, file, monkeypatch, capsys), expected(bundle, file), 2e-5)
 
 
+def test_what_is_no_image_is_answered_with_the_usage(tmp_path, monkeypatch, capsys):
+    bundle = packed(tmp_path / "bundle", GREY, Classification(LABELS))
+    for file in ("golden", "missing.png", "labels.txt"):
+        with pytest.raises(SystemExit, match=rf"^usage: predict.py IMAGE \(.*{file}"):
+            printed_by_python(bundle, file, monkeypatch, capsys)
+
+
 @compiled
 def test_cpp(case):
     bundle, files = case
@@ -192,6 +199,8 @@ def test_cpp(case):
         pytest.skip("the task has no program in C++")
     libraries = library(bundle.parent / "lib")
     run, there = built(bundle, libraries), {**os.environ, "LD_LIBRARY_PATH": str(libraries)}
+    wrong = subprocess.run([run, "golden"], cwd=bundle, env=there, capture_output=True, text=True)
+    assert wrong.returncode == 1 and wrong.stderr.startswith("golden ")
     for file in files:
         done = subprocess.run([run, file], cwd=bundle, env=there, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr

@@ -262,6 +262,14 @@ def test_command_predict(bundle: Path, draw: Callable[[str], Path]) -> None:
     assert [each["label"] for each in found] == ["left", "right"]
 
 
+def test_pictures_of_a_classifier_are_refused(
+    edgekd: Any, bundle: Path, draw: Callable[[str], Path], tmp_path: Path
+) -> None:
+    done = edgekd("predict", bundle, draw("left"), "--pictures", tmp_path / "shown")
+    assert (done.code, done.out) == (1, "") and "leave --pictures out" in done.err
+    assert not (tmp_path / "shown").exists()
+
+
 def test_the_verify_command_starts_light(bundle: Path) -> None:
     code = (
         "import sys; from edgekd.cli.bundle import app; app(['verify', sys.argv[1]], standalone_mode=False);"

@@ -1,9 +1,11 @@
 """A file for each target, named in manifest, card and summary."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from edgekd.bundle.diff import diff
@@ -72,6 +74,35 @@ def test_card_summary_and_diff_name_them(packed: Path, bundle: Path) -> None:
     assert "target  pi  model.pi.onnx  onnxruntime on aarch64 CPU, int8" in summary(verify(packed))
     changed = {(each.part, each.item) for each in diff(verify(bundle), verify(packed)) if each.part == "targets"}
     assert changed == {("targets", "cpu 1"), ("targets", "desk 4"), ("targets", "pi")}
+
+
+def test_the_card_and_predict_choose_another_targets_file(
+    parts: dict[str, Any], tmp_path: Path, draw: Callable[[str], Path], edgekd: Any
+) -> None:
+    jetson = target("orin", "tensorrt", runtime="tensorrt", processor="NVIDIA GPU", measured=False)
+    files = {
+        target("cpu"): parts["models"]["int8"],
+        target("pi", processor="other CPU", measured=False): linear_model(tmp_path / "arm.onnx", scale=0.5),
+        jetson: linear_model(tmp_path / "gpu.onnx", scale=0.9),
+    }
+    packed = pack(tmp_path / "packed", **parts, targets=files)
+    card = (packed / "README.md").read_text()
+    assert "another target with `--target pi`; in a program, the file's name is the one line to change: " in card
+    assert "`model.pi.onnx` for pi.\n" in card and "`--target orin`" not in card
+    left = draw("left")
+    for name, scale in (("cpu", 0.99), ("pi", 0.5)):
+        done = edgekd("predict", packed, left, "--json", "--target", name)
+        expected = 1 / (1 + np.exp(-scale) + np.exp(-2 * scale))
+        assert json.loads(done.out)[0]["probability"] == pytest.approx(expected, abs=1e-5)
+    for name, says in {
+        "pj": "error: the bundle has no target 'pj' (did you mean 'pi'?); known: cpu, pi, orin",
+        "orin": "error: model.orin.onnx of target 'orin' is for TensorRT, and predictions are made in ONNX Runtime; "
+        "its targets for ONNX Runtime: cpu, pi",
+    }.items():
+        done = edgekd("predict", packed, left, "--target", name)
+        assert (done.code, done.out, done.err.rstrip("\n")) == (1, "", says)
+    with pytest.raises(BundleError, match="names no targets; leave the target out"):
+        Predictor(pack(tmp_path / "plain", **parts), target="pi")
 
 
 def test_a_target_without_its_file_is_refused(packed: Path, parts: dict[str, Any], tmp_path: Path) -> None:
