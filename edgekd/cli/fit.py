@@ -38,7 +38,7 @@ def fit(
     from edgekd.cli.interrupt import leave_on_signal
 
     leave_on_signal("; the same command goes on from here")
-    from edgekd.errors import RecipeError
+    from edgekd.errors import EdgekdError, RecipeError
     from edgekd.pipeline.local_paths import shorten_path
     from edgekd.search.fit import fit
     from edgekd.search.opening import open_space
@@ -51,6 +51,8 @@ def fit(
     runner = RayCluster(address, folder, space.base, space.files) if address else None
     command = shlex.join(["edgekd", *map(shorten_path, sys.argv[1:])])
     result = fit(space, folder, hours=hours, command=command, runner=runner)
+    if result.is_untried:
+        raise EdgekdError(result.finish.reason)
     print_result(result, folder)
     if not result.met:
         raise typer.Exit(BUDGET_NOT_MET)

@@ -61,12 +61,20 @@ def fit_headline(fit: FitRecord) -> str:
         return "The search has not ended; the same command goes on with it"
     if fit.summary.get("sweep"):
         return f"{len(fit.trials)} points of a grid, {len(fit.front)} of them on the front"
+    if _is_untried(fit):
+        return "Nothing was trained; the same command goes on with more time"
     return "Budget met" if fit.summary.get("met") else "Budget not met"
+
+
+def _is_untried(fit: FitRecord) -> bool:
+    return not fit.summary.get("candidates") and "unreachable" in fit.summary and fit.summary["unreachable"] is None
 
 
 def fit_verdict(fit: FitRecord) -> str:
     """Return the page's class for the headline."""
-    return "none" if not fit.summary or fit.summary.get("sweep") else "met" if fit.summary.get("met") else "unmet"
+    if not fit.summary or fit.summary.get("sweep") or _is_untried(fit):
+        return "none"
+    return "met" if fit.summary.get("met") else "unmet"
 
 
 def facts(fit: FitRecord) -> list[tuple[str, str]]:

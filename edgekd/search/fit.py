@@ -56,6 +56,11 @@ class FitResult:
     summary: JsonObject
 
     @property
+    def is_untried(self) -> bool:
+        """Tell whether the time was over before any candidate was trained: the budget is neither met nor missed."""
+        return self.report is None and self.finish.unreachable is None
+
+    @property
     def met(self) -> bool:
         """Tell whether the deployed file keeps every bound on the test samples and on its target."""
         return self.report is not None and (self.report.budget is None or self.report.budget.met)
@@ -73,7 +78,8 @@ def fit(
         runner: does the trainings and measurements; a process of this machine where it is left out.
 
     Raises:
-        EdgekdError: bad input, another search's folder, a disk that refuses, a teacher that cannot be trained.
+        EdgekdError: bad input, another search's folder, a disk that refuses, a teacher that cannot be trained, or time
+            in which by the forecast no candidate can be.
     """
     with fit_folder(folder), runner or Worker(folder / WORKER_LOG) as runner:
         log = StudyLog(folder / JOURNAL)
@@ -102,15 +108,23 @@ class _Search:
             raise StorageError(
                 f"{self.folder} holds a search of another recipe: choose another folder with --out, or remove it"
             )
-        if self.log.last("forecast") is None:
-            recipe = self._write_recipe("forecast", self.base)
-            found = run_timed(self.runner, "step", recipe=str(recipe))
-            if "error" in found:
-                raise EdgekdError(f"nothing was trained: {found['error']}")
+        known = self.log.last("forecast")
+        found = {"result": known} if known else self._measured_steps()
+        self.forecast = Forecast.of(found["result"], self.base, self.points, self.arms, self.runner.slots)
+        if known is None:
+            # Where this refuses, the next start measures anew: the machine may have been busy.
+            if self.limit is not None and self.forecast.least >= self.limit:
+                needed = self.forecast.first_candidate(self.log)
+                raise EdgekdError(self.forecast.nothing_trained(self.limit, needed))
             self.log.append("forecast", **found["result"], seconds=found["seconds"])
-        measured, slots = self.log.last("forecast") or {}, self.runner.slots
-        self.forecast = Forecast.of(measured, self.base, self.points, self.arms, slots)
         logger.info(self.forecast.sentence(self.limit))
+
+    def _measured_steps(self) -> JsonObject:
+        recipe = self._write_recipe("forecast", self.base)
+        found = run_timed(self.runner, "step", recipe=str(recipe))
+        if "error" in found:
+            raise EdgekdError(f"nothing was trained: {found['error']}")
+        return found
 
     def run(self) -> FitResult:
         finish, ended = self._search()
@@ -161,7 +175,11 @@ class _Search:
         if self._hopeless_by_half(step):
             reason = "no candidate comes near the budget, and half of the time would be over after the next one"
             return study.finish(reason), DONE
-        if not self._has_time_for(step):
+        if self.limit is not None and not self._has_time_for(step):
+            if not self.log.of("trial"):
+                rest = max(self.forecast.first_candidate(self.log), self._with_last_run(step))
+                reason = self.forecast.nothing_trained(self.limit, self.clock.spent + rest)
+                return Finish((), None, reason), OUT_OF_TIME
             return study.finish("the time is over; more of it (--hours) goes on from here"), OUT_OF_TIME
         return None
 
@@ -236,7 +254,10 @@ class _Search:
     def _has_time_for(self, action: Action) -> bool:
         if self.limit is None:
             return True
-        return self.clock.spent + self._expected(action) + self.forecast.last_run(self.log) < self.limit
+        return self.clock.spent + self._with_last_run(action) < self.limit
+
+    def _with_last_run(self, action: Action) -> float:
+        return self._expected(action) + self.forecast.last_run(self.log)
 
     def _expected(self, action: Action) -> float:
         if isinstance(action, TrainCandidate):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import ceil, sqrt
 from statistics import mean
 
 from edgekd.recipe import Recipe
@@ -17,8 +17,10 @@ from edgekd.strict_json import JsonObject
 
 # Beyond its steps a job starts, loads, exports and scores; the last run measures too. Seconds, until some are known.
 JOB, LAST_RUN = 15.0, 90.0
-# Of an arm that is bisected, before its edge is found.
-USUAL_TRIALS = 3
+# Of an arm that is bisected, before its edge is found, and of an arm's costs.
+USUAL_TRIALS, USUAL_COSTS = 3, 3 / 2
+# So many times the time that a candidate is said to need is enough for it.
+SPARE = 1.2
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,37 @@ class Forecast:
     @property
     def seconds(self) -> float:
         """Return about how long the search takes."""
-        costs = 3 * JOB / 2 * len(self.trainings)
+        costs = USUAL_COSTS * JOB * len(self.trainings)
         shorts = sum(levels[0] + JOB for levels in self.trainings.values()) if len(self.trainings) > FINALISTS else 0
         longest = sorted((levels[-1] + JOB for levels in self.trainings.values()), reverse=True)[:FINALISTS]
-        at_once = min(self.slots, len(self.trainings))
-        return self.teacher + (costs + shorts + USUAL_TRIALS * sum(longest)) / at_once + LAST_RUN
+        return self.teacher + (costs + shorts + USUAL_TRIALS * sum(longest)) / self.at_once + LAST_RUN
+
+    @property
+    def at_once(self) -> int:
+        """Return how many candidates are trained at a time."""
+        return min(self.slots, len(self.trainings))
+
+    @property
+    def least(self) -> float:
+        """Return how long the teacher's training and the shortest one of a candidate take, and nothing else."""
+        return self.teacher + min(levels[0] for levels in self.trainings.values())
+
+    def first_candidate(self, log: StudyLog) -> float:
+        """Return how long it takes from here until a first candidate is trained and measured."""
+        priced = len(log.of("price"))
+        costs = max(USUAL_COSTS * len(self.trainings) - priced, 0) * (self.price(log) if priced else JOB)
+        level = 0 if len(self.trainings) > FINALISTS else -1
+        training = min(levels[level] for levels in self.trainings.values()) + JOB
+        return (0 if priced else self.teacher) + costs / self.at_once + training + self.last_run(log)
+
+    def nothing_trained(self, limit: float, needed: float) -> str:
+        """Say that the time is too short for a candidate, which needs ``needed`` of it, and how much is enough."""
+        step = 10 if needed > 360 else 100
+        hours = ceil(SPARE * needed / 3600 * step) / step
+        return (
+            f"nothing was trained: the first candidate needs about {_minutes(needed)} min, {_minutes(limit)} were "
+            f"given; start again with --hours {hours:g}. The whole search takes about {_minutes(self.seconds)} min"
+        )
 
     def sentence(self, limit: float | None) -> str:
         """Say how long it may take, and how much of it there is."""
@@ -108,6 +136,10 @@ class Forecast:
     def last_run(self, log: StudyLog) -> float:
         """Return how long the winner's run will take: it measures what was made before."""
         return LAST_RUN if not log.of("price") else min(LAST_RUN, 6 * self.price(log))
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.0f}" if seconds >= 600 else f"{seconds / 60:.2g}"
 
 
 def _epochs(recipe: Recipe) -> int:

@@ -9,9 +9,12 @@ from typing import Any, ClassVar
 
 import pytest
 
-from edgekd.errors import StorageError
+from edgekd.cli.fit import fit as command
+from edgekd.errors import EdgekdError, StorageError
 from edgekd.recipe import load_recipe
 from edgekd.records.candidate_figures import Figures
+from edgekd.report.fit_page import fit_headline
+from edgekd.report.fit_record import read_fit
 from edgekd.search import fit as driver
 from edgekd.search.arm_state import ArmSpace, ArmState, TrialRecord
 from edgekd.search.fit import fit
@@ -161,8 +164,27 @@ def test_out_of_time_goes_on_with_more(open_recipe: Callable[..., Space], tmp_pa
     space, folder = open_recipe(), tmp_path / "fit"
     # Time for the costs, and then for no training.
     short = fit(space, folder, hours=0.02)
-    assert short.report is None and "--hours" in short.finish.reason
-    assert fit(space, folder).met
+    assert short.is_untried and short.summary["candidates"] == 0
+    assert short.finish.reason.startswith("nothing was trained: the first candidate needs about ")
+    assert "min, 1.2 were given; start again with --hours 0.0" in short.finish.reason
+    assert fit_headline(read_fit(folder)).startswith("Nothing was trained")
+    result = fit(space, folder)
+    assert result.met and not result.is_untried
+
+
+def test_time_in_which_no_candidate_can_be_trained_is_refused_before_any_training(
+    open_recipe: Callable[..., Space], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The teacher takes 1 s by the forecast, and the shortest training 1 s."""
+    space, folder = open_recipe(), tmp_path / "fit"
+    with pytest.raises(EdgekdError, match=r"nothing was trained: .* needs .* min, 0\.033 were given; start again"):
+        fit(space, folder, hours=2 / 3600)
+    assert FormulaWorker.jobs == ["step"] and not StudyLog(folder / "journal.jsonl").of("forecast")
+    # The machine may be less busy: the next start measures anew.
+    assert fit(space, folder, hours=1).met
+    monkeypatch.setattr("edgekd.cli.interrupt.leave_on_signal", lambda *_: None)
+    with pytest.raises(EdgekdError, match="nothing was trained"):
+        command(tmp_path / "recipe.yaml", tmp_path / "other", hours=0.01, set_=["budget.accuracy_drop=1.0"])
 
 
 def test_what_nothing_can_meet_is_said(open_recipe: Callable[..., Space], tmp_path: Path) -> None:
