@@ -23,7 +23,7 @@ from edgekd.pipeline.report import make_report
 from edgekd.pipeline.resolve import must_be_driven, resolve_targets
 from edgekd.pipeline.runner import StageRunner
 from edgekd.pipeline.stage_result import StageResult
-from edgekd.pipeline.target_plan import describe_targets, plan_targets
+from edgekd.pipeline.target_plan import list_targets, plan_targets
 from edgekd.pipeline.teachers import EnsembleNode
 from edgekd.pipeline.threads import hold_threads, threads_given_back
 from edgekd.pipeline.worker import train_for_rank_zero
@@ -66,7 +66,7 @@ def run(
         return train_for_rank_zero(recipe)
     with run_folder(folder), threads_given_back():
         recipe, probed = resolve_targets(recipe)
-        for line in describe_targets(recipe, plan_targets(recipe, probed)):
+        for line in list_targets(recipe, plan_targets(recipe, probed)):
             logger.info(line)
         compared_with = baseline_files(baseline, recipe, probed) if baseline else {}
         planned, given = plan(recipe), recipe

@@ -133,11 +133,28 @@ def why_not_measured(target: Target) -> str:
 
 def describe_targets(recipe: Recipe, plans: Sequence[TargetPlan]) -> list[str]:
     """Return lines of at most 80 columns: for each target its file, its precision, and what is measured where."""
-    lines = [line for plan in plans for line in _wrapped(_sentences(plan))]
+    return [line for plan in plans for line in _wrapped(_sentences(plan))] + _untimed(recipe, plans)
+
+
+def list_targets(recipe: Recipe, plans: Sequence[TargetPlan]) -> list[str]:
+    """Return a line for each target: its file, and whether it is timed; :func:`describe_targets` says why it is not."""
+    return [f"{'target':<{HEADING}}{_in_short(plan)}" for plan in plans] + _untimed(recipe, plans)
+
+
+def _in_short(plan: TargetPlan) -> str:
+    if plan.unserved:
+        return _sentences(plan)[0]
+    timed = {None: "not timed (see 'edgekd recipe check')", "here": "timed here", "there": "timed through SSH"}
+    judged = ", for the budget" if plan.judged else ""
+    title = RUNTIMES[plan.target.runtime].title
+    return f"{plan.target.device}: {plan.file}, {plan.precision}, for {title}; {timed[plan.measured]}{judged}"
+
+
+def _untimed(recipe: Recipe, plans: Sequence[TargetPlan]) -> list[str]:
     bounds = [name for name in recipe.budget.promises if name.startswith("latency")]
-    if bounds and not any(plan.judged for plan in plans):
-        lines += _wrapped([f"no target is timed, so {' and '.join(bounds)} of the budget cannot be met"], "budget")
-    return lines
+    if not bounds or any(plan.judged for plan in plans):
+        return []
+    return _wrapped([f"no target is timed, so {' and '.join(bounds)} of the budget cannot be met"], "budget")
 
 
 def _sentences(plan: TargetPlan) -> list[str]:

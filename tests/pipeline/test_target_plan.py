@@ -9,7 +9,7 @@ from edgekd.errors import DeviceError, RecipeError
 from edgekd.options import Target
 from edgekd.pipeline.check import check_recipe
 from edgekd.pipeline.resolve import resolve_targets
-from edgekd.pipeline.target_plan import describe_targets, plan_targets, target_names
+from edgekd.pipeline.target_plan import describe_targets, list_targets, plan_targets, target_names
 from edgekd.recipe import load_recipe
 from tests.toy import RECIPE, write_recipe
 
@@ -58,6 +58,15 @@ def test_each_target_says_its_file_its_processor_and_what_is_measured(tmp_path):
     assert max(map(len, lines)) <= 80
 
 
+def test_a_run_has_one_line_for_each_target(tmp_path):
+    checked = check_recipe(write_recipe(tmp_path, RECIPE + BOARDS))
+    assert list_targets(checked.recipe, checked.targets) == [
+        "target   cpu: model.cpu.onnx, int8, for ONNX Runtime; timed here, for the budget",
+        "target   pi: model.pi.onnx, int8, for ONNX Runtime; not timed (see 'edgekd recipe check')",
+        "target   orin: model.orin.onnx, int8, for TensorRT; not timed (see 'edgekd recipe check')",
+    ]
+
+
 def test_what_cannot_be_is_said_with_its_reason(tmp_path, monkeypatch):
     text = RECIPE.replace("rungs: [qat]", "rungs: [qat], profile: onnxruntime-x86-vnni")
     text = text.replace("accuracy_drop: 100", "latency_ratio: 0.5")
@@ -66,6 +75,8 @@ def test_what_cannot_be_is_said_with_its_reason(tmp_path, monkeypatch):
     assert "orin: no file for TensorRT: a network quantised for onnxruntime-x86-vnni gives no file" in lines
     assert "quantise with 'profile: portable'" in lines
     assert "budget   no target is timed, so latency_ratio of the budget cannot be met" in lines
+    checked = check_recipe(tmp_path / "toy.yaml")
+    assert unwrapped(list_targets(checked.recipe, checked.targets)).count("\n") == 1
     monkeypatch.setattr("edgekd.runtime.find_spec", lambda name: None if name == "openvino" else name)
     lines = unwrapped(said(tmp_path, RECIPE + "targets: [{device: cpu, runtime: openvino}, {device: cuda}]\n"))
     assert "OpenVINO is not installed here; 'pip install openvino' brings it" in lines
