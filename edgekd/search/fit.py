@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from edgekd.errors import EdgekdError, StorageError
-from edgekd.files import canonical_json, make_folder, sha256, write_json, write_text
+from edgekd.files import make_folder, write_json, write_text
 from edgekd.log import get_logger
 from edgekd.recipe import Recipe
 from edgekd.records.candidate_figures import Figures
@@ -31,7 +31,7 @@ from edgekd.search.launch import Worker
 from edgekd.search.points import Points, arm_space
 from edgekd.search.space import Space
 from edgekd.search.study import Action, Finish, Study, TrainCandidate
-from edgekd.search.study_log import StudyLog
+from edgekd.search.study_log import StudyLog, search_key
 from edgekd.strict_json import JsonObject
 
 logger = get_logger(__name__)
@@ -157,7 +157,8 @@ class _Search:
                 # The first one trains the teacher, or shows that nothing works.
                 free = jobs.free if self.log.of("price") else 1 - len(busy)
                 for step in steps[:free] if end is None else ():
-                    candidates.start(step)
+                    if self._end(study, step) is None:
+                        candidates.start(step)
                 known = len(self.log.of("trial"))
                 candidates.wait()
                 if not known:
@@ -332,7 +333,7 @@ def _key(space: Space) -> str:
         [arm.name, dict(arm.document), [[each.name, asdict(each.values)] for each in arm.dimensions]]
         for arm in space.arms
     ]
-    return sha256(canonical_json([space.base.to_json(), space.objective, arms]))
+    return search_key(space.base, space.objective, arms)
 
 
 def _trial(entry: JsonObject) -> TrialRecord:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from edgekd.errors import StorageError
-from edgekd.files import read_content, storage
+from edgekd.files import canonical_json, read_content, sha256, storage
+from edgekd.recipe import Recipe
 from edgekd.strict_json import JsonObject
 
 EVENT = "event"
@@ -53,6 +54,20 @@ class StudyLog:
         for entry in self.events:
             total = float(entry["spent"]) if "spent" in entry else total + float(entry.get("seconds", 0.0))
         return total
+
+
+def search_key(base: Recipe, *others: Any) -> str:
+    """Return the hash of the recipe ``base`` and of ``others``, JSON both, from which a search's decisions follow.
+
+    Options that are newer than a search are no part of it where they do what was done before them.
+    """
+    document = base.to_json()
+    stages = zip(base.stages, document["stages"], strict=True)
+    kept = [
+        {stage.name: {name: value for name, value in options[stage.name].items() if name in stage.settings()}}
+        for stage, options in stages
+    ]
+    return sha256(canonical_json([{**document, "stages": kept}, *others]))
 
 
 def _read(path: Path) -> list[JsonObject]:

@@ -7,14 +7,14 @@ from itertools import product
 from pathlib import Path
 
 from edgekd.errors import RecipeError, StorageError
-from edgekd.files import canonical_json, make_folder, sha256, write_json, write_text
+from edgekd.files import make_folder, write_json, write_text
 from edgekd.log import get_logger
 from edgekd.recipe.open_fields import OpenChoice
 from edgekd.search.folder import CACHE, JOURNAL, SCHEMA_VERSION, SUMMARY, TRIALS, WORKER_LOG, fit_folder
 from edgekd.search.jobs import JobRunner, Jobs
 from edgekd.search.launch import Worker
 from edgekd.search.space import ARM, CUTS, Space
-from edgekd.search.study_log import StudyLog
+from edgekd.search.study_log import StudyLog, search_key
 from edgekd.stages import STAGES
 from edgekd.strict_json import JsonObject
 
@@ -98,7 +98,7 @@ def sweep(space: Space, folder: Path, runner: JobRunner | None = None) -> int:
 
 
 def _begin(log: StudyLog, space: Space, points: Sequence[GridPoint], folder: Path) -> None:
-    key = sha256(canonical_json([space.base.to_json(), [dict(arm.document) for arm in space.arms], list(points)]))
+    key = search_key(space.base, [dict(arm.document) for arm in space.arms], list(points))
     known = log.last("begin")
     if known is None:
         arms = [{"name": arm.name, "levels": 1} for arm in space.arms]

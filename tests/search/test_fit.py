@@ -22,7 +22,7 @@ from edgekd.search.forecast import Forecast
 from edgekd.search.goal import Goal
 from edgekd.search.opening import open_space
 from edgekd.search.space import Space
-from edgekd.search.study import Finish, TrainCandidate
+from edgekd.search.study import Finish, Price, TrainCandidate
 from edgekd.search.study_log import StudyLog
 from tests.search.runner import FunctionRunner
 
@@ -35,6 +35,16 @@ stages:
   - distill: {epochs: {search: [1, 8]}}
   - prune: {macs: {search: [0.1, 0.9]}, check_latency: false}
 objective: latency
+"""
+BEFORE = """\
+name: small
+data: {source: digits}
+teacher: {model: resnet20, train: {epochs: 1}}
+stages:
+  - distill: {epochs: {search: [1, 8]}}
+  - prune: {macs: {search: [0.1, 0.9]}, check_latency: false}
+  - quantize
+budget: {accuracy_drop: 1}
 """
 TIMES = ("seconds", "spent")
 SLOPES = {"resnet8": 0.004, "small_cnn": 0.02, None: 0.01}
@@ -185,6 +195,53 @@ def test_time_in_which_no_candidate_can_be_trained_is_refused_before_any_trainin
     monkeypatch.setattr("edgekd.cli.interrupt.leave_on_signal", lambda *_: None)
     with pytest.raises(EdgekdError, match="nothing was trained"):
         command(tmp_path / "recipe.yaml", tmp_path / "other", hours=0.01, set_=["budget.accuracy_drop=1.0"])
+
+
+def test_what_is_started_together_each_fits_in_the_time_that_is_left(
+    open_recipe: Callable[..., Space], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two can be done at a time, and there is time for the first, a cost, but not for the other, a long training."""
+    space, folder, tried = open_recipe(), tmp_path / "fit", []
+    steps = [Price("resnet8", 0.5), TrainCandidate("small_cnn", 0.5, 1)]
+
+    def run(job: str, **fields: Any) -> dict[str, Any]:
+        tried.append(Path(fields["recipe"]).parent.name)
+        # A price is in the log before: the first one is alone.
+        return FormulaWorker(tmp_path).run(job, **fields)
+
+    log = StudyLog(tmp_path / "journal.jsonl")
+    log.append("price", arm="resnet8", share=0.9, error="no", seconds=1.0)
+    search = driver._Search(space, folder, log, FunctionRunner(run, slots=2), 0.1, "")
+    search.forecast = Forecast(0.0, {"small_cnn": (1.0, 3600.0)}, 1.0)
+    studies = iter([steps, steps[1:]])
+    study = {"left": {}, "next": lambda: None, "is_hopeless": False}
+    monkeypatch.setattr(search, "study", lambda: SimpleNamespace(**study, steps=lambda: next(studies)))
+    assert search._search()[1] == driver.OUT_OF_TIME
+    assert tried == ["prices"]
+
+
+def test_a_job_that_fails_by_its_node_is_tried_again(open_recipe: Callable[..., Space], tmp_path: Path) -> None:
+    space, folder, failing = open_recipe(), tmp_path / "fit", ["trials"]
+
+    def run(job: str, **fields: Any) -> dict[str, Any]:
+        if Path(fields["recipe"]).parent.name in failing:
+            failing.clear()
+            return {"error": "the disk is full", "kind": "StorageError"}
+        return FormulaWorker(tmp_path).run(job, **fields)
+
+    with pytest.raises(EdgekdError, match="the disk is full; .* the same command tries it again"):
+        fit(space, folder, runner=FunctionRunner(run, slots=2))
+    result = fit(space, folder, runner=FunctionRunner(run, slots=2))
+    assert result.met and result.summary["failed"] == 0 and result.summary["winner"]["arm"] == "resnet8"
+
+
+def test_a_search_begun_before_an_option_was_there_goes_on(tmp_path: Path) -> None:
+    """The key is what the version before ``fuse_teacher`` gave."""
+    path = tmp_path / "r.yaml"
+    path.write_text(BEFORE)
+    assert driver._key(open_space(path, [])) == "775e10ad83f0f2b07e44aeb34804486580d26e87ea61bd43ad9f2ab43a615fd0"
+    path.write_text(BEFORE.replace("- distill: {", "- distill: {fuse_teacher: true, "))
+    assert not driver._key(open_space(path, [])).startswith("775e10ad")
 
 
 def test_what_nothing_can_meet_is_said(open_recipe: Callable[..., Space], tmp_path: Path) -> None:
