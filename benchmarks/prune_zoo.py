@@ -9,7 +9,8 @@ its file is timed beside the unpruned one's, in turns; where it is slower, the r
 order of their size. What is made and measured is kept under --out, and a run that was killed goes on; ``--files``
 times nothing that was not timed before, since timing alone needs a quiet machine. ``--earlier`` goes on from a record
 of another machine: networks that were timed there are taken from it, and each row says which processor it is of.
-``--dense`` takes networks for boxes, masks and points in their place, and times none.
+``--dense`` takes networks for boxes, masks and points in their place, and times none; of an earlier record it takes
+those that went through.
 """
 
 import gc
@@ -65,7 +66,7 @@ SIDES = {
     **dict.fromkeys(models.list_models(models, include="swin_*"), 224),
     **dict.fromkeys(models.list_models(models, include="swin_v2_*"), 256),
 }
-SHARE, TOLERANCE, GOAL, DENSE_GOAL = 0.5, 1e-4, 72, 30
+SHARE, TOLERANCE, GOAL = 0.5, 1e-4, 72
 ROUNDINGS = (8, 16, 32)
 IMAGES = 2
 SETTINGS = {"seconds": 1.0, "max_seconds": 1.5, "launches": 6}
@@ -312,7 +313,12 @@ def earlier_rows(record: Path | None) -> dict[str, dict[str, Any]]:
         return {}
     document = json.loads(record.read_text())
     cpu = document["environment"]["cpu"]["model"]
-    return {row["network"]: {"cpu": cpu, **row} for row in document["rows"] if "ratio" in row or is_too_large(row)}
+    return {row["network"]: {"cpu": cpu, **row} for row in document["rows"] if is_done(row)}
+
+
+def is_done(row: dict[str, Any]) -> bool:
+    """Whether nothing is left to do: a dense network, which has a kind, is not timed."""
+    return "ratio" in row or is_too_large(row) or ("kind" in row and row["error"] is None)
 
 
 def is_too_large(row: dict[str, Any]) -> bool:
@@ -328,7 +334,7 @@ def main() -> None:
         files={"action": "store_true", "help": "no new timing"},
         earlier={"type": Path, "metavar": "FILE", "help": "a record to go on from"},
     )
-    every, few, enough = (list(dense), QUICK_DENSE, DENSE_GOAL) if arguments.dense else (known, QUICK, GOAL)
+    every, few = (list(dense), QUICK_DENSE) if arguments.dense else (known, QUICK)
     folder = make_folder(arguments.out or ROOT / "runs/prune_zoo")
     settings = QUICK_SETTINGS if arguments.quick else SETTINGS
     files, measurements = ArtifactCache(folder / "files"), ArtifactCache(folder / "measurements")
@@ -336,7 +342,7 @@ def main() -> None:
     cpu = fingerprint().cpu.model
     for name in arguments.only or (few if arguments.quick else every):
         if name in dense:
-            row = dense_row(dense[name], files)
+            row = done.get(name) or dense_row(dense[name], files)
         else:
             row = done.get(name) or row_of(name, files, measurements, settings, not arguments.files)
         rows.append({"cpu": cpu, **row})
@@ -348,7 +354,7 @@ def main() -> None:
         **({} if arguments.dense else {"settings": settings}),
         "rows": rows,
     }
-    finish(arguments, figures, goals(rows, min(enough, len(rows))))
+    finish(arguments, figures, goals(rows, len(rows) if arguments.dense else min(GOAL, len(rows))))
 
 
 if __name__ == "__main__":

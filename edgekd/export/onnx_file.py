@@ -9,11 +9,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 import torch
 from google.protobuf.message import Message
-from onnx import ModelProto
+from onnx import ModelProto, NodeProto, numpy_helper
 from torch import nn
 from torch.fx import GraphModule
 
@@ -29,6 +30,10 @@ from edgekd.tasks.signature import INPUT, LOGITS, METADATA, Shape, Signature, Te
 OPSET = 20
 # where the exporter stores the paths of a node's modules, as a Python list of every level
 SCOPES = "pkg.torch.onnx.name_scopes"
+# From which on a Pad names its axes.
+NAMED_AXES = 18
+# Deployed files may have none of these between the two.
+QUANTISERS = ("QuantizeLinear", "DequantizeLinear")
 
 
 def export_onnx(
@@ -73,6 +78,7 @@ def to_onnx(
     if written.get("") != opset:
         raise ExportError(f"opset {opset} was asked for and {written.get('')} written; ask for {written.get('')}")
     must_be_open(model, signature)
+    keep_zero_padding(model)
     model.producer_name, model.producer_version = "edgekd", __version__
     _name_by_layer(model)
     _strip_metadata(model)
@@ -168,6 +174,32 @@ def must_be_open(model: ModelProto, signature: Signature) -> None:
                 f"the exporter fixed the open dimension {fixed[0]!r} of {spec.name!r} to the example's size: give it "
                 "as a fixed size, or make the network depend on no number taken from the shape"
             )
+
+
+def keep_zero_padding(model: ModelProto) -> None:
+    """Let each ``Pad`` that a ``MaxPool`` follows, with or without quantisers between, name all of its axes, in place.
+
+    ONNX Runtime 1.31 otherwise makes both one max pooling, whose padding is −infinity: negative values at the border
+    then stay, where 0 is larger. It leaves a ``Pad`` that names its axes alone.
+    """
+    graph = model.graph
+    if next(entry.version for entry in model.opset_import if not entry.domain) < NAMED_AXES:
+        return
+    ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in graph.value_info}
+    made = {name: node for node in graph.node for name in node.output}
+    pooled = {_pooled(node, made) for node in graph.node if node.op_type == "MaxPool"}
+    for node in graph.node:
+        if node.op_type == "Pad" and node.output[0] in pooled & ranks.keys() and len(node.input) < 4:
+            axes = f"{node.output[0]}.axes"
+            graph.initializer.append(numpy_helper.from_array(np.arange(ranks[node.output[0]]), axes))
+            node.input.extend([*[""] * (3 - len(node.input)), axes])
+
+
+def _pooled(node: NodeProto, made: dict[str, NodeProto]) -> str:
+    name = node.input[0]
+    while name in made and made[name].op_type in QUANTISERS:
+        name = made[name].input[0]
+    return name
 
 
 def _name_by_layer(model: ModelProto) -> None:

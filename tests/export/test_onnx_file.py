@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from edgekd import __version__
 from edgekd.errors import ExportError
 from edgekd.export import export_onnx, to_onnx
+from edgekd.export.onnx_file import keep_zero_padding
 from edgekd.models import build
 from edgekd.preprocess import Preprocess
 from edgekd.quantize import calibrate, convert, prepare
@@ -95,6 +96,31 @@ def test_int8_is_a_quarter(files):
     weights = sum(p.numel() for p in network().parameters())
     assert files["float"].stat().st_size > 4 * weights * 0.9
     assert files["int8"].stat().st_size < files["float"].stat().st_size / 1.5
+
+
+def test_zeros_in_front_of_a_max_pooling_are_zeros(tmp_path):
+    network = nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.MaxPool2d(2, 1), nn.Flatten(), nn.Linear(3 * 64, 2)).eval()
+    x = -1 - torch.rand(2, *SHAPE)
+    with torch.no_grad():
+        np.testing.assert_allclose(
+            answer(export_onnx(network, tmp_path / "net.onnx", SCALE), x), network(x).numpy(), atol=1e-5
+        )
+
+
+def test_zeros_stay_where_quantisers_stand_between_that_a_deployed_file_may_lack():
+    steps = [("Pad", ["x", "pads"]), ("QuantizeLinear", ["a", "scale"]), ("DequantizeLinear", ["b", "scale"])]
+    made = [onnx.helper.make_node(name, given, [out]) for (name, given), out in zip(steps, "abc", strict=True)]
+    made.append(onnx.helper.make_node("MaxPool", ["c"], ["y"], kernel_shape=[2, 2]))
+    made.append(onnx.helper.make_node("Pad", ["x", "pads"], ["z"]))  # no pooling follows
+    values = [onnx.helper.make_tensor_value_info(name, 1, ["n", 1, 4, 4]) for name in ("x", "a", "y", "z")]
+    graph = onnx.helper.make_graph(made, "pads", values[:1], values[2:], value_info=values[1:2])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)])
+    keep_zero_padding(model)
+    keep_zero_padding(model)
+    assert [list(node.input) for node in model.graph.node if node.op_type == "Pad"] == [
+        ["x", "pads", "", "a.axes"], ["x", "pads"],
+    ]  # fmt: skip
+    assert [onnx.numpy_helper.to_array(each).tolist() for each in model.graph.initializer] == [[0, 1, 2, 3]]
 
 
 def test_a_network_in_training_mode_is_exported_for_inference(tmp_path):
