@@ -1,8 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
-# One more than there are cores, since tests of devices wait for the other side.
-WORKERS ?= $(shell $(PYTHON) -c "import os; print(1 + os.cpu_count())")
+WORKERS ?= $(shell $(PYTHON) -c "import os; print(max(2, os.cpu_count()))")
 # Without bytecode each of the many processes that tests start would compile the whole package again.
 unexport PYTHONDONTWRITEBYTECODE
 

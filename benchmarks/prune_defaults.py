@@ -70,13 +70,16 @@ def networks(quick: bool) -> list[Pretrained]:
     vectors = [("mlp", {"hidden": [64, 64]}, usual), ("mlp", {"hidden": [128]}, gentle)]
     if quick:
         return [Pretrained(model, "few digits", args, train) for model, args, train in images[:2]]
-    found = [Pretrained(model, name, args, train) for name in ("digits", "few digits") for model, args, train in images]
+    found = [Pretrained(model, "digits", args, train) for model, args, train in images]
+    # From random weights MobileNetV2 does not learn from 200 images.
+    found += [Pretrained(model, "few digits", args, train) for model, args, train in images[:-1]]
     return found + [Pretrained(model, "wine", args, train) for model, args, train in vectors]
 
 
-def samples(name: str, folder: Path) -> Data:
+def samples(name: str, folder: Path, coloured: bool) -> Data:
     if name != "wine":
-        return Data(source="digits", batch_size=32, train_limit=200 if name == "few digits" else None)
+        limit = 200 if name == "few digits" else None
+        return Data(source="digits", batch_size=32, train_limit=limit, grayscale=not coloured)
     from sklearn.datasets import load_wine
     from sklearn.model_selection import train_test_split
 
@@ -89,7 +92,7 @@ def samples(name: str, folder: Path) -> Data:
 
 def losses(network: Pretrained, candidates: Sequence[Candidate], folder: Path) -> list[dict[str, Any]]:
     """What each candidate loses of what the network had, in points."""
-    data = load_data(samples(network.set, folder), seed=0)
+    data = load_data(samples(network.set, folder, network.model.startswith("torchvision/")), seed=0)
     steps = -(-len(data.train) // data.batch_size)
     teacher = Teacher(model=network.model, args=network.args, train=network.train)
     run = partial(stages, data, teacher, folder / f"{network.set}-{network.model.replace('/', '-')}".replace(" ", "-"))

@@ -259,6 +259,7 @@ def test_a_network_is_pruned_to_a_latency_on_its_device(registry, sshd, tmp_path
     assert pruned.metrics["cuts"][0]["timing"]["measured"] <= 0.9
 
 
+@pytest.mark.slow  # its parts have cheap tests: the search for a placement, and turns on a device
 def test_placement_is_measured_on_the_device(registry, sshd, tmp_path, monkeypatch):
     add_device(Device("desk", "board", sys.executable, ssh_config=str(sshd.config)), replace=True)
     head = SHORT[: SHORT.index("student:")].replace("epochs: 2", "epochs: 1")

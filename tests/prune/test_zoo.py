@@ -24,6 +24,8 @@ FAMILIES = (
     *("resnext", "regnet_y", "dense", "shufflenet", "squeezenet", "mobilenet_v3", "mnasnet", "efficientnet", "vgg"),
     *("googlenet", "convnext_small", "vit", "swin", "swin_v2", "maxvit_small"),
 )
+# Large, or of blocks that others here have too.
+LIKE_OTHERS = ("googlenet", "mnasnet", "efficientnet", "swin_v2", "maxvit_small", "vgg")
 # The exporter takes seconds for each: one with a shuffle, one with attention.
 EXPORTED = ("shufflenet", "vit")
 
@@ -52,7 +54,7 @@ def answers(network: nn.Module) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] if name == "googlenet" else []) for name in FAMILIES]
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in LIKE_OTHERS else ()) for name in FAMILIES]
 )
 def test_half_the_macs_reloaded_to_the_bit(name, tmp_path):
     network, spec = halved(name)

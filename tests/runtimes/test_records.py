@@ -44,6 +44,7 @@ NAMED = {
     "data/options.py": "help on open axes, whose bounds one runtime needs",
     "extras.py": "the extras of pyproject.toml, by the packages that they bring",
     "runtime.py": "the registry",
+    "search/ray_node.py": "every file is tried in ONNX Runtime, so all nodes need the same one",
 }
 
 
