@@ -1,4 +1,4 @@
-"""What the outcomes of benchmarks/fit.py come to: shares, medians, a ratio with its interval, and the noise."""
+"""Figures of the outcomes of benchmarks/fit.py: shares, medians, a ratio with its interval, and the noise."""
 
 from collections.abc import Sequence
 from typing import Any

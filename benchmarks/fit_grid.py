@@ -193,7 +193,6 @@ class Grid:
 
     @property
     def _seconds(self) -> dict[str, float]:
-        """Of stages that other students share, by the start of their keys."""
         return {each.key.rpartition("-")[2]: each.seconds for row in self.rows.values() for each in row.stages}
 
 

@@ -43,7 +43,7 @@ class Case:
 
 @dataclass
 class Ledger:
-    """What a search has trained."""
+    """The stages that a search has trained, with their costs."""
 
     stages: dict[str, StageCost] = field(default_factory=dict)
     students: list[Trained] = field(default_factory=list)

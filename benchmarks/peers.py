@@ -117,7 +117,10 @@ def onnxruntime_static(float_file: Path, file: Path, images: Images, tuned: bool
         ready = Path(folder) / "ready.onnx"
         try:
             quant_pre_process(str(float_file), str(ready))
-        except Exception:  # its symbolic shapes are for transformers, and stop at an open batch behind a Resize
+        except (
+            Exception
+        ) as error:  # its symbolic shapes are for transformers, and stop at an open batch behind a Resize
+            print(f"ONNX Runtime's pre-processing without symbolic shapes: {error}", file=sys.stderr)
             quant_pre_process(str(float_file), str(ready), skip_symbolic_shape=True)
         for_x86 = {
             **{"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8},

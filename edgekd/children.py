@@ -4,8 +4,10 @@ It has the import path of this process.
 """
 
 import os
+import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).parents[1]
 # ``python -m`` would put the working directory first, and a file there that is called queue.py or random.py would be
@@ -22,6 +24,18 @@ runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 def words(module: str) -> list[str]:
     """Return the command line that runs ``module`` as a program, in the environment that :func:`environment` gives."""
     return [sys.executable, "-c", START, module]
+
+
+def converse(module: str, errors: IO[bytes]) -> "subprocess.Popen[str]":
+    """Start ``module`` as a program that is spoken to line by line; its errors go to ``errors``."""
+    return subprocess.Popen(
+        words(module),
+        env=environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        text=True,
+    )
 
 
 def environment(**more: str) -> dict[str, str]:

@@ -47,18 +47,18 @@ def keypointrcnn_first_stage(input_shape: Shape, num_classes: int) -> nn.Module:
 
 
 def fasterrcnn_box_head(input_shape: Shape, num_classes: int) -> nn.Module:
-    """Of regions (256, 7, 7)."""
+    """Build the head that reads regions (256, 7, 7)."""
     heads: Any = detection.fasterrcnn_mobilenet_v3_large_fpn(num_classes=num_classes, **BARE)
     return BoxHead(heads.roi_heads)
 
 
 def maskrcnn_mask_head(input_shape: Shape, num_classes: int) -> nn.Module:
-    """Of regions (256, 14, 14): convolutions, and a transposed one."""
+    """Build the head that reads regions (256, 14, 14): convolutions, and a transposed one."""
     heads: Any = detection.maskrcnn_resnet50_fpn(num_classes=num_classes, **BARE)
     return nn.Sequential(heads.roi_heads.mask_head, heads.roi_heads.mask_predictor)
 
 
 def keypointrcnn_head(input_shape: Shape, num_classes: int) -> nn.Module:
-    """Of regions (256, 14, 14): eight convolutions and a transposed one, then heat maps of twice its size."""
+    """Build the head that reads regions (256, 14, 14): eight convolutions, then heat maps twice as large."""
     heads: Any = detection.keypointrcnn_resnet50_fpn(num_classes=2, num_keypoints=num_classes, **BARE)
     return nn.Sequential(heads.roi_heads.keypoint_head, heads.roi_heads.keypoint_predictor)

@@ -64,14 +64,7 @@ class Worker:
 
     def _start(self) -> "subprocess.Popen[str]":
         self._errors = self.log.open("ab")
-        self._process = subprocess.Popen(
-            children.words(MODULE),
-            env=children.environment(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-        )
+        self._process = children.converse(MODULE, self._errors)
         return self._process
 
     def _why(self, code: int) -> str:

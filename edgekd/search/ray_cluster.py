@@ -83,14 +83,7 @@ class RayCluster:
             raise ClusterError(f"there is no Ray cluster at {self.address}: {error}; 'ray start' begins one") from error
         make_folder(self.folder)
         self._errors = (self.folder / RAY_LOG).open("ab")
-        self._process = subprocess.Popen(
-            children.words(MODULE),
-            env=children.environment(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-        )
+        self._process = children.converse(MODULE, self._errors)
         try:
             self._connect()
         except BaseException:
