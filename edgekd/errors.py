@@ -38,6 +38,10 @@ class DeviceError(EdgekdError):
     """A device cannot be reached, or does not do what it is asked."""
 
 
+class UnavailableError(DeviceError):
+    """A device cannot be used now, whatever for: it is not known, cannot be reached, was lost, or has no room."""
+
+
 class ClusterError(EdgekdError):
     """A cluster cannot be reached, refuses, or is not fit for a search."""
 

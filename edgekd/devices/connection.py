@@ -17,7 +17,7 @@ from typing import IO
 
 from edgekd.devices.address import Address
 from edgekd.devices.ssh_errors import CutError, TransientError, connection_error, last_line
-from edgekd.errors import DeviceError
+from edgekd.errors import DeviceError, UnavailableError
 from edgekd.files import storage
 from edgekd.pipes import FloodError, Lines, SlowError
 from edgekd.scratch import make_scratch, remove_leftovers, remove_scratch
@@ -53,7 +53,7 @@ class Connection:
         self.config = config
         self.connect_timeout_s = connect_timeout_s
         if shutil.which("ssh") is None or shutil.which("scp") is None:
-            raise DeviceError("ssh and scp are not installed here: 'apt install openssh-client' or its like")
+            raise UnavailableError("ssh and scp are not installed here: 'apt install openssh-client' or its like")
         # A socket's path has room for about a hundred letters, which the usual folders of macOS fill.
         parent = Path("/tmp") if Path("/tmp").is_dir() else Path(tempfile.gettempdir())
         remove_leftovers(parent)
@@ -110,15 +110,17 @@ class Connection:
             ) from None
         raise self._no_connection()
 
-    def _no_connection(self) -> DeviceError:
+    def _no_connection(self) -> UnavailableError:
         code, stderr = self._process.wait(), self.stderr()
         if code == OURS:
             return connection_error(self.address, stderr)
         if code == NO_FOLDER:
-            return DeviceError(
+            return UnavailableError(
                 f"no folder can be made on {self.address}: {last_line(stderr)}; free some space, or set TMPDIR there"
             )
-        return DeviceError(f"{self.address} lets you in but runs no commands: {last_line(stderr) or f'code {code}'}")
+        return UnavailableError(
+            f"{self.address} lets you in but runs no commands: {last_line(stderr) or f'code {code}'}"
+        )
 
     def stderr(self) -> str:
         self._stderr.seek(0)

@@ -16,7 +16,7 @@ from edgekd.bench.events import ResponseError
 from edgekd.devices.address import Address
 from edgekd.devices.connection import COMPLAINTS, GRACE_S, OURS, Connection, bounded, in_shell, plain_environment
 from edgekd.devices.ssh_errors import DeviceTimeError, last_line
-from edgekd.errors import DeviceError
+from edgekd.errors import DeviceError, UnavailableError
 from edgekd.pipes import FloodError, Lines, SlowError
 
 TIME_OVER = 124
@@ -151,7 +151,7 @@ class Ssh:
         self._connection.check()
         size, free = local.stat().st_size, self.free_bytes()
         if free is not None and free < max(size, 4096):
-            return DeviceError(
+            return UnavailableError(
                 f"the disk of {self.address} is full: {local.name} has {size / 1e6:.2f} MB and {self.folder} room for "
                 f"{free / 1e6:.2f} MB; free some, or set TMPDIR there"
             )

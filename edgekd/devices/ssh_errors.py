@@ -3,10 +3,10 @@
 import re
 
 from edgekd.devices.address import Address
-from edgekd.errors import DeviceError
+from edgekd.errors import DeviceError, UnavailableError
 
 
-class CutError(DeviceError):
+class CutError(UnavailableError):
     """The connection was lost, and what ran on the device has ended with it."""
 
 
@@ -14,7 +14,7 @@ class DeviceTimeError(DeviceError):
     """What ran on the device took longer than its time limit and was stopped."""
 
 
-class TransientError(DeviceError):
+class TransientError(UnavailableError):
     """The connection was refused or dropped before anything ran: trying again is safe."""
 
 
@@ -53,13 +53,13 @@ TRANSIENT = (
 )
 
 
-def connection_error(address: Address, stderr: str) -> DeviceError:
+def connection_error(address: Address, stderr: str) -> UnavailableError:
     """Return the reason why no connection was made, from ssh's standard error."""
-    for kind, table in ((DeviceError, PERMANENT), (TransientError, TRANSIENT)):
+    for kind, table in ((UnavailableError, PERMANENT), (TransientError, TRANSIENT)):
         for pattern, message in table:
             if re.search(pattern, stderr):
                 return kind(message.format(address=address, host=address.host))
-    return DeviceError(
+    return UnavailableError(
         f"ssh cannot reach {address}: {last_line(stderr) or 'it printed nothing'}; does 'ssh {address}' work?"
     )
 

@@ -22,7 +22,7 @@ from edgekd.artifact_cache import METRICS
 from edgekd.bench import fingerprint
 from edgekd.data import DataSet, Samples
 from edgekd.devices.targets import LocalTarget, RemoteTarget, resolve_target
-from edgekd.errors import DeviceError
+from edgekd.errors import UnavailableError
 from edgekd.export import (
     Outputs,
     Parity,
@@ -216,7 +216,7 @@ def _evidence_there(path: Path, at: RemoteTarget, data: DataSet, runtime: str) -
     parts = chunks(data, data.validation)
     found = [at.predict(runtime, files, inputs, data.task)["asked"] for inputs in parts]
     if cut := next((each.cut for each in found if each.cut), None):
-        raise DeviceError(f"a placement was not scored to its end: {cut}")
+        raise UnavailableError(f"a placement was not scored to its end: {cut}")
     rows = np.concatenate([each.rows for each in found])
     return evidence_of(torch.from_numpy(rows), data, data.validation)
 

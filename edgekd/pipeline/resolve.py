@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from edgekd.devices.probe import Probe, missing, probe
 from edgekd.devices.registry import LOCAL, NAME, Device, devices
-from edgekd.errors import DeviceError
+from edgekd.errors import DeviceError, UnavailableError
 from edgekd.log import get_logger
 from edgekd.nearest import nearest
 from edgekd.recipe import Recipe, Target
@@ -24,8 +24,8 @@ def resolve_targets(recipe: Recipe) -> tuple[Recipe, dict[str, Probe]]:
     """Return the recipe with the architecture of each registered device, and the probes of these devices by name.
 
     Raises:
-        DeviceError: a registered device does not respond, cannot run its target, or is not what the recipe says; or
-            a device is not known and the recipe does not say its architecture.
+        UnavailableError: a registered device does not respond, cannot run its target, or is not what the recipe says;
+            or a device is not known and the recipe does not say its architecture.
     """
     registry = devices()
     probed: dict[str, Probe] = {}
@@ -38,7 +38,7 @@ def resolve_targets(recipe: Recipe) -> tuple[Recipe, dict[str, Probe]]:
                     probed[target.device] = probe_device(registry[target.device])
                 target = with_architecture(target, probed[target.device])
         except DeviceError as error:
-            raise DeviceError(f"targets: {error}") from error
+            raise UnavailableError(f"targets: {error}") from error
         targets.append(target)
     return with_targets(recipe, targets) if probed else recipe, probed
 

@@ -29,7 +29,7 @@ from edgekd.search.goal import LATENCY, Goal
 from edgekd.search.jobs import JobRunner, Jobs, run_timed
 from edgekd.search.launch import Worker
 from edgekd.search.points import Points, arm_space
-from edgekd.search.space import Space
+from edgekd.search.space import ARM, Space
 from edgekd.search.study import Action, Finish, Study, TrainCandidate
 from edgekd.search.study_log import StudyLog, search_key
 from edgekd.strict_json import JsonObject
@@ -110,7 +110,7 @@ class _Search:
             )
         known = self.log.last("forecast")
         found = {"result": known} if known else self._measured_steps()
-        self.forecast = Forecast.of(found["result"], self.base, self.points, self.arms, self.runner.slots)
+        self.forecast = Forecast.of(found["result"], self.points, self.arms, self.goal, self.runner.slots)
         if known is None:
             # Where this refuses, the next start measures anew: the machine may have been busy.
             if self.limit is not None and self.forecast.least >= self.limit:
@@ -121,7 +121,13 @@ class _Search:
 
     def _measured_steps(self) -> JsonObject:
         recipe = self._write_recipe("forecast", self.base)
-        found = run_timed(self.runner, "step", recipe=str(recipe))
+        _, *others = dict.fromkeys(self.points.alike().values())
+        recipes = {name: self.space.recipe({ARM: name}) for name in others}
+        paths = {
+            name: str(self._write_recipe(f"forecast-{number}", other))
+            for number, (name, other) in enumerate(recipes.items(), start=2)
+        }
+        found = run_timed(self.runner, "step", recipe=str(recipe), others=paths)
         if "error" in found:
             raise EdgekdError(f"nothing was trained: {found['error']}")
         return found
@@ -154,6 +160,8 @@ class _Search:
                 end = self._end(study, steps[0]) if steps else None
                 if end and not busy:
                     return end
+                if steps and isinstance(steps[0], TrainCandidate) and not busy and not self.log.of("trial"):
+                    logger.info(self.forecast.rest(self.log, [arm.name for arm in study.arms if arm.reach]))
                 # The first one trains the teacher, or shows that nothing works.
                 free = jobs.free if self.log.of("price") else 1 - len(busy)
                 for step in steps[:free] if end is None else ():
@@ -291,6 +299,7 @@ class _Search:
             "trained": sum("figures" in entry for entry in trials),
             "failed": sum("error" in entry for entry in trials),
             "seconds": round(self.clock.spent, 1),
+            "forecast": [round(each, 1) for each in self.forecast.seconds],
             "left": {entry["arm"]: entry["reason"] for entry in self.log.of("left")},
         }
         if winner is not None and winner.figures is not None:

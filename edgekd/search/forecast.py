@@ -1,6 +1,6 @@
 """A forecast of a search's time, from one measured step of each kind and from what it has recorded so far."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, sqrt
 from statistics import mean
@@ -15,10 +15,16 @@ from edgekd.search.study import FINALISTS, TrainCandidate
 from edgekd.search.study_log import StudyLog
 from edgekd.strict_json import JsonObject
 
-# Beyond its steps a job starts, loads, exports and scores; the last run measures too. Seconds, until some are known.
-JOB, LAST_RUN = 15.0, 90.0
-# Of an arm that is bisected, before its edge is found, and of an arm's costs.
-USUAL_TRIALS, USUAL_COSTS = 3, 3 / 2
+# Beyond its steps a job loads, exports and scores; the last run measures too. Seconds, usual and most, until some are
+# known; then the most of a job is so many times the usual.
+JOB, MOST_JOB, SLOWER = 6.0, 12.0, 1.5
+LAST_RUN, MOST_LAST_RUN = 40.0, 90.0
+# Of an arm that is bisected, before its edge is found: usual and most.
+TRIALS, MOST_TRIALS = 1.5, 3.0
+# Of an arm that is cut: its ends, and one more where no cut reaches the smallest share, or later about its edge.
+COSTS_OF_CUT = 3
+# Of the arms, where costs are bounded and not yet known.
+WITHIN = 1 / 2
 # So many times the time that a candidate is said to need is enough for it.
 SPARE = 1.2
 
@@ -32,36 +38,75 @@ class Forecast:
         trainings: of a candidate's, by arm and level.
         test_error: the standard error of a drop on the test samples over that on the validation samples.
         slots: how many candidates are trained at a time.
+        arms: the parts of the space.
+        bounded: whether arms are left for their costs.
     """
 
     teacher: float
-    trainings: dict[str, tuple[float, ...]]
+    trainings: Mapping[str, tuple[float, ...]]
     test_error: float
     slots: int = 1
+    arms: Sequence[ArmSpace] = ()
+    bounded: bool = False
 
     @classmethod
     def of(
-        cls, measured: JsonObject, base: Recipe, points: Points, arms: Sequence[ArmSpace], slots: int = 1
+        cls, measured: JsonObject, points: Points, arms: Sequence[ArmSpace], goal: Goal, slots: int = 1
     ) -> "Forecast":
         """Make the forecast from what :func:`edgekd.search.step_times.step_times` gave."""
-        steps, own = measured["steps"], base.teacher.train
+        steps, own, alike = measured["steps"], points.space.base.teacher.train, points.alike()
+        # Searches that are older than them have the first arm's alone.
+        students = measured.get("student_steps", {})
         trainings = {
             arm.name: tuple(
-                _epochs(points.recipe(arm.name, arm.high, level, {})) * steps * measured["student_step"]
+                _epochs(points.recipe(arm.name, arm.high, level, {}))
+                * steps
+                * students.get(alike[arm.name], measured["student_step"])
                 for level in range(arm.levels)
             )
             for arm in arms
         }
         teacher = own.epochs * steps * measured["teacher_step"] if own else 0.0
-        return cls(teacher, trainings, sqrt(measured["validation"] / measured["test"]), slots)
+        error = sqrt(measured["validation"] / measured["test"])
+        return cls(teacher, trainings, error, slots, arms, bool(goal.bounds))
 
     @property
-    def seconds(self) -> float:
-        """Return about how long the search takes."""
-        costs = USUAL_COSTS * JOB * len(self.trainings)
-        shorts = sum(levels[0] + JOB for levels in self.trainings.values()) if len(self.trainings) > FINALISTS else 0
-        longest = sorted((levels[-1] + JOB for levels in self.trainings.values()), reverse=True)[:FINALISTS]
-        return self.teacher + (costs + shorts + USUAL_TRIALS * sum(longest)) / self.at_once + LAST_RUN
+    def seconds(self) -> tuple[float, float]:
+        """Return how long the search usually takes, and the most."""
+        costs, within = sum(map(_costs, self.arms)), WITHIN if self.bounded else 1.0
+        usual, most = (self._candidates(self.arms, share, *each) for share, *each in self._ends(within, JOB, MOST_JOB))
+        at_once, teacher = self.at_once, self.teacher
+        return (
+            teacher + (costs * JOB + usual) / at_once + LAST_RUN,
+            teacher + (costs * MOST_JOB + most) / at_once + MOST_LAST_RUN,
+        )
+
+    def rest(self, log: StudyLog, within: Collection[str]) -> str:
+        """Say how long it takes from where all costs are known, with the arms ``within`` the bounds on them."""
+        arms = [arm for arm in self.arms if arm.name in within]
+        job, last = self.price(log), self.last_run(log)
+        found = [self._candidates(arms, *each) / self.at_once + last for each in self._ends(1.0, job, SLOWER * job)]
+        kinds = f"{len(arms)} of {len(self.arms)} kinds of students are within the bounds on costs"
+        return f"{kinds}: {_span(*found)} more"
+
+    @staticmethod
+    def _ends(within: float, job: float, most: float) -> tuple[tuple[float, float, float], ...]:
+        return (within, TRIALS, job), (1.0, MOST_TRIALS, most)
+
+    def _candidates(self, arms: Sequence[ArmSpace], within: float, trials: float, job: float) -> float:
+        """The seconds of the trainings that choose among the share ``within`` of ``arms``, and bisect those chosen."""
+        if not arms:
+            return job
+        left = max(1.0, within * len(arms))
+        levels = range(max(arm.levels for arm in arms))
+        times = [mean(self.trainings[arm.name][min(level, arm.top)] for arm in arms) + job for level in levels]
+        seconds = 0.0
+        for each in times[:-1]:
+            if left > FINALISTS:
+                seconds += left * each
+                left = max(FINALISTS, ceil(left / 2))
+        values = mean(sum(len(values) - 1 for _, values in arm.open) for arm in arms)
+        return seconds + left * (values * times[0] + trials * times[-1])
 
     @property
     def at_once(self) -> int:
@@ -76,7 +121,7 @@ class Forecast:
     def first_candidate(self, log: StudyLog) -> float:
         """Return how long it takes from here until a first candidate is trained and measured."""
         priced = len(log.of("price"))
-        costs = max(USUAL_COSTS * len(self.trainings) - priced, 0) * (self.price(log) if priced else JOB)
+        costs = max(sum(map(_costs, self.arms)) - priced, 0) * (self.price(log) if priced else JOB)
         level = 0 if len(self.trainings) > FINALISTS else -1
         training = min(levels[level] for levels in self.trainings.values()) + JOB
         return (0 if priced else self.teacher) + costs / self.at_once + training + self.last_run(log)
@@ -87,19 +132,18 @@ class Forecast:
         hours = ceil(SPARE * needed / 3600 * step) / step
         return (
             f"nothing was trained: the first candidate needs about {_minutes(needed)} min, {_minutes(limit)} were "
-            f"given; start again with --hours {hours:g}. The whole search takes about {_minutes(self.seconds)} min"
+            f"given; start again with --hours {hours:g}. The whole search takes {_span(*self.seconds)}"
         )
 
     def sentence(self, limit: float | None) -> str:
         """Say how long it may take, and how much of it there is."""
-        minutes = self.seconds / 60
-        about = f"forecast: about {minutes:.0f} min" if minutes >= 1 else "forecast: about a minute"
+        usual, most = self.seconds
         arms = len(self.trainings)
-        words = f"{about} for {arms} kind{'s' if arms > 1 else ''} of students"
+        words = f"forecast: {_span(usual, most)}, for {arms} kind{'s' if arms > 1 else ''} of students"
         if limit is None:
             return words
-        short = "" if limit >= self.seconds else "; it ends with the best by then, and more hours go on from there"
-        return f"{words}, of {limit / 60:.0f} min given{short}"
+        short = "" if limit >= usual else "; it ends with the best by then, and more hours go on from there"
+        return f"{words}; {limit / 60:.0f} min are given{short}"
 
     def noise_warning(self, figures: Figures, goal: Goal) -> str | None:
         """Say how much better than the bound a student must be to keep it by more than luck, or None if that is little.
@@ -135,7 +179,17 @@ class Forecast:
 
     def last_run(self, log: StudyLog) -> float:
         """Return how long the winner's run will take: it measures what was made before."""
-        return LAST_RUN if not log.of("price") else min(LAST_RUN, 6 * self.price(log))
+        return MOST_LAST_RUN if not log.of("price") else min(MOST_LAST_RUN, 6 * self.price(log))
+
+
+def _costs(arm: ArmSpace) -> int:
+    """How many networks its costs are asked of."""
+    return COSTS_OF_CUT if arm.is_cut else 1
+
+
+def _span(usual: float, most: float) -> str:
+    about = f"about {_minutes(usual)} min" if usual >= 90 else "about a minute"
+    return f"{about}, at most {_minutes(most)} min"
 
 
 def _minutes(seconds: float) -> str:

@@ -6,12 +6,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
-from edgekd.errors import DataError, EdgekdError, StorageError
+from edgekd.errors import DataError, EdgekdError, MeasurementError, StorageError, UnavailableError
+from edgekd.log import get_logger
+from edgekd.search.launch import KILLED
 from edgekd.strict_json import JsonObject
 
-# Of the machine and the data, which are those of all candidates: another start may find them mended.
-NOT_OF_A_CANDIDATE = frozenset(kind.__name__ for kind in (DataError, StorageError))
+# Of the machine, the data and the target, which are those of all candidates: another start may find them mended.
+NOT_OF_A_CANDIDATE = frozenset(kind.__name__ for kind in (DataError, StorageError, UnavailableError))
+# What another process may have caused; a candidate that causes it does so again.
+TRIED_AGAIN = frozenset((KILLED, MeasurementError.__name__))
 
+logger = get_logger(__name__)
 About = TypeVar("About")
 
 
@@ -40,9 +45,15 @@ class JobRunner(Protocol):
 
 
 def run_timed(runner: JobRunner, job: str, **fields: Any) -> JsonObject:
-    """Return what ``runner`` gives for the job, with the seconds that it took."""
+    """Return what ``runner`` gives for the job, with the seconds that it took.
+
+    A job whose process was killed, or that could not measure, is done once more: what is finished of it is kept.
+    """
     started = time.monotonic()
     found = runner.run(job, **fields)
+    if found.get("kind") in TRIED_AGAIN:
+        logger.warning(f"{found['error']}; it is tried once more")
+        found = runner.run(job, **fields)
     return {**found, "seconds": round(time.monotonic() - started, 2)}
 
 
@@ -80,7 +91,7 @@ class Jobs(Generic[About]):
         """Wait until a job ends; return those that have ended, in the order that they were started in.
 
         Raises:
-            EdgekdError: one failed by its machine or by the data, which says nothing about its candidate.
+            EdgekdError: one failed by its machine, its target's device or the data: its candidate is not at fault.
         """
         ended = wait(self._under_way, return_when=FIRST_COMPLETED).done
         found = [(self._under_way.pop(future), future.result()) for future in [*self._under_way] if future in ended]

@@ -13,6 +13,8 @@ from edgekd.strict_json import JsonObject
 
 MODULE = "edgekd.search.worker"
 SHOWN = 200
+# Of an error: a signal ended the process.
+KILLED = "killed"
 
 
 class Worker:
@@ -47,7 +49,7 @@ class Worker:
             return dict(json.loads(line))
         code = process.wait()
         self.stop()
-        return {"error": self._why(code), "kind": "died"}
+        return {"error": self._why(code), "kind": "died" if code >= 0 else KILLED}
 
     def stop(self) -> None:
         """End the process, if there is one."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from math import sqrt
 
-from edgekd.recipe import Recipe
+from edgekd.recipe import Recipe, Student
 from edgekd.recipe.open_fields import OpenRange
 from edgekd.search.arm_state import ArmSpace
 from edgekd.search.space import ARM, Arm, Dimension, Space
@@ -65,6 +65,16 @@ class Points:
         top = next(arm_space(each).top for each in self.space.arms if each.name == arm)
         floats = tuple(takewhile(_gives_float, whole.stages))
         return whole.model_copy(update={"stages": floats}) if level < top and floats else whole
+
+    def alike(self) -> dict[str, str]:
+        """Return for each arm the first one that starts from the same network, itself if it is that."""
+        first: dict[str, Student | None] = {}
+        found = {}
+        for arm in self.space.arms:
+            student = self.space.recipe({ARM: arm.name}).student
+            found[arm.name] = next((name for name, known in first.items() if known == student), arm.name)
+            first.setdefault(found[arm.name], student)
+        return found
 
     def untrained(self, arm: str, share: float) -> Recipe:
         """Return the recipe of ``arm`` at ``share`` without any training of the student."""

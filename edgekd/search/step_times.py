@@ -1,71 +1,87 @@
 """The time of one training step of each kind, from which a search's forecast is made."""
 
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Mapping
+from contextlib import suppress
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
 from edgekd.data import DataSet
-from edgekd.machine_lock import training
 from edgekd.pipeline.plan import plan
 from edgekd.pipeline.resolve import resolve_targets
+from edgekd.pipeline.start import starts_of
 from edgekd.pipeline.threads import threads_given_back
 from edgekd.recipe import Recipe
 from edgekd.strict_json import JsonObject
-from edgekd.tasks.tensors import arguments_of, output_tensors
-from edgekd.train.objective import total
+from edgekd.tasks.signature import call
+from edgekd.tasks.task import Task
+from edgekd.train.loop import FitOptions, fit
+from edgekd.train.objective import Batch, Objective, TaskLoss
+from edgekd.train.options import Train
 from edgekd.train.processors import take_fitting_threads
 
 # The first step allocates and compiles.
 STEPS = 3
 
 
-def step_times(recipe: Recipe) -> JsonObject:
-    """Return the seconds of a step of the teacher, and of the student with the teacher; and the numbers of samples.
+def step_times(recipe: Recipe, others: Mapping[str, Recipe]) -> JsonObject:
+    """Return the seconds of a step of the teacher, and of each student with the teacher; and the numbers of samples.
 
     Nothing is trained: the networks are thrown away.
+
+    Args:
+        others: recipes by name that differ from ``recipe`` in their students, which are timed too.
     """
     recipe, _ = resolve_targets(recipe)
     planned = plan(recipe)
-    data = planned.data
-    teacher, student = planned.starts.teachers[0].network(), planned.starts.first.network()
-    with training(), threads_given_back():
+    data, teacher = planned.data.labelled_only(), planned.starts.teachers[0].network()
+    firsts = {name: starts_of(other, data).first for name, other in others.items()}
+    with threads_given_back():
         take_fitting_threads()
-        alone, taught = _seconds(teacher, data, None), _seconds(student, data, teacher.eval())
+        alone = _seconds(teacher, data, TaskLoss(data.task))
+        taught = _Taught(data.task, teacher)
+        student = _seconds(planned.starts.first.network(), data, taught)
+        further = {name: _seconds(start.network(), data, taught) for name, start in firsts.items()}
     return {
-        "steps": -(-len(data.train) // data.batch_size),
+        "steps": -(-len(planned.data.train) // data.batch_size),
         "teacher_step": alone,
-        "student_step": taught,
+        "student_step": student,
+        "student_steps": further,
         "validation": len(data.validation),
         "test": len(data.test),
     }
 
 
-def _seconds(network: nn.Module, data: DataSet, teacher: nn.Module | None) -> float:
-    labelled = data.labelled_only()
-    chosen = torch.arange(len(labelled.train))[: data.batch_size]
-    ((raw, stored),) = labelled.train.stream([chosen])
-    inputs, targets = arguments_of(data.to_input(raw)), data.task.targets(stored)
-    network.train()
-    return _last(lambda: _step(network, teacher, inputs, targets, data))
+class _Taught(TaskLoss):
+    """The loss against targets, after the teacher's outputs."""
 
+    def __init__(self, task: Task, teacher: nn.Module):
+        super().__init__(task)
+        self.teacher = teacher.eval()
 
-def _step(
-    network: nn.Module, teacher: nn.Module | None, inputs: tuple[Tensor, ...], targets: Any, data: DataSet
-) -> None:
-    if teacher is not None:
+    def terms(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         with torch.no_grad():
-            teacher(*inputs)
-    total(data.task.loss(output_tensors(network(*inputs)), targets)).backward()
+            call(self.teacher, batch.inputs)
+        return super().terms(network, batch)
 
 
-def _last(step: Callable[[], None]) -> float:
-    """The fastest of the steps after the first."""
-    taken = []
-    for _ in range(STEPS):
-        started = time.monotonic()
-        step()
-        taken.append(time.monotonic() - started)
-    return round(min(taken[1:]), 4)
+class _EnoughError(Exception):
+    pass
+
+
+def _seconds(network: nn.Module, data: DataSet, objective: Objective) -> float:
+    """The fastest of the steps after the first, of the loop that trains and so in its precision and its layout."""
+    began: list[float] = []
+
+    def watch(step: int, _: int) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        began.append(time.monotonic())
+        if step == STEPS:
+            raise _EnoughError
+
+    with suppress(_EnoughError):
+        fit(network, data, Train(epochs=STEPS + 1), objective, FitOptions(name="forecast", before_step=watch))
+    return round(min(later - earlier for earlier, later in pairwise(began[1:])), 4)

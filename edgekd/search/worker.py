@@ -14,7 +14,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from edgekd.errors import EdgekdError, first_line
+from edgekd.errors import EdgekdError, UnavailableError, first_line
 from edgekd.log import show_logs
 from edgekd.pipeline.candidate import try_recipe
 from edgekd.pipeline.folder import wait_until_left
@@ -39,10 +39,16 @@ def run_winner(job: JsonObject) -> JsonObject:
     return {}
 
 
+def time_steps(job: JsonObject) -> JsonObject:
+    """Time a training step of the teacher of ``job``, and of each student."""
+    others = {name: load_recipe(Path(path)) for name, path in job["others"].items()}
+    return step_times(load_recipe(Path(job["recipe"])), others)
+
+
 JOBS: dict[str, Callable[[JsonObject], JsonObject]] = {
     "try": try_candidate,
     "run": run_winner,
-    "step": lambda job: step_times(load_recipe(Path(job["recipe"]))),
+    "step": time_steps,
     "time": lambda job: time_files(load_recipe(Path(job["recipe"])), job["folders"]),
 }
 
@@ -56,7 +62,7 @@ def carry_out(job: JsonObject) -> JsonObject:
             wait_until_left(Path(job["folder"]))
         result: JsonObject = {"result": JOBS[job["job"]](job)}
     except EdgekdError as error:
-        result = {"error": first_line(_without_place(error)), "kind": type(error).__name__}
+        result = {"error": first_line(_without_place(error)), "kind": _kind(error)}
     except MemoryError:
         result = {"error": "out of memory", "kind": "MemoryError"}
     except Exception as error:  # a user's code, a package: the search goes on without this candidate
@@ -68,6 +74,16 @@ def _without_place(error: EdgekdError) -> EdgekdError:
     """A place in a candidate's recipe is one in a file that its search wrote, and the longest part of a message."""
     cause = error.__cause__
     return cause if isinstance(cause, EdgekdError) and str(error).endswith(f": {cause}") else error
+
+
+def _kind(error: BaseException) -> str:
+    """A device that cannot be used is what happened, whatever was made of it on the way."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, UnavailableError):
+            return UnavailableError.__name__
+        cause = cause.__cause__
+    return type(error).__name__
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -18,9 +19,11 @@ from edgekd.report.fit_record import read_fit
 from edgekd.search import fit as driver
 from edgekd.search.arm_state import ArmSpace, ArmState, TrialRecord
 from edgekd.search.fit import fit
-from edgekd.search.forecast import Forecast
+from edgekd.search.forecast import JOB, LAST_RUN, MOST_JOB, MOST_LAST_RUN, MOST_TRIALS, TRIALS, Forecast
 from edgekd.search.goal import Goal
+from edgekd.search.launch import KILLED
 from edgekd.search.opening import open_space
+from edgekd.search.points import Points, arm_space
 from edgekd.search.space import Space
 from edgekd.search.study import Finish, Price, TrainCandidate
 from edgekd.search.study_log import StudyLog
@@ -79,7 +82,8 @@ class FormulaWorker:
         if job == "time":
             return {"result": {folder: {"ratio": 0.5, "valid": True} for folder in fields["folders"]}}
         if Path(fields["recipe"]).parent.name == "trials" and int(Path(fields["recipe"]).stem) == self.dies_at:
-            return {"error": "its process was ended by SIGKILL, as the system does where memory runs out"}
+            why = "its process was ended by SIGKILL, as the system does where memory runs out"
+            return {"error": why, "kind": KILLED}
         recipe = load_recipe(Path(fields["recipe"]))
         share, slope = recipe.stages[1].macs, SLOPES[recipe.student and recipe.student.model]
         drop = slope * (1 / share - 1) + 0.02 / (1 + recipe.stages[0].epochs)
@@ -168,6 +172,22 @@ def test_a_candidate_that_dies_is_recorded_and_the_rest_goes_on(
     failed = next(entry for entry in decisions(tmp_path / "fit") if entry.get("number") == 2)
     assert "memory runs out" in failed["error"]
     assert "memory runs out" in result.summary["left"][failed["arm"]]
+    tried = [entry for entry in decisions(tmp_path / "fit") if entry["event"] in ("price", "trial")]
+    assert FormulaWorker.jobs.count("try") == len(tried) + 1
+
+
+def test_a_process_that_is_killed_once_is_not_its_candidate_s_failure(
+    open_recipe: Callable[..., Space], tmp_path: Path
+) -> None:
+    kinds = {"001": KILLED, "002": "MeasurementError"}
+
+    def run(job: str, **fields: Any) -> dict[str, Any]:
+        path = Path(fields["recipe"])
+        kind = kinds.pop(path.stem, None) if path.parent.name == "trials" and job == "try" else None
+        return {"error": "ended by SIGKILL", "kind": kind} if kind else FormulaWorker(tmp_path).run(job, **fields)
+
+    result = fit(open_recipe(), tmp_path / "fit", runner=FunctionRunner(run))
+    assert result.met and result.summary["failed"] == 0 and not kinds
 
 
 def test_out_of_time_goes_on_with_more(open_recipe: Callable[..., Space], tmp_path: Path) -> None:
@@ -220,18 +240,27 @@ def test_what_is_started_together_each_fits_in_the_time_that_is_left(
     assert tried == ["prices"]
 
 
-def test_a_job_that_fails_by_its_node_is_tried_again(open_recipe: Callable[..., Space], tmp_path: Path) -> None:
-    space, folder, failing = open_recipe(), tmp_path / "fit", ["trials"]
+def test_what_fails_by_its_device_or_its_disk_is_tried_again(open_recipe: Callable[..., Space], tmp_path: Path) -> None:
+    space, folder = open_recipe(), tmp_path / "fit"
+    failing = {
+        "": "orin does not respond",
+        "prices": "orin was cut",
+        "trials": "the disk is full",
+        "fit": "orin is off",
+    }
 
     def run(job: str, **fields: Any) -> dict[str, Any]:
-        if Path(fields["recipe"]).parent.name in failing:
-            failing.clear()
-            return {"error": "the disk is full", "kind": "StorageError"}
+        place = "" if job == "step" else Path(fields["recipe"]).parent.name
+        if place in failing:
+            return {"error": failing.pop(place), "kind": "StorageError" if place == "trials" else "UnavailableError"}
         return FormulaWorker(tmp_path).run(job, **fields)
 
-    with pytest.raises(EdgekdError, match="the disk is full; .* the same command tries it again"):
-        fit(space, folder, runner=FunctionRunner(run, slots=2))
-    result = fit(space, folder, runner=FunctionRunner(run, slots=2))
+    messages = ["nothing was trained: orin does not", "orin was cut; .* the same command", "disk is full; .* the same"]
+    for message in (*messages, "the winner's run failed: orin is off; the same command tries it again"):
+        with pytest.raises(EdgekdError, match=message):
+            fit(space, folder, runner=FunctionRunner(run))
+        assert not [entry for entry in decisions(folder) if "error" in entry]
+    result = fit(space, folder, runner=FunctionRunner(run))
     assert result.met and result.summary["failed"] == 0 and result.summary["winner"]["arm"] == "resnet8"
 
 
@@ -307,6 +336,35 @@ def test_failures_do_not_shorten_the_forecast_and_winners_are_counted(
     assert "seconds" in journal.of("end")[0]
     journal.append("end", how="out of time", met=False, trial=1000)
     assert fit(space, folder).summary["tested"] == 2
+
+
+def test_a_forecast_is_the_sum_of_its_parts(open_recipe: Callable[..., Space], tmp_path: Path) -> None:
+    arms = [ArmSpace("a", open=(("t", (4, 1)),)), ArmSpace("b", 0.1, 0.9, 2)]
+    trainings = {"a": (10.0,), "b": (4.0, 20.0)}
+    forecast = Forecast(30.0, trainings, 1.0, arms=arms)
+    # Four costs; one more value in a short training, of every other arm; then one and a half long trainings of each.
+    usual = 30 + 4 * JOB + 2 * (0.5 * (7 + JOB) + TRIALS * (15 + JOB)) + LAST_RUN
+    most = 30 + 4 * MOST_JOB + 2 * (0.5 * (7 + MOST_JOB) + MOST_TRIALS * (15 + MOST_JOB)) + MOST_LAST_RUN
+    assert forecast.seconds == pytest.approx((usual, most))
+    # Where costs are bounded, half of the arms are expected to be left for them.
+    bounded = replace(forecast, bounded=True)
+    assert bounded.seconds[0] == pytest.approx(usual - 0.5 * (7 + JOB) - TRIALS * (15 + JOB))
+    log = StudyLog(tmp_path / "journal.jsonl")
+    for seconds in (60.0, 10.0, 10.0):
+        log.append("price", arm="a", share=1.0, figures={}, seconds=seconds)
+    assert bounded.rest(log, ["b"]) == (
+        "1 of 2 kinds of students are within the bounds on costs: about 1.8 min, at most 2.8 min more"
+    )
+    # Each network has its own step, where it is known.
+    space = open_recipe()
+    measured = {"steps": 10, "teacher_step": 0.1, "student_step": 0.2, "validation": 400, "test": 400}
+    points, spaces = Points(space), [arm_space(arm) for arm in space.arms]
+    found = [
+        Forecast.of(each, points, spaces, driver.goal_of(space)).trainings
+        for each in (measured, {**measured, "student_steps": {"resnet8": 0.05}})
+    ]
+    assert found[0]["resnet8"] == found[1]["teacher"] == pytest.approx((12.0, 16.0, 26.0))
+    assert found[1]["resnet8"] == pytest.approx((3.0, 4.0, 6.5))
 
 
 def test_a_smaller_share_costs_no_more() -> None:

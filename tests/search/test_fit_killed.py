@@ -61,7 +61,7 @@ def test_killed_in_the_middle_it_ends_with_the_same_winner(tmp_path: Path) -> No
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
         # Whoever trained for it ends with it.
-        assert not psutil.wait_procs(workers, timeout=10)[1]
+        assert not psutil.wait_procs(workers, timeout=120)[1]
     out, errors = (process := start(killed)).communicate()
     assert process.returncode == 0, errors
     assert decisions(killed) == decisions(whole)

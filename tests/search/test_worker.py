@@ -6,8 +6,12 @@ from typing import Any
 
 import pytest
 
-from edgekd.errors import ModelError
+from edgekd.devices.address import Address
+from edgekd.devices.registry import Device
+from edgekd.devices.ssh_errors import CutError, connection_error
+from edgekd.errors import DeviceError, ModelError
 from edgekd.pipeline import folder as run_folder
+from edgekd.pipeline import resolve
 from edgekd.scratch import hold
 from edgekd.search import worker
 from edgekd.search.space import Arm, Space
@@ -53,6 +57,41 @@ def test_a_reason_is_without_its_place_in_the_candidate_s_recipe(
     monkeypatch.setattr(worker, "try_recipe", fails)
     found = worker.carry_out(job)
     assert (found["error"], found["kind"]) == ("no cut keeps 0.1: the least is 0.2", "ModelError")
+
+
+def test_a_device_that_does_not_answer_is_told_from_a_candidate(
+    job: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything is trained, and in the middle, where the reason is a cause."""
+
+    def refuses(*_: object) -> None:
+        raise connection_error(Address("10.0.0.7"), "ssh: connect to host 10.0.0.7 port 22: No route to host")
+
+    recipe = Path(job["recipe"])
+    recipe.write_text(f"{SMALL}targets: [{{device: edge}}]\n")
+    monkeypatch.setattr(resolve, "devices", lambda: {"edge": Device("edge", "10.0.0.7")})
+    monkeypatch.setattr(resolve, "probe", refuses)
+    for each in (job, {"job": "step", "recipe": str(recipe), "others": {}}):
+        found = worker.carry_out(each)
+        assert found["kind"] == "UnavailableError"
+        assert found["error"].startswith("10.0.0.7 does not respond: is it on")
+
+    def is_cut(*_: object, **__: object) -> None:
+        try:
+            raise CutError("the connection to edge was cut")
+        except CutError as error:
+            raise DeviceError(f"a placement was not scored: {error}") from error
+
+    monkeypatch.setattr(worker, "try_recipe", is_cut)
+    assert worker.carry_out(job)["kind"] == "UnavailableError"
+
+
+def test_a_step_of_each_network_is_timed(job: dict[str, Any], tmp_path: Path) -> None:
+    other = tmp_path / "other.yaml"
+    other.write_text(SMALL.replace("{model: small_cnn}", "{model: small_cnn, args: {width: 4}}"))
+    found = worker.carry_out({"job": "step", "recipe": job["recipe"], "others": {"narrow": str(other)}})["result"]
+    assert found["student_steps"].keys() == {"narrow"}
+    assert all(each > 0 for each in (found["teacher_step"], found["student_step"], *found["student_steps"].values()))
 
 
 def test_files_of_a_space_are_those_that_its_arms_name() -> None:

@@ -1,0 +1,168 @@
+"""Kills a search by SIGKILL at random moments until it is through, and compares its winner with that of one left alone.
+
+python benchmarks/fit_killed.py --json benchmarks/results/fit_killed.json
+
+Each kill hits the search itself, the process that trains its candidates, or one that measures for that one, in an
+order drawn from a seed: the first of the three that lives at that moment. The search itself is started again.
+"""
+
+import json
+import os
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+from common import finish, goal, options, say
+
+from edgekd.files import sha256_file
+
+RECIPE = """\
+name: toy
+data: {source: digits, train_limit: 400, test_limit: 100, batch_size: 50}
+teacher: {model: small_cnn, args: {width: 16}, train: {epochs: 8, lr: 0.1}}
+student: {choice: [teacher, {model: small_cnn, args: {width: 8}}]}
+stages:
+  - distill: {epochs: 8}
+  - prune: {macs: {search: [0.3, 0.9]}, round_to: 2, check_latency: false, epochs: 4}
+  - quantize: {epochs: 0, rungs: [ptq], placement: int8}
+budget: {accuracy_drop: 30, size_ratio: 0.9, latency_ratio: 9}
+objective: size
+"""
+SEARCH, TRAINING, MEASURING = "the search", "its training process", "a measuring process"
+WORDS = {TRAINING: "edgekd.search.worker", MEASURING: "edgekd.agent"}
+# Others may be at work: a search takes as long as it takes, and one that hangs is none that ends.
+HANGS_S = 3600.0
+Events = list[dict[str, Any]]
+
+
+def start(folder: Path) -> psutil.Popen:
+    """Start the search, or go on with it."""
+    (folder / "toy.yaml").write_text(RECIPE)
+    # A search that begins beside busy processes would take fewer threads, and end in other bytes.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with (folder / "search.log").open("ab") as log:
+        words = [sys.executable, "-m", "edgekd", "fit", "toy.yaml", "--out", "fit"]
+        return psutil.Popen(words, cwd=folder, env=environment, stdout=log, stderr=log)
+
+
+def ended(search: psutil.Popen, folder: Path) -> None:
+    # 2 where others kept its times from being valid: the winner is there all the same.
+    if (code := search.wait(HANGS_S)) not in (0, 2):
+        sys.exit(f"the search ended with {code}: {(folder / 'search.log').read_text()[-2000:]}")
+
+
+def processes(search: psutil.Popen) -> dict[str, psutil.Process]:
+    """Return the processes of a search that live, by what they do."""
+    found: dict[str, psutil.Process] = {SEARCH: search} if search.poll() is None else {}
+    try:
+        below = search.children(recursive=True)
+    except psutil.Error:
+        return found
+    for process in below:
+        try:
+            words = process.cmdline()
+        except psutil.Error:
+            continue
+        found |= {name: process for name, module in WORDS.items() if module in words}
+    return found
+
+
+def killed_search(folder: Path, kills: int, seconds: float, seed: int) -> list[dict[str, Any]]:
+    """Kill until ``kills`` are done or the search is; return what each kill found it at."""
+    draws, found, search = random.Random(seed), [], start(folder)
+    for _ in range(kills):
+        moment, order = draws.uniform(0, 2 * seconds / kills), draws.sample([SEARCH, TRAINING, MEASURING], 3)
+        time.sleep(moment)
+        alive = processes(search)
+        victim = next((name for name in order if name in alive), None)
+        entry = {"seconds_after_the_last": round(moment, 2), "killed": victim, "events": len(events(folder))}
+        say(str(entry))
+        found.append(entry)
+        if victim is None:
+            break
+        alive[victim].kill()
+        if victim == SEARCH:
+            workers = [process for name, process in alive.items() if name != SEARCH]
+            search.wait()
+            # Whoever worked for it ends with it.
+            entry["outlived_it"] = len(psutil.wait_procs(workers, timeout=120)[1])
+            search = start(folder)
+    ended(search, folder)
+    return found
+
+
+def events(folder: Path) -> Events:
+    path = folder / "fit/journal.jsonl"
+    # The last line may be cut short.
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def decisions(folder: Path) -> list[list[Any]]:
+    names = ("event", "arm", "share", "level", "error", "trial")
+    return [[each.get(name) for name in names] for each in events(folder)]
+
+
+def trained(folder: Path) -> list[str]:
+    """Return the key of each stage each time that it ran to its end."""
+    logs = [*folder.glob("fit/trials/*/log.jsonl"), *folder.glob("fit/prices/*/log.jsonl")]
+    logs += folder.glob("fit/winner/log.jsonl")
+    lines = [json.loads(line) for path in logs for line in path.read_text().splitlines()]
+    return [entry["key"] for entry in lines if entry["event"] == "stage"]
+
+
+def winner(folder: Path) -> dict[str, str]:
+    run = folder / "fit/winner"
+    names = ("model.json", "weights.safetensors", "model.onnx", "model.cpu.onnx")
+    found = (path for path in sorted(run.rglob("*")) if path.name in names)
+    return {str(path.relative_to(run)): sha256_file(path) for path in found}
+
+
+def main() -> None:
+    arguments = options(__doc__)
+    kills = 3 if arguments.quick else 10
+    with tempfile.TemporaryDirectory() as name:
+        whole, killed = Path(name, "whole"), Path(name, "killed")
+        whole.mkdir()
+        killed.mkdir()
+        started = time.monotonic()
+        ended(start(whole), whole)
+        seconds = time.monotonic() - started
+        say(f"left alone: {seconds:.0f} s")
+        found = killed_search(killed, kills, seconds, seed=0)
+        keys, same = trained(killed), winner(whole)
+        theirs = winner(killed)
+        figures: dict[str, Any] = {
+            "seconds_of_a_search_left_alone": round(seconds, 1),
+            "kills": found,
+            "winner": same,
+            "winner_of_the_killed": theirs,
+            "decisions": decisions(whole),
+            "decisions_of_the_killed": decisions(killed),
+            "stages": len(keys),
+            "stages_trained_twice": len(keys) - len(set(keys)),
+        }
+    victims = [entry["killed"] for entry in found if entry["killed"]]
+    goals = [
+        goal("kills of a search at work", kills, len(victims)),
+        goal("kinds of processes killed", 2 if arguments.quick else 3, len(set(victims))),
+        goal(
+            "processes that outlived their search", 0, sum(each.get("outlived_it", 0) for each in found), at_most=True
+        ),
+        goal("stages trained twice", 0, figures["stages_trained_twice"], at_most=True),
+        goal("the same decisions", 1, figures["decisions"] == figures["decisions_of_the_killed"]),
+        goal(
+            "files of the winner with the same sha256",
+            len(same),
+            sum(theirs.get(path) == digest for path, digest in same.items()),
+        ),
+    ]
+    finish(arguments, figures, goals)
+
+
+if __name__ == "__main__":
+    main()
