@@ -308,3 +308,39 @@ def test_float_bias_in_opset_10_is_refused():
     assert (found.refused, found.layers[0].rule) == (True, "opset")
     with pytest.raises(Exception, match="Round"):
         run(model, FEED)
+
+
+@pytest.mark.parametrize(
+    ("before", "pads", "value", "pooling", "effect"),
+    [
+        ("Neg", 1, 0, {}, "accuracy"),
+        ("Relu", 1, 0, {}, None),
+        ("Relu", 2, 0, {}, "refused"),
+        ("Neg", 1, 0, {"pads": [1, 1, 1, 1]}, "refused"),
+        ("Neg", 1, -1, {}, None),
+        ("Neg", -1, 0, {}, None),
+        ("Neg", 1, 0, {"auto_pad": "SAME_UPPER"}, None),
+    ],
+)
+def test_zeros_in_front_of_a_max_pooling(before, pads, value, pooling, effect):
+    def model(axes: bool):
+        net = Net()
+        given = [net.constant([0, 0, pads, pads] * 2, np.int64), net.constant(value, np.float32)]
+        given += [net.constant([0, 1, 2, 3], np.int64)] if axes else []
+        padded = net.node("Pad", net.node(before, "x"), *given, name="pad")
+        pooled = net.node("MaxPool", padded, kernel_shape=[2, 2], name="pool", **pooling)
+        return net.model(net.conv(pooled, net.float_weight(), name="layer"), opset=18)
+
+    feed, plain = 1 + np.abs(FEED), model(axes=False)
+    [*said] = lint(plain, "onnxruntime-arm").findings
+    assert [(each.code, each.effect) for each in said] == ([("zero_padding", effect)] if effect else [])
+    assert all("Pad 'pad' puts zeros in front of MaxPool 'pool': ONNX Runtime makes" in each.message for each in said)
+    if effect == "refused":
+        with pytest.raises(Exception, match="Pad should be smaller than kernel"):
+            run(plain, feed)
+    else:
+        differs = np.abs(run(plain, feed) - run(plain, feed, optimise=False)).max() > EXACT
+        assert differs == (effect == "accuracy")
+    kept = model(axes=True)
+    assert lint(kept, "onnxruntime-arm").findings == ()
+    assert np.abs(run(kept, feed) - run(kept, feed, optimise=False)).max() < EXACT

@@ -7,7 +7,7 @@ from edgekd.lint.rule import Rulebook, Rules, joined
 from edgekd.lint.target import LintTarget
 from edgekd.registry import Registry
 from edgekd.runtimes.onnxruntime.confirm import confirm
-from edgekd.runtimes.onnxruntime.rules import bias, inputs, islands, joins, output, weights
+from edgekd.runtimes.onnxruntime.rules import bias, inputs, islands, joins, output, pads, weights
 
 NOTHING: Rules = Registry("rule")
 _WEIGHTED = (inputs.RULES, weights.RULES, output.RULES, bias.RULES)
@@ -34,7 +34,7 @@ RULES: dict[str, Rulebook] = {
 
 
 def _target(name: str, *, converts_int8: bool = False, saturates: bool = False) -> LintTarget:
-    return LintTarget(name, RULES, confirm, None, ISLAND, converts_int8, saturates)
+    return LintTarget(name, RULES, confirm, pads.zero_padding, ISLAND, converts_int8, saturates)
 
 
 TARGETS = {
