@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 SEPARATOR = "|"
 # Two networks' boxes are the same where they overlap by as much.
 SAME = 0.5
+# Boxes of one image that a line of text has.
+SHOWN = 6
 
 
 @dataclass(frozen=True)
@@ -58,19 +60,21 @@ class PredictedBoxes:
         return {"objects": None if self.boxes is None else [each.to_json() for each in self.boxes]}
 
     def to_text(self) -> str:
-        """Return ``2 objects: car 91.0 % at (10, 12)–(48, 40), ...``."""
+        """Return ``9 objects: car 91.0 % at (10, 12)–(48, 40), ... and 3 more``: the surest ones."""
         from edgekd.formatting import percent
 
         if self.boxes is None:
             return NOT_FINITE
         if not self.boxes:
             return "no object"
-        places = (
+        count = len(self.boxes)
+        places = ", ".join(
             f"{each.label} {percent(each.score)} at ({x1:.0f}, {y1:.0f})–({x2:.0f}, {y2:.0f})"
-            for each in self.boxes
+            for each in self.boxes[:SHOWN]
             for x1, y1, x2, y2 in [each.box]
         )
-        return f"{len(self.boxes)} object{'s' if len(self.boxes) > 1 else ''}: {', '.join(places)}"
+        more = f" and {count - SHOWN} more" if count > SHOWN else ""
+        return f"{count} object{'s' if count > 1 else ''}: {places}{more}"
 
     def to_cells(self) -> dict[str, str]:
         boxes = self.boxes or ()

@@ -100,7 +100,7 @@ class MaskBreakdown(ReportPart):
         )
 
     def _colours(self) -> list[tuple[str, str]]:
-        shades = palette(len(self.classes))[: len(self.classes)].tolist()
+        shades = palette([each.name for each in self.classes])[: len(self.classes)].tolist()
         named = [(f"#{red:02x}{green:02x}{blue:02x}", each.name, each.share)
                  for (red, green, blue), each in zip(shades, self.classes, strict=True)]  # fmt: skip
         return [(shade, name) for shade, name, _ in sorted(named, key=lambda each: -each[2])[:COLOURS]]
@@ -140,7 +140,7 @@ def by_class(
                 names, (pixels / max(1, pixels.sum())).tolist(), was, now, strict=True
             )
         ),
-        examples=_examples(before, after, targets, len(names), pictures),
+        examples=_examples(before, after, targets, names, pictures),
     )
 
 
@@ -149,7 +149,7 @@ def _known(value: float) -> float | None:
 
 
 def _examples(
-    before: NamedPredictions, after: NamedPredictions, targets: Mapping[str, NDArray[Any]], count: int,
+    before: NamedPredictions, after: NamedPredictions, targets: Mapping[str, NDArray[Any]], names: Sequence[str],
     pictures: Pictures | None,
 ) -> tuple[MaskExample, ...]:  # fmt: skip
     from edgekd.tasks.pictures import for_report
@@ -166,7 +166,7 @@ def _examples(
             photo=photo,
             changed=float(changed[index]),
             **{
-                name: b64encode(png(masks[index, ::step, ::step], count)).decode()
+                name: b64encode(png(masks[index, ::step, ::step], names)).decode()
                 for name, masks in (("actual", actual), ("before", was), ("after", now))
             },
         )

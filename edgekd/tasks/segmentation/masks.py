@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 # Pixels that no loss and no metric looks at, as Pascal VOC and Cityscapes have them.
 IGNORED = 255
 MOST_CLASSES = IGNORED
+# A class of this name is black, as in Pascal VOC.
+BACKGROUND = "background"
 EXPECTED = "expected the index of a class for each pixel, (N, H, W), and 255 where a pixel is not to count"
 
 
@@ -99,25 +101,29 @@ def resized(masks: NDArray[Any], size: tuple[int, ...]) -> NDArray[Any]:
     return found
 
 
-def palette(count: int) -> NDArray[np.uint8]:
-    """Return a colour (256, 3) for each index, as Pascal VOC has them; white where a pixel is not known."""
+def palette(names: Sequence[str]) -> NDArray[np.uint8]:
+    """Return a colour (256, 3) for each index of a class, as Pascal VOC has them; white where a pixel is not known.
+
+    A first class that is not called background has a colour too, that of VOC's next index, and so on.
+    """
     colours = np.zeros((IGNORED + 1, 3), np.uint8)
-    for index in range(count):
-        bits = np.unpackbits(np.array([index], np.uint8))[::-1]
+    first = 0 if names and names[0].strip("_ ").lower() == BACKGROUND else 1
+    for index in range(len(names)):
+        bits = np.unpackbits(np.array([index + first], np.uint8))[::-1]
         for channel in range(3):
             colours[index, channel] = sum(int(bit) << (7 - place) for place, bit in enumerate(bits[channel::3]))
     colours[IGNORED] = 255
     return colours
 
 
-def png(mask: Masks, count: int) -> bytes:
-    """Return a mask (H, W) of ``count`` classes as a PNG of indices with :func:`palette`."""
+def png(mask: Masks, names: Sequence[str]) -> bytes:
+    """Return a mask (H, W) of the classes ``names`` as a PNG of indices with :func:`palette`."""
     from io import BytesIO
 
     from PIL import Image
 
     image = Image.fromarray(np.ascontiguousarray(mask))
-    image.putpalette(palette(count).tobytes())
+    image.putpalette(palette(names).tobytes())
     written = BytesIO()
     image.save(written, "PNG", optimize=True)
     return written.getvalue()

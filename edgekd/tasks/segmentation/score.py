@@ -166,11 +166,11 @@ def settled(logits: NDArray[Any], tolerance: float) -> NDArray[np.bool_]:
 
 @dataclass(frozen=True, eq=False)
 class PredictedMask:
-    """The mask (H, W) of one sample, and each class's share of its pixels, the largest first."""
+    """The mask (H, W) of one sample of the classes ``names``, and each one's share of its pixels, the largest first."""
 
     mask: Masks
     shares: tuple[tuple[str, float], ...]
-    count: int
+    names: tuple[str, ...]
 
     def to_json(self) -> JsonObject:
         height, width = self.mask.shape
@@ -184,12 +184,12 @@ class PredictedMask:
 
     def to_files(self) -> dict[str, bytes]:
         """Return the mask as a PNG of indices, each of which is a class, with a palette to look at."""
-        return {"mask.png": png(self.mask, self.count)}
+        return {"mask.png": png(self.mask, self.names)}
 
     def drawn_on(self, picture: Image.Image) -> Image.Image:
         from PIL import Image
 
-        return Image.blend(picture.convert("RGB"), Image.fromarray(palette(self.count)[self.mask]), 0.5)
+        return Image.blend(picture.convert("RGB"), Image.fromarray(palette(self.names)[self.mask]), 0.5)
 
 
 def sample_predictions(
@@ -201,7 +201,7 @@ def sample_predictions(
         if geometry is not None:
             way = geometry[index]
             [mask] = way.inverse().resample(resized(mask[None], way.after), IGNORED)
-        found.append(PredictedMask(mask, _shares(mask, names), len(names)))
+        found.append(PredictedMask(mask, _shares(mask, names), tuple(names)))
     return found
 
 

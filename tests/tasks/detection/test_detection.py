@@ -1,5 +1,7 @@
 """The task as stages, evaluations and bundles use it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -71,6 +73,8 @@ def test_a_network_that_gives_the_objects_has_full_marks_and_agrees_with_itself(
     assert task.agree(found, found).all() and task.settled(maps, {"cls.8": 1.0, "box.8": 9.0}).all()
     [first, second] = task.sample_predictions(found)
     assert first.to_text() == "1 object: a 95.3 % at (4, 4)–(20, 20)" and second.to_text() == "no object"
+    many = replace(first, boxes=first.boxes * 9).to_text()
+    assert many.startswith("9 objects: a 95.3 %") and many.count(" at ") == 6 and many.endswith("(20, 20) and 3 more")
     assert first.to_json() == {
         "objects": [{"category_id": 0, "label": "a", "bbox": [4, 4, 16, 16], "score": pytest.approx(0.952574)}]
     }

@@ -94,15 +94,18 @@ def test_predictions_of_samples():
     image = Image.open(BytesIO(found.to_files()["mask.png"]))
     assert image.mode == "P" and (np.asarray(image) == masks[0]).all()
     shown = np.asarray(found.drawn_on(Image.new("L", (16, 16), 100)))
-    assert (np.abs(shown - (50 + palette(CLASSES)[masks[0]] / 2.0)) <= 1).all()
-    assert image.getpalette()[: 3 * CLASSES] == palette(CLASSES)[:CLASSES].ravel().tolist()
+    assert (np.abs(shown - (50 + palette(NAMES)[masks[0]] / 2.0)) <= 1).all()
+    assert image.getpalette()[: 3 * CLASSES] == palette(NAMES)[:CLASSES].ravel().tolist()
     larger = Geometry.resized(1, (32, 32), (16, 16))
     [first, _] = TASK.sample_predictions(predictions, geometry=[larger, larger])
     assert first.mask.shape == (32, 32) and (first.mask[::2, ::2] == masks[0]).all()
 
 
-def test_colours_are_pascal_vocs():
-    assert palette(4)[:4].tolist() == [[0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0]]
+def test_colours_are_pascal_vocs_and_only_a_background_is_black():
+    colours = [[0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0]]
+    assert palette(["__background__", "b", "c", "d"])[:4].tolist() == colours
+    assert palette(["sky", "background", "c"])[:3].tolist() == colours[1:]
+    assert len(np.unique(palette(["sky"] * 255)[:255], axis=0)) == 255
 
 
 def test_what_is_not_finite_agrees_with_nothing():
@@ -156,7 +159,7 @@ def test_class_by_class():
     assert lost.code == "class_lost"
     panel = found.panel()
     assert len(panel.shots) == 12 and panel.short.startswith("Of 4 classes")
-    assert panel.colours[0] in (("#000000", "a"), ("#800000", "b"), ("#008000", "c"), ("#808000", "d"))
+    assert panel.colours[0] in (("#800000", "a"), ("#008000", "b"), ("#808000", "c"), ("#000080", "d"))
     photo = np.zeros((1, *masks.shape[1:]), np.uint8)
     over = TASK.breakdown(before, after, TASK.targets(partly(masks)), "r", lambda samples: [photo] * len(samples))
     assert [shot.png for shot in over.panel().shots] == [shot.png for shot in panel.shots]
