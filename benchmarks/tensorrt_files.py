@@ -6,11 +6,15 @@
 torchvision's networks of ``quantize_peers.py`` with random weights, quantised for all runtimes at once, as the
 ``tensorrt`` profile writes them. TensorRT for RTX parses and builds each for four kinds of GPU, and its own list of
 layers says in which precision a convolution runs. Last, a file with zero points: the linter's word and the parser's.
-``--dense`` takes networks for boxes, masks and points, of ``dense_zoo.py``.
+``--dense`` takes networks for boxes, masks and points, of ``dense_zoo.py``. With ``--out`` what is finished is kept
+there, and a run that was killed goes on.
 """
 
+import json
 import time
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +27,7 @@ from rich.table import Table
 from torch import Tensor, manual_seed, nn, randn
 
 from edgekd.errors import EdgekdError, first_line
+from edgekd.files import write_json
 from edgekd.lint import lint
 from edgekd.models.signature import find_signature
 from edgekd.preprocess import Preprocess
@@ -69,6 +74,18 @@ def check(name: str, network: nn.Module) -> dict[str, Any]:
         return {"network": name, "error": first_line(error)}
 
 
+def row_of(name: str, network: Callable[[], nn.Module], folder: Path | None) -> dict[str, Any]:
+    """Return what became of a network, now or before, which is kept in ``folder``."""
+    kept = folder and folder / f"{name}.json"
+    if kept and kept.is_file():
+        found: dict[str, Any] = json.loads(kept.read_text())
+        return found
+    found = check(name, network())
+    if kept:
+        write_json(kept, found)
+    return found
+
+
 def described(content: bytes, gpu: str) -> dict[str, Any]:
     started = time.monotonic()
     engine = build(content, gpu)
@@ -100,7 +117,8 @@ def main() -> None:
     rows, dense = [], dense_networks()
     few, every = (QUICK_DENSE, DENSE) if arguments.dense else (QUICK, TORCHVISION)
     for name in few if arguments.quick else every:
-        rows.append(check(name, zoo.build_network(dense[name]) if arguments.dense else build_network(name)))
+        network = partial(zoo.build_network, dense[name]) if arguments.dense else partial(build_network, name)
+        rows.append(row_of(name, network, arguments.out))
         say(f"{name}: {rows[-1].get('error') or rows[-1]['refused'] or 'built for ' + ', '.join(rows[-1]['engines'])}")
     refusal = {} if arguments.dense else affine()
     table = Table("Network", *GPUS, "Convolutions and products on SM89", "Scales compared")
