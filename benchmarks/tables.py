@@ -11,8 +11,9 @@ Record = dict[str, Any]
 def markdown(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     """The first column is text, the others are figures."""
     heads = list(heads)
-    rule = ["---", *["---:"] * (len(heads) - 1)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (heads, rule, *rows))
+    rule = "|---|" + "---:|" * (len(heads) - 1)
+    head, *lines = (f"| {' | '.join(cells)} |" for cells in (heads, *rows))
+    return "\n".join([head, rule, *lines])
 
 
 def speed(record: Record) -> str:

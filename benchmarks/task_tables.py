@@ -13,7 +13,7 @@ LEAST_SEEDS = 3
 
 def chains(record: Record) -> str:
     """A line for each case of ``tasks.py``: the metric of each network, and what the last one costs."""
-    heads = ("Task: network", "Metric", "Teacher", "Cut", "Quantised", "Lost by that", "Size", "Faster", "MACs in int8")
+    heads = ("Network", "Metric", "Teacher", "Cut", "Quantised", "Lost by that", "Size", "Faster", "MACs in int8")
     return markdown(heads, map(_chain, _by_title(record["chain"])))
 
 
@@ -26,7 +26,7 @@ def _chain(case: Record) -> list[str]:
     return [
         *(case["title"], metric.title, _value(metric, first), metric.shown(cut[metric.name]), _value(metric, last)),
         _lost(case["lost_in_int8"]),
-        f"{size(first['size_bytes'])} → {size(last['size_bytes'])}",
+        f"{size(last['size_bytes'])}, {times_faster(last['size_bytes'] / first['size_bytes'])} smaller",
         times_faster(against.get("ratio"), against.get("ci95")),
         _coverage(last, case["int8_everywhere"]),
     ]
@@ -40,17 +40,8 @@ def _coverage(row: Record, everywhere: float | None) -> str:
 
 
 def taught(record: Record) -> str:
-    """The recovery after a cut on labels alone and with the teacher."""
-    heads = (
-        "Task: network",
-        "Metric",
-        "Seeds",
-        "Teacher",
-        "Labels alone",
-        "Teacher kept",
-        "Gained",
-        "of samples alone",
-    )
+    """The recovery after a cut on labels alone and with the teacher, in the metrics of :func:`chains`."""
+    heads = ("Network", "Seeds", "Teacher", "Labels alone", "Teacher kept", "Gained", "of samples alone")
     return markdown(heads, map(_taught, _by_title(record["teacher"])))
 
 
@@ -60,15 +51,15 @@ def _taught(case: Record) -> list[str]:
     # An interval over two seeds says nothing.
     of_seeds = _change(found["value"], found["ci95"]) if case["seeds"] >= LEAST_SEEDS else signed(found["value"])
     gained = [of_seeds, _change(found["value"], found["samples_ci95"])]
-    return [case["title"], metric.title, str(case["seeds"]), metric.shown(case["teacher_itself"]), *means, *gained]
+    return [case["title"], str(case["seeds"]), metric.shown(case["teacher_itself"]), *means, *gained]
 
 
 def beside_peers(record: Record) -> str:
-    """Int8 files of one float file, edgekd's and the peers': metric, and times faster than that file."""
+    """Int8 files of one float file, edgekd's and the peers': the metric of :func:`chains`, times faster than float."""
     cases = _by_title(record["peers"])
     methods = list(dict.fromkeys(["float", "edgekd", *(peer for case in cases for peer in case["versions"])]))
-    rows = [[case["title"], _metric(case).title, *(_file(method, case) for method in methods)] for case in cases]
-    return markdown(("Task: network", "Metric", *methods), rows)
+    rows = [[case["title"], *(_file(method, case) for method in methods)] for case in cases]
+    return markdown(("Network", *methods), rows)
 
 
 def _file(method: str, case: Record) -> str:
