@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
+from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ FEW, NEAREST = 8, 5
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the closest of ``known``, or nothing if none is close."""
-    close = get_close_matches(name, list(known), n=1, cutoff=0.5)
+    close = _likest(name, list(known), cutoff=0.5)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
@@ -30,8 +30,7 @@ def among(name: str, known: Iterable[str], everywhere: str = "") -> str:
     near = nearest(name, names)
     if len(names) <= FEW:
         return f"{near}; known: {', '.join(names)}"
-    likest = get_close_matches(name, names, n=NEAREST, cutoff=0)
-    return near or f"; known: {listed([*likest, *(each for each in names if each not in likest)], everywhere)}"
+    return near or f"; known: {listed(_likest(name, names, cutoff=0), everywhere)}"
 
 
 def listed(names: Sequence[str], everywhere: str = "") -> str:
@@ -40,3 +39,14 @@ def listed(names: Sequence[str], everywhere: str = "") -> str:
         return ", ".join(names)
     others = f"{len(names) - NEAREST} others" + (f" ({everywhere})" if everywhere else "")
     return f"{', '.join(names[:NEAREST])} and {others}"
+
+
+def _likest(name: str, names: Sequence[str], cutoff: float) -> list[str]:
+    """Of equally close names the one with more in one piece comes first: resnet20 before resnet32 for resnet21."""
+    likeness = {each: _likeness(name, each) for each in names}
+    return sorted((each for each in names if likeness[each][0] >= cutoff), key=likeness.__getitem__, reverse=True)
+
+
+def _likeness(name: str, other: str) -> tuple[float, int]:
+    matcher = SequenceMatcher(None, other, name)
+    return matcher.ratio(), matcher.find_longest_match().size

@@ -54,6 +54,7 @@ def test_an_empty_registry():
         ("epoch", ["epochs", "lr"], " (did you mean 'epochs'?)"),
         ("zebra", ["epochs", "lr"], ""),
         ("x", [], ""),
+        ("resnet21", ["resnet32", "resnet20", "resnet56"], " (did you mean 'resnet20'?)"),
     ],
 )
 def test_nearest(name, known, expected):

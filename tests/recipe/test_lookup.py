@@ -70,7 +70,7 @@ def test_all_mistakes_are_found_at_once(write: Write, tmp_path: Path, monkeypatc
     assert says["student.checkpoint"].endswith("images is a folder; name the file in it")
     for key, near in (
         ("teacher.others.0.model", "resnet18"),
-        ("student.model", "resnet32"),
+        ("student.model", "resnet20"),
         ("stages.0.distill.method", "dkd"),
         ("stages.0.distill.also.0.method", "fitnet"),
         ("stages.1.prune.importance", "taylor"),

@@ -43,6 +43,7 @@ class Classification(WholeNumbers):
     name: ClassVar[str] = "classification"
     outputs: ClassVar[str] = "classes"
     reduction: ClassVar[Literal["argmax", "none"]] = "argmax"
+    temperature: ClassVar[float] = 4.0
     breakdown_key: ClassVar[str | None] = "by_class"
     metrics: ClassVar[Sequence[Metric]] = (
         Metric("accuracy", "accuracy", "%", "higher", "mcnemar", _correct, lambda: Correct),
@@ -133,7 +134,8 @@ class Classification(WholeNumbers):
     ) -> dict[str, Tensor]:
         from edgekd.tasks.classification import train
 
-        return {"teacher": train.kd_loss(student[LOGITS], teacher[LOGITS], 4.0 if temperature is None else temperature)}
+        softened = self.temperature if temperature is None else temperature
+        return {"teacher": train.kd_loss(student[LOGITS], teacher[LOGITS], softened)}
 
     def divergence(self, outputs: Tensors, reference: Tensors) -> Tensor:
         from edgekd.tasks.classification import train

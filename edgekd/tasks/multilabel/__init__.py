@@ -76,6 +76,7 @@ class Multilabel(WholeNumbers):
     name: ClassVar[str] = "multilabel"
     outputs: ClassVar[str] = "labels"
     reduction: ClassVar[Literal["argmax", "none"]] = "none"
+    temperature: ClassVar[float] = 4.0
     breakdown_key: ClassVar[str | None] = "by_label"
     metrics: ClassVar[Sequence[Metric]] = (
         Metric("map", "mean average precision", "%", "higher", "bootstrap", _average_precision, _ap_type),
@@ -183,8 +184,8 @@ class Multilabel(WholeNumbers):
     ) -> dict[str, Tensor]:
         from edgekd.tasks.multilabel import train
 
-        found = train.mld_loss(student[LOGITS], teacher[LOGITS], 1.0 if temperature is None else temperature)
-        return {"teacher": found}
+        softened = self.temperature if temperature is None else temperature
+        return {"teacher": train.mld_loss(student[LOGITS], teacher[LOGITS], softened)}
 
     def divergence(self, outputs: Tensors, reference: Tensors) -> Tensor:
         from edgekd.tasks.multilabel import train

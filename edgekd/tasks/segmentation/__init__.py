@@ -88,6 +88,7 @@ class Segmentation:
     name: ClassVar[str] = "segmentation"
     outputs: ClassVar[str] = "masks"
     reduction: ClassVar[Literal["argmax", "none"]] = "argmax"
+    temperature: ClassVar[float] = 1.0
     breakdown_key: ClassVar[str | None] = "by_mask_class"
     decoded_output: ClassVar[str] = "`classes` (batch, height, width): the class of each position"
     metrics: ClassVar[Sequence[Metric]] = (
@@ -225,8 +226,8 @@ class Segmentation:
     ) -> dict[str, Tensor]:
         from edgekd.tasks.segmentation import train
 
-        usual = 1.0 if temperature is None else temperature
-        return {"teacher": train.pixel_kd_loss(student[LOGITS], teacher[LOGITS], usual)}
+        softened = self.temperature if temperature is None else temperature
+        return {"teacher": train.pixel_kd_loss(student[LOGITS], teacher[LOGITS], softened)}
 
     def divergence(self, outputs: Tensors, reference: Tensors) -> Tensor:
         from edgekd.tasks.segmentation import train

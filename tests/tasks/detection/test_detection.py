@@ -127,6 +127,16 @@ def test_the_losses_teach_boxes_and_scores():
     assert all(each.isfinite() and each.requires_grad for each in task.soft_loss(found, teacher, {}).values())
 
 
+def test_a_teachers_box_teaches_only_where_it_finds_something():
+    teacher = {"cls.8": torch.full((1, 3, 4, 4), -2.0), "box.8": torch.zeros(1, 4, 4, 4)}
+    teacher["box.8"][0, :, 1, 1] = 1  # The only box with an area that its score is sure of.
+    teacher["box.8"][0, :, 2, 2], teacher["cls.8"][0, :, 2, 2] = 1, -9
+    student = {"cls.8": teacher["cls.8"], "box.8": torch.full((1, 4, 4, 4), 1e-4, requires_grad=True)}
+    Detection(NAMES).soft_loss(student, teacher, {})["boxes"].backward()
+    steepest = student["box.8"].grad.abs().amax(1)[0]
+    assert steepest.nonzero().tolist() == [[1, 1]] and 0 < steepest.max() < 1
+
+
 def test_what_nobody_annotated_and_crowds_teach_nothing():
     task, network = Detection(NAMES), settled(build("pyramid_detector", SHAPE, 3, width=8))
     found = outputs(network)

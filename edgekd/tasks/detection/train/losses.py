@@ -16,7 +16,10 @@ BOX_WEIGHT = 2.0
 # Cross-entropy counts as the distance to the score that is learned, to this power: background is easy and much.
 FOCUS = 2.0
 # Boxes of a teacher that a student with other positions learns from, the surest ones of an image.
-TEACHER_BOXES, LEAST_SCORE = 50, 0.05
+TEACHER_BOXES = 50
+# A teacher's box teaches where its score is above this, and its sides are as long, in pixels. Where a teacher finds
+# nothing its boxes may have no area, and the overlap of two such boxes has gradients that drown everything else.
+LEAST_SCORE, LEAST_SIDE = 0.05, 1.0
 
 
 def detection_loss(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], classes: int) -> dict[str, Tensor]:
@@ -47,24 +50,24 @@ def distillation_loss(
 
     Where both have the same positions, the Kullback-Leibler divergence of each label's two probabilities and the
     generalised IoU loss, position by position. Positions are weighted by the teacher's best score there, since
-    background would drown everything else. Where they look elsewhere, the teacher's surest boxes are objects to learn,
-    each as much as its score, as in :func:`detection_loss`.
+    background would drown everything else, and boxes count only where the teacher finds something. Where they look
+    elsewhere, the teacher's surest boxes are objects to learn, each as much as its score, as in :func:`detection_loss`.
 
     Args:
         temperature: above 0, divides the logits of both networks of the same positions, and the divergence is
             multiplied by its square; without effect where their positions differ, since there the loss has none.
     """
     ours, theirs = merged(student, classes), merged(teacher, classes).detach()
+    weights, kinds = theirs[..., 4:].sigmoid().max(-1)
+    is_found = (weights > LEAST_SCORE) & (theirs[..., 2:4] - theirs[..., :2] >= LEAST_SIDE).all(-1)
     if ours.shape == theirs.shape:
-        weights = theirs[..., 4:].sigmoid().amax(-1)
         total = weights.sum().clamp(min=1)
         apart = _divergence(ours[..., 4:] / temperature, theirs[..., 4:] / temperature) * temperature**2
-        far = giou_loss(ours[..., :4], theirs[..., :4])
+        far = giou_loss(ours[..., :4], theirs[..., :4]) * is_found
         return {"scores": (apart * weights).sum() / total, "boxes": BOX_WEIGHT * (far * weights).sum() / total}
-    chances, kinds = theirs[..., 4:].sigmoid().max(-1)
-    sure, order = chances.topk(min(TEACHER_BOXES, chances.shape[1]), dim=1)
+    sure, order = weights.topk(min(TEACHER_BOXES, weights.shape[1]), dim=1)
     objects = theirs[..., :4].gather(1, order[..., None].expand(-1, -1, 4))
-    found = torch.where(sure > LEAST_SCORE, kinds.gather(1, order), -1)
+    found = torch.where(is_found.gather(1, order), kinds.gather(1, order), -1)
     return _loss(ours, anchor_points(student, ours), objects, found, sure)
 
 
