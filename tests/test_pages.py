@@ -70,6 +70,12 @@ def test_figures_on_the_gate_are_the_recorded_ones(pages):
     assert f"70 predictions lost and 40 gained failed in {failed['count']} of {failed['of']} draws" in said("ci")
     assert warned["count"] == 0 and "110 lost and 80 gained failed in none" in said("ci")
 
+    rows = pages.recorded("gate/by_task")["rows"]
+    failed, caught = sum(row["failed"]["count"] for row in rows), [row["caught"].values() for row in rows]
+    planted = sum(row["faulty"] * len(row["caught"]) for row in rows)
+    assert f"{failed} of {sum(row['networks'] for row in rows)} unchanged networks failed" in said("ci")
+    assert f"{sum(each['count'] for row in caught for each in row)} of {planted} with a planted fault" in said("ci")
+
 
 def test_figures_on_latency_are_the_recorded_ones(pages):
     found = [row["ratio"] for row in pages.recorded("harness/against_others")["rows"]]
