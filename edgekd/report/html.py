@@ -102,13 +102,22 @@ def page(template: str, **shown: Any) -> str:
         lstrip_blocks=True,
         finalize=one_line,
     )
-    environment.filters |= {"svg": svg, "short_hash": short_hash, "link": link}
+    environment.filters |= {"svg": svg, "short_hash": short_hash, "link": link, "figure": figure}
     return environment.get_template(template).render(shown)
 
 
 def one_line(value: Any) -> Any:
     """Return text as one line that cannot turn the direction of what follows, and anything else as it is."""
     return line(value) if type(value) is str else value
+
+
+def figure(text: Any) -> Any:
+    """Return a table's figure, which a table of many columns may break in front of its interval and nowhere else."""
+    if type(text) is not str:
+        return text
+    value, opening, interval = line(text).partition(" (")
+    parts = [value, f"({interval}"] if opening else [value]
+    return Markup(" ").join(Markup('<span class="whole">{}</span>').format(part) for part in parts)
 
 
 def svg(picture: Picture) -> Markup:

@@ -1,7 +1,9 @@
 """The pages in a real Chromium: nothing is loaded, nothing is complained of, and they fit phones and paper."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 PHONE, DESK = 360, 1200
 WIDTHS = (PHONE, 390, 768, 900, 1280)
+# A table of four metrics with their intervals.
+BOXES = Path(__file__).parents[2] / "benchmarks/results/scenes_boxes/report.json"
 LONG = "a-name-without-a-space-in-it-that-is-longer-than-any-phone-is-wide"
 
 pytestmark = needs("chromium")
@@ -40,7 +44,12 @@ def pages(tmp_path_factory: pytest.TempPathFactory, sample_page: str) -> dict[st
     report = Report.from_json(invented.sample())
     folder = tmp_path_factory.mktemp("pages")
     both = {"one": report, LONG: report}
-    texts = {"report": sample_page, "comparison": render_comparison(both, pairs(both))}
+    boxes = Report.from_json(json.loads(BOXES.read_text()))
+    texts = {
+        "report": sample_page,
+        "comparison": render_comparison(both, pairs(both)),
+        "boxes": render_html(boxes),
+    }
     for name, text in texts.items():
         (folder / f"{name}.html").write_text(text, encoding="utf-8")
     return {name: folder / f"{name}.html" for name in texts}
@@ -79,8 +88,10 @@ def test_it_opens_without_a_request_or_a_complaint(
     assert all(box and box["width"] > 200 and box["height"] > 50 for box in boxes)
 
 
-@pytest.mark.parametrize("name", ["report", "comparison"])
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(
+    ("name", "width"),
+    [*product(("report", "comparison"), WIDTHS), ("boxes", DESK)],
+)
 def test_nothing_is_cut_or_scrolls_sideways_or_overlaps(visit: Callable[..., "Page"], name: str, width: int) -> None:
     page = visit(name, width)
     assert page.evaluate("document.documentElement.scrollWidth") == width
@@ -94,11 +105,12 @@ def test_no_half_of_the_desk_is_empty(visit: Callable[..., "Page"]) -> None:
     assert all(stages) and {round(each["x"]) for each in stages if each} != {round(stages[0]["x"])}
 
 
-# Text outside of the window, or in a box that is smaller and does not let itself be scrolled up and down.
+# Text outside of the window or its table, or in a box that is smaller and does not let itself be scrolled up and down.
 CUT = """() => [...document.querySelectorAll('th, td, p, li, dd, h1, h2, h3, figcaption')]
-  .filter(e => !e.closest('thead')).filter(e => {
-    const box = e.getBoundingClientRect();
-    return box.left < 0 || box.right > innerWidth + 0.5 || e.scrollWidth > e.clientWidth + 1;
+  .filter(e => innerWidth > 900 || !e.closest('thead')).filter(e => {
+    const box = e.getBoundingClientRect(), table = e.closest('.scroll');
+    const right = table ? Math.min(innerWidth, table.getBoundingClientRect().right) : innerWidth;
+    return box.left < 0 || box.right > right + 0.5 || e.scrollWidth > e.clientWidth + 1;
   }).map(e => e.textContent.trim().slice(0, 40))"""
 # Cells of a row, blocks of a section, and labels in a picture that lie over each other.
 OVERLAPPING = """() => {

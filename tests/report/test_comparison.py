@@ -84,7 +84,7 @@ def test_times_of_two_machines_share_no_front(reports: dict[str, Report]) -> Non
 def test_the_page_and_the_markdown_say_the_same(reports: dict[str, Report]) -> None:
     page, text = render_comparison(reports, pairs(reports)), render_comparison_markdown(reports, pairs(reports))
     for told in ("Budget met", "97.2 % (96.0–98.1)", "−2.0 points (−2.0 to −1.5)", "13.9× (13.3–14.5)", "162 kB"):
-        assert told in page and told in text
+        assert told in page.replace('<span class="whole">', "").replace("</span>", "") and told in text
     assert page.count("<svg ") == 2
     assert '"Accuracy against the median time of an inference' in page
 
